@@ -1,0 +1,1 @@
+"""The demo: houses, the run, and the checks that decide its exit code."""

@@ -1,0 +1,1 @@
+"""Baselines, performance and statistics: pure functions on numpy arrays. May import `core`."""

@@ -1,0 +1,1 @@
+"""How the VEN engine reaches a VTN: one module an OpenADR version and mode."""

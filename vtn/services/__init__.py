@@ -1,0 +1,1 @@
+"""One module a domain noun, version-neutral: registration, enrolment, event, report, opt, participation."""

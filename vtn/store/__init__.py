@@ -1,0 +1,1 @@
+"""What lies in SQL: tables, engine, queries, the group-committing writer. The rows are the truth."""

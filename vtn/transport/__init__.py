@@ -1,0 +1,1 @@
+"""Maps OpenADR versions and modes onto the services."""

@@ -1,0 +1,1 @@
+"""The REST edge: operator API, tokens, OpenAPI, problem documents."""
