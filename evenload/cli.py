@@ -1,0 +1,218 @@
+"""`evenload`: the command line. Gateways have it without the server's libraries, so those are imported when used."""
+
+import asyncio
+import json
+import sys
+from datetime import timedelta
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from core.errors import EvenloadError, InvalidError
+from evenload import operate
+from evenload.logs import configure_logs
+
+app = typer.Typer(
+    name="evenload",
+    help="OpenADR 2.0 demand response: VTN, gateways, bridges to devices, certificates.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The VTN's settings file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(version("evenload"))
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Hold the options of all commands."""
+    del show_version
+
+
+def _need_server() -> None:
+    """Raise InvalidError with the next step where the server's libraries are missing."""
+    missing = [name for name in ("sqlalchemy", "numpy", "alembic") if find_spec(name) is None]
+    if missing:
+        raise InvalidError(f"This needs {', '.join(missing)}; install them with: pip install 'evenload[server]'")
+
+
+vtn_app = typer.Typer(help="Run a VTN.", invoke_without_command=True, no_args_is_help=False)
+
+
+@vtn_app.callback()
+def vtn(context: typer.Context, config: ConfigOption = Path("vtn.toml"), json_: JsonOption = False) -> None:
+    """Run the VTN that a settings file describes, until Ctrl-C."""
+    if context.invoked_subcommand is not None:
+        return
+    _need_server()
+    from evenload.server import Running, serve  # noqa: PLC0415  the server's libraries are optional
+    from evenload.settings import load_settings  # noqa: PLC0415
+
+    configure_logs()
+    settings = load_settings(config)
+
+    def ready(running: Running) -> None:
+        urls = {"openadr": running.openadr_url, "api": running.api_url}
+        if json_:
+            typer.echo(json.dumps(urls))
+        else:
+            typer.echo(f"OpenADR for VENs:  {urls['openadr']}\nAPI for operators: {urls['api']}/v1")
+        sys.stdout.flush()
+
+    _run(serve(settings, on_ready=ready))
+
+
+@vtn_app.command("init")
+def vtn_init(
+    directory: Annotated[Path, typer.Argument(help="A new directory for settings, certificates and data.")],
+    host: Annotated[list[str] | None, typer.Option(help="Name or address by which VENs reach this machine.")] = None,
+    vtn_id: Annotated[str, typer.Option(help="The vtnID.")] = "evenload",
+) -> None:
+    """Prepare a directory from which a VTN can run: settings, CA, server certificates, an admin token."""
+    _need_server()
+    from evenload.setup import prepare  # noqa: PLC0415  the server's libraries are optional
+
+    made = asyncio.run(prepare(directory, tuple(host or ()), vtn_id))
+    typer.echo(
+        f"Prepared {directory}.\n\n"
+        f"Start it:      evenload vtn --config {directory / 'vtn.toml'}\n"
+        f"Admin token:   {made.token}   (shown this once)\n"
+        f"Use it:        export EVENLOAD_TOKEN={made.token} EVENLOAD_CA={directory / 'ca' / 'ca.pem'}\n"
+        "               evenload fleet add 'Home 1'"
+    )
+
+
+app.add_typer(vtn_app, name="vtn")
+
+
+@app.command()
+def backup(
+    target: Annotated[Path, typer.Argument(help="The file to write.")], config: ConfigOption = Path("vtn.toml")
+) -> None:
+    """Write the whole database to one file; the VTN may run meanwhile."""
+    _need_server()
+    from evenload.settings import load_settings  # noqa: PLC0415  the server's libraries are optional
+    from vtn.store.backup import backup as write  # noqa: PLC0415
+
+    asyncio.run(write(load_settings(config).database, target))
+    typer.echo(f"Wrote {target} ({target.stat().st_size:,} bytes).")
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(help="A file made by `evenload backup`.")],
+    config: ConfigOption = Path("vtn.toml"),
+) -> None:
+    """Fill an empty database from a backup; the VTN must not run."""
+    _need_server()
+    from evenload.settings import load_settings  # noqa: PLC0415  the server's libraries are optional
+    from vtn.store.backup import restore as read  # noqa: PLC0415
+
+    asyncio.run(read(source, load_settings(config).database))
+    typer.echo(f"Restored {source}.")
+
+
+operator_app = typer.Typer(help="Who may use the REST API (run it where the VTN's database is).", no_args_is_help=True)
+
+
+@operator_app.command("add")
+def operator_add(
+    name: str,
+    role: Annotated[str, typer.Option(help="viewer, dispatcher or admin")] = "viewer",
+    days: Annotated[int | None, typer.Option(min=1, help="The token expires after so many days.")] = None,
+    config: ConfigOption = Path("vtn.toml"),
+    json_: JsonOption = False,
+) -> None:
+    """Create an operator and print the token, this once."""
+    _need_server()
+    from evenload.setup import add_operator  # noqa: PLC0415  the server's libraries are optional
+
+    lifetime = timedelta(days=days) if days else None
+    token = asyncio.run(add_operator(config, name, role, lifetime))
+    typer.echo(json.dumps({"name": name, "role": role, "token": token}) if json_ else token)
+
+
+@operator_app.command("list")
+def operator_list(config: ConfigOption = Path("vtn.toml"), json_: JsonOption = False) -> None:
+    """List operators."""
+    _need_server()
+    from evenload.setup import list_operators  # noqa: PLC0415  the server's libraries are optional
+
+    operate.show(asyncio.run(list_operators(config)), json_=json_)
+
+
+@operator_app.command("revoke")
+def operator_revoke(name: str, config: ConfigOption = Path("vtn.toml")) -> None:
+    """Make an operator's token worthless."""
+    _need_server()
+    from evenload.setup import revoke_operator  # noqa: PLC0415  the server's libraries are optional
+
+    asyncio.run(revoke_operator(config, name))
+    typer.echo(f"Revoked {name}.")
+
+
+app.add_typer(operator_app, name="operator")
+operate.attach(app)
+
+
+@app.command()
+def demo(
+    households: Annotated[int, typer.Option(min=4, max=60, help="How many homes take part.")] = 12,
+    speed: Annotated[float, typer.Option(min=1, max=480, help="How much faster than real time the world runs.")] = 60,
+    once: Annotated[bool, typer.Option("--once", help="Stop when the story is told.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to a file.")] = None,
+    seed: Annotated[int, typer.Option(help="Which homes and days.")] = 1,
+    run_directory: Annotated[Path | None, typer.Option("--run", help="Where this run keeps its files.")] = None,
+    fault: Annotated[str | None, typer.Option(hidden=True, help="Break the story, to see the checks fail.")] = None,
+) -> None:
+    """Tell the whole story: homes, gateways, a VTN, an event, and what it delivered."""
+    _need_server()
+    from evenload.demo.run import Options, tell  # noqa: PLC0415  the server's libraries are optional
+
+    options = Options(households, speed, once=once, json_file=json_file, seed=seed, run=run_directory, fault=fault)
+    raise typer.Exit(asyncio.run(tell(options)))
+
+
+def _attach_rooms() -> None:
+    from certs.cli import app as certs_app  # noqa: PLC0415  each room's commands, by its own libraries
+    from ven.cli import app as ven_app  # noqa: PLC0415
+    from ven.cli import explain_command  # noqa: PLC0415
+
+    app.add_typer(certs_app, name="certs")
+    app.add_typer(ven_app, name="ven")
+    app.command("explain")(explain_command)
+
+
+def _run(work: "asyncio.Future[None] | object") -> None:
+    """Run on uvloop where it is installed."""
+    if find_spec("uvloop") is not None:
+        import uvloop  # noqa: PLC0415  optional
+
+        uvloop.run(work)  # type: ignore[arg-type]
+    else:
+        asyncio.run(work)  # type: ignore[arg-type]
+
+
+def main() -> None:
+    """Run the command line; an error that a user can mend is one line and exit code 1."""
+    _attach_rooms()
+    try:
+        app()
+    except EvenloadError as error:
+        typer.echo(f"evenload: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,314 @@
+"""Dispatches: one order of the operator, one event per VEN (DESIGN, journey 1).
+
+Dispatch, events, deliveries and outbox marks are committed together. A change adds exactly one to the
+modificationNumber of each event that it touches (EV-07); a cancellation is a change (EV-10).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from core.errors import ConflictError, InvalidError, NotFoundError
+from core.ids import new_id
+from core.spans import Duration
+from openadr.model.event import ActivePeriod, Event, check_event, interval_at, listed_until
+from openadr.model.signal import Signal
+from openadr.model.target import EVERYTHING, Target
+from vtn.services import event as events
+from vtn.services import outbox, programme
+from vtn.services.outbox import Kind
+from vtn.store.database import Transaction
+from vtn.store.rows import from_json, to_json
+from vtn.store.tables import delivery, dispatch, event, ven
+
+Values = Mapping[str, Sequence[float]]
+"""signalID -> one value an interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What an operator orders.
+
+    `ven_ids` empty means every VEN enrolled in the programme. `own_values` are the signal values of single VENs where
+    they differ from the order's.
+    """
+
+    programme_id: str
+    start: datetime
+    duration: Duration
+    signals: tuple[Signal, ...]
+    ven_ids: tuple[str, ...] = ()
+    own_values: Mapping[str, Values] = field(default_factory=dict)
+    direction: str | None = None
+    target: Target = EVERYTHING
+    priority: int | None = None
+    test_event: bool = False
+    comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """A dispatch as it stands."""
+
+    id: str
+    programme_id: str
+    programme_version: int
+    shared: Event
+    direction: str | None
+    created_at: datetime
+    created_by: str
+    cancelled_at: datetime | None
+
+
+async def create(tx: Transaction, order: Order, now: datetime, *, who: str) -> str:
+    """Create a dispatch with one event per VEN and return its id. Raises InvalidError or NotFoundError."""
+    rules = await programme.get(tx.conn, order.programme_id)
+    ven_ids = await _targets(tx.conn, order, now)
+    parameters = rules.parameters
+    shared = Event(
+        event_id="",
+        modification_number=0,
+        market_context=rules.market_context,
+        created_at=now,
+        period=ActivePeriod(
+            order.start,
+            order.duration,
+            parameters.notification,
+            parameters.start_after,
+            parameters.ramp_up,
+            parameters.recovery,
+        ),
+        signals=order.signals,
+        target=order.target,
+        response_required=parameters.response_required,
+        priority=parameters.priority if order.priority is None else order.priority,
+        test_event="true" if order.test_event else None,
+        vtn_comment=order.comment,
+    )
+    check_event(shared)
+    if order.start < now:
+        raise InvalidError(f"The start {order.start.isoformat()} has passed; it is {now.isoformat()}.")
+    if order.direction not in (None, "reduce", "increase"):
+        raise InvalidError("direction is reduce or increase.")
+    dispatch_id = new_id("dsp")
+    await tx.conn.execute(
+        insert(dispatch).values(
+            id=dispatch_id,
+            programme_id=rules.id,
+            programme_version=rules.version,
+            event=to_json(shared),
+            direction=order.direction,
+            starts_at=order.start,
+            ends_at=shared.period.end,
+            created_at=now,
+            created_by=who,
+        )
+    )
+    rows = [_new_event(dispatch_id, ven_id, shared, order.own_values.get(ven_id, {}), now) for ven_id in ven_ids]
+    await tx.conn.execute(insert(event), rows)
+    await _queue(tx, [(row["id"], 0, row["ven_id"]) for row in rows], now)
+    await tx.audit(who, "dispatch", dispatch_id, after={"vens": len(ven_ids), "event": to_json(shared)}, at=now)
+    return dispatch_id
+
+
+async def _targets(conn: AsyncConnection, order: Order, now: datetime) -> list[str]:
+    ven_ids = list(dict.fromkeys(order.ven_ids)) or await programme.enrolled(conn, order.programme_id, now)
+    if not ven_ids:
+        raise InvalidError("No VEN is enrolled in this programme, and none was named.")
+    strangers = set(order.own_values) - set(ven_ids)
+    known = set((await conn.execute(select(ven.c.id).where(ven.c.removed_at.is_(None)))).scalars())
+    strangers |= set(ven_ids) - known
+    if strangers:
+        raise NotFoundError(f"Not a VEN of this dispatch: {', '.join(sorted(strangers))}.")
+    return ven_ids
+
+
+def _new_event(dispatch_id: str, ven_id: str, shared: Event, values: Values, now: datetime) -> dict[str, Any]:
+    return {
+        "id": new_id("evt"),
+        "dispatch_id": dispatch_id,
+        "ven_id": ven_id,
+        "modification_number": 0,
+        "own_values": _differing(shared, values),
+        "changed_at": now,
+        "listed_until": listed_until(shared),
+    }
+
+
+def _differing(shared: Event, values: Values) -> dict[str, list[float]] | None:
+    """Return only those signal values that differ from the dispatch's. Raises InvalidError if they do not fit."""
+    own = {}
+    for signal_id, row in values.items():
+        signal = next((one for one in shared.signals if one.signal_id == signal_id), None)
+        if signal is None or len(row) != len(signal.intervals):
+            raise InvalidError(f"Values of signal '{signal_id}' do not fit the dispatch's intervals.")
+        intervals = tuple(replace(interval, value=value) for interval, value in zip(signal.intervals, row, strict=True))
+        check_event(replace(shared, signals=(replace(signal, intervals=intervals),)))
+        if intervals != signal.intervals:
+            own[signal_id] = [float(value) for value in row]
+    return own or None
+
+
+async def _queue(tx: Transaction, versions: Sequence[tuple[str, int, str]], now: datetime) -> None:
+    """Note (event, modification, VEN) as queued and mark each VEN's list as changed."""
+    rows = [
+        {"event_id": event_id, "modification_number": number, "ven_id": ven_id, "queued_at": now}
+        for event_id, number, ven_id in versions
+    ]
+    await tx.conn.execute(insert(delivery), rows)
+    await outbox.put_many(tx, sorted({ven_id for _, _, ven_id in versions}), Kind.EVENTS, now)
+
+
+async def get(conn: AsyncConnection, dispatch_id: str) -> Dispatch:
+    """Return a dispatch. Raises NotFoundError."""
+    row = (await conn.execute(select(dispatch).where(dispatch.c.id == dispatch_id))).one_or_none()
+    if row is None:
+        raise NotFoundError(f"No dispatch '{dispatch_id}'.")
+    return Dispatch(
+        row.id,
+        row.programme_id,
+        row.programme_version,
+        from_json(Event, row.event),
+        row.direction,
+        row.created_at,
+        row.created_by,
+        row.cancelled_at,
+    )
+
+
+async def change(
+    tx: Transaction,
+    dispatch_id: str,
+    now: datetime,
+    *,
+    who: str,
+    start: datetime | None = None,
+    duration: Duration | None = None,
+    signals: tuple[Signal, ...] | None = None,
+) -> None:
+    """Change what the events of a dispatch share. Only the future can change (EV-34): raises ConflictError."""
+    old = await get(tx.conn, dispatch_id)
+    shared = old.shared
+    period = replace(
+        shared.period,
+        start=start or shared.period.start,
+        duration=shared.period.duration if duration is None else duration,
+    )
+    new = replace(shared, period=period, signals=signals or shared.signals)
+    check_event(new)
+    if old.cancelled_at is not None or events.is_over(shared, now):
+        raise ConflictError("This dispatch is over.")
+    _check_past(shared, new, now)
+    if new == shared:
+        return
+    await tx.conn.execute(
+        update(dispatch)
+        .where(dispatch.c.id == dispatch_id)
+        .values(event=to_json(new), starts_at=period.start, ends_at=period.end)
+    )
+    own = [row for row in await _open_events(tx, dispatch_id) if row["own_values"]]
+    if own and any(
+        len(one.intervals) != len(two.intervals) for one, two in zip(shared.signals, new.signals, strict=False)
+    ):
+        raise ConflictError("Some VENs have values of their own; keep the number of intervals.")
+    await _bump(tx, dispatch_id, {"listed_until": listed_until(new)}, now)
+    await tx.audit(who, "change dispatch", dispatch_id, to_json(shared), to_json(new), at=now)
+
+
+def _check_past(old: Event, new: Event, now: datetime) -> None:
+    """Raise ConflictError if the change touches what has elapsed (EV-34)."""
+    if now < old.period.start:
+        if new.period.start < now:
+            raise ConflictError("The start cannot be moved into the past.")
+        return
+    end = new.period.end
+    if new.period.start != old.period.start or (end is not None and end < now):
+        raise ConflictError("The event has begun: its start and its past cannot change.")
+    for before in old.signals:
+        after = next((one for one in new.signals if one.signal_id == before.signal_id), None)
+        running = interval_at(old.period.start, before.intervals, now) or 0
+        if after is None or after.intervals[:running] != before.intervals[:running]:
+            raise ConflictError("Intervals that have elapsed cannot change.")
+
+
+async def change_values(tx: Transaction, event_id: str, values: Values, now: datetime, *, who: str) -> None:
+    """Give one VEN's event values of its own. Raises NotFoundError, ConflictError, InvalidError."""
+    row = (await tx.conn.execute(select(event).where(event.c.id == event_id).with_for_update())).one_or_none()
+    if row is None:
+        raise NotFoundError(f"No event '{event_id}'.")
+    whole = await get(tx.conn, row.dispatch_id)
+    if row.cancelled_at is not None or row.closed_at is not None or events.is_over(whole.shared, now):
+        raise ConflictError("This event is over.")
+    own = _differing(whole.shared, values)
+    if own == row.own_values:
+        return
+    before = dict(await events.of_dispatch(tx.conn, row.dispatch_id))[row.ven_id]
+    signals = tuple(
+        replace(
+            signal,
+            intervals=tuple(
+                replace(interval, value=float(value))
+                for interval, value in zip(signal.intervals, values[signal.signal_id], strict=True)
+            ),
+        )
+        if signal.signal_id in values
+        else signal
+        for signal in whole.shared.signals
+    )
+    _check_past(before, replace(before, signals=signals), now)
+    await _bump(tx, row.dispatch_id, {"own_values": own}, now, only=event_id)
+    await tx.audit(who, "change event", event_id, row.own_values, own, at=now)
+
+
+async def cancel(tx: Transaction, dispatch_id: str, now: datetime, *, who: str) -> None:
+    """Cancel a dispatch and all its events. Cancelling twice changes nothing; a completed one cannot be cancelled."""
+    old = await get(tx.conn, dispatch_id)
+    if old.cancelled_at is not None:
+        return
+    if events.is_over(old.shared, now):
+        raise ConflictError("This dispatch is complete.")
+    await tx.conn.execute(update(dispatch).where(dispatch.c.id == dispatch_id).values(cancelled_at=now))
+    await _bump(tx, dispatch_id, {"cancelled_at": now}, now)
+    await tx.audit(who, "cancel dispatch", dispatch_id, at=now)
+
+
+async def cancel_event(tx: Transaction, event_id: str, now: datetime, *, who: str) -> None:
+    """Cancel one VEN's event; the rest of the dispatch goes on."""
+    row = (await tx.conn.execute(select(event).where(event.c.id == event_id))).one_or_none()
+    if row is None:
+        raise NotFoundError(f"No event '{event_id}'.")
+    if row.cancelled_at is not None:
+        return
+    if events.is_over((await get(tx.conn, row.dispatch_id)).shared, now):
+        raise ConflictError("This event is complete.")
+    await _bump(tx, row.dispatch_id, {"cancelled_at": now}, now, only=event_id)
+    await tx.audit(who, "cancel event", event_id, at=now)
+
+
+async def _open_events(tx: Transaction, dispatch_id: str) -> list[dict[str, Any]]:
+    query = (
+        select(event.c.id, event.c.ven_id, event.c.modification_number, event.c.own_values)
+        .where((event.c.dispatch_id == dispatch_id) & event.c.cancelled_at.is_(None) & event.c.closed_at.is_(None))
+        .with_for_update()
+    )
+    return [dict(row) for row in (await tx.conn.execute(query)).mappings()]
+
+
+async def _bump(
+    tx: Transaction, dispatch_id: str, changes: dict[str, Any], now: datetime, *, only: str | None = None
+) -> None:
+    """Add one to the modificationNumber of the open events of a dispatch (or of one) and queue them."""
+    rows = [row for row in await _open_events(tx, dispatch_id) if only in (None, row["id"])]
+    if not rows:
+        return
+    for row in rows:
+        await tx.conn.execute(
+            update(event)
+            .where(event.c.id == row["id"])
+            .values(modification_number=row["modification_number"] + 1, changed_at=now, **changes)
+        )
+    await _queue(tx, [(row["id"], row["modification_number"] + 1, row["ven_id"]) for row in rows], now)

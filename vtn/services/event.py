@@ -1,0 +1,228 @@
+"""Events as VENs see them: the list to deliver, and what VENs answer (EiEvent).
+
+A dispatch holds what its events share; an event row holds what is its VEN's own. Status is computed, never stored.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import Row, and_, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from openadr.model.codes import Code, OpenADRError
+from openadr.model.event import DeliveredEvent, Event, EventStatus, ResponseRequired, current_value, in_order, status_at
+from openadr.model.opt import OptSource, OptType
+from openadr.model.target import Target
+from vtn.services import outbox
+from vtn.services.outbox import Kind
+from vtn.store.database import Transaction
+from vtn.store.rows import from_json
+from vtn.store.tables import delivery, dispatch, event, opt
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A VEN's answer to one event, protocol-neutral."""
+
+    event_id: str
+    modification_number: int
+    opt_type: OptType
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventList:
+    """What a delivery holds. `awaits_answer` says whether the VEN must answer any of it."""
+
+    events: tuple[DeliveredEvent, ...]
+    awaits_answer: bool
+
+
+def assemble(shared: Event, row: Row[tuple[object, ...]], *, ven_id: str) -> Event:
+    """Return one VEN's event: the dispatch's, with this VEN's ids, values, modification and cancellation."""
+    values: dict[str, list[float]] = row.own_values or {}
+    signals = tuple(
+        replace(
+            signal,
+            intervals=tuple(
+                replace(interval, value=value)
+                for interval, value in zip(signal.intervals, values[signal.signal_id], strict=True)
+            ),
+        )
+        if signal.signal_id in values
+        else signal
+        for signal in shared.signals
+    )
+    return replace(
+        shared,
+        event_id=row.id,
+        modification_number=row.modification_number,
+        created_at=row.changed_at,
+        signals=signals,
+        target=shared.target or Target(ven_ids=(ven_id,)),
+        cancelled=row.cancelled_at is not None,
+    )
+
+
+_COLUMNS = (
+    event.c.id,
+    event.c.ven_id,
+    event.c.dispatch_id,
+    event.c.modification_number,
+    event.c.own_values,
+    event.c.changed_at,
+    event.c.cancelled_at,
+    event.c.closed_at,
+    event.c.listed_until,
+)
+
+
+async def of_ven(conn: AsyncConnection, ven_id: str, now: datetime) -> list[Event]:
+    """Return the events that a delivery to this VEN lists, in no particular order (EV-15..EV-17)."""
+    query = (
+        select(*_COLUMNS, dispatch.c.event.label("shared"))
+        .join(dispatch, dispatch.c.id == event.c.dispatch_id)
+        .where(
+            (event.c.ven_id == ven_id)
+            & event.c.closed_at.is_(None)
+            & or_(event.c.listed_until.is_(None), event.c.listed_until > now)
+        )
+    )
+    rows = (await conn.execute(query)).all()
+    return [assemble(from_json(Event, row.shared), row, ven_id=ven_id) for row in rows]
+
+
+async def of_dispatch(conn: AsyncConnection, dispatch_id: str) -> list[tuple[str, Event]]:
+    """Return (venID, event) for every event of a dispatch, closed ones too."""
+    query = (
+        select(*_COLUMNS, dispatch.c.event.label("shared"))
+        .join(dispatch, dispatch.c.id == event.c.dispatch_id)
+        .where(event.c.dispatch_id == dispatch_id)
+        .order_by(event.c.ven_id)
+    )
+    rows = (await conn.execute(query)).all()
+    shared = from_json(Event, rows[0].shared) if rows else None
+    return [(row.ven_id, assemble(shared, row, ven_id=row.ven_id)) for row in rows if shared is not None]
+
+
+async def deliver(tx: Transaction, ven_id: str, now: datetime, *, limit: int | None = None) -> EventList:
+    """Return the VEN's events in delivery order and record that they were sent.
+
+    All share one createdDateTime, renewed whenever any of them changed (EV-32). currentValue is filled in.
+    """
+    listed = in_order(await of_ven(tx.conn, ven_id, now), now)[: limit or None]
+    if not listed:
+        return EventList((), awaits_answer=False)
+    created_at = max(one.created_at for one in listed)
+    sent = tuple(
+        DeliveredEvent(
+            replace(
+                one,
+                created_at=created_at,
+                signals=tuple(replace(signal, current_value=current_value(signal, one, now)) for signal in one.signals),
+            ),
+            status_at(one, now),
+        )
+        for one in listed
+    )
+    current = or_(
+        *(
+            and_(delivery.c.event_id == one.event_id, delivery.c.modification_number == one.modification_number)
+            for one in listed
+        )
+    )
+    await tx.conn.execute(
+        update(delivery)
+        .where(current)
+        .values(first_sent_at=func.coalesce(delivery.c.first_sent_at, now), last_sent_at=now)
+    )
+    quiet = {one.event_id for one in listed if one.response_required is ResponseRequired.NEVER}
+    awaited = current & delivery.c.answered_at.is_(None) & delivery.c.event_id.not_in(quiet)
+    unanswered = (await tx.conn.execute(select(delivery.c.event_id).where(awaited).limit(1))).first()
+    return EventList(sent, awaits_answer=unanswered is not None)
+
+
+async def record_answers(tx: Transaction, ven_id: str, answers: Sequence[Answer], now: datetime) -> None:
+    """Store a VEN's answers and close the outbox mark once every event is answered (EV-46, EV-47).
+
+    Good answers beside a bad one are kept; then OpenADRError 452 (unknown event) or 450 (not the present modification)
+    is raised by `refused_answers`, which the caller asks first (EV-48).
+    """
+    for answer in answers:
+        row = await _event_of(tx.conn, ven_id, answer.event_id)
+        if row is None or row.modification_number != answer.modification_number:
+            continue
+        await _add_opt(tx, ven_id, answer, now)
+        await tx.conn.execute(
+            update(delivery)
+            .where(
+                (delivery.c.event_id == answer.event_id)
+                & (delivery.c.modification_number <= answer.modification_number)
+                & delivery.c.answered_at.is_(None)
+            )
+            .values(answered_at=now)
+        )
+        if row.cancelled_at is not None:
+            await tx.conn.execute(update(event).where(event.c.id == answer.event_id).values(closed_at=now))
+    if not await _unanswered(tx.conn, ven_id, now):
+        await outbox.done(tx, ven_id, Kind.EVENTS)
+
+
+async def refused_answers(conn: AsyncConnection, ven_id: str, answers: Sequence[Answer]) -> OpenADRError | None:
+    """Return the fault of the first answer that does not fit an event, or None (EV-48)."""
+    for answer in answers:
+        row = await _event_of(conn, ven_id, answer.event_id)
+        if row is None:
+            return OpenADRError(Code.INVALID_ID, f"No event '{answer.event_id}' was sent to this VEN.")
+        if row.modification_number != answer.modification_number:
+            return OpenADRError(
+                Code.OUT_OF_SEQUENCE,
+                f"Event '{answer.event_id}' is at modification {row.modification_number}, "
+                f"not {answer.modification_number}.",
+            )
+    return None
+
+
+async def _event_of(conn: AsyncConnection, ven_id: str, event_id: str) -> Row[tuple[object, ...]] | None:
+    query = select(event.c.id, event.c.modification_number, event.c.cancelled_at).where(
+        (event.c.id == event_id) & (event.c.ven_id == ven_id)
+    )
+    return (await conn.execute(query)).one_or_none()
+
+
+async def _add_opt(tx: Transaction, ven_id: str, answer: Answer, now: datetime) -> None:
+    """Append the opt unless it says what the VEN's last answer said: a resend is no news (TR-12)."""
+    last = (
+        await tx.conn.execute(
+            select(opt.c.opt_type, opt.c.modification_number, opt.c.response_code)
+            .where((opt.c.event_id == answer.event_id) & (opt.c.source == OptSource.CREATED_EVENT))
+            .order_by(opt.c.sequence.desc())
+            .limit(1)
+        )
+    ).one_or_none()
+    if last is not None and tuple(last) == (answer.opt_type, answer.modification_number, answer.code):
+        return
+    await tx.conn.execute(
+        insert(opt).values(
+            ven_id=ven_id,
+            event_id=answer.event_id,
+            modification_number=answer.modification_number,
+            source=OptSource.CREATED_EVENT,
+            opt_type=answer.opt_type,
+            response_code=answer.code,
+            at=now,
+        )
+    )
+
+
+async def _unanswered(conn: AsyncConnection, ven_id: str, now: datetime) -> bool:
+    listed = await of_ven(conn, ven_id, now)
+    awaited = [one.event_id for one in listed if one.response_required is ResponseRequired.ALWAYS]
+    query = select(delivery.c.event_id).where(delivery.c.event_id.in_(awaited) & delivery.c.answered_at.is_(None))
+    return (await conn.execute(query.limit(1))).first() is not None
+
+
+def is_over(one: Event, now: datetime) -> bool:
+    """Whether the event can no longer change: it is complete or cancelled."""
+    return status_at(one, now) in (EventStatus.COMPLETED, EventStatus.CANCELLED)

@@ -1,0 +1,170 @@
+"""What waits to be polled: rows that move `pending -> sent -> done | dead` (DESIGN, "Outbox").
+
+An `events` row is a mark "this VEN's list changed": one row a VEN, set back to pending by each change. Every other row
+is one message. A row is done by its logical answer, or, where nobody answers, by the VEN's next request.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from vtn.services.settings import VtnSettings
+from vtn.store.database import Transaction
+from vtn.store.rows import upsert
+from vtn.store.tables import event, outbox
+
+
+class Kind(StrEnum):
+    """What a row makes the VTN send."""
+
+    EVENTS = "events"
+    REGISTER_REPORT = "register_report"
+    CREATE_REPORT = "create_report"
+    CANCEL_REPORT = "cancel_report"
+    REREGISTER = "reregister"
+    CANCEL_REGISTRATION = "cancel_registration"
+
+
+class State(StrEnum):
+    """Where a row is on its way."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    DONE = "done"
+    DEAD = "dead"
+
+
+class DoneBy(StrEnum):
+    """What tells that a sent row arrived."""
+
+    ANSWER = "answer"
+    REQUEST = "request"
+
+
+OPEN: Final = (State.PENDING, State.SENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row that a poll took."""
+
+    id: int
+    kind: Kind
+    subject: str
+    tries: int
+
+
+async def put(tx: Transaction, ven_id: str, kind: Kind, now: datetime, subject: str = "") -> None:
+    """Queue a message; a row of the same kind and subject starts over instead of standing there twice."""
+    await put_many(tx, (ven_id,), kind, now, subject)
+
+
+async def put_many(tx: Transaction, ven_ids: Sequence[str], kind: Kind, now: datetime, subject: str = "") -> None:
+    """Queue the same message for several VENs."""
+    rows = [
+        {
+            "ven_id": ven_id,
+            "kind": kind,
+            "subject": subject,
+            "state": State.PENDING,
+            "tries": 0,
+            "done_by": None,
+            "created_at": now,
+            "sent_at": None,
+            "due_at": now,
+        }
+        for ven_id in ven_ids
+    ]
+    await upsert(tx.conn, outbox, rows, keys=("ven_id", "kind", "subject"))
+    tx.changed(*ven_ids)
+
+
+async def take(tx: Transaction, ven_id: str, now: datetime, settings: VtnSettings) -> Row | None:
+    """Return the oldest row that is due, marked as sent; rows that were tried too often die on the way."""
+    due = (outbox.c.ven_id == ven_id) & outbox.c.state.in_(OPEN) & (outbox.c.due_at <= now)
+    query = select(outbox).where(due).order_by(outbox.c.created_at, outbox.c.id).limit(1).with_for_update()
+    while (found := (await tx.conn.execute(query)).one_or_none()) is not None:
+        tx.changed(ven_id)
+        if found.tries >= settings.max_tries:
+            await _move(tx, outbox.c.id == found.id, State.DEAD)
+            continue
+        await tx.conn.execute(
+            update(outbox)
+            .where(outbox.c.id == found.id)
+            .values(
+                state=State.SENT,
+                tries=found.tries + 1,
+                sent_at=now,
+                due_at=settings.resend_after.after(now),
+                done_by=DoneBy.ANSWER,
+            )
+        )
+        return Row(found.id, Kind(found.kind), found.subject, found.tries + 1)
+    return None
+
+
+async def done_by_next_request(tx: Transaction, row: Row) -> None:
+    """Say that nobody will answer this sent row: the VEN's next request shows that it arrived."""
+    await tx.conn.execute(update(outbox).where(outbox.c.id == row.id).values(done_by=DoneBy.REQUEST))
+
+
+async def confirm_by_request(tx: Transaction, ven_id: str) -> None:
+    """Close what was waiting for any authenticated request of this VEN."""
+    where = (outbox.c.ven_id == ven_id) & (outbox.c.state == State.SENT) & (outbox.c.done_by == DoneBy.REQUEST)
+    await _move(tx, where, State.DONE)
+    tx.changed(ven_id)
+
+
+async def done(tx: Transaction, ven_id: str, kind: Kind, subject: str | None = None) -> None:
+    """Close the sent rows of a kind (and subject): their logical answer came."""
+    where = (outbox.c.ven_id == ven_id) & (outbox.c.state == State.SENT) & (outbox.c.kind == kind)
+    if subject is not None:
+        where &= outbox.c.subject == subject
+    await _move(tx, where, State.DONE)
+    tx.changed(ven_id)
+
+
+async def sent_subjects(tx: Transaction, ven_id: str, kind: Kind) -> list[str]:
+    """Return the subjects of the rows of a kind that were sent and not answered yet."""
+    query = select(outbox.c.subject).where(
+        (outbox.c.ven_id == ven_id) & (outbox.c.kind == kind) & (outbox.c.state == State.SENT)
+    )
+    return list((await tx.conn.execute(query)).scalars())
+
+
+async def clear(tx: Transaction, ven_id: str) -> None:
+    """Close everything for a VEN: it registered anew or is gone."""
+    await _move(tx, (outbox.c.ven_id == ven_id) & outbox.c.state.in_(OPEN), State.DONE)
+    tx.changed(ven_id)
+
+
+async def expire(tx: Transaction, now: datetime) -> int:
+    """Give up marks of VENs that have no listed event left; return how many. Run it periodically."""
+    listed = exists().where(
+        (event.c.ven_id == outbox.c.ven_id)
+        & event.c.closed_at.is_(None)
+        & or_(event.c.listed_until.is_(None), event.c.listed_until > now)
+    )
+    where = (outbox.c.kind == Kind.EVENTS) & outbox.c.state.in_(OPEN) & (outbox.c.tries > 0) & ~listed
+    late = (outbox.c.kind == Kind.EVENTS) & (outbox.c.state == State.PENDING) & (outbox.c.tries == 0) & ~listed
+    stale = and_(late, exists().where((event.c.ven_id == outbox.c.ven_id) & (event.c.listed_until <= now)))
+    gone = (await tx.conn.execute(select(outbox.c.ven_id).where(or_(where, stale)))).scalars().all()
+    if gone:
+        await _move(tx, or_(where, stale), State.DEAD)
+        tx.changed(*gone)
+    return len(gone)
+
+
+async def count_open(conn: AsyncConnection) -> dict[str, int]:
+    """Return how many rows are in each state, for the operator and for /metrics."""
+    rows = await conn.execute(select(outbox.c.state, func.count()).group_by(outbox.c.state))
+    return {state: int(number) for state, number in rows.tuples()}
+
+
+async def _move(tx: Transaction, where: ColumnElement[bool], to: State) -> None:
+    await tx.conn.execute(update(outbox).where(where).values(state=to))

@@ -1,0 +1,375 @@
+"""What a dispatch brought: baseline, delivered energy, performance and opts, per VEN and in all (FN-DR-10..12).
+
+An evaluation is a row with a version: it names its method and the hash of its inputs, and is never overwritten.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+from sqlalchemy import func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from core.errors import ConflictError, InvalidError, NotFoundError
+from core.spans import Span
+from metrics.baseline import Baseline, Calendar, NoBaselineError, baseline
+from metrics.days import Floats, Series, day_matrix
+from metrics.participation import Answer, participation
+from metrics.performance import Direction, delivered, ordered_wh, performance
+from metrics.rules import PRESETS, DayMatch
+from openadr.model.event import Event, interval_at
+from openadr.model.opt import OptType
+from vtn.services import dispatch as dispatches
+from vtn.services import event as events
+from vtn.services import metered, opt, programme
+from vtn.store.database import Transaction
+from vtn.store.rows import from_json, to_json
+from vtn.store.tables import delivery, evaluation, event, ven
+from vtn.store.tables import dispatch as dispatch_table
+
+STEP_S = 1800
+"""The grid on which baselines are computed: half hours, as meters' load profiles are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalResult:
+    """One half hour. Powers are means in W, positive target and delivered = what was ordered; None: not known."""
+
+    start: datetime
+    duration_s: int
+    target_w: float | None
+    baseline_w: float | None
+    actual_w: float | None
+    delivered_w: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class VenResult:
+    """What one VEN did. `counts` says whether it belongs to the pool: it stayed in and its delivery is known."""
+
+    ven_id: str
+    ven_name: str
+    event_id: str
+    opt: str | None
+    reason: str | None
+    counts: bool
+    ordered_wh: float
+    delivered_wh: float
+    performance_ratio: float | None
+    latency_s: float | None
+    baseline_note: str
+    days_used: tuple[str, ...]
+    intervals: tuple[IntervalResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a dispatch brought. Sums run over the VENs that count; `ordered_wh` over all that were called."""
+
+    dispatch_id: str
+    version: int
+    method: str
+    computed_at: datetime
+    ordered_wh: float
+    delivered_wh: float
+    performance_ratio: float | None
+    capped_ratio: float | None
+    participation_rate: float | None
+    opt_out_rate: float | None
+    response_rate: float | None
+    latency_p50_s: float | None
+    latency_p95_s: float | None
+    called: int
+    opted_in: int
+    opted_out: int
+    no_answer: int
+    intervals: tuple[IntervalResult, ...]
+    vens: tuple[VenResult, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Inputs:
+    """Everything that the evaluation of one VEN needs."""
+
+    ven_id: str
+    name: str
+    event: Event
+    opt: OptType | None
+    reason: str | None
+    readings: Series
+    calendar: Calendar
+    queued_at: datetime | None
+    sent_at: datetime | None
+    answered_at: datetime | None
+
+
+async def evaluate(tx: Transaction, dispatch_id: str, now: datetime) -> Result:
+    """Evaluate a dispatch with the data that is there now, store it and return it.
+
+    The same data gives the stored version again. Raises ConflictError before the event is over, InvalidError for an
+    open-ended event.
+    """
+    whole = await dispatches.get(tx.conn, dispatch_id)
+    end = whole.shared.period.end
+    if end is None:
+        raise InvalidError("An open-ended event has no result before it is cancelled.")
+    if now < end:
+        raise ConflictError(f"The event lasts until {end.isoformat()}.")
+    rules = await programme.get(tx.conn, whole.programme_id, whole.programme_version)
+    rule = PRESETS.get(rules.parameters.baseline)
+    if rule is None:
+        raise InvalidError(f"Unknown baseline '{rules.parameters.baseline}'; known: {', '.join(PRESETS)}.")
+    inputs = await _inputs(tx.conn, dispatch_id, rule)
+    direction = Direction(whole.direction or Direction.REDUCE)
+    stamp = _hash(inputs, rule)
+    last = (
+        await tx.conn.execute(
+            select(evaluation).where(evaluation.c.dispatch_id == dispatch_id).order_by(evaluation.c.version.desc())
+        )
+    ).first()
+    if last is not None and last.input_hash == stamp:
+        return from_json(Result, last.result)
+    version = 1 if last is None else last.version + 1
+    result = _result(inputs, rule, direction, rules.parameters.time_zone, dispatch_id, version, now)
+    await tx.conn.execute(
+        insert(evaluation).values(
+            dispatch_id=dispatch_id,
+            version=version,
+            method={"id": rule.id, "version": rule.version, "citation": rule.citation},
+            result=to_json(result),
+            input_hash=stamp,
+            created_at=now,
+        )
+    )
+    return result
+
+
+async def stored(conn: AsyncConnection, dispatch_id: str, version: int | None = None) -> Result:
+    """Return a stored evaluation, by default the newest. Raises NotFoundError."""
+    query = select(evaluation.c.result).where(evaluation.c.dispatch_id == dispatch_id)
+    if version is not None:
+        query = query.where(evaluation.c.version == version)
+    row = (await conn.execute(query.order_by(evaluation.c.version.desc()).limit(1))).one_or_none()
+    if row is None:
+        raise NotFoundError(f"No evaluation of dispatch '{dispatch_id}'; compute one first.")
+    return from_json(Result, row.result)
+
+
+async def _inputs(conn: AsyncConnection, dispatch_id: str, rule: DayMatch) -> list[_Inputs]:
+    said = await opt.effective(conn, dispatch_id)
+    times = {
+        row.ven_id: row
+        for row in await conn.execute(
+            select(
+                delivery.c.ven_id,
+                func.min(delivery.c.queued_at).label("queued_at"),
+                func.min(delivery.c.first_sent_at).label("sent_at"),
+                func.min(delivery.c.answered_at).label("answered_at"),
+            )
+            .join(event, event.c.id == delivery.c.event_id)
+            .where(event.c.dispatch_id == dispatch_id)
+            .group_by(delivery.c.ven_id)
+        )
+    }
+    names = {row.id: row.name for row in await conn.execute(select(ven.c.id, ven.c.name))}
+    found = []
+    for ven_id, one in await events.of_dispatch(conn, dispatch_id):
+        start, end = one.period.start, one.period.end or one.period.start
+        since = start - timedelta(days=rule.lookback_days + 2)
+        readings = await metered.energy(conn, ven_id, int(since.timestamp()), int(end.timestamp()) + STEP_S, STEP_S)
+        at = times[ven_id]
+        answer, reason = said.get(ven_id, (None, None))
+        calendar = Calendar(events=await _other_events(conn, ven_id, dispatch_id))
+        found.append(
+            _Inputs(
+                ven_id, names[ven_id], one, answer, reason, readings, calendar, at.queued_at, at.sent_at, at.answered_at
+            )
+        )
+    return found
+
+
+async def _other_events(conn: AsyncConnection, ven_id: str, dispatch_id: str) -> tuple[Span, ...]:
+    """Return the spans of the VEN's other events that were not cancelled before they began."""
+    query = (
+        select(dispatch_table.c.starts_at, dispatch_table.c.ends_at, event.c.cancelled_at)
+        .join(event, event.c.dispatch_id == dispatch_table.c.id)
+        .where((event.c.ven_id == ven_id) & (event.c.dispatch_id != dispatch_id))
+    )
+    spans = []
+    for row in await conn.execute(query):
+        ends = [one for one in (row.ends_at, row.cancelled_at) if one is not None]
+        if row.cancelled_at is None or row.cancelled_at > row.starts_at:
+            spans.append(Span(row.starts_at, min(ends) if ends else None))
+    return tuple(spans)
+
+
+def _hash(inputs: Sequence[_Inputs], rule: DayMatch) -> str:
+    digest = hashlib.sha256(repr(rule).encode())
+    for one in inputs:
+        digest.update(repr((one.ven_id, one.event, one.opt, one.reason, one.calendar, one.sent_at)).encode())
+        digest.update(one.readings.energy_wh.tobytes())
+    return digest.hexdigest()
+
+
+def _result(
+    inputs: Sequence[_Inputs],
+    rule: DayMatch,
+    direction: Direction,
+    zone: str,
+    dispatch_id: str,
+    version: int,
+    now: datetime,
+) -> Result:
+    rows = [_ven_result(one, rule, direction, zone) for one in inputs]
+    counted = [row for row in rows if row.counts]
+    intervals = _pool(counted)
+    figures = participation(
+        Answer(row.opt, _nan(row.latency_s), _out_after(one), _nan(row.performance_ratio))
+        for row, one in zip(rows, inputs, strict=True)
+    )
+    got = np.array([(one.delivered_w or 0.0) * one.duration_s / 3600 for one in intervals])
+    asked = np.array([(one.target_w or 0.0) * one.duration_s / 3600 for one in intervals])
+    figure = performance(got, asked) if len(got) and (asked > 0).any() else None
+    return Result(
+        dispatch_id=dispatch_id,
+        version=version,
+        method=f"{rule.id}/{rule.version}",
+        computed_at=now,
+        ordered_wh=math.fsum(row.ordered_wh for row in rows),
+        delivered_wh=math.fsum(row.delivered_wh for row in rows),
+        performance_ratio=_known(figure.ratio) if figure else None,
+        capped_ratio=_known(figure.capped_ratio) if figure else None,
+        participation_rate=_known(figures.participation_rate),
+        opt_out_rate=_known(figures.opt_out_rate),
+        response_rate=_known(figures.response_rate),
+        latency_p50_s=_known(figures.latency_p50_s),
+        latency_p95_s=_known(figures.latency_p95_s),
+        called=figures.called,
+        opted_in=figures.opted_in,
+        opted_out=figures.opted_out,
+        no_answer=figures.no_answer,
+        intervals=intervals,
+        vens=tuple(rows),
+    )
+
+
+def _out_after(one: _Inputs) -> float:
+    if one.opt is not OptType.OUT or one.answered_at is None:
+        return math.nan
+    return (one.answered_at - one.event.period.start).total_seconds()
+
+
+def _ven_result(one: _Inputs, rule: DayMatch, direction: Direction, zone: str) -> VenResult:
+    period = one.event.period
+    span = Span(period.start, period.end)
+    note, days, intervals, got = "", (), (), math.nan
+    try:
+        found = baseline(day_matrix(one.readings, zone), span, rule, one.calendar, notified_at=one.sent_at)
+    except NoBaselineError as error:
+        note = str(error)
+    else:
+        note = found.status.value
+        days = tuple(use.day.isoformat() for use in found.days if use.verdict == "kept")
+        intervals, got = _intervals(found, one.event, direction)
+    asked = _ordered_wh(one.event, direction)
+    counts = one.opt is OptType.IN and math.isfinite(got)
+    latency = (one.answered_at - one.queued_at).total_seconds() if one.answered_at and one.queued_at else None
+    return VenResult(
+        ven_id=one.ven_id,
+        ven_name=one.name,
+        event_id=one.event.event_id,
+        opt=one.opt,
+        reason=one.reason,
+        counts=counts,
+        ordered_wh=asked,
+        delivered_wh=got if counts else 0.0,
+        performance_ratio=got / asked if asked and math.isfinite(got) else None,
+        latency_s=latency,
+        baseline_note=note,
+        days_used=days,
+        intervals=intervals,
+    )
+
+
+def target_w(one: Event, when: datetime, direction: Direction) -> float:
+    """Return what an event orders at a time, W, positive = as ordered; 0 for signals that name no power.
+
+    LOAD_DISPATCH/delta is the change of consumption (catalogue 2c): negative for `reduce`.
+    """
+    for signal in one.signals:
+        if (signal.name, signal.type) == ("LOAD_DISPATCH", "delta") and signal.item_base is not None:
+            index = interval_at(one.period.start, signal.intervals, when)
+            if index is not None:
+                change_w = signal.intervals[index].value * signal.item_base.factor
+                return -change_w if direction is Direction.REDUCE else change_w
+    return 0.0
+
+
+def _ordered_wh(one: Event, direction: Direction) -> float:
+    """Return the energy that an event orders, exactly by its own intervals."""
+    total, start = 0.0, one.period.start
+    for interval in one.signals[0].intervals:
+        end = interval.duration.after(start)
+        total += target_w(one, start, direction) * (end - start).total_seconds() / 3600
+        start = end
+    return total
+
+
+def _intervals(found: Baseline, one: Event, direction: Direction) -> tuple[tuple[IntervalResult, ...], float]:
+    """Return the event's intervals and the delivered energy (Wh), NaN if one of them is not known."""
+    inside = found.in_event
+    starts, overlap = found.starts_s[inside], found.overlap_s[inside]
+    usual, actual = found.baseline_wh[inside], found.actual_wh[inside]
+    got = delivered(usual, actual, direction)
+    zero = datetime.fromtimestamp(0, one.period.start.tzinfo)
+    targets = [
+        target_w(one, max(one.period.start, zero + timedelta(seconds=int(start))), direction) for start in starts
+    ]
+    asked = ordered_wh(np.array(targets), overlap)
+    to_w = 3600 / found.step_s
+    rows = tuple(
+        IntervalResult(
+            zero + timedelta(seconds=int(start)),
+            found.step_s,
+            float(wanted * to_w),
+            _known(float(base * to_w)),
+            _known(float(used * to_w)),
+            _known(float(gain * to_w)),
+        )
+        for start, wanted, base, used, gain in zip(starts, asked, usual, actual, got, strict=True)
+    )
+    return rows, _total(got)
+
+
+def _total(values: Floats) -> float:
+    return math.fsum(values.tolist()) if values.size and np.isfinite(values).all() else math.nan
+
+
+def _pool(rows: Sequence[VenResult]) -> tuple[IntervalResult, ...]:
+    """Sum the intervals of the VENs that count."""
+    by_start: dict[datetime, list[IntervalResult]] = {}
+    for row in rows:
+        for one in row.intervals:
+            by_start.setdefault(one.start, []).append(one)
+    return tuple(
+        IntervalResult(
+            start,
+            ones[0].duration_s,
+            math.fsum(one.target_w or 0.0 for one in ones),
+            math.fsum(one.baseline_w or 0.0 for one in ones),
+            math.fsum(one.actual_w or 0.0 for one in ones),
+            math.fsum(one.delivered_w or 0.0 for one in ones),
+        )
+        for start, ones in sorted(by_start.items())
+    )
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _nan(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,0 +1,120 @@
+"""Programmes: versioned rules of the game. A new set of parameters is a new version; old dispatches keep theirs."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from core.errors import ConflictError, NotFoundError
+from core.ids import new_id
+from core.spans import Duration
+from openadr.model.event import ResponseRequired
+from vtn.store.database import Transaction
+from vtn.store.rows import from_json, to_json
+from vtn.store.tables import enrolment, programme, ven
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What a programme fixes for its events. Durations are world time.
+
+    `notification` is x-eiNotification; `start_after` the random start window; `baseline` the id of a preset of
+    `metrics.baseline`; `time_zone` decides which days are alike.
+    """
+
+    notification: Duration = field(default_factory=Duration)
+    start_after: Duration | None = None
+    ramp_up: Duration | None = None
+    recovery: Duration | None = None
+    response_required: ResponseRequired = ResponseRequired.ALWAYS
+    priority: int | None = None
+    baseline: str = "high5of10"
+    time_zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Programme:
+    """A programme at one version."""
+
+    id: str
+    version: int
+    name: str
+    market_context: str
+    parameters: Parameters
+    created_at: datetime
+
+
+async def create(
+    tx: Transaction, name: str, market_context: str, parameters: Parameters, now: datetime, *, who: str
+) -> Programme:
+    """Create a programme. Raises ConflictError if the market context is taken."""
+    taken = await tx.conn.execute(select(programme.c.id).where(programme.c.market_context == market_context).limit(1))
+    if taken.first() is not None:
+        raise ConflictError(f"A programme with market context '{market_context}' exists already.")
+    return await _add(tx, Programme(new_id("prg"), 1, name, market_context, parameters, now), who)
+
+
+async def change(
+    tx: Transaction, programme_id: str, name: str, parameters: Parameters, now: datetime, *, who: str
+) -> Programme:
+    """Add a version. Dispatches made before keep the version that they were made with."""
+    old = await get(tx.conn, programme_id)
+    return await _add(tx, Programme(old.id, old.version + 1, name, old.market_context, parameters, now), who)
+
+
+async def _add(tx: Transaction, new: Programme, who: str) -> Programme:
+    await tx.conn.execute(
+        insert(programme).values(
+            id=new.id,
+            version=new.version,
+            name=new.name,
+            market_context=new.market_context,
+            parameters=to_json(new.parameters),
+            created_at=new.created_at,
+        )
+    )
+    await tx.audit(who, "programme", f"{new.id}/{new.version}", after=to_json(new.parameters), at=new.created_at)
+    return new
+
+
+async def get(conn: AsyncConnection, programme_id: str, version: int | None = None) -> Programme:
+    """Return a programme at a version, or at its newest. Raises NotFoundError."""
+    query = select(programme).where(programme.c.id == programme_id).order_by(programme.c.version.desc()).limit(1)
+    if version is not None:
+        query = query.where(programme.c.version == version)
+    row = (await conn.execute(query)).one_or_none()
+    if row is None:
+        raise NotFoundError(f"No programme '{programme_id}'.")
+    parameters = from_json(Parameters, row.parameters)
+    return Programme(row.id, row.version, row.name, row.market_context, parameters, row.created_at)
+
+
+async def newest(conn: AsyncConnection) -> list[Programme]:
+    """Return the newest version of every programme, oldest programme first."""
+    last = select(programme.c.id, func.max(programme.c.version).label("version")).group_by(programme.c.id)
+    rows = (await conn.execute(last.order_by(programme.c.id))).all()
+    return [await get(conn, row.id, row.version) for row in rows]
+
+
+async def enrol(tx: Transaction, programme_id: str, ven_id: str, now: datetime, *, who: str) -> None:
+    """Let a VEN take part with all its resources, from now on; a second time changes nothing."""
+    await get(tx.conn, programme_id)
+    if (await tx.conn.execute(select(ven.c.id).where(ven.c.id == ven_id))).first() is None:
+        raise NotFoundError(f"No VEN '{ven_id}'.")
+    if ven_id in await enrolled(tx.conn, programme_id, now):
+        return
+    await tx.conn.execute(
+        insert(enrolment).values(id=new_id("enr"), ven_id=ven_id, programme_id=programme_id, valid_from=now)
+    )
+    await tx.audit(who, "enrol", f"{ven_id} in {programme_id}", at=now)
+
+
+async def enrolled(conn: AsyncConnection, programme_id: str, now: datetime) -> list[str]:
+    """Return the venIDs that take part in a programme now."""
+    query = select(enrolment.c.ven_id).where(
+        (enrolment.c.programme_id == programme_id)
+        & (enrolment.c.valid_from <= now)
+        & (enrolment.c.valid_to.is_(None) | (enrolment.c.valid_to > now))
+    )
+    return sorted(set((await conn.execute(query)).scalars()))

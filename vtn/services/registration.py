@@ -1,0 +1,124 @@
+"""Registration of VENs (EiRegisterParty). What is registered is a row of `ven`; the certificate says which."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from core.errors import NotFoundError
+from core.ids import new_id
+from openadr.model.codes import Code, OpenADRError
+from openadr.model.registration import Profile, Transport, VenProfile, VtnProfile
+from vtn.services import outbox
+from vtn.services.outbox import Kind
+from vtn.services.settings import VtnSettings
+from vtn.store.database import Transaction
+from vtn.store.rows import to_json
+from vtn.store.tables import event, report_offer, report_request, ven
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """The ids that a registration gives out."""
+
+    ven_id: str
+    registration_id: str
+
+
+def vtn_profile(settings: VtnSettings) -> VtnProfile:
+    """Return what this VTN says of itself (RG-02, RG-05)."""
+    return VtnProfile(settings.vtn_id, poll_freq=settings.poll_period)
+
+
+async def register(
+    tx: Transaction, ven_id: str, profile: VenProfile, registration_id: str | None, now: datetime
+) -> Registration:
+    """Register a VEN, or re-register it if it names its registrationID.
+
+    Without registrationID everything about the VEN's reports starts afresh (RG-08). Raises OpenADRError 452 for a
+    wrong registrationID (RG-11), 459 for a transport that this VTN does not serve.
+    """
+    _check_transport(profile)
+    known = (await tx.conn.execute(select(ven).where(ven.c.id == ven_id).with_for_update())).one()
+    if registration_id and registration_id != known.registration_id:
+        raise OpenADRError(Code.INVALID_ID, f"registrationID '{registration_id}' is not that of this VEN.")
+    if registration_id:
+        await outbox.done(tx, ven_id, Kind.REREGISTER)
+        await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(profile=to_json(profile)))
+        tx.changed(ven_id)
+        return Registration(ven_id, registration_id)
+    await _forget(tx, ven_id, now)
+    fresh = new_id("reg")
+    await tx.conn.execute(
+        update(ven)
+        .where(ven.c.id == ven_id)
+        .values(registration_id=fresh, registered_at=now, profile=to_json(profile), metadata_at=None)
+    )
+    await outbox.put(tx, ven_id, Kind.REGISTER_REPORT, now)
+    still_open = event.c.closed_at.is_(None) & (event.c.listed_until.is_(None) | (event.c.listed_until > now))
+    if (await tx.conn.execute(select(event.c.id).where((event.c.ven_id == ven_id) & still_open).limit(1))).first():
+        await outbox.put(tx, ven_id, Kind.EVENTS, now)
+    await tx.audit(ven_id, "register", ven_id, known.registration_id, fresh, at=now)
+    return Registration(ven_id, fresh)
+
+
+def _check_transport(profile: VenProfile) -> None:
+    """Raise OpenADRError 459 unless the VEN speaks 2.0b by HTTP pull, the mode served here (RG-04)."""
+    if profile.profile is not Profile.B:
+        raise OpenADRError(Code.COMPLIANCE, "This VTN serves profile 2.0b.")
+    push = profile.http_pull is False or (profile.http_pull is None and profile.transport_address)
+    if profile.transport is not Transport.SIMPLE_HTTP or push:
+        raise OpenADRError(Code.COMPLIANCE, "This VTN serves simpleHttp in pull mode; set oadrHttpPullModel to true.")
+
+
+async def current(conn: AsyncConnection, ven_id: str) -> str | None:
+    """Return the VEN's registrationID, or None if it is not registered."""
+    return (await conn.execute(select(ven.c.registration_id).where(ven.c.id == ven_id))).scalar_one_or_none()
+
+
+async def cancel(tx: Transaction, ven_id: str, registration_id: str, now: datetime) -> None:
+    """Erase a registration at the VEN's wish. Raises OpenADRError 452 for a wrong registrationID (RG-11)."""
+    known = (await tx.conn.execute(select(ven.c.registration_id).where(ven.c.id == ven_id))).scalar_one()
+    if known is None or known != registration_id:
+        raise OpenADRError(Code.INVALID_ID, f"registrationID '{registration_id}' is not that of this VEN.")
+    await erase(tx, ven_id, now, who=ven_id)
+
+
+async def erase(tx: Transaction, ven_id: str, now: datetime, *, who: str) -> None:
+    """Forget a VEN's registration, metadata and report requests (RG-10). Its readings and events stay."""
+    await _forget(tx, ven_id, now)
+    cleared = {"registration_id": None, "registered_at": None, "metadata_at": None}
+    await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(**cleared))
+    await tx.audit(who, "cancel registration", ven_id, at=now)
+    tx.changed(ven_id)
+
+
+async def _forget(tx: Transaction, ven_id: str, now: datetime) -> None:
+    await outbox.clear(tx, ven_id)
+    await tx.conn.execute(delete(report_offer).where(report_offer.c.ven_id == ven_id))
+    await tx.conn.execute(
+        update(report_request)
+        .where((report_request.c.ven_id == ven_id) & report_request.c.state.in_(("queued", "active")))
+        .values(state="cancelled", ended_at=now, reason="the registration ended")
+    )
+
+
+async def ask_to_reregister(tx: Transaction, ven_id: str, now: datetime, *, who: str) -> None:
+    """Queue an oadrRequestReregistration (RG-09)."""
+    await _registered(tx, ven_id)
+    await outbox.put(tx, ven_id, Kind.REREGISTER, now)
+    await tx.audit(who, "request re-registration", ven_id, at=now)
+
+
+async def ask_to_cancel(tx: Transaction, ven_id: str, now: datetime, *, who: str) -> None:
+    """Queue an oadrCancelPartyRegistration; the VEN's answer ends the registration (RG-16)."""
+    await _registered(tx, ven_id)
+    await outbox.put(tx, ven_id, Kind.CANCEL_REGISTRATION, now)
+    await tx.audit(who, "cancel registration", ven_id, at=now)
+
+
+async def _registered(tx: Transaction, ven_id: str) -> None:
+    query = select(ven.c.id).where((ven.c.id == ven_id) & ven.c.registration_id.is_not(None))
+    if (await tx.conn.execute(query)).first() is None:
+        raise NotFoundError(f"No VEN '{ven_id}' is registered.")

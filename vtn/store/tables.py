@@ -1,0 +1,428 @@
+"""The tables of the VTN (DESIGN section 4), one database a deployment.
+
+Times are aware UTC. Names of columns carry units where a bare number stands. Other rooms add their tables to METADATA.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Dialect
+
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC time; SQLite, which has no time type, keeps it as text that sorts."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse times without zone: they are how time zones get lost."""
+        del dialect
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the zone back that SQLite dropped."""
+        del dialect
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+Serial = BigInteger().with_variant(Integer(), "sqlite")
+"""An auto-incrementing number; SQLite only increments INTEGER."""
+
+
+def _id(**options: Any) -> Column[str]:
+    return Column("id", String(80), primary_key=True, **options)
+
+
+def _ven(*, nullable: bool = False, index: bool = False) -> Column[str]:
+    return Column("ven_id", String(80), ForeignKey("ven.id", ondelete="CASCADE"), nullable=nullable, index=index)
+
+
+deployment = Table(
+    "deployment",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("vtn_id", String(80), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+# -- people, sites, VENs
+
+party = Table(
+    "party",
+    METADATA,
+    _id(),
+    Column("kind", String(16), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("erased_at", UtcDateTime),
+)
+party_personal = Table(
+    "party_personal",
+    METADATA,
+    Column("party_id", String(80), ForeignKey("party.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("email", Text),
+    Column("phone", Text),
+    Column("address", Text),
+)
+site = Table(
+    "site",
+    METADATA,
+    _id(),
+    Column("party_id", String(80), ForeignKey("party.id")),
+    Column("time_zone", String(64), nullable=False),
+    Column("area", String(80)),
+    Column("metering_point", String(80)),
+)
+ven = Table(
+    "ven",
+    METADATA,
+    _id(comment="the venID"),
+    Column("name", Text, nullable=False, unique=True),
+    Column("site_id", String(80), ForeignKey("site.id")),
+    Column("strict", Boolean, nullable=False, server_default=text("false")),
+    Column("poll_period_s", Integer),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("removed_at", UtcDateTime),
+    Column("registration_id", String(80), unique=True),
+    Column("registered_at", UtcDateTime),
+    Column("profile", Json, comment="what the VEN said of itself: openadr.model.registration.VenProfile"),
+    Column("metadata_at", UtcDateTime, comment="when the VEN last registered its reports"),
+    Column("last_seen_at", UtcDateTime),
+)
+ven_certificate = Table(
+    "ven_certificate",
+    METADATA,
+    Column("fingerprint", String(29), primary_key=True),
+    _ven(index=True),
+    Column("serial", String(48)),
+    Column("not_before", UtcDateTime),
+    Column("not_after", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("revoked_at", UtcDateTime),
+)
+waiting_certificate = Table(
+    "waiting_certificate",
+    METADATA,
+    Column("fingerprint", String(29), primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("ven_name", Text),
+    Column("first_seen_at", UtcDateTime, nullable=False),
+    Column("last_seen_at", UtcDateTime, nullable=False),
+    Column("attempts", Integer, nullable=False),
+)
+enrolment_code = Table(
+    "enrolment_code",
+    METADATA,
+    Column("code_hash", String(64), primary_key=True),
+    _ven(index=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, comment="machine time"),
+    Column("used_at", UtcDateTime),
+    Column("request_hash", String(64), comment="the signing request that used it: the same one may be repeated"),
+)
+resource = Table(
+    "resource",
+    METADATA,
+    _ven(),
+    Column("resource_id", String(200), nullable=False),
+    Column("device_class", String(80)),
+    Column("nominal_w", Integer),
+    PrimaryKeyConstraint("ven_id", "resource_id"),
+)
+group = Table("ven_group", METADATA, _id(), Column("name", Text, nullable=False, unique=True))
+group_member = Table(
+    "ven_group_member",
+    METADATA,
+    Column("group_id", String(80), ForeignKey("ven_group.id", ondelete="CASCADE"), nullable=False),
+    _ven(),
+    PrimaryKeyConstraint("group_id", "ven_id"),
+)
+
+# -- programmes, enrolments, contracts
+
+programme = Table(
+    "programme",
+    METADATA,
+    Column("id", String(80), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("market_context", Text, nullable=False),
+    Column("parameters", Json, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("retired_at", UtcDateTime),
+    PrimaryKeyConstraint("id", "version"),
+)
+enrolment = Table(
+    "enrolment",
+    METADATA,
+    _id(),
+    _ven(index=True),
+    Column("resource_id", String(200), comment="null: every resource of the VEN"),
+    Column("programme_id", String(80), nullable=False, index=True),
+    Column("valid_from", UtcDateTime, nullable=False),
+    Column("valid_to", UtcDateTime),
+    Column("consent_version", String(40)),
+    Column("consent_at", UtcDateTime),
+)
+contract = Table(
+    "contract",
+    METADATA,
+    _id(),
+    Column("party_id", String(80), ForeignKey("party.id"), nullable=False, comment="the BRP"),
+    Column("programme_id", String(80), nullable=False),
+    Column("limits", Json, nullable=False),
+    Column("price", Json),
+    Column("valid_from", UtcDateTime, nullable=False),
+    Column("valid_to", UtcDateTime),
+)
+
+# -- dispatches and events
+
+dispatch = Table(
+    "dispatch",
+    METADATA,
+    _id(),
+    Column("programme_id", String(80), nullable=False, index=True),
+    Column("programme_version", Integer, nullable=False),
+    Column("event", Json, nullable=False, comment="openadr.model.event.Event with empty ids"),
+    Column("direction", String(8), comment="reduce | increase, or null for a mere signal"),
+    Column("starts_at", UtcDateTime, nullable=False),
+    Column("ends_at", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("cancelled_at", UtcDateTime),
+    ForeignKeyConstraint(["programme_id", "programme_version"], ["programme.id", "programme.version"]),
+)
+event = Table(
+    "event",
+    METADATA,
+    _id(comment="the eventID"),
+    Column("dispatch_id", String(80), ForeignKey("dispatch.id"), nullable=False, index=True),
+    _ven(),
+    Column("modification_number", Integer, nullable=False),
+    Column("own_values", Json, comment="signalID -> interval values, where they differ from the dispatch's"),
+    Column("changed_at", UtcDateTime, nullable=False),
+    Column("listed_until", UtcDateTime, comment="end plus startafter; null: open-ended"),
+    Column("cancelled_at", UtcDateTime),
+    Column("closed_at", UtcDateTime, comment="a cancellation acknowledged, or given up: no longer listed"),
+)
+Index("ix_event_ven_open", event.c.ven_id, event.c.closed_at, event.c.listed_until)
+delivery = Table(
+    "delivery",
+    METADATA,
+    Column("event_id", String(80), ForeignKey("event.id", ondelete="CASCADE"), nullable=False),
+    Column("modification_number", Integer, nullable=False),
+    _ven(),
+    Column("queued_at", UtcDateTime, nullable=False),
+    Column("first_sent_at", UtcDateTime),
+    Column("last_sent_at", UtcDateTime),
+    Column("answered_at", UtcDateTime),
+    PrimaryKeyConstraint("event_id", "modification_number"),
+)
+opt = Table(
+    "opt",
+    METADATA,
+    Column("sequence", Serial, primary_key=True, autoincrement=True),
+    _ven(),
+    Column("event_id", String(80), ForeignKey("event.id", ondelete="CASCADE"), index=True),
+    Column("modification_number", Integer),
+    Column("source", String(16), nullable=False),
+    Column("opt_type", String(8), nullable=False),
+    Column("resource_id", String(200), comment="null: the whole VEN"),
+    Column("reason", Text),
+    Column("response_code", Integer),
+    Column("opt_id", String(200)),
+    Column("market_context", Text),
+    Column("schedule", Json, comment="openadr.model.opt.Opt of an opt schedule"),
+    Column("at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime, comment="superseded or cancelled"),
+    sqlite_autoincrement=True,
+)
+Index("ix_opt_ven_opt_id", opt.c.ven_id, opt.c.opt_id)
+
+# -- what waits to be polled
+
+outbox = Table(
+    "outbox",
+    METADATA,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    _ven(),
+    Column("kind", String(24), nullable=False),
+    Column("subject", String(80), nullable=False, server_default=""),
+    Column("state", String(8), nullable=False),
+    Column("tries", Integer, nullable=False, server_default=text("0")),
+    Column("done_by", String(8), comment="answer | request: what will tell that a sent row arrived"),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("sent_at", UtcDateTime),
+    Column("due_at", UtcDateTime, nullable=False, comment="world time from which a poll may take it"),
+    UniqueConstraint("ven_id", "kind", "subject"),
+    sqlite_autoincrement=True,  # else SQLite gives the number of a deleted row to the next one
+)
+Index("ix_outbox_state_due", outbox.c.state, outbox.c.due_at)
+
+# -- reports and readings
+
+report_offer = Table(
+    "report_offer",
+    METADATA,
+    _ven(),
+    Column("specifier_id", String(200), nullable=False),
+    Column("name", String(80), nullable=False),
+    Column("offer", Json, nullable=False, comment="openadr.model.report.ReportOffer"),
+    Column("registered_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("ven_id", "specifier_id"),
+)
+report_request = Table(
+    "report_request",
+    METADATA,
+    _id(comment="the reportRequestID"),
+    _ven(index=True),
+    Column("specifier_id", String(200), nullable=False),
+    Column("name", String(80), nullable=False),
+    Column("request", Json, nullable=False, comment="openadr.model.report.ReportRequest"),
+    Column("state", String(12), nullable=False, comment="queued | active | refused | cancelled | done"),
+    Column("reason", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("answered_at", UtcDateTime),
+    Column("last_report_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+)
+series = Table(
+    "series",
+    METADATA,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    _ven(),
+    Column("resource_id", String(200), nullable=False),
+    Column("quantity", String(200), nullable=False, comment="core.points.Quantity, or the rID of what has none"),
+    Column("kind", String(16), nullable=False),
+    Column("source", String(16), nullable=False, comment="ven | meter file | manual"),
+    Column("unit", String(16), nullable=False),
+    UniqueConstraint("ven_id", "resource_id", "quantity", "kind", "source"),
+)
+chunk = Table(
+    "chunk",
+    METADATA,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("series_id", Serial, ForeignKey("series.id", ondelete="CASCADE"), nullable=False),
+    Column("start_s", BigInteger, nullable=False, comment="seconds since 1970, start of the first value"),
+    Column("end_s", BigInteger, nullable=False, comment="end of the last value"),
+    Column("step_s", Integer, comment="null where offsets say it"),
+    Column("offsets", Json, comment="start of each value in seconds after start_s"),
+    Column("durations", Json, comment="duration of each value in seconds; null: step_s, or instants"),
+    Column("values", Json, nullable=False),
+    Column("qualities", Json, comment="one word a value; null: all good"),
+    Column("revision", Integer, nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("received", Json, comment="when each value came in, in microseconds after received_at; null: 0"),
+)
+Index("ix_chunk_series_span", chunk.c.series_id, chunk.c.start_s, chunk.c.end_s)
+potential = Table(
+    "potential",
+    METADATA,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    _ven(index=True),
+    Column("resource_id", String(200), nullable=False),
+    Column("direction", String(8), nullable=False),
+    Column("start_s", BigInteger, nullable=False),
+    Column("step_s", Integer, nullable=False),
+    Column("p10_w", Json, nullable=False),
+    Column("p50_w", Json, nullable=False),
+    Column("p90_w", Json, nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("issued_at", UtcDateTime, nullable=False),
+)
+
+# -- decisions and results
+
+selection = Table(
+    "selection",
+    METADATA,
+    _id(),
+    Column("dispatch_id", String(80), ForeignKey("dispatch.id"), index=True),
+    Column("inputs", Json, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+selection_reason = Table(
+    "selection_reason",
+    METADATA,
+    Column("selection_id", String(80), ForeignKey("selection.id", ondelete="CASCADE"), nullable=False),
+    _ven(),
+    Column("reason", String(40), nullable=False),
+    Column("power_w", Integer),
+    PrimaryKeyConstraint("selection_id", "ven_id"),
+)
+evaluation = Table(
+    "evaluation",
+    METADATA,
+    Column("dispatch_id", String(80), ForeignKey("dispatch.id"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("method", Json, nullable=False, comment="baseline preset with its version and parameters"),
+    Column("result", Json, nullable=False),
+    Column("input_hash", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("dispatch_id", "version"),
+)
+
+# -- who may do what, and who did
+
+principal = Table(
+    "principal",
+    METADATA,
+    _id(),
+    Column("name", Text, nullable=False, unique=True),
+    Column("role", String(16), nullable=False, comment="viewer | dispatcher | admin | brp | household"),
+    Column("token_hash", String(64), nullable=False, unique=True),
+    Column("party_id", String(80), ForeignKey("party.id")),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, comment="machine time"),
+    Column("revoked_at", UtcDateTime),
+)
+audit = Table(
+    "audit",
+    METADATA,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("subject", String(200), nullable=False),
+    Column("before", Json),
+    Column("after", Json),
+    sqlite_autoincrement=True,
+)

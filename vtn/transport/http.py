@@ -1,0 +1,178 @@
+"""The HTTP edge of OpenADR: TLS identity, methods, content types, sizes, status codes (catalogue section 7)."""
+
+import asyncio
+import gzip
+import hashlib
+import hmac
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from core.errors import UnavailableError
+from openadr.fingerprint import fingerprint
+from openadr.model.codes import OpenADRError
+from openadr.v20b.decode import WireError, decode
+from openadr.v20b.encode import encode
+from openadr.v20b.messages import OadrResponse, Response
+from vtn.transport.v20b import EMPTY, Peer, Vtn20b
+
+_log = structlog.get_logger(__name__)
+
+SERVICES: Final = frozenset({"EiEvent", "EiOpt", "EiReport", "EiRegisterParty", "OadrPoll"})
+_READ_TIMEOUT_S: Final = 30.0
+_SMALLEST_GZIP: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """How the listener is reached.
+
+    `proxy_header` carries the client's fingerprint where TLS ends at a proxy; it only counts together with
+    `proxy_secret` in `X-Proxy-Secret`. `insecure` (loopback only) takes the VEN from the message.
+    """
+
+    prefix: str = ""
+    max_body_bytes: int = 4 * 1024 * 1024
+    insecure: bool = False
+    proxy_header: str | None = None
+    proxy_secret: str | None = None
+
+
+class OpenADRServer:
+    """Takes HTTP requests, hands messages to the transport, and never stops for a bad one."""
+
+    def __init__(self, vtn: Vtn20b, edge: Edge, registry: CollectorRegistry) -> None:
+        self._vtn = vtn
+        self._edge = edge
+        self._base = f"{edge.prefix.rstrip('/')}/OpenADR2/Simple/2.0b/"
+        self._empty = encode(EMPTY)
+        self._empty_gzip = gzip.compress(self._empty)
+        self._messages = Counter(
+            "evenload_openadr_messages",
+            "OpenADR messages by type and HTTP status.",
+            ("type", "status"),
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "evenload_openadr_seconds", "Time to answer an OpenADR message.", ("type",), registry=registry
+        )
+
+    def runner(self) -> web.ServerRunner:
+        """Return the aiohttp runner of this listener."""
+        return web.ServerRunner(web.Server(self.handle), access_log=None)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        begun = time.perf_counter()
+        kind = "?"
+        try:
+            service = self._service(request)
+            body = await self._body(request)
+            kind, answer = await self._answer(service, body, request)
+            response = _respond(request, answer, self._empty_gzip if answer is self._empty else None)
+        except _Refused as refused:
+            _log.warning("request refused", status=refused.status, why=refused.why, peer=request.remote)
+            response = web.Response(status=refused.status, text=refused.why + "\n")
+            response.force_close()
+        except WireError as error:
+            _log.warning("message refused", status=error.status, why=str(error), peer=request.remote)
+            response = web.Response(status=error.status, text=f"{error}\n")
+        except UnavailableError as error:
+            _log.error("cannot answer", why=str(error))
+            response = web.Response(status=503, text=f"{error}\n", headers={"Retry-After": "5"})
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception:  # noqa: BLE001  one bad message must not stop the server
+            _log.exception("unexpected fault")
+            response = web.Response(status=500, text="Internal error.\n")
+        self._messages.labels(kind, str(response.status)).inc()
+        self._seconds.labels(kind).observe(time.perf_counter() - begun)
+        return response
+
+    def _service(self, request: web.BaseRequest) -> str:
+        path = request.path
+        service = path[len(self._base) :] if path.startswith(self._base) else ""
+        if service not in SERVICES:
+            raise _Refused(404, f"No service at {path[:200]}; services are below {self._base}.")
+        if request.method != "POST":
+            raise _Refused(501, "OpenADR messages are posted.")
+        if request.content_type != "application/xml" or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
+            raise _Refused(406, "Content-Type must be application/xml in UTF-8.")
+        return service
+
+    async def _body(self, request: web.BaseRequest) -> bytes:
+        limit = self._edge.max_body_bytes
+        if (request.content_length or 0) > limit:
+            raise _Refused(406, f"The body is larger than {limit} bytes.")
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(_READ_TIMEOUT_S):
+                async for part in request.content.iter_any():
+                    size += len(part)
+                    if size > limit:
+                        raise _Refused(406, f"The body is larger than {limit} bytes.")
+                    parts.append(part)
+        except TimeoutError:
+            raise _Refused(406, "The body did not arrive in time.") from None
+        except (web.RequestPayloadError, ValueError) as error:
+            raise _Refused(406, "The body could not be read.") from error
+        return b"".join(parts)
+
+    async def _answer(self, service: str, body: bytes, request: web.BaseRequest) -> tuple[str, bytes]:
+        peer = self._peer(request)
+        try:
+            message = decode(body, strict=await self._vtn.strict_for(peer))
+        except OpenADRError as fault:
+            _log.warning("message refused", code=int(fault.code), why=fault.description, peer=request.remote)
+            return "?", encode(OadrResponse(Response(fault.code, fault.description)))
+        answer = await self._vtn.answer(service, message, peer)
+        return type(message).__name__, self._empty if answer is EMPTY else encode(answer)
+
+    def _peer(self, request: web.BaseRequest) -> Peer:
+        """Return who speaks, from the connection's certificate (SE-07) or from the configured proxy."""
+        edge = self._edge
+        if edge.proxy_header is not None:
+            secret = request.headers.get("X-Proxy-Secret", "")
+            if not hmac.compare_digest(secret.encode(), (edge.proxy_secret or "").encode()) or not edge.proxy_secret:
+                raise _Refused(403, "Only the proxy may speak here.")
+            name = request.headers.get(edge.proxy_header, "")
+            if not name:
+                raise _Refused(403, "The proxy named no certificate.")
+            return Peer(name, "named by the proxy")
+        if edge.insecure:
+            return Peer()
+        transport = request.transport
+        tls = transport.get_extra_info("ssl_object") if transport else None
+        der = tls.getpeercert(binary_form=True) if tls else None
+        if der is None:
+            raise _Refused(403, "A client certificate is needed.")
+        return Peer(fingerprint(der), _subject(tls.getpeercert()))
+
+
+def _subject(certificate: dict[str, object] | None) -> str:
+    names = (certificate or {}).get("subject", ())
+    pairs = [f"{key}={value}" for rdn in names for key, value in rdn]  # type: ignore[attr-defined]
+    return ", ".join(pairs) or f"sha256 {hashlib.sha256(repr(names).encode()).hexdigest()[:16]}"
+
+
+def _respond(request: web.BaseRequest, body: bytes, zipped: bytes | None) -> web.Response:
+    """Answer 200; compressed if the VEN accepts gzip (TR-08)."""
+    headers = {"Content-Type": "application/xml"}
+    if "gzip" in request.headers.get("Accept-Encoding", "") and len(body) > _SMALLEST_GZIP:
+        body = zipped or gzip.compress(body, compresslevel=1)
+        headers["Content-Encoding"] = "gzip"
+    return web.Response(body=body, headers=headers)
+
+
+class _Refused(Exception):  # noqa: N818  control flow inside this module, not an error type
+    """A transport fault that ends the exchange."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+        self.why = why

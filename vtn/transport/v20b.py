@@ -1,0 +1,320 @@
+"""OpenADR 2.0b in pull mode on the services: a message in, a message out, no HTTP.
+
+VEN                         VTN
+| --- oadrPoll ------------> |   one outbox row, or oadrResponse (PL-02)
+| <-- oadrDistributeEvent -- |
+| --- oadrCreatedEvent ----> |   the logical answer closes the row
+| <-- oadrResponse --------- |
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from core.clock import Clock
+from core.ids import new_id
+from openadr.model.codes import Code, OpenADRError
+from openadr.v20b.messages import (
+    SERVICES,
+    CanceledOpt,
+    CanceledPartyRegistration,
+    CanceledReport,
+    CancelOpt,
+    CancelPartyRegistration,
+    CancelReport,
+    CreatedEvent,
+    CreatedOpt,
+    CreatedPartyRegistration,
+    CreatedReport,
+    CreateOpt,
+    CreatePartyRegistration,
+    CreateReport,
+    DistributeEvent,
+    Message,
+    OadrResponse,
+    Poll,
+    QueryRegistration,
+    RegisteredReport,
+    RegisterReport,
+    RequestEvent,
+    RequestReregistration,
+    Response,
+    UpdatedReport,
+    UpdateReport,
+)
+from vtn.services import enrolment, event, opt, outbox, registration, report
+from vtn.services.directory import Directory, Known
+from vtn.services.event import Answer
+from vtn.services.outbox import Kind
+from vtn.services.settings import VtnSettings
+from vtn.store.database import Transaction
+from vtn.store.writer import GroupWriter
+from vtn.transport.refusal import refuse
+
+_log = structlog.get_logger(__name__)
+
+EMPTY: Final = OadrResponse(Response(Code.OK, "OK"))
+"""The answer to a poll when nothing waits; always the same (GN-06: a poll has no requestID)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end: the fingerprint and subject of its certificate; both empty on an insecure listener."""
+
+    fingerprint: str = ""
+    subject: str = ""
+
+
+class Vtn20b:
+    """Answers OpenADR 2.0b messages of pull VENs."""
+
+    def __init__(self, writer: GroupWriter, directory: Directory, settings: VtnSettings, clock: Clock) -> None:
+        self._writer = writer
+        self._directory = directory
+        self._settings = settings
+        self._clock = clock
+        self._handlers: dict[type[Message], Callable[..., Awaitable[Message]]] = {
+            Poll: self._poll,
+            RequestEvent: self._request_event,
+            CreatedEvent: self._created_event,
+            CreateOpt: self._create_opt,
+            CancelOpt: self._cancel_opt,
+            RegisterReport: self._register_report,
+            RegisteredReport: self._registered_report,
+            CreateReport: self._create_report,
+            CreatedReport: self._created_report,
+            UpdateReport: self._update_report,
+            CancelReport: self._cancel_report,
+            CanceledReport: self._canceled_report,
+            QueryRegistration: self._query,
+            CreatePartyRegistration: self._register,
+            CancelPartyRegistration: self._cancel,
+            CanceledPartyRegistration: self._canceled,
+            OadrResponse: self._response,
+        }
+
+    async def answer(self, service: str, message: Message, peer: Peer) -> Message:
+        """Return the answer to a message that was posted to a service. Logical faults are answers too (GN-11)."""
+        try:
+            known = await self._admit(service, message, peer)
+            return await self._handlers[type(message)](message, known)
+        except OpenADRError as fault:
+            _log.warning(
+                "message refused",
+                message=type(message).__name__,
+                code=int(fault.code),
+                why=fault.description,
+                fingerprint=peer.fingerprint,
+            )
+            return refuse(message, fault, self._settings)
+
+    async def strict_for(self, peer: Peer) -> bool:
+        """Whether this peer's messages are read in strict mode."""
+        known = await self._directory.identify(peer.fingerprint) if peer.fingerprint else None
+        return self._settings.strict or (known is not None and known.strict)
+
+    async def _admit(self, service: str, message: Message, peer: Peer) -> Known:
+        """Return the VEN that speaks. Raises OpenADRError 459, 463 or 452 (GN-15, SE-07, RG-14, RG-15)."""
+        expected = SERVICES.get(type(message))
+        posted = service == expected or (isinstance(message, OadrResponse) and service != "OadrPoll")
+        if not posted or type(message) not in self._handlers:
+            raise OpenADRError(Code.COMPLIANCE, f"oadr{type(message).__name__} is not for {service} of a VTN.")
+        claimed: str | None = getattr(message, "ven_id", None)
+        known = await self._known(claimed, peer)
+        if claimed and claimed != known.ven_id:
+            if await self._directory.get(claimed) is None:
+                raise OpenADRError(Code.INVALID_ID, f"No VEN has the venID '{claimed}'.")
+            raise OpenADRError(Code.NOT_REGISTERED, "This certificate does not belong to that venID.")
+        anonymous = isinstance(message, QueryRegistration | CreatePartyRegistration)
+        if known.registration_id is None and not anonymous:
+            raise OpenADRError(Code.NOT_REGISTERED, "This VEN is not registered; send oadrCreatePartyRegistration.")
+        if not claimed and not anonymous and (known.strict or self._settings.strict):
+            raise OpenADRError(Code.INVALID_ID, "The message has no venID.")
+        self._directory.seen(known.ven_id)
+        if known.awaits_request:
+            await self._writer.submit(lambda tx: outbox.confirm_by_request(tx, known.ven_id))
+        return known
+
+    async def _known(self, claimed: str | None, peer: Peer) -> Known:
+        if not peer.fingerprint:
+            known = await self._directory.get(claimed or "")
+        else:
+            known = await self._directory.identify(peer.fingerprint)
+        if known is not None:
+            return known
+        if peer.fingerprint:
+            now = self._clock.now()
+            await self._writer.submit(lambda tx: enrolment.note_waiting(tx, peer.fingerprint, peer.subject, now))
+        raise OpenADRError(Code.NOT_REGISTERED, "No VEN is known by this certificate; ask the VTN's operator.")
+
+    # -- OadrPoll
+
+    async def _poll(self, message: Poll, known: Known) -> Message:
+        del message
+        if not known.is_due(self._clock.now()):
+            return EMPTY
+        return await self._writer.submit(lambda tx: self._next(tx, known.ven_id))
+
+    async def _next(self, tx: Transaction, ven_id: str) -> Message:
+        """Return the message of the oldest due row (PL-02); a row that has lost its sense is passed over."""
+        while (row := await outbox.take(tx, ven_id, self._clock.now(), self._settings)) is not None:
+            if (message := await self._message_of(tx, ven_id, row)) is not None:
+                return message
+            await outbox.done(tx, ven_id, row.kind, row.subject)
+        return EMPTY
+
+    async def _message_of(self, tx: Transaction, ven_id: str, row: outbox.Row) -> Message | None:
+        message: Message | None
+        match row.kind:
+            case Kind.EVENTS:
+                message = await self._distribute(tx, ven_id, Response(Code.OK, "OK"), row=row)
+            case Kind.REGISTER_REPORT:
+                message = RegisterReport(new_id("req"), (), ven_id)
+            case Kind.CREATE_REPORT:
+                wish = await report.get(tx.conn, row.subject)
+                message = CreateReport(new_id("req"), (wish.request,), ven_id) if wish.state == "queued" else None
+            case Kind.CANCEL_REPORT:
+                message = CancelReport(new_id("req"), (row.subject,), report_to_follow=False, ven_id=ven_id)
+            case Kind.REREGISTER:
+                message = RequestReregistration(ven_id)
+            case Kind.CANCEL_REGISTRATION:
+                known = await registration.current(tx.conn, ven_id)
+                message = CancelPartyRegistration(new_id("req"), known, ven_id) if known else None
+        return message
+
+    # -- EiEvent
+
+    async def _distribute(
+        self,
+        tx: Transaction,
+        ven_id: str,
+        response: Response,
+        *,
+        row: outbox.Row | None = None,
+        limit: int | None = None,
+    ) -> Message:
+        listed = await event.deliver(tx, ven_id, self._clock.now(), limit=limit)
+        if row is not None and not listed.awaits_answer:
+            await outbox.done_by_next_request(tx, row)
+        return DistributeEvent(self._settings.vtn_id, new_id("req"), listed.events, response)
+
+    async def _request_event(self, message: RequestEvent, known: Known) -> Message:
+        response = Response(Code.OK, "OK", message.request_id)
+        return await self._writer.submit(
+            lambda tx: self._distribute(tx, known.ven_id, response, limit=message.reply_limit)
+        )
+
+    async def _created_event(self, message: CreatedEvent, known: Known) -> Message:
+        answers = [
+            Answer(one.event_id, one.modification_number, one.opt_type, one.code) for one in message.event_responses
+        ]
+
+        async def work(tx: Transaction) -> OpenADRError | None:
+            await event.record_answers(tx, known.ven_id, answers, self._clock.now())
+            return await event.refused_answers(tx.conn, known.ven_id, answers)
+
+        fault = await self._writer.submit(work)
+        if fault is not None:
+            raise fault
+        return self._ok(message.response.request_id, known)
+
+    def _ok(self, request_id: str, known: Known) -> OadrResponse:
+        return OadrResponse(Response(Code.OK, "OK", request_id), known.ven_id)
+
+    # -- EiOpt
+
+    async def _create_opt(self, message: CreateOpt, known: Known) -> Message:
+        await self._writer.submit(lambda tx: opt.create(tx, known.ven_id, message.opt, self._clock.now()))
+        return CreatedOpt(Response(Code.OK, "OK", message.request_id), message.opt.opt_id)
+
+    async def _cancel_opt(self, message: CancelOpt, known: Known) -> Message:
+        await self._writer.submit(lambda tx: opt.cancel(tx, known.ven_id, message.opt_id, self._clock.now()))
+        return CanceledOpt(Response(Code.OK, "OK", message.request_id), message.opt_id)
+
+    # -- EiReport
+
+    async def _register_report(self, message: RegisterReport, known: Known) -> Message:
+        await self._writer.submit(
+            lambda tx: report.register(tx, known.ven_id, message.offers, self._settings, self._clock.now())
+        )
+        return RegisteredReport(Response(Code.OK, "OK", message.request_id), (), known.ven_id)
+
+    async def _registered_report(self, message: RegisteredReport, known: Known) -> Message:
+        await self._writer.submit(lambda tx: outbox.done(tx, known.ven_id, Kind.REGISTER_REPORT))
+        if message.requests:
+            raise OpenADRError(Code.REPORT_NOT_SUPPORTED, "This VTN offers no reports.")
+        return self._ok(message.response.request_id, known)
+
+    async def _create_report(self, message: CreateReport, known: Known) -> Message:
+        if not all(one.is_metadata for one in message.requests):
+            raise OpenADRError(Code.REPORT_NOT_SUPPORTED, "This VTN offers no reports.")
+        await self._writer.submit(lambda tx: outbox.put(tx, known.ven_id, Kind.REGISTER_REPORT, self._clock.now()))
+        return CreatedReport(Response(Code.OK, "OK", message.request_id), (), known.ven_id)
+
+    async def _created_report(self, message: CreatedReport, known: Known) -> Message:
+        said = message.response
+        await self._writer.submit(
+            lambda tx: report.created(tx, known.ven_id, said.code, said.description, self._clock.now())
+        )
+        return self._ok(said.request_id, known)
+
+    async def _update_report(self, message: UpdateReport, known: Known) -> Message:
+        unwanted = await self._writer.submit(
+            lambda tx: report.record(tx, known.ven_id, message.reports, self._clock.now())
+        )
+        stop = CancelReport(new_id("req"), unwanted, ven_id=known.ven_id) if unwanted else None
+        return UpdatedReport(Response(Code.OK, "OK", message.request_id), stop, known.ven_id)
+
+    async def _cancel_report(self, message: CancelReport, known: Known) -> Message:
+        del message, known
+        raise OpenADRError(Code.INVALID_ID, "This VTN sends no reports.")
+
+    async def _canceled_report(self, message: CanceledReport, known: Known) -> Message:
+        await self._writer.submit(lambda tx: report.cancelled(tx, known.ven_id))
+        return self._ok(message.response.request_id, known)
+
+    # -- EiRegisterParty
+
+    async def _query(self, message: QueryRegistration, known: Known) -> Message:
+        registered = known.registration_id is not None
+        return CreatedPartyRegistration(
+            Response(Code.OK, "OK", message.request_id),
+            registration.vtn_profile(self._settings),
+            known.registration_id,
+            known.ven_id if registered else None,
+        )
+
+    async def _register(self, message: CreatePartyRegistration, known: Known) -> Message:
+        given = await self._writer.submit(
+            lambda tx: registration.register(
+                tx, known.ven_id, message.profile, message.registration_id, self._clock.now()
+            )
+        )
+        return CreatedPartyRegistration(
+            Response(Code.OK, "OK", message.request_id),
+            registration.vtn_profile(self._settings),
+            given.registration_id,
+            given.ven_id,
+        )
+
+    async def _cancel(self, message: CancelPartyRegistration, known: Known) -> Message:
+        await self._writer.submit(
+            lambda tx: registration.cancel(tx, known.ven_id, message.registration_id, self._clock.now())
+        )
+        answer = Response(Code.OK, "OK", message.request_id)
+        return CanceledPartyRegistration(answer, message.registration_id, known.ven_id)
+
+    async def _canceled(self, message: CanceledPartyRegistration, known: Known) -> Message:
+        async def work(tx: Transaction) -> None:
+            if await outbox.sent_subjects(tx, known.ven_id, Kind.CANCEL_REGISTRATION):
+                await registration.erase(tx, known.ven_id, self._clock.now(), who=known.ven_id)
+
+        if message.response.ok:
+            await self._writer.submit(work)
+        return self._ok(message.response.request_id, known)
+
+    async def _response(self, message: OadrResponse, known: Known) -> Message:
+        await self._writer.submit(lambda tx: outbox.done(tx, known.ven_id, Kind.REREGISTER))
+        return self._ok(message.response.request_id, known)

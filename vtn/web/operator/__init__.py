@@ -1,0 +1,14 @@
+"""The operator API: one module a noun, all operations in OPERATIONS."""
+
+from vtn.web.operator import dispatches, programmes, reports, system, vens
+from vtn.web.operator.desk import DESK, Desk
+
+OPERATIONS = (
+    *vens.OPERATIONS,
+    *programmes.OPERATIONS,
+    *dispatches.OPERATIONS,
+    *reports.OPERATIONS,
+    *system.OPERATIONS,
+)
+
+__all__ = ["DESK", "OPERATIONS", "Desk"]

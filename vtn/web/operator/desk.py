@@ -1,0 +1,25 @@
+"""What the operator's operations work with."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from certs.authority import Authority
+from core.clock import Clock
+from vtn.services.settings import VtnSettings
+from vtn.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The parts of a running VTN that the operator API uses. `openadr_url` is what gateways are told."""
+
+    db: Database
+    clock: Clock
+    settings: VtnSettings
+    openadr_url: str
+    authority: Authority | None
+
+
+DESK: Final = web.AppKey("desk", Desk)

@@ -1,0 +1,321 @@
+"""Dispatches, their events and results, in the operator API."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+from sqlalchemy import select
+
+from core.errors import NotFoundError
+from openadr.model.event import EventStatus, status_at
+from vtn.services import dispatch as dispatches
+from vtn.services import event as events
+from vtn.services import opt, participation
+from vtn.services.dispatch import Order
+from vtn.services.participation import Result
+from vtn.store.tables import delivery, ven
+from vtn.store.tables import dispatch as dispatch_table
+from vtn.store.tables import event as event_table
+from vtn.web.api import Context
+from vtn.web.model import IsoDuration, Model, UtcTime
+from vtn.web.operation import operation
+from vtn.web.operator.desk import DESK
+from vtn.web.operator.signals import SignalIn, shown, whole
+from vtn.web.pagination import Cursor, Keyset, Limit, Page
+
+_BY_ID = Keyset("dispatches", str)
+OwnValues = dict[str, Annotated[list[float], Field(min_length=1, max_length=3000)]]
+
+
+class NewDispatch(Model):
+    """A dispatch: what is ordered, of whom, and when."""
+
+    programme_id: str
+    start: UtcTime
+    signals: Annotated[list[SignalIn], Field(min_length=1, max_length=10)]
+    """The signals; the event lasts as long as the intervals of the first one together."""
+    ven_ids: list[str] = Field(default_factory=list, max_length=100_000)
+    """Whom to call; everybody enrolled if empty."""
+    own_values: dict[str, OwnValues] = Field(default_factory=dict)
+    """venID -> signal id -> values of that VEN where they differ from the signals above."""
+    direction: Literal["reduce", "increase"] | None = None
+    """What is ordered of consumption."""
+    priority: Annotated[int, Field(ge=0, le=1000)] | None = None
+    test_event: bool = False
+    comment: Annotated[str, Field(max_length=2000)] | None = None
+
+
+class DispatchChange(Model):
+    """What to change in all events of a dispatch; what is left out stays."""
+
+    start: UtcTime | None = None
+    signals: Annotated[list[SignalIn], Field(min_length=1, max_length=10)] | None = None
+
+
+class Event(Model):
+    """One VEN's event."""
+
+    id: str
+    ven_id: str
+    ven_name: str
+    modification_number: int
+    status: EventStatus
+    opt: Literal["optIn", "optOut"] | None
+    """The opt that counts; null: no answer."""
+    reason: str | None
+    queued_at: UtcTime | None
+    first_sent_at: UtcTime | None
+    answered_at: UtcTime | None
+
+
+class Dispatch(Model):
+    """A dispatch."""
+
+    id: str
+    programme_id: str
+    programme_version: int
+    start: UtcTime
+    duration: IsoDuration
+    end: UtcTime | None
+    """null: open-ended."""
+    signals: list[SignalIn]
+    direction: Literal["reduce", "increase"] | None
+    status: EventStatus
+    created_at: UtcTime
+    created_by: str
+    cancelled_at: UtcTime | None
+
+
+class DispatchDetail(Model):
+    """A dispatch with the events of its VENs."""
+
+    dispatch: Dispatch
+    events: list[Event]
+
+
+def _shown(one: dispatches.Dispatch, now: datetime) -> Dispatch:
+    period = one.shared.period
+    status = EventStatus.CANCELLED if one.cancelled_at is not None else status_at(one.shared, now)
+    return Dispatch(
+        id=one.id,
+        programme_id=one.programme_id,
+        programme_version=one.programme_version,
+        start=period.start,
+        duration=period.duration,
+        end=period.end,
+        signals=shown(one.shared.signals),
+        direction=one.direction,  # type: ignore[arg-type]  the column holds nothing else
+        status=status,
+        created_at=one.created_at,
+        created_by=one.created_by,
+        cancelled_at=one.cancelled_at,
+    )
+
+
+@operation("GET", "/dispatches", summary="List dispatches, oldest first", role="viewer", tags=["dispatches"])
+async def list_dispatches(context: Context, limit: Limit = 50, cursor: Cursor | None = None) -> Page[Dispatch]:
+    desk = context.service(DESK)
+    after = _BY_ID.decode(cursor)
+    query = select(dispatch_table.c.id).order_by(dispatch_table.c.id).limit(limit + 1)
+    if after is not None:
+        query = query.where(dispatch_table.c.id > after[0])
+    async with desk.db.read() as conn:
+        ids = list((await conn.execute(query)).scalars())
+        found = [_shown(await dispatches.get(conn, one), desk.clock.now()) for one in ids]
+    return _BY_ID.page(found, limit, key=lambda one: (one.id,))
+
+
+@operation(
+    "POST",
+    "/dispatches",
+    summary="Create a dispatch: one event per VEN",
+    role="dispatcher",
+    tags=["dispatches"],
+    status=201,
+    errors=[404],
+)
+async def create_dispatch(context: Context, body: NewDispatch) -> DispatchDetail:
+    desk = context.service(DESK)
+    signals = tuple(one.value() for one in body.signals)
+    order = Order(
+        programme_id=body.programme_id,
+        start=body.start,
+        duration=whole(signals),
+        signals=signals,
+        ven_ids=tuple(body.ven_ids),
+        own_values=body.own_values,
+        direction=body.direction,
+        priority=body.priority,
+        test_event=body.test_event,
+        comment=body.comment,
+    )
+    async with desk.db.write() as tx:
+        dispatch_id = await dispatches.create(tx, order, desk.clock.now(), who=context.principal.name)
+    return await read_dispatch(context, dispatch_id)
+
+
+@operation(
+    "GET",
+    "/dispatches/{dispatch_id}",
+    summary="Read a dispatch with its events",
+    role="viewer",
+    tags=["dispatches"],
+    errors=[404],
+)
+async def read_dispatch(context: Context, dispatch_id: str) -> DispatchDetail:
+    desk = context.service(DESK)
+    now = desk.clock.now()
+    async with desk.db.read() as conn:
+        one = await dispatches.get(conn, dispatch_id)
+        said = await opt.effective(conn, dispatch_id)
+        names = {row.id: row.name for row in await conn.execute(select(ven.c.id, ven.c.name))}
+        times = {
+            (row.event_id, row.modification_number): row
+            for row in await conn.execute(
+                select(delivery)
+                .join(event_table, event_table.c.id == delivery.c.event_id)
+                .where(event_table.c.dispatch_id == dispatch_id)
+            )
+        }
+        rows = []
+        for ven_id, own in await events.of_dispatch(conn, dispatch_id):
+            at = times.get((own.event_id, own.modification_number))
+            answer, reason = said.get(ven_id, (None, None))
+            rows.append(
+                Event(
+                    id=own.event_id,
+                    ven_id=ven_id,
+                    ven_name=names[ven_id],
+                    modification_number=own.modification_number,
+                    status=status_at(own, now),
+                    opt=answer.value if answer else None,
+                    reason=reason,
+                    queued_at=at.queued_at if at else None,
+                    first_sent_at=at.first_sent_at if at else None,
+                    answered_at=at.answered_at if at else None,
+                )
+            )
+    return DispatchDetail(dispatch=_shown(one, now), events=rows)
+
+
+@operation(
+    "PATCH",
+    "/dispatches/{dispatch_id}",
+    summary="Change what the events of a dispatch share",
+    role="dispatcher",
+    tags=["dispatches"],
+    errors=[404, 409],
+)
+async def change_dispatch(context: Context, dispatch_id: str, body: DispatchChange) -> DispatchDetail:
+    desk = context.service(DESK)
+    signals = tuple(one.value() for one in body.signals) if body.signals else None
+    async with desk.db.write() as tx:
+        await dispatches.change(
+            tx,
+            dispatch_id,
+            desk.clock.now(),
+            who=context.principal.name,
+            start=body.start,
+            duration=whole(signals) if signals else None,
+            signals=signals,
+        )
+    return await read_dispatch(context, dispatch_id)
+
+
+@operation(
+    "POST",
+    "/dispatches/{dispatch_id}/cancellation",
+    summary="Cancel a dispatch",
+    role="dispatcher",
+    tags=["dispatches"],
+    errors=[404, 409],
+)
+async def cancel_dispatch(context: Context, dispatch_id: str) -> DispatchDetail:
+    desk = context.service(DESK)
+    async with desk.db.write() as tx:
+        await dispatches.cancel(tx, dispatch_id, desk.clock.now(), who=context.principal.name)
+    return await read_dispatch(context, dispatch_id)
+
+
+@operation(
+    "PUT",
+    "/events/{event_id}/values",
+    summary="Give one VEN's event values of its own",
+    role="dispatcher",
+    tags=["events"],
+    errors=[404, 409],
+)
+async def change_event_values(context: Context, event_id: str, body: OwnValues) -> DispatchDetail:
+    desk = context.service(DESK)
+    async with desk.db.write() as tx:
+        await dispatches.change_values(tx, event_id, body, desk.clock.now(), who=context.principal.name)
+    return await read_event(context, event_id)
+
+
+@operation("GET", "/events/{event_id}", summary="Read one VEN's event", role="viewer", tags=["events"], errors=[404])
+async def read_event(context: Context, event_id: str) -> DispatchDetail:
+    async with context.service(DESK).db.read() as conn:
+        query = select(event_table.c.dispatch_id).where(event_table.c.id == event_id)
+        dispatch_id = (await conn.execute(query)).scalar_one_or_none()
+    if dispatch_id is None:
+        raise NotFoundError(f"No event '{event_id}'.")
+    found = await read_dispatch(context, dispatch_id)
+    return DispatchDetail(dispatch=found.dispatch, events=[one for one in found.events if one.id == event_id])
+
+
+@operation(
+    "POST",
+    "/events/{event_id}/cancellation",
+    summary="Cancel one VEN's event",
+    role="dispatcher",
+    tags=["events"],
+    errors=[404, 409],
+)
+async def cancel_event(context: Context, event_id: str) -> DispatchDetail:
+    desk = context.service(DESK)
+    async with desk.db.write() as tx:
+        await dispatches.cancel_event(tx, event_id, desk.clock.now(), who=context.principal.name)
+    return await read_event(context, event_id)
+
+
+@operation(
+    "POST",
+    "/dispatches/{dispatch_id}/evaluation",
+    summary="Compute what a dispatch brought; new data makes a new version",
+    role="dispatcher",
+    tags=["results"],
+    errors=[404, 409],
+)
+async def evaluate_dispatch(context: Context, dispatch_id: str) -> Result:
+    desk = context.service(DESK)
+    async with desk.db.write() as tx:
+        return await participation.evaluate(tx, dispatch_id, desk.clock.now())
+
+
+@operation(
+    "GET",
+    "/dispatches/{dispatch_id}/result",
+    summary="Read what a dispatch brought",
+    role="viewer",
+    tags=["results"],
+    errors=[404],
+)
+async def read_result(
+    context: Context, dispatch_id: str, version: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+) -> Result:
+    async with context.service(DESK).db.read() as conn:
+        return await participation.stored(conn, dispatch_id, version)
+
+
+OPERATIONS = (
+    list_dispatches,
+    create_dispatch,
+    read_dispatch,
+    change_dispatch,
+    cancel_dispatch,
+    read_event,
+    change_event_values,
+    cancel_event,
+    evaluate_dispatch,
+    read_result,
+)

@@ -1,0 +1,212 @@
+"""Reports and readings, in the operator API."""
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from pydantic import Field
+
+from core.errors import InvalidError
+from core.ids import new_id
+from openadr.model.report import ReportRequest
+from vtn.services import report as reports
+from vtn.store.readings import load, series_of
+from vtn.web.api import Context
+from vtn.web.model import IsoDuration, Model, UtcTime
+from vtn.web.operation import operation
+from vtn.web.operator.desk import DESK
+
+_LONGEST = timedelta(days=400)
+
+
+class DataPoint(Model):
+    """A data point that a VEN offers."""
+
+    r_id: str
+    report_type: str
+    reading_type: str
+    resources: list[str]
+    unit: str | None
+
+
+class Offer(Model):
+    """A report that a VEN offers."""
+
+    specifier_id: str
+    name: str
+    duration: IsoDuration
+    points: list[DataPoint]
+
+
+class Request(Model):
+    """A report request."""
+
+    id: str
+    name: str
+    specifier_id: str
+    r_ids: list[str]
+    granularity: IsoDuration
+    report_back: IsoDuration
+    state: str
+    """queued, active, refused, cancelled or done."""
+    reason: str | None
+    created_at: UtcTime
+    last_report_at: UtcTime | None
+
+
+class VenReports(Model):
+    """What a VEN offers and what was requested of it."""
+
+    offers: list[Offer]
+    requests: list[Request]
+
+
+class NewRequest(Model):
+    """A report to request."""
+
+    specifier_id: Annotated[str, Field(min_length=1, max_length=200)]
+    r_ids: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(min_length=1, max_length=500)]
+    granularity: IsoDuration = reports.ZERO
+    """How finely; zero: as the VEN likes (one-shot and history) or on change."""
+    report_back: IsoDuration = reports.ZERO
+    """How often a report is sent; zero: once."""
+    start: UtcTime | None = None
+    """Start of the first report; for history, the oldest point wanted."""
+    duration: IsoDuration | None = None
+    """Span; zero: for ever, or all of the history since the start."""
+
+
+class Series(Model):
+    """A series that the store holds."""
+
+    resource_id: str
+    quantity: str
+    kind: str
+    source: str
+
+
+class Readings(Model):
+    """The values of a series, oldest first; columns of equal length."""
+
+    series: Series
+    start: list[UtcTime]
+    duration_s: list[int]
+    """0 for instants and registers."""
+    value: list[float | None]
+    quality: list[str]
+
+
+def _shown(one: reports.Requested) -> Request:
+    wish = one.request
+    return Request(
+        id=wish.request_id,
+        name=one.name,
+        specifier_id=wish.specifier_id,
+        r_ids=list(wish.r_ids),
+        granularity=wish.granularity,
+        report_back=wish.report_back,
+        state=one.state,
+        reason=one.reason,
+        created_at=one.created_at,
+        last_report_at=one.last_report_at,
+    )
+
+
+@operation("GET", "/vens/{ven_id}/reports", summary="List a VEN's reports", role="viewer", tags=["reports"])
+async def list_reports(context: Context, ven_id: str) -> VenReports:
+    async with context.service(DESK).db.read() as conn:
+        offers = await reports.offered(conn, ven_id)
+        requested = await reports.requests_of(conn, ven_id)
+    return VenReports(
+        offers=[
+            Offer(
+                specifier_id=offer.specifier_id,
+                name=offer.name,
+                duration=offer.duration,
+                points=[
+                    DataPoint(
+                        r_id=line.r_id,
+                        report_type=line.report_type,
+                        reading_type=line.reading_type,
+                        resources=list(line.source.resource_ids),
+                        unit=line.item_base.units if line.item_base else None,
+                    )
+                    for line in offer.descriptions
+                ],
+            )
+            for offer in offers
+        ],
+        requests=[_shown(one) for one in requested],
+    )
+
+
+@operation(
+    "POST",
+    "/vens/{ven_id}/report-requests",
+    summary="Request a report of a VEN",
+    role="dispatcher",
+    tags=["reports"],
+    status=201,
+)
+async def request_report(context: Context, ven_id: str, body: NewRequest) -> Request:
+    desk = context.service(DESK)
+    wish = ReportRequest(
+        new_id("rrq"),
+        body.specifier_id,
+        tuple(body.r_ids),
+        body.granularity,
+        body.report_back,
+        body.start,
+        body.duration,
+    )
+    async with desk.db.write() as tx:
+        await reports.request(tx, ven_id, wish, desk.clock.now(), who=context.principal.name)
+        return _shown(await reports.get(tx.conn, wish.request_id))
+
+
+@operation(
+    "POST",
+    "/report-requests/{request_id}/cancellation",
+    summary="Stop a report",
+    role="dispatcher",
+    tags=["reports"],
+    errors=[404, 409],
+)
+async def cancel_report(context: Context, request_id: str) -> Request:
+    desk = context.service(DESK)
+    async with desk.db.write() as tx:
+        await reports.cancel(tx, request_id, desk.clock.now(), who=context.principal.name)
+        return _shown(await reports.get(tx.conn, request_id))
+
+
+@operation("GET", "/vens/{ven_id}/readings", summary="Read a VEN's series", role="viewer", tags=["readings"])
+async def read_readings(
+    context: Context,
+    ven_id: str,
+    since: UtcTime,
+    until: UtcTime,
+    resource_id: str | None = None,
+    quantity: str | None = None,
+    as_of: UtcTime | None = None,
+) -> list[Readings]:
+    if not timedelta() < until - since <= _LONGEST:
+        raise InvalidError("'until' lies after 'since', at most 400 days.")
+    found = []
+    async with context.service(DESK).db.read() as conn:
+        for key in await series_of(conn, ven_id):
+            if resource_id not in (None, key.resource_id) or quantity not in (None, key.quantity):
+                continue
+            loaded = await load(conn, key, int(since.timestamp()), int(until.timestamp()), as_of=as_of)
+            found.append(
+                Readings(
+                    series=Series(resource_id=key.resource_id, quantity=key.quantity, kind=key.kind, source=key.source),
+                    start=[datetime.fromtimestamp(int(one), UTC) for one in loaded.starts_s],
+                    duration_s=[int(one) for one in loaded.durations_s],
+                    value=[float(one) if math.isfinite(one) else None for one in loaded.values],
+                    quality=[str(one) for one in loaded.qualities],
+                )
+            )
+    return found
+
+
+OPERATIONS = (list_reports, request_report, cancel_report, read_readings)
