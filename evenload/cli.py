@@ -14,6 +14,7 @@ import typer
 from core.errors import EvenloadError, InvalidError
 from evenload import operate
 from evenload.logs import configure_logs
+from evenload.output import show
 
 app = typer.Typer(
     name="evenload",
@@ -151,7 +152,7 @@ def operator_list(config: ConfigOption = Path("vtn.toml"), json_: JsonOption = F
     _need_server()
     from evenload.setup import list_operators  # noqa: PLC0415  the server's libraries are optional
 
-    operate.show(asyncio.run(list_operators(config)), json_=json_)
+    show(asyncio.run(list_operators(config)), as_json=json_)
 
 
 @operator_app.command("revoke")

@@ -39,7 +39,7 @@ _SWEEP_S = 5
 
 def operator_api() -> Api:
     """Return the operator API, for serving and for its OpenAPI document."""
-    return Api("evenload operator API", "1", OPERATIONS, description="For the operators of a VTN.", prefix="/v1")
+    return Api("evenload operator API", "1", OPERATIONS, description="For the operators of a VTN.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,9 @@ async def _listen_openadr(
     edge = Edge(openadr.prefix, openadr.max_body_bytes, openadr.insecure, openadr.proxy_header, openadr.proxy_secret)
     context: ssl.SSLContext | None = None
     if not openadr.insecure and openadr.proxy_header is None and openadr.ca is not None:
-        pairs = [(one.cert, one.key) for one in openadr.certificates]
-        context = server_context(pairs, openadr.ca, profile=openadr.tls)
+        first, *others = openadr.certificates
+        also = [(one.cert, one.key) for one in others]
+        context = server_context(first.cert, first.key, openadr.ca, also=also, profile=openadr.tls)
     return await _serve(stack, OpenADRServer(vtn, edge, registry).runner(), openadr.host, openadr.port, context)
 
 

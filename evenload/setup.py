@@ -87,8 +87,8 @@ async def prepare(directory: Path, names: tuple[str, ...], vtn_id: str, shape: S
     authority = Authority.create(directory / "ca", f"{vtn_id} CA")
     for kind in ("ec", "rsa"):
         issued = authority.issue_server(known, key_type=kind)
-        _write(directory / f"server-{kind}.key", issued.key_pem)
-        _write(directory / f"server-{kind}.pem", issued.certificate_pem)
+        _write(directory / f"server-{kind}.key", issued.key_pem or "")
+        _write(directory / f"server-{kind}.pem", issued.chain_pem)
     settings = directory / "vtn.toml"
     text = _TOML.format(
         vtn_id=vtn_id,
@@ -102,14 +102,14 @@ async def prepare(directory: Path, names: tuple[str, ...], vtn_id: str, shape: S
         granularity=shape.granularity,
         report_back=shape.report_back,
     )
-    _write(settings, text.encode())
+    _write(settings, text)
     token = await add_operator_async(settings, "admin", Role.ADMIN, None)
     return Prepared(settings, token)
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, content: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(content)
 
 

@@ -1,1 +1,57 @@
 """Baselines, performance and statistics: pure functions on numpy arrays. May import `core`."""
+
+from metrics.baseline import (
+    AdjustmentStatus,
+    Baseline,
+    Calendar,
+    DayUse,
+    NoBaselineError,
+    Verdict,
+    baseline,
+)
+from metrics.days import DayMatrix, DayType, Series, day_matrix, series
+from metrics.matching import Adjustment, Match, match
+from metrics.participation import Answer, Participation, participation, percentiles
+from metrics.performance import Direction, Performance, delivered, ordered_wh, performance, pooled
+from metrics.placebo import Placebo, nmbe, placebo, pool_placebo, rrmse
+from metrics.rules import PRESETS, AdjustmentKind, Anchor, DayMatch, Keep, Rank, Window
+
+__all__ = [
+    "PRESETS",
+    "Adjustment",
+    "AdjustmentKind",
+    "AdjustmentStatus",
+    "Anchor",
+    "Answer",
+    "Baseline",
+    "Calendar",
+    "DayMatch",
+    "DayMatrix",
+    "DayType",
+    "DayUse",
+    "Direction",
+    "Keep",
+    "Match",
+    "NoBaselineError",
+    "Participation",
+    "Performance",
+    "Placebo",
+    "Rank",
+    "Series",
+    "Verdict",
+    "Window",
+    "baseline",
+    "day_matrix",
+    "delivered",
+    "match",
+    "nmbe",
+    "ordered_wh",
+    "participation",
+    "percentiles",
+    "performance",
+    "placebo",
+    "pool_placebo",
+    "pooled",
+    "rrmse",
+    "series",
+]

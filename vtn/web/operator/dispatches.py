@@ -104,7 +104,7 @@ def _shown(one: dispatches.Dispatch, now: datetime) -> Dispatch:
         duration=period.duration,
         end=period.end,
         signals=shown(one.shared.signals),
-        direction=one.direction,  # type: ignore[arg-type]  the column holds nothing else
+        direction=one.direction,
         status=status,
         created_at=one.created_at,
         created_by=one.created_by,
@@ -112,7 +112,7 @@ def _shown(one: dispatches.Dispatch, now: datetime) -> Dispatch:
     )
 
 
-@operation("GET", "/dispatches", summary="List dispatches, oldest first", role="viewer", tags=["dispatches"])
+@operation("GET", "/v1/dispatches", summary="List dispatches, oldest first", role="viewer", tags=["dispatches"])
 async def list_dispatches(context: Context, limit: Limit = 50, cursor: Cursor | None = None) -> Page[Dispatch]:
     desk = context.service(DESK)
     after = _BY_ID.decode(cursor)
@@ -127,7 +127,7 @@ async def list_dispatches(context: Context, limit: Limit = 50, cursor: Cursor | 
 
 @operation(
     "POST",
-    "/dispatches",
+    "/v1/dispatches",
     summary="Create a dispatch: one event per VEN",
     role="dispatcher",
     tags=["dispatches"],
@@ -156,7 +156,7 @@ async def create_dispatch(context: Context, body: NewDispatch) -> DispatchDetail
 
 @operation(
     "GET",
-    "/dispatches/{dispatch_id}",
+    "/v1/dispatches/{dispatch_id}",
     summary="Read a dispatch with its events",
     role="viewer",
     tags=["dispatches"],
@@ -200,7 +200,7 @@ async def read_dispatch(context: Context, dispatch_id: str) -> DispatchDetail:
 
 @operation(
     "PATCH",
-    "/dispatches/{dispatch_id}",
+    "/v1/dispatches/{dispatch_id}",
     summary="Change what the events of a dispatch share",
     role="dispatcher",
     tags=["dispatches"],
@@ -224,7 +224,7 @@ async def change_dispatch(context: Context, dispatch_id: str, body: DispatchChan
 
 @operation(
     "POST",
-    "/dispatches/{dispatch_id}/cancellation",
+    "/v1/dispatches/{dispatch_id}/cancellation",
     summary="Cancel a dispatch",
     role="dispatcher",
     tags=["dispatches"],
@@ -239,7 +239,7 @@ async def cancel_dispatch(context: Context, dispatch_id: str) -> DispatchDetail:
 
 @operation(
     "PUT",
-    "/events/{event_id}/values",
+    "/v1/events/{event_id}/values",
     summary="Give one VEN's event values of its own",
     role="dispatcher",
     tags=["events"],
@@ -252,7 +252,7 @@ async def change_event_values(context: Context, event_id: str, body: OwnValues) 
     return await read_event(context, event_id)
 
 
-@operation("GET", "/events/{event_id}", summary="Read one VEN's event", role="viewer", tags=["events"], errors=[404])
+@operation("GET", "/v1/events/{event_id}", summary="Read one VEN's event", role="viewer", tags=["events"], errors=[404])
 async def read_event(context: Context, event_id: str) -> DispatchDetail:
     async with context.service(DESK).db.read() as conn:
         query = select(event_table.c.dispatch_id).where(event_table.c.id == event_id)
@@ -265,7 +265,7 @@ async def read_event(context: Context, event_id: str) -> DispatchDetail:
 
 @operation(
     "POST",
-    "/events/{event_id}/cancellation",
+    "/v1/events/{event_id}/cancellation",
     summary="Cancel one VEN's event",
     role="dispatcher",
     tags=["events"],
@@ -280,7 +280,7 @@ async def cancel_event(context: Context, event_id: str) -> DispatchDetail:
 
 @operation(
     "POST",
-    "/dispatches/{dispatch_id}/evaluation",
+    "/v1/dispatches/{dispatch_id}/evaluation",
     summary="Compute what a dispatch brought; new data makes a new version",
     role="dispatcher",
     tags=["results"],
@@ -294,7 +294,7 @@ async def evaluate_dispatch(context: Context, dispatch_id: str) -> Result:
 
 @operation(
     "GET",
-    "/dispatches/{dispatch_id}/result",
+    "/v1/dispatches/{dispatch_id}/result",
     summary="Read what a dispatch brought",
     role="viewer",
     tags=["results"],

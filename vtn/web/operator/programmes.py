@@ -86,14 +86,14 @@ def _shown(one: Stored) -> Programme:
     )
 
 
-@operation("GET", "/programmes", summary="List programmes", role="viewer", tags=["programmes"])
+@operation("GET", "/v1/programmes", summary="List programmes", role="viewer", tags=["programmes"])
 async def list_programmes(context: Context) -> list[Programme]:
     async with context.service(DESK).db.read() as conn:
         return [_shown(one) for one in await programmes.newest(conn)]
 
 
 @operation(
-    "POST", "/programmes", summary="Create a programme", role="admin", tags=["programmes"], status=201, errors=[409]
+    "POST", "/v1/programmes", summary="Create a programme", role="admin", tags=["programmes"], status=201, errors=[409]
 )
 async def create_programme(context: Context, body: NewProgramme) -> Programme:
     desk = context.service(DESK)
@@ -105,7 +105,7 @@ async def create_programme(context: Context, body: NewProgramme) -> Programme:
 
 
 @operation(
-    "GET", "/programmes/{programme_id}", summary="Read a programme", role="viewer", tags=["programmes"], errors=[404]
+    "GET", "/v1/programmes/{programme_id}", summary="Read a programme", role="viewer", tags=["programmes"], errors=[404]
 )
 async def read_programme(context: Context, programme_id: str) -> Programme:
     async with context.service(DESK).db.read() as conn:
@@ -114,7 +114,7 @@ async def read_programme(context: Context, programme_id: str) -> Programme:
 
 @operation(
     "PUT",
-    "/programmes/{programme_id}",
+    "/v1/programmes/{programme_id}",
     summary="Change a programme: adds a version",
     role="admin",
     tags=["programmes"],
@@ -132,7 +132,7 @@ async def change_programme(context: Context, programme_id: str, body: ProgrammeC
 
 @operation(
     "POST",
-    "/programmes/{programme_id}/enrolments",
+    "/v1/programmes/{programme_id}/enrolments",
     summary="Let VENs take part",
     role="admin",
     tags=["programmes"],
@@ -148,7 +148,7 @@ async def enrol_vens(context: Context, programme_id: str, body: NewEnrolment) ->
 
 @operation(
     "GET",
-    "/programmes/{programme_id}/enrolments",
+    "/v1/programmes/{programme_id}/enrolments",
     summary="List who takes part",
     role="viewer",
     tags=["programmes"],

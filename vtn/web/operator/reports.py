@@ -8,6 +8,7 @@ from pydantic import Field
 
 from core.errors import InvalidError
 from core.ids import new_id
+from core.spans import ZERO
 from openadr.model.report import ReportRequest
 from vtn.services import report as reports
 from vtn.store.readings import load, series_of
@@ -66,9 +67,9 @@ class NewRequest(Model):
 
     specifier_id: Annotated[str, Field(min_length=1, max_length=200)]
     r_ids: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(min_length=1, max_length=500)]
-    granularity: IsoDuration = reports.ZERO
+    granularity: IsoDuration = ZERO
     """How finely; zero: as the VEN likes (one-shot and history) or on change."""
-    report_back: IsoDuration = reports.ZERO
+    report_back: IsoDuration = ZERO
     """How often a report is sent; zero: once."""
     start: UtcTime | None = None
     """Start of the first report; for history, the oldest point wanted."""
@@ -112,7 +113,7 @@ def _shown(one: reports.Requested) -> Request:
     )
 
 
-@operation("GET", "/vens/{ven_id}/reports", summary="List a VEN's reports", role="viewer", tags=["reports"])
+@operation("GET", "/v1/vens/{ven_id}/reports", summary="List a VEN's reports", role="viewer", tags=["reports"])
 async def list_reports(context: Context, ven_id: str) -> VenReports:
     async with context.service(DESK).db.read() as conn:
         offers = await reports.offered(conn, ven_id)
@@ -142,7 +143,7 @@ async def list_reports(context: Context, ven_id: str) -> VenReports:
 
 @operation(
     "POST",
-    "/vens/{ven_id}/report-requests",
+    "/v1/vens/{ven_id}/report-requests",
     summary="Request a report of a VEN",
     role="dispatcher",
     tags=["reports"],
@@ -166,7 +167,7 @@ async def request_report(context: Context, ven_id: str, body: NewRequest) -> Req
 
 @operation(
     "POST",
-    "/report-requests/{request_id}/cancellation",
+    "/v1/report-requests/{request_id}/cancellation",
     summary="Stop a report",
     role="dispatcher",
     tags=["reports"],
@@ -179,7 +180,7 @@ async def cancel_report(context: Context, request_id: str) -> Request:
         return _shown(await reports.get(tx.conn, request_id))
 
 
-@operation("GET", "/vens/{ven_id}/readings", summary="Read a VEN's series", role="viewer", tags=["readings"])
+@operation("GET", "/v1/vens/{ven_id}/readings", summary="Read a VEN's series", role="viewer", tags=["readings"])
 async def read_readings(
     context: Context,
     ven_id: str,

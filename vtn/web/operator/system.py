@@ -51,7 +51,7 @@ class AuditRow(Model):
     after: Any
 
 
-@operation("GET", "/status", summary="How the VTN stands", role="viewer", tags=["system"])
+@operation("GET", "/v1/status", summary="How the VTN stands", role="viewer", tags=["system"])
 async def read_status(context: Context) -> Status:
     desk = context.service(DESK)
     query = (
@@ -72,7 +72,7 @@ async def read_status(context: Context) -> Status:
     )
 
 
-@operation("GET", "/audit", summary="List changes, newest first", role="admin", tags=["system"])
+@operation("GET", "/v1/audit", summary="List changes, newest first", role="admin", tags=["system"])
 async def list_audit(context: Context, limit: Limit = 100, cursor: Cursor | None = None) -> Page[AuditRow]:
     after = _BY_NUMBER.decode(cursor)
     query = select(audit).order_by(audit.c.id.desc()).limit(limit + 1)

@@ -121,7 +121,7 @@ async def _one(context: Context, ven_id: str) -> Ven:
     return Ven.model_validate(row, from_attributes=True, extra="ignore")
 
 
-@operation("GET", "/vens", summary="List VENs", role="viewer", tags=["vens"])
+@operation("GET", "/v1/vens", summary="List VENs", role="viewer", tags=["vens"])
 async def list_vens(context: Context, limit: Limit = 100, cursor: Cursor | None = None) -> Page[Ven]:
     after = _BY_ID.decode(cursor)
     query = select(ven).where(ven.c.removed_at.is_(None)).order_by(ven.c.id).limit(limit + 1)
@@ -135,7 +135,7 @@ async def list_vens(context: Context, limit: Limit = 100, cursor: Cursor | None 
 
 @operation(
     "POST",
-    "/vens",
+    "/v1/vens",
     summary="Create a VEN and its enrolment code",
     role="admin",
     tags=["vens"],
@@ -151,7 +151,7 @@ async def create_ven(context: Context, body: NewVen) -> CreatedVen:
     return CreatedVen(ven=await _one(context, ven_id), code=code)
 
 
-@operation("GET", "/vens/{ven_id}", summary="Read a VEN", role="viewer", tags=["vens"], errors=[404])
+@operation("GET", "/v1/vens/{ven_id}", summary="Read a VEN", role="viewer", tags=["vens"], errors=[404])
 async def read_ven(context: Context, ven_id: str) -> VenDetail:
     one = await _one(context, ven_id)
     async with context.service(DESK).db.read() as conn:
@@ -171,7 +171,7 @@ async def read_ven(context: Context, ven_id: str) -> VenDetail:
 
 
 @operation(
-    "DELETE", "/vens/{ven_id}", summary="Retire a VEN; its data stays", role="admin", tags=["vens"], errors=[404]
+    "DELETE", "/v1/vens/{ven_id}", summary="Retire a VEN; its data stays", role="admin", tags=["vens"], errors=[404]
 )
 async def remove_ven(context: Context, ven_id: str) -> None:
     desk = context.service(DESK)
@@ -181,7 +181,7 @@ async def remove_ven(context: Context, ven_id: str) -> None:
 
 @operation(
     "POST",
-    "/vens/{ven_id}/enrolment-codes",
+    "/v1/vens/{ven_id}/enrolment-codes",
     summary="Make a new enrolment code; older ones stop working",
     role="admin",
     tags=["vens"],
@@ -197,7 +197,7 @@ async def create_enrolment_code(context: Context, ven_id: str) -> Code:
 
 @operation(
     "POST",
-    "/vens/{ven_id}/reregistration",
+    "/v1/vens/{ven_id}/reregistration",
     summary="Ask a VEN to register again",
     role="dispatcher",
     tags=["vens"],
@@ -212,7 +212,7 @@ async def request_reregistration(context: Context, ven_id: str) -> None:
 
 @operation(
     "POST",
-    "/vens/{ven_id}/cancellation",
+    "/v1/vens/{ven_id}/cancellation",
     summary="Cancel a VEN's registration",
     role="admin",
     tags=["vens"],
@@ -227,7 +227,7 @@ async def cancel_registration(context: Context, ven_id: str) -> None:
 
 @operation(
     "POST",
-    "/vens/{ven_id}/certificates",
+    "/v1/vens/{ven_id}/certificates",
     summary="Let a certificate speak for a VEN",
     role="admin",
     tags=["vens"],
@@ -249,7 +249,7 @@ async def add_certificate(context: Context, ven_id: str, body: NewCertificate) -
 
 @operation(
     "POST",
-    "/certificates/{fingerprint}/revocation",
+    "/v1/certificates/{fingerprint}/revocation",
     summary="Revoke a certificate at once",
     role="admin",
     tags=["vens"],
@@ -262,7 +262,7 @@ async def revoke_certificate(context: Context, fingerprint: str) -> None:
 
 
 @operation(
-    "GET", "/waiting-certificates", summary="List certificates that belong to no VEN", role="viewer", tags=["vens"]
+    "GET", "/v1/waiting-certificates", summary="List certificates that belong to no VEN", role="viewer", tags=["vens"]
 )
 async def list_waiting_certificates(context: Context) -> list[WaitingCertificate]:
     query = select(waiting_certificate).order_by(waiting_certificate.c.last_seen_at.desc()).limit(500)
@@ -273,7 +273,7 @@ async def list_waiting_certificates(context: Context) -> list[WaitingCertificate
 
 @operation(
     "POST",
-    "/enrolments",
+    "/v1/enrolments",
     summary="Redeem an enrolment code for a certificate (called by gateways)",
     role=None,
     tags=["enrolment"],
@@ -292,7 +292,7 @@ async def redeem_code(context: Context, body: Redemption) -> Bundle:
         vtn_id=desk.settings.vtn_id,
         vtn_url=desk.openadr_url,
         certificate=got.certificate_pem,
-        ca=desk.authority.ca_pem.decode(),
+        ca=desk.authority.ca_pem,
         fingerprint=got.fingerprint,
     )
 

@@ -1,0 +1,49 @@
+# Two commands for people: `make demo` and `make test`. Both start from a bare checkout.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+ARGS   ?=
+
+.PHONY: demo test check lint types rooms unit packages clean
+
+demo: $(VENV)/.demo
+	$(BIN)/evenload demo $(ARGS)
+
+test: packages $(VENV)/.test
+	$(MAKE) check
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+# Everything that does not run the program.
+check: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The servers that tests start by themselves. Without root they are left to the user, and the tests say what is missing.
+packages:
+	@missing=""; \
+	for program in mosquitto:mosquitto pg_ctl:postgresql; do \
+	  command -v $${program%%:*} >/dev/null 2>&1 || ls /usr/sbin/$${program%%:*} /usr/lib/postgresql/*/bin/$${program%%:*} >/dev/null 2>&1 \
+	    || missing="$$missing $${program##*:}"; \
+	done; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	else \
+	  echo "Tests that need them are skipped without:$$missing (install with your package manager)"; \
+	fi
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[demo]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

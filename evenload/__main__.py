@@ -1,0 +1,5 @@
+"""`python -m evenload` is `evenload`."""
+
+from evenload.cli import main
+
+main()

@@ -1,0 +1,39 @@
+"""How far the pool's baseline errs when nothing is ordered: placebo events on days before the real one.
+
+The houses' model knows what every home drew on any date of the data, so the spread can be taken from many more days
+than the history that the VTN asks for.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from core.spans import Span
+from evenload.demo.model import HALF_HOUR, House
+from metrics.days import DayMatrix, day_matrix, series
+from metrics.placebo import Placebo, placebo, pool_placebo
+from metrics.rules import DayMatch
+
+LOOKBACK_DAYS = 72
+"""Ten working days for the first baseline, and about forty placebo events after them."""
+
+
+def placebo_of(houses: Sequence[House], event: Span, rule: DayMatch, *, notified_at: datetime | None = None) -> Placebo:
+    """Return the pool's placebo events at the window of `event` (`sd_wh` is their standard deviation, in Wh).
+
+    Half-hourly meters of the homes as if nobody ever switched, days in UTC; `notified_at` as in `metrics.baseline`.
+    """
+    return pool_placebo(
+        [
+            placebo(_matrix(house, event.start), event, rule, notified_at=notified_at, lookback_days=LOOKBACK_DAYS)
+            for house in houses
+        ]
+    )
+
+
+def _matrix(house: House, event_start: datetime) -> DayMatrix:
+    """Lay out the home's half-hourly energy up to the event's day."""
+    end = event_start.replace(hour=0, minute=0, second=0, microsecond=0)
+    first = end - timedelta(days=LOOKBACK_DAYS)
+    starts = [first + n * HALF_HOUR for n in range(LOOKBACK_DAYS * 48)]
+    energies_wh = [house.natural_wh(start, start + HALF_HOUR) for start in starts]
+    return day_matrix(series([start.timestamp() for start in starts], energies_wh, 1800), "UTC")

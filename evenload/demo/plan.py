@@ -1,0 +1,45 @@
+"""The demo's constants: one plan, from which every number of a run follows."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from core.errors import InvalidError
+
+MAX_HOMES: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPlan:
+    """What the demo does. Two runs with equal plans meet the same homes, whatever the wall clock says.
+
+    `world_start` is a Wednesday of the 2013 data, with British winter time (UTC) throughout the history before it.
+    `order_w` is what the dispatch asks of each home (consume less by that much) for `event_duration`. `opt_out` and
+    `silent` are the indices (from 1) of the home that opts out and of the home whose VEN stops answering; an index
+    beyond `homes` names nobody. How the figures were chosen stands in `docs/demo.md`.
+    """
+
+    seed: int = 1
+    homes: int = 12
+    world_start: datetime = datetime(2013, 11, 20, 16, 30, tzinfo=UTC)
+    history_days: int = 20
+    order_w: float = 1600.0
+    event_duration: timedelta = timedelta(minutes=90)
+    market_context: str = "http://evenload.example/programmes/evening-peak"
+    opt_out: int | None = 5
+    silent: int | None = 10
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.homes <= MAX_HOMES:
+            raise InvalidError(f"The demo has 1 to {MAX_HOMES} homes, not {self.homes}.")
+
+    @property
+    def register_start(self) -> datetime:
+        """When the homes' registers begin to count: midnight UTC, a day before the history that the VTN asks for."""
+        midnight = self.world_start.replace(hour=0, minute=0, second=0, microsecond=0)
+        return midnight - timedelta(days=self.history_days + 1)
+
+    @property
+    def ordered_wh(self) -> float:
+        """The energy that the dispatch asks of all homes together."""
+        return self.order_w * self.homes * (self.event_duration / timedelta(hours=1))

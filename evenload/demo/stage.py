@@ -1,0 +1,85 @@
+"""The demo's processes: started one by one, watched, and ended together."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.errors import UnavailableError
+
+_PATIENCE_S = 8.0
+
+
+def free_port() -> int:
+    """Return a port of the loopback that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(slots=True)
+class Stage:
+    """The processes of one run. Each logs into a file of its own in the run's directory."""
+
+    directory: Path
+    processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
+
+    async def start(self, name: str, *arguments: str) -> None:
+        """Start `python -m ...` under a name."""
+        with (self.directory / f"{name}.log").open("ab") as log:
+            self.processes[name] = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C reaches us alone; we end the others in order
+            )
+
+    async def run(self, *arguments: str, environment: dict[str, str] | None = None) -> str:
+        """Run `python -m ...` to its end and return what it printed. Raises UnavailableError with its complaint."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=os.environ | (environment or {}),
+        )
+        out, complaint = await process.communicate()
+        if process.returncode:
+            raise UnavailableError(f"{' '.join(arguments[:3])} failed: {complaint.decode(errors='replace').strip()}")
+        return out.decode()
+
+    def check(self, expected: Sequence[str] = ()) -> None:
+        """Raise UnavailableError if a process has died; `expected` names those that may have."""
+        for name, process in self.processes.items():
+            if process.returncode is not None and name not in expected:
+                tail = (self.directory / f"{name}.log").read_text(encoding="utf-8", errors="replace")[-1500:]
+                raise UnavailableError(f"The process '{name}' ended with {process.returncode}:\n{tail}")
+
+    async def kill(self, name: str) -> None:
+        """End a process without warning, as a power cut would."""
+        process = self.processes[name]
+        process.kill()
+        await process.wait()
+
+    async def stop(self, *names: str) -> None:
+        """End processes politely (all of them if none is named, the newest first), then firmly."""
+        for name in names or tuple(reversed(self.processes)):
+            process = self.processes.pop(name)
+            if process.returncode is not None:
+                continue
+            process.send_signal(signal.SIGTERM)
+            try:
+                async with asyncio.timeout(_PATIENCE_S):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()

@@ -1,0 +1,90 @@
+"""What must hold at the end of the demo. Each fault is one sentence; no fault, and the demo exits with 0."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evenload.demo.model import Switch
+
+_SAME_KWH = 1e-6
+_LEAST_SHARE = 0.8
+_SPREADS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the checks look at.
+
+    `told` is the demo's JSON; `switched` what the houses' own log says of each home (by VEN name); `outbox` the VTN's
+    rows by state.
+    """
+
+    told: dict[str, Any]
+    switched: Mapping[str, Sequence[Switch]]
+    outbox: dict[str, int]
+
+
+def faults(evidence: Evidence) -> list[str]:
+    """Return everything that is wrong."""
+    return [*_opts(evidence), *_switches(evidence), *_outbox(evidence), *_sums(evidence), *_energy(evidence)]
+
+
+def _opts(evidence: Evidence) -> Iterator[str]:
+    for ven in evidence.told["vens"]:
+        if ven["opt"] not in ("optIn", "optOut", "no answer"):
+            yield f"{ven['ven_name']} has no final opt: {ven['opt']}."
+
+
+def _switches(evidence: Evidence) -> Iterator[str]:
+    """Hold the houses' log, the gateways' commands and the JSON against each other."""
+    for ven in evidence.told["vens"]:
+        name = ven["ven_name"]
+        happened = ["on" if one.on else "off" for one in evidence.switched[name]]
+        commanded: list[str] = []
+        for command in ven["commands"]:
+            commanded += [command["value"]] if command["acknowledged"] else []
+            commanded += ["on"] if command["restored"] else []
+        if happened != commanded:
+            yield f"{name}: the house switched {happened or 'nothing'}, its gateway says {commanded or 'nothing'}."
+        stayed = ven["opt"] == "optIn"
+        if stayed and happened != ["off", "on"]:
+            yield f"{name} stayed in, but its heater was not shed and restored once: {happened or 'no switch'}."
+        if not stayed and happened:
+            yield f"{name} did not take part, but its heater was switched: {happened}."
+
+
+def _outbox(evidence: Evidence) -> Iterator[str]:
+    waiting = {state: evidence.outbox.get(state, 0) for state in ("pending", "sent")}
+    if any(waiting.values()):
+        yield f"The VTN's outbox is not empty: {waiting}."
+
+
+def _sums(evidence: Evidence) -> Iterator[str]:
+    told = evidence.told
+    by_ven = math.fsum(ven["delivered_kwh"] for ven in told["vens"])
+    hours = [one["duration_s"] / 3600 for one in told["intervals"]]
+    by_interval = math.fsum(one["delivered_kw"] * h for one, h in zip(told["intervals"], hours, strict=True))
+    if abs(by_ven - told["delivered_kwh"]) > _SAME_KWH:
+        yield f"The VENs delivered {by_ven} kWh in sum, the total says {told['delivered_kwh']}."
+    if abs(by_interval - told["delivered_kwh"]) > _SAME_KWH:
+        yield f"The intervals delivered {by_interval} kWh in sum, the total says {told['delivered_kwh']}."
+    for index, one in enumerate(told["intervals"]):
+        if abs(one["baseline_kw"] - one["actual_kw"] - one["delivered_kw"]) > _SAME_KWH:
+            yield f"Interval {index}: baseline minus actual is not what was delivered."
+
+
+def _energy(evidence: Evidence) -> Iterator[str]:
+    told = evidence.told
+    spread = told["placebo_sd_kwh"]
+    gap = abs(told["delivered_kwh"] - told["true_kwh"])
+    if not gap <= _SPREADS * spread:
+        yield (
+            f"Delivered {told['delivered_kwh']:.2f} kWh is {gap:.2f} kWh off the truth ({told['true_kwh']:.2f} kWh), "
+            f"more than {_SPREADS:g} placebo standard deviations ({spread:.2f} kWh each)."
+        )
+    stayed = math.fsum(ven["ordered_kwh"] for ven in told["vens"] if ven["opt"] == "optIn")
+    if not told["true_kwh"] >= _LEAST_SHARE * stayed:
+        yield f"Only {told['true_kwh']:.2f} kWh of the {stayed:.2f} kWh ordered from homes that stayed in were shed."
+    if not told["ordered_kwh"] >= 5 * spread:
+        yield f"The order of {told['ordered_kwh']:.2f} kWh does not stand out of the noise ({spread:.2f} kWh)."

@@ -1,0 +1,129 @@
+"""The arithmetic of day matching on plain arrays: which days are kept, their mean, and the same-day adjustment.
+
+Rows are eligible days, **newest first**; columns are intervals. One unit throughout (any: W, kW, Wh per interval);
+NaN is a missing value and is left out of means.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from metrics.days import Bools, Floats, Ints
+from metrics.rules import AdjustmentKind, DayMatch, Keep, Rank
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """A same-day adjustment: `adjusted = unadjusted * factor + shift`.
+
+    `raw_factor` is the ratio before cap and upward-only (NaN if additive); `baseline` and `actual` are the two means
+    in the adjustment window that it was made from. `shift` has the unit of the loads.
+    """
+
+    kind: AdjustmentKind | None
+    factor: float = 1.0
+    shift: float = 0.0
+    raw_factor: float = float("nan")
+    baseline: float = float("nan")
+    actual: float = float("nan")
+
+
+NO_ADJUSTMENT = Adjustment(None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Match:
+    """What `match` found: `baseline` and `unadjusted` (intervals,), `kept` (days, intervals) and the adjustment."""
+
+    baseline: Floats
+    unadjusted: Floats
+    kept: Bools
+    adjustment: Adjustment
+
+
+def match(rule: DayMatch, event: Floats, adjustment: Floats | None = None, actual: float = float("nan")) -> Match:
+    """Return the baseline of an event from the loads of eligible days.
+
+    `event` (days, intervals): loads in the event window. `adjustment` (days, m): loads of the same days in the
+    adjustment window, `actual` the event day's mean load there; without them the result is unadjusted. At most
+    `rule.y` rows count: older ones change nothing. `rule.ratio_floor_w` is taken in the unit of the loads.
+    """
+    event = event[: rule.y]
+    kept = keep(rule, event, event)
+    unadjusted = mean(event, kept)
+    change = NO_ADJUSTMENT
+    if adjustment is not None:
+        before = adjustment[: rule.y]
+        change = adjust(rule, average(mean(before, keep(rule, event, before))), actual, rule.ratio_floor_w)
+    return Match(unadjusted * change.factor + change.shift, unadjusted, kept, change)
+
+
+def keep(rule: DayMatch, event: Floats, loads: Floats) -> Bools:
+    """Tell which of the days count in each interval of `loads` (days, m); returns (days, m).
+
+    Ranked by `event` (days, intervals), the loads in the event window, the same days count everywhere; ranked by
+    interval, every interval has its own. A day without a value there is not ranked.
+    """
+    if rule.rank is Rank.EVENT_WH:
+        # The mean of what was measured: a day with a gap must not look like a day of low consumption.
+        means = mean(event.T, np.isfinite(event.T))
+        return np.broadcast_to(_pick(rule, means)[:, None], loads.shape)
+    return np.column_stack([_pick(rule, column) for column in loads.T]) if loads.size else np.zeros(loads.shape, bool)
+
+
+def _pick(rule: DayMatch, rank: Floats) -> Bools:
+    """Tell which days are kept, by a rank (days,) newest first. Of equals, the more recent is kept."""
+    days: Ints = np.flatnonzero(np.isfinite(rank))
+    drop = 0 if rule.keep is Keep.ALL else max(0, len(days) - rule.x)
+    high = {Keep.LOW: drop, Keep.MID: drop // 2}.get(rule.keep, 0)
+    # A stable sort leaves equals newest first, so the oldest of them stand last and fall first.
+    days = _drop_last(np.sort(days[np.argsort(-rank[days], kind="stable")][: len(days) - (drop - high)]), rank, high)
+    picked = np.zeros(rank.shape, dtype=bool)
+    picked[days] = True
+    return picked
+
+
+def _drop_last(days: Ints, rank: Floats, count: int) -> Ints:
+    """Drop the `count` highest of `days` (ascending: newest first); of equals the oldest."""
+    return days[np.argsort(rank[days], kind="stable")][: len(days) - count]
+
+
+def mean(loads: Floats, kept: Bools) -> Floats:
+    """Return the mean of the kept, measured loads (days, m) of each interval (m,); NaN where there is none."""
+    counted = kept & np.isfinite(loads)
+    count = counted.sum(axis=0)
+    total = np.where(counted, loads, 0.0).sum(axis=0)
+    means: Floats = np.divide(total, count, out=np.full(loads.shape[1], np.nan), where=count > 0)
+    return means
+
+
+def average(values: Floats) -> float:
+    """Return the mean of the values that are not NaN; NaN if there are none."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def adjust(rule: DayMatch, baseline: float, actual: float, floor: float) -> Adjustment:
+    """Return the same-day adjustment from the window's two means: `baseline` unadjusted, `actual` measured.
+
+    Without a rule for it, or without both means (NaN), there is none. Below `floor` a ratio means nothing: additive.
+    """
+    if rule.adjustment is None or not np.isfinite(baseline + actual):
+        return NO_ADJUSTMENT
+    if rule.adjustment is AdjustmentKind.ADDITIVE or baseline < floor or baseline <= 0:
+        shift = actual - baseline
+        return Adjustment(
+            AdjustmentKind.ADDITIVE,
+            shift=max(0.0, shift) if rule.upward_only else shift,
+            baseline=baseline,
+            actual=actual,
+        )
+    raw = actual / baseline
+    factor = min(max(raw, rule.cap[0]), rule.cap[1])
+    return Adjustment(
+        AdjustmentKind.RATIO,
+        factor=max(1.0, factor) if rule.upward_only else factor,
+        raw_factor=raw,
+        baseline=baseline,
+        actual=actual,
+    )

@@ -1,0 +1,128 @@
+"""Placebo events: the same baseline on days when nothing was ordered, so whatever it "delivers" is its own error.
+
+The spread of those errors says how large a delivery must be to stand out, for one home and, because errors of homes
+partly cancel, separately for a pool.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+
+from core.errors import InvalidError
+from core.spans import Span
+from metrics.baseline import ORDINARY, Calendar, NoBaselineError, baseline, touched_days
+from metrics.days import DayMatrix, Floats, day_type, from_days
+from metrics.performance import Direction, delivered
+from metrics.rules import DayMatch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placebo:
+    """What the baseline made of days without an event.
+
+    `dates`: local dates, ascending; `delivered_wh` (days,): the energy that an event there would have been credited
+    with, signed; `actual_wh` (days,): the energy used in the window. The ideal is 0 everywhere.
+    """
+
+    dates: tuple[date, ...]
+    delivered_wh: Floats
+    actual_wh: Floats
+
+    @property
+    def bias_wh(self) -> float:
+        """Mean error; NaN without days."""
+        return float(self.delivered_wh.mean()) if self.dates else float("nan")
+
+    @property
+    def sd_wh(self) -> float:
+        """Standard deviation of the errors (n - 1 in the denominator); NaN with fewer than two days."""
+        return float(self.delivered_wh.std(ddof=1)) if len(self.dates) > 1 else float("nan")
+
+
+def placebo(
+    matrix: DayMatrix,
+    event: Span,
+    rule: DayMatch,
+    calendar: Calendar = ORDINARY,
+    *,
+    notified_at: datetime | None = None,
+    direction: Direction = Direction.REDUCE,
+    lookback_days: int = 365,
+) -> Placebo:
+    """Return what the rule would have credited on earlier days at the event's wall-clock window, one participant.
+
+    Counted are like days within `lookback_days` that no event or outage touches, whose window is fully measured and
+    that have a baseline. A placebo notice comes as long before the window as the real one did.
+    """
+    calendar = replace(calendar, events=(*calendar.events, event))
+    taken = set(touched_days(matrix, (*calendar.events, *calendar.outages), event))
+    today = matrix.local_day(event.start)
+    alike = rule.alike(day_type(from_days(today), calendar.holidays))
+    dates: list[date] = []
+    energies: list[tuple[float, float]] = []
+    for day in range(today - lookback_days, today):
+        window = _moved(matrix, event, day - today)
+        if day_type(from_days(day), calendar.holidays) not in alike or taken & set(
+            touched_days(matrix, (window,), event)
+        ):
+            continue
+        notice = None if notified_at is None else notified_at + (window.start - event.start)
+        try:
+            found = baseline(matrix, window, rule, calendar, notified_at=notice)
+        except NoBaselineError:
+            continue
+        error = delivered(found.baseline_wh, found.actual_wh, direction).sum()
+        if np.isfinite(error):
+            dates.append(from_days(day))
+            energies.append((float(error), float(found.actual_wh.sum())))
+    errors, used = np.array(energies, np.float64).reshape(-1, 2).T
+    return Placebo(tuple(dates), errors, used)
+
+
+def pool_placebo(homes: Sequence[Placebo]) -> Placebo:
+    """Return a pool's placebo events: the sum over the homes, on the days that every home has.
+
+    Raises InvalidError without homes.
+    """
+    if not homes:
+        raise InvalidError("A pool needs at least one home.")
+    common = sorted(set.intersection(*(set(home.dates) for home in homes)))
+    rows = [[home.dates.index(day) for day in common] for home in homes]
+    pairs = list(zip(homes, rows, strict=True))
+    return Placebo(
+        tuple(common),
+        np.sum([home.delivered_wh[row] for home, row in pairs], axis=0),
+        np.sum([home.actual_wh[row] for home, row in pairs], axis=0),
+    )
+
+
+def rrmse(actual: Floats, baseline_: Floats) -> float:
+    """Return the relative root mean square error sqrt(mean(e^2)) / mean(actual); NaN pairs are left out.
+
+    NaN if nothing remains or the mean load is zero.
+    """
+    error, load = _errors(actual, baseline_)
+    return float(np.sqrt(np.mean(error**2)) / load.mean()) if load.size and load.mean() else float("nan")
+
+
+def nmbe(actual: Floats, baseline_: Floats) -> float:
+    """Return the normalised mean bias sum(baseline - actual) / sum(actual), positive if the baseline is too high.
+
+    NaN pairs are left out; NaN if nothing remains or the sum is zero.
+    """
+    error, load = _errors(actual, baseline_)
+    return float(error.sum() / load.sum()) if load.size and load.sum() else float("nan")
+
+
+def _errors(actual: Floats, baseline_: Floats) -> tuple[Floats, Floats]:
+    known = np.isfinite(actual) & np.isfinite(baseline_)
+    return (baseline_ - actual)[known], actual[known]
+
+
+def _moved(matrix: DayMatrix, event: Span, days: int) -> Span:
+    """Return the event's span so many local days later, at the same wall clock and of the same length."""
+    local = event.start.astimezone(matrix.zone) + timedelta(days=days)
+    start = local.astimezone(UTC)
+    return Span(start, start + ((event.end or event.start) - event.start))

@@ -1,0 +1,133 @@
+"""Day-matching rules as data: one row of parameters per preset.
+
+Every day-matching baseline is "x of the last y eligible days", told apart by how days are ranked, which are kept and
+how the result is adjusted on the day itself. `PRESETS` holds the published ones; a new preset is a new row.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from core.errors import InvalidError
+from metrics.days import DayType
+
+_HOUR = 3600
+
+
+class Keep(StrEnum):
+    """Which of the y eligible days are averaged: the x highest, lowest or middle ones, or all."""
+
+    HIGH = "high"
+    LOW = "low"
+    MID = "mid"
+    ALL = "all"
+
+
+class Rank(StrEnum):
+    """What days are ranked by: their energy in the event window, or anew in every single interval."""
+
+    EVENT_WH = "event_wh"
+    INTERVAL = "interval"
+
+
+class AdjustmentKind(StrEnum):
+    """How the same-day adjustment acts: the baseline is multiplied, or shifted."""
+
+    RATIO = "ratio"
+    ADDITIVE = "additive"
+
+
+class Anchor(StrEnum):
+    """Which edge of the event a window is counted from."""
+
+    START = "start"
+    END = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A span of time relative to the event: [anchor + from_s, anchor + to_s)."""
+
+    from_s: int
+    to_s: int
+    anchor: Anchor = Anchor.START
+
+    def __post_init__(self) -> None:
+        before = self.to_s <= 0 if self.anchor is Anchor.START else self.from_s >= 0
+        if not (self.from_s < self.to_s and before):
+            raise InvalidError("An adjustment window lies before the event's start or after its end, and has a length.")
+
+
+@dataclass(frozen=True, slots=True)
+class DayMatch:
+    """The parameters of one day-matching baseline.
+
+    - `y`: so many of the latest eligible days are considered; `x` of them are kept, as `keep` and `rank` say. Ties go
+      to the more recent day.
+    - `like`: groups of day types that count as alike; a day is eligible if its type is in the event day's group.
+    - `lookback_days`: how far back eligible days are sought; with fewer than `min_days` there is no baseline. With
+      fewer than y, the kept share stays as many as x but never more than there are.
+    - `coverage`: least share of the window's intervals that a day must have measured, 0 to 1.
+    - `adjustment`, `windows`: the same-day adjustment, from the mean load in the windows. `cap` bounds the ratio.
+      `upward_only`: never adjust downwards. `ratio_floor_w`: if the unadjusted baseline's mean in the windows is below
+      this power, a ratio means nothing and the adjustment is additive instead.
+    - `id`, `version`, `citation`: what a stored result names as its method.
+    """
+
+    id: str
+    version: int
+    citation: str
+    y: int
+    x: int
+    keep: Keep = Keep.HIGH
+    rank: Rank = Rank.EVENT_WH
+    like: tuple[tuple[DayType, ...], ...] = ((DayType.WEEKDAY,), (DayType.WEEKEND, DayType.HOLIDAY))
+    lookback_days: int = 45
+    min_days: int = 5
+    coverage: float = 0.9
+    adjustment: AdjustmentKind | None = None
+    windows: tuple[Window, ...] = ()
+    cap: tuple[float, float] = (0.0, float("inf"))
+    upward_only: bool = False
+    ratio_floor_w: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.x <= self.y <= self.lookback_days and 1 <= self.min_days <= self.y):
+            raise InvalidError(f"{self.id}: needs 1 <= x <= y <= lookback_days and 1 <= min_days <= y.")
+        if not (0 < self.coverage <= 1 and 0 <= self.cap[0] <= 1 <= self.cap[1] and self.ratio_floor_w >= 0):
+            raise InvalidError(f"{self.id}: coverage is a share above 0, the cap encloses 1, the floor is a power.")
+        if (self.adjustment is None) != (not self.windows):
+            raise InvalidError(f"{self.id}: an adjustment and its windows come together.")
+
+    def alike(self, kind: DayType) -> tuple[DayType, ...]:
+        """Return the day types that count as like `kind`. Raises InvalidError if the rule does not cover it."""
+        for group in self.like:
+            if kind in group:
+                return group
+        raise InvalidError(f"{self.id} has no baseline for a {kind}; choose a rule that covers it.")
+
+
+PRESETS: Mapping[str, DayMatch] = MappingProxyType(
+    {
+        rule.id: rule
+        for rule in (
+            DayMatch(
+                id="high5of10",
+                version=1,
+                citation=(
+                    "Mean of the 5 highest of the 10 latest like days without events, adjusted by the day's own load: "
+                    "the rule that PG&E Power Saver Rewards publishes for weekdays (powersaver.pge.com/faq). Ratio "
+                    "within 20 % as in California ISO's PDR/RDRR baseline (Baseline Accuracy Work Group Proposal, "
+                    "2017, section 1); window from 3 h to 1 h before the event: ours."
+                ),
+                y=10,
+                x=5,
+                adjustment=AdjustmentKind.RATIO,
+                windows=(Window(-3 * _HOUR, -1 * _HOUR),),
+                cap=(0.8, 1.2),
+            ),
+        )
+    }
+)
+"""The published rules by id. What we have not checked against a market's manual does not carry the market's name."""

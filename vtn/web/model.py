@@ -1,0 +1,83 @@
+"""The common ground of request bodies and answers: the base model and the types that JSON lacks."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+)
+from pydantic.json_schema import GenerateJsonSchema
+
+from core.errors import InvalidError
+from core.spans import Duration
+
+_TIME = (
+    r"^(19[7-9][0-9]|2[01][0-9]{2})-[0-9]{2}-[0-9]{2}"
+    r"[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
+)
+_DURATION = r"^-?P(?!$)([0-9]+W|([0-9]+Y)?([0-9]+M)?([0-9]+D)?(T(?!$)([0-9]+H)?([0-9]+M)?([0-9]+S)?)?)$"
+
+
+class SchemaWriter(GenerateJsonSchema):
+    """Writes JSON Schema 2020-12: defaults as they look in JSON, `Page[Ven]` called `VenPage`."""
+
+    def encode_default(self, dft: Any) -> Any:
+        """Return a default as a JSON value."""
+        return str(dft) if isinstance(dft, Duration) else super().encode_default(dft)
+
+    def normalize_name(self, name: str) -> str:
+        """Return the name of a component."""
+        return super().normalize_name(re.sub(r"^(\w+)\[(\w+)\]$", r"\2\1", name))
+
+
+class Model(BaseModel):
+    """Base of request bodies and answers: frozen, no unknown fields, finite numbers, docstrings as descriptions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+def _rfc3339(value: Any) -> Any:
+    """Refuse what pydantic would read as a time besides RFC 3339: bare dates, seconds since 1970 as text."""
+    if isinstance(value, datetime):
+        return value
+    if isinstance(value, str) and re.fullmatch(_TIME, value):
+        return datetime.fromisoformat(value.upper())
+    raise ValueError(
+        "Write a time with zone from 1970 to 2199, such as 2026-01-31T12:00:00Z (in a URL, write '+' as %2B)."
+    )
+
+
+def _iso_duration(value: Any) -> Duration:
+    if isinstance(value, Duration):
+        return value
+    if not isinstance(value, str) or not re.fullmatch(_DURATION, value):
+        raise ValueError("Write a duration such as PT15M or P1DT2H (no decimals).")
+    try:
+        return Duration.parse(value)
+    except InvalidError as error:
+        raise ValueError(str(error)) from error
+
+
+UtcTime = Annotated[
+    AwareDatetime,
+    BeforeValidator(_rfc3339),
+    AfterValidator(lambda when: when.astimezone(UTC)),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": _TIME, "examples": ["2026-01-31T12:00:00Z"]}),
+]
+"""A time as RFC 3339 text with zone, years 1970 to 2199 (so that date arithmetic cannot leave the calendar)."""
+
+IsoDuration = Annotated[
+    Duration,
+    PlainValidator(_iso_duration),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "format": "duration", "pattern": _DURATION, "examples": ["PT15M"]}),
+]
+"""A duration as ISO 8601 text, kept as `core.spans.Duration`."""
