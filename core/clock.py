@@ -5,6 +5,7 @@ Machine time (sockets, TLS, back-off, token expiry) is `time.monotonic` and the 
 
 import asyncio
 import json
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -71,7 +72,7 @@ def load_clock(path: Path) -> WorldClock:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidError(f"{path}: not a clock file: {error}") from error
-    if clock.epoch.tzinfo is None or clock.origin.tzinfo is None or not clock.speed > 0:
+    if clock.epoch.tzinfo is None or clock.origin.tzinfo is None or not 0 < clock.speed < math.inf:
         raise InvalidError(f"{path}: a clock needs two times with zone and a positive speed.")
     return clock
 

@@ -126,10 +126,13 @@ class Span:
 
 
 def utc(when: datetime) -> datetime:
-    """Return `when` as aware UTC. Raises InvalidError for a time without zone."""
-    if when.tzinfo is None:
+    """Return `when` as aware UTC. Raises InvalidError for a time without zone or outside the years 1 to 9999."""
+    if when.utcoffset() is None:
         raise InvalidError(f"{when.isoformat()} has no time zone.")
-    return when.astimezone(UTC)
+    try:
+        return when.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidError(f"{when.isoformat()} is outside the calendar in UTC.") from error
 
 
 def floor_to(when: datetime, step_s: int) -> datetime:

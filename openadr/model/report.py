@@ -165,6 +165,8 @@ def check_request(request: ReportRequest, offers: Sequence[ReportOffer]) -> Repo
     offer = next((one for one in offers if one.specifier_id == request.specifier_id), None)
     if offer is None:
         raise OpenADRError(Code.INVALID_ID, f"No report with reportSpecifierID '{request.specifier_id}' is offered.")
+    if any(_longer(ZERO, length) for length in (request.granularity, request.report_back, request.duration or ZERO)):
+        raise OpenADRError(Code.INVALID_DATA, "A report request cannot hold a negative duration.")
     history = offer.name.startswith("HISTORY_")
     for r_id in request.r_ids:
         description = offer.description(r_id)
@@ -172,7 +174,7 @@ def check_request(request: ReportRequest, offers: Sequence[ReportOffer]) -> Repo
             raise OpenADRError(Code.INVALID_ID, f"'{r_id}' is no rID of report '{request.specifier_id}'.")
         if not history and request.report_back and request.granularity and description.sampling:
             shortest = description.sampling.min_period
-            if not shortest.exact_s <= request.granularity.exact_s <= request.report_back.exact_s:
+            if _longer(shortest, request.granularity) or _longer(request.granularity, request.report_back):
                 raise OpenADRError(
                     Code.INVALID_DATA,
                     f"Granularity {request.granularity} is outside {shortest} .. {request.report_back}.",
@@ -188,7 +190,10 @@ def check_request(request: ReportRequest, offers: Sequence[ReportOffer]) -> Repo
 
 def _longer(one: Duration, other: Duration) -> bool:
     reference = datetime(2024, 1, 1)  # noqa: DTZ001  only the difference of two calendar sums counts
-    return one.after(reference) > other.after(reference)
+    try:
+        return one.after(reference) > other.after(reference)
+    except InvalidError as error:
+        raise OpenADRError(Code.INVALID_DATA, str(error)) from error
 
 
 def check_offers(offers: Sequence[ReportOffer]) -> None:

@@ -1,0 +1,145 @@
+"""Durations, spans and rounding of times."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import InvalidError
+from core.spans import ZERO, Duration, Span, ceil_to, floor_to, utc
+
+NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)
+lengths = st.builds(Duration, st.integers(0, 10**6), st.integers(0, 10**10))
+signed = lengths | lengths.map(lambda length: -length)
+_first, _last = datetime(1900, 1, 1), datetime(2200, 1, 1)  # noqa: DTZ001  hypothesis wants bounds without zone
+times = st.datetimes(min_value=_first, max_value=_last, timezones=st.just(UTC))
+
+
+@given(signed)
+def test_text_reads_back(length):
+    assert Duration.parse(str(length)) == length
+
+
+@pytest.mark.parametrize(
+    ("text", "months", "seconds"),
+    [
+        ("PT15M", 0, 900),
+        ("P1M", 1, 0),
+        ("PT1M", 0, 60),
+        ("P1Y2M3DT4H5M6S", 14, 273906),
+        ("-P1DT2H", 0, -93600),
+        ("+P1D", 0, 86400),
+        ("P2W", 0, 1209600),
+        ("2W", 0, 1209600),
+        ("P", 0, 0),
+        ("PT", 0, 0),
+        (" PT1S\n", 0, 1),
+        ("P1H", 0, 3600),
+        ("P000000000001D", 0, 86400),
+    ],
+)
+def test_readings(text, months, seconds):
+    assert Duration.parse(text) == Duration(months, seconds)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "-", "T1H", "1D", "PT1.5S", "P1,5D", "P-1D", "PT1M1H", "P1W1D", "PT٣S", "P1234567890123D", "pt1h"],
+)
+def test_what_is_no_duration(text):
+    with pytest.raises(InvalidError):
+        Duration.parse(text)
+
+
+@given(st.text("PT0123456789YMWDHS+-.", max_size=12))
+def test_any_text_reads_or_is_refused(text):
+    try:
+        length = Duration.parse(text)
+    except InvalidError:
+        return
+    assert Duration.parse(str(length)) == length
+
+
+@pytest.mark.parametrize(
+    ("length", "text"),
+    [
+        (ZERO, "PT0S"),
+        (Duration(12), "P1Y"),
+        (Duration(-13, -60), "-P1Y1MT1M"),
+        (Duration.of(days=8, hours=1), "P8DT1H"),
+    ],
+)
+def test_canonical_text(length, text):
+    assert str(length) == text
+
+
+def test_signs_do_not_mix():
+    with pytest.raises(InvalidError):
+        Duration(1, -1)
+
+
+@given(times, st.integers(-(10**8), 10**8))
+def test_exact_durations_are_plain_addition(start, seconds):
+    length = Duration(0, seconds)
+    assert length.after(start) == start + timedelta(seconds=seconds)
+    assert Duration.between(start, length.after(start)) == length
+    assert length.timedelta() == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("start", "months", "end"),
+    [
+        ("2024-01-31", 1, "2024-02-29"),
+        ("2023-01-31", 1, "2023-02-28"),
+        ("2024-12-15", 1, "2025-01-15"),
+        ("2024-03-31", -1, "2024-02-29"),
+        ("2024-02-29", 12, "2025-02-28"),
+    ],
+)
+def test_months_end_on_the_last_day(start, months, end):
+    assert Duration(months).after(datetime.fromisoformat(f"{start}T06:00Z")) == datetime.fromisoformat(f"{end}T06:00Z")
+
+
+@given(times, st.builds(Duration, st.integers(0, 10**14), st.integers(0, 10**18)))
+def test_outside_the_calendar_is_refused(start, length):
+    try:
+        assert length.after(start) >= start
+    except InvalidError:
+        assert length.months > 12 * 7000 or length.seconds > 10**10 or length.months * 31 * 86400 > 10**10
+
+
+def test_months_have_no_exact_length():
+    with pytest.raises(InvalidError):
+        _ = Duration(1).exact_s
+    assert Duration.of(minutes=2).exact_s == 120
+    assert not ZERO
+    assert Duration(1)
+    assert Duration(0, -1)
+
+
+def test_spans():
+    span = Span(NOON, NOON + timedelta(hours=1))
+    assert span.contains(NOON)
+    assert not span.contains(span.end)
+    assert not span.overlaps(Span(span.end, None))
+    assert span.overlaps(Span(NOON - timedelta(hours=1), None))
+    assert not Span(NOON - timedelta(hours=1), NOON).overlaps(span)
+    assert Span(NOON, None).contains(NOON + timedelta(days=9999))
+
+
+def test_utc():
+    assert utc(NOON.astimezone(timezone(timedelta(hours=3)))) == NOON
+    assert utc(NOON.astimezone(timezone(timedelta(hours=3)))).tzinfo is UTC
+    for wrong in (NOON.replace(tzinfo=None), datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1)))):
+        with pytest.raises(InvalidError):
+            utc(wrong)
+
+
+@given(times, st.sampled_from([1, 60, 900, 3600, 86400]))
+def test_floor_and_ceil(when, step):
+    low, high = floor_to(when, step), ceil_to(when, step)
+    assert low <= when <= high
+    assert high - low in (timedelta(), timedelta(seconds=step))
+    assert low.timestamp() % step == 0
+    assert (low == high) == (low == when)

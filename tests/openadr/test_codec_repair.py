@@ -1,0 +1,152 @@
+"""What tolerant decoding mends, and what it does not."""
+
+from datetime import UTC, datetime
+
+import pytest
+from codec_strategies import calm, messages
+from hypothesis import given
+from hypothesis import strategies as st
+from lxml import etree
+
+from core.spans import Duration
+from openadr.model.event import ActivePeriod, DeliveredEvent, Event, EventStatus
+from openadr.model.opt import OptType
+from openadr.model.registration import VtnProfile
+from openadr.model.report import Report, ReportInterval, ReportPayload
+from openadr.model.signal import Interval, Signal
+from openadr.v20b import messages as m
+from openadr.v20b import names as n
+from openadr.v20b.decode import WireError, decode
+from openadr.v20b.encode import encode
+from openadr.v20b.repair import child_places
+
+
+def refused_strictly_but_read_as(body, message):
+    with pytest.raises(WireError):
+        decode(body, strict=True)
+    assert decode(body) == message
+
+
+@calm
+@given(messages, st.randoms(use_true_random=False))
+def test_children_in_any_order_are_put_right(message, rng):
+    root = etree.fromstring(encode(message))
+    for element in list(root.iter("*")):
+        shuffle_kinds(element, rng)
+    assert decode(etree.tostring(root)) == message
+
+
+def shuffle_kinds(element, rng):
+    """Shuffle the children, but keep those of one kind (which are data) in their order."""
+    kinds = {}
+    places = child_places().get(element.tag, {})
+    for child in element:
+        kinds.setdefault(places.get(child.tag), []).append(child)
+    order = list(kinds)
+    rng.shuffle(order)
+    element[:] = [child for kind in order for child in kinds[kind]]
+
+
+@calm
+@given(messages)
+def test_an_unqualified_schema_version_is_qualified(message):
+    body = encode(message).replace(b' ei:schemaVersion="2.0b"', b' schemaVersion="2.0b"', 1)
+    refused_strictly_but_read_as(body, message)
+
+
+@calm
+@given(messages)
+def test_a_missing_request_id_becomes_empty(message):
+    root = etree.fromstring(encode(message))
+    emptied = etree.fromstring(encode(message))
+    for one in list(root.iter(n.REQUEST_ID)):
+        one.getparent().remove(one)
+    for one in emptied.iter(n.REQUEST_ID):
+        one.text = ""
+    assert decode(etree.tostring(root)) == decode(etree.tostring(emptied), strict=True)
+
+
+NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)
+REGISTERED = m.CreatedPartyRegistration(m.Response(), VtnProfile("vtn", poll_freq=Duration.of(days=7)))
+UPDATE = m.UpdateReport("q", (Report("rr", "spec", "", NOON, (ReportInterval((ReportPayload("a", 1.0),), NOON),)),))
+EVENT = Event(
+    "e",
+    0,
+    "http://programme.example",
+    NOON,
+    ActivePeriod(NOON, Duration.of(hours=1)),
+    (Signal("SIMPLE", "level", "s", (Interval(Duration.of(hours=1), 1.0),)),),
+)
+DISTRIBUTE = m.DistributeEvent("vtn", "r", (DeliveredEvent(EVENT, EventStatus.FAR),))
+
+
+def test_weeks_become_days():
+    body = encode(REGISTERED)
+    assert b">P7D<" in body
+    for text in (b"P1W", b" P7D ", b"\nP1W\n"):
+        refused_strictly_but_read_as(body.replace(b">P7D<", b">" + text + b"<"), REGISTERED)
+
+
+@pytest.mark.parametrize("text", [b"PT1.5S", b"P1.5W", b"1 day", b"P1Y2W", b""])
+def test_other_durations_stay_invalid(text):
+    body = encode(REGISTERED)
+    with pytest.raises(WireError):
+        decode(body.replace(b">P7D<", b">" + text + b"<"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"2024-05-06T12:00:00+00:00",
+        b"2024-05-06T14:00:00+02:00",
+        b" 2024-05-06T12:00:00Z ",
+        b"2024-05-06T12:00:00-0000",
+    ],
+)
+def test_utc_offsets_become_z(text):
+    body = encode(UPDATE).replace(b"2024-05-06T12:00:00Z", text)
+    assert decode(body) == UPDATE
+
+
+@pytest.mark.parametrize(
+    "text", [b"yesterday", b"2024-13-06T12:00:00+00:00", b"2024-05-06", b"0001-01-01T00:00:00+05:00"]
+)
+def test_other_times_stay_invalid(text):
+    with pytest.raises(WireError):
+        decode(encode(UPDATE).replace(b"2024-05-06T12:00:00Z", text))
+
+
+@pytest.mark.parametrize(("old", "new"), [(b">200<", b"> 200 <"), (b">200<", b">\n200\n<")])
+def test_blanks_around_plain_strings_with_a_pattern(old, new):
+    message = m.CreatedEvent("v", m.Response(), (m.EventResponse("e", 0, OptType.IN, "r"),))
+    refused_strictly_but_read_as(encode(message).replace(old, new), message)
+
+
+@pytest.mark.parametrize("name", [b"Simple", b"sIMPLE", b" SIMPLE "])
+def test_signal_names_in_any_case(name):
+    body = encode(DISTRIBUTE).replace(b">SIMPLE<", b">" + name + b"<")
+    assert decode(body) == DISTRIBUTE
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"<ei:venID>v</ei:venID>", b""),
+        (b"<ei:venID>v</ei:venID>", b"<ei:venID>v</ei:venID><x/>"),
+        (b"<ei:venID>v</ei:venID>", b"<ei:venID>v</ei:venID><ei:venID>w</ei:venID>"),
+        (b">200<", b">2000<"),
+        (b' ei:schemaVersion="2.0b"', b' schemaVersion="9"'),
+        (b' ei:schemaVersion="2.0b"', b' other="1"'),
+    ],
+)
+def test_nothing_is_invented_or_removed(old, new):
+    body = encode(m.CreatedEvent("v", m.Response()))
+    assert old in body
+    with pytest.raises(WireError):
+        decode(body.replace(old, new))
+
+
+def test_one_order_for_substitutes_of_a_head():
+    places = child_places()[n.EVENT_SIGNAL]
+    assert places[n.ITEM_BASES["powerReal"]] == places[n.ITEM_BASES["customUnit"]]
+    assert places[n.SIGNAL_ID] < places[n.ITEM_BASES["powerReal"]] < places[n.CURRENT_VALUE]
