@@ -4,11 +4,13 @@ A driver only speaks its device's language. Leases, read-back, re-assertion, arb
 for every device, in `bridges.leases`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+from pydantic import BaseModel
 
 from core.points import Point, Reading
 
@@ -22,8 +24,8 @@ class Capability:
 
     `name` is one of switch, import_limit, export_limit, current_limit, setpoint, mode, storage_power. `normal` is the
     value that means "no limit" and stands in for an unknown previous state; `values` lists the words of an enumerated
-    capability; `low`/`high` bound a numeric one and `floor` is the least value that a shed may ask for. `hardware_lease`
-    says that the device itself reverts when the lease runs out.
+    capability; `low`/`high` bound a numeric one and `floor` is the least value that a shed may ask for.
+    `hardware_lease` says that the device itself reverts when the lease runs out.
     """
 
     name: str
@@ -50,6 +52,21 @@ class Device:
     def capability(self, name: str) -> Capability | None:
         """Return the capability of that name, or None."""
         return next((one for one in self.capabilities if one.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSpec:
+    """A device as its owner describes it; `bridges.drivers` turns it into a driver.
+
+    `driver` is a name that `bridges.drivers.load` knows; `options` is what that driver's `Options` model takes, as a
+    plain mapping or already as that model.
+    """
+
+    id: str
+    driver: str
+    role: str
+    nominal_w: float | None = None
+    options: Mapping[str, object] | BaseModel = field(default_factory=dict)
 
 
 class Rank(IntEnum):
@@ -79,7 +96,12 @@ class Command:
 
 
 class State(StrEnum):
-    """How far a command got. CONFIRMED means the device's own state message after the command."""
+    """How far a command got. CONFIRMED means the device's own state message after the command.
+
+    REFUSED, OVERRIDDEN, RESTORED and REPLACED are final. REPLACED: the command ended while another one holds the
+    device, so there was nothing to restore. FAILED is final when the lease has ended; before that the device did not
+    confirm in time, is still tried now and then, and CONFIRMED may follow.
+    """
 
     JOURNALLED = "journalled"
     SENT = "sent"
@@ -88,6 +110,7 @@ class State(StrEnum):
     REFUSED = "refused"
     OVERRIDDEN = "overridden"
     RESTORED = "restored"
+    REPLACED = "replaced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,4 +149,35 @@ class Driver(Protocol):
 
         Returns when the order is handed over, not when the device has confirmed it. Raises UnavailableError if it
         cannot be handed over now, InvalidError if the device cannot do that.
+        """
+
+
+class Contact(StrEnum):
+    """What became of the way to a device.
+
+    LINK: our own link is back, the device may have been up all the time, so a state that differs is the user's hand.
+    RESTARTED: the device itself was away and is back, so a state that differs is what it booted with.
+    """
+
+    LOST = "lost"
+    LINK = "link"
+    RESTARTED = "restarted"
+
+
+@runtime_checkable
+class Observable(Protocol):
+    """A driver that tells when its device comes and goes."""
+
+    def observe(self, on_contact: Callable[[Contact], None]) -> None:
+        """Call `on_contact` from now on."""
+
+
+@runtime_checkable
+class Backfill(Protocol):
+    """A driver whose device remembers its readings."""
+
+    async def history(self, since: datetime, until: datetime) -> None:
+        """Ask for the readings in [since, until]; they come through `on_reading`, with the times they were taken.
+
+        Raises UnavailableError if the request cannot be handed over now.
         """

@@ -1,0 +1,165 @@
+"""What the drivers of MQTT devices share: subscriptions, contact, readings, requests for history."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
+
+import structlog
+from pydantic import BaseModel, ValidationError
+
+from bridges.device import Contact, Device, DeviceSpec, Value
+from bridges.history import HistoryRequest, request_topic, write_request
+from bridges.mqtt import Handler, Link
+from core.clock import Clock
+from core.errors import InvalidError, UnavailableError
+from core.points import Flow, Kind, Phase, Point, Quantity, Reading
+
+_log = structlog.get_logger(__name__)
+
+_AHEAD = timedelta(hours=1)
+"""A reading that claims to come from further ahead has a broken clock."""
+
+POINTS: Final = {
+    "energy": (Quantity.ENERGY_REAL, Kind.REGISTER, Flow.IMPORT, Phase.TOTAL),
+    "export_energy": (Quantity.ENERGY_REAL, Kind.REGISTER, Flow.EXPORT, Phase.TOTAL),
+    "power": (Quantity.POWER_REAL, Kind.INSTANT, Flow.IMPORT, Phase.TOTAL),
+    "export_power": (Quantity.POWER_REAL, Kind.INSTANT, Flow.EXPORT, Phase.TOTAL),
+    "voltage_l1": (Quantity.VOLTAGE, Kind.INSTANT, Flow.IMPORT, Phase.L1),
+    "voltage_l2": (Quantity.VOLTAGE, Kind.INSTANT, Flow.IMPORT, Phase.L2),
+    "voltage_l3": (Quantity.VOLTAGE, Kind.INSTANT, Flow.IMPORT, Phase.L3),
+    "current_l1": (Quantity.CURRENT, Kind.INSTANT, Flow.IMPORT, Phase.L1),
+    "current_l2": (Quantity.CURRENT, Kind.INSTANT, Flow.IMPORT, Phase.L2),
+    "current_l3": (Quantity.CURRENT, Kind.INSTANT, Flow.IMPORT, Phase.L3),
+}
+"""The point names that drivers use, and what they mean; a point's id is `{device}.{name}`."""
+
+OptionsT = TypeVar("OptionsT", bound=BaseModel)
+
+
+def point(device: str, name: str, kind: Kind | None = None) -> Point:
+    """Return the point of that name on a device."""
+    quantity, usual, flow, phase = POINTS[name]
+    return Point(f"{device}.{name}", quantity, kind or usual, flow, phase)
+
+
+def options_of(model: type[OptionsT], device: DeviceSpec) -> OptionsT:
+    """Check a device's options. Raises InvalidError that names the device and the field."""
+    if isinstance(device.options, model):
+        return device.options
+    given = device.options.model_dump() if isinstance(device.options, BaseModel) else dict(device.options)
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc']) or 'options'}: {fault['msg']}" for fault in error.errors()
+        )
+        raise InvalidError(f"Device {device.id} ({device.driver}): {faults}.") from error
+
+
+def _no_reading(_: Reading) -> None:
+    """Take the place of a listener until there is one."""
+
+
+def _no_state(_: str, __: Value, ___: datetime) -> None:
+    """Take the place of a listener until there is one."""
+
+
+class MqttDriver:
+    """A device behind an MQTT broker. Subclasses say what they listen to, and how to greet and command the device."""
+
+    def __init__(self, device: Device, link: Link, clock: Clock) -> None:
+        self.device = device
+        self.link = link
+        self.clock = clock
+        self._states: dict[str, Value] = {}
+        self._on_reading: Callable[[Reading], None] = _no_reading
+        self._on_state: Callable[[str, Value, datetime], None] = _no_state
+        self._observers: list[Callable[[Contact], None]] = []
+        self._listening = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        link.observe(self._link_changed)
+
+    def describe(self) -> Device:
+        """Return what the device is and can do."""
+        return self.device
+
+    @property
+    def online(self) -> bool:
+        """Whether the device is believed to be reachable now."""
+        return self.link.connected
+
+    def state(self, capability: str) -> Value | None:
+        """Return the last state that the device itself reported, or None if it has not spoken yet."""
+        return self._states.get(capability)
+
+    def observe(self, on_contact: Callable[[Contact], None]) -> None:
+        """Call `on_contact` when the device, or our link, comes and goes."""
+        self._observers.append(on_contact)
+
+    async def start(
+        self, on_reading: Callable[[Reading], None], on_state: Callable[[str, Value, datetime], None]
+    ) -> None:
+        """Begin to listen."""
+        self._on_reading, self._on_state, self._listening = on_reading, on_state, True
+        for topic_filter, handler, qos in self.subscriptions():
+            await self.link.subscribe(topic_filter, handler, qos)
+        if self.link.connected:
+            await self._greet_quietly()
+
+    async def stop(self) -> None:
+        """Stop listening; leaves the device as it is."""
+        self._listening = False
+        for topic_filter, handler, _ in self.subscriptions():
+            await self.link.unsubscribe(topic_filter, handler)
+        for task in self._tasks:
+            task.cancel()
+
+    def subscriptions(self) -> tuple[tuple[str, Handler, int], ...]:
+        """Return topic filters, handlers and QoS."""
+        raise NotImplementedError
+
+    async def greet(self) -> None:
+        """Ask the device to speak; called whenever it may have missed us or we it."""
+
+    def told(self, contact: Contact) -> None:
+        """Pass on what became of the way to the device."""
+        for observer in self._observers:
+            observer(contact)
+
+    def reading(self, name: str, at: datetime, value: float, duration: timedelta | None = None) -> None:
+        """Pass on a value; one that claims to come from the future is dropped with a warning."""
+        if at > self.clock.now() + _AHEAD:
+            _log.warning("a reading is dated in the future: check the device's clock", point=name, at=at.isoformat())
+            return
+        self._on_reading(Reading(f"{self.device.id}.{name}", at, value, duration))
+
+    def report(self, capability: str, value: Value, at: datetime) -> None:
+        """Note and pass on the device's own state message."""
+        self._states[capability] = value
+        self._on_state(capability, value, at)
+
+    async def ask_history(self, measurement_topic: str, since: datetime, until: datetime, device: str | None) -> None:
+        """Request back-dated readings (`bridges.history`)."""
+        await self.link.publish(
+            request_topic(measurement_topic), write_request(HistoryRequest(since, until, device)), qos=1
+        )
+
+    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something that a message or the link gave rise to."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _link_changed(self, up: bool) -> None:
+        if not self._listening:
+            return
+        if up:
+            self.in_background(self._greet_quietly())
+        self.told(Contact.LINK if up else Contact.LOST)
+
+    async def _greet_quietly(self) -> None:
+        try:
+            await self.greet()
+        except UnavailableError as error:
+            _log.info("the device is greeted at the next connection", device=self.device.id, reason=str(error))

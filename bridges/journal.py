@@ -1,0 +1,286 @@
+"""The durable journal of leases: what we told a device, what it did before, and how far each command got.
+
+SQLite with a write-ahead log and `synchronous=FULL`: what a method has returned from survives kill -9 and a power cut.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bridges.device import Command, Outcome, Rank, State, Value
+from core.errors import InvalidError, UnavailableError
+
+_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE slot (
+    device TEXT NOT NULL,
+    capability TEXT NOT NULL,
+    held INTEGER NOT NULL,
+    touched INTEGER NOT NULL DEFAULT 0,
+    previous TEXT,
+    written TEXT,
+    written_at TEXT,
+    PRIMARY KEY (device, capability)
+);
+CREATE TABLE command (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    device TEXT NOT NULL,
+    capability TEXT NOT NULL,
+    value TEXT NOT NULL,
+    until TEXT NOT NULL,
+    cause TEXT NOT NULL,
+    rank INTEGER NOT NULL,
+    released INTEGER NOT NULL DEFAULT 0,
+    closed INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX command_open ON command (device, capability) WHERE closed = 0;
+CREATE TABLE step (
+    seq INTEGER PRIMARY KEY,
+    command_id TEXT NOT NULL REFERENCES command (id) ON DELETE CASCADE,
+    state TEXT NOT NULL,
+    at TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    UNIQUE (command_id, state)
+);
+"""
+
+_COMMAND = "command.id, device, capability, value, until, cause, rank"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An open command: `seq` orders commands by arrival, `released` ended it before its time."""
+
+    seq: int
+    command: Command
+    released: bool
+    confirmed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the journal knows of one capability of one device.
+
+    `held`: commands are open. `touched`: we have written since the last restore, so `previous` must be restored.
+    `written` and `written_at` are our last write, also of earlier leases (for the least interval between writes).
+    """
+
+    held: bool = False
+    touched: bool = False
+    previous: Value | None = None
+    written: Value | None = None
+    written_at: datetime | None = None
+
+
+def _load(text: str | None) -> Value | None:
+    return None if text is None else json.loads(text)
+
+
+def _when(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _command(row: tuple[Any, ...]) -> Command:
+    ident, device, capability, value, until, by, rank = row
+    return Command(ident, device, capability, json.loads(value), datetime.fromisoformat(until), by, Rank(rank))
+
+
+class Journal:
+    """The journal of one gateway, in one file. Use from one thread.
+
+    Every method raises UnavailableError where the disk refuses (full, read-only, locked); nothing is then half done.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=10.0)
+        except sqlite3.Error as error:
+            raise UnavailableError(f"{path}: the command journal cannot be opened: {error}") from error
+        try:
+            self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _prepare(self) -> None:
+        try:
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+                self._db.execute(f"PRAGMA {pragma}")
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+        except sqlite3.OperationalError as error:
+            raise UnavailableError(f"{self._path}: the command journal cannot be used: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise InvalidError(f"{self._path}: this is not a command journal: {error}") from error
+        if version not in (0, _VERSION):
+            raise InvalidError(f"{self._path}: this journal was written by a newer version of evenload.")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Join several calls into one commit."""
+        if self._db.in_transaction:
+            yield
+            return
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._db.in_transaction:  # a COMMIT that failed leaves the transaction open
+                self._db.execute("ROLLBACK")
+            raise UnavailableError(f"{self._path}: the command journal cannot be written: {error}") from error
+
+    def _rows(self, sql: str, *values: str | None) -> list[tuple[Any, ...]]:
+        try:
+            return self._db.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise UnavailableError(f"{self._path}: the command journal cannot be read: {error}") from error
+
+    def accept(self, command: Command, at: datetime, detail: str = "") -> Entry:
+        """Open a command and hold its device. The id must be new."""
+        with self.transaction():
+            entry = self._insert(command, closed=False)
+            self._db.execute(
+                "INSERT INTO slot (device, capability, held) VALUES (?, ?, 1)"
+                " ON CONFLICT (device, capability) DO UPDATE SET held = 1",
+                (command.device, command.capability),
+            )
+            self.step(command.id, State.JOURNALLED, at, detail)
+        return entry
+
+    def refuse(self, command: Command, at: datetime, detail: str) -> None:
+        """Record a command that is not carried out."""
+        with self.transaction():
+            self._insert(command, closed=True)
+            self.step(command.id, State.REFUSED, at, detail)
+
+    def _insert(self, command: Command, *, closed: bool) -> Entry:
+        row = self._db.execute(
+            "INSERT INTO command (id, device, capability, value, until, cause, rank, closed)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                command.id,
+                command.device,
+                command.capability,
+                json.dumps(command.value),
+                command.until.isoformat(),
+                command.by,
+                int(command.rank),
+                closed,
+            ),
+        )
+        return Entry(row.lastrowid or 0, command, released=False, confirmed_at=None)
+
+    def step(self, command_id: str, state: State, at: datetime, detail: str = "") -> bool:
+        """Record a step; False if the command took that step before (a restart repeats, the journal does not)."""
+        with self.transaction():
+            row = self._db.execute(
+                "INSERT OR IGNORE INTO step (command_id, state, at, detail) VALUES (?, ?, ?, ?)",
+                (command_id, state.value, at.isoformat(), detail),
+            )
+        return row.rowcount == 1
+
+    def finish(self, command_id: str, state: State, at: datetime, detail: str = "") -> bool:
+        """Record a command's last step and close it; False if it took that step before."""
+        with self.transaction():
+            self._db.execute("UPDATE command SET closed = 1 WHERE id = ?", (command_id,))
+            return self.step(command_id, state, at, detail)
+
+    def mark_released(self, command_id: str) -> None:
+        """Remember that a command ends before its time."""
+        with self.transaction():
+            self._db.execute("UPDATE command SET released = 1 WHERE id = ?", (command_id,))
+
+    def before_write(self, device: str, capability: str, previous: Value, value: Value, at: datetime) -> None:
+        """Record, before the device is told, what it did before us and what it is about to be told.
+
+        `previous` is kept from the first write until `free`; later calls do not change it.
+        """
+        with self.transaction():
+            self._db.execute(
+                "UPDATE slot SET previous = CASE touched WHEN 1 THEN previous ELSE ? END,"
+                " touched = 1, written = ?, written_at = ? WHERE device = ? AND capability = ?",
+                (json.dumps(previous), json.dumps(value), at.isoformat(), device, capability),
+            )
+
+    def free(self, device: str, capability: str) -> None:
+        """Let go of a device: nothing is held, nothing has to be restored."""
+        with self.transaction():
+            self._db.execute(
+                "UPDATE slot SET held = 0, touched = 0, previous = NULL WHERE device = ? AND capability = ?",
+                (device, capability),
+            )
+
+    def held(self, device: str, capability: str) -> Held:
+        """Return what is known of a capability."""
+        rows = self._rows(
+            "SELECT held, touched, previous, written, written_at FROM slot WHERE device = ? AND capability = ?",
+            device,
+            capability,
+        )
+        if not rows:
+            return Held()
+        held, touched, previous, written, written_at = rows[0]
+        return Held(bool(held), bool(touched), _load(previous), _load(written), _when(written_at))
+
+    def open(self) -> list[Entry]:
+        """Return the open commands in the order of their arrival."""
+        rows = self._rows(
+            f"SELECT seq, released, (SELECT at FROM step WHERE command_id = command.id AND state = ?), {_COMMAND}"  # noqa: S608  constants only
+            " FROM command WHERE closed = 0 ORDER BY seq",
+            State.CONFIRMED.value,
+        )
+        return [Entry(row[0], _command(row[3:]), bool(row[1]), _when(row[2])) for row in rows]
+
+    def latest(self, command_id: str) -> Outcome | None:
+        """Return the last step of a command, or None if the id is unknown."""
+        steps = self.outcomes(command_id)
+        return steps[-1] if steps else None
+
+    def outcomes(self, command_id: str | None = None) -> list[Outcome]:
+        """Return the steps of one command, or of all, in the order in which they were taken.
+
+        A gateway that was killed between a step and its notification finds the step here.
+        """
+        rows = self._rows(
+            f"SELECT state, at, detail, {_COMMAND} FROM step JOIN command ON command.id = step.command_id"  # noqa: S608  constants only
+            " WHERE ?1 IS NULL OR command_id = ?1 ORDER BY step.seq",
+            command_id,
+        )
+        return [Outcome(_command(row[3:]), State(row[0]), datetime.fromisoformat(row[1]), row[2]) for row in rows]
+
+    def was_overridden(self, device: str, capability: str, by: str) -> bool:
+        """Tell whether the user took the device back from this cause."""
+        rows = self._rows(
+            "SELECT 1 FROM command JOIN step ON command_id = command.id"
+            " WHERE device = ? AND capability = ? AND cause = ? AND state = ? LIMIT 1",
+            device,
+            capability,
+            by,
+            State.OVERRIDDEN.value,
+        )
+        return bool(rows)
+
+    def prune(self, before: datetime) -> None:
+        """Forget closed commands that ran out before that time."""
+        with self.transaction():
+            self._db.execute(
+                "DELETE FROM command WHERE closed = 1 AND until < ?", (before.astimezone(UTC).isoformat(),)
+            )

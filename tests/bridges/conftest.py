@@ -1,0 +1,22 @@
+"""Makes `tests/support` importable, and logs independent of what other tests configured."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import structlog
+
+from bridges import leases, mqtt
+from bridges.drivers import base, iflex, shelly1
+
+TESTS = str(Path(__file__).resolve().parents[1])
+if TESTS not in sys.path:
+    sys.path.insert(0, TESTS)
+
+
+@pytest.fixture(autouse=True)
+def plain_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every test structlog's defaults: a command-line test may have pointed the loggers at a closed stream."""
+    structlog.reset_defaults()
+    for module in (leases, mqtt, base, iflex, shelly1):
+        monkeypatch.setattr(module, "_log", structlog.get_logger(module.__name__))

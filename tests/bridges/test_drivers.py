@@ -1,0 +1,407 @@
+"""The drivers on an in-memory link, and one of them with leases on a real broker."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import structlog
+
+from bridges import iflex, senml
+from bridges.backoff import Backoff
+from bridges.device import (
+    Backfill,
+    Command,
+    Contact,
+    Device,
+    DeviceSpec,
+    Driver,
+    Observable,
+    Outcome,
+    State,
+    Value,
+)
+from bridges.drivers import DRIVERS, load
+from bridges.drivers.shelly1 import Options as ShellyOptions
+from bridges.history import HistoryRequest, read_request, request_topic, write_request
+from bridges.journal import Journal
+from bridges.leases import Keeper, Pace
+from bridges.mqtt import Handler, Message, MqttLink
+from bridges.mqtt_options import MqttOptions
+from core.clock import ManualClock, system_clock
+from core.errors import InvalidError, UnavailableError
+from core.points import Flow, Kind, Phase, Point, Quantity, Reading
+from support.broker import mosquitto
+from support.waiting import until
+
+NOW = datetime(2026, 3, 2, 17, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+class Wire:
+    """A link to no broker: what is published is kept, what is delivered goes to the handlers."""
+
+    def __init__(self) -> None:
+        self.connected = True
+        self.sent: list[tuple[str, str]] = []
+        self.handlers: dict[str, list[Handler]] = {}
+        self.observers: list[Callable[[bool], None]] = []
+
+    async def publish(self, topic: str, payload: bytes | str, qos: int = 1, *, retain: bool = False) -> None:
+        if not self.connected:
+            raise UnavailableError("not connected")
+        assert qos == 1
+        assert not retain
+        self.sent.append((topic, payload if isinstance(payload, str) else payload.decode()))
+
+    async def subscribe(self, topic_filter: str, handler: Handler, qos: int = 1) -> None:
+        assert qos in (0, 1)
+        self.handlers.setdefault(topic_filter, []).append(handler)
+
+    async def unsubscribe(self, topic_filter: str, handler: Handler) -> None:
+        self.handlers[topic_filter].remove(handler)
+
+    def observe(self, observer: Callable[[bool], None]) -> None:
+        self.observers.append(observer)
+
+    def turn(self, *, up: bool) -> None:
+        self.connected = up
+        for observer in self.observers:
+            observer(up)
+
+    def deliver(self, topic: str, payload: object, *, retained: bool = False) -> None:
+        text = payload if isinstance(payload, str) else json.dumps(payload)
+        for handler in list(self.handlers[topic]):
+            assert handler(Message(topic, text.encode(), retained)) is None
+
+
+class House:
+    """A driver, and what it told us."""
+
+    def __init__(self, name: str, options: dict[str, object], ident: str = "heater") -> None:
+        self.wire, self.clock = Wire(), ManualClock(NOW)
+        spec = DeviceSpec(ident, name, "water_heater", 2000.0, options)
+        self.driver: Driver = load(name).create(spec, self.wire, self.clock)
+        self.readings: list[Reading] = []
+        self.states: list[tuple[str, Value, datetime]] = []
+        self.contacts: list[Contact] = []
+        assert isinstance(self.driver, Observable)
+        self.driver.observe(self.contacts.append)
+
+    async def start(self) -> "House":
+        await self.driver.start(self.readings.append, lambda *state: self.states.append(state))
+        return self
+
+
+SHELLY: dict[str, object] = {"id": "shellyplug-s-1"}
+HEMS: dict[str, object] = {
+    "hems_id": "HEMS-1",
+    "device_id": 2,
+    "actuator_id": 284,
+    "points": {"energy": "Import - active energy", "power": 283, "voltage_l1": "Voltage L1"},
+}
+RELAY = "shellies/shellyplug-s-1/relay/0"
+
+
+async def test_shelly_describes_itself() -> None:
+    house = await House("shelly1", SHELLY | {"normal": "off", "min_interval_s": 60}).start()
+    device = house.driver.describe()
+    assert (device.id, device.role, device.nominal_w) == ("heater", "water_heater", 2000.0)
+    assert device.points == (
+        Point("heater.power", Quantity.POWER_REAL, Kind.INSTANT),
+        Point("heater.energy", Quantity.ENERGY_REAL, Kind.REGISTER),
+    )
+    (switch,) = device.capabilities
+    assert (switch.name, switch.normal, switch.values) == ("switch", "off", ("on", "off"))
+    assert switch.min_interval == MINUTE
+    assert not switch.hardware_lease
+    assert not isinstance(house.driver, Backfill)
+
+
+async def test_shelly_readings_and_states() -> None:
+    house = await House("shelly1", SHELLY).start()
+    assert house.wire.sent == [("shellies/shellyplug-s-1/command", "update")]
+    house.wire.deliver(f"{RELAY}/power", "1987.5")
+    house.wire.deliver(f"{RELAY}/energy", "90")  # watt-minutes
+    house.wire.deliver(f"{RELAY}/energy", "90", retained=True)
+    house.wire.deliver(f"{RELAY}/power", "5", retained=True)
+    assert house.readings == [Reading("heater.power", NOW, 1987.5), Reading("heater.energy", NOW, 1.5)]
+    assert house.driver.state("switch") is None
+    house.wire.deliver(RELAY, "on")
+    house.clock.advance(MINUTE)
+    house.wire.deliver(RELAY, "overpower")
+    assert house.states == [("switch", "on", NOW), ("switch", "off", NOW + MINUTE)]
+    assert house.driver.state("switch") == "off"
+
+
+async def test_shelly_orders() -> None:
+    house = await House("shelly1", SHELLY | {"relay": 1}).start()
+    house.wire.sent.clear()
+    await house.driver.apply("switch", "off", NOW + MINUTE)
+    assert house.wire.sent == [
+        ("shellies/shellyplug-s-1/relay/1/command", "off"),
+        ("shellies/shellyplug-s-1/command", "update"),
+    ]
+    for capability, value in (("switch", "dim"), ("switch", 0.0), ("import_limit", "off")):
+        with pytest.raises(InvalidError):
+            await house.driver.apply(capability, value, None)
+    house.wire.connected = False
+    with pytest.raises(UnavailableError):
+        await house.driver.apply("switch", "on", None)
+
+
+async def test_shelly_comes_and_goes() -> None:
+    house = await House("shelly1", SHELLY).start()
+    online = "shellies/shellyplug-s-1/online"
+    assert house.driver.online  # until its last will has spoken
+    house.wire.deliver(online, "true", retained=True)
+    house.wire.deliver(online, "false")
+    assert not house.driver.online
+    house.wire.deliver("shellies/announce", {"id": "shellyplug-s-2"})
+    assert not house.driver.online
+    house.wire.deliver("shellies/announce", {"id": "shellyplug-s-1", "model": "SHPLG-S"})
+    assert house.driver.online
+    await until(lambda: len(house.wire.sent) == 2, "the greeting")
+    house.wire.turn(up=False)
+    assert not house.driver.online
+    house.wire.sent.clear()
+    house.wire.turn(up=True)
+    await until(lambda: house.wire.sent == [("shellies/shellyplug-s-1/command", "update")])
+    assert house.contacts == [Contact.LOST, Contact.RESTARTED, Contact.LOST, Contact.LINK]
+
+
+@pytest.mark.parametrize("text", ["", "nan", "inf", "1e999", "12 W", "9" * 65])
+async def test_shelly_nonsense_is_refused(text: str) -> None:
+    house = await House("shelly1", SHELLY).start()
+    for topic in (f"{RELAY}/power", f"{RELAY}/energy", RELAY):
+        with pytest.raises(InvalidError):
+            house.wire.deliver(topic, text)
+    assert house.readings == []
+
+
+async def test_a_stopped_driver_is_silent() -> None:
+    for name, options in (("shelly1", SHELLY), ("iflex", HEMS), ("senml_meter", {"id": "1"})):
+        house = await House(name, options).start()
+        await house.driver.stop()
+        assert not any(house.wire.handlers.values())
+        house.wire.turn(up=False)
+        assert house.contacts == []
+
+
+def measure(sensor: int, name: str, value: float, unit: str, at: datetime = NOW, device: int = 2) -> str:
+    return iflex.write_measurements([iflex.Measurement(str(device), str(sensor), name, at, value, unit)])
+
+
+async def test_iflex_readings() -> None:
+    house = await House("iflex", HEMS).start()
+    topic = "iflex/HEMS-1/measurement"
+    house.wire.deliver(topic, measure(517, "Import active energy", 1.5, "kWh", NOW - MINUTE))  # both spellings
+    house.wire.deliver(topic, measure(283, "whatever it is called", 230.0, "W"))
+    house.wire.deliver(topic, measure(289, "Voltage L1", 231.5, ""))
+    house.wire.deliver(topic, measure(289, "Voltage L1", 231.5, "V", device=3))
+    house.wire.deliver(topic, measure(290, "Voltage L2", 231.5, "V"))
+    house.wire.deliver(topic, {"bn": "urn:dev:2:283", "n": "Active power", "vs": "high"})
+    assert house.readings == [
+        Reading("heater.energy", NOW - MINUTE, 1500.0),
+        Reading("heater.power", NOW, 230.0),
+        Reading("heater.voltage_l1", NOW, 231.5),
+    ]
+    assert house.driver.describe().points[2] == Point(
+        "heater.voltage_l1", Quantity.VOLTAGE, Kind.INSTANT, Flow.IMPORT, Phase.L1
+    )
+    with pytest.raises(InvalidError, match="Cannot turn"):
+        house.wire.deliver(topic, measure(283, "Active power", 1.0, "V"))
+
+
+async def test_a_reading_from_the_future_is_dropped() -> None:
+    house = await House("iflex", HEMS).start()
+    with structlog.testing.capture_logs() as logs:
+        house.wire.deliver("iflex/HEMS-1/measurement", measure(283, "Active power", 1.0, "W", NOW + 120 * MINUTE))
+    assert house.readings == []
+    assert "check the device's clock" in logs[0]["event"]
+
+
+async def test_iflex_switch() -> None:
+    house = await House("iflex", HEMS).start()
+    at = NOW - timedelta(seconds=3)
+    states = [iflex.ActuatorState("2", "284", "off", at), iflex.ActuatorState("2", "9", "on", at)]
+    house.wire.deliver("iflex/HEMS-1/state", iflex.write_state(states))
+    assert house.states == [("switch", "off", at)]
+    assert house.driver.state("switch") == "off"
+    await house.driver.apply("switch", "on", None)
+    topic, payload = house.wire.sent[-1]
+    assert topic == "iflex/HEMS-1/control"
+    assert iflex.read_control(payload) == (iflex.Order("2", "284", "on"),)
+    with pytest.raises(InvalidError):
+        await house.driver.apply("switch", 1.0, None)
+    with pytest.raises(InvalidError):
+        house.wire.deliver("iflex/HEMS-1/state", iflex.write_state([iflex.ActuatorState("2", "284", "dim", at)]))
+
+
+async def test_iflex_sensor_only_and_own_topics() -> None:
+    house = await House("iflex", {"hems_id": "H", "device_id": "3", "topics": {"measurement": "a/{hems_id}/m"}}).start()
+    assert house.driver.describe().capabilities == ()
+    assert sorted(house.wire.handlers) == ["a/H/m", "iflex/H/config"]
+    with pytest.raises(InvalidError):
+        await house.driver.apply("switch", "on", None)
+    assert isinstance(house.driver, Backfill)
+    await house.driver.history(NOW - 60 * MINUTE, NOW)
+    topic, payload = house.wire.sent[-1]
+    assert topic == "a/H/m/get"
+    assert read_request(payload) == HistoryRequest(NOW - 60 * MINUTE, NOW, "3")
+
+
+async def test_iflex_config_is_compared() -> None:
+    house = await House("iflex", HEMS).start()
+    fitting = iflex.Element(
+        "2",
+        "plug",
+        "Actuator",
+        (iflex.Control("284"),),
+        (
+            iflex.Sensor("517", "Import - active energy", "Wh"),
+            iflex.Sensor("283", "Active power", "W"),
+            iflex.Sensor("289", "Voltage L1", "V"),
+        ),
+    )
+    with structlog.testing.capture_logs() as logs:
+        house.wire.deliver("iflex/HEMS-1/config", iflex.write_config(iflex.Config("HEMS-1", NOW, (fitting,))))
+        assert logs == []
+        bare = iflex.Element("2", "plug", "Actuator")
+        house.wire.deliver("iflex/HEMS-1/config", iflex.write_config(iflex.Config("HEMS-1", NOW, (bare,))))
+        house.wire.deliver("iflex/HEMS-1/config", iflex.write_config(iflex.Config("HEMS-1", NOW, ())))
+    events = [log["event"] for log in logs]
+    assert ["sensors" in event for event in events] == [True, False, False]
+    assert ["actuator" in event for event in events] == [False, True, False]
+    assert ["such device" in event for event in events] == [False, False, True]
+
+
+async def test_senml_meter() -> None:
+    house = await House("senml_meter", {"id": "home-7", "period_s": 300}, "meter").start()
+    pack = senml.write(
+        [
+            senml.Record("urn:dev:meter:home-7:", "energy", NOW, 1234.5, "kWh"),
+            senml.Record("urn:dev:meter:home-7:", "power", NOW, 350.0, "W"),
+            senml.Record("urn:dev:meter:home-7:", "frequency", NOW, 50.0, "Hz"),
+            senml.Record("urn:dev:meter:home-7:energy", "", NOW, 7.0, "Wh"),
+        ]
+    )
+    house.wire.deliver("meter/home-7/measurement", pack)
+    assert house.readings == [
+        Reading("meter.energy", NOW, 1_234_500.0),
+        Reading("meter.power", NOW - 5 * MINUTE, 350.0, 5 * MINUTE),
+        Reading("meter.energy", NOW, 7.0),
+    ]
+    energy, power = house.driver.describe().points
+    assert (energy.kind, power.kind) == (Kind.REGISTER, Kind.MEAN)
+    assert isinstance(house.driver, Backfill)
+    await house.driver.history(NOW - MINUTE, NOW)
+    assert house.wire.sent == [
+        ("meter/home-7/measurement/get", '{"from":"2026-03-02T16:59:00+00:00","to":"2026-03-02T17:00:00+00:00"}')
+    ]
+    with pytest.raises(InvalidError):
+        await house.driver.apply("switch", "on", None)
+
+
+def test_history_requests() -> None:
+    request = HistoryRequest(NOW - MINUTE, NOW)
+    assert read_request(write_request(request)) == request
+    assert request_topic("a/b") == "a/b/get"
+    for payload in ("", "[]", "{}", '{"from": 1, "to": 2}', '{"from": "x", "to": "y"}'):
+        with pytest.raises(InvalidError):
+            read_request(payload)
+
+
+def test_every_driver_declares_its_options() -> None:
+    for name in DRIVERS:
+        schema = load(name).Options.model_json_schema()
+        assert schema["additionalProperties"] is False
+        for field, rule in schema["properties"].items():
+            assert rule.get("title") or "$ref" in rule, (name, field)
+            assert rule.get("description"), (name, field)
+
+
+def test_wrong_drivers_and_options() -> None:
+    with pytest.raises(InvalidError, match="There is no driver 'zigbee'; there are iflex, senml_meter, shelly1"):
+        load("zigbee")
+    with pytest.raises(InvalidError, match=r"Device heater \(shelly1\): id: Field required; ident: Extra"):
+        House("shelly1", {"ident": "x"})
+    with pytest.raises(InvalidError, match="unknown points pover"):
+        House("iflex", HEMS | {"points": {"pover": "Active power"}})
+    spec = DeviceSpec("heater", "shelly1", "x", None, ShellyOptions(id="a"))
+    assert load("shelly1").create(spec, Wire(), ManualClock(NOW)).describe().id == "heater"
+
+
+class Plug:
+    """A Shelly on the other side of a broker."""
+
+    def __init__(self, link: MqttLink, value: str = "on") -> None:
+        self.link, self.value = link, value
+        self.switched: list[str] = []
+
+    async def start(self) -> None:
+        await self.link.subscribe(f"{RELAY}/command", self.obey)
+        await self.link.subscribe("shellies/shellyplug-s-1/command", self.speak)
+
+    async def obey(self, message: Message) -> None:
+        value = message.payload.decode()
+        if value != self.value:
+            self.value = value
+            self.switched.append(value)
+            await self.speak(message)
+
+    async def speak(self, _: Message) -> None:
+        await self.link.publish(RELAY, self.value)
+
+
+@contextlib.asynccontextmanager
+async def running(*works: object) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(work) for work in works]  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_lease_outlives_the_broker(tmp_path: Path) -> None:
+    clock = system_clock()
+    outcomes: list[Outcome] = []
+
+    def link(broker_port: int, client_id: str) -> MqttLink:
+        return MqttLink(MqttOptions(host="127.0.0.1", port=broker_port, client_id=client_id), Backoff(0.05, 0.2))
+
+    with mosquitto(tmp_path) as broker:
+        ours, theirs = link(broker.port, "gateway"), link(broker.port, "plug")
+        plug = Plug(theirs)
+        await plug.start()
+        driver = load("shelly1").create(DeviceSpec("heater", "shelly1", "plug", None, SHELLY), ours, clock)
+        journal = Journal(tmp_path / "leases.db")
+        keeper = Keeper({"heater": driver}, journal, clock, outcomes.append, Pace(ack_s=0.5, settle_s=0.1))
+        await keeper.recover()
+        await driver.start(lambda _: None, keeper.listener("heater"))
+        async with running(ours.run(), theirs.run(), keeper.run()):
+            await until(lambda: driver.state("switch") == "on")
+            await keeper.command(Command("c1", "heater", "switch", "off", clock.now() + 60 * MINUTE, "event-1"))
+            await until(lambda: [outcome.state for outcome in outcomes][-1] is State.CONFIRMED)
+            broker.kill()
+            await until(lambda: not driver.online)
+            await keeper.release("c1")  # the end comes while the broker is away
+            broker.start()
+            await until(lambda: [outcome.state for outcome in outcomes][-1] is State.RESTORED)
+        assert plug.switched == ["off", "on"]
+        assert [outcome.state for outcome in journal.outcomes("c1")] == [
+            State.JOURNALLED,
+            State.SENT,
+            State.CONFIRMED,
+            State.RESTORED,
+        ]
+        journal.close()
+
+
+def test_device_finds_its_capability() -> None:
+    assert Device("a", "b").capability("switch") is None

@@ -1,0 +1,72 @@
+"""The journal of leases: what it says it has, it has, also after kill -9."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from bridges.device import Command, State
+from bridges.journal import Journal
+
+NOW = datetime(2026, 3, 2, 17, 0, tzinfo=UTC)
+
+DYING = """
+import os, signal, sys
+from datetime import datetime, timedelta, UTC
+from pathlib import Path
+from bridges.device import Command, State
+from bridges.journal import Journal
+now = datetime(2026, 3, 2, 17, 0, tzinfo=UTC)
+journal = Journal(Path(sys.argv[1]))
+journal.accept(Command("c1", "heater", "switch", "off", now + timedelta(hours=1), "event-1"), now, "note")
+journal.before_write("heater", "switch", "on", "off", now)
+journal.step("c1", State.SENT, now)
+unfinished = journal.transaction()
+unfinished.__enter__()
+journal.finish("c1", State.RESTORED, now)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_was_returned_from_survives_a_kill(tmp_path: Path) -> None:
+    path = tmp_path / "leases.db"
+    dead = subprocess.run([sys.executable, "-c", DYING, str(path)], check=False, capture_output=True, timeout=60)
+    assert dead.returncode == -9, dead.stderr.decode()
+    journal = Journal(path)
+    (entry,) = journal.open()
+    assert entry.command == Command("c1", "heater", "switch", "off", NOW + timedelta(hours=1), "event-1")
+    assert [(step.state, step.detail) for step in journal.outcomes("c1")] == [
+        (State.JOURNALLED, "note"),
+        (State.SENT, ""),
+    ]
+    held = journal.held("heater", "switch")
+    assert (held.held, held.touched, held.previous, held.written, held.written_at) == (True, True, "on", "off", NOW)
+    journal.close()
+
+
+def test_a_step_is_taken_once(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "leases.db")
+    command = Command("c1", "heater", "switch", "off", NOW + timedelta(hours=1), "event-1")
+    journal.accept(command, NOW)
+    assert journal.step("c1", State.SENT, NOW)
+    assert not journal.step("c1", State.SENT, NOW + timedelta(seconds=1), "again")
+    assert journal.finish("c1", State.RESTORED, NOW)
+    assert not journal.finish("c1", State.RESTORED, NOW)
+    assert [step.state for step in journal.outcomes()] == [State.JOURNALLED, State.SENT, State.RESTORED]
+    assert journal.latest("c1") == journal.outcomes("c1")[-1]
+    assert journal.latest("c2") is None
+    assert journal.open() == []
+    journal.close()
+
+
+def test_the_previous_state_is_that_before_the_first_write(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "leases.db")
+    for number, value in enumerate((2000.0, 3000.0)):
+        journal.accept(Command(f"c{number}", "pump", "import_limit", value, NOW, "event-1"), NOW)
+        journal.before_write("pump", "import_limit", 9000.0 - number, value, NOW)
+    held = journal.held("pump", "import_limit")
+    assert (held.previous, held.written) == (9000.0, 3000.0)
+    journal.free("pump", "import_limit")
+    freed = journal.held("pump", "import_limit")
+    assert (freed.held, freed.touched, freed.previous, freed.written_at) == (False, False, None, NOW)
+    journal.close()
