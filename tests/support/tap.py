@@ -88,7 +88,7 @@ class Stream:
     keep: Callable[..., None]
     _buffer: bytearray = field(default_factory=bytearray)
     _head: dict[bytes, bytes] | None = None
-    _length: int = 0
+    _left: int = 0
     _lost: bool = False
 
     def feed(self, data: bytes | memoryview) -> None:
@@ -115,22 +115,32 @@ class Stream:
             return self._unfollowable()
         if b"transfer-encoding" in self._head or not (length or b"0").isdigit() or int(length or 0) > _LONGEST_BODY:
             return self._unfollowable()
-        self._length = int(length or 0)
+        self._left = int(length or 0)
         return True
 
     def _read_body(self) -> bool:
-        if len(self._buffer) < self._length or self._head is None:
+        head = self._head
+        if head is None or not self._pass_over(head) or len(self._buffer) < self._left:
             return False
-        body, head = bytes(self._buffer[: self._length]), self._head
-        del self._buffer[: self._length]
+        body = bytes(self._buffer[: self._left])
+        del self._buffer[: self._left]
         self._head = None
-        if body and b"xml" in head.get(b"content-type", b""):
+        if body:
             self.keep(_unpacked(body, head), ours=_is_ours(head))
         return bool(self._buffer)
 
+    def _pass_over(self, head: dict[bytes, bytes]) -> bool:
+        """Drop what has come of a body that is no XML; return whether there is nothing more to drop."""
+        if _is_xml(head):
+            return True
+        dropped = min(self._left, len(self._buffer))
+        del self._buffer[:dropped]
+        self._left -= dropped
+        return self._left == 0
+
     def _unfollowable(self) -> bool:
         """Give up; but where the message is ours that is a fault, because it would go unjudged."""
-        if self._head is not None and _is_ours(self._head) and b"xml" in self._head.get(b"content-type", b""):
+        if self._head is not None and _is_ours(self._head) and _is_xml(self._head):
             self.keep(b"(a message without Content-Length, or a very long one)", ours=True)
         return self._give_up()
 
@@ -147,6 +157,10 @@ def _bodiless(status_line: bytes) -> bool:
 
 def _is_ours(head: dict[bytes, bytes]) -> bool:
     return any(head.get(name) == value for name, value in _OURS.items())
+
+
+def _is_xml(head: dict[bytes, bytes]) -> bool:
+    return b"xml" in head.get(b"content-type", b"")
 
 
 def _unpacked(body: bytes, head: dict[bytes, bytes]) -> bytes:
@@ -249,9 +263,10 @@ def _send_many(tap: Connections, original: Any, self: Any, buffers: Iterable[Any
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was found: how many different valid messages of each type, and what is wrong with ours."""
+    """What was found: how many different valid messages of each type, how many are ours, and what is wrong with those."""
 
     counts: Counter[str]
+    ours: int
     faults: tuple[str, ...]
     types: frozenset[str]
 
@@ -264,7 +279,8 @@ class Verdict:
         found = ", ".join(f"{name.removeprefix('oadr')} {count}" for name, count in sorted(self.counts.items()))
         wrong = f", {len(self.faults)} INVALID" if self.faults else ""
         types = f"{len(self.counts)} of {len(self.types)} types"
-        return f"OpenADR at the sockets: {self.counts.total()} different messages, {types}{wrong}: {found or 'none'}"
+        total = f"{self.counts.total()} different messages ({self.ours} ours)"
+        return f"OpenADR at the sockets: {total}, {types}{wrong}: {found or 'none'}"
 
 
 def messages(directory: Path) -> dict[bytes, bool]:
@@ -292,13 +308,14 @@ def judge(directory: Path) -> Verdict:
     bench = _Bench()
     counts: Counter[str] = Counter()
     faults: list[str] = []
-    for body, ours in messages(directory).items():
+    kept = messages(directory)
+    for body, ours in kept.items():
         name, fault = bench.judge(body)
         if fault is None:
             counts[name] += 1
         elif ours:
             faults.append(f"{name}: {fault}\n    {body[:600].decode('utf-8', 'replace')}")
-    return Verdict(counts, tuple(faults), bench.types)
+    return Verdict(counts, sum(kept.values()), tuple(faults), bench.types)
 
 
 class _Bench:

@@ -1,0 +1,8 @@
+"""The column types of the first migration, frozen."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+UTC_TIME = sa.DateTime(timezone=True)
+JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")

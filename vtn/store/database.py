@@ -1,0 +1,206 @@
+"""The database: reading in consistent snapshots, writing in transactions, and telling who changed.
+
+What drivers raise never leaves here: disk full, lock or connection lost become UnavailableError, a broken constraint
+ConflictError, a value that cannot be stored InvalidError.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
+from typing import Any, Self
+
+import structlog
+from sqlalchemy import insert
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from core.errors import EvenloadError, UnavailableError
+from core.ids import new_id
+from vtn.store import engines, notices, schema
+from vtn.store.engines import POSTGRESQL, SQLITE, Address
+from vtn.store.failures import translated
+from vtn.store.rows import to_json
+from vtn.store.tables import audit
+
+_log = structlog.get_logger(__name__)
+
+
+class Transaction:
+    """One writing transaction. `conn` is SQLAlchemy's connection: `await tx.conn.execute(...)`."""
+
+    def __init__(self, conn: AsyncConnection) -> None:
+        self.conn = conn
+        self._changed: set[str] = set()
+
+    @property
+    def announced(self) -> frozenset[str]:
+        """The VENs that will be announced after the commit."""
+        return frozenset(self._changed)
+
+    def changed(self, *ven_ids: str) -> None:
+        """Announce after the commit that the outbox or identity of these VENs changed."""
+        self._changed.update(ven_ids)
+
+    async def audit(
+        self, who: str, action: str, subject: str, before: object = None, after: object = None, *, at: datetime
+    ) -> None:
+        """Add a row to the audit: who did what to what, from which value to which (model values or JSON)."""
+        row = {"at": at, "who": who, "action": action[:40], "subject": subject[:200]}
+        await self.conn.execute(insert(audit).values(**row, before=to_json(before), after=to_json(after)))
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """Undo what is done inside, announcements too, if it raises; the transaction goes on.
+
+        Raises LostTransactionError where that cannot be: then nothing of the whole transaction will be committed.
+        """
+        changed = set(self._changed)
+        with _lost_if_failing():
+            await self.conn.exec_driver_sql("SAVEPOINT one")
+        try:
+            yield
+        except BaseException:
+            self._changed = changed
+            with _lost_if_failing():
+                await self.conn.exec_driver_sql("ROLLBACK TO SAVEPOINT one")
+                await self.conn.exec_driver_sql("RELEASE SAVEPOINT one")
+            raise
+        with _lost_if_failing():
+            await self.conn.exec_driver_sql("RELEASE SAVEPOINT one")
+
+    async def check(self) -> None:
+        """Raise LostTransactionError if the database has already given this transaction up.
+
+        SQLite does that when the disk is full; what came after would be committed statement by statement.
+        """
+        lost = self.conn.invalidated
+        if not lost and self.conn.dialect.name == SQLITE:
+            driver: Any = (await self.conn.get_raw_connection()).driver_connection
+            lost = not driver.in_transaction
+        if lost:
+            raise LostTransactionError("The database gave up the transaction; nothing of it is stored. Try again.")
+
+
+class LostTransactionError(UnavailableError):
+    """The whole transaction is gone, not only what was being done."""
+
+
+@contextmanager
+def _lost_if_failing() -> Iterator[None]:
+    try:
+        with translated():
+            yield
+    except EvenloadError as error:
+        raise LostTransactionError(str(error)) from error
+    except SQLAlchemyError as error:
+        raise LostTransactionError("The database gave up the transaction; nothing of it is stored.") from error
+
+
+class Database:
+    """One open database. Make it with `open`, and close it."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._writer = engines.writer(address)
+        self._reader = engines.reader(address, self._writer)
+        self._lock = asyncio.Lock() if address.dialect == SQLITE else None
+        self._owner: asyncio.Task[Any] | None = None
+        self._name = new_id("db")
+        self._callbacks: list[Callable[[frozenset[str]], None]] = []
+        self._listener: notices.Listener | None = None
+
+    @classmethod
+    async def open(cls, url: str, *, create: bool = True) -> Self:
+        """Open `sqlite:///path/file.db` or `postgresql://user:password@host/name`.
+
+        With `create`, a missing SQLite file is made (0600) and the schema is brought up to date, by one process at a
+        time. Raises InvalidError for a URL that is none, NotFoundError for a missing file, ConflictError for a schema
+        that is newer than this code (or older, without `create`), UnavailableError if the database does not answer.
+        """
+        address = engines.parse(url)
+        if address.path is not None:
+            engines.prepare_file(address.path, create=create)
+        await schema.bring_up(address, create=create)
+        database = cls(address)
+        if address.dialect == POSTGRESQL:
+            listener = notices.Listener(engines.connector(address), database._name, database._tell)
+            try:
+                await listener.start()
+            except Exception as error:
+                await database.close()
+                raise UnavailableError(f"The database {address.label} does not answer: {error}.") from error
+            database._listener = listener
+        return database
+
+    @property
+    def dialect(self) -> str:
+        """The kind of database: "sqlite" or "postgresql"."""
+        return self._address.dialect
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """Read in one consistent snapshot, taken at the first query; writing fails."""
+        with translated():
+            async with self._reader.connect() as conn:
+                yield conn
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[Transaction]:
+        """Write in one transaction: committed at the end, rolled back if the body raises.
+
+        SQLite has one writer at a time: others wait here. On PostgreSQL transactions run side by side (READ
+        COMMITTED): read what you are about to change with `with_for_update()`. Not to be nested.
+        """
+        finished: Transaction | None = None
+        try:
+            with translated():
+                async with self._turn(), self._writer.connect() as conn, conn.begin():
+                    tx = Transaction(conn)
+                    yield tx
+                    await tx.check()
+                    if self._listener is not None:
+                        await notices.announce(conn, self._name, tx.announced)
+                    finished = tx
+        finally:
+            # Also where the commit failed: its outcome may be unknown, and a notice is only a hint.
+            if finished is not None and finished.announced:
+                self._tell(finished.announced)
+
+    def on_change(self, callback: Callable[[frozenset[str]], None]) -> None:
+        """Call back with the venIDs whose outbox or identity changed, after each commit that announced them.
+
+        Other processes' commits are heard on PostgreSQL. An empty set means "look at everything again": notices may
+        have been missed. The callback must not block.
+        """
+        self._callbacks.append(callback)
+
+    async def close(self) -> None:
+        """Close all connections. Closing twice does no harm."""
+        if self._listener is not None:
+            await self._listener.close()
+            self._listener = None
+        await self._reader.dispose()
+        await self._writer.dispose()
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        if self._lock is None:
+            yield
+            return
+        task = asyncio.current_task()
+        if task is not None and task is self._owner:
+            raise RuntimeError("write() inside write() would wait for itself for ever")
+        async with self._lock:
+            self._owner = task
+            try:
+                yield
+            finally:
+                self._owner = None
+
+    def _tell(self, ven_ids: frozenset[str]) -> None:
+        for callback in self._callbacks:
+            try:
+                callback(ven_ids)
+            except Exception:  # noqa: BLE001  one bad listener must not keep the others from hearing
+                _log.exception("a listener for changes failed", vens=len(ven_ids))

@@ -1,0 +1,165 @@
+"""Where the database is, and the engines that talk to it. Users write URLs; drivers are chosen here."""
+
+import json
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, event, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from core.errors import InvalidError, NotFoundError, UnavailableError
+from vtn.store import sqlite
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+
+SQLITE = "sqlite"
+POSTGRESQL = "postgresql"
+
+_BUSY_MS = 10_000
+_CONNECT_S = 10.0
+_COMMAND_S = 60.0
+_READERS = 4
+_FORMS = "Write sqlite:///path/to/file.db or postgresql://user:password@host/database."
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A database: a file (SQLite) or a DSN (PostgreSQL). `label` is safe to show: it has no password."""
+
+    dialect: str
+    label: str
+    path: Path | None = None
+    dsn: str = ""
+
+
+def parse(url: str) -> Address:
+    """Read a database URL as users write it. Raises InvalidError with the allowed forms."""
+    try:
+        parts = make_url(url)
+    except (ArgumentError, ValueError):
+        raise InvalidError(f"That is no database URL. {_FORMS}") from None
+    scheme = parts.drivername.partition("+")[0]
+    if scheme == SQLITE:
+        if not parts.database or parts.database == ":memory:" or parts.host or parts.query:
+            raise InvalidError(f"SQLite needs the path of a file, and nothing else. {_FORMS}")
+        return Address(SQLITE, f"sqlite:///{parts.database}", path=Path(parts.database))
+    if scheme in (POSTGRESQL, "postgres"):
+        label = parts.set(drivername=POSTGRESQL, query={}).render_as_string(hide_password=True)
+        # asyncpg reads the DSN itself, with all that libpq knows: sslmode, sslrootcert, passfile, several hosts.
+        return Address(POSTGRESQL, label, dsn=f"postgresql:{url.split(':', 1)[1]}")
+    raise InvalidError(f"'{scheme}' is no database that evenload can use. {_FORMS}")
+
+
+def prepare_file(path: Path, *, create: bool) -> None:
+    """Make the file of a SQLite database, readable by its owner alone (0600, its directory 0700).
+
+    Raises NotFoundError if it is missing and `create` is false.
+    """
+    if path.exists():
+        return
+    if not create:
+        raise NotFoundError(f"There is no database at {path}.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        sync_directory(path.parent)
+    except OSError as error:
+        raise UnavailableError(f"The database {path} cannot be created: {error.strerror}.") from error
+
+
+def sync_directory(directory: Path) -> None:
+    """Make names that were created or replaced in a directory survive a power cut."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def writer(address: Address) -> AsyncEngine:
+    """Return the engine of writing transactions. SQLite has one connection; each begins with the write lock."""
+    if address.path is None:
+        return _postgresql(address)
+    return _sqlite(address.path, "BEGIN IMMEDIATE", pool_size=1, max_overflow=0)
+
+
+def reader(address: Address, writing: AsyncEngine) -> AsyncEngine:
+    """Return the engine of reading transactions, each a consistent snapshot that cannot write."""
+    if address.path is None:
+        return writing.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    return _sqlite(address.path, "BEGIN", "PRAGMA query_only=ON", pool_size=_READERS, max_overflow=_READERS)
+
+
+def keeper(address: Address) -> AsyncEngine:
+    """Return an engine for migrations and restores: single connections without a time limit.
+
+    On SQLite it turns write-ahead logging on, which lasts, and does not enforce foreign keys while tables are rebuilt
+    (dropping a parent table would delete its children); the migration checks them before it commits.
+    """
+    if address.path is None:
+        return _postgresql(address, command_timeout=None, poolclass=NullPool)
+    pragmas = ("PRAGMA journal_mode=WAL", "PRAGMA foreign_keys=OFF")
+    return _sqlite(address.path, "BEGIN IMMEDIATE", *pragmas, poolclass=NullPool)
+
+
+def to_text(value: object) -> str:
+    """Return compact JSON. Raises ValueError for numbers that are not finite: JSON has none."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def connector(address: Address, command_timeout: float | None = _COMMAND_S) -> Callable[[], Awaitable[Any]]:
+    """Return what opens one asyncpg connection. Raises InvalidError where asyncpg is not installed."""
+    try:
+        import asyncpg  # type: ignore[import-untyped]  # noqa: PLC0415  an extra: only on PostgreSQL
+    except ImportError:
+        raise InvalidError("PostgreSQL needs another package: pip install 'evenload[server,postgres]'.") from None
+
+    async def connect() -> Any:
+        return await asyncpg.connect(address.dsn, timeout=_CONNECT_S, command_timeout=command_timeout)
+
+    return connect
+
+
+def _postgresql(address: Address, command_timeout: float | None = _COMMAND_S, **options: Any) -> AsyncEngine:
+    pool: dict[str, Any] = {"pool_size": 5, "max_overflow": 5, "pool_timeout": _CONNECT_S, "pool_pre_ping": True}
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connector(address, command_timeout),
+        json_serializer=to_text,
+        **(options or pool),
+    )
+
+
+def _sqlite(path: Path, begin: str, *pragmas: str, **options: Any) -> AsyncEngine:
+    engine = create_async_engine(
+        "sqlite+aiosqlite:///file",  # the name only tells SQLAlchemy that it is a file
+        async_creator=partial(sqlite.connect, path),
+        json_serializer=to_text,
+        **options,
+    )
+
+    def connected(connection: "DBAPIConnection", _: object) -> None:
+        cursor = connection.cursor()
+        for pragma in (
+            f"PRAGMA busy_timeout={_BUSY_MS}",
+            "PRAGMA synchronous=FULL",
+            "PRAGMA foreign_keys=ON",
+            "PRAGMA journal_size_limit=67108864",
+            *pragmas,
+        ):
+            cursor.execute(pragma)
+        cursor.close()
+
+    def began(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine.sync_engine, "connect", connected)
+    event.listen(engine.sync_engine, "begin", began)
+    return engine

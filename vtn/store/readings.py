@@ -1,0 +1,269 @@
+"""Readings: series whose values lie in chunks, never overwritten (DESIGN, "Readings are never overwritten").
+
+A chunk holds what one report brought of one series, of one UTC day at most. Of two values with the same start the one
+with the higher revision counts. Old chunks are merged by day; every value keeps its revision and the time at which it
+was received, so that `as_of` gives the same answer before and after.
+"""
+
+import itertools
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Row, and_, bindparam, delete, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from core.errors import InvalidError
+from vtn.store import chunks
+from vtn.store.chunks import DAY_S, MAX_VALUES, Content, Point
+from vtn.store.database import Database, Transaction
+from vtn.store.rows import upsert
+from vtn.store.tables import chunk, series
+
+_KEY = ("ven_id", "resource_id", "quantity", "kind", "source")
+_SAME_KEY = and_(*(series.c[name] == bindparam(name) for name in _KEY))
+# Written once: this is the hot path. The lock keeps others from adding to the series meanwhile; no chunk that can hold
+# a value of a day starts on an earlier day.
+_FIND = select(series.c.id, series.c.unit).where(_SAME_KEY).with_for_update(key_share=True)
+_TOUCHING = and_(
+    chunk.c.start_s.between(bindparam("day_s"), bindparam("last_s")), chunk.c.end_s >= bindparam("first_s")
+)
+_OF_SERIES = select(chunk).where(chunk.c.series_id == bindparam("series_id"), _TOUCHING)
+_OF_KEY = select(chunk).join(series).where(_SAME_KEY, _TOUCHING)
+_ADD = insert(chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesKey:
+    """Which series: what (`quantity`, `kind`) of which resource of which VEN, and who says so (`source`)."""
+
+    ven_id: str
+    resource_id: str
+    quantity: str
+    kind: str
+    source: str = "ven"
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Values of one series in its unit; None is a missing one.
+
+    They start at `start_s` (seconds since 1970) and then every `step_s`, or at `offsets_s` after it. Without
+    `durations_s`, means and sums last `step_s`; anything else is an instant. Without `qualities` all are good.
+    """
+
+    start_s: int
+    step_s: int | None
+    values: tuple[float | None, ...]
+    offsets_s: tuple[int, ...] | None = None
+    durations_s: tuple[int, ...] | None = None
+    qualities: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """Values of a series by start, as arrays of one length.
+
+    `starts_s` are seconds since 1970, `durations_s` 0 for instants, `values` NaN where a value is missing, `qualities`
+    words of core.points.Quality.
+    """
+
+    starts_s: NDArray[np.int64]
+    durations_s: NDArray[np.int64]
+    values: NDArray[np.float64]
+    qualities: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.starts_s)
+
+    def take(self, which: NDArray[Any]) -> Self:
+        """Return a choice of the values: by mask or by indices."""
+        return type(self)(self.starts_s[which], self.durations_s[which], self.values[which], self.qualities[which])
+
+
+async def store(tx: Transaction, key: SeriesKey, unit: str, values: Values, received_at: datetime) -> bool:
+    """Add values to a series, and make the series if it is new. Returns False if all of it was known already.
+
+    Only what is new or different is written. A different value for a known start is a correction: it gets a higher
+    revision and the old value stays. Of two values with the same start in `values` the later one counts. Raises
+    InvalidError where parts of `values` do not fit or the series is kept in another unit.
+    """
+    points = _points(values, key.kind)
+    series_id = await _series_id(tx.conn, key, unit)
+    first, last = points[0].start_s, points[-1].start_s
+    rows = (await tx.conn.execute(_OF_SERIES, {"series_id": series_id, **_span(first, last)})).all()
+    newest = _newest(rows, key.kind)
+    fresh = [point for point in points if newest.get(point.start_s) != point]
+    if not fresh:
+        return False
+    added = []
+    for day in chunks.by_day(fresh):
+        correction = any(point.start_s in newest for point in day)
+        number = day[0].start_s // DAY_S
+        revision = 1 + max(row.revision for row in rows if row.start_s // DAY_S == number) if correction else 0
+        added.append(_row(series_id, revision, received_at, chunks.pack(day, key.kind)))
+    await tx.conn.execute(_ADD, added)
+    return True
+
+
+async def load(
+    conn: AsyncConnection, key: SeriesKey, start_s: int, end_s: int, *, as_of: datetime | None = None
+) -> Loaded:
+    """Return the values that start in [start_s, end_s): of each start the newest revision.
+
+    With `as_of`, what was known at that time. An unknown series has no values. Values of different durations may
+    overlap: only equal starts replace each other.
+    """
+    query = _OF_KEY if as_of is None else _OF_KEY.where(chunk.c.received_at <= as_of)
+    rows = (await conn.execute(query, {**_columns_of(key), **_span(start_s, end_s - 1)})).all()
+    if not rows:
+        return _loaded([], [], [], [])
+    starts: list[int] = []
+    durations: list[int] = []
+    values: list[float | None] = []
+    qualities: list[str] = []
+    revisions: list[int] = []
+    known: list[bool] = []
+    for row in rows:
+        of_starts, of_durations, of_values, of_qualities, of_receipt = chunks.columns(row, key.kind)
+        starts += of_starts
+        durations += of_durations
+        values += of_values
+        qualities += of_qualities
+        revisions += [row.revision] * len(of_starts)
+        limit_us = math.inf if as_of is None else (as_of - row.received_at) / timedelta(microseconds=1)
+        known += [us <= limit_us for us in of_receipt]
+    whole = _loaded(starts, durations, values, qualities)
+    wanted = np.flatnonzero(np.array(known) & (whole.starts_s >= start_s) & (whole.starts_s < end_s))
+    order = wanted[np.lexsort((np.array(revisions)[wanted], whole.starts_s[wanted]))]
+    newest = np.ones(len(order), dtype=bool)
+    newest[:-1] = np.diff(whole.starts_s[order]) > 0
+    return whole.take(order[newest])
+
+
+async def series_of(conn: AsyncConnection, ven_id: str) -> list[SeriesKey]:
+    """Return the series of a VEN, in a fixed order."""
+    query = select(*(series.c[name] for name in _KEY)).where(series.c.ven_id == ven_id)
+    return [SeriesKey(*row) for row in sorted(tuple(row) for row in await conn.execute(query))]
+
+
+async def merge_days(db: Database, before: datetime) -> int:
+    """Merge the chunks of each series, UTC day and revision into one, for days that ended by `before`.
+
+    Returns how many chunks that saved. Each series is one transaction: being killed in between loses nothing, and a
+    later call goes on. Values, revisions and `as_of` stay what they are.
+    """
+    end_s = int(before.astimezone(UTC).timestamp()) // DAY_S * DAY_S
+    day = chunk.c.start_s // DAY_S
+    scattered = (
+        select(chunk.c.series_id, day)
+        .where(chunk.c.start_s < end_s)
+        .group_by(chunk.c.series_id, day, chunk.c.revision)
+        .having(func.count() > 1)
+    )
+    async with db.read() as conn:
+        found = {(row[0], row[1]) for row in await conn.execute(scattered)}
+    days: dict[int, list[int]] = {}
+    for series_id, number in sorted(found):
+        days.setdefault(series_id, []).append(number)
+    saved = 0
+    for series_id, numbers in days.items():
+        async with db.write() as tx:
+            saved += await _merge_series(tx.conn, series_id, numbers)
+    return saved
+
+
+def _points(values: Values, kind: str) -> list[Point]:
+    """Return the values one by one, in order of start. Raises InvalidError where they make no sense."""
+    count = len(values.values)
+    if not 1 <= count <= MAX_VALUES:
+        raise InvalidError(f"{count} values; a report of a series holds 1 to {MAX_VALUES}.")
+    for part in (values.offsets_s, values.durations_s, values.qualities):
+        if part is not None and len(part) != count:
+            raise InvalidError(f"{count} values, but {len(part)} offsets, durations or qualities.")
+    if values.offsets_s is None and count > 1 and (values.step_s is None or values.step_s <= 0):
+        raise InvalidError("Several values need a positive step or offsets.")
+    layout = Content(
+        values.start_s, 0, values.step_s, values.offsets_s, values.durations_s, values.values, values.qualities, None
+    )
+    by_start: dict[int, Point] = {}
+    for point in chunks.expand(layout, kind):
+        chunks.check(point)
+        by_start[point.start_s] = point
+    return [by_start[start] for start in sorted(by_start)]
+
+
+async def _series_id(conn: AsyncConnection, key: SeriesKey, unit: str) -> int:
+    """Return the number of a series, made if it is new, locked so that nobody else adds to it at the same time."""
+    for name in _KEY:
+        limit = getattr(series.c[name].type, "length", None)
+        if limit is not None and len(getattr(key, name)) > limit:
+            raise InvalidError(f"The {name} of a series has at most {limit} characters.")
+    values = _columns_of(key)
+    found = (await conn.execute(_FIND, values)).one_or_none()
+    if found is None:
+        await upsert(conn, series, {**values, "unit": unit}, keys=_KEY, update=())
+        found = (await conn.execute(_FIND, values)).one()
+    if found.unit != unit:
+        raise InvalidError(
+            f"Series {key.resource_id} {key.quantity} {key.kind} is kept in {found.unit}, not in {unit}."
+        )
+    return int(found.id)
+
+
+def _span(first_s: int, last_s: int) -> dict[str, int]:
+    """Return the parameters of _TOUCHING: the chunks that can hold a value with a start in [first_s, last_s]."""
+    return {"day_s": first_s // DAY_S * DAY_S, "first_s": first_s, "last_s": last_s}
+
+
+def _newest(rows: Iterable[Row[Any]], kind: str) -> dict[int, Point]:
+    """Return the newest point of each start, as if received at 0."""
+    newest: dict[int, Point] = {}
+    for row in sorted(rows, key=lambda row: row.revision):
+        newest.update((point.start_s, point._replace(received_us=0)) for point in chunks.expand(row, kind))
+    return newest
+
+
+def _row(series_id: int, revision: int, received_at: datetime, content: Content) -> dict[str, Any]:
+    columns = {name: getattr(content, name) for name in Content.__slots__}
+    return {"series_id": series_id, "revision": revision, "received_at": received_at, **columns}
+
+
+def _columns_of(key: SeriesKey) -> dict[str, str]:
+    return {name: getattr(key, name) for name in _KEY}
+
+
+async def _merge_series(conn: AsyncConnection, series_id: int, days: list[int]) -> int:
+    """Merge days of one series; returns how many chunks that saved."""
+    lock = select(series.c.kind).where(series.c.id == series_id).with_for_update(key_share=True)
+    kind = (await conn.execute(lock)).scalar_one_or_none()
+    if kind is None:  # deleted since
+        return 0
+    saved = 0
+    for day in days:
+        start_s = day * DAY_S
+        where = (chunk.c.series_id == series_id) & chunk.c.start_s.between(start_s, start_s + DAY_S - 1)
+        rows = (await conn.execute(select(chunk).where(where).order_by(chunk.c.revision))).all()
+        for revision, group in itertools.groupby(rows, key=lambda row: row.revision):
+            merged = list(group)
+            if len(merged) > 1:
+                since = min(row.received_at for row in merged)
+                points = [p for row in merged for p in chunks.shifted(chunks.expand(row, kind), row.received_at, since)]
+                content = chunks.pack(sorted(points), kind)
+                await conn.execute(delete(chunk).where(chunk.c.id.in_([row.id for row in merged])))
+                await conn.execute(insert(chunk).values(_row(series_id, revision, since, content)))
+                saved += len(merged) - 1
+    return saved
+
+
+def _loaded(starts: list[int], durations: list[int], values: list[float | None], qualities: list[str]) -> Loaded:
+    return Loaded(
+        np.array(starts, dtype=np.int64),
+        np.array(durations, dtype=np.int64),
+        np.array(values, dtype=np.float64),
+        np.array(qualities, dtype=np.str_),
+    )

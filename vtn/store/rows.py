@@ -1,0 +1,68 @@
+"""Rows in and out: insert-or-update on both databases, and model values as JSON."""
+
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final, TypeVar, cast
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
+from sqlalchemy import Table
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from core.errors import InvalidError
+
+T = TypeVar("T")
+
+_INSERTS: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+"""Both spell ON CONFLICT alike, but SQLAlchemy has a class for each."""
+
+
+async def upsert(
+    conn: AsyncConnection,
+    table: Table,
+    values: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    *,
+    keys: Collection[str],
+    update: Collection[str] | None = None,
+) -> None:
+    """Insert a row (or rows with the same columns); where a row with the same `keys` is there, change it instead.
+
+    `keys` are the columns of a primary key or unique constraint. `update` names the columns to change in a row that
+    is there; by default all given ones but the keys; none at all leaves such a row as it is. No rows do nothing.
+    """
+    rows = [dict(values)] if isinstance(values, Mapping) else [dict(row) for row in values]
+    if not rows:
+        return
+    changes = [name for name in rows[0] if name not in keys] if update is None else list(update)
+    statement = _INSERTS[conn.dialect.name](table)
+    if changes:
+        new = {name: statement.excluded[name] for name in changes}
+        statement = statement.on_conflict_do_update(index_elements=list(keys), set_=new)
+    else:
+        statement = statement.on_conflict_do_nothing(index_elements=list(keys))
+    await conn.execute(statement, rows)
+
+
+def to_json(value: object) -> Any:
+    """Return a model value (dataclass, enum, time, or containers of them) as what JSON can hold.
+
+    Times are ISO 8601 with their zone, a Duration its two fields; `from_json` gives all of it back. Numbers that are
+    not finite are left in place, and the database refuses them (InvalidError): JSON has none.
+    """
+    return to_jsonable_python(value)
+
+
+def from_json(kind: type[T], data: Any) -> T:
+    """Return the model value that `to_json` wrote. Raises InvalidError if the data are of another shape."""
+    try:
+        return cast("T", _adapter(cast("Hashable", kind)).validate_python(data))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(step) for step in first["loc"]) or "value"
+        raise InvalidError(f"Stored data are no {kind.__name__}: {place}: {first['msg']}.") from error
+
+
+@lru_cache(maxsize=128)
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(cast("Any", kind))

@@ -1,0 +1,155 @@
+"""The group-committing writer: many submissions, one durable commit, and no answer before it."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import structlog
+
+from core.errors import EvenloadError, UnavailableError
+from vtn.store.database import Database, LostTransactionError, Transaction
+from vtn.store.failures import translated
+
+T = TypeVar("T")
+
+_MAX_WAITING: Final = 10_000
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    work: Callable[[Transaction], Awaitable[Any]]
+    answer: asyncio.Future[Any]
+
+    def succeed(self, result: Any) -> None:
+        if not self.answer.done():
+            self.answer.set_result(result)
+
+    def fail(self, error: BaseException) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+class GroupWriter:
+    """Runs submitted work, one after the other, in shared transactions.
+
+    Each piece of work has its own savepoint: if it fails, it alone is rolled back, and its submitter alone gets the
+    error. While one batch commits, the next one gathers; a lonely submission waits `max_wait_s` (machine time) for
+    company.
+    """
+
+    def __init__(
+        self, db: Database, *, max_batch: int = 200, max_wait_s: float = 0.005, max_waiting: int = _MAX_WAITING
+    ) -> None:
+        self._db = db
+        self._max_batch = max_batch
+        self._max_wait_s = max_wait_s
+        self._max_waiting = max_waiting
+        self._waiting: deque[_Job] = deque()
+        self._arrived = asyncio.Event()
+        self._open = False
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to take work."""
+        if self._task is None:
+            self._open = True
+            self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Refuse new work, finish what was submitted, and stop."""
+        self._open = False
+        self._arrived.set()
+        task, self._task = self._task, None
+        if task is not None:
+            await task
+
+    async def submit(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run `work` in a transaction and return its result, after the commit.
+
+        Raises what `work` raises; UnavailableError if the commit fails, too much is waiting, or the writer is closed.
+        `work` touches the database through its transaction only, and never swallows an error of it. A submitter who
+        is cancelled leaves it open whether the work was done.
+        """
+        if not self._open:
+            raise UnavailableError("The VTN is stopping. Try again.")
+        if asyncio.current_task() is self._task:
+            raise RuntimeError("submit() inside submitted work would wait for itself for ever")
+        if len(self._waiting) >= self._max_waiting:
+            raise UnavailableError(
+                f"The VTN is busy: {len(self._waiting)} changes are waiting to be stored. Try later."
+            )
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Job(work, answer))
+        self._arrived.set()
+        return await answer
+
+    async def _run(self) -> None:
+        try:
+            while await self._gather():
+                size = min(self._max_batch, len(self._waiting))
+                await self._store([self._waiting.popleft() for _ in range(size)])
+        finally:
+            self._open = False
+            while self._waiting:
+                self._waiting.popleft().fail(UnavailableError("The VTN is stopping. Try again."))
+
+    async def _gather(self) -> bool:
+        """Wait for work, and a moment for more of it. Returns False when there is none and never will be."""
+        while not self._waiting:
+            if not self._open:
+                return False
+            self._arrived.clear()
+            await self._arrived.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._max_wait_s):
+                while self._open and len(self._waiting) < self._max_batch:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        return True
+
+    async def _store(self, batch: list[_Job]) -> None:
+        try:
+            async with self._db.write() as tx:
+                wanted = [job for job in batch if not job.answer.done()]  # the others' submitters have gone
+                outcomes = [await self._attempt(tx, job) for job in wanted]
+        except BaseException as error:
+            for job in batch:
+                job.fail(_for_submitter(error))
+            if not isinstance(error, EvenloadError):
+                if not isinstance(error, Exception):
+                    raise
+                _log.exception("a batch of changes was not stored", size=len(batch))
+            return
+        for job, result, failure in outcomes:
+            if failure is None:
+                job.succeed(result)
+            else:
+                job.fail(failure)
+
+    async def _attempt(self, tx: Transaction, job: _Job) -> tuple[_Job, Any, Exception | None]:
+        """Run one job in its savepoint. Raises LostTransactionError if that takes the whole batch down."""
+        try:
+            with translated():
+                async with tx.savepoint():
+                    return job, await job.work(tx), None
+        except LostTransactionError:
+            raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return job, None, UnavailableError("The work was cancelled; nothing of it is stored.")
+        except Exception as error:  # noqa: BLE001  it belongs to the submitter
+            return job, None, error
+
+
+def _for_submitter(error: BaseException) -> UnavailableError:
+    text = str(error) if isinstance(error, EvenloadError) else "The change could not be stored. Try again."
+    ours = UnavailableError(text)
+    ours.__cause__ = error
+    return ours
