@@ -1,0 +1,108 @@
+"""The gateway's command line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import structlog
+from typer.testing import CliRunner
+
+from openadr.model.opt import OptType
+from ven.cli import app
+from ven.gateway import STORE_FILE
+from ven.known import KnownEvent
+from ven.store import Store
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "household.yaml"
+
+BARE = """\
+version: 1
+name: home
+identity: identity
+state: state
+vtn: {url: "http://127.0.0.1:9/OpenADR2/Simple/2.0b"}
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "household.yaml"
+    path.write_text(BARE)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _own_logs():
+    """Undo what the commands do to the process's logging."""
+    yield
+    structlog.reset_defaults()
+
+
+def call(*args):
+    return CliRunner().invoke(app, [str(one) for one in args])
+
+
+def test_help_without_anything():
+    assert call().exit_code == 2
+    assert "opt-out" in call("--help").output
+
+
+def test_check_and_schema():
+    assert "3 devices" in call("check", "--config", EXAMPLE).output
+    assert json.loads(call("schema").output)["properties"]["programmes"]
+
+
+def test_a_bad_file_is_told_with_its_line(config):
+    config.write_text(BARE + "colour: red\n")
+    result = call("check", "--config", config)
+    assert result.exit_code == 1
+    assert f"{config}:6:1: colour: unknown name" in result.output
+    assert call("run", "--config", config).exit_code == 1
+
+
+def test_a_missing_identity_is_told_with_the_next_step(config):
+    config.write_text(BARE.replace("vtn:", "#"))
+    result = call("--config", config)
+    assert result.exit_code == 1
+    assert "evenload ven enrol" in result.output
+
+
+def test_status_and_opt_out_need_a_gateway_that_ran(config, event):
+    assert "has not run yet" in call("status", "--config", config).output
+    store = Store(config.parent / "state" / STORE_FILE)
+    store.put_event(KnownEvent(event(), "r", OptType.IN))
+    assert call("opt-out", "evt", "--config", config, "--reason", "economic").exit_code == 0
+    assert call("opt-out", "nothing", "--config", config).exit_code == 1
+    (wish,) = store.wishes()
+    assert (wish.opt, wish.reason) == (OptType.OUT, "economic")
+    assert call("opt-in", "evt", "--config", config).exit_code == 0
+    assert [one.opt for one in store.wishes()] == [OptType.OUT, OptType.IN]
+    found = json.loads(call("status", "--config", config, "--json").output)
+    assert found["registration"] is None
+    assert found["events"][0]["event_id"] == "evt"
+    assert "not registered" in call("status", "--config", config).output
+    store.close()
+
+
+def test_enrol_needs_a_place(config):
+    result = call("enrol", "CODE", "--vtn", "https://127.0.0.1:9")
+    assert result.exit_code == 1
+    assert "--directory" in result.output
+
+
+def test_a_running_gateway_stops_cleanly_on_sigterm(config):
+    command = [sys.executable, "-c", "from ven.cli import app; app()", "--config", str(config)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    with process:
+        for line in process.stderr:
+            if "no answer" in line:  # it has tried its VTN, which is not there
+                break
+        os.kill(process.pid, signal.SIGTERM)
+        rest = process.stderr.read()
+        assert process.wait(timeout=30) == 0
+    assert "gateway stopped" in rest
+    assert "Traceback" not in rest

@@ -1,0 +1,182 @@
+"""The executor keeps the devices in step with the events, whatever happens to either."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from bridges.device import Outcome, Rank, State
+from bridges.slots import Lease, Phase
+from core.clock import ManualClock, system_clock
+from core.errors import NotFoundError, UnavailableError
+from openadr.model.opt import OptType
+from ven.devices import describe
+from ven.executor import Executor
+from ven.known import KnownEvent
+from ven.store import Store
+
+
+class Keeper:
+    """Remembers what it was told; the real one is tested in its own room."""
+
+    def __init__(self):
+        self.open, self.known, self.released, self.broken = {}, set(), [], False
+
+    async def command(self, command):
+        if self.broken:
+            raise UnavailableError("no disk")
+        if command.id not in self.known:
+            self.known.add(command.id)
+            self.open[command.id] = command
+        return Outcome(command, State.JOURNALLED, command.until)
+
+    async def release(self, command_id):
+        if command_id not in self.known:
+            raise NotFoundError(command_id)
+        self.released.append(self.open.pop(command_id))
+
+    def held(self):
+        return [Lease(command, True, Phase.HELD, "on") for command in self.open.values()]
+
+
+class Home:
+    def __init__(self, household, now):
+        self.household = household
+        self.clock = ManualClock(now)
+        self.store = Store(None)
+        self.keeper = Keeper()
+        self.overridden = []
+        self.restart()
+
+    def restart(self):
+        devices = describe(self.household, system_clock())
+        self.executor = Executor(self.store, self.household, devices, self.keeper, self.clock, self.overridden.append)
+
+    def know(self, event, **more):
+        self.store.put_event(KnownEvent(event, "r", more.pop("opt", OptType.IN), **more))
+
+    async def at(self, when):
+        self.clock.advance(to=when)
+        return await self.executor.follow()
+
+    @property
+    def held(self):
+        return sorted((one.device, one.value) for one in self.keeper.open.values())
+
+
+@pytest.fixture
+def home(household, bench):
+    return Home(household, bench.now)
+
+
+async def test_orders_are_given_at_their_time_and_end_with_their_lease(home, event):
+    one = event()
+    start = one.period.start
+    home.know(one)
+    assert await home.at(start - timedelta(minutes=1)) == start
+    assert home.held == []
+    assert await home.at(start) == one.period.end
+    assert home.held == [("heater", "off")]
+    (command,) = home.keeper.open.values()
+    assert (command.until, command.by, command.rank) == (one.period.end, "evt", Rank.EVENT)
+    await home.at(one.period.end)
+    assert home.keeper.released == []  # the lease ends by itself
+
+
+async def test_nothing_is_commanded_twice(home, event):
+    home.know(event())
+    for minute in range(5):
+        await home.at(event().period.start + timedelta(minutes=minute))
+    assert len(home.keeper.known) == 1
+    home.restart()
+    await home.executor.follow()
+    assert len(home.keeper.known) == 1  # the same id after a restart
+
+
+async def test_a_cancelled_event_gives_its_devices_back(home, event):
+    home.know(event())
+    now = event().period.start + timedelta(minutes=5)
+    await home.at(now)
+    home.know(event(cancelled=True, modification=1), stop_at=now)
+    await home.executor.follow()
+    assert home.held == []
+    assert len(home.keeper.released) == 1
+
+
+async def test_an_opt_out_gives_the_devices_back(home, event):
+    home.know(event())
+    await home.at(event().period.start)
+    home.know(event(), opt=OptType.OUT)
+    await home.executor.follow()
+    assert home.held == []
+
+
+async def test_a_modification_replaces_the_orders(home, event):
+    home.know(event())
+    await home.at(event().period.start)
+    home.know(event(modification=1, values=((60, -2400.0),)))
+    await home.executor.follow()
+    assert home.held == [("heater", "off"), ("plug", "off")]
+    assert len(home.keeper.known) == 3
+
+
+async def test_orders_of_others_are_left_alone(home, event):
+    home.know(event())
+    await home.at(event().period.start)
+    (mine,) = home.keeper.open.values()
+    by_hand = replace(mine, id="user-1", by="user", rank=Rank.USER)
+    await home.keeper.command(by_hand)
+    home.store.forget_events()
+    await home.executor.follow()
+    assert list(home.keeper.open) == ["user-1"]
+
+
+async def test_a_test_event_moves_nothing(home, event):
+    home.know(event(test_event="true"))
+    await home.at(event().period.start)
+    assert home.keeper.known == set()
+
+
+async def test_a_clean_stop_gives_back_and_the_next_start_resumes(home, event):
+    home.know(event())
+    await home.at(event().period.start)
+    (first,) = home.keeper.known
+    await home.executor.let_go()
+    assert home.held == []
+    home.restart()
+    await home.executor.follow()
+    assert home.held == [("heater", "off")]
+    assert set(home.keeper.known) == {first, f"{first}_1"}  # a finished command is not repeated under its own id
+    await home.executor.let_go()
+    home.restart()
+    await home.executor.follow()
+    assert f"{first}_2" in home.keeper.known
+
+
+async def test_a_person_who_takes_all_devices_back_opts_out(home, event):
+    home.know(event(values=((60, -2400.0),)))
+    await home.at(event().period.start)
+    heater, plug = sorted(home.keeper.open.values(), key=lambda one: one.device)
+    home.executor.heard(Outcome(heater, State.OVERRIDDEN, home.clock.now()))
+    assert home.overridden == []
+    assert home.executor.overridden(home.clock.now()) == {"heater"}
+    home.executor.heard(Outcome(plug, State.CONFIRMED, home.clock.now()))
+    assert home.overridden == []
+    home.executor.heard(Outcome(plug, State.OVERRIDDEN, home.clock.now()))
+    assert home.overridden == ["evt"]
+    assert home.executor.overridden(event().period.end) == set()
+
+
+async def test_a_full_disk_is_tried_again(home, event):
+    home.know(event())
+    home.keeper.broken = True
+    with pytest.raises(UnavailableError):
+        await home.at(event().period.start)
+    home.keeper.broken = False
+    await home.executor.follow()
+    assert home.held == [("heater", "off")]
+
+
+async def test_the_next_look_is_never_far_away(home):
+    now = home.clock.now()
+    assert await home.executor.follow() == now + timedelta(hours=6)

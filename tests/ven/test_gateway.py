@@ -1,0 +1,340 @@
+"""A whole gateway in one process: a broker of our own, a VTN at a socket, real files."""
+
+import asyncio
+import json
+from collections import defaultdict
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from aiohttp import web
+
+from bridges.history import request_topic
+from bridges.mqtt import Message
+from core.clock import ManualClock
+from core.errors import ConflictError, NotFoundError
+from core.spans import Duration
+from openadr.model.event import DeliveredEvent, EventStatus
+from openadr.model.opt import OptType
+from openadr.model.registration import VtnProfile
+from openadr.v20b.decode import decode
+from openadr.v20b.encode import encode
+from openadr.v20b.messages import (
+    CreatedEvent,
+    CreatedPartyRegistration,
+    CreatePartyRegistration,
+    DistributeEvent,
+    OadrResponse,
+    Poll,
+    QueryRegistration,
+    RegisteredReport,
+    RegisterReport,
+    RequestEvent,
+    Response,
+    UpdatedReport,
+    UpdateReport,
+)
+from support.waiting import until
+from ven.gateway import Gateway
+from ven.status import as_lines, open_store, read_status
+
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+
+
+class Broker:
+    """A link whose devices obey: a Shelly and a HEMS actuator that report what they were told."""
+
+    connected = True
+
+    def __init__(self, clock):
+        self.clock = clock
+        self.handlers = defaultdict(list)
+        self.switched = []
+        self.states = {"heater": "on", "plug": "on"}
+
+    async def publish(self, topic, payload, qos=1, *, retain=False):  # noqa: ARG002  a link's signature
+        text = payload.decode() if isinstance(payload, bytes) else payload
+        if topic == "shellies/plug-1/relay/0/command":
+            self.plug(text)
+        elif topic == "iflex/H1/control":
+            command = json.loads(text)["devices_control"][0]["control_device"]["command"]
+            self.heater(command)
+        elif topic == request_topic("meter/m/measurement"):
+            for hour in range(48, 0, -1):
+                self.meter(self.clock.now() - timedelta(hours=hour), 1000.0 * (48 - hour))
+
+    def plug(self, word):
+        self.switched.append(("plug", word))
+        self.states["plug"] = word
+        self.say("shellies/plug-1/relay/0", word)
+
+    def heater(self, word):
+        self.switched.append(("heater", word))
+        self.states["heater"] = word
+        self.report_heater()
+
+    def report_heater(self):
+        at = self.clock.now().strftime("%Y-%m-%dT%H:%M:%S.%f")
+        state = {"device": 2, "state": [{"bt": at, "actuator_id": 284, "vs": self.states["heater"]}]}
+        self.say("iflex/H1/state", json.dumps({"devices_state": [state]}))
+
+    def meter(self, at, watt_hours):
+        record = [{"bn": "m:", "bt": at.timestamp(), "n": "energy", "u": "Wh", "v": watt_hours}]
+        self.say("meter/m/measurement", json.dumps(record))
+
+    def say(self, topic, text):
+        for handler in self.handlers[topic]:
+            handler(Message(topic, text.encode()))
+
+    async def subscribe(self, topic_filter, handler, qos=1):  # noqa: ARG002  a link's signature
+        self.handlers[topic_filter].append(handler)
+        if topic_filter == "iflex/H1/state":
+            self.report_heater()  # a retained message
+        elif topic_filter == "shellies/plug-1/relay/0":
+            self.say(topic_filter, self.states["plug"])
+
+    async def unsubscribe(self, topic_filter, handler):
+        self.handlers[topic_filter].remove(handler)
+
+    def observe(self, observer):
+        pass
+
+
+class Vtn:
+    """A small VTN at a socket: lists its events, asks for what it was given, and notes what it hears."""
+
+    def __init__(self):
+        self.heard, self.events, self.requests, self.news = [], [], [], False
+        self.down = False
+
+    async def answer(self, request):
+        if self.down:
+            return web.Response(status=503)
+        message = decode(await request.read(), strict=True)
+        self.heard.append(message)
+        return web.Response(body=encode(self.say(message)), content_type="application/xml")
+
+    def say(self, message):
+        if isinstance(message, RequestEvent) or (isinstance(message, Poll) and self.news):
+            self.news = False
+            return self.list()
+        profile = VtnProfile("vtn", poll_freq=Duration.of(seconds=60))
+        answers = {
+            QueryRegistration: CreatedPartyRegistration(Response(), profile),
+            CreatePartyRegistration: CreatedPartyRegistration(Response(), profile, "reg", "ven-1"),
+            RegisterReport: RegisteredReport(Response(), tuple(self.requests)),
+            UpdateReport: UpdatedReport(Response()),
+        }
+        return answers.get(type(message), OadrResponse(Response(), "ven-1"))
+
+    def list(self):
+        status = {True: EventStatus.CANCELLED, False: EventStatus.FAR}
+        events = tuple(DeliveredEvent(one, status[one.cancelled]) for one in self.events)
+        return DistributeEvent("vtn", f"d{len(self.heard)}", events, Response())
+
+    def publish(self, *events):
+        self.events, self.news = list(events), True
+
+    def all(self, kind):
+        return [one for one in self.heard if isinstance(one, kind)]
+
+
+@pytest.fixture
+async def vtn():
+    vtn = Vtn()
+    runner = web.ServerRunner(web.Server(vtn.answer))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    vtn.url = f"http://127.0.0.1:{runner.addresses[0][1]}/OpenADR2/Simple/2.0b"
+    yield vtn
+    await runner.cleanup()
+
+
+class World:
+    """One household's world, in which gateways come and go."""
+
+    def __init__(self, household, vtn, folder):
+        self.clock = ManualClock(NOON)
+        self.broker = Broker(self.clock)
+        self.vtn = vtn
+        self.household = household.model_copy(
+            update={
+                "vtn": household.vtn.model_copy(update={"url": vtn.url, "longest_wait_s": 1}),
+                "state": folder / "state",
+                "log_file": folder / "log.jsonl",
+            }
+        )
+        self.log = folder / "log.jsonl"
+
+    @asynccontextmanager
+    async def gateway(self, **changes):
+        gateway = Gateway(self.household.model_copy(update=changes), link=self.broker, clock=self.clock)
+        task = asyncio.create_task(gateway.run())
+        try:
+            yield gateway
+        finally:
+            gateway.stop()
+            await task
+
+    async def step(self, condition, what, by=timedelta(seconds=30)):
+        """Let world time run in steps until something holds."""
+
+        def moved():
+            if condition():
+                return True
+            self.clock.advance(by)
+            return False
+
+        await until(moved, what)
+
+    def lines(self, kind):
+        return [one for one in map(json.loads, self.log.read_text().splitlines()) if one["kind"] == kind]
+
+
+@pytest.fixture
+def world(household, vtn, tmp_path):
+    return World(household, vtn, tmp_path)
+
+
+def opts(vtn):
+    return [(one.event_id, one.opt_type) for message in vtn.all(CreatedEvent) for one in message.event_responses]
+
+
+async def test_an_event_from_the_poll_to_the_restored_device(world, vtn, event):
+    async with world.gateway():
+        await until(lambda: vtn.all(Poll), "the first poll")
+        vtn.publish(event(start=world.clock.now() + timedelta(minutes=30)))
+        await world.step(lambda: opts(vtn), "the opt")
+        await world.step(lambda: world.broker.switched, "the switching")
+        await world.step(lambda: ("heater", "on") in world.broker.switched, "the restoring")
+        await until(lambda: world.lines("command")[-1]["state"] == "restored", "the last line of the log")
+    assert opts(vtn)[0] == ("evt", OptType.IN)
+    assert world.broker.switched == [("heater", "off"), ("heater", "on")]
+    states = [one["state"] for one in world.lines("command")]
+    assert states == ["journalled", "sent", "confirmed", "restored"]
+    (line, *_) = world.lines("opt")
+    assert (line["event"], line["opt"], line["ven"]) == ("evt", "optIn", "home")
+
+
+async def test_a_restart_goes_on_with_a_running_event(world, vtn, event):
+    async with world.gateway(on_stop="keep"):
+        await until(lambda: vtn.all(Poll), "the first poll")
+        vtn.publish(event(start=world.clock.now() + timedelta(minutes=5)))
+        await world.step(lambda: any(one["state"] == "confirmed" for one in log(world)), "the switching")
+    assert world.broker.switched == [("heater", "off")]
+    async with world.gateway(on_stop="keep"):
+        await until(lambda: len(vtn.all(RequestEvent)) > 1, "the resynchronisation")
+        await world.step(lambda: ("heater", "on") in world.broker.switched, "the restoring")
+    assert len(vtn.all(CreatePartyRegistration)) == 1
+    assert len({one["id"] for one in world.lines("command")}) == 1
+
+
+def log(world):
+    return world.lines("command") if world.log.exists() else []
+
+
+async def test_a_clean_stop_gives_the_device_back_and_the_next_start_takes_it_again(world, vtn, event):
+    async with world.gateway():
+        await until(lambda: vtn.all(Poll), "the first poll")
+        vtn.publish(event(start=world.clock.now() + timedelta(minutes=5)))
+        await world.step(lambda: any(one["state"] == "confirmed" for one in log(world)), "the switching")
+    assert world.broker.switched == [("heater", "off"), ("heater", "on")]
+    async with world.gateway(on_stop="keep"):
+        await until(lambda: len(world.broker.switched) > 2, "the event to be resumed")
+    assert world.broker.switched[-1] == ("heater", "off")
+
+
+async def test_a_cancelled_event_restores_at_once(world, vtn, event):
+    async with world.gateway():
+        await until(lambda: vtn.all(Poll), "the first poll")
+        one = event(start=world.clock.now() + timedelta(minutes=5))
+        vtn.publish(one)
+        await world.step(lambda: world.broker.switched, "the switching")
+        vtn.publish(
+            type(one)(
+                **{name: getattr(one, name) for name in one.__slots__} | {"cancelled": True, "modification_number": 1}
+            )
+        )
+        await world.step(lambda: ("heater", "on") in world.broker.switched, "the restoring")
+        assert world.clock.now() < one.period.end
+
+
+async def test_the_users_hand_wins_and_the_vtn_is_told(world, vtn, event):
+    async with world.gateway():
+        await until(lambda: vtn.all(Poll), "the first poll")
+        vtn.publish(event(start=world.clock.now() + timedelta(minutes=5)))
+        await world.step(lambda: any(one["state"] == "confirmed" for one in log(world)), "the switching")
+        world.clock.advance(timedelta(seconds=30))
+        world.broker.heater("on")  # somebody switches it by hand
+        await until(lambda: ("evt", OptType.OUT) in opts(vtn), "the opt-out")
+    assert any(one["state"] == "overridden" for one in world.lines("command"))
+    assert world.broker.switched == [("heater", "off"), ("heater", "on")]
+
+
+async def test_a_wish_from_the_command_line_is_granted(world, vtn, event):
+    async with world.gateway() as gateway:
+        await until(lambda: vtn.all(Poll), "the first poll")
+        vtn.publish(event(start=world.clock.now() + timedelta(hours=5)))
+        await world.step(lambda: opts(vtn), "the opt")
+        typed = open_store(world.household)
+        with pytest.raises(NotFoundError):
+            typed.wish("nothing", OptType.OUT, "economic")
+        typed.wish("evt", OptType.OUT, "economic")
+        typed.close()
+        await until(lambda: ("evt", OptType.OUT) in opts(vtn), "the opt-out")
+        found = read_status(world.household)
+        assert found["events"][0]["opt"] == "optOut"
+        assert found["registration"]["ven_id"] == "ven-1"
+        assert "evt.0: optOut (economic)" in as_lines(found)
+        assert gateway.store.wishes() == []
+
+
+async def test_the_meters_past_is_asked_for_once_and_reported(world, vtn, request_for):
+    start = NOON - timedelta(days=2)
+    request = request_for("HISTORY_USAGE", "home/energy", start=start, step_s=0, back_s=0, duration_s=2 * 86400)
+    vtn.requests = [request]
+    hourly = world.household.history.model_copy(update={"step": Duration.of(hours=1), "wait_s": 10})
+    async with world.gateway(history=hourly):
+        await until(lambda: vtn.all(UpdateReport), "the history")
+    (report,) = vtn.all(UpdateReport)[0].reports
+    assert {one.payloads[0].value for one in report.intervals} == {1000.0}
+    assert len(report.intervals) == 47
+    before = len(vtn.heard)
+    async with world.gateway(history=hourly) as gateway:
+        await until(lambda: len(vtn.heard) > before, "the restart")
+        assert gateway.store.fact("backfilled") is True
+
+
+async def test_live_readings_become_reports(world, vtn, request_for):
+    vtn.requests = [request_for("TELEMETRY_USAGE", "home/energy", "home/power", start=NOON)]
+    none = world.household.history.model_copy(update={"days": 0})
+    async with world.gateway(history=none):
+        await until(lambda: vtn.all(Poll), "the first poll")
+        for minute in range(4):
+            world.broker.meter(world.clock.now(), 20.0 * minute)
+            await asyncio.sleep(0)
+            world.clock.advance(timedelta(minutes=1))
+        await until(lambda: len(vtn.all(UpdateReport)) >= 3, "three reports")
+    found = [one for message in vtn.all(UpdateReport) for one in message.reports]
+    assert [one.start for one in found[:3]] == [NOON + timedelta(minutes=n) for n in range(3)]
+    assert [payload.value for payload in found[0].intervals[0].payloads] == [20.0, 1200.0]
+
+
+async def test_a_vtn_that_is_away_is_waited_for(world, vtn):
+    vtn.down = True
+    async with world.gateway():
+        await asyncio.sleep(0)
+        vtn.down = False
+        await until(lambda: vtn.all(Poll), "the first poll after the outage")
+
+
+async def test_two_gateways_on_one_state_directory_are_refused(world, vtn):
+    async with world.gateway():
+        with pytest.raises(ConflictError, match="Another gateway"):
+            Gateway(world.household, link=world.broker, clock=world.clock)
+
+
+async def test_without_an_identity_the_next_step_is_named(world):
+    household = world.household.model_copy(update={"vtn": world.household.vtn.model_copy(update={"url": None})})
+    with pytest.raises(NotFoundError, match="evenload ven enrol"):
+        Gateway(household, link=world.broker, clock=world.clock)

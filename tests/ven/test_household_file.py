@@ -1,0 +1,200 @@
+"""Household files: what is good is read, what is wrong is named with its line."""
+
+from pathlib import Path
+
+import jsonschema
+import pytest
+from ruamel.yaml import YAML
+
+from core.clock import system_clock
+from core.spans import Duration
+from ven.devices import NoLink, describe, make_driver, metered
+from ven.household import DeviceEntry, Household
+from ven.household_file import HouseholdError, load_household, schema
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+GOOD = """\
+version: 1
+name: home
+identity: id
+state: /var/lib/x
+mqtt: {host: localhost, password_file: secret, username: me}
+devices:
+  - id: heater
+    driver: iflex
+    with:
+      hems_id: H1
+      device_id: "2"
+      actuator_id: "284"
+    nominal_w: 2000
+programmes:
+  - match: {signal: LOAD_DISPATCH}
+    shed: {order: [heater]}
+"""
+
+
+def read(tmp_path, text):
+    path = tmp_path / "household.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_household(path)
+
+
+def faults(tmp_path, text):
+    with pytest.raises(HouseholdError) as caught:
+        read(tmp_path, text)
+    assert "household.yaml" in str(caught.value)
+    return [(one.line, one.column, one.text) for one in caught.value.faults]
+
+
+def test_paths_are_taken_from_the_files_own_folder(tmp_path):
+    household = read(tmp_path, GOOD)
+    assert household.identity == tmp_path / "id"
+    assert str(household.state) == "/var/lib/x"
+    assert household.mqtt.password_file == tmp_path / "secret"
+
+
+def test_the_default_resource_is_the_household_itself(tmp_path):
+    (resource,) = read(tmp_path, GOOD).all_resources()
+    assert (resource.id, resource.meter, resource.devices) == ("home", None, ("heater",))
+
+
+def test_the_example_is_good_and_fits_the_schema():
+    household = load_household(EXAMPLES / "household.yaml")
+    assert household.device("heater").limits.max_event == Duration.of(hours=4)
+    devices = describe(household, system_clock())
+    assert metered(household, devices)[0].register == "meter.energy"
+    jsonschema.Draft202012Validator.check_schema(schema())
+    tree = YAML(typ="safe").load(EXAMPLES / "household.yaml")
+    jsonschema.validate(tree, schema())
+    tree["devices"][1]["with"]["colour"] = "red"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(tree, schema())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "column", "words"),
+    [
+        ("version: 1", "version: 2", 1, 1, "version"),
+        ("name: home", "nam: home", 2, 1, "nam: unknown name"),
+        ("nominal_w: 2000", "nominal_w: much", 13, 5, "devices.0.nominal_w"),
+        ("nominal_w: 2000", "nominal_w: -5", 13, 5, "greater than 0"),
+        ("driver: iflex", "driver: magic", 8, 5, "magic"),
+        ("      hems_id: H1\n", "", 9, 5, "devices.0.with.hems_id: is missing"),
+        ('device_id: "2"', 'device_ids: "2"', 11, 7, "unknown name"),
+        ("{order: [heater]}", "{order: [boiler]}", 16, 20, "There is no device 'boiler'"),
+        ("{order: [heater]}", "{order: []}", 16, 12, "at least 1"),
+        ("signal: LOAD_DISPATCH", "signal: LOAD_DISPACH", 15, 13, "knows no signal"),
+        ("    nominal_w: 2000\n", "", 15, 20, "nominal_w"),
+        ("mqtt: {host: localhost, password_file: secret, username: me}\n", "", 6, 5, "mqtt"),
+        ("mqtt: {host: localhost", "mqtt: {port: 99999, host: localhost", 5, 8, "mqtt.port"),
+    ],
+)
+def test_a_fault_is_named_with_its_place(tmp_path, old, new, line, column, words):
+    assert old in GOOD
+    found = faults(tmp_path, GOOD.replace(old, new))
+    assert any((one[0], one[1]) == (line, column) and words in one[2] for one in found), found
+
+
+@pytest.mark.parametrize(
+    ("tail", "words"),
+    [
+        ("resources: [{id: r, meter: nothing}]", "There is no device 'nothing'"),
+        ("resources: [{id: r, devices: [nothing]}]", "There is no device 'nothing'"),
+        ("resources: [{id: r}, {id: r}]", "two resources 'r'"),
+        ("reports: {min_period: PT0S}", "longer than nothing"),
+        ("reports: {min_period: 60}", "written as text"),
+        ("history: {step: P1M}", "calendar"),
+        ("opt: [{opt: maybe}]", "opt"),
+        ("test_events: yes", "test_events"),
+    ],
+)
+def test_more_faults(tmp_path, tail, words):
+    (line, _, text), *_ = faults(tmp_path, f"{GOOD}{tail}\n")
+    assert line == 17
+    assert words in text
+
+
+@pytest.mark.parametrize(
+    ("programme", "words"),
+    [
+        ("levels: {1: {heater: {switch: low}}}", "switch of 'heater' is on or off, not low"),
+        ("levels: {1: {heater: {import_limit: 5}}}", "has no import_limit; it has switch"),
+        ("levels: {1: {oven: {switch: 'off'}}}", "There is no device 'oven'"),
+        ("prices: [{above: 0.3, do: {oven: {switch: 'off'}}}]", "There is no device 'oven'"),
+        ("levels: {}\n    shed: {order: [heater]}", "exactly one"),
+    ],
+)
+def test_programmes_fit_their_devices(tmp_path, programme, words):
+    text = GOOD + f"  - match: {{signal: SIMPLE}}\n    {programme}\n"
+    found = faults(tmp_path, text)
+    assert any(words in one[2] and one[0] >= 17 for one in found), found
+
+
+def test_two_devices_of_one_name_are_named(tmp_path):
+    second = "  - {id: heater, driver: shelly1, with: {id: s1}}\nprogrammes:"
+    found = faults(tmp_path, GOOD.replace("programmes:", second))
+    assert any("two devices 'heater'" in one[2] and one[0] == 14 for one in found)
+
+
+def test_capabilities_that_the_device_lacks_are_named(tmp_path):
+    found = faults(
+        tmp_path, GOOD.replace("    nominal_w: 2000\n", "    nominal_w: 2000\n    capabilities: {steam: {floor: 3}}\n")
+    )
+    assert any("has no steam" in one[2] and one[0] == 14 for one in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("version: 1\n  name: [", 2),
+        ("version: 1\nname: a\nname: b\n", 3),
+        ("- 1\n- 2\n", 1),
+        ("just words", 1),
+        ("", 1),
+    ],
+)
+def test_what_is_not_a_household_at_all(tmp_path, text, line):
+    assert faults(tmp_path, text)[0][0] == line
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(HouseholdError, match="cannot be read"):
+        load_household(tmp_path / "none.yaml")
+
+
+def test_a_file_that_is_no_text(tmp_path):
+    (tmp_path / "household.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(HouseholdError, match="UTF-8"):
+        load_household(tmp_path / "household.yaml")
+
+
+def test_aliases_that_explode_are_refused(tmp_path):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    assert "beyond any household" in faults(tmp_path, "\n".join(lines))[0][2]
+
+
+def test_a_huge_or_deep_file_is_refused(tmp_path):
+    assert "longer" in faults(tmp_path, "x: " + "a" * 300_000)[0][2]
+    assert faults(tmp_path, "x: " + "[" * 5000 + "]" * 5000)
+
+
+def test_limits_of_the_household_narrow_a_device():
+    entry = DeviceEntry.model_validate(
+        {
+            "id": "plug",
+            "driver": "shelly1",
+            "with": {"id": "s"},
+            "capabilities": {"switch": {"min_interval": "PT5M", "normal": "off"}},
+        }
+    )
+    capability = make_driver(entry, NoLink(), system_clock()).describe().capability("switch")
+    assert capability.min_interval.total_seconds() == 300
+    assert capability.normal == "off"
+
+
+def test_a_household_without_resources_takes_its_meter(household):
+    bare = Household.model_validate(household.model_dump(by_alias=True) | {"resources": []})
+    (resource,) = bare.all_resources()
+    assert (resource.id, resource.meter, resource.devices) == ("home", "meter", ("heater", "plug"))

@@ -1,0 +1,222 @@
+"""The command line of the gateway: `evenload ven ...`, and `evenload explain`."""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+
+from certs.enrolment import Identity
+from core.clock import load_clock, system_clock
+from core.errors import EvenloadError, InvalidError, NotFoundError
+from openadr.model.opt import OptType
+from ven.explain import as_json, as_text, explain
+from ven.household import Household
+from ven.household_file import load_household, schema
+
+app = typer.Typer(no_args_is_help=True, help="The gateway: connects a household's devices to a VTN.")
+
+_Config = Annotated[Path, typer.Option("--config", "-c", help="The household file.")]
+_Configs = Annotated[list[Path] | None, typer.Option("--config", "-c", help="A household file; may be repeated.")]
+_Level = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what a user can mend into one line and exit code 1."""
+    try:
+        yield
+    except EvenloadError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+
+
+@app.callback(invoke_without_command=True)
+def main(context: typer.Context, config: _Configs = None, log_level: _Level = "info") -> None:
+    """Run the gateway of one household, or several; see the commands for the rest."""
+    if context.invoked_subcommand is not None:
+        return
+    if not config:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+    _run(config, log_level)
+
+
+@app.command()
+def run(config: _Configs = None, log_level: _Level = "info") -> None:
+    """Run the gateways of these households until SIGTERM or Ctrl-C."""
+    if not config:
+        typer.echo("Give at least one household file with --config.", err=True)
+        raise typer.Exit(2)
+    _run(config, log_level)
+
+
+def _run(configs: list[Path], log_level: str) -> None:
+    from ven.gateway import Gateway, run_gateways  # noqa: PLC0415  the other commands need no broker and no HTTP
+
+    configure_logs(log_level)
+
+    async def work() -> None:
+        households = [load_household(path) for path in configs]
+        gateways: list[Gateway] = []
+        try:
+            gateways += [Gateway(household) for household in households]
+        except EvenloadError:
+            for gateway in gateways:
+                gateway.close()
+            raise
+
+        def stop() -> None:
+            for gateway in gateways:
+                gateway.stop()
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop)
+        await run_gateways(gateways)
+
+    with _told():
+        asyncio.run(work())
+
+
+def configure_logs(level: str) -> None:
+    """Send structured logs to standard error: for people on a terminal, else one JSON object a line."""
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise typer.BadParameter(f"'{level}' is no log level.")
+    renderer: Any = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+@app.command()
+def enrol(
+    code: Annotated[str, typer.Argument(help="The one-time code that the operator gave out.")],
+    vtn: Annotated[str, typer.Option("--vtn", help="The VTN's operator address, https://...")],
+    ca: Annotated[Path | None, typer.Option("--ca", help="File to check that address's certificate with.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Household file; names the directory.")] = None,
+    directory: Annotated[Path | None, typer.Option("--directory", help="Where the identity goes.")] = None,
+    name: Annotated[str, typer.Option("--name", help="Name in the signing request.")] = "",
+    key_type: Annotated[str, typer.Option("--key-type", help="ec or rsa.")] = "ec",
+    replace: Annotated[bool, typer.Option("--replace", help="Put a new identity in the place of an old one.")] = False,
+) -> None:
+    """Get this gateway's certificate: the key is made here and never leaves."""
+    from ven.enrol import enrol as redeem  # noqa: PLC0415  only needed here
+
+    with _told():
+        household = load_household(config) if config else None
+        target = directory or (household.identity if household else None)
+        if target is None:
+            raise InvalidError("Say where the identity goes: --config household.yaml or --directory DIRECTORY.")
+        wanted = name or (household.name if household else target.resolve().name)
+        identity = redeem(code, vtn, ca, target, wanted, key_type, replace=replace)
+    typer.echo(f"Enrolled as {identity.ven_name} ({identity.ven_id}) with {identity.vtn_id} at {identity.vtn_url}.")
+    typer.echo(f"Fingerprint: {identity.fingerprint}")
+
+
+@app.command("opt-out")
+def opt_out(
+    event: Annotated[str, typer.Argument(help="The eventID.")],
+    config: _Config,
+    reason: Annotated[str, typer.Option("--reason", help="Told to the VTN.")] = "notParticipating",
+) -> None:
+    """Opt out of an event; the running gateway tells the VTN and gives the devices back."""
+    _wish(event, config, OptType.OUT, reason)
+
+
+@app.command("opt-in")
+def opt_in(
+    event: Annotated[str, typer.Argument(help="The eventID.")],
+    config: _Config,
+    reason: Annotated[str, typer.Option("--reason", help="Told to the VTN.")] = "participating",
+) -> None:
+    """Opt in to an event after all."""
+    _wish(event, config, OptType.IN, reason)
+
+
+def _wish(event: str, config: Path, opt: OptType, reason: str) -> None:
+    from ven.status import open_store  # noqa: PLC0415  only needed here
+
+    with _told():
+        store = open_store(load_household(config))
+        try:
+            store.wish(event, opt, reason)
+        finally:
+            store.close()
+    typer.echo(f"The gateway is told: {opt} of {event}.")
+
+
+@app.command()
+def status(config: _Config, as_json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Show what a gateway knows: registration, events, reports, store."""
+    from ven.status import as_lines, read_status  # noqa: PLC0415  only needed here
+
+    with _told():
+        found = read_status(load_household(config))
+    typer.echo(json.dumps(found, indent=2) if as_json_ else as_lines(found))
+
+
+@app.command("schema")
+def print_schema() -> None:
+    """Print the JSON Schema of a household file."""
+    typer.echo(json.dumps(schema(), indent=2))
+
+
+@app.command()
+def check(config: _Config) -> None:
+    """Check a household file."""
+    with _told():
+        household = load_household(config)
+    typer.echo(f"{config} is good: {len(household.devices)} devices, {len(household.programmes)} programmes.")
+
+
+def explain_command(
+    household: Annotated[Path, typer.Argument(help="The household file.")],
+    event: Annotated[Path, typer.Argument(help="An oadrDistributeEvent, XML.")],
+    at: Annotated[str, typer.Option("--at", help="The time to explain it at, ISO 8601; else now.")] = "",
+    as_json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what an event would do in a household, and when. Touches no device."""
+    with _told():
+        home = load_household(household)
+        try:
+            body = event.read_bytes()
+        except OSError as error:
+            raise NotFoundError(f"{event} cannot be read: {error.strerror}.") from error
+        found = explain(home, body, _moment(at, home), _ven_id(home))
+    typer.echo(json.dumps(as_json(found), indent=2) if as_json_ else as_text(found))
+
+
+def _moment(text: str, household: Household) -> datetime:
+    if not text:
+        return (load_clock(household.clock) if household.clock else system_clock()).now()
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidError(f"'{text}' is no time such as 2026-01-31T17:00:00Z.") from error
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+
+
+def _ven_id(household: Household) -> str | None:
+    """Return our venID if this household is enrolled."""
+    try:
+        return Identity.load(household.identity).ven_id
+    except EvenloadError:
+        return None

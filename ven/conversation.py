@@ -1,0 +1,180 @@
+"""One gateway's conversation with its VTN: the engine's messages over the transport, with patience.
+
+World time says when something is due; machine time paces tries and time-outs.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from certs.enrolment import Identity
+from certs.tls import client_context
+from core.clock import Clock
+from core.errors import EvenloadError, UnavailableError
+from openadr.v20b.decode import UnreadableError
+from ven.engine import Action, Engine, Failure, Noted, Refused, Settings
+from ven.household import Household
+from ven.transport.v20b_pull import Pause, PullTransport, TransportError
+
+_log = structlog.get_logger(__name__)
+
+_STORE_RETRY_S: Final = 2.0
+_IDENTITY_EVERY_S: Final = 60.0
+_WARN_EVERY_S: Final = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The VTN as enrolment and the household file name it."""
+
+    url: str
+    tls: ssl.SSLContext | None
+    ven_name: str
+    ven_id: str | None
+    vtn_id: str | None
+    identity: Identity | None = None
+
+
+def read_peer(household: Household) -> Peer:
+    """Return the VTN of a household. Raises an EvenloadError where the identity is missing or damaged."""
+    url = household.vtn.url
+    if url is not None and url.startswith("http://"):  # the transport allows it on loopback only
+        return Peer(url, None, household.name, None, None)
+    identity = Identity.load(household.identity)
+    tls = client_context(identity, check_hostname=household.vtn.check_hostname)
+    return Peer(url or identity.vtn_url, tls, identity.ven_name, identity.ven_id, identity.vtn_id, identity)
+
+
+def settings(household: Household, peer: Peer) -> Settings:
+    """Return what the engine has to know."""
+    vtn = household.vtn
+    return Settings(peer.ven_name, vtn.poll, vtn.jitter, vtn.query, peer.ven_id, peer.vtn_id)
+
+
+class Conversation:
+    """Drives an engine over HTTP.
+
+    `act` gets what the engine wants done; `prepare` is called before the engine is asked what to say, so that what is
+    sampled then is complete.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        household: Household,
+        peer: Peer,
+        clock: Clock,
+        act: Callable[[Iterable[Action]], None],
+        prepare: Callable[[], None],
+    ) -> None:
+        self._engine = engine
+        self._household = household
+        self._peer = peer
+        self._clock = clock
+        self._act = act
+        self._prepare = prepare
+        self._poke = asyncio.Event()
+
+    def poke(self) -> None:
+        """Look again whether something is due."""
+        self._poke.set()
+
+    async def run(self) -> None:
+        """Exchange messages with the VTN for ever; a new identity on disk is taken up."""
+        pause = Pause(self._household.vtn.longest_wait_s)
+        await self._start_engine()
+        while True:
+            peer = self._peer
+            if peer.identity is not None and (warning := peer.identity.warning()):
+                _log.warning(warning)
+            async with PullTransport(peer.url, peer.tls, self._household.vtn.time_out_s) as transport:
+                await self._converse(transport, pause)
+
+    async def _start_engine(self) -> None:
+        """Let the engine read the store; it must not go on without, or it would think that it is not registered."""
+        while True:
+            try:
+                self._engine.start(self._clock.now())
+            except UnavailableError as error:
+                _log.error("waiting for the disk", reason=str(error))
+                await asyncio.sleep(_STORE_RETRY_S)
+            else:
+                return
+
+    async def _converse(self, transport: PullTransport, pause: Pause) -> None:
+        """Exchange messages until the identity on disk is another one, or has to be warned of."""
+        began = checked = time.monotonic()
+        while True:
+            if (now_s := time.monotonic()) - checked > _IDENTITY_EVERY_S:
+                checked = now_s
+                if self._identity_changed() or now_s - began > _WARN_EVERY_S:
+                    return
+            try:
+                await self._exchange(transport, pause)
+            except UnavailableError as error:
+                _log.error("waiting for the disk", reason=str(error))
+                await asyncio.sleep(_STORE_RETRY_S)
+                await self._start_engine()
+
+    async def _exchange(self, transport: PullTransport, pause: Pause) -> None:
+        """Post what is due, or wait until something is."""
+        self._poke.clear()
+        self._prepare()
+        request = self._engine.next_request(self._clock.now())
+        if request is None:
+            await self._idle()
+            return
+        try:
+            answer = await transport.post(request)
+        except TransportError as error:
+            wait_s = pause.next_s()
+            _log.warning("no answer", message=type(request).__name__, reason=str(error), next_try_in_s=round(wait_s, 1))
+            self._act(self._engine.failed(error.failure, self._clock.now()))
+            await asyncio.sleep(wait_s)
+            return
+        except UnreadableError as error:
+            self._act(self._engine.unreadable(error.element, error.request_id, error, self._clock.now()))
+            return
+        except EvenloadError as error:  # our own message cannot be written: it will never go out
+            _log.exception("a message cannot be sent", message=type(request).__name__)
+            self._act([Noted(str(error), problem=True), *self._engine.failed(Failure.REJECTED, self._clock.now())])
+            await asyncio.sleep(pause.next_s())
+            return
+        except asyncio.CancelledError:
+            self._engine.failed(Failure.UNREACHABLE, self._clock.now())
+            raise
+        actions = self._engine.received(answer, self._clock.now())
+        self._act(actions)
+        if any(isinstance(action, Refused) for action in actions):
+            await asyncio.sleep(pause.next_s())
+        else:
+            pause.over()
+
+    async def _idle(self) -> None:
+        """Sleep until the engine has something to say, or somebody pokes."""
+        when = self._engine.wake_at(self._clock.now())
+        waits: list[asyncio.Task[object]] = [asyncio.create_task(self._poke.wait())]
+        if when is not None:
+            waits.append(asyncio.create_task(self._clock.sleep_until(when)))
+        try:
+            await asyncio.wait(waits, timeout=_IDENTITY_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+
+    def _identity_changed(self) -> bool:
+        try:
+            peer = read_peer(self._household)
+        except EvenloadError as error:
+            _log.warning("the identity on disk cannot be used", reason=str(error))
+            return False
+        if peer.identity == self._peer.identity:
+            return False
+        self._peer = peer
+        _log.info("a new identity is used from now on")
+        return True

@@ -1,0 +1,128 @@
+"""From the household's devices to drivers, and what the drivers say their devices can do."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from bridges.device import Capability, Contact, Device, DeviceSpec, Driver, Observable, Value
+from bridges.drivers import load
+from bridges.mqtt import Handler, Link
+from core.clock import Clock
+from core.errors import InvalidError, UnavailableError
+from core.points import Kind, Quantity, Reading
+from ven.household import CapabilityLimits, DeviceEntry, Household
+from ven.reports import Metered
+
+
+class NoLink:
+    """A link to nowhere: enough to ask drivers what their devices can do."""
+
+    connected = False
+
+    async def publish(self, topic: str, payload: bytes | str, qos: int = 1, *, retain: bool = False) -> None:
+        """Refuse."""
+        raise UnavailableError(f"There is no broker to send {len(payload)} bytes to {topic} ({qos}, {retain}).")
+
+    async def subscribe(self, topic_filter: str, handler: Handler, qos: int = 1) -> None:
+        """Nothing will ever come."""
+
+    async def unsubscribe(self, topic_filter: str, handler: Handler) -> None:
+        """Nothing ever came."""
+
+    def observe(self, observer: Callable[[bool], None]) -> None:
+        """Do nothing: this link never comes up."""
+
+
+def make_drivers(household: Household, link: Link, clock: Clock) -> dict[str, Driver]:
+    """Return the driver of every device, with the household's limits applied. Raises InvalidError."""
+    return {entry.id: make_driver(entry, link, clock) for entry in household.devices}
+
+
+def make_driver(entry: DeviceEntry, link: Link, clock: Clock) -> Driver:
+    """Return the driver of one device."""
+    spec = DeviceSpec(entry.id, entry.driver, entry.role, entry.nominal_w, entry.options)
+    driver = load(entry.driver).create(spec, link, clock)
+    if not entry.capabilities:
+        return driver
+    return Limited(driver, _limited(driver.describe(), entry.capabilities))
+
+
+def describe(household: Household, clock: Clock) -> dict[str, Device]:
+    """Return every device as its driver describes it, without touching one."""
+    return {name: driver.describe() for name, driver in make_drivers(household, NoLink(), clock).items()}
+
+
+def metered(household: Household, devices: Mapping[str, Device]) -> tuple[Metered, ...]:
+    """Return where each resource's energy is read: its meter's import register, else its power."""
+    found = []
+    for resource in household.all_resources():
+        device = devices.get(resource.meter) if resource.meter else None
+        points = device.points if device else ()
+        register = next(
+            (one.id for one in points if (one.quantity, one.kind) == (Quantity.ENERGY_REAL, Kind.REGISTER)), None
+        )
+        power = next((one.id for one in points if one.quantity is Quantity.POWER_REAL), None)
+        found.append(Metered(resource.id, register, power))
+    return tuple(found)
+
+
+def _limited(device: Device, limits: Mapping[str, CapabilityLimits]) -> Device:
+    names = {one.name for one in device.capabilities}
+    if unknown := sorted(set(limits) - names):
+        raise InvalidError(
+            f"Device {device.id} has no {', '.join(unknown)}; it has {', '.join(sorted(names)) or 'none'}."
+        )
+    return replace(
+        device,
+        capabilities=tuple(
+            _narrow(one, limits[one.name]) if one.name in limits else one for one in device.capabilities
+        ),
+    )
+
+
+def _narrow(capability: Capability, limits: CapabilityLimits | None) -> Capability:
+    if limits is None:
+        return capability
+    given = {name: value for name in ("floor", "low", "high", "normal") if (value := getattr(limits, name)) is not None}
+    interval = limits.min_interval.timedelta() if limits.min_interval else capability.min_interval
+    return replace(capability, min_interval=interval, **given)
+
+
+class Limited:
+    """A driver whose device is described with the household's own limits."""
+
+    def __init__(self, inner: Driver, device: Device) -> None:
+        self.inner = inner
+        self._device = device
+
+    def describe(self) -> Device:
+        """Return what the device may do."""
+        return self._device
+
+    async def start(
+        self, on_reading: Callable[[Reading], None], on_state: Callable[[str, Value, datetime], None]
+    ) -> None:
+        """Begin to listen."""
+        await self.inner.start(on_reading, on_state)
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        await self.inner.stop()
+
+    @property
+    def online(self) -> bool:
+        """Whether the device is believed to be reachable now."""
+        return self.inner.online
+
+    def state(self, capability: str) -> Value | None:
+        """Return the last state that the device itself reported."""
+        return self.inner.state(capability)
+
+    async def apply(self, capability: str, value: Value, until: datetime | None) -> None:
+        """Send an order."""
+        await self.inner.apply(capability, value, until)
+
+    def observe(self, on_contact: Callable[[Contact], None]) -> None:
+        """Pass on what the driver tells of its contact, if it does."""
+        if isinstance(self.inner, Observable):
+            self.inner.observe(on_contact)

@@ -1,0 +1,255 @@
+"""Events: judging a delivery, answering it, remembering it (catalogue 2b)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from random import Random
+from typing import Final, Protocol
+
+from core.errors import ConflictError, InvalidError, NotFoundError
+from core.ids import new_id
+from openadr.model.codes import Code
+from openadr.model.event import DeliveredEvent, Event, EventStatus, ResponseRequired, check_event
+from openadr.model.opt import Availability, Opt, OptType
+from openadr.v20b.messages import CancelOpt, CreatedEvent, CreateOpt, DistributeEvent, EventResponse, Response
+from ven.contexts import same_context
+from ven.engine.actions import Action, EventsChanged, Noted
+from ven.known import KnownEvent, Registration
+from ven.store import Store
+
+_KEPT: Final = timedelta(days=30)
+"""How long an event is remembered after its end, so that an old version is still known as such (EV-56)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether this household takes part in an event, and why not."""
+
+    opt: OptType
+    code: int = Code.OK
+    reason: str = ""
+
+
+class Judge(Protocol):
+    """The household's opinion."""
+
+    def judge(self, event: Event, ven_id: str) -> Verdict:
+        """Tell whether the household can and wants to take part (EV-49..EV-52)."""
+
+
+class EventDesk:
+    """Handles event deliveries and opts for one VEN. Everything it decides is stored before it is answered."""
+
+    def __init__(self, store: Store, judge: Judge, random: Random) -> None:
+        self._store = store
+        self._judge = judge
+        self._random = random
+
+    def receive(self, message: DistributeEvent, registration: Registration, now: datetime) -> list[Action]:
+        """Take a delivery: process each event, answer those that want it, cancel what is missing (EV-60)."""
+        if message.vtn_id != registration.vtn_id:
+            text = f"This VEN belongs to VTN {registration.vtn_id}, not {message.vtn_id}."
+            self._store.push(CreatedEvent(registration.ven_id, Response(Code.INVALID_ID, text)))
+            return [Noted(f"A delivery of events was refused: {text}", problem=True)]
+        changed: list[str] = []
+        answers: list[EventResponse] = []
+        for delivered in message.events:
+            answer, new = self._take(delivered, message.request_id, registration, now)
+            changed += [delivered.event.event_id] if new else []
+            if delivered.event.response_required is ResponseRequired.ALWAYS:
+                answers.append(answer)
+        changed += self._cancel_missing({one.event.event_id for one in message.events}, now)
+        if answers:
+            self._store.push(CreatedEvent(registration.ven_id, Response(), tuple(answers)))
+        self._store.forget_events(before=now)
+        return [EventsChanged(tuple(changed))] if changed else []
+
+    def _take(
+        self, delivered: DeliveredEvent, request_id: str, registration: Registration, now: datetime
+    ) -> tuple[EventResponse, bool]:
+        event = delivered.event
+        if delivered.status is EventStatus.CANCELLED and not event.cancelled:
+            event = replace(event, cancelled=True)
+        known = self._store.event(event.event_id)
+        if known is not None and event.modification_number < known.event.modification_number:
+            text = f"Modification {known.event.modification_number} is known."
+            return _answer(event, request_id, known.opt, Code.OUT_OF_SEQUENCE, text), False
+        if event.cancelled:
+            return self._cancel(event, known, request_id, now)
+        if known is not None and _same(known.event, event) and (known.event.cancelled or known.stop_at is None):
+            if known.request_id != request_id:
+                self._put(replace(known, request_id=request_id), now)
+            return _answer(event, request_id, known.opt, known.code, known.reason), False
+        fresh = self._decide(event, known, request_id, registration)
+        self._put(fresh, now)
+        return _answer(event, request_id, fresh.opt, fresh.code, fresh.reason), True
+
+    def _decide(
+        self, event: Event, known: KnownEvent | None, request_id: str, registration: Registration
+    ) -> KnownEvent:
+        verdict = self._judge.judge(event, registration.ven_id)
+        offset_s = 0
+        if verdict.code == Code.OK:
+            try:
+                check_event(event)
+                offset_s = self._offset(event, known)
+                span = KnownEvent(event, request_id, verdict.opt, offset_s).span
+            except InvalidError as error:
+                verdict, offset_s = Verdict(OptType.OUT, Code.COMPLIANCE, str(error)), 0
+            else:
+                verdict = self._by_schedule(event, verdict, span.start, span.end)
+        by_hand = known is not None and known.by_hand and verdict.code == Code.OK
+        if known is not None and by_hand:
+            verdict = Verdict(known.opt, verdict.code, known.reason)
+        return KnownEvent(event, request_id, verdict.opt, offset_s, verdict.code, verdict.reason, by_hand=by_hand)
+
+    def _offset(self, event: Event, known: KnownEvent | None) -> int:
+        """Return the random delay; a modification keeps it unless startafter changed (EV-61)."""
+        window = event.period.start_after
+        if known is not None and known.event.period.start_after == window:
+            return known.offset_s
+        return self._random.randint(0, window.exact_s) if window and window.exact_s > 0 else 0
+
+    def _by_schedule(self, event: Event, verdict: Verdict, start: datetime, end: datetime | None) -> Verdict:
+        if verdict.opt is OptType.OUT:
+            return verdict
+        for opt in self._store.opts():
+            if opt.opt_type is OptType.OUT and _concerns(opt, event, start, end):
+                return Verdict(OptType.OUT, verdict.code, f"opt schedule: {opt.reason}")
+        return verdict
+
+    def _cancel(
+        self, event: Event, known: KnownEvent | None, request_id: str, now: datetime
+    ) -> tuple[EventResponse, bool]:
+        """Cancel on the VTN's word; an unknown event is only answered (EV-57, EV-58)."""
+        answer = _answer(event, request_id, OptType.IN)
+        if known is None:
+            return answer, False
+        first = not known.event.cancelled
+        stop_at = self._stop_at(known, now) if known.stop_at is None else known.stop_at
+        body = replace(known.event, cancelled=True, modification_number=event.modification_number)
+        self._put(replace(known, event=body, request_id=request_id, stop_at=stop_at), now)
+        return answer, first
+
+    def _cancel_missing(self, listed: set[str], now: datetime) -> list[str]:
+        gone = [
+            known
+            for known in self._store.events()
+            if known.event.event_id not in listed
+            and known.code == Code.OK
+            and known.stop_at is None
+            and not known.over(now)
+        ]
+        for known in gone:
+            self._put(replace(known, stop_at=self._stop_at(known, now)), now)
+        return [known.event.event_id for known in gone]
+
+    def _stop_at(self, known: KnownEvent, now: datetime) -> datetime:
+        """Return when a cancelled event stops here: at once, or randomised if it runs and was randomised (EV-62)."""
+        window = known.event.period.start_after
+        if not window or known.start > now or not known.runs:
+            return now
+        return now + timedelta(seconds=self._random.randint(0, max(0, window.exact_s)))
+
+    def _put(self, known: KnownEvent, now: datetime) -> None:
+        end = known.span.end if known.code == Code.OK else now
+        kept = None if end is None else max(end, now) + _KEPT
+        self._store.put_event(known, kept)
+
+    # -- opts
+
+    def opt(self, event_id: str, opt: OptType, reason: str, registration: Registration, now: datetime) -> list[Action]:
+        """Change the opt of a known event by hand and tell the VTN, with the delivery's requestID (EV-44, EV-47).
+
+        An event that wants no response is only changed here (EV-41). Raises NotFoundError, or ConflictError where the
+        event is over or was refused.
+        """
+        known = self._changeable(event_id, now)
+        if known.opt is opt:
+            return []
+        self._put(replace(known, opt=opt, reason=reason, by_hand=True), now)
+        if known.event.response_required is ResponseRequired.ALWAYS:
+            answer = _answer(known.event, known.request_id, opt, Code.OK, reason)
+            self._store.push(CreatedEvent(registration.ven_id, Response(), (answer,)))
+        return [EventsChanged((event_id,))]
+
+    def qualify(
+        self, event_id: str, opt: OptType, reason: str, registration: Registration, now: datetime
+    ) -> list[Action]:
+        """Like `opt`, by oadrCreateOpt: from then on only another one changes it (OP-01, OP-08).
+
+        `reason` is an OpenADR optReason. Raises ConflictError for an event without response (OP-10).
+        """
+        known = self._changeable(event_id, now)
+        if known.event.response_required is ResponseRequired.NEVER:
+            raise ConflictError(f"Event {event_id} wants no response; OpenADR allows no oadrCreateOpt for it.")
+        self._put(replace(known, opt=opt, reason=reason, by_hand=True), now)
+        number = known.event.modification_number
+        body = Opt(new_id("opt"), opt, reason, now, event_id=event_id, modification_number=number)
+        self._store.push(CreateOpt(registration.ven_id, new_id("req"), body))
+        return [EventsChanged((event_id,))]
+
+    def schedule(
+        self,
+        availability: Iterable[Availability],
+        opt: OptType,
+        reason: str,
+        registration: Registration,
+        now: datetime,
+        market_context: str | None = None,
+    ) -> tuple[str, list[Action]]:
+        """Make an opt schedule and return its optID; events inside an optOut one are not carried out (OP-02)."""
+        body = Opt(new_id("opt"), opt, reason, now, availability=tuple(availability), market_context=market_context)
+        if not body.availability:
+            raise InvalidError("An opt schedule needs at least one span of time.")
+        self._store.put_opt(body)
+        self._store.push(CreateOpt(registration.ven_id, new_id("req"), body))
+        changed = []
+        for known in self._store.events():
+            if opt is OptType.OUT and known.runs and not known.over(now):
+                span = known.span
+                if _concerns(body, known.event, span.start, span.end):
+                    self._put(replace(known, opt=opt, reason=f"opt schedule: {reason}"), now)
+                    changed.append(known.event.event_id)
+        return body.opt_id, [EventsChanged(tuple(changed))] if changed else []
+
+    def cancel_schedule(self, opt_id: str, registration: Registration) -> None:
+        """Cancel an opt schedule; opts that qualify an event cannot be cancelled so (OP-13)."""
+        if all(one.opt_id != opt_id for one in self._store.opts()):
+            raise NotFoundError(f"There is no opt schedule '{opt_id}'.")
+        self._store.drop_opt(opt_id)
+        self._store.push(CancelOpt(registration.ven_id, new_id("req"), opt_id))
+
+    def _changeable(self, event_id: str, now: datetime) -> KnownEvent:
+        known = self._store.event(event_id)
+        if known is None:
+            raise NotFoundError(f"There is no event '{event_id}'.")
+        if known.code != Code.OK:
+            raise ConflictError(f"Event {event_id} was refused: {known.reason}")
+        if known.over(now):
+            raise ConflictError(f"Event {event_id} is over.")
+        return known
+
+
+def _answer(event: Event, request_id: str, opt: OptType, code: int = Code.OK, text: str = "") -> EventResponse:
+    return EventResponse(event.event_id, event.modification_number, opt, request_id, code, text or None)
+
+
+def _same(one: Event, other: Event) -> bool:
+    """Tell whether two versions of an event are alike but for what a VTN may renew at will (EV-07)."""
+    return _bare(one) == _bare(other)
+
+
+def _bare(event: Event) -> Event:
+    signals = tuple(replace(signal, current_value=None) for signal in event.signals)
+    return replace(event, created_at=event.period.start, cancelled=False, signals=signals)
+
+
+def _concerns(opt: Opt, event: Event, start: datetime, end: datetime | None) -> bool:
+    if opt.market_context is not None and not same_context(opt.market_context, event.market_context):
+        return False
+    for one in opt.availability:
+        span = one.span
+        if (end is None or span.start < end) and (span.end is None or start < span.end):
+            return True
+    return False

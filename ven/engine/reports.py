@@ -1,0 +1,198 @@
+"""Reports in the protocol: offering, being asked, delivering, cancelling (catalogue 4)."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from core.ids import new_id
+from core.spans import ZERO, floor_to
+from openadr.model.codes import Code, OpenADRError
+from openadr.model.report import METADATA, ReportOffer, ReportRequest, check_request
+from openadr.v20b.messages import (
+    CanceledReport,
+    CancelReport,
+    CreatedReport,
+    RegisteredReport,
+    RegisterReport,
+    Response,
+    UpdatedReport,
+    UpdateReport,
+)
+from ven.engine.actions import Action, Noted
+from ven.known import Registration, ReportTask
+from ven.reports import Reporter, Sampled
+from ven.store import Store
+
+_LEAST_WAIT: Final = timedelta(minutes=1)
+
+
+class ReportDesk:
+    """Keeps the report requests of one VTN and makes its messages."""
+
+    def __init__(self, store: Store, reporter: Reporter) -> None:
+        self._store = store
+        self._reporter = reporter
+
+    # -- offering
+
+    def offer(self, registration: Registration, now: datetime, report_request_id: str | None = None) -> RegisterReport:
+        """Return the metadata message: everything that can be reported (RP-02, RP-03)."""
+        return RegisterReport(new_id("req"), self._reporter.offers(now), registration.ven_id, report_request_id)
+
+    def offers_known(self, now: datetime) -> bool:
+        """Tell whether the VTN has confirmed just what is offered now."""
+        return bool(self._store.fact("offers") == _digest(self._reporter.offers(now)))
+
+    def offered(self, answer: RegisteredReport, registration: Registration, now: datetime) -> list[Action]:
+        """Take the answer to our metadata: all requests but metadata ones are void (RP-03), new ones may come."""
+        for task in self._store.report_tasks():
+            if task.name != METADATA:
+                self._store.drop_report_task(task.id)
+        self._store.set_fact("offers", _digest(self._reporter.offers(now)))
+        return self.requested(answer.requests, "", registration, now) if answer.requests else []
+
+    # -- being asked
+
+    def requested(
+        self, requests: Sequence[ReportRequest], request_id: str, registration: Registration, now: datetime
+    ) -> list[Action]:
+        """Take report requests and put the answer in the outbox (RP-13, RP-14, RP-20..RP-31).
+
+        A bad request does not spoil the good ones beside it: the answer carries the fault and lists what is pending.
+        """
+        fault: OpenADRError | None = None
+        follow: list[RegisterReport] = []
+        for request in requests:
+            try:
+                if request.is_metadata:
+                    follow += self._metadata(request, registration, now)
+                else:
+                    self._accept(request, now)
+            except OpenADRError as error:
+                fault = fault or error
+        code, text = (fault.code, fault.description) if fault else (Code.OK, None)
+        answer = CreatedReport(Response(code, text, request_id), self._pending(), registration.ven_id)
+        self._store.push(answer)
+        for message in follow:
+            self._store.push(message)
+        return [Noted(f"A report request was refused ({code.value}): {text}", problem=True)] if fault else []
+
+    def _metadata(self, request: ReportRequest, registration: Registration, now: datetime) -> list[RegisterReport]:
+        if request.report_back:
+            self._store.put_report_task(ReportTask(request, METADATA, request.start or now))
+            return []
+        return [self.offer(registration, now, request.request_id)]
+
+    def _accept(self, request: ReportRequest, now: datetime) -> None:
+        offers = self._reporter.offers(now)
+        asked = request
+        if request.report_back and (request.start is None or request.duration is None):
+            # RP-26 wants both; VTNs in the field leave them out and mean "from now on, for ever".
+            grid_s = max(1, request.granularity.seconds)
+            start = request.start or floor_to(now, grid_s)
+            asked = replace(request, start=start, duration=request.duration or _FOR_EVER)
+        offer = next((one for one in offers if one.specifier_id == asked.specifier_id), None)
+        if offer is not None and not asked.r_ids:
+            asked = replace(asked, r_ids=tuple(one.r_id for one in offer.descriptions))
+        offer = check_request(asked, offers)
+        known = self._store.report_task(request.request_id)
+        if known is not None and replace(known.request, start=asked.start) == asked and not known.last:
+            return  # the same request again is no new one (TR-12)
+        self._store.put_report_task(self._reporter.begin(asked, offer.name, now))
+
+    def _pending(self) -> tuple[str, ...]:
+        return tuple(task.id for task in self._store.report_tasks())
+
+    # -- cancelling
+
+    def cancelled(self, message: CancelReport, registration: Registration) -> list[Action]:
+        """Stop reports on the VTN's word and put the answer in the outbox (RP-60, RP-61)."""
+        unknown = [one for one in message.report_request_ids if not self._stop(one, to_follow=message.report_to_follow)]
+        code = Code.INVALID_ID if unknown else Code.OK
+        text = f"Unknown reportRequestID: {', '.join(unknown)[:200]}" if unknown else None
+        response = Response(code, text, message.request_id)
+        self._store.push(CanceledReport(response, self._pending(), registration.ven_id))
+        return []
+
+    def _stop(self, request_id: str, *, to_follow: bool) -> bool:
+        task = self._store.report_task(request_id)
+        if task is None:
+            return False
+        if to_follow and task.name != METADATA:
+            self._store.put_report_task(replace(task, last=True, next_try=None))
+        else:
+            self._store.drop_report_task(request_id)
+        return True
+
+    # -- delivering
+
+    def next_due(self, now: datetime) -> tuple[datetime, ReportTask] | None:
+        """Return when the next report is due, and whose; of several that are overdue the oldest data goes first."""
+        due = [
+            (max(when, now), task.delivered_until or now, task)
+            for task in self._store.report_tasks()
+            if (when := self._due_at(task, now)) is not None
+        ]
+        if not due:
+            return None
+        when, _, task = min(due, key=lambda one: (one[0], one[1], one[2].id))
+        return when, task
+
+    def _due_at(self, task: ReportTask, now: datetime) -> datetime | None:
+        return task.delivered_until if task.name == METADATA else self._reporter.due_at(task, now)
+
+    def deliver(
+        self, task: ReportTask, registration: Registration, now: datetime
+    ) -> tuple[UpdateReport | RegisterReport | None, Sampled]:
+        """Return the message of a due task and what the task becomes once that is confirmed; None: nothing to say."""
+        if task.name == METADATA:
+            after = replace(task, delivered_until=max(now, task.request.report_back.after(now)))
+            return self.offer(registration, now, task.id), Sampled(None, after)
+        sampled = self._reporter.sample(task, now)
+        if sampled.report is None:
+            self.confirmed(task, sampled)
+            return None, sampled
+        return UpdateReport(new_id("req"), (sampled.report,), registration.ven_id), sampled
+
+    def confirmed(self, task: ReportTask, sampled: Sampled) -> None:
+        """Move a task on: its report has arrived."""
+        now_asked = self._store.report_task(task.id)
+        if now_asked is None or now_asked.request != task.request:
+            return  # cancelled or asked anew while the report was on its way
+        if sampled.after is None:
+            self._store.drop_report_task(task.id)
+        else:
+            self._store.put_report_task(replace(sampled.after, last=now_asked.last))
+
+    def updated(self, task: ReportTask, sampled: Sampled, answer: UpdatedReport) -> list[Action]:
+        """Take the answer to a data report; it may cancel the report (RP-62)."""
+        code = answer.response.code
+        if code == Code.INVALID_ID:
+            self._store.drop_report_task(task.id)
+            return [Noted(f"The VTN does not know report {task.id} any more (452); it stops.", problem=True)]
+        self.confirmed(task, sampled)
+        if answer.cancel is not None and task.id in answer.cancel.report_request_ids:
+            self._stop(task.id, to_follow=answer.cancel.report_to_follow)
+        if not answer.response.ok:
+            text = f"The VTN refused a report of {task.name} ({code}): {answer.response.description}"
+            return [Noted(text, problem=True)]
+        return []
+
+    def postponed(self, task: ReportTask, now: datetime) -> None:
+        """Try a report that the server could not take again when the next one is due."""
+        back = task.request.report_back
+        wait = max(_LEAST_WAIT, back.after(now) - now) if back else _LEAST_WAIT
+        if task.name == METADATA:
+            self._store.put_report_task(replace(task, delivered_until=now + wait))
+        else:
+            self._store.put_report_task(replace(task, next_try=now + wait))
+
+
+_FOR_EVER: Final = ZERO
+
+
+def _digest(offers: Sequence[ReportOffer]) -> str:
+    text = repr([(one.specifier_id, one.name, str(one.duration), one.descriptions) for one in offers])
+    return hashlib.sha256(text.encode()).hexdigest()

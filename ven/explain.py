@@ -1,0 +1,139 @@
+"""What an event would do here, and when: the planner's own answer, without a device, a store or a VTN."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from bridges.device import Device
+from core.clock import system_clock
+from core.errors import InvalidError
+from openadr.model.codes import Code
+from openadr.model.event import DeliveredEvent, Event, EventStatus, check_event, status_at
+from openadr.model.opt import OptType
+from openadr.v20b.decode import decode
+from openadr.v20b.messages import DistributeEvent
+from ven.devices import describe
+from ven.household import Household
+from ven.judgement import HouseholdJudge
+from ven.known import KnownEvent
+from ven.planning import Plan, Planned, plan
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One event: the answer that the gateway would give, and the orders that would follow.
+
+    `random_s` is the width of the random delay of start and end; the orders are shown without it.
+    """
+
+    event_id: str
+    modification: int
+    market_context: str
+    status: EventStatus
+    test: bool
+    opt: OptType
+    code: int
+    reason: str
+    start: datetime
+    end: datetime | None
+    random_s: int
+    orders: tuple[Planned, ...]
+    notes: tuple[str, ...]
+
+
+def explain(household: Household, body: bytes, now: datetime, ven_id: str | None = None) -> list[Explanation]:
+    """Return what each event of an oadrDistributeEvent would do in a household at a time.
+
+    Without `ven_id`, an event that names one VEN is taken to mean this one. Raises WireError or OpenADRError for a
+    body that is no such message.
+    """
+    message = decode(body)
+    if not isinstance(message, DistributeEvent):
+        raise InvalidError(f"The file holds an oadr{type(message).__name__}; an oadrDistributeEvent is wanted.")
+    devices = describe(household, system_clock())
+    return [_one(household, devices, _as_sent(delivered), now, ven_id) for delivered in message.events]
+
+
+def _as_sent(delivered: DeliveredEvent) -> Event:
+    return replace(delivered.event, cancelled=delivered.event.cancelled or delivered.status is EventStatus.CANCELLED)
+
+
+def _one(
+    household: Household, devices: Mapping[str, Device], event: Event, now: datetime, ven_id: str | None
+) -> Explanation:
+    ours = ven_id if ven_id is not None else next(iter(event.target.ven_ids), "")
+    verdict = HouseholdJudge(household).judge(event, ours)
+    if verdict.code == Code.OK:
+        try:
+            check_event(event)
+        except InvalidError as error:
+            verdict = replace(verdict, opt=OptType.OUT, code=Code.COMPLIANCE, reason=str(error))
+    known = KnownEvent(event, "", verdict.opt, 0, verdict.code, verdict.reason)
+    made = Plan((), ("the event is cancelled: nothing is done",))
+    if not event.cancelled:
+        made = plan(known, household, devices, ours, now + timedelta(hours=24))
+    window = event.period.start_after
+    return Explanation(
+        event.event_id,
+        event.modification_number,
+        event.market_context,
+        status_at(event, now),
+        event.is_test,
+        verdict.opt,
+        int(verdict.code),
+        verdict.reason,
+        event.period.start,
+        event.period.end,
+        window.exact_s if window else 0,
+        made.orders,
+        made.notes,
+    )
+
+
+def as_json(explanations: list[Explanation]) -> list[dict[str, Any]]:
+    """Return the explanations as plain values for JSON; times are ISO 8601 in UTC."""
+    return [_plain(asdict(one)) for one in explanations]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value
+
+
+def as_text(explanations: list[Explanation]) -> str:
+    """Return the explanations for people to read."""
+    if not explanations:
+        return "The message lists no events: running ones would be cancelled."
+    return "\n\n".join(_lines(one) for one in explanations)
+
+
+def _lines(one: Explanation) -> str:
+    end = _time(one.end) if one.end else "until cancelled"
+    lines = [
+        f"Event {one.event_id}, modification {one.modification} ({one.market_context})",
+        f"  {_time(one.start)} .. {end}, now {one.status}{', a test' if one.test else ''}",
+    ]
+    if one.random_s:
+        lines.append(f"  start and end are delayed by up to {timedelta(seconds=one.random_s)}, at random")
+    answer = f"  answer: {one.opt}" + (f" ({one.code})" if one.code != Code.OK else "")
+    lines.append(answer + (f": {one.reason}" if one.reason else ""))
+    for order in one.orders:
+        shown = "would be (test event)" if order.dry_run else "is"
+        lines.append(
+            f"  {_time(order.at)}  {order.device}.{order.capability} {shown} set to {order.value}"
+            f" until {_time(order.until)}  [{order.signal}, interval {order.interval}]"
+        )
+    if not one.orders:
+        lines.append("  no device is touched")
+    lines += [f"  note: {note}" for note in one.notes]
+    return "\n".join(lines)
+
+
+def _time(when: datetime) -> str:
+    return when.strftime("%Y-%m-%d %H:%M:%SZ")

@@ -1,0 +1,328 @@
+"""The running gateway of one household: store, engine, transport, drivers, keeper and plans, wired together.
+
+Nothing here is shared between gateways, so several may run in one process.
+"""
+
+import asyncio
+import fcntl
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from random import SystemRandom
+from typing import IO, Final
+
+import structlog
+
+from bridges.device import Contact, Observable, Outcome
+from bridges.journal import Journal
+from bridges.leases import Keeper
+from bridges.mqtt import Link, MqttLink
+from core.clock import Clock, load_clock, system_clock
+from core.errors import ConflictError, EvenloadError, InvalidError, UnavailableError
+from openadr.model.opt import OptType
+from ven.backfill import backfill, backfillers
+from ven.conversation import Conversation, read_peer, settings
+from ven.devices import NoLink, make_drivers, metered
+from ven.engine import Action, Engine, EventsChanged, Noted, Refused, Registered, Unregistered
+from ven.executor import Executor
+from ven.household import Household
+from ven.judgement import HouseholdJudge
+from ven.recorder import Recorder, status_readings
+from ven.reports import Reporter, ReportPlan
+from ven.ring import Ring
+from ven.store import Store
+
+_log = structlog.get_logger(__name__)
+
+_STATUS_EVERY: Final = timedelta(minutes=5)
+_WISHES_EVERY_S: Final = 1.0
+_FAREWELL_S: Final = 15.0
+STORE_FILE: Final = "gateway.db"
+JOURNAL_FILE: Final = "journal.db"
+LOCK_FILE: Final = "gateway.lock"
+
+
+class Gateway:
+    """One household's gateway. `run` works until `stop` is called or it is cancelled."""
+
+    def __init__(self, household: Household, *, link: Link | None = None, clock: Clock | None = None) -> None:
+        """Read identity, store and drivers; opens no connection yet.
+
+        `link` and `clock` stand in for the household's own (tests, simulations). Raises an EvenloadError that says
+        what to do.
+        """
+        self.household = household
+        self.clock = clock or (load_clock(household.clock) if household.clock else system_clock())
+        self._stop = asyncio.Event()
+        self._status_due = asyncio.Event()
+        self._peer = read_peer(household)
+        self._mqtt = MqttLink(household.mqtt) if link is None and household.mqtt else None
+        self._drivers = make_drivers(household, link or self._mqtt or NoLink(), self.clock)
+        devices = {name: driver.describe() for name, driver in self._drivers.items()}
+        self._lock = _claim(household.state)
+        self.store = Store(household.state / STORE_FILE)
+        self._ring = Ring(self.store, household.limits.readings)
+        self._journal = Journal(household.state / JOURNAL_FILE)
+        self._recorder = Recorder(self._ring, self._readings_stored)
+        resources = metered(household, devices)
+        self._meters = frozenset(point for one in resources if (point := one.register or one.power))
+        self._reporter = Reporter(self._ring, resources, _report_plan(household))
+        self._keeper = Keeper(self._drivers, self._journal, self.clock, self._outcome)
+        self._executor = Executor(self.store, household, devices, self._keeper, self.clock, self._user_took_over)
+        self.engine = Engine(
+            self.store, HouseholdJudge(household), self._reporter, settings(household, self._peer), SystemRandom()
+        )
+        self._conversation = Conversation(
+            self.engine, household, self._peer, self.clock, self._act, self._recorder.flush
+        )
+
+    # -- life
+
+    async def run(self) -> None:
+        """Work until stopped; on a clean stop the devices get back what they did before, unless told otherwise."""
+        _log.info("gateway starts", household=self.household.name, vtn=self._peer.url, clock=str(self.clock.now()))
+        await self._keeper.recover()
+        try:
+            async with asyncio.TaskGroup() as devices:
+                below = [devices.create_task(self._keeper.run()), devices.create_task(self._recorder.run())]
+                if self._mqtt is not None:
+                    below.append(devices.create_task(self._mqtt.run()))
+                await self._start_drivers()
+                await self._serve()
+                await self._leave()
+                for task in below:
+                    task.cancel()
+        finally:
+            self.close()
+        _log.info("gateway stopped", household=self.household.name)
+
+    def stop(self) -> None:
+        """Ask `run` to come to an end."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """Close the files."""
+        with suppress(UnavailableError):
+            self._recorder.flush()
+        self._journal.close()
+        self.store.close()
+        self._lock.close()
+
+    async def _serve(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            loops = [
+                group.create_task(work)
+                for work in (
+                    self._conversation.run(),
+                    self._executor.run(),
+                    self._statuses(),
+                    self._wishes(),
+                    self._past(),
+                )
+            ]
+            await self._stop.wait()
+            for task in loops:
+                task.cancel()
+
+    async def _start_drivers(self) -> None:
+        for name, driver in self._drivers.items():
+            if isinstance(driver, Observable):
+                driver.observe(self._contact)
+            await driver.start(self._recorder.take, self._keeper.listener(name))
+
+    async def _leave(self) -> None:
+        """Give the devices back, as far as they can be reached now; the journal keeps the rest for the next start."""
+        if self.household.on_stop == "restore":
+            try:
+                await self._executor.let_go()
+                async with asyncio.timeout(_FAREWELL_S):
+                    while self._keeper.held():  # noqa: ASYNC110  the keeper tells of no end; a farewell may look
+                        await asyncio.sleep(0.02)
+            except (TimeoutError, UnavailableError) as error:
+                _log.warning("some devices are given back at the next start", reason=str(error) or "no confirmation")
+        for driver in self._drivers.values():
+            await driver.stop()
+
+    def _act(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            match action:
+                case EventsChanged(event_ids):
+                    self._executor.wake()
+                    self._log_opts(event_ids)
+                case Registered(registration, renewed):
+                    _log.info("registered", ven_id=registration.ven_id, vtn=registration.vtn_id, renewed=renewed)
+                    self._executor.wake()
+                case Unregistered(reason):
+                    _log.warning("not registered any more; restart the gateway to register again", reason=reason)
+                case Refused(message, code, reason):
+                    _log.warning("the VTN refused a message", message=message, code=code, reason=reason)
+                case Noted(text, problem):
+                    (_log.warning if problem else _log.info)(text)
+
+    # -- devices
+
+    def _readings_stored(self) -> None:
+        self._conversation.poke()
+
+    def _contact(self, contact: Contact) -> None:
+        self._status_due.set()
+        if contact is Contact.LOST:
+            _log.info("a device, or the way to it, is lost", household=self.household.name)
+
+    def _outcome(self, outcome: Outcome) -> None:
+        command = outcome.command
+        self._write_log(
+            {
+                "kind": "command",
+                "id": command.id,
+                "event": command.by,
+                "device": command.device,
+                "capability": command.capability,
+                "value": command.value,
+                "until": command.until.isoformat(),
+                "state": outcome.state.value,
+                "detail": outcome.detail,
+            }
+        )
+        self._executor.heard(outcome)
+        self._status_due.set()
+
+    def _user_took_over(self, event_id: str) -> None:
+        self._opt(event_id, OptType.OUT, "overrideStatus")
+
+    async def _statuses(self) -> None:
+        """Keep each resource's status in the ring: on change, and often enough to be believed."""
+        last: dict[str, float] = {}
+        while True:
+            self._status_due.clear()
+            now = self.clock.now()
+            try:
+                overridden = self._executor.overridden(now)
+            except UnavailableError as error:
+                _log.error("the store cannot be read", reason=str(error))
+                await asyncio.sleep(_WISHES_EVERY_S)
+                continue
+            readings = status_readings(self.household, self._drivers, self._keeper.held(), overridden, now)
+            for reading in readings:
+                self._recorder.take(reading)
+            new = {one.point: one.value for one in readings}
+            if new != last:
+                _log.debug("status", **new)
+            last = new
+            waits: list[asyncio.Task[object]] = [
+                asyncio.create_task(self._status_due.wait()),
+                asyncio.create_task(self.clock.sleep_until(now + _STATUS_EVERY)),
+            ]
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in waits:
+                    task.cancel()
+
+    async def _past(self) -> None:
+        meters = backfillers(self._drivers, self._meters)
+        plan = self.household.history
+        try:
+            drivers = list(dict.fromkeys(meters.values()))
+            rest = (self.store, self._ring, self._recorder, self._reporter, self.clock)
+            await backfill(drivers, meters.keys(), plan, *rest)
+        except UnavailableError as error:
+            _log.error("the meters are asked for their past at the next start", reason=str(error))
+        self._conversation.poke()
+
+    # -- people
+
+    async def _wishes(self) -> None:
+        """Act on what people ask for at the command line."""
+        while True:
+            await asyncio.sleep(_WISHES_EVERY_S)
+            try:
+                for wish in self.store.wishes():
+                    self._opt(wish.event_id, wish.opt, wish.reason)
+                    self.store.granted(wish)
+            except UnavailableError as error:
+                _log.error("the store cannot be used", reason=str(error))
+
+    def _opt(self, event_id: str, opt: OptType, reason: str) -> None:
+        try:
+            self._act(self.engine.opt(event_id, opt, reason, self.clock.now()))
+        except UnavailableError:
+            raise
+        except EvenloadError as error:
+            _log.warning("an opt was not taken", event_id=event_id, opt=opt.value, reason=str(error))
+        else:
+            self._conversation.poke()
+
+    # -- the log file
+
+    def _log_opts(self, event_ids: Iterable[str]) -> None:
+        for event_id in event_ids:
+            known = self.store.event(event_id)
+            if known is None:
+                continue
+            span = known.span if known.runs else None
+            line = {
+                "kind": "opt",
+                "event": event_id,
+                "modification": known.event.modification_number,
+                "opt": known.opt.value,
+                "code": int(known.code),
+                "reason": known.reason,
+                "cancelled": known.stop_at is not None,
+                "start": span.start.isoformat() if span else None,
+                "end": span.end.isoformat() if span and span.end else None,
+            }
+            _log.info(
+                "opt decided", **{name: value for name, value in line.items() if name != "event"}, event_id=event_id
+            )
+            self._write_log(line)
+
+    def _write_log(self, line: dict[str, object]) -> None:
+        path = self.household.log_file
+        if path is None:
+            return
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"at": self.clock.now().isoformat(), "ven": self._peer.ven_name, **line}) + "\n")
+        except OSError as error:
+            _log.error("the log file cannot be written", file=str(path), reason=str(error))
+
+
+def _claim(state: Path) -> IO[str]:
+    """Keep a second gateway off the same state directory. Raises ConflictError; closing the file lets go."""
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        file = (state / LOCK_FILE).open("w", encoding="utf-8")
+    except OSError as error:
+        raise UnavailableError(f"The state directory {state} cannot be used: {error.strerror}.") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise ConflictError(
+            f"Another gateway runs on {state}; each household needs a state directory of its own."
+        ) from error
+    return file
+
+
+def _report_plan(household: Household) -> ReportPlan:
+    reports, history = household.reports, household.history
+    if reports.max_period.exact_s < reports.min_period.exact_s:
+        raise InvalidError("reports.max_period is shorter than reports.min_period.")
+    return ReportPlan(
+        reports.min_period,
+        reports.max_period,
+        reports.settle.timedelta(),
+        history.step,
+        history.offer,
+        reports.one_value_per_interval,
+    )
+
+
+async def run_gateways(gateways: Iterable[Gateway]) -> None:
+    """Run several gateways in this process until each has stopped."""
+    async with asyncio.TaskGroup() as group:
+        for gateway in gateways:
+            group.create_task(gateway.run())

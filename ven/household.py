@@ -1,0 +1,233 @@
+"""The household: what the file `household.yaml` says, as values that have been checked.
+
+`ven.household_file` reads the file. Drivers bring their own options; everything else is here.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from bridges.mqtt_options import MqttOptions
+from core.errors import InvalidError
+from core.spans import Duration
+from openadr.model.opt import OptType
+from openadr.model.signal import WELL_KNOWN_SIGNALS
+from openadr.model.target import Target, check_device_classes
+
+
+def _duration(value: object) -> Duration:
+    if isinstance(value, Duration):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("a duration is written as text, such as PT15M")  # noqa: TRY004  pydantic wants ValueError
+    try:
+        duration = Duration.parse(value)
+        positive = duration.exact_s > 0
+    except InvalidError as error:
+        raise ValueError(str(error)) from error
+    if not positive:
+        raise ValueError("a duration here is longer than nothing")
+    return duration
+
+
+Span = Annotated[
+    Duration,
+    BeforeValidator(_duration),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "format": "duration", "examples": ["PT15M", "P20D"]}),
+]
+"""A positive, exact ISO 8601 duration."""
+
+Ident = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\s/#]+$")]
+Word = Annotated[float | str, Field(description="A word such as off, a number in the capability's unit, or floor.")]
+Settings = dict[Ident, Word]
+"""Capability -> value."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
+
+
+class Vtn(_Part):
+    """How to talk to the VTN; the rest comes from enrolment."""
+
+    url: str | None = Field(None, description="OpenADR base URL, where it differs from the one enrolment gave.")
+    poll: Span = Field(Duration.of(minutes=1), description="Poll period (world time) if the VTN names none.")
+    jitter: float = Field(0.1, ge=0, le=1, description="Share of the poll period that is added at random.")
+    time_out_s: float = Field(10, ge=5, le=600, description="Seconds to wait for an answer.")
+    longest_wait_s: float = Field(60, ge=1, le=3600, description="Longest pause between tries when it is away.")
+    query: bool = Field(True, description="Ask who the VTN is before registering.")
+    check_hostname: bool = Field(True, description="Compare the server's certificate with the URL's host name.")
+
+
+class CapabilityLimits(_Part):
+    """What the household knows better than the driver about one capability."""
+
+    floor: float | None = Field(None, description="Least value that an event may ask for.")
+    low: float | None = None
+    high: float | None = None
+    normal: float | str | None = Field(None, description="Restored when the state before is not known.")
+    min_interval: Span | None = Field(None, description="Least time between two writes.")
+
+
+class DeviceLimits(_Part):
+    """Limits on what events may do to a device."""
+
+    max_event: Span | None = Field(None, description="Longest time that one event may hold the device.")
+
+
+class DeviceEntry(_Part):
+    """One device."""
+
+    id: Ident
+    driver: str = Field(description="Name of the driver.")
+    options: dict[str, object] = Field(default_factory=dict, alias="with", description="The driver's own options.")
+    role: str = Field("load", description="What it is to the household: grid_meter, water_heater, plug ...")
+    device_class: str | None = Field(None, alias="class", description="OpenADR end-device class.")
+    nominal_w: float | None = Field(None, gt=0, description="Watts that it draws when it runs.")
+    capabilities: dict[Ident, CapabilityLimits] = Field(default_factory=dict)
+    limits: DeviceLimits = Field(default_factory=DeviceLimits)
+
+    @field_validator("device_class")
+    @classmethod
+    def _known_class(cls, name: str | None) -> str | None:
+        try:
+            check_device_classes(Target(device_classes=(name,) if name else ()))
+        except InvalidError as error:
+            raise ValueError(str(error)) from error
+        return name
+
+
+class ResourceEntry(_Part):
+    """An OpenADR resource: one meter and the devices behind it."""
+
+    id: Ident
+    meter: Ident | None = Field(None, description="Device whose register counts the resource's energy.")
+    devices: tuple[Ident, ...] = Field((), description="Devices that events may use.")
+
+
+class Match(_Part):
+    """Which signals a programme is about."""
+
+    signal: str
+    type: str | None = None
+    market_context: str | None = None
+
+    @field_validator("signal")
+    @classmethod
+    def _known_signal(cls, name: str) -> str:
+        if name not in WELL_KNOWN_SIGNALS and not name.startswith("x-"):
+            raise ValueError(
+                f"OpenADR knows no signal {name}; it knows {', '.join(sorted(WELL_KNOWN_SIGNALS))} and x-..."
+            )
+        return name
+
+
+class Shed(_Part):
+    """Use devices one after the other until what they draw covers what is asked."""
+
+    order: tuple[Ident, ...] = Field(min_length=1)
+
+
+class Above(_Part):
+    """What to do while a price is above a threshold."""
+
+    above: float
+    do: dict[Ident, Settings] = Field(min_length=1)
+
+
+class Programme(_Part):
+    """One rule from signal values to device settings. Exactly one of levels, shed and prices."""
+
+    match: Match
+    levels: dict[int, dict[Ident, Settings]] | None = Field(None, description="SIMPLE: level -> device -> settings.")
+    shed: Shed | None = Field(None, description="LOAD_DISPATCH and LOAD_CONTROL: the devices in their order.")
+    prices: tuple[Above, ...] | None = Field(None, description="Prices: the highest threshold that is passed counts.")
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if [self.levels, self.shed, self.prices].count(None) != 2:  # noqa: PLR2004  one of three is given
+            raise ValueError("give exactly one of levels, shed and prices")
+        return self
+
+
+class OptRule(_Part):
+    """When not to take part."""
+
+    decision: OptType = Field(alias="opt")
+    market_context: str | None = Field(None, description="Only events of this market context; without it, all.")
+    reason: str = Field("notParticipating", max_length=100)
+
+    @field_validator("decision", mode="before")
+    @classmethod
+    def _plain_word(cls, value: object) -> object:
+        return {"in": "optIn", "out": "optOut"}.get(str(value), value)
+
+
+class History(_Part):
+    """The meters' past."""
+
+    step: Span = Field(Duration.of(minutes=30), description="Interval of a HISTORY_USAGE report.")
+    days: int = Field(20, ge=0, le=400, description="How far the meters are asked back on the first start.")
+    offer: Span = Field(Duration.of(days=60), description="How much history is offered to the VTN.")
+    wait_s: float = Field(30, ge=0, le=3600, description="Seconds that history reports wait for the meters at most.")
+
+
+class Reports(_Part):
+    """How reports are sampled."""
+
+    min_period: Span = Field(Duration.of(minutes=1), description="Shortest interval that is offered.")
+    max_period: Span = Field(Duration.of(hours=1), description="Longest interval that is offered.")
+    settle: Span = Field(Duration.of(minutes=5), description="World time that a due report waits for its last reading.")
+    one_value_per_interval: bool = Field(False, description="For VTNs that read only one value in an interval.")
+
+
+class Limits(_Part):
+    """Bounds on what the gateway stores."""
+
+    readings: int = Field(2_000_000, ge=1000, le=100_000_000, description="Readings kept; the oldest go first.")
+
+
+class Household(_Part):
+    """A household file."""
+
+    version: Literal[1]
+    name: Ident
+    identity: Path = Field(description="Directory with key and certificates, made by `evenload ven enrol`.")
+    state: Path = Field(description="Directory for the gateway's database and journal.")
+    clock: Path | None = Field(None, description="Clock file of an accelerated run; without it, the host's time.")
+    log_file: Path | None = Field(None, description="One JSON line for every step of a command and every opt.")
+    vtn: Vtn = Field(default_factory=Vtn)
+    mqtt: MqttOptions | None = None
+    devices: tuple[DeviceEntry, ...] = Field((), max_length=500)
+    resources: tuple[ResourceEntry, ...] = Field((), max_length=100)
+    programmes: tuple[Programme, ...] = Field((), max_length=100)
+    opt: tuple[OptRule, ...] = Field((), max_length=100, description="The first rule that fits decides; else opt in.")
+    market_contexts: tuple[str, ...] | Literal["any"] = Field("any", description="Which programmes' events to accept.")
+    test_events: Literal["dry_run", "actuate"] = Field("dry_run", description="What a test event does.")
+    on_stop: Literal["restore", "keep"] = Field("restore", description="What a clean stop does to held devices.")
+    history: History = Field(default_factory=History)
+    reports: Reports = Field(default_factory=Reports)
+    limits: Limits = Field(default_factory=Limits)
+
+    def device(self, device_id: str) -> DeviceEntry | None:
+        """Return a device by its id, or None."""
+        return next((one for one in self.devices if one.id == device_id), None)
+
+    def all_resources(self) -> tuple[ResourceEntry, ...]:
+        """Return the resources; without any in the file, one for the whole household."""
+        if self.resources:
+            return self.resources
+        meter = next((one.id for one in self.devices if "meter" in one.role), None)
+        others = tuple(one.id for one in self.devices if one.id != meter)
+        return (ResourceEntry(id=self.name, meter=meter, devices=others),)

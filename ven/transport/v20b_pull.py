@@ -1,0 +1,137 @@
+"""OpenADR 2.0b over HTTP, pull mode: one POST at a time over mutual TLS (catalogue 7).
+
+Everything here is machine time.
+"""
+
+import random
+import ssl
+from types import TracebackType
+from typing import Final, Self
+
+import aiohttp
+
+from core.errors import EvenloadError, InvalidError
+from openadr.v20b.decode import UnreadableError, WireError, decode
+from openadr.v20b.encode import encode
+from openadr.v20b.messages import SERVICES, Message
+from ven.engine import Failure
+
+MOST_BYTES: Final = 10 * 1024 * 1024
+_HEADERS: Final = {
+    "Content-Type": "application/xml",
+    "Accept": "application/xml",
+    "Accept-Encoding": "gzip",
+    "User-Agent": "evenload",
+}
+_OK: Final = 200
+_BUSY: Final = frozenset({408, 429, 503})
+_NOT_IMPLEMENTED: Final = 501
+_SERVER_ERRORS: Final = 500
+
+
+class TransportError(EvenloadError):
+    """A message got no OpenADR answer; `failure` says in which way."""
+
+    def __init__(self, failure: Failure, text: str) -> None:
+        super().__init__(text)
+        self.failure = failure
+
+
+class Pause:
+    """Truncated binary exponential back-off: about 1 s at first, doubling to `longest_s`, +-10 % (TR-11)."""
+
+    def __init__(self, longest_s: float, first_s: float = 1.0) -> None:
+        self._longest_s = longest_s
+        self._first_s = first_s
+        self._failures = 0
+
+    def next_s(self) -> float:
+        """Count a failure and return how long to wait."""
+        wait_s = min(self._longest_s, self._first_s * 2.0 ** min(self._failures, 40))
+        self._failures += 1
+        return wait_s * random.uniform(0.9, 1.1)  # noqa: S311  spreads load, guards nothing
+
+    def over(self) -> None:
+        """Begin anew: something went well."""
+        self._failures = 0
+
+
+class PullTransport:
+    """The VTN at one base URL. Use as an async context manager.
+
+    `base_url` ends before the service name: `https://vtn.example/OpenADR2/Simple/2.0b`. Plain `http` is taken on
+    loopback only. `time_out_s` is for a whole exchange (TR-10).
+    """
+
+    def __init__(self, base_url: str, tls: ssl.SSLContext | None, time_out_s: float = 10.0) -> None:
+        self._base = base_url.rstrip("/")
+        if not self._base.startswith("https://") and not _is_loopback(self._base):
+            raise InvalidError(f"{base_url} is no https:// URL; without TLS only this machine itself is talked to.")
+        if self._base.startswith("https://") and tls is None:
+            raise InvalidError(f"{base_url} needs an identity with key and certificate: run `evenload ven enrol`.")
+        connector = aiohttp.TCPConnector(ssl=tls if tls is not None else True, limit=1)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=time_out_s),
+            headers=_HEADERS,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def post(self, message: Message) -> Message | None:
+        """Post a message to its service and return the answer; None is an empty HTTP 200.
+
+        Raises TransportError where there is no OpenADR answer, UnreadableError where it holds an unreadable value.
+        """
+        url = f"{self._base}/{SERVICES[type(message)]}"
+        body = encode(message)
+        try:
+            async with self._session.post(url, data=body, allow_redirects=False) as response:
+                content = await _bounded(response)
+                status = response.status
+        except TimeoutError as error:
+            raise TransportError(Failure.UNREACHABLE, f"{url} did not answer in time.") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise TransportError(Failure.UNREACHABLE, f"{url} cannot be reached: {error}") from error
+        if status != _OK:
+            text = content[:200].decode("utf-8", "replace").strip()
+            raise TransportError(_failure(status), f"{url} answered HTTP {status}: {text}")
+        if not content.strip():
+            return None
+        try:
+            return decode(content)
+        except UnreadableError:
+            raise
+        except WireError as error:
+            raise TransportError(Failure.BROKEN, f"{url} answered with something unreadable: {error}") from error
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_chunked(65536):
+        size += len(part)
+        if size > MOST_BYTES:
+            response.close()
+            raise TransportError(Failure.BROKEN, f"{response.url} answered with more than {MOST_BYTES} bytes.")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _failure(status: int) -> Failure:
+    if status in _BUSY:
+        return Failure.BUSY
+    return Failure.BROKEN if status >= _SERVER_ERRORS and status != _NOT_IMPLEMENTED else Failure.REJECTED
+
+
+def _is_loopback(url: str) -> bool:
+    host = url.removeprefix("http://").partition("/")[0]
+    name = host.rpartition(":")[0] or host
+    return url.startswith("http://") and name in ("127.0.0.1", "localhost", "[::1]")
