@@ -2,19 +2,24 @@
 
 import asyncio
 import json
+import shlex
 import sys
+from collections.abc import Coroutine, Sequence
 from datetime import timedelta
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from certs.cli import app as certs_app
 from core.errors import EvenloadError, InvalidError
 from evenload import operate
 from evenload.logs import configure_logs
 from evenload.output import show
+from ven.cli import app as ven_app
+from ven.cli import explain_command
 
 app = typer.Typer(
     name="evenload",
@@ -23,7 +28,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The VTN's settings file.")]
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", envvar="EVENLOAD_CONFIG", help="The VTN's settings file.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
@@ -45,7 +52,8 @@ def root(
 
 def _need_server() -> None:
     """Raise InvalidError with the next step where the server's libraries are missing."""
-    missing = [name for name in ("sqlalchemy", "numpy", "alembic") if find_spec(name) is None]
+    needed = ("sqlalchemy", "aiosqlite", "alembic", "apscheduler", "numpy", "prometheus_client")
+    missing = [name for name in needed if find_spec(name) is None]
     if missing:
         raise InvalidError(f"This needs {', '.join(missing)}; install them with: pip install 'evenload[server]'")
 
@@ -54,7 +62,12 @@ vtn_app = typer.Typer(help="Run a VTN.", invoke_without_command=True, no_args_is
 
 
 @vtn_app.callback()
-def vtn(context: typer.Context, config: ConfigOption = Path("vtn.toml"), json_: JsonOption = False) -> None:
+def vtn(
+    context: typer.Context,
+    config: ConfigOption = Path("vtn.toml"),
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    json_: JsonOption = False,
+) -> None:
     """Run the VTN that a settings file describes, until Ctrl-C."""
     if context.invoked_subcommand is not None:
         return
@@ -62,7 +75,7 @@ def vtn(context: typer.Context, config: ConfigOption = Path("vtn.toml"), json_: 
     from evenload.server import Running, serve  # noqa: PLC0415  the server's libraries are optional
     from evenload.settings import load_settings  # noqa: PLC0415
 
-    configure_logs()
+    configure_logs(log_level)
     settings = load_settings(config)
 
     def ready(running: Running) -> None:
@@ -79,21 +92,31 @@ def vtn(context: typer.Context, config: ConfigOption = Path("vtn.toml"), json_: 
 @vtn_app.command("init")
 def vtn_init(
     directory: Annotated[Path, typer.Argument(help="A new directory for settings, certificates and data.")],
-    host: Annotated[list[str] | None, typer.Option(help="Name or address by which VENs reach this machine.")] = None,
+    host: Annotated[
+        list[str] | None, typer.Option(help="Name or address by which VENs reach this machine; repeatable.")
+    ] = None,
     vtn_id: Annotated[str, typer.Option(help="The vtnID.")] = "evenload",
+    json_: JsonOption = False,
 ) -> None:
     """Prepare a directory from which a VTN can run: settings, CA, server certificates, an admin token."""
     _need_server()
     from evenload.setup import prepare  # noqa: PLC0415  the server's libraries are optional
 
     made = asyncio.run(prepare(directory, tuple(host or ()), vtn_id))
+    ca = directory.resolve() / "ca" / "ca.pem"
+    if json_:
+        typer.echo(json.dumps({"settings": str(made.settings.resolve()), "ca": str(ca), "token": made.token}))
+        return
     typer.echo(
         f"Prepared {directory}.\n\n"
-        f"Start it:      evenload vtn --config {directory / 'vtn.toml'}\n"
+        f"Start it:      evenload vtn --config {shlex.quote(str(made.settings))}\n"
         f"Admin token:   {made.token}   (shown this once)\n"
-        f"Use it:        export EVENLOAD_TOKEN={made.token} EVENLOAD_CA={directory / 'ca' / 'ca.pem'}\n"
-        "               evenload fleet add 'Home 1'"
+        f"Use it:        export EVENLOAD_TOKEN={made.token} EVENLOAD_CA={shlex.quote(str(ca))}\n"
+        "               evenload fleet add 'Home 1'\n\n"
+        f"Back up {directory / 'ca'} to a safe place: without its key every VEN has to enrol again."
     )
+    if not host:
+        typer.echo("Only this machine can reach it: with --host NAME other machines can, too.")
 
 
 app.add_typer(vtn_app, name="vtn")
@@ -101,13 +124,16 @@ app.add_typer(vtn_app, name="vtn")
 
 @app.command()
 def backup(
-    target: Annotated[Path, typer.Argument(help="The file to write.")], config: ConfigOption = Path("vtn.toml")
+    target: Annotated[Path, typer.Argument(help="The file to write; an older one is replaced.")],
+    config: ConfigOption = Path("vtn.toml"),
 ) -> None:
-    """Write the whole database to one file; the VTN may run meanwhile."""
+    """Write the whole database to one file; the VTN may run meanwhile. Keys and certificates are not in it."""
     _need_server()
     from evenload.settings import load_settings  # noqa: PLC0415  the server's libraries are optional
     from vtn.store.backup import backup as write  # noqa: PLC0415
 
+    if target.is_dir():
+        raise InvalidError(f"{target} is a directory; name the file to write.")
     asyncio.run(write(load_settings(config).database, target))
     typer.echo(f"Wrote {target} ({target.stat().st_size:,} bytes).")
 
@@ -131,9 +157,9 @@ operator_app = typer.Typer(help="Who may use the REST API (run it where the VTN'
 
 @operator_app.command("add")
 def operator_add(
-    name: str,
+    name: Annotated[str, typer.Argument(help="Who it is; the audit shows this name.")],
     role: Annotated[str, typer.Option(help="viewer, dispatcher or admin")] = "viewer",
-    days: Annotated[int | None, typer.Option(min=1, help="The token expires after so many days.")] = None,
+    days: Annotated[int | None, typer.Option(min=1, max=36_500, help="The token expires after so many days.")] = None,
     config: ConfigOption = Path("vtn.toml"),
     json_: JsonOption = False,
 ) -> None:
@@ -152,12 +178,16 @@ def operator_list(config: ConfigOption = Path("vtn.toml"), json_: JsonOption = F
     _need_server()
     from evenload.setup import list_operators  # noqa: PLC0415  the server's libraries are optional
 
-    show(asyncio.run(list_operators(config)), as_json=json_)
+    columns = ("name", "role", "created_at", "expires_at", "revoked_at")
+    show(asyncio.run(list_operators(config)), as_json=json_, columns=columns)
 
 
 @operator_app.command("revoke")
-def operator_revoke(name: str, config: ConfigOption = Path("vtn.toml")) -> None:
-    """Make an operator's token worthless."""
+def operator_revoke(
+    name: Annotated[str, typer.Argument(help="As `evenload operator list` shows it.")],
+    config: ConfigOption = Path("vtn.toml"),
+) -> None:
+    """Make an operator's token worthless: a running VTN refuses it within ten seconds."""
     _need_server()
     from evenload.setup import revoke_operator  # noqa: PLC0415  the server's libraries are optional
 
@@ -187,31 +217,25 @@ def demo(
     raise typer.Exit(asyncio.run(tell(options)))
 
 
-def _attach_rooms() -> None:
-    from certs.cli import app as certs_app  # noqa: PLC0415  each room's commands, by its own libraries
-    from ven.cli import app as ven_app  # noqa: PLC0415
-    from ven.cli import explain_command  # noqa: PLC0415
-
-    app.add_typer(certs_app, name="certs")
-    app.add_typer(ven_app, name="ven")
-    app.command("explain")(explain_command)
+app.add_typer(certs_app, name="certs")
+app.add_typer(ven_app, name="ven")
+app.command("explain")(explain_command)
 
 
-def _run(work: "asyncio.Future[None] | object") -> None:
+def _run(work: Coroutine[Any, Any, None]) -> None:
     """Run on uvloop where it is installed."""
     if find_spec("uvloop") is not None:
         import uvloop  # noqa: PLC0415  optional
 
-        uvloop.run(work)  # type: ignore[arg-type]
+        uvloop.run(work)
     else:
-        asyncio.run(work)  # type: ignore[arg-type]
+        asyncio.run(work)
 
 
-def main() -> None:
-    """Run the command line; an error that a user can mend is one line and exit code 1."""
-    _attach_rooms()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; an error that a user can mend is a line or two and exit code 1."""
     try:
-        app()
+        app(arguments)
     except EvenloadError as error:
         typer.echo(f"evenload: {error}", err=True)
         sys.exit(1)

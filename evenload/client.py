@@ -29,6 +29,8 @@ _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 _MAX_ANSWER_BYTES = 64 << 20
 _PASSING = {429, 502, 503, 504}
+_EMPTY = {202, 204}
+"""Done, or taken on, and nothing more to say."""
 _MAX_TEXT = 2000
 
 _NEXT_STEP: Mapping[int, str] = {
@@ -260,7 +262,7 @@ async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
 
 def _read(status: int, headers: Mapping[str, str], raw: bytes, base: str) -> Any:
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if status == 204:  # noqa: PLR2004
+    if status in _EMPTY and not raw:
         return None
     try:
         value = json.loads(raw) if kind in {"application/json", "application/problem+json"} else None

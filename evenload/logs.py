@@ -5,22 +5,38 @@ import sys
 
 import structlog
 
+from core.errors import InvalidError
 
-def configure_logs(level: int = logging.INFO) -> None:
-    """Log to standard error: for people on a terminal, as JSON elsewhere. Time stamps are machine time, UTC."""
-    terminal = sys.stderr.isatty()
-    renderer = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
+
+def configure_logs(level: str = "info") -> None:
+    """Log to standard error: for people on a terminal, as JSON elsewhere. Time stamps are machine time, UTC.
+
+    Libraries' own warnings come in the same form. Raises InvalidError for a level that there is not.
+    """
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise InvalidError(f"'{level}' is no log level; use debug, info, warning or error.")
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    if not terminal:
-        shared.append(structlog.processors.format_exc_info)
+    ending: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer()]
+        if sys.stderr.isatty()
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+    )
     structlog.configure(
-        processors=[*shared, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        processors=[*shared, *ending],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *ending],
+        )
+    )
+    logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)

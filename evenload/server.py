@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import errno
 import signal
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC
+from typing import Final
 
 import structlog
 from aiohttp import web
@@ -18,12 +20,15 @@ from certs.authority import Authority
 from certs.tls import server_context
 from core.clock import Clock, WorldClock, load_clock, system_clock
 from core.errors import EvenloadError, InvalidError
-from evenload.settings import Settings
+from evenload.gauges import Gauges
+from evenload.revocation import Revocations
+from evenload.settings import Settings, is_loopback, is_wildcard
 from vtn.services import outbox
 from vtn.services.directory import Directory
 from vtn.store.database import Database
 from vtn.store.writer import GroupWriter
 from vtn.transport.http import Edge, OpenADRServer
+from vtn.transport.tls import log_refusals
 from vtn.transport.v20b import Vtn20b
 from vtn.web.api import Api
 from vtn.web.operator import DESK, OPERATIONS, Desk
@@ -32,9 +37,13 @@ from vtn.web.server import HttpMetrics, make_app
 
 _log = structlog.get_logger(__name__)
 
-_RESYNC_S = 30
-_FLUSH_S = 5
-_SWEEP_S = 5
+_RESYNC_S: Final = 30
+_FLUSH_S: Final = 5
+_SWEEP_S: Final = 5
+_GAUGE_S: Final = 15
+_DAY_S: Final = 86400
+_LAST_ANSWERS_S: Final = 5.0
+"""How long a stopping VTN waits for answers that are on their way."""
 
 
 def operator_api() -> Api:
@@ -55,14 +64,18 @@ class Running:
 def clock_of(settings: Settings) -> WorldClock:
     """Return the world's clock. Raises InvalidError if a fast clock would be seen beyond this machine."""
     clock = system_clock() if settings.clock is None else load_clock(settings.clock)
-    if clock.speed != 1.0 and {settings.openadr.host, settings.api.host} - {"127.0.0.1", "::1", "localhost"}:
+    if clock.speed != 1.0 and not all(map(is_loopback, (settings.openadr.host, settings.api.host))):
         raise InvalidError("A clock with a speed other than 1 is for loopback addresses only.")
     return clock
 
 
 @contextlib.asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
-    """Run a VTN until the block ends."""
+    """Run a VTN until the block ends.
+
+    Then listeners stop first (answers on their way are finished), what is coalesced is written, the store closes.
+    Raises InvalidError for files and addresses that cannot be used.
+    """
     clock = clock_of(settings)
     authority = Authority.load(settings.authority) if settings.authority is not None else None
     registry = CollectorRegistry()
@@ -75,21 +88,52 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         directory = Directory(db, clock)
         await directory.refresh()
         stack.push_async_callback(directory.flush_seen)
+        revocations = Revocations(db, clock, authority)
+        await _guarded(revocations.renew_list)()
         vtn = Vtn20b(writer, directory, settings.vtn(), clock)
-        openadr_port = await _listen_openadr(stack, settings, vtn, registry)
-        scheme = "http" if settings.openadr.insecure else "https"
-        openadr_url = settings.openadr.url or (
-            f"{scheme}://{settings.openadr.host}:{openadr_port}{settings.openadr.prefix}/OpenADR2/Simple/2.0b"
-        )
-        desk = Desk(db, clock, settings.vtn(), openadr_url, authority)
+        openadr_port = await _listen_openadr(stack, settings, vtn, registry, revocations)
+        stale_after_s = _stale_after_s(settings, clock)
+        desk = Desk(db, clock, settings.vtn(), _openadr_url(settings, openadr_port), authority, stale_after_s)
         api_port = await _listen_api(stack, settings, desk, registry)
-        api_url = f"{'https' if settings.api.certificate else 'http'}://{settings.api.host}:{api_port}"
-        _schedule(stack, db, directory, clock)
-        yield Running(openadr_url, api_url, db, clock)
+        gauges = Gauges(db, clock, registry, stale_after_s)
+        await gauges.refresh()
+        await _schedule(stack, db, directory, clock, gauges, revocations)
+        yield Running(desk.openadr_url, _api_url(settings, api_port), db, clock)
+
+
+def _openadr_url(settings: Settings, port: int) -> str:
+    """Return what gateways are told."""
+    openadr = settings.openadr
+    scheme = "http" if openadr.insecure else "https"
+    own = f"{scheme}://{_in_url(openadr.host)}:{port}{openadr.prefix}/OpenADR2/Simple/2.0b"
+    return openadr.url.rstrip("/") if openadr.url else own
+
+
+def _api_url(settings: Settings, port: int) -> str:
+    """Return an address by which the operator API can be called from this machine."""
+    api = settings.api
+    host = "localhost" if is_wildcard(api.host) else _in_url(api.host)
+    return f"{'https' if api.certificate else 'http'}://{host}:{port}"
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _stale_after_s(settings: Settings, clock: WorldClock) -> float:
+    """Return after how long a VEN that is silent counts as stale, world time.
+
+    Three missed polls, at least a minute; and `last_seen` is only written every few seconds of machine time.
+    """
+    return max(60.0, 3.0 * settings.openadr.poll_period.exact_s) + 2 * _FLUSH_S * clock.speed
 
 
 async def _listen_openadr(
-    stack: contextlib.AsyncExitStack, settings: Settings, vtn: Vtn20b, registry: CollectorRegistry
+    stack: contextlib.AsyncExitStack,
+    settings: Settings,
+    vtn: Vtn20b,
+    registry: CollectorRegistry,
+    revocations: Revocations,
 ) -> int:
     openadr = settings.openadr
     edge = Edge(openadr.prefix, openadr.max_body_bytes, openadr.insecure, openadr.proxy_header, openadr.proxy_secret)
@@ -97,8 +141,13 @@ async def _listen_openadr(
     if not openadr.insecure and openadr.proxy_header is None and openadr.ca is not None:
         first, *others = openadr.certificates
         also = [(one.cert, one.key) for one in others]
-        context = server_context(first.cert, first.key, openadr.ca, also=also, profile=openadr.tls)
-    return await _serve(stack, OpenADRServer(vtn, edge, registry).runner(), openadr.host, openadr.port, context)
+        context = server_context(first.cert, first.key, openadr.ca, also=also, crl=openadr.crl, profile=openadr.tls)
+        log_refusals(context)
+        if openadr.crl is not None:
+            revocations.watch(context, openadr.crl)
+    listener = web.Server(OpenADRServer(vtn, edge, registry).handle, access_log=None)
+    runner = web.ServerRunner(listener, shutdown_timeout=_LAST_ANSWERS_S)
+    return await _serve(stack, runner, openadr.host, openadr.port, context, shared=settings.reuse_port)
 
 
 async def _listen_api(
@@ -108,19 +157,21 @@ async def _listen_api(
         async with desk.db.read() as conn:
             await conn.execute(select(1))
 
+    api = settings.api
     app = make_app(
         operator_api(),
         StoredPrincipals(desk.db),
-        hosts={settings.api.host, "localhost", "127.0.0.1", "[::1]", *settings.api.hosts},
+        hosts={_in_url(api.host), "localhost", "127.0.0.1", "[::1]", *map(_in_url, api.hosts)},
         metrics=HttpMetrics(registry),
         ready={"store": store_answers},
     )
     app[DESK] = desk
     context = None
-    if settings.api.certificate is not None:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(settings.api.certificate.cert, settings.api.certificate.key)
-    return await _serve(stack, web.AppRunner(app, access_log=None), settings.api.host, settings.api.port, context)
+    if api.certificate is not None:
+        pair = api.certificate
+        context = server_context(pair.cert, pair.key, pair.cert, require_client=False)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LAST_ANSWERS_S)
+    return await _serve(stack, runner, api.host, api.port, context, shared=settings.reuse_port)
 
 
 async def _serve(
@@ -129,17 +180,29 @@ async def _serve(
     host: str,
     port: int,
     context: ssl.SSLContext | None,
+    *,
+    shared: bool,
 ) -> int:
+    """Listen and return the port. `shared`: other processes may listen there too (SO_REUSEPORT)."""
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
+    site = web.TCPSite(runner, host, port, ssl_context=context, reuse_address=True, reuse_port=shared)
     try:
-        await web.TCPSite(runner, host, port, ssl_context=context, reuse_address=True, shutdown_timeout=5).start()
+        await site.start()
     except OSError as error:
-        raise InvalidError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
+        why = "the port is taken, by another VTN perhaps" if error.errno == errno.EADDRINUSE else error.strerror
+        raise InvalidError(f"Cannot listen on {_in_url(host)}:{port}: {why or error}.") from error
     return int(runner.addresses[0][1])
 
 
-def _schedule(stack: contextlib.AsyncExitStack, db: Database, directory: Directory, clock: Clock) -> None:
+async def _schedule(
+    stack: contextlib.AsyncExitStack,
+    db: Database,
+    directory: Directory,
+    clock: Clock,
+    gauges: Gauges,
+    revocations: Revocations,
+) -> None:
     """Start the periodic work of this process. What must survive a crash is a row with a due time, not a job."""
 
     async def sweep() -> None:
@@ -149,9 +212,19 @@ def _schedule(stack: contextlib.AsyncExitStack, db: Database, directory: Directo
     async def resync() -> None:
         directory.resync()
 
+    await _guarded(revocations.check)()
     scheduler = AsyncIOScheduler(timezone=UTC)
-    for work, every_s in ((directory.flush_seen, _FLUSH_S), (resync, _RESYNC_S), (sweep, _SWEEP_S)):
-        scheduler.add_job(_guarded(work), "interval", seconds=every_s, coalesce=True, max_instances=1)
+    for work, every_s in (
+        (directory.flush_seen, _FLUSH_S),
+        (sweep, _SWEEP_S),
+        (gauges.refresh, _GAUGE_S),
+        (revocations.check, _SWEEP_S),
+        (resync, _RESYNC_S),
+        (revocations.renew_list, _DAY_S),
+    ):
+        scheduler.add_job(
+            _guarded(work), "interval", seconds=every_s, coalesce=True, max_instances=1, misfire_grace_time=None
+        )
     scheduler.start()
     stack.callback(scheduler.shutdown, wait=False)
 
@@ -163,7 +236,7 @@ def _guarded(work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None
         try:
             await work()
         except EvenloadError as error:
-            _log.warning("periodic work failed", work=getattr(work, "__name__", "?"), why=str(error))
+            _log.warning("periodic work failed", work=getattr(work, "__qualname__", "?"), why=str(error))
 
     return run
 
@@ -177,3 +250,4 @@ async def serve(settings: Settings, *, on_ready: Callable[[Running], None]) -> N
     async with running(settings) as vtn:
         on_ready(vtn)
         await stop.wait()
+        _log.info("stopping: answers on their way are finished")

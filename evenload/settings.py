@@ -1,30 +1,44 @@
 """The VTN's settings: a TOML file, overruled by EVENLOAD_* variables."""
 
 import ipaddress
+import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from yarl import URL
 
 from core.errors import InvalidError
-from core.spans import Duration
+from core.spans import ZERO, Duration
 from vtn.services.settings import VtnSettings, WantedReport
 
-IsoDuration = Annotated[
-    Duration,
-    BeforeValidator(lambda value: Duration.parse(value) if isinstance(value, str) else value),
-    PlainSerializer(str),
-]
+_PREFIX: Final = "EVENLOAD_"
+_SQLITE: Final = "sqlite:///"
+_LONGEST_S: Final = 366 * 86400
 
 
-def _positive(value: Duration) -> Duration:
-    if value.months or value.seconds <= 0:
-        raise ValueError("Write a positive duration such as PT10S.")
+def _duration(value: object) -> Duration:
+    """Read a duration from zero to a year, without months: their length depends on the calendar."""
+    if not isinstance(value, Duration):
+        try:
+            value = Duration.parse(value) if isinstance(value, str) else None
+        except InvalidError:
+            value = None
+    if value is None or value.months or not 0 <= value.seconds <= _LONGEST_S:
+        raise ValueError("write a duration such as PT10S or P20D, at most P366D")
     return value
 
 
+def _positive(value: Duration) -> Duration:
+    if not value or value.seconds > 86400:  # noqa: PLR2004  beyond a day nobody would notice that a VEN is gone
+        raise ValueError("write a duration from PT1S to P1D")
+    return value
+
+
+IsoDuration = Annotated[Duration, BeforeValidator(_duration), PlainSerializer(str)]
 Period = Annotated[IsoDuration, AfterValidator(_positive)]
 
 
@@ -44,18 +58,23 @@ class OpenADRSettings(_Section):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8443
-    prefix: str = ""
+    prefix: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$", max_length=200)] = ""
+    """What stands before /OpenADR2/Simple/2.0b/ in the address, such as /vtn."""
     url: str | None = None
     """What gateways are told; made from host and port if left out."""
     certificates: tuple[KeyPair, ...] = ()
     """One, or an RSA and an ECC one."""
     ca: Path | None = None
     """Whose client certificates are let in."""
+    crl: Path | None = None
+    """A revocation list of that CA: revoked clients are then refused in the TLS handshake already."""
     tls: Literal["modern", "certification"] = "modern"
     insecure: bool = False
     """Plain HTTP, on loopback only; VENs are then taken at their word."""
-    proxy_header: str | None = None
-    proxy_secret: str | None = None
+    proxy_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,80}$")] | None = None
+    """Where TLS ends at a proxy: the header that holds the client's fingerprint, AA:BB:..., on loopback only."""
+    proxy_secret: Annotated[str, Field(min_length=16, max_length=200)] | None = None
+    """What the proxy says in X-Proxy-Secret, so that nobody else on this machine can speak for a VEN."""
     poll_period: Period = Duration.of(seconds=10)
     strict: bool = False
     max_tries: Annotated[int, Field(ge=1, le=1000)] = 10
@@ -76,9 +95,9 @@ class ApiSettings(_Section):
 class ReportSettings(_Section):
     """A report that every VEN is asked for once it has registered its reports."""
 
-    name: str
-    granularity: IsoDuration = Duration()
-    report_back: IsoDuration = Duration()
+    name: Annotated[str, Field(min_length=1, max_length=80)]
+    granularity: IsoDuration = ZERO
+    report_back: IsoDuration = ZERO
     history: IsoDuration | None = None
 
 
@@ -86,15 +105,17 @@ class Settings(BaseSettings):
     """Everything about a VTN process. Paths are relative to the settings file."""
 
     model_config = SettingsConfigDict(
-        env_prefix="EVENLOAD_", env_nested_delimiter="__", extra="forbid", frozen=True, arbitrary_types_allowed=True
+        env_prefix=_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, arbitrary_types_allowed=True
     )
 
-    vtn_id: Annotated[str, Field(min_length=1, max_length=80)] = "evenload"
+    vtn_id: Annotated[str, Field(pattern=r"^[!-~]([ -~]*[!-~])?$", max_length=80)] = "evenload"
     database: str = "sqlite:///vtn.db"
     authority: Path | None = None
     """Directory of the certificate authority; without it gateways cannot enrol by code."""
     clock: Path | None = None
     """A run's clock file; without it, the host's time."""
+    reuse_port: bool = False
+    """Let several processes share the ports (one machine, one PostgreSQL); the system spreads connections."""
     openadr: OpenADRSettings = OpenADRSettings()
     api: ApiSettings = ApiSettings()
     reports: tuple[ReportSettings, ...] = ()
@@ -126,23 +147,43 @@ class Settings(BaseSettings):
 
 
 def load_settings(path: Path) -> Settings:
-    """Read a settings file. Raises InvalidError that names the file, the place and the fault."""
+    """Read a settings file. Raises InvalidError that names the file (or variable), the place and the fault."""
     try:
         raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InvalidError(f"{path}: no such file.") from None
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidError(f"{path}: {error}") from error
+        raise InvalidError(
+            f"{path}: no such file. Name the VTN's settings with --config, or make them with `evenload vtn init`."
+        ) from None
+    except OSError as error:
+        raise InvalidError(f"{path}: cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidError(f"{path} is not TOML: {error}.") from error
     try:
         settings = Settings(**raw)
-    except (ValidationError, InvalidError) as error:
-        if isinstance(error, InvalidError):
-            raise InvalidError(f"{path}: {error}") from error
-        faults = "; ".join(f"{'.'.join(str(step) for step in one['loc'])}: {one['msg']}" for one in error.errors())
-        raise InvalidError(f"{path}: {faults}") from error
-    settings = _anchored(settings, path.parent)
-    _check_listeners(settings, path)
+    except ValidationError as error:
+        raise InvalidError("\n  ".join(_fault(path, one) for one in error.errors()[:20])) from error
+    except SettingsError as error:
+        raise InvalidError(f"A variable {_PREFIX}... does not hold what it should: {error}.") from error
+    settings = _anchored(settings, path.parent.resolve())
+    _check(settings, path)
     return settings
+
+
+_PLAIN_WORDS: Final = {
+    "extra_forbidden": "no such setting; remove it or check its spelling",
+    "missing": "this is required",
+}
+
+
+def _fault(path: Path, found: ErrorDetails) -> str:
+    """Say where a fault lies: in the file, or in the variable that overrules it."""
+    steps = [str(step) for step in found["loc"]]
+    named = {name.upper() for name in os.environ}
+    variables = ["__".join(steps[:length]).upper() for length in range(len(steps), 0, -1)]
+    variable = next((_PREFIX + name for name in variables if _PREFIX + name in named), None)
+    where = variable or f"{path}: {'.'.join(steps)}"
+    text = _PLAIN_WORDS.get(found["type"]) or found["msg"].removeprefix("Value error, ")
+    return f"{where}: {text}."
 
 
 def _anchored(settings: Settings, base: Path) -> Settings:
@@ -155,49 +196,72 @@ def _anchored(settings: Settings, base: Path) -> Settings:
         return KeyPair(cert=base / keys.cert, key=base / keys.key)
 
     database = settings.database
-    prefix = "sqlite:///"
-    if database.startswith(prefix):
-        database = f"{prefix}{base.resolve() / database.removeprefix(prefix)}"
-    openadr = settings.openadr.model_copy(
-        update={
-            "ca": at(settings.openadr.ca),
-            "certificates": tuple(pair(one) for one in settings.openadr.certificates),
-        }
-    )
-    certificate = settings.api.certificate
-    api = settings.api.model_copy(update={"certificate": pair(certificate) if certificate else None})
+    if database.startswith(_SQLITE) and database != _SQLITE:
+        database = f"{_SQLITE}{base / database.removeprefix(_SQLITE)}"
+    openadr, certificate = settings.openadr, settings.api.certificate
+    files = {
+        "ca": at(openadr.ca),
+        "crl": at(openadr.crl),
+        "certificates": tuple(pair(one) for one in openadr.certificates),
+    }
     return settings.model_copy(
         update={
             "database": database,
             "authority": at(settings.authority),
             "clock": at(settings.clock),
-            "openadr": openadr,
-            "api": api,
+            "openadr": openadr.model_copy(update=files),
+            "api": settings.api.model_copy(update={"certificate": pair(certificate) if certificate else None}),
         }
     )
 
 
-def _check_listeners(settings: Settings, path: Path) -> None:
-    """Raise InvalidError for a listener that would speak in the clear beyond this machine."""
+def _check(settings: Settings, path: Path) -> None:
+    """Raise InvalidError for settings that contradict each other, or would speak in the clear beyond this machine."""
     openadr = settings.openadr
     behind_proxy = openadr.proxy_header is not None
-    if (openadr.insecure or behind_proxy) and not _is_loopback(openadr.host):
+    in_the_clear = openadr.insecure or behind_proxy
+    if in_the_clear and not is_loopback(openadr.host):
         raise InvalidError(f"{path}: openadr.insecure and openadr.proxy_header are for loopback addresses only.")
-    if behind_proxy and not openadr.proxy_secret:
-        raise InvalidError(f"{path}: openadr.proxy_header needs openadr.proxy_secret.")
-    if not openadr.insecure and not behind_proxy and (not openadr.certificates or openadr.ca is None):
+    if behind_proxy and openadr.insecure:
+        raise InvalidError(f"{path}: openadr.insecure and openadr.proxy_header exclude each other.")
+    if behind_proxy != (openadr.proxy_secret is not None):
+        raise InvalidError(f"{path}: openadr.proxy_header and openadr.proxy_secret go together.")
+    if not in_the_clear and (not openadr.certificates or openadr.ca is None):
         raise InvalidError(
             f"{path}: openadr needs certificates and ca for mutual TLS (make them with `evenload certs`), "
             "or insecure = true on loopback."
         )
-    if settings.api.certificate is None and not _is_loopback(settings.api.host):
+    if settings.api.certificate is None and not is_loopback(settings.api.host):
         raise InvalidError(f"{path}: api.certificate is needed on {settings.api.host}.")
+    if openadr.url is None and (is_wildcard(openadr.host) or behind_proxy):
+        raise InvalidError(f"{path}: openadr.url is needed: the address by which VENs reach this VTN.")
+    if openadr.url is not None and not _is_address(openadr.url, secure=not openadr.insecure):
+        raise InvalidError(
+            f"{path}: openadr.url is no address such as https://vtn.example.com:8443/OpenADR2/Simple/2.0b."
+        )
+    if settings.reuse_port and settings.database.startswith("sqlite"):
+        raise InvalidError(f"{path}: reuse_port is for several processes on one PostgreSQL, not for SQLite.")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach that address."""
     if host == "localhost":
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_wildcard(host: str) -> bool:
+    """Tell whether this means every address of the machine: nothing that could be told to anybody."""
+    return host in {"", "0.0.0.0", "::"}  # noqa: S104  compared, not bound
+
+
+def _is_address(text: str, *, secure: bool) -> bool:
+    try:
+        url = URL(text)
+    except ValueError:
+        return False
+    schemes = {"https"} if secure else {"https", "http"}
+    return url.scheme in schemes and bool(url.host) and not (url.query_string or url.fragment or " " in text)

@@ -1,6 +1,8 @@
 """Setting up a VTN: its directory, and who may operate it."""
 
+import json
 import os
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -9,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from certs.authority import Authority
-from core.errors import ConflictError, InvalidError
+from certs.files import is_vacant, make_private_directory, write_new
+from core.errors import ConflictError, InvalidError, UnavailableError
 from evenload.settings import load_settings
 from vtn.store.database import Database
 from vtn.web import principals
@@ -17,15 +20,14 @@ from vtn.web.auth import Role
 
 _TOML = """\
 # Settings of an evenload VTN. Paths are relative to this file; EVENLOAD_* variables overrule it.
-vtn_id = "{vtn_id}"
+vtn_id = {vtn_id}
 database = "sqlite:///vtn.db"
 authority = "ca"
 {clock}
 [openadr]                       # VENs, mutual TLS
 host = "{host}"
 port = {openadr_port}
-url = "https://{name}:{openadr_port}/OpenADR2/Simple/2.0b"
-certificates = [{{cert = "server-ec.pem", key = "server-ec.key"}}, {{cert = "server-rsa.pem", key = "server-rsa.key"}}]
+{url}certificates = [{{cert = "server-ec.pem", key = "server-ec.key"}}, {{cert = "server-rsa.pem", key = "server-rsa.key"}}]
 ca = "ca/ca.pem"
 poll_period = "{poll_period}"
 
@@ -75,26 +77,44 @@ class Prepared:
 async def prepare(directory: Path, names: tuple[str, ...], vtn_id: str, shape: Shape | None = None) -> Prepared:
     """Make settings, CA, server certificates (EC and RSA) and an admin token in a new or empty directory.
 
+    All of it or nothing. `names` are the host names and addresses by which VENs and operators reach this machine.
     Raises ConflictError if the directory holds anything: nothing is ever overwritten.
     """
-    shape = shape or Shape()
-    if directory.exists() and any(directory.iterdir()):
+    if not is_vacant(directory):
         raise ConflictError(f"{directory} is not empty; choose a new directory.")
-    directory.mkdir(parents=True, exist_ok=True)
-    directory.chmod(0o700)
-    names = names or ("localhost",)
+    new = not directory.exists()
+    if new:
+        make_private_directory(directory)
+    try:
+        directory.chmod(0o700)
+        return await _fill(directory, names or ("localhost",), vtn_id, shape or Shape())
+    except BaseException as error:
+        for path in directory.iterdir():  # it was empty: all of this is ours
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if new:
+            directory.rmdir()
+        if isinstance(error, OSError):
+            raise UnavailableError(f"{directory} cannot be prepared: {error.strerror or error}.") from error
+        raise
+
+
+async def _fill(directory: Path, names: tuple[str, ...], vtn_id: str, shape: Shape) -> Prepared:
+    if "*" in names[0]:
+        raise InvalidError("The first --host is what VENs are told; it cannot hold a '*'.")
     known = tuple(dict.fromkeys((*names, "localhost", "127.0.0.1")))
-    authority = Authority.create(directory / "ca", f"{vtn_id} CA")
+    authority = Authority.create(directory / "ca", f"{vtn_id[:60]} CA")
     for kind in ("ec", "rsa"):
         issued = authority.issue_server(known, key_type=kind)
-        _write(directory / f"server-{kind}.key", issued.key_pem or "")
-        _write(directory / f"server-{kind}.pem", issued.chain_pem)
+        write_new(directory / f"server-{kind}.key", issued.key_pem or "")
+        write_new(directory / f"server-{kind}.pem", issued.chain_pem)
+    (directory / "ca" / "register.db").chmod(0o600)
+    name = f"[{names[0]}]" if ":" in names[0] else names[0]
     settings = directory / "vtn.toml"
     text = _TOML.format(
-        vtn_id=vtn_id,
-        name=names[0],
-        hosts=", ".join(f'"{name}"' for name in known),
-        clock=f'clock = "{shape.clock}"\n' if shape.clock else "",
+        vtn_id=_toml(vtn_id),
+        url=f'url = "https://{name}:{shape.openadr_port}/OpenADR2/Simple/2.0b"\n' if shape.openadr_port else "",
+        hosts=", ".join(map(_toml, known)),
+        clock=f"clock = {_toml(shape.clock)}\n" if shape.clock else "",
         host=shape.host,
         openadr_port=shape.openadr_port,
         api_port=shape.api_port,
@@ -102,19 +122,19 @@ async def prepare(directory: Path, names: tuple[str, ...], vtn_id: str, shape: S
         granularity=shape.granularity,
         report_back=shape.report_back,
     )
-    _write(settings, text)
+    write_new(settings, text)
     token = await add_operator_async(settings, "admin", Role.ADMIN, None)
     return Prepared(settings, token)
 
 
-def _write(path: Path, content: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(content)
+def _toml(text: str) -> str:
+    """Return a TOML string: what JSON writes is one."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 @asynccontextmanager
 async def _database(config: Path) -> AsyncIterator[Database]:
+    """Open the VTN's database; it may run meanwhile."""
     db = await Database.open(load_settings(config).database)
     try:
         yield db

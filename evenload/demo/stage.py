@@ -27,9 +27,11 @@ class Stage:
 
     directory: Path
     processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
+    _started: dict[str, tuple[tuple[str, ...], dict[str, str] | None]] = field(default_factory=dict)
 
-    async def start(self, name: str, *arguments: str) -> None:
-        """Start `python -m ...` under a name."""
+    async def start(self, name: str, *arguments: str, environment: dict[str, str] | None = None) -> None:
+        """Start `python -m ...` under a name; `environment` is added to our own."""
+        self._started[name] = arguments, environment
         with (self.directory / f"{name}.log").open("ab") as log:
             self.processes[name] = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -38,6 +40,7 @@ class Stage:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env=os.environ | (environment or {}),
                 start_new_session=True,  # Ctrl-C reaches us alone; we end the others in order
             )
 
@@ -63,6 +66,11 @@ class Stage:
             if process.returncode is not None and name not in expected:
                 tail = (self.directory / f"{name}.log").read_text(encoding="utf-8", errors="replace")[-1500:]
                 raise UnavailableError(f"The process '{name}' ended with {process.returncode}:\n{tail}")
+
+    async def restart(self, name: str) -> None:
+        """Start a process that has ended once more, just as before."""
+        arguments, environment = self._started[name]
+        await self.start(name, *arguments, environment=environment)
 
     async def kill(self, name: str) -> None:
         """End a process without warning, as a power cut would."""

@@ -96,7 +96,7 @@ class Stream:
         if self._lost:
             return
         self._buffer += data
-        while not self._lost and (self._read_head() if self._head is None else self._read_body()):
+        while self._read_head() if self._head is None else self._read_body():
             pass
 
     def _read_head(self) -> bool:
@@ -201,7 +201,8 @@ def start() -> None:
     if book is None or getattr(ssl.SSLObject.read, "tapped", False):
         return
     connections = Connections(book)
-    for kind in (ssl.SSLObject, ssl.SSLSocket):
+    tls: tuple[type, ...] = (ssl.SSLObject, ssl.SSLSocket)
+    for kind in tls:
         _replace(kind, "read", partial(_read, connections))
         _replace(kind, "write", partial(_send, connections))
     for kind in (ssl.SSLSocket, socket.socket):
@@ -263,7 +264,7 @@ def _send_many(tap: Connections, original: Any, self: Any, buffers: Iterable[Any
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was found: how many different valid messages of each type, how many are ours, and what is wrong with those."""
+    """What was found: how many different valid messages per type, how many we sent, and what is wrong with ours."""
 
     counts: Counter[str]
     ours: int
@@ -284,7 +285,7 @@ class Verdict:
 
 
 def messages(directory: Path) -> dict[bytes, bool]:
-    """Return every kept message, and whether one of us has sent it. A record that was cut off by a kill is passed over."""
+    """Return every kept message, and whether one of us has sent it. A record that a kill cut off is passed over."""
     found: dict[bytes, bool] = {}
     for path in sorted(directory.glob("*.tap")):
         for ours, body in _records(path.read_bytes()):
@@ -347,7 +348,8 @@ class _Bench:
             root = etree.fromstring(body, parser)
         except etree.XMLSyntaxError as error:
             return "not XML", str(error)
-        name = next((str(one.tag).removeprefix(_OADR) for one in root.iterfind(f"{_OADR}oadrSignedObject/*")), root.tag)
+        inner = root.find(f"{_OADR}oadrSignedObject/*")
+        name = str((root if inner is None else inner).tag).removeprefix(_OADR)
         try:
             valid = self._schema.validate(root)
         except etree.XMLSchemaValidateError as error:

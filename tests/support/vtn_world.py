@@ -3,11 +3,15 @@
 Every message goes through the codec in both directions and is read in strict mode: what is not schema-valid fails.
 """
 
+import asyncio
 import contextlib
 import itertools
+import shutil
 from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from lxml import etree
@@ -58,6 +62,7 @@ from vtn.services.dispatch import Order
 from vtn.services.programme import Parameters, Programme
 from vtn.services.settings import VtnSettings
 from vtn.store.database import Database, Transaction
+from vtn.store.engines import parse
 from vtn.store.tables import METADATA
 from vtn.store.writer import GroupWriter
 from vtn.transport.v20b import Peer, Vtn20b
@@ -163,14 +168,13 @@ class World:
 
     async def dump(self, *, without: Sequence[str] = ()) -> dict[str, list[Any]]:
         """Return everything that the database holds, but for columns that say who was seen when."""
-        found = {}
+        queries = {}
         for name, table in METADATA.tables.items():
             if name not in without:
                 kept = [column for column in table.columns if (name, column.name) not in _VOLATILE]
-                async with self.db.read() as conn:
-                    query = select(*kept).order_by(*table.primary_key.columns)
-                    found[name] = [tuple(row) for row in await conn.execute(query)]
-        return found
+                queries[name] = select(*kept).order_by(*table.primary_key.columns)
+        async with self.db.read() as conn:
+            return {name: [tuple(row) for row in await conn.execute(query)] for name, query in queries.items()}
 
 
 @dataclass
@@ -304,17 +308,43 @@ def data(
 
 
 @contextlib.asynccontextmanager
-async def world_on(url: str, settings: VtnSettings | None = None) -> AsyncIterator[World]:
-    """Open a world on a database."""
+async def world_on(database: Database, settings: VtnSettings | None = None) -> AsyncIterator[World]:
+    """Make a world on an open database, which is closed with it."""
     clock = ManualClock(NOON)
     chosen = settings or VtnSettings("vtn")
-    db = await Database.open(url)
-    writer = GroupWriter(db, max_wait_s=0.0)
-    await writer.start()
-    directory = Directory(db, clock)
-    yield World(db, writer, directory, Vtn20b(writer, directory, chosen, clock), chosen, clock)
-    await writer.close()
-    await db.close()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(database.close)
+        writer = GroupWriter(database, max_wait_s=0.0)
+        await writer.start()
+        stack.push_async_callback(writer.close)
+        directory = Directory(database, clock)
+        yield World(database, writer, directory, Vtn20b(writer, directory, chosen, clock), chosen, clock)
+
+
+def migrated_sqlite(path: Path) -> Path:
+    """Make a SQLite file with the schema and nothing in it, to be copied."""
+
+    async def make() -> None:
+        await (await Database.open(f"sqlite:///{path}")).close()
+
+    with ThreadPoolExecutor(1) as pool:  # a loop of its own: the test may have one already
+        pool.submit(lambda: asyncio.run(make())).result()
+    return path
+
+
+def open_copy(template: Path, path: Path) -> Database:
+    """Open a copy of a migrated SQLite file, without looking at its schema again."""
+    shutil.copy(template, path)
+    return Database(parse(f"sqlite:///{path}"))
+
+
+async def open_emptied(url: str) -> Database:
+    """Open a database with the schema and throw away what is in it."""
+    database = await Database.open(url)
+    async with database.write() as tx:
+        names = ", ".join(f'"{name}"' for name in METADATA.tables)
+        await tx.conn.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+    return database
 
 
 @contextlib.contextmanager

@@ -345,6 +345,32 @@ def test_history_with_a_gap_has_one_long_interval(bench, request_for):
     assert gap.payloads[0].quality == "Quality Uncertain - Non Specific"
 
 
+def test_history_up_to_now_waits_for_the_reading_that_closes_it(bench, request_for):
+    bench.register()
+    noon = bench.now
+    wh = bench.meter(noon - timedelta(days=1), noon, every_s=1800)
+    bench.now = end = noon + timedelta(minutes=13)
+    start = noon - timedelta(days=1)
+    length_s = int((end - start).total_seconds())
+    ask(bench, request_for("HISTORY_USAGE", "home/energy", start=start, step_s=0, back_s=0, duration_s=length_s))
+    assert bench.next() is None
+    bench.meter(noon + timedelta(minutes=12), noon + timedelta(minutes=14), power_w=0.0, register_wh=wh + 100.0)
+    (report,) = [one for one in reports(bench, end) if one.name == "HISTORY_USAGE"]
+    assert spans(report)[-1] == (noon, Duration.of(minutes=13))
+    assert (qualities(report)[-1], values(report, "home/energy")[-1]) == (GOOD, 100.0)
+
+
+def test_history_up_to_now_does_not_wait_for_ever(bench, request_for):
+    bench.register()
+    noon = bench.now
+    bench.meter(noon - timedelta(days=1), noon, every_s=1800)
+    bench.now = noon + timedelta(minutes=13)
+    start = noon - timedelta(days=1)
+    ask(bench, request_for("HISTORY_USAGE", "home/energy", start=start, step_s=0, back_s=0, duration_s=87180))
+    (report,) = [one for one in reports(bench, bench.now + timedelta(minutes=2)) if one.name == "HISTORY_USAGE"]
+    assert spans(report)[-1] == (noon - timedelta(minutes=30), Duration.of(minutes=30))
+
+
 def test_history_of_everything_begins_with_the_oldest_reading(bench, request_for):
     bench.register()
     start = bench.now - timedelta(days=3)

@@ -38,6 +38,7 @@ class Directory:
         self._clock = clock
         self._vens: dict[str, Known] = {}
         self._certificates: dict[str, tuple[str, datetime | None]] = {}
+        self._fingerprints: dict[str, list[str]] = {}
         self._stale: set[str] = set()
         self._everything_stale = True
         self._refreshing = asyncio.Lock()
@@ -71,21 +72,19 @@ class Directory:
         return self._vens.get(ven_id)
 
     async def refresh(self) -> None:
-        """Read again what has changed; free if nothing has."""
-        if not self._stale and not self._everything_stale:
+        """Read again what has changed, and wait for whoever is doing so; free if nothing has."""
+        if not (self._stale or self._everything_stale or self._refreshing.locked()):
             return
         async with self._refreshing:
-            if self._everything_stale:
-                self._everything_stale = False
-                self._stale.clear()
-                await self._load(None)
-            elif self._stale:
-                changed, self._stale = self._stale, set()
-                try:
-                    await self._load(changed)
-                except BaseException:
-                    self._stale |= changed
-                    raise
+            everything, self._everything_stale = self._everything_stale, False
+            changed, self._stale = self._stale, set()
+            try:
+                if everything or changed:
+                    await self._load(None if everything else changed)
+            except BaseException:
+                self._everything_stale |= everything
+                self._stale |= changed
+                raise
 
     async def _load(self, only: set[str] | None) -> None:
         waiting = (
@@ -115,11 +114,12 @@ class Directory:
             valid = (await conn.execute(certificates)).all()
             known = (await conn.execute(vens)).all()
         if only is None:
-            self._vens, self._certificates = {}, {}
+            self._vens, self._certificates, self._fingerprints = {}, {}, {}
         else:
             for ven_id in only:
                 self._vens.pop(ven_id, None)
-            self._certificates = {key: one for key, one in self._certificates.items() if one[0] not in only}
+                for fingerprint in self._fingerprints.pop(ven_id, ()):
+                    del self._certificates[fingerprint]
         for row in known:
             wait = due.get(row.id)
             self._vens[row.id] = Known(
@@ -131,6 +131,7 @@ class Directory:
             )
         for certificate in valid:
             self._certificates[certificate.fingerprint] = (certificate.ven_id, certificate.not_after)
+            self._fingerprints.setdefault(certificate.ven_id, []).append(certificate.fingerprint)
 
     def seen(self, ven_id: str) -> None:
         """Note that a VEN spoke; written later, many in one go."""
@@ -141,6 +142,10 @@ class Directory:
         seen, self._seen = self._seen, {}
         if not seen:
             return
-        async with self._db.write() as tx:
-            for ven_id, at in seen.items():
-                await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(last_seen_at=at))
+        try:
+            async with self._db.write() as tx:
+                for ven_id, at in seen.items():
+                    await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(last_seen_at=at))
+        except BaseException:
+            self._seen = seen | self._seen
+            raise

@@ -7,26 +7,27 @@ modificationNumber of each event that it touches (EV-07); a cancellation is a ch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
 from core.spans import Duration
-from openadr.model.event import ActivePeriod, Event, check_event, interval_at, listed_until
-from openadr.model.signal import Signal
+from openadr.model.event import ActivePeriod, Event, check_event, listed_until
+from openadr.model.signal import SIGNAL_TABLE, Signal
 from openadr.model.target import EVERYTHING, Target
 from vtn.services import event as events
 from vtn.services import outbox, programme
+from vtn.services.event import Values, with_values
 from vtn.services.outbox import Kind
 from vtn.store.database import Transaction
 from vtn.store.rows import from_json, to_json
 from vtn.store.tables import delivery, dispatch, event, ven
 
-Values = Mapping[str, Sequence[float]]
-"""signalID -> one value an interval."""
+_TYPES: Final = frozenset(kind for _, kind in SIGNAL_TABLE)
+_PRIORITIES: Final = 2**32
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class Order:
     """What an operator orders.
 
     `ven_ids` empty means every VEN enrolled in the programme. `own_values` are the signal values of single VENs where
-    they differ from the order's.
+    they differ from the order's. `target` names resources, groups or device classes, never VENs: each event goes to
+    one VEN.
     """
 
     programme_id: str
@@ -89,7 +91,9 @@ async def create(tx: Transaction, order: Order, now: datetime, *, who: str) -> s
         test_event="true" if order.test_event else None,
         vtn_comment=order.comment,
     )
-    check_event(shared)
+    _check(shared)
+    if order.target.ven_ids:
+        raise InvalidError("Name VENs in ven_ids; an event's target names parts of its own VEN only (EV-22).")
     if order.start < now:
         raise InvalidError(f"The start {order.start.isoformat()} has passed; it is {now.isoformat()}.")
     if order.direction not in (None, "reduce", "increase"):
@@ -113,6 +117,19 @@ async def create(tx: Transaction, order: Order, now: datetime, *, who: str) -> s
     await _queue(tx, [(row["id"], 0, row["ven_id"]) for row in rows], now)
     await tx.audit(who, "dispatch", dispatch_id, after={"vens": len(ven_ids), "event": to_json(shared)}, at=now)
     return dispatch_id
+
+
+def _check(shared: Event) -> None:
+    """Raise InvalidError for an event that breaks a rule, or that no message could carry."""
+    check_event(shared)
+    period = shared.period
+    if any(one is not None and one.seconds + one.months < 0 for one in (period.start_after, period.notification)):
+        raise InvalidError("Neither the start window nor the notification can be negative.")
+    if shared.priority is not None and not 0 <= shared.priority < _PRIORITIES:
+        raise InvalidError(f"A priority is a whole number from 0 to {_PRIORITIES - 1}.")
+    for signal in shared.signals:
+        if signal.type not in _TYPES:
+            raise InvalidError(f"'{signal.type[:40]}' is no type of signal; OpenADR has {', '.join(sorted(_TYPES))}.")
 
 
 async def _targets(conn: AsyncConnection, order: Order, now: datetime) -> list[str]:
@@ -141,16 +158,13 @@ def _new_event(dispatch_id: str, ven_id: str, shared: Event, values: Values, now
 
 def _differing(shared: Event, values: Values) -> dict[str, list[float]] | None:
     """Return only those signal values that differ from the dispatch's. Raises InvalidError if they do not fit."""
-    own = {}
+    usual = {signal.signal_id: [interval.value for interval in signal.intervals] for signal in shared.signals}
     for signal_id, row in values.items():
-        signal = next((one for one in shared.signals if one.signal_id == signal_id), None)
-        if signal is None or len(row) != len(signal.intervals):
+        if len(row) != len(usual.get(signal_id, ())):
             raise InvalidError(f"Values of signal '{signal_id}' do not fit the dispatch's intervals.")
-        intervals = tuple(replace(interval, value=value) for interval, value in zip(signal.intervals, row, strict=True))
-        check_event(replace(shared, signals=(replace(signal, intervals=intervals),)))
-        if intervals != signal.intervals:
-            own[signal_id] = [float(value) for value in row]
-    return own or None
+    check_event(with_values(shared, values))
+    own = {signal_id: [float(value) for value in row] for signal_id, row in values.items()}
+    return {signal_id: row for signal_id, row in own.items() if row != usual[signal_id]} or None
 
 
 async def _queue(tx: Transaction, versions: Sequence[tuple[str, int, str]], now: datetime) -> None:
@@ -163,9 +177,10 @@ async def _queue(tx: Transaction, versions: Sequence[tuple[str, int, str]], now:
     await outbox.put_many(tx, sorted({ven_id for _, _, ven_id in versions}), Kind.EVENTS, now)
 
 
-async def get(conn: AsyncConnection, dispatch_id: str) -> Dispatch:
-    """Return a dispatch. Raises NotFoundError."""
-    row = (await conn.execute(select(dispatch).where(dispatch.c.id == dispatch_id))).one_or_none()
+async def get(conn: AsyncConnection, dispatch_id: str, *, lock: bool = False) -> Dispatch:
+    """Return a dispatch, locked against other changes if so wished. Raises NotFoundError."""
+    query = select(dispatch).where(dispatch.c.id == dispatch_id)
+    row = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
     if row is None:
         raise NotFoundError(f"No dispatch '{dispatch_id}'.")
     return Dispatch(
@@ -190,8 +205,12 @@ async def change(
     duration: Duration | None = None,
     signals: tuple[Signal, ...] | None = None,
 ) -> None:
-    """Change what the events of a dispatch share. Only the future can change (EV-34): raises ConflictError."""
-    old = await get(tx.conn, dispatch_id)
+    """Change what the events of a dispatch share. Only the future can change (EV-34).
+
+    Raises ConflictError for a change of the past, or one that the own values of a VEN do not fit; InvalidError for a
+    bad shape. A running interval is changed by splitting it: its elapsed part keeps its value.
+    """
+    old = await get(tx.conn, dispatch_id, lock=True)
     shared = old.shared
     period = replace(
         shared.period,
@@ -199,22 +218,22 @@ async def change(
         duration=shared.period.duration if duration is None else duration,
     )
     new = replace(shared, period=period, signals=signals or shared.signals)
-    check_event(new)
+    _check(new)
     if old.cancelled_at is not None or events.is_over(shared, now):
         raise ConflictError("This dispatch is over.")
     _check_past(shared, new, now)
     if new == shared:
         return
+    for row in await _locked(tx, _open(dispatch_id)):
+        try:
+            _differing(new, row["own_values"] or {})
+        except InvalidError as error:
+            raise ConflictError(f"VEN '{row['ven_id']}' has values of its own: {error}") from error
     await tx.conn.execute(
         update(dispatch)
         .where(dispatch.c.id == dispatch_id)
         .values(event=to_json(new), starts_at=period.start, ends_at=period.end)
     )
-    own = [row for row in await _open_events(tx, dispatch_id) if row["own_values"]]
-    if own and any(
-        len(one.intervals) != len(two.intervals) for one, two in zip(shared.signals, new.signals, strict=False)
-    ):
-        raise ConflictError("Some VENs have values of their own; keep the number of intervals.")
     await _bump(tx, dispatch_id, {"listed_until": listed_until(new)}, now)
     await tx.audit(who, "change dispatch", dispatch_id, to_json(shared), to_json(new), at=now)
 
@@ -226,47 +245,57 @@ def _check_past(old: Event, new: Event, now: datetime) -> None:
             raise ConflictError("The start cannot be moved into the past.")
         return
     end = new.period.end
-    if new.period.start != old.period.start or (end is not None and end < now):
-        raise ConflictError("The event has begun: its start and its past cannot change.")
+    if new.period.start != old.period.start or (end is not None and end <= now):
+        raise ConflictError("The event has begun: its start and its past cannot change. To end it now, cancel it.")
     for before in old.signals:
         after = next((one for one in new.signals if one.signal_id == before.signal_id), None)
-        running = interval_at(old.period.start, before.intervals, now) or 0
-        if after is None or after.intervals[:running] != before.intervals[:running]:
-            raise ConflictError("Intervals that have elapsed cannot change.")
+        if after is None or _elapsed(after, old.period.start, now) != _elapsed(before, old.period.start, now):
+            raise ConflictError(
+                f"Signal '{before.signal_id}' would change what has elapsed. Split the running interval at a time to "
+                "come, and keep what lies before."
+            )
+
+
+def _elapsed(signal: Signal, start: datetime, now: datetime) -> tuple[object, ...]:
+    """Return what a signal has said until now: its meaning, and each value from when on."""
+    steps: list[tuple[datetime, float]] = []
+    edge = start
+    for interval in signal.intervals:
+        if edge >= now:
+            break
+        if not steps or steps[-1][1] != interval.value:
+            steps.append((edge, interval.value))
+        edge = interval.duration.after(edge)
+    return signal.name, signal.type, signal.item_base, tuple(steps)
 
 
 async def change_values(tx: Transaction, event_id: str, values: Values, now: datetime, *, who: str) -> None:
     """Give one VEN's event values of its own. Raises NotFoundError, ConflictError, InvalidError."""
-    row = (await tx.conn.execute(select(event).where(event.c.id == event_id).with_for_update())).one_or_none()
-    if row is None:
-        raise NotFoundError(f"No event '{event_id}'.")
-    whole = await get(tx.conn, row.dispatch_id)
+    row, whole = await _locked_event(tx, event_id)
     if row.cancelled_at is not None or row.closed_at is not None or events.is_over(whole.shared, now):
         raise ConflictError("This event is over.")
     own = _differing(whole.shared, values)
     if own == row.own_values:
         return
-    before = dict(await events.of_dispatch(tx.conn, row.dispatch_id))[row.ven_id]
-    signals = tuple(
-        replace(
-            signal,
-            intervals=tuple(
-                replace(interval, value=float(value))
-                for interval, value in zip(signal.intervals, values[signal.signal_id], strict=True)
-            ),
-        )
-        if signal.signal_id in values
-        else signal
-        for signal in whole.shared.signals
-    )
-    _check_past(before, replace(before, signals=signals), now)
+    before = with_values(whole.shared, row.own_values or {})
+    _check_past(before, with_values(whole.shared, own or {}), now)
     await _bump(tx, row.dispatch_id, {"own_values": own}, now, only=event_id)
     await tx.audit(who, "change event", event_id, row.own_values, own, at=now)
 
 
+async def _locked_event(tx: Transaction, event_id: str) -> tuple[Any, Dispatch]:
+    """Return an event's row and its dispatch, locked in the order in which a change of the dispatch locks them."""
+    query = select(event).where(event.c.id == event_id)
+    row = (await tx.conn.execute(query)).one_or_none()
+    if row is None:
+        raise NotFoundError(f"No event '{event_id}'.")
+    whole = await get(tx.conn, row.dispatch_id, lock=True)
+    return (await tx.conn.execute(query.with_for_update())).one(), whole
+
+
 async def cancel(tx: Transaction, dispatch_id: str, now: datetime, *, who: str) -> None:
     """Cancel a dispatch and all its events. Cancelling twice changes nothing; a completed one cannot be cancelled."""
-    old = await get(tx.conn, dispatch_id)
+    old = await get(tx.conn, dispatch_id, lock=True)
     if old.cancelled_at is not None:
         return
     if events.is_over(old.shared, now):
@@ -278,21 +307,25 @@ async def cancel(tx: Transaction, dispatch_id: str, now: datetime, *, who: str) 
 
 async def cancel_event(tx: Transaction, event_id: str, now: datetime, *, who: str) -> None:
     """Cancel one VEN's event; the rest of the dispatch goes on."""
-    row = (await tx.conn.execute(select(event).where(event.c.id == event_id))).one_or_none()
-    if row is None:
-        raise NotFoundError(f"No event '{event_id}'.")
+    row, whole = await _locked_event(tx, event_id)
     if row.cancelled_at is not None:
         return
-    if events.is_over((await get(tx.conn, row.dispatch_id)).shared, now):
+    if events.is_over(whole.shared, now):
         raise ConflictError("This event is complete.")
     await _bump(tx, row.dispatch_id, {"cancelled_at": now}, now, only=event_id)
     await tx.audit(who, "cancel event", event_id, at=now)
 
 
-async def _open_events(tx: Transaction, dispatch_id: str) -> list[dict[str, Any]]:
+def _open(dispatch_id: str) -> ColumnElement[bool]:
+    """Match those events of a dispatch that VENs may still be told of: also a cancelled one, until it is closed."""
+    return (event.c.dispatch_id == dispatch_id) & event.c.closed_at.is_(None)
+
+
+async def _locked(tx: Transaction, which: ColumnElement[bool]) -> list[dict[str, Any]]:
     query = (
         select(event.c.id, event.c.ven_id, event.c.modification_number, event.c.own_values)
-        .where((event.c.dispatch_id == dispatch_id) & event.c.cancelled_at.is_(None) & event.c.closed_at.is_(None))
+        .where(which)
+        .order_by(event.c.id)
         .with_for_update()
     )
     return [dict(row) for row in (await tx.conn.execute(query)).mappings()]
@@ -302,13 +335,16 @@ async def _bump(
     tx: Transaction, dispatch_id: str, changes: dict[str, Any], now: datetime, *, only: str | None = None
 ) -> None:
     """Add one to the modificationNumber of the open events of a dispatch (or of one) and queue them."""
-    rows = [row for row in await _open_events(tx, dispatch_id) if only in (None, row["id"])]
-    if not rows:
-        return
-    for row in rows:
-        await tx.conn.execute(
-            update(event)
-            .where(event.c.id == row["id"])
-            .values(modification_number=row["modification_number"] + 1, changed_at=now, **changes)
-        )
-    await _queue(tx, [(row["id"], row["modification_number"] + 1, row["ven_id"]) for row in rows], now)
+    which = _open(dispatch_id)
+    if only is not None:
+        which &= event.c.id == only
+    if "cancelled_at" in changes:
+        which &= event.c.cancelled_at.is_(None)
+    rows = await _locked(tx, which)
+    await tx.conn.execute(
+        update(event)
+        .where(which)
+        .values(modification_number=event.c.modification_number + 1, changed_at=now, **changes)
+    )
+    if rows:
+        await _queue(tx, [(row["id"], row["modification_number"] + 1, row["ven_id"]) for row in rows], now)

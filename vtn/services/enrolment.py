@@ -17,6 +17,7 @@ from core.ids import new_code, new_id
 from openadr.fingerprint import fingerprint
 from vtn.services import outbox
 from vtn.store.database import Transaction
+from vtn.store.rows import upsert
 from vtn.store.tables import enrolment_code, ven, ven_certificate, waiting_certificate
 
 CODE_LIFETIME = timedelta(days=14)
@@ -80,14 +81,14 @@ async def redeem(tx: Transaction, code: str, csr_pem: str, authority: Authority,
     utc_now = datetime.now(UTC)
     if row is None or row.expires_at <= utc_now or row.request_hash not in (None, request_hash):
         raise ForbiddenError("This enrolment code is unknown, expired or used; ask your operator for a new one.")
-    pem = authority.sign_request(csr_pem.encode(), row.ven_id)
+    pem = authority.sign_request(csr_pem, row.ven_id).chain_pem
     await tx.conn.execute(
         update(enrolment_code)
         .where(enrolment_code.c.code_hash == row.code_hash)
         .values(used_at=utc_now, request_hash=request_hash)
     )
-    added = await add_certificate(tx, row.ven_id, pem.decode(), now, who=row.ven_id)
-    return Enrolled(row.ven_id, row.name, pem.decode(), added)
+    added = await add_certificate(tx, row.ven_id, pem, now, who=row.ven_id)
+    return Enrolled(row.ven_id, row.name, pem, added)
 
 
 async def add_certificate(tx: Transaction, ven_id: str, pem: str, now: datetime, *, who: str) -> str:
@@ -160,7 +161,8 @@ async def remove_ven(tx: Transaction, ven_id: str, now: datetime, *, who: str) -
     if not found.rowcount:
         raise NotFoundError(f"No VEN '{ven_id}'.")
     await outbox.clear(tx, ven_id)
-    await tx.conn.execute(update(ven_certificate).where(ven_certificate.c.ven_id == ven_id).values(revoked_at=now))
+    valid = (ven_certificate.c.ven_id == ven_id) & ven_certificate.c.revoked_at.is_(None)
+    await tx.conn.execute(update(ven_certificate).where(valid).values(revoked_at=now))
     await tx.audit(who, "remove VEN", ven_id, at=now)
     tx.changed(ven_id)
 
@@ -173,11 +175,8 @@ async def note_waiting(tx: Transaction, name: str, subject: str, now: datetime) 
         .values(last_seen_at=now, attempts=waiting_certificate.c.attempts + 1)
     )
     if not seen.rowcount:
-        await tx.conn.execute(
-            insert(waiting_certificate).values(
-                fingerprint=name, subject=subject[:500], first_seen_at=now, last_seen_at=now, attempts=1
-            )
-        )
+        row = {"fingerprint": name, "subject": subject[:500], "first_seen_at": now, "last_seen_at": now, "attempts": 1}
+        await upsert(tx.conn, waiting_certificate, row, keys=("fingerprint",), update=("last_seen_at",))
 
 
 def _hash(code: str) -> str:

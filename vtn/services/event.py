@@ -3,15 +3,25 @@
 A dispatch holds what its events share; an event row holds what is its VEN's own. Status is computed, never stored.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Row, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr.model.codes import Code, OpenADRError
-from openadr.model.event import DeliveredEvent, Event, EventStatus, ResponseRequired, current_value, in_order, status_at
+from openadr.model.event import (
+    DeliveredEvent,
+    Event,
+    EventStatus,
+    ResponseRequired,
+    current_value,
+    in_order,
+    near_from,
+    status_at,
+)
 from openadr.model.opt import OptSource, OptType
 from openadr.model.target import Target
 from vtn.services import outbox
@@ -19,6 +29,9 @@ from vtn.services.outbox import Kind
 from vtn.store.database import Transaction
 from vtn.store.rows import from_json
 from vtn.store.tables import delivery, dispatch, event, opt
+
+Values = Mapping[str, Sequence[float]]
+"""signalID -> one value an interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,27 +52,32 @@ class EventList:
     awaits_answer: bool
 
 
-def assemble(shared: Event, row: Row[tuple[object, ...]], *, ven_id: str) -> Event:
-    """Return one VEN's event: the dispatch's, with this VEN's ids, values, modification and cancellation."""
-    values: dict[str, list[float]] = row.own_values or {}
-    signals = tuple(
-        replace(
-            signal,
-            intervals=tuple(
-                replace(interval, value=value)
-                for interval, value in zip(signal.intervals, values[signal.signal_id], strict=True)
-            ),
-        )
-        if signal.signal_id in values
-        else signal
-        for signal in shared.signals
-    )
+def with_values(one: Event, values: Values) -> Event:
+    """Return the event with other values in some signals. The values must fit the signals' intervals."""
     return replace(
-        shared,
+        one,
+        signals=tuple(
+            replace(
+                signal,
+                intervals=tuple(
+                    replace(interval, value=float(value))
+                    for interval, value in zip(signal.intervals, values[signal.signal_id], strict=True)
+                ),
+            )
+            if signal.signal_id in values
+            else signal
+            for signal in one.signals
+        ),
+    )
+
+
+def assemble(shared: Event, row: Any, *, ven_id: str) -> Event:
+    """Return one VEN's event: the dispatch's, with this VEN's ids, values, modification and cancellation."""
+    return replace(
+        with_values(shared, row.own_values or {}),
         event_id=row.id,
         modification_number=row.modification_number,
         created_at=row.changed_at,
-        signals=signals,
         target=shared.target or Target(ven_ids=(ven_id,)),
         cancelled=row.cancelled_at is not None,
     )
@@ -78,16 +96,17 @@ _COLUMNS = (
 )
 
 
+def _listed(now: datetime) -> ColumnElement[bool]:
+    """Match the events that a delivery lists: neither closed nor past their time (EV-15..EV-17)."""
+    return event.c.closed_at.is_(None) & or_(event.c.listed_until.is_(None), event.c.listed_until > now)
+
+
 async def of_ven(conn: AsyncConnection, ven_id: str, now: datetime) -> list[Event]:
     """Return the events that a delivery to this VEN lists, in no particular order (EV-15..EV-17)."""
     query = (
         select(*_COLUMNS, dispatch.c.event.label("shared"))
         .join(dispatch, dispatch.c.id == event.c.dispatch_id)
-        .where(
-            (event.c.ven_id == ven_id)
-            & event.c.closed_at.is_(None)
-            & or_(event.c.listed_until.is_(None), event.c.listed_until > now)
-        )
+        .where((event.c.ven_id == ven_id) & _listed(now))
     )
     rows = (await conn.execute(query)).all()
     return [assemble(from_json(Event, row.shared), row, ven_id=ven_id) for row in rows]
@@ -107,14 +126,14 @@ async def of_dispatch(conn: AsyncConnection, dispatch_id: str) -> list[tuple[str
 
 
 async def deliver(tx: Transaction, ven_id: str, now: datetime, *, limit: int | None = None) -> EventList:
-    """Return the VEN's events in delivery order and record that they were sent.
+    """Return the VEN's events in delivery order, at most `limit` (EV-18), and record that they were sent.
 
     All share one createdDateTime, renewed whenever any of them changed (EV-32). currentValue is filled in.
     """
-    listed = in_order(await of_ven(tx.conn, ven_id, now), now)[: limit or None]
+    listed = in_order(await of_ven(tx.conn, ven_id, now), now)[:limit]
     if not listed:
         return EventList((), awaits_answer=False)
-    created_at = max(one.created_at for one in listed)
+    created_at = max(_renewed_at(one, now) for one in listed)
     sent = tuple(
         DeliveredEvent(
             replace(
@@ -126,21 +145,44 @@ async def deliver(tx: Transaction, ven_id: str, now: datetime, *, limit: int | N
         )
         for one in listed
     )
-    current = or_(
-        *(
-            and_(delivery.c.event_id == one.event_id, delivery.c.modification_number == one.modification_number)
-            for one in listed
-        )
-    )
+    ids = [one.event_id for one in listed]
     await tx.conn.execute(
         update(delivery)
-        .where(current)
+        .where(delivery.c.event_id.in_(ids) & _current())
         .values(first_sent_at=func.coalesce(delivery.c.first_sent_at, now), last_sent_at=now)
     )
-    quiet = {one.event_id for one in listed if one.response_required is ResponseRequired.NEVER}
-    awaited = current & delivery.c.answered_at.is_(None) & delivery.c.event_id.not_in(quiet)
-    unanswered = (await tx.conn.execute(select(delivery.c.event_id).where(awaited).limit(1))).first()
-    return EventList(sent, awaits_answer=unanswered is not None)
+    open_ids = set(await _open_ids(tx.conn, listed))
+    return EventList(sent, awaits_answer=not open_ids.isdisjoint(ids))
+
+
+def _renewed_at(one: Event, now: datetime) -> datetime:
+    """Return when the event's payload last changed: by the operator, or in status or currentValue as time went by."""
+    if one.cancelled:
+        return one.created_at
+    edges = [near_from(one.period), one.period.start]
+    for signal in one.signals:
+        edge = one.period.start
+        for interval in signal.intervals:
+            edge = interval.duration.after(edge)
+            edges.append(edge)
+    return max([one.created_at, *(edge for edge in edges if edge <= now)])
+
+
+def _current() -> ColumnElement[bool]:
+    """Match the delivery row of an event's present modification."""
+    present = select(event.c.modification_number).where(event.c.id == delivery.c.event_id).scalar_subquery()
+    return delivery.c.modification_number == present
+
+
+async def _open_ids(conn: AsyncConnection, listed: Sequence[Event]) -> list[str]:
+    """Return those of the events whose present modification was not sent, or still needs an answer."""
+    answerable = [one.event_id for one in listed if one.response_required is ResponseRequired.ALWAYS]
+    unsent = delivery.c.first_sent_at.is_(None)
+    unanswered = delivery.c.answered_at.is_(None) & delivery.c.event_id.in_(answerable)
+    query = select(delivery.c.event_id).where(
+        delivery.c.event_id.in_([one.event_id for one in listed]) & _current() & or_(unsent, unanswered)
+    )
+    return list((await conn.execute(query)).scalars())
 
 
 async def record_answers(tx: Transaction, ven_id: str, answers: Sequence[Answer], now: datetime) -> None:
@@ -165,8 +207,21 @@ async def record_answers(tx: Transaction, ven_id: str, answers: Sequence[Answer]
         )
         if row.cancelled_at is not None:
             await tx.conn.execute(update(event).where(event.c.id == answer.event_id).values(closed_at=now))
-    if not await _unanswered(tx.conn, ven_id, now):
-        await outbox.done(tx, ven_id, Kind.EVENTS)
+    if not await _open_ids(tx.conn, await of_ven(tx.conn, ven_id, now)):
+        await outbox.done(tx, ven_id, Kind.EVENTS, unsent=True)
+
+
+async def arrived(tx: Transaction, ven_id: str, now: datetime) -> None:
+    """Note that what was sent to this VEN and needs no answer has arrived: it made another request.
+
+    A cancelled event that takes no answer is acknowledged with that and leaves the list (EV-16).
+    """
+    await outbox.confirm_by_request(tx, ven_id)
+    listed = await of_ven(tx.conn, ven_id, now)
+    quiet = [one for one in listed if one.cancelled and one.response_required is ResponseRequired.NEVER]
+    still_open = set(await _open_ids(tx.conn, quiet))
+    told = [one.event_id for one in quiet if one.event_id not in still_open]
+    await tx.conn.execute(update(event).where(event.c.id.in_(told)).values(closed_at=now))
 
 
 async def refused_answers(conn: AsyncConnection, ven_id: str, answers: Sequence[Answer]) -> OpenADRError | None:
@@ -184,7 +239,7 @@ async def refused_answers(conn: AsyncConnection, ven_id: str, answers: Sequence[
     return None
 
 
-async def _event_of(conn: AsyncConnection, ven_id: str, event_id: str) -> Row[tuple[object, ...]] | None:
+async def _event_of(conn: AsyncConnection, ven_id: str, event_id: str) -> Any:
     query = select(event.c.id, event.c.modification_number, event.c.cancelled_at).where(
         (event.c.id == event_id) & (event.c.ven_id == ven_id)
     )
@@ -214,13 +269,6 @@ async def _add_opt(tx: Transaction, ven_id: str, answer: Answer, now: datetime) 
             at=now,
         )
     )
-
-
-async def _unanswered(conn: AsyncConnection, ven_id: str, now: datetime) -> bool:
-    listed = await of_ven(conn, ven_id, now)
-    awaited = [one.event_id for one in listed if one.response_required is ResponseRequired.ALWAYS]
-    query = select(delivery.c.event_id).where(delivery.c.event_id.in_(awaited) & delivery.c.answered_at.is_(None))
-    return (await conn.execute(query.limit(1))).first() is not None
 
 
 def is_over(one: Event, now: datetime) -> bool:

@@ -1,6 +1,7 @@
 """From the values of a report to series of our own: what was measured, of what, in which unit."""
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -44,7 +45,7 @@ class _Column:
 
 
 def to_values(ven_id: str, report: Report, offer: ReportOffer) -> Iterator[tuple[SeriesKey, str, Values]]:
-    """Yield (series, unit, values) for every data point of a report.
+    """Yield (series, unit, values) for every data point of a report. NaN, INF and bad quality mean "no value" (RP-48).
 
     Raises OpenADRError 452 for an rID that the offer lacks (RP-55), 459 for intervals without time.
     """
@@ -58,7 +59,8 @@ def to_values(ven_id: str, report: Report, offer: ReportOffer) -> Iterator[tuple
                 columns.setdefault((payload.r_id, "online"), _Column()).add(start_s, 0, online, quality)
                 columns.setdefault((payload.r_id, "override"), _Column()).add(start_s, 0, override, quality)
             else:
-                value = None if quality == "bad" else payload.value
+                known = quality != "bad" and math.isfinite(payload.value)
+                value, quality = (payload.value, quality) if known else (None, "bad")
                 columns.setdefault((payload.r_id, ""), _Column()).add(start_s, duration_s, value, quality)
     for (r_id, status), column in columns.items():
         line = offer.description(r_id)
@@ -107,3 +109,10 @@ def _pack(column: _Column, factor: float) -> Values:
         durations_s=None if even else tuple(durations),
         qualities=None if set(column.qualities) == {"good"} else tuple(column.qualities),
     )
+
+
+def newest_start_s(values: Values) -> int:
+    """Return the start of the newest of some values, seconds since 1970."""
+    if values.offsets_s is not None:
+        return values.start_s + max(values.offsets_s)
+    return values.start_s + (len(values.values) - 1) * (values.step_s or 0)

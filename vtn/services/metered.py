@@ -26,7 +26,7 @@ async def energy(conn: AsyncConnection, ven_id: str, start_s: int, end_s: int, s
                 | ((series_table.c.quantity == Quantity.POWER_REAL) & (series_table.c.kind == Kind.MEAN))
             )
         )
-        .order_by(series_table.c.quantity)
+        .order_by(series_table.c.quantity, series_table.c.source)
     )
     by_resource: dict[str, SeriesKey] = {}
     for row in await conn.execute(query):
@@ -43,34 +43,21 @@ def on_grid(loaded: Loaded, first_s: int, cells: int, step_s: int, *, is_power: 
     """Return energy (Wh) per cell, shape (cells,), from intervals of any length; NaN for a cell not fully covered.
 
     An interval's energy is spread evenly over its own time: a gap that a register bridges keeps its sum. Where
-    intervals of different length cover the same time (history asked again over telemetry), the shortest count.
+    intervals of different length cover the same time (history asked again over telemetry), the shortest counts.
     """
-    energy_wh, covered_s = np.zeros(cells), np.zeros(cells)
     known = np.isfinite(loaded.values) & (loaded.durations_s > 0)
     starts, durations = loaded.starts_s[known], loaded.durations_s[known]
-    values = loaded.values[known] * (durations / 3600 if is_power else 1.0)
+    power_w = loaded.values[known] * (1.0 if is_power else 3600 / durations)
+    cuts = np.unique(np.concatenate((first_s + step_s * np.arange(cells + 1), starts, starts + durations)))
+    cuts = cuts[(cuts >= first_s) & (cuts <= first_s + cells * step_s)]
+    begin, length = cuts[:-1], np.diff(cuts)
+    mean_w = np.full(begin.shape, np.nan)
     for duration in np.unique(durations):
-        same = durations == duration
-        wh, seconds = _spread(starts[same], int(duration), values[same], (first_s, cells, step_s))
-        free = covered_s + seconds <= step_s
-        energy_wh += np.where(free, wh, 0.0)
-        covered_s += np.where(free, seconds, 0.0)
-    return np.where(covered_s >= step_s, energy_wh, np.nan)
-
-
-def _spread(starts: Floats, duration: int, values: Floats, grid: tuple[int, int, int]) -> tuple[Floats, Floats]:
-    """Spread intervals of one length over the cells of a grid: energy and seconds per cell."""
-    first_s, cells, step_s = grid
-    wh, seconds = np.zeros(cells), np.zeros(cells)
-    reach = -(-duration // step_s) + 1
-    begin = (starts - first_s) // step_s
-    for shift in range(int(reach)):
-        cell = begin + shift
-        low = np.maximum(starts, first_s + cell * step_s)
-        high = np.minimum(starts + duration, first_s + (cell + 1) * step_s)
-        overlap = np.maximum(high - low, 0)
-        inside = (cell >= 0) & (cell < cells) & (overlap > 0)
-        index = cell[inside].astype(np.int64)
-        np.add.at(wh, index, values[inside] * overlap[inside] / duration)
-        np.add.at(seconds, index, overlap[inside])
-    return wh, seconds
+        same = np.flatnonzero(durations == duration)
+        same = same[np.argsort(starts[same])]
+        latest = np.searchsorted(starts[same], begin, side="right") - 1
+        running = same[np.maximum(latest, 0)]
+        free = (latest >= 0) & (begin < starts[running] + duration) & np.isnan(mean_w)
+        mean_w[free] = power_w[running[free]]
+    energy_wh = np.bincount((begin - first_s) // step_s, weights=mean_w * length / 3600, minlength=cells)
+    return energy_wh.astype(np.float64)

@@ -1,27 +1,44 @@
-"""Opts through EiOpt: for one event, or as a schedule (OP-01..OP-17)."""
+"""Opts through EiOpt: for one event, or as a schedule (OP-01..OP-17). All are rows; what counts is computed.
 
+Where precedence is a deployment's choice (OP-17), ours is: what a VEN says of an event itself comes before its
+schedules, and schedules speak for events of which it said nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from core.spans import Span
 from openadr.model.codes import Code, OpenADRError
 from openadr.model.event import Event, ResponseRequired
 from openadr.model.opt import Opt, OptFact, OptSource, OptType, effective_opt
 from vtn.services import event as events
+from vtn.services.programme import normal_context
 from vtn.store.database import Transaction
-from vtn.store.rows import to_json
-from vtn.store.tables import event, opt
+from vtn.store.rows import from_json, to_json
+from vtn.store.tables import event, opt, resource
+
+_WHOLE_VEN = (None,)
+_LONGEST_ID = 200
 
 
 async def create(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> None:
-    """Record an opt. Raises OpenADRError 459, 452, 450 or 462 (OP-02, OP-09, OP-10, OP-15)."""
+    """Record an opt. Raises OpenADRError 459, 454, 452, 450 or 462 (OP-02, OP-09, OP-10, OP-15)."""
+    if any(len(text) > _LONGEST_ID for text in (said.opt_id, *said.target.resource_ids)):
+        raise OpenADRError(Code.INVALID_DATA, f"An optID or resourceID is longer than {_LONGEST_ID} characters.")
     if said.event_id is not None:
         await _for_event(tx, ven_id, said, now)
     elif said.availability:
         await _schedule(tx, ven_id, said, now)
     else:
         raise OpenADRError(Code.COMPLIANCE, "An opt needs either a qualifiedEventID or a vavailability.")
+
+
+# -- opts for one event
 
 
 async def _for_event(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> None:
@@ -35,62 +52,86 @@ async def _for_event(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> 
         raise OpenADRError(Code.OUT_OF_SEQUENCE, f"The event is at modification {known.modification_number}.")
     if known.response_required is ResponseRequired.NEVER:
         raise OpenADRError(Code.COMPLIANCE, "This event takes no response.")
-    _check_subset(said, known, ven_id)
-    for resource_id in said.target.resource_ids or (None,):
-        last = (
-            select(opt.c.opt_type)
-            .where(
-                (opt.c.event_id == said.event_id)
-                & (opt.c.source == OptSource.CREATE_OPT)
-                & opt.c.resource_id.is_not_distinct_from(resource_id)
-                & (opt.c.opt_id == said.opt_id)
-            )
-            .order_by(opt.c.sequence.desc())
-            .limit(1)
-        )
-        if (await tx.conn.execute(last)).scalar_one_or_none() == said.opt_type:
-            continue
-        await tx.conn.execute(
-            insert(opt).values(
-                ven_id=ven_id,
-                event_id=said.event_id,
-                modification_number=said.modification_number,
-                source=OptSource.CREATE_OPT,
-                opt_type=said.opt_type,
-                resource_id=resource_id,
-                reason=said.reason,
-                opt_id=said.opt_id,
-                at=now,
-            )
-        )
+    resources = await _resources(tx.conn, ven_id, said)
+    _check_subset(resources, known)
+    content = {
+        "event_id": said.event_id,
+        "modification_number": said.modification_number,
+        "source": OptSource.CREATE_OPT,
+        "opt_type": said.opt_type,
+        "reason": said.reason,
+        "opt_id": said.opt_id,
+    }
+    for resource_id in resources:
+        row = {**content, "resource_id": resource_id}
+        if not await _is_last_word(tx.conn, row):
+            await tx.conn.execute(insert(opt).values(ven_id=ven_id, at=now, **row))
 
 
-def _check_subset(said: Opt, known: Event, ven_id: str) -> None:
-    """Raise OpenADRError 462 unless the opt's target lies within the event's (OP-09)."""
-    foreign_ven = [one for one in said.target.ven_ids if one != ven_id]
+async def _is_last_word(conn: AsyncConnection, row: Mapping[str, Any]) -> bool:
+    """Tell whether oadrCreateOpt already said just this, and nothing else since: a resend is no news (TR-12)."""
+    query = select(*(opt.c[name] for name in row)).where(
+        (opt.c.event_id == row["event_id"]) & (opt.c.source == OptSource.CREATE_OPT)
+    )
+    if row["resource_id"] is not None:
+        query = query.where(opt.c.resource_id.is_(None) | (opt.c.resource_id == row["resource_id"]))
+    last = (await conn.execute(query.order_by(opt.c.sequence.desc()).limit(1))).one_or_none()
+    return last is not None and tuple(last) == tuple(row.values())
+
+
+def _check_subset(resources: tuple[str | None, ...], known: Event) -> None:
+    """Raise OpenADRError 462 for resources that are not the event's (OP-09)."""
     named = known.target.resource_ids
-    foreign_resource = [one for one in said.target.resource_ids if named and one not in named]
-    if foreign_ven or foreign_resource:
-        outside = ", ".join(foreign_ven + foreign_resource)
-        raise OpenADRError(Code.TARGET_MISMATCH, f"Not among the event's targets: {outside}.")
+    foreign = [one for one in resources if one is not None and named and one not in named]
+    if foreign:
+        raise OpenADRError(Code.TARGET_MISMATCH, f"Not among the event's targets: {', '.join(foreign)}.")
+
+
+async def _resources(conn: AsyncConnection, ven_id: str, said: Opt) -> tuple[str | None, ...]:
+    """Return the resources that an opt is about, (None,) for the whole VEN (OP-05, OP-11).
+
+    Criteria of the target are ORed, the device class is ANDed. Raises OpenADRError 462 if nothing of this VEN matches.
+    """
+    target = said.target
+    if set(target.ven_ids) - {ven_id}:
+        raise OpenADRError(Code.TARGET_MISMATCH, "The opt targets another VEN.")
+    parts = replace(target, ven_ids=())
+    if replace(parts, resource_ids=(), device_classes=()):
+        raise OpenADRError(Code.TARGET_MISMATCH, "An opt's target names resources and device classes only.")
+    if not parts and not said.device_class:
+        return _WHOLE_VEN
+    found = await conn.execute(
+        select(resource.c.resource_id, resource.c.device_class).where(resource.c.ven_id == ven_id)
+    )
+    classes = {row.resource_id: row.device_class for row in found}
+    wanted = dict.fromkeys(parts.resource_ids if parts else classes)
+    wanted |= dict.fromkeys(name for name, kind in classes.items() if kind in parts.device_classes)
+    if said.device_class:
+        wanted = {name: None for name in wanted if classes.get(name) in said.device_class.device_classes}
+    if not wanted:
+        raise OpenADRError(Code.TARGET_MISMATCH, "No resource of this VEN is of that device class.")
+    return tuple(wanted)
+
+
+# -- schedules
 
 
 async def _schedule(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> None:
-    """Add a schedule; earlier ones of the same type that it covers end, unless they are resent (OP-06, OP-14)."""
-    same_type = (
+    """Add a schedule; earlier ones of the same type that it covers end (OP-06), a resent one is no news (TR-12)."""
+    resources = await _resources(tx.conn, ven_id, said)
+    content = to_json(said)
+    context = normal_context(said.market_context) if said.market_context else None
+    same = (
         (opt.c.ven_id == ven_id)
         & opt.c.event_id.is_(None)
-        & opt.c.ended_at.is_(None)
         & (opt.c.opt_type == said.opt_type)
-        & opt.c.market_context.is_not_distinct_from(said.market_context)
+        & opt.c.market_context.is_not_distinct_from(context)
     )
-    content = to_json(said)
-    for row in (await tx.conn.execute(select(opt).where(same_type))).all():
-        if row.schedule == content:
-            return
-    resources = said.target.resource_ids or (None,)
-    covered = same_type if resources == (None,) else same_type & opt.c.resource_id.in_(resources)
-    await tx.conn.execute(update(opt).where(covered & (opt.c.opt_id != said.opt_id)).values(ended_at=now))
+    rows = await tx.conn.execute(select(opt.c.schedule).where(same & (opt.c.opt_id == said.opt_id)))
+    if content in list(rows.scalars()):
+        return
+    covered = same if resources == _WHOLE_VEN else same & opt.c.resource_id.in_(resources)
+    await tx.conn.execute(update(opt).where(covered & opt.c.ended_at.is_(None)).values(ended_at=now))
     await tx.conn.execute(
         insert(opt),
         [
@@ -101,7 +142,7 @@ async def _schedule(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> N
                 "resource_id": resource_id,
                 "reason": said.reason,
                 "opt_id": said.opt_id,
-                "market_context": said.market_context,
+                "market_context": context,
                 "schedule": content,
                 "at": now,
             }
@@ -118,34 +159,63 @@ async def cancel(tx: Transaction, ven_id: str, opt_id: str, now: datetime) -> No
     await tx.conn.execute(update(opt).where(made & opt.c.ended_at.is_(None)).values(ended_at=now))
 
 
+# -- what counts
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One statement about an event, and its reason."""
+
+    fact: OptFact
+    reason: str | None
+
+
 async def facts(conn: AsyncConnection, event_id: str) -> list[OptFact]:
     """Return every statement about an event, oldest first."""
-    query = select(opt).where(opt.c.event_id == event_id).order_by(opt.c.sequence)
-    return [
-        OptFact(row.sequence, OptSource(row.source), OptType(row.opt_type), row.resource_id)
-        for row in await conn.execute(query)
-    ]
+    return [one.fact for one in (await _said(conn, opt.c.event_id == event_id)).get(event_id, [])]
 
 
 async def effective(conn: AsyncConnection, dispatch_id: str) -> dict[str, tuple[OptType | None, str | None]]:
-    """Return venID -> (the opt that counts, its reason) for every event of a dispatch; None: no answer."""
-    query = (
-        select(event.c.ven_id, opt)
-        .select_from(event.outerjoin(opt, opt.c.event_id == event.c.id))
-        .where(event.c.dispatch_id == dispatch_id)
-        .order_by(event.c.ven_id, opt.c.sequence)
-    )
-    said: dict[str, list[tuple[OptFact, str | None]]] = {}
-    for row in (await conn.execute(query)).mappings():
-        rows = said.setdefault(row[event.c.ven_id], [])
-        if row[opt.c.sequence] is not None:
-            fact = OptFact(
-                row[opt.c.sequence], OptSource(row[opt.c.source]), OptType(row[opt.c.opt_type]), row[opt.c.resource_id]
-            )
-            rows.append((fact, row[opt.c.reason]))
-    result = {}
-    for ven_id, rows in said.items():
-        counts = effective_opt(fact for fact, _ in rows)
-        reasons = [reason for fact, reason in rows if fact.opt_type == counts and reason]
+    """Return venID -> (the opt that counts for the whole VEN, its reason) for every event of a dispatch.
+
+    None: the VEN said nothing, neither of the event nor by a schedule for its time (OP-07, OP-12).
+    """
+    of_event = select(event.c.id).where(event.c.dispatch_id == dispatch_id)
+    said = await _said(conn, opt.c.event_id.in_(of_event))
+    result: dict[str, tuple[OptType | None, str | None]] = {}
+    unheard: dict[str, Event] = {}
+    for ven_id, one in await events.of_dispatch(conn, dispatch_id):
+        whole = [it for it in said.get(one.event_id, []) if it.fact.resource is None]
+        counts = effective_opt(it.fact for it in whole)
+        reasons = [it.reason for it in whole if it.fact.opt_type == counts and it.reason]
         result[ven_id] = (counts, reasons[-1] if reasons else None)
-    return result
+        if counts is None:
+            unheard[ven_id] = one
+    return result | await _scheduled(conn, unheard)
+
+
+async def _said(conn: AsyncConnection, where: ColumnElement[bool]) -> dict[str, list[Said]]:
+    """Return eventID -> statements, oldest first."""
+    said: dict[str, list[Said]] = {}
+    for row in await conn.execute(select(opt).where(where).order_by(opt.c.sequence)):
+        fact = OptFact(row.sequence, OptSource(row.source), OptType(row.opt_type), row.resource_id)
+        said.setdefault(row.event_id, []).append(Said(fact, row.reason))
+    return said
+
+
+async def _scheduled(
+    conn: AsyncConnection, unheard: Mapping[str, Event]
+) -> dict[str, tuple[OptType | None, str | None]]:
+    """Return venID -> (opt, reason) where a schedule for the whole VEN covers some of its event; the newest counts."""
+    in_force = opt.c.event_id.is_(None) & opt.c.resource_id.is_(None) & opt.c.ven_id.in_(unheard)
+    found: dict[str, tuple[OptType | None, str | None]] = {}
+    for row in await conn.execute(select(opt).where(in_force).order_by(opt.c.sequence)):
+        one = unheard[row.ven_id]
+        period = Span(one.period.start, one.period.end)
+        if row.ended_at is not None and row.ended_at <= period.start:
+            continue
+        if row.market_context not in (None, normal_context(one.market_context)):
+            continue
+        if any(available.span.overlaps(period) for available in from_json(Opt, row.schedule).availability):
+            found[row.ven_id] = (OptType(row.opt_type), row.reason)
+    return found

@@ -6,11 +6,11 @@ is one message. A row is done by its logical answer, or, where nobody answers, b
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, case, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vtn.services.settings import VtnSettings
@@ -47,6 +47,7 @@ class DoneBy(StrEnum):
 
 
 OPEN: Final = (State.PENDING, State.SENT)
+_GRACE: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +85,18 @@ async def put_many(tx: Transaction, ven_ids: Sequence[str], kind: Kind, now: dat
     tx.changed(*ven_ids)
 
 
+_IN_TURN: Final = (outbox.c.created_at, case((outbox.c.kind == Kind.REGISTER_REPORT, 0), else_=1), outbox.c.id)
+"""Oldest first; of what a new registration queues at once, the metadata goes before the events (RP-01)."""
+
+
 async def take(tx: Transaction, ven_id: str, now: datetime, settings: VtnSettings) -> Row | None:
     """Return the oldest row that is due, marked as sent; rows that were tried too often die on the way."""
     due = (outbox.c.ven_id == ven_id) & outbox.c.state.in_(OPEN) & (outbox.c.due_at <= now)
-    query = select(outbox).where(due).order_by(outbox.c.created_at, outbox.c.id).limit(1).with_for_update()
+    query = select(outbox).where(due).order_by(*_IN_TURN).limit(1).with_for_update()
     while (found := (await tx.conn.execute(query)).one_or_none()) is not None:
         tx.changed(ven_id)
         if found.tries >= settings.max_tries:
-            await _move(tx, outbox.c.id == found.id, State.DEAD)
+            await _give_up(tx, ven_id, Kind(found.kind), found.id, now)
             continue
         await tx.conn.execute(
             update(outbox)
@@ -108,6 +113,14 @@ async def take(tx: Transaction, ven_id: str, now: datetime, settings: VtnSetting
     return None
 
 
+async def _give_up(tx: Transaction, ven_id: str, kind: Kind, row_id: int, now: datetime) -> None:
+    """Bury a row that was tried too often; cancellations that it should have told are not listed any more (EV-16)."""
+    await _move(tx, outbox.c.id == row_id, State.DEAD)
+    if kind is Kind.EVENTS:
+        untold = (event.c.ven_id == ven_id) & event.c.cancelled_at.is_not(None) & event.c.closed_at.is_(None)
+        await tx.conn.execute(update(event).where(untold).values(closed_at=now))
+
+
 async def done_by_next_request(tx: Transaction, row: Row) -> None:
     """Say that nobody will answer this sent row: the VEN's next request shows that it arrived."""
     await tx.conn.execute(update(outbox).where(outbox.c.id == row.id).values(done_by=DoneBy.REQUEST))
@@ -120,13 +133,23 @@ async def confirm_by_request(tx: Transaction, ven_id: str) -> None:
     tx.changed(ven_id)
 
 
-async def done(tx: Transaction, ven_id: str, kind: Kind, subject: str | None = None) -> None:
-    """Close the sent rows of a kind (and subject): their logical answer came."""
-    where = (outbox.c.ven_id == ven_id) & (outbox.c.state == State.SENT) & (outbox.c.kind == kind)
+async def done(tx: Transaction, ven_id: str, kind: Kind, subject: str | None = None, *, unsent: bool = False) -> None:
+    """Close the sent rows of a kind (and subject): their logical answer came. With `unsent`, pending ones too."""
+    states = OPEN if unsent else (State.SENT,)
+    where = (outbox.c.ven_id == ven_id) & outbox.c.state.in_(states) & (outbox.c.kind == kind)
     if subject is not None:
         where &= outbox.c.subject == subject
     await _move(tx, where, State.DONE)
     tx.changed(ven_id)
+
+
+async def withdraw(tx: Transaction, ven_id: str, kind: Kind, subject: str) -> bool:
+    """Take back a row that was never sent. Returns whether there was one."""
+    fresh = (outbox.c.state == State.PENDING) & (outbox.c.tries == 0)
+    where = (outbox.c.ven_id == ven_id) & (outbox.c.kind == kind) & (outbox.c.subject == subject) & fresh
+    found = await tx.conn.execute(update(outbox).where(where).values(state=State.DONE))
+    tx.changed(ven_id)
+    return bool(found.rowcount)
 
 
 async def sent_subjects(tx: Transaction, ven_id: str, kind: Kind) -> list[str]:
@@ -144,26 +167,28 @@ async def clear(tx: Transaction, ven_id: str) -> None:
 
 
 async def expire(tx: Transaction, now: datetime) -> int:
-    """Give up marks of VENs that have no listed event left; return how many. Run it periodically."""
+    """Give up marks of VENs that have had no listed event for a minute; return how many. Run it periodically.
+
+    The minute lets a VEN hear of an event that was cut short: it learns that from a list without the event (EV-60).
+    """
+    lately = now - _GRACE
     listed = exists().where(
         (event.c.ven_id == outbox.c.ven_id)
-        & event.c.closed_at.is_(None)
-        & or_(event.c.listed_until.is_(None), event.c.listed_until > now)
+        & or_(event.c.closed_at.is_(None), event.c.closed_at > lately)
+        & or_(event.c.listed_until.is_(None), event.c.listed_until > lately)
     )
-    where = (outbox.c.kind == Kind.EVENTS) & outbox.c.state.in_(OPEN) & (outbox.c.tries > 0) & ~listed
-    late = (outbox.c.kind == Kind.EVENTS) & (outbox.c.state == State.PENDING) & (outbox.c.tries == 0) & ~listed
-    stale = and_(late, exists().where((event.c.ven_id == outbox.c.ven_id) & (event.c.listed_until <= now)))
-    gone = (await tx.conn.execute(select(outbox.c.ven_id).where(or_(where, stale)))).scalars().all()
+    where = (outbox.c.kind == Kind.EVENTS) & outbox.c.state.in_(OPEN) & ~listed
+    gone = (await tx.conn.execute(select(outbox.c.ven_id).where(where))).scalars().all()
     if gone:
-        await _move(tx, or_(where, stale), State.DEAD)
+        await _move(tx, where, State.DEAD)
         tx.changed(*gone)
     return len(gone)
 
 
 async def count_open(conn: AsyncConnection) -> dict[str, int]:
     """Return how many rows are in each state, for the operator and for /metrics."""
-    rows = await conn.execute(select(outbox.c.state, func.count()).group_by(outbox.c.state))
-    return {state: int(number) for state, number in rows.tuples()}
+    rows = await conn.execute(select(outbox.c.state, func.count().label("rows")).group_by(outbox.c.state))
+    return {row.state: int(row.rows) for row in rows}
 
 
 async def _move(tx: Transaction, where: ColumnElement[bool], to: State) -> None:

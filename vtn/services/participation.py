@@ -6,7 +6,7 @@ An evaluation is a row with a version: it names its method and the hash of its i
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -14,13 +14,13 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ConflictError, InvalidError, NotFoundError
-from core.spans import Span
+from core.spans import Duration, Span
 from metrics.baseline import Baseline, Calendar, NoBaselineError, baseline
-from metrics.days import Floats, Series, day_matrix
+from metrics.days import Floats, Series, day_matrix, from_epoch_s
 from metrics.participation import Answer, participation
-from metrics.performance import Direction, delivered, ordered_wh, performance
+from metrics.performance import Direction, delivered, performance
 from metrics.rules import PRESETS, DayMatch
-from openadr.model.event import Event, interval_at
+from openadr.model.event import Event
 from openadr.model.opt import OptType
 from vtn.services import dispatch as dispatches
 from vtn.services import event as events
@@ -109,13 +109,16 @@ class _Inputs:
 async def evaluate(tx: Transaction, dispatch_id: str, now: datetime) -> Result:
     """Evaluate a dispatch with the data that is there now, store it and return it.
 
-    The same data gives the stored version again. Raises ConflictError before the event is over, InvalidError for an
-    open-ended event.
+    The same data gives the stored version again. An event that was cancelled while it ran counts until then; one that
+    was cancelled before it began was not called. Raises ConflictError before the event is over and for a dispatch that
+    never began, InvalidError for an open-ended event.
     """
-    whole = await dispatches.get(tx.conn, dispatch_id)
-    end = whole.shared.period.end
+    whole = await dispatches.get(tx.conn, dispatch_id, lock=True)
+    end = min(filter(None, (whole.shared.period.end, whole.cancelled_at)), default=None)
     if end is None:
         raise InvalidError("An open-ended event has no result before it is cancelled.")
+    if end <= whole.shared.period.start:
+        raise ConflictError("This dispatch was cancelled before it began; there is nothing to evaluate.")
     if now < end:
         raise ConflictError(f"The event lasts until {end.isoformat()}.")
     rules = await programme.get(tx.conn, whole.programme_id, whole.programme_version)
@@ -175,8 +178,13 @@ async def _inputs(conn: AsyncConnection, dispatch_id: str, rule: DayMatch) -> li
         )
     }
     names = {row.id: row.name for row in await conn.execute(select(ven.c.id, ven.c.name))}
+    stops = select(event.c.id, event.c.cancelled_at).where(event.c.dispatch_id == dispatch_id)
+    cancelled_at = {row.id: row.cancelled_at for row in await conn.execute(stops)}
     found = []
-    for ven_id, one in await events.of_dispatch(conn, dispatch_id):
+    for ven_id, ordered in await events.of_dispatch(conn, dispatch_id):
+        one = as_run(ordered, cancelled_at[ordered.event_id])
+        if one is None:
+            continue
         start, end = one.period.start, one.period.end or one.period.start
         since = start - timedelta(days=rule.lookback_days + 2)
         readings = await metered.energy(conn, ven_id, int(since.timestamp()), int(end.timestamp()) + STEP_S, STEP_S)
@@ -189,6 +197,26 @@ async def _inputs(conn: AsyncConnection, dispatch_id: str, rule: DayMatch) -> li
             )
         )
     return found
+
+
+def as_run(ordered: Event, cancelled_at: datetime | None) -> Event | None:
+    """Return the event as far as it ran: cut off at its cancellation, or None if that came before its start."""
+    period = ordered.period
+    if cancelled_at is None or (period.end is not None and period.end <= cancelled_at):
+        return ordered
+    if cancelled_at <= period.start:
+        return None
+    signals = []
+    for signal in ordered.signals:
+        edge, intervals = period.start, []
+        for interval in signal.intervals:
+            after = interval.duration.after(edge) if interval.duration else cancelled_at
+            if edge < cancelled_at:
+                intervals.append(replace(interval, duration=Duration.between(edge, min(after, cancelled_at))))
+            edge = after
+        signals.append(replace(signal, intervals=tuple(intervals)))
+    ran = replace(period, duration=Duration.between(period.start, cancelled_at))
+    return replace(ordered, period=ran, signals=tuple(signals))
 
 
 async def _other_events(conn: AsyncConnection, ven_id: str, dispatch_id: str) -> tuple[Span, ...]:
@@ -209,7 +237,7 @@ async def _other_events(conn: AsyncConnection, ven_id: str, dispatch_id: str) ->
 def _hash(inputs: Sequence[_Inputs], rule: DayMatch) -> str:
     digest = hashlib.sha256(repr(rule).encode())
     for one in inputs:
-        digest.update(repr((one.ven_id, one.event, one.opt, one.reason, one.calendar, one.sent_at)).encode())
+        digest.update(repr([getattr(one, name.name) for name in fields(one) if name.name != "readings"]).encode())
         digest.update(one.readings.energy_wh.tobytes())
     return digest.hexdigest()
 
@@ -226,13 +254,10 @@ def _result(
     rows = [_ven_result(one, rule, direction, zone) for one in inputs]
     counted = [row for row in rows if row.counts]
     intervals = _pool(counted)
-    figures = participation(
-        Answer(row.opt, _nan(row.latency_s), _out_after(one), _nan(row.performance_ratio))
-        for row, one in zip(rows, inputs, strict=True)
-    )
+    figures = participation(Answer(row.opt, _nan(row.latency_s), ratio=_nan(row.performance_ratio)) for row in rows)
     got = np.array([(one.delivered_w or 0.0) * one.duration_s / 3600 for one in intervals])
     asked = np.array([(one.target_w or 0.0) * one.duration_s / 3600 for one in intervals])
-    figure = performance(got, asked) if len(got) and (asked > 0).any() else None
+    figure = performance(got, asked) if asked.any() and (asked >= 0).all() else None
     return Result(
         dispatch_id=dispatch_id,
         version=version,
@@ -256,16 +281,12 @@ def _result(
     )
 
 
-def _out_after(one: _Inputs) -> float:
-    if one.opt is not OptType.OUT or one.answered_at is None:
-        return math.nan
-    return (one.answered_at - one.event.period.start).total_seconds()
-
-
 def _ven_result(one: _Inputs, rule: DayMatch, direction: Direction, zone: str) -> VenResult:
     period = one.event.period
     span = Span(period.start, period.end)
-    note, days, intervals, got = "", (), (), math.nan
+    days: tuple[str, ...] = ()
+    intervals: tuple[IntervalResult, ...] = ()
+    got = math.nan
     try:
         found = baseline(day_matrix(one.readings, zone), span, rule, one.calendar, notified_at=one.sent_at)
     except NoBaselineError as error:
@@ -274,7 +295,7 @@ def _ven_result(one: _Inputs, rule: DayMatch, direction: Direction, zone: str) -
         note = found.status.value
         days = tuple(use.day.isoformat() for use in found.days if use.verdict == "kept")
         intervals, got = _intervals(found, one.event, direction)
-    asked = _ordered_wh(one.event, direction)
+    asked = ordered_between(one.event, period.start, period.end or period.start, direction)
     counts = one.opt is OptType.IN and math.isfinite(got)
     latency = (one.answered_at - one.queued_at).total_seconds() if one.answered_at and one.queued_at else None
     return VenResult(
@@ -294,52 +315,40 @@ def _ven_result(one: _Inputs, rule: DayMatch, direction: Direction, zone: str) -
     )
 
 
-def target_w(one: Event, when: datetime, direction: Direction) -> float:
-    """Return what an event orders at a time, W, positive = as ordered; 0 for signals that name no power.
+def ordered_between(one: Event, first: datetime, last: datetime, direction: Direction) -> float:
+    """Return the energy (Wh, positive = as ordered) that an event orders in a span; 0 if no signal names a power.
 
     LOAD_DISPATCH/delta is the change of consumption (catalogue 2c): negative for `reduce`.
     """
+    total = 0.0
     for signal in one.signals:
-        if (signal.name, signal.type) == ("LOAD_DISPATCH", "delta") and signal.item_base is not None:
-            index = interval_at(one.period.start, signal.intervals, when)
-            if index is not None:
-                change_w = signal.intervals[index].value * signal.item_base.factor
-                return -change_w if direction is Direction.REDUCE else change_w
-    return 0.0
-
-
-def _ordered_wh(one: Event, direction: Direction) -> float:
-    """Return the energy that an event orders, exactly by its own intervals."""
-    total, start = 0.0, one.period.start
-    for interval in one.signals[0].intervals:
-        end = interval.duration.after(start)
-        total += target_w(one, start, direction) * (end - start).total_seconds() / 3600
-        start = end
-    return total
+        if (signal.name, signal.type) != ("LOAD_DISPATCH", "delta") or signal.item_base is None:
+            continue
+        edge = one.period.start
+        for interval in signal.intervals:
+            begin, edge = edge, interval.duration.after(edge)
+            shared_s = (min(edge, last) - max(begin, first)).total_seconds()
+            total += interval.value * signal.item_base.factor * max(shared_s, 0.0) / 3600
+        break
+    return -total if direction is Direction.REDUCE else total
 
 
 def _intervals(found: Baseline, one: Event, direction: Direction) -> tuple[tuple[IntervalResult, ...], float]:
     """Return the event's intervals and the delivered energy (Wh), NaN if one of them is not known."""
     inside = found.in_event
-    starts, overlap = found.starts_s[inside], found.overlap_s[inside]
     usual, actual = found.baseline_wh[inside], found.actual_wh[inside]
     got = delivered(usual, actual, direction)
-    zero = datetime.fromtimestamp(0, one.period.start.tzinfo)
-    targets = [
-        target_w(one, max(one.period.start, zero + timedelta(seconds=int(start))), direction) for start in starts
-    ]
-    asked = ordered_wh(np.array(targets), overlap)
-    to_w = 3600 / found.step_s
+    step, to_w = timedelta(seconds=found.step_s), 3600 / found.step_s
     rows = tuple(
         IntervalResult(
-            zero + timedelta(seconds=int(start)),
+            start,
             found.step_s,
-            float(wanted * to_w),
+            ordered_between(one, start, start + step, direction) * to_w,
             _known(float(base * to_w)),
             _known(float(used * to_w)),
             _known(float(gain * to_w)),
         )
-        for start, wanted, base, used, gain in zip(starts, asked, usual, actual, got, strict=True)
+        for start, base, used, gain in zip(map(from_epoch_s, found.starts_s[inside]), usual, actual, got, strict=True)
     )
     return rows, _total(got)
 

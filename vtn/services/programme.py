@@ -5,6 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
+from yarl import URL
 
 from core.errors import ConflictError, NotFoundError
 from core.ids import new_id
@@ -45,12 +46,20 @@ class Programme:
     created_at: datetime
 
 
+def normal_context(uri: str) -> str:
+    """Return a market context in the form in which two that mean the same are equal (GN-10, RFC 3986)."""
+    try:
+        return str(URL(uri.strip()))
+    except ValueError:
+        return uri
+
+
 async def create(
     tx: Transaction, name: str, market_context: str, parameters: Parameters, now: datetime, *, who: str
 ) -> Programme:
-    """Create a programme. Raises ConflictError if the market context is taken."""
-    taken = await tx.conn.execute(select(programme.c.id).where(programme.c.market_context == market_context).limit(1))
-    if taken.first() is not None:
+    """Create a programme. Raises ConflictError if the market context is taken, in whatever spelling (GN-10)."""
+    taken = (await tx.conn.execute(select(programme.c.market_context).distinct())).scalars()
+    if normal_context(market_context) in map(normal_context, taken):
         raise ConflictError(f"A programme with market context '{market_context}' exists already.")
     return await _add(tx, Programme(new_id("prg"), 1, name, market_context, parameters, now), who)
 

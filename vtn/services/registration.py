@@ -36,7 +36,8 @@ async def register(
 ) -> Registration:
     """Register a VEN, or re-register it if it names its registrationID.
 
-    Without registrationID everything about the VEN's reports starts afresh (RG-08). Raises OpenADRError 452 for a
+    Without registrationID everything about the VEN's reports starts afresh (RG-08); the registrationID stays the same
+    until it is cancelled (RG-06), so that a message sent twice does no harm (TR-12). Raises OpenADRError 452 for a
     wrong registrationID (RG-11), 459 for a transport that this VTN does not serve.
     """
     _check_transport(profile)
@@ -49,18 +50,18 @@ async def register(
         tx.changed(ven_id)
         return Registration(ven_id, registration_id)
     await _forget(tx, ven_id, now)
-    fresh = new_id("reg")
+    given = known.registration_id or new_id("reg")
     await tx.conn.execute(
         update(ven)
         .where(ven.c.id == ven_id)
-        .values(registration_id=fresh, registered_at=now, profile=to_json(profile), metadata_at=None)
+        .values(registration_id=given, registered_at=now, profile=to_json(profile), metadata_at=None)
     )
     await outbox.put(tx, ven_id, Kind.REGISTER_REPORT, now)
     still_open = event.c.closed_at.is_(None) & (event.c.listed_until.is_(None) | (event.c.listed_until > now))
     if (await tx.conn.execute(select(event.c.id).where((event.c.ven_id == ven_id) & still_open).limit(1))).first():
         await outbox.put(tx, ven_id, Kind.EVENTS, now)
-    await tx.audit(ven_id, "register", ven_id, known.registration_id, fresh, at=now)
-    return Registration(ven_id, fresh)
+    await tx.audit(ven_id, "register", ven_id, known.registration_id, given, at=now)
+    return Registration(ven_id, given)
 
 
 def _check_transport(profile: VenProfile) -> None:
@@ -79,7 +80,8 @@ async def current(conn: AsyncConnection, ven_id: str) -> str | None:
 
 async def cancel(tx: Transaction, ven_id: str, registration_id: str, now: datetime) -> None:
     """Erase a registration at the VEN's wish. Raises OpenADRError 452 for a wrong registrationID (RG-11)."""
-    known = (await tx.conn.execute(select(ven.c.registration_id).where(ven.c.id == ven_id))).scalar_one()
+    query = select(ven.c.registration_id).where(ven.c.id == ven_id).with_for_update()
+    known = (await tx.conn.execute(query)).scalar_one()
     if known is None or known != registration_id:
         raise OpenADRError(Code.INVALID_ID, f"registrationID '{registration_id}' is not that of this VEN.")
     await erase(tx, ven_id, now, who=ven_id)
@@ -97,11 +99,10 @@ async def erase(tx: Transaction, ven_id: str, now: datetime, *, who: str) -> Non
 async def _forget(tx: Transaction, ven_id: str, now: datetime) -> None:
     await outbox.clear(tx, ven_id)
     await tx.conn.execute(delete(report_offer).where(report_offer.c.ven_id == ven_id))
-    await tx.conn.execute(
-        update(report_request)
-        .where((report_request.c.ven_id == ven_id) & report_request.c.state.in_(("queued", "active")))
-        .values(state="cancelled", ended_at=now, reason="the registration ended")
-    )
+    gone = delete(report_request).where(report_request.c.ven_id == ven_id).returning(report_request.c.id)
+    ids = sorted((await tx.conn.execute(gone)).scalars())
+    if ids:
+        await tx.audit(ven_id, "erase report requests", ven_id, ids, at=now)
 
 
 async def ask_to_reregister(tx: Transaction, ven_id: str, now: datetime, *, who: str) -> None:

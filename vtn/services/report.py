@@ -5,8 +5,9 @@ A reading reaches the store through `record`; it is acknowledged only after the 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
+import structlog
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,16 +17,20 @@ from core.spans import ZERO, Duration
 from openadr.model.codes import Code, OpenADRError
 from openadr.model.report import Report, ReportOffer, ReportRequest, check_offers, check_request
 from vtn.services import outbox
-from vtn.services.measurements import to_values
+from vtn.services.measurements import newest_start_s, to_values
 from vtn.services.outbox import Kind
 from vtn.services.settings import VtnSettings, WantedReport
 from vtn.store.database import Transaction
 from vtn.store.readings import store
-from vtn.store.rows import from_json, to_json
+from vtn.store.rows import from_json, to_json, upsert
 from vtn.store.tables import report_offer, report_request, resource, ven
 
 LIVE = ("queued", "active")
 """States of a report request that may still bring data."""
+_UNWANTED = ("cancelled", "refused")
+_LONGEST_ID = 200
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +57,13 @@ async def register(
 ) -> None:
     """Replace what a VEN offers; its running requests end, and what this VTN wants is asked anew (RP-03).
 
-    Raises OpenADRError 459 for offers that contradict themselves (RP-05, RP-07).
+    Raises OpenADRError 459 for offers that contradict themselves (RP-05, RP-07), 454 for ids that are too long.
     """
     try:
         check_offers(offers)
     except InvalidError as error:
         raise OpenADRError(Code.COMPLIANCE, str(error)) from error
+    _check_lengths(offers)
     await tx.conn.execute(delete(report_offer).where(report_offer.c.ven_id == ven_id))
     if offers:
         await tx.conn.execute(
@@ -78,8 +84,33 @@ async def register(
     await _learn_resources(tx, ven_id, offers)
     for wanted in settings.wanted_reports:
         for offer in offers:
-            if offer.name == wanted.name:
-                await request(tx, ven_id, _wish(wanted, offer, now), now, who="vtn")
+            if offer.name == wanted.name and offer.descriptions:
+                await _ask(tx, ven_id, wanted, offer, now)
+
+
+def _check_lengths(offers: Sequence[ReportOffer]) -> None:
+    """Raise OpenADRError 454 for names that the store cannot keep; any other text will do (RP-54)."""
+    for offer in offers:
+        for text, most in ((offer.name, 80), (offer.specifier_id, _LONGEST_ID)):
+            _check_length(text, most)
+        for line in offer.descriptions:
+            for text in (line.r_id, *line.source.resource_ids):
+                _check_length(text, _LONGEST_ID)
+            for text in line.subject.device_classes:
+                _check_length(text, 80)
+
+
+def _check_length(text: str, most: int) -> None:
+    if len(text) > most:
+        raise OpenADRError(Code.INVALID_DATA, f"'{text[:40]}...' is longer than {most} characters.")
+
+
+async def _ask(tx: Transaction, ven_id: str, wanted: WantedReport, offer: ReportOffer, now: datetime) -> None:
+    """Ask for a wanted report; an offer that cannot satisfy it is no fault of the VEN's registration."""
+    try:
+        await request(tx, ven_id, _wish(wanted, offer, now), now, who="vtn")
+    except InvalidError as error:
+        _log.warning("a wanted report is not asked for", ven_id=ven_id, report=offer.name, why=str(error))
 
 
 async def _end(tx: Transaction, where: object, now: datetime, reason: str) -> None:
@@ -88,28 +119,28 @@ async def _end(tx: Transaction, where: object, now: datetime, reason: str) -> No
 
 
 async def _learn_resources(tx: Transaction, ven_id: str, offers: Sequence[ReportOffer]) -> None:
-    """Add resources that the metadata names and that we did not know."""
-    named = {one for offer in offers for line in offer.descriptions for one in line.source.resource_ids}
-    known = set((await tx.conn.execute(select(resource.c.resource_id).where(resource.c.ven_id == ven_id))).scalars())
-    fresh = [{"ven_id": ven_id, "resource_id": name} for name in sorted(named - known)]
-    if fresh:
-        await tx.conn.execute(insert(resource), fresh)
+    """Add resources that the metadata names, with their device class where it is given (RP-09)."""
+    named: dict[str, str | None] = {}
+    for line in (line for offer in offers for line in offer.descriptions):
+        kind = line.subject.device_classes[0] if len(line.subject.device_classes) == 1 else None
+        for name in line.source.resource_ids:
+            named[name] = kind or named.get(name)
+    rows = [{"ven_id": ven_id, "resource_id": name, "device_class": kind} for name, kind in sorted(named.items())]
+    keys = ("ven_id", "resource_id")
+    await upsert(tx.conn, resource, [row for row in rows if row["device_class"]], keys=keys, update=("device_class",))
+    await upsert(tx.conn, resource, [row for row in rows if not row["device_class"]], keys=keys, update=())
 
 
 def _wish(wanted: WantedReport, offer: ReportOffer, now: datetime) -> ReportRequest:
+    """Return the request for as much of a wanted report as is offered (RP-27, RP-30)."""
+    r_ids = tuple(line.r_id for line in offer.descriptions)
     if wanted.history is not None:
-        start, duration = (-wanted.history).after(now), wanted.history
-    else:
-        start, duration = now, ZERO
-    return ReportRequest(
-        new_id("rrq"),
-        offer.specifier_id,
-        tuple(line.r_id for line in offer.descriptions),
-        granularity=ZERO if wanted.history is not None else wanted.granularity,
-        report_back=ZERO if wanted.history is not None else wanted.report_back,
-        start=start,
-        duration=duration,
-    )
+        reach = min(filter(None, (wanted.history, offer.duration)), key=lambda one: one.after(now), default=ZERO)
+        return ReportRequest(new_id("rrq"), offer.specifier_id, r_ids, start=(-reach).after(now), duration=reach)
+    rates = (line.sampling.min_period for line in offer.descriptions if line.sampling is not None)
+    granularity = max((wanted.granularity, *rates), key=lambda one: one.after(now)) if wanted.granularity else ZERO
+    report_back = max(wanted.report_back, granularity, key=lambda one: one.after(now)) if wanted.report_back else ZERO
+    return ReportRequest(new_id("rrq"), offer.specifier_id, r_ids, granularity, report_back, now, ZERO)
 
 
 async def request(tx: Transaction, ven_id: str, wish: ReportRequest, now: datetime, *, who: str) -> str:
@@ -138,12 +169,13 @@ async def request(tx: Transaction, ven_id: str, wish: ReportRequest, now: dateti
 
 
 async def cancel(tx: Transaction, request_id: str, now: datetime, *, who: str) -> None:
-    """Stop a report. Raises NotFoundError, or ConflictError if it has ended."""
+    """Stop a report; a VEN that was not asked yet hears nothing. Raises NotFoundError, ConflictError if it ended."""
     known = await get(tx.conn, request_id)
     if known.state not in LIVE:
         raise ConflictError(f"Report request '{request_id}' is {known.state}.")
     await _end(tx, report_request.c.id == request_id, now, "cancelled by the operator")
-    await outbox.put(tx, known.ven_id, Kind.CANCEL_REPORT, now, request_id)
+    if not await outbox.withdraw(tx, known.ven_id, Kind.CREATE_REPORT, request_id):
+        await outbox.put(tx, known.ven_id, Kind.CANCEL_REPORT, now, request_id)
     await tx.audit(who, "cancel report", request_id, at=now)
 
 
@@ -173,25 +205,29 @@ async def requests_of(conn: AsyncConnection, ven_id: str) -> list[Requested]:
     ]
 
 
-async def created(tx: Transaction, ven_id: str, code: int, description: str | None, now: datetime) -> None:
-    """Note the VEN's oadrCreatedReport: its queued requests that were sent are active now, or refused."""
+async def created(
+    tx: Transaction, ven_id: str, request_id: str, pending: Sequence[str], refusal: str | None, now: datetime
+) -> None:
+    """Note the VEN's oadrCreatedReport: what was asked is active now, or refused for a reason.
+
+    Each oadrCreateReport carries one request and its reportRequestID as requestID, so `request_id` says which one is
+    meant. An answer with another requestID means those that it lists as `pending` (RP-31), or all that were sent.
+    """
     sent = await outbox.sent_subjects(tx, ven_id, Kind.CREATE_REPORT)
-    await outbox.done(tx, ven_id, Kind.CREATE_REPORT)
-    accepted = 200 <= code < 300  # noqa: PLR2004  HTTP-like success
+    meant = [request_id] if request_id in sent else [one for one in sent if one in pending] or sent
+    for one in meant:
+        await outbox.done(tx, ven_id, Kind.CREATE_REPORT, one)
     await tx.conn.execute(
         update(report_request)
-        .where(report_request.c.id.in_(sent) & (report_request.c.state == "queued"))
-        .values(
-            state="active" if accepted else "refused",
-            answered_at=now,
-            reason=None if accepted else f"{code} {description or ''}".strip(),
-        )
+        .where(report_request.c.id.in_(meant) & (report_request.c.state == "queued"))
+        .values(state="active" if refusal is None else "refused", answered_at=now, reason=refusal)
     )
 
 
-async def cancelled(tx: Transaction, ven_id: str) -> None:
-    """Note the VEN's oadrCanceledReport."""
-    await outbox.done(tx, ven_id, Kind.CANCEL_REPORT)
+async def cancelled(tx: Transaction, ven_id: str, request_id: str) -> None:
+    """Note the VEN's oadrCanceledReport; `request_id` says which cancellation is meant, any other one means all."""
+    sent = await outbox.sent_subjects(tx, ven_id, Kind.CANCEL_REPORT)
+    await outbox.done(tx, ven_id, Kind.CANCEL_REPORT, request_id if request_id in sent else None)
 
 
 async def record(tx: Transaction, ven_id: str, reports: Iterable[Report], now: datetime) -> tuple[str, ...]:
@@ -203,35 +239,34 @@ async def record(tx: Transaction, ven_id: str, reports: Iterable[Report], now: d
     unwanted = []
     offers = {offer.specifier_id: offer for offer in await offered(tx.conn, ven_id)}
     for report in reports:
-        row = (
-            await tx.conn.execute(
-                select(report_request).where(
-                    (report_request.c.id == report.request_id) & (report_request.c.ven_id == ven_id)
-                )
-            )
-        ).one_or_none()
+        query = select(report_request).where(
+            (report_request.c.id == report.request_id) & (report_request.c.ven_id == ven_id)
+        )
+        row = (await tx.conn.execute(query)).one_or_none()
         if row is None:
             raise OpenADRError(Code.INVALID_ID, f"reportRequestID '{report.request_id}' is not ours.")
         if report.specifier_id != row.specifier_id:
             raise OpenADRError(Code.INVALID_ID, f"reportSpecifierID '{report.specifier_id}' does not belong to it.")
         offer = offers.get(report.specifier_id)
-        if row.state not in LIVE:
-            unwanted.append(report.request_id)
         if offer is None:
-            continue
-        last_end_s = 0
+            raise OpenADRError(Code.INVALID_ID, f"Report '{report.specifier_id}' is not registered any more.")
+        if row.state in _UNWANTED:
+            unwanted.append(report.request_id)
+        newest_s = 0
         for key, unit, values in to_values(ven_id, report, offer):
             await store(tx, key, unit, values, now)
-            last_end_s = max(last_end_s, values.start_s)
-        await _progress(tx, from_json(ReportRequest, row.request), row.state, last_end_s, now)
-    return tuple(unwanted)
+            newest_s = max(newest_s, newest_start_s(values))
+        await _progress(tx, from_json(ReportRequest, row.request), row.state, newest_s, now)
+    return tuple(dict.fromkeys(unwanted))
 
 
-async def _progress(tx: Transaction, wish: ReportRequest, state: str, last_s: int, now: datetime) -> None:
-    """Note that data came; a one-shot request is done with it, a bounded one when its span is over."""
-    bounded = wish.start is not None and wish.duration
+async def _progress(tx: Transaction, wish: ReportRequest, state: str, newest_s: int, now: datetime) -> None:
+    """Note that data came; a one-shot request is done with it, a bounded one when its span is over.
+
+    `newest_s`: start of the newest value.
+    """
     end = wish.duration.after(wish.start) if wish.duration and wish.start else None
-    over = (not wish.report_back and not bounded) or (end is not None and last_s >= _last_start_s(end, wish))
+    over = not wish.report_back if end is None else newest_s >= _last_start_s(end, wish)
     changes: dict[str, object] = {"last_report_at": now}
     if state in LIVE:
         changes |= {"state": "done", "ended_at": now} if over else {"state": "active"}
@@ -240,16 +275,4 @@ async def _progress(tx: Transaction, wish: ReportRequest, state: str, last_s: in
 
 def _last_start_s(end: datetime, wish: ReportRequest) -> float:
     """When the last interval of a bounded request begins, at the latest an hour before its end for history."""
-    step = wish.granularity.timedelta() if wish.granularity else timedelta(hours=1)
-    return (end - step).timestamp()
-
-
-def one_shot(offer: ReportOffer) -> ReportRequest:
-    """Return a request for the newest values of everything in an offer (RP-24)."""
-    return ReportRequest(new_id("rrq"), offer.specifier_id, tuple(line.r_id for line in offer.descriptions))
-
-
-def periodic(offer: ReportOffer, granularity: Duration, report_back: Duration, now: datetime) -> ReportRequest:
-    """Return a request for everything in an offer, for ever (RP-25, RP-28)."""
-    r_ids = tuple(line.r_id for line in offer.descriptions)
-    return ReportRequest(new_id("rrq"), offer.specifier_id, r_ids, granularity, report_back, now, ZERO)
+    return (-(wish.granularity or Duration.of(hours=1))).after(end).timestamp()

@@ -2,9 +2,12 @@
 
 import asyncio
 import gzip
-import hashlib
 import hmac
+import posixpath
+import re
 import time
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,17 +17,21 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from core.errors import UnavailableError
 from openadr.fingerprint import fingerprint
-from openadr.model.codes import OpenADRError
-from openadr.v20b.decode import WireError, decode
+from openadr.v20b.decode import MAX_BYTES, UnreadableError, WireError, decode
 from openadr.v20b.encode import encode
-from openadr.v20b.messages import OadrResponse, Response
+from openadr.v20b.messages import Message
 from vtn.transport.v20b import EMPTY, Peer, Vtn20b
 
 _log = structlog.get_logger(__name__)
 
 SERVICES: Final = frozenset({"EiEvent", "EiOpt", "EiReport", "EiRegisterParty", "OadrPoll"})
-_READ_TIMEOUT_S: Final = 30.0
-_SMALLEST_GZIP: Final = 100
+_LARGE: Final = 64 * 1024
+"""A body of more bytes is read in a thread, so that nobody else waits for it."""
+_FINGERPRINT: Final = re.compile(r"[0-9A-F]{2}(:[0-9A-F]{2}){9}")
+_CODINGS: Final[dict[str, Callable[[bytes], bytes]]] = {
+    "gzip": lambda body: gzip.compress(body, compresslevel=1),
+    "deflate": zlib.compress,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +39,16 @@ class Edge:
     """How the listener is reached.
 
     `proxy_header` carries the client's fingerprint where TLS ends at a proxy; it only counts together with
-    `proxy_secret` in `X-Proxy-Secret`. `insecure` (loopback only) takes the VEN from the message.
+    `proxy_secret` in `X-Proxy-Secret`. `insecure` (loopback only) takes the VEN from the message. A body must arrive
+    within `read_timeout_s` (machine time).
     """
 
     prefix: str = ""
-    max_body_bytes: int = 4 * 1024 * 1024
+    max_body_bytes: int = MAX_BYTES
     insecure: bool = False
     proxy_header: str | None = None
     proxy_secret: str | None = None
+    read_timeout_s: float = 30.0
 
 
 class OpenADRServer:
@@ -50,7 +59,7 @@ class OpenADRServer:
         self._edge = edge
         self._base = f"{edge.prefix.rstrip('/')}/OpenADR2/Simple/2.0b/"
         self._empty = encode(EMPTY)
-        self._empty_gzip = gzip.compress(self._empty)
+        self._empty_coded = {coding: compress(self._empty) for coding, compress in _CODINGS.items()}
         self._messages = Counter(
             "evenload_openadr_messages",
             "OpenADR messages by type and HTTP status.",
@@ -71,9 +80,9 @@ class OpenADRServer:
         kind = "?"
         try:
             service = self._service(request)
-            body = await self._body(request)
-            kind, answer = await self._answer(service, body, request)
-            response = _respond(request, answer, self._empty_gzip if answer is self._empty else None)
+            peer = self._peer(request)
+            kind, answer = await self._answer(service, await self._body(request), peer)
+            response = self._respond(request, answer)
         except _Refused as refused:
             _log.warning("request refused", status=refused.status, why=refused.why, peer=request.remote)
             response = web.Response(status=refused.status, text=refused.why + "\n")
@@ -89,12 +98,13 @@ class OpenADRServer:
         except Exception:  # noqa: BLE001  one bad message must not stop the server
             _log.exception("unexpected fault")
             response = web.Response(status=500, text="Internal error.\n")
+        response.headers["Server"] = "evenload"  # aiohttp would name itself and its version
         self._messages.labels(kind, str(response.status)).inc()
         self._seconds.labels(kind).observe(time.perf_counter() - begun)
         return response
 
     def _service(self, request: web.BaseRequest) -> str:
-        path = request.path
+        path = posixpath.normpath(request.path)
         service = path[len(self._base) :] if path.startswith(self._base) else ""
         if service not in SERVICES:
             raise _Refused(404, f"No service at {path[:200]}; services are below {self._base}.")
@@ -111,7 +121,7 @@ class OpenADRServer:
         parts: list[bytes] = []
         size = 0
         try:
-            async with asyncio.timeout(_READ_TIMEOUT_S):
+            async with asyncio.timeout(self._edge.read_timeout_s):
                 async for part in request.content.iter_any():
                     size += len(part)
                     if size > limit:
@@ -123,15 +133,28 @@ class OpenADRServer:
             raise _Refused(406, "The body could not be read.") from error
         return b"".join(parts)
 
-    async def _answer(self, service: str, body: bytes, request: web.BaseRequest) -> tuple[str, bytes]:
-        peer = self._peer(request)
+    async def _answer(self, service: str, body: bytes, peer: Peer) -> tuple[str, bytes]:
         try:
-            message = decode(body, strict=await self._vtn.strict_for(peer))
-        except OpenADRError as fault:
-            _log.warning("message refused", code=int(fault.code), why=fault.description, peer=request.remote)
-            return "?", encode(OadrResponse(Response(fault.code, fault.description)))
+            message = await self._decode(body, strict=await self._vtn.strict_for(peer))
+        except UnreadableError as fault:
+            return "?", encode(self._vtn.unreadable(fault, peer))
         answer = await self._vtn.answer(service, message, peer)
         return type(message).__name__, self._empty if answer is EMPTY else encode(answer)
+
+    async def _decode(self, body: bytes, *, strict: bool) -> Message:
+        limit = self._edge.max_body_bytes
+        if len(body) <= _LARGE:
+            return decode(body, strict=strict, max_bytes=limit)
+        return await asyncio.to_thread(decode, body, strict=strict, max_bytes=limit)
+
+    def _respond(self, request: web.BaseRequest, body: bytes) -> web.Response:
+        """Answer 200, compressed if the VEN accepts that (TR-05, TR-08)."""
+        headers = {"Content-Type": "application/xml"}
+        coding = _coding(request.headers.get("Accept-Encoding", ""))
+        if coding is not None:
+            headers["Content-Encoding"] = coding
+            body = self._empty_coded[coding] if body is self._empty else _CODINGS[coding](body)
+        return web.Response(body=body, headers=headers)
 
     def _peer(self, request: web.BaseRequest) -> Peer:
         """Return who speaks, from the connection's certificate (SE-07) or from the configured proxy."""
@@ -140,33 +163,32 @@ class OpenADRServer:
             secret = request.headers.get("X-Proxy-Secret", "")
             if not hmac.compare_digest(secret.encode(), (edge.proxy_secret or "").encode()) or not edge.proxy_secret:
                 raise _Refused(403, "Only the proxy may speak here.")
-            name = request.headers.get(edge.proxy_header, "")
-            if not name:
-                raise _Refused(403, "The proxy named no certificate.")
+            name = request.headers.get(edge.proxy_header, "").upper()
+            if _FINGERPRINT.fullmatch(name) is None:
+                raise _Refused(403, "The proxy named no certificate: its header must hold a fingerprint like AA:BB:...")
             return Peer(name, "named by the proxy")
         if edge.insecure:
             return Peer()
         transport = request.transport
         tls = transport.get_extra_info("ssl_object") if transport else None
         der = tls.getpeercert(binary_form=True) if tls else None
-        if der is None:
+        if tls is None or der is None:
             raise _Refused(403, "A client certificate is needed.")
         return Peer(fingerprint(der), _subject(tls.getpeercert()))
 
 
 def _subject(certificate: dict[str, object] | None) -> str:
     names = (certificate or {}).get("subject", ())
-    pairs = [f"{key}={value}" for rdn in names for key, value in rdn]  # type: ignore[attr-defined]
-    return ", ".join(pairs) or f"sha256 {hashlib.sha256(repr(names).encode()).hexdigest()[:16]}"
+    return ", ".join(f"{key}={value}" for rdn in names for key, value in rdn)  # type: ignore[attr-defined]
 
 
-def _respond(request: web.BaseRequest, body: bytes, zipped: bytes | None) -> web.Response:
-    """Answer 200; compressed if the VEN accepts gzip (TR-08)."""
-    headers = {"Content-Type": "application/xml"}
-    if "gzip" in request.headers.get("Accept-Encoding", "") and len(body) > _SMALLEST_GZIP:
-        body = zipped or gzip.compress(body, compresslevel=1)
-        headers["Content-Encoding"] = "gzip"
-    return web.Response(body=body, headers=headers)
+def _coding(accepted: str) -> str | None:
+    """Return the content coding to use for an Accept-Encoding header, None for none (TR-08)."""
+    wanted = {}
+    for part in accepted.split(","):
+        name, _, weight = part.partition(";")
+        wanted[name.strip().lower()] = re.fullmatch(r"\s*q=0(\.0*)?\s*", weight) is None
+    return next((coding for coding in _CODINGS if wanted.get(coding, wanted.get("*", False))), None)
 
 
 class _Refused(Exception):  # noqa: N818  control flow inside this module, not an error type

@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from core.ids import new_id
 from openadr.model.codes import OpenADRError
+from openadr.v20b.decode import UnreadableError
+from openadr.v20b.encode import message_name
 from openadr.v20b.messages import (
     CanceledOpt,
     CanceledPartyRegistration,
@@ -33,24 +35,37 @@ from vtn.services.registration import vtn_profile
 from vtn.services.settings import VtnSettings
 
 _ANSWERS: Final[dict[type[Message], Callable[[Any, Response, VtnSettings], Message]]] = {
-    RequestEvent: lambda said, fault, vtn: DistributeEvent(vtn.vtn_id, said.request_id or new_id("req"), (), fault),
-    CreateOpt: lambda said, fault, _: CreatedOpt(fault, said.opt.opt_id),
-    CancelOpt: lambda said, fault, _: CanceledOpt(fault, said.opt_id),
+    RequestEvent: lambda _, fault, vtn: DistributeEvent(vtn.vtn_id, fault.request_id or new_id("req"), (), fault),
+    CreateOpt: lambda said, fault, _: CreatedOpt(fault, said.opt.opt_id if said else ""),
+    CancelOpt: lambda said, fault, _: CanceledOpt(fault, said.opt_id if said else ""),
     RegisterReport: lambda _, fault, __: RegisteredReport(fault),
     CreateReport: lambda _, fault, __: CreatedReport(fault),
     UpdateReport: lambda _, fault, __: UpdatedReport(fault),
     CancelReport: lambda _, fault, __: CanceledReport(fault),
     QueryRegistration: lambda _, fault, vtn: CreatedPartyRegistration(fault, vtn_profile(vtn)),
     CreatePartyRegistration: lambda _, fault, vtn: CreatedPartyRegistration(fault, vtn_profile(vtn)),
-    CancelPartyRegistration: lambda said, fault, _: CanceledPartyRegistration(fault, said.registration_id),
+    CancelPartyRegistration: lambda said, fault, _: CanceledPartyRegistration(
+        fault, said.registration_id if said else None
+    ),
 }
-"""How each request is answered when it is refused; everything else gets an oadrResponse."""
+"""How each request is answered when it is refused, given the message if it could be read; all else: oadrResponse."""
+
+_KINDS: Final = {message_name(kind): kind for kind in _ANSWERS}
 
 
 def refuse(message: Message, fault: OpenADRError, settings: VtnSettings) -> Message:
     """Return the answer that refuses a message with a code; the requestID is echoed (GN-06)."""
     said = getattr(message, "response", None)
     request_id = getattr(message, "request_id", None) or (said.request_id if said is not None else "")
-    response = Response(fault.code, fault.description, request_id)
-    answer = _ANSWERS.get(type(message))
+    return _refusal(type(message), message, Response(fault.code, fault.description, request_id), settings)
+
+
+def refuse_unreadable(fault: UnreadableError, settings: VtnSettings) -> Message:
+    """Return the answer to a valid message that holds a value nobody can read (GN-11)."""
+    response = Response(fault.code, fault.description, fault.request_id)
+    return _refusal(_KINDS.get(fault.element), None, response, settings)
+
+
+def _refusal(kind: type[Message] | None, message: Message | None, response: Response, settings: VtnSettings) -> Message:
+    answer = _ANSWERS.get(kind) if kind is not None else None
     return OadrResponse(response) if answer is None else answer(message, response, settings)

@@ -14,8 +14,10 @@ from typing import Final
 import structlog
 
 from core.clock import Clock
+from core.errors import ConflictError, EvenloadError, ForbiddenError, InvalidError, NotFoundError, UnavailableError
 from core.ids import new_id
 from openadr.model.codes import Code, OpenADRError
+from openadr.v20b.decode import UnreadableError
 from openadr.v20b.messages import (
     SERVICES,
     CanceledOpt,
@@ -51,12 +53,26 @@ from vtn.services.outbox import Kind
 from vtn.services.settings import VtnSettings
 from vtn.store.database import Transaction
 from vtn.store.writer import GroupWriter
-from vtn.transport.refusal import refuse
+from vtn.transport.refusal import refuse, refuse_unreadable
 
 _log = structlog.get_logger(__name__)
 
 EMPTY: Final = OadrResponse(Response(Code.OK, "OK"))
 """The answer to a poll when nothing waits; always the same (GN-06: a poll has no requestID)."""
+
+
+_LONGEST_SUBJECT: Final = 80
+_CODES: Final[dict[type[EvenloadError], Code]] = {
+    InvalidError: Code.INVALID_DATA,
+    NotFoundError: Code.INVALID_ID,
+    ConflictError: Code.NOT_ALLOWED,
+    ForbiddenError: Code.NOT_REGISTERED,
+}
+"""Our own errors in the protocol's terms."""
+
+
+def _as_fault(error: EvenloadError) -> OpenADRError:
+    return error if isinstance(error, OpenADRError) else OpenADRError(_CODES[type(error)], str(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +81,12 @@ class Peer:
 
     fingerprint: str = ""
     subject: str = ""
+
+
+def _log_refusal(message: str, fault: OpenADRError, peer: Peer) -> None:
+    _log.warning(
+        "message refused", message=message, code=int(fault.code), why=fault.description, fingerprint=peer.fingerprint
+    )
 
 
 class Vtn20b:
@@ -96,19 +118,24 @@ class Vtn20b:
         }
 
     async def answer(self, service: str, message: Message, peer: Peer) -> Message:
-        """Return the answer to a message that was posted to a service. Logical faults are answers too (GN-11)."""
+        """Return the answer to a message that was posted to a service. Logical faults are answers too (GN-11).
+
+        Raises UnavailableError if the store does not answer: then nothing was acknowledged.
+        """
         try:
             known = await self._admit(service, message, peer)
             return await self._handlers[type(message)](message, known)
-        except OpenADRError as fault:
-            _log.warning(
-                "message refused",
-                message=type(message).__name__,
-                code=int(fault.code),
-                why=fault.description,
-                fingerprint=peer.fingerprint,
-            )
+        except UnavailableError:
+            raise
+        except EvenloadError as error:
+            fault = _as_fault(error)
+            _log_refusal(type(message).__name__, fault, peer)
             return refuse(message, fault, self._settings)
+
+    def unreadable(self, fault: UnreadableError, peer: Peer) -> Message:
+        """Return the answer to a valid message with a value that cannot be read (GN-11)."""
+        _log_refusal(fault.element, fault, peer)
+        return refuse_unreadable(fault, self._settings)
 
     async def strict_for(self, peer: Peer) -> bool:
         """Whether this peer's messages are read in strict mode."""
@@ -116,25 +143,28 @@ class Vtn20b:
         return self._settings.strict or (known is not None and known.strict)
 
     async def _admit(self, service: str, message: Message, peer: Peer) -> Known:
-        """Return the VEN that speaks. Raises OpenADRError 459, 463 or 452 (GN-15, SE-07, RG-14, RG-15)."""
+        """Return the VEN that speaks: that of the certificate, also where the message names none.
+
+        Raises OpenADRError 459, 463 or 452 (GN-15, SE-07, RG-14, RG-15).
+        """
         expected = SERVICES.get(type(message))
         posted = service == expected or (isinstance(message, OadrResponse) and service != "OadrPoll")
         if not posted or type(message) not in self._handlers:
             raise OpenADRError(Code.COMPLIANCE, f"oadr{type(message).__name__} is not for {service} of a VTN.")
         claimed: str | None = getattr(message, "ven_id", None)
         known = await self._known(claimed, peer)
+        anonymous = isinstance(message, QueryRegistration | CreatePartyRegistration)
+        if known.registration_id is None and not anonymous:
+            raise OpenADRError(Code.NOT_REGISTERED, "This VEN is not registered; send oadrCreatePartyRegistration.")
         if claimed and claimed != known.ven_id:
             if await self._directory.get(claimed) is None:
                 raise OpenADRError(Code.INVALID_ID, f"No VEN has the venID '{claimed}'.")
             raise OpenADRError(Code.NOT_REGISTERED, "This certificate does not belong to that venID.")
-        anonymous = isinstance(message, QueryRegistration | CreatePartyRegistration)
-        if known.registration_id is None and not anonymous:
-            raise OpenADRError(Code.NOT_REGISTERED, "This VEN is not registered; send oadrCreatePartyRegistration.")
         if not claimed and not anonymous and (known.strict or self._settings.strict):
             raise OpenADRError(Code.INVALID_ID, "The message has no venID.")
         self._directory.seen(known.ven_id)
         if known.awaits_request:
-            await self._writer.submit(lambda tx: outbox.confirm_by_request(tx, known.ven_id))
+            await self._writer.submit(lambda tx: event.arrived(tx, known.ven_id, self._clock.now()))
         return known
 
     async def _known(self, claimed: str | None, peer: Peer) -> Known:
@@ -171,12 +201,12 @@ class Vtn20b:
             case Kind.EVENTS:
                 message = await self._distribute(tx, ven_id, Response(Code.OK, "OK"), row=row)
             case Kind.REGISTER_REPORT:
-                message = RegisterReport(new_id("req"), (), ven_id)
+                message = RegisterReport(new_id("req"), (), ven_id, row.subject or None)
             case Kind.CREATE_REPORT:
                 wish = await report.get(tx.conn, row.subject)
-                message = CreateReport(new_id("req"), (wish.request,), ven_id) if wish.state == "queued" else None
+                message = CreateReport(row.subject, (wish.request,), ven_id) if wish.state == "queued" else None
             case Kind.CANCEL_REPORT:
-                message = CancelReport(new_id("req"), (row.subject,), report_to_follow=False, ven_id=ven_id)
+                message = CancelReport(row.subject, (row.subject,), report_to_follow=False, ven_id=ven_id)
             case Kind.REREGISTER:
                 message = RequestReregistration(ven_id)
             case Kind.CANCEL_REGISTRATION:
@@ -248,15 +278,26 @@ class Vtn20b:
         return self._ok(message.response.request_id, known)
 
     async def _create_report(self, message: CreateReport, known: Known) -> Message:
+        """Take a request for our metadata (RP-14): it is answered with an oadrRegisterReport that names it (RP-06)."""
         if not all(one.is_metadata for one in message.requests):
             raise OpenADRError(Code.REPORT_NOT_SUPPORTED, "This VTN offers no reports.")
-        await self._writer.submit(lambda tx: outbox.put(tx, known.ven_id, Kind.REGISTER_REPORT, self._clock.now()))
-        return CreatedReport(Response(Code.OK, "OK", message.request_id), (), known.ven_id)
+        ids = tuple(one.request_id for one in message.requests)
+        if any(len(one) > _LONGEST_SUBJECT for one in ids):
+            raise OpenADRError(Code.INVALID_DATA, f"A reportRequestID is longer than {_LONGEST_SUBJECT} characters.")
+
+        async def work(tx: Transaction) -> None:
+            for one in ids:
+                await outbox.put(tx, known.ven_id, Kind.REGISTER_REPORT, self._clock.now(), one)
+
+        await self._writer.submit(work)
+        return CreatedReport(Response(Code.OK, "OK", message.request_id), ids, known.ven_id)
 
     async def _created_report(self, message: CreatedReport, known: Known) -> Message:
         said = message.response
+        refusal = None if said.ok else f"{said.code} {said.description or ''}".strip()
+        now = self._clock.now()
         await self._writer.submit(
-            lambda tx: report.created(tx, known.ven_id, said.code, said.description, self._clock.now())
+            lambda tx: report.created(tx, known.ven_id, said.request_id, message.pending, refusal, now)
         )
         return self._ok(said.request_id, known)
 
@@ -272,7 +313,8 @@ class Vtn20b:
         raise OpenADRError(Code.INVALID_ID, "This VTN sends no reports.")
 
     async def _canceled_report(self, message: CanceledReport, known: Known) -> Message:
-        await self._writer.submit(lambda tx: report.cancelled(tx, known.ven_id))
+        said = message.response
+        await self._writer.submit(lambda tx: report.cancelled(tx, known.ven_id, said.request_id))
         return self._ok(message.response.request_id, known)
 
     # -- EiRegisterParty

@@ -1,22 +1,27 @@
-"""Principals: who may use the REST APIs, by token. Only the token's hash is stored."""
+"""Principals: who may use the REST APIs, by token. Only the token's hash is stored. All times are machine time."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from core.errors import ConflictError, NotFoundError
+from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
 from vtn.store.database import Database, Transaction
 from vtn.store.tables import principal
 from vtn.web.auth import Principal, Role, hash_token, new_token
+
+LONGEST_NAME: Final = 80
+LONGEST_DAYS: Final = 36_500
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A principal as an operator sees it."""
 
+    id: str
     name: str
     role: str
     created_at: datetime
@@ -43,35 +48,66 @@ class StoredPrincipals:
 async def create(
     tx: Transaction, name: str, role: Role, now: datetime, *, who: str, lifetime: timedelta | None = None
 ) -> str:
-    """Create a principal and return its token, which is shown this once. Raises ConflictError for a taken name."""
-    if (await tx.conn.execute(select(principal.c.id).where(principal.c.name == name))).first() is not None:
-        raise ConflictError(f"A principal named '{name}' exists already; revoke it or choose another name.")
+    """Create a principal and return its token, which is shown this once.
+
+    The name of a revoked or expired principal may be used again: it gets the new role and token. Raises ConflictError
+    for the name of a working one, InvalidError for a name that cannot be printed.
+    """
+    if not (0 < len(name) <= LONGEST_NAME and name.isprintable() and name.strip() == name):
+        raise InvalidError(f"A principal's name has 1 to {LONGEST_NAME} printable characters, no blanks at its ends.")
+    if lifetime is not None and not timedelta() < lifetime <= timedelta(days=LONGEST_DAYS):
+        raise InvalidError(f"A token works for 1 to {LONGEST_DAYS} days, or until it is revoked.")
     token = new_token()
-    await tx.conn.execute(
-        insert(principal).values(
-            id=new_id("prn"),
-            name=name,
-            role=role,
-            token_hash=hash_token(token),
-            created_at=now,
-            expires_at=None if lifetime is None else datetime.now(UTC) + lifetime,
-        )
-    )
-    await tx.audit(who, "create principal", name, after={"role": role}, at=now)
+    values: dict[str, Any] = {
+        "name": name,
+        "role": role,
+        "token_hash": hash_token(token),
+        "created_at": now,
+        "expires_at": None if lifetime is None else datetime.now(UTC) + lifetime,
+        "revoked_at": None,
+    }
+    old = (await tx.conn.execute(select(principal).where(principal.c.name == name).with_for_update())).one_or_none()
+    if old is None:
+        await tx.conn.execute(insert(principal).values(id=new_id("prn"), **values))
+    elif old.revoked_at is None and (old.expires_at is None or old.expires_at > datetime.now(UTC)):
+        raise ConflictError(f"A principal named '{name}' exists already; revoke it or choose another name.")
+    else:
+        await tx.conn.execute(update(principal).where(principal.c.id == old.id).values(**values))
+    before = None if old is None else {"role": old.role}
+    await tx.audit(who, "create principal", name, before, {"role": role}, at=now)
     return token
 
 
 async def revoke(tx: Transaction, name: str, now: datetime, *, who: str) -> None:
-    """Make a principal's token worthless. Raises NotFoundError."""
-    found = await tx.conn.execute(
-        update(principal).where((principal.c.name == name) & principal.c.revoked_at.is_(None)).values(revoked_at=now)
-    )
-    if not found.rowcount:
-        raise NotFoundError(f"No principal named '{name}'.")
+    """Make a principal's token worthless; a second time changes nothing. Raises NotFoundError."""
+    one = await named(tx.conn, name)
+    if one.revoked_at is not None:
+        return
+    await tx.conn.execute(update(principal).where(principal.c.id == one.id).values(revoked_at=now))
     await tx.audit(who, "revoke principal", name, at=now)
 
 
 async def everyone(conn: AsyncConnection) -> list[Listed]:
     """Return all principals, oldest first."""
-    rows = await conn.execute(select(principal).order_by(principal.c.id))
-    return [Listed(row.name, row.role, row.created_at, row.expires_at, row.revoked_at) for row in rows]
+    return [_listed(row) for row in await conn.execute(select(principal).order_by(principal.c.id))]
+
+
+async def named(conn: AsyncConnection, name: str) -> Listed:
+    """Return a principal by its name. Raises NotFoundError."""
+    return await _one(conn, principal.c.name == name, name)
+
+
+async def identified(conn: AsyncConnection, principal_id: str) -> Listed:
+    """Return a principal by its id. Raises NotFoundError."""
+    return await _one(conn, principal.c.id == principal_id, principal_id)
+
+
+async def _one(conn: AsyncConnection, where: ColumnElement[bool], what: str) -> Listed:
+    row = (await conn.execute(select(principal).where(where))).one_or_none()
+    if row is None:
+        raise NotFoundError(f"No principal '{what}'.")
+    return _listed(row)
+
+
+def _listed(row: Any) -> Listed:
+    return Listed(row.id, row.name, row.role, row.created_at, row.expires_at, row.revoked_at)

@@ -1,13 +1,15 @@
 """The operator API: one module a noun, all operations in OPERATIONS."""
 
-from vtn.web.operator import dispatches, programmes, reports, system, vens
+from vtn.web.operator import certificates, dispatches, principals, programmes, reports, system, vens
 from vtn.web.operator.desk import DESK, Desk
 
 OPERATIONS = (
     *vens.OPERATIONS,
+    *certificates.OPERATIONS,
     *programmes.OPERATIONS,
     *dispatches.OPERATIONS,
     *reports.OPERATIONS,
+    *principals.OPERATIONS,
     *system.OPERATIONS,
 )
 

@@ -13,13 +13,17 @@ from vtn.store.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """The parts of a running VTN that the operator API uses. `openadr_url` is what gateways are told."""
+    """The parts of a running VTN that the operator API uses.
+
+    `openadr_url` is what gateways are told; a VEN that was silent for `stale_after_s` (world time) counts as stale.
+    """
 
     db: Database
     clock: Clock
     settings: VtnSettings
     openadr_url: str
     authority: Authority | None
+    stale_after_s: float = 60.0
 
 
 DESK: Final = web.AppKey("desk", Desk)

@@ -1,19 +1,21 @@
 """Dispatches, their events and results, in the operator API."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from core.errors import NotFoundError
-from openadr.model.event import EventStatus, status_at
+from openadr.model.event import ActivePeriod, EventStatus, status_at
+from openadr.model.event import Event as ProtocolEvent
 from vtn.services import dispatch as dispatches
 from vtn.services import event as events
 from vtn.services import opt, participation
 from vtn.services.dispatch import Order
 from vtn.services.participation import Result
-from vtn.store.tables import delivery, ven
+from vtn.store.tables import delivery, evaluation, ven
 from vtn.store.tables import dispatch as dispatch_table
 from vtn.store.tables import event as event_table
 from vtn.web.api import Context
@@ -21,10 +23,12 @@ from vtn.web.model import IsoDuration, Model, UtcTime
 from vtn.web.operation import operation
 from vtn.web.operator.desk import DESK
 from vtn.web.operator.signals import SignalIn, shown, whole
+from vtn.web.operator.wire import Number, Printable, check_event
 from vtn.web.pagination import Cursor, Keyset, Limit, Page
 
 _BY_ID = Keyset("dispatches", str)
-OwnValues = dict[str, Annotated[list[float], Field(min_length=1, max_length=3000)]]
+OwnValues = dict[str, Annotated[list[Number], Field(min_length=1, max_length=3000)]]
+"""signal id -> one value an interval."""
 
 
 class NewDispatch(Model):
@@ -33,7 +37,8 @@ class NewDispatch(Model):
     programme_id: str
     start: UtcTime
     signals: Annotated[list[SignalIn], Field(min_length=1, max_length=10)]
-    """The signals; the event lasts as long as the intervals of the first one together."""
+    """The signals; the event lasts as long as the intervals of the first one together. One interval of PT0S: until it
+    is cancelled."""
     ven_ids: list[str] = Field(default_factory=list, max_length=100_000)
     """Whom to call; everybody enrolled if empty."""
     own_values: dict[str, OwnValues] = Field(default_factory=dict)
@@ -42,7 +47,8 @@ class NewDispatch(Model):
     """What is ordered of consumption."""
     priority: Annotated[int, Field(ge=0, le=1000)] | None = None
     test_event: bool = False
-    comment: Annotated[str, Field(max_length=2000)] | None = None
+    comment: Annotated[Printable, Field(max_length=2000)] | None = None
+    """Shown to the household."""
 
 
 class DispatchChange(Model):
@@ -149,9 +155,24 @@ async def create_dispatch(context: Context, body: NewDispatch) -> DispatchDetail
         test_event=body.test_event,
         comment=body.comment,
     )
+    await check_event(_trial(order, desk.clock.now()))
     async with desk.db.write() as tx:
         dispatch_id = await dispatches.create(tx, order, desk.clock.now(), who=context.principal.name)
     return await read_dispatch(context, dispatch_id)
+
+
+def _trial(order: Order, now: datetime) -> ProtocolEvent:
+    """Return an event as the order's VENs will get it, for the wire to judge."""
+    return ProtocolEvent(
+        "trial",
+        0,
+        "http://example.com",
+        now,
+        ActivePeriod(order.start, order.duration),
+        order.signals,
+        priority=order.priority,
+        vtn_comment=order.comment,
+    )
 
 
 @operation(
@@ -168,7 +189,9 @@ async def read_dispatch(context: Context, dispatch_id: str) -> DispatchDetail:
     async with desk.db.read() as conn:
         one = await dispatches.get(conn, dispatch_id)
         said = await opt.effective(conn, dispatch_id)
-        names = {row.id: row.name for row in await conn.execute(select(ven.c.id, ven.c.name))}
+        called = select(ven.c.id, ven.c.name).join(event_table, event_table.c.ven_id == ven.c.id)
+        called = called.where(event_table.c.dispatch_id == dispatch_id)
+        names = {row.id: row.name for row in await conn.execute(called)}
         times = {
             (row.event_id, row.modification_number): row
             for row in await conn.execute(
@@ -209,6 +232,14 @@ async def read_dispatch(context: Context, dispatch_id: str) -> DispatchDetail:
 async def change_dispatch(context: Context, dispatch_id: str, body: DispatchChange) -> DispatchDetail:
     desk = context.service(DESK)
     signals = tuple(one.value() for one in body.signals) if body.signals else None
+    async with desk.db.read() as conn:
+        old = await dispatches.get(conn, dispatch_id)
+    period = replace(
+        old.shared.period,
+        start=body.start or old.shared.period.start,
+        duration=whole(signals) if signals else old.shared.period.duration,
+    )
+    await check_event(replace(old.shared, period=period, signals=signals or old.shared.signals))
     async with desk.db.write() as tx:
         await dispatches.change(
             tx,
@@ -288,8 +319,15 @@ async def cancel_event(context: Context, event_id: str) -> DispatchDetail:
 )
 async def evaluate_dispatch(context: Context, dispatch_id: str) -> Result:
     desk = context.service(DESK)
+    now = desk.clock.now()
     async with desk.db.write() as tx:
-        return await participation.evaluate(tx, dispatch_id, desk.clock.now())
+        newest = select(func.max(evaluation.c.version)).where(evaluation.c.dispatch_id == dispatch_id)
+        before = (await tx.conn.execute(newest)).scalar_one()
+        result = await participation.evaluate(tx, dispatch_id, now)
+        if result.version != before:  # else the data is that of a stored version, and nothing has changed
+            after = {"version": result.version, "method": result.method}
+            await tx.audit(context.principal.name, "evaluate dispatch", dispatch_id, after=after, at=now)
+        return result
 
 
 @operation(

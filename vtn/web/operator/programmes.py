@@ -1,10 +1,15 @@
 """Programmes and who takes part, in the operator API."""
 
+from datetime import UTC, datetime
 from typing import Annotated
+from zoneinfo import available_timezones
 
 from pydantic import Field
 
-from openadr.model.event import ResponseRequired
+from core.errors import InvalidError
+from core.spans import Duration
+from metrics.rules import PRESETS
+from openadr.model.event import ActivePeriod, ResponseRequired
 from vtn.services import programme as programmes
 from vtn.services.programme import Parameters
 from vtn.services.programme import Programme as Stored
@@ -12,6 +17,10 @@ from vtn.web.api import Context
 from vtn.web.model import IsoDuration, Model, UtcTime
 from vtn.web.operation import operation
 from vtn.web.operator.desk import DESK
+from vtn.web.operator.vens import find
+from vtn.web.operator.wire import Printable, Uri, check_programme
+
+_LONGEST_S = 31 * 86400
 
 
 class ProgrammeParameters(Model):
@@ -31,15 +40,30 @@ class ProgrammeParameters(Model):
     """IANA time zone that decides which days are alike."""
 
     def value(self) -> Parameters:
-        """Return the parameters."""
+        """Return the parameters. Raises InvalidError for what no event can keep, or nobody can compute."""
+        for name, least in (
+            ("notification", 0),
+            ("start_after", 0),
+            ("ramp_up", -_LONGEST_S),
+            ("recovery", -_LONGEST_S),
+        ):
+            length: Duration | None = getattr(self, name)
+            if length is not None and (length.months or not least <= length.seconds <= _LONGEST_S):
+                raise InvalidError(
+                    f"{name}: {length} is not between {Duration(0, least)} and {Duration(0, _LONGEST_S)}."
+                )
+        if self.baseline not in PRESETS:
+            raise InvalidError(f"baseline: there is no preset '{self.baseline}'; use {' or '.join(PRESETS)}.")
+        if self.time_zone not in available_timezones():
+            raise InvalidError(f"time_zone: '{self.time_zone}' is no IANA time zone such as Europe/London.")
         return Parameters(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
 class NewProgramme(Model):
     """A programme to create."""
 
-    name: Annotated[str, Field(min_length=1, max_length=200)]
-    market_context: Annotated[str, Field(min_length=1, max_length=500)]
+    name: Annotated[Printable, Field(min_length=1, max_length=200)]
+    market_context: Annotated[Uri, Field(max_length=500, examples=["http://example.com/evening-peak"])]
     """The URI by which VENs know the programme."""
     parameters: ProgrammeParameters = ProgrammeParameters()
 
@@ -47,7 +71,7 @@ class NewProgramme(Model):
 class ProgrammeChange(Model):
     """The next version of a programme."""
 
-    name: Annotated[str, Field(min_length=1, max_length=200)]
+    name: Annotated[Printable, Field(min_length=1, max_length=200)]
     parameters: ProgrammeParameters
 
 
@@ -65,7 +89,7 @@ class Programme(Model):
 class NewEnrolment(Model):
     """Who takes part."""
 
-    ven_ids: Annotated[list[str], Field(min_length=1, max_length=10_000)]
+    ven_ids: Annotated[list[str], Field(min_length=1, max_length=1_000)]
 
 
 class Enrolled(Model):
@@ -86,6 +110,13 @@ def _shown(one: Stored) -> Programme:
     )
 
 
+def _period(parameters: Parameters) -> ActivePeriod:
+    """Return an hour under these parameters."""
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    rules = (parameters.notification, parameters.start_after, parameters.ramp_up, parameters.recovery)
+    return ActivePeriod(start, Duration.of(hours=1), *rules)
+
+
 @operation("GET", "/v1/programmes", summary="List programmes", role="viewer", tags=["programmes"])
 async def list_programmes(context: Context) -> list[Programme]:
     async with context.service(DESK).db.read() as conn:
@@ -97,9 +128,11 @@ async def list_programmes(context: Context) -> list[Programme]:
 )
 async def create_programme(context: Context, body: NewProgramme) -> Programme:
     desk = context.service(DESK)
+    parameters = body.parameters.value()
+    await check_programme(body.market_context, _period(parameters))
     async with desk.db.write() as tx:
         made = await programmes.create(
-            tx, body.name, body.market_context, body.parameters.value(), desk.clock.now(), who=context.principal.name
+            tx, body.name, body.market_context, parameters, desk.clock.now(), who=context.principal.name
         )
     return _shown(made)
 
@@ -122,10 +155,13 @@ async def read_programme(context: Context, programme_id: str) -> Programme:
 )
 async def change_programme(context: Context, programme_id: str, body: ProgrammeChange) -> Programme:
     desk = context.service(DESK)
-    context.require_match(await read_programme(context, programme_id))
+    old = await read_programme(context, programme_id)
+    context.require_match(old)
+    parameters = body.parameters.value()
+    await check_programme(old.market_context, _period(parameters))
     async with desk.db.write() as tx:
         made = await programmes.change(
-            tx, programme_id, body.name, body.parameters.value(), desk.clock.now(), who=context.principal.name
+            tx, programme_id, body.name, parameters, desk.clock.now(), who=context.principal.name
         )
     return _shown(made)
 
@@ -136,12 +172,13 @@ async def change_programme(context: Context, programme_id: str, body: ProgrammeC
     summary="Let VENs take part",
     role="admin",
     tags=["programmes"],
-    errors=[404],
+    errors=[404, 409],
 )
 async def enrol_vens(context: Context, programme_id: str, body: NewEnrolment) -> Enrolled:
     desk = context.service(DESK)
     async with desk.db.write() as tx:
-        for ven_id in body.ven_ids:
+        for ven_id in dict.fromkeys(body.ven_ids):
+            await find(tx.conn, ven_id, removed=False)
             await programmes.enrol(tx, programme_id, ven_id, desk.clock.now(), who=context.principal.name)
     return await list_enrolled(context, programme_id)
 

@@ -16,8 +16,11 @@ from vtn.web.api import Context
 from vtn.web.model import IsoDuration, Model, UtcTime
 from vtn.web.operation import operation
 from vtn.web.operator.desk import DESK
+from vtn.web.operator.vens import find
+from vtn.web.operator.wire import Printable, check_request
 
 _LONGEST = timedelta(days=400)
+_MOST_VALUES = 250_000
 
 
 class DataPoint(Model):
@@ -65,8 +68,11 @@ class VenReports(Model):
 class NewRequest(Model):
     """A report to request."""
 
-    specifier_id: Annotated[str, Field(min_length=1, max_length=200)]
-    r_ids: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(min_length=1, max_length=500)]
+    specifier_id: Annotated[Printable, Field(min_length=1, max_length=200)]
+    r_ids: Annotated[
+        list[Annotated[Printable, Field(min_length=1, max_length=200)]],
+        Field(min_length=1, max_length=500),
+    ]
     granularity: IsoDuration = ZERO
     """How finely; zero: as the VEN likes (one-shot and history) or on change."""
     report_back: IsoDuration = ZERO
@@ -113,9 +119,17 @@ def _shown(one: reports.Requested) -> Request:
     )
 
 
-@operation("GET", "/v1/vens/{ven_id}/reports", summary="List a VEN's reports", role="viewer", tags=["reports"])
+@operation(
+    "GET",
+    "/v1/vens/{ven_id}/reports",
+    summary="List a VEN's reports",
+    role="viewer",
+    tags=["reports"],
+    errors=[404],
+)
 async def list_reports(context: Context, ven_id: str) -> VenReports:
     async with context.service(DESK).db.read() as conn:
+        await find(conn, ven_id)
         offers = await reports.offered(conn, ven_id)
         requested = await reports.requests_of(conn, ven_id)
     return VenReports(
@@ -148,6 +162,7 @@ async def list_reports(context: Context, ven_id: str) -> VenReports:
     role="dispatcher",
     tags=["reports"],
     status=201,
+    errors=[404, 409],
 )
 async def request_report(context: Context, ven_id: str, body: NewRequest) -> Request:
     desk = context.service(DESK)
@@ -160,7 +175,9 @@ async def request_report(context: Context, ven_id: str, body: NewRequest) -> Req
         body.start,
         body.duration,
     )
+    await check_request(wish)
     async with desk.db.write() as tx:
+        await find(tx.conn, ven_id, removed=False)
         await reports.request(tx, ven_id, wish, desk.clock.now(), who=context.principal.name)
         return _shown(await reports.get(tx.conn, wish.request_id))
 
@@ -180,7 +197,14 @@ async def cancel_report(context: Context, request_id: str) -> Request:
         return _shown(await reports.get(tx.conn, request_id))
 
 
-@operation("GET", "/v1/vens/{ven_id}/readings", summary="Read a VEN's series", role="viewer", tags=["readings"])
+@operation(
+    "GET",
+    "/v1/vens/{ven_id}/readings",
+    summary="Read a VEN's series",
+    role="viewer",
+    tags=["readings"],
+    errors=[404],
+)
 async def read_readings(
     context: Context,
     ven_id: str,
@@ -192,12 +216,15 @@ async def read_readings(
 ) -> list[Readings]:
     if not timedelta() < until - since <= _LONGEST:
         raise InvalidError("'until' lies after 'since', at most 400 days.")
-    found = []
+    found: list[Readings] = []
     async with context.service(DESK).db.read() as conn:
+        await find(conn, ven_id)
         for key in await series_of(conn, ven_id):
             if resource_id not in (None, key.resource_id) or quantity not in (None, key.quantity):
                 continue
             loaded = await load(conn, key, int(since.timestamp()), int(until.timestamp()), as_of=as_of)
+            if sum(len(one.start) for one in found) + len(loaded) > _MOST_VALUES:
+                raise InvalidError(f"These are more than {_MOST_VALUES} values; ask for less time, or one resource.")
             found.append(
                 Readings(
                     series=Series(resource_id=key.resource_id, quantity=key.quantity, kind=key.kind, source=key.source),

@@ -11,6 +11,7 @@ from openadr.model.signal import Interval, Signal
 from openadr.model.target import Target
 from openadr.model.units import ENERGY_REAL_WH, POWER_REAL_W, ItemBase, PowerAttributes, currency_per_kwh
 from vtn.web.model import IsoDuration, Model
+from vtn.web.operator.wire import Number, Printable
 
 _UNITS: Final[dict[str, ItemBase]] = {
     "W": POWER_REAL_W,
@@ -28,22 +29,24 @@ class IntervalIn(Model):
 
     duration: IsoDuration
     """How long it lasts; zero in an open-ended event."""
-    value: float
+    value: Number
     """The signal's value, in its unit."""
 
 
 class SignalIn(Model):
     """A signal of an event."""
 
-    name: Annotated[str, Field(min_length=1, max_length=80)]
+    name: Annotated[Printable, Field(min_length=1, max_length=80)]
     """signalName, such as LOAD_DISPATCH, SIMPLE, ELECTRICITY_PRICE."""
-    type: Annotated[str, Field(min_length=1, max_length=80)]
+    type: Annotated[Printable, Field(min_length=1, max_length=80)]
     """signalType, such as delta, level, price."""
     unit: Annotated[str, Field(max_length=20)] | None = None
     """W, kW, MW, Wh, kWh, or a currency per energy such as EUR/kWh; none for levels and multipliers."""
-    id: Annotated[str, Field(min_length=1, max_length=80)] | None = None
+    id: Annotated[Printable, Field(min_length=1, max_length=80)] | None = None
     """signalID; the lower-case name if left out."""
-    device_classes: list[str] = Field(default_factory=list, max_length=20)
+    device_classes: list[Annotated[Printable, Field(min_length=1, max_length=80)]] = Field(
+        default_factory=list, max_length=20
+    )
     """End-device classes that the signal is for."""
     intervals: Annotated[list[IntervalIn], Field(min_length=1, max_length=3000)]
     """The intervals, in order; together they last as long as the event."""

@@ -1,20 +1,37 @@
-"""VENs, their enrolment and certificates, in the operator API."""
+"""VENs and their registration, in the operator API."""
 
-from typing import Annotated
+import asyncio
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any
 
 from pydantic import Field
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from core.errors import InvalidError, NotFoundError
+from core.errors import ConflictError, NotFoundError
 from vtn.services import enrolment, registration
-from vtn.store.tables import resource, ven, ven_certificate, waiting_certificate
+from vtn.store.tables import enrolment as enrolment_table
+from vtn.store.tables import enrolment_code, resource, ven, ven_certificate
 from vtn.web.api import Context
 from vtn.web.model import Model, UtcTime
 from vtn.web.operation import operation
-from vtn.web.operator.desk import DESK
+from vtn.web.operator.desk import DESK, Desk
+from vtn.web.operator.wire import LAST_YEAR
 from vtn.web.pagination import Cursor, Keyset, Limit, Page
 
 _BY_ID = Keyset("vens", str)
+
+
+class Presence(StrEnum):
+    """Whether a VEN is heard of."""
+
+    NEVER = "never"
+    """It never sent a message."""
+    ONLINE = "online"
+    """It polls."""
+    STALE = "stale"
+    """It was silent for several polls."""
 
 
 class NewVen(Model):
@@ -33,6 +50,7 @@ class Ven(Model):
     """The venID."""
     name: str
     strict: bool
+    presence: Presence
     created_at: UtcTime
     registered_at: UtcTime | None
     """When it registered; null if it is not registered."""
@@ -58,11 +76,12 @@ class Code(Model):
 
 
 class Certificate(Model):
-    """A certificate that speaks for a VEN."""
+    """A certificate that speaks for a VEN, unless it was revoked."""
 
     fingerprint: str
     not_before: UtcTime | None
     not_after: UtcTime | None
+    """null: only the fingerprint is known, or the certificate has no end that matters."""
     revoked_at: UtcTime | None
 
 
@@ -74,63 +93,71 @@ class VenDetail(Model):
     certificates: list[Certificate]
 
 
-class NewCertificate(Model):
-    """A certificate to accept: either the certificate, or the fingerprint of a waiting one."""
-
-    pem: Annotated[str, Field(max_length=20_000)] | None = None
-    fingerprint: Annotated[str, Field(pattern=r"^([0-9A-F]{2}:){9}[0-9A-F]{2}$")] | None = None
+def heard_of_since(now: datetime, stale_after_s: float) -> datetime:
+    """Return since when an online VEN must have been heard of."""
+    return now - timedelta(seconds=stale_after_s)
 
 
-class WaitingCertificate(Model):
-    """A certificate of a trusted CA that tried to speak and belongs to no VEN."""
-
-    fingerprint: str
-    subject: str
-    first_seen_at: UtcTime
-    last_seen_at: UtcTime
-    attempts: int
-
-
-class Redemption(Model):
-    """What a gateway sends to enrol."""
-
-    code: Annotated[str, Field(min_length=4, max_length=40)]
-    csr: Annotated[str, Field(min_length=50, max_length=20_000)]
-    """A certificate signing request, PEM."""
+def _shown(row: Any, desk: Desk) -> Ven:
+    since = heard_of_since(desk.clock.now(), desk.stale_after_s)
+    presence = Presence.NEVER if row.last_seen_at is None else Presence.ONLINE
+    if row.last_seen_at is not None and row.last_seen_at < since:
+        presence = Presence.STALE
+    known = {name: getattr(row, name) for name in Ven.model_fields if name != "presence"}
+    return Ven(presence=presence, **known)
 
 
-class Bundle(Model):
-    """What a gateway gets."""
-
-    ven_id: str
-    ven_name: str
-    vtn_id: str
-    vtn_url: str
-    certificate: str
-    """Its certificate, PEM."""
-    ca: str
-    """The CA's certificate, PEM."""
-    fingerprint: str
-
-
-async def _one(context: Context, ven_id: str) -> Ven:
-    async with context.service(DESK).db.read() as conn:
-        row = (await conn.execute(select(ven).where(ven.c.id == ven_id))).one_or_none()
+async def find(conn: AsyncConnection, ven_id: str, *, removed: bool = True) -> Any:
+    """Return a VEN's row. Raises NotFoundError; with `removed` False ConflictError for a removed one."""
+    row = (await conn.execute(select(ven).where(ven.c.id == ven_id))).one_or_none()
     if row is None:
         raise NotFoundError(f"No VEN '{ven_id}'.")
-    return Ven.model_validate(row, from_attributes=True, extra="ignore")
+    if row.removed_at is not None and not removed:
+        raise ConflictError(f"VEN '{ven_id}' was removed; create a new one.")
+    return row
+
+
+async def detail(context: Context, ven_id: str) -> VenDetail:
+    """Return a VEN with its resources and certificates. Raises NotFoundError."""
+    desk = context.service(DESK)
+    async with desk.db.read() as conn:
+        one = await find(conn, ven_id)
+        resources = await conn.execute(
+            select(resource.c.resource_id).where(resource.c.ven_id == ven_id).order_by(resource.c.resource_id)
+        )
+        certificates = await conn.execute(
+            select(ven_certificate).where(ven_certificate.c.ven_id == ven_id).order_by(ven_certificate.c.created_at)
+        )
+        return VenDetail(
+            ven=_shown(one, desk),
+            resources=list(resources.scalars()),
+            certificates=[
+                Certificate(
+                    fingerprint=row.fingerprint,
+                    not_before=_writable(row.not_before),
+                    not_after=_writable(row.not_after),
+                    revoked_at=row.revoked_at,
+                )
+                for row in certificates
+            ],
+        )
+
+
+def _writable(when: datetime | None) -> datetime | None:
+    """Return the time unless the API cannot write it: certificates may say 1950, or 9999 for "never"."""
+    return when if when is not None and 1970 <= when.year <= LAST_YEAR else None  # noqa: PLR2004  see vtn.web.model
 
 
 @operation("GET", "/v1/vens", summary="List VENs", role="viewer", tags=["vens"])
 async def list_vens(context: Context, limit: Limit = 100, cursor: Cursor | None = None) -> Page[Ven]:
+    desk = context.service(DESK)
     after = _BY_ID.decode(cursor)
     query = select(ven).where(ven.c.removed_at.is_(None)).order_by(ven.c.id).limit(limit + 1)
     if after is not None:
         query = query.where(ven.c.id > after[0])
-    async with context.service(DESK).db.read() as conn:
+    async with desk.db.read() as conn:
         rows = (await conn.execute(query)).all()
-    found = [Ven.model_validate(row, from_attributes=True, extra="ignore") for row in rows]
-    return _BY_ID.page(found, limit, key=lambda one: (one.id,))
+    return _BY_ID.page([_shown(row, desk) for row in rows], limit, key=lambda one: (one.id,))
 
 
 @operation(
@@ -148,35 +175,50 @@ async def create_ven(context: Context, body: NewVen) -> CreatedVen:
     async with desk.db.write() as tx:
         ven_id = await enrolment.create_ven(tx, body.name, now, who=who, strict=body.strict)
         code = await enrolment.new_enrolment_code(tx, ven_id, now, who=who)
-    return CreatedVen(ven=await _one(context, ven_id), code=code)
+        made = await find(tx.conn, ven_id)
+    return CreatedVen(ven=_shown(made, desk), code=code)
 
 
 @operation("GET", "/v1/vens/{ven_id}", summary="Read a VEN", role="viewer", tags=["vens"], errors=[404])
 async def read_ven(context: Context, ven_id: str) -> VenDetail:
-    one = await _one(context, ven_id)
-    async with context.service(DESK).db.read() as conn:
-        resources = await conn.execute(
-            select(resource.c.resource_id).where(resource.c.ven_id == ven_id).order_by(resource.c.resource_id)
-        )
-        certificates = await conn.execute(
-            select(ven_certificate).where(ven_certificate.c.ven_id == ven_id).order_by(ven_certificate.c.created_at)
-        )
-        return VenDetail(
-            ven=one,
-            resources=list(resources.scalars()),
-            certificates=[
-                Certificate.model_validate(row, from_attributes=True, extra="ignore") for row in certificates
-            ],
-        )
+    return await detail(context, ven_id)
 
 
 @operation(
-    "DELETE", "/v1/vens/{ven_id}", summary="Retire a VEN; its data stays", role="admin", tags=["vens"], errors=[404]
+    "DELETE",
+    "/v1/vens/{ven_id}",
+    summary="Retire a VEN: certificates stop, enrolments end, its data stays",
+    role="admin",
+    tags=["vens"],
+    errors=[404, 503],
 )
 async def remove_ven(context: Context, ven_id: str) -> None:
     desk = context.service(DESK)
+    now = desk.clock.now()
+    mine = ven_certificate.c.ven_id == ven_id
     async with desk.db.write() as tx:
-        await enrolment.remove_ven(tx, ven_id, desk.clock.now(), who=context.principal.name)
+        known = select(ven_certificate.c.fingerprint).where(mine & ven_certificate.c.revoked_at.is_(None))
+        fingerprints = list((await tx.conn.execute(known)).scalars())
+        await enrolment.remove_ven(tx, ven_id, now, who=context.principal.name)
+        # A dispatch to everybody enrolled must not name a VEN that is gone.
+        still = (enrolment_table.c.ven_id == ven_id) & enrolment_table.c.valid_to.is_(None)
+        await tx.conn.execute(update(enrolment_table).where(still).values(valid_to=now))
+        await tx.conn.execute(delete(enrolment_code).where(enrolment_code.c.ven_id == ven_id))
+    for fingerprint in fingerprints:
+        await revoke_in_authority(desk, fingerprint, "cessationOfOperation")
+
+
+async def revoke_in_authority(desk: Desk, fingerprint: str, reason: str) -> None:
+    """Revoke a certificate in our authority and its revocation list, if it came from there.
+
+    The VTN's own rows are what counts; they come first. Raises UnavailableError: then the request can be repeated.
+    """
+    if desk.authority is None:
+        return
+    try:
+        await asyncio.to_thread(desk.authority.revoke, fingerprint, reason)
+    except NotFoundError:
+        return  # another authority's
 
 
 @operation(
@@ -186,11 +228,12 @@ async def remove_ven(context: Context, ven_id: str) -> None:
     role="admin",
     tags=["vens"],
     status=201,
-    errors=[404],
+    errors=[404, 409],
 )
 async def create_enrolment_code(context: Context, ven_id: str) -> Code:
     desk = context.service(DESK)
     async with desk.db.write() as tx:
+        await find(tx.conn, ven_id, removed=False)
         code = await enrolment.new_enrolment_code(tx, ven_id, desk.clock.now(), who=context.principal.name)
     return Code(code=code)
 
@@ -225,78 +268,6 @@ async def cancel_registration(context: Context, ven_id: str) -> None:
         await registration.ask_to_cancel(tx, ven_id, desk.clock.now(), who=context.principal.name)
 
 
-@operation(
-    "POST",
-    "/v1/vens/{ven_id}/certificates",
-    summary="Let a certificate speak for a VEN",
-    role="admin",
-    tags=["vens"],
-    status=201,
-    errors=[404, 409],
-)
-async def add_certificate(context: Context, ven_id: str, body: NewCertificate) -> VenDetail:
-    desk = context.service(DESK)
-    now, who = desk.clock.now(), context.principal.name
-    if (body.pem is None) == (body.fingerprint is None):
-        raise InvalidError("Give either 'pem' or 'fingerprint'.")
-    async with desk.db.write() as tx:
-        if body.pem is not None:
-            await enrolment.add_certificate(tx, ven_id, body.pem, now, who=who)
-        elif body.fingerprint is not None:
-            await enrolment.add_fingerprint(tx, ven_id, body.fingerprint, now, who=who)
-    return await read_ven(context, ven_id)
-
-
-@operation(
-    "POST",
-    "/v1/certificates/{fingerprint}/revocation",
-    summary="Revoke a certificate at once",
-    role="admin",
-    tags=["vens"],
-    errors=[404],
-)
-async def revoke_certificate(context: Context, fingerprint: str) -> None:
-    desk = context.service(DESK)
-    async with desk.db.write() as tx:
-        await enrolment.revoke_certificate(tx, fingerprint, desk.clock.now(), who=context.principal.name)
-
-
-@operation(
-    "GET", "/v1/waiting-certificates", summary="List certificates that belong to no VEN", role="viewer", tags=["vens"]
-)
-async def list_waiting_certificates(context: Context) -> list[WaitingCertificate]:
-    query = select(waiting_certificate).order_by(waiting_certificate.c.last_seen_at.desc()).limit(500)
-    async with context.service(DESK).db.read() as conn:
-        rows = (await conn.execute(query)).all()
-    return [WaitingCertificate.model_validate(row, from_attributes=True, extra="ignore") for row in rows]
-
-
-@operation(
-    "POST",
-    "/v1/enrolments",
-    summary="Redeem an enrolment code for a certificate (called by gateways)",
-    role=None,
-    tags=["enrolment"],
-    status=201,
-    errors=[403, 503],
-)
-async def redeem_code(context: Context, body: Redemption) -> Bundle:
-    desk = context.service(DESK)
-    if desk.authority is None:
-        raise InvalidError("This VTN issues no certificates; ask your operator how to get one.")
-    async with desk.db.write() as tx:
-        got = await enrolment.redeem(tx, body.code, body.csr, desk.authority, desk.clock.now())
-    return Bundle(
-        ven_id=got.ven_id,
-        ven_name=got.ven_name,
-        vtn_id=desk.settings.vtn_id,
-        vtn_url=desk.openadr_url,
-        certificate=got.certificate_pem,
-        ca=desk.authority.ca_pem,
-        fingerprint=got.fingerprint,
-    )
-
-
 OPERATIONS = (
     list_vens,
     create_ven,
@@ -305,8 +276,4 @@ OPERATIONS = (
     create_enrolment_code,
     request_reregistration,
     cancel_registration,
-    add_certificate,
-    revoke_certificate,
-    list_waiting_certificates,
-    redeem_code,
 )

@@ -1,0 +1,252 @@
+"""The demo's scene: its processes set up and enrolled, the order, and the wait for its end."""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from core.clock import WorldClock
+from core.errors import EvenloadError, UnavailableError
+from core.spans import Span, ceil_to
+from evenload.client import OperatorClient
+from evenload.demo import broker
+from evenload.demo.households import household, household_dir
+from evenload.demo.houses import CLOCK_NAME
+from evenload.demo.model import make_home
+from evenload.demo.plan import DemoPlan
+from evenload.demo.stage import Stage, free_port
+from evenload.setup import Shape, prepare
+
+SILENT = "ven-silent"
+"""The process of the gateway that falls silent."""
+
+Show = Callable[[float, str], None]
+"""Takes how far the story is, in per cent, and what is going on."""
+
+_LONGEST = timedelta(hours=4)
+_NOTICE = timedelta(minutes=10)
+_COMMAND_S = 4.0
+"""Machine time that the operator's command may take; world time runs on meanwhile."""
+_TAIL = timedelta(minutes=8)
+_LOOK_S = 0.5
+_SETUP_S = 90.0
+_GROUP = 4
+
+
+@dataclass(slots=True)
+class Scene:
+    """A run on its way. `directory` is the stage's."""
+
+    plan: DemoPlan
+    stage: Stage
+    clock: WorldClock
+    token: str
+    api_port: int
+    console: Console
+
+    @property
+    def directory(self) -> Path:
+        """Where the run keeps its files."""
+        return self.stage.directory
+
+    @property
+    def ca(self) -> Path:
+        """The VTN's CA."""
+        return self.directory / "vtn" / "ca" / "ca.pem"
+
+    def client(self) -> OperatorClient:
+        """Return a client of the operator API."""
+        return OperatorClient(f"https://127.0.0.1:{self.api_port}/v1", self.token, ca=self.ca)
+
+    async def command(self, *arguments: str) -> Any:
+        """Run an operator's command and return its JSON."""
+        group, *rest = arguments
+        access = {"EVENLOAD_TOKEN": self.token, "EVENLOAD_CA": str(self.ca)}
+        url = f"https://127.0.0.1:{self.api_port}"
+        out = await self.stage.run("evenload", group, "--url", url, "--json", *rest, environment=access)
+        return json.loads(out)
+
+
+async def set_up(plan: DemoPlan, speed: float, stage: Stage, console: Console, *, fault: str | None = None) -> Scene:
+    """Start broker, VTN and houses (with a fault of theirs), enrol the gateways and start them."""
+    directory = stage.directory
+    directory.mkdir(parents=True, exist_ok=True)
+    if any(directory.iterdir()):
+        raise UnavailableError(f"{directory} is not empty; every run has a directory of its own.")
+    console.print(f"[bold]evenload demo[/]: {plan.homes} homes, files in {directory}")
+    access = broker.prepare(directory / "broker", free_port())
+    await stage.start("broker", "evenload.demo.broker", str(directory / "broker"), str(access.port))
+    console.print(f"Broker: {'Mosquitto' if broker.mosquitto() else 'amqtt, embedded'} on port {access.port}")
+    openadr_port, api_port = free_port(), free_port()
+    shape = Shape("127.0.0.1", openadr_port, api_port, "PT1M", "PT1M", "PT5M", str(directory / CLOCK_NAME))
+    made = await prepare(directory / "vtn", ("127.0.0.1",), "evenload-demo", shape)
+    households = [_write_household(index, plan, directory, access) for index in range(1, plan.homes + 1)]
+    lead = timedelta(seconds=4 + 0.6 * plan.homes)
+    clock = WorldClock(plan.world_start, datetime.now(UTC) + lead, speed)
+    clock.save(directory / CLOCK_NAME)
+    await stage.start("vtn", "evenload", "vtn", "--config", str(made.settings))
+    houses = ("evenload.demo.houses", "--run", str(directory), "--homes", str(plan.homes), "--seed", str(plan.seed))
+    where = ("--broker-port", str(access.port), "--username", access.username)
+    secret = ("--password-file", str(access.password_file))
+    broken = ("--fault", fault) if fault else ()
+    await stage.start("houses", *houses, *where, *secret, *broken)
+    scene = Scene(plan, stage, clock, made.token, api_port, console)
+    await _until_healthy(scene)
+    await _enrol(scene, households)
+    await _start_gateways(scene, households)
+    return scene
+
+
+def _write_household(index: int, plan: DemoPlan, directory: Path, access: broker.Access) -> Path:
+    """Write the household file of a home's gateway (JSON is YAML)."""
+    mqtt = {
+        "host": access.host,
+        "port": access.port,
+        "username": access.username,
+        "password_file": str(access.password_file),
+    }
+    place = household_dir(make_home(plan.seed, index), directory)
+    place.mkdir(parents=True)
+    path = place / "household.yaml"
+    path.write_text(json.dumps(household(index, plan, directory, mqtt), indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+async def _until_healthy(scene: Scene) -> None:
+    async with asyncio.timeout(_SETUP_S):
+        while True:
+            scene.stage.check()
+            try:
+                async with scene.client() as client:
+                    await client.get("/status")
+            except EvenloadError:
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+
+async def _enrol(scene: Scene, households: Sequence[Path]) -> None:
+    """Create programme and VENs; each gateway makes its key and buys a certificate with its code."""
+    scene.console.print("The gateways make their keys and enrol with one-time codes ...")
+    async with scene.client() as client:
+        body = {
+            "name": "Evening peak",
+            "market_context": scene.plan.market_context,
+            "parameters": {"notification": "PT10M", "time_zone": "Europe/London"},
+        }
+        programme = await client.post("/programmes", body)
+        made = [await client.post("/vens", {"name": path.parent.name}) for path in households]
+        ven_ids = [one["ven"]["id"] for one in made]
+        await client.post(f"/programmes/{programme['id']}/enrolments", {"ven_ids": ven_ids})
+    gateways = [
+        {"name": path.parent.name, "code": one["code"], "directory": str(path.parent / "identity")}
+        for path, one in zip(households, made, strict=True)
+    ]
+    url = f"https://127.0.0.1:{scene.api_port}/v1"
+    codes = scene.directory / "codes.json"
+    codes.write_text(json.dumps({"vtn": url, "ca": str(scene.ca), "gateways": gateways}), encoding="utf-8")
+    await scene.stage.run("evenload.demo.enrol", str(codes))
+
+
+async def _start_gateways(scene: Scene, households: Sequence[Path]) -> None:
+    """Start the gateways, several in a process; the one that will fall silent has a process of its own."""
+    silent = scene.plan.silent
+    alone = [path for index, path in enumerate(households, 1) if index == silent]
+    others = [path for path in households if path not in alone]
+    groups = [others[first : first + _GROUP] for first in range(0, len(others), _GROUP)]
+    for number, group in enumerate(groups, 1):
+        await scene.stage.start(f"vens-{number}", "evenload", "ven", "run", *_configs(group))
+    if alone:
+        await scene.stage.start(SILENT, "evenload", "ven", "run", *_configs(alone))
+
+
+def _configs(paths: Sequence[Path]) -> list[str]:
+    return [word for path in paths for word in ("--config", str(path))]
+
+
+async def until_ready(scene: Scene, show: Show) -> None:
+    """Wait until every VEN has registered, sent its history and begins to send telemetry."""
+    async with scene.client() as client, asyncio.timeout(_SETUP_S):
+        vens = await client.all("/vens")
+        waiting = {one["id"] for one in vens}
+        while waiting:
+            scene.stage.check()
+            for ven_id in sorted(waiting):
+                found = await client.get(f"/vens/{ven_id}/reports")
+                state = {one["name"]: one for one in found["requests"] if one["state"] in ("active", "done")}
+                history, usage = state.get("HISTORY_USAGE"), state.get("TELEMETRY_USAGE")
+                if history and history["state"] == "done" and usage and usage["last_report_at"]:
+                    waiting.discard(ven_id)
+            show(20 * (1 - len(waiting) / len(vens)), f"{len(vens) - len(waiting)} of {len(vens)} gateways report")
+            await asyncio.sleep(_LOOK_S)
+
+
+def _window(scene: Scene) -> Span:
+    """Return the next half hours that leave time to answer. Raises UnavailableError if the story would not fit."""
+    start = ceil_to(scene.clock.now() + _NOTICE + timedelta(seconds=_COMMAND_S * scene.clock.speed), 1800)
+    end = start + scene.plan.event_duration
+    if end + _TAIL > scene.plan.world_start + _LONGEST:
+        raise UnavailableError("Setting up took too long for the story to fit; try a lower --speed.")
+    return Span(start, end)
+
+
+async def order(scene: Scene) -> tuple[str, Span]:
+    """Order what the plan says and return the dispatch's id and when it is."""
+    programmes = await scene.command("programme", "list")
+    window = _window(scene)
+    minutes = int(scene.plan.event_duration.total_seconds() // 60)
+    arguments = ("--start", f"{window.start:%Y-%m-%dT%H:%M:%SZ}", "--duration", f"PT{minutes}M")
+    power = ("--power-w", f"-{scene.plan.order_w:g}")
+    made = await scene.command("event", "dispatch", programmes[0]["id"], *arguments, *power)
+    scene.console.print(
+        f"The operator orders {scene.plan.order_w / 1000:g} kW less of each home, "
+        f"{window.start:%H:%M} to {window.end:%H:%M} world time."
+    )
+    return str(made["dispatch"]["id"]), window
+
+
+async def watch(scene: Scene, dispatch_id: str, window: Span, show: Show) -> None:
+    """Wait for the end of the event, the restores and the last telemetry."""
+    end = window.end or window.start
+    whole = (end + _TAIL - scene.clock.now()).total_seconds()
+    async with scene.client() as client:
+        while True:
+            scene.stage.check((SILENT,))
+            now = scene.clock.now()
+            left = (end + _TAIL - now).total_seconds()
+            with suppress(UnavailableError):  # a VTN that is away comes back, or the time is up
+                found = await client.get(f"/dispatches/{dispatch_id}")
+                opts = [one["opt"] for one in found["events"]]
+                text = (
+                    f"event {found['dispatch']['status']}: {opts.count('optIn')} in, {opts.count('optOut')} out, "
+                    f"{opts.count(None)} without answer"
+                )
+                show(20 + 80 * (1 - max(left, 0) / whole), text)
+                if left <= 0 and await _settled(client, found, end):
+                    return
+            if now > end + 4 * _TAIL:
+                raise UnavailableError("The last reports did not come; see the gateways' logs.")
+            await asyncio.sleep(_LOOK_S)
+
+
+async def _settled(client: OperatorClient, found: dict[str, Any], end: datetime) -> bool:
+    """Tell whether every VEN that stayed in has reported beyond the event's end, and the outbox is empty."""
+    status = await client.get("/status")
+    if status["outbox"].get("pending") or status["outbox"].get("sent"):
+        return False
+    since = (end - timedelta(minutes=30)).isoformat()
+    until = (end + timedelta(hours=1)).isoformat()
+    for one in found["events"]:
+        if one["opt"] is None:
+            continue
+        query = {"since": since, "until": until, "quantity": "energy_real"}
+        series = await client.get(f"/vens/{one['ven_id']}/readings", query)
+        if not any(datetime.fromisoformat(start) >= end for part in series for start in part["start"]):
+            return False
+    return True

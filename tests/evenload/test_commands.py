@@ -1,0 +1,268 @@
+"""The command line as a user types it: at a running VTN, and where something is wrong."""
+
+import importlib.util
+import json
+import re
+import time
+from datetime import datetime, timedelta
+
+import pytest
+import typer
+
+from evenload.cli import app
+
+DEADLINE_S = 30.0
+
+
+@pytest.fixture
+def shell(terminal, live, monkeypatch):
+    """A terminal of an administrator."""
+    monkeypatch.setenv("EVENLOAD_URL", live.url)
+    monkeypatch.setenv("EVENLOAD_TOKEN", live.token)
+    monkeypatch.setenv("EVENLOAD_CA", str(live.ca))
+    return terminal
+
+
+def _json(terminal, *arguments):
+    return json.loads(terminal.good(*arguments, "--json"))
+
+
+def _world_now(shell):
+    return datetime.fromisoformat(_json(shell, "status")["now"])
+
+
+def _soon(shell, **later):
+    return (_world_now(shell) + timedelta(**later)).isoformat(timespec="seconds")
+
+
+def _programme(shell, name):
+    context = f"http://example.com/{name}"
+    return shell.good("programme", "create", name, "--market-context", context).strip()
+
+
+def test_a_day_of_an_operator(shell, live, tmp_path):
+    added = shell.good("fleet", "add", "Home 1")
+    ven_id, code = added.split()[0], re.search(r"[A-Z0-9]{4}-[A-Z0-9]{4}-[A-Z0-9]{4}", added)[0]
+    assert f"evenload ven enrol {code} --vtn {live.url}/v1" in added
+    home = tmp_path / "home"
+    enrolled = shell.good("ven", "enrol", code, "--vtn", f"{live.url}/v1", "--ca", live.ca, "--directory", home)
+    assert f"Home 1 ({ven_id})" in enrolled
+    assert "never" in next(line for line in shell.good("fleet", "list").splitlines() if ven_id in line)
+    (certificate,) = _json(shell, "fleet", "show", ven_id)["certificates"]
+    assert certificate["fingerprint"] in shell.good("fleet", "show", ven_id)
+
+    programme = _programme(shell, "day")
+    assert shell.good("programme", "enrol", programme, ven_id) == "1 VEN takes part.\n"
+    assert "version 2" in shell.good("programme", "change", programme, "--notification", "PT5M", "--name", "night")
+    assert "PT5M" in shell.good("programme", "show", programme)
+    assert _json(shell, "programme", "show", programme)["name"] == "night"
+    assert "night" in shell.good("programme", "list")
+
+    order = ("--start", _soon(shell, hours=6), "--duration", "PT1H", "--power-w", "-1500", "--comment", "Danke!")
+    dispatch, _, events = shell.good("event", "dispatch", programme, *order).partition(": ")
+    assert events == "1 event\n"
+    assert dispatch in shell.good("event", "list")
+    assert "far" in shell.good("event", "show", dispatch)
+    assert "lasts until" in shell.bad("event", "result", dispatch)
+    deadline = time.monotonic() + DEADLINE_S
+    while (result := shell.type("event", "result", dispatch)).code:
+        assert time.monotonic() < deadline, result
+    assert "Ordered 1.50 kWh, delivered 0.00 kWh" in result.out
+    assert "Home 1" in result.out
+    assert _json(shell, "event", "result", dispatch)["no_answer"] == 1
+    other = _json(shell, "event", "dispatch", programme, *("--start", _soon(shell, hours=9)), *order[2:])
+    cancelled = other["dispatch"]["id"]
+    assert shell.good("event", "cancel", cancelled) == f"Cancelled {cancelled}.\n"
+
+    assert shell.good("report", "list", ven_id) == "Offered: none\nRequested: none\n"
+    assert shell.good("report", "readings", ven_id) == "Readings: none\n"
+    assert shell.good("fleet", "waiting") == "None waits.\n"
+    assert "VENs connect to https://127.0.0.1" in shell.good("status")
+    assert "Revoked" in shell.good("fleet", "revoke", certificate["fingerprint"].lower())
+    assert "Removed" in shell.good("fleet", "remove", ven_id)
+    assert "was removed" in shell.bad("fleet", "code", ven_id)
+    told = shell.good("audit")
+    assert "remove VEN" in told
+    assert "revoke certificate" in told
+    assert len(_json(shell, "audit", "--limit", "3")["items"]) == 3
+
+
+def test_where_the_options_stand_does_not_matter(terminal, live):
+    access = ("--url", live.url, "--token", live.token, "--ca", live.ca)
+    before = terminal.good("programme", *access, "--json", "list")
+    after = terminal.good("programme", "list", *access, "--json")
+    mixed = terminal.good("programme", *access, "list", "--json")
+    assert json.loads(before) == json.loads(after) == json.loads(mixed)
+    later = terminal.good("programme", "--token", "evl_wrong", "list", *access, "--json")
+    assert json.loads(later) == json.loads(before), "what stands later counts"
+    assert terminal.good("programme", *access, "--url", f"{live.url}/v1/", "list", "--json") == before
+
+
+def test_operators_are_kept_beside_the_database(shell, live, monkeypatch):
+    monkeypatch.setenv("EVENLOAD_CONFIG", str(live.config))
+    token = shell.good("operator", "add", "bob", "--days", "1").strip()
+    assert _json(shell, "fleet", "list", "--token", token) is not None
+    assert "needs the role admin" in shell.bad("fleet", "add", "X", "--token", token)
+    assert "exists already" in shell.bad("operator", "add", "bob")
+    assert "Unknown role 'boss'" in shell.bad("operator", "add", "eve", "--role", "boss")
+    assert "bob" in shell.good("operator", "list")
+    assert _json(shell, "operator", "add", "carl", "--role", "dispatcher")["role"] == "dispatcher"
+    unused = shell.good("operator", "add", "dora").strip()
+    shell.good("operator", "revoke", "dora")
+    assert "revoked" in shell.bad("fleet", "list", "--token", unused)
+    assert "No principal 'nobody'" in shell.bad("operator", "revoke", "nobody")
+
+
+def test_backup_and_restore(shell, live, tmp_path, monkeypatch):
+    monkeypatch.setenv("EVENLOAD_CONFIG", str(live.config))
+    shell.good("fleet", "add", "Kept")
+    file = tmp_path / "backup.gz"
+    assert f"Wrote {file}" in shell.good("backup", file)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "is there already" in shell.bad("restore", file)
+    assert "is a directory" in shell.bad("backup", tmp_path)
+    assert "cannot be written" in shell.bad("backup", tmp_path / "no" / "x.gz")
+    monkeypatch.setenv("EVENLOAD_DATABASE", f"sqlite:///{tmp_path / 'other.db'}")
+    assert "no backup at" in shell.bad("restore", tmp_path / "nothing.gz")
+    (tmp_path / "broken.gz").write_bytes(b"not a backup")
+    assert "damaged" in shell.bad("restore", tmp_path / "broken.gz")
+    assert "no database at" in shell.bad("backup", tmp_path / "x.gz")
+    assert "Restored" in shell.good("restore", file)
+    assert "admin" in shell.good("operator", "list")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("programme", "create", "P", "--market-context", "evening peak"), "absolute URI"),
+        (("programme", "create", "P", "--market-context", "http://x/z", "--notification", "10 minutes"), "duration"),
+        (("programme", "create", "P", "--market-context", "http://x/z", "--time-zone", "Mars"), "IANA"),
+        (("programme", "create", "", "--market-context", "http://x/z"), "/name"),
+        (("programme", "show", "prg_x"), "No programme 'prg_x'"),
+        (("programme", "change", "prg_x"), "No programme 'prg_x'"),
+        (("programme", "enrol", "prg_x", "ven_x"), "No VEN 'ven_x'"),
+        (("fleet", "show", "ven_x"), "No VEN 'ven_x'"),
+        (("fleet", "show", "../status"), "check the id"),
+        (("fleet", "code", "ven_x"), "No VEN 'ven_x'"),
+        (("fleet", "revoke", "12:34"), "such as 51:65:"),
+        (("fleet", "accept", "ven_x"), "either --fingerprint"),
+        (("fleet", "accept", "ven_x", "--pem", "/nothing/here.pem"), "/nothing/here.pem"),
+        (("fleet", "reregister", "ven_x"), "is registered"),
+        (("fleet", "unregister", "ven_x"), "is registered"),
+        (("report", "list", "ven_x"), "No VEN 'ven_x'"),
+        (("report", "readings", "ven_x"), "No VEN 'ven_x'"),
+        (("report", "cancel", "rrq_x"), "No report request 'rrq_x'"),
+        (("report", "request", "ven_x", "usage", "meter"), "No VEN 'ven_x'"),
+        (("event", "show", "dsp_x"), "No dispatch 'dsp_x'"),
+        (("event", "cancel", "dsp_x"), "No dispatch 'dsp_x'"),
+        (("event", "result", "dsp_x"), "No dispatch 'dsp_x'"),
+    ],
+)
+def test_a_wrong_word_is_named(shell, arguments, words):
+    assert words in shell.bad(*arguments)
+
+
+def test_a_wrong_order_is_named(shell):
+    programme = _programme(shell, "wrong")
+
+    def order(start="2199-01-01T00:00:00Z", duration="PT1H", power="-1000", code=1, programme_id=programme):
+        when = ("--start", start, "--duration", duration, "--power-w", power)
+        return shell.bad("event", "dispatch", programme_id, *when, code=code)
+
+    assert "No VEN is enrolled" in order()
+    ven_id = shell.good("fleet", "add", "Wrong home").split()[0]
+    shell.good("programme", "enrol", programme, ven_id)
+    assert "has passed" in order(start="2020-01-01T00:00:00Z")
+    assert "with zone" in order(start="2199-01-01T00:00:00", code=2)
+    assert "with zone" in order(start="tomorrow", code=2)
+    assert "'1h' is not a duration" in order(duration="1h")
+    assert "orders nothing" in order(power="0")
+    assert "NaN is not JSON" in order(power="nan")
+    assert "1000000000000" in order(power="1e30")
+    assert "--power-w" in order(power="much", code=2)
+    assert "No programme 'prg_x'" in order(programme_id="prg_x")
+    assert "2199" in order(start="2199-12-31T23:59:00Z")
+
+
+def test_who_cannot_reach_the_vtn_hears_why(terminal, live, tmp_path, monkeypatch):
+    here = ("--url", live.url, "--ca", live.ca)
+    token = ("--token", live.token)
+    assert "No token" in terminal.bad("status", *here)
+    assert "unknown, revoked or expired" in terminal.bad("status", *here, "--token", "evl_no")
+    assert "not a token" in terminal.bad("status", *here, "--token", "evl_no\n")
+    assert "Pass its CA with --ca" in terminal.bad("status", "--url", live.url, *token)
+    assert "is not a readable file" in terminal.bad("status", "--url", live.url, *token, "--ca", tmp_path / "x")
+    (tmp_path / "not.pem").write_text("nothing")
+    assert "is not a readable file" in terminal.bad("status", "--url", live.url, *token, "--ca", tmp_path / "not.pem")
+    assert "not an address" in terminal.bad("status", *token, "--url", "127.0.0.1:8444")
+    assert "use https" in terminal.bad("status", *token, "--url", "http://vtn.example:8444")
+    monkeypatch.setattr("evenload.client._FIRST_PAUSE_S", 0.0)
+    assert "Is the VTN running" in terminal.bad("status", *token, "--url", "https://127.0.0.1:1")
+    assert "Is the VTN running" in terminal.bad("status", *token, "--url", "https://nobody.invalid:8444")
+
+
+def _commands(group, path=()):
+    """Yield the words of every command and group."""
+    yield path
+    for name, one in sorted(getattr(group, "commands", {}).items()):
+        yield from _commands(one, (*path, name))
+
+
+def test_every_command_explains_itself(terminal):
+    found = list(_commands(typer.main.get_command(app)))
+    assert len(found) > 45
+    for words in found:
+        told = terminal.good(*words, "--help")
+        assert "Usage: " in told, words
+
+
+def test_every_command_and_option_has_a_word_of_help():
+    silent = []
+
+    def look(group, path=()):
+        for name, one in group.commands.items():
+            if not (one.help or "").strip():
+                silent.append((*path, name))
+            silent.extend((*path, name, each.name) for each in one.params if not getattr(each, "help", "told"))
+            if hasattr(one, "commands"):
+                look(one, (*path, name))
+
+    look(typer.main.get_command(app))
+    ours = [words for words in silent if words[0] not in ("certs", "ven", "explain")]
+    assert ours == []
+
+
+def test_files_that_are_not_there(terminal, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in (("vtn",), ("operator", "list"), ("operator", "add", "x"), ("backup", "x"), ("restore", "x")):
+        assert "vtn.toml: no such file" in terminal.bad(*words)
+    (tmp_path / "vtn.toml").write_text("vtn_id = ")
+    assert "not TOML" in terminal.bad("operator", "list")
+    (tmp_path / "vtn.toml").write_text('database = "mysql://x"\n[openadr]\ninsecure = true\n')
+    assert "'mysql' is no database" in terminal.bad("operator", "list")
+
+
+def test_a_new_vtn_says_how_to_go_on(terminal, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = terminal.good("vtn", "init", "mine", "--host", "vtn.example.com")
+    assert "evenload vtn --config mine/vtn.toml" in told
+    assert f"EVENLOAD_CA={tmp_path}/mine/ca/ca.pem" in told
+    assert "not empty" in terminal.bad("vtn", "init", "mine")
+    made = json.loads(terminal.good("vtn", "init", "other", "--json"))
+    assert made["token"].startswith("evl_")
+    assert "--host NAME" in terminal.good("vtn", "init", "third")
+    assert "neither a DNS name" in terminal.bad("vtn", "init", "fourth", "--host", "no good")
+    assert not (tmp_path / "fourth").exists()
+
+
+def test_what_is_not_installed_is_named(terminal, tmp_path, monkeypatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr("evenload.cli.find_spec", lambda name: None if name in {"sqlalchemy", "numpy"} else real(name))
+    for words in (("vtn",), ("vtn", "init", tmp_path / "x"), ("backup", "x"), ("operator", "list"), ("demo",)):
+        complaint = terminal.bad(*words)
+        assert "sqlalchemy, numpy" in complaint
+        assert "pip install 'evenload[server]'" in complaint
+
+
+def test_the_version_is_told(terminal):
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", terminal.good("--version"))

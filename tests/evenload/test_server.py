@@ -1,0 +1,379 @@
+"""A whole VTN process: listeners, certificates, revocation, metrics, and how it starts and stops."""
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import ssl
+import sys
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+
+import aiohttp
+import pytest
+from sqlalchemy import select
+from yarl import URL
+
+from certs.authority import Authority
+from certs.tls import client_context
+from core.errors import EvenloadError, InvalidError
+from evenload.cli import _run
+from evenload.client import OperatorClient
+from evenload.server import running
+from evenload.settings import load_settings
+from evenload.setup import Shape, prepare
+from openadr.model.registration import VenProfile
+from openadr.v20b.decode import decode
+from openadr.v20b.encode import encode
+from openadr.v20b.messages import CreatePartyRegistration, Poll
+from support.broker import free_port
+from ven.enrol import enrol
+from ven.transport.v20b_pull import PullTransport, TransportError
+from vtn.services import enrolment
+from vtn.store.database import Database
+from vtn.store.tables import ven as ven_table
+
+DEADLINE_S = 30.0
+
+
+async def _until(question):
+    """Ask until the answer is true."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not await question():  # noqa: ASYNC110  the question goes to another process or thread
+            await asyncio.sleep(0.02)
+
+
+class Place:
+    """A VTN that runs in this process, an administrator at its desk, and gateways."""
+
+    def __init__(self, vtn, desk, directory, gateways):
+        self.vtn = vtn
+        self.desk = desk
+        self.directory = directory
+        self.ca = directory / "ca" / "ca.pem"
+        self._gateways = gateways
+
+    async def enrol(self, name, ven_id=None):
+        """Return (venID, identity) of a gateway that redeems a code; the VEN is new unless it is named."""
+        made = await self.desk.post(f"/vens/{ven_id}/enrolment-codes" if ven_id else "/vens", _named(name, ven_id))
+        place = self._gateways / name
+        identity = await asyncio.to_thread(enrol, made["code"], f"{self.vtn.api_url}/v1", self.ca, place, name)
+        return identity.ven_id, identity
+
+    async def say(self, identity, message):
+        """Send a message over a connection of its own; return the answer."""
+        async with PullTransport(self.vtn.openadr_url, client_context(identity)) as line:
+            return await line.post(message)
+
+    async def text(self, path, headers=None):
+        context = ssl.create_default_context(cafile=self.ca)
+        url = f"{self.vtn.api_url}{path}"
+        async with aiohttp.ClientSession() as session, session.get(url, headers=headers, ssl=context) as answer:
+            return answer.status, await answer.text()
+
+
+def _named(name, ven_id):
+    return None if ven_id else {"name": name}
+
+
+@asynccontextmanager
+async def _place(tmp_path, change=lambda text: text):
+    ports = free_port(), free_port()
+    made = await prepare(tmp_path / "vtn", ("127.0.0.1",), "evenload", Shape("127.0.0.1", *ports))
+    made.settings.write_text(change(made.settings.read_text()))
+    directory = made.settings.parent
+    async with AsyncExitStack() as stack:
+        vtn = await stack.enter_async_context(running(load_settings(made.settings)))
+        client = OperatorClient(f"{vtn.api_url}/v1", made.token, ca=directory / "ca" / "ca.pem")
+        desk = await stack.enter_async_context(client)
+        place = Place(vtn, desk, directory, tmp_path)
+        place.token = made.token
+        yield place
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch):
+    """Have the periodic work done often, so that no test waits for it."""
+    for name in ("_SWEEP_S", "_GAUGE_S", "_FLUSH_S"):
+        monkeypatch.setattr(f"evenload.server.{name}", 0.1)
+
+
+async def test_old_and_new_certificate_work_until_the_old_one_is_revoked(tmp_path):
+    async with _place(tmp_path) as place:
+        ven_id, old = await place.enrol("old")
+        assert (await place.say(old, CreatePartyRegistration("r", VenProfile()))).response.ok
+        same, new = await place.enrol("new", ven_id)
+        assert same == ven_id
+        profile = VenProfile()
+        for identity in (old, new):
+            assert (await place.say(identity, CreatePartyRegistration("r", profile, ven_id=ven_id))).ven_id == ven_id
+        await place.desk.post(f"/certificates/{old.fingerprint}/revocation")
+        assert (await place.say(old, Poll(ven_id))).response.code == 463
+        assert (await place.say(new, CreatePartyRegistration("r", profile, ven_id=ven_id))).ven_id == ven_id
+
+
+async def test_what_certs_revoke_did_is_carried_over(tmp_path):
+    async with _place(tmp_path) as place:
+        ven_id, identity = await place.enrol("home")
+        await place.say(identity, CreatePartyRegistration("r", VenProfile()))
+        Authority.load(place.directory / "ca").revoke(identity.fingerprint, "keyCompromise")
+
+        async def is_revoked():
+            (one,) = (await place.desk.get(f"/vens/{ven_id}"))["certificates"]
+            return one["revoked_at"] is not None
+
+        await _until(is_revoked)
+        assert (await place.say(identity, Poll(ven_id))).response.code == 463
+        newest = (await place.desk.get("/audit"))["items"][0]
+        assert (newest["who"], newest["action"]) == ("certificate authority", "revoke certificate")
+
+
+async def test_with_a_revocation_list_tls_itself_refuses(tmp_path):
+    def with_list(text):
+        return text.replace('ca = "ca/ca.pem"', 'ca = "ca/ca.pem"\ncrl = "ca/crl.pem"')
+
+    async with _place(tmp_path, with_list) as place:
+        ven_id, revoked = await place.enrol("revoked")
+        await place.say(revoked, CreatePartyRegistration("r", VenProfile()))
+        _, other = await place.enrol("other")
+        assert (await place.say(other, CreatePartyRegistration("r", VenProfile()))).response.ok
+        await asyncio.sleep(1.1)  # a list counts as newer from one second on
+        await place.desk.post(f"/certificates/{revoked.fingerprint}/revocation")
+
+        async def is_refused():
+            try:
+                answer = await place.say(revoked, Poll(ven_id))
+            except (EvenloadError, TransportError):
+                return True
+            assert answer.response.code == 463, "the VTN itself refuses from the first message on"
+            return False
+
+        await _until(is_refused)
+        assert (await place.say(other, CreatePartyRegistration("r", VenProfile()))).response.ok
+
+
+async def test_metrics_cover_both_listeners_and_the_store(tmp_path):
+    async with _place(tmp_path) as place:
+        _, identity = await place.enrol("home")
+        await place.desk.post("/vens", {"name": "another"})
+        await place.say(identity, CreatePartyRegistration("r", VenProfile()))
+
+        async def figures():
+            status, text = await place.text("/metrics", {"Authorization": f"Bearer {place.token}"})
+            assert status == 200
+            return dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+
+        async def are_fresh():
+            return (await figures())["evenload_vens_online"] == "1.0"
+
+        await _until(are_fresh)
+        found = await figures()
+        assert found['evenload_openadr_messages_total{status="200",type="CreatePartyRegistration"}'] == "1.0"
+        assert found['evenload_http_requests_total{operation="redeem_code",status="201"}'] == "1.0"
+        assert found['evenload_outbox_rows{state="pending"}'] == "1.0"
+        assert found['evenload_outbox_rows{state="dead"}'] == "0.0"
+        assert (found["evenload_vens"], found["evenload_vens_registered"]) == ("2.0", "1.0")
+        assert (await place.text("/metrics"))[0] == 401
+        status, text = await place.text("/health")
+        assert (status, json.loads(text)["ready"]) == (200, ["store"])
+
+
+async def test_gateways_and_people_are_told_addresses_that_work(tmp_path):
+    def everywhere(text):
+        url = "https://vtn.example.com/OpenADR2/Simple/2.0b"
+        text = text.replace('host = "127.0.0.1"', 'host = "0.0.0.0"')
+        return "".join(f'url = "{url}/"\n' if line.startswith("url") else line + "\n" for line in text.splitlines())
+
+    async with _place(tmp_path, everywhere) as place:
+        assert place.vtn.api_url.startswith("https://localhost:")
+        assert place.vtn.openadr_url == "https://vtn.example.com/OpenADR2/Simple/2.0b"
+        assert (await place.desk.get("/status"))["openadr_url"] == place.vtn.openadr_url
+
+
+async def test_a_taken_port_is_named(tmp_path):
+    async with _place(tmp_path) as place:
+        with pytest.raises(InvalidError, match=r"Cannot listen on 127\.0\.0\.1:\d+: the port is taken"):
+            async with running(load_settings(place.directory / "vtn.toml")):
+                pass
+        assert await place.desk.get("/vens", {"limit": 1}) is not None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "word"),
+    [
+        ('ca = "ca/ca.pem"', 'ca = "nothing.pem"', r"nothing\.pem"),
+        ('cert = "server-ec.pem", key = "server-ec.key"', 'cert = "x.pem", key = "x.key"', r"x\.pem"),
+        ('cert = "server-ec.pem", key = "server-ec.key"', 'cert = "server-ec.pem", key = "server-rsa.key"', "its key"),
+        ('authority = "ca"', 'authority = "elsewhere"', "elsewhere"),
+        ('"sqlite:///vtn.db"', '"sqlite:///vtn.toml"', "no SQLite database"),
+        ('ca = "ca/ca.pem"', 'ca = "ca/ca.pem"\ncrl = "none.pem"', r"none\.pem"),
+    ],
+)
+async def test_a_file_that_cannot_be_used_is_named(tmp_path, old, new, word):
+    with pytest.raises(EvenloadError, match=word):
+        async with _place(tmp_path, lambda text: text.replace(old, new)):
+            pass
+
+
+PLAIN = """\
+database = "{database}"
+reuse_port = {shared}
+[openadr]
+insecure = true
+port = {openadr}
+[api]
+port = {api}
+"""
+
+
+class Process:
+    """A VTN in a process of its own, without TLS."""
+
+    def __init__(self, process, urls, log):
+        self.process = process
+        self.urls = urls
+        self.log = log
+
+    async def end(self, number=signal.SIGTERM):
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        return await asyncio.wait_for(self.process.wait(), DEADLINE_S)
+
+
+@asynccontextmanager
+async def _process(config):
+    log = config.with_suffix(f".{os.urandom(3).hex()}.log")
+    with log.open("wb") as sink:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "evenload", "vtn", "--config", str(config), "--json"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=sink,
+        )
+    line = await asyncio.wait_for(process.stdout.readline(), DEADLINE_S)
+    assert line, log.read_text()
+    one = Process(process, json.loads(line), log)
+    try:
+        yield one
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def _config(tmp_path, database="sqlite:///vtn.db", *, shared=False, ports=(0, 0)):
+    path = tmp_path / "vtn.toml"
+    openadr, api = ports
+    path.write_text(PLAIN.format(database=database, shared=str(shared).lower(), openadr=openadr, api=api))
+    return path
+
+
+async def _new_ven(config):
+    db = await Database.open(load_settings(config).database)
+    async with db.write() as tx:
+        ven_id = await enrolment.create_ven(tx, "home", datetime.now(UTC), who="test")
+    await db.close()
+    return ven_id
+
+
+async def _last_seen(config):
+    db = await Database.open(load_settings(config).database)
+    async with db.read() as conn:
+        seen = (await conn.execute(select(ven_table.c.last_seen_at))).scalar_one()
+    await db.close()
+    return seen
+
+
+async def _ask(url, message, service):
+    headers = {"Content-Type": "application/xml"}
+    body = encode(message)
+    async with aiohttp.ClientSession() as session, session.post(f"{url}/{service}", data=body, headers=headers) as got:
+        return decode(await got.read(), strict=True)
+
+
+async def test_a_stop_finishes_the_answer_on_its_way(tmp_path):
+    config = _config(tmp_path)
+    ven_id = await _new_ven(config)
+    async with _process(config) as vtn:
+        url = vtn.urls["openadr"]
+        registered = await _ask(url, CreatePartyRegistration("r", VenProfile(), ven_id=ven_id), "EiRegisterParty")
+        assert registered.response.ok
+        lock = sqlite3.connect(tmp_path / "vtn.db", isolation_level=None)
+        lock.execute("BEGIN IMMEDIATE")
+        before = datetime.now(UTC)
+        reader, writer = await asyncio.open_connection("127.0.0.1", URL(url).port)
+        body = encode(CreatePartyRegistration("r", VenProfile(), ven_id=ven_id))
+        head = f"POST {URL(url).path}/EiRegisterParty HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+        writer.write(f"{head}Content-Type: application/xml\r\n\r\n".encode() + body)
+        await writer.drain()
+        async with aiohttp.ClientSession() as session, session.get(f"{vtn.urls['api']}/health") as health:
+            assert health.status == 200, "whoever answers this has read the message that came before"
+        vtn.process.send_signal(signal.SIGTERM)
+        await _until(lambda: _is_closed(URL(url).port))
+        lock.execute("ROLLBACK")
+        lock.close()
+        answer = await asyncio.wait_for(reader.read(), DEADLINE_S)
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert decode(answer.partition(b"\r\n\r\n")[2], strict=True).response.ok
+        assert await vtn.end() == 0
+        log = vtn.log.read_text()
+        assert "Traceback" not in log
+        assert '"stopping' in log
+        assert all(json.loads(line) for line in log.splitlines())
+    assert await _last_seen(config) >= before, "who was seen last is written at the end"
+
+
+async def _is_closed(port):
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return True
+    writer.close()
+    return False
+
+
+async def test_ctrl_c_ends_it_too(tmp_path):
+    async with _process(_config(tmp_path)) as vtn:
+        assert await vtn.end(signal.SIGINT) == 0
+
+
+async def test_a_taken_port_is_exit_code_1_and_one_line(tmp_path):
+    async with _process(_config(tmp_path)) as vtn:
+        port = vtn.urls["api"].rpartition(":")[2]
+        second = _config(tmp_path, ports=(0, port))
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "evenload", "vtn", "--config", str(second)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, complaint = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+        assert process.returncode == 1
+        assert out == b""
+        assert complaint.decode() == (
+            f"evenload: Cannot listen on 127.0.0.1:{port}: the port is taken, by another VTN perhaps.\n"
+        )
+
+
+async def test_several_processes_share_ports_and_one_postgresql(tmp_path, postgresql_url):
+    config = _config(tmp_path, postgresql_url, shared=True, ports=(free_port(), free_port()))
+    ven_id = await _new_ven(config)
+    async with _process(config) as first, _process(config) as second:
+        assert first.urls == second.urls
+        url = first.urls["openadr"]
+        assert (
+            await _ask(url, CreatePartyRegistration("r", VenProfile(), ven_id=ven_id), "EiRegisterParty")
+        ).response.ok
+        assert await first.end() == 0
+        await _ask(url, Poll(ven_id), "OadrPoll")
+        assert await second.end() == 0
+
+
+def test_it_runs_on_uvloop():
+    used = []
+
+    async def work():
+        used.append(type(asyncio.get_running_loop()).__module__)
+
+    _run(work())
+    assert used == ["uvloop"]

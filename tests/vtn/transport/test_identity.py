@@ -1,0 +1,132 @@
+"""Who speaks: certificates, revocation, proxies (catalogue SE; DESIGN "Identity comes from the certificate")."""
+
+import ssl
+
+import aiohttp
+import pytest
+from structlog.testing import capture_logs
+
+from openadr.model.registration import VenProfile
+from openadr.v20b.encode import encode
+from openadr.v20b.messages import CreatePartyRegistration, Poll, QueryRegistration
+from support.waiting import until
+from vtn.services import enrolment
+from vtn.transport.http import Edge
+
+
+@pytest.mark.parametrize("certificate", [None, "foreign", "expired"], ids=["none", "foreign", "expired"])
+async def test_se03_without_a_good_certificate_the_handshake_fails(line, certificate):
+    before = await line.world.dump()
+    with capture_logs() as logs:
+        with pytest.raises((aiohttp.ClientError, ssl.SSLError, ConnectionError)):
+            await line.send(encode(Poll(line.home.ven_id)), certificate=certificate)
+        await line.forget(certificate)
+        await until(lambda: logs, "a line in the log")
+    assert [(one["event"], one["log_level"]) for one in logs] == [("client refused", "warning")]
+    assert await line.world.dump() == before
+    await line.works()
+
+
+async def test_se03_plain_http_on_the_tls_port_does_no_harm(line):
+    before = await line.world.dump()
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientError):
+            await session.post(f"http://127.0.0.1:{line.port}/OpenADR2/Simple/2.0b/OadrPoll", data=b"")
+    assert await line.world.dump() == before
+    await line.works()
+
+
+async def test_se07_a_trusted_certificate_that_nobody_knows_gets_463_and_waits(line):
+    for number, message in enumerate(
+        (Poll(line.home.ven_id), QueryRegistration("q"), CreatePartyRegistration("r", VenProfile())), start=1
+    ):
+        before = await line.world.dump(without=("waiting_certificate",))
+        with capture_logs() as logs:
+            answer = await line.say(message, certificate="stranger")
+        assert answer.response.code == 463
+        assert [one["code"] for one in logs] == [463]
+        assert await line.world.dump(without=("waiting_certificate",)) == before
+        (row,) = await line.world.rows("waiting_certificate")
+        assert row.attempts == number
+    assert "commonName=stranger" in row.subject
+    await line.works()
+    async with line.world.tx() as tx:
+        ven_id = await enrolment.create_ven(tx, "newcomer", line.world.now, who="test")
+        await enrolment.add_fingerprint(tx, ven_id, row.fingerprint, line.world.now, who="test")
+    answer = await line.say(CreatePartyRegistration("r", VenProfile()), certificate="stranger")
+    assert (answer.response.code, answer.ven_id) == (200, ven_id)
+    assert await line.world.rows("waiting_certificate") == []
+
+
+async def test_an_unregistered_ven_gets_463(line):
+    async with line.world.tx() as tx:
+        await tx.conn.exec_driver_sql("UPDATE ven SET registration_id = NULL WHERE name = 'home'")
+        tx.changed(line.home.ven_id)
+    before = await line.world.dump()
+    with capture_logs() as logs:
+        assert (await line.say(Poll(line.home.ven_id))).response.code == 463
+    assert [one["code"] for one in logs] == [463]
+    assert await line.world.dump() == before
+
+
+async def test_revocation_takes_effect_on_the_next_message_of_an_open_connection(line):
+    session = line.session("home")
+    assert (await line.say(Poll(line.home.ven_id))).response.code == 200
+    async with line.world.tx() as tx:
+        await enrolment.revoke_certificate(tx, line.home.peer.fingerprint, line.world.now, who="test")
+    assert (await line.say(Poll(line.home.ven_id))).response.code == 463
+    assert line.session("home") is session
+    assert (await line.say(Poll(line.other.ven_id), certificate="other")).response.code == 200
+
+
+async def test_two_certificates_of_a_ven_are_both_good_during_renewal(line):
+    line.pki.issue("renewed")
+    pem = (line.pki.directory / "renewed.pem").read_text()
+    async with line.world.tx() as tx:
+        await enrolment.add_certificate(tx, line.home.ven_id, pem, line.world.now, who="test")
+    for certificate in ("home", "renewed"):
+        assert (await line.say(Poll(line.home.ven_id), certificate=certificate)).response.code == 200
+
+
+PROXY = {"proxy_header": "X-Client-Fingerprint", "proxy_secret": "geheim"}
+
+
+async def test_behind_a_proxy_only_its_secret_makes_the_header_count(line_at):
+    async with line_at(Edge(**PROXY), tls=False) as line:
+        name = line.home.peer.fingerprint
+        good = {"Content-Type": "application/xml", "X-Proxy-Secret": "geheim", "X-Client-Fingerprint": name}
+        body = encode(Poll(line.home.ven_id))
+        for change in (
+            {"X-Proxy-Secret": "geraten"},
+            {"X-Proxy-Secret": ""},
+            {"X-Proxy-Secret": "gehéim"},
+            {"X-Client-Fingerprint": ""},
+            {"X-Client-Fingerprint": "x" * 5000},
+            {"X-Client-Fingerprint": f"{name}, {name}"},
+        ):
+            before = await line.world.dump()
+            with capture_logs() as logs:
+                status, _, _ = await line.send(body, headers=good | change)
+            assert status == 403, change
+            assert [one["log_level"] for one in logs] == ["warning"]
+            assert await line.world.dump() == before
+        assert (await line.send(body, headers=good))[0] == 200
+        assert (await line.send(body, headers=good | {"X-Client-Fingerprint": name.lower()}))[0] == 200
+
+
+async def test_a_proxy_without_a_secret_is_nobody(line_at):
+    async with line_at(Edge(proxy_header="X-Client-Fingerprint"), tls=False) as line:
+        headers = {"Content-Type": "application/xml", "X-Client-Fingerprint": line.home.peer.fingerprint}
+        for secret in ({}, {"X-Proxy-Secret": ""}):
+            assert (await line.send(encode(Poll(line.home.ven_id)), headers=headers | secret))[0] == 403
+
+
+async def test_plain_http_that_was_not_asked_for_serves_nobody(line_at):
+    async with line_at(Edge(), tls=False) as line:
+        assert (await line.send(encode(Poll(line.home.ven_id))))[0] == 403
+
+
+async def test_an_insecure_listener_takes_the_ven_from_the_message(line_at):
+    async with line_at(Edge(insecure=True), tls=False) as line:
+        assert (await line.say(Poll(line.home.ven_id))).response.code == 200
+        assert (await line.say(Poll("none such"))).response.code == 463

@@ -1,0 +1,136 @@
+"""Certificates that speak for VENs, and how gateways get theirs, in the operator API."""
+
+from typing import Annotated
+
+from pydantic import Field
+from sqlalchemy import select
+
+from core.errors import ConflictError, InvalidError
+from vtn.services import enrolment
+from vtn.store.tables import ven_certificate, waiting_certificate
+from vtn.web.api import Context
+from vtn.web.model import Model, UtcTime
+from vtn.web.operation import operation
+from vtn.web.operator.desk import DESK
+from vtn.web.operator.vens import VenDetail, detail, find, revoke_in_authority
+from vtn.web.operator.wire import Fingerprint
+
+
+class NewCertificate(Model):
+    """A certificate to accept: either the certificate, or the fingerprint of a waiting one."""
+
+    pem: Annotated[str, Field(max_length=20_000)] | None = None
+    fingerprint: Fingerprint | None = None
+
+
+class WaitingCertificate(Model):
+    """A certificate of a trusted CA that tried to speak and belongs to no VEN."""
+
+    fingerprint: str
+    subject: str
+    first_seen_at: UtcTime
+    last_seen_at: UtcTime
+    attempts: int
+
+
+class Redemption(Model):
+    """What a gateway sends to enrol."""
+
+    code: Annotated[str, Field(min_length=4, max_length=40)]
+    csr: Annotated[str, Field(min_length=50, max_length=20_000)]
+    """A certificate signing request, PEM."""
+
+
+class Bundle(Model):
+    """What a gateway gets."""
+
+    ven_id: str
+    ven_name: str
+    vtn_id: str
+    vtn_url: str
+    certificate: str
+    """Its certificate, PEM."""
+    ca: str
+    """The CA's certificate, PEM."""
+    fingerprint: str
+
+
+@operation(
+    "POST",
+    "/v1/vens/{ven_id}/certificates",
+    summary="Let a certificate speak for a VEN",
+    role="admin",
+    tags=["vens"],
+    status=201,
+    errors=[404, 409],
+)
+async def add_certificate(context: Context, ven_id: str, body: NewCertificate) -> VenDetail:
+    desk = context.service(DESK)
+    now, who = desk.clock.now(), context.principal.name
+    if (body.pem is None) == (body.fingerprint is None):
+        raise InvalidError("Give either 'pem' or 'fingerprint'.")
+    async with desk.db.write() as tx:
+        await find(tx.conn, ven_id, removed=False)
+        if body.pem is not None:
+            added = await enrolment.add_certificate(tx, ven_id, body.pem, now, who=who)
+            revoked = select(ven_certificate.c.revoked_at).where(ven_certificate.c.fingerprint == added)
+            if (await tx.conn.execute(revoked)).scalar_one() is not None:
+                raise ConflictError(f"Certificate {added} was revoked; a new one is needed.")
+        elif body.fingerprint is not None:
+            await enrolment.add_fingerprint(tx, ven_id, body.fingerprint.upper(), now, who=who)
+    return await detail(context, ven_id)
+
+
+@operation(
+    "POST",
+    "/v1/certificates/{fingerprint}/revocation",
+    summary="Revoke a certificate at once",
+    role="admin",
+    tags=["vens"],
+    errors=[404, 503],
+)
+async def revoke_certificate(context: Context, fingerprint: Fingerprint) -> None:
+    desk = context.service(DESK)
+    name = fingerprint.upper()
+    async with desk.db.write() as tx:
+        await enrolment.revoke_certificate(tx, name, desk.clock.now(), who=context.principal.name)
+    await revoke_in_authority(desk, name, "unspecified")
+
+
+@operation(
+    "GET", "/v1/waiting-certificates", summary="List certificates that belong to no VEN", role="viewer", tags=["vens"]
+)
+async def list_waiting_certificates(context: Context) -> list[WaitingCertificate]:
+    query = select(waiting_certificate).order_by(waiting_certificate.c.last_seen_at.desc()).limit(500)
+    async with context.service(DESK).db.read() as conn:
+        rows = (await conn.execute(query)).all()
+    return [WaitingCertificate.model_validate(row, from_attributes=True, extra="ignore") for row in rows]
+
+
+@operation(
+    "POST",
+    "/v1/enrolments",
+    summary="Redeem an enrolment code for a certificate (called by gateways)",
+    role=None,
+    tags=["enrolment"],
+    status=201,
+    errors=[403, 503],
+)
+async def redeem_code(context: Context, body: Redemption) -> Bundle:
+    desk = context.service(DESK)
+    if desk.authority is None:
+        raise InvalidError("This VTN issues no certificates; ask your operator how to get one.")
+    async with desk.db.write() as tx:
+        got = await enrolment.redeem(tx, body.code, body.csr, desk.authority, desk.clock.now())
+    return Bundle(
+        ven_id=got.ven_id,
+        ven_name=got.ven_name,
+        vtn_id=desk.settings.vtn_id,
+        vtn_url=desk.openadr_url,
+        certificate=got.certificate_pem,
+        ca=desk.authority.ca_pem,
+        fingerprint=got.fingerprint,
+    )
+
+
+OPERATIONS = (add_certificate, revoke_certificate, list_waiting_certificates, redeem_code)
