@@ -75,8 +75,8 @@ def vtn(
     from evenload.server import Running, serve  # noqa: PLC0415  the server's libraries are optional
     from evenload.settings import load_settings  # noqa: PLC0415
 
-    configure_logs(log_level)
     settings = load_settings(config)
+    configure_logs(log_level)
 
     def ready(running: Running) -> None:
         urls = {"openadr": running.openadr_url, "api": running.api_url}

@@ -26,8 +26,8 @@ authority = "ca"
 {clock}
 [openadr]                       # VENs, mutual TLS
 host = "{host}"
-port = {openadr_port}
-{url}certificates = [{{cert = "server-ec.pem", key = "server-ec.key"}}, {{cert = "server-rsa.pem", key = "server-rsa.key"}}]
+port = {openadr_port}{url}
+certificates = [{{cert = "server-ec.pem", key = "server-ec.key"}}, {{cert = "server-rsa.pem", key = "server-rsa.key"}}]
 ca = "ca/ca.pem"
 poll_period = "{poll_period}"
 
@@ -112,7 +112,7 @@ async def _fill(directory: Path, names: tuple[str, ...], vtn_id: str, shape: Sha
     settings = directory / "vtn.toml"
     text = _TOML.format(
         vtn_id=_toml(vtn_id),
-        url=f'url = "https://{name}:{shape.openadr_port}/OpenADR2/Simple/2.0b"\n' if shape.openadr_port else "",
+        url=f'\nurl = "https://{name}:{shape.openadr_port}/OpenADR2/Simple/2.0b"' if shape.openadr_port else "",
         hosts=", ".join(map(_toml, known)),
         clock=f"clock = {_toml(shape.clock)}\n" if shape.clock else "",
         host=shape.host,

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.slow
+_TOGETHER = pytest.mark.xdist_group("story")
 
 _NUMBERS = {"ordered_kwh", "delivered_kwh", "true_kwh", "placebo_sd_kwh", "performance_ratio", "participation_rate"}
 _INTERVAL = {"start", "target_kw", "baseline_kw", "actual_kw", "delivered_kw"}
@@ -46,6 +47,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
     return directory / "run", told
 
 
+@_TOGETHER
 def test_the_story_says_what_was_ordered_and_what_came_of_it(story: tuple[Path, dict[str, Any]]) -> None:
     _, told = story
 
@@ -60,6 +62,7 @@ def test_the_story_says_what_was_ordered_and_what_came_of_it(story: tuple[Path, 
     assert (opts.count("optIn"), opts.count("optOut"), opts.count("no answer")) == (10, 1, 1)
 
 
+@_TOGETHER
 def test_every_home_that_stayed_in_was_switched_and_restored(story: tuple[Path, dict[str, Any]]) -> None:
     _, told = story
     end = max(datetime.fromisoformat(one["start"]) for one in told["intervals"])
@@ -75,6 +78,7 @@ def test_every_home_that_stayed_in_was_switched_and_restored(story: tuple[Path, 
         assert (command["acknowledged"], command["restored"]) == (True, True)
 
 
+@_TOGETHER
 def test_delivered_energy_follows_from_the_rows(story: tuple[Path, dict[str, Any]]) -> None:
     directory, told = story
     with closing(sqlite3.connect(f"file:{directory / 'vtn' / 'vtn.db'}?mode=ro", uri=True)) as db:

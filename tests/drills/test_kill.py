@@ -124,7 +124,6 @@ VTN = {
 
 
 @pytest.mark.parametrize("kill", VTN.values(), ids=VTN)
-@pytest.mark.xdist_group("kill-1")
 async def test_a_killed_vtn_loses_nothing(kill: Kill, tmp_path: Path, undisturbed: Undisturbed) -> None:
     outcome = await _drill(kill, tmp_path, undisturbed)
 
@@ -145,7 +144,6 @@ VEN = {
 
 
 @pytest.mark.parametrize("kill", VEN.values(), ids=VEN)
-@pytest.mark.xdist_group("kill-2")
 async def test_killed_gateways_go_on_where_they_were(kill: Kill, tmp_path: Path, undisturbed: Undisturbed) -> None:
     outcome = await _drill(kill, tmp_path, undisturbed)
 
@@ -170,14 +168,12 @@ BROKER = {
 
 
 @pytest.mark.parametrize("kill", BROKER.values(), ids=BROKER)
-@pytest.mark.xdist_group("kill-1")
 async def test_a_killed_broker_loses_no_command(kill: Kill, tmp_path: Path, undisturbed: Undisturbed) -> None:
     outcome = await _drill(kill, tmp_path, undisturbed)
 
     assert all(len(outcome.estimated(ven)) <= 1 for ven in outcome.intervals)
 
 
-@pytest.mark.xdist_group("kill-2")
 async def test_a_broker_away_leaves_a_gap_that_the_registers_fill(tmp_path: Path, undisturbed: Undisturbed) -> None:
     # Longer than the five minutes that a house repeats, and over before the event ends.
     kill = Kill("broker", at=_during("broker 3", _minutes(2), _minutes(8)), away=_minutes(8))

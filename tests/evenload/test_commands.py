@@ -58,7 +58,7 @@ def test_a_day_of_an_operator(shell, live, tmp_path):
     assert _json(shell, "programme", "show", programme)["name"] == "night"
     assert "night" in shell.good("programme", "list")
 
-    order = ("--start", _soon(shell, hours=6), "--duration", "PT1H", "--power-w", "-1500", "--comment", "Danke!")
+    order = ("--start", _soon(shell, hours=4), "--duration", "PT20M", "--power-w", "-1500", "--comment", "Danke!")
     dispatch, _, events = shell.good("event", "dispatch", programme, *order).partition(": ")
     assert events == "1 event\n"
     assert dispatch in shell.good("event", "list")
@@ -67,7 +67,7 @@ def test_a_day_of_an_operator(shell, live, tmp_path):
     deadline = time.monotonic() + DEADLINE_S
     while (result := shell.type("event", "result", dispatch)).code:
         assert time.monotonic() < deadline, result
-    assert "Ordered 1.50 kWh, delivered 0.00 kWh" in result.out
+    assert "Ordered 0.50 kWh, delivered 0.00 kWh" in result.out
     assert "Home 1" in result.out
     assert _json(shell, "event", "result", dispatch)["no_answer"] == 1
     other = _json(shell, "event", "dispatch", programme, *("--start", _soon(shell, hours=9)), *order[2:])
@@ -84,7 +84,7 @@ def test_a_day_of_an_operator(shell, live, tmp_path):
     told = shell.good("audit")
     assert "remove VEN" in told
     assert "revoke certificate" in told
-    assert len(_json(shell, "audit", "--limit", "3")["items"]) == 3
+    assert len(_json(shell, "audit", "--limit", "3")) == 3
 
 
 def test_where_the_options_stand_does_not_matter(terminal, live):

@@ -1,10 +1,7 @@
 """The operator API on a VTN in memory, every answer held against its OpenAPI document."""
 
-import asyncio
 import json
-import shutil
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +15,7 @@ from prometheus_client import CollectorRegistry
 from certs.authority import Authority
 from certs.keys import new_key, new_request
 from evenload.server import operator_api
-from support.vtn_world import Ven, World, world_on
-from vtn.store.database import Database
+from support.vtn_world import Ven, World, migrated_sqlite, open_copy, world_on
 from vtn.web import principals
 from vtn.web.auth import Role
 from vtn.web.operator import DESK, Desk
@@ -116,22 +112,14 @@ class Office:
 
 
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a database with the schema and nothing in it: making one takes longer than copying it."""
-    path = tmp_path_factory.mktemp("template") / "vtn.db"
-
-    async def make() -> None:
-        await (await Database.open(f"sqlite:///{path}")).close()
-
-    with ThreadPoolExecutor(1) as pool:  # a loop of its own: the test may have one already
-        pool.submit(asyncio.run, make()).result()
-    return path
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the schema and nothing in it: making one takes longer than copying it."""
+    return migrated_sqlite(tmp_path_factory.mktemp("template") / "vtn.db")
 
 
 @pytest.fixture
-async def office(tmp_path: Path, aiohttp_client: Any, empty_database: Path) -> AsyncIterator[Office]:
-    shutil.copy(empty_database, tmp_path / "vtn.db")
-    async with world_on(f"sqlite:///{tmp_path / 'vtn.db'}") as world:
+async def office(tmp_path: Path, aiohttp_client: Any, migrated: Path) -> AsyncIterator[Office]:
+    async with world_on(open_copy(migrated, tmp_path / "vtn.db")) as world:
         authority = Authority.create(tmp_path / "ca", "test CA")
         tokens = {}
         async with world.tx() as tx:

@@ -101,7 +101,8 @@ async def test_schemathesis_finds_no_difference(office):
             call(case, _CONFORMS)
 
         anything()
-        on_what_is_there()
+        if "{" in operation.path:
+            on_what_is_there()
 
     turns: dict[str, int] = {}
 
