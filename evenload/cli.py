@@ -45,9 +45,13 @@ def root(
     show_version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
+    log_level: Annotated[
+        str, typer.Option(envvar="EVENLOAD_LOG_LEVEL", help="debug, info, warning or error.")
+    ] = "info",
 ) -> None:
     """Hold the options of all commands."""
     del show_version
+    configure_logs(log_level)
 
 
 def _need_server() -> None:
@@ -65,7 +69,6 @@ vtn_app = typer.Typer(help="Run a VTN.", invoke_without_command=True, no_args_is
 def vtn(
     context: typer.Context,
     config: ConfigOption = Path("vtn.toml"),
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
     json_: JsonOption = False,
 ) -> None:
     """Run the VTN that a settings file describes, until Ctrl-C."""
@@ -76,7 +79,6 @@ def vtn(
     from evenload.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings(config)
-    configure_logs(log_level)
 
     def ready(running: Running) -> None:
         urls = {"openadr": running.openadr_url, "api": running.api_url}

@@ -1,11 +1,25 @@
 """How every process of evenload logs: one line an event on standard error, JSON where nobody watches."""
 
+import io
 import logging
 import sys
+from typing import TextIO, cast
 
 import structlog
 
 from core.errors import InvalidError
+
+
+class _StandardError(io.TextIOBase):
+    """Whatever standard error is when a line is written, not what it was when logging began."""
+
+    def write(self, text: str) -> int:
+        """Write a line."""
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Pass it on at once."""
+        sys.stderr.flush()
 
 
 def configure_logs(level: str = "info") -> None:
@@ -26,13 +40,13 @@ def configure_logs(level: str = "info") -> None:
         if sys.stderr.isatty()
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
     )
+    stream = cast("TextIO", _StandardError())
     structlog.configure(
         processors=[*shared, *ending],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        logger_factory=structlog.PrintLoggerFactory(stream),
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],

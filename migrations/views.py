@@ -1,7 +1,7 @@
 """The view `reading`: one row for each value, for people and Grafana, from the chunks in which values lie.
 
-Only the newest revision of each (series, start). A chunk never crosses midnight UTC, so a query that names its days
-(`day`) opens only the chunks of those days.
+Only the newest revision of each (series, start, duration). A chunk never crosses midnight UTC, so a query that names
+its days (`day`) opens only the chunks of those days.
 """
 
 _NEWEST_SQLITE = """
@@ -11,7 +11,7 @@ SELECT ven_id, resource_id, quantity, kind, source, unit, day,
        start_s, duration_s, value, quality, revision, received_at
 FROM (
     SELECT *, row_number() OVER (
-        PARTITION BY ven_id, resource_id, quantity, kind, source, day, start_s ORDER BY revision DESC
+        PARTITION BY ven_id, resource_id, quantity, kind, source, day, start_s, duration_s ORDER BY revision DESC
     ) AS place
     FROM (
         SELECT s.ven_id, s.resource_id, s.quantity, s.kind, s.source, s.unit,
@@ -46,7 +46,7 @@ SELECT ven_id, resource_id, quantity, kind, source, unit, day,
        start_s, duration_s, value, quality, revision, received_at
 FROM (
     SELECT *, row_number() OVER (
-        PARTITION BY ven_id, resource_id, quantity, kind, source, day, start_s ORDER BY revision DESC
+        PARTITION BY ven_id, resource_id, quantity, kind, source, day, start_s, duration_s ORDER BY revision DESC
     ) AS place
     FROM (
         SELECT s.ven_id, s.resource_id, s.quantity, s.kind, s.source, s.unit,

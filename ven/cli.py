@@ -2,16 +2,13 @@
 
 import asyncio
 import json
-import logging
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import structlog
 import typer
 
 from certs.enrolment import Identity
@@ -26,7 +23,6 @@ app = typer.Typer(no_args_is_help=True, help="The gateway: connects a household'
 
 _Config = Annotated[Path, typer.Option("--config", "-c", help="The household file.")]
 _Configs = Annotated[list[Path] | None, typer.Option("--config", "-c", help="A household file; may be repeated.")]
-_Level = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
 
 
 @contextmanager
@@ -40,29 +36,27 @@ def _told() -> Iterator[None]:
 
 
 @app.callback(invoke_without_command=True)
-def main(context: typer.Context, config: _Configs = None, log_level: _Level = "info") -> None:
+def main(context: typer.Context, config: _Configs = None) -> None:
     """Run the gateway of one household, or several; see the commands for the rest."""
     if context.invoked_subcommand is not None:
         return
     if not config:
         typer.echo(context.get_help())
         raise typer.Exit(2)
-    _run(config, log_level)
+    _run(config)
 
 
 @app.command()
-def run(config: _Configs = None, log_level: _Level = "info") -> None:
+def run(config: _Configs = None) -> None:
     """Run the gateways of these households until SIGTERM or Ctrl-C."""
     if not config:
         typer.echo("Give at least one household file with --config.", err=True)
         raise typer.Exit(2)
-    _run(config, log_level)
+    _run(config)
 
 
-def _run(configs: list[Path], log_level: str) -> None:
+def _run(configs: list[Path]) -> None:
     from ven.gateway import Gateway, run_gateways  # noqa: PLC0415  the other commands need no broker and no HTTP
-
-    configure_logs(log_level)
 
     async def work() -> None:
         households = [load_household(path) for path in configs]
@@ -85,25 +79,6 @@ def _run(configs: list[Path], log_level: str) -> None:
 
     with _told():
         asyncio.run(work())
-
-
-def configure_logs(level: str) -> None:
-    """Send structured logs to standard error: for people on a terminal, else one JSON object a line."""
-    number = logging.getLevelNamesMapping().get(level.upper())
-    if number is None:
-        raise typer.BadParameter(f"'{level}' is no log level.")
-    renderer: Any = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 @app.command()

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from typing import Final
 
 from openadr.model.codes import Code
+from openadr.model.contexts import same_context
 from openadr.model.event import Event
 from openadr.model.opt import OptType
 from openadr.model.signal import SIGNAL_TABLE, Signal
 from openadr.model.target import Target
-from ven.contexts import same_context
 from ven.engine.events import Verdict
 from ven.household import Household, Programme
 

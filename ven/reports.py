@@ -50,6 +50,8 @@ STATUS_STALE: Final = timedelta(minutes=10)
 _MOST_INTERVALS: Final = 480
 _NEWEST_WITHIN: Final = timedelta(hours=1)
 _LONGEST_GAP: Final = timedelta(days=40)
+_LATE: Final = timedelta(days=1)
+"""Telemetry from a start in the past is sent from then on, but no further back; of a status only the present is known."""
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -140,27 +142,22 @@ class Reporter:
         if name == HISTORY_USAGE or not request.report_back:
             return ReportTask(request, name)
         start = request.start or floor_to(now, 60)
+        late = timedelta() if name == TELEMETRY_STATUS else _LATE
         period = request.report_back.after(start) - start
-        return ReportTask(request, name, start + period * max(0, (now - start) // period))
+        return ReportTask(request, name, start + period * max(0, (now - late - start) // period))
 
     def due_at(self, task: ReportTask, now: datetime) -> datetime | None:
         """Return when the next report of a task should go; None while it waits for the meters' memory."""
+        if task.name != TELEMETRY_STATUS and not self.history_ready:
+            return None
         if task.name == HISTORY_USAGE:
-            return self._history_due_at(task, now) if self.history_ready else None
+            return task.next_try or now
         if not task.request.report_back or task.last:
             return task.next_try or now
         end = self._window(task)[1]
         if end <= now:
             end = self._resumed_end(task)
         when = end if end <= now and self._complete(task, end) else end + self._plan.settle
-        return max(when, task.next_try) if task.next_try else when
-
-    def _history_due_at(self, task: ReportTask, now: datetime) -> datetime:
-        """Return now, or how long to wait for the readings that close a history which reaches up to the present."""
-        end = _last_end(task.request)
-        late = end + self._plan.settle if end is not None and end <= now else now
-        open_ = end is not None and any(one is not None and one.start < end for one in self._newest(task))
-        when = late if open_ and now < late else now
         return max(when, task.next_try) if task.next_try else when
 
     def _window(self, task: ReportTask) -> tuple[datetime, datetime]:
@@ -207,11 +204,9 @@ class Reporter:
         """Tell whether every meter of the report has spoken at or after its end."""
         if task.name == TELEMETRY_STATUS:
             return True
-        return all(one is not None and one.start >= end for one in self._newest(task))
-
-    def _newest(self, task: ReportTask) -> list[Reading | None]:
         meters = {one.register or one.power for one in map(self._resource, task.request.r_ids) if one}
-        return [self._ring.newest(point) for point in meters if point]
+        newest = [self._ring.newest(point) for point in meters if point]
+        return all(one is not None and one.start >= end for one in newest)
 
     def _resource(self, r_id: str) -> Metered | None:
         return self._resources.get(r_id.rpartition("/")[0])
@@ -295,8 +290,7 @@ class Reporter:
         step = self._plan.history_step.timedelta()
         request = task.request
         grid_s = self._plan.history_step.exact_s
-        last = _last_end(request)  # a shorter last interval leaves no hole before the telemetry that follows
-        stop = last if last is not None and last <= now else floor_to(now, grid_s)
+        stop = floor_to(min(_last_end(request) or now, now), grid_s)
         start = task.delivered_until or ceil_to(max(request.start or _BEGINNING, self._oldest(request, stop)), grid_s)
         covered = dict(task.covered)
         while start < stop:

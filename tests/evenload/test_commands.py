@@ -264,5 +264,9 @@ def test_what_is_not_installed_is_named(terminal, tmp_path, monkeypatch):
         assert "pip install 'evenload[server]'" in complaint
 
 
+def test_a_log_level_that_there_is_not_is_named(terminal):
+    assert "use debug, info, warning or error" in terminal.bad("--log-level", "loud", "status")
+
+
 def test_the_version_is_told(terminal):
     assert re.fullmatch(r"\d+\.\d+\.\d+\n", terminal.good("--version"))

@@ -191,6 +191,23 @@ async def test_gateways_and_people_are_told_addresses_that_work(tmp_path):
         assert (await place.desk.get("/status"))["openadr_url"] == place.vtn.openadr_url
 
 
+async def test_behind_a_proxy_its_header_names_the_certificate(tmp_path):
+    proxied = 'proxy_header = "X-Client-Fingerprint"\nproxy_secret = "0123456789abcdef"\n'
+
+    def behind(text):
+        return text.replace('ca = "ca/ca.pem"\n', f'ca = "ca/ca.pem"\n{proxied}')
+
+    async with _place(tmp_path, behind) as place:
+        _, identity = await place.enrol("home")
+        url = place.vtn.openadr_url.replace("https:", "http:")
+        message = CreatePartyRegistration("r", VenProfile())
+        named = {"X-Client-Fingerprint": identity.fingerprint, "X-Proxy-Secret": "0123456789abcdef"}
+        assert (await _ask(url, message, "EiRegisterParty", named)).response.ok
+        for lie in ({"X-Proxy-Secret": "fedcba9876543210"}, {"X-Client-Fingerprint": "?"}):
+            with pytest.raises(aiohttp.ClientResponseError, match="403"):
+                await _ask(url, message, "EiRegisterParty", named | lie)
+
+
 async def test_a_taken_port_is_named(tmp_path):
     async with _place(tmp_path) as place:
         with pytest.raises(InvalidError, match=r"Cannot listen on 127\.0\.0\.1:\d+: the port is taken"):
@@ -284,10 +301,11 @@ async def _last_seen(config):
     return seen
 
 
-async def _ask(url, message, service):
-    headers = {"Content-Type": "application/xml"}
+async def _ask(url, message, service, more=None):
+    headers = {"Content-Type": "application/xml"} | (more or {})
     body = encode(message)
     async with aiohttp.ClientSession() as session, session.post(f"{url}/{service}", data=body, headers=headers) as got:
+        got.raise_for_status()
         return decode(await got.read(), strict=True)
 
 
@@ -333,11 +351,6 @@ async def _is_closed(port):
     return False
 
 
-async def test_ctrl_c_ends_it_too(tmp_path):
-    async with _process(_config(tmp_path)) as vtn:
-        assert await vtn.end(signal.SIGINT) == 0
-
-
 async def test_a_taken_port_is_exit_code_1_and_one_line(tmp_path):
     async with _process(_config(tmp_path)) as vtn:
         port = vtn.urls["api"].rpartition(":")[2]
@@ -353,6 +366,7 @@ async def test_a_taken_port_is_exit_code_1_and_one_line(tmp_path):
         assert complaint.decode() == (
             f"evenload: Cannot listen on 127.0.0.1:{port}: the port is taken, by another VTN perhaps.\n"
         )
+        assert await vtn.end(signal.SIGINT) == 0, "Ctrl-C ends it as SIGTERM does"
 
 
 async def test_several_processes_share_ports_and_one_postgresql(tmp_path, postgresql_url):

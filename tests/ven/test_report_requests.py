@@ -200,6 +200,39 @@ def test_a_future_start_delays_the_first_report(bench, request_for):
     assert [one.start for one in found] == [start + timedelta(minutes=n) for n in range(3)]  # RP-28
 
 
+def test_a_start_in_the_past_is_where_the_first_report_begins(bench, request_for):
+    bench.register()
+    noon = bench.now
+    wh = bench.meter(noon - timedelta(hours=1), noon, every_s=1800)
+    bench.meter(noon + timedelta(minutes=12), noon + timedelta(minutes=15), register_wh=wh + 100.0)
+    bench.now = noon + timedelta(minutes=15)
+    ask(bench, request_for("TELEMETRY_USAGE", "home/energy", start=noon, back_s=300))
+    (report,) = reports(bench, bench.now)
+    assert spans(report)[:2] == [  # the gap before the first live reading comes from the register
+        (noon, Duration.of(minutes=12)),
+        (noon + timedelta(minutes=12), Duration.of(minutes=1)),
+    ]
+    assert values(report, "home/energy")[0] == 100.0
+
+
+def test_a_start_long_ago_is_cut_to_a_day(bench, request_for):
+    bench.register()
+    day = timedelta(days=1)
+    bench.meter(bench.now - 2 * day, bench.now)
+    ask(bench, request_for("TELEMETRY_USAGE", "home/energy", start=bench.now - 2 * day, back_s=3600))
+    assert reports(bench, bench.now)[0].start == bench.now - day
+
+
+def test_telemetry_waits_for_the_meters_memory(bench, request_for):
+    bench.register()
+    bench.reporter.history_ready = False
+    ask(bench, request_for("TELEMETRY_USAGE", "home/energy"))
+    bench.meter(bench.now, bench.now + timedelta(minutes=10))
+    assert reports(bench, bench.now + timedelta(minutes=10)) == []
+    bench.reporter.history_ready = True
+    assert len(reports(bench, bench.now)) == 10
+
+
 def test_a_report_waits_for_the_reading_that_closes_it(bench, request_for):
     bench.register()
     noon = bench.now
@@ -343,32 +376,6 @@ def test_history_with_a_gap_has_one_long_interval(bench, request_for):
     assert (gap.start, gap.duration) == (start + timedelta(hours=10), Duration.of(hours=10))
     assert gap.payloads[0].value == 123.0
     assert gap.payloads[0].quality == "Quality Uncertain - Non Specific"
-
-
-def test_history_up_to_now_waits_for_the_reading_that_closes_it(bench, request_for):
-    bench.register()
-    noon = bench.now
-    wh = bench.meter(noon - timedelta(days=1), noon, every_s=1800)
-    bench.now = end = noon + timedelta(minutes=13)
-    start = noon - timedelta(days=1)
-    length_s = int((end - start).total_seconds())
-    ask(bench, request_for("HISTORY_USAGE", "home/energy", start=start, step_s=0, back_s=0, duration_s=length_s))
-    assert not [one for one in reports(bench, end) if one.name == "HISTORY_USAGE"]
-    bench.meter(noon + timedelta(minutes=12), noon + timedelta(minutes=14), power_w=0.0, register_wh=wh + 100.0)
-    (report,) = [one for one in reports(bench, end) if one.name == "HISTORY_USAGE"]
-    assert spans(report)[-1] == (noon, Duration.of(minutes=13))
-    assert (qualities(report)[-1], values(report, "home/energy")[-1]) == (GOOD, 100.0)
-
-
-def test_history_up_to_now_does_not_wait_for_ever(bench, request_for):
-    bench.register()
-    noon = bench.now
-    bench.meter(noon - timedelta(days=1), noon, every_s=1800)
-    bench.now = noon + timedelta(minutes=13)
-    start = noon - timedelta(days=1)
-    ask(bench, request_for("HISTORY_USAGE", "home/energy", start=start, step_s=0, back_s=0, duration_s=87180))
-    (report,) = [one for one in reports(bench, bench.now + bench.plan.settle) if one.name == "HISTORY_USAGE"]
-    assert spans(report)[-1] == (noon - timedelta(minutes=30), Duration.of(minutes=30))
 
 
 def test_history_of_everything_begins_with_the_oldest_reading(bench, request_for):

@@ -9,10 +9,10 @@ from typing import Final, Protocol
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
 from openadr.model.codes import Code
+from openadr.model.contexts import same_context
 from openadr.model.event import DeliveredEvent, Event, EventStatus, ResponseRequired, check_event
 from openadr.model.opt import Availability, Opt, OptType
 from openadr.v20b.messages import CancelOpt, CreatedEvent, CreateOpt, DistributeEvent, EventResponse, Response
-from ven.contexts import same_context
 from ven.engine.actions import Action, EventsChanged, Noted
 from ven.known import KnownEvent, Registration
 from ven.store import Store

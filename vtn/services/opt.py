@@ -14,10 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.spans import Span
 from openadr.model.codes import Code, OpenADRError
+from openadr.model.contexts import normal_context
 from openadr.model.event import Event, ResponseRequired
 from openadr.model.opt import Opt, OptFact, OptSource, OptType, effective_opt
 from vtn.services import event as events
-from vtn.services.programme import normal_context
 from vtn.store.database import Transaction
 from vtn.store.rows import from_json, to_json
 from vtn.store.tables import event, opt, resource

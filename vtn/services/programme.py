@@ -5,11 +5,11 @@ from datetime import datetime
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
-from yarl import URL
 
 from core.errors import ConflictError, NotFoundError
 from core.ids import new_id
 from core.spans import Duration
+from openadr.model.contexts import normal_context
 from openadr.model.event import ResponseRequired
 from vtn.store.database import Transaction
 from vtn.store.rows import from_json, to_json
@@ -44,14 +44,6 @@ class Programme:
     market_context: str
     parameters: Parameters
     created_at: datetime
-
-
-def normal_context(uri: str) -> str:
-    """Return a market context in the form in which two that mean the same are equal (GN-10, RFC 3986)."""
-    try:
-        return str(URL(uri.strip()))
-    except ValueError:
-        return uri
 
 
 async def create(

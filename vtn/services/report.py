@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
-from core.spans import ZERO, Duration
+from core.spans import ZERO, Duration, floor_to
 from openadr.model.codes import Code, OpenADRError
 from openadr.model.report import Report, ReportOffer, ReportRequest, check_offers, check_request
 from vtn.services import outbox
@@ -29,6 +29,7 @@ LIVE = ("queued", "active")
 """States of a report request that may still bring data."""
 _UNWANTED = ("cancelled", "refused")
 _LONGEST_ID = 200
+_HALF_HOUR_S = 1800
 
 _log = structlog.get_logger(__name__)
 
@@ -140,7 +141,8 @@ def _wish(wanted: WantedReport, offer: ReportOffer, now: datetime) -> ReportRequ
     rates = (line.sampling.min_period for line in offer.descriptions if line.sampling is not None)
     granularity = max((wanted.granularity, *rates), key=lambda one: one.after(now)) if wanted.granularity else ZERO
     report_back = max(wanted.report_back, granularity, key=lambda one: one.after(now)) if wanted.report_back else ZERO
-    return ReportRequest(new_id("rrq"), offer.specifier_id, r_ids, granularity, report_back, now, ZERO)
+    start = floor_to(now, _HALF_HOUR_S)  # where the history of half-hourly meters ends: no hole between the two
+    return ReportRequest(new_id("rrq"), offer.specifier_id, r_ids, granularity, report_back, start, ZERO)
 
 
 async def request(tx: Transaction, ven_id: str, wish: ReportRequest, now: datetime, *, who: str) -> str:

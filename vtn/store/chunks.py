@@ -48,7 +48,7 @@ class Content:
 
 
 def pack(points: Sequence[Point], kind: str) -> Content:
-    """Return the form of points of one day, in order of start: as short as it gets."""
+    """Return the form of points of one day, in order of start and duration: as short as it gets."""
     starts = [point.start_s for point in points]
     durations = [point.duration_s for point in points]
     qualities = [point.quality for point in points]
@@ -58,7 +58,7 @@ def pack(points: Sequence[Point], kind: str) -> Content:
         step = durations[0] or None if kind in _SPANNING else None
         even = True
     else:
-        even = len(steps) == 1
+        even = len(steps) == 1 and 0 not in steps
         step = steps.pop() if even else None
     implied = step or 0 if kind in _SPANNING else 0
     return Content(

@@ -88,8 +88,9 @@ class Loaded:
 async def store(tx: Transaction, key: SeriesKey, unit: str, values: Values, received_at: datetime) -> bool:
     """Add values to a series, and make the series if it is new. Returns False if all of it was known already.
 
-    Only what is new or different is written. A different value for a known start is a correction: it gets a higher
-    revision and the old value stays. Of two values with the same start in `values` the later one counts. Raises
+    Only what is new or different is written. A different value for a known start and duration is a correction: it gets
+    a higher revision and the old value stays; a value of another duration stands beside it (a minute and a half hour
+    may begin together). Of two values with the same start and duration in `values` the later one counts. Raises
     InvalidError where parts of `values` do not fit or the series is kept in another unit.
     """
     points = _points(values, key.kind)
@@ -97,12 +98,12 @@ async def store(tx: Transaction, key: SeriesKey, unit: str, values: Values, rece
     first, last = points[0].start_s, points[-1].start_s
     rows = (await tx.conn.execute(_OF_SERIES, {"series_id": series_id, **_span(first, last)})).all()
     newest = _newest(rows, key.kind)
-    fresh = [point for point in points if newest.get(point.start_s) != point]
+    fresh = [point for point in points if newest.get(_place(point)) != point]
     if not fresh:
         return False
     added = []
     for day in chunks.by_day(fresh):
-        correction = any(point.start_s in newest for point in day)
+        correction = any(_place(point) in newest for point in day)
         number = day[0].start_s // DAY_S
         revision = 1 + max(row.revision for row in rows if row.start_s // DAY_S == number) if correction else 0
         added.append(_row(series_id, revision, received_at, chunks.pack(day, key.kind)))
@@ -113,10 +114,10 @@ async def store(tx: Transaction, key: SeriesKey, unit: str, values: Values, rece
 async def load(
     conn: AsyncConnection, key: SeriesKey, start_s: int, end_s: int, *, as_of: datetime | None = None
 ) -> Loaded:
-    """Return the values that start in [start_s, end_s): of each start the newest revision.
+    """Return the values that start in [start_s, end_s): of each start and duration the newest revision.
 
     With `as_of`, what was known at that time. An unknown series has no values. Values of different durations may
-    overlap: only equal starts replace each other.
+    overlap, even begin together: only the same start and duration replace each other.
     """
     query = _OF_KEY if as_of is None else _OF_KEY.where(chunk.c.received_at <= as_of)
     rows = (await conn.execute(query, {**_columns_of(key), **_span(start_s, end_s - 1)})).all()
@@ -139,9 +140,10 @@ async def load(
         known += [us <= limit_us for us in of_receipt]
     whole = _loaded(starts, durations, values, qualities)
     wanted = np.flatnonzero(np.array(known) & (whole.starts_s >= start_s) & (whole.starts_s < end_s))
-    order = wanted[np.lexsort((np.array(revisions)[wanted], whole.starts_s[wanted]))]
+    starts_of, durations_of = whole.starts_s[wanted], whole.durations_s[wanted]
+    order = wanted[np.lexsort((np.array(revisions)[wanted], durations_of, starts_of))]
     newest = np.ones(len(order), dtype=bool)
-    newest[:-1] = np.diff(whole.starts_s[order]) > 0
+    newest[:-1] = (np.diff(whole.starts_s[order]) > 0) | (np.diff(whole.durations_s[order]) > 0)
     return whole.take(order[newest])
 
 
@@ -190,11 +192,16 @@ def _points(values: Values, kind: str) -> list[Point]:
     layout = Content(
         values.start_s, 0, values.step_s, values.offsets_s, values.durations_s, values.values, values.qualities, None
     )
-    by_start: dict[int, Point] = {}
+    by_place: dict[tuple[int, int], Point] = {}
     for point in chunks.expand(layout, kind):
         chunks.check(point)
-        by_start[point.start_s] = point
-    return [by_start[start] for start in sorted(by_start)]
+        by_place[_place(point)] = point
+    return [by_place[place] for place in sorted(by_place)]
+
+
+def _place(point: Point) -> tuple[int, int]:
+    """Return what a later value must share with this one to replace it."""
+    return point.start_s, point.duration_s
 
 
 async def _series_id(conn: AsyncConnection, key: SeriesKey, unit: str) -> int:
@@ -220,11 +227,11 @@ def _span(first_s: int, last_s: int) -> dict[str, int]:
     return {"day_s": first_s // DAY_S * DAY_S, "first_s": first_s, "last_s": last_s}
 
 
-def _newest(rows: Iterable[Row[Any]], kind: str) -> dict[int, Point]:
-    """Return the newest point of each start, as if received at 0."""
-    newest: dict[int, Point] = {}
+def _newest(rows: Iterable[Row[Any]], kind: str) -> dict[tuple[int, int], Point]:
+    """Return the newest point of each start and duration, as if received at 0."""
+    newest: dict[tuple[int, int], Point] = {}
     for row in sorted(rows, key=lambda row: row.revision):
-        newest.update((point.start_s, point._replace(received_us=0)) for point in chunks.expand(row, kind))
+        newest.update((_place(point), point._replace(received_us=0)) for point in chunks.expand(row, kind))
     return newest
 
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from core.errors import InvalidError
 from core.spans import Duration
 from openadr.model.event import ActivePeriod, DeliveredEvent, Event, EventStatus
+from openadr.model.signal import SIGNAL_TABLE
+from openadr.model.target import Target
 from openadr.v20b.decode import decode
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import DistributeEvent
@@ -91,6 +93,39 @@ async def test_what_is_taken_reaches_the_ven(office):
     (listed,) = await ven.events()
     assert listed.event.vtn_comment == body["comment"]
     assert len(listed.event.signals[0].intervals) == 3000
+
+
+async def test_a_ven_gets_its_resources_as_target(office):
+    ven = await office.world.ven()
+    order = office.order(await office.programme(ven), resource_ids=["heater", "kotel ä"])
+    made = await office.post("/v1/dispatches", order)
+    assert made["dispatch"]["resource_ids"] == ["heater", "kotel ä"]
+    (listed,) = await ven.events()
+    assert listed.event.target == Target(resource_ids=("heater", "kotel ä"))
+
+
+async def test_every_signal_of_the_table_can_be_ordered(office):
+    """And its unit comes back as it was written (EV-29)."""
+    units = {
+        "powerReal": "kW", "powerApparent": "kVA", "powerReactive": "kvar",
+        "energyReal": "MWh", "energyApparent": "kVAh", "energyReactive": "kvarh",
+        "currencyPerKWh": "EUR/kWh", "currencyPerKW": "GBP/kW", "currency": "USD",
+    }  # fmt: skip
+    ven = await office.world.ven()
+    programme = await office.programme(ven)
+    wanted = [
+        (name, kind, unit)
+        for (name, kind), (bases, _, _) in SIGNAL_TABLE.items()
+        for unit in ([units[base] for base in sorted(bases)] or [None])
+    ]
+    for first in range(0, len(wanted), 10):
+        signals = [
+            {"name": name, "type": kind, "unit": unit, "id": f"s{number}", "intervals": _intervals(1)}
+            for number, (name, kind, unit) in enumerate(wanted[first : first + 10])
+        ]
+        made = await office.post("/v1/dispatches", office.order(programme, signals=signals))
+        assert [one["unit"] for one in made["dispatch"]["signals"]] == [one["unit"] for one in signals]
+    assert sum(len(one.event.signals) for one in await ven.events()) == len(wanted)
 
 
 async def test_an_open_ended_dispatch_runs_until_it_is_cancelled(office):

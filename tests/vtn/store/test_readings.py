@@ -29,7 +29,7 @@ UNIT = "Wh"
 
 @dataclass
 class Naive:
-    """What came in, in order: (received_at, {start: (duration, value, quality)})."""
+    """What came in, in order: (received_at, {(start, duration): (value, quality)})."""
 
     spanning: bool
     history: list = field(default_factory=list)
@@ -40,26 +40,26 @@ class Naive:
         durations = values.durations_s or [implied] * len(offsets)
         qualities = values.qualities or ["good"] * len(offsets)
         rows = zip(offsets, durations, values.values, qualities, strict=True)
-        return {values.start_s + offset: rest for offset, *rest in rows}
+        return {(values.start_s + offset, duration): rest for offset, duration, *rest in rows}
 
     def known(self, as_of=None):
         known = {}
         for received_at, points in self.history:
             if as_of is None or received_at <= as_of:
-                known |= {start: (*point, received_at) for start, point in points.items()}
+                known |= {place: (*point, received_at) for place, point in points.items()}
         return known
 
     def store(self, values, received_at):
-        known = {start: point[:3] for start, point in self.known().items()}
-        points = {start: tuple(point) for start, point in self.points(values).items()}
-        fresh = {start: point for start, point in points.items() if known.get(start) != point}
+        known = {place: point[:2] for place, point in self.known().items()}
+        points = {place: tuple(point) for place, point in self.points(values).items()}
+        fresh = {place: point for place, point in points.items() if known.get(place) != point}
         if fresh:
             self.history.append((received_at, fresh))
         return bool(fresh)
 
     def load(self, start_s, end_s, as_of):
         rows = sorted(self.known(as_of).items())
-        return [(start, *point[:3]) for start, point in rows if start_s <= start < end_s]
+        return [(*place, *point[:2]) for place, point in rows if start_s <= place[0] < end_s]
 
 
 @st.composite
@@ -116,10 +116,10 @@ async def test_any_sequence_reads_back_like_the_naive_model(database, actions, k
 
 async def check_view(conn, ven_id, naive):
     """Compare the view with the model: values, durations, qualities, and when each came in (to the millisecond)."""
-    query = text("SELECT * FROM reading WHERE ven_id = :ven_id ORDER BY start_s")
+    query = text("SELECT * FROM reading WHERE ven_id = :ven_id ORDER BY start_s, duration_s")
     rows = (await conn.execute(query, {"ven_id": ven_id})).all()
     found = [(row.start_s, row.duration_s, row.value, row.quality, moment(row.received_at)) for row in rows]
-    wanted = [(start, *point[:3], moment(point[3])) for start, point in sorted(naive.known().items())]
+    wanted = [(*place, *point[:2], moment(point[2])) for place, point in sorted(naive.known().items())]
     assert found == wanted
     for row in rows:
         assert moment(row.start_utc) == row.start_s * 1000

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from core.errors import NotFoundError
 from openadr.model.event import ActivePeriod, EventStatus, status_at
 from openadr.model.event import Event as ProtocolEvent
+from openadr.model.target import Target
 from vtn.services import dispatch as dispatches
 from vtn.services import event as events
 from vtn.services import opt, participation
@@ -41,6 +42,10 @@ class NewDispatch(Model):
     is cancelled."""
     ven_ids: list[str] = Field(default_factory=list, max_length=100_000)
     """Whom to call; everybody enrolled if empty."""
+    resource_ids: list[Annotated[Printable, Field(min_length=1, max_length=200)]] = Field(
+        default_factory=list, max_length=100
+    )
+    """Only for these resources of each VEN; for all of them if empty."""
     own_values: dict[str, OwnValues] = Field(default_factory=dict)
     """venID -> signal id -> values of that VEN where they differ from the signals above."""
     direction: Literal["reduce", "increase"] | None = None
@@ -85,6 +90,7 @@ class Dispatch(Model):
     end: UtcTime | None
     """null: open-ended."""
     signals: list[SignalIn]
+    resource_ids: list[str]
     direction: Literal["reduce", "increase"] | None
     status: EventStatus
     created_at: UtcTime
@@ -110,6 +116,7 @@ def _shown(one: dispatches.Dispatch, now: datetime) -> Dispatch:
         duration=period.duration,
         end=period.end,
         signals=shown(one.shared.signals),
+        resource_ids=list(one.shared.target.resource_ids),
         direction=one.direction,
         status=status,
         created_at=one.created_at,
@@ -150,6 +157,7 @@ async def create_dispatch(context: Context, body: NewDispatch) -> DispatchDetail
         signals=signals,
         ven_ids=tuple(body.ven_ids),
         own_values=body.own_values,
+        target=Target(resource_ids=tuple(body.resource_ids)),
         direction=body.direction,
         priority=body.priority,
         test_event=body.test_event,
@@ -170,6 +178,7 @@ def _trial(order: Order, now: datetime) -> ProtocolEvent:
         now,
         ActivePeriod(order.start, order.duration),
         order.signals,
+        order.target,
         priority=order.priority,
         vtn_comment=order.comment,
     )

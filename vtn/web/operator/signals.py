@@ -1,5 +1,6 @@
 """Signals as the operator API writes them: units as people write them, not as itemBase elements."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Final
 
@@ -9,19 +10,28 @@ from core.errors import InvalidError
 from core.spans import Duration
 from openadr.model.signal import Interval, Signal
 from openadr.model.target import Target
-from openadr.model.units import ENERGY_REAL_WH, POWER_REAL_W, ItemBase, PowerAttributes, currency_per_kwh
+from openadr.model.units import ItemBase, PowerAttributes
 from vtn.web.model import IsoDuration, Model
 from vtn.web.operator.wire import Number, Printable
 
-_UNITS: Final[dict[str, ItemBase]] = {
-    "W": POWER_REAL_W,
-    "kW": ItemBase("powerReal", "RealPower", "W", "k", PowerAttributes()),
-    "MW": ItemBase("powerReal", "RealPower", "W", "M", PowerAttributes()),
-    "Wh": ENERGY_REAL_WH,
-    "kWh": ItemBase("energyReal", "RealEnergy", "Wh", "k"),
+_SCALES: Final = {"": "none", "k": "k", "M": "M"}
+_POWERS: Final = {
+    "W": ("powerReal", "RealPower", "W"),
+    "VA": ("powerApparent", "ApparentPower", "VA"),
+    "var": ("powerReactive", "ReactivePower", "VAR"),
 }
-_PER_KWH = "/kWh"
-_CODE_LENGTH = 3
+_ENERGIES: Final = {
+    "Wh": ("energyReal", "RealEnergy", "Wh"),
+    "VAh": ("energyApparent", "ApparentEnergy", "VAh"),
+    "varh": ("energyReactive", "ReactiveEnergy", "VARh"),
+}
+_UNITS: Final[dict[str, ItemBase]] = {
+    prefix + unit: ItemBase(*names, scale, PowerAttributes() if unit in _POWERS else None)
+    for unit, names in (_POWERS | _ENERGIES).items()
+    for prefix, scale in _SCALES.items()
+}
+_CURRENCIES: Final = {"/kWh": "currencyPerKWh", "/kW": "currencyPerKW", "": "currency"}
+_CODE: Final = re.compile(r"([A-Z]{3})(/kWh|/kW|)")
 
 
 class IntervalIn(Model):
@@ -41,7 +51,8 @@ class SignalIn(Model):
     type: Annotated[Printable, Field(min_length=1, max_length=80)]
     """signalType, such as delta, level, price."""
     unit: Annotated[str, Field(max_length=20)] | None = None
-    """W, kW, MW, Wh, kWh, or a currency per energy such as EUR/kWh; none for levels and multipliers."""
+    """W, VA, var, Wh, VAh, varh (also with k or M before), or a currency: EUR/kWh, EUR/kW, EUR; none for levels and
+    multipliers."""
     id: Annotated[Printable, Field(min_length=1, max_length=80)] | None = None
     """signalID; the lower-case name if left out."""
     device_classes: list[Annotated[Printable, Field(min_length=1, max_length=80)]] = Field(
@@ -68,10 +79,10 @@ def _item_base(unit: str | None) -> ItemBase | None:
         return None
     if unit in _UNITS:
         return _UNITS[unit]
-    currency = unit.removesuffix(_PER_KWH)
-    if unit.endswith(_PER_KWH) and len(currency) == _CODE_LENGTH and currency.isascii() and currency.isupper():
-        return currency_per_kwh(currency)
-    raise InvalidError(f"Unknown unit '{unit}'; use {', '.join(_UNITS)} or a currency such as EUR/kWh.")
+    if (money := _CODE.fullmatch(unit)) is not None:
+        name = _CURRENCIES[money[2]]
+        return ItemBase(name, name, money[1])
+    raise InvalidError(f"Unknown unit '{unit}'; use {', '.join(_UNITS)}, or a currency such as EUR/kWh, EUR/kW, EUR.")
 
 
 def unit_of(signal: Signal) -> str | None:
@@ -79,9 +90,10 @@ def unit_of(signal: Signal) -> str | None:
     base = signal.item_base
     if base is None:
         return None
-    if base.name == "currencyPerKWh":
-        return base.units + _PER_KWH
-    return f"{'' if base.scale == 'none' else base.scale}{base.units}"
+    per = next((suffix for suffix, name in _CURRENCIES.items() if name == base.name), None)
+    if per is not None:
+        return base.units + per
+    return next((unit for unit, known in _UNITS.items() if known == base), base.units)
 
 
 def shown(signals: Sequence[Signal]) -> list[SignalIn]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ven.contexts import normal_context, same_context
+from openadr.model.contexts import normal_context, same_context
 
 
 @pytest.mark.parametrize(
