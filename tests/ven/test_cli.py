@@ -95,7 +95,7 @@ def test_enrol_needs_a_place(config):
 
 
 def test_a_running_gateway_stops_cleanly_on_sigterm(config):
-    command = [sys.executable, "-c", "from ven.cli import app; app()", "--config", str(config)]
+    command = [sys.executable, "-m", "evenload", "ven", "--config", str(config)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     with process:
         for line in process.stderr:
