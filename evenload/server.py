@@ -26,6 +26,7 @@ from evenload.settings import Settings, is_loopback, is_wildcard
 from vtn.services import outbox
 from vtn.services.directory import Directory
 from vtn.store.database import Database
+from vtn.store.readings import merge_days
 from vtn.store.writer import GroupWriter
 from vtn.transport.http import Edge, OpenADRServer
 from vtn.transport.tls import log_refusals
@@ -212,6 +213,9 @@ async def _schedule(
     async def resync() -> None:
         directory.resync()
 
+    async def merge() -> None:
+        await merge_days(db, clock.now())
+
     await _guarded(revocations.check)()
     scheduler = AsyncIOScheduler(timezone=UTC)
     for work, every_s in (
@@ -220,6 +224,7 @@ async def _schedule(
         (gauges.refresh, _GAUGE_S),
         (revocations.check, _SWEEP_S),
         (resync, _RESYNC_S),
+        (merge, _MERGE_S),
         (revocations.renew_list, _DAY_S),
     ):
         scheduler.add_job(
