@@ -51,7 +51,7 @@ _MOST_INTERVALS: Final = 480
 _NEWEST_WITHIN: Final = timedelta(hours=1)
 _LONGEST_GAP: Final = timedelta(days=40)
 _LATE: Final = timedelta(days=1)
-"""Telemetry from a start in the past is sent from then on, but no further back; of a status only the present is known."""
+"""Telemetry whose start lies in the past is sent from then on, but no further back. A status is known only now."""
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -8,7 +8,6 @@ The instants are drawn from seeds. In each of the three families one of them lie
 (see `sabotage`); the product itself has no such switch.
 """
 
-import fcntl
 import json
 import random
 from collections.abc import Awaitable, Callable
@@ -20,6 +19,7 @@ import pytest
 from drills.kill_drill import WINDOW, Interval, Kill, Outcome, plain, run
 
 from support.broker import find_mosquitto
+from support.once import once
 
 pytestmark = pytest.mark.slow
 
@@ -39,16 +39,13 @@ def _real_broker() -> None:
 
 @pytest.fixture
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Undisturbed:
-    """Return what runs the event without a kill: once in a test session, whichever worker comes first."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
+    """Return what runs the event without a kill: once in a test session."""
 
     async def get() -> dict[str, Any]:
-        file = shared / "undisturbed.json"
-        with (shared / "undisturbed.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not file.exists():
-                outcome = await run(shared / "undisturbed", None)
+        with once(tmp_path_factory, worker_id, "undisturbed") as (directory, fresh):
+            file = directory / "outcome.json"
+            if fresh:
+                outcome = await run(directory / "run", None)
                 _check_undisturbed(outcome)
                 file.write_text(json.dumps(plain(outcome)))
             return json.loads(file.read_text())

@@ -18,6 +18,7 @@ from openadr.model.signal import Interval, Signal
 from openadr.model.units import POWER_REAL_W
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import DistributeEvent
+from support.once import once
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("install")]
 
@@ -56,8 +57,14 @@ class Install:
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Install:
-    place = tmp_path_factory.mktemp("install")
+def bare(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Install:
+    with once(tmp_path_factory, worker_id, "install") as (place, fresh):
+        if fresh:
+            _install(place)
+    return Install(place / "venv", place / "home")
+
+
+def _install(place: Path) -> None:
     source = _copy_of_the_source(place / "source")
     environment = place / "venv"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -71,7 +78,6 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Install:
     home.mkdir()
     shutil.copy(_TOP / "examples" / "household.yaml", home)
     (home / "event.xml").write_bytes(_event())
-    return Install(environment, home)
 
 
 def _copy_of_the_source(target: Path) -> Path:

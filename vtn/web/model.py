@@ -78,6 +78,6 @@ IsoDuration = Annotated[
     Duration,
     PlainValidator(_iso_duration),
     PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": "string", "format": "duration", "pattern": _DURATION, "examples": ["PT15M"]}),
+    WithJsonSchema({"type": "string", "pattern": _DURATION, "examples": ["PT15M"]}),
 ]
 """A duration as ISO 8601 text, kept as `core.spans.Duration`."""

@@ -187,7 +187,7 @@ async def test_an_odd_programme_is_refused(office):
     assert await office.get("/v1/programmes") == []
 
 
-@settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(context=st.from_regex(_URI, fullmatch=True).filter(lambda text: len(text) <= 500))
 async def test_a_market_context_is_sent_or_refused_but_never_breaks(context):
     period = ActivePeriod(NOON, Duration.of(hours=1))
