@@ -80,6 +80,16 @@ class _Client(aiomqtt.Client):
         self._max_payload = options.max_payload_bytes
         self._gone = self._loop.create_future()
         self._client.manual_ack_set(True)
+        self._abandoned = False
+        self._connect = self._client.connect
+        self._client.connect = self._connect_unless_abandoned  # type: ignore[method-assign]
+
+    def _connect_unless_abandoned(self, *arguments: Any, **more: Any) -> Any:
+        """Connect (in aiomqtt's thread), and hang up at once where nobody waits for it any more."""
+        code = self._connect(*arguments, **more)
+        if self._abandoned:
+            self._client._sock_close()  # noqa: SLF001  as in `abandon`
+        return code
 
     async def while_up(self, call: Coroutine[Any, Any, ResultT]) -> ResultT:
         """Await a call to the broker. Raises MqttError at once if it is lost; aiomqtt would sit out its time-out."""
@@ -107,6 +117,7 @@ class _Client(aiomqtt.Client):
         """Close the socket, if it is open: aiomqtt leaves it so when a connection never came about."""
         if self._misc_task is not None:
             self._misc_task.cancel()
+        self._abandoned = True
         self._client._sock_close()  # noqa: SLF001  paho offers no other way before CONNACK
 
     def _on_connect(

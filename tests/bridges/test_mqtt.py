@@ -290,8 +290,10 @@ async def test_a_silent_server_does_not_hang_or_leak(monkeypatch: pytest.MonkeyP
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal knocks
         knocks += 1
-        await reader.read()
-        writer.close()
+        try:
+            await reader.read()
+        finally:
+            writer.close()
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     async with server:

@@ -209,6 +209,13 @@ async def test_rp25_rp26_rp28_wanted_telemetry_is_periodic_for_ever(world):
     assert await requests(world, ven) == {wish.request_id: ("active", None)}
 
 
+async def test_wanted_telemetry_begins_where_half_hourly_history_ends(world):
+    ven = await world.ven()
+    world.later(minutes=44, seconds=3.5)
+    (wish,) = await ven.offer(usage("meter"))
+    assert wish.start == NOON + timedelta(minutes=30)
+
+
 async def test_rp27_wanted_telemetry_keeps_to_the_offered_rate(world):
     ven = await world.ven()
     (wish,) = await ven.offer(usage("meter", min_period=HALF))

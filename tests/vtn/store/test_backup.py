@@ -85,7 +85,7 @@ async def test_everything_comes_back_on_either_kind_of_database(database, databa
     again = await Database.open(empty_database_url, create=False)
     assert await content(again) == before
     async with again.read() as conn:
-        assert await conn.scalar(text("SELECT count(*) FROM reading WHERE ven_id = 'v1'")) == 4
+        assert await conn.scalar(text("SELECT count(*) FROM reading WHERE ven_id = 'v1'")) == 6
         assert len(await load(conn, KEY, 0, 2**40, as_of=NOON)) == 2
         assert await conn.scalar(select(func.count()).where(audit.c.before.is_(None))) == 1
     async with again.write() as tx:
