@@ -58,7 +58,7 @@ def _run_mosquitto(program: str, directory: Path, port: int, password: str) -> N
     user = "user root\n" if os.geteuid() == 0 else ""  # else it drops to a user who cannot read our files
     settings.write_text(
         f"listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {users}\n"
-        f"persistence true\npersistence_location {directory}/\nautosave_interval 1\n"
+        f"persistence true\npersistence_location {directory}/\nautosave_on_changes true\nautosave_interval 1\n"
         f"max_queued_messages 100000\nlog_dest stderr\nlog_type warning\nlog_type error\n{user}",
         encoding="utf-8",
     )
