@@ -12,7 +12,7 @@ from openadr.model.opt import OptType
 from openadr.model.signal import Baseline, Interval, Signal
 from openadr.v20b import names as n
 from openadr.v20b.decode_parts import Reader, item_base, response, target
-from openadr.v20b.messages import CreatedEvent, DistributeEvent, EventResponse, RequestEvent
+from openadr.v20b.messages import CreatedEvent, DistributeEvent, EventResponse, RequestEvent, UnreadableEvent
 from openadr.v20b.reading import (
     duration,
     duration_or_zero,
@@ -29,12 +29,28 @@ from openadr.v20b.reading import (
 
 def _distribute_event(element: _Element) -> DistributeEvent:
     of = parts(element)
+    events: list[DeliveredEvent] = []
+    unreadable: list[UnreadableEvent] = []
+    for child in element.iterchildren(n.OADR_EVENT):
+        try:
+            events.append(_event(child))
+        except (InvalidError, ValueError, OverflowError) as error:
+            unreadable.append(_unreadable(child, str(error)))
     return DistributeEvent(
         vtn_id=string(of[n.VTN_ID]),
         request_id=string(of[n.REQUEST_ID]),
-        events=tuple(_event(child) for child in element.iterchildren(n.OADR_EVENT)),
+        events=tuple(events),
         response=response(of[n.EI_RESPONSE]) if n.EI_RESPONSE in of else None,
+        unreadable=tuple(unreadable),
     )
+
+
+def _unreadable(element: _Element, why: str) -> UnreadableEvent:
+    """Return what an answer to an event needs. Raises InvalidError if not even that can be read."""
+    ei_event, required = element
+    about = parts(parts(ei_event)[n.EVENT_DESCRIPTOR])
+    number = whole(about[n.MODIFICATION_NUMBER])
+    return UnreadableEvent(string(about[n.EVENT_ID]), number, ResponseRequired(token(required)), why)
 
 
 def _event(element: _Element) -> DeliveredEvent:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from openadr.model.codes import Code
-from openadr.model.event import DeliveredEvent
+from openadr.model.event import DeliveredEvent, ResponseRequired
 from openadr.model.opt import Opt, OptType
 from openadr.model.registration import VenProfile, VtnProfile
 from openadr.model.report import Report, ReportOffer, ReportRequest
@@ -46,13 +46,27 @@ class EventResponse:
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadableEvent:
+    """An event of a delivery whose id can be read, but not what it says: it must not spoil the others (EV-53)."""
+
+    event_id: str
+    modification_number: int
+    response_required: ResponseRequired
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class DistributeEvent:
-    """VTN to VEN: every event of that VEN (EV-15). `response` is absent in push (EV-19)."""
+    """VTN to VEN: every event of that VEN (EV-15). `response` is absent in push (EV-19).
+
+    `unreadable` are only ever read, never written.
+    """
 
     vtn_id: str
     request_id: str
     events: tuple[DeliveredEvent, ...] = ()
     response: Response | None = None
+    unreadable: tuple[UnreadableEvent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

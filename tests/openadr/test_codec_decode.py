@@ -197,20 +197,30 @@ def test_durations(text, length):
         (b"<xcal:duration><xcal:duration>PT20M</xcal:duration></xcal:duration>", b""),
     ],
 )
-def test_valid_but_unreadable_values_are_454_and_say_whose(old, new):
+def test_a_valid_but_unreadable_event_does_not_spoil_its_delivery(old, new):
     body = swapped(DISTRIBUTE, old, new)
     assert fault(parse(body)) is None
-    with pytest.raises(UnreadableError) as caught:
+    found = decode(body)
+    good = decode(DISTRIBUTE).events[0].event
+    assert found.events == ()
+    assert [(one.event_id, one.modification_number, one.response_required) for one in found.unreadable] == [
+        (good.event_id, good.modification_number, good.response_required)
+    ]  # EV-53
+
+
+def test_an_event_whose_id_cannot_be_read_spoils_its_delivery():
+    body = swapped(DISTRIBUTE, b"2024-05-06T12:00:00Z", b"-2024-05-06T12:00:00Z")
+    body = swapped(body, b"<ei:modificationNumber>0<", b"<ei:modificationNumber>99999999999999999999999<")
+    with pytest.raises((UnreadableError, WireError)):
         decode(body)
-    assert isinstance(caught.value, OpenADRError)
-    assert caught.value.code is Code.INVALID_DATA
-    assert (caught.value.element, caught.value.request_id, caught.value.ven_id) == ("oadrDistributeEvent", "r", None)
 
 
 def test_unreadable_report_names_its_ven():
     body = swapped(update_report(1), b"2024-05-06T12:00:00Z", b"-2024-05-06T12:00:00Z")
     with pytest.raises(UnreadableError) as caught:
         decode(body)
+    assert isinstance(caught.value, OpenADRError)
+    assert caught.value.code is Code.INVALID_DATA
     assert (caught.value.element, caught.value.request_id, caught.value.ven_id) == ("oadrUpdateReport", "q", "v")
 
 

@@ -6,12 +6,12 @@ from datetime import timedelta
 import pytest
 
 from core.spans import Duration
-from openadr.model.event import ResponseRequired
+from openadr.model.event import DeliveredEvent, EventStatus, ResponseRequired
 from openadr.model.opt import OptType
 from openadr.model.signal import Interval, Signal
 from openadr.model.target import Target
 from openadr.model.units import ItemBase, PowerAttributes, currency_per_kwh
-from openadr.v20b.messages import CreatedEvent, DistributeEvent, OadrResponse, Response
+from openadr.v20b.messages import CreatedEvent, DistributeEvent, OadrResponse, Response, UnreadableEvent
 from ven.engine import EventsChanged
 
 QUIET = OadrResponse(Response())
@@ -372,3 +372,28 @@ def test_an_open_ended_event_never_completes(bench, event):
     known = bench.store.event("evt")
     assert known.span.end is None  # EV-66
     assert not known.over(bench.now + timedelta(days=1000))
+
+
+def test_one_unreadable_event_does_not_spoil_the_others(bench, event):
+    bench.register()
+    bench.deliver(event())
+    answers(bench)
+    broken = UnreadableEvent("bad", 3, ResponseRequired.ALWAYS, "interval 0 has no payloadFloat")
+    quiet = replace(broken, event_id="quiet", response_required=ResponseRequired.NEVER)
+    bench.poll(
+        DistributeEvent("vtn", "d", (DeliveredEvent(event(), EventStatus.FAR),), Response(), unreadable=(broken, quiet))
+    )
+    said = answers(bench)
+    assert (said["bad"].code, said["bad"].opt_type, said["bad"].modification_number) == (454, OptType.OUT, 3)  # EV-53
+    assert (said["evt"].code, said["evt"].opt_type) == (200, OptType.IN)
+    assert "quiet" not in said
+
+
+def test_a_known_event_that_cannot_be_read_any_more_goes_on(bench, event):
+    bench.register()
+    bench.deliver(event())
+    answers(bench)
+    broken = UnreadableEvent("evt", 1, ResponseRequired.ALWAYS, "a year before Christ")
+    bench.poll(DistributeEvent("vtn", "d", (), Response(), unreadable=(broken,)))
+    assert answers(bench)["evt"].code == 454
+    assert bench.store.event("evt").stop_at is None  # listed, so not cancelled (EV-60)

@@ -12,7 +12,15 @@ from openadr.model.codes import Code
 from openadr.model.contexts import same_context
 from openadr.model.event import DeliveredEvent, Event, EventStatus, ResponseRequired, check_event
 from openadr.model.opt import Availability, Opt, OptType
-from openadr.v20b.messages import CancelOpt, CreatedEvent, CreateOpt, DistributeEvent, EventResponse, Response
+from openadr.v20b.messages import (
+    CancelOpt,
+    CreatedEvent,
+    CreateOpt,
+    DistributeEvent,
+    EventResponse,
+    Response,
+    UnreadableEvent,
+)
 from ven.engine.actions import Action, EventsChanged, Noted
 from ven.known import KnownEvent, Registration
 from ven.store import Store
@@ -58,7 +66,10 @@ class EventDesk:
             changed += [delivered.event.event_id] if new else []
             if delivered.event.response_required is ResponseRequired.ALWAYS:
                 answers.append(answer)
-        changed += self._cancel_missing({one.event.event_id for one in message.events}, now)
+        wanted = (one for one in message.unreadable if one.response_required is ResponseRequired.ALWAYS)
+        answers += [_refusal(one, message.request_id) for one in wanted]
+        listed = {one.event.event_id for one in message.events} | {one.event_id for one in message.unreadable}
+        changed += self._cancel_missing(listed, now)
         if answers:
             self._store.push(CreatedEvent(registration.ven_id, Response(), tuple(answers)))
         self._store.forget_events(before=now)
@@ -233,6 +244,12 @@ class EventDesk:
 
 def _answer(event: Event, request_id: str, opt: OptType, code: int = Code.OK, text: str = "") -> EventResponse:
     return EventResponse(event.event_id, event.modification_number, opt, request_id, code, text or None)
+
+
+def _refusal(event: UnreadableEvent, request_id: str) -> EventResponse:
+    """Answer an event that cannot be read: the others of its delivery go on (EV-53)."""
+    number = event.modification_number
+    return EventResponse(event.event_id, number, OptType.OUT, request_id, Code.INVALID_DATA, event.why[:200])
 
 
 def _same(one: Event, other: Event) -> bool:
