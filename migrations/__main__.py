@@ -8,6 +8,7 @@ from pathlib import Path
 from alembic import command
 from alembic.script import ScriptDirectory
 
+import aggregator.tables  # noqa: F401  its tables are part of the schema
 from vtn.store import engines, schema
 from vtn.store.tables import METADATA
 

@@ -124,8 +124,7 @@ class World:
             made = await programme.create(
                 tx, f"P{number}", context or f"http://grid/{number}", Parameters(**parameters), self.now, who="test"
             )
-            for ven in vens:
-                await programme.enrol(tx, made.id, ven.ven_id, self.now, who="test")
+            await programme.enrol(tx, made.id, [one.ven_id for one in vens], self.now, who="test")
         return made
 
     async def dispatch(

@@ -18,7 +18,7 @@ from openadr.fingerprint import fingerprint
 from vtn.services import outbox
 from vtn.store.database import Transaction
 from vtn.store.rows import upsert
-from vtn.store.tables import enrolment_code, ven, ven_certificate, waiting_certificate
+from vtn.store.tables import enrolment, enrolment_code, ven, ven_certificate, waiting_certificate
 
 CODE_LIFETIME = timedelta(days=14)
 _LONGEST_NAME = 120
@@ -152,7 +152,7 @@ async def revoke_certificate(tx: Transaction, name: str, now: datetime, *, who: 
 
 
 async def remove_ven(tx: Transaction, ven_id: str, now: datetime, *, who: str) -> None:
-    """Retire a VEN: its certificates stop, what waits for it is dropped, its data stays."""
+    """Retire a VEN: its certificates, codes and enrolments end, what waits for it is dropped, its data stays."""
     found = await tx.conn.execute(
         update(ven)
         .where((ven.c.id == ven_id) & ven.c.removed_at.is_(None))
@@ -163,6 +163,9 @@ async def remove_ven(tx: Transaction, ven_id: str, now: datetime, *, who: str) -
     await outbox.clear(tx, ven_id)
     valid = (ven_certificate.c.ven_id == ven_id) & ven_certificate.c.revoked_at.is_(None)
     await tx.conn.execute(update(ven_certificate).where(valid).values(revoked_at=now))
+    await tx.conn.execute(delete(enrolment_code).where(enrolment_code.c.ven_id == ven_id))
+    running = (enrolment.c.ven_id == ven_id) & (enrolment.c.valid_to.is_(None) | (enrolment.c.valid_to > now))
+    await tx.conn.execute(update(enrolment).where(running).values(valid_to=now))
     await tx.audit(who, "remove VEN", ven_id, at=now)
     tx.changed(ven_id)
 

@@ -1,9 +1,10 @@
 """Programmes: versioned rules of the game. A new set of parameters is a new version; old dispatches keep theirs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ConflictError, NotFoundError
@@ -17,11 +18,49 @@ from vtn.store.tables import enrolment, programme, ven
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """When a programme may call: from `start` to `end` (local time, HH:MM) on `days` (ISO, 1 = Monday; empty: all).
+
+    An end at or before the start lies on the next day.
+    """
+
+    start: str
+    end: str
+    days: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How often and how long a household may be called; None: no limit. `rest` lies between two calls.
+
+    `seasons` are the local days (MM-DD) on which a new season begins; weeks begin on Monday. `windows` empty: always.
+    """
+
+    per_day: int | None = None
+    per_week: int | None = None
+    per_season: int | None = None
+    rest: Duration = field(default_factory=Duration)
+    shortest: Duration | None = None
+    longest: Duration | None = None
+    windows: tuple[Window, ...] = ()
+    seasons: tuple[str, ...] = ("04-01", "10-01")
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """What a household gets: decimal strings of `currency`, per kWh delivered and per call followed."""
+
+    currency: str = "EUR"
+    per_kwh: str = "0"
+    per_call: str = "0"
+
+
+@dataclass(frozen=True, slots=True)
 class Parameters:
     """What a programme fixes for its events. Durations are world time.
 
     `notification` is x-eiNotification; `start_after` the random start window; `baseline` the id of a preset of
-    `metrics.baseline`; `time_zone` decides which days are alike.
+    `metrics.baseline`; `time_zone` decides which days are alike. `product` is the name under which it is sold.
     """
 
     notification: Duration = field(default_factory=Duration)
@@ -32,6 +71,9 @@ class Parameters:
     priority: int | None = None
     baseline: str = "high5of10"
     time_zone: str = "UTC"
+    product: str = "flexibility"
+    limits: Limits = field(default_factory=Limits)
+    reward: Reward = field(default_factory=Reward)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +140,51 @@ async def newest(conn: AsyncConnection) -> list[Programme]:
     return [await get(conn, row.id, row.version) for row in rows]
 
 
-async def enrol(tx: Transaction, programme_id: str, ven_id: str, now: datetime, *, who: str) -> None:
-    """Let a VEN take part with all its resources, from now on; a second time changes nothing."""
+async def enrol(
+    tx: Transaction,
+    programme_id: str,
+    ven_ids: Sequence[str],
+    now: datetime,
+    *,
+    who: str,
+    consent_version: str | None = None,
+) -> None:
+    """Let VENs take part with all their resources, from now on; who takes part already goes on unchanged.
+
+    `consent_version` names the text that the household agreed to. Raises NotFoundError, or ConflictError for a removed
+    VEN.
+    """
     await get(tx.conn, programme_id)
-    if (await tx.conn.execute(select(ven.c.id).where(ven.c.id == ven_id))).first() is None:
-        raise NotFoundError(f"No VEN '{ven_id}'.")
-    if ven_id in await enrolled(tx.conn, programme_id, now):
+    wanted = list(dict.fromkeys(ven_ids))
+    rows = await tx.conn.execute(select(ven.c.id, ven.c.removed_at).where(ven.c.id.in_(wanted)))
+    removed = {row.id: row.removed_at for row in rows}
+    for ven_id in wanted:
+        if ven_id not in removed:
+            raise NotFoundError(f"No VEN '{ven_id}'.")
+        if removed[ven_id] is not None:
+            raise ConflictError(f"VEN '{ven_id}' was removed; create a new one.")
+    there = set(await enrolled(tx.conn, programme_id, now))
+    new = [ven_id for ven_id in wanted if ven_id not in there]
+    if not new:
         return
-    await tx.conn.execute(
-        insert(enrolment).values(id=new_id("enr"), ven_id=ven_id, programme_id=programme_id, valid_from=now)
+    common = {"programme_id": programme_id, "valid_from": now, "consent_version": consent_version}
+    common["consent_at"] = now if consent_version else None
+    await tx.conn.execute(insert(enrolment), [{"id": new_id("enr"), "ven_id": ven_id, **common} for ven_id in new])
+    for ven_id in new:
+        await tx.audit(who, "enrol", f"{ven_id} in {programme_id}", after={"consent": consent_version}, at=now)
+
+
+async def end_enrolment(tx: Transaction, programme_id: str, ven_id: str, now: datetime, *, who: str) -> None:
+    """Let a VEN take part no longer; its running events go on. Raises NotFoundError if it does not take part."""
+    open_ = (
+        (enrolment.c.programme_id == programme_id)
+        & (enrolment.c.ven_id == ven_id)
+        & (enrolment.c.valid_to.is_(None) | (enrolment.c.valid_to > now))
     )
-    await tx.audit(who, "enrol", f"{ven_id} in {programme_id}", at=now)
+    ended = await tx.conn.execute(update(enrolment).where(open_).values(valid_to=now))
+    if not ended.rowcount:
+        raise NotFoundError(f"VEN '{ven_id}' does not take part in '{programme_id}'.")
+    await tx.audit(who, "end enrolment", f"{ven_id} in {programme_id}", at=now)
 
 
 async def enrolled(conn: AsyncConnection, programme_id: str, now: datetime) -> list[str]:

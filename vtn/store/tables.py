@@ -409,10 +409,30 @@ principal = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("role", String(16), nullable=False, comment="viewer | dispatcher | admin | brp | household"),
     Column("token_hash", String(64), nullable=False, unique=True),
+    Column("password", Text, comment="scrypt, as vtn.web.console.passwords writes it; null: no login by password"),
     Column("party_id", String(80), ForeignKey("party.id")),
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, comment="machine time"),
     Column("revoked_at", UtcDateTime),
+)
+login_link = Table(
+    "login_link",
+    METADATA,
+    Column("token_hash", String(64), primary_key=True),
+    Column("principal_id", String(80), ForeignKey("principal.id"), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False, comment="machine time"),
+    Column("expires_at", UtcDateTime, nullable=False, comment="machine time"),
+    Column("used_at", UtcDateTime, comment="machine time"),
+)
+console_session = Table(
+    "console_session",
+    METADATA,
+    Column("token_hash", String(64), primary_key=True),
+    Column("principal_id", String(80), ForeignKey("principal.id"), nullable=False, index=True),
+    Column("csrf", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False, comment="machine time"),
+    Column("seen_at", UtcDateTime, nullable=False, comment="machine time"),
+    Column("expires_at", UtcDateTime, nullable=False, comment="machine time"),
 )
 audit = Table(
     "audit",

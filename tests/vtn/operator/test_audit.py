@@ -35,7 +35,7 @@ async def test_every_change_is_in_the_audit(office):
     programme = await _programme(walk, [ven.ven_id, newcomer])
     await _report(walk, ven)
     await _dispatch(walk, ven, programme, newcomer)
-    await _ending(walk, ven, newcomer)
+    await _ending(walk, ven, newcomer, programme)
     assert walk.walked == _CHANGING
 
 
@@ -105,8 +105,10 @@ async def _dispatch(walk, ven, programme, newcomer):
     await step("cancel_dispatch", ["cancel dispatch"], "POST", path, who="dispatcher")
 
 
-async def _ending(walk, ven, newcomer):
+async def _ending(walk, ven, newcomer, programme):
     step = walk.step
+    path = f"/v1/programmes/{programme}/enrolments/{ven.ven_id}"
+    await step("end_enrolment", ["end enrolment"], "DELETE", path, status=204)
     await step(
         "cancel_registration", ["cancel registration"], "POST", f"/v1/vens/{ven.ven_id}/cancellation", status=202
     )

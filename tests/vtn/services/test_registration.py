@@ -321,7 +321,7 @@ async def test_a_removed_ven_is_a_stranger(any_world):
         await enrolment.remove_ven(tx, ven.ven_id, world.now, who="test")
     assert (await ven.poll()).response.code == 463
     assert set((await world.outbox(ven)).values()) == {"done"}
-    with pytest.raises(NotFoundError):
+    with pytest.raises(ConflictError, match="was removed"):
         await world.dispatch(ven)
 
 

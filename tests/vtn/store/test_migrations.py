@@ -11,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 
+import aggregator.tables  # noqa: F401  its tables are part of the schema
 from core.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from vtn.store import Database
 from vtn.store.tables import METADATA

@@ -4,23 +4,82 @@ from datetime import UTC, datetime
 from typing import Annotated
 from zoneinfo import available_timezones
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from core.errors import InvalidError
 from core.spans import Duration
 from metrics.rules import PRESETS
 from openadr.model.event import ActivePeriod, ResponseRequired
 from vtn.services import programme as programmes
-from vtn.services.programme import Parameters
+from vtn.services.programme import Limits, Parameters, Window
 from vtn.services.programme import Programme as Stored
+from vtn.services.programme import Reward as StoredReward
 from vtn.web.api import Context
 from vtn.web.model import IsoDuration, Model, UtcTime
 from vtn.web.operation import operation
 from vtn.web.operator.desk import DESK
-from vtn.web.operator.vens import find
 from vtn.web.operator.wire import Printable, Uri, check_programme
 
 _LONGEST_S = 31 * 86400
+
+
+def _check_length(name: str, length: Duration | None, least: int) -> None:
+    if length is not None and (length.months or not least <= length.seconds <= _LONGEST_S):
+        raise InvalidError(f"{name}: {length} is not between {Duration(0, least)} and {Duration(0, _LONGEST_S)}.")
+
+
+_CLOCK = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+_DAY = r"^(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])$"
+_MONEY = r"^[0-9]{1,9}(\.[0-9]{1,6})?$"
+_Calls = Annotated[int, Field(ge=0, le=10_000)] | None
+
+
+class CallWindow(Model):
+    """When a programme may call, local time; an end at or before the start lies on the next day."""
+
+    start: Annotated[str, Field(pattern=_CLOCK, examples=["16:00"])]
+    end: Annotated[str, Field(pattern=_CLOCK, examples=["20:00"])]
+    days: Annotated[list[Annotated[int, Field(ge=1, le=7)]], Field(max_length=7)] = Field(default_factory=list)
+    """ISO weekdays, 1 = Monday; every day if empty."""
+
+
+class CallLimits(Model):
+    """How often and how long a household may be called; null: no limit."""
+
+    per_day: _Calls = None
+    per_week: _Calls = None
+    per_season: _Calls = None
+    rest: IsoDuration = Limits().rest
+    """Between two calls."""
+    shortest: IsoDuration | None = None
+    longest: IsoDuration | None = None
+    windows: Annotated[list[CallWindow], Field(max_length=50)] = Field(default_factory=list)
+    """At any time if empty."""
+    seasons: Annotated[list[Annotated[str, Field(pattern=_DAY)]], Field(min_length=1, max_length=12)] = Field(
+        default_factory=lambda: list(Limits().seasons)
+    )
+    """The days (MM-DD) on which a season begins, by which `per_season` counts."""
+
+    def value(self) -> Limits:
+        """Return the limits. Raises InvalidError for lengths that no event can have."""
+        for name in ("rest", "shortest", "longest"):
+            _check_length(f"limits.{name}", getattr(self, name), 0)
+        if self.shortest is not None and self.longest is not None and self.shortest.seconds > self.longest.seconds:
+            raise InvalidError("limits: shortest is longer than longest.")
+        plain = {
+            name: getattr(self, name) for name in ("per_day", "per_week", "per_season", "rest", "shortest", "longest")
+        }
+        windows = tuple(Window(one.start, one.end, tuple(sorted(set(one.days)))) for one in self.windows)
+        return Limits(**plain, windows=windows, seasons=tuple(sorted(set(self.seasons))))
+
+
+class Reward(Model):
+    """What a household gets, as decimal strings."""
+
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
+    """ISO 4217."""
+    per_kwh: Annotated[str, Field(pattern=_MONEY, examples=["0.25"])] = "0"
+    per_call: Annotated[str, Field(pattern=_MONEY)] = "0"
 
 
 class ProgrammeParameters(Model):
@@ -37,7 +96,11 @@ class ProgrammeParameters(Model):
     baseline: str = Parameters().baseline
     """Preset by which delivery is computed."""
     time_zone: str = "UTC"
-    """IANA time zone that decides which days are alike."""
+    """IANA time zone that decides which days are alike, and in which the limits are meant."""
+    product: Annotated[Printable, Field(min_length=1, max_length=80)] = Parameters().product
+    """The name under which BRPs buy it."""
+    limits: CallLimits = CallLimits()
+    reward: Reward = Reward()
 
     def value(self) -> Parameters:
         """Return the parameters. Raises InvalidError for what no event can keep, or nobody can compute."""
@@ -47,16 +110,13 @@ class ProgrammeParameters(Model):
             ("ramp_up", -_LONGEST_S),
             ("recovery", -_LONGEST_S),
         ):
-            length: Duration | None = getattr(self, name)
-            if length is not None and (length.months or not least <= length.seconds <= _LONGEST_S):
-                raise InvalidError(
-                    f"{name}: {length} is not between {Duration(0, least)} and {Duration(0, _LONGEST_S)}."
-                )
+            _check_length(name, getattr(self, name), least)
         if self.baseline not in PRESETS:
             raise InvalidError(f"baseline: there is no preset '{self.baseline}'; use {' or '.join(PRESETS)}.")
         if self.time_zone not in available_timezones():
             raise InvalidError(f"time_zone: '{self.time_zone}' is no IANA time zone such as Europe/London.")
-        return Parameters(**{name: getattr(self, name) for name in type(self).model_fields})
+        plain = {name: getattr(self, name) for name in type(self).model_fields if name not in ("limits", "reward")}
+        return Parameters(**plain, limits=self.limits.value(), reward=StoredReward(**self.reward.model_dump()))
 
 
 class NewProgramme(Model):
@@ -90,6 +150,8 @@ class NewEnrolment(Model):
     """Who takes part."""
 
     ven_ids: Annotated[list[str], Field(min_length=1, max_length=1_000)]
+    consent_version: Annotated[Printable, Field(min_length=1, max_length=40)] | None = None
+    """Version of the text that the households agreed to."""
 
 
 class Enrolled(Model):
@@ -98,14 +160,16 @@ class Enrolled(Model):
     ven_ids: list[str]
 
 
+_PARAMETERS = TypeAdapter(ProgrammeParameters)
+
+
 def _shown(one: Stored) -> Programme:
-    parameters = {name: getattr(one.parameters, name) for name in ProgrammeParameters.model_fields}
     return Programme(
         id=one.id,
         version=one.version,
         name=one.name,
         market_context=one.market_context,
-        parameters=ProgrammeParameters(**parameters),
+        parameters=_PARAMETERS.validate_python(one.parameters, from_attributes=True),
         created_at=one.created_at,
     )
 
@@ -177,10 +241,29 @@ async def change_programme(context: Context, programme_id: str, body: ProgrammeC
 async def enrol_vens(context: Context, programme_id: str, body: NewEnrolment) -> Enrolled:
     desk = context.service(DESK)
     async with desk.db.write() as tx:
-        for ven_id in dict.fromkeys(body.ven_ids):
-            await find(tx.conn, ven_id, removed=False)
-            await programmes.enrol(tx, programme_id, ven_id, desk.clock.now(), who=context.principal.name)
+        await programmes.enrol(
+            tx,
+            programme_id,
+            body.ven_ids,
+            desk.clock.now(),
+            who=context.principal.name,
+            consent_version=body.consent_version,
+        )
     return await list_enrolled(context, programme_id)
+
+
+@operation(
+    "DELETE",
+    "/v1/programmes/{programme_id}/enrolments/{ven_id}",
+    summary="Let a VEN take part no longer",
+    role="admin",
+    tags=["programmes"],
+    errors=[404],
+)
+async def end_enrolment(context: Context, programme_id: str, ven_id: str) -> None:
+    desk = context.service(DESK)
+    async with desk.db.write() as tx:
+        await programmes.end_enrolment(tx, programme_id, ven_id, desk.clock.now(), who=context.principal.name)
 
 
 @operation(
@@ -198,4 +281,12 @@ async def list_enrolled(context: Context, programme_id: str) -> Enrolled:
         return Enrolled(ven_ids=await programmes.enrolled(conn, programme_id, desk.clock.now()))
 
 
-OPERATIONS = (list_programmes, create_programme, read_programme, change_programme, enrol_vens, list_enrolled)
+OPERATIONS = (
+    list_programmes,
+    create_programme,
+    read_programme,
+    change_programme,
+    enrol_vens,
+    list_enrolled,
+    end_enrolment,
+)

@@ -6,13 +6,12 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import Field
-from sqlalchemy import delete, select, update
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ConflictError, NotFoundError
 from vtn.services import enrolment, registration
-from vtn.store.tables import enrolment as enrolment_table
-from vtn.store.tables import enrolment_code, resource, ven, ven_certificate
+from vtn.store.tables import resource, ven, ven_certificate
 from vtn.web.api import Context
 from vtn.web.model import Model, UtcTime
 from vtn.web.operation import operation
@@ -200,10 +199,6 @@ async def remove_ven(context: Context, ven_id: str) -> None:
         known = select(ven_certificate.c.fingerprint).where(mine & ven_certificate.c.revoked_at.is_(None))
         fingerprints = list((await tx.conn.execute(known)).scalars())
         await enrolment.remove_ven(tx, ven_id, now, who=context.principal.name)
-        # A dispatch to everybody enrolled must not name a VEN that is gone.
-        still = (enrolment_table.c.ven_id == ven_id) & enrolment_table.c.valid_to.is_(None)
-        await tx.conn.execute(update(enrolment_table).where(still).values(valid_to=now))
-        await tx.conn.execute(delete(enrolment_code).where(enrolment_code.c.ven_id == ven_id))
     for fingerprint in fingerprints:
         await revoke_in_authority(desk, fingerprint, "cessationOfOperation")
 

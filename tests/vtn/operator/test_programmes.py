@@ -1,0 +1,64 @@
+"""Programmes: what they fix, and who takes part from when to when."""
+
+LIMITS = {
+    "per_day": 1,
+    "per_week": 3,
+    "per_season": 20,
+    "rest": "PT6H",
+    "shortest": "PT30M",
+    "longest": "PT4H",
+    "windows": [{"start": "16:00", "end": "20:00", "days": [1, 2, 3, 4, 5]}],
+    "seasons": ["05-01", "11-01"],
+}
+
+
+async def test_limits_and_rewards_are_kept_as_they_were_written(office):
+    reward = {"currency": "GBP", "per_kwh": "0.25", "per_call": "1"}
+    programme_id = await office.programme(limits=LIMITS, reward=reward, product="evening")
+    parameters = (await office.get(f"/v1/programmes/{programme_id}"))["parameters"]
+    assert parameters["limits"] == LIMITS
+    assert parameters["reward"] == reward
+    assert parameters["product"] == "evening"
+
+
+async def test_odd_limits_are_refused(office):
+    for parameters, text in (
+        ({"limits": {"per_day": -1}}, "/parameters/limits/per_day"),
+        ({"limits": {"rest": "P1M"}}, "limits.rest"),
+        ({"limits": {"rest": "-PT1H"}}, "limits.rest"),
+        ({"limits": {"shortest": "PT2H", "longest": "PT1H"}}, "longer than longest"),
+        ({"limits": {"windows": [{"start": "24:00", "end": "01:00"}]}}, "/parameters/limits/windows/0/start"),
+        ({"limits": {"windows": [{"start": "10:00", "end": "11:00", "days": [8]}]}}, "/days/0"),
+        ({"limits": {"seasons": ["02-30"]}}, "/seasons/0"),
+        ({"limits": {"seasons": []}}, "/seasons"),
+        ({"reward": {"currency": "euro"}}, "/reward/currency"),
+        ({"reward": {"per_kwh": "-1"}}, "/reward/per_kwh"),
+    ):
+        body = {"name": "P", "market_context": "http://grid/odd", "parameters": parameters}
+        await office.refused("/v1/programmes", body, text)
+    assert await office.get("/v1/programmes") == []
+
+
+async def test_an_enrolment_notes_the_consent_and_can_end(office):
+    home = await office.world.ven("home")
+    programme_id = await office.programme()
+    path = f"/v1/programmes/{programme_id}/enrolments"
+    body = {"ven_ids": [home.ven_id, home.ven_id], "consent_version": "2026-01"}
+    assert await office.post(path, body, 200) == {"ven_ids": [home.ven_id]}
+    assert await office.post(path, body, 200) == {"ven_ids": [home.ven_id]}
+    made = [one for one in await office.audit() if one["action"] == "enrol"]
+    assert [one["after"] for one in made] == [{"consent": "2026-01"}]
+    office.world.later(hours=1)
+    await office.call("DELETE", f"{path}/{home.ven_id}", 204)
+    assert await office.get(path) == {"ven_ids": []}
+    await office.call("DELETE", f"{path}/{home.ven_id}", 404)
+    assert await office.post(path, body, 200) == {"ven_ids": [home.ven_id]}
+
+
+async def test_a_removed_ven_takes_part_no_longer(office):
+    home = await office.world.ven("home")
+    programme_id = await office.programme(home)
+    await office.call("DELETE", f"/v1/vens/{home.ven_id}", 204)
+    office.world.later(hours=1)
+    assert await office.get(f"/v1/programmes/{programme_id}/enrolments") == {"ven_ids": []}
+    await office.refused(f"/v1/programmes/{programme_id}/enrolments", {"ven_ids": [home.ven_id]}, "was removed", 409)
