@@ -11,7 +11,7 @@ demo: $(VENV)/.demo
 
 test: packages $(VENV)/.test
 	$(MAKE) check
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
 
 # Everything that does not run the program.
 check: $(VENV)/.test

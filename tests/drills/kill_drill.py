@@ -32,6 +32,8 @@ WINDOW = Span(datetime(2013, 11, 20, 17, 0, tzinfo=UTC), datetime(2013, 11, 20, 
 
 _SABOTAGE = Path(__file__).with_name("sabotage")
 _LEAST_NOTICE = timedelta(minutes=6)
+_HEAD_STARTS = (timedelta(), timedelta(minutes=30), timedelta(minutes=90))
+"""How much earlier the world begins, should the host be too slow to have the gateways ready in time."""
 _DEADLINE_S = 40.0
 
 
@@ -147,11 +149,23 @@ class DrillStage(Stage):
 
 async def run(directory: Path, kill: Kill | None) -> Outcome:
     """Play the event with four homes, and kill one process once."""
+    for number, head_start in enumerate(_HEAD_STARTS):
+        plan = replace(PLAN, world_start=PLAN.world_start - head_start)
+        outcome = await _run(directory / str(number), plan, kill)
+        if outcome is not None:
+            return outcome
+    raise AssertionError("the host is too slow: the gateways were never ready in time")
+
+
+async def _run(directory: Path, plan: DemoPlan, kill: Kill | None) -> Outcome | None:
+    """Play it once; None if the gateways were ready too late to answer in peace, before anything was killed."""
+    directory.mkdir(parents=True)
     stage = DrillStage(directory, kill)
     try:
-        scene = await set_up(PLAN, SPEED, stage, Console(quiet=True))
+        scene = await set_up(plan, SPEED, stage, Console(quiet=True))
         await until_ready(scene, _show)
-        assert scene.clock.now() < WINDOW.start - _LEAST_NOTICE, "the host is too slow: there is no time left to answer"
+        if scene.clock.now() >= WINDOW.start - _LEAST_NOTICE:
+            return None
         ordered_at = scene.clock.now()
         async with _killed_once(stage, scene):
             dispatch_id = await _order(scene)
