@@ -65,6 +65,18 @@ def fleet_show(session: Session, ven_id: _VenId) -> None:
     )
 
 
+@command(fleet, "potential")
+def fleet_potential(session: Session, ven_id: _VenId) -> None:
+    """Show by how much a VEN could change its consumption: who says so, how old that is, and the first power."""
+    found = session.call(lambda client: client.get(f"/vens/{ven_id}/potential"))
+    if session.json:
+        session.tell(found, "")
+        return
+    rows = [one | {"now_p10_w": one["p10_w"][0], "now_p50_w": one["p50_w"][0]} for one in found["items"]]
+    columns = ("resource_id", "direction", "source", "issued_at", "stale", "start", "now_p10_w", "now_p50_w")
+    session.table(rows, *columns, empty="It has reported no potential, and nothing was derived from its history.")
+
+
 @command(fleet, "remove")
 def fleet_remove(session: Session, ven_id: _VenId) -> None:
     """Retire a VEN: its certificates stop, its enrolments end, its data stays."""

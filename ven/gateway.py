@@ -8,7 +8,7 @@ import fcntl
 import json
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import SystemRandom
 from typing import IO, Final
@@ -25,10 +25,12 @@ from openadr.model.opt import OptType
 from ven.backfill import backfill, backfillers
 from ven.conversation import Conversation, read_peer, settings
 from ven.devices import NoLink, make_drivers, metered
+from ven.drawn import held_spans
 from ven.engine import Action, Engine, EventsChanged, Noted, Refused, Registered, Unregistered
 from ven.executor import Executor
 from ven.household import Household
 from ven.judgement import HouseholdJudge
+from ven.potential import Forecaster, absences
 from ven.recorder import Recorder, status_readings
 from ven.reports import Reporter, ReportPlan
 from ven.ring import Ring
@@ -37,6 +39,8 @@ from ven.store import Store
 _log = structlog.get_logger(__name__)
 
 _STATUS_EVERY: Final = timedelta(minutes=5)
+_POTENTIAL_EVERY: Final = timedelta(minutes=5)
+_POTENTIAL_SOON: Final = timedelta(minutes=2)
 _WISHES_EVERY_S: Final = 1.0
 _FAREWELL_S: Final = 15.0
 STORE_FILE: Final = "gateway.db"
@@ -57,6 +61,8 @@ class Gateway:
         self.clock = clock or (load_clock(household.clock) if household.clock else system_clock())
         self._stop = asyncio.Event()
         self._status_due = asyncio.Event()
+        self._potential_due = asyncio.Event()
+        self._lost: dict[str, datetime] = {}
         self._peer = read_peer(household)
         self._mqtt = MqttLink(household.mqtt) if link is None and household.mqtt else None
         self._drivers = make_drivers(household, link or self._mqtt or NoLink(), self.clock)
@@ -68,7 +74,8 @@ class Gateway:
         self._recorder = Recorder(self._ring, self._readings_stored)
         resources = metered(household, devices)
         self._meters = frozenset(point for one in resources if (point := one.register or one.power))
-        self._reporter = Reporter(self._ring, resources, _report_plan(household))
+        self._forecaster = Forecaster(self._ring, household, devices)
+        self._reporter = Reporter(self._ring, resources, _report_plan(household), self._forecaster)
         self._keeper = Keeper(self._drivers, self._journal, self.clock, self._outcome)
         self._executor = Executor(self.store, household, devices, self._keeper, self.clock, self._user_took_over)
         self.engine = Engine(
@@ -120,6 +127,7 @@ class Gateway:
                     self._statuses(),
                     self._wishes(),
                     self._past(),
+                    self._potential(),
                 )
             ]
             await self._stop.wait()
@@ -166,8 +174,12 @@ class Gateway:
     def _readings_stored(self) -> None:
         self._conversation.poke()
 
-    def _contact(self, contact: Contact) -> None:
+    def _look_again(self) -> None:
         self._status_due.set()
+        self._potential_due.set()
+
+    def _contact(self, contact: Contact) -> None:
+        self._look_again()
         if contact is Contact.LOST:
             _log.info("a device, or the way to it, is lost", household=self.household.name)
 
@@ -187,7 +199,7 @@ class Gateway:
             }
         )
         self._executor.heard(outcome)
-        self._status_due.set()
+        self._look_again()
 
     def _user_took_over(self, event_id: str) -> None:
         self._opt(event_id, OptType.OUT, "overrideStatus")
@@ -211,15 +223,41 @@ class Gateway:
             if new != last:
                 _log.debug("status", **new)
             last = new
-            waits: list[asyncio.Task[object]] = [
-                asyncio.create_task(self._status_due.wait()),
-                asyncio.create_task(self.clock.sleep_until(now + _STATUS_EVERY)),
-            ]
-            try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in waits:
-                    task.cancel()
+            await self._wait(self._status_due, now + _STATUS_EVERY)
+
+    async def _wait(self, news: asyncio.Event, until: datetime) -> None:
+        """Wait for an event or a time, whichever comes first."""
+        waits: list[asyncio.Task[object]] = [
+            asyncio.create_task(news.wait()),
+            asyncio.create_task(self.clock.sleep_until(until)),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+
+    async def _potential(self) -> None:
+        """Keep the flexibility potential up to date: now and then, and when a device changes hands."""
+        while self._forecaster.resources:
+            self._potential_due.clear()
+            now = self.clock.now()
+            if self._reporter.history_ready:
+                self._forecast(now)
+            await self._wait(self._potential_due, now + (_POTENTIAL_SOON if self._lost else _POTENTIAL_EVERY))
+
+    def _forecast(self, now: datetime) -> None:
+        try:
+            held, overridden = self._keeper.held(), self._executor.overridden(now)
+            lost = {name: self._lost.get(name, now) for name, driver in self._drivers.items() if not driver.online}
+            self._lost = lost
+            absent = absences(self._drivers, self._forecaster.devices, held, overridden, lost, now)
+            self._recorder.flush()
+            self._forecaster.refresh(now, absent, held_spans(self._journal.outcomes(), now))
+        except UnavailableError as error:
+            _log.error("the potential cannot be computed", reason=str(error))
+        else:
+            self._conversation.poke()
 
     async def _past(self) -> None:
         meters = backfillers(self._drivers, self._meters)
@@ -230,6 +268,8 @@ class Gateway:
             await backfill(drivers, meters.keys(), plan, *rest)
         except UnavailableError as error:
             _log.error("the meters are asked for their past at the next start", reason=str(error))
+        self._forecaster.forget()
+        self._potential_due.set()
         self._conversation.poke()
 
     # -- people

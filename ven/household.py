@@ -4,7 +4,7 @@
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -23,6 +23,9 @@ from core.spans import Duration
 from openadr.model.opt import OptType
 from openadr.model.signal import WELL_KNOWN_SIGNALS
 from openadr.model.target import Target, check_device_classes
+
+_DAY_S: Final = 86_400
+_LEAST_STEP_S: Final = 60
 
 
 def _duration(value: object) -> Duration:
@@ -192,6 +195,25 @@ class Reports(_Part):
     one_value_per_interval: bool = Field(False, description="For VTNs that read only one value in an interval.")
 
 
+class PotentialPlan(_Part):
+    """How the household's flexibility potential is computed and reported."""
+
+    step: Span = Field(Duration.of(minutes=30), description="Length of one interval, a divisor of a day.")
+    horizon: Span = Field(Duration.of(days=1), description="How far ahead; whole steps, at most a week.")
+    days: int = Field(14, ge=1, le=60, description="Past days that are looked at.")
+    threshold_w: float = Field(200, ge=0, description="A change by more than this is reported at once.")
+    least: Span = Field(Duration.of(minutes=5), description="Least time between two reports of a change.")
+
+    @model_validator(mode="after")
+    def _whole_steps(self) -> Self:
+        step_s, horizon_s = self.step.exact_s, self.horizon.exact_s
+        if _DAY_S % step_s or step_s < _LEAST_STEP_S:
+            raise ValueError("step is a divisor of a day, a minute at least")
+        if horizon_s % step_s or horizon_s > 7 * _DAY_S:
+            raise ValueError("horizon is a number of whole steps, a week at most")
+        return self
+
+
 class Limits(_Part):
     """Bounds on what the gateway stores."""
 
@@ -218,6 +240,7 @@ class Household(_Part):
     on_stop: Literal["restore", "keep"] = Field("restore", description="What a clean stop does to held devices.")
     history: History = Field(default_factory=History)
     reports: Reports = Field(default_factory=Reports)
+    potential: PotentialPlan = Field(default_factory=PotentialPlan)
     limits: Limits = Field(default_factory=Limits)
 
     def device(self, device_id: str) -> DeviceEntry | None:

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Final
+from typing import Final, Protocol
 
 from core.errors import InvalidError
 from core.points import Reading
 from core.spans import Duration, ceil_to, floor_to
+from openadr.model.potential import REPORT_NAME as POTENTIAL
 from openadr.model.report import (
     BAD,
     ESTIMATED,
@@ -123,10 +124,24 @@ class Sampled:
     after: ReportTask | None
 
 
-class Reporter:
-    """Samples the store into the reports that the VTN asked for."""
+class Ahead(Protocol):
+    """Reports of what is to come, which no reading tells; see `ven.potential`."""
 
-    def __init__(self, ring: Ring, resources: Sequence[Metered], plan: ReportPlan) -> None:
+    def offer(self, now: datetime) -> ReportOffer | None:
+        """Return the metadata, or None if there is nothing to be told."""
+
+    def due_at(self, task: ReportTask, now: datetime) -> datetime | None:
+        """Return when the next report of a task should go; None: not known yet."""
+
+    def sample(self, task: ReportTask, now: datetime) -> Sampled:
+        """Return the report of a task that is due."""
+
+
+class Reporter:
+    """Samples the store into the reports that the VTN asked for. `ahead` adds what is to come."""
+
+    def __init__(self, ring: Ring, resources: Sequence[Metered], plan: ReportPlan, ahead: Ahead | None = None) -> None:
+        self._ahead = ahead
         self._ring = ring
         self._resources = {one.resource: one for one in resources}
         self._plan = plan
@@ -135,11 +150,12 @@ class Reporter:
 
     def offers(self, now: datetime) -> tuple[ReportOffer, ...]:
         """Return what this gateway can report."""
-        return offers(self._resources.values(), self._plan, now)
+        coming = self._ahead.offer(now) if self._ahead else None
+        return (*offers(self._resources.values(), self._plan, now), *((coming,) if coming else ()))
 
     def begin(self, request: ReportRequest, name: str, now: datetime) -> ReportTask:
         """Return the task of a fresh request: where its first window starts (RP-24..RP-29)."""
-        if name == HISTORY_USAGE or not request.report_back:
+        if name in (HISTORY_USAGE, POTENTIAL) or not request.report_back:
             return ReportTask(request, name)
         start = request.start or floor_to(now, 60)
         late = timedelta() if name == TELEMETRY_STATUS else _LATE
@@ -150,6 +166,8 @@ class Reporter:
         """Return when the next report of a task should go; None while it waits for the meters' memory."""
         if task.name != TELEMETRY_STATUS and not self.history_ready:
             return None
+        if task.name == POTENTIAL:
+            return self._ahead.due_at(task, now) if self._ahead else None
         if task.name == HISTORY_USAGE:
             return task.next_try or now
         if not task.request.report_back or task.last:
@@ -218,6 +236,8 @@ class Reporter:
 
         `report` is None if nothing is left to be said (an exhausted history): the task then just becomes `after`.
         """
+        if task.name == POTENTIAL and self._ahead:
+            return self._ahead.sample(task, now)
         if task.name == HISTORY_USAGE:
             return self._history(task, now)
         if not task.request.report_back:

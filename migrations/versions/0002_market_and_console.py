@@ -352,6 +352,8 @@ def upgrade() -> None:
     op.create_index(op.f("ix_settlement_activation_id"), "settlement", ["activation_id"], unique=False)
     op.create_index(op.f("ix_settlement_contract_id"), "settlement", ["contract_id"], unique=False)
     op.create_index(op.f("ix_settlement_party_id"), "settlement", ["party_id"], unique=False)
+    op.add_column("potential", sa.Column("superseded_at", columns.UTC_TIME, nullable=True, comment="null: in force"))
+    op.create_index("ix_potential_in_force", "potential", ["superseded_at", "ven_id"], unique=False)
     op.add_column(
         "principal",
         sa.Column(

@@ -367,7 +367,9 @@ potential = Table(
     Column("p90_w", Json, nullable=False),
     Column("source", String(16), nullable=False),
     Column("issued_at", UtcDateTime, nullable=False),
+    Column("superseded_at", UtcDateTime, comment="null: in force"),
 )
+Index("ix_potential_in_force", potential.c.superseded_at, potential.c.ven_id)
 
 # -- decisions and results
 

@@ -1,10 +1,12 @@
 """The operator API: one module a noun, all operations in OPERATIONS."""
 
-from vtn.web.operator import certificates, dispatches, principals, programmes, reports, system, vens
+from vtn.web.operator import certificates, dispatches, fleet, potential, principals, programmes, reports, system, vens
 from vtn.web.operator.desk import DESK, Desk
 
 OPERATIONS = (
     *vens.OPERATIONS,
+    *fleet.OPERATIONS,
+    *potential.OPERATIONS,
     *certificates.OPERATIONS,
     *programmes.OPERATIONS,
     *dispatches.OPERATIONS,

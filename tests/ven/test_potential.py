@@ -1,0 +1,494 @@
+"""The gateway's own flexibility potential: what it is made of, and when it is told."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridges.device import Capability, Command, Device, Outcome, Rank, State
+from bridges.slots import Lease, Phase
+from core.clock import ManualClock
+from core.errors import InvalidError
+from core.points import Kind, Point, Quantity, Reading
+from core.spans import Duration, Span
+from openadr.model.potential import REPORT_TYPES, Direction, Quantile, quantile_of, r_id
+from openadr.model.report import ReportRequest, check_offers
+from openadr.v20b.decode import decode
+from openadr.v20b.encode import encode
+from openadr.v20b.messages import RegisterReport, Response, UpdatedReport, UpdateReport
+from ven.devices import NoLink, describe
+from ven.drawn import Memory, Source, held_spans, source_of
+from ven.engine.reports import ReportDesk
+from ven.gateway import Gateway
+from ven.household import Household
+from ven.known import Registration
+from ven.potential import Flexible, Forecaster, Spread, absences, filled, flexible, potential, quantiles
+from ven.reports import Metered, Reporter, ReportPlan
+from ven.ring import Ring
+from ven.store import Store
+
+NOON = datetime.fromisoformat("2026-03-02T12:00:00+00:00")
+HALF_HOUR = timedelta(minutes=30)
+NOON_S = int(NOON.timestamp())
+DAY_S = 86_400
+HEATER = Flexible("heater", 2000.0, 0.0)
+ME = Registration("reg", "ven-1", "vtn")
+
+
+def past(*powers, start_s=NOON_S):
+    """Return what was drawn in the half hour of that time, yesterday first."""
+    return {start_s - day * DAY_S: power for day, power in enumerate(powers, 1)}
+
+
+def now(devices, drawn, direction=Direction.REDUCE, absent=None, start_s=NOON_S):
+    (spread,) = potential(devices, drawn, absent or {}, [start_s], direction, 14)
+    return spread
+
+
+# -- which devices
+
+
+def test_devices_in_any_programme_can_be_reduced(household):
+    found = flexible(household, describe(household, None))
+    assert found == {"home": (Flexible("heater", 2000.0, 0.0), Flexible("plug", 500.0, 0.0))}
+
+
+def test_a_level_that_switches_on_increases(variant):
+    levels = {"match": {"signal": "SIMPLE"}, "levels": {1: {"plug": {"switch": "on"}}}}
+    home = variant(programmes=[levels])
+    assert flexible(home, describe(home, None)) == {"home": (Flexible("plug", 500.0, None, increases=True),)}
+
+
+def test_a_limit_leaves_its_floor(household):
+    limit = Capability("import_limit", 2000.0, "W", low=100.0, floor=600.0)
+    devices = {"heater": Device("heater", "heater", (), (limit,), 2000.0)}
+    assert flexible(household, devices) == {"home": (Flexible("heater", 2000.0, 600.0),)}
+
+
+def test_who_opts_out_of_everything_offers_nothing(variant):
+    home = variant(opt=[{"opt": "out"}])
+    assert flexible(home, describe(home, None)) == {}
+    picky = variant(opt=[{"opt": "out", "market_context": "http://elsewhere"}])
+    assert flexible(picky, describe(picky, None)) != {}
+
+
+def test_a_device_of_two_resources_counts_once(variant):
+    home = variant(resources=[{"id": "a", "devices": ["heater", "plug"]}, {"id": "b", "devices": ["heater"]}])
+    assert list(flexible(home, describe(home, None))) == ["a"]
+
+
+# -- how much
+
+
+def test_the_middle_is_what_was_drawn_at_that_time():
+    spread = now([HEATER], {"heater": past(1500, 1600, 1700, 1600, 1500, 1700, 1600)})
+    assert spread.p50_w == 1600
+    assert spread.p10_w < 1500
+    assert 1700 < spread.p90_w <= 2000
+
+
+def test_few_days_say_little_and_none_promise_nothing():
+    one = now([HEATER], {"heater": past(1600)})
+    many = now([HEATER], {"heater": past(*[1600] * 14)})
+    assert one.p50_w == many.p50_w == 1600
+    assert one.p10_w < many.p10_w
+    assert one.p90_w > many.p90_w
+    assert now([HEATER], {}) == Spread(0.0, 0.0, 2000.0)
+
+
+def test_other_hours_and_older_days_do_not_count():
+    drawn = {"heater": {NOON_S - 1800: 900.0, NOON_S - 15 * DAY_S: 900.0}}
+    assert now([HEATER], drawn) == Spread(0.0, 0.0, 2000.0)
+
+
+def test_a_floor_stays():
+    limited = Flexible("heater", 2000.0, 500.0)
+    assert now([limited], {"heater": past(*[1500] * 9)}).p50_w == 1000
+    assert now([limited], {"heater": past(*[300] * 9)}).p50_w == 0
+
+
+def test_devices_are_added_day_by_day():
+    plug = Flexible("plug", 500.0, 0.0)
+    drawn = {"heater": past(2000, 0, 2000, 0, 2000), "plug": past(0, 500, 0, 500, 0)}
+    spread = now([HEATER, plug], drawn)
+    assert spread.p50_w == 2000  # never both at once
+    assert spread.p90_w < 2500
+
+
+def test_an_increase_is_what_is_left_to_the_nominal_power():
+    plug = Flexible("plug", 500.0, None, increases=True)
+    drawn = {"plug": past(*[100] * 9)}
+    assert now([plug], drawn, Direction.INCREASE).p50_w == 400
+    assert now([plug], drawn, Direction.REDUCE) == Spread()
+    assert now([Flexible("plug", None, None, increases=True)], drawn, Direction.INCREASE) == Spread()
+
+
+def test_what_is_out_of_reach_has_none_until_it_is_back():
+    drawn = {"heater": past(*[1600] * 9)}
+    assert now([HEATER], drawn, absent={"heater": NOON + HALF_HOUR}) == Spread()
+    assert now([HEATER], drawn, absent={"heater": NOON}).p50_w == 1600
+
+
+@given(st.lists(st.floats(0, 5000), max_size=30), st.floats(0, 3000))
+def test_quantiles_ascend_between_nothing_and_everything(samples, most):
+    spread = quantiles(samples, most)
+    assert 0 <= spread.p10_w <= spread.p50_w <= spread.p90_w <= round(most) + 1
+
+
+# -- from the meter
+
+
+def test_a_device_without_a_past_of_its_own_gets_its_share_of_the_meter():
+    meter = {NOON_S - 1800 * n: (2300.0 if n < 10 else 300.0) for n in range(48)}
+    own = {NOON_S - 1800 * n: 1600.0 for n in range(3)}  # 1600 of the 2000 W above the base load
+    whole = filled([HEATER], {"heater": own}, meter)
+    assert 1500 < whole["heater"][NOON_S - 1800 * 5] < 1600
+    assert whole["heater"][NOON_S - 1800] == 1600
+    assert whole["heater"][NOON_S - 1800 * 20] == 0
+    assert len(own) == 3
+    silent = filled([HEATER], {"heater": {NOON_S: 0.0}}, meter)
+    assert 0 < silent["heater"][NOON_S - 1800] < 300
+    never = filled([HEATER, Flexible("plug", 500.0, 0.0)], {}, meter)
+    assert never["heater"][NOON_S] == pytest.approx(800)
+    assert never["plug"][NOON_S] == pytest.approx(200)
+    assert filled([HEATER], {}, {}) == {"heater": {}}
+
+
+def test_no_share_is_more_than_the_device_can_draw():
+    meter = {NOON_S - 1800 * n: (9000.0 if n < 10 else 0.0) for n in range(48)}
+    assert max(filled([HEATER], {}, meter)["heater"].values()) == 2000
+
+
+# -- what was drawn
+
+
+def register(ring, point, start, hours, power_w, every=HALF_HOUR):
+    steps = int(timedelta(hours=hours) / every)
+    wh = power_w * every.total_seconds() / 3600
+    ring.add([Reading(point, start + every * n, wh * n) for n in range(steps + 1)])
+
+
+def test_the_past_is_read_from_register_or_power():
+    ring = Ring(Store(None), 10_000)
+    register(ring, "m.energy", NOON - timedelta(days=2), 48, 700.0)
+    ring.add([Reading("h.power", NOON - timedelta(minutes=n), 900.0) for n in range(1, 91)])
+    sources = {"meter": Source("m.energy"), "heater": Source(power="h.power"), "dead": Source("x", "y")}
+    memory = Memory(ring, sources, HALF_HOUR, 14)
+    memory.refresh(NOON, {})
+    assert len(memory.of("meter")) == 96
+    assert set(memory.of("meter").values()) == {700.0}
+    assert memory.of("heater") == {NOON_S - 1800 * n: 900.0 for n in (1, 2, 3)}
+    assert memory.of("dead") == {}
+
+
+def test_the_running_step_counts_as_far_as_it_has_come():
+    ring = Ring(Store(None), 10_000)
+    memory = Memory(ring, {"heater": Source(power="h.power")}, HALF_HOUR, 14)
+    ring.add([Reading("h.power", NOON + timedelta(minutes=n), 900.0) for n in range(10)])
+    memory.refresh(NOON + timedelta(minutes=10), {})
+    assert memory.of("heater") == {}
+    ring.add([Reading("h.power", NOON + timedelta(minutes=n), 900.0) for n in range(10, 15)])
+    memory.refresh(NOON + timedelta(minutes=15), {})
+    assert memory.of("heater") == {NOON_S: 900.0}
+    ring.add([Reading("h.power", NOON + timedelta(minutes=n), 300.0) for n in range(15, 30)])
+    memory.refresh(NOON + HALF_HOUR, {})
+    assert memory.of("heater") == {NOON_S: 600.0}
+
+
+def test_a_step_that_was_hardly_seen_says_nothing():
+    ring = Ring(Store(None), 10_000)
+    memory = Memory(ring, {"heater": Source(power="h.power")}, HALF_HOUR, 14)
+    ring.add([Reading("h.power", NOON + timedelta(minutes=n), 0.0) for n in range(20, 60)])
+    memory.refresh(NOON + 2 * HALF_HOUR, {})
+    assert memory.of("heater") == {NOON_S + 1800: 0.0}
+
+
+def test_what_events_held_is_left_out_and_the_hour_after():
+    ring = Ring(Store(None), 10_000)
+    register(ring, "h.energy", NOON - timedelta(hours=10), 10, 900.0)
+    memory = Memory(ring, {"heater": Source("h.energy")}, HALF_HOUR, 14)
+    held = {"heater": [Span(NOON - timedelta(hours=4, minutes=10), NOON - timedelta(hours=3))]}
+    memory.refresh(NOON, held)
+    gone = {NOON_S - 1800 * n for n in range(1, 21)} - set(memory.of("heater"))
+    assert gone == {NOON_S - 1800 * n for n in range(5, 10)}
+
+
+def test_older_readings_count_once_asked_for_anew():
+    ring = Ring(Store(None), 10_000)
+    memory = Memory(ring, {"meter": Source("m.energy")}, HALF_HOUR, 14)
+    memory.refresh(NOON, {})
+    register(ring, "m.energy", NOON - timedelta(days=2), 48, 700.0)
+    memory.refresh(NOON, {})
+    assert len(memory.of("meter")) < 10
+    memory.forget()
+    memory.refresh(NOON, {})
+    assert len(memory.of("meter")) == 96
+
+
+def test_the_journal_tells_when_events_held_a_device():
+    def step(ident, state, minute, rank=Rank.EVENT):
+        command = Command(ident, "heater", "switch", "off", NOON + timedelta(hours=2), "evt", rank)
+        return Outcome(command, state, NOON + timedelta(minutes=minute))
+
+    steps = [
+        step("a", State.JOURNALLED, 0), step("a", State.SENT, 1), step("a", State.CONFIRMED, 2),
+        step("a", State.RESTORED, 60), step("b", State.REFUSED, 3), step("c", State.SENT, 90),
+        step("d", State.SENT, 5, Rank.USER),
+    ]  # fmt: skip
+    at = NOON + timedelta(minutes=100)
+    minute = timedelta(minutes=1)
+    assert held_spans(steps, at) == {"heater": [Span(NOON + minute, NOON + 60 * minute), Span(NOON + 90 * minute, at)]}
+
+
+def test_exports_and_phases_are_no_draw(household):
+    devices = describe(household, None)
+    assert source_of(devices["meter"]).register == "meter.energy"
+    bare = Device("x", "plug", (Point("x.state", Quantity.STATE, Kind.INSTANT),))
+    assert source_of(bare) is None
+
+
+# -- as the devices are now
+
+
+class Present:
+    def __init__(self, state="on"):
+        self._state = state
+
+    def state(self, _):
+        return self._state
+
+
+def test_absence_is_reach_lease_or_hand():
+    plug, gone = Flexible("plug", 500.0, 0.0), Flexible("gone", 500.0, 0.0)
+    drivers = {"heater": Present("off"), "plug": Present(), "gone": Present()}
+    command = Command("c", "heater", "switch", "off", NOON + timedelta(hours=1), "evt")
+    held = [Lease(command, holds=True, phase=Phase.HELD, previous="on")]
+    lost = {"gone": NOON - timedelta(minutes=2), "plug": NOON - timedelta(minutes=1)}
+    until = absences(drivers, [HEATER, plug, gone], held, ["plug"], lost, NOON)
+    assert until["heater"] == NOON + timedelta(hours=1)
+    assert until["plug"] == NOON + timedelta(hours=2)
+    assert until["gone"].year == 9999
+    off = absences({"heater": Present("off")}, [HEATER], [], [], {}, NOON)
+    assert off == {"heater": NOON + timedelta(hours=2)}
+    assert absences({"heater": Present()}, [HEATER], [], [], {}, NOON) == {}
+
+
+# -- the report
+
+
+class Home:
+    """A household whose reports a test asks for."""
+
+    def __init__(self, **changes):
+        base = {
+            "version": 1, "name": "home", "identity": "i", "state": "s", "mqtt": {"host": "localhost"},
+            "devices": [
+                {"id": "meter", "driver": "senml_meter", "with": {"id": "m"}, "role": "grid_meter"},
+                {"id": "heater", "driver": "shelly1", "with": {"id": "h"}, "nominal_w": 2000},
+            ],
+            "resources": [{"id": "home", "meter": "meter", "devices": ["heater"]}],
+            "programmes": [{"match": {"signal": "LOAD_DISPATCH"}, "shed": {"order": ["heater"]}}],
+        }  # fmt: skip
+        self.household = Household.model_validate(base | changes)
+        self.store = Store(None)
+        self.ring = Ring(self.store, 100_000)
+        self.forecaster = Forecaster(self.ring, self.household, describe(self.household, None))
+        metered = [Metered("home", "meter.energy")]
+        self.desk = ReportDesk(self.store, Reporter(self.ring, metered, ReportPlan(), self.forecaster))
+        for day in range(1, 8):
+            register(self.ring, "heater.energy", NOON - timedelta(days=day), 23.5, 1000.0 + day)
+
+    def offer(self, at=NOON):
+        message = self.desk.offer(ME, at)
+        check_offers(message.offers)
+        read = decode(encode(message), strict=True)
+        assert isinstance(read, RegisterReport)
+        return next(one for one in read.offers if one.name == "x-FLEXIBILITY_POTENTIAL")
+
+    def ask(self, at=NOON, back=30, r_ids=None, **more):
+        ids = tuple(line.r_id for line in self.offer().descriptions) if r_ids is None else r_ids
+        length = Duration.of(minutes=back)
+        wish = ReportRequest("rr", "x-FLEXIBILITY_POTENTIAL", ids, length, length, at, Duration(), **more)
+        self.desk.requested([wish], "q", ME, at)
+        assert self.store.report_task("rr") is not None
+
+    def refresh(self, at, absent=None):
+        self.forecaster.refresh(at, absent or {}, {})
+
+    def send(self, at, *, arrives=True):
+        """Deliver what is due and return it as the VTN reads it, or None."""
+        due = self.desk.next_due(at)
+        if due is None or due[0] > at:
+            return None
+        message, sampled = self.desk.deliver(due[1], ME, at)
+        read = decode(encode(message), strict=True)
+        assert isinstance(read, UpdateReport)
+        if arrives:
+            self.desk.updated(due[1], sampled, UpdatedReport(Response()))
+        return read.reports[0]
+
+
+def minutes(number):
+    return NOON + timedelta(minutes=number)
+
+
+def test_the_metadata_says_what_is_to_come():
+    offer = Home().offer()
+    assert offer.duration == Duration.of(days=1)
+    lines = {line.r_id: line for line in offer.descriptions}
+    assert list(lines) == ["home/reduce/p10", "home/reduce/p50", "home/reduce/p90", "home/nominal"]
+    reduce = lines["home/reduce/p50"]
+    assert reduce.report_type == "upRegulationCapacityAvailable"
+    assert reduce.item_base.name == "powerReal"
+    assert reduce.source.resource_ids == ("home",)
+    assert reduce.sampling.on_change
+    assert REPORT_TYPES[Direction.INCREASE] == "downRegulationCapacityAvailable"
+    assert quantile_of(r_id("a/b", Direction.INCREASE, Quantile.P90)) is Quantile.P90
+    assert quantile_of("whatever") is Quantile.P50
+
+
+def test_a_household_without_devices_offers_no_potential():
+    home = Home(programmes=[])
+    assert all(one.name != "x-FLEXIBILITY_POTENTIAL" for one in home.desk.offer(ME, NOON).offers)
+
+
+def test_nothing_is_told_before_it_is_known():
+    home = Home()
+    home.ask()
+    assert home.desk.next_due(NOON) is None
+    home.refresh(NOON)
+    assert home.send(NOON) is not None
+
+
+def test_the_report_covers_a_day_in_half_hours():
+    home = Home()
+    home.ask()
+    home.refresh(NOON)
+    report = home.send(NOON)
+    assert len(report.intervals) == 48
+    assert {one.duration for one in report.intervals} == {Duration.of(minutes=30)}
+    assert report.start == NOON
+    first = {one.r_id: one.value for one in report.intervals[0].payloads}
+    assert first["home/nominal"] == 2000
+    assert first["home/reduce/p50"] == pytest.approx(1004, abs=2)
+    assert first["home/reduce/p10"] < first["home/reduce/p50"] < first["home/reduce/p90"]
+    assert len(report.intervals[1].payloads) == 3
+
+
+def test_only_what_was_asked_for_is_told():
+    home = Home()
+    home.ask(r_ids=("home/reduce/p50",))
+    home.refresh(NOON)
+    report = home.send(NOON)
+    assert {one.r_id for interval in report.intervals for one in interval.payloads} == {"home/reduce/p50"}
+
+
+def test_it_comes_periodically():
+    home = Home()
+    home.ask()
+    home.refresh(NOON)
+    assert home.send(NOON) is not None
+    home.refresh(minutes(29))
+    assert home.send(minutes(29)) is None
+    home.refresh(minutes(30))
+    report = home.send(minutes(30))
+    assert report.start == minutes(30)
+    assert home.send(minutes(31)) is None
+
+
+def test_a_change_is_told_at_once_but_not_too_often():
+    home = Home()
+    home.ask()
+    home.refresh(NOON)
+    home.send(NOON)
+    home.refresh(minutes(2), {"heater": minutes(90)})
+    assert home.send(minutes(4)) is None
+    report = home.send(minutes(5))
+    values = [interval.payloads[1].value for interval in report.intervals]
+    assert values[:3] == [0, 0, 0]
+    assert values[3] > 900
+    assert home.send(minutes(12)) is None
+    home.refresh(minutes(13))
+    assert home.send(minutes(13)).intervals[0].payloads[1].value > 900
+
+
+def test_a_small_change_waits():
+    home = Home(potential={"threshold_w": 5000})
+    home.ask()
+    home.refresh(NOON)
+    home.send(NOON)
+    home.refresh(minutes(2), {"heater": minutes(90)})
+    assert home.send(minutes(20)) is None
+
+
+def test_a_change_that_did_not_arrive_is_told_again():
+    home = Home()
+    home.ask()
+    home.refresh(NOON)
+    home.send(NOON)
+    home.refresh(minutes(2), {"heater": minutes(90)})
+    assert home.send(minutes(6), arrives=False) is not None
+    assert home.send(minutes(7)) is not None
+    assert home.send(minutes(8)) is None
+
+
+def test_after_a_restart_the_vtn_hears_again():
+    home = Home()
+    home.ask()
+    home.refresh(NOON)
+    home.send(NOON)
+    home.forecaster._sent.clear()
+    assert home.send(minutes(3)) is None
+    assert home.send(minutes(5)) is not None
+
+
+def test_once_is_once():
+    home = Home()
+    home.ask(back=0)
+    home.refresh(NOON)
+    assert home.send(NOON) is not None
+    assert home.store.report_task("rr") is None
+
+
+def test_a_bounded_request_ends():
+    home = Home()
+    ids = tuple(line.r_id for line in home.offer().descriptions)
+    length = Duration.of(minutes=30)
+    wish = ReportRequest("rr", "x-FLEXIBILITY_POTENTIAL", ids, length, length, NOON, Duration.of(minutes=60))
+    home.desk.requested([wish], "q", ME, NOON)
+    for minute in (0, 30, 60):
+        home.refresh(minutes(minute))
+        assert home.send(minutes(minute)) is not None
+    assert home.store.report_task("rr") is None
+
+
+def test_a_plan_without_sense_is_refused(variant):
+    for wrong in ({"step": "PT7M"}, {"horizon": "PT50M"}, {"horizon": "P8D"}, {"step": "PT30S"}, {"days": 0}):
+        with pytest.raises((ValueError, InvalidError)):
+            variant(potential=wrong)
+
+
+# -- in the running gateway
+
+
+async def test_a_device_that_stays_away_loses_its_potential(tmp_path, variant):
+    home = variant(state=str(tmp_path), vtn={"url": "http://127.0.0.1:9/OpenADR2/Simple/2.0b"})
+    gateway = Gateway(home, link=NoLink(), clock=ManualClock(NOON))
+    try:
+        for day in range(1, 8):
+            register(gateway._ring, "plug.energy", NOON - timedelta(days=day), 23.5, 400.0)
+            register(gateway._ring, "meter.energy", NOON - timedelta(days=day), 23.5, 3000.0 if day % 2 else 500.0)
+        task = gateway._reporter.begin(ReportRequest("rr", "x", ("home/reduce/p90",)), "x-FLEXIBILITY_POTENTIAL", NOON)
+
+        def first(at):
+            gateway._forecast(at)
+            return gateway._reporter.sample(task, at).report.intervals[0].payloads[0].value
+
+        assert gateway._reporter.due_at(task, NOON) is None
+        assert first(NOON) > 400
+        assert gateway._reporter.due_at(task, NOON) == NOON
+        assert first(minutes(1)) > 400
+        assert first(minutes(2)) == 0
+    finally:
+        gateway.close()

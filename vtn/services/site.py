@@ -1,0 +1,120 @@
+"""Where VENs stand: sites with their time zone, and the grid area or feeder that they belong to."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from core.errors import InvalidError, NotFoundError
+from core.ids import new_id
+from metrics.days import zone_named
+from vtn.services.fleet import named
+from vtn.store.database import Transaction
+from vtn.store.tables import site, ven
+
+_LONGEST_NAME = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a VEN stands. `area` is the grid area or feeder, as the operator names it."""
+
+    id: str
+    time_zone: str
+    area: str | None
+    metering_point: str | None
+
+
+async def areas(conn: AsyncConnection) -> dict[str, int]:
+    """Return area -> how many VENs stand in it."""
+    query = (
+        select(site.c.area, func.count().label("vens"))
+        .join(ven, ven.c.site_id == site.c.id)
+        .where(ven.c.removed_at.is_(None) & site.c.area.is_not(None))
+        .group_by(site.c.area)
+        .order_by(site.c.area)
+    )
+    return {row.area: int(row.vens) for row in await conn.execute(query)}
+
+
+async def site_of(conn: AsyncConnection, ven_id: str) -> Site | None:
+    """Return the site of a VEN, or None if nobody has said where it stands. Raises NotFoundError."""
+    query = (
+        select(ven.c.site_id, site.c.time_zone, site.c.area, site.c.metering_point)
+        .select_from(ven.outerjoin(site, site.c.id == ven.c.site_id))
+        .where((ven.c.id == ven_id) & ven.c.removed_at.is_(None))
+    )
+    row = (await conn.execute(query)).one_or_none()
+    if row is None:
+        raise NotFoundError(f"No VEN '{ven_id}'.")
+    return Site(*row) if row.site_id is not None else None
+
+
+async def set_site(
+    tx: Transaction,
+    ven_id: str,
+    *,
+    time_zone: str,
+    area: str | None,
+    metering_point: str | None,
+    now: datetime,
+    who: str,
+) -> Site:
+    """Say where a VEN stands. Raises NotFoundError, InvalidError."""
+    zone_named(time_zone)
+    old = await site_of(tx.conn, ven_id)
+    area = _area(area)
+    if old is None:
+        site_id = await _settle(tx, ven_id, time_zone, area, metering_point)
+    else:
+        site_id = old.id
+        values = {"time_zone": time_zone, "area": area, "metering_point": metering_point}
+        await tx.conn.execute(update(site).where(site.c.id == site_id).values(**values))
+    made = Site(site_id, time_zone, area, metering_point)
+    if made != old:
+        await tx.audit(who, "set site", ven_id, old, made, at=now)
+    return made
+
+
+async def set_area(
+    tx: Transaction, ven_ids: Iterable[str], area: str | None, now: datetime, *, time_zone: str, who: str
+) -> int:
+    """Say in which area VENs stand (None: not known); return how many changed.
+
+    A VEN without a site gets one in `time_zone`. Raises NotFoundError, InvalidError.
+    """
+    ids = await named(tx.conn, ven_ids)
+    area = _area(area)
+    query = (
+        select(ven.c.id, ven.c.site_id, site.c.area)
+        .select_from(ven.outerjoin(site, site.c.id == ven.c.site_id))
+        .where(ven.c.id.in_(ids))
+    )
+    before = {row.id: row for row in await tx.conn.execute(query)}
+    changed = [ven_id for ven_id in ids if before[ven_id].area != area]
+    placed = [before[ven_id].site_id for ven_id in changed if before[ven_id].site_id is not None]
+    await tx.conn.execute(update(site).where(site.c.id.in_(placed)).values(area=area))
+    for ven_id in changed:
+        if before[ven_id].site_id is None:
+            await _settle(tx, ven_id, time_zone, area, None)
+    if changed:
+        old = {ven_id: before[ven_id].area for ven_id in changed}
+        await tx.audit(who, "set area", area or "none", old, {"ven_ids": changed, "area": area}, at=now)
+    return len(changed)
+
+
+async def _settle(tx: Transaction, ven_id: str, time_zone: str, area: str | None, metering_point: str | None) -> str:
+    site_id = new_id("sit")
+    row = {"id": site_id, "time_zone": time_zone, "area": area, "metering_point": metering_point}
+    await tx.conn.execute(insert(site).values(**row))
+    await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(site_id=site_id))
+    return site_id
+
+
+def _area(text: str | None) -> str | None:
+    area = text.strip() if text else None
+    if area and (len(area) > _LONGEST_NAME or not area.isprintable()):
+        raise InvalidError(f"An area's name has 1 to {_LONGEST_NAME} printable characters.")
+    return area or None
