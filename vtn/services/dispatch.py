@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ConflictError, InvalidError, NotFoundError
@@ -24,10 +24,12 @@ from vtn.services.event import Values, with_values
 from vtn.services.outbox import Kind
 from vtn.store.database import Transaction
 from vtn.store.rows import from_json, to_json
-from vtn.store.tables import delivery, dispatch, event, ven
+from vtn.store.tables import Json, delivery, dispatch, event, ven
 
 _TYPES: Final = frozenset(kind for _, kind in SIGNAL_TABLE)
 _PRIORITIES: Final = 2**32
+_BATCH: Final = 10_000
+"""As many ids as fit into one statement on both databases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +138,17 @@ async def _targets(conn: AsyncConnection, order: Order, now: datetime) -> list[s
     ven_ids = list(dict.fromkeys(order.ven_ids)) or await programme.enrolled(conn, order.programme_id, now)
     if not ven_ids:
         raise InvalidError("No VEN is enrolled in this programme, and none was named.")
-    strangers = set(order.own_values) - set(ven_ids)
-    known = set((await conn.execute(select(ven.c.id).where(ven.c.removed_at.is_(None)))).scalars())
-    strangers |= set(ven_ids) - known
-    if strangers:
+    if strangers := set(order.own_values) - set(ven_ids):
         raise NotFoundError(f"Not a VEN of this dispatch: {', '.join(sorted(strangers))}.")
+    await _known(conn, ven_ids)
     return ven_ids
+
+
+async def _known(conn: AsyncConnection, ven_ids: Sequence[str]) -> None:
+    """Raise NotFoundError if there is no such VEN, or no more."""
+    known = set((await conn.execute(select(ven.c.id).where(ven.c.removed_at.is_(None)))).scalars()) if ven_ids else ()
+    if strangers := set(ven_ids) - set(known):
+        raise NotFoundError(f"Not a VEN of this dispatch: {', '.join(sorted(strangers))}.")
 
 
 def _new_event(dispatch_id: str, ven_id: str, shared: Event, values: Values, now: datetime) -> dict[str, Any]:
@@ -279,8 +286,87 @@ async def change_values(tx: Transaction, event_id: str, values: Values, now: dat
         return
     before = with_values(whole.shared, row.own_values or {})
     _check_past(before, with_values(whole.shared, own or {}), now)
-    await _bump(tx, row.dispatch_id, {"own_values": own}, now, only=event_id)
+    await _bump(tx, row.dispatch_id, {"own_values": own}, now, only=[event_id])
     await tx.audit(who, "change event", event_id, row.own_values, own, at=now)
+
+
+async def reorder(
+    tx: Transaction,
+    dispatch_id: str,
+    values: Mapping[str, Values],
+    now: datetime,
+    *,
+    who: str,
+    length: int | None = None,
+) -> None:
+    """Give VENs of a dispatch values of their own, and call others into it: a VEN without an event gets one.
+
+    With `length` all events end after so many intervals. One modification for each event that changes. Only the future
+    can change (EV-34); an event that begins in the past is new to its VEN and says what it says. Raises NotFoundError
+    for an unknown VEN, ConflictError for a VEN whose event was cancelled, or a dispatch that is over.
+    """
+    old = await get(tx.conn, dispatch_id, lock=True)
+    if old.cancelled_at is not None or events.is_over(old.shared, now):
+        raise ConflictError("This dispatch is over.")
+    new = old.shared if length is None else _cut(old.shared, length)
+    rows = {row["ven_id"]: row for row in await _locked(tx, event.c.dispatch_id == dispatch_id)}
+    ended = {ven_id for ven_id, row in rows.items() if row["cancelled_at"] or row["closed_at"]}
+    if taken := ended & set(values):
+        raise ConflictError(f"Its event in this dispatch has ended: {', '.join(sorted(taken)[:10])}.")
+    changed = _changed(rows, old.shared, new, values, length, now)
+    fresh = sorted(set(values) - set(rows))
+    await _known(tx.conn, fresh)
+    if not changed and not fresh:
+        return
+    if changed:
+        own_values = update(event).where(event.c.id == bindparam("event_id_"))
+        await tx.conn.execute(own_values.values(own_values=bindparam("own_values_", type_=Json)), changed)
+    if new != old.shared:
+        shape = {"event": to_json(new), "ends_at": new.period.end}
+        await tx.conn.execute(update(dispatch).where(dispatch.c.id == dispatch_id).values(**shape))
+        await _bump(tx, dispatch_id, {"listed_until": listed_until(new)}, now)
+    else:
+        ids = [one["event_id_"] for one in changed]
+        for first in range(0, len(ids), _BATCH):
+            await _bump(tx, dispatch_id, {}, now, only=ids[first : first + _BATCH])
+    if fresh:
+        added = [_new_event(dispatch_id, ven_id, new, values[ven_id], now) for ven_id in fresh]
+        await tx.conn.execute(insert(event), added)
+        await _queue(tx, [(row["id"], 0, row["ven_id"]) for row in added], now)
+    what = {"changed": len(changed), "called": fresh, "ends_at": to_json(new.period.end)}
+    await tx.audit(who, "reorder dispatch", dispatch_id, after=what, at=now)
+
+
+def _changed(
+    rows: Mapping[str, dict[str, Any]],
+    old: Event,
+    new: Event,
+    values: Mapping[str, Values],
+    length: int | None,
+    now: datetime,
+) -> list[dict[str, Any]]:
+    """Return the own values of the events that change, as parameters of an update. Raises ConflictError (EV-34)."""
+    changed = []
+    for ven_id, row in rows.items():
+        had = row["own_values"] or {}
+        kept = {name: list(one)[:length] for name, one in had.items()}
+        own = _differing(new, values.get(ven_id, kept))
+        before, after = with_values(old, had), with_values(new, own or {})
+        if before != after:
+            _check_past(before, after, now)
+            changed.append({"event_id_": row["id"], "own_values_": own})
+    return changed
+
+
+def _cut(shared: Event, length: int) -> Event:
+    """Return the event with only the first intervals of each signal. Raises InvalidError if fewer are there."""
+    if not all(0 < length <= len(signal.intervals) for signal in shared.signals):
+        raise InvalidError(f"The events do not have {length} intervals.")
+    signals = tuple(replace(signal, intervals=signal.intervals[:length]) for signal in shared.signals)
+    seconds = sum(interval.duration.exact_s for interval in signals[0].intervals)
+    cut = replace(shared, period=replace(shared.period, duration=Duration.of(seconds=seconds)), signals=signals)
+    _check(cut)
+    return cut
 
 
 async def _locked_event(tx: Transaction, event_id: str) -> tuple[Any, Dispatch]:
@@ -312,7 +398,7 @@ async def cancel_event(tx: Transaction, event_id: str, now: datetime, *, who: st
         return
     if events.is_over(whole.shared, now):
         raise ConflictError("This event is complete.")
-    await _bump(tx, row.dispatch_id, {"cancelled_at": now}, now, only=event_id)
+    await _bump(tx, row.dispatch_id, {"cancelled_at": now}, now, only=[event_id])
     await tx.audit(who, "cancel event", event_id, at=now)
 
 
@@ -323,7 +409,14 @@ def _open(dispatch_id: str) -> ColumnElement[bool]:
 
 async def _locked(tx: Transaction, which: ColumnElement[bool]) -> list[dict[str, Any]]:
     query = (
-        select(event.c.id, event.c.ven_id, event.c.modification_number, event.c.own_values)
+        select(
+            event.c.id,
+            event.c.ven_id,
+            event.c.modification_number,
+            event.c.own_values,
+            event.c.cancelled_at,
+            event.c.closed_at,
+        )
         .where(which)
         .order_by(event.c.id)
         .with_for_update()
@@ -332,12 +425,12 @@ async def _locked(tx: Transaction, which: ColumnElement[bool]) -> list[dict[str,
 
 
 async def _bump(
-    tx: Transaction, dispatch_id: str, changes: dict[str, Any], now: datetime, *, only: str | None = None
+    tx: Transaction, dispatch_id: str, changes: dict[str, Any], now: datetime, *, only: Sequence[str] | None = None
 ) -> None:
-    """Add one to the modificationNumber of the open events of a dispatch (or of one) and queue them."""
+    """Add one to the modificationNumber of the open events of a dispatch (or of some) and queue them."""
     which = _open(dispatch_id)
     if only is not None:
-        which &= event.c.id == only
+        which &= event.c.id.in_(only)
     if "cancelled_at" in changes:
         which &= event.c.cancelled_at.is_(None)
     rows = await _locked(tx, which)

@@ -1,0 +1,235 @@
+"""The market's periodic work: whatever is due, from rows with a due time.
+
+A turn may be cut off at any moment (kill -9) and may run in several processes at once: every step is one transaction
+that locks its row and looks again whether the step is still to be done. What takes CPU is done before, in a thread.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator import activations, calling, contracts, live, offers, reports, requests, supply, uncertainty
+from aggregator.activations import Activation, Direct
+from aggregator.calling import WORKER
+from aggregator.events import EventType, publish
+from aggregator.grid import Grid
+from aggregator.intervals import PowerInterval
+from aggregator.offers import Refusal
+from aggregator.requests import Request
+from aggregator.supply import Scope
+from core.clock import Clock
+from core.errors import EvenloadError
+from vtn.services import programme
+from vtn.store.database import Database, Transaction
+
+_log = structlog.get_logger(__name__)
+
+_MOST: Final = 50
+"""So many of a kind in one turn: the next turn goes on."""
+_PAUSE_S: Final = 15.0
+"""Machine time before something that failed is tried again."""
+_LEAST_WAIT: Final = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class MarketSettings:
+    """What a deployment decides. Durations are world time.
+
+    `stale_after_s`: a VEN that was silent so long cannot be called, and is replaced. `offer_valid`: how long an offer
+    stands (never beyond the notice before its start). The first report comes `report_after` the end, the final one
+    `final_after`; between them new readings make new versions.
+    """
+
+    stale_after_s: float
+    offer_valid: timedelta = timedelta(hours=1)
+    report_after: timedelta = timedelta(minutes=10)
+    final_after: timedelta = timedelta(days=7)
+
+
+class Market:
+    """One process's share of the market's work."""
+
+    def __init__(self, db: Database, clock: Clock, settings: MarketSettings) -> None:
+        self._db = db
+        self._clock = clock
+        self._settings = settings
+        self._paused: dict[str, float] = {}
+
+    async def turn(self) -> None:
+        """Do everything that is due. What fails is logged and tried again a little later; the rest goes on."""
+        now = self._clock.now()
+        machine_now = time.monotonic()
+        self._paused = {name: until for name, until in self._paused.items() if until > machine_now}
+        async with self._db.read() as conn:
+            running = await activations.due(conn, now, _MOST)
+            overdue = await offers.overdue(conn, now, _MOST)
+            waiting = await requests.waiting(conn, _MOST)
+        for activation_id in running:
+            await self._guarded(activation_id, self._activation)
+        for offer_id in overdue:
+            await self._guarded(offer_id, self._expire_offer)
+        for request_id in waiting:
+            await self._guarded(request_id, self._answer)
+
+    async def _guarded(self, subject: str, job: Callable[[str], Awaitable[None]]) -> None:
+        """Keep one bad row from holding up the others."""
+        if subject in self._paused:
+            return
+        try:
+            await job(subject)
+        except EvenloadError as error:
+            _log.warning("market work failed", subject=subject, why=str(error))
+        except Exception:  # noqa: BLE001  a fault in one activation must not hold up the others
+            _log.exception("market work failed", subject=subject)
+        else:
+            return
+        self._paused[subject] = time.monotonic() + _PAUSE_S
+
+    # -- requests and offers
+
+    async def _expire_offer(self, offer_id: str) -> None:
+        async with self._db.write() as tx:
+            await offers.expire(tx, offer_id, self._clock.now(), who=WORKER)
+
+    async def _answer(self, request_id: str) -> None:
+        """Offer something for a request, decline it, or let it expire."""
+        now = self._clock.now()
+        async with self._db.read() as conn:
+            found = await requests.get(conn, request_id)
+            if found.status is not requests.Status.RECEIVED:
+                return
+            wish = found.wish
+            contract = await contracts.get(conn, found.contract_id)
+            bounds = [(it.start, it.end) for it in wish.intervals]
+            grid = Grid.over([PowerInterval(it.start, it.duration_s, it.max_w) for it in wish.intervals])
+            rules = await programme.get(conn, contract.programme_id)
+            scope = Scope(rules, wish.direction, grid, wish.area, wish.group_ids)
+            expired = wish.deadline <= now
+            basis = None if expired else await supply.read(conn, scope, now, stale_after_s=self._settings.stale_after_s)
+        if basis is None:
+            await self._conclude(found, None, now, now)
+            return
+        possible = await asyncio.to_thread(supply.possible_w, basis)
+        outcome = offers.compose(wish, supply.per_interval(grid, possible, bounds), contract.price)
+        latest = wish.start - rules.parameters.notification.timedelta()
+        now = self._clock.now()
+        async with self._db.write() as tx:
+            await supply.lock(tx, contract.programme_id, now)
+            if await supply.holds(tx.conn, basis, now):
+                await self._settle(tx, found.id, outcome, latest, now)
+
+    async def _conclude(self, found: Request, outcome: Refusal | None, latest: datetime, now: datetime) -> None:
+        async with self._db.write() as tx:
+            await self._settle(tx, found.id, outcome, latest, now)
+
+    async def _settle(
+        self,
+        tx: Transaction,
+        request_id: str,
+        outcome: tuple[offers.Option, ...] | Refusal | None,
+        latest: datetime,
+        now: datetime,
+    ) -> None:
+        """Answer a request that still waits: None, or past its deadline, is expiry."""
+        found = await requests.get(tx.conn, request_id, lock=True)
+        if found.status is not requests.Status.RECEIVED:
+            return
+        if outcome is None or found.wish.deadline <= now:
+            why = "No answer could be given by the deadline."
+            await requests.move(tx, found, requests.Event.EXPIRE, now, who=WORKER, reason=why)
+            return
+        expires_at = min(latest, now + self._settings.offer_valid)
+        if not isinstance(outcome, Refusal) and expires_at <= now:
+            outcome = Refusal("It is too late to give households their notice.", ())
+        if isinstance(outcome, Refusal):
+            told = {"possible_w": list(outcome.possible_w)}
+            await requests.move(tx, found, requests.Event.DECLINE, now, who=WORKER, reason=outcome.reason, **told)
+            return
+        contract = await contracts.get(tx.conn, found.contract_id)
+        direction = found.wish.direction
+        offer_id = await offers.create(
+            tx, contract, direction, outcome, expires_at, now, who=WORKER, request_id=request_id
+        )
+        await requests.move(tx, found, requests.Event.OFFER, now, who=WORKER, offer_id=offer_id)
+
+    # -- activations
+
+    async def _activation(self, activation_id: str) -> None:
+        now = self._clock.now()
+        async with self._db.read() as conn:
+            one = await activations.get(conn, activation_id)
+        if one.due_at is None or one.due_at > now:
+            return
+        ended_at = one.ended_at(now)
+        if ended_at is not None:
+            await self._finish(one, ended_at, now)
+        elif one.dispatch_id is None:
+            await calling.call(self._db, activation_id, now, stale_after_s=self._settings.stale_after_s)
+        else:
+            await live.tick(self._db, activation_id, now, stale_after_s=self._settings.stale_after_s)
+
+    async def _finish(self, one: Activation, ended_at: datetime, now: datetime) -> None:
+        """Complete an activation at its end; then report on it until the report is final."""
+        report_at, final_at = ended_at + self._settings.report_after, ended_at + self._settings.final_after
+        if one.completed_at is None and one.cancelled_at is None:
+            await self._complete(one, report_at, now)
+        elif now < report_at:
+            async with self._db.write() as tx:
+                if not await _is_done(tx.conn, one):
+                    await activations.advance(tx, one, now, report_at)
+        else:
+            final = now >= final_at
+            width_wh = await self._uncertainty(one)
+            async with self._db.write() as tx:
+                if await _is_done(tx.conn, one):
+                    return
+                await reports.publish_report(tx, one.id, now, who=WORKER, final=final, uncertainty_wh=width_wh)
+                wait = max(_LEAST_WAIT, (now - ended_at) / 2)
+                await activations.advance(tx, one, now, None if final else min(final_at, now + wait))
+
+    async def _complete(self, one: Activation, report_at: datetime, now: datetime) -> None:
+        async with self._db.write() as tx:
+            if await _is_done(tx.conn, one):
+                return
+            await activations.advance(tx, one, now, report_at, completed_at=now)
+            await tx.audit(WORKER, "complete activation", one.id, at=now)
+            await publish(tx, one.party_id, EventType.ACTIVATION_COMPLETED, {"activation_id": one.id}, now)
+
+    async def _uncertainty(self, one: Activation) -> float | None:
+        async with self._db.read() as conn:
+            known = await uncertainty.inputs(conn, one)
+        if known is None:
+            return None
+        return await asyncio.to_thread(uncertainty.half_width_wh, *known, one.direction)
+
+
+async def _is_done(conn: AsyncConnection, one: Activation) -> bool:
+    """Tell whether another turn did this step already; the row is locked from now on."""
+    return (await activations.get(conn, one.id, lock=True)).due_at != one.due_at
+
+
+async def order(
+    db: Database,
+    contract_id: str,
+    wanted: Direct,
+    now: datetime,
+    settings: MarketSettings,
+    *,
+    who: str,
+    party_id: str | None = None,
+) -> str:
+    """Order directly under a contract and return the id of the activation. Raises like `activations.order`."""
+    async with db.read() as conn:
+        contract = await activations.checked(conn, contract_id, wanted, now, party_id=party_id)
+        rules = await programme.get(conn, contract.programme_id)
+        scope = Scope(rules, wanted.direction, Grid.over(wanted.intervals), wanted.area, wanted.group_ids)
+        basis = await supply.read(conn, scope, now, stale_after_s=settings.stale_after_s)
+    possible = await asyncio.to_thread(supply.possible_w, basis)
+    async with db.write() as tx:
+        return await activations.order(tx, contract_id, wanted, basis, possible, now, who=who, party_id=party_id)

@@ -1,0 +1,51 @@
+"""Nominations: revisions of what each side says of a day, until the day begins (aggregator.nominations)."""
+
+import pytest
+
+from aggregator import nominations
+from core.errors import ConflictError, InvalidError, NotFoundError
+
+DAY = "2026-01-13"
+FLAT = [1000] * 24
+
+
+async def declare(trade, day=DAY, side="brp", step_s=3600, power_w=FLAT, **more):
+    async with trade.world.tx() as tx:
+        return await nominations.declare(tx, trade.contract.id, day, side, step_s, power_w, trade.now, who=side, **more)
+
+
+async def test_each_side_has_its_own_revisions(any_trade):
+    trade = any_trade
+    first = await declare(trade, party_id=trade.party_id)
+    again = await declare(trade)
+    second = await declare(trade, power_w=[-5] * 96, step_s=900)
+    theirs = await declare(trade, side="aggregator")
+    assert (first.revision, again, second.revision, theirs.revision) == (1, first, 2, 1)
+    async with trade.world.db.read() as conn:
+        assert await nominations.get(conn, trade.contract.id, DAY, "brp", trade.party_id) == second
+        found = await nominations.revisions(conn, trade.contract.id, DAY)
+        assert sorted((it.declared_by, it.revision) for it in found) == [("aggregator", 1), ("brp", 1), ("brp", 2)]
+        for contract_id, day, party_id in (
+            (trade.contract.id, DAY, "pty_other"),
+            (trade.contract.id, "2026-01-14", None),
+            ("ctr_none", DAY, None),
+        ):
+            with pytest.raises(NotFoundError):
+                await nominations.get(conn, contract_id, day, "brp", party_id)
+
+
+async def test_a_wrong_nomination_changes_nothing(trade):
+    before = await trade.world.dump()
+    for expected, more in (
+        (NotFoundError, {"party_id": "pty_other"}),
+        (ConflictError, {"day": "2026-01-12"}),
+        (InvalidError, {"day": "2026-02-12"}),
+        (InvalidError, {"day": "20260113"}),
+        (InvalidError, {"day": "tomorrow"}),
+        (InvalidError, {"step_s": 7}),
+        (InvalidError, {"power_w": [1] * 23}),
+        (InvalidError, {"power_w": [10**13] * 24}),
+    ):
+        with pytest.raises(expected):
+            await declare(trade, **more)
+        assert await trade.world.dump() == before, more

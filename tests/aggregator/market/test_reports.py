@@ -1,0 +1,268 @@
+"""Reports and settlements: figures against an independent computation, versions, final, pseudonyms (FN-DR-10)."""
+
+import csv
+import io
+from dataclasses import replace
+from datetime import timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
+
+import pytest
+
+from aggregator import changes, contracts, reports, settlements
+from aggregator.contracts import Limits
+from aggregator.households import household_events
+from aggregator.reports import LEAST_VENS, ReportInterval
+from core.errors import ConflictError, InvalidError, NotFoundError
+from openadr.model.opt import OptType
+from vtn.services.participation import stored
+
+from .conftest import SETTINGS, START
+
+HALF, HOUR, DAY = timedelta(minutes=30), timedelta(hours=1), timedelta(days=1)
+END = START + HOUR
+POWER_W = 4000
+
+
+async def sold(trade, **more):
+    """Sell an hour of power, let homes opt in but for one, and meter a steady 2 kW for a month before."""
+    await trade.join(more.pop("homes", 12))
+    one = await trade.running(trade.wish(*((POWER_W, POWER_W),) * 4), **more)
+    await trade.at(trade.now + timedelta(minutes=1))
+    called = await trade.called()
+    await trade.answer(only=called[1:])
+    await trade.answer(OptType.OUT, only=called[:1])
+    for ven_id in called:
+        days = int((START - DAY * 30).timestamp()) // 1800 * 1800
+        steps = (int(START.timestamp()) - days) // 1800
+        await trade.consume(ven_id, START - steps * HALF, [2000.0] * steps, step_s=1800)
+    return one, called
+
+
+async def delivered(trade, ven_ids, *watts):
+    for ven_id in ven_ids:
+        await trade.consume(ven_id, START, [2000.0 - one for one in watts], step_s=1800)
+
+
+async def report_of(trade, one, **more):
+    async with trade.world.db.read() as conn:
+        return await reports.get(conn, one.id, **more)
+
+
+async def settlements_of(trade, one):
+    async with trade.world.db.read() as conn:
+        return await settlements.listed(conn, activation_id=one.id)
+
+
+async def test_report_and_settlement_equal_an_independent_computation(any_trade):
+    trade = any_trade
+    one, called = await sold(trade)
+    stayed = called[1:]
+    await trade.at(END)
+    await delivered(trade, stayed, 1000.0, 500.0)
+    await trade.at(END + SETTINGS.report_after)
+    report = await report_of(trade, one, party_id=trade.party_id)
+    got = [1000 * len(stayed), 500 * len(stayed)]
+    assert [it.start for it in report.intervals] == [START, START + HALF]
+    assert [it.ordered_w for it in report.intervals] == [POWER_W, POWER_W]
+    assert [it.baseline_w for it in report.intervals] == [2000 * len(stayed)] * 2
+    assert [it.actual_w for it in report.intervals] == [1000 * len(stayed), 1500 * len(stayed)]
+    assert [it.delivered_w for it in report.intervals] == got
+    assert [it.deficiency_w for it in report.intervals] == [max(POWER_W - it, 0) for it in got]
+    assert [it.coverage for it in report.intervals] == [1.0, 1.0]
+    assert (report.version, report.final, report.method) == (1, False, "high5of10/1")
+    assert (report.called, report.opted_out, report.vens) == (len(called), 1, None)
+    assert report.uncertainty_wh == 0, "a steady load leaves no doubt"
+    (settled,) = await settlements_of(trade, one)
+    credited = sum(min(it, POWER_W) for it in got) * Decimal("0.5") / 1000
+    lacking = POWER_W * Decimal("0.001") - credited
+    price, penalty = (
+        (kwh * Decimal(per_kwh)).quantize(Decimal("0.01"), ROUND_HALF_EVEN)
+        for kwh, per_kwh in ((credited, one.terms.price_per_kwh), (lacking, "0.40"))
+    )
+    figures = settled.figures
+    assert Decimal(figures.delivered_kwh) == credited
+    assert Decimal(figures.deficiency_kwh) == lacking
+    assert (Decimal(figures.price), Decimal(figures.penalty)) == (price, penalty)
+    assert Decimal(figures.net) == price - penalty
+    assert (settled.starts_at, settled.ends_at, settled.version, settled.supersedes) == (START, END, 1, None)
+    assert (await trade.told())[-2:] == ["report.published", "settlement.published"]
+
+
+async def test_late_readings_make_a_version_and_nothing_else_does(trade):
+    one, called = await sold(trade)
+    await trade.at(END)
+    await delivered(trade, called[1:], 500.0, 500.0)
+    await trade.at(END + SETTINGS.report_after)
+    first = await report_of(trade, one)
+    await trade.at(END + HOUR)
+    assert await report_of(trade, one) == first
+    await delivered(trade, called[1:2], 1500.0, 1500.0)
+    await trade.at(END + 6 * HOUR)
+    second = await report_of(trade, one)
+    assert (second.version, second.delivered_wh) == (2, first.delivered_wh + 1000)
+    assert await report_of(trade, one, version=1) == first
+    new, old = await settlements_of(trade, one)
+    assert (new.version, new.supersedes) == (2, old.id)
+    await trade.at(END + SETTINGS.final_after)
+    last = await report_of(trade, one)
+    assert (last.version, last.final, last.intervals) == (3, True, second.intervals)
+    assert len(await settlements_of(trade, one)) == 2, "the same figures are no new settlement"
+    assert (await trade.activation(one.id)).due_at is None
+    await delivered(trade, called[1:2], 0.0, 0.0)
+    async with trade.world.tx() as tx:
+        assert await reports.publish_report(tx, one.id, trade.now, who="test", final=True) is None
+    async with trade.world.db.read() as conn:
+        assert [it.version for it in await reports.versions(conn, one.id, trade.party_id)] == [1, 2, 3]
+
+
+async def test_rows_of_homes_only_where_the_contract_allows_them_and_enough_were_called(trade):
+    one, called = await sold(trade)
+    await trade.at(END)
+    await delivered(trade, called, 500.0, 500.0)
+    await trade.at(END + SETTINGS.report_after)
+    async with trade.world.db.read() as conn:
+        result = await stored(conn, one.dispatch_id)
+    allowed = replace(trade.contract, limits=Limits(per_ven_rows=True))
+    report = reports.compose(one, allowed, result, END, trade.now)
+    assert len(report.vens) == len(called) >= LEAST_VENS
+    text = repr(report)
+    assert not any(ven_id in text for ven_id in called)
+    assert sorted(it.pseudonym for it in report.vens) == sorted(f"home-{n}" for n in range(1, len(called) + 1))
+    assert {(it.opt, it.delivered_wh) for it in report.vens} == {("optIn", 500), ("optOut", None)}
+    few = replace(result, vens=result.vens[: LEAST_VENS - 1])
+    assert reports.compose(one, allowed, few, END, trade.now).vens is None
+    assert reports.compose(one, trade.contract, result, END, trade.now).vens is None
+    rows = list(csv.reader(io.StringIO(reports.to_vens_csv(report))))
+    assert rows[0] == ["pseudonym", "opt", "ordered_wh", "delivered_wh"]
+    assert len(rows) == 1 + len(called)
+
+
+async def test_unknown_readings_are_not_covered_and_earn_nothing(trade):
+    one, _called = await sold(trade)
+    await trade.at(END)
+    await trade.at(END + SETTINGS.report_after)
+    report = await report_of(trade, one)
+    assert (report.coverage, report.delivered_wh, report.deficiency_wh) == (0.0, 0, POWER_W)
+    rows = list(csv.DictReader(io.StringIO(reports.to_csv(report))))
+    assert [row["start"] for row in rows] == ["2026-01-12T13:00:00Z", "2026-01-12T13:30:00Z"]
+    assert [row["deficiency_w"] for row in rows] == ["4000", "4000"]
+
+
+async def test_an_activation_that_called_nobody_owes_all_of_it(trade):
+    await trade.join(6)
+    one = await trade.activation(await trade.accept(await trade.offer(trade.wish(*((2000, 2000),) * 4))))
+    for minute in range(6, 90, 6):
+        await trade.at(trade.now.replace(hour=12, minute=0) + timedelta(minutes=minute), seen=False)
+    await trade.at(END, seen=False)
+    await trade.at(END + SETTINGS.report_after, seen=False)
+    report = await report_of(trade, one)
+    assert (report.called, report.method, report.deficiency_wh) == (0, "none", 2000)
+    (settled,) = await settlements_of(trade, one)
+    assert (settled.figures.price, settled.figures.penalty, settled.figures.net) == ("0.00", "0.80", "-0.80")
+
+
+async def test_what_is_cancelled_while_it_runs_is_reported_until_then(trade):
+    one, called = await sold(trade)
+    await trade.at(START + timedelta(minutes=30))
+    async with trade.world.tx() as tx:
+        await changes.cancel(tx, one.id, trade.now, who="brp", reason="enough")
+    await delivered(trade, called[1:], 1000.0)
+    await trade.at(trade.now + timedelta(minutes=1))
+    assert await trade.world.rows("activation_report") == []
+    await trade.at(START + timedelta(minutes=30) + SETTINGS.report_after)
+    report = await report_of(trade, one)
+    assert (report.ends_at, len(report.intervals)) == (START + HALF, 1)
+    assert report.intervals[0].ordered_w == POWER_W
+    assert report.intervals[0].delivered_w == 1000 * (len(called) - 1)
+
+
+async def test_a_settlement_is_disputed_once_by_its_own_brp(trade):
+    one, called = await sold(trade)
+    await trade.at(END)
+    await delivered(trade, called[1:], 500.0, 500.0)
+    await trade.at(END + SETTINGS.report_after)
+    (settled,) = await settlements_of(trade, one)
+
+    async def dispute(settlement_id, words="The meters disagree.", **more):
+        async with trade.world.tx() as tx:
+            await settlements.dispute(tx, settlement_id, words, trade.now, who="brp", **more)
+
+    before = await trade.world.dump()
+    for expected, attempt in (
+        (NotFoundError, dispute(settled.id, party_id="pty_other")),
+        (NotFoundError, dispute("stl_none")),
+        (InvalidError, dispute(settled.id, " ")),
+    ):
+        with pytest.raises(expected):
+            await attempt
+    assert await trade.world.dump() == before
+    await dispute(settled.id, party_id=trade.party_id)
+    async with trade.world.db.read() as conn:
+        disputed = await settlements.get(conn, settled.id, trade.party_id)
+    assert (disputed.dispute, disputed.disputed_at) == ("The meters disagree.", trade.now)
+    with pytest.raises(ConflictError):
+        await dispute(settled.id)
+    await delivered(trade, called[1:2], 1500.0, 1500.0)
+    await trade.at(END + 6 * HOUR)
+    with pytest.raises(ConflictError, match="superseded"):
+        await dispute(settled.id)
+
+
+async def test_a_household_hears_of_its_own_events(trade):
+    one, called = await sold(trade)
+    await trade.at(END)
+    await delivered(trade, called, 500.0, 500.0)
+    await trade.at(END + SETTINGS.report_after)
+    async with trade.world.db.read() as conn:
+        (left,) = await household_events(conn, called[:1])
+        both = await household_events(conn, called[1:3])
+        assert await household_events(conn, called[1:3], before=both[-1].event_id) == []
+        assert await household_events(conn, []) == []
+    assert (left.opt, round(left.ordered_wh), left.delivered_wh) == (OptType.OUT, 1000, None)
+    assert {it.ven_id for it in both} == set(called[1:3])
+    assert {(it.opt, round(it.delivered_wh), round(it.performance_ratio, 6), it.dispatch_id) for it in both} == {
+        (OptType.IN, 500, 0.5, one.dispatch_id)
+    }
+
+
+async def test_another_brp_sees_no_report(trade):
+    one, _called = await sold(trade)
+    async with trade.world.tx() as tx:
+        rival = await contracts.create_brp(tx, "Rival", trade.now, who="test")
+    await trade.at(END)
+    with pytest.raises(NotFoundError):
+        await report_of(trade, one)
+    await trade.at(END + SETTINGS.report_after)
+    with pytest.raises(NotFoundError):
+        await report_of(trade, one, party_id=rival)
+    with pytest.raises(NotFoundError):
+        await report_of(trade, one, version=2)
+    async with trade.world.db.read() as conn:
+        assert await settlements.listed(conn, party_id=rival) == []
+    with pytest.raises(ConflictError):
+        async with trade.world.tx() as tx:
+            await reports.publish_report(tx, one.id, START, who="test", final=False)
+
+
+def interval(ordered_w, delivered_w, duration_s=1800):
+    return ReportInterval(START, duration_s, ordered_w, None, None, delivered_w, 0, 1.0)
+
+
+class Report:
+    def __init__(self, *intervals):
+        self.intervals = intervals
+
+
+def test_over_delivery_earns_nothing_and_makes_up_for_nothing():
+    figures = settlements.figures(Report(interval(1000, 5000), interval(1000, -500)), "0.30", "0.50", "EUR")
+    assert (figures.ordered_kwh, figures.delivered_kwh, figures.deficiency_kwh) == ("1", "0.5", "0.5")
+    assert (figures.price, figures.penalty, figures.net) == ("0.15", "0.25", "-0.10")
+
+
+def test_money_is_rounded_once_half_to_even():
+    figures = settlements.figures(Report(interval(10, 10, 3600)), "0.5", "0.1", "EUR")
+    assert (figures.delivered_kwh, figures.price) == ("0.01", "0.00")
+    figures = settlements.figures(Report(interval(30, 30, 3600)), "0.5", "0.1", "EUR")
+    assert figures.price == "0.02"
+    figures = settlements.figures(Report(interval(10**9, 10**9, 3600)), "0.123456", "0", "JPY")
+    assert (figures.price, figures.penalty) == ("123456", "0")
