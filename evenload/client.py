@@ -108,21 +108,21 @@ class OperatorClient:
             await self._sleep(pause_s)
         raise AssertionError  # the last attempt returns or raises
 
-    async def post(self, path: str, body: Any = None) -> Any:
+    async def post(self, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None) -> Any:
         """Send a body (or none) and return the answer. Never sent twice."""
-        return await self._once("POST", path, body)
+        return await self._once("POST", path, body, headers)
 
     async def put(self, path: str, body: Any, *, if_match: str | None = None) -> Any:
         """Replace what is at the path."""
-        return await self._once("PUT", path, body, if_match)
+        return await self._once("PUT", path, body, _if_match(if_match))
 
     async def patch(self, path: str, body: Any, *, if_match: str | None = None) -> Any:
         """Change what is at the path."""
-        return await self._once("PATCH", path, body, if_match)
+        return await self._once("PATCH", path, body, _if_match(if_match))
 
     async def delete(self, path: str, *, if_match: str | None = None) -> Any:
         """Delete what is at the path."""
-        return await self._once("DELETE", path, None, if_match)
+        return await self._once("DELETE", path, None, _if_match(if_match))
 
     async def each(self, path: str, query: Query | None = None) -> AsyncIterator[Any]:
         """Yield every item of a listing, page by page."""
@@ -144,22 +144,28 @@ class OperatorClient:
         """Return every item of a listing."""
         return [item async for item in self.each(path, query)]
 
-    async def _once(self, method: str, path: str, body: Any, if_match: str | None = None) -> Any:
+    async def _once(self, method: str, path: str, body: Any, headers: Mapping[str, str] | None = None) -> Any:
         try:
-            return await self._request(method, path, None, body, if_match)
+            return await self._request(method, path, None, body, headers)
         except _PassingError as passing:
             raise passing.error from passing
 
     async def _request(
-        self, method: str, path: str, query: Query | None = None, body: Any = None, if_match: str | None = None
+        self,
+        method: str,
+        path: str,
+        query: Query | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Any:
         if self._session is None:
             raise TypeError("Use the client in 'async with'.")
         url = _url(self._base, path).with_query(_query(query or {}))
-        headers = {} if if_match is None else {"If-Match": if_match}
         try:
             # No redirects: the token is for this server only.
-            async with self._session.request(method, url, json=body, headers=headers, allow_redirects=False) as answer:
+            async with self._session.request(
+                method, url, json=body, headers=dict(headers or {}), allow_redirects=False
+            ) as answer:
                 return _read(answer.status, answer.headers, await _bounded(answer), self._base)
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
             why = printable(str(error.certificate_error if hasattr(error, "certificate_error") else error))
@@ -198,6 +204,10 @@ async def _never_twice(request: aiohttp.ClientRequest, send: aiohttp.ClientHandl
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         raise _BrokenOffError from error
+
+
+def _if_match(tag: str | None) -> dict[str, str]:
+    return {} if tag is None else {"If-Match": tag}
 
 
 def _checked(base_url: str) -> str:

@@ -1,6 +1,6 @@
 """An API: operations collected into aiohttp routes and one OpenAPI document."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -8,10 +8,11 @@ from aiohttp import web
 from multidict import CIMultiDict
 from pydantic import TypeAdapter, ValidationError
 
-from vtn.web.auth import Authenticator, Principal
+from vtn.web.auth import Gate, Principal
 from vtn.web.body import read_body
 from vtn.web.etag import check_if_match, etag_of, is_unchanged
-from vtn.web.openapi import document
+from vtn.web.limits import RateLimit
+from vtn.web.openapi import PLAIN, Conventions, document
 from vtn.web.operation import Description, Handler, Operation, inspect_handler
 from vtn.web.pagination import Page
 from vtn.web.problem import ProblemError
@@ -26,6 +27,9 @@ PRINCIPAL = web.RequestKey("principal", Principal)
 
 REQUEST_ID = web.RequestKey("request_id", str)
 """The request's id in answers and logs."""
+
+ADVICE = web.RequestKey("advice", Mapping[str, str])
+"""Headers for whatever the answer will be, an error too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +64,38 @@ class Context:
         check_if_match(self.request.headers.get("If-Match"), etag_of(raw), required=required)
 
 
+Proceed = Callable[[], Awaitable[web.StreamResponse]]
+Around = Callable[[Context, bytes, Proceed], Awaitable[web.StreamResponse]]
+"""Runs an authenticated operation that changes something: gets the context and the body's bytes, and calls the third
+to go on, or answers in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How callers come in: who they are, how often they may ask, and what is done around each change."""
+
+    gate: Gate
+    limit: RateLimit | None = None
+    around: Around | None = None
+
+
 class Api:
     """Operations under one title. Raises TypeError at once for what could not be served or contradicts itself.
 
     `operations` are functions or bound methods that carry `@operation`.
     """
 
-    def __init__(self, title: str, version: str, operations: Iterable[Handler], *, description: str = "") -> None:
+    def __init__(
+        self,
+        title: str,
+        version: str,
+        operations: Iterable[Handler],
+        *,
+        description: str = "",
+        conventions: Conventions = PLAIN,
+    ) -> None:
         self._about = (title, version, description)
+        self._conventions = conventions
         self.operations = tuple(inspect_handler(handler) for handler in operations)
         _refuse_twins(self.operations)
         for one in self.operations:
@@ -76,15 +104,19 @@ class Api:
     def including(self, *handlers: Handler) -> "Api":
         """Return the same API with further operations."""
         title, version, description = self._about
-        return Api(title, version, [*(one.handler for one in self.operations), *handlers], description=description)
+        everything = [*(one.handler for one in self.operations), *handlers]
+        return Api(title, version, everything, description=description, conventions=self._conventions)
 
     def document(self) -> dict[str, Any]:
         """Return the OpenAPI 3.1 document as plain JSON values."""
-        return document(*self._about, self.operations)
+        return document(*self._about, self.operations, self._conventions)
 
-    def routes(self, authenticator: Authenticator) -> list[web.RouteDef]:
-        """Return the routes, for `web.Application.add_routes`. GET answers HEAD too."""
-        return [_route(one.description, _Endpoint(one, authenticator)) for one in self.operations]
+    def routes(self, access: Access, label: str = "") -> list[web.RouteDef]:
+        """Return the routes, for `web.Application.add_routes`. GET answers HEAD too.
+
+        `label` stands before the operations' names in logs and metrics.
+        """
+        return [_route(one.description, _Endpoint(one, access, label + one.id)) for one in self.operations]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +124,41 @@ class _Endpoint:
     """Carries one request through one operation."""
 
     operation: Operation
-    authenticator: Authenticator
+    access: Access
+    name: str
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Authenticate, read, call, answer: in this order, so that a stranger's body is never parsed."""
         one = self.operation
-        request[OPERATION] = one.id
+        request[OPERATION] = self.name
         if one.description.roles:
-            request[PRINCIPAL] = await self.authenticator.require(request, *one.description.roles)
+            await self._let_in(request)
         arguments = one.read_parameters(request.match_info, request.query)
+        raw = b""
         if one.body is not None:
-            arguments["body"] = one.read_body(await read_body(request))
-        elif request.can_read_body:
+            raw = await read_body(request)
+            arguments["body"] = one.read_body(raw)
+        elif request.can_read_body and one.description.entry is None:
             raise ProblemError(400, "This operation takes no body.")
         context = Context(request)
-        result = await one.handler(context, **arguments)
-        return self._answer(context, result)
+
+        async def proceed() -> web.StreamResponse:
+            return self._answer(context, await one.handler(context, **arguments))
+
+        if self.access.around is None or not one.description.roles or one.description.method == "GET":
+            return await proceed()
+        return await self.access.around(context, raw, proceed)
+
+    async def _let_in(self, request: web.Request) -> None:
+        told = self.operation.description
+        principal = await self.access.gate.require(request, *told.roles)
+        request[PRINCIPAL] = principal
+        if self.access.limit is not None:
+            request[ADVICE] = self.access.limit.take(principal.id)
+        if missing := [scope for scope in told.scopes if scope not in principal.scopes]:
+            needed = " ".join(told.scopes)
+            headers = {"WWW-Authenticate": f'Bearer realm="evenload", error="insufficient_scope", scope="{needed}"'}
+            raise ProblemError(403, f"Your token was not made for the scope {' '.join(missing)}.", headers)
 
     def _answer(self, context: Context, result: Any) -> web.StreamResponse:
         if isinstance(result, web.StreamResponse):

@@ -63,7 +63,8 @@ class Role(StrEnum):
 class Principal:
     """Who is calling.
 
-    `party_id` bounds what a BRP or household sees; `expires_at` (machine time, aware UTC) ends the token.
+    `party_id` bounds what a BRP or household sees; `expires_at` (machine time, aware UTC) ends the token; `scopes` are
+    what the token was made for, where tokens have scopes.
     """
 
     id: str
@@ -71,6 +72,14 @@ class Principal:
     role: Role
     party_id: str | None = None
     expires_at: datetime | None = None
+    scopes: frozenset[str] = frozenset()
+
+
+class Gate(Protocol):
+    """Who is let in."""
+
+    async def require(self, request: web.Request, *roles: Role) -> Principal:
+        """Return who is calling, if their role includes one of `roles`. Raises ProblemError 401, 403 or 429."""
 
 
 class PrincipalLookup(Protocol):
@@ -171,7 +180,7 @@ class Authenticator:
         return principal
 
     async def _principal(self, request: web.Request) -> Principal:
-        token = _bearer(request)
+        token = bearer_token(request)
         if token is None:
             raise ProblemError(401, "Send 'Authorization: Bearer <token>'.", {"WWW-Authenticate": _REALM})
         address = request.remote or "unknown"
@@ -206,7 +215,8 @@ class Authenticator:
         return principal
 
 
-def _bearer(request: web.Request) -> str | None:
+def bearer_token(request: web.Request) -> str | None:
+    """Return the token of the one Authorization header, None if there is none or another scheme."""
     headers = request.headers.getall("Authorization", [])
     scheme, _, token = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
     return token.strip(" ") if scheme.lower() == "bearer" and token.isascii() and token.strip(" ") else None

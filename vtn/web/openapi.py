@@ -1,7 +1,8 @@
 """The OpenAPI 3.1 document of a set of operations, made from the same adapters that validate the requests."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 from pydantic import TypeAdapter
 
@@ -14,14 +15,61 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _Schemas = Mapping[tuple[str, str], dict[str, Any]]
 
 
-def document(title: str, version: str, description: str, operations: Sequence[Operation]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A message that the server sends to its clients: its type, what it is about, its body."""
+
+    name: str
+    summary: str
+    payload: TypeAdapter[Any]
+    example: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conventions:
+    """What the operations of an API have in common, for its document.
+
+    `scheme` is its security scheme, called `scheme_name`. `idempotent`: every POST of a caller takes `Idempotency-Key`.
+    `limited`: answers to callers carry `RateLimit`. `webhooks` are the messages that clients can subscribe to.
+    """
+
+    scheme_name: str
+    scheme: Mapping[str, Any]
+    idempotent: bool = False
+    limited: bool = False
+    webhooks: Sequence[Webhook] = ()
+
+
+PLAIN: Final = Conventions(
+    "token", {"type": "http", "scheme": "bearer", "description": "A token that an administrator made for you."}
+)
+"""Tokens that an administrator makes, and nothing else."""
+
+_IDEMPOTENCY_KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "A fresh name for what you do. The same request with the same key is done once, however often sent.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]+$"},
+    "example": "01k8x5m3e5t8n4r9w2z7h6c1qd",
+}
+_LIMIT_HEADERS: Final = {
+    "RateLimit-Policy": "How many requests (q) in how many seconds (w).",
+    "RateLimit": "How many are left (r), and in how many seconds all of them are again (t).",
+}
+
+
+def document(
+    title: str, version: str, description: str, operations: Sequence[Operation], conventions: Conventions = PLAIN
+) -> dict[str, Any]:
     """Return the document as plain JSON values."""
-    schemas, components = _schemas(operations)
+    schemas, components = _schemas(operations, conventions.webhooks)
     paths: dict[str, dict[str, Any]] = {}
     for one in operations:
         told = one.description
-        paths.setdefault(told.path, {})[told.method.lower()] = _operation(one, schemas)
-    statuses = sorted({status for one in operations for status in _errors(one)})
+        paths.setdefault(told.path, {})[told.method.lower()] = _operation(one, schemas, conventions)
+    statuses = sorted({status for one in operations for status in _errors(one, conventions)})
+    webhooks = {one.name: {"post": _webhook(one, schemas)} for one in conventions.webhooks}
     return {
         "openapi": "3.1.0",
         "jsonSchemaDialect": _DIALECT,
@@ -29,23 +77,19 @@ def document(title: str, version: str, description: str, operations: Sequence[Op
         "servers": [{"url": "/"}],
         "tags": [{"name": tag} for tag in dict.fromkeys(tag for one in operations for tag in one.description.tags)],
         "paths": paths,
+        **({"webhooks": webhooks} if webhooks else {}),
         "components": {
             "schemas": components,
             "responses": {_name(status): _problem(status) for status in statuses},
-            "securitySchemes": {
-                "token": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "A token that an administrator made for you.",
-                }
-            },
+            "securitySchemes": {conventions.scheme_name: dict(conventions.scheme)},
         },
     }
 
 
-def _schemas(operations: Sequence[Operation]) -> tuple[_Schemas, dict[str, Any]]:
+def _schemas(operations: Sequence[Operation], webhooks: Sequence[Webhook]) -> tuple[_Schemas, dict[str, Any]]:
     """Return the schema of every body, answer and parameter set, and the definitions that they share."""
     wanted: list[tuple[str, Any, TypeAdapter[Any]]] = [("problem", "serialization", TypeAdapter(Problem))]
+    wanted += [(f"{one.name} webhook", "serialization", one.payload) for one in webhooks]
     for one in operations:
         if one.body is not None:
             wanted.append((f"{one.id} body", "validation", one.body))
@@ -84,15 +128,15 @@ def _close(components: dict[str, Any], bodies: list[dict[str, Any]]) -> None:
             waiting += schema.values()
 
 
-def _operation(one: Operation, schemas: _Schemas) -> dict[str, Any]:
+def _operation(one: Operation, schemas: _Schemas, conventions: Conventions) -> dict[str, Any]:
     told = one.description
     entry: dict[str, Any] = {
         "operationId": one.id,
         "summary": told.summary,
         "tags": list(told.tags),
-        "responses": {str(one.status): _answer(one, schemas)}
-        | {str(status): {"$ref": f"#/components/responses/{_name(status)}"} for status in _errors(one)},
-        "security": [{"token": []}] if told.roles else [],
+        "responses": {str(one.status): _answer(one, schemas, conventions)}
+        | {str(status): {"$ref": f"#/components/responses/{_name(status)}"} for status in _errors(one, conventions)},
+        "security": [{conventions.scheme_name: list(told.scopes)}] if told.roles else [],
     }
     if told.roles:
         entry["x-roles"] = [role.value for role in told.roles]
@@ -102,11 +146,22 @@ def _operation(one: Operation, schemas: _Schemas) -> dict[str, Any]:
         entry["parameters"] = [
             _parameter(one, schemas, name) for name in (parameter.name for parameter in one.parameters)
         ]
+    if _is_idempotent(one, conventions):
+        entry.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
     if one.body is not None:
         entry["requestBody"] = {"required": True, "content": _json(schemas[one.id, "body"], told.example)}
     if told.method == "GET" and one.answer is not None:
         entry["responses"]["304"] = {"description": "Your copy (If-None-Match) is the present one."}
-    return entry
+    return entry | dict(told.entry or {})
+
+
+def _webhook(one: Webhook, schemas: _Schemas) -> dict[str, Any]:
+    return {
+        "operationId": one.name,
+        "summary": one.summary,
+        "requestBody": {"required": True, "content": _json(schemas[one.name, "webhook"], one.example)},
+        "responses": {"2XX": {"description": "Received; anything else, or nothing in time, is tried again."}},
+    }
 
 
 def _parameter(one: Operation, schemas: _Schemas, name: str) -> dict[str, Any]:
@@ -120,10 +175,12 @@ def _parameter(one: Operation, schemas: _Schemas, name: str) -> dict[str, Any]:
     return entry
 
 
-def _answer(one: Operation, schemas: _Schemas) -> dict[str, Any]:
-    headers: dict[str, Any] = {
-        "X-Request-Id": {"description": "The request's id in the log.", "schema": {"type": "string"}}
-    }
+def _answer(one: Operation, schemas: _Schemas, conventions: Conventions) -> dict[str, Any]:
+    told = {"X-Request-Id": "The request's id in the log."}
+    if conventions.limited and one.description.roles:
+        told |= _LIMIT_HEADERS
+    told |= one.description.headers
+    headers: dict[str, Any] = {name: {"description": text, "schema": {"type": "string"}} for name, text in told.items()}
     entry: dict[str, Any] = {"description": one.description.summary, "headers": headers}
     if one.answer is not None:
         entry["content"] = _json(schemas[one.id, "answer"], one.description.answer_example)
@@ -131,8 +188,8 @@ def _answer(one: Operation, schemas: _Schemas) -> dict[str, Any]:
             headers["ETag"] = {"description": "Names this version of the answer.", "schema": {"type": "string"}}
         if "cursor" in {parameter.name for parameter in one.parameters}:
             headers["Link"] = {"description": 'Address of the next page: rel="next".', "schema": {"type": "string"}}
-    elif one.streams:
-        entry["content"] = {one.description.media_type: {}}
+    if one.streams:
+        entry.setdefault("content", {}).setdefault(one.description.media_type, {})
     return entry
 
 
@@ -140,9 +197,16 @@ def _json(schema: dict[str, Any], example: Any) -> dict[str, Any]:
     return {"application/json": {"schema": schema} | ({} if example is None else {"example": example})}
 
 
-def _errors(one: Operation) -> list[int]:
+def _is_idempotent(one: Operation, conventions: Conventions) -> bool:
+    told = one.description
+    return conventions.idempotent and told.method == "POST" and bool(told.roles)
+
+
+def _errors(one: Operation, conventions: Conventions) -> list[int]:
     """Return every error status of an operation: its own, and those that the shell adds."""
     shell = [421, 500]
+    if _is_idempotent(one, conventions):
+        shell += [409, 422]
     if one.description.roles:
         shell += [401, 403, 429]
     shell += [400, 408, 413, 415, 422] if one.body is not None else [400]

@@ -8,15 +8,19 @@
 - parameters named in the path; all others come from the query: those without default are required. `from_` is `from`
   in the URL. They may be str,
   int, float, bool, `UtcTime`, enums, Literals, `| None`, lists of these, and Annotated with pydantic's Field.
-- the answer: a model, dataclass, list, `Page`, or None (204). A `web.StreamResponse` is passed through as it is.
+- the answer: a model, dataclass, list, `Page`, or None (204). A `web.StreamResponse` is passed through as it is;
+  `Model | web.Response` is for operations that also have another form of the answer, `media_type`.
 
 The decorator only attaches the description; `vtn.web.api.Api` collects functions (or bound methods) into routes.
 """
 
+import functools
 import inspect
 import json
 import math
+import operator
 import re
+import types
 import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +49,10 @@ _NUMBER = re.compile(r"-?[0-9]{1,300}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What the decorator was told. `example` is a request body, `answer_example` what comes back."""
+    """What the decorator was told. `example` is a request body, `answer_example` what comes back.
+
+    `entry` are parts of the document's entry that no type says; such an operation reads its body itself.
+    """
 
     method: Method
     path: str
@@ -57,6 +64,9 @@ class Description:
     example: Any
     answer_example: Any
     media_type: str
+    scopes: tuple[str, ...]
+    headers: Mapping[str, str]
+    entry: Mapping[str, Any] | None
 
 
 def operation(
@@ -71,13 +81,18 @@ def operation(
     example: Any = None,
     answer_example: Any = None,
     media_type: str = "application/json",
+    scopes: Sequence[str] = (),
+    headers: Mapping[str, str] | None = None,
+    entry: Mapping[str, Any] | None = None,
 ) -> Callable[[_Function], _Function]:
     """Describe the function below as an operation.
 
     `role` is who may call it (a role, or several of which one suffices); None, which has to be said, means everybody.
     `status` is 200, or 204 where nothing is returned, unless said.
     `errors` are the statuses that the function itself can answer; those of the shell are known. `media_type` counts
-    for functions that return a `web.StreamResponse`.
+    for functions that return a `web.StreamResponse`. `scopes` are what the caller's token must have been made for, all
+    of them. `headers` (name to description) are those that the answer has besides the shell's. `entry` replaces parts
+    of the operation's entry in the document: for one that reads another body than JSON by itself.
     """
     names = () if role is None else (role,) if isinstance(role, str) else role
     description = Description(
@@ -91,6 +106,9 @@ def operation(
         example=example,
         answer_example=answer_example,
         media_type=media_type,
+        scopes=tuple(scopes),
+        headers=dict(headers or {}),
+        entry=entry,
     )
 
     def mark(function: _Function) -> _Function:
@@ -215,16 +233,26 @@ def inspect_handler(handler: Handler) -> Operation:
                 f"{handler.__qualname__}: use vtn.web.model.UtcTime: a plain datetime lets times without zone in."
             )
     schema = values.model_json_schema()
-    streams = inspect.isclass(answer) and issubclass(answer, web.StreamResponse)
+    streams, answer = _split_answer(answer)
     return Operation(
         handler=handler,
         description=description,
         parameters=tuple(_parameter(name, name in in_path, schema) for name in fields),
         values=values,
         body=body,
-        answer=None if streams or answer is type(None) else TypeAdapter(answer),
+        answer=None if answer is type(None) else TypeAdapter(answer),
         streams=streams,
     )
+
+
+def _split_answer(answer: Any) -> tuple[bool, Any]:
+    """Return whether a ready response may come back, and what else (NoneType: nothing)."""
+    options = typing.get_args(answer) if typing.get_origin(answer) in {types.UnionType, typing.Union} else (answer,)
+    ready = [one for one in options if inspect.isclass(one) and issubclass(one, web.StreamResponse)]
+    rest = [one for one in options if one not in ready]
+    if not ready:
+        return False, answer
+    return True, functools.reduce(operator.or_, rest) if rest else type(None)
 
 
 def _has_naive_time(schema: Any) -> bool:

@@ -6,7 +6,8 @@ import json
 import re
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import structlog
@@ -17,10 +18,11 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from core.errors import EvenloadError, InvalidError
 from core.ids import new_id
-from vtn.web.api import OPERATION, PRINCIPAL, REQUEST_ID, Api
+from vtn.web.api import ADVICE, OPERATION, PRINCIPAL, REQUEST_ID, Access, Api
 from vtn.web.auth import Authenticator, PrincipalLookup, Role
 from vtn.web.health import Check, Health
 from vtn.web.problem import ProblemError, response_for
+from vtn.web.readable import page
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -60,6 +62,15 @@ class HttpMetrics:
         self._latency.labels(operation).observe(duration_s)
 
 
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A further API on the same listener: under a prefix such as `/brp`, with callers and a document of its own."""
+
+    prefix: str
+    api: Api
+    access: Access
+
+
 def make_app(
     api: Api,
     lookup: PrincipalLookup,
@@ -70,15 +81,19 @@ def make_app(
     extra: Iterable[web.AbstractRouteDef] = (),
     max_body_bytes: int = 1 << 20,
     metrics_role: Role | None = Role.VIEWER,
+    mounts: Sequence[Mount] = (),
 ) -> web.Application:
     """Return the application that serves `api`, its `/openapi.json`, `/health`, `/metrics` and the `extra` routes.
+
+    `/docs` is the document for people. `mounts` are further APIs, each with `<prefix>/openapi.json` and
+    `<prefix>/docs`; the names of their operations follow their prefix in logs and metrics.
 
     `hosts` are the names (without port) that clients may call this server by; any other Host is refused, which is what
     stops DNS rebinding. `ready` holds the checks behind `/health`. `metrics_role` None opens `/metrics` to everybody.
     """
     authenticator = Authenticator(lookup)
     app = web.Application(
-        middlewares=[_observe(metrics), _guard(hosts)],
+        middlewares=[_observe(metrics), guard(hosts)],
         client_max_size=max_body_bytes,
         handler_args={"auto_decompress": False},  # compressed bodies are refused, so nothing is unpacked for a stranger
     )
@@ -86,14 +101,10 @@ def make_app(
     app.on_response_prepare.append(_dress)
     health = Health(ready or {})
     whole = api.including(health.health, health.alive)
-    app.add_routes(whole.routes(authenticator))
-    app.add_routes(
-        [
-            web.get("/openapi.json", _openapi(whole)),
-            web.get("/metrics", _exposition(metrics, authenticator, metrics_role)),
-            *extra,
-        ]
-    )
+    for mount in (Mount("", whole, Access(authenticator)), *mounts):
+        label = f"{mount.prefix.strip('/')}." if mount.prefix else ""
+        app.add_routes([*mount.api.routes(mount.access, label), *_described(mount, label)])
+    app.add_routes([web.get("/metrics", _exposition(metrics, authenticator, metrics_role)), *extra])
     return app
 
 
@@ -188,18 +199,18 @@ def _log_access(request: web.Request, operation: str, status: int, duration_s: f
     )
 
 
-def _guard(hosts: Collection[str]) -> Middleware:
+def guard(hosts: Collection[str]) -> Middleware:
     """Refuse requests for a Host that is not ours: a rebound DNS name brings a browser here under a foreign origin."""
     allowed = frozenset(name for host in hosts if (name := _host_name(host)))
 
     @web.middleware
-    async def guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    async def check(request: web.Request, handler: _Handler) -> web.StreamResponse:
         given = request.headers.getall("Host", [])
         if len(given) != 1 or _host_name(given[0]) not in allowed:
             raise ProblemError(421, "Call this server by one of its configured names.")
         return await handler(request)
 
-    return guard
+    return check
 
 
 def _host_name(host: str) -> str | None:
@@ -213,6 +224,7 @@ async def _dress(request: web.Request, response: web.StreamResponse) -> None:
     """Put the id and the security headers on every answer; a page may have set its own before."""
     request[_STARTED] = response
     response.headers["X-Request-Id"] = request.get(REQUEST_ID) or new_id("req")
+    response.headers.update(request.get(ADVICE, {}))
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers["Server"] = _HEADERS["Server"]
@@ -220,14 +232,21 @@ async def _dress(request: web.Request, response: web.StreamResponse) -> None:
         response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
 
 
-def _openapi(api: Api) -> _Handler:
-    text = json.dumps(api.document(), indent=1, ensure_ascii=False)
+def _described(mount: Mount, label: str) -> list[web.RouteDef]:
+    """Return the routes of the document, for programs and for people."""
+    document = mount.api.document()
+    text = json.dumps(document, indent=1, ensure_ascii=False)
+    shown, policy = page(document, f"{mount.prefix}/openapi.json")
 
     async def openapi(request: web.Request) -> web.Response:
-        request[OPERATION] = "openapi"
+        request[OPERATION] = f"{label}openapi"
         return web.json_response(text=text)
 
-    return openapi
+    async def docs(request: web.Request) -> web.Response:
+        request[OPERATION] = f"{label}docs"
+        return web.Response(text=shown, content_type="text/html", headers={"Content-Security-Policy": policy})
+
+    return [web.get(f"{mount.prefix}/openapi.json", openapi), web.get(f"{mount.prefix}/docs", docs)]
 
 
 def _exposition(metrics: HttpMetrics, authenticator: Authenticator, role: Role | None) -> _Handler:
