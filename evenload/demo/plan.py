@@ -14,9 +14,10 @@ class DemoPlan:
     """What the demo does. Two runs with equal plans meet the same homes, whatever the wall clock says.
 
     `world_start` is a Wednesday of the 2013 data, with British winter time (UTC) throughout the history before it.
-    `order_w` is what the dispatch asks of each home (consume less by that much) for `event_duration`. `opt_out` and
-    `silent` are the indices (from 1) of the home that opts out and of the home whose VEN stops answering; an index
-    beyond `homes` names nobody. How the figures were chosen stands in `docs/demo.md`.
+    `order_w` is what is asked of each home (consume less by that much) for `event_duration`: by a plain dispatch, or
+    in the sum by the BRP. `opt_out` is the index (from 1) of a home whose household file opts out of everything.
+    The gateways of the last `alone` homes have a process each: one of them can fall silent. How the figures were
+    chosen stands in `docs/demo.md`.
     """
 
     seed: int = 1
@@ -26,8 +27,8 @@ class DemoPlan:
     order_w: float = 1600.0
     event_duration: timedelta = timedelta(minutes=90)
     market_context: str = "http://evenload.example/programmes/evening-peak"
-    opt_out: int | None = 5
-    silent: int | None = 10
+    opt_out: int | None = None
+    alone: int = 3
 
     def __post_init__(self) -> None:
         if not 1 <= self.homes <= MAX_HOMES:

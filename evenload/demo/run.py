@@ -2,7 +2,9 @@
 
 broker - houses                              (MQTT, their own log)
 |
-gateways (VENs) - mutual TLS - VTN - operator's commands
+gateways (VENs) - mutual TLS - VTN - REST - BRP (buys the evening's flexibility)
+                                |
+                                console, operator's commands
 """
 
 import asyncio
@@ -22,13 +24,15 @@ from rich.table import Table
 
 from core.errors import EvenloadError
 from core.spans import Span
+from evenload.demo import trade
 from evenload.demo.data import data_dir, load_series
 from evenload.demo.houselog import LOG_NAME, read_log, switches
 from evenload.demo.model import House, make_houses
 from evenload.demo.placebo import placebo_of
 from evenload.demo.plan import DemoPlan
-from evenload.demo.scene import SILENT, Scene, order, set_up, until_ready, watch
-from evenload.demo.stage import Stage
+from evenload.demo.scene import CONSOLE_PORT, Scene, set_up, until_ready, watch, window_of
+from evenload.demo.stage import Stage, is_free
+from evenload.demo.trade import Bought
 from evenload.demo.verdict import Evidence, faults
 from metrics.rules import PRESETS
 
@@ -59,13 +63,16 @@ async def tell(options: Options) -> int:
     try:
         plan = replace(DemoPlan(), homes=options.households, seed=options.seed)
         fault = options.fault if options.fault != CONSTANT_BASELINE else None
-        scene = await set_up(plan, options.speed, stage, console, fault=fault)
+        port = CONSOLE_PORT if not options.once and is_free(CONSOLE_PORT) else None
+        scene = await set_up(plan, options.speed, stage, console, fault=fault, console_port=port)
+        if not options.once:
+            console.print(f"Watch it in the console (this link works once): {await scene.login_link()}")
         told, wrong = await _play(scene, options)
         _print(scene, told, wrong)
         if options.json_file is not None:
             options.json_file.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
         if not options.once:
-            console.print("The VTN goes on; press Ctrl-C to stop everything.")
+            console.print(f"The VTN goes on; press Ctrl-C to stop everything. Console: {await scene.login_link()}")
             await asyncio.Event().wait()
     except asyncio.CancelledError:
         console.print("Stopping everything.")
@@ -88,47 +95,70 @@ async def _play(scene: Scene, options: Options) -> tuple[dict[str, Any], list[st
             progress.update(bar, completed=done, description=text, world=f"{scene.clock.now():%a %d %b %Y %H:%M}")
 
         await until_ready(scene, show)
-        if SILENT in scene.stage.processes:
-            await scene.stage.kill(SILENT)
-            scene.console.print(f"home-{scene.plan.silent:02d}'s gateway falls silent.")
-        dispatch_id, window = await order(scene)
-        await watch(scene, dispatch_id, window, show)
-        result = await scene.command("event", "result", dispatch_id)
+        buyer = await trade.sign_contract(scene, await scene.programme_id())
+        window = window_of(scene)
+        bought = await trade.buy(scene, buyer, window, round(scene.plan.order_w * scene.plan.homes))
+        selected = await trade.chosen(scene, bought.activation_id)
+        _tell_trade(scene, bought, window, selected)
+        silent = await trade.silence_one(scene, [name for name, why in selected.items() if why == "called"])
+        if silent is not None:
+            scene.console.print(f"{silent}'s gateway falls silent.")
+        out = await trade.opt_out_of_one(scene, bought.dispatch_id)
+        scene.console.print(f"The people of {out} opt out.")
+        await watch(scene, bought.dispatch_id, window, show)
+        report = await trade.report(scene, buyer, bought.activation_id)
+        result = await scene.command("event", "result", bought.dispatch_id)
         status = await scene.command("status")
+    sale = Sale(bought, await trade.chosen(scene, bought.activation_id), report)
     if options.fault == CONSTANT_BASELINE:
         result = await _with_constant_baseline(scene, result)
-    return _judge(scene, result, status["outbox"], window)
+    return _judge(scene, result, sale, status["outbox"], window)
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """What was sold, who was chosen (VEN name -> why), and the report that the BRP got."""
+
+    bought: Bought
+    selected: dict[str, str]
+    report: dict[str, Any]
+
+
+def _tell_trade(scene: Scene, bought: Bought, window: Span, selected: dict[str, str]) -> None:
+    called = sum(why == "called" for why in selected.values())
+    scene.console.print(
+        f"The BRP asks for up to {bought.requested_kwh:.1f} kWh from {window.start:%H:%M} to {window.end:%H:%M}; "
+        f"the pool offers {bought.offered_kwh:.1f} kWh; accepted. {called} of {len(selected)} homes are called."
+    )
 
 
 def _judge(
-    scene: Scene, result: dict[str, Any], outbox: dict[str, int], window: Span
+    scene: Scene, result: dict[str, Any], sale: Sale, outbox: dict[str, int], window: Span
 ) -> tuple[dict[str, Any], list[str]]:
     """Compare what the VTN computed with what the houses know, and list what is wrong."""
     houses = make_houses(scene.plan.seed, scene.plan.homes, load_series(data_dir()))
     entries = read_log(scene.directory / LOG_NAME)
     switched = {house.home.id: switches(entries, house.home.id) for house in houses}
-    told = _told(scene, result, window, houses, switched)
+    told = _told(scene, result, sale, window, houses, switched)
     return told, faults(Evidence(told, switched, outbox))
 
 
 def _told(
-    scene: Scene, result: dict[str, Any], window: Span, houses: Sequence[House], switched: dict[str, Any]
+    scene: Scene,
+    result: dict[str, Any],
+    sale: Sale,
+    window: Span,
+    houses: Sequence[House],
+    switched: dict[str, Any],
 ) -> dict[str, Any]:
     end = window.end or window.start
     true_wh = {house.home.id: house.true_wh(switched[house.home.id], window.start, end) for house in houses}
     stayed = [house for house in houses if any(v["ven_name"] == house.home.id and v["counts"] for v in result["vens"])]
     spread = placebo_of(stayed or houses, window, PRESETS["high5of10"]).sd_wh
+    called = {one["ven_name"]: one for one in result["vens"]}
     vens = [
-        {
-            "ven_name": one["ven_name"],
-            "opt": one["opt"] or "no answer",
-            "reason": one["reason"],
-            "ordered_kwh": one["ordered_wh"] / 1000,
-            "delivered_kwh": one["delivered_wh"] / 1000,
-            "true_kwh": true_wh[one["ven_name"]] / 1000,
-            "commands": _commands(scene.directory / "homes" / one["ven_name"] / "commands.jsonl"),
-        }
-        for one in sorted(result["vens"], key=lambda one: one["ven_name"])
+        _ven(scene, house.home.id, called.get(house.home.id), sale.selected[house.home.id], true_wh[house.home.id])
+        for house in houses
     ]
     intervals = [
         {
@@ -143,6 +173,9 @@ def _told(
         "speed": scene.clock.speed,
         "seed": scene.plan.seed,
         "method": result["method"],
+        "requested_kwh": sale.bought.requested_kwh,
+        "offered_kwh": sale.bought.offered_kwh,
+        "accepted_kwh": sale.bought.accepted_kwh,
         "ordered_kwh": result["ordered_wh"] / 1000,
         "delivered_kwh": result["delivered_wh"] / 1000,
         "true_kwh": math.fsum(true_wh.values()) / 1000,
@@ -153,6 +186,21 @@ def _told(
         "response_rate": result["response_rate"],
         "intervals": intervals,
         "vens": vens,
+        "report": sale.report,
+    }
+
+
+def _ven(scene: Scene, name: str, one: dict[str, Any] | None, selected: str, true_wh: float) -> dict[str, Any]:
+    """Return what became of one home; `one` is its part of the result, None if it was not called."""
+    return {
+        "ven_name": name,
+        "selected": selected,
+        "opt": "not called" if one is None else one["opt"] or "no answer",
+        "reason": one and one["reason"],
+        "ordered_kwh": one["ordered_wh"] / 1000 if one else 0.0,
+        "delivered_kwh": one["delivered_wh"] / 1000 if one else 0.0,
+        "true_kwh": true_wh / 1000,
+        "commands": _commands(scene.directory / "homes" / name / "commands.jsonl"),
     }
 
 
@@ -202,17 +250,19 @@ async def _with_constant_baseline(scene: Scene, result: dict[str, Any]) -> dict[
 
 def _print(scene: Scene, told: dict[str, Any], wrong: Sequence[str]) -> None:
     """Print the result table and the verdict."""
-    table = Table("home", "opt", "ordered kWh", "delivered kWh", "true kWh", "commands", header_style="bold")
+    table = Table(
+        "home", "selected", "opt", "ordered kWh", "delivered kWh", "true kWh", "commands", header_style="bold"
+    )
     for ven in told["vens"]:
         marks = [
             f"{one['device']} {one['value']}{' ✓' if one['acknowledged'] else ' ?'}{' ↺' if one['restored'] else ''}"
             for one in ven["commands"]
         ]
         numbers = (f"{ven[name]:.2f}" for name in ("ordered_kwh", "delivered_kwh", "true_kwh"))
-        table.add_row(ven["ven_name"], ven["opt"], *numbers, ", ".join(marks))
+        table.add_row(ven["ven_name"], ven["selected"], ven["opt"], *numbers, ", ".join(marks))
     table.add_section()
     sums = (f"{told[name]:.2f}" for name in ("ordered_kwh", "delivered_kwh", "true_kwh"))
-    table.add_row("all", "", *sums, f"placebo spread ±{told['placebo_sd_kwh']:.2f} kWh")
+    table.add_row("all", "", "", *sums, f"placebo spread ±{told['placebo_sd_kwh']:.2f} kWh")
     scene.console.print(table)
     for one in told["intervals"]:
         start = datetime.fromisoformat(one["start"])

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,18 @@ from evenload.demo.houses import CLOCK_NAME
 from evenload.demo.model import make_home
 from evenload.demo.plan import DemoPlan
 from evenload.demo.stage import Stage, free_port
-from evenload.setup import Shape, prepare
+from evenload.setup import Shape, login_link, prepare
 
-SILENT = "ven-silent"
-"""The process of the gateway that falls silent."""
+CONSOLE_PORT = 8080
+"""Where a browser finds the console, if nobody else has taken it."""
 
 Show = Callable[[float, str], None]
 """Takes how far the story is, in per cent, and what is going on."""
 
 _LONGEST = timedelta(hours=4)
 _NOTICE = timedelta(minutes=10)
-_COMMAND_S = 4.0
-"""Machine time that the operator's command may take; world time runs on meanwhile."""
+_TRADE_S = 8.0
+"""Machine time that request, offer and acceptance may take; world time runs on meanwhile."""
 _TAIL = timedelta(minutes=8)
 _LOOK_S = 0.5
 _SETUP_S = 90.0
@@ -49,6 +49,9 @@ class Scene:
     token: str
     api_port: int
     console: Console
+    settings: Path
+    silenced: set[str] = field(default_factory=set)
+    """Processes that were ended on purpose."""
 
     @property
     def directory(self) -> Path:
@@ -72,9 +75,30 @@ class Scene:
         out = await self.stage.run("evenload", group, "--url", url, "--json", *rest, environment=access)
         return json.loads(out)
 
+    async def programme_id(self) -> str:
+        """Return the demo's programme."""
+        async with self.client() as client:
+            (programme,) = await client.get("/programmes")
+        return str(programme["id"])
 
-async def set_up(plan: DemoPlan, speed: float, stage: Stage, console: Console, *, fault: str | None = None) -> Scene:
-    """Start broker, VTN and houses (with a fault of theirs), enrol the gateways and start them."""
+    async def login_link(self) -> str:
+        """Return a link that opens the console, once."""
+        return await login_link(self.settings, "admin")
+
+
+async def set_up(
+    plan: DemoPlan,
+    speed: float,
+    stage: Stage,
+    console: Console,
+    *,
+    fault: str | None = None,
+    console_port: int | None = None,
+) -> Scene:
+    """Start broker, VTN and houses (with a fault of theirs), enrol the gateways and start them.
+
+    `console_port`: where the console listens; any free port if left out.
+    """
     directory = stage.directory
     directory.mkdir(parents=True, exist_ok=True)
     if any(directory.iterdir()):
@@ -84,7 +108,8 @@ async def set_up(plan: DemoPlan, speed: float, stage: Stage, console: Console, *
     await stage.start("broker", "evenload.demo.broker", str(directory / "broker"), str(access.port))
     console.print(f"Broker: {'Mosquitto' if broker.mosquitto() else 'amqtt, embedded'} on port {access.port}")
     openadr_port, api_port = free_port(), free_port()
-    shape = Shape("127.0.0.1", openadr_port, api_port, "PT1M", "PT1M", "PT5M", str(directory / CLOCK_NAME))
+    clock_file = str(directory / CLOCK_NAME)
+    shape = Shape("127.0.0.1", openadr_port, api_port, "PT1M", "PT1M", "PT5M", clock_file, console_port or free_port())
     made = await prepare(directory / "vtn", ("127.0.0.1",), "evenload-demo", shape)
     households = [_write_household(index, plan, directory, access) for index in range(1, plan.homes + 1)]
     lead = timedelta(seconds=4 + 0.6 * plan.homes)
@@ -96,7 +121,7 @@ async def set_up(plan: DemoPlan, speed: float, stage: Stage, console: Console, *
     secret = ("--password-file", str(access.password_file))
     broken = ("--fault", fault) if fault else ()
     await stage.start("houses", *houses, *where, *secret, *broken)
-    scene = Scene(plan, stage, clock, made.token, api_port, console)
+    scene = Scene(plan, stage, clock, made.token, api_port, console, made.settings)
     await _until_healthy(scene)
     await _enrol(scene, households)
     await _start_gateways(scene, households)
@@ -138,7 +163,13 @@ async def _enrol(scene: Scene, households: Sequence[Path]) -> None:
         body = {
             "name": "Evening peak",
             "market_context": scene.plan.market_context,
-            "parameters": {"notification": "PT10M", "time_zone": "Europe/London"},
+            "parameters": {
+                "notification": "PT10M",
+                "time_zone": "Europe/London",
+                "product": "evening reduction",
+                "limits": {"per_day": 2, "per_week": 5, "longest": "PT3H"},
+                "reward": {"currency": "GBP", "per_kwh": "0.15"},
+            },
         }
         programme = await client.post("/programmes", body)
         made = [await client.post("/vens", {"name": path.parent.name}) for path in households]
@@ -155,15 +186,14 @@ async def _enrol(scene: Scene, households: Sequence[Path]) -> None:
 
 
 async def _start_gateways(scene: Scene, households: Sequence[Path]) -> None:
-    """Start the gateways, several in a process; the one that will fall silent has a process of its own."""
-    silent = scene.plan.silent
-    alone = [path for index, path in enumerate(households, 1) if index == silent]
-    others = [path for path in households if path not in alone]
+    """Start the gateways, several in a process; the last ones have a process of their own, named after the home."""
+    first_alone = max(len(households) - scene.plan.alone, _GROUP)
+    others, alone = households[:first_alone], households[first_alone:]
     groups = [others[first : first + _GROUP] for first in range(0, len(others), _GROUP)]
     for number, group in enumerate(groups, 1):
         await scene.stage.start(f"vens-{number}", "evenload", "ven", "run", *_configs(group))
-    if alone:
-        await scene.stage.start(SILENT, "evenload", "ven", "run", *_configs(alone))
+    for path in alone:
+        await scene.stage.start(path.parent.name, "evenload", "ven", "run", *_configs([path]))
 
 
 def _configs(paths: Sequence[Path]) -> list[str]:
@@ -171,7 +201,7 @@ def _configs(paths: Sequence[Path]) -> list[str]:
 
 
 async def until_ready(scene: Scene, show: Show) -> None:
-    """Wait until every VEN has registered, sent its history and begins to send telemetry."""
+    """Wait until every VEN has registered, sent its history and begun to send telemetry and its potential."""
     async with scene.client() as client, asyncio.timeout(_SETUP_S):
         vens = await client.all("/vens")
         waiting = {one["id"] for one in vens}
@@ -181,34 +211,21 @@ async def until_ready(scene: Scene, show: Show) -> None:
                 found = await client.get(f"/vens/{ven_id}/reports")
                 state = {one["name"]: one for one in found["requests"] if one["state"] in ("active", "done")}
                 history, usage = state.get("HISTORY_USAGE"), state.get("TELEMETRY_USAGE")
-                if history and history["state"] == "done" and usage and usage["last_report_at"]:
+                potential = state.get("x-FLEXIBILITY_POTENTIAL")
+                lately = [one and one["last_report_at"] for one in (usage, potential)]
+                if history and history["state"] == "done" and all(lately):
                     waiting.discard(ven_id)
             show(20 * (1 - len(waiting) / len(vens)), f"{len(vens) - len(waiting)} of {len(vens)} gateways report")
             await asyncio.sleep(_LOOK_S)
 
 
-def _window(scene: Scene) -> Span:
-    """Return the next half hours that leave time to answer. Raises UnavailableError if the story would not fit."""
-    start = ceil_to(scene.clock.now() + _NOTICE + timedelta(seconds=_COMMAND_S * scene.clock.speed), 1800)
+def window_of(scene: Scene) -> Span:
+    """Return the next half hours that leave time to trade. Raises UnavailableError if the story would not fit."""
+    start = ceil_to(scene.clock.now() + _NOTICE + timedelta(seconds=_TRADE_S * scene.clock.speed), 1800)
     end = start + scene.plan.event_duration
     if end + _TAIL > scene.plan.world_start + _LONGEST:
         raise UnavailableError("Setting up took too long for the story to fit; try a lower --speed.")
     return Span(start, end)
-
-
-async def order(scene: Scene) -> tuple[str, Span]:
-    """Order what the plan says and return the dispatch's id and when it is."""
-    programmes = await scene.command("programme", "list")
-    window = _window(scene)
-    minutes = int(scene.plan.event_duration.total_seconds() // 60)
-    arguments = ("--start", f"{window.start:%Y-%m-%dT%H:%M:%SZ}", "--duration", f"PT{minutes}M")
-    power = ("--power-w", f"-{scene.plan.order_w:g}")
-    made = await scene.command("event", "dispatch", programmes[0]["id"], *arguments, *power)
-    scene.console.print(
-        f"The operator orders {scene.plan.order_w / 1000:g} kW less of each home, "
-        f"{window.start:%H:%M} to {window.end:%H:%M} world time."
-    )
-    return str(made["dispatch"]["id"]), window
 
 
 async def watch(scene: Scene, dispatch_id: str, window: Span, show: Show) -> None:
@@ -217,7 +234,7 @@ async def watch(scene: Scene, dispatch_id: str, window: Span, show: Show) -> Non
     whole = (end + _TAIL - scene.clock.now()).total_seconds()
     async with scene.client() as client:
         while True:
-            scene.stage.check((SILENT,))
+            scene.stage.check(tuple(scene.silenced))
             now = scene.clock.now()
             left = (end + _TAIL - now).total_seconds()
             with suppress(UnavailableError):  # a VTN that is away comes back, or the time is up

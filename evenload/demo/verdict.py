@@ -8,6 +8,7 @@ from typing import Any
 from evenload.demo.model import Switch
 
 _SAME_KWH = 1e-6
+_WHOLE_KWH = 0.01
 _LEAST_SHARE = 0.8
 _SPREADS = 3.0
 
@@ -27,13 +28,22 @@ class Evidence:
 
 def faults(evidence: Evidence) -> list[str]:
     """Return everything that is wrong."""
-    return [*_opts(evidence), *_switches(evidence), *_outbox(evidence), *_sums(evidence), *_energy(evidence)]
+    return [
+        *_opts(evidence),
+        *_switches(evidence),
+        *_outbox(evidence),
+        *_sums(evidence),
+        *_energy(evidence),
+        *_report(evidence),
+    ]
 
 
 def _opts(evidence: Evidence) -> Iterator[str]:
     for ven in evidence.told["vens"]:
-        if ven["opt"] not in ("optIn", "optOut", "no answer"):
+        if ven["opt"] not in ("optIn", "optOut", "no answer", "not called"):
             yield f"{ven['ven_name']} has no final opt: {ven['opt']}."
+        if not ven["selected"]:
+            yield f"{ven['ven_name']} has no reason why it was called or not."
 
 
 def _switches(evidence: Evidence) -> Iterator[str]:
@@ -88,3 +98,15 @@ def _energy(evidence: Evidence) -> Iterator[str]:
         yield f"Only {told['true_kwh']:.2f} kWh of the {stayed:.2f} kWh ordered from homes that stayed in were shed."
     if not told["ordered_kwh"] >= 5 * spread:
         yield f"The order of {told['ordered_kwh']:.2f} kWh does not stand out of the noise ({spread:.2f} kWh)."
+
+
+def _report(evidence: Evidence) -> Iterator[str]:
+    """Hold what the BRP was told against what the VTN computed: whole watts and watt-hours, else the same."""
+    told = evidence.told
+    gap_kwh = abs(told["report"]["delivered_wh"] / 1000 - told["delivered_kwh"])
+    if gap_kwh > _WHOLE_KWH:
+        yield f"The BRP's report says {told['report']['delivered_wh']} Wh, the result {told['delivered_kwh']:.3f} kWh."
+    if told["offered_kwh"] > told["requested_kwh"] + _SAME_KWH:
+        yield f"{told['offered_kwh']} kWh were offered where {told['requested_kwh']} kWh were requested."
+    if told["accepted_kwh"] > told["offered_kwh"] + _SAME_KWH:
+        yield f"{told['accepted_kwh']} kWh were accepted of an offer of {told['offered_kwh']} kWh."

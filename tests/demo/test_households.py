@@ -13,7 +13,7 @@ from openadr.model.opt import OptType
 from ven.devices import describe, metered
 from ven.household_file import load_household
 
-PLAN = DemoPlan()
+PLAN = replace(DemoPlan(), opt_out=5)
 MQTT = {"host": "127.0.0.1", "port": 1883, "username": "gateway", "password_file": "gateway.password"}
 
 
