@@ -73,7 +73,7 @@ async def estimate(
     minutes: dict[str, Floats] = {}
     for begin in range(0, len(ven_ids), _AT_ONCE):
         some = ven_ids[begin : begin + _AT_ONCE]
-        for ven_id, power_w in (await _powers(conn, some, first_s, cells)).items():
+        for ven_id, power_w in (await powers(conn, some, first_s, cells)).items():
             minutes[ven_id] = _gain(power_w, direction)
     return Estimate(grid, minutes)
 
@@ -89,7 +89,7 @@ def _gain(power_w: Floats, direction: str) -> Floats:
     return difference if direction == "reduce" else -difference
 
 
-async def _powers(conn: AsyncConnection, ven_ids: Sequence[str], first_s: int, cells: int) -> dict[str, Floats]:
+async def powers(conn: AsyncConnection, ven_ids: Sequence[str], first_s: int, cells: int) -> dict[str, Floats]:
     """Return venID -> mean power (W) of each minute, summed over its metered resources, for those that have any."""
     keys = await _series(conn, ven_ids)
     by_id = {row.id: row for row in keys}

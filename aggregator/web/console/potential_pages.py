@@ -1,0 +1,230 @@
+"""The pool's potential: what could be sold, per programme, group and area, in both directions."""
+
+import asyncio
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import numpy as np
+from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator import portfolio
+from aggregator.fleet import Fleet
+from aggregator.pool import Pool, Step, pool
+from aggregator.web.console.shared import ven_names, with_defaults, zone_of
+from core.spans import Span, floor_to
+from vtn.services import fleet as fleets
+from vtn.services import potential, site
+from vtn.services import programme as programmes
+from vtn.services.potential import Potential
+from vtn.services.programme import Programme
+from vtn.store.database import Database
+from vtn.web.auth import Role
+from vtn.web.console import Visit, page
+from vtn.web.console.charts import Band, Chart, Line, time_chart
+
+STEP_S: Final = 1800
+STEPS: Final = 24
+"""Half a day: as far as most VENs look ahead."""
+_DIRECTIONS: Final = ("reduce", "increase")
+_KEEP_S: Final = 30.0
+_MOST_KEPT: Final = 64
+_MOST_STALE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What a pool can change in one direction: quantiles (W) of each step, and where the rest of it went."""
+
+    direction: str
+    times: tuple[datetime, ...]
+    p10_w: tuple[float, ...]
+    p50_w: tuple[float, ...]
+    p90_w: tuple[float, ...]
+    waterfall: tuple[Step, ...]
+    vens: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a pool's figures come from: VENs by source, the oldest and the median age (s), and who is stale."""
+
+    from_vens: int
+    from_history: int
+    silent: int
+    median_age_s: float | None
+    oldest_age_s: float | None
+    stale: tuple[tuple[str, str, datetime], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a programme's pool (or a part of it) can do in the coming half day."""
+
+    programme: Programme
+    curves: tuple[Curve, ...]
+    source: Source
+
+
+async def potential_today(
+    db: Database,
+    programme_id: str,
+    now: datetime,
+    *,
+    stale_after_s: float,
+    area: str | None = None,
+    group_ids: Sequence[str] = (),
+) -> Outlook:
+    """Return what a pool can do from now on, both ways, by Monte Carlo. Raises NotFoundError."""
+    start = floor_to(now, STEP_S)
+    span = Span(start, start + timedelta(seconds=STEP_S * STEPS))
+    known: list[tuple[str, list[Fleet]]] = []
+    async with db.read() as conn:
+        rules = await programmes.get(conn, programme_id)
+        for direction in _DIRECTIONS:
+            slices = await _slices(conn, rules, span, direction, now, stale_after_s, area, group_ids)
+            known.append((direction, slices))
+        ven_ids = sorted({ven_id for _, slices in known for one in slices for ven_id in one.ven_ids})
+        source = await _source(conn, ven_ids, now)
+    curves = await asyncio.gather(*(asyncio.to_thread(_curve, direction, slices, span) for direction, slices in known))
+    return Outlook(rules, tuple(curves), source)
+
+
+async def _slices(
+    conn: AsyncConnection,
+    rules: Programme,
+    span: Span,
+    direction: str,
+    now: datetime,
+    stale_after_s: float,
+    area: str | None,
+    group_ids: Sequence[str],
+) -> list[Fleet]:
+    """Return the fleet of each two hours: a VEN may be barred from one, and look ahead no further than another."""
+    width = timedelta(seconds=4 * STEP_S)
+    found = []
+    start = span.start
+    while start < (span.end or start):
+        part = Span(start, start + width)
+        found.append(
+            await portfolio.load(
+                conn,
+                rules,
+                part,
+                STEP_S,
+                direction,
+                now,
+                stale_after_s=stale_after_s,
+                area=area,
+                group_ids=tuple(group_ids),
+            )
+        )
+        start += width
+    return found
+
+
+def _curve(direction: str, slices: Sequence[Fleet], span: Span) -> Curve:
+    pools: list[Pool] = [pool(one, draws=1000) for one in slices]
+    rows = [np.concatenate([getattr(one, name) for one in pools]) for name in ("p10_w", "p50_w", "p90_w")]
+    times = tuple(span.start + timedelta(seconds=STEP_S * number) for number in range(STEPS))
+    first = slices[0]
+    free = sum(why is None for why in first.barred)
+    p10, p50, p90 = (tuple(float(value) for value in row) for row in rows)
+    return Curve(direction, times, p10, p50, p90, pools[0].waterfall, len(first.ven_ids), free)
+
+
+async def _source(conn: AsyncConnection, ven_ids: Sequence[str], now: datetime) -> Source:
+    known = await potential.latest(conn, ven_ids, now)
+    kinds: Counter[str] = Counter()
+    ages: list[float] = []
+    stale: list[tuple[str, datetime]] = []
+    for ven_id, ones in known.items():
+        newest: Potential = max(ones, key=lambda one: one.issued_at)
+        kinds[newest.source] += 1
+        ages.append(newest.age_s(now))
+        if all(one.is_stale(now) for one in ones):
+            stale.append((ven_id, newest.issued_at))
+    stale.sort(key=lambda one: one[1])
+    names = await ven_names(conn, [ven_id for ven_id, _ in stale[:_MOST_STALE]])
+    return Source(
+        from_vens=kinds["ven"],
+        from_history=kinds["history"],
+        silent=len(ven_ids) - len(known),
+        median_age_s=float(np.median(ages)) if ages else None,
+        oldest_age_s=max(ages, default=None),
+        stale=tuple((ven_id, names.get(ven_id, ven_id), issued_at) for ven_id, issued_at in stale[:_MOST_STALE]),
+    )
+
+
+class PoolOutlooks:
+    """Reckons a pool at most every half minute (machine time), however many people look."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, ...], tuple[float, Outlook]] = OrderedDict()
+        self._lock = asyncio.Lock()
+
+    async def today(
+        self, db: Database, programme_id: str, now: datetime, stale_after_s: float, area: str | None, group: str | None
+    ) -> Outlook:
+        """Return what `potential_today` returns."""
+        start = floor_to(now, STEP_S).isoformat()
+        key = (programme_id, area or "", group or "", start)
+        async with self._lock:
+            until, found = self._kept.get(key, (0.0, None))
+            if found is None or time.monotonic() >= until:
+                groups = (group,) if group else ()
+                found = await potential_today(
+                    db, programme_id, now, stale_after_s=stale_after_s, area=area, group_ids=groups
+                )
+                self._kept[key] = time.monotonic() + _KEEP_S, found
+                self._kept.move_to_end(key)
+            while len(self._kept) > _MOST_KEPT:
+                self._kept.popitem(last=False)
+        return found
+
+
+POOLS: Final = web.AppKey("pool_outlooks", PoolOutlooks)
+
+
+@page("GET", "/market/potential", role=Role.VIEWER)
+async def show_potential(visit: Visit) -> web.StreamResponse:
+    """Show a programme's pool, or that of an area or group."""
+    form = visit.filters()
+    async with visit.desk.db.read() as conn:
+        known = await programmes.newest(conn)
+        groups = await fleets.groups(conn)
+        areas = await site.areas(conn)
+    programme_id = form.value("programme_id") or (known[0].id if known else "")
+    area, group = form.value("area") or None, form.value("group") or None
+    found = None
+    if programme_id:
+        pools = visit.request.config_dict.get(POOLS) or PoolOutlooks()
+        found = await pools.today(visit.desk.db, programme_id, visit.now, visit.desk.stale_after_s, area, group)
+    return visit.render(
+        "market/potential.html",
+        zone=zone_of(found.programme) if found else visit.zone,
+        form=with_defaults(form, programme_id=programme_id),
+        programmes=known,
+        groups=groups,
+        areas=areas,
+        found=found,
+        charts=[_chart(one, found.programme) for one in found.curves] if found else [],
+        most_stale=_MOST_STALE,
+    )
+
+
+def _chart(one: Curve, rules: Programme) -> Chart:
+    edges = [*one.times, one.times[-1] + timedelta(seconds=STEP_S)]
+    low, middle, high = ([value / 1000 for value in (*row, row[-1])] for row in (one.p10_w, one.p50_w, one.p90_w))
+    lines = [Line("p50", edges, middle, step=True), Line("p10: can be sold", edges, low, step=True, dashed=True)]
+    title = f"Consumption that the pool can {one.direction}"
+    bands = [Band("p50", edges, low, high)]
+    return time_chart(f"pool-{one.direction}", title, "kW", lines, bands=bands, zone=zone_of(rules))
+
+
+PAGES = (show_potential,)

@@ -1,0 +1,131 @@
+"""Who was chosen and why, as pages list it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from sqlalchemy import func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator import inputs, pool
+from aggregator.fleet import Reason
+from vtn.store.tables import selection, selection_reason, site, ven
+
+TONES: Final[Mapping[str, str]] = {
+    Reason.CALLED: "good",
+    Reason.RESERVE: "info",
+    Reason.CHEAPER: "quiet",
+    Reason.TURN: "quiet",
+    Reason.OFFLINE: "bad",
+    Reason.STALE: "warn",
+    Reason.NO_POTENTIAL: "quiet",
+    Reason.OUTSIDE_WINDOW: "warn",
+    Reason.LIMIT: "warn",
+    Reason.RESTING: "warn",
+    Reason.OPTED_OUT: "warn",
+    Reason.BUSY: "warn",
+    Reason.FEEDER_CAP: "warn",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One VEN of a selection; `power_w`: the most that it was ordered."""
+
+    ven_id: str
+    name: str
+    area: str | None
+    reason: str
+    power_w: int
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a selection was made from and what came out; fields that were not stored are None.
+
+    `target_w`: mean of what was wanted; `tightest`: how many of the free VENs have one call left, or none.
+    """
+
+    id: str
+    method: str | None
+    elapsed_s: float | None
+    cost: float | None
+    bound: float | None
+    gap: float | None
+    target_w: float | None
+    expected_w: float | None
+    short_w: float | None
+    waterfall: tuple[pool.Step, ...]
+    last_call: int
+    unlimited: bool
+    mean_calls: float
+    most_calls: int
+
+
+async def counts(conn: AsyncConnection, selection_id: str) -> dict[str, int]:
+    """Return reason -> how many VENs it was, in the order of `Reason`."""
+    query = select(selection_reason.c.reason, func.count().label("vens")).group_by(selection_reason.c.reason)
+    rows = await conn.execute(query.where(selection_reason.c.selection_id == selection_id))
+    found = {row.reason: int(row.vens) for row in rows}
+    return {one.value: found[one.value] for one in Reason if one.value in found}
+
+
+async def reasons(
+    conn: AsyncConnection,
+    selection_id: str,
+    *,
+    reason: str | None = None,
+    text: str | None = None,
+    after: str | None = None,
+    limit: int = 50,
+) -> list[Chosen]:
+    """Return VENs of a selection by name, at most `limit` after the name `after`."""
+    query = (
+        select(selection_reason, ven.c.name, site.c.area)
+        .join(ven, ven.c.id == selection_reason.c.ven_id)
+        .outerjoin(site, site.c.id == ven.c.site_id)
+        .where(selection_reason.c.selection_id == selection_id)
+        .order_by(ven.c.name)
+        .limit(limit)
+    )
+    if reason is not None:
+        query = query.where(selection_reason.c.reason == reason)
+    if text:
+        query = query.where(or_(*(one.icontains(text, autoescape=True) for one in (ven.c.name, ven.c.id, site.c.area))))
+    if after is not None:
+        query = query.where(ven.c.name > after)
+    rows = await conn.execute(query)
+    return [Chosen(row.ven_id, row.name, row.area, row.reason, row.power_w or 0) for row in rows]
+
+
+async def about(conn: AsyncConnection, selection_id: str) -> About:
+    """Return the figures of a selection; takes CPU for a large fleet."""
+    row = (await conn.execute(select(selection).where(selection.c.id == selection_id))).one()
+    result: dict[str, Any] = row.inputs.get("result") or {}
+    fleet = inputs.from_json(row.inputs["fleet"])
+    stored = (row.inputs.get("draft") or {}).get("figures") or {}
+    steps = stored.get("waterfall") or ()
+    waterfall = tuple(pool.Step(**one) for one in steps) if steps else pool.pool(fleet, draws=500).waterfall
+    few = fleet.calls_left < 2**31
+    return About(
+        id=selection_id,
+        method=result.get("method"),
+        elapsed_s=result.get("elapsed_s"),
+        cost=result.get("cost"),
+        bound=result.get("bound"),
+        gap=result.get("gap"),
+        target_w=_mean(row.inputs.get("target_w")),
+        expected_w=_mean(result.get("expected_w")),
+        short_w=_mean(result.get("short_w")),
+        waterfall=waterfall,
+        last_call=int((fleet.calls_left[few] <= 1).sum()),
+        unlimited=not few.any(),
+        mean_calls=float(fleet.calls.mean()) if fleet.calls.size else 0.0,
+        most_calls=int(fleet.calls.max(initial=0)),
+    )
+
+
+def _mean(runs: Any) -> float | None:
+    values = inputs.unrolled(runs or ())
+    return float(np.mean(values)) if values else None

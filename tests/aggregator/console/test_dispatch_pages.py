@@ -1,0 +1,177 @@
+"""A dispatch as it runs and when it is over: figures, interventions, messages, results."""
+
+import asyncio
+import csv
+import io
+import json
+from datetime import timedelta
+
+from support import market_homes
+
+
+async def ordered_and_answered(market, **more):
+    dispatch_id = await market.ordered(**more)
+    called = sorted(row.ven_id for row in await market.world.rows("event"))
+    await market_homes.answer(
+        market.world.db, dispatch_id, market.now + timedelta(seconds=30), out=called[:1], silent=called[1:2]
+    )
+    return dispatch_id, called
+
+
+async def metered(market, called: list[str], minutes: int) -> None:
+    """Let an hour before the start and some minutes after it be measured."""
+    start = market.now + timedelta(hours=1)
+    rows = {row.ven_id: -row.own_values["power"][0] for row in await market.world.rows("event")}
+    for ven_id in market.homes.ven_ids:
+        await market_homes.meter(market.world.db, ven_id, market.now, start, market.now, step_s=60)
+        less = rows[ven_id] if ven_id in called[1:] else 0.0
+        end = start + timedelta(minutes=minutes)
+        await market_homes.meter(market.world.db, ven_id, start, end, market.now, less_w=less, step_s=60)
+    await market.at(start + timedelta(minutes=minutes, seconds=5), turns=0)
+
+
+async def test_live_figures_count_answers_and_delivery(market) -> None:
+    dispatch_id, called = await ordered_and_answered(market)
+    await metered(market, called, 20)
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}")
+    assert page.stat("Target") == "4 kW"
+    assert page.stat("Opted out") == page.stat("No answer") == "1"
+    assert page.stat("Opted in") == str(len(called) - 2)
+    assert float(page.stat("Delivered").split()[0]) > 3
+    assert "30 s" in page.main
+    assert "optOut by 1 VEN" in page.main
+    chart = json.loads(page.root.xpath("//script[@data-spec='live']")[0].text)
+    assert {row["s"] for row in chart["datasets"]["lines"]} == {"target", "baseline (estimate)", "actual"}
+    assert not page.root.xpath("//form[contains(@action, 'cancellation')]"), "a viewer is offered nothing to do"
+    only = await market.viewer.get(f"/dispatches/{dispatch_id}?state=opted+out")
+    assert only.texts("//div[@id='live-rows']//tbody/tr/td[1]") == ["opted out"]
+
+
+async def test_the_stream_sends_figures_rows_and_chart(market) -> None:
+    dispatch_id, called = await ordered_and_answered(market)
+    await metered(market, called, 5)
+    headers = market.viewer._cookies() | {"Accept": "text/event-stream"}
+    async with asyncio.timeout(20), market.client.get(f"/dispatches/{dispatch_id}/stream", headers=headers) as answer:
+        assert answer.status == 200
+        text = ""
+        while "data: " not in text or not text.endswith("\n\n"):
+            text += (await answer.content.readany()).decode()
+    news = json.loads(next(line for line in text.splitlines() if line.startswith("data: "))[6:])
+    assert {"live-figures", "live-rows", "live-timeline"} == set(news["html"])
+    assert news["charts"]["live"]["lines"]
+    assert "<script>" not in news["html"]["live-rows"]
+
+
+async def test_a_finished_stream_says_so(market) -> None:
+    dispatch_id = await market.ordered()
+    await market.dispatcher.post(f"/dispatches/{dispatch_id}/cancellation")
+    headers = market.viewer._cookies() | {"Last-Event-ID": "before"}
+    async with asyncio.timeout(20), market.client.get(f"/dispatches/{dispatch_id}/stream", headers=headers) as answer:
+        text = ""
+        while "event: end" not in text:
+            text += (await answer.content.readany()).decode()
+
+
+async def test_another_power_and_another_end(market) -> None:
+    dispatch_id = await market.ordered("4")
+    since = await market.last()
+    before = {row.id: row.own_values["power"] for row in await market.world.rows("event")}
+    page = await market.dispatcher.follow(await market.dispatcher.post(f"/dispatches/{dispatch_id}/change", power="2"))
+    assert page.stat("Target") == "2 kW"
+    after = {row.id: row.own_values["power"] for row in await market.world.rows("event")}
+    assert all(abs(after[one][0] - before[one][0] / 2) <= 1 for one in before)
+    assert ("dispatcher", "reorder dispatch") in await market.actions(since)
+    end = market.now + timedelta(minutes=90)
+    await market.dispatcher.post(f"/dispatches/{dispatch_id}/change", end=market.local(end))
+    (row,) = await market.world.rows("dispatch")
+    assert row.ends_at == end
+    page = await market.dispatcher.post(f"/dispatches/{dispatch_id}/change", 422, end="2020-01-01T10:00", power="3")
+    assert page.fault("end")
+    assert page.value("power") == "3"
+
+
+async def test_another_value_of_a_plain_signal_keeps_what_has_elapsed(market) -> None:
+    fields = {"programme_id": market.homes.programme.id, "kind": "signal", "signal": "SIMPLE/level", "values": "1"}
+    start = market.now + timedelta(hours=1)
+    answer = await market.dispatcher.post(
+        "/dispatches/new", **fields, start=market.local(start), minutes=60, vens="home 01"
+    )
+    dispatch_id = answer.headers["Location"].rpartition("/")[2]
+    await market.at(start + timedelta(minutes=10, seconds=20), turns=0)
+    await market.dispatcher.post(f"/dispatches/{dispatch_id}/change", value="3")
+    (row,) = await market.world.rows("dispatch")
+    parts = row.event["signals"][0]["intervals"]
+    assert [(one["duration"]["seconds"], one["value"]) for one in parts] == [(660, 1.0), (2940, 3.0)]
+    page = await market.dispatcher.post(f"/dispatches/{dispatch_id}/change", 422, value="9")
+    assert "0, 1, 2 or 3" in page.main
+
+
+async def test_a_home_is_replaced_from_the_reserve(market) -> None:
+    dispatch_id, called = await ordered_and_answered(market, power="3")
+    since = await market.last()
+    answer = await market.dispatcher.post(f"/dispatches/{dispatch_id}/replacement", ven_id=called[0])
+    page = await market.dispatcher.follow(answer)
+    assert "Replaced" in page.main
+    rows = await market.world.rows("event")
+    assert {row.ven_id for row in rows if row.cancelled_at} == {called[0]}
+    (fresh,) = {row.ven_id for row in rows} - set(called)
+    reasons = {row.ven_id: row.reason for row in await market.world.rows("selection_reason")}
+    assert reasons[fresh] == "reserve"
+    assert ("dispatcher", "replace ven") in await market.actions(since)
+    page = await market.dispatcher.post(f"/dispatches/{dispatch_id}/replacement", 422, ven_id=called[0])
+    assert "not called" in page.main
+
+
+async def test_a_cancelled_dispatch(market) -> None:
+    dispatch_id, called = await ordered_and_answered(market)
+    since = await market.last()
+    answer = await market.dispatcher.post(f"/dispatches/{dispatch_id}/cancellation", reason="a mistake")
+    page = await market.dispatcher.follow(answer)
+    assert "cancelled" in page.texts("//div[@id='live-figures']")[0]
+    assert page.stat("Opted in") == str(len(called) - 2), "they were not released one by one"
+    assert not page.hrefs(f"/dispatches/{dispatch_id}/result#")
+    assert ("dispatcher", "cancel dispatch") in await market.actions(since)
+    page = await market.dispatcher.post(f"/dispatches/{dispatch_id}/cancellation", 422)
+    assert "cancelled already" in page.main
+    page = await market.dispatcher.post(f"/dispatches/{dispatch_id}/result", 422)
+    assert "before it began" in page.main
+
+
+async def test_who_and_why_and_messages_of_a_dispatch(market) -> None:
+    dispatch_id, called = await ordered_and_answered(market)
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}/selection?reason=called")
+    assert len(page.texts("//section[@id='reasons']//tbody/tr")) == len(called)
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}/messages?ven_id={called[0]}")
+    assert "oadrDistributeEvent" in page.root.xpath("//pre")[0].text
+    await market.viewer.get(f"/dispatches/{dispatch_id}/messages?ven_id=nobody", 404)
+
+
+async def test_results_have_versions_exports_and_workings(market) -> None:
+    dispatch_id, called = await ordered_and_answered(market)
+    start = market.now + timedelta(hours=1)
+    half = start + timedelta(minutes=30)
+    for ven_id in market.homes.ven_ids:
+        await market_homes.meter(market.world.db, ven_id, market.now, half, market.now, less_w=0.0)
+    await market.at(start + timedelta(hours=3), turns=0)
+    await market.dispatcher.post(f"/dispatches/{dispatch_id}/result")
+    for ven_id in market.homes.ven_ids:
+        end = start + timedelta(hours=1)
+        await market_homes.meter(market.world.db, ven_id, half, end, market.now, less_w=500.0)
+    page = await market.dispatcher.follow(await market.dispatcher.post(f"/dispatches/{dispatch_id}/result"))
+    assert "What differs from version 1" in page.main
+    assert "Delivered energy" in page.main
+    first = await market.viewer.get(f"/dispatches/{dispatch_id}/result?version=1")
+    assert first.hrefs(f"/dispatches/{dispatch_id}/result.csv?version=1")
+    await market.viewer.get(f"/dispatches/{dispatch_id}/result?version=9", 404)
+    await market.viewer.get(f"/dispatches/{dispatch_id}/result?version=x", 422)
+    found = json.loads((await market.viewer.get(f"/dispatches/{dispatch_id}/result.json")).text)
+    assert found["version"] == 2
+    assert len(found["vens"]) == len(called)
+    text = await market.viewer.get(f"/dispatches/{dispatch_id}/result.csv")
+    rows = list(csv.DictReader(io.StringIO(text.text)))
+    assert {row["ven_name"] for row in rows} > {"pool"}
+    assert text.headers["Content-Disposition"].startswith("attachment")
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}/result/vens/{called[2]}")
+    assert "used" in page.texts("//section[@aria-labelledby='days-heading']//tbody/tr/td[1]")
+    await market.viewer.get("/dispatches/dsp_none/result", 404)
+    await market.viewer.get("/dispatches/dsp_none", 404)
