@@ -120,9 +120,9 @@ async def load(
 
 def possible_w(basis: Basis) -> Floats:
     """Return the power (W, whole, never negative) that can be offered in each step, (T,). Takes CPU: use a thread."""
-    free = pool(basis.fleet).at(CONFIDENCE)
+    free = pool(basis.fleet).offer_w
     if basis.contrary is not None:
-        other = pool(basis.contrary).at(CONFIDENCE)
+        other = pool(basis.contrary).offer_w
         with np.errstate(divide="ignore", invalid="ignore"):
             share = np.where(basis.contrary_w > 0, basis.contrary_w / other, 0.0)
         free = free * (1.0 - np.clip(share, 0.0, 1.0))

@@ -21,11 +21,16 @@ from .conftest import PRICE, SETTINGS, STALE_AFTER_S, START
 QUARTER = timedelta(minutes=15)
 
 
-async def p10_w(trade, start=START, minutes=60, direction="reduce"):
-    """Return the least p10 of the whole pool in a time."""
+async def pooled(trade, start=START, minutes=60, direction="reduce"):
+    """Return the whole pool in a time."""
     scope = Scope(trade.programme, direction, Grid(start, 300, minutes // 5))
     async with trade.world.db.read() as conn:
-        return pool(await supply.load(conn, scope, trade.now, STALE_AFTER_S)).p10_w.min()
+        return pool(await supply.load(conn, scope, trade.now, STALE_AFTER_S))
+
+
+async def for_sale_w(trade, **where):
+    """Return the least power that the whole pool can sell in a time."""
+    return (await pooled(trade, **where)).offer_w.min()
 
 
 def most_w(offer):
@@ -35,20 +40,21 @@ def most_w(offer):
 async def test_an_offer_promises_no_more_than_the_p10_of_the_pool(trade):
     await trade.join(20)
     offer = await trade.offer(trade.wish((0, 10**6)))
-    limit = await p10_w(trade)
-    assert 0 < most_w(offer) <= limit < 20_000
-    assert most_w(offer) >= limit * 0.9
+    found = await pooled(trade)
+    assert 0 < most_w(offer) <= found.p10_w.min() < 20_000
+    assert most_w(offer) == pytest.approx(found.offer_w.min(), abs=100)
 
 
 async def test_what_is_offered_or_sold_is_not_offered_again(any_trade):
     trade = any_trade
     await trade.join(20)
-    whole = await p10_w(trade)
+    found = await pooled(trade)
+    whole = found.offer_w.min()
     first = await trade.offer(trade.wish((0, 4000)))
     second = await trade.offer(trade.wish((0, 4000)))
     await trade.accept(first)
     third = await trade.offer(trade.wish((0, 10**6)))
-    assert sum(most_w(one) for one in (first, second, third)) <= whole
+    assert sum(most_w(one) for one in (first, second, third)) <= found.p10_w.min()
     assert most_w(third) > whole - 8000 - 100
     request_id = await trade.request(trade.wish((1, 1000)))
     await trade.market.turn()
@@ -70,8 +76,8 @@ async def test_an_offer_that_is_gone_is_for_sale_again(trade):
 async def test_the_other_direction_shares_the_same_homes(trade):
     await trade.join(20)
     await trade.can(trade.homes, increase_w=3000.0)
-    reduce_w = await p10_w(trade)
-    increase_w = await p10_w(trade, direction="increase")
+    reduce_w = await for_sale_w(trade)
+    increase_w = await for_sale_w(trade, direction="increase")
     half = int(increase_w / 2)
     await trade.offer(trade.wish((half, half), direction="increase"))
     left = await trade.offer(trade.wish((0, 10**6)))
@@ -81,7 +87,7 @@ async def test_the_other_direction_shares_the_same_homes(trade):
 async def test_two_requests_answered_at_once_do_not_sell_the_same_twice(any_trade):
     trade = any_trade
     await trade.join(20)
-    whole = await p10_w(trade)
+    whole = await for_sale_w(trade)
     made = [await trade.request(trade.wish((0, 10**6))) for _ in range(2)]
     other = type(trade.market)(trade.world.db, trade.world.clock, SETTINGS)
     await asyncio.gather(trade.market.turn(), other.turn())
