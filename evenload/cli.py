@@ -16,8 +16,11 @@ import typer
 from certs.cli import app as certs_app
 from core.errors import EvenloadError, InvalidError
 from evenload import operate
+from evenload.brp import brp as brp_app
 from evenload.logs import configure_logs
 from evenload.output import show
+from evenload.selling import market as market_app
+from evenload.tariff import tariff as tariff_app
 from ven.cli import app as ven_app
 from ven.cli import explain_command
 
@@ -56,7 +59,17 @@ def root(
 
 def _need_server() -> None:
     """Raise InvalidError with the next step where the server's libraries are missing."""
-    needed = ("sqlalchemy", "aiosqlite", "alembic", "apscheduler", "numpy", "prometheus_client")
+    needed = (
+        "sqlalchemy",
+        "aiosqlite",
+        "alembic",
+        "apscheduler",
+        "highspy",
+        "jinja2",
+        "joserfc",
+        "numpy",
+        "prometheus_client",
+    )
     missing = [name for name in needed if find_spec(name) is None]
     if missing:
         raise InvalidError(f"This needs {', '.join(missing)}; install them with: pip install 'evenload[server]'")
@@ -82,10 +95,14 @@ def vtn(
 
     def ready(running: Running) -> None:
         urls = {"openadr": running.openadr_url, "api": running.api_url}
+        if running.console_url is not None:
+            urls["console"] = running.console_url
         if json_:
             typer.echo(json.dumps(urls))
         else:
             typer.echo(f"OpenADR for VENs:  {urls['openadr']}\nAPI for operators: {urls['api']}/v1")
+            if running.console_url is not None:
+                typer.echo(f"Console:           {running.console_url}   (sign in: evenload operator login-link NAME)")
         sys.stdout.flush()
 
     _run(serve(settings, on_ready=ready))
@@ -197,8 +214,45 @@ def operator_revoke(
     typer.echo(f"Revoked {name}.")
 
 
+@operator_app.command("login-link")
+def operator_login_link(
+    name: Annotated[str, typer.Argument(help="As `evenload operator list` shows it.")],
+    url: Annotated[str | None, typer.Option(help="The console's address, if the settings do not say it.")] = None,
+    config: ConfigOption = Path("vtn.toml"),
+    json_: JsonOption = False,
+) -> None:
+    """Print a link that signs an operator in to the console: it works once, for ten minutes."""
+    _need_server()
+    from evenload.setup import login_link  # noqa: PLC0415  the server's libraries are optional
+
+    link = asyncio.run(login_link(config, name, url))
+    typer.echo(json.dumps({"name": name, "link": link}) if json_ else link)
+
+
+@operator_app.command("password")
+def operator_password(
+    name: Annotated[str, typer.Argument(help="As `evenload operator list` shows it.")],
+    none: Annotated[bool, typer.Option("--none", help="Take the password away.")] = False,
+    config: ConfigOption = Path("vtn.toml"),
+) -> None:
+    """Set an operator's password for the console. Without a terminal it is the first line of standard input."""
+    _need_server()
+    from evenload.setup import set_password  # noqa: PLC0415  the server's libraries are optional
+
+    password = None
+    if not none and sys.stdin.isatty():
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    elif not none:
+        password = sys.stdin.readline().rstrip("\r\n")
+    asyncio.run(set_password(config, name, password))
+    typer.echo(f"{name} has {'no password any more' if none else 'a new password; its sessions have ended'}.")
+
+
 app.add_typer(operator_app, name="operator")
 operate.attach(app)
+app.add_typer(market_app, name="market")
+app.add_typer(brp_app, name="brp")
+app.add_typer(tariff_app, name="tariff")
 
 
 @app.command()

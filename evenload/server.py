@@ -5,7 +5,7 @@ import contextlib
 import errno
 import signal
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Final
@@ -20,21 +20,26 @@ from certs.authority import Authority
 from certs.tls import server_context
 from core.clock import Clock, WorldClock, load_clock, system_clock
 from core.errors import EvenloadError, InvalidError
+from evenload.collector import settle
+from evenload.console import console_app
 from evenload.gauges import Gauges
+from evenload.market import Job, Market, with_market
 from evenload.revocation import Revocations
-from evenload.settings import Settings, is_loopback, is_wildcard
+from evenload.settings import ConsoleSettings, KeyPair, Settings, is_loopback, is_wildcard
+from evenload.setup import console_url
 from vtn.services import outbox
 from vtn.services.directory import Directory
 from vtn.store.database import Database
 from vtn.store.readings import merge_days
 from vtn.store.writer import GroupWriter
 from vtn.transport.http import Edge, OpenADRServer
+from vtn.transport.recent import RecentMessages
 from vtn.transport.tls import log_refusals
 from vtn.transport.v20b import Vtn20b
 from vtn.web.api import Api
 from vtn.web.operator import DESK, OPERATIONS, Desk
 from vtn.web.principals import StoredPrincipals
-from vtn.web.server import HttpMetrics, make_app
+from vtn.web.server import AUTHENTICATOR, HttpMetrics, make_app
 
 _log = structlog.get_logger(__name__)
 
@@ -61,12 +66,14 @@ class Running:
     api_url: str
     db: Database
     clock: Clock
+    console_url: str | None = None
 
 
 def clock_of(settings: Settings) -> WorldClock:
     """Return the world's clock. Raises InvalidError if a fast clock would be seen beyond this machine."""
     clock = system_clock() if settings.clock is None else load_clock(settings.clock)
-    if clock.speed != 1.0 and not all(map(is_loopback, (settings.openadr.host, settings.api.host))):
+    listeners = [settings.openadr.host, settings.api.host, *([settings.console.host] if settings.console else [])]
+    if clock.speed != 1.0 and not all(map(is_loopback, listeners)):
         raise InvalidError("A clock with a speed other than 1 is for loopback addresses only.")
     return clock
 
@@ -93,14 +100,26 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         revocations = Revocations(db, clock, authority)
         await _guarded(revocations.renew_list)()
         vtn = Vtn20b(writer, directory, settings.vtn(), clock)
-        openadr_port = await _listen_openadr(stack, settings, vtn, registry, revocations)
+        recent = RecentMessages()
+        openadr_port = await _listen_openadr(stack, settings, vtn, registry, revocations, recent)
         stale_after_s = _stale_after_s(settings, clock)
         desk = Desk(db, clock, settings.vtn(), _openadr_url(settings, openadr_port), authority, stale_after_s)
-        api_port = await _listen_api(stack, settings, desk, registry)
+        metrics = HttpMetrics(registry)
+        market = Market.build(settings, desk)
+        stack.push_async_callback(market.close)
+        api = _api(settings, desk, metrics, market)
+        api_port = await _listen_api(stack, settings, api)
+        console_at = None
+        if settings.console is not None:
+            names = _names(settings.console.host, settings.console.hosts)
+            console = console_app(settings, settings.console, desk, names, metrics=metrics, recent=recent)
+            console[AUTHENTICATOR] = api[AUTHENTICATOR]  # a token that the console revokes ends there at once
+            market.put_into(console)  # a BRP's program that it shuts out, too
+            console_at = await _listen_console(stack, settings, settings.console, console)
         gauges = Gauges(db, clock, registry, stale_after_s)
         await gauges.refresh()
-        await _schedule(stack, db, directory, clock, gauges, revocations)
-        yield Running(desk.openadr_url, _api_url(settings, api_port), db, clock)
+        await _schedule(stack, db, directory, clock, gauges, revocations, market.jobs())
+        yield Running(desk.openadr_url, _api_url(settings, api_port), db, clock, console_at)
 
 
 def _openadr_url(settings: Settings, port: int) -> str:
@@ -136,6 +155,7 @@ async def _listen_openadr(
     vtn: Vtn20b,
     registry: CollectorRegistry,
     revocations: Revocations,
+    recent: RecentMessages,
 ) -> int:
     openadr = settings.openadr
     edge = Edge(openadr.prefix, openadr.max_body_bytes, openadr.insecure, openadr.proxy_header, openadr.proxy_secret)
@@ -147,33 +167,56 @@ async def _listen_openadr(
         log_refusals(context)
         if openadr.crl is not None:
             revocations.watch(context, openadr.crl)
-    listener = web.Server(OpenADRServer(vtn, edge, registry).handle, access_log=None)
+    listener = web.Server(OpenADRServer(vtn, edge, registry, recent.note).handle, access_log=None)
     runner = web.ServerRunner(listener, shutdown_timeout=_LAST_ANSWERS_S)
     return await _serve(stack, runner, openadr.host, openadr.port, context, shared=settings.reuse_port)
 
 
-async def _listen_api(
-    stack: contextlib.AsyncExitStack, settings: Settings, desk: Desk, registry: CollectorRegistry
-) -> int:
+def _api(settings: Settings, desk: Desk, metrics: HttpMetrics, market: Market) -> web.Application:
     async def store_answers() -> None:
         async with desk.db.read() as conn:
             await conn.execute(select(1))
 
-    api = settings.api
     app = make_app(
-        operator_api(),
+        with_market(operator_api()),
         StoredPrincipals(desk.db),
-        hosts={_in_url(api.host), "localhost", "127.0.0.1", "[::1]", *map(_in_url, api.hosts)},
-        metrics=HttpMetrics(registry),
+        hosts=_names(settings.api.host, settings.api.hosts),
+        metrics=metrics,
         ready={"store": store_answers},
+        mounts=market.mounts(),
     )
     app[DESK] = desk
-    context = None
-    if api.certificate is not None:
-        pair = api.certificate
-        context = server_context(pair.cert, pair.key, pair.cert, require_client=False)
+    market.put_into(app)
+    return app
+
+
+async def _listen_api(stack: contextlib.AsyncExitStack, settings: Settings, app: web.Application) -> int:
+    api = settings.api
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LAST_ANSWERS_S)
+    context = _tls(api.certificate)
+    if context is not None and settings.brp.mutual_tls:
+        context.verify_mode = ssl.CERT_OPTIONAL  # which certificate a BRP's token is bound to is checked with the token
+        context.load_verify_locations(settings.openadr.ca)
     return await _serve(stack, runner, api.host, api.port, context, shared=settings.reuse_port)
+
+
+async def _listen_console(
+    stack: contextlib.AsyncExitStack, settings: Settings, console: ConsoleSettings, app: web.Application
+) -> str:
+    """Serve the console and return its address."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LAST_ANSWERS_S)
+    context = _tls(console.certificate)
+    port = await _serve(stack, runner, console.host, console.port, context, shared=settings.reuse_port)
+    return console_url(settings, port)
+
+
+def _tls(pair: KeyPair | None) -> ssl.SSLContext | None:
+    return None if pair is None else server_context(pair.cert, pair.key, pair.cert, require_client=False)
+
+
+def _names(host: str, others: tuple[str, ...]) -> set[str]:
+    """Return by which names a listener may be called."""
+    return {_in_url(host), "localhost", "127.0.0.1", "[::1]", *map(_in_url, others)}
 
 
 async def _serve(
@@ -204,6 +247,7 @@ async def _schedule(
     clock: Clock,
     gauges: Gauges,
     revocations: Revocations,
+    more: Sequence[Job] = (),
 ) -> None:
     """Start the periodic work of this process. What must survive a crash is a row with a due time, not a job."""
 
@@ -227,6 +271,7 @@ async def _schedule(
         (resync, _RESYNC_S),
         (merge, _MERGE_S),
         (revocations.renew_list, _DAY_S),
+        *more,
     ):
         scheduler.add_job(
             _guarded(work), "interval", seconds=every_s, coalesce=True, max_instances=1, misfire_grace_time=None
@@ -254,6 +299,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[Running], None]) -> N
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with running(settings) as vtn:
+        settle()
         on_ready(vtn)
         await stop.wait()
         _log.info("stopping: answers on their way are finished")

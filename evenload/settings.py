@@ -5,6 +5,7 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 from pydantic_core import ErrorDetails
@@ -36,6 +37,12 @@ def _positive(value: Duration) -> Duration:
     if not value or value.seconds > 86400:  # noqa: PLR2004  beyond a day nobody would notice that a VEN is gone
         raise ValueError("write a duration from PT1S to P1D")
     return value
+
+
+def _zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError("write an IANA time zone such as Europe/London")
+    return name
 
 
 IsoDuration = Annotated[Duration, BeforeValidator(_duration), PlainSerializer(str)]
@@ -92,6 +99,57 @@ class ApiSettings(_Section):
     """Host names that clients may use, beside the listener's own."""
 
 
+class ConsoleSettings(_Section):
+    """The listener for people with a browser."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8445
+    certificate: KeyPair | None = None
+    """Without one it speaks plain HTTP, which is only allowed on loopback."""
+    hosts: tuple[str, ...] = ()
+    """Host names that browsers may use, beside the listener's own."""
+    url: Annotated[str, Field(pattern=r"^https?://[^/?#\s]+/?$", max_length=300)] | None = None
+    """What browsers call it, where that is another address: a proxy that ends TLS in front of it."""
+    time_zone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    """In which times are shown, but for pages about a programme, which has its own."""
+    cache: Path = Path("cache")
+    """Where the chart library is kept, which is written once out of an installed package."""
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether browsers reach it by TLS."""
+        return self.certificate is not None or (self.url or "").startswith("https:")
+
+
+class BrpSettings(_Section):
+    """The API for balance responsible parties, on the listener of `api`."""
+
+    requests_per_minute: Annotated[int, Field(ge=1, le=100_000)] = 300
+    """How often each of their programs may ask, in each process."""
+    mutual_tls: bool = False
+    """Ask callers of `api` for a certificate of openadr.ca, for programs whose tokens are bound to one."""
+
+
+class MarketTimes(_Section):
+    """How the trade with balance responsible parties goes on by itself, in world time."""
+
+    offer_valid: Period = Duration.of(hours=1)
+    """How long an offer stands, never beyond the households' notice before its start."""
+    report_after: IsoDuration = Duration.of(minutes=10)
+    """When the first report on an activation comes after its end: the readings need time to arrive."""
+    final_after: IsoDuration = Duration.of(days=7)
+    """When the report is final; until then late readings make new versions."""
+
+
+class OutgoingSettings(_Section):
+    """Whom this server calls by itself: webhooks and sources of prices. By default only https to public addresses."""
+
+    allow: tuple[str, ...] = ()
+    """Others that may be called: hosts ("prices.local", "localhost:8080") and networks ("10.1.0.0/16")."""
+    ca: Path | None = None
+    """A PEM file of further authorities to trust."""
+
+
 class ReportSettings(_Section):
     """A report that every VEN is asked for once it has registered its reports."""
 
@@ -118,6 +176,11 @@ class Settings(BaseSettings):
     """Let several processes share the ports (one machine, one PostgreSQL); the system spreads connections."""
     openadr: OpenADRSettings = OpenADRSettings()
     api: ApiSettings = ApiSettings()
+    console: ConsoleSettings | None = None
+    """Without this section there is no console."""
+    brp: BrpSettings = BrpSettings()
+    market: MarketTimes = MarketTimes()
+    outgoing: OutgoingSettings = OutgoingSettings()
     reports: tuple[ReportSettings, ...] = ()
 
     @classmethod
@@ -211,8 +274,18 @@ def _anchored(settings: Settings, base: Path) -> Settings:
             "clock": at(settings.clock),
             "openadr": openadr.model_copy(update=files),
             "api": settings.api.model_copy(update={"certificate": pair(certificate) if certificate else None}),
+            "console": _anchored_console(settings.console, base),
+            "outgoing": settings.outgoing.model_copy(update={"ca": at(settings.outgoing.ca)}),
         }
     )
+
+
+def _anchored_console(console: ConsoleSettings | None, base: Path) -> ConsoleSettings | None:
+    if console is None:
+        return None
+    keys = console.certificate
+    certificate = None if keys is None else KeyPair(cert=base / keys.cert, key=base / keys.key)
+    return console.model_copy(update={"certificate": certificate, "cache": base / console.cache})
 
 
 def _check(settings: Settings, path: Path) -> None:
@@ -233,6 +306,9 @@ def _check(settings: Settings, path: Path) -> None:
         )
     if settings.api.certificate is None and not is_loopback(settings.api.host):
         raise InvalidError(f"{path}: api.certificate is needed on {settings.api.host}.")
+    if settings.console is not None and settings.console.certificate is None and not is_loopback(settings.console.host):
+        raise InvalidError(f"{path}: console.certificate is needed on {settings.console.host}.")
+    _check_brp(settings, path)
     if openadr.url is None and (is_wildcard(openadr.host) or behind_proxy):
         raise InvalidError(f"{path}: openadr.url is needed: the address by which VENs reach this VTN.")
     if openadr.url is not None and not _is_address(openadr.url, secure=not openadr.insecure):
@@ -241,6 +317,11 @@ def _check(settings: Settings, path: Path) -> None:
         )
     if settings.reuse_port and settings.database.startswith("sqlite"):
         raise InvalidError(f"{path}: reuse_port is for several processes on one PostgreSQL, not for SQLite.")
+
+
+def _check_brp(settings: Settings, path: Path) -> None:
+    if settings.brp.mutual_tls and (settings.api.certificate is None or settings.openadr.ca is None):
+        raise InvalidError(f"{path}: brp.mutual_tls needs api.certificate and openadr.ca.")
 
 
 def is_loopback(host: str) -> bool:

@@ -13,10 +13,11 @@ from typing import Any
 from certs.authority import Authority
 from certs.files import is_vacant, make_private_directory, write_new
 from core.errors import ConflictError, InvalidError, UnavailableError
-from evenload.settings import load_settings
+from evenload.settings import Settings, is_loopback, is_wildcard, load_settings
 from vtn.store.database import Database
 from vtn.web import principals
 from vtn.web.auth import Role
+from vtn.web.console import passwords, sessions
 
 _TOML = """\
 # Settings of an evenload VTN. Paths are relative to this file; EVENLOAD_* variables overrule it.
@@ -36,7 +37,7 @@ host = "{host}"
 port = {api_port}
 certificate = {{cert = "server-ec.pem", key = "server-ec.key"}}
 hosts = [{hosts}]
-
+{console}
 [[reports]]                     # asked of every VEN that offers them
 name = "HISTORY_USAGE"
 history = "P20D"
@@ -50,7 +51,20 @@ report_back = "{report_back}"
 name = "TELEMETRY_STATUS"
 granularity = "{granularity}"
 report_back = "{report_back}"
+
+[[reports]]                     # how much each household could change; also sent when that changes
+name = "x-FLEXIBILITY_POTENTIAL"
+granularity = "PT30M"
+report_back = "PT30M"
 """
+
+_CONSOLE = """
+[console]                       # people with a browser
+host = "{host}"
+port = {port}{certificate}
+hosts = [{hosts}]
+"""
+CONSOLE_PORT = 8445
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +78,8 @@ class Shape:
     granularity: str = "PT1M"
     report_back: str = "PT15M"
     clock: str | None = None
+    console_port: int | None = None
+    """None: no console. On loopback it speaks plain HTTP, elsewhere TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +103,7 @@ async def prepare(directory: Path, names: tuple[str, ...], vtn_id: str, shape: S
         make_private_directory(directory)
     try:
         directory.chmod(0o700)
-        return await _fill(directory, names or ("localhost",), vtn_id, shape or Shape())
+        return await _fill(directory, names or ("localhost",), vtn_id, shape or Shape(console_port=CONSOLE_PORT))
     except BaseException as error:
         for path in directory.iterdir():  # it was empty: all of this is ours
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -121,10 +137,19 @@ async def _fill(directory: Path, names: tuple[str, ...], vtn_id: str, shape: Sha
         poll_period=shape.poll_period,
         granularity=shape.granularity,
         report_back=shape.report_back,
+        console=_console(shape, known),
     )
     write_new(settings, text)
     token = await add_operator_async(settings, "admin", Role.ADMIN, None)
     return Prepared(settings, token)
+
+
+def _console(shape: Shape, names: tuple[str, ...]) -> str:
+    if shape.console_port is None:
+        return ""
+    keys = "" if is_loopback(shape.host) else '\ncertificate = {cert = "server-ec.pem", key = "server-ec.key"}'
+    hosts = ", ".join(map(_toml, names))
+    return _CONSOLE.format(host=shape.host, port=shape.console_port, certificate=keys, hosts=hosts)
 
 
 def _toml(text: str) -> str:
@@ -165,6 +190,44 @@ async def revoke_operator(config: Path, name: str) -> None:
     """Revoke an operator's token."""
     async with _database(config) as db, db.write() as tx:
         await principals.revoke(tx, name, datetime.now(UTC), who=_me())
+
+
+async def set_password(config: Path, name: str, password: str | None) -> None:
+    """Give an operator a password for the console, or take it away; its sessions end. Raises InvalidError."""
+    stored = None if password is None else passwords.hash_password(password)
+    now = datetime.now(UTC)
+    async with _database(config) as db, db.write() as tx:
+        await sessions.set_password(tx, name, stored, now, who=_me())
+        await sessions.end_others(tx, (await principals.named(tx.conn, name)).id, None)
+
+
+async def login_link(config: Path, name: str, url: str | None = None) -> str:
+    """Return a link that signs an operator in to the console, once, within ten minutes.
+
+    `url` is where the console is reached, if the settings do not say it. Raises InvalidError without a console.
+    """
+    base = url or console_url(load_settings(config))
+    now = datetime.now(UTC)
+    async with _database(config) as db, db.write() as tx:
+        token = await sessions.new_link(tx, name, now, now, who=_me())
+    return f"{base.rstrip('/')}/link/{token}"
+
+
+def console_url(settings: Settings, port: int | None = None) -> str:
+    """Return an address of the console for a browser; `port` where the system chose it. Raises InvalidError."""
+    console = settings.console
+    if console is None:
+        raise InvalidError("This VTN has no console: its settings have no section [console].")
+    if console.url is not None:
+        return console.url.rstrip("/")
+    number = console.port if port is None else port
+    if not number:
+        raise InvalidError("The console takes whatever port is free; name its address with --url.")
+    host = console.host
+    if is_wildcard(host):
+        host = next((one for one in console.hosts if "*" not in one), "localhost")
+    scheme = "https" if console.certificate else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{number}"
 
 
 def _me() -> str:

@@ -36,7 +36,12 @@ async def test_everything_is_private_and_fits_together(prepared):
     assert found.vtn_id == 'the "VTN"'
     assert found.openadr.url == "https://vtn.example.com:8443/OpenADR2/Simple/2.0b"
     assert found.api.hosts == ("vtn.example.com", "192.0.2.1", "localhost", "127.0.0.1")
-    assert [one.name for one in found.reports] == ["HISTORY_USAGE", "TELEMETRY_USAGE", "TELEMETRY_STATUS"]
+    assert [one.name for one in found.reports] == [
+        "HISTORY_USAGE",
+        "TELEMETRY_USAGE",
+        "TELEMETRY_STATUS",
+        "x-FLEXIBILITY_POTENTIAL",
+    ]
     certificate = x509.load_pem_x509_certificate((directory / "server-rsa.pem").read_bytes())
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["vtn.example.com", "localhost"]

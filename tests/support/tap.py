@@ -160,7 +160,8 @@ def _is_ours(head: dict[bytes, bytes]) -> bool:
 
 
 def _is_xml(head: dict[bytes, bytes]) -> bool:
-    return b"xml" in head.get(b"content-type", b"")
+    kind = head.get(b"content-type", b"")
+    return b"xml" in kind and b"svg" not in kind  # the console's pictures are no messages
 
 
 def _unpacked(body: bytes, head: dict[bytes, bytes]) -> bytes:

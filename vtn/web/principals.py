@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, insert, select, update
+from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
 from vtn.store.database import Database, Transaction
-from vtn.store.tables import principal
+from vtn.store.tables import console_session, login_link, principal
 from vtn.web.auth import Principal, Role, hash_token, new_token
 
 LONGEST_NAME: Final = 80
@@ -62,6 +62,7 @@ async def create(
         "name": name,
         "role": role,
         "token_hash": hash_token(token),
+        "password": None,
         "created_at": now,
         "expires_at": None if lifetime is None else datetime.now(UTC) + lifetime,
         "revoked_at": None,
@@ -72,6 +73,7 @@ async def create(
     elif old.revoked_at is None and (old.expires_at is None or old.expires_at > datetime.now(UTC)):
         raise ConflictError(f"A principal named '{name}' exists already; revoke it or choose another name.")
     else:
+        await _sign_out(tx, old.id)
         await tx.conn.execute(update(principal).where(principal.c.id == old.id).values(**values))
     before = None if old is None else {"role": old.role}
     await tx.audit(who, "create principal", name, before, {"role": role}, at=now)
@@ -83,8 +85,15 @@ async def revoke(tx: Transaction, name: str, now: datetime, *, who: str) -> None
     one = await named(tx.conn, name)
     if one.revoked_at is not None:
         return
+    await _sign_out(tx, one.id)
     await tx.conn.execute(update(principal).where(principal.c.id == one.id).values(revoked_at=now))
     await tx.audit(who, "revoke principal", name, at=now)
+
+
+async def _sign_out(tx: Transaction, principal_id: str) -> None:
+    """End what lets a principal into the console, so that nobody who gets the name later inherits it."""
+    for table in (console_session, login_link):
+        await tx.conn.execute(delete(table).where(table.c.principal_id == principal_id))
 
 
 async def everyone(conn: AsyncConnection) -> list[Listed]:

@@ -174,7 +174,7 @@ def _shown(one: Stored) -> Programme:
     )
 
 
-def _period(parameters: Parameters) -> ActivePeriod:
+def period_of(parameters: Parameters) -> ActivePeriod:
     """Return an hour under these parameters."""
     start = datetime(2026, 1, 1, tzinfo=UTC)
     rules = (parameters.notification, parameters.start_after, parameters.ramp_up, parameters.recovery)
@@ -193,7 +193,7 @@ async def list_programmes(context: Context) -> list[Programme]:
 async def create_programme(context: Context, body: NewProgramme) -> Programme:
     desk = context.service(DESK)
     parameters = body.parameters.value()
-    await check_programme(body.market_context, _period(parameters))
+    await check_programme(body.market_context, period_of(parameters))
     async with desk.db.write() as tx:
         made = await programmes.create(
             tx, body.name, body.market_context, parameters, desk.clock.now(), who=context.principal.name
@@ -222,7 +222,7 @@ async def change_programme(context: Context, programme_id: str, body: ProgrammeC
     old = await read_programme(context, programme_id)
     context.require_match(old)
     parameters = body.parameters.value()
-    await check_programme(old.market_context, _period(parameters))
+    await check_programme(old.market_context, period_of(parameters))
     async with desk.db.write() as tx:
         made = await programmes.change(
             tx, programme_id, body.name, parameters, desk.clock.now(), who=context.principal.name

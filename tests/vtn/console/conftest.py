@@ -1,0 +1,49 @@
+"""A console on a VTN in memory, with somebody signed in for each role."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import DummyCookieJar
+
+from support.browser import Console, Machine
+from support.vtn_world import migrated_sqlite, open_copy, world_on
+from vtn.transport.recent import RecentMessages
+from vtn.web import principals
+from vtn.web.auth import Role
+from vtn.web.console import make_console
+from vtn.web.console.app import FRAME
+from vtn.web.operator import Desk
+
+STALE_AFTER_S = 100.0
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the schema and nothing in it: making one takes longer than copying it."""
+    return migrated_sqlite(tmp_path_factory.mktemp("template") / "vtn.db")
+
+
+@pytest.fixture
+async def console(tmp_path: Path, aiohttp_client: Any, migrated: Path) -> AsyncIterator[Console]:
+    async with world_on(open_copy(migrated, tmp_path / "vtn.db")) as world:
+        machine, recent = Machine(), RecentMessages()
+        desk = Desk(world.db, world.clock, world.settings, "https://vtn.example/OpenADR2", None, STALE_AFTER_S)
+        app = make_console(
+            desk,
+            hosts={"127.0.0.1", "localhost"},
+            cache=tmp_path / "cache",
+            secure=False,
+            about={"This VTN": {"vtnID": "vtn"}},
+            recent=recent,
+            utcnow=machine.utcnow,
+        )
+        client = await aiohttp_client(app, cookie_jar=DummyCookieJar())  # each browser has its own
+        made = Console(client, world, machine, recent, app[FRAME])
+        async with world.tx() as tx:
+            for role in Role:
+                await principals.create(tx, role.value, role, machine.now, who="test")
+        for name in ("admin", "dispatcher", "viewer"):
+            made.browsers[name] = await made.browser(name)
+        yield made

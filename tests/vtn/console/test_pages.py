@@ -1,0 +1,391 @@
+"""What the pages show: figures that lead to their lists, hostile names as text, filters, states without data."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import insert, update
+
+from core.spans import Duration
+from openadr.model.opt import OptType
+from support.browser import HOSTILE
+from support.vtn_world import NOON, data, fake_fingerprint, usage
+from vtn.services import enrolment, fleet, site
+from vtn.services.outbox import State
+from vtn.services.programme import Limits, Window
+from vtn.store.tables import outbox, potential, ven_certificate
+
+PLACES = ("/", "/potential", "/dispatches", "/programmes", "/programmes/new", "/fleet", "/groups", "/messages",
+          "/enrolment", "/audit", "/settings", "/account", "/system")  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PLACES)
+async def test_every_page_has_a_state_without_data(console, path):
+    page = await console.admin.get(path)
+    assert page.title
+
+
+async def test_hostile_names_are_text_everywhere(console):
+    vens = [await console.world.ven(name) for name in HOSTILE]
+    for one in vens:
+        await one.offer(usage("<b>meter</b>"))
+    async with console.world.tx() as tx:
+        for number, name in enumerate(HOSTILE[:2]):
+            group = await fleet.create_group(tx, name, NOON, who=name)
+            await fleet.add_to_group(tx, group.id, [one.ven_id for one in vens], NOON, who=name)
+            await enrolment.note_waiting(tx, fake_fingerprint(200 + number), name, NOON)
+            await enrolment.new_enrolment_code(tx, vens[number].ven_id, NOON, who="x")
+        await site.set_area(tx, [vens[0].ven_id], HOSTILE[0], NOON, time_zone="UTC", who="x")
+    programme = await console.world.programme(*vens)
+    await console.world.dispatch(*vens, under=programme)
+    here = f"/fleet/{vens[0].ven_id}"
+    tabs = [f"{here}{tab}" for tab in ("", "/readings", "/reports", "/events", "/messages")]
+    for path in (*PLACES, *tabs, f"/programmes/{programme.id}", f"/programmes/{programme.id}/edit"):
+        page = await console.admin.get(path)
+        assert "<script>alert" not in page.text
+        assert "<img src=x" not in page.text
+        assert "<b>meter" not in page.text
+    page = await console.admin.get("/fleet")
+    assert set(HOSTILE) <= set(page.texts("//tbody//th"))
+    page = await console.admin.get(here)
+    assert page.title == HOSTILE[0]
+
+
+async def test_numbers_of_the_overview_lead_to_their_lists(console):
+    world = console.world
+    online, stale, gone = [await world.ven(name) for name in ("on", "late", "gone")]
+    await world.ven("new", register=False)
+    running = await world.dispatch(online, stale, starts_in=timedelta(minutes=5))
+    for one in (online, stale):
+        for event in await one.events():
+            await one.opt(event, OptType.IN if one is online else OptType.OUT)
+    await world.dispatch(gone, starts_in=timedelta(hours=5))
+    async with world.tx() as tx:
+        await enrolment.note_waiting(tx, fake_fingerprint(200), "commonName=x", world.now)
+        soon = console.machine.now + timedelta(days=3)
+        mine = ven_certificate.c.ven_id == online.ven_id
+        await tx.conn.execute(update(ven_certificate).where(mine).values(not_after=soon))
+        await tx.conn.execute(update(outbox).where(outbox.c.ven_id == gone.ven_id).values(state=State.DEAD))
+    await world.directory.flush_seen()
+    world.later(minutes=8)
+    await stale.poll()
+    await world.directory.flush_seen()
+    world.later(minutes=6)
+    await online.poll()
+    await world.directory.flush_seen()
+    page = await console.viewer.get("/")
+    told = dict(
+        zip(page.texts("//dl[@class='stats'][1]//dt"), page.texts("//dl[@class='stats'][1]//dd[1]"), strict=True)
+    )
+    assert told == {"VENs online": "1", "Stale": "2", "Offline": "1", "Registered": "3", "Running": "1", "To come": "1"}
+    alerts = {one.text_content().strip(): one.get("href") for one in page.root.xpath("//ul[@class='alerts']//a")}
+    expected = {
+        "/fleet?presence=offline": 1,
+        "/enrolment#waiting": 1,
+        "/fleet?expiring=true": 1,
+        "/messages?state=dead": 2,
+    }
+    assert set(alerts.values()) == set(expected)
+    for href, rows in expected.items():
+        listed = await console.viewer.get(href)
+        assert len(listed.root.xpath("(//table)[1]/tbody/tr")) == rows, href
+    assert "1 / 1 / 0" in page.main
+    listed = await console.viewer.get("/dispatches?when=running")
+    assert listed.texts("//tbody/tr/td[@data-label='Called']") == ["2"]
+    assert running
+
+
+async def test_potential_is_shown_with_source_age_and_staleness(console):
+    world = console.world
+    vens = [await world.ven(name) for name in ("a", "b", "c")]
+    start_s = int(world.now.timestamp())
+    common = {"resource_id": "heat pump", "direction": "reduce", "start_s": start_s, "step_s": 1800}
+    powers = {"p10_w": [500.0] * 48, "p50_w": [1000.0] * 48, "p90_w": [1500.0] * 48}
+    rows = [
+        {"ven_id": one.ven_id, **common, **powers, "source": source, "issued_at": issued}
+        for one, source, issued in (
+            (vens[0], "ven", world.now),
+            (vens[1], "history", world.now - timedelta(hours=5)),
+            (vens[2], "ven", world.now - timedelta(hours=5)),
+        )
+    ]
+    async with world.tx() as tx:
+        await tx.conn.execute(insert(potential), rows)
+    page = await console.viewer.get("/")
+    assert "2\u00a0kW" in page.text
+    assert "1\u00a0kW to 3\u00a0kW" in page.text
+    assert "1 of them derived from history" in page.main
+    (stale,) = page.root.xpath("//a[@href='/potential?only=stale']")
+    assert "1 VEN with stale figures" in stale.text_content()
+    listed = await console.viewer.get("/potential")
+    assert listed.texts("//td[@data-label='Source']") == ["the VEN", "its history", "the VEN"]
+    listed = await console.viewer.get("/potential?only=stale")
+    assert listed.texts("//tbody//th") == ["c"]
+    page = await console.viewer.get(f"/fleet/{vens[1].ven_id}")
+    assert "derived from its history" in page.main
+    assert page.root.xpath("//figure//script[@type='application/json']")
+
+
+async def test_the_fleet_is_filtered_and_paged(console, monkeypatch):
+    monkeypatch.setattr("vtn.web.console.pages.fleet._PER_PAGE", 2)
+    names = ["ann", "bea", "cyd", "dan"]
+    vens = [await console.world.ven(name, register=name != "dan") for name in names]
+    async with console.world.tx() as tx:
+        group = await fleet.create_group(tx, "g", NOON, who="x")
+        await fleet.add_to_group(tx, group.id, [vens[1].ven_id], NOON, who="x")
+        await site.set_area(tx, [vens[2].ven_id], "north", NOON, time_zone="UTC", who="x")
+    cases = {"text=cYd": ["cyd"], "registered=false": ["dan"], f"group={group.id}": ["bea"], "area=north": ["cyd"]}
+    for query, expected in cases.items():
+        page = await console.viewer.get(f"/fleet?{query}")
+        assert page.texts("//tbody//th") == expected, query
+    page = await console.viewer.get("/fleet?text=&presence=&registered=")
+    assert page.texts("//h2")[0] == "4 VENs"
+    assert page.texts("//tbody//th") == ["ann", "bea"]
+    (following,) = page.root.xpath("//a[@rel='next']/@href")
+    page = await console.viewer.get(following)
+    assert page.texts("//tbody//th") == ["cyd", "dan"]
+    page = await console.viewer.get("/fleet?text=nobody")
+    assert "No VEN fits" in page.main
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/fleet?presence=sleeping", "/fleet?cursor=x", "/fleet?bogus=1", "/dispatches?when=never", "/messages?state=x",
+     "/audit?since=yesterday", "/audit?until=9999-12-31", "/audit?cursor=%00x", "/potential?cursor=zzz"],
+)  # fmt: skip
+async def test_bad_filters_say_what_is_wrong(console, path):
+    status = 400 if "%00" in path else 422
+    page = await console.admin.get(path, status)
+    assert page.title
+
+
+async def test_a_bulk_action_needs_a_choice_and_keeps_what_was_chosen(console):
+    ven = await console.world.ven("home")
+    page = await console.admin.post("/fleet/bulk", 422, action="add", ven_ids=[ven.ven_id], area="typed area")
+    assert "choose a group first" in page.main.lower()
+    (box,) = page.root.xpath("//input[@name='ven_ids[]']")
+    assert box.get("checked") is not None
+    (area,) = page.root.xpath("//input[@id='bulk-area']/@value")
+    assert area == "typed area"
+    page = await console.admin.post("/fleet/bulk", 422, action="reregister")
+    assert "Choose at least one VEN" in page.main
+    await console.dispatcher.post("/fleet/bulk", 403, action="area", area="x", ven_ids=[ven.ven_id])
+
+
+async def test_readings_are_drawn_and_told_in_a_table(console):
+    ven = await console.world.ven("home")
+    (request, *_) = await _telemetry(console, ven)
+    await ven.report(data(request, NOON - timedelta(minutes=3), 10.0, 20.0, 30.0))
+    page = await console.viewer.get(f"/fleet/{ven.ven_id}/readings?span=PT3H")
+    assert page.texts("//figure//tbody/tr/td") == ["1,800.0", "1,200.0", "600.0"]
+    assert "3 values from 600.0 to 1,800.0 W" in page.root.xpath("//@aria-label[contains(., 'values')]")[0]
+    page = await console.viewer.get(f"/fleet/{ven.ven_id}/readings?span=PT3H&until=2026-01-11T12:00")
+    assert "No values in this span" in page.main
+    await console.viewer.get(f"/fleet/{ven.ven_id}/readings?until=2026-01-11T12:00Z", 422)
+
+
+async def _telemetry(console, ven):
+    await ven.offer(usage("meter"))
+    fields = {"specifier_id": "usage", "r_ids": ["meter"], "report_back": "PT5M", "granularity": "PT1M"}
+    await console.dispatcher.post(f"/fleet/{ven.ven_id}/reports", **fields, start="2026-01-12T11:00")
+    return [one.request_id for message in await ven.drain() for one in getattr(message, "requests", ())]
+
+
+async def test_a_report_request_keeps_what_was_typed(console):
+    ven = await console.world.ven("home")
+    await ven.offer(usage("meter", "car"))
+    fields = {"specifier_id": "usage", "r_ids": ["car"], "report_back": "often", "granularity": "PT1M"}
+    page = await console.dispatcher.post(f"/fleet/{ven.ven_id}/reports", 422, **fields)
+    (offer,) = page.root.xpath("//details[@class='offer']")
+    assert offer.get("open") is not None
+    assert offer.xpath(".//input[@checked]/@value") == ["car"]
+    assert offer.xpath(".//input[@name='report_back']/@value") == ["often"]
+    assert "Write a duration such as PT15M" in page.main
+    page = await console.dispatcher.post(f"/fleet/{ven.ven_id}/reports", 422, specifier_id="usage")
+    assert "at least one data point" in page.main
+    page = await console.dispatcher.post(f"/fleet/{ven.ven_id}/reports", 422, specifier_id="nothing", r_ids=["x"])
+    assert await console.world.rows("report_request") == []
+
+
+async def test_the_last_messages_are_shown_without_secrets(console):
+    ven = await console.world.ven("home")
+    secret = b"<m xmlns='u'><registrationID>reg_secret</registrationID><a>&lt;script&gt;</a></m>"
+    console.recent.note(ven.peer.fingerprint, "CreateReport", secret, b"not <xml")
+    page = await console.viewer.get(f"/fleet/{ven.ven_id}/messages")
+    assert "reg_secret" not in page.text
+    assert "[blanked]" in page.main
+    assert "not <xml" in page.main
+
+
+async def test_one_ven_cannot_be_reached_by_anothers_address(console):
+    ven, other = await console.world.ven("a"), await console.world.ven("b")
+    fingerprint = other.peer.fingerprint
+    await console.admin.post(f"/fleet/{ven.ven_id}/certificates/{fingerprint}/revocation", 404)
+    (request, *_) = await _telemetry(console, other)
+    await console.dispatcher.post(f"/fleet/{ven.ven_id}/reports/{request}/cancellation", 404)
+    await console.viewer.get(f"/fleet/{ven.ven_id}/test/{request}", 404)
+
+
+# -- programmes
+
+
+FULL = {
+    "name": "Evening",
+    "market_context": "http://grid/evening",
+    "parameters__product": "peak",
+    "parameters__time_zone": "Europe/Athens",
+    "parameters__notification": "PT30M",
+    "parameters__start_after": "",
+    "parameters__limits__per_day": "1",
+    "parameters__limits__rest": "PT8H",
+    "parameters__limits__longest": "PT2H",
+    "parameters__limits__seasons": ["04-01", "", "10-01", ""],
+    "parameters__limits__windows__0__start": "16:00",
+    "parameters__limits__windows__0__end": "20:00",
+    "parameters__limits__windows__0__days": ["1", "5"],
+    "parameters__limits__windows__1__start": "",
+    "parameters__limits__windows__1__end": "",
+    "parameters__reward__per_kwh": "0.25",
+}
+
+
+async def test_a_programme_is_made_changed_and_its_versions_stay(console):
+    answer = await console.admin.post("/programmes", **FULL)
+    here = answer.headers["Location"]
+    page = await console.viewer.get(here)
+    for words in ("peak", "30 min", "16:00 to 20:00, Mon Fri", "Europe/Athens", "0.25 EUR", "8 h"):
+        assert words in page.main.replace("\u00a0", " ")
+    assert "Europe/Athens" in page.texts("//header")[0]
+    edit = await console.admin.get(f"{here}/edit")
+    assert edit.value("parameters.limits.windows.0.start") == "16:00"
+    assert edit.root.xpath("//input[@name='parameters.limits.windows.0.days[]' and @checked]/@value") == ["1", "5"]
+    same = {name: value for name, value in FULL.items() if name != "market_context"}
+    await console.admin.post(here, **same | {"version": 1, "parameters__limits__per_day": "2"})
+    page = await console.viewer.get(f"{here}/versions/1")
+    assert "Version 2 counts now" in page.main
+    page = await console.admin.post(here, 422, **same | {"version": 1, "name": "Mine"})
+    assert "Somebody made version 2 meanwhile" in page.main
+    assert page.value("name") == "Mine"
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "words"),
+    [
+        ({"name": ""}, "name", "required"),
+        ({"market_context": "no uri"}, "market_context", "absolute URI"),
+        ({"parameters__notification": "soon"}, "parameters.notification", "Write a duration"),
+        ({"parameters__notification": "-PT1M"}, "parameters.notification", "not between"),
+        ({"parameters__limits__per_day": "often"}, "parameters.limits.per_day", "whole number"),
+        ({"parameters__limits__longest": "P90D"}, "parameters.limits.longest", "not between"),
+        ({"parameters__time_zone": "Mars/Base"}, "parameters.time_zone", "IANA time zone"),
+        ({"parameters__limits__windows__0__end": ""}, "parameters.limits.windows.0.end", "required"),
+        ({"parameters__reward__per_kwh": "a lot"}, "parameters.reward.per_kwh", "match"),
+    ],
+)
+async def test_a_fault_stands_at_its_field_and_the_rest_stays_typed(console, fields, name, words):
+    page = await console.admin.post("/programmes", 422, **FULL | fields)
+    assert words in page.fault(name)
+    assert page.value("parameters.product") == "peak"
+    assert page.value("parameters.limits.windows.0.start") == "16:00"
+    (summary,) = page.root.xpath("//div[@role='alert']")
+    target = summary.xpath(".//a/@href")[0]
+    assert page.root.xpath(f"//*[@id='{target[1:]}']")
+    assert await console.world.rows("programme") == []
+
+
+async def test_members_show_how_much_of_the_limits_is_used(console):
+    world = console.world
+    vens = [await world.ven(name) for name in ("a", "b")]
+    limits = Limits(per_day=1, per_week=3, windows=(Window("00:00", "00:00"),))
+    programme = await world.programme(*vens, limits=limits, notification=Duration())
+    await world.dispatch(vens[0], under=programme, starts_in=timedelta(hours=1))
+    await world.dispatch(*vens, under=programme, starts_in=timedelta(hours=24))
+    page = await console.viewer.get(f"/programmes/{programme.id}")
+    assert page.texts("//td[@data-label='Today']") == ["1 of 1 used up", "0 of 1"]
+    assert page.texts("//td[@data-label='This week']") == ["2 of 3", "1 of 3"]
+    assert page.texts("//td[@data-label='This season']") == ["2", "1"]
+
+
+# -- enrolment, operators
+
+
+async def test_a_new_ven_gets_a_code_that_is_shown_once(console):
+    programme = await console.world.programme()
+    fields = {"name": "Home 1", "programme": programme.id, "consent_version": "2026-01"}
+    answer = await console.admin.post("/enrolment/vens", **fields)
+    page = await console.admin.follow(answer)
+    code = page.texts("//dl[@class='reveal']//code")[0]
+    assert len(code.split("-")) == 3
+    assert "2026-01" in (await console.admin.get(f"/programmes/{programme.id}")).main
+    page = await console.admin.get("/enrolment")
+    assert code not in page.text
+    assert page.texts("//h2[contains(., 'Codes')]/..//tbody//th") == ["Home 1"]
+    page = await console.admin.post("/enrolment/vens", 422, **fields)
+    assert "exists already" in page.main
+    assert page.value("consent_version") == "2026-01"
+    page = await console.admin.post("/enrolment/vens", 422, name="Home 2", consent_version="2026-01")
+    assert "choose it" in page.main
+    assert len(await console.world.rows("ven")) == 1
+
+
+async def test_accepting_a_certificate_needs_just_one_ven(console):
+    ven = await console.world.ven("home")
+    async with console.world.tx() as tx:
+        await enrolment.note_waiting(tx, fake_fingerprint(200), "commonName=x", NOON)
+    path, wish = "/enrolment/certificates/accept", {"fingerprint": fake_fingerprint(200)}
+    for fields in ({}, {"ven_id": ven.ven_id, "new_name": "other"}, {"ven_id": "nobody"}):
+        await console.admin.post(path, 422, **wish, **fields)
+    assert len(await console.world.rows("waiting_certificate")) == 1
+    answer = await console.admin.post(path, **wish, ven_id=ven.ven_id)
+    assert answer.headers["Location"] == f"/fleet/{ven.ven_id}"
+
+
+async def test_a_token_is_shown_once_and_nobody_revokes_themselves(console):
+    answer = await console.admin.post("/settings/operators", name="Bea", role="viewer")
+    page = await console.admin.follow(answer)
+    assert page.texts("//dl[@class='reveal']//code")[0].startswith("evl_")
+    assert "evl_" not in (await console.admin.get("/settings")).text
+    page = await console.admin.post("/settings/operators", 422, name="Bea", role="viewer")
+    assert "exists already" in page.main
+    (me,) = [row for row in await console.world.rows("principal") if row.name == "admin"]
+    await console.admin.post(f"/settings/operators/{me.id}/revocation", 409)
+    (brp,) = [row for row in await console.world.rows("principal") if row.name == "brp"]
+    await console.admin.post(f"/settings/operators/{brp.id}/link", 403)
+
+
+async def test_ones_own_password_needs_the_present_one(console):
+    new = {"password": "a long enough pass phrase", "again": "a long enough pass phrase"}
+    await console.viewer.post("/account/password", **new)
+    page = await console.viewer.post("/account/password", 422, **new, present="wrong one")
+    assert "not your password" in page.fault("present")
+    page = await console.viewer.post("/account/password", 422, password="short", again="short", present=new["password"])
+    assert "12 to 200" in page.main
+    page = await console.viewer.post("/account/password", 422, **new | {"again": "else"}, present=new["password"])
+    assert "not what you wrote" in page.fault("again")
+
+
+async def test_a_link_made_in_the_settings_works(console):
+    (viewer,) = [row for row in await console.world.rows("principal") if row.name == "viewer"]
+    answer = await console.admin.post(f"/settings/operators/{viewer.id}/link")
+    link = (await console.admin.follow(answer)).texts("//dl[@class='reveal']//code")[0]
+    path = link.removeprefix(f"http://127.0.0.1:{console.client.port}")
+    assert "signs you in as viewer" in (await console.stranger.get(path)).main
+
+
+async def test_the_audit_is_filtered(console):
+    await console.admin.post("/groups", name="North")
+    await console.world.ven("home", register=False)
+    page = await console.admin.get("/audit?action=create+group")
+    assert page.texts("//tbody/tr/td[@data-label='Who']") == ["admin"]
+    assert '"name": "North"' in page.main
+    page = await console.admin.get("/audit?who=nobody")
+    assert "No change fits" in page.main
+    page = await console.admin.get("/audit?until=2026-01-11")
+    assert "No change fits" in page.main
+    page = await console.admin.get("/audit?since=2026-01-12&until=2026-01-12&text=ven_")
+    assert "create VEN" in page.main
+
+
+async def test_health_says_when_the_store_does_not_answer(console):
+    page = await console.viewer.get("/system")
+    assert "answers" in page.main
+    assert "sqlite" in page.main

@@ -1,0 +1,133 @@
+"""What all pages stand in: templates, static files, navigation, cookies, limits."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from typing import Any, Final
+
+from aiohttp import web
+from jinja2 import Environment
+
+from core.clock import WorldClock
+from vtn.services.outlook import Outlooks
+from vtn.transport.recent import RecentMessages
+from vtn.web.auth import FailureLimit, Role
+from vtn.web.console.assets import Assets
+from vtn.web.console.forms import CSRF_FIELD, Form
+from vtn.web.console.page import NavEntry, Notice, Panel, Visit
+from vtn.web.console.passwords import PasswordCheck
+from vtn.web.console.sse import Streams
+from vtn.web.console.templating import zone_name
+from vtn.web.operator.desk import Desk
+
+_NOTICE_S: Final = 300
+
+
+class Cookies:
+    """The console's two cookies: the session, and what to say on the next page.
+
+    With TLS their names carry `__Host-`: no other host and no plain connection can set them. Browsers refuse such
+    names without TLS, so plain HTTP (loopback only) has plain names.
+    """
+
+    def __init__(self, *, secure: bool) -> None:
+        self._secure = secure
+        prefix = "__Host-" if secure else ""
+        self.session = f"{prefix}evenload-session"
+        self.notice = f"{prefix}evenload-notice"
+
+    def set_session(self, answer: web.StreamResponse, token: str) -> None:
+        """Give the browser its session, until it closes or the session ends."""
+        self._set(answer, self.session, token)
+
+    def drop_session(self, answer: web.StreamResponse) -> None:
+        """Take the session away from the browser."""
+        self._set(answer, self.session, "", 0)
+
+    def set_notice(self, answer: web.StreamResponse, text: str) -> None:
+        """Leave a note for the next page."""
+        self._set(answer, self.notice, text, _NOTICE_S)
+
+    def take_notice(self, visit: Visit, answer: web.StreamResponse) -> None:
+        """Take the note away, because it has been shown."""
+        if self.notice in visit.request.cookies:
+            self._set(answer, self.notice, "", 0)
+
+    def _set(self, answer: web.StreamResponse, name: str, value: str, max_age_s: int | None = None) -> None:
+        answer.set_cookie(name, value, max_age=max_age_s, path="/", secure=self._secure, httponly=True, samesite="Lax")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One console.
+
+    `about` is what the server runs with, heading -> name -> text, for the settings page. `pages` says which addresses
+    can be opened, and by whom. `recent` holds the last messages of VENs, if this process hears them.
+    """
+
+    desk: Desk
+    env: Environment
+    assets: Assets
+    nav: tuple[NavEntry, ...]
+    zone: tzinfo
+    cookies: Cookies
+    utcnow: Callable[[], datetime]
+    about: Mapping[str, Mapping[str, str]]
+    pages: Mapping[str, Role]
+    panels: tuple[Panel, ...]
+    outlooks: Outlooks = field(default_factory=Outlooks)
+    recent: RecentMessages | None = None
+    streams: Streams = field(default_factory=Streams)
+    passwords: PasswordCheck = field(default_factory=PasswordCheck)
+    by_address: FailureLimit = field(default_factory=FailureLimit)
+    by_name: FailureLimit = field(default_factory=lambda: FailureLimit(max_failures=10))
+
+    def render(
+        self,
+        visit: Visit,
+        template: str,
+        *,
+        status: int | None = None,
+        zone: tzinfo | None = None,
+        form: Form,
+        values: Mapping[str, Any],
+    ) -> web.Response:
+        """Return a page as an answer; see `Visit.render`."""
+        notice = None if visit.is_refresh else Notice.decode(visit.request.cookies.get(self.cookies.notice))
+        text = self.fragment(visit, template, zone=zone, form=form, values={"notice": notice, **values})
+        answer = web.Response(text=text, content_type="text/html", status=status or (422 if form.failed else 200))
+        if notice is not None:
+            self.cookies.take_notice(visit, answer)
+        return answer
+
+    def fragment(
+        self, visit: Visit, template: str, *, zone: tzinfo | None, form: Form, values: Mapping[str, Any]
+    ) -> str:
+        """Return a rendered template with everything that the layout and the pieces need."""
+        now, shown_in = visit.now, zone or self.zone
+        offset = now.astimezone(shown_in).utcoffset()
+        return self.env.get_template(template).render(
+            {
+                "visit": visit,
+                "now": now,
+                "zone": shown_in,
+                "zone_name": zone_name(shown_in, now),
+                "speed": self.desk.clock.speed if isinstance(self.desk.clock, WorldClock) else 0.0,
+                "offset_s": int(offset.total_seconds()) if offset else 0,
+                "nav": self._entries(visit),
+                "form": form,
+                "blank_form": Form(),
+                "csrf_name": CSRF_FIELD,
+                "csrf": visit.session.csrf if visit.session else "",
+                "vtn_id": self.desk.settings.vtn_id,
+                **values,
+            }
+        )
+
+    def _entries(self, visit: Visit) -> list[tuple[NavEntry, bool]]:
+        """Return what this person may open, and whether it is where they are."""
+        path = visit.request.path
+        shown = [one for one in self.nav if visit.may(one.role)]
+        within = [one for one in shown if path == one.path or path.startswith(one.path.rstrip("/") + "/")]
+        here = max(within, key=lambda one: len(one.path), default=None)
+        return [(one, one is here) for one in shown]

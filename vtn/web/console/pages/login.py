@@ -1,0 +1,120 @@
+"""Signing in by password or one-time link, and out."""
+
+from typing import Annotated, Final
+
+from aiohttp import web
+from pydantic import Field
+
+from core.errors import ForbiddenError
+from vtn.web.auth import Principal
+from vtn.web.console import sessions
+from vtn.web.console.forms import Form
+from vtn.web.console.page import Visit, page
+from vtn.web.model import Model
+from vtn.web.problem import ProblemError
+
+_WRONG: Final = "This name and password do not belong together, or the operator was revoked."
+
+
+class _Login(Model):
+    name: Annotated[str, Field(max_length=200)]
+    password: Annotated[str, Field(max_length=1000)]
+    next: Annotated[str, Field(max_length=2000)] = "/"
+
+
+@page("GET", "/login", role=None)
+async def show_login(visit: Visit) -> web.StreamResponse:
+    """Show the sign-in form; who is signed in already goes on."""
+    where = local_path(visit.query.get("next", "/"))
+    if visit.session is not None:
+        return visit.redirect(where)
+    return _form(visit, Form(), where)
+
+
+@page("POST", "/login", role=None)
+async def login(visit: Visit) -> web.StreamResponse:
+    """Sign in by name and password; every refusal takes as long and says the same."""
+    form = await visit.form()
+    with form.catching():
+        wish = form.read(_Login)
+        _check_wait(visit, wish.name)
+        now = visit.frame.utcnow()
+        async with visit.desk.db.read() as conn:
+            who, stored = await sessions.by_name(conn, wish.name, now)
+        fits = await visit.frame.passwords.matches(wish.password, stored)
+        if who is not None and fits:
+            return await _begin(visit, who, local_path(wish.next), "password")
+        visit.frame.by_address.failed(visit.request.remote or "unknown")
+        visit.frame.by_name.failed(wish.name)
+        form.fail(_WRONG)
+    return _form(visit, form, local_path(form.value("next", "/")))
+
+
+def _form(visit: Visit, form: Form, where: str) -> web.Response:
+    return visit.render("session/login.html", form=form, next=where)
+
+
+def _check_wait(visit: Visit, name: str = "") -> None:
+    """Raise ProblemError 429 after too many failures from this address, or for this name."""
+    frame = visit.frame
+    wait_s = max(frame.by_address.wait_s(visit.request.remote or "unknown"), frame.by_name.wait_s(name))
+    if wait_s > 0:
+        detail = "Too many attempts that failed. Wait a minute and try again."
+        raise ProblemError(429, detail, {"Retry-After": str(int(wait_s) + 1)})
+
+
+def local_path(text: str) -> str:
+    """Return where to go after signing in: a path of ours, whatever the address said."""
+    inside = text.startswith("/") and not text.startswith(("//", "/\\")) and text.isprintable() and "\\" not in text
+    return text if inside and not text.startswith(("/login", "/link/", "/logout")) else "/"
+
+
+async def _begin(visit: Visit, who: Principal, where: str, how: str, link: str = "") -> web.Response:
+    """Start a fresh session, whatever the browser had before."""
+    now, frame = visit.frame.utcnow(), visit.frame
+    async with visit.desk.db.write() as tx:
+        if link:
+            who = await sessions.use_link(tx, link, now)
+        if visit.session is not None:
+            await sessions.end(tx, visit.session, visit.now, who=visit.who)
+        token = await sessions.begin(tx, who, now, visit.now, how=how)
+    answer = visit.redirect(where)
+    frame.cookies.set_session(answer, token)
+    return answer
+
+
+@page("GET", "/link/{token}", role=None)
+async def show_link(visit: Visit, token: str) -> web.StreamResponse:
+    """Ask before a link is used up: mail programs and chats open links to preview them."""
+    _check_wait(visit)
+    async with visit.desk.db.read() as conn:
+        owner = await sessions.link_owner(conn, token, visit.frame.utcnow())
+    if owner is None:
+        visit.frame.by_address.failed(visit.request.remote or "unknown")
+    return visit.render("session/link.html", owner=owner, status=200 if owner else 404)
+
+
+@page("POST", "/link/{token}", role=None)
+async def use_link(visit: Visit, token: str) -> web.StreamResponse:
+    """Sign in by a link."""
+    _check_wait(visit)
+    async with visit.desk.db.read() as conn:
+        owner = await sessions.link_owner(conn, token, visit.frame.utcnow())
+    if owner is None:
+        visit.frame.by_address.failed(visit.request.remote or "unknown")
+        raise ForbiddenError("This sign-in link is unknown, used or older than ten minutes; ask for a new one.")
+    return await _begin(visit, owner, "/", "link", token)
+
+
+@page("POST", "/logout", role=None)
+async def logout(visit: Visit) -> web.StreamResponse:
+    """Sign out; without a session that is no fault."""
+    answer = visit.redirect("/login", notice="You are signed out.")
+    if visit.session is not None:
+        async with visit.desk.db.write() as tx:
+            await sessions.end(tx, visit.session, visit.now, who=visit.who)
+    visit.frame.cookies.drop_session(answer)
+    return answer
+
+
+PAGES = (show_login, login, show_link, use_link, logout)

@@ -1,0 +1,94 @@
+"""The overview: how things stand, each number a way to its list."""
+
+from datetime import timedelta
+from typing import Final
+
+from aiohttp import web
+from markupsafe import Markup
+
+from vtn.services import agenda, fleet, waiting
+from vtn.services.agenda import Wanted, When
+from vtn.services.fleet import Filter, FleetRow
+from vtn.services.outlook import Direction, Outlook
+from vtn.services.potential import Potential, latest
+from vtn.web.auth import Role
+from vtn.web.console.charts import Band, Chart, Line, time_chart
+from vtn.web.console.page import Visit, page
+from vtn.web.pagination import Keyset
+
+EXPIRES_WITHIN: Final = timedelta(days=30)
+"""Machine time: certificates that end within this ask for a new one."""
+_SHOWN: Final = 5
+_PER_PAGE: Final = 100
+_BY_NAME: Final = Keyset("potential", str)
+Powers = tuple[float, float, float]
+
+
+@page("GET", "/", role=Role.VIEWER)
+async def overview(visit: Visit) -> web.StreamResponse:
+    """Show how things stand."""
+    now, desk = visit.now, visit.desk
+    async with desk.db.read() as conn:
+        counts = await fleet.counts(conn, now, desk.stale_after_s)
+        running = await agenda.listing(conn, Wanted(When.RUNNING), now, limit=_SHOWN)
+        upcoming = await agenda.listing(conn, Wanted(When.NEXT), now, limit=_SHOWN)
+        totals = {when: await agenda.count(conn, when, now) for when in (When.RUNNING, When.NEXT)}
+        alerts = await waiting.alerts(conn, expiring_before=visit.frame.utcnow() + EXPIRES_WITHIN)
+        outlook = await visit.frame.outlooks.today(conn, now)
+    panels = [Markup(text) for panel in visit.frame.panels if (text := await panel(visit))]  # noqa: S704  own templates
+    return visit.render(
+        "overview.html",
+        counts=counts,
+        running=running,
+        upcoming=upcoming,
+        totals=totals,
+        alerts=alerts,
+        outlook=outlook,
+        charts=[outlook_chart(visit, outlook, name) for name in ("reduce", "increase")] if outlook.vens else [],
+        panels=panels,
+    )
+
+
+def outlook_chart(visit: Visit, outlook: Outlook, name: str) -> Chart:
+    """Return the chart of a direction, in kW."""
+    one: Direction = getattr(outlook, name)
+    low, middle, high = ([value / 1000 for value in row] for row in (one.p10_w, one.p50_w, one.p90_w))
+    title = f"Consumption that VENs can {name}, the coming 24 hours"
+    lines = [Line("median (p50)", outlook.times, middle, step=True)]
+    bands = [Band("median (p50)", outlook.times, low, high)]
+    return time_chart(f"outlook-{name}", title, "kW", lines, bands=bands, zone=visit.zone)
+
+
+@page("GET", "/potential", role=Role.VIEWER)
+async def potential_list(visit: Visit) -> web.StreamResponse:
+    """Show each VEN's own figures with their age and source; `?only=stale` those that are too old."""
+    now, desk = visit.now, visit.desk
+    only_stale = visit.query.get("only") == "stale"
+    after = _BY_NAME.decode(visit.query.get("cursor"))
+    async with desk.db.read() as conn:
+        name, more = (after[0] if after else None), True
+        rows: list[tuple[FleetRow, list[tuple[Potential, Powers | None]]]] = []
+        while more and len(rows) <= _PER_PAGE:
+            found = await fleet.listing(conn, Filter(), now, desk.stale_after_s, after=name, limit=500)
+            more = len(found) == 500  # noqa: PLR2004  a full page: there may be another
+            known = await latest(conn, [one.ven_id for one in found], now)
+            for one in found:
+                figures = known.get(one.ven_id, [])
+                if not only_stale or (figures and all(each.is_stale(now) for each in figures)):
+                    rows.append((one, [(each, power_now(each, visit)) for each in figures]))
+            name = found[-1].name if found else None
+        outlook = await visit.frame.outlooks.today(conn, now)
+    listed = _BY_NAME.page(rows, _PER_PAGE, key=lambda row: (row[0].name,))
+    return visit.render("potential.html", page=listed, outlook=outlook, only_stale=only_stale)
+
+
+def power_now(one: Potential, visit: Visit) -> Powers | None:
+    """Return p10, p50 and p90 (W) of this moment, or None if the figures say nothing of it."""
+    figures = one.figures
+    place = (int(visit.now.timestamp()) - figures.start_s) // figures.step_s
+    if not 0 <= place < len(figures.p50_w):
+        return None
+    return figures.p10_w[place], figures.p50_w[place], figures.p90_w[place]
+
+
+PAGES = (overview, potential_list)

@@ -1,0 +1,234 @@
+"""One VEN: registration, certificates, resources, potential, site, programmes, readings, events."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final, Literal
+from zoneinfo import available_timezones
+
+from aiohttp import web
+from pydantic import Field, NaiveDatetime
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from core.errors import InvalidError, NotFoundError
+from core.points import UNITS, Quantity
+from vtn.services import dossier, enrolment, fleet, members, potential, registration, site
+from vtn.services.dossier import Dossier
+from vtn.services.site import Site
+from vtn.store.readings import Loaded, SeriesKey, load, series_of
+from vtn.web.auth import Role
+from vtn.web.console.charts import Band, Chart, Line, time_chart
+from vtn.web.console.forms import Form
+from vtn.web.console.page import Visit, page
+from vtn.web.console.pages.overview import power_now
+from vtn.web.model import Model
+from vtn.web.operator.vens import revoke_in_authority
+
+_SPANS: Final = {
+    "PT3H": timedelta(hours=3),
+    "P1D": timedelta(days=1),
+    "P7D": timedelta(days=7),
+    "P31D": timedelta(days=31),
+}
+_MOST_CHARTS: Final = 12
+
+
+class _SiteForm(Model):
+    time_zone: Annotated[str, Field(max_length=64)]
+    area: Annotated[str, Field(max_length=80)] | None = None
+    metering_point: Annotated[str, Field(max_length=80)] | None = None
+
+
+class _SpanFilter(Model):
+    span: Literal["PT3H", "P1D", "P7D", "P31D"] = "P1D"
+    until: Annotated[NaiveDatetime, Field(ge=datetime(1970, 2, 1), le=datetime(2199, 12, 1))] | None = None  # noqa: DTZ001  local
+
+
+@page("GET", "/fleet/{ven_id}", role=Role.VIEWER)
+async def show_ven(visit: Visit, ven_id: str) -> web.StreamResponse:
+    """Show what is known of a VEN."""
+    return await _ven_page(visit, ven_id, Form())
+
+
+async def _ven_page(visit: Visit, ven_id: str, form: Form) -> web.Response:
+    desk = visit.desk
+    async with desk.db.read() as conn:
+        one = await dossier.read(conn, ven_id)
+        row = None if one.removed_at else await fleet.one(conn, ven_id, visit.now, desk.stale_after_s)
+        known = (await potential.latest(conn, [ven_id], visit.now)).get(ven_id, [])
+        place: Site | None = None if one.removed_at else await site.site_of(conn, ven_id)
+        enrolments = await members.of_ven(conn, ven_id)
+    return visit.render(
+        "fleet/ven.html",
+        ven=one,
+        row=row,
+        tab="about",
+        form=form,
+        site=place,
+        enrolments=enrolments,
+        potential=[(each, power_now(each, visit)) for each in known],
+        charts=_potential_charts(visit, known),
+        utcnow=visit.frame.utcnow(),
+        zones=sorted(available_timezones()),
+        may_revoke_in_authority=desk.authority is not None,
+    )
+
+
+def _potential_charts(visit: Visit, known: list[potential.Potential]) -> list[Chart]:
+    """Return one chart a direction: the VEN's resources, each with its range."""
+    charts = []
+    for name in ("reduce", "increase"):
+        ones = [one for one in known if one.figures.direction == name]
+        lines, bands = [], []
+        for one in ones:
+            figures = one.figures
+            times = [
+                datetime.fromtimestamp(figures.start_s + figures.step_s * n, UTC) for n in range(len(figures.p50_w))
+            ]
+            label = figures.resource_id or "whole VEN"
+            lines.append(Line(label, times, figures.p50_w, step=True))
+            bands.append(Band(label, times, figures.p10_w, figures.p90_w))
+        if lines:
+            title = f"Consumption it can {name} (p10 to p90)"
+            charts.append(
+                time_chart(f"potential-{name}", title, "W", lines, bands=bands, zone=visit.zone, now=visit.now)
+            )
+    return charts
+
+
+@page("POST", "/fleet/{ven_id}/site", role=Role.ADMIN)
+async def set_site(visit: Visit, ven_id: str) -> web.StreamResponse:
+    """Say where a VEN stands."""
+    form = await visit.form()
+    with form.catching():
+        wish = form.read(_SiteForm)
+        if wish.time_zone not in available_timezones():
+            raise InvalidError(f"time_zone: '{wish.time_zone}' is no IANA time zone such as Europe/London.")
+        async with visit.desk.db.write() as tx:
+            await site.set_site(tx, ven_id, **wish.model_dump(), now=visit.now, who=visit.who)
+        return visit.redirect(f"/fleet/{ven_id}", notice="The site is noted.")
+    return await _ven_page(visit, ven_id, form)
+
+
+@page("POST", "/fleet/{ven_id}/code", role=Role.ADMIN)
+async def new_code(visit: Visit, ven_id: str) -> web.StreamResponse:
+    """Make a new enrolment code; older ones stop working."""
+    async with visit.desk.db.write() as tx:
+        await _present(tx.conn, ven_id)
+        code = await enrolment.new_enrolment_code(tx, ven_id, visit.now, who=visit.who)
+    return visit.redirect(f"/fleet/{ven_id}", notice="A fresh enrolment code, good for 14 days.", reveal={"Code": code})
+
+
+@page("POST", "/fleet/{ven_id}/certificates/{fingerprint}/revocation", role=Role.ADMIN)
+async def revoke_certificate(visit: Visit, ven_id: str, fingerprint: str) -> web.StreamResponse:
+    """Revoke a certificate at once."""
+    async with visit.desk.db.write() as tx:
+        one = await dossier.read(tx.conn, ven_id)
+        if fingerprint not in {each.fingerprint for each in one.certificates}:
+            raise NotFoundError(f"VEN '{ven_id}' has no certificate {fingerprint}.")
+        await enrolment.revoke_certificate(tx, fingerprint, visit.now, who=visit.who)
+    await revoke_in_authority(visit.desk, fingerprint, "unspecified")
+    return visit.redirect(
+        f"/fleet/{ven_id}", notice=f"Certificate {fingerprint} is revoked: it opens nothing any more."
+    )
+
+
+@page("POST", "/fleet/{ven_id}/reregistration", role=Role.DISPATCHER)
+async def ask_to_reregister(visit: Visit, ven_id: str) -> web.StreamResponse:
+    """Ask a VEN to register again."""
+    async with visit.desk.db.write() as tx:
+        await registration.ask_to_reregister(tx, ven_id, visit.now, who=visit.who)
+    return visit.redirect(f"/fleet/{ven_id}/messages", notice="The VEN is asked to register again at its next poll.")
+
+
+@page("POST", "/fleet/{ven_id}/cancellation", role=Role.ADMIN)
+async def cancel_registration(visit: Visit, ven_id: str) -> web.StreamResponse:
+    """Cancel a VEN's registration."""
+    async with visit.desk.db.write() as tx:
+        await registration.ask_to_cancel(tx, ven_id, visit.now, who=visit.who)
+    return visit.redirect(f"/fleet/{ven_id}/messages", notice="The registration ends when the VEN answers.")
+
+
+@page("POST", "/fleet/{ven_id}/removal", role=Role.ADMIN)
+async def remove_ven(visit: Visit, ven_id: str) -> web.StreamResponse:
+    """Retire a VEN: certificates and enrolments end, its data stays."""
+    async with visit.desk.db.write() as tx:
+        one = await dossier.read(tx.conn, ven_id)
+        await enrolment.remove_ven(tx, ven_id, visit.now, who=visit.who)
+    for each in one.certificates:
+        if each.revoked_at is None:
+            await revoke_in_authority(visit.desk, each.fingerprint, "cessationOfOperation")
+    return visit.redirect(f"/fleet/{ven_id}", notice=f"{one.name} is removed. Its data stays.")
+
+
+@page("GET", "/fleet/{ven_id}/readings", role=Role.VIEWER)
+async def show_readings(visit: Visit, ven_id: str) -> web.StreamResponse:
+    """Show the VEN's series as charts."""
+    form = visit.filters()
+    wish = _SpanFilter()
+    with form.catching():
+        wish = form.read(_SpanFilter)
+    until = visit.now if wish.until is None else wish.until.replace(tzinfo=visit.zone).astimezone(UTC)
+    since = until - _SPANS[wish.span]
+    async with visit.desk.db.read() as conn:
+        one = await dossier.read(conn, ven_id)
+        keys = await series_of(conn, ven_id)
+        charts = [
+            _chart(visit, number, key, await load(conn, key, int(since.timestamp()), int(until.timestamp()) + 1))
+            for number, key in enumerate(keys[:_MOST_CHARTS])
+        ]
+    left_out = max(len(keys) - _MOST_CHARTS, 0)
+    return visit.render(
+        "fleet/readings.html",
+        ven=one,
+        tab="readings",
+        form=form,
+        charts=charts,
+        left_out=left_out,
+        since=since,
+        until=until,
+    )
+
+
+def _chart(visit: Visit, number: int, key: SeriesKey, loaded: Loaded) -> Chart:
+    """Return a chart of a series: energies as mean powers, which is how people compare them."""
+    times = [datetime.fromtimestamp(int(start), UTC) for start in loaded.starts_s]
+    values = [float(value) for value in loaded.values]
+    unit = UNITS.get(Quantity(key.quantity), "") if key.quantity in set(Quantity) else ""
+    what = key.quantity.replace("_", " ")
+    if key.kind == "sum" and unit == "Wh":
+        values = [v * 3600 / int(d) if d else v for v, d in zip(values, loaded.durations_s, strict=True)]
+        unit, what = "W", "power (mean of each interval's energy)"
+    source = "" if key.source == "ven" else f", {key.source}"
+    title = f"{key.resource_id}: {what}{source}"
+    line = Line(key.resource_id, times, values, step=key.kind in ("sum", "mean"))
+    return time_chart(f"series-{number}", title, unit or key.kind, [line], zone=visit.zone)
+
+
+@page("GET", "/fleet/{ven_id}/events", role=Role.VIEWER)
+async def show_events(visit: Visit, ven_id: str) -> web.StreamResponse:
+    """Show the VEN's events and what it said about them."""
+    async with visit.desk.db.read() as conn:
+        one = await dossier.read(conn, ven_id)
+        called = await dossier.events(conn, ven_id)
+        said = await dossier.opts(conn, ven_id)
+    return visit.render("fleet/events.html", ven=one, tab="events", called=called, said=said)
+
+
+async def _present(conn: AsyncConnection, ven_id: str) -> Dossier:
+    """Return a VEN that was not removed. Raises NotFoundError, InvalidError."""
+    one = await dossier.read(conn, ven_id)
+    if one.removed_at is not None:
+        raise InvalidError(f"{one.name} was removed; create a new VEN.")
+    return one
+
+
+PAGES = (
+    show_ven,
+    set_site,
+    new_code,
+    revoke_certificate,
+    ask_to_reregister,
+    cancel_registration,
+    remove_ven,
+    show_readings,
+    show_events,
+)
