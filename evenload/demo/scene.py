@@ -33,7 +33,11 @@ _LONGEST = timedelta(hours=4)
 _NOTICE = timedelta(minutes=10)
 _TRADE_S = 8.0
 """Machine time that request, offer and acceptance may take; world time runs on meanwhile."""
+_EVENING = timedelta(minutes=30)
+"""The heaters' evening begins with the world; the event does not begin sooner than this after it."""
 _TAIL = timedelta(minutes=8)
+_LAST_S = 40.0
+"""Machine time that the last reports may take at least."""
 _LOOK_S = 0.5
 _SETUP_S = 90.0
 _GROUP = 4
@@ -50,6 +54,8 @@ class Scene:
     api_port: int
     console: Console
     settings: Path
+    alone: tuple[str, ...] = ()
+    """Homes whose gateway has a process of its own, which is called like the home."""
     silenced: set[str] = field(default_factory=set)
     """Processes that were ended on purpose."""
 
@@ -112,7 +118,7 @@ async def set_up(
     shape = Shape("127.0.0.1", openadr_port, api_port, "PT1M", "PT1M", "PT5M", clock_file, console_port or free_port())
     made = await prepare(directory / "vtn", ("127.0.0.1",), "evenload-demo", shape)
     households = [_write_household(index, plan, directory, access) for index in range(1, plan.homes + 1)]
-    lead = timedelta(seconds=4 + 0.6 * plan.homes)
+    lead = timedelta(seconds=8 + 1.2 * plan.homes)
     clock = WorldClock(plan.world_start, datetime.now(UTC) + lead, speed)
     clock.save(directory / CLOCK_NAME)
     await stage.start("vtn", "evenload", "vtn", "--config", str(made.settings))
@@ -192,6 +198,7 @@ async def _start_gateways(scene: Scene, households: Sequence[Path]) -> None:
     groups = [others[first : first + _GROUP] for first in range(0, len(others), _GROUP)]
     for number, group in enumerate(groups, 1):
         await scene.stage.start(f"vens-{number}", "evenload", "ven", "run", *_configs(group))
+    scene.alone = tuple(path.parent.name for path in alone)
     for path in alone:
         await scene.stage.start(path.parent.name, "evenload", "ven", "run", *_configs([path]))
 
@@ -221,7 +228,8 @@ async def until_ready(scene: Scene, show: Show) -> None:
 
 def window_of(scene: Scene) -> Span:
     """Return the next half hours that leave time to trade. Raises UnavailableError if the story would not fit."""
-    start = ceil_to(scene.clock.now() + _NOTICE + timedelta(seconds=_TRADE_S * scene.clock.speed), 1800)
+    soonest = scene.clock.now() + _NOTICE + timedelta(seconds=_TRADE_S * scene.clock.speed)
+    start = ceil_to(max(soonest, scene.plan.world_start + _EVENING), 1800)
     end = start + scene.plan.event_duration
     if end + _TAIL > scene.plan.world_start + _LONGEST:
         raise UnavailableError("Setting up took too long for the story to fit; try a lower --speed.")
@@ -245,14 +253,14 @@ async def watch(scene: Scene, dispatch_id: str, window: Span, show: Show) -> Non
                     f"{opts.count(None)} without answer"
                 )
                 show(20 + 80 * (1 - max(left, 0) / whole), text)
-                if left <= 0 and await _settled(client, found, end):
+                if left <= 0 and await _settled(scene, client, found, end):
                     return
-            if now > end + 4 * _TAIL:
+            if now > end + max(4 * _TAIL, timedelta(seconds=_LAST_S * scene.clock.speed)):
                 raise UnavailableError("The last reports did not come; see the gateways' logs.")
             await asyncio.sleep(_LOOK_S)
 
 
-async def _settled(client: OperatorClient, found: dict[str, Any], end: datetime) -> bool:
+async def _settled(scene: Scene, client: OperatorClient, found: dict[str, Any], end: datetime) -> bool:
     """Tell whether every VEN that stayed in has reported beyond the event's end, and the outbox is empty."""
     status = await client.get("/status")
     if status["outbox"].get("pending") or status["outbox"].get("sent"):
@@ -260,7 +268,7 @@ async def _settled(client: OperatorClient, found: dict[str, Any], end: datetime)
     since = (end - timedelta(minutes=30)).isoformat()
     until = (end + timedelta(hours=1)).isoformat()
     for one in found["events"]:
-        if one["opt"] is None:
+        if one["opt"] is None or one["ven_name"] in scene.silenced:
             continue
         query = {"since": since, "until": until, "quantity": "energy_real"}
         series = await client.get(f"/vens/{one['ven_id']}/readings", query)

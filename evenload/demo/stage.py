@@ -83,6 +83,12 @@ class Stage:
         arguments, environment = self._started[name]
         await self.start(name, *arguments, environment=environment)
 
+    def signal(self, number: signal.Signals, names: Sequence[str]) -> None:
+        """Send a signal to processes that run."""
+        for name in names:
+            if self.processes[name].returncode is None:
+                self.processes[name].send_signal(number)
+
     async def kill(self, name: str) -> None:
         """End a process without warning, as a power cut would."""
         process = self.processes[name]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -49,9 +50,9 @@ async def sign_contract(scene: Scene, programme_id: str) -> Buyer:
     return Buyer(made["client"]["id"], made["secret"], contract["id"])
 
 
-async def buy(scene: Scene, buyer: Buyer, window: Span, wanted_w: int) -> Bought:
-    """Request up to `wanted_w` in a window, take the fullest option of the offer, and wait until homes are called."""
-    lasts_s = round(((window.end or window.start) - window.start).total_seconds())
+async def ask(scene: Scene, buyer: Buyer, window: Span, wanted_w: int) -> dict[str, Any]:
+    """Request up to `wanted_w` in a window and return the offer that answers it."""
+    lasts_s = _lasts_s(window)
     deadline = ("--deadline", _iso(window.start - timedelta(minutes=1)))
     when = ("--start", _iso(window.start), "--duration", f"PT{lasts_s // 60}M")
     asked = await _command(
@@ -60,12 +61,20 @@ async def buy(scene: Scene, buyer: Buyer, window: Span, wanted_w: int) -> Bought
     if asked["status"] != "offered":
         raise UnavailableError(f"The request was {asked['status']}: {asked['status_reason']}")
     (offer,) = asked["offers"]
+    return dict(offer) | {"requested_kwh": wanted_w * lasts_s / _J_PER_KWH}
+
+
+async def accept(scene: Scene, buyer: Buyer, offer: dict[str, Any]) -> Bought:
+    """Take the fullest option of an offer, and wait until homes are called."""
     option = offer["options"][0]
     activation = await _command(scene, buyer, "accept", offer["id"], "--option", option["id"])
     dispatch_id = await _called(scene, activation["id"])
     accepted = _energy_kwh(activation["intervals"])
-    requested = wanted_w * lasts_s / _J_PER_KWH
-    return Bought(activation["id"], dispatch_id, requested, _energy_kwh(option["intervals"]), accepted)
+    return Bought(activation["id"], dispatch_id, offer["requested_kwh"], _energy_kwh(option["intervals"]), accepted)
+
+
+def _lasts_s(window: Span) -> int:
+    return round(((window.end or window.start) - window.start).total_seconds())
 
 
 async def _command(scene: Scene, buyer: Buyer, command: str, *arguments: str) -> Any:
@@ -134,11 +143,16 @@ async def opt_out_of_one(scene: Scene, dispatch_id: str) -> str:
     return str(one["ven_name"])
 
 
+def freeze(scene: Scene) -> None:
+    """Hold the gateways that have a process of their own, so that none hears of an event before one is silenced."""
+    scene.stage.signal(signal.SIGSTOP, scene.alone)
+
+
 async def silence_one(scene: Scene, called: Sequence[str]) -> str | None:
-    """Kill the gateway of a called home that has a process of its own; None if no such home was called."""
-    for name in sorted(called, reverse=True):
-        if name in scene.stage.processes:
-            scene.silenced.add(name)
-            await scene.stage.kill(name)
-            return name
-    return None
+    """Kill a held gateway whose home was called, and let the others go on; None if no such home was called."""
+    victim = next((name for name in scene.alone if name in called), None)
+    if victim is not None:
+        scene.silenced.add(victim)
+        await scene.stage.kill(victim)
+    scene.stage.signal(signal.SIGCONT, [name for name in scene.alone if name != victim])
+    return victim

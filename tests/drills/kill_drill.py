@@ -26,7 +26,7 @@ from evenload.demo.scene import Scene, set_up, until_ready, watch
 from evenload.demo.stage import Stage
 
 SPEED = 120.0
-PLAN = replace(DemoPlan(), homes=4, opt_out=4, silent=None, event_duration=timedelta(minutes=30))
+PLAN = replace(DemoPlan(), homes=4, opt_out=4, alone=0, event_duration=timedelta(minutes=30))
 WINDOW = Span(datetime(2013, 11, 20, 17, 0, tzinfo=UTC), datetime(2013, 11, 20, 17, 30, tzinfo=UTC))
 """The same event in every run: the homes draw the same, whatever the host was doing."""
 

@@ -203,6 +203,7 @@ class Operation:
         return raw
 
 
+@functools.cache  # building the validators takes milliseconds each, and a handler never changes
 def inspect_handler(handler: Handler) -> Operation:
     """Read a handler's signature. Raises TypeError, with the reason, for one that cannot be served."""
     description = getattr(handler, _MARK, None)
