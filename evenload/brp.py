@@ -20,6 +20,8 @@ _Direction = Annotated[str, typer.Option(help="reduce or increase: what consumpt
 _Length = Annotated[str, typer.Option(help="Such as PT1H or PT15M.")]
 _Activation = Annotated[str, typer.Argument(help="As `evenload brp activations` shows it.")]
 
+_Subscription = Annotated[str, typer.Argument(help="As `evenload brp webhook list` shows it.")]
+
 brp = typer.Typer(help="Buy flexibility as a balance responsible party.", no_args_is_help=True)
 webhook = typer.Typer(help="Where messages go.", no_args_is_help=True)
 brp.add_typer(webhook, name="webhook")
@@ -340,14 +342,14 @@ def webhook_list(session: Session) -> None:
 
 
 @command(webhook, "remove")
-def webhook_remove(session: Session, subscription_id: str) -> None:
+def webhook_remove(session: Session, subscription_id: _Subscription) -> None:
     """End a subscription."""
     session.call(lambda client: client.delete(f"/webhook-subscriptions/{subscription_id}"))
     session.tell({"removed": subscription_id}, f"Removed {subscription_id}.")
 
 
 @command(webhook, "test")
-def webhook_test(session: Session, subscription_id: str) -> None:
+def webhook_test(session: Session, subscription_id: _Subscription) -> None:
     """Send a test message."""
     made = session.call(lambda client: client.post(f"/webhook-subscriptions/{subscription_id}/test"))
     session.tell(made, made["id"])
@@ -363,7 +365,10 @@ def webhook_deliveries(
 
 
 @command(webhook, "replay")
-def webhook_replay(session: Session, delivery_id: str) -> None:
+def webhook_replay(
+    session: Session,
+    delivery_id: Annotated[str, typer.Argument(help="As `evenload brp webhook deliveries` shows it.")],
+) -> None:
     """Send a message again."""
     made = session.call(lambda client: client.post(f"/webhook-deliveries/{delivery_id}/replay"))
     session.tell(made, made["id"])

@@ -140,7 +140,7 @@ def test_backup_and_restore(shell, live, tmp_path, monkeypatch):
         (("programme", "create", "", "--market-context", "http://x/z"), "/name"),
         (("programme", "show", "prg_x"), "No programme 'prg_x'"),
         (("programme", "change", "prg_x"), "No programme 'prg_x'"),
-        (("programme", "enrol", "prg_x", "ven_x"), "No VEN 'ven_x'"),
+        (("programme", "enrol", "prg_x", "ven_x"), "No programme 'prg_x'"),
         (("fleet", "show", "ven_x"), "No VEN 'ven_x'"),
         (("fleet", "show", "../status"), "check the id"),
         (("fleet", "code", "ven_x"), "No VEN 'ven_x'"),

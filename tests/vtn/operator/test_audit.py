@@ -33,6 +33,7 @@ async def test_every_change_is_in_the_audit(office):
     await ven.offer(usage("meter"))
     newcomer = await _enrolment(walk, ven)
     programme = await _programme(walk, [ven.ven_id, newcomer])
+    await _fleet(walk, ven)
     await _report(walk, ven)
     await _dispatch(walk, ven, programme, newcomer)
     await _ending(walk, ven, newcomer, programme)
@@ -65,6 +66,17 @@ async def _programme(walk, ven_ids):
     ids = {"ven_ids": ven_ids}
     await step("enrol_vens", ["enrol", "enrol"], "POST", f"/v1/programmes/{programme}/enrolments", ids)
     return programme
+
+
+async def _fleet(walk, ven):
+    step = walk.step
+    group = (await step("create_group", ["create group"], "POST", "/v1/groups", {"name": "north"}, 201))["id"]
+    await step("rename_group", ["rename group"], "PUT", f"/v1/groups/{group}", {"name": "south"})
+    action = {"action": "add_to_group", "group_id": group, "ven_ids": [ven.ven_id]}
+    await step("act_on_fleet", ["add to group"], "POST", "/v1/fleet/actions", action)
+    site = {"time_zone": "Europe/London", "area": "A"}
+    await step("set_site", ["set site"], "PUT", f"/v1/vens/{ven.ven_id}/site", site)
+    await step("delete_group", ["delete group"], "DELETE", f"/v1/groups/{group}", status=204)
 
 
 async def _report(walk, ven):

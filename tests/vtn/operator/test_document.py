@@ -55,6 +55,7 @@ async def _furnished(office):
     await office.post(f"/v1/dispatches/{past['dispatch']['id']}/evaluation", status=200)
     whole = await office.post("/v1/dispatches", office.order(programme))
     principal = await office.post("/v1/principals", {"name": "somebody"})
+    group = await office.post("/v1/groups", {"name": "north"})
     return {
         "ven_id": [ven.ven_id],
         "programme_id": [programme],
@@ -62,6 +63,7 @@ async def _furnished(office):
         "event_id": [whole["events"][0]["id"]],
         "request_id": [request["id"]],
         "principal_id": [principal["principal"]["id"]],
+        "group_id": [group["id"]],
         "fingerprint": [ven.peer.fingerprint],
     }
 
