@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from core.errors import InvalidError
 from core.spans import ZERO, Duration
@@ -114,9 +115,11 @@ class ReportPayload:
     accuracy: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ReportInterval:
-    """One interval of report data; without `start` it follows the one before (RP-41, RP-42)."""
+class ReportInterval(NamedTuple):
+    """One interval of report data; without `start` it follows the one before (RP-41, RP-42).
+
+    A report may hold thousands: a named tuple is made several times faster than a frozen dataclass.
+    """
 
     payloads: tuple[ReportPayload, ...]
     start: datetime | None = None
@@ -145,14 +148,16 @@ def with_starts(report: Report) -> list[tuple[datetime, Duration | None, ReportI
     """
     rows = []
     start = report.start
+    duration: Duration | None = ZERO
     for index, interval in enumerate(report.intervals):
         if interval.start is not None:
             start = interval.start
-        if start is None:
+        elif start is not None and duration is not None:
+            start = duration.after(start)
+        else:
             raise OpenADRError(Code.COMPLIANCE, f"Interval {index} of report {report.request_id} has no start.")
         duration = interval.duration or (report.duration if len(report.intervals) == 1 else None)
         rows.append((start, duration, interval))
-        start = duration.after(start) if duration else None
     return rows
 
 

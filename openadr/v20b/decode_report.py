@@ -1,6 +1,7 @@
 """Decoding of EiReport messages. oadrUpdateReport is the hot path of telemetry: one pass, no searches."""
 
 from collections.abc import Mapping
+from itertools import islice, repeat
 from typing import Final
 
 from lxml.etree import _Element
@@ -43,6 +44,9 @@ from openadr.v20b.reading import (
     token,
     whole,
 )
+
+_RARE: Final = (n.UID, n.CONFIDENCE, n.ACCURACY, n.RESOURCE_STATUS, n.GREEN_BUTTON, n.SIGNAL_PAYLOAD)
+_START_AND_DURATION: Final = 2
 
 
 def _register_report(element: _Element) -> RegisterReport:
@@ -173,10 +177,38 @@ def _report(element: _Element) -> Report:
         specifier_id=string(of[n.REPORT_SPECIFIER_ID]),
         name=_report_name(of),
         created_at=instant(of[n.CREATED_DATE_TIME]),
-        intervals=tuple(_interval(child) for child in of[n.INTERVALS]) if n.INTERVALS in of else (),
+        intervals=_intervals(of[n.INTERVALS]) if n.INTERVALS in of else (),
         start=instant(of[n.DTSTART][0]) if n.DTSTART in of else None,
         duration=inner_duration(of.get(n.DURATION)),
         report_id=optional(of.get(n.REPORT_ID)),
+    )
+
+
+def _intervals(element: _Element) -> tuple[ReportInterval, ...]:
+    return _plain_intervals(element) or tuple(_interval(child) for child in element)
+
+
+def _plain_intervals(element: _Element) -> tuple[ReportInterval, ...] | None:
+    """Read intervals that all have a start, a duration and nothing but numbers, or return None: the faster way.
+
+    It goes by the leaves of each kind. Their counts tell that they fit: the XSD allows an interval at most one start
+    and one duration before its payloads, and a payload exactly one rID, one value and at most one quality.
+    """
+    if next(element.iter(*_RARE), None) is not None:
+        return None
+    starts = list(element.iter(n.DATE_TIME))
+    lasting = list(element.iter(n.DURATION))[1::2]  # each lies in an element of the same name
+    r_ids, values = list(element.iter(n.R_ID)), list(element.iter(n.VALUE))
+    qualities = [token(one) for one in element.iter(n.DATA_QUALITY)]
+    payloads = [len(interval) - _START_AND_DURATION for interval in element]
+    if not len(payloads) == len(starts) == len(lasting) or not sum(payloads) == len(r_ids) == len(values):
+        return None
+    if len(qualities) not in (0, len(values)):
+        return None
+    read = map(ReportPayload, map(string, r_ids), map(number, values), qualities or repeat(None))
+    return tuple(
+        ReportInterval(tuple(islice(read, count)), instant(start), duration(length))
+        for count, start, length in zip(payloads, starts, lasting, strict=True)
     )
 
 

@@ -7,12 +7,15 @@ import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import bindparam, case, func, select, update
 
 from core.clock import Clock
+from core.errors import EvenloadError
 from vtn.services.outbox import OPEN, DoneBy, State
 from vtn.store.database import Database
 from vtn.store.tables import outbox, ven, ven_certificate
+
+_SEEN = update(ven).where(ven.c.id == bindparam("ven")).values(last_seen_at=bindparam("at"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,17 @@ class Known:
         return self.due_at is not None and self.due_at <= now
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Hints being read again: which (None: all), and for those who wait what went wrong, if anything did."""
+
+    ven_ids: set[str] | None
+    failure: asyncio.Future[EvenloadError | None]
+
+    def covers(self, ven_id: str) -> bool:
+        return self.ven_ids is None or ven_id in self.ven_ids
+
+
 class Directory:
     """The hints of one process."""
 
@@ -41,7 +55,7 @@ class Directory:
         self._fingerprints: dict[str, list[str]] = {}
         self._stale: set[str] = set()
         self._everything_stale = True
-        self._refreshing = asyncio.Lock()
+        self._reading: _Reading | None = None
         self._seen: dict[str, datetime] = {}
         db.on_change(self._changed)
 
@@ -57,8 +71,10 @@ class Directory:
 
     async def identify(self, fingerprint: str) -> Known | None:
         """Return the VEN whose valid, unrevoked certificate this is; expiry is machine time (SE-04, SE-07)."""
-        await self.refresh()
         entry = self._certificates.get(fingerprint)
+        if entry is None or self._is_stale(entry[0]):
+            await self.refresh()
+            entry = self._certificates.get(fingerprint)
         if entry is None:
             return None
         ven_id, not_after = entry
@@ -68,23 +84,40 @@ class Directory:
 
     async def get(self, ven_id: str) -> Known | None:
         """Return what is known of a venID, compared byte for byte (GN-09)."""
-        await self.refresh()
+        if self._is_stale(ven_id):
+            await self.refresh()
         return self._vens.get(ven_id)
 
+    def _is_stale(self, ven_id: str) -> bool:
+        reading = self._reading
+        return self._everything_stale or ven_id in self._stale or (reading is not None and reading.covers(ven_id))
+
     async def refresh(self) -> None:
-        """Read again what has changed, and wait for whoever is doing so; free if nothing has."""
-        if not (self._stale or self._everything_stale or self._refreshing.locked()):
-            return
-        async with self._refreshing:
-            everything, self._everything_stale = self._everything_stale, False
-            changed, self._stale = self._stale, set()
-            try:
-                if everything or changed:
-                    await self._load(None if everything else changed)
-            except BaseException:
-                self._everything_stale |= everything
-                self._stale |= changed
-                raise
+        """Read again what has changed, or wait for whoever is doing so; free if nothing has.
+
+        Only who asks for a VEN that has changed comes here, so that others' polls go on while an event goes out.
+        """
+        while self._stale or self._everything_stale or self._reading is not None:
+            if self._reading is None:
+                await self._read_again()
+            elif (failure := await asyncio.shield(self._reading.failure)) is not None:
+                raise failure
+
+    async def _read_again(self) -> None:
+        everything, self._everything_stale = self._everything_stale, False
+        changed, self._stale = self._stale, set()
+        reading = self._reading = _Reading(None if everything else changed, asyncio.Future())
+        failure: EvenloadError | None = None
+        try:
+            await self._load(reading.ven_ids)
+        except BaseException as error:
+            failure = error if isinstance(error, EvenloadError) else None
+            self._everything_stale |= everything
+            self._stale |= changed
+            raise
+        finally:
+            self._reading = None
+            reading.failure.set_result(failure)
 
     async def _load(self, only: set[str] | None) -> None:
         waiting = (
@@ -144,8 +177,7 @@ class Directory:
             return
         try:
             async with self._db.write() as tx:
-                for ven_id, at in seen.items():
-                    await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(last_seen_at=at))
+                await tx.conn.execute(_SEEN, [{"ven": ven_id, "at": at} for ven_id, at in sorted(seen.items())])
         except BaseException:
             self._seen = seen | self._seen
             raise

@@ -3,12 +3,13 @@
 A dispatch holds what its events share; an event row holds what is its VEN's own. Status is computed, never stored.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr.model.codes import Code, OpenADRError
@@ -25,9 +26,8 @@ from openadr.model.event import (
 from openadr.model.opt import OptSource, OptType
 from openadr.model.target import Target
 from vtn.services import outbox
-from vtn.services.outbox import Kind
 from vtn.store.database import Transaction
-from vtn.store.rows import from_json
+from vtn.store.rows import as_text, from_json, from_text, in_parts
 from vtn.store.tables import delivery, dispatch, event, opt
 
 Values = Mapping[str, Sequence[float]]
@@ -103,13 +103,21 @@ def _listed(now: datetime) -> ColumnElement[bool]:
 
 async def of_ven(conn: AsyncConnection, ven_id: str, now: datetime) -> list[Event]:
     """Return the events that a delivery to this VEN lists, in no particular order (EV-15..EV-17)."""
-    query = (
-        select(*_COLUMNS, dispatch.c.event.label("shared"))
-        .join(dispatch, dispatch.c.id == event.c.dispatch_id)
-        .where((event.c.ven_id == ven_id) & _listed(now))
-    )
-    rows = (await conn.execute(query)).all()
-    return [assemble(from_json(Event, row.shared), row, ven_id=ven_id) for row in rows]
+    return (await of_vens(conn, (ven_id,), now))[ven_id]
+
+
+async def of_vens(conn: AsyncConnection, ven_ids: Collection[str], now: datetime) -> dict[str, list[Event]]:
+    """Return for each VEN what `of_ven` does."""
+    listed: dict[str, list[Event]] = {ven_id: [] for ven_id in ven_ids}
+    for names in in_parts(ven_ids):
+        query = (
+            select(*_COLUMNS, as_text(dispatch.c.event).label("shared"))
+            .join(dispatch, dispatch.c.id == event.c.dispatch_id)
+            .where(event.c.ven_id.in_(names) & _listed(now))
+        )
+        for row in await conn.execute(query):
+            listed[row.ven_id].append(assemble(from_text(Event, row.shared), row, ven_id=row.ven_id))
+    return listed
 
 
 async def of_dispatch(conn: AsyncConnection, dispatch_id: str) -> list[tuple[str, Event]]:
@@ -125,12 +133,28 @@ async def of_dispatch(conn: AsyncConnection, dispatch_id: str) -> list[tuple[str
     return [(row.ven_id, assemble(shared, row, ven_id=row.ven_id)) for row in rows if shared is not None]
 
 
-async def deliver(tx: Transaction, ven_id: str, now: datetime, *, limit: int | None = None) -> EventList:
-    """Return the VEN's events in delivery order, at most `limit` (EV-18), and record that they were sent.
+async def deliver(tx: Transaction, limits: Mapping[str, int | None], now: datetime) -> dict[str, EventList]:
+    """Return each VEN's events in delivery order, at most `limits` (EV-18), and record that they were sent."""
+    listed = {
+        ven_id: in_order(events, now)[: limits[ven_id]]
+        for ven_id, events in (await of_vens(tx.conn, limits, now)).items()
+    }
+    everything = [one for events in listed.values() for one in events]
+    for ids in in_parts(one.event_id for one in everything):
+        await tx.conn.execute(
+            update(delivery)
+            .where(delivery.c.event_id.in_(ids) & _current())
+            .values(first_sent_at=func.coalesce(delivery.c.first_sent_at, now), last_sent_at=now)
+        )
+    open_ids = await _open_ids(tx.conn, everything)
+    return {ven_id: _delivered(events, open_ids, now) for ven_id, events in listed.items()}
 
-    All share one createdDateTime, renewed whenever any of them changed (EV-32). currentValue is filled in.
+
+def _delivered(listed: Sequence[Event], open_ids: AbstractSet[str], now: datetime) -> EventList:
+    """Return what a VEN is sent.
+
+    All its events share one createdDateTime, renewed whenever any of them changed (EV-32). currentValue is filled in.
     """
-    listed = in_order(await of_ven(tx.conn, ven_id, now), now)[:limit]
     if not listed:
         return EventList((), awaits_answer=False)
     created_at = max(_renewed_at(one, now) for one in listed)
@@ -145,14 +169,7 @@ async def deliver(tx: Transaction, ven_id: str, now: datetime, *, limit: int | N
         )
         for one in listed
     )
-    ids = [one.event_id for one in listed]
-    await tx.conn.execute(
-        update(delivery)
-        .where(delivery.c.event_id.in_(ids) & _current())
-        .values(first_sent_at=func.coalesce(delivery.c.first_sent_at, now), last_sent_at=now)
-    )
-    open_ids = set(await _open_ids(tx.conn, listed))
-    return EventList(sent, awaits_answer=not open_ids.isdisjoint(ids))
+    return EventList(sent, awaits_answer=any(one.event_id in open_ids for one in listed))
 
 
 def _renewed_at(one: Event, now: datetime) -> datetime:
@@ -174,41 +191,81 @@ def _current() -> ColumnElement[bool]:
     return delivery.c.modification_number == present
 
 
-async def _open_ids(conn: AsyncConnection, listed: Sequence[Event]) -> list[str]:
+async def _open_ids(conn: AsyncConnection, listed: Iterable[Event]) -> set[str]:
     """Return those of the events whose present modification was not sent, or still needs an answer."""
-    answerable = [one.event_id for one in listed if one.response_required is ResponseRequired.ALWAYS]
-    unsent = delivery.c.first_sent_at.is_(None)
-    unanswered = delivery.c.answered_at.is_(None) & delivery.c.event_id.in_(answerable)
-    query = select(delivery.c.event_id).where(
-        delivery.c.event_id.in_([one.event_id for one in listed]) & _current() & or_(unsent, unanswered)
-    )
-    return list((await conn.execute(query)).scalars())
-
-
-async def record_answers(tx: Transaction, ven_id: str, answers: Sequence[Answer], now: datetime) -> None:
-    """Store a VEN's answers and close the outbox mark once every event is answered (EV-46, EV-47).
-
-    Good answers beside a bad one are kept; then OpenADRError 452 (unknown event) or 450 (not the present modification)
-    is raised by `refused_answers`, which the caller asks first (EV-48).
-    """
-    for answer in answers:
-        row = await _event_of(tx.conn, ven_id, answer.event_id)
-        if row is None or row.modification_number != answer.modification_number:
-            continue
-        await _add_opt(tx, ven_id, answer, now)
-        await tx.conn.execute(
-            update(delivery)
-            .where(
-                (delivery.c.event_id == answer.event_id)
-                & (delivery.c.modification_number <= answer.modification_number)
-                & delivery.c.answered_at.is_(None)
-            )
-            .values(answered_at=now)
+    answerable = {one.event_id: one.response_required is ResponseRequired.ALWAYS for one in listed}
+    unsent, unanswered = delivery.c.first_sent_at.is_(None), delivery.c.answered_at.is_(None)
+    open_ids = set()
+    for ids in in_parts(answerable):
+        query = select(delivery.c.event_id, unsent.label("unsent")).where(
+            delivery.c.event_id.in_(ids) & _current() & or_(unsent, unanswered)
         )
-        if row.cancelled_at is not None:
-            await tx.conn.execute(update(event).where(event.c.id == answer.event_id).values(closed_at=now))
-    if not await _open_ids(tx.conn, await of_ven(tx.conn, ven_id, now)):
-        await outbox.done(tx, ven_id, Kind.EVENTS, unsent=True)
+        open_ids |= {row.event_id for row in await conn.execute(query) if row.unsent or answerable[row.event_id]}
+    return open_ids
+
+
+async def record_answers(
+    tx: Transaction, answers_of: Mapping[str, Sequence[Answer]], now: datetime
+) -> dict[str, OpenADRError | None]:
+    """Store VENs' answers and close the outbox mark of each VEN once its every event is answered (EV-46, EV-47).
+
+    A VEN's outcome is the fault of its first answer that does not fit an event, or None: OpenADRError 452 for an
+    unknown event, 450 for another than the present modification. Good answers beside a bad one are kept (EV-48).
+    """
+    rows = await _events(tx.conn, {one.event_id for answers in answers_of.values() for one in answers})
+    good: list[tuple[str, Answer]] = []
+    outcomes: dict[str, OpenADRError | None] = {}
+    for ven_id, answers in answers_of.items():
+        faults = [(one, _fault(one, rows.get((ven_id, one.event_id)))) for one in answers]
+        good += [(ven_id, one) for one, fault in faults if fault is None]
+        outcomes[ven_id] = next((fault for _, fault in faults if fault is not None), None)
+    if good:
+        await _add_opts(tx, good, now)
+        await tx.conn.execute(
+            _ANSWERED, [{"event": one.event_id, "number": one.modification_number, "now": now} for _, one in good]
+        )
+    ended = [one.event_id for ven_id, one in good if rows[ven_id, one.event_id].cancelled_at is not None]
+    for ids in in_parts(ended):
+        await tx.conn.execute(update(event).where(event.c.id.in_(ids)).values(closed_at=now))
+    listed = await of_vens(tx.conn, answers_of, now)
+    open_ids = await _open_ids(tx.conn, [one for events in listed.values() for one in events])
+    told = [ven_id for ven_id, events in listed.items() if not any(one.event_id in open_ids for one in events)]
+    await outbox.all_told(tx, told)
+    return outcomes
+
+
+_ANSWERED = (
+    update(delivery)
+    .where(
+        (delivery.c.event_id == bindparam("event"))
+        & (delivery.c.modification_number <= bindparam("number"))
+        & delivery.c.answered_at.is_(None)
+    )
+    .values(answered_at=bindparam("now"))
+)
+
+
+async def _events(conn: AsyncConnection, event_ids: Collection[str]) -> dict[tuple[str, str], Any]:
+    """Return the rows of events by venID and eventID."""
+    found = {}
+    for ids in in_parts(event_ids):
+        columns = event.c.ven_id, event.c.id, event.c.modification_number, event.c.cancelled_at
+        rows = await conn.execute(select(*columns).where(event.c.id.in_(ids)))
+        found.update({(row.ven_id, row.id): row for row in rows})
+    return found
+
+
+def _fault(answer: Answer, row: Any) -> OpenADRError | None:
+    """Return what is wrong with an answer to the event of a row, or to none (EV-48)."""
+    if row is None:
+        return OpenADRError(Code.INVALID_ID, f"No event '{answer.event_id}' was sent to this VEN.")
+    if row.modification_number != answer.modification_number:
+        return OpenADRError(
+            Code.OUT_OF_SEQUENCE,
+            f"Event '{answer.event_id}' is at modification {row.modification_number}, "
+            f"not {answer.modification_number}.",
+        )
+    return None
 
 
 async def arrived(tx: Transaction, ven_id: str, now: datetime) -> None:
@@ -219,56 +276,39 @@ async def arrived(tx: Transaction, ven_id: str, now: datetime) -> None:
     await outbox.confirm_by_request(tx, ven_id)
     listed = await of_ven(tx.conn, ven_id, now)
     quiet = [one for one in listed if one.cancelled and one.response_required is ResponseRequired.NEVER]
-    still_open = set(await _open_ids(tx.conn, quiet))
+    still_open = await _open_ids(tx.conn, quiet)
     told = [one.event_id for one in quiet if one.event_id not in still_open]
     await tx.conn.execute(update(event).where(event.c.id.in_(told)).values(closed_at=now))
 
 
-async def refused_answers(conn: AsyncConnection, ven_id: str, answers: Sequence[Answer]) -> OpenADRError | None:
-    """Return the fault of the first answer that does not fit an event, or None (EV-48)."""
-    for answer in answers:
-        row = await _event_of(conn, ven_id, answer.event_id)
-        if row is None:
-            return OpenADRError(Code.INVALID_ID, f"No event '{answer.event_id}' was sent to this VEN.")
-        if row.modification_number != answer.modification_number:
-            return OpenADRError(
-                Code.OUT_OF_SEQUENCE,
-                f"Event '{answer.event_id}' is at modification {row.modification_number}, "
-                f"not {answer.modification_number}.",
-            )
-    return None
-
-
-async def _event_of(conn: AsyncConnection, ven_id: str, event_id: str) -> Any:
-    query = select(event.c.id, event.c.modification_number, event.c.cancelled_at).where(
-        (event.c.id == event_id) & (event.c.ven_id == ven_id)
-    )
-    return (await conn.execute(query)).one_or_none()
-
-
-async def _add_opt(tx: Transaction, ven_id: str, answer: Answer, now: datetime) -> None:
-    """Append the opt unless it says what the VEN's last answer said: a resend is no news (TR-12)."""
-    last = (
-        await tx.conn.execute(
-            select(opt.c.opt_type, opt.c.modification_number, opt.c.response_code)
-            .where((opt.c.event_id == answer.event_id) & (opt.c.source == OptSource.CREATED_EVENT))
-            .order_by(opt.c.sequence.desc())
-            .limit(1)
+async def _add_opts(tx: Transaction, answers: Sequence[tuple[str, Answer]], now: datetime) -> None:
+    """Append each answer as an opt unless it says what the VEN's last answer said: a resend is no news (TR-12)."""
+    last: dict[str, tuple[str, int, int]] = {}
+    for ids in in_parts({one.event_id for _, one in answers}):
+        theirs = opt.c.event_id.in_(ids) & (opt.c.source == OptSource.CREATED_EVENT)
+        newest = select(func.max(opt.c.sequence)).where(theirs).group_by(opt.c.event_id)
+        columns = opt.c.event_id, opt.c.opt_type, opt.c.modification_number, opt.c.response_code
+        for row in await tx.conn.execute(select(*columns).where(opt.c.sequence.in_(newest))):
+            last[row.event_id] = (row.opt_type, row.modification_number, row.response_code)
+    rows = []
+    for ven_id, one in answers:
+        said = (one.opt_type, one.modification_number, one.code)
+        if last.get(one.event_id) == said:
+            continue
+        last[one.event_id] = said
+        rows.append(
+            {
+                "ven_id": ven_id,
+                "event_id": one.event_id,
+                "modification_number": one.modification_number,
+                "source": OptSource.CREATED_EVENT,
+                "opt_type": one.opt_type,
+                "response_code": one.code,
+                "at": now,
+            }
         )
-    ).one_or_none()
-    if last is not None and tuple(last) == (answer.opt_type, answer.modification_number, answer.code):
-        return
-    await tx.conn.execute(
-        insert(opt).values(
-            ven_id=ven_id,
-            event_id=answer.event_id,
-            modification_number=answer.modification_number,
-            source=OptSource.CREATED_EVENT,
-            opt_type=answer.opt_type,
-            response_code=answer.code,
-            at=now,
-        )
-    )
+    if rows:
+        await tx.conn.execute(insert(opt), rows)
 
 
 def is_over(one: Event, now: datetime) -> bool:

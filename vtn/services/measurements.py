@@ -50,18 +50,21 @@ def to_values(ven_id: str, report: Report, offer: ReportOffer) -> Iterator[tuple
     Raises OpenADRError 452 for an rID that the offer lacks (RP-55), 459 for intervals without time.
     """
     columns: dict[tuple[str, str], _Column] = {}
+    numbers: dict[str, _Column] = {}  # the same columns, of those rIDs that are numbers
     for start, duration, interval in with_starts(report):
         start_s, duration_s = int(start.timestamp()), duration.exact_s if duration else 0
         for payload in interval.payloads:
-            quality = _quality(payload.quality)
-            if isinstance(payload.value, ResourceStatus):
-                online, override = float(payload.value.online), float(payload.value.manual_override)
-                columns.setdefault((payload.r_id, "online"), _Column()).add(start_s, 0, online, quality)
-                columns.setdefault((payload.r_id, "override"), _Column()).add(start_s, 0, override, quality)
-            else:
-                known = quality != "bad" and math.isfinite(payload.value)
-                value, quality = (payload.value, quality) if known else (None, "bad")
-                columns.setdefault((payload.r_id, ""), _Column()).add(start_s, duration_s, value, quality)
+            r_id, value = payload.r_id, payload.value
+            quality = "good" if payload.quality is None else _quality(payload.quality)
+            if isinstance(value, ResourceStatus):
+                for status, state in (("online", value.online), ("override", value.manual_override)):
+                    columns.setdefault((r_id, status), _Column()).add(start_s, 0, float(state), quality)
+                continue
+            column = numbers.get(r_id)
+            if column is None:
+                column = numbers[r_id] = columns[r_id, ""] = _Column()
+            known = quality != "bad" and math.isfinite(value)
+            column.add(start_s, duration_s, value if known else None, quality if known else "bad")
     for (r_id, status), column in columns.items():
         line = offer.description(r_id)
         if line is None:
@@ -69,9 +72,9 @@ def to_values(ven_id: str, report: Report, offer: ReportOffer) -> Iterator[tuple
         yield _series(ven_id, line, status, column)
 
 
-def _quality(word: str | None) -> str:
+def _quality(word: str) -> str:
     """Turn OpenADR's data quality into ours (core.points.Quality)."""
-    if word is None or word == quality_words.GOOD or word.startswith("Quality Good"):
+    if word == quality_words.GOOD or word.startswith("Quality Good"):
         return "good"
     if word == quality_words.ESTIMATED:
         return "estimated"

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vtn.services.settings import VtnSettings
 from vtn.store.database import Transaction
-from vtn.store.rows import upsert
+from vtn.store.rows import in_parts, upsert
 from vtn.store.tables import event, outbox
 
 
@@ -89,28 +89,35 @@ _IN_TURN: Final = (outbox.c.created_at, case((outbox.c.kind == Kind.REGISTER_REP
 """Oldest first; of what a new registration queues at once, the metadata goes before the events (RP-01)."""
 
 
-async def take(tx: Transaction, ven_id: str, now: datetime, settings: VtnSettings) -> Row | None:
-    """Return the oldest row that is due, marked as sent; rows that were tried too often die on the way."""
-    due = (outbox.c.ven_id == ven_id) & outbox.c.state.in_(OPEN) & (outbox.c.due_at <= now)
-    query = select(outbox).where(due).order_by(*_IN_TURN).limit(1).with_for_update()
-    while (found := (await tx.conn.execute(query)).one_or_none()) is not None:
-        tx.changed(ven_id)
-        if found.tries >= settings.max_tries:
-            await _give_up(tx, ven_id, Kind(found.kind), found.id, now)
+async def take(tx: Transaction, ven_ids: Sequence[str], now: datetime, settings: VtnSettings) -> dict[str, Row]:
+    """Return each VEN's oldest row that is due, marked as sent; rows that were tried too often die on the way.
+
+    VENs for which nothing is due are left out.
+    """
+    due = outbox.c.ven_id.in_(ven_ids) & outbox.c.state.in_(OPEN) & (outbox.c.due_at <= now)
+    query = select(outbox).where(due).order_by(outbox.c.ven_id, *_IN_TURN).with_for_update()
+    taken: dict[str, Row] = {}
+    for found in (await tx.conn.execute(query)).all():
+        if found.ven_id in taken:
             continue
+        tx.changed(found.ven_id)
+        if found.tries >= settings.max_tries:
+            await _give_up(tx, found.ven_id, Kind(found.kind), found.id, now)
+        else:
+            taken[found.ven_id] = Row(found.id, Kind(found.kind), found.subject, found.tries + 1)
+    for ids in in_parts(row.id for row in taken.values()):
         await tx.conn.execute(
             update(outbox)
-            .where(outbox.c.id == found.id)
+            .where(outbox.c.id.in_(ids))
             .values(
                 state=State.SENT,
-                tries=found.tries + 1,
+                tries=outbox.c.tries + 1,
                 sent_at=now,
                 due_at=settings.resend_after.after(now),
                 done_by=DoneBy.ANSWER,
             )
         )
-        return Row(found.id, Kind(found.kind), found.subject, found.tries + 1)
-    return None
+    return taken
 
 
 async def _give_up(tx: Transaction, ven_id: str, kind: Kind, row_id: int, now: datetime) -> None:
@@ -121,9 +128,10 @@ async def _give_up(tx: Transaction, ven_id: str, kind: Kind, row_id: int, now: d
         await tx.conn.execute(update(event).where(untold).values(closed_at=now))
 
 
-async def done_by_next_request(tx: Transaction, row: Row) -> None:
-    """Say that nobody will answer this sent row: the VEN's next request shows that it arrived."""
-    await tx.conn.execute(update(outbox).where(outbox.c.id == row.id).values(done_by=DoneBy.REQUEST))
+async def done_by_next_request(tx: Transaction, row_ids: Sequence[int]) -> None:
+    """Say that nobody will answer these sent rows: the VEN's next request shows that one arrived."""
+    if row_ids:
+        await tx.conn.execute(update(outbox).where(outbox.c.id.in_(row_ids)).values(done_by=DoneBy.REQUEST))
 
 
 async def confirm_by_request(tx: Transaction, ven_id: str) -> None:
@@ -141,6 +149,14 @@ async def done(tx: Transaction, ven_id: str, kind: Kind, subject: str | None = N
         where &= outbox.c.subject == subject
     await _move(tx, where, State.DONE)
     tx.changed(ven_id)
+
+
+async def all_told(tx: Transaction, ven_ids: Sequence[str]) -> None:
+    """Close the marks of VENs that have answered every event, whether or not the last change was sent."""
+    mark = outbox.c.state.in_(OPEN) & (outbox.c.kind == Kind.EVENTS)
+    for names in in_parts(ven_ids):
+        await _move(tx, outbox.c.ven_id.in_(names) & mark, State.DONE)
+    tx.changed(*ven_ids)
 
 
 async def withdraw(tx: Transaction, ven_id: str, kind: Kind, subject: str) -> bool:

@@ -1,9 +1,6 @@
-"""Reports (EiReport): what VENs offer, what we ask, and the data as it comes in.
+"""Reports (EiReport): what VENs offer, and what we ask. The data that comes of it: `vtn.services.report_data`."""
 
-A reading reaches the store through `record`; it is acknowledged only after the commit (DESIGN, journey 2).
-"""
-
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,20 +11,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
 from core.spans import ZERO, Duration, floor_to
+from openadr.model import potential
 from openadr.model.codes import Code, OpenADRError
-from openadr.model.report import Report, ReportOffer, ReportRequest, check_offers, check_request
+from openadr.model.report import ReportOffer, ReportRequest, check_offers, check_request
 from vtn.services import outbox
-from vtn.services.measurements import newest_start_s, to_values
 from vtn.services.outbox import Kind
 from vtn.services.settings import VtnSettings, WantedReport
 from vtn.store.database import Transaction
-from vtn.store.readings import store
 from vtn.store.rows import from_json, to_json, upsert
 from vtn.store.tables import report_offer, report_request, resource, ven
 
 LIVE = ("queued", "active")
 """States of a report request that may still bring data."""
-_UNWANTED = ("cancelled", "refused")
+UNWANTED = ("cancelled", "refused")
+"""States in which no more data is wanted."""
 _LONGEST_ID = 200
 _HALF_HOUR_S = 1800
 
@@ -135,6 +132,11 @@ async def _learn_resources(tx: Transaction, ven_id: str, offers: Sequence[Report
 def _wish(wanted: WantedReport, offer: ReportOffer, now: datetime) -> ReportRequest:
     """Return the request for as much of a wanted report as is offered (RP-27, RP-30)."""
     r_ids = tuple(line.r_id for line in offer.descriptions)
+    if offer.name == potential.REPORT_NAME:
+        types = (*potential.DIRECTIONS, potential.NOMINAL_TYPE)
+        r_ids = tuple(line.r_id for line in offer.descriptions if line.report_type in types)
+        if not r_ids:
+            raise InvalidError(f"'{offer.specifier_id}' offers no potential in any direction.")
     if wanted.history is not None:
         reach = min(filter(None, (wanted.history, offer.duration)), key=lambda one: one.after(now), default=ZERO)
         return ReportRequest(new_id("rrq"), offer.specifier_id, r_ids, start=(-reach).after(now), duration=reach)
@@ -168,6 +170,18 @@ async def request(tx: Transaction, ven_id: str, wish: ReportRequest, now: dateti
     await outbox.put(tx, ven_id, Kind.CREATE_REPORT, now, wish.request_id)
     await tx.audit(who, "request report", wish.request_id, after=to_json(wish), at=now)
     return wish.request_id
+
+
+async def request_now(tx: Transaction, ven_id: str, name: str, now: datetime, *, who: str) -> str | None:
+    """Queue a request for one report of that name with its newest values; None if the VEN does not offer it.
+
+    A history report brings the last day.
+    """
+    offer = next((one for one in await offered(tx.conn, ven_id) if one.name == name and one.descriptions), None)
+    if offer is None:
+        return None
+    wanted = WantedReport(name, ZERO, history=Duration.of(days=1) if name.startswith("HISTORY_") else None)
+    return await request(tx, ven_id, _wish(wanted, offer, now), now, who=who)
 
 
 async def cancel(tx: Transaction, request_id: str, now: datetime, *, who: str) -> None:
@@ -230,51 +244,3 @@ async def cancelled(tx: Transaction, ven_id: str, request_id: str) -> None:
     """Note the VEN's oadrCanceledReport; `request_id` says which cancellation is meant, any other one means all."""
     sent = await outbox.sent_subjects(tx, ven_id, Kind.CANCEL_REPORT)
     await outbox.done(tx, ven_id, Kind.CANCEL_REPORT, request_id if request_id in sent else None)
-
-
-async def record(tx: Transaction, ven_id: str, reports: Iterable[Report], now: datetime) -> tuple[str, ...]:
-    """Store the values of data reports; return the requests among them that this VTN has cancelled (RP-62).
-
-    All or nothing: raises OpenADRError 452 for an id that we never gave out or an rID that was not offered (RP-55).
-    The same report again changes nothing (RP-53).
-    """
-    unwanted = []
-    offers = {offer.specifier_id: offer for offer in await offered(tx.conn, ven_id)}
-    for report in reports:
-        query = select(report_request).where(
-            (report_request.c.id == report.request_id) & (report_request.c.ven_id == ven_id)
-        )
-        row = (await tx.conn.execute(query)).one_or_none()
-        if row is None:
-            raise OpenADRError(Code.INVALID_ID, f"reportRequestID '{report.request_id}' is not ours.")
-        if report.specifier_id != row.specifier_id:
-            raise OpenADRError(Code.INVALID_ID, f"reportSpecifierID '{report.specifier_id}' does not belong to it.")
-        offer = offers.get(report.specifier_id)
-        if offer is None:
-            raise OpenADRError(Code.INVALID_ID, f"Report '{report.specifier_id}' is not registered any more.")
-        if row.state in _UNWANTED:
-            unwanted.append(report.request_id)
-        newest_s = 0
-        for key, unit, values in to_values(ven_id, report, offer):
-            await store(tx, key, unit, values, now)
-            newest_s = max(newest_s, newest_start_s(values))
-        await _progress(tx, from_json(ReportRequest, row.request), row.state, newest_s, now)
-    return tuple(dict.fromkeys(unwanted))
-
-
-async def _progress(tx: Transaction, wish: ReportRequest, state: str, newest_s: int, now: datetime) -> None:
-    """Note that data came; a one-shot request is done with it, a bounded one when its span is over.
-
-    `newest_s`: start of the newest value.
-    """
-    end = wish.duration.after(wish.start) if wish.duration and wish.start else None
-    over = not wish.report_back if end is None else newest_s >= _last_start_s(end, wish)
-    changes: dict[str, object] = {"last_report_at": now}
-    if state in LIVE:
-        changes |= {"state": "done", "ended_at": now} if over else {"state": "active"}
-    await tx.conn.execute(update(report_request).where(report_request.c.id == wish.request_id).values(**changes))
-
-
-def _last_start_s(end: datetime, wish: ReportRequest) -> float:
-    """When the last interval of a bounded request begins, at the latest an hour before its end for history."""
-    return (-(wish.granularity or Duration.of(hours=1))).after(end).timestamp()

@@ -73,6 +73,20 @@ def pack(points: Sequence[Point], kind: str) -> Content:
     )
 
 
+def evenly(
+    start_s: int, step_s: int | None, values: Sequence[float | None], qualities: Sequence[str] | None, kind: str
+) -> Content | None:
+    """Return what `pack` returns for good values of one day at an even step; None where `check` has to look closer."""
+    last_s = start_s + (len(values) - 1) * (step_s or 0)
+    lasting_s = (step_s or 0) if kind in _SPANNING else 0
+    if start_s // DAY_S != last_s // DAY_S or start_s < 0 or last_s >= _END_OF_TIME_S or lasting_s > _LONGEST_S:
+        return None
+    if qualities is not None or not all(value is None or math.isfinite(value) for value in values):
+        return None
+    step = step_s if len(values) > 1 or kind in _SPANNING else None
+    return Content(start_s, last_s + lasting_s, step, None, None, [_short(value) for value in values], None, None)
+
+
 def columns(
     row: Content | Row[Any], kind: str
 ) -> tuple[Sequence[int], Sequence[int], Sequence[Any], Sequence[str], Sequence[int]]:

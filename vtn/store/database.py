@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import EvenloadError, UnavailableError
 from core.ids import new_id
-from vtn.store import engines, notices, schema
+from vtn.store import engines, notices, version
 from vtn.store.engines import POSTGRESQL, SQLITE, Address
 from vtn.store.failures import translated
 from vtn.store.rows import to_json
@@ -121,7 +121,10 @@ class Database:
         address = engines.parse(url)
         if address.path is not None:
             engines.prepare_file(address.path, create=create)
-        await schema.bring_up(address, create=create)
+        if not await version.is_newest(address):
+            from vtn.store import schema  # noqa: PLC0415  it brings Alembic, which is seldom needed
+
+            await schema.bring_up(address, create=create)
         database = cls(address)
         if address.dialect == POSTGRESQL:
             listener = notices.Listener(engines.connector(address), database._name, database._tell)

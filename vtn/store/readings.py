@@ -7,21 +7,22 @@ was received, so that `as_of` gives the same answer before and after.
 
 import itertools
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Row, and_, bindparam, delete, func, insert, select
+from sqlalchemy import and_, bindparam, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import InvalidError
 from vtn.store import chunks
 from vtn.store.chunks import DAY_S, MAX_VALUES, Content, Point
 from vtn.store.database import Database, Transaction
-from vtn.store.rows import upsert
+from vtn.store.rows import in_parts, upsert
 from vtn.store.tables import chunk, series
 
 _KEY = ("ven_id", "resource_id", "quantity", "kind", "source")
@@ -29,12 +30,22 @@ _SAME_KEY = and_(*(series.c[name] == bindparam(name) for name in _KEY))
 # Written once: this is the hot path. The lock keeps others from adding to the series meanwhile; no chunk that can hold
 # a value of a day starts on an earlier day.
 _FIND = select(series.c.id, series.c.unit).where(_SAME_KEY).with_for_update(key_share=True)
+_FIND_NUMBERED = (
+    select(series.c.id, series.c.unit, *(series.c[name] for name in _KEY))
+    .where(series.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(series.c.id)
+    .with_for_update(key_share=True)
+)
 _TOUCHING = and_(
     chunk.c.start_s.between(bindparam("day_s"), bindparam("last_s")), chunk.c.end_s >= bindparam("first_s")
 )
-_OF_SERIES = select(chunk).where(chunk.c.series_id == bindparam("series_id"), _TOUCHING)
+_SPANS = select(chunk.c.id, chunk.c.series_id, chunk.c.start_s, chunk.c.end_s).where(
+    chunk.c.series_id.in_(bindparam("ids", expanding=True)), _TOUCHING
+)
+_CHUNKS = select(chunk).where(chunk.c.id.in_(bindparam("ids", expanding=True)))
 _OF_KEY = select(chunk).join(series).where(_SAME_KEY, _TOUCHING)
 _ADD = insert(chunk)
+_MOST_HINTS: Final = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +96,27 @@ class Loaded:
         return type(self)(self.starts_s[which], self.durations_s[which], self.values[which], self.qualities[which])
 
 
+class Arrival(NamedTuple):
+    """Values of a series in its unit, as they came in."""
+
+    key: SeriesKey
+    unit: str
+    values: Values
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesHints:
+    """The numbers of series as last seen, so that many are found with one statement; the rows are asked each time."""
+
+    numbers: dict[SeriesKey, int] = field(default_factory=dict)
+
+    def remember(self, key: SeriesKey, number: int) -> None:
+        """Note the number of a series."""
+        if len(self.numbers) >= _MOST_HINTS:
+            self.numbers.clear()
+        self.numbers[key] = number
+
+
 async def store(tx: Transaction, key: SeriesKey, unit: str, values: Values, received_at: datetime) -> bool:
     """Add values to a series, and make the series if it is new. Returns False if all of it was known already.
 
@@ -93,22 +125,29 @@ async def store(tx: Transaction, key: SeriesKey, unit: str, values: Values, rece
     may begin together). Of two values with the same start and duration in `values` the later one counts. Raises
     InvalidError where parts of `values` do not fit or the series is kept in another unit.
     """
-    points = _points(values, key.kind)
-    series_id = await _series_id(tx.conn, key, unit)
-    first, last = points[0].start_s, points[-1].start_s
-    rows = (await tx.conn.execute(_OF_SERIES, {"series_id": series_id, **_span(first, last)})).all()
-    newest = _newest(rows, key.kind)
-    fresh = [point for point in points if newest.get(_place(point)) != point]
-    if not fresh:
-        return False
-    added = []
-    for day in chunks.by_day(fresh):
-        correction = any(_place(point) in newest for point in day)
-        number = day[0].start_s // DAY_S
-        revision = 1 + max(row.revision for row in rows if row.start_s // DAY_S == number) if correction else 0
-        added.append(_row(series_id, revision, received_at, chunks.pack(day, key.kind)))
-    await tx.conn.execute(_ADD, added)
-    return True
+    return (await store_all(tx, (Arrival(key, unit, values),), received_at))[0]
+
+
+async def store_all(
+    tx: Transaction, arrivals: Sequence[Arrival], received_at: datetime, hints: SeriesHints | None = None
+) -> list[bool]:
+    """Do for each arrival, in their order, what `store` does for one, with a few statements for all of them."""
+    for one in arrivals:
+        _check_shape(one)
+    numbers = await _numbers(tx.conn, {one.key: one.unit for one in arrivals}, hints or SeriesHints())
+    known = await _known_of(tx.conn, [(numbers[one.key], one) for one in arrivals])
+    times = Counter(one.key for one in arrivals)
+    added, outcomes = [], []
+    for one in arrivals:
+        number, kind = numbers[one.key], one.key.kind
+        alone = number not in known and times[one.key] == 1
+        whole = _whole(one.values, kind) if alone else None
+        taken = [(0, whole)] if whole else known.setdefault(number, _Known(kind)).take(_points(one.values, kind))
+        added += [_row(number, revision, received_at, content) for revision, content in taken]
+        outcomes.append(bool(taken))
+    if added:
+        await tx.conn.execute(_ADD, added)
+    return outcomes
 
 
 async def load(
@@ -179,8 +218,13 @@ async def merge_days(db: Database, before: datetime) -> int:
     return saved
 
 
-def _points(values: Values, kind: str) -> list[Point]:
-    """Return the values one by one, in order of start. Raises InvalidError where they make no sense."""
+def _check_shape(arrival: Arrival) -> None:
+    """Raise InvalidError for names that are too long, and values whose parts do not fit each other."""
+    key, values = arrival.key, arrival.values
+    for name in _KEY:
+        limit = getattr(series.c[name].type, "length", None)
+        if limit is not None and len(getattr(key, name)) > limit:
+            raise InvalidError(f"The {name} of a series has at most {limit} characters.")
     count = len(values.values)
     if not 1 <= count <= MAX_VALUES:
         raise InvalidError(f"{count} values; a report of a series holds 1 to {MAX_VALUES}.")
@@ -189,6 +233,26 @@ def _points(values: Values, kind: str) -> list[Point]:
             raise InvalidError(f"{count} values, but {len(part)} offsets, durations or qualities.")
     if values.offsets_s is None and count > 1 and (values.step_s is None or values.step_s <= 0):
         raise InvalidError("Several values need a positive step or offsets.")
+    for edge_s in _reach(values):
+        chunks.check(Point(edge_s, 0, None, ""))
+
+
+def _reach(values: Values) -> tuple[int, int]:
+    """Return the first and the last start."""
+    if values.offsets_s is not None:
+        return values.start_s + min(values.offsets_s), values.start_s + max(values.offsets_s)
+    return values.start_s, values.start_s + (len(values.values) - 1) * (values.step_s or 0)
+
+
+def _whole(values: Values, kind: str) -> Content | None:
+    """Return the chunk that evenly spaced values make as they are; None where they need a closer look."""
+    if values.offsets_s is not None or values.durations_s is not None:
+        return None
+    return chunks.evenly(values.start_s, values.step_s, values.values, values.qualities, kind)
+
+
+def _points(values: Values, kind: str) -> list[Point]:
+    """Return the values one by one, in order of start. Raises InvalidError where they make no sense."""
     layout = Content(
         values.start_s, 0, values.step_s, values.offsets_s, values.durations_s, values.values, values.qualities, None
     )
@@ -204,22 +268,29 @@ def _place(point: Point) -> tuple[int, int]:
     return point.start_s, point.duration_s
 
 
-async def _series_id(conn: AsyncConnection, key: SeriesKey, unit: str) -> int:
-    """Return the number of a series, made if it is new, locked so that nobody else adds to it at the same time."""
-    for name in _KEY:
-        limit = getattr(series.c[name].type, "length", None)
-        if limit is not None and len(getattr(key, name)) > limit:
-            raise InvalidError(f"The {name} of a series has at most {limit} characters.")
+async def _numbers(conn: AsyncConnection, units: Mapping[SeriesKey, str], hints: SeriesHints) -> dict[SeriesKey, int]:
+    """Return the numbers of series, made where new, locked so that nobody else adds to them at the same time."""
+    found: dict[SeriesKey, Any] = {}
+    for ids in in_parts(hints.numbers[key] for key in units if key in hints.numbers):
+        for row in await conn.execute(_FIND_NUMBERED, {"ids": ids}):
+            found[SeriesKey(*row[2:])] = row
+    for key, unit in units.items():
+        if key not in found:
+            found[key] = await _found_or_made(conn, key, unit)
+            hints.remember(key, found[key].id)
+        kept = found[key].unit
+        if kept != unit:
+            raise InvalidError(f"Series {key.resource_id} {key.quantity} {key.kind} is kept in {kept}, not in {unit}.")
+    return {key: int(found[key].id) for key in units}
+
+
+async def _found_or_made(conn: AsyncConnection, key: SeriesKey, unit: str) -> Any:
     values = _columns_of(key)
     found = (await conn.execute(_FIND, values)).one_or_none()
     if found is None:
         await upsert(conn, series, {**values, "unit": unit}, keys=_KEY, update=())
         found = (await conn.execute(_FIND, values)).one()
-    if found.unit != unit:
-        raise InvalidError(
-            f"Series {key.resource_id} {key.quantity} {key.kind} is kept in {found.unit}, not in {unit}."
-        )
-    return int(found.id)
+    return found
 
 
 def _span(first_s: int, last_s: int) -> dict[str, int]:
@@ -227,12 +298,57 @@ def _span(first_s: int, last_s: int) -> dict[str, int]:
     return {"day_s": first_s // DAY_S * DAY_S, "first_s": first_s, "last_s": last_s}
 
 
-def _newest(rows: Iterable[Row[Any]], kind: str) -> dict[tuple[int, int], Point]:
-    """Return the newest point of each start and duration, as if received at 0."""
-    newest: dict[tuple[int, int], Point] = {}
+@dataclass(slots=True)
+class _Known:
+    """What a series holds where new values touch it: the newest point of each place, the highest revision of a day."""
+
+    kind: str
+    newest: dict[tuple[int, int], Point] = field(default_factory=dict)
+    revisions: dict[int, int] = field(default_factory=dict)
+
+    def add(self, row: Any) -> None:
+        """Add a chunk of the same or a higher revision than those before."""
+        self.newest.update((_place(point), point._replace(received_us=0)) for point in chunks.expand(row, self.kind))
+        self.revisions[row.start_s // DAY_S] = row.revision
+
+    def take(self, points: Sequence[Point]) -> list[tuple[int, Content]]:
+        """Return (revision, chunk) for what is new or different among points, and know it from now on."""
+        fresh = [point for point in points if self.newest.get(_place(point)) != point]
+        taken = []
+        for day in chunks.by_day(fresh):
+            number = day[0].start_s // DAY_S
+            correction = any(_place(point) in self.newest for point in day)
+            revision = 1 + self.revisions[number] if correction else 0
+            self.revisions[number] = max(revision, self.revisions.get(number, 0))
+            taken.append((revision, chunks.pack(day, self.kind)))
+        self.newest.update((_place(point), point) for point in fresh)
+        return taken
+
+
+async def _known_of(conn: AsyncConnection, arrivals: Iterable[tuple[int, Arrival]]) -> dict[int, _Known]:
+    """Return what series hold where arrivals touch them; series without a chunk there are left out."""
+    kinds: dict[int, str] = {}
+    reaches: dict[int, tuple[int, int]] = {}
+    for number, one in arrivals:
+        first_s, last_s = _reach(one.values)
+        before = reaches.get(number, (first_s, last_s))
+        kinds[number], reaches[number] = one.key.kind, (min(first_s, before[0]), max(last_s, before[1]))
+    touched = []
+    by_day = sorted(reaches, key=lambda number: reaches[number][0] // DAY_S)
+    for _, numbers in itertools.groupby(by_day, key=lambda number: reaches[number][0] // DAY_S):
+        for ids in in_parts(numbers):
+            widest = _span(min(reaches[number][0] for number in ids), max(reaches[number][1] for number in ids))
+            for row in await conn.execute(_SPANS, {"ids": ids, **widest}):
+                first_s, last_s = reaches[row.series_id]
+                if row.start_s <= last_s and row.end_s >= first_s:
+                    touched.append(row.id)
+    rows: list[Any] = []
+    for ids in in_parts(touched):
+        rows += await conn.execute(_CHUNKS, {"ids": ids})
+    known: dict[int, _Known] = {}
     for row in sorted(rows, key=lambda row: row.revision):
-        newest.update((_place(point), point._replace(received_us=0)) for point in chunks.expand(row, kind))
-    return newest
+        known.setdefault(row.series_id, _Known(kinds[row.series_id])).add(row)
+    return known
 
 
 def _row(series_id: int, revision: int, received_at: datetime, content: Content) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """Rows in and out: insert-or-update on both databases, and model values as JSON."""
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+import json
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
-from sqlalchemy import Table
+from sqlalchemy import ColumnElement, Table, Text
+from sqlalchemy import cast as cast_column
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,6 +18,8 @@ T = TypeVar("T")
 
 _INSERTS: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 """Both spell ON CONFLICT alike, but SQLAlchemy has a class for each."""
+_MOST_NAMED: Final = 1000
+"""A statement takes some ten thousand parameters at most."""
 
 
 async def upsert(
@@ -44,6 +48,13 @@ async def upsert(
     await conn.execute(statement, rows)
 
 
+def in_parts(names: Iterable[T]) -> Iterator[list[T]]:
+    """Yield names in parts that are short enough to be named in one statement (`IN`)."""
+    left = list(names)
+    for first in range(0, len(left), _MOST_NAMED):
+        yield left[first : first + _MOST_NAMED]
+
+
 def to_json(value: object) -> Any:
     """Return a model value (dataclass, enum, time, or containers of them) as what JSON can hold.
 
@@ -61,6 +72,24 @@ def from_json(kind: type[T], data: Any) -> T:
         first = error.errors()[0]
         place = ".".join(str(step) for step in first["loc"]) or "value"
         raise InvalidError(f"Stored data are no {kind.__name__}: {place}: {first['msg']}.") from error
+
+
+def as_text(column: ColumnElement[Any]) -> ColumnElement[str]:
+    """Return a JSON column as the text that `from_text` reads."""
+    return cast_column(column, Text)
+
+
+def from_text(kind: type[T], text: str) -> T:
+    """Return the model value that `to_json` wrote, from the text of a JSON column. What was read before is kept.
+
+    For values that the hot paths read again with every message, and that change seldom. Raises InvalidError.
+    """
+    return cast("T", _kept(cast("Hashable", kind), text))
+
+
+@lru_cache(maxsize=2048)
+def _kept(kind: Hashable, text: str) -> Any:
+    return from_json(cast("type[Any]", kind), json.loads(text))
 
 
 @lru_cache(maxsize=128)

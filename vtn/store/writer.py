@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import structlog
 
@@ -14,16 +14,25 @@ from vtn.store.database import Database, LostTransactionError, Transaction
 from vtn.store.failures import translated
 
 T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741  an item
+
+Shared: TypeAlias = Callable[[Transaction, Mapping[str, I]], Awaitable[Mapping[str, T | EvenloadError]]]
+"""Work for many submitters at once: from their items to their results (or what is wrong with theirs alone), by key."""
 
 _MAX_WAITING: Final = 10_000
+_QUIET_S: Final = 0.001
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    work: Callable[[Transaction], Awaitable[Any]]
+    """What one submitter wants. With a `key`, `work` is shared work, and `item` what this submitter gives to it."""
+
+    work: Callable[..., Awaitable[Any]]
     answer: asyncio.Future[Any]
+    key: str | None = None
+    item: Any = None
 
     def succeed(self, result: Any) -> None:
         if not self.answer.done():
@@ -38,8 +47,8 @@ class GroupWriter:
     """Runs submitted work, one after the other, in shared transactions.
 
     Each piece of work has its own savepoint: if it fails, it alone is rolled back, and its submitter alone gets the
-    error. While one batch commits, the next one gathers; a lonely submission waits `max_wait_s` (machine time) for
-    company.
+    error. While one batch commits, the next one gathers; a submission waits up to `max_wait_s` (machine time) for
+    company, as long as more keeps coming.
     """
 
     def __init__(
@@ -75,6 +84,22 @@ class GroupWriter:
         `work` touches the database through its transaction only, and never swallows an error of it. A submitter who
         is cancelled leaves it open whether the work was done.
         """
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._put(_Job(work, answer))
+        return await answer
+
+    async def submit_to(self, work: Shared[I, T], key: str, item: I) -> T:
+        """Give an item to work that is done for many submitters in one go; otherwise as `submit`.
+
+        The items of a batch go to one call of `work`, with one item for each key (the submitting VEN), and it does with
+        a few statements what would take some for each. Where the call fails as a whole, it is rolled back and made
+        again for each item alone, so that nobody suffers for another's item.
+        """
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._put(_Job(work, answer, key, item))
+        return await answer
+
+    def _put(self, job: _Job) -> None:
         if not self._open:
             raise UnavailableError("The VTN is stopping. Try again.")
         if asyncio.current_task() is self._task:
@@ -83,10 +108,8 @@ class GroupWriter:
             raise UnavailableError(
                 f"The VTN is busy: {len(self._waiting)} changes are waiting to be stored. Try later."
             )
-        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Job(work, answer))
+        self._waiting.append(job)
         self._arrived.set()
-        return await answer
 
     async def _run(self) -> None:
         try:
@@ -107,16 +130,17 @@ class GroupWriter:
             await self._arrived.wait()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._max_wait_s):
-                while self._open and len(self._waiting) < self._max_batch:
-                    self._arrived.clear()
-                    await self._arrived.wait()
+                gathered = 0
+                while self._open and gathered < len(self._waiting) < self._max_batch:
+                    gathered = len(self._waiting)
+                    await asyncio.sleep(_QUIET_S)
         return True
 
     async def _store(self, batch: list[_Job]) -> None:
         try:
             async with self._db.write() as tx:
                 wanted = [job for job in batch if not job.answer.done()]  # the others' submitters have gone
-                outcomes = [await self._attempt(tx, job) for job in wanted]
+                outcomes = [outcome for unit in _units(wanted) for outcome in await self._attempt(tx, unit)]
         except BaseException as error:
             for job in batch:
                 job.fail(_for_submitter(error))
@@ -125,27 +149,57 @@ class GroupWriter:
                     raise
                 _log.exception("a batch of changes was not stored", size=len(batch))
             return
-        for job, result, failure in outcomes:
-            if failure is None:
-                job.succeed(result)
+        for job, result in outcomes:
+            if isinstance(result, Exception):
+                job.fail(result)
             else:
-                job.fail(failure)
+                job.succeed(result)
 
-    async def _attempt(self, tx: Transaction, job: _Job) -> tuple[_Job, Any, Exception | None]:
-        """Run one job in its savepoint. Raises LostTransactionError if that takes the whole batch down."""
+    async def _attempt(self, tx: Transaction, unit: Sequence[_Job]) -> list[tuple[_Job, Any]]:
+        """Run a unit in its savepoint; an exception in place of a result belongs to the submitter.
+
+        Raises LostTransactionError if that takes the whole batch down.
+        """
         try:
             with translated():
                 async with tx.savepoint():
-                    return job, await job.work(tx), None
+                    return await _run_unit(tx, unit)
         except LostTransactionError:
             raise
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            return job, None, UnavailableError("The work was cancelled; nothing of it is stored.")
+            failure: Exception = UnavailableError("The work was cancelled; nothing of it is stored.")
         except Exception as error:  # noqa: BLE001  it belongs to the submitter
-            return job, None, error
+            failure = error
+        if len(unit) == 1:
+            return [(unit[0], failure)]
+        return [outcome for job in unit for outcome in await self._attempt(tx, [job])]
+
+
+def _units(jobs: Iterable[_Job]) -> list[Sequence[_Job]]:
+    """Return what is run in one go: each job alone, or the jobs of a shared work, each key once."""
+    units: list[dict[str, _Job]] = []
+    latest: dict[object, dict[str, _Job]] = {}
+    for job in jobs:
+        if job.key is None:
+            units.append({"": job})
+            continue
+        unit = latest.get(job.work)
+        if unit is None or job.key in unit:
+            unit = latest[job.work] = {}
+            units.append(unit)
+        unit[job.key] = job
+    return [list(unit.values()) for unit in units]
+
+
+async def _run_unit(tx: Transaction, unit: Sequence[_Job]) -> list[tuple[_Job, Any]]:
+    job = unit[0]
+    if job.key is None:
+        return [(job, await job.work(tx))]
+    results = await job.work(tx, {one.key: one.item for one in unit})
+    return [(one, results[one.key]) for one in unit]
 
 
 def _for_submitter(error: BaseException) -> UnavailableError:

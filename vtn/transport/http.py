@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import structlog
 from aiohttp import web
@@ -19,7 +20,7 @@ from core.errors import UnavailableError
 from openadr.fingerprint import fingerprint
 from openadr.v20b.decode import MAX_BYTES, UnreadableError, WireError, decode
 from openadr.v20b.encode import encode
-from openadr.v20b.messages import Message
+from openadr.v20b.messages import Message, Poll
 from vtn.transport.v20b import EMPTY, Peer, Vtn20b
 
 _log = structlog.get_logger(__name__)
@@ -27,6 +28,9 @@ _log = structlog.get_logger(__name__)
 SERVICES: Final = frozenset({"EiEvent", "EiOpt", "EiReport", "EiRegisterParty", "OadrPoll"})
 _LARGE: Final = 64 * 1024
 """A body of more bytes is read in a thread, so that nobody else waits for it."""
+_SHORT: Final = 1024
+_MOST_POLLS: Final = 8192
+"""A VEN's poll is the same bytes each time, and most of all messages: so many, if short, are read only once."""
 _FINGERPRINT: Final = re.compile(r"[0-9A-F]{2}(:[0-9A-F]{2}){9}")
 _CODINGS: Final[dict[str, Callable[[bytes], bytes]]] = {
     "gzip": lambda body: gzip.compress(body, compresslevel=1),
@@ -51,13 +55,24 @@ class Edge:
     read_timeout_s: float = 30.0
 
 
+Note = Callable[[str, str, bytes, bytes], None]
+"""Hears of an exchange; see `vtn.transport.recent`."""
+
+
 class OpenADRServer:
     """Takes HTTP requests, hands messages to the transport, and never stops for a bad one."""
 
-    def __init__(self, vtn: Vtn20b, edge: Edge, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, vtn: Vtn20b, edge: Edge, registry: CollectorRegistry, note: Note = lambda _who, _kind, _in, _out: None
+    ) -> None:
+        """`note` hears of every exchange but empty polls: who (fingerprint, or venID without TLS), what, bodies."""
+        self._note = note
         self._vtn = vtn
         self._edge = edge
         self._base = f"{edge.prefix.rstrip('/')}/OpenADR2/Simple/2.0b/"
+        self._usual = {(f"{self._base}{service}", "application/xml"): service for service in SERVICES}
+        self._peers: WeakKeyDictionary[object, Peer] = WeakKeyDictionary()
+        self._polls: dict[tuple[bytes, bool], Poll] = {}
         self._empty = encode(EMPTY)
         self._empty_coded = {coding: compress(self._empty) for coding, compress in _CODINGS.items()}
         self._messages = Counter(
@@ -69,6 +84,7 @@ class OpenADRServer:
         self._seconds = Histogram(
             "evenload_openadr_seconds", "Time to answer an OpenADR message.", ("type",), registry=registry
         )
+        self._meters: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 
     def runner(self) -> web.ServerRunner:
         """Return the aiohttp runner of this listener."""
@@ -99,11 +115,23 @@ class OpenADRServer:
             _log.exception("unexpected fault")
             response = web.Response(status=500, text="Internal error.\n")
         response.headers["Server"] = "evenload"  # aiohttp would name itself and its version
-        self._messages.labels(kind, str(response.status)).inc()
-        self._seconds.labels(kind).observe(time.perf_counter() - begun)
+        self._measure(kind, response.status, time.perf_counter() - begun)
         return response
 
+    def _measure(self, kind: str, status: int, seconds: float) -> None:
+        """Count a message. prometheus-client looks a labelled meter up under a lock, so each is kept."""
+        meters = self._meters.get((kind, status))
+        if meters is None:
+            meters = self._messages.labels(kind, str(status)), self._seconds.labels(kind)
+            self._meters[kind, status] = meters
+        counter, histogram = meters
+        counter.inc()
+        histogram.observe(seconds)
+
     def _service(self, request: web.BaseRequest) -> str:
+        usual = self._usual.get((request.path, request.headers.get("Content-Type", "")))
+        if usual is not None and request.method == "POST":
+            return usual
         path = posixpath.normpath(request.path)
         service = path[len(self._base) :] if path.startswith(self._base) else ""
         if service not in SERVICES:
@@ -118,6 +146,9 @@ class OpenADRServer:
         limit = self._edge.max_body_bytes
         if (request.content_length or 0) > limit:
             raise _Refused(406, f"The body is larger than {limit} bytes.")
+        content = request.content
+        if content.is_eof() and content.exception() is None and content.total_bytes <= limit:
+            return content.read_nowait()  # it came together with the head, as short ones do
         parts: list[bytes] = []
         size = 0
         try:
@@ -137,20 +168,39 @@ class OpenADRServer:
         try:
             message = await self._decode(body, strict=await self._vtn.strict_for(peer))
         except UnreadableError as fault:
-            return "?", encode(self._vtn.unreadable(fault, peer))
+            told = encode(self._vtn.unreadable(fault, peer))
+            self._note(peer.fingerprint, "?", body, told)
+            return "?", told
+        except WireError as error:
+            self._note(peer.fingerprint, "?", body, str(error).encode())
+            raise
         answer = await self._vtn.answer(service, message, peer)
-        return type(message).__name__, self._empty if answer is EMPTY else encode(answer)
+        kind = type(message).__name__
+        if answer is EMPTY:
+            return kind, self._empty
+        told = encode(answer)
+        self._note(peer.fingerprint or getattr(message, "ven_id", None) or "", kind, body, told)
+        return kind, told
 
     async def _decode(self, body: bytes, *, strict: bool) -> Message:
+        poll = self._polls.get((body, strict))
+        if poll is not None:
+            return poll
         limit = self._edge.max_body_bytes
-        if len(body) <= _LARGE:
-            return decode(body, strict=strict, max_bytes=limit)
-        return await asyncio.to_thread(decode, body, strict=strict, max_bytes=limit)
+        if len(body) > _LARGE:
+            return await asyncio.to_thread(decode, body, strict=strict, max_bytes=limit)
+        message = decode(body, strict=strict, max_bytes=limit)
+        if isinstance(message, Poll) and len(body) <= _SHORT:
+            if len(self._polls) >= _MOST_POLLS:
+                self._polls.clear()
+            self._polls[body, strict] = message
+        return message
 
     def _respond(self, request: web.BaseRequest, body: bytes) -> web.Response:
         """Answer 200, compressed if the VEN accepts that (TR-05, TR-08)."""
         headers = {"Content-Type": "application/xml"}
-        coding = _coding(request.headers.get("Accept-Encoding", ""))
+        accepted = request.headers.get("Accept-Encoding")
+        coding = _coding(accepted) if accepted else None
         if coding is not None:
             headers["Content-Encoding"] = coding
             body = self._empty_coded[coding] if body is self._empty else _CODINGS[coding](body)
@@ -171,10 +221,15 @@ class OpenADRServer:
             return Peer()
         transport = request.transport
         tls = transport.get_extra_info("ssl_object") if transport else None
+        known = self._peers.get(tls) if tls is not None else None
+        if known is not None:
+            return known
         der = tls.getpeercert(binary_form=True) if tls else None
         if tls is None or der is None:
             raise _Refused(403, "A client certificate is needed.")
-        return Peer(fingerprint(der), _subject(tls.getpeercert()))
+        peer = Peer(fingerprint(der), _subject(tls.getpeercert()))
+        self._peers[tls] = peer  # a connection cannot change its certificate; whether that still counts is asked anew
+        return peer
 
 
 def _subject(certificate: dict[str, object] | None) -> str:

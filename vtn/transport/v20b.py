@@ -7,7 +7,7 @@ VEN                         VTN
 | <-- oadrResponse --------- |
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +17,8 @@ from core.clock import Clock
 from core.errors import ConflictError, EvenloadError, ForbiddenError, InvalidError, NotFoundError, UnavailableError
 from core.ids import new_id
 from openadr.model.codes import Code, OpenADRError
+from openadr.model.event import DeliveredEvent
+from openadr.model.report import Report
 from openadr.v20b.decode import UnreadableError
 from openadr.v20b.messages import (
     SERVICES,
@@ -46,12 +48,13 @@ from openadr.v20b.messages import (
     UpdatedReport,
     UpdateReport,
 )
-from vtn.services import enrolment, event, opt, outbox, registration, report
+from vtn.services import enrolment, event, opt, outbox, registration, report, report_data
 from vtn.services.directory import Directory, Known
 from vtn.services.event import Answer
 from vtn.services.outbox import Kind
 from vtn.services.settings import VtnSettings
 from vtn.store.database import Transaction
+from vtn.store.readings import SeriesHints
 from vtn.store.writer import GroupWriter
 from vtn.transport.refusal import refuse, refuse_unreadable
 
@@ -62,6 +65,8 @@ EMPTY: Final = OadrResponse(Response(Code.OK, "OK"))
 
 
 _LONGEST_SUBJECT: Final = 80
+_ANONYMOUS: Final = (QueryRegistration, CreatePartyRegistration)
+"""What a VEN may say before it is registered, and without its venID."""
 _CODES: Final[dict[type[EvenloadError], Code]] = {
     InvalidError: Code.INVALID_DATA,
     NotFoundError: Code.INVALID_ID,
@@ -97,6 +102,7 @@ class Vtn20b:
         self._directory = directory
         self._settings = settings
         self._clock = clock
+        self._series = SeriesHints()
         self._handlers: dict[type[Message], Callable[..., Awaitable[Message]]] = {
             Poll: self._poll,
             RequestEvent: self._request_event,
@@ -153,7 +159,7 @@ class Vtn20b:
             raise OpenADRError(Code.COMPLIANCE, f"oadr{type(message).__name__} is not for {service} of a VTN.")
         claimed: str | None = getattr(message, "ven_id", None)
         known = await self._known(claimed, peer)
-        anonymous = isinstance(message, QueryRegistration | CreatePartyRegistration)
+        anonymous = type(message) in _ANONYMOUS
         if known.registration_id is None and not anonymous:
             raise OpenADRError(Code.NOT_REGISTERED, "This VEN is not registered; send oadrCreatePartyRegistration.")
         if claimed and claimed != known.ven_id:
@@ -185,21 +191,29 @@ class Vtn20b:
         del message
         if not known.is_due(self._clock.now()):
             return EMPTY
-        return await self._writer.submit(lambda tx: self._next(tx, known.ven_id))
+        return await self._writer.submit_to(self._next, known.ven_id, None)
 
-    async def _next(self, tx: Transaction, ven_id: str) -> Message:
-        """Return the message of the oldest due row (PL-02); a row that has lost its sense is passed over."""
-        while (row := await outbox.take(tx, ven_id, self._clock.now(), self._settings)) is not None:
-            if (message := await self._message_of(tx, ven_id, row)) is not None:
-                return message
-            await outbox.done(tx, ven_id, row.kind, row.subject)
-        return EMPTY
+    async def _next(self, tx: Transaction, ven_ids: Mapping[str, None]) -> Mapping[str, Message]:
+        """Return for each VEN the message of its oldest due row (PL-02); one that has lost its sense is passed over."""
+        answers: dict[str, Message] = dict.fromkeys(ven_ids, EMPTY)
+        waiting = list(ven_ids)
+        while waiting:
+            rows = await outbox.take(tx, waiting, self._clock.now(), self._settings)
+            answers |= await self._events(tx, {ven_id: row for ven_id, row in rows.items() if row.kind is Kind.EVENTS})
+            waiting = []
+            for ven_id, row in rows.items():
+                if row.kind is not Kind.EVENTS:
+                    message = await self._message_of(tx, ven_id, row)
+                    if message is None:
+                        await outbox.done(tx, ven_id, row.kind, row.subject)
+                        waiting.append(ven_id)
+                    else:
+                        answers[ven_id] = message
+        return answers
 
     async def _message_of(self, tx: Transaction, ven_id: str, row: outbox.Row) -> Message | None:
-        message: Message | None
+        message: Message | None = None
         match row.kind:
-            case Kind.EVENTS:
-                message = await self._distribute(tx, ven_id, Response(Code.OK, "OK"), row=row)
             case Kind.REGISTER_REPORT:
                 message = RegisterReport(new_id("req"), (), ven_id, row.subject or None)
             case Kind.CREATE_REPORT:
@@ -216,39 +230,36 @@ class Vtn20b:
 
     # -- EiEvent
 
-    async def _distribute(
-        self,
-        tx: Transaction,
-        ven_id: str,
-        response: Response,
-        *,
-        row: outbox.Row | None = None,
-        limit: int | None = None,
-    ) -> Message:
-        listed = await event.deliver(tx, ven_id, self._clock.now(), limit=limit)
-        if row is not None and not listed.awaits_answer:
-            await outbox.done_by_next_request(tx, row)
-        return DistributeEvent(self._settings.vtn_id, new_id("req"), listed.events, response)
+    async def _events(self, tx: Transaction, rows: Mapping[str, outbox.Row]) -> dict[str, Message]:
+        """Return the lists of VENs whose list has changed."""
+        if not rows:
+            return {}
+        lists = await event.deliver(tx, dict.fromkeys(rows), self._clock.now())
+        quiet = [row.id for ven_id, row in rows.items() if not lists[ven_id].awaits_answer]
+        await outbox.done_by_next_request(tx, quiet)
+        return {ven_id: self._distribute(one.events, Response(Code.OK, "OK")) for ven_id, one in lists.items()}
+
+    def _distribute(self, events: tuple[DeliveredEvent, ...], response: Response) -> Message:
+        return DistributeEvent(self._settings.vtn_id, new_id("req"), events, response)
 
     async def _request_event(self, message: RequestEvent, known: Known) -> Message:
-        response = Response(Code.OK, "OK", message.request_id)
-        return await self._writer.submit(
-            lambda tx: self._distribute(tx, known.ven_id, response, limit=message.reply_limit)
+        lists = await self._writer.submit(
+            lambda tx: event.deliver(tx, {known.ven_id: message.reply_limit}, self._clock.now())
         )
+        return self._distribute(lists[known.ven_id].events, Response(Code.OK, "OK", message.request_id))
 
     async def _created_event(self, message: CreatedEvent, known: Known) -> Message:
         answers = [
             Answer(one.event_id, one.modification_number, one.opt_type, one.code) for one in message.event_responses
         ]
 
-        async def work(tx: Transaction) -> OpenADRError | None:
-            await event.record_answers(tx, known.ven_id, answers, self._clock.now())
-            return await event.refused_answers(tx.conn, known.ven_id, answers)
-
-        fault = await self._writer.submit(work)
-        if fault is not None:
-            raise fault
+        await self._writer.submit_to(self._answers, known.ven_id, answers)
         return self._ok(message.response.request_id, known)
+
+    async def _answers(
+        self, tx: Transaction, answers_of: Mapping[str, Sequence[Answer]]
+    ) -> Mapping[str, OpenADRError | None]:
+        return await event.record_answers(tx, answers_of, self._clock.now())
 
     def _ok(self, request_id: str, known: Known) -> OadrResponse:
         return OadrResponse(Response(Code.OK, "OK", request_id), known.ven_id)
@@ -302,11 +313,14 @@ class Vtn20b:
         return self._ok(said.request_id, known)
 
     async def _update_report(self, message: UpdateReport, known: Known) -> Message:
-        unwanted = await self._writer.submit(
-            lambda tx: report.record(tx, known.ven_id, message.reports, self._clock.now())
-        )
+        unwanted = await self._writer.submit_to(self._record, known.ven_id, message.reports)
         stop = CancelReport(new_id("req"), unwanted, ven_id=known.ven_id) if unwanted else None
         return UpdatedReport(Response(Code.OK, "OK", message.request_id), stop, known.ven_id)
+
+    async def _record(
+        self, tx: Transaction, reports_of: Mapping[str, Sequence[Report]]
+    ) -> Mapping[str, report_data.Outcome]:
+        return await report_data.record(tx, reports_of, self._clock.now(), self._series)
 
     async def _cancel_report(self, message: CancelReport, known: Known) -> Message:
         del message, known

@@ -183,7 +183,12 @@ def _line_layer(
         "mark": {"type": "line", "interpolate": "step-after" if step else "linear", "clip": True},
         "encoding": {
             "x": time,
-            "y": {"field": "v", "type": "quantitative", "title": unit, "scale": {"zero": False, "nice": True}},
+            "y": {
+                "field": "v",
+                "type": "quantitative",
+                "title": unit,
+                "scale": {"zero": False, "nice": True, "padding": 6},
+            },
             "color": colour,
             "strokeDash": {**colour, "scale": dash},
         },

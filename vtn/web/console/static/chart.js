@@ -1,6 +1,7 @@
 // Draws the charts of a page. The library works on the specification's syntax tree ("ast"), so nothing is evaluated
 // and the page's policy can forbid that; its own style elements are switched off, style.css has what they would say.
 const me = document.getElementById("chart-library");
+document.documentElement.classList.add("js"); // page.js may come later, and a place that is not shown has no width
 const charts = new Map();
 
 const library = new Promise((resolve, reject) => {

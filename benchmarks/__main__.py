@@ -1,0 +1,154 @@
+"""`make bench`: measure evenload and openleadr in turn, and write what came out.
+
+    python -m benchmarks [--quick] [--cases poll,poll-tls] [--rounds 5] [--seconds 2] [--homes 1000]
+
+The whole of it takes some minutes. With --quick, or some of the cases, docs/performance.md stays as it is.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import uvloop
+
+from benchmarks.cases import CASES, MORE, Case, Figure, Plan, Stage, connected
+from benchmarks.identities import Site, homes, identified
+from benchmarks.load import DriveError, Fleet, Ven
+from benchmarks.results import Row, as_json, compare, table, write_page
+from benchmarks.servers import started
+
+_ROOT: Final = Path(__file__).parent.parent
+_SERVERS: Final = ("ours", "peer")
+_QUICK: Final = Plan(homes=200, warm_s=0.3, seconds=0.7)
+_WHOLE_S: Final = 1800.0
+
+
+@dataclass(slots=True)
+class Bench:
+    """One call of the benchmark: how much, how often, and the directory where everything lies meanwhile."""
+
+    plan: Plan
+    rounds: int
+    folder: Path
+    site: Site
+    tell: Callable[[str], None]
+    _identified: list[Ven] = field(default_factory=list)
+    _copies: int = 0
+
+    async def measure(self, case: Case) -> Row:
+        """Run a case on both servers, in turn."""
+        vens = await self._vens(case)
+        figures: dict[str, list[Figure]] = {name: [] for name in _SERVERS}
+        async with AsyncExitStack() as stack:
+            lasting: dict[str, tuple[Fleet, Stage]] = {}
+            if not case.fresh:
+                for name in _SERVERS:
+                    lasting[name] = await stack.enter_async_context(self._ready(case, name, vens))
+            rounds = min(self.rounds, case.most_rounds)
+            for number in range(rounds):
+                for name in _SERVERS if number % 2 else reversed(_SERVERS):
+                    if case.fresh:
+                        async with self._ready(case, name, vens) as (fleet, stage):
+                            figure = await case.run(fleet, stage)
+                    else:
+                        figure = await case.run(*lasting[name])
+                    figures[name].append(figure)
+                    self.tell(f"{case.name} {number + 1}/{rounds} {name}: {figure.value:,.2f} {case.unit}")
+        return compare(case, figures["ours"], figures["peer"])
+
+    async def _vens(self, case: Case) -> list[Ven]:
+        count = case.vens(self.plan)
+        if not case.tls:
+            return homes(count)
+        if not self._identified:
+            self.tell("issuing certificates")
+            most = max(self.plan.pollers, self.plan.reporters, self.plan.homes)
+            self._identified = await asyncio.to_thread(identified, self.site, most)
+        return self._identified[:count]
+
+    @asynccontextmanager
+    async def _ready(self, case: Case, name: str, vens: Sequence[Ven]) -> AsyncIterator[tuple[Fleet, Stage]]:
+        """Start a server with the case's VENs connected and prepared."""
+        self._copies += 1
+        site = await self.site.copy(self.folder / f"{self._copies:02d}-{case.name}-{name}")
+        arguments = [str(site.settings)] if name == "ours" else [str(site.directory)] if case.tls else []
+        log = self.folder / f"{name}.log"
+        mine = [replace(ven) for ven in vens]
+        async with (
+            started(name, log, *arguments, tls=case.tls, token=site.token) as server,
+            connected(server, mine) as fleet,
+        ):
+            await case.prepare(fleet)
+            yield fleet, Stage(server, site, self.plan)
+
+
+async def run(options: argparse.Namespace, plan: Plan, cases: Sequence[Case]) -> list[Row]:
+    """Run the cases and return the table's rows, in a directory that is gone afterwards."""
+    begun = time.monotonic()
+
+    def tell(text: str) -> None:
+        print(f"{time.monotonic() - begun:6.1f} s  {text}", flush=True)
+
+    build = _ROOT / "build"
+    build.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=build) as folder:
+        site = await Site.make(Path(folder) / "site")
+        bench = Bench(plan, options.rounds, Path(folder), site, tell)
+        async with asyncio.timeout(_WHOLE_S):
+            return [await bench.measure(case) for case in cases]
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmarks", description="Measure evenload against openleadr.")
+    known = ", ".join({**CASES, **MORE})
+    parser.add_argument("--cases", help=f"some of: {known}")
+    parser.add_argument("--quick", action="store_true", help="one short round; shows that it works, not how fast")
+    parser.add_argument("--rounds", type=int, help="how often each server is measured, at most 5 times (5)")
+    parser.add_argument("--seconds", type=float, help="how long each time (2)")
+    parser.add_argument("--homes", type=int, help="VENs of dispatch-1000 and memory-1000 (1000)")
+    parser.add_argument("--json", type=Path, default=_ROOT / "build" / "bench.json", help="where the rows go")
+    options = parser.parse_args(arguments)
+    options.rounds = options.rounds or (1 if options.quick else 5)
+    return options
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    changes: dict[str, Any] = {"seconds": options.seconds, "homes": options.homes}
+    return replace(_QUICK if options.quick else Plan(), **{name: one for name, one in changes.items() if one})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run from the command line."""
+    options = _options(arguments)
+    plan = _plan(options)
+    wanted = options.cases.split(",") if options.cases else list(CASES)
+    strangers = [name for name in wanted if name not in {**CASES, **MORE}]
+    if strangers:
+        print(f"No such case: {', '.join(strangers)}. There are {', '.join({**CASES, **MORE})}.", file=sys.stderr)
+        return 2
+    try:
+        rows = uvloop.run(run(options, plan, [{**CASES, **MORE}[name] for name in wanted]))
+    except (DriveError, TimeoutError) as error:
+        print(f"bench: {str(error) or 'it took too long'}", file=sys.stderr)
+        return 1
+    about = asdict(plan) | {"rounds": options.rounds}
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(as_json(rows, about), indent=2) + "\n", encoding="utf-8")
+    print(f"\n{table(rows)}\n\nWritten to {options.json}.")
+    if not options.quick and plan == Plan() and wanted == list(CASES):
+        page = _ROOT / "docs" / "performance.md"
+        write_page(page, rows, about)
+        print(f"The table of {page} is new.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""The benchmark's files: the server's directory as `evenload vtn init` makes it, and a certificate for each VEN."""
+
+import asyncio
+import shutil
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.load import Ven
+from certs.authority import Authority
+from evenload.setup import Shape, prepare
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A prepared directory: settings, database, authority, server certificates, and the operator's token."""
+
+    directory: Path
+    token: str
+
+    @classmethod
+    async def make(cls, directory: Path) -> "Site":
+        """Prepare a new directory. Both of our listeners take free ports."""
+        shape = Shape(host="127.0.0.1", openadr_port=0, api_port=0)
+        made = await prepare(directory, ("localhost", "127.0.0.1"), "evenload", shape)
+        return cls(directory, made.token)
+
+    async def copy(self, directory: Path) -> "Site":
+        """Copy it, so that each server begins with the same."""
+        await asyncio.to_thread(shutil.copytree, self.directory, directory)
+        return Site(directory, self.token)
+
+    @property
+    def settings(self) -> Path:
+        """Our VTN's settings file."""
+        return self.directory / "vtn.toml"
+
+    @property
+    def authority(self) -> Path:
+        """The root certificate."""
+        return self.directory / "ca" / "ca.pem"
+
+
+def homes(count: int) -> list[Ven]:
+    """Return VENs without certificates, for plain HTTP."""
+    return [Ven(f"home-{number:04d}") for number in range(count)]
+
+
+def identified(site: Site, count: int) -> list[Ven]:
+    """Return VENs with a certificate each."""
+    authority = Authority.load(site.directory / "ca")
+    folder = site.directory.with_name("homes")
+    folder.mkdir()
+    return [_identified(authority, folder, ven) for ven in homes(count)]
+
+
+def _identified(authority: Authority, folder: Path, ven: Ven) -> Ven:
+    issued = authority.issue_client(ven.name)
+    pem = folder / f"{ven.name}.pem"
+    pem.write_text(f"{issued.key_pem}{issued.chain_pem}", encoding="ascii")
+    ven.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    ven.context.load_verify_locations(authority.directory / "ca.pem")
+    ven.context.load_cert_chain(pem)
+    ven.fingerprint = issued.record.fingerprint
+    return ven

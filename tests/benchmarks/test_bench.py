@@ -1,0 +1,73 @@
+"""The benchmark runs, checks what the servers did, and leaves nothing behind."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import gateway
+from benchmarks.cases import CASES, Figure
+from benchmarks.load import DriveError, Ven
+from benchmarks.results import compare, write_page
+
+ROOT = Path(__file__).parents[2]
+
+
+def bench(*arguments):
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("bench")
+def test_a_tiny_run_writes_what_it_measured(tmp_path):
+    page = (ROOT / "docs" / "performance.md").read_bytes()
+    before = set((ROOT / "build").glob("bench-*"))
+    rows = tmp_path / "rows.json"
+    cases = "update-report-96-tls,dispatch-1000"
+    ran = bench("--quick", "--cases", cases, "--homes", "8", "--seconds", "0.2", "--json", str(rows))
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    written = json.loads(rows.read_text())
+    assert [row["case"] for row in written["rows"]] == cases.split(",")
+    for row in written["rows"]:
+        assert min(row[who][figure] for who in ("ours", "peer", "ratio") for figure in ("least", "median", "most")) > 0
+    assert written["machine"]["cores"]
+    assert (ROOT / "docs" / "performance.md").read_bytes() == page
+    assert set((ROOT / "build").glob("bench-*")) == before
+
+
+def test_a_case_that_there_is_not_is_refused():
+    ran = bench("--cases", "poll,flying")
+    assert ran.returncode == 2
+    assert "No such case: flying" in ran.stderr
+
+
+def test_ratios_are_of_pairs_and_say_how_many_times_better():
+    fast, slow = [Figure(value, 1.0, 0.1) for value in (10.0, 30.0)], [Figure(5.0, 2.0, 0.2)] * 2
+    row = compare(CASES["poll"], fast, slow)
+    assert (row.ratio.least, row.ratio.median, row.ratio.most) == (2.0, 4.0, 6.0)
+    row = compare(CASES["memory-1000"], fast, slow)
+    assert (row.ratio.least, row.ratio.most) == (5 / 30, 0.5)
+    assert row.driver_cpu == 0.2
+
+
+def test_the_table_replaces_the_one_before(tmp_path):
+    page = tmp_path / "performance.md"
+    page.write_text("a\n<!-- measured: begin -->\nold\n<!-- measured: end -->\nb\n")
+    row = compare(CASES["dispatch-1000"], [Figure(0.5, 400.0, 0.1)], [Figure(1.5, 900.0, 0.1)])
+    write_page(page, [row], {"rounds": 1})
+    text = page.read_text()
+    assert text.startswith("a\n<!-- measured: begin -->\n")
+    assert text.endswith("<!-- measured: end -->\nb\n")
+    assert "| dispatch-1000 | 0.50 s (0.50 to 0.50) | 1.50 s (1.50 to 1.50) | **3.0** (3.0 to 3.0) |" in text
+    assert "old" not in text
+
+
+@pytest.mark.parametrize("answer", [b"", b"<oadrResponse><responseCode>452</responseCode></oadrResponse>"])
+def test_an_answer_that_is_not_the_right_one_ends_the_measurement(answer):
+    script = gateway.poll_for_ever(Ven("home", "ven_1"))
+    next(script)
+    with pytest.raises(DriveError, match="Expected oadrResponse with 200"):
+        script.send(answer)
