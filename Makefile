@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 ARGS   ?=
 
-.PHONY: demo test check lint types rooms unit packages clean
+.PHONY: demo test bench bench-selection check lint types rooms unit packages screenshots clean
 
 demo: $(VENV)/.demo
 	$(BIN)/evenload demo $(ARGS)
@@ -13,6 +13,15 @@ test: packages $(VENV)/.test
 	$(MAKE) check
 	$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
 
+# How fast it is, beside openleadr on the same machine; writes build/bench.json and docs/performance.md (some minutes;
+# ARGS=--quick for a short look that leaves the page alone).
+bench: $(VENV)/.test
+	$(BIN)/python -m benchmarks $(ARGS)
+
+# How fast and how good the choice of VENs is, for 100,000 homes.
+bench-selection: $(VENV)/.test
+	$(BIN)/python -m benchmarks.selection $(ARGS)
+
 # Everything that does not run the program.
 check: $(VENV)/.test
 	$(BIN)/ruff format --check .
@@ -20,11 +29,12 @@ check: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The servers that tests start by themselves. Without root they are left to the user, and the tests say what is missing.
+# The servers and the browser that tests start by themselves. Without root they are left to the user, and the tests say
+# what is missing.
 packages:
 	@missing=""; \
-	for program in mosquitto:mosquitto pg_ctl:postgresql; do \
-	  command -v $${program%%:*} >/dev/null 2>&1 || ls /usr/sbin/$${program%%:*} /usr/lib/postgresql/*/bin/$${program%%:*} >/dev/null 2>&1 \
+	for program in mosquitto:mosquitto pg_ctl:postgresql chromium:chromium; do \
+	  command -v $${program%%:*} >/dev/null 2>&1 || ls /usr/sbin/$${program%%:*} /usr/lib/postgresql/*/bin/$${program%%:*} 2>/dev/null | grep -q . \
 	    || missing="$$missing $${program##*:}"; \
 	done; \
 	[ -z "$$missing" ] && exit 0; \
@@ -44,6 +54,10 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@ $(VENV)/.demo
+
+# The pictures of the console in docs/screenshots, from a world of their own. Needs Chromium.
+screenshots: packages $(VENV)/.test
+	$(BIN)/python tests/browser/screenshots.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
