@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 ARGS   ?=
 
-.PHONY: demo test bench bench-selection check lint types rooms unit packages screenshots clean
+.PHONY: demo test bench bench-selection check lint types rooms unit packages walk screenshots clean
 
 demo: $(VENV)/.demo
 	$(BIN)/evenload demo $(ARGS)
@@ -54,6 +54,10 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@ $(VENV)/.demo
+
+# Every screen of the console in a real browser, with accessibility checks. Needs Chromium.
+walk: packages $(VENV)/.test
+	$(BIN)/python -m pytest -o addopts='--import-mode=importlib -ra' tests/browser $(ARGS)
 
 # The pictures of the console in docs/screenshots, from a world of their own. Needs Chromium.
 screenshots: packages $(VENV)/.test

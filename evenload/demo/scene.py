@@ -31,7 +31,7 @@ Show = Callable[[float, str], None]
 
 _LONGEST = timedelta(hours=4)
 _NOTICE = timedelta(minutes=10)
-_TRADE_S = 8.0
+_TRADE_S = 10.0
 """Machine time that request, offer and acceptance may take; world time runs on meanwhile."""
 _EVENING = timedelta(minutes=30)
 """The heaters' evening begins with the world; the event does not begin sooner than this after it."""

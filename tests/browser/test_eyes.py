@@ -1,0 +1,36 @@
+"""What the walks rely on: faults on a page are found."""
+
+import pytest
+from browser.eyes import PHONE, looking
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+_BAD = """<!doctype html><html lang="en"><head><title>x</title>
+<meta name="viewport" content="width=device-width">
+<meta http-equiv="Content-Security-Policy" content="script-src 'none'">
+</head><body><main><h1>x</h1><img src="data:,x"><p style="color:#ccc;background:#fff">pale</p>
+<div style="width:600px">wide</div>
+<div data-chart="c" style="width:100px;overflow:hidden"><canvas width="300"></canvas></div>
+<script>alert(1)</script></main></body></html>"""
+_GOOD = """<!doctype html><html lang="en"><head><title>x</title><meta name="viewport" content="width=device-width">
+</head><body><main><h1>x</h1><p>dark</p></main></body></html>"""
+
+
+async def test_faults_are_found(browser):
+    async with looking(browser, "", PHONE) as eyes:
+        await eyes.page.route("**/*", lambda route: route.fulfill(body=_BAD, content_type="text/html"))
+        await eyes.go("http://console.example/bad")
+        await eyes.judge()
+    found = "\n".join(eyes.findings)
+    for one in ("CSP: script-src", "image-alt", "color-contrast", "px wide in 390", "chart c is clipped"):
+        assert one in found
+    with pytest.raises(AssertionError, match="image-alt"):
+        eyes.content()
+
+
+async def test_a_sound_page_is_let_through(browser):
+    async with looking(browser, "", PHONE) as eyes:
+        await eyes.page.route("**/*", lambda route: route.fulfill(body=_GOOD, content_type="text/html"))
+        await eyes.go("http://console.example/good")
+        await eyes.judge()
+        eyes.content()
