@@ -231,17 +231,24 @@ async def change(
     _check_past(shared, new, now)
     if new == shared:
         return
-    for row in await _locked(tx, _open(dispatch_id)):
+    touched = []
+    rows = await _locked(tx, _open(dispatch_id))
+    for row in rows:
+        own = row["own_values"] or {}
         try:
-            _differing(new, row["own_values"] or {})
+            _differing(new, own)
         except InvalidError as error:
             raise ConflictError(f"VEN '{row['ven_id']}' has values of its own: {error}") from error
+        if with_values(new, own) != with_values(shared, own):  # else its own values hide the change (EV-07)
+            touched.append(row["id"])
     await tx.conn.execute(
         update(dispatch)
         .where(dispatch.c.id == dispatch_id)
         .values(event=to_json(new), starts_at=period.start, ends_at=period.end)
     )
-    await _bump(tx, dispatch_id, {"listed_until": listed_until(new)}, now)
+    await _bump(
+        tx, dispatch_id, {"listed_until": listed_until(new)}, now, only=None if len(touched) == len(rows) else touched
+    )
     await tx.audit(who, "change dispatch", dispatch_id, to_json(shared), to_json(new), at=now)
 
 
