@@ -238,8 +238,10 @@ async def _with_constant_baseline(scene: Scene, result: dict[str, Any]) -> dict[
     mean_w = {house.home.id: house.natural_wh(start, end) / hours for house in houses}
     for one in broken["intervals"]:
         one["baseline_w"] = one["delivered_w"] = 0.0
+    by_start = {one["start"]: one for one in broken["intervals"]}
     for ven in broken["vens"]:
-        for own, pool in zip(ven["intervals"], broken["intervals"], strict=True) if ven["counts"] else ():
+        for own in ven["intervals"] if ven["counts"] else ():
+            pool = by_start[own["start"]]
             own["baseline_w"] = mean_w[ven["ven_name"]]
             own["delivered_w"] = own["baseline_w"] - own["actual_w"]
             pool["baseline_w"] += own["baseline_w"]

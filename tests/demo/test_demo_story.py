@@ -93,7 +93,7 @@ def test_houses_that_ignore_commands_are_told_of(tmp_path: Path) -> None:
 
 
 def test_a_constant_baseline_is_told_of(tmp_path: Path) -> None:
-    told = tell(tmp_path, "--households", "6", "--fault", "constant-baseline")
+    told = tell(tmp_path, "--fault", "constant-baseline")
 
     assert told.code == 1
     assert "placebo standard deviations" in told.printed
