@@ -96,4 +96,5 @@ def test_a_constant_baseline_is_told_of(tmp_path: Path) -> None:
     told = tell(tmp_path, "--fault", "constant-baseline")
 
     assert told.code == 1
-    assert "placebo standard deviations" in told.printed
+    assert "Fault:" in told.printed
+    assert "The BRP's report says" in told.printed  # the true baseline's energy, so the constant one's stands out
