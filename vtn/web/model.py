@@ -1,6 +1,10 @@
 """The common ground of request bodies and answers: the base model and the types that JSON lacks."""
 
+import ast
+import functools
+import inspect
 import re
+import sys
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -15,6 +19,7 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core.core_schema import ModelSchema
 
 from core.errors import InvalidError
 from core.spans import Duration
@@ -27,7 +32,27 @@ _DURATION = r"^-?P(?!$)([0-9]+W|([0-9]+Y)?([0-9]+M)?([0-9]+D)?(T(?!$)([0-9]+H)?(
 
 
 class SchemaWriter(GenerateJsonSchema):
-    """Writes JSON Schema 2020-12: defaults as they look in JSON, `Page[Ven]` called `VenPage`."""
+    """Writes JSON Schema 2020-12: defaults as they look in JSON, `Page[Ven]` called `VenPage`, docstrings told.
+
+    Docstrings of fields are read here, not by pydantic's `use_attribute_docstrings`: that searches the source for every
+    class at import, a good part of a server's start.
+    """
+
+    def model_schema(self, schema: ModelSchema) -> dict[str, Any]:
+        """Return a model's schema, each field described by the docstring below it."""
+        written = super().model_schema(schema)
+        cls = schema["cls"]
+        texts = {
+            (field.alias or name): text
+            for base in reversed(cls.__mro__)
+            if issubclass(base, BaseModel)
+            for name, text in _field_docstrings(base.__module__).get(base.__qualname__, {}).items()
+            if (field := cls.model_fields.get(name))
+        }
+        for name, shown in written.get("properties", {}).items():
+            if name in texts:
+                shown.setdefault("description", texts[name])
+        return written
 
     def encode_default(self, dft: Any) -> Any:
         """Return a default as a JSON value."""
@@ -38,10 +63,43 @@ class SchemaWriter(GenerateJsonSchema):
         return super().normalize_name(re.sub(r"^(\w+)\[(\w+)\]$", r"\2\1", name))
 
 
-class Model(BaseModel):
-    """Base of request bodies and answers: frozen, no unknown fields, finite numbers, docstrings as descriptions."""
+@functools.cache
+def _field_docstrings(module: str) -> dict[str, dict[str, str]]:
+    """Return, by class, the docstrings below the annotated names of a module's classes."""
+    try:
+        tree = ast.parse(inspect.getsource(sys.modules[module]))
+    except (KeyError, OSError, TypeError):
+        return {}  # no source beside the code: a document without descriptions
+    found: dict[str, dict[str, str]] = {}
+    waiting: list[tuple[str, ast.AST]] = [("", tree)]
+    while waiting:
+        prefix, node = waiting.pop()
+        body = getattr(node, "body", [])
+        for one, following in zip(body, [*body[1:], None], strict=True):
+            match one, following:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ) if isinstance(node, ast.ClassDef):
+                    found.setdefault(prefix, {})[name] = inspect.cleandoc(text)
+                case ast.ClassDef(name=name), _:
+                    waiting.append((f"{prefix}.{name}".lstrip("."), one))
+                case ((ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name)), _):
+                    waiting.append((f"{prefix}.{name}.<locals>".lstrip("."), one))
+                case _:
+                    pass
+    return found
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+class Model(BaseModel):
+    """Base of request bodies and answers: frozen, no unknown fields, finite numbers."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        defer_build=True,  # a process uses few of them
+    )
 
 
 def _rfc3339(value: Any) -> Any:

@@ -135,21 +135,68 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
-    """A handler with everything that its signature says. Built by `inspect_handler`."""
+class _Validators:
+    """What reads an operation's request and writes its answer."""
 
-    handler: Handler
-    description: Description
     parameters: tuple[Parameter, ...]
     values: type[BaseModel]
     body: TypeAdapter[Any] | None
     answer: TypeAdapter[Any] | None
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A handler with everything that its signature says. Made by `inspect_handler`.
+
+    What validates is built when it is first used: a server uses few of its operations, and each costs milliseconds and
+    memory. `takes_body`, `returns` and `streams` are known without.
+    """
+
+    handler: Handler
+    description: Description
+    takes_body: bool
+    returns: bool
     streams: bool
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """What path and query hold."""
+        return self._built.parameters
+
+    @property
+    def values(self) -> type[BaseModel]:
+        """The model of path and query."""
+        return self._built.values
+
+    @property
+    def body(self) -> TypeAdapter[Any] | None:
+        """What validates the body, None if it takes none."""
+        return self._built.body
+
+    @property
+    def answer(self) -> TypeAdapter[Any] | None:
+        """What validates the answer, None if it returns nothing, or only ready responses."""
+        return self._built.answer
+
+    @functools.cached_property
+    def _built(self) -> _Validators:
+        return _validators(self.handler, self.description)
+
+    def check(self) -> None:
+        """Raise TypeError for types that cannot be served, and for an example that its own schema refuses."""
+        built, told = self._built, self.description
+        try:
+            if told.example is not None and built.body is not None:
+                built.body.validate_python(told.example, extra="forbid")
+            if told.answer_example is not None and built.answer is not None:
+                built.answer.validate_python(told.answer_example, extra="forbid")
+        except ValidationError as error:
+            raise TypeError(f"{self.id}: its example is not valid: {error}") from error
 
     @property
     def status(self) -> int:
         """The status of its success."""
-        return self.description.status or (200 if self.answer is not None or self.streams else 204)
+        return self.description.status or (200 if self.returns or self.streams else 204)
 
     @property
     def id(self) -> str:
@@ -203,14 +250,16 @@ class Operation:
         return raw
 
 
-@functools.cache  # building the validators takes milliseconds each, and a handler never changes
+@functools.cache  # so that what an operation built serves every API that holds it
 def inspect_handler(handler: Handler) -> Operation:
-    """Read a handler's signature. Raises TypeError, with the reason, for one that cannot be served."""
+    """Read a handler's signature. Raises TypeError, with the reason, for one that cannot be served.
+
+    Whether its types can be read and written shows when they are first used, and in `Operation.check`.
+    """
     description = getattr(handler, _MARK, None)
     if not isinstance(description, Description):
         raise TypeError(f"{handler!r} has no @operation.")
     hints = typing.get_type_hints(handler, include_extras=True)
-    answer = hints.pop("return", inspect.Parameter.empty)
     parameters = list(inspect.signature(handler).parameters.values())
     if not parameters or parameters[0].name.lstrip("_") != "context" or not inspect.iscoroutinefunction(handler):
         raise TypeError(
@@ -218,14 +267,19 @@ def inspect_handler(handler: Handler) -> Operation:
         )
     if missing := [name for name in [one.name for one in parameters[1:]] if name not in hints]:
         raise TypeError(f"{handler.__qualname__}: no type hint for {', '.join(missing)}.")
-    if answer is inspect.Parameter.empty:
+    if "return" not in hints:
         raise TypeError(f"{handler.__qualname__}: say what it returns, if only None.")
+    if unnamed := set(_IN_PATH.findall(description.path)) - {one.name for one in parameters}:
+        raise TypeError(f"{handler.__qualname__}: the path names {sorted(unnamed)}, the function does not.")
+    streams, answer = _split_answer(hints["return"])
+    return Operation(handler, description, "body" in hints, answer is not type(None), streams)
+
+
+def _validators(handler: Handler, description: Description) -> _Validators:
+    hints = typing.get_type_hints(handler, include_extras=True)
+    parameters = list(inspect.signature(handler).parameters.values())
     fields = {one.name: (hints[one.name], one.default) for one in parameters[1:] if one.name != "body"}
     in_path = set(_IN_PATH.findall(description.path))
-    if not in_path <= fields.keys():
-        raise TypeError(
-            f"{handler.__qualname__}: the path names {sorted(in_path - fields.keys())}, the function does not."
-        )
     values = _parameter_model(handler.__name__, fields)
     body = TypeAdapter(hints["body"]) if "body" in hints else None
     for adapter in (TypeAdapter(values), body):
@@ -234,15 +288,12 @@ def inspect_handler(handler: Handler) -> Operation:
                 f"{handler.__qualname__}: use vtn.web.model.UtcTime: a plain datetime lets times without zone in."
             )
     schema = values.model_json_schema()
-    streams, answer = _split_answer(answer)
-    return Operation(
-        handler=handler,
-        description=description,
+    _, answer = _split_answer(hints["return"])
+    return _Validators(
         parameters=tuple(_parameter(name, name in in_path, schema) for name in fields),
         values=values,
         body=body,
         answer=None if answer is type(None) else TypeAdapter(answer),
-        streams=streams,
     )
 
 

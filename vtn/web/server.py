@@ -1,6 +1,7 @@
 """The HTTP server around an API: request ids, problem documents, metrics, access log, Host check, security headers."""
 
 import asyncio
+import functools
 import ipaddress
 import json
 import re
@@ -234,16 +235,19 @@ async def _dress(request: web.Request, response: web.StreamResponse) -> None:
 
 def _described(mount: Mount, label: str) -> list[web.RouteDef]:
     """Return the routes of the document, for programs and for people."""
-    document = mount.api.document()
-    text = json.dumps(document, indent=1, ensure_ascii=False)
-    shown, policy = page(document, f"{mount.prefix}/openapi.json")
+
+    @functools.cache
+    def texts() -> tuple[str, str, str]:
+        document = mount.api.document()
+        return json.dumps(document, indent=1, ensure_ascii=False), *page(document, f"{mount.prefix}/openapi.json")
 
     async def openapi(request: web.Request) -> web.Response:
         request[OPERATION] = f"{label}openapi"
-        return web.json_response(text=text)
+        return web.json_response(text=texts()[0])
 
     async def docs(request: web.Request) -> web.Response:
         request[OPERATION] = f"{label}docs"
+        _, shown, policy = texts()
         return web.Response(text=shown, content_type="text/html", headers={"Content-Security-Policy": policy})
 
     return [web.get(f"{mount.prefix}/openapi.json", openapi), web.get(f"{mount.prefix}/docs", docs)]

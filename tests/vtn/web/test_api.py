@@ -250,7 +250,7 @@ def _resolve(body, pointer):
 
 
 class TestWhatCannotBeServed:
-    """Faults of the program show when it starts, not when somebody calls."""
+    """Faults of the program show when it starts, those of its types when the document is written (as tests do)."""
 
     def test_a_function_without_description(self):
         async def bare(context: Context) -> None: ...
@@ -270,7 +270,7 @@ class TestWhatCannotBeServed:
         async def read(context: Context, since: datetime | None = None) -> None: ...
 
         with pytest.raises(TypeError, match="UtcTime"):
-            Api("x", "1", [read])
+            Api("x", "1", [read]).document()
 
     def test_no_type_hints(self):
         @operation("GET", "/x", summary="x", role=None)
@@ -311,7 +311,7 @@ class TestWhatCannotBeServed:
         async def add(context: Context, body: Body) -> None: ...
 
         with pytest.raises(TypeError, match="example"):
-            Api("x", "1", [add])
+            Api("x", "1", [add]).document()
 
     def test_an_unknown_role(self):
         with pytest.raises(ValueError, match="emperor"):
