@@ -4,6 +4,9 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 ARGS   ?=
 
+# Demo and tests start some hundred processes: let them keep what they compiled, whatever the caller's shell says.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: demo test bench bench-selection check lint types rooms unit packages walk screenshots clean
 
 demo: $(VENV)/.demo

@@ -44,7 +44,7 @@ class PotentialInterval(Model):
     at_confidence_w: int
     """At least so much with the confidence asked for."""
     available_w: int
-    """What can still be sold: the p10 less what is offered or sold already."""
+    """What can still be sold: nine tenths of the p10, less what is offered or sold already."""
 
 
 class WaterfallStep(Model):

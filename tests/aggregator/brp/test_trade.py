@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from aggregator.contracts import Price
+from aggregator.pool import SOLD_SHARE
 
 REQUESTS = "/brp/v1/flexibility-requests"
 OFFERS = "/brp/v1/flexibility-offers"
@@ -88,7 +89,8 @@ async def test_the_potential_is_what_can_be_sold(market, trade):
     assert len(found["intervals"]) == 4
     one = found["intervals"][0]
     assert 0 < one["p10_w"] <= one["p50_w"] <= one["p90_w"] <= 11_000
-    assert one["at_confidence_w"] == one["available_w"] <= one["p10_w"]
+    assert one["available_w"] == pytest.approx(SOLD_SHARE * one["at_confidence_w"], abs=1)
+    assert one["at_confidence_w"] <= one["p10_w"]
     assert found["waterfall"][0]["vens"] == 10
     assert [one["price_per_kwh"] for one in found["prices"]] == ["0.2125", "0.225", "0.2375", "0.25"]
     await market.call("GET", path, 304, who=buyer, headers={"If-None-Match": headers["ETag"]})
