@@ -4,7 +4,7 @@ The houses' model knows what every home drew on any date of the data, so the spr
 than the history that the VTN asks for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from core.spans import Span
@@ -17,16 +17,14 @@ LOOKBACK_DAYS = 72
 """Ten working days for the first baseline, and about forty placebo events after them."""
 
 
-def placebo_of(houses: Sequence[House], event: Span, rule: DayMatch, *, notified_at: datetime | None = None) -> Placebo:
-    """Return the pool's placebo events at the window of `event` (`sd_wh` is their standard deviation, in Wh).
+def placebo_of(calls: Iterable[tuple[House, Span]], rule: DayMatch) -> Placebo:
+    """Return the pool's placebo events at the same hours (`sd_wh` is their standard deviation, in Wh).
 
-    Half-hourly meters of the homes as if nobody ever switched, days in UTC; `notified_at` as in `metrics.baseline`.
+    `calls`: the homes, each with the span in which it counts; all on one day. Half-hourly meters of the homes as if
+    nobody ever switched, days in UTC.
     """
     return pool_placebo(
-        [
-            placebo(_matrix(house, event.start), event, rule, notified_at=notified_at, lookback_days=LOOKBACK_DAYS)
-            for house in houses
-        ]
+        [placebo(_matrix(house, span.start), span, rule, lookback_days=LOOKBACK_DAYS) for house, span in calls]
     )
 
 

@@ -28,7 +28,7 @@ class DemoPlan:
     event_duration: timedelta = timedelta(minutes=90)
     market_context: str = "http://evenload.example/programmes/evening-peak"
     opt_out: int | None = None
-    alone: int = 3
+    alone: int = 4
 
     def __post_init__(self) -> None:
         if not 1 <= self.homes <= MAX_HOMES:

@@ -155,8 +155,9 @@ def _told(
 ) -> dict[str, Any]:
     end = window.end or window.start
     true_wh = {house.home.id: house.true_wh(switched[house.home.id], window.start, end) for house in houses}
-    stayed = [house for house in houses if any(v["ven_name"] == house.home.id and v["counts"] for v in result["vens"])]
-    spread = placebo_of(stayed or houses, window, PRESETS["high5of10"]).sd_wh
+    counted = {one["ven_name"]: _counted(one["intervals"]) for one in result["vens"] if one["counts"]}
+    calls = [(house, counted[house.home.id]) for house in houses if house.home.id in counted]
+    spread = placebo_of(calls or [(house, window) for house in houses], PRESETS["high5of10"]).sd_wh
     called = {one["ven_name"]: one for one in result["vens"]}
     vens = [
         _ven(scene, house.home.id, called.get(house.home.id), sale.selected[house.home.id], true_wh[house.home.id])
@@ -190,6 +191,13 @@ def _told(
         "vens": vens,
         "report": sale.report,
     }
+
+
+def _counted(intervals: Sequence[dict[str, Any]]) -> Span:
+    """Return the span of a home's intervals: one that was called late counts for a part of the event."""
+    last = intervals[-1]
+    end = datetime.fromisoformat(last["start"]) + timedelta(seconds=last["duration_s"])
+    return Span(datetime.fromisoformat(intervals[0]["start"]), end)
 
 
 def _ven(scene: Scene, name: str, one: dict[str, Any] | None, selected: str, true_wh: float) -> dict[str, Any]:

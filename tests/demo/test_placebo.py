@@ -35,7 +35,7 @@ def test_the_order_is_far_above_the_placebo_spread_and_the_truth_is_within_it(se
     start = datetime(2013, 11, 20, tzinfo=UTC) + timedelta(hours=hour)
     event = Span(start, start + plan.event_duration)
     houses = make_houses(plan.seed, plan.homes, series)
-    sd_wh = placebo_of(houses, event, RULE).sd_wh
+    sd_wh = placebo_of([(house, event) for house in houses], RULE).sd_wh
     assert plan.ordered_wh >= 7 * sd_wh
 
     shed = [Switch(start + timedelta(seconds=20), on=False), Switch(event.end + timedelta(seconds=20), on=True)]
@@ -48,7 +48,7 @@ def test_the_order_is_far_above_the_placebo_spread_and_the_truth_is_within_it(se
 
 def test_placebo_events_are_working_days_before_the_event_and_forty_of_them(series):
     event = Span(datetime(2013, 11, 20, 18, tzinfo=UTC), datetime(2013, 11, 20, 19, tzinfo=UTC))
-    found = placebo_of(make_houses(1, 2, series), event, RULE)
+    found = placebo_of([(house, event) for house in make_houses(1, 2, series)], RULE)
     assert len(found.dates) >= 40
     assert all(day.weekday() < 5 for day in found.dates)
     assert max(found.dates) < event.start.date()

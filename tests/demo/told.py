@@ -22,9 +22,9 @@ class Told:
 
 
 def tell(place: Path, *arguments: str) -> Told:
-    """Run the demo headless, twice as fast as usual, with its files in `place`."""
+    """Run the demo headless at four times its speed, with its files in `place`."""
     file, directory = place / "out.json", place / "run"
-    command = [sys.executable, "-m", "evenload", "demo", "--once", "--speed", "120", "--run", directory, "--json", file]
+    command = [sys.executable, "-m", "evenload", "demo", "--once", "--speed", "240", "--run", directory, "--json", file]
     done = subprocess.run(
         [*command, *arguments],
         check=False,

@@ -32,8 +32,8 @@ WINDOW = Span(datetime(2013, 11, 20, 17, 0, tzinfo=UTC), datetime(2013, 11, 20, 
 
 _SABOTAGE = Path(__file__).with_name("sabotage")
 _LEAST_NOTICE = timedelta(minutes=6)
-_HEAD_STARTS = (timedelta(), timedelta(minutes=30), timedelta(minutes=90))
-"""How much earlier the world begins, should the host be too slow to have the gateways ready in time."""
+_HEAD_STARTS = (timedelta(minutes=30), timedelta(minutes=90))
+"""How much earlier the world begins: the second is for a host too slow to have the gateways ready in time."""
 _DEADLINE_S = 40.0
 
 

@@ -34,7 +34,7 @@ from openadr.v20b.messages import (
 from ven.enrol import enrol
 from ven.transport.v20b_pull import PullTransport
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("two-vtns")]
+pytestmark = pytest.mark.slow
 
 _REQUIRED_S = 1.0
 """What the product promises: an event created through one VTN is polled from the other within a second."""
