@@ -130,7 +130,7 @@ async def _read(conn: AsyncConnection, one: Activation, now: datetime) -> tuple[
     if now < called.grid.start:
         return called, Estimate(called.grid, {})
     ven_ids = [it.ven_id for it in called.members]
-    return called, await telemetry.estimate(conn, ven_ids, called.grid, called.direction, now)
+    return called, await telemetry.estimate(conn, ven_ids, called.grid, called.dispatch_id, called.direction, now)
 
 
 def _figures(

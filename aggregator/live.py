@@ -97,7 +97,7 @@ async def _look(conn: AsyncConnection, one: Activation, now: datetime, stale_aft
     ven_ids = [it.ven_id for it in called.members]
     known = Estimate(grid, {})
     if now >= grid.start:
-        known = await telemetry.estimate(conn, ven_ids, grid, called.direction, now)
+        known = await telemetry.estimate(conn, ven_ids, grid, called.dispatch_id, called.direction, now)
     reserve = _reserve(fleet, await calling.reserve(conn, one.selection_id or ""), ven_ids)
     calls = await supply.calls(conn)
     return _Look(one, called, known, fleet, reserve, grid.since(first), first, calls)

@@ -26,8 +26,8 @@ from core.spans import ceil_to, floor_to
 from metrics.rules import PRESETS
 from openadr.model.opt import OptType
 from vtn.services import participation
-from vtn.services.participation import STEP_S, Result, VenResult
-from vtn.store.database import Transaction
+from vtn.services.participation import STEP_S, Computed, Result, VenResult
+from vtn.store.database import Database, Transaction
 from vtn.store.rows import from_json, to_json
 
 LEAST_VENS: Final = 5
@@ -96,10 +96,27 @@ class ActivationReport:
 # -- made
 
 
+async def evaluated(db: Database, one: Activation, now: datetime) -> Computed | None:
+    """Return the evaluation of the dispatch, None where nobody was called, or not before the cancellation."""
+    if one.dispatch_id is None:
+        return None
+    try:
+        return await participation.compute(db, one.dispatch_id, now)
+    except ConflictError:
+        return None
+
+
 async def publish_report(
-    tx: Transaction, activation_id: str, now: datetime, *, who: str, final: bool, uncertainty_wh: float | None = None
+    tx: Transaction,
+    activation_id: str,
+    computed: Computed | None,
+    now: datetime,
+    *,
+    who: str,
+    final: bool,
+    uncertainty_wh: float | None = None,
 ) -> int | None:
-    """Evaluate an activation that has come to its end, and add report and settlement; return the version.
+    """Report on an activation that has come to its end, as it was evaluated, and settle; return the version.
 
     Returns None, and nothing changes, where the data and the finality are those of the newest version. Raises
     ConflictError before the end.
@@ -111,7 +128,7 @@ async def publish_report(
     last = await _last(tx.conn, activation_id)
     if last is not None and last.final:
         return None
-    result = await _result(tx, one, now)
+    result = None if computed is None else await participation.keep(tx, computed, now)
     evaluation_version = 0 if result is None else result.version
     if last is not None and last.evaluation_version == evaluation_version and not final:
         return None
@@ -134,16 +151,6 @@ async def publish_report(
     await publish(tx, one.party_id, EventType.REPORT_PUBLISHED, told, now)
     await settlements.settle(tx, one, report, now, who=who)
     return version
-
-
-async def _result(tx: Transaction, one: Activation, now: datetime) -> Result | None:
-    """Return the evaluation of the dispatch, None where nobody was called, or not before the cancellation."""
-    if one.dispatch_id is None:
-        return None
-    try:
-        return await participation.evaluate(tx, one.dispatch_id, now)
-    except ConflictError:
-        return None
 
 
 def compose(

@@ -1,14 +1,14 @@
 """What called VENs consume just now, and what they deliver by a quick estimate: for steering, never for money.
 
-The estimate's baseline is the VEN's own mean power in the hour before the activation starts: known at once, right for
-loads that go on evenly, wrong where the load would have changed by itself. The report uses the programme's baseline
-(`vtn.services.participation`) instead.
+The estimate's baseline is the VEN's own mean power in the last hour before the start that was its own: known at once,
+right for loads that go on evenly, wrong where the load would have changed by itself. The report uses the programme's
+baseline (`vtn.services.participation`) instead.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -18,18 +18,25 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aggregator.fleet import Floats
 from aggregator.grid import Grid
 from core.points import Kind, Quality, Quantity
+from core.spans import Span
+from metrics.days import Bools
+from vtn.services import calls
 from vtn.services.metered import on_grid
 from vtn.store import chunks
 from vtn.store.chunks import DAY_S
 from vtn.store.readings import Loaded
 from vtn.store.tables import chunk, series
 
-_BEFORE_S: Final = 3600
+BEFORE: Final = timedelta(hours=4)
+"""How far before the start the VEN's usual power is looked for."""
+_PAYS_BACK: Final = timedelta(hours=1)
+"""How long after a call devices still make up for it."""
+_USUAL: Final = 60
+_LEAST_USUAL: Final = 30
+"""Minutes that make the usual power: the newest ones, and at least so many."""
 MINUTE_S: Final = 60
 _RECENT: Final = 20
 _FEW: Final = 5
-_LEAST_KNOWN: Final = 0.5
-"""Part of the hour before that must be measured."""
 _AT_ONCE: Final = 500
 
 
@@ -64,29 +71,64 @@ class Estimate:
         return (float(minutes[places].mean()) if places.size else float("nan")), places.astype(np.float64)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Metered:
+    """A VEN's power, W: its usual one (NaN: not known), and the means of minutes, NaN where not known."""
+
+    usual_w: float
+    minutes: Floats
+
+
 async def estimate(
-    conn: AsyncConnection, ven_ids: Sequence[str], grid: Grid, direction: str, now: datetime
+    conn: AsyncConnection, ven_ids: Sequence[str], grid: Grid, dispatch_id: str, direction: str, now: datetime
 ) -> Estimate:
-    """Estimate what VENs delivered on a grid until now."""
-    first_s = grid.start_s - _BEFORE_S
-    cells = max((min(int(grid.end.timestamp()), int(now.timestamp())) - first_s) // MINUTE_S, 0)
-    minutes: dict[str, Floats] = {}
+    """Estimate what VENs delivered on a grid, in a dispatch, until now."""
+    cells = max((min(int(grid.end.timestamp()), int(now.timestamp())) - grid.start_s) // MINUTE_S, 0)
+    sign = 1 if direction == "reduce" else -1
+    found = await metered(conn, ven_ids, dispatch_id, grid.start, (grid.start_s, cells))
+    return Estimate(grid, {ven_id: sign * (one.usual_w - one.minutes) for ven_id, one in found.items()})
+
+
+async def metered(
+    conn: AsyncConnection, ven_ids: Sequence[str], dispatch_id: str, start: datetime, shown: tuple[int, int]
+) -> dict[str, Metered]:
+    """Return venID -> power, of those with a metered resource, for a dispatch that starts at a whole minute.
+
+    `shown`: first second and number of the minutes wanted. The usual power is the mean of the newest 60 measured
+    minutes of the four hours before the start, without those of other calls and of the hour after each; not known with
+    fewer than 30.
+    """
+    before = Span(start - BEFORE, start)
+    begins_s, past = int(before.start.timestamp()), BEFORE // timedelta(seconds=MINUTE_S)
+    first_s, cells = shown
+    whole = begins_s <= first_s <= begins_s + past * MINUTE_S  # else there is a gap that nobody needs
+    found: dict[str, Metered] = {}
     for begin in range(0, len(ven_ids), _AT_ONCE):
         some = ven_ids[begin : begin + _AT_ONCE]
-        for ven_id, power_w in (await powers(conn, some, first_s, cells)).items():
-            minutes[ven_id] = _gain(power_w, direction)
-    return Estimate(grid, minutes)
+        called = await calls.others(conn, some, dispatch_id, Span(before.start - _PAYS_BACK, start))
+        skipped = (first_s - begins_s) // MINUTE_S
+        powers_w = await powers(conn, some, begins_s, max(past, skipped + cells) if whole else past)
+        later_w = {} if whole else await powers(conn, some, first_s, cells)
+        for ven_id, power_w in powers_w.items():
+            own_w = np.where(_called(called.get(ven_id, ()), begins_s, past), np.nan, power_w[:past])
+            minutes = power_w[skipped : skipped + cells] if whole else later_w[ven_id]
+            found[ven_id] = Metered(_usual_w(own_w), minutes)
+    return found
 
 
-def _gain(power_w: Floats, direction: str) -> Floats:
-    """Return what was delivered in each minute since the start, NaN where not known."""
-    before = _BEFORE_S // MINUTE_S
-    usual = power_w[:before]
-    known = usual[np.isfinite(usual)]
-    if known.size < _LEAST_KNOWN * before:
-        return np.full(max(power_w.size - before, 0), np.nan)
-    difference: Floats = known.mean() - power_w[before:]
-    return difference if direction == "reduce" else -difference
+def _called(spans: Sequence[Span], begins_s: int, cells: int) -> Bools:
+    """Return which minutes (cells,) are not the VEN's own."""
+    taken = np.zeros(cells, dtype=np.bool_)
+    for one in spans:
+        first = max(math.floor((one.start.timestamp() - begins_s) / MINUTE_S), 0)
+        last = cells if one.end is None else math.ceil(((one.end + _PAYS_BACK).timestamp() - begins_s) / MINUTE_S)
+        taken[first : max(last, 0)] = True
+    return taken
+
+
+def _usual_w(power_w: Floats) -> float:
+    known = power_w[np.isfinite(power_w)][-_USUAL:]
+    return float(known.mean()) if known.size >= _LEAST_USUAL else math.nan
 
 
 async def powers(conn: AsyncConnection, ven_ids: Sequence[str], first_s: int, cells: int) -> dict[str, Floats]:

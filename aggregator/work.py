@@ -185,11 +185,14 @@ class Market:
                     await activations.advance(tx, one, now, report_at)
         else:
             final = now >= final_at
+            computed = await reports.evaluated(self._db, one, now)
             width_wh = await self._uncertainty(one)
             async with self._db.write() as tx:
                 if await _is_done(tx.conn, one):
                     return
-                await reports.publish_report(tx, one.id, now, who=WORKER, final=final, uncertainty_wh=width_wh)
+                await reports.publish_report(
+                    tx, one.id, computed, now, who=WORKER, final=final, uncertainty_wh=width_wh
+                )
                 wait = max(_LEAST_WAIT, (now - ended_at) / 2)
                 await activations.advance(tx, one, now, None if final else min(final_at, now + wait))
 

@@ -300,8 +300,7 @@ async def live_a_day(world: World) -> None:
         world.ids["activation"] = activation["id"]
         await world.later(2)
         await world.until(now + timedelta(hours=3, minutes=15))
-        async with world.vtn.db.write() as tx:
-            result = await participation.evaluate(tx, world.ids["done"], world.now)
+        result = await participation.evaluate(world.vtn.db, world.ids["done"], world.now)
         world.ids["called"] = result.vens[0].ven_id
         await world.overnight(TUESDAY)
         world.ids["running"] = await world.dispatch(6000, timedelta(minutes=15), 90)

@@ -3,6 +3,7 @@
 An evaluation is a row with a version: it names its method and the hash of its inputs, and is never overwritten.
 """
 
+import asyncio
 import hashlib
 import math
 from collections.abc import Sequence
@@ -22,13 +23,12 @@ from metrics.performance import Direction, delivered, performance
 from metrics.rules import PRESETS, DayMatch
 from openadr.model.event import Event
 from openadr.model.opt import OptType
+from vtn.services import calls, metered, opt, programme
 from vtn.services import dispatch as dispatches
 from vtn.services import event as events
-from vtn.services import metered, opt, programme
-from vtn.store.database import Transaction
+from vtn.store.database import Database, Transaction
 from vtn.store.rows import from_json, to_json
 from vtn.store.tables import delivery, evaluation, event, ven
-from vtn.store.tables import dispatch as dispatch_table
 
 STEP_S = 1800
 """The grid on which baselines are computed: half hours, as meters' load profiles are read."""
@@ -106,44 +106,69 @@ class _Inputs:
     answered_at: datetime | None
 
 
-async def evaluate(tx: Transaction, dispatch_id: str, now: datetime) -> Result:
-    """Evaluate a dispatch with the data that is there now, store it and return it.
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """A result that is not stored yet, and what it was made from. Its version is that of no stored one."""
 
-    The same data gives the stored version again. An event that was cancelled while it ran counts until then; one that
-    was cancelled before it began was not called. Raises ConflictError before the event is over and for a dispatch that
-    never began, InvalidError for an open-ended event.
+    result: Result
+    rule: DayMatch
+    input_hash: str
+
+
+async def evaluate(db: Database, dispatch_id: str, now: datetime) -> Result:
+    """Evaluate a dispatch with the data that is there now, store it and return it. Raises like `compute`."""
+    found = await compute(db, dispatch_id, now)
+    async with db.write() as tx:
+        return await keep(tx, found, now)
+
+
+async def compute(db: Database, dispatch_id: str, now: datetime) -> Computed:
+    """Evaluate a dispatch with the data that is there now. Nobody waits for it: it holds no lock, and takes a thread.
+
+    An event that was cancelled while it ran counts until then; one that was cancelled before it began was not called.
+    Raises ConflictError before the event is over and for a dispatch that never began, InvalidError for an open-ended
+    event.
     """
-    whole = await dispatches.get(tx.conn, dispatch_id, lock=True)
-    end = min(filter(None, (whole.shared.period.end, whole.cancelled_at)), default=None)
-    if end is None:
-        raise InvalidError("An open-ended event has no result before it is cancelled.")
-    if end <= whole.shared.period.start:
-        raise ConflictError("This dispatch was cancelled before it began; there is nothing to evaluate.")
-    if now < end:
-        raise ConflictError(f"The event lasts until {end.isoformat()}.")
-    rules = await programme.get(tx.conn, whole.programme_id, whole.programme_version)
-    rule = PRESETS.get(rules.parameters.baseline)
-    if rule is None:
-        raise InvalidError(f"Unknown baseline '{rules.parameters.baseline}'; known: {', '.join(PRESETS)}.")
-    inputs = await _inputs(tx.conn, dispatch_id, rule)
+    async with db.read() as conn:
+        whole = await dispatches.get(conn, dispatch_id)
+        end = min(filter(None, (whole.shared.period.end, whole.cancelled_at)), default=None)
+        if end is None:
+            raise InvalidError("An open-ended event has no result before it is cancelled.")
+        if end <= whole.shared.period.start:
+            raise ConflictError("This dispatch was cancelled before it began; there is nothing to evaluate.")
+        if now < end:
+            raise ConflictError(f"The event lasts until {end.isoformat()}.")
+        rules = await programme.get(conn, whole.programme_id, whole.programme_version)
+        rule = PRESETS.get(rules.parameters.baseline)
+        if rule is None:
+            raise InvalidError(f"Unknown baseline '{rules.parameters.baseline}'; known: {', '.join(PRESETS)}.")
+        inputs = await _inputs(conn, dispatch_id, rule)
     direction = Direction(whole.direction or Direction.REDUCE)
-    stamp = _hash(inputs, rule)
-    last = (
-        await tx.conn.execute(
-            select(evaluation).where(evaluation.c.dispatch_id == dispatch_id).order_by(evaluation.c.version.desc())
-        )
-    ).first()
-    if last is not None and last.input_hash == stamp:
+
+    def work() -> Computed:
+        result = _result(inputs, rule, direction, rules.parameters.time_zone, dispatch_id, now)
+        return Computed(result, rule, _hash(inputs, rule))
+
+    return await asyncio.to_thread(work)
+
+
+async def keep(tx: Transaction, found: Computed, now: datetime) -> Result:
+    """Store a result as the newest version and return it; of the same data, return the version that is there."""
+    dispatch_id = found.result.dispatch_id
+    await dispatches.get(tx.conn, dispatch_id, lock=True)
+    newest = select(evaluation).where(evaluation.c.dispatch_id == dispatch_id).order_by(evaluation.c.version.desc())
+    last = (await tx.conn.execute(newest)).first()
+    if last is not None and last.input_hash == found.input_hash:
         return from_json(Result, last.result)
-    version = 1 if last is None else last.version + 1
-    result = _result(inputs, rule, direction, rules.parameters.time_zone, dispatch_id, version, now)
+    result = replace(found.result, version=1 if last is None else last.version + 1)
+    rule = found.rule
     await tx.conn.execute(
         insert(evaluation).values(
             dispatch_id=dispatch_id,
-            version=version,
+            version=result.version,
             method={"id": rule.id, "version": rule.version, "citation": rule.citation},
             result=to_json(result),
-            input_hash=stamp,
+            input_hash=found.input_hash,
             created_at=now,
         )
     )
@@ -180,8 +205,14 @@ async def _inputs(conn: AsyncConnection, dispatch_id: str, rule: DayMatch) -> li
     names = {row.id: row.name for row in await conn.execute(select(ven.c.id, ven.c.name))}
     stops = select(event.c.id, event.c.cancelled_at).where(event.c.dispatch_id == dispatch_id)
     cancelled_at = {row.id: row.cancelled_at for row in await conn.execute(stops)}
+    own = await events.of_dispatch(conn, dispatch_id)
+    begins = min((one.period.start for _, one in own), default=None)
+    busy: dict[str, tuple[Span, ...]] = {}
+    if begins is not None:
+        history = Span(begins - timedelta(days=rule.lookback_days + 2), None)
+        busy = await calls.others(conn, [ven_id for ven_id, _ in own], dispatch_id, history)
     found = []
-    for ven_id, ordered in await events.of_dispatch(conn, dispatch_id):
+    for ven_id, ordered in own:
         one = as_run(ordered, cancelled_at[ordered.event_id])
         if one is None:
             continue
@@ -190,7 +221,7 @@ async def _inputs(conn: AsyncConnection, dispatch_id: str, rule: DayMatch) -> li
         readings = await metered.energy(conn, ven_id, int(since.timestamp()), int(end.timestamp()) + STEP_S, STEP_S)
         at = times[ven_id]
         answer, reason = said.get(ven_id, (None, None))
-        calendar = Calendar(events=await _other_events(conn, ven_id, dispatch_id))
+        calendar = Calendar(events=busy.get(ven_id, ()))
         found.append(
             _Inputs(
                 ven_id, names[ven_id], one, answer, reason, readings, calendar, at.queued_at, at.sent_at, at.answered_at
@@ -219,21 +250,6 @@ def as_run(ordered: Event, cancelled_at: datetime | None) -> Event | None:
     return replace(ordered, period=ran, signals=tuple(signals))
 
 
-async def _other_events(conn: AsyncConnection, ven_id: str, dispatch_id: str) -> tuple[Span, ...]:
-    """Return the spans of the VEN's other events that were not cancelled before they began."""
-    query = (
-        select(dispatch_table.c.starts_at, dispatch_table.c.ends_at, event.c.cancelled_at)
-        .join(event, event.c.dispatch_id == dispatch_table.c.id)
-        .where((event.c.ven_id == ven_id) & (event.c.dispatch_id != dispatch_id))
-    )
-    spans = []
-    for row in await conn.execute(query):
-        ends = [one for one in (row.ends_at, row.cancelled_at) if one is not None]
-        if row.cancelled_at is None or row.cancelled_at > row.starts_at:
-            spans.append(Span(row.starts_at, min(ends) if ends else None))
-    return tuple(spans)
-
-
 def _hash(inputs: Sequence[_Inputs], rule: DayMatch) -> str:
     digest = hashlib.sha256(repr(rule).encode())
     for one in inputs:
@@ -248,7 +264,6 @@ def _result(
     direction: Direction,
     zone: str,
     dispatch_id: str,
-    version: int,
     now: datetime,
 ) -> Result:
     rows = [_ven_result(one, rule, direction, zone) for one in inputs]
@@ -260,7 +275,7 @@ def _result(
     figure = performance(got, asked) if asked.any() and (asked >= 0).all() else None
     return Result(
         dispatch_id=dispatch_id,
-        version=version,
+        version=0,
         method=f"{rule.id}/{rule.version}",
         computed_at=now,
         ordered_wh=math.fsum(row.ordered_wh for row in rows),

@@ -130,9 +130,10 @@ async def recompute(visit: Visit, dispatch_id: str) -> web.StreamResponse:
     """Evaluate with the readings of now; new readings make a new version."""
     form = await visit.form()
     with form.catching():
+        computed = await participation.compute(visit.desk.db, dispatch_id, visit.now)
         async with visit.desk.db.write() as tx:
             known = await result_data.versions(tx.conn, dispatch_id)
-            found = await participation.evaluate(tx, dispatch_id, visit.now)
+            found = await participation.keep(tx, computed, visit.now)
             is_new = found.version not in {one.version for one in known}
             if is_new:
                 after = {"version": found.version, "method": found.method}

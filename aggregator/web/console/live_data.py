@@ -1,7 +1,7 @@
 """A dispatch at a moment, as its live page shows it: whoever ordered it, whatever it says.
 
-Baseline and delivery are quick estimates by telemetry (`aggregator.telemetry`): the baseline is each VEN's own mean
-power in the hour before the start. What counts is the result (`vtn.services.participation`).
+Baseline and delivery are quick estimates by telemetry (`aggregator.telemetry`): the baseline is each VEN's usual power
+before the start. What counts is the result (`vtn.services.participation`).
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aggregator import activations, operator_changes, telemetry
 from aggregator.activations import Activation
 from aggregator.fleet import Floats
+from aggregator.telemetry import Metered
 from aggregator.web.console import live_timeline
 from aggregator.web.console.live_timeline import Line
 from core.spans import floor_to
@@ -38,6 +39,7 @@ _CARRY: Final = 15
 _LEAST_KNOWN: Final = 0.5
 _LONGEST_S: Final = 48 * 3600
 """Of a longer dispatch the newest part is followed."""
+_UNKNOWN: Final = Metered(np.nan, np.zeros(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,24 +197,17 @@ async def read(conn: AsyncConnection, dispatch_id: str, now: datetime) -> Snapsh
 
 async def _powers(
     conn: AsyncConnection, whole: Dispatch, ven_ids: Sequence[str], now: datetime
-) -> tuple[dict[str, Floats], int]:
-    """Return venID -> mean power (W) of each minute from an hour before the start until now (or its end)."""
+) -> tuple[dict[str, Metered], int]:
+    """Return venID -> usual power, and those of each minute from an hour before the start until now (or its end)."""
     period = whole.shared.period
-    start_s = int(floor_to(period.start, _MINUTE_S).timestamp())
+    start = floor_to(period.start, _MINUTE_S)
     ends = [one for one in (period.end, whole.cancelled_at, now) if one is not None]
     last_s = int(min(ends).timestamp())
-    first_s = max(start_s - _BEFORE_S, last_s - _LONGEST_S)
+    first_s = max(int(start.timestamp()) - _BEFORE_S, last_s - _LONGEST_S)
     cells = max((last_s - first_s) // _MINUTE_S, 0)
     if now < period.start or not ven_ids:
         return {}, first_s
-    return await telemetry.powers(conn, ven_ids, first_s, cells), first_s
-
-
-def _usual(power_w: Floats) -> float | None:
-    """Return the mean power (W) of the hour before, None where too little of it is known."""
-    before = power_w[: _BEFORE_S // _MINUTE_S]
-    known = before[np.isfinite(before)]
-    return float(known.mean()) if known.size and known.size >= _LEAST_KNOWN * before.size else None
+    return await telemetry.metered(conn, ven_ids, whole.id, start, (first_s, cells)), first_s
 
 
 def _carried(power_w: Floats) -> Floats:
@@ -227,7 +222,7 @@ async def _rows(
     conn: AsyncConnection,
     whole: Dispatch,
     own: Sequence[tuple[str, Event]],
-    powers: dict[str, Floats],
+    powers: dict[str, Metered],
     now: datetime,
 ) -> tuple[Row, ...]:
     said = await opt.effective(conn, whole.id)
@@ -247,8 +242,8 @@ async def _rows(
     for ven_id, one in own:
         ven_row, at = about[ven_id], first.get(one.event_id)
         answer, reason = said.get(ven_id, (None, None))
-        power_w = powers.get(ven_id, np.zeros(0))
-        usual, actual = _usual(power_w), _latest(power_w)
+        power = powers.get(ven_id, _UNKNOWN)
+        usual, actual = power.usual_w if np.isfinite(power.usual_w) else None, _latest(power.minutes)
         running = begun and actual is not None and usual is not None and whole.direction is not None
         released_at = None if ven_row.cancelled_at == whole.cancelled_at else ven_row.cancelled_at
         latency = (at.answered_at - at.queued_at).total_seconds() if at and at.answered_at else None
@@ -372,7 +367,7 @@ def _now(times: Sequence[datetime], values: Sequence[float | None], now: datetim
 def _trace(
     whole: Dispatch,
     rows: Sequence[Row],
-    powers: dict[str, Floats],
+    powers: dict[str, Metered],
     first_s: int,
     target: tuple[tuple[datetime, ...], tuple[float | None, ...]],
 ) -> Trace:
@@ -383,10 +378,10 @@ def _trace(
     counted = {one.ven_id: one.usual_w for one in rows if one.usual_w is not None and one.opt is not OptType.OUT}
     if not counted:
         return Trace((), (), (), *target)
-    cells = max(power_w.size for ven_id, power_w in powers.items() if ven_id in counted)
+    cells = max(power.minutes.size for ven_id, power in powers.items() if ven_id in counted)
     total, heard = np.zeros(cells), np.zeros(cells)
     for ven_id, usual_w in counted.items():
-        power_w = _carried(powers[ven_id])
+        power_w = _carried(powers[ven_id].minutes)
         known = np.isfinite(power_w)
         total += np.where(known, power_w, usual_w)
         heard += known

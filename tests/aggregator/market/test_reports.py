@@ -109,8 +109,9 @@ async def test_late_readings_make_a_version_and_nothing_else_does(trade):
     assert len(await settlements_of(trade, one)) == 2, "the same figures are no new settlement"
     assert (await trade.activation(one.id)).due_at is None
     await delivered(trade, called[1:2], 0.0, 0.0)
+    computed = await reports.evaluated(trade.world.db, one, trade.now)
     async with trade.world.tx() as tx:
-        assert await reports.publish_report(tx, one.id, trade.now, who="test", final=True) is None
+        assert await reports.publish_report(tx, one.id, computed, trade.now, who="test", final=True) is None
     async with trade.world.db.read() as conn:
         assert [it.version for it in await reports.versions(conn, one.id, trade.party_id)] == [1, 2, 3]
 
@@ -241,7 +242,7 @@ async def test_another_brp_sees_no_report(trade):
         assert await settlements.listed(conn, party_id=rival) == []
     with pytest.raises(ConflictError):
         async with trade.world.tx() as tx:
-            await reports.publish_report(tx, one.id, START, who="test", final=False)
+            await reports.publish_report(tx, one.id, None, START, who="test", final=False)
 
 
 def interval(ordered_w, delivered_w, duration_s=1800):

@@ -11,6 +11,8 @@ from core.spans import Duration
 from openadr.model.event import ActivePeriod, Event
 from openadr.model.opt import OptType
 from openadr.model.report import ReportRequest
+from openadr.model.signal import Signal
+from openadr.model.units import currency_per_kwh
 from support.vtn_world import NOON, data, intervals, power, simple, usage
 from vtn.services import dispatch, participation, report
 
@@ -20,8 +22,7 @@ END = START + timedelta(hours=1)
 
 
 async def evaluate(world, dispatch_id):
-    async with world.tx() as tx:
-        return await participation.evaluate(tx, dispatch_id, world.now)
+    return await participation.evaluate(world.db, dispatch_id, world.now)
 
 
 async def metered_ven(world, seed, *, days=30):
@@ -181,6 +182,21 @@ async def test_missing_readings_are_named_and_count_for_nothing(world):
     assert len(by_ven[ven.ven_id].days_used) == 5
     assert "eligible days" in by_ven[stranger.ven_id].baseline_note
     assert (result.delivered_wh, result.performance_ratio, result.participation_rate) == (0, None, 1)
+
+
+async def test_days_with_prices_alone_are_used(world):
+    """A tariff's households have a price event every day; none of their days would be left."""
+    ven, wish, _ = await metered_ven(world, 5)
+    day = Duration.of(hours=24)
+    prices = Signal("ELECTRICITY_PRICE", "price", "price", intervals(0.3, each=day), currency_per_kwh("EUR"))
+    await world.dispatch(ven, starts_in=timedelta(), signals=(prices,), direction=None)
+    await send(ven, wish, NOON, *[5000.0] * 48)
+    world.later(days=1)
+    later = await world.dispatch(ven)
+    world.later(hours=2)
+    await send(ven, wish, NOON + timedelta(days=1), *[100.0] * 4)
+    (result,) = (await evaluate(world, later)).vens
+    assert NOON.date().isoformat() in result.days_used
 
 
 @pytest.mark.parametrize("cancelled", [False, True])

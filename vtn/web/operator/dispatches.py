@@ -329,10 +329,11 @@ async def cancel_event(context: Context, event_id: str) -> DispatchDetail:
 async def evaluate_dispatch(context: Context, dispatch_id: str) -> Result:
     desk = context.service(DESK)
     now = desk.clock.now()
+    found = await participation.compute(desk.db, dispatch_id, now)
     async with desk.db.write() as tx:
         newest = select(func.max(evaluation.c.version)).where(evaluation.c.dispatch_id == dispatch_id)
         before = (await tx.conn.execute(newest)).scalar_one()
-        result = await participation.evaluate(tx, dispatch_id, now)
+        result = await participation.keep(tx, found, now)
         if result.version != before:  # else the data is that of a stored version, and nothing has changed
             after = {"version": result.version, "method": result.method}
             await tx.audit(context.principal.name, "evaluate dispatch", dispatch_id, after=after, at=now)

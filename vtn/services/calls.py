@@ -1,0 +1,57 @@
+"""When VENs were called by other dispatches: what they used then was not their own choice.
+
+Mere prices are no calls: a household with a tariff has one every day, and lives by it on the days that a baseline is
+made of as well.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from core.spans import Span
+from openadr.model.event import Event
+from vtn.store.rows import from_json
+from vtn.store.tables import dispatch, event
+
+_PRICES: Final = frozenset({"ELECTRICITY_PRICE", "ENERGY_PRICE", "DEMAND_CHARGE"})
+_AT_ONCE: Final = 500
+
+
+async def others(
+    conn: AsyncConnection, ven_ids: Sequence[str], dispatch_id: str, within: Span
+) -> dict[str, tuple[Span, ...]]:
+    """Return venID -> spans of its events of other dispatches that share time with `within`, oldest first.
+
+    An event that was cancelled while it ran lasts until then; one that was cancelled before it began is left out, and
+    so are VENs without any.
+    """
+    shares: ColumnElement[bool] = (dispatch.c.id != dispatch_id) & or_(
+        dispatch.c.ends_at.is_(None), dispatch.c.ends_at > within.start
+    )
+    if within.end is not None:
+        shares &= dispatch.c.starts_at < within.end
+    columns = (event.c.ven_id, event.c.cancelled_at, dispatch.c.id, dispatch.c.starts_at, dispatch.c.ends_at)
+    query = select(*columns).join(dispatch, event.c.dispatch_id == dispatch.c.id).where(shares)
+    rows: list[Any] = []
+    for first in range(0, len(ven_ids), _AT_ONCE):
+        rows += (await conn.execute(query.where(event.c.ven_id.in_(ven_ids[first : first + _AT_ONCE])))).all()
+    calls = await _calls(conn, sorted({row.id for row in rows}))
+    found: dict[str, list[Span]] = {}
+    for row in rows:
+        end = min((one for one in (row.ends_at, row.cancelled_at) if one is not None), default=None)
+        if row.id in calls and (end is None or max(row.starts_at, within.start) < end):
+            found.setdefault(row.ven_id, []).append(Span(row.starts_at, end))
+    return {ven_id: tuple(sorted(spans, key=lambda one: one.start)) for ven_id, spans in found.items()}
+
+
+async def _calls(conn: AsyncConnection, dispatch_ids: Sequence[str]) -> set[str]:
+    """Return those dispatches that ask for more than to know a price."""
+    found = set()
+    for first in range(0, len(dispatch_ids), _AT_ONCE):
+        some = dispatch_ids[first : first + _AT_ONCE]
+        for row in await conn.execute(select(dispatch.c.id, dispatch.c.event).where(dispatch.c.id.in_(some))):
+            if any(signal.name not in _PRICES for signal in from_json(Event, row.event).signals):
+                found.add(row.id)
+    return found
