@@ -12,9 +12,10 @@ export PYTHONDONTWRITEBYTECODE =
 demo: $(VENV)/.demo
 	$(BIN)/evenload demo $(ARGS)
 
+# Six workers on two cores: four of them begin with tests that mostly wait (tests/conftest.py).
 test: packages $(VENV)/.test
 	$(MAKE) check
-	$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 6 $(ARGS)
 
 # How fast it is, beside openleadr on the same machine; writes build/bench.json and docs/performance.md (some minutes;
 # ARGS=--quick for a short look that leaves the page alone).
@@ -58,9 +59,9 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@ $(VENV)/.demo
 
-# Every screen of the console in a real browser, with accessibility checks. Needs Chromium.
+# The part of `make test` that walks every screen of the console in a real browser, with accessibility checks.
 walk: packages $(VENV)/.test
-	$(BIN)/python -m pytest -o addopts='--import-mode=importlib -ra' tests/browser $(ARGS)
+	$(BIN)/python -m pytest tests/browser $(ARGS)
 
 # The pictures of the console in docs/screenshots, from a world of their own. Needs Chromium.
 screenshots: packages $(VENV)/.test

@@ -5,10 +5,44 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from xdist.scheduler import LoadScopeScheduling
 
-from support.tap_plugin import pytest_configure, pytest_sessionfinish, pytest_terminal_summary
+from support import postgres, tap_plugin
+from support.quick import pytest_collection_finish, share_compiled_statements
+from support.tap_plugin import pytest_sessionfinish, pytest_terminal_summary
 
-__all__ = ["pytest_configure", "pytest_sessionfinish", "pytest_terminal_summary"]
+__all__ = ["pytest_collection_finish", "pytest_sessionfinish", "pytest_terminal_summary"]
+
+share_compiled_statements()
+
+_TOGETHER = {
+    "tests/browser/": "browser",
+    "tests/demo/test_demo_": "demo",
+    "tests/demo/test_recomputed.py": "demo",
+    "tests/drills/test_kill.py::test_killed_gateways": "drills 1",
+    "tests/drills/test_kill.py::test_a_killed_broker": "drills 1",
+    "tests/drills/test_kill.py": "drills 2",
+}
+"""Tests that share what is costly, and those that mostly wait for others' clocks: each group has a worker for itself,
+while the other workers compute."""
+
+
+class _Grouping(LoadScopeScheduling):
+    """Deals out single tests, and groups as a whole; groups first, as they last longest."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((group for place, group in _TOGETHER.items() if nodeid.startswith(place)), nodeid)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare what all workers share."""
+    tap_plugin.pytest_configure(config)
+    postgres.share(config)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _Grouping:
+    """Have xdist group by place: its own `loadgroup` does not work with the present pytest."""
+    return _Grouping(config, log)
 
 
 @pytest.fixture(autouse=True)

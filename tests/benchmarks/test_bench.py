@@ -21,7 +21,6 @@ def bench(*arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("bench")
 def test_a_tiny_run_writes_what_it_measured(tmp_path):
     page = (ROOT / "docs" / "performance.md").read_bytes()
     before = set((ROOT / "build").glob("bench-*"))

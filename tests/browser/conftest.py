@@ -1,4 +1,5 @@
-"""Worlds and one Chromium for the walks. They share one event loop, which lasts for the session."""
+"""Worlds and one Chromium for the walks. They share one event loop, which lasts for the session, and one
+worker (tests/conftest.py)."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,15 +11,6 @@ from browser.world import World, live_a_day, open_world
 from playwright.async_api import Browser
 
 LOOP = "session"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the walks together on one worker, where they share browser and worlds; they take a while."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("browser"))
-            item.add_marker(pytest.mark.slow)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope=LOOP)

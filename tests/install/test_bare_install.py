@@ -20,7 +20,7 @@ from openadr.v20b.encode import encode
 from openadr.v20b.messages import DistributeEvent
 from support.once import once
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("install")]
+pytestmark = pytest.mark.slow
 
 _TOP = Path(__file__).parents[2]
 _START = datetime(2026, 1, 12, 17, tzinfo=UTC)

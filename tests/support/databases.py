@@ -13,6 +13,7 @@ import pytest_asyncio
 from sqlalchemy import insert
 
 from support import postgres
+from support.vtn_world import migrated_sqlite
 from vtn.store import Database
 from vtn.store.tables import ven
 
@@ -31,7 +32,7 @@ async def add_vens(database: Database, *ven_ids: str) -> None:
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Yield the URL of a fresh database, on each kind of database in turn."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'vtn.db'}"
+        yield f"sqlite:///{migrated_sqlite(tmp_path / 'vtn.db')}"
         return
     with postgres.cluster(request.config).database(migrated=True) as url:
         yield url

@@ -6,6 +6,7 @@ directory and with fsync on, and is ended with the session, by pid.
 
 import asyncio
 import contextlib
+import fcntl
 import itertools
 import os
 import pwd
@@ -24,6 +25,7 @@ import pytest
 from vtn.store import Database
 
 _DEADLINE_S = 60
+_SHARED = "EVENLOAD_TEST_POSTGRESQL"
 _TOOLS = ("postgres", "initdb", "createdb", "dropdb", "pg_isready")
 _HINT = "no PostgreSQL server found: install the Debian package `postgresql` (it need not run)"
 
@@ -35,18 +37,40 @@ class Cluster:
         self._binaries = binaries
         self._user = _unprivileged_user()
         self._numbers = itertools.count(1)
-        self._has_template = False
         self.directory = Path(tempfile.mkdtemp(prefix="evpg"))
         if self._user is not None:
             os.chown(self.directory, self._user.pw_uid, self._user.pw_gid)
-        self._run("initdb", "-D", self._data, "-U", "evenload", "--auth=trust", "--encoding=UTF8", "--no-locale", "-N")
         self.port = _free_port()
+        with _turn() as finished:
+            if not finished.exists():
+                self._make(finished)
+        shutil.copytree(finished, self._data, copy_function=shutil.copy)
+        self._own(self.directory)
         self.process = self._start()
         try:
             self._await_ready()
         except BaseException:
             self.stop()
             raise
+
+    def _make(self, finished: Path) -> None:
+        """Make the files of a cluster whose template database has the schema: it takes seconds, so workers share it."""
+        self._run("initdb", "-D", self._data, "-U", "evenload", "--auth=trust", "--encoding=UTF8", "--no-locale", "-N")
+        self.process = self._start()
+        try:
+            self._await_ready()
+            self._admin("createdb", "template_evenload")
+            _in_thread(_migrate, self.url("template_evenload"))
+        finally:
+            self._signal(signal.SIGINT)
+        shutil.move(self._data, finished)
+
+    def _own(self, directory: Path) -> None:
+        """Give what was copied to the server's user; PostgreSQL wants its directory for itself."""
+        (directory / "data").chmod(0o700)
+        if self._user is not None:
+            for path in (directory, *directory.rglob("*")):
+                os.chown(path, self._user.pw_uid, self._user.pw_gid)
 
     @property
     def _data(self) -> str:
@@ -60,10 +84,6 @@ class Cluster:
     def database(self, *, migrated: bool) -> Iterator[str]:
         """Make a database, with the schema or empty; yields its URL and drops it afterwards."""
         name = f"t{next(self._numbers)}"
-        if migrated and not self._has_template:
-            self._admin("createdb", "template_evenload")
-            _in_thread(_migrate, self.url("template_evenload"))
-            self._has_template = True
         self._admin("createdb", "-T", "template_evenload" if migrated else "template0", name)
         try:
             yield self.url(name)
@@ -146,6 +166,22 @@ def cluster(config: pytest.Config) -> Cluster:
         config.stash[_CLUSTER] = started = Cluster(binaries)
         config.add_cleanup(started.stop)
     return config.stash[_CLUSTER]
+
+
+def share(config: pytest.Config) -> None:
+    """Give the workers of this session a place for what they share; call it when pytest is configured."""
+    if not hasattr(config, "workerinput"):
+        place = os.environ[_SHARED] = tempfile.mkdtemp(prefix="evpg")
+        config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))
+
+
+@contextlib.contextmanager
+def _turn() -> Iterator[Path]:
+    """Yield where the session's workers find the files of a cluster, or put them; one worker at a time."""
+    place = Path(os.environ[_SHARED])
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield place / "data"
 
 
 def _find_binaries() -> Path | None:

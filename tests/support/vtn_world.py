@@ -5,8 +5,10 @@ Every message goes through the codec in both directions and is read in strict mo
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -116,6 +118,23 @@ class World:
             await ven.register()
             await ven.drain()
         return ven
+
+    async def vens(self, count: int) -> list["Ven"]:
+        """Create registered VENs with empty queues, all at once."""
+        made = []
+        async with self.tx() as tx:
+            for number in itertools.islice(self.numbers, count):
+                fingerprint = fake_fingerprint(number)
+                ven_id = await enrolment.create_ven(tx, f"home {number}", self.now, who="test")
+                await enrolment.add_fingerprint(tx, ven_id, fingerprint, self.now, who="test")
+                made.append(Ven(self, ven_id, Peer(fingerprint, f"commonName={ven_id}")))
+
+        async def settle(ven: Ven) -> None:
+            await ven.register()
+            await ven.drain()
+
+        await asyncio.gather(*map(settle, made))
+        return made
 
     async def programme(self, *vens: "Ven", context: str | None = None, **parameters: Any) -> Programme:
         """Create a programme and enrol VENs in it."""
@@ -320,14 +339,23 @@ async def world_on(database: Database, settings: VtnSettings | None = None) -> A
         yield World(database, writer, directory, Vtn20b(writer, directory, chosen, clock), chosen, clock)
 
 
-def migrated_sqlite(path: Path) -> Path:
-    """Make a SQLite file with the schema and nothing in it, to be copied."""
+@functools.cache
+def _migrated() -> bytes:
+    """Return a SQLite file with the schema and nothing in it, made once a process: migrating takes a second."""
 
-    async def make() -> None:
+    async def make(path: Path) -> None:
         await (await Database.open(f"sqlite:///{path}")).close()
 
-    with ThreadPoolExecutor(1) as pool:  # a loop of its own: the test may have one already
-        pool.submit(lambda: asyncio.run(make())).result()
+    with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(1) as pool:
+        path = Path(directory) / "vtn.db"
+        pool.submit(lambda: asyncio.run(make(path))).result()  # a loop of its own: the test may have one already
+        return path.read_bytes()
+
+
+def migrated_sqlite(path: Path) -> Path:
+    """Make a SQLite file with the schema and nothing in it, to be opened or copied."""
+    path.write_bytes(_migrated())
+    path.chmod(0o600)
     return path
 
 
@@ -338,11 +366,17 @@ def open_copy(template: Path, path: Path) -> Database:
 
 
 async def open_emptied(url: str) -> Database:
-    """Open a database with the schema and throw away what is in it."""
+    """Open a database with the schema and throw away what is in it, counters included.
+
+    DELETE, not TRUNCATE: on tables with a few rows it takes a twentieth of the time.
+    """
     database = await Database.open(url)
     async with database.write() as tx:
-        names = ", ".join(f'"{name}"' for name in METADATA.tables)
-        await tx.conn.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+        for table in reversed(METADATA.sorted_tables):
+            await tx.conn.execute(table.delete())
+        await tx.conn.exec_driver_sql(
+            "SELECT setval(format('%I.%I', schemaname, sequencename), 1, false) FROM pg_sequences"
+        )
     return database
 
 

@@ -1,5 +1,6 @@
 """The BRP API and what the aggregator adds to the operator API, with every answer held against its document."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -37,6 +38,8 @@ from vtn.web.principals import StoredPrincipals
 from vtn.web.server import HttpMetrics, make_app
 
 STALE_AFTER_S = 100.0
+_DOCUMENTS: dict[str, dict[str, Any]] = {}
+"""What is served at either address, read once: it never changes."""
 
 
 @dataclass
@@ -96,8 +99,7 @@ class Market:
     async def programme(self, homes: int = 0, power_w: float = 1000.0, **parameters: Any) -> Programme:
         """Create a programme with homes that are online and can do so much in either direction, for two days."""
         vens = [await self.world.ven(register=False) for _ in range(homes)]
-        for one in vens:
-            await one.register()
+        await asyncio.gather(*(one.register() for one in vens))
         made = await self.world.programme(*vens, **parameters)
         start_s = int(self.world.now.timestamp()) // 900 * 900
         rows = [(power_w * part,) * 192 for part in (0.9, 1.0, 1.1)]
@@ -275,5 +277,7 @@ async def _market_on(world: World, aiohttp_client: Any) -> Market:
     worker = Worker(world.db, world.clock, MarketSettings(STALE_AFTER_S))
     made = Market(await aiohttp_client(app), world, desk, gate, worker, operators)
     for prefix in ("", "/brp"):
-        made.documents[prefix] = await (await made.http.get(f"{prefix}/openapi.json")).json()
+        if prefix not in _DOCUMENTS:
+            _DOCUMENTS[prefix] = await (await made.http.get(f"{prefix}/openapi.json")).json()
+    made.documents = _DOCUMENTS
     return made

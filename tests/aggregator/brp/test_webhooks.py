@@ -56,7 +56,7 @@ class Post:
         self.sender = Sender(market.world.db, guard, utcnow=lambda: self.now)
 
     async def turn(self, later_s=0):
-        self.now += timedelta(seconds=later_s)
+        self.now = max(self.now, datetime.now(UTC)) + timedelta(seconds=later_s)  # what was published by now is due
         await self.sender.turn()
         await self.sender.idle()
 

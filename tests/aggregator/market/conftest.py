@@ -1,5 +1,6 @@
 """A market on a VTN in memory: homes with potential, a programme, a BRP with a contract, and the market's worker."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -52,7 +53,7 @@ class Trade:
         """Let homes take part, each with a potential of 1 kW in both directions unless said otherwise."""
         from vtn.services import programme  # noqa: PLC0415  the name is a field here
 
-        new = [await self.world.ven() for _ in range(count)]
+        new = await self.world.vens(count)
         async with self.world.tx() as tx:
             await programme.enrol(tx, self.programme.id, [one.ven_id for one in new], self.now, who="test")
         await self.can(new, **power)
@@ -74,11 +75,9 @@ class Trade:
 
     async def seen(self, *vens: Ven) -> None:
         """Note that VENs (all of them by default) were seen just now."""
+        ven_ids = [one.ven_id for one in vens or self.homes]
         async with self.world.tx() as tx:
-            for one in vens or self.homes:
-                await tx.conn.execute(
-                    update(ven_table).where(ven_table.c.id == one.ven_id).values(last_seen_at=self.now)
-                )
+            await tx.conn.execute(update(ven_table).where(ven_table.c.id.in_(ven_ids)).values(last_seen_at=self.now))
 
     async def at(self, when: datetime, *, seen: bool = True, turns: int = 1) -> None:
         """Let it be that time, with the homes online, and do the market's work."""
@@ -152,14 +151,15 @@ class Trade:
 
     async def answer(self, opt: OptType = OptType.IN, *, only: Sequence[str] | None = None) -> list[str]:
         """Let the called homes (or some) fetch their events and answer those that they did not answer yet."""
-        answered = []
         waiting = {row.ven_id for row in await self.world.rows("delivery") if row.answered_at is None}
-        for home in self.homes:
-            if home.ven_id in waiting and (only is None or home.ven_id in only):
-                for one in await home.events():
-                    await home.opt(one, opt)
-                answered.append(home.ven_id)
-        return answered
+        homes = [one for one in self.homes if one.ven_id in waiting and (only is None or one.ven_id in only)]
+
+        async def answer(home: Ven) -> None:
+            for one in await home.events():
+                await home.opt(one, opt)
+
+        await asyncio.gather(*map(answer, homes))
+        return [one.ven_id for one in homes]
 
     async def called(self) -> list[str]:
         """Return the venIDs that have an event that was not cancelled, in the order of the calls."""

@@ -23,6 +23,8 @@ from vtn.web.principals import StoredPrincipals
 from vtn.web.server import HttpMetrics, make_app
 
 STALE_AFTER_S = 100.0
+_DOCUMENT: dict[str, Any] = {}
+"""What is served at `/openapi.json`, read once: it never changes."""
 
 
 @dataclass
@@ -133,5 +135,6 @@ async def office(tmp_path: Path, aiohttp_client: Any, migrated: Path) -> AsyncIt
             world.db, world.clock, world.settings, "https://vtn.example/OpenADR2", authority, STALE_AFTER_S
         )
         client = await aiohttp_client(app)
-        document = await (await client.get("/openapi.json")).json()
-        yield Office(client, world, authority, tokens, document)
+        if not _DOCUMENT:
+            _DOCUMENT.update(await (await client.get("/openapi.json")).json())
+        yield Office(client, world, authority, tokens, _DOCUMENT)
