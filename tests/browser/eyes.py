@@ -1,5 +1,6 @@
 """A browser page under observation: what it says, breaks, hides or leaves out is noted as a finding."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -163,6 +164,10 @@ class Eyes:
         for path in paths:
             await self.go(path)
             await self.judge()
+
+    async def judge_with(self, other: "Eyes") -> None:
+        """Judge this page, and how it looks in another window."""
+        await asyncio.gather(self.judge(), other.visit(self.path))
 
     def content(self) -> None:
         """Fail with everything that was found."""

@@ -18,12 +18,14 @@ async def _in(eyes: Eyes, world: World, name: str) -> None:
 
 
 @asynccontextmanager
-async def _dispatcher(browser: Browser, world: World, look: Look) -> AsyncIterator[Eyes]:
-    """Sign a dispatcher in, and find nothing wrong with any page until the end."""
-    async with looking(browser, world.url, look) as eyes:
-        await _in(eyes, world, "dispatcher")
-        yield eyes
-        eyes.content()
+async def _two(browser: Browser, world: World, first: Look, second: Look) -> AsyncIterator[tuple[Eyes, Eyes]]:
+    """Open two windows of a dispatcher: one acts, the other looks at the same pages."""
+    async with looking(browser, world.url, first) as acting, looking(browser, world.url, second) as other:
+        for eyes in (acting, other):
+            await _in(eyes, world, "dispatcher")
+        yield acting, other
+        acting.content()
+        other.content()
 
 
 async def _figure(eyes: Eyes, label: str) -> str:
@@ -37,30 +39,31 @@ async def _figure_becomes(eyes: Eyes, label: str, text: str) -> None:
     await stat.locator("dd", has_text=text).first.wait_for(timeout=20_000)
 
 
-async def _wizard(eyes: Eyes, world: World, power: str) -> str:
+async def _wizard(eyes: Eyes, other: Eyes, world: World, power: str) -> str:
     """Order a power of the pool, step by step, each step judged; return the dispatch's id."""
     await eyes.go("/dispatches")
     await eyes.follow("New dispatch")
     eyes.wanted.add(422)
+    other.wanted.add(422)
     await eyes.press("Next: window")  # without a programme
-    await eyes.judge()
+    await eyes.judge_with(other)
     assert await eyes.page.locator("main [aria-invalid=true]").count()
     await eyes.fill(programme_id=world.programme.id)
     await eyes.press("Next: window")
     await eyes.fill(start=world.local(world.now + timedelta(minutes=30)), minutes="0")
     await eyes.press("Next: order")
-    await eyes.judge()
+    await eyes.judge_with(other)
     assert await eyes.value("minutes") == "0"
     await eyes.fill(minutes="60")
     await eyes.press("Next: order")
     await eyes.fill(power="a lot", comment="Thank you!")
     await eyes.press("Next: who and why")
-    await eyes.judge()
+    await eyes.judge_with(other)
     assert await eyes.value("power") == "a lot"
     assert await eyes.value("comment") == "Thank you!"
     await eyes.fill(power=power)
     await eyes.press("Next: who and why")
-    await eyes.judge()
+    await eyes.judge_with(other)
     assert await _figure(eyes, "Target") == f"{power}\N{NO-BREAK SPACE}kW"
     await eyes.page.go_back()
     await eyes.calm()
@@ -68,16 +71,16 @@ async def _wizard(eyes: Eyes, world: World, power: str) -> str:
     await eyes.page.go_forward()
     await eyes.calm()
     await eyes.follow("Next: messages")
-    await eyes.judge()
+    await eyes.judge_with(other)
     assert "oadrDistributeEvent" in await eyes.text("pre")
     await eyes.press("Order it now")
     return eyes.path.partition("?")[0].rpartition("/")[2]
 
 
 async def test_a_dispatch_from_the_wizard_to_its_result(browser, lived):
-    async with _dispatcher(browser, lived, DESKTOP) as eyes:
-        dispatch_id = await _wizard(eyes, lived, "5")
-        await eyes.judge()
+    async with _two(browser, lived, DESKTOP, PHONE) as (eyes, other):
+        dispatch_id = await _wizard(eyes, other, lived, "5")
+        await eyes.judge_with(other)
         await eyes.becomes("[data-stream-state]", "live")
         assert await _figure(eyes, "Opted in") == "0"
         await eyes.page.evaluate("document.body.dataset.same = 'page'")
@@ -91,7 +94,7 @@ async def test_a_dispatch_from_the_wizard_to_its_result(browser, lived):
         await lived.later(3)
         await _figure_becomes(eyes, "Delivered", "kW")
         assert await eyes.page.evaluate("document.body.dataset.same") == "page", "it was loaded anew"
-        await eyes.judge()
+        await eyes.judge_with(other)
 
         await eyes.page.locator("#f-power").fill("4")
         await eyes.press("Change", exact=True)
@@ -102,24 +105,24 @@ async def test_a_dispatch_from_the_wizard_to_its_result(browser, lived):
         async with eyes.page.expect_navigation():
             await eyes.page.locator("details[open]").get_by_role("button", name="Replace").click()
         await eyes.calm()
-        await eyes.judge()
+        await eyes.judge_with(other)
         await lived.later(60, 15)
         await eyes.becomes("[data-stream-state]", "finished")
         await eyes.go(f"/dispatches/{dispatch_id}")
-        await eyes.judge()
+        await eyes.judge_with(other)
         await eyes.follow("See the result")
-        await eyes.judge()
+        await eyes.judge_with(other)
         await eyes.press("Compute")
-        await eyes.judge()
+        await eyes.judge_with(other)
         assert "Wh" in await _figure(eyes, "Delivered")
         await eyes.follow(listed[0].name)
-        await eyes.judge()
+        await eyes.judge_with(other)
 
 
 async def test_a_dispatch_that_is_cancelled(browser, lived):
     dispatch_id = await lived.dispatch(4000, timedelta(minutes=15))
     await lived.later(25, 15)
-    async with _dispatcher(browser, lived, PHONE) as eyes:
+    async with _two(browser, lived, PHONE, DESKTOP) as (eyes, other):
         await eyes.visit(f"/dispatches/{dispatch_id}")
         await eyes.page.locator("summary", has_text="Cancel dispatch").click()
         await eyes.judge()
@@ -128,45 +131,45 @@ async def test_a_dispatch_that_is_cancelled(browser, lived):
         await lived.turn()
         assert {one.status.value for home in lived.homes for one in home.orders} == {"cancelled"}
         await eyes.go(f"/dispatches/{dispatch_id}")
-        await eyes.judge()
+        await eyes.judge_with(other)
 
 
 async def test_a_brp_buys_and_the_board_shows_it(browser, lived):
     """Request, offer, acceptance, activation, report, settlement: the BRP over its API, the operator at the board."""
-    async with _dispatcher(browser, lived, PHONE) as eyes, lived.brp() as brp:
+    async with _two(browser, lived, DESKTOP, PHONE) as (eyes, other), lived.brp() as brp:
         await eyes.go("/market")
         asked = await lived.request(brp, 4000, timedelta(hours=1))
         await eyes.becomes("#board", "Balance & Co")  # by itself
-        await eyes.judge()
+        await eyes.judge_with(other)
         await lived.turn()
         await eyes.go(f"/market/requests/{asked['id']}")
-        await eyes.judge()
+        await eyes.judge_with(other)
         assert "offered" in await eyes.text()
         made = await lived.accept(brp, asked["id"])
         await eyes.go(f"/market/offers/{lived.ids['offer']}")
-        await eyes.judge()
+        await eyes.judge_with(other)
         assert "accepted" in await eyes.text()
         await lived.turn()
         await eyes.go(f"/market/activations/{made['id']}")
-        await eyes.judge()
+        await eyes.judge_with(other)
         await eyes.follow("Follow it")
         await eyes.becomes("[data-stream-state]", "live")
         await lived.later(75, 15)
         await _figure_becomes(eyes, "Delivered", "kW")
-        await eyes.judge()
+        await eyes.judge_with(other)
         for path in (f"/market/activations/{made['id']}", "/market"):
             await eyes.go(path)
-            await eyes.judge()
+            await eyes.judge_with(other)
             assert "active" in await eyes.text()
         await lived.later(60, 15)
         report = await brp.get(f"/activations/{made['id']}/report")
         await eyes.go(f"/market/activations/{made['id']}")
-        await eyes.judge()
+        await eyes.judge_with(other)
         shown = f"{report['delivered_wh'] / 1000:.2f}".rstrip("0").rstrip(".")
         assert f"{shown} kWh" in (await eyes.text("#report")).replace("\N{NO-BREAK SPACE}", " ")
         (settled,) = await brp.all("/settlements", {"activation_id": made["id"]})
         await eyes.go(f"/market/settlements/{settled['id']}")
-        await eyes.judge()
+        await eyes.judge_with(other)
 
 
 async def test_the_wizard_by_keyboard_alone(browser, lived):
