@@ -9,6 +9,7 @@ of a real token it matches. Everything here runs in machine time.
 import hashlib
 import hmac
 import ipaddress
+import math
 import re
 import secrets
 import time
@@ -162,16 +163,16 @@ class Authenticator:
         self._generation = 0
 
     def clear(self) -> None:
-        """Forget every cached principal; call it after a token was revoked or a role changed."""
-        self._cache.clear()
+        """Look every principal up again; call it after a token was revoked or a role changed."""
+        self._cache = OrderedDict((token_hash, (one, -math.inf)) for token_hash, (one, _) in self._cache.items())
         self._generation += 1
 
     async def require(self, request: web.Request, *roles: Role) -> Principal:
         """Return who is calling, if their role includes one of `roles`.
 
         Raises ProblemError: 401 without a valid token, 403 for another role, 429 after too many failed attempts.
-        A token that is in the cache passes even while its address is refused, so that a stranger behind the same
-        address cannot lock out a client that is at work.
+        A token that was good before is looked up even while its address is refused, so that a stranger behind the
+        same address cannot lock out a client that is at work.
         """
         principal = await self._principal(request)
         if not any(principal.role.includes(role) for role in roles):
@@ -187,7 +188,7 @@ class Authenticator:
         token_hash = hash_token(token)
         principal = self._cached(token_hash)
         if principal is None:
-            if (wait_s := self._limit.wait_s(address)) > 0:
+            if token_hash not in self._cache and (wait_s := self._limit.wait_s(address)) > 0:
                 headers = {"Retry-After": str(int(wait_s) + 1)}
                 raise ProblemError(429, "Too many failed attempts from your address; wait and try again.", headers)
             principal = await self._look_up(token, token_hash)
@@ -206,9 +207,11 @@ class Authenticator:
             return None
         generation = self._generation
         principal = await self._lookup.by_token_hash(token_hash)
-        if principal is None or generation != self._generation:
+        if generation != self._generation:
             return principal  # cleared meanwhile: this answer may be from before the change, so it is not kept
         self._cache.pop(token_hash, None)
+        if principal is None:
+            return None
         self._cache[token_hash] = (principal, self._monotonic() + self._cache_s)
         if len(self._cache) > self._cache_size:
             self._cache.popitem(last=False)

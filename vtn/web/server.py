@@ -237,17 +237,18 @@ def _described(mount: Mount, label: str) -> list[web.RouteDef]:
     """Return the routes of the document, for programs and for people."""
 
     @functools.cache
-    def texts() -> tuple[str, str, str]:
+    def texts() -> tuple[str, str, str]:  # called in a thread: writing it takes long enough to hold up every VEN
         document = mount.api.document()
         return json.dumps(document, indent=1, ensure_ascii=False), *page(document, f"{mount.prefix}/openapi.json")
 
     async def openapi(request: web.Request) -> web.Response:
         request[OPERATION] = f"{label}openapi"
-        return web.json_response(text=texts()[0])
+        text, *_ = await asyncio.to_thread(texts)
+        return web.json_response(text=text)
 
     async def docs(request: web.Request) -> web.Response:
         request[OPERATION] = f"{label}docs"
-        _, shown, policy = texts()
+        _, shown, policy = await asyncio.to_thread(texts)
         return web.Response(text=shown, content_type="text/html", headers={"Content-Security-Policy": policy})
 
     return [web.get(f"{mount.prefix}/openapi.json", openapi), web.get(f"{mount.prefix}/docs", docs)]

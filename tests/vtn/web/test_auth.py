@@ -163,6 +163,25 @@ async def test_failed_attempts_are_limited_but_do_not_lock_out_who_is_at_work():
     await authenticator.require(request(f"Bearer {fresh}"), Role.VIEWER)
 
 
+@pytest.mark.parametrize("aged", ["by time", "by a clear"])
+async def test_who_is_at_work_stays_let_in_when_the_cache_is_old(aged):
+    known, time = new_token(), Time()
+    lookup = Lookup(known)
+    limit = FailureLimit(max_failures=1, window_s=60, monotonic=time.monotonic)
+    authenticator = Authenticator(lookup, limit=limit, monotonic=time.monotonic, cache_s=10)
+    await authenticator.require(request(f"Bearer {known}"), Role.VIEWER)
+    await refused(authenticator, f"Bearer {new_token()}")
+    if aged == "by time":
+        time.s += 11
+    else:
+        authenticator.clear()
+    await authenticator.require(request(f"Bearer {known}"), Role.VIEWER)
+    lookup.by_hash.clear()
+    authenticator.clear()
+    await refused(authenticator, f"Bearer {known}")
+    await refused(authenticator, f"Bearer {known}", status=429)
+
+
 def test_failures_are_counted_per_address_in_bounded_memory():
     time = Time()
     limit = FailureLimit(max_failures=2, window_s=60, max_addresses=10, monotonic=time.monotonic)
