@@ -12,9 +12,11 @@ export PYTHONDONTWRITEBYTECODE =
 demo: $(VENV)/.demo
 	$(BIN)/evenload demo $(ARGS)
 
-# Six workers on two cores: four of them begin with tests that mostly wait (tests/conftest.py).
+# Six workers on two cores: some of them begin with tests that mostly wait (tests/conftest.py). What is collected once
+# before leaves its byte code for all of them.
 test: packages $(VENV)/.test
 	$(MAKE) check
+	@$(BIN)/python -m pytest --collect-only -qq >/dev/null
 	$(BIN)/python -m pytest -n 6 $(ARGS)
 
 # How fast it is, beside openleadr on the same machine; writes build/bench.json and docs/performance.md (some minutes;
@@ -37,7 +39,7 @@ check: $(VENV)/.test
 # what is missing.
 packages:
 	@missing=""; \
-	for program in mosquitto:mosquitto pg_ctl:postgresql chromium:chromium; do \
+	for program in mosquitto:mosquitto pg_ctl:postgresql chromium-headless-shell:chromium-headless-shell; do \
 	  command -v $${program%%:*} >/dev/null 2>&1 || ls /usr/sbin/$${program%%:*} /usr/lib/postgresql/*/bin/$${program%%:*} 2>/dev/null | grep -q . \
 	    || missing="$$missing $${program##*:}"; \
 	done; \

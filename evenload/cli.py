@@ -1,4 +1,7 @@
-"""`evenload`: the command line. Gateways have it without the server's libraries, so those are imported when used."""
+"""`evenload`: the command line. Gateways have it without the server's libraries, so those are imported when used.
+
+Here are the commands of who runs a VTN; `shelf` says where the others are.
+"""
 
 import asyncio
 import json
@@ -13,19 +16,14 @@ from typing import Annotated, Any
 
 import typer
 
-from certs.cli import app as certs_app
 from core.errors import EvenloadError, InvalidError
-from evenload import operate
-from evenload.brp import brp as brp_app
 from evenload.logs import configure_logs
 from evenload.output import show
-from evenload.selling import market as market_app
-from evenload.tariff import tariff as tariff_app
-from ven.cli import app as ven_app
-from ven.cli import explain_command
+from evenload.shelf import Shelf
 
 app = typer.Typer(
     name="evenload",
+    cls=Shelf,
     help="OpenADR 2.0 demand response: VTN, gateways, bridges to devices, certificates.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -249,10 +247,6 @@ def operator_password(
 
 
 app.add_typer(operator_app, name="operator")
-operate.attach(app)
-app.add_typer(market_app, name="market")
-app.add_typer(brp_app, name="brp")
-app.add_typer(tariff_app, name="tariff")
 
 
 @app.command()
@@ -271,11 +265,6 @@ def demo(
 
     options = Options(households, speed, once=once, json_file=json_file, seed=seed, run=run_directory, fault=fault)
     raise typer.Exit(asyncio.run(tell(options)))
-
-
-app.add_typer(certs_app, name="certs")
-app.add_typer(ven_app, name="ven")
-app.command("explain")(explain_command)
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:

@@ -7,12 +7,12 @@ import typer
 from core.errors import InvalidError
 from core.spans import Duration
 from evenload.client import OperatorClient
-from evenload.fleet import fleet
-from evenload.reports import report
 from evenload.session import Moment, Session, command, open_group
 
 programme = typer.Typer(help="Programmes and who takes part.", no_args_is_help=True)
 event = typer.Typer(help="Dispatches, their events and results.", no_args_is_help=True)
+desk = typer.Typer()
+"""Commands that belong to no group."""
 programme.callback()(open_group)
 event.callback()(open_group)
 
@@ -20,14 +20,7 @@ _ProgrammeId = Annotated[str, typer.Argument(help="As `evenload programme list` 
 _DispatchId = Annotated[str, typer.Argument(help="As `evenload event list` shows it.")]
 
 
-def attach(app: typer.Typer) -> None:
-    """Add the operator's commands to the command line."""
-    for name, group in (("fleet", fleet), ("programme", programme), ("event", event), ("report", report)):
-        app.add_typer(group, name=name)
-    command(app, "status")(status)
-    command(app, "audit")(audit)
-
-
+@command(desk, "status")
 def status(session: Session) -> None:
     """Say how the VTN stands: its time, its outbox, what was given up."""
     found = session.call(lambda client: client.get("/status"))
@@ -39,6 +32,7 @@ def status(session: Session) -> None:
         session.table(found["dead"], "ven_id", "kind", "subject", "tries", "created_at")
 
 
+@command(desk, "audit")
 def audit(session: Session, limit: Annotated[int, typer.Option(min=1, max=500, help="How many changes.")] = 50) -> None:
     """List the newest changes: who did what."""
     found = session.call(lambda client: client.get("/audit", {"limit": limit}))

@@ -19,6 +19,8 @@ _TOGETHER = {
     "tests/browser/": "browser",
     "tests/demo/test_demo_": "demo",
     "tests/demo/test_recomputed.py": "demo",
+    "tests/aggregator/simulation/": "season",
+    "tests/install/": "install",
     "tests/drills/test_kill.py::test_killed_gateways": "drills 1",
     "tests/drills/test_kill.py::test_a_killed_broker": "drills 1",
     "tests/drills/test_kill.py": "drills 2",

@@ -20,6 +20,8 @@ from ven.household import Household
 from ven.household_file import load_household, schema
 
 app = typer.Typer(no_args_is_help=True, help="The gateway: connects a household's devices to a VTN.")
+lone = typer.Typer()
+"""Commands that belong to no group."""
 
 _Config = Annotated[Path, typer.Option("--config", "-c", help="The household file.")]
 _Configs = Annotated[list[Path] | None, typer.Option("--config", "-c", help="A household file; may be repeated.")]
@@ -162,6 +164,7 @@ def check(config: _Config) -> None:
     typer.echo(f"{config} is good: {len(household.devices)} devices, {len(household.programmes)} programmes.")
 
 
+@lone.command("explain")
 def explain_command(
     household: Annotated[Path, typer.Argument(help="The household file.")],
     event: Annotated[Path, typer.Argument(help="An oadrDistributeEvent, XML.")],

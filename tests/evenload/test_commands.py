@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import re
+import subprocess
+import sys
 import time
 from datetime import datetime, timedelta
 
@@ -204,8 +206,13 @@ def test_who_cannot_reach_the_vtn_hears_why(terminal, live, tmp_path, monkeypatc
 def _commands(group, path=()):
     """Yield the words of every command and group."""
     yield path
-    for name, one in sorted(getattr(group, "commands", {}).items()):
+    for name, one in _below(group) if hasattr(group, "list_commands") else ():
         yield from _commands(one, (*path, name))
+
+
+def _below(group):
+    """Return what is in a group, by name."""
+    return [(name, group.get_command(None, name)) for name in sorted(group.list_commands(None))]
 
 
 def test_every_command_explains_itself(terminal):
@@ -220,16 +227,27 @@ def test_every_command_and_option_has_a_word_of_help():
     silent = []
 
     def look(group, path=()):
-        for name, one in group.commands.items():
+        for name, one in _below(group):
             if not (one.help or "").strip():
                 silent.append((*path, name))
             silent.extend((*path, name, each.name) for each in one.params if not getattr(each, "help", "told"))
-            if hasattr(one, "commands"):
+            if hasattr(one, "list_commands"):
                 look(one, (*path, name))
 
     look(typer.main.get_command(app))
     ours = [words for words in silent if words[0] not in ("certs", "ven", "explain")]
     assert ours == []
+
+
+def test_a_mistyped_command_is_guessed(terminal):
+    assert "Did you mean 'status'?" in terminal.bad("stauts", code=2)
+
+
+def test_a_command_loads_what_it_needs_and_no_more():
+    script = "import sys; from evenload.cli import main\ntry: main(['status', '--help'])\nexcept SystemExit: pass\n"
+    script += "print(sorted({'lxml', 'ven', 'bridges', 'cryptography', 'sqlalchemy', 'numpy'} & sys.modules.keys()))"
+    told = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+    assert told.splitlines()[-1] == "[]"
 
 
 def test_files_that_are_not_there(terminal, tmp_path, monkeypatch):

@@ -75,7 +75,9 @@ async def vtn(tmp_path: Path, authority: Authority, identity: tuple[Identity, in
 @asynccontextmanager
 async def _meter(broker: Broker) -> AsyncIterator[None]:
     """Publish a register that counts a constant power, five times a second."""
-    done = asyncio.Event()  # a cancellation can get lost: `asyncio.wait_for`, in aiomqtt, swallows one before Python 3.12
+    done = (
+        asyncio.Event()
+    )  # a cancellation can get lost: `asyncio.wait_for`, in aiomqtt, swallows one before Python 3.12
 
     async def publish() -> None:
         async with aiomqtt.Client(broker.host, broker.port) as client:
