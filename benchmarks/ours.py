@@ -9,8 +9,8 @@ from sqlalchemy import func, select
 
 from benchmarks.control import EVENT_FOR_S, EVENT_IN_S, EVENT_LEVEL, controlled, until_told
 from core.spans import Duration
-from evenload.collector import settle
 from evenload.logs import configure_logs
+from evenload.memory import settle, spare
 from evenload.server import Running, running
 from evenload.settings import load_settings
 from openadr.model.signal import Interval, Signal
@@ -70,6 +70,7 @@ class Ours:
 
 async def main(config: Path) -> None:
     """Run until standard input ends."""
+    spare()
     async with running(load_settings(config)) as vtn:
         ours = Ours(vtn)
         await ours.prepare()

@@ -20,10 +20,10 @@ from certs.authority import Authority
 from certs.tls import server_context
 from core.clock import Clock, WorldClock, load_clock, system_clock
 from core.errors import EvenloadError, InvalidError
-from evenload.collector import settle
 from evenload.console import console_app
 from evenload.gauges import Gauges
 from evenload.market import Job, Market, with_market
+from evenload.memory import give_back, settle, spare
 from evenload.revocation import Revocations
 from evenload.settings import ConsoleSettings, KeyPair, Settings, is_loopback, is_wildcard
 from evenload.setup import console_url
@@ -48,6 +48,7 @@ _FLUSH_S: Final = 5
 _SWEEP_S: Final = 5
 _GAUGE_S: Final = 15
 _MERGE_S: Final = 3600
+_GIVE_BACK_S: Final = 30
 _DAY_S: Final = 86400
 _LAST_ANSWERS_S: Final = 5.0
 """How long a stopping VTN waits for answers that are on their way."""
@@ -261,6 +262,9 @@ async def _schedule(
     async def merge() -> None:
         await merge_days(db, clock.now())
 
+    async def spare_memory() -> None:
+        await asyncio.to_thread(give_back)
+
     await _guarded(revocations.check)()
     scheduler = AsyncIOScheduler(timezone=UTC)
     for work, every_s in (
@@ -270,6 +274,7 @@ async def _schedule(
         (revocations.check, _SWEEP_S),
         (resync, _RESYNC_S),
         (merge, _MERGE_S),
+        (spare_memory, _GIVE_BACK_S),
         (revocations.renew_list, _DAY_S),
         *more,
     ):
@@ -294,6 +299,7 @@ def _guarded(work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None
 
 async def serve(settings: Settings, *, on_ready: Callable[[Running], None]) -> None:
     """Run a VTN until SIGINT or SIGTERM."""
+    spare()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -21,7 +21,6 @@ costs no more than the cheapest plan (Lagrange).
 import time
 from dataclasses import dataclass
 
-import highspy
 import numpy as np
 import numpy.typing as npt
 
@@ -186,6 +185,9 @@ class _Master:
         self.kind = self.start = self.stop = np.zeros(0, np.int64)
         self.known: set[tuple[int, int, int]] = set()
         self.short = short
+        import highspy  # noqa: PLC0415  8 MB that a server needs only when it selects
+
+        self.optimal = highspy.HighsModelStatus.kOptimal
         self.solver = highspy.Highs()  # type: ignore[no-untyped-call]
         # One thread: the server's other work goes on beside it. No presolve: each solve starts from the last basis.
         for option, value in (("output_flag", False), ("threads", 1), ("solver", "simplex"), ("presolve", "off")):
@@ -243,7 +245,7 @@ class _Master:
             return None
         self.solver.setOptionValue("time_limit", self.solver.getRunTime() + left)
         self.solver.run()
-        if self.solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        if self.solver.getModelStatus() != self.optimal:
             return None
         # The first basis is dual feasible; with new columns or costs, the one at hand stays primal feasible.
         self.solver.setOptionValue("simplex_strategy", _PRIMAL)

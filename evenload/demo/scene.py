@@ -33,6 +33,8 @@ _LONGEST = timedelta(hours=4)
 _NOTICE = timedelta(minutes=10)
 _TRADE_S = 10.0
 """Machine time that request, offer and acceptance may take; world time runs on meanwhile."""
+_UNTIL_READY = timedelta(seconds=10)
+"""Machine time in which gateways are usually ready once the world moves."""
 _EVENING = timedelta(minutes=30)
 """The heaters' evening begins with the world; the event does not begin sooner than this after it."""
 _TAIL = timedelta(minutes=8)
@@ -118,8 +120,7 @@ async def set_up(
     shape = Shape("127.0.0.1", openadr_port, api_port, "PT1M", "PT1M", "PT5M", clock_file, console_port or free_port())
     made = await prepare(directory / "vtn", ("127.0.0.1",), "evenload-demo", shape)
     households = [_write_household(index, plan, directory, access) for index in range(1, plan.homes + 1)]
-    lead = timedelta(seconds=8 + 1.2 * plan.homes)
-    clock = WorldClock(plan.world_start, datetime.now(UTC) + lead, speed)
+    clock = WorldClock(plan.world_start, datetime.now(UTC) + _lead(plan), speed)
     clock.save(directory / CLOCK_NAME)
     await stage.start("vtn", "evenload", "vtn", "--config", str(made.settings))
     houses = ("evenload.demo.houses", "--run", str(directory), "--homes", str(plan.homes), "--seed", str(plan.seed))
@@ -132,6 +133,11 @@ async def set_up(
     await _enrol(scene, households)
     await _start_gateways(scene, households)
     return scene
+
+
+def _lead(plan: DemoPlan) -> timedelta:
+    """Return the machine time after which the world begins to move: by then most gateways have enrolled."""
+    return timedelta(seconds=8 + 1.2 * plan.homes)
 
 
 def _write_household(index: int, plan: DemoPlan, directory: Path, access: broker.Access) -> Path:
@@ -227,8 +233,13 @@ async def until_ready(scene: Scene, show: Show) -> None:
 
 
 def window_of(scene: Scene) -> Span:
-    """Return the next half hours that leave time to trade. Raises UnavailableError if the story would not fit."""
-    soonest = scene.clock.now() + _NOTICE + timedelta(seconds=_TRADE_S * scene.clock.speed)
+    """Return the next half hours that leave time to trade. Raises UnavailableError if the story would not fit.
+
+    A host that took longer than usual to come this far will take longer to trade, too.
+    """
+    usual = _lead(scene.plan)
+    slowness = max(1.0, (datetime.now(UTC) - scene.clock.origin + usual) / (usual + _UNTIL_READY))
+    soonest = scene.clock.now() + _NOTICE + timedelta(seconds=_TRADE_S * slowness * scene.clock.speed)
     start = ceil_to(max(soonest, scene.plan.world_start + _EVENING), 1800)
     end = start + scene.plan.event_duration
     if end + _TAIL > scene.plan.world_start + _LONGEST:

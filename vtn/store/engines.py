@@ -26,6 +26,8 @@ _BUSY_MS = 10_000
 _CONNECT_S = 10.0
 _COMMAND_S = 60.0
 _READERS = 4
+_READERS_CACHE_KIB = 512
+"""Each reader's own pages; the system keeps the file's in memory too, once for all."""
 _FORMS = "Write sqlite:///path/to/file.db or postgresql://user:password@host/database."
 
 
@@ -94,7 +96,8 @@ def reader(address: Address, writing: AsyncEngine) -> AsyncEngine:
     """Return the engine of reading transactions, each a consistent snapshot that cannot write."""
     if address.path is None:
         return writing.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    return _sqlite(address.path, "BEGIN", "PRAGMA query_only=ON", pool_size=_READERS, max_overflow=_READERS)
+    pragmas = ("PRAGMA query_only=ON", f"PRAGMA cache_size=-{_READERS_CACHE_KIB}")
+    return _sqlite(address.path, "BEGIN", *pragmas, pool_size=_READERS, max_overflow=_READERS)
 
 
 def keeper(address: Address) -> AsyncEngine:

@@ -4,6 +4,7 @@ Empty polls are not kept. Ids that are as good as keys are blanked when a messag
 """
 
 import re
+import zlib
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Final
 from lxml import etree
 
 _EACH: Final = 8
-_MOST_BYTES: Final = 6_000_000
+_MOST_BYTES: Final = 2_000_000
 _BODY_BYTES: Final = 6_000
 _SECRET: Final = re.compile(
     rb"(<(?:\w+:)?(registrationID|X509Certificate|SignatureValue|DigestValue|Modulus|X509SKI)\b[^<>]*>)[^<]*"
@@ -44,7 +45,7 @@ class _Kept:
 
 
 class RecentMessages:
-    """Keeps up to 8 exchanges of each VEN, 6 MB in all; the VENs that were silent longest are forgotten first."""
+    """Keeps up to 8 exchanges of each VEN, packed, 2 MB in all; the VENs that were silent longest are forgotten first."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, deque[_Kept]] = OrderedDict()
@@ -53,7 +54,7 @@ class RecentMessages:
 
     def note(self, name: str, kind: str, received: bytes, sent: bytes) -> None:
         """Keep an exchange with whoever has that name: a certificate's fingerprint, or a venID without TLS."""
-        one = _Kept(datetime.now(UTC), kind, received[:_BODY_BYTES], sent[:_BODY_BYTES])
+        one = _Kept(datetime.now(UTC), kind, _packed(received), _packed(sent))
         mine = self._kept.setdefault(name, deque())
         self._kept.move_to_end(name)
         mine.append(one)
@@ -67,7 +68,12 @@ class RecentMessages:
         """Return the exchanges of a VEN under all of its names, newest first, fit to be shown."""
         found = [one for name in set(names) for one in self._kept.get(name, ())]
         found.sort(key=lambda one: one.at, reverse=True)
-        return [Exchange(one.at, one.kind, shown(one.received), shown(one.sent)) for one in found[: 2 * _EACH]]
+        bodies = ((one, zlib.decompress(one.received), zlib.decompress(one.sent)) for one in found[: 2 * _EACH])
+        return [Exchange(one.at, one.kind, shown(received), shown(sent)) for one, received, sent in bodies]
+
+
+def _packed(body: bytes) -> bytes:
+    return zlib.compress(body[:_BODY_BYTES], level=1)
 
 
 def shown(body: bytes) -> str:

@@ -1,0 +1,33 @@
+"""What the process asks of the C library; how much memory that saves is measured by `make bench`."""
+
+import gc
+import sys
+
+import pytest
+
+from evenload import memory
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems' C libraries have none of it")
+def test_the_c_library_is_asked_by_names_that_it_knows():
+    assert memory._of_libc("malloc_trim") is not None
+    assert memory._of_libc("mallopt") is not None
+    memory.spare()
+    memory.give_back()
+
+
+def test_where_there_is_no_such_function_nothing_happens(monkeypatch):
+    monkeypatch.setattr(memory.sys, "platform", "darwin")
+    assert memory._of_libc("malloc_trim") is None
+    memory.spare()
+    memory.give_back()
+
+
+def test_what_lives_at_the_start_is_not_looked_through_again():
+    thresholds, frozen = gc.get_threshold(), gc.get_freeze_count()
+    try:
+        memory.settle()
+        assert gc.get_freeze_count() > frozen
+        assert gc.get_threshold() == memory._THRESHOLDS
+    finally:
+        gc.set_threshold(*thresholds)
