@@ -20,8 +20,8 @@ class Site:
 
     @classmethod
     async def make(cls, directory: Path) -> "Site":
-        """Prepare a new directory. Both of our listeners take free ports."""
-        shape = Shape(host="127.0.0.1", openadr_port=0, api_port=0)
+        """Prepare a new directory. All listeners take free ports."""
+        shape = Shape(host="127.0.0.1", openadr_port=0, api_port=0, console_port=0)
         made = await prepare(directory, ("localhost", "127.0.0.1"), "evenload", shape)
         return cls(directory, made.token)
 

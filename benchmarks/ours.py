@@ -1,7 +1,7 @@
 """evenload's VTN as the process under test: what `evenload vtn --config` runs. `python -m benchmarks.ours SETTINGS`."""
 
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import uvloop
@@ -17,6 +17,7 @@ from openadr.model.signal import Interval, Signal
 from vtn.services import dispatch, enrolment, programme
 from vtn.services.dispatch import Order
 from vtn.store.tables import chunk, opt
+from vtn.web.console import sessions
 
 _WHO = "benchmark"
 
@@ -36,6 +37,12 @@ class Ours:
                 tx, "Benchmark", "http://benchmark.example", programme.Parameters(), self._clock.now(), who=_WHO
             )
         self._programme_id = made.id
+
+    async def sign_in_link(self) -> str:
+        """Return where the operator who was made with the directory signs in to the console."""
+        now = datetime.now(UTC)
+        async with self._db.write() as tx:
+            return f"/link/{await sessions.new_link(tx, 'admin', now, now, who=_WHO)}"
 
     async def add_vens(self, vens: list[dict[str, str]]) -> list[str]:
         """Create VENs with their certificates."""
@@ -74,8 +81,9 @@ async def main(config: Path) -> None:
     async with running(load_settings(config)) as vtn:
         ours = Ours(vtn)
         await ours.prepare()
+        link = f"{vtn.console_url}{await ours.sign_in_link()}"
         settle()
-        async with controlled(ours, openadr=vtn.openadr_url, api=vtn.api_url):
+        async with controlled(ours, openadr=vtn.openadr_url, api=vtn.api_url, link=link):
             await until_told()
 
 

@@ -20,13 +20,14 @@ _STOP_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server under test. `api` and `token` are those of our operator API; the peer has none."""
+    """A server under test. `api`, its `token`, and the console's sign-in `link` are ours; the peer has none."""
 
     name: str
     pid: int
     openadr: str
     control: str
     api: str = ""
+    link: str = ""
     token: str = ""
 
     async def add_vens(self, vens: Sequence[Ven]) -> None:

@@ -45,7 +45,7 @@ class _Kept:
 
 
 class RecentMessages:
-    """Keeps up to 8 exchanges of each VEN, packed, 2 MB in all; the VENs that were silent longest are forgotten first."""
+    """Keeps up to 8 exchanges of each VEN, packed, 2 MB in all; who was silent longest is forgotten first."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, deque[_Kept]] = OrderedDict()
