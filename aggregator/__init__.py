@@ -1,5 +1,8 @@
 """The aggregator: potential, pool, tariffs, contracts, selection, and the trade with BRPs.
 
 Services are functions on a Transaction, as in `vtn.services`, and stand on the VTN's: they may import `vtn`, never
-gateways or devices. `selection/` is pure arithmetic on arrays; `web/` holds the BRP's REST API and console pages.
+gateways or devices. From below: `flexibility/` what homes could do and what their pool can be relied on for,
+`selection/` whom to call (both arithmetic on arrays), `buyers/` the BRPs' programs and what they are told, `tariff/`
+prices, `trade/` from contract to settlement; `work` does what is due, `web/` shows it: the BRP's REST API and console
+pages.
 """

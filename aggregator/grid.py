@@ -8,7 +8,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from aggregator.fleet import Floats
+from aggregator.flexibility.fleet import Floats
 from aggregator.intervals import PowerInterval
 
 _STEPS_S: Final = (60, 120, 180, 300)

@@ -14,15 +14,15 @@ from typing import Final
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator import activations, calling, contracts, live, offers, reports, requests, supply, uncertainty
-from aggregator.activations import Activation, Direct
-from aggregator.calling import WORKER
-from aggregator.events import EventType, publish
+from aggregator.buyers.events import EventType, publish
 from aggregator.grid import Grid
 from aggregator.intervals import PowerInterval
-from aggregator.offers import Refusal
-from aggregator.requests import Request
-from aggregator.supply import Scope
+from aggregator.trade import activations, calling, contracts, live, offers, reports, requests, supply, uncertainty
+from aggregator.trade.activations import Activation, Direct
+from aggregator.trade.calling import WORKER
+from aggregator.trade.offers import Refusal
+from aggregator.trade.requests import Request
+from aggregator.trade.supply import Scope
 from core.clock import Clock
 from core.errors import EvenloadError
 from vtn.services import programme

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aggregator.fleet import Fleet, Reason
-from aggregator.pool import pool
+from aggregator.flexibility.fleet import Fleet, Reason
+from aggregator.flexibility.pool import pool
 from aggregator.selection import Ask, Choice, Members, correct, greedy, select
 
 FEEDERS, CAPPED = 20, 5

@@ -9,11 +9,13 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from aggregator import history, outgoing, webhooks
+from aggregator import outgoing
+from aggregator.buyers import webhooks
+from aggregator.buyers.tokens import Tokens
+from aggregator.flexibility import history
 from aggregator.outgoing import Guard
-from aggregator.prices import PriceSignals
-from aggregator.tariff_source import TariffFetcher
-from aggregator.tokens import Tokens
+from aggregator.tariff.prices import PriceSignals
+from aggregator.tariff.tariff_source import TariffFetcher
 from aggregator.web.brp import BRP, GATE, BrpDesk, TokenGate, idempotent, mount
 from aggregator.web.operator import OPERATIONS
 from aggregator.work import Market as Worker

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from aggregator.fleet import Fleet, Floats, Reason
+from aggregator.flexibility.fleet import Fleet, Floats, Reason
 from core.errors import InvalidError
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from aggregator.fleet import Floats, Whole
+from aggregator.flexibility.fleet import Floats, Whole
 
 
 def best_blocks(gain: Floats, *, whole: bool) -> tuple[Floats, Whole, Whole]:

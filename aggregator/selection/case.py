@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from aggregator.fleet import Fleet, Floats, Whole
-from aggregator.response import known, mean_w, probability
+from aggregator.flexibility.fleet import Fleet, Floats, Whole
+from aggregator.flexibility.response import known, mean_w, probability
 from aggregator.selection.ask import Ask
 from aggregator.selection.blocks import within
 from aggregator.selection.rotation import ranks

@@ -5,8 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from aggregator.fleet import Fleet, Floats, Whole
-from aggregator.response import known
+from aggregator.flexibility.fleet import Fleet, Floats, Whole
+from aggregator.flexibility.response import known
 from aggregator.selection.ask import Ask, Choice, check
 from aggregator.selection.blocks import within
 from aggregator.selection.case import CHUNK, Case, Plan, evaluate, patch, prepare

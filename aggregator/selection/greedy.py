@@ -7,7 +7,7 @@ homes that are called for the peak alone.
 
 import numpy as np
 
-from aggregator.fleet import Floats, Whole
+from aggregator.flexibility.fleet import Floats, Whole
 from aggregator.selection.blocks import within
 from aggregator.selection.case import CHUNK, Case, Plan
 from aggregator.selection.kinds import cost_classes

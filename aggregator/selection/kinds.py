@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aggregator.fleet import Floats, Whole
+from aggregator.flexibility.fleet import Floats, Whole
 from aggregator.selection.case import Case
 
 # Widths of the classes, finest first: cost of a kWh (ratio), energy (ratio), where in the event it lies (share), and,

@@ -16,8 +16,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from aggregator.fleet import Fleet, Floats, Whole
-from aggregator.response import known, mean_w, probability
+from aggregator.flexibility.fleet import Fleet, Floats, Whole
+from aggregator.flexibility.response import known, mean_w, probability
 from aggregator.selection.ask import Ask, check
 from aggregator.selection.rotation import ranks
 from core.errors import InvalidError

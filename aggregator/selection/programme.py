@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from aggregator.fleet import Floats, Whole
+from aggregator.flexibility.fleet import Floats, Whole
 from aggregator.selection.blocks import best_blocks, within
 from aggregator.selection.case import CHUNK, Case, Plan, evaluate, loads_of
 from aggregator.selection.kinds import Kinds

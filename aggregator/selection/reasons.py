@@ -5,8 +5,8 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from aggregator.fleet import Fleet, Reason, Whole
-from aggregator.response import probability
+from aggregator.flexibility.fleet import Fleet, Reason, Whole
+from aggregator.flexibility.response import probability
 from aggregator.selection.case import Case, Plan, loads_of
 from aggregator.selection.greedy import merit_order
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from aggregator.fleet import Whole
+from aggregator.flexibility.fleet import Whole
 
 _PRIME = np.uint64(0x100000001B3)
 _BASIS = 0xCBF29CE484222325

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from aggregator.fleet import Whole
+from aggregator.flexibility.fleet import Whole
 from aggregator.selection.blocks import best_blocks, within
 from aggregator.selection.case import Case, Plan, evaluate, loads_of
 from aggregator.selection.kinds import Kinds

@@ -14,11 +14,13 @@ import aiohttp
 from browser.homes import METER, Home, history
 from sqlalchemy import update
 
-from aggregator import clients, contracts, operator_dispatch, tariffs
-from aggregator.contracts import Contract, Limits, Price, Terms
-from aggregator.operator_dispatch import Wish
-from aggregator.price_series import Price as TariffPrice
-from aggregator.tariffs import NewTariff
+from aggregator.buyers import clients
+from aggregator.tariff import tariffs
+from aggregator.tariff.price_series import Price as TariffPrice
+from aggregator.tariff.tariffs import NewTariff
+from aggregator.trade import contracts, operator_dispatch
+from aggregator.trade.contracts import Contract, Limits, Price, Terms
+from aggregator.trade.operator_dispatch import Wish
 from aggregator.work import Market, MarketSettings
 from core.clock import ManualClock
 from core.points import Kind, Quantity

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aggregator.fleet import Reason
+from aggregator.flexibility.fleet import Reason
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from aggregator.fleet import Fleet, Reason
-from aggregator.pool import pool
+from aggregator.flexibility.fleet import Fleet, Reason
+from aggregator.flexibility.pool import pool
 from aggregator.selection import Ask, Members, Moves, correct, select
 
 STEP_S = 900

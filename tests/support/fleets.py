@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import strategies as st
 
-from aggregator.fleet import Fleet, Reason
+from aggregator.flexibility.fleet import Fleet, Reason
 from aggregator.selection import Ask
 
 _ANSWERS = {Reason.CALLED, Reason.RESERVE, Reason.TURN, Reason.CHEAPER}

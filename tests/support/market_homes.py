@@ -7,11 +7,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import update
 
-from aggregator import clients, contracts, tariffs
-from aggregator.contracts import Contract, Limits, Price, Terms
-from aggregator.price_series import Price as TariffPrice
-from aggregator.tariffs import Kind as TariffKind
-from aggregator.tariffs import NewTariff, Source
+from aggregator.buyers import clients
+from aggregator.tariff import tariffs
+from aggregator.tariff.price_series import Price as TariffPrice
+from aggregator.tariff.tariffs import Kind as TariffKind
+from aggregator.tariff.tariffs import NewTariff, Source
+from aggregator.trade import contracts
+from aggregator.trade.contracts import Contract, Limits, Price, Terms
 from core.points import Kind, Quantity
 from core.spans import Duration, floor_to
 from openadr.model.opt import OptType

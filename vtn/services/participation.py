@@ -209,7 +209,9 @@ async def _inputs(conn: AsyncConnection, dispatch_id: str, rule: DayMatch) -> li
     begins = min((one.period.start for _, one in own), default=None)
     busy: dict[str, tuple[Span, ...]] = {}
     if begins is not None:
-        history = Span(begins - timedelta(days=rule.lookback_days + 2), None)
+        ends = [one.period.end for _, one in own]
+        latest = None if None in ends else max(filter(None, ends))
+        history = Span(begins - timedelta(days=rule.lookback_days + 2), latest)  # what comes later changes no baseline
         busy = await calls.others(conn, [ven_id for ven_id, _ in own], dispatch_id, history)
     found = []
     for ven_id, ordered in own:

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from aggregator import activations, changes, figures, supply
-from aggregator.activations import Direct, ModifiedError
 from aggregator.grid import Grid
-from aggregator.supply import Scope
+from aggregator.trade import activations, changes, figures, supply
+from aggregator.trade.activations import Direct, ModifiedError
+from aggregator.trade.supply import Scope
 from aggregator.web.brp.desk import BRP, party_of, writing
 from aggregator.web.brp.values import ULID, Direction, Id, Interval, Intervals, Reason, Words, shown
 from vtn.services import programme

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from aggregator.clients import SCOPES
+from aggregator.buyers.clients import SCOPES
 from aggregator.web.brp import (
     activations,
     me,

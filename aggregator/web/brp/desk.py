@@ -9,8 +9,8 @@ from typing import Final
 
 from aiohttp import web
 
+from aggregator.buyers.tokens import Tokens
 from aggregator.outgoing import Guard
-from aggregator.tokens import Tokens
 from core.clock import Clock
 from vtn.store.database import Database, Transaction
 from vtn.web.api import Context

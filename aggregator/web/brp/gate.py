@@ -7,9 +7,9 @@ from typing import Final
 
 from aiohttp import web
 
-from aggregator import clients
-from aggregator.clients import Client
-from aggregator.tokens import Grant, Tokens
+from aggregator.buyers import clients
+from aggregator.buyers.clients import Client
+from aggregator.buyers.tokens import Grant, Tokens
 from core.errors import InvalidError, NotFoundError
 from vtn.store.database import Database
 from vtn.web.auth import FailureLimit, Principal, Role, bearer_token

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from aggregator import contracts
+from aggregator.trade import contracts
 from aggregator.web.brp.desk import BRP, party_of
 from aggregator.web.brp.values import CONTRACT_EXAMPLE, Contract
 from vtn.store.tables import party_personal

@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl, unquote_plus
 
 from aiohttp import web
 
-from aggregator import clients
-from aggregator.clients import SCOPES, Client
+from aggregator.buyers import clients
+from aggregator.buyers.clients import SCOPES, Client
 from aggregator.web.brp.desk import BRP
 from aggregator.web.brp.gate import peer_thumbprint
 from vtn.web.api import Context

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from aggregator import activations, offers
-from aggregator.offers import Status
+from aggregator.trade import activations, offers
+from aggregator.trade.offers import Status
 from aggregator.web.brp.activations import EXAMPLE as ACTIVATION_EXAMPLE
 from aggregator.web.brp.activations import PATH as ACTIVATIONS
 from aggregator.web.brp.activations import Activation

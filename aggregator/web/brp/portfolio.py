@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from aggregator import contracts, money, nominations, supply
-from aggregator.contracts import Price
+from aggregator import money
+from aggregator.flexibility.pool import pool
 from aggregator.grid import Grid
-from aggregator.pool import pool
-from aggregator.supply import Basis, Scope
+from aggregator.trade import contracts, nominations, supply
+from aggregator.trade.contracts import Price
+from aggregator.trade.supply import Basis, Scope
 from aggregator.web.brp.desk import BRP, party_of, writing
 from aggregator.web.brp.values import MAX_INTERVALS, ULID, Direction, Id, shown
 from core.errors import ForbiddenError, InvalidError

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from aiohttp import web
 from pydantic import Field
 
-from aggregator import reports
+from aggregator.trade import reports
 from aggregator.web.brp.desk import BRP, party_of
 from aggregator.web.brp.values import ULID, Direction, Id, shown
 from core.errors import NotFoundError

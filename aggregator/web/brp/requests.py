@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from aggregator import offers, requests
-from aggregator.requests import Status, Wish, WishInterval
+from aggregator.trade import offers, requests
+from aggregator.trade.requests import Status, Wish, WishInterval
 from aggregator.web.brp.desk import BRP, party_of, writing
 from aggregator.web.brp.values import (
     MAX_INTERVALS,

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from aggregator import settlements
+from aggregator.trade import settlements
 from aggregator.web.brp.desk import BRP, party_of, writing
 from aggregator.web.brp.values import ULID, Id, shown
 from vtn.web.api import Context

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator import tariffs
-from aggregator.price_series import MOST_INTERVALS, Price, Series
-from aggregator.tariffs import Kind, Source
+from aggregator.tariff import tariffs
+from aggregator.tariff.price_series import MOST_INTERVALS, Price, Series
+from aggregator.tariff.tariffs import Kind, Source
 from aggregator.web.brp.desk import BRP, party_of, writing
 from aggregator.web.brp.programmes import programmes_of
 from aggregator.web.brp.values import ULID, Id, shown

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
-from aggregator import contracts
 from aggregator.intervals import PowerInterval
+from aggregator.trade import contracts
 from vtn.web.model import Model, UtcTime
 
 Direction = Literal["reduce", "increase"]

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from aggregator import webhooks
-from aggregator.events import EventType
+from aggregator.buyers import webhooks
+from aggregator.buyers.events import EventType
 from aggregator.web.brp.desk import BRP, machine_now, party_of, writing
 from aggregator.web.brp.values import ULID, Id
 from vtn.web.api import Context

@@ -6,9 +6,9 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field
 
-from aggregator import activations, changes, contracts, figures, nominations, reports, settlements
-from aggregator.activations import Activation, Event, Status
 from aggregator.intervals import PowerInterval
+from aggregator.trade import activations, changes, contracts, figures, nominations, reports, settlements
+from aggregator.trade.activations import Activation, Event, Status
 from aggregator.web.console import board_data
 from aggregator.web.console.shared import (
     PER_PAGE,

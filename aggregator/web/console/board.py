@@ -2,8 +2,8 @@
 
 from aiohttp import web
 
-from aggregator import contracts, offers, requests
-from aggregator.activations import Status
+from aggregator.trade import contracts, offers, requests
+from aggregator.trade.activations import Status
 from aggregator.web.console import board_data
 from aggregator.web.console.shared import PER_PAGE, listing, zone_of
 from vtn.services import programme as programmes

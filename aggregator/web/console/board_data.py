@@ -8,10 +8,10 @@ from typing import Final
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator import activations, contracts, settlements
-from aggregator.activations import Activation, Status
-from aggregator.settlements import Settlement
 from aggregator.tables import activation, flexibility_offer, flexibility_request, settlement, webhook_delivery
+from aggregator.trade import activations, contracts, settlements
+from aggregator.trade.activations import Activation, Status
+from aggregator.trade.settlements import Settlement
 from vtn.services import programme as programmes
 
 DISPUTED: Final = "disputed"

@@ -11,8 +11,8 @@ from pydantic import Field
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator.call_limits import allows
-from aggregator.operator_dispatch import Wish
+from aggregator.flexibility.call_limits import allows
+from aggregator.trade.operator_dispatch import Wish
 from aggregator.web.console.shared import Id, Kilowatts, LocalTime, Words, in_utc, part, watts, zone_of
 from core.errors import InvalidError
 from core.spans import Duration, Span

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator import operator_changes, reports
-from aggregator.operator_changes import Change
+from aggregator.trade import operator_changes, reports
+from aggregator.trade.operator_changes import Change
 from aggregator.web.console import live_data, selection_data
 from aggregator.web.console.live_boards import LIVE, LiveBoards
 from aggregator.web.console.live_data import Row, Snapshot

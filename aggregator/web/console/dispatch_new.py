@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from aggregator import operator_dispatch
-from aggregator.fleet import Reason
+from aggregator.flexibility.fleet import Reason
+from aggregator.trade import operator_dispatch
 from aggregator.web.console import dispatch_draft, selection_data
 from aggregator.web.console.dispatch_draft import SIGNALS, Broadcast, Plan, suggested_start
 from aggregator.web.console.shared import PER_PAGE, local_text, part, pretty, ven_names, with_defaults, zone_of

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 from aiohttp import web
 from pydantic import Field
 
-from aggregator import activations, operator_changes, reports, settlements
+from aggregator.trade import activations, operator_changes, reports, settlements
 from aggregator.web.console import result_data
 from aggregator.web.console.shared import zone_of
 from core.errors import InvalidError

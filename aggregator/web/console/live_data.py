@@ -1,6 +1,6 @@
 """A dispatch at a moment, as its live page shows it: whoever ordered it, whatever it says.
 
-Baseline and delivery are quick estimates by telemetry (`aggregator.telemetry`): the baseline is each VEN's usual power
+Baseline and delivery are quick estimates by telemetry (`trade.telemetry`): the baseline is each VEN's usual power
 before the start. What counts is the result (`vtn.services.participation`).
 """
 
@@ -13,10 +13,10 @@ import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator import activations, operator_changes, telemetry
-from aggregator.activations import Activation
-from aggregator.fleet import Floats
-from aggregator.telemetry import Metered
+from aggregator.flexibility.fleet import Floats
+from aggregator.trade import activations, operator_changes, telemetry
+from aggregator.trade.activations import Activation
+from aggregator.trade.telemetry import Metered
 from aggregator.web.console import live_timeline
 from aggregator.web.console.live_timeline import Line
 from core.spans import floor_to

@@ -8,13 +8,14 @@ from typing import Annotated, Literal
 from aiohttp import web
 from pydantic import Field
 
-from aggregator import contracts, money, offers, supply
-from aggregator.contracts import Contract, Wanted
+from aggregator import money
 from aggregator.grid import Grid
 from aggregator.intervals import PowerInterval
-from aggregator.offers import Option
-from aggregator.requests import MAX_POWER_W, WishInterval, check_shape
-from aggregator.supply import CONFIDENCE, Scope
+from aggregator.trade import contracts, offers, supply
+from aggregator.trade.contracts import Contract, Wanted
+from aggregator.trade.offers import Option
+from aggregator.trade.requests import MAX_POWER_W, WishInterval, check_shape
+from aggregator.trade.supply import CONFIDENCE, Scope
 from aggregator.web.brp.values import PositiveAmount
 from aggregator.web.console import board_data
 from aggregator.web.console.shared import (

@@ -6,9 +6,10 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field
 
-from aggregator import clients, contracts, webhooks
-from aggregator.clients import SCOPES
-from aggregator.contracts import DIRECTIONS
+from aggregator.buyers import clients, webhooks
+from aggregator.buyers.clients import SCOPES
+from aggregator.trade import contracts
+from aggregator.trade.contracts import DIRECTIONS
 from aggregator.web.brp.gate import GATE
 from aggregator.web.brp.values import Currency, PositiveAmount
 from aggregator.web.console import board_data

@@ -12,9 +12,9 @@ import numpy as np
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator import portfolio
-from aggregator.fleet import Fleet
-from aggregator.pool import Pool, Step, pool
+from aggregator.flexibility import portfolio
+from aggregator.flexibility.fleet import Fleet
+from aggregator.flexibility.pool import Pool, Step, pool
 from aggregator.web.console.shared import ven_names, with_defaults, zone_of
 from core.spans import Span, floor_to
 from vtn.services import fleet as fleets

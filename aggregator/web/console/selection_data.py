@@ -8,8 +8,8 @@ import numpy as np
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator import inputs, pool
-from aggregator.fleet import Reason
+from aggregator.flexibility import inputs, pool
+from aggregator.flexibility.fleet import Reason
 from vtn.store.tables import selection, selection_reason, site, ven
 
 TONES: Final[Mapping[str, str]] = {

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from aggregator.price_series import MOST_INTERVALS, Price
+from aggregator.tariff.price_series import MOST_INTERVALS, Price
 from aggregator.web.console.shared import Words, in_utc
 from aggregator.web.operator.tariff_models import PriceMapping
 from core.errors import InvalidError

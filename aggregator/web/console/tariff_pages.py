@@ -6,10 +6,10 @@ from aiohttp import web
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator import household_tariffs, prices, tariff_source, tariffs
-from aggregator.price_series import Series, checked, current
-from aggregator.tariff_source import LONGEST_S, SHORTEST_S
-from aggregator.tariffs import Kind, NewTariff, Source, Tariff
+from aggregator.tariff import household_tariffs, prices, tariff_source, tariffs
+from aggregator.tariff.price_series import Series, checked, current
+from aggregator.tariff.tariff_source import LONGEST_S, SHORTEST_S
+from aggregator.tariff.tariffs import Kind, NewTariff, Source, Tariff
 from aggregator.web.console import board_data
 from aggregator.web.console.shared import PER_PAGE, listing
 from aggregator.web.console.tariff_forms import PricesForm, SourceForm, TariffForm, read_prices

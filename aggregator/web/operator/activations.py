@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Self
 
-from aggregator import activations, changes, figures, nominations, reports, settlements
+from aggregator.trade import activations, changes, figures, nominations, reports, settlements
 from aggregator.web.brp.activations import EXAMPLE as BRP_EXAMPLE
 from aggregator.web.brp.activations import LIVE_EXAMPLE, Activation, Live
 from aggregator.web.brp.portfolio import NOMINATION_EXAMPLE, Day, NewNomination, Nomination

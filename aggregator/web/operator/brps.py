@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from aggregator import clients, contracts, tokens
-from aggregator.clients import SCOPES
+from aggregator.buyers import clients, tokens
+from aggregator.buyers.clients import SCOPES
+from aggregator.trade import contracts
 from aggregator.web.brp.desk import machine_now
 from aggregator.web.brp.gate import GATE
 from core.errors import NotFoundError

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from aggregator import contracts
+from aggregator.trade import contracts
 from aggregator.web.brp.values import CONTRACT_EXAMPLE, Contract, ContractLimits, ContractPrice
 from vtn.web.api import Context
 from vtn.web.model import Model, UtcTime

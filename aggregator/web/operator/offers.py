@@ -5,13 +5,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from aggregator import contracts, offers, requests, supply
-from aggregator.contracts import Wanted
 from aggregator.grid import Grid
 from aggregator.intervals import PowerInterval
-from aggregator.offers import Refusal
-from aggregator.requests import Wish, WishInterval
-from aggregator.supply import Scope
+from aggregator.trade import contracts, offers, requests, supply
+from aggregator.trade.contracts import Wanted
+from aggregator.trade.offers import Refusal
+from aggregator.trade.requests import Wish, WishInterval
+from aggregator.trade.supply import Scope
 from aggregator.web.brp.offers import EXAMPLE as OFFER_EXAMPLE
 from aggregator.web.brp.offers import FlexibilityOffer
 from aggregator.web.brp.requests import EXAMPLE as REQUEST_EXAMPLE

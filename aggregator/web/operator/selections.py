@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from aggregator import activations, calling
-from aggregator.fleet import Reason
+from aggregator.flexibility.fleet import Reason
+from aggregator.trade import activations, calling
 from aggregator.web.brp.values import ULID
 from core.errors import NotFoundError
 from vtn.store.tables import ven

@@ -5,9 +5,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
-from aggregator.price_mapping import Mapping
-from aggregator.price_series import MOST_INTERVALS
-from aggregator.tariff_source import TariffSource
+from aggregator.tariff.price_mapping import Mapping
+from aggregator.tariff.price_series import MOST_INTERVALS
+from aggregator.tariff.tariff_source import TariffSource
 from core.errors import InvalidError
 from core.spans import Duration, utc
 from vtn.web.model import IsoDuration, Model, UtcTime

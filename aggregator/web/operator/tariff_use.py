@@ -3,9 +3,9 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from aggregator import household_tariffs, prices
-from aggregator.household_tariffs import HouseholdTariffs
-from aggregator.price_series import Price, Series, current, following
+from aggregator.tariff import household_tariffs, prices
+from aggregator.tariff.household_tariffs import HouseholdTariffs
+from aggregator.tariff.price_series import Price, Series, current, following
 from aggregator.web.operator.tariff_models import (
     HouseholdOut,
     HouseholdTariff,

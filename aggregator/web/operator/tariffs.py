@@ -6,10 +6,10 @@ from typing import Annotated, Final
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator import tariff_source, tariffs
-from aggregator.price_series import Price
-from aggregator.tariff_source import TariffSource
-from aggregator.tariffs import Kind, NewTariff, Source, Version
+from aggregator.tariff import tariff_source, tariffs
+from aggregator.tariff.price_series import Price
+from aggregator.tariff.tariff_source import TariffSource
+from aggregator.tariff.tariffs import Kind, NewTariff, Source, Version
 from aggregator.web.operator import tariff_use
 from aggregator.web.operator.tariff_models import (
     NewPrices,

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from aggregator import webhooks
+from aggregator.buyers import webhooks
 from aggregator.web.brp.desk import machine_now
 from aggregator.web.brp.webhooks import DELIVERY_EXAMPLE, Delivery
 from vtn.web.api import Context

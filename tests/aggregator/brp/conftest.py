@@ -15,11 +15,12 @@ from aiohttp.test_utils import TestClient
 from prometheus_client import CollectorRegistry
 from sqlalchemy import update
 
-from aggregator import clients, contracts
-from aggregator.clients import SCOPES
-from aggregator.contracts import Contract, Limits, Price, Terms
+from aggregator.buyers import clients
+from aggregator.buyers.clients import SCOPES
+from aggregator.buyers.tokens import Tokens
 from aggregator.outgoing import Guard
-from aggregator.tokens import Tokens
+from aggregator.trade import contracts
+from aggregator.trade.contracts import Contract, Limits, Price, Terms
 from aggregator.web.brp import BRP, GATE, BrpDesk, TokenGate, mount
 from aggregator.web.operator import OPERATIONS
 from aggregator.work import Market as Worker

@@ -16,8 +16,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from aggregator.clients import SCOPES
-from aggregator.events import EventType
+from aggregator.buyers.clients import SCOPES
+from aggregator.buyers.events import EventType
 from aggregator.web.brp import brp_api
 from aggregator.web.operator import OPERATIONS
 from vtn.web.api import Api

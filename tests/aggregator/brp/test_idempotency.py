@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select, update
 
-from aggregator import webhooks
+from aggregator.buyers import webhooks
 from aggregator.tables import idempotency
 from aggregator.web.brp import idempotent
 from core.errors import UnavailableError

@@ -5,7 +5,7 @@ import re
 import pytest
 from prometheus_client import CollectorRegistry
 
-from aggregator.clients import SCOPES
+from aggregator.buyers.clients import SCOPES
 from aggregator.web.brp import BRP, GATE, OPERATIONS, mount
 from aggregator.web.operator import OPERATIONS as OPERATOR_OPERATIONS
 from vtn.web.api import Api

@@ -9,8 +9,8 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
-from aggregator import clients, tokens
-from aggregator.tokens import Tokens
+from aggregator.buyers import clients, tokens
+from aggregator.buyers.tokens import Tokens
 from aggregator.web.brp import gate as gate_module
 from aggregator.web.brp import oauth
 from core.errors import InvalidError

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
-from aggregator import events
-from aggregator.events import EventType
-from aggregator.tokens import Tokens
-from aggregator.webhooks import Sender
+from aggregator.buyers import events
+from aggregator.buyers.events import EventType
+from aggregator.buyers.tokens import Tokens
+from aggregator.buyers.webhooks import Sender
 
 SUBSCRIPTIONS = "/brp/v1/webhook-subscriptions"
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from aggregator.contracts import Price
-from aggregator.pool import SOLD_SHARE
+from aggregator.flexibility.pool import SOLD_SHARE
+from aggregator.trade.contracts import Price
 
 REQUESTS = "/brp/v1/flexibility-requests"
 OFFERS = "/brp/v1/flexibility-offers"

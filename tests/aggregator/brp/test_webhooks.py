@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from aiohttp import web
 
-from aggregator import events, webhooks
-from aggregator.events import EventType
+from aggregator.buyers import events, webhooks
+from aggregator.buyers.events import EventType
+from aggregator.buyers.webhooks import RETRY_AFTER_S, Sender
 from aggregator.outgoing import STRICT, Guard
-from aggregator.webhooks import RETRY_AFTER_S, Sender
 from support.waiting import until
 
 PATH = "/brp/v1/webhook-subscriptions"

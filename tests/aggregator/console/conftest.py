@@ -13,8 +13,8 @@ from aiohttp.test_utils import TestClient
 from lxml import html
 from sqlalchemy import update
 
-from aggregator import activations, offers, requests
-from aggregator.requests import Wish, WishInterval
+from aggregator.trade import activations, offers, requests
+from aggregator.trade.requests import Wish, WishInterval
 from aggregator.web.console import SECTION, share_reckoning
 from aggregator.work import Market, MarketSettings
 from support import market_homes

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from aggregator import inputs, operator_changes, operator_dispatch
-from aggregator.operator_changes import Change
-from aggregator.operator_dispatch import Wish
+from aggregator.flexibility import inputs
+from aggregator.trade import operator_changes, operator_dispatch
+from aggregator.trade.operator_changes import Change
+from aggregator.trade.operator_dispatch import Wish
 from aggregator.web.console import live_data, selection_data
 from core.errors import ConflictError, InvalidError, NotFoundError
 from support import market_homes, postgres

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from aggregator import settlements
+from aggregator.trade import settlements
 from aggregator.web.console import SECTION
 from vtn.web.console.page import described
 

@@ -11,10 +11,10 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import insert, update
 
-from aggregator import activations, contracts, offers, requests
-from aggregator.contracts import Contract, Limits, Price, Terms
-from aggregator.requests import Wish, WishInterval
 from aggregator.tables import webhook_subscription
+from aggregator.trade import activations, contracts, offers, requests
+from aggregator.trade.contracts import Contract, Limits, Price, Terms
+from aggregator.trade.requests import Wish, WishInterval
 from aggregator.work import Market, MarketSettings
 from core.points import Kind, Quantity
 from openadr.model.opt import OptType

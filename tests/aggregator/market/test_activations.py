@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from aggregator import activations, calling, changes, contracts, inputs, work
-from aggregator.activations import TRANSITIONS, Direct, Event, ModifiedError, Status
-from aggregator.changes import scaled
-from aggregator.contracts import Limits
-from aggregator.fleet import Reason
+from aggregator import work
+from aggregator.flexibility import inputs
+from aggregator.flexibility.fleet import Reason
 from aggregator.intervals import PowerInterval
 from aggregator.selection import Ask
 from aggregator.selection import select as choose
+from aggregator.trade import activations, calling, changes, contracts
+from aggregator.trade.activations import TRANSITIONS, Direct, Event, ModifiedError, Status
+from aggregator.trade.changes import scaled
+from aggregator.trade.contracts import Limits
 from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from openadr.model.event import EventStatus
 from openadr.v20b.messages import OadrResponse

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator import contracts, inputs, money
-from aggregator.contracts import Limits, Price, Terms
-from aggregator.events import EventType, wants
-from aggregator.fleet import Fleet, Reason
+from aggregator import money
+from aggregator.buyers.events import EventType, wants
+from aggregator.flexibility import inputs
+from aggregator.flexibility.fleet import Fleet, Reason
 from aggregator.grid import Grid
 from aggregator.intervals import PowerInterval
+from aggregator.trade import contracts
+from aggregator.trade.contracts import Limits, Price, Terms
 from core.errors import InvalidError, NotFoundError
 
 from .conftest import START

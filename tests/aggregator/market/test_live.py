@@ -1,4 +1,4 @@
-"""The loop: opt-outs and silent homes are replaced, over-delivery released, figures estimated (aggregator.live)."""
+"""The loop: opt-outs and silent homes are replaced, over-delivery released, figures estimated (trade.live)."""
 
 from datetime import timedelta
 from types import SimpleNamespace
@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from aggregator import calling, figures, live
-from aggregator.figures import LiveFigures
+from aggregator.trade import calling, figures, live
+from aggregator.trade.figures import LiveFigures
 from core.errors import ConflictError, NotFoundError
 from openadr.model.opt import Opt, OptType
 from vtn.services import opt

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from aggregator import activations, offers, requests
+from aggregator.trade import activations, offers, requests
 
 PAGE = Path(__file__).parents[3] / "docs" / "market.md"
 

@@ -1,8 +1,8 @@
-"""Nominations: revisions of what each side says of a day, until the day begins (aggregator.nominations)."""
+"""Nominations: revisions of what each side says of a day, until the day begins (aggregator.trade.nominations)."""
 
 import pytest
 
-from aggregator import nominations
+from aggregator.trade import nominations
 from core.errors import ConflictError, InvalidError, NotFoundError
 
 DAY = "2026-01-13"

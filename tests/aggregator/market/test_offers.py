@@ -1,4 +1,4 @@
-"""Offers: never more than the pool's p10, nothing sold twice, accepted once or never (aggregator.offers, .supply)."""
+"""Offers: never more than the pool's p10, nothing sold twice, accepted once or never (trade.offers, .supply)."""
 
 import asyncio
 from dataclasses import replace
@@ -7,13 +7,13 @@ from decimal import Decimal
 
 import pytest
 
-from aggregator import contracts, offers, supply
+from aggregator.flexibility.pool import pool
 from aggregator.grid import Grid
 from aggregator.intervals import PowerInterval
-from aggregator.offers import TRANSITIONS, Event, Refusal, Status, compose
-from aggregator.pool import pool
-from aggregator.requests import Wish
-from aggregator.supply import Scope
+from aggregator.trade import contracts, offers, supply
+from aggregator.trade.offers import TRANSITIONS, Event, Refusal, Status, compose
+from aggregator.trade.requests import Wish
+from aggregator.trade.supply import Scope
 from core.errors import ConflictError, InvalidError, NotFoundError
 
 from .conftest import PRICE, SETTINGS, STALE_AFTER_S, START

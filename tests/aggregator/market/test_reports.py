@@ -8,10 +8,10 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 import pytest
 
-from aggregator import changes, contracts, reports, settlements
-from aggregator.contracts import Limits
-from aggregator.households import household_events
-from aggregator.reports import LEAST_VENS, ReportInterval
+from aggregator.trade import changes, contracts, reports, settlements
+from aggregator.trade.contracts import Limits
+from aggregator.trade.households import household_events
+from aggregator.trade.reports import LEAST_VENS, ReportInterval
 from core.errors import ConflictError, InvalidError, NotFoundError
 from openadr.model.opt import OptType
 from vtn.services.participation import stored

@@ -1,4 +1,4 @@
-"""Requests: bounded, answered with an offer or a reason, seen by their own BRP only (aggregator.requests)."""
+"""Requests: bounded, answered with an offer or a reason, seen by their own BRP only (aggregator.trade.requests)."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from aggregator import contracts, offers, requests
-from aggregator.contracts import Limits
-from aggregator.requests import TRANSITIONS, Event, Status, WishInterval
+from aggregator.trade import contracts, offers, requests
+from aggregator.trade.contracts import Limits
+from aggregator.trade.requests import TRANSITIONS, Event, Status, WishInterval
 from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from core.spans import Duration
 from vtn.services import programme

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from aggregator import telemetry
+from aggregator.trade import telemetry
 from core.spans import Duration
 from openadr.model.signal import Signal
 from openadr.model.units import currency_per_kwh

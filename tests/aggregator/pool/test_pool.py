@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from aggregator import pool as pooling
-from aggregator.fleet import Reason
-from aggregator.pool import SOLD_SHARE, STEPS, needed, pool
-from aggregator.response import common_factor, mean_w, spread
+from aggregator.flexibility import pool as pooling
+from aggregator.flexibility.fleet import Reason
+from aggregator.flexibility.pool import SOLD_SHARE, STEPS, needed, pool
+from aggregator.flexibility.response import common_factor, mean_w, spread
 from core.errors import InvalidError
 from support.fleets import alike, fleets
 

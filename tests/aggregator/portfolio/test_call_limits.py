@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from aggregator.call_limits import allows, periods
+from aggregator.flexibility.call_limits import allows, periods
 from core.errors import InvalidError
 from core.spans import Duration, Span
 from vtn.services.programme import Limits, Window

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sqlalchemy import insert
 
-from aggregator.history import HORIZON, derive, figures, waiting
+from aggregator.flexibility.history import HORIZON, derive, figures, waiting
 from core.points import Quantity
 from openadr.model.opt import OptType
 from support.vtn_world import NOON

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from aggregator.fleet import Reason
-from aggregator.portfolio import NO_LIMIT, load
+from aggregator.flexibility.fleet import Reason
+from aggregator.flexibility.portfolio import NO_LIMIT, load
 from core.errors import InvalidError
 from core.spans import Duration, Span
 from openadr.model.opt import Availability, Opt, OptType

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert, select
 
-from aggregator.reliability import DECAY, PRIOR, reliability
+from aggregator.flexibility.reliability import DECAY, PRIOR, reliability
 from openadr.model.opt import OptType
 from support.vtn_world import HOUR
 from vtn.services import dispatch

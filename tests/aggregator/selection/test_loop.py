@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregator.fleet import Reason
+from aggregator.flexibility.fleet import Reason
 from aggregator.selection import Ask, Member, Members, Why, correct, select
 from support.fleets import alike, asks, fleets
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregator.fleet import Fleet, Reason
-from aggregator.response import mean_w, probability
+from aggregator.flexibility.fleet import Fleet, Reason
+from aggregator.flexibility.response import mean_w, probability
 from aggregator.selection import Ask, Choice, greedy, select
 from aggregator.selection.case import Plan, evaluate, loads_of, prepare
 from aggregator.selection.kinds import group

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregator import prices as price_events
-from aggregator import tariffs
 from aggregator.currencies import CURRENCIES
-from aggregator.price_plan import NOT_IN_OPENADR, adjusted, days
-from aggregator.price_series import Price
-from aggregator.prices import PriceSignals
-from aggregator.tariffs import Kind, NewTariff, Source
+from aggregator.tariff import prices as price_events
+from aggregator.tariff import tariffs
+from aggregator.tariff.price_plan import NOT_IN_OPENADR, adjusted, days
+from aggregator.tariff.price_series import Price
+from aggregator.tariff.prices import PriceSignals
+from aggregator.tariff.tariffs import Kind, NewTariff, Source
 from core.errors import InvalidError, NotFoundError
 from core.spans import Duration
 from openadr.model.event import ActivePeriod, Event, EventStatus, interval_at

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.price_mapping import Mapping, address, check_mapping, read
-from aggregator.price_series import Price, checked
+from aggregator.tariff.price_mapping import Mapping, address, check_mapping, read
+from aggregator.tariff.price_series import Price, checked
 from core.errors import InvalidError
 from core.spans import Duration
 from vtn.store.rows import from_json, to_json

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.currencies import CURRENCIES, check_currency
-from aggregator.price_series import (
+from aggregator.tariff.price_series import (
     MOST_INTERVALS,
     Claim,
     Price,

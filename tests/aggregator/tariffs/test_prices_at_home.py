@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from aggregator import tariffs
-from aggregator.price_series import Price
-from aggregator.prices import PriceSignals
-from aggregator.tariffs import Kind, NewTariff, Source
+from aggregator.tariff import tariffs
+from aggregator.tariff.price_series import Price
+from aggregator.tariff.prices import PriceSignals
+from aggregator.tariff.tariffs import Kind, NewTariff, Source
 from openadr.model.opt import OptType
 from support.vtn_world import NOON
 from ven.explain import explain

@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from aggregator.prices import PriceSignals
+from aggregator.tariff.prices import PriceSignals
 from aggregator.web.operator.tariffs import OPERATIONS
 from support.vtn_world import NOON
 from vtn.web.api import Api

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from aggregator import household_tariffs, tariffs
-from aggregator.price_series import Price
-from aggregator.tariffs import Kind, NewTariff, Source
+from aggregator.tariff import household_tariffs, tariffs
+from aggregator.tariff.price_series import Price
+from aggregator.tariff.tariffs import Kind, NewTariff, Source
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.spans import Span
 from support.vtn_world import NOON

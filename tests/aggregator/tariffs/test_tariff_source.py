@@ -10,12 +10,12 @@ import pytest
 from aiohttp import web
 from sqlalchemy import update
 
-from aggregator import tariff_source, tariffs
 from aggregator.outgoing import Guard, fetch_json
-from aggregator.price_mapping import Mapping
 from aggregator.tables import tariff_source as table
-from aggregator.tariff_source import TariffFetcher
-from aggregator.tariffs import Kind, NewTariff
+from aggregator.tariff import tariff_source, tariffs
+from aggregator.tariff.price_mapping import Mapping
+from aggregator.tariff.tariff_source import TariffFetcher
+from aggregator.tariff.tariffs import Kind, NewTariff
 from core.errors import InvalidError, NotFoundError, UnavailableError
 from core.spans import Duration, Span
 from support.vtn_world import NOON

@@ -199,6 +199,14 @@ async def test_days_with_prices_alone_are_used(world):
     assert NOON.date().isoformat() in result.days_used
 
 
+async def test_what_comes_afterwards_makes_no_new_version(world):
+    vens, dispatch_id = await story(world)
+    first = await evaluate(world, dispatch_id)
+    world.later(days=1)
+    await world.dispatch(vens[0][0])
+    assert await evaluate(world, dispatch_id) == first
+
+
 @pytest.mark.parametrize("cancelled", [False, True])
 async def test_days_with_other_events_are_not_used(world, cancelled):
     ven, wish, _ = await metered_ven(world, 5)

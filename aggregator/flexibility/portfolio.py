@@ -1,0 +1,369 @@
+"""Every VEN of a programme as arrays, for pooling and selection: what it could do then, and whether it may be called.
+
+Whatever the size of the fleet, the number of queries is the same.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Select, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator.flexibility.call_limits import Periods, allows, periods
+from aggregator.flexibility.fleet import Fleet, Floats, Reason, Whole
+from aggregator.flexibility.reliability import effective_opts, reliability
+from core.errors import InvalidError
+from core.spans import Span
+from metrics.days import zone_named
+from openadr.model.contexts import normal_context
+from openadr.model.opt import Opt, OptType
+from vtn.services.potential import STALE_AFTER_S
+from vtn.services.programme import Programme, Reward
+from vtn.store.rows import from_json
+from vtn.store.tables import dispatch, enrolment, event, group_member, opt, potential, resource, site, ven
+
+Mask = npt.NDArray[np.bool_]
+
+NO_LIMIT: Final = 2**31
+_MOST_INTERVALS: Final = 10_000
+_LONGEST_CALL: Final = timedelta(days=2)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What is to be known: of which programme, for which span."""
+
+    programme: Programme
+    start: datetime
+    end: datetime
+    step_s: int
+    direction: str
+    now: datetime
+
+    @property
+    def start_s(self) -> int:
+        """Start in seconds since 1970."""
+        return int(self.start.timestamp())
+
+    @property
+    def end_s(self) -> int:
+        """End in seconds since 1970."""
+        return int(self.end.timestamp())
+
+    @property
+    def intervals(self) -> int:
+        """T."""
+        return (self.end_s - self.start_s) // self.step_s
+
+
+async def load(
+    conn: AsyncConnection,
+    programme: Programme,
+    span: Span,
+    step_s: int,
+    direction: str,
+    now: datetime,
+    *,
+    stale_after_s: float,
+    area: str | None = None,
+    group_ids: Sequence[str] = (),
+    exclude: Collection[str] = (),
+) -> Fleet:
+    """Return the VENs enrolled in a programme throughout a span, by venID, with their potential in steps of `step_s`.
+
+    `area` and `group_ids` (any of them) narrow the fleet, `exclude` leaves VENs out. A VEN that was silent for
+    `stale_after_s` (world time) is offline. Raises InvalidError for a span that the steps do not divide, or without
+    end.
+    """
+    wish = _wish(programme, span, step_s, direction, now)
+    members = _members(wish, area, group_ids)
+    left_out = frozenset(exclude)
+    rows = [row for row in (await conn.execute(members.order_by(ven.c.id))).all() if row.id not in left_out]
+    index = {row.id: place for place, row in enumerate(rows)}
+    homes = len(rows)
+    ids = members.subquery()
+    chosen = select(ids.c.id)
+    powers, unknown, stale = await _potentials(conn, wish, index, chosen)
+    calls = await _calls(conn, wish, index, chosen)
+    busy, refused = await _elsewhere(conn, wish, index, chosen)
+    bars = {
+        Reason.OFFLINE: _offline(rows, now, stale_after_s),
+        Reason.STALE: stale,
+        Reason.NO_POTENTIAL: unknown,
+        Reason.OUTSIDE_WINDOW: np.full(homes, not allows(programme.parameters.limits, _zone(programme), span)),
+        Reason.BUSY: busy,
+        Reason.LIMIT: calls.left <= 0,
+        Reason.RESTING: calls.resting,
+        Reason.OPTED_OUT: refused | await _opted_out(conn, wish, index, chosen),
+    }
+    areas = tuple(sorted({row.area for row in rows if row.area}))
+    return Fleet(
+        ven_ids=tuple(index),
+        start_s=wish.start_s,
+        step_s=step_s,
+        nameplate_w=await _nameplates(conn, index, chosen),
+        p10_w=powers[0],
+        p50_w=powers[1],
+        p90_w=powers[2],
+        reliability=await reliability(conn, index, chosen, now),
+        price=_price(programme.parameters.reward, powers[1], step_s),
+        calls_left=calls.left,
+        calls=calls.season,
+        last_call_s=calls.last_s,
+        barred=_barred(bars, homes),
+        area=np.array([areas.index(row.area) if row.area else -1 for row in rows], dtype=np.int64),
+        areas=areas,
+    )
+
+
+def _wish(programme: Programme, span: Span, step_s: int, direction: str, now: datetime) -> _Wish:
+    if span.end is None or span.end <= span.start or step_s <= 0:
+        raise InvalidError("Flexibility is looked for in a span with an end, in steps of a second or more.")
+    if direction not in ("reduce", "increase"):
+        raise InvalidError("direction is reduce or increase.")
+    wish = _Wish(programme, span.start, span.end, step_s, direction, now)
+    if (wish.end_s - wish.start_s) % step_s or wish.intervals > _MOST_INTERVALS:
+        raise InvalidError(f"The span is a number of whole steps of {step_s} s, {_MOST_INTERVALS} at most.")
+    return wish
+
+
+def _zone(programme: Programme) -> ZoneInfo:
+    return zone_named(programme.parameters.time_zone)
+
+
+def _barred(bars: dict[Reason, Mask], homes: int) -> tuple[Reason | None, ...]:
+    """Return each VEN's first reason, in the order in which they are listed."""
+    found: list[Reason | None] = [None] * homes
+    for reason, which in reversed(bars.items()):
+        for place in np.flatnonzero(which):
+            found[place] = reason
+    return tuple(found)
+
+
+# -- who takes part
+
+
+def _members(wish: _Wish, area: str | None, group_ids: Sequence[str]) -> Select[Any]:
+    """Return the query of the VENs to look at: enrolled before the span and until its end."""
+    enrolled = (
+        (enrolment.c.programme_id == wish.programme.id)
+        & (enrolment.c.valid_from <= wish.start)
+        & (enrolment.c.valid_to.is_(None) | (enrolment.c.valid_to >= wish.end))
+    )
+    query = (
+        select(ven.c.id, ven.c.last_seen_at, ven.c.registered_at, site.c.area)
+        .select_from(ven.outerjoin(site, site.c.id == ven.c.site_id))
+        .where(ven.c.removed_at.is_(None) & ven.c.id.in_(select(enrolment.c.ven_id).where(enrolled)))
+    )
+    if area is not None:
+        query = query.where(site.c.area == area)
+    if group_ids:
+        mine = select(group_member.c.ven_id).where(group_member.c.group_id.in_(group_ids))
+        query = query.where(ven.c.id.in_(mine))
+    return query
+
+
+def _offline(rows: Sequence[Any], now: datetime, stale_after_s: float) -> Mask:
+    since = now - timedelta(seconds=stale_after_s)
+    silent = [row.registered_at is None or row.last_seen_at is None or row.last_seen_at < since for row in rows]
+    return np.array(silent, dtype=np.bool_)
+
+
+async def _nameplates(conn: AsyncConnection, index: dict[str, int], chosen: Select[Any]) -> Floats:
+    """Return the nominal power of each VEN's resources as far as it is known, NaN for none."""
+    query = (
+        select(resource.c.ven_id, func.sum(resource.c.nominal_w).label("nominal_w"))
+        .where(resource.c.ven_id.in_(chosen) & resource.c.nominal_w.is_not(None))
+        .group_by(resource.c.ven_id)
+    )
+    found = np.full(len(index), np.nan)
+    for row in await conn.execute(query):
+        if row.ven_id in index:
+            found[index[row.ven_id]] = float(row.nominal_w)
+    return found
+
+
+# -- what they could do
+
+
+async def _potentials(
+    conn: AsyncConnection, wish: _Wish, index: dict[str, int], chosen: Select[Any]
+) -> tuple[Floats, Mask, Mask]:
+    """Return powers (3, N, T), and masks (N): nothing is known or offered; what is known is too old or too short.
+
+    The quantiles of several resources of one VEN are summed: as if they moved together.
+    """
+    columns = ("id", "ven_id", "resource_id", "start_s", "step_s", "p10_w", "p50_w", "p90_w", "source", "issued_at")
+    query = (
+        select(*(potential.c[name] for name in columns))
+        .where(potential.c.superseded_at.is_(None) & (potential.c.direction == wish.direction))
+        .where(potential.c.ven_id.in_(chosen))
+        .order_by(potential.c.issued_at, potential.c.id)
+    )
+    newest = {(row.ven_id, row.resource_id): row for row in await conn.execute(query) if row.ven_id in index}
+    powers = np.zeros((3, len(index), wish.intervals))
+    known, fresh = np.zeros(len(index), dtype=bool), np.zeros(len(index), dtype=bool)
+    edges = wish.start_s + wish.step_s * np.arange(wish.intervals + 1)
+    oldest = {source: wish.now - timedelta(seconds=age_s) for source, age_s in STALE_AFTER_S.items()}
+    for row in newest.values():
+        place = index[row.ven_id]
+        known[place] = True
+        end_s = row.start_s + row.step_s * len(row.p50_w)
+        if row.issued_at < oldest[row.source] or row.start_s > wish.start_s or end_s < wish.end_s:
+            continue
+        fresh[place] = True
+        powers[:, place] += _on_steps(row, edges, wish.step_s)
+    nothing: Mask = ~known | (fresh & (powers[1].max(axis=1, initial=0.0) <= 0))
+    return powers, nothing, known & ~fresh
+
+
+def _on_steps(row: Any, edges: Whole, step_s: int) -> Floats:
+    """Return mean powers (3, T) between edges that the row covers."""
+    values = np.array((row.p10_w, row.p50_w, row.p90_w), dtype=np.float64)
+    first = (edges[0] - row.start_s) // row.step_s
+    if step_s <= row.step_s and row.step_s % step_s == 0 and (edges[0] - row.start_s) % step_s == 0:
+        return values[:, (edges[:-1] - row.start_s) // row.step_s]
+    last = -(-(edges[-1] - row.start_s) // row.step_s)
+    grid = row.start_s + row.step_s * np.arange(first, last + 1)
+    sums = np.concatenate((np.zeros((3, 1)), np.cumsum(values[:, first:last] * row.step_s, axis=1)), axis=1)
+    return np.array([np.diff(np.interp(edges, grid, one)) / step_s for one in sums])
+
+
+def _price(reward: Reward, p50_w: Floats, step_s: int) -> Floats:
+    """Return what a kWh of each VEN costs: the reward by energy, and that for the call spread over what is expected."""
+    energy_kwh = p50_w.sum(axis=1) * step_s / 3.6e6
+    per_call = np.divide(
+        float(Decimal(reward.per_call)), energy_kwh, out=np.zeros(len(energy_kwh)), where=energy_kwh > 0
+    )
+    return np.asarray(float(Decimal(reward.per_kwh)) + per_call, dtype=np.float64)
+
+
+# -- how often they were called
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Calls:
+    """Calls of each VEN under the programme (N): left by the limits, in the season, when the last one began."""
+
+    left: Whole
+    season: Whole
+    last_s: Whole
+    resting: Mask
+
+
+async def _calls(conn: AsyncConnection, wish: _Wish, index: dict[str, int], chosen: Select[Any]) -> _Calls:
+    """Count past and planned calls around the span; one that was cancelled before it began is none."""
+    limits = wish.programme.parameters.limits
+    around = periods(limits, _zone(wish.programme), wish.start)
+    rested_from, rested_until = (-limits.rest).after(wish.start), limits.rest.after(wish.end)
+    planned = {
+        row.id: row
+        for row in await conn.execute(
+            select(dispatch.c.id, dispatch.c.starts_at, dispatch.c.ends_at).where(
+                (dispatch.c.programme_id == wish.programme.id)
+                & dispatch.c.direction.is_not(None)
+                & (dispatch.c.starts_at >= min(around.season.start, around.week.start, rested_from - _LONGEST_CALL))
+                & (dispatch.c.starts_at < max(*_ends(around), rested_until))
+            )
+        )
+    }
+    query = select(event.c.ven_id, event.c.dispatch_id, event.c.cancelled_at).where(
+        event.c.dispatch_id.in_(planned) & event.c.ven_id.in_(chosen)
+    )
+    rows = [
+        (index[ven_id], planned[dispatch_id].starts_at, _first(cancelled_at, planned[dispatch_id].ends_at))
+        for ven_id, dispatch_id, cancelled_at in await conn.execute(query)
+        if ven_id in index and (cancelled_at is None or cancelled_at > planned[dispatch_id].starts_at)
+    ]
+    place = np.array([row[0] for row in rows], dtype=np.int64)
+    starts = np.array([row[1].timestamp() for row in rows])
+    ends = np.array([row[2].timestamp() if row[2] else np.inf for row in rows])
+
+    def number(span: Span) -> Whole:
+        end = span.end or datetime.max.replace(tzinfo=UTC)
+        inside = (starts >= span.start.timestamp()) & (starts < end.timestamp())
+        return np.bincount(place[inside], minlength=len(index)).astype(np.int64)
+
+    season = number(around.season)
+    left = np.full(len(index), NO_LIMIT, dtype=np.int64)
+    for limit, used in (
+        (limits.per_day, number(around.day)),
+        (limits.per_week, number(around.week)),
+        (limits.per_season, season),
+    ):
+        if limit is not None:
+            left = np.minimum(left, limit - used)
+    close = (starts < rested_until.timestamp()) & (ends > rested_from.timestamp()) & bool(limits.rest)
+    last_s = np.zeros(len(index), dtype=np.int64)
+    np.maximum.at(last_s, place, starts.astype(np.int64))
+    return _Calls(np.maximum(left, 0), season, last_s, np.bincount(place[close], minlength=len(index)) > 0)
+
+
+def _ends(around: Periods) -> list[datetime]:
+    return [span.end for span in (around.day, around.week, around.season) if span.end is not None]
+
+
+def _first(cancelled_at: datetime | None, ends_at: datetime | None) -> datetime | None:
+    return ends_at if cancelled_at is None else cancelled_at
+
+
+# -- whether they are free, and willing
+
+
+async def _elsewhere(
+    conn: AsyncConnection, wish: _Wish, index: dict[str, int], chosen: Select[Any]
+) -> tuple[Mask, Mask]:
+    """Return who takes part in another event at that time, of any programme, and who refused one of this programme (N).
+
+    Who has not answered yet is believed to take part.
+    """
+    overlapping = (
+        dispatch.c.direction.is_not(None)
+        & event.c.cancelled_at.is_(None)
+        & (dispatch.c.starts_at < wish.end)
+        & or_(event.c.listed_until.is_(None), event.c.listed_until > wish.start)
+    )
+    joined = event.join(dispatch, dispatch.c.id == event.c.dispatch_id)
+    opts = effective_opts(select(event.c.id).select_from(joined).where(overlapping)).subquery()
+    query = (
+        select(event.c.ven_id, dispatch.c.programme_id, opts.c.opt_type)
+        .select_from(joined.outerjoin(opts, opts.c.event_id == event.c.id))
+        .where(overlapping & event.c.ven_id.in_(chosen))
+    )
+    rows = (await conn.execute(query)).all()
+    out = [row for row in rows if row.opt_type == OptType.OUT]
+    busy = _mask(index, (row.ven_id for row in rows if row.opt_type != OptType.OUT))
+    return busy, _mask(index, (row.ven_id for row in out if row.programme_id == wish.programme.id))
+
+
+async def _opted_out(conn: AsyncConnection, wish: _Wish, index: dict[str, int], chosen: Select[Any]) -> Mask:
+    """Return who has said, by an opt schedule for the whole VEN, that it is not there at that time (N) (OP-12).
+
+    Of several schedules that touch the span the newest counts.
+    """
+    context = normal_context(wish.programme.market_context)
+    query = (
+        select(opt.c.ven_id, opt.c.opt_type, opt.c.schedule)
+        .where(opt.c.event_id.is_(None) & opt.c.resource_id.is_(None) & opt.c.ven_id.in_(chosen))
+        .where(or_(opt.c.ended_at.is_(None), opt.c.ended_at > wish.start))
+        .where(or_(opt.c.market_context.is_(None), opt.c.market_context == context))
+        .order_by(opt.c.sequence)
+    )
+    span = Span(wish.start, wish.end)
+    says: dict[str, str] = {}
+    for row in await conn.execute(query):
+        if any(available.span.overlaps(span) for available in from_json(Opt, row.schedule).availability):
+            says[row.ven_id] = row.opt_type
+    return _mask(index, (ven_id for ven_id, said in says.items() if said == OptType.OUT))
+
+
+def _mask(index: dict[str, int], ven_ids: Iterable[str]) -> Mask:
+    found = np.zeros(len(index), dtype=bool)
+    found[[index[ven_id] for ven_id in ven_ids if ven_id in index]] = True
+    return found

@@ -1,0 +1,122 @@
+"""How likely a VEN responds: the mean of a Beta distribution over what it did when it was called.
+
+It begins at 0.8 with the weight of five calls; each later call of a VEN takes 3 % off the weight of those before.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from operator import itemgetter
+from typing import Any, Final
+
+import numpy as np
+from sqlalchemy import ColumnElement, Select, case, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator.flexibility.fleet import Floats
+from openadr.model.event import Event
+from openadr.model.opt import OptSource, OptType
+from vtn.store.rows import from_json
+from vtn.store.tables import dispatch, evaluation, event, opt
+
+PRIOR: Final = (4.0, 1.0)
+DECAY: Final = 0.97
+ACTIVE_FROM: Final = 0.5
+"""The performance ratio from which a VEN counts as active."""
+_MOST_DISPATCHES: Final = 30
+"""With the decay, what lies further back weighs 40 % at most."""
+
+_RANK: Final = case((opt.c.source == OptSource.OPERATOR, 2), (opt.c.source == OptSource.CREATE_OPT, 1), else_=0)
+
+
+def effective_opts(events: Select[Any]) -> Select[Any]:
+    """Return the query of (event_id, opt_type): the opt that counts for the whole VEN (OP-08) in each of the events."""
+    place = func.row_number().over(partition_by=opt.c.event_id, order_by=(_RANK.desc(), opt.c.sequence.desc()))
+    ranked = (
+        select(opt.c.event_id, opt.c.opt_type, place.label("place"))
+        .where(opt.c.event_id.in_(events) & opt.c.resource_id.is_(None))
+        .subquery()
+    )
+    return select(ranked.c.event_id, ranked.c.opt_type).where(ranked.c.place == 1)
+
+
+async def reliability(conn: AsyncConnection, index: Mapping[str, int], members: Select[Any], now: datetime) -> Floats:
+    """Return the probability (N) that each VEN responds; `index` gives its place, `members` selects the venIDs.
+
+    Active means: it answered optIn, and delivered half of what was asked where that has been evaluated.
+    """
+    recent = await _recent(conn, now)
+    opts = effective_opts(select(event.c.id).where(event.c.dispatch_id.in_(recent))).subquery()
+    query = (
+        select(event.c.ven_id, event.c.dispatch_id, event.c.cancelled_at, opts.c.opt_type)
+        .select_from(event.outerjoin(opts, opts.c.event_id == event.c.id))
+        .where(event.c.dispatch_id.in_(recent) & event.c.ven_id.in_(members))
+    )
+    newest_first = {dispatch_id: place for place, dispatch_id in enumerate(recent)}
+    rows = [
+        (newest_first[dispatch_id], ven_id, dispatch_id, said)
+        for ven_id, dispatch_id, cancelled_at, said in await conn.execute(query)
+        if ven_id in index and (cancelled_at is None or cancelled_at > recent[dispatch_id])
+    ]
+    ratios = await _ratios(conn, recent)
+    weight = np.ones(len(index))
+    active, passive = np.full(len(index), PRIOR[0]), np.full(len(index), PRIOR[1])
+    for _, ven_id, dispatch_id, said in sorted(rows, key=itemgetter(0)):
+        place = index[ven_id]
+        ratio = ratios.get((dispatch_id, ven_id))
+        took_part = said == OptType.IN and (ratio is None or ratio >= ACTIVE_FROM)
+        (active if took_part else passive)[place] += weight[place]
+        weight[place] *= DECAY
+    chances: Floats = active / (active + passive)
+    return chances
+
+
+async def _recent(conn: AsyncConnection, now: datetime) -> dict[str, datetime]:
+    """Return the dispatches that ended last, newest first, with their starts; tests and mere signals are no calls."""
+    query = (
+        select(dispatch.c.id, dispatch.c.starts_at, dispatch.c.event)
+        .where(dispatch.c.direction.is_not(None) & (dispatch.c.ends_at <= now))
+        .order_by(dispatch.c.ends_at.desc(), dispatch.c.id.desc())
+        .limit(_MOST_DISPATCHES)
+    )
+    return {row.id: row.starts_at for row in await conn.execute(query) if not from_json(Event, row.event).is_test}
+
+
+async def _ratios(conn: AsyncConnection, dispatch_ids: Collection[str]) -> dict[tuple[str, str], float]:
+    """Return (dispatch, VEN) -> performance ratio in the newest evaluation, where it is known."""
+    query = newest_results(conn.dialect.name, dispatch_ids, ("performance_ratio",))
+    return {
+        (dispatch_id, ven_id): float(ratio)
+        for dispatch_id, ven_id, ratio in await conn.execute(query)
+        if ratio is not None
+    }
+
+
+def newest_results(
+    dialect: str, dispatch_ids: Collection[str], names: Sequence[str], *, only: str | None = None
+) -> Select[Any]:
+    """Return the query of (dispatch_id, ven_id, named fields) of each VEN (or only of one) in the newest evaluations.
+
+    The database takes the results apart: whole ones would be megabytes.
+    """
+    last = (
+        select(evaluation.c.dispatch_id, func.max(evaluation.c.version).label("version"))
+        .where(evaluation.c.dispatch_id.in_(dispatch_ids))
+        .group_by(evaluation.c.dispatch_id)
+        .subquery()
+    )
+    newest = (evaluation.c.dispatch_id == last.c.dispatch_id) & (evaluation.c.version == last.c.version)
+    fields = ("ven_id", *names)
+    if dialect == "postgresql":
+        one: ColumnElement[Any] = func.jsonb_array_elements(evaluation.c.result["vens"]).column_valued(
+            "one", joins_implicitly=True
+        )
+        columns = [func.jsonb_extract_path_text(one, name).label(name) for name in fields]
+    else:
+        one = (
+            func.json_each(evaluation.c.result, "$.vens")
+            .table_valued("value", name="one", joins_implicitly=True)
+            .c.value
+        )
+        columns = [func.json_extract(one, f"$.{name}").label(name) for name in fields]
+    query = select(evaluation.c.dispatch_id, *columns).join(last, newest)
+    return query if only is None else query.where(columns[0] == only)

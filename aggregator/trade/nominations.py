@@ -1,0 +1,133 @@
+"""Baseline nominations (D-prognoses): what each side says the portfolio will consume on a day. Revisions, kept."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Final, Literal
+
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator.tables import nomination
+from aggregator.trade import contracts
+from aggregator.trade.contracts import HORIZON
+from core.errors import ConflictError, InvalidError, NotFoundError
+from vtn.store.database import Transaction
+
+Side = Literal["brp", "aggregator"]
+STEPS_S: Final = (300, 900, 1800, 3600)
+_DAY_S: Final = 86400
+_MOST_W: Final = 10**12
+
+
+@dataclass(frozen=True, slots=True)
+class Nomination:
+    """One revision. `power_w`: mean power of each step of the UTC day, whole W, positive = consumption."""
+
+    contract_id: str
+    day: str
+    declared_by: str
+    revision: int
+    step_s: int
+    power_w: tuple[int, ...]
+    created_at: datetime
+    created_by: str
+
+
+async def declare(
+    tx: Transaction,
+    contract_id: str,
+    day: str,
+    side: Side,
+    step_s: int,
+    power_w: Sequence[int],
+    now: datetime,
+    *,
+    who: str,
+    party_id: str | None = None,
+) -> Nomination:
+    """Add a revision for a UTC day (YYYY-MM-DD); the same powers again are no revision.
+
+    Raises ConflictError once the day has begun (the gate is closed), NotFoundError for another's contract,
+    InvalidError for steps that do not make a day.
+    """
+    contract = await contracts.get(tx.conn, contract_id, party_id, lock=True)
+    midnight = _midnight(day)
+    if step_s not in STEPS_S or len(power_w) != _DAY_S // step_s:
+        raise InvalidError(f"A step lasts {', '.join(map(str, STEPS_S))} s, and the steps make up a day.")
+    if any(abs(one) > _MOST_W for one in power_w):
+        raise InvalidError("A power is a number of whole watts.")
+    if midnight <= now:
+        raise ConflictError(f"The gate for {day} closed when the day began (UTC).")
+    if midnight > now + HORIZON:
+        raise InvalidError(f"Nominations are taken at most {HORIZON.days} days ahead.")
+    if midnight < contract.valid_from.replace(hour=0, minute=0, second=0, microsecond=0) or (
+        contract.valid_to is not None and midnight >= contract.valid_to
+    ):
+        raise ConflictError("The contract is not valid on that day.")
+    last = await _newest(tx.conn, contract_id, day, side)
+    powers = tuple(power_w)
+    if last is not None and (last.step_s, last.power_w) == (step_s, powers):
+        return last
+    new = Nomination(contract_id, day, side, 1 if last is None else last.revision + 1, step_s, powers, now, who)
+    await tx.conn.execute(
+        insert(nomination).values(
+            contract_id=contract_id,
+            day=day,
+            declared_by=side,
+            revision=new.revision,
+            step_s=step_s,
+            power_w=list(powers),
+            created_at=now,
+            created_by=who,
+        )
+    )
+    subject = f"{contract_id}/{day}/{side}/{new.revision}"
+    await tx.audit(who, "nomination", subject, after={"energy_wh": sum(powers) * step_s // 3600}, at=now)
+    return new
+
+
+async def get(conn: AsyncConnection, contract_id: str, day: str, side: Side, party_id: str | None = None) -> Nomination:
+    """Return the newest revision for a day. Raises NotFoundError."""
+    await contracts.get(conn, contract_id, party_id)
+    _midnight(day)
+    found = await _newest(conn, contract_id, day, side)
+    if found is None:
+        raise NotFoundError(f"Nothing was nominated for {day}.")
+    return found
+
+
+async def revisions(conn: AsyncConnection, contract_id: str, day: str, party_id: str | None = None) -> list[Nomination]:
+    """Return what both sides nominated for a day, every revision, oldest first."""
+    await contracts.get(conn, contract_id, party_id)
+    _midnight(day)
+    query = select(nomination).where((nomination.c.contract_id == contract_id) & (nomination.c.day == day))
+    rows = await conn.execute(query.order_by(nomination.c.created_at, nomination.c.declared_by, nomination.c.revision))
+    return [_nomination(row) for row in rows]
+
+
+async def _newest(conn: AsyncConnection, contract_id: str, day: str, side: Side) -> Nomination | None:
+    query = (
+        select(nomination)
+        .where(nomination.c.contract_id == contract_id)
+        .where((nomination.c.day == day) & (nomination.c.declared_by == side))
+        .order_by(nomination.c.revision.desc())
+        .limit(1)
+    )
+    row = (await conn.execute(query)).one_or_none()
+    return None if row is None else _nomination(row)
+
+
+def _nomination(row: Any) -> Nomination:
+    values = dict(row._mapping)  # noqa: SLF001  SQLAlchemy's public name for a row as a mapping
+    return Nomination(**values | {"power_w": tuple(row.power_w)})
+
+
+def _midnight(day: str) -> datetime:
+    try:
+        parsed = date.fromisoformat(day)
+    except ValueError:
+        parsed = None
+    if parsed is None or parsed.isoformat() != day:
+        raise InvalidError(f"'{day[:20]}' is no day such as 2026-01-31.")
+    return datetime(parsed.year, parsed.month, parsed.day, tzinfo=UTC)

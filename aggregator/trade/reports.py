@@ -1,0 +1,303 @@
+"""Activation reports: what was ordered and what was delivered, interval by interval (FN-DR-10). Versions are kept.
+
+They are made from the evaluation of the dispatch (`vtn.services.participation`) on the meters' grid of half hours, in
+whole watts. A version is added when late readings change the evaluation, and a last one when the report is final.
+"""
+
+import csv
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator.buyers.events import EventType, publish
+from aggregator.grid import Grid
+from aggregator.tables import activation_report
+from aggregator.trade import activations, contracts, settlements
+from aggregator.trade.activations import Activation
+from aggregator.trade.contracts import Contract
+from core.errors import ConflictError, NotFoundError
+from core.spans import ceil_to, floor_to
+from metrics.rules import PRESETS
+from openadr.model.opt import OptType
+from vtn.services import participation
+from vtn.services.participation import STEP_S, Computed, Result, VenResult
+from vtn.store.database import Database, Transaction
+from vtn.store.rows import from_json, to_json
+
+LEAST_VENS: Final = 5
+"""With fewer called VENs no rows of single VENs are given away (k-anonymity)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportInterval:
+    """One half hour: mean powers in whole W, positive = as ordered; None: not known.
+
+    `baseline_w` and `actual_w` are consumption of the VENs that count. `deficiency_w` is what was ordered and not
+    delivered. `coverage`: part of the called VENs (those that opted out left aside) whose delivery is known, 0 to 1.
+    """
+
+    start: datetime
+    duration_s: int
+    ordered_w: int
+    baseline_w: int | None
+    actual_w: int | None
+    delivered_w: int | None
+    deficiency_w: int
+    coverage: float
+
+
+@dataclass(frozen=True, slots=True)
+class VenRow:
+    """One VEN under a pseudonym that means nothing outside this activation."""
+
+    pseudonym: str
+    opt: str | None
+    ordered_wh: int
+    delivered_wh: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationReport:
+    """A report at one version; `starts_at` to `ends_at` is what ran.
+
+    `uncertainty_wh`: half the width of the 90 % interval of the delivered energy, from what the same baseline errs on
+    days without an event; None: too large a pool, or too few days. `vens`: None where the contract does not allow rows
+    of VENs, or too few were called.
+    """
+
+    activation_id: str
+    contract_id: str
+    version: int
+    final: bool
+    created_at: datetime
+    direction: str
+    starts_at: datetime
+    ends_at: datetime
+    method: str
+    citation: str
+    called: int
+    opted_out: int
+    no_answer: int
+    ordered_wh: int
+    delivered_wh: int
+    deficiency_wh: int
+    uncertainty_wh: int | None
+    coverage: float
+    intervals: tuple[ReportInterval, ...]
+    vens: tuple[VenRow, ...] | None
+
+
+# -- made
+
+
+async def evaluated(db: Database, one: Activation, now: datetime) -> Computed | None:
+    """Return the evaluation of the dispatch, None where nobody was called, or not before the cancellation."""
+    if one.dispatch_id is None:
+        return None
+    try:
+        return await participation.compute(db, one.dispatch_id, now)
+    except ConflictError:
+        return None
+
+
+async def publish_report(
+    tx: Transaction,
+    activation_id: str,
+    computed: Computed | None,
+    now: datetime,
+    *,
+    who: str,
+    final: bool,
+    uncertainty_wh: float | None = None,
+) -> int | None:
+    """Report on an activation that has come to its end, as it was evaluated, and settle; return the version.
+
+    Returns None, and nothing changes, where the data and the finality are those of the newest version. Raises
+    ConflictError before the end.
+    """
+    one = await activations.get(tx.conn, activation_id, lock=True)
+    end = one.ended_at(now)
+    if end is None:
+        raise ConflictError(f"The activation lasts until {one.ends_at.isoformat()}.")
+    last = await _last(tx.conn, activation_id)
+    if last is not None and last.final:
+        return None
+    result = None if computed is None else await participation.keep(tx, computed, now)
+    evaluation_version = 0 if result is None else result.version
+    if last is not None and last.evaluation_version == evaluation_version and not final:
+        return None
+    version = 1 if last is None else last.version + 1
+    contract = await contracts.get(tx.conn, one.contract_id)
+    report = compose(one, contract, result, end, now, uncertainty_wh)
+    report = replace(report, version=version, final=final)
+    await tx.conn.execute(
+        insert(activation_report).values(
+            activation_id=one.id,
+            version=version,
+            final=final,
+            report=to_json(report),
+            evaluation_version=evaluation_version,
+            created_at=now,
+        )
+    )
+    await tx.audit(who, "report", f"{one.id}/{version}", after={"final": final}, at=now)
+    told = {"activation_id": one.id, "version": version, "final": final}
+    await publish(tx, one.party_id, EventType.REPORT_PUBLISHED, told, now)
+    await settlements.settle(tx, one, report, now, who=who)
+    return version
+
+
+def compose(
+    one: Activation,
+    contract: Contract,
+    result: Result | None,
+    end: datetime,
+    now: datetime,
+    uncertainty_wh: float | None = None,
+) -> ActivationReport:
+    """Return the report of an activation that ran until `end`; version 1, not final."""
+    vens = () if result is None else result.vens
+    intervals = _intervals(one, result, end)
+    asked = sum(it.ordered_w * it.duration_s for it in intervals)
+    got = sum((it.delivered_w or 0) * it.duration_s for it in intervals)
+    lacked = sum(it.deficiency_w * it.duration_s for it in intervals)
+    known = sum(it.coverage * it.ordered_w * it.duration_s for it in intervals)
+    method, _, _ = (result.method if result else "none").partition("/")
+    rows = contract.limits.per_ven_rows and len(vens) >= LEAST_VENS
+    return ActivationReport(
+        activation_id=one.id,
+        contract_id=one.contract_id,
+        version=1,
+        final=False,
+        created_at=now,
+        direction=one.direction,
+        starts_at=one.starts_at,
+        ends_at=end,
+        method=result.method if result else "none",
+        citation=PRESETS[method].citation if method in PRESETS else "Nobody was called.",
+        called=len(vens),
+        opted_out=0 if result is None else result.opted_out,
+        no_answer=0 if result is None else result.no_answer,
+        ordered_wh=round(asked / 3600),
+        delivered_wh=round(got / 3600),
+        deficiency_wh=round(lacked / 3600),
+        uncertainty_wh=None if uncertainty_wh is None else round(uncertainty_wh),
+        coverage=round(known / asked, 4) if asked else 0.0,
+        intervals=tuple(intervals),
+        vens=_rows(one.id, vens) if rows else None,
+    )
+
+
+def _intervals(one: Activation, result: Result | None, end: datetime) -> list[ReportInterval]:
+    first = floor_to(one.starts_at, STEP_S)
+    grid = Grid(first, STEP_S, int((ceil_to(end, STEP_S) - first).total_seconds()) // STEP_S)
+    ran = [it for it in one.intervals if it.start < end]
+    cut = [replace(it, duration_s=int((min(it.end, end) - it.start).total_seconds())) for it in ran]
+    found = {it.start: it for it in result.intervals} if result else {}
+    vens = result.vens if result else ()
+    rows = []
+    for number, asked in enumerate(grid.power_w(cut).tolist()):
+        start, ordered = grid.at(number), round(asked)
+        pool = found.get(start)
+        got = _whole(pool.delivered_w) if pool else None
+        rows.append(
+            ReportInterval(
+                start,
+                STEP_S,
+                ordered,
+                _whole(pool.baseline_w) if pool else None,
+                _whole(pool.actual_w) if pool else None,
+                got,
+                max(ordered - max(got or 0, 0), 0),
+                _coverage(vens, start),
+            )
+        )
+    return rows
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)
+
+
+def _coverage(vens: Sequence[VenResult], start: datetime) -> float:
+    expected = known = 0
+    for one in vens:
+        here = next((it for it in one.intervals if it.start == start), None)
+        # One without any interval has no baseline; one without just this was not called, or released, by then.
+        if one.opt == OptType.OUT or (here is None and one.intervals):
+            continue
+        expected += 1
+        known += here is not None and here.delivered_w is not None
+    return round(known / expected, 4) if expected else 0.0
+
+
+def _rows(activation_id: str, vens: Sequence[VenResult]) -> tuple[VenRow, ...]:
+    """Return the VENs in an order that tells nothing, numbered."""
+
+    def place(one: VenResult) -> str:
+        return hashlib.sha256(f"{activation_id}/{one.ven_id}".encode()).hexdigest()
+
+    return tuple(
+        VenRow(f"home-{number}", one.opt, round(one.ordered_wh), round(one.delivered_wh) if one.counts else None)
+        for number, one in enumerate(sorted(vens, key=place), start=1)
+    )
+
+
+# -- read
+
+
+async def get(
+    conn: AsyncConnection, activation_id: str, party_id: str | None = None, *, version: int | None = None
+) -> ActivationReport:
+    """Return the report of an activation (of a party), by default the newest version. Raises NotFoundError."""
+    await activations.get(conn, activation_id, party_id)
+    row = await _last(conn, activation_id, version)
+    if row is None:
+        raise NotFoundError(
+            f"No report of activation '{activation_id}'" + (f", version {version}." if version else ".")
+        )
+    return from_json(ActivationReport, row.report)
+
+
+async def versions(conn: AsyncConnection, activation_id: str, party_id: str | None = None) -> list[ActivationReport]:
+    """Return every version of a report, oldest first."""
+    await activations.get(conn, activation_id, party_id)
+    query = select(activation_report.c.report).where(activation_report.c.activation_id == activation_id)
+    rows = (await conn.execute(query.order_by(activation_report.c.version))).scalars()
+    return [from_json(ActivationReport, one) for one in rows]
+
+
+async def _last(conn: AsyncConnection, activation_id: str, version: int | None = None) -> Any:
+    query = select(activation_report).where(activation_report.c.activation_id == activation_id)
+    if version is not None:
+        query = query.where(activation_report.c.version == version)
+    return (await conn.execute(query.order_by(activation_report.c.version.desc()).limit(1))).one_or_none()
+
+
+def to_csv(report: ActivationReport) -> str:
+    """Return the intervals of a report as CSV (RFC 4180): a header, then one line an interval; empty: not known."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    names = ("start", "duration_s", "ordered_w", "baseline_w", "actual_w", "delivered_w", "deficiency_w", "coverage")
+    writer.writerow(names)
+    for one in report.intervals:
+        row = [getattr(one, name) for name in names[1:]]
+        writer.writerow([one.start.isoformat().replace("+00:00", "Z"), *("" if it is None else it for it in row)])
+    return text.getvalue()
+
+
+def to_vens_csv(report: ActivationReport) -> str:
+    """Return the rows of single VENs as CSV; only the header where the report has none."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(("pseudonym", "opt", "ordered_wh", "delivered_wh"))
+    for one in report.vens or ():
+        row = (one.pseudonym, one.opt, one.ordered_wh, one.delivered_wh)
+        writer.writerow(["" if it is None else it for it in row])
+    return text.getvalue()

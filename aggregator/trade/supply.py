@@ -1,0 +1,221 @@
+"""What can still be sold: the pool's p10, less what is offered or sold already in the same time.
+
+An activation that was called has its VENs: they are busy, and no longer in the pool. An open offer and an activation
+not called yet are subtracted, in the same direction as watts; in the other direction as the share of that pool, because
+a VEN that may have to consume more cannot be sold to consume less.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import numpy as np
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator.flexibility import portfolio
+from aggregator.flexibility.fleet import Fleet, Floats
+from aggregator.flexibility.pool import pool
+from aggregator.grid import Grid
+from aggregator.intervals import PowerInterval
+from aggregator.tables import activation, flexibility_offer, flexibility_request, intervention
+from core.spans import Span
+from vtn.services.programme import Programme
+from vtn.store.database import Transaction
+from vtn.store.rows import from_json
+from vtn.store.tables import contract, dispatch, enrolment
+from vtn.store.tables import programme as programme_table
+
+CONFIDENCE: Final = 0.9
+"""What is sold is the pool's p10: with this probability at least that much is delivered."""
+Stamp = frozenset[tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose flexibility, when and which way."""
+
+    programme: Programme
+    direction: str
+    grid: Grid
+    area: str | None = None
+    group_ids: tuple[str, ...] = ()
+
+    @property
+    def span(self) -> Span:
+        """Its time."""
+        return Span(self.grid.start, self.grid.end)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Basis:
+    """Everything that the answer rests on, read in one snapshot. `stamp` names the sales that were known."""
+
+    scope: Scope
+    fleet: Fleet
+    contrary: Fleet | None
+    sold_w: Floats
+    contrary_w: Floats
+    stamp: Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class _Sale:
+    """Power that somebody may still call for, as the most of its options in each step."""
+
+    id: str
+    number: int
+    direction: str
+    area: str | None
+    options: tuple[tuple[PowerInterval, ...], ...]
+
+    def power_w(self, grid: Grid) -> Floats:
+        most: Floats = np.max([grid.power_w(option) for option in self.options], axis=0)
+        return most
+
+
+async def read(conn: AsyncConnection, scope: Scope, now: datetime, *, stale_after_s: float) -> Basis:
+    """Read what `possible_w` works on, from one snapshot."""
+    sales = await _sales(conn, scope, now)
+    same = [one.power_w(scope.grid) for one in sales if one.direction == scope.direction]
+    other = [one.power_w(scope.grid) for one in sales if one.direction != scope.direction]
+    nothing = np.zeros(scope.grid.count)
+    contrary_w = np.sum(other, axis=0) if other else nothing
+    contrary = await load(conn, scope, now, stale_after_s, contrary=True) if contrary_w.any() else None
+    return Basis(
+        scope,
+        await load(conn, scope, now, stale_after_s),
+        contrary,
+        np.sum(same, axis=0) if same else nothing,
+        contrary_w,
+        _stamp(sales),
+    )
+
+
+async def load(
+    conn: AsyncConnection,
+    scope: Scope,
+    now: datetime,
+    stale_after_s: float,
+    *,
+    contrary: bool = False,
+) -> Fleet:
+    """Return the programme's VENs as candidates in the scope (or in the other direction)."""
+    direction = scope.direction
+    if contrary:
+        direction = "increase" if direction == "reduce" else "reduce"
+    return await portfolio.load(
+        conn,
+        scope.programme,
+        scope.span,
+        scope.grid.step_s,
+        direction,
+        now,
+        stale_after_s=stale_after_s,
+        area=scope.area,
+        group_ids=scope.group_ids,
+    )
+
+
+def possible_w(basis: Basis) -> Floats:
+    """Return the power (W, whole, never negative) that can be offered in each step, (T,). Takes CPU: use a thread."""
+    free = pool(basis.fleet).offer_w
+    if basis.contrary is not None:
+        other = pool(basis.contrary).offer_w
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.where(basis.contrary_w > 0, basis.contrary_w / other, 0.0)
+        free = free * (1.0 - np.clip(share, 0.0, 1.0))
+    return np.floor(np.maximum(free - basis.sold_w, 0.0) + 1e-6)
+
+
+def per_interval(grid: Grid, power_w: Floats, bounds: Sequence[tuple[datetime, datetime]]) -> list[int]:
+    """Return the least power (whole W) of the steps of each interval."""
+    step = timedelta(seconds=grid.step_s)
+    slices = [slice((first - grid.start) // step, (last - grid.start) // step) for first, last in bounds]
+    return [int(power_w[one].min()) for one in slices]
+
+
+async def lock(tx: Transaction, programme_id: str, now: datetime) -> None:
+    """Keep others from selling flexibility of the same VENs until this transaction ends."""
+    programmes = await _shared(tx.conn, programme_id, now)
+    query = select(programme_table.c.id).where(programme_table.c.id.in_(programmes))
+    ordered = query.order_by(programme_table.c.id, programme_table.c.version)
+    await tx.conn.execute(ordered.with_for_update(key_share=True))
+
+
+async def holds(conn: AsyncConnection, basis: Basis, now: datetime) -> bool:
+    """Tell whether nothing was offered, sold or raised since; call it with the lock held."""
+    return _stamp(await _sales(conn, basis.scope, now)) <= basis.stamp
+
+
+async def calls(conn: AsyncConnection) -> tuple[int, int]:
+    """Return how often anybody was called: while it stays the same, no VEN got busy and no limit was used up."""
+    dispatches = await conn.execute(select(func.count()).select_from(dispatch))
+    interventions = await conn.execute(select(func.count()).select_from(intervention))
+    return int(dispatches.scalar_one()), int(interventions.scalar_one())
+
+
+async def _shared(conn: AsyncConnection, programme_id: str, now: datetime) -> list[str]:
+    """Return the programmes that have VENs in common with one, itself included."""
+    mine, theirs = enrolment.alias("mine"), enrolment.alias("theirs")
+    query = (
+        select(theirs.c.programme_id)
+        .distinct()
+        .join(mine, mine.c.ven_id == theirs.c.ven_id)
+        .where((mine.c.programme_id == programme_id) & (mine.c.valid_to.is_(None) | (mine.c.valid_to > now)))
+        .where(theirs.c.valid_to.is_(None) | (theirs.c.valid_to > now))
+    )
+    return sorted({*(await conn.execute(query)).scalars(), programme_id})
+
+
+async def _sales(conn: AsyncConnection, scope: Scope, now: datetime) -> list[_Sale]:
+    """Return what is offered or sold in the time, and not called yet, of VENs that may be the same."""
+    programmes = await _shared(conn, scope.programme.id, now)
+    found = [*await _open_offers(conn, scope, programmes, now), *await _uncalled(conn, scope, programmes)]
+    return [one for one in found if None in (scope.area, one.area) or scope.area == one.area]
+
+
+async def _open_offers(conn: AsyncConnection, scope: Scope, programmes: Sequence[str], now: datetime) -> list[_Sale]:
+    offer = flexibility_offer.c
+    query = (
+        select(offer.id, offer.direction, offer.options, flexibility_request.c.wish)
+        .join(contract, contract.c.id == offer.contract_id)
+        .join(flexibility_request, flexibility_request.c.id == offer.request_id, isouter=True)
+        .where((offer.status == "open") & (offer.expires_at > now) & contract.c.programme_id.in_(programmes))
+        .where((offer.starts_at < scope.grid.end) & (offer.ends_at > scope.grid.start))
+    )
+    return [
+        _Sale(
+            row.id,
+            0,
+            row.direction,
+            row.wish.get("area") if row.wish else None,
+            tuple(from_json(tuple[PowerInterval, ...], option["intervals"]) for option in row.options),
+        )
+        for row in await conn.execute(query)
+    ]
+
+
+async def _uncalled(conn: AsyncConnection, scope: Scope, programmes: Sequence[str]) -> list[_Sale]:
+    one = activation.c
+    query = (
+        select(one.id, one.modification_number, one.direction, one.intervals, one.terms)
+        .join(contract, contract.c.id == one.contract_id)
+        .where(one.dispatch_id.is_(None) & one.cancelled_at.is_(None) & contract.c.programme_id.in_(programmes))
+        .where((one.starts_at < scope.grid.end) & (one.ends_at > scope.grid.start))
+    )
+    return [
+        _Sale(
+            row.id,
+            row.modification_number,
+            row.direction,
+            row.terms.get("area"),
+            (from_json(tuple[PowerInterval, ...], row.intervals),),
+        )
+        for row in await conn.execute(query)
+    ]
+
+
+def _stamp(sales: Sequence[_Sale]) -> Stamp:
+    return frozenset((one.id, one.number) for one in sales)

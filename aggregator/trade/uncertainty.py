@@ -1,0 +1,59 @@
+"""How far the delivered energy of an activation is known: what the same baseline errs on days without an event."""
+
+from typing import Final
+
+import numpy as np
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator.trade import members
+from aggregator.trade.activations import Activation
+from core.spans import Span
+from metrics.baseline import Calendar
+from metrics.days import Series, day_matrix
+from metrics.performance import Direction
+from metrics.placebo import placebo, pool_placebo
+from metrics.rules import PRESETS, DayMatch
+from openadr.model.opt import OptType
+from vtn.services import dispatch, metered, participation, programme
+
+MOST_VENS: Final = 30
+"""For larger pools it would take too long."""
+_LOOKBACK_DAYS: Final = 75
+_LEAST_DAYS: Final = 8
+_Z90: Final = 1.645
+"""Half the width of a 90 % interval, in standard deviations of a normal distribution."""
+
+
+async def inputs(conn: AsyncConnection, one: Activation) -> tuple[list[Series], Span, DayMatch, str] | None:
+    """Read what `half_width_wh` works on: the readings of the VENs that stayed in; None where nothing can be said."""
+    if one.dispatch_id is None:
+        return None
+    called = await members.read(conn, one.dispatch_id)
+    counted = [
+        it.ven_id for it in called.members if it.opt is OptType.IN and it.cancelled_at in (None, one.cancelled_at)
+    ]
+    whole = await dispatch.get(conn, one.dispatch_id)
+    rules = (await programme.get(conn, whole.programme_id, whole.programme_version)).parameters
+    rule = PRESETS.get(rules.baseline)
+    end = whole.shared.period.end if one.cancelled_at is None else one.cancelled_at
+    if rule is None or end is None or end <= whole.shared.period.start or not 0 < len(counted) <= MOST_VENS:
+        return None
+    first_s = int(whole.shared.period.start.timestamp()) - _LOOKBACK_DAYS * 86400
+    last_s = int(end.timestamp())
+    readings = [await metered.energy(conn, ven_id, first_s, last_s, participation.STEP_S) for ven_id in counted]
+    return readings, Span(whole.shared.period.start, end), rule, rules.time_zone
+
+
+def half_width_wh(readings: list[Series], span: Span, rule: DayMatch, zone: str, direction: str) -> float | None:
+    """Return half the width (Wh) of the 90 % interval of the delivered energy; None with too few days. Takes CPU.
+
+    Other events of the days before are not known here and count as error: the interval is rather too wide.
+    """
+    homes = [
+        placebo(
+            day_matrix(one, zone), span, rule, Calendar(), direction=Direction(direction), lookback_days=_LOOKBACK_DAYS
+        )
+        for one in readings
+    ]
+    pool = pool_placebo(homes)
+    return _Z90 * pool.sd_wh if len(pool.dates) >= _LEAST_DAYS and np.isfinite(pool.sd_wh) else None
