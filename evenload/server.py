@@ -52,6 +52,8 @@ _GIVE_BACK_S: Final = 30
 _DAY_S: Final = 86400
 _LAST_ANSWERS_S: Final = 5.0
 """How long a stopping VTN waits for answers that are on their way."""
+_LAST_WORK_S: Final = 10.0
+"""And how long for periodic work."""
 
 
 def operator_api() -> Api:
@@ -266,6 +268,7 @@ async def _schedule(
         await asyncio.to_thread(give_back)
 
     await _guarded(revocations.check)()
+    under_way: set[asyncio.Task[None]] = set()
     scheduler = AsyncIOScheduler(timezone=UTC)
     for work, every_s in (
         (directory.flush_seen, _FLUSH_S),
@@ -279,10 +282,39 @@ async def _schedule(
         *more,
     ):
         scheduler.add_job(
-            _guarded(work), "interval", seconds=every_s, coalesce=True, max_instances=1, misfire_grace_time=None
+            _noted(_guarded(work), under_way),
+            "interval",
+            seconds=every_s,
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=None,
         )
     scheduler.start()
-    stack.callback(scheduler.shutdown, wait=False)
+
+    async def stop() -> None:
+        """Let what is under way end by itself: a cancelled statement leaves a task that waits for SQLite for ever."""
+        scheduler.pause()
+        await asyncio.sleep(0)  # what was due a moment ago has begun by now
+        if under_way:
+            await asyncio.wait(under_way, timeout=_LAST_WORK_S)
+        scheduler.shutdown(wait=False)
+
+    stack.push_async_callback(stop)
+
+
+def _noted(work: Callable[[], Awaitable[None]], under_way: "set[asyncio.Task[None]]") -> Callable[[], Awaitable[None]]:
+    """Have periodic work stand in `under_way` for as long as it lasts."""
+
+    async def run() -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  a coroutine runs in a task
+        under_way.add(task)
+        try:
+            await work()
+        finally:
+            under_way.discard(task)
+
+    return run
 
 
 def _guarded(work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:

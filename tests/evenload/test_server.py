@@ -208,6 +208,18 @@ async def test_behind_a_proxy_its_header_names_the_certificate(tmp_path):
                 await _ask(url, message, "EiRegisterParty", named | lie)
 
 
+async def test_a_stop_lets_periodic_work_end(tmp_path, monkeypatch):
+    """A statement cancelled in SQLite's thread leaves a task that no loop can end: the process would never stop."""
+    for name in ("_SWEEP_S", "_GAUGE_S", "_FLUSH_S", "_RESYNC_S"):
+        monkeypatch.setattr(f"evenload.server.{name}", 0.01)
+    made = await prepare(tmp_path / "vtn", ("127.0.0.1",), "stopping", Shape("127.0.0.1", 0, 0))
+    for turn in range(8):
+        async with running(load_settings(made.settings)):
+            await asyncio.sleep(0.05 + turn / 100)
+        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        assert left == []
+
+
 async def test_a_taken_port_is_named(tmp_path):
     async with _place(tmp_path) as place:
         with pytest.raises(InvalidError, match=r"Cannot listen on 127\.0\.0\.1:\d+: the port is taken"):
