@@ -185,7 +185,7 @@ class _Master:
         self.kind = self.start = self.stop = np.zeros(0, np.int64)
         self.known: set[tuple[int, int, int]] = set()
         self.short = short
-        import highspy  # noqa: PLC0415  8 MB that a server needs only when it selects
+        import highspy  # noqa: PLC0415  some MB that a server needs only when it selects
 
         self.optimal = highspy.HighsModelStatus.kOptimal
         self.solver = highspy.Highs()  # type: ignore[no-untyped-call]
