@@ -25,7 +25,6 @@ from cryptography.hazmat.primitives import serialization
 from certs.authority import machine_now
 from certs.files import exists, is_vacant, make_private_directory, read_text, sync_directory, write_new, write_over
 from certs.keys import (
-    KeyType,
     PublicKey,
     checked_strength,
     key_from_pem,
@@ -34,6 +33,7 @@ from certs.keys import (
     new_request,
     public_pem,
 )
+from certs.kinds import KeyType
 from core.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from openadr.fingerprint import fingerprint
 

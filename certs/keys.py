@@ -1,6 +1,7 @@
 """Keys and signing requests: RSA and elliptic curve, at least as strong as OpenADR asks (catalogue SE-02)."""
 
-from enum import StrEnum
+from dataclasses import dataclass
+from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -8,7 +9,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+from certs.kinds import KeyType
 from core.errors import InvalidError
+from openadr.fingerprint import fingerprint
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
@@ -19,13 +22,6 @@ _HASHES = frozenset({"sha256", "sha384", "sha512"})
 _MAX_REQUEST = 32_768
 MAX_NAME = 64
 """Longest common name (RFC 5280, ub-common-name)."""
-
-
-class KeyType(StrEnum):
-    """The two kinds of keys that OpenADR knows."""
-
-    EC = "ec"
-    RSA = "rsa"
 
 
 def new_key(key_type: KeyType | str = KeyType.EC, *, rsa_bits: int = 2048) -> PrivateKey:
@@ -67,6 +63,30 @@ def common_name(name: str) -> x509.Name:
     if not (0 < len(name) <= MAX_NAME and name.isprintable() and name.strip() == name):
         raise InvalidError(f"'{name[:MAX_NAME]}' cannot be a certificate's name: 1 to {MAX_NAME} printable characters.")
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """What a certificate says of itself: its fingerprint (SE-06), its serial in lower-case hex, aware UTC."""
+
+    fingerprint: str
+    serial: str
+    not_before: datetime
+    not_after: datetime
+
+
+def read_certificate(pem: str) -> Validity:
+    """Read the first certificate of a PEM text. Raises InvalidError."""
+    try:
+        certificate = x509.load_pem_x509_certificates(pem.encode())[0]
+    except ValueError as error:
+        raise InvalidError(f"Not a PEM certificate: {error}") from error
+    return Validity(
+        fingerprint(certificate.public_bytes(serialization.Encoding.DER)),
+        f"{certificate.serial_number:x}",
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
+    )
 
 
 def new_request(key: PrivateKey, name: str) -> str:

@@ -8,12 +8,17 @@ import ssl
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from certs.enrolment import Identity
 from core.errors import InvalidError
 from openadr.fingerprint import fingerprint
 
+if TYPE_CHECKING:
+    from certs.enrolment import Identity
+
 _CERTIFICATION_SUITES = "ECDHE-ECDSA-AES128-SHA256:AES128-SHA256"
+_MISMATCHES = {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"}
+"""What OpenSSL says of a key and a certificate that do not fit; the last for different kinds of keys."""
 
 
 class Profile(StrEnum):
@@ -53,7 +58,7 @@ def server_context(
 
 
 def client_context(
-    identity: Identity, *, check_hostname: bool = True, profile: Profile | str = Profile.MODERN
+    identity: "Identity", *, check_hostname: bool = True, profile: Profile | str = Profile.MODERN
 ) -> ssl.SSLContext:
     """Return the context of a client with its identity. The server's certificate is always checked (SE-05).
 
@@ -86,13 +91,20 @@ def _apply(context: ssl.SSLContext, profile: Profile | str) -> None:
         context.set_ciphers(_CERTIFICATION_SUITES)
 
 
+def check_pair(cert: Path, key: Path) -> None:
+    """See that a certificate and its key are there, readable, and fit. Raises InvalidError, naming the files."""
+    _load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), cert, key)
+
+
 def _load_pair(context: ssl.SSLContext, cert: Path, key: Path) -> None:
     for path in (cert, key):
         _readable(path)
     try:
         context.load_cert_chain(cert, key, password=_no_password)
     except ssl.SSLError as error:
-        raise InvalidError(f"{cert} and {key} are no PEM certificate and its key: {error.reason}.") from error
+        if error.reason in _MISMATCHES:
+            raise InvalidError(f"{cert} and {key} do not belong together.") from error
+        raise InvalidError(f"{cert} and {key} are no PEM certificate and its private key: {error.reason}.") from error
 
 
 def _no_password() -> str:

@@ -4,6 +4,7 @@ import ctypes
 import gc
 import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
 _THRESHOLDS: Final = (20_000, 20, 20)
@@ -43,4 +44,9 @@ def _of_libc(name: str) -> Callable[..., Any] | None:
     """Return a function of the C library; None where it is not GNU's."""
     if not sys.platform.startswith("linux"):
         return None
-    return getattr(ctypes.CDLL(None), name, None)
+    return getattr(_libc(), name, None)
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)

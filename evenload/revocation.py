@@ -33,9 +33,9 @@ class Revocations:
         self._tls: tuple[ssl.SSLContext, Path] | None = None
 
     async def renew_list(self) -> None:
-        """Write our authority's list anew: TLS refuses everybody once it has expired."""
+        """Write our authority's list anew when it is due: TLS refuses everybody once it has expired."""
         if self._authority is not None:
-            await asyncio.to_thread(self._authority.write_crl)
+            await asyncio.to_thread(self._authority.keep_crl)
 
     def watch(self, context: ssl.SSLContext, crl: Path) -> None:
         """Read this list again into a TLS context whenever it changes."""

@@ -48,7 +48,7 @@ _FLUSH_S: Final = 5
 _SWEEP_S: Final = 5
 _GAUGE_S: Final = 15
 _MERGE_S: Final = 3600
-_GIVE_BACK_S: Final = 30
+_GIVE_BACK_S: Final = 10
 _DAY_S: Final = 86400
 _LAST_ANSWERS_S: Final = 5.0
 """How long a stopping VTN waits for answers that are on their way."""

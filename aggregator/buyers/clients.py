@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -69,11 +67,13 @@ def thumbprint(der: bytes) -> str:
 
 def thumbprint_of_pem(pem: str) -> str:
     """Return the x5t#S256 of a certificate in PEM. Raises InvalidError for any other text."""
+    from cryptography import x509  # noqa: PLC0415  10 MB that a server needs only when somebody shows a certificate
+    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
+
     try:
         if len(pem) > _LONGEST_PEM:
             raise InvalidError("The certificate is too long.")
-        certificate = x509.load_pem_x509_certificate(pem.encode())
-        return thumbprint(certificate.public_bytes(Encoding.DER))
+        return thumbprint(x509.load_pem_x509_certificate(pem.encode()).public_bytes(Encoding.DER))
     except ValueError as error:
         text = "The certificate is no PEM text: from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----."
         raise InvalidError(text) from error

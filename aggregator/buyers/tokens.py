@@ -10,17 +10,17 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey
 from sqlalchemy import delete, insert, select, update
 
 from aggregator.tables import token_key
 from core.errors import InvalidError
 from core.ids import new_id
 from vtn.store.database import Database, Transaction
+
+if TYPE_CHECKING:  # loaded where they are used: with cryptography, 10 MB that a server without BRPs does not need
+    from joserfc.jwk import ECKey
 
 LIFETIME_S: Final = 900
 _ALGORITHM: Final = "ES256"
@@ -45,7 +45,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    jwk: ECKey
+    jwk: "ECKey"
     created_at: datetime
     retired_at: datetime | None
 
@@ -73,6 +73,8 @@ class Tokens:
 
     async def sign(self, client_id: str, scopes: Iterable[str], certificate: str | None = None) -> str:
         """Return a token for a client, bound to a certificate if one is named."""
+        from joserfc import jwt  # noqa: PLC0415
+
         kid, key = await self._signing_key()
         now = int(self._utcnow().timestamp())
         claims: dict[str, Any] = {
@@ -92,6 +94,9 @@ class Tokens:
 
     async def read(self, token: str) -> Grant:
         """Return what a token grants. Raises InvalidError if it is malformed, expired, or not signed here."""
+        from joserfc import jwt  # noqa: PLC0415
+        from joserfc.errors import JoseError  # noqa: PLC0415
+
         key = await self._key(_kid(token))
         if key is None:
             raise _refused()
@@ -155,6 +160,8 @@ class Tokens:
         return key if self._utcnow() < key.retired_at + _reading_time(self.lifetime_s) else None
 
     async def _load(self) -> None:
+        from joserfc.jwk import ECKey  # noqa: PLC0415
+
         async with self._db.read() as conn:
             rows = (await conn.execute(select(token_key))).all()
         self._keys = {row.id: _Key(ECKey.import_key(row.key), row.created_at, row.retired_at) for row in rows}
@@ -163,6 +170,8 @@ class Tokens:
 
 async def rotate_keys(tx: Transaction, now: datetime, *, who: str, lifetime_s: int = LIFETIME_S) -> str:
     """Make a new signing key, retire the others, and delete those whose tokens have all expired; return its id."""
+    from joserfc.jwk import ECKey  # noqa: PLC0415
+
     kid = new_id("key")
     key = ECKey.generate_key("P-256", {"kid": kid, "use": "sig", "alg": _ALGORITHM})
     await tx.conn.execute(update(token_key).where(token_key.c.retired_at.is_(None)).values(retired_at=now))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from certs import Authority
+from certs.authority import Authority
 
 _FOLDER = str(Path(__file__).parent / "support")
 if _FOLDER not in sys.path:

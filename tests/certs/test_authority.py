@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
-from certs import Authority
+from certs.authority import Authority
 from certs.keys import key_from_pem, new_key, new_request
 from core.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 
@@ -232,6 +232,30 @@ def test_the_revocation_list(tmp_path):
     later = Authority.load(tmp_path / "ca", now=clock(days_ago=-400))
     later.write_crl()
     assert len(x509.load_pem_x509_crl(crl_path.read_bytes())) == 0  # all have ended anyway
+
+
+def test_the_list_is_written_again_after_a_month(tmp_path):
+    revoked = Authority.create(tmp_path / "ca", "Test CA").issue_client("home").record
+    Authority.load(tmp_path / "ca").revoke(revoked.serial)
+    crl_path = tmp_path / "ca" / "crl.pem"
+    first = crl_path.read_text()
+    Authority.load(tmp_path / "ca", now=clock(days_ago=-29)).keep_crl()
+    assert crl_path.read_text() == first
+    Authority.load(tmp_path / "ca", now=clock(days_ago=-31)).keep_crl()
+    again = x509.load_pem_x509_crl(crl_path.read_bytes())
+    assert again.next_update_utc - x509.load_pem_x509_crl(first.encode()).next_update_utc > timedelta(days=30)
+    assert [f"{one.serial_number:x}" for one in again] == [revoked.serial]
+
+
+@pytest.mark.parametrize("text", [None, "", "Written yesterday\n", "Written 2026-01-01T00:00:00\n", "\xff", "no date"])
+def test_a_list_of_unknown_age_is_written_again(tmp_path, text):
+    authority = Authority.create(tmp_path / "ca", "Test CA")
+    crl_path = tmp_path / "ca" / "crl.pem"
+    crl_path.unlink()
+    if text is not None:
+        crl_path.write_bytes(text.encode("latin-1"))
+    authority.keep_crl()
+    assert len(x509.load_pem_x509_crl(crl_path.read_bytes())) == 0
 
 
 def test_revocations_at_once_all_reach_the_list(tmp_path):

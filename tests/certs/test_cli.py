@@ -4,7 +4,7 @@ import stat
 import pytest
 from typer.testing import CliRunner
 
-from certs import Authority
+from certs.authority import Authority
 from certs.cli import app
 from certs.keys import new_key, new_request
 

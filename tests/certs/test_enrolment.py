@@ -8,7 +8,8 @@ import pytest
 from cert_support import VTN_URL, bundle_for, clock, enrol
 from cryptography import x509
 
-from certs import Authority, Identity, discard, new_key_and_request, store_bundle
+from certs.authority import Authority
+from certs.enrolment import Identity, discard, new_key_and_request, store_bundle
 from core.errors import ConflictError, InvalidError, NotFoundError
 
 

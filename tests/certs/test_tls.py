@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from cert_support import Files, bundle_for, clock, enrol, meet, save
 
-from certs import Authority, client_context, new_key_and_request, server_context, store_bundle
+from certs.authority import Authority
+from certs.enrolment import new_key_and_request, store_bundle
+from certs.tls import client_context, server_context
 from core.errors import InvalidError
 
 EC, RSA = "ECDHE-ECDSA-AES128-SHA256", "AES128-SHA256"

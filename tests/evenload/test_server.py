@@ -233,7 +233,11 @@ async def test_a_taken_port_is_named(tmp_path):
     [
         ('ca = "ca/ca.pem"', 'ca = "nothing.pem"', r"nothing\.pem"),
         ('cert = "server-ec.pem", key = "server-ec.key"', 'cert = "x.pem", key = "x.key"', r"x\.pem"),
-        ('cert = "server-ec.pem", key = "server-ec.key"', 'cert = "server-ec.pem", key = "server-rsa.key"', "its key"),
+        (
+            'cert = "server-ec.pem", key = "server-ec.key"',
+            'cert = "server-ec.pem", key = "server-rsa.key"',
+            "belong together",
+        ),
         ('authority = "ca"', 'authority = "elsewhere"', "elsewhere"),
         ('"sqlite:///vtn.db"', '"sqlite:///vtn.toml"', "no SQLite database"),
         ('ca = "ca/ca.pem"', 'ca = "ca/ca.pem"\ncrl = "none.pem"', r"none\.pem"),

@@ -3,22 +3,24 @@
 The key is made on the gateway and never leaves it. Codes and certificates live in machine time.
 """
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import delete, insert, select, update
 
 from certs.authority import Authority
 from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from core.ids import new_code, new_id
-from openadr.fingerprint import fingerprint
 from vtn.services import outbox
 from vtn.store.database import Transaction
 from vtn.store.rows import upsert
 from vtn.store.tables import enrolment, enrolment_code, ven, ven_certificate, waiting_certificate
+
+if TYPE_CHECKING:
+    from certs.keys import Validity
 
 CODE_LIFETIME = timedelta(days=14)
 _LONGEST_NAME = 120
@@ -81,7 +83,7 @@ async def redeem(tx: Transaction, code: str, csr_pem: str, authority: Authority,
     utc_now = datetime.now(UTC)
     if row is None or row.expires_at <= utc_now or row.request_hash not in (None, request_hash):
         raise ForbiddenError("This enrolment code is unknown, expired or used; ask your operator for a new one.")
-    pem = authority.sign_request(csr_pem, row.ven_id).chain_pem
+    pem = (await asyncio.to_thread(authority.sign_request, csr_pem, row.ven_id)).chain_pem
     await tx.conn.execute(
         update(enrolment_code)
         .where(enrolment_code.c.code_hash == row.code_hash)
@@ -95,11 +97,8 @@ async def add_certificate(tx: Transaction, ven_id: str, pem: str, now: datetime,
     """Let a certificate speak for a VEN, beside those that already do; return its fingerprint (SE-06, SE-07)."""
     if (await tx.conn.execute(select(ven.c.id).where(ven.c.id == ven_id))).first() is None:
         raise NotFoundError(f"No VEN '{ven_id}'.")
-    try:
-        certificate = x509.load_pem_x509_certificates(pem.encode())[0]
-    except ValueError as error:
-        raise InvalidError(f"Not a PEM certificate: {error}") from error
-    name = fingerprint(certificate.public_bytes(Encoding.DER))
+    certificate = await asyncio.to_thread(_read_certificate, pem)
+    name = certificate.fingerprint
     owner = (
         await tx.conn.execute(select(ven_certificate.c.ven_id).where(ven_certificate.c.fingerprint == name))
     ).scalar_one_or_none()
@@ -111,9 +110,9 @@ async def add_certificate(tx: Transaction, ven_id: str, pem: str, now: datetime,
         insert(ven_certificate).values(
             fingerprint=name,
             ven_id=ven_id,
-            serial=f"{certificate.serial_number:x}",
-            not_before=certificate.not_valid_before_utc,
-            not_after=certificate.not_valid_after_utc,
+            serial=certificate.serial,
+            not_before=certificate.not_before,
+            not_after=certificate.not_after,
             created_at=now,
         )
     )
@@ -180,6 +179,12 @@ async def note_waiting(tx: Transaction, name: str, subject: str, now: datetime) 
     if not seen.rowcount:
         row = {"fingerprint": name, "subject": subject[:500], "first_seen_at": now, "last_seen_at": now, "attempts": 1}
         await upsert(tx.conn, waiting_certificate, row, keys=("fingerprint",), update=("last_seen_at",))
+
+
+def _read_certificate(pem: str) -> "Validity":
+    from certs.keys import read_certificate  # noqa: PLC0415  10 MB that a server needs only when somebody enrols
+
+    return read_certificate(pem)
 
 
 def _hash(code: str) -> str:

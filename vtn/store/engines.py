@@ -25,9 +25,12 @@ POSTGRESQL = "postgresql"
 _BUSY_MS = 10_000
 _CONNECT_S = 10.0
 _COMMAND_S = 60.0
-_READERS = 4
+_READERS = 2
+_MORE_READERS = 6
+"""Opened when the others are busy, and closed then: each holds the schema and pages of its own."""
 _READERS_CACHE_KIB = 512
-"""Each reader's own pages; the system keeps the file's in memory too, once for all."""
+_WRITERS_CACHE_KIB = 1024
+"""Each connection's own pages; the system keeps the file's in memory too, once for all."""
 _FORMS = "Write sqlite:///path/to/file.db or postgresql://user:password@host/database."
 
 
@@ -89,15 +92,19 @@ def writer(address: Address) -> AsyncEngine:
     """Return the engine of writing transactions. SQLite has one connection; each begins with the write lock."""
     if address.path is None:
         return _postgresql(address)
-    return _sqlite(address.path, "BEGIN IMMEDIATE", pool_size=1, max_overflow=0)
+    return _sqlite(address.path, "BEGIN IMMEDIATE", _cache(_WRITERS_CACHE_KIB), pool_size=1, max_overflow=0)
 
 
 def reader(address: Address, writing: AsyncEngine) -> AsyncEngine:
     """Return the engine of reading transactions, each a consistent snapshot that cannot write."""
     if address.path is None:
         return writing.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    pragmas = ("PRAGMA query_only=ON", f"PRAGMA cache_size=-{_READERS_CACHE_KIB}")
-    return _sqlite(address.path, "BEGIN", *pragmas, pool_size=_READERS, max_overflow=_READERS)
+    pragmas = ("PRAGMA query_only=ON", _cache(_READERS_CACHE_KIB))
+    return _sqlite(address.path, "BEGIN", *pragmas, pool_size=_READERS, max_overflow=_MORE_READERS)
+
+
+def _cache(kib: int) -> str:
+    return f"PRAGMA cache_size=-{kib}"
 
 
 def keeper(address: Address) -> AsyncEngine:

@@ -3,21 +3,19 @@
 import json
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from importlib import import_module
 from typing import Any, Final, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 from sqlalchemy import ColumnElement, Table, Text
 from sqlalchemy import cast as cast_column
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import InvalidError
 
 T = TypeVar("T")
 
-_INSERTS: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-"""Both spell ON CONFLICT alike, but SQLAlchemy has a class for each."""
 _MOST_NAMED: Final = 1000
 """A statement takes some ten thousand parameters at most."""
 
@@ -38,14 +36,19 @@ async def upsert(
     rows = [dict(values)] if isinstance(values, Mapping) else [dict(row) for row in values]
     if not rows:
         return
-    changes = [name for name in rows[0] if name not in keys] if update is None else list(update)
-    statement = _INSERTS[conn.dialect.name](table)
-    if changes:
-        new = {name: statement.excluded[name] for name in changes}
-        statement = statement.on_conflict_do_update(index_elements=list(keys), set_=new)
-    else:
-        statement = statement.on_conflict_do_nothing(index_elements=list(keys))
-    await conn.execute(statement, rows)
+    changes = [name for name in rows[0] if name not in keys] if update is None else update
+    await conn.execute(_upsert(conn.dialect.name, table, tuple(keys), tuple(changes)), rows)
+
+
+@lru_cache(maxsize=256)
+def _upsert(dialect: str, table: Table, keys: tuple[str, ...], changes: tuple[str, ...]) -> Any:
+    """Return the statement, which is kept: naming what was to be inserted makes a copy of the whole table's columns."""
+    insert = import_module(f"sqlalchemy.dialects.{dialect}").insert  # both spell alike, but each has a class of its own
+    statement = insert(table)
+    if not changes:
+        return statement.on_conflict_do_nothing(index_elements=list(keys))
+    new = {name: statement.excluded[name] for name in changes}
+    return statement.on_conflict_do_update(index_elements=list(keys), set_=new)
 
 
 def in_parts(names: Iterable[T]) -> Iterator[list[T]]:

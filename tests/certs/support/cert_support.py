@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from certs import Authority, Identity, Issued, peer_fingerprint, store_bundle
-from certs.enrolment import new_key_and_request
+from certs.authority import Authority, Issued
+from certs.enrolment import Identity, new_key_and_request, store_bundle
+from certs.tls import peer_fingerprint
 
 VTN_URL = "https://localhost:8443"
 

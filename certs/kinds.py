@@ -1,0 +1,17 @@
+"""What certificates and keys there are, in names."""
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What a certificate is for."""
+
+    SERVER = "server"
+    CLIENT = "client"
+
+
+class KeyType(StrEnum):
+    """The two kinds of keys that OpenADR knows."""
+
+    EC = "ec"
+    RSA = "rsa"
