@@ -16,6 +16,7 @@ from aggregator.flexibility import history
 from aggregator.outgoing import Guard
 from aggregator.tariff.prices import PriceSignals
 from aggregator.tariff.tariff_source import TariffFetcher
+from aggregator.trade.potential_watch import PotentialWatch
 from aggregator.web.brp import BRP, GATE, BrpDesk, TokenGate, idempotent, mount
 from aggregator.web.operator import OPERATIONS
 from aggregator.work import Market as Worker
@@ -30,6 +31,7 @@ _WORK_S: Final = 1
 _FETCH_S: Final = 5
 _PRICE_S: Final = 15
 _DERIVE_S: Final = 60
+_WATCH_S: Final = 120
 _FORGET_S: Final = 3600
 
 Job = tuple[Callable[[], Awaitable[None]], float]
@@ -46,6 +48,7 @@ class Market:
     sender: webhooks.Sender
     fetcher: TariffFetcher
     signals: PriceSignals
+    watch: PotentialWatch
     requests_per_minute: int
 
     @classmethod
@@ -62,6 +65,7 @@ class Market:
             sender=webhooks.Sender(db, guard),
             fetcher=TariffFetcher(db, clock, partial(outgoing.fetch_json, guard=guard)),
             signals=PriceSignals(db, clock),
+            watch=PotentialWatch(db, clock, desk.stale_after_s),
             requests_per_minute=settings.brp.requests_per_minute,
         )
 
@@ -81,6 +85,7 @@ class Market:
             (self.fetcher.turn, _FETCH_S),
             (self.signals.turn, _PRICE_S),
             (self._derive, _DERIVE_S),
+            (self.watch.turn, _WATCH_S),
             (self._forget, _FORGET_S),
         )
 

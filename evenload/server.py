@@ -29,6 +29,7 @@ from evenload.settings import ConsoleSettings, KeyPair, Settings, is_loopback, i
 from evenload.setup import console_url
 from vtn.services import outbox
 from vtn.services.directory import Directory
+from vtn.services.potential import Thinning
 from vtn.store.database import Database
 from vtn.store.readings import merge_days
 from vtn.store.writer import GroupWriter
@@ -47,7 +48,7 @@ _RESYNC_S: Final = 30
 _FLUSH_S: Final = 5
 _SWEEP_S: Final = 5
 _GAUGE_S: Final = 15
-_MERGE_S: Final = 3600
+_TIDY_S: Final = 3600
 _GIVE_BACK_S: Final = 10
 _DAY_S: Final = 86400
 _LAST_ANSWERS_S: Final = 5.0
@@ -121,7 +122,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             console_at = await _listen_console(stack, settings, settings.console, console)
         gauges = Gauges(db, clock, registry, stale_after_s)
         await gauges.refresh()
-        await _schedule(stack, db, directory, clock, gauges, revocations, market.jobs())
+        thinning = Thinning(db, settings.market.potential_kept.timedelta())
+        await _schedule(stack, db, directory, clock, gauges, revocations, thinning, market.jobs())
         yield Running(desk.openadr_url, _api_url(settings, api_port), db, clock, console_at)
 
 
@@ -250,6 +252,7 @@ async def _schedule(
     clock: Clock,
     gauges: Gauges,
     revocations: Revocations,
+    thinning: Thinning,
     more: Sequence[Job] = (),
 ) -> None:
     """Start the periodic work of this process. What must survive a crash is a row with a due time, not a job."""
@@ -261,8 +264,9 @@ async def _schedule(
     async def resync() -> None:
         directory.resync()
 
-    async def merge() -> None:
+    async def tidy() -> None:
         await merge_days(db, clock.now())
+        await thinning.turn(clock.now())
 
     async def spare_memory() -> None:
         await asyncio.to_thread(give_back)
@@ -276,7 +280,7 @@ async def _schedule(
         (gauges.refresh, _GAUGE_S),
         (revocations.check, _SWEEP_S),
         (resync, _RESYNC_S),
-        (merge, _MERGE_S),
+        (tidy, _TIDY_S),
         (spare_memory, _GIVE_BACK_S),
         (revocations.renew_list, _DAY_S),
         *more,

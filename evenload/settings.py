@@ -139,6 +139,8 @@ class MarketTimes(_Section):
     """When the first report on an activation comes after its end: the readings need time to arrive."""
     final_after: IsoDuration = Duration.of(days=7)
     """When the report is final; until then late readings make new versions."""
+    potential_kept: IsoDuration = Duration.of(days=7)
+    """How long every potential is kept after another took its place; later one a day stays."""
 
 
 class OutgoingSettings(_Section):

@@ -11,14 +11,15 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, insert, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from core.spans import floor_to
 from openadr.model.codes import Code, OpenADRError
 from openadr.model.potential import DIRECTIONS, NOMINAL_TYPE, Direction, Quantile, quantile_of
 from openadr.model.report import Report, ReportDescription, ReportOffer, ReportPayload, with_starts
-from vtn.store.database import Transaction
-from vtn.store.rows import upsert
+from vtn.store.database import Database, Transaction
+from vtn.store.rows import in_parts, upsert
 from vtn.store.tables import potential, resource
 
 Source = Literal["ven", "history"]
@@ -31,6 +32,7 @@ STALE_AFTER_S: Final[Mapping[str, float]] = MappingProxyType({"ven": 2 * 3600.0,
 _MOST_STEPS: Final = 2000
 _MOST_W: Final = 1e9
 _MOST_NAMED: Final = 500
+_DAY_S: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +239,48 @@ def _row(
 def _short(value: float) -> float:
     """Write whole watts without `.0`: nearly all are."""
     return int(value) if value == int(value) else value
+
+
+class Thinning:
+    """Thins what is history: of potentials superseded longer than `keep` ago, those in force at a midnight (UTC) stay.
+
+    A VEN that reports every half hour writes some hundred rows a day; later, one a day is enough.
+    """
+
+    def __init__(self, db: Database, keep: timedelta) -> None:
+        self._db = db
+        self._keep = keep
+        self._done: datetime | None = None
+
+    async def turn(self, now: datetime) -> int:
+        """Delete what is due and return how many rows that were. Each transaction is short; a later turn goes on."""
+        before = now - self._keep
+        since = self._done or await self._first()
+        deleted = 0
+        while since is not None and since < before:
+            day_end = floor_to(since, _DAY_S) + timedelta(days=1)
+            deleted += await self._thin(since, min(day_end, before))
+            since = self._done = min(day_end, before)
+        return deleted
+
+    async def _first(self) -> datetime | None:
+        async with self._db.read() as conn:
+            first: datetime | None = await conn.scalar(select(func.min(potential.c.superseded_at)))
+        return first
+
+    async def _thin(self, since: datetime, until: datetime) -> int:
+        """Delete what was superseded in a part of one day, and issued on that day."""
+        query = select(potential.c.id).where(
+            (potential.c.superseded_at >= since)
+            & (potential.c.superseded_at < until)
+            & (potential.c.issued_at >= floor_to(since, _DAY_S))
+        )
+        async with self._db.read() as conn:
+            ids = list((await conn.execute(query)).scalars())
+        for some in in_parts(ids):
+            async with self._db.write() as tx:
+                await tx.conn.execute(delete(potential).where(potential.c.id.in_(some)))
+        return len(ids)
 
 
 # -- what is known

@@ -117,14 +117,24 @@ _TOLD: dict[str, dict[str, Any]] = {
     "activation": {"activation_id": f"act_{ULID}"},
     "report": {"activation_id": f"act_{ULID}", "version": 1, "final": False},
     "settlement": {"settlement_id": f"stl_{ULID}", "activation_id": f"act_{ULID}"},
-    "potential": {"contract_id": f"ctr_{ULID}"},
+    "potential": {
+        "contract_id": f"ctr_{ULID}",
+        "direction": "reduce",
+        "area": None,
+        "from": "2026-01-31T12:00:00Z",
+        "until": "2026-01-31T14:00:00Z",
+        "p10_w": 104_000,
+    },
     "webhook": {"subscription_id": f"whs_{ULID}"},
 }
 
 
+_MESSAGE = TypeAdapter(Message)
+
+
 def _message(kind: str) -> Webhook:
     example = {"type": kind, "timestamp": "2026-01-31T12:00:00Z", "data": _TOLD[kind.partition(".")[0]]}
-    return Webhook(kind, f"Sent as {kind}", TypeAdapter(Message), example)
+    return Webhook(kind, f"Sent as {kind}", _MESSAGE, example)
 
 
 WEBHOOKS = tuple(_message(kind) for kind in (*(one.value for one in EventType), webhooks.TEST_EVENT))

@@ -92,6 +92,27 @@ async def test_the_vtn_asks_for_it_and_keeps_what_it_hears(any_world):
     assert state == ["active"]
 
 
+async def test_of_old_history_what_was_in_force_at_a_midnight_stays(any_world):
+    ven, request = await asked(any_world)
+    thinning = potentials.Thinning(any_world.db, timedelta(days=7))
+    for _ in range(40):  # noon of one day to two o'clock of the third
+        await ven.report(told(request, spread("home", 0, 100, 200), at=any_world.now))
+        any_world.later(hours=1)
+    issued = [one.issued_at for one in await past(any_world, ven)]
+    assert await thinning.turn(any_world.now) == 0  # all of it is new
+    any_world.later(days=6, hours=8)  # noon of the ninth day: what was replaced by noon of the second is old
+    assert await thinning.turn(any_world.now) == 22
+    left = [one.issued_at for one in await past(any_world, ven)]
+    assert left == [at for at in issued if at == NOON + timedelta(hours=11) or at >= NOON + timedelta(hours=23)]
+    assert await thinning.turn(any_world.now) == 0
+    any_world.later(days=30)
+    assert await thinning.turn(any_world.now) > 0
+    again = potentials.Thinning(any_world.db, timedelta(days=7))  # the process was started anew
+    assert await again.turn(any_world.now) == 0
+    assert [one.issued_at - NOON for one in await past(any_world, ven)] == [timedelta(hours=h) for h in (39, 35, 11)]
+    assert [one.superseded_at for one in await force(any_world, ven)] == [None]
+
+
 async def test_the_newest_is_in_force_and_the_older_stay(any_world):
     ven, request = await asked(any_world, directions=tuple(Direction))
     for hour in range(3):

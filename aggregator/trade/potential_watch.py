@@ -1,0 +1,127 @@
+"""Tells BRPs when what their contracts can draw on has changed (`potential.changed`).
+
+Looked at are the coming two hours: the p10 of the pool that could be called, in each direction (and area) that the
+contract allows. A BRP hears of it when that is a tenth more or less than it heard last; what it heard last is in the
+deliveries, so that a restart tells nothing twice. Only contracts whose BRP listens are reckoned.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+import structlog
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator.buyers.events import EventType, publish, wants
+from aggregator.flexibility.pool import pool
+from aggregator.grid import Grid
+from aggregator.tables import webhook_delivery, webhook_subscription
+from aggregator.trade import contracts, supply
+from aggregator.trade.contracts import Contract
+from aggregator.trade.supply import Scope
+from core.clock import Clock
+from core.errors import EvenloadError
+from core.spans import floor_to
+from vtn.services import programme
+from vtn.store.database import Database, Transaction
+
+STEP_S: Final = 1800
+STEPS: Final = 4
+CHANGE: Final = 0.1
+"""Part of the power last told by which it has to change."""
+LEAST_W: Final = 1000
+"""And by so much at least."""
+_MOST: Final = 1000
+_DRAWS: Final = 1000
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What is told of: a contract, one direction, one area (None: all)."""
+
+    contract: Contract
+    direction: str
+    area: str | None
+
+    @property
+    def names(self) -> dict[str, str | None]:
+        return {"contract_id": self.contract.id, "direction": self.direction, "area": self.area}
+
+
+class PotentialWatch:
+    """One process's look at the pools, every few minutes. Who was silent for `stale_after_s` is left out."""
+
+    def __init__(self, db: Database, clock: Clock, stale_after_s: float) -> None:
+        self._db = db
+        self._clock = clock
+        self._stale_after_s = stale_after_s
+
+    async def turn(self) -> None:
+        """Reckon what listening BRPs can draw on, and tell them where it has changed."""
+        now = self._clock.now()
+        async with self._db.read() as conn:
+            parties = await _listening(conn)
+            views = [view for party_id in parties for view in await _views(conn, party_id, now)]
+        for view in views:
+            try:
+                await self._look(view, now)
+            except EvenloadError as error:
+                _log.warning("potential not reckoned", contract=view.contract.id, why=str(error))
+
+    async def _look(self, view: _View, now: datetime) -> None:
+        async with self._db.read() as conn:
+            rules = await programme.get(conn, view.contract.programme_id)
+            scope = Scope(rules, view.direction, Grid(floor_to(now, STEP_S), STEP_S, STEPS), view.area)
+            fleet = await supply.load(conn, scope, now, self._stale_after_s)
+        found = await asyncio.to_thread(pool, fleet, draws=_DRAWS)
+        power_w = int(max(float(np.mean(found.p10_w)), 0.0))
+        async with self._db.write() as tx:
+            told_w = await _told_w(tx, view)
+            if told_w is None or abs(power_w - told_w) >= max(LEAST_W, CHANGE * told_w):
+                data = {**view.names, "from": scope.grid.start, "until": scope.grid.end, "p10_w": power_w}
+                await publish(tx, view.contract.party_id, EventType.POTENTIAL_CHANGED, data, now)
+
+
+async def _listening(conn: AsyncConnection) -> list[str]:
+    """Return the parties with a subscription to such messages."""
+    live = select(webhook_subscription.c.party_id, webhook_subscription.c.events).where(
+        webhook_subscription.c.ended_at.is_(None)
+    )
+    rows = (await conn.execute(live)).all()
+    return sorted({row.party_id for row in rows if wants(row.events, EventType.POTENTIAL_CHANGED)})
+
+
+async def _views(conn: AsyncConnection, party_id: str, now: datetime) -> list[_View]:
+    known = await contracts.listed(conn, party_id=party_id, limit=_MOST)
+    valid = [one for one in known if one.valid_from <= now and (one.valid_to is None or now < one.valid_to)]
+    return [
+        _View(one, direction, area)
+        for one in valid
+        for direction in one.limits.directions
+        for area in one.limits.areas or (None,)
+    ]
+
+
+async def _told_w(tx: Transaction, view: _View) -> int | None:
+    """Return what the party was told last of this view. Locks its subscriptions: nobody else tells it now."""
+    mine = webhook_subscription.c.party_id == view.contract.party_id
+    await tx.conn.execute(select(webhook_subscription.c.id).where(mine).with_for_update())
+    query = (
+        select(webhook_delivery.c.payload)
+        .join(webhook_subscription, webhook_subscription.c.id == webhook_delivery.c.subscription_id)
+        .where(mine & webhook_subscription.c.ended_at.is_(None))
+        .where(webhook_delivery.c.event == EventType.POTENTIAL_CHANGED.value)
+        .order_by(webhook_delivery.c.id.desc())
+        .limit(_MOST)
+    )
+    for payload in (await tx.conn.execute(query)).scalars():
+        data: Mapping[str, Any] = payload["data"]
+        if all(data.get(name) == value for name, value in view.names.items()):
+            return int(data["p10_w"])
+    return None
