@@ -178,6 +178,8 @@ class OperatorClient:
             raise _PassingError(UnavailableError(text)) from error
         except (_BrokenOffError, aiohttp.ClientError, TimeoutError) as error:
             text = f"The connection to {self._base} broke off or timed out."
+            if self._base.startswith("http:") and not isinstance(error, TimeoutError):
+                text += " If TLS is spoken there, write https://."
             if method != "GET":
                 text += " It may have been done or not: look before you repeat it."
             raise _PassingError(UnavailableError(text)) from error

@@ -279,6 +279,9 @@ async def test_the_certificate_must_be_trusted(aiohttp_server, pem, script):
         with pytest.raises(InvalidError, match="--ca"):
             await client.get("/x")
     assert script.pauses == []
+    async with OperatorClient(f"http://127.0.0.1:{server.port}", "t", sleep=script.sleep) as client:
+        with pytest.raises(UnavailableError, match="write https://"):
+            await client.get("/x")
 
 
 async def test_it_is_a_context_manager():

@@ -21,7 +21,7 @@ from vtn.services import site
 from vtn.web.auth import Role
 from vtn.web.console import Form, Visit, page
 from vtn.web.model import Model
-from vtn.web.operator.wire import Printable
+from vtn.web.operator.wire import Email, Printable
 
 _DELIVERIES = listing("webhook-deliveries")
 _CONTRACTS = "contracts"
@@ -41,7 +41,7 @@ class NewBrp(NewClient):
     """A BRP with its first program."""
 
     name: Annotated[Printable, Field(min_length=1, max_length=200)]
-    email: Annotated[Printable, Field(min_length=3, max_length=200)] | None = None
+    email: Annotated[Email, Field(min_length=3, max_length=200)] | None = None
 
 
 class NewContract(Model):

@@ -14,7 +14,7 @@ from vtn.web.api import Context
 from vtn.web.model import Model, UtcTime
 from vtn.web.operation import operation
 from vtn.web.operator.desk import DESK
-from vtn.web.operator.wire import Printable
+from vtn.web.operator.wire import Email, Printable
 
 _USUAL = tuple(scope for scope in SCOPES if scope != "tariff:write")
 
@@ -33,7 +33,7 @@ class NewBrp(Model):
     """A balance responsible party."""
 
     name: Annotated[Printable, Field(min_length=1, max_length=200)]
-    email: Annotated[Printable, Field(min_length=3, max_length=200)] | None = None
+    email: Annotated[Email, Field(min_length=3, max_length=200)] | None = None
     client: NewClient = NewClient()
     """Its first program."""
 

@@ -13,6 +13,8 @@ from core.errors import InvalidError
 
 async def test_a_brp_is_created_and_its_secret_is_shown_once(market) -> None:
     fields = {"name": "Umlaut & Söhne", "email": "desk@brp.example", "client": "main"}
+    page = await market.admin.post("/market/brps", 422, **(fields | {"email": "by phone"}), scopes=["flex:read"])
+    assert "an e-mail address such as" in page.main
     page = await market.admin.post("/market/brps", 422, **fields, scopes=["everything"])
     assert "everything" in page.main
     assert page.value("name") == "Umlaut & Söhne"

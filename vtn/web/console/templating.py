@@ -42,6 +42,7 @@ def make_environment(directories: Iterable[Path], names: Mapping[str, Any]) -> E
         "duration": show_duration,
         "percent": show_percent,
         "number": show_number,
+        "vens": show_vens,
         "pretty": show_json,
     }
     env.globals |= names
@@ -124,6 +125,11 @@ def show_number(value: float | None, digits: int = 0, otherwise: str = DASH) -> 
         text = text.rstrip("0").rstrip(".")
     text = "0" if text == "-0" else text
     return text.replace("-", MINUS).replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def show_vens(count: int) -> str:
+    """Return so many VENs in words: `1 VEN`, `20 VENs`."""
+    return f"{show_number(count)} VEN{'' if count == 1 else 's'}"
 
 
 def show_json(value: object) -> str:

@@ -28,6 +28,8 @@ LAST_YEAR: Final = 2199
 
 _PRINTABLE: Final = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029\ufffe\uffff]*$"
 _URI: Final = r"^[A-Za-z][A-Za-z0-9+.-]*:([A-Za-z0-9._~:/?@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+(#[A-Za-z0-9._~/?-]*)?$"
+_IN_EMAIL: Final = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~\u00a1-\ud7ff-]"
+_EMAIL: Final = rf"^{_IN_EMAIL}+@{_IN_EMAIL}+$"
 _FINGERPRINT: Final = r"^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){9}$"
 
 
@@ -55,6 +57,13 @@ Uri = Annotated[
     Field(json_schema_extra={"pattern": _URI}),
 ]
 """An absolute URI (RFC 3986), without the brackets that only IPv6 addresses need."""
+
+Email = Annotated[
+    str,
+    _matching(_EMAIL, "Write an e-mail address such as desk@brp.example."),
+    Field(json_schema_extra={"pattern": _EMAIL}),
+]
+"""Where to write to: something before and something after one @. Whether anybody reads it only a letter tells."""
 
 Fingerprint = Annotated[
     str,

@@ -13,6 +13,7 @@ from vtn.web.auth import Role
 from vtn.web.console.forms import parse_form
 from vtn.web.console.page import Visit, page
 from vtn.web.console.pages.fleet import REPORTS, fleet_page
+from vtn.web.console.templating import show_vens
 from vtn.web.model import Model
 
 _Action = Literal["add", "remove", "area", "enrol", "report", "reregister"]
@@ -49,31 +50,31 @@ async def change_many(visit: Visit) -> web.StreamResponse:
 
 async def _add(visit: Visit, tx: Transaction, wish: _Bulk) -> str:
     count = await fleet.add_to_group(tx, _named(wish.group, "group"), wish.ven_ids, visit.now, who=visit.who)
-    return f"{_vens(count)} put into the group."
+    return f"{show_vens(count)} put into the group."
 
 
 async def _remove(visit: Visit, tx: Transaction, wish: _Bulk) -> str:
     count = await fleet.remove_from_group(tx, _named(wish.group, "group"), wish.ven_ids, visit.now, who=visit.who)
-    return f"{_vens(count)} taken out of the group."
+    return f"{show_vens(count)} taken out of the group."
 
 
 async def _area(visit: Visit, tx: Transaction, wish: _Bulk) -> str:
     zone = str(visit.zone) if getattr(visit.zone, "key", None) else "UTC"
     count = await site.set_area(tx, wish.ven_ids, wish.area, visit.now, time_zone=zone, who=visit.who)
-    return f"{_vens(count)} now in area {wish.area}." if wish.area else f"{_vens(count)} in no area now."
+    return f"{show_vens(count)} now in area {wish.area}." if wish.area else f"{show_vens(count)} in no area now."
 
 
 async def _enrol(visit: Visit, tx: Transaction, wish: _Bulk) -> str:
     chosen = _named(wish.programme, "programme")
     await programme.enrol(tx, chosen, wish.ven_ids, visit.now, who=visit.who, consent_version=wish.consent_version)
-    return f"{_vens(len(wish.ven_ids))} enrolled."
+    return f"{show_vens(len(wish.ven_ids))} enrolled."
 
 
 async def _report(visit: Visit, tx: Transaction, wish: _Bulk) -> str:
     asked = await fleet.request_report(tx, wish.ven_ids, wish.report, visit.now, who=visit.who)
     without = sum(one is None for one in asked.values())
-    tail = f" {_vens(without)} do not offer it." if without else ""
-    return f"{wish.report} asked of {_vens(len(asked) - without)}.{tail}"
+    tail = f" {show_vens(without)} do not offer it." if without else ""
+    return f"{wish.report} asked of {show_vens(len(asked) - without)}.{tail}"
 
 
 async def _reregister(visit: Visit, tx: Transaction, wish: _Bulk) -> str:
@@ -84,17 +85,13 @@ async def _reregister(visit: Visit, tx: Transaction, wish: _Bulk) -> str:
         except NotFoundError:
             continue  # it is not registered: nothing to renew
         asked += 1
-    return f"{_vens(asked)} asked to register again."
+    return f"{show_vens(asked)} asked to register again."
 
 
 def _named(choice: str | None, what: str) -> str:
     if choice is None:
         raise InvalidError(f"{what}: choose a {what} first.")
     return choice
-
-
-def _vens(count: int) -> str:
-    return "1 VEN" if count == 1 else f"{count} VENs"
 
 
 _DO: Final[Mapping[str, Callable[[Visit, Transaction, _Bulk], Awaitable[str]]]] = {
