@@ -35,9 +35,9 @@ def test_what_lives_at_the_start_is_not_looked_through_again():
         gc.set_threshold(*thresholds)
 
 
-@pytest.mark.parametrize("module", ["cryptography", "joserfc", "highspy", "alembic", "sqlalchemy.dialects.postgresql"])
-def test_a_starting_server_leaves_out_what_it_may_never_need(module):
+def test_a_starting_server_leaves_out_what_it_may_never_need():
     """Each takes some megabytes; who uses it loads it then."""
-    text = f"import sys, evenload.server; print({module!r} in sys.modules)"
+    text = "import sys, evenload.server; print(*sys.modules)"
     ran = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == "False"
+    heavy = {"alembic", "cryptography", "highspy", "joserfc", "sqlalchemy.dialects.postgresql"}
+    assert heavy.isdisjoint(ran.stdout.split())
