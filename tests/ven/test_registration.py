@@ -1,5 +1,7 @@
 """Registering, re-registering, being thrown out (catalogue 5)."""
 
+from datetime import timedelta
+
 from core.spans import Duration
 from openadr.v20b.messages import (
     CanceledPartyRegistration,
@@ -134,7 +136,7 @@ def test_the_vtn_cancels_and_everything_about_it_is_erased(bench, event, request
     bench.meter(bench.now, bench.now)
     bench.deliver(event())
     actions = bench.poll(CancelPartyRegistration("rq", "reg-1", "ven-1"))
-    assert Unregistered("the VTN cancelled the registration") in actions
+    assert Unregistered("the VTN cancelled the registration", comes_back=True) in actions
     said = bench.exchange(CanceledPartyRegistration, ok_response())
     assert (said.response.code, said.registration_id, said.response.request_id) == (200, "reg-1", "rq")  # RG-16
     assert bench.store.events() == []
@@ -142,7 +144,20 @@ def test_the_vtn_cancels_and_everything_about_it_is_erased(bench, event, request
     assert bench.engine.registration is None
     assert len(bench.ring) == 1  # the readings are the household's own
     assert bench.silent()
-    assert bench.engine.wake_at(bench.now) is None
+
+
+def test_a_ven_that_the_vtn_cancelled_asks_again_in_an_hour(bench):
+    bench.register()
+    bench.poll(CancelPartyRegistration("rq", "reg-1", "ven-1"))
+    bench.exchange(CanceledPartyRegistration, ok_response())
+    again = bench.engine.wake_at(bench.now)
+    assert timedelta(hours=1) <= again - bench.now <= timedelta(hours=1, minutes=6)
+    bench.after(minutes=59)
+    assert bench.silent()
+    bench.after(minutes=7)
+    bench.exchange(QueryRegistration, bench.registered(with_ids=False))
+    bench.exchange(CreatePartyRegistration, bench.registered())  # RG-12
+    assert isinstance(bench.next(), RegisterReport)
 
 
 def test_after_a_restart_a_cancelled_ven_registers_anew(bench):
@@ -167,6 +182,9 @@ def test_the_ven_can_cancel_by_itself(bench):
     message = bench.exchange(CancelPartyRegistration, CanceledPartyRegistration(Response(), "reg-1", "ven-1"))
     assert message.registration_id == "reg-1"
     assert bench.engine.phase is Phase.OVER
+    assert bench.engine.wake_at(bench.now) is None
+    bench.after(hours=5)
+    assert bench.silent()
 
 
 def test_a_restart_goes_on_with_the_same_registration_and_asks_for_all_events(bench):

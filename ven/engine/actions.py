@@ -19,6 +19,8 @@ class Unregistered:
     """The registration is over; every device goes back to normal."""
 
     reason: str
+    comes_back: bool = False
+    """Whether it will be asked for again by itself."""
 
 
 @dataclass(frozen=True, slots=True)

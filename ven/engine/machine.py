@@ -47,6 +47,8 @@ from ven.reports import Reporter, Sampled
 from ven.store import Store, Waiting
 
 _MOST_TRIES: Final = 10
+_COMES_BACK: Final = Duration.of(hours=1)
+"""After so long a VEN asks to register again that the VTN had unregistered (RG-12)."""
 
 
 class Failure(StrEnum):
@@ -112,7 +114,7 @@ class Engine:
         if self._store.first_waiting() is not None:
             return now
         if self.phase is Phase.OVER:
-            return None
+            return self._timer.at if self._party.comes_back else None
         due = self._reports.next_due(now)
         poll_at = self._timer.at or now
         return min(poll_at, due[0]) if due else poll_at
@@ -130,6 +132,8 @@ class Engine:
             return _UnderWay(waiting.message, waiting=waiting)
         if self.phase is Phase.SERVING:
             return self._serve(now)
+        if self.phase is Phase.OVER and self._party.comes_back and self._timer.due(now):
+            self._party.turn(Turn.BACK)
         maker = self._MAKERS.get(self.phase)
         return _UnderWay(maker(self, now)) if maker else None
 
@@ -295,8 +299,12 @@ class Engine:
 
     def _cancelled_by_vtn(self, _: _UnderWay, message: Message | None, now: datetime) -> list[Action]:
         assert isinstance(message, CancelPartyRegistration)  # noqa: S101  by the table below
-        self._more(now)
-        return self._party.cancelled_by_vtn(message)
+        actions = self._party.cancelled_by_vtn(message)
+        if self.phase is Phase.OVER:
+            self._timer.nothing(now, _COMES_BACK)
+        else:
+            self._more(now)
+        return actions
 
     def _delivered(self, sent: _UnderWay, message: Message | None, now: datetime) -> list[Action]:
         assert isinstance(message, DistributeEvent)  # noqa: S101  by the table below

@@ -51,6 +51,8 @@ class Party:
         self._settings = settings
         self.phase = Phase.ASKING
         self.registration: Registration | None = None
+        self.comes_back = False
+        """Whether an ended registration is asked for again: not if it was this VEN that ended it."""
 
     def start(self, *, offers_known: bool) -> None:
         """Read the store and decide where to go on."""
@@ -157,14 +159,15 @@ class Party:
             wrong = Response(Code.INVALID_ID, "That is not our registration.", message.request_id)
             self._store.push(CanceledPartyRegistration(wrong, message.registration_id, known.ven_id))
             return [Noted("A cancellation of a registration that is not ours was refused.", problem=True)]
-        actions = self.erase("the VTN cancelled the registration")
+        actions = self.erase("the VTN cancelled the registration", comes_back=True)
         done = Response(request_id=message.request_id)
         self._store.push(CanceledPartyRegistration(done, known.registration_id, known.ven_id))
         return actions
 
-    def erase(self, reason: str) -> list[Action]:
-        """Forget the VTN; the readings stay."""
+    def erase(self, reason: str, *, comes_back: bool = False) -> list[Action]:
+        """Forget the VTN; the readings stay. `comes_back`: ask for another registration later."""
         self._store.erase_relation()
         self.registration = None
+        self.comes_back = comes_back
         self.turn(Turn.CANCELLED)
-        return [Unregistered(reason), EventsChanged(())]
+        return [Unregistered(reason, comes_back), EventsChanged(())]

@@ -29,6 +29,7 @@ class Turn(StrEnum):
     UNKNOWN = "unknown"
     ASKED_AGAIN = "asked again"
     CANCELLED = "cancelled"
+    BACK = "back"
 
 
 _FROM_EVERYWHERE: Final = {
@@ -45,6 +46,7 @@ _STEPS: Final = {
     (Phase.SYNCING, Turn.SYNCED): Phase.SERVING,
     # A poll whose answer was lost may have carried the last delivery of an event: ask for all (PL-09).
     (Phase.SERVING, Turn.IN_DOUBT): Phase.SYNCING,
+    (Phase.OVER, Turn.BACK): Phase.ASKING,  # RG-12
 }
 
 TRANSITIONS: Final[Mapping[tuple[Phase, Turn], Phase]] = MappingProxyType(
