@@ -163,7 +163,9 @@ class Gateway:
                     _log.info("registered", ven_id=registration.ven_id, vtn=registration.vtn_id, renewed=renewed)
                     self._executor.wake()
                 case Unregistered(reason, comes_back):
-                    again = "asks again in an hour, or after a restart" if comes_back else "restart the gateway for that"
+                    again = (
+                        "asks again in an hour, or after a restart" if comes_back else "restart the gateway for that"
+                    )
                     _log.warning("not registered any more", reason=reason, again=again)
                 case Refused(message, code, reason):
                     _log.warning("the VTN refused a message", message=message, code=code, reason=reason)
