@@ -3,6 +3,7 @@
 Whatever the size of the fleet, the number of queries is the same.
 """
 
+import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,10 +24,11 @@ from core.spans import Span
 from metrics.days import zone_named
 from openadr.model.contexts import normal_context
 from openadr.model.opt import Opt, OptType
-from vtn.services.potential import STALE_AFTER_S
+from vtn.services import in_force
+from vtn.services.in_force import Batch
 from vtn.services.programme import Programme, Reward
-from vtn.store.rows import from_json
-from vtn.store.tables import dispatch, enrolment, event, group_member, opt, potential, resource, site, ven
+from vtn.store.rows import from_json, portions
+from vtn.store.tables import dispatch, enrolment, event, group_member, opt, resource, site, ven
 
 Mask = npt.NDArray[np.bool_]
 
@@ -74,52 +76,63 @@ async def load(
     area: str | None = None,
     group_ids: Sequence[str] = (),
     exclude: Collection[str] = (),
+    known: Sequence[Batch] | None = None,
 ) -> Fleet:
     """Return the VENs enrolled in a programme throughout a span, by venID, with their potential in steps of `step_s`.
 
     `area` and `group_ids` (any of them) narrow the fleet, `exclude` leaves VENs out. A VEN that was silent for
-    `stale_after_s` (world time) is offline. Raises InvalidError for a span that the steps do not divide, or without
-    end.
+    `stale_after_s` (world time) is offline. `known`: the potentials in force, if they were read before. Raises
+    InvalidError for a span that the steps do not divide, or without end.
     """
     wish = _wish(programme, span, step_s, direction, now)
     members = _members(wish, area, group_ids)
     left_out = frozenset(exclude)
-    rows = [row for row in (await conn.execute(members.order_by(ven.c.id))).all() if row.id not in left_out]
+    told = portions(conn, members.order_by(ven.c.id))
+    rows = [row async for some in told for row in some if row.id not in left_out]
     index = {row.id: place for place, row in enumerate(rows)}
-    homes = len(rows)
     ids = members.subquery()
     chosen = select(ids.c.id)
-    powers, unknown, stale = await _potentials(conn, wish, index, chosen)
+    if known is None:
+        known = await in_force.batches(conn, direction=direction, ven_ids=chosen)
     calls = await _calls(conn, wish, index, chosen)
     busy, refused = await _elsewhere(conn, wish, index, chosen)
-    bars = {
-        Reason.OFFLINE: _offline(rows, now, stale_after_s),
-        Reason.STALE: stale,
-        Reason.NO_POTENTIAL: unknown,
-        Reason.OUTSIDE_WINDOW: np.full(homes, not allows(programme.parameters.limits, _zone(programme), span)),
-        Reason.BUSY: busy,
-        Reason.LIMIT: calls.left <= 0,
-        Reason.RESTING: calls.resting,
-        Reason.OPTED_OUT: refused | await _opted_out(conn, wish, index, chosen),
-    }
-    areas = tuple(sorted({row.area for row in rows if row.area}))
-    return Fleet(
-        ven_ids=tuple(index),
-        start_s=wish.start_s,
-        step_s=step_s,
-        nameplate_w=await _nameplates(conn, index, chosen),
-        p10_w=powers[0],
-        p50_w=powers[1],
-        p90_w=powers[2],
-        reliability=await reliability(conn, index, chosen, now),
-        price=_price(programme.parameters.reward, powers[1], step_s),
-        calls_left=calls.left,
-        calls=calls.season,
-        last_call_s=calls.last_s,
-        barred=_barred(bars, homes),
-        area=np.array([areas.index(row.area) if row.area else -1 for row in rows], dtype=np.int64),
-        areas=areas,
-    )
+    opted_out = refused | await _opted_out(conn, wish, index, chosen)
+    nameplate_w = await _nameplates(conn, index, chosen)
+    responds = await reliability(conn, index, chosen, now)
+
+    def fleet() -> Fleet:
+        powers, unknown, stale = _potentials(known, wish, index)
+        closed = not allows(programme.parameters.limits, _zone(programme), span)
+        bars = {
+            Reason.OFFLINE: _offline(rows, now, stale_after_s),
+            Reason.STALE: stale,
+            Reason.NO_POTENTIAL: unknown,
+            Reason.OUTSIDE_WINDOW: np.full(len(rows), closed),
+            Reason.BUSY: busy,
+            Reason.LIMIT: calls.left <= 0,
+            Reason.RESTING: calls.resting,
+            Reason.OPTED_OUT: opted_out,
+        }
+        areas = tuple(sorted({row.area for row in rows if row.area}))
+        return Fleet(
+            ven_ids=tuple(index),
+            start_s=wish.start_s,
+            step_s=step_s,
+            nameplate_w=nameplate_w,
+            p10_w=powers[0],
+            p50_w=powers[1],
+            p90_w=powers[2],
+            reliability=responds,
+            price=_price(programme.parameters.reward, powers[1], step_s),
+            calls_left=calls.left,
+            calls=calls.season,
+            last_call_s=calls.last_s,
+            barred=_barred(bars, len(rows)),
+            area=np.array([areas.index(row.area) if row.area else -1 for row in rows], dtype=np.int64),
+            areas=areas,
+        )
+
+    return await asyncio.to_thread(fleet)  # it takes a second for some ten thousand homes
 
 
 def _wish(programme: Programme, span: Span, step_s: int, direction: str, now: datetime) -> _Wish:
@@ -192,47 +205,28 @@ async def _nameplates(conn: AsyncConnection, index: dict[str, int], chosen: Sele
 # -- what they could do
 
 
-async def _potentials(
-    conn: AsyncConnection, wish: _Wish, index: dict[str, int], chosen: Select[Any]
-) -> tuple[Floats, Mask, Mask]:
+def _potentials(known: Sequence[Batch], wish: _Wish, index: dict[str, int]) -> tuple[Floats, Mask, Mask]:
     """Return powers (3, N, T), and masks (N): nothing is known or offered; what is known is too old or too short.
 
-    The quantiles of several resources of one VEN are summed: as if they moved together.
+    The quantiles of several resources of one VEN are summed: as if they moved together. Takes CPU: use a thread.
     """
-    columns = ("id", "ven_id", "resource_id", "start_s", "step_s", "p10_w", "p50_w", "p90_w", "source", "issued_at")
-    query = (
-        select(*(potential.c[name] for name in columns))
-        .where(potential.c.superseded_at.is_(None) & (potential.c.direction == wish.direction))
-        .where(potential.c.ven_id.in_(chosen))
-        .order_by(potential.c.issued_at, potential.c.id)
-    )
-    newest = {(row.ven_id, row.resource_id): row for row in await conn.execute(query) if row.ven_id in index}
-    powers = np.zeros((3, len(index), wish.intervals))
-    known, fresh = np.zeros(len(index), dtype=bool), np.zeros(len(index), dtype=bool)
-    edges = wish.start_s + wish.step_s * np.arange(wish.intervals + 1)
-    oldest = {source: wish.now - timedelta(seconds=age_s) for source, age_s in STALE_AFTER_S.items()}
-    for row in newest.values():
-        place = index[row.ven_id]
-        known[place] = True
-        end_s = row.start_s + row.step_s * len(row.p50_w)
-        if row.issued_at < oldest[row.source] or row.start_s > wish.start_s or end_s < wish.end_s:
+    powers = np.zeros((len(index), 3, wish.intervals))
+    heard, fresh = np.zeros(len(index), dtype=bool), np.zeros(len(index), dtype=bool)
+    edges_s = wish.start_s + wish.step_s * np.arange(wish.intervals + 1, dtype=np.int64)
+    for batch in known:
+        if batch.direction != wish.direction:
             continue
-        fresh[place] = True
-        powers[:, place] += _on_steps(row, edges, wish.step_s)
-    nothing: Mask = ~known | (fresh & (powers[1].max(axis=1, initial=0.0) <= 0))
-    return powers, nothing, known & ~fresh
-
-
-def _on_steps(row: Any, edges: Whole, step_s: int) -> Floats:
-    """Return mean powers (3, T) between edges that the row covers."""
-    values = np.array((row.p10_w, row.p50_w, row.p90_w), dtype=np.float64)
-    first = (edges[0] - row.start_s) // row.step_s
-    if step_s <= row.step_s and row.step_s % step_s == 0 and (edges[0] - row.start_s) % step_s == 0:
-        return values[:, (edges[:-1] - row.start_s) // row.step_s]
-    last = -(-(edges[-1] - row.start_s) // row.step_s)
-    grid = row.start_s + row.step_s * np.arange(first, last + 1)
-    sums = np.concatenate((np.zeros((3, 1)), np.cumsum(values[:, first:last] * row.step_s, axis=1)), axis=1)
-    return np.array([np.diff(np.interp(edges, grid, one)) / step_s for one in sums])
+        places = np.array([index.get(ven_id, -1) for ven_id in batch.ven_ids], dtype=np.int64)
+        here = places >= 0
+        heard[places[here]] = True
+        if batch.start_s > wish.start_s or batch.end_s < wish.end_s:
+            continue
+        here &= ~batch.too_old(wish.now)
+        fresh[places[here]] = True
+        np.add.at(powers, places[here], batch.values_w[here] @ batch.shares(edges_s))
+    quantiles = np.ascontiguousarray(powers.transpose(1, 0, 2))
+    nothing: Mask = ~heard | (fresh & (quantiles[1].max(axis=1, initial=0.0) <= 0))
+    return quantiles, nothing, heard & ~fresh
 
 
 def _price(reward: Reward, p50_w: Floats, step_s: int) -> Floats:

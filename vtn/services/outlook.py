@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import compress
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.spans import floor_to
-from vtn.services import potential
-from vtn.services.potential import Potential
+from vtn.services import in_force
+from vtn.services.in_force import Batch
 from vtn.store.tables import ven
 
 STEP_S: Final = 1800
@@ -74,36 +74,33 @@ def _start(now: datetime) -> datetime:
 
 
 async def _outlook(conn: AsyncConnection, now: datetime) -> Outlook:
-    ven_ids = list((await conn.execute(select(ven.c.id).where(ven.c.removed_at.is_(None)))).scalars())
-    known = await potential.latest(conn, ven_ids, now)
-    return await asyncio.to_thread(_summed, known, len(ven_ids), now)
+    here = ven.c.removed_at.is_(None)
+    known = await in_force.batches(conn, ven_ids=select(ven.c.id).where(here))
+    vens: int = (await conn.execute(select(func.count()).select_from(ven).where(here))).scalar_one()
+    return await asyncio.to_thread(_summed, known, vens, now)
 
 
-def _summed(known: dict[str, list[Potential]], vens: int, now: datetime) -> Outlook:
+def _summed(known: Sequence[Batch], vens: int, now: datetime) -> Outlook:
     start = _start(now)
-    edges_s = int(start.timestamp()) + STEP_S * np.arange(STEPS, dtype=np.int64)
+    edges_s = int(start.timestamp()) + STEP_S * np.arange(STEPS + 1, dtype=np.int64)
     sums = {name: np.zeros((3, STEPS)) for name in ("reduce", "increase")}
-    fresh = stale = from_history = 0
-    for ones in known.values():
-        usable = [one for one in ones if not one.is_stale(now)]
-        fresh += bool(usable)
-        stale += not usable
-        from_history += any(one.source == "history" for one in usable)
-        for one in usable:
-            if one.figures.direction in sums:
-                sums[one.figures.direction] += _on_grid(one, edges_s)
+    heard: set[str] = set()
+    fresh: set[str] = set()
+    from_history: set[str] = set()
+    for batch in known:
+        heard.update(batch.ven_ids)
+        usable = ~batch.too_old(now) & (batch.end_s > now.timestamp())
+        fresh.update(compress(batch.ven_ids, usable))
+        from_history.update(compress(batch.ven_ids, usable & (np.array(batch.sources) == "history")))
+        if batch.direction in sums:
+            sums[batch.direction] += batch.values_w[usable].sum(axis=0) @ batch.shares(edges_s)
     directions = {name: Direction(*(tuple(map(float, row)) for row in rows)) for name, rows in sums.items()}
     return Outlook(
-        start, directions["reduce"], directions["increase"], fresh, from_history, stale, vens - fresh - stale
+        start,
+        directions["reduce"],
+        directions["increase"],
+        vens=len(fresh),
+        from_history=len(from_history),
+        stale=len(heard - fresh),
+        silent=vens - len(heard),
     )
-
-
-def _on_grid(one: Potential, edges_s: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return p10, p50 and p90 at the start of each step, 0 where nothing is told."""
-    figures = one.figures
-    place = (edges_s - figures.start_s) // figures.step_s
-    inside = (place >= 0) & (place < len(figures.p50_w))
-    rows: Sequence[Sequence[float]] = (figures.p10_w, figures.p50_w, figures.p90_w)
-    found = np.zeros((3, len(edges_s)))
-    found[:, inside] = np.asarray(rows, dtype=np.float64)[:, place[inside]]
-    return found

@@ -1,14 +1,15 @@
 """Rows in and out: insert-or-update on both databases, and model values as JSON."""
 
+import asyncio
 import json
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib import import_module
 from typing import Any, Final, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
-from sqlalchemy import ColumnElement, Table, Text
+from sqlalchemy import ColumnElement, Row, Select, Table, Text
 from sqlalchemy import cast as cast_column
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,6 +17,7 @@ from core.errors import InvalidError
 
 T = TypeVar("T")
 
+_PORTION: Final = 500
 _MOST_NAMED: Final = 1000
 """A statement takes some ten thousand parameters at most."""
 
@@ -56,6 +58,13 @@ def in_parts(names: Iterable[T]) -> Iterator[list[T]]:
     left = list(names)
     for first in range(0, len(left), _MOST_NAMED):
         yield left[first : first + _MOST_NAMED]
+
+
+async def portions(conn: AsyncConnection, query: Select[Any]) -> AsyncIterator[Sequence[Row[Any]]]:
+    """Yield a query's rows, some hundreds at a time: between them the event loop is left to others."""
+    async for rows in (await conn.stream(query)).partitions(_PORTION):
+        yield rows
+        await asyncio.sleep(0)
 
 
 def to_json(value: object) -> Any:

@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import numpy as np
 from aiohttp import web
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.flexibility import portfolio
@@ -18,11 +19,12 @@ from aggregator.flexibility.pool import Pool, Step, pool
 from aggregator.web.console.shared import ven_names, with_defaults, zone_of
 from core.spans import Span, floor_to
 from vtn.services import fleet as fleets
-from vtn.services import potential, site
+from vtn.services import in_force, site
 from vtn.services import programme as programmes
-from vtn.services.potential import Potential
+from vtn.services.in_force import Batch
 from vtn.services.programme import Programme
 from vtn.store.database import Database
+from vtn.store.tables import enrolment
 from vtn.web.auth import Role
 from vtn.web.console import Visit, page
 from vtn.web.console.charts import Band, Chart, Line, time_chart
@@ -86,11 +88,14 @@ async def potential_today(
     known: list[tuple[str, list[Fleet]]] = []
     async with db.read() as conn:
         rules = await programmes.get(conn, programme_id)
+        told = await in_force.batches(
+            conn, ven_ids=select(enrolment.c.ven_id).where(enrolment.c.programme_id == rules.id)
+        )
         for direction in _DIRECTIONS:
-            slices = await _slices(conn, rules, span, direction, now, stale_after_s, area, group_ids)
+            slices = await _slices(conn, rules, span, direction, now, stale_after_s, area, group_ids, told)
             known.append((direction, slices))
-        ven_ids = sorted({ven_id for _, slices in known for one in slices for ven_id in one.ven_ids})
-        source = await _source(conn, ven_ids, now)
+        ven_ids = {ven_id for _, slices in known for one in slices for ven_id in one.ven_ids}
+        source = await _source(conn, ven_ids, told, now)
     curves = await asyncio.gather(*(asyncio.to_thread(_curve, direction, slices, span) for direction, slices in known))
     return Outlook(rules, tuple(curves), source)
 
@@ -104,6 +109,7 @@ async def _slices(
     stale_after_s: float,
     area: str | None,
     group_ids: Sequence[str],
+    told: Sequence[Batch],
 ) -> list[Fleet]:
     """Return the fleet of each two hours: a VEN may be barred from one, and look ahead no further than another."""
     width = timedelta(seconds=4 * STEP_S)
@@ -122,6 +128,7 @@ async def _slices(
                 stale_after_s=stale_after_s,
                 area=area,
                 group_ids=tuple(group_ids),
+                known=told,
             )
         )
         start += width
@@ -138,27 +145,39 @@ def _curve(direction: str, slices: Sequence[Fleet], span: Span) -> Curve:
     return Curve(direction, times, p10, p50, p90, pools[0].waterfall, len(first.ven_ids), free)
 
 
-async def _source(conn: AsyncConnection, ven_ids: Sequence[str], now: datetime) -> Source:
-    known = await potential.latest(conn, ven_ids, now)
-    kinds: Counter[str] = Counter()
-    ages: list[float] = []
-    stale: list[tuple[str, datetime]] = []
-    for ven_id, ones in known.items():
-        newest: Potential = max(ones, key=lambda one: one.issued_at)
-        kinds[newest.source] += 1
-        ages.append(newest.age_s(now))
-        if all(one.is_stale(now) for one in ones):
-            stale.append((ven_id, newest.issued_at))
-    stale.sort(key=lambda one: one[1])
-    names = await ven_names(conn, [ven_id for ven_id, _ in stale[:_MOST_STALE]])
+async def _source(conn: AsyncConnection, ven_ids: Collection[str], told: Sequence[Batch], now: datetime) -> Source:
+    newest, fresh = await asyncio.to_thread(_newest, ven_ids, told, now)
+    ages = [now.timestamp() - issued_at for issued_at, _ in newest.values()]
+    stale = sorted((newest[ven_id][0], ven_id) for ven_id in newest.keys() - fresh)[:_MOST_STALE]
+    names = await ven_names(conn, [ven_id for _, ven_id in stale])
+    kinds = Counter(source for _, source in newest.values())
     return Source(
         from_vens=kinds["ven"],
         from_history=kinds["history"],
-        silent=len(ven_ids) - len(known),
+        silent=len(ven_ids) - len(newest),
         median_age_s=float(np.median(ages)) if ages else None,
         oldest_age_s=max(ages, default=None),
-        stale=tuple((ven_id, names.get(ven_id, ven_id), issued_at) for ven_id, issued_at in stale[:_MOST_STALE]),
+        stale=tuple(
+            (ven_id, names.get(ven_id, ven_id), datetime.fromtimestamp(issued_at, UTC)) for issued_at, ven_id in stale
+        ),
     )
+
+
+def _newest(
+    ven_ids: Collection[str], told: Sequence[Batch], now: datetime
+) -> tuple[dict[str, tuple[float, str]], set[str]]:
+    """Return when and by whom a VEN's newest figures were issued, and of which VENs some are not stale."""
+    newest: dict[str, tuple[float, str]] = {}
+    fresh: set[str] = set()
+    for batch in told:
+        usable = ~batch.too_old(now) & (batch.end_s > now.timestamp())
+        rows = zip(batch.ven_ids, batch.issued_at.tolist(), batch.sources, usable.tolist(), strict=True)
+        for ven_id, issued_at, source, is_usable in rows:
+            if ven_id in ven_ids:
+                newest[ven_id] = max(newest.get(ven_id, (issued_at, source)), (issued_at, source))
+                if is_usable:
+                    fresh.add(ven_id)
+    return newest, fresh
 
 
 class PoolOutlooks:
