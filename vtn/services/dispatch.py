@@ -165,6 +165,8 @@ def _new_event(dispatch_id: str, ven_id: str, shared: Event, values: Values, now
 
 def _differing(shared: Event, values: Values) -> dict[str, list[float]] | None:
     """Return only those signal values that differ from the dispatch's. Raises InvalidError if they do not fit."""
+    if not values:
+        return None
     usual = {signal.signal_id: [interval.value for interval in signal.intervals] for signal in shared.signals}
     for signal_id, row in values.items():
         if len(row) != len(usual.get(signal_id, ())):

@@ -27,7 +27,7 @@ from openadr.model.opt import OptSource, OptType
 from openadr.model.target import Target
 from vtn.services import outbox
 from vtn.store.database import Transaction
-from vtn.store.rows import as_text, from_json, from_text, in_parts
+from vtn.store.rows import as_text, from_text, in_parts, portions
 from vtn.store.tables import delivery, dispatch, event, opt
 
 Values = Mapping[str, Sequence[float]]
@@ -123,14 +123,16 @@ async def of_vens(conn: AsyncConnection, ven_ids: Collection[str], now: datetime
 async def of_dispatch(conn: AsyncConnection, dispatch_id: str) -> list[tuple[str, Event]]:
     """Return (venID, event) for every event of a dispatch, closed ones too."""
     query = (
-        select(*_COLUMNS, dispatch.c.event.label("shared"))
+        select(*_COLUMNS, as_text(dispatch.c.event).label("shared"))
         .join(dispatch, dispatch.c.id == event.c.dispatch_id)
         .where(event.c.dispatch_id == dispatch_id)
         .order_by(event.c.ven_id)
     )
-    rows = (await conn.execute(query)).all()
-    shared = from_json(Event, rows[0].shared) if rows else None
-    return [(row.ven_id, assemble(shared, row, ven_id=row.ven_id)) for row in rows if shared is not None]
+    return [
+        (row.ven_id, assemble(from_text(Event, row.shared), row, ven_id=row.ven_id))
+        async for rows in portions(conn, query)
+        for row in rows
+    ]
 
 
 async def deliver(tx: Transaction, limits: Mapping[str, int | None], now: datetime) -> dict[str, EventList]:

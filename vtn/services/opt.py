@@ -19,7 +19,7 @@ from openadr.model.event import Event, ResponseRequired
 from openadr.model.opt import Opt, OptFact, OptSource, OptType, effective_opt
 from vtn.services import event as events
 from vtn.store.database import Transaction
-from vtn.store.rows import from_json, to_json
+from vtn.store.rows import from_json, portions, to_json
 from vtn.store.tables import event, opt, resource
 
 _WHOLE_VEN = (None,)
@@ -191,26 +191,31 @@ async def effective(conn: AsyncConnection, dispatch_id: str) -> dict[str, tuple[
         result[ven_id] = (counts, reasons[-1] if reasons else None)
         if counts is None:
             unheard[ven_id] = one
-    return result | await _scheduled(conn, unheard)
+    return result | await _scheduled(conn, dispatch_id, unheard)
 
 
 async def _said(conn: AsyncConnection, where: ColumnElement[bool]) -> dict[str, list[Said]]:
     """Return eventID -> statements, oldest first."""
     said: dict[str, list[Said]] = {}
-    for row in await conn.execute(select(opt).where(where).order_by(opt.c.sequence)):
-        fact = OptFact(row.sequence, OptSource(row.source), OptType(row.opt_type), row.resource_id)
-        said.setdefault(row.event_id, []).append(Said(fact, row.reason))
+    columns = (opt.c.event_id, opt.c.sequence, opt.c.source, opt.c.opt_type, opt.c.resource_id, opt.c.reason)
+    async for rows in portions(conn, select(*columns).where(where).order_by(opt.c.sequence)):
+        for row in rows:
+            fact = OptFact(row.sequence, OptSource(row.source), OptType(row.opt_type), row.resource_id)
+            said.setdefault(row.event_id, []).append(Said(fact, row.reason))
     return said
 
 
 async def _scheduled(
-    conn: AsyncConnection, unheard: Mapping[str, Event]
+    conn: AsyncConnection, dispatch_id: str, unheard: Mapping[str, Event]
 ) -> dict[str, tuple[OptType | None, str | None]]:
     """Return venID -> (opt, reason) where a schedule for the whole VEN covers some of its event; the newest counts."""
-    in_force = opt.c.event_id.is_(None) & opt.c.resource_id.is_(None) & opt.c.ven_id.in_(unheard)
+    called = select(event.c.ven_id).where(event.c.dispatch_id == dispatch_id)
+    in_force = opt.c.event_id.is_(None) & opt.c.resource_id.is_(None) & opt.c.ven_id.in_(called)
     found: dict[str, tuple[OptType | None, str | None]] = {}
     for row in await conn.execute(select(opt).where(in_force).order_by(opt.c.sequence)):
-        one = unheard[row.ven_id]
+        one = unheard.get(row.ven_id)
+        if one is None:
+            continue
         period = Span(one.period.start, one.period.end)
         if row.ended_at is not None and row.ended_at <= period.start:
             continue
