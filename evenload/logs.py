@@ -54,3 +54,6 @@ def configure_logs(level: str = "info") -> None:
         )
     )
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
+    logging.getLogger("apscheduler").setLevel(
+        logging.ERROR
+    )  # it warns of each turn that is still busy when the next is due

@@ -147,7 +147,7 @@ async def _store(tx: Transaction, made: _Call, dispatch_id: str | None, now: dat
         "activation_id": made.activation.id,
         "seed": made.seed,
         "target_w": inputs.runs(made.ask.target_w),
-        "fleet": inputs.to_json(fleet),
+        "fleet": await asyncio.to_thread(inputs.to_json, fleet),
         "reserve": [fleet.ven_ids[row] for row in choice.reserve],
         "result": {
             "method": choice.method,

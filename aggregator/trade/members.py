@@ -19,6 +19,7 @@ from openadr.model.units import POWER_REAL_W
 from vtn.services import dispatch as dispatches
 from vtn.services import opt
 from vtn.services.event import Values
+from vtn.store.rows import portions
 from vtn.store.tables import delivery, event, ven
 
 SIGNAL_ID: Final = "power"
@@ -140,5 +141,6 @@ async def _members(conn: AsyncConnection, dispatch_id: str, grid: Grid, directio
             row.answered_at,
             row.cancelled_at,
         )
-        for row in await conn.execute(query)
+        async for rows in portions(conn, query)
+        for row in rows
     ]

@@ -228,7 +228,7 @@ async def _store(
         "draft": {"wish": to_json(wish), "figures": to_json(figures), "who": who},
         "seed": seed,
         "target_w": inputs.runs(np.full(fleet.size[1], float(wish.power_w))),
-        "fleet": inputs.to_json(fleet),
+        "fleet": await asyncio.to_thread(inputs.to_json, fleet),
         "reserve": [fleet.ven_ids[row] for row in choice.reserve],
         "orders": {fleet.ven_ids[row]: inputs.runs(choice.power_w[row]) for row in choice.called},
         "result": {

@@ -3,6 +3,7 @@
 A dispatch holds what its events share; an event row holds what is its VEN's own. Status is computed, never stored.
 """
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -128,11 +129,14 @@ async def of_dispatch(conn: AsyncConnection, dispatch_id: str) -> list[tuple[str
         .where(event.c.dispatch_id == dispatch_id)
         .order_by(event.c.ven_id)
     )
-    return [
-        (row.ven_id, assemble(from_text(Event, row.shared), row, ven_id=row.ven_id))
-        async for rows in portions(conn, query)
-        for row in rows
-    ]
+    found: list[tuple[str, Event]] = []
+    async for rows in portions(conn, query):
+        found += await asyncio.to_thread(_assembled, rows)
+    return found
+
+
+def _assembled(rows: Sequence[Any]) -> list[tuple[str, Event]]:
+    return [(row.ven_id, assemble(from_text(Event, row.shared), row, ven_id=row.ven_id)) for row in rows]
 
 
 async def deliver(tx: Transaction, limits: Mapping[str, int | None], now: datetime) -> dict[str, EventList]:

@@ -19,8 +19,8 @@ from openadr.model.event import Event, ResponseRequired
 from openadr.model.opt import Opt, OptFact, OptSource, OptType, effective_opt
 from vtn.services import event as events
 from vtn.store.database import Transaction
-from vtn.store.rows import from_json, portions, to_json
-from vtn.store.tables import event, opt, resource
+from vtn.store.rows import as_text, from_json, from_text, portions, to_json
+from vtn.store.tables import dispatch, event, opt, resource
 
 _WHOLE_VEN = (None,)
 _LONGEST_ID = 200
@@ -183,15 +183,15 @@ async def effective(conn: AsyncConnection, dispatch_id: str) -> dict[str, tuple[
     of_event = select(event.c.id).where(event.c.dispatch_id == dispatch_id)
     said = await _said(conn, opt.c.event_id.in_(of_event))
     result: dict[str, tuple[OptType | None, str | None]] = {}
-    unheard: dict[str, Event] = {}
-    for ven_id, one in await events.of_dispatch(conn, dispatch_id):
-        whole = [it for it in said.get(one.event_id, []) if it.fact.resource is None]
-        counts = effective_opt(it.fact for it in whole)
-        reasons = [it.reason for it in whole if it.fact.opt_type == counts and it.reason]
-        result[ven_id] = (counts, reasons[-1] if reasons else None)
-        if counts is None:
-            unheard[ven_id] = one
-    return result | await _scheduled(conn, dispatch_id, unheard)
+    called = select(event.c.id, event.c.ven_id).where(event.c.dispatch_id == dispatch_id).order_by(event.c.ven_id)
+    async for rows in portions(conn, called):
+        for row in rows:
+            whole = [it for it in said.get(row.id, []) if it.fact.resource is None]
+            counts = effective_opt(it.fact for it in whole)
+            reasons = [it.reason for it in whole if it.fact.opt_type == counts and it.reason]
+            result[row.ven_id] = (counts, reasons[-1] if reasons else None)
+    scheduled = await _scheduled(conn, dispatch_id)
+    return result | {ven_id: one for ven_id, one in scheduled.items() if result[ven_id][0] is None}
 
 
 async def _said(conn: AsyncConnection, where: ColumnElement[bool]) -> dict[str, list[Said]]:
@@ -205,21 +205,20 @@ async def _said(conn: AsyncConnection, where: ColumnElement[bool]) -> dict[str, 
     return said
 
 
-async def _scheduled(
-    conn: AsyncConnection, dispatch_id: str, unheard: Mapping[str, Event]
-) -> dict[str, tuple[OptType | None, str | None]]:
+async def _scheduled(conn: AsyncConnection, dispatch_id: str) -> dict[str, tuple[OptType | None, str | None]]:
     """Return venID -> (opt, reason) where a schedule for the whole VEN covers some of its event; the newest counts."""
+    text = (await conn.execute(select(as_text(dispatch.c.event)).where(dispatch.c.id == dispatch_id))).scalar()
+    if text is None:
+        return {}
+    shared = from_text(Event, text)  # when, and in which market, is the same for all
+    period, context = Span(shared.period.start, shared.period.end), normal_context(shared.market_context)
     called = select(event.c.ven_id).where(event.c.dispatch_id == dispatch_id)
     in_force = opt.c.event_id.is_(None) & opt.c.resource_id.is_(None) & opt.c.ven_id.in_(called)
     found: dict[str, tuple[OptType | None, str | None]] = {}
     for row in await conn.execute(select(opt).where(in_force).order_by(opt.c.sequence)):
-        one = unheard.get(row.ven_id)
-        if one is None:
-            continue
-        period = Span(one.period.start, one.period.end)
         if row.ended_at is not None and row.ended_at <= period.start:
             continue
-        if row.market_context not in (None, normal_context(one.market_context)):
+        if row.market_context not in (None, context):
             continue
         if any(available.span.overlaps(period) for available in from_json(Opt, row.schedule).availability):
             found[row.ven_id] = (OptType(row.opt_type), row.reason)
