@@ -3,19 +3,19 @@
 import csv
 import json
 import sys
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
 
 from core.errors import InvalidError
 from core.spans import Duration
+from evenload.brp_baseline import baseline
 from evenload.brp_client import BrpClient
-from evenload.brp_session import Session, command
+from evenload.brp_session import Contract, Session, command, contract_of
 from evenload.output import printable
 from evenload.session import MaybeMoment, Moment
 
-_Contract = Annotated[str | None, typer.Option("--contract", help="Which contract; not needed if you have one only.")]
 _Direction = Annotated[str, typer.Option(help="reduce or increase: what consumption is asked to do.")]
 _Length = Annotated[str, typer.Option(help="Such as PT1H or PT15M.")]
 _Activation = Annotated[str, typer.Argument(help="As `evenload brp activations` shows it.")]
@@ -24,6 +24,7 @@ _Subscription = Annotated[str, typer.Argument(help="As `evenload brp webhook lis
 
 brp = typer.Typer(help="Buy flexibility as a balance responsible party.", no_args_is_help=True)
 webhook = typer.Typer(help="Where messages go.", no_args_is_help=True)
+brp.add_typer(baseline, name="baseline")
 brp.add_typer(webhook, name="webhook")
 
 
@@ -58,7 +59,7 @@ def potential(
     direction: _Direction = "reduce",
     area: Annotated[str | None, typer.Option(help="Only homes in this area.")] = None,
     confidence: Annotated[float, typer.Option(help="0.5 to 0.999.")] = 0.9,
-    contract: _Contract = None,
+    contract: Contract = None,
 ) -> None:
     """Show how much flexibility there is."""
     query = {
@@ -70,7 +71,7 @@ def potential(
     }
 
     async def ask(client: BrpClient) -> Any:
-        return await client.get("/portfolio/potential", {"contract_id": await _contract(client, contract), **query})
+        return await client.get("/portfolio/potential", {"contract_id": await contract_of(client, contract), **query})
 
     found = session.call(ask)
     columns = ("start", "p10_w", "p50_w", "p90_w", "at_confidence_w", "available_w")
@@ -92,7 +93,7 @@ def request(
     max_price: Annotated[str | None, typer.Option(help="At most so much per kWh, such as 0.40.")] = None,
     area: Annotated[str | None, typer.Option(help="Only homes in this area.")] = None,
     reason: Annotated[str | None, typer.Option(help="In words.")] = None,
-    contract: _Contract = None,
+    contract: Contract = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the answer.")] = False,
 ) -> None:
     """Ask for flexibility. Prints the request's id; with --wait what was answered."""
@@ -112,7 +113,7 @@ def request(
     }
 
     async def ask(client: BrpClient) -> Any:
-        made = await client.post("/flexibility-requests", {"contract_id": await _contract(client, contract), **body})
+        made = await client.post("/flexibility-requests", {"contract_id": await contract_of(client, contract), **body})
         if not wait:
             return made
         path = f"/flexibility-requests/{made['id']}"
@@ -190,7 +191,7 @@ def order(
     duration: _Length = "PT1H",
     direction: _Direction = "reduce",
     reason: Annotated[str | None, typer.Option(help="In words.")] = None,
-    contract: _Contract = None,
+    contract: Contract = None,
 ) -> None:
     """Order directly, where the contract allows it. Prints the activation's id."""
     seconds = round(_length(duration).total_seconds())
@@ -198,7 +199,7 @@ def order(
     body = {"direction": direction, "intervals": [interval], "reason": reason}
 
     async def ask(client: BrpClient) -> Any:
-        return await client.post("/activations", {"contract_id": await _contract(client, contract), **body})
+        return await client.post("/activations", {"contract_id": await contract_of(client, contract), **body})
 
     made = session.call(ask)
     session.tell(made, made["id"])
@@ -379,20 +380,3 @@ def _length(text: str) -> timedelta:
     if length.months or length.seconds <= 0:
         raise InvalidError(f"'{printable(text[:40])}' is no length such as PT1H.")
     return timedelta(seconds=length.seconds)
-
-
-async def _contract(client: BrpClient, wanted: str | None) -> str:
-    """Return the contract that was named, or the only one that is valid."""
-    if wanted is not None:
-        return wanted
-    found = await client.get("/me")
-    now = datetime.fromisoformat(found["now"])
-    valid = [
-        one["id"]
-        for one in found["contracts"]
-        if one["valid_to"] is None or datetime.fromisoformat(one["valid_to"]) > now
-    ]
-    if len(valid) != 1:
-        known = ", ".join(valid) or "none"
-        raise InvalidError(f"Say which contract with --contract; there are: {known}.")
-    return str(valid[0])

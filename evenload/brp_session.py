@@ -5,6 +5,7 @@ import inspect
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -29,6 +30,8 @@ _Ca = Annotated[Path | None, _access("--ca", "EVENLOAD_BRP_CA", "The aggregator'
 _Cert = Annotated[Path | None, _access("--cert", "EVENLOAD_BRP_CERT", "Certificate that your tokens are bound to.")]
 _Key = Annotated[Path | None, _access("--key", "EVENLOAD_BRP_KEY", "Its key.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.", rich_help_panel=_PANEL)]
+
+Contract = Annotated[str | None, typer.Option("--contract", help="Which contract; not needed if you have one only.")]
 
 T = TypeVar("T")
 Command = Callable[..., None]
@@ -101,3 +104,20 @@ def command(group: typer.Typer, name: str) -> Callable[[Command], Command]:
         return function
 
     return add
+
+
+async def contract_of(client: BrpClient, wanted: str | None) -> str:
+    """Return the contract that was named, or the only one that is valid. Raises InvalidError if there are several."""
+    if wanted is not None:
+        return wanted
+    found = await client.get("/me")
+    now = datetime.fromisoformat(found["now"])
+    valid = [
+        one["id"]
+        for one in found["contracts"]
+        if one["valid_to"] is None or datetime.fromisoformat(one["valid_to"]) > now
+    ]
+    if len(valid) != 1:
+        known = ", ".join(valid) or "none"
+        raise InvalidError(f"Say which contract with --contract; there are: {known}.")
+    return str(valid[0])

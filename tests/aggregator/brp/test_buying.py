@@ -108,3 +108,24 @@ async def test_the_example_buys(shop, capsys):
     told = capsys.readouterr().out
     assert "We are Balance & Co" in told
     assert "completed" in told
+
+
+async def test_a_day_is_nominated_and_shown(shop, type_, tmp_path):
+    market, _, contract = shop
+    day = (market.world.now + timedelta(days=1)).date().isoformat()
+    assert "Nothing was nominated." in await type_("baseline", "show", day)
+    assert "Revision 1" in await type_("baseline", "nominate", day, "--power-w", 5000)
+    powers = tmp_path / "powers.csv"
+    powers.write_text("\n".join(str(1000.4 + place) for place in range(96)))
+    made = json.loads(await type_("baseline", "nominate", day, "--file", powers, "--json"))
+    assert (made["revision"], made["step_s"], made["power_w"][:2]) == (2, 900, [1000, 1001])
+    shown = await type_("baseline", "show", day, "--contract", contract.id)
+    assert "120" in shown  # kWh: 24 hours of 5 kW
+    rows = json.loads(await type_("baseline", "show", day, "--json"))
+    assert [one["revision"] for one in rows] == [1, 2]
+    powers.write_text("1 2 three")
+    assert "something else than numbers" in await type_("baseline", "nominate", day, "--file", powers, code=1)
+    powers.write_text("1, 2, 3")
+    assert "24, 48, 96 or 288" in await type_("baseline", "nominate", day, "--file", powers, code=1)
+    assert "cannot be read" in await type_("baseline", "nominate", day, "--file", tmp_path / "nothing", code=1)
+    assert "either" in await type_("baseline", "nominate", day, code=1)
