@@ -42,9 +42,7 @@ def nominate(
     power_w: Annotated[int | None, typer.Option("--power-w", help="The same mean power (W) all day.")] = None,
     file: Annotated[
         str | None,
-        typer.Option(
-            "--file", help="Mean powers (W) of equal steps, apart by blanks, commas or lines; - is input."
-        ),
+        typer.Option("--file", help="Mean powers (W) of equal steps, apart by blanks, commas or lines; - is input."),
     ] = None,
     contract: Contract = None,
 ) -> None:
