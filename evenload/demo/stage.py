@@ -1,6 +1,7 @@
 """The demo's processes: started one by one, watched, and ended together."""
 
 import asyncio
+import atexit
 import os
 import signal
 import socket
@@ -14,11 +15,31 @@ from core.errors import UnavailableError
 _PATIENCE_S = 8.0
 
 
+_held: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """Return a port of the loopback that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of the loopback that is free now; on Linux nobody else is given it while this process lives.
+
+    There a socket may stay bound to it without listening: servers still can listen, and the system chooses other ports
+    for whoever asks for any, or connects. Otherwise a server that starts seconds later may find its port taken.
+    """
+    probe = socket.socket()
+    if sys.platform == "linux":
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe.bind(("127.0.0.1", 0))
+    port = int(probe.getsockname()[1])
+    if sys.platform == "linux":
+        _held.append(probe)
+    else:
+        probe.close()
+    return port
+
+
+@atexit.register
+def _let_go() -> None:
+    for one in _held:
+        one.close()
 
 
 def is_free(port: int) -> bool:

@@ -10,10 +10,10 @@ import pytest
 from aiohttp import CookieJar
 
 from core.errors import InvalidError
+from evenload.demo.stage import free_port
 from evenload.server import running
 from evenload.settings import load_settings
 from evenload.setup import Shape, console_url, login_link, prepare, set_password
-from support.broker import free_port
 
 PASSWORD = "a long enough pass phrase"
 PEM = "certificates = [{cert = 'a', key = 'b'}]\nca = 'c'\n"

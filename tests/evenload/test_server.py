@@ -20,6 +20,7 @@ from certs.tls import client_context
 from core.errors import EvenloadError, InvalidError
 from evenload.cli import _run
 from evenload.client import OperatorClient
+from evenload.demo.stage import free_port
 from evenload.server import running
 from evenload.settings import load_settings
 from evenload.setup import Shape, prepare
@@ -27,7 +28,6 @@ from openadr.model.registration import VenProfile
 from openadr.v20b.decode import decode
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import CreatePartyRegistration, Poll
-from support.broker import free_port
 from ven.enrol import enrol
 from ven.transport.v20b_pull import PullTransport, TransportError
 from vtn.services import enrolment

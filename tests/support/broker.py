@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from evenload.demo.stage import free_port
+
 _DEADLINE_S = 15.0
 
 
@@ -78,12 +80,6 @@ class Broker:
             self.process.send_signal(how)
             self.process.wait(_DEADLINE_S)
             self.process = None
-
-
-def free_port() -> int:
-    """Return a port of the loopback that was free just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def find_mosquitto() -> str:

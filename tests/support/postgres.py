@@ -12,7 +12,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from evenload.demo.stage import free_port
 from vtn.store import Database
 
 _DEADLINE_S = 60
@@ -40,7 +40,7 @@ class Cluster:
         self.directory = Path(tempfile.mkdtemp(prefix="evpg"))
         if self._user is not None:
             os.chown(self.directory, self._user.pw_uid, self._user.pw_gid)
-        self.port = _free_port()
+        self.port = free_port()
         with _turn() as finished:
             if not finished.exists():
                 self._make(finished)
@@ -198,12 +198,6 @@ def _unprivileged_user() -> pwd.struct_passwd | None:
         return None
     names = {entry.pw_name for entry in pwd.getpwall()}
     return pwd.getpwnam("postgres" if "postgres" in names else "nobody")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _migrate(url: str) -> None:
