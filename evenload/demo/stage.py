@@ -15,9 +15,6 @@ from core.errors import UnavailableError
 _PATIENCE_S = 8.0
 
 
-_held: list[socket.socket] = []
-
-
 def free_port() -> int:
     """Return a port of the loopback that is free now; on Linux nobody else is given it while this process lives.
 
@@ -30,16 +27,10 @@ def free_port() -> int:
     probe.bind(("127.0.0.1", 0))
     port = int(probe.getsockname()[1])
     if sys.platform == "linux":
-        _held.append(probe)
+        atexit.register(probe.close)  # which also keeps it until then
     else:
         probe.close()
     return port
-
-
-@atexit.register
-def _let_go() -> None:
-    for one in _held:
-        one.close()
 
 
 def is_free(port: int) -> bool:
