@@ -16,8 +16,8 @@ class DemoPlan:
     `world_start` is a Wednesday of the 2013 data, with British winter time (UTC) throughout the history before it.
     `order_w` is what is asked of each home (consume less by that much) for `event_duration`: by a plain dispatch, or
     in the sum by the BRP. `opt_out` is the index (from 1) of a home whose household file opts out of everything.
-    The gateways of the last `alone` homes have a process each: one of them can fall silent. How the figures were
-    chosen stands in `docs/demo.md`.
+    The gateways of the last `alone` homes have a process each: one of them can fall silent. Some five homes are called,
+    so that with eight of twelve there is always one. How the figures were chosen stands in `docs/demo.md`.
     """
 
     seed: int = 1
@@ -28,7 +28,7 @@ class DemoPlan:
     event_duration: timedelta = timedelta(minutes=90)
     market_context: str = "http://evenload.example/programmes/evening-peak"
     opt_out: int | None = None
-    alone: int = 4
+    alone: int = 8
 
     def __post_init__(self) -> None:
         if not 1 <= self.homes <= MAX_HOMES:

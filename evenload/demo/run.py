@@ -98,7 +98,6 @@ async def _play(scene: Scene, options: Options) -> tuple[dict[str, Any], list[st
         buyer = await trade.sign_contract(scene, await scene.programme_id())
         window = window_of(scene)
         offer = await trade.ask(scene, buyer, window, round(scene.plan.order_w * scene.plan.homes))
-        trade.freeze(scene)
         bought = await trade.accept(scene, buyer, offer)
         selected = await trade.chosen(scene, bought.activation_id)
         _tell_trade(scene, bought, window, selected)

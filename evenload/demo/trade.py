@@ -11,6 +11,7 @@ from typing import Any
 
 from core.errors import UnavailableError
 from core.spans import Span
+from evenload.brp_client import BrpClient
 from evenload.client import RequestError
 from evenload.demo.scene import Scene
 
@@ -65,9 +66,19 @@ async def ask(scene: Scene, buyer: Buyer, window: Span, wanted_w: int) -> dict[s
 
 
 async def accept(scene: Scene, buyer: Buyer, offer: dict[str, Any]) -> Bought:
-    """Take the fullest option of an offer, and wait until homes are called."""
+    """Take the fullest option of an offer, and wait until homes are called.
+
+    The gateways with a process of their own are held meanwhile, so that none hears of an event before one is silenced.
+    That has to be short: who was silent for ten seconds is offline to the VTN, and not called. So this is not a
+    command, which would have to start first; the client has its token before.
+    """
     option = offer["options"][0]
-    activation = await _command(scene, buyer, "accept", offer["id"], "--option", option["id"])
+    url = f"https://127.0.0.1:{scene.api_port}"
+    async with BrpClient(url, buyer.client_id, buyer.secret, ca=scene.ca) as client:
+        await client.get("/me")
+        scene.stage.signal(signal.SIGSTOP, scene.alone)
+        body = {"option_id": option["id"], "activation_factor": 1.0}
+        activation = await client.post(f"/flexibility-offers/{offer['id']}/acceptance", body)
     dispatch_id = await _called(scene, activation["id"])
     accepted = _energy_kwh(activation["intervals"])
     return Bought(activation["id"], dispatch_id, offer["requested_kwh"], _energy_kwh(option["intervals"]), accepted)
@@ -141,11 +152,6 @@ async def opt_out_of_one(scene: Scene, dispatch_id: str) -> str:
     household = scene.directory / "homes" / one["ven_name"] / "household.yaml"
     await scene.stage.run("evenload", "ven", "opt-out", one["id"], "--config", str(household))
     return str(one["ven_name"])
-
-
-def freeze(scene: Scene) -> None:
-    """Hold the gateways that have a process of their own, so that none hears of an event before one is silenced."""
-    scene.stage.signal(signal.SIGSTOP, scene.alone)
 
 
 async def silence_one(scene: Scene, called: Sequence[str]) -> str | None:
