@@ -98,6 +98,8 @@ class _Client(aiomqtt.Client):
             await asyncio.wait({task, self._gone, self._disconnected}, return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 return task.result()
+            if self._connected.done():
+                self._connected.result()  # a broker that refuses hangs up at once, too: its reason is the one to tell
             raise aiomqtt.MqttError("The connection was lost.")
         finally:
             task.cancel()

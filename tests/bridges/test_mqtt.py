@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiomqtt
 import pytest
 import structlog
 from amqtt.broker import Broker as Amqtt
@@ -262,6 +263,14 @@ async def test_status_topic_and_last_will(tmp_path: Path) -> None:
                 assert isinstance(connection, socket.socket)
                 connection.shutdown(socket.SHUT_RDWR)
                 await until(lambda: inbox.payloads[3:5] == [b"offline", b"online"])
+
+
+async def test_a_refusal_is_told_even_if_the_broker_has_hung_up_by_then() -> None:
+    client = MqttLink(MqttOptions(host="127.0.0.1", port=free_port(), client_id="x"), FAST)._make_client()
+    client._connected.set_exception(aiomqtt.MqttConnectError(5))
+    client._note_gone()
+    with pytest.raises(aiomqtt.MqttError, match="authori"):
+        await client.while_up(asyncio.sleep(60))
 
 
 async def test_wrong_password_waits_and_says_why(tmp_path: Path) -> None:
