@@ -267,7 +267,7 @@ async def test_status_topic_and_last_will(tmp_path: Path) -> None:
 
 async def test_a_refusal_is_told_even_if_the_broker_has_hung_up_by_then() -> None:
     client = MqttLink(MqttOptions(host="127.0.0.1", port=free_port(), client_id="x"), FAST)._make_client()
-    client._connected.set_exception(aiomqtt.MqttConnectError(5))
+    client._connected.set_exception(aiomqtt.exceptions.MqttConnectError(5))
     client._note_gone()
     with pytest.raises(aiomqtt.MqttError, match="authori"):
         await client.while_up(asyncio.sleep(60))
