@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from certs.files import is_vacant, make_private_directory, read_text, sync_directory, write_new, write_over
-from certs.kinds import KeyType, Kind
+from certs.kinds import KeyType
 from certs.register import Record, Register
 from certs.tls import check_pair
 from core.errors import ConflictError, InvalidError
@@ -22,7 +22,6 @@ from core.errors import ConflictError, InvalidError
 if TYPE_CHECKING:
     from certs.root import Root
 
-_SKEW: Final = timedelta(minutes=5)
 _MAX_DAYS: Final = 36_500
 _KEY, _CA, _CRL, _REGISTER = "ca-key.pem", "ca.pem", "crl.pem", "register.db"
 _INIT = "Make an authority with `evenload certs init`, or name its directory with --ca."
@@ -83,12 +82,10 @@ class Authority:
 
         Raises ConflictError if anything is there: a root key is never overwritten. A half-made one leaves nothing.
         """
-        from certs.root import Root  # noqa: PLC0415  see there
-
         directory = directory.resolve()
         if not is_vacant(directory):
             raise ConflictError(f"{directory} is not empty; a new authority needs a directory of its own.")
-        root = Root.make(name, key_type, now() - _SKEW, now() + _lifetime(days))
+        root = _roots().make(name, key_type, now(), _lifetime(days))
         draft = directory.with_name(f".{directory.name}.new")
         shutil.rmtree(draft, ignore_errors=True)
         make_private_directory(draft)
@@ -118,10 +115,8 @@ class Authority:
 
     @cached_property
     def _root(self) -> "Root":
-        from certs.root import Root  # noqa: PLC0415  see there
-
         key = read_text(self.directory / _KEY, _INIT)
-        return Root.read(key, self.ca_pem, str(self.directory))
+        return _roots().read(key, self.ca_pem, str(self.directory))
 
     @property
     def ca_pem(self) -> str:
@@ -135,21 +130,11 @@ class Authority:
 
     def issue_server(self, names: Sequence[str], *, key_type: KeyType | str = KeyType.EC, days: int = 365) -> Issued:
         """Issue a key and certificate for a server known by DNS names and IP addresses; the first names it."""
-        from certs.keys import key_to_pem, new_key  # noqa: PLC0415  as heavy as the root
-        from certs.root import alternatives  # noqa: PLC0415
-
-        others = alternatives(names)
-        key = new_key(key_type)
-        record = self._root.sign(names[0], Kind.SERVER, key.public_key(), self._now(), _lifetime(days), others)
-        return self._issued(record, key_to_pem(key))
+        return self._issued(*self._root.sign_server(names, key_type, self._now(), _lifetime(days)))
 
     def issue_client(self, name: str, *, key_type: KeyType | str = KeyType.EC, days: int = 365) -> Issued:
         """Issue a key and certificate for a client (a VEN) that cannot make its own key."""
-        from certs.keys import key_to_pem, new_key  # noqa: PLC0415  as heavy as the root
-
-        key = new_key(key_type)
-        record = self._root.sign(name, Kind.CLIENT, key.public_key(), self._now(), _lifetime(days))
-        return self._issued(record, key_to_pem(key))
+        return self._issued(*self._root.sign_client(name, key_type, self._now(), _lifetime(days)))
 
     def sign_request(self, csr_pem: str, common_name: str, *, days: int = 365) -> Issued:
         """Issue a client certificate for the key of a signing request.
@@ -157,10 +142,7 @@ class Authority:
         The name is ours to give: subject and extensions of the request are ignored. Its signature must prove the key,
         and the key be strong enough (SE-02). Raises InvalidError.
         """
-        from certs.keys import key_of_request  # noqa: PLC0415  as heavy as the root
-
-        key = key_of_request(csr_pem)
-        return self._issued(self._root.sign(common_name, Kind.CLIENT, key, self._now(), _lifetime(days)))
+        return self._issued(self._root.sign_request(csr_pem, common_name, self._now(), _lifetime(days)))
 
     def renew(self, which: str, *, csr_pem: str | None = None, days: int = 365) -> Issued:
         """Issue a new certificate of the same name and kind; the old one stays valid until it ends or is revoked.
@@ -168,16 +150,10 @@ class Authority:
         `which`: serial or fingerprint of the old one. The key stays, or comes from `csr_pem`. Raises NotFoundError,
         or ConflictError if the old one was revoked.
         """
-        from certs.keys import key_of_request  # noqa: PLC0415  as heavy as the root
-        from certs.root import contents  # noqa: PLC0415
-
         old = self._register.get(which)
         if old.revoked_at is not None:
             raise ConflictError(f"{old.fingerprint} was revoked ({old.reason}); issue a new certificate instead.")
-        key, names = contents(old.pem)
-        if csr_pem is not None:
-            key = key_of_request(csr_pem)
-        return self._issued(self._root.sign(old.name, Kind(old.kind), key, self._now(), _lifetime(days), names))
+        return self._issued(self._root.sign_again(old, csr_pem, self._now(), _lifetime(days)))
 
     def revoke(self, which: str, reason: str = "unspecified") -> Record:
         """Revoke a certificate by serial or fingerprint and write the revocation list; again changes nothing.
@@ -221,6 +197,12 @@ class Authority:
     def _issued(self, record: Record, key_pem: str | None = None) -> Issued:
         self._register.add(record)
         return Issued(record, record.pem, key_pem)
+
+
+def _roots() -> "type[Root]":
+    from certs.root import Root  # noqa: PLC0415  10 MB that a server has only once something is signed
+
+    return Root
 
 
 def _lifetime(days: int) -> timedelta:

@@ -21,6 +21,7 @@ from certs.keys import (
     checked_strength,
     common_name,
     key_from_pem,
+    key_of_request,
     key_to_pem,
     new_key,
     public_pem,
@@ -43,10 +44,10 @@ class Root:
         self._certificate = certificate
 
     @classmethod
-    def make(cls, name: str, key_type: KeyType | str, start: datetime, end: datetime) -> "Root":
+    def make(cls, name: str, key_type: KeyType | str, now: datetime, lifetime: timedelta) -> "Root":
         """Make a key and sign its certificate."""
         key = new_key(key_type, rsa_bits=3072)
-        builder = _builder(common_name(name), key.public_key(), start, end)
+        builder = _builder(common_name(name), key.public_key(), now - _SKEW, now + lifetime)
         builder = builder.issuer_name(common_name(name)).add_extension(
             x509.BasicConstraints(ca=True, path_length=0), critical=True
         )
@@ -81,7 +82,33 @@ class Root:
         """When it expires."""
         return self._certificate.not_valid_after_utc
 
-    def sign(
+    def sign_server(
+        self, names: Sequence[str], key_type: KeyType | str, now: datetime, lifetime: timedelta
+    ) -> tuple[Record, str]:
+        """Return a certificate for a server of those names and addresses, and its new key (PEM)."""
+        alternatives = _alternatives(names)
+        key = new_key(key_type)
+        return self._sign(names[0], Kind.SERVER, key.public_key(), now, lifetime, alternatives), key_to_pem(key)
+
+    def sign_client(self, name: str, key_type: KeyType | str, now: datetime, lifetime: timedelta) -> tuple[Record, str]:
+        """Return a certificate for a client, and its new key (PEM)."""
+        key = new_key(key_type)
+        return self._sign(name, Kind.CLIENT, key.public_key(), now, lifetime), key_to_pem(key)
+
+    def sign_request(self, csr_pem: str, name: str, now: datetime, lifetime: timedelta) -> Record:
+        """Return a certificate for a client whose key is in a signing request. Raises InvalidError."""
+        return self._sign(name, Kind.CLIENT, key_of_request(csr_pem), now, lifetime)
+
+    def sign_again(self, old: Record, csr_pem: str | None, now: datetime, lifetime: timedelta) -> Record:
+        """Return a certificate like an old one, for its key or for that of a signing request."""
+        certificate = x509.load_pem_x509_certificate(old.pem.encode())
+        key = checked_strength(certificate.public_key()) if csr_pem is None else key_of_request(csr_pem)
+        alternatives = None
+        if old.kind == Kind.SERVER:
+            alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return self._sign(old.name, Kind(old.kind), key, now, lifetime, alternatives)
+
+    def _sign(
         self,
         name: str,
         kind: Kind,
@@ -129,16 +156,6 @@ class Root:
         return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
 
 
-def contents(pem: str) -> tuple[PublicKey, x509.SubjectAlternativeName | None]:
-    """Return the key and the other names of a certificate that we issued."""
-    certificate = x509.load_pem_x509_certificate(pem.encode())
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        names = None
-    return checked_strength(certificate.public_key()), names
-
-
 def _builder(subject: x509.Name, key: PublicKey, start: datetime, end: datetime) -> x509.CertificateBuilder:
     builder = x509.CertificateBuilder().subject_name(subject).public_key(key).serial_number(x509.random_serial_number())
     builder = builder.not_valid_before(start).not_valid_after(end)
@@ -173,8 +190,7 @@ def _key_usage(
     )
 
 
-def alternatives(names: Sequence[str]) -> x509.SubjectAlternativeName:
-    """Return DNS names and IP addresses as a certificate holds them. Raises InvalidError."""
+def _alternatives(names: Sequence[str]) -> x509.SubjectAlternativeName:
     if not names:
         raise InvalidError("A server certificate needs at least one host name or IP address.")
     found: list[x509.GeneralName] = []
