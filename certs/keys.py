@@ -1,6 +1,6 @@
 """Keys and signing requests: RSA and elliptic curve, at least as strong as OpenADR asks (catalogue SE-02)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from cryptography import x509
@@ -66,23 +66,27 @@ def common_name(name: str) -> x509.Name:
 
 
 @dataclass(frozen=True, slots=True)
-class Validity:
-    """What a certificate says of itself: its fingerprint (SE-06), its serial in lower-case hex, aware UTC."""
+class Facts:
+    """What a certificate says of itself: as DER, its fingerprint (SE-06), its serial in lower-case hex, aware UTC."""
 
+    der: bytes = field(repr=False)
     fingerprint: str
     serial: str
     not_before: datetime
     not_after: datetime
 
 
-def read_certificate(pem: str) -> Validity:
+def read_certificate(pem: str) -> Facts:
     """Read the first certificate of a PEM text. Raises InvalidError."""
     try:
         certificate = x509.load_pem_x509_certificates(pem.encode())[0]
     except ValueError as error:
-        raise InvalidError(f"Not a PEM certificate: {error}") from error
-    return Validity(
-        fingerprint(certificate.public_bytes(serialization.Encoding.DER)),
+        text = "The certificate is no PEM text: from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----."
+        raise InvalidError(text) from error
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    return Facts(
+        der,
+        fingerprint(der),
         f"{certificate.serial_number:x}",
         certificate.not_valid_before_utc,
         certificate.not_valid_after_utc,

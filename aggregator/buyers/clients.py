@@ -67,16 +67,11 @@ def thumbprint(der: bytes) -> str:
 
 def thumbprint_of_pem(pem: str) -> str:
     """Return the x5t#S256 of a certificate in PEM. Raises InvalidError for any other text."""
-    from cryptography import x509  # noqa: PLC0415  10 MB that a server needs only when somebody shows a certificate
-    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
+    from certs.keys import read_certificate  # noqa: PLC0415  10 MB that a server needs only when a certificate is named
 
-    try:
-        if len(pem) > _LONGEST_PEM:
-            raise InvalidError("The certificate is too long.")
-        return thumbprint(x509.load_pem_x509_certificate(pem.encode()).public_bytes(Encoding.DER))
-    except ValueError as error:
-        text = "The certificate is no PEM text: from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----."
-        raise InvalidError(text) from error
+    if len(pem) > _LONGEST_PEM:
+        raise InvalidError("The certificate is too long.")
+    return thumbprint(read_certificate(pem).der)
 
 
 async def create(

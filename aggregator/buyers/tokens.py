@@ -19,12 +19,10 @@ from core.errors import InvalidError
 from core.ids import new_id
 from vtn.store.database import Database, Transaction
 
-if TYPE_CHECKING:  # loaded where they are used: with cryptography, 10 MB that a server without BRPs does not need
-    from joserfc.jwk import ECKey
+if TYPE_CHECKING:
+    from aggregator.buyers.token_keys import TokenKey
 
 LIFETIME_S: Final = 900
-_ALGORITHM: Final = "ES256"
-_TYPES: Final = {"at+jwt", "application/at+jwt"}
 _LONGEST_TOKEN: Final = 4096
 _ROTATE_AFTER: Final = timedelta(days=30)
 _RELOAD_S: Final = 60.0
@@ -41,13 +39,6 @@ class Grant:
     scopes: frozenset[str]
     certificate: str | None
     expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class _Key:
-    jwk: "ECKey"
-    created_at: datetime
-    retired_at: datetime | None
 
 
 class Tokens:
@@ -68,13 +59,11 @@ class Tokens:
         self.lifetime_s = lifetime_s
         self._utcnow = utcnow
         self._monotonic = monotonic
-        self._keys: Mapping[str, _Key] = {}
+        self._keys: Mapping[str, TokenKey] = {}
         self._loaded_at = float("-inf")
 
     async def sign(self, client_id: str, scopes: Iterable[str], certificate: str | None = None) -> str:
         """Return a token for a client, bound to a certificate if one is named."""
-        from joserfc import jwt  # noqa: PLC0415
-
         kid, key = await self._signing_key()
         now = int(self._utcnow().timestamp())
         claims: dict[str, Any] = {
@@ -89,24 +78,17 @@ class Tokens:
         }
         if certificate is not None:
             claims["cnf"] = {"x5t#S256": certificate}
-        header = {"alg": _ALGORITHM, "typ": "at+jwt", "kid": kid}
-        return jwt.encode(header, claims, key.jwk, algorithms=[_ALGORITHM])
+        return key.sign(kid, claims)
 
     async def read(self, token: str) -> Grant:
         """Return what a token grants. Raises InvalidError if it is malformed, expired, or not signed here."""
-        from joserfc import jwt  # noqa: PLC0415
-        from joserfc.errors import JoseError  # noqa: PLC0415
-
         key = await self._key(_kid(token))
         if key is None:
             raise _refused()
-        try:
-            read = jwt.decode(token, key.jwk, algorithms=[_ALGORITHM])
-        except (JoseError, ValueError, TypeError, RecursionError) as error:
-            raise _refused() from error
-        if str(read.header.get("typ", "")).lower() not in _TYPES:
+        claims = key.read(token)
+        if claims is None:
             raise _refused()
-        return self._grant(read.claims)
+        return self._grant(claims)
 
     def _grant(self, claims: Mapping[str, Any]) -> Grant:
         match claims:
@@ -132,7 +114,7 @@ class Tokens:
                 raise _refused()
         return Grant(client_id, frozenset(scope.split()), certificate, datetime.fromtimestamp(exp, UTC))
 
-    async def _signing_key(self) -> tuple[str, _Key]:
+    async def _signing_key(self) -> tuple[str, "TokenKey"]:
         """Return the newest key in use, making one if there is none or it is too old."""
         if self._monotonic() >= self._loaded_at + _RELOAD_S:
             await self._load()
@@ -146,11 +128,11 @@ class Tokens:
             raise InvalidError("There is no key to sign tokens with.")
         return newest
 
-    def _newest(self) -> tuple[str, _Key] | None:
+    def _newest(self) -> "tuple[str, TokenKey] | None":
         working = [(kid, key) for kid, key in self._keys.items() if key.retired_at is None]
         return max(working, key=lambda one: (one[1].created_at, one[0]), default=None)
 
-    async def _key(self, kid: str) -> _Key | None:
+    async def _key(self, kid: str) -> "TokenKey | None":
         """Return the key of that id; an unknown one is looked for in the store, but not by every stranger's token."""
         if kid not in self._keys and self._monotonic() >= self._loaded_at + _ASK_AGAIN_S:
             await self._load()
@@ -160,23 +142,22 @@ class Tokens:
         return key if self._utcnow() < key.retired_at + _reading_time(self.lifetime_s) else None
 
     async def _load(self) -> None:
-        from joserfc.jwk import ECKey  # noqa: PLC0415
+        from aggregator.buyers.token_keys import TokenKey  # noqa: PLC0415  see there
 
         async with self._db.read() as conn:
             rows = (await conn.execute(select(token_key))).all()
-        self._keys = {row.id: _Key(ECKey.import_key(row.key), row.created_at, row.retired_at) for row in rows}
+        self._keys = {row.id: TokenKey.of(row) for row in rows}
         self._loaded_at = self._monotonic()
 
 
 async def rotate_keys(tx: Transaction, now: datetime, *, who: str, lifetime_s: int = LIFETIME_S) -> str:
     """Make a new signing key, retire the others, and delete those whose tokens have all expired; return its id."""
-    from joserfc.jwk import ECKey  # noqa: PLC0415
+    from aggregator.buyers.token_keys import new_key  # noqa: PLC0415  see there
 
     kid = new_id("key")
-    key = ECKey.generate_key("P-256", {"kid": kid, "use": "sig", "alg": _ALGORITHM})
     await tx.conn.execute(update(token_key).where(token_key.c.retired_at.is_(None)).values(retired_at=now))
     await tx.conn.execute(delete(token_key).where(token_key.c.retired_at < now - 2 * _reading_time(lifetime_s)))
-    await tx.conn.execute(insert(token_key).values(id=kid, key=key.as_dict(private=True), created_at=now))
+    await tx.conn.execute(insert(token_key).values(id=kid, key=new_key(kid), created_at=now))
     await tx.audit(who, "rotate token key", kid, at=now)
     return kid
 

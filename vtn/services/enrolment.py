@@ -20,7 +20,7 @@ from vtn.store.rows import upsert
 from vtn.store.tables import enrolment, enrolment_code, ven, ven_certificate, waiting_certificate
 
 if TYPE_CHECKING:
-    from certs.keys import Validity
+    from certs.keys import Facts
 
 CODE_LIFETIME = timedelta(days=14)
 _LONGEST_NAME = 120
@@ -181,7 +181,7 @@ async def note_waiting(tx: Transaction, name: str, subject: str, now: datetime) 
         await upsert(tx.conn, waiting_certificate, row, keys=("fingerprint",), update=("last_seen_at",))
 
 
-def _read_certificate(pem: str) -> "Validity":
+def _read_certificate(pem: str) -> "Facts":
     from certs.keys import read_certificate  # noqa: PLC0415  10 MB that a server needs only when somebody enrols
 
     return read_certificate(pem)
