@@ -1,15 +1,15 @@
 """Tells BRPs when what their contracts can draw on has changed (`potential.changed`).
 
 Looked at are the coming two hours: the p10 of the pool that could be called, in each direction (and area) that the
-contract allows. A BRP hears of it when that is a tenth more or less than it heard last; what it heard last is in the
-deliveries, so that a restart tells nothing twice. Only contracts whose BRP listens are reckoned.
+contract allows. A BRP hears of it when that is a tenth more or less than it heard last, or when it heard nothing for a
+day. What it heard is in the deliveries, so that a restart tells nothing twice. Only contracts of BRPs that listen are
+reckoned.
 """
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import numpy as np
 import structlog
@@ -27,7 +27,7 @@ from core.clock import Clock
 from core.errors import EvenloadError
 from core.spans import floor_to
 from vtn.services import programme
-from vtn.store.database import Database, Transaction
+from vtn.store.database import Database
 
 STEP_S: Final = 1800
 STEPS: Final = 4
@@ -35,6 +35,8 @@ CHANGE: Final = 0.1
 """Part of the power last told by which it has to change."""
 LEAST_W: Final = 1000
 """And by so much at least."""
+_REMEMBERED: Final = timedelta(days=1)
+"""Machine time, like the deliveries."""
 _MOST: Final = 1000
 _DRAWS: Final = 1000
 
@@ -53,6 +55,14 @@ class _View:
     def names(self) -> dict[str, str | None]:
         return {"contract_id": self.contract.id, "direction": self.direction, "area": self.area}
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        return tuple(self.names.values())
+
+    @property
+    def pool(self) -> tuple[str, str, str | None]:
+        return self.contract.programme_id, self.direction, self.area
+
 
 class PotentialWatch:
     """One process's look at the pools, every few minutes. Who was silent for `stale_after_s` is left out."""
@@ -68,24 +78,42 @@ class PotentialWatch:
         async with self._db.read() as conn:
             parties = await _listening(conn)
             views = [view for party_id in parties for view in await _views(conn, party_id, now)]
+            told = {party_id: await _told(conn, party_id) for party_id in parties}
+        pools: dict[tuple[str, str, str | None], int] = {}  # several contracts may draw on one
         for view in views:
             try:
-                await self._look(view, now)
+                if view.pool not in pools:
+                    pools[view.pool] = await self._power_w(view, now)
+                if _has_changed(pools[view.pool], told[view.contract.party_id].get(view.key)):
+                    await self._tell(view, pools[view.pool], now)
             except EvenloadError as error:
                 _log.warning("potential not reckoned", contract=view.contract.id, why=str(error))
 
-    async def _look(self, view: _View, now: datetime) -> None:
+    async def _power_w(self, view: _View, now: datetime) -> int:
         async with self._db.read() as conn:
             rules = await programme.get(conn, view.contract.programme_id)
-            scope = Scope(rules, view.direction, Grid(floor_to(now, STEP_S), STEP_S, STEPS), view.area)
+            scope = Scope(rules, view.direction, _ahead(now), view.area)
             fleet = await supply.load(conn, scope, now, self._stale_after_s)
         found = await asyncio.to_thread(pool, fleet, draws=_DRAWS)
-        power_w = int(max(float(np.mean(found.p10_w)), 0.0))
+        return int(max(float(np.mean(found.p10_w)), 0.0))
+
+    async def _tell(self, view: _View, power_w: int, now: datetime) -> None:
+        """Publish a change, unless another process did so meanwhile."""
+        party_id, grid = view.contract.party_id, _ahead(now)
         async with self._db.write() as tx:
-            told_w = await _told_w(tx, view)
-            if told_w is None or abs(power_w - told_w) >= max(LEAST_W, CHANGE * told_w):
-                data = {**view.names, "from": scope.grid.start, "until": scope.grid.end, "p10_w": power_w}
-                await publish(tx, view.contract.party_id, EventType.POTENTIAL_CHANGED, data, now)
+            mine = select(webhook_subscription.c.id).where(webhook_subscription.c.party_id == party_id)
+            await tx.conn.execute(mine.with_for_update())
+            if _has_changed(power_w, (await _told(tx.conn, party_id)).get(view.key)):
+                data = {**view.names, "from": grid.start, "until": grid.end, "p10_w": power_w}
+                await publish(tx, party_id, EventType.POTENTIAL_CHANGED, data, now)
+
+
+def _ahead(now: datetime) -> Grid:
+    return Grid(floor_to(now, STEP_S), STEP_S, STEPS)
+
+
+def _has_changed(power_w: int, told_w: int | None) -> bool:
+    return told_w is None or abs(power_w - told_w) >= max(LEAST_W, CHANGE * told_w)
 
 
 async def _listening(conn: AsyncConnection) -> list[str]:
@@ -108,20 +136,16 @@ async def _views(conn: AsyncConnection, party_id: str, now: datetime) -> list[_V
     ]
 
 
-async def _told_w(tx: Transaction, view: _View) -> int | None:
-    """Return what the party was told last of this view. Locks its subscriptions: nobody else tells it now."""
-    mine = webhook_subscription.c.party_id == view.contract.party_id
-    await tx.conn.execute(select(webhook_subscription.c.id).where(mine).with_for_update())
+async def _told(conn: AsyncConnection, party_id: str) -> dict[tuple[object, ...], int]:
+    """Return what a party was told last, of what it was told lately, by `_View.key`."""
     query = (
         select(webhook_delivery.c.payload)
         .join(webhook_subscription, webhook_subscription.c.id == webhook_delivery.c.subscription_id)
-        .where(mine & webhook_subscription.c.ended_at.is_(None))
+        .where(webhook_subscription.c.party_id == party_id)
+        .where(webhook_subscription.c.ended_at.is_(None))
         .where(webhook_delivery.c.event == EventType.POTENTIAL_CHANGED.value)
-        .order_by(webhook_delivery.c.id.desc())
-        .limit(_MOST)
+        .where(webhook_delivery.c.created_at > datetime.now(UTC) - _REMEMBERED)
+        .order_by(webhook_delivery.c.id)
     )
-    for payload in (await tx.conn.execute(query)).scalars():
-        data: Mapping[str, Any] = payload["data"]
-        if all(data.get(name) == value for name, value in view.names.items()):
-            return int(data["p10_w"])
-    return None
+    every = [payload["data"] for payload in (await conn.execute(query)).scalars()]
+    return {(one["contract_id"], one["direction"], one["area"]): int(one["p10_w"]) for one in every}

@@ -1,12 +1,13 @@
 """BRPs hear of a changed potential: once, when it matters, if they listen (aggregator.trade.potential_watch)."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select, update
 
 from aggregator.buyers import events
+from aggregator.flexibility.pool import pool
 from aggregator.tables import webhook_delivery, webhook_subscription
 from aggregator.trade import contracts, supply
 from aggregator.trade.contracts import Limits, Terms
@@ -54,6 +55,27 @@ async def test_a_change_by_a_tenth_is_told_once(any_trade):
     again = (await told(trade))[2:]
     assert sorted(name for name, _ in again) == ["increase", "reduce"]
     assert all(power < 25_000 for _, power in again)
+
+
+async def test_after_a_day_it_is_told_anew(trade):
+    await trade.join(20)
+    await watch_of(trade).turn()
+    async with trade.world.tx() as tx:
+        yesterday = datetime.now(UTC) - timedelta(days=1)
+        await tx.conn.execute(update(webhook_delivery).values(created_at=yesterday))
+    await watch_of(trade).turn()
+    assert len(await told(trade)) == 4
+
+
+async def test_contracts_that_draw_on_one_pool_share_its_reckoning(trade, monkeypatch):
+    await trade.join(20)
+    await trade.contract_with()
+    reckoned = []
+    monkeypatch.setattr(
+        "aggregator.trade.potential_watch.pool", lambda fleet, **more: reckoned.append(fleet) or pool(fleet, **more)
+    )
+    await watch_of(trade).turn()
+    assert (len(await told(trade)), len(reckoned)) == (4, 2)
 
 
 async def test_who_does_not_listen_costs_nothing(trade, monkeypatch):
