@@ -54,6 +54,5 @@ def configure_logs(level: str = "info") -> None:
         )
     )
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
-    logging.getLogger("apscheduler").setLevel(
-        logging.ERROR
-    )  # it warns of each turn that is still busy when the next is due
+    # It warns of each turn of periodic work that is still busy when the next is due; that one is left out by design.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)

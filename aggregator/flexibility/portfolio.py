@@ -132,7 +132,7 @@ async def load(
             areas=areas,
         )
 
-    return await asyncio.to_thread(fleet)  # it takes a second for some ten thousand homes
+    return await asyncio.to_thread(fleet)  # some tenths of a second for 10,000 homes
 
 
 def _wish(programme: Programme, span: Span, step_s: int, direction: str, now: datetime) -> _Wish:

@@ -52,6 +52,10 @@ class Batch:
         old: NDArray[np.bool_] = now.timestamp() - self.issued_at > self.stale_after_s
         return old
 
+    def fresh(self, now: datetime) -> NDArray[np.bool_]:
+        """Tell of each (k) whether it still says something: the opposite of `Potential.is_stale`."""
+        return ~self.too_old(now) & (self.end_s > now.timestamp())
+
     def shares(self, edges_s: NDArray[np.int64]) -> Floats:
         """Return the matrix (n, T) that makes mean powers between `edges_s` (T + 1) out of `values_w`.
 

@@ -89,7 +89,7 @@ def _summed(known: Sequence[Batch], vens: int, now: datetime) -> Outlook:
     from_history: set[str] = set()
     for batch in known:
         heard.update(batch.ven_ids)
-        usable = ~batch.too_old(now) & (batch.end_s > now.timestamp())
+        usable = batch.fresh(now)
         fresh.update(compress(batch.ven_ids, usable))
         from_history.update(compress(batch.ven_ids, usable & (np.array(batch.sources) == "history")))
         if batch.direction in sums:

@@ -193,7 +193,7 @@ async def read(conn: AsyncConnection, dispatch_id: str, now: datetime) -> Snapsh
             lines=tuple(replace(line, name=names.get(line.ven_id or "")) for line in lines),
         )
 
-    return await asyncio.to_thread(snapshot)  # it takes half a second for 10,000 VENs
+    return await asyncio.to_thread(snapshot)  # some tenths of a second for 10,000 VENs
 
 
 # -- what VENs consume

@@ -170,7 +170,7 @@ def _newest(
     newest: dict[str, tuple[float, str]] = {}
     fresh: set[str] = set()
     for batch in told:
-        usable = ~batch.too_old(now) & (batch.end_s > now.timestamp())
+        usable = batch.fresh(now)
         rows = zip(batch.ven_ids, batch.issued_at.tolist(), batch.sources, usable.tolist(), strict=True)
         for ven_id, issued_at, source, is_usable in rows:
             if ven_id in ven_ids:
