@@ -73,4 +73,5 @@ def _read(name: str) -> list[int]:
     try:
         return [round(float(word)) for word in words]
     except (ValueError, OverflowError) as error:
-        raise InvalidError(f"{printable(name)} holds something else than numbers: {printable(str(error))}.") from error
+        where = "The input" if name == "-" else printable(name)
+        raise InvalidError(f"{where} holds something else than numbers: {printable(str(error))}.") from error
