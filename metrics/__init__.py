@@ -14,9 +14,11 @@ from metrics.matching import Adjustment, Match, match
 from metrics.participation import Answer, Participation, participation, percentiles
 from metrics.performance import Direction, Performance, delivered, ordered_wh, performance, pooled
 from metrics.placebo import Placebo, nmbe, placebo, pool_placebo, rrmse
-from metrics.rules import PRESETS, AdjustmentKind, Anchor, DayMatch, Keep, Rank, Window
+from metrics.presets import DEFAULT, PRESETS
+from metrics.rules import AdjustmentKind, Anchor, DayMatch, Keep, Rank, Window
 
 __all__ = [
+    "DEFAULT",
     "PRESETS",
     "Adjustment",
     "AdjustmentKind",

@@ -1,18 +1,14 @@
-"""Day-matching rules as data: one row of parameters per preset.
+"""Day-matching rules as data.
 
 Every day-matching baseline is "x of the last y eligible days", told apart by how days are ranked, which are kept and
-how the result is adjusted on the day itself. `PRESETS` holds the published ones; a new preset is a new row.
+how the result is adjusted on the day itself. The published ones are `metrics.presets`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from types import MappingProxyType
 
 from core.errors import InvalidError
 from metrics.days import DayType
-
-_HOUR = 3600
 
 
 class Keep(StrEnum):
@@ -106,28 +102,3 @@ class DayMatch:
             if kind in group:
                 return group
         raise InvalidError(f"{self.id} has no baseline for a {kind}; choose a rule that covers it.")
-
-
-PRESETS: Mapping[str, DayMatch] = MappingProxyType(
-    {
-        rule.id: rule
-        for rule in (
-            DayMatch(
-                id="high5of10",
-                version=1,
-                citation=(
-                    "Mean of the 5 highest of the 10 latest like days without events, adjusted by the day's own load: "
-                    "the rule that PG&E Power Saver Rewards publishes for weekdays (powersaver.pge.com/faq). Ratio "
-                    "within 20 % as in California ISO's PDR/RDRR baseline (Baseline Accuracy Work Group Proposal, "
-                    "2017, section 1); window from 3 h to 1 h before the event: ours."
-                ),
-                y=10,
-                x=5,
-                adjustment=AdjustmentKind.RATIO,
-                windows=(Window(-3 * _HOUR, -1 * _HOUR),),
-                cap=(0.8, 1.2),
-            ),
-        )
-    }
-)
-"""The published rules by id. What we have not checked against a market's manual does not carry the market's name."""

@@ -23,7 +23,7 @@ from aggregator.trade.activations import Activation
 from aggregator.trade.contracts import Contract
 from core.errors import ConflictError, NotFoundError
 from core.spans import ceil_to, floor_to
-from metrics.rules import PRESETS
+from metrics.presets import PRESETS
 from openadr.model.opt import OptType
 from vtn.services import participation
 from vtn.services.participation import STEP_S, Computed, Result, VenResult

@@ -12,7 +12,8 @@ from metrics.baseline import Calendar
 from metrics.days import Series, day_matrix
 from metrics.performance import Direction
 from metrics.placebo import placebo, pool_placebo
-from metrics.rules import PRESETS, DayMatch
+from metrics.presets import PRESETS
+from metrics.rules import DayMatch
 from openadr.model.opt import OptType
 from vtn.services import dispatch, metered, participation, programme
 

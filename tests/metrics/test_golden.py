@@ -7,6 +7,7 @@ import pytest
 
 from core.errors import InvalidError
 from metrics import (
+    DEFAULT,
     PRESETS,
     AdjustmentKind,
     DayMatch,
@@ -47,7 +48,10 @@ def solve(rule: DayMatch, before_kw: float = 90.0) -> Match:
     ("rule", "unadjusted", "before", "factor", "adjusted", "credited"),
     [
         pytest.param(RATIO_20, 102.0, 81.6, 1.102941, 112.5, 42.5, id="10 of 10, ratio"),
-        pytest.param(PRESETS["high5of10"], 108.4, 86.8, 1.036866, 112.396313, 42.396313, id="high 5 of 10, ratio"),
+        pytest.param(PRESETS["10of10"], 102.0, 81.6, 1.102941, 112.5, 42.5, id="10of10"),
+        pytest.param(PRESETS["mid8of10"], 101.25, 81.0, None, 110.25, 40.25, id="mid8of10"),
+        pytest.param(PRESETS["high5of10"], 108.4, 86.8, 1.036866, 112.396313, 42.396313, id="high5of10"),
+        pytest.param(PRESETS["high3of10"], 112.0, 89.333333, None, 112.666667, 42.666667, id="high3of10"),
         pytest.param(replace(ADDITIVE, x=5, keep=Keep.HIGH), 108.4, 86.8, None, 111.6, 41.6, id="high 5 of 10, add"),
         pytest.param(replace(ADDITIVE, x=8, keep=Keep.MID), 101.25, 81.0, None, 110.25, 40.25, id="mid 8 of 10, add"),
         pytest.param(
@@ -71,6 +75,23 @@ def test_adjusted_baselines(rule, unadjusted, before, factor, adjusted, credited
         assert found.adjustment.kind is AdjustmentKind.ADDITIVE
     else:
         assert found.adjustment.factor == pytest.approx(factor, abs=1e-6)
+
+
+def test_without_an_adjustment_the_day_itself_changes_nothing():
+    found = solve(PRESETS["10of10-unadjusted"])
+    assert found.baseline[0] == found.unadjusted[0] == 102.0
+    assert found.adjustment.kind is None
+
+
+def test_high_15_of_20_keeps_other_days_in_each_interval():
+    """Two intervals: the load of day n is n and 19 - n, so the 15 highest are 5 to 19 in both, of other days."""
+    loads = np.column_stack([np.arange(20.0), 19.0 - np.arange(20.0)])
+    found = match(PRESETS["high15of20"], loads, np.full((20, 1), 10.0), 11.0)
+    assert found.unadjusted.tolist() == [12.0, 12.0]
+    assert found.baseline == pytest.approx([13.2, 13.2])
+    assert found.kept[:, 0].tolist() == [False] * 5 + [True] * 15
+    assert found.kept[:, 1].tolist() == [True] * 15 + [False] * 5
+    assert match(PRESETS["high15of20"], loads, np.full((20, 1), 10.0), 15.0).adjustment.factor == 1.2
 
 
 def test_the_kept_days_of_high_5_of_10():
@@ -161,6 +182,7 @@ def test_a_rule_names_the_day_types_that_it_covers():
 
 
 def test_every_preset_names_its_source():
+    assert DEFAULT in PRESETS
     for name, rule in PRESETS.items():
         assert name == rule.id
         assert rule.version >= 1

@@ -20,7 +20,8 @@ from metrics.baseline import Baseline, Calendar, NoBaselineError, baseline
 from metrics.days import Floats, Series, day_matrix, from_epoch_s
 from metrics.participation import Answer, participation
 from metrics.performance import Direction, delivered, performance
-from metrics.rules import PRESETS, DayMatch
+from metrics.presets import PRESETS
+from metrics.rules import DayMatch
 from openadr.model.event import Event
 from openadr.model.opt import OptType
 from vtn.services import calls, metered, opt, programme

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from core.errors import ConflictError, NotFoundError
 from core.ids import new_id
 from core.spans import Duration
+from metrics.presets import DEFAULT
 from openadr.model.contexts import normal_context
 from openadr.model.event import ResponseRequired
 from vtn.store.database import Transaction
@@ -60,7 +61,7 @@ class Parameters:
     """What a programme fixes for its events. Durations are world time.
 
     `notification` is x-eiNotification; `start_after` the random start window; `baseline` the id of a preset of
-    `metrics.baseline`; `time_zone` decides which days are alike. `product` is the name under which it is sold.
+    `metrics.presets`; `time_zone` decides which days are alike. `product` is the name under which it is sold.
     """
 
     notification: Duration = field(default_factory=Duration)
@@ -69,7 +70,7 @@ class Parameters:
     recovery: Duration | None = None
     response_required: ResponseRequired = ResponseRequired.ALWAYS
     priority: int | None = None
-    baseline: str = "high5of10"
+    baseline: str = DEFAULT
     time_zone: str = "UTC"
     product: str = "flexibility"
     limits: Limits = field(default_factory=Limits)

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aggregator.web.brp.desk import BRP, party_of
 from aggregator.web.brp.values import ULID, Id
 from core.errors import NotFoundError
-from metrics.rules import PRESETS
+from metrics.presets import PRESETS
 from vtn.services import programme
 from vtn.store.tables import contract
 from vtn.web.api import Context
@@ -110,7 +110,7 @@ _EXAMPLE: dict[str, Any] = {
         "longest": "PT4H",
         "windows": [{"start": "16:00", "end": "21:00", "days": [1, 2, 3, 4, 5]}],
     },
-    "baseline": {"method": "high5of10/1", "citation": "Mean of the 5 highest of the 10 latest like days."},
+    "baseline": {"method": "10of10/1", "citation": "Mean of the 10 latest like days, adjusted by the day's own load."},
     "contract_ids": [f"ctr_{ULID}"],
 }
 

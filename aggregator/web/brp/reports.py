@@ -94,7 +94,7 @@ EXAMPLE: dict[str, Any] = {
     "direction": "reduce",
     "starts_at": "2026-01-31T17:00:00Z",
     "ends_at": "2026-01-31T18:00:00Z",
-    "method": "high5of10/1",
+    "method": "10of10/1",
     "citation": "Mean of the 5 highest of the 10 latest like days without events.",
     "called": 64,
     "opted_out": 4,

@@ -13,7 +13,7 @@ from aggregator.trade import activations, operator_changes, reports, settlements
 from aggregator.web.console import result_data
 from aggregator.web.console.shared import zone_of
 from core.errors import InvalidError
-from metrics.rules import PRESETS
+from metrics.presets import PRESETS
 from vtn.services import dispatch, participation
 from vtn.services import programme as programmes
 from vtn.services.participation import Result

@@ -10,7 +10,7 @@ from core.errors import InvalidError, NotFoundError
 from core.spans import Span
 from metrics.baseline import AdjustmentStatus, Calendar, DayUse, NoBaselineError, baseline
 from metrics.days import day_matrix
-from metrics.rules import PRESETS
+from metrics.presets import PRESETS
 from vtn.services import dispatch, metered, participation, programme
 from vtn.services import event as events
 from vtn.services.participation import STEP_S, Result, VenResult

@@ -349,7 +349,7 @@ async def test_programmes_tell_the_rules(market):
     (one,) = await market.get("/brp/v1/programmes", buyer)
     assert one["id"] == programme.id
     assert one["contract_ids"] == [contract.id]
-    assert one["baseline"]["method"].startswith("high5of10/")
+    assert one["baseline"]["method"].startswith("10of10/")
     assert await market.get(f"/brp/v1/programmes/{programme.id}", buyer) == one
     await market.get(f"/brp/v1/programmes/{other.id}", buyer, 404)
 

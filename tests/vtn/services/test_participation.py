@@ -19,6 +19,8 @@ from vtn.services import dispatch, participation, report
 HALF = Duration.of(minutes=30)
 START = NOON + timedelta(hours=1)
 END = START + timedelta(hours=1)
+RULES = {"baseline": "high5of10"}
+"""The preset that tells most about days: it keeps some and leaves some."""
 
 
 async def evaluate(world, dispatch_id):
@@ -62,7 +64,7 @@ async def story(world, *, own=None):
     vens = [await metered_ven(world, seed) for seed in (1, 2, 3)]
     values = {vens[0][0].ven_id: {"ld": own}} if own else {}
     dispatch_id = await world.dispatch(
-        *(ven for ven, _, _ in vens), signals=(power(-200.0, -400.0, each=HALF),), own_values=values
+        *(ven for ven, _, _ in vens), signals=(power(-200.0, -400.0, each=HALF),), own_values=values, rules=RULES
     )
     stays, leaves, _ = (ven for ven, _, _ in vens)
     world.later(seconds=90)
@@ -171,7 +173,7 @@ async def test_a_late_answer_is_a_new_version(world):
 async def test_missing_readings_are_named_and_count_for_nothing(world):
     ven, _, _ = await metered_ven(world, 4)
     stranger = await world.ven()
-    dispatch_id = await world.dispatch(ven, stranger)
+    dispatch_id = await world.dispatch(ven, stranger, rules=RULES)
     for one in (ven, stranger):
         await one.opt((await one.events())[0])
     world.clock.advance(to=END)
@@ -189,10 +191,10 @@ async def test_days_with_prices_alone_are_used(world):
     ven, wish, _ = await metered_ven(world, 5)
     day = Duration.of(hours=24)
     prices = Signal("ELECTRICITY_PRICE", "price", "price", intervals(0.3, each=day), currency_per_kwh("EUR"))
-    await world.dispatch(ven, starts_in=timedelta(), signals=(prices,), direction=None)
+    await world.dispatch(ven, starts_in=timedelta(), signals=(prices,), direction=None, rules=RULES)
     await send(ven, wish, NOON, *[5000.0] * 48)
     world.later(days=1)
-    later = await world.dispatch(ven)
+    later = await world.dispatch(ven, rules=RULES)
     world.later(hours=2)
     await send(ven, wish, NOON + timedelta(days=1), *[100.0] * 4)
     (result,) = (await evaluate(world, later)).vens
@@ -203,20 +205,20 @@ async def test_what_comes_afterwards_makes_no_new_version(world):
     vens, dispatch_id = await story(world)
     first = await evaluate(world, dispatch_id)
     world.later(days=1)
-    await world.dispatch(vens[0][0])
+    await world.dispatch(vens[0][0], rules=RULES)
     assert await evaluate(world, dispatch_id) == first
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
 async def test_days_with_other_events_are_not_used(world, cancelled):
     ven, wish, _ = await metered_ven(world, 5)
-    earlier = await world.dispatch(ven)
+    earlier = await world.dispatch(ven, rules=RULES)
     if cancelled:
         async with world.tx() as tx:
             await dispatch.cancel(tx, earlier, world.now, who="test")
     await send(ven, wish, NOON, *[5000.0] * 48)
     world.later(days=1)
-    later = await world.dispatch(ven)
+    later = await world.dispatch(ven, rules=RULES)
     world.later(hours=2)
     await send(ven, wish, NOON + timedelta(days=1), *[100.0] * 4)
     (result,) = (await evaluate(world, later)).vens
@@ -228,7 +230,7 @@ async def test_targets_of_short_intervals_add_up(world):
     ven, wish, _ = await metered_ven(world, 6)
     quarter = Duration.of(minutes=15)
     signals = (simple(1, each=Duration.of(minutes=45)), power(-100.0, -300.0, -500.0, each=quarter))
-    dispatch_id = await world.dispatch(ven, signals=signals, duration=Duration.of(minutes=45))
+    dispatch_id = await world.dispatch(ven, signals=signals, duration=Duration.of(minutes=45), rules=RULES)
     await ven.opt((await ven.events())[0])
     world.clock.advance(to=END)
     await send(ven, wish, NOON, 100.0, 100.0, 100.0, 100.0)
@@ -241,7 +243,7 @@ async def test_targets_of_short_intervals_add_up(world):
 async def test_the_direction_gives_the_sign(world, direction, sign):
     ven, wish, wh = await metered_ven(world, 7)
     signals = (power(-100.0 * sign, -100.0 * sign, each=HALF),)
-    dispatch_id = await world.dispatch(ven, signals=signals, direction=direction)
+    dispatch_id = await world.dispatch(ven, signals=signals, direction=direction, rules=RULES)
     await ven.opt((await ven.events())[0])
     world.clock.advance(to=END)
     wh.update({NOON + n * timedelta(minutes=30): 100.0 for n in range(4)})
@@ -256,7 +258,7 @@ async def test_an_event_that_was_cancelled_while_it_ran_counts_until_then(any_wo
     world = any_world
     ven, wish, _ = await metered_ven(world, 8)
     other, _, _ = await metered_ven(world, 9)
-    dispatch_id = await world.dispatch(ven, other, signals=(power(-100.0, -300.0),))
+    dispatch_id = await world.dispatch(ven, other, signals=(power(-100.0, -300.0),), rules=RULES)
     for one in (ven, other):
         await one.opt((await one.events())[0])
     (theirs,) = await world.rows("event", ven_id=other.ven_id)
@@ -276,7 +278,7 @@ async def test_an_event_that_was_cancelled_while_it_ran_counts_until_then(any_wo
 
 async def test_an_open_ended_event_has_a_result_once_it_is_cancelled(world):
     ven, wish, _ = await metered_ven(world, 10)
-    dispatch_id = await world.dispatch(ven, signals=(power(-100.0, each=Duration()),), duration=Duration())
+    dispatch_id = await world.dispatch(ven, signals=(power(-100.0, each=Duration()),), duration=Duration(), rules=RULES)
     await ven.opt((await ven.events())[0])
     world.clock.advance(to=END)
     with pytest.raises(InvalidError, match="open-ended"):
@@ -290,7 +292,7 @@ async def test_an_open_ended_event_has_a_result_once_it_is_cancelled(world):
 
 async def test_a_dispatch_that_never_began_has_no_result(world):
     ven = await world.ven()
-    dispatch_id = await world.dispatch(ven)
+    dispatch_id = await world.dispatch(ven, rules=RULES)
     async with world.tx() as tx:
         await dispatch.cancel(tx, dispatch_id, world.now, who="test")
     world.clock.advance(to=END)
@@ -300,7 +302,7 @@ async def test_a_dispatch_that_never_began_has_no_result(world):
 
 async def test_signals_without_power_order_nothing(world):
     ven, wish, _ = await metered_ven(world, 11)
-    dispatch_id = await world.dispatch(ven, signals=(simple(1),))
+    dispatch_id = await world.dispatch(ven, signals=(simple(1),), rules=RULES)
     await ven.opt((await ven.events())[0])
     world.clock.advance(to=END)
     await send(ven, wish, NOON, *[100.0] * 4)
@@ -311,7 +313,7 @@ async def test_signals_without_power_order_nothing(world):
 
 async def test_an_order_that_gives_back_later_is_evaluated(world):
     ven, wish, _ = await metered_ven(world, 12)
-    dispatch_id = await world.dispatch(ven, signals=(power(-500.0, 100.0, each=HALF),))
+    dispatch_id = await world.dispatch(ven, signals=(power(-500.0, 100.0, each=HALF),), rules=RULES)
     await ven.opt((await ven.events())[0])
     world.clock.advance(to=END)
     await send(ven, wish, NOON, *[100.0] * 4)

@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter
 
 from core.errors import InvalidError
 from core.spans import Duration
-from metrics.rules import PRESETS
+from metrics.presets import PRESETS
 from openadr.model.event import ActivePeriod, ResponseRequired
 from vtn.services import programme as programmes
 from vtn.services.programme import Limits, Parameters, Window

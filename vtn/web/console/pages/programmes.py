@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import Field
 
 from core.errors import ConflictError, InvalidError
-from metrics.rules import PRESETS
+from metrics.presets import PRESETS
 from openadr.model.event import ResponseRequired
 from vtn.services import agenda, fleet, members
 from vtn.services import programme as programmes
