@@ -15,8 +15,9 @@ class DemoPlan:
 
     `world_start` is a Wednesday of the 2013 data, with British winter time (UTC) throughout the history before it.
     `order_w` is what is asked of each home (consume less by that much) for `event_duration`: by a plain dispatch, or
-    in the sum by the BRP. `opt_out` is the index (from 1) of a home whose household file opts out of everything.
-    The gateways of the last `alone` homes have a process each: one of them can fall silent. Some five homes are called,
+    in the sum by the BRP. `baseline` is the programme's preset, the one that errs least on these homes' days without
+    events. `opt_out` is the index (from 1) of a home whose household file opts out of everything. The gateways of the
+    last `alone` homes have a process each: one of them can fall silent. Some five homes are called,
     so that with eight of twelve there is always one. How the figures were chosen stands in `docs/demo.md`.
     """
 
@@ -27,6 +28,7 @@ class DemoPlan:
     order_w: float = 1600.0
     event_duration: timedelta = timedelta(minutes=90)
     market_context: str = "http://evenload.example/programmes/evening-peak"
+    baseline: str = "10of10-unadjusted"
     opt_out: int | None = None
     alone: int = 8
 

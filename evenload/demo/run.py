@@ -34,7 +34,7 @@ from evenload.demo.scene import CONSOLE_PORT, Scene, set_up, until_ready, watch,
 from evenload.demo.stage import Stage, is_free
 from evenload.demo.trade import Bought
 from evenload.demo.verdict import Evidence, faults
-from metrics.rules import PRESETS
+from metrics.presets import PRESETS
 
 CONSTANT_BASELINE = "constant-baseline"
 
@@ -156,7 +156,7 @@ def _told(
     true_wh = {house.home.id: house.true_wh(switched[house.home.id], window.start, end) for house in houses}
     counted = {one["ven_name"]: _counted(one["intervals"]) for one in result["vens"] if one["counts"]}
     calls = [(house, counted[house.home.id]) for house in houses if house.home.id in counted]
-    spread = placebo_of(calls or [(house, window) for house in houses], PRESETS["high5of10"]).sd_wh
+    spread = placebo_of(calls or [(house, window) for house in houses], PRESETS[scene.plan.baseline]).sd_wh
     called = {one["ven_name"]: one for one in result["vens"]}
     vens = [
         _ven(scene, house.home.id, called.get(house.home.id), sale.selected[house.home.id], true_wh[house.home.id])

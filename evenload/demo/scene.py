@@ -178,6 +178,7 @@ async def _enrol(scene: Scene, households: Sequence[Path]) -> None:
             "parameters": {
                 "notification": "PT10M",
                 "time_zone": "Europe/London",
+                "baseline": scene.plan.baseline,
                 "product": "evening reduction",
                 "limits": {"per_day": 2, "per_week": 5, "longest": "PT3H"},
                 "reward": {"currency": "GBP", "per_kwh": "0.15"},

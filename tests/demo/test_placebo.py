@@ -12,9 +12,9 @@ from evenload.demo.plan import DemoPlan
 from metrics.baseline import baseline
 from metrics.days import day_matrix, series
 from metrics.performance import delivered
-from metrics.rules import PRESETS
+from metrics.presets import PRESETS
 
-RULE = PRESETS["high5of10"]
+RULE = PRESETS[DemoPlan().baseline]
 _OUT = (5, 10)
 """Homes that do not take part."""
 
