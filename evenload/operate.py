@@ -69,9 +69,14 @@ def programme_create(
     notification: Annotated[str, typer.Option(help="Notice before the start, such as PT30M.")] = "PT0S",
     start_after: Annotated[str | None, typer.Option(help="Width of the random start window.")] = None,
     time_zone: Annotated[str, typer.Option(help="IANA time zone of its homes, such as Europe/London.")] = "UTC",
+    baseline: Annotated[
+        str | None, typer.Option(help="Preset by which delivery is computed, such as mid8of10.")
+    ] = None,
 ) -> None:
     """Create a programme."""
     parameters = {"notification": notification, "start_after": start_after, "time_zone": time_zone}
+    if baseline is not None:
+        parameters["baseline"] = baseline
     body = {"name": name, "market_context": market_context, "parameters": parameters}
     made = session.call(lambda client: client.post("/programmes", body))
     session.tell(made, made["id"])
@@ -85,9 +90,10 @@ def programme_change(
     notification: Annotated[str | None, typer.Option(help="Notice before the start.")] = None,
     start_after: Annotated[str | None, typer.Option(help="Width of the random start window; PT0S: none.")] = None,
     time_zone: Annotated[str | None, typer.Option(help="IANA time zone of its homes.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="Preset by which delivery is computed.")] = None,
 ) -> None:
     """Change a programme for dispatches to come; those that there are keep their version."""
-    wished = {"notification": notification, "start_after": start_after, "time_zone": time_zone}
+    wished = {"notification": notification, "start_after": start_after, "time_zone": time_zone, "baseline": baseline}
     changes = {key: value for key, value in wished.items() if value is not None}
 
     async def change(client: OperatorClient) -> Any:
@@ -110,6 +116,48 @@ def programme_enrol(
     found = session.call(lambda client: client.post(path, {"ven_ids": ven_id}))
     number = len(found["ven_ids"])
     session.tell(found, f"{number} {'VEN takes' if number == 1 else 'VENs take'} part.")
+
+
+@command(programme, "baselines")
+def programme_baselines(
+    session: Session,
+    programme_id: _ProgrammeId,
+    start: Annotated[str, typer.Option(help="Local time at which the hours begin, such as 17:00.")],
+    duration: Annotated[str, typer.Option(help="How long they last, such as PT2H.")],
+    *,
+    weekend: Annotated[bool, typer.Option("--weekend", help="Ask about weekends instead of weekdays.")] = False,
+) -> None:
+    """Compare the baseline presets on the programme's own homes, on days without events; takes seconds."""
+    query = {"start": start, "duration": duration, "days": "weekend" if weekend else "weekday"}
+    found = session.call(lambda client: client.get(f"/programmes/{programme_id}/baselines", query))
+    if session.json:
+        session.tell(found, "")
+        return
+    typer.echo(
+        f"{found['vens']} of {found['enrolled']} VENs; errors in per cent of what they used in these hours. "
+        f"In use: {found['in_use']}."
+    )
+    session.table(
+        [
+            {
+                "preset": one["preset"],
+                "all": _percent(one["pool_rmse"]),
+                "to one side": _percent(one["bias"]),
+                "one home": _percent(one["home_rmse"]),
+                "days": one["days"],
+            }
+            for one in found["presets"]
+        ],
+        "preset",
+        "all",
+        "to one side",
+        "one home",
+        "days",
+    )
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{100 * share:.1f}"
 
 
 # -- events

@@ -13,13 +13,14 @@ from metrics.days import DayMatrix, DayType, Series, day_matrix, series
 from metrics.matching import Adjustment, Match, match
 from metrics.participation import Answer, Participation, participation, percentiles
 from metrics.performance import Direction, Performance, delivered, ordered_wh, performance, pooled
-from metrics.placebo import Placebo, nmbe, placebo, pool_placebo, rrmse
+from metrics.placebo import Accuracy, Placebo, accuracy, nmbe, placebo, pool_placebo, rrmse
 from metrics.presets import DEFAULT, PRESETS
 from metrics.rules import AdjustmentKind, Anchor, DayMatch, Keep, Rank, Window
 
 __all__ = [
     "DEFAULT",
     "PRESETS",
+    "Accuracy",
     "Adjustment",
     "AdjustmentKind",
     "AdjustmentStatus",
@@ -42,6 +43,7 @@ __all__ = [
     "Series",
     "Verdict",
     "Window",
+    "accuracy",
     "baseline",
     "day_matrix",
     "delivered",

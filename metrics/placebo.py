@@ -98,6 +98,49 @@ def pool_placebo(homes: Sequence[Placebo]) -> Placebo:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """How far a rule is off on days without events; shares of what was used, NaN where nothing is known.
+
+    `bias`: mean error of the pool, positive if the baseline is too high. `pool_rmse`: root mean square error of the
+    pool's energy per event; `home_rmse`: the mean of the homes' own. `homes` and `days`: how many that rests on.
+    """
+
+    homes: int
+    days: int
+    bias: float
+    pool_rmse: float
+    home_rmse: float
+
+
+def accuracy(homes: Sequence[Placebo]) -> Accuracy:
+    """Return how accurate a rule was for a pool: bias and error of placebo events (reduction) on the days of all.
+
+    Homes with fewer than half of the days of the best known home are left out: each would take its missing days from
+    the others. Source: metrics of the California ISO Baseline Accuracy Assessment (Bode and Ciccone, 2017).
+    """
+    most = max((len(home.dates) for home in homes), default=0)
+    known = [home for home in homes if home.dates and 2 * len(home.dates) >= most]
+    if not known:
+        return Accuracy(0, 0, float("nan"), float("nan"), float("nan"))
+    pool = pool_placebo(known)
+    own = [_relative(home)[1] for home in known]
+    return Accuracy(
+        len(known),
+        len(pool.dates),
+        *_relative(pool),
+        float(np.nanmean(own)) if np.any(np.isfinite(own)) else float("nan"),
+    )
+
+
+def _relative(one: Placebo) -> tuple[float, float]:
+    """Return bias and root mean square error per event, as shares of the mean use; NaN without days or use."""
+    used_wh = float(one.actual_wh.mean()) if one.dates else 0.0
+    if used_wh == 0:
+        return float("nan"), float("nan")
+    return one.bias_wh / abs(used_wh), float(np.sqrt(np.mean(one.delivered_wh**2))) / abs(used_wh)
+
+
 def rrmse(actual: Floats, baseline_: Floats) -> float:
     """Return the relative root mean square error sqrt(mean(e^2)) / mean(actual); NaN pairs are left out.
 

@@ -44,6 +44,7 @@ def _screens(world: World) -> list[str]:
         "/programmes/new",
         f"/programmes/{programme}",
         f"/programmes/{programme}/edit",
+        f"/programmes/{programme}/baselines?since=17:00&until=18:30",
         f"/programmes/{programme}/versions/1",
         "/fleet",
         "/fleet?presence=online&area=North",

@@ -59,6 +59,13 @@ def test_a_day_of_an_operator(shell, live, tmp_path):
     assert "PT5M" in shell.good("programme", "show", programme)
     assert _json(shell, "programme", "show", programme)["name"] == "night"
     assert "night" in shell.good("programme", "list")
+    hours = ("--start", "17:00", "--duration", "PT2H")
+    compared = shell.good("programme", "baselines", programme, *hours)
+    assert "1 of 1 VENs" in compared
+    assert "10of10-unadjusted" in compared
+    assert _json(shell, "programme", "baselines", programme, *hours, "--weekend")["days"] == "weekend"
+    shell.good("programme", "change", programme, "--baseline", "mid8of10")
+    assert _json(shell, "programme", "show", programme)["parameters"]["baseline"] == "mid8of10"
 
     order = ("--start", _soon(shell, hours=4), "--duration", "PT20M", "--power-w", "-1500", "--comment", "Danke!")
     dispatch, _, events = shell.good("event", "dispatch", programme, *order).partition(": ")

@@ -1,29 +1,17 @@
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidError
-from core.spans import Span
 from metrics import (
-    PRESETS,
     Answer,
-    Calendar,
     Direction,
-    Placebo,
-    baseline,
-    day_matrix,
     delivered,
     ordered_wh,
     participation,
     performance,
-    placebo,
-    pool_placebo,
     pooled,
-    series,
 )
 
 NAN = float("nan")
@@ -125,76 +113,3 @@ def test_nobody_was_called():
     assert np.isnan([found.participation_rate, found.latency_p50_s, found.latency_p95_s]).all()
     with pytest.raises(InvalidError):
         Answer("maybe")
-
-
-START = datetime(2013, 1, 1, tzinfo=UTC)
-EVENT = Span(datetime(2013, 3, 14, 17, tzinfo=UTC), datetime(2013, 3, 14, 19, tzinfo=UTC))
-RULE = PRESETS["high5of10"]
-
-
-def home(seed, holes=()):
-    energy = np.random.default_rng(seed).uniform(50, 900, 80 * 48)
-    for day, slot in holes:
-        energy[day * 48 + slot] = NAN
-    return day_matrix(series(int(START.timestamp()) + np.arange(energy.size) * 1800, energy, 1800), "UTC")
-
-
-def test_placebo_days_are_ordinary_days():
-    other = Span(datetime(2013, 3, 7, 9, tzinfo=UTC), datetime(2013, 3, 7, 10, tzinfo=UTC))
-    calendar = Calendar(events=(other,), holidays=frozenset({datetime(2013, 3, 4, tzinfo=UTC).date()}))
-    matrix = home(1, holes=[(60, 35)])  # 2013-03-02 is a Saturday
-    found = placebo(matrix, EVENT, RULE, calendar)
-    assert found.dates == tuple(sorted(found.dates))
-    assert all(day.isoweekday() <= 5 for day in found.dates)
-    assert not {other.start.date(), EVENT.start.date(), datetime(2013, 3, 4, tzinfo=UTC).date()} & set(found.dates)
-    assert found.dates[-1] == datetime(2013, 3, 13, tzinfo=UTC).date()
-    assert found.dates[0] == datetime(2013, 1, 8, tzinfo=UTC).date()  # the first with five weekdays before it
-
-
-def test_a_placebo_is_the_same_baseline_on_another_day():
-    matrix = home(2)
-    found = placebo(matrix, EVENT, RULE, notified_at=EVENT.start - timedelta(hours=4))
-    for day, error in zip(found.dates, found.delivered_wh, strict=True):
-        start = datetime(day.year, day.month, day.day, 17, tzinfo=UTC)
-        window = Span(start, start + timedelta(hours=2))
-        alone = baseline(matrix, window, RULE, Calendar(events=(EVENT,)), notified_at=start - timedelta(hours=4))
-        assert error == pytest.approx((alone.baseline_wh - alone.actual_wh).sum())
-    assert found.bias_wh == pytest.approx(np.mean(found.delivered_wh))
-    assert found.sd_wh == pytest.approx(np.std(found.delivered_wh, ddof=1))
-
-
-def test_days_with_gaps_are_no_placebo():
-    whole, holed = placebo(home(3), EVENT, RULE), placebo(home(3, holes=[(71, 35)]), EVENT, RULE)  # 2013-03-13
-    assert set(whole.dates) - set(holed.dates) == {datetime(2013, 3, 13, tzinfo=UTC).date()}
-
-
-def test_a_pools_placebo_sums_the_homes_on_common_days():
-    homes = [placebo(home(4), EVENT, RULE), placebo(home(5, holes=[(71, 35)]), EVENT, RULE)]
-    pool = pool_placebo(homes)
-    assert pool.dates == homes[1].dates
-    assert pool.delivered_wh[0] == pytest.approx(homes[0].delivered_wh[0] + homes[1].delivered_wh[0])
-    assert pool.actual_wh[0] == pytest.approx(homes[0].actual_wh[0] + homes[1].actual_wh[0])
-    with pytest.raises(InvalidError):
-        pool_placebo([])
-
-
-def test_increase_turns_the_sign():
-    reduce = placebo(home(6), EVENT, RULE)
-    increase = placebo(home(6), EVENT, RULE, direction=Direction.INCREASE)
-    assert np.array_equal(increase.delivered_wh, -reduce.delivered_wh)
-
-
-def test_a_steady_home_has_no_error():
-    matrix = day_matrix(
-        series(int(START.timestamp()) + np.arange(80 * 48) * 1800, np.full(80 * 48, 300.0), 1800), "UTC"
-    )
-    found = placebo(matrix, EVENT, replace(RULE, x=10))
-    assert found.bias_wh == found.sd_wh == 0
-    assert (found.actual_wh == 1200).all()
-
-
-def test_too_little_history_for_a_spread():
-    empty = placebo(day_matrix(series([], [], 1800), "UTC"), EVENT, RULE)
-    assert empty.dates == ()
-    assert np.isnan([empty.bias_wh, empty.sd_wh]).all()
-    assert np.isnan(Placebo((START.date(),), np.ones(1), np.ones(1)).sd_wh)

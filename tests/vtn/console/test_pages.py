@@ -6,8 +6,10 @@ import pytest
 from sqlalchemy import insert, update
 
 from core.spans import Duration
+from metrics.presets import PRESETS
 from openadr.model.opt import OptType
 from support.browser import HOSTILE
+from support.metered import metered_ven
 from support.vtn_world import NOON, data, fake_fingerprint, usage
 from vtn.services import enrolment, fleet, site
 from vtn.services.outbox import State
@@ -389,3 +391,28 @@ async def test_health_says_when_the_store_does_not_answer(console):
     page = await console.viewer.get("/system")
     assert "answers" in page.main
     assert "sqlite" in page.main
+
+
+async def test_presets_are_compared_when_asked(console):
+    ven, _, _ = await metered_ven(console.world, 1)
+    programme = await console.world.programme(ven)
+    here = f"/programmes/{programme.id}/baselines"
+    assert here in [one.get("href") for one in (await console.viewer.get(f"/programmes/{programme.id}")).root.iter("a")]
+    page = await console.viewer.get(here)
+    assert not page.texts("//table")
+    page = await console.viewer.get(f"{here}?since=17:00&until=18:00&days=weekday")
+    names = [text.split()[0] for text in page.texts("//tbody//th")]
+    assert sorted(names) == sorted(PRESETS)
+    assert "errs least" in page.texts("//tbody//th")[0]
+    (used,) = [text for text in page.texts("//tbody//th") if "in use" in text]
+    assert used.startswith(programme.parameters.baseline)
+    assert len(page.texts("//tbody//meter")) == len(PRESETS)
+
+
+async def test_a_comparison_without_history_says_what_to_do(console):
+    programme = await console.world.programme(await console.world.ven())
+    here = f"/programmes/{programme.id}/baselines"
+    page = await console.viewer.get(f"{here}?since=22:00&until=02:00")
+    assert "HISTORY_USAGE" in page.main
+    page = await console.viewer.get(f"{here}?since=25:00&until=18:00", 422)
+    assert page.texts("//*[@class='fault']")

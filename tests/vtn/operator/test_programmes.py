@@ -1,5 +1,8 @@
 """Programmes: what they fix, and who takes part from when to when."""
 
+from metrics.presets import PRESETS
+from support.metered import metered_ven
+
 LIMITS = {
     "per_day": 1,
     "per_week": 3,
@@ -62,3 +65,28 @@ async def test_a_removed_ven_takes_part_no_longer(office):
     office.world.later(hours=1)
     assert await office.get(f"/v1/programmes/{programme_id}/enrolments") == {"ven_ids": []}
     await office.refused(f"/v1/programmes/{programme_id}/enrolments", {"ven_ids": [home.ven_id]}, "was removed", 409)
+
+
+async def test_presets_are_compared_on_the_programmes_own_homes(office):
+    ven, _, _ = await metered_ven(office.world, 1)
+    programme_id = await office.programme(ven, baseline="high5of10")
+    path = f"/v1/programmes/{programme_id}/baselines"
+    found = await office.get(f"{path}?start=17:00&duration=PT1H", who="viewer")
+    assert (found["enrolled"], found["vens"], found["in_use"], found["days"]) == (1, 1, "high5of10", "weekday")
+    assert {one["preset"] for one in found["presets"]} == set(PRESETS)
+    errors = [one["pool_rmse"] for one in found["presets"]]
+    assert errors == sorted(errors)
+    assert all(one["days"] > 0 and one["homes"] == 1 and one["citation"] for one in found["presets"])
+
+
+async def test_without_homes_the_presets_errors_are_not_known(office):
+    path = f"/v1/programmes/{await office.programme()}/baselines"
+    found = await office.get(f"{path}?start=06:30&duration=PT30M&days=weekend")
+    assert [(one["days"], one["bias"], one["pool_rmse"], one["home_rmse"]) for one in found["presets"]] == [
+        (0, None, None, None)
+    ] * len(PRESETS)
+    await office.get("/v1/programmes/prg_nothing/baselines?start=17:00&duration=PT1H", 404)
+    hour = "start=17:00&duration="
+    for query in ("", "start=17:00", "start=24:00&duration=PT1H", f"{hour}PT0S", f"{hour}P2D", f"{hour}P1M",
+                  f"{hour}PT1H&days=holiday"):  # fmt: skip
+        await office.get(f"{path}?{query}", 422)

@@ -10,13 +10,12 @@ from core.errors import ConflictError, InvalidError, NotFoundError
 from core.spans import Duration
 from openadr.model.event import ActivePeriod, Event
 from openadr.model.opt import OptType
-from openadr.model.report import ReportRequest
 from openadr.model.signal import Signal
 from openadr.model.units import currency_per_kwh
-from support.vtn_world import NOON, data, intervals, power, simple, usage
-from vtn.services import dispatch, participation, report
+from support.metered import HALF, metered_ven, send
+from support.vtn_world import NOON, intervals, power, simple
+from vtn.services import dispatch, participation
 
-HALF = Duration.of(minutes=30)
 START = NOON + timedelta(hours=1)
 END = START + timedelta(hours=1)
 RULES = {"baseline": "high5of10"}
@@ -25,25 +24,6 @@ RULES = {"baseline": "high5of10"}
 
 async def evaluate(world, dispatch_id):
     return await participation.evaluate(world.db, dispatch_id, world.now)
-
-
-async def metered_ven(world, seed, *, days=30):
-    """Return a VEN with random half hours of so many days before noon, as a dict from start to Wh, and a request."""
-    ven = await world.ven()
-    await ven.offer(usage("meter"))
-    wish = ReportRequest(f"w{seed}", "usage", ("meter",), HALF, HALF, NOON, Duration())
-    async with world.tx() as tx:
-        await report.request(tx, ven.ven_id, wish, world.now, who="test")
-    await ven.drain()
-    starts = [NOON - timedelta(days=days) + n * timedelta(minutes=30) for n in range(48 * days)]
-    wh = np.random.default_rng(seed).uniform(100, 900, len(starts)).round(3)
-    await send(ven, wish, starts[0], *wh)
-    return ven, wish, dict(zip(starts, wh, strict=True))
-
-
-async def send(ven, wish, start, *values):
-    answer = await ven.report(data(wish, start, *(float(value) for value in values), step=HALF))
-    assert answer.response.code == 200
 
 
 def high_5_of_10(wh, start=START, slots=2):

@@ -1,6 +1,7 @@
 """What the operator's operations work with."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
@@ -16,6 +17,7 @@ class Desk:
     """The parts of a running VTN that the operator API uses.
 
     `openadr_url` is what gateways are told; a VEN that was silent for `stale_after_s` (world time) counts as stale.
+    `comparing` lets one comparison of baselines run at a time: each takes seconds of CPU.
     """
 
     db: Database
@@ -24,6 +26,7 @@ class Desk:
     openadr_url: str
     authority: Authority | None
     stale_after_s: float = 60.0
+    comparing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 DESK: Final = web.AppKey("desk", Desk)

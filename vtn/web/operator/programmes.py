@@ -1,16 +1,20 @@
 """Programmes and who takes part, in the operator API."""
 
-from datetime import UTC, datetime
-from typing import Annotated
+import math
+from datetime import UTC, datetime, time
+from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
 from pydantic import Field, TypeAdapter
 
 from core.errors import InvalidError
 from core.spans import Duration
+from metrics.days import DayType
+from metrics.placebo import Accuracy
 from metrics.presets import PRESETS
 from openadr.model.event import ActivePeriod, ResponseRequired
 from vtn.services import programme as programmes
+from vtn.services.accuracy import Hours, compare
 from vtn.services.programme import Limits, Parameters, Window
 from vtn.services.programme import Programme as Stored
 from vtn.services.programme import Reward as StoredReward
@@ -144,6 +148,38 @@ class Programme(Model):
     market_context: str
     parameters: ProgrammeParameters
     created_at: UtcTime
+
+
+class PresetAccuracy(Model):
+    """How far a baseline preset is off on days without events; shares of what the homes used, null: not known."""
+
+    preset: str
+    version: int
+    citation: str
+    homes: int
+    days: int
+    """Days without an event on which all these homes could be asked about."""
+    bias: float | None
+    """Mean error of the homes together, positive if the baseline is too high."""
+    pool_rmse: float | None
+    """Root mean square error of the homes together, per event."""
+    home_rmse: float | None
+    """Mean of the homes' own root mean square errors."""
+
+
+class BaselineComparison(Model):
+    """Every preset asked about the same hours, the one with the smallest error of the pool first."""
+
+    start: Annotated[str, Field(examples=["17:00"])]
+    """Local time of the programme."""
+    duration: IsoDuration
+    days: Literal["weekday", "weekend"]
+    enrolled: int
+    vens: int
+    """Of those, looked at."""
+    in_use: str
+    """The programme's preset."""
+    presets: list[PresetAccuracy]
 
 
 class NewEnrolment(Model):
@@ -281,6 +317,50 @@ async def list_enrolled(context: Context, programme_id: str) -> Enrolled:
         return Enrolled(ven_ids=await programmes.enrolled(conn, programme_id, desk.clock.now()))
 
 
+@operation(
+    "GET",
+    "/v1/programmes/{programme_id}/baselines",
+    summary="Compare the baseline presets on the programme's own homes; takes seconds",
+    role="viewer",
+    tags=["programmes"],
+    errors=[404],
+)
+async def compare_baselines(
+    context: Context,
+    programme_id: str,
+    start: Annotated[str, Field(pattern=_CLOCK, examples=["17:00"])],
+    duration: IsoDuration,
+    days: Literal["weekday", "weekend"] = "weekday",
+) -> BaselineComparison:
+    desk = context.service(DESK)
+    async with desk.db.read() as conn:
+        rules = await programmes.get(conn, programme_id)
+    hours = Hours(time.fromisoformat(start), duration, DayType(days))
+    async with desk.comparing:
+        found = await compare(desk.db, programme_id, hours, desk.clock.now())
+    return BaselineComparison(
+        start=start,
+        duration=duration,
+        days=days,
+        enrolled=found.enrolled,
+        vens=found.vens,
+        in_use=rules.parameters.baseline,
+        presets=[_accuracy(name, one) for name, one in found.ranked()],
+    )
+
+
+def _accuracy(name: str, one: Accuracy) -> PresetAccuracy:
+    rule = PRESETS[name]
+    shares = {field: _known(getattr(one, field)) for field in ("bias", "pool_rmse", "home_rmse")}
+    return PresetAccuracy(
+        preset=name, version=rule.version, citation=rule.citation, homes=one.homes, days=one.days, **shares
+    )
+
+
+def _known(share: float) -> float | None:
+    return share if math.isfinite(share) else None
+
+
 OPERATIONS = (
     list_programmes,
     create_programme,
@@ -289,4 +369,5 @@ OPERATIONS = (
     enrol_vens,
     list_enrolled,
     end_enrolment,
+    compare_baselines,
 )

@@ -1,16 +1,19 @@
 """Programmes: their versioned rules, who takes part, and how much of the limits is used."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from datetime import datetime, time, timedelta
+from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from aiohttp import web
 from pydantic import Field
 
 from core.errors import ConflictError, InvalidError
+from core.spans import Duration
+from metrics.days import DayType
 from metrics.presets import PRESETS
 from openadr.model.event import ResponseRequired
-from vtn.services import agenda, fleet, members
+from vtn.services import accuracy, agenda, fleet, members
 from vtn.services import programme as programmes
 from vtn.services.agenda import Wanted
 from vtn.services.programme import Parameters, Programme
@@ -25,6 +28,7 @@ from vtn.web.pagination import Keyset
 _PER_PAGE: Final = 100
 _BY_NAME: Final = Keyset("members", str)
 _BLANK_WINDOWS: Final = 3
+_USUAL: Final = ("17:00", "19:00")
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -37,6 +41,19 @@ class _Members(Model):
     ven_ids: Annotated[list[str], Field(max_length=fleet.MOST_NAMED)] = Field(default_factory=list)
     group: Annotated[str, Field(max_length=80)] | None = None
     consent_version: Annotated[Printable, Field(min_length=1, max_length=40)] | None = None
+
+
+class _Hours(Model):
+    since: time
+    until: time
+    days: Literal["weekday", "weekend"] = "weekday"
+
+    def value(self) -> accuracy.Hours:
+        """Return the hours; an end at or before the start lies on the next day."""
+        day = datetime(2000, 1, 1)  # noqa: DTZ001  a wall clock has no zone
+        start, end = datetime.combine(day, self.since), datetime.combine(day, self.until)
+        lasts = end - start if end > start else end - start + timedelta(days=1)
+        return accuracy.Hours(self.since, Duration.of(seconds=int(lasts.total_seconds())), DayType(self.days))
 
 
 @page("GET", "/programmes", role=Role.VIEWER)
@@ -117,6 +134,30 @@ async def show_version(visit: Visit, programme_id: str, version: str) -> web.Str
         newest=newest,
         preset=PRESETS.get(one.parameters.baseline),
         days=_DAYS,
+    )
+
+
+@page("GET", "/programmes/{programme_id}/baselines", role=Role.VIEWER)
+async def compare_baselines(visit: Visit, programme_id: str) -> web.StreamResponse:
+    """Show how far each baseline preset is off on the programme's own homes, at hours of one's choice."""
+    async with visit.desk.db.read() as conn:
+        one = await programmes.get(conn, programme_id)
+    form, found = visit.filters(), None
+    with form.catching():
+        if visit.query:
+            hours = form.read(_Hours).value()
+            async with visit.desk.comparing:
+                found = await accuracy.compare(visit.desk.db, programme_id, hours, visit.now)
+    windows = one.parameters.limits.windows
+    return visit.render(
+        "programmes/baselines.html",
+        programme=one,
+        form=form,
+        found=found,
+        most=max((rank.pool_rmse for _, rank in found.ranked() if rank.days), default=0.0) if found else 0.0,
+        presets=PRESETS,
+        usual=(windows[0].start, windows[0].end) if windows else _USUAL,
+        kinds=[(each.value, f"{each.value}s") for each in (DayType.WEEKDAY, DayType.WEEKEND)],
     )
 
 
@@ -217,6 +258,7 @@ PAGES = (
     create_programme,
     show_programme,
     show_version,
+    compare_baselines,
     edit_programme,
     change_programme,
     enrol,
