@@ -215,10 +215,14 @@ def _configs(paths: Sequence[Path]) -> list[str]:
 
 
 async def until_ready(scene: Scene, show: Show) -> None:
-    """Wait until every VEN has registered, sent its history and begun to send telemetry and its potential."""
+    """Wait until every VEN has registered, sent its history and telemetry, and its potential a second time.
+
+    The first potential knows the meter's history but not the heater: half of what it could be is all that it says.
+    """
     async with scene.client() as client, asyncio.timeout(_SETUP_S):
         vens = await client.all("/vens")
         waiting = {one["id"] for one in vens}
+        since = scene.plan.register_start.isoformat()
         while waiting:
             scene.stage.check()
             for ven_id in sorted(waiting):
@@ -228,7 +232,9 @@ async def until_ready(scene: Scene, show: Show) -> None:
                 potential = state.get("x-FLEXIBILITY_POTENTIAL")
                 lately = [one and one["last_report_at"] for one in (usage, potential)]
                 if history and history["state"] == "done" and all(lately):
-                    waiting.discard(ven_id)
+                    issued = await client.get(f"/vens/{ven_id}/potential", {"since": since, "limit": 20})
+                    if any(one["superseded_at"] for one in issued["items"]):
+                        waiting.discard(ven_id)
             show(20 * (1 - len(waiting) / len(vens)), f"{len(vens) - len(waiting)} of {len(vens)} gateways report")
             await asyncio.sleep(_LOOK_S)
 
