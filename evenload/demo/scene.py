@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -41,8 +41,15 @@ _TAIL = timedelta(minutes=8)
 _LAST_S = 40.0
 """Machine time that the last reports may take at least."""
 _LOOK_S = 0.5
-_SETUP_S = 90.0
+_PATIENCE_S = 90.0
+_LEARNING = timedelta(minutes=30)
+"""World time in which gateways report and learn what their heaters draw."""
 _GROUP = 4
+
+
+def longest_s(world: timedelta, speed: float) -> float:
+    """Return the machine time to wait for what takes so much world time, on a host that may be slow."""
+    return _PATIENCE_S + world.total_seconds() / speed
 
 
 @dataclass(slots=True)
@@ -88,6 +95,18 @@ class Scene:
         async with self.client() as client:
             (programme,) = await client.get("/programmes")
         return str(programme["id"])
+
+    @asynccontextmanager
+    async def patience(self, world: timedelta, wrong: str) -> AsyncIterator[None]:
+        """Wait at most the machine time that a slow host takes, and so much world time.
+
+        Raises UnavailableError, saying what is `wrong`, when that is over.
+        """
+        try:
+            async with asyncio.timeout(longest_s(world, self.clock.speed)):
+                yield
+        except TimeoutError as error:
+            raise UnavailableError(wrong) from error
 
     async def login_link(self) -> str:
         """Return a link that opens the console, once."""
@@ -156,7 +175,7 @@ def _write_household(index: int, plan: DemoPlan, directory: Path, access: broker
 
 
 async def _until_healthy(scene: Scene) -> None:
-    async with asyncio.timeout(_SETUP_S):
+    async with scene.patience(timedelta(), "The VTN did not begin to answer."):
         while True:
             scene.stage.check()
             try:
@@ -219,7 +238,8 @@ async def until_ready(scene: Scene, show: Show) -> None:
 
     The first potential knows the meter's history but not the heater: half of what it could be is all that it says.
     """
-    async with scene.client() as client, asyncio.timeout(_SETUP_S):
+    wrong = "Not every gateway reported in time; `evenload fleet list` and the gateways' logs say more."
+    async with scene.client() as client, scene.patience(_LEARNING, wrong):
         vens = await client.all("/vens")
         waiting = {one["id"] for one in vens}
         since = scene.plan.register_start.isoformat()

@@ -16,7 +16,10 @@ from evenload.client import RequestError
 from evenload.demo.scene import Scene
 
 _LOOK_S = 0.25
-_DEADLINE_S = 60.0
+_TICKS = timedelta(minutes=10)
+"""World time in which the market's loop, and each gateway's poll, come round some times."""
+_REPORTING = timedelta(minutes=30)
+"""World time in which the report on an activation is made after its last reading."""
 _NOT_FOUND = 404
 _J_PER_KWH = 3.6e6
 _PRICE = {"currency": "GBP", "per_kwh": "0.40", "penalty_per_kwh": "0.20"}
@@ -101,7 +104,7 @@ async def _command(scene: Scene, buyer: Buyer, command: str, *arguments: str) ->
 
 async def _called(scene: Scene, activation_id: str) -> str:
     """Wait until the aggregator has called homes, and return the dispatch's id."""
-    async with scene.client() as client, asyncio.timeout(_DEADLINE_S):
+    async with scene.client() as client, scene.patience(_TICKS, "The market called nobody."):
         while True:
             scene.stage.check()
             one = await client.get(f"/activations/{activation_id}")
@@ -119,7 +122,7 @@ async def chosen(scene: Scene, activation_id: str) -> dict[str, str]:
 
 async def report(scene: Scene, buyer: Buyer, activation_id: str) -> dict[str, Any]:
     """Fetch the BRP's report on the activation; it comes a little after the last reading."""
-    async with scene.client() as client, asyncio.timeout(_DEADLINE_S):
+    async with scene.client() as client, scene.patience(_REPORTING, "The BRP got no report."):
         while True:
             try:
                 await client.get(f"/activations/{activation_id}/report")
@@ -141,7 +144,7 @@ def _iso(when: datetime) -> str:
 
 async def opt_out_of_one(scene: Scene, dispatch_id: str) -> str:
     """Let the household of the first home that was called opt out by hand, once it has heard of the event."""
-    async with scene.client() as client, asyncio.timeout(_DEADLINE_S):
+    async with scene.client() as client, scene.patience(_TICKS, "Not every gateway answered."):
         while True:
             found = await client.get(f"/dispatches/{dispatch_id}")
             heard = [one for one in found["events"] if one["opt"] is not None]

@@ -1,0 +1,39 @@
+"""The demo's waiting: as long as a slow host and a slow world may take, and then a clear word."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from core.clock import WorldClock
+from core.errors import UnavailableError
+from evenload.demo import scene as scenes
+from evenload.demo.plan import DemoPlan
+from evenload.demo.scene import Scene, longest_s
+from evenload.demo.stage import Stage
+
+
+def scene(directory: Path, speed: float) -> Scene:
+    clock = WorldClock(datetime(2013, 11, 20, tzinfo=UTC), datetime.now(UTC), speed)
+    return Scene(DemoPlan(), Stage(directory), clock, "token", 1, Console(), directory / "vtn.toml")
+
+
+async def test_patience_ends_with_what_is_wrong(tmp_path, monkeypatch):
+    monkeypatch.setattr(scenes, "_PATIENCE_S", 0.0)
+    with pytest.raises(UnavailableError, match="nobody came"):
+        async with scene(tmp_path, 480.0).patience(timedelta(seconds=1), "nobody came"):
+            await asyncio.Event().wait()
+
+
+def test_a_slow_world_is_given_more_time():
+    still = longest_s(timedelta(), 1.0)
+    assert longest_s(timedelta(minutes=10), 1.0) == still + 600
+    assert longest_s(timedelta(minutes=10), 60.0) == still + 10
+
+
+async def test_what_goes_wrong_meanwhile_is_not_called_impatience(tmp_path):
+    with pytest.raises(ValueError, match="other"):
+        async with scene(tmp_path, 60.0).patience(timedelta(), "late"):
+            raise ValueError("other")
