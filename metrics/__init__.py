@@ -13,7 +13,7 @@ from metrics.days import DayMatrix, DayType, Series, day_matrix, series
 from metrics.matching import Adjustment, Match, match
 from metrics.participation import Answer, Participation, participation, percentiles
 from metrics.performance import Direction, Performance, delivered, ordered_wh, performance, pooled
-from metrics.placebo import Accuracy, Placebo, accuracy, nmbe, placebo, pool_placebo, rrmse
+from metrics.placebo import Accuracy, Placebo, accuracy, nmbe, on_common_days, placebo, pool_placebo, rrmse
 from metrics.presets import DEFAULT, PRESETS
 from metrics.rules import AdjustmentKind, Anchor, DayMatch, Keep, Rank, Window
 
@@ -49,6 +49,7 @@ __all__ = [
     "delivered",
     "match",
     "nmbe",
+    "on_common_days",
     "ordered_wh",
     "participation",
     "percentiles",

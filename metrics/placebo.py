@@ -40,6 +40,11 @@ class Placebo:
         """Standard deviation of the errors (n - 1 in the denominator); NaN with fewer than two days."""
         return float(self.delivered_wh.std(ddof=1)) if len(self.dates) > 1 else float("nan")
 
+    def on(self, days: Sequence[date]) -> "Placebo":
+        """Return the placebo events on some of its days, in their order."""
+        rows = [self.dates.index(day) for day in days]
+        return Placebo(tuple(days), self.delivered_wh[rows], self.actual_wh[rows])
+
 
 def placebo(
     matrix: DayMatrix,
@@ -88,14 +93,18 @@ def pool_placebo(homes: Sequence[Placebo]) -> Placebo:
     """
     if not homes:
         raise InvalidError("A pool needs at least one home.")
-    common = sorted(set.intersection(*(set(home.dates) for home in homes)))
-    rows = [[home.dates.index(day) for day in common] for home in homes]
-    pairs = list(zip(homes, rows, strict=True))
+    alike = on_common_days(homes)
     return Placebo(
-        tuple(common),
-        np.sum([home.delivered_wh[row] for home, row in pairs], axis=0),
-        np.sum([home.actual_wh[row] for home, row in pairs], axis=0),
+        alike[0].dates,
+        np.sum([home.delivered_wh for home in alike], axis=0),
+        np.sum([home.actual_wh for home in alike], axis=0),
     )
+
+
+def on_common_days(placebos: Sequence[Placebo]) -> list[Placebo]:
+    """Return the same placebo events, of several homes or rules, on the days only that all of them have."""
+    common = sorted(set.intersection(*(set(one.dates) for one in placebos))) if placebos else []
+    return [one.on(common) for one in placebos]
 
 
 @dataclass(frozen=True, slots=True)

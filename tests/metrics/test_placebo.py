@@ -14,6 +14,7 @@ from metrics import (
     accuracy,
     baseline,
     day_matrix,
+    on_common_days,
     placebo,
     pool_placebo,
     series,
@@ -69,6 +70,16 @@ def test_a_pools_placebo_sums_the_homes_on_common_days():
     assert pool.actual_wh[0] == pytest.approx(homes[0].actual_wh[0] + homes[1].actual_wh[0])
     with pytest.raises(InvalidError):
         pool_placebo([])
+
+
+def test_rules_are_compared_on_the_days_that_all_of_them_have():
+    whole, holed = (placebo(home(4, holes=holes), EVENT, RULE) for holes in ([], [(71, 35)]))
+    few, all_but_one = on_common_days([whole, holed])
+    assert few.dates == all_but_one.dates == holed.dates
+    assert few.delivered_wh.tolist() == [
+        error for day, error in zip(whole.dates, whole.delivered_wh, strict=True) if day in holed.dates
+    ]
+    assert on_common_days([]) == []
 
 
 def test_increase_turns_the_sign():

@@ -12,7 +12,7 @@ from core.errors import InvalidError
 from core.spans import Duration, Span, utc
 from metrics.baseline import Calendar
 from metrics.days import DayType, day_matrix, day_type
-from metrics.placebo import Accuracy, accuracy, placebo
+from metrics.placebo import Accuracy, accuracy, on_common_days, placebo
 from metrics.presets import PRESETS
 from vtn.services import calls, metered, programme
 from vtn.services.participation import STEP_S
@@ -55,8 +55,9 @@ class Comparison:
 async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) -> Comparison:
     """Ask every preset about the days of the last eleven weeks on which no VEN asked was in an event.
 
-    At most `MOST_VENS` of the VENs that take part now are looked at, spread evenly over their ids; each has the notice
-    that the programme gives. Takes a second or several of CPU, in a thread. Raises NotFoundError.
+    Of each home only days count on which every preset has a baseline, so that all are asked the same. At most
+    `MOST_VENS` of the VENs that take part now are looked at, spread evenly over their ids; each has the notice that
+    the programme gives. Takes a second or several of CPU, in a thread. Raises NotFoundError.
     """
     async with db.read() as conn:
         rules = await programme.get(conn, programme_id)
@@ -74,15 +75,16 @@ async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) 
             (day_matrix(series, rules.parameters.time_zone), Calendar(events=busy.get(ven_id, ())))
             for ven_id, series in zip(chosen, readings, strict=True)
         ]
-        found = {
-            rule.id: accuracy(
+        by_home = [
+            on_common_days(
                 [
                     placebo(matrix, event, rule, calendar, notified_at=notified_at, lookback_days=_LOOKBACK_DAYS)
-                    for matrix, calendar in homes
+                    for rule in PRESETS.values()
                 ]
             )
-            for rule in PRESETS.values()
-        }
+            for matrix, calendar in homes
+        ]
+        found = {name: accuracy([home[place] for home in by_home]) for place, name in enumerate(PRESETS)}
         return Comparison(len(enrolled), len(chosen), found)
 
     return await asyncio.to_thread(work)
