@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 Request: TypeAlias = tuple[str, bytes]
@@ -22,6 +22,8 @@ Script: TypeAlias = Generator[Request, bytes, None]
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20
 _AT_ONCE = 50
+_WITHIN_S: Final = 60.0
+_LOOK_S: Final = 0.01
 
 
 class DriveError(Exception):
@@ -169,7 +171,9 @@ class Fleet:
             line.transport.close()
         await asyncio.sleep(0)
 
-    async def run(self, script: Callable[[Ven], Script], *, within_s: float = 60.0, at_once: int | None = None) -> Load:
+    async def run(
+        self, script: Callable[[Ven], Script], *, within_s: float = _WITHIN_S, at_once: int | None = None
+    ) -> Load:
         """Let every VEN go through its script, `at_once` at a time (all by default).
 
         Raises DriveError if one fails or it takes too long.
@@ -177,10 +181,19 @@ class Fleet:
         return await self._measured(script, self._finish(within_s), at_once)
 
     async def drive(self, script: Callable[[Ven], Script], *, warm_s: float, seconds: float) -> Load:
-        """Let every VEN repeat its endless script; measure for some seconds after a time of warming up."""
+        """Let every VEN repeat its endless script; measure for some seconds after a time of warming up.
+
+        Measured on until there is an answer: with few VENs, and a long commit, a short stretch may have none. Raises
+        DriveError if there is none for a minute.
+        """
 
         async def stretch() -> None:
             await asyncio.sleep(seconds)
+            patience = time.perf_counter() + _WITHIN_S
+            while not self._times and self._error is None:
+                if time.perf_counter() > patience:
+                    raise DriveError(f"Not one answer within {_WITHIN_S:.0f} s.")
+                await asyncio.sleep(_LOOK_S)
 
         async def warm_up() -> None:
             await asyncio.sleep(warm_s)
@@ -188,7 +201,7 @@ class Fleet:
         await self._measured(script, warm_up())
         load = await self._measured(None, stretch())
         self.stopping = True
-        await self._finish(60.0)
+        await self._finish(_WITHIN_S)
         return load
 
     async def _measured(self, script: Callable[[Ven], Script] | None, until: Any, at_once: int | None = None) -> Load:
