@@ -14,11 +14,11 @@ from metrics.matching import Adjustment, Match, match
 from metrics.participation import Answer, Participation, participation, percentiles
 from metrics.performance import Direction, Performance, delivered, ordered_wh, performance, pooled
 from metrics.placebo import Accuracy, Placebo, accuracy, nmbe, on_common_days, placebo, pool_placebo, rrmse
-from metrics.presets import DEFAULT, PRESETS
+from metrics.presets import DEFAULT_PRESET, PRESETS
 from metrics.rules import AdjustmentKind, Anchor, DayMatch, Keep, Rank, Window
 
 __all__ = [
-    "DEFAULT",
+    "DEFAULT_PRESET",
     "PRESETS",
     "Accuracy",
     "Adjustment",

@@ -4,6 +4,7 @@ The spread of those errors says how large a delivery must be to stand out, for o
 partly cancel, separately for a pool.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -120,6 +121,11 @@ class Accuracy:
     bias: float
     pool_rmse: float
     home_rmse: float
+
+    @property
+    def is_known(self) -> bool:
+        """Tell whether the errors are known: there were days, and something was used on them."""
+        return math.isfinite(self.pool_rmse)
 
 
 def accuracy(homes: Sequence[Placebo]) -> Accuracy:

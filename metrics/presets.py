@@ -104,5 +104,5 @@ PRESETS: Mapping[str, DayMatch] = MappingProxyType(
 )
 """The published rules by id. What we have not checked against a market's manual does not carry the market's name."""
 
-DEFAULT: Final = "10of10"
+DEFAULT_PRESET: Final = "10of10"
 """The preset of a programme that names none: on days without events it errs least to one side."""

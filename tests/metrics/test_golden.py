@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import InvalidError
 from metrics import (
-    DEFAULT,
+    DEFAULT_PRESET,
     PRESETS,
     AdjustmentKind,
     DayMatch,
@@ -182,7 +182,7 @@ def test_a_rule_names_the_day_types_that_it_covers():
 
 
 def test_every_preset_names_its_source():
-    assert DEFAULT in PRESETS
+    assert DEFAULT_PRESET in PRESETS
     for name, rule in PRESETS.items():
         assert name == rule.id
         assert rule.version >= 1

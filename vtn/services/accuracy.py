@@ -41,15 +41,19 @@ class Hours:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What every preset is worth to a programme: id -> its accuracy on `vens` of the `enrolled` VENs."""
+    """What every preset is worth to a programme: id -> its accuracy on `vens` of the `enrolled` VENs.
 
+    `in_use`: the programme's own.
+    """
+
+    in_use: str
     enrolled: int
     vens: int
     presets: Mapping[str, Accuracy]
 
     def ranked(self) -> list[tuple[str, Accuracy]]:
         """Return id and accuracy, the smallest error of the pool first, what is not known last."""
-        return sorted(self.presets.items(), key=lambda one: (math.isnan(one[1].pool_rmse), one[1].pool_rmse))
+        return sorted(self.presets.items(), key=lambda one: one[1].pool_rmse if one[1].is_known else math.inf)
 
 
 async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) -> Comparison:
@@ -66,7 +70,7 @@ async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) 
         count = min(len(enrolled), MOST_VENS)
         chosen = [enrolled[place * len(enrolled) // count] for place in range(count)]
         since = event.start - _HISTORY
-        busy = await calls.others(conn, chosen, "", Span(since, event.start))
+        busy = await calls.others(conn, chosen, None, Span(since, event.start))
         readings = [await metered.energy(conn, ven_id, *_seconds(since, event), STEP_S) for ven_id in chosen]
     notified_at = (-rules.parameters.notification).after(event.start)
 
@@ -85,7 +89,7 @@ async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) 
             for matrix, calendar in homes
         ]
         found = {name: accuracy([home[place] for home in by_home]) for place, name in enumerate(PRESETS)}
-        return Comparison(len(enrolled), len(chosen), found)
+        return Comparison(rules.parameters.baseline, len(enrolled), len(chosen), found)
 
     return await asyncio.to_thread(work)
 

@@ -20,16 +20,16 @@ _AT_ONCE: Final = 500
 
 
 async def others(
-    conn: AsyncConnection, ven_ids: Sequence[str], dispatch_id: str, within: Span
+    conn: AsyncConnection, ven_ids: Sequence[str], dispatch_id: str | None, within: Span
 ) -> dict[str, tuple[Span, ...]]:
-    """Return venID -> spans of its events of other dispatches that share time with `within`, oldest first.
+    """Return venID -> spans of its events that share time with `within`, oldest first; those of one dispatch left out.
 
     An event that was cancelled while it ran lasts until then; one that was cancelled before it began is left out, and
     so are VENs without any.
     """
-    shares: ColumnElement[bool] = (dispatch.c.id != dispatch_id) & or_(
-        dispatch.c.ends_at.is_(None), dispatch.c.ends_at > within.start
-    )
+    shares: ColumnElement[bool] = or_(dispatch.c.ends_at.is_(None), dispatch.c.ends_at > within.start)
+    if dispatch_id is not None:
+        shares &= dispatch.c.id != dispatch_id
     if within.end is not None:
         shares &= dispatch.c.starts_at < within.end
     columns = (event.c.ven_id, event.c.cancelled_at, dispatch.c.id, dispatch.c.starts_at, dispatch.c.ends_at)

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from core.errors import ConflictError, NotFoundError
 from core.ids import new_id
 from core.spans import Duration
-from metrics.presets import DEFAULT
+from metrics.presets import DEFAULT_PRESET
 from openadr.model.contexts import normal_context
 from openadr.model.event import ResponseRequired
 from vtn.store.database import Transaction
@@ -70,7 +70,7 @@ class Parameters:
     recovery: Duration | None = None
     response_required: ResponseRequired = ResponseRequired.ALWAYS
     priority: int | None = None
-    baseline: str = DEFAULT
+    baseline: str = DEFAULT_PRESET
     time_zone: str = "UTC"
     product: str = "flexibility"
     limits: Limits = field(default_factory=Limits)

@@ -95,7 +95,7 @@ EXAMPLE: dict[str, Any] = {
     "starts_at": "2026-01-31T17:00:00Z",
     "ends_at": "2026-01-31T18:00:00Z",
     "method": "10of10/1",
-    "citation": "Mean of the 5 highest of the 10 latest like days without events.",
+    "citation": "Mean of the 10 latest like days without events, adjusted by the day's own load.",
     "called": 64,
     "opted_out": 4,
     "no_answer": 2,

@@ -9,7 +9,7 @@ from core.spans import Duration
 from metrics.presets import PRESETS
 from openadr.model.opt import OptType
 from support.browser import HOSTILE
-from support.metered import metered_ven
+from support.metered import metered_ven, send
 from support.vtn_world import NOON, data, fake_fingerprint, usage
 from vtn.services import enrolment, fleet, site
 from vtn.services.outbox import State
@@ -414,5 +414,16 @@ async def test_a_comparison_without_history_says_what_to_do(console):
     here = f"/programmes/{programme.id}/baselines"
     page = await console.viewer.get(f"{here}?since=22:00&until=02:00")
     assert "HISTORY_USAGE" in page.main
-    page = await console.viewer.get(f"{here}?since=25:00&until=18:00", 422)
-    assert page.texts("//*[@class='fault']")
+    for since in ("25:00", "17:00Z", "17:00+02:00", "17", ""):
+        page = await console.viewer.get(f"{here}?since={since.replace('+', '%2B')}&until=18:00", 422)
+        assert page.texts("//*[@class='fault']")
+
+
+async def test_a_comparison_without_any_error_is_one(console):
+    ven, wish, _ = await metered_ven(console.world, 1, days=1)
+    await send(ven, wish, NOON - timedelta(days=31), *[300.0] * (30 * 48))
+    programme = await console.world.programme(ven)
+    page = await console.viewer.get(f"/programmes/{programme.id}/baselines?since=23:00&until=01:00")
+    assert len(page.texts("//tbody//meter")) == len(PRESETS)
+    assert set(page.texts("//tbody//td[@data-label='Days']")) != {"0"}
+    assert {" ".join(text.split()) for text in page.texts("//tbody//td[@data-label='One-sided']")} == {"0 %"}

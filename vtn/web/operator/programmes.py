@@ -32,7 +32,8 @@ def _check_length(name: str, length: Duration | None, least: int) -> None:
         raise InvalidError(f"{name}: {length} is not between {Duration(0, least)} and {Duration(0, _LONGEST_S)}.")
 
 
-_CLOCK = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+WallClock = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", examples=["17:00"])]
+"""A time of day, HH:MM."""
 _DAY = r"^(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])$"
 _MONEY = r"^[0-9]{1,9}(\.[0-9]{1,6})?$"
 _Calls = Annotated[int, Field(ge=0, le=10_000)] | None
@@ -41,8 +42,8 @@ _Calls = Annotated[int, Field(ge=0, le=10_000)] | None
 class CallWindow(Model):
     """When a programme may call, local time; an end at or before the start lies on the next day."""
 
-    start: Annotated[str, Field(pattern=_CLOCK, examples=["16:00"])]
-    end: Annotated[str, Field(pattern=_CLOCK, examples=["20:00"])]
+    start: WallClock
+    end: WallClock
     days: Annotated[list[Annotated[int, Field(ge=1, le=7)]], Field(max_length=7)] = Field(default_factory=list)
     """ISO weekdays, 1 = Monday; every day if empty."""
 
@@ -170,7 +171,7 @@ class PresetAccuracy(Model):
 class BaselineComparison(Model):
     """Every preset asked about the same hours, the one with the smallest error of the pool first."""
 
-    start: Annotated[str, Field(examples=["17:00"])]
+    start: WallClock
     """Local time of the programme."""
     duration: IsoDuration
     days: Literal["weekday", "weekend"]
@@ -328,13 +329,11 @@ async def list_enrolled(context: Context, programme_id: str) -> Enrolled:
 async def compare_baselines(
     context: Context,
     programme_id: str,
-    start: Annotated[str, Field(pattern=_CLOCK, examples=["17:00"])],
+    start: WallClock,
     duration: IsoDuration,
     days: Literal["weekday", "weekend"] = "weekday",
 ) -> BaselineComparison:
     desk = context.service(DESK)
-    async with desk.db.read() as conn:
-        rules = await programmes.get(conn, programme_id)
     hours = Hours(time.fromisoformat(start), duration, DayType(days))
     async with desk.comparing:
         found = await compare(desk.db, programme_id, hours, desk.clock.now())
@@ -344,7 +343,7 @@ async def compare_baselines(
         days=days,
         enrolled=found.enrolled,
         vens=found.vens,
-        in_use=rules.parameters.baseline,
+        in_use=found.in_use,
         presets=[_accuracy(name, one) for name, one in found.ranked()],
     )
 

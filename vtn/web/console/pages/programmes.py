@@ -1,7 +1,7 @@
 """Programmes: their versioned rules, who takes part, and how much of the limits is used."""
 
 from collections.abc import Mapping
-from datetime import datetime, time, timedelta
+from datetime import time
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -21,7 +21,7 @@ from vtn.web.auth import Role
 from vtn.web.console.forms import Form
 from vtn.web.console.page import Visit, page
 from vtn.web.model import Model
-from vtn.web.operator.programmes import NewProgramme, ProgrammeChange, period_of
+from vtn.web.operator.programmes import NewProgramme, ProgrammeChange, WallClock, period_of
 from vtn.web.operator.wire import Printable, check_programme
 from vtn.web.pagination import Keyset
 
@@ -29,6 +29,7 @@ _PER_PAGE: Final = 100
 _BY_NAME: Final = Keyset("members", str)
 _BLANK_WINDOWS: Final = 3
 _USUAL: Final = ("17:00", "19:00")
+_DAY_MIN: Final = 24 * 60
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -44,16 +45,15 @@ class _Members(Model):
 
 
 class _Hours(Model):
-    since: time
-    until: time
+    since: WallClock
+    until: WallClock
     days: Literal["weekday", "weekend"] = "weekday"
 
     def value(self) -> accuracy.Hours:
         """Return the hours; an end at or before the start lies on the next day."""
-        day = datetime(2000, 1, 1)  # noqa: DTZ001  a wall clock has no zone
-        start, end = datetime.combine(day, self.since), datetime.combine(day, self.until)
-        lasts = end - start if end > start else end - start + timedelta(days=1)
-        return accuracy.Hours(self.since, Duration.of(seconds=int(lasts.total_seconds())), DayType(self.days))
+        since, until = time.fromisoformat(self.since), time.fromisoformat(self.until)
+        minutes = (until.hour - since.hour) * 60 + until.minute - since.minute
+        return accuracy.Hours(since, Duration.of(minutes=minutes % _DAY_MIN or _DAY_MIN), DayType(self.days))
 
 
 @page("GET", "/programmes", role=Role.VIEWER)
@@ -154,7 +154,6 @@ async def compare_baselines(visit: Visit, programme_id: str) -> web.StreamRespon
         programme=one,
         form=form,
         found=found,
-        most=max((rank.pool_rmse for _, rank in found.ranked() if rank.days), default=0.0) if found else 0.0,
         presets=PRESETS,
         usual=(windows[0].start, windows[0].end) if windows else _USUAL,
         kinds=[(each.value, f"{each.value}s") for each in (DayType.WEEKDAY, DayType.WEEKEND)],
