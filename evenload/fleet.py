@@ -134,3 +134,14 @@ def fleet_revoke(
     """Revoke a VEN's certificate at once."""
     session.call(lambda client: client.post(f"/certificates/{fingerprint}/revocation"))
     session.tell({"revoked": fingerprint}, f"Revoked {fingerprint}.")
+
+
+@command(fleet, "household-token")
+def fleet_household_token(
+    session: Session,
+    ven_id: _VenId,
+    days: Annotated[int, typer.Option(help="It expires after so many days.")] = 365,
+) -> None:
+    """Create the token with which a VEN's household reads its own tariffs; shown this once."""
+    created = session.call(lambda client: client.post(f"/vens/{ven_id}/household-tokens", {"days": days}))
+    session.tell(created, f"Token of {created['principal']['name']}: {created['token']}")

@@ -12,7 +12,7 @@ from core.ids import new_id
 from metrics.days import zone_named
 from vtn.services.fleet import named
 from vtn.store.database import Transaction
-from vtn.store.tables import site, ven
+from vtn.store.tables import party, site, ven
 
 _LONGEST_NAME = 80
 
@@ -111,6 +111,23 @@ async def _settle(tx: Transaction, ven_id: str, time_zone: str, area: str | None
     await tx.conn.execute(insert(site).values(**row))
     await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(site_id=site_id))
     return site_id
+
+
+async def household_of(tx: Transaction, ven_id: str, *, time_zone: str, now: datetime, who: str) -> str:
+    """Return the party that lives at a VEN's site: all VENs of a site belong to the same household.
+
+    Who has none yet gets one, and a site in `time_zone` where that is missing, too. Raises NotFoundError.
+    """
+    place = await site_of(tx.conn, ven_id)
+    site_id = place.id if place is not None else await _settle(tx, ven_id, time_zone, None, None)
+    query = select(site.c.party_id).where(site.c.id == site_id).with_for_update()
+    party_id = (await tx.conn.execute(query)).scalar_one()
+    if party_id is None:
+        party_id = new_id("pty")
+        await tx.conn.execute(insert(party).values(id=party_id, kind="person", created_at=now))
+        await tx.conn.execute(update(site).where(site.c.id == site_id).values(party_id=party_id))
+        await tx.audit(who, "create household", party_id, after={"ven_id": ven_id, "site_id": site_id}, at=now)
+    return str(party_id)
 
 
 def _area(text: str | None) -> str | None:
