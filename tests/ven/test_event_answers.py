@@ -132,7 +132,7 @@ def test_targets(bench, event, target, code):
         (signal("x-own", "level"), 460),  # GN-14
         (signal("SIMPLE", "level", value=7.0), 459),
         (signal("SIMPLE", "level", minutes=30), 459),
-        (signal("SIMPLE", "level", classes=("Water_Heater",)), 200),
+        (signal("SIMPLE", "level", value=2.0, classes=("Water_Heater",)), 200),
         (signal("SIMPLE", "level", classes=("Pool_Pump",)), 469),  # EV-52: exactly
     ],
 )
