@@ -32,6 +32,8 @@ _TWO_MONTHS: Final = Duration.of(days=60)
 _MOST_INTERVALS: Final = 480
 _MOST_VALUES: Final = 1440
 """What one message holds, of all data points together: about a megabyte of statuses."""
+_MOST_LATE: Final = 1440
+"""How many late reports are sent one by one: a day of minutes."""
 _MOST_PARTS: Final = 1000
 """How many parts of a history without any value are looked at for one message."""
 _MOST_RETURNS: Final = 100
@@ -281,8 +283,11 @@ class Reporter:
             return Sampled(None, None)
         steps = replace(_windows(task.request), step=self._step(task))
         part_end = steps.at(steps.index(start) + self._most(task))
-        in_part = part_end < end or task.last
-        end = min(part_end, end, now) if in_part else self._resumed_end(task)
+        if part_end < end or task.last:
+            end = min(part_end, end, now)
+        else:
+            resumed = self._resumed_end(task)
+            end = resumed if resumed > end else max(end, min(part_end, self._caught_up(task, now)))
         edges = steps.between(start, end)
         if task.name == TELEMETRY_STATUS:
             rows = [row for r_id in task.request.r_ids for row in self._status(r_id, edges[:-1])]
@@ -295,6 +300,11 @@ class Reporter:
         finished = task.last or (stop is not None and end >= stop)
         after = replace(task, delivered_until=end, covered=covered, next_try=None)
         return Sampled(self._report(task, rows, now) if rows else None, None if finished else after)
+
+    def _caught_up(self, task: ReportTask, now: datetime) -> datetime:
+        """Return until when windows go out together: only the newest that are late have a report each."""
+        windows, stop = _windows(task.request), _last_end(task.request) or LATEST
+        return windows.at(windows.index(min(now, stop)) - _MOST_LATE)
 
     def _usage(self, task: ReportTask, edges: list[datetime]) -> tuple[list[Row], dict[str, datetime]]:
         rows: list[Row] = []

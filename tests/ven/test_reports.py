@@ -217,6 +217,20 @@ def test_a_window_too_large_for_a_message_goes_out_in_several_once_it_is_over(be
     assert sum(one.value for report in found for one in payloads(report)) == pytest.approx(24_000.0)
 
 
+def test_a_long_backlog_goes_out_in_large_reports_and_only_the_last_day_in_small_ones(bench, request_for):
+    bench.register(poll_freq=Duration.of(hours=1))
+    ask(bench, request_for("TELEMETRY_USAGE", "home/energy"))
+    bench.meter(NOON, NOON + timedelta(days=3))
+    bench.now = NOON + timedelta(days=3)
+    (task,) = bench.store.report_tasks()
+    sizes = []
+    while task.delivered_until < bench.now:
+        sampled = bench.reporter.sample(task, bench.now)
+        sizes.append(len(sampled.report.intervals))
+        task = sampled.after
+    assert sizes == [480] * 6 + [1] * 1440
+
+
 def test_many_data_points_share_a_message_s_room(bench, request_for):
     bench.reporter = Reporter(bench.ring, [Metered(f"r{n}", "meter.energy") for n in range(40)], bench.plan)
     r_ids = tuple(f"r{n}/energy" for n in range(40))
