@@ -78,9 +78,8 @@ class Gateway:
         self._reporter = Reporter(self._ring, resources, _report_plan(household), self._forecaster)
         self._keeper = Keeper(self._drivers, self._journal, self.clock, self._outcome)
         self._executor = Executor(self.store, household, devices, self._keeper, self.clock, self._user_took_over)
-        self.engine = Engine(
-            self.store, HouseholdJudge(household), self._reporter, settings(household, self._peer), SystemRandom()
-        )
+        judge = HouseholdJudge(household, devices)
+        self.engine = Engine(self.store, judge, self._reporter, settings(household, self._peer), SystemRandom())
         self._conversation = Conversation(
             self.engine, household, self._peer, self.clock, self._act, self._recorder.flush
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from core.errors import InvalidError, NotFoundError, UnavailableError
 from openadr.model.opt import Opt, OptType
@@ -38,6 +39,7 @@ CREATE TABLE IF NOT EXISTS wishes (
 """
 _LAYOUT: Final = 1
 _KEEP_DEAD: Final = 100
+_LONGEST_REASON: Final = 500
 
 _KINDS: Final[Mapping[str, type]] = {kind.__name__: kind for kind in (*messages.SERVICES, messages.OadrResponse)}
 
@@ -53,8 +55,10 @@ class _Json:
             self._adapters[kind] = TypeAdapter(kind)
         return self._adapters[kind]
 
-    def dump(self, value: object) -> str:
-        return self._adapter(type(value)).dump_json(value).decode()
+    @staticmethod
+    def dump(value: object) -> str:
+        """Return JSON, with NaN and Infinity as they are: both are legal in an xs:float, and read back."""
+        return to_json(value, inf_nan_mode="constants").decode()
 
     def load(self, kind: type[T], text: str) -> T:
         try:
@@ -143,6 +147,24 @@ class Store:
         except sqlite3.Error as error:
             raise UnavailableError(f"The gateway's store cannot be read: {error}.") from error
 
+    def _each(self, kind: type[T], table: str, key: str, ident: str | None = None) -> list[T]:
+        """Return the values of a table in the order of their keys, or the one of that key.
+
+        One that cannot be read is set aside among the dead messages, where people see it: the others go on.
+        """
+        only, args = (f" WHERE {key} = ?", (ident,)) if ident is not None else ("", ())
+        values: list[T] = []
+        for name, body in self.rows(f"SELECT {key}, body FROM {table}{only} ORDER BY {key}", *args):  # noqa: S608  names of ours
+            try:
+                values.append(self._json.load(kind, body))
+            except InvalidError as error:
+                with self.transaction() as db:
+                    db.execute(f"DELETE FROM {table} WHERE {key} = ?", (name,))  # noqa: S608  as above
+                    row = (kind.__name__, body, str(error)[:_LONGEST_REASON])
+                    db.execute("INSERT INTO outbox (kind, body, dead) VALUES (?, ?, ?)", row)
+                    self._forget_dead()
+        return values
+
     # -- facts: single values
 
     def fact(self, name: str) -> Any:
@@ -171,12 +193,11 @@ class Store:
 
     def events(self) -> list[KnownEvent]:
         """Return every remembered event."""
-        return [self._json.load(KnownEvent, body) for (body,) in self.rows("SELECT body FROM events ORDER BY event_id")]
+        return self._each(KnownEvent, "events", "event_id")
 
     def event(self, event_id: str) -> KnownEvent | None:
         """Return one remembered event, or None."""
-        found = self.rows("SELECT body FROM events WHERE event_id = ?", event_id)
-        return self._json.load(KnownEvent, found[0][0]) if found else None
+        return next(iter(self._each(KnownEvent, "events", "event_id", event_id)), None)
 
     def put_event(self, known: KnownEvent, kept_until: datetime | None = None) -> None:
         """Remember an event; `kept_until` lets `tidy` forget it after that time."""
@@ -193,18 +214,28 @@ class Store:
             else:
                 db.execute("DELETE FROM events WHERE kept_until < ?", (microseconds(before),))
 
+    def trim_events(self, kept_until: datetime, most_bytes: int) -> None:
+        """Of the events that are to be kept until then at most, forget the oldest beyond so many bytes."""
+        with self.transaction() as db:
+            db.execute(
+                "DELETE FROM events WHERE event_id IN (SELECT event_id FROM (SELECT event_id, sum(length(body))"
+                " OVER (ORDER BY kept_until DESC, event_id) AS size FROM events WHERE kept_until <= ?) WHERE size > ?)",
+                (microseconds(kept_until), most_bytes),
+            )
+
     # -- reports
 
     def report_tasks(self) -> list[ReportTask]:
         """Return every report request that is still owed something."""
-        return [
-            self._json.load(ReportTask, body) for (body,) in self.rows("SELECT body FROM reports ORDER BY request_id")
-        ]
+        return self._each(ReportTask, "reports", "request_id")
+
+    def report_task_count(self) -> int:
+        """Return how many report requests are still owed something."""
+        return int(self.rows("SELECT count(*) FROM reports")[0][0])
 
     def report_task(self, request_id: str) -> ReportTask | None:
         """Return one report request, or None."""
-        found = self.rows("SELECT body FROM reports WHERE request_id = ?", request_id)
-        return self._json.load(ReportTask, found[0][0]) if found else None
+        return next(iter(self._each(ReportTask, "reports", "request_id", request_id)), None)
 
     def put_report_task(self, task: ReportTask) -> None:
         """Remember a report request and how far it was served."""
@@ -220,7 +251,7 @@ class Store:
 
     def opts(self) -> list[Opt]:
         """Return the opts and opt schedules that were created here and not cancelled."""
-        return [self._json.load(Opt, body) for (body,) in self.rows("SELECT body FROM opts ORDER BY opt_id")]
+        return self._each(Opt, "opts", "opt_id")
 
     def put_opt(self, opt: Opt) -> None:
         """Remember an opt."""
@@ -242,11 +273,13 @@ class Store:
 
     def first_waiting(self) -> Waiting | None:
         """Return the oldest message that still has to go out, or None."""
-        found = self.rows("SELECT seq, kind, body, tries FROM outbox WHERE dead IS NULL ORDER BY seq LIMIT 1")
-        if not found:
-            return None
-        seq, kind, body, tries = found[0]
-        return Waiting(seq, self._json.load(_KINDS[kind], body), tries)
+        while found := self.rows("SELECT seq, kind, body, tries FROM outbox WHERE dead IS NULL ORDER BY seq LIMIT 1"):
+            seq, kind, body, tries = found[0]
+            try:
+                return Waiting(seq, self._json.load(_KINDS[kind], body), tries)
+            except (InvalidError, KeyError) as error:
+                self.bury(seq, str(error))
+        return None
 
     def waiting_count(self) -> int:
         """Return how many messages wait."""
@@ -265,12 +298,15 @@ class Store:
     def bury(self, seq: int, reason: str) -> None:
         """Set a message aside that the VTN will never take; the newest hundred are kept for people to see."""
         with self.transaction() as db:
-            db.execute("UPDATE outbox SET dead = ? WHERE seq = ?", (reason[:500], seq))
-            db.execute(
-                "DELETE FROM outbox WHERE dead IS NOT NULL AND seq NOT IN"
-                " (SELECT seq FROM outbox WHERE dead IS NOT NULL ORDER BY seq DESC LIMIT ?)",
-                (_KEEP_DEAD,),
-            )
+            db.execute("UPDATE outbox SET dead = ? WHERE seq = ?", (reason[:_LONGEST_REASON], seq))
+            self._forget_dead()
+
+    def _forget_dead(self) -> None:
+        self.db.execute(
+            "DELETE FROM outbox WHERE dead IS NOT NULL AND seq NOT IN"
+            " (SELECT seq FROM outbox WHERE dead IS NOT NULL ORDER BY seq DESC LIMIT ?)",
+            (_KEEP_DEAD,),
+        )
 
     def dead(self) -> list[tuple[str, str]]:
         """Return (kind of message, reason) of what was set aside."""
