@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.errors import InvalidError, NotFoundError, UnavailableError
+from core.errors import NotFoundError, UnavailableError
 from core.points import Quality, Reading
 from openadr.model.event import DeliveredEvent, EventStatus
 from openadr.model.opt import OptType
@@ -35,6 +35,10 @@ def path(tmp_path):
     return tmp_path / "state" / "gateway.db"
 
 
+def oldest(store):
+    return next(map(store.waiting, store.waiting_seqs()), None)
+
+
 def test_everything_is_there_after_a_restart(path, event):
     store = Store(path)
     known = KnownEvent(event(), "rq", OptType.IN, offset_s=7, reason="because", stop_at=NOON)
@@ -47,7 +51,7 @@ def test_everything_is_there_after_a_restart(path, event):
     again = Store(path)
     assert again.registration() == Registration("reg", "ven", "vtn")
     assert again.event("evt") == known
-    assert again.first_waiting().message == CreatedEvent("ven", Response())
+    assert oldest(again).message == CreatedEvent("ven", Response())
     assert again.fact("x") == {"a": [1, None]}
     again.close()
 
@@ -64,7 +68,7 @@ def test_a_transaction_is_all_or_nothing(path, event):
     with pytest.raises(RuntimeError):
         half()
     assert store.events() == []
-    assert store.first_waiting() is None
+    assert oldest(store) is None
     store.close()
 
 
@@ -79,13 +83,13 @@ def test_the_outbox_is_first_in_first_out_and_buries(path):
     store = Store(path)
     for name in ("a", "b", "c"):
         store.push(CreatedReport(Response(request_id=name)))
-    first = store.first_waiting()
+    first = oldest(store)
     assert first.message.response.request_id == "a"
     store.tried(first.seq)
-    assert store.first_waiting().tries == 1
+    assert oldest(store).tries == 1
     store.bury(first.seq, "never taken")
-    assert store.first_waiting().message.response.request_id == "b"
-    store.done(store.first_waiting().seq)
+    assert oldest(store).message.response.request_id == "b"
+    store.done(oldest(store).seq)
     assert store.waiting_count() == 1
     assert store.dead() == [("CreatedReport", "never taken")]
     store.close()
@@ -95,7 +99,7 @@ def test_the_dead_do_not_pile_up():
     store = Store(None)
     for _ in range(150):
         store.push(OadrResponse(Response()))
-        store.bury(store.first_waiting().seq, "no")
+        store.bury(oldest(store).seq, "no")
     assert len(store.dead()) == 100
     store.close()
 
@@ -123,11 +127,16 @@ def test_a_file_of_another_layout_is_refused(path):
         Store(path)
 
 
-def test_a_damaged_value_is_named(path):
+def test_a_damaged_value_is_passed_over_and_named(path, event):
     store = Store(path)
+    store.put_event(KnownEvent(event(), "rq", OptType.IN))
     store.db.execute("INSERT INTO events VALUES ('e', '{\"event\": 3}', NULL)")
-    with pytest.raises(InvalidError, match="KnownEvent"):
-        store.events()
+    assert [known.event.event_id for known in store.events()] == ["evt"]
+    assert store.event("e") is None
+    store.drop_unreadable(NOON)
+    (fault,) = store.faults()
+    assert (fault.kind, fault.key, fault.last) == ("unreadable KnownEvent", "e", NOON)
+    assert store.rows("SELECT event_id FROM events") == [("evt",)]
     store.close()
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Final, Protocol
 
-from core.errors import ConflictError, InvalidError, NotFoundError
+from core.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from core.ids import new_id
 from openadr.model.codes import Code
 from openadr.model.contexts import same_context
@@ -22,7 +22,8 @@ from openadr.v20b.messages import (
     UnreadableEvent,
 )
 from ven.engine.actions import Action, EventsChanged, Noted
-from ven.known import KnownEvent, Registration
+from ven.known import KnownEvent, Registration, version_key
+from ven.quarantine import Quarantine
 from ven.store import Store
 
 _KEPT: Final = timedelta(days=30)
@@ -48,7 +49,8 @@ class Judge(Protocol):
 class EventDesk:
     """Handles event deliveries and opts for one VEN. Everything it decides is stored before it is answered."""
 
-    def __init__(self, store: Store, judge: Judge, random: Random) -> None:
+    def __init__(self, store: Store, judge: Judge, random: Random, quarantine: Quarantine) -> None:
+        self._quarantine = quarantine
         self._store = store
         self._judge = judge
         self._random = random
@@ -62,7 +64,7 @@ class EventDesk:
         changed: list[str] = []
         answers: list[EventResponse] = []
         for delivered in message.events:
-            answer, new = self._take(delivered, message.request_id, registration, now)
+            answer, new = self._contained(delivered, message.request_id, registration, now)
             changed += [delivered.event.event_id] if new else []
             if delivered.event.response_required is ResponseRequired.ALWAYS:
                 answers.append(answer)
@@ -74,6 +76,20 @@ class EventDesk:
             self._store.push(CreatedEvent(registration.ven_id, Response(), tuple(answers)))
         self._store.forget_events(before=now)
         return [EventsChanged(tuple(changed))] if changed else []
+
+    def _contained(
+        self, delivered: DeliveredEvent, request_id: str, registration: Registration, now: datetime
+    ) -> tuple[EventResponse, bool]:
+        """Take an event; one that raises is refused, and the others of its delivery go on (EV-53)."""
+        event = delivered.event
+        try:
+            with self._store.transaction():
+                return self._take(delivered, request_id, registration, now)
+        except UnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it is, it stays with this event
+            reason = self._quarantine.caught("event", version_key(event), error, now)
+            return _answer(event, request_id, OptType.OUT, Code.INVALID_DATA, reason), False
 
     def _take(
         self, delivered: DeliveredEvent, request_id: str, registration: Registration, now: datetime
@@ -143,17 +159,36 @@ class EventDesk:
         return answer, first
 
     def _cancel_missing(self, listed: set[str], now: datetime) -> list[str]:
-        gone = [
-            known
+        return [
+            known.event.event_id
             for known in self._store.events()
-            if known.event.event_id not in listed
-            and known.code == Code.OK
-            and known.stop_at is None
-            and not known.over(now)
+            if known.event.event_id not in listed and known.code == Code.OK and self._cancel_as_missing(known, now)
         ]
-        for known in gone:
+
+    def _cancel_as_missing(self, known: KnownEvent, now: datetime) -> bool:
+        try:
+            if known.stop_at is not None or known.over(now):
+                return False
             self._put(replace(known, stop_at=self._stop_at(known, now)), now)
-        return [known.event.event_id for known in gone]
+        except UnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it is, it stays with this event
+            self.set_aside(known, self._quarantine.caught("event", version_key(known.event), error, now))
+        return True
+
+    def set_aside(self, known: KnownEvent, reason: str) -> None:
+        """Refuse a stored event that cannot be carried out: from now on it is only remembered."""
+        text = f"This VEN cannot carry it out: {reason}"[:200]
+        self._store.put_event(replace(known, opt=OptType.OUT, code=Code.INVALID_DATA, reason=text, by_hand=False))
+
+    def withdraw(self, known: KnownEvent, reason: str, registration: Registration | None) -> list[Action]:
+        """Set a stored event aside and tell the VTN, with the delivery's requestID (EV-44, GN-11)."""
+        self.set_aside(known, reason)
+        event = known.event
+        if registration is not None and event.response_required is ResponseRequired.ALWAYS:
+            answer = _answer(event, known.request_id, OptType.OUT, Code.INVALID_DATA, reason)
+            self._store.push(CreatedEvent(registration.ven_id, Response(), (answer,)))
+        return [EventsChanged((event.event_id,))]
 
     def _stop_at(self, known: KnownEvent, now: datetime) -> datetime:
         """Return when a cancelled event stops here: at once, or randomised if it runs and was randomised (EV-62)."""
