@@ -156,6 +156,19 @@ class Bench:
                 self.hear(UpdatedReport(Response()) if isinstance(message, UpdateReport) else ok())
         raise AssertionError("the engine does not poll")
 
+    def poll_under_way(self):
+        """Go on until a poll waits for its answer."""
+        while not isinstance(message := self.next(), Poll):
+            if message is None:
+                self.now = max(self.now, self.engine.wake_at(self.now))
+            else:
+                self.hear(ok())
+
+    def hear_next(self, kind, answer):
+        """Expect a message of a kind, answer it, and return the actions."""
+        assert isinstance(self.next(), kind)
+        return self.hear(answer)
+
     def deliver(self, *events, request_id="req-d"):
         """Poll, answer with these events, and return the actions."""
         return self.poll(DistributeEvent("vtn", request_id, tuple(map(delivered, events)), Response()))

@@ -55,18 +55,25 @@ class EventDesk:
         self._judge = judge
         self._random = random
 
-    def receive(self, message: DistributeEvent, registration: Registration, now: datetime) -> list[Action]:
-        """Take a delivery: process each event, answer those that want it, cancel what is missing (EV-60)."""
+    def receive(
+        self, message: DistributeEvent, registration: Registration, now: datetime, *, asked: bool = False
+    ) -> list[Action]:
+        """Take a delivery: process each event, answer those that want it, cancel what is missing (EV-60).
+
+        `asked`: we asked for all events. Then the VTN waits for no answer to those that are over and answered.
+        """
         if message.vtn_id != registration.vtn_id:
             text = f"This VEN belongs to VTN {registration.vtn_id}, not {message.vtn_id}."
             self._store.push(CreatedEvent(registration.ven_id, Response(Code.INVALID_ID, text)))
             return [Noted(f"A delivery of events was refused: {text}", problem=True)]
         changed: list[str] = []
         answers: list[EventResponse] = []
+        answered = {known.event.event_id for known in self._store.events()} if asked else set()
         for delivered in message.events:
             answer, new = self._contained(delivered, message.request_id, registration, now)
             changed += [delivered.event.event_id] if new else []
-            if delivered.event.response_required is ResponseRequired.ALWAYS:
+            settled = asked and delivered.status is EventStatus.COMPLETED and delivered.event.event_id in answered
+            if delivered.event.response_required is ResponseRequired.ALWAYS and (new or not settled):
                 answers.append(answer)
         wanted = (one for one in message.unreadable if one.response_required is ResponseRequired.ALWAYS)
         answers += [_refusal(one, message.request_id) for one in wanted]

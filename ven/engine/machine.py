@@ -480,7 +480,7 @@ class Engine:
             self._party.sync_due = False
         else:
             self._more(now)
-        return self._events.receive(message, self._party.confirmed, now)
+        return self._events.receive(message, self._party.confirmed, now, asked=sent.lane is Lane.SYNC)
 
     def _no_events(self, _: _UnderWay, __: Message | None, ___: datetime) -> list[Action]:
         """Take a plain oadrResponse instead of an empty list: it says nothing, so nothing is cancelled."""
