@@ -9,7 +9,7 @@ from bridges.device import Device
 from core.clock import system_clock
 from core.errors import InvalidError
 from openadr.model.codes import Code
-from openadr.model.event import DeliveredEvent, Event, EventStatus, check_event, status_at
+from openadr.model.event import DeliveredEvent, Event, EventStatus, status_at
 from openadr.model.opt import OptType
 from openadr.v20b.decode import decode
 from openadr.v20b.messages import DistributeEvent
@@ -65,7 +65,7 @@ def _contained(
         head = (event.event_id, event.modification_number, event.market_context, EventStatus.NONE, event.is_test)
         reason = f"it cannot be carried out: {type(error).__name__}: {error}"
         return Explanation(
-            *head, OptType.OUT, int(Code.INVALID_DATA), reason, event.period.start, None, 0, (), ("it is set aside",)
+            *head, OptType.OUT, int(Code.COMPLIANCE), reason, event.period.start, None, 0, (), ("it is set aside",)
         )
 
 
@@ -77,17 +77,12 @@ def _one(
     household: Household, devices: Mapping[str, Device], event: Event, now: datetime, ven_id: str | None
 ) -> Explanation:
     ours = ven_id if ven_id is not None else next(iter(event.target.ven_ids), "")
-    verdict = HouseholdJudge(household).judge(event, ours)
-    if verdict.code == Code.OK:
-        try:
-            check_event(event)
-        except InvalidError as error:
-            verdict = replace(verdict, opt=OptType.OUT, code=Code.COMPLIANCE, reason=str(error))
+    verdict = HouseholdJudge(household, devices).judge(event, ours)
     known = KnownEvent(event, "", verdict.opt, 0, verdict.code, verdict.reason)
     made = Plan((), ("the event is cancelled: nothing is done",))
     if not event.cancelled:
         made = plan(known, household, devices, ours, now + timedelta(hours=24))
-    window = event.period.start_after
+    window, start = event.period.start_after, event.period.start
     return Explanation(
         event.event_id,
         event.modification_number,
@@ -97,9 +92,9 @@ def _one(
         verdict.opt,
         int(verdict.code),
         verdict.reason,
-        event.period.start,
+        start,
         event.period.end,
-        window.exact_s if window else 0,
+        int((window.held_after(start) - start).total_seconds()) if window else 0,
         made.orders,
         made.notes,
     )

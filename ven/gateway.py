@@ -106,7 +106,7 @@ class Gateway:
         )
         self.engine = Engine(
             self.store,
-            HouseholdJudge(household),
+            HouseholdJudge(household, devices),
             self._reporter,
             settings(household, self._peer),
             SystemRandom(),

@@ -158,17 +158,19 @@ class Above(_Part):
 
 
 class Programme(_Part):
-    """One rule from signal values to device settings. Exactly one of levels, shed and prices."""
+    """One rule from signal values to device settings: levels, or prices, or devices to shed, to increase, or both."""
 
     match: Match
     levels: dict[int, dict[Ident, Settings]] | None = Field(None, description="SIMPLE: level -> device -> settings.")
     shed: Shed | None = Field(None, description="LOAD_DISPATCH and LOAD_CONTROL: the devices in their order.")
+    increase: Shed | None = Field(None, description="Where those signals ask for more: the devices to switch on.")
     prices: tuple[Above, ...] | None = Field(None, description="Prices: the highest threshold that is passed counts.")
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
-        if [self.levels, self.shed, self.prices].count(None) != 2:  # noqa: PLR2004  one of three is given
-            raise ValueError("give exactly one of levels, shed and prices")
+        in_watts = self.shed is not None or self.increase is not None
+        if [self.levels is not None, self.prices is not None, in_watts].count(True) != 1:
+            raise ValueError("give exactly one of levels, shed (with or without increase) and prices")
         return self
 
 

@@ -5,7 +5,7 @@ A process may die at any instant. Whatever the gateway has answered, or has told
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from core.errors import EvenloadError, InvalidError, NotFoundError, UnavailableError
 from openadr.model.opt import Opt, OptType
@@ -47,6 +48,7 @@ _KEEP_DEAD: Final = 100
 _MOST_WAITING: Final = 1000
 _MOST_FAULTS: Final = 200
 _LONGEST_KEY: Final = 200
+_LONGEST_REASON: Final = 500
 
 _KINDS: Final[Mapping[str, type]] = {kind.__name__: kind for kind in (*messages.SERVICES, messages.OadrResponse)}
 
@@ -62,13 +64,15 @@ class _Json:
             self._adapters[kind] = TypeAdapter(kind)
         return self._adapters[kind]
 
-    def dump(self, value: object) -> str:
-        return self._adapter(type(value)).dump_json(value).decode()
+    @staticmethod
+    def dump(value: object) -> str:
+        """Return JSON, with NaN and Infinity as they are: both are legal in an xs:float, and read back."""
+        return to_json(value, inf_nan_mode="constants").decode()
 
     def dump_checked(self, value: object) -> str:
         """Return the JSON of what must be read again. Raises InvalidError if it would not come back as it is."""
         text = self.dump(value)
-        if self.load(type(value), text) != value:
+        if self.dump(self.load(type(value), text)) != text:  # as texts, for NaN is not itself
             raise InvalidError(f"This {type(value).__name__} holds a value that cannot be stored.")
         return text
 
@@ -77,14 +81,6 @@ class _Json:
             return self._adapter(kind).validate_json(text)
         except (ValidationError, EvenloadError, ArithmeticError, LookupError, TypeError) as error:
             raise InvalidError(f"The gateway's store holds an unreadable {kind.__name__}: {error}") from error
-
-    def readable(self, kind: type[T], bodies: Iterable[str]) -> list[T]:
-        """Return those values that can be read; `Store.unreadable` names the others."""
-        values = []
-        for body in bodies:
-            with suppress(InvalidError):
-                values.append(self.load(kind, body))
-        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +198,17 @@ class Store:
         except sqlite3.Error as error:
             raise UnavailableError(f"The gateway's store cannot be read: {error}.") from error
 
-    def _bodies(self, sql: str, *args: object) -> list[str]:
-        return [body for (body,) in self.rows(sql, *args)]
+    def _each(self, kind: type[T], table: str, key: str, ident: str | None = None) -> list[T]:
+        """Return the values of a table in the order of their keys, or the one of that key.
+
+        One that cannot be read is passed over; `drop_unreadable` names it, and lets it go.
+        """
+        only, args = (f" WHERE {key} = ?", (ident,)) if ident is not None else ("", ())
+        values: list[T] = []
+        for (body,) in self.rows(f"SELECT body FROM {table}{only} ORDER BY {key}", *args):  # noqa: S608  names of ours
+            with suppress(InvalidError):
+                values.append(self._json.load(kind, body))
+        return values
 
     # -- facts: single values
 
@@ -223,7 +228,9 @@ class Store:
     def registration(self) -> Registration | None:
         """Return the confirmed registration, or None."""
         text = self.fact("registration")
-        return next(iter(self._json.readable(Registration, [text] if text else [])), None)
+        with suppress(InvalidError):  # one that cannot be read is none: this VEN registers anew
+            return self._json.load(Registration, text) if text else None
+        return None
 
     def set_registration(self, registration: Registration | None) -> None:
         """Store the registration; None forgets it."""
@@ -233,12 +240,11 @@ class Store:
 
     def events(self) -> list[KnownEvent]:
         """Return every remembered event."""
-        return self._json.readable(KnownEvent, self._bodies("SELECT body FROM events ORDER BY event_id"))
+        return self._each(KnownEvent, "events", "event_id")
 
     def event(self, event_id: str) -> KnownEvent | None:
         """Return one remembered event, or None."""
-        bodies = self._bodies("SELECT body FROM events WHERE event_id = ?", event_id)
-        return next(iter(self._json.readable(KnownEvent, bodies)), None)
+        return next(iter(self._each(KnownEvent, "events", "event_id", event_id)), None)
 
     def put_event(self, known: KnownEvent, kept_until: datetime | None = None) -> None:
         """Remember an event; `kept_until` lets `tidy` forget it after that time."""
@@ -255,16 +261,28 @@ class Store:
             else:
                 db.execute("DELETE FROM events WHERE kept_until < ?", (microseconds(before),))
 
+    def trim_events(self, kept_until: datetime, most_bytes: int) -> None:
+        """Of the events that are to be kept until then at most, forget the oldest beyond so many bytes."""
+        with self.transaction() as db:
+            db.execute(
+                "DELETE FROM events WHERE event_id IN (SELECT event_id FROM (SELECT event_id, sum(length(body))"
+                " OVER (ORDER BY kept_until DESC, event_id) AS size FROM events WHERE kept_until <= ?) WHERE size > ?)",
+                (microseconds(kept_until), most_bytes),
+            )
+
     # -- reports
 
     def report_tasks(self) -> list[ReportTask]:
         """Return every report request that is still owed something."""
-        return self._json.readable(ReportTask, self._bodies("SELECT body FROM reports ORDER BY request_id"))
+        return self._each(ReportTask, "reports", "request_id")
+
+    def report_task_count(self) -> int:
+        """Return how many report requests are still owed something."""
+        return int(self.rows("SELECT count(*) FROM reports")[0][0])
 
     def report_task(self, request_id: str) -> ReportTask | None:
         """Return one report request, or None."""
-        bodies = self._bodies("SELECT body FROM reports WHERE request_id = ?", request_id)
-        return next(iter(self._json.readable(ReportTask, bodies)), None)
+        return next(iter(self._each(ReportTask, "reports", "request_id", request_id)), None)
 
     def put_report_task(self, task: ReportTask) -> None:
         """Remember a report request and how far it was served."""
@@ -280,7 +298,7 @@ class Store:
 
     def opts(self) -> list[Opt]:
         """Return the opts and opt schedules that were created here and not cancelled."""
-        return self._json.readable(Opt, self._bodies("SELECT body FROM opts ORDER BY opt_id"))
+        return self._each(Opt, "opts", "opt_id")
 
     def put_opt(self, opt: Opt) -> None:
         """Remember an opt."""
@@ -338,11 +356,14 @@ class Store:
         """Set a message aside that the VTN will never take; the newest hundred are kept for people to see."""
         with self.transaction() as db:
             db.execute("UPDATE outbox SET dead = ? WHERE seq = ?", (_plain(reason), seq))
-            db.execute(
-                "DELETE FROM outbox WHERE dead IS NOT NULL AND seq NOT IN"
-                " (SELECT seq FROM outbox WHERE dead IS NOT NULL ORDER BY seq DESC LIMIT ?)",
-                (_KEEP_DEAD,),
-            )
+            self._forget_dead()
+
+    def _forget_dead(self) -> None:
+        self.db.execute(
+            "DELETE FROM outbox WHERE dead IS NOT NULL AND seq NOT IN"
+            " (SELECT seq FROM outbox WHERE dead IS NOT NULL ORDER BY seq DESC LIMIT ?)",
+            (_KEEP_DEAD,),
+        )
 
     def dead(self) -> list[tuple[str, str]]:
         """Return (kind of message, reason) of what was set aside."""
@@ -437,7 +458,7 @@ class Store:
 
 def _plain(text: str) -> str:
     """Return a text as the store takes it: bounded, without half characters."""
-    return text[:500].encode("utf-8", "replace").decode()
+    return text[:_LONGEST_REASON].encode("utf-8", "replace").decode()
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -26,7 +26,7 @@ class OptSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """One `available` of an opt schedule; a zero duration is open-ended (OP-12)."""
+    """One `available` of an opt schedule; a zero duration, or one without end, is open-ended (OP-12)."""
 
     start: datetime
     duration: Duration
@@ -34,7 +34,7 @@ class Availability:
     @property
     def span(self) -> Span:
         """The span of time that it covers."""
-        return Span(self.start, self.duration.after(self.start) if self.duration else None)
+        return Span.lasting(self.start, self.duration)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,9 +57,9 @@ def test_a_received_event_that_raises_is_refused_and_the_others_are_taken(bench,
     judge = bench.engine._events._judge
     monkeypatch.setattr(judge, "judge", raising(error, "bad", judge.judge))
     bench.register()
-    assert bench.deliver(event("bad"), event("good")) == [EventsChanged(("good",))]
+    assert bench.deliver(event("bad"), event("good"))[0] == EventsChanged(("good",))
     answers = {one.event_id: one for one in bench.exchange(CreatedEvent, QUIET).event_responses}
-    assert (answers["bad"].code, answers["bad"].opt_type) == (454, OptType.OUT)  # GN-11
+    assert (answers["bad"].code, answers["bad"].opt_type) == (459, OptType.OUT)  # GN-11
     assert (answers["good"].code, answers["good"].opt_type) == (200, OptType.IN)  # EV-53
     (fault,) = bench.store.faults()
     assert (fault.kind, fault.key, fault.count) == ("event", "bad.0", 1)
@@ -110,7 +110,7 @@ async def test_a_stored_event_that_cannot_be_planned_is_withdrawn_and_the_others
         await carried.follow()
     assert keeper.taken == ["good"]
     (answer,) = bench.exchange(CreatedEvent, QUIET).event_responses  # the VTN hears of it
-    assert (answer.event_id, answer.opt_type, answer.code) == ("bad", OptType.OUT, 454)
+    assert (answer.event_id, answer.opt_type, answer.code) == ("bad", OptType.OUT, 459)
     assert not bench.store.event("bad").runs
     assert len(carried.plans(NOON)) == 1
     assert [fault.count for fault in bench.store.faults()] == [1]  # it is not met again
@@ -134,7 +134,7 @@ def test_an_event_that_cannot_be_explained_is_shown_as_refused(household, event,
         explain, "decode", lambda _: replace(message, events=tuple(map(delivered, (event("bad"), event("good")))))
     )
     bad, good = explain.explain(household, b"", NOON)
-    assert (bad.opt, bad.code, bad.orders) == (OptType.OUT, 454, ())
+    assert (bad.opt, bad.code, bad.orders) == (OptType.OUT, 459, ())
     assert "far away" in explain.as_text([bad])
     assert good.orders
 
@@ -206,7 +206,7 @@ def test_an_answer_that_raises_is_refused_in_its_own_terms_and_takes_nothing_wit
     (noted,) = bench.poll(CreateReport("cr", (request_for("TELEMETRY_USAGE", "home/energy"),), "ven-1"))
     assert noted.problem
     answer = bench.exchange(CreatedReport, QUIET)
-    assert (answer.response.code, answer.response.request_id) == (454, "cr")
+    assert (answer.response.code, answer.response.request_id) == (459, "cr")
     assert bench.store.fact("half") is None
     assert isinstance(bench.after(minutes=1).next(), Poll)
 
@@ -264,7 +264,7 @@ def test_a_message_that_ended_three_starts_is_refused_unhandled(benches, househo
     bench = benches(household, store=store, quarantine=quarantine).register()
     bench.deliver(event("bad"))
     (answer,) = bench.exchange(CreatedEvent, QUIET).event_responses
-    assert (answer.event_id, answer.opt_type, answer.code) == ("bad", OptType.OUT, 454)
+    assert (answer.event_id, answer.opt_type, answer.code) == ("bad", OptType.OUT, 459)
     assert store.events() == []
     quarantine.close()
     store.close()

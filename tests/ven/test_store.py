@@ -1,5 +1,6 @@
 """The durable memory: it holds what was said, survives kill -9, and stands a full disk."""
 
+import math
 import os
 import signal
 import sqlite3
@@ -13,8 +14,11 @@ from hypothesis import strategies as st
 
 from core.errors import NotFoundError, UnavailableError
 from core.points import Quality, Reading
+from core.spans import EARLIEST, LATEST, Duration
 from openadr.model.event import DeliveredEvent, EventStatus
 from openadr.model.opt import OptType
+from openadr.model.report import ReportRequest
+from openadr.model.signal import Interval, Signal
 from openadr.v20b.messages import (
     CreatedEvent,
     CreatedReport,
@@ -23,7 +27,7 @@ from openadr.v20b.messages import (
     RequestEvent,
     Response,
 )
-from ven.known import KnownEvent, Registration
+from ven.known import KnownEvent, Registration, ReportTask
 from ven.ring import Ring
 from ven.store import Store, from_microseconds, microseconds
 
@@ -127,16 +131,55 @@ def test_a_file_of_another_layout_is_refused(path):
         Store(path)
 
 
-def test_a_damaged_value_is_passed_over_and_named(path, event):
+def test_a_damaged_value_is_set_aside_and_named(path, event):
     store = Store(path)
-    store.put_event(KnownEvent(event(), "rq", OptType.IN))
-    store.db.execute("INSERT INTO events VALUES ('e', '{\"event\": 3}', NULL)")
-    assert [known.event.event_id for known in store.events()] == ["evt"]
-    assert store.event("e") is None
+    store.put_event(KnownEvent(event("good"), "rq", OptType.IN))
+    store.db.execute("INSERT INTO events VALUES ('bad', '{\"event\": 3}', NULL)")
+    store.db.execute("INSERT INTO reports VALUES ('r', 'null')")
+    assert [one.event.event_id for one in store.events()] == ["good"]
+    assert store.event("bad") is None
+    assert store.report_tasks() == []
     store.drop_unreadable(NOON)
-    (fault,) = store.faults()
-    assert (fault.kind, fault.key, fault.last) == ("unreadable KnownEvent", "e", NOON)
-    assert store.rows("SELECT event_id FROM events") == [("evt",)]
+    faults = {(fault.kind, fault.key): fault.reason for fault in store.faults()}
+    assert set(faults) == {("unreadable KnownEvent", "bad"), ("unreadable ReportTask", "r")}
+    assert "KnownEvent" in faults["unreadable KnownEvent", "bad"]
+    assert store.rows("SELECT event_id FROM events") == [("good",)]
+    store.close()
+
+
+def test_what_no_number_is_reads_back(path, event):
+    store = Store(path)
+    signals = tuple(
+        Signal("x-own", "level", str(value), (Interval(Duration.of(hours=1), value),), current_value=value)
+        for value in (math.nan, math.inf, -math.inf)
+    )
+    store.put_event(KnownEvent(event(signals=signals), "rq", OptType.OUT, code=459))
+    store.close()
+    again = Store(path)
+    values = [signal.intervals[0].value for signal in again.event("evt").event.signals]
+    assert [str(value) for value in values] == ["nan", "inf", "-inf"]
+    again.close()
+
+
+def test_times_at_the_ends_of_the_calendar_read_back(path, event):
+    store = Store(path)
+    known = KnownEvent(event(start=EARLIEST), "rq", OptType.IN, stop_at=LATEST)
+    store.put_event(known, LATEST)
+    store.put_report_task(ReportTask(ReportRequest("r", "s", ("a",), start=EARLIEST), "n", LATEST))
+    assert store.event("evt") == known
+    assert store.report_task("r").delivered_until == LATEST
+    store.close()
+
+
+def test_of_events_that_are_over_only_the_newest_are_kept(path, event):
+    store = Store(path)
+    for number in range(40):
+        store.put_event(KnownEvent(event(f"{number:02}"), "rq", OptType.OUT), NOON + timedelta(minutes=number))
+    store.put_event(KnownEvent(event("running"), "rq", OptType.IN), None)
+    store.put_event(KnownEvent(event("coming"), "rq", OptType.IN), NOON + timedelta(days=40))
+    (size,) = store.rows("SELECT length(body) FROM events WHERE event_id = '00'")[0]
+    store.trim_events(NOON + timedelta(days=30), 10 * size)
+    assert [one.event.event_id for one in store.events()] == [*map(str, range(30, 40)), "coming", "running"]
     store.close()
 
 

@@ -359,7 +359,7 @@ class Engine:
     def _contained(self, sent: _UnderWay, answer: Message | None, reason: str, now: datetime) -> list[Action]:
         """Refuse an answer whose handling was given up; what it had changed was taken back."""
         self._party.reread()
-        fault = OpenADRError(Code.INVALID_DATA, f"This VEN cannot handle it: {reason}"[:200])
+        fault = OpenADRError(Code.COMPLIANCE, f"This VEN cannot handle it: {reason}"[:200])
         response = Response(fault.code, fault.description, getattr(answer, "request_id", ""))
         with self._store.transaction():
             return self._refuse(sent, refusal(type(answer).__name__, response, self._ven_id, answer), fault, now)
@@ -480,7 +480,7 @@ class Engine:
             self._party.sync_due = False
         else:
             self._more(now)
-        return self._events.receive(message, self._party.confirmed, now, asked=sent.lane is Lane.SYNC)
+        return self._events.receive(message, self._party.confirmed, now)
 
     def _no_events(self, _: _UnderWay, __: Message | None, ___: datetime) -> list[Action]:
         """Take a plain oadrResponse instead of an empty list: it says nothing, so nothing is cancelled."""

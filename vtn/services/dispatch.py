@@ -127,6 +127,8 @@ def _check(shared: Event) -> None:
     """Raise InvalidError for an event that breaks a rule, or that no message could carry."""
     check_event(shared)
     period = shared.period
+    if period.duration and period.end is None:
+        raise InvalidError("The event would outlast the calendar. One without end has no duration (PT0S).")
     if any(one is not None and one.seconds + one.months < 0 for one in (period.start_after, period.notification)):
         raise InvalidError("Neither the start window nor the notification can be negative.")
     if shared.priority is not None and not 0 <= shared.priority < _PRIORITIES:
