@@ -17,8 +17,9 @@ from bridges.slots import Lease
 from core.clock import Clock
 from core.errors import NotFoundError, UnavailableError
 from ven.household import Household
-from ven.known import KnownEvent
+from ven.known import KnownEvent, version_key
 from ven.planning import Plan, Planned, plan
+from ven.quarantine import Quarantine
 from ven.store import Store
 
 _log = structlog.get_logger(__name__)
@@ -52,8 +53,15 @@ class Executor:
         keeper: Commander,
         clock: Clock,
         on_override: Callable[[str], None],
+        quarantine: Quarantine | None = None,
+        on_unplannable: Callable[[str, str], None] = lambda _, __: None,
     ) -> None:
-        """`on_override` is called with an event's id once a person has taken every device back from it."""
+        """`on_override` is called with an event's id once a person has taken every device back from it.
+
+        `on_unplannable` is called with the id of an event that cannot be planned, and the reason.
+        """
+        self._quarantine = quarantine or Quarantine(store)
+        self._on_unplannable = on_unplannable
         self._store = store
         self._household = household
         self._devices = devices
@@ -94,11 +102,20 @@ class Executor:
         registration = self._store.registration()
         ven_id = registration.ven_id if registration else ""
         horizon = now + timedelta(hours=24)
-        return [
-            (known, plan(known, self._household, self._devices, ven_id, horizon))
-            for known in self._store.events()
-            if known.runs
-        ]
+        made = ((known, self._plan(known, ven_id, horizon)) for known in self._store.events() if known.runs)
+        return [(known, orders) for known, orders in made if orders is not None]
+
+    def _plan(self, known: KnownEvent, ven_id: str, horizon: datetime) -> Plan | None:
+        """Return an event's plan. One that raises, or ended this VEN at too many starts, is given up: None."""
+        key, reason = version_key(known.event), "handling it ended this VEN before"
+        if not self._quarantine.barred("event", key):
+            try:
+                with self._quarantine.handling("event", key):
+                    return plan(known, self._household, self._devices, ven_id, horizon)
+            except Exception as error:  # noqa: BLE001  whatever it is, the other events go on
+                reason = self._quarantine.caught("event", key, error, self._clock.now())
+        self._on_unplannable(known.event.event_id, reason)
+        return None
 
     async def follow(self) -> datetime:
         """Command what is wanted now, release what is not, and return when something changes next."""
@@ -122,8 +139,14 @@ class Executor:
             _log.info("test event: this would be done now", **_words(order))
         else:
             command = Command(ident, order.device, order.capability, order.value, order.until, order.event_id)
-            outcome = await self._keeper.command(command)
-            _log.info("device commanded", state=outcome.state.value, **_words(order))
+            try:
+                outcome = await self._keeper.command(command)
+            except UnavailableError:
+                raise
+            except Exception as error:  # noqa: BLE001  whatever it is, the other orders go on
+                self._quarantine.caught("order", f"{order.event_id} {order.device}", error, self._clock.now())
+            else:
+                _log.info("device commanded", state=outcome.state.value, **_words(order))
         self._told.add(ident)
 
     def _id(self, order: Planned) -> str:

@@ -52,7 +52,21 @@ def explain(household: Household, body: bytes, now: datetime, ven_id: str | None
     if not isinstance(message, DistributeEvent):
         raise InvalidError(f"The file holds an oadr{type(message).__name__}; an oadrDistributeEvent is wanted.")
     devices = describe(household, system_clock())
-    return [_one(household, devices, _as_sent(delivered), now, ven_id) for delivered in message.events]
+    return [_contained(household, devices, _as_sent(delivered), now, ven_id) for delivered in message.events]
+
+
+def _contained(
+    household: Household, devices: Mapping[str, Device], event: Event, now: datetime, ven_id: str | None
+) -> Explanation:
+    """Explain an event; one that cannot be worked out is shown as refused, as the gateway would refuse it."""
+    try:
+        return _one(household, devices, event, now, ven_id)
+    except Exception as error:  # noqa: BLE001  whatever it is, the other events are explained
+        head = (event.event_id, event.modification_number, event.market_context, EventStatus.NONE, event.is_test)
+        reason = f"it cannot be carried out: {type(error).__name__}: {error}"
+        return Explanation(
+            *head, OptType.OUT, int(Code.COMPLIANCE), reason, event.period.start, None, 0, (), ("it is set aside",)
+        )
 
 
 def _as_sent(delivered: DeliveredEvent) -> Event:

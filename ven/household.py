@@ -68,9 +68,17 @@ class Vtn(_Part):
     poll: Span = Field(Duration.of(minutes=1), description="Poll period (world time) if the VTN names none.")
     jitter: float = Field(0.1, ge=0, le=1, description="Share of the poll period that is added at random.")
     time_out_s: float = Field(10, ge=5, le=600, description="Seconds to wait for an answer.")
-    longest_wait_s: float = Field(60, ge=1, le=3600, description="Longest pause between tries when it is away.")
+    shortest_poll: Span = Field(Duration.of(seconds=1), description="Not polled more often, whatever the VTN asks for.")
+    longest_poll: Span = Field(Duration.of(hours=1), description="Not polled more rarely, whatever the VTN asks for.")
+    longest_wait_s: float = Field(60, ge=1, le=3600, description="Longest pause before a message is tried again.")
     query: bool = Field(True, description="Ask who the VTN is before registering.")
     check_hostname: bool = Field(True, description="Compare the server's certificate with the URL's host name.")
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> Self:
+        if not 1 <= self.shortest_poll.exact_s <= self.longest_poll.exact_s <= _DAY_S:
+            raise ValueError("shortest_poll is a second at least, longest_poll not shorter and a day at most")
+        return self
 
 
 class CapabilityLimits(_Part):

@@ -10,6 +10,11 @@ from openadr.model.opt import OptType
 from openadr.model.report import ReportRequest
 
 
+def version_key(event: Event) -> str:
+    """Return a name for one version of an event: a modification is handled anew."""
+    return f"{event.event_id}.{event.modification_number}"
+
+
 @dataclass(frozen=True, slots=True)
 class Registration:
     """A registration that the VTN has confirmed (RG-05). `poll_freq` is what it asks for, if anything."""

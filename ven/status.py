@@ -1,9 +1,13 @@
 """What a gateway knows, read from its store beside the running process."""
 
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from core.errors import NotFoundError
+from core.errors import EvenloadError, NotFoundError
+from core.spans import Duration
 from openadr.model.codes import Code
+from ven.engine.polling import bounded_period
 from ven.gateway import STORE_FILE
 from ven.household import Household
 from ven.known import KnownEvent
@@ -32,6 +36,7 @@ def read_status(household: Household) -> dict[str, Any]:
                 "ven_id": registration.ven_id,
                 "vtn_id": registration.vtn_id,
                 "poll": str(registration.poll_freq) if registration.poll_freq else None,
+                "polled_every_s": _poll_period_s(household, registration.poll_freq),
             }
             if registration
             else None,
@@ -46,13 +51,41 @@ def read_status(household: Household) -> dict[str, Any]:
             ],
             "readings": {"kept": len(ring), "dropped": ring.dropped},
             "outbox": {"waiting": store.waiting_count(), "set_aside": [list(one) for one in store.dead()]},
+            "faults": [
+                {
+                    "what": fault.kind,
+                    "which": fault.key,
+                    "times": fault.count,
+                    "ended_the_gateway": fault.ends,
+                    "reason": fault.reason,
+                    "last": fault.last.isoformat(),
+                }
+                for fault in store.faults()
+            ],
+            "errors_from_vtn": [
+                {
+                    "message": refusal.message,
+                    "code": refusal.code,
+                    "times": refusal.count,
+                    "reason": refusal.reason,
+                    "last": refusal.last.isoformat(),
+                }
+                for refusal in store.refusals()
+            ],
         }
     finally:
         store.close()
 
 
+def _poll_period_s(household: Household, asked: Duration | None) -> float:
+    vtn = household.vtn
+    return bounded_period(asked or vtn.poll, vtn.shortest_poll, vtn.longest_poll, datetime.now(UTC)).total_seconds()
+
+
 def _event(known: KnownEvent) -> dict[str, Any]:
-    span = known.span if known.code == Code.OK else None
+    span = None
+    with suppress(EvenloadError, ArithmeticError):  # the running gateway sets such an event aside
+        span = known.span if known.code == Code.OK else None
     return {
         "event_id": known.event.event_id,
         "modification": known.event.modification_number,
@@ -65,12 +98,18 @@ def _event(known: KnownEvent) -> dict[str, Any]:
     }
 
 
+def _times(entry: dict[str, Any]) -> str:
+    return ("once" if entry["times"] == 1 else f"{entry['times']} times") + f", last {entry['last']}"
+
+
 def as_lines(status: dict[str, Any]) -> str:
     """Return a status for people to read."""
     registration = status["registration"]
     lines = [f"Household {status['household']}"]
     if registration:
         lines.append(f"  registered as {registration['ven_id']} with {registration['vtn_id']}")
+        asked = f" (it asks for {registration['poll']})" if registration["poll"] else ""
+        lines.append(f"  polls the VTN every {timedelta(seconds=registration['polled_every_s'])}{asked}")
     else:
         lines.append("  not registered")
     lines.append(f"  {status['readings']['kept']} readings kept, {status['readings']['dropped']} dropped")
@@ -86,4 +125,14 @@ def as_lines(status: dict[str, Any]) -> str:
         f"  report {report['name']} {report['request_id']}: until {report['delivered_until'] or '-'}"
         for report in status["reports"]
     ]
-    return "\n".join(lines)
+    lines += [
+        f"  the VTN answered {error['message']} with {error['code']} {_times(error)}: {error['reason'] or 'no text'}"
+        for error in status["errors_from_vtn"]
+    ]
+    lines += [
+        f"  set aside: {fault['what']} {fault['which']}, failed {_times(fault)}: {fault['reason']}"
+        for fault in status["faults"]
+    ]
+    return "\n".join(
+        "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in line) for line in lines
+    )

@@ -24,7 +24,8 @@ from openadr.v20b.messages import (
     UnreadableEvent,
 )
 from ven.engine.actions import Action, EventsChanged, Noted
-from ven.known import KnownEvent, Registration
+from ven.known import KnownEvent, Registration, version_key
+from ven.quarantine import Quarantine
 from ven.store import Store
 
 _KEPT: Final = timedelta(days=30)
@@ -53,7 +54,8 @@ class Judge(Protocol):
 class EventDesk:
     """Handles event deliveries and opts for one VEN. Everything it decides is stored before it is answered."""
 
-    def __init__(self, store: Store, judge: Judge, random: Random) -> None:
+    def __init__(self, store: Store, judge: Judge, random: Random, quarantine: Quarantine) -> None:
+        self._quarantine = quarantine
         self._store = store
         self._judge = judge
         self._random = random
@@ -92,11 +94,13 @@ class EventDesk:
     ) -> tuple[EventResponse | None, bool]:
         """Take one event; whatever it raises is its own refusal, so that the others of its delivery go on (EV-53)."""
         try:
-            return self._take(delivered, request_id, registration, now)
+            with self._store.transaction():
+                return self._take(delivered, request_id, registration, now)
         except UnavailableError:
             raise  # the store, not the event
         except Exception as error:  # noqa: BLE001  nothing that a VTN can write may stop a gateway
-            text = f"This event cannot be handled: {type(error).__name__}: {error}"[:_LONGEST_REASON]
+            reason = self._quarantine.caught("event", version_key(delivered.event), error, now)
+            text = f"This event cannot be handled: {reason}"[:_LONGEST_REASON]
             problems.append(Noted(f"Event {delivered.event.event_id[:80]} was refused: {text}", problem=True))
             return _answer(delivered.event, request_id, OptType.OUT, Code.COMPLIANCE, text), False
 
@@ -174,17 +178,36 @@ class EventDesk:
         return answer, first
 
     def _cancel_missing(self, listed: set[str], now: datetime) -> list[str]:
-        gone = [
-            known
+        return [
+            known.event.event_id
             for known in self._store.events()
-            if known.event.event_id not in listed
-            and known.code == Code.OK
-            and known.stop_at is None
-            and not known.over(now)
+            if known.event.event_id not in listed and known.code == Code.OK and self._cancel_as_missing(known, now)
         ]
-        for known in gone:
+
+    def _cancel_as_missing(self, known: KnownEvent, now: datetime) -> bool:
+        try:
+            if known.stop_at is not None or known.over(now):
+                return False
             self._put(replace(known, stop_at=self._stop_at(known, now)), now)
-        return [known.event.event_id for known in gone]
+        except UnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it is, it stays with this event
+            self.set_aside(known, self._quarantine.caught("event", version_key(known.event), error, now))
+        return True
+
+    def set_aside(self, known: KnownEvent, reason: str) -> None:
+        """Refuse a stored event that cannot be carried out: from now on it is only remembered."""
+        text = f"This VEN cannot carry it out: {reason}"[:_LONGEST_REASON]
+        self._store.put_event(replace(known, opt=OptType.OUT, code=Code.COMPLIANCE, reason=text, by_hand=False))
+
+    def withdraw(self, known: KnownEvent, reason: str, registration: Registration | None) -> list[Action]:
+        """Set a stored event aside and tell the VTN, with the delivery's requestID (EV-44, GN-11)."""
+        self.set_aside(known, reason)
+        event = known.event
+        if registration is not None and event.response_required is ResponseRequired.ALWAYS:
+            answer = _answer(event, known.request_id, OptType.OUT, Code.COMPLIANCE, reason)
+            self._store.push(CreatedEvent(registration.ven_id, Response(), (answer,)))
+        return [EventsChanged((event.event_id,))]
 
     def _stop_at(self, known: KnownEvent, now: datetime) -> datetime:
         """Return when a cancelled event stops here: at once, or randomised if it runs and was randomised (EV-62)."""

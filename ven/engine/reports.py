@@ -1,12 +1,12 @@
 """Reports in the protocol: offering, being asked, delivering, cancelling (catalogue 4)."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
-from core.errors import InvalidError
+from core.errors import InvalidError, UnavailableError
 from core.ids import new_id
 from core.spans import LATEST, ZERO, Duration, Span, Steps, floor_to
 from openadr.model.codes import Code, OpenADRError
@@ -23,8 +23,11 @@ from openadr.v20b.messages import (
 )
 from ven.engine.actions import Action, Noted
 from ven.known import Registration, ReportTask
+from ven.quarantine import Quarantine
 from ven.reports import Reporter, Sampled
 from ven.store import Store
+
+T = TypeVar("T")
 
 _LEAST_WAIT: Final = timedelta(minutes=1)
 _MOST_WAIT: Final = timedelta(hours=1)
@@ -37,9 +40,10 @@ _MOST_REQUESTS: Final = 200
 class ReportDesk:
     """Keeps the report requests of one VTN and makes its messages."""
 
-    def __init__(self, store: Store, reporter: Reporter) -> None:
+    def __init__(self, store: Store, reporter: Reporter, quarantine: Quarantine | None = None) -> None:
         self._store = store
         self._reporter = reporter
+        self._quarantine = quarantine or Quarantine(store)
 
     # -- offering
 
@@ -72,14 +76,20 @@ class ReportDesk:
         follow: list[RegisterReport] = []
         for request in requests:
             try:
-                if request.is_metadata:
-                    follow += self._metadata(request, registration, now)
-                else:
-                    self._accept(request, now)
+                with self._store.transaction():
+                    if request.is_metadata:
+                        follow += self._metadata(request, registration, now)
+                    else:
+                        self._accept(request, now)
+            except UnavailableError:
+                raise
             except OpenADRError as error:
                 fault = fault or error
             except InvalidError as error:
                 fault = fault or OpenADRError(Code.INVALID_DATA, str(error))
+            except Exception as error:  # noqa: BLE001  whatever it is, the other requests go on
+                reason = self._quarantine.caught("report request", request.request_id, error, now)
+                fault = fault or OpenADRError(Code.INVALID_DATA, reason)
         code, text = (fault.code, fault.description[:200]) if fault else (Code.OK, None)
         answer = CreatedReport(Response(code, text, request_id), self._pending(), registration.ven_id)
         self._store.push(answer)
@@ -151,17 +161,37 @@ class ReportDesk:
 
     # -- delivering
 
-    def next_due(self, now: datetime) -> tuple[datetime, ReportTask] | None:
-        """Return when the next report is due, and whose; of several that are overdue the oldest data goes first."""
+    def next_due(
+        self, now: datetime, held: Callable[[ReportTask], bool] = lambda _: False
+    ) -> tuple[datetime, ReportTask] | None:
+        """Return when the next report is due, and whose; of several that are overdue the oldest data goes first.
+
+        Tasks that `held` names wait for something else. One that raises is dropped: the others go on.
+        """
         due = [
             (max(when, now), task.delivered_until or now, task)
             for task in self._store.report_tasks()
-            if (when := self._due_at(task, now)) is not None
+            if not held(task) and (when := self._guarded(task, self._due_at, now)) is not None
         ]
         if not due:
             return None
         when, _, task = min(due, key=lambda one: (one[0], one[1], one[2].id))
         return when, task
+
+    def _guarded(self, task: ReportTask, work: Callable[[ReportTask, datetime], T], now: datetime) -> T | None:
+        """Do a piece of work for a task. One that raises, or ended this VEN at too many starts, is given up."""
+        if self._quarantine.barred("report", task.id):
+            self._store.drop_report_task(task.id)
+            return None
+        try:
+            with self._quarantine.handling("report", task.id), self._store.transaction():
+                return work(task, now)
+        except UnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it is, it stays with this report
+            self._quarantine.caught("report", task.id, error, now)
+            self._store.drop_report_task(task.id)
+            return None
 
     def _due_at(self, task: ReportTask, now: datetime) -> datetime | None:
         if task.name != METADATA:
@@ -171,11 +201,14 @@ class ReportDesk:
 
     def deliver(
         self, task: ReportTask, registration: Registration, now: datetime
-    ) -> tuple[UpdateReport | RegisterReport | None, Sampled]:
+    ) -> tuple[UpdateReport | RegisterReport | None, Sampled | None]:
         """Return the message of a due task and what the task becomes once that is confirmed; None: nothing to say."""
         if task.name == METADATA:
-            return self.offer(registration, now, task.id), Sampled(None, _metadata_after(task, now))
-        sampled = self._reporter.sample(task, now)
+            after = self._guarded(task, lambda task, now: Sampled(None, _metadata_after(task, now)), now)
+            return (self.offer(registration, now, task.id), after) if after else (None, None)
+        sampled = self._guarded(task, self._reporter.sample, now)
+        if sampled is None:
+            return None, None
         if sampled.report is None:
             self.confirmed(task, sampled)
             return None, sampled
