@@ -650,9 +650,13 @@ async def test_a_full_disk_is_waited_out(path: Path, clock: ManualClock) -> None
         with structlog.testing.capture_logs() as logs:
             clock.advance(HOUR)
             await until(lambda: any("cannot be kept" in log["event"] for log in logs))
-        assert gateway.driver.value == "off"  # nothing is written that is not journalled
+        await until(lambda: gateway.driver.value == "on", "the device back, with the disk still full")
+        assert State.RESTORED not in gateway.journalled() + gateway.states()
+        assert gateway.keeper.unrecorded
         gateway.journal._db.execute("PRAGMA query_only = OFF")
         await gateway.reach(State.RESTORED)
+        assert gateway.states() == gateway.journalled() == LIFE
+        assert not gateway.keeper.unrecorded
 
 
 async def test_a_device_that_left_the_household_keeps_its_lease(path: Path, clock: ManualClock) -> None:
