@@ -187,8 +187,9 @@ class Keeper:
 
     def held(self) -> list[Lease]:
         """Return the open leases, also those that wait behind a stronger one or are being restored."""
+        now = self._clock.now()
         return [
-            Lease(claim.command, claim is slot.holder, slot.phase, slot.previous)
+            Lease(claim.command, claim is slot.holder, slot.phase, slot.previous, claim.over(now))
             for slot in self._slots.values()
             for claim in slot.claims.values()
         ]
@@ -253,6 +254,8 @@ class Keeper:
         for slot in self._slots.values():
             if slot.device == device:
                 slot.spoken, slot.since = False, self._clock.elapsed()
+                if contact is Contact.RESTARTED:
+                    slot.settled = None
                 if contact in _CONTACTS:
                     self._move(slot, _CONTACTS[contact])
                 if slot.phase is Phase.RECHECK:
@@ -365,7 +368,7 @@ class Keeper:
     def _pause_s(self, slot: Slot) -> float:
         """Return the machine time until the next write: a flood of commands does not become a flood of switchings."""
         urgent = slot.holder is not None and slot.holder.command.rank is Rank.SAFETY
-        return 0.0 if urgent or slot.repeats else slot.paced_at() - self._now_s()
+        return 0.0 if urgent else slot.paced_at() - self._now_s()
 
     async def _write(self, slot: Slot) -> None:
         if not slot.driver.online:
@@ -375,11 +378,9 @@ class Keeper:
         if first and not self._mark(slot):
             return
         goal, until = slot.goal, slot.holder.command.until if slot.holder else None
-        if not slot.repeats:
-            slot.note_change(self._now_s())
+        slot.note_order(self._now_s())
         slot.written, slot.written_at = goal, self._clock.elapsed()
         slot.may_write_at = slot.written_at + slot.capability.min_interval
-        slot.owed_until = self._now_s() + self._pace.ack_s
         if not first:
             self._backlog.add(partial(self._note_write, slot, slot.before, goal, self._clock.now()))
         self._move(slot, Event.TOLD)

@@ -49,7 +49,6 @@ What is not in it changes nothing.
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -192,8 +191,8 @@ class Pace:
     state message to tell of the user's hand before a lease is asserted again. `first_word_s`: how long the first write
     waits for a device that has not spoken yet, so that its real state is what gets restored. `grace_s`: after a lease
     ran out, time for the next interval's command to follow without the device going back and forth. At most `burst`
-    changes of a value go out in `burst_s`, however many commands come. `nap_s`: how soon a clock that was set is
-    noticed.
+    orders go out in `burst_s`, however many commands come, tries of the same one apart. `nap_s`: how
+    soon a clock that was set is noticed.
     """
 
     ack_s: float = 15.0
@@ -209,12 +208,16 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A command that is open: what it holds, whether it is the one the device follows, and what will be restored."""
+    """A command that is open: what it holds, whether it is the one the device follows, and what will be restored.
+
+    `ending`: its time is up or it was released; it is open until the device is back.
+    """
 
     command: Command
     holds: bool
     phase: Phase
     previous: Value | None
+    ending: bool = False
 
 
 @dataclass(slots=True)
@@ -236,12 +239,13 @@ class Slot:
     """One capability of one device, and what we are doing with it.
 
     `previous` is what gets restored, `holder` the claim that the device follows, `restoring` the claim that is being
-    undone. `attempts` counts orders that could not be handed over, `silent` those that were not confirmed, `old_answers`
-    those that were answered with one and the same old stamp (`old_said`, last at try `old_try`); `handing_over` is set
-    while the driver sends, and `early` notes a confirmation that came before it had returned. `spoken`: the device has
-    told its state since it, the link or we came (`since`); `listening`: the first write waits for that. `settled` is
-    what we know better than the device's late words, until `settled_until`: what it was left at. `owed_until` is how
-    long the answer to our last order is waited for before another value is written.
+    undone. `attempts` counts orders that could not be handed over, `silent` those that were not confirmed,
+    `old_answers` those that were answered with one and the same old stamp (`old_said`, last at try `old_try`);
+    `changes` are the latest first orders of their kind; `handing_over` is set while the driver sends, and `early` notes
+    a confirmation that came before it had returned. `spoken`: the device has told its state since it, the link or we
+    came (`since`); `listening`: the first write waits for that. `settled` is what we know better than the device's late
+    words, until `settled_until`: what it was left at. `owed_until` is how long the answer to our last order is waited
+    for before another value is written.
 
     `retry_at`, `settled_until`, `owed_until` and `changes` are machine time (seconds of the event loop's clock),
     `written_at`, `heard_at`, `since` and `may_write_at` are `Clock.elapsed`, `back_at` is world time.
@@ -273,7 +277,7 @@ class Slot:
     old_said: timedelta | None = None
     old_try: int = -1
     retry_at: float = 0.0
-    changes: deque[float] = field(default_factory=deque)
+    changes: list[float] = field(default_factory=list)
     handing_over: bool = False
     early: bool = False
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -333,15 +337,15 @@ class Slot:
         self.old_answers += 1
 
     def paced_at(self) -> float:
-        """Return the machine time from which another value may be written."""
-        full = len(self.changes) >= self.pace.burst
-        return max(self.owed_until, self.changes[0] + self.pace.burst_s if full else 0.0)
+        """Return the machine time from which the next order may go out. Tries of one order have their own back-off."""
+        full = len(self.changes) == self.pace.burst and not self.silent and not self.attempts
+        return max(0.0 if self.repeats else self.owed_until, self.changes[0] + self.pace.burst_s if full else 0.0)
 
-    def note_change(self, now_s: float) -> None:
-        """Remember that the value changes now."""
-        self.changes.append(now_s)
-        while len(self.changes) > self.pace.burst:
-            self.changes.popleft()
+    def note_order(self, now_s: float) -> None:
+        """Remember that an order goes out now."""
+        if not self.silent and not self.attempts:
+            self.changes = [*self.changes, now_s][-self.pace.burst :]
+        self.owed_until = now_s + self.pace.ack_s
 
 
 def same(left: Value, right: Value) -> bool:

@@ -157,11 +157,11 @@ class MqttDriver:
             self._stored[capability] = value
 
     def hush(self) -> None:
-        """The device, or our way to it, has just come back: what it says now is no person's doing."""
+        """Take nothing for a person's doing for a moment: the device, or our way to it, has just come back."""
         self._quiet = time.monotonic() + _QUIET_S, self.clock.now()
 
     def speak(self) -> None:
-        """We told the device something: what it says from now on may be its answer."""
+        """Listen again: we are about to tell the device something, and it will answer."""
         self._quiet = None
 
     def _said(self, at: datetime | None) -> datetime | None:

@@ -152,7 +152,7 @@ class Shelly(MqttDriver):
         self._present = True
 
     def _note_return(self) -> None:
-        """The plug has connected anew: what it does now is what it started with, or what it did without us."""
+        """Take notice that the plug connected anew: what it does now it started with, or did without us."""
         self._present, self._back_s = True, time.monotonic()
         self.hush()
         self.in_background(self._greet_quietly())

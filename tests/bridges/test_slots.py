@@ -356,6 +356,35 @@ class Leases(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
+def test_fifty_modifications_a_second_are_paced_and_end_where_it_began() -> None:
+    here = Leases()
+    here.begin("on")
+    house, orders = here.house, []
+    apply = house.apply
+
+    async def counted(capability: str, value: Value, until: datetime | None) -> None:
+        orders.append((here.loop.time(), value))
+        await apply(capability, value, until)
+
+    house.apply = counted  # type: ignore[method-assign]
+    until = here.clock.now() + timedelta(hours=1)
+    try:
+        for number in range(1000):
+            value = "on" if number % 3 else "off"
+            here.loop.run_until_complete(
+                here.keeper.command(Command(f"c{number}", "heater", "switch", value, until, "event-1"))
+            )
+            here.run(0.02)
+        assert len(orders) <= 4 * 3  # in 20 seconds
+        here.run(20)
+        assert house.value == "off"  # the newest counts
+        here.loop.run_until_complete(here.keeper.release("c999"))
+        here.run(20)
+        assert (house.value, here.keeper.held()) == ("on", [])
+    finally:
+        here.teardown()
+
+
 class TestLeases(Leases.TestCase):  # type: ignore[misc]
     settings = settings(
         max_examples=60,
