@@ -17,7 +17,7 @@ from ven.devices import describe
 from ven.household import Household
 from ven.judgement import HouseholdJudge
 from ven.known import KnownEvent
-from ven.planning import Plan, Planned, plan
+from ven.planning import HORIZON, Plan, Planned, plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _one(
     known = KnownEvent(event, "", verdict.opt, 0, verdict.code, verdict.reason)
     made = Plan((), ("the event is cancelled: nothing is done",))
     if not event.cancelled:
-        made = plan(known, household, devices, ours, now + timedelta(hours=24))
+        made = plan(known, household, devices, ours, now + HORIZON)
     window, start = event.period.start_after, event.period.start
     return Explanation(
         event.event_id,

@@ -6,6 +6,7 @@ Nothing here is shared between gateways, so several may run in one process.
 import asyncio
 import fcntl
 import json
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
@@ -24,6 +25,7 @@ from bridges.leases import Keeper
 from bridges.mqtt import Link, MqttLink
 from core.clock import Clock, load_clock, system_clock
 from core.errors import ConflictError, EvenloadError, InvalidError, UnavailableError
+from core.trusted_clock import PATIENCE, TrustedClock
 from openadr.model.opt import OptType
 from ven.backfill import backfill, backfillers
 from ven.conversation import Conversation, read_peer, settings
@@ -31,8 +33,10 @@ from ven.devices import NoLink, make_drivers, metered
 from ven.drawn import held_spans
 from ven.engine import Action, Engine, EventsChanged, Noted, Refused, Registered, Unregistered
 from ven.executor import Executor
+from ven.host_clock import synchronised, uptime_s
 from ven.household import Household
 from ven.judgement import HouseholdJudge
+from ven.notices import Notices
 from ven.potential import Forecaster, absences
 from ven.quarantine import Quarantine, where
 from ven.recorder import Recorder, status_readings
@@ -47,6 +51,8 @@ _POTENTIAL_EVERY: Final = timedelta(minutes=5)
 _POTENTIAL_SOON: Final = timedelta(minutes=2)
 _WISHES_EVERY_S: Final = 1.0
 _FAREWELL_S: Final = 15.0
+_MARK_EVERY_S: Final = 60.0
+_WORLD_TIME: Final = "world_time"
 STORE_FILE: Final = "gateway.db"
 JOURNAL_FILE: Final = "journal.db"
 LOCK_FILE: Final = "gateway.lock"
@@ -72,7 +78,7 @@ class Gateway:
         EvenloadError that says what to do.
         """
         self.household = household
-        self.clock = clock or (load_clock(household.clock) if household.clock else system_clock())
+        self.clock = _trusted(clock or (load_clock(household.clock) if household.clock else system_clock()))
         self._stop = stop or asyncio.Event()
         self._link = link
         self._status_due = asyncio.Event()
@@ -86,6 +92,10 @@ class Gateway:
         self.store = Store(household.state / STORE_FILE)
         self._quarantine = Quarantine(self.store, household.state / HANDLING_FILE)
         self._quarantine.recall(self.clock.now())
+        self._notices = Notices(household.state)
+        self._marked_s = -math.inf
+        if (last := self.store.fact(_WORLD_TIME)) is not None:
+            self.clock.resume(datetime.fromisoformat(last))
         self._ring = Ring(self.store, household.limits.readings)
         self._journal = Journal(household.state / JOURNAL_FILE)
         self._recorder = Recorder(self._ring, self._readings_stored)
@@ -101,8 +111,9 @@ class Gateway:
             self._keeper,
             self.clock,
             self._user_took_over,
-            self._quarantine,
-            self._unplannable,
+            quarantine=self._quarantine,
+            on_unplannable=self._unplannable,
+            doubt=lambda: self.clock.doubt,
         )
         self.engine = Engine(
             self.store,
@@ -268,6 +279,7 @@ class Gateway:
                 "detail": outcome.detail,
             }
         )
+        self._marked_s = -math.inf
         self._safely("command outcome", partial(self._executor.heard, outcome))
         self._look_again()
 
@@ -352,12 +364,29 @@ class Gateway:
         """Act on what people ask for at the command line."""
         while True:
             await asyncio.sleep(_WISHES_EVERY_S)
+            self._take_notice()
             try:
                 for wish in self.store.wishes():
                     self._opt(wish.event_id, wish.opt, wish.reason)
                     self.store.granted(wish)
             except UnavailableError as error:
                 _log.error("the store cannot be used", reason=str(error))
+
+    def _take_notice(self) -> None:
+        """Note how late it is, so that a later start knows a clock that is behind, and what people should know."""
+        doubt = self.clock.doubt
+        self._notices.put("clock", f"{doubt}; nothing new is begun until that is settled" if doubt else None)
+        trouble = f"{waiting} steps of leases wait for room" if (waiting := self._keeper.unrecorded) else ""
+        if doubt is None and time.monotonic() - self._marked_s > _MARK_EVERY_S:
+            try:
+                self.store.set_fact(_WORLD_TIME, self.clock.now().isoformat())
+                self._marked_s = time.monotonic()
+            except UnavailableError as error:
+                trouble = trouble or str(error)
+        full = (
+            f"the disk takes nothing: {trouble}. Devices are given back all the same, but no new event is carried out"
+        )
+        self._notices.put("disk", full if trouble else None)
 
     def _opt(self, event_id: str, opt: OptType, reason: str) -> None:
         try:
@@ -402,6 +431,14 @@ class Gateway:
                 file.write(json.dumps({"at": self.clock.now().isoformat(), "ven": self._peer.ven_name, **line}) + "\n")
         except OSError as error:
             _log.error("the log file cannot be written", file=str(path), reason=str(error))
+
+
+def _trusted(clock: Clock) -> TrustedClock:
+    """Return the clock with doubts; only the host's own can be synchronised."""
+    if clock != system_clock():
+        return TrustedClock(clock)
+    booted = uptime_s() < PATIENCE.total_seconds()
+    return TrustedClock(clock, synchronised, just_booted=booted)
 
 
 def _claim(state: Path) -> IO[str]:

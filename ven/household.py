@@ -26,6 +26,8 @@ from openadr.model.target import Target, check_device_classes
 
 _DAY_S: Final = 86_400
 _LEAST_STEP_S: Final = 60
+_LEAST_LEASE_S: Final = 600
+_LONGEST_LEASE_S: Final = 7 * _DAY_S
 
 
 def _duration(value: object) -> Duration:
@@ -228,6 +230,16 @@ class Limits(_Part):
     """Bounds on what the gateway stores."""
 
     readings: int = Field(2_000_000, ge=1000, le=100_000_000, description="Readings kept; the oldest go first.")
+    lease: Span = Field(
+        Duration.of(days=1), description="Longest lease that an event takes at once; renewed while the event runs."
+    )
+
+    @field_validator("lease")
+    @classmethod
+    def _sane_lease(cls, lease: Duration) -> Duration:
+        if not _LEAST_LEASE_S <= lease.exact_s <= _LONGEST_LEASE_S:
+            raise ValueError("lease is between PT10M and P7D")
+        return lease
 
 
 class Household(_Part):

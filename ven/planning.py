@@ -19,9 +19,10 @@ from ven.known import KnownEvent
 from ven.rules import Effect, Setting, effect, programme_for, signal_devices, targeted
 
 OPEN_LEASE: Final = timedelta(hours=24)
-"""An open-ended event is carried out in leases of this length, one after the other (EV-66)."""
-_PAST_LEASES: Final = 7
-"""How many leases before the horizon are planned, however long ago an open-ended event began."""
+"""The usual longest lease: longer and open-ended events are carried out in leases, one after the other (EV-66)."""
+HORIZON: Final = timedelta(hours=24)
+"""How far ahead of now an executor plans; later leases of a long event follow as time goes on."""
+_FEW_LEASES: Final = 30
 _MOST_NOTES: Final = 20
 
 
@@ -72,7 +73,8 @@ def plan(
 ) -> Plan:
     """Return the orders of an event that this household takes part in.
 
-    `horizon` bounds the leases of an open-ended event. An event that was refused or opted out of has no orders.
+    `horizon` (now + HORIZON) bounds the leases of an open-ended or very long event. An event that was refused or opted
+    out of has no orders.
     """
     if not known.runs:
         return Plan((), (f"no part is taken: {known.reason or 'opted out'}",))
@@ -155,7 +157,7 @@ def _orders(
         span = _bounded(_ramped(known, piece.span, share), known.start, longest)
         if span.end is not None and span.end <= span.start:
             continue
-        for lease, start, end in _leases(span, horizon):
+        for lease, start, end in _leases(span, horizon, household.limits.lease.timedelta()):
             setting = piece.setting
             ident = command_id(known, piece.interval, setting.device, setting.capability, lease)
             where = (setting.device, setting.capability, setting.value)
@@ -188,14 +190,18 @@ def _bounded(span: Span, event_start: datetime, longest: Duration | None) -> Spa
     return Span(span.start, min(span.end, limit) if span.end is not None else limit)
 
 
-def _leases(span: Span, horizon: datetime) -> Iterator[tuple[int, datetime, datetime]]:
-    """Yield the leases of a span, with their numbers; of an open-ended one those of the days before the horizon."""
-    if span.end is not None:
-        yield 0, span.start, span.end
-        return
-    first = max(0, (horizon - span.start) // OPEN_LEASE - _PAST_LEASES)
-    for lease in range(first, first + _PAST_LEASES + 2):
-        start = shifted(span.start, lease * OPEN_LEASE.total_seconds())
-        if lease > first and start > horizon:
+def _leases(span: Span, horizon: datetime, longest: timedelta) -> Iterator[tuple[int, datetime, datetime]]:
+    """Cut an open or long span into leases, one after the other (EV-66): number, start and end of those around now.
+
+    No command holds a device for longer than `longest`, whatever a VTN says of an event's end.
+    """
+    last = max(0, (horizon - span.start) // longest)
+    first = max(0, last - HORIZON // longest - 1)
+    if span.end is not None and span.end - span.start <= _FEW_LEASES * longest:
+        first, last = 0, _FEW_LEASES
+    for number in range(first, last + 1):
+        start = shifted(span.start, (number * longest).total_seconds())
+        if span.end is not None and start >= span.end:
             return
-        yield lease, start, shifted(start, OPEN_LEASE.total_seconds())
+        end = shifted(start, longest.total_seconds())
+        yield number, start, end if span.end is None else min(end, span.end)

@@ -4,13 +4,15 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from bridges.journal import OpenLease, read_open
 from core.errors import EvenloadError, NotFoundError
 from core.spans import Duration
 from openadr.model.codes import Code
 from ven.engine.polling import bounded_period
-from ven.gateway import STORE_FILE
+from ven.gateway import JOURNAL_FILE, STORE_FILE
 from ven.household import Household
 from ven.known import KnownEvent
+from ven.notices import read_notices
 from ven.ring import Ring
 from ven.store import Store
 
@@ -24,7 +26,7 @@ def open_store(household: Household) -> Store:
 
 
 def read_status(household: Household) -> dict[str, Any]:
-    """Return registration, events, report requests and store figures as plain values."""
+    """Return registration, events, report requests, held devices, notices and store figures as plain values."""
     store = open_store(household)
     try:
         registration = store.registration()
@@ -50,6 +52,8 @@ def read_status(household: Household) -> dict[str, Any]:
                 for task in store.report_tasks()
             ],
             "readings": {"kept": len(ring), "dropped": ring.dropped},
+            "devices": [_lease(lease) for lease in read_open(household.state / JOURNAL_FILE)],
+            "notices": read_notices(household.state),
             "outbox": {"waiting": store.waiting_count(), "set_aside": [list(one) for one in store.dead()]},
             "faults": [
                 {
@@ -102,6 +106,19 @@ def _times(entry: dict[str, Any]) -> str:
     return ("once" if entry["times"] == 1 else f"{entry['times']} times") + f", last {entry['last']}"
 
 
+def _lease(lease: OpenLease) -> dict[str, Any]:
+    command = lease.command
+    return {
+        "device": command.device,
+        "capability": command.capability,
+        "value": command.value,
+        "until": command.until.isoformat(),
+        "event": command.by,
+        "state": "ending" if lease.released else lease.state.value,
+        "before": lease.previous,
+    }
+
+
 def as_lines(status: dict[str, Any]) -> str:
     """Return a status for people to read."""
     registration = status["registration"]
@@ -115,6 +132,11 @@ def as_lines(status: dict[str, Any]) -> str:
     lines.append(f"  {status['readings']['kept']} readings kept, {status['readings']['dropped']} dropped")
     waiting, aside = status["outbox"]["waiting"], status["outbox"]["set_aside"]
     lines.append(f"  {waiting} messages waiting, {len(aside)} set aside")
+    lines += [f"  {subject}: {text}" for subject, text in status["notices"].items()]
+    for lease in status["devices"]:
+        before = "" if lease["before"] is None else f", then {lease['before']} again"
+        what = f"{lease['device']} {lease['capability']} {lease['value']}"
+        lines.append(f"  {what} for {lease['event']} until {lease['until']}{before} ({lease['state']})")
     for event in status["events"]:
         reason = f" ({event['reason']})" if event["reason"] else ""
         state = ", cancelled" if event["cancelled"] else ""
