@@ -313,7 +313,7 @@ class Slot:
         self.wake.set()
         return action
 
-    def settle_at(self, value: Value, now_s: float) -> None:
+    def settle_at(self, value: Value | None, now_s: float) -> None:
         """Forget everything but the claims that still stand; words about our own writes may still be on their way."""
         self.holder = self.restoring = self.previous = self.back_at = None
         self.settled, self.settled_until = value, now_s + self.pace.ack_s

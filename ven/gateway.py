@@ -52,6 +52,7 @@ _POTENTIAL_SOON: Final = timedelta(minutes=2)
 _WISHES_EVERY_S: Final = 1.0
 _FAREWELL_S: Final = 15.0
 _MARK_EVERY_S: Final = 60.0
+_MARK_SOON_S: Final = 1.0
 _WORLD_TIME: Final = "world_time"
 STORE_FILE: Final = "gateway.db"
 JOURNAL_FILE: Final = "journal.db"
@@ -94,6 +95,7 @@ class Gateway:
         self._quarantine.recall(self.clock.now())
         self._notices = Notices(household.state)
         self._marked_s = -math.inf
+        self._doubt: str | None = None
         if (last := self.store.fact(_WORLD_TIME)) is not None:
             self.clock.resume(datetime.fromisoformat(last))
         self._ring = Ring(self.store, household.limits.readings)
@@ -279,7 +281,7 @@ class Gateway:
                 "detail": outcome.detail,
             }
         )
-        self._marked_s = -math.inf
+        self._note_time(_MARK_SOON_S)
         self._safely("command outcome", partial(self._executor.heard, outcome))
         self._look_again()
 
@@ -373,20 +375,27 @@ class Gateway:
                 _log.error("the store cannot be used", reason=str(error))
 
     def _take_notice(self) -> None:
-        """Note how late it is, so that a later start knows a clock that is behind, and what people should know."""
+        """Note what people should know of this gateway beside its log: a clock in doubt, a full disk."""
         doubt = self.clock.doubt
+        if (doubt is None) != (self._doubt is None):
+            self._executor.wake()
+        self._doubt = doubt
         self._notices.put("clock", f"{doubt}; nothing new is begun until that is settled" if doubt else None)
-        trouble = f"{waiting} steps of leases wait for room" if (waiting := self._keeper.unrecorded) else ""
-        if doubt is None and time.monotonic() - self._marked_s > _MARK_EVERY_S:
+        trouble = self._note_time(_MARK_EVERY_S)
+        if waiting := self._keeper.unrecorded:
+            trouble = f"{waiting} steps of leases wait for room"
+        full = f"the disk takes nothing ({trouble}). Devices are given back all the same, but no new event is begun"
+        self._notices.put("disk", full if trouble else None)
+
+    def _note_time(self, every_s: float) -> str | None:
+        """Store how late it is, so that the next start knows a clock that is behind; return what prevents it."""
+        if self.clock.doubt is None and time.monotonic() - self._marked_s >= every_s:
             try:
                 self.store.set_fact(_WORLD_TIME, self.clock.now().isoformat())
                 self._marked_s = time.monotonic()
             except UnavailableError as error:
-                trouble = trouble or str(error)
-        full = (
-            f"the disk takes nothing: {trouble}. Devices are given back all the same, but no new event is carried out"
-        )
-        self._notices.put("disk", full if trouble else None)
+                return str(error)
+        return None
 
     def _opt(self, event_id: str, opt: OptType, reason: str) -> None:
         try:
