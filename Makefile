@@ -7,7 +7,7 @@ ARGS   ?=
 # Demo and tests start some hundred processes: let them keep what they compiled, whatever the caller's shell says.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test bench bench-selection check lint types rooms unit packages walk screenshots clean
+.PHONY: demo test fuzz bench bench-selection check lint types rooms unit packages walk screenshots clean
 
 demo: $(VENV)/.demo
 	$(BIN)/evenload demo $(ARGS)
@@ -18,6 +18,10 @@ test: packages $(VENV)/.test
 	$(MAKE) check
 	@$(BIN)/python -m pytest --collect-only -qq >/dev/null || true # what is wrong is told by the next line
 	$(BIN)/python -m pytest -n 6 $(ARGS)
+
+# Every schema-valid message at every stage, with odd values and restarts in between, for ten minutes a side.
+fuzz: $(VENV)/.test
+	EVENLOAD_FUZZ_SECONDS=$${EVENLOAD_FUZZ_SECONDS:-600} $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
 # How fast it is, beside openleadr on the same machine; writes build/bench.json and docs/performance.md (some minutes;
 # ARGS=--quick for a short look that leaves the page alone).
