@@ -7,7 +7,7 @@ ARGS   ?=
 # Demo and tests start some hundred processes: let them keep what they compiled, whatever the caller's shell says.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test drills chaos bench bench-selection check lint types rooms unit packages walk screenshots clean
+.PHONY: demo test drills chaos fuzz bench bench-selection check lint types rooms unit packages walk screenshots clean
 
 demo: $(VENV)/.demo
 	$(BIN)/evenload demo $(ARGS)
@@ -26,6 +26,10 @@ drills: packages $(VENV)/.test
 # The same trouble from many seeds: make chaos ARGS='--runs 200'.
 chaos: packages $(VENV)/.test
 	PYTHONPATH=.:tests $(BIN)/python -m drills.chaos $(ARGS)
+
+# Every schema-valid message at every stage, with odd values and restarts in between, for ten minutes a side.
+fuzz: $(VENV)/.test
+	EVENLOAD_FUZZ_SECONDS=$${EVENLOAD_FUZZ_SECONDS:-600} $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
 # How fast it is, beside openleadr on the same machine; writes build/bench.json and docs/performance.md (some minutes;
 # ARGS=--quick for a short look that leaves the page alone).
