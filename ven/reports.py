@@ -12,11 +12,13 @@ from itertools import pairwise
 from typing import Final, Protocol
 
 from core.errors import InvalidError
-from core.points import Reading
+from core.plausible import HOME_W
+from core.points import Quality, Reading
 from core.spans import Duration, ceil_to, floor_to
 from openadr.model.potential import REPORT_NAME as POTENTIAL
 from openadr.model.report import (
     BAD,
+    DOUBTFUL,
     ESTIMATED,
     GOOD,
     NO_NEW_VALUE,
@@ -53,6 +55,7 @@ _NEWEST_WITHIN: Final = timedelta(hours=1)
 _LONGEST_GAP: Final = timedelta(days=40)
 _LATE: Final = timedelta(days=1)
 """Telemetry whose start lies in the past is sent from then on, but no further back. A status is known only now."""
+_QUALITIES: Final = {Quality.GOOD: GOOD, Quality.ESTIMATED: ESTIMATED, Quality.UNCERTAIN: DOUBTFUL}
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -70,7 +73,7 @@ class ReportPlan:
     """What the household file says about reports.
 
     `settle` is how long a due report waits for the reading that closes it. `single` puts one value into each interval,
-    for VTNs that read only one.
+    for VTNs that read only one. `connection_w` is what the household's connection can carry.
     """
 
     min_period: Duration = _MINUTE
@@ -79,6 +82,7 @@ class ReportPlan:
     history_step: Duration = _HALF_HOUR
     history_holds: Duration = _TWO_MONTHS
     single: bool = False
+    connection_w: float = HOME_W
 
 
 def status_point(resource: str, item: str) -> str:
@@ -207,7 +211,7 @@ class Reporter:
             around = [
                 self._ring.first_after(point, end)
                 for point in registers
-                if not is_known(self._ring.between(point, end, end, around=True), end, step)
+                if not is_known(self._ring.between(point, end, end, around=True), end, step, self._plan.connection_w)
             ]
             later = max((one for one in around if one is not None), default=None)
             if later is None or (following := end + period * math.ceil((later - end) / period)) > limit:
@@ -301,9 +305,10 @@ class Reporter:
         if resource is None or len(at) < 2:  # noqa: PLR2004  two edges make an interval
             return []
         if resource.register:
-            return measured(self._ring.between(resource.register, at[0], at[-1], around=True), at, step)
+            readings = self._ring.between(resource.register, at[0], at[-1], around=True)
+            return measured(readings, at, step, self._plan.connection_w)
         if resource.power:
-            return mean_power(self._ring.between(resource.power, at[0], at[-1]), at)
+            return mean_power(self._ring.between(resource.power, at[0], at[-1]), at, self._plan.connection_w)
         return []
 
     def _history(self, task: ReportTask, now: datetime) -> Sampled:
@@ -376,7 +381,7 @@ class _Row:
 
 def _value(r_id: str, one: Measured) -> _Row:
     value = one.power_w if r_id.endswith("/power") else one.energy_wh
-    return _Row(one.start, one.end, ReportPayload(r_id, round(value, 6), ESTIMATED if one.estimated else GOOD))
+    return _Row(one.start, one.end, ReportPayload(r_id, round(value, 6), _QUALITIES[one.quality]))
 
 
 def _nothing(r_id: str, start: datetime, end: datetime) -> _Row:
