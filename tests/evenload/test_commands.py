@@ -85,10 +85,6 @@ def test_a_day_of_an_operator(shell, live, tmp_path):
 
     assert shell.good("report", "list", ven_id) == "Offered: none\nRequested: none\n"
     assert shell.good("report", "readings", ven_id) == "Readings: none\n"
-    settled = _json(shell, "report", "settled", ven_id, "--connection-w", "24000")
-    assert (settled["flow"], settled["connection_w"], settled["chosen_by"]) == ("none", 24000, "meaning")
-    assert "It has sent no readings yet." in shell.good("report", "settled", ven_id)
-    assert "--by-meaning" in shell.bad("report", "settled", ven_id, "--by-meaning", "--use", "1")
     assert shell.good("fleet", "waiting") == "None waits.\n"
     assert "VENs connect to https://127.0.0.1" in shell.good("status")
     assert "Revoked" in shell.good("fleet", "revoke", certificate["fingerprint"].lower())
@@ -98,6 +94,14 @@ def test_a_day_of_an_operator(shell, live, tmp_path):
     assert "remove VEN" in told
     assert "revoke certificate" in told
     assert len(_json(shell, "audit", "--limit", "3")) == 3
+
+
+def test_what_is_settled_is_shown_and_chosen(shell):
+    ven_id = shell.good("fleet", "add", "Settled").split()[0]
+    settled = _json(shell, "report", "settled", ven_id, "--connection-w", "24000")
+    assert (settled["flow"], settled["connection_w"], settled["chosen_by"]) == ("none", 24000, "meaning")
+    assert "It has sent no readings yet." in shell.good("report", "settled", ven_id)
+    assert "--by-meaning" in shell.bad("report", "settled", ven_id, "--by-meaning", "--use", "1")
 
 
 def test_where_the_options_stand_does_not_matter(terminal, live):
