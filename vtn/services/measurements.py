@@ -196,10 +196,13 @@ def _pack(column: _Column, factor: float, offset: float) -> Values:
     steps = {later - earlier for earlier, later in itertools.pairwise(starts)}
     step = steps.pop() if len(steps) == 1 else durations[0] if len(starts) == 1 and durations[0] else None
     even = step is not None and step > 0 and set(durations) <= {step}
+    values = column.values
+    if (factor, offset) != (1.0, 0.0):
+        values = [None if value is None else value * factor + offset for value in values]
     return Values(
         start_s=starts[0],
         step_s=step if even else None,
-        values=tuple(None if value is None else value * factor + offset for value in column.values),
+        values=tuple(values),
         offsets_s=None if even else tuple(start - starts[0] for start in starts),
         durations_s=None if even else tuple(durations),
         qualities=None if set(column.qualities) == {"good"} else tuple(column.qualities),
