@@ -478,6 +478,7 @@ def _report_plan(household: Household) -> ReportPlan:
         history.step,
         history.offer,
         reports.one_value_per_interval,
+        household.site.connection_w,
     )
 
 

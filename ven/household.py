@@ -19,6 +19,7 @@ from pydantic import (
 
 from bridges.mqtt_options import MqttOptions
 from core.errors import InvalidError
+from core.plausible import HOME_W
 from core.spans import Duration
 from openadr.model.opt import OptType
 from openadr.model.signal import WELL_KNOWN_SIGNALS
@@ -226,6 +227,17 @@ class PotentialPlan(_Part):
         return self
 
 
+class Site(_Part):
+    """Where the household stands."""
+
+    connection_w: float = Field(
+        HOME_W,
+        ge=1000,
+        le=100_000_000,
+        description="Watts that fuse or contract let through; readings above it are not believed. 3 x 63 A: 43470.",
+    )
+
+
 class Limits(_Part):
     """Bounds on what the gateway stores."""
 
@@ -263,6 +275,7 @@ class Household(_Part):
     history: History = Field(default_factory=History)
     reports: Reports = Field(default_factory=Reports)
     potential: PotentialPlan = Field(default_factory=PotentialPlan)
+    site: Site = Field(default_factory=Site)
     limits: Limits = Field(default_factory=Limits)
 
     def device(self, device_id: str) -> DeviceEntry | None:

@@ -258,7 +258,7 @@ class Forecaster:
             sources[_METER + resource] = source_of(devices[meter or ""])
         known = {name: source for name, source in sources.items() if source is not None}
         self._sources = frozenset(known)
-        self._memory = Memory(ring, known, plan.step.timedelta(), plan.days)
+        self._memory = Memory(ring, known, plan.step.timedelta(), plan.days, household.site.connection_w)
         self._rate = SamplingRate(plan.least, household.reports.max_period, on_change=True)
         self._now: _Forecast | None = None
         self._sent: dict[str, tuple[tuple[datetime, _Forecast], ...]] = {}

@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
-from core.points import Reading
+from core.points import Quality, Reading
 from core.spans import Duration
 from openadr.model.report import (
     BAD,
+    DOUBTFUL,
     ESTIMATED,
     GOOD,
     NO_NEW_VALUE,
@@ -21,6 +22,7 @@ from openadr.model.report import (
 )
 from ven.series import Measured
 
+_QUALITIES: Final = {Quality.GOOD: GOOD, Quality.ESTIMATED: ESTIMATED, Quality.UNCERTAIN: DOUBTFUL}
 STATUS_STALE: Final = timedelta(minutes=10)
 """A status that nobody renewed for so long is only the last usable one."""
 
@@ -37,8 +39,7 @@ class Row:
 def value_row(r_id: str, measured: Measured) -> Row:
     """Return a measured value: watts for a power, watt-hours for an energy."""
     value = measured.power_w if r_id.endswith("/power") else measured.energy_wh
-    quality = ESTIMATED if measured.estimated else GOOD
-    return Row(measured.start, measured.end, ReportPayload(r_id, round(value, 6), quality))
+    return Row(measured.start, measured.end, ReportPayload(r_id, round(value, 6), _QUALITIES[measured.quality]))
 
 
 def placeholder(r_id: str, start: datetime, end: datetime) -> Row:

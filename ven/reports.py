@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from core.errors import InvalidError
+from core.plausible import HOME_W
 from core.spans import LATEST, Duration, Span, Steps, ceil_to, floor_to, shifted
 from openadr.model.potential import REPORT_NAME as POTENTIAL
 from openadr.model.report import Report, ReportDescription, ReportOffer, ReportRequest, SamplingRate
@@ -60,7 +61,7 @@ class ReportPlan:
     """What the household file says about reports.
 
     `settle` is how long a due report waits for the reading that closes it. `single` puts one value into each interval,
-    for VTNs that read only one.
+    for VTNs that read only one. `connection_w` is what the household's connection can carry.
     """
 
     min_period: Duration = _MINUTE
@@ -69,6 +70,7 @@ class ReportPlan:
     history_step: Duration = _HALF_HOUR
     history_holds: Duration = _TWO_MONTHS
     single: bool = False
+    connection_w: float = HOME_W
 
 
 def status_point(resource: str, item: str) -> str:
@@ -207,7 +209,7 @@ class Reporter:
             around = [
                 self._ring.first_after(point, end)
                 for point in registers
-                if not is_known(self._ring.between(point, end, end, around=True), end, step)
+                if not is_known(self._ring.between(point, end, end, around=True), end, step, self._plan.connection_w)
             ]
             later = max((one for one in around if one is not None), default=None)
             if later is None or later > stop or (following := min(windows.from_(later), stop)) > limit:
@@ -330,9 +332,10 @@ class Reporter:
         if resource is None or len(at) < 2:  # noqa: PLR2004  two edges make an interval
             return []
         if resource.register:
-            return measured(self._ring.between(resource.register, at[0], at[-1], around=True), at, step)
+            readings = self._ring.between(resource.register, at[0], at[-1], around=True)
+            return measured(readings, at, step, self._plan.connection_w)
         if resource.power:
-            return mean_power(self._ring.between(resource.power, at[0], at[-1]), at)
+            return mean_power(self._ring.between(resource.power, at[0], at[-1]), at, self._plan.connection_w)
         return []
 
     def _history(self, task: ReportTask, now: datetime) -> Sampled:

@@ -18,6 +18,7 @@ NO_NEW_VALUE = "No New Value - Previous Value Used"
 GOOD = "Quality Good - Non Specific"
 ESTIMATED = "Quality Uncertain - Non Specific"
 STALE = "Quality Uncertain - Last Usable Value"
+DOUBTFUL = "Quality Uncertain - Sensor Not Accurate"
 BAD = "Quality Bad - Non Specific"
 
 

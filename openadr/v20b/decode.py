@@ -2,8 +2,8 @@
 
 A body passes four gates: the bytes (size, encoding, no DOCTYPE), the parser, the XSD on the parsed tree, and the
 reading of values. The first three refuse with WireError (HTTP 406, GN-12), the last with UnreadableError, an
-OpenADRError 454 for the eiResponse of the normal answer (GN-11). The parser is never bound to the schema, because a
-schema-bound parser can crash the process.
+OpenADRError (454, or 461 for Green Button data) for the eiResponse of the normal answer (GN-11). The parser is never
+bound to the schema, because a schema-bound parser can crash the process.
 """
 
 import re
@@ -52,14 +52,21 @@ class WireError(EvenloadError):
 
 
 class UnreadableError(OpenADRError):
-    """A schema-valid message holds a value that cannot be read, such as a time in the year -1 (GN-11).
+    """A schema-valid message holds what cannot be read, such as a time in the year -1 or Green Button data (GN-11).
 
     `element` is the message element's local name (`oadrUpdateReport`), `request_id` and `ven_id` are what it says of
     itself, so that the right answer can carry the error.
     """
 
-    def __init__(self, description: str, element: str, request_id: str, ven_id: str | None) -> None:
-        super().__init__(Code.INVALID_DATA, description)
+    def __init__(
+        self,
+        description: str,
+        element: str,
+        request_id: str,
+        ven_id: str | None,
+        code: Code = Code.INVALID_DATA,
+    ) -> None:
+        super().__init__(code, description)
         self.element = element
         self.request_id = request_id
         self.ven_id = ven_id
@@ -73,7 +80,7 @@ def decode(
     Tolerant by default: what the XSD refuses is repaired if it is a known deviation (`openadr.v20b.repair`) and judged
     again. Strict: the body must be valid as it stands and say `ei:schemaVersion="2.0b"` (GN-02).
 
-    Raises WireError for what is not a message, UnreadableError (code 454) for values that cannot be read, whatever the
+    Raises WireError for what is not a message, UnreadableError for values that cannot be read, whatever the
     verifier raises, and UnavailableError if the XSD is not installed.
     """
     payload = parse(body, max_bytes=max_bytes)
@@ -130,11 +137,12 @@ def _parser() -> etree.XMLParser:
 def _read(message: _Element) -> Message:
     try:
         return _READERS[n.tag_of(message)](message)
-    except (InvalidError, ValueError, OverflowError) as error:
+    except (InvalidError, OpenADRError, ValueError, OverflowError) as error:
         name = n.name_of(message)
         raise UnreadableError(
             f"{name}: {str(error)[:200]}",
             name,
             next((child.text or "" for child in message.iter(n.REQUEST_ID)), ""),
             next((child.text or None for child in message.iter(n.VEN_ID)), None),
+            error.code if isinstance(error, OpenADRError) else Code.INVALID_DATA,
         ) from error

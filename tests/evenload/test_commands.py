@@ -96,6 +96,14 @@ def test_a_day_of_an_operator(shell, live, tmp_path):
     assert len(_json(shell, "audit", "--limit", "3")) == 3
 
 
+def test_what_is_settled_is_shown_and_chosen(shell):
+    ven_id = shell.good("fleet", "add", "Settled").split()[0]
+    settled = _json(shell, "report", "settled", ven_id, "--connection-w", "24000")
+    assert (settled["flow"], settled["connection_w"], settled["chosen_by"]) == ("none", 24000, "meaning")
+    assert "It has sent no readings yet." in shell.good("report", "settled", ven_id)
+    assert "--by-meaning" in shell.bad("report", "settled", ven_id, "--by-meaning", "--use", "1")
+
+
 def test_where_the_options_stand_does_not_matter(terminal, live):
     access = ("--url", live.url, "--token", live.token, "--ca", live.ca)
     before = terminal.good("programme", *access, "--json", "list")

@@ -123,6 +123,7 @@ site = Table(
     Column("time_zone", String(64), nullable=False),
     Column("area", String(80)),
     Column("metering_point", String(80)),
+    Column("connection_w", Integer, comment="what fuses or the contract let through, W; null: not known"),
 )
 ven = Table(
     "ven",
@@ -348,7 +349,16 @@ series = Table(
     Column("kind", String(16), nullable=False),
     Column("source", String(16), nullable=False, comment="ven | meter file | manual"),
     Column("unit", String(16), nullable=False),
-    UniqueConstraint("ven_id", "resource_id", "quantity", "kind", "source"),
+    Column("point", String(32), nullable=False, comment="vtn.store.data_point.digest of the description"),
+    Column("r_id", Text, nullable=False),
+    Column("report_type", Text, nullable=False),
+    Column("reading_type", Text, nullable=False),
+    Column("sources", Json, nullable=False, comment="openadr.model.target.Target: all reportDataSources"),
+    Column("subject", Json, nullable=False, comment="openadr.model.target.Target: the reportSubject"),
+    Column("flow", String(8), nullable=False, comment="import | export | net"),
+    Column("phase", String(8), nullable=False, comment="total | l1 | l2 | l3"),
+    Column("ambiguous", Boolean, nullable=False, comment="another data point of its report differs by its rID alone"),
+    UniqueConstraint("ven_id", "point", "quantity", "kind", "source"),
 )
 chunk = Table(
     "chunk",
@@ -365,6 +375,15 @@ chunk = Table(
     Column("revision", Integer, nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
     Column("received", Json, comment="when each value came in, in microseconds after received_at; null: 0"),
+)
+settlement_choice = Table(
+    "settlement_choice",
+    METADATA,
+    _ven(),
+    Column("series_id", Serial, ForeignKey("series.id", ondelete="CASCADE"), nullable=False),
+    Column("chosen_at", UtcDateTime, nullable=False),
+    Column("chosen_by", Text, nullable=False),
+    PrimaryKeyConstraint("ven_id", "series_id"),
 )
 Index("ix_chunk_series_span", chunk.c.series_id, chunk.c.start_s, chunk.c.end_s)
 potential = Table(

@@ -8,10 +8,13 @@ from pydantic import Field
 
 from core.errors import InvalidError
 from core.ids import new_id
+from core.points import Flow, Phase
 from core.spans import ZERO
 from openadr.model.report import ReportRequest
 from vtn.services import report as reports
-from vtn.store.readings import load, series_of
+from vtn.services import settlement_series
+from vtn.services.metered import marked
+from vtn.store.readings import SeriesKey, load, numbered
 from vtn.web.api import Context
 from vtn.web.model import IsoDuration, Model, UtcTime
 from vtn.web.operation import operation
@@ -87,20 +90,39 @@ class Series(Model):
     """A series that the store holds."""
 
     resource_id: str
+    """The resources of its source, joined by "+"; without any, the rID."""
     quantity: str
     kind: str
     source: str
+
+
+class Description(Model):
+    """What the VEN said that a series is."""
+
+    series_id: int
+    r_id: str
+    report_type: str
+    reading_type: str
+    resources: list[str]
+    """Every reportDataSource that is a resource."""
+    device_classes: list[str]
+    """The reportSubject."""
+    flow: Flow
+    """Which way counts positive, as far as the description tells."""
+    phase: Phase
 
 
 class Readings(Model):
     """The values of a series, oldest first; columns of equal length."""
 
     series: Series
+    point: Description
     start: list[UtcTime]
     duration_s: list[int]
     """0 for instants and registers."""
     value: list[float | None]
     quality: list[str]
+    """good, estimated, uncertain, stale or bad. What the site's connection cannot carry is uncertain, too."""
 
 
 def _shown(one: reports.Requested) -> Request:
@@ -116,6 +138,26 @@ def _shown(one: reports.Requested) -> Request:
         reason=one.reason,
         created_at=one.created_at,
         last_report_at=one.last_report_at,
+    )
+
+
+def shown_series(key: SeriesKey) -> Series:
+    """Return a series as the API writes it."""
+    return Series(resource_id=key.resource_id, quantity=key.quantity, kind=key.kind, source=key.source)
+
+
+def description(number: int, key: SeriesKey) -> Description:
+    """Return what a series is, as the API writes it."""
+    point = key.point
+    return Description(
+        series_id=number,
+        r_id=point.r_id,
+        report_type=point.report_type,
+        reading_type=point.reading_type,
+        resources=list(point.sources.resource_ids),
+        device_classes=list(point.subject.device_classes),
+        flow=point.flow,
+        phase=point.phase,
     )
 
 
@@ -219,15 +261,19 @@ async def read_readings(
     found: list[Readings] = []
     async with context.service(DESK).db.read() as conn:
         await find(conn, ven_id)
-        for key in await series_of(conn, ven_id):
-            if resource_id not in (None, key.resource_id) or quantity not in (None, key.quantity):
+        connection_w = (await settlement_series.of(conn, [ven_id]))[ven_id].connection_w
+        for number, key in (await numbered(conn, [ven_id])).items():
+            resources = (None, key.resource_id, *key.point.sources.resource_ids)
+            if resource_id not in resources or quantity not in (None, key.quantity):
                 continue
-            loaded = await load(conn, key, int(since.timestamp()), int(until.timestamp()), as_of=as_of)
+            read = await load(conn, key, int(since.timestamp()), int(until.timestamp()), as_of=as_of)
+            loaded = marked(read, key, connection_w)
             if sum(len(one.start) for one in found) + len(loaded) > _MOST_VALUES:
                 raise InvalidError(f"These are more than {_MOST_VALUES} values; ask for less time, or one resource.")
             found.append(
                 Readings(
-                    series=Series(resource_id=key.resource_id, quantity=key.quantity, kind=key.kind, source=key.source),
+                    series=shown_series(key),
+                    point=description(number, key),
                     start=[datetime.fromtimestamp(int(one), UTC) for one in loaded.starts_s],
                     duration_s=[int(one) for one in loaded.durations_s],
                     value=[float(one) if math.isfinite(one) else None for one in loaded.values],
