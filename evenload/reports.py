@@ -25,12 +25,28 @@ def report_list(session: Session, ven_id: _VenId) -> None:
     ]
     session.parts(
         found,
-        ("Offered", points, ("report", "name", "holds", "r_id", "report_type", "reading_type", "resources", "unit")),
+        (
+            "Offered",
+            points,
+            (
+                "report",
+                "name",
+                "holds",
+                "r_id",
+                "report_type",
+                "reading_type",
+                "resources",
+                "unit",
+                "min_period",
+                "max_period",
+            ),
+        ),
         (
             "Requested",
             found["requests"],
             ("id", "name", "granularity", "report_back", "state", "reason", "last_report_at"),
         ),
+        ("Cannot be had", [{"shortfall": text} for text in found["shortfalls"]], ("shortfall",)),
     )
 
 

@@ -177,9 +177,11 @@ def check_request(request: ReportRequest, offers: Sequence[ReportOffer]) -> Repo
         description = offer.description(r_id)
         if description is None:
             raise OpenADRError(Code.INVALID_ID, f"'{r_id}' is no rID of report '{request.specifier_id}'.")
-        if not history and request.report_back and request.granularity and description.sampling:
+        if description.sampling and request.granularity and (history or request.report_back):
             shortest = description.sampling.min_period
-            if _longer(shortest, request.granularity) or _longer(request.granularity, request.report_back):
+            if _longer(shortest, request.granularity) or (
+                request.report_back and _longer(request.granularity, request.report_back)
+            ):
                 raise OpenADRError(
                     Code.INVALID_DATA,
                     f"Granularity {request.granularity} is outside {shortest} .. {request.report_back}.",

@@ -76,7 +76,7 @@ class Vtn:
 @pytest.fixture
 async def vtn(tmp_path: Path) -> AsyncIterator[Vtn]:
     openadr_port, api_port = free_port(), free_port()
-    shape = Shape("127.0.0.1", openadr_port, api_port, "PT1S", "PT1S", "PT2S")
+    shape = Shape("127.0.0.1", openadr_port, api_port, "PT1S", "PT2S", "PT2S")
     made = await prepare(tmp_path / "vtn", ("localhost",), "evenload", shape)
     stage = Stage(tmp_path)
     strict = {"EVENLOAD_OPENADR__STRICT": "true"}
@@ -195,6 +195,7 @@ async def test_openleadrs_ven_lives_with_our_vtn(vtn: Vtn, ven: tuple[str, Peer]
     assert (await vtn.desk.get(f"/vens/{ven_id}"))["ven"]["registered_at"]
     request = await _telemetry_request(vtn, ven_id)
     assert request["r_ids"] == ["heat-pump-power"]
+    assert request["granularity"] == "PT1S", "PT2S is wanted, and it offers PT1S to PT1S"
     await _check_readings(vtn, ven_id)
     await _check_event(vtn, ven_id, client)
     await client.obey("schedule", opt="optOut")

@@ -9,14 +9,13 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ConflictError, InvalidError, NotFoundError
-from core.ids import new_id
-from core.spans import ZERO, Duration, floor_to
-from openadr.model import potential
+from core.spans import ZERO, Duration
 from openadr.model.codes import Code, OpenADRError
 from openadr.model.report import ReportOffer, ReportRequest, check_offers, check_request
 from vtn.services import outbox
 from vtn.services.outbox import Kind
 from vtn.services.settings import VtnSettings, WantedReport
+from vtn.services.wanted import check_within, requests_for
 from vtn.store.database import Transaction
 from vtn.store.rows import from_json, to_json, upsert
 from vtn.store.tables import report_offer, report_request, resource, ven
@@ -26,7 +25,6 @@ LIVE = ("queued", "active")
 UNWANTED = ("cancelled", "refused")
 """States in which no more data is wanted."""
 _LONGEST_ID = 200
-_HALF_HOUR_S = 1800
 
 _log = structlog.get_logger(__name__)
 
@@ -106,7 +104,8 @@ def _check_length(text: str, most: int) -> None:
 async def _ask(tx: Transaction, ven_id: str, wanted: WantedReport, offer: ReportOffer, now: datetime) -> None:
     """Ask for a wanted report; an offer that cannot satisfy it is no fault of the VEN's registration."""
     try:
-        await request(tx, ven_id, _wish(wanted, offer, now), now, who="vtn")
+        for asked in requests_for(wanted, offer, now):
+            await request(tx, ven_id, asked, now, who="vtn")
     except InvalidError as error:
         _log.warning("a wanted report is not asked for", ven_id=ven_id, report=offer.name, why=str(error))
 
@@ -129,24 +128,6 @@ async def _learn_resources(tx: Transaction, ven_id: str, offers: Sequence[Report
     await upsert(tx.conn, resource, [row for row in rows if not row["device_class"]], keys=keys, update=())
 
 
-def _wish(wanted: WantedReport, offer: ReportOffer, now: datetime) -> ReportRequest:
-    """Return the request for as much of a wanted report as is offered (RP-27, RP-30)."""
-    r_ids = tuple(line.r_id for line in offer.descriptions)
-    if offer.name == potential.REPORT_NAME:
-        types = (*potential.DIRECTIONS, potential.NOMINAL_TYPE)
-        r_ids = tuple(line.r_id for line in offer.descriptions if line.report_type in types)
-        if not r_ids:
-            raise InvalidError(f"'{offer.specifier_id}' offers no potential in any direction.")
-    if wanted.history is not None:
-        reach = min(filter(None, (wanted.history, offer.duration)), key=lambda one: one.after(now), default=ZERO)
-        return ReportRequest(new_id("rrq"), offer.specifier_id, r_ids, start=(-reach).after(now), duration=reach)
-    rates = (line.sampling.min_period for line in offer.descriptions if line.sampling is not None)
-    granularity = max((wanted.granularity, *rates), key=lambda one: one.after(now)) if wanted.granularity else ZERO
-    report_back = max(wanted.report_back, granularity, key=lambda one: one.after(now)) if wanted.report_back else ZERO
-    start = floor_to(now, _HALF_HOUR_S)  # where the history of half-hourly meters ends: no hole between the two
-    return ReportRequest(new_id("rrq"), offer.specifier_id, r_ids, granularity, report_back, start, ZERO)
-
-
 async def request(tx: Transaction, ven_id: str, wish: ReportRequest, now: datetime, *, who: str) -> str:
     """Queue a request for a report that the VEN offers; return its reportRequestID.
 
@@ -156,6 +137,7 @@ async def request(tx: Transaction, ven_id: str, wish: ReportRequest, now: dateti
         offer = check_request(wish, await offered(tx.conn, ven_id))
     except OpenADRError as error:
         raise InvalidError(error.description) from error
+    check_within(wish, offer, now)
     await tx.conn.execute(
         insert(report_request).values(
             id=wish.request_id,
@@ -181,7 +163,8 @@ async def request_now(tx: Transaction, ven_id: str, name: str, now: datetime, *,
     if offer is None:
         return None
     wanted = WantedReport(name, ZERO, history=Duration.of(days=1) if name.startswith("HISTORY_") else None)
-    return await request(tx, ven_id, _wish(wanted, offer, now), now, who=who)
+    (asked,) = requests_for(wanted, offer, now)
+    return await request(tx, ven_id, asked, now, who=who)
 
 
 async def cancel(tx: Transaction, request_id: str, now: datetime, *, who: str) -> None:

@@ -11,6 +11,7 @@ from core.ids import new_id
 from core.spans import ZERO
 from openadr.model.report import ReportRequest
 from vtn.services import report as reports
+from vtn.services.wanted import shortfalls
 from vtn.store.readings import load, series_of
 from vtn.web.api import Context
 from vtn.web.model import IsoDuration, Model, UtcTime
@@ -31,6 +32,10 @@ class DataPoint(Model):
     reading_type: str
     resources: list[str]
     unit: str | None
+    min_period: IsoDuration | None
+    """The shortest time between two samples."""
+    max_period: IsoDuration | None
+    """The longest one; the VTN asks for nothing coarser."""
 
 
 class Offer(Model):
@@ -63,6 +68,8 @@ class VenReports(Model):
 
     offers: list[Offer]
     requests: list[Request]
+    shortfalls: list[str]
+    """In what the offers fall short of the reports that this VTN wants of every VEN."""
 
 
 class NewRequest(Model):
@@ -128,7 +135,8 @@ def _shown(one: reports.Requested) -> Request:
     errors=[404],
 )
 async def list_reports(context: Context, ven_id: str) -> VenReports:
-    async with context.service(DESK).db.read() as conn:
+    desk = context.service(DESK)
+    async with desk.db.read() as conn:
         await find(conn, ven_id)
         offers = await reports.offered(conn, ven_id)
         requested = await reports.requests_of(conn, ven_id)
@@ -145,6 +153,8 @@ async def list_reports(context: Context, ven_id: str) -> VenReports:
                         reading_type=line.reading_type,
                         resources=list(line.source.resource_ids),
                         unit=line.item_base.units if line.item_base else None,
+                        min_period=line.sampling.min_period if line.sampling else None,
+                        max_period=line.sampling.max_period if line.sampling else None,
                     )
                     for line in offer.descriptions
                 ],
@@ -152,6 +162,7 @@ async def list_reports(context: Context, ven_id: str) -> VenReports:
             for offer in offers
         ],
         requests=[_shown(one) for one in requested],
+        shortfalls=shortfalls(desk.settings.wanted_reports, offers, desk.clock.now()),
     )
 
 
