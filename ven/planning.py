@@ -133,7 +133,8 @@ def _intervals(known: KnownEvent, signal: Signal) -> Iterator[tuple[Span, float]
     stop = known.span.end
     start = known.start
     for interval in signal.intervals:
-        end = interval.duration.after(start) if interval.duration else None
+        without_end = not interval.duration and not known.event.period.duration
+        end = None if without_end else interval.duration.after(start)
         if stop is not None:
             end = min(end, stop) if end is not None else stop
         if end is None or end > start:
