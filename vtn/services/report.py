@@ -1,15 +1,15 @@
 """Reports (EiReport): what VENs offer, and what we ask. The data that comes of it: `vtn.services.report_data`."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import structlog
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ConflictError, InvalidError, NotFoundError
-from core.spans import ZERO, Duration
+from core.spans import ZERO, Duration, floor_to
 from openadr.model.codes import Code, OpenADRError
 from openadr.model.report import ReportOffer, ReportRequest, check_offers, check_request
 from vtn.services import outbox
@@ -25,6 +25,8 @@ LIVE = ("queued", "active")
 UNWANTED = ("cancelled", "refused")
 """States in which no more data is wanted."""
 _LONGEST_ID = 200
+_HALF_HOUR_S = 1800
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 _log = structlog.get_logger(__name__)
 
@@ -53,6 +55,9 @@ async def register(
 ) -> None:
     """Replace what a VEN offers; its running requests end, and what this VTN wants is asked anew (RP-03).
 
+    Where the VEN offers what it did, its running requests go on, and are only sent again: a VEN that forgot them has
+    them anew, to one that did not (its metadata comes periodically, RP-14) they are no news (TR-12).
+
     Raises OpenADRError 459 for offers that contradict themselves (RP-05, RP-07), 454 for ids that are too long.
     """
     try:
@@ -60,6 +65,10 @@ async def register(
     except InvalidError as error:
         raise OpenADRError(Code.COMPLIANCE, str(error)) from error
     _check_lengths(offers)
+    await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(metadata_at=now))
+    if _content(offers) == _content(await offered(tx.conn, ven_id)):
+        await _ask_wanted(tx, ven_id, offers, settings, now, already=await _send_again(tx, ven_id, now))
+        return
     await tx.conn.execute(delete(report_offer).where(report_offer.c.ven_id == ven_id))
     if offers:
         await tx.conn.execute(
@@ -76,12 +85,37 @@ async def register(
             ],
         )
     await _end(tx, (report_request.c.ven_id == ven_id) & report_request.c.state.in_(LIVE), now, "new metadata")
-    await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(metadata_at=now))
     await _learn_resources(tx, ven_id, offers)
-    for wanted in settings.wanted_reports:
-        for offer in offers:
-            if offer.name == wanted.name and offer.descriptions:
-                await _ask(tx, ven_id, wanted, offer, now)
+    await _ask_wanted(tx, ven_id, offers, settings, now)
+
+
+def _content(offers: Iterable[ReportOffer]) -> dict[str, ReportOffer]:
+    """Return offers by reportSpecifierID, without the time at which they were made."""
+    return {offer.specifier_id: replace(offer, created_at=_NEVER) for offer in offers}
+
+
+async def _send_again(tx: Transaction, ven_id: str, now: datetime) -> list[ReportRequest]:
+    """Queue the requests that may still bring data once more; return what was asked of the VEN and not cancelled."""
+    asked = [requested for requested in await requests_of(tx.conn, ven_id) if requested.state != "cancelled"]
+    for requested in asked:
+        if requested.state in LIVE:
+            await outbox.put(tx, ven_id, Kind.CREATE_REPORT, now, requested.request.request_id)
+    return [requested.request for requested in asked]
+
+
+async def to_send(conn: AsyncConnection, request_id: str) -> ReportRequest | None:
+    """Return a report request as it is to be sent now; None if it has ended. Raises NotFoundError.
+
+    One that runs for ever begins with what has not come yet: a VEN that has it already need not report twice.
+    """
+    asked = await get(conn, request_id)
+    if asked.state not in LIVE:
+        return None
+    request = asked.request
+    if asked.last_report_at is None or request.start is None or request.duration or not request.report_back:
+        return request
+    lately = floor_to((-request.report_back).after(asked.last_report_at), _HALF_HOUR_S)
+    return replace(request, start=max(request.start, lately))
 
 
 def _check_lengths(offers: Sequence[ReportOffer]) -> None:
@@ -101,13 +135,34 @@ def _check_length(text: str, most: int) -> None:
         raise OpenADRError(Code.INVALID_DATA, f"'{text[:40]}...' is longer than {most} characters.")
 
 
-async def _ask(tx: Transaction, ven_id: str, wanted: WantedReport, offer: ReportOffer, now: datetime) -> None:
-    """Ask for a wanted report; an offer that cannot satisfy it is no fault of the VEN's registration."""
-    try:
-        for asked in requests_for(wanted, offer, now):
-            await request(tx, ven_id, asked, now, who="vtn")
-    except InvalidError as error:
-        _log.warning("a wanted report is not asked for", ven_id=ven_id, report=offer.name, why=str(error))
+async def _ask_wanted(
+    tx: Transaction,
+    ven_id: str,
+    offers: Iterable[ReportOffer],
+    settings: VtnSettings,
+    now: datetime,
+    already: Iterable[ReportRequest] = (),
+) -> None:
+    """Ask for the reports that this VTN wants, but for what was asked `already`.
+
+    An offer that cannot satisfy it is no fault of the VEN's registration.
+    """
+    there = {_essence(request) for request in already}
+    for wanted in settings.wanted_reports:
+        for offer in offers:
+            if offer.name != wanted.name or not offer.descriptions:
+                continue
+            try:
+                for asked in requests_for(wanted, offer, now):
+                    if _essence(asked) not in there:
+                        await request(tx, ven_id, asked, now, who="vtn")
+            except InvalidError as error:
+                _log.warning("a wanted report is not asked for", ven_id=ven_id, report=offer.name, why=str(error))
+
+
+def _essence(request: ReportRequest) -> ReportRequest:
+    """Return what is asked for, whenever that was."""
+    return replace(request, request_id="", start=None)
 
 
 async def _end(tx: Transaction, where: object, now: datetime, reason: str) -> None:

@@ -217,8 +217,8 @@ class Vtn20b:
             case Kind.REGISTER_REPORT:
                 message = RegisterReport(new_id("req"), (), ven_id, row.subject or None)
             case Kind.CREATE_REPORT:
-                wish = await report.get(tx.conn, row.subject)
-                message = CreateReport(row.subject, (wish.request,), ven_id) if wish.state == "queued" else None
+                wanted = await report.to_send(tx.conn, row.subject)
+                message = CreateReport(row.subject, (wanted,), ven_id) if wanted else None
             case Kind.CANCEL_REPORT:
                 message = CancelReport(row.subject, (row.subject,), report_to_follow=False, ven_id=ven_id)
             case Kind.REREGISTER:
