@@ -52,7 +52,7 @@ def _told(session: Session, code: str) -> str:
 
 @command(fleet, "show")
 def fleet_show(session: Session, ven_id: _VenId) -> None:
-    """Show a VEN with its resources and certificates."""
+    """Show a VEN with its resources, its certificates, and what was wrong with its messages."""
     found = session.call(lambda client: client.get(f"/vens/{ven_id}"))
     if session.json:
         session.tell(found, "")
@@ -62,6 +62,7 @@ def fleet_show(session: Session, ven_id: _VenId) -> None:
         found,
         ("Resources", [{"resource": one} for one in found["resources"]], ()),
         ("Certificates", found["certificates"], ("fingerprint", "not_before", "not_after", "revoked_at")),
+        ("Faults", found["faults"], ("kind", "subject", "count", "last_at", "text")),
     )
 
 

@@ -23,6 +23,8 @@ def report_list(session: Session, ven_id: _VenId) -> None:
         for offer in found["offers"]
         for point in offer["points"]
     ]
+    texts = [{"shortfall": text} for text in found["shortfalls"]]
+    shortfalls = [("Cannot be had", texts, ("shortfall",))] if texts else []
     session.parts(
         found,
         (
@@ -46,7 +48,7 @@ def report_list(session: Session, ven_id: _VenId) -> None:
             found["requests"],
             ("id", "name", "granularity", "report_back", "state", "reason", "last_report_at"),
         ),
-        ("Cannot be had", [{"shortfall": text} for text in found["shortfalls"]], ("shortfall",)),
+        *shortfalls,
     )
 
 

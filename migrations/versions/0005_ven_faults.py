@@ -27,7 +27,7 @@ def upgrade() -> None:
         sa.Column("ven_id", sa.String(length=80), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False, comment="vtn.services.ven_faults.Kind"),
         sa.Column("subject", sa.String(length=80), nullable=False),
-        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.Column("times", sa.BigInteger(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False, comment="the last one's description"),
         sa.Column("first_at", columns.UTC_TIME, nullable=False),
         sa.Column("last_at", columns.UTC_TIME, nullable=False),

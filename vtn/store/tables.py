@@ -318,7 +318,7 @@ ven_fault = Table(
     _ven(),
     Column("kind", String(16), nullable=False, comment="vtn.services.ven_faults.Kind"),
     Column("subject", String(80), nullable=False),
-    Column("count", BigInteger, nullable=False),
+    Column("times", BigInteger, nullable=False),
     Column("text", Text, nullable=False, comment="the last one's description"),
     Column("first_at", UtcDateTime, nullable=False),
     Column("last_at", UtcDateTime, nullable=False),

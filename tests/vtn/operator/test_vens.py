@@ -206,3 +206,12 @@ async def test_nobody_has_that_id(office):
     await office.post(f"/v1/certificates/{fake_fingerprint(3)}/revocation", status=404)
     await office.post("/v1/certificates/3/revocation", status=422)
     await office.post("/v1/principals/x/revocation", status=404)
+
+
+async def test_what_was_wrong_with_a_vens_messages_is_shown(office):
+    ven = await office.world.ven()
+    await ven.say(Poll("none such"))
+    await office.world.faults.flush()
+    (fault,) = (await office.get(f"/v1/vens/{ven.ven_id}"))["faults"]
+    assert (fault["kind"], fault["subject"], fault["count"]) == ("refused", "oadrPoll 452", 1)
+    assert "none such" in fault["text"]

@@ -164,7 +164,7 @@ async def test_an_insecure_listener_takes_the_ven_from_the_message(world):
 async def test_strict_mode_is_the_vens_or_everybodys(world):
     loose, strict = await world.ven(), await world.ven(strict=True)
     assert [await world.vtn.strict_for(one.peer) for one in (loose, strict)] == [False, True]
-    everybody = Vtn20b(world.writer, world.directory, VtnSettings("vtn", strict=True), world.clock)
+    everybody = Vtn20b(world.writer, world.directory, VtnSettings("vtn", strict=True), world.clock, world.faults)
     assert [await everybody.strict_for(one.peer) for one in (loose, strict)] == [True, True]
 
 
