@@ -62,6 +62,7 @@ def fleet_show(session: Session, ven_id: _VenId) -> None:
         found,
         ("Resources", [{"resource": one} for one in found["resources"]], ()),
         ("Certificates", found["certificates"], ("fingerprint", "not_before", "not_after", "revoked_at")),
+        ("Never answered", found["unanswered"], ("kind", "subject", "tries", "sent_at")),
         ("Faults", found["faults"], ("kind", "subject", "count", "last_at", "text")),
     )
 
@@ -96,7 +97,10 @@ def fleet_reregister(session: Session, ven_id: _VenId) -> None:
 def fleet_unregister(session: Session, ven_id: _VenId) -> None:
     """Cancel a VEN's registration; it may register again, its certificate stays valid."""
     session.call(lambda client: client.post(f"/vens/{ven_id}/cancellation"))
-    session.tell({"asked": ven_id}, f"{ven_id} is told at its next poll.")
+    session.tell(
+        {"asked": ven_id},
+        f"{ven_id} is told at its next poll; `evenload fleet show {ven_id}` says if it never answers.",
+    )
 
 
 @command(fleet, "waiting")

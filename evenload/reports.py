@@ -46,7 +46,7 @@ def report_list(session: Session, ven_id: _VenId) -> None:
         (
             "Requested",
             found["requests"],
-            ("id", "name", "granularity", "report_back", "state", "reason", "last_report_at"),
+            ("id", "name", "granularity", "report_back", "state", "reason", "last_report_at", "missing_since"),
         ),
         *shortfalls,
     )

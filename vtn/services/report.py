@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import structlog
 from sqlalchemy import delete, insert, select, update
@@ -20,12 +21,13 @@ from vtn.store.database import Transaction
 from vtn.store.rows import from_json, to_json, upsert
 from vtn.store.tables import report_offer, report_request, resource, ven
 
-LIVE = ("queued", "active")
+LIVE = ("queued", "unanswered", "active")
 """States of a report request that may still bring data."""
 UNWANTED = ("cancelled", "refused")
 """States in which no more data is wanted."""
 _LONGEST_ID = 200
 _HALF_HOUR_S = 1800
+_GRACE = timedelta(minutes=10)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 _log = structlog.get_logger(__name__)
@@ -41,7 +43,20 @@ class Requested:
     state: str
     reason: str | None
     created_at: datetime
+    answered_at: datetime | None
     last_report_at: datetime | None
+
+    def missing_since(self, now: datetime) -> datetime | None:
+        """Return when data was due that has not come, with some grace; None if all is well, or no data is expected."""
+        if self.state != "active" or self.answered_at is None:
+            return None
+        back = self.request.report_back
+        begun = max(self.answered_at, self.request.start) if back and self.request.start else self.answered_at
+        try:
+            due = back.after(self.last_report_at or begun)
+            return due if back.after(due) + _GRACE < now else None
+        except (InvalidError, OverflowError):
+            return None  # beyond the calendar
 
 
 async def offered(conn: AsyncConnection, ven_id: str) -> list[ReportOffer]:
@@ -99,8 +114,15 @@ async def _send_again(tx: Transaction, ven_id: str, now: datetime) -> list[Repor
     asked = [requested for requested in await requests_of(tx.conn, ven_id) if requested.state != "cancelled"]
     for requested in asked:
         if requested.state in LIVE:
-            await outbox.put(tx, ven_id, Kind.CREATE_REPORT, now, requested.request.request_id)
+            await send_again(tx, ven_id, requested.request.request_id, now)
     return [requested.request for requested in asked]
+
+
+async def send_again(tx: Transaction, ven_id: str, request_id: str, now: datetime) -> None:
+    """Queue a request that was sent already; one that was not answered waits for its answer again."""
+    unanswered = (report_request.c.id == request_id) & (report_request.c.state == "unanswered")
+    await tx.conn.execute(update(report_request).where(unanswered).values(state="queued", reason=None))
+    await outbox.put(tx, ven_id, Kind.CREATE_REPORT, now, request_id)
 
 
 async def to_send(conn: AsyncConnection, request_id: str) -> ReportRequest | None:
@@ -238,25 +260,26 @@ async def get(conn: AsyncConnection, request_id: str) -> Requested:
     row = (await conn.execute(select(report_request).where(report_request.c.id == request_id))).one_or_none()
     if row is None:
         raise NotFoundError(f"No report request '{request_id}'.")
-    wish = from_json(ReportRequest, row.request)
-    return Requested(wish, row.ven_id, row.name, row.state, row.reason, row.created_at, row.last_report_at)
+    return _requested(row)
 
 
 async def requests_of(conn: AsyncConnection, ven_id: str) -> list[Requested]:
     """Return every report request ever made to a VEN, oldest first."""
     query = select(report_request).where(report_request.c.ven_id == ven_id).order_by(report_request.c.id)
-    return [
-        Requested(
-            from_json(ReportRequest, row.request),
-            row.ven_id,
-            row.name,
-            row.state,
-            row.reason,
-            row.created_at,
-            row.last_report_at,
-        )
-        for row in await conn.execute(query)
-    ]
+    return [_requested(row) for row in await conn.execute(query)]
+
+
+def _requested(row: Any) -> Requested:
+    return Requested(
+        from_json(ReportRequest, row.request),
+        row.ven_id,
+        row.name,
+        row.state,
+        row.reason,
+        row.created_at,
+        row.answered_at,
+        row.last_report_at,
+    )
 
 
 async def created(
@@ -268,17 +291,18 @@ async def created(
     meant. An answer with another requestID means those that it lists as `pending` (RP-31), or all that were sent.
     """
     sent = await outbox.sent_subjects(tx, ven_id, Kind.CREATE_REPORT)
-    meant = [request_id] if request_id in sent else [one for one in sent if one in pending] or sent
+    late = await outbox.sent_subjects(tx, ven_id, Kind.CREATE_REPORT, given_up=True)
+    meant = [request_id] if request_id in late else [one for one in late if one in pending] or sent
     for one in meant:
         await outbox.done(tx, ven_id, Kind.CREATE_REPORT, one)
     await tx.conn.execute(
         update(report_request)
-        .where(report_request.c.id.in_(meant) & (report_request.c.state == "queued"))
+        .where(report_request.c.id.in_(meant) & report_request.c.state.in_(("queued", "unanswered")))
         .values(state="active" if refusal is None else "refused", answered_at=now, reason=refusal)
     )
 
 
 async def cancelled(tx: Transaction, ven_id: str, request_id: str) -> None:
     """Note the VEN's oadrCanceledReport; `request_id` says which cancellation is meant, any other one means all."""
-    sent = await outbox.sent_subjects(tx, ven_id, Kind.CANCEL_REPORT)
+    sent = await outbox.sent_subjects(tx, ven_id, Kind.CANCEL_REPORT, given_up=True)
     await outbox.done(tx, ven_id, Kind.CANCEL_REPORT, request_id if request_id in sent else None)

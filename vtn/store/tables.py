@@ -345,7 +345,7 @@ report_request = Table(
     Column("specifier_id", String(200), nullable=False),
     Column("name", String(80), nullable=False),
     Column("request", Json, nullable=False, comment="openadr.model.report.ReportRequest"),
-    Column("state", String(12), nullable=False, comment="queued | active | refused | cancelled | done"),
+    Column("state", String(12), nullable=False, comment="queued | unanswered | active | refused | cancelled | done"),
     Column("reason", Text),
     Column("created_at", UtcDateTime, nullable=False),
     Column("answered_at", UtcDateTime),

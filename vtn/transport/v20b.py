@@ -445,7 +445,7 @@ class Vtn20b:
 
     async def _canceled(self, message: CanceledPartyRegistration, known: Known) -> Message:
         async def work(tx: Transaction) -> None:
-            if await outbox.sent_subjects(tx, known.ven_id, Kind.CANCEL_REGISTRATION):
+            if await outbox.sent_subjects(tx, known.ven_id, Kind.CANCEL_REGISTRATION, given_up=True):
                 await registration.erase(tx, known.ven_id, self._clock.now(), who=known.ven_id)
 
         if message.response.ok:

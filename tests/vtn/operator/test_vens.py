@@ -215,3 +215,13 @@ async def test_what_was_wrong_with_a_vens_messages_is_shown(office):
     (fault,) = (await office.get(f"/v1/vens/{ven.ven_id}"))["faults"]
     assert (fault["kind"], fault["subject"], fault["count"]) == ("refused", "oadrPoll 452", 1)
     assert "none such" in fault["text"]
+
+
+async def test_what_a_ven_never_answered_is_shown(office):
+    ven = await office.world.ven()
+    await office.post(f"/v1/vens/{ven.ven_id}/cancellation", status=202)
+    for _ in range(office.world.settings.max_tries + 1):
+        await ven.poll()
+        office.world.later(minutes=2)
+    (message,) = (await office.get(f"/v1/vens/{ven.ven_id}"))["unanswered"]
+    assert (message["kind"], message["tries"]) == ("cancel_registration", office.world.settings.max_tries)

@@ -303,6 +303,31 @@ async def test_rp20_a_refused_request_is_noted_with_its_reason(world):
     assert await requests(world, ven) == {wish.request_id: ("refused", "461 not today")}
 
 
+@pytest.mark.parametrize("back", [Duration.of(minutes=15), Duration()], ids=["periodic", "once"])
+async def test_a_request_that_never_brought_data_says_since_when(world, back):
+    ven = await world.ven()
+    await ven.offer(usage("a", "b", specifier="s", name="TELEMETRY_STATUS"))
+    wish = ReportRequest("rq", "s", ("a", "b"), MINUTE if back else Duration(), back, world.now, Duration())
+    await ask(world, ven, wish)
+
+    async def missing():
+        async with world.db.read() as conn:
+            return (await report.get(conn, "rq")).missing_since(world.now)
+
+    world.later(hours=9)
+    assert await missing() is None, "it was not asked yet"
+    await ven.drain()
+    asked_at = world.now
+    assert await missing() is None
+    world.later(minutes=40, seconds=1)
+    assert await missing() == back.after(asked_at)
+    await ven.report(data("rq", world.now, 1.0, r_id="a", specifier="s", name="TELEMETRY_STATUS"))
+    assert await missing() is None
+    last = world.now
+    world.later(hours=1)
+    assert await missing() == (back.after(last) if back else None)
+
+
 async def test_rp31_an_answer_with_an_empty_request_id_means_what_it_lists(world):
     ven = await world.ven()
     await ven.say(RegisterReport("r", (usage("a"), usage("b", specifier="two")), ven.ven_id))

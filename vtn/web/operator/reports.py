@@ -57,10 +57,12 @@ class Request(Model):
     granularity: IsoDuration
     report_back: IsoDuration
     state: str
-    """queued, active, refused, cancelled or done."""
+    """queued, unanswered, active, refused, cancelled or done."""
     reason: str | None
     created_at: UtcTime
     last_report_at: UtcTime | None
+    missing_since: UtcTime | None
+    """Since when data is overdue that the VEN agreed to send; null if nothing is missing."""
 
 
 class VenReports(Model):
@@ -110,7 +112,7 @@ class Readings(Model):
     quality: list[str]
 
 
-def _shown(one: reports.Requested) -> Request:
+def _shown(one: reports.Requested, now: datetime) -> Request:
     wish = one.request
     return Request(
         id=wish.request_id,
@@ -123,6 +125,7 @@ def _shown(one: reports.Requested) -> Request:
         reason=one.reason,
         created_at=one.created_at,
         last_report_at=one.last_report_at,
+        missing_since=one.missing_since(now),
     )
 
 
@@ -161,7 +164,7 @@ async def list_reports(context: Context, ven_id: str) -> VenReports:
             )
             for offer in offers
         ],
-        requests=[_shown(one) for one in requested],
+        requests=[_shown(one, desk.clock.now()) for one in requested],
         shortfalls=shortfalls(desk.settings.wanted_reports, offers, desk.clock.now()),
     )
 
@@ -190,7 +193,7 @@ async def request_report(context: Context, ven_id: str, body: NewRequest) -> Req
     async with desk.db.write() as tx:
         await find(tx.conn, ven_id, removed=False)
         await reports.request(tx, ven_id, wish, desk.clock.now(), who=context.principal.name)
-        return _shown(await reports.get(tx.conn, wish.request_id))
+        return _shown(await reports.get(tx.conn, wish.request_id), desk.clock.now())
 
 
 @operation(
@@ -205,7 +208,7 @@ async def cancel_report(context: Context, request_id: str) -> Request:
     desk = context.service(DESK)
     async with desk.db.write() as tx:
         await reports.cancel(tx, request_id, desk.clock.now(), who=context.principal.name)
-        return _shown(await reports.get(tx.conn, request_id))
+        return _shown(await reports.get(tx.conn, request_id), desk.clock.now())
 
 
 @operation(

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ConflictError, NotFoundError
-from vtn.services import enrolment, registration, ven_faults
+from vtn.services import enrolment, registration, ven_faults, waiting
 from vtn.services.ven_faults import Kind as FaultKind
 from vtn.store.tables import resource, ven, ven_certificate
 from vtn.web.api import Context
@@ -97,6 +97,16 @@ class VenFault(Model):
     last_at: UtcTime
 
 
+class Unanswered(Model):
+    """A message that the VEN never answered, and that was given up."""
+
+    kind: str
+    """events, register_report, create_report, cancel_report, reregister or cancel_registration."""
+    subject: str
+    tries: int
+    sent_at: UtcTime | None
+
+
 class VenDetail(Model):
     """A VEN with its resources, certificates and faults."""
 
@@ -105,6 +115,8 @@ class VenDetail(Model):
     certificates: list[Certificate]
     faults: list[VenFault]
     """What was wrong with its messages: mended, unreadable, refused, or errors that it answered with."""
+    unanswered: list[Unanswered]
+    """What it never answered, such as the cancellation of its registration."""
 
 
 def heard_of_since(now: datetime, stale_after_s: float) -> datetime:
@@ -164,6 +176,10 @@ async def detail(context: Context, ven_id: str) -> VenDetail:
                     last_at=fault.last_at,
                 )
                 for fault in await ven_faults.of_ven(conn, ven_id)
+            ],
+            unanswered=[
+                Unanswered(kind=row.kind, subject=row.subject, tries=row.tries, sent_at=row.sent_at)
+                for row in await waiting.unanswered(conn, ven_id)
             ],
         )
 

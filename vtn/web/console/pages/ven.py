@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import InvalidError, NotFoundError
 from core.points import UNITS, Quantity
-from vtn.services import dossier, enrolment, fleet, members, potential, registration, site, ven_faults
+from vtn.services import dossier, enrolment, fleet, members, potential, registration, site, ven_faults, waiting
 from vtn.services.dossier import Dossier
 from vtn.services.site import Site
 from vtn.store.readings import Loaded, SeriesKey, load, series_of
@@ -57,6 +57,7 @@ async def _ven_page(visit: Visit, ven_id: str, form: Form) -> web.Response:
         place: Site | None = None if one.removed_at else await site.site_of(conn, ven_id)
         enrolments = await members.of_ven(conn, ven_id)
         faults = await ven_faults.of_ven(conn, ven_id)
+        unanswered = await waiting.unanswered(conn, ven_id)
     return visit.render(
         "fleet/ven.html",
         ven=one,
@@ -66,6 +67,7 @@ async def _ven_page(visit: Visit, ven_id: str, form: Form) -> web.Response:
         site=place,
         enrolments=enrolments,
         faults=faults,
+        unanswered=unanswered,
         potential=[(each, power_now(each, visit)) for each in known],
         charts=_potential_charts(visit, known),
         utcnow=visit.frame.utcnow(),
