@@ -12,6 +12,7 @@ from openadr.model.codes import Code
 from openadr.model.event import DeliveredEvent, Event, EventStatus, check_event, status_at
 from openadr.model.opt import OptType
 from openadr.v20b.decode import decode
+from openadr.v20b.encode import message_name
 from openadr.v20b.messages import DistributeEvent
 from ven.devices import describe
 from ven.household import Household
@@ -50,7 +51,7 @@ def explain(household: Household, body: bytes, now: datetime, ven_id: str | None
     """
     message = decode(body)
     if not isinstance(message, DistributeEvent):
-        raise InvalidError(f"The file holds an oadr{type(message).__name__}; an oadrDistributeEvent is wanted.")
+        raise InvalidError(f"The file holds an {message_name(type(message))}; an oadrDistributeEvent is wanted.")
     devices = describe(household, system_clock())
     return [_one(household, devices, _as_sent(delivered), now, ven_id) for delivered in message.events]
 

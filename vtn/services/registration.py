@@ -46,7 +46,7 @@ async def register(
         raise OpenADRError(Code.INVALID_ID, f"registrationID '{registration_id}' is not that of this VEN.")
     if registration_id:
         await outbox.done(tx, ven_id, Kind.REREGISTER)
-        await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(profile=to_json(profile)))
+        await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(profile=to_json(profile), last_seen_at=now))
         tx.changed(ven_id)
         return Registration(ven_id, registration_id)
     await _forget(tx, ven_id, now)
@@ -54,7 +54,7 @@ async def register(
     await tx.conn.execute(
         update(ven)
         .where(ven.c.id == ven_id)
-        .values(registration_id=given, registered_at=now, profile=to_json(profile), metadata_at=None)
+        .values(registration_id=given, registered_at=now, profile=to_json(profile), metadata_at=None, last_seen_at=now)
     )
     await outbox.put(tx, ven_id, Kind.REGISTER_REPORT, now)
     still_open = event.c.closed_at.is_(None) & (event.c.listed_until.is_(None) | (event.c.listed_until > now))

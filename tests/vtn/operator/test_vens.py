@@ -171,6 +171,12 @@ async def test_presence_follows_the_polls(office):
     assert await presence() == "online"
 
 
+async def test_a_ven_is_online_as_soon_as_it_has_registered(office):
+    await office.world.ven()
+    (one,) = (await office.get("/v1/vens"))["items"]
+    assert one["presence"] == "online", "what is coalesced is not written yet"
+
+
 async def test_vens_are_listed_page_by_page(office):
     ids = [(await office.post("/v1/vens", {"name": f"Home {number}"}))["ven"]["id"] for number in range(5)]
     found, path = [], "/v1/vens?limit=2"

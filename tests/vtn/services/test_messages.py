@@ -161,6 +161,12 @@ async def test_an_insecure_listener_takes_the_ven_from_the_message(world):
     assert await world.rows("waiting_certificate") == []
 
 
+async def test_a_refusal_names_the_element_as_it_is_called(world):
+    ven = await world.ven()
+    answer = await ven.say(m.OadrResponse(m.Response(), ven.ven_id), "OadrPoll")
+    assert answer.response.description == "oadrResponse is not for OadrPoll of a VTN."
+
+
 async def test_strict_mode_is_the_vens_or_everybodys(world):
     loose, strict = await world.ven(), await world.ven(strict=True)
     assert [await world.vtn.strict_for(one.peer) for one in (loose, strict)] == [False, True]
