@@ -97,7 +97,10 @@ def _as_fault(error: EvenloadError) -> OpenADRError:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end: the fingerprint and subject of its certificate; both empty on an insecure listener."""
+    """Who is at the other end: the fingerprint and subject of its certificate; both empty on an insecure listener.
+
+    There a VEN is who it says it is: by venID, or, registering without one, by oadrVenName: its name or venID here.
+    """
 
     fingerprint: str = ""
     subject: str = ""
@@ -155,9 +158,9 @@ class Vtn20b:
         known: Known | None = None
         try:
             known = await self._admit(service, message, peer)
-            if repairs:
+            if known is not None:
                 self._faults.mended(known.ven_id, repairs)
-            self._note_errors(message, known)
+                self._note_errors(message, known)
             return await self._handlers[type(message)](message, known)
         except UnavailableError:
             raise
@@ -229,17 +232,20 @@ class Vtn20b:
         known = await self._directory.identify(peer.fingerprint) if peer.fingerprint else None
         return self._settings.strict or (known is not None and known.strict)
 
-    async def _admit(self, service: str, message: Message, peer: Peer) -> Known:
+    async def _admit(self, service: str, message: Message, peer: Peer) -> Known | None:
         """Return the VEN that speaks: that of the certificate, also where the message names none.
 
-        Raises OpenADRError 459, 463 or 452 (GN-15, SE-07, RG-14, RG-15).
+        None: somebody without certificate asks who we are, which is no secret on an insecure listener. Raises
+        OpenADRError 459, 463 or 452 (GN-15, SE-07, RG-14, RG-15).
         """
         expected = SERVICES.get(type(message))
         posted = service == expected or (isinstance(message, OadrResponse) and service != "OadrPoll")
         if not posted or type(message) not in self._handlers:
             raise OpenADRError(Code.COMPLIANCE, f"{message_name(type(message))} is not for {service} of a VTN.")
         claimed: str | None = getattr(message, "ven_id", None)
-        known = await self._known(claimed, peer)
+        if isinstance(message, QueryRegistration) and not peer.fingerprint:
+            return None
+        known = await self._known(message, claimed, peer)
         anonymous = type(message) in _ANONYMOUS
         if known.registration_id is None and not anonymous:
             raise OpenADRError(Code.NOT_REGISTERED, "This VEN is not registered; send oadrCreatePartyRegistration.")
@@ -254,17 +260,21 @@ class Vtn20b:
             await self._writer.submit(lambda tx: event.arrived(tx, known.ven_id, self._clock.now()))
         return known
 
-    async def _known(self, claimed: str | None, peer: Peer) -> Known:
-        if not peer.fingerprint:
-            known = await self._directory.get(claimed or "")
-        else:
+    async def _known(self, message: Message, claimed: str | None, peer: Peer) -> Known:
+        if peer.fingerprint:
             known = await self._directory.identify(peer.fingerprint)
+        elif isinstance(message, CreatePartyRegistration) and not claimed:
+            name = message.profile.ven_name or ""
+            known = await self._directory.named(name) or await self._directory.get(name)
+        else:
+            known = await self._directory.get(claimed or "")
         if known is not None:
             return known
         if peer.fingerprint:
             now = self._clock.now()
             await self._writer.submit(lambda tx: enrolment.note_waiting(tx, peer.fingerprint, peer.subject, now))
-        raise OpenADRError(Code.NOT_REGISTERED, "No VEN is known by this certificate; ask the VTN's operator.")
+            raise OpenADRError(Code.NOT_REGISTERED, "No VEN is known by this certificate; ask the VTN's operator.")
+        raise OpenADRError(Code.NOT_REGISTERED, "No VEN has this venID, or this oadrVenName; ask the VTN's operator.")
 
     # -- OadrPoll
 
@@ -414,14 +424,13 @@ class Vtn20b:
 
     # -- EiRegisterParty
 
-    async def _query(self, message: QueryRegistration, known: Known) -> Message:
-        registered = known.registration_id is not None
-        return CreatedPartyRegistration(
-            Response(Code.OK, "OK", message.request_id),
-            registration.vtn_profile(self._settings),
-            known.registration_id,
-            known.ven_id if registered else None,
-        )
+    async def _query(self, message: QueryRegistration, known: Known | None) -> Message:
+        if known is None or known.registration_id is None:
+            ids: tuple[str | None, str | None] = (None, None)
+        else:
+            ids = (known.registration_id, known.ven_id)
+        profile = registration.vtn_profile(self._settings)
+        return CreatedPartyRegistration(Response(Code.OK, "OK", message.request_id), profile, *ids)
 
     async def _register(self, message: CreatePartyRegistration, known: Known) -> Message:
         given = await self._writer.submit(
