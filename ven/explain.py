@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from bridges.device import Device
 from core.clock import system_clock
@@ -20,12 +20,15 @@ from ven.judgement import HouseholdJudge
 from ven.known import KnownEvent
 from ven.planning import Plan, Planned, plan
 
+_LONGEST_COMMENT: Final = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """One event: the answer that the gateway would give, and the orders that would follow.
 
-    `random_s` is the width of the random delay of start and end; the orders are shown without it.
+    `random_s` is the width of the random delay of start and end; the orders are shown without it. `comment` is what the
+    operator says (vtnComment).
     """
 
     event_id: str
@@ -36,6 +39,7 @@ class Explanation:
     opt: OptType
     code: int
     reason: str
+    comment: str
     start: datetime
     end: datetime | None
     random_s: int
@@ -84,6 +88,7 @@ def _one(
         verdict.opt,
         int(verdict.code),
         verdict.reason,
+        event.vtn_comment or "",
         event.period.start,
         event.period.end,
         window.exact_s if window else 0,
@@ -120,6 +125,8 @@ def _lines(one: Explanation) -> str:
         f"Event {one.event_id}, modification {one.modification} ({one.market_context})",
         f"  {_time(one.start)} .. {end}, now {one.status}{', a test' if one.test else ''}",
     ]
+    if one.comment:
+        lines.append(f"  the operator says: {in_a_line(one.comment)}")
     if one.random_s:
         lines.append(f"  start and end are delayed by up to {timedelta(seconds=one.random_s)}, at random")
     answer = f"  answer: {one.opt}" + (f" ({one.code})" if one.code != Code.OK else "")
@@ -134,6 +141,12 @@ def _lines(one: Explanation) -> str:
         lines.append("  no device is touched")
     lines += [f"  note: {note}" for note in one.notes]
     return "\n".join(lines)
+
+
+def in_a_line(comment: str) -> str:
+    """Return somebody else's words as a single line for a terminal."""
+    words = " ".join(comment.split())[:_LONGEST_COMMENT]
+    return "".join(char for char in words if char.isprintable())
 
 
 def _time(when: datetime) -> str:

@@ -19,6 +19,7 @@ from core.errors import ConflictError, EvenloadError, ForbiddenError, InvalidErr
 from core.ids import new_id
 from openadr.model.codes import Code, OpenADRError
 from openadr.model.event import DeliveredEvent
+from openadr.model.opt import OptType
 from openadr.model.report import Report
 from openadr.v20b.decode import UnreadableError, WireError
 from openadr.v20b.encode import message_name
@@ -70,7 +71,7 @@ EMPTY: Final = OadrResponse(Response(Code.OK, "OK"))
 
 
 _LONGEST_SUBJECT: Final = 80
-_LONGEST_LOGGED: Final = 200
+_LONGEST_TEXT: Final = 200
 _ANONYMOUS: Final = (QueryRegistration, CreatePartyRegistration)
 """What a VEN may say before it is registered, and without its venID."""
 _ANSWERS: Final = (
@@ -104,6 +105,14 @@ class Peer:
 
     fingerprint: str = ""
     subject: str = ""
+
+
+def _reason(answer: EventResponse) -> str | None:
+    """Return why a VEN opts out: oadrCreatedEvent has no optReason, but a responseDescription (OP-08)."""
+    said = (answer.description or "").strip()
+    if answer.opt_type is not OptType.OUT or said.upper() in ("", "OK", "ERROR"):
+        return None
+    return "".join(char if char.isprintable() else " " for char in said[:_LONGEST_TEXT])
 
 
 def _errors(message: Message) -> Iterator[Response | EventResponse]:
@@ -177,7 +186,7 @@ class Vtn20b:
         name = message_name(type(message))
         for error in errors:
             self._faults.answered(known.ven_id, name, error.code, error.description or "")
-        said = (errors[0].description or "")[:_LONGEST_LOGGED]
+        said = (errors[0].description or "")[:_LONGEST_TEXT]
         _log.warning(
             "a VEN answered with an error",
             message=name,
@@ -341,7 +350,8 @@ class Vtn20b:
 
     async def _created_event(self, message: CreatedEvent, known: Known) -> Message:
         answers = [
-            Answer(one.event_id, one.modification_number, one.opt_type, one.code) for one in message.event_responses
+            Answer(answer.event_id, answer.modification_number, answer.opt_type, answer.code, _reason(answer))
+            for answer in message.event_responses
         ]
 
         await self._writer.submit_to(self._answers, known.ven_id, answers)
