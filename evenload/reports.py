@@ -24,14 +24,32 @@ def report_list(session: Session, ven_id: _VenId) -> None:
         for offer in found["offers"]
         for point in offer["points"]
     ]
+    texts = [{"shortfall": text} for text in found["shortfalls"]]
+    shortfalls = [("Cannot be had", texts, ("shortfall",))] if texts else []
     session.parts(
         found,
-        ("Offered", points, ("report", "name", "holds", "r_id", "report_type", "reading_type", "resources", "unit")),
+        (
+            "Offered",
+            points,
+            (
+                "report",
+                "name",
+                "holds",
+                "r_id",
+                "report_type",
+                "reading_type",
+                "resources",
+                "unit",
+                "min_period",
+                "max_period",
+            ),
+        ),
         (
             "Requested",
             found["requests"],
-            ("id", "name", "granularity", "report_back", "state", "reason", "last_report_at"),
+            ("id", "name", "granularity", "report_back", "state", "reason", "last_report_at", "missing_since"),
         ),
+        *shortfalls,
     )
 
 

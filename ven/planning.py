@@ -131,7 +131,8 @@ def _intervals(known: KnownEvent, signal: Signal) -> Iterator[tuple[Span, float]
     stop = known.span.end
     start = known.start
     for interval in signal.intervals:
-        end = Span.lasting(start, interval.duration).end
+        timeless = not interval.duration and bool(known.event.period.duration)  # of a bounded event (EV-27)
+        end = start if timeless else Span.lasting(start, interval.duration).end
         if stop is not None:
             end = min(end, stop) if end is not None else stop
         if end is None or end > start:

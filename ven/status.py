@@ -9,6 +9,7 @@ from core.errors import EvenloadError, NotFoundError
 from core.spans import Duration
 from openadr.model.codes import Code
 from ven.engine.polling import bounded_period
+from ven.explain import in_a_line
 from ven.gateway import JOURNAL_FILE, STORE_FILE
 from ven.household import Household
 from ven.known import KnownEvent
@@ -96,6 +97,7 @@ def _event(known: KnownEvent) -> dict[str, Any]:
         "opt": known.opt.value,
         "code": int(known.code),
         "reason": known.reason,
+        "comment": known.event.vtn_comment,
         "cancelled": known.stop_at is not None,
         "start": span.start.isoformat() if span else None,
         "end": span.end.isoformat() if span and span.end else None,
@@ -141,6 +143,8 @@ def as_lines(status: dict[str, Any]) -> str:
         reason = f" ({event['reason']})" if event["reason"] else ""
         state = ", cancelled" if event["cancelled"] else ""
         lines.append(f"  event {event['event_id']}.{event['modification']}: {event['opt']}{reason}{state}")
+        if event["comment"]:
+            lines.append(f"    the operator says: {in_a_line(event['comment'])}")
         if event["start"]:
             lines.append(f"    {event['start']} .. {event['end'] or 'until cancelled'}")
     lines += [

@@ -26,6 +26,7 @@ from openadr.model.contexts import normal_context
 from openadr.model.opt import Opt, OptType
 from vtn.services import in_force
 from vtn.services.in_force import Batch
+from vtn.services.opt import SPEAKS_FOR_VEN
 from vtn.services.programme import Programme, Reward
 from vtn.store.rows import from_json, portions
 from vtn.store.tables import dispatch, enrolment, event, group_member, opt, resource, site, ven
@@ -344,7 +345,7 @@ async def _opted_out(conn: AsyncConnection, wish: _Wish, index: dict[str, int], 
     context = normal_context(wish.programme.market_context)
     query = (
         select(opt.c.ven_id, opt.c.opt_type, opt.c.schedule)
-        .where(opt.c.event_id.is_(None) & opt.c.resource_id.is_(None) & opt.c.ven_id.in_(chosen))
+        .where(opt.c.event_id.is_(None) & SPEAKS_FOR_VEN & opt.c.ven_id.in_(chosen))
         .where(or_(opt.c.ended_at.is_(None), opt.c.ended_at > wish.start))
         .where(or_(opt.c.market_context.is_(None), opt.c.market_context == context))
         .order_by(opt.c.sequence)

@@ -155,13 +155,14 @@ def listed_until(event: Event) -> datetime | None:
 def interval_at(start: datetime, intervals: Sequence[Interval], when: datetime) -> int | None:
     """Return the index of the interval that runs at `when`, or None outside.
 
-    At a seam the later interval rules (EV-39). A single open-ended interval runs for ever.
+    At a seam the later interval rules (EV-39). A single open-ended interval runs for ever; one without length among
+    others never runs (EV-27).
     """
     if when < start:
         return None
     edge = start
     for index, interval in enumerate(intervals):
-        if not interval.duration:
+        if not interval.duration and len(intervals) == 1:
             return index
         edge = interval.duration.held_after(edge)
         if when < edge:
@@ -181,12 +182,12 @@ def in_order(events: Iterable[Event], when: datetime) -> list[Event]:
     """Return the events in the order of an oadrDistributeEvent.
 
     Active before pending before completed; the active by priority (0 last), then start; the pending by start (EV-12).
-    A cancelled event keeps the place that it had (EV-14); ties are broken by eventID, so that the order is the same
-    in successive answers (EV-13).
+    Completed is also what is only listed because of its startafter (EV-17). A cancelled event keeps the place that it
+    had (EV-14); ties are broken by eventID, so that the order is the same in successive answers (EV-13).
     """
 
     def key(event: Event) -> tuple[int, float, datetime, str]:
-        end = listed_until(event)
+        end = event.period.end
         active = event.period.start <= when and (end is None or when < end)
         rank = 0 if active else 1 if when < event.period.start else 2
         priority = (event.priority or math.inf) if active else 0.0

@@ -187,7 +187,7 @@ def check_request(request: ReportRequest, offers: Sequence[ReportOffer]) -> Repo
     for r_id in request.r_ids:
         if r_id not in descriptions:
             raise OpenADRError(Code.INVALID_ID, f"'{r_id}' is no rID of report '{request.specifier_id}'.")
-    if not history and request.report_back:
+    if history or request.report_back:
         rates = [rate for r_id in request.r_ids if (rate := descriptions[r_id].sampling) is not None]
         for shortest in dict.fromkeys(rate.min_period for rate in rates):
             _check_rate(request, shortest)
@@ -210,9 +210,10 @@ def _check_rate(request: ReportRequest, shortest: Duration) -> None:
     """Raise OpenADRError 454 for steps or reports closer than can be sampled (RP-27, RP-47)."""
     granularity, report_back = request.granularity, request.report_back
     start = request.start or _REFERENCE
-    if granularity and (_longer(shortest, granularity, start) or _longer(granularity, report_back, start)):
+    too_long = bool(report_back) and _longer(granularity, report_back, start)
+    if granularity and (too_long or _longer(shortest, granularity, start)):
         raise OpenADRError(Code.INVALID_DATA, f"Granularity {granularity} is outside {shortest} .. {report_back}.")
-    if _longer(shortest, report_back, start):
+    if report_back and _longer(shortest, report_back, start):
         raise OpenADRError(Code.INVALID_DATA, f"Reports each {report_back} are asked, each {shortest} is offered.")
 
 

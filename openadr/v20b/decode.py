@@ -8,6 +8,7 @@ bound to the schema, because a schema-bound parser can crash the process.
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
@@ -21,7 +22,7 @@ from openadr.v20b import decode_event, decode_opt, decode_party, decode_report
 from openadr.v20b import names as n
 from openadr.v20b.decode_parts import Reader
 from openadr.v20b.messages import SCHEMA_VERSION, Message
-from openadr.v20b.repair import repair
+from openadr.v20b.repair import Repair, repair
 from openadr.v20b.schema import fault
 
 MAX_BYTES: Final = 2 * 1024 * 1024
@@ -72,10 +73,25 @@ class UnreadableError(OpenADRError):
         self.ven_id = ven_id
 
 
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A message, and the deviations that had to be mended to read it."""
+
+    message: Message
+    repairs: frozenset[Repair] = frozenset()
+
+
 def decode(
     body: bytes, *, strict: bool = False, verifier: Verifier | None = None, max_bytes: int = MAX_BYTES
 ) -> Message:
-    """Return the message in a body of at most `max_bytes`.
+    """Return the message in a body; see `decode_noting`."""
+    return decode_noting(body, strict=strict, verifier=verifier, max_bytes=max_bytes).message
+
+
+def decode_noting(
+    body: bytes, *, strict: bool = False, verifier: Verifier | None = None, max_bytes: int = MAX_BYTES
+) -> Decoded:
+    """Return the message in a body of at most `max_bytes`, and what was mended in it.
 
     Tolerant by default: what the XSD refuses is repaired if it is a known deviation (`openadr.v20b.repair`) and judged
     again. Strict: the body must be valid as it stands and say `ei:schemaVersion="2.0b"` (GN-02).
@@ -90,14 +106,16 @@ def decode(
         raise WireError(f"The root element is {n.name_of(payload)[:40]}, not oadrPayload.")
     large = len(body) > _LARGE
     wrong = fault(payload, large=large)
-    if wrong is not None and not strict and repair(payload):
-        wrong = fault(payload, large=large)
+    repairs: frozenset[Repair] = frozenset()
+    if wrong is not None and not strict:
+        repairs = repair(payload)
+        wrong = fault(payload, large=large) if repairs else wrong
     if wrong is not None:
         raise WireError(f"Not a valid OpenADR 2.0b message: {wrong}")
     message = payload[-1][0]
     if strict and (message.get(n.SCHEMA_VERSION) or "").strip() != SCHEMA_VERSION:
         raise WireError(f'{n.name_of(message)} does not say ei:schemaVersion="{SCHEMA_VERSION}".')
-    return _read(message)
+    return Decoded(_read(message), repairs)
 
 
 def parse(body: bytes, *, max_bytes: int = MAX_BYTES) -> _Element:

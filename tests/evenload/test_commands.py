@@ -51,7 +51,9 @@ def test_a_day_of_an_operator(shell, live, tmp_path):
     assert f"Home 1 ({ven_id})" in enrolled
     assert "never" in next(line for line in shell.good("fleet", "list").splitlines() if ven_id in line)
     (certificate,) = _json(shell, "fleet", "show", ven_id)["certificates"]
-    assert certificate["fingerprint"] in shell.good("fleet", "show", ven_id)
+    shown = shell.good("fleet", "show", ven_id)
+    assert certificate["fingerprint"] in shown
+    assert "Faults: none" in shown
 
     programme = _programme(shell, "day")
     assert shell.good("programme", "enrol", programme, ven_id) == "1 VEN takes part.\n"

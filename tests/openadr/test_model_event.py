@@ -131,6 +131,13 @@ def test_current_value(at, value):
     assert current_value(signal(1, 2, 3, 0), event(), minutes(at)) == value
 
 
+@pytest.mark.parametrize(("at", "value"), [(0, 1), (29, 1), (30, 3), (59, 3)])
+def test_ev27_an_interval_without_length_inside_a_bounded_event_never_runs(at, value):
+    half = Duration.of(minutes=30)
+    odd = signal(intervals=(Interval(half, 1), Interval(ZERO, 2), Interval(half, 3)))
+    assert current_value(odd, event(signals=(odd,)), minutes(at)) == value
+
+
 def test_current_value_of_a_cancelled_event_is_zero():
     assert current_value(signal(1, 2, 3, 0), event(cancelled=True), minutes(20)) == 0
 
@@ -159,6 +166,13 @@ def test_order():
     for turn in range(len(expected)):
         assert in_order(expected[turn:] + expected[:turn], NOON) == expected
         assert in_order(reversed(expected), NOON) == expected
+
+
+def test_ev12_a_completed_event_kept_for_startafter_comes_last():
+    kept = event("kept", minutes(-70), period={"start_after": QUARTER}, priority=1)
+    assert listed_until(kept) > NOON
+    active, pending = event("active", minutes(-5), priority=9), event("pending", minutes(5))
+    assert in_order([kept, pending, active], NOON) == [active, pending, kept]
 
 
 def test_a_cancelled_event_keeps_its_place():

@@ -193,8 +193,9 @@ HUGE = Duration(0, 10**15)
         (ReportRequest("rr", "h", ("a",)), Code.COMPLIANCE),
         (ReportRequest("rr", "h", ("a",), start=NOON, duration=Duration.of(days=2)), Code.INVALID_DATA),
         (ReportRequest("rr", "h", ("a",), start=NOON, duration=HUGE), Code.INVALID_DATA),
+        (ReportRequest("rr", "h", ("a",), Duration.of(seconds=1), start=NOON, duration=DAY), Code.INVALID_DATA),
     ],
-    ids=range(17),
+    ids=range(18),
 )
 def test_requests_that_do_not(request_, code):
     with pytest.raises(OpenADRError) as caught:

@@ -275,7 +275,7 @@ async def test_the_users_hand_wins_and_the_vtn_is_told(world, vtn, event):
 async def test_a_wish_from_the_command_line_is_granted(world, vtn, event):
     async with world.gateway() as gateway:
         await until(lambda: vtn.all(Poll), "the first poll")
-        vtn.publish(event(start=world.clock.now() + timedelta(hours=5)))
+        vtn.publish(event(start=world.clock.now() + timedelta(hours=5), vtn_comment="Grid is\ntight"))
         await world.step(lambda: opts(vtn), "the opt")
         typed = open_store(world.household)
         with pytest.raises(NotFoundError):
@@ -287,6 +287,8 @@ async def test_a_wish_from_the_command_line_is_granted(world, vtn, event):
         assert found["events"][0]["opt"] == "optOut"
         assert found["registration"]["ven_id"] == "ven-1"
         assert "evt.0: optOut (economic)" in as_lines(found)
+        assert "    the operator says: Grid is tight" in as_lines(found).splitlines()
+        assert vtn.all(CreatedEvent)[-1].event_responses[0].description == "economic", "the VTN is told why"
         assert gateway.store.wishes() == []
 
 

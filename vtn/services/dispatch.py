@@ -134,6 +134,10 @@ def _check(shared: Event) -> None:
     if shared.priority is not None and not 0 <= shared.priority < _PRIORITIES:
         raise InvalidError(f"A priority is a whole number from 0 to {_PRIORITIES - 1}.")
     for signal in shared.signals:
+        if period.duration and not all(interval.duration for interval in signal.intervals):
+            raise InvalidError(
+                "An interval of PT0S has no end: only an open-ended event has one, and no other (EV-66)."
+            )
         if signal.type not in _TYPES:
             raise InvalidError(f"'{signal.type[:40]}' is no type of signal; OpenADR has {', '.join(sorted(_TYPES))}.")
 

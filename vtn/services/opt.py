@@ -7,9 +7,9 @@ schedules, and schedules speak for events of which it said nothing.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, insert, select, update
+from sqlalchemy import ColumnElement, and_, case, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.spans import Span
@@ -54,6 +54,8 @@ async def _for_event(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> 
         raise OpenADRError(Code.COMPLIANCE, "This event takes no response.")
     resources = await _resources(tx.conn, ven_id, said)
     _check_subset(resources, known)
+    if known.target.resource_ids == resources:
+        resources = _WHOLE_VEN  # the event concerns nothing else of this VEN
     content = {
         "event_id": said.event_id,
         "modification_number": said.modification_number,
@@ -117,7 +119,10 @@ async def _resources(conn: AsyncConnection, ven_id: str, said: Opt) -> tuple[str
 
 
 async def _schedule(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> None:
-    """Add a schedule; earlier ones of the same type that it covers end (OP-06), a resent one is no news (TR-12)."""
+    """Add a schedule; earlier ones of the same type that it covers end (OP-06).
+
+    A resent one is no news, unless it was cancelled in the meantime: then it is in force again (TR-12).
+    """
     resources = await _resources(tx.conn, ven_id, said)
     content = to_json(said)
     context = normal_context(said.market_context) if said.market_context else None
@@ -127,7 +132,8 @@ async def _schedule(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> N
         & (opt.c.opt_type == said.opt_type)
         & opt.c.market_context.is_not_distinct_from(context)
     )
-    rows = await tx.conn.execute(select(opt.c.schedule).where(same & (opt.c.opt_id == said.opt_id)))
+    alike = same & (opt.c.opt_id == said.opt_id) & opt.c.cancelled_at.is_(None)
+    rows = await tx.conn.execute(select(opt.c.schedule).where(alike))
     if content in list(rows.scalars()):
         return
     covered = same if resources == _WHOLE_VEN else same & opt.c.resource_id.in_(resources)
@@ -157,9 +163,21 @@ async def cancel(tx: Transaction, ven_id: str, opt_id: str, now: datetime) -> No
     if (await tx.conn.execute(select(opt.c.sequence).where(made).limit(1))).first() is None:
         raise OpenADRError(Code.INVALID_ID, f"No opt schedule '{opt_id}'.")
     await tx.conn.execute(update(opt).where(made & opt.c.ended_at.is_(None)).values(ended_at=now))
+    await tx.conn.execute(update(opt).where(made & opt.c.cancelled_at.is_(None)).values(cancelled_at=now))
 
 
 # -- what counts
+
+
+def _speaks_for_ven() -> ColumnElement[bool]:
+    """Match the opts that speak for the whole VEN: they name no resource, or the only one that the VEN has (OP-05)."""
+    its_own = resource.c.ven_id == opt.c.ven_id
+    named = select(resource.c.resource_id).where(its_own & (resource.c.resource_id == opt.c.resource_id))
+    others = select(resource.c.resource_id).where(its_own & (resource.c.resource_id != opt.c.resource_id))
+    return or_(opt.c.resource_id.is_(None), and_(named.correlate(opt).exists(), ~others.correlate(opt).exists()))
+
+
+SPEAKS_FOR_VEN: Final = _speaks_for_ven()
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +215,8 @@ async def effective(conn: AsyncConnection, dispatch_id: str) -> dict[str, tuple[
 async def _said(conn: AsyncConnection, where: ColumnElement[bool]) -> dict[str, list[Said]]:
     """Return eventID -> statements, oldest first."""
     said: dict[str, list[Said]] = {}
-    columns = (opt.c.event_id, opt.c.sequence, opt.c.source, opt.c.opt_type, opt.c.resource_id, opt.c.reason)
+    named = case((SPEAKS_FOR_VEN, None), else_=opt.c.resource_id).label("resource_id")
+    columns = (opt.c.event_id, opt.c.sequence, opt.c.source, opt.c.opt_type, named, opt.c.reason)
     async for rows in portions(conn, select(*columns).where(where).order_by(opt.c.sequence)):
         for row in rows:
             fact = OptFact(row.sequence, OptSource(row.source), OptType(row.opt_type), row.resource_id)
@@ -213,7 +232,7 @@ async def _scheduled(conn: AsyncConnection, dispatch_id: str) -> dict[str, tuple
     shared = from_text(Event, text)  # when, and in which market, is the same for all
     period, context = Span(shared.period.start, shared.period.end), normal_context(shared.market_context)
     called = select(event.c.ven_id).where(event.c.dispatch_id == dispatch_id)
-    in_force = opt.c.event_id.is_(None) & opt.c.resource_id.is_(None) & opt.c.ven_id.in_(called)
+    in_force = opt.c.event_id.is_(None) & SPEAKS_FOR_VEN & opt.c.ven_id.in_(called)
     found: dict[str, tuple[OptType | None, str | None]] = {}
     for row in await conn.execute(select(opt).where(in_force).order_by(opt.c.sequence)):
         if row.ended_at is not None and row.ended_at <= period.start:

@@ -288,6 +288,7 @@ opt = Table(
     Column("schedule", Json, comment="openadr.model.opt.Opt of an opt schedule"),
     Column("at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime, comment="superseded or cancelled"),
+    Column("cancelled_at", UtcDateTime, comment="by the VEN: the same schedule sent again is a new one"),
     sqlite_autoincrement=True,
 )
 Index("ix_opt_ven_opt_id", opt.c.ven_id, opt.c.opt_id)
@@ -312,6 +313,19 @@ outbox = Table(
 )
 Index("ix_outbox_state_due", outbox.c.state, outbox.c.due_at)
 
+ven_fault = Table(
+    "ven_fault",
+    METADATA,
+    _ven(),
+    Column("kind", String(16), nullable=False, comment="vtn.services.ven_faults.Kind"),
+    Column("subject", String(80), nullable=False),
+    Column("times", BigInteger, nullable=False),
+    Column("text", Text, nullable=False, comment="the last one's description"),
+    Column("first_at", UtcDateTime, nullable=False),
+    Column("last_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("ven_id", "kind", "subject"),
+)
+
 # -- reports and readings
 
 report_offer = Table(
@@ -332,7 +346,7 @@ report_request = Table(
     Column("specifier_id", String(200), nullable=False),
     Column("name", String(80), nullable=False),
     Column("request", Json, nullable=False, comment="openadr.model.report.ReportRequest"),
-    Column("state", String(12), nullable=False, comment="queued | active | refused | cancelled | done"),
+    Column("state", String(12), nullable=False, comment="queued | unanswered | active | refused | cancelled | done"),
     Column("reason", Text),
     Column("created_at", UtcDateTime, nullable=False),
     Column("answered_at", UtcDateTime),

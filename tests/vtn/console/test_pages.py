@@ -8,6 +8,7 @@ from sqlalchemy import insert, update
 from core.spans import Duration
 from metrics.presets import PRESETS
 from openadr.model.opt import OptType
+from openadr.v20b.messages import CreatedReport, Response
 from support.browser import HOSTILE
 from support.metered import metered_ven, send
 from support.vtn_world import NOON, data, fake_fingerprint, usage
@@ -445,3 +446,13 @@ async def test_a_comparison_without_any_error_is_one(console):
     assert len(page.texts("//tbody//meter")) == len(PRESETS)
     assert set(page.texts("//tbody//td[@data-label='Days']")) != {"0"}
     assert {" ".join(text.split()) for text in page.texts("//tbody//td[@data-label='One-sided']")} == {"0 %"}
+
+
+async def test_a_vens_page_shows_what_was_wrong_with_its_messages(console):
+    ven = await console.world.ven()
+    await ven.say(CreatedReport(Response(452, HOSTILE[0]), (), ven.ven_id))
+    await console.world.faults.flush()
+    page = await console.viewer.get(f"/fleet/{ven.ven_id}")
+    (row,) = page.texts("//section[@id='faults']//tbody/tr")
+    assert "oadrCreatedReport 452" in row
+    assert HOSTILE[0] in row

@@ -42,6 +42,7 @@ _ODD_ORDERS = [
     ({"signals": [_signal(intervals=_intervals(1, each="PT0.5S"))]}, "duration"),
     ({"signals": [_signal(intervals=_intervals(1, each="-PT1H"))]}, "negative"),
     ({"signals": [_signal(intervals=_intervals(1, 2, each="PT0S"))]}, "open-ended"),
+    ({"signals": [_signal(intervals=_intervals(1) + _intervals(2, each="PT0S"))]}, "PT0S"),
     ({"signals": [_signal(intervals=_intervals(1, each="P99999Y"))]}, "calendar"),
     ({"signals": [_signal(), _signal()]}, "signalID"),
     ({"signals": [_signal(), _signal(id="b", intervals=_intervals(1, 2))]}, "last"),

@@ -281,3 +281,18 @@ async def test_many_idle_connections_keep_nobody_out(line):
         for _ in range(30):
             await stack.enter_async_context(line.bare())
         await line.works()
+
+
+async def test_a_406_names_the_ven_and_is_counted(line):
+    with capture_logs() as logs:
+        assert (await line.send(b"no message"))[0] == 406
+        mended = encode(m.Poll(line.home.ven_id)).replace(b" ei:schemaVersion", b" schemaVersion")
+        assert [(await line.send(mended))[0] for _ in range(3)] == [200, 200, 200]
+        assert (await line.send(b"no message", certificate="stranger"))[0] == 406
+    assert [one.get("ven_id") for one in logs if one.get("status") == 406] == [line.home.ven_id, None]
+    await line.world.faults.flush()
+    told = {(row.ven_id, row.kind, row.subject): row.times for row in await line.world.rows("ven_fault")}
+    assert told == {
+        (line.home.ven_id, "unreadable", "message"): 1,
+        (line.home.ven_id, "mended", "unqualified schemaVersion"): 3,
+    }

@@ -14,6 +14,7 @@ from openadr.model.report import ReportRequest
 from vtn.services import report as reports
 from vtn.services import settlement_series
 from vtn.services.metered import marked
+from vtn.services.wanted import shortfalls
 from vtn.store.readings import SeriesKey, load, numbered
 from vtn.web.api import Context
 from vtn.web.model import IsoDuration, Model, UtcTime
@@ -34,6 +35,10 @@ class DataPoint(Model):
     reading_type: str
     resources: list[str]
     unit: str | None
+    min_period: IsoDuration | None
+    """The shortest time between two samples."""
+    max_period: IsoDuration | None
+    """The longest one; the VTN asks for nothing coarser."""
 
 
 class Offer(Model):
@@ -55,10 +60,12 @@ class Request(Model):
     granularity: IsoDuration
     report_back: IsoDuration
     state: str
-    """queued, active, refused, cancelled or done."""
+    """queued, unanswered, active, refused, cancelled or done."""
     reason: str | None
     created_at: UtcTime
     last_report_at: UtcTime | None
+    missing_since: UtcTime | None
+    """Since when data is overdue that the VEN agreed to send; null if nothing is missing."""
 
 
 class VenReports(Model):
@@ -66,6 +73,8 @@ class VenReports(Model):
 
     offers: list[Offer]
     requests: list[Request]
+    shortfalls: list[str]
+    """In what the offers fall short of the reports that this VTN wants of every VEN."""
 
 
 class NewRequest(Model):
@@ -125,7 +134,7 @@ class Readings(Model):
     """good, estimated, uncertain, stale or bad. What the site's connection cannot carry is uncertain, too."""
 
 
-def _shown(one: reports.Requested) -> Request:
+def _shown(one: reports.Requested, now: datetime) -> Request:
     wish = one.request
     return Request(
         id=wish.request_id,
@@ -138,6 +147,7 @@ def _shown(one: reports.Requested) -> Request:
         reason=one.reason,
         created_at=one.created_at,
         last_report_at=one.last_report_at,
+        missing_since=one.missing_since(now),
     )
 
 
@@ -170,7 +180,8 @@ def description(number: int, key: SeriesKey) -> Description:
     errors=[404],
 )
 async def list_reports(context: Context, ven_id: str) -> VenReports:
-    async with context.service(DESK).db.read() as conn:
+    desk = context.service(DESK)
+    async with desk.db.read() as conn:
         await find(conn, ven_id)
         offers = await reports.offered(conn, ven_id)
         requested = await reports.requests_of(conn, ven_id)
@@ -187,13 +198,16 @@ async def list_reports(context: Context, ven_id: str) -> VenReports:
                         reading_type=line.reading_type,
                         resources=list(line.source.resource_ids),
                         unit=line.item_base.units if line.item_base else None,
+                        min_period=line.sampling.min_period if line.sampling else None,
+                        max_period=line.sampling.max_period if line.sampling else None,
                     )
                     for line in offer.descriptions
                 ],
             )
             for offer in offers
         ],
-        requests=[_shown(one) for one in requested],
+        requests=[_shown(one, desk.clock.now()) for one in requested],
+        shortfalls=shortfalls(desk.settings.wanted_reports, offers, desk.clock.now()),
     )
 
 
@@ -221,7 +235,7 @@ async def request_report(context: Context, ven_id: str, body: NewRequest) -> Req
     async with desk.db.write() as tx:
         await find(tx.conn, ven_id, removed=False)
         await reports.request(tx, ven_id, wish, desk.clock.now(), who=context.principal.name)
-        return _shown(await reports.get(tx.conn, wish.request_id))
+        return _shown(await reports.get(tx.conn, wish.request_id), desk.clock.now())
 
 
 @operation(
@@ -236,7 +250,7 @@ async def cancel_report(context: Context, request_id: str) -> Request:
     desk = context.service(DESK)
     async with desk.db.write() as tx:
         await reports.cancel(tx, request_id, desk.clock.now(), who=context.principal.name)
-        return _shown(await reports.get(tx.conn, request_id))
+        return _shown(await reports.get(tx.conn, request_id), desk.clock.now())
 
 
 @operation(

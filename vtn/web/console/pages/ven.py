@@ -11,7 +11,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import InvalidError, NotFoundError
 from core.points import UNITS, Flow, Phase, Quality, Quantity
-from vtn.services import dossier, enrolment, fleet, members, potential, registration, settlement_series, site
+from vtn.services import (
+    dossier,
+    enrolment,
+    fleet,
+    members,
+    potential,
+    registration,
+    settlement_series,
+    site,
+    ven_faults,
+    waiting,
+)
 from vtn.services.dossier import Dossier
 from vtn.services.metered import marked
 from vtn.services.site import Site
@@ -64,6 +75,8 @@ async def _ven_page(visit: Visit, ven_id: str, form: Form) -> web.Response:
         known = (await potential.latest(conn, [ven_id], visit.now)).get(ven_id, [])
         place: Site | None = None if one.removed_at else await site.site_of(conn, ven_id)
         enrolments = await members.of_ven(conn, ven_id)
+        faults = await ven_faults.of_ven(conn, ven_id)
+        unanswered = await waiting.unanswered(conn, ven_id)
     return visit.render(
         "fleet/ven.html",
         ven=one,
@@ -72,6 +85,8 @@ async def _ven_page(visit: Visit, ven_id: str, form: Form) -> web.Response:
         form=form,
         site=place,
         enrolments=enrolments,
+        faults=faults,
+        unanswered=unanswered,
         potential=[(each, power_now(each, visit)) for each in known],
         charts=_potential_charts(visit, known),
         utcnow=visit.frame.utcnow(),
