@@ -8,7 +8,6 @@ import os
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -52,7 +51,7 @@ SETTINGS = Settings("home", Duration.of(minutes=1), ven_id="ven-1", vtn_id="vtn"
 SECONDS = float(os.environ.get("EVENLOAD_FUZZ_SECONDS", "0"))
 _ROUND = settings(
     deadline=None,
-    max_examples=200 if SECONDS else 25,
+    max_examples=100 if SECONDS else 15,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     derandomize=not SECONDS,
     database=None,
@@ -316,16 +315,27 @@ def rounds():
         yield
 
 
+def lives():
+    """Live through scripts with fresh messages."""
+    pool = samples(20 if SECONDS else 3)
+
+    @_ROUND
+    @given(scripts)
+    def life(script):
+        check(script, pool)
+
+    life()
+
+
 @pytest.mark.timeout(int(SECONDS) + 300)
 def test_whatever_the_vtn_says_the_gateway_polls_frees_its_devices_and_floods_nobody():
     for _ in rounds():
-        pool = samples(20 if SECONDS else 4)
-        _ROUND(given(scripts)(partial(check, pool=pool)))()
+        lives()
 
 
 def test_every_kind_of_message_at_every_stage():
     """Each kind, as an answer to the first, the second ... message of a gateway's life, and out of a poll."""
     pool = samples(2)
     for number, kind in enumerate(ODD):
-        for stage in range(number % 2, 8, 2):
+        for stage in range(number % 4, 8, 4):
             check([*[("good",)] * stage, (kind, number, 0.03, False), ("restart",), (kind, stage, 0.3, True)], pool)
