@@ -144,28 +144,36 @@ def backup(
     target: Annotated[Path, typer.Argument(help="The file to write; an older one is replaced.")],
     config: ConfigOption = Path("vtn.toml"),
 ) -> None:
-    """Write the whole database to one file; the VTN may run meanwhile. Keys and certificates are not in it."""
+    """Write the whole database to one file; the VTN may run meanwhile.
+
+    Keys and certificates are not in it, and its secrets open only with the settings' `backup_key`.
+    """
     _need_server()
     from evenload.settings import load_settings  # noqa: PLC0415  the server's libraries are optional
     from vtn.store.backup import backup as write  # noqa: PLC0415
 
     if target.is_dir():
         raise InvalidError(f"{target} is a directory; name the file to write.")
-    asyncio.run(write(load_settings(config).database, target))
-    typer.echo(f"Wrote {target} ({target.stat().st_size:,} bytes).")
+    settings = load_settings(config)
+    asyncio.run(write(settings.database, target, settings.backup_key))
+    typer.echo(f"Wrote {target} ({target.stat().st_size:,} bytes). Its secrets open with {settings.backup_key}.")
 
 
 @app.command()
 def restore(
     source: Annotated[Path, typer.Argument(help="A file made by `evenload backup`.")],
     config: ConfigOption = Path("vtn.toml"),
+    without_secrets: Annotated[
+        bool, typer.Option("--without-secrets", help="Do without the key: webhooks and price sources are set up anew.")
+    ] = False,
 ) -> None:
     """Fill an empty database from a backup; the VTN must not run."""
     _need_server()
     from evenload.settings import load_settings  # noqa: PLC0415  the server's libraries are optional
     from vtn.store.backup import restore as read  # noqa: PLC0415
 
-    asyncio.run(read(source, load_settings(config).database))
+    settings = load_settings(config)
+    asyncio.run(read(source, settings.database, settings.backup_key, without_secrets=without_secrets))
     typer.echo(f"Restored {source}.")
 
 

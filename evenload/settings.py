@@ -172,6 +172,8 @@ class Settings(BaseSettings):
     database: str = "sqlite:///vtn.db"
     authority: Path | None = None
     """Directory of the certificate authority; without it gateways cannot enrol by code."""
+    backup_key: Path = Path("backup.key")
+    """The key that seals the secrets in backups; `evenload backup` makes it if it is missing."""
     clock: Path | None = None
     """A run's clock file; without it, the host's time."""
     reuse_port: bool = False
@@ -273,6 +275,7 @@ def _anchored(settings: Settings, base: Path) -> Settings:
         update={
             "database": database,
             "authority": at(settings.authority),
+            "backup_key": base / settings.backup_key,
             "clock": at(settings.clock),
             "openadr": openadr.model_copy(update=files),
             "api": settings.api.model_copy(update={"certificate": pair(certificate) if certificate else None}),

@@ -15,6 +15,7 @@ from certs.files import is_vacant, make_private_directory, write_new
 from core.errors import ConflictError, InvalidError, UnavailableError
 from evenload.settings import Settings, is_loopback, is_wildcard, load_settings
 from vtn.store.database import Database
+from vtn.store.sealing import make_key
 from vtn.web import principals
 from vtn.web.auth import Role
 from vtn.web.console import passwords, sessions
@@ -140,6 +141,7 @@ async def _fill(directory: Path, names: tuple[str, ...], vtn_id: str, shape: Sha
         console=_console(shape, known),
     )
     write_new(settings, text)
+    make_key(directory / "backup.key")
     token = await add_operator_async(settings, "admin", Role.ADMIN, None)
     return Prepared(settings, token)
 

@@ -28,7 +28,7 @@ async def test_everything_is_private_and_fits_together(prepared):
     assert _mode(directory) == _mode(directory / "ca") == 0o700
     files = [path for path in directory.rglob("*") if path.is_file()]
     assert {path.name for path in files} == {
-        "vtn.toml", "vtn.db", "server-ec.pem", "server-ec.key", "server-rsa.pem", "server-rsa.key",
+        "vtn.toml", "vtn.db", "backup.key", "server-ec.pem", "server-ec.key", "server-rsa.pem", "server-rsa.key",
         "ca.pem", "ca-key.pem", "crl.pem", "register.db",
     }  # fmt: skip
     assert {path.name: oct(_mode(path)) for path in files if _mode(path) != 0o600} == {}
