@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
+from ipaddress import ip_network
 from typing import Final
 
 import structlog
@@ -38,6 +39,7 @@ from vtn.transport.recent import RecentMessages
 from vtn.transport.tls import log_refusals
 from vtn.transport.v20b import Vtn20b
 from vtn.web.api import Api
+from vtn.web.callers import PROXIES
 from vtn.web.operator import DESK, OPERATIONS, Desk
 from vtn.web.principals import StoredPrincipals
 from vtn.web.server import AUTHENTICATOR, HttpMetrics, make_app
@@ -118,6 +120,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             names = _names(settings.console.host, settings.console.hosts)
             console = console_app(settings, settings.console, desk, names, metrics=metrics, recent=recent)
             console[AUTHENTICATOR] = api[AUTHENTICATOR]  # a token that the console revokes ends there at once
+            console[PROXIES] = tuple(map(ip_network, settings.console.proxies))
             market.put_into(console)  # a BRP's program that it shuts out, too
             console_at = await _listen_console(stack, settings, settings.console, console)
         gauges = Gauges(db, clock, registry, stale_after_s)
@@ -191,6 +194,7 @@ def _api(settings: Settings, desk: Desk, metrics: HttpMetrics, market: Market) -
         mounts=market.mounts(),
     )
     app[DESK] = desk
+    app[PROXIES] = tuple(map(ip_network, settings.api.proxies))
     market.put_into(app)
     return app
 

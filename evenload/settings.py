@@ -45,8 +45,18 @@ def _zone(name: str) -> str:
     return name
 
 
+def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError:
+            raise ValueError("write addresses and networks such as 127.0.0.1 or 10.1.0.0/16") from None
+    return texts
+
+
 IsoDuration = Annotated[Duration, BeforeValidator(_duration), PlainSerializer(str)]
 Period = Annotated[IsoDuration, AfterValidator(_positive)]
+Networks = Annotated[tuple[str, ...], AfterValidator(_networks)]
 
 
 class _Section(BaseModel):
@@ -97,6 +107,8 @@ class ApiSettings(_Section):
     """Without one it speaks plain HTTP, which is only allowed on loopback."""
     hosts: tuple[str, ...] = ()
     """Host names that clients may use, beside the listener's own."""
+    proxies: Networks = ()
+    """Proxies in front of it, whose X-Forwarded-For says who calls."""
 
 
 class ConsoleSettings(_Section):
@@ -108,6 +120,8 @@ class ConsoleSettings(_Section):
     """Without one it speaks plain HTTP, which is only allowed on loopback."""
     hosts: tuple[str, ...] = ()
     """Host names that browsers may use, beside the listener's own."""
+    proxies: Networks = ()
+    """Proxies in front of it, whose X-Forwarded-For says who calls."""
     url: Annotated[str, Field(pattern=r"^https?://[^/?#\s]+/?$", max_length=300)] | None = None
     """What browsers call it, where that is another address: a proxy that ends TLS in front of it."""
     time_zone: Annotated[str, AfterValidator(_zone)] = "UTC"

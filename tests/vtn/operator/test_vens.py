@@ -12,6 +12,7 @@ from openadr.model.registration import VenProfile
 from openadr.v20b.messages import CreatePartyRegistration, OadrResponse, Poll
 from support.vtn_world import Ven, fake_fingerprint
 from vtn.transport.v20b import Peer
+from vtn.web.operator import DESK
 
 
 def _forever(name):
@@ -53,6 +54,25 @@ async def test_a_code_buys_a_certificate_once(office):
     await office.post("/v1/enrolments", other, 403, who=None)
     await office.post("/v1/enrolments", body | {"code": "ABCD-EFGH-JKLM"}, 403, who=None)
     await office.post("/v1/enrolments", body | {"csr": "x" * 60}, 403, who=None)
+
+
+async def test_guessing_codes_has_to_wait(office):
+    made = await office.post("/v1/vens", {"name": "Home 1"})
+    body = {"csr": office.signing_request()}
+    for number in range(10):
+        await office.post("/v1/enrolments", body | {"code": f"WRNG-{number}"}, 403, who=None)
+    problem = await office.post("/v1/enrolments", body | {"code": made["code"]}, 429, who=None)
+    assert "Wait 61 seconds" in problem["detail"]
+    office.client.app[DESK].codes_by_address._failures.clear()
+    await office.post("/v1/enrolments", body | {"code": made["code"]}, who=None)
+
+
+async def test_codes_are_limited_in_all_too(office):
+    await office.post("/v1/vens", {"name": "Home 1"})
+    desk = office.client.app[DESK]
+    for _ in range(200):
+        desk.codes_in_all.failed("all")
+    await office.post("/v1/enrolments", {"code": "WRNG-CODE", "csr": office.signing_request()}, 429, who=None)
 
 
 async def test_old_and_new_certificate_work_until_the_old_one_is_revoked(office):

@@ -5,10 +5,12 @@ from typing import Annotated
 from pydantic import Field
 from sqlalchemy import select
 
-from core.errors import ConflictError, InvalidError
+from core.errors import ConflictError, ForbiddenError, InvalidError
 from vtn.services import enrolment
 from vtn.store.tables import ven_certificate, waiting_certificate
 from vtn.web.api import Context
+from vtn.web.attempts import attempting
+from vtn.web.callers import address_of
 from vtn.web.model import Model, UtcTime
 from vtn.web.operation import operation
 from vtn.web.operator.desk import DESK
@@ -114,14 +116,17 @@ async def list_waiting_certificates(context: Context) -> list[WaitingCertificate
     role=None,
     tags=["enrolment"],
     status=201,
-    errors=[403, 503],
+    errors=[403, 429, 503],
 )
 async def redeem_code(context: Context, body: Redemption) -> Bundle:
     desk = context.service(DESK)
     if desk.authority is None:
         raise InvalidError("This VTN issues no certificates; ask your operator how to get one.")
-    async with desk.db.write() as tx:
-        got = await enrolment.redeem(tx, body.code, body.csr, desk.authority, desk.clock.now())
+    limits = [(desk.codes_by_address, address_of(context.request)), (desk.codes_in_all, "all")]
+    with attempting(limits, wrong=ForbiddenError) as attempt:
+        async with desk.db.write() as tx:
+            got = await enrolment.redeem(tx, body.code, body.csr, desk.authority, desk.clock.now())
+        attempt.is_good = True
     return Bundle(
         ven_id=got.ven_id,
         ven_name=got.ven_name,

@@ -10,6 +10,7 @@ from certs.authority import Authority
 from core.clock import Clock
 from vtn.services.settings import VtnSettings
 from vtn.store.database import Database
+from vtn.web.attempts import FailureLimit
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,8 @@ class Desk:
     """The parts of a running VTN that the operator API uses.
 
     `openadr_url` is what gateways are told; a VEN that was silent for `stale_after_s` (world time) counts as stale.
-    `comparing` lets one comparison of baselines run at a time: each takes seconds of CPU.
+    `comparing` lets one comparison of baselines run at a time: each takes seconds of CPU. `codes_by_address` and
+    `codes_in_all` count wrong enrolment codes.
     """
 
     db: Database
@@ -27,6 +29,8 @@ class Desk:
     authority: Authority | None
     stale_after_s: float = 60.0
     comparing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    codes_by_address: FailureLimit = field(default_factory=lambda: FailureLimit(10))
+    codes_in_all: FailureLimit = field(default_factory=lambda: FailureLimit(200, 5.0, longest_s=60.0))
 
 
 DESK: Final = web.AppKey("desk", Desk)
