@@ -5,6 +5,7 @@ Here are the commands of who runs a VTN; `shelf` says where the others are.
 
 import asyncio
 import json
+import os
 import shlex
 import sys
 from collections.abc import Coroutine, Sequence
@@ -286,7 +287,11 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; an error that a user can mend is a line or two and exit code 1."""
+    """Run the command line; an error that a user can mend is a line or two and exit code 1.
+
+    Whatever it writes is its user's alone: states, logs and results hold secrets or what people do.
+    """
+    os.umask(0o077)
     try:
         app(arguments)
     except EvenloadError as error:

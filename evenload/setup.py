@@ -124,7 +124,6 @@ async def _fill(directory: Path, names: tuple[str, ...], vtn_id: str, shape: Sha
         issued = authority.issue_server(known, key_type=kind)
         write_new(directory / f"server-{kind}.key", issued.key_pem or "")
         write_new(directory / f"server-{kind}.pem", issued.chain_pem)
-    (directory / "ca" / "register.db").chmod(0o600)
     name = f"[{names[0]}]" if ":" in names[0] else names[0]
     settings = directory / "vtn.toml"
     text = _TOML.format(

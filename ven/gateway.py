@@ -21,6 +21,7 @@ from bridges.leases import Keeper
 from bridges.mqtt import Link, MqttLink
 from core.clock import Clock, load_clock, system_clock
 from core.errors import ConflictError, EvenloadError, InvalidError, UnavailableError
+from core.private import private_directory, private_file
 from openadr.model.opt import OptType
 from ven.backfill import backfill, backfillers
 from ven.conversation import Conversation, read_peer, settings
@@ -327,6 +328,7 @@ class Gateway:
         if path is None:
             return
         try:
+            private_file(path)
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"at": self.clock.now().isoformat(), "ven": self._peer.ven_name, **line}) + "\n")
         except OSError as error:
@@ -336,7 +338,8 @@ class Gateway:
 def _claim(state: Path) -> IO[str]:
     """Keep a second gateway off the same state directory. Raises ConflictError; closing the file lets go."""
     try:
-        state.mkdir(parents=True, exist_ok=True)
+        private_directory(state)
+        private_file(state / LOCK_FILE)
         file = (state / LOCK_FILE).open("w", encoding="utf-8")
     except OSError as error:
         raise UnavailableError(f"The state directory {state} cannot be used: {error.strerror}.") from error

@@ -70,3 +70,11 @@ def test_the_previous_state_is_that_before_the_first_write(tmp_path: Path) -> No
     freed = journal.held("pump", "import_limit")
     assert (freed.held, freed.touched, freed.previous, freed.written_at) == (False, False, None, NOW)
     journal.close()
+
+
+def test_the_journal_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    Journal(path).close()
+    path.chmod(0o644)
+    Journal(path).close()
+    assert path.stat().st_mode & 0o077 == 0
