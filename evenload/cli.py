@@ -119,6 +119,7 @@ def vtn_init(
     """Prepare a directory from which a VTN can run: settings, CA, server certificates, an admin token."""
     _need_server()
     from evenload.setup import prepare  # noqa: PLC0415  the server's libraries are optional
+    from openadr.fingerprint import sha256_of_pem  # noqa: PLC0415
 
     made = asyncio.run(prepare(directory, tuple(host or ()), vtn_id))
     ca = directory.resolve() / "ca" / "ca.pem"
@@ -130,7 +131,9 @@ def vtn_init(
         f"Start it:      evenload vtn --config {shlex.quote(str(made.settings))}\n"
         f"Admin token:   {made.token}   (shown this once)\n"
         f"Use it:        export EVENLOAD_TOKEN={made.token} EVENLOAD_CA={shlex.quote(str(ca))}\n"
-        "               evenload fleet add 'Home 1'\n\n"
+        "               evenload fleet add 'Home 1'\n"
+        f"Gateways check it with {ca}\n"
+        f"               SHA-256 {sha256_of_pem(ca.read_bytes())}\n\n"
         f"Back up {directory / 'ca'} to a safe place: without its key every VEN has to enrol again."
     )
     if not host:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from ipaddress import ip_network
 from typing import Final
+from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
@@ -109,7 +110,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         recent = RecentMessages()
         openadr_port = await _listen_openadr(stack, settings, vtn, registry, revocations, recent)
         stale_after_s = _stale_after_s(settings, clock)
-        desk = Desk(db, clock, settings.vtn(), _openadr_url(settings, openadr_port), authority, stale_after_s)
+        openadr_url = _openadr_url(settings, openadr_port)
+        enrol_url, trust = _enrol_url(settings, openadr_url), settings.openadr.ca
+        desk = Desk(db, clock, settings.vtn(), openadr_url, authority, stale_after_s, trust, enrol_url)
         metrics = HttpMetrics(registry)
         market = Market.build(settings, desk)
         stack.push_async_callback(market.close)
@@ -136,6 +139,13 @@ def _openadr_url(settings: Settings, port: int) -> str:
     scheme = "http" if openadr.insecure else "https"
     own = f"{scheme}://{_in_url(openadr.host)}:{port}{openadr.prefix}/OpenADR2/Simple/2.0b"
     return openadr.url.rstrip("/") if openadr.url else own
+
+
+def _enrol_url(settings: Settings, openadr_url: str) -> str:
+    """Return the address at which gateways enrol, as far as it is known: the API's port, where VENs reach this VTN."""
+    api = settings.api
+    host = urlsplit(openadr_url).hostname or "localhost"
+    return f"{'https' if api.certificate else 'http'}://{_in_url(host)}:{api.port}"
 
 
 def _api_url(settings: Settings, port: int) -> str:

@@ -104,7 +104,7 @@ async def prepare(directory: Path, names: tuple[str, ...], vtn_id: str, shape: S
         make_private_directory(directory)
     try:
         directory.chmod(0o700)
-        return await _fill(directory, names or ("localhost",), vtn_id, shape or Shape(console_port=CONSOLE_PORT))
+        return await _fill(directory, names or ("localhost",), vtn_id, shape or _usual(names))
     except BaseException as error:
         for path in directory.iterdir():  # it was empty: all of this is ours
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -113,6 +113,11 @@ async def prepare(directory: Path, names: tuple[str, ...], vtn_id: str, shape: S
         if isinstance(error, OSError):
             raise UnavailableError(f"{directory} cannot be prepared: {error.strerror or error}.") from error
         raise
+
+
+def _usual(names: tuple[str, ...]) -> Shape:
+    """Return the usual shape: without a name by which others reach this machine, it listens for this machine alone."""
+    return Shape(console_port=CONSOLE_PORT) if names else Shape("127.0.0.1", console_port=CONSOLE_PORT)
 
 
 async def _fill(directory: Path, names: tuple[str, ...], vtn_id: str, shape: Shape) -> Prepared:

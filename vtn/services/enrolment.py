@@ -170,7 +170,12 @@ async def remove_ven(tx: Transaction, ven_id: str, now: datetime, *, who: str) -
 
 
 async def note_waiting(tx: Transaction, name: str, subject: str, now: datetime) -> None:
-    """Remember a trusted certificate that belongs to no VEN, for the operator to see."""
+    """Remember a trusted certificate that belongs to no VEN, for the operator to see.
+
+    One that was revoked, or belonged to a VEN that was removed, waits for nothing: only a new one can be accepted.
+    """
+    if (await tx.conn.execute(select(ven_certificate.c.ven_id).where(ven_certificate.c.fingerprint == name))).first():
+        return
     seen = await tx.conn.execute(
         update(waiting_certificate)
         .where(waiting_certificate.c.fingerprint == name)

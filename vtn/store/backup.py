@@ -308,7 +308,7 @@ def _decoder(column: Column[Any], opened: Callable[[str, str, str], str | None])
             return _time(value, fault)
         if kind is float and type(value) is int:
             return float(value)
-        if type(value) is not kind or (kind is int and not -_LARGEST <= value < _LARGEST):
+        if type(value) is not kind or (isinstance(value, int) and not -_LARGEST <= value < _LARGEST):
             raise InvalidError(fault)
         return value
 

@@ -8,7 +8,7 @@ from aiohttp import web
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-PROXIES: Final = web.AppKey("proxies", tuple)
+PROXIES: Final = web.AppKey("proxies", tuple[Network, ...])
 """The networks of proxies whose X-Forwarded-For is believed; nobody's if the application does not say."""
 _HEADER: Final = "X-Forwarded-For"
 _MOST_HOPS: Final = 20
@@ -22,7 +22,7 @@ def address_of(request: web.Request) -> str:
     proxy. What stands before it the caller may have written itself.
     """
     remote = request.remote or "unknown"
-    proxies: Sequence[Network] = request.app.get(PROXIES, ())
+    proxies = request.app.get(PROXIES, ())
     if not proxies:
         return remote
     given = [one.strip()[:_LONGEST] for text in request.headers.getall(_HEADER, ()) for one in text.split(",")]

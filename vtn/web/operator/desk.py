@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from aiohttp import web
@@ -17,9 +18,10 @@ from vtn.web.attempts import FailureLimit
 class Desk:
     """The parts of a running VTN that the operator API uses.
 
-    `openadr_url` is what gateways are told; a VEN that was silent for `stale_after_s` (world time) counts as stale.
-    `comparing` lets one comparison of baselines run at a time: each takes seconds of CPU. `codes_by_address` and
-    `codes_in_all` count wrong enrolment codes.
+    `openadr_url` is what gateways are told, `api_url` where they enrol; a VEN that was silent for `stale_after_s`
+    (world time) counts as stale. `client_ca` is the file of the authorities whose clients TLS lets in. `comparing` lets
+    one comparison of baselines run at a time: each takes seconds of CPU. `codes_by_address` and `codes_in_all` count
+    wrong enrolment codes.
     """
 
     db: Database
@@ -28,6 +30,8 @@ class Desk:
     openadr_url: str
     authority: Authority | None
     stale_after_s: float = 60.0
+    client_ca: Path | None = None
+    api_url: str = ""
     comparing: asyncio.Lock = field(default_factory=asyncio.Lock)
     codes_by_address: FailureLimit = field(default_factory=lambda: FailureLimit(10))
     codes_in_all: FailureLimit = field(default_factory=lambda: FailureLimit(200, 5.0, longest_s=60.0))
