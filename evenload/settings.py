@@ -39,6 +39,12 @@ def _positive(value: Duration) -> Duration:
     return value
 
 
+def _not_zero(value: Duration) -> Duration:
+    if not value:
+        raise ValueError("write a duration such as P30D")
+    return value
+
+
 def _zone(name: str) -> str:
     if name not in available_timezones():
         raise ValueError("write an IANA time zone such as Europe/London")
@@ -166,6 +172,28 @@ class OutgoingSettings(_Section):
     """A PEM file of further authorities to trust."""
 
 
+class EmailSettings(_Section):
+    """A mail server that takes messages to operators."""
+
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)] = 587
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    """`none` is for a server on this machine."""
+    user: str | None = None
+    password: str | None = None
+    sender: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]
+    to: Annotated[tuple[Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")], ...], Field(min_length=1, max_length=20)]
+
+
+class AlertSettings(_Section):
+    """Who is told when a certificate ends soon."""
+
+    expires_within: Annotated[IsoDuration, AfterValidator(_not_zero)] = Duration.of(days=30)
+    email: EmailSettings | None = None
+    webhook: Annotated[str, Field(pattern=r"^https?://\S+$", max_length=2000)] | None = None
+    """An address that gets {"type", "timestamp", "data"}; [outgoing] says which ones may be called."""
+
+
 class ReportSettings(_Section):
     """A report that every VEN is asked for once it has registered its reports."""
 
@@ -199,6 +227,7 @@ class Settings(BaseSettings):
     brp: BrpSettings = BrpSettings()
     market: MarketTimes = MarketTimes()
     outgoing: OutgoingSettings = OutgoingSettings()
+    alerts: AlertSettings = AlertSettings()
     reports: tuple[ReportSettings, ...] = ()
 
     @classmethod

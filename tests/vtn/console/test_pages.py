@@ -312,6 +312,16 @@ async def test_members_show_how_much_of_the_limits_is_used(console):
 # -- enrolment, operators
 
 
+async def test_the_overview_says_which_of_the_servers_certificates_ends_soon(console, tmp_path):
+    authority = Authority.create(tmp_path / "ca", "CA")
+    (tmp_path / "server.pem").write_text(authority.issue_server(["x"], days=20).chain_pem)
+    files = {"server certificate server.pem": tmp_path / "server.pem", "authority ca.pem": tmp_path / "ca" / "ca.pem"}
+    object.__setattr__(console.frame.desk, "watched", files)
+    page = await console.viewer.get("/")
+    (alert,) = page.texts("//ul[@class='alerts']/li")
+    assert "server certificate server.pem ends on" in alert
+
+
 async def test_the_authority_can_be_had_from_the_console_with_its_fingerprint(console, tmp_path):
     await console.stranger.get("/ca.pem", 404)
     authority = Authority.create(tmp_path / "ca", "CA")
