@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -9,6 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+from certs.files import read_text
 from certs.kinds import KeyType
 from core.errors import InvalidError
 from openadr.fingerprint import fingerprint
@@ -51,6 +53,12 @@ def key_from_pem(pem: str, where: str) -> PrivateKey:
     if not isinstance(key, PrivateKey):
         raise InvalidError(f"{where}: use an RSA or an elliptic-curve key.")
     return key
+
+
+def key_type_of_file(path: Path) -> KeyType:
+    """Return the kind of a private key in a PEM file. Raises NotFoundError, InvalidError."""
+    key = key_from_pem(read_text(path, "Enrol again."), str(path))
+    return KeyType.RSA if isinstance(key, rsa.RSAPrivateKey) else KeyType.EC
 
 
 def public_pem(key: PublicKey) -> bytes:

@@ -39,6 +39,8 @@ from vtn.store.readings import merge_days
 from vtn.store.writer import GroupWriter
 from vtn.transport.http import Edge, OpenADRServer
 from vtn.transport.recent import RecentMessages
+from vtn.transport.renewal import PATH as RENEWAL_PATH
+from vtn.transport.renewal import Renewals
 from vtn.transport.tls import log_refusals
 from vtn.transport.v20b import Vtn20b
 from vtn.web.api import Api
@@ -113,9 +115,14 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await certificates.renew()
         vtn = Vtn20b(writer, directory, settings.vtn(), clock)
         recent = RecentMessages()
-        openadr_port = await _listen_openadr(stack, settings, vtn, registry, revocations, certificates, recent)
+        renewals = None if authority is None else Renewals(db, authority, settings.vtn_id, clock)
+        openadr_port = await _listen_openadr(
+            stack, settings, vtn, registry, revocations, certificates, recent, renewals
+        )
         stale_after_s = _stale_after_s(settings, clock)
         openadr_url = _openadr_url(settings, openadr_port)
+        if renewals is not None:
+            renewals.vtn_url = openadr_url
         desk = Desk(
             db,
             clock,
@@ -197,6 +204,7 @@ async def _listen_openadr(
     revocations: Revocations,
     certificates: ServerCertificates,
     recent: RecentMessages,
+    renewals: Renewals | None,
 ) -> int:
     openadr = settings.openadr
     edge = Edge(openadr.prefix, openadr.max_body_bytes, openadr.insecure, openadr.proxy_header, openadr.proxy_secret)
@@ -210,7 +218,8 @@ async def _listen_openadr(
             certificates.serve(context, pair)
         if openadr.crl is not None:
             revocations.watch(context, openadr.crl)
-    listener = web.Server(OpenADRServer(vtn, edge, registry, recent.note).handle, access_log=None)
+    beside = {} if renewals is None else {RENEWAL_PATH: renewals.answer}
+    listener = web.Server(OpenADRServer(vtn, edge, registry, recent.note, beside).handle, access_log=None)
     runner = web.ServerRunner(listener, shutdown_timeout=_LAST_ANSWERS_S)
     return await _serve(stack, runner, openadr.host, openadr.port, context, shared=settings.reuse_port)
 

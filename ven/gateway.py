@@ -33,6 +33,7 @@ from ven.household import Household
 from ven.judgement import HouseholdJudge
 from ven.potential import Forecaster, absences
 from ven.recorder import Recorder, status_readings
+from ven.renewal import keep_fresh
 from ven.reports import Reporter, ReportPlan
 from ven.ring import Ring
 from ven.store import Store
@@ -124,6 +125,7 @@ class Gateway:
                 group.create_task(work)
                 for work in (
                     self._conversation.run(),
+                    self._renewal(),
                     self._executor.run(),
                     self._statuses(),
                     self._wishes(),
@@ -134,6 +136,11 @@ class Gateway:
             await self._stop.wait()
             for task in loops:
                 task.cancel()
+
+    async def _renewal(self) -> None:
+        """Keep the certificate fresh, where there is one; the conversation takes a new one up by itself."""
+        if self._peer.identity is not None:
+            await keep_fresh(self.household)
 
     async def _start_drivers(self) -> None:
         for name, driver in self._drivers.items():
