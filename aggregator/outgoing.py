@@ -119,13 +119,13 @@ async def fetch_json(
     wanted = {"Accept": "application/json", **(headers or {})}
     answer = await _request("GET", url, None, wanted, guard, timeout_s, max_bytes)
     if answer.status != 200:  # noqa: PLR2004
-        raise UnavailableError(f"{_shown(url)} answered {answer.status}, not 200.")
+        raise UnavailableError(f"{shown(url)} answered {answer.status}, not 200.")
     if not answer.whole:
-        raise InvalidError(f"The answer of {_shown(url)} is longer than {max_bytes} bytes.")
+        raise InvalidError(f"The answer of {shown(url)} is longer than {max_bytes} bytes.")
     try:
         return json.loads(answer.body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise InvalidError(f"The answer of {_shown(url)} is not JSON.") from error
+        raise InvalidError(f"The answer of {shown(url)} is not JSON.") from error
 
 
 async def post(
@@ -171,13 +171,13 @@ async def _request(
     except aiohttp.ClientConnectorDNSError as error:
         raise UnavailableError(f"{url.host} has no address.") from error
     except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
-        raise UnavailableError(f"{_shown(text)} has no certificate that is trusted here.") from error
+        raise UnavailableError(f"{shown(text)} has no certificate that is trusted here.") from error
     except TimeoutError as error:
-        raise UnavailableError(f"{_shown(text)} did not answer within {timeout_s:g} s.") from error
+        raise UnavailableError(f"{shown(text)} did not answer within {timeout_s:g} s.") from error
     except ValueError as error:  # no URL for aiohttp, or no name for the resolver
-        raise InvalidError(f"{_shown(text)} cannot be called.") from error
+        raise InvalidError(f"{shown(text)} cannot be called.") from error
     except (aiohttp.ClientError, OSError) as error:
-        raise UnavailableError(f"{_shown(text)} does not answer ({type(error).__name__}).") from error
+        raise UnavailableError(f"{shown(text)} does not answer ({type(error).__name__}).") from error
 
 
 class _Resolver(AbstractResolver):
@@ -266,7 +266,7 @@ def _host(entry: str) -> tuple[str, int | None]:
     return name, port
 
 
-def _shown(url: str) -> str:
+def shown(url: str) -> str:
     """Return an address for messages: without the query, which may hold a key."""
     return url.partition("?")[0][:200]
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from bridges.device import Command, Outcome, Rank, State, Value
 from core.errors import InvalidError, UnavailableError
+from core.private import private_database
 
 _VERSION = 1
 
@@ -108,8 +109,9 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
+            private_database(path)
             self._db = sqlite3.connect(path, isolation_level=None, timeout=10.0)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise UnavailableError(f"{path}: the command journal cannot be opened: {error}") from error
         try:
             self._prepare()

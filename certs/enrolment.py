@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from certs.authority import machine_now
@@ -29,6 +29,7 @@ from certs.keys import (
     checked_strength,
     key_from_pem,
     key_to_pem,
+    leads_to,
     new_key,
     new_request,
     public_pem,
@@ -250,25 +251,5 @@ def _check(key: PublicKey, chain: list[x509.Certificate], roots: list[x509.Certi
         raise InvalidError(f"The certificate is for another key than {_KEY}. {_ENROL}")
     if fingerprint(leaf.public_bytes(serialization.Encoding.DER)) != names["fingerprint"]:
         raise InvalidError(f"The certificate and the fingerprint {names['fingerprint'][:40]} differ. {_ENROL}")
-    if not _leads_to(leaf, chain[1:], roots):
+    if not leads_to(leaf, chain[1:], roots):
         raise InvalidError(f"The certificate does not come from the authority in {_CA}. {_ENROL}")
-
-
-def _leads_to(leaf: x509.Certificate, between: list[x509.Certificate], roots: list[x509.Certificate]) -> bool:
-    current = leaf
-    for _ in range(len(between) + 1):
-        if any(_issued(current, root) for root in roots):
-            return True
-        following = next((one for one in between if one != current and _issued(current, one)), None)
-        if following is None:
-            return False
-        current = following
-    return False
-
-
-def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True

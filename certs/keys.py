@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+from certs.files import read_text
 from certs.kinds import KeyType
 from core.errors import InvalidError
 from openadr.fingerprint import fingerprint
@@ -18,7 +20,7 @@ PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 _RSA_BITS = range(2048, 8193)  # larger ones only cost us time
 _CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
-_HASHES = frozenset({"sha256", "sha384", "sha512"})
+STRONG_HASHES = frozenset({"sha256", "sha384", "sha512"})
 _MAX_REQUEST = 32_768
 MAX_NAME = 64
 """Longest common name (RFC 5280, ub-common-name)."""
@@ -51,6 +53,12 @@ def key_from_pem(pem: str, where: str) -> PrivateKey:
     if not isinstance(key, PrivateKey):
         raise InvalidError(f"{where}: use an RSA or an elliptic-curve key.")
     return key
+
+
+def key_type_of_file(path: Path) -> KeyType:
+    """Return the kind of a private key in a PEM file. Raises NotFoundError, InvalidError."""
+    key = key_from_pem(read_text(path, "Enrol again."), str(path))
+    return KeyType.RSA if isinstance(key, rsa.RSAPrivateKey) else KeyType.EC
 
 
 def public_pem(key: PublicKey) -> bytes:
@@ -113,7 +121,7 @@ def key_of_request(pem: str) -> PublicKey:
         genuine = request.is_signature_valid
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise InvalidError("This is no signing request (CSR) in PEM.") from error
-    if used is None or used.name not in _HASHES:
+    if used is None or used.name not in STRONG_HASHES:
         raise InvalidError("The signing request is not signed with SHA-256 or better.")
     if not genuine:
         raise InvalidError("The signing request's signature does not fit its key.")
@@ -131,3 +139,24 @@ def checked_strength(key: object) -> PublicKey:
             raise InvalidError(f"The curve {key.curve.name} is not accepted: use P-256, P-384 or P-521.")
         return key
     raise InvalidError("Use an RSA or an elliptic-curve key.")
+
+
+def leads_to(leaf: x509.Certificate, between: list[x509.Certificate], roots: list[x509.Certificate]) -> bool:
+    """Tell whether a certificate comes from one of some roots, perhaps through others, by signatures alone."""
+    current = leaf
+    for _ in range(len(between) + 1):
+        if any(_issued(current, root) for root in roots):
+            return True
+        following = next((one for one in between if one != current and _issued(current, one)), None)
+        if following is None:
+            return False
+        current = following
+    return False
+
+
+def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from core.errors import ConflictError, NotFoundError, UnavailableError
+from core.private import private_database
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS certificate (
@@ -101,11 +102,12 @@ class Register:
     def _open(self) -> Iterator[sqlite3.Connection]:
         """Open the file for one transaction; a fault rolls it back."""
         try:
+            private_database(self._path)
             with closing(sqlite3.connect(self._path, timeout=_BUSY_S)) as database, database:
                 database.execute("PRAGMA synchronous = FULL")
                 database.execute(_TABLE)
                 yield database
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise UnavailableError(f"{self._path}: the register of certificates cannot be used: {error}") from error
 
 

@@ -20,6 +20,9 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{''.join(reversed(digits))}"
 
 
-def new_code(groups: int = 3, size: int = 4) -> str:
-    """Return a one-time code for people to type, such as `7KQ2-M9XA-3TDP` (about 5 bits a character)."""
+def new_code(groups: int = 4, size: int = 4) -> str:
+    """Return a one-time code for people to type, such as `7KQ2-M9XA-3TDP-8WLC`: 5 bits a character, 80 in all.
+
+    So many cannot be found from a stored hash either.
+    """
     return "-".join("".join(secrets.choice(_CODE_ALPHABET) for _ in range(size)) for _ in range(groups))

@@ -5,6 +5,7 @@ Here are the commands of who runs a VTN; `shelf` says where the others are.
 
 import asyncio
 import json
+import os
 import shlex
 import sys
 from collections.abc import Coroutine, Sequence
@@ -118,6 +119,7 @@ def vtn_init(
     """Prepare a directory from which a VTN can run: settings, CA, server certificates, an admin token."""
     _need_server()
     from evenload.setup import prepare  # noqa: PLC0415  the server's libraries are optional
+    from openadr.fingerprint import sha256_of_pem  # noqa: PLC0415
 
     made = asyncio.run(prepare(directory, tuple(host or ()), vtn_id))
     ca = directory.resolve() / "ca" / "ca.pem"
@@ -129,7 +131,9 @@ def vtn_init(
         f"Start it:      evenload vtn --config {shlex.quote(str(made.settings))}\n"
         f"Admin token:   {made.token}   (shown this once)\n"
         f"Use it:        export EVENLOAD_TOKEN={made.token} EVENLOAD_CA={shlex.quote(str(ca))}\n"
-        "               evenload fleet add 'Home 1'\n\n"
+        "               evenload fleet add 'Home 1'\n"
+        f"Gateways check it with {ca}\n"
+        f"               SHA-256 {sha256_of_pem(ca.read_bytes())}\n\n"
         f"Back up {directory / 'ca'} to a safe place: without its key every VEN has to enrol again."
     )
     if not host:
@@ -144,28 +148,36 @@ def backup(
     target: Annotated[Path, typer.Argument(help="The file to write; an older one is replaced.")],
     config: ConfigOption = Path("vtn.toml"),
 ) -> None:
-    """Write the whole database to one file; the VTN may run meanwhile. Keys and certificates are not in it."""
+    """Write the whole database to one file; the VTN may run meanwhile.
+
+    Keys and certificates are not in it, and its secrets open only with the settings' `backup_key`.
+    """
     _need_server()
     from evenload.settings import load_settings  # noqa: PLC0415  the server's libraries are optional
     from vtn.store.backup import backup as write  # noqa: PLC0415
 
     if target.is_dir():
         raise InvalidError(f"{target} is a directory; name the file to write.")
-    asyncio.run(write(load_settings(config).database, target))
-    typer.echo(f"Wrote {target} ({target.stat().st_size:,} bytes).")
+    settings = load_settings(config)
+    asyncio.run(write(settings.database, target, settings.backup_key))
+    typer.echo(f"Wrote {target} ({target.stat().st_size:,} bytes). Its secrets open with {settings.backup_key}.")
 
 
 @app.command()
 def restore(
     source: Annotated[Path, typer.Argument(help="A file made by `evenload backup`.")],
     config: ConfigOption = Path("vtn.toml"),
+    without_secrets: Annotated[
+        bool, typer.Option("--without-secrets", help="Do without the key: webhooks and price sources are set up anew.")
+    ] = False,
 ) -> None:
     """Fill an empty database from a backup; the VTN must not run."""
     _need_server()
     from evenload.settings import load_settings  # noqa: PLC0415  the server's libraries are optional
     from vtn.store.backup import restore as read  # noqa: PLC0415
 
-    asyncio.run(read(source, load_settings(config).database))
+    settings = load_settings(config)
+    asyncio.run(read(source, settings.database, settings.backup_key, without_secrets=without_secrets))
     typer.echo(f"Restored {source}.")
 
 
@@ -278,7 +290,11 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; an error that a user can mend is a line or two and exit code 1."""
+    """Run the command line; an error that a user can mend is a line or two and exit code 1.
+
+    Whatever it writes is its user's alone: states, logs and results hold secrets or what people do.
+    """
+    os.umask(0o077)
     try:
         app(arguments)
     except EvenloadError as error:

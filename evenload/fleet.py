@@ -7,6 +7,7 @@ import typer
 
 from core.errors import InvalidError
 from evenload.session import Session, command, open_group
+from openadr.fingerprint import sha256_of_pem
 
 fleet = typer.Typer(help="The VENs of a VTN.", no_args_is_help=True)
 fleet.callback()(open_group)
@@ -44,9 +45,11 @@ def fleet_code(session: Session, ven_id: _VenId) -> None:
 
 def _told(session: Session, code: str) -> str:
     base = session.url.rstrip("/").removesuffix("/v1")
+    sha256 = "SHA256" if session.ca is None else sha256_of_pem(_read(session.ca).encode())
     return (
         f"Enrolment code: {code}   (works once, for 14 days)\n"
-        f"On the gateway: evenload ven enrol {code} --vtn {base}/v1 --ca CA.PEM --config household.yaml"
+        f"On the gateway: evenload ven fetch-ca --vtn {base} --sha256 {sha256}\n"
+        f"                evenload ven enrol {code} --vtn {base} --ca vtn-ca.pem --config household.yaml"
     )
 
 

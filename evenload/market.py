@@ -23,7 +23,7 @@ from aggregator.work import Market as Worker
 from aggregator.work import MarketSettings
 from evenload.settings import Settings
 from vtn.web.api import Api
-from vtn.web.auth import FailureLimit
+from vtn.web.attempts import FailureLimit
 from vtn.web.operator import Desk
 from vtn.web.server import Mount
 

@@ -8,7 +8,9 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
+from ipaddress import ip_network
 from typing import Final
+from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
@@ -21,10 +23,12 @@ from certs.tls import server_context
 from core.clock import Clock, WorldClock, load_clock, system_clock
 from core.errors import EvenloadError, InvalidError
 from evenload.console import console_app
+from evenload.expiry_watch import ExpiryWatch
 from evenload.gauges import Gauges
 from evenload.market import Job, Market, with_market
 from evenload.memory import give_back, settle, spare
 from evenload.revocation import Revocations
+from evenload.server_certificates import ServerCertificates
 from evenload.settings import ConsoleSettings, KeyPair, Settings, is_loopback, is_wildcard
 from evenload.setup import console_url
 from vtn.services import outbox
@@ -36,9 +40,12 @@ from vtn.store.readings import merge_days
 from vtn.store.writer import GroupWriter
 from vtn.transport.http import Edge, OpenADRServer
 from vtn.transport.recent import RecentMessages
+from vtn.transport.renewal import PATH as RENEWAL_PATH
+from vtn.transport.renewal import Renewals
 from vtn.transport.tls import log_refusals
 from vtn.transport.v20b import Vtn20b
 from vtn.web.api import Api
+from vtn.web.callers import PROXIES
 from vtn.web.operator import DESK, OPERATIONS, Desk
 from vtn.web.principals import StoredPrincipals
 from vtn.web.server import AUTHENTICATOR, HttpMetrics, make_app
@@ -51,6 +58,7 @@ _SWEEP_S: Final = 5
 _GAUGE_S: Final = 15
 _TIDY_S: Final = 3600
 _GIVE_BACK_S: Final = 10
+_WATCH_S: Final = 300
 _DAY_S: Final = 86400
 _LAST_ANSWERS_S: Final = 5.0
 """How long a stopping VTN waits for answers that are on their way."""
@@ -106,27 +114,54 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(faults.flush)
         revocations = Revocations(db, clock, authority)
         await _guarded(revocations.renew_list)()
+        certificates = ServerCertificates(settings, authority)
+        await certificates.renew()
         vtn = Vtn20b(writer, directory, settings.vtn(), clock, faults)
         recent = RecentMessages()
-        openadr_port = await _listen_openadr(stack, settings, vtn, registry, revocations, recent)
+        renewals = None if authority is None else Renewals(db, authority, settings.vtn_id, clock)
+        openadr_port = await _listen_openadr(
+            stack, settings, vtn, registry, revocations, certificates, recent, renewals
+        )
         stale_after_s = _stale_after_s(settings, clock)
-        desk = Desk(db, clock, settings.vtn(), _openadr_url(settings, openadr_port), authority, stale_after_s)
+        openadr_url = _openadr_url(settings, openadr_port)
+        if renewals is not None:
+            renewals.vtn_url = openadr_url
+        desk = Desk(
+            db,
+            clock,
+            settings.vtn(),
+            openadr_url,
+            authority,
+            stale_after_s,
+            client_ca=settings.openadr.ca,
+            api_url=_enrol_url(settings, openadr_url),
+            watched=certificates.watched,
+            expires_within=settings.alerts.expires_within.timedelta(),
+        )
         metrics = HttpMetrics(registry)
         market = Market.build(settings, desk)
         stack.push_async_callback(market.close)
         api = _api(settings, desk, metrics, market)
-        api_port = await _listen_api(stack, settings, api)
+        api_port = await _listen_api(stack, settings, api, certificates)
         console_at = None
         if settings.console is not None:
             names = _names(settings.console.host, settings.console.hosts)
             console = console_app(settings, settings.console, desk, names, metrics=metrics, recent=recent)
             console[AUTHENTICATOR] = api[AUTHENTICATOR]  # a token that the console revokes ends there at once
+            console[PROXIES] = tuple(map(ip_network, settings.console.proxies))
             market.put_into(console)  # a BRP's program that it shuts out, too
-            console_at = await _listen_console(stack, settings, settings.console, console)
+            console_at = await _listen_console(stack, settings, settings.console, console, certificates)
+        watchman = ExpiryWatch(db, certificates.watched, settings, registry)
+        await watchman.look()
         gauges = Gauges(db, clock, registry, stale_after_s)
         await gauges.refresh()
         thinning = Thinning(db, settings.market.potential_kept.timedelta())
-        await _schedule(stack, db, directory, faults, clock, gauges, revocations, thinning, market.jobs())
+        watch: Sequence[Job] = (
+            (certificates.check, _SWEEP_S),
+            (certificates.renew, _TIDY_S),
+            (watchman.turn, _WATCH_S),
+        )
+        await _schedule(stack, db, directory, faults, clock, gauges, revocations, thinning, (*market.jobs(), *watch))
         yield Running(desk.openadr_url, _api_url(settings, api_port), db, clock, console_at)
 
 
@@ -136,6 +171,13 @@ def _openadr_url(settings: Settings, port: int) -> str:
     scheme = "http" if openadr.insecure else "https"
     own = f"{scheme}://{_in_url(openadr.host)}:{port}{openadr.prefix}/OpenADR2/Simple/2.0b"
     return openadr.url.rstrip("/") if openadr.url else own
+
+
+def _enrol_url(settings: Settings, openadr_url: str) -> str:
+    """Return the address at which gateways enrol, as far as it is known: the API's port, where VENs reach this VTN."""
+    api = settings.api
+    host = urlsplit(openadr_url).hostname or "localhost"
+    return f"{'https' if api.certificate else 'http'}://{_in_url(host)}:{api.port}"
 
 
 def _api_url(settings: Settings, port: int) -> str:
@@ -163,7 +205,9 @@ async def _listen_openadr(
     vtn: Vtn20b,
     registry: CollectorRegistry,
     revocations: Revocations,
+    certificates: ServerCertificates,
     recent: RecentMessages,
+    renewals: Renewals | None,
 ) -> int:
     openadr = settings.openadr
     edge = Edge(openadr.prefix, openadr.max_body_bytes, openadr.insecure, openadr.proxy_header, openadr.proxy_secret)
@@ -173,9 +217,12 @@ async def _listen_openadr(
         also = [(one.cert, one.key) for one in others]
         context = server_context(first.cert, first.key, openadr.ca, also=also, crl=openadr.crl, profile=openadr.tls)
         log_refusals(context)
+        for pair in openadr.certificates:
+            certificates.serve(context, pair)
         if openadr.crl is not None:
             revocations.watch(context, openadr.crl)
-    listener = web.Server(OpenADRServer(vtn, edge, registry, recent.note).handle, access_log=None)
+    beside = {} if renewals is None else {RENEWAL_PATH: renewals.answer}
+    listener = web.Server(OpenADRServer(vtn, edge, registry, recent.note, beside).handle, access_log=None)
     runner = web.ServerRunner(listener, shutdown_timeout=_LAST_ANSWERS_S)
     return await _serve(stack, runner, openadr.host, openadr.port, context, shared=settings.reuse_port)
 
@@ -194,14 +241,17 @@ def _api(settings: Settings, desk: Desk, metrics: HttpMetrics, market: Market) -
         mounts=market.mounts(),
     )
     app[DESK] = desk
+    app[PROXIES] = tuple(map(ip_network, settings.api.proxies))
     market.put_into(app)
     return app
 
 
-async def _listen_api(stack: contextlib.AsyncExitStack, settings: Settings, app: web.Application) -> int:
+async def _listen_api(
+    stack: contextlib.AsyncExitStack, settings: Settings, app: web.Application, certificates: ServerCertificates
+) -> int:
     api = settings.api
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LAST_ANSWERS_S)
-    context = _tls(api.certificate)
+    context = _tls(api.certificate, certificates)
     if context is not None and settings.brp.mutual_tls:
         context.verify_mode = ssl.CERT_OPTIONAL  # which certificate a BRP's token is bound to is checked with the token
         context.load_verify_locations(settings.openadr.ca)
@@ -209,17 +259,25 @@ async def _listen_api(stack: contextlib.AsyncExitStack, settings: Settings, app:
 
 
 async def _listen_console(
-    stack: contextlib.AsyncExitStack, settings: Settings, console: ConsoleSettings, app: web.Application
+    stack: contextlib.AsyncExitStack,
+    settings: Settings,
+    console: ConsoleSettings,
+    app: web.Application,
+    certificates: ServerCertificates,
 ) -> str:
     """Serve the console and return its address."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LAST_ANSWERS_S)
-    context = _tls(console.certificate)
+    context = _tls(console.certificate, certificates)
     port = await _serve(stack, runner, console.host, console.port, context, shared=settings.reuse_port)
     return console_url(settings, port)
 
 
-def _tls(pair: KeyPair | None) -> ssl.SSLContext | None:
-    return None if pair is None else server_context(pair.cert, pair.key, pair.cert, require_client=False)
+def _tls(pair: KeyPair | None, certificates: ServerCertificates) -> ssl.SSLContext | None:
+    if pair is None:
+        return None
+    context = server_context(pair.cert, pair.key, pair.cert, require_client=False)
+    certificates.serve(context, pair)
+    return context
 
 
 def _names(host: str, others: tuple[str, ...]) -> set[str]:

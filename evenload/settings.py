@@ -41,14 +41,30 @@ def _positive(value: Duration) -> Duration:
     return value
 
 
+def _not_zero(value: Duration) -> Duration:
+    if not value:
+        raise ValueError("write a duration such as P30D")
+    return value
+
+
 def _zone(name: str) -> str:
     if name not in available_timezones():
         raise ValueError("write an IANA time zone such as Europe/London")
     return name
 
 
+def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError:
+            raise ValueError("write addresses and networks such as 127.0.0.1 or 10.1.0.0/16") from None
+    return texts
+
+
 IsoDuration = Annotated[Duration, BeforeValidator(_duration), PlainSerializer(str)]
 Period = Annotated[IsoDuration, AfterValidator(_positive)]
+Networks = Annotated[tuple[str, ...], AfterValidator(_networks)]
 
 
 class _Section(BaseModel):
@@ -99,6 +115,8 @@ class ApiSettings(_Section):
     """Without one it speaks plain HTTP, which is only allowed on loopback."""
     hosts: tuple[str, ...] = ()
     """Host names that clients may use, beside the listener's own."""
+    proxies: Networks = ()
+    """Proxies in front of it, whose X-Forwarded-For says who calls."""
 
 
 class ConsoleSettings(_Section):
@@ -110,6 +128,8 @@ class ConsoleSettings(_Section):
     """Without one it speaks plain HTTP, which is only allowed on loopback."""
     hosts: tuple[str, ...] = ()
     """Host names that browsers may use, beside the listener's own."""
+    proxies: Networks = ()
+    """Proxies in front of it, whose X-Forwarded-For says who calls."""
     url: Annotated[str, Field(pattern=r"^https?://[^/?#\s]+/?$", max_length=300)] | None = None
     """What browsers call it, where that is another address: a proxy that ends TLS in front of it."""
     time_zone: Annotated[str, AfterValidator(_zone)] = "UTC"
@@ -154,6 +174,28 @@ class OutgoingSettings(_Section):
     """A PEM file of further authorities to trust."""
 
 
+class EmailSettings(_Section):
+    """A mail server that takes messages to operators."""
+
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)] = 587
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    """`none` is for a server on this machine."""
+    user: str | None = None
+    password: str | None = None
+    sender: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]
+    to: Annotated[tuple[Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")], ...], Field(min_length=1, max_length=20)]
+
+
+class AlertSettings(_Section):
+    """Who is told when a certificate ends soon."""
+
+    expires_within: Annotated[IsoDuration, AfterValidator(_not_zero)] = Duration.of(days=30)
+    email: EmailSettings | None = None
+    webhook: Annotated[str, Field(pattern=r"^https?://\S+$", max_length=2000)] | None = None
+    """An address that gets {"type", "timestamp", "data"}; [outgoing] says which ones may be called."""
+
+
 class ReportSettings(_Section):
     """A report that every VEN is asked for once it has registered its reports."""
 
@@ -174,6 +216,8 @@ class Settings(BaseSettings):
     database: str = "sqlite:///vtn.db"
     authority: Path | None = None
     """Directory of the certificate authority; without it gateways cannot enrol by code."""
+    backup_key: Path = Path("backup.key")
+    """The key that seals the secrets in backups; `evenload backup` makes it if it is missing."""
     clock: Path | None = None
     """A run's clock file; without it, the host's time."""
     reuse_port: bool = False
@@ -185,6 +229,7 @@ class Settings(BaseSettings):
     brp: BrpSettings = BrpSettings()
     market: MarketTimes = MarketTimes()
     outgoing: OutgoingSettings = OutgoingSettings()
+    alerts: AlertSettings = AlertSettings()
     reports: tuple[ReportSettings, ...] = ()
 
     @classmethod
@@ -275,6 +320,7 @@ def _anchored(settings: Settings, base: Path) -> Settings:
         update={
             "database": database,
             "authority": at(settings.authority),
+            "backup_key": base / settings.backup_key,
             "clock": at(settings.clock),
             "openadr": openadr.model_copy(update=files),
             "api": settings.api.model_copy(update={"certificate": pair(certificate) if certificate else None}),

@@ -15,6 +15,7 @@ from certs.files import is_vacant, make_private_directory, write_new
 from core.errors import ConflictError, InvalidError, UnavailableError
 from evenload.settings import Settings, is_loopback, is_wildcard, load_settings
 from vtn.store.database import Database
+from vtn.store.sealing import make_key
 from vtn.web import principals
 from vtn.web.auth import Role
 from vtn.web.console import passwords, sessions
@@ -103,7 +104,7 @@ async def prepare(directory: Path, names: tuple[str, ...], vtn_id: str, shape: S
         make_private_directory(directory)
     try:
         directory.chmod(0o700)
-        return await _fill(directory, names or ("localhost",), vtn_id, shape or Shape(console_port=CONSOLE_PORT))
+        return await _fill(directory, names or ("localhost",), vtn_id, shape or _usual(names))
     except BaseException as error:
         for path in directory.iterdir():  # it was empty: all of this is ours
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -112,6 +113,11 @@ async def prepare(directory: Path, names: tuple[str, ...], vtn_id: str, shape: S
         if isinstance(error, OSError):
             raise UnavailableError(f"{directory} cannot be prepared: {error.strerror or error}.") from error
         raise
+
+
+def _usual(names: tuple[str, ...]) -> Shape:
+    """Return the usual shape: without a name by which others reach this machine, it listens for this machine alone."""
+    return Shape(console_port=CONSOLE_PORT) if names else Shape("127.0.0.1", console_port=CONSOLE_PORT)
 
 
 async def _fill(directory: Path, names: tuple[str, ...], vtn_id: str, shape: Shape) -> Prepared:
@@ -123,7 +129,6 @@ async def _fill(directory: Path, names: tuple[str, ...], vtn_id: str, shape: Sha
         issued = authority.issue_server(known, key_type=kind)
         write_new(directory / f"server-{kind}.key", issued.key_pem or "")
         write_new(directory / f"server-{kind}.pem", issued.chain_pem)
-    (directory / "ca" / "register.db").chmod(0o600)
     name = f"[{names[0]}]" if ":" in names[0] else names[0]
     settings = directory / "vtn.toml"
     text = _TOML.format(
@@ -140,6 +145,7 @@ async def _fill(directory: Path, names: tuple[str, ...], vtn_id: str, shape: Sha
         console=_console(shape, known),
     )
     write_new(settings, text)
+    make_key(directory / "backup.key")
     token = await add_operator_async(settings, "admin", Role.ADMIN, None)
     return Prepared(settings, token)
 

@@ -108,6 +108,20 @@ def enrol(
     typer.echo(f"Fingerprint: {identity.fingerprint}")
 
 
+@app.command("fetch-ca")
+def fetch_ca(
+    vtn: Annotated[str, typer.Option("--vtn", help="The VTN's operator address, https://...")],
+    sha256: Annotated[str, typer.Option("--sha256", help="Of the certificate, as the operator told it.")],
+    out: Annotated[Path, typer.Option("--out", help="The file to write.")] = Path("vtn-ca.pem"),
+) -> None:
+    """Get the certificate of the VTN's authority, for `enrol --ca`; only the one with that fingerprint is taken."""
+    from ven.enrol import fetch_ca as fetch  # noqa: PLC0415  only needed here
+
+    with _told():
+        fetch(vtn, sha256, out)
+    typer.echo(f"Wrote {out}.")
+
+
 @app.command("opt-out")
 def opt_out(
     event: Annotated[str, typer.Argument(help="The eventID.")],

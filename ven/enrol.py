@@ -1,5 +1,6 @@
 """Enrolment from the gateway's side: a one-time code becomes an identity; the key is made here and stays here."""
 
+import hashlib
 import json
 import ssl
 import urllib.error
@@ -9,7 +10,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from certs.enrolment import Identity, discard, new_key_and_request, store_bundle
+from certs.files import write_new
 from core.errors import ForbiddenError, InvalidError, UnavailableError
+from openadr.fingerprint import der_of_pem
 
 _MOST_BYTES: Final = 1_000_000
 _TIME_OUT_S: Final = 20.0
@@ -29,11 +32,12 @@ def enrol(
 ) -> Identity:
     """Redeem a code at the VTN's operator address and store the identity in `directory`.
 
-    `ca` is the file to check that address's certificate with; without it the system's authorities count. Plain http
-    is taken on loopback only. Raises InvalidError (bad code, bad files), ForbiddenError (refused), ConflictError (an
-    identity is there), UnavailableError (not reachable: the same code can be tried again).
+    `base_url` is that address, with or without /v1; `ca` the file to check its certificate with: without it the
+    system's authorities count. Plain http is taken on loopback only. Raises InvalidError (bad code, bad files),
+    ForbiddenError (refused), ConflictError (an identity is there), UnavailableError (not reachable: the same code can
+    be tried again).
     """
-    url = base_url.rstrip("/") + "/enrolments"
+    url = f"{_api(base_url)}/enrolments"
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
         raise InvalidError(f"{base_url} is no https:// address; the code would travel unprotected.")
@@ -45,6 +49,38 @@ def enrol(
         discard(directory)
         raise
     return store_bundle(directory, bundle, replace=replace)
+
+
+def fetch_ca(base_url: str, sha256: str, target: Path) -> None:
+    """Get the certificate of the VTN's authority and write it to `target`, if its SHA-256 is the one that was told.
+
+    The fingerprint is what is trusted here: the way to the VTN cannot be checked yet. Raises InvalidError for another
+    certificate, ConflictError if the file exists, UnavailableError (not reachable).
+    """
+    unchecked = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE
+    url = f"{_api(base_url)}/ca.pem"
+    if urlsplit(url).scheme not in {"https", "http"}:
+        raise InvalidError(f"{base_url} is no https:// address.")
+    try:
+        with urllib.request.urlopen(url, timeout=_TIME_OUT_S, context=unchecked) as response:  # noqa: S310  checked
+            pem = response.read(_MOST_BYTES)
+    except urllib.error.HTTPError as error:
+        with error:
+            text = _problem(error.read(_MOST_BYTES)) or f"HTTP {error.code}"
+        raise UnavailableError(f"{url}: {text}") from error
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        raise UnavailableError(f"{url} cannot be reached: {getattr(error, 'reason', error)}.") from error
+    der = der_of_pem(pem)
+    found = hashlib.sha256(der).digest().hex(":").upper()
+    if found.replace(":", "") != sha256.strip().replace(":", "").upper():
+        raise InvalidError(f"{url} has another certificate than you were told (SHA-256 {found}); do not enrol there.")
+    write_new(target, ssl.DER_cert_to_PEM_cert(der))
+
+
+def _api(base_url: str) -> str:
+    """Return the address of the API's first version: people type it with or without /v1."""
+    return base_url.rstrip("/").removesuffix("/v1") + "/v1"
 
 
 def _context(ca: Path | None) -> ssl.SSLContext:

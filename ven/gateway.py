@@ -25,6 +25,7 @@ from bridges.leases import Keeper
 from bridges.mqtt import Link, MqttLink
 from core.clock import Clock, load_clock, system_clock
 from core.errors import ConflictError, EvenloadError, InvalidError, UnavailableError
+from core.private import private_directory, private_file
 from core.trusted_clock import PATIENCE, TrustedClock
 from openadr.model.opt import OptType
 from ven.backfill import backfill, backfillers
@@ -40,6 +41,7 @@ from ven.notices import Notices
 from ven.potential import Forecaster, absences
 from ven.quarantine import Quarantine, where
 from ven.recorder import Recorder, status_readings
+from ven.renewal import keep_fresh
 from ven.reports import Reporter, ReportPlan
 from ven.ring import Ring
 from ven.store import Store
@@ -178,6 +180,7 @@ class Gateway:
                 group.create_task(self._kept_up(name, work))
                 for name, work in (
                     ("conversation", self._conversation.run),
+                    ("renewal", self._renewal),
                     ("executor", self._executor.run),
                     ("statuses", self._statuses),
                     ("requests of people", self._wishes),
@@ -188,6 +191,11 @@ class Gateway:
             await self._stop.wait()
             for task in loops:
                 task.cancel()
+
+    async def _renewal(self) -> None:
+        """Keep the certificate fresh, where there is one; the conversation takes a new one up by itself."""
+        if self._peer.identity is not None:
+            await keep_fresh(self.household)
 
     async def _kept_up(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Do a part of the gateway's work; where it breaks, the others go on and it begins again after a pause."""
@@ -436,6 +444,7 @@ class Gateway:
         if path is None:
             return
         try:
+            private_file(path)
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"at": self.clock.now().isoformat(), "ven": self._peer.ven_name, **line}) + "\n")
         except OSError as error:
@@ -453,7 +462,8 @@ def _trusted(clock: Clock) -> TrustedClock:
 def _claim(state: Path) -> IO[str]:
     """Keep a second gateway off the same state directory. Raises ConflictError; closing the file lets go."""
     try:
-        state.mkdir(parents=True, exist_ok=True)
+        private_directory(state)
+        private_file(state / LOCK_FILE)
         file = (state / LOCK_FILE).open("w", encoding="utf-8")
     except OSError as error:
         raise UnavailableError(f"The state directory {state} cannot be used: {error.strerror}.") from error

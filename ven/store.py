@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from core.errors import EvenloadError, InvalidError, NotFoundError, UnavailableError
+from core.private import private_database, private_directory
 from openadr.model.opt import Opt, OptType
 from openadr.v20b import messages
 from ven.known import KnownEvent, Registration, ReportTask
@@ -143,7 +144,8 @@ class Store:
         name = str(path) if path else ":memory:"
         try:
             if path:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                private_directory(path.parent)
+                private_database(path)
             self.db = sqlite3.connect(name, isolation_level=None, timeout=10)
             self.db.execute("PRAGMA journal_mode=WAL")
             self.db.execute("PRAGMA synchronous=FULL")

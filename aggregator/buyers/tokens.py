@@ -1,7 +1,7 @@
 """Access tokens of BRP clients: JWTs (RFC 9068) signed with ES256, and the keys that sign them. All in machine time.
 
 The keys are rows, so that every process signs and reads alike and a restart ends no session. A new key replaces the
-signing one after a month; the old one reads tokens until the last that it signed has expired.
+signing one after a month; the old one reads tokens until the last that it signed has expired, unless it is revoked.
 """
 
 import base64
@@ -28,6 +28,8 @@ _ROTATE_AFTER: Final = timedelta(days=30)
 _RELOAD_S: Final = 60.0
 """How long another process may go on signing with a key that was retired here."""
 _ASK_AGAIN_S: Final = 5.0
+_KEYS_CHANGED: Final = "token keys"
+"""What the processes of a deployment tell each other when keys were revoked."""
 _LEEWAY_S: Final = 30
 
 
@@ -61,6 +63,14 @@ class Tokens:
         self._monotonic = monotonic
         self._keys: Mapping[str, TokenKey] = {}
         self._loaded_at = float("-inf")
+        self._generation = 0
+        db.on_change(self._changed)
+
+    def _changed(self, subjects: frozenset[str]) -> None:
+        """Forget the keys when some were revoked, here or in another process, or when that may have been missed."""
+        if _KEYS_CHANGED in subjects or not subjects:
+            self._keys, self._loaded_at = {}, float("-inf")
+            self._generation += 1
 
     async def sign(self, client_id: str, scopes: Iterable[str], certificate: str | None = None) -> str:
         """Return a token for a client, bound to a certificate if one is named."""
@@ -144,21 +154,33 @@ class Tokens:
     async def _load(self) -> None:
         from aggregator.buyers.token_keys import TokenKey  # noqa: PLC0415  see there
 
-        async with self._db.read() as conn:
-            rows = (await conn.execute(select(token_key))).all()
+        generation = None
+        while generation != self._generation:  # else these may be from before a revocation
+            generation = self._generation
+            async with self._db.read() as conn:
+                rows = (await conn.execute(select(token_key))).all()
         self._keys = {row.id: TokenKey.of(row) for row in rows}
         self._loaded_at = self._monotonic()
 
 
-async def rotate_keys(tx: Transaction, now: datetime, *, who: str, lifetime_s: int = LIFETIME_S) -> str:
-    """Make a new signing key, retire the others, and delete those whose tokens have all expired; return its id."""
+async def rotate_keys(
+    tx: Transaction, now: datetime, *, who: str, lifetime_s: int = LIFETIME_S, revoke: bool = False
+) -> str:
+    """Make a new signing key and return its id.
+
+    The others are retired, and deleted once their tokens have all expired. `revoke` deletes them now: no token that
+    they signed is taken any more.
+    """
     from aggregator.buyers.token_keys import new_key  # noqa: PLC0415  see there
 
     kid = new_id("key")
+    if revoke:
+        await tx.conn.execute(delete(token_key))
+        tx.changed(_KEYS_CHANGED)
     await tx.conn.execute(update(token_key).where(token_key.c.retired_at.is_(None)).values(retired_at=now))
     await tx.conn.execute(delete(token_key).where(token_key.c.retired_at < now - 2 * _reading_time(lifetime_s)))
     await tx.conn.execute(insert(token_key).values(id=kid, key=new_key(kid), created_at=now))
-    await tx.audit(who, "rotate token key", kid, at=now)
+    await tx.audit(who, "revoke token keys" if revoke else "rotate token key", kid, at=now)
     return kid
 
 

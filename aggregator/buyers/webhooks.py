@@ -95,7 +95,7 @@ async def subscribe(
     secret = _PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
     values = {"id": new.id, "party_id": party_id, "url": url, "events": list(events), "secret": secret}
     await tx.conn.execute(insert(webhook_subscription).values(**values, created_at=now))
-    await tx.audit(who, "create webhook", new.id, after={"url": url, "events": list(events)}, at=now)
+    await tx.audit(who, "create webhook", new.id, after={"url": outgoing.shown(url), "events": list(events)}, at=now)
     return new, secret
 
 
@@ -117,7 +117,8 @@ async def change(
     await tx.conn.execute(
         update(webhook_subscription).where(webhook_subscription.c.id == subscription_id).values(**values)
     )
-    await tx.audit(who, "change webhook", old.id, {"url": old.url, "events": list(old.events)}, values, at=now)
+    before = {"url": outgoing.shown(old.url), "events": list(old.events)}
+    await tx.audit(who, "change webhook", old.id, before, values | {"url": outgoing.shown(url)}, at=now)
     return Subscription(old.id, old.party_id, url, tuple(events), old.created_at)
 
 
@@ -127,7 +128,8 @@ async def end(tx: Transaction, subscription_id: str, now: datetime, *, who: str,
     await tx.conn.execute(update(webhook_subscription).where(webhook_subscription.c.id == old.id).values(ended_at=now))
     waiting = (webhook_delivery.c.subscription_id == old.id) & (webhook_delivery.c.state == "pending")
     await tx.conn.execute(update(webhook_delivery).where(waiting).values(state="dead", last_error="subscription ended"))
-    await tx.audit(who, "end webhook", old.id, {"url": old.url, "events": list(old.events)}, at=now)
+    before = {"url": outgoing.shown(old.url), "events": list(old.events)}
+    await tx.audit(who, "end webhook", old.id, before, at=now)
 
 
 async def get(

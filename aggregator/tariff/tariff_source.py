@@ -96,8 +96,10 @@ async def put_source(
     await tx.conn.execute(delete(tariff_source).where(tariff_source.c.tariff_id == tariff_id))
     row = {"tariff_id": tariff_id, "url": url, "mapping": to_json(mapping), "every_s": every_s}
     await tx.conn.execute(insert(tariff_source).values(due_at=datetime.now(UTC), **row))
-    before = None if old is None else {"url": old.url, "mapping": to_json(old.mapping), "every_s": old.every_s}
-    await tx.audit(who, "tariff source", tariff_id, before, row, at=now)
+    before = None
+    if old is not None:
+        before = {"url": outgoing.shown(old.url), "mapping": to_json(old.mapping), "every_s": old.every_s}
+    await tx.audit(who, "tariff source", tariff_id, before, row | {"url": outgoing.shown(url)}, at=now)
 
 
 def _check_url(text: str) -> None:
@@ -116,7 +118,7 @@ async def remove_source(tx: Transaction, tariff_id: str, now: datetime, *, who: 
     if old is None:
         raise NotFoundError(f"Tariff '{tariff_id}' has no source.")
     await tx.conn.execute(delete(tariff_source).where(tariff_source.c.tariff_id == tariff_id))
-    await tx.audit(who, "remove tariff source", tariff_id, {"url": old.url}, at=now)
+    await tx.audit(who, "remove tariff source", tariff_id, {"url": outgoing.shown(old.url)}, at=now)
 
 
 async def ask_now(tx: Transaction, tariff_id: str, now: datetime, *, who: str) -> None:

@@ -11,8 +11,10 @@ from typing import Any
 
 from rich.console import Console
 
+from certs.files import write_new
 from core.clock import WorldClock
 from core.errors import EvenloadError, UnavailableError
+from core.private import private_directory
 from core.spans import Span, ceil_to
 from evenload.client import OperatorClient
 from evenload.demo import broker
@@ -127,7 +129,7 @@ async def set_up(
     `console_port`: where the console listens; any free port if left out.
     """
     directory = stage.directory
-    directory.mkdir(parents=True, exist_ok=True)
+    private_directory(directory)
     if any(directory.iterdir()):
         raise UnavailableError(f"{directory} is not empty; every run has a directory of its own.")
     console.print(f"[bold]evenload demo[/]: {plan.homes} homes, files in {directory}")
@@ -168,7 +170,7 @@ def _write_household(index: int, plan: DemoPlan, directory: Path, access: broker
         "password_file": str(access.password_file),
     }
     place = household_dir(make_home(plan.seed, index), directory)
-    place.mkdir(parents=True)
+    private_directory(place)
     path = place / "household.yaml"
     path.write_text(json.dumps(household(index, plan, directory, mqtt), indent=1) + "\n", encoding="utf-8")
     return path
@@ -213,7 +215,7 @@ async def _enrol(scene: Scene, households: Sequence[Path]) -> None:
     ]
     url = f"https://127.0.0.1:{scene.api_port}/v1"
     codes = scene.directory / "codes.json"
-    codes.write_text(json.dumps({"vtn": url, "ca": str(scene.ca), "gateways": gateways}), encoding="utf-8")
+    write_new(codes, json.dumps({"vtn": url, "ca": str(scene.ca), "gateways": gateways}))
     await scene.stage.run("evenload.demo.enrol", str(codes))
 
 

@@ -109,3 +109,11 @@ def test_a_journal_of_an_older_version_opens(tmp_path: Path) -> None:
     assert read_open(path) == []
     journal.close()
     assert read_open(tmp_path / "none.db") == []
+
+
+def test_the_journal_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    Journal(path).close()
+    path.chmod(0o644)
+    Journal(path).close()
+    assert path.stat().st_mode & 0o077 == 0

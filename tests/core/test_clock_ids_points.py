@@ -110,7 +110,7 @@ def test_ids_are_unique_and_sort_by_time(monkeypatch):
 
 def test_codes_are_for_people():
     code = new_code()
-    assert [len(group) for group in code.split("-")] == [4, 4, 4]
+    assert [len(group) for group in code.split("-")] == [4, 4, 4, 4]
     assert not set(code) & set("01IO")
     assert len(new_code(1, 8)) == 8
 

@@ -44,8 +44,8 @@ def _programme(shell, name):
 
 def test_a_day_of_an_operator(shell, live, tmp_path):
     added = shell.good("fleet", "add", "Home 1")
-    ven_id, code = added.split()[0], re.search(r"[A-Z0-9]{4}-[A-Z0-9]{4}-[A-Z0-9]{4}", added)[0]
-    assert f"evenload ven enrol {code} --vtn {live.url}/v1" in added
+    ven_id, code = added.split()[0], re.search(r"[A-Z0-9]{4}(-[A-Z0-9]{4}){3}", added)[0]
+    assert f"evenload ven enrol {code} --vtn {live.url} --ca vtn-ca.pem" in added
     home = tmp_path / "home"
     enrolled = shell.good("ven", "enrol", code, "--vtn", f"{live.url}/v1", "--ca", live.ca, "--directory", home)
     assert f"Home 1 ({ven_id})" in enrolled

@@ -91,7 +91,7 @@ async def test_reading_needs_a_viewer_and_changing_needs_more(server):
     ask, _ = server
     _, document = await ask("GET", "/openapi.json")
     open_to_all = {path for _, path, roles, _ in _routes(document) if not roles}
-    assert open_to_all == {"/v1/enrolments", "/health", "/health/live"}
+    assert open_to_all == {"/v1/enrolments", "/v1/ca.pem", "/health", "/health/live"}
     for method, path, roles, _ in _routes(document):
         if method != "GET" and roles:
             assert "viewer" not in roles, path

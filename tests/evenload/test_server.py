@@ -8,16 +8,20 @@ import sqlite3
 import ssl
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from yarl import URL
 
 from certs.authority import Authority
+from certs.enrolment import Identity
+from certs.keys import new_key, new_request
 from certs.tls import client_context
-from core.errors import EvenloadError, InvalidError
+from core.errors import ConflictError, EvenloadError, ForbiddenError, InvalidError
 from evenload.cli import _run
 from evenload.client import OperatorClient
 from evenload.demo.stage import free_port
@@ -29,10 +33,12 @@ from openadr.v20b.decode import decode
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import CreatePartyRegistration, Poll
 from ven.enrol import enrol
+from ven.renewal import renew
 from ven.transport.v20b_pull import PullTransport, TransportError
 from vtn.services import enrolment
 from vtn.store.database import Database
 from vtn.store.tables import ven as ven_table
+from vtn.store.tables import ven_certificate
 
 DEADLINE_S = 30.0
 
@@ -111,6 +117,62 @@ async def test_old_and_new_certificate_work_until_the_old_one_is_revoked(tmp_pat
         await place.desk.post(f"/certificates/{old.fingerprint}/revocation")
         assert (await place.say(old, Poll(ven_id))).response.code == 463
         assert (await place.say(new, CreatePartyRegistration("r", profile, ven_id=ven_id))).ven_id == ven_id
+
+
+async def test_a_gateway_renews_its_certificate_by_itself_over_the_connection_of_the_old_one(tmp_path):
+    async with _place(tmp_path) as place:
+        ven_id, old = await place.enrol("home")
+        home = SimpleNamespace(identity=old.directory, vtn=SimpleNamespace(url=None, check_hostname=True))
+        with pytest.raises(ForbiddenError, match="can be renewed from"):  # its life has just begun
+            await asyncio.to_thread(renew, home, old)
+        assert Identity.load(old.directory) == old
+        async with place.vtn.db.write() as tx:
+            long_ago = datetime.now(UTC) - timedelta(days=1000)
+            await tx.conn.execute(update(ven_certificate).values(not_before=long_ago))
+        new = await asyncio.to_thread(renew, home, old)
+        assert new.ven_id == ven_id
+        assert new.fingerprint != old.fingerprint
+        for identity in (replace(old, directory=old.directory.with_name("home.old")), new):
+            registered = await place.say(identity, CreatePartyRegistration("r", VenProfile()))
+            assert registered.response.code == 200, "both are valid meanwhile"
+        async with place.vtn.db.write() as tx:
+            await enrolment.revoke_certificate(tx, new.fingerprint, datetime.now(UTC), who="test")
+        with pytest.raises(ForbiddenError, match="speaks for no VEN"):
+            await asyncio.to_thread(renew, home, new)
+
+
+async def test_a_certificate_is_renewed_only_so_often(tmp_path):
+    async with _place(tmp_path) as place:
+        _, old = await place.enrol("home")
+        authority = Authority.load(place.directory / "ca")
+        async with place.vtn.db.write() as tx:
+            values = {"not_before": datetime.now(UTC) - timedelta(days=1000)}
+            await tx.conn.execute(update(ven_certificate).values(values))
+        csr = new_request(new_key("ec"), "home")
+        for _ in range(5):
+            async with place.vtn.db.write() as tx:
+                later = datetime.now(UTC)
+                await enrolment.renew(tx, old.fingerprint, csr, authority, later)
+                await tx.conn.execute(
+                    update(ven_certificate)
+                    .where(ven_certificate.c.fingerprint != old.fingerprint)
+                    .values(not_after=later + timedelta(days=3650))
+                )
+        async with place.vtn.db.write() as tx:
+            with pytest.raises(ConflictError, match="several times"):
+                await enrolment.renew(tx, old.fingerprint, csr, authority, datetime.now(UTC))
+
+
+async def test_what_is_no_renewal_is_refused(tmp_path):
+    async with _place(tmp_path) as place:
+        _, old = await place.enrol("home")
+        address = place.vtn.openadr_url.removesuffix("/OpenADR2/Simple/2.0b") + "/evenload/renewal"
+        async with aiohttp.ClientSession() as session:
+            for body in (b"", b"x", b"[]", b'{"csr": 7}', b"[" * 20_000, b" " * 40_000, b'{"csr": "x"}'):
+                async with session.post(address, data=body, ssl=client_context(old)) as answer:
+                    assert answer.status in {409, 422}, body[:20]
+            async with session.get(address, ssl=client_context(old)) as answer:
+                assert answer.status == 404
 
 
 async def test_what_certs_revoke_did_is_carried_over(tmp_path):

@@ -28,7 +28,7 @@ async def test_everything_is_private_and_fits_together(prepared):
     assert _mode(directory) == _mode(directory / "ca") == 0o700
     files = [path for path in directory.rglob("*") if path.is_file()]
     assert {path.name for path in files} == {
-        "vtn.toml", "vtn.db", "server-ec.pem", "server-ec.key", "server-rsa.pem", "server-rsa.key",
+        "vtn.toml", "vtn.db", "backup.key", "server-ec.pem", "server-ec.key", "server-rsa.pem", "server-rsa.key",
         "ca.pem", "ca-key.pem", "crl.pem", "register.db",
     }  # fmt: skip
     assert {path.name: oct(_mode(path)) for path in files if _mode(path) != 0o600} == {}
@@ -113,3 +113,10 @@ async def test_operators_come_and_go(prepared):
     assert listed.keys() == {"admin", "bob"}
     assert listed["bob"]["revoked_at"] is not None
     assert await add_operator(config, "bob", "viewer", None) != token
+
+
+@pytest.mark.parametrize(("names", "host"), [((), "127.0.0.1"), (("vtn.example.com",), "0.0.0.0")])  # noqa: S104  nothing is bound
+async def test_without_a_host_only_this_machine_can_reach_it(tmp_path, names, host):
+    made = load_settings((await prepare(tmp_path / "vtn", names, "vtn")).settings)
+    assert made.console is not None
+    assert {made.openadr.host, made.api.host, made.console.host} == {host}

@@ -1,6 +1,8 @@
 """Enrolment from the gateway's side, against an operator listener of our own making."""
 
+import hashlib
 import json
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -9,8 +11,8 @@ import pytest
 from certs.authority import Authority
 from certs.enrolment import Identity
 from core.errors import ConflictError, ForbiddenError, InvalidError, UnavailableError
-from openadr.fingerprint import fingerprint_of_pem
-from ven.enrol import enrol
+from openadr.fingerprint import fingerprint_of_pem, sha256_of_pem
+from ven.enrol import enrol, fetch_ca
 
 
 @pytest.fixture
@@ -20,6 +22,9 @@ def listener(tmp_path):
     codes, seen = {"GOOD-CODE"}, []
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.reply(200 if self.path == "/v1/ca.pem" else 404, authority.ca_pem)
+
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             seen.append((self.path, body))
@@ -35,7 +40,7 @@ def listener(tmp_path):
                 self.reply(201, bundle(issued.chain_pem, authority.ca_pem))
 
         def reply(self, status, body):
-            data = json.dumps(body).encode()
+            data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
@@ -74,6 +79,32 @@ def test_a_code_becomes_an_identity_and_the_key_stays_here(listener, tmp_path):
     assert path == "/v1/enrolments"
     assert set(body) == {"code", "csr"}
     assert "PRIVATE KEY" not in json.dumps(body)
+
+
+@pytest.mark.parametrize("ending", ["", "/", "/v1", "/v1/"])
+def test_the_address_may_end_with_v1_or_not(listener, tmp_path, ending):
+    url, _, seen = listener
+    enrol("GOOD-CODE", url.removesuffix("/v1") + ending, None, tmp_path / "identity", "home")
+    assert [path for path, _ in seen] == ["/v1/enrolments"]
+
+
+def test_the_authority_is_fetched_if_it_has_the_fingerprint_that_was_told(listener, tmp_path):
+    pem = (tmp_path / "authority" / "ca.pem").read_text()
+    sha256 = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).digest().hex(":").upper()
+    assert sha256 == sha256_of_pem(pem.encode())
+    for number, told in enumerate((sha256, sha256.lower(), sha256.replace(":", ""))):
+        fetch_ca(listener[0], told, tmp_path / f"{number}.pem")
+        assert (tmp_path / f"{number}.pem").read_text() == pem
+    for wrong in (sha256[:-1] + ("0" if sha256[-1] != "0" else "1"), "", sha256[:29]):
+        with pytest.raises(InvalidError, match="do not enrol there"):
+            fetch_ca(listener[0], wrong, tmp_path / "wrong.pem")
+    with pytest.raises(ConflictError):
+        fetch_ca(listener[0], sha256, tmp_path / "0.pem")
+    with pytest.raises(UnavailableError):
+        fetch_ca("http://127.0.0.1:9", sha256, tmp_path / "wrong.pem")
+    with pytest.raises(InvalidError, match="https"):
+        fetch_ca("ftp://127.0.0.1", sha256, tmp_path / "wrong.pem")
+    assert not (tmp_path / "wrong.pem").exists()
 
 
 def test_a_refused_code_says_why_and_leaves_nothing(listener, tmp_path):

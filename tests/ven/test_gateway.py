@@ -228,6 +228,8 @@ async def test_a_restart_goes_on_with_a_running_event(world, vtn, event):
         await world.step(lambda: ("heater", "on") in world.broker.switched, "the restoring")
     assert len(vtn.all(CreatePartyRegistration)) == 1
     assert len({one["id"] for one in world.lines("command")}) == 1
+    mine = [world.log, *world.household.state.rglob("*")]
+    assert not [one for one in mine if one.stat().st_mode & 0o077], "others could read what people do"
 
 
 def log(world):

@@ -4,6 +4,7 @@ import math
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -312,4 +313,15 @@ def test_kill_9_loses_nothing_that_was_committed(path, after):
     assert store.waiting_count() == n + 1  # the three writes of a transaction are together there or not
     assert Ring(store, 1000).newest("m").value == float(n)
     assert store.db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    store.close()
+
+
+def test_the_file_is_its_owners_alone_also_one_from_before(path):
+    Store(path).close()
+    for one in (path, path.with_name("gateway.db-wal")):
+        one.touch()
+        one.chmod(0o644)
+    store = Store(path)
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(one.stat().st_mode) for one in path.parent.iterdir()} == {0o600}
     store.close()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from certs.authority import Authority
 from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 CODE_LIFETIME = timedelta(days=14)
 _LONGEST_NAME = 120
+_MOST_SUCCESSORS = 5
+"""An answer may be lost now and then; more would only fill the register."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,32 @@ async def redeem(tx: Transaction, code: str, csr_pem: str, authority: Authority,
         .where(enrolment_code.c.code_hash == row.code_hash)
         .values(used_at=utc_now, request_hash=request_hash)
     )
+    added = await add_certificate(tx, row.ven_id, pem, now, who=row.ven_id)
+    return Enrolled(row.ven_id, row.name, pem, added)
+
+
+async def renew(tx: Transaction, presented: str, csr_pem: str, authority: Authority, now: datetime) -> Enrolled:
+    """Issue the successor of a certificate that its owner has just proven to have; both are valid meanwhile.
+
+    Raises ForbiddenError for a certificate that speaks for no VEN (any more), ConflictError if it comes before half of
+    its life or too often, InvalidError for a bad signing request.
+    """
+    mine = (ven_certificate.c.fingerprint == presented) & ven_certificate.c.revoked_at.is_(None)
+    query = select(ven_certificate, ven.c.name).join(ven, ven.c.id == ven_certificate.c.ven_id)
+    row = (await tx.conn.execute(query.where(mine & ven.c.removed_at.is_(None)).with_for_update())).one_or_none()
+    utc_now = datetime.now(UTC)
+    if row is None or (row.not_after is not None and row.not_after <= utc_now):
+        raise ForbiddenError("This certificate speaks for no VEN, or has ended; ask your operator for a code.")
+    if row.not_after is not None and row.not_before is not None:
+        half = row.not_before + (row.not_after - row.not_before) / 2
+        if utc_now < half:
+            raise ConflictError(f"This certificate can be renewed from {half:%Y-%m-%d %H:%M} UTC on.")
+    later = (ven_certificate.c.ven_id == row.ven_id) & ven_certificate.c.revoked_at.is_(None)
+    later &= ven_certificate.c.not_after > (row.not_after or utc_now)
+    count = select(func.count()).select_from(ven_certificate).where(later)
+    if (await tx.conn.execute(count)).scalar_one() >= _MOST_SUCCESSORS:
+        raise ConflictError("This certificate has been renewed several times; use the new one, or ask for a code.")
+    pem = (await asyncio.to_thread(authority.sign_request, csr_pem, row.ven_id)).chain_pem
     added = await add_certificate(tx, row.ven_id, pem, now, who=row.ven_id)
     return Enrolled(row.ven_id, row.name, pem, added)
 
@@ -170,7 +198,12 @@ async def remove_ven(tx: Transaction, ven_id: str, now: datetime, *, who: str) -
 
 
 async def note_waiting(tx: Transaction, name: str, subject: str, now: datetime) -> None:
-    """Remember a trusted certificate that belongs to no VEN, for the operator to see."""
+    """Remember a trusted certificate that belongs to no VEN, for the operator to see.
+
+    One that was revoked, or belonged to a VEN that was removed, waits for nothing: only a new one can be accepted.
+    """
+    if (await tx.conn.execute(select(ven_certificate.c.ven_id).where(ven_certificate.c.fingerprint == name))).first():
+        return
     seen = await tx.conn.execute(
         update(waiting_certificate)
         .where(waiting_certificate.c.fingerprint == name)

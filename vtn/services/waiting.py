@@ -14,6 +14,8 @@ from vtn.store.tables import enrolment_code, ven, ven_certificate, waiting_certi
 from vtn.store.tables import outbox as outbox_table
 
 _MOST: int = 500
+_UNKNOWN = waiting_certificate.c.fingerprint.not_in(select(ven_certificate.c.fingerprint))
+"""Not one that was revoked: earlier versions noted those, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class OutboxRow:
 
 async def certificates(conn: AsyncConnection) -> list[WaitingCertificate]:
     """Return the waiting certificates, last heard of first."""
-    query = select(waiting_certificate).order_by(waiting_certificate.c.last_seen_at.desc()).limit(_MOST)
+    query = select(waiting_certificate).where(_UNKNOWN).order_by(waiting_certificate.c.last_seen_at.desc()).limit(_MOST)
     return [
         WaitingCertificate(row.fingerprint, row.subject, row.first_seen_at, row.last_seen_at, row.attempts)
         for row in await conn.execute(query)
@@ -161,7 +163,7 @@ class Alerts:
 
 async def alerts(conn: AsyncConnection, *, expiring_before: datetime) -> Alerts:
     """Count what asks for a person; `expiring_before` is machine time, and what has a newer certificate is no alert."""
-    waiting = select(func.count()).select_from(waiting_certificate).scalar_subquery()
+    waiting = select(func.count()).select_from(waiting_certificate).where(_UNKNOWN).scalar_subquery()
     dead = select(func.count()).select_from(outbox_table).where(outbox_table.c.state == State.DEAD).scalar_subquery()
     last = (
         select(

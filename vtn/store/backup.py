@@ -1,17 +1,18 @@
 """Backup and restore: all rows in one portable file, taken while the VTN runs.
 
-The file is gzip'ed JSON, one value a line: a header with the schema revision, for each table its name and columns and
-then its rows, and a last line with the number of rows. It does not depend on the kind of database: a deployment moves
-from SQLite to PostgreSQL by a backup and a restore. A file that was cut short or damaged is refused.
+The file (`backup_file`) has a header with the schema revision, for each table its name and columns and then its rows,
+and a last line with the number of rows. It does not depend on the kind of database: a deployment moves from SQLite to
+PostgreSQL by a backup and a restore. A file that was changed, cut short or added to is refused.
+
+Secrets are not in it in the clear: what is worth nothing elsewhere is left out (keys of tokens, sessions), the rest is
+sealed under a key that lies elsewhere (`sealing`).
 """
 
 import asyncio
-import gzip
-import json
 import os
 import secrets
-import zlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,16 +22,32 @@ from typing import Any, Final
 from sqlalchemy import JSON, Column, Connection, DateTime, MetaData, Table, event, func, insert, inspect, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from core.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
-from vtn.store import engines, schema
-from vtn.store.engines import Address, to_text
+from core.errors import ConflictError, InvalidError, UnavailableError
+from vtn.store import backup_file, engines, schema
+from vtn.store.backup_file import DAMAGED, Writer
+from vtn.store.engines import Address
 from vtn.store.failures import translated
+from vtn.store.sealing import PREFIX, Sealer
 from vtn.store.tables import Json, UtcDateTime
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
+_UNCHECKED_FORMAT: Final = 1
+"""Of earlier versions: without checksum, secrets in the clear."""
 _BATCH: Final = 500
+_BATCH_BYTES: Final = 4 << 20
+_LARGEST: Final = 2**63
 _VERSION_TABLE: Final = "alembic_version"
-_DAMAGED: Final = "The backup is damaged or was cut short"
+_LEFT_OUT: Final = frozenset({"token_key", "console_session", "login_link"})
+"""Tables that a backup does not hold: whoever has them could be anybody, and a restored server makes its own."""
+_SEALED: Final[Mapping[tuple[str, str], Callable[[], str | None]]] = {
+    ("webhook_subscription", "secret"): lambda: f"whsec_{b64encode(secrets.token_bytes(32)).decode()}",
+    ("webhook_subscription", "url"): lambda: "https://lost.invalid/",
+    ("tariff_source", "url"): lambda: "https://lost.invalid/",
+    ("idempotency", "body"): lambda: None,
+}
+"""Columns whose values are sealed, each with what takes its place where the key is lost."""
+
+_Batch = tuple[str, list[str], list[list[Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +58,12 @@ class Summary:
     rows: int
 
 
-async def backup(url: str, target: Path) -> Summary:
+async def backup(url: str, target: Path, key: Path | None = None) -> Summary:
     """Write all rows of a database, as they are at one moment, to a file (0600) that replaces `target` when complete.
 
-    The VTN may run meanwhile. Raises NotFoundError or ConflictError where there is no database of ours, and
-    UnavailableError if it is damaged (SQLite checks it first) or the file cannot be written.
+    `key` is the file with the key that seals secrets, made if it is missing. The VTN may run meanwhile. Raises
+    NotFoundError or ConflictError where there is no database of ours, ConflictError where there are secrets but no
+    `key`, and UnavailableError if the database is damaged (SQLite checks it first) or the file cannot be written.
     """
     address = engines.parse(url)
     if address.path is not None:
@@ -53,28 +71,32 @@ async def backup(url: str, target: Path) -> Summary:
     writing = engines.writer(address)
     reading = engines.reader(address, writing)
     try:
+        sealer = None if key is None else await asyncio.to_thread(Sealer.load_or_make, key)
         with _replacing(target) as temporary, translated():
             async with reading.connect() as conn:
-                return await _dump(conn, address.label, temporary)
+                return await _dump(conn, address.label, temporary, sealer)
     finally:
         await reading.dispose()
         await writing.dispose()
 
 
-async def restore(source: Path, url: str) -> Summary:
+async def restore(source: Path, url: str, key: Path | None = None, *, without_secrets: bool = False) -> Summary:
     """Fill an empty database from a backup, and bring its schema up to date. All of it or nothing.
 
-    Raises ConflictError if the database has tables already or the backup comes from a newer evenload, InvalidError
-    if the file is no complete backup.
+    `key` is the file with the key that sealed its secrets; `without_secrets` does without it, and puts values in their
+    place that work for nobody. Raises ConflictError if the database has tables already or the backup comes from a newer
+    evenload, InvalidError if the file is no complete backup, or its secrets do not open.
     """
     address = engines.parse(url)
     async with _empty(address) as place:
         engine = engines.keeper(place)
         try:
-            with translated(), _reading(source) as lines:
+            with backup_file.reading(source) as (checked, lines), translated():
+                revision, key_id = await asyncio.to_thread(_header, next(lines, (None, 0))[0], checked=checked)
+                opened = _opener(key_id, key, without_secrets=without_secrets)
                 async with engine.connect() as conn, conn.begin():
                     await schema.lock(conn)
-                    return await _fill(conn, address.label, lines)
+                    return await _fill(conn, address.label, revision, lines, opened)
         finally:
             await engine.dispose()
 
@@ -82,35 +104,56 @@ async def restore(source: Path, url: str) -> Summary:
 # -- writing
 
 
-async def _dump(conn: AsyncConnection, label: str, target: Path) -> Summary:
+async def _dump(conn: AsyncConnection, label: str, target: Path, sealer: Sealer | None) -> Summary:
     revision = await conn.run_sync(schema.revision_of)
     if revision is None or not schema.is_known(revision):
         raise ConflictError(f"{label} has schema {revision or 'none'}, which this evenload cannot back up.")
     if conn.dialect.name == engines.SQLITE:
         await _check_integrity(conn, label)
-    tables = await conn.run_sync(_tables)
+    tables = [table for table in await conn.run_sync(_tables) if table.name not in _LEFT_OUT]
+    taken_at = datetime.now(UTC).isoformat()
+    key_id = None if sealer is None else sealer.key_id
     rows = 0
-    with gzip.open(target, "wt", encoding="utf-8", compresslevel=6) as file:
-        taken_at = datetime.now(UTC).isoformat()
-        file.write(to_text({"evenload_backup": _FORMAT, "schema": revision, "taken_at": taken_at}) + "\n")
+    with backup_file.writing(target) as file:
+        file.write([{"evenload_backup": _FORMAT, "schema": revision, "taken_at": taken_at, "key": key_id}])
         for table in tables:
-            file.write(to_text({"table": table.name, "columns": [column.name for column in table.columns]}) + "\n")
-            result = await conn.stream(select(table).order_by(*table.primary_key.columns))
-            async for batch in result.partitions(_BATCH):
-                await asyncio.to_thread(file.writelines, [to_text(_encoded(row)) + "\n" for row in batch])
-                rows += len(batch)
-        file.write(to_text({"end": rows}) + "\n")
+            rows += await _dump_table(conn, table, file, sealer)
+        file.write([{"end": rows}])
     return Summary(revision, rows)
+
+
+async def _dump_table(conn: AsyncConnection, table: Table, file: Writer, sealer: Sealer | None) -> int:
+    columns = list(table.columns)
+    encoders = [_encoder(column, sealer) for column in columns]
+    file.write([{"table": table.name, "columns": [column.name for column in columns]}])
+    rows = 0
+    result = await conn.stream(select(table).order_by(*table.primary_key.columns))
+    async for batch in result.partitions(_BATCH):
+        encoded = ([encode(value) for encode, value in zip(encoders, row, strict=True)] for row in batch)
+        await asyncio.to_thread(file.write, encoded)
+        rows += len(batch)
+    return rows
+
+
+def _encoder(column: Column[Any], sealer: Sealer | None) -> Callable[[Any], Any]:
+    place = f"{column.table.name}.{column.name}"
+    if (column.table.name, column.name) not in _SEALED:
+        return lambda value: value.isoformat() if isinstance(value, datetime) else value
+
+    def seal(value: Any) -> Any:
+        if value is None:
+            return None
+        if sealer is None:
+            raise ConflictError(f"The database holds secrets ({place}): name the file of the key that seals them.")
+        return sealer.seal(value, place)
+
+    return seal
 
 
 async def _check_integrity(conn: AsyncConnection, label: str) -> None:
     found = (await conn.execute(text("PRAGMA integrity_check(1)"))).scalar_one()
     if found != "ok":
         raise UnavailableError(f"{label} is damaged, so it is not backed up: {found}. Restore an older backup.")
-
-
-def _encoded(row: Any) -> list[Any]:
-    return [value.isoformat() if isinstance(value, datetime) else value for value in row]
 
 
 @contextmanager
@@ -134,8 +177,52 @@ def _replacing(target: Path) -> Iterator[Path]:
 # -- reading
 
 
-async def _fill(conn: AsyncConnection, label: str, lines: Iterator[Any]) -> Summary:
-    revision = _revision_of(next(lines, None))
+def _header(header: Any, *, checked: bool) -> tuple[str, str | None]:
+    """Return schema revision and name of the key. Raises InvalidError, ConflictError for a newer backup."""
+    number = header.get("evenload_backup") if isinstance(header, dict) else None
+    if number not in (_FORMAT, _UNCHECKED_FORMAT) or isinstance(number, bool):
+        raise InvalidError("This file is no evenload backup.")
+    if number == _FORMAT and not checked:
+        raise InvalidError(f"{DAMAGED}: its checksum is not right. Take another copy.")
+    revision, key_id = str(header.get("schema")), header.get("key")
+    if not schema.is_known(revision):
+        raise ConflictError(f"The backup has schema {revision}: a newer evenload wrote it. Restore it with that one.")
+    return revision, key_id if isinstance(key_id, str) else None
+
+
+def _opener(key_id: str | None, key: Path | None, *, without_secrets: bool) -> Callable[[str, str, str], str | None]:
+    """Return what opens the sealed value of a table and column."""
+    sealer: Sealer | None = None
+
+    def opened(table: str, column: str, value: str) -> str | None:
+        nonlocal sealer
+        if without_secrets:
+            return _SEALED[table, column]()
+        if sealer is None:
+            sealer = _key_of(key_id, key)
+        found = sealer.open(value, f"{table}.{column}")
+        return None if found is None else str(found)
+
+    return opened
+
+
+def _key_of(key_id: str | None, key: Path | None) -> Sealer:
+    how = "Copy the key from the server whose backup this is, or restore with --without-secrets."
+    if key is None or not key.is_file():
+        raise InvalidError(f"The backup's secrets are sealed under key {key_id}, and there is none at {key}. {how}")
+    sealer = Sealer.load(key)
+    if sealer.key_id != key_id:
+        raise InvalidError(f"The backup's secrets are sealed under key {key_id}; {key} is another one. {how}")
+    return sealer
+
+
+async def _fill(
+    conn: AsyncConnection,
+    label: str,
+    revision: str,
+    lines: Iterator[tuple[Any, int]],
+    opened: Callable[[str, str, str], str | None],
+) -> Summary:
     if await conn.run_sync(lambda connection: inspect(connection).get_table_names()):
         raise ConflictError(f"{label} is not empty. Restore into a new database.")
     await schema.migrate(conn, revision)
@@ -145,9 +232,15 @@ async def _fill(conn: AsyncConnection, label: str, lines: Iterator[Any]) -> Summ
     while (batch := await asyncio.to_thread(next, batches, None)) is not None:
         name, names, values = batch
         if name not in tables or not set(names) <= set(tables[name].columns.keys()):
-            raise InvalidError(f"The backup has a table '{name}' that does not fit schema {revision}.")
-        columns = [tables[name].columns[column] for column in names]
-        await conn.execute(insert(tables[name]), [_decoded(columns, row) for row in values])
+            raise InvalidError(f"The backup has a table '{name[:80]}' that does not fit schema {revision}.")
+        if name in _LEFT_OUT:  # an older backup holds them
+            continue
+        decoders = [_decoder(tables[name].columns[column], opened) for column in names]
+        decoded = [
+            {column: decode(value) for column, decode, value in zip(names, decoders, row, strict=True)}
+            for row in values
+        ]
+        await _insert(conn, tables[name], decoded)
         rows += len(values)
     if conn.dialect.name == engines.POSTGRESQL:
         await _reset_sequences(conn, tables.values())
@@ -155,66 +248,81 @@ async def _fill(conn: AsyncConnection, label: str, lines: Iterator[Any]) -> Summ
     return Summary(revision, rows)
 
 
-def _revision_of(header: Any) -> str:
-    if not isinstance(header, dict) or header.get("evenload_backup") != _FORMAT:
-        raise InvalidError("This file is no evenload backup.")
-    revision = str(header.get("schema"))
-    if not schema.is_known(revision):
-        raise ConflictError(f"The backup has schema {revision}: a newer evenload wrote it. Restore it with that one.")
-    return revision
+async def _insert(conn: AsyncConnection, table: Table, rows: list[dict[str, Any]]) -> None:
+    try:
+        with translated():
+            await conn.execute(insert(table), rows)
+    except (ConflictError, ValueError) as error:
+        why = str(error).splitlines()[0][:300]
+        raise InvalidError(f"{DAMAGED}: a row of table '{table.name}' cannot be: {why}") from error
 
 
-def _batches(lines: Iterator[Any]) -> Iterator[tuple[str, list[str], list[list[Any]]]]:
+def _batches(lines: Iterator[tuple[Any, int]]) -> Iterator[_Batch]:
     """Yield (table, columns, rows), some hundred rows at a time. Raises InvalidError unless all rows are there."""
-    table, count = "", 0
+    table, count, size = "", 0, 0
     columns: list[str] = []
     rows: list[list[Any]] = []
-    for line in lines:
-        if isinstance(line, list) and len(line) == len(columns):
+    for line, length in lines:
+        if isinstance(line, list) and columns and len(line) == len(columns):
             count += 1
+            size += length
             rows.append(line)
         elif not isinstance(line, dict):
-            raise InvalidError(f"{_DAMAGED}: a row of table '{table}' does not fit its columns.")
-        if rows and (len(rows) == _BATCH or isinstance(line, dict)):
+            raise InvalidError(f"{DAMAGED}: a row of table '{table[:80]}' does not fit its columns.")
+        if rows and (len(rows) == _BATCH or size > _BATCH_BYTES or isinstance(line, dict)):
             yield table, columns, rows
-            rows = []
+            rows, size = [], 0
         if isinstance(line, dict) and "end" in line:
             if line["end"] != count:
                 break
+            if next(lines, None) is not None:  # this reads on to gzip's own checksum
+                raise InvalidError(f"{DAMAGED}: something stands behind its end.")
             return
         if isinstance(line, dict):
-            table, columns = str(line.get("table")), list(line.get("columns", ()))
-    raise InvalidError(f"{_DAMAGED}: not all rows are there ({count} are).")
+            table, columns = _heading(line)
+    raise InvalidError(f"{DAMAGED}: not all rows are there ({count} are).")
 
 
-@contextmanager
-def _reading(source: Path) -> Iterator[Iterator[Any]]:
-    """Yield the lines of a backup, decoded."""
-    if not source.is_file():
-        raise NotFoundError(f"There is no backup at {source}.")
-    with gzip.open(source, "rt", encoding="utf-8") as file:
-        yield _lines(file)
+def _heading(line: dict[str, Any]) -> tuple[str, list[str]]:
+    match line:
+        case {"table": str(table), "columns": [*columns]} if columns and all(isinstance(one, str) for one in columns):
+            if len(set(columns)) == len(columns):
+                return table, columns
+    raise InvalidError(f"{DAMAGED}: a line begins no table.")
 
 
-def _lines(file: Iterable[str]) -> Iterator[Any]:
-    try:
-        for line in file:
-            yield json.loads(line)
-    except (EOFError, gzip.BadGzipFile, zlib.error, ValueError, RecursionError) as error:
-        raise InvalidError(f"{_DAMAGED}: {error}.") from error
+def _decoder(column: Column[Any], opened: Callable[[str, str, str], str | None]) -> Callable[[Any], Any]:
+    """Return what turns a value of the file into one of this column. It raises InvalidError."""
+    table, name = column.table.name, column.name
+    if isinstance(column.type, Json):
+        return lambda value: value
+    kind = datetime if isinstance(column.type, UtcDateTime) else column.type.python_type
+    fault = f"{DAMAGED}: {name} of a row of {table} is no {'time' if kind is datetime else kind.__name__}."
 
-
-def _decoded(columns: Sequence[Column[Any]], row: list[Any]) -> dict[str, Any]:
-    return {column.name: _value(column, value) for column, value in zip(columns, row, strict=True)}
-
-
-def _value(column: Column[Any], value: Any) -> Any:
-    if value is None or not isinstance(column.type, UtcDateTime):
+    def decode(value: Any) -> Any:
+        if value is None:
+            return None
+        if (table, name) in _SEALED and isinstance(value, str) and value.startswith(PREFIX):
+            return opened(table, name, value)
+        if kind is datetime:
+            return _time(value, fault)
+        if kind is float and type(value) is int:
+            return float(value)
+        if type(value) is not kind or (isinstance(value, int) and not -_LARGEST <= value < _LARGEST):
+            raise InvalidError(fault)
         return value
+
+    return decode
+
+
+def _time(value: Any, fault: str) -> datetime:
     try:
-        return datetime.fromisoformat(value)
+        time = datetime.fromisoformat(value)
     except (TypeError, ValueError) as error:
-        raise InvalidError(f"{_DAMAGED}: {column.name} of a row of {column.table.name} is no time.") from error
+        raise InvalidError(fault) from error
+    if time.tzinfo is None:
+        raise InvalidError(fault)
+    return time
 
 
 async def _reset_sequences(conn: AsyncConnection, tables: Iterable[Table]) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from core.errors import InvalidError, NotFoundError, UnavailableError
+from core.private import private_database, private_directory
 from vtn.store import sqlite
 
 if TYPE_CHECKING:
@@ -63,18 +64,18 @@ def parse(url: str) -> Address:
 
 
 def prepare_file(path: Path, *, create: bool) -> None:
-    """Make the file of a SQLite database, readable by its owner alone (0600, its directory 0700).
+    """See that the file of a SQLite database is there and readable by its owner alone (0600, a new directory 0700).
 
     Raises NotFoundError if it is missing and `create` is false.
     """
-    if path.exists():
-        return
-    if not create:
+    is_new = not path.exists()
+    if is_new and not create:
         raise NotFoundError(f"There is no database at {path}.")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        sync_directory(path.parent)
+        private_directory(path.parent)
+        private_database(path)
+        if is_new:
+            sync_directory(path.parent)
     except OSError as error:
         raise UnavailableError(f"The database {path} cannot be created: {error.strerror}.") from error
 

@@ -483,6 +483,13 @@ console_session = Table(
     Column("seen_at", UtcDateTime, nullable=False, comment="machine time"),
     Column("expires_at", UtcDateTime, nullable=False, comment="machine time"),
 )
+console_device = Table(
+    "console_device",
+    METADATA,
+    Column("token_hash", String(64), primary_key=True),
+    Column("principal_id", String(80), ForeignKey("principal.id"), nullable=False, index=True),
+    Column("seen_at", UtcDateTime, nullable=False, comment="machine time of the last sign-in"),
+)
 audit = Table(
     "audit",
     METADATA,

@@ -7,8 +7,9 @@ import posixpath
 import re
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -55,6 +56,8 @@ class Edge:
     read_timeout_s: float = 30.0
 
 
+Beside = Callable[[Peer, bytes], Awaitable[web.Response]]
+"""Answers a post that is no OpenADR message: of whom, and its body. May raise UnavailableError."""
 Note = Callable[[str, str, bytes, bytes], None]
 """Hears of an exchange; see `vtn.transport.recent`."""
 
@@ -63,12 +66,21 @@ class OpenADRServer:
     """Takes HTTP requests, hands messages to the transport, and never stops for a bad one."""
 
     def __init__(
-        self, vtn: Vtn20b, edge: Edge, registry: CollectorRegistry, note: Note = lambda _who, _kind, _in, _out: None
+        self,
+        vtn: Vtn20b,
+        edge: Edge,
+        registry: CollectorRegistry,
+        note: Note = lambda _who, _kind, _in, _out: None,
+        beside: Mapping[str, Beside] = MappingProxyType({}),
     ) -> None:
-        """`note` hears of every exchange but empty polls: who (fingerprint, or venID without TLS), what, bodies."""
+        """`note` hears of every exchange but empty polls: who (fingerprint, or venID without TLS), what, bodies.
+
+        `beside` answers posts to other addresses of this listener, path -> what answers.
+        """
         self._note = note
         self._vtn = vtn
         self._edge = edge
+        self._beside = {f"{edge.prefix.rstrip('/')}{path}": answer for path, answer in beside.items()}
         self._base = f"{edge.prefix.rstrip('/')}/OpenADR2/Simple/2.0b/"
         self._usual = {(f"{self._base}{service}", "application/xml"): service for service in SERVICES}
         self._peers: WeakKeyDictionary[object, Peer] = WeakKeyDictionary()
@@ -95,10 +107,14 @@ class OpenADRServer:
         begun = time.perf_counter()
         kind = "?"
         try:
-            service = self._service(request)
-            peer = self._peer(request)
-            kind, answer = await self._answer(service, await self._body(request), peer, request.remote)
-            response = self._respond(request, answer)
+            beside = self._beside.get(request.path) if request.method == "POST" else None
+            if beside is not None:
+                kind, response = request.path, await beside(self._peer(request), await self._body(request))
+            else:
+                service = self._service(request)
+                peer = self._peer(request)
+                kind, answer = await self._answer(service, await self._body(request), peer, request.remote)
+                response = self._respond(request, answer)
         except _Refused as refused:
             _log.warning("request refused", status=refused.status, why=refused.why, peer=request.remote)
             response = web.Response(status=refused.status, text=refused.why + "\n")

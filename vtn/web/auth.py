@@ -8,7 +8,6 @@ of a real token it matches. Everything here runs in machine time.
 
 import hashlib
 import hmac
-import ipaddress
 import math
 import re
 import secrets
@@ -22,6 +21,8 @@ from typing import Protocol
 
 from aiohttp import web
 
+from vtn.web.attempts import FailureLimit
+from vtn.web.callers import address_of
 from vtn.web.problem import ProblemError
 
 _TOKEN = re.compile(r"evl_[A-Za-z0-9_-]{43}", re.ASCII)
@@ -90,53 +91,6 @@ class PrincipalLookup(Protocol):
         """Return whose token has that hash, or None if it is unknown or revoked."""
 
 
-class FailureLimit:
-    """Counts failed attempts per address in fixed windows, for at most `max_addresses` addresses (oldest forgotten).
-
-    An IPv6 caller counts by its /64, because that is what one customer gets.
-    """
-
-    def __init__(
-        self,
-        max_failures: int = 20,
-        window_s: float = 60.0,
-        max_addresses: int = 4096,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._max_failures = max_failures
-        self._window_s = window_s
-        self._max_addresses = max_addresses
-        self._monotonic = monotonic
-        self._windows: OrderedDict[str, tuple[float, int]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._windows)
-
-    def wait_s(self, address: str) -> float:
-        """Return for how many more seconds the address is refused; 0 if it may try."""
-        since, failures = self._windows.get(_network(address), (0.0, 0))
-        left = since + self._window_s - self._monotonic()
-        return max(left, 0.0) if failures >= self._max_failures else 0.0
-
-    def failed(self, address: str) -> None:
-        """Count one failed attempt."""
-        key, now = _network(address), self._monotonic()
-        since, failures = self._windows.pop(key, (now, 0))
-        if now >= since + self._window_s:
-            since, failures = now, 0
-        self._windows[key] = (since, failures + 1)
-        if len(self._windows) > self._max_addresses:
-            self._windows.popitem(last=False)
-
-
-def _network(address: str) -> str:
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    return str(ipaddress.ip_network((ip, 64), strict=False)) if ip.version == 6 else str(ip)  # noqa: PLR2004
-
-
 class Authenticator:
     """Turns a request into a principal, asking the lookup at most once per token and `cache_s` seconds.
 
@@ -184,16 +138,10 @@ class Authenticator:
         token = bearer_token(request)
         if token is None:
             raise ProblemError(401, "Send 'Authorization: Bearer <token>'.", {"WWW-Authenticate": _REALM})
-        address = request.remote or "unknown"
         token_hash = hash_token(token)
-        principal = self._cached(token_hash)
-        if principal is None:
-            if token_hash not in self._cache and (wait_s := self._limit.wait_s(address)) > 0:
-                headers = {"Retry-After": str(int(wait_s) + 1)}
-                raise ProblemError(429, "Too many failed attempts from your address; wait and try again.", headers)
-            principal = await self._look_up(token, token_hash)
+        principal = self._cached(token_hash) or await self._look_up(token, token_hash)
         if principal is None or (principal.expires_at is not None and principal.expires_at <= self._utcnow()):
-            self._limit.failed(address)
+            self._limit.refuse(address_of(request))  # a good token is no guess: it passes whoever else fails there
             detail = "The token is unknown, revoked or expired; ask an administrator for a new one."
             raise ProblemError(401, detail, {"WWW-Authenticate": f'{_REALM}, error="invalid_token"'})
         return principal

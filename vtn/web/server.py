@@ -21,6 +21,7 @@ from core.errors import EvenloadError, InvalidError
 from core.ids import new_id
 from vtn.web.api import ADVICE, OPERATION, PRINCIPAL, REQUEST_ID, Access, Api
 from vtn.web.auth import Authenticator, PrincipalLookup, Role
+from vtn.web.callers import address_of
 from vtn.web.health import Check, Health
 from vtn.web.problem import ProblemError, response_for
 from vtn.web.readable import page
@@ -195,7 +196,7 @@ def _log_access(request: web.Request, operation: str, status: int, duration_s: f
         status=status,
         duration_s=round(duration_s, 4),
         principal=principal.id if principal else None,
-        address=request.remote,
+        address=address_of(request),
         request_id=request[REQUEST_ID],
     )
 

@@ -14,7 +14,7 @@ from aggregator.outgoing import Guard
 from core.clock import Clock
 from vtn.store.database import Database, Transaction
 from vtn.web.api import Context
-from vtn.web.auth import FailureLimit
+from vtn.web.attempts import FailureLimit
 from vtn.web.limits import RateLimit
 
 

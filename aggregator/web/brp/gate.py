@@ -12,7 +12,9 @@ from aggregator.buyers.clients import Client
 from aggregator.buyers.tokens import Grant, Tokens
 from core.errors import InvalidError, NotFoundError
 from vtn.store.database import Database
-from vtn.web.auth import FailureLimit, Principal, Role, bearer_token
+from vtn.web.attempts import FailureLimit
+from vtn.web.auth import Principal, Role, bearer_token
+from vtn.web.callers import address_of
 from vtn.web.problem import ProblemError
 
 _CACHE_S: Final = 10.0
@@ -80,11 +82,10 @@ class TokenGate:
         return Principal(client.id, f"brp:{client.id}", Role.BRP, client.party_id, grant.expires_at, scopes)
 
     def _failed(self, request: web.Request, text: str) -> ProblemError:
-        address = request.remote or "unknown"
-        if (wait_s := self._failures.wait_s(address)) > 0:
-            headers = {"Retry-After": str(int(wait_s) + 1)}
-            return ProblemError(429, "Too many failed attempts from your address; wait and try again.", headers)
-        self._failures.failed(address)
+        try:
+            self._failures.refuse(address_of(request))
+        except ProblemError as error:
+            return error
         return ProblemError(401, text, {"WWW-Authenticate": f'{_REALM}, error="invalid_token"'})
 
     async def _client(self, grant: Grant) -> Client:

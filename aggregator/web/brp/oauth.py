@@ -15,6 +15,7 @@ from aggregator.buyers.clients import SCOPES, Client
 from aggregator.web.brp.desk import BRP
 from aggregator.web.brp.gate import peer_thumbprint
 from vtn.web.api import Context
+from vtn.web.callers import address_of
 from vtn.web.operation import operation
 from vtn.web.problem import ProblemError
 
@@ -99,7 +100,7 @@ _RESPONSES: Final[Mapping[str, Any]] = {
     "429": _answer(
         "Too many failed attempts, or too many tokens",
         _ERROR,
-        {"error": "slow_down", "error_description": "Too many failed attempts from your address."},
+        {"error": "slow_down", "error_description": "Too many attempts that failed. Wait 61 seconds and try again."},
     ),
     "421": {"$ref": "#/components/responses/Misdirected"},
     "500": {"$ref": "#/components/responses/Internal"},
@@ -111,6 +112,7 @@ class _OAuthError(Exception):
     error: str
     text: str
     status: int = 400
+    wait_s: str = "60"
 
 
 @operation(
@@ -133,7 +135,7 @@ async def create_token(context: Context) -> web.Response:
         if error.status == 401:  # noqa: PLR2004
             headers["WWW-Authenticate"] = 'Basic realm="evenload"'
         if error.status == 429:  # noqa: PLR2004
-            headers["Retry-After"] = "60"
+            headers["Retry-After"] = error.wait_s
         body = {"error": error.error, "error_description": error.text}
         return web.json_response(body, status=error.status, headers=headers)
 
@@ -156,20 +158,22 @@ async def _token(context: Context) -> dict[str, Any]:
 
 
 async def _client(context: Context, client_id: str, secret: str) -> Client:
-    """Return the client, if secret and certificate are its own."""
-    desk, address = context.service(BRP), context.request.remote or "unknown"
-    if desk.failures.wait_s(address) > 0:
-        raise _OAuthError("slow_down", "Too many failed attempts from your address; wait a minute.", 429)
+    """Return the client, if secret and certificate are its own; that is no guess, whoever else fails at its address."""
+    desk = context.service(BRP)
     async with desk.db.read() as conn:
         client = await clients.authenticate(conn, client_id, secret)
     shown = peer_thumbprint(context.request)
     if client is None or (client.certificate is not None and client.certificate != shown):
-        desk.failures.failed(address)
+        try:
+            desk.failures.refuse(address_of(context.request))
+        except ProblemError as error:
+            raise _OAuthError("slow_down", error.detail, 429, error.headers["Retry-After"]) from error
         raise _OAuthError("invalid_client", "Client id, secret or certificate is not right.", 401)
     try:
         desk.token_limit.take(client.id)
     except ProblemError as error:
-        raise _OAuthError("slow_down", "A token works for 15 minutes: use it until then.", 429) from error
+        wait_s = error.headers["Retry-After"]
+        raise _OAuthError("slow_down", "A token works for 15 minutes: use it until then.", 429, wait_s) from error
     return client
 
 

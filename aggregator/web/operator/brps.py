@@ -224,10 +224,13 @@ async def revoke_client(context: Context, client_id: str) -> None:
     role="admin",
     tags=["brps"],
 )
-async def rotate_token_key(context: Context) -> None:
-    """Make a new signing key; tokens that the old one signed are read until they expire."""
+async def rotate_token_key(context: Context, revoke: bool = False) -> None:
+    """Make a new signing key; tokens that the old one signed are read until they expire.
+
+    `revoke=true`, for a key that somebody else may have: no token from before is taken any more, from now on.
+    """
     async with context.service(DESK).db.write() as tx:
-        await tokens.rotate_keys(tx, machine_now(), who=context.principal.name)
+        await tokens.rotate_keys(tx, machine_now(), who=context.principal.name, revoke=revoke)
 
 
 OPERATIONS = (

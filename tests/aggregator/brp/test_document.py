@@ -147,7 +147,7 @@ async def test_schemathesis_finds_no_difference(market, prefix):
     turns: dict[str, int] = defaultdict(int)
 
     def call(case, checks):
-        market.desk.failures._windows.clear()
+        market.desk.failures._failures.clear()
         response = case.call(base_url=base, headers=headers)
         seen.add(response.status_code)
         case.validate_response(response, checks=checks)

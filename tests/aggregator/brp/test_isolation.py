@@ -58,7 +58,7 @@ async def test_nobody_else_comes_in(market):
     for who in (None, *market.operators):
         headers = {} if who is None else {"Authorization": f"Bearer {market.operators[who]}"}
         for one in _OWN:
-            market.desk.failures._windows.clear()
+            market.desk.failures._failures.clear()
             async with market.http.request(one.description.method, _path(one), headers=headers) as answer:
                 assert answer.status == 401, f"{who} may call {one.id}"
 

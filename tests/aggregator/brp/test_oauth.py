@@ -1,5 +1,6 @@
 """Getting tokens and using them: what RFC 6749, 8705 and 9068 ask, and what strangers try."""
 
+import asyncio
 import base64
 import json
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from aggregator.buyers.tokens import Tokens
 from aggregator.web.brp import gate as gate_module
 from aggregator.web.brp import oauth
 from core.errors import InvalidError
+from vtn.store.database import Database
 
 TOKEN = "/brp/v1/token"
 
@@ -105,8 +107,18 @@ async def test_a_flood_of_wrong_secrets_is_slowed_down(market):
     buyer = await market.buyer()
     for _ in range(20):
         await ask(market, 401, data=form(buyer, client_secret="evs_wrong"), error="invalid_client")
-    await ask(market, 429, data=form(buyer), error="slow_down")
+    await ask(market, 429, data=form(buyer, client_secret="evs_wrong"), error="slow_down")
     await market.get("/brp/v1/me", buyer)  # who is at work goes on
+
+
+async def test_a_good_secret_passes_whoever_guesses_at_its_address(market):
+    buyer, other = await market.buyer(), await market.buyer("another")
+    for _ in range(25):
+        async with market.http.post(TOKEN, data=form(buyer, client_secret="evs_wrong")) as answer:
+            assert answer.status in {401, 429}
+    assert int(answer.headers["Retry-After"]) > 60
+    for good in (buyer, other):
+        await ask(market, 200, data=form(good))
 
 
 async def test_a_flood_of_tokens_is_slowed_down(market):
@@ -172,7 +184,7 @@ async def test_tampered_tokens_are_refused(market):
     buyer = await market.buyer(scopes=("flex:read",))
     good = buyer.token
     for token in _tampered(good):
-        market.desk.failures._windows.clear()
+        market.desk.failures._failures.clear()
         buyer.token = token
         await market.get("/brp/v1/me", buyer, 401)
     buyer.token = good
@@ -292,6 +304,36 @@ async def test_rotation_by_an_operator(market):
     await market.post("/v1/token-keys/rotation", "admin", status=204)
     await market.get("/brp/v1/me", buyer)
     assert [who for who, action, _ in await market.audited() if action == "rotate token key"] == ["evenload", "admin"]
+
+
+async def test_revoking_the_token_keys_ends_every_token_at_once(market):
+    buyer = await market.buyer()
+    other = Tokens(market.world.db, market.desk.tokens.issuer)  # as another request or process has it
+    await other.read(buyer.token)
+    await market.post("/v1/token-keys/rotation?revoke=true", "admin", status=204)
+    await market.get("/brp/v1/me", buyer, status=401)
+    with pytest.raises(InvalidError):
+        await other.read(buyer.token)
+    assert len(await market.world.rows("token_key")) == 1
+    buyer.token = await market.token(buyer)
+    await market.get("/brp/v1/me", buyer)
+
+
+async def test_another_process_hears_that_token_keys_were_revoked(busy_market, shared_postgresql):
+    elsewhere = await Database.open(shared_postgresql)
+    try:
+        other = Tokens(elsewhere, busy_market.desk.tokens.issuer)
+        buyer = await busy_market.buyer()
+        await other.read(buyer.token)
+        heard = asyncio.Event()
+        elsewhere.on_change(lambda _: heard.set())
+        await busy_market.post("/v1/token-keys/rotation?revoke=true", "admin", status=204)
+        async with asyncio.timeout(20):
+            await heard.wait()
+        with pytest.raises(InvalidError):
+            await other.read(buyer.token)
+    finally:
+        await elsewhere.close()
 
 
 async def test_strangers_tokens_do_not_reload_the_keys_each_time(market):

@@ -5,8 +5,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert, update
 
+from certs.authority import Authority
 from core.spans import Duration
 from metrics.presets import PRESETS
+from openadr.fingerprint import sha256_of_pem
 from openadr.model.opt import OptType
 from openadr.v20b.messages import CreatedReport, Response
 from support.browser import HOSTILE
@@ -329,13 +331,40 @@ async def test_members_show_how_much_of_the_limits_is_used(console):
 # -- enrolment, operators
 
 
+async def test_the_overview_says_which_of_the_servers_certificates_ends_soon(console, tmp_path):
+    authority = Authority.create(tmp_path / "ca", "CA")
+    (tmp_path / "server.pem").write_text(authority.issue_server(["x"], days=20).chain_pem)
+    files = {"server certificate server.pem": tmp_path / "server.pem", "authority ca.pem": tmp_path / "ca" / "ca.pem"}
+    object.__setattr__(console.frame.desk, "watched", files)
+    page = await console.viewer.get("/")
+    (alert,) = page.texts("//ul[@class='alerts']/li")
+    assert "server certificate server.pem ends on" in alert
+
+
+async def test_the_authority_can_be_had_from_the_console_with_its_fingerprint(console, tmp_path):
+    await console.stranger.get("/ca.pem", 404)
+    authority = Authority.create(tmp_path / "ca", "CA")
+    for name, value in (("authority", authority), ("api_url", "https://vtn.example:8444")):
+        object.__setattr__(console.frame.desk, name, value)
+    async with console.client.get("/ca.pem") as answer:
+        assert await answer.text() == authority.ca_pem
+    sha256 = sha256_of_pem(authority.ca_pem.encode())
+    page = await console.admin.get("/enrolment")
+    assert sha256 in page.main
+    assert page.root.xpath("//a[@href='/ca.pem']")
+    page = await console.admin.follow(await console.admin.post("/enrolment/vens", name="Home 1"))
+    fetch, enrol = page.texts("//dl[@class='reveal']//code")[1].split(" && ")
+    assert fetch == f"evenload ven fetch-ca --vtn https://vtn.example:8444 --sha256 {sha256}"
+    assert enrol.endswith("--vtn https://vtn.example:8444 --ca vtn-ca.pem --config household.yaml")
+
+
 async def test_a_new_ven_gets_a_code_that_is_shown_once(console):
     programme = await console.world.programme()
     fields = {"name": "Home 1", "programme": programme.id, "consent_version": "2026-01"}
     answer = await console.admin.post("/enrolment/vens", **fields)
     page = await console.admin.follow(answer)
     code = page.texts("//dl[@class='reveal']//code")[0]
-    assert len(code.split("-")) == 3
+    assert len(code.split("-")) == 4
     assert "2026-01" in (await console.admin.get(f"/programmes/{programme.id}")).main
     page = await console.admin.get("/enrolment")
     assert code not in page.text

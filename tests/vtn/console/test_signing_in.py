@@ -1,17 +1,22 @@
 """Signing in and out: passwords, one-time links, sessions and how they end."""
 
 import asyncio
+import threading
+from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import select
 
 from support.vtn_world import NOON
+from support.waiting import until
 from vtn.store.tables import console_session
 from vtn.web import principals
 from vtn.web.auth import Role, hash_token
 from vtn.web.console import passwords, sessions
 from vtn.web.console.pages.login import local_path
+from vtn.web.console.passwords import PasswordCheck
+from vtn.web.problem import ProblemError
 
 PASSWORD = "a long enough pass phrase"
 
@@ -56,16 +61,112 @@ async def test_a_password_of_none_opens_nothing(with_password):
     await _sign_in(with_password, "admin", "", 422)
 
 
-async def test_too_many_failures_have_to_wait(with_password, monkeypatch):
-    monkeypatch.setattr("vtn.web.console.passwords.password_matches", lambda given, _: given == PASSWORD)
+@pytest.fixture
+def quick(monkeypatch):
+    """Compare passwords without hashing them, and count."""
+    tried = []
+
+    def matches(given, _):
+        tried.append(given)
+        return given == PASSWORD
+
+    monkeypatch.setattr("vtn.web.console.passwords.password_matches", matches)
+    return tried
+
+
+async def test_too_many_failures_have_to_wait(with_password, quick):
     for _ in range(10):
         await _sign_in(with_password, "viewer", "wrong password!", 422)
     page = await _sign_in(with_password, "viewer", PASSWORD, 429)
     assert "Retry-After" in page.headers
-    assert "Wait a minute" in page.main
+    assert "Wait 61 seconds" in page.main
     for number in range(10):
         await _sign_in(with_password, f"other {number}", "wrong password!", 422)
     await _sign_in(with_password, "somebody", PASSWORD, 429)
+
+
+async def test_many_wrong_passwords_at_once_are_not_all_tried_and_hold_nobody_up(with_password, monkeypatch):
+    tried = []
+    release = threading.Event()
+
+    def slow(given, _):
+        tried.append(given)
+        release.wait(20)
+        return False
+
+    monkeypatch.setattr("vtn.web.console.passwords.password_matches", slow)
+    tasks = [asyncio.create_task(_status(with_password, "viewer", f"wrong password {n}")) for n in range(300)]
+    await until(lambda: sum(task.done() for task in tasks) >= 290, "a refusal at once")
+    release.set()
+    statuses = Counter(await asyncio.gather(*tasks))
+    assert statuses[422] == len(tried) <= 10
+    assert set(statuses) <= {422, 429, 503}
+
+
+async def _status(console, name, password):
+    origin = {"Origin": f"http://127.0.0.1:{console.client.port}"}
+    form = {"name": name, "password": password}
+    async with console.client.post("/login", data=form, headers=origin, allow_redirects=False) as answer:
+        assert ("Retry-After" in answer.headers) == (answer.status in {429, 503})
+        return answer.status
+
+
+async def test_the_queue_for_passwords_is_bounded_and_keeps_places_for_known_callers(monkeypatch):
+    release = threading.Event()
+    monkeypatch.setattr("vtn.web.console.passwords.password_matches", lambda *_: release.wait(20))
+    check = PasswordCheck()
+    first = [asyncio.create_task(check.matches("x", None, f"caller {number // 3}")) for number in range(8)]
+    await asyncio.sleep(0)
+    for caller in ("caller 0", "another"):
+        with pytest.raises(ProblemError) as refused:
+            await check.matches("x", None, caller)
+        assert refused.value.status == 503
+    late = asyncio.create_task(check.matches("x", None, "owner", is_known=True))
+    await asyncio.sleep(0)
+    release.set()
+    assert all(await asyncio.gather(*first, late))
+
+
+async def test_a_known_browser_signs_in_while_others_guess_at_its_name_and_address(with_password, quick):
+    first = await _sign_in(with_password, "viewer", PASSWORD)
+    device = _cookie(first, "evenload-device")
+    assert device not in str(await with_password.world.rows("console_device"))
+    while (await _status(with_password, "viewer", "wrong password!")) != 429:
+        pass
+    again = await _sign_in_from(with_password, device, "viewer", PASSWORD, 303)
+    assert _cookie(again, "evenload-device") != device
+    await _sign_in_from(with_password, device, "viewer", PASSWORD, 429)  # each cookie is good for the next time only
+    new = _cookie(again, "evenload-device")
+    async with with_password.world.db.read() as conn:
+        assert not await sessions.is_known_device(conn, new, "admin", with_password.machine.now)
+    for _ in range(10):
+        await _sign_in_from(with_password, new, "viewer", "wrong password!", 422)
+    await _sign_in_from(with_password, new, "viewer", PASSWORD, 429)
+
+
+async def test_a_known_browser_is_forgotten_after_half_a_year(with_password, quick):
+    device = _cookie(await _sign_in(with_password, "viewer", PASSWORD), "evenload-device")
+    while (await _status(with_password, "viewer", "wrong password!")) != 429:
+        pass
+    with_password.machine.later(days=180)
+    await _sign_in_from(with_password, device, "viewer", PASSWORD, 429)
+
+
+async def test_browsers_that_are_known_are_bounded_in_number(with_password, quick):
+    for _ in range(25):
+        with_password.machine.later(seconds=1)
+        await _sign_in(with_password, "viewer", PASSWORD)
+    assert len(await with_password.world.rows("console_device")) == 20
+
+
+async def _sign_in_from(console, device, name, password, status):
+    cookie = {"Cookie": f"evenload-device={device}"}
+    return await console.stranger.send("/login", status, {"name": name, "password": password}, **cookie)
+
+
+def _cookie(page, name):
+    (found,) = [one for one in page.headers.getall("Set-Cookie") if one.startswith(f"{name}=")]
+    return found.split("=", 1)[1].split(";")[0]
 
 
 async def test_a_sign_in_from_elsewhere_is_refused(with_password):
@@ -143,11 +244,14 @@ async def test_a_link_ends_after_ten_minutes_and_with_its_operator(console):
     await console.stranger.send(f"/link/{token}", 403, {})
 
 
-async def test_guessing_links_has_to_wait(console):
+async def test_guessing_links_has_to_wait_but_a_good_one_passes(console):
     for number in range(20):
         await console.stranger.get(f"/link/guess{number}", 404)
+    await console.stranger.get("/link/guess", 429)
+    await console.stranger.send("/link/guess", 429, {})
     token = await _link(console)
-    await console.stranger.get(f"/link/{token}", 429)
+    await console.stranger.get(f"/link/{token}")
+    await console.stranger.send(f"/link/{token}", 303, {})
 
 
 # -- how sessions end

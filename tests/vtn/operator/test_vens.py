@@ -5,13 +5,18 @@ from datetime import UTC, datetime
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import insert
 
+from certs.authority import Authority
 from certs.keys import common_name, new_key
 from openadr.fingerprint import fingerprint_of_pem
 from openadr.model.registration import VenProfile
 from openadr.v20b.messages import CreatePartyRegistration, OadrResponse, Poll
 from support.vtn_world import Ven, fake_fingerprint
+from vtn.services import waiting
+from vtn.store.tables import waiting_certificate
 from vtn.transport.v20b import Peer
+from vtn.web.operator import DESK
 
 
 def _forever(name):
@@ -53,6 +58,24 @@ async def test_a_code_buys_a_certificate_once(office):
     await office.post("/v1/enrolments", other, 403, who=None)
     await office.post("/v1/enrolments", body | {"code": "ABCD-EFGH-JKLM"}, 403, who=None)
     await office.post("/v1/enrolments", body | {"csr": "x" * 60}, 403, who=None)
+
+
+async def test_guessing_codes_has_to_wait(office):
+    made = await office.post("/v1/vens", {"name": "Home 1"})
+    body = {"csr": office.signing_request()}
+    for number in range(10):
+        await office.post("/v1/enrolments", body | {"code": f"WRNG-{number}"}, 403, who=None)
+    problem = await office.post("/v1/enrolments", body | {"code": made["code"]}, 429, who=None)
+    assert "Wait 61 seconds" in problem["detail"]
+    office.client.app[DESK].codes_by_address._failures.clear()
+    await office.post("/v1/enrolments", body | {"code": made["code"]}, who=None)
+
+
+async def test_codes_are_limited_in_all_too(office):
+    desk = office.client.app[DESK]
+    for _ in range(200):
+        desk.codes_in_all.failed("all")
+    await office.post("/v1/enrolments", {"code": "WRNG-CODE", "csr": office.signing_request()}, 429, who=None)
 
 
 async def test_old_and_new_certificate_work_until_the_old_one_is_revoked(office):
@@ -112,6 +135,45 @@ async def test_a_waiting_certificate_is_accepted_by_its_fingerprint(office):
     stranger.ven_id = made["ven"]["id"]
     assert (await stranger.register()).response.ok
     await office.refused(path, {"fingerprint": waiting["fingerprint"]}, "in use", 409)
+
+
+async def test_a_revoked_certificate_does_not_wait_to_be_accepted(office):
+    made = await office.post("/v1/vens", {"name": "Home 1"})
+    ven_id = made["ven"]["id"]
+    old = _speaker(office, ven_id, await _enrol(office, ven_id, made["code"]))
+    await office.post(f"/v1/certificates/{old.peer.fingerprint}/revocation", status=204)
+    assert (await old.say(Poll(ven_id))).response.code == 463
+    assert await office.get("/v1/waiting-certificates") == []
+    async with office.world.tx() as tx:  # as an earlier version left it
+        row = {"fingerprint": old.peer.fingerprint, "subject": "s", "attempts": 1}
+        await tx.conn.execute(
+            insert(waiting_certificate).values(**row, first_seen_at=office.world.now, last_seen_at=office.world.now)
+        )
+    assert await office.get("/v1/waiting-certificates") == []
+    async with office.world.db.read() as conn:
+        assert (await waiting.alerts(conn, expiring_before=office.world.now)).waiting_certificates == 0
+
+
+async def test_a_certificate_that_could_never_connect_is_refused_with_the_reason(office, tmp_path):
+    made = await office.post("/v1/vens", {"name": "Home 1"})
+    path = f"/v1/vens/{made['ven']['id']}/certificates"
+    object.__setattr__(office.client.app[DESK], "client_ca", office.authority.directory / "ca.pem")
+    foreign = Authority.create(tmp_path / "foreign", "Foreign CA")
+    for pem, reason in (
+        (office.authority.issue_server(["x"]).chain_pem, "clientAuth"),
+        (office.authority.ca_pem, "authority's certificate"),
+        (foreign.issue_client("home").chain_pem, "none of the authorities"),
+        (_forever("theirs"), "none of the authorities"),
+    ):
+        await office.refused(path, {"pem": pem}, reason)
+    await office.post(path, {"pem": office.authority.issue_client("home").chain_pem})
+
+
+async def test_the_authoritys_certificate_is_public(office):
+    async with office.client.get("/v1/ca.pem") as answer:
+        assert answer.status == 200
+        assert answer.content_type == "application/x-pem-file"
+        assert await answer.text() == office.authority.ca_pem
 
 
 async def test_an_odd_certificate_is_refused(office):

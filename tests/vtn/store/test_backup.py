@@ -2,9 +2,11 @@
 
 import asyncio
 import gzip
+import hashlib
 import json
 import sqlite3
 import stat
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -12,12 +14,26 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, inspect, select, text
 
+from aggregator import tables
 from core.errors import ConflictError, EvenloadError, InvalidError, NotFoundError, UnavailableError
 from support.databases import NOON, add_vens
-from vtn.store import Database, engines
+from vtn.store import Database, backup_file, engines
 from vtn.store.backup import backup, restore
 from vtn.store.readings import SeriesKey, Values, load, merge_days, store
-from vtn.store.tables import METADATA, audit, opt, outbox, party, party_personal, programme, site, ven
+from vtn.store.sealing import Sealer, make_key
+from vtn.store.tables import (
+    METADATA,
+    audit,
+    console_session,
+    opt,
+    outbox,
+    party,
+    party_personal,
+    principal,
+    programme,
+    site,
+    ven,
+)
 
 KEY = SeriesKey("v1", "meter", "energy_real", "sum")
 
@@ -153,13 +169,41 @@ async def test_files_left_beside_a_missing_database_are_not_mixed_in(tmp_path):
         await restore(tmp_path / "vtn.backup", f"sqlite:///{tmp_path / 'new.db'}")
 
 
+def lines_of(file: Path) -> list:
+    return [json.loads(line) for line in gzip.decompress(file.read_bytes()).decode().rstrip("\n").split("\n")]
+
+
 def rewritten(change):
+    """Change the lines and leave the checksum right, so that they are refused for what they say."""
+
     def damage(file: Path) -> None:
-        lines = [json.loads(line) for line in gzip.decompress(file.read_bytes()).decode().rstrip("\n").split("\n")]
+        lines = lines_of(file)
         change(lines)
-        file.write_bytes(gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode()))
+        with gzip.open(file, "wb") as packed:
+            packed.write("".join(json.dumps(line) + "\n" for line in lines).encode())
+        packed_bytes = file.read_bytes()
+        digest = hashlib.sha256(packed_bytes).digest()
+        file.write_bytes(packed_bytes + backup_file._SEAL_HEAD + digest + backup_file._SEAL_TAIL)
 
     return damage
+
+
+def in_ven(column: str, value):
+    """Put a value into a row of table `ven`."""
+
+    def change(lines):
+        index = next(index for index, line in enumerate(lines) if isinstance(line, dict) and line.get("table") == "ven")
+        lines[index + 1][lines[index]["columns"].index(column)] = value
+
+    return rewritten(change)
+
+
+def in_heading(**values):
+    def change(lines):
+        index = next(index for index, line in enumerate(lines) if isinstance(line, dict) and line.get("table") == "ven")
+        lines[index] |= values
+
+    return rewritten(change)
 
 
 def cut(share: float):
@@ -180,12 +224,6 @@ def drop_a_row(lines):
     del lines[next(index for index, line in enumerate(lines) if isinstance(line, list))]
 
 
-def spoil_a_time(lines):
-    index = next(index for index, line in enumerate(lines) if isinstance(line, dict) and line.get("table") == "ven")
-    column = lines[index]["columns"].index("created_at")
-    lines[index + 1][column] = "yesterday"
-
-
 DAMAGES = {
     "nothing": lambda file: file.write_bytes(b""),
     "a letter": lambda file: file.write_text("Dear Sir or Madam"),
@@ -201,7 +239,30 @@ DAMAGES = {
     "a strange table": rewritten(
         lambda lines: lines.__setitem__(slice(-1, None), [{"table": "x", "columns": ["y"]}, [1]])
     ),
-    "a strange time": rewritten(spoil_a_time),
+    "a strange time": in_ven("created_at", "yesterday"),
+    "a time without zone": in_ven("created_at", "2026-01-01T00:00:00"),
+    "a number for a time": in_ven("created_at", 7),
+    "a list for a text": in_ven("name", ["x"]),
+    "a text for a number": in_ven("poll_period_s", "10"),
+    "a number too large": in_ven("poll_period_s", 2**70),
+    "half a character": in_ven("name", "\ud800"),
+    "nothing where something must be": in_ven("name", None),
+    "no number": in_ven("profile", float("nan")),
+    "an infinite number": in_ven("profile", [float("inf")]),
+    "a name twice": in_ven("name", "v2"),
+    "a site that is not there": in_ven("site_id", "nowhere"),
+    "no list of columns": in_heading(columns=5),
+    "columns that are no names": in_heading(columns=[["id"], {}]),
+    "a column twice": in_heading(columns=["id", "id"]),
+    "a strange column": in_heading(columns=["id", "colour"]),
+    "a table that is no name": in_heading(table={}),
+    "something behind the end": rewritten(lambda lines: lines.append({"table": "ven", "columns": ["id"]})),
+    "two ends": rewritten(lambda lines: lines.append(lines[-1])),
+    "a byte behind the end": lambda file: file.write_bytes(file.read_bytes() + b"\0"),
+    "another file behind the end": lambda file: file.write_bytes(file.read_bytes() + gzip.compress(b"")),
+    "without checksum": lambda file: file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes()))),
+    "deep": lambda file: file.write_bytes(gzip.compress(b"[" * 100_000)),
+    "UTF-16": lambda file: file.write_bytes(gzip.compress('{"evenload_backup": 1}\n'.encode("utf-16"))),
     "a newer schema": rewritten(lambda lines: lines[0].__setitem__("schema", "9999")),
     "a newer format": rewritten(lambda lines: lines[0].__setitem__("evenload_backup", 99)),
 }
@@ -229,9 +290,154 @@ async def test_a_damaged_backup_is_refused_and_leaves_nothing(damage, good_backu
     file = tmp_path / "vtn.backup"
     file.write_bytes(good_backup)
     damage(file)
-    with pytest.raises((InvalidError, ConflictError)):
+    with pytest.raises(EvenloadError) as refused:
         await restore(file, empty_database_url)
+    assert len(str(refused.value).splitlines()) == 1
     assert await is_empty(empty_database_url)
+
+
+async def test_a_backup_with_one_bit_flipped_is_refused_wherever_it_lies(good_backup, tmp_path):
+    file, bits = tmp_path / "vtn.backup", 8 * len(good_backup)
+    places = {*range(80), *range(bits - 8 * 70, bits, 3), *range(0, bits, bits // 100)}
+    for place in sorted(places):
+        data = bytearray(good_backup)
+        data[place // 8] ^= 1 << place % 8
+        file.write_bytes(data)
+        with pytest.raises(InvalidError, match=r"damaged|no evenload backup"):
+            await restore(file, f"sqlite:///{tmp_path / 'new.db'}")
+        assert [each.name for each in tmp_path.iterdir()] == ["vtn.backup"], place
+
+
+async def test_a_backup_that_unpacks_to_more_than_memory_is_refused_in_bounded_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(backup_file, "_LONGEST_LINE", 1 << 20)
+    file = tmp_path / "vtn.backup"
+    with gzip.open(file, "wb", compresslevel=1) as packed:
+        packed.write(b'{"evenload_backup": 1, "schema": "')
+        for _ in range(64):
+            packed.write(b"x" * (1 << 20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidError, match="longer than any row"):
+            await restore(file, f"sqlite:///{tmp_path / 'new.db'}")
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
+SECRETS = {
+    "webhook": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "webhook's address": "https://hooks.example/T0001/B0002/token-in-path",
+    "price source": "https://prices.example/v1?securityToken=9a1c",
+    "answer": '{"secret": "whsec_remembered"}',
+    "token key": "private-d-of-the-key",
+    "form": "csrf-of-a-session",
+}
+
+
+async def fill_secrets(database):
+    async with database.write() as tx:
+        await tx.conn.execute(insert(party).values(id="brp", kind="brp", created_at=NOON))
+        await tx.conn.execute(insert(tables.token_key).values(id="k", key={"d": SECRETS["token key"]}, created_at=NOON))
+        hook = {"url": SECRETS["webhook's address"], "events": [], "secret": SECRETS["webhook"], "created_at": NOON}
+        await tx.conn.execute(insert(tables.webhook_subscription).values(id="w", party_id="brp", **hook))
+        answer = {"caller": "c", "key": "k", "request_hash": "h", "status": 201, "created_at": NOON}
+        await tx.conn.execute(insert(tables.idempotency).values(body=SECRETS["answer"], **answer))
+        price = {"kind": "network", "name": "t", "currency": "EUR", "vat_included": True, "created_at": NOON}
+        await tx.conn.execute(insert(tables.tariff).values(id="t", **price))
+        source = {"mapping": {}, "every_s": 60, "due_at": NOON}
+        await tx.conn.execute(insert(tables.tariff_source).values(tariff_id="t", url=SECRETS["price source"], **source))
+        await tx.conn.execute(insert(principal).values(id="p", name="p", role="admin", token_hash="h", created_at=NOON))
+        session = {"token_hash": "s", "csrf": SECRETS["form"], "created_at": NOON, "seen_at": NOON, "expires_at": NOON}
+        await tx.conn.execute(insert(console_session).values(principal_id="p", **session))
+
+
+def stored_secrets(path: Path):
+    with sqlite3.connect(path) as connection:
+        query = (
+            "SELECT secret, url, (SELECT url FROM tariff_source), (SELECT body FROM idempotency),"
+            " (SELECT count(*) FROM token_key), (SELECT count(*) FROM console_session) FROM webhook_subscription"
+        )
+        return connection.execute(query).fetchone()
+
+
+@pytest.fixture
+async def with_secrets(tmp_path):
+    """A database with every kind of secret, a backup of it, and the key."""
+    source, key = f"sqlite:///{tmp_path / 'source.db'}", tmp_path / "backup.key"
+    database = await Database.open(source)
+    await fill_secrets(database)
+    await database.close()
+    await backup(source, tmp_path / "vtn.backup", key)
+    return tmp_path / "vtn.backup", key
+
+
+async def test_a_backup_holds_no_secret_in_the_clear_and_restores_them_with_its_key(with_secrets, tmp_path):
+    file, key = with_secrets
+    text_of_it = gzip.decompress(file.read_bytes()).decode()
+    assert not [name for name, secret in SECRETS.items() if secret in text_of_it or json.dumps(secret) in text_of_it]
+    assert key.read_text().strip() not in text_of_it
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    await restore(file, f"sqlite:///{tmp_path / 'new.db'}", key)
+    secret, url, source, body, keys, sessions = stored_secrets(tmp_path / "new.db")
+    assert secret == SECRETS["webhook"]
+    assert url == SECRETS["webhook's address"]
+    assert source == SECRETS["price source"]
+    assert body == SECRETS["answer"]
+    assert (keys, sessions) == (0, 0)
+
+
+async def test_without_its_key_a_backup_with_secrets_says_what_to_do(with_secrets, tmp_path):
+    file, key = with_secrets
+    new = f"sqlite:///{tmp_path / 'new.db'}"
+    other = tmp_path / "other.key"
+    make_key(other)
+    for wrong in (None, tmp_path / "none.key", other):
+        with pytest.raises(InvalidError, match="--without-secrets"):
+            await restore(file, new, wrong)
+        assert await is_empty(new)
+    key.chmod(0o644)
+    with pytest.raises(InvalidError, match="chmod 600"):
+        await restore(file, new, key)
+    await restore(file, new, without_secrets=True)
+    secret, url, _, body, _, _ = stored_secrets(tmp_path / "new.db")
+    assert secret.startswith("whsec_")
+    assert secret != SECRETS["webhook"]
+    assert (url, body) == ("https://lost.invalid/", None)
+
+
+async def test_secrets_without_a_key_are_not_backed_up(with_secrets, tmp_path):
+    with pytest.raises(ConflictError, match="name the file of the key"):
+        await backup(f"sqlite:///{tmp_path / 'source.db'}", tmp_path / "again.backup")
+    assert not (tmp_path / "again.backup").exists()
+
+
+async def test_a_sealed_value_opens_only_where_it_was_sealed():
+    sealer = Sealer(bytes(32))
+    sealed = sealer.seal({"a": "\u00e4"}, "a.b")
+    assert sealer.open(sealed, "a.b") == {"a": "\u00e4"}
+    for broken, place in ((sealed, "a.c"), (sealed[:-8] + "AAAAAAA=", "a.b"), ("sealed:!", "a.b"), ("sealed:", "a.b")):
+        with pytest.raises(InvalidError, match="does not open"):
+            sealer.open(broken, place)
+
+
+async def test_a_backup_of_an_earlier_version_is_restored_without_its_token_keys(good_backup, tmp_path):
+    """Such a file has no checksum, and secrets in the clear."""
+    file = tmp_path / "vtn.backup"
+    file.write_bytes(good_backup)
+    lines = lines_of(file)
+    lines[0] = {"evenload_backup": 1, "schema": "0002", "taken_at": NOON.isoformat()}
+    first = next(index for index, line in enumerate(lines) if isinstance(line, dict) and line.get("table"))
+    absent = {"console_device"}
+    lines = [line for line in lines if not (isinstance(line, dict) and line.get("table") in absent)]
+    keys = [{"table": "token_key", "columns": ["id", "key", "created_at", "retired_at"]}]
+    keys.append(["k", {"d": "private"}, NOON.isoformat(), None])
+    lines[first:first] = keys
+    lines[-1]["end"] += 1
+    file.write_bytes(gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode()))
+    await restore(file, f"sqlite:///{tmp_path / 'new.db'}")
+    with sqlite3.connect(tmp_path / "new.db") as connection:
+        assert connection.execute("SELECT count(*) FROM ven").fetchone() == (4,)
+        assert connection.execute("SELECT count(*) FROM token_key").fetchone() == (0,)
 
 
 async def test_missing_files_are_named(empty_database_url, tmp_path):

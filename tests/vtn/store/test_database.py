@@ -327,3 +327,12 @@ def test_notices_are_short_and_name_every_ven(ven_ids):
     sent = list(payloads("me", ven_ids))
     assert all(len(payload.encode()) < 8000 for payload in sent)
     assert {name for payload in sent for name in json.loads(payload)[1:]} == ven_ids
+
+
+async def test_a_database_that_others_could_read_is_closed_to_them(tmp_path):
+    path = tmp_path / "vtn.db"
+    await (await Database.open(f"sqlite:///{path}")).close()
+    path.chmod(0o644)
+    database = await Database.open(f"sqlite:///{path}")
+    assert {each.stat().st_mode & 0o777 for each in tmp_path.iterdir()} == {0o600}
+    await database.close()

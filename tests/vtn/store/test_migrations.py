@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, func, select, text
 
 import aggregator.tables  # noqa: F401  its tables are part of the schema
 from core.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
@@ -23,7 +23,7 @@ from vtn.store import Database, engines, schema
 from vtn.store.data_point import usage_of
 from vtn.store.readings import SeriesKey, Values, load, series_of, store
 from vtn.store.rows import to_json
-from vtn.store.tables import METADATA
+from vtn.store.tables import METADATA, audit
 
 
 def differences(connection: Connection) -> list[Any]:
@@ -196,3 +196,30 @@ async def test_a_directory_that_cannot_be_made_is_unavailable(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UnavailableError, match="cannot be created"):
         await Database.open(f"sqlite:///{tmp_path / 'file' / 'vtn.db'}")
+
+
+async def test_what_the_audit_held_of_keys_in_addresses_is_gone_and_the_rest_stays(empty_database_url):
+    address = engines.parse(empty_database_url)
+    if address.path is not None:
+        engines.prepare_file(address.path, create=True)
+    engine = engines.keeper(address)
+    row = (
+        "INSERT INTO audit (at, who, action, subject, before, after)"
+        " VALUES ('2026-01-12 12:00:00+00:00', 'ann', '{}', 'trf', {}, '{}')"
+    )
+    url = '{"url": "https://prices.example/v1?securityToken=9a1c", "every_s": 60}'
+    async with engine.connect() as conn, conn.begin():
+        await schema.migrate(conn, "0002")
+        for action in ("tariff source", "another"):
+            await conn.exec_driver_sql(row.format(action, "NULL", url))
+    await engine.dispose()
+    database = await Database.open(empty_database_url)
+    async with database.read() as conn:
+        rows = (await conn.execute(select(audit.c.action, audit.c.before, audit.c.after).order_by(audit.c.id))).all()
+        absent = select(func.count()).where(audit.c.before.is_(None))
+        assert await conn.scalar(absent) == 2
+    await database.close()
+    assert [(one.action, one.after["url"], one.after["every_s"]) for one in rows] == [
+        ("tariff source", "https://prices.example/v1", 60),
+        ("another", "https://prices.example/v1?securityToken=9a1c", 60),
+    ]

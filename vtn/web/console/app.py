@@ -18,6 +18,7 @@ from core.errors import EvenloadError, ForbiddenError
 from core.ids import new_id
 from vtn.transport.recent import RecentMessages
 from vtn.web.api import OPERATION, REQUEST_ID
+from vtn.web.callers import address_of
 from vtn.web.console import sessions
 from vtn.web.console.assets import Assets
 from vtn.web.console.csrf import check_origin, check_token
@@ -227,7 +228,7 @@ def _observe(frame: Frame, metrics: HttpMetrics | None) -> Middleware:
                 status=status,
                 duration_s=round(duration_s, 4),
                 principal=session.principal.id if session else None,
-                address=request.remote,
+                address=address_of(request),
                 request_id=request[REQUEST_ID],
             )
         return response

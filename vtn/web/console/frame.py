@@ -11,11 +11,13 @@ from jinja2 import Environment
 from core.clock import WorldClock
 from vtn.services.outlook import Outlooks
 from vtn.transport.recent import RecentMessages
-from vtn.web.auth import FailureLimit, Role
+from vtn.web.attempts import FailureLimit, network_of
+from vtn.web.auth import Role, hash_token
 from vtn.web.console.assets import Assets
 from vtn.web.console.forms import CSRF_FIELD, Form
 from vtn.web.console.page import NavEntry, Notice, Panel, Visit
 from vtn.web.console.passwords import PasswordCheck
+from vtn.web.console.sessions import DEVICE_LIFETIME
 from vtn.web.console.sse import Streams
 from vtn.web.console.templating import zone_name
 from vtn.web.operator.desk import Desk
@@ -24,7 +26,7 @@ _NOTICE_S: Final = 300
 
 
 class Cookies:
-    """The console's two cookies: the session, and what to say on the next page.
+    """The console's cookies: the session, by what a browser is known again, and what to say on the next page.
 
     With TLS their names carry `__Host-`: no other host and no plain connection can set them. Browsers refuse such
     names without TLS, so plain HTTP (loopback only) has plain names.
@@ -34,11 +36,16 @@ class Cookies:
         self._secure = secure
         prefix = "__Host-" if secure else ""
         self.session = f"{prefix}evenload-session"
+        self.device = f"{prefix}evenload-device"
         self.notice = f"{prefix}evenload-notice"
 
     def set_session(self, answer: web.StreamResponse, token: str) -> None:
         """Give the browser its session, until it closes or the session ends."""
         self._set(answer, self.session, token)
+
+    def set_device(self, answer: web.StreamResponse, token: str) -> None:
+        """Let the browser be known again when its owner signs in."""
+        self._set(answer, self.device, token, int(DEVICE_LIFETIME.total_seconds()))
 
     def drop_session(self, answer: web.StreamResponse) -> None:
         """Take the session away from the browser."""
@@ -55,6 +62,29 @@ class Cookies:
 
     def _set(self, answer: web.StreamResponse, name: str, value: str, max_age_s: int | None = None) -> None:
         answer.set_cookie(name, value, max_age=max_age_s, path="/", secure=self._secure, httponly=True, samesite="Lax")
+
+
+@dataclass(frozen=True, slots=True)
+class SignInLimits:
+    """Who has to wait after failures: a name at an address, an address, at last a name; a browser of its own.
+
+    A browser in which the same person signed in before has a limit of its own: what others do to the name or the
+    address does not keep its owner out.
+    """
+
+    by_name_at_address: FailureLimit = field(default_factory=lambda: FailureLimit(10))
+    by_address: FailureLimit = field(default_factory=lambda: FailureLimit(20))
+    by_name: FailureLimit = field(default_factory=lambda: FailureLimit(100))
+    by_device: FailureLimit = field(default_factory=lambda: FailureLimit(10))
+
+    def of_stranger(self, name: str, address: str) -> list[tuple[FailureLimit, str]]:
+        """Return the limits, each with its key, of an attempt from a browser that nobody knows."""
+        place = network_of(address)
+        return [(self.by_name_at_address, f"{place} {name}"), (self.by_address, place), (self.by_name, f"name {name}")]
+
+    def of_known(self, token: str) -> list[tuple[FailureLimit, str]]:
+        """Return the limits of an attempt from a known browser, or of a change by somebody who is signed in."""
+        return [(self.by_device, hash_token(token))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +109,7 @@ class Frame:
     recent: RecentMessages | None = None
     streams: Streams = field(default_factory=Streams)
     passwords: PasswordCheck = field(default_factory=PasswordCheck)
-    by_address: FailureLimit = field(default_factory=FailureLimit)
-    by_name: FailureLimit = field(default_factory=lambda: FailureLimit(max_failures=10))
+    limits: SignInLimits = field(default_factory=SignInLimits)
 
     def render(
         self,

@@ -10,9 +10,11 @@ import hashlib
 import hmac
 import secrets
 import unicodedata
+from collections import Counter
 from typing import Final
 
 from core.errors import InvalidError
+from vtn.web.problem import ProblemError
 
 SHORTEST: Final = 12
 LONGEST: Final = 200
@@ -23,6 +25,9 @@ _SALT_BYTES: Final = 16
 _KEY_BYTES: Final = 32
 _MOST_LOG_N: Final = 20
 _MOST_P: Final = 16
+_MOST_WAITING: Final = 8
+_KEPT_PLACES: Final = 4
+_MOST_OF_A_CALLER: Final = 3
 
 
 def hash_password(password: str) -> str:
@@ -45,15 +50,30 @@ def password_matches(password: str, stored: str | None) -> bool:
 
 
 class PasswordCheck:
-    """Checks one password at a time, in a thread: 16 MB each, however many people sign in at once."""
+    """Checks one password at a time, in a thread: 16 MB each, however many people sign in at once.
+
+    Few wait for their turn, and fewer from one caller, so that a flood holds up nobody for long; places are kept for
+    callers that are known.
+    """
 
     def __init__(self) -> None:
         self._one_at_a_time = asyncio.Lock()
+        self._waiting: Counter[str] = Counter()
 
-    async def matches(self, password: str, stored: str | None) -> bool:
-        """Tell whether a password is the stored one."""
-        async with self._one_at_a_time:
-            return await asyncio.to_thread(password_matches, password, stored)
+    async def matches(self, password: str, stored: str | None, caller: str = "", *, is_known: bool = False) -> bool:
+        """Tell whether a password is the stored one. Raises ProblemError 503 if too many wait already."""
+        room = _MOST_WAITING + (_KEPT_PLACES if is_known else 0)
+        if self._waiting.total() >= room or self._waiting[caller] >= _MOST_OF_A_CALLER:
+            detail = "Too many people are signing in at this moment. Try again in a few seconds."
+            raise ProblemError(503, detail, {"Retry-After": "5"})
+        self._waiting[caller] += 1
+        try:
+            async with self._one_at_a_time:
+                return await asyncio.to_thread(password_matches, password, stored)
+        finally:
+            self._waiting[caller] -= 1
+            if not self._waiting[caller]:
+                del self._waiting[caller]
 
     async def hash(self, password: str) -> str:
         """Return what is stored of a password. Raises InvalidError."""

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ForbiddenError
 from vtn.store.database import Transaction
-from vtn.store.tables import console_session, login_link, principal
+from vtn.store.tables import console_device, console_session, login_link, principal
 from vtn.web.auth import Principal, Role, hash_token
 from vtn.web.principals import named
 
@@ -23,6 +23,8 @@ ROLES: Final = (Role.VIEWER, Role.DISPATCHER, Role.ADMIN)
 IDLE: Final = timedelta(hours=2)
 LONGEST: Final = timedelta(hours=12)
 LINK_LIFETIME: Final = timedelta(minutes=10)
+DEVICE_LIFETIME: Final = timedelta(days=180)
+_MOST_DEVICES: Final = 20
 _TOUCH_AFTER: Final = timedelta(minutes=1)
 _HANDLE_CHARS: Final = 16
 
@@ -123,6 +125,34 @@ async def end_others(tx: Transaction, principal_id: str, keep: Session | None) -
     if keep is not None:
         where &= console_session.c.token_hash != keep.token_hash
     await tx.conn.execute(delete(console_session).where(where))
+
+
+# -- browsers that signed in before
+
+
+async def remember_device(tx: Transaction, who: Principal, now: datetime, old: str | None) -> str:
+    """Return a fresh token by which a browser is known again when its owner signs in; the old one ends."""
+    token = secrets.token_urlsafe(32)
+    mine = console_device.c.principal_id == who.id
+    if old:
+        await tx.conn.execute(delete(console_device).where(mine & (console_device.c.token_hash == hash_token(old))))
+    newest = select(console_device.c.token_hash).where(mine).order_by(console_device.c.seen_at.desc())
+    kept = newest.limit(_MOST_DEVICES - 1).scalar_subquery()
+    await tx.conn.execute(delete(console_device).where(mine & console_device.c.token_hash.not_in(kept)))
+    row = {"token_hash": hash_token(token), "principal_id": who.id, "seen_at": now}
+    await tx.conn.execute(insert(console_device).values(row))
+    return token
+
+
+async def is_known_device(conn: AsyncConnection, token: str, name: str, now: datetime) -> bool:
+    """Tell whether somebody of this name signed in with that browser before. It opens nothing by itself."""
+    query = (
+        select(console_device.c.token_hash)
+        .join(principal, principal.c.id == console_device.c.principal_id)
+        .where((console_device.c.token_hash == hash_token(token)) & (principal.c.name == name))
+        .where(console_device.c.seen_at > now - DEVICE_LIFETIME)
+    )
+    return (await conn.execute(query)).first() is not None
 
 
 # -- signing in

@@ -1,17 +1,23 @@
 """Certificates that speak for VENs, and how gateways get theirs, in the operator API."""
 
+import asyncio
 from typing import Annotated
 
+from aiohttp import web
 from pydantic import Field
 from sqlalchemy import select
 
-from core.errors import ConflictError, InvalidError
-from vtn.services import enrolment
-from vtn.store.tables import ven_certificate, waiting_certificate
+from certs.authority import machine_now
+from certs.files import read_text
+from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
+from vtn.services import enrolment, waiting
+from vtn.store.tables import ven_certificate
 from vtn.web.api import Context
+from vtn.web.attempts import attempting
+from vtn.web.callers import address_of
 from vtn.web.model import Model, UtcTime
 from vtn.web.operation import operation
-from vtn.web.operator.desk import DESK
+from vtn.web.operator.desk import DESK, Desk
 from vtn.web.operator.vens import VenDetail, detail, find, revoke_in_authority
 from vtn.web.operator.wire import Fingerprint
 
@@ -69,6 +75,8 @@ async def add_certificate(context: Context, ven_id: str, body: NewCertificate) -
     now, who = desk.clock.now(), context.principal.name
     if (body.pem is None) == (body.fingerprint is None):
         raise InvalidError("Give either 'pem' or 'fingerprint'.")
+    if body.pem is not None:
+        await asyncio.to_thread(_check_client, desk, body.pem)
     async with desk.db.write() as tx:
         await find(tx.conn, ven_id, removed=False)
         if body.pem is not None:
@@ -79,6 +87,13 @@ async def add_certificate(context: Context, ven_id: str, body: NewCertificate) -
         elif body.fingerprint is not None:
             await enrolment.add_fingerprint(tx, ven_id, body.fingerprint.upper(), now, who=who)
     return await detail(context, ven_id)
+
+
+def _check_client(desk: Desk, pem: str) -> None:
+    from certs.acceptance import check_client  # noqa: PLC0415  10 MB that a server needs only here
+
+    ca = desk.client_ca
+    check_client(pem, None if ca is None else read_text(ca, "Name it as openadr.ca."), machine_now())
 
 
 @operation(
@@ -101,9 +116,8 @@ async def revoke_certificate(context: Context, fingerprint: Fingerprint) -> None
     "GET", "/v1/waiting-certificates", summary="List certificates that belong to no VEN", role="viewer", tags=["vens"]
 )
 async def list_waiting_certificates(context: Context) -> list[WaitingCertificate]:
-    query = select(waiting_certificate).order_by(waiting_certificate.c.last_seen_at.desc()).limit(500)
     async with context.service(DESK).db.read() as conn:
-        rows = (await conn.execute(query)).all()
+        rows = await waiting.certificates(conn)
     return [WaitingCertificate.model_validate(row, from_attributes=True, extra="ignore") for row in rows]
 
 
@@ -114,14 +128,17 @@ async def list_waiting_certificates(context: Context) -> list[WaitingCertificate
     role=None,
     tags=["enrolment"],
     status=201,
-    errors=[403, 503],
+    errors=[403, 429, 503],
 )
 async def redeem_code(context: Context, body: Redemption) -> Bundle:
     desk = context.service(DESK)
     if desk.authority is None:
         raise InvalidError("This VTN issues no certificates; ask your operator how to get one.")
-    async with desk.db.write() as tx:
-        got = await enrolment.redeem(tx, body.code, body.csr, desk.authority, desk.clock.now())
+    limits = [(desk.codes_by_address, address_of(context.request)), (desk.codes_in_all, "all")]
+    with attempting(limits, wrong=ForbiddenError) as attempt:
+        async with desk.db.write() as tx:
+            got = await enrolment.redeem(tx, body.code, body.csr, desk.authority, desk.clock.now())
+        attempt.is_good = True
     return Bundle(
         ven_id=got.ven_id,
         ven_name=got.ven_name,
@@ -133,4 +150,26 @@ async def redeem_code(context: Context, body: Redemption) -> Bundle:
     )
 
 
-OPERATIONS = (add_certificate, revoke_certificate, list_waiting_certificates, redeem_code)
+@operation(
+    "GET",
+    "/v1/ca.pem",
+    summary="Get the authority's certificate, which gateways trust",
+    role=None,
+    tags=["enrolment"],
+    errors=[404],
+    media_type="application/x-pem-file",
+)
+async def get_authority(context: Context) -> web.Response:
+    """Return the certificate (PEM). It is public; compare its fingerprint with the one that the operator told."""
+    return ca_download(context.service(DESK))
+
+
+def ca_download(desk: Desk) -> web.Response:
+    """Return the authority's certificate as a file. Raises NotFoundError where there is no authority."""
+    if desk.authority is None:
+        raise NotFoundError("This VTN issues no certificates; ask your operator for its authority's.")
+    headers = {"Content-Disposition": 'attachment; filename="vtn-ca.pem"'}
+    return web.Response(text=desk.authority.ca_pem, content_type="application/x-pem-file", headers=headers)
+
+
+OPERATIONS = (add_certificate, revoke_certificate, list_waiting_certificates, redeem_code, get_authority)

@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from core.errors import InvalidError, NotFoundError
+from vtn.web.attempts import attempting
 from vtn.web.auth import Role
 from vtn.web.console import sessions
 from vtn.web.console.forms import Form
@@ -38,11 +39,12 @@ async def change_password(visit: Visit) -> web.StreamResponse:
         wish = form.read(_Change)
         async with visit.desk.db.read() as conn:
             _, stored = await sessions.by_name(conn, visit.who, frame.utcnow())
-        if frame.by_name.wait_s(visit.who) > 0:
-            raise InvalidError("Too many attempts that failed. Wait a minute and try again.")
-        if stored is not None and not await frame.passwords.matches(wish.present or "", stored):
-            frame.by_name.failed(visit.who)
-            raise InvalidError("present: this is not your password.")
+        if stored is not None:
+            with attempting(frame.limits.of_known(visit.principal.id), wrong=InvalidError) as attempt:
+                caller = visit.principal.id
+                if not await frame.passwords.matches(wish.present or "", stored, caller, is_known=True):
+                    raise InvalidError("present: this is not your password.")
+                attempt.is_good = True
         if wish.password != wish.again:
             raise InvalidError("again: this is not what you wrote above.")
         new = await frame.passwords.hash(wish.password)

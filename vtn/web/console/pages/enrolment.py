@@ -6,11 +6,13 @@ from aiohttp import web
 from pydantic import Field
 
 from core.errors import InvalidError
+from openadr.fingerprint import sha256_of_pem
 from vtn.services import enrolment, fleet, programme, waiting
 from vtn.web.auth import Role
 from vtn.web.console.forms import Form
 from vtn.web.console.page import Visit, page
 from vtn.web.model import Model
+from vtn.web.operator.certificates import ca_download
 from vtn.web.operator.wire import Fingerprint, Printable
 
 
@@ -52,8 +54,27 @@ async def _page(visit: Visit, form: Form, accept: Form) -> web.Response:
         programmes=programmes,
         vens=vens if certificates else [],
         issues=visit.desk.authority is not None,
+        ca_sha256=_ca_sha256(visit),
         status=422 if form.failed or accept.failed else 200,
     )
+
+
+def _ca_sha256(visit: Visit) -> str | None:
+    authority = visit.desk.authority
+    return None if authority is None else sha256_of_pem(authority.ca_pem.encode())
+
+
+def _commands(visit: Visit, code: str) -> str:
+    """Return what to type on the gateway: to get the authority's certificate, and to enrol."""
+    url, sha256 = visit.desk.api_url or "URL", _ca_sha256(visit)
+    fetch = "" if sha256 is None else f"evenload ven fetch-ca --vtn {url} --sha256 {sha256} && "
+    return f"{fetch}evenload ven enrol {code} --vtn {url} --ca vtn-ca.pem --config household.yaml"
+
+
+@page("GET", "/ca.pem", role=None)
+async def download_ca(visit: Visit) -> web.StreamResponse:
+    """Give out the authority's certificate, which is public."""
+    return ca_download(visit.desk)
 
 
 @page("POST", "/enrolment/vens", role=Role.ADMIN)
@@ -70,8 +91,7 @@ async def create_ven(visit: Visit) -> web.StreamResponse:
             if wish.programme is not None:
                 consent = wish.consent_version
                 await programme.enrol(tx, wish.programme, [ven_id], visit.now, who=visit.who, consent_version=consent)
-        command = f"evenload ven enrol {code} --vtn URL --ca vtn-ca.pem"
-        reveal = {"Code": code, "On the gateway": command, "venID": ven_id}
+        reveal = {"Code": code, "On the gateway": _commands(visit, code), "venID": ven_id}
         return visit.redirect("/enrolment", notice=f"'{wish.name}' can enrol with this code.", reveal=reveal)
     return await _page(visit, form, Form())
 
@@ -125,4 +145,4 @@ async def refuse_certificate(visit: Visit) -> web.StreamResponse:
     return await _page(visit, Form(), form)
 
 
-PAGES = (show_enrolment, create_ven, renew_code, withdraw_code, accept_certificate, refuse_certificate)
+PAGES = (show_enrolment, download_ca, create_ven, renew_code, withdraw_code, accept_certificate, refuse_certificate)

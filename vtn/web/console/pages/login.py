@@ -6,12 +6,13 @@ from aiohttp import web
 from pydantic import Field
 
 from core.errors import ForbiddenError
+from vtn.web.attempts import attempting, network_of
 from vtn.web.auth import Principal
+from vtn.web.callers import address_of
 from vtn.web.console import sessions
 from vtn.web.console.forms import Form
 from vtn.web.console.page import Visit, page
 from vtn.web.model import Model
-from vtn.web.problem import ProblemError
 
 _WRONG: Final = "This name and password do not belong together, or the operator was revoked."
 
@@ -33,34 +34,36 @@ async def show_login(visit: Visit) -> web.StreamResponse:
 
 @page("POST", "/login", role=None)
 async def login(visit: Visit) -> web.StreamResponse:
-    """Sign in by name and password; every refusal takes as long and says the same."""
+    """Sign in by name and password; every refusal takes as long and says the same.
+
+    An attempt counts before its password is looked at, or many at once would all be tried.
+    """
     form = await visit.form()
     with form.catching():
         wish = form.read(_Login)
-        _check_wait(visit, wish.name)
-        now = visit.frame.utcnow()
-        async with visit.desk.db.read() as conn:
-            who, stored = await sessions.by_name(conn, wish.name, now)
-        fits = await visit.frame.passwords.matches(wish.password, stored)
+        frame, address = visit.frame, address_of(visit.request)
+        device = visit.request.cookies.get(frame.cookies.device, "")
+        is_known = bool(device) and await _is_known(visit, device, wish.name)
+        limits = frame.limits.of_known(device) if is_known else frame.limits.of_stranger(wish.name, address)
+        with attempting(limits) as attempt:
+            async with visit.desk.db.read() as conn:
+                who, stored = await sessions.by_name(conn, wish.name, frame.utcnow())
+            caller = f"device {device}" if is_known else network_of(address)
+            fits = await frame.passwords.matches(wish.password, stored, caller, is_known=is_known)
+            attempt.is_good = who is not None and fits
         if who is not None and fits:
             return await _begin(visit, who, local_path(wish.next), "password")
-        visit.frame.by_address.failed(visit.request.remote or "unknown")
-        visit.frame.by_name.failed(wish.name)
         form.fail(_WRONG)
     return _form(visit, form, local_path(form.value("next", "/")))
 
 
+async def _is_known(visit: Visit, device: str, name: str) -> bool:
+    async with visit.desk.db.read() as conn:
+        return await sessions.is_known_device(conn, device, name, visit.frame.utcnow())
+
+
 def _form(visit: Visit, form: Form, where: str) -> web.Response:
     return visit.render("session/login.html", form=form, next=where)
-
-
-def _check_wait(visit: Visit, name: str = "") -> None:
-    """Raise ProblemError 429 after too many failures from this address, or for this name."""
-    frame = visit.frame
-    wait_s = max(frame.by_address.wait_s(visit.request.remote or "unknown"), frame.by_name.wait_s(name))
-    if wait_s > 0:
-        detail = "Too many attempts that failed. Wait a minute and try again."
-        raise ProblemError(429, detail, {"Retry-After": str(int(wait_s) + 1)})
 
 
 def local_path(text: str) -> str:
@@ -70,7 +73,7 @@ def local_path(text: str) -> str:
 
 
 async def _begin(visit: Visit, who: Principal, where: str, how: str, link: str = "") -> web.Response:
-    """Start a fresh session, whatever the browser had before."""
+    """Start a fresh session, whatever the browser had before; from now on the browser is known."""
     now, frame = visit.frame.utcnow(), visit.frame
     async with visit.desk.db.write() as tx:
         if link:
@@ -78,30 +81,34 @@ async def _begin(visit: Visit, who: Principal, where: str, how: str, link: str =
         if visit.session is not None:
             await sessions.end(tx, visit.session, visit.now, who=visit.who)
         token = await sessions.begin(tx, who, now, visit.now, how=how)
+        device = await sessions.remember_device(tx, who, now, visit.request.cookies.get(frame.cookies.device))
     answer = visit.redirect(where)
     frame.cookies.set_session(answer, token)
+    frame.cookies.set_device(answer, device)
     return answer
+
+
+async def _owner(visit: Visit, token: str) -> Principal | None:
+    """Return whom a link signs in, or None. A good one is no guess; others count against their address."""
+    async with visit.desk.db.read() as conn:
+        owner = await sessions.link_owner(conn, token, visit.frame.utcnow())
+    if owner is None:
+        visit.frame.limits.by_address.refuse(address_of(visit.request))
+    return owner
 
 
 @page("GET", "/link/{token}", role=None)
 async def show_link(visit: Visit, token: str) -> web.StreamResponse:
     """Ask before a link is used up: mail programs and chats open links to preview them."""
-    _check_wait(visit)
-    async with visit.desk.db.read() as conn:
-        owner = await sessions.link_owner(conn, token, visit.frame.utcnow())
-    if owner is None:
-        visit.frame.by_address.failed(visit.request.remote or "unknown")
+    owner = await _owner(visit, token)
     return visit.render("session/link.html", owner=owner, status=200 if owner else 404)
 
 
 @page("POST", "/link/{token}", role=None)
 async def use_link(visit: Visit, token: str) -> web.StreamResponse:
     """Sign in by a link."""
-    _check_wait(visit)
-    async with visit.desk.db.read() as conn:
-        owner = await sessions.link_owner(conn, token, visit.frame.utcnow())
+    owner = await _owner(visit, token)
     if owner is None:
-        visit.frame.by_address.failed(visit.request.remote or "unknown")
         raise ForbiddenError("This sign-in link is unknown, used or older than ten minutes; ask for a new one.")
     return await _begin(visit, owner, "/", "link", token)
 

@@ -1,12 +1,13 @@
 """The overview: how things stand, each number a way to its list."""
 
+import asyncio
 from datetime import timedelta
 from typing import Final
 
 from aiohttp import web
 from markupsafe import Markup
 
-from vtn.services import agenda, fleet, waiting
+from vtn.services import agenda, expiry, fleet, waiting
 from vtn.services.agenda import Wanted, When
 from vtn.services.fleet import Filter, FleetRow
 from vtn.services.outlook import Direction, Outlook
@@ -34,6 +35,7 @@ async def overview(visit: Visit) -> web.StreamResponse:
         upcoming = await agenda.listing(conn, Wanted(When.NEXT), now, limit=_SHOWN)
         totals = {when: await agenda.count(conn, when, now) for when in (When.RUNNING, When.NEXT)}
         alerts = await waiting.alerts(conn, expiring_before=visit.frame.utcnow() + EXPIRES_WITHIN)
+        endings = await asyncio.to_thread(expiry.soon, desk.watched, visit.frame.utcnow() + desk.expires_within)
         outlook = await visit.frame.outlooks.today(conn, now)
     panels = [Markup(text) for panel in visit.frame.panels if (text := await panel(visit))]  # noqa: S704  own templates
     return visit.render(
@@ -43,6 +45,7 @@ async def overview(visit: Visit) -> web.StreamResponse:
         upcoming=upcoming,
         totals=totals,
         alerts=alerts,
+        endings=[one.text(visit.frame.utcnow()) for one in endings],
         outlook=outlook,
         charts=[outlook_chart(visit, outlook, name) for name in ("reduce", "increase")] if outlook.vens else [],
         panels=panels,
