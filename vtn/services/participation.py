@@ -344,7 +344,7 @@ def ordered_between(one: Event, first: datetime, last: datetime, direction: Dire
             continue
         edge = one.period.start
         for interval in signal.intervals:
-            begin, edge = edge, interval.duration.after(edge)
+            begin, edge = edge, interval.duration.after(edge) if interval.duration else max(edge, last)  # EV-66
             shared_s = (min(edge, last) - max(begin, first)).total_seconds()
             total += interval.value * signal.item_base.factor * max(shared_s, 0.0) / 3600
         break

@@ -172,7 +172,7 @@ async def read(conn: AsyncConnection, dispatch_id: str, now: datetime) -> Snapsh
 
     def snapshot() -> Snapshot:
         rows = _rows(whole, own, answers, powers, now)
-        target_times, target_w = _target(whole, behind, own, rows, surplus)
+        target_times, target_w = _target(whole, behind, own, rows, surplus, now)
         names = {one.ven_id: one.name for one in rows}
         staying = [one for one in rows if one.cancelled_at is None and one.opt is not OptType.OUT]
         delivered = [one.delivered_w for one in staying if one.delivered_w is not None]
@@ -345,10 +345,11 @@ def _target(
     own: Sequence[tuple[str, Event]],
     rows: Sequence[Row],
     surplus: float,
+    now: datetime,
 ) -> tuple[tuple[datetime, ...], tuple[float | None, ...]]:
     """Return what is wanted as steps: what a BRP ordered, or what the VENs were ordered, less the selection's surplus.
 
-    A plain signal wants no power.
+    A plain signal wants no power. An order without end is drawn up to now (EV-66).
     """
     if behind is not None:
         times = tuple(one.start for one in behind.intervals)
@@ -359,7 +360,8 @@ def _target(
     released = {one.ven_id for one in rows if one.cancelled_at is not None}
     edges = [whole.shared.period.start]
     for interval in whole.shared.signals[0].intervals:
-        edges.append(interval.duration.after(edges[-1]))
+        ahead = max(whole.cancelled_at or now, edges[-1]) + timedelta(seconds=_MINUTE_S)
+        edges.append(interval.duration.after(edges[-1]) if interval.duration else ahead)
     sums = np.zeros(len(edges) - 1)
     for ven_id, one in own:
         ran = as_run(one, None)

@@ -6,7 +6,13 @@ import io
 import json
 from datetime import timedelta
 
+import pytest
+
+from core.spans import Duration
 from support import market_homes
+from vtn.services import dispatch
+from vtn.services.dispatch import Order
+from vtn.web.operator.signals import IntervalIn, SignalIn
 
 
 async def ordered_and_answered(market, **more):
@@ -175,3 +181,37 @@ async def test_results_have_versions_exports_and_workings(market) -> None:
     assert "used" in page.texts("//section[@aria-labelledby='days-heading']//tbody/tr/td[1]")
     await market.viewer.get("/dispatches/dsp_none/result", 404)
     await market.viewer.get("/dispatches/dsp_none", 404)
+
+
+async def constant(market, minutes: int) -> str:
+    """Order one constant step of everybody; 0 minutes: until it is cancelled."""
+    length = Duration.of(minutes=minutes)
+    interval = IntervalIn(duration=length, value=-500)
+    signal = SignalIn(name="LOAD_DISPATCH", type="delta", unit="W", intervals=[interval]).value()
+    start = market.now + timedelta(minutes=30)
+    order = Order(market.homes.programme.id, start, length, (signal,), direction="reduce")
+    async with market.world.tx() as tx:
+        return await dispatch.create(tx, order, market.now, who="test")
+
+
+async def test_an_order_of_one_constant_step_has_its_target_line(market) -> None:
+    dispatch_id = await constant(market, 60)
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}")
+    chart = json.loads(page.root.xpath("//script[@data-spec='live']")[0].text)
+    rows = [row for row in chart["datasets"]["lines"] if row["s"] == "target"]
+    total_kw = 0.5 * len(market.homes.ven_ids)
+    assert [row["v"] for row in rows] == [total_kw, total_kw, None]
+    assert rows[1]["t"] - rows[0]["t"] == 3600 * 1000
+    assert page.stat("Target") == "6 kW"
+
+
+async def test_an_order_without_end_has_its_target_and_its_ordered_power(market) -> None:
+    dispatch_id = await constant(market, 0)
+    await market.at(market.now + timedelta(minutes=50), turns=0)
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}")
+    assert (page.stat("Target"), page.stat("Ordered of VENs")) == ("6 kW", "6 kW")
+    chart = json.loads(page.root.xpath("//script[@data-spec='live']")[0].text)
+    first, last, end = (row["v"] for row in chart["datasets"]["lines"] if row["s"] == "target")
+    baseline = next(row["v"] for row in chart["datasets"]["lines"] if row["s"].startswith("baseline"))
+    assert first == last == pytest.approx(baseline - 6)
+    assert end is None

@@ -80,12 +80,12 @@ def _potential_charts(visit: Visit, known: list[potential.Potential]) -> list[Ch
         lines, bands = [], []
         for one in ones:
             figures = one.figures
-            times = [
-                datetime.fromtimestamp(figures.start_s + figures.step_s * n, UTC) for n in range(len(figures.p50_w))
-            ]
+            *times, end = (
+                datetime.fromtimestamp(figures.start_s + figures.step_s * n, UTC) for n in range(len(figures.p50_w) + 1)
+            )
             label = figures.resource_id or "whole VEN"
-            lines.append(Line(label, times, figures.p50_w, step=True))
-            bands.append(Band(label, times, figures.p10_w, figures.p90_w))
+            lines.append(Line(label, times, figures.p50_w, step=True, end=end))
+            bands.append(Band(label, times, figures.p10_w, figures.p90_w, end=end))
         if lines:
             title = f"Consumption it can {name} (p10 to p90)"
             charts.append(
@@ -199,7 +199,8 @@ def _chart(visit: Visit, number: int, key: SeriesKey, loaded: Loaded) -> Chart:
         unit, what = "W", "power (mean of each interval's energy)"
     source = "" if key.source == "ven" else f", {key.source}"
     title = f"{key.resource_id}: {what}{source}"
-    line = Line(key.resource_id, times, values, step=key.kind in ("sum", "mean"))
+    end = times[-1] + timedelta(seconds=int(loaded.durations_s[-1])) if times else None
+    line = Line(key.resource_id, times, values, step=key.kind in ("sum", "mean"), end=end)
     return time_chart(f"series-{number}", title, unit or key.kind, [line], zone=visit.zone)
 
 
