@@ -13,7 +13,7 @@ from core.spans import Duration
 from evenload.brp_baseline import baseline
 from evenload.brp_client import BrpClient
 from evenload.brp_session import Contract, Session, command, contract_of
-from evenload.output import printable
+from evenload.output import printable, say_unknown
 from evenload.session import MaybeMoment, Moment
 
 _Direction = Annotated[str, typer.Option(help="reduce or increase: what consumption is asked to do.")]
@@ -293,13 +293,18 @@ def report(
         session.tell(found, "")
         return
     width = "" if found["uncertainty_wh"] is None else f" ± {found['uncertainty_wh']}"
+    delivered = (
+        f"what was delivered of {found['ordered_wh']} Wh is not known yet"
+        if found["delivered_wh"] is None
+        else f"delivered {found['delivered_wh']}{width} of {found['ordered_wh']} Wh"
+    )
     typer.echo(
         printable(
-            f"Version {found['version']}{' (final)' if found['final'] else ''}, {found['method']}: delivered "
-            f"{found['delivered_wh']}{width} of {found['ordered_wh']} Wh, {found['called']} called, "
-            f"{found['opted_out']} opted out, coverage {found['coverage']:.0%}"
+            f"Version {found['version']}{' (final)' if found['final'] else ''}, {found['method']}: {delivered}, "
+            f"{found['called']} called, {found['opted_out']} opted out, coverage {found['coverage']:.0%}"
         )
     )
+    say_unknown(found)
     session.table(rows, "start", "ordered_w", "baseline_w", "actual_w", "delivered_w", "deficiency_w", "coverage")
 
 

@@ -7,6 +7,7 @@ import typer
 from core.errors import InvalidError
 from core.spans import Duration
 from evenload.client import OperatorClient
+from evenload.output import say_unknown
 from evenload.session import Moment, Session, command, open_group
 
 programme = typer.Typer(help="Programmes and who takes part.", no_args_is_help=True)
@@ -227,9 +228,13 @@ def event_result(session: Session, dispatch_id: _DispatchId) -> None:
     """Compute and show what a dispatch brought."""
     found = session.call(lambda client: client.post(f"/dispatches/{dispatch_id}/evaluation"))
     if not session.json:
-        typer.echo(
-            f"Ordered {found['ordered_wh'] / 1000:.2f} kWh, delivered {found['delivered_wh'] / 1000:.2f} kWh "
-            f"({found['method']}, version {found['version']})."
+        ordered = f"Ordered {found['ordered_wh'] / 1000:.2f} kWh" if found["ordered_wh"] else "No power was ordered"
+        delivered = (
+            "what was delivered is not known yet"
+            if found["delivered_wh"] is None
+            else f"delivered {found['delivered_wh'] / 1000:.2f} kWh"
         )
+        typer.echo(f"{ordered}, {delivered} ({found['method']}, version {found['version']}).")
+        say_unknown(found)
     columns = ("ven_name", "opt", "ordered_wh", "delivered_wh", "performance_ratio", "baseline_note")
     session.table(found if session.json else found["vens"], *columns)

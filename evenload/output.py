@@ -8,11 +8,14 @@ import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
+from datetime import date
 from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from core.spans import day_in_words
 
 _UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
@@ -47,6 +50,15 @@ def show(
         console.print(_listing(rows, columns) if rows else Text(empty))
     else:
         console.print(_card(_fields(data), columns))
+
+
+def say_unknown(result: Mapping[str, Any], file: TextIO | None = None) -> None:
+    """Print why a result's energy, or a part of it, is not known, and from when it will be; nothing if it is."""
+    if result.get("why_unknown"):
+        print(printable(result["why_unknown"]), file=file)
+    if result.get("measurable_from"):
+        day = day_in_words(date.fromisoformat(result["measurable_from"]))
+        print(f"Events like this one can be measured from about {day} on.", file=file)
 
 
 def _listing(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table:

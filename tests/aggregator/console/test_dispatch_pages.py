@@ -10,7 +10,7 @@ import pytest
 
 from core.spans import Duration
 from support import market_homes
-from vtn.services import dispatch
+from vtn.services import dispatch, enrolment, programme
 from vtn.services.dispatch import Order
 from vtn.web.operator.signals import IntervalIn, SignalIn
 
@@ -183,13 +183,13 @@ async def test_results_have_versions_exports_and_workings(market) -> None:
     await market.viewer.get("/dispatches/dsp_none", 404)
 
 
-async def constant(market, minutes: int) -> str:
-    """Order one constant step of everybody; 0 minutes: until it is cancelled."""
+async def constant(market, minutes: int, *ven_ids: str) -> str:
+    """Order one constant step, of everybody unless somebody is named; 0 minutes: until it is cancelled."""
     length = Duration.of(minutes=minutes)
     interval = IntervalIn(duration=length, value=-500)
     signal = SignalIn(name="LOAD_DISPATCH", type="delta", unit="W", intervals=[interval]).value()
     start = market.now + timedelta(minutes=30)
-    order = Order(market.homes.programme.id, start, length, (signal,), direction="reduce")
+    order = Order(market.homes.programme.id, start, length, (signal,), ven_ids, direction="reduce")
     async with market.world.tx() as tx:
         return await dispatch.create(tx, order, market.now, who="test")
 
@@ -215,3 +215,18 @@ async def test_an_order_without_end_has_its_target_and_its_ordered_power(market)
     baseline = next(row["v"] for row in chart["datasets"]["lines"] if row["s"].startswith("baseline"))
     assert first == last == pytest.approx(baseline - 6)
     assert end is None
+
+
+async def test_a_result_says_what_is_not_known_yet_and_from_when_it_will_be(market) -> None:
+    async with market.world.tx() as tx:
+        ven_id = await enrolment.create_ven(tx, "fresh home", market.now, who="test")
+        await programme.enrol(tx, market.homes.programme.id, [ven_id], market.now, who="test")
+    dispatch_id = await constant(market, 60, ven_id)
+    await market_homes.answer(market.world.db, dispatch_id, market.now)
+    await market.at(market.now + timedelta(hours=3), turns=0)
+    page = await market.dispatcher.follow(await market.dispatcher.post(f"/dispatches/{dispatch_id}/result"))
+    assert page.stat("Delivered") == "not known yet"
+    assert "1 has too few days for a baseline. Events like this one can be measured from about Tuesday, 20" in page.main
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}/result/vens/{ven_id}")
+    assert page.stat("Delivered") == "not known yet"
+    assert "from about Tuesday, 20 January on" in page.main
