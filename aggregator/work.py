@@ -148,8 +148,8 @@ class Market:
         if not isinstance(outcome, Refusal) and expires_at <= now:
             outcome = Refusal("It is too late to give households their notice.", ())
         if isinstance(outcome, Refusal):
-            told = {"possible_w": list(outcome.possible_w)}
-            await requests.move(tx, found, requests.Event.DECLINE, now, who=WORKER, reason=outcome.reason, **told)
+            event, possible_w = requests.Event.DECLINE, outcome.possible_w
+            await requests.move(tx, found, event, now, who=WORKER, reason=outcome.reason, possible_w=possible_w)
             return
         contract = await contracts.get(tx.conn, found.contract_id)
         direction = found.wish.direction

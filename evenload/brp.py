@@ -96,7 +96,7 @@ def request(
     contract: Contract = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the answer.")] = False,
 ) -> None:
-    """Ask for flexibility. Prints the request's id; with --wait what was answered."""
+    """Ask for flexibility. Prints the request's id; with --wait what was answered, and without an offer fails."""
     interval = {
         "start": start.isoformat(),
         "duration_s": round(_length(duration).total_seconds()),
@@ -124,10 +124,25 @@ def request(
     made = session.call(ask)
     if session.json or not wait:
         session.tell(made, made["id"])
+    else:
+        _show_answer(session, made)
+    if wait and made["status"] != "offered":
+        raise typer.Exit(1)
+
+
+def _show_answer(session: Session, answered: Any) -> None:
+    """Print what became of a request: its offers, or why there are none and what would be possible."""
+    typer.echo(printable(f"{answered['id']}: {answered['status']}. {answered['status_reason'] or ''}".strip()))
+    if answered["offers"]:
+        _show_offers(session, answered["offers"])
         return
-    typer.echo(printable(f"{made['id']}: {made['status']}. {made['status_reason'] or ''}".strip()))
-    if made["offers"]:
-        _show_offers(session, made["offers"])
+    possible = answered["possible_w"] or []
+    if any(possible):
+        typer.echo("What would be possible:")
+        pairs = zip(answered["intervals"], possible, strict=False)
+        session.table([{**one, "possible_w": watts} for one, watts in pairs], "start", "min_w", "max_w", "possible_w")
+    elif possible:
+        typer.echo("Nothing is possible in that time; see `evenload brp potential` for when it is.")
 
 
 @command(brp, "requests")
