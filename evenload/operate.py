@@ -8,7 +8,7 @@ from core.errors import InvalidError
 from core.spans import Duration
 from evenload.client import OperatorClient
 from evenload.output import say_unknown
-from evenload.session import Moment, Session, command, open_group
+from evenload.session import Moment, Session, Yes, command, confirm, open_group
 
 programme = typer.Typer(help="Programmes and who takes part.", no_args_is_help=True)
 event = typer.Typer(help="Dispatches, their events and results.", no_args_is_help=True)
@@ -175,8 +175,9 @@ def event_dispatch(
         list[str] | None, typer.Option("--ven", help="Whom to call (may be repeated); everybody enrolled if left out.")
     ] = None,
     comment: Annotated[str | None, typer.Option(help="Shown to the household.")] = None,
+    yes: Yes = False,
 ) -> None:
-    """Order a change of power: one LOAD_DISPATCH/delta event per VEN."""
+    """Order a change of power: one LOAD_DISPATCH/delta event per VEN. What speaks against it is asked about first."""
     if not power_w:
         raise InvalidError("--power-w 0 orders nothing; negative means consume less, positive consume more.")
     signal = {
@@ -193,6 +194,9 @@ def event_dispatch(
         "direction": "reduce" if power_w < 0 else "increase",
         "comment": comment,
     }
+    warnings = session.call(lambda client: client.post("/dispatches/check", body))["warnings"]
+    if warnings:
+        confirm(*warnings, question="Order it anyway?", yes=yes)
     made = session.call(lambda client: client.post("/dispatches", body))
     number = len(made["events"])
     session.tell(made, f"{made['dispatch']['id']}: {number} {'event' if number == 1 else 'events'}")

@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import json
 import os
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ import typer
 
 from core.errors import InvalidError
 from evenload.client import OperatorClient
-from evenload.output import show
+from evenload.output import printable, show
 
 DEFAULT_URL = "https://localhost:8444"
 _PANEL = "Reaching the VTN"
@@ -91,6 +92,21 @@ class Session:
             typer.echo(f"{title}:" if rows else f"{title}: none")
             if rows:
                 show(rows, as_json=False, columns=columns)
+
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
+
+
+def confirm(*texts: str, question: str, yes: bool) -> None:
+    """Print what is at stake and ask. Without a terminal there is nobody to ask: raises InvalidError unless `yes`."""
+    for text in texts:
+        typer.echo(printable(text), err=True)
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise InvalidError("Nothing was done. If that is what you want, say so with --yes.")
+    if not typer.confirm(question, err=True):
+        raise typer.Exit(1)
 
 
 def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:

@@ -68,7 +68,7 @@ def test_a_day_of_an_operator(shell, live, tmp_path):
     assert _json(shell, "programme", "show", programme)["parameters"]["baseline"] == "mid8of10"
 
     order = ("--start", _soon(shell, hours=4), "--duration", "PT20M", "--power-w", "-1500", "--comment", "Danke!")
-    dispatch, _, events = shell.good("event", "dispatch", programme, *order).partition(": ")
+    dispatch, _, events = shell.good("event", "dispatch", programme, *order, "--yes").partition(": ")
     assert events == "1 event\n"
     assert dispatch in shell.good("event", "list")
     assert "far" in shell.good("event", "show", dispatch)
@@ -81,7 +81,7 @@ def test_a_day_of_an_operator(shell, live, tmp_path):
     assert "Events like this one can be measured from about" in result.out
     assert "Home 1" in result.out
     assert _json(shell, "event", "result", dispatch)["no_answer"] == 1
-    other = _json(shell, "event", "dispatch", programme, *("--start", _soon(shell, hours=9)), *order[2:])
+    other = _json(shell, "event", "dispatch", programme, *("--start", _soon(shell, hours=9)), *order[2:], "--yes")
     cancelled = other["dispatch"]["id"]
     assert shell.good("event", "cancel", cancelled) == f"Cancelled {cancelled}.\n"
 
@@ -96,6 +96,22 @@ def test_a_day_of_an_operator(shell, live, tmp_path):
     assert "remove VEN" in told
     assert "revoke certificate" in told
     assert len(_json(shell, "audit", "--limit", "3")) == 3
+
+
+def test_what_speaks_against_an_order_is_asked_about_before_it_goes_out(shell):
+    programme = _programme(shell, "odd")
+    ven_id = shell.good("fleet", "add", "Odd home").split()[0]
+    shell.good("programme", "enrol", programme, ven_id)
+    order = ("event", "dispatch", programme, "--start", _soon(shell, hours=400), "--duration", "PT1H")
+    before = shell.good("event", "list")
+    said = shell.bad(*order, "--power-w", "-1500000000")
+    assert "Odd home is ordered 1,500,000,000 W" in said
+    assert "Odd home is not registered" in said
+    assert "Nothing was done" in said
+    assert shell.good("event", "list") == before
+    assert "1 event" in shell.good(*order, "--power-w", "-1500", "--yes")
+    said = shell.bad(*order, "--power-w", "1500")
+    assert "this order to increase contradicts it" in said
 
 
 def test_where_the_options_stand_does_not_matter(terminal, live):

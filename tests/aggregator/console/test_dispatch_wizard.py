@@ -167,3 +167,16 @@ async def test_viewers_order_nothing(market) -> None:
     for path in ("/dispatches/new", "/dispatches/new/window", "/dispatches/drafts/drf_x"):
         await market.viewer.get(path, 403)
     await market.viewer.post("/dispatches/new/selection", 403, **first_steps(market))
+
+
+async def test_what_contradicts_or_is_absurd_is_said_before_it_is_confirmed(market) -> None:
+    fields = first_steps(market, kind="signal", signal="LOAD_DISPATCH/delta", vens="home 01")
+    page = await market.dispatcher.get("/dispatches/new/preview?" + urlencode(fields | {"values": "0.2"}))
+    assert "Order it now" in page.main
+    await market.dispatcher.post("/dispatches/new", **fields, values="0.2")
+    page = await market.dispatcher.get("/dispatches/new/preview?" + urlencode(fields | {"values": "-1500000"}))
+    (text,) = page.texts("//div[@role='alert']")
+    assert "called to increase in that time" in text
+    assert "contradicts it" in text
+    assert "is ordered 1,500,000,000 W" in text
+    assert "Order it anyway" in page.main
