@@ -21,6 +21,7 @@ import typer
 
 from core.errors import InvalidError
 from evenload.client import OperatorClient
+from evenload.names import Noun, are_ids, resolved
 from evenload.output import printable, show
 
 DEFAULT_URL = "https://localhost:8444"
@@ -114,10 +115,17 @@ def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
 
     def add(function: Command) -> Command:
         _, *own = inspect.signature(function, eval_str=True).parameters.values()
+        nouns = {
+            one.name: noun
+            for one in own
+            for noun in getattr(one.annotation, "__metadata__", ())
+            if isinstance(noun, Noun)
+        }
 
         def run(context: typer.Context, url: _Url, token: _Token, ca: _Ca, *, json_: _Json, **arguments: Any) -> None:
             before = context.obj if isinstance(context.obj, _Given) else _Given()
-            function(_session(before, _Given(url, token, ca, json_)), **arguments)
+            session = _session(before, _Given(url, token, ca, json_))
+            function(session, **_with_ids(session, nouns, arguments))
 
         run.__doc__, run.__name__ = function.__doc__, function.__name__
         own = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
@@ -132,6 +140,18 @@ def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
         return function
 
     return add
+
+
+def _with_ids(session: Session, nouns: Mapping[str, Noun], arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return what was typed with ids in place of names."""
+    named = {name: noun for name, noun in nouns.items() if not are_ids(noun, arguments[name])}
+    if not named:
+        return arguments
+
+    async def ask(client: OperatorClient) -> dict[str, Any]:
+        return {name: await resolved(client, noun, arguments[name]) for name, noun in named.items()}
+
+    return arguments | session.call(ask)
 
 
 def open_group(

@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 import pytest
 import typer
 
+from core.errors import InvalidError
+from evenload import operate
 from evenload.cli import app
 
 DEADLINE_S = 30.0
@@ -38,7 +40,7 @@ def _soon(shell, **later):
 
 
 def _programme(shell, name):
-    context = f"http://example.com/{name}"
+    context = f"http://example.com/{name.replace(' ', '-')}"
     return shell.good("programme", "create", name, "--market-context", context).strip()
 
 
@@ -87,15 +89,79 @@ def test_a_day_of_an_operator(shell, live, tmp_path):
 
     assert shell.good("report", "list", ven_id) == "Offered: none\nRequested: none\n"
     assert shell.good("report", "readings", ven_id) == "Readings: none\n"
-    assert shell.good("fleet", "waiting") == "None waits.\n"
+    assert shell.good("fleet", "waiting") == "No certificate is waiting.\n"
     assert "VENs connect to https://127.0.0.1" in shell.good("status")
     assert "Revoked" in shell.good("fleet", "revoke", certificate["fingerprint"].lower())
-    assert "Removed" in shell.good("fleet", "remove", ven_id)
+    assert "Removed" in shell.good("fleet", "remove", ven_id, "--yes")
     assert "was removed" in shell.bad("fleet", "code", ven_id)
     told = shell.good("audit")
     assert "remove VEN" in told
     assert "revoke certificate" in told
     assert len(_json(shell, "audit", "--limit", "3")) == 3
+
+
+def test_removing_a_ven_is_asked_about_and_frees_its_name(shell):
+    ven_id = shell.good("fleet", "add", "Short stay").split()[0]
+    said = shell.bad("fleet", "remove", "Short stay")
+    assert f"Short stay ({ven_id})" in said
+    assert "Nothing was done" in said
+    assert "Short stay" in shell.good("fleet", "show", ven_id)
+    shell.good("fleet", "remove", "Short stay", "--yes")
+    again = shell.good("fleet", "add", "Short stay").split()[0]
+    assert again != ven_id
+    assert _json(shell, "fleet", "show", "Short stay")["ven"]["id"] == again
+    assert f"Short stay (removed, {ven_id})" in shell.good("fleet", "show", ven_id)
+
+
+def test_names_work_wherever_ids_do(shell):
+    programme = _programme(shell, "named programme")
+    ids = [shell.good("fleet", "add", name).split()[0] for name in ("Named 1", "named 2", "Named 2")]
+    assert shell.good("group", "create", "Heat pumps of named").strip().startswith("grp_")
+    assert "2 VENs were put into" in shell.good("group", "add", "Heat pumps of named", "Named 1", ids[1])
+    assert "Named 1" in shell.good("group", "show", "heat pumps of named")
+    assert "1 VEN was taken out" in shell.good("group", "remove", "Heat pumps of named", "Named 1")
+    assert "Pumps" in shell.good("group", "rename", "Heat pumps of named", "Pumps")
+    assert "Pumps" in shell.good("group", "list")
+    assert "stay" in shell.bad("group", "delete", "Pumps")
+    assert "Deleted" in shell.good("group", "delete", "Pumps", "--yes")
+    assert shell.good("programme", "enrol", "named programme", "Named 1", "Named 2") == "2 VENs take part.\n"
+    assert "part no longer" in shell.bad("programme", "end", "named programme", "Named 2")
+    assert "1 VEN takes part no longer" in shell.good("programme", "end", "named programme", "Named 2", "--yes")
+    assert _json(shell, "programme", "show", "named programme")["ven_ids"] == [ids[0]]
+    assert ids[2] in shell.good("fleet", "show", "Named 2"), "capitals decide where they can"
+    said = shell.bad("fleet", "show", "NAMED 2")
+    assert ids[1] in said
+    assert ids[2] in said
+    assert "no VEN called 'Nobody'" in shell.bad("report", "list", "Nobody")
+    when = ("--start", _soon(shell, hours=500), "--duration", "PT1H")
+    order = ("event", "dispatch", "named programme", *when, "--power-w", "-1500", "--ven", "Named 1", "--yes")
+    made = _json(shell, *order)["dispatch"]["id"]
+    assert made in shell.good("event", "show", "named programme")
+    assert "PT2H" in shell.good("event", "change", "named programme", "--duration", "PT2H", "--power-w", "-900")
+    signal = _json(shell, "event", "show", made)["dispatch"]["signals"][0]
+    assert signal["intervals"] == [{"duration": "PT2H", "value": -900.0}]
+    assert "Say what to change" in shell.bad("event", "change", made)
+    other = _json(shell, *order)["dispatch"]["id"]
+    said = shell.bad("event", "cancel", "named programme")
+    assert made in said
+    assert other in said
+    shell.good("event", "cancel", other)
+    assert f"Cancelled {made}" in shell.good("event", "cancel", "named programme")
+    assert programme in shell.good("programme", "list")
+
+
+def test_another_power_of_a_running_dispatch_leaves_what_has_elapsed():
+    old = {
+        "start": "2026-01-12T12:00:00Z",
+        "signals": [{"name": "LOAD_DISPATCH", "intervals": [{"duration": "PT1H", "value": -1000.0}]}],
+    }
+    now = datetime.fromisoformat("2026-01-12T12:20:30Z")
+    changed = operate._changed(old, None, now, None, -500.0)
+    assert changed["intervals"] == [{"duration": "PT21M", "value": -1000.0}, {"duration": "PT39M", "value": -500.0}]
+    changed = operate._changed(old, None, now, "PT2H", None)
+    assert changed["intervals"] == [{"duration": "PT2H", "value": -1000.0}]
+    with pytest.raises(InvalidError, match="cancel it"):
+        operate._changed(old, None, datetime.fromisoformat("2026-01-12T12:59:30Z"), None, -500.0)
 
 
 def test_what_speaks_against_an_order_is_asked_about_before_it_goes_out(shell):
@@ -169,7 +235,8 @@ def test_backup_and_restore(shell, live, tmp_path, monkeypatch):
         (("programme", "change", "prg_x"), "No programme 'prg_x'"),
         (("programme", "enrol", "prg_x", "ven_x"), "No programme 'prg_x'"),
         (("fleet", "show", "ven_x"), "No VEN 'ven_x'"),
-        (("fleet", "show", "../status"), "check the id"),
+        (("fleet", "show", "../status"), "There is no VEN called '../status'"),
+        (("report", "cancel", "../status"), "check the id"),
         (("fleet", "code", "ven_x"), "No VEN 'ven_x'"),
         (("fleet", "revoke", "12:34"), "such as 51:65:"),
         (("fleet", "accept", "ven_x"), "either --fingerprint"),

@@ -90,9 +90,7 @@ def show_ago(context: Context, when: datetime | None, otherwise: str = "never") 
 def _time(when: datetime, text: str) -> Markup:
     utc = when.astimezone(UTC)
     stamp = utc.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
-        stamp, utc.strftime("%Y-%m-%d %H:%M:%S"), text.replace(" ", NBSP)
-    )
+    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(stamp, utc.strftime("%Y-%m-%d %H:%M:%S"), text)
 
 
 def _rough(seconds: float) -> str:
