@@ -1,5 +1,6 @@
 """The operator's commands: they talk to the operator API, as scripts can. VENs: `fleet`; reports: `reports`."""
 
+import contextlib
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -7,7 +8,7 @@ import typer
 
 from core.errors import InvalidError
 from core.spans import Duration
-from evenload.client import OperatorClient
+from evenload.client import OperatorClient, RequestError
 from evenload.names import Noun
 from evenload.output import say_unknown
 from evenload.session import MaybeMoment, Moment, Session, Yes, command, confirm, open_group
@@ -304,9 +305,20 @@ def event_cancel(session: Session, dispatch_id: _DispatchId) -> None:
 
 
 @command(event, "result")
-def event_result(session: Session, dispatch_id: _DispatchId) -> None:
-    """Compute and show what a dispatch brought."""
-    found = session.call(lambda client: client.post(f"/dispatches/{dispatch_id}/evaluation"))
+def event_result(
+    session: Session,
+    dispatch_id: _DispatchId,
+    anew: Annotated[bool, typer.Option("--anew", help="Compute it with the readings of now.")] = False,
+) -> None:
+    """Show what a dispatch brought. It is computed by itself after the end, and anew for late readings."""
+
+    async def ask(client: OperatorClient) -> Any:
+        if not anew:
+            with contextlib.suppress(RequestError):
+                return await client.get(f"/dispatches/{dispatch_id}/result")
+        return await client.post(f"/dispatches/{dispatch_id}/evaluation")
+
+    found = session.call(ask)
     if not session.json:
         ordered = f"Ordered {found['ordered_wh'] / 1000:.2f} kWh" if found["ordered_wh"] else "No power was ordered"
         delivered = (

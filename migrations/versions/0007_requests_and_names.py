@@ -1,4 +1,4 @@
-"""What would have been possible where a request was declined; the names of removed VENs are free again."""
+"""What is possible instead of a declined request, free names of removed VENs, results that come by themselves."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -23,3 +23,17 @@ def upgrade() -> None:
         ),
     )
     op.execute("UPDATE ven SET name = name || ' (removed, ' || id || ')' WHERE removed_at IS NOT NULL")
+    op.add_column(
+        "dispatch",
+        sa.Column(
+            "result_due_at",
+            columns.UTC_TIME,
+            nullable=True,
+            comment="when its result is computed next; null: nothing is due",
+        ),
+    )
+    op.create_index(op.f("ix_dispatch_result_due_at"), "dispatch", ["result_due_at"], unique=False)
+    op.execute(
+        "UPDATE dispatch SET result_due_at = starts_at WHERE direction IS NOT NULL"
+        " AND NOT EXISTS (SELECT 1 FROM evaluation WHERE evaluation.dispatch_id = dispatch.id)"
+    )

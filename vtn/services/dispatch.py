@@ -85,6 +85,7 @@ async def create(tx: Transaction, order: Order, now: datetime, *, who: str) -> s
             ends_at=shared.period.end,
             created_at=now,
             created_by=who,
+            result_due_at=None if order.direction is None else order.start,
         )
     )
     values = {ven_id: order.own_values.get(ven_id, {}) for ven_id in ven_ids}
@@ -263,12 +264,17 @@ async def change(
     await tx.conn.execute(
         update(dispatch)
         .where(dispatch.c.id == dispatch_id)
-        .values(event=to_json(new), starts_at=period.start, ends_at=period.end)
+        .values(event=to_json(new), starts_at=period.start, ends_at=period.end, result_due_at=_result_due(old, now))
     )
     await _bump(
         tx, dispatch_id, {"listed_until": listed_until(new)}, now, only=None if len(touched) == len(rows) else touched
     )
     await tx.audit(who, "change dispatch", dispatch_id, to_json(shared), to_json(new), at=now)
+
+
+def _result_due(one: Dispatch, now: datetime) -> datetime | None:
+    """Return when to look for the result of a dispatch whose end has just changed."""
+    return None if one.direction is None else now
 
 
 def _check_past(old: Event, new: Event, now: datetime) -> None:
@@ -348,7 +354,7 @@ async def reorder(
         own_values = update(event).where(event.c.id == bindparam("event_id_"))
         await tx.conn.execute(own_values.values(own_values=bindparam("own_values_", type_=Json)), changed)
     if new != old.shared:
-        shape = {"event": to_json(new), "ends_at": new.period.end}
+        shape = {"event": to_json(new), "ends_at": new.period.end, "result_due_at": _result_due(old, now)}
         await tx.conn.execute(update(dispatch).where(dispatch.c.id == dispatch_id).values(**shape))
         await _bump(tx, dispatch_id, {"listed_until": listed_until(new)}, now)
     else:
@@ -413,7 +419,11 @@ async def cancel(tx: Transaction, dispatch_id: str, now: datetime, *, who: str) 
         return
     if events.is_over(old.shared, now):
         raise ConflictError("This dispatch is complete.")
-    await tx.conn.execute(update(dispatch).where(dispatch.c.id == dispatch_id).values(cancelled_at=now))
+    await tx.conn.execute(
+        update(dispatch)
+        .where(dispatch.c.id == dispatch_id)
+        .values(cancelled_at=now, result_due_at=_result_due(old, now))
+    )
     await _bump(tx, dispatch_id, {"cancelled_at": now}, now)
     await tx.audit(who, "cancel dispatch", dispatch_id, at=now)
 

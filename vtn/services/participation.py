@@ -201,7 +201,7 @@ async def stored(conn: AsyncConnection, dispatch_id: str, version: int | None = 
         query = query.where(evaluation.c.version == version)
     row = (await conn.execute(query.order_by(evaluation.c.version.desc()).limit(1))).one_or_none()
     if row is None:
-        raise NotFoundError(f"No evaluation of dispatch '{dispatch_id}'; compute one first.")
+        raise NotFoundError(f"There is no result of dispatch '{dispatch_id}' yet; it comes by itself after the end.")
     return from_json(Result, row.result)
 
 

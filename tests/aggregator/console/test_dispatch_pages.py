@@ -230,3 +230,38 @@ async def test_a_result_says_what_is_not_known_yet_and_from_when_it_will_be(mark
     page = await market.viewer.get(f"/dispatches/{dispatch_id}/result/vens/{ven_id}")
     assert page.stat("Delivered") == "not known yet"
     assert "from about Tuesday, 20 January on" in page.main
+
+
+async def test_ordered_is_one_number_that_its_column_adds_up_to(market) -> None:
+    dispatch_id, called = await ordered_and_answered(market)
+    for moment in (timedelta(), timedelta(minutes=70), timedelta(hours=5)):
+        await market.at(market.now + moment, turns=0)
+        page = await market.viewer.get(f"/dispatches/{dispatch_id}")
+        column = page.texts("//div[@id='live-rows']//td[@data-label='Ordered']")
+        watts = [watts_of(text) for text in column if text != "\N{EN DASH}"]
+        assert len(watts) == len(called) - 1, "who opted out is asked for nothing"
+        assert sum(watts) == pytest.approx(watts_of(page.stat("Ordered of VENs")), abs=5 * len(called))
+        assert page.stat("Target") == "4 kW"
+    await market.dispatcher.post(f"/dispatches/{dispatch_id}/result")
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}/result")
+    column = page.texts("//td[@data-label='Ordered']")
+    energy = sum(watts_of(text.replace("Wh", "W")) for text in column)
+    assert energy == pytest.approx(watts_of(page.stat("Ordered").replace("Wh", "W")), abs=5 * len(called))
+
+
+def watts_of(text: str) -> float:
+    number, unit = text.split()
+    return float(number.replace("\N{NARROW NO-BREAK SPACE}", "")) * {"W": 1, "kW": 1000}[unit]
+
+
+async def test_a_result_is_there_without_pressing_anything(market) -> None:
+    dispatch_id, called = await ordered_and_answered(market)
+    await metered(market, called, 60)
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}/result")
+    assert "It comes by itself" in page.main
+    await market.at(market.now + timedelta(minutes=15), turns=3)
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}/result")
+    assert page.stat("Delivered")
+    assert "until then this is preliminary" in page.main
+    await market.at(market.now + timedelta(days=8), turns=2)
+    assert "this is final" in (await market.viewer.get(f"/dispatches/{dispatch_id}/result")).main

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from core.errors import NotFoundError
 from openadr.model.event import ActivePeriod, EventStatus, status_at
@@ -13,10 +13,10 @@ from openadr.model.event import Event as ProtocolEvent
 from openadr.model.target import Target
 from vtn.services import dispatch as dispatches
 from vtn.services import event as events
-from vtn.services import opt, order_check, participation
+from vtn.services import opt, order_check, participation, result_due
 from vtn.services.dispatch import Order
 from vtn.services.participation import Result
-from vtn.store.tables import delivery, evaluation, ven
+from vtn.store.tables import delivery, ven
 from vtn.store.tables import dispatch as dispatch_table
 from vtn.store.tables import event as event_table
 from vtn.web.api import Context
@@ -370,19 +370,14 @@ async def evaluate_dispatch(context: Context, dispatch_id: str) -> Result:
     now = desk.clock.now()
     found = await participation.compute(desk.db, dispatch_id, now)
     async with desk.db.write() as tx:
-        newest = select(func.max(evaluation.c.version)).where(evaluation.c.dispatch_id == dispatch_id)
-        before = (await tx.conn.execute(newest)).scalar_one()
-        result = await participation.keep(tx, found, now)
-        if result.version != before:  # else the data is that of a stored version, and nothing has changed
-            after = {"version": result.version, "method": result.method}
-            await tx.audit(context.principal.name, "evaluate dispatch", dispatch_id, after=after, at=now)
-        return result
+        await result_due.keep(tx, found, now, who=context.principal.name)
+        return await participation.stored(tx.conn, dispatch_id)
 
 
 @operation(
     "GET",
     "/v1/dispatches/{dispatch_id}/result",
-    summary="Read what a dispatch brought",
+    summary="Read what a dispatch brought; it is computed by itself after the end, and anew for late readings",
     role="viewer",
     tags=["results"],
     errors=[404],
