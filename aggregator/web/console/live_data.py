@@ -110,7 +110,7 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A dispatch at a moment. `target_w`: what is wanted now, None: a plain signal; `ordered_w`: the sum of its rows."""
+    """A dispatch at a moment. `target_w`: what is wanted now, None: a plain signal; `ordered_w`: sum of the rows."""
 
     at: datetime
     whole: Dispatch
