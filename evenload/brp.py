@@ -13,7 +13,7 @@ from core.spans import Duration
 from evenload.brp_baseline import baseline
 from evenload.brp_client import BrpClient
 from evenload.brp_session import Contract, Session, command, contract_of
-from evenload.output import printable, say_unknown
+from evenload.output import printable, say_learning, say_unknown
 from evenload.session import MaybeMoment, Moment
 
 _Direction = Annotated[str, typer.Option(help="reduce or increase: what consumption is asked to do.")]
@@ -76,6 +76,8 @@ def potential(
     found = session.call(ask)
     columns = ("start", "p10_w", "p50_w", "p90_w", "at_confidence_w", "available_w")
     session.table(found if session.json else found["intervals"], *(() if session.json else columns))
+    if not session.json:
+        say_learning(found["learning"])
 
 
 # -- request, offer, accept
@@ -127,6 +129,8 @@ def request(
     else:
         _show_answer(session, made)
     if wait and made["status"] != "offered":
+        if session.json:
+            typer.echo(printable(f"{made['status']}: {made['status_reason'] or 'no reason given'}"), err=True)
         raise typer.Exit(1)
 
 

@@ -10,7 +10,7 @@ from core.errors import InvalidError
 from core.spans import Duration
 from evenload.client import OperatorClient, RequestError
 from evenload.names import Noun
-from evenload.output import say_unknown
+from evenload.output import say_learning, say_unknown
 from evenload.session import MaybeMoment, Moment, Session, Yes, command, confirm, open_group
 
 programme = typer.Typer(help="Programmes and who takes part.", no_args_is_help=True)
@@ -67,10 +67,16 @@ def programme_show(session: Session, programme_id: _ProgrammeId) -> None:
 
     async def ask(client: OperatorClient) -> dict[str, Any]:
         one: dict[str, Any] = await client.get(f"/programmes/{programme_id}")
-        return {**one, **await client.get(f"/programmes/{programme_id}/enrolments")}
+        here = f"/programmes/{programme_id}"
+        return {**one, **await client.get(f"{here}/enrolments"), "learning": await client.get(f"{here}/learning")}
 
     found = session.call(ask)
-    session.table(found if session.json else {**found, **found["parameters"], "parameters": None})
+    if session.json:
+        session.tell(found, "")
+        return
+    learning = found.pop("learning")
+    session.table({**found, **found["parameters"], "parameters": None})
+    say_learning(learning)
 
 
 @command(programme, "create")

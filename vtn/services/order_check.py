@@ -150,9 +150,9 @@ async def _limits(conn: AsyncConnection, ven_ids: Collection[str]) -> dict[str, 
         for (ven_id, _), power_w in told.items():
             found[ven_id] = max(found.get(ven_id, 0.0), power_w)
     for some in in_parts(list(ven_ids)):
-        rows = await conn.execute(nominal.where(resource.c.ven_id.in_(some) & resource.c.nominal_w.is_not(None)))
-        for row in rows:
-            found[row.ven_id] = max(found.get(row.ven_id, 0.0), float(row.power_w))
+        plates = await conn.execute(nominal.where(resource.c.ven_id.in_(some) & resource.c.nominal_w.is_not(None)))
+        for plate in plates:
+            found[plate.ven_id] = max(found.get(plate.ven_id, 0.0), float(plate.power_w))
     return {ven_id: power_w for ven_id, power_w in found.items() if power_w > 0}
 
 

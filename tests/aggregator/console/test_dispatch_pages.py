@@ -265,3 +265,16 @@ async def test_a_result_is_there_without_pressing_anything(market) -> None:
     assert "until then this is preliminary" in page.main
     await market.at(market.now + timedelta(days=8), turns=2)
     assert "this is final" in (await market.viewer.get(f"/dispatches/{dispatch_id}/result")).main
+
+
+async def test_fleet_programme_and_pool_say_who_is_learning_and_until_when(market) -> None:
+    async with market.world.tx() as tx:
+        fresh = await enrolment.create_ven(tx, "fresh home", market.now, who="test")
+        await programme.enrol(tx, market.homes.programme.id, [fresh], market.now, who="test")
+    await market_homes.meter(market.world.db, fresh, market.now - timedelta(hours=2), market.now, market.now)
+    words = "1 VEN of 13 is learning: what it delivers cannot be measured yet. Ready about Monday, 19 January"
+    for path in (f"/programmes/{market.homes.programme.id}", "/market/potential"):
+        assert words in (await market.viewer.get(path)).main
+    (row,) = [text for text in (await market.viewer.get("/fleet")).texts("//tbody/tr") if "fresh home" in text]
+    assert "0 of 5 days, ready about Monday, 19 January" in row
+    assert "0 of 5 days" in (await market.viewer.get(f"/fleet/{fresh}")).main

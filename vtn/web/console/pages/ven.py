@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import InvalidError, NotFoundError
 from core.points import UNITS, Quantity
-from vtn.services import dossier, enrolment, fleet, members, potential, registration, site
+from metrics.presets import DEFAULT_PRESET
+from vtn.services import dossier, enrolment, fleet, learning, members, potential, registration, site
 from vtn.services.dossier import Dossier
 from vtn.services.site import Site
 from vtn.store.readings import Loaded, SeriesKey, load, series_of
@@ -54,6 +55,8 @@ async def _ven_page(visit: Visit, ven_id: str, form: Form) -> web.Response:
         one = await dossier.read(conn, ven_id)
         row = None if one.removed_at else await fleet.one(conn, ven_id, visit.now, desk.stale_after_s)
         known = (await potential.latest(conn, [ven_id], visit.now)).get(ven_id, [])
+        rule, zone = learning.rule_of(DEFAULT_PRESET), desk.settings.time_zone
+        learnt = (await learning.of_vens(conn, [ven_id], rule, zone, visit.now))[ven_id]
         place: Site | None = None if one.removed_at else await site.site_of(conn, ven_id)
         enrolments = await members.of_ven(conn, ven_id)
     return visit.render(
@@ -63,6 +66,7 @@ async def _ven_page(visit: Visit, ven_id: str, form: Form) -> web.Response:
         tab="about",
         form=form,
         site=place,
+        learnt=None if one.removed_at else learnt,
         enrolments=enrolments,
         potential=[(each, power_now(each, visit)) for each in known],
         charts=_potential_charts(visit, known),
