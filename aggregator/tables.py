@@ -94,6 +94,7 @@ flexibility_request = Table(
     Column("wish", Json, nullable=False, comment="aggregator.trade.requests.Wish"),
     Column("status", String(12), nullable=False, comment="received | offered | declined | expired | cancelled"),
     Column("reason", Text, comment="why it was declined, or the BRP's words at cancellation"),
+    Column("possible_w", Json, comment="of a declined one: what could have been offered in each interval, W"),
     Column("created_at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime),
     Index("ix_flexibility_request_open", "status", "deadline"),

@@ -25,7 +25,8 @@ from aggregator.trade.requests import Request
 from aggregator.trade.supply import Scope
 from core.clock import Clock
 from core.errors import EvenloadError
-from vtn.services import programme
+from vtn.services import programme, result_due
+from vtn.services.result_due import Waits
 from vtn.store.database import Database, Transaction
 
 _log = structlog.get_logger(__name__)
@@ -70,12 +71,15 @@ class Market:
             running = await activations.due(conn, now, _MOST)
             overdue = await offers.overdue(conn, now, _MOST)
             waiting = await requests.waiting(conn, _MOST)
+            ended = await result_due.due(conn, now, _MOST)
         for activation_id in running:
             await self._guarded(activation_id, self._activation)
         for offer_id in overdue:
             await self._guarded(offer_id, self._expire_offer)
         for request_id in waiting:
             await self._guarded(request_id, self._answer)
+        for dispatch_id in ended:
+            await self._guarded(dispatch_id, self._result)
 
     async def _guarded(self, subject: str, job: Callable[[str], Awaitable[None]]) -> None:
         """Keep one bad row from holding up the others."""
@@ -148,8 +152,8 @@ class Market:
         if not isinstance(outcome, Refusal) and expires_at <= now:
             outcome = Refusal("It is too late to give households their notice.", ())
         if isinstance(outcome, Refusal):
-            told = {"possible_w": list(outcome.possible_w)}
-            await requests.move(tx, found, requests.Event.DECLINE, now, who=WORKER, reason=outcome.reason, **told)
+            event, possible_w = requests.Event.DECLINE, outcome.possible_w
+            await requests.move(tx, found, event, now, who=WORKER, reason=outcome.reason, possible_w=possible_w)
             return
         contract = await contracts.get(tx.conn, found.contract_id)
         direction = found.wish.direction
@@ -203,6 +207,17 @@ class Market:
             await activations.advance(tx, one, now, report_at, completed_at=now)
             await tx.audit(WORKER, "complete activation", one.id, at=now)
             await publish(tx, one.party_id, EventType.ACTIVATION_COMPLETED, {"activation_id": one.id}, now)
+
+    async def _result(self, dispatch_id: str) -> None:
+        """Compute what a dispatch brought; that of an activation is computed for its report."""
+        async with self._db.read() as conn:
+            activation_id = await activations.of_dispatch(conn, dispatch_id)
+        if activation_id is not None:
+            async with self._db.write() as tx:
+                await result_due.settle(tx, dispatch_id, None)
+            return
+        waits = Waits(self._settings.report_after, self._settings.final_after)
+        await result_due.tick(self._db, dispatch_id, self._clock.now(), waits, who=WORKER)
 
     async def _uncertainty(self, one: Activation) -> float | None:
         async with self._db.read() as conn:

@@ -8,7 +8,7 @@ import calendar
 import math
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final, Self
 
 from core.errors import InvalidError
@@ -232,3 +232,8 @@ def ceil_to(when: datetime, step_s: int) -> datetime:
     """Return the first multiple of `step_s` seconds since 1970 that is not before `when`."""
     floor = floor_to(when, step_s)
     return floor if floor == when else shifted(floor, step_s)
+
+
+def day_in_words(day: date) -> str:
+    """Return a local date as people name it when it is near, such as `Tuesday, 3 March`."""
+    return f"{day:%A}, {day.day} {day:%B}"

@@ -13,7 +13,7 @@ from core.spans import Duration
 from evenload.brp_baseline import baseline
 from evenload.brp_client import BrpClient
 from evenload.brp_session import Contract, Session, command, contract_of
-from evenload.output import printable
+from evenload.output import printable, say_learning, say_unknown
 from evenload.session import MaybeMoment, Moment
 
 _Direction = Annotated[str, typer.Option(help="reduce or increase: what consumption is asked to do.")]
@@ -76,6 +76,8 @@ def potential(
     found = session.call(ask)
     columns = ("start", "p10_w", "p50_w", "p90_w", "at_confidence_w", "available_w")
     session.table(found if session.json else found["intervals"], *(() if session.json else columns))
+    if not session.json:
+        say_learning(found["learning"])
 
 
 # -- request, offer, accept
@@ -96,7 +98,7 @@ def request(
     contract: Contract = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the answer.")] = False,
 ) -> None:
-    """Ask for flexibility. Prints the request's id; with --wait what was answered."""
+    """Ask for flexibility. Prints the request's id; with --wait what was answered, and without an offer fails."""
     interval = {
         "start": start.isoformat(),
         "duration_s": round(_length(duration).total_seconds()),
@@ -124,10 +126,27 @@ def request(
     made = session.call(ask)
     if session.json or not wait:
         session.tell(made, made["id"])
+    else:
+        _show_answer(session, made)
+    if wait and made["status"] != "offered":
+        if session.json:
+            typer.echo(printable(f"{made['status']}: {made['status_reason'] or 'no reason given'}"), err=True)
+        raise typer.Exit(1)
+
+
+def _show_answer(session: Session, answered: Any) -> None:
+    """Print what became of a request: its offers, or why there are none and what would be possible."""
+    typer.echo(printable(f"{answered['id']}: {answered['status']}. {answered['status_reason'] or ''}".strip()))
+    if answered["offers"]:
+        _show_offers(session, answered["offers"])
         return
-    typer.echo(printable(f"{made['id']}: {made['status']}. {made['status_reason'] or ''}".strip()))
-    if made["offers"]:
-        _show_offers(session, made["offers"])
+    possible = answered["possible_w"] or []
+    if any(possible):
+        typer.echo("What would be possible:")
+        pairs = zip(answered["intervals"], possible, strict=False)
+        session.table([{**one, "possible_w": watts} for one, watts in pairs], "start", "min_w", "max_w", "possible_w")
+    elif possible:
+        typer.echo("Nothing is possible in that time; see `evenload brp potential` for when it is.")
 
 
 @command(brp, "requests")
@@ -293,13 +312,18 @@ def report(
         session.tell(found, "")
         return
     width = "" if found["uncertainty_wh"] is None else f" ± {found['uncertainty_wh']}"
+    delivered = (
+        f"what was delivered of {found['ordered_wh']} Wh is not known yet"
+        if found["delivered_wh"] is None
+        else f"delivered {found['delivered_wh']}{width} of {found['ordered_wh']} Wh"
+    )
     typer.echo(
         printable(
-            f"Version {found['version']}{' (final)' if found['final'] else ''}, {found['method']}: delivered "
-            f"{found['delivered_wh']}{width} of {found['ordered_wh']} Wh, {found['called']} called, "
-            f"{found['opted_out']} opted out, coverage {found['coverage']:.0%}"
+            f"Version {found['version']}{' (final)' if found['final'] else ''}, {found['method']}: {delivered}, "
+            f"{found['called']} called, {found['opted_out']} opted out, coverage {found['coverage']:.0%}"
         )
     )
+    say_unknown(found)
     session.table(rows, "start", "ordered_w", "baseline_w", "actual_w", "delivered_w", "deficiency_w", "coverage")
 
 

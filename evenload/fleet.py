@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 
 from core.errors import InvalidError
-from evenload.session import Session, command, open_group
+from evenload.names import Noun
+from evenload.session import Session, Yes, command, confirm, open_group
 from openadr.fingerprint import sha256_of_pem
 
 fleet = typer.Typer(help="The VENs of a VTN.", no_args_is_help=True)
 fleet.callback()(open_group)
 
-_VenId = Annotated[str, typer.Argument(help="The venID, as `evenload fleet list` shows it.")]
+_VenId = Annotated[str, typer.Argument(help="Its name, or its venID.", metavar="VEN"), Noun.VEN]
 
 
 @command(fleet, "list")
@@ -83,8 +84,12 @@ def fleet_potential(session: Session, ven_id: _VenId) -> None:
 
 
 @command(fleet, "remove")
-def fleet_remove(session: Session, ven_id: _VenId) -> None:
-    """Retire a VEN: its certificates stop, its enrolments end, its data stays."""
+def fleet_remove(session: Session, ven_id: _VenId, yes: Yes = False) -> None:
+    """Retire a VEN, after asking: its certificates stop, its enrolments end; its data stays, its name is free again."""
+    one = session.call(lambda client: client.get(f"/vens/{ven_id}"))["ven"]
+    if one["removed_at"] is None:
+        text = f"{one['name']} ({ven_id}): its certificates and codes stop, its enrolments end. There is no way back."
+        confirm(text, question="Remove it?", yes=yes)
     session.call(lambda client: client.delete(f"/vens/{ven_id}"))
     session.tell({"removed": ven_id}, f"Removed {ven_id}.")
 
@@ -110,7 +115,9 @@ def fleet_unregister(session: Session, ven_id: _VenId) -> None:
 def fleet_waiting(session: Session) -> None:
     """List certificates of a trusted CA that tried to speak and belong to no VEN."""
     rows = session.call(lambda client: client.get("/waiting-certificates"))
-    session.table(rows, "fingerprint", "subject", "first_seen_at", "last_seen_at", "attempts", empty="None waits.")
+    session.table(
+        rows, "fingerprint", "subject", "first_seen_at", "last_seen_at", "attempts", empty="No certificate is waiting."
+    )
 
 
 @command(fleet, "accept")
@@ -125,7 +132,8 @@ def fleet_accept(
         raise InvalidError("Name the certificate: either --fingerprint (see `evenload fleet waiting`) or --pem.")
     body = {"fingerprint": fingerprint} if pem is None else {"pem": _read(pem)}
     found = session.call(lambda client: client.post(f"/vens/{ven_id}/certificates", body))
-    session.tell(found, f"{ven_id} now has {len(found['certificates'])} certificates.")
+    number = len(found["certificates"])
+    session.tell(found, f"{ven_id} now has {number} {'certificate' if number == 1 else 'certificates'}.")
 
 
 def _read(path: Path) -> str:
@@ -153,3 +161,69 @@ def fleet_household_token(
     """Create the token with which a VEN's household reads its own tariffs; shown this once."""
     created = session.call(lambda client: client.post(f"/vens/{ven_id}/household-tokens", {"days": days}))
     session.tell(created, f"Token of {created['principal']['name']}: {created['token']}")
+
+
+# -- groups
+
+group = typer.Typer(help="Groups of VENs.", no_args_is_help=True)
+group.callback()(open_group)
+
+_GroupId = Annotated[str, typer.Argument(help="Its name, or its id.", metavar="GROUP"), Noun.GROUP]
+_VenIds = Annotated[list[str], typer.Argument(help="Names or venIDs.", metavar="VEN..."), Noun.VEN]
+
+
+@command(group, "list")
+def group_list(session: Session) -> None:
+    """List groups."""
+    session.table(session.call(lambda client: client.get("/groups")), "id", "name", "members")
+
+
+@command(group, "show")
+def group_show(session: Session, group_id: _GroupId) -> None:
+    """List the VENs of a group."""
+    rows = session.call(lambda client: client.all("/fleet", {"group_id": group_id}))
+    session.table(rows, "ven_id", "name", "area", "presence", empty="This group is empty.")
+
+
+@command(group, "create")
+def group_create(session: Session, name: Annotated[str, typer.Argument(help="Its name, unique.")]) -> None:
+    """Create a group."""
+    made = session.call(lambda client: client.post("/groups", {"name": name}))
+    session.tell(made, made["id"])
+
+
+@command(group, "rename")
+def group_rename(
+    session: Session, group_id: _GroupId, name: Annotated[str, typer.Argument(help="Its new name.")]
+) -> None:
+    """Give a group another name."""
+    made = session.call(lambda client: client.put(f"/groups/{group_id}", {"name": name}))
+    session.tell(made, f"The group is called {made['name']} now.")
+
+
+@command(group, "delete")
+def group_delete(session: Session, group_id: _GroupId, yes: Yes = False) -> None:
+    """Delete a group, after asking; its VENs stay."""
+    confirm("The group is deleted; its VENs stay.", question="Delete it?", yes=yes)
+    session.call(lambda client: client.delete(f"/groups/{group_id}"))
+    session.tell({"deleted": group_id}, f"Deleted {group_id}.")
+
+
+@command(group, "add")
+def group_add(session: Session, group_id: _GroupId, ven_ids: _VenIds) -> None:
+    """Put VENs into a group."""
+    _move(session, "add_to_group", group_id, ven_ids)
+
+
+@command(group, "remove")
+def group_remove(session: Session, group_id: _GroupId, ven_ids: _VenIds) -> None:
+    """Take VENs out of a group."""
+    _move(session, "remove_from_group", group_id, ven_ids)
+
+
+def _move(session: Session, action: str, group_id: str, ven_ids: list[str]) -> None:
+    body = {"action": action, "group_id": group_id, "ven_ids": ven_ids}
+    found = session.call(lambda client: client.post("/fleet/actions", body))
+    number = found["changed"]
+    did = "put into the group" if action == "add_to_group" else "taken out of the group"
+    session.tell(found, f"{number} {'VEN was' if number == 1 else 'VENs were'} {did}.")

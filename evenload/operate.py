@@ -1,13 +1,17 @@
 """The operator's commands: they talk to the operator API, as scripts can. VENs: `fleet`; reports: `reports`."""
 
+import contextlib
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
 from core.errors import InvalidError
 from core.spans import Duration
-from evenload.client import OperatorClient
-from evenload.session import Moment, Session, command, open_group
+from evenload.client import OperatorClient, RequestError
+from evenload.names import Noun
+from evenload.output import say_learning, say_unknown
+from evenload.session import MaybeMoment, Moment, Session, Yes, command, confirm, open_group
 
 programme = typer.Typer(help="Programmes and who takes part.", no_args_is_help=True)
 event = typer.Typer(help="Dispatches, their events and results.", no_args_is_help=True)
@@ -16,8 +20,16 @@ desk = typer.Typer()
 programme.callback()(open_group)
 event.callback()(open_group)
 
-_ProgrammeId = Annotated[str, typer.Argument(help="As `evenload programme list` shows it.")]
-_DispatchId = Annotated[str, typer.Argument(help="As `evenload event list` shows it.")]
+_ProgrammeId = Annotated[str, typer.Argument(help="Its name, or its id.", metavar="PROGRAMME"), Noun.PROGRAMME]
+_VenIds = Annotated[list[str], typer.Argument(help="Names or venIDs.", metavar="VEN..."), Noun.VEN]
+_DispatchId = Annotated[
+    str,
+    typer.Argument(
+        help="Its id, as `evenload event list` shows it, or the name of its programme if it is the only one.",
+        metavar="DISPATCH",
+    ),
+    Noun.DISPATCH,
+]
 
 
 @command(desk, "status")
@@ -55,10 +67,16 @@ def programme_show(session: Session, programme_id: _ProgrammeId) -> None:
 
     async def ask(client: OperatorClient) -> dict[str, Any]:
         one: dict[str, Any] = await client.get(f"/programmes/{programme_id}")
-        return {**one, **await client.get(f"/programmes/{programme_id}/enrolments")}
+        here = f"/programmes/{programme_id}"
+        return {**one, **await client.get(f"{here}/enrolments"), "learning": await client.get(f"{here}/learning")}
 
     found = session.call(ask)
-    session.table(found if session.json else {**found, **found["parameters"], "parameters": None})
+    if session.json:
+        session.tell(found, "")
+        return
+    learning = found.pop("learning")
+    session.table({**found, **found["parameters"], "parameters": None})
+    say_learning(learning)
 
 
 @command(programme, "create")
@@ -109,13 +127,28 @@ def programme_change(
 def programme_enrol(
     session: Session,
     programme_id: _ProgrammeId,
-    ven_id: Annotated[list[str], typer.Argument(help="The venIDs of those who take part.")],
+    ven_id: _VenIds,
 ) -> None:
     """Let VENs take part, from now on."""
     path = f"/programmes/{programme_id}/enrolments"
     found = session.call(lambda client: client.post(path, {"ven_ids": ven_id}))
     number = len(found["ven_ids"])
     session.tell(found, f"{number} {'VEN takes' if number == 1 else 'VENs take'} part.")
+
+
+@command(programme, "end")
+def programme_end(session: Session, programme_id: _ProgrammeId, ven_id: _VenIds, yes: Yes = False) -> None:
+    """Let VENs take part no longer, after asking. What they were called for goes on."""
+    number = len(ven_id)
+    text = f"{number} {'VEN takes' if number == 1 else 'VENs take'} part no longer."
+    confirm(text, question="End it?", yes=yes)
+
+    async def end(client: OperatorClient) -> None:
+        for one in ven_id:
+            await client.delete(f"/programmes/{programme_id}/enrolments/{one}")
+
+    session.call(end)
+    session.tell({"ended": ven_id}, text)
 
 
 @command(programme, "baselines")
@@ -171,11 +204,14 @@ def event_dispatch(
     duration: Annotated[str, typer.Option(help="Such as PT1H; PT0S: until it is cancelled.")],
     power_w: Annotated[float, typer.Option(help="Change of consumption of each VEN, W; negative: consume less.")],
     ven_id: Annotated[
-        list[str] | None, typer.Option("--ven", help="Whom to call (may be repeated); everybody enrolled if left out.")
+        list[str] | None,
+        typer.Option("--ven", help="Whom to call (name or venID, may be repeated); everybody enrolled if left out."),
+        Noun.VEN,
     ] = None,
     comment: Annotated[str | None, typer.Option(help="Shown to the household.")] = None,
+    yes: Yes = False,
 ) -> None:
-    """Order a change of power: one LOAD_DISPATCH/delta event per VEN."""
+    """Order a change of power: one LOAD_DISPATCH/delta event per VEN. What speaks against it is asked about first."""
     if not power_w:
         raise InvalidError("--power-w 0 orders nothing; negative means consume less, positive consume more.")
     signal = {
@@ -192,6 +228,9 @@ def event_dispatch(
         "direction": "reduce" if power_w < 0 else "increase",
         "comment": comment,
     }
+    warnings = session.call(lambda client: client.post("/dispatches/check", body))["warnings"]
+    if warnings:
+        confirm(*warnings, question="Order it anyway?", yes=yes)
     made = session.call(lambda client: client.post("/dispatches", body))
     number = len(made["events"])
     session.tell(made, f"{made['dispatch']['id']}: {number} {'event' if number == 1 else 'events'}")
@@ -215,6 +254,55 @@ def event_show(session: Session, dispatch_id: _DispatchId) -> None:
     session.table(found if session.json else found["events"], *columns)
 
 
+@command(event, "change")
+def event_change(
+    session: Session,
+    dispatch_id: _DispatchId,
+    start: MaybeMoment = None,
+    duration: Annotated[str | None, typer.Option(help="How long it lasts from its start, such as PT2H.")] = None,
+    power_w: Annotated[
+        float | None, typer.Option(help="Another power, W; of a running one from the next minute on.")
+    ] = None,
+) -> None:
+    """Change start, length or power of a dispatch that `event dispatch` made; its VENs get it with their next poll."""
+    if start is None and duration is None and power_w is None:
+        raise InvalidError("Say what to change: --start, --duration or --power-w.")
+
+    async def change(client: OperatorClient) -> Any:
+        path = f"/dispatches/{dispatch_id}"
+        old = (await client.get(path))["dispatch"]
+        body: dict[str, Any] = {} if start is None else {"start": start.isoformat()}
+        if duration is not None or power_w is not None:
+            now = datetime.fromisoformat((await client.get("/status"))["now"])
+            body["signals"] = [_changed(old, start, now, duration, power_w)]
+        return await client.patch(path, body)
+
+    made = session.call(change)
+    one = made["dispatch"]
+    session.tell(made, f"{one['id']}: {one['start']}, {one['duration']}.")
+
+
+def _changed(
+    old: dict[str, Any], start: datetime | None, now: datetime, duration: str | None, power_w: float | None
+) -> dict[str, Any]:
+    """Return a dispatch's signal with another length or power. What has elapsed stays as it was (EV-27)."""
+    (signal, *others) = old["signals"]
+    if others or len(signal["intervals"]) != 1:
+        raise InvalidError("This dispatch has several signals or intervals; change it in the console or over REST.")
+    (interval,) = signal["intervals"]
+    length = Duration.parse(duration or interval["duration"])
+    begins = start or datetime.fromisoformat(old["start"])
+    cut = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    if power_w is None or begins >= now:
+        intervals = [(length, interval["value"] if power_w is None else power_w)]
+    elif length and cut >= length.after(begins):
+        raise InvalidError("It is over before the next minute; to end it now, cancel it.")
+    else:
+        left = Duration.between(cut, length.after(begins)) if length else length
+        intervals = [(Duration.between(begins, cut), interval["value"]), (left, power_w)]
+    return {**signal, "intervals": [{"duration": str(each), "value": value} for each, value in intervals]}
+
+
 @command(event, "cancel")
 def event_cancel(session: Session, dispatch_id: _DispatchId) -> None:
     """Cancel a dispatch and all its events."""
@@ -223,13 +311,28 @@ def event_cancel(session: Session, dispatch_id: _DispatchId) -> None:
 
 
 @command(event, "result")
-def event_result(session: Session, dispatch_id: _DispatchId) -> None:
-    """Compute and show what a dispatch brought."""
-    found = session.call(lambda client: client.post(f"/dispatches/{dispatch_id}/evaluation"))
+def event_result(
+    session: Session,
+    dispatch_id: _DispatchId,
+    anew: Annotated[bool, typer.Option("--anew", help="Compute it with the readings of now.")] = False,
+) -> None:
+    """Show what a dispatch brought. It is computed by itself after the end, and anew for late readings."""
+
+    async def ask(client: OperatorClient) -> Any:
+        if not anew:
+            with contextlib.suppress(RequestError):
+                return await client.get(f"/dispatches/{dispatch_id}/result")
+        return await client.post(f"/dispatches/{dispatch_id}/evaluation")
+
+    found = session.call(ask)
     if not session.json:
-        typer.echo(
-            f"Ordered {found['ordered_wh'] / 1000:.2f} kWh, delivered {found['delivered_wh'] / 1000:.2f} kWh "
-            f"({found['method']}, version {found['version']})."
+        ordered = f"Ordered {found['ordered_wh'] / 1000:.2f} kWh" if found["ordered_wh"] else "No power was ordered"
+        delivered = (
+            "what was delivered is not known yet"
+            if found["delivered_wh"] is None
+            else f"delivered {found['delivered_wh'] / 1000:.2f} kWh"
         )
+        typer.echo(f"{ordered}, {delivered} ({found['method']}, version {found['version']}).")
+        say_unknown(found)
     columns = ("ven_name", "opt", "ordered_wh", "delivered_wh", "performance_ratio", "baseline_note")
     session.table(found if session.json else found["vens"], *columns)

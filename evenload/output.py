@@ -8,11 +8,14 @@ import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
+from datetime import date
 from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from core.spans import day_in_words
 
 _UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
@@ -47,6 +50,26 @@ def show(
         console.print(_listing(rows, columns) if rows else Text(empty))
     else:
         console.print(_card(_fields(data), columns))
+
+
+def say_unknown(result: Mapping[str, Any], file: TextIO | None = None) -> None:
+    """Print why a result's energy, or a part of it, is not known, and from when it will be; nothing if it is."""
+    if result.get("why_unknown"):
+        print(printable(result["why_unknown"]), file=file)
+    if result.get("measurable_from"):
+        day = day_in_words(date.fromisoformat(result["measurable_from"]))
+        print(f"Events like this one can be measured from about {day} on.", file=file)
+
+
+def say_learning(found: Mapping[str, Any], file: TextIO | None = None) -> None:
+    """Print how many VENs have no baseline yet, and from when they will; nothing if all have one."""
+    if found["learning"]:
+        number, day = found["learning"], day_in_words(date.fromisoformat(found["ready_on"]))
+        are = "VEN is" if number == 1 else "VENs are"
+        print(f"{number} {are} learning: what they deliver can be measured from about {day} on.", file=file)
+    if found["unheard"]:
+        number = found["unheard"]
+        print(f"No meter reading of {number} {'VEN' if number == 1 else 'VENs'} has come yet.", file=file)
 
 
 def _listing(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table:

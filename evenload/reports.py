@@ -7,12 +7,13 @@ import typer
 
 from core.errors import InvalidError
 from evenload.client import OperatorClient
+from evenload.names import Noun
 from evenload.session import MaybeMoment, Session, command, open_group
 
 report = typer.Typer(help="Reports and readings.", no_args_is_help=True)
 report.callback()(open_group)
 
-_VenId = Annotated[str, typer.Argument(help="The venID.")]
+_VenId = Annotated[str, typer.Argument(help="Its name, or its venID.", metavar="VEN"), Noun.VEN]
 
 
 @command(report, "list")

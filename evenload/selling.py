@@ -6,6 +6,7 @@ import typer
 
 from core.errors import InvalidError
 from evenload.client import OperatorClient
+from evenload.names import Noun
 from evenload.output import printable
 from evenload.session import MaybeMoment, Session, command, open_group
 
@@ -98,7 +99,7 @@ def contracts(session: Session) -> None:
 def add_contract(
     session: Session,
     brp_id: _Brp,
-    programme_id: Annotated[str, typer.Argument(help="As `evenload programme list` shows it.")],
+    programme_id: Annotated[str, typer.Argument(help="Its name, or its id.", metavar="PROGRAMME"), Noun.PROGRAMME],
     per_kwh: Annotated[str, typer.Option(help="Price of a delivered kWh, such as 0.20.")] = "0",
     margin_per_kwh: Annotated[str, typer.Option(help="Added in proportion to the use of the pool.")] = "0",
     penalty_per_kwh: Annotated[str, typer.Option(help="For what was ordered and not delivered.")] = "0",

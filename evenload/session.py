@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import json
 import os
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +21,8 @@ import typer
 
 from core.errors import InvalidError
 from evenload.client import OperatorClient
-from evenload.output import show
+from evenload.names import Noun, are_ids, resolved
+from evenload.output import printable, show
 
 DEFAULT_URL = "https://localhost:8444"
 _PANEL = "Reaching the VTN"
@@ -93,15 +95,37 @@ class Session:
                 show(rows, as_json=False, columns=columns)
 
 
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
+
+
+def confirm(*texts: str, question: str, yes: bool) -> None:
+    """Print what is at stake and ask. Without a terminal there is nobody to ask: raises InvalidError unless `yes`."""
+    for text in texts:
+        typer.echo(printable(text), err=True)
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise InvalidError("Nothing was done. If that is what you want, say so with --yes.")
+    if not typer.confirm(question, err=True):
+        raise typer.Exit(1)
+
+
 def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
     """Add a command whose first parameter is the Session; the options that make it may follow the command's name."""
 
     def add(function: Command) -> Command:
         _, *own = inspect.signature(function, eval_str=True).parameters.values()
+        nouns = {
+            one.name: noun
+            for one in own
+            for noun in getattr(one.annotation, "__metadata__", ())
+            if isinstance(noun, Noun)
+        }
 
         def run(context: typer.Context, url: _Url, token: _Token, ca: _Ca, *, json_: _Json, **arguments: Any) -> None:
             before = context.obj if isinstance(context.obj, _Given) else _Given()
-            function(_session(before, _Given(url, token, ca, json_)), **arguments)
+            session = _session(before, _Given(url, token, ca, json_))
+            function(session, **_with_ids(session, nouns, arguments))
 
         run.__doc__, run.__name__ = function.__doc__, function.__name__
         own = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
@@ -116,6 +140,18 @@ def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
         return function
 
     return add
+
+
+def _with_ids(session: Session, nouns: Mapping[str, Noun], arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return what was typed with ids in place of names."""
+    named = {name: noun for name, noun in nouns.items() if not are_ids(noun, arguments[name])}
+    if not named:
+        return arguments
+
+    async def ask(client: OperatorClient) -> dict[str, Any]:
+        return {name: await resolved(client, noun, arguments[name]) for name, noun in named.items()}
+
+    return arguments | session.call(ask)
 
 
 def open_group(

@@ -10,6 +10,7 @@ from typer.main import get_group
 
 _SHELF: Final[Mapping[str, tuple[str, str]]] = {
     "fleet": ("evenload.fleet", "fleet"),
+    "group": ("evenload.fleet", "group"),
     "programme": ("evenload.operate", "programme"),
     "event": ("evenload.operate", "event"),
     "report": ("evenload.reports", "report"),

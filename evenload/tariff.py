@@ -9,6 +9,7 @@ import typer
 
 from core.errors import InvalidError
 from evenload.client import OperatorClient
+from evenload.names import Noun
 from evenload.session import MaybeMoment, Session, command, open_group
 
 tariff = typer.Typer(help="Network and electricity tariffs and their prices.", no_args_is_help=True)
@@ -45,7 +46,9 @@ def tariff_create(
     currency: Annotated[str, typer.Option(help="ISO 4217, such as EUR.")],
     vat_included: Annotated[bool, typer.Option("--vat-included/--without-vat", help="What its prices are.")],
     area: Annotated[str | None, typer.Option(help="Only for sites in this area.")] = None,
-    programme: Annotated[str | None, typer.Option(help="Only for VENs in this programme.")] = None,
+    programme: Annotated[
+        str | None, typer.Option(help="Only for VENs in this programme (name or id)."), Noun.PROGRAMME
+    ] = None,
 ) -> None:
     """Create a tariff; it has no prices at first."""
     body = {"kind": kind, "name": name, "currency": currency, "vat_included": vat_included}
@@ -158,7 +161,7 @@ def _object(file: Path) -> dict[str, Any]:
 @command(tariff, "signals")
 def tariff_signals(
     session: Session,
-    programme_id: Annotated[str, typer.Argument(help="As `evenload programme list` shows it.")],
+    programme_id: Annotated[str, typer.Argument(help="Its name, or its id.", metavar="PROGRAMME"), Noun.PROGRAMME],
     on: Annotated[bool | None, typer.Option("--on/--off", help="Send prices to its VENs, or not.")] = None,
 ) -> None:
     """Show how prices go to a programme's VENs; or switch that on or off."""

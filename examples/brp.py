@@ -156,7 +156,10 @@ async def main(direction: str, power_w: str, start: str, duration_s: str) -> Non
     ask = os.environ
     async with Brp(ask["BRP_URL"], ask["BRP_CLIENT_ID"], ask["BRP_SECRET"], ask.get("BRP_CA")) as brp:
         report = await buy(brp, direction, int(power_w), datetime.fromisoformat(start), int(duration_s))
-    print(f"Delivered {report['delivered_wh']} of {report['ordered_wh']} Wh by {report['method']}.")
+    delivered = (
+        "Not known yet what was delivered" if report["delivered_wh"] is None else f"Delivered {report['delivered_wh']}"
+    )
+    print(f"{delivered} of {report['ordered_wh']} Wh by {report['method']}.")
 
 
 if __name__ == "__main__":

@@ -39,6 +39,8 @@ _UNSEEN_SHARE: Final = 0.5
 
 This belief weighs as much as one step with the mean of what lies above.
 """
+_UNLEARNT_SHARE: Final = 0.1
+"""How much of its nominal power a device is believed to draw by who has never seen it draw anything."""
 _PATIENCE: Final = timedelta(minutes=2)
 """How long a device may be out of reach before that counts: links come back."""
 _BY_HAND: Final = timedelta(hours=2)
@@ -150,7 +152,8 @@ def potential(
     """Return the potential of a resource in each step that begins at `starts_s` (seconds since 1970).
 
     Each of the last `days` days on which all devices that are there now are known gives one sample: what could have
-    been changed on it at that time, all devices together.
+    been changed on it at that time, all devices together. Where no such day is known yet, each half hour that is known
+    gives one, from the first one on.
     """
     return [_spread(devices, drawn, absent, start, direction, days) for start in starts_s]
 
@@ -178,16 +181,30 @@ def _spread(
     limits = [one.nominal_w - ((one.floor_w or 0.0) if direction is Direction.REDUCE else 0.0)
               for one in able if one.nominal_w is not None]  # fmt: skip
     most = max(0.0, math.fsum(limits)) if len(limits) == len(able) else max(samples, default=0.0)
-    return quantiles(samples, most)
+    if samples:
+        return quantiles(samples, most)
+    anytime = _anytime(able, drawn, direction, start_s - days * DAY_S)
+    most = max(most, max(anytime, default=0.0)) if len(limits) < len(able) else most
+    return Spread(0.0, quantiles(anytime, most).p50_w, most)
+
+
+def _anytime(able: Sequence[Flexible], drawn: Mapping[str, Drawn], direction: Direction, since_s: int) -> list[float]:
+    """Return what could have been changed in each step in which all devices are known, whatever the time of day."""
+    first, *others = (drawn.get(one.device, {}) for one in able)
+    return [
+        math.fsum(one.room_w(drawn[one.device][start], direction) for one in able)
+        for start in first
+        if start >= since_s and all(start in each for each in others)
+    ]
 
 
 def quantiles(samples: Sequence[float], most_w: float) -> Spread:
     """Return p10, p50 and p90 of samples and of the two days that are always added: nothing, and all of `most_w`.
 
-    Without any sample nothing is promised: p10 and p50 are 0.
+    Without any sample nothing is certain: p10 is 0, p50 a small share of `most_w`, p90 all of it.
     """
     if not samples:
-        return Spread(0.0, 0.0, most_w)
+        return Spread(0.0, float(round(_UNLEARNT_SHARE * most_w)), most_w)
     ranked = sorted([0.0, *(min(one, most_w) for one in samples), most_w])
 
     def at(share: float) -> float:

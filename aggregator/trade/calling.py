@@ -162,15 +162,22 @@ async def _store(tx: Transaction, made: _Call, dispatch_id: str | None, now: dat
     await tx.conn.execute(
         insert(selection).values(id=selection_id, dispatch_id=dispatch_id, inputs=content, created_at=now)
     )
-    most_w = choice.power_w.max(axis=1, initial=0.0)
+    mean_w = ordered_w(choice)
     rows = [
-        {"selection_id": selection_id, "ven_id": ven_id, "reason": Reason(why).value, "power_w": round(power_w)}
-        for ven_id, why, power_w in zip(fleet.ven_ids, choice.reasons, most_w.tolist(), strict=True)
+        {"selection_id": selection_id, "ven_id": ven_id, "reason": Reason(why).value, "power_w": power_w}
+        for ven_id, why, power_w in zip(fleet.ven_ids, choice.reasons, mean_w, strict=True)
     ]
     if rows:
         await tx.conn.execute(insert(selection_reason), rows)
     await tx.audit(WORKER, "selection", selection_id, after=to_json(content["result"]), at=now)
     return selection_id
+
+
+def ordered_w(choice: Choice) -> list[int]:
+    """Return what each VEN is ordered, mean over the window, in whole W: what a page shows, so that it adds up."""
+    if not choice.power_w.shape[1]:
+        return [0] * len(choice.reasons)
+    return [round(power_w) for power_w in choice.power_w.mean(axis=1).tolist()]
 
 
 def finite(value: float) -> float | None:
@@ -183,7 +190,7 @@ def finite(value: float) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Why one VEN was called or not; `power_w`: the most that it was ordered."""
+    """Why one VEN was called or not; `power_w`: what it was ordered, mean over the window."""
 
     ven_id: str
     reason: Reason

@@ -24,7 +24,7 @@ from aggregator.intervals import PowerInterval
 from aggregator.selection import Ask, Choice
 from aggregator.selection import select as choose
 from aggregator.trade import members, supply
-from aggregator.trade.calling import finite
+from aggregator.trade.calling import finite, ordered_w
 from aggregator.trade.requests import LONGEST, MAX_POWER_W
 from aggregator.trade.supply import Basis, Scope
 from core.errors import ConflictError, InvalidError, NotFoundError
@@ -175,7 +175,7 @@ def _select(basis: Basis, wish: Wish, seed: int) -> tuple[Choice, Figures]:
         waterfall=everybody.waterfall,
         called_vens=len(called),
         reserve_vens=len(standing_by),
-        ordered_w=float(choice.power_w.sum(axis=0).mean()),
+        ordered_w=float(sum(ordered_w(choice))),
         expected_w=float(choice.expected_w.mean()),
         short_w=float(choice.short_w.max(initial=0.0)),
         reserve_w=float(reserve_w),
@@ -242,10 +242,10 @@ async def _store(
         },
     }
     await tx.conn.execute(insert(selection).values(id=draft_id, dispatch_id=None, inputs=content, created_at=now))
-    most_w = choice.power_w.max(axis=1, initial=0.0)
+    mean_w = ordered_w(choice)
     rows = [
-        {"selection_id": draft_id, "ven_id": ven_id, "reason": Reason(why).value, "power_w": round(power_w)}
-        for ven_id, why, power_w in zip(fleet.ven_ids, choice.reasons, most_w.tolist(), strict=True)
+        {"selection_id": draft_id, "ven_id": ven_id, "reason": Reason(why).value, "power_w": power_w}
+        for ven_id, why, power_w in zip(fleet.ven_ids, choice.reasons, mean_w, strict=True)
     ]
     if rows:
         await tx.conn.execute(insert(selection_reason), rows)

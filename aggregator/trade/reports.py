@@ -39,7 +39,8 @@ class ReportInterval:
     """One half hour: mean powers in whole W, positive = as ordered; None: not known.
 
     `baseline_w` and `actual_w` are consumption of the VENs that count. `deficiency_w` is what was ordered and not
-    delivered. `coverage`: part of the called VENs (those that opted out left aside) whose delivery is known, 0 to 1.
+    delivered, None where that is not known. `coverage`: part of the called VENs (those that opted out left aside) whose
+    delivery is known, 0 to 1.
     """
 
     start: datetime
@@ -48,7 +49,7 @@ class ReportInterval:
     baseline_w: int | None
     actual_w: int | None
     delivered_w: int | None
-    deficiency_w: int
+    deficiency_w: int | None
     coverage: float
 
 
@@ -85,12 +86,14 @@ class ActivationReport:
     opted_out: int
     no_answer: int
     ordered_wh: int
-    delivered_wh: int
-    deficiency_wh: int
+    delivered_wh: int | None
+    deficiency_wh: int | None
     uncertainty_wh: int | None
     coverage: float
     intervals: tuple[ReportInterval, ...]
     vens: tuple[VenRow, ...] | None
+    why_unknown: str | None = None
+    measurable_from: str | None = None
 
 
 # -- made
@@ -149,7 +152,8 @@ async def publish_report(
     await tx.audit(who, "report", f"{one.id}/{version}", after={"final": final}, at=now)
     told = {"activation_id": one.id, "version": version, "final": final}
     await publish(tx, one.party_id, EventType.REPORT_PUBLISHED, told, now)
-    await settlements.settle(tx, one, report, now, who=who)
+    if report.delivered_wh is not None or final:  # what nobody knows costs nothing before it is final
+        await settlements.settle(tx, one, report, now, who=who)
     return version
 
 
@@ -166,7 +170,8 @@ def compose(
     intervals = _intervals(one, result, end)
     asked = sum(it.ordered_w * it.duration_s for it in intervals)
     got = sum((it.delivered_w or 0) * it.duration_s for it in intervals)
-    lacked = sum(it.deficiency_w * it.duration_s for it in intervals)
+    lacked = sum((it.deficiency_w or 0) * it.duration_s for it in intervals)
+    is_known = result is None or result.delivered_wh is not None
     known = sum(it.coverage * it.ordered_w * it.duration_s for it in intervals)
     method, _, _ = (result.method if result else "none").partition("/")
     rows = contract.limits.per_ven_rows and len(vens) >= LEAST_VENS
@@ -185,12 +190,14 @@ def compose(
         opted_out=0 if result is None else result.opted_out,
         no_answer=0 if result is None else result.no_answer,
         ordered_wh=round(asked / 3600),
-        delivered_wh=round(got / 3600),
-        deficiency_wh=round(lacked / 3600),
+        delivered_wh=round(got / 3600) if is_known else None,
+        deficiency_wh=round(lacked / 3600) if is_known else None,
         uncertainty_wh=None if uncertainty_wh is None else round(uncertainty_wh),
         coverage=round(known / asked, 4) if asked else 0.0,
         intervals=tuple(intervals),
         vens=_rows(one.id, vens) if rows else None,
+        why_unknown=None if result is None else result.why_unknown,
+        measurable_from=None if result is None else result.measurable_from,
     )
 
 
@@ -201,6 +208,7 @@ def _intervals(one: Activation, result: Result | None, end: datetime) -> list[Re
     cut = [replace(it, duration_s=int((min(it.end, end) - it.start).total_seconds())) for it in ran]
     found = {it.start: it for it in result.intervals} if result else {}
     vens = result.vens if result else ()
+    is_open = result is not None and result.unknown > 0
     rows = []
     for number, asked in enumerate(grid.power_w(cut).tolist()):
         start, ordered = grid.at(number), round(asked)
@@ -214,7 +222,7 @@ def _intervals(one: Activation, result: Result | None, end: datetime) -> list[Re
                 _whole(pool.baseline_w) if pool else None,
                 _whole(pool.actual_w) if pool else None,
                 got,
-                max(ordered - max(got or 0, 0), 0),
+                None if got is None and is_open else max(ordered - max(got or 0, 0), 0),
                 _coverage(vens, start),
             )
         )
@@ -244,7 +252,7 @@ def _rows(activation_id: str, vens: Sequence[VenResult]) -> tuple[VenRow, ...]:
         return hashlib.sha256(f"{activation_id}/{one.ven_id}".encode()).hexdigest()
 
     return tuple(
-        VenRow(f"home-{number}", one.opt, round(one.ordered_wh), round(one.delivered_wh) if one.counts else None)
+        VenRow(f"home-{number}", one.opt, round(one.ordered_wh), _whole(one.delivered_wh) if one.counts else None)
         for number, one in enumerate(sorted(vens, key=place), start=1)
     )
 

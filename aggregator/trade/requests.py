@@ -121,7 +121,10 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it stands. `reason`: why it was declined, or the BRP's words at cancellation."""
+    """A request as it stands. `reason`: why it was declined, or the BRP's words at cancellation.
+
+    `possible_w`: of a declined one, what could have been offered in each interval, W; None: not reckoned.
+    """
 
     id: str
     contract_id: str
@@ -132,6 +135,7 @@ class Request:
     created_at: datetime
     ended_at: datetime | None
     offer_ids: tuple[str, ...]
+    possible_w: tuple[int, ...] | None = None
 
 
 async def create(
@@ -270,24 +274,36 @@ async def _requests(conn: AsyncConnection, rows: Sequence[Any]) -> list[Request]
             row.created_at,
             row.ended_at,
             tuple(offers.get(row.id, ())),
+            None if row.possible_w is None else tuple(row.possible_w),
         )
         for row in rows
     ]
 
 
 async def move(
-    tx: Transaction, one: Request, event: Event, now: datetime, *, who: str, reason: str | None = None, **told: object
+    tx: Transaction,
+    one: Request,
+    event: Event,
+    now: datetime,
+    *,
+    who: str,
+    reason: str | None = None,
+    possible_w: Sequence[int] | None = None,
+    **told: object,
 ) -> Status:
     """Move a locked request and tell the BRP. Raises ConflictError where the table has no such move."""
     status = TRANSITIONS[one.status].get(event)
     if status is None:
         raise ConflictError(f"This request is {one.status}; it cannot {event} any more.")
     ended_at = None if status is Status.OFFERED else now
+    possible = None if possible_w is None else list(possible_w)
     await tx.conn.execute(
         update(flexibility_request)
         .where(flexibility_request.c.id == one.id)
-        .values(status=status, reason=reason, ended_at=ended_at)
+        .values(status=status, reason=reason, ended_at=ended_at, possible_w=possible)
     )
     await tx.audit(who, f"request {event}", one.id, one.status, {"status": status, "reason": reason}, at=now)
+    if possible is not None:
+        told["possible_w"] = possible
     await publish(tx, one.party_id, _TOLD[status], {"request_id": one.id, "reason": reason, **told}, now)
     return status

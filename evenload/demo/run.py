@@ -179,7 +179,7 @@ def _told(
         "offered_kwh": sale.bought.offered_kwh,
         "accepted_kwh": sale.bought.accepted_kwh,
         "ordered_kwh": result["ordered_wh"] / 1000,
-        "delivered_kwh": result["delivered_wh"] / 1000,
+        "delivered_kwh": (result["delivered_wh"] or 0.0) / 1000,
         "true_kwh": math.fsum(true_wh.values()) / 1000,
         "placebo_sd_kwh": spread / 1000,
         "performance_ratio": result["performance_ratio"],
@@ -207,7 +207,7 @@ def _ven(scene: Scene, name: str, one: dict[str, Any] | None, selected: str, tru
         "opt": "not called" if one is None else one["opt"] or "no answer",
         "reason": one and one["reason"],
         "ordered_kwh": one["ordered_wh"] / 1000 if one else 0.0,
-        "delivered_kwh": one["delivered_wh"] / 1000 if one else 0.0,
+        "delivered_kwh": (one["delivered_wh"] or 0.0) / 1000 if one else 0.0,
         "true_kwh": true_wh / 1000,
         "commands": _commands(scene.directory / "homes" / name / "commands.jsonl"),
     }
@@ -255,7 +255,7 @@ async def _with_constant_baseline(scene: Scene, result: dict[str, Any]) -> dict[
             pool["delivered_w"] += own["delivered_w"]
         if ven["counts"]:
             ven["delivered_wh"] = math.fsum(one["delivered_w"] * one["duration_s"] / 3600 for one in ven["intervals"])
-    broken["delivered_wh"] = math.fsum(ven["delivered_wh"] for ven in broken["vens"])
+    broken["delivered_wh"] = math.fsum(ven["delivered_wh"] or 0.0 for ven in broken["vens"])
     return broken
 
 

@@ -32,6 +32,13 @@ _SPILT: Final = """() => {
     const shown = spills.slice(0, 3).map((one) => one.outerHTML.slice(0, 120));
     found.push(`is ${wide} px wide in ${room}: ` + shown.join(" | "));
   }
+  for (const one of document.querySelectorAll("main table")) {
+    if (one.closest(".scroll, details:not([open])")) continue;
+    const card = one.closest(".sheet, figure, .notice, .panel") ?? document.querySelector("main");
+    const style = getComputedStyle(card), edge = card.getBoundingClientRect().right - parseFloat(style.paddingRight);
+    const right = one.getBoundingClientRect().right;
+    if (right > edge + 1) found.push(`table "${one.innerText.slice(0, 60)}" leaves its card by ${right - edge} px`);
+  }
   for (const one of document.querySelectorAll("[data-chart]")) {
     const canvas = one.querySelector("canvas")?.getBoundingClientRect(), box = one.getBoundingClientRect();
     if (canvas && box.width && (canvas.right > box.right + 1 || canvas.left < box.left - 1))
@@ -60,6 +67,7 @@ class Look:
 
 
 DESKTOP: Final = Look("desktop", 1280, 800, "light")
+NARROW: Final = 320
 PHONE: Final = Look("phone", 390, 844, "dark", phone=True)
 
 
@@ -153,11 +161,22 @@ class Eyes:
         """Hold what is on the screen against accessibility rules, and look for what does not fit."""
         for text in await self.page.evaluate(_SPILT):
             self._note(text)
+        await self._judge_narrow()
         results = await self._axe.run(self.page, _ALIKE, _AXE)
         for one in results.response["violations"]:
             if one["impact"] in _GRAVE:
                 places = "; ".join(f"{node['target']} {_why(node)}" for node in one["nodes"][:3])
                 self._note(f"axe {one['id']} ({one['impact']}): {places}")
+
+    async def _judge_narrow(self) -> None:
+        """Look for what does not fit on the narrowest screen that counts (WCAG 1.4.10, reflow)."""
+        size = self.page.viewport_size
+        assert size is not None
+        await self.page.set_viewport_size({"width": NARROW, "height": size["height"]})
+        for text in await self.page.evaluate(_SPILT):
+            if not text.startswith("chart "):  # they are drawn anew only later
+                self._note(f"at {NARROW} px: {text}")
+        await self.page.set_viewport_size(size)
 
     async def visit(self, *paths: str) -> None:
         """Open addresses and judge each."""

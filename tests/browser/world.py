@@ -61,6 +61,8 @@ NAMES = (
 )
 STRANGER = fake_fingerprint(200)
 """A certificate that waits for somebody to say whose it is."""
+LONG_SUBJECT = "commonName=gateway-4711.energy-management.residential.example,organizationName=Stadtwerke-Netz"
+LONG_NAME = "Mehrfamilienhaus-Wohnungsbaugenossenschaft-Am-Alten-Güterbahnhof-17a"
 _WHO = "set-up"
 _STALE_AFTER_S = 1210.0
 _HISTORY_DAYS = 20
@@ -251,7 +253,10 @@ async def _settle(world: World, names: Sequence[str]) -> None:
         await tx.conn.execute(update(ven_certificate).values(**lasting))
         spare = await enrolment.create_ven(tx, "Tannenweg 6", now, who=_WHO)
         await enrolment.new_enrolment_code(tx, spare, machine_now, who=_WHO)
-        await enrolment.note_waiting(tx, STRANGER, "commonName=gateway-4711", now)
+        long = await enrolment.create_ven(tx, LONG_NAME, now, who=_WHO)
+        await enrolment.new_enrolment_code(tx, long, machine_now, who=_WHO)
+        await fleet.add_to_group(tx, group.id, [long], now, who=_WHO)
+        await enrolment.note_waiting(tx, STRANGER, LONG_SUBJECT, now)
         party_id = await contracts.create_brp(tx, "Balance & Co", now, who=_WHO, email="desk@brp.example")
         scopes = ["flex:read", "flex:request", "flex:order", "report:read", "tariff:read", "webhook:manage"]
         client, secret = await clients.create(tx, party_id, "trading desk", scopes, machine_now, who=_WHO)

@@ -212,10 +212,14 @@ def test_the_commands_of_seller_and_buyer(shell, live, monkeypatch):
     start = datetime.fromisoformat(me["now"]).replace(second=0, microsecond=0) + timedelta(days=1)
     when = ("--start", start.isoformat(timespec="seconds"), "--duration", "PT30M")
     assert "available w" in shell.good("brp", "potential", *when)
-    asked = _json(shell, "brp", "request", *when, "--power-w", 1000, "--wait")
-    assert asked["status"] == "declined"
+    typed = shell.type("brp", "request", *when, "--power-w", 1000, "--wait", "--json")
+    asked = json.loads(typed.out)
+    assert (typed.code, asked["status"], asked["possible_w"]) == (1, "declined", [0])
     assert asked["id"] in shell.good("brp", "requests")
-    assert "declined" in shell.good("brp", "request", *when, "--power-w", 1000, "--wait")
+    typed = shell.type("brp", "request", *when, "--power-w", 1000, "--wait")
+    assert typed.code == 1
+    assert "declined" in typed.out
+    assert "Nothing is possible in that time" in typed.out
     for empty in ("offers", "activations", "settlements", "tariffs"):
         assert "yet" in shell.good("brp", empty)
     refused = shell.bad("brp", "order", *when, "--power-w", 1000)
@@ -268,3 +272,25 @@ async def test_an_odd_host_in_the_list_is_named_at_the_start(tmp_path):
     with pytest.raises(InvalidError, match="neither a network such as"):
         async with running(load_settings(path)):
             pass
+
+
+@pytest.mark.parametrize(
+    ("status", "possible", "code", "text"),
+    [
+        ("declined", [400, 0], 1, "What would be possible"),
+        ("declined", [], 1, "declined. Too much"),
+        ("expired", None, 1, "expired"),
+        ("offered", None, 0, "offered"),
+    ],
+)
+def test_a_request_without_an_offer_fails_and_says_what_would_be_possible(
+    terminal, monkeypatch, status, possible, code, text
+):
+    start = "2026-01-31T17:00:00Z"
+    intervals = [{"start": start, "min_w": 500, "max_w": 1000}, {"start": start, "min_w": 500, "max_w": 1000}]
+    answer = {"id": "frq_1", "status": status, "status_reason": "Too much", "possible_w": possible, "offers": []}
+    monkeypatch.setattr("evenload.brp_session.Session.call", lambda *_: {**answer, "intervals": intervals})
+    typed = terminal.type("brp", "request", "--start", start, "--power-w", 1000, "--wait")
+    assert typed.code == code
+    assert text in typed.out
+    assert ("400" in typed.out) == (possible == [400, 0])

@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 import pytest
 import typer
 
+from core.errors import InvalidError
+from evenload import operate
 from evenload.cli import app
 
 DEADLINE_S = 30.0
@@ -38,7 +40,7 @@ def _soon(shell, **later):
 
 
 def _programme(shell, name):
-    context = f"http://example.com/{name}"
+    context = f"http://example.com/{name.replace(' ', '-')}"
     return shell.good("programme", "create", name, "--market-context", context).strip()
 
 
@@ -51,9 +53,7 @@ def test_a_day_of_an_operator(shell, live, tmp_path):
     assert f"Home 1 ({ven_id})" in enrolled
     assert "never" in next(line for line in shell.good("fleet", "list").splitlines() if ven_id in line)
     (certificate,) = _json(shell, "fleet", "show", ven_id)["certificates"]
-    shown = shell.good("fleet", "show", ven_id)
-    assert certificate["fingerprint"] in shown
-    assert "Faults: none" in shown
+    assert re.search(rf"{certificate['fingerprint']}.*Faults: none", shell.good("fleet", "show", ven_id), re.DOTALL)
 
     programme = _programme(shell, "day")
     assert shell.good("programme", "enrol", programme, ven_id) == "1 VEN takes part.\n"
@@ -70,7 +70,7 @@ def test_a_day_of_an_operator(shell, live, tmp_path):
     assert _json(shell, "programme", "show", programme)["parameters"]["baseline"] == "mid8of10"
 
     order = ("--start", _soon(shell, hours=4), "--duration", "PT20M", "--power-w", "-1500", "--comment", "Danke!")
-    dispatch, _, events = shell.good("event", "dispatch", programme, *order).partition(": ")
+    dispatch, _, events = shell.good("event", "dispatch", programme, *order, "--yes").partition(": ")
     assert events == "1 event\n"
     assert dispatch in shell.good("event", "list")
     assert "far" in shell.good("event", "show", dispatch)
@@ -78,19 +78,21 @@ def test_a_day_of_an_operator(shell, live, tmp_path):
     deadline = time.monotonic() + DEADLINE_S
     while (result := shell.type("event", "result", dispatch)).code:
         assert time.monotonic() < deadline, result
-    assert "Ordered 0.50 kWh, delivered 0.00 kWh" in result.out
+    assert "Ordered 0.50 kWh, what was delivered is not known yet" in result.out
+    assert "1 has too few days for a baseline" in result.out
+    assert "Events like this one can be measured from about" in result.out
     assert "Home 1" in result.out
     assert _json(shell, "event", "result", dispatch)["no_answer"] == 1
-    other = _json(shell, "event", "dispatch", programme, *("--start", _soon(shell, hours=9)), *order[2:])
+    other = _json(shell, "event", "dispatch", programme, *("--start", _soon(shell, hours=9)), *order[2:], "--yes")
     cancelled = other["dispatch"]["id"]
     assert shell.good("event", "cancel", cancelled) == f"Cancelled {cancelled}.\n"
 
     assert shell.good("report", "list", ven_id) == "Offered: none\nRequested: none\n"
     assert shell.good("report", "readings", ven_id) == "Readings: none\n"
-    assert shell.good("fleet", "waiting") == "None waits.\n"
+    assert shell.good("fleet", "waiting") == "No certificate is waiting.\n"
     assert "VENs connect to https://127.0.0.1" in shell.good("status")
     assert "Revoked" in shell.good("fleet", "revoke", certificate["fingerprint"].lower())
-    assert "Removed" in shell.good("fleet", "remove", ven_id)
+    assert "Removed" in shell.good("fleet", "remove", ven_id, "--yes")
     assert "was removed" in shell.bad("fleet", "code", ven_id)
     told = shell.good("audit")
     assert "remove VEN" in told
@@ -104,6 +106,86 @@ def test_what_is_settled_is_shown_and_chosen(shell):
     assert (settled["flow"], settled["connection_w"], settled["chosen_by"]) == ("none", 24000, "meaning")
     assert "It has sent no readings yet." in shell.good("report", "settled", ven_id)
     assert "--by-meaning" in shell.bad("report", "settled", ven_id, "--by-meaning", "--use", "1")
+
+
+def test_removing_a_ven_is_asked_about_and_frees_its_name(shell):
+    ven_id = shell.good("fleet", "add", "Short stay").split()[0]
+    said = shell.bad("fleet", "remove", "Short stay")
+    assert f"Short stay ({ven_id})" in said
+    assert "Nothing was done" in said
+    assert "Short stay" in shell.good("fleet", "show", ven_id)
+    shell.good("fleet", "remove", "Short stay", "--yes")
+    again = shell.good("fleet", "add", "Short stay").split()[0]
+    assert again != ven_id
+    assert _json(shell, "fleet", "show", "Short stay")["ven"]["id"] == again
+    assert f"Short stay (removed, {ven_id})" in shell.good("fleet", "show", ven_id)
+
+
+def test_names_work_wherever_ids_do(shell):
+    programme = _programme(shell, "named programme")
+    ids = [shell.good("fleet", "add", name).split()[0] for name in ("Named 1", "named 2", "Named 2")]
+    assert shell.good("group", "create", "Heat pumps of named").strip().startswith("grp_")
+    assert "2 VENs were put into" in shell.good("group", "add", "Heat pumps of named", "Named 1", ids[1])
+    assert "Named 1" in shell.good("group", "show", "heat pumps of named")
+    assert "1 VEN was taken out" in shell.good("group", "remove", "Heat pumps of named", "Named 1")
+    assert "Pumps" in shell.good("group", "rename", "Heat pumps of named", "Pumps")
+    assert "Pumps" in shell.good("group", "list")
+    assert "stay" in shell.bad("group", "delete", "Pumps")
+    assert "Deleted" in shell.good("group", "delete", "Pumps", "--yes")
+    assert shell.good("programme", "enrol", "named programme", "Named 1", "Named 2") == "2 VENs take part.\n"
+    assert "part no longer" in shell.bad("programme", "end", "named programme", "Named 2")
+    assert "1 VEN takes part no longer" in shell.good("programme", "end", "named programme", "Named 2", "--yes")
+    assert _json(shell, "programme", "show", "named programme")["ven_ids"] == [ids[0]]
+    assert ids[2] in shell.good("fleet", "show", "Named 2"), "capitals decide where they can"
+    said = shell.bad("fleet", "show", "NAMED 2")
+    assert ids[1] in said
+    assert ids[2] in said
+    assert "no VEN called 'Nobody'" in shell.bad("report", "list", "Nobody")
+    when = ("--start", _soon(shell, hours=500), "--duration", "PT1H")
+    order = ("event", "dispatch", "named programme", *when, "--power-w", "-1500", "--ven", "Named 1", "--yes")
+    made = _json(shell, *order)["dispatch"]["id"]
+    assert made in shell.good("event", "show", "named programme")
+    assert "PT2H" in shell.good("event", "change", "named programme", "--duration", "PT2H", "--power-w", "-900")
+    signal = _json(shell, "event", "show", made)["dispatch"]["signals"][0]
+    assert signal["intervals"] == [{"duration": "PT2H", "value": -900.0}]
+    assert "Say what to change" in shell.bad("event", "change", made)
+    other = _json(shell, *order)["dispatch"]["id"]
+    said = shell.bad("event", "cancel", "named programme")
+    assert made in said
+    assert other in said
+    shell.good("event", "cancel", other)
+    assert f"Cancelled {made}" in shell.good("event", "cancel", "named programme")
+    assert programme in shell.good("programme", "list")
+
+
+def test_another_power_of_a_running_dispatch_leaves_what_has_elapsed():
+    old = {
+        "start": "2026-01-12T12:00:00Z",
+        "signals": [{"name": "LOAD_DISPATCH", "intervals": [{"duration": "PT1H", "value": -1000.0}]}],
+    }
+    now = datetime.fromisoformat("2026-01-12T12:20:30Z")
+    changed = operate._changed(old, None, now, None, -500.0)
+    assert changed["intervals"] == [{"duration": "PT21M", "value": -1000.0}, {"duration": "PT39M", "value": -500.0}]
+    changed = operate._changed(old, None, now, "PT2H", None)
+    assert changed["intervals"] == [{"duration": "PT2H", "value": -1000.0}]
+    with pytest.raises(InvalidError, match="cancel it"):
+        operate._changed(old, None, datetime.fromisoformat("2026-01-12T12:59:30Z"), None, -500.0)
+
+
+def test_what_speaks_against_an_order_is_asked_about_before_it_goes_out(shell):
+    programme = _programme(shell, "odd")
+    ven_id = shell.good("fleet", "add", "Odd home").split()[0]
+    shell.good("programme", "enrol", programme, ven_id)
+    order = ("event", "dispatch", programme, "--start", _soon(shell, hours=400), "--duration", "PT1H")
+    before = shell.good("event", "list")
+    said = shell.bad(*order, "--power-w", "-1500000000")
+    assert "Odd home is ordered 1,500,000,000 W" in said
+    assert "Odd home is not registered" in said
+    assert "Nothing was done" in said
+    assert shell.good("event", "list") == before
+    assert "1 event" in shell.good(*order, "--power-w", "-1500", "--yes")
+    said = shell.bad(*order, "--power-w", "1500")
+    assert "this order to increase contradicts it" in said
 
 
 def test_where_the_options_stand_does_not_matter(terminal, live):
@@ -161,7 +243,8 @@ def test_backup_and_restore(shell, live, tmp_path, monkeypatch):
         (("programme", "change", "prg_x"), "No programme 'prg_x'"),
         (("programme", "enrol", "prg_x", "ven_x"), "No programme 'prg_x'"),
         (("fleet", "show", "ven_x"), "No VEN 'ven_x'"),
-        (("fleet", "show", "../status"), "check the id"),
+        (("fleet", "show", "../status"), "There is no VEN called '../status'"),
+        (("report", "cancel", "../status"), "check the id"),
         (("fleet", "code", "ven_x"), "No VEN 'ven_x'"),
         (("fleet", "revoke", "12:34"), "such as 51:65:"),
         (("fleet", "accept", "ven_x"), "either --fingerprint"),

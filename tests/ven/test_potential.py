@@ -91,18 +91,19 @@ def test_the_middle_is_what_was_drawn_at_that_time():
     assert 1700 < spread.p90_w <= 2000
 
 
-def test_few_days_say_little_and_none_promise_nothing():
+def test_few_days_say_little():
     one = now([HEATER], {"heater": past(1600)})
     many = now([HEATER], {"heater": past(*[1600] * 14)})
     assert one.p50_w == many.p50_w == 1600
     assert one.p10_w < many.p10_w
     assert one.p90_w > many.p90_w
-    assert now([HEATER], {}) == Spread(0.0, 0.0, 2000.0)
 
 
-def test_other_hours_and_older_days_do_not_count():
-    drawn = {"heater": {NOON_S - 1800: 900.0, NOON_S - 15 * DAY_S: 900.0}}
-    assert now([HEATER], drawn) == Spread(0.0, 0.0, 2000.0)
+def test_older_days_do_not_count_and_other_hours_only_until_this_one_is_known():
+    assert now([HEATER], {"heater": {NOON_S - 15 * DAY_S: 900.0}}) == Spread(0.0, 200.0, 2000.0)
+    other = {NOON_S - 1800: 900.0}
+    assert now([HEATER], {"heater": other}) == Spread(0.0, 900.0, 2000.0)
+    assert now([HEATER], {"heater": other | past(100)}).p50_w == 100
 
 
 def test_a_floor_stays():
@@ -131,6 +132,19 @@ def test_what_is_out_of_reach_has_none_until_it_is_back():
     drawn = {"heater": past(*[1600] * 9)}
     assert now([HEATER], drawn, absent={"heater": NOON + HALF_HOUR}) == Spread()
     assert now([HEATER], drawn, absent={"heater": NOON}).p50_w == 1600
+
+
+def test_a_home_that_has_not_learnt_its_heater_yet_offers_widely_by_nameplate():
+    assert now([HEATER], {"heater": {}}) == Spread(0.0, 200.0, 2000.0)
+    assert now([HEATER], {"heater": {}}, absent={"heater": NOON + HALF_HOUR}) == Spread(), "device state counts"
+
+
+def test_the_first_half_hours_count_whatever_the_time_of_day():
+    first = {NOON_S - 7200: 1600.0, NOON_S - 5400: 0.0, NOON_S - 3600: 1600.0}
+    spread = now([HEATER], {"heater": first})
+    assert spread == Spread(0.0, 1600.0, 2000.0), "and the range is wide"
+    yesterday = {NOON_S - DAY_S: 400.0}
+    assert now([HEATER], {"heater": first | yesterday}).p50_w == 400, "the same time of another day says more"
 
 
 @given(st.lists(st.floats(0, 5000), max_size=30), st.floats(0, 3000))

@@ -23,6 +23,7 @@ from vtn.services import event as events
 from vtn.services import outbox, programme
 from vtn.services.event import Values, with_values
 from vtn.services.outbox import Kind
+from vtn.services.programme import Programme
 from vtn.store.database import Transaction
 from vtn.store.rows import from_json, to_json
 from vtn.store.tables import Json, delivery, dispatch, event, ven
@@ -71,8 +72,37 @@ class Dispatch:
 
 async def create(tx: Transaction, order: Order, now: datetime, *, who: str) -> str:
     """Create a dispatch with one event per VEN and return its id. Raises InvalidError or NotFoundError."""
-    rules = await programme.get(tx.conn, order.programme_id)
-    ven_ids = await _targets(tx.conn, order, now)
+    rules, ven_ids, shared = await checked(tx.conn, order, now)
+    dispatch_id = new_id("dsp")
+    await tx.conn.execute(
+        insert(dispatch).values(
+            id=dispatch_id,
+            programme_id=rules.id,
+            programme_version=rules.version,
+            event=to_json(shared),
+            direction=order.direction,
+            starts_at=order.start,
+            ends_at=shared.period.end,
+            created_at=now,
+            created_by=who,
+            result_due_at=None if order.direction is None else order.start,
+        )
+    )
+    values = {ven_id: order.own_values.get(ven_id, {}) for ven_id in ven_ids}
+    rows = await asyncio.to_thread(_new_events, dispatch_id, shared, values, now)
+    await tx.conn.execute(insert(event), rows)
+    await _queue(tx, [(row["id"], 0, row["ven_id"]) for row in rows], now)
+    await tx.audit(who, "dispatch", dispatch_id, after={"vens": len(ven_ids), "event": to_json(shared)}, at=now)
+    return dispatch_id
+
+
+async def checked(conn: AsyncConnection, order: Order, now: datetime) -> tuple[Programme, list[str], Event]:
+    """Return the programme of an order, whom it calls, and the event that they share; nothing changes.
+
+    Raises InvalidError or NotFoundError for an order that cannot be.
+    """
+    rules = await programme.get(conn, order.programme_id)
+    ven_ids = await _targets(conn, order, now)
     parameters = rules.parameters
     shared = Event(
         event_id="",
@@ -101,26 +131,7 @@ async def create(tx: Transaction, order: Order, now: datetime, *, who: str) -> s
         raise InvalidError(f"The start {order.start.isoformat()} has passed; it is {now.isoformat()}.")
     if order.direction not in (None, "reduce", "increase"):
         raise InvalidError("direction is reduce or increase.")
-    dispatch_id = new_id("dsp")
-    await tx.conn.execute(
-        insert(dispatch).values(
-            id=dispatch_id,
-            programme_id=rules.id,
-            programme_version=rules.version,
-            event=to_json(shared),
-            direction=order.direction,
-            starts_at=order.start,
-            ends_at=shared.period.end,
-            created_at=now,
-            created_by=who,
-        )
-    )
-    values = {ven_id: order.own_values.get(ven_id, {}) for ven_id in ven_ids}
-    rows = await asyncio.to_thread(_new_events, dispatch_id, shared, values, now)
-    await tx.conn.execute(insert(event), rows)
-    await _queue(tx, [(row["id"], 0, row["ven_id"]) for row in rows], now)
-    await tx.audit(who, "dispatch", dispatch_id, after={"vens": len(ven_ids), "event": to_json(shared)}, at=now)
-    return dispatch_id
+    return rules, ven_ids, shared
 
 
 def _check(shared: Event) -> None:
@@ -259,12 +270,17 @@ async def change(
     await tx.conn.execute(
         update(dispatch)
         .where(dispatch.c.id == dispatch_id)
-        .values(event=to_json(new), starts_at=period.start, ends_at=period.end)
+        .values(event=to_json(new), starts_at=period.start, ends_at=period.end, result_due_at=_result_due(old, now))
     )
     await _bump(
         tx, dispatch_id, {"listed_until": listed_until(new)}, now, only=None if len(touched) == len(rows) else touched
     )
     await tx.audit(who, "change dispatch", dispatch_id, to_json(shared), to_json(new), at=now)
+
+
+def _result_due(one: Dispatch, now: datetime) -> datetime | None:
+    """Return when to look for the result of a dispatch whose end has just changed."""
+    return None if one.direction is None else now
 
 
 def _check_past(old: Event, new: Event, now: datetime) -> None:
@@ -344,7 +360,7 @@ async def reorder(
         own_values = update(event).where(event.c.id == bindparam("event_id_"))
         await tx.conn.execute(own_values.values(own_values=bindparam("own_values_", type_=Json)), changed)
     if new != old.shared:
-        shape = {"event": to_json(new), "ends_at": new.period.end}
+        shape = {"event": to_json(new), "ends_at": new.period.end, "result_due_at": _result_due(old, now)}
         await tx.conn.execute(update(dispatch).where(dispatch.c.id == dispatch_id).values(**shape))
         await _bump(tx, dispatch_id, {"listed_until": listed_until(new)}, now)
     else:
@@ -409,7 +425,11 @@ async def cancel(tx: Transaction, dispatch_id: str, now: datetime, *, who: str) 
         return
     if events.is_over(old.shared, now):
         raise ConflictError("This dispatch is complete.")
-    await tx.conn.execute(update(dispatch).where(dispatch.c.id == dispatch_id).values(cancelled_at=now))
+    await tx.conn.execute(
+        update(dispatch)
+        .where(dispatch.c.id == dispatch_id)
+        .values(cancelled_at=now, result_due_at=_result_due(old, now))
+    )
     await _bump(tx, dispatch_id, {"cancelled_at": now}, now)
     await tx.audit(who, "cancel dispatch", dispatch_id, at=now)
 

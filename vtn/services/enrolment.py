@@ -179,11 +179,19 @@ async def revoke_certificate(tx: Transaction, name: str, now: datetime, *, who: 
 
 
 async def remove_ven(tx: Transaction, ven_id: str, now: datetime, *, who: str) -> None:
-    """Retire a VEN: its certificates, codes and enrolments end, what waits for it is dropped, its data stays."""
+    """Retire a VEN: its certificates, codes and enrolments end, what waits for it is dropped, its data stays.
+
+    Its name is free for another one; what tells of the past calls it by its name and venID. Raises NotFoundError.
+    """
     found = await tx.conn.execute(
         update(ven)
         .where((ven.c.id == ven_id) & ven.c.removed_at.is_(None))
-        .values(removed_at=now, registration_id=None, registered_at=None)
+        .values(
+            removed_at=now,
+            registration_id=None,
+            registered_at=None,
+            name=ven.c.name + f" (removed, {ven_id})",
+        )
     )
     if not found.rowcount:
         raise NotFoundError(f"No VEN '{ven_id}'.")

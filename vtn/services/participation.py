@@ -8,7 +8,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 from sqlalchemy import func, insert, select
@@ -16,8 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.spans import Duration, Span
+from metrics import learning
 from metrics.baseline import Baseline, Calendar, NoBaselineError, baseline
-from metrics.days import Floats, Series, day_matrix, from_epoch_s
+from metrics.days import Floats, Series, day_matrix, day_type, from_days, from_epoch_s
 from metrics.participation import Answer, participation
 from metrics.performance import Direction, delivered, performance
 from metrics.presets import PRESETS
@@ -31,6 +32,9 @@ from vtn.store.database import Database, Transaction
 from vtn.store.rows import from_json, to_json
 from vtn.store.tables import delivery, evaluation, event, ven
 
+_NO_READINGS = "Readings of the event are missing."
+_EDITION = 2
+"""Of what a result says; a new one makes a new version of a result even of the same readings."""
 STEP_S = 1800
 """The grid on which baselines are computed: half hours, as meters' load profiles are read."""
 
@@ -49,7 +53,12 @@ class IntervalResult:
 
 @dataclass(frozen=True, slots=True)
 class VenResult:
-    """What one VEN did. `counts` says whether it belongs to the pool: it stayed in and its delivery is known."""
+    """What one VEN did. `counts` says whether it belongs to the pool: it stayed in and its delivery is known.
+
+    `delivered_wh`: 0 where nothing is credited, since it opted out or never opted in; None: not known, and
+    `why_unknown` says why. `measurable_from`: the local date from which, by and large, events like this one can be
+    measured, where it has too few days for a baseline so far.
+    """
 
     ven_id: str
     ven_name: str
@@ -58,24 +67,30 @@ class VenResult:
     reason: str | None
     counts: bool
     ordered_wh: float
-    delivered_wh: float
+    delivered_wh: float | None
     performance_ratio: float | None
     latency_s: float | None
     baseline_note: str
     days_used: tuple[str, ...]
     intervals: tuple[IntervalResult, ...]
+    why_unknown: str | None = None
+    measurable_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a dispatch brought. Sums run over the VENs that count; `ordered_wh` over all that were called."""
+    """What a dispatch brought. Sums run over the VENs that count; `ordered_wh` over all that were called.
+
+    `unknown`: VENs that did not opt out and whose delivery is not known. `delivered_wh`: None where that is so of all
+    that could count; `why_unknown` and `measurable_from` are as of VenResult, for all of them.
+    """
 
     dispatch_id: str
     version: int
     method: str
     computed_at: datetime
     ordered_wh: float
-    delivered_wh: float
+    delivered_wh: float | None
     performance_ratio: float | None
     capped_ratio: float | None
     participation_rate: float | None
@@ -89,6 +104,9 @@ class Result:
     no_answer: int
     intervals: tuple[IntervalResult, ...]
     vens: tuple[VenResult, ...]
+    unknown: int = 0
+    why_unknown: str | None = None
+    measurable_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,7 +201,7 @@ async def stored(conn: AsyncConnection, dispatch_id: str, version: int | None = 
         query = query.where(evaluation.c.version == version)
     row = (await conn.execute(query.order_by(evaluation.c.version.desc()).limit(1))).one_or_none()
     if row is None:
-        raise NotFoundError(f"No evaluation of dispatch '{dispatch_id}'; compute one first.")
+        raise NotFoundError(f"There is no result of dispatch '{dispatch_id}' yet; it comes by itself after the end.")
     return from_json(Result, row.result)
 
 
@@ -254,7 +272,7 @@ def as_run(ordered: Event, cancelled_at: datetime | None) -> Event | None:
 
 
 def _hash(inputs: Sequence[_Inputs], rule: DayMatch) -> str:
-    digest = hashlib.sha256(repr(rule).encode())
+    digest = hashlib.sha256(repr((_EDITION, rule)).encode())
     for one in inputs:
         digest.update(repr([getattr(one, name.name) for name in fields(one) if name.name != "readings"]).encode())
         digest.update(one.readings.energy_wh.tobytes())
@@ -270,6 +288,7 @@ def _result(
     now: datetime,
 ) -> Result:
     rows = [_ven_result(one, rule, direction, zone) for one in inputs]
+    unknown = [row for row in rows if row.why_unknown is not None]
     counted = [row for row in rows if row.counts]
     intervals = _pool(counted)
     figures = participation(Answer(row.opt, _nan(row.latency_s), ratio=_nan(row.performance_ratio)) for row in rows)
@@ -282,7 +301,7 @@ def _result(
         method=f"{rule.id}/{rule.version}",
         computed_at=now,
         ordered_wh=math.fsum(row.ordered_wh for row in rows),
-        delivered_wh=math.fsum(row.delivered_wh for row in rows),
+        delivered_wh=None if unknown and not counted else math.fsum(row.delivered_wh or 0.0 for row in rows),
         performance_ratio=_known(figure.ratio) if figure else None,
         capped_ratio=_known(figure.capped_ratio) if figure else None,
         participation_rate=_known(figures.participation_rate),
@@ -296,7 +315,22 @@ def _result(
         no_answer=figures.no_answer,
         intervals=intervals,
         vens=tuple(rows),
+        unknown=len(unknown),
+        why_unknown=_why_unknown(rows, unknown),
+        measurable_from=max((row.measurable_from for row in unknown if row.measurable_from), default=None),
     )
+
+
+def _why_unknown(rows: Sequence[VenResult], unknown: Sequence[VenResult]) -> str | None:
+    """Return in a sentence of which VENs the delivery is not known, and why."""
+    if not unknown:
+        return None
+    late = sum(row.baseline_note == _NO_READINGS for row in unknown)
+    parts = [
+        f"{late} {'lacks' if late == 1 else 'lack'} readings of the event" if late else "",
+        f"{few} {'has' if few == 1 else 'have'} too few days for a baseline" if (few := len(unknown) - late) else "",
+    ]
+    return f"Not known of {len(unknown)} of {len(rows)} VENs called: {', '.join(filter(None, parts))}."
 
 
 def _ven_result(one: _Inputs, rule: DayMatch, direction: Direction, zone: str) -> VenResult:
@@ -304,18 +338,24 @@ def _ven_result(one: _Inputs, rule: DayMatch, direction: Direction, zone: str) -
     span = Span(period.start, period.end)
     days: tuple[str, ...] = ()
     intervals: tuple[IntervalResult, ...] = ()
-    got = math.nan
+    got, why, ready = math.nan, None, None
+    matrix = day_matrix(one.readings, zone)
     try:
-        found = baseline(day_matrix(one.readings, zone), span, rule, one.calendar, notified_at=one.sent_at)
+        found = baseline(matrix, span, rule, one.calendar, notified_at=one.sent_at)
     except NoBaselineError as error:
         note = str(error)
+        why, ready = _too_few(error, rule, matrix.local_day(span.start))
     else:
         note = found.status.value
         days = tuple(use.day.isoformat() for use in found.days if use.verdict == "kept")
         intervals, got = _intervals(found, one.event, direction)
+        if not math.isfinite(got):
+            note, why = _NO_READINGS, f"{_NO_READINGS} It is computed as soon as they come in."
     asked = ordered_between(one.event, period.start, period.end or period.start, direction)
     counts = one.opt is OptType.IN and math.isfinite(got)
     latency = (one.answered_at - one.queued_at).total_seconds() if one.answered_at and one.queued_at else None
+    if one.opt is OptType.OUT:
+        why, ready = None, None
     return VenResult(
         ven_id=one.ven_id,
         ven_name=one.name,
@@ -324,13 +364,23 @@ def _ven_result(one: _Inputs, rule: DayMatch, direction: Direction, zone: str) -
         reason=one.reason,
         counts=counts,
         ordered_wh=asked,
-        delivered_wh=got if counts else 0.0,
+        delivered_wh=None if why else got if counts else 0.0,
         performance_ratio=got / asked if asked and math.isfinite(got) else None,
         latency_s=latency,
         baseline_note=note,
         days_used=days,
         intervals=intervals,
+        why_unknown=why,
+        measurable_from=ready.isoformat() if ready else None,
     )
+
+
+def _too_few(error: NoBaselineError, rule: DayMatch, today: int) -> tuple[str, date | None]:
+    """Return why there is no baseline, and the local date from which there will be one."""
+    have = learning.eligible(error.days)
+    ready = learning.ready_on(rule, have, today + 1, day_type(from_days(today)))  # today is an event day
+    text = f"{rule.id} needs {rule.min_days} days like this one without events before it, and there"
+    return f"{text} {'is' if have == 1 else 'are'} {have}.", ready
 
 
 def ordered_between(one: Event, first: datetime, last: datetime, direction: Direction) -> float:
@@ -344,7 +394,7 @@ def ordered_between(one: Event, first: datetime, last: datetime, direction: Dire
             continue
         edge = one.period.start
         for interval in signal.intervals:
-            begin, edge = edge, interval.duration.after(edge)
+            begin, edge = edge, interval.duration.after(edge) if interval.duration else max(edge, last)  # EV-66
             shared_s = (min(edge, last) - max(begin, first)).total_seconds()
             total += interval.value * signal.item_base.factor * max(shared_s, 0.0) / 3600
         break

@@ -243,6 +243,7 @@ dispatch = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("cancelled_at", UtcDateTime),
+    Column("result_due_at", UtcDateTime, index=True, comment="when its result is computed next; null: nothing is due"),
     ForeignKeyConstraint(["programme_id", "programme_version"], ["programme.id", "programme.version"]),
 )
 event = Table(

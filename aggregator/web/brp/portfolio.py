@@ -17,7 +17,7 @@ from aggregator.trade.supply import Basis, Scope
 from aggregator.web.brp.desk import BRP, party_of, writing
 from aggregator.web.brp.values import MAX_INTERVALS, ULID, Direction, Id, shown
 from core.errors import ForbiddenError, InvalidError
-from vtn.services import programme
+from vtn.services import learning, programme
 from vtn.web.api import Context
 from vtn.web.model import Model, UtcTime
 from vtn.web.operation import operation
@@ -63,6 +63,20 @@ class PriceStep(Model):
     price_per_kwh: str
 
 
+class Learning(Model):
+    """How many homes of the programme have days enough for its baseline: what others deliver cannot be proven yet."""
+
+    vens: int
+    ready: int
+    learning: int
+    unheard: int
+    """Their meters were never heard of."""
+    needed: int
+    """Days like that of an activation that the baseline needs."""
+    ready_on: str | None
+    """The local date from which, by and large, the last of those that learn is ready; null: none of them learns."""
+
+
 class Potential(Model):
     """The flexibility of a contract's programme over a time."""
 
@@ -77,6 +91,7 @@ class Potential(Model):
     waterfall: list[WaterfallStep]
     currency: str
     prices: list[PriceStep]
+    learning: Learning
 
 
 class Nomination(Model):
@@ -125,6 +140,7 @@ POTENTIAL_EXAMPLE: dict[str, Any] = {
         {"name": "offer", "power_w": 104_000, "vens": 64},
     ],
     "currency": "EUR",
+    "learning": {"vens": 70, "ready": 64, "learning": 6, "unheard": 0, "needed": 5, "ready_on": "2026-02-03"},
     "prices": [{"share": "0.5", "price_per_kwh": "0.225"}, {"share": "1", "price_per_kwh": "0.25"}],
 }
 NOMINATION_EXAMPLE: dict[str, Any] = {
@@ -169,6 +185,7 @@ async def read_potential(
         rules = await programme.get(conn, contract.programme_id)
         scope = Scope(rules, direction, grid, area)
         basis = await supply.read(conn, scope, now, stale_after_s=desk.stale_after_s)
+        learnt = await learning.of_programme(conn, rules, now)
     async with desk.reckoning:
         intervals, waterfall = await asyncio.to_thread(_reckon, basis, confidence)
     context.headers["Cache-Control"] = f"private, max-age={_KEEP_S}"
@@ -183,6 +200,7 @@ async def read_potential(
         waterfall=waterfall,
         currency=contract.price.currency,
         prices=_prices(contract.price),
+        learning=Learning(**learning.shown(learnt)),
     )
 
 

@@ -30,8 +30,8 @@ class ReportInterval(Model):
     actual_w: int | None
     """What they consumed."""
     delivered_w: int | None
-    deficiency_w: int
-    """Ordered and not delivered."""
+    deficiency_w: int | None
+    """Ordered and not delivered; null: not known."""
     coverage: float
     """Part of the called homes (those that opted out left aside) whose delivery is known, 0 to 1."""
 
@@ -66,14 +66,20 @@ class ActivationReport(Model):
     opted_out: int
     no_answer: int
     ordered_wh: int
-    delivered_wh: int
-    deficiency_wh: int
+    delivered_wh: int | None
+    """null: nothing is known yet of the homes that were called; `why_unknown` says why."""
+    deficiency_wh: int | None
+    """Ordered and not delivered; null: not known yet."""
     uncertainty_wh: int | None
     """Half the width of the 90 % interval of the delivered energy; null: not known."""
     coverage: float
     intervals: list[ReportInterval]
     vens: list[ReportRow] | None
     """null where the contract has no rows of single homes, or fewer than five were called."""
+    why_unknown: str | None
+    """Of how many homes the delivery is not known, and why; null: it is known of all."""
+    measurable_from: str | None
+    """The local date from which, by and large, activations like this one can be measured, where homes still learn."""
 
 
 class ReportVersion(Model):
@@ -82,7 +88,8 @@ class ReportVersion(Model):
     version: int
     final: bool
     created_at: UtcTime
-    delivered_wh: int
+    delivered_wh: int | None
+    """null: not known yet."""
 
 
 EXAMPLE: dict[str, Any] = {
@@ -117,6 +124,8 @@ EXAMPLE: dict[str, Any] = {
         }
     ],
     "vens": None,
+    "why_unknown": None,
+    "measurable_from": None,
 }
 _CSV_EXAMPLE = (
     "start,duration_s,ordered_w,baseline_w,actual_w,delivered_w,deficiency_w,coverage\r\n"

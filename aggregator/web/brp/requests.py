@@ -78,6 +78,8 @@ class FlexibilityRequest(Model):
     status: Literal["received", "offered", "declined", "expired", "cancelled"]
     status_reason: str | None
     """Why it was declined, or why you cancelled it."""
+    possible_w: list[int] | None
+    """Of a declined one: what could have been offered in each interval, W; null: not reckoned."""
     direction: Direction
     intervals: list[WishedInterval]
     deadline: UtcTime
@@ -100,6 +102,7 @@ class FlexibilityRequest(Model):
             contract_id=one.contract_id,
             status=one.status.value,
             status_reason=one.reason,
+            possible_w=None if one.possible_w is None else list(one.possible_w),
             direction=wish.direction,
             intervals=[shown(WishedInterval, interval) for interval in wish.intervals],
             deadline=wish.deadline,
@@ -125,6 +128,7 @@ EXAMPLE: dict[str, Any] = {
     "id": f"frq_{ULID}",
     "status": "received",
     "status_reason": None,
+    "possible_w": None,
     "area": None,
     "group_ids": [],
     "max_price": None,

@@ -1,7 +1,6 @@
 """The steps of a new dispatch as forms: everything that was typed lies in the address, so nothing is ever lost."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal
@@ -21,6 +20,7 @@ from openadr.model.signal import Signal
 from vtn.services import fleet
 from vtn.services import programme as programmes
 from vtn.services.dispatch import Order
+from vtn.services.order_check import direction_of
 from vtn.services.programme import Limits, Programme
 from vtn.store.rows import in_parts
 from vtn.store.tables import group_member, ven
@@ -215,7 +215,7 @@ async def signal(conn: AsyncConnection, form: Form, when: Plan, now: datetime, *
         duration=Duration.of(minutes=when.minutes),
         signals=(made,),
         ven_ids=tuple(one.ven_id for one in vens),
-        direction=_direction(step.signal, values),
+        direction=direction_of((made,)),
         test_event=step.test_event,
         comment=step.comment,
     )
@@ -234,17 +234,6 @@ def _values(text: str) -> tuple[float, ...]:
         return tuple(_Value(value=float(word.replace(",", ".").replace("\N{MINUS SIGN}", "-"))).value for word in words)
     except ValueError:
         raise InvalidError("values: Write numbers such as 2 or -1.5, with blanks between them.") from None
-
-
-def _direction(name: str, values: Sequence[float]) -> str | None:
-    """Return what a signal orders of consumption; None for one that orders nothing of it."""
-    if name == "SIMPLE/level":
-        return "reduce" if any(values) else None
-    if name != "LOAD_DISPATCH/delta" or not any(values):
-        return None
-    if max(values) <= 0:
-        return "reduce"
-    return "increase" if min(values) >= 0 else None
 
 
 async def _whom(

@@ -18,7 +18,7 @@ from core.errors import InvalidError, NotFoundError
 from core.ids import new_id
 from openadr.model.codes import Code
 from openadr.v20b.messages import DistributeEvent, Response
-from vtn.services import dispatch, fleet, site
+from vtn.services import dispatch, fleet, order_check, site
 from vtn.services import programme as programmes
 from vtn.services.dispatch import Order
 from vtn.web.auth import Role
@@ -305,8 +305,11 @@ async def _preview(visit: Visit, form: Form, when: Plan, said: Broadcast) -> web
         test_event=said.order.test_event,
         comment=said.order.comment,
     )
+    async with visit.desk.db.read() as conn:
+        warnings = await order_check.warnings(conn, said.order, visit.now)
     return visit.render(
         "market/preview_signal.html",
+        warnings=warnings,
         zone=when.zone,
         form=form,
         when=when,

@@ -14,7 +14,7 @@ from aggregator.web.console import result_data
 from aggregator.web.console.shared import zone_of
 from core.errors import InvalidError
 from metrics.presets import PRESETS
-from vtn.services import dispatch, participation
+from vtn.services import dispatch, participation, result_due
 from vtn.services import programme as programmes
 from vtn.services.participation import Result
 from vtn.store.rows import to_json
@@ -50,6 +50,7 @@ async def _page(visit: Visit, dispatch_id: str, form: Form) -> web.Response:
         rules = await programmes.get(conn, whole.programme_id, whole.programme_version)
         versions = await result_data.versions(conn, dispatch_id)
         found = await participation.stored(conn, dispatch_id, wanted) if versions or wanted else None
+        due_at = await result_due.due_at(conn, dispatch_id)
         before = (
             await participation.stored(conn, dispatch_id, found.version - 1) if found and found.version > 1 else None
         )
@@ -67,6 +68,7 @@ async def _page(visit: Visit, dispatch_id: str, form: Form) -> web.Response:
         programme=rules,
         preset=PRESETS.get(rules.parameters.baseline),
         result=found,
+        due_at=due_at,
         versions=versions,
         sums=sums,
         vens=vens[:_MOST_ROWS],
@@ -91,7 +93,7 @@ def _chart(found: Result, rules: programmes.Programme) -> Chart:
     lines = [
         line("baseline", "baseline_w", dashed=True),
         line("actual", "actual_w"),
-        line("ordered", "target_w"),
+        line("asked of them", "target_w"),
         line("delivered", "delivered_w"),
     ]
     title = "Half hours of the VENs that count"
@@ -132,13 +134,8 @@ async def recompute(visit: Visit, dispatch_id: str) -> web.StreamResponse:
     with form.catching():
         computed = await participation.compute(visit.desk.db, dispatch_id, visit.now)
         async with visit.desk.db.write() as tx:
-            known = await result_data.versions(tx.conn, dispatch_id)
-            found = await participation.keep(tx, computed, visit.now)
-            is_new = found.version not in {one.version for one in known}
-            if is_new:
-                after = {"version": found.version, "method": found.method}
-                await tx.audit(visit.who, "evaluate dispatch", dispatch_id, after=after, at=visit.now)
-        text = f"Version {found.version} was made." if is_new else "Nothing has changed: no reading came in since."
+            is_new = await result_due.keep(tx, computed, visit.now, who=visit.who)
+        text = "Computed anew." if is_new else "Nothing has changed: no reading came in since."
         return visit.redirect(f"/dispatches/{dispatch_id}/result", notice=text)
     return await _page(visit, dispatch_id, form)
 

@@ -48,6 +48,9 @@ _UNKNOWN: Final = Metered(np.nan, np.zeros(0))
 class Row:
     """One VEN of a dispatch. Powers are W of this moment; `delivered_w` positive = as ordered; None: not known.
 
+    `ordered_w`: what is asked of it now, before the start in the first minute, after the end in the last one; 0 for one
+    that opted out or was released.
+
     `latency_s`: from the order to its first answer; `sent_at`: when the present version first went out; `cancelled_at`:
     when it was released from a dispatch that went on.
     """
@@ -107,7 +110,7 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A dispatch at a moment. `target_w`: what is wanted now, None: a plain signal; `ordered_w`: of those who stay."""
+    """A dispatch at a moment. `target_w`: what is wanted now, None: a plain signal; `ordered_w`: sum of the rows."""
 
     at: datetime
     whole: Dispatch
@@ -172,7 +175,7 @@ async def read(conn: AsyncConnection, dispatch_id: str, now: datetime) -> Snapsh
 
     def snapshot() -> Snapshot:
         rows = _rows(whole, own, answers, powers, now)
-        target_times, target_w = _target(whole, behind, own, rows, surplus)
+        target_times, target_w = _target(whole, behind, own, rows, surplus, now)
         names = {one.ven_id: one.name for one in rows}
         staying = [one for one in rows if one.cancelled_at is None and one.opt is not OptType.OUT]
         delivered = [one.delivered_w for one in staying if one.delivered_w is not None]
@@ -187,7 +190,7 @@ async def read(conn: AsyncConnection, dispatch_id: str, now: datetime) -> Snapsh
             rows=rows,
             counts=_counts(rows),
             target_w=_now(target_times, target_w, now),
-            ordered_w=sum(one.ordered_w for one in staying),
+            ordered_w=sum(one.ordered_w for one in rows),
             delivered_w=sum(delivered) if delivered and now >= whole.shared.period.start else None,
             trace=_trace(whole, rows, powers, first_s, (target_times, target_w)),
             lines=tuple(replace(line, name=names.get(line.ven_id or "")) for line in lines),
@@ -265,6 +268,7 @@ def _rows(
         usual, actual = power.usual_w if np.isfinite(power.usual_w) else None, _latest(power.minutes)
         running = begun and actual is not None and usual is not None and whole.direction is not None
         released_at = None if ven_row.cancelled_at == whole.cancelled_at else ven_row.cancelled_at
+        stays = released_at is None and answer is not OptType.OUT
         latency = (at.answered_at - at.queued_at).total_seconds() if at and at.answered_at else None
         rows.append(
             Row(
@@ -278,7 +282,7 @@ def _rows(
                 sent_at=answers.sent.get(one.event_id),
                 answered_at=at.answered_at if at else None,
                 latency_s=latency,
-                ordered_w=_ordered_now(one, now, direction) if released_at is None else 0.0,
+                ordered_w=_ordered_now(one, now, direction) if stays else 0.0,
                 usual_w=usual,
                 actual_w=actual,
                 delivered_w=sign * ((usual or 0.0) - (actual or 0.0)) if running else None,
@@ -295,9 +299,10 @@ def _latest(power_w: Floats) -> float | None:
 
 
 def _ordered_now(one: Event, now: datetime, direction: Direction) -> float:
-    """Return the power (W) that a VEN's event orders in this minute; before the start, in its first one."""
-    at = max(now, one.period.start)
+    """Return the power (W) that a VEN's event orders in this minute; before it in its first, after it in its last."""
     minute = timedelta(seconds=_MINUTE_S)
+    at = now if one.period.end is None else min(now, one.period.end - minute)
+    at = max(at, one.period.start)
     return ordered_between(one, at, at + minute, direction) * 3600 / _MINUTE_S
 
 
@@ -345,10 +350,11 @@ def _target(
     own: Sequence[tuple[str, Event]],
     rows: Sequence[Row],
     surplus: float,
+    now: datetime,
 ) -> tuple[tuple[datetime, ...], tuple[float | None, ...]]:
     """Return what is wanted as steps: what a BRP ordered, or what the VENs were ordered, less the selection's surplus.
 
-    A plain signal wants no power.
+    A plain signal wants no power. An order without end is drawn up to now (EV-66).
     """
     if behind is not None:
         times = tuple(one.start for one in behind.intervals)
@@ -359,7 +365,8 @@ def _target(
     released = {one.ven_id for one in rows if one.cancelled_at is not None}
     edges = [whole.shared.period.start]
     for interval in whole.shared.signals[0].intervals:
-        edges.append(interval.duration.after(edges[-1]))
+        ahead = max(whole.cancelled_at or now, edges[-1]) + timedelta(seconds=_MINUTE_S)
+        edges.append(interval.duration.after(edges[-1]) if interval.duration else ahead)
     sums = np.zeros(len(edges) - 1)
     for ven_id, one in own:
         ran = as_run(one, None)
@@ -375,10 +382,10 @@ def _target(
 
 
 def _now(times: Sequence[datetime], values: Sequence[float | None], now: datetime) -> float | None:
-    """Return the step that holds now; before the first one, that one."""
+    """Return the step that holds now; before the first one that one, after the last one that one."""
     found = values[0] if values else None
     for when, value in zip(times, values, strict=True):
-        if when <= now:
+        if when <= now and value is not None:
             found = value
     return found
 

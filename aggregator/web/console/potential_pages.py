@@ -19,9 +19,10 @@ from aggregator.flexibility.pool import Pool, Step, pool
 from aggregator.web.console.shared import ven_names, with_defaults, zone_of
 from core.spans import Span, floor_to
 from vtn.services import fleet as fleets
-from vtn.services import in_force, site
+from vtn.services import in_force, learning, site
 from vtn.services import programme as programmes
 from vtn.services.in_force import Batch
+from vtn.services.learning import FleetLearning
 from vtn.services.programme import Programme
 from vtn.store.database import Database
 from vtn.store.tables import enrolment
@@ -71,6 +72,7 @@ class Outlook:
     programme: Programme
     curves: tuple[Curve, ...]
     source: Source
+    learning: FleetLearning
 
 
 async def potential_today(
@@ -96,8 +98,10 @@ async def potential_today(
             known.append((direction, slices))
         ven_ids = {ven_id for _, slices in known for one in slices for ven_id in one.ven_ids}
         source = await _source(conn, ven_ids, told, now)
+        rule = learning.rule_of(rules.parameters.baseline)
+        learnt = await learning.of_vens(conn, ven_ids, rule, rules.parameters.time_zone, now)
     curves = await asyncio.gather(*(asyncio.to_thread(_curve, direction, slices, span) for direction, slices in known))
-    return Outlook(rules, tuple(curves), source)
+    return Outlook(rules, tuple(curves), source, learning.together(learnt, rule.min_days))
 
 
 async def _slices(

@@ -31,7 +31,7 @@ TONES: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """One VEN of a selection; `power_w`: the most that it was ordered."""
+    """One VEN of a selection; `power_w`: what it was ordered, mean over the window."""
 
     ven_id: str
     name: str

@@ -25,11 +25,14 @@ from aggregator.web.brp import BRP, GATE, BrpDesk, TokenGate, mount
 from aggregator.web.operator import OPERATIONS
 from aggregator.work import Market as Worker
 from aggregator.work import MarketSettings
+from core.points import Kind, Quantity
 from support import postgres
 from support.vtn_world import World, migrated_sqlite, open_copy, open_emptied, world_on
 from vtn.services import potential
 from vtn.services.potential import Figures
 from vtn.services.programme import Programme
+from vtn.store import readings
+from vtn.store.readings import SeriesKey, Values
 from vtn.store.tables import ven as ven_table
 from vtn.web import principals
 from vtn.web.api import Api
@@ -154,7 +157,18 @@ class Market:
         one = await self.activation(buyer, contract)
         for later in (timedelta(hours=1), timedelta(hours=1), timedelta(minutes=10)):
             await self.turn(later=later)
+            await self.meter()
         return await self.get(f"/brp/v1/activations/{one['id']}", buyer)
+
+    async def meter(self) -> None:
+        """Let the meters of the called homes have read 2 kW for a month, and until now."""
+        last_s = int(self.world.now.timestamp()) // 1800 * 1800
+        first_s = last_s - 30 * 86400
+        for ven_id in {row.ven_id for row in await self.world.rows("event")}:
+            key = SeriesKey(ven_id, "meter", Quantity.ENERGY_REAL, Kind.SUM)
+            values = Values(first_s, 1800, (1000.0,) * ((last_s - first_s) // 1800))
+            async with self.world.tx() as tx:
+                await readings.store(tx, key, "Wh", values, self.world.now)
 
     async def call(
         self,

@@ -72,6 +72,7 @@ async def test_the_commands_of_a_day(shop, type_):
 
     for later in (timedelta(hours=1), timedelta(hours=1), timedelta(minutes=10)):
         await market.turn(later=later)
+        await market.meter()
     (last,) = [line for line in _lines(await type_("watch", activation_id, "--json")) if line.startswith("{")]
     assert json.loads(last)["status"] == "completed"
     assert "completed" in await type_("watch", activation_id)

@@ -58,8 +58,10 @@ async def test_from_request_to_settlement(market, trade):
     assert live["ordered_w"] == made["intervals"][0]["power_w"]
     await market.get(f"{ACTIVATIONS}/{made['id']}/report", buyer, 404)
 
+    await market.meter()
     for later in (timedelta(hours=1), timedelta(minutes=10)):
         await market.turn(later=later)
+        await market.meter()
     assert (await market.get(headers["Location"], buyer))["status"] == "completed"
     report = await market.get(f"{ACTIVATIONS}/{made['id']}/report", buyer)
     assert report["ordered_wh"] == made["intervals"][0]["power_w"]

@@ -6,7 +6,13 @@ import io
 import json
 from datetime import timedelta
 
+import pytest
+
+from core.spans import Duration
 from support import market_homes
+from vtn.services import dispatch, enrolment, programme
+from vtn.services.dispatch import Order
+from vtn.web.operator.signals import IntervalIn, SignalIn
 
 
 async def ordered_and_answered(market, **more):
@@ -175,3 +181,100 @@ async def test_results_have_versions_exports_and_workings(market) -> None:
     assert "used" in page.texts("//section[@aria-labelledby='days-heading']//tbody/tr/td[1]")
     await market.viewer.get("/dispatches/dsp_none/result", 404)
     await market.viewer.get("/dispatches/dsp_none", 404)
+
+
+async def constant(market, minutes: int, *ven_ids: str) -> str:
+    """Order one constant step, of everybody unless somebody is named; 0 minutes: until it is cancelled."""
+    length = Duration.of(minutes=minutes)
+    interval = IntervalIn(duration=length, value=-500)
+    signal = SignalIn(name="LOAD_DISPATCH", type="delta", unit="W", intervals=[interval]).value()
+    start = market.now + timedelta(minutes=30)
+    order = Order(market.homes.programme.id, start, length, (signal,), ven_ids, direction="reduce")
+    async with market.world.tx() as tx:
+        return await dispatch.create(tx, order, market.now, who="test")
+
+
+async def test_an_order_of_one_constant_step_has_its_target_line(market) -> None:
+    dispatch_id = await constant(market, 60)
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}")
+    chart = json.loads(page.root.xpath("//script[@data-spec='live']")[0].text)
+    rows = [row for row in chart["datasets"]["lines"] if row["s"] == "target"]
+    total_kw = 0.5 * len(market.homes.ven_ids)
+    assert [row["v"] for row in rows] == [total_kw, total_kw, None]
+    assert rows[1]["t"] - rows[0]["t"] == 3600 * 1000
+    assert page.stat("Target") == "6 kW"
+
+
+async def test_an_order_without_end_has_its_target_and_its_ordered_power(market) -> None:
+    dispatch_id = await constant(market, 0)
+    await market.at(market.now + timedelta(minutes=50), turns=0)
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}")
+    assert (page.stat("Target"), page.stat("Ordered of VENs")) == ("6 kW", "6 kW")
+    chart = json.loads(page.root.xpath("//script[@data-spec='live']")[0].text)
+    first, last, end = (row["v"] for row in chart["datasets"]["lines"] if row["s"] == "target")
+    baseline = next(row["v"] for row in chart["datasets"]["lines"] if row["s"].startswith("baseline"))
+    assert first == last == pytest.approx(baseline - 6)
+    assert end is None
+
+
+async def test_a_result_says_what_is_not_known_yet_and_from_when_it_will_be(market) -> None:
+    async with market.world.tx() as tx:
+        ven_id = await enrolment.create_ven(tx, "fresh home", market.now, who="test")
+        await programme.enrol(tx, market.homes.programme.id, [ven_id], market.now, who="test")
+    dispatch_id = await constant(market, 60, ven_id)
+    await market_homes.answer(market.world.db, dispatch_id, market.now)
+    await market.at(market.now + timedelta(hours=3), turns=0)
+    page = await market.dispatcher.follow(await market.dispatcher.post(f"/dispatches/{dispatch_id}/result"))
+    assert page.stat("Delivered") == "not known yet"
+    assert "1 has too few days for a baseline. Events like this one can be measured from about Tuesday, 20" in page.main
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}/result/vens/{ven_id}")
+    assert page.stat("Delivered") == "not known yet"
+    assert "from about Tuesday, 20 January on" in page.main
+
+
+async def test_ordered_is_one_number_that_its_column_adds_up_to(market) -> None:
+    dispatch_id, called = await ordered_and_answered(market)
+    for moment in (timedelta(), timedelta(minutes=70), timedelta(hours=5)):
+        await market.at(market.now + moment, turns=0)
+        page = await market.viewer.get(f"/dispatches/{dispatch_id}")
+        column = page.texts("//div[@id='live-rows']//td[@data-label='Ordered']")
+        watts = [watts_of(text) for text in column if text != "\N{EN DASH}"]
+        assert len(watts) == len(called) - 1, "who opted out is asked for nothing"
+        assert sum(watts) == pytest.approx(watts_of(page.stat("Ordered of VENs")), abs=5 * len(called))
+        assert page.stat("Target") == "4 kW"
+    await market.dispatcher.post(f"/dispatches/{dispatch_id}/result")
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}/result")
+    column = page.texts("//td[@data-label='Ordered']")
+    energy = sum(watts_of(text.replace("Wh", "W")) for text in column)
+    assert energy == pytest.approx(watts_of(page.stat("Ordered").replace("Wh", "W")), abs=5 * len(called))
+
+
+def watts_of(text: str) -> float:
+    number, unit = text.split()
+    return float(number.replace("\N{NARROW NO-BREAK SPACE}", "")) * {"W": 1, "kW": 1000}[unit]
+
+
+async def test_a_result_is_there_without_pressing_anything(market) -> None:
+    dispatch_id, called = await ordered_and_answered(market)
+    await metered(market, called, 60)
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}/result")
+    assert "It comes by itself" in page.main
+    await market.at(market.now + timedelta(minutes=15), turns=3)
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}/result")
+    assert page.stat("Delivered")
+    assert "until then this is preliminary" in page.main
+    await market.at(market.now + timedelta(days=8), turns=2)
+    assert "this is final" in (await market.viewer.get(f"/dispatches/{dispatch_id}/result")).main
+
+
+async def test_fleet_programme_and_pool_say_who_is_learning_and_until_when(market) -> None:
+    async with market.world.tx() as tx:
+        fresh = await enrolment.create_ven(tx, "fresh home", market.now, who="test")
+        await programme.enrol(tx, market.homes.programme.id, [fresh], market.now, who="test")
+    await market_homes.meter(market.world.db, fresh, market.now - timedelta(hours=2), market.now, market.now)
+    words = "1 VEN of 13 is learning: what it delivers cannot be measured yet. Ready about Monday, 19 January"
+    for path in (f"/programmes/{market.homes.programme.id}", "/market/potential"):
+        assert words in (await market.viewer.get(path)).main
+    (row,) = [text for text in (await market.viewer.get("/fleet")).texts("//tbody/tr") if "fresh home" in text]
+    assert "0 of 5 days, ready about Monday, 19 January" in row
+    assert "0 of 5 days" in (await market.viewer.get(f"/fleet/{fresh}")).main

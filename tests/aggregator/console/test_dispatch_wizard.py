@@ -3,6 +3,7 @@
 from datetime import timedelta
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+import pytest
 from lxml import etree
 
 from openadr.v20b.names import NAMESPACES
@@ -31,6 +32,11 @@ async def test_from_the_programme_to_the_result(market) -> None:
     page = await person.get(address)
     assert page.stat("Target") == "4 kW"
     assert "From nameplate to offer" in page.main
+    ordered = page.texts("//section[@id='reasons']//td[@data-label='Power ordered']")
+    in_w = {"W": 1, "kW": 1000}
+    total_w = sum(float(text.split()[0]) * in_w[text.split()[1]] for text in ordered if text != "\N{EN DASH}")
+    (said,) = page.texts("//div[dt='Called']/dd[2]")
+    assert total_w == pytest.approx(float(said.split()[1]) * in_w[said.split()[2]], abs=60), "the column adds up"
     reasons = page.texts("//section[@id='reasons']//tbody/tr/td[2]")
     assert len(reasons) == len(market.homes.ven_ids)
     only = await person.get(address + "?reason=called")
@@ -167,3 +173,16 @@ async def test_viewers_order_nothing(market) -> None:
     for path in ("/dispatches/new", "/dispatches/new/window", "/dispatches/drafts/drf_x"):
         await market.viewer.get(path, 403)
     await market.viewer.post("/dispatches/new/selection", 403, **first_steps(market))
+
+
+async def test_what_contradicts_or_is_absurd_is_said_before_it_is_confirmed(market) -> None:
+    fields = first_steps(market, kind="signal", signal="LOAD_DISPATCH/delta", vens="home 01")
+    page = await market.dispatcher.get("/dispatches/new/preview?" + urlencode(fields | {"values": "0.2"}))
+    assert "Order it now" in page.main
+    await market.dispatcher.post("/dispatches/new", **fields, values="0.2")
+    page = await market.dispatcher.get("/dispatches/new/preview?" + urlencode(fields | {"values": "-1500000"}))
+    (text,) = page.texts("//div[@role='alert']")
+    assert "called to increase in that time" in text
+    assert "contradicts it" in text
+    assert "is ordered 1,500,000,000 W" in text
+    assert "Order it anyway" in page.main

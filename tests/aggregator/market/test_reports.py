@@ -138,15 +138,20 @@ async def test_rows_of_homes_only_where_the_contract_allows_them_and_enough_were
     assert len(rows) == 1 + len(called)
 
 
-async def test_unknown_readings_are_not_covered_and_earn_nothing(trade):
+async def test_what_is_not_known_is_no_zero_and_is_not_settled_before_it_is_final(trade):
     one, _called = await sold(trade)
     await trade.at(END)
     await trade.at(END + SETTINGS.report_after)
     report = await report_of(trade, one)
-    assert (report.coverage, report.delivered_wh, report.deficiency_wh) == (0.0, 0, POWER_W)
+    assert (report.coverage, report.delivered_wh, report.deficiency_wh) == (0.0, None, None)
+    assert "lack readings of the event" in report.why_unknown
+    assert not await settlements_of(trade, one)
     rows = list(csv.DictReader(io.StringIO(reports.to_csv(report))))
     assert [row["start"] for row in rows] == ["2026-01-12T13:00:00Z", "2026-01-12T13:30:00Z"]
-    assert [row["deficiency_w"] for row in rows] == ["4000", "4000"]
+    assert [row["deficiency_w"] for row in rows] == ["", ""]
+    await trade.at(END + SETTINGS.final_after)
+    (settled,) = await settlements_of(trade, one)
+    assert (settled.figures.delivered_kwh, settled.figures.deficiency_kwh) == ("0", "4")
 
 
 async def test_an_activation_that_called_nobody_owes_all_of_it(trade):

@@ -13,7 +13,7 @@ from support.vtn_world import NOON
 from vtn.services import potential
 from vtn.services.potential import Brought, Figures
 from vtn.store.readings import SeriesKey, Values, store
-from vtn.store.tables import evaluation
+from vtn.store.tables import evaluation, resource
 
 NOON_S = int(NOON.timestamp())
 DAY_S = 86_400
@@ -45,11 +45,51 @@ async def test_a_home_that_was_never_called_offers_a_tenth(world):
     assert set((await of(world, one, "increase")).p90_w) == {0}
 
 
-async def test_too_little_history_offers_nothing(world):
-    one, two = await world.ven(), await world.ven()
-    await metered(world, two, days=2)
-    for home in (one, two):
-        assert set((await of(world, home)).p90_w) == {0}
+async def test_a_fresh_home_offers_from_its_first_hour_with_a_wide_range(world):
+    nothing, fresh = await world.ven(), await world.ven()
+    first = Values(NOON_S - 3600, 1800, (500.0, 500.0))
+    async with world.tx() as tx:
+        await store(tx, SeriesKey(fresh.ven_id, "meter", Quantity.ENERGY_REAL, "sum"), "Wh", first, world.now)
+    found = await of(world, fresh)
+    assert (set(found.p10_w), set(found.p50_w), set(found.p90_w)) == ({0}, {100}, {500})
+    assert set((await of(world, nothing)).p90_w) == {0}, "of which nothing is known"
+
+
+async def test_a_home_without_any_reading_offers_its_nameplate_widely(world):
+    home = await world.ven()
+    async with world.tx() as tx:
+        await tx.conn.execute(insert(resource).values(ven_id=home.ven_id, resource_id="boiler", nominal_w=2000))
+    found = await of(world, home)
+    assert (set(found.p10_w), set(found.p50_w), set(found.p90_w)) == ({0}, {200}, {2000})
+
+
+async def test_what_the_meter_did_before_and_in_an_event_counts_before_there_is_a_baseline(world):
+    home = await world.ven()
+    await world.dispatch(home, starts_in=timedelta(hours=1))  # 13:00 to 14:00
+    await home.opt((await home.events())[0], OptType.IN)
+    watts = (1000.0, 1000.0, 400.0, 400.0, 1000.0, 1000.0)  # from 12:00 on
+    values = Values(NOON_S, 1800, tuple(one / 2 for one in watts))
+    async with world.tx() as tx:
+        await store(tx, SeriesKey(home.ven_id, "meter", Quantity.ENERGY_REAL, "sum"), "Wh", values, world.now)
+    world.later(hours=3)
+    found = await of(world, home)
+    assert found.p50_w[0] == 600
+    assert found.p10_w[0] < 300
+    assert found.p90_w[0] > 800
+
+
+async def test_a_learning_home_is_looked_at_each_half_hour(world):
+    home = await world.ven()
+    await world.programme(home)
+    assert await derive(world.db, world.now) == 1
+    world.later(minutes=29)
+    assert await derive(world.db, world.now) == 0
+    world.later(minutes=1)
+    assert await derive(world.db, world.now) == 1
+    world.later(days=5)
+    assert await derive(world.db, world.now) == 1
+    world.later(hours=5)
+    assert await derive(world.db, world.now) == 0
 
 
 async def test_the_times_of_events_and_the_hour_after_are_left_out(world):

@@ -35,7 +35,41 @@ def test_the_table_has_the_same_values():
     assert chart.columns == ("Time", "power (kW)", "target (kW)", "power low (kW)", "power high (kW)")
     assert chart.rows[0] == ("2026-01-12 13:00:00", "1.0", "2.0", "0.5", "1.5")
     assert chart.rows[1] == ("2026-01-12 13:01:00", "", "", "", "")
-    assert chart.summary == "power: 2 values from 1.0 to 4.0 kW; target: 1 values from 2.0 to 2.0 kW"
+    assert chart.summary == "power: 2 values from 1.0 to 4.0 kW; target: 1 value of 2.0 kW"
+
+
+@pytest.mark.parametrize("end", [None, NOON + timedelta(hours=1)])
+def test_an_order_of_one_constant_step_is_drawn_from_its_start_to_its_end(end):
+    edges = [NOON] if end else [NOON, NOON + timedelta(hours=1)]
+    values = [1.5] if end else [1.5, None]
+    chart = time_chart("c", "Title", "kW", [Line("target", edges, values, step=True, end=end)], zone=UTC)
+    rows = chart.specification["datasets"]["lines"]
+    last = (NOON + timedelta(hours=1)).timestamp() * 1000
+    assert [(row["t"], row["v"]) for row in rows] == [(NOON.timestamp() * 1000, 1.5), (last, 1.5), (last, None)]
+    assert len(chart.rows) == len(edges), "the table has the values, not how they are drawn"
+
+
+def test_the_step_before_a_gap_is_drawn_and_the_gap_stays():
+    line = Line("target", TIMES, [1.0, None, math.nan, 4.0], step=True)
+    rows = time_chart("c", "Title", "kW", [line], zone=UTC).specification["datasets"]["lines"]
+    assert [row["v"] for row in rows] == [1.0, 1.0, None, None, 4.0]
+
+
+def test_the_last_range_of_a_band_is_drawn_until_its_end():
+    end = TIMES[-1] + timedelta(minutes=1)
+    chart = time_chart("c", "T", "kW", [], bands=[Band("p", TIMES, [1.0] * 4, [2.0] * 4, end=end)], zone=UTC)
+    rows = chart.specification["datasets"]["bands"]
+    assert [row["t"] for row in rows] == [when.timestamp() * 1000 for when in (*TIMES, end)]
+
+
+@pytest.mark.parametrize(("value", "domain"), [(2.0, [1.8, 2.2]), (-500.0, [-550.0, -450.0]), (0.0, [-1.0, 1.0])])
+def test_an_axis_of_one_value_has_room_for_ticks_that_differ(value, domain):
+    line = Line("target", TIMES, [value] * 4, step=True)
+    chart = time_chart("c", "Title", "kW", [line], zone=UTC)
+    scales = [layer["encoding"]["y"].get("scale", {}) for layer in chart.specification["layer"]]
+    assert {"unionWith": domain} in [scale.get("domain") for scale in scales]
+    varied = time_chart("c", "Title", "kW", [Line("target", TIMES, [1.0, 2.0, 3.0, 4.0])], zone=UTC)
+    assert not any("domain" in layer["encoding"]["y"].get("scale", {}) for layer in varied.specification["layer"])
 
 
 def test_live_rows_use_the_same_axis():

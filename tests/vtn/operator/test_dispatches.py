@@ -315,3 +315,17 @@ async def test_status_shows_time_outbox_and_what_was_given_up(office):
     status = await office.get("/v1/status")
     assert status["outbox"]["dead"] == 1
     assert [(one["ven_id"], one["kind"]) for one in status["dead"]] == [(ven.ven_id, "events")]
+
+
+async def test_what_speaks_against_an_order_is_said_before_it_goes_out_and_with_it(office):
+    ven = await office.world.ven()
+    programme = await office.programme(ven)
+    more = office.order(programme, signals=[_signal(intervals=_intervals(1500))], direction=None)
+    made = await office.post("/v1/dispatches", more)
+    assert (made["warnings"], made["dispatch"]["direction"]) == ([], "increase")
+    less = office.order(programme, signals=[_signal(intervals=_intervals(-1.5e9))])
+    before = await office.world.dump()
+    said = (await office.post("/v1/dispatches/check", less, status=200))["warnings"]
+    assert await office.world.dump() == before
+    assert [("contradicts" in text, "1,500,000,000 W" in text) for text in said] == [(True, False), (False, True)]
+    assert (await office.post("/v1/dispatches", less))["warnings"] == said

@@ -150,7 +150,7 @@ async def test_a_late_answer_is_a_new_version(world):
     assert (second.version, second.opted_in, second.opted_out) == (first.version + 1, 2, 0)
 
 
-async def test_missing_readings_are_named_and_count_for_nothing(world):
+async def test_what_is_not_known_is_no_zero_and_says_why_and_from_when(world):
     ven, _, _ = await metered_ven(world, 4)
     stranger = await world.ven()
     dispatch_id = await world.dispatch(ven, stranger, rules=RULES)
@@ -159,11 +159,47 @@ async def test_missing_readings_are_named_and_count_for_nothing(world):
     world.clock.advance(to=END)
     result = await evaluate(world, dispatch_id)
     by_ven = {one.ven_id: one for one in result.vens}
-    assert (by_ven[ven.ven_id].counts, by_ven[ven.ven_id].delivered_wh) == (False, 0)
+    assert (by_ven[ven.ven_id].counts, by_ven[ven.ven_id].delivered_wh) == (False, None)
+    assert by_ven[ven.ven_id].why_unknown.startswith("Readings of the event are missing")
     assert [one.actual_w for one in by_ven[ven.ven_id].intervals] == [None, None]
     assert len(by_ven[ven.ven_id].days_used) == 5
-    assert "eligible days" in by_ven[stranger.ven_id].baseline_note
-    assert (result.delivered_wh, result.performance_ratio, result.participation_rate) == (0, None, 1)
+    fresh = by_ven[stranger.ven_id]
+    assert "eligible days" in fresh.baseline_note
+    assert (fresh.delivered_wh, fresh.why_unknown) == (
+        None,
+        "high5of10 needs 5 days like this one without events before it, and there are 0.",
+    )
+    # The event is on Monday, 12 January: Tuesday to Monday are five weekdays without one.
+    assert fresh.measurable_from == result.measurable_from == "2026-01-20"
+    assert (result.delivered_wh, result.performance_ratio, result.participation_rate) == (None, None, 1)
+    assert result.unknown == 2
+    assert result.why_unknown == (
+        "Not known of 2 of 2 VENs called: 1 lacks readings of the event, 1 has too few days for a baseline."
+    )
+
+
+async def test_who_opted_out_delivered_nothing_and_that_is_known(world):
+    stranger = await world.ven()
+    dispatch_id = await world.dispatch(stranger, rules=RULES)
+    await stranger.opt((await stranger.events())[0], OptType.OUT)
+    world.clock.advance(to=END)
+    result = await evaluate(world, dispatch_id)
+    assert (result.delivered_wh, result.unknown, result.why_unknown) == (0, 0, None)
+
+
+async def test_the_sum_is_of_those_that_are_known(world):
+    vens, dispatch_id = await story(world)
+    stranger = await world.ven()
+    mixed = await world.dispatch(vens[0][0], stranger, starts_in=timedelta(hours=1), rules=RULES)
+    assert (await evaluate(world, dispatch_id)).why_unknown is None
+    for one in (vens[0][0], stranger):
+        await one.opt((await one.events())[-1])
+    world.clock.advance(to=END + timedelta(hours=2))
+    await send(vens[0][0], vens[0][1], END, 1.0, 1.0, 1.0, 1.0)
+    result = await evaluate(world, mixed)
+    known = next(one for one in result.vens if one.ven_id == vens[0][0].ven_id)
+    assert result.delivered_wh == known.delivered_wh > 0
+    assert result.unknown == 1
 
 
 async def test_days_with_prices_alone_are_used(world):

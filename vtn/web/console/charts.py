@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
+_Point = tuple[datetime, float | None]
 _MOST_POINTS: Final = 600
 _MOST_ROWS: Final = 300
 _HEIGHT: Final = 260
@@ -30,23 +31,25 @@ _PRINT_CONFIG: Final[Mapping[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A series. `step`: each value holds until the next time; None and not-a-number are gaps."""
+    """A series. `step`: each value holds until the next time, the last one until `end`; None and NaN are gaps."""
 
     name: str
     times: Sequence[datetime]
     values: Sequence[float | None]
     step: bool = False
     dashed: bool = False
+    end: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A range around a line, such as p10 to p90."""
+    """A range around a step line, such as p10 to p90; the last one holds until `end`."""
 
     name: str
     times: Sequence[datetime]
     low: Sequence[float | None]
     high: Sequence[float | None]
+    end: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +108,14 @@ def time_chart(
         "domain": names,
         "range": [[6, 4] if name in {one.name for one in lines if one.dashed} else [1, 0] for name in names],
     }
+    value = _value_encoding(lines, bands, unit)
     layers: list[dict[str, Any]] = []
     datasets: dict[str, list[dict[str, Any]]] = {"lines": _line_rows(lines, axis), "bands": [], "now": []}
     if bands:
         datasets["bands"] = _band_rows(bands, axis)
-        layers.append(_band_layer(time, colour, unit))
+        layers.append(_band_layer(time, colour, value))
     layers += [
-        _line_layer(time, colour, dash, unit, [one.name for one in lines if one.step is step], step=step)
+        _line_layer(time, colour, dash, value, [one.name for one in lines if one.step is step], step=step)
         for step in (True, False)
         if any(one.step is step for one in lines)
     ]
@@ -174,8 +178,26 @@ def _time_encoding(axis: _Axis, span: tuple[datetime, datetime] | None) -> dict[
     return {"field": "t", "type": "temporal", "scale": scale, "title": title, "axis": ticks}
 
 
+def _value_encoding(lines: Sequence[Line], bands: Sequence[Band], unit: str) -> dict[str, Any]:
+    """Return the value axis. Around a single value it gets some room: else each of its ticks would say the same."""
+    series = [*(one.values for one in lines), *(row for one in bands for row in (one.low, one.high))]
+    values = {value for each in series for value in map(_known, each) if value is not None}
+    scale: dict[str, Any] = {"zero": False, "nice": True, "padding": 6}
+    if len(values) == 1:
+        (value,) = values
+        room = abs(value) / 10 or 1.0
+        scale["domain"] = {"unionWith": [value - room, value + room]}
+    return {"type": "quantitative", "title": unit, "scale": scale}
+
+
 def _line_layer(
-    time: dict[str, Any], colour: dict[str, Any], dash: dict[str, Any], unit: str, names: Sequence[str], *, step: bool
+    time: dict[str, Any],
+    colour: dict[str, Any],
+    dash: dict[str, Any],
+    value: dict[str, Any],
+    names: Sequence[str],
+    *,
+    step: bool,
 ) -> dict[str, Any]:
     return {
         "data": {"name": "lines"},
@@ -183,12 +205,7 @@ def _line_layer(
         "mark": {"type": "line", "interpolate": "step-after" if step else "linear", "clip": True},
         "encoding": {
             "x": time,
-            "y": {
-                "field": "v",
-                "type": "quantitative",
-                "title": unit,
-                "scale": {"zero": False, "nice": True, "padding": 6},
-            },
+            "y": {"field": "v", **value},
             "color": colour,
             "strokeDash": {**colour, "scale": dash},
         },
@@ -217,13 +234,13 @@ def _point_layer(time: dict[str, Any], colour: dict[str, Any], unit: str) -> dic
     }
 
 
-def _band_layer(time: dict[str, Any], colour: dict[str, Any], unit: str) -> dict[str, Any]:
+def _band_layer(time: dict[str, Any], colour: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
     return {
         "data": {"name": "bands"},
         "mark": {"type": "area", "opacity": 0.25, "interpolate": "step-after", "clip": True},
         "encoding": {
             "x": time,
-            "y": {"field": "low", "type": "quantitative", "title": unit},
+            "y": {"field": "low", **value},
             "y2": {"field": "high"},
             "color": colour,
         },
@@ -239,34 +256,55 @@ def _now_layer(time: dict[str, Any]) -> dict[str, Any]:
 
 
 def _line_rows(lines: Sequence[Line], axis: _Axis) -> list[dict[str, Any]]:
-    return [
-        {"t": axis.ms(when), "s": one.name, "v": value}
-        for one in lines
-        for when, value in thinned(list(zip(one.times, map(_known, one.values), strict=True)))
-    ]
+    rows = []
+    for one in lines:
+        points = thinned(list(zip(one.times, map(_known, one.values), strict=True)))
+        rows += [{"t": axis.ms(when), "s": one.name, "v": value} for when, value in _held(points, one)]
+    return rows
+
+
+def _held(points: Sequence[_Point], line: Line) -> Sequence[_Point]:
+    """Return the points of a step line with each value held until the gap, or the end, that follows it.
+
+    A mark that steps draws a value only as far as the next one: without this the step before a gap is not seen, and an
+    order of one constant power not at all.
+    """
+    if not line.step:
+        return points
+    if line.end is not None:
+        points = [*points, (line.end, None)]
+    held: list[_Point] = []
+    for when, value in points:
+        if value is None and held and held[-1][1] is not None:
+            held.append((when, held[-1][1]))
+        held.append((when, value))
+    return held
 
 
 def _band_rows(bands: Sequence[Band], axis: _Axis) -> list[dict[str, Any]]:
-    return [
-        {"t": axis.ms(when), "s": one.name, "low": low, "high": high}
-        for one in bands
-        for when, low, high in zip(one.times, map(_known, one.low), map(_known, one.high), strict=True)
-        if low is not None and high is not None
-    ]
+    rows = []
+    for one in bands:
+        edges = list(zip(one.times, map(_known, one.low), map(_known, one.high), strict=True))
+        if one.end is not None and edges:
+            edges.append((one.end, *edges[-1][1:]))
+        rows += [
+            {"t": axis.ms(when), "s": one.name, "low": low, "high": high}
+            for when, low, high in edges
+            if low is not None and high is not None
+        ]
+    return rows
 
 
 def _known(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-def thinned(
-    points: Sequence[tuple[datetime, float | None]], most: int = _MOST_POINTS
-) -> Sequence[tuple[datetime, float | None]]:
+def thinned(points: Sequence[_Point], most: int = _MOST_POINTS) -> Sequence[_Point]:
     """Return at most about `most` points: of each stretch the lowest and the highest, in their order; gaps stay."""
     if len(points) <= most:
         return points
     size = math.ceil(2 * len(points) / most)
-    kept: list[tuple[datetime, float | None]] = []
+    kept: list[_Point] = []
     for start in range(0, len(points), size):
         stretch = points[start : start + size]
         known = [(value, place) for place, (_, value) in enumerate(stretch) if value is not None]
@@ -309,7 +347,9 @@ def _summary(lines: Sequence[Line], unit: str) -> str:
     for one in lines:
         known = [value for value in map(_known, one.values) if value is not None]
         if known:
-            parts.append(f"{one.name}: {len(known)} values from {min(known):,.1f} to {max(known):,.1f} {unit}")
+            low, high = f"{min(known):,.1f}", f"{max(known):,.1f}"
+            span = f"of {low} {unit}" if low == high else f"from {low} to {high} {unit}"
+            parts.append(f"{one.name}: {len(known)} {'value' if len(known) == 1 else 'values'} {span}")
         else:
             parts.append(f"{one.name}: no values")
     return "; ".join(parts)

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined,
 from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
-from core.spans import Duration
+from core.spans import Duration, day_in_words
 
 NBSP: Final = "\N{NO-BREAK SPACE}"
 MINUS: Final = "\N{MINUS SIGN}"
@@ -37,6 +37,7 @@ def make_environment(directories: Iterable[Path], names: Mapping[str, Any]) -> E
         "time": show_time,
         "clock": show_clock,
         "ago": show_ago,
+        "day": show_day,
         "power": show_power,
         "energy": show_energy,
         "duration": show_duration,
@@ -71,6 +72,11 @@ def show_clock(context: Context, when: datetime) -> Markup:
     return _time(when, when.astimezone(context["zone"]).strftime("%H:%M:%S"))
 
 
+def show_day(day: date | str) -> str:
+    """Return a local date (or its ISO text) in words."""
+    return day_in_words(date.fromisoformat(day) if isinstance(day, str) else day)
+
+
 @pass_context
 def show_ago(context: Context, when: datetime | None, otherwise: str = "never") -> Markup | str:
     """Return how long ago (or how far ahead) a time lies from the world's now."""
@@ -84,9 +90,7 @@ def show_ago(context: Context, when: datetime | None, otherwise: str = "never") 
 def _time(when: datetime, text: str) -> Markup:
     utc = when.astimezone(UTC)
     stamp = utc.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
-        stamp, utc.strftime("%Y-%m-%d %H:%M:%S"), text.replace(" ", NBSP)
-    )
+    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(stamp, utc.strftime("%Y-%m-%d %H:%M:%S"), text)
 
 
 def _rough(seconds: float) -> str:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from core.errors import NotFoundError
 from openadr.model.event import ActivePeriod, EventStatus, status_at
@@ -13,10 +13,10 @@ from openadr.model.event import Event as ProtocolEvent
 from openadr.model.target import Target
 from vtn.services import dispatch as dispatches
 from vtn.services import event as events
-from vtn.services import opt, participation
+from vtn.services import opt, order_check, participation, result_due
 from vtn.services.dispatch import Order
 from vtn.services.participation import Result
-from vtn.store.tables import delivery, evaluation, ven
+from vtn.store.tables import delivery, ven
 from vtn.store.tables import dispatch as dispatch_table
 from vtn.store.tables import event as event_table
 from vtn.web.api import Context
@@ -49,7 +49,7 @@ class NewDispatch(Model):
     own_values: dict[str, OwnValues] = Field(default_factory=dict)
     """venID -> signal id -> values of that VEN where they differ from the signals above."""
     direction: Literal["reduce", "increase"] | None = None
-    """What is ordered of consumption."""
+    """What is ordered of consumption; where it is left out, what SIMPLE and LOAD_DISPATCH/delta signals say."""
     priority: Annotated[int, Field(ge=0, le=1000)] | None = None
     test_event: bool = False
     comment: Annotated[Printable, Field(max_length=2000)] | None = None
@@ -105,6 +105,20 @@ class DispatchDetail(Model):
     events: list[Event]
 
 
+class CreatedDispatch(DispatchDetail):
+    """A dispatch that has just gone out, and what spoke against it."""
+
+    warnings: list[str]
+    """What a person should look at: it contradicts another dispatch, orders more than a VEN can, or does not reach
+    one. `POST /v1/dispatches/check` says so before anything goes out."""
+
+
+class Warnings(Model):
+    """What speaks against an order."""
+
+    warnings: list[str]
+
+
 def _shown(one: dispatches.Dispatch, now: datetime) -> Dispatch:
     period = one.shared.period
     status = EventStatus.CANCELLED if one.cancelled_at is not None else status_at(one.shared, now)
@@ -147,8 +161,35 @@ async def list_dispatches(context: Context, limit: Limit = 50, cursor: Cursor | 
     status=201,
     errors=[404],
 )
-async def create_dispatch(context: Context, body: NewDispatch) -> DispatchDetail:
+async def create_dispatch(context: Context, body: NewDispatch) -> CreatedDispatch:
     desk = context.service(DESK)
+    order = await _order(body, desk.clock.now())
+    async with desk.db.read() as conn:
+        warnings = await order_check.warnings(conn, order, desk.clock.now())
+    async with desk.db.write() as tx:
+        dispatch_id = await dispatches.create(tx, order, desk.clock.now(), who=context.principal.name)
+    made = await read_dispatch(context, dispatch_id)
+    return CreatedDispatch(dispatch=made.dispatch, events=made.events, warnings=warnings)
+
+
+@operation(
+    "POST",
+    "/v1/dispatches/check",
+    summary="Say what speaks against a dispatch, without creating it",
+    role="dispatcher",
+    tags=["dispatches"],
+    errors=[404],
+)
+async def check_dispatch(context: Context, body: NewDispatch) -> Warnings:
+    desk = context.service(DESK)
+    order = await _order(body, desk.clock.now())
+    async with desk.db.read() as conn:
+        warnings = await order_check.warnings(conn, order, desk.clock.now())
+    return Warnings(warnings=warnings)
+
+
+async def _order(body: NewDispatch, now: datetime) -> Order:
+    """Return what is ordered, as the wire can carry it."""
     signals = tuple(one.value() for one in body.signals)
     order = Order(
         programme_id=body.programme_id,
@@ -158,15 +199,13 @@ async def create_dispatch(context: Context, body: NewDispatch) -> DispatchDetail
         ven_ids=tuple(body.ven_ids),
         own_values=body.own_values,
         target=Target(resource_ids=tuple(body.resource_ids)),
-        direction=body.direction,
+        direction=body.direction or order_check.direction_of(signals),
         priority=body.priority,
         test_event=body.test_event,
         comment=body.comment,
     )
-    await check_event(_trial(order, desk.clock.now()))
-    async with desk.db.write() as tx:
-        dispatch_id = await dispatches.create(tx, order, desk.clock.now(), who=context.principal.name)
-    return await read_dispatch(context, dispatch_id)
+    await check_event(_trial(order, now))
+    return order
 
 
 def _trial(order: Order, now: datetime) -> ProtocolEvent:
@@ -331,19 +370,14 @@ async def evaluate_dispatch(context: Context, dispatch_id: str) -> Result:
     now = desk.clock.now()
     found = await participation.compute(desk.db, dispatch_id, now)
     async with desk.db.write() as tx:
-        newest = select(func.max(evaluation.c.version)).where(evaluation.c.dispatch_id == dispatch_id)
-        before = (await tx.conn.execute(newest)).scalar_one()
-        result = await participation.keep(tx, found, now)
-        if result.version != before:  # else the data is that of a stored version, and nothing has changed
-            after = {"version": result.version, "method": result.method}
-            await tx.audit(context.principal.name, "evaluate dispatch", dispatch_id, after=after, at=now)
-        return result
+        await result_due.keep(tx, found, now, who=context.principal.name)
+        return await participation.stored(tx.conn, dispatch_id)
 
 
 @operation(
     "GET",
     "/v1/dispatches/{dispatch_id}/result",
-    summary="Read what a dispatch brought",
+    summary="Read what a dispatch brought; it is computed by itself after the end, and anew for late readings",
     role="viewer",
     tags=["results"],
     errors=[404],
@@ -358,6 +392,7 @@ async def read_result(
 OPERATIONS = (
     list_dispatches,
     create_dispatch,
+    check_dispatch,
     read_dispatch,
     change_dispatch,
     cancel_dispatch,

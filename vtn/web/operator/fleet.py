@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from core.errors import InvalidError
-from vtn.services import fleet
+from metrics.presets import DEFAULT_PRESET
+from vtn.services import fleet, learning
 from vtn.services import site as sites
 from vtn.services.fleet import Filter, Presence
 from vtn.web.api import Context
@@ -37,6 +38,19 @@ class FleetVen(Model):
     registered_at: UtcTime | None
     certificate_until: UtcTime | None
     """End of its last certificate that is not revoked; null: it has none, or nobody knows."""
+    learning: "VenLearning"
+    """Whether what it delivers can be measured."""
+
+
+class VenLearning(Model):
+    """How many weekdays without events are known of a VEN, and from when what it delivers can be measured."""
+
+    state: Literal["ready", "learning", "unheard"]
+    """unheard: its meter was never heard of."""
+    days: int
+    needed: int
+    ready_on: str | None
+    """The local date from which, by and large, events on weekdays can be measured; null: nobody knows."""
 
 
 class FleetCounts(Model):
@@ -125,10 +139,12 @@ async def list_fleet(
             after=after[0] if after else None,
             limit=limit + 1,
         )
-    return _BY_NAME.page([_shown(row) for row in rows], limit, key=lambda one: (one.name,))
+        zone, rule = desk.settings.time_zone, learning.rule_of(DEFAULT_PRESET)
+        known = await learning.of_vens(conn, [row.ven_id for row in rows], rule, zone, desk.clock.now())
+    return _BY_NAME.page([_shown(row, known[row.ven_id]) for row in rows], limit, key=lambda one: (one.name,))
 
 
-def _shown(row: fleet.FleetRow) -> FleetVen:
+def _shown(row: fleet.FleetRow, learnt: learning.Learning) -> FleetVen:
     until = row.certificate_until
     return FleetVen(
         ven_id=row.ven_id,
@@ -140,6 +156,12 @@ def _shown(row: fleet.FleetRow) -> FleetVen:
         registered=row.registered,
         registered_at=row.registered_at,
         certificate_until=until if until and 1970 <= until.year <= LAST_YEAR else None,  # noqa: PLR2004  as in `vens`
+        learning=VenLearning(
+            state=learnt.state,
+            days=learnt.days,
+            needed=learnt.needed,
+            ready_on=learnt.ready_on.isoformat() if learnt.ready_on else None,
+        ),
     )
 
 

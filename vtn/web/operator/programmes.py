@@ -13,6 +13,7 @@ from metrics.days import DayType
 from metrics.placebo import Accuracy
 from metrics.presets import PRESETS
 from openadr.model.event import ActivePeriod, ResponseRequired
+from vtn.services import learning
 from vtn.services import programme as programmes
 from vtn.services.accuracy import Hours, compare
 from vtn.services.programme import Limits, Parameters, Window
@@ -191,6 +192,20 @@ class NewEnrolment(Model):
     """Version of the text that the households agreed to."""
 
 
+class ProgrammeLearning(Model):
+    """How many of a programme's VENs have days enough for its baseline, and from when the others will."""
+
+    vens: int
+    ready: int
+    learning: int
+    unheard: int
+    """Their meters were never heard of."""
+    needed: int
+    """Days like the event's that the baseline needs."""
+    ready_on: str | None
+    """The local date from which, by and large, the last of those that learn is ready; null: none of them learns."""
+
+
 class Enrolled(Model):
     """Who takes part now."""
 
@@ -320,6 +335,21 @@ async def list_enrolled(context: Context, programme_id: str) -> Enrolled:
 
 @operation(
     "GET",
+    "/v1/programmes/{programme_id}/learning",
+    summary="Say how many VENs have days enough for the baseline, and from when the others will",
+    role="viewer",
+    tags=["programmes"],
+    errors=[404],
+)
+async def read_learning(context: Context, programme_id: str) -> ProgrammeLearning:
+    desk = context.service(DESK)
+    async with desk.db.read() as conn:
+        found = await learning.of_programme(conn, await programmes.get(conn, programme_id), desk.clock.now())
+    return ProgrammeLearning(**learning.shown(found))
+
+
+@operation(
+    "GET",
     "/v1/programmes/{programme_id}/baselines",
     summary="Compare the baseline presets on the programme's own homes; takes seconds",
     role="viewer",
@@ -368,5 +398,6 @@ OPERATIONS = (
     enrol_vens,
     list_enrolled,
     end_enrolment,
+    read_learning,
     compare_baselines,
 )

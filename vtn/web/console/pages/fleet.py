@@ -5,7 +5,8 @@ from typing import Annotated, Final
 from aiohttp import web
 from pydantic import Field
 
-from vtn.services import fleet, programme, site
+from metrics.presets import DEFAULT_PRESET
+from vtn.services import fleet, learning, programme, site
 from vtn.services.fleet import Filter, Presence
 from vtn.web.auth import Role
 from vtn.web.console.forms import Form
@@ -54,12 +55,15 @@ async def fleet_page(visit: Visit, form: Form, bulk: Form) -> web.Response:
         total = await fleet.count(conn, wanted, visit.now, desk.stale_after_s)
         groups, areas = await fleet.groups(conn), list(await site.areas(conn))
         programmes = await programme.newest(conn)
+        rule, zone = learning.rule_of(DEFAULT_PRESET), desk.settings.time_zone
+        learnt = await learning.of_vens(conn, [row.ven_id for row in rows], rule, zone, visit.now)
     return visit.render(
         "fleet/list.html",
         form=form,
         bulk=bulk,
         page=_BY_NAME.page(rows, _PER_PAGE, key=lambda one: (one.name,)),
         total=total,
+        learnt=learnt,
         chosen=bulk.values("ven_ids[]"),
         status=422 if bulk.failed or form.failed else 200,
         reports=REPORTS,

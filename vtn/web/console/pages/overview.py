@@ -10,7 +10,7 @@ from markupsafe import Markup
 from vtn.services import agenda, expiry, fleet, waiting
 from vtn.services.agenda import Wanted, When
 from vtn.services.fleet import Filter, FleetRow
-from vtn.services.outlook import Direction, Outlook
+from vtn.services.outlook import STEP_S, Direction, Outlook
 from vtn.services.potential import Potential, latest
 from vtn.web.auth import Role
 from vtn.web.console.charts import Band, Chart, Line, time_chart
@@ -57,8 +57,9 @@ def outlook_chart(visit: Visit, outlook: Outlook, name: str) -> Chart:
     one: Direction = getattr(outlook, name)
     low, middle, high = ([value / 1000 for value in row] for row in (one.p10_w, one.p50_w, one.p90_w))
     title = f"Consumption that VENs can {name}, the coming 24 hours"
-    lines = [Line("median (p50)", outlook.times, middle, step=True)]
-    bands = [Band("median (p50)", outlook.times, low, high)]
+    end = outlook.times[-1] + timedelta(seconds=STEP_S) if outlook.times else None
+    lines = [Line("median (p50)", outlook.times, middle, step=True, end=end)]
+    bands = [Band("median (p50)", outlook.times, low, high, end=end)]
     return time_chart(f"outlook-{name}", title, "kW", lines, bands=bands, zone=visit.zone)
 
 

@@ -13,7 +13,7 @@ from core.spans import Duration
 from metrics.days import DayType
 from metrics.presets import PRESETS
 from openadr.model.event import ResponseRequired
-from vtn.services import accuracy, agenda, fleet, members
+from vtn.services import accuracy, agenda, fleet, learning, members
 from vtn.services import programme as programmes
 from vtn.services.agenda import Wanted
 from vtn.services.programme import Parameters, Programme
@@ -105,10 +105,12 @@ async def _page(visit: Visit, programme_id: str, form: Form) -> web.Response:
         dispatches = await agenda.listing(conn, Wanted(programme_id=programme_id), visit.now, limit=5)
         everybody = await fleet.listing(conn, fleet.Filter(), visit.now, visit.desk.stale_after_s, limit=1000)
         enrolled = set(await programmes.enrolled(conn, programme_id, visit.now))
+        learnt = await learning.of_programme(conn, one, visit.now)
     return visit.render(
         "programmes/one.html",
         zone=ZoneInfo(one.parameters.time_zone),
         programme=one,
+        learnt=learnt,
         page=_BY_NAME.page(rows, _PER_PAGE, key=lambda member: (member.name,)),
         count=count,
         versions=versions,

@@ -11,10 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import InvalidError, NotFoundError
 from core.points import UNITS, Flow, Phase, Quality, Quantity
+from metrics.presets import DEFAULT_PRESET
 from vtn.services import (
     dossier,
     enrolment,
     fleet,
+    learning,
     members,
     potential,
     registration,
@@ -73,6 +75,8 @@ async def _ven_page(visit: Visit, ven_id: str, form: Form) -> web.Response:
         one = await dossier.read(conn, ven_id)
         row = None if one.removed_at else await fleet.one(conn, ven_id, visit.now, desk.stale_after_s)
         known = (await potential.latest(conn, [ven_id], visit.now)).get(ven_id, [])
+        rule, zone = learning.rule_of(DEFAULT_PRESET), desk.settings.time_zone
+        learnt = (await learning.of_vens(conn, [ven_id], rule, zone, visit.now))[ven_id]
         place: Site | None = None if one.removed_at else await site.site_of(conn, ven_id)
         enrolments = await members.of_ven(conn, ven_id)
         faults = await ven_faults.of_ven(conn, ven_id)
@@ -84,6 +88,7 @@ async def _ven_page(visit: Visit, ven_id: str, form: Form) -> web.Response:
         tab="about",
         form=form,
         site=place,
+        learnt=None if one.removed_at else learnt,
         enrolments=enrolments,
         faults=faults,
         unanswered=unanswered,
@@ -103,12 +108,12 @@ def _potential_charts(visit: Visit, known: list[potential.Potential]) -> list[Ch
         lines, bands = [], []
         for one in ones:
             figures = one.figures
-            times = [
-                datetime.fromtimestamp(figures.start_s + figures.step_s * n, UTC) for n in range(len(figures.p50_w))
-            ]
+            *times, end = (
+                datetime.fromtimestamp(figures.start_s + figures.step_s * n, UTC) for n in range(len(figures.p50_w) + 1)
+            )
             label = figures.resource_id or "whole VEN"
-            lines.append(Line(label, times, figures.p50_w, step=True))
-            bands.append(Band(label, times, figures.p10_w, figures.p90_w))
+            lines.append(Line(label, times, figures.p50_w, step=True, end=end))
+            bands.append(Band(label, times, figures.p10_w, figures.p90_w, end=end))
         if lines:
             title = f"Consumption it can {name} (p10 to p90)"
             charts.append(
@@ -263,7 +268,8 @@ def _chart(visit: Visit, number: int, key: SeriesKey, loaded: Loaded) -> Chart:
     said += [] if key.source == "ven" else [key.source]
     said += [f"{int(doubtful.sum())} doubtful values left out"] if doubtful.any() else []
     title = ", ".join((f"{key.resource_id}: {what}", *said))
-    line = Line(key.resource_id, times, values, step=key.kind in ("sum", "mean"))
+    end = times[-1] + timedelta(seconds=int(loaded.durations_s[-1])) if times else None
+    line = Line(key.resource_id, times, values, step=key.kind in ("sum", "mean"), end=end)
     return time_chart(f"series-{number}", title, unit or key.kind, [line], zone=visit.zone)
 
 

@@ -1,0 +1,35 @@
+"""When a participant will have a baseline: how many days it has, how many its rule needs, and when it has them."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Final
+
+from metrics.baseline import DayUse, Verdict
+from metrics.days import DayType, day_type, from_days
+from metrics.rules import DayMatch
+
+_LONGEST_DAYS: Final = 400
+_ELIGIBLE: Final = frozenset({Verdict.KEPT, Verdict.NOT_KEPT})
+
+
+def eligible(days: Sequence[DayUse]) -> int:
+    """Return how many of the days looked at could be used."""
+    return sum(one.verdict in _ELIGIBLE for one in days)
+
+
+def ready_on(
+    rule: DayMatch, have: int, first_day: int, kind: DayType, holidays: frozenset[date] = frozenset()
+) -> date | None:
+    """Return the first local date of a kind like `kind` on which an event can be measured.
+
+    `have`: eligible days so far; every like day from `first_day` (days since 1970-01-01) on is taken to become one.
+    None: not within a year, since the rule lacks such days.
+    """
+    alike = rule.alike(kind)
+    for day in range(first_day, first_day + _LONGEST_DAYS):
+        if day_type(from_days(day), holidays) not in alike:
+            continue
+        if have >= rule.min_days:
+            return from_days(day)
+        have += 1
+    return None

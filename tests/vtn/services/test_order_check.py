@@ -1,0 +1,106 @@
+"""What speaks against an order is said before it goes out (vtn.services.order_check)."""
+
+from datetime import timedelta
+
+import pytest
+
+from core.errors import InvalidError, NotFoundError
+from core.spans import Duration
+from support.vtn_world import power, simple
+from vtn.services import dispatch, order_check
+from vtn.services.dispatch import Order
+from vtn.services.order_check import direction_of
+from vtn.services.potential import Figures, derived
+
+HOUR = timedelta(hours=1)
+
+
+async def check(world, programme, *signals, starts_in=HOUR, **more):
+    length = signals[0].intervals[0].duration
+    order = Order(programme.id, world.now + starts_in, length, signals, **more)
+    async with world.db.read() as conn:
+        return await order_check.warnings(conn, order, world.now)
+
+
+def watts(value, minutes=60):
+    return power(value, each=Duration.of(minutes=minutes))
+
+
+async def test_less_and_more_at_once_is_a_contradiction(any_world):
+    world = any_world
+    ven = await world.ven()
+    programme = await world.programme(ven)
+    assert await check(world, programme, watts(-1500.0)) == []
+    dispatch_id = await world.dispatch(ven, signals=(watts(1500.0),), under=programme, direction="increase")
+    (text,) = await check(world, programme, watts(-1500.0), direction="reduce")
+    assert text.endswith(f"is called to increase in that time, by {dispatch_id}: this order to reduce contradicts it.")
+    (text,) = await check(world, programme, watts(500.0))
+    assert "called to increase in that time already" in text
+    assert await check(world, programme, watts(-1500.0), starts_in=2 * HOUR) == []
+
+
+async def test_a_cancelled_event_contradicts_nothing(world):
+    ven = await world.ven()
+    programme = await world.programme(ven)
+    dispatch_id = await world.dispatch(ven, signals=(watts(1500.0),), under=programme, direction="increase")
+    async with world.tx() as tx:
+        await dispatch.cancel(tx, dispatch_id, world.now, who="test")
+    assert await check(world, programme, watts(-1500.0)) == []
+
+
+async def test_an_order_without_end_contradicts_all_that_follows(world):
+    ven = await world.ven()
+    programme = await world.programme(ven)
+    endless = watts(1500.0, 0)
+    await world.dispatch(ven, signals=(endless,), duration=Duration(), under=programme, direction="increase")
+    assert await check(world, programme, watts(-1500.0), starts_in=999 * HOUR)
+
+
+async def test_a_power_station_is_no_home(world):
+    ven, other = await world.ven(), await world.ven()
+    programme = await world.programme(ven, other)
+    (text,) = await check(world, programme, watts(-1.5e9), ven_ids=(ven.ven_id,))
+    assert "is ordered 1,500,000,000 W, more than the 100 kW that a home can have" in text
+    (text,) = await check(world, programme, watts(-1000.0), own_values={other.ven_id: {"ld": [-2e6]}})
+    assert "2,000,000 W" in text
+
+
+async def test_more_than_a_ven_says_it_can_is_named(world):
+    ven = await world.ven()
+    programme = await world.programme(ven)
+    start_s = int(world.now.timestamp())
+    async with world.tx() as tx:
+        figures = Figures("heater", "reduce", start_s, 1800, (900.0,), (1800.0,), (2000.0,))
+        await derived(tx, ven.ven_id, [figures], world.now)
+    assert await check(world, programme, watts(-2000.0)) == []
+    (text,) = await check(world, programme, watts(-20_000.0))
+    assert "is ordered 20,000 W, more than 2,000 W" in text
+
+
+async def test_a_ven_that_never_registered_is_named(world):
+    ven, stranger = await world.ven(), await world.ven(register=False)
+    programme = await world.programme(ven, stranger)
+    (text,) = await check(world, programme, watts(-1000.0))
+    assert "is not registered: it gets the event only after registering" in text
+
+
+async def test_values_against_the_direction(world):
+    programme = await world.programme(await world.ven())
+    (text,) = await check(world, programme, watts(1500.0), direction="reduce")
+    assert text == "The order is said to reduce consumption, and its values increase it."
+
+
+async def test_what_cannot_be_ordered_cannot_be_checked(world):
+    programme = await world.programme(await world.ven())
+    with pytest.raises(NotFoundError):
+        await check(world, programme, watts(-1.0), ven_ids=("ven_nothing",))
+    with pytest.raises(InvalidError, match="has passed"):
+        await check(world, programme, watts(-1.0), starts_in=-HOUR)
+
+
+def test_the_direction_follows_from_the_signals():
+    assert direction_of([watts(-1.0)]) == "reduce"
+    assert direction_of([watts(1.0)]) == "increase"
+    assert direction_of([simple(1.0)]) == "reduce"
+    assert direction_of([power(1.0, -1.0)]) is None
+    assert direction_of([simple(0.0)]) is None
