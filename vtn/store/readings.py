@@ -25,7 +25,7 @@ from vtn.store import chunks
 from vtn.store.chunks import DAY_S, MAX_VALUES, Content, Point
 from vtn.store.data_point import DataPoint, usage_of
 from vtn.store.database import Database, Transaction
-from vtn.store.rows import from_json, in_parts, to_json, upsert
+from vtn.store.rows import as_text, from_text, in_parts, to_json, upsert
 from vtn.store.tables import chunk, series
 
 _KEY = ("ven_id", "point", "quantity", "kind", "source")
@@ -50,6 +50,11 @@ _SPANS = select(chunk.c.id, chunk.c.series_id, chunk.c.start_s, chunk.c.end_s).w
 _CHUNKS = select(chunk).where(chunk.c.id.in_(bindparam("ids", expanding=True)))
 _OF_KEY = select(chunk).join(series).where(_SAME_KEY, _TOUCHING)
 _OF_NUMBERS = select(chunk).where(chunk.c.series_id.in_(bindparam("ids", expanding=True)), _TOUCHING)
+_DESCRIBED = select(
+    *(one for one in series.c if one.name not in ("sources", "subject")),
+    as_text(series.c.sources).label("sources"),
+    as_text(series.c.subject).label("subject"),
+)
 _ADD = insert(chunk)
 _MOST_HINTS: Final = 50_000
 
@@ -229,7 +234,7 @@ async def numbered(conn: AsyncConnection, ven_ids: Sequence[str], *where: Column
     """Return number -> series of VENs, in a fixed order; `where` says which of them."""
     keys: dict[int, SeriesKey] = {}
     for ids in in_parts(ven_ids):
-        for row in await conn.execute(select(series).where(series.c.ven_id.in_(ids), *where)):
+        for row in await conn.execute(_DESCRIBED.where(series.c.ven_id.in_(ids), *where)):
             keys[row.id] = _key(row)
     return dict(sorted(keys.items(), key=lambda item: (*(getattr(item[1], name) for name in _NAMES), item[0])))
 
@@ -240,8 +245,8 @@ def _key(row: Any) -> SeriesKey:
         row.r_id,
         row.report_type,
         row.reading_type,
-        from_json(Target, row.sources),
-        from_json(Target, row.subject),
+        from_text(Target, row.sources),
+        from_text(Target, row.subject),
         Flow(row.flow),
         Phase(row.phase),
         row.ambiguous,

@@ -87,6 +87,8 @@ async def _report(walk, ven):
     report = await step("request_report", ["request report"], "POST", path, request, 201, "dispatcher")
     await ven.drain()
     await ven.report(data(report["id"], world.now, *[10.0] * 60))
+    path, choice = f"/v1/vens/{ven.ven_id}/settlement-series", {"connection_w": 24_000}
+    await step("choose_settlement", ["set connection", "choose settlement series"], "PUT", path, choice)
     path = f"/v1/report-requests/{report['id']}/cancellation"
     await step("cancel_report", ["cancel report"], "POST", path, who="dispatcher")
 
