@@ -454,7 +454,7 @@ def test_backoff_grows_to_its_cap() -> None:
         ("localhost", {"username": "a", "password": "b"}, False),
     ],
 )
-def test_a_password_in_clear_off_loopback_is_warned_of(host: str, more: dict[str, Any], warned: bool) -> None:  # noqa: FBT001  a parameter
+def test_a_password_in_clear_off_loopback_is_warned_of(host: str, more: dict[str, Any], warned: bool) -> None:
     with structlog.testing.capture_logs() as logs:
         MqttLink(MqttOptions(host=host, **more))
     assert any("in clear" in log["event"] for log in logs) is warned
