@@ -168,6 +168,9 @@ class Leases(RuleBasedStateMachine):
 
     def kill(self) -> None:
         if self.task is not None:
+            known = self.journal.held("heater", "switch")
+            if self.keeper.unrecorded and known.touched:  # a full disk and a crash: it is restored once more
+                self.baseline = str(known.previous)
             self.task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 self.loop.run_until_complete(self.task)
@@ -270,12 +273,11 @@ class Leases(RuleBasedStateMachine):
         self.run(0.05)
 
     def on_the_device(self) -> bool:
-        """Tell whether the journal says that we wrote to it; that is on disk before the write."""
-        journal = Journal(Path(self.folder.name) / "journal.db")
-        try:
+        """Tell whether something of ours is on the device: what the gateway knows, and for a dead one its journal."""
+        if self.task is not None:
+            return self.slot.phase not in (Phase.FREE, Phase.CLAIMED)
+        with contextlib.closing(Journal(Path(self.folder.name) / "journal.db")) as journal:
             return journal.held("heater", "switch").touched
-        finally:
-            journal.close()
 
     @rule()
     @precondition(lambda self: self.task is not None and not self.full)
