@@ -15,6 +15,7 @@ from sqlalchemy import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from core.commits import note_commit
 from core.errors import EvenloadError, UnavailableError
 from core.ids import new_id
 from vtn.store import engines, notices, version
@@ -32,6 +33,12 @@ class Transaction:
     def __init__(self, conn: AsyncConnection) -> None:
         self.conn = conn
         self._changed: set[str] = set()
+        self._audited: list[str] = []
+
+    @property
+    def audited(self) -> list[str]:
+        """What it does: each action with its subject."""
+        return self._audited or ["what was asked for"]
 
     @property
     def announced(self) -> frozenset[str]:
@@ -47,6 +54,7 @@ class Transaction:
     ) -> None:
         """Add a row to the audit: who did what to what, from which value to which (model values or JSON)."""
         row = {"at": at, "who": who, "action": action[:40], "subject": subject[:200]}
+        self._audited.append(f"{row['action']} {row['subject']}")
         await self.conn.execute(insert(audit).values(**row, before=to_json(before), after=to_json(after)))
 
     @asynccontextmanager
@@ -165,6 +173,7 @@ class Database:
                     if self._listener is not None:
                         await notices.announce(conn, self._name, tx.announced)
                     finished = tx
+            note_commit(finished.audited)
         finally:
             # Also where the commit failed: its outcome may be unknown, and a notice is only a hint.
             if finished is not None and finished.announced:
