@@ -18,7 +18,7 @@ from vtn.services import outbox
 from vtn.services.outbox import Kind
 from vtn.services.settings import VtnSettings, WantedReport
 from vtn.store.database import Transaction
-from vtn.store.rows import from_json, to_json, upsert
+from vtn.store.rows import from_json, in_parts, to_json, upsert
 from vtn.store.tables import report_offer, report_request, resource, ven
 
 LIVE = ("queued", "active")
@@ -80,10 +80,13 @@ async def register(
     await _end(tx, (report_request.c.ven_id == ven_id) & report_request.c.state.in_(LIVE), now, "new metadata")
     await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(metadata_at=now))
     await _learn_resources(tx, ven_id, offers)
-    for wanted in settings.wanted_reports:
-        for offer in offers:
-            if offer.name == wanted.name and offer.descriptions:
-                await _ask(tx, ven_id, wanted, offer, now)
+    asked = [
+        (wish, offer)
+        for wanted in settings.wanted_reports
+        for offer in offers
+        if offer.name == wanted.name and offer.descriptions and (wish := _asked(ven_id, wanted, offer, now))
+    ]
+    await _queue(tx, ven_id, asked, now, who="vtn")
 
 
 def _check_lengths(offers: Sequence[ReportOffer]) -> None:
@@ -103,12 +106,39 @@ def _check_length(text: str, most: int) -> None:
         raise OpenADRError(Code.INVALID_DATA, f"'{text[:40]}...' is longer than {most} characters.")
 
 
-async def _ask(tx: Transaction, ven_id: str, wanted: WantedReport, offer: ReportOffer, now: datetime) -> None:
-    """Ask for a wanted report; an offer that cannot satisfy it is no fault of the VEN's registration."""
+def _asked(ven_id: str, wanted: WantedReport, offer: ReportOffer, now: datetime) -> ReportRequest | None:
+    """Return the request for a wanted report; an offer that cannot satisfy it is no fault of the registration."""
     try:
-        await request(tx, ven_id, _wish(wanted, offer, now), now, who="vtn")
-    except InvalidError as error:
+        wish = _wish(wanted, offer, now)
+        check_request(wish, [offer])
+    except (InvalidError, OpenADRError) as error:
         _log.warning("a wanted report is not asked for", ven_id=ven_id, report=offer.name, why=str(error))
+        return None
+    return wish
+
+
+async def _queue(
+    tx: Transaction, ven_id: str, asked: Sequence[tuple[ReportRequest, ReportOffer]], now: datetime, *, who: str
+) -> None:
+    """Store and queue requests, each with the offer that it asks of; as many statements for many as for one."""
+    if not asked:
+        return
+    texts = {wish.request_id: to_json(wish) for wish, _ in asked}
+    rows = [
+        {
+            "id": wish.request_id,
+            "ven_id": ven_id,
+            "specifier_id": wish.specifier_id,
+            "name": offer.name,
+            "request": texts[wish.request_id],
+            "state": "queued",
+            "created_at": now,
+        }
+        for wish, offer in asked
+    ]
+    await tx.conn.execute(insert(report_request), rows)
+    await outbox.put_subjects(tx, ven_id, Kind.CREATE_REPORT, now, texts)
+    await tx.audit_each(who, "request report", texts, at=now)
 
 
 async def _end(tx: Transaction, where: object, now: datetime, reason: str) -> None:
@@ -156,19 +186,7 @@ async def request(tx: Transaction, ven_id: str, wish: ReportRequest, now: dateti
         offer = check_request(wish, await offered(tx.conn, ven_id))
     except OpenADRError as error:
         raise InvalidError(error.description) from error
-    await tx.conn.execute(
-        insert(report_request).values(
-            id=wish.request_id,
-            ven_id=ven_id,
-            specifier_id=wish.specifier_id,
-            name=offer.name,
-            request=to_json(wish),
-            state="queued",
-            created_at=now,
-        )
-    )
-    await outbox.put(tx, ven_id, Kind.CREATE_REPORT, now, wish.request_id)
-    await tx.audit(who, "request report", wish.request_id, after=to_json(wish), at=now)
+    await _queue(tx, ven_id, [(wish, offer)], now, who=who)
     return wish.request_id
 
 
@@ -230,14 +248,15 @@ async def created(
     meant. An answer with another requestID means those that it lists as `pending` (RP-31), or all that were sent.
     """
     sent = await outbox.sent_subjects(tx, ven_id, Kind.CREATE_REPORT)
-    meant = [request_id] if request_id in sent else [one for one in sent if one in pending] or sent
-    for one in meant:
-        await outbox.done(tx, ven_id, Kind.CREATE_REPORT, one)
-    await tx.conn.execute(
-        update(report_request)
-        .where(report_request.c.id.in_(meant) & (report_request.c.state == "queued"))
-        .values(state="active" if refusal is None else "refused", answered_at=now, reason=refusal)
-    )
+    listed = frozenset(pending)
+    meant = [request_id] if request_id in sent else [one for one in sent if one in listed] or sent
+    await outbox.done_subjects(tx, ven_id, Kind.CREATE_REPORT, meant)
+    for ids in in_parts(meant):
+        await tx.conn.execute(
+            update(report_request)
+            .where(report_request.c.id.in_(ids) & (report_request.c.state == "queued"))
+            .values(state="active" if refusal is None else "refused", answered_at=now, reason=refusal)
+        )
 
 
 async def cancelled(tx: Transaction, ven_id: str, request_id: str) -> None:

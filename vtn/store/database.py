@@ -5,7 +5,7 @@ ConflictError, a value that cannot be stored InvalidError.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any, Self
@@ -53,9 +53,21 @@ class Transaction:
         self, who: str, action: str, subject: str, before: object = None, after: object = None, *, at: datetime
     ) -> None:
         """Add a row to the audit: who did what to what, from which value to which (model values or JSON)."""
-        row = {"at": at, "who": who, "action": action[:40], "subject": subject[:200]}
-        self._audited.append(f"{row['action']} {row['subject']}")
-        await self.conn.execute(insert(audit).values(**row, before=to_json(before), after=to_json(after)))
+        await self._audit([(subject, before, after)], who, action, at)
+
+    async def audit_each(self, who: str, action: str, after: Mapping[str, object], *, at: datetime) -> None:
+        """Add a row for each subject, with what it was changed to, in one statement."""
+        await self._audit([(subject, None, value) for subject, value in after.items()], who, action, at)
+
+    async def _audit(self, changes: Sequence[tuple[str, object, object]], who: str, action: str, at: datetime) -> None:
+        shared = {"at": at, "who": who, "action": action[:40]}
+        rows = [
+            {**shared, "subject": subject[:200], "before": to_json(before), "after": to_json(after)}
+            for subject, before, after in changes
+        ]
+        if rows:
+            self._audited += [f"{row['action']} {row['subject']}" for row in rows]
+            await self.conn.execute(insert(audit), rows)
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:

@@ -296,11 +296,8 @@ class Vtn20b:
         if any(len(one) > _LONGEST_SUBJECT for one in ids):
             raise OpenADRError(Code.INVALID_DATA, f"A reportRequestID is longer than {_LONGEST_SUBJECT} characters.")
 
-        async def work(tx: Transaction) -> None:
-            for one in ids:
-                await outbox.put(tx, known.ven_id, Kind.REGISTER_REPORT, self._clock.now(), one)
-
-        await self._writer.submit(work)
+        now = self._clock.now()
+        await self._writer.submit(lambda tx: outbox.put_subjects(tx, known.ven_id, Kind.REGISTER_REPORT, now, ids))
         return CreatedReport(Response(Code.OK, "OK", message.request_id), ids, known.ven_id)
 
     async def _created_report(self, message: CreatedReport, known: Known) -> Message:
