@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import signal
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -35,9 +34,10 @@ from vtn.store.readings import merge_days
 from vtn.store.writer import GroupWriter
 from vtn.transport.http import Edge, OpenADRServer
 from vtn.transport.recent import RecentMessages
-from vtn.transport.tls import log_refusals
 from vtn.transport.v20b import Vtn20b
 from vtn.web.api import Api
+from vtn.web.connections import Connections
+from vtn.web.listening import listen, raise_handle_limit
 from vtn.web.operator import DESK, OPERATIONS, Desk
 from vtn.web.principals import StoredPrincipals
 from vtn.web.server import AUTHENTICATOR, HttpMetrics, make_app
@@ -105,21 +105,22 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await _guarded(revocations.renew_list)()
         vtn = Vtn20b(writer, directory, settings.vtn(), clock)
         recent = RecentMessages()
-        openadr_port = await _listen_openadr(stack, settings, vtn, registry, revocations, recent)
+        connections = Connections(settings.connections.limits(), registry)
+        openadr_port = await _listen_openadr(stack, settings, vtn, registry, revocations, recent, connections)
         stale_after_s = _stale_after_s(settings, clock)
         desk = Desk(db, clock, settings.vtn(), _openadr_url(settings, openadr_port), authority, stale_after_s)
         metrics = HttpMetrics(registry)
         market = Market.build(settings, desk)
         stack.push_async_callback(market.close)
         api = _api(settings, desk, metrics, market)
-        api_port = await _listen_api(stack, settings, api)
+        api_port = await _listen_api(stack, settings, api, connections)
         console_at = None
         if settings.console is not None:
             names = _names(settings.console.host, settings.console.hosts)
             console = console_app(settings, settings.console, desk, names, metrics=metrics, recent=recent)
             console[AUTHENTICATOR] = api[AUTHENTICATOR]  # a token that the console revokes ends there at once
             market.put_into(console)  # a BRP's program that it shuts out, too
-            console_at = await _listen_console(stack, settings, settings.console, console)
+            console_at = await _listen_console(stack, settings, settings.console, console, connections)
         gauges = Gauges(db, clock, registry, stale_after_s)
         await gauges.refresh()
         thinning = Thinning(db, settings.market.potential_kept.timedelta())
@@ -161,6 +162,7 @@ async def _listen_openadr(
     registry: CollectorRegistry,
     revocations: Revocations,
     recent: RecentMessages,
+    connections: Connections,
 ) -> int:
     openadr = settings.openadr
     edge = Edge(openadr.prefix, openadr.max_body_bytes, openadr.insecure, openadr.proxy_header, openadr.proxy_secret)
@@ -169,12 +171,11 @@ async def _listen_openadr(
         first, *others = openadr.certificates
         also = [(one.cert, one.key) for one in others]
         context = server_context(first.cert, first.key, openadr.ca, also=also, crl=openadr.crl, profile=openadr.tls)
-        log_refusals(context)
         if openadr.crl is not None:
             revocations.watch(context, openadr.crl)
     listener = web.Server(OpenADRServer(vtn, edge, registry, recent.note).handle, access_log=None)
     runner = web.ServerRunner(listener, shutdown_timeout=_LAST_ANSWERS_S)
-    return await _serve(stack, runner, openadr.host, openadr.port, context, shared=settings.reuse_port)
+    return await _serve(stack, runner, openadr.host, openadr.port, context, connections, shared=settings.reuse_port)
 
 
 def _api(settings: Settings, desk: Desk, metrics: HttpMetrics, market: Market) -> web.Application:
@@ -195,23 +196,29 @@ def _api(settings: Settings, desk: Desk, metrics: HttpMetrics, market: Market) -
     return app
 
 
-async def _listen_api(stack: contextlib.AsyncExitStack, settings: Settings, app: web.Application) -> int:
+async def _listen_api(
+    stack: contextlib.AsyncExitStack, settings: Settings, app: web.Application, connections: Connections
+) -> int:
     api = settings.api
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LAST_ANSWERS_S)
     context = _tls(api.certificate)
     if context is not None and settings.brp.mutual_tls:
         context.verify_mode = ssl.CERT_OPTIONAL  # which certificate a BRP's token is bound to is checked with the token
         context.load_verify_locations(settings.openadr.ca)
-    return await _serve(stack, runner, api.host, api.port, context, shared=settings.reuse_port)
+    return await _serve(stack, runner, api.host, api.port, context, connections, shared=settings.reuse_port)
 
 
 async def _listen_console(
-    stack: contextlib.AsyncExitStack, settings: Settings, console: ConsoleSettings, app: web.Application
+    stack: contextlib.AsyncExitStack,
+    settings: Settings,
+    console: ConsoleSettings,
+    app: web.Application,
+    connections: Connections,
 ) -> str:
     """Serve the console and return its address."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LAST_ANSWERS_S)
     context = _tls(console.certificate)
-    port = await _serve(stack, runner, console.host, console.port, context, shared=settings.reuse_port)
+    port = await _serve(stack, runner, console.host, console.port, context, connections, shared=settings.reuse_port)
     return console_url(settings, port)
 
 
@@ -230,19 +237,14 @@ async def _serve(
     host: str,
     port: int,
     context: ssl.SSLContext | None,
+    connections: Connections,
     *,
     shared: bool,
 ) -> int:
     """Listen and return the port. `shared`: other processes may listen there too (SO_REUSEPORT)."""
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, host, port, ssl_context=context, reuse_address=True, reuse_port=shared)
-    try:
-        await site.start()
-    except OSError as error:
-        why = "the port is taken, by another VTN perhaps" if error.errno == errno.EADDRINUSE else error.strerror
-        raise InvalidError(f"Cannot listen on {_in_url(host)}:{port}: {why or error}.") from error
-    return int(runner.addresses[0][1])
+    return await listen(runner, host, port, connections, tls=context, shared=shared)
 
 
 async def _schedule(
@@ -336,6 +338,7 @@ def _guarded(work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None
 async def serve(settings: Settings, *, on_ready: Callable[[Running], None]) -> None:
     """Run a VTN until SIGINT or SIGTERM."""
     spare()
+    raise_handle_limit()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -5,6 +5,7 @@ ConflictError, a value that cannot be stored InvalidError.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
@@ -12,14 +13,14 @@ from typing import Any, Self
 
 import structlog
 from sqlalchemy import insert
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
 from core.commits import note_commit
 from core.errors import EvenloadError, UnavailableError
 from core.ids import new_id
 from vtn.store import engines, notices, version
-from vtn.store.engines import POSTGRESQL, SQLITE, Address
+from vtn.store.engines import LOCK_WAIT_S, POSTGRESQL, SQLITE, Address
 from vtn.store.failures import translated
 from vtn.store.rows import to_json
 from vtn.store.tables import audit
@@ -173,12 +174,13 @@ class Database:
         """Write in one transaction: committed at the end, rolled back if the body raises.
 
         SQLite has one writer at a time: others wait here. On PostgreSQL transactions run side by side (READ
-        COMMITTED): read what you are about to change with `with_for_update()`. Not to be nested.
+        COMMITTED): read what you are about to change with `with_for_update()`. Not to be nested. Raises
+        UnavailableError if others write for so long that a request cannot wait for it (`LOCK_WAIT_S`).
         """
         finished: Transaction | None = None
         try:
             with translated():
-                async with self._turn(), self._writer.connect() as conn, conn.begin():
+                async with self._turn() as until, self._begun(until) as conn:
                     tx = Transaction(conn)
                     yield tx
                     await tx.check()
@@ -208,19 +210,47 @@ class Database:
         await self._writer.dispose()
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def _turn(self) -> AsyncIterator[float]:
+        """Wait for this process's turn to write; yields until when it may still wait for other processes."""
+        until = time.monotonic() + LOCK_WAIT_S
         if self._lock is None:
-            yield
+            yield until
             return
         task = asyncio.current_task()
         if task is not None and task is self._owner:
             raise RuntimeError("write() inside write() would wait for itself for ever")
-        async with self._lock:
-            self._owner = task
+        try:
+            async with asyncio.timeout(LOCK_WAIT_S):
+                await self._lock.acquire()
+        except TimeoutError:
+            raise UnavailableError("The VTN is busy: another change takes too long. Try again.") from None
+        self._owner = task
+        try:
+            yield until
+        finally:
+            self._owner = None
+            self._lock.release()
+
+    @asynccontextmanager
+    async def _begun(self, until: float) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection in a transaction (on SQLite with the write lock), which is committed at the end."""
+        async with self._writer.connect() as conn:
+            transaction = await self._begin(conn, until)
             try:
-                yield
-            finally:
-                self._owner = None
+                yield conn
+                await transaction.commit()
+            except BaseException:
+                if transaction.is_active:
+                    await transaction.rollback()
+                raise
+
+    async def _begin(self, conn: AsyncConnection, until: float) -> AsyncTransaction:
+        while True:
+            try:
+                return await conn.begin()
+            except OperationalError as error:
+                if self._lock is None or "is locked" not in str(error.orig) or time.monotonic() >= until:
+                    raise
 
     def _tell(self, ven_ids: frozenset[str]) -> None:
         for callback in self._callbacks:

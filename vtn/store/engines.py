@@ -23,6 +23,10 @@ SQLITE = "sqlite"
 POSTGRESQL = "postgresql"
 
 _BUSY_MS = 10_000
+_WRITERS_BUSY_MS = 100
+"""A writer that finds the file locked comes back to see whether it may still wait."""
+LOCK_WAIT_S = 2.8
+"""Nobody waits longer to write: a request is answered within three seconds, if only with a 503 (TR-05)."""
 _CONNECT_S = 10.0
 _COMMAND_S = 60.0
 _READERS = 2
@@ -92,7 +96,8 @@ def writer(address: Address) -> AsyncEngine:
     """Return the engine of writing transactions. SQLite has one connection; each begins with the write lock."""
     if address.path is None:
         return _postgresql(address)
-    return _sqlite(address.path, "BEGIN IMMEDIATE", _cache(_WRITERS_CACHE_KIB), pool_size=1, max_overflow=0)
+    pragmas = (f"PRAGMA busy_timeout={_WRITERS_BUSY_MS}", _cache(_WRITERS_CACHE_KIB))
+    return _sqlite(address.path, "BEGIN IMMEDIATE", *pragmas, pool_size=1, max_overflow=0)
 
 
 def reader(address: Address, writing: AsyncEngine) -> AsyncEngine:
@@ -132,7 +137,10 @@ def connector(address: Address, command_timeout: float | None = _COMMAND_S) -> C
         raise InvalidError("PostgreSQL needs another package: pip install 'evenload[server,postgres]'.") from None
 
     async def connect() -> Any:
-        return await asyncpg.connect(address.dsn, timeout=_CONNECT_S, command_timeout=command_timeout)
+        connection = await asyncpg.connect(address.dsn, timeout=_CONNECT_S, command_timeout=command_timeout)
+        if command_timeout is not None:  # else for migrations, which take their time
+            await connection.execute(f"SET lock_timeout = {int(LOCK_WAIT_S * 1000)}")
+        return connection
 
     return connect
 

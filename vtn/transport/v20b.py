@@ -82,15 +82,21 @@ def _as_fault(error: EvenloadError) -> OpenADRError:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end: the fingerprint and subject of its certificate; both empty on an insecure listener."""
+    """Who is at the other end: the fingerprint and subject of its certificate (empty without one), and its address."""
 
     fingerprint: str = ""
     subject: str = ""
+    address: str = ""
+
+
+def named(peer: Peer) -> dict[str, str]:
+    """Return what a line of the log says of a peer."""
+    return {"address": peer.address, "certificate": peer.subject, "fingerprint": peer.fingerprint}
 
 
 def _log_refusal(message: str, fault: OpenADRError, peer: Peer) -> None:
     _log.warning(
-        "message refused", message=message, code=int(fault.code), why=fault.description, fingerprint=peer.fingerprint
+        "message refused", message=message[:80], code=int(fault.code), why=fault.description[:500], **named(peer)
     )
 
 
@@ -142,6 +148,10 @@ class Vtn20b:
         """Return the answer to a valid message with a value that cannot be read (GN-11)."""
         _log_refusal(fault.element, fault, peer)
         return refuse_unreadable(fault, self._settings)
+
+    async def knows(self, peer: Peer) -> bool:
+        """Whether this peer's certificate is that of a VEN."""
+        return await self._directory.identify(peer.fingerprint) is not None
 
     async def strict_for(self, peer: Peer) -> bool:
         """Whether this peer's messages are read in strict mode."""

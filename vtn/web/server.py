@@ -21,7 +21,9 @@ from core.errors import EvenloadError, InvalidError
 from core.ids import new_id
 from vtn.web.api import ADVICE, OPERATION, PRINCIPAL, REQUEST_ID, Access, Api
 from vtn.web.auth import Authenticator, PrincipalLookup, Role
+from vtn.web.connections import Connections
 from vtn.web.health import Check, Health
+from vtn.web.listening import Site
 from vtn.web.problem import ProblemError, response_for
 from vtn.web.readable import page
 
@@ -121,7 +123,7 @@ async def start(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_s)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, ssl_context=tls).start()
+        await Site(runner, host, port, Connections(), tls=tls).start()
     except OSError:
         await runner.cleanup()
         raise

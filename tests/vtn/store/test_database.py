@@ -13,7 +13,8 @@ from core.errors import ConflictError, InvalidError, UnavailableError
 from openadr.model.registration import VenProfile
 from support.databases import NOON, add_vens
 from support.waiting import until
-from vtn.store import Database, engines
+from vtn.store import Database
+from vtn.store import database as database_module
 from vtn.store.database import LostTransactionError
 from vtn.store.notices import EVERYTHING, payloads
 from vtn.store.tables import audit, outbox, ven, ven_certificate
@@ -170,7 +171,7 @@ async def test_a_transaction_that_sqlite_gave_up_is_not_continued(tmp_path):
 
 
 async def test_a_locked_database_is_unavailable(tmp_path, monkeypatch):
-    monkeypatch.setattr(engines, "_BUSY_MS", 20)
+    monkeypatch.setattr(database_module, "LOCK_WAIT_S", 0.2)
     database = await Database.open(f"sqlite:///{tmp_path / 'vtn.db'}")
     other = sqlite3.connect(tmp_path / "vtn.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -178,6 +179,17 @@ async def test_a_locked_database_is_unavailable(tmp_path, monkeypatch):
         await add_vens(database, "v1")
     other.execute("ROLLBACK")
     other.close()
+    await add_vens(database, "v1")
+    assert await count(database) == 1
+    await database.close()
+
+
+async def test_a_writer_that_takes_too_long_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(database_module, "LOCK_WAIT_S", 0.2)
+    database = await Database.open(f"sqlite:///{tmp_path / 'vtn.db'}")
+    async with database.write():
+        with pytest.raises(UnavailableError, match="busy"):
+            await asyncio.create_task(add_vens(database, "v1"))
     await add_vens(database, "v1")
     assert await count(database) == 1
     await database.close()
