@@ -77,7 +77,7 @@ class OpenADRSettings(_Section):
     """Whose client certificates are let in."""
     crl: Path | None = None
     """A revocation list of that CA: revoked clients are then refused in the TLS handshake already."""
-    tls: Literal["modern", "certification"] = "modern"
+    tls: Literal["compatible", "modern", "certification"] = "compatible"
     insecure: bool = False
     """Plain HTTP, on loopback only; VENs are then taken at their word."""
     proxy_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,80}$")] | None = None

@@ -3,8 +3,10 @@
 import asyncio
 import gzip
 import hmac
+import math
 import posixpath
 import re
+import ssl
 import time
 import zlib
 from collections.abc import Callable
@@ -105,7 +107,7 @@ class OpenADRServer:
             if is_strange(request) and (not peer.fingerprint or await self._vtn.knows(peer)):
                 prove(request, peer.fingerprint if self._edge.proxy_header is None else "")
         except _Refused as refused:
-            _log.warning("request refused", status=refused.status, why=refused.why, **named(peer))
+            _log.warning("request refused", status=refused.status, why=refused.why, **named(refused.peer or peer))
             response = web.Response(status=refused.status, text=refused.why + "\n")
             response.force_close()
         except WireError as error:
@@ -232,14 +234,17 @@ class OpenADRServer:
             return Peer(address=request.remote or "")
         transport = request.transport
         tls = transport.get_extra_info("ssl_object") if transport else None
-        known = self._peers.get(tls) if tls is not None else None
-        if known is not None:
-            return known
-        der = tls.getpeercert(binary_form=True) if tls else None
-        if tls is None or der is None:
-            raise _Refused(403, "A client certificate is needed.")
-        peer = Peer(fingerprint(der), _subject(tls.getpeercert()), request.remote or "")
-        self._peers[tls] = peer  # a connection cannot change its certificate; whether that still counts is asked anew
+        peer = self._peers.get(tls) if tls is not None else None
+        if peer is None:
+            der = tls.getpeercert(binary_form=True) if tls else None
+            if tls is None or der is None:
+                raise _Refused(403, "A client certificate is needed.")
+            told = tls.getpeercert() or {}
+            expires_s = ssl.cert_time_to_seconds(told["notAfter"]) if "notAfter" in told else math.inf
+            peer = Peer(fingerprint(der), _subject(told), request.remote or "", expires_s)
+            self._peers[tls] = peer  # a connection cannot change its certificate; whether it still counts is asked anew
+        if time.time() >= peer.expires_s:  # the handshake found it valid, but that was when the connection began
+            raise _Refused(403, "The client's certificate has expired (SE-04).", peer)
         return peer
 
 
@@ -266,7 +271,8 @@ def _coding(accepted: str) -> str | None:
 class _Refused(Exception):  # noqa: N818  control flow inside this module, not an error type
     """A transport fault that ends the exchange."""
 
-    def __init__(self, status: int, why: str) -> None:
+    def __init__(self, status: int, why: str, peer: Peer | None = None) -> None:
         super().__init__(why)
         self.status = status
         self.why = why
+        self.peer = peer

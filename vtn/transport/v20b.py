@@ -7,6 +7,7 @@ VEN                         VTN
 | <-- oadrResponse --------- |
 """
 
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -82,11 +83,15 @@ def _as_fault(error: EvenloadError) -> OpenADRError:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end: the fingerprint and subject of its certificate (empty without one), and its address."""
+    """Who is at the other end: the fingerprint and subject of its certificate (empty without one), and its address.
+
+    `expires_s` is when the certificate ends, seconds since 1970, infinite where that is unknown.
+    """
 
     fingerprint: str = ""
     subject: str = ""
     address: str = ""
+    expires_s: float = math.inf
 
 
 def named(peer: Peer) -> dict[str, str]:

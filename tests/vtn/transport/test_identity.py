@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import ssl
+import time
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -13,6 +15,7 @@ from openadr.v20b.encode import encode
 from openadr.v20b.messages import CreatePartyRegistration, Poll, QueryRegistration
 from support.waiting import until
 from vtn.services import enrolment
+from vtn.transport import http
 from vtn.transport.http import Edge
 from vtn.web.connections import Limits
 
@@ -80,6 +83,21 @@ async def test_revocation_takes_effect_on_the_next_message_of_an_open_connection
     assert (await line.say(Poll(line.home.ven_id))).response.code == 463
     assert line.session("home") is session
     assert (await line.say(Poll(line.other.ven_id), certificate="other")).response.code == 200
+
+
+async def test_se04_a_certificate_that_expires_on_an_open_connection_is_refused(line, monkeypatch):
+    """Also where it was accepted by its fingerprint alone, so that its end is in no row."""
+    async with line.world.tx() as tx:
+        await tx.conn.exec_driver_sql("UPDATE ven_certificate SET not_after = NULL")
+        tx.changed(line.home.ven_id, line.other.ven_id)
+    assert (await line.say(Poll(line.home.ven_id))).response.code == 200
+    session = line.session("home")
+    in_two_days = SimpleNamespace(time=lambda: time.time() + 2 * 86_400, perf_counter=time.perf_counter)
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(http, "time", in_two_days)
+        assert (await line.send(encode(Poll(line.home.ven_id))))[0] == 403
+    assert line.session("home") is session
+    assert [(one["event"], one["certificate"]) for one in logs] == [("request refused", "commonName=home")]
 
 
 async def test_two_certificates_of_a_ven_are_both_good_during_renewal(line):
