@@ -13,7 +13,6 @@ import structlog
 from aiohttp import web
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from prometheus_client import CollectorRegistry
-from sqlalchemy import select
 
 from certs.authority import Authority
 from certs.tls import server_context
@@ -91,6 +90,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     """
     clock = clock_of(settings)
     authority = Authority.load(settings.authority) if settings.authority is not None else None
+    _warn_of_open_keys(settings, authority)
     registry = CollectorRegistry()
     async with contextlib.AsyncExitStack() as stack:
         db = await Database.open(settings.database)
@@ -126,6 +126,16 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         thinning = Thinning(db, settings.market.potential_kept.timedelta())
         await _schedule(stack, db, directory, clock, gauges, revocations, thinning, market.jobs())
         yield Running(desk.openadr_url, _api_url(settings, api_port), db, clock, console_at)
+
+
+def _warn_of_open_keys(settings: Settings, authority: Authority | None) -> None:
+    """Say which private keys other users of this machine can read: whoever has the root's can make itself any VEN."""
+    pairs = [*settings.openadr.certificates, settings.api.certificate]
+    pairs.append(settings.console.certificate if settings.console else None)
+    paths = {pair.key for pair in pairs if pair is not None} | ({authority.key_path} if authority else set())
+    for path in sorted(paths):
+        if path.exists() and path.stat().st_mode & 0o077:
+            _log.warning("a key can be read by others", path=str(path), next=f"chmod 600 {path}")
 
 
 def _openadr_url(settings: Settings, port: int) -> str:
@@ -179,16 +189,12 @@ async def _listen_openadr(
 
 
 def _api(settings: Settings, desk: Desk, metrics: HttpMetrics, market: Market) -> web.Application:
-    async def store_answers() -> None:
-        async with desk.db.read() as conn:
-            await conn.execute(select(1))
-
     app = make_app(
         with_market(operator_api()),
         StoredPrincipals(desk.db),
         hosts=_names(settings.api.host, settings.api.hosts),
         metrics=metrics,
-        ready={"store": store_answers},
+        ready={"store": desk.db.check},
         mounts=market.mounts(),
     )
     app[DESK] = desk

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Self
 
 import structlog
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
@@ -23,7 +23,7 @@ from vtn.store import engines, notices, version
 from vtn.store.engines import LOCK_WAIT_S, POSTGRESQL, SQLITE, Address
 from vtn.store.failures import translated
 from vtn.store.rows import to_json
-from vtn.store.tables import audit
+from vtn.store.tables import METADATA, audit
 
 _log = structlog.get_logger(__name__)
 
@@ -146,6 +146,7 @@ class Database:
             from vtn.store import schema  # noqa: PLC0415  it brings Alembic, which is seldom needed
 
             await schema.bring_up(address, create=create)
+        await version.check_tables(address, METADATA.tables)
         database = cls(address)
         if address.dialect == POSTGRESQL:
             listener = notices.Listener(engines.connector(address), database._name, database._tell)
@@ -200,6 +201,13 @@ class Database:
         have been missed. The callback must not block.
         """
         self._callbacks.append(callback)
+
+    async def check(self) -> None:
+        """See that the database answers, and could be written. Raises UnavailableError."""
+        async with self.read() as conn:
+            await conn.execute(select(1))
+        if self._address.path is not None:
+            await asyncio.to_thread(engines.check_room, self._address.path)
 
     async def close(self) -> None:
         """Close all connections. Closing twice does no harm."""

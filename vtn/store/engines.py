@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +36,9 @@ _MORE_READERS = 6
 _READERS_CACHE_KIB = 512
 _WRITERS_CACHE_KIB = 1024
 """Each connection's own pages; the system keeps the file's in memory too, once for all."""
+_LEAST_FREE_BYTES = 32 << 20
+"""Less is as good as none: write-ahead log and checkpoints need room beside each other."""
+_PROBE_BYTES = 4096
 _FORMS = "Write sqlite:///path/to/file.db or postgresql://user:password@host/database."
 
 
@@ -81,6 +85,22 @@ def prepare_file(path: Path, *, create: bool) -> None:
         sync_directory(path.parent)
     except OSError as error:
         raise UnavailableError(f"The database {path} cannot be created: {error.strerror}.") from error
+
+
+def check_room(path: Path) -> None:
+    """See that a SQLite database could be written. Raises UnavailableError where its disk is full or read-only."""
+    probe = path.with_name(f".{path.name}.{os.getpid()}.probe")
+    try:
+        free = shutil.disk_usage(path.parent).free
+        with probe.open("wb", buffering=0) as file:
+            file.write(bytes(_PROBE_BYTES))
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise UnavailableError(f"{path.parent} cannot be written: {error.strerror}.") from error
+    finally:
+        probe.unlink(missing_ok=True)
+    if free < _LEAST_FREE_BYTES:
+        raise UnavailableError(f"The disk of {path} is nearly full: {free >> 20} MB are left. Make room.")
 
 
 def sync_directory(directory: Path) -> None:

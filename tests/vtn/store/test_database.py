@@ -1,7 +1,10 @@
 """Reading, writing, failing, and telling who changed."""
 
 import asyncio
+import errno
 import json
+import os
+import shutil
 import sqlite3
 
 import pytest
@@ -13,7 +16,7 @@ from core.errors import ConflictError, InvalidError, UnavailableError
 from openadr.model.registration import VenProfile
 from support.databases import NOON, add_vens
 from support.waiting import until
-from vtn.store import Database
+from vtn.store import Database, engines
 from vtn.store import database as database_module
 from vtn.store.database import LostTransactionError
 from vtn.store.notices import EVERYTHING, payloads
@@ -339,3 +342,26 @@ def test_notices_are_short_and_name_every_ven(ven_ids):
     sent = list(payloads("me", ven_ids))
     assert all(len(payload.encode()) < 8000 for payload in sent)
     assert {name for payload in sent for name in json.loads(payload)[1:]} == ven_ids
+
+
+async def test_a_database_that_could_not_be_written_is_not_ready(tmp_path, monkeypatch):
+    place = tmp_path / "place"
+    place.mkdir()
+    database = await Database.open(f"sqlite:///{place / 'vtn.db'}")
+    await database.check()
+    assert not list(place.glob("*probe"))
+    usage = shutil.disk_usage(place)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1_000_000))
+        with pytest.raises(UnavailableError, match="nearly full"):
+            await database.check()
+    with monkeypatch.context() as patch:
+        patch.setattr(engines.os, "fsync", _full)
+        with pytest.raises(UnavailableError, match="No space left"):
+            await database.check()
+    assert not list(place.glob(".*probe"))
+    await database.close()
+
+
+def _full(_handle):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

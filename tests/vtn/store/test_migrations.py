@@ -115,3 +115,13 @@ async def test_a_directory_that_cannot_be_made_is_unavailable(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UnavailableError, match="cannot be created"):
         await Database.open(f"sqlite:///{tmp_path / 'file' / 'vtn.db'}")
+
+
+async def test_a_database_that_lacks_a_table_is_refused_by_name(database_url):
+    database = await Database.open(database_url)
+    async with database.write() as tx:
+        await tx.conn.execute(text("DROP TABLE waiting_certificate"))
+    await database.close()
+    for create in (True, False):
+        with pytest.raises(ConflictError, match=r"lacks waiting_certificate.*backup"):
+            await Database.open(database_url, create=create)
