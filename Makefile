@@ -7,7 +7,7 @@ ARGS   ?=
 # Demo and tests start some hundred processes: let them keep what they compiled, whatever the caller's shell says.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test bench bench-selection check lint types rooms unit packages walk screenshots clean
+.PHONY: demo test drills chaos fuzz bench bench-selection check lint types rooms unit packages walk screenshots clean
 
 demo: $(VENV)/.demo
 	$(BIN)/evenload demo $(ARGS)
@@ -18,6 +18,18 @@ test: packages $(VENV)/.test
 	$(MAKE) check
 	@$(BIN)/python -m pytest --collect-only -qq >/dev/null || true # what is wrong is told by the next line
 	$(BIN)/python -m pytest -n 6 $(ARGS)
+
+# What is slow and rarely breaks: processes killed, power cut, clocks set, disks full (tests/drills). Mostly waiting.
+drills: packages $(VENV)/.test
+	$(BIN)/python -m pytest -n 4 tests/drills $(ARGS)
+
+# The same trouble from many seeds: make chaos ARGS='--runs 200'.
+chaos: packages $(VENV)/.test
+	PYTHONPATH=.:tests $(BIN)/python -m drills.chaos $(ARGS)
+
+# Every schema-valid message at every stage, with odd values and restarts in between, for ten minutes a side.
+fuzz: $(VENV)/.test
+	EVENLOAD_FUZZ_SECONDS=$${EVENLOAD_FUZZ_SECONDS:-600} $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
 # How fast it is, beside openleadr on the same machine; writes build/bench.json and docs/performance.md (some minutes;
 # ARGS=--quick for a short look that leaves the page alone).
@@ -39,7 +51,7 @@ check: $(VENV)/.test
 # what is missing.
 packages:
 	@missing=""; \
-	for program in mosquitto:mosquitto pg_ctl:postgresql chromium-headless-shell:chromium-headless-shell; do \
+	for program in mosquitto:mosquitto pg_ctl:postgresql chromium-headless-shell:chromium-headless-shell faketime:faketime; do \
 	  command -v $${program%%:*} >/dev/null 2>&1 || ls /usr/sbin/$${program%%:*} /usr/lib/postgresql/*/bin/$${program%%:*} 2>/dev/null | grep -q . \
 	    || missing="$$missing $${program##*:}"; \
 	done; \

@@ -1,8 +1,11 @@
 """`make bench`: measure evenload and openleadr in turn, and write what came out.
 
     python -m benchmarks [--quick] [--cases poll,poll-tls] [--rounds 5] [--seconds 2] [--homes 1000]
+    python -m benchmarks --against ../evenload-before
 
-The whole of it takes some minutes. With --quick, or some of the cases, docs/performance.md stays as it is.
+The whole of it takes some minutes. With --quick, or some of the cases, docs/performance.md stays as it is. With
+--against the peer is another checkout of evenload (an older one: its directory is migrated for this one), to see what a
+change has cost.
 """
 
 import argparse
@@ -22,11 +25,11 @@ import uvloop
 from benchmarks.cases import CASES, MORE, Case, Figure, Plan, Stage, connected
 from benchmarks.identities import Site, homes, identified
 from benchmarks.load import DriveError, Fleet, Ven
-from benchmarks.results import Row, as_json, compare, table, write_page
+from benchmarks.results import PEER, Row, as_json, compare, table, write_page
 from benchmarks.servers import started
 
 _ROOT: Final = Path(__file__).parent.parent
-_SERVERS: Final = ("ours", "peer")
+_OURS: Final = "ours"
 _QUICK: Final = Plan(homes=200, warm_s=0.3, seconds=0.7)
 _WHOLE_S: Final = 1800.0
 
@@ -40,21 +43,24 @@ class Bench:
     folder: Path
     site: Site
     tell: Callable[[str], None]
+    against: Path | None = None
+    """Another checkout of evenload, measured in the place of openleadr."""
     _identified: list[Ven] = field(default_factory=list)
     _copies: int = 0
 
     async def measure(self, case: Case) -> Row:
         """Run a case on both servers, in turn."""
         vens = await self._vens(case)
-        figures: dict[str, list[Figure]] = {name: [] for name in _SERVERS}
+        servers = (_OURS, "peer" if self.against is None else "before")
+        figures: dict[str, list[Figure]] = {name: [] for name in servers}
         async with AsyncExitStack() as stack:
             lasting: dict[str, tuple[Fleet, Stage]] = {}
             if not case.fresh:
-                for name in _SERVERS:
+                for name in servers:
                     lasting[name] = await stack.enter_async_context(self._ready(case, name, vens))
             rounds = min(self.rounds, case.most_rounds)
             for number in range(rounds):
-                for name in _SERVERS if number % 2 else reversed(_SERVERS):
+                for name in servers if number % 2 else reversed(servers):
                     if case.fresh:
                         async with self._ready(case, name, vens) as (fleet, stage):
                             figure = await case.run(fleet, stage)
@@ -62,7 +68,7 @@ class Bench:
                         figure = await case.run(*lasting[name])
                     figures[name].append(figure)
                     self.tell(f"{case.name} {number + 1}/{rounds} {name}: {figure.value:,.2f} {case.unit}")
-        return compare(case, figures["ours"], figures["peer"])
+        return compare(case, *(figures[name] for name in servers))
 
     async def _vens(self, case: Case) -> list[Ven]:
         count = case.vens(self.plan)
@@ -79,11 +85,12 @@ class Bench:
         """Start a server with the case's VENs connected and prepared."""
         self._copies += 1
         site = await self.site.copy(self.folder / f"{self._copies:02d}-{case.name}-{name}")
-        arguments = [str(site.settings)] if name == "ours" else [str(site.directory)] if case.tls else []
+        arguments = [str(site.settings)] if name != "peer" else [str(site.directory)] if case.tls else []
+        program, root = (_OURS, self.against) if name == "before" else (name, None)
         log = self.folder / f"{name}.log"
         mine = [replace(ven) for ven in vens]
         async with (
-            started(name, log, *arguments, tls=case.tls, token=site.token) as server,
+            started(program, log, *arguments, tls=case.tls, token=site.token, root=root) as server,
             connected(server, mine) as fleet,
         ):
             await case.prepare(fleet)
@@ -100,8 +107,9 @@ async def run(options: argparse.Namespace, plan: Plan, cases: Sequence[Case]) ->
     build = _ROOT / "build"
     build.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=build) as folder:
-        site = await Site.make(Path(folder) / "site")
-        bench = Bench(plan, options.rounds, Path(folder), site, tell)
+        place = Path(folder) / "site"
+        site = await (Site.make(place) if options.against is None else Site.make_with(options.against, place))
+        bench = Bench(plan, options.rounds, Path(folder), site, tell, options.against)
         async with asyncio.timeout(_WHOLE_S):
             return [await bench.measure(case) for case in cases]
 
@@ -114,8 +122,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="how often each server is measured, at most 5 times (5)")
     parser.add_argument("--seconds", type=float, help="how long each time (2)")
     parser.add_argument("--homes", type=int, help="VENs of dispatch-1000 and memory-1000 (1000)")
+    parser.add_argument("--against", type=Path, help="another checkout of evenload, instead of openleadr")
     parser.add_argument("--json", type=Path, default=_ROOT / "build" / "bench.json", help="where the rows go")
     options = parser.parse_args(arguments)
+    if options.against is not None:
+        options.against = options.against.resolve()
+        if not (options.against / "benchmarks" / "ours.py").is_file():
+            parser.error(f"{options.against} is no checkout of evenload with benchmarks.")
     options.rounds = options.rounds or (1 if options.quick else 5)
     return options
 
@@ -139,11 +152,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (DriveError, TimeoutError) as error:
         print(f"bench: {str(error) or 'it took too long'}", file=sys.stderr)
         return 1
-    about = asdict(plan) | {"rounds": options.rounds}
+    about = asdict(plan) | {"rounds": options.rounds, "against": options.against.name if options.against else PEER}
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(as_json(rows, about), indent=2) + "\n", encoding="utf-8")
-    print(f"\n{table(rows)}\n\nWritten to {options.json}.")
-    if not options.quick and plan == Plan() and wanted == list(CASES):
+    print(f"\n{table(rows, options.against.name if options.against else PEER)}\n\nWritten to {options.json}.")
+    if options.against is None and not options.quick and plan == Plan() and wanted == list(CASES):
         page = _ROOT / "docs" / "performance.md"
         write_page(page, rows, about)
         print(f"The table of {page} is new.")

@@ -3,10 +3,12 @@
 import asyncio
 import shutil
 import ssl
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.load import Ven
+from benchmarks.load import DriveError, Ven
+from benchmarks.servers import of_checkout
 from certs.authority import Authority
 from evenload.setup import Shape, prepare
 
@@ -24,6 +26,21 @@ class Site:
         shape = Shape(host="127.0.0.1", openadr_port=0, api_port=0, console_port=0)
         made = await prepare(directory, ("localhost", "127.0.0.1"), "evenload", shape)
         return cls(directory, made.token)
+
+    @classmethod
+    async def make_with(cls, root: Path, directory: Path) -> "Site":
+        """Have another checkout prepare the directory, so that both of them can read it."""
+        work = (
+            "import asyncio, pathlib, sys; from benchmarks.identities import Site;"
+            "print(asyncio.run(Site.make(pathlib.Path(sys.argv[1]))).token)"
+        )
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", work, str(directory), cwd=root, env=of_checkout(root), stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await process.communicate()
+        if process.returncode:
+            raise DriveError(f"{root} could not prepare a directory.")
+        return cls(directory, out.decode().split()[-1])
 
     async def copy(self, directory: Path) -> "Site":
         """Copy it, so that each server begins with the same."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.cases import Case, Figure
 
+PEER = "openleadr"
 _BEGIN, _END = "<!-- measured: begin -->", "<!-- measured: end -->"
 _LIBRARIES = ("openleadr", "aiohttp", "uvloop", "lxml", "SQLAlchemy", "aiosqlite")
 
@@ -82,17 +83,18 @@ def as_json(rows: Sequence[Row], plan: Mapping[str, Any]) -> dict[str, Any]:
     return {"machine": machine(), "plan": dict(plan), "rows": [asdict(row) for row in rows]}
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[Row], peer: str = PEER) -> str:
     """Return the table in Markdown."""
     lines = [
-        "| case | evenload | openleadr | times better | server CPU a message: evenload / openleadr | driver CPU |",
+        f"| case | evenload | {peer} | times better | server CPU a message: evenload / {peer} | driver CPU |",
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
-        ours, peer = _shown(row.ours, row.unit), _shown(row.peer, row.unit)
-        times = f"**{row.ratio.median:.1f}** ({row.ratio.least:.1f} to {row.ratio.most:.1f})"
+        ours, theirs = _shown(row.ours, row.unit), _shown(row.peer, row.unit)
+        digits = 1 if peer == PEER else 2  # a change shows in hundredths
+        times = f"**{row.ratio.median:.{digits}f}** ({row.ratio.least:.{digits}f} to {row.ratio.most:.{digits}f})"
         cpu = f"{row.cpu_us_ours:,.0f} / {row.cpu_us_peer:,.0f} µs"
-        lines.append(f"| {row.case} | {ours} | {peer} | {times} | {cpu} | {row.driver_cpu:.2f} |")
+        lines.append(f"| {row.case} | {ours} | {theirs} | {times} | {cpu} | {row.driver_cpu:.2f} |")
     return "\n".join(lines)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.load import DriveError, Ven
 
+ROOT = Path(__file__).parent.parent
 _START_S = 60.0
 _STOP_S = 20.0
 
@@ -56,17 +57,28 @@ class Server:
         return await asyncio.to_thread(call)
 
 
+def of_checkout(root: Path) -> dict[str, str]:
+    """Return the environment in which Python imports the modules of that checkout."""
+    return os.environ | {"PYTHONPATH": str(root)}
+
+
 @asynccontextmanager
-async def started(name: str, log: Path, *arguments: str, tls: bool, token: str = "") -> AsyncIterator[Server]:
-    """Run `python -m benchmarks.NAME ARGUMENTS` until the block ends. Raises DriveError if it does not start."""
-    environment = os.environ | {"EVENLOAD_OPENADR__INSECURE": "false" if tls else "true"}
+async def started(
+    name: str, log: Path, *arguments: str, tls: bool, token: str = "", root: Path | None = None
+) -> AsyncIterator[Server]:
+    """Run `python -m benchmarks.NAME ARGUMENTS` until the block ends, `root` says of which checkout (this one).
+
+    Raises DriveError if it does not start.
+    """
+    root = root or ROOT
+    environment = of_checkout(root) | {"EVENLOAD_OPENADR__INSECURE": "false" if tls else "true"}
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             f"benchmarks.{name}",
             *arguments,
-            cwd=Path(__file__).parent.parent,
+            cwd=root,
             env=environment,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

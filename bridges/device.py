@@ -25,7 +25,8 @@ class Capability:
     `name` is one of switch, import_limit, export_limit, current_limit, setpoint, mode, storage_power. `normal` is the
     value that means "no limit" and stands in for an unknown previous state; `values` lists the words of an enumerated
     capability; `low`/`high` bound a numeric one and `floor` is the least value that a shed may ask for.
-    `hardware_lease` says that the device itself reverts when the lease runs out.
+    `hardware_lease` says that the device itself reverts when the lease runs out, `readable` that it answers when its
+    driver asks for its state.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Capability:
     high: float | None = None
     floor: float | None = None
     hardware_lease: bool = False
+    readable: bool = False
     min_interval: timedelta = timedelta()
 
 
@@ -130,9 +132,13 @@ class Driver(Protocol):
         """Return what the device is and can do."""
 
     async def start(
-        self, on_reading: Callable[[Reading], None], on_state: Callable[[str, Value, datetime], None]
+        self, on_reading: Callable[[Reading], None], on_state: Callable[[str, Value, datetime | None], None]
     ) -> None:
-        """Begin to listen: `on_reading` gets every value, `on_state(capability, value, at)` every state message."""
+        """Begin to listen: `on_reading` gets every value, `on_state(capability, value, at)` every word on its state.
+
+        `at` is when the device said so, in world time; None where that cannot be told. What a broker has stored (a
+        retained message) is not the device's word and is not passed on.
+        """
 
     async def stop(self) -> None:
         """Stop listening; leaves the device as it is."""
@@ -142,7 +148,7 @@ class Driver(Protocol):
         """Whether the device is believed to be reachable now."""
 
     def state(self, capability: str) -> Value | None:
-        """Return the last state that the device itself reported, or None if it has not spoken yet."""
+        """Return the last state known of the device, also a stored one, or None if there is none yet."""
 
     async def apply(self, capability: str, value: Value, until: datetime | None) -> None:
         """Send an order. `until` lets a hardware lease be set; None restores without one.
@@ -155,8 +161,9 @@ class Driver(Protocol):
 class Contact(StrEnum):
     """What became of the way to a device.
 
-    LINK: our own link is back, the device may have been up all the time, so a state that differs is the user's hand.
-    RESTARTED: the device itself was away and is back, so a state that differs is what it booted with.
+    LINK: our own link is back, the device may have been up all the time; a state that differs and that was not said
+    only now is the user's hand. RESTARTED: the device itself was away and is back, so a state that differs is what it
+    booted with.
     """
 
     LOST = "lost"

@@ -6,7 +6,7 @@ SQLite with a write-ahead log and `synchronous=FULL`: what a method has returned
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,6 +51,13 @@ CREATE TABLE step (
 );
 """
 
+_OPEN = """
+SELECT (SELECT state FROM step WHERE command_id = command.id ORDER BY step.seq DESC LIMIT 1), released,
+    (SELECT previous FROM slot
+        WHERE slot.device = command.device AND slot.capability = command.capability AND touched = 1),
+    command.id, device, capability, value, until, cause, rank
+FROM command WHERE closed = 0 ORDER BY seq
+"""
 _COMMAND = "command.id, device, capability, value, until, cause, rank"
 
 
@@ -284,3 +291,28 @@ class Journal:
             self._db.execute(
                 "DELETE FROM command WHERE closed = 1 AND until < ?", (before.astimezone(UTC).isoformat(),)
             )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLease:
+    """A command that is open, as another process sees it: how far it came, and what the device did before it."""
+
+    command: Command
+    state: State
+    released: bool
+    previous: Value | None
+
+
+def read_open(path: Path) -> list[OpenLease]:
+    """Return the open commands of a journal without touching it, in the order of their arrival.
+
+    A journal that is not there has none. Raises UnavailableError if it cannot be read.
+    """
+    if not path.exists():
+        return []
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10.0)) as db:
+            rows = db.execute(_OPEN).fetchall()
+    except sqlite3.Error as error:
+        raise UnavailableError(f"{path}: the command journal cannot be read: {error}") from error
+    return [OpenLease(_command(row[3:]), State(row[0]), bool(row[1]), _load(row[2])) for row in rows]

@@ -1,28 +1,45 @@
 """Leases: a command holds a device until it runs out, then the device gets back what it did before.
 
-Done here once, for every driver: arbitration, journal, read-back, re-assertion, restoring. World time ends leases and
-spaces writes; machine time paces acknowledgements and retries.
+Done here once, for every driver: arbitration, journal, read-back, re-assertion, restoring. `bridges.slots` has the
+states and the theory; this module asks the clock, the journal and the drivers.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Final
 
 import structlog
 
+from bridges.backlog import Backlog
 from bridges.backoff import Backoff
 from bridges.device import Command, Contact, Driver, Observable, Outcome, Rank, State, Value
 from bridges.journal import Journal
-from bridges.slots import Claim, Lease, Pace, Phase, Slot, admitted, same
+from bridges.slots import (
+    SAME_MOMENT,
+    UNANSWERED,
+    UNSAID,
+    Action,
+    Claim,
+    Event,
+    Lease,
+    Pace,
+    Phase,
+    Slot,
+    admitted,
+    same,
+)
 from core.clock import Clock
 from core.errors import InvalidError, NotFoundError, UnavailableError
 
 _log = structlog.get_logger(__name__)
 
-_KEEP_HISTORY = timedelta(days=400)
+_KEEP_HISTORY: Final = timedelta(days=400)
+_FULL_DISK_S: Final = 2.0
+_CONTACTS: Final = {Contact.LINK: Event.LINK, Contact.RESTARTED: Event.RESTARTED}
 
 
 class Keeper:
@@ -45,9 +62,10 @@ class Keeper:
         self._on_outcome = on_outcome
         self._pace = pace or Pace()
         self._backoff = Backoff(0.5, self._pace.longest_s)
+        self._backlog = Backlog(journal, self._tell)
         self._devices = frozenset(drivers)
         self._slots = {
-            (device, capability.name): Slot(device, capability, driver)
+            (device, capability.name): Slot(device, capability, driver, self._pace)
             for device, driver in drivers.items()
             for capability in driver.describe().capabilities
         }
@@ -55,9 +73,14 @@ class Keeper:
             if isinstance(driver, Observable):
                 driver.observe(partial(self.contact, device))
 
+    @property
+    def unrecorded(self) -> int:
+        """How many steps wait for room on the disk."""
+        return len(self._backlog)
+
     async def recover(self) -> None:
         """Read the journal: `run()` then restores what ran out while we were down and goes on with what lives."""
-        self._journal.prune(self._clock.now() - _KEEP_HISTORY)
+        self._backlog.add(partial(self._prune, self._clock.now() - _KEEP_HISTORY))
         for entry in self._journal.open():
             slot = self._slots.get((entry.command.device, entry.command.capability))
             if slot is None:
@@ -71,18 +94,27 @@ class Keeper:
         for slot in self._slots.values():
             self._recall(slot)
 
+    def _prune(self, before: datetime) -> Sequence[Outcome]:
+        self._journal.prune(before)
+        return ()
+
     def _recall(self, slot: Slot) -> None:
         known = self._journal.held(slot.device, slot.capability.name)
-        slot.touched, slot.previous = known.touched, known.previous
-        slot.written, slot.written_at = known.written, known.written_at
+        now, slot.since = self._clock.now(), self._clock.elapsed()
+        if known.written is not None and known.written_at is not None:
+            slot.written = known.written
+            # The world clock may have been set since, so its distance counts within bounds only.
+            left = known.written_at + slot.capability.min_interval - now
+            slot.may_write_at = self._clock.elapsed() + min(max(left, timedelta()), slot.capability.min_interval)
+            slot.owed_until = self._now_s() + self._pace.settle_s
         holder = slot.strongest(slot.claims.values())
-        if holder is None:
+        if holder is None or not known.touched:
             return
-        slot.aim(holder, None)
-        if holder.confirmed_at is not None and known.written is not None and same(known.written, slot.goal):
-            # Messages that wait for us may tell of the user's hand: listen before asserting again.
-            slot.phase, slot.heard_at = Phase.HELD, holder.confirmed_at
-            slot.reassert_at = self._now_s() + self._pace.settle_s
+        slot.previous, slot.holder, slot.phase = known.previous, holder, Phase.WRITE
+        if holder.confirmed_at is not None and slot.repeats:
+            slot.phase, slot.back_at = Phase.RECHECK, now
+            slot.heard_at = self._said(holder.confirmed_at)
+            slot.retry_at = self._now_s() + self._pace.settle_s
 
     async def command(self, command: Command) -> Outcome:
         """Take a command and return how far it got; the writes follow in `run()`.
@@ -92,6 +124,7 @@ class Keeper:
         to it (the returned command says what holds). REFUSED says why. Raises UnavailableError if the journal cannot
         be written; then nothing was taken.
         """
+        self._backlog.flush()
         if (known := self._journal.latest(command.id)) is not None:
             return known
         now = self._clock.now()
@@ -133,59 +166,142 @@ class Keeper:
     async def release(self, command_id: str) -> None:
         """End a command before its time: the previous state is restored if the lease is still ours.
 
-        A command that has ended is left as it is. Raises NotFoundError for an unknown id.
+        A command that has ended is left as it is; a full disk keeps nothing from ending. Raises NotFoundError for an
+        unknown id.
         """
         for slot in self._slots.values():
             if claim := slot.claims.get(command_id):
-                self._journal.mark_released(command_id)
-                claim.released = True
+                self._release(claim)
                 slot.wake.set()
                 return
         if self._journal.latest(command_id) is None:
             raise NotFoundError(f"There is no command {command_id}.")
 
+    def _release(self, claim: Claim) -> None:
+        def entry() -> Sequence[Outcome]:
+            self._journal.mark_released(claim.command.id)
+            return ()
+
+        claim.released = True
+        self._backlog.add(entry)
+
     def held(self) -> list[Lease]:
         """Return the open leases, also those that wait behind a stronger one or are being restored."""
+        now = self._clock.now()
         return [
-            Lease(claim.command, claim is slot.holder, slot.phase, slot.previous)
+            Lease(claim.command, claim is slot.holder, slot.phase, slot.previous, claim.over(now))
             for slot in self._slots.values()
             for claim in slot.claims.values()
         ]
 
-    def listener(self, device: str) -> Callable[[str, Value, datetime], None]:
+    def listener(self, device: str) -> Callable[[str, Value, datetime | None], None]:
         """Return what that device's driver shall call with every state message (`Driver.start`, on_state)."""
         return partial(self.heard, device)
 
-    def heard(self, device: str, capability: str, value: Value, at: datetime) -> None:
-        """Take a device's own state message: it confirms a command or a restore, or it shows the user's hand."""
+    # -- what happens to a slot
+
+    def heard(self, device: str, capability: str, value: Value, at: datetime | None) -> None:
+        """Take a device's own word: it confirms a command or a restore, or it shows the user's hand.
+
+        `at` is when the device said so, None where that cannot be told; see `bridges.slots`.
+        """
         slot = self._slots.get((device, capability))
         if slot is None:
             return
-        match slot.phase, same(value, slot.goal):
-            case Phase.SENT, True if slot.handing_over:
-                slot.early = at
-            case Phase.SENT, True:
-                self._confirm(slot, at)
-            case Phase.HELD, True:
-                slot.heard_at = min(at, self._clock.now())
-            case Phase.HELD, False if slot.heard_at is None or at >= slot.heard_at:
+        said = self._clock.elapsed() if at is None else self._said(at)
+        slot.spoken |= said + SAME_MOMENT >= slot.since
+        if slot.listening and (slot.spoken or not slot.capability.readable):
+            slot.retry_at = 0.0
+            slot.wake.set()
+        if at is None:
+            return
+        if slot.written is not None and same(value, slot.written) and self._young(slot, said):
+            slot.owed_until = 0.0
+            slot.wake.set()
+        if slot.phase in UNANSWERED and same(value, slot.goal):
+            self._answered(slot, said)
+        elif slot.phase in (Phase.HELD, Phase.RECHECK) and (slot.heard_at is None or said >= slot.heard_at):
+            if same(value, slot.goal):
+                slot.heard_at = said
+            elif slot.back_at is None or at < slot.back_at:
                 self._contradicted(slot, value)
-            case Phase.WRITE, _ if slot.listening:
-                slot.retry_at = 0.0
-                slot.wake.set()
+
+    def _said(self, at: datetime) -> timedelta:
+        """Return a time on the clock that cannot be set; what claims to come from the future is said now."""
+        return self._clock.elapsed() - max(timedelta(), self._clock.now() - at)
+
+    def _young(self, slot: Slot, said: timedelta) -> bool:
+        """Tell whether a word was said after our last write."""
+        return slot.written_at is None or said + SAME_MOMENT >= slot.written_at
+
+    def _answered(self, slot: Slot, said: timedelta) -> None:
+        """Take the goal's own word. One from before the write confirms nothing.
+
+        Only where order after order is answered and the stamp stands still, the stamp is not the word's own time.
+        """
+        if not self._young(slot, said):
+            slot.note_old_answer(said)
+            if slot.old_answers <= 2 * self._pace.tries:
+                return
+        if slot.handing_over:
+            slot.early = True
+        else:
+            slot.heard_at = said
+            self._move(slot, Event.AGREED)
 
     def contact(self, device: str, contact: Contact) -> None:
-        """Take notice that a device, or our way to it, is back."""
-        if contact is Contact.LOST:
-            return
+        """Take notice that a device, or our way to it, went or is back."""
         for slot in self._slots.values():
-            if slot.device != device or slot.phase is Phase.FREE:
-                continue
-            if slot.phase is Phase.HELD and contact is Contact.LINK:
-                slot.reassert_at = self._now_s() + self._pace.settle_s
-            else:
-                slot.aim(slot.holder, slot.restoring)
-            slot.wake.set()
+            if slot.device == device:
+                slot.spoken, slot.since = False, self._clock.elapsed()
+                if contact is Contact.RESTARTED:
+                    slot.settled = None
+                if contact in _CONTACTS:
+                    self._move(slot, _CONTACTS[contact])
+                if slot.phase is Phase.RECHECK:
+                    slot.retry_at = self._now_s() + self._pace.settle_s
+
+    def _contradicted(self, slot: Slot, value: Value) -> None:
+        """Give way where the device left a confirmed lease: the user's hand wins, except over safety."""
+        if slot.holder is not None and slot.holder.command.rank > Rank.USER:
+            _log.warning("the device left a safety command, asserting it again", device=slot.device, state=value)
+            self._move(slot, Event.DRIFT)
+        else:
+            self._move(slot, Event.HAND, value)
+
+    def _move(self, slot: Slot, event: Event, value: Value | None = None, detail: str = "") -> None:
+        """Let something happen to a slot, and record what the table says follows from it."""
+        previous, holder, restoring = slot.before, slot.holder, slot.restoring
+        match slot.move(event):
+            case Action.CONFIRM if holder is not None:
+                slot.back_at = None
+                self._step(holder, State.CONFIRMED)
+            case Action.RESTORED if restoring is not None:
+                self._let_go(slot, [restoring], State.RESTORED, "", previous)
+            case Action.GIVE_UP if restoring is not None:
+                self._let_go(slot, [restoring], State.FAILED, detail, None)
+            case Action.DROP:
+                ended = [claim for claim in slot.claims.values() if claim.over(self._clock.now())]
+                self._let_go(slot, ended, State.FAILED, "it ended before the device could be told", None)
+            case Action.GIVE_WAY if value is not None:
+                claims = list(slot.claims.values())
+                self._let_go(slot, claims, State.OVERRIDDEN, f"the device was set to {value} by hand", value)
+
+    def _let_go(self, slot: Slot, claims: Sequence[Claim], state: State, detail: str, left_at: Value | None) -> None:
+        """Close claims and free the device; a claim that came meanwhile stays, and is served next."""
+        now, device, capability = self._clock.now(), slot.device, slot.capability.name
+
+        def entry() -> Sequence[Outcome]:
+            ended = [claim for claim in claims if self._journal.finish(claim.command.id, state, now, detail)]
+            self._journal.free(device, capability)
+            return [Outcome(claim.command, state, now, detail) for claim in ended]
+
+        for claim in claims:
+            slot.claims.pop(claim.command.id, None)
+        slot.settle_at(left_at, self._now_s())
+        self._backlog.add(entry)
+
+    # -- the work of a slot
 
     async def run(self) -> None:
         """Write, verify, re-assert, expire and restore until cancelled."""
@@ -195,62 +311,46 @@ class Keeper:
             await asyncio.get_running_loop().create_future()  # a gateway without devices waits, too
 
     async def _tend(self, slot: Slot) -> None:
-        failures = 0
         while True:
             slot.wake.clear()
-            try:
-                self._settle(slot)
-                await self._act(slot)
-                failures = 0
-            except UnavailableError as error:  # the journal: the disk is full or gone
-                failures += 1
-                _log.error("a lease cannot be kept, trying again", device=slot.device, reason=str(error))
-                await asyncio.sleep(self._backoff.delay_s(failures))
-            else:
-                await self._rest(slot)
+            self._backlog.flush()
+            self._settle(slot)
+            await self._act(slot)
+            await self._rest(slot)
 
     def _settle(self, slot: Slot) -> None:
-        """Close what has ended and turn to whoever holds now."""
+        """Turn to whoever holds now, and close what ended beside it."""
         now = self._clock.now()
-        best = slot.strongest(claim for claim in slot.claims.values() if not claim.over(now))
         over = [claim for claim in slot.claims.values() if claim.over(now)]
-        current = slot.restoring or slot.holder or (slot.strongest(over) if best is None else None)
+        best = slot.strongest(claim for claim in slot.claims.values() if not claim.over(now))
+        served = slot.restoring or slot.holder
         for claim in over:
-            if claim is not current:
+            if best is not None and claim is served:
+                self._finish(slot, claim, State.REPLACED, f"{best.command.id} holds the device now")
+            elif best is not None or claim is not (served or slot.strongest(over)):
                 self._finish(slot, claim, State.REPLACED, "it ended while another command held the device")
-        if best is slot.holder and best is not None:
-            return
-        ended = current if current in over else None
-        if best is not None:
-            if ended is not None:
-                self._finish(slot, ended, State.REPLACED, f"{best.command.id} holds the device now")
-            slot.aim(best, None)
-        elif ended is not None and not slot.touched:
-            with self._journal.transaction():
-                told = self._journal.finish(
-                    ended.command.id, State.FAILED, now, detail := "it ended before the device could be told"
-                )
-                self._journal.free(slot.device, slot.capability.name)
-            slot.release()
-            if told:
-                self._tell(Outcome(ended.command, State.FAILED, now, detail))
-        elif ended is not None and slot.restoring is None:
-            slot.aim(None, ended)
+        if best is not None and best is not slot.holder:
+            slot.holder, slot.restoring = best, None
+            self._move(slot, Event.CLAIM)
+        elif best is None and over and slot.restoring is None:
+            slot.holder, slot.restoring = None, served or slot.strongest(over)
+            self._move(slot, Event.END)
 
     async def _act(self, slot: Slot) -> None:
-        now_s = self._now_s()
-        if slot.phase is Phase.HELD and slot.reassert_at is not None and slot.reassert_at <= now_s:
+        if self._now_s() < slot.retry_at:
+            return
+        if slot.phase is Phase.RECHECK:
             if slot.driver.online:
-                slot.aim(slot.holder, None)
+                self._move(slot, Event.DUE)
             else:
-                slot.reassert_at = now_s + self._pace.ack_s
-        if slot.phase is Phase.SENT and slot.retry_at <= now_s:
+                slot.retry_at = self._now_s() + self._pace.ack_s
+        if slot.phase in UNANSWERED:
             self._unconfirmed(slot)
-        if slot.phase is Phase.WRITE and slot.retry_at <= now_s and self._may_write_at(slot) <= self._clock.now():
+        if slot.phase in UNSAID and self._distance(slot) <= timedelta() and self._pause_s(slot) <= 0:
             await self._write(slot)
 
     def _unconfirmed(self, slot: Slot) -> None:
-        slot.phase = Phase.WRITE
+        self._move(slot, Event.SILENCE)
         if slot.driver.online:
             slot.silent += 1
             if slot.silent == self._pace.tries:
@@ -258,58 +358,90 @@ class Keeper:
                 if slot.holder is not None:
                     self._step(slot.holder, State.FAILED, f"not confirmed after {slot.silent} tries")
 
-    def _may_write_at(self, slot: Slot) -> datetime:
-        """Return the earliest world time of the next write; the same value again, or safety, need not wait."""
-        now = self._clock.now()
+    def _distance(self, slot: Slot) -> timedelta:
+        """Return the world time until the next write; the same value again, or safety, need not wait."""
         urgent = slot.holder is not None and slot.holder.command.rank is Rank.SAFETY
-        repeat = slot.written is not None and slot.touched and same(slot.written, slot.goal)
-        if urgent or repeat or slot.written_at is None:
-            return now
-        return slot.written_at + slot.capability.min_interval
+        if urgent or slot.repeats or slot.may_write_at is None:
+            return timedelta()
+        return slot.may_write_at - self._clock.elapsed()
+
+    def _pause_s(self, slot: Slot) -> float:
+        """Return the machine time until the next write: a flood of commands does not become a flood of switchings."""
+        urgent = slot.holder is not None and slot.holder.command.rank is Rank.SAFETY
+        return 0.0 if urgent else slot.paced_at() - self._now_s()
 
     async def _write(self, slot: Slot) -> None:
         if not slot.driver.online:
             self._later(slot, "the device is not reachable")
             return
-        name, first = slot.capability.name, not slot.touched
-        if first and not self._learn_previous(slot):
+        first = slot.phase is Phase.CLAIMED
+        if first and not self._mark(slot):
             return
-        goal, now = slot.goal, self._clock.now()
-        previous = slot.capability.normal if slot.previous is None else slot.previous
-        self._journal.before_write(slot.device, name, previous, goal, now)
-        slot.touched, slot.previous, slot.written, slot.written_at = True, previous, goal, now
-        slot.phase, slot.handing_over, slot.early = Phase.SENT, True, None
-        until = slot.holder.command.until if slot.holder else None
+        goal, until = slot.goal, slot.holder.command.until if slot.holder else None
+        slot.note_order(self._now_s())
+        slot.written, slot.written_at = goal, self._clock.elapsed()
+        slot.may_write_at = slot.written_at + slot.capability.min_interval
+        if not first:
+            self._backlog.add(partial(self._note_write, slot, slot.before, goal, self._clock.now()))
+        self._move(slot, Event.TOLD)
+        slot.handing_over, slot.early = True, False
         try:
-            await slot.driver.apply(name, goal, until)
+            await slot.driver.apply(slot.capability.name, goal, until)
         except UnavailableError as error:
-            slot.phase = Phase.WRITE
             self._later(slot, str(error))
         except InvalidError as error:
             self._impossible(slot, str(error), first=first)
         except Exception:  # noqa: BLE001  a fault in one driver must not stop the other devices
             _log.exception("the driver failed", device=slot.device)
-            slot.phase = Phase.WRITE
             self._later(slot, "the driver failed")
         else:
-            slot.attempts = 0
-            slot.retry_at = self._now_s() + min(self._pace.ack_s * 2 ** min(slot.silent, 10), self._pace.longest_s)
-            if slot.holder is not None:
-                self._step(slot.holder, State.SENT)
-            if slot.early is not None:
-                self._confirm(slot, slot.early)
+            self._handed_over(slot)
         finally:
             slot.handing_over = False
 
+    def _handed_over(self, slot: Slot) -> None:
+        if slot.holder is not None:
+            self._step(slot.holder, State.SENT)
+        if slot.phase in UNANSWERED:
+            slot.attempts = 0
+            slot.retry_at = self._now_s() + min(self._pace.ack_s * 2 ** min(slot.silent, 10), self._pace.longest_s)
+            if slot.early:
+                slot.heard_at = slot.written_at
+                self._move(slot, Event.AGREED)
+
+    def _note_write(self, slot: Slot, previous: Value, value: Value, at: datetime) -> Sequence[Outcome]:
+        self._journal.before_write(slot.device, slot.capability.name, previous, value, at)
+        return ()
+
+    def _mark(self, slot: Slot) -> bool:
+        """Have on disk what the device does before us; False while that is not known, or cannot be written."""
+        if not self._learn_previous(slot):
+            return False
+        try:
+            self._note_write(slot, slot.before, slot.goal, self._clock.now())
+        except UnavailableError as error:
+            _log.error("a device is not told: the journal cannot be written", device=slot.device, reason=str(error))
+            self._later(slot, str(error))
+            return False
+        slot.previous = slot.before
+        self._move(slot, Event.MARKED)
+        return True
+
     def _learn_previous(self, slot: Slot) -> bool:
-        """Note what the device does before the first write; False while it is worth waiting for its first word."""
+        """Note what the device does before us; False while it is worth waiting for its first word."""
+        now_s = self._now_s()
+        if slot.settled is not None and now_s < slot.settled_until:
+            slot.previous = slot.settled
+            return True
         slot.previous = slot.driver.state(slot.capability.name)
-        slot.listening = slot.previous is None and not slot.listening
+        mute = slot.previous is None or (slot.capability.readable and not slot.spoken)
+        slot.listening = mute and not slot.listening
         if slot.listening:
-            slot.retry_at = self._now_s() + self._pace.first_word_s
+            slot.retry_at = now_s + self._pace.first_word_s
         return not slot.listening
 
     def _later(self, slot: Slot, reason: str) -> None:
+        self._move(slot, Event.UNTOLD)
         slot.attempts += 1
         slot.retry_at = self._now_s() + self._backoff.delay_s(slot.attempts)
         _log.info("the device cannot be told now, trying again", device=slot.device, reason=reason)
@@ -317,66 +449,43 @@ class Keeper:
     def _impossible(self, slot: Slot, reason: str, *, first: bool) -> None:
         """Give up an order that the driver rejects: nothing was sent, and asking again does not help."""
         _log.error("the device cannot do that", device=slot.device, capability=slot.capability.name, reason=reason)
-        slot.phase, slot.touched = Phase.WRITE, not first
-        slot.wake.set()
-        if slot.restoring is not None:
-            self._finish(slot, slot.restoring, State.FAILED, f"the previous state cannot be restored: {reason}")
-        elif slot.holder is not None and slot.touched and len(slot.claims) == 1:
-            # What an earlier command did must still be undone; this one carries it to its end.
-            self._step(slot.holder, State.REFUSED, reason)
-            self._journal.mark_released(slot.holder.command.id)
-            slot.holder.released = True
-        elif slot.holder is not None:
-            self._finish(slot, slot.holder, State.REFUSED, reason)
-            slot.holder = None
-        if not slot.claims:
-            self._journal.free(slot.device, slot.capability.name)
-            slot.release()
-
-    def _confirm(self, slot: Slot, at: datetime) -> None:
-        if slot.restoring is not None:
-            claim, now = slot.restoring, self._clock.now()
-            with self._journal.transaction():
-                told = self._journal.finish(claim.command.id, State.RESTORED, now)
-                self._journal.free(slot.device, slot.capability.name)
-            slot.release()
-            if told:
-                self._tell(Outcome(claim.command, State.RESTORED, now))
-        elif slot.holder is not None:
-            self._step(slot.holder, State.CONFIRMED)
-            slot.phase, slot.heard_at = Phase.HELD, min(at, self._clock.now())
-            slot.silent, slot.reassert_at = 0, None
-            slot.wake.set()
-
-    def _contradicted(self, slot: Slot, value: Value) -> None:
-        """Give way where the device left a confirmed lease: the user's hand wins, except over safety."""
-        if slot.holder is not None and slot.holder.command.rank > Rank.USER:
-            _log.warning("the device left a safety command, asserting it again", device=slot.device, state=value)
-            slot.aim(slot.holder, None)
+        if slot.phase is Phase.RESTORING:
+            self._move(slot, Event.HOPELESS, detail=f"the previous state cannot be restored: {reason}")
             return
-        claims, now, detail = list(slot.claims.values()), self._clock.now(), f"the device was set to {value} by hand"
-        with self._journal.transaction():
-            told = [claim for claim in claims if self._journal.finish(claim.command.id, State.OVERRIDDEN, now, detail)]
-            self._journal.free(slot.device, slot.capability.name)
-        slot.release()
-        for claim in told:
-            self._tell(Outcome(claim.command, State.OVERRIDDEN, now, detail))
+        self._move(slot, Event.UNTOLD)
+        if first:
+            self._move(slot, Event.UNMARKED)
+        holder = slot.holder
+        if holder is None:
+            return
+        if not first and len(slot.claims) == 1:
+            # What an earlier command did must still be undone; this one carries it to its end.
+            self._step(holder, State.REFUSED, reason)
+            self._release(holder)
+            return
+        self._finish(slot, holder, State.REFUSED, reason)
+        slot.holder = None
+        if not slot.claims:
+            self._move(slot, Event.END)
 
     async def _rest(self, slot: Slot) -> None:
         """Wait until something is due or somebody wakes the slot."""
         if slot.wake.is_set():
             return
-        machine = slot.reassert_at if slot.phase is Phase.HELD else slot.retry_at
-        spaced = self._may_write_at(slot)
+        now, now_s = self._clock.now(), self._now_s()
         ends = [claim.command.until for claim in slot.claims.values() if claim is not slot.restoring]
-        if slot.phase is Phase.WRITE and spaced > self._clock.now():
-            ends, machine = [*ends, spaced], None
-        if slot.phase is Phase.FREE:
-            machine = None
+        pauses = [self._pace.nap_s] if ends else []
+        if slot.phase not in (Phase.FREE, Phase.HELD):
+            pauses.append(max(slot.retry_at - now_s, self._pause_s(slot) if slot.phase in UNSAID else 0.0))
+        if slot.phase in UNSAID and (distance := self._distance(slot)) > timedelta():
+            ends.append(now + distance)
+            pauses = [self._pace.nap_s]
+        if self._backlog:
+            pauses.append(_FULL_DISK_S)
         waits: list[asyncio.Task[object]] = [asyncio.create_task(slot.wake.wait())]
         if ends:
             waits.append(asyncio.create_task(self._clock.sleep_until(min(ends))))
-        timeout = None if machine is None else max(0.0, machine - self._now_s())
+        timeout = max(0.0, min(pauses)) if pauses else None
         try:
             await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -387,17 +496,24 @@ class Keeper:
                 async with asyncio.timeout(self._pace.grace_s):
                     await slot.wake.wait()
 
+    # -- what is recorded and told
+
     def _step(self, claim: Claim, state: State, detail: str = "") -> None:
-        now = self._clock.now()
-        if self._journal.step(claim.command.id, state, now, detail):
-            self._tell(Outcome(claim.command, state, now, detail))
+        outcome = Outcome(claim.command, state, self._clock.now(), detail)
+
+        def entry() -> Sequence[Outcome]:
+            return [outcome] if self._journal.step(claim.command.id, state, outcome.at, detail) else []
+
+        self._backlog.add(entry)
 
     def _finish(self, slot: Slot, claim: Claim, state: State, detail: str) -> None:
-        now = self._clock.now()
-        told = self._journal.finish(claim.command.id, state, now, detail)
+        outcome = Outcome(claim.command, state, self._clock.now(), detail)
+
+        def entry() -> Sequence[Outcome]:
+            return [outcome] if self._journal.finish(claim.command.id, state, outcome.at, detail) else []
+
         slot.claims.pop(claim.command.id, None)
-        if told:
-            self._tell(Outcome(claim.command, state, now, detail))
+        self._backlog.add(entry)
 
     def _tell(self, outcome: Outcome) -> Outcome:
         try:

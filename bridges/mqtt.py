@@ -180,6 +180,8 @@ class MqttLink:
         self._observers: list[Callable[[bool], None]] = []
         self._client: _Client | None = None
         self._been_connected = False
+        if options.warning:
+            _log.warning(options.warning)
 
     @property
     def connected(self) -> bool:

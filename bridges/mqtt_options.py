@@ -1,5 +1,6 @@
 """How to reach an MQTT broker: the `mqtt` section of a household file."""
 
+import ipaddress
 import ssl
 from pathlib import Path
 from typing import Literal, Self
@@ -35,6 +36,13 @@ class TlsOptions(BaseModel):
             files = ", ".join(str(path) for path in (self.ca, self.cert, self.key) if path)
             raise InvalidError(f"The TLS files of the MQTT broker cannot be used ({files}): {error}") from error
         return context
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.rstrip(".").lower() in ("localhost", "ip6-localhost") or host.lower().endswith(".localhost")
 
 
 class MqttOptions(BaseModel):
@@ -92,6 +100,15 @@ class MqttOptions(BaseModel):
     def anonymous(self) -> bool:
         """Whether we show neither user name nor certificate."""
         return self.username is None and (self.tls is None or self.tls.cert is None)
+
+    @property
+    def warning(self) -> str | None:
+        """What is unsafe about these options, or None."""
+        if self.tls is not None or self.username is None or _is_loopback(self.host):
+            return None
+        if self.password is None and self.password_file is None:
+            return None
+        return f"the MQTT password goes to {self.host} in clear: give the broker TLS, and this section `tls: {{}}`"
 
     def secret(self) -> str | None:
         """Return the password. Raises InvalidError if its file cannot be read."""

@@ -6,6 +6,7 @@ Machine time (sockets, TLS, back-off, token expiry) is `time.monotonic` and the 
 import asyncio
 import json
 import math
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,12 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """Return the present world time, aware UTC."""
+
+    def elapsed(self) -> timedelta:
+        """Return how much world time has passed since some moment of this process.
+
+        It never goes back and is not moved when the clock is set: distances in time are measured with it.
+        """
 
     async def sleep_until(self, when: datetime) -> None:
         """Return at or soon after `when`; at once if it has passed."""
@@ -41,6 +48,10 @@ class WorldClock:
     def now(self) -> datetime:
         """Return the present world time, aware UTC."""
         return self.epoch + self.speed * (datetime.now(UTC) - self.origin)
+
+    def elapsed(self) -> timedelta:
+        """Return the world time that has passed, by the host's monotonic clock."""
+        return timedelta(seconds=self.speed * time.monotonic())
 
     async def sleep_until(self, when: datetime) -> None:
         """Return at or soon after `when`."""
@@ -77,19 +88,44 @@ def load_clock(path: Path) -> WorldClock:
     return clock
 
 
+class StepWatch:
+    """Notices that a clock was set (NTP at boot, a person, a suspended host), in either direction."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._offset = self._measured()
+
+    def _measured(self) -> timedelta:
+        return self._clock.now() - _UNIX_EPOCH - self._clock.elapsed()
+
+    def step(self) -> timedelta:
+        """Return by how much the clock was set since the last call; zero for what drifts and is slewed away."""
+        before, self._offset = self._offset, self._measured()
+        moved = self._offset - before
+        return moved if abs(moved) > _LEAST_STEP else timedelta()
+
+
+_LEAST_STEP = timedelta(seconds=5)
+
+
 class ManualClock:
     """World time that moves only when a test (or a simulation) says so."""
 
     def __init__(self, now: datetime) -> None:
         self._now = now
+        self._elapsed = timedelta()
         self._sleepers: list[tuple[datetime, asyncio.Future[None]]] = []
 
     def now(self) -> datetime:
         """Return the present world time, aware UTC."""
         return self._now
 
+    def elapsed(self) -> timedelta:
+        """Return how far `advance` has come."""
+        return self._elapsed
+
     async def sleep_until(self, when: datetime) -> None:
-        """Return once `advance` has reached `when`."""
+        """Return once `advance` or `set` has reached `when`."""
         if when <= self._now:
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -101,6 +137,11 @@ class ManualClock:
         target = to if to is not None else self._now + (by or timedelta())
         if target < self._now:
             raise InvalidError("World time does not run backwards.")
+        self._elapsed += target - self._now
+        self.set(target)
+
+    def set(self, target: datetime) -> None:
+        """Set the clock, also back, as a person or NTP does: no time passes."""
         self._now = target
         due = [sleeper for sleeper in self._sleepers if sleeper[0] <= target]
         self._sleepers = [sleeper for sleeper in self._sleepers if sleeper[0] > target]

@@ -5,10 +5,11 @@ exact in UTC.
 """
 
 import calendar
+import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import Final, Self
 
 from core.errors import InvalidError
 
@@ -19,6 +20,13 @@ _ISO = re.compile(
     re.ASCII,
 )
 _MAX_DIGITS = 12
+
+EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
+LATEST: Final = datetime.max.replace(tzinfo=UTC)
+"""The ends of the calendar. What would lie beyond them is held there: nothing falls due at LATEST."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_MONTH_S: Final = 31 * 86_400
+_LEAST_MONTH_S: Final = 28 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,11 @@ class Duration:
         return cls(0, int((end - start).total_seconds()))
 
     @property
+    def is_negative(self) -> bool:
+        """Whether it points backwards."""
+        return self.months < 0 or self.seconds < 0
+
+    @property
     def exact_s(self) -> int:
         """Length in seconds. Raises InvalidError where months make it depend on the calendar."""
         if self.months:
@@ -68,8 +81,15 @@ class Duration:
         return self.seconds
 
     def timedelta(self) -> timedelta:
-        """Return the exact length; raises like `exact_s`."""
-        return timedelta(seconds=self.exact_s)
+        """Return the exact length. Raises InvalidError like `exact_s`, and for more than 2.7 million years."""
+        try:
+            return timedelta(seconds=self.exact_s)
+        except OverflowError as error:
+            raise InvalidError(f"{self} is longer than any calendar.") from error
+
+    def times(self, count: int) -> "Duration":
+        """Return this duration `count` times: `P1M` three times is `P3M`."""
+        return Duration(self.months * count, self.seconds * count)
 
     def after(self, start: datetime) -> datetime:
         """Return start plus this duration; a day that the target month lacks becomes its last day.
@@ -85,6 +105,13 @@ class Duration:
             return start + timedelta(seconds=self.seconds)
         except (OverflowError, ValueError) as error:
             raise InvalidError(f"{self} after {start.isoformat()} is outside the calendar.") from error
+
+    def held_after(self, start: datetime) -> datetime:
+        """Return start plus this duration, held at EARLIEST or LATEST where that leaves the calendar."""
+        try:
+            return self.after(start)
+        except InvalidError:
+            return EARLIEST if self.is_negative else LATEST
 
     def __neg__(self) -> "Duration":
         return Duration(-self.months, -self.seconds)
@@ -116,6 +143,12 @@ class Span:
     start: datetime
     end: datetime | None
 
+    @classmethod
+    def lasting(cls, start: datetime, duration: Duration) -> Self:
+        """Return the span that lasts so long; zero means without end, as in OpenADR, and so does past the calendar."""
+        end = duration.held_after(start) if duration else LATEST
+        return cls(start, end if end < LATEST else None)
+
     def contains(self, when: datetime) -> bool:
         """Tell whether `when` lies in the span."""
         return self.start <= when and (self.end is None or when < self.end)
@@ -123,6 +156,61 @@ class Span:
     def overlaps(self, other: "Span") -> bool:
         """Tell whether the two spans share any time; adjacent spans do not."""
         return (self.end is None or other.start < self.end) and (other.end is None or self.start < other.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The times `start`, `start` + `step`, `start` + 2 `step` and so on; what lies past the calendar is LATEST.
+
+    `step` is positive. Months count from `start`: P1M from 31 January goes by the 28th (or 29th) of February to the
+    31st of March (GN-05).
+    """
+
+    start: datetime
+    step: Duration
+
+    def at(self, index: int) -> datetime:
+        """Return the time of a step; the start is step 0."""
+        if not self.step.months:
+            return shifted(self.start, self.step.seconds * index)
+        return self.step.times(index).held_after(self.start)
+
+    def index(self, when: datetime) -> int:
+        """Return the last step that is not after `when`; -1 before the start."""
+        passed_s = math.floor((when - self.start).total_seconds())
+        if passed_s < 0:
+            return -1
+        low = passed_s // (self.step.months * _MOST_MONTH_S + self.step.seconds)
+        if not self.step.months:
+            return low
+        high = passed_s // (self.step.months * _LEAST_MONTH_S + self.step.seconds) + 1
+        while high - low > 1:  # at(low) <= when < at(high); a few halvings, however long ago the start is
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.at(middle) <= when else (low, middle)
+        return low
+
+    def after(self, when: datetime) -> datetime:
+        """Return the first step later than `when`."""
+        return self.at(self.index(when) + 1)
+
+    def from_(self, when: datetime) -> datetime:
+        """Return the first step that is not before `when`."""
+        place = self.index(when)
+        last = self.at(place)
+        return last if last == when else self.at(place + 1)
+
+    def between(self, start: datetime, end: datetime) -> list[datetime]:
+        """Return `start`, the steps inside, and `end`: the first and the last part may be shorter than a step."""
+        inside = (self.at(index) for index in range(self.index(start) + 1, self.index(end) + 1))
+        return [start, *(edge for edge in inside if edge < end), end]
+
+
+def shifted(when: datetime, seconds: float) -> datetime:
+    """Return a time so many seconds later (or earlier), held within the calendar."""
+    try:
+        return when + timedelta(seconds=seconds)
+    except OverflowError:
+        return LATEST if seconds > 0 else EARLIEST
 
 
 def utc(when: datetime) -> datetime:
@@ -137,11 +225,10 @@ def utc(when: datetime) -> datetime:
 
 def floor_to(when: datetime, step_s: int) -> datetime:
     """Return the last multiple of `step_s` seconds since 1970 that is not after `when`."""
-    seconds = int(when.timestamp() // step_s) * step_s
-    return datetime.fromtimestamp(seconds, UTC)
+    return shifted(_EPOCH, (when - _EPOCH) // timedelta(seconds=step_s) * step_s)
 
 
 def ceil_to(when: datetime, step_s: int) -> datetime:
     """Return the first multiple of `step_s` seconds since 1970 that is not before `when`."""
     floor = floor_to(when, step_s)
-    return floor if floor == when else floor + timedelta(seconds=step_s)
+    return floor if floor == when else shifted(floor, step_s)

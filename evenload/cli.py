@@ -112,7 +112,7 @@ def vtn_init(
     host: Annotated[
         list[str] | None, typer.Option(help="Name or address by which VENs reach this machine; repeatable.")
     ] = None,
-    vtn_id: Annotated[str, typer.Option(help="The vtnID.")] = "evenload",
+    vtn_id: Annotated[str, typer.Option(help="The vtnID.")] = "EVENLOAD",
     json_: JsonOption = False,
 ) -> None:
     """Prepare a directory from which a VTN can run: settings, CA, server certificates, an admin token."""

@@ -52,7 +52,7 @@ def _told(session: Session, code: str) -> str:
 
 @command(fleet, "show")
 def fleet_show(session: Session, ven_id: _VenId) -> None:
-    """Show a VEN with its resources and certificates."""
+    """Show a VEN with its resources, its certificates, and what was wrong with its messages."""
     found = session.call(lambda client: client.get(f"/vens/{ven_id}"))
     if session.json:
         session.tell(found, "")
@@ -62,6 +62,8 @@ def fleet_show(session: Session, ven_id: _VenId) -> None:
         found,
         ("Resources", [{"resource": one} for one in found["resources"]], ()),
         ("Certificates", found["certificates"], ("fingerprint", "not_before", "not_after", "revoked_at")),
+        ("Never answered", found["unanswered"], ("kind", "subject", "tries", "sent_at")),
+        ("Faults", found["faults"], ("kind", "subject", "count", "last_at", "text")),
     )
 
 
@@ -95,7 +97,10 @@ def fleet_reregister(session: Session, ven_id: _VenId) -> None:
 def fleet_unregister(session: Session, ven_id: _VenId) -> None:
     """Cancel a VEN's registration; it may register again, its certificate stays valid."""
     session.call(lambda client: client.post(f"/vens/{ven_id}/cancellation"))
-    session.tell({"asked": ven_id}, f"{ven_id} is told at its next poll.")
+    session.tell(
+        {"asked": ven_id},
+        f"{ven_id} is told at its next poll; `evenload fleet show {ven_id}` says if it never answers.",
+    )
 
 
 @command(fleet, "waiting")
@@ -134,3 +139,14 @@ def fleet_revoke(
     """Revoke a VEN's certificate at once."""
     session.call(lambda client: client.post(f"/certificates/{fingerprint}/revocation"))
     session.tell({"revoked": fingerprint}, f"Revoked {fingerprint}.")
+
+
+@command(fleet, "household-token")
+def fleet_household_token(
+    session: Session,
+    ven_id: _VenId,
+    days: Annotated[int, typer.Option(help="It expires after so many days.")] = 365,
+) -> None:
+    """Create the token with which a VEN's household reads its own tariffs; shown this once."""
+    created = session.call(lambda client: client.post(f"/vens/{ven_id}/household-tokens", {"days": days}))
+    session.tell(created, f"Token of {created['principal']['name']}: {created['token']}")

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from core.errors import InvalidError
 from evenload.client import OperatorClient
 from evenload.session import MaybeMoment, Session, command, open_group
 
@@ -23,14 +24,32 @@ def report_list(session: Session, ven_id: _VenId) -> None:
         for offer in found["offers"]
         for point in offer["points"]
     ]
+    texts = [{"shortfall": text} for text in found["shortfalls"]]
+    shortfalls = [("Cannot be had", texts, ("shortfall",))] if texts else []
     session.parts(
         found,
-        ("Offered", points, ("report", "name", "holds", "r_id", "report_type", "reading_type", "resources", "unit")),
+        (
+            "Offered",
+            points,
+            (
+                "report",
+                "name",
+                "holds",
+                "r_id",
+                "report_type",
+                "reading_type",
+                "resources",
+                "unit",
+                "min_period",
+                "max_period",
+            ),
+        ),
         (
             "Requested",
             found["requests"],
-            ("id", "name", "granularity", "report_back", "state", "reason", "last_report_at"),
+            ("id", "name", "granularity", "report_back", "state", "reason", "last_report_at", "missing_since"),
         ),
+        *shortfalls,
     )
 
 
@@ -92,10 +111,55 @@ def report_readings(
     columns = ("start", "duration_s", "value", "quality")
     parts: list[tuple[str, Any, tuple[str, ...]]] = [
         (
-            "{resource_id} {quantity} {kind} ({source})".format(**one["series"]),
+            "{resource_id} {quantity} {kind} ({r_id}: {report_type}, {reading_type}, {flow}, {source})".format(
+                **one["series"] | one["point"]
+            ),
             [dict(zip(columns, row, strict=True)) for row in zip(*(one[name] for name in columns), strict=True)],
             columns,
         )
         for one in found
     ]
     session.parts(found, *(parts or [("Readings", [], ())]))
+
+
+@command(report, "settled")
+def report_settled(
+    session: Session,
+    ven_id: _VenId,
+    use: Annotated[
+        list[int] | None, typer.Option(help="Settle this series; repeat it for several. An export is taken off.")
+    ] = None,
+    connection_w: Annotated[int | None, typer.Option(help="What the connection can carry, in watts.")] = None,
+    *,
+    by_meaning: Annotated[
+        bool, typer.Option("--by-meaning", help="Let the data points' descriptions decide again.")
+    ] = False,
+) -> None:
+    """Show, or choose, which of a VEN's series count as its consumption, and what its connection can carry."""
+    if use and by_meaning:
+        raise InvalidError("Either --use or --by-meaning.")
+    path = f"/vens/{ven_id}/settlement-series"
+
+    async def ask(client: OperatorClient) -> Any:
+        found = await client.get(path)
+        if not (use or by_meaning or connection_w):
+            return found
+        own = [] if found["chosen_by"] == "meaning" or by_meaning else found["series"]
+        known_w = int(found["connection_w"]) if found["connection_is_known"] else None
+        body = {
+            "series": use or [one["point"]["series_id"] for one in own if one["settled"]],
+            "connection_w": connection_w or known_w,
+        }
+        return await client.put(path, body)
+
+    found = session.call(ask)
+    if session.json:
+        session.tell(found, "")
+        return
+    session.table({name: value for name, value in found.items() if name != "series"})
+    rows = [
+        one["series"] | one["point"] | {"settled": ("-" if one["sign"] < 0 else "+") if one["settled"] else ""}
+        for one in found["series"]
+    ]
+    columns = ("series_id", "settled", "resource_id", "quantity", "kind", "r_id", "report_type", "reading_type", "flow")
+    session.table(rows, *columns, empty="It has sent no readings yet.")

@@ -28,6 +28,7 @@ from evenload.setup import console_url
 from vtn.services import outbox
 from vtn.services.directory import Directory
 from vtn.services.potential import Thinning
+from vtn.services.ven_faults import VenFaults
 from vtn.store.database import Database
 from vtn.store.readings import merge_days
 from vtn.store.writer import GroupWriter
@@ -101,9 +102,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         directory = Directory(db, clock)
         await directory.refresh()
         stack.push_async_callback(directory.flush_seen)
+        faults = VenFaults(db, clock)
+        stack.push_async_callback(faults.flush)
         revocations = Revocations(db, clock, authority)
         await _guarded(revocations.renew_list)()
-        vtn = Vtn20b(writer, directory, settings.vtn(), clock)
+        vtn = Vtn20b(writer, directory, settings.vtn(), clock, faults)
         recent = RecentMessages()
         connections = Connections(settings.connections.limits(), registry)
         openadr_port = await _listen_openadr(stack, settings, vtn, registry, revocations, recent, connections)
@@ -124,7 +127,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         gauges = Gauges(db, clock, registry, stale_after_s)
         await gauges.refresh()
         thinning = Thinning(db, settings.market.potential_kept.timedelta())
-        await _schedule(stack, db, directory, clock, gauges, revocations, thinning, market.jobs())
+        await _schedule(stack, db, directory, faults, clock, gauges, revocations, thinning, market.jobs())
         yield Running(desk.openadr_url, _api_url(settings, api_port), db, clock, console_at)
 
 
@@ -257,6 +260,7 @@ async def _schedule(
     stack: contextlib.AsyncExitStack,
     db: Database,
     directory: Directory,
+    faults: VenFaults,
     clock: Clock,
     gauges: Gauges,
     revocations: Revocations,
@@ -284,6 +288,7 @@ async def _schedule(
     scheduler = AsyncIOScheduler(timezone=UTC)
     for work, every_s in (
         (directory.flush_seen, _FLUSH_S),
+        (faults.flush, _FLUSH_S),
         (sweep, _SWEEP_S),
         (gauges.refresh, _GAUGE_S),
         (revocations.check, _SWEEP_S),

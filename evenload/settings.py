@@ -21,6 +21,8 @@ from vtn.web.listening import free_handles
 _PREFIX: Final = "EVENLOAD_"
 _SQLITE: Final = "sqlite:///"
 _LONGEST_S: Final = 366 * 86400
+VTN_ID: Final = "EVENLOAD"
+"""The vtnID unless another one is chosen. openleadr's VEN takes one in lower case for a fault (452)."""
 
 
 def _duration(value: object) -> Duration:
@@ -192,7 +194,7 @@ class Settings(BaseSettings):
         env_prefix=_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, arbitrary_types_allowed=True
     )
 
-    vtn_id: Annotated[str, Field(pattern=r"^[!-~]([ -~]*[!-~])?$", max_length=80)] = "evenload"
+    vtn_id: Annotated[str, Field(pattern=r"^[!-~]([ -~]*[!-~])?$", max_length=80)] = VTN_ID
     database: str = "sqlite:///vtn.db"
     authority: Path | None = None
     """Directory of the certificate authority; without it gateways cannot enrol by code."""

@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 import structlog
@@ -14,6 +16,8 @@ from support.tap_plugin import pytest_sessionfinish, pytest_terminal_summary
 __all__ = ["pytest_collection_finish", "pytest_sessionfinish", "pytest_terminal_summary"]
 
 share_compiled_statements()
+
+_DRILLS: Final = Path(__file__).with_name("drills")
 
 _TOGETHER = {
     "tests/browser/": "browser",
@@ -40,6 +44,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """Prepare what all workers share."""
     tap_plugin.pytest_configure(config)
     postgres.share(config)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the drills to `make drills`: they run only where they are named."""
+    if collection_path != _DRILLS:
+        return None
+    named = ((config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in config.args)
+    return None if any(path == _DRILLS or _DRILLS in path.parents for path in named) else True
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _Grouping:

@@ -161,6 +161,8 @@ def check(config: _Config) -> None:
     """Check a household file."""
     with _told():
         household = load_household(config)
+    if household.mqtt is not None and household.mqtt.warning:
+        typer.echo(f"Warning: {household.mqtt.warning}.", err=True)
     typer.echo(f"{config} is good: {len(household.devices)} devices, {len(household.programmes)} programmes.")
 
 

@@ -1,6 +1,7 @@
 """One gateway's conversation with its VTN: the engine's messages over the transport, with patience.
 
-World time says when something is due; machine time paces tries and time-outs.
+World time says when something is due; machine time paces tries and time-outs. Patience is the engine's: here nothing
+waits but for what the engine says.
 """
 
 import asyncio
@@ -17,9 +18,10 @@ from certs.tls import client_context
 from core.clock import Clock
 from core.errors import EvenloadError, UnavailableError
 from openadr.v20b.decode import UnreadableError
-from ven.engine import Action, Engine, Failure, Noted, Refused, Settings
+from ven.engine import Action, Engine, Failure, Noted, Settings
 from ven.household import Household
-from ven.transport.v20b_pull import Pause, PullTransport, TransportError
+from ven.quarantine import where
+from ven.transport.v20b_pull import PullTransport, TransportError
 
 _log = structlog.get_logger(__name__)
 
@@ -53,7 +55,17 @@ def read_peer(household: Household) -> Peer:
 def settings(household: Household, peer: Peer) -> Settings:
     """Return what the engine has to know."""
     vtn = household.vtn
-    return Settings(peer.ven_name, vtn.poll, vtn.jitter, vtn.query, peer.ven_id, peer.vtn_id)
+    return Settings(
+        peer.ven_name,
+        vtn.poll,
+        vtn.jitter,
+        vtn.query,
+        peer.ven_id,
+        peer.vtn_id,
+        vtn.shortest_poll,
+        vtn.longest_poll,
+        vtn.longest_wait_s,
+    )
 
 
 class Conversation:
@@ -86,14 +98,13 @@ class Conversation:
 
     async def run(self) -> None:
         """Exchange messages with the VTN for ever; a new identity on disk is taken up."""
-        pause = Pause(self._household.vtn.longest_wait_s)
         await self._start_engine()
         while True:
             peer = self._peer
             if peer.identity is not None and (warning := peer.identity.warning()):
                 _log.warning(warning)
             async with PullTransport(peer.url, peer.tls, self._household.vtn.time_out_s) as transport:
-                await self._converse(transport, pause)
+                await self._converse(transport)
 
     async def _start_engine(self) -> None:
         """Let the engine read the store; it must not go on without, or it would think that it is not registered."""
@@ -106,7 +117,7 @@ class Conversation:
             else:
                 return
 
-    async def _converse(self, transport: PullTransport, pause: Pause) -> None:
+    async def _converse(self, transport: PullTransport) -> None:
         """Exchange messages until the identity on disk is another one, or has to be warned of."""
         began = checked = time.monotonic()
         while True:
@@ -115,13 +126,13 @@ class Conversation:
                 if self._identity_changed() or now_s - began > _WARN_EVERY_S:
                     return
             try:
-                await self._exchange(transport, pause)
+                await self._exchange(transport)
             except UnavailableError as error:
                 _log.error("waiting for the disk", reason=str(error))
                 await asyncio.sleep(_STORE_RETRY_S)
                 await self._start_engine()
 
-    async def _exchange(self, transport: PullTransport, pause: Pause) -> None:
+    async def _exchange(self, transport: PullTransport) -> None:
         """Post what is due, or wait until something is."""
         self._poke.clear()
         self._prepare()
@@ -132,28 +143,22 @@ class Conversation:
         try:
             answer = await transport.post(request)
         except TransportError as error:
-            wait_s = pause.next_s()
-            _log.warning("no answer", message=type(request).__name__, reason=str(error), next_try_in_s=round(wait_s, 1))
-            self._act(self._engine.failed(error.failure, self._clock.now()))
-            await asyncio.sleep(wait_s)
-            return
+            _log.warning("no answer", message=type(request).__name__, reason=str(error))
+            now = self._clock.now()
+            self._act(self._engine.failed(error.failure, now, code=error.code, text=error.text, after_s=error.after_s))
         except UnreadableError as error:
             self._act(self._engine.unreadable(error.element, error.request_id, error, self._clock.now()))
-            return
-        except EvenloadError as error:  # our own message cannot be written: it will never go out
-            _log.exception("a message cannot be sent", message=type(request).__name__)
-            self._act([Noted(str(error), problem=True), *self._engine.failed(Failure.REJECTED, self._clock.now())])
-            await asyncio.sleep(pause.next_s())
-            return
         except asyncio.CancelledError:
             self._engine.failed(Failure.UNREACHABLE, self._clock.now())
             raise
-        actions = self._engine.received(answer, self._clock.now())
-        self._act(actions)
-        if any(isinstance(action, Refused) for action in actions):
-            await asyncio.sleep(pause.next_s())
+        except UnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001  it stays with this message, which will never go out unchanged
+            text = f"oadr{type(request).__name__} cannot be sent: {type(error).__name__}: {error}"[:300]
+            _log.error(text, where=where(error))
+            self._act([Noted(text, problem=True), *self._engine.failed(Failure.REJECTED, self._clock.now())])
         else:
-            pause.over()
+            self._act(self._engine.received(answer, self._clock.now()))
 
     async def _idle(self) -> None:
         """Sleep until the engine has something to say, or somebody pokes."""

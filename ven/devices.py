@@ -100,7 +100,7 @@ class Limited:
         return self._device
 
     async def start(
-        self, on_reading: Callable[[Reading], None], on_state: Callable[[str, Value, datetime], None]
+        self, on_reading: Callable[[Reading], None], on_state: Callable[[str, Value, datetime | None], None]
     ) -> None:
         """Begin to listen."""
         await self.inner.start(on_reading, on_state)

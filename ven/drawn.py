@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from bridges.device import Device, Outcome, Rank, State
-from core.points import Flow, Kind, Phase, Quantity
+from core.plausible import HOME_W
+from core.points import Flow, Kind, Phase, Quality, Quantity
 from core.spans import Span, floor_to
 from ven.ring import Ring
 from ven.series import Measured, edges, mean_power, measured
@@ -50,8 +51,11 @@ def source_of(device: Device) -> Source | None:
 class Memory:
     """The past steps of several sources. `refresh` before reading."""
 
-    def __init__(self, ring: Ring, sources: Mapping[str, Source], step: timedelta, days: int) -> None:
+    def __init__(
+        self, ring: Ring, sources: Mapping[str, Source], step: timedelta, days: int, connection_w: float = HOME_W
+    ) -> None:
         self._ring = ring
+        self._connection_w = connection_w
         self._sources = dict(sources)
         self._step = step
         self._reach = _DAY * days
@@ -96,13 +100,17 @@ class Memory:
         if source.register:
             readings = self._ring.between(source.register, at[0], at[-1], around=True)
             # What spans several steps is no statement about one of them.
-            found = [one for one in measured(readings, at, self._step) if one.end - one.start <= self._step]
+            found = [
+                one
+                for one in measured(readings, at, self._step, self._connection_w)
+                if one.end - one.start <= self._step and one.quality is not Quality.UNCERTAIN
+            ]
         if source.power and not found:
             readings = self._ring.between(source.power, at[0], at[-1])
             seen = _seen([one.start for one in readings], self._step)
             found = [
                 one
-                for one in mean_power(readings, at)
+                for one in mean_power(readings, at, self._connection_w)
                 if seen.get(_index(one.start, self._step), _NO_TIME) >= self._step * _ENOUGH
             ]
         return found

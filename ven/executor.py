@@ -5,7 +5,7 @@ the clock, by a modified or cancelled event, by a person, or by a restart.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -14,18 +14,22 @@ import structlog
 
 from bridges.device import Command, Device, Outcome, Rank, State
 from bridges.slots import Lease
-from core.clock import Clock
+from core.clock import Clock, StepWatch
 from core.errors import NotFoundError, UnavailableError
 from ven.household import Household
-from ven.known import KnownEvent
-from ven.planning import Plan, Planned, plan
+from ven.known import KnownEvent, version_key
+from ven.planning import HORIZON, Plan, Planned, plan
+from ven.quarantine import Quarantine
 from ven.store import Store
 
 _log = structlog.get_logger(__name__)
 
 _LONGEST_SLEEP: Final = timedelta(hours=6)
 _RETRY_S: Final = 2.0
+_NAP_S: Final = 5.0
+_DOUBTFUL_SLEEP: Final = timedelta(seconds=30)
 _MOST_RESUMED: Final = 500
+_REFUSALS: Final = frozenset({State.REFUSED, State.OVERRIDDEN})
 
 
 class Commander(Protocol):
@@ -52,14 +56,26 @@ class Executor:
         keeper: Commander,
         clock: Clock,
         on_override: Callable[[str], None],
+        *,
+        quarantine: Quarantine | None = None,
+        on_unplannable: Callable[[str, str], None] = lambda _, __: None,
+        doubt: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """`on_override` is called with an event's id once a person has taken every device back from it."""
+        """`on_override` is called with an event's id once a person has taken every device back from it.
+
+        `on_unplannable` is called with the id of an event that cannot be planned, and the reason. `doubt` gives the
+        reason why the clock should not be acted on, if there is any: nothing new is begun then.
+        """
+        self._quarantine = quarantine or Quarantine(store)
+        self._on_unplannable = on_unplannable
         self._store = store
         self._household = household
         self._devices = devices
         self._keeper = keeper
         self._clock = clock
         self._on_override = on_override
+        self._doubt = doubt
+        self._steps = StepWatch(clock)
         self._wake = asyncio.Event()
         self._told: set[str] = set()
         self._overridden: dict[str, set[tuple[str, str]]] = {}
@@ -82,9 +98,15 @@ class Executor:
             await self._sleep(following)
 
     async def _sleep(self, until: datetime) -> None:
+        """Sleep until a time, until somebody wakes us, or until the clock was set: then the plan is another one."""
+        self._steps.step()
         waits = [asyncio.create_task(self._wake.wait()), asyncio.create_task(self._clock.sleep_until(until))]
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            while not self._steps.step():
+                done, _ = await asyncio.wait(waits, timeout=_NAP_S, return_when=asyncio.FIRST_COMPLETED)
+                if done:
+                    return
+            _log.warning("the clock was set: the plan is worked out anew", now=self._clock.now().isoformat())
         finally:
             for task in waits:
                 task.cancel()
@@ -93,43 +115,90 @@ class Executor:
         """Return the plan of every event that this household carries out."""
         registration = self._store.registration()
         ven_id = registration.ven_id if registration else ""
-        horizon = now + timedelta(hours=24)
-        return [
-            (known, plan(known, self._household, self._devices, ven_id, horizon))
-            for known in self._store.events()
-            if known.runs
-        ]
+        horizon = now + HORIZON
+        made = ((known, self._plan(known, ven_id, horizon)) for known in self._store.events() if known.runs)
+        return [(known, orders) for known, orders in made if orders is not None]
+
+    def _plan(self, known: KnownEvent, ven_id: str, horizon: datetime) -> Plan | None:
+        """Return an event's plan. One that raises, or ended this VEN at too many starts, is given up: None."""
+        key, reason = version_key(known.event), "handling it ended this VEN before"
+        if not self._quarantine.barred("event", key):
+            try:
+                with self._quarantine.handling("event", key):
+                    return plan(known, self._household, self._devices, ven_id, horizon)
+            except Exception as error:  # noqa: BLE001  whatever it is, the other events go on
+                reason = self._quarantine.caught("event", key, error, self._clock.now())
+        self._on_unplannable(known.event.event_id, reason)
+        return None
 
     async def follow(self) -> datetime:
-        """Command what is wanted now, release what is not, and return when something changes next."""
-        now = self._clock.now()
+        """Command what is wanted now, release what is not, and return when something changes next.
+
+        A command that cannot be taken (a full disk) keeps nothing else from being released; UnavailableError is raised
+        in the end.
+        """
+        now, doubtful = self._clock.now(), self._doubt() is not None
         orders = [order for _, made in self.plans(now) for order in made.orders]
-        wanted = {self._id(order): order for order in orders if order.at <= now < order.until}
-        for ident, order in wanted.items():
-            if ident not in self._told:
-                await self._tell(ident, order)
+        wanted = {order.id: order for order in orders if order.at <= now < order.until}
+        standing = self._standing()
+        failure = None
+        for order in wanted.values():
+            if order.id not in self._told and not (doubtful and self._id(order) not in standing):
+                try:
+                    await self._tell(order)
+                except UnavailableError as error:
+                    failure = error
+        ids = {self._id(order) for order in wanted.values()}
         for lease in self._keeper.held():
             command = lease.command
-            if command.rank is Rank.EVENT and command.id not in wanted and command.until > now:
+            if command.rank is Rank.EVENT and command.id not in ids and command.until > now:
                 with suppress(NotFoundError):
                     await self._keeper.release(command.id)
         self._told &= wanted.keys()
+        if failure is not None:
+            raise failure
         edges = [edge for order in orders for edge in (order.at, order.until) if edge > now]
-        return min([*edges, now + _LONGEST_SLEEP])
+        return min([*edges, now + (_DOUBTFUL_SLEEP if doubtful else _LONGEST_SLEEP)])
 
-    async def _tell(self, ident: str, order: Planned) -> None:
+    async def _tell(self, order: Planned) -> None:
         if order.dry_run:
             _log.info("test event: this would be done now", **_words(order))
         else:
-            command = Command(ident, order.device, order.capability, order.value, order.until, order.event_id)
-            outcome = await self._keeper.command(command)
-            _log.info("device commanded", state=outcome.state.value, **_words(order))
-        self._told.add(ident)
+            try:
+                outcome = await self._command(order)
+                if outcome.state not in _REFUSALS and self._id(order) not in self._standing():
+                    # Given back by mistake (the clock was wrong), and wanted all the same: it is taken again.
+                    self._resume([self._id(order)])
+                    outcome = await self._command(order)
+            except UnavailableError:
+                raise
+            except Exception as error:  # noqa: BLE001  whatever it is, the other orders go on
+                self._quarantine.caught("order", f"{order.event_id} {order.device}", error, self._clock.now())
+            else:
+                _log.info("device commanded", state=outcome.state.value, **_words(order))
+        self._told.add(order.id)
+
+    def _standing(self) -> set[str]:
+        """Return the ids of the commands that hold a device, or wait for it, and are not about to end."""
+        return {lease.command.id for lease in self._keeper.held() if not lease.ending}
+
+    async def _command(self, order: Planned) -> Outcome:
+        where = (order.device, order.capability, order.value, order.until, order.event_id)
+        return await self._keeper.command(Command(self._id(order), *where))
 
     def _id(self, order: Planned) -> str:
-        """Return the command's id; after a clean stop gave the device back, a new one resumes the order."""
+        """Return the command's id; once the device was given back, a new one resumes the order."""
         times = self._resumed.get(order.id, 0)
         return f"{order.id}_{times}" if times else order.id
+
+    def _resume(self, command_ids: Iterable[str]) -> None:
+        """Have ended commands taken again under new ids, also after a restart. Raises UnavailableError."""
+        resumed = dict(list(self._resumed.items())[-_MOST_RESUMED:])
+        for command_id in command_ids:
+            base, _, times = command_id.removeprefix("cmd_").partition("_")
+            resumed[f"cmd_{base}"] = int(times or 0) + 1
+        self._store.set_fact("resumed", resumed)
+        self._resumed = resumed
 
     def heard(self, outcome: Outcome) -> None:
         """Take notice of a command's step: a device that its user took back from an event."""
@@ -159,12 +228,10 @@ class Executor:
         The events stay known: the next start resumes what still runs.
         """
         leases = [lease for lease in self._keeper.held() if lease.command.rank is Rank.EVENT]
-        resumed = dict(list(self._resumed.items())[-_MOST_RESUMED:])
-        for lease in leases:
-            base, _, times = lease.command.id.removeprefix("cmd_").partition("_")
-            resumed[f"cmd_{base}"] = int(times or 0) + 1
-        self._store.set_fact("resumed", resumed)
-        self._resumed = resumed
+        try:
+            self._resume([lease.command.id for lease in leases])
+        except UnavailableError as error:  # the devices come first
+            _log.error("a running event is not resumed by the next start", reason=str(error))
         for lease in leases:
             with suppress(NotFoundError):
                 await self._keeper.release(lease.command.id)

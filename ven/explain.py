@@ -3,28 +3,32 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from bridges.device import Device
 from core.clock import system_clock
 from core.errors import InvalidError
 from openadr.model.codes import Code
-from openadr.model.event import DeliveredEvent, Event, EventStatus, check_event, status_at
+from openadr.model.event import DeliveredEvent, Event, EventStatus, status_at
 from openadr.model.opt import OptType
 from openadr.v20b.decode import decode
+from openadr.v20b.encode import message_name
 from openadr.v20b.messages import DistributeEvent
 from ven.devices import describe
 from ven.household import Household
 from ven.judgement import HouseholdJudge
 from ven.known import KnownEvent
-from ven.planning import Plan, Planned, plan
+from ven.planning import HORIZON, Plan, Planned, plan
+
+_LONGEST_COMMENT: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """One event: the answer that the gateway would give, and the orders that would follow.
 
-    `random_s` is the width of the random delay of start and end; the orders are shown without it.
+    `random_s` is the width of the random delay of start and end; the orders are shown without it. `comment` is what the
+    operator says (vtnComment).
     """
 
     event_id: str
@@ -35,6 +39,7 @@ class Explanation:
     opt: OptType
     code: int
     reason: str
+    comment: str
     start: datetime
     end: datetime | None
     random_s: int
@@ -50,9 +55,23 @@ def explain(household: Household, body: bytes, now: datetime, ven_id: str | None
     """
     message = decode(body)
     if not isinstance(message, DistributeEvent):
-        raise InvalidError(f"The file holds an oadr{type(message).__name__}; an oadrDistributeEvent is wanted.")
+        raise InvalidError(f"The file holds an {message_name(type(message))}; an oadrDistributeEvent is wanted.")
     devices = describe(household, system_clock())
-    return [_one(household, devices, _as_sent(delivered), now, ven_id) for delivered in message.events]
+    return [_contained(household, devices, _as_sent(delivered), now, ven_id) for delivered in message.events]
+
+
+def _contained(
+    household: Household, devices: Mapping[str, Device], event: Event, now: datetime, ven_id: str | None
+) -> Explanation:
+    """Explain an event; one that cannot be worked out is shown as refused, as the gateway would refuse it."""
+    try:
+        return _one(household, devices, event, now, ven_id)
+    except Exception as error:  # noqa: BLE001  whatever it is, the other events are explained
+        head = (event.event_id, event.modification_number, event.market_context, EventStatus.NONE, event.is_test)
+        reason = f"it cannot be carried out: {type(error).__name__}: {error}"
+        return Explanation(
+            *head, OptType.OUT, int(Code.COMPLIANCE), reason, "", event.period.start, None, 0, (), ("it is set aside",)
+        )
 
 
 def _as_sent(delivered: DeliveredEvent) -> Event:
@@ -63,17 +82,12 @@ def _one(
     household: Household, devices: Mapping[str, Device], event: Event, now: datetime, ven_id: str | None
 ) -> Explanation:
     ours = ven_id if ven_id is not None else next(iter(event.target.ven_ids), "")
-    verdict = HouseholdJudge(household).judge(event, ours)
-    if verdict.code == Code.OK:
-        try:
-            check_event(event)
-        except InvalidError as error:
-            verdict = replace(verdict, opt=OptType.OUT, code=Code.COMPLIANCE, reason=str(error))
+    verdict = HouseholdJudge(household, devices).judge(event, ours)
     known = KnownEvent(event, "", verdict.opt, 0, verdict.code, verdict.reason)
     made = Plan((), ("the event is cancelled: nothing is done",))
     if not event.cancelled:
-        made = plan(known, household, devices, ours, now + timedelta(hours=24))
-    window = event.period.start_after
+        made = plan(known, household, devices, ours, now + HORIZON)
+    window, start = event.period.start_after, event.period.start
     return Explanation(
         event.event_id,
         event.modification_number,
@@ -83,9 +97,10 @@ def _one(
         verdict.opt,
         int(verdict.code),
         verdict.reason,
-        event.period.start,
+        event.vtn_comment or "",
+        start,
         event.period.end,
-        window.exact_s if window else 0,
+        int((window.held_after(start) - start).total_seconds()) if window else 0,
         made.orders,
         made.notes,
     )
@@ -119,6 +134,8 @@ def _lines(one: Explanation) -> str:
         f"Event {one.event_id}, modification {one.modification} ({one.market_context})",
         f"  {_time(one.start)} .. {end}, now {one.status}{', a test' if one.test else ''}",
     ]
+    if one.comment:
+        lines.append(f"  the operator says: {in_a_line(one.comment)}")
     if one.random_s:
         lines.append(f"  start and end are delayed by up to {timedelta(seconds=one.random_s)}, at random")
     answer = f"  answer: {one.opt}" + (f" ({one.code})" if one.code != Code.OK else "")
@@ -133,6 +150,12 @@ def _lines(one: Explanation) -> str:
         lines.append("  no device is touched")
     lines += [f"  note: {note}" for note in one.notes]
     return "\n".join(lines)
+
+
+def in_a_line(comment: str) -> str:
+    """Return somebody else's words as a single line for a terminal."""
+    words = " ".join(comment.split())[:_LONGEST_COMMENT]
+    return "".join(char for char in words if char.isprintable())
 
 
 def _time(when: datetime) -> str:

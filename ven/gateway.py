@@ -6,21 +6,26 @@ Nothing here is shared between gateways, so several may run in one process.
 import asyncio
 import fcntl
 import json
-from collections.abc import Iterable
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from random import SystemRandom
 from typing import IO, Final
 
 import structlog
 
+from bridges.backoff import Backoff
 from bridges.device import Contact, Observable, Outcome
 from bridges.journal import Journal
 from bridges.leases import Keeper
 from bridges.mqtt import Link, MqttLink
 from core.clock import Clock, load_clock, system_clock
 from core.errors import ConflictError, EvenloadError, InvalidError, UnavailableError
+from core.trusted_clock import PATIENCE, TrustedClock
 from openadr.model.opt import OptType
 from ven.backfill import backfill, backfillers
 from ven.conversation import Conversation, read_peer, settings
@@ -28,9 +33,12 @@ from ven.devices import NoLink, make_drivers, metered
 from ven.drawn import held_spans
 from ven.engine import Action, Engine, EventsChanged, Noted, Refused, Registered, Unregistered
 from ven.executor import Executor
+from ven.host_clock import synchronised, uptime_s
 from ven.household import Household
 from ven.judgement import HouseholdJudge
+from ven.notices import Notices
 from ven.potential import Forecaster, absences
+from ven.quarantine import Quarantine, where
 from ven.recorder import Recorder, status_readings
 from ven.reports import Reporter, ReportPlan
 from ven.ring import Ring
@@ -43,23 +51,37 @@ _POTENTIAL_EVERY: Final = timedelta(minutes=5)
 _POTENTIAL_SOON: Final = timedelta(minutes=2)
 _WISHES_EVERY_S: Final = 1.0
 _FAREWELL_S: Final = 15.0
+_MARK_EVERY_S: Final = 60.0
+_MARK_SOON_S: Final = 1.0
+_WORLD_TIME: Final = "world_time"
 STORE_FILE: Final = "gateway.db"
 JOURNAL_FILE: Final = "journal.db"
 LOCK_FILE: Final = "gateway.lock"
+HANDLING_FILE: Final = "handling"
+_RESTART: Final = Backoff(2.0, 300.0)
+"""How long a part of a gateway, or all of it, stays down after it broke."""
 
 
 class Gateway:
     """One household's gateway. `run` works until `stop` is called or it is cancelled."""
 
-    def __init__(self, household: Household, *, link: Link | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        household: Household,
+        *,
+        link: Link | None = None,
+        clock: Clock | None = None,
+        stop: asyncio.Event | None = None,
+    ) -> None:
         """Read identity, store and drivers; opens no connection yet.
 
-        `link` and `clock` stand in for the household's own (tests, simulations). Raises an EvenloadError that says
-        what to do.
+        `link` and `clock` stand in for the household's own (tests, simulations); `stop` ends it when set. Raises an
+        EvenloadError that says what to do.
         """
         self.household = household
-        self.clock = clock or (load_clock(household.clock) if household.clock else system_clock())
-        self._stop = asyncio.Event()
+        self.clock = _trusted(clock or (load_clock(household.clock) if household.clock else system_clock()))
+        self._stop = stop or asyncio.Event()
+        self._link = link
         self._status_due = asyncio.Event()
         self._potential_due = asyncio.Event()
         self._lost: dict[str, datetime] = {}
@@ -69,6 +91,13 @@ class Gateway:
         devices = {name: driver.describe() for name, driver in self._drivers.items()}
         self._lock = _claim(household.state)
         self.store = Store(household.state / STORE_FILE)
+        self._quarantine = Quarantine(self.store, household.state / HANDLING_FILE)
+        self._quarantine.recall(self.clock.now())
+        self._notices = Notices(household.state)
+        self._marked_s = -math.inf
+        self._doubt: str | None = None
+        if (last := self.store.fact(_WORLD_TIME)) is not None:
+            self.clock.resume(datetime.fromisoformat(last))
         self._ring = Ring(self.store, household.limits.readings)
         self._journal = Journal(household.state / JOURNAL_FILE)
         self._recorder = Recorder(self._ring, self._readings_stored)
@@ -77,9 +106,24 @@ class Gateway:
         self._forecaster = Forecaster(self._ring, household, devices)
         self._reporter = Reporter(self._ring, resources, _report_plan(household), self._forecaster)
         self._keeper = Keeper(self._drivers, self._journal, self.clock, self._outcome)
-        self._executor = Executor(self.store, household, devices, self._keeper, self.clock, self._user_took_over)
+        self._executor = Executor(
+            self.store,
+            household,
+            devices,
+            self._keeper,
+            self.clock,
+            self._user_took_over,
+            quarantine=self._quarantine,
+            on_unplannable=self._unplannable,
+            doubt=lambda: self.clock.doubt,
+        )
         self.engine = Engine(
-            self.store, HouseholdJudge(household), self._reporter, settings(household, self._peer), SystemRandom()
+            self.store,
+            HouseholdJudge(household, devices),
+            self._reporter,
+            settings(household, self._peer),
+            SystemRandom(),
+            quarantine=self._quarantine,
         )
         self._conversation = Conversation(
             self.engine, household, self._peer, self.clock, self._act, self._recorder.flush
@@ -90,8 +134,8 @@ class Gateway:
     async def run(self) -> None:
         """Work until stopped; on a clean stop the devices get back what they did before, unless told otherwise."""
         _log.info("gateway starts", household=self.household.name, vtn=self._peer.url, clock=str(self.clock.now()))
-        await self._keeper.recover()
         try:
+            await self._keeper.recover()
             async with asyncio.TaskGroup() as devices:
                 below = [devices.create_task(self._keeper.run()), devices.create_task(self._recorder.run())]
                 if self._mqtt is not None:
@@ -105,6 +149,16 @@ class Gateway:
             self.close()
         _log.info("gateway stopped", household=self.household.name)
 
+    def again(self) -> "Gateway":
+        """Return a fresh gateway in the place of one that has broken; `stop` of either stops it."""
+        return Gateway(self.household, link=self._link, clock=self.clock, stop=self._stop)
+
+    async def stopped_within(self, pause_s: float) -> bool:
+        """Wait for so long; tell whether `stop` was called."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), pause_s)
+        return self._stop.is_set()
+
     def stop(self) -> None:
         """Ask `run` to come to an end."""
         self._stop.set()
@@ -114,25 +168,41 @@ class Gateway:
         with suppress(UnavailableError):
             self._recorder.flush()
         self._journal.close()
+        self._quarantine.close()
         self.store.close()
         self._lock.close()
 
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as group:
             loops = [
-                group.create_task(work)
-                for work in (
-                    self._conversation.run(),
-                    self._executor.run(),
-                    self._statuses(),
-                    self._wishes(),
-                    self._past(),
-                    self._potential(),
+                group.create_task(self._kept_up(name, work))
+                for name, work in (
+                    ("conversation", self._conversation.run),
+                    ("executor", self._executor.run),
+                    ("statuses", self._statuses),
+                    ("requests of people", self._wishes),
+                    ("meters' past", self._past),
+                    ("potential", self._potential),
                 )
             ]
             await self._stop.wait()
             for task in loops:
                 task.cancel()
+
+    async def _kept_up(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do a part of the gateway's work; where it breaks, the others go on and it begins again after a pause."""
+        failures = 0
+        while True:
+            began_s = time.monotonic()
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001  whatever it is, it stays with this part
+                failures = 1 if time.monotonic() - began_s > _RESTART.longest_s else failures + 1
+                with suppress(UnavailableError):
+                    self._quarantine.caught("part of the gateway", name, error, self.clock.now())
+                await asyncio.sleep(_RESTART.delay_s(failures))
+            else:
+                return
 
     async def _start_drivers(self) -> None:
         for name, driver in self._drivers.items():
@@ -155,22 +225,32 @@ class Gateway:
 
     def _act(self, actions: Iterable[Action]) -> None:
         for action in actions:
-            match action:
-                case EventsChanged(event_ids):
-                    self._executor.wake()
-                    self._log_opts(event_ids)
-                case Registered(registration, renewed):
-                    _log.info("registered", ven_id=registration.ven_id, vtn=registration.vtn_id, renewed=renewed)
-                    self._executor.wake()
-                case Unregistered(reason, comes_back):
-                    again = (
-                        "asks again in an hour, or after a restart" if comes_back else "restart the gateway for that"
-                    )
-                    _log.warning("not registered any more", reason=reason, again=again)
-                case Refused(message, code, reason):
-                    _log.warning("the VTN refused a message", message=message, code=code, reason=reason)
-                case Noted(text, problem):
-                    (_log.warning if problem else _log.info)(text)
+            self._safely(type(action).__name__, partial(self._act_on, action))
+
+    def _safely(self, name: str, work: Callable[[], None]) -> None:
+        """Do what follows from something that has happened already: a failure here must not reach its cause."""
+        try:
+            work()
+        except UnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it is, the next one goes on
+            self._quarantine.caught("consequence", name, error, self.clock.now())
+
+    def _act_on(self, action: Action) -> None:
+        match action:
+            case EventsChanged(event_ids):
+                self._executor.wake()
+                self._log_opts(event_ids)
+            case Registered(registration, renewed):
+                _log.info("registered", ven_id=registration.ven_id, vtn=registration.vtn_id, renewed=renewed)
+                self._executor.wake()
+            case Unregistered(reason, comes_back):
+                again = "asks again in an hour, or after a restart" if comes_back else "restart the gateway for that"
+                _log.warning("not registered any more", reason=reason, again=again)
+            case Refused(message, code, reason):
+                _log.warning("the VTN refused a message", message=message, code=code, reason=reason)
+            case Noted(text, problem):
+                (_log.warning if problem else _log.info)(text)
 
     # -- devices
 
@@ -201,11 +281,16 @@ class Gateway:
                 "detail": outcome.detail,
             }
         )
-        self._executor.heard(outcome)
+        self._note_time(_MARK_SOON_S)
+        self._safely("command outcome", partial(self._executor.heard, outcome))
         self._look_again()
 
     def _user_took_over(self, event_id: str) -> None:
         self._opt(event_id, OptType.OUT, "overrideStatus")
+
+    def _unplannable(self, event_id: str, reason: str) -> None:
+        self._act(self.engine.withdraw(event_id, reason))
+        self._conversation.poke()
 
     async def _statuses(self) -> None:
         """Keep each resource's status in the ring: on change, and often enough to be believed."""
@@ -281,12 +366,36 @@ class Gateway:
         """Act on what people ask for at the command line."""
         while True:
             await asyncio.sleep(_WISHES_EVERY_S)
+            self._take_notice()
             try:
                 for wish in self.store.wishes():
                     self._opt(wish.event_id, wish.opt, wish.reason)
                     self.store.granted(wish)
             except UnavailableError as error:
                 _log.error("the store cannot be used", reason=str(error))
+
+    def _take_notice(self) -> None:
+        """Note what people should know of this gateway beside its log: a clock in doubt, a full disk."""
+        doubt = self.clock.doubt
+        if (doubt is None) != (self._doubt is None):
+            self._executor.wake()
+        self._doubt = doubt
+        self._notices.put("clock", f"{doubt}; nothing new is begun until that is settled" if doubt else None)
+        trouble = self._note_time(_MARK_EVERY_S)
+        if waiting := self._keeper.unrecorded:
+            trouble = f"{waiting} steps of leases wait for room"
+        full = f"the disk takes nothing ({trouble}). Devices are given back all the same, but no new event is begun"
+        self._notices.put("disk", full if trouble else None)
+
+    def _note_time(self, every_s: float) -> str | None:
+        """Store how late it is, so that the next start knows a clock that is behind; return what prevents it."""
+        if self.clock.doubt is None and time.monotonic() - self._marked_s >= every_s:
+            try:
+                self.store.set_fact(_WORLD_TIME, self.clock.now().isoformat())
+                self._marked_s = time.monotonic()
+            except UnavailableError as error:
+                return str(error)
+        return None
 
     def _opt(self, event_id: str, opt: OptType, reason: str) -> None:
         try:
@@ -333,6 +442,14 @@ class Gateway:
             _log.error("the log file cannot be written", file=str(path), reason=str(error))
 
 
+def _trusted(clock: Clock) -> TrustedClock:
+    """Return the clock with doubts; only the host's own can be synchronised."""
+    if clock != system_clock():
+        return TrustedClock(clock)
+    booted = uptime_s() < PATIENCE.total_seconds()
+    return TrustedClock(clock, synchronised, just_booted=booted)
+
+
 def _claim(state: Path) -> IO[str]:
     """Keep a second gateway off the same state directory. Raises ConflictError; closing the file lets go."""
     try:
@@ -361,11 +478,44 @@ def _report_plan(household: Household) -> ReportPlan:
         history.step,
         history.offer,
         reports.one_value_per_interval,
+        household.site.connection_w,
     )
 
 
 async def run_gateways(gateways: Iterable[Gateway]) -> None:
-    """Run several gateways in this process until each has stopped."""
+    """Run several gateways in this process until each has stopped. One that breaks begins again after a pause."""
     async with asyncio.TaskGroup() as group:
         for gateway in gateways:
-            group.create_task(gateway.run())
+            group.create_task(_run_for_good(gateway))
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """Return what lies in the groups of an exception."""
+    if isinstance(error, BaseExceptionGroup):
+        return [cause for inner in error.exceptions for cause in _causes(inner)]
+    return [error]
+
+
+async def _run_for_good(gateway: Gateway) -> None:
+    failures = 0
+    current: Gateway | None = gateway
+    while True:
+        began_s = time.monotonic()
+        try:
+            current = current or gateway.again()
+            await current.run()
+        except Exception as error:  # noqa: BLE001  whatever it is, the other households go on
+            failures = 1 if time.monotonic() - began_s > _RESTART.longest_s else failures + 1
+            pause_s = _RESTART.delay_s(failures)
+            _log.error(
+                "this gateway broke and begins again",
+                household=gateway.household.name,
+                in_s=round(pause_s),
+                reasons=[f"{type(cause).__name__}: {cause}"[:200] for cause in _causes(error)],
+                where=[where(cause) for cause in _causes(error)],
+            )
+        else:
+            return
+        current = None
+        if await gateway.stopped_within(pause_s):
+            return

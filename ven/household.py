@@ -19,6 +19,7 @@ from pydantic import (
 
 from bridges.mqtt_options import MqttOptions
 from core.errors import InvalidError
+from core.plausible import HOME_W
 from core.spans import Duration
 from openadr.model.opt import OptType
 from openadr.model.signal import WELL_KNOWN_SIGNALS
@@ -26,6 +27,8 @@ from openadr.model.target import Target, check_device_classes
 
 _DAY_S: Final = 86_400
 _LEAST_STEP_S: Final = 60
+_LEAST_LEASE_S: Final = 600
+_LONGEST_LEASE_S: Final = 7 * _DAY_S
 
 
 def _duration(value: object) -> Duration:
@@ -68,9 +71,17 @@ class Vtn(_Part):
     poll: Span = Field(Duration.of(minutes=1), description="Poll period (world time) if the VTN names none.")
     jitter: float = Field(0.1, ge=0, le=1, description="Share of the poll period that is added at random.")
     time_out_s: float = Field(10, ge=5, le=600, description="Seconds to wait for an answer.")
-    longest_wait_s: float = Field(60, ge=1, le=3600, description="Longest pause between tries when it is away.")
+    shortest_poll: Span = Field(Duration.of(seconds=1), description="Not polled more often, whatever the VTN asks for.")
+    longest_poll: Span = Field(Duration.of(hours=1), description="Not polled more rarely, whatever the VTN asks for.")
+    longest_wait_s: float = Field(60, ge=1, le=3600, description="Longest pause before a message is tried again.")
     query: bool = Field(True, description="Ask who the VTN is before registering.")
     check_hostname: bool = Field(True, description="Compare the server's certificate with the URL's host name.")
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> Self:
+        if not 1 <= self.shortest_poll.exact_s <= self.longest_poll.exact_s <= _DAY_S:
+            raise ValueError("shortest_poll is a second at least, longest_poll not shorter and a day at most")
+        return self
 
 
 class CapabilityLimits(_Part):
@@ -150,17 +161,19 @@ class Above(_Part):
 
 
 class Programme(_Part):
-    """One rule from signal values to device settings. Exactly one of levels, shed and prices."""
+    """One rule from signal values to device settings: levels, or prices, or devices to shed, to increase, or both."""
 
     match: Match
     levels: dict[int, dict[Ident, Settings]] | None = Field(None, description="SIMPLE: level -> device -> settings.")
     shed: Shed | None = Field(None, description="LOAD_DISPATCH and LOAD_CONTROL: the devices in their order.")
+    increase: Shed | None = Field(None, description="Where those signals ask for more: the devices to switch on.")
     prices: tuple[Above, ...] | None = Field(None, description="Prices: the highest threshold that is passed counts.")
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
-        if [self.levels, self.shed, self.prices].count(None) != 2:  # noqa: PLR2004  one of three is given
-            raise ValueError("give exactly one of levels, shed and prices")
+        in_watts = self.shed is not None or self.increase is not None
+        if [self.levels is not None, self.prices is not None, in_watts].count(True) != 1:
+            raise ValueError("give exactly one of levels, shed (with or without increase) and prices")
         return self
 
 
@@ -214,10 +227,31 @@ class PotentialPlan(_Part):
         return self
 
 
+class Site(_Part):
+    """Where the household stands."""
+
+    connection_w: float = Field(
+        HOME_W,
+        ge=1000,
+        le=100_000_000,
+        description="Watts that fuse or contract let through; readings above it are not believed. 3 x 63 A: 43470.",
+    )
+
+
 class Limits(_Part):
     """Bounds on what the gateway stores."""
 
     readings: int = Field(2_000_000, ge=1000, le=100_000_000, description="Readings kept; the oldest go first.")
+    lease: Span = Field(
+        Duration.of(days=1), description="Longest lease that an event takes at once; renewed while the event runs."
+    )
+
+    @field_validator("lease")
+    @classmethod
+    def _sane_lease(cls, lease: Duration) -> Duration:
+        if not _LEAST_LEASE_S <= lease.exact_s <= _LONGEST_LEASE_S:
+            raise ValueError("lease is between PT10M and P7D")
+        return lease
 
 
 class Household(_Part):
@@ -241,6 +275,7 @@ class Household(_Part):
     history: History = Field(default_factory=History)
     reports: Reports = Field(default_factory=Reports)
     potential: PotentialPlan = Field(default_factory=PotentialPlan)
+    site: Site = Field(default_factory=Site)
     limits: Limits = Field(default_factory=Limits)
 
     def device(self, device_id: str) -> DeviceEntry | None:

@@ -13,8 +13,10 @@ from bridges.device import Device
 from bridges.drivers import DRIVERS, load
 from core.clock import system_clock
 from core.errors import InvalidError
+from openadr.model.potential import Direction
 from ven.devices import NoLink, make_driver
 from ven.household import Household, Programme
+from ven.rules import lever, order_of
 
 _MOST_BYTES: Final = 200_000
 _MOST_NODES: Final = 50_000
@@ -209,6 +211,8 @@ def _check_programme(
                 yield loc, f"Device '{name}' needs `nominal_w`: how much does it draw?"
             if not device.capabilities:
                 yield loc, f"Device '{name}' cannot be controlled."
+            elif loc[0] == "increase" and lever(device, Direction.INCREASE) is None:
+                yield loc, f"Device '{name}' cannot be switched on."
             continue
         for capability, value in settings.items():
             yield from (((*loc, capability), text) for text in _unfit(device, capability, value))
@@ -219,8 +223,9 @@ def _uses(programme: Programme) -> Iterator[tuple[Path_, str, dict[str, float | 
     for level, table in (programme.levels or {}).items():
         for name, settings in table.items():
             yield ("levels", level, name), name, settings
-    for index, name in enumerate(programme.shed.order if programme.shed else ()):
-        yield ("shed", "order", index), name, None
+    for key, direction in (("shed", Direction.REDUCE), ("increase", Direction.INCREASE)):
+        for index, name in enumerate(order_of(programme, direction)):
+            yield (key, "order", index), name, None
     for index, rule in enumerate(programme.prices or ()):
         for name, settings in rule.do.items():
             yield ("prices", index, "do", name), name, settings

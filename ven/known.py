@@ -1,13 +1,18 @@
 """What a gateway remembers of its VTN: the registration, the events, the reports that it owes."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from core.spans import Duration, Span
+from core.spans import Duration, Span, shifted
 from openadr.model.codes import Code
 from openadr.model.event import Event
 from openadr.model.opt import OptType
 from openadr.model.report import ReportRequest
+
+
+def version_key(event: Event) -> str:
+    """Return a name for one version of an event: a modification is handled anew."""
+    return f"{event.event_id}.{event.modification_number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +47,12 @@ class KnownEvent:
     @property
     def start(self) -> datetime:
         """When it starts here: the event's start plus the random offset."""
-        return self.event.period.start + timedelta(seconds=self.offset_s)
+        return shifted(self.event.period.start, self.offset_s)
 
     @property
     def span(self) -> Span:
         """When it runs here, cancellation included; an end of None is open (EV-66)."""
-        duration = self.event.period.duration
-        end = duration.after(self.start) if duration else None
+        end = Span.lasting(self.start, self.event.period.duration).end
         if self.stop_at is not None:
             end = max(self.start, min(end, self.stop_at) if end is not None else self.stop_at)
         return Span(self.start, end)

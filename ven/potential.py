@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from bridges.device import Capability, Device, Driver, Rank, Value
+from bridges.device import Device, Driver, Rank
 from bridges.slots import Lease
 from core.spans import Span
-from openadr.model.opt import OptType
 from openadr.model.potential import (
     REPORT_NAME,
     Direction,
@@ -30,6 +29,7 @@ from ven.household import Household, PotentialPlan
 from ven.known import ReportTask
 from ven.reports import Sampled
 from ven.ring import Ring
+from ven.rules import callable_devices
 
 DAY_S: Final = 86_400
 _BASE_SHARE: Final = 0.1
@@ -90,50 +90,24 @@ NOTHING: Final = Spread()
 
 
 def flexible(household: Household, devices: Mapping[str, Device]) -> dict[str, tuple[Flexible, ...]]:
-    """Return resource -> its devices that some programme of the household uses; a device counts at one resource.
-
-    A household that opts out of everything has none.
-    """
-    if any(rule.decision is OptType.OUT and rule.market_context is None for rule in household.opt[:1]):
-        return {}
-    reach: dict[str, Flexible] = {}
-    for name, capability, value in _uses(household, devices):
-        device = devices[name]
-        known = reach.get(name, Flexible(name, device.nominal_w, None))
-        reach[name] = _widened(known, capability, value)
+    """Return resource -> its devices that an event can call on (`ven.rules`); a device counts at one resource."""
+    levers = {direction: callable_devices(household, devices, direction) for direction in Direction}
+    reduced, increased = levers[Direction.REDUCE], levers[Direction.INCREASE]
+    reach = {
+        name: Flexible(
+            name,
+            devices[name].nominal_w,
+            reduced[name].floor_w if name in reduced else None,
+            increases=name in increased,
+        )
+        for name in dict.fromkeys([*reduced, *increased])
+    }
     found: dict[str, tuple[Flexible, ...]] = {}
     for resource in household.all_resources():
         mine = tuple(one for name in dict.fromkeys(resource.devices) if (one := reach.pop(name, None)) is not None)
-        mine = tuple(one for one in mine if one.can(Direction.REDUCE) or one.can(Direction.INCREASE))
         if mine:
             found[resource.id] = mine
     return found
-
-
-def _uses(household: Household, devices: Mapping[str, Device]) -> Iterator[tuple[str, Capability, Value]]:
-    """Yield (device, capability, value) of everything that the programmes may do."""
-    for programme in household.programmes:
-        for name in programme.shed.order if programme.shed else ():
-            device = devices.get(name)
-            capability = (device.capability("switch") or device.capability("import_limit")) if device else None
-            if capability is not None:
-                yield name, capability, "off" if capability.values else 0.0
-        tables = [*(programme.levels or {}).values(), *(rule.do for rule in programme.prices or ())]
-        for name, settings in (pair for table in tables for pair in table.items()):
-            for word, value in settings.items():
-                capability = devices[name].capability(word) if name in devices else None
-                if capability is not None:
-                    yield name, capability, value
-
-
-def _widened(known: Flexible, capability: Capability, value: Value) -> Flexible:
-    if capability.name == "switch" and value in ("on", "off"):
-        return replace(known, increases=True) if value == "on" else replace(known, floor_w=0.0)
-    if capability.name == "import_limit":
-        bounds = [bound for bound in (capability.floor, capability.low, 0.0) if bound is not None]
-        limit = max([*bounds, value] if isinstance(value, float | int) else bounds)
-        return replace(known, floor_w=limit if known.floor_w is None else min(known.floor_w, limit))
-    return known
 
 
 def absences(
@@ -284,7 +258,7 @@ class Forecaster:
             sources[_METER + resource] = source_of(devices[meter or ""])
         known = {name: source for name, source in sources.items() if source is not None}
         self._sources = frozenset(known)
-        self._memory = Memory(ring, known, plan.step.timedelta(), plan.days)
+        self._memory = Memory(ring, known, plan.step.timedelta(), plan.days, household.site.connection_w)
         self._rate = SamplingRate(plan.least, household.reports.max_period, on_change=True)
         self._now: _Forecast | None = None
         self._sent: dict[str, tuple[tuple[datetime, _Forecast], ...]] = {}
@@ -348,7 +322,7 @@ class Forecaster:
         if last is None or not back or task.last:
             when = max(now, task.request.start or now)
         else:
-            when = back.after(last)
+            when = back.held_after(last)
             if self._changed(task, last, now):
                 when = min(when, self._plan.least.after(last))
         return max(when, task.next_try) if task.next_try else when
@@ -367,8 +341,8 @@ class Forecaster:
         # The newest two: the one that the VTN has, and the one that is on its way.
         self._sent[task.id] = (*self._sent.get(task.id, ())[-1:], (now, forecast))
         request = task.request
-        end = request.duration.after(request.start) if request.start and request.duration else None
-        over = task.last or not request.report_back or (end is not None and now >= end)
+        end = Span.lasting(request.start, request.duration).end if request.start and request.duration else None
+        over = task.last or not request.report_back or (end is not None and request.report_back.held_after(now) > end)
         after = None if over else replace(task, delivered_until=now, next_try=None)
         intervals = tuple(self._intervals(forecast, set(request.r_ids), now))
         if not intervals:

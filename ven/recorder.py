@@ -54,10 +54,26 @@ class Recorder:
         """Store what waits. Raises UnavailableError; nothing is lost then."""
         batch = list(self._waiting)
         if batch:
-            self._ring.add(batch)
+            try:
+                self._ring.add(batch)
+            except UnavailableError:
+                raise
+            except Exception:  # noqa: BLE001  a reading that cannot be stored must not keep the others from it
+                self._add_singly(batch)
             del self._waiting[: len(batch)]
             self._on_stored()
         self._some.clear()
+
+    def _add_singly(self, batch: Sequence[Reading]) -> None:
+        for reading in batch:
+            try:
+                self._ring.add([reading])
+            except UnavailableError:
+                raise
+            except Exception as error:  # noqa: BLE001  as above
+                _log.warning(
+                    "a reading cannot be stored", point=reading.point, reason=f"{type(error).__name__}: {error}"
+                )
 
 
 def status_readings(

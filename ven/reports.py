@@ -4,38 +4,22 @@ Nothing is queued as a message. A report task remembers how far the VTN has conf
 store on sending. So late reports go out oldest first after any outage, and a crash loses none of them.
 """
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from typing import Final, Protocol
 
 from core.errors import InvalidError
-from core.points import Reading
-from core.spans import Duration, ceil_to, floor_to
+from core.plausible import HOME_W
+from core.spans import LATEST, Duration, Span, Steps, ceil_to, floor_to, shifted
 from openadr.model.potential import REPORT_NAME as POTENTIAL
-from openadr.model.report import (
-    BAD,
-    ESTIMATED,
-    GOOD,
-    NO_NEW_VALUE,
-    STALE,
-    LoadControlState,
-    Report,
-    ReportDescription,
-    ReportInterval,
-    ReportOffer,
-    ReportPayload,
-    ReportRequest,
-    ResourceStatus,
-    SamplingRate,
-)
+from openadr.model.report import Report, ReportDescription, ReportOffer, ReportRequest, SamplingRate
 from openadr.model.target import Target
 from openadr.model.units import ENERGY_REAL_WH, POWER_REAL_W, ItemBase
 from ven.known import ReportTask
+from ven.report_rows import Row, changes, intervals, placeholder, placeholders, status_row, value_row
 from ven.ring import Ring
-from ven.series import Measured, edges, is_known, mean_power, measured
+from ven.series import Measured, is_known, mean_power, measured
 
 TELEMETRY_USAGE: Final = "TELEMETRY_USAGE"
 TELEMETRY_STATUS: Final = "TELEMETRY_STATUS"
@@ -46,11 +30,18 @@ _HOUR: Final = Duration.of(hours=1)
 _HALF_HOUR: Final = Duration.of(minutes=30)
 _TWO_MONTHS: Final = Duration.of(days=60)
 
-STATUS_STALE: Final = timedelta(minutes=10)
-"""A status that nobody renewed for so long is only the last usable one."""
 _MOST_INTERVALS: Final = 480
+_MOST_VALUES: Final = 1440
+"""What one message holds, of all data points together: about a megabyte of statuses."""
+_MOST_LATE: Final = 1440
+"""How many late reports are sent one by one: a day of minutes."""
+_MOST_PARTS: Final = 1000
+"""How many parts of a history without any value are looked at for one message."""
+_MOST_RETURNS: Final = 100
+"""How many times a silent meter may have come and gone again while one gap is looked at."""
 _NEWEST_WITHIN: Final = timedelta(hours=1)
-_LONGEST_GAP: Final = timedelta(days=40)
+_LONGEST_GAP: Final = 57_600
+"""Over how many steps a silent meter's gap is closed by one interval: 40 days of minutes."""
 _LATE: Final = timedelta(days=1)
 """Telemetry whose start lies in the past is sent from then on, but no further back. A status is known only now."""
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -70,7 +61,7 @@ class ReportPlan:
     """What the household file says about reports.
 
     `settle` is how long a due report waits for the reading that closes it. `single` puts one value into each interval,
-    for VTNs that read only one.
+    for VTNs that read only one. `connection_w` is what the household's connection can carry.
     """
 
     min_period: Duration = _MINUTE
@@ -79,6 +70,7 @@ class ReportPlan:
     history_step: Duration = _HALF_HOUR
     history_holds: Duration = _TWO_MONTHS
     single: bool = False
+    connection_w: float = HOME_W
 
 
 def status_point(resource: str, item: str) -> str:
@@ -138,7 +130,11 @@ class Ahead(Protocol):
 
 
 class Reporter:
-    """Samples the store into the reports that the VTN asked for. `ahead` adds what is to come."""
+    """Samples the store into the reports that the VTN asked for. `ahead` adds what is to come.
+
+    A periodic request has windows, each as long as its report-back duration, counted from its start. A window is due
+    once it is over; one too large for a message goes out in several.
+    """
 
     def __init__(self, ring: Ring, resources: Sequence[Metered], plan: ReportPlan, ahead: Ahead | None = None) -> None:
         self._ahead = ahead
@@ -157,10 +153,16 @@ class Reporter:
         """Return the task of a fresh request: where its first window starts (RP-24..RP-29)."""
         if name in (HISTORY_USAGE, POTENTIAL) or not request.report_back:
             return ReportTask(request, name)
-        start = request.start or floor_to(now, 60)
-        late = timedelta() if name == TELEMETRY_STATUS else _LATE
-        period = request.report_back.after(start) - start
-        return ReportTask(request, name, start + period * max(0, (now - late - start) // period))
+        request = replace(request, start=request.start or floor_to(now, 60))
+        windows, end = _windows(request), _last_end(request)
+        if end is None:
+            oldest = now - (timedelta() if name == TELEMETRY_STATUS else _LATE)
+        else:
+            # All of a bounded request is sent, as far back as the readings and the history that is offered go.
+            end = min(end, now)
+            oldest = min(self._oldest(request, name, end), shifted(end, -_LATE.total_seconds()))
+            oldest = max(oldest, (-self._plan.history_holds).held_after(end))
+        return ReportTask(request, name, windows.at(max(0, windows.index(oldest))))
 
     def due_at(self, task: ReportTask, now: datetime) -> datetime | None:
         """Return when the next report of a task should go; None while it waits for the meters' memory."""
@@ -168,28 +170,28 @@ class Reporter:
             return None
         if task.name == POTENTIAL:
             return self._ahead.due_at(task, now) if self._ahead else None
-        if task.name == HISTORY_USAGE:
-            return task.next_try or now
-        if not task.request.report_back or task.last:
+        if task.name == HISTORY_USAGE or not task.request.report_back or task.last:
             return task.next_try or now
         end = self._window(task)[1]
         if end <= now:
             end = self._resumed_end(task)
-        when = end if end <= now and self._complete(task, end) else end + self._plan.settle
+        settled = shifted(end, self._plan.settle.total_seconds())
+        when = end if end <= now and self._complete(task, end) else settled
         return max(when, task.next_try) if task.next_try else when
 
     def _window(self, task: ReportTask) -> tuple[datetime, datetime]:
-        """Return the next window; those whose readings the ring had to drop are passed over."""
-        start = task.delivered_until
+        """Return the next window; those whose readings the ring had to drop are passed over.
+
+        It is empty once the request's time is over.
+        """
+        start, windows = task.delivered_until, _windows(task.request)
         if start is None:
             raise InvalidError(f"Report {task.id} has no windows.")
-        period = task.request.report_back.after(start) - start
         lost = self._ring.dropped_until
         if lost is not None and lost > start and task.name != TELEMETRY_STATUS:
-            start += period * ((lost - start) // period + 1)
-        end = task.request.report_back.after(start)
-        stop = _last_end(task.request)
-        return start, min(end, stop) if stop else end
+            start = windows.after(lost)
+        stop = _last_end(task.request) or LATEST
+        return min(start, stop), min(windows.after(start), stop)
 
     def _resumed_end(self, task: ReportTask) -> datetime:
         """Return the end of the next report: later than its window's if a meter was silent there and came back after.
@@ -197,37 +199,55 @@ class Reporter:
         So the gap goes out as one interval and not first as a placeholder.
         """
         start, end = self._window(task)
-        if task.name == TELEMETRY_STATUS:
+        if task.name == TELEMETRY_STATUS or end <= start:
             return end
-        step = self._step(task)
-        period = end - start
+        windows, stop, step = _windows(task.request), _last_end(task.request) or LATEST, self._step_s(task, start)
         registers = {one.register for one in map(self._resource, task.request.r_ids) if one and one.register}
-        limit = start + (_LONGEST_GAP if len(registers) == 1 else step * _MOST_INTERVALS)
-        while period:
+        most = _LONGEST_GAP if len(registers) == 1 else self._most(task)
+        limit = shifted(start, step.total_seconds() * most)
+        for _ in range(_MOST_RETURNS):
             around = [
                 self._ring.first_after(point, end)
                 for point in registers
-                if not is_known(self._ring.between(point, end, end, around=True), end, step)
+                if not is_known(self._ring.between(point, end, end, around=True), end, step, self._plan.connection_w)
             ]
             later = max((one for one in around if one is not None), default=None)
-            if later is None or (following := end + period * math.ceil((later - end) / period)) > limit:
+            if later is None or later > stop or (following := min(windows.from_(later), stop)) > limit:
                 break
             end = following
         return end
 
-    def _step(self, task: ReportTask) -> timedelta:
-        return (task.request.granularity or self._plan.min_period).timedelta()
+    def _step(self, task: ReportTask) -> Duration:
+        return task.request.granularity or self._plan.min_period
+
+    def _step_s(self, task: ReportTask, start: datetime) -> timedelta:
+        """Return the length of the step that begins at a time."""
+        return self._step(task).held_after(start) - start
+
+    @staticmethod
+    def _most(task: ReportTask) -> int:
+        """Return how many steps of a task fit into one message."""
+        return max(1, min(_MOST_INTERVALS, _MOST_VALUES // max(1, len(task.request.r_ids))))
 
     def _complete(self, task: ReportTask, end: datetime) -> bool:
         """Tell whether every meter of the report has spoken at or after its end."""
         if task.name == TELEMETRY_STATUS:
             return True
-        meters = {one.register or one.power for one in map(self._resource, task.request.r_ids) if one}
-        newest = [self._ring.newest(point) for point in meters if point]
+        newest = [self._ring.newest(point) for point in self._points(task.request)]
         return all(one is not None and one.start >= end for one in newest)
 
     def _resource(self, r_id: str) -> Metered | None:
         return self._resources.get(r_id.rpartition("/")[0])
+
+    def _points(self, request: ReportRequest) -> set[str]:
+        meters = {one.register or one.power for one in map(self._resource, request.r_ids) if one}
+        return {point for point in meters if point}
+
+    def _oldest(self, request: ReportRequest, name: str, otherwise: datetime) -> datetime:
+        """Return the time of the oldest reading that a request could be about."""
+        status = {status_point(r_id.rpartition("/")[0], "online") for r_id in request.r_ids}
+        times = [self._ring.oldest(point) for point in (status if name == TELEMETRY_STATUS else self._points(request))]
+        return min((one for one in times if one is not None), default=otherwise)
 
     # -- sampling
 
@@ -250,10 +270,11 @@ class Reporter:
         if task.name == TELEMETRY_STATUS:
             return self._report(task, [row for r_id in task.request.r_ids for row in self._status(r_id, [now])], now)
         end = floor_to(now, self._plan.min_period.exact_s)
-        rows: list[_Row] = []
+        edges = Steps(end - _NEWEST_WITHIN, self._plan.min_period).between(end - _NEWEST_WITHIN, end)
+        rows: list[Row] = []
         for r_id in task.request.r_ids:
-            found = self._measure(r_id, edges(end - _NEWEST_WITHIN, end, step), step)[-1:]
-            rows += [_value(r_id, one) for one in found] or [_nothing(r_id, end - step, end)]
+            newest = self._measure(r_id, edges, step)[-1:]
+            rows += [value_row(r_id, one) for one in newest] or [placeholder(r_id, end - step, end)]
         return self._report(task, rows, now)
 
     def _periodic(self, task: ReportTask, now: datetime) -> Sampled:
@@ -262,174 +283,116 @@ class Reporter:
             return Sampled(self._once(task, now), None)
         if end <= start:
             return Sampled(None, None)
-        step = self._step(task)
+        steps = replace(_windows(task.request), step=self._step(task))
+        part_end = steps.at(steps.index(start) + self._most(task))
+        if part_end < end or task.last:
+            end = min(part_end, end, now)
+        else:
+            resumed = self._resumed_end(task)
+            end = resumed if resumed > end else max(end, min(part_end, self._caught_up(task, now)))
+        edges = steps.between(start, end)
         if task.name == TELEMETRY_STATUS:
-            rows = [row for r_id in task.request.r_ids for row in self._status(r_id, edges(start, end, step)[:-1])]
+            rows = [row for r_id in task.request.r_ids for row in self._status(r_id, edges[:-1])]
             covered = task.covered
         else:
-            end = min(end, now) if task.last else self._resumed_end(task)
-            rows, covered = self._usage(task, start, end, step)
+            rows, covered = self._usage(task, edges)
         if not task.request.granularity:
-            rows = _changes(rows)
+            rows = changes(rows)
         stop = _last_end(task.request)
         finished = task.last or (stop is not None and end >= stop)
         after = replace(task, delivered_until=end, covered=covered, next_try=None)
         return Sampled(self._report(task, rows, now) if rows else None, None if finished else after)
 
-    def _usage(
-        self, task: ReportTask, start: datetime, end: datetime, step: timedelta
-    ) -> tuple[list["_Row"], dict[str, datetime]]:
-        rows: list[_Row] = []
+    def _caught_up(self, task: ReportTask, now: datetime) -> datetime:
+        """Return until when windows go out together: only the newest that are late have a report each."""
+        windows, stop = _windows(task.request), _last_end(task.request) or LATEST
+        return windows.at(windows.index(min(now, stop)) - _MOST_LATE)
+
+    def _usage(self, task: ReportTask, edges: list[datetime]) -> tuple[list[Row], dict[str, datetime]]:
+        rows: list[Row] = []
         covered = dict(task.covered)
+        step = self._step_s(task, edges[0])
         for r_id in task.request.r_ids:
-            since = min(covered.get(r_id, start), start)
-            found = self._measure(r_id, [*([since] if since < start else []), *edges(start, end, step)], step)
-            rows += [_value(r_id, one) for one in found]
-            if found:
-                covered[r_id] = found[-1].end
-            else:
-                covered.setdefault(r_id, start)
-            rows += [
-                _nothing(r_id, low, high)
-                for low, high in pairwise(edges(start, end, step))
-                if not any(one.start < high and low < one.end for one in found)
-            ]
+            values = self._since(r_id, covered, edges, step)
+            rows += [value_row(r_id, one) for one in values]
+            covered.setdefault(r_id, edges[0])
+            rows += placeholders(r_id, edges, values)
         return rows, covered
+
+    def _since(self, r_id: str, covered: dict[str, datetime], edges: list[datetime], step: timedelta) -> list[Measured]:
+        """Return the values between edges, the first one since the last that was delivered; moves `covered` on."""
+        since = min(covered.get(r_id, edges[0]), edges[0])
+        values = self._measure(r_id, [*([since] if since < edges[0] else []), *edges], step)
+        if values:
+            covered[r_id] = values[-1].end
+        return values
 
     def _measure(self, r_id: str, at: list[datetime], step: timedelta) -> list[Measured]:
         resource = self._resource(r_id)
         if resource is None or len(at) < 2:  # noqa: PLR2004  two edges make an interval
             return []
         if resource.register:
-            return measured(self._ring.between(resource.register, at[0], at[-1], around=True), at, step)
+            readings = self._ring.between(resource.register, at[0], at[-1], around=True)
+            return measured(readings, at, step, self._plan.connection_w)
         if resource.power:
-            return mean_power(self._ring.between(resource.power, at[0], at[-1]), at)
+            return mean_power(self._ring.between(resource.power, at[0], at[-1]), at, self._plan.connection_w)
         return []
 
     def _history(self, task: ReportTask, now: datetime) -> Sampled:
-        step = self._plan.history_step.timedelta()
-        request = task.request
-        grid_s = self._plan.history_step.exact_s
+        """Return the next part of a history that holds anything."""
+        request, grid_s = task.request, self._plan.history_step.exact_s
+        step = timedelta(seconds=grid_s)
         stop = floor_to(min(_last_end(request) or now, now), grid_s)
-        start = task.delivered_until or ceil_to(max(request.start or _BEGINNING, self._oldest(request, stop)), grid_s)
-        covered = dict(task.covered)
-        while start < stop:
-            end = min(start + step * _MOST_INTERVALS, stop)
-            rows: list[_Row] = []
-            for r_id in request.r_ids:
-                since = min(covered.get(r_id, start), start)
-                found = self._measure(r_id, [*([since] if since < start else []), *edges(start, end, step)], step)
-                rows += [_value(r_id, one) for one in found]
-                if found:
-                    covered[r_id] = found[-1].end
+        oldest = max(request.start or _BEGINNING, self._oldest(request, HISTORY_USAGE, stop))
+        start = task.delivered_until or ceil_to(oldest, grid_s)
+        for _ in range(_MOST_PARTS):
+            if start >= stop:
+                break
+            end = min(shifted(start, self._most(task) * step.total_seconds()), stop)
+            edges = Steps(start, self._plan.history_step).between(start, end)
+            rows, covered = self._past(request, edges, step, task.covered)
             if rows:
-                after = (
-                    replace(task, delivered_until=end, covered=covered, next_try=None)
-                    if end < stop and not task.last
-                    else None
-                )
+                going_on = end < stop and not task.last
+                after = replace(task, delivered_until=end, covered=covered, next_try=None) if going_on else None
                 return Sampled(self._report(task, rows, now), after)
-            start = end
+            start = self._goes_on(request, end, step) or stop
         if task.covered:
             return Sampled(None, None)
-        nothing = [_nothing(r_id, stop - step, stop) for r_id in request.r_ids]
+        nothing = [placeholder(r_id, shifted(stop, -step.total_seconds()), stop) for r_id in request.r_ids]
         return Sampled(self._report(task, nothing, now), None)
 
-    def _oldest(self, request: ReportRequest, otherwise: datetime) -> datetime:
-        meters = {one.register or one.power for one in map(self._resource, request.r_ids) if one}
-        times = [self._ring.oldest(point) for point in meters if point]
-        return min((one for one in times if one is not None), default=otherwise)
+    def _goes_on(self, request: ReportRequest, end: datetime, step: timedelta) -> datetime | None:
+        """Return where a history has readings again after a part that has none, or None."""
+        times = [self._ring.first_after(point, end) for point in self._points(request)]
+        following = min((one for one in times if one is not None), default=None)
+        return max(end, floor_to(following, self._plan.history_step.exact_s) - step) if following else None
 
-    def _status(self, r_id: str, at: Iterable[datetime]) -> list["_Row"]:
-        resource = r_id.rpartition("/")[0]
-        rows = []
-        for when in at:
-            found = {
-                item: self._ring.newest(status_point(resource, item), until=when)
-                for item in ("online", "override", "capacity")
-            }
-            rows.append(
-                _Row(when, None, ReportPayload(r_id, _resource_status(found), _freshness(found["online"], when)))
-            )
-        return rows
+    def _past(
+        self, request: ReportRequest, edges: list[datetime], step: timedelta, before: Mapping[str, datetime]
+    ) -> tuple[list[Row], dict[str, datetime]]:
+        """Return the rows of a part of a history; a data point without any value there gets placeholders (RP-40)."""
+        covered = dict(before)
+        values = {r_id: self._since(r_id, covered, edges, step) for r_id in request.r_ids}
+        rows = [value_row(r_id, one) for r_id, mine in values.items() for one in mine]
+        if rows:
+            rows += [row for r_id, mine in values.items() if not mine for row in placeholders(r_id, edges, mine)]
+        return rows, covered
 
-    def _report(self, task: ReportTask, rows: list["_Row"], now: datetime) -> Report:
-        intervals = _intervals(rows, single=self._plan.single)
-        return Report(
-            task.id,
-            task.request.specifier_id,
-            task.name,
-            now,
-            intervals,
-            start=intervals[0].start if intervals else now,
-        )
+    def _status(self, r_id: str, at: Iterable[datetime]) -> list[Row]:
+        points = [status_point(r_id.rpartition("/")[0], item) for item in ("online", "override", "capacity")]
+        return [status_row(r_id, when, *(self._ring.newest(point, until=when) for point in points)) for when in at]
+
+    def _report(self, task: ReportTask, rows: list[Row], now: datetime) -> Report:
+        parts = intervals(rows, single=self._plan.single)
+        start = parts[0].start if parts else now
+        return Report(task.id, task.request.specifier_id, task.name, now, parts, start=start)
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One value of one data point; a status is a point in time and has no `end` (RP-43)."""
-
-    start: datetime
-    end: datetime | None
-    payload: ReportPayload
-
-
-def _value(r_id: str, one: Measured) -> _Row:
-    value = one.power_w if r_id.endswith("/power") else one.energy_wh
-    return _Row(one.start, one.end, ReportPayload(r_id, round(value, 6), ESTIMATED if one.estimated else GOOD))
-
-
-def _nothing(r_id: str, start: datetime, end: datetime) -> _Row:
-    """Return the placeholder for an interval without valid data (RP-48)."""
-    return _Row(start, end, ReportPayload(r_id, 0.0, BAD))
-
-
-def _changes(rows: list[_Row]) -> list[_Row]:
-    """Return the rows whose value differs from the one before; if none does, the last one as "no new value" (RP-47)."""
-    kept: list[_Row] = []
-    for r_id in dict.fromkeys(row.payload.r_id for row in rows):
-        mine = [row for row in rows if row.payload.r_id == r_id]
-        changed = [
-            row
-            for before, row in pairwise(mine)
-            if (row.payload.value, row.payload.quality) != (before.payload.value, before.payload.quality)
-        ]
-        if changed:
-            kept += [mine[0], *changed]
-        else:
-            kept += [replace(row, payload=replace(row.payload, quality=_unchanged(row.payload))) for row in mine[-1:]]
-    return kept
-
-
-def _unchanged(payload: ReportPayload) -> str | None:
-    return NO_NEW_VALUE if payload.quality == GOOD else payload.quality
-
-
-def _intervals(rows: list[_Row], *, single: bool) -> tuple[ReportInterval, ...]:
-    """Return intervals from old to new, values of the same span together (RP-41, RP-42)."""
-    spans: dict[tuple[datetime, datetime | None, str], list[ReportPayload]] = {}
-    for row in rows:
-        spans.setdefault((row.start, row.end, row.payload.r_id if single else ""), []).append(row.payload)
-    return tuple(
-        ReportInterval(tuple(payloads), start, Duration.between(start, end) if end else None)
-        for (start, end, _), payloads in sorted(spans.items(), key=lambda item: (item[0][0], item[0][1] or item[0][0]))
-    )
+def _windows(request: ReportRequest) -> Steps:
+    if request.start is None:
+        raise InvalidError(f"Report {request.request_id} has no start.")
+    return Steps(request.start, request.report_back)
 
 
 def _last_end(request: ReportRequest) -> datetime | None:
-    return request.duration.after(request.start) if request.start and request.duration else None
-
-
-def _resource_status(found: dict[str, Reading | None]) -> ResourceStatus:
-    online, override, capacity = (found[item] for item in ("online", "override", "capacity"))
-    return ResourceStatus(
-        online=bool(online and online.value),
-        manual_override=bool(override and override.value),
-        capacity=LoadControlState(capacity.value if capacity else 1.0, 0.0, 1.0, 1.0),
-    )
-
-
-def _freshness(online: Reading | None, when: datetime) -> str:
-    if online is None:
-        return BAD
-    return GOOD if when - online.start <= STATUS_STALE else STALE
+    return Span.lasting(request.start, request.duration).end if request.start and request.duration else None

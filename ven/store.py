@@ -6,15 +6,16 @@ A process may die at any instant. Whatever the gateway has answered, or has told
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
 
-from core.errors import InvalidError, NotFoundError, UnavailableError
+from core.errors import EvenloadError, InvalidError, NotFoundError, UnavailableError
 from openadr.model.opt import Opt, OptType
 from openadr.v20b import messages
 from ven.known import KnownEvent, Registration, ReportTask
@@ -35,9 +36,19 @@ CREATE TABLE IF NOT EXISTS outbox (
     dead TEXT);
 CREATE TABLE IF NOT EXISTS wishes (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL, opt TEXT NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS faults (
+    kind TEXT NOT NULL, key TEXT NOT NULL, count INTEGER NOT NULL, ends INTEGER NOT NULL, reason TEXT NOT NULL,
+    last_us INTEGER NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS refusals (
+    message TEXT NOT NULL, code TEXT NOT NULL, count INTEGER NOT NULL, reason TEXT NOT NULL, last_us INTEGER NOT NULL,
+    PRIMARY KEY (message, code)) WITHOUT ROWID;
 """
-_LAYOUT: Final = 1
+_LAYOUT: Final = 2
 _KEEP_DEAD: Final = 100
+_MOST_WAITING: Final = 1000
+_MOST_FAULTS: Final = 200
+_LONGEST_KEY: Final = 200
+_LONGEST_REASON: Final = 500
 
 _KINDS: Final[Mapping[str, type]] = {kind.__name__: kind for kind in (*messages.SERVICES, messages.OadrResponse)}
 
@@ -53,13 +64,22 @@ class _Json:
             self._adapters[kind] = TypeAdapter(kind)
         return self._adapters[kind]
 
-    def dump(self, value: object) -> str:
-        return self._adapter(type(value)).dump_json(value).decode()
+    @staticmethod
+    def dump(value: object) -> str:
+        """Return JSON, with NaN and Infinity as they are: both are legal in an xs:float, and read back."""
+        return to_json(value, inf_nan_mode="constants").decode()
+
+    def dump_checked(self, value: object) -> str:
+        """Return the JSON of what must be read again. Raises InvalidError if it would not come back as it is."""
+        text = self.dump(value)
+        if self.dump(self.load(type(value), text)) != text:  # as texts, for NaN is not itself
+            raise InvalidError(f"This {type(value).__name__} holds a value that cannot be stored.")
+        return text
 
     def load(self, kind: type[T], text: str) -> T:
         try:
             return self._adapter(kind).validate_json(text)
-        except ValidationError as error:
+        except (ValidationError, EvenloadError, ArithmeticError, LookupError, TypeError) as error:
             raise InvalidError(f"The gateway's store holds an unreadable {kind.__name__}: {error}") from error
 
 
@@ -73,6 +93,29 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that could not be handled: how often it failed, and at how many starts it ended the process."""
+
+    kind: str
+    key: str
+    count: int
+    ends: int
+    reason: str
+    last: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A code that the VTN answered a kind of message with, how often, and its last text."""
+
+    message: str
+    code: str
+    count: int
+    reason: str
+    last: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Wish:
     """What a person at the command line wants the running gateway to say about an event."""
 
@@ -80,6 +123,10 @@ class Wish:
     event_id: str
     opt: OptType
     reason: str
+
+
+_READ_BACK: Final = (("events", "event_id", KnownEvent), ("reports", "request_id", ReportTask), ("opts", "opt_id", Opt))
+_ABOUT_THE_VALUE: Final = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 
 
 class Store:
@@ -106,9 +153,9 @@ class Store:
 
     def _lay_out(self, name: str) -> None:
         (layout,) = self.db.execute("PRAGMA user_version").fetchone()
-        if layout not in (0, _LAYOUT):
+        if layout > _LAYOUT:
             raise UnavailableError(f"The gateway's store {name} has layout {layout}; this version reads {_LAYOUT}.")
-        if layout == 0:
+        if layout < _LAYOUT:  # a later layout only has more tables
             self.db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={_LAYOUT}; COMMIT;")
 
     def close(self) -> None:
@@ -117,24 +164,32 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Commit everything inside together, or nothing. May be nested; the outermost one commits."""
+        """Commit everything inside together, or nothing. May be nested: the outermost one commits.
+
+        An inner one that fails takes back its own writes only, so that the rest can go on.
+        """
+        begin, commit, rollback = ("BEGIN IMMEDIATE", "COMMIT", "ROLLBACK")
         if self._depth:
-            yield self.db
-            return
-        self._depth = 1
+            point = f"inner{self._depth}"
+            begin, commit, rollback = f"SAVEPOINT {point}", f"RELEASE {point}", f"ROLLBACK TO {point}; RELEASE {point}"
         try:
-            self.db.execute("BEGIN IMMEDIATE")
-            yield self.db
-            self.db.execute("COMMIT")
+            self.db.execute(begin)
+            self._depth += 1
+            try:
+                yield self.db
+            finally:
+                self._depth -= 1
+            self.db.execute(commit)
         except BaseException as error:
-            if self.db.in_transaction:
-                self.db.execute("ROLLBACK")
+            if self.db.in_transaction:  # a full disk may have ended it
+                for statement in rollback.split("; "):
+                    self.db.execute(statement)
+            if isinstance(error, _ABOUT_THE_VALUE):
+                raise InvalidError(f"The gateway's store does not take this value: {error}.") from error
             if isinstance(error, sqlite3.Error):
                 advice = "Free some disk space or check the disk; the gateway then goes on by itself."
                 raise UnavailableError(f"The gateway's store cannot write: {error}. {advice}") from error
             raise
-        finally:
-            self._depth = 0
 
     def rows(self, sql: str, *args: object) -> list[Any]:
         """Run a query and return its rows."""
@@ -142,6 +197,18 @@ class Store:
             return self.db.execute(sql, args).fetchall()
         except sqlite3.Error as error:
             raise UnavailableError(f"The gateway's store cannot be read: {error}.") from error
+
+    def _each(self, kind: type[T], table: str, key: str, ident: str | None = None) -> list[T]:
+        """Return the values of a table in the order of their keys, or the one of that key.
+
+        One that cannot be read is passed over; `drop_unreadable` names it, and lets it go.
+        """
+        only, args = (f" WHERE {key} = ?", (ident,)) if ident is not None else ("", ())
+        values: list[T] = []
+        for (body,) in self.rows(f"SELECT body FROM {table}{only} ORDER BY {key}", *args):  # noqa: S608  names of ours
+            with suppress(InvalidError):
+                values.append(self._json.load(kind, body))
+        return values
 
     # -- facts: single values
 
@@ -161,7 +228,9 @@ class Store:
     def registration(self) -> Registration | None:
         """Return the confirmed registration, or None."""
         text = self.fact("registration")
-        return self._json.load(Registration, text) if text else None
+        with suppress(InvalidError):  # one that cannot be read is none: this VEN registers anew
+            return self._json.load(Registration, text) if text else None
+        return None
 
     def set_registration(self, registration: Registration | None) -> None:
         """Store the registration; None forgets it."""
@@ -171,18 +240,17 @@ class Store:
 
     def events(self) -> list[KnownEvent]:
         """Return every remembered event."""
-        return [self._json.load(KnownEvent, body) for (body,) in self.rows("SELECT body FROM events ORDER BY event_id")]
+        return self._each(KnownEvent, "events", "event_id")
 
     def event(self, event_id: str) -> KnownEvent | None:
         """Return one remembered event, or None."""
-        found = self.rows("SELECT body FROM events WHERE event_id = ?", event_id)
-        return self._json.load(KnownEvent, found[0][0]) if found else None
+        return next(iter(self._each(KnownEvent, "events", "event_id", event_id)), None)
 
     def put_event(self, known: KnownEvent, kept_until: datetime | None = None) -> None:
         """Remember an event; `kept_until` lets `tidy` forget it after that time."""
         with self.transaction() as db:
             limit = microseconds(kept_until) if kept_until else None
-            row = (known.event.event_id, self._json.dump(known), limit)
+            row = (known.event.event_id, self._json.dump_checked(known), limit)
             db.execute("INSERT OR REPLACE INTO events VALUES (?, ?, ?)", row)
 
     def forget_events(self, *, before: datetime | None = None) -> None:
@@ -193,23 +261,33 @@ class Store:
             else:
                 db.execute("DELETE FROM events WHERE kept_until < ?", (microseconds(before),))
 
+    def trim_events(self, kept_until: datetime, most_bytes: int) -> None:
+        """Of the events that are to be kept until then at most, forget the oldest beyond so many bytes."""
+        with self.transaction() as db:
+            db.execute(
+                "DELETE FROM events WHERE event_id IN (SELECT event_id FROM (SELECT event_id, sum(length(body))"
+                " OVER (ORDER BY kept_until DESC, event_id) AS size FROM events WHERE kept_until <= ?) WHERE size > ?)",
+                (microseconds(kept_until), most_bytes),
+            )
+
     # -- reports
 
     def report_tasks(self) -> list[ReportTask]:
         """Return every report request that is still owed something."""
-        return [
-            self._json.load(ReportTask, body) for (body,) in self.rows("SELECT body FROM reports ORDER BY request_id")
-        ]
+        return self._each(ReportTask, "reports", "request_id")
+
+    def report_task_count(self) -> int:
+        """Return how many report requests are still owed something."""
+        return int(self.rows("SELECT count(*) FROM reports")[0][0])
 
     def report_task(self, request_id: str) -> ReportTask | None:
         """Return one report request, or None."""
-        found = self.rows("SELECT body FROM reports WHERE request_id = ?", request_id)
-        return self._json.load(ReportTask, found[0][0]) if found else None
+        return next(iter(self._each(ReportTask, "reports", "request_id", request_id)), None)
 
     def put_report_task(self, task: ReportTask) -> None:
         """Remember a report request and how far it was served."""
         with self.transaction() as db:
-            db.execute("INSERT OR REPLACE INTO reports VALUES (?, ?)", (task.id, self._json.dump(task)))
+            db.execute("INSERT OR REPLACE INTO reports VALUES (?, ?)", (task.id, self._json.dump_checked(task)))
 
     def drop_report_task(self, request_id: str) -> None:
         """Forget a report request."""
@@ -220,7 +298,7 @@ class Store:
 
     def opts(self) -> list[Opt]:
         """Return the opts and opt schedules that were created here and not cancelled."""
-        return [self._json.load(Opt, body) for (body,) in self.rows("SELECT body FROM opts ORDER BY opt_id")]
+        return self._each(Opt, "opts", "opt_id")
 
     def put_opt(self, opt: Opt) -> None:
         """Remember an opt."""
@@ -235,17 +313,24 @@ class Store:
     # -- outbox
 
     def push(self, message: messages.Message) -> None:
-        """Put a message at the end of the outbox."""
+        """Put a message at the end of the outbox; of more than a thousand that wait, the oldest are set aside."""
         with self.transaction() as db:
             row = (type(message).__name__, self._json.dump(message))
             db.execute("INSERT INTO outbox (kind, body) VALUES (?, ?)", row)
+            oldest = "SELECT seq FROM outbox WHERE dead IS NULL ORDER BY seq DESC LIMIT -1 OFFSET ?"
+            for (seq,) in db.execute(oldest, (_MOST_WAITING,)).fetchall():
+                self.bury(seq, "too many messages wait for the VTN")
 
-    def first_waiting(self) -> Waiting | None:
-        """Return the oldest message that still has to go out, or None."""
-        found = self.rows("SELECT seq, kind, body, tries FROM outbox WHERE dead IS NULL ORDER BY seq LIMIT 1")
-        if not found:
-            return None
-        seq, kind, body, tries = found[0]
+    def waiting_seqs(self) -> list[int]:
+        """Return the numbers of the messages that still have to go out, oldest first."""
+        return [seq for (seq,) in self.rows("SELECT seq FROM outbox WHERE dead IS NULL ORDER BY seq")]
+
+    def waiting(self, seq: int) -> Waiting:
+        """Return a message that still has to go out. Raises InvalidError if it cannot be read."""
+        (row,) = self.rows("SELECT seq, kind, body, tries FROM outbox WHERE seq = ?", seq)
+        seq, kind, body, tries = row
+        if kind not in _KINDS:
+            raise InvalidError(f"The gateway's store holds a message of the unknown kind {kind}.")
         return Waiting(seq, self._json.load(_KINDS[kind], body), tries)
 
     def waiting_count(self) -> int:
@@ -257,6 +342,11 @@ class Store:
         with self.transaction() as db:
             db.execute("DELETE FROM outbox WHERE seq = ?", (seq,))
 
+    def drop_waiting(self) -> None:
+        """Forget the messages that wait."""
+        with self.transaction() as db:
+            db.execute("DELETE FROM outbox WHERE dead IS NULL")
+
     def tried(self, seq: int) -> None:
         """Count a failed try of a message."""
         with self.transaction() as db:
@@ -265,16 +355,73 @@ class Store:
     def bury(self, seq: int, reason: str) -> None:
         """Set a message aside that the VTN will never take; the newest hundred are kept for people to see."""
         with self.transaction() as db:
-            db.execute("UPDATE outbox SET dead = ? WHERE seq = ?", (reason[:500], seq))
-            db.execute(
-                "DELETE FROM outbox WHERE dead IS NOT NULL AND seq NOT IN"
-                " (SELECT seq FROM outbox WHERE dead IS NOT NULL ORDER BY seq DESC LIMIT ?)",
-                (_KEEP_DEAD,),
-            )
+            db.execute("UPDATE outbox SET dead = ? WHERE seq = ?", (_plain(reason), seq))
+            self._forget_dead()
+
+    def _forget_dead(self) -> None:
+        self.db.execute(
+            "DELETE FROM outbox WHERE dead IS NOT NULL AND seq NOT IN"
+            " (SELECT seq FROM outbox WHERE dead IS NOT NULL ORDER BY seq DESC LIMIT ?)",
+            (_KEEP_DEAD,),
+        )
 
     def dead(self) -> list[tuple[str, str]]:
         """Return (kind of message, reason) of what was set aside."""
         return self.rows("SELECT kind, dead FROM outbox WHERE dead IS NOT NULL ORDER BY seq")
+
+    # -- what went wrong, for people to see
+
+    def note_fault(self, kind: str, key: str, reason: str, now: datetime, *, ended: bool = False) -> Fault:
+        """Count a failure to handle something, and return what is known of it now; the newest are kept.
+
+        `ended`: it ended the process.
+        """
+        with self.transaction() as db:
+            db.execute(
+                "INSERT INTO faults VALUES (?, ?, 1, ?, ?, ?) ON CONFLICT (kind, key) DO UPDATE SET count = count + 1,"
+                " ends = ends + excluded.ends, reason = excluded.reason, last_us = excluded.last_us",
+                (kind, key[:_LONGEST_KEY], int(ended), _plain(reason), microseconds(now)),
+            )
+            self._keep_newest(db, "faults")
+        return next(fault for fault in self.faults() if (fault.kind, fault.key) == (kind, key[:_LONGEST_KEY]))
+
+    def faults(self) -> list[Fault]:
+        """Return what could not be handled, the newest last."""
+        rows = self.rows("SELECT kind, key, count, ends, reason, last_us FROM faults ORDER BY last_us, kind, key")
+        return [
+            Fault(kind, key, count, ends, why, from_microseconds(last)) for kind, key, count, ends, why, last in rows
+        ]
+
+    def note_refusal(self, message: str, code: str, reason: str, now: datetime) -> None:
+        """Count an answer of the VTN that is an error; the newest kinds are kept."""
+        with self.transaction() as db:
+            db.execute(
+                "INSERT INTO refusals VALUES (?, ?, 1, ?, ?) ON CONFLICT (message, code) DO UPDATE SET"
+                " count = count + 1, reason = excluded.reason, last_us = excluded.last_us",
+                (message, code, _plain(reason), microseconds(now)),
+            )
+            self._keep_newest(db, "refusals")
+
+    def refusals(self) -> list[Refusal]:
+        """Return the errors that the VTN answered with, the newest last."""
+        rows = self.rows("SELECT message, code, count, reason, last_us FROM refusals ORDER BY last_us, message, code")
+        return [Refusal(name, code, count, why, from_microseconds(last)) for name, code, count, why, last in rows]
+
+    @staticmethod
+    def _keep_newest(db: sqlite3.Connection, table: str) -> None:
+        limit = f"SELECT last_us FROM {table} ORDER BY last_us DESC LIMIT 1 OFFSET {_MOST_FAULTS}"  # noqa: S608  written here
+        db.execute(f"DELETE FROM {table} WHERE last_us <= ({limit})")  # noqa: S608  written here
+
+    def drop_unreadable(self, now: datetime) -> None:
+        """Let go of the stored rows that cannot be read, and note each as a fault: the VTN will say them again."""
+        for table, name, kind in _READ_BACK:
+            for key, body in self.rows(f"SELECT {name}, body FROM {table}"):  # noqa: S608  the names are written here
+                try:
+                    self._json.load(kind, body)
+                except InvalidError as error:
+                    with self.transaction() as db:
+                        db.execute(f"DELETE FROM {table} WHERE {name} = ?", (key,))  # noqa: S608  written here
+                        self.note_fault(f"unreadable {kind.__name__}", key, str(error), now)
 
     # -- wishes of people, written by another process
 
@@ -307,6 +454,11 @@ class Store:
             for table in ("events", "reports", "opts", "outbox", "wishes"):
                 db.execute(f"DELETE FROM {table}")  # noqa: S608  the names are written here
             db.execute("DELETE FROM facts WHERE name IN ('registration', 'offers')")
+
+
+def _plain(text: str) -> str:
+    """Return a text as the store takes it: bounded, without half characters."""
+    return text[:_LONGEST_REASON].encode("utf-8", "replace").decode()
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aggregator.flexibility.fleet import Floats
 from openadr.model.event import Event
 from openadr.model.opt import OptSource, OptType
+from vtn.services.opt import SPEAKS_FOR_VEN
 from vtn.store.rows import from_json
 from vtn.store.tables import dispatch, evaluation, event, opt
 
@@ -33,7 +34,7 @@ def effective_opts(events: Select[Any]) -> Select[Any]:
     place = func.row_number().over(partition_by=opt.c.event_id, order_by=(_RANK.desc(), opt.c.sequence.desc()))
     ranked = (
         select(opt.c.event_id, opt.c.opt_type, place.label("place"))
-        .where(opt.c.event_id.in_(events) & opt.c.resource_id.is_(None))
+        .where(opt.c.event_id.in_(events) & SPEAKS_FOR_VEN)
         .subquery()
     )
     return select(ranked.c.event_id, ranked.c.opt_type).where(ranked.c.place == 1)

@@ -9,23 +9,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.flexibility.fleet import Floats
 from aggregator.grid import Grid
-from core.points import Kind, Quality, Quantity
 from core.spans import Span
 from metrics.days import Bools
-from vtn.services import calls
-from vtn.services.metered import on_grid
-from vtn.store import chunks
-from vtn.store.chunks import DAY_S
-from vtn.store.readings import Loaded
-from vtn.store.tables import chunk, series
+from vtn.services import calls, settlement_series
+from vtn.services.metered import energies
 
 BEFORE: Final = timedelta(hours=4)
 """How far before the start the VEN's usual power is looked for."""
@@ -132,54 +126,7 @@ def _usual_w(power_w: Floats) -> float:
 
 
 async def powers(conn: AsyncConnection, ven_ids: Sequence[str], first_s: int, cells: int) -> dict[str, Floats]:
-    """Return venID -> mean power (W) of each minute, summed over its metered resources, for those that have any."""
-    keys = await _series(conn, ven_ids)
-    by_id = {row.id: row for row in keys}
-    found: dict[int, dict[tuple[int, int], float]] = {}
-    last_s = first_s + cells * MINUTE_S - 1
-    query = (
-        select(chunk)
-        .where(chunk.c.series_id.in_(by_id))
-        .where(chunk.c.start_s.between(first_s // DAY_S * DAY_S, last_s) & (chunk.c.end_s >= first_s))
-        .order_by(chunk.c.revision)
-    )
-    for row in await conn.execute(query) if cells else ():
-        points = found.setdefault(row.series_id, {})
-        for start, duration, value, quality, _ in zip(*chunks.columns(row, by_id[row.series_id].kind), strict=True):
-            if first_s <= start <= last_s:
-                good = value is not None and quality != Quality.BAD
-                points[start, duration] = float(value) if good else float("nan")
-    total: dict[str, Floats] = {}
-    for series_id, key in by_id.items():
-        energy = _energy(found.get(series_id, {}), first_s, cells, is_power=key.quantity == Quantity.POWER_REAL)
-        power = energy * (3600 / MINUTE_S)
-        total[key.ven_id] = total[key.ven_id] + power if key.ven_id in total else power
-    return total
-
-
-def _energy(points: Mapping[tuple[int, int], float], first_s: int, cells: int, *, is_power: bool) -> Floats:
-    places = sorted(points)
-    loaded = Loaded(
-        np.array([start for start, _ in places], dtype=np.int64),
-        np.array([duration for _, duration in places], dtype=np.int64),
-        np.array([points[place] for place in places], dtype=np.float64),
-        np.full(len(places), Quality.GOOD.value),
-    )
-    return on_grid(loaded, first_s, cells, MINUTE_S, is_power=is_power)
-
-
-async def _series(conn: AsyncConnection, ven_ids: Sequence[str]) -> list[Any]:
-    """Return one series a resource: energies before mean powers, as `vtn.services.metered` chooses."""
-    column = series.c
-    metered = ((column.quantity == Quantity.ENERGY_REAL) & (column.kind == Kind.SUM)) | (
-        (column.quantity == Quantity.POWER_REAL) & (column.kind == Kind.MEAN)
-    )
-    query = (
-        select(column.id, column.ven_id, column.resource_id, column.quantity, column.kind)
-        .where(column.ven_id.in_(ven_ids) & metered)
-        .order_by(column.quantity, column.source)
-    )
-    chosen: dict[tuple[str, str], Any] = {}
-    for row in await conn.execute(query):
-        chosen.setdefault((row.ven_id, row.resource_id), row)
-    return list(chosen.values())
+    """Return venID -> mean power (W) of each minute, of what is settled of it, for those that have any of that."""
+    bases = await settlement_series.of(conn, ven_ids)
+    found = await energies(conn, bases, first_s, cells, MINUTE_S)
+    return {ven_id: energy * (3600 / MINUTE_S) for ven_id, energy in found.items()}

@@ -1,6 +1,7 @@
 """What the drivers of MQTT devices share: subscriptions, contact, readings, requests for history."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -17,6 +18,8 @@ from core.points import Flow, Kind, Phase, Point, Quantity, Reading
 
 _log = structlog.get_logger(__name__)
 
+_QUIET_S: Final = 3.0
+"""So long after it, or our link, came back what a device says is no person's doing. Longer than it takes to answer."""
 _AHEAD = timedelta(hours=1)
 """A reading that claims to come from further ahead has a broken clock."""
 
@@ -61,7 +64,7 @@ def _no_reading(_: Reading) -> None:
     """Take the place of a listener until there is one."""
 
 
-def _no_state(_: str, __: Value, ___: datetime) -> None:
+def _no_state(_: str, __: Value, ___: datetime | None) -> None:
     """Take the place of a listener until there is one."""
 
 
@@ -73,8 +76,11 @@ class MqttDriver:
         self.link = link
         self.clock = clock
         self._states: dict[str, Value] = {}
+        self._said_at: dict[str, timedelta] = {}
+        self._stored: dict[str, Value] = {}
+        self._quiet: tuple[float, datetime] | None = None
         self._on_reading: Callable[[Reading], None] = _no_reading
-        self._on_state: Callable[[str, Value, datetime], None] = _no_state
+        self._on_state: Callable[[str, Value, datetime | None], None] = _no_state
         self._observers: list[Callable[[Contact], None]] = []
         self._listening = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -90,15 +96,15 @@ class MqttDriver:
         return self.link.connected
 
     def state(self, capability: str) -> Value | None:
-        """Return the last state that the device itself reported, or None if it has not spoken yet."""
-        return self._states.get(capability)
+        """Return the last state that the device itself reported; before it spoke, the one that the broker has."""
+        return self._states.get(capability, self._stored.get(capability))
 
     def observe(self, on_contact: Callable[[Contact], None]) -> None:
         """Call `on_contact` when the device, or our link, comes and goes."""
         self._observers.append(on_contact)
 
     async def start(
-        self, on_reading: Callable[[Reading], None], on_state: Callable[[str, Value, datetime], None]
+        self, on_reading: Callable[[Reading], None], on_state: Callable[[str, Value, datetime | None], None]
     ) -> None:
         """Begin to listen."""
         self._on_reading, self._on_state, self._listening = on_reading, on_state, True
@@ -134,10 +140,39 @@ class MqttDriver:
             return
         self._on_reading(Reading(f"{self.device.id}.{name}", at, value, duration))
 
-    def report(self, capability: str, value: Value, at: datetime) -> None:
-        """Note and pass on the device's own state message."""
-        self._states[capability] = value
-        self._on_state(capability, value, at)
+    def report(self, capability: str, value: Value, at: datetime | None = None) -> None:
+        """Note and pass on the device's own state message; `at` is when it was said by the device's own stamp.
+
+        One that was overtaken is passed on, but is not the state.
+        """
+        elapsed = self.clock.elapsed()
+        said = elapsed if at is None else elapsed - max(timedelta(), self.clock.now() - at)
+        if said >= self._said_at.get(capability, said):
+            self._states[capability], self._said_at[capability] = value, said
+        self._on_state(capability, value, self._said(at))
+
+    def note_stored(self, capability: str, value: Value) -> None:
+        """Note a state that the broker has kept: it may be of any age, and the device need not be there."""
+        if capability not in self._states:
+            self._stored[capability] = value
+
+    def hush(self) -> None:
+        """Take nothing for a person's doing for a moment: the device, or our way to it, has just come back."""
+        self._quiet = time.monotonic() + _QUIET_S, self.clock.now()
+
+    def speak(self) -> None:
+        """Listen again: we are about to tell the device something, and it will answer."""
+        self._quiet = None
+
+    def _said(self, at: datetime | None) -> datetime | None:
+        """Return when a word was said, or None where it belongs to a coming back."""
+        if self._quiet is not None:
+            until, since = self._quiet
+            if time.monotonic() >= until:
+                self._quiet = None
+            elif at is None or at >= since:
+                return None
+        return self.clock.now() if at is None else at
 
     async def ask_history(self, measurement_topic: str, since: datetime, until: datetime, device: str | None) -> None:
         """Request back-dated readings (`bridges.history`)."""
@@ -155,6 +190,7 @@ class MqttDriver:
         if not self._listening:
             return
         if up:
+            self.hush()
             self.in_background(self._greet_quietly())
         self.told(Contact.LINK if up else Contact.LOST)
 

@@ -1,5 +1,7 @@
 """One device of an iFLEX HEMS: a switch, sensors, or both."""
 
+import math
+import time
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -7,7 +9,8 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bridges import iflex
-from bridges.device import Capability, Device, DeviceSpec, Driver, Value
+from bridges.device import Capability, Contact, Device, DeviceSpec, Driver, Value
+from bridges.device_clock import DeviceClock
 from bridges.drivers.base import POINTS, MqttDriver, options_of, point
 from bridges.mqtt import Handler, Link, Message
 from core.clock import Clock
@@ -17,6 +20,8 @@ from core.points import UNITS, to_unit
 _log = structlog.get_logger(__name__)
 
 _SWITCH = "switch"
+_SILENT_S = 180.0
+"""A HEMS speaks every minute; one that was silent for longer was away."""
 
 
 class Topics(BaseModel):
@@ -83,6 +88,10 @@ class HemsDevice(MqttDriver):
         super().__init__(Device(spec.id, spec.role, points, capabilities, spec.nominal_w), link, clock)
         self._options = options
         self._by_sensor = {_plain(sensor): name for name, sensor in options.points.items()}
+        self._clock = DeviceClock()
+        self._config_at: datetime | None = None
+        self._heard_s = -math.inf
+        self._owes_word = False
 
     def subscriptions(self) -> tuple[tuple[str, Handler, int], ...]:
         """Return topic filters, handlers and QoS."""
@@ -104,13 +113,30 @@ class HemsDevice(MqttDriver):
         actuator = self._options.actuator_id
         if capability != _SWITCH or actuator is None or value not in ("on", "off"):
             raise InvalidError(f"{self.device.id} cannot do {capability} {value!r:.40}.")
+        self.speak()
+        self._owes_word = True
         order = iflex.Order(self._options.device_id, actuator, str(value))
         await self.link.publish(self._topic(self._options.topics.control), iflex.write_control([order]))
 
     def _topic(self, template: str) -> str:
         return template.replace("{hems_id}", self._options.hems_id)
 
+    def hush(self) -> None:
+        """Wait for the first sign of life, too: these messages know no last will."""
+        super().hush()
+        self._heard_s = -math.inf
+
+    def _note_life(self) -> bool:
+        """Take any live message; tell whether the HEMS was silent for long, or not heard since our link came."""
+        silent = time.monotonic() - self._heard_s > _SILENT_S
+        self._heard_s = time.monotonic()
+        if silent and not self._owes_word:
+            super().hush()
+        return silent
+
     def _take_measurements(self, message: Message) -> None:
+        if not message.retained and self._note_life() and self._owes_word:
+            self.told(Contact.RESTARTED)  # it may have missed our order
         for one in iflex.read_measurements(message.payload, self.clock.now()):
             if one.device != self._options.device_id or isinstance(one.value, bool | str):
                 continue
@@ -127,11 +153,21 @@ class HemsDevice(MqttDriver):
             word = state.value.strip().lower()
             if word not in ("on", "off"):
                 raise InvalidError(f"{state.value!r:.40} is not the state of a switch.")
-            self.report(_SWITCH, word, state.at)
+            if message.retained:
+                self.note_stored(_SWITCH, word)
+                continue
+            self._note_life()
+            self._owes_word = False
+            self.report(_SWITCH, word, self._clock.said(state.at, self.clock.now(), self.clock.elapsed()))
 
     def _take_config(self, message: Message) -> None:
-        """Check our options against what the HEMS says it has."""
+        """Check our options against what the HEMS says it has. It says so when it starts."""
         config = iflex.read_config(message.payload)
+        before, self._config_at = self._config_at, config.at
+        if config.at != before and (before is not None or not message.retained):
+            self._heard_s = time.monotonic()
+            super().hush()
+            self.told(Contact.RESTARTED)
         element = next((one for one in config.elements if one.device == self._options.device_id), None)
         if element is None:
             _log.warning("the HEMS has no such device", device=self.device.id, device_id=self._options.device_id)

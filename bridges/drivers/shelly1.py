@@ -4,6 +4,7 @@ They have no lease of their own over MQTT: a switch stays where it was put until
 """
 
 import math
+import time
 from datetime import timedelta
 from typing import Literal
 
@@ -22,6 +23,8 @@ _log = structlog.get_logger(__name__)
 
 _SWITCH = "switch"
 _LONGEST = 64
+_ONE_START_S = 5.0
+"""A plug that connects says so twice: online, then its announcement."""
 
 
 class Options(BaseModel):
@@ -59,6 +62,7 @@ class Shelly(MqttDriver):
             name=_SWITCH,
             normal=options.normal,
             values=("on", "off"),
+            readable=True,
             min_interval=timedelta(seconds=options.min_interval_s),
         )
         points = (point(spec.id, "power"), point(spec.id, "energy"))
@@ -67,6 +71,7 @@ class Shelly(MqttDriver):
         self._root = f"{options.prefix}/{options.id}"
         self._relay = f"{self._root}/relay/{options.relay}"
         self._present: bool | None = None
+        self._back_s = -math.inf
 
     @property
     def online(self) -> bool:
@@ -76,10 +81,10 @@ class Shelly(MqttDriver):
     def subscriptions(self) -> tuple[tuple[str, Handler, int], ...]:
         """Return topic filters, handlers and QoS.
 
-        Values carry no time of their own, so a broker must not store them while we are away: QoS 0.
+        Values and states carry no time of their own, so a broker must not store them while we are away: QoS 0.
         """
         return (
-            (self._relay, self._take_state, 1),
+            (self._relay, self._take_state, 0),
             (f"{self._relay}/power", self._take_power, 0),
             (f"{self._relay}/energy", self._take_energy, 0),
             (f"{self._root}/online", self._take_online, 1),
@@ -94,6 +99,7 @@ class Shelly(MqttDriver):
         """Switch, then ask for the state, so that a relay that was there already confirms, too."""
         if capability != _SWITCH or value not in ("on", "off"):
             raise InvalidError(f"{self.device.id} can be switched on and off, not {capability} {value!r:.40}.")
+        self.speak()
         await self.link.publish(f"{self._relay}/command", str(value))
         await self.greet()
 
@@ -104,30 +110,57 @@ class Shelly(MqttDriver):
             word = "off"
         if word not in ("on", "off"):
             raise InvalidError(f"{word!r} is not the state of a relay.")
-        self.report(_SWITCH, word, self.clock.now())
+        if message.retained:
+            self.note_stored(_SWITCH, word)
+            return
+        self._note_life()
+        self.report(_SWITCH, word)
 
     def _take_power(self, message: Message) -> None:
         if not message.retained:  # an old value without a time says nothing
-            self.reading("power", self.clock.now(), _number(message))
+            number = _number(message)
+            self._note_life()
+            self.reading("power", self.clock.now(), number)
 
     def _take_energy(self, message: Message) -> None:
         if not message.retained:
-            self.reading("energy", self.clock.now(), to_unit(_number(message), "Wmin", "Wh"))
+            number = _number(message)
+            self._note_life()
+            self.reading("energy", self.clock.now(), to_unit(number, "Wmin", "Wh"))
 
     def _take_online(self, message: Message) -> None:
-        self._note_presence(present=_text(message) == "true")
+        match _text(message), message.retained:
+            case "true", False:
+                self._note_return()
+            case "true", True:
+                self._note_life()
+            case "false", _:
+                self._note_absence()
+            case word, _:
+                _log.warning("a Shelly's presence is neither true nor false", device=self.device.id, word=word)
 
     def _take_announce(self, message: Message) -> None:
         whole = parse_json(message.payload)
-        if isinstance(whole, dict) and whole.get("id") == self._options.id and not message.retained:
-            self._note_presence(present=True)
+        announced = isinstance(whole, dict) and whole.get("id") == self._options.id and not message.retained
+        if announced and time.monotonic() - self._back_s > _ONE_START_S:
+            self._note_return()
 
-    def _note_presence(self, *, present: bool) -> None:
-        before, self._present = self._present, present
-        if present and before is False:
-            self.in_background(self._greet_quietly())
-            self.told(Contact.RESTARTED)
-        elif not present and before is not False:
+    def _note_life(self) -> None:
+        """Take any sign of life: a plug that was away is back."""
+        if self._present is False:
+            self._note_return()
+        self._present = True
+
+    def _note_return(self) -> None:
+        """Take notice that the plug connected anew: what it does now it started with, or did without us."""
+        self._present, self._back_s = True, time.monotonic()
+        self.hush()
+        self.in_background(self._greet_quietly())
+        self.told(Contact.RESTARTED)
+
+    def _note_absence(self) -> None:
+        before, self._present = self._present, False
+        if before is not False:
             self.told(Contact.LOST)
 
 

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import MAXYEAR, datetime
 from enum import StrEnum
 
 from core.errors import InvalidError
-from core.spans import ZERO, Duration
+from core.spans import ZERO, Duration, Span
 from openadr.model.signal import Baseline, Interval, Signal, check_signal
 from openadr.model.target import EVERYTHING, Target, check_device_classes
 
@@ -32,7 +32,7 @@ class ResponseRequired(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ActivePeriod:
-    """When an event runs. A zero `duration` means open-ended, until cancelled (EV-66).
+    """When an event runs. A zero `duration` means open-ended, until cancelled (EV-66), and so does one without end.
 
     `start_after` is the width of the random start window (EV-61). All times are aware UTC.
     """
@@ -47,7 +47,7 @@ class ActivePeriod:
     @property
     def end(self) -> datetime | None:
         """The nominal end, or None for an open-ended event."""
-        return self.duration.after(self.start) if self.duration else None
+        return Span.lasting(self.start, self.duration).end
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +92,12 @@ def check_event(event: Event) -> None:
     """Raise InvalidError if the event breaks a rule on its shape.
 
     Durations that sum up (EV-04), signal table (EV-29), distinct signalIDs (EV-30), one venID at most (EV-22),
-    open-ended events with one open-ended interval (EV-66).
+    open-ended events with one open-ended interval (EV-66), and room for all of it on the calendar.
     """
-    if event.period.duration.seconds < 0 or event.period.duration.months < 0:
+    if event.period.duration.is_negative:
         raise InvalidError("An event cannot last a negative time.")
+    if event.period.start.year == MAXYEAR:
+        raise InvalidError(f"An event cannot start in the year {MAXYEAR}, the last of the calendar.")
     if not event.signals:
         raise InvalidError("An event needs at least one signal.")
     for signal in event.signals:
@@ -111,7 +113,7 @@ def check_event(event: Event) -> None:
 
 
 def _check_sum(intervals: Sequence[Interval], whole: Duration, of: str) -> None:
-    if any(interval.duration.seconds < 0 or interval.duration.months < 0 for interval in intervals):
+    if any(interval.duration.is_negative for interval in intervals):
         raise InvalidError(f"An interval of {of} has a negative duration.")
     if any(not math.isfinite(interval.value) for interval in intervals):
         raise InvalidError(f"An interval of {of} has no finite value.")
@@ -124,8 +126,12 @@ def _check_sum(intervals: Sequence[Interval], whole: Duration, of: str) -> None:
 
 
 def near_from(period: ActivePeriod) -> datetime:
-    """Return when the event turns from far to near: the start of the ramp-up if one is set, else the start (EV-09)."""
-    return (-period.ramp_up).after(period.start) if period.ramp_up and period.ramp_up.seconds > 0 else period.start
+    """Return when the event turns from far to near: the start of the ramp-up if one is set, else the start (EV-09).
+
+    A negative ramp-up begins with the start (EV-65).
+    """
+    ramp = period.ramp_up
+    return (-ramp).held_after(period.start) if ramp and not ramp.is_negative else period.start
 
 
 def status_at(event: Event, when: datetime) -> EventStatus:
@@ -149,15 +155,16 @@ def listed_until(event: Event) -> datetime | None:
 def interval_at(start: datetime, intervals: Sequence[Interval], when: datetime) -> int | None:
     """Return the index of the interval that runs at `when`, or None outside.
 
-    At a seam the later interval rules (EV-39). A single open-ended interval runs for ever.
+    At a seam the later interval rules (EV-39). A single open-ended interval runs for ever; one without length among
+    others never runs (EV-27).
     """
     if when < start:
         return None
     edge = start
     for index, interval in enumerate(intervals):
-        if not interval.duration:
+        if not interval.duration and len(intervals) == 1:
             return index
-        edge = interval.duration.after(edge)
+        edge = interval.duration.held_after(edge)
         if when < edge:
             return index
     return None
@@ -175,12 +182,12 @@ def in_order(events: Iterable[Event], when: datetime) -> list[Event]:
     """Return the events in the order of an oadrDistributeEvent.
 
     Active before pending before completed; the active by priority (0 last), then start; the pending by start (EV-12).
-    A cancelled event keeps the place that it had (EV-14); ties are broken by eventID, so that the order is the same
-    in successive answers (EV-13).
+    Completed is also what is only listed because of its startafter (EV-17). A cancelled event keeps the place that it
+    had (EV-14); ties are broken by eventID, so that the order is the same in successive answers (EV-13).
     """
 
     def key(event: Event) -> tuple[int, float, datetime, str]:
-        end = listed_until(event)
+        end = event.period.end
         active = event.period.start <= when and (end is None or when < end)
         rank = 0 if active else 1 if when < event.period.start else 2
         priority = (event.priority or math.inf) if active else 0.0

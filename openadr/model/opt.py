@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from core.errors import InvalidError
 from core.spans import Duration, Span
 from openadr.model.target import EVERYTHING, Target
 
@@ -27,7 +26,7 @@ class OptSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """One `available` of an opt schedule; a zero duration, or one that leaves the calendar, is open-ended (OP-12)."""
+    """One `available` of an opt schedule; a zero duration, or one without end, is open-ended (OP-12)."""
 
     start: datetime
     duration: Duration
@@ -35,10 +34,7 @@ class Availability:
     @property
     def span(self) -> Span:
         """The span of time that it covers."""
-        try:
-            return Span(self.start, self.duration.after(self.start) if self.duration else None)
-        except InvalidError:
-            return Span(self.start, None)
+        return Span.lasting(self.start, self.duration)
 
 
 @dataclass(frozen=True, slots=True)

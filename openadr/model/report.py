@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import NamedTuple
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
 
 from core.errors import InvalidError
 from core.spans import ZERO, Duration
@@ -18,6 +18,7 @@ NO_NEW_VALUE = "No New Value - Previous Value Used"
 GOOD = "Quality Good - Non Specific"
 ESTIMATED = "Quality Uncertain - Non Specific"
 STALE = "Quality Uncertain - Last Usable Value"
+DOUBTFUL = "Quality Uncertain - Sensor Not Accurate"
 BAD = "Quality Bad - Non Specific"
 
 
@@ -144,7 +145,7 @@ def with_starts(report: Report) -> list[tuple[datetime, Duration | None, ReportI
     """Return (start, duration, interval) for every interval of a data report, oldest first.
 
     Starts that are left out follow from the report's start and the durations before (RP-41, RP-42). Raises
-    OpenADRError 459 where they do not.
+    OpenADRError 459 where they do not, 454 where they leave the calendar.
     """
     rows = []
     start = report.start
@@ -153,7 +154,7 @@ def with_starts(report: Report) -> list[tuple[datetime, Duration | None, ReportI
         if interval.start is not None:
             start = interval.start
         elif start is not None and duration is not None:
-            start = duration.after(start)
+            start = _after(duration, start)
         else:
             raise OpenADRError(Code.COMPLIANCE, f"Interval {index} of report {report.request_id} has no start.")
         duration = interval.duration or (report.duration if len(report.intervals) == 1 else None)
@@ -161,44 +162,67 @@ def with_starts(report: Report) -> list[tuple[datetime, Duration | None, ReportI
     return rows
 
 
-def check_request(request: ReportRequest, offers: Sequence[ReportOffer]) -> ReportOffer:
-    """Return the offer that a request asks of. Raises OpenADRError 452 or 454 (RP-20, RP-27, RP-30).
+def _after(duration: Duration, start: datetime) -> datetime:
+    try:
+        return duration.after(start)
+    except InvalidError as error:
+        raise OpenADRError(Code.INVALID_DATA, str(error)) from error
 
-    452: unknown specifier or rID; 454: a granularity outside the sampling rate or above the report-back duration, or
-    more history than the offer holds.
+
+def check_request(request: ReportRequest, offers: Sequence[ReportOffer]) -> ReportOffer:
+    """Return the offer that a request asks of. Raises OpenADRError 452, 454 or 459 (RP-20, RP-26, RP-27, RP-30).
+
+    452: unknown specifier or rID; 454: a negative duration, one that leaves the calendar, a granularity outside the
+    sampling rate or above the report-back duration, a report-back duration below the sampling rate, or more history
+    than the offer holds; 459: no reportInterval where one is needed. Durations count from the request's start (GN-05).
     """
     offer = next((one for one in offers if one.specifier_id == request.specifier_id), None)
     if offer is None:
         raise OpenADRError(Code.INVALID_ID, f"No report with reportSpecifierID '{request.specifier_id}' is offered.")
-    if any(_longer(ZERO, length) for length in (request.granularity, request.report_back, request.duration or ZERO)):
-        raise OpenADRError(Code.INVALID_DATA, "A report request cannot hold a negative duration.")
+    check_lengths(request)
+    for length in (request.granularity, request.report_back):
+        _after(length, request.start or _REFERENCE)
     history = offer.name.startswith("HISTORY_")
+    descriptions = {one.r_id: one for one in offer.descriptions}
     for r_id in request.r_ids:
-        description = offer.description(r_id)
-        if description is None:
+        if r_id not in descriptions:
             raise OpenADRError(Code.INVALID_ID, f"'{r_id}' is no rID of report '{request.specifier_id}'.")
-        if not history and request.report_back and request.granularity and description.sampling:
-            shortest = description.sampling.min_period
-            if _longer(shortest, request.granularity) or _longer(request.granularity, request.report_back):
-                raise OpenADRError(
-                    Code.INVALID_DATA,
-                    f"Granularity {request.granularity} is outside {shortest} .. {request.report_back}.",
-                )
+    if history or request.report_back:
+        rates = [rate for r_id in request.r_ids if (rate := descriptions[r_id].sampling) is not None]
+        for shortest in dict.fromkeys(rate.min_period for rate in rates):
+            _check_rate(request, shortest)
     if not history and not request.report_back:
         return offer
     if request.start is None or request.duration is None:
         raise OpenADRError(Code.COMPLIANCE, "This request needs a reportInterval with dtstart and duration.")
-    if history and offer.duration and _longer(request.duration, offer.duration):
+    if history and offer.duration and _longer(request.duration, offer.duration, request.start):
         raise OpenADRError(Code.INVALID_DATA, f"{request.duration} is asked, {offer.duration} is offered.")
     return offer
 
 
-def _longer(one: Duration, other: Duration) -> bool:
-    reference = datetime(2024, 1, 1)  # noqa: DTZ001  only the difference of two calendar sums counts
-    try:
-        return one.after(reference) > other.after(reference)
-    except InvalidError as error:
-        raise OpenADRError(Code.INVALID_DATA, str(error)) from error
+def check_lengths(request: ReportRequest) -> None:
+    """Raise OpenADRError 454 for a negative duration: no request can hold one."""
+    if any(length.is_negative for length in (request.granularity, request.report_back, request.duration or ZERO)):
+        raise OpenADRError(Code.INVALID_DATA, "A report request cannot hold a negative duration.")
+
+
+def _check_rate(request: ReportRequest, shortest: Duration) -> None:
+    """Raise OpenADRError 454 for steps or reports closer than can be sampled (RP-27, RP-47)."""
+    granularity, report_back = request.granularity, request.report_back
+    start = request.start or _REFERENCE
+    too_long = bool(report_back) and _longer(granularity, report_back, start)
+    if granularity and (too_long or _longer(shortest, granularity, start)):
+        raise OpenADRError(Code.INVALID_DATA, f"Granularity {granularity} is outside {shortest} .. {report_back}.")
+    if report_back and _longer(shortest, report_back, start):
+        raise OpenADRError(Code.INVALID_DATA, f"Reports each {report_back} are asked, each {shortest} is offered.")
+
+
+_REFERENCE: Final = datetime(2024, 1, 1, tzinfo=UTC)
+"""Where months count from in a request without a start."""
+
+
+def _longer(one: Duration, other: Duration, start: datetime) -> bool:
+    return one.held_after(start) > other.held_after(start)
 
 
 def check_offers(offers: Sequence[ReportOffer]) -> None:

@@ -2,12 +2,13 @@
 
 A body passes four gates: the bytes (size, encoding, no DOCTYPE), the parser, the XSD on the parsed tree, and the
 reading of values. The first three refuse with WireError (HTTP 406, GN-12), the last with UnreadableError, an
-OpenADRError 454 for the eiResponse of the normal answer (GN-11). The parser is never bound to the schema, because a
-schema-bound parser can crash the process.
+OpenADRError (454, or 461 for Green Button data) for the eiResponse of the normal answer (GN-11). The parser is never
+bound to the schema, because a schema-bound parser can crash the process.
 """
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
@@ -21,7 +22,7 @@ from openadr.v20b import decode_event, decode_opt, decode_party, decode_report
 from openadr.v20b import names as n
 from openadr.v20b.decode_parts import Reader
 from openadr.v20b.messages import SCHEMA_VERSION, Message
-from openadr.v20b.repair import repair
+from openadr.v20b.repair import Repair, repair
 from openadr.v20b.schema import fault
 
 MAX_BYTES: Final = 2 * 1024 * 1024
@@ -52,28 +53,50 @@ class WireError(EvenloadError):
 
 
 class UnreadableError(OpenADRError):
-    """A schema-valid message holds a value that cannot be read, such as a time in the year -1 (GN-11).
+    """A schema-valid message holds what cannot be read, such as a time in the year -1 or Green Button data (GN-11).
 
     `element` is the message element's local name (`oadrUpdateReport`), `request_id` and `ven_id` are what it says of
     itself, so that the right answer can carry the error.
     """
 
-    def __init__(self, description: str, element: str, request_id: str, ven_id: str | None) -> None:
-        super().__init__(Code.INVALID_DATA, description)
+    def __init__(
+        self,
+        description: str,
+        element: str,
+        request_id: str,
+        ven_id: str | None,
+        code: Code = Code.INVALID_DATA,
+    ) -> None:
+        super().__init__(code, description)
         self.element = element
         self.request_id = request_id
         self.ven_id = ven_id
 
 
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A message, and the deviations that had to be mended to read it."""
+
+    message: Message
+    repairs: frozenset[Repair] = frozenset()
+
+
 def decode(
     body: bytes, *, strict: bool = False, verifier: Verifier | None = None, max_bytes: int = MAX_BYTES
 ) -> Message:
-    """Return the message in a body of at most `max_bytes`.
+    """Return the message in a body; see `decode_noting`."""
+    return decode_noting(body, strict=strict, verifier=verifier, max_bytes=max_bytes).message
+
+
+def decode_noting(
+    body: bytes, *, strict: bool = False, verifier: Verifier | None = None, max_bytes: int = MAX_BYTES
+) -> Decoded:
+    """Return the message in a body of at most `max_bytes`, and what was mended in it.
 
     Tolerant by default: what the XSD refuses is repaired if it is a known deviation (`openadr.v20b.repair`) and judged
     again. Strict: the body must be valid as it stands and say `ei:schemaVersion="2.0b"` (GN-02).
 
-    Raises WireError for what is not a message, UnreadableError (code 454) for values that cannot be read, whatever the
+    Raises WireError for what is not a message, UnreadableError for values that cannot be read, whatever the
     verifier raises, and UnavailableError if the XSD is not installed.
     """
     payload = parse(body, max_bytes=max_bytes)
@@ -83,14 +106,16 @@ def decode(
         raise WireError(f"The root element is {n.name_of(payload)[:40]}, not oadrPayload.")
     large = len(body) > _LARGE
     wrong = fault(payload, large=large)
-    if wrong is not None and not strict and repair(payload):
-        wrong = fault(payload, large=large)
+    repairs: frozenset[Repair] = frozenset()
+    if wrong is not None and not strict:
+        repairs = repair(payload)
+        wrong = fault(payload, large=large) if repairs else wrong
     if wrong is not None:
         raise WireError(f"Not a valid OpenADR 2.0b message: {wrong}")
     message = payload[-1][0]
     if strict and (message.get(n.SCHEMA_VERSION) or "").strip() != SCHEMA_VERSION:
         raise WireError(f'{n.name_of(message)} does not say ei:schemaVersion="{SCHEMA_VERSION}".')
-    return _read(message)
+    return Decoded(_read(message), repairs)
 
 
 def parse(body: bytes, *, max_bytes: int = MAX_BYTES) -> _Element:
@@ -130,11 +155,12 @@ def _parser() -> etree.XMLParser:
 def _read(message: _Element) -> Message:
     try:
         return _READERS[n.tag_of(message)](message)
-    except (InvalidError, ValueError, OverflowError) as error:
+    except (InvalidError, OpenADRError, ValueError, OverflowError) as error:
         name = n.name_of(message)
         raise UnreadableError(
             f"{name}: {str(error)[:200]}",
             name,
             next((child.text or "" for child in message.iter(n.REQUEST_ID)), ""),
             next((child.text or None for child in message.iter(n.VEN_ID)), None),
+            error.code if isinstance(error, OpenADRError) else Code.INVALID_DATA,
         ) from error

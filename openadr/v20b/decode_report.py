@@ -6,6 +6,7 @@ from typing import Final
 
 from lxml.etree import _Element
 
+from openadr.model.codes import Code, OpenADRError
 from openadr.model.report import (
     METADATA,
     LoadControlState,
@@ -223,6 +224,8 @@ def _interval(element: _Element) -> ReportInterval:
             start = instant(child[0])
         elif tag == n.DURATION:
             lasts = duration(child[0])
+        elif tag == n.GREEN_BUTTON:
+            raise OpenADRError(Code.REPORT_NOT_SUPPORTED, "Green Button data (oadrGBPayload) is not read here.")
     return ReportInterval(tuple(payloads), start, lasts)
 
 

@@ -16,6 +16,11 @@ from openadr.model.report import Report, ReportOffer, ReportRequest
 SCHEMA_VERSION = "2.0b"
 
 
+def is_ok(code: int) -> bool:
+    """Return whether a response code says success."""
+    return 200 <= code < 300  # noqa: PLR2004
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """An eiResponse. `code` is an int, because peers send codes that we do not know."""
@@ -27,7 +32,7 @@ class Response:
     @property
     def ok(self) -> bool:
         """Whether the code says success."""
-        return 200 <= self.code < 300  # noqa: PLR2004
+        return is_ok(self.code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,11 @@ class EventResponse:
     request_id: str
     code: int = Code.OK
     description: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the code says success."""
+        return is_ok(self.code)
 
 
 # -- EiEvent

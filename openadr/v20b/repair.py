@@ -1,12 +1,11 @@
 """Mending of known deviations of fielded peers, on the parsed tree, before the XSD judges a second time.
 
-Mended are: an unqualified schemaVersion, the order of children, a missing requestID, weeks in durations, UTC offsets in
-place of Z, the case of signal names, and white space around values that are plain strings to the XSD. Nothing is
-removed and no value is invented, so what is unknown stays invalid.
+Nothing is removed and no value is invented, so what is unknown stays invalid.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from enum import StrEnum
 from functools import cache
 from typing import Final
 
@@ -20,19 +19,38 @@ from openadr.v20b import names as n
 from openadr.v20b.schema import XS, schema_files
 
 
-def repair(payload: _Element) -> bool:
-    """Mend what is known to be mendable, in place. Return whether anything was changed."""
-    changed = False
+class Repair(StrEnum):
+    """What can be mended."""
+
+    SCHEMA_VERSION = "unqualified schemaVersion"
+    ELEMENT_ORDER = "order of elements"
+    REQUEST_ID = "missing requestID"
+    WEEKS = "weeks in a duration"
+    UTC_OFFSET = "UTC offset instead of Z"
+    SIGNAL_CASE = "case of a signal name"
+    NUMBER_SPELLING = "spelling of NaN or INF"
+    WHITE_SPACE = "white space around a value"
+
+
+def repair(payload: _Element) -> frozenset[Repair]:
+    """Mend what is known to be mendable, in place. Return what was."""
+    repairs: set[Repair] = set()
     for element in list(payload.iter("*")):
-        changed |= _qualify_version(element)
-        mend = _MENDERS.get(n.tag_of(element))
-        if mend is None or len(element):
-            changed |= _arrange(element)
+        if _qualify_version(element):
+            repairs.add(Repair.SCHEMA_VERSION)
+        mender = _MENDERS.get(n.tag_of(element))
+        if mender is None or len(element):
+            repairs |= _arrange(element)
         elif element.text:
-            mended = mend(element.text.strip())
-            changed |= mended != element.text
+            kind, mend = mender
+            trimmed = element.text.strip()
+            mended = mend(trimmed)
+            if mended != trimmed:
+                repairs.add(kind)
+            elif trimmed != element.text:
+                repairs.add(Repair.WHITE_SPACE)
             element.text = mended
-    return changed
+    return frozenset(repairs)
 
 
 def _qualify_version(element: _Element) -> bool:
@@ -44,19 +62,22 @@ def _qualify_version(element: _Element) -> bool:
     return True
 
 
-def _arrange(element: _Element) -> bool:
+def _arrange(element: _Element) -> set[Repair]:
     """Add a missing requestID and put the children into the order of the XSD; unknown ones go last."""
+    repairs: set[Repair] = set()
     places = child_places().get(n.tag_of(element))
     if places is None:
-        return False
-    added = n.REQUEST_ID in places and element.find(n.REQUEST_ID) is None
-    if added:
-        etree.SubElement(element, n.REQUEST_ID)
+        return repairs
     order = [places.get(n.tag_of(child), len(places)) for child in element]
-    if order == sorted(order):
-        return added
-    element[:] = [child for _, child in sorted(zip(order, element, strict=True), key=lambda pair: pair[0])]
-    return True
+    if order != sorted(order):
+        repairs.add(Repair.ELEMENT_ORDER)
+    if n.REQUEST_ID in places and element.find(n.REQUEST_ID) is None:
+        repairs.add(Repair.REQUEST_ID)
+        etree.SubElement(element, n.REQUEST_ID)
+        order.append(places[n.REQUEST_ID])
+    if repairs:
+        element[:] = [child for _, child in sorted(zip(order, element, strict=True), key=lambda pair: pair[0])]
+    return repairs
 
 
 def _duration(text: str) -> str:
@@ -82,24 +103,33 @@ def _signal_name(text: str) -> str:
     return text.upper() if text.upper() in WELL_KNOWN_SIGNALS else text
 
 
+def _number(text: str) -> str:
+    return _NUMBERS.get(text.lower(), text)
+
+
 def _trimmed(text: str) -> str:
     return text
 
 
-_MENDERS: Final[Mapping[str, Callable[[str], str]]] = {
-    n.DURATION: _duration,
-    n.clark("xcal:startafter"): _duration,
-    n.clark("oadr:oadrMinPeriod"): _duration,
-    n.clark("oadr:oadrMaxPeriod"): _duration,
-    n.DATE_TIME: _instant,
-    n.CREATED_DATE_TIME: _instant,
-    n.MODIFICATION_DATE_TIME: _instant,
-    n.SIGNAL_NAME: _signal_name,
-    n.RESPONSE_CODE: _trimmed,
-    n.RESPONSE_REQUIRED: _trimmed,
-    n.clark("scale:siScaleCode"): _trimmed,
+_NUMBERS: Final = {"nan": "NaN", "inf": "INF", "+inf": "INF", "-inf": "-INF", "infinity": "INF", "-infinity": "-INF"}
+"""How programming languages write what xs:float calls NaN, INF and -INF."""
+
+_MENDERS: Final[Mapping[str, tuple[Repair, Callable[[str], str]]]] = {
+    n.DURATION: (Repair.WEEKS, _duration),
+    n.clark("xcal:startafter"): (Repair.WEEKS, _duration),
+    n.clark("oadr:oadrMinPeriod"): (Repair.WEEKS, _duration),
+    n.clark("oadr:oadrMaxPeriod"): (Repair.WEEKS, _duration),
+    n.DATE_TIME: (Repair.UTC_OFFSET, _instant),
+    n.CREATED_DATE_TIME: (Repair.UTC_OFFSET, _instant),
+    n.MODIFICATION_DATE_TIME: (Repair.UTC_OFFSET, _instant),
+    n.SIGNAL_NAME: (Repair.SIGNAL_CASE, _signal_name),
+    n.VALUE: (Repair.NUMBER_SPELLING, _number),
+    n.ACCURACY: (Repair.NUMBER_SPELLING, _number),
+    n.RESPONSE_CODE: (Repair.WHITE_SPACE, _trimmed),
+    n.RESPONSE_REQUIRED: (Repair.WHITE_SPACE, _trimmed),
+    n.clark("scale:siScaleCode"): (Repair.WHITE_SPACE, _trimmed),
 }
-"""What to do to the text, cut at both ends, of a leaf."""
+"""What to do to the text, cut at both ends, of a leaf, and what that mends."""
 
 
 @cache

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import gateway
 from benchmarks.cases import CASES, Figure
 from benchmarks.load import DriveError, Ven
-from benchmarks.results import compare, write_page
+from benchmarks.results import compare, table, write_page
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,6 +41,18 @@ def test_a_case_that_there_is_not_is_refused():
     ran = bench("--cases", "poll,flying")
     assert ran.returncode == 2
     assert "No such case: flying" in ran.stderr
+
+
+def test_what_is_no_checkout_is_no_peer(tmp_path):
+    ran = bench("--cases", "poll", "--against", str(tmp_path))
+    assert ran.returncode == 2
+    assert "is no checkout of evenload" in ran.stderr
+
+
+def test_against_another_checkout_the_table_names_it():
+    row = compare(CASES["poll"], [Figure(99.0, 1.0, 0.1)], [Figure(100.0, 1.0, 0.1)])
+    assert "| before |" in table([row], "before")
+    assert "**0.99** (0.99 to 0.99)" in table([row], "before")
 
 
 def test_ratios_are_of_pairs_and_say_how_many_times_better():

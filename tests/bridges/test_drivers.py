@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -405,3 +406,161 @@ async def test_a_lease_outlives_the_broker(tmp_path: Path) -> None:
 
 def test_device_finds_its_capability() -> None:
     assert Device("a", "b").capability("switch") is None
+
+
+class Kept:
+    """A driver on a wire with a keeper behind it: one heater, switched off by a lease and confirmed."""
+
+    def __init__(self, house: House, folder: Path) -> None:
+        self.house, self.outcomes = house, list[Outcome]()
+        self.journal = Journal(folder / "leases.db")
+        pace = Pace(ack_s=0.2, settle_s=0.05, first_word_s=0.05, longest_s=0.2)
+        self.keeper = Keeper({"heater": house.driver}, self.journal, house.clock, self.outcomes.append, pace)
+
+    @contextlib.asynccontextmanager
+    async def living(self, off: Callable[[], None]) -> AsyncIterator["Kept"]:
+        await self.keeper.recover()
+        await self.house.driver.start(lambda _: None, self.keeper.listener("heater"))
+        async with running(self.keeper.run()):
+            await self.keeper.command(Command("c1", "heater", "switch", "off", NOW + 60 * MINUTE, "event-1"))
+            await until(lambda: self.orders() == ["off"], "the order")
+            off()
+            await until(lambda: State.CONFIRMED in self.states(), "the confirmation")
+            yield self
+        self.journal.close()
+
+    def states(self) -> list[State]:
+        return [outcome.state for outcome in self.outcomes]
+
+    def orders(self) -> list[str]:
+        sent = [text for topic, text in self.house.wire.sent if topic in (f"{RELAY}/command", "iflex/HEMS-1/control")]
+        return [text if text in ("on", "off") else iflex.read_control(text)[0].command for text in sent]
+
+    def words(self, value: str, at: datetime = NOW, *, retained: bool = False) -> None:
+        if self.house.driver.describe().points[0].id.endswith("power"):
+            self.house.wire.deliver(RELAY, value, retained=retained)
+        else:
+            state = iflex.write_state([iflex.ActuatorState("2", "284", value, at)])
+            self.house.wire.deliver("iflex/HEMS-1/state", state, retained=retained)
+
+
+BOTH = pytest.mark.parametrize(("name", "options"), [("shelly1", SHELLY), ("iflex", HEMS)])
+
+
+@BOTH
+async def test_a_retained_state_is_no_confirmation_and_no_hand(tmp_path: Path, name: str, options: Any) -> None:
+    kept = Kept(House(name, options), tmp_path)
+    async with kept.living(lambda: kept.words("off")):
+        kept.words("on", retained=True)
+        assert State.OVERRIDDEN not in kept.states()
+        await kept.keeper.release("c1")
+        await until(lambda: kept.orders()[-1] == "on", "the restore")
+        kept.words("on", retained=True)
+        assert State.RESTORED not in kept.states()
+        kept.house.clock.advance(MINUTE)
+        kept.words("on", kept.house.clock.now())
+        await until(lambda: State.RESTORED in kept.states(), "the device's own word")
+
+
+async def test_an_iflex_state_three_hours_old_confirms_nothing(tmp_path: Path) -> None:
+    kept = Kept(House("iflex", HEMS), tmp_path)
+    async with kept.living(lambda: kept.words("off")):
+        await kept.keeper.release("c1")
+        await until(lambda: kept.orders()[-1] == "on", "the restore")
+        kept.words("on", NOW - 180 * MINUTE)
+        kept.words("on", NOW - 180 * MINUTE)
+        assert State.RESTORED not in kept.states()
+        kept.words("on", NOW)
+        await until(lambda: State.RESTORED in kept.states(), "the device's own word")
+
+
+async def test_a_hems_whose_clock_is_wrong_is_understood(tmp_path: Path) -> None:
+    kept = Kept(House("iflex", HEMS), tmp_path)
+    clock, wrong = kept.house.clock, timedelta(hours=2)
+    async with kept.living(lambda: kept.words("off")):
+        await kept.keeper.release("c1")
+        await until(lambda: kept.orders()[-1] == "on", "the restore")
+        kept.words("on", clock.now() - wrong)
+        assert State.RESTORED not in kept.states()
+        clock.advance(timedelta(seconds=15))
+        kept.words("on", clock.now() - wrong)
+        await until(lambda: State.RESTORED in kept.states(), "the word of a clock that runs")
+
+
+@BOTH
+async def test_an_old_on_after_a_crash_of_the_broker_is_no_hand(tmp_path: Path, name: str, options: Any) -> None:
+    kept = Kept(House(name, options), tmp_path)
+    async with kept.living(lambda: kept.words("off")):
+        kept.house.clock.advance(MINUTE)
+        kept.house.wire.turn(up=False)
+        kept.house.wire.turn(up=True)
+        kept.words("on", NOW - MINUTE, retained=True)
+        kept.words("on", kept.house.clock.now())  # it has just started, too
+        await until(lambda: kept.orders() == ["off", "off"], "the order again")
+        assert State.OVERRIDDEN not in kept.states()
+
+
+async def test_a_shelly_that_starts_is_no_person(tmp_path: Path) -> None:
+    kept = Kept(House("shelly1", SHELLY), tmp_path)
+    async with kept.living(lambda: kept.words("off")):
+        kept.house.wire.deliver("shellies/shellyplug-s-1/online", "true")  # its last will never came
+        kept.house.wire.deliver("shellies/announce", {"id": "shellyplug-s-1"})
+        kept.words("on")
+        await until(lambda: kept.orders() == ["off", "off"], "the order again")
+        kept.words("off")
+        await until(lambda: kept.keeper.held()[0].phase.value == "held", "the lease held again")
+        assert State.OVERRIDDEN not in kept.states()
+        kept.words("on")  # and this is one
+        assert State.OVERRIDDEN in kept.states()
+
+
+async def test_a_hems_that_starts_is_no_person(tmp_path: Path) -> None:
+    kept = Kept(House("iflex", HEMS), tmp_path)
+    async with kept.living(lambda: kept.words("off")):
+        kept.house.clock.advance(MINUTE)
+        now = kept.house.clock.now()
+        kept.house.wire.deliver("iflex/HEMS-1/config", iflex.write_config(iflex.Config("HEMS-1", now, ())))
+        kept.words("on", now)
+        await until(lambda: kept.orders() == ["off", "off"], "the order again")
+        assert State.OVERRIDDEN not in kept.states()
+
+
+async def test_a_hems_that_reappears_is_told_what_it_missed() -> None:
+    house = await House("iflex", HEMS).start()
+    house.wire.turn(up=False)
+    house.wire.turn(up=True)
+    await house.driver.apply("switch", "on", None)
+    house.wire.deliver("iflex/HEMS-1/measurement", measure(283, "Active power", 1.0, "W"))
+    house.wire.deliver("iflex/HEMS-1/measurement", measure(283, "Active power", 1.0, "W"))
+    assert house.contacts == [Contact.LOST, Contact.LINK, Contact.RESTARTED]
+
+
+@pytest.mark.parametrize("word", ["", "TRUE", "1", "online", "\x00", "offline"])
+async def test_an_unknown_word_of_presence_changes_nothing(word: str) -> None:
+    house = await House("shelly1", SHELLY).start()
+    house.wire.deliver("shellies/shellyplug-s-1/online", word)
+    assert house.driver.online
+    assert house.contacts == []
+    house.wire.deliver("shellies/shellyplug-s-1/online", "false")
+    house.wire.deliver("shellies/shellyplug-s-1/online", word)
+    assert not house.driver.online
+    house.wire.deliver(f"{RELAY}/power", "12")  # any word shows that it is there
+    assert house.driver.online
+    assert house.contacts == [Contact.LOST, Contact.RESTARTED]
+
+
+async def test_a_stored_state_stands_in_until_the_device_speaks() -> None:
+    house = await House("shelly1", SHELLY).start()
+    house.wire.deliver(RELAY, "off", retained=True)
+    assert (house.driver.state("switch"), house.states) == ("off", [])
+    house.wire.deliver(RELAY, "on")
+    house.wire.deliver(RELAY, "off", retained=True)
+    assert house.driver.state("switch") == "on"
+
+
+async def test_an_overtaken_state_is_not_the_state() -> None:
+    house = await House("iflex", HEMS).start()
+    for value, at in (("on", NOW), ("off", NOW - MINUTE)):
+        state = iflex.write_state([iflex.ActuatorState("2", "284", value, at)])
+        house.wire.deliver("iflex/HEMS-1/state", state)
+    assert house.driver.state("switch") == "on"

@@ -1,12 +1,14 @@
 """The journal of leases: what it says it has, it has, also after kill -9."""
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bridges.device import Command, State
-from bridges.journal import Journal
+from bridges.journal import Journal, read_open
 
 NOW = datetime(2026, 3, 2, 17, 0, tzinfo=UTC)
 
@@ -70,3 +72,40 @@ def test_the_previous_state_is_that_before_the_first_write(tmp_path: Path) -> No
     freed = journal.held("pump", "import_limit")
     assert (freed.held, freed.touched, freed.previous, freed.written_at) == (False, False, None, NOW)
     journal.close()
+
+
+FIRST_LAYOUT = """
+CREATE TABLE slot (
+    device TEXT NOT NULL, capability TEXT NOT NULL, held INTEGER NOT NULL, touched INTEGER NOT NULL DEFAULT 0,
+    previous TEXT, written TEXT, written_at TEXT, PRIMARY KEY (device, capability));
+CREATE TABLE command (
+    seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, device TEXT NOT NULL, capability TEXT NOT NULL,
+    value TEXT NOT NULL, until TEXT NOT NULL, cause TEXT NOT NULL, rank INTEGER NOT NULL,
+    released INTEGER NOT NULL DEFAULT 0, closed INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX command_open ON command (device, capability) WHERE closed = 0;
+CREATE TABLE step (
+    seq INTEGER PRIMARY KEY, command_id TEXT NOT NULL REFERENCES command (id) ON DELETE CASCADE, state TEXT NOT NULL,
+    at TEXT NOT NULL, detail TEXT NOT NULL, UNIQUE (command_id, state));
+INSERT INTO slot VALUES ('heater', 'switch', 1, 1, '"on"', '"off"', '2026-03-02T17:00:00+00:00');
+INSERT INTO command VALUES (1, 'c1', 'heater', 'switch', '"off"', '2026-03-02T18:00:00+00:00', 'event-1', 2, 0, 0);
+INSERT INTO step VALUES (1, 'c1', 'journalled', '2026-03-02T17:00:00+00:00', '');
+INSERT INTO step VALUES (2, 'c1', 'confirmed', '2026-03-02T17:00:01+00:00', '');
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_journal_of_an_older_version_opens(tmp_path: Path) -> None:
+    path = tmp_path / "leases.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(FIRST_LAYOUT)
+    (lease,) = read_open(path)
+    assert (lease.command.id, lease.state, lease.previous, lease.released) == ("c1", State.CONFIRMED, "on", False)
+    journal = Journal(path)
+    (entry,) = journal.open()
+    assert entry.confirmed_at == NOW + timedelta(seconds=1)
+    assert journal.held("heater", "switch").previous == "on"
+    journal.finish("c1", State.RESTORED, NOW)
+    journal.free("heater", "switch")
+    assert read_open(path) == []
+    journal.close()
+    assert read_open(tmp_path / "none.db") == []

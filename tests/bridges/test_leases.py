@@ -650,9 +650,13 @@ async def test_a_full_disk_is_waited_out(path: Path, clock: ManualClock) -> None
         with structlog.testing.capture_logs() as logs:
             clock.advance(HOUR)
             await until(lambda: any("cannot be kept" in log["event"] for log in logs))
-        assert gateway.driver.value == "off"  # nothing is written that is not journalled
+        await until(lambda: gateway.driver.value == "on", "the device back, with the disk still full")
+        assert State.RESTORED not in gateway.journalled() + gateway.states()
+        assert gateway.keeper.unrecorded
         gateway.journal._db.execute("PRAGMA query_only = OFF")
         await gateway.reach(State.RESTORED)
+        assert gateway.states() == gateway.journalled() == LIFE
+        assert not gateway.keeper.unrecorded
 
 
 async def test_a_device_that_left_the_household_keeps_its_lease(path: Path, clock: ManualClock) -> None:
@@ -689,3 +693,113 @@ def test_a_foreign_file_is_no_journal(tmp_path: Path) -> None:
         Journal(file)
     with pytest.raises(UnavailableError, match="cannot be opened"):
         Journal(tmp_path / "no" / "such" / "folder.db")
+
+
+async def test_an_old_word_confirms_no_restore_that_nobody_received(path: Path, clock: ManualClock) -> None:
+    plug = Scripted()
+    async with living(Gateway(path, clock, plug)) as gateway:
+        await gateway.keeper.command(order())
+        await gateway.reach(State.CONFIRMED)
+        plug.obeys = False
+        clock.advance(HOUR)
+        await until(lambda: plug.orders[-1] == "on", "the restore")
+        for age in (3 * HOUR, MINUTE, timedelta(seconds=1)):
+            plug._on_state("switch", "on", clock.now() - age)  # type: ignore[misc]
+        plug._on_state("switch", "on", None)  # type: ignore[misc,arg-type]
+        assert State.RESTORED not in gateway.states()
+        plug.obeys = True
+        await gateway.reach(State.RESTORED)
+        assert plug.value == "on"
+
+
+async def test_a_stamp_that_stands_still_is_believed_in_the_end(path: Path, clock: ManualClock) -> None:
+    class Stopped(Scripted):
+        def speak(self, value: Value | None = None, at: datetime | None = None) -> None:
+            super().speak(value, at or START - HOUR)
+
+    async with living(Gateway(path, clock, Stopped(), Pace(ack_s=0.01, tries=2, longest_s=0.02))) as gateway:
+        await gateway.keeper.command(order())
+        await gateway.reach(State.FAILED)
+        assert State.CONFIRMED not in gateway.journalled()
+        await gateway.reach(State.CONFIRMED)
+
+
+@pytest.mark.parametrize("gap", [0, 1, 5, 50])
+async def test_of_two_back_to_back_events_both_run(path: Path, clock: ManualClock, gap: int) -> None:
+    """The second one comes `gap` turns of the loop after the first restore was written."""
+    plug = Scripted()
+    async with living(Gateway(path, clock, plug, Pace(ack_s=5))) as gateway:
+        await gateway.keeper.command(order())
+        await gateway.reach(State.CONFIRMED)
+        plug.obeys = False
+        clock.advance(HOUR)
+        await until(lambda: plug.orders[-1] == "on", "the restore")
+        for _ in range(gap):
+            await asyncio.sleep(0)
+        second = order("c2", by="event-2", until=START + 2 * HOUR)
+        plug.value, plug.obeys = "on", True
+        assert (await gateway.keeper.command(second)).state is State.JOURNALLED
+        plug.speak()  # the first restore is confirmed while the second command waits
+        await gateway.reach(State.CONFIRMED, "c2")
+        assert plug.value == "off"
+        clock.advance(HOUR)
+        await gateway.reach(State.RESTORED, "c2")
+        assert (plug.value, gateway.keeper.held()) == ("on", [])
+
+
+async def test_what_a_device_says_after_our_start_is_no_hand(path: Path, clock: ManualClock) -> None:
+    """Power comes back in the whole house: the plug starts on, and so do we."""
+    plug = Scripted()
+    async with living(Gateway(path, clock, plug)) as first:
+        await first.keeper.command(order())
+        await first.reach(State.CONFIRMED)
+    clock.advance(10 * MINUTE)
+    async with living(Gateway(path, clock, plug, Pace(settle_s=0.2))) as second:
+        clock.advance(timedelta(seconds=1))
+        plug.speak("on")
+        await until(lambda: plug.orders == ["off", "off"], "the lease asserted again")
+        assert second.states() == []
+
+
+async def test_a_clock_set_back_delays_neither_writing_nor_restoring(path: Path, clock: ManualClock) -> None:
+    slow = Capability("switch", normal="on", values=("on", "off"), min_interval=10 * MINUTE)
+    async with living(Gateway(path, clock, Scripted(slow))) as gateway:
+        await gateway.keeper.command(order())
+        await gateway.reach(State.CONFIRMED)
+        clock.set(START - 12 * HOUR)
+        await gateway.keeper.release("c1")
+        clock.advance(9 * MINUTE)
+        await asyncio.sleep(0.1)
+        assert gateway.driver.orders == ["off"]
+        await until(lambda: clock._sleepers, "the wait for the distance")
+        clock.advance(MINUTE)
+        await gateway.reach(State.RESTORED)
+    async with living(Gateway(path, clock, Scripted(slow))) as second:  # and a start with it waits the distance at most
+        clock.set(START - 24 * HOUR)
+        await second.keeper.command(order("c2", by="event-2"))
+        await until(lambda: clock._sleepers, "the wait for the distance")
+        clock.advance(10 * MINUTE)
+        await second.reach(State.CONFIRMED, "c2")
+
+
+async def test_a_hand_is_seen_after_the_clock_was_set_back(path: Path, clock: ManualClock) -> None:
+    async with living(Gateway(path, clock, Scripted())) as gateway:
+        await gateway.keeper.command(order())
+        await gateway.reach(State.CONFIRMED)
+        clock.set(START - HOUR)
+        gateway.driver.speak("on")
+        assert gateway.states()[-1] is State.OVERRIDDEN
+
+
+async def test_a_full_disk_keeps_nothing_from_being_released(path: Path, clock: ManualClock) -> None:
+    async with living(Gateway(path, clock, Scripted())) as gateway:
+        await gateway.keeper.command(order())
+        await gateway.reach(State.CONFIRMED)
+        gateway.journal._db.execute("PRAGMA query_only = ON")
+        await gateway.keeper.release("c1")
+        await until(lambda: gateway.driver.value == "on", "the device back")
+    async with living(
+        Gateway(path, clock, gateway.driver)
+    ) as second:  # the journal does not know: it is done once more
+        await second.keeper.release("c1")
+        await second.reach(State.RESTORED)

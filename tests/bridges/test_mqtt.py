@@ -8,6 +8,7 @@ import ipaddress
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiomqtt
 import pytest
@@ -439,3 +440,21 @@ def test_backoff_grows_to_its_cap() -> None:
     for failures, full in [(0, 1), (1, 1), (2, 2), (3, 4), (4, 8), (5, 8), (10**6, 8)]:
         for _ in range(20):
             assert full / 2 <= backoff.delay_s(failures) <= full
+
+
+@pytest.mark.parametrize(
+    ("host", "more", "warned"),
+    [
+        ("broker.example", {"username": "a", "password": "b"}, True),
+        ("192.0.2.1", {"username": "a", "password": "b"}, True),
+        ("broker.example", {"username": "a", "password": "b", "tls": {}}, False),
+        ("broker.example", {"username": "a"}, False),
+        ("127.0.0.1", {"username": "a", "password": "b"}, False),
+        ("::1", {"username": "a", "password": "b"}, False),
+        ("localhost", {"username": "a", "password": "b"}, False),
+    ],
+)
+def test_a_password_in_clear_off_loopback_is_warned_of(host: str, more: dict[str, Any], warned: bool) -> None:
+    with structlog.testing.capture_logs() as logs:
+        MqttLink(MqttOptions(host=host, **more))
+    assert any("in clear" in log["event"] for log in logs) is warned

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidError
-from core.spans import ZERO, Duration, Span, ceil_to, floor_to, utc
+from core.spans import EARLIEST, LATEST, ZERO, Duration, Span, Steps, ceil_to, floor_to, shifted, utc
 
 NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)
 lengths = st.builds(Duration, st.integers(0, 10**6), st.integers(0, 10**10))
@@ -143,3 +143,64 @@ def test_floor_and_ceil(when, step):
     assert high - low in (timedelta(), timedelta(seconds=step))
     assert low.timestamp() % step == 0
     assert (low == high) == (low == when)
+
+
+# -- the ends of the calendar
+
+
+@given(signed, st.datetimes(timezones=st.just(UTC)))
+def test_a_time_past_the_calendar_is_held_at_its_end(length, start):
+    held = length.held_after(start)
+    assert EARLIEST <= held <= LATEST
+    if held not in (EARLIEST, LATEST):
+        assert held == length.after(start)
+
+
+def test_a_span_that_outlasts_the_calendar_has_no_end():
+    assert Span.lasting(NOON, Duration(12 * 9999)) == Span(NOON, None)
+    assert Span.lasting(NOON, Duration(0, 10**17)) == Span(NOON, None)
+    assert Span.lasting(NOON, ZERO) == Span(NOON, None)
+    assert Span.lasting(NOON, Duration(1)).end == datetime(2024, 6, 6, 12, tzinfo=UTC)
+    assert Span.lasting(LATEST - timedelta(seconds=1), Duration.of(hours=1)).end is None
+
+
+@given(st.datetimes(timezones=st.just(UTC)), st.floats(-1e300, 1e300))
+def test_shifting_stays_within_the_calendar(when, seconds):
+    assert EARLIEST <= shifted(when, seconds) <= LATEST
+
+
+@pytest.mark.parametrize("when", [EARLIEST, LATEST])
+@pytest.mark.parametrize("step_s", [7, 60, 86400, 10**10])
+def test_rounding_stays_within_the_calendar(when, step_s):
+    assert EARLIEST <= floor_to(when, step_s) <= when <= ceil_to(when, step_s) <= LATEST
+
+
+def test_a_length_beyond_any_calendar_is_refused():
+    with pytest.raises(InvalidError):
+        Duration(0, 10**17).timedelta()
+
+
+# -- steps
+
+
+def test_months_step_from_the_start_they_count_from():
+    steps = Steps(datetime(2026, 1, 31, tzinfo=UTC), Duration(1))
+    days = [(edge.month, edge.day) for edge in steps.between(steps.start, datetime(2026, 5, 10, tzinfo=UTC))]
+    assert days == [(1, 31), (2, 28), (3, 31), (4, 30), (5, 10)]
+
+
+@given(times, st.builds(Duration, st.integers(0, 40), st.integers(0, 10**7)).filter(bool), times)
+def test_steps_lie_around_any_time(start, step, when):
+    steps = Steps(start, step)
+    place = steps.index(when)
+    assert place >= -1
+    assert steps.at(place + 1) == steps.after(when) > when
+    if place >= 0:
+        assert steps.at(place) <= when
+        assert steps.from_(when) in (when, steps.after(when))
+
+
+def test_a_step_past_the_calendar_never_comes():
+    steps = Steps(NOON, Duration(12 * 9999))
+    assert (steps.index(NOON), steps.after(NOON)) == (0, LATEST)
+    assert Steps(EARLIEST, Duration.of(seconds=1)).after(NOON) == NOON + timedelta(seconds=1)

@@ -39,6 +39,7 @@ def test_the_story_says_what_was_ordered_and_what_came_of_it(story: Story) -> No
     assert abs(told["delivered_kwh"] - told["true_kwh"]) <= 3 * told["placebo_sd_kwh"]
     opts = {why: sorted(ven["opt"] for ven in told["vens"] if ven["selected"] == why) for why in ("called", "reserve")}
     assert opts["called"] == ["no answer", *["optIn"] * (len(opts["called"]) - 2), "optOut"]
+    assert all(bool(ven["reason"]) == (ven["opt"] == "optOut") for ven in told["vens"]), "who opts out says why"
     assert set(opts["reserve"]) <= {"optIn", "not called"}
     # The reserve is as large as it must be; nobody was barred, and who is not needed is not called.
     spare = [ven for ven in told["vens"] if ven["selected"] not in ("called", "reserve")]

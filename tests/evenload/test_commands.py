@@ -51,7 +51,9 @@ def test_a_day_of_an_operator(shell, live, tmp_path):
     assert f"Home 1 ({ven_id})" in enrolled
     assert "never" in next(line for line in shell.good("fleet", "list").splitlines() if ven_id in line)
     (certificate,) = _json(shell, "fleet", "show", ven_id)["certificates"]
-    assert certificate["fingerprint"] in shell.good("fleet", "show", ven_id)
+    shown = shell.good("fleet", "show", ven_id)
+    assert certificate["fingerprint"] in shown
+    assert "Faults: none" in shown
 
     programme = _programme(shell, "day")
     assert shell.good("programme", "enrol", programme, ven_id) == "1 VEN takes part.\n"
@@ -94,6 +96,14 @@ def test_a_day_of_an_operator(shell, live, tmp_path):
     assert "remove VEN" in told
     assert "revoke certificate" in told
     assert len(_json(shell, "audit", "--limit", "3")) == 3
+
+
+def test_what_is_settled_is_shown_and_chosen(shell):
+    ven_id = shell.good("fleet", "add", "Settled").split()[0]
+    settled = _json(shell, "report", "settled", ven_id, "--connection-w", "24000")
+    assert (settled["flow"], settled["connection_w"], settled["chosen_by"]) == ("none", 24000, "meaning")
+    assert "It has sent no readings yet." in shell.good("report", "settled", ven_id)
+    assert "--by-meaning" in shell.bad("report", "settled", ven_id, "--by-meaning", "--use", "1")
 
 
 def test_where_the_options_stand_does_not_matter(terminal, live):

@@ -1,5 +1,6 @@
 """Settings: what a file and EVENLOAD_* variables may say, and what is refused with a clear word."""
 
+import inspect
 import string
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 from core.clock import WorldClock
 from core.errors import InvalidError
 from core.spans import Duration
+from evenload.cli import vtn_init
 from evenload.server import clock_of
-from evenload.settings import load_settings
+from evenload.settings import VTN_ID, Settings, load_settings
 from support.vtn_world import NOON
 
 LOOPBACK = "[openadr]\ninsecure = true\n"
@@ -36,6 +38,11 @@ def refused(write):
         assert all(word in str(caught.value) for word in words), caught.value
 
     return check
+
+
+def test_the_default_vtn_id_is_one_that_every_peer_takes():
+    assert Settings().vtn_id == VTN_ID == inspect.signature(vtn_init).parameters["vtn_id"].default
+    assert not VTN_ID.islower(), "openleadr's VEN answers 452 to a vtnID in lower case"
 
 
 def test_the_defaults_are_for_one_machine(write):

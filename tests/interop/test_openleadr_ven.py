@@ -1,7 +1,7 @@
 """openleadr's VEN against our VTN: separate processes, mutual TLS, and a VTN in strict mode for everybody.
 
-No message of openleadr 0.5.36's VEN needs tolerance. One oddity shows: it takes a vtnID in lower case, such as our
-default, for a fault and says 452 in the eiResponse of its oadrCreatedEvent; the opts beside it say 200, and count.
+No message of openleadr 0.5.36's VEN needs tolerance. It takes a vtnID in lower case for a fault and says 452 in the
+eiResponse of its oadrCreatedEvent; our default has none.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from certs.authority import Authority
 from core.errors import EvenloadError
 from evenload.client import OperatorClient
 from evenload.demo.stage import Stage, free_port
+from evenload.settings import VTN_ID
 from evenload.setup import Shape, prepare
 from support.peer import Peer, peer
 
@@ -76,8 +77,8 @@ class Vtn:
 @pytest.fixture
 async def vtn(tmp_path: Path) -> AsyncIterator[Vtn]:
     openadr_port, api_port = free_port(), free_port()
-    shape = Shape("127.0.0.1", openadr_port, api_port, "PT1S", "PT1S", "PT2S")
-    made = await prepare(tmp_path / "vtn", ("localhost",), "evenload", shape)
+    shape = Shape("127.0.0.1", openadr_port, api_port, "PT1S", "PT2S", "PT2S")
+    made = await prepare(tmp_path / "vtn", ("localhost",), VTN_ID, shape)
     stage = Stage(tmp_path)
     strict = {"EVENLOAD_OPENADR__STRICT": "true"}
     try:
@@ -195,6 +196,7 @@ async def test_openleadrs_ven_lives_with_our_vtn(vtn: Vtn, ven: tuple[str, Peer]
     assert (await vtn.desk.get(f"/vens/{ven_id}"))["ven"]["registered_at"]
     request = await _telemetry_request(vtn, ven_id)
     assert request["r_ids"] == ["heat-pump-power"]
+    assert request["granularity"] == "PT1S", "PT2S is wanted, and it offers PT1S to PT1S"
     await _check_readings(vtn, ven_id)
     await _check_event(vtn, ven_id, client)
     await client.obey("schedule", opt="optOut")
@@ -208,5 +210,6 @@ async def test_openleadrs_ven_lives_with_our_vtn(vtn: Vtn, ven: tuple[str, Peer]
     await client.heard("message", lambda one: one["kind"] == "oadrCanceledPartyRegistration")
     assert not (await vtn.desk.get(f"/vens/{ven_id}"))["ven"]["registered_at"]
     assert (await vtn.status())["dead"] == []
+    assert (await vtn.desk.get(f"/vens/{ven_id}"))["faults"] == []
     assert {one["code"] for one in client.told if one["told"] == "message"} <= {200, None}
     assert "refused" not in vtn.log()

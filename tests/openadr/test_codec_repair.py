@@ -16,9 +16,9 @@ from openadr.model.report import Report, ReportInterval, ReportPayload
 from openadr.model.signal import Interval, Signal
 from openadr.v20b import messages as m
 from openadr.v20b import names as n
-from openadr.v20b.decode import WireError, decode
+from openadr.v20b.decode import WireError, decode, decode_noting
 from openadr.v20b.encode import encode
-from openadr.v20b.repair import child_places
+from openadr.v20b.repair import Repair, child_places
 
 
 def refused_strictly_but_read_as(body, message):
@@ -126,6 +126,48 @@ def test_blanks_around_plain_strings_with_a_pattern(old, new):
 def test_signal_names_in_any_case(name):
     body = encode(DISTRIBUTE).replace(b">SIMPLE<", b">" + name + b"<")
     assert decode(body) == DISTRIBUTE
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [(b"nan", "nan"), (b"NAN", "nan"), (b"inf", "inf"), (b"-Infinity", "-inf"), (b"+inf", "inf")]
+)
+def test_not_a_number_is_spelt_as_the_schema_has_it(text, value):
+    body = encode(UPDATE).replace(b">1.0<", b">" + text + b"<")
+    decoded = decode_noting(body)
+    assert str(decoded.message.reports[0].intervals[0].payloads[0].value) == value
+    assert decoded.repairs == {Repair.NUMBER_SPELLING}
+    with pytest.raises(WireError):
+        decode(body, strict=True)
+
+
+@pytest.mark.parametrize("text", [b"nan 1", b"n/a", b"null", b"1,5", b"nano"])
+def test_other_values_stay_invalid(text):
+    with pytest.raises(WireError):
+        decode(encode(UPDATE).replace(b">1.0<", b">" + text + b"<"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "repair"),
+    [
+        (b" ei:schemaVersion", b" schemaVersion", Repair.SCHEMA_VERSION),
+        (b"<pyld:requestID>q</pyld:requestID>", b"", Repair.REQUEST_ID),
+        (b"2024-05-06T12:00:00Z", b"2024-05-06T12:00:00+00:00", Repair.UTC_OFFSET),
+    ],
+)
+def test_what_was_mended_is_told_by_kind(old, new, repair):
+    body = encode(UPDATE)
+    assert old in body
+    assert decode_noting(body).repairs == frozenset()
+    assert decode_noting(body.replace(old, new)).repairs == {repair}
+
+
+def test_each_kind_is_told_once_however_often_it_occurs():
+    week = encode(REGISTERED).replace(b">P7D<", b">P1W<").replace(b" ei:schemaVersion", b" schemaVersion")
+    assert decode_noting(week).repairs == {Repair.WEEKS, Repair.SCHEMA_VERSION}
+    blanks = encode(m.CreatedEvent("v", m.Response())).replace(b">200<", b"> 200 <")
+    assert decode_noting(blanks).repairs == {Repair.WHITE_SPACE}
+    signal = encode(DISTRIBUTE).replace(b">SIMPLE<", b">Simple<")
+    assert decode_noting(signal).repairs == {Repair.SIGNAL_CASE}
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,13 @@ def test_current_value(at, value):
     assert current_value(signal(1, 2, 3, 0), event(), minutes(at)) == value
 
 
+@pytest.mark.parametrize(("at", "value"), [(0, 1), (29, 1), (30, 3), (59, 3)])
+def test_ev27_an_interval_without_length_inside_a_bounded_event_never_runs(at, value):
+    half = Duration.of(minutes=30)
+    odd = signal(intervals=(Interval(half, 1), Interval(ZERO, 2), Interval(half, 3)))
+    assert current_value(odd, event(signals=(odd,)), minutes(at)) == value
+
+
 def test_current_value_of_a_cancelled_event_is_zero():
     assert current_value(signal(1, 2, 3, 0), event(cancelled=True), minutes(20)) == 0
 
@@ -161,6 +168,13 @@ def test_order():
         assert in_order(reversed(expected), NOON) == expected
 
 
+def test_ev12_a_completed_event_kept_for_startafter_comes_last():
+    kept = event("kept", minutes(-70), period={"start_after": QUARTER}, priority=1)
+    assert listed_until(kept) > NOON
+    active, pending = event("active", minutes(-5), priority=9), event("pending", minutes(5))
+    assert in_order([kept, pending, active], NOON) == [active, pending, kept]
+
+
 def test_a_cancelled_event_keeps_its_place():
     one, two, three = (event(name, minutes(place)) for place, name in enumerate("abc", 1))
     assert in_order([three, replace(two, cancelled=True), one], NOON) == [one, replace(two, cancelled=True), three]
@@ -179,3 +193,44 @@ def test_the_order_does_not_depend_on_the_input(rows, rng):
     shuffled = list(events)
     rng.shuffle(shuffled)
     assert in_order(shuffled, NOON) == in_order(events, NOON)
+
+
+# -- the ends of the calendar
+
+AGES = Duration(12 * 9999)
+
+
+def test_an_event_that_outlasts_the_calendar_has_no_end():
+    endless = event(duration=AGES, signals=(signal(1, each=AGES),))
+    check_event(endless)
+    assert endless.period.end is None
+    assert listed_until(replace(endless, period=replace(endless.period, start_after=HOUR))) is None
+    assert status_at(endless, NOON + timedelta(days=9999)) is EventStatus.ACTIVE
+    assert interval_at(NOON, endless.signals[0].intervals, NOON + timedelta(days=9999)) == 0
+
+
+@pytest.mark.parametrize("ramp", [AGES, Duration(0, 10**15), Duration(1)])
+def test_a_ramp_up_before_the_calendar_begins_with_it(ramp):
+    dawn = datetime(1, 1, 1, 0, 0, 5, tzinfo=UTC)
+    assert near_from(ActivePeriod(dawn, HOUR, ramp_up=ramp)) == datetime(1, 1, 1, tzinfo=UTC)
+
+
+def test_a_ramp_up_in_months_counts_back_from_the_start():
+    assert near_from(ActivePeriod(NOON, HOUR, ramp_up=Duration(1))) == datetime(2024, 4, 6, 12, tzinfo=UTC)  # GN-05
+
+
+@pytest.mark.parametrize("duration", [ZERO, HOUR])
+def test_no_event_starts_in_the_last_year(duration):
+    late = event(start=datetime(9999, 1, 1, tzinfo=UTC), duration=duration, signals=(signal(1, each=duration),))
+    with pytest.raises(InvalidError, match="9999"):
+        check_event(late)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize(("name", "kind"), [("SIMPLE", "level"), ("x-own", "delta")])
+def test_what_no_number_is_cannot_be_asked(value, name, kind):
+    with pytest.raises(InvalidError):
+        check_event(event(signals=(signal(value, each=HOUR, name=name, type=kind),)))
+    baseline = Baseline(NOON, HOUR, (Interval(HOUR, value),), "b", "b")
+    with pytest.raises(InvalidError):
+        check_event(event(baseline=baseline))

@@ -141,6 +141,7 @@ def test_of_one_source_the_newest_counts(types, source):
 def test_availability():
     assert Availability(NOON, HOUR).span.end == NOON + timedelta(hours=1)
     assert Availability(NOON, ZERO).span.end is None
+    assert Availability(NOON, Duration(12 * 9999)).span.end is None  # as good as without end
 
 
 # -- reports
@@ -157,6 +158,9 @@ PERIODIC = ReportRequest("rr", "t", ("a",), MINUTE, Duration.of(minutes=2), NOON
         PERIODIC,
         replace(PERIODIC, granularity=ZERO),
         replace(PERIODIC, duration=ZERO),
+        replace(PERIODIC, duration=Duration(12 * 9999)),
+        replace(PERIODIC, granularity=Duration(1), report_back=Duration(1)),
+        replace(PERIODIC, granularity=Duration.of(days=31), report_back=Duration(1)),
         ReportRequest("rr", "t", ("a",)),
         ReportRequest("rr", "h", ("a",), start=NOON, duration=DAY),
         ReportRequest("rr", "h", ("a",), start=NOON, duration=ZERO),
@@ -180,19 +184,30 @@ HUGE = Duration(0, 10**15)
         (replace(PERIODIC, granularity=HUGE), Code.INVALID_DATA),
         (replace(PERIODIC, granularity=-MINUTE), Code.INVALID_DATA),
         (replace(PERIODIC, granularity=ZERO, report_back=-MINUTE), Code.INVALID_DATA),
+        (replace(PERIODIC, granularity=ZERO, report_back=Duration.of(seconds=1)), Code.INVALID_DATA),
+        (replace(PERIODIC, granularity=ZERO, report_back=Duration(12 * 9999)), Code.INVALID_DATA),
+        (replace(PERIODIC, granularity=Duration.of(days=32), report_back=Duration(1)), Code.INVALID_DATA),
         (replace(PERIODIC, duration=-HOUR), Code.INVALID_DATA),
         (replace(PERIODIC, start=None), Code.COMPLIANCE),
         (replace(PERIODIC, duration=None), Code.COMPLIANCE),
         (ReportRequest("rr", "h", ("a",)), Code.COMPLIANCE),
         (ReportRequest("rr", "h", ("a",), start=NOON, duration=Duration.of(days=2)), Code.INVALID_DATA),
         (ReportRequest("rr", "h", ("a",), start=NOON, duration=HUGE), Code.INVALID_DATA),
+        (ReportRequest("rr", "h", ("a",), Duration.of(seconds=1), start=NOON, duration=DAY), Code.INVALID_DATA),
     ],
-    ids=range(14),
+    ids=range(18),
 )
 def test_requests_that_do_not(request_, code):
     with pytest.raises(OpenADRError) as caught:
         check_request(request_, [TELEMETRY, HISTORY])
     assert caught.value.code is code
+
+
+def test_a_report_that_leaves_the_calendar_is_refused():
+    intervals = (ReportInterval((), duration=Duration(12 * 9999)), ReportInterval((), duration=HOUR))
+    with pytest.raises(OpenADRError) as caught:
+        with_starts(Report("rr", "t", "TELEMETRY_USAGE", NOON, intervals, start=NOON))
+    assert caught.value.code is Code.INVALID_DATA
 
 
 _lengths = st.builds(Duration, st.integers(0, 10**12), st.integers(0, 10**15))

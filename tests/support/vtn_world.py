@@ -63,6 +63,7 @@ from vtn.services.directory import Directory
 from vtn.services.dispatch import Order
 from vtn.services.programme import Parameters, Programme
 from vtn.services.settings import VtnSettings
+from vtn.services.ven_faults import VenFaults
 from vtn.store.database import Database, Transaction
 from vtn.store.engines import parse
 from vtn.store.tables import METADATA
@@ -91,6 +92,7 @@ class World:
     vtn: Vtn20b
     settings: VtnSettings
     clock: ManualClock
+    faults: VenFaults
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     @property
@@ -336,7 +338,9 @@ async def world_on(database: Database, settings: VtnSettings | None = None) -> A
         await writer.start()
         stack.push_async_callback(writer.close)
         directory = Directory(database, clock)
-        yield World(database, writer, directory, Vtn20b(writer, directory, chosen, clock), chosen, clock)
+        faults = VenFaults(database, clock)
+        vtn = Vtn20b(writer, directory, chosen, clock, faults)
+        yield World(database, writer, directory, vtn, chosen, clock, faults)
 
 
 @functools.cache

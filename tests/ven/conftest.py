@@ -1,5 +1,6 @@
 """A household, a bench that plays the VTN by hand, and makers of events and requests."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -78,19 +79,33 @@ HOUSEHOLD = {
 
 
 class Bench:
-    """An engine on a store in memory; the test plays the VTN and the clock."""
+    """An engine on a store in memory; the test plays the VTN and the clock. Machine time runs like world time."""
 
-    def __init__(self, household, store=None, *, seed=1, now=NOON, settings=None):
+    burst = 10**9
+    """Tests say much in one moment; the limit on messages has tests of its own."""
+
+    def __init__(self, household, store=None, *, seed=1, now=NOON, settings=None, quarantine=None):
         self.household = household
         self.store = store or Store(None)
         self.ring = Ring(self.store, household.limits.readings)
         self.plan = ReportPlan()
         self.reporter = Reporter(self.ring, [Metered("home", "meter.energy")], self.plan)
         self.settings = settings or Settings("home", Duration.of(minutes=1), jitter=0.0)
-        self.engine = Engine(self.store, HouseholdJudge(household), self.reporter, self.settings, Random(seed))  # noqa: S311  a test repeats itself
         self.now = now
+        self.engine = Engine(
+            self.store,
+            HouseholdJudge(household),
+            self.reporter,
+            replace(self.settings, burst=self.burst),
+            Random(seed),  # noqa: S311  a test repeats itself
+            quarantine=quarantine,
+            monotonic=self.elapsed_s,
+        )
         self.said = []
         self.engine.start(now)
+
+    def elapsed_s(self):
+        return self.now.timestamp()
 
     def next(self):
         """Return what the engine says now; every message must pass the schema."""
@@ -111,15 +126,19 @@ class Bench:
         return message
 
     def register(self, *, requests=(), poll_freq=None):
+        self.register_until_sync(requests=requests, poll_freq=poll_freq)
+        self.hear(DistributeEvent("vtn", "sync", (), Response()))
+        assert self.engine.phase is Phase.SERVING
+        return self
+
+    def register_until_sync(self, *, requests=(), poll_freq=None):
+        """Register as far as the request for all events, which is under way then."""
         self.exchange(QueryRegistration, self.registered(with_ids=False))
         self.exchange(CreatePartyRegistration, self.registered(poll_freq=poll_freq))
         self.exchange(RegisterReport, RegisteredReport(Response(), tuple(requests)))
         while not isinstance(message := self.next(), RequestEvent):
             self.hear(ok())
             assert message is not None
-        self.hear(DistributeEvent("vtn", "sync", (), Response()))
-        assert self.engine.phase is Phase.SERVING
-        return self
 
     def registered(self, *, with_ids=True, registration_id="reg-1", ven_id="ven-1", poll_freq=None):
         ids = (registration_id, ven_id) if with_ids else (None, None)
@@ -136,6 +155,19 @@ class Bench:
             else:
                 self.hear(UpdatedReport(Response()) if isinstance(message, UpdateReport) else ok())
         raise AssertionError("the engine does not poll")
+
+    def poll_under_way(self):
+        """Go on until a poll waits for its answer."""
+        while not isinstance(message := self.next(), Poll):
+            if message is None:
+                self.now = max(self.now, self.engine.wake_at(self.now))
+            else:
+                self.hear(ok())
+
+    def hear_next(self, kind, answer):
+        """Expect a message of a kind, answer it, and return the actions."""
+        assert isinstance(self.next(), kind)
+        return self.hear(answer)
 
     def deliver(self, *events, request_id="req-d"):
         """Poll, answer with these events, and return the actions."""

@@ -56,6 +56,16 @@ def test_check_and_schema():
     assert json.loads(call("schema").output)["properties"]["programmes"]
 
 
+def test_check_warns_of_a_password_in_clear(config):
+    broker = "mqtt: {host: broker.example, username: home, password: secret"
+    config.write_text(f"{BARE}{broker}}}\n")
+    result = call("check", "--config", config)
+    assert result.exit_code == 0
+    assert "goes to broker.example in clear" in result.output
+    config.write_text(f"{BARE}{broker}, tls: {{}}}}\n")
+    assert "in clear" not in call("check", "--config", config).output
+
+
 def test_a_bad_file_is_told_with_its_line(config):
     config.write_text(BARE + "colour: red\n")
     result = call("check", "--config", config)

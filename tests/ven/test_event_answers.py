@@ -1,20 +1,29 @@
 """What the gateway answers to events (catalogue 2b)."""
 
+import math
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from core.spans import Duration
-from openadr.model.event import DeliveredEvent, EventStatus, ResponseRequired
+from core.clock import system_clock
+from core.spans import EARLIEST, LATEST, Duration
+from openadr.model.event import ActivePeriod, DeliveredEvent, EventStatus, ResponseRequired
 from openadr.model.opt import OptType
-from openadr.model.signal import Interval, Signal
+from openadr.model.signal import Baseline, Interval, Signal
 from openadr.model.target import Target
-from openadr.model.units import ItemBase, PowerAttributes, currency_per_kwh
-from openadr.v20b.messages import CreatedEvent, DistributeEvent, OadrResponse, Response, UnreadableEvent
+from openadr.model.units import POWER_REAL_W, ItemBase, PowerAttributes, currency_per_kwh
+from openadr.v20b.messages import CreatedEvent, DistributeEvent, OadrResponse, RequestEvent, Response, UnreadableEvent
+from ven.devices import describe
 from ven.engine import EventsChanged
+from ven.planning import plan
 
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 QUIET = OadrResponse(Response())
+
+
+def delivered(event, status=EventStatus.FAR):
+    return DeliveredEvent(event, status)
 
 
 def answers(bench):
@@ -132,7 +141,7 @@ def test_targets(bench, event, target, code):
         (signal("x-own", "level"), 460),  # GN-14
         (signal("SIMPLE", "level", value=7.0), 459),
         (signal("SIMPLE", "level", minutes=30), 459),
-        (signal("SIMPLE", "level", classes=("Water_Heater",)), 200),
+        (signal("SIMPLE", "level", value=2.0, classes=("Water_Heater",)), 200),
         (signal("SIMPLE", "level", classes=("Pool_Pump",)), 469),  # EV-52: exactly
     ],
 )
@@ -397,3 +406,185 @@ def test_a_known_event_that_cannot_be_read_any_more_goes_on(bench, event):
     bench.poll(DistributeEvent("vtn", "d", (), Response(), unreadable=(broken,)))
     assert answers(bench)["evt"].code == 454
     assert bench.store.event("evt").stop_at is None  # listed, so not cancelled (EV-60)
+
+
+# -- what no household can do, and what nobody needs any more
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", ["interval", "baseline"])
+def test_what_no_number_is_is_refused_and_known_as_refused(bench, benches, household, event, value, place):
+    bench.register()
+    hour = (Interval(Duration.of(hours=1), value),)
+    good = event().signals[0]
+    changes = {
+        "interval": {"signals": (replace(good, intervals=hour, current_value=value),)},
+        "baseline": {"baseline": Baseline(bench.now, Duration.of(hours=1), hour, "b", "b")},
+    }[place]
+    bench.deliver(event("bad", **changes), event("good"))
+    said = answers(bench)
+    assert {name: (one.code, one.opt_type) for name, one in said.items()} == {
+        "bad": (459, OptType.OUT),
+        "good": (200, OptType.IN),
+    }
+    again = benches(household, store=bench.store)
+    again.exchange(RequestEvent, DistributeEvent("vtn", "r", (), Response()))
+    again.deliver(event("good"))
+    answers(again)
+    assert again.deliver(event("bad", **changes), event("good")) == []  # known, and the same: nothing changes
+    assert answers(again)["bad"].code == 459
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_odd_figures_beside_the_values_do_no_harm(bench, event, value):
+    bench.register()
+    unit = replace(POWER_REAL_W, power=PowerAttributes(value, value))
+    odd = replace(event().signals[0], item_base=unit, current_value=value)
+    bench.deliver(event(signals=(odd,)))
+    assert answers(bench)["evt"].code == 200
+    assert bench.deliver(event(signals=(odd,))) == []
+    assert answers(bench)["evt"].code == 200
+
+
+def test_a_new_event_that_is_over_is_refused(bench, event):
+    bench.register()
+    for age in (timedelta(hours=1), timedelta(days=20), timedelta(days=700_000)):
+        bench.deliver(event(str(age), start=bench.now - age))
+        answer = answers(bench)[str(age)]
+        assert (answer.code, answer.opt_type) == (454, OptType.OUT)  # GN-11
+        assert "over" in answer.description
+
+
+def test_a_new_event_that_still_runs_is_taken(bench, event):
+    bench.register()
+    bench.deliver(event(start=bench.now - timedelta(minutes=59)))
+    assert answers(bench)["evt"].opt_type is OptType.IN
+    bench.deliver(event("open", start=EARLIEST, values=((0, -100.0),)))
+    assert answers(bench)["open"].opt_type is OptType.IN
+
+
+def test_a_modification_may_end_a_running_event(bench, event):
+    bench.register()
+    start = bench.now + timedelta(minutes=1)
+    bench.deliver(event(start=start))
+    answers(bench)
+    bench.after(minutes=40)
+    bench.deliver(event(start=start, modification=1, values=((30, -2000.0),)))
+    answer = answers(bench)["evt"]
+    assert (answer.code, answer.opt_type) == (200, OptType.IN)
+    assert bench.store.event("evt").over(bench.now)
+
+
+@pytest.mark.parametrize("status", [EventStatus.COMPLETED, EventStatus.ACTIVE])
+def test_a_completed_event_is_not_answered_anew(bench, event, status):
+    bench.register()
+    bench.deliver(event("a"), event("b", start=bench.now + timedelta(days=1)))
+    answers(bench)
+    bench.after(hours=3)
+    listed = (DeliveredEvent(event("a"), status), delivered(event("b", start=NOON + timedelta(days=1))))
+    bench.poll(DistributeEvent("vtn", "again", listed, Response()))
+    assert set(answers(bench)) == {"b"}
+    bench.deliver(event("a", modification=1, cancelled=True))
+    assert set(answers(bench)) == {"a"}  # EV-57: a cancellation is always acknowledged
+
+
+def test_an_event_that_cannot_be_handled_is_refused_alone(bench, event):
+    bench.register()
+    judge = bench.engine._events._judge
+    sound = judge.judge
+
+    def choke(one, ven_id):
+        if one.event_id == "bad":
+            raise ZeroDivisionError("nobody thought of this")
+        return sound(one, ven_id)
+
+    judge.judge = choke
+    changed, noted = bench.deliver(event("a"), event("bad"), event("b"))
+    assert changed == EventsChanged(("a", "b"))
+    assert noted.problem
+    said = answers(bench)
+    assert {name: one.code for name, one in said.items()} == {"a": 200, "bad": 459, "b": 200}  # EV-53
+
+
+@pytest.mark.parametrize(
+    "event_id", ["", " ", "x" * 10_000, "a/b?c=%00&d", "\t\n", "ключ 家 \U0001f525", "'; DROP TABLE events"]
+)
+def test_any_text_is_an_event_id(bench, event, event_id):
+    bench.register()
+    bench.deliver(event(event_id), event("plain"))
+    assert {name: one.code for name, one in answers(bench).items()} == {event_id: 200, "plain": 200}
+    assert bench.store.event(event_id).runs
+    bench.deliver(event("plain"))
+    answers(bench)
+    assert bench.store.event(event_id).over(bench.now)
+
+
+def test_a_refusal_s_reason_is_short_whatever_the_event_holds(bench, event):
+    bench.register()
+    long = signal("x-" + "n" * 10_000, "level")
+    bench.deliver(event(signals=(long,)))
+    assert len(answers(bench)["evt"].description) <= 200
+    assert len(bench.store.event("evt").reason) <= 200
+
+
+# -- floods
+
+
+def test_of_many_modifications_only_the_newest_is_kept(bench, event):
+    bench.register()
+    for number in range(100):
+        bench.deliver(event(modification=number, values=((60, -20.0 * number - 1.0),)))
+        answers(bench)
+    (known,) = bench.store.events()
+    assert (known.event.modification_number, known.event.signals[0].intervals[0].value) == (99, -1981.0)
+    assert bench.store.waiting_count() == 0
+
+
+def test_events_that_are_over_are_remembered_within_bounds(bench, event, monkeypatch):
+    monkeypatch.setattr("ven.engine.events._MOST_KEPT", 20_000)
+    bench.register()
+    for number in range(40):
+        bench.deliver(event(f"{number:03}", signals=(signal("SIMPLE", "level"),)))
+        answers(bench)
+    kept = [known.event.event_id for known in bench.store.events()]
+    assert len(kept) < 40
+    assert kept[-1] == "039"
+
+
+# -- the ends of the calendar
+
+AGES = Duration(12 * 9999)
+
+
+@pytest.mark.parametrize("start", [EARLIEST, NOON, NOON + timedelta(days=2_900_000), LATEST])
+@pytest.mark.parametrize("lasts", [Duration(), Duration.of(hours=1), Duration(1), AGES, Duration(0, 10**17)])
+@pytest.mark.parametrize("edge", [None, AGES, -AGES, Duration(0, 10**17), Duration(1)])
+def test_any_time_is_answered_and_survives_a_restart(bench, benches, household, event, start, lasts, edge):
+    bench.register()
+    one = replace(event().signals[0], intervals=(Interval(lasts, -100.0),))
+    period = ActivePeriod(start, lasts, start_after=edge, ramp_up=edge, recovery=edge)
+    odd = replace(event("odd"), period=period, signals=(one,))
+    bench.deliver(odd, event("good"))
+    said = answers(bench)
+    assert said["good"].code == 200
+    if start == LATEST:
+        assert (said["odd"].code, said["odd"].opt_type) == (459, OptType.OUT)
+    again = benches(household, store=bench.store, now=bench.now)
+    again.exchange(RequestEvent, DistributeEvent("vtn", "r", (delivered(event("good")),), Response()))
+    answers(again)
+    known = again.store.event("odd")
+    made = plan(known, household, describe(household, system_clock()), "ven-1", again.now + timedelta(hours=24))
+    assert all(order.at < order.until for order in made.orders)
+    assert again.deliver(event("good")) == []
+    answers(again)
+    assert known.code == said["odd"].code
+
+
+def test_a_start_window_in_months_counts_from_the_start(benches, household, event):
+    offsets = []
+    for seed in range(20):
+        bench = benches(household, seed=seed).register()
+        bench.deliver(event(period={"start_after": Duration(1)}))
+        assert answers(bench)["evt"].code == 200
+        offsets.append(bench.store.event("evt").offset_s)
+    assert 0 <= min(offsets) < 86_400 * 20 < max(offsets) <= 86_400 * 31  # GN-05

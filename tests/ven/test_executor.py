@@ -1,5 +1,7 @@
 """The executor keeps the devices in step with the events, whatever happens to either."""
 
+import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,6 +12,8 @@ from bridges.slots import Lease, Phase
 from core.clock import ManualClock, system_clock
 from core.errors import NotFoundError, UnavailableError
 from openadr.model.opt import OptType
+from support.waiting import until
+from ven import executor
 from ven.devices import describe
 from ven.executor import Executor
 from ven.known import KnownEvent
@@ -20,7 +24,7 @@ class Keeper:
     """Remembers what it was told; the real one is tested in its own room."""
 
     def __init__(self):
-        self.open, self.known, self.released, self.broken = {}, set(), [], False
+        self.open, self.known, self.released, self.broken, self.answers = {}, set(), [], False, {}
 
     async def command(self, command):
         if self.broken:
@@ -28,7 +32,7 @@ class Keeper:
         if command.id not in self.known:
             self.known.add(command.id)
             self.open[command.id] = command
-        return Outcome(command, State.JOURNALLED, command.until)
+        return Outcome(command, self.answers.get(command.id, State.JOURNALLED), command.until)
 
     async def release(self, command_id):
         if command_id not in self.known:
@@ -46,11 +50,15 @@ class Home:
         self.store = Store(None)
         self.keeper = Keeper()
         self.overridden = []
+        self.doubt = None
         self.restart()
 
     def restart(self):
         devices = describe(self.household, system_clock())
-        self.executor = Executor(self.store, self.household, devices, self.keeper, self.clock, self.overridden.append)
+        took_over = self.overridden.append
+        self.executor = Executor(
+            self.store, self.household, devices, self.keeper, self.clock, took_over, doubt=lambda: self.doubt
+        )
 
     def know(self, event, **more):
         self.store.put_event(KnownEvent(event, "r", more.pop("opt", OptType.IN), **more))
@@ -180,3 +188,97 @@ async def test_a_full_disk_is_tried_again(home, event):
 async def test_the_next_look_is_never_far_away(home):
     now = home.clock.now()
     assert await home.executor.follow() == now + timedelta(hours=6)
+
+
+async def test_a_lease_given_back_by_mistake_is_taken_again(home, event):
+    """The clock ran ahead, the lease ran out, the clock was set right."""
+    one = event()
+    home.know(one)
+    middle = one.period.start + timedelta(minutes=20)
+    await home.at(middle)
+    (first,) = home.keeper.open
+    home.clock.advance(to=one.period.end + timedelta(minutes=5))
+    await home.executor.follow()
+    home.keeper.open.clear()  # it ran out
+    home.clock.set(middle)
+    await home.executor.follow()
+    assert list(home.keeper.open) == [f"{first}_1"]
+    home.restart()
+    await home.executor.follow()
+    assert list(home.keeper.open) == [f"{first}_1"]
+
+
+async def test_what_a_person_took_back_is_not_taken_again(home, event):
+    home.know(event())
+    await home.at(event().period.start)
+    (first,) = home.keeper.open.values()
+    home.keeper.open.clear()
+    home.keeper.answers[first.id] = State.OVERRIDDEN
+    home.restart()
+    await home.executor.follow()
+    assert home.held == []
+
+
+async def test_nothing_new_is_begun_by_a_clock_in_doubt(home, event):
+    home.know(event())
+    home.doubt = "it is earlier than it was"
+    await home.at(event().period.start)
+    assert home.held == []
+    home.doubt = None
+    await home.executor.follow()
+    assert home.held == [("heater", "off")]
+    home.doubt = "again"
+    home.restart()
+    await home.executor.follow()
+    assert home.held == [("heater", "off")]  # and nothing is given back
+    home.know(event(cancelled=True, modification=1), stop_at=home.clock.now())
+    await home.executor.follow()
+    assert home.held == []  # unless somebody says so
+
+
+async def test_a_full_disk_keeps_nothing_from_being_given_back(home, event):
+    home.know(event())
+    await home.at(event().period.start)
+    home.know(event(modification=1, values=((60, -2400.0),)))
+    home.keeper.broken = True
+    with pytest.raises(UnavailableError):
+        await home.executor.follow()
+    assert home.held == []
+    home.keeper.broken = False
+    await home.executor.follow()
+    home.store.db.execute("PRAGMA query_only = ON")
+    await home.executor.let_go()
+    assert home.held == []
+
+
+@pytest.mark.parametrize("by", [timedelta(hours=-3), timedelta(hours=3)])
+async def test_after_a_step_of_the_clock_the_plan_is_worked_out_anew(home, event, monkeypatch, by):
+    monkeypatch.setattr(executor, "_NAP_S", 0.02)
+    home.know(event(start=home.clock.now() + timedelta(hours=2)))
+    if by < timedelta():
+        home.clock.advance(timedelta(hours=2, minutes=10))
+    else:
+        home.clock.advance(timedelta(minutes=10))
+        by = timedelta(hours=2)
+    task = asyncio.create_task(home.executor.run())
+    await until(lambda: home.clock._sleepers, "the executor to sleep")
+    before = home.held
+    home.clock._now += by  # nobody is woken
+    await until(lambda: home.held != before, "another plan")
+    assert (before == []) is (by > timedelta())
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize("days", [0, 1, 30, 1000])
+async def test_an_event_of_a_thousand_years_holds_a_device_for_a_day_at_a_time(home, event, days):
+    one = event(values=((60 * 24 * 365 * 1000, -2000.0),))
+    home.know(one)
+    start = one.period.start + timedelta(days=days, hours=1)
+    await home.at(start)
+    (command,) = home.keeper.open.values()
+    assert command.until == one.period.start + timedelta(days=days + 1)
+    home.know(event(values=((60 * 24 * 365 * 1000, -2000.0),), cancelled=True, modification=1), stop_at=start)
+    await home.executor.follow()
+    assert home.held == []

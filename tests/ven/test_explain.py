@@ -111,3 +111,11 @@ def test_it_runs_without_the_servers_libraries(tmp_path, event):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[0]["orders"][0]["device"] == "heater"
+
+
+def test_what_the_operator_says_is_shown_in_a_line_of_its_own(household, event):
+    (found,) = explain(household, wire(event(vtn_comment="Grid is tight.\n  Thank you! " + "x" * 900)), NOON)
+    assert found.comment.startswith("Grid is tight.\n")
+    (line,) = [one for one in as_text([found]).splitlines() if "operator" in one]
+    assert line.startswith("  the operator says: Grid is tight. Thank you! xxx")
+    assert len(line) < 600

@@ -35,6 +35,7 @@ from openadr.v20b.messages import (
     UpdateReport,
 )
 from support.waiting import until
+from ven import executor
 from ven.gateway import Gateway
 from ven.status import as_lines, open_store, read_status
 
@@ -274,7 +275,7 @@ async def test_the_users_hand_wins_and_the_vtn_is_told(world, vtn, event):
 async def test_a_wish_from_the_command_line_is_granted(world, vtn, event):
     async with world.gateway() as gateway:
         await until(lambda: vtn.all(Poll), "the first poll")
-        vtn.publish(event(start=world.clock.now() + timedelta(hours=5)))
+        vtn.publish(event(start=world.clock.now() + timedelta(hours=5), vtn_comment="Grid is\ntight"))
         await world.step(lambda: opts(vtn), "the opt")
         typed = open_store(world.household)
         with pytest.raises(NotFoundError):
@@ -286,6 +287,8 @@ async def test_a_wish_from_the_command_line_is_granted(world, vtn, event):
         assert found["events"][0]["opt"] == "optOut"
         assert found["registration"]["ven_id"] == "ven-1"
         assert "evt.0: optOut (economic)" in as_lines(found)
+        assert "    the operator says: Grid is tight" in as_lines(found).splitlines()
+        assert vtn.all(CreatedEvent)[-1].event_responses[0].description == "economic", "the VTN is told why"
         assert gateway.store.wishes() == []
 
 
@@ -338,3 +341,59 @@ async def test_without_an_identity_the_next_step_is_named(world):
     household = world.household.model_copy(update={"vtn": world.household.vtn.model_copy(update={"url": None})})
     with pytest.raises(NotFoundError, match="evenload ven enrol"):
         Gateway(household, link=world.broker, clock=world.clock)
+
+
+async def test_a_restart_with_a_clock_that_is_behind_gives_nothing_back(world, vtn, event):
+    """The host starts half an hour in the past, within an event, and is put right later."""
+    start = NOON + timedelta(minutes=5)
+    async with world.gateway(on_stop="keep"):
+        await until(lambda: vtn.all(Poll), "the first poll")
+        vtn.publish(event(start=start))
+        await world.step(lambda: any(one["state"] == "confirmed" for one in log(world)), "the switching")
+        right = world.clock.now()
+    world.clock.set(right - timedelta(minutes=30))
+    async with world.gateway(on_stop="keep") as gateway:
+        await until(lambda: "clock" in read_status(world.household)["notices"], "the notice")
+        for _ in range(4):
+            world.clock.advance(timedelta(minutes=1))
+            await asyncio.sleep(0.02)
+        assert "clock: the host's clock says" in as_lines(read_status(world.household))
+        assert gateway.clock.doubt is not None
+        world.clock.set(right + timedelta(minutes=5))
+        await until(lambda: not read_status(world.household)["notices"], "the end of the doubt")
+        assert set(world.broker.switched) == {("heater", "off")}  # told again after our start, and nothing else
+        await world.step(lambda: ("heater", "on") in world.broker.switched, "the restoring")
+    assert world.clock.now() >= start + timedelta(hours=1)
+    assert world.broker.switched.count(("heater", "on")) == 1
+
+
+async def test_a_device_given_back_by_a_wrong_clock_is_taken_again(world, vtn, event, monkeypatch):
+    monkeypatch.setattr(executor, "_NAP_S", 0.02)
+    async with world.gateway(on_stop="keep"):
+        await until(lambda: vtn.all(Poll), "the first poll")
+        vtn.publish(event(start=world.clock.now() + timedelta(minutes=5)))
+        await world.step(lambda: any(one["state"] == "confirmed" for one in log(world)), "the switching")
+        middle = world.clock.now()
+        world.clock.set(middle + timedelta(hours=2))
+        await until(lambda: ("heater", "on") in world.broker.switched, "the restoring")
+        world.clock.set(middle)
+        await world.step(lambda: len(world.broker.switched) == 3, "the heater taken again", timedelta(seconds=5))
+        assert world.broker.switched[-1] == ("heater", "off")
+        await world.step(lambda: len(world.broker.switched) == 4, "the restoring")
+
+
+async def test_the_status_says_what_is_held_and_that_the_disk_is_full(world, vtn, event):
+    async with world.gateway() as gateway:
+        await until(lambda: vtn.all(Poll), "the first poll")
+        vtn.publish(event(start=world.clock.now() + timedelta(minutes=5)))
+        await world.step(lambda: any(one["state"] == "confirmed" for one in log(world)), "the switching")
+        (device,) = read_status(world.household)["devices"]
+        assert (device["device"], device["value"], device["event"]) == ("heater", "off", "evt")
+        assert (device["before"], device["state"]) == ("on", "confirmed")
+        assert "heater switch off for evt until" in as_lines(read_status(world.household))
+        gateway._journal._db.execute("PRAGMA query_only = ON")
+        await world.step(lambda: ("heater", "on") in world.broker.switched, "the restoring")
+        await until(lambda: "wait for room" in read_status(world.household)["notices"].get("disk", ""), "the notice")
+        gateway._journal._db.execute("PRAGMA query_only = OFF")
+        await until(lambda: not read_status(world.household)["devices"], "the journal up to date")
+        await until(lambda: not read_status(world.household)["notices"], "the notice gone")

@@ -51,6 +51,10 @@ def test_delta_switches_devices_off_in_their_order_until_it_is_covered(planned, 
     assert planned(event(values=((60, -2200.0),)))[1] == [(0, 60, "heater", "off"), (0, 60, "plug", "off")]
 
 
+def test_ev27_an_interval_without_length_does_not_stand_for_the_rest_of_the_event(planned, event):
+    assert planned(event(values=((30, -1500.0), (0, -2200.0), (30, 0.0))))[1] == [(0, 30, "heater", "off")]
+
+
 def test_what_cannot_be_covered_is_noted(planned, event):
     made, orders = planned(event(values=((60, -9000.0),)))
     assert len(orders) == 2

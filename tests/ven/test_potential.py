@@ -49,14 +49,17 @@ def now(devices, drawn, direction=Direction.REDUCE, absent=None, start_s=NOON_S)
 # -- which devices
 
 
-def test_devices_in_any_programme_can_be_reduced(household):
+def test_devices_that_a_call_sheds_can_be_reduced(household):
     found = flexible(household, describe(household, None))
     assert found == {"home": (Flexible("heater", 2000.0, 0.0), Flexible("plug", 500.0, 0.0))}
 
 
-def test_a_level_that_switches_on_increases(variant):
+def test_only_what_a_call_switches_on_increases(variant):
     levels = {"match": {"signal": "SIMPLE"}, "levels": {1: {"plug": {"switch": "on"}}}}
+    call = {"match": {"signal": "LOAD_DISPATCH"}, "increase": {"order": ["plug"]}}
     home = variant(programmes=[levels])
+    assert flexible(home, describe(home, None)) == {}  # no LOAD_DISPATCH reaches it
+    home = variant(programmes=[levels, call])
     assert flexible(home, describe(home, None)) == {"home": (Flexible("plug", 500.0, None, increases=True),)}
 
 

@@ -1,5 +1,6 @@
 """The durable memory: it holds what was said, survives kill -9, and stands a full disk."""
 
+import math
 import os
 import signal
 import sqlite3
@@ -11,10 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.errors import InvalidError, NotFoundError, UnavailableError
+from core.errors import NotFoundError, UnavailableError
 from core.points import Quality, Reading
+from core.spans import EARLIEST, LATEST, Duration
 from openadr.model.event import DeliveredEvent, EventStatus
 from openadr.model.opt import OptType
+from openadr.model.report import ReportRequest
+from openadr.model.signal import Interval, Signal
 from openadr.v20b.messages import (
     CreatedEvent,
     CreatedReport,
@@ -23,7 +27,7 @@ from openadr.v20b.messages import (
     RequestEvent,
     Response,
 )
-from ven.known import KnownEvent, Registration
+from ven.known import KnownEvent, Registration, ReportTask
 from ven.ring import Ring
 from ven.store import Store, from_microseconds, microseconds
 
@@ -33,6 +37,10 @@ NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "state" / "gateway.db"
+
+
+def oldest(store):
+    return next(map(store.waiting, store.waiting_seqs()), None)
 
 
 def test_everything_is_there_after_a_restart(path, event):
@@ -47,7 +55,7 @@ def test_everything_is_there_after_a_restart(path, event):
     again = Store(path)
     assert again.registration() == Registration("reg", "ven", "vtn")
     assert again.event("evt") == known
-    assert again.first_waiting().message == CreatedEvent("ven", Response())
+    assert oldest(again).message == CreatedEvent("ven", Response())
     assert again.fact("x") == {"a": [1, None]}
     again.close()
 
@@ -64,7 +72,7 @@ def test_a_transaction_is_all_or_nothing(path, event):
     with pytest.raises(RuntimeError):
         half()
     assert store.events() == []
-    assert store.first_waiting() is None
+    assert oldest(store) is None
     store.close()
 
 
@@ -79,13 +87,13 @@ def test_the_outbox_is_first_in_first_out_and_buries(path):
     store = Store(path)
     for name in ("a", "b", "c"):
         store.push(CreatedReport(Response(request_id=name)))
-    first = store.first_waiting()
+    first = oldest(store)
     assert first.message.response.request_id == "a"
     store.tried(first.seq)
-    assert store.first_waiting().tries == 1
+    assert oldest(store).tries == 1
     store.bury(first.seq, "never taken")
-    assert store.first_waiting().message.response.request_id == "b"
-    store.done(store.first_waiting().seq)
+    assert oldest(store).message.response.request_id == "b"
+    store.done(oldest(store).seq)
     assert store.waiting_count() == 1
     assert store.dead() == [("CreatedReport", "never taken")]
     store.close()
@@ -95,7 +103,7 @@ def test_the_dead_do_not_pile_up():
     store = Store(None)
     for _ in range(150):
         store.push(OadrResponse(Response()))
-        store.bury(store.first_waiting().seq, "no")
+        store.bury(oldest(store).seq, "no")
     assert len(store.dead()) == 100
     store.close()
 
@@ -123,11 +131,55 @@ def test_a_file_of_another_layout_is_refused(path):
         Store(path)
 
 
-def test_a_damaged_value_is_named(path):
+def test_a_damaged_value_is_set_aside_and_named(path, event):
     store = Store(path)
-    store.db.execute("INSERT INTO events VALUES ('e', '{\"event\": 3}', NULL)")
-    with pytest.raises(InvalidError, match="KnownEvent"):
-        store.events()
+    store.put_event(KnownEvent(event("good"), "rq", OptType.IN))
+    store.db.execute("INSERT INTO events VALUES ('bad', '{\"event\": 3}', NULL)")
+    store.db.execute("INSERT INTO reports VALUES ('r', 'null')")
+    assert [one.event.event_id for one in store.events()] == ["good"]
+    assert store.event("bad") is None
+    assert store.report_tasks() == []
+    store.drop_unreadable(NOON)
+    faults = {(fault.kind, fault.key): fault.reason for fault in store.faults()}
+    assert set(faults) == {("unreadable KnownEvent", "bad"), ("unreadable ReportTask", "r")}
+    assert "KnownEvent" in faults["unreadable KnownEvent", "bad"]
+    assert store.rows("SELECT event_id FROM events") == [("good",)]
+    store.close()
+
+
+def test_what_no_number_is_reads_back(path, event):
+    store = Store(path)
+    signals = tuple(
+        Signal("x-own", "level", str(value), (Interval(Duration.of(hours=1), value),), current_value=value)
+        for value in (math.nan, math.inf, -math.inf)
+    )
+    store.put_event(KnownEvent(event(signals=signals), "rq", OptType.OUT, code=459))
+    store.close()
+    again = Store(path)
+    values = [signal.intervals[0].value for signal in again.event("evt").event.signals]
+    assert [str(value) for value in values] == ["nan", "inf", "-inf"]
+    again.close()
+
+
+def test_times_at_the_ends_of_the_calendar_read_back(path, event):
+    store = Store(path)
+    known = KnownEvent(event(start=EARLIEST), "rq", OptType.IN, stop_at=LATEST)
+    store.put_event(known, LATEST)
+    store.put_report_task(ReportTask(ReportRequest("r", "s", ("a",), start=EARLIEST), "n", LATEST))
+    assert store.event("evt") == known
+    assert store.report_task("r").delivered_until == LATEST
+    store.close()
+
+
+def test_of_events_that_are_over_only_the_newest_are_kept(path, event):
+    store = Store(path)
+    for number in range(40):
+        store.put_event(KnownEvent(event(f"{number:02}"), "rq", OptType.OUT), NOON + timedelta(minutes=number))
+    store.put_event(KnownEvent(event("running"), "rq", OptType.IN), None)
+    store.put_event(KnownEvent(event("coming"), "rq", OptType.IN), NOON + timedelta(days=40))
+    (size,) = store.rows("SELECT length(body) FROM events WHERE event_id = '00'")[0]
+    store.trim_events(NOON + timedelta(days=30), 10 * size)
+    assert [one.event.event_id for one in store.events()] == [*map(str, range(30, 40)), "coming", "running"]
     store.close()
 
 

@@ -10,7 +10,7 @@ from core.errors import InvalidError
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import OadrResponse, Poll, QueryRegistration, Response
 from ven.engine import Failure
-from ven.transport.v20b_pull import MOST_BYTES, Pause, PullTransport, TransportError
+from ven.transport.v20b_pull import MOST_BYTES, PullTransport, TransportError
 
 GOOD = encode(OadrResponse(Response(), "v"))
 
@@ -149,10 +149,22 @@ async def test_without_tls_only_this_machine_is_talked_to(url):
         PullTransport(url, None)
 
 
-def test_the_back_off_doubles_up_to_its_end_and_begins_anew():
-    pause = Pause(longest_s=10.0)
-    waits = [pause.next_s() for _ in range(6)]
-    for wait, wanted in zip(waits, (1, 2, 4, 8, 10, 10), strict=True):
-        assert 0.9 * wanted <= wait <= 1.1 * wanted  # TR-11
-    pause.over()
-    assert pause.next_s() <= 1.1
+@pytest.mark.parametrize(
+    ("header", "least_s", "most_s"),
+    [
+        (None, 0, 0),
+        ("30", 30, 30),
+        ("99999999999999999999", 300, 300),
+        ("-5", 0, 0),
+        ("soon", 0, 0),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", 300, 300),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0, 0),
+        ("Thu, 01 Jan 99999 00:00:00 GMT", 0, 0),
+    ],
+)
+async def test_retry_after_is_honoured_within_bounds(served, header, least_s, most_s):
+    transport, _ = await served(answering(503, b"later", {"Retry-After": header} if header else None))
+    with pytest.raises(TransportError) as caught:
+        await transport.post(Poll("v"))
+    assert least_s <= caught.value.after_s <= most_s
+    assert caught.value.code == "HTTP 503"

@@ -1,16 +1,18 @@
 """Events: judging a delivery, answering it, remembering it (catalogue 2b)."""
 
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Final, Protocol
 
-from core.errors import ConflictError, InvalidError, NotFoundError
+from core.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from core.ids import new_id
+from core.spans import shifted
 from openadr.model.codes import Code
 from openadr.model.contexts import same_context
-from openadr.model.event import DeliveredEvent, Event, EventStatus, ResponseRequired, check_event
+from openadr.model.event import DeliveredEvent, Event, EventStatus, ResponseRequired
 from openadr.model.opt import Availability, Opt, OptType
 from openadr.v20b.messages import (
     CancelOpt,
@@ -22,11 +24,15 @@ from openadr.v20b.messages import (
     UnreadableEvent,
 )
 from ven.engine.actions import Action, EventsChanged, Noted
-from ven.known import KnownEvent, Registration
+from ven.known import KnownEvent, Registration, version_key
+from ven.quarantine import Quarantine
 from ven.store import Store
 
 _KEPT: Final = timedelta(days=30)
 """How long an event is remembered after its end, so that an old version is still known as such (EV-56)."""
+_MOST_KEPT: Final = 4 * 1024 * 1024
+"""How many bytes of events that are over are remembered: thousands, whatever a VTN sends."""
+_LONGEST_REASON: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +48,14 @@ class Judge(Protocol):
     """The household's opinion."""
 
     def judge(self, event: Event, ven_id: str) -> Verdict:
-        """Tell whether the household can and wants to take part (EV-49..EV-52)."""
+        """Tell whether an event is sound, and whether the household can and wants to take part (EV-49..EV-52)."""
 
 
 class EventDesk:
     """Handles event deliveries and opts for one VEN. Everything it decides is stored before it is answered."""
 
-    def __init__(self, store: Store, judge: Judge, random: Random) -> None:
+    def __init__(self, store: Store, judge: Judge, random: Random, quarantine: Quarantine) -> None:
+        self._quarantine = quarantine
         self._store = store
         self._judge = judge
         self._random = random
@@ -56,15 +63,16 @@ class EventDesk:
     def receive(self, message: DistributeEvent, registration: Registration, now: datetime) -> list[Action]:
         """Take a delivery: process each event, answer those that want it, cancel what is missing (EV-60)."""
         if message.vtn_id != registration.vtn_id:
-            text = f"This VEN belongs to VTN {registration.vtn_id}, not {message.vtn_id}."
+            text = f"This VEN belongs to VTN {registration.vtn_id}, not {message.vtn_id[:80]}."
             self._store.push(CreatedEvent(registration.ven_id, Response(Code.INVALID_ID, text)))
             return [Noted(f"A delivery of events was refused: {text}", problem=True)]
         changed: list[str] = []
         answers: list[EventResponse] = []
+        problems: list[Action] = []
         for delivered in message.events:
-            answer, new = self._take(delivered, message.request_id, registration, now)
+            answer, new = self._take_alone(delivered, message.request_id, registration, now, problems)
             changed += [delivered.event.event_id] if new else []
-            if delivered.event.response_required is ResponseRequired.ALWAYS:
+            if answer is not None and delivered.event.response_required is ResponseRequired.ALWAYS:
                 answers.append(answer)
         wanted = (one for one in message.unreadable if one.response_required is ResponseRequired.ALWAYS)
         answers += [_refusal(one, message.request_id) for one in wanted]
@@ -73,11 +81,33 @@ class EventDesk:
         if answers:
             self._store.push(CreatedEvent(registration.ven_id, Response(), tuple(answers)))
         self._store.forget_events(before=now)
-        return [EventsChanged(tuple(changed))] if changed else []
+        self._store.trim_events(now + _KEPT, _MOST_KEPT)
+        return [*([EventsChanged(tuple(dict.fromkeys(changed)))] if changed else []), *problems]
+
+    def _take_alone(
+        self,
+        delivered: DeliveredEvent,
+        request_id: str,
+        registration: Registration,
+        now: datetime,
+        problems: list[Action],
+    ) -> tuple[EventResponse | None, bool]:
+        """Take one event; whatever it raises is its own refusal, so that the others of its delivery go on (EV-53)."""
+        try:
+            with self._store.transaction():
+                return self._take(delivered, request_id, registration, now)
+        except UnavailableError:
+            raise  # the store, not the event
+        except Exception as error:  # noqa: BLE001  nothing that a VTN can write may stop a gateway
+            reason = self._quarantine.caught("event", version_key(delivered.event), error, now)
+            text = f"This event cannot be handled: {reason}"[:_LONGEST_REASON]
+            problems.append(Noted(f"Event {delivered.event.event_id[:80]} was refused: {text}", problem=True))
+            return _answer(delivered.event, request_id, OptType.OUT, Code.COMPLIANCE, text), False
 
     def _take(
         self, delivered: DeliveredEvent, request_id: str, registration: Registration, now: datetime
-    ) -> tuple[EventResponse, bool]:
+    ) -> tuple[EventResponse | None, bool]:
+        """Return the answer to an event, None if none is due, and whether something changed."""
         event = delivered.event
         if delivered.status is EventStatus.CANCELLED and not event.cancelled:
             event = replace(event, cancelled=True)
@@ -88,38 +118,43 @@ class EventDesk:
         if event.cancelled:
             return self._cancel(event, known, request_id, now)
         if known is not None and _same(known.event, event) and (known.event.cancelled or known.stop_at is None):
+            if delivered.status is EventStatus.COMPLETED or known.over(now):
+                return None, False  # it was answered while there was something to answer
             if known.request_id != request_id:
                 self._put(replace(known, request_id=request_id), now)
             return _answer(event, request_id, known.opt, known.code, known.reason), False
-        fresh = self._decide(event, known, request_id, registration)
+        fresh = self._decide(event, known, request_id, registration, now)
         self._put(fresh, now)
         return _answer(event, request_id, fresh.opt, fresh.code, fresh.reason), True
 
     def _decide(
-        self, event: Event, known: KnownEvent | None, request_id: str, registration: Registration
+        self, event: Event, known: KnownEvent | None, request_id: str, registration: Registration, now: datetime
     ) -> KnownEvent:
         verdict = self._judge.judge(event, registration.ven_id)
         offset_s = 0
         if verdict.code == Code.OK:
             try:
-                check_event(event)
                 offset_s = self._offset(event, known)
-                span = KnownEvent(event, request_id, verdict.opt, offset_s).span
             except InvalidError as error:
-                verdict, offset_s = Verdict(OptType.OUT, Code.COMPLIANCE, str(error)), 0
-            else:
-                verdict = self._by_schedule(event, verdict, span.start, span.end)
+                verdict = Verdict(OptType.OUT, Code.COMPLIANCE, str(error))
+        if verdict.code == Code.OK:
+            span = KnownEvent(event, request_id, verdict.opt, offset_s).span
+            verdict = self._by_schedule(event, verdict, span.start, span.end)
+            begun = known is not None and known.runs
+            if not begun and span.end is not None and span.end <= now:
+                text = f"The event was over at {span.end:%Y-%m-%d %H:%M:%SZ}."
+                verdict = Verdict(OptType.OUT, Code.INVALID_DATA, text)
         by_hand = known is not None and known.by_hand and verdict.code == Code.OK
         if known is not None and by_hand:
             verdict = Verdict(known.opt, verdict.code, known.reason)
-        return KnownEvent(event, request_id, verdict.opt, offset_s, verdict.code, verdict.reason, by_hand=by_hand)
+        reason = verdict.reason[:_LONGEST_REASON]
+        return KnownEvent(event, request_id, verdict.opt, offset_s, verdict.code, reason, by_hand=by_hand)
 
     def _offset(self, event: Event, known: KnownEvent | None) -> int:
-        """Return the random delay; a modification keeps it unless startafter changed (EV-61)."""
-        window = event.period.start_after
-        if known is not None and known.event.period.start_after == window:
+        """Return the random delay; a modification keeps it unless startafter changed (EV-61). Raises InvalidError."""
+        if known is not None and known.event.period.start_after == event.period.start_after:
             return known.offset_s
-        return self._random.randint(0, window.exact_s) if window and window.exact_s > 0 else 0
+        return self._random.randint(0, _window_s(event))
 
     def _by_schedule(self, event: Event, verdict: Verdict, start: datetime, end: datetime | None) -> Verdict:
         if verdict.opt is OptType.OUT:
@@ -143,28 +178,47 @@ class EventDesk:
         return answer, first
 
     def _cancel_missing(self, listed: set[str], now: datetime) -> list[str]:
-        gone = [
-            known
+        return [
+            known.event.event_id
             for known in self._store.events()
-            if known.event.event_id not in listed
-            and known.code == Code.OK
-            and known.stop_at is None
-            and not known.over(now)
+            if known.event.event_id not in listed and known.code == Code.OK and self._cancel_as_missing(known, now)
         ]
-        for known in gone:
+
+    def _cancel_as_missing(self, known: KnownEvent, now: datetime) -> bool:
+        try:
+            if known.stop_at is not None or known.over(now):
+                return False
             self._put(replace(known, stop_at=self._stop_at(known, now)), now)
-        return [known.event.event_id for known in gone]
+        except UnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it is, it stays with this event
+            self.set_aside(known, self._quarantine.caught("event", version_key(known.event), error, now))
+        return True
+
+    def set_aside(self, known: KnownEvent, reason: str) -> None:
+        """Refuse a stored event that cannot be carried out: from now on it is only remembered."""
+        text = f"This VEN cannot carry it out: {reason}"[:_LONGEST_REASON]
+        self._store.put_event(replace(known, opt=OptType.OUT, code=Code.COMPLIANCE, reason=text, by_hand=False))
+
+    def withdraw(self, known: KnownEvent, reason: str, registration: Registration | None) -> list[Action]:
+        """Set a stored event aside and tell the VTN, with the delivery's requestID (EV-44, GN-11)."""
+        self.set_aside(known, reason)
+        event = known.event
+        if registration is not None and event.response_required is ResponseRequired.ALWAYS:
+            answer = _answer(event, known.request_id, OptType.OUT, Code.COMPLIANCE, reason)
+            self._store.push(CreatedEvent(registration.ven_id, Response(), (answer,)))
+        return [EventsChanged((event.event_id,))]
 
     def _stop_at(self, known: KnownEvent, now: datetime) -> datetime:
         """Return when a cancelled event stops here: at once, or randomised if it runs and was randomised (EV-62)."""
-        window = known.event.period.start_after
-        if not window or known.start > now or not known.runs:
+        if known.start > now or not known.runs:
             return now
-        return now + timedelta(seconds=self._random.randint(0, max(0, window.exact_s)))
+        return shifted(now, self._random.randint(0, _window_s(known.event)))
 
     def _put(self, known: KnownEvent, now: datetime) -> None:
-        end = known.span.end if known.code == Code.OK else now
-        kept = None if end is None else max(end, now) + _KEPT
+        settled = known.code != Code.OK or known.over(now)
+        end = now if settled else known.span.end
+        kept = None if end is None else shifted(max(end, now), _KEPT.total_seconds())
         self._store.put_event(known, kept)
 
     # -- opts
@@ -249,7 +303,14 @@ def _answer(event: Event, request_id: str, opt: OptType, code: int = Code.OK, te
 def _refusal(event: UnreadableEvent, request_id: str) -> EventResponse:
     """Answer an event that cannot be read: the others of its delivery go on (EV-53)."""
     number = event.modification_number
-    return EventResponse(event.event_id, number, OptType.OUT, request_id, Code.INVALID_DATA, event.why[:200])
+    why = event.why[:_LONGEST_REASON]
+    return EventResponse(event.event_id, number, OptType.OUT, request_id, Code.INVALID_DATA, why)
+
+
+def _window_s(event: Event) -> int:
+    """Return the width of the random start window, counted from the event's start; a negative one has none (GN-05)."""
+    window, start = event.period.start_after, event.period.start
+    return max(0, int((window.after(start) - start).total_seconds())) if window else 0
 
 
 def _same(one: Event, other: Event) -> bool:
@@ -257,9 +318,11 @@ def _same(one: Event, other: Event) -> bool:
     return _bare(one) == _bare(other)
 
 
-def _bare(event: Event) -> Event:
+def _bare(event: Event) -> str:
+    """Return an event as text: there NaN, which a VTN may well send, equals itself."""
     signals = tuple(replace(signal, current_value=None) for signal in event.signals)
-    return replace(event, created_at=event.period.start, cancelled=False, signals=signals)
+    bare = replace(event, created_at=event.period.start, cancelled=False, signals=signals)
+    return json.dumps(asdict(bare), default=str)
 
 
 def _concerns(opt: Opt, event: Event, start: datetime, end: datetime | None) -> bool:

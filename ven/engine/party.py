@@ -25,6 +25,8 @@ from ven.known import Registration
 from ven.store import Store
 
 _IDS_UNKNOWN: Final = frozenset({Code.INVALID_ID, Code.NOT_REGISTERED})
+_SECOND: Final = Duration.of(seconds=1)
+_HOUR: Final = Duration.of(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,9 @@ class Settings:
     """What this VEN knows of itself before it registers.
 
     `ven_id` and `vtn_id` come from enrolment; without them the VTN's word is taken. `poll` counts if the VTN names no
-    frequency; `jitter` is the share of the poll period that is added at random (PL-10).
+    frequency; `jitter` is the share of the poll period that is added at random (PL-10). A VTN's frequency is bounded
+    by `shortest_poll` and `longest_poll`. `longest_wait_s` bounds each message's back-off, in machine time. `burst`
+    messages may follow each other at once; in the long run it is one a second.
     """
 
     ven_name: str
@@ -41,6 +45,10 @@ class Settings:
     query: bool = True
     ven_id: str | None = None
     vtn_id: str | None = None
+    shortest_poll: Duration = _SECOND
+    longest_poll: Duration = _HOUR
+    longest_wait_s: float = 60.0
+    burst: int = 20
 
 
 class Party:
@@ -53,16 +61,28 @@ class Party:
         self.registration: Registration | None = None
         self.comes_back = False
         """Whether an ended registration is asked for again: not if it was this VEN that ended it."""
+        self.offer_due = True
+        """Whether the VTN has to be told what can be reported."""
+        self.sync_due = True
+        """Whether all events have to be asked for (PL-09); a re-registration in between changes nothing about it."""
 
     def start(self, *, offers_known: bool) -> None:
         """Read the store and decide where to go on."""
+        self.offer_due = not offers_known
+        self.sync_due = True  # what was delivered last may have been lost with us (PL-09)
+        self._read()
+
+    def _read(self) -> None:
         self.registration = self._store.registration()
-        if self.registration is None:
-            self.phase = Phase.ASKING if self._settings.query else Phase.REGISTERING
-        elif not offers_known:
-            self.phase = Phase.OFFERING
+        if self.registration is not None:
+            self.phase = Phase.SERVING
         else:
-            self.phase = Phase.SYNCING  # what was delivered last may have been lost with us (PL-09)
+            self.phase = Phase.ASKING if self._settings.query else Phase.REGISTERING
+
+    def reread(self) -> None:
+        """Agree with the store again, after something was taken back there."""
+        if self._store.registration() != self.registration:
+            self._read()
 
     def turn(self, turn: Turn) -> None:
         """Go on as the table says."""
@@ -126,15 +146,16 @@ class Party:
             self._forget_reports()
         self._store.set_registration(new)
         self.registration = new
-        self.turn(Turn.RENEWED if renewed else Turn.REGISTERED)
+        if not renewed:  # a renewed one needs no new metadata, and no new request for events (RG-07)
+            self.offer_due = self.sync_due = True
+        self.turn(Turn.REGISTERED)
         return [Registered(new, renewed)]
 
     def _forget_reports(self) -> None:
         """Forget what a new registration makes void (RG-08); events stay until the VTN has listed its own."""
         for task in self._store.report_tasks():
             self._store.drop_report_task(task.id)
-        while (waiting := self._store.first_waiting()) is not None:
-            self._store.done(waiting.seq)
+        self._store.drop_waiting()
         self._store.set_fact("offers", None)
 
     def asked_again(self, asked: Message, answer: RequestReregistration, *, reply: bool) -> list[Action]:

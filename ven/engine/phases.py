@@ -7,12 +7,10 @@ from typing import Final
 
 
 class Phase(StrEnum):
-    """What has to be said to the VTN next, before anything else."""
+    """How far this VEN is with its VTN."""
 
     ASKING = "asking"
     REGISTERING = "registering"
-    OFFERING = "offering"
-    SYNCING = "syncing"
     SERVING = "serving"
     OVER = "over"
 
@@ -22,10 +20,6 @@ class Turn(StrEnum):
 
     TOLD = "told"
     REGISTERED = "registered"
-    RENEWED = "renewed"
-    OFFERED = "offered"
-    SYNCED = "synced"
-    IN_DOUBT = "in doubt"
     UNKNOWN = "unknown"
     ASKED_AGAIN = "asked again"
     CANCELLED = "cancelled"
@@ -33,8 +27,7 @@ class Turn(StrEnum):
 
 
 _FROM_EVERYWHERE: Final = {
-    Turn.REGISTERED: Phase.OFFERING,  # metadata before anything else (RP-01, RG-07)
-    Turn.RENEWED: Phase.SERVING,  # no new metadata, no new request for events (RG-07)
+    Turn.REGISTERED: Phase.SERVING,
     Turn.UNKNOWN: Phase.REGISTERING,  # 463: register again (RG-14)
     Turn.ASKED_AGAIN: Phase.REGISTERING,  # RG-09
     Turn.CANCELLED: Phase.OVER,  # RG-10
@@ -42,10 +35,6 @@ _FROM_EVERYWHERE: Final = {
 
 _STEPS: Final = {
     (Phase.ASKING, Turn.TOLD): Phase.REGISTERING,
-    (Phase.OFFERING, Turn.OFFERED): Phase.SYNCING,
-    (Phase.SYNCING, Turn.SYNCED): Phase.SERVING,
-    # A poll whose answer was lost may have carried the last delivery of an event: ask for all (PL-09).
-    (Phase.SERVING, Turn.IN_DOUBT): Phase.SYNCING,
     (Phase.OVER, Turn.BACK): Phase.ASKING,  # RG-12
 }
 
@@ -54,5 +43,28 @@ TRANSITIONS: Final[Mapping[tuple[Phase, Turn], Phase]] = MappingProxyType(
 )
 """(phase, what happened) -> next phase; a pair that is not here changes nothing."""
 
-REPLYING: Final = frozenset({Phase.SYNCING, Phase.SERVING, Phase.OVER})
-"""The phases in which waiting answers go out: after the metadata (RP-01), and the last word after a cancellation."""
+
+class Lane(StrEnum):
+    """A kind of message that goes its own way: where one lane fails, the others go on."""
+
+    QUERY = "query"
+    REGISTER = "register"
+    OFFER = "offer"
+    ANSWER = "answer"
+    SYNC = "sync"
+    POLL = "poll"
+    REPORT = "report"
+
+
+RIGHT_OF_WAY: Final = (Lane.OFFER, Lane.ANSWER, Lane.SYNC)
+"""Metadata first (RP-01, RG-07), answers before the next poll (PL-08); polls and reports then take turns."""
+
+LANES: Final[Mapping[Phase, tuple[Lane, ...]]] = MappingProxyType(
+    {
+        Phase.ASKING: (Lane.QUERY,),
+        Phase.REGISTERING: (Lane.REGISTER,),
+        Phase.SERVING: (*RIGHT_OF_WAY, Lane.POLL, Lane.REPORT),
+        Phase.OVER: (Lane.ANSWER,),  # the last word after a cancellation
+    }
+)
+"""What may be said in each phase."""

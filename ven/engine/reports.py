@@ -1,15 +1,16 @@
 """Reports in the protocol: offering, being asked, delivering, cancelling (catalogue 4)."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
+from core.errors import InvalidError, UnavailableError
 from core.ids import new_id
-from core.spans import ZERO, floor_to
+from core.spans import LATEST, ZERO, Duration, Span, Steps, floor_to
 from openadr.model.codes import Code, OpenADRError
-from openadr.model.report import METADATA, ReportOffer, ReportRequest, check_request
+from openadr.model.report import METADATA, ReportOffer, ReportRequest, check_lengths, check_request
 from openadr.v20b.messages import (
     CanceledReport,
     CancelReport,
@@ -22,18 +23,27 @@ from openadr.v20b.messages import (
 )
 from ven.engine.actions import Action, Noted
 from ven.known import Registration, ReportTask
+from ven.quarantine import Quarantine
 from ven.reports import Reporter, Sampled
 from ven.store import Store
 
+T = TypeVar("T")
+
 _LEAST_WAIT: Final = timedelta(minutes=1)
+_MOST_WAIT: Final = timedelta(hours=1)
+_LEAST_METADATA: Final = Duration.of(minutes=1)
+"""How close metadata reports may follow each other: nothing that they tell of changes faster."""
+_MOST_REQUESTS: Final = 200
+"""How many report requests are kept: far more than a household has data points."""
 
 
 class ReportDesk:
     """Keeps the report requests of one VTN and makes its messages."""
 
-    def __init__(self, store: Store, reporter: Reporter) -> None:
+    def __init__(self, store: Store, reporter: Reporter, quarantine: Quarantine | None = None) -> None:
         self._store = store
         self._reporter = reporter
+        self._quarantine = quarantine or Quarantine(store)
 
     # -- offering
 
@@ -66,13 +76,21 @@ class ReportDesk:
         follow: list[RegisterReport] = []
         for request in requests:
             try:
-                if request.is_metadata:
-                    follow += self._metadata(request, registration, now)
-                else:
-                    self._accept(request, now)
+                with self._store.transaction():
+                    if request.is_metadata:
+                        follow += self._metadata(request, registration, now)
+                    else:
+                        self._accept(request, now)
+            except UnavailableError:
+                raise
             except OpenADRError as error:
                 fault = fault or error
-        code, text = (fault.code, fault.description) if fault else (Code.OK, None)
+            except InvalidError as error:
+                fault = fault or OpenADRError(Code.INVALID_DATA, str(error))
+            except Exception as error:  # noqa: BLE001  whatever it is, the other requests go on
+                reason = self._quarantine.caught("report request", request.request_id, error, now)
+                fault = fault or OpenADRError(Code.INVALID_DATA, reason)
+        code, text = (fault.code, fault.description[:200]) if fault else (Code.OK, None)
         answer = CreatedReport(Response(code, text, request_id), self._pending(), registration.ven_id)
         self._store.push(answer)
         for message in follow:
@@ -80,27 +98,42 @@ class ReportDesk:
         return [Noted(f"A report request was refused ({code.value}): {text}", problem=True)] if fault else []
 
     def _metadata(self, request: ReportRequest, registration: Registration, now: datetime) -> list[RegisterReport]:
-        if request.report_back:
-            self._store.put_report_task(ReportTask(request, METADATA, request.start or now))
-            return []
-        return [self.offer(registration, now, request.request_id)]
+        if not request.report_back:
+            return [self.offer(registration, now, request.request_id)]
+        check_lengths(request)
+        asked = replace(request, start=request.start or now)
+        if asked.report_back.held_after(now) < _LEAST_METADATA.held_after(now):
+            text = f"Metadata each {asked.report_back} is asked, each {_LEAST_METADATA} is offered."
+            raise OpenADRError(Code.INVALID_DATA, text)
+        if not self._is_kept(asked):
+            self._put(ReportTask(asked, METADATA, asked.start))
+        return []
+
+    def _is_kept(self, asked: ReportRequest) -> bool:
+        """Tell whether a request is the same again, which is no new one (TR-12)."""
+        known = self._store.report_task(asked.request_id)
+        return known is not None and replace(known.request, start=asked.start) == asked and not known.last
+
+    def _put(self, task: ReportTask) -> None:
+        """Keep a request. Raises OpenADRError 454 where too many are kept."""
+        if self._store.report_task(task.id) is None and self._store.report_task_count() >= _MOST_REQUESTS:
+            raise OpenADRError(Code.INVALID_DATA, f"This VEN keeps at most {_MOST_REQUESTS} report requests.")
+        self._store.put_report_task(task)
 
     def _accept(self, request: ReportRequest, now: datetime) -> None:
         offers = self._reporter.offers(now)
         asked = request
         if request.report_back and (request.start is None or request.duration is None):
             # RP-26 wants both; VTNs in the field leave them out and mean "from now on, for ever".
-            grid_s = max(1, request.granularity.seconds)
-            start = request.start or floor_to(now, grid_s)
+            start = request.start or floor_to(now, min(max(1, request.granularity.seconds), _DAY_S))
             asked = replace(request, start=start, duration=request.duration or _FOR_EVER)
         offer = next((one for one in offers if one.specifier_id == asked.specifier_id), None)
         if offer is not None and not asked.r_ids:
             asked = replace(asked, r_ids=tuple(one.r_id for one in offer.descriptions))
+        asked = replace(asked, r_ids=tuple(dict.fromkeys(asked.r_ids)))
         offer = check_request(asked, offers)
-        known = self._store.report_task(request.request_id)
-        if known is not None and replace(known.request, start=asked.start) == asked and not known.last:
-            return  # the same request again is no new one (TR-12)
-        self._store.put_report_task(self._reporter.begin(asked, offer.name, now))
+        if not self._is_kept(asked):
+            self._put(self._reporter.begin(asked, offer.name, now))
 
     def _pending(self) -> tuple[str, ...]:
         return tuple(task.id for task in self._store.report_tasks())
@@ -128,29 +161,54 @@ class ReportDesk:
 
     # -- delivering
 
-    def next_due(self, now: datetime) -> tuple[datetime, ReportTask] | None:
-        """Return when the next report is due, and whose; of several that are overdue the oldest data goes first."""
+    def next_due(
+        self, now: datetime, held: Callable[[ReportTask], bool] = lambda _: False
+    ) -> tuple[datetime, ReportTask] | None:
+        """Return when the next report is due, and whose; of several that are overdue the oldest data goes first.
+
+        Tasks that `held` names wait for something else. One that raises is dropped: the others go on.
+        """
         due = [
             (max(when, now), task.delivered_until or now, task)
             for task in self._store.report_tasks()
-            if (when := self._due_at(task, now)) is not None
+            if not held(task) and (when := self._guarded(task, self._due_at, now)) is not None
         ]
         if not due:
             return None
         when, _, task = min(due, key=lambda one: (one[0], one[1], one[2].id))
         return when, task
 
+    def _guarded(self, task: ReportTask, work: Callable[[ReportTask, datetime], T], now: datetime) -> T | None:
+        """Do a piece of work for a task. One that raises, or ended this VEN at too many starts, is given up."""
+        if self._quarantine.barred("report", task.id):
+            self._store.drop_report_task(task.id)
+            return None
+        try:
+            with self._quarantine.handling("report", task.id), self._store.transaction():
+                return work(task, now)
+        except UnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it is, it stays with this report
+            self._quarantine.caught("report", task.id, error, now)
+            self._store.drop_report_task(task.id)
+            return None
+
     def _due_at(self, task: ReportTask, now: datetime) -> datetime | None:
-        return task.delivered_until if task.name == METADATA else self._reporter.due_at(task, now)
+        if task.name != METADATA:
+            return self._reporter.due_at(task, now)
+        due = task.delivered_until or now
+        return max(due, task.next_try) if task.next_try else due
 
     def deliver(
         self, task: ReportTask, registration: Registration, now: datetime
-    ) -> tuple[UpdateReport | RegisterReport | None, Sampled]:
+    ) -> tuple[UpdateReport | RegisterReport | None, Sampled | None]:
         """Return the message of a due task and what the task becomes once that is confirmed; None: nothing to say."""
         if task.name == METADATA:
-            after = replace(task, delivered_until=max(now, task.request.report_back.after(now)))
-            return self.offer(registration, now, task.id), Sampled(None, after)
-        sampled = self._reporter.sample(task, now)
+            after = self._guarded(task, lambda task, now: Sampled(None, _metadata_after(task, now)), now)
+            return (self.offer(registration, now, task.id), after) if after else (None, None)
+        sampled = self._guarded(task, self._reporter.sample, now)
+        if sampled is None:
+            return None, None
         if sampled.report is None:
             self.confirmed(task, sampled)
             return None, sampled
@@ -183,14 +241,21 @@ class ReportDesk:
     def postponed(self, task: ReportTask, now: datetime) -> None:
         """Try a report that the server could not take again when the next one is due."""
         back = task.request.report_back
-        wait = max(_LEAST_WAIT, back.after(now) - now) if back else _LEAST_WAIT
-        if task.name == METADATA:
-            self._store.put_report_task(replace(task, delivered_until=now + wait))
-        else:
-            self._store.put_report_task(replace(task, next_try=now + wait))
+        wait = min(max(_LEAST_WAIT, back.held_after(now) - now), _MOST_WAIT)
+        self._store.put_report_task(replace(task, next_try=now + wait))
+
+
+def _metadata_after(task: ReportTask, now: datetime) -> ReportTask | None:
+    """Return a periodic metadata request once it was answered; None: its time is over, or never comes again (RP-14)."""
+    request = task.request
+    start = request.start or now
+    due = Steps(start, request.report_back).after(now)
+    end = Span.lasting(start, request.duration or ZERO).end or LATEST
+    return replace(task, delivered_until=due, next_try=None) if due < end else None
 
 
 _FOR_EVER: Final = ZERO
+_DAY_S: Final = 86_400
 
 
 def _digest(offers: Sequence[ReportOffer]) -> str:

@@ -3,8 +3,9 @@
 Everything here is machine time.
 """
 
-import random
 import ssl
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Final, Self
 
@@ -16,6 +17,8 @@ from openadr.v20b.encode import encode
 from openadr.v20b.messages import SERVICES, Message
 from ven.engine import Failure
 
+LONGEST_AFTER_S: Final = 300.0
+_MOST_DIGITS: Final = 9
 MOST_BYTES: Final = 10 * 1024 * 1024
 _HEADERS: Final = {
     "Content-Type": "application/xml",
@@ -30,30 +33,17 @@ _SERVER_ERRORS: Final = 500
 
 
 class TransportError(EvenloadError):
-    """A message got no OpenADR answer; `failure` says in which way."""
+    """A message got no OpenADR answer; `failure` says in which way.
 
-    def __init__(self, failure: Failure, text: str) -> None:
+    `code` and `text` are what came instead ("HTTP 503"), `after_s` how long the server wants to be left alone.
+    """
+
+    def __init__(self, failure: Failure, text: str, *, code: str = "", after_s: float = 0.0) -> None:
         super().__init__(text)
         self.failure = failure
-
-
-class Pause:
-    """Truncated binary exponential back-off: about 1 s at first, doubling to `longest_s`, +-10 % (TR-11)."""
-
-    def __init__(self, longest_s: float, first_s: float = 1.0) -> None:
-        self._longest_s = longest_s
-        self._first_s = first_s
-        self._failures = 0
-
-    def next_s(self) -> float:
-        """Count a failure and return how long to wait."""
-        wait_s = min(self._longest_s, self._first_s * 2.0 ** min(self._failures, 40))
-        self._failures += 1
-        return wait_s * random.uniform(0.9, 1.1)  # noqa: S311  spreads load, guards nothing
-
-    def over(self) -> None:
-        """Begin anew: something went well."""
-        self._failures = 0
+        self.code = code or failure.value
+        self.text = text
+        self.after_s = after_s
 
 
 class PullTransport:
@@ -95,14 +85,19 @@ class PullTransport:
         try:
             async with self._session.post(url, data=body, allow_redirects=False) as response:
                 content = await _bounded(response)
-                status = response.status
+                status, after = response.status, response.headers.get("Retry-After", "")
         except TimeoutError as error:
             raise TransportError(Failure.UNREACHABLE, f"{url} did not answer in time.") from error
         except (aiohttp.ClientError, OSError) as error:
             raise TransportError(Failure.UNREACHABLE, f"{url} cannot be reached: {error}") from error
         if status != _OK:
             text = content[:200].decode("utf-8", "replace").strip()
-            raise TransportError(_failure(status), f"{url} answered HTTP {status}: {text}")
+            raise TransportError(
+                _failure(status),
+                f"{url} answered HTTP {status}: {text}",
+                code=f"HTTP {status}",
+                after_s=_after_s(after),
+            )
         if not content.strip():
             return None
         try:
@@ -129,6 +124,19 @@ def _failure(status: int) -> Failure:
     if status in _BUSY:
         return Failure.BUSY
     return Failure.BROKEN if status >= _SERVER_ERRORS and status != _NOT_IMPLEMENTED else Failure.REJECTED
+
+
+def _after_s(header: str) -> float:
+    """Return the seconds that a Retry-After header names (RFC 9110, 10.2.3), within reason; 0 for none."""
+    header = header.strip()
+    if header.isascii() and header.isdigit():
+        return min(float(header[:_MOST_DIGITS]), LONGEST_AFTER_S)
+    try:
+        when = parsedate_to_datetime(header)
+        left_s = (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+    return min(max(left_s, 0.0), LONGEST_AFTER_S)
 
 
 def _is_loopback(url: str) -> bool:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from openadr.model.event import Event, EventStatus, status_at
 from openadr.model.opt import OptSource, OptType
 from openadr.model.signal import Signal
+from vtn.services.opt import SPEAKS_FOR_VEN
 from vtn.store.rows import from_json
 from vtn.store.tables import dispatch, event, opt, programme
 
@@ -127,7 +128,7 @@ async def _tallies(conn: AsyncConnection, dispatch_ids: Sequence[str]) -> dict[s
     ranked = (
         select(opt.c.event_id, opt.c.opt_type, place.label("place"))
         .join(event, event.c.id == opt.c.event_id)
-        .where(event.c.dispatch_id.in_(dispatch_ids) & opt.c.resource_id.is_(None))
+        .where(event.c.dispatch_id.in_(dispatch_ids) & SPEAKS_FOR_VEN)
         .subquery()
     )
     said = ranked.c.opt_type

@@ -88,6 +88,13 @@ class Directory:
             await self.refresh()
         return self._vens.get(ven_id)
 
+    async def named(self, name: str) -> Known | None:
+        """Return the VEN of that name, which is unique. For registrations without certificate: it asks the store."""
+        query = select(ven.c.id).where((ven.c.name == name) & ven.c.removed_at.is_(None))
+        async with self._db.read() as conn:
+            ven_id = (await conn.execute(query)).scalar_one_or_none()
+        return None if ven_id is None else await self.get(ven_id)
+
     def _is_stale(self, ven_id: str) -> bool:
         reading = self._reading
         return self._everything_stale or ven_id in self._stale or (reading is not None and reading.covers(ven_id))

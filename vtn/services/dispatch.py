@@ -127,11 +127,17 @@ def _check(shared: Event) -> None:
     """Raise InvalidError for an event that breaks a rule, or that no message could carry."""
     check_event(shared)
     period = shared.period
+    if period.duration and period.end is None:
+        raise InvalidError("The event would outlast the calendar. One without end has no duration (PT0S).")
     if any(one is not None and one.seconds + one.months < 0 for one in (period.start_after, period.notification)):
         raise InvalidError("Neither the start window nor the notification can be negative.")
     if shared.priority is not None and not 0 <= shared.priority < _PRIORITIES:
         raise InvalidError(f"A priority is a whole number from 0 to {_PRIORITIES - 1}.")
     for signal in shared.signals:
+        if period.duration and not all(interval.duration for interval in signal.intervals):
+            raise InvalidError(
+                "An interval of PT0S has no end: only an open-ended event has one, and no other (EV-66)."
+            )
         if signal.type not in _TYPES:
             raise InvalidError(f"'{signal.type[:40]}' is no type of signal; OpenADR has {', '.join(sorted(_TYPES))}.")
 

@@ -195,7 +195,7 @@ class RoundTrip:
     @property
     def over(self) -> bool:
         """Whether nothing more will come."""
-        return self.state in ("refused", "cancelled", "done") or self.data_at is not None
+        return self.state in ("refused", "unanswered", "cancelled", "done") or self.data_at is not None
 
 
 async def round_trip(conn: AsyncConnection, ven_id: str, request_id: str) -> RoundTrip:

@@ -37,12 +37,13 @@ Values = Mapping[str, Sequence[float]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A VEN's answer to one event, protocol-neutral."""
+    """A VEN's answer to one event, protocol-neutral. `reason` is why it opts out, in its own words."""
 
     event_id: str
     modification_number: int
     opt_type: OptType
     code: int
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,16 +290,16 @@ async def arrived(tx: Transaction, ven_id: str, now: datetime) -> None:
 
 async def _add_opts(tx: Transaction, answers: Sequence[tuple[str, Answer]], now: datetime) -> None:
     """Append each answer as an opt unless it says what the VEN's last answer said: a resend is no news (TR-12)."""
-    last: dict[str, tuple[str, int, int]] = {}
+    last: dict[str, tuple[str, int, int, str | None]] = {}
     for ids in in_parts({one.event_id for _, one in answers}):
         theirs = opt.c.event_id.in_(ids) & (opt.c.source == OptSource.CREATED_EVENT)
         newest = select(func.max(opt.c.sequence)).where(theirs).group_by(opt.c.event_id)
-        columns = opt.c.event_id, opt.c.opt_type, opt.c.modification_number, opt.c.response_code
+        columns = opt.c.event_id, opt.c.opt_type, opt.c.modification_number, opt.c.response_code, opt.c.reason
         for row in await tx.conn.execute(select(*columns).where(opt.c.sequence.in_(newest))):
-            last[row.event_id] = (row.opt_type, row.modification_number, row.response_code)
+            last[row.event_id] = (row.opt_type, row.modification_number, row.response_code, row.reason)
     rows = []
     for ven_id, one in answers:
-        said = (one.opt_type, one.modification_number, one.code)
+        said = (one.opt_type, one.modification_number, one.code, one.reason)
         if last.get(one.event_id) == said:
             continue
         last[one.event_id] = said
@@ -310,6 +311,7 @@ async def _add_opts(tx: Transaction, answers: Sequence[tuple[str, Answer]], now:
                 "source": OptSource.CREATED_EVENT,
                 "opt_type": one.opt_type,
                 "response_code": one.code,
+                "reason": one.reason,
                 "at": now,
             }
         )

@@ -1,16 +1,29 @@
-"""From the values of a report to series of our own: what was measured, of what, in which unit."""
+"""From the values of a report to series of our own: what was measured, of what, in which unit.
+
+A series is what its report description says (`vtn.store.data_point`); two data points are never taken for one.
+"""
 
 import itertools
+import json
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
+from core.errors import InvalidError
 from core.points import UNITS, Quantity
+from core.spans import Duration
 from openadr.model import report as quality_words
 from openadr.model.codes import Code, OpenADRError
 from openadr.model.report import Report, ReportDescription, ReportOffer, ResourceStatus, with_starts
+from openadr.model.units import ItemBase
+from vtn.services.flows import flow_of, phase_of
+from vtn.store.data_point import DataPoint, digest
 from vtn.store.readings import SeriesKey, Values
+from vtn.store.rows import from_json
 
 _QUANTITIES: Final = {
     "powerReal": Quantity.POWER_REAL,
@@ -26,6 +39,77 @@ _QUANTITIES: Final = {
     "pulseCount": Quantity.PULSES,
 }
 _ENERGIES: Final = (Quantity.ENERGY_REAL, Quantity.ENERGY_REACTIVE, Quantity.ENERGY_APPARENT, Quantity.PULSES)
+_FAHRENHEIT: Final = (5 / 9, -32 * 5 / 9)
+_LONGEST_NAME: Final = 200
+_LONGEST_UNIT: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A data point of an offer, ready to be stored: `value * factor + offset` is in `unit`."""
+
+    point: DataPoint
+    resource_id: str
+    quantity: Quantity | None
+    unit: str
+    factor: float = 1.0
+    offset: float = 0.0
+
+
+@lru_cache(maxsize=2048)
+def lines_of(offer: str) -> Mapping[str, Line]:
+    """Return rID -> data point of an offer, from the text of its JSON. What was read before is kept.
+
+    Every report reads its offer again, and offers change seldom. Raises InvalidError.
+    """
+    lines = {one.r_id: _line(one) for one in from_json(ReportOffer, json.loads(offer)).descriptions}
+    alike = Counter(map(_meaning, lines.values()))
+    return {
+        r_id: replace(one, point=replace(one.point, ambiguous=True)) if alike[_meaning(one)] > 1 else one
+        for r_id, one in lines.items()
+    }
+
+
+def _line(said: ReportDescription) -> Line:
+    base = said.item_base
+    quantity = _QUANTITIES.get(base.name) if base else None
+    point = DataPoint(
+        digest(said.r_id, said.report_type, said.reading_type, said.source, said.subject, _odd_unit(base, quantity)),
+        said.r_id,
+        said.report_type,
+        said.reading_type,
+        said.source,
+        said.subject,
+        flow_of(said),
+        phase_of(said.r_id),
+    )
+    resource_id = "+".join(said.source.resource_ids)[:_LONGEST_NAME] or said.r_id
+    factor, offset = base.factor if base else 1.0, 0.0
+    if quantity is Quantity.TEMPERATURE and base and base.units == "fahrenheit":
+        factor, offset = factor * _FAHRENHEIT[0], _FAHRENHEIT[1]
+    own_unit = base.units if base and len(base.units) <= _LONGEST_UNIT else ""
+    return Line(point, resource_id, quantity, own_unit if quantity is None else UNITS[quantity], factor, offset)
+
+
+def _odd_unit(base: ItemBase | None, quantity: Quantity | None) -> list[object] | None:
+    """Return what a unit says that the quantity does not."""
+    if base is None or (quantity is not None and base.pulse_factor is None):
+        return None
+    return [base.name, base.description, base.units, base.pulse_factor]
+
+
+def _meaning(line: Line) -> tuple[object, ...]:
+    point = line.point
+    return (
+        line.quantity,
+        line.unit,
+        point.report_type,
+        point.reading_type,
+        point.sources,
+        point.subject,
+        point.flow,
+        point.phase,
+    )
 
 
 @dataclass(slots=True)
@@ -44,15 +128,16 @@ class _Column:
         self.qualities.append(quality)
 
 
-def to_values(ven_id: str, report: Report, offer: ReportOffer) -> Iterator[tuple[SeriesKey, str, Values]]:
+def to_values(ven_id: str, report: Report, lines: Mapping[str, Line]) -> Iterator[tuple[SeriesKey, str, Values]]:
     """Yield (series, unit, values) for every data point of a report. NaN, INF and bad quality mean "no value" (RP-48).
 
-    Raises OpenADRError 452 for an rID that the offer lacks (RP-55), 459 for intervals without time.
+    Raises OpenADRError 452 for an rID that the offer lacks (RP-55), 459 for intervals without time, and InvalidError
+    for those that last less than nothing or reach beyond the calendar.
     """
     columns: dict[tuple[str, str], _Column] = {}
     numbers: dict[str, _Column] = {}  # the same columns, of those rIDs that are numbers
     for start, duration, interval in with_starts(report):
-        start_s, duration_s = int(start.timestamp()), duration.exact_s if duration else 0
+        start_s, duration_s = int(start.timestamp()), lasting_s(start, duration)
         for payload in interval.payloads:
             r_id, value = payload.r_id, payload.value
             quality = "good" if payload.quality is None else _quality(payload.quality)
@@ -66,10 +151,23 @@ def to_values(ven_id: str, report: Report, offer: ReportOffer) -> Iterator[tuple
             known = quality != "bad" and math.isfinite(value)
             column.add(start_s, duration_s, value if known else None, quality if known else "bad")
     for (r_id, status), column in columns.items():
-        line = offer.description(r_id)
+        line = lines.get(r_id)
         if line is None:
-            raise OpenADRError(Code.INVALID_ID, f"rID '{r_id}' was not offered.")
+            raise OpenADRError(Code.INVALID_ID, f"rID '{r_id[:_LONGEST_NAME]}' was not offered.")
         yield _series(ven_id, line, status, column)
+
+
+def lasting_s(start: datetime, duration: Duration | None) -> int:
+    """Return the length of an interval in seconds; months count from its start (GN-05). None: it is a moment.
+
+    Raises InvalidError where that is negative, or ends beyond the calendar.
+    """
+    if duration is None:
+        return 0
+    length_s = duration.seconds if not duration.months else Duration.between(start, duration.after(start)).seconds
+    if length_s < 0:
+        raise InvalidError(f"An interval cannot last {duration}.")
+    return length_s
 
 
 def _quality(word: str) -> str:
@@ -83,31 +181,28 @@ def _quality(word: str) -> str:
     return "bad" if word.startswith(("Quality Bad", "No Quality")) else "uncertain"
 
 
-def _series(ven_id: str, line: ReportDescription, status: str, column: _Column) -> tuple[SeriesKey, str, Values]:
-    resource_id = line.source.resource_ids[0] if line.source.resource_ids else line.r_id
+def _series(ven_id: str, line: Line, status: str, column: _Column) -> tuple[SeriesKey, str, Values]:
     if status:
-        return SeriesKey(ven_id, resource_id, status, "instant"), "", _pack(column, 1.0)
-    quantity = _QUANTITIES.get(line.item_base.name) if line.item_base else None
-    if quantity is None:
-        return SeriesKey(ven_id, resource_id, line.r_id, "instant"), "", _pack(column, 1.0)
-    instant = not any(column.durations)
-    kind = "instant" if instant else "sum" if quantity in _ENERGIES else "mean"
-    if instant and quantity in _ENERGIES:
-        kind = "register"
-    factor = line.item_base.factor if line.item_base else 1.0
-    return SeriesKey(ven_id, resource_id, quantity, kind), UNITS[quantity], _pack(column, factor)
+        return SeriesKey(ven_id, line.resource_id, status, "instant", point=line.point), "", _pack(column, 1.0, 0.0)
+    instant, counts = line.quantity is None or not any(column.durations), line.quantity in _ENERGIES
+    kind = ("register" if counts else "instant") if instant else "sum" if counts else "mean"
+    key = SeriesKey(ven_id, line.resource_id, line.quantity or line.point.r_id, kind, point=line.point)
+    return key, line.unit, _pack(column, line.factor, line.offset)
 
 
-def _pack(column: _Column, factor: float) -> Values:
+def _pack(column: _Column, factor: float, offset: float) -> Values:
     """Write a column as a chunk: with a step where the values are evenly spaced, with offsets elsewhere."""
     starts, durations = column.starts, column.durations
     steps = {later - earlier for earlier, later in itertools.pairwise(starts)}
     step = steps.pop() if len(steps) == 1 else durations[0] if len(starts) == 1 and durations[0] else None
     even = step is not None and step > 0 and set(durations) <= {step}
+    values = column.values
+    if (factor, offset) != (1.0, 0.0):
+        values = [None if value is None else value * factor + offset for value in values]
     return Values(
         start_s=starts[0],
         step_s=step if even else None,
-        values=tuple(None if value is None else value * factor for value in column.values),
+        values=tuple(values),
         offsets_s=None if even else tuple(start - starts[0] for start in starts),
         durations_s=None if even else tuple(durations),
         qualities=None if set(column.qualities) == {"good"} else tuple(column.qualities),

@@ -9,9 +9,9 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.spans import Span
@@ -72,6 +72,8 @@ async def _for_event(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> 
     if target.response_required is ResponseRequired.NEVER:
         raise OpenADRError(Code.COMPLIANCE, "This event takes no response.")
     resources = await _resources(tx.conn, ven_id, said, target)
+    if target.target.resource_ids == resources:
+        resources = _WHOLE_VEN  # the event concerns nothing else of this VEN
     content = {
         "event_id": said.event_id,
         "modification_number": said.modification_number,
@@ -145,7 +147,10 @@ def _refuse_foreign(names: Collection[str], among: Collection[str], whose: str) 
 
 
 async def _schedule(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> None:
-    """Add a schedule; earlier ones of the same type that it covers end (OP-06), a resent one is no news (TR-12)."""
+    """Add a schedule; earlier ones of the same type that it covers end (OP-06).
+
+    A resent one is no news, unless it was cancelled in the meantime: then it is in force again (TR-12).
+    """
     resources = await _resources(tx.conn, ven_id, said)
     digest = hashlib.sha256(json.dumps(to_json(said), sort_keys=True).encode()).hexdigest()
     context = normal_context(said.market_context) if said.market_context else None
@@ -155,7 +160,8 @@ async def _schedule(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> N
         & (opt.c.opt_type == said.opt_type)
         & opt.c.market_context.is_not_distinct_from(context)
     )
-    if await _counts_already(tx.conn, same, said.opt_id, digest):
+    alike = same & (opt.c.opt_id == said.opt_id) & (opt.c.schedule_digest == digest) & opt.c.cancelled_at.is_(None)
+    if (await tx.conn.execute(select(opt.c.sequence).where(alike).limit(1))).first() is not None:
         return
     in_force = same & opt.c.ended_at.is_(None)
     if resources == _WHOLE_VEN:
@@ -180,28 +186,27 @@ async def _schedule(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> N
         await tx.conn.execute(insert(opt), [{**row, "resource_id": resource_id} for resource_id in others])
 
 
-async def _counts_already(conn: AsyncConnection, same: ColumnElement[bool], opt_id: str, digest: str) -> bool:
-    """Tell whether this very schedule came before and was not cancelled: in force, or superseded by a newer one."""
-    sent = same & (opt.c.opt_id == opt_id) & (opt.c.schedule_digest == digest)
-    last = (await conn.execute(select(func.max(opt.c.at)).where(sent))).scalar()
-    if last is None:
-        return False
-    ends = set((await conn.execute(select(opt.c.ended_at).where(sent & (opt.c.at == last)).distinct())).scalars())
-    if None in ends:
-        return True
-    superseding = select(opt.c.at).where(same & opt.c.at.in_(ends) & (opt.c.schedule_digest != digest)).distinct()
-    return ends <= set((await conn.execute(superseding)).scalars())
-
-
 async def cancel(tx: Transaction, ven_id: str, opt_id: str, now: datetime) -> None:
     """End all schedules made with an optID; superseded ones are no error. Raises OpenADRError 452 (OP-14, OP-15)."""
     made = (opt.c.ven_id == ven_id) & (opt.c.opt_id == opt_id) & opt.c.event_id.is_(None)
     if (await tx.conn.execute(select(opt.c.sequence).where(made).limit(1))).first() is None:
         raise OpenADRError(Code.INVALID_ID, f"No opt schedule '{opt_id}'.")
     await tx.conn.execute(update(opt).where(made & opt.c.ended_at.is_(None)).values(ended_at=now))
+    await tx.conn.execute(update(opt).where(made & opt.c.cancelled_at.is_(None)).values(cancelled_at=now))
 
 
 # -- what counts
+
+
+def _speaks_for_ven() -> ColumnElement[bool]:
+    """Match the opts that speak for the whole VEN: they name no resource, or the only one that the VEN has (OP-05)."""
+    its_own = resource.c.ven_id == opt.c.ven_id
+    named = select(resource.c.resource_id).where(its_own & (resource.c.resource_id == opt.c.resource_id))
+    others = select(resource.c.resource_id).where(its_own & (resource.c.resource_id != opt.c.resource_id))
+    return or_(opt.c.resource_id.is_(None), and_(named.correlate(opt).exists(), ~others.correlate(opt).exists()))
+
+
+SPEAKS_FOR_VEN: Final = _speaks_for_ven()
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +244,8 @@ async def effective(conn: AsyncConnection, dispatch_id: str) -> dict[str, tuple[
 async def _said(conn: AsyncConnection, where: ColumnElement[bool]) -> dict[str, list[Said]]:
     """Return eventID -> statements, oldest first."""
     said: dict[str, list[Said]] = {}
-    columns = (opt.c.event_id, opt.c.sequence, opt.c.source, opt.c.opt_type, opt.c.resource_id, opt.c.reason)
+    named = case((SPEAKS_FOR_VEN, None), else_=opt.c.resource_id).label("resource_id")
+    columns = (opt.c.event_id, opt.c.sequence, opt.c.source, opt.c.opt_type, named, opt.c.reason)
     async for rows in portions(conn, select(*columns).where(where).order_by(opt.c.sequence)):
         for row in rows:
             fact = OptFact(row.sequence, OptSource(row.source), OptType(row.opt_type), row.resource_id)
@@ -265,7 +271,8 @@ async def schedules(conn: AsyncConnection, where: ColumnElement[bool], period: S
     """Return whole VENs' schedules that cover some of a period in a market context, oldest first (OP-07, OP-12)."""
     said = (
         opt.c.event_id.is_(None)
-        & opt.c.resource_id.is_(None)
+        & SPEAKS_FOR_VEN
+        & opt.c.schedule.is_not(None)
         & or_(opt.c.ended_at.is_(None), opt.c.ended_at > period.start)
         & or_(opt.c.market_context.is_(None), opt.c.market_context == context)
     )

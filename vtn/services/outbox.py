@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from vtn.services.settings import VtnSettings
 from vtn.store.database import Transaction
 from vtn.store.rows import in_parts, upsert
-from vtn.store.tables import event, outbox
+from vtn.store.tables import event, outbox, report_request
 
 
 class Kind(StrEnum):
@@ -130,8 +130,19 @@ async def take(tx: Transaction, ven_ids: Sequence[str], now: datetime, settings:
 
 
 async def _give_up(tx: Transaction, ven_id: str, kind: Kind, row_id: int, now: datetime) -> None:
-    """Bury a row that was tried too often; cancellations that it should have told are not listed any more (EV-16)."""
+    """Bury a row that was tried too often, and say so where it matters.
+
+    Cancellations that it should have told are not listed any more (EV-16); a report request is unanswered.
+    """
     await _move(tx, outbox.c.id == row_id, State.DEAD)
+    request = report_request.c.id == select(outbox.c.subject).where(outbox.c.id == row_id).scalar_subquery()
+    if kind is Kind.CREATE_REPORT:
+        unanswered = {"state": "unanswered", "reason": "The VEN did not answer the request."}
+        waited = request & (report_request.c.state == "queued")
+        await tx.conn.execute(update(report_request).where(waited).values(**unanswered))
+    if kind is Kind.CANCEL_REPORT:
+        told = report_request.c.reason + "; the VEN did not answer"
+        await tx.conn.execute(update(report_request).where(request).values(reason=told))
     if kind is Kind.EVENTS:
         untold = (event.c.ven_id == ven_id) & event.c.cancelled_at.is_not(None) & event.c.closed_at.is_(None)
         await tx.conn.execute(update(event).where(untold).values(closed_at=now))
@@ -151,8 +162,11 @@ async def confirm_by_request(tx: Transaction, ven_id: str) -> None:
 
 
 async def done(tx: Transaction, ven_id: str, kind: Kind, subject: str | None = None, *, unsent: bool = False) -> None:
-    """Close the sent rows of a kind (and subject): their logical answer came. With `unsent`, pending ones too."""
-    states = OPEN if unsent else (State.SENT,)
+    """Close the sent rows of a kind (and subject): their logical answer came, if only after they were given up.
+
+    With `unsent`, pending ones too.
+    """
+    states = (*OPEN, State.DEAD) if unsent else (State.SENT, State.DEAD)
     where = (outbox.c.ven_id == ven_id) & outbox.c.state.in_(states) & (outbox.c.kind == kind)
     if subject is not None:
         where &= outbox.c.subject == subject
@@ -161,8 +175,8 @@ async def done(tx: Transaction, ven_id: str, kind: Kind, subject: str | None = N
 
 
 async def done_subjects(tx: Transaction, ven_id: str, kind: Kind, subjects: Iterable[str]) -> None:
-    """Close the sent rows of a kind for these subjects."""
-    sent = (outbox.c.ven_id == ven_id) & (outbox.c.kind == kind) & (outbox.c.state == State.SENT)
+    """Close the sent rows of a kind for these subjects, like `done`."""
+    sent = (outbox.c.ven_id == ven_id) & (outbox.c.kind == kind) & outbox.c.state.in_((State.SENT, State.DEAD))
     for names in in_parts(subjects):
         await _move(tx, sent & outbox.c.subject.in_(names), State.DONE)
     tx.changed(ven_id)
@@ -185,17 +199,18 @@ async def withdraw(tx: Transaction, ven_id: str, kind: Kind, subject: str) -> bo
     return bool(found.rowcount)
 
 
-async def sent_subjects(tx: Transaction, ven_id: str, kind: Kind) -> list[str]:
-    """Return the subjects of the rows of a kind that were sent and not answered yet."""
+async def sent_subjects(tx: Transaction, ven_id: str, kind: Kind, *, given_up: bool = False) -> list[str]:
+    """Return the subjects of the rows of a kind that were sent and not answered yet; with `given_up` also of those."""
+    states = (State.SENT, State.DEAD) if given_up else (State.SENT,)
     query = select(outbox.c.subject).where(
-        (outbox.c.ven_id == ven_id) & (outbox.c.kind == kind) & (outbox.c.state == State.SENT)
+        (outbox.c.ven_id == ven_id) & (outbox.c.kind == kind) & outbox.c.state.in_(states)
     )
     return list((await tx.conn.execute(query)).scalars())
 
 
 async def clear(tx: Transaction, ven_id: str) -> None:
-    """Close everything for a VEN: it registered anew or is gone."""
-    await _move(tx, (outbox.c.ven_id == ven_id) & outbox.c.state.in_(OPEN), State.DONE)
+    """Close everything for a VEN, what was given up too: it registered anew or is gone."""
+    await _move(tx, (outbox.c.ven_id == ven_id) & (outbox.c.state != State.DONE), State.DONE)
     tx.changed(ven_id)
 
 

@@ -18,6 +18,7 @@ from core.spans import floor_to
 from openadr.model.codes import Code, OpenADRError
 from openadr.model.potential import DIRECTIONS, NOMINAL_TYPE, Direction, Quantile, quantile_of
 from openadr.model.report import Report, ReportDescription, ReportOffer, ReportPayload, with_starts
+from vtn.services.measurements import lasting_s
 from vtn.store.database import Database, Transaction
 from vtn.store.rows import in_parts, upsert
 from vtn.store.tables import potential, resource
@@ -33,6 +34,7 @@ _MOST_STEPS: Final = 2000
 _MOST_W: Final = 1e9
 _MOST_NAMED: Final = 500
 _DAY_S: Final = 86_400
+_SHORTEST_MONTH_S: Final = 28 * _DAY_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,10 @@ class Potential:
 
 @dataclass(slots=True)
 class _Column:
-    """A resource and direction while a report is read: start -> quantile -> W."""
+    """A resource and direction while a report is read: start -> quantile -> W, and start -> seconds."""
 
     steps: dict[int, dict[Quantile, float]] = field(default_factory=dict)
-    durations: set[int] = field(default_factory=set)
+    durations: dict[int, set[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +130,11 @@ async def record(tx: Transaction, ven_id: str, report: Report, offer: ReportOffe
 def _read(report: Report, offer: ReportOffer) -> tuple[dict[tuple[str, Direction], _Column], dict[str, int]]:
     columns: dict[tuple[str, Direction], _Column] = {}
     nominal: dict[str, int] = {}
+    lines = {line.r_id: line for line in offer.descriptions}
     for start, duration, interval in with_starts(report):
-        start_s, duration_s = int(start.timestamp()), duration.exact_s if duration else 0
+        start_s, duration_s = int(start.timestamp()), lasting_s(start, duration)
         for payload in interval.payloads:
-            line = offer.description(payload.r_id)
+            line = lines.get(payload.r_id)
             if line is None:
                 raise OpenADRError(Code.INVALID_ID, f"rID '{payload.r_id[:200]}' was not offered.")
             name = line.source.resource_ids[0] if line.source.resource_ids else WHOLE_VEN
@@ -143,7 +146,7 @@ def _read(report: Report, offer: ReportOffer) -> tuple[dict[tuple[str, Direction
             if direction is None:
                 raise OpenADRError(Code.INVALID_DATA, f"A potential has no reportType '{line.report_type[:80]}'.")
             column = columns.setdefault((name, direction), _Column())
-            column.durations.add(duration_s)
+            column.durations.setdefault(start_s, set()).add(duration_s)
             values = column.steps.setdefault(start_s, {})
             if value is not None:
                 values[quantile_of(payload.r_id)] = value
@@ -167,15 +170,33 @@ def _power_w(payload: ReportPayload, line: ReportDescription) -> float | None:
 def _figures(resource_id: str, direction: Direction, column: _Column) -> Figures:
     """Lay a column on its grid; a step without a value offers nothing."""
     first, last = min(column.steps), max(column.steps)
-    step_s = next(iter(column.durations))
-    if len(column.durations) > 1 or step_s <= 0 or any((start - first) % step_s for start in column.steps):
+    step_s = _step_s(column)
+    if step_s is None:
         raise OpenADRError(Code.COMPLIANCE, "The intervals of a potential have one duration and follow each other.")
-    count = (last - first) // step_s + 1
+    count = (last - first + max(column.durations[last])) // step_s
     if count > _MOST_STEPS:
         raise OpenADRError(Code.INVALID_DATA, f"A potential has {_MOST_STEPS} intervals at most.")
-    rows = [_in_order(column.steps.get(first + n * step_s, {})) for n in range(count)]
+    rows = [(0.0, 0.0, 0.0)] * count
+    for start, values in column.steps.items():
+        place, steps = (start - first) // step_s, max(column.durations[start]) // step_s
+        rows[place : place + steps] = [_in_order(values)] * steps
     p10, p50, p90 = zip(*rows, strict=True)
     return Figures(resource_id, direction.value, first, step_s, p10, p50, p90)
+
+
+def _step_s(column: _Column) -> int | None:
+    """Return the step of the grid: the duration, or what divides those of months that follow each other."""
+    first = min(column.steps)
+    durations = set[int]().union(*column.durations.values())
+    if min(durations) <= 0:
+        return None
+    if len(durations) == 1:
+        step_s = next(iter(durations))
+        return step_s if not any((start - first) % step_s for start in column.steps) else None
+    ends = [start + max(column.durations[start]) for start in sorted(column.steps)]
+    follow = all(len(some) == 1 for some in column.durations.values()) and ends[:-1] == sorted(column.steps)[1:]
+    monthly = min(durations) >= _SHORTEST_MONTH_S
+    return math.gcd(*durations) if follow and monthly else None
 
 
 def _in_order(values: Mapping[Quantile, float]) -> tuple[float, float, float]:

@@ -38,15 +38,15 @@ async def register(
 
     Without registrationID everything about the VEN's reports starts afresh (RG-08); the registrationID stays the same
     until it is cancelled (RG-06), so that a message sent twice does no harm (TR-12). Raises OpenADRError 452 for a
-    wrong registrationID (RG-11), 459 for a transport that this VTN does not serve.
+    wrong registrationID (RG-11), 459 for a profile, transport or signatures that this VTN does not serve.
     """
-    _check_transport(profile)
+    _check_profile(profile)
     known = (await tx.conn.execute(select(ven).where(ven.c.id == ven_id).with_for_update())).one()
     if registration_id and registration_id != known.registration_id:
         raise OpenADRError(Code.INVALID_ID, f"registrationID '{registration_id}' is not that of this VEN.")
     if registration_id:
         await outbox.done(tx, ven_id, Kind.REREGISTER)
-        await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(profile=to_json(profile)))
+        await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(profile=to_json(profile), last_seen_at=now))
         tx.changed(ven_id)
         return Registration(ven_id, registration_id)
     await _forget(tx, ven_id, now)
@@ -54,7 +54,7 @@ async def register(
     await tx.conn.execute(
         update(ven)
         .where(ven.c.id == ven_id)
-        .values(registration_id=given, registered_at=now, profile=to_json(profile), metadata_at=None)
+        .values(registration_id=given, registered_at=now, profile=to_json(profile), metadata_at=None, last_seen_at=now)
     )
     await outbox.put(tx, ven_id, Kind.REGISTER_REPORT, now)
     still_open = event.c.closed_at.is_(None) & (event.c.listed_until.is_(None) | (event.c.listed_until > now))
@@ -64,13 +64,18 @@ async def register(
     return Registration(ven_id, given)
 
 
-def _check_transport(profile: VenProfile) -> None:
-    """Raise OpenADRError 459 unless the VEN speaks 2.0b by HTTP pull, the mode served here (RG-04)."""
+def _check_profile(profile: VenProfile) -> None:
+    """Raise OpenADRError 459 unless the VEN speaks 2.0b by HTTP pull without signatures, as is served here (RG-04).
+
+    A VEN that wants signatures would ignore every unsigned message (SE-08): better it hears so at once.
+    """
     if profile.profile is not Profile.B:
         raise OpenADRError(Code.COMPLIANCE, "This VTN serves profile 2.0b.")
     push = profile.http_pull is False or (profile.http_pull is None and profile.transport_address)
     if profile.transport is not Transport.SIMPLE_HTTP or push:
         raise OpenADRError(Code.COMPLIANCE, "This VTN serves simpleHttp in pull mode; set oadrHttpPullModel to true.")
+    if profile.xml_signature:
+        raise OpenADRError(Code.COMPLIANCE, "This VTN does not sign messages; set oadrXmlSignature to false.")
 
 
 async def current(conn: AsyncConnection, ven_id: str) -> str | None:

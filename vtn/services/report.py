@@ -1,32 +1,34 @@
 """Reports (EiReport): what VENs offer, and what we ask. The data that comes of it: `vtn.services.report_data`."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import structlog
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ConflictError, InvalidError, NotFoundError
-from core.ids import new_id
 from core.spans import ZERO, Duration, floor_to
-from openadr.model import potential
 from openadr.model.codes import Code, OpenADRError
 from openadr.model.report import ReportOffer, ReportRequest, check_offers, check_request
 from vtn.services import outbox
 from vtn.services.outbox import Kind
 from vtn.services.settings import VtnSettings, WantedReport
+from vtn.services.wanted import check_within, requests_for
 from vtn.store.database import Transaction
 from vtn.store.rows import from_json, in_parts, to_json, upsert
 from vtn.store.tables import report_offer, report_request, resource, ven
 
-LIVE = ("queued", "active")
+LIVE = ("queued", "unanswered", "active")
 """States of a report request that may still bring data."""
 UNWANTED = ("cancelled", "refused")
 """States in which no more data is wanted."""
 _LONGEST_ID = 200
 _HALF_HOUR_S = 1800
+_GRACE = timedelta(minutes=10)
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 _log = structlog.get_logger(__name__)
 
@@ -41,7 +43,20 @@ class Requested:
     state: str
     reason: str | None
     created_at: datetime
+    answered_at: datetime | None
     last_report_at: datetime | None
+
+    def missing_since(self, now: datetime) -> datetime | None:
+        """Return when data was due that has not come, with some grace; None if all is well, or no data is expected."""
+        if self.state != "active" or self.answered_at is None:
+            return None
+        back = self.request.report_back
+        begun = max(self.answered_at, self.request.start) if back and self.request.start else self.answered_at
+        try:
+            due = back.after(self.last_report_at or begun)
+            return due if back.after(due) + _GRACE < now else None
+        except (InvalidError, OverflowError):
+            return None  # beyond the calendar
 
 
 async def offered(conn: AsyncConnection, ven_id: str) -> list[ReportOffer]:
@@ -55,6 +70,9 @@ async def register(
 ) -> None:
     """Replace what a VEN offers; its running requests end, and what this VTN wants is asked anew (RP-03).
 
+    Where the VEN offers what it did, its running requests go on, and are only sent again: a VEN that forgot them has
+    them anew, to one that did not (its metadata comes periodically, RP-14) they are no news (TR-12).
+
     Raises OpenADRError 459 for offers that contradict themselves (RP-05, RP-07), 454 for ids that are too long.
     """
     try:
@@ -62,6 +80,10 @@ async def register(
     except InvalidError as error:
         raise OpenADRError(Code.COMPLIANCE, str(error)) from error
     _check_lengths(offers)
+    await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(metadata_at=now))
+    if _content(offers) == _content(await offered(tx.conn, ven_id)):
+        await _ask_wanted(tx, ven_id, offers, settings, now, already=await _send_again(tx, ven_id, now))
+        return
     await tx.conn.execute(delete(report_offer).where(report_offer.c.ven_id == ven_id))
     if offers:
         await tx.conn.execute(
@@ -78,15 +100,48 @@ async def register(
             ],
         )
     await _end(tx, (report_request.c.ven_id == ven_id) & report_request.c.state.in_(LIVE), now, "new metadata")
-    await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(metadata_at=now))
     await _learn_resources(tx, ven_id, offers)
-    asked = [
-        (wish, offer)
-        for wanted in settings.wanted_reports
-        for offer in offers
-        if offer.name == wanted.name and offer.descriptions and (wish := _asked(ven_id, wanted, offer, now))
-    ]
-    await _queue(tx, ven_id, asked, now, who="vtn")
+    await _ask_wanted(tx, ven_id, offers, settings, now)
+
+
+def _content(offers: Iterable[ReportOffer]) -> dict[str, ReportOffer]:
+    """Return offers by reportSpecifierID, without the time at which they were made."""
+    return {offer.specifier_id: replace(offer, created_at=_NEVER) for offer in offers}
+
+
+async def _send_again(tx: Transaction, ven_id: str, now: datetime) -> list[ReportRequest]:
+    """Queue the requests that may still bring data once more; return what was asked of the VEN and not cancelled."""
+    asked = await requests_of(tx.conn, ven_id, report_request.c.state != "cancelled")
+    live = [requested.request.request_id for requested in asked if requested.state in LIVE]
+    await _send_again_all(tx, ven_id, live, now)
+    return [requested.request for requested in asked]
+
+
+async def send_again(tx: Transaction, ven_id: str, request_id: str, now: datetime) -> None:
+    """Queue a request that was sent already; one that was not answered waits for its answer again."""
+    await _send_again_all(tx, ven_id, [request_id], now)
+
+
+async def _send_again_all(tx: Transaction, ven_id: str, request_ids: Sequence[str], now: datetime) -> None:
+    for ids in in_parts(request_ids):
+        unanswered = report_request.c.id.in_(ids) & (report_request.c.state == "unanswered")
+        await tx.conn.execute(update(report_request).where(unanswered).values(state="queued", reason=None))
+    await outbox.put_subjects(tx, ven_id, Kind.CREATE_REPORT, now, request_ids)
+
+
+async def to_send(conn: AsyncConnection, request_id: str) -> ReportRequest | None:
+    """Return a report request as it is to be sent now; None if it has ended. Raises NotFoundError.
+
+    One that runs for ever begins with what has not come yet: a VEN that has it already need not report twice.
+    """
+    asked = await get(conn, request_id)
+    if asked.state not in LIVE:
+        return None
+    request = asked.request
+    if asked.last_report_at is None or request.start is None or request.duration or not request.report_back:
+        return request
+    lately = floor_to((-request.report_back).after(asked.last_report_at), _HALF_HOUR_S)
+    return replace(request, start=max(request.start, lately))
 
 
 def _check_lengths(offers: Sequence[ReportOffer]) -> None:
@@ -106,15 +161,47 @@ def _check_length(text: str, most: int) -> None:
         raise OpenADRError(Code.INVALID_DATA, f"'{text[:40]}...' is longer than {most} characters.")
 
 
-def _asked(ven_id: str, wanted: WantedReport, offer: ReportOffer, now: datetime) -> ReportRequest | None:
-    """Return the request for a wanted report; an offer that cannot satisfy it is no fault of the registration."""
+async def _ask_wanted(
+    tx: Transaction,
+    ven_id: str,
+    offers: Iterable[ReportOffer],
+    settings: VtnSettings,
+    now: datetime,
+    already: Iterable[ReportRequest] = (),
+) -> None:
+    """Ask for the reports that this VTN wants, but for what was asked `already`.
+
+    An offer that cannot satisfy it is no fault of the VEN's registration.
+    """
+    there = {_essence(request) for request in already}
+    asked: list[tuple[ReportRequest, ReportOffer]] = []
+    for wanted in settings.wanted_reports:
+        for offer in offers:
+            if offer.name != wanted.name or not offer.descriptions:
+                continue
+            try:
+                for request in requests_for(wanted, offer, now):
+                    if _essence(request) not in there:
+                        _check(request, [offer], now)
+                        asked.append((request, offer))
+            except InvalidError as error:
+                _log.warning("a wanted report is not asked for", ven_id=ven_id, report=offer.name, why=str(error))
+    await _queue(tx, ven_id, asked, now, who="vtn")
+
+
+def _essence(request: ReportRequest) -> ReportRequest:
+    """Return what is asked for, whenever that was."""
+    return replace(request, request_id="", start=None)
+
+
+def _check(request: ReportRequest, offers: Sequence[ReportOffer], now: datetime) -> ReportOffer:
+    """Return the offer that a request asks of. Raises InvalidError if it is none of these (RP-20, RP-27, RP-30)."""
     try:
-        wish = _wish(wanted, offer, now)
-        check_request(wish, [offer])
-    except (InvalidError, OpenADRError) as error:
-        _log.warning("a wanted report is not asked for", ven_id=ven_id, report=offer.name, why=str(error))
-        return None
-    return wish
+        offer = check_request(request, offers)
+    except OpenADRError as error:
+        raise InvalidError(error.description) from error
+    check_within(request, offer, now)
+    return offer
 
 
 async def _queue(
@@ -159,33 +246,12 @@ async def _learn_resources(tx: Transaction, ven_id: str, offers: Sequence[Report
     await upsert(tx.conn, resource, [row for row in rows if not row["device_class"]], keys=keys, update=())
 
 
-def _wish(wanted: WantedReport, offer: ReportOffer, now: datetime) -> ReportRequest:
-    """Return the request for as much of a wanted report as is offered (RP-27, RP-30)."""
-    r_ids = tuple(line.r_id for line in offer.descriptions)
-    if offer.name == potential.REPORT_NAME:
-        types = (*potential.DIRECTIONS, potential.NOMINAL_TYPE)
-        r_ids = tuple(line.r_id for line in offer.descriptions if line.report_type in types)
-        if not r_ids:
-            raise InvalidError(f"'{offer.specifier_id}' offers no potential in any direction.")
-    if wanted.history is not None:
-        reach = min(filter(None, (wanted.history, offer.duration)), key=lambda one: one.after(now), default=ZERO)
-        return ReportRequest(new_id("rrq"), offer.specifier_id, r_ids, start=(-reach).after(now), duration=reach)
-    rates = (line.sampling.min_period for line in offer.descriptions if line.sampling is not None)
-    granularity = max((wanted.granularity, *rates), key=lambda one: one.after(now)) if wanted.granularity else ZERO
-    report_back = max(wanted.report_back, granularity, key=lambda one: one.after(now)) if wanted.report_back else ZERO
-    start = floor_to(now, _HALF_HOUR_S)  # where the history of half-hourly meters ends: no hole between the two
-    return ReportRequest(new_id("rrq"), offer.specifier_id, r_ids, granularity, report_back, start, ZERO)
-
-
 async def request(tx: Transaction, ven_id: str, wish: ReportRequest, now: datetime, *, who: str) -> str:
     """Queue a request for a report that the VEN offers; return its reportRequestID.
 
     Raises InvalidError if the VEN does not offer that (RP-20, RP-27, RP-30).
     """
-    try:
-        offer = check_request(wish, await offered(tx.conn, ven_id))
-    except OpenADRError as error:
-        raise InvalidError(error.description) from error
+    offer = _check(wish, await offered(tx.conn, ven_id), now)
     await _queue(tx, ven_id, [(wish, offer)], now, who=who)
     return wish.request_id
 
@@ -199,7 +265,8 @@ async def request_now(tx: Transaction, ven_id: str, name: str, now: datetime, *,
     if offer is None:
         return None
     wanted = WantedReport(name, ZERO, history=Duration.of(days=1) if name.startswith("HISTORY_") else None)
-    return await request(tx, ven_id, _wish(wanted, offer, now), now, who=who)
+    (asked,) = requests_for(wanted, offer, now)
+    return await request(tx, ven_id, asked, now, who=who)
 
 
 async def cancel(tx: Transaction, request_id: str, now: datetime, *, who: str) -> None:
@@ -218,25 +285,27 @@ async def get(conn: AsyncConnection, request_id: str) -> Requested:
     row = (await conn.execute(select(report_request).where(report_request.c.id == request_id))).one_or_none()
     if row is None:
         raise NotFoundError(f"No report request '{request_id}'.")
-    wish = from_json(ReportRequest, row.request)
-    return Requested(wish, row.ven_id, row.name, row.state, row.reason, row.created_at, row.last_report_at)
+    return _requested(row)
 
 
-async def requests_of(conn: AsyncConnection, ven_id: str) -> list[Requested]:
-    """Return every report request ever made to a VEN, oldest first."""
+async def requests_of(conn: AsyncConnection, ven_id: str, which: ColumnElement[bool] | None = None) -> list[Requested]:
+    """Return every report request ever made to a VEN (or some of them), oldest first."""
     query = select(report_request).where(report_request.c.ven_id == ven_id).order_by(report_request.c.id)
-    return [
-        Requested(
-            from_json(ReportRequest, row.request),
-            row.ven_id,
-            row.name,
-            row.state,
-            row.reason,
-            row.created_at,
-            row.last_report_at,
-        )
-        for row in await conn.execute(query)
-    ]
+    query = query if which is None else query.where(which)
+    return [_requested(row) for row in await conn.execute(query)]
+
+
+def _requested(row: Any) -> Requested:
+    return Requested(
+        from_json(ReportRequest, row.request),
+        row.ven_id,
+        row.name,
+        row.state,
+        row.reason,
+        row.created_at,
+        row.answered_at,
+        row.last_report_at,
+    )
 
 
 async def created(
@@ -248,18 +317,19 @@ async def created(
     meant. An answer with another requestID means those that it lists as `pending` (RP-31), or all that were sent.
     """
     sent = await outbox.sent_subjects(tx, ven_id, Kind.CREATE_REPORT)
+    late = await outbox.sent_subjects(tx, ven_id, Kind.CREATE_REPORT, given_up=True)
     listed = frozenset(pending)
-    meant = [request_id] if request_id in sent else [one for one in sent if one in listed] or sent
+    meant = [request_id] if request_id in late else [one for one in late if one in listed] or sent
     await outbox.done_subjects(tx, ven_id, Kind.CREATE_REPORT, meant)
     for ids in in_parts(meant):
         await tx.conn.execute(
             update(report_request)
-            .where(report_request.c.id.in_(ids) & (report_request.c.state == "queued"))
+            .where(report_request.c.id.in_(ids) & report_request.c.state.in_(("queued", "unanswered")))
             .values(state="active" if refusal is None else "refused", answered_at=now, reason=refusal)
         )
 
 
 async def cancelled(tx: Transaction, ven_id: str, request_id: str) -> None:
     """Note the VEN's oadrCanceledReport; `request_id` says which cancellation is meant, any other one means all."""
-    sent = await outbox.sent_subjects(tx, ven_id, Kind.CANCEL_REPORT)
+    sent = await outbox.sent_subjects(tx, ven_id, Kind.CANCEL_REPORT, given_up=True)
     await outbox.done(tx, ven_id, Kind.CANCEL_REPORT, request_id if request_id in sent else None)

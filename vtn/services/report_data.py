@@ -10,13 +10,13 @@ from typing import Any, Final
 
 from sqlalchemy import and_, bindparam, select, update
 
-from core.errors import EvenloadError
+from core.errors import EvenloadError, InvalidError
 from core.spans import Duration
 from openadr.model import potential
 from openadr.model.codes import Code, OpenADRError
 from openadr.model.report import Report, ReportOffer, ReportRequest
 from vtn.services import potential as potentials
-from vtn.services.measurements import newest_start_s, to_values
+from vtn.services.measurements import lines_of, newest_start_s, to_values
 from vtn.services.report import LIVE, UNWANTED
 from vtn.store.database import Transaction
 from vtn.store.readings import Arrival, SeriesHints, store_all
@@ -98,7 +98,7 @@ def _read(ven_id: str, report: Report, asked: Any, now: datetime) -> _Data:
     if asked.name == potential.REPORT_NAME:
         brought = potentials.read(report, from_text(ReportOffer, asked.offer))
         return _Data(asked, (), int(now.timestamp()), brought)  # its intervals lie ahead
-    arrivals = tuple(Arrival(*one) for one in to_values(ven_id, report, from_text(ReportOffer, asked.offer)))
+    arrivals = tuple(Arrival(*one) for one in to_values(ven_id, report, lines_of(asked.offer)))
     return _Data(asked, arrivals, max((newest_start_s(one.values) for one in arrivals), default=0))
 
 
@@ -118,10 +118,18 @@ async def _progress(tx: Transaction, data: Sequence[_Data], now: datetime) -> No
 
 
 def _is_over(wish: ReportRequest, newest_s: int) -> bool:
-    end = wish.duration.after(wish.start) if wish.duration and wish.start else None
-    return not wish.report_back if end is None else newest_s >= _last_start_s(end, wish)
+    last_s = _last_start_s(wish)
+    return not wish.report_back if last_s is None else newest_s >= last_s
 
 
-def _last_start_s(end: datetime, wish: ReportRequest) -> float:
-    """When the last interval of a bounded request begins, at the latest an hour before its end for history."""
-    return (-(wish.granularity or Duration.of(hours=1))).after(end).timestamp()
+def _last_start_s(wish: ReportRequest) -> float | None:
+    """When the last interval of a bounded request begins, at the latest an hour before its end for history.
+
+    None: it is not bounded, or reaches beyond the calendar.
+    """
+    if not wish.duration or not wish.start:
+        return None
+    try:
+        return (-(wish.granularity or Duration.of(hours=1))).after(wish.duration.after(wish.start)).timestamp()
+    except InvalidError:
+        return None

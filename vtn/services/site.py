@@ -12,19 +12,25 @@ from core.ids import new_id
 from metrics.days import zone_named
 from vtn.services.fleet import named
 from vtn.store.database import Transaction
-from vtn.store.tables import site, ven
+from vtn.store.tables import party, site, ven
 
+LEAST_W = 1_000
+MOST_W = 2_000_000_000
 _LONGEST_NAME = 80
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a VEN stands. `area` is the grid area or feeder, as the operator names it."""
+    """Where a VEN stands. `area` is the grid area or feeder, as the operator names it.
+
+    `connection_w` is what fuses or contract let through; None: not known.
+    """
 
     id: str
     time_zone: str
     area: str | None
     metering_point: str | None
+    connection_w: int | None = None
 
 
 async def areas(conn: AsyncConnection) -> dict[str, int]:
@@ -42,7 +48,7 @@ async def areas(conn: AsyncConnection) -> dict[str, int]:
 async def site_of(conn: AsyncConnection, ven_id: str) -> Site | None:
     """Return the site of a VEN, or None if nobody has said where it stands. Raises NotFoundError."""
     query = (
-        select(ven.c.site_id, site.c.time_zone, site.c.area, site.c.metering_point)
+        select(ven.c.site_id, site.c.time_zone, site.c.area, site.c.metering_point, site.c.connection_w)
         .select_from(ven.outerjoin(site, site.c.id == ven.c.site_id))
         .where((ven.c.id == ven_id) & ven.c.removed_at.is_(None))
     )
@@ -72,10 +78,28 @@ async def set_site(
         site_id = old.id
         values = {"time_zone": time_zone, "area": area, "metering_point": metering_point}
         await tx.conn.execute(update(site).where(site.c.id == site_id).values(**values))
-    made = Site(site_id, time_zone, area, metering_point)
+    made = Site(site_id, time_zone, area, metering_point, None if old is None else old.connection_w)
     if made != old:
         await tx.audit(who, "set site", ven_id, old, made, at=now)
     return made
+
+
+async def set_connection(
+    tx: Transaction, ven_id: str, connection_w: int | None, now: datetime, *, time_zone: str, who: str
+) -> None:
+    """Say what a VEN's connection can carry, W (None: not known). A VEN without a site gets one in `time_zone`.
+
+    Raises NotFoundError, InvalidError.
+    """
+    if connection_w is not None and not LEAST_W <= connection_w <= MOST_W:
+        raise InvalidError(f"A connection carries {LEAST_W} to {MOST_W} W.")
+    old = await site_of(tx.conn, ven_id)
+    before = None if old is None else old.connection_w
+    if connection_w == before:
+        return
+    site_id = await _settle(tx, ven_id, time_zone, None, None) if old is None else old.id
+    await tx.conn.execute(update(site).where(site.c.id == site_id).values(connection_w=connection_w))
+    await tx.audit(who, "set connection", ven_id, before, connection_w, at=now)
 
 
 async def set_area(
@@ -111,6 +135,23 @@ async def _settle(tx: Transaction, ven_id: str, time_zone: str, area: str | None
     await tx.conn.execute(insert(site).values(**row))
     await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(site_id=site_id))
     return site_id
+
+
+async def household_of(tx: Transaction, ven_id: str, *, time_zone: str, now: datetime, who: str) -> str:
+    """Return the party that lives at a VEN's site: all VENs of a site belong to the same household.
+
+    Who has none yet gets one, and a site in `time_zone` where that is missing, too. Raises NotFoundError.
+    """
+    place = await site_of(tx.conn, ven_id)
+    site_id = place.id if place is not None else await _settle(tx, ven_id, time_zone, None, None)
+    query = select(site.c.party_id).where(site.c.id == site_id).with_for_update()
+    party_id = (await tx.conn.execute(query)).scalar_one()
+    if party_id is None:
+        party_id = new_id("pty")
+        await tx.conn.execute(insert(party).values(id=party_id, kind="person", created_at=now))
+        await tx.conn.execute(update(site).where(site.c.id == site_id).values(party_id=party_id))
+        await tx.audit(who, "create household", party_id, after={"ven_id": ven_id, "site_id": site_id}, at=now)
+    return str(party_id)
 
 
 def _area(text: str | None) -> str | None:

@@ -7,7 +7,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ConflictError, NotFoundError
-from vtn.services import outbox
+from vtn.services import outbox, report
 from vtn.services.outbox import Kind, State
 from vtn.store.database import Transaction
 from vtn.store.tables import enrolment_code, ven, ven_certificate, waiting_certificate
@@ -129,6 +129,11 @@ async def messages(
     ]
 
 
+async def unanswered(conn: AsyncConnection, ven_id: str) -> list[OutboxRow]:
+    """Return the messages that were sent to a VEN until they were given up, newest first."""
+    return [row for row in await messages(conn, ven_id=ven_id, state=State.DEAD) if row.tries]
+
+
 async def send_again(tx: Transaction, row_id: int, now: datetime, *, who: str) -> str:
     """Queue a message that was given up once more; return its venID. Raises NotFoundError, ConflictError."""
     query = select(outbox_table).where(outbox_table.c.id == row_id).with_for_update()
@@ -137,7 +142,10 @@ async def send_again(tx: Transaction, row_id: int, now: datetime, *, who: str) -
         raise NotFoundError(f"No message {row_id}.")
     if row.state != State.DEAD:
         raise ConflictError(f"Message {row_id} is {row.state}; only one that was given up can be sent again.")
-    await outbox.put(tx, row.ven_id, Kind(row.kind), now, row.subject)
+    if row.kind == Kind.CREATE_REPORT:
+        await report.send_again(tx, row.ven_id, row.subject, now)
+    else:
+        await outbox.put(tx, row.ven_id, Kind(row.kind), now, row.subject)
     await tx.audit(who, "send again", row.ven_id, after={"kind": row.kind, "subject": row.subject}, at=now)
     return str(row.ven_id)
 

@@ -15,23 +15,28 @@ from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import and_, bindparam, delete, func, insert, select
+from sqlalchemy import ColumnElement, and_, bindparam, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import InvalidError
+from core.points import Flow, Phase
+from openadr.model.target import Target
 from vtn.store import chunks
 from vtn.store.chunks import DAY_S, MAX_VALUES, Content, Point
+from vtn.store.data_point import DataPoint, usage_of
 from vtn.store.database import Database, Transaction
-from vtn.store.rows import in_parts, upsert
+from vtn.store.rows import from_json, in_parts, to_json, upsert
 from vtn.store.tables import chunk, series
 
-_KEY = ("ven_id", "resource_id", "quantity", "kind", "source")
+_KEY = ("ven_id", "point", "quantity", "kind", "source")
+_NAMES = ("ven_id", "resource_id", "quantity", "kind", "source")
+_DESCRIPTION = ("r_id", "report_type", "reading_type", "sources", "subject", "flow", "phase", "ambiguous")
 _SAME_KEY = and_(*(series.c[name] == bindparam(name) for name in _KEY))
 # Written once: this is the hot path. The lock keeps others from adding to the series meanwhile; no chunk that can hold
 # a value of a day starts on an earlier day.
 _FIND = select(series.c.id, series.c.unit).where(_SAME_KEY).with_for_update(key_share=True)
 _FIND_NUMBERED = (
-    select(series.c.id, series.c.unit, *(series.c[name] for name in _KEY))
+    select(series.c.id, series.c.unit, series.c.ven_id, series.c.point)
     .where(series.c.id.in_(bindparam("ids", expanding=True)))
     .order_by(series.c.id)
     .with_for_update(key_share=True)
@@ -44,19 +49,31 @@ _SPANS = select(chunk.c.id, chunk.c.series_id, chunk.c.start_s, chunk.c.end_s).w
 )
 _CHUNKS = select(chunk).where(chunk.c.id.in_(bindparam("ids", expanding=True)))
 _OF_KEY = select(chunk).join(series).where(_SAME_KEY, _TOUCHING)
+_OF_NUMBERS = select(chunk).where(chunk.c.series_id.in_(bindparam("ids", expanding=True)), _TOUCHING)
 _ADD = insert(chunk)
 _MOST_HINTS: Final = 50_000
 
 
+_PLAIN: Final = DataPoint("", "")
+
+
 @dataclass(frozen=True, slots=True)
 class SeriesKey:
-    """Which series: what (`quantity`, `kind`) of which resource of which VEN, and who says so (`source`)."""
+    """Which series: what (`quantity`, `kind`) of which data point of which VEN, and who says so (`source`).
+
+    `resource_id` names the data point's resources for people. Without a `point` it is the plain usage of that resource.
+    """
 
     ven_id: str
     resource_id: str
     quantity: str
     kind: str
     source: str = "ven"
+    point: DataPoint = _PLAIN
+
+    def __post_init__(self) -> None:
+        if self.point is _PLAIN:
+            object.__setattr__(self, "point", usage_of(self.resource_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +176,24 @@ async def load(
     overlap, even begin together: only the same start and duration replace each other.
     """
     query = _OF_KEY if as_of is None else _OF_KEY.where(chunk.c.received_at <= as_of)
-    rows = (await conn.execute(query, {**_columns_of(key), **_span(start_s, end_s - 1)})).all()
+    rows = await conn.execute(query, {**_columns_of(key), **_span(start_s, end_s - 1)})
+    return _newest(rows.all(), key.kind, start_s, end_s, as_of)
+
+
+async def load_many(
+    conn: AsyncConnection, kinds: Mapping[int, str], start_s: int, end_s: int, *, as_of: datetime | None = None
+) -> dict[int, Loaded]:
+    """Return for each series, by its number, what `load` returns; `kinds` names the kind of each."""
+    rows: dict[int, list[Any]] = {number: [] for number in kinds}
+    query = _OF_NUMBERS if as_of is None else _OF_NUMBERS.where(chunk.c.received_at <= as_of)
+    for ids in in_parts(kinds) if end_s > start_s else ():
+        for row in await conn.execute(query, {"ids": ids, **_span(start_s, end_s - 1)}):
+            rows[row.series_id].append(row)
+    return {number: _newest(some, kinds[number], start_s, end_s, as_of) for number, some in rows.items()}
+
+
+def _newest(rows: Sequence[Any], kind: str, start_s: int, end_s: int, as_of: datetime | None) -> Loaded:
+    """Return the newest revision of each start and duration among the chunks of one series."""
     if not rows:
         return _loaded([], [], [], [])
     starts: list[int] = []
@@ -169,7 +203,7 @@ async def load(
     revisions: list[int] = []
     known: list[bool] = []
     for row in rows:
-        of_starts, of_durations, of_values, of_qualities, of_receipt = chunks.columns(row, key.kind)
+        of_starts, of_durations, of_values, of_qualities, of_receipt = chunks.columns(row, kind)
         starts += of_starts
         durations += of_durations
         values += of_values
@@ -188,8 +222,31 @@ async def load(
 
 async def series_of(conn: AsyncConnection, ven_id: str) -> list[SeriesKey]:
     """Return the series of a VEN, in a fixed order."""
-    query = select(*(series.c[name] for name in _KEY)).where(series.c.ven_id == ven_id)
-    return [SeriesKey(*row) for row in sorted(tuple(row) for row in await conn.execute(query))]
+    return list((await numbered(conn, [ven_id])).values())
+
+
+async def numbered(conn: AsyncConnection, ven_ids: Sequence[str], *where: ColumnElement[bool]) -> dict[int, SeriesKey]:
+    """Return number -> series of VENs, in a fixed order; `where` says which of them."""
+    keys: dict[int, SeriesKey] = {}
+    for ids in in_parts(ven_ids):
+        for row in await conn.execute(select(series).where(series.c.ven_id.in_(ids), *where)):
+            keys[row.id] = _key(row)
+    return dict(sorted(keys.items(), key=lambda item: (*(getattr(item[1], name) for name in _NAMES), item[0])))
+
+
+def _key(row: Any) -> SeriesKey:
+    point = DataPoint(
+        row.point,
+        row.r_id,
+        row.report_type,
+        row.reading_type,
+        from_json(Target, row.sources),
+        from_json(Target, row.subject),
+        Flow(row.flow),
+        Phase(row.phase),
+        row.ambiguous,
+    )
+    return SeriesKey(row.ven_id, row.resource_id, row.quantity, row.kind, row.source, point)
 
 
 async def merge_days(db: Database, before: datetime) -> int:
@@ -221,7 +278,7 @@ async def merge_days(db: Database, before: datetime) -> int:
 def _check_shape(arrival: Arrival) -> None:
     """Raise InvalidError for names that are too long, and values whose parts do not fit each other."""
     key, values = arrival.key, arrival.values
-    for name in _KEY:
+    for name in _NAMES:
         limit = getattr(series.c[name].type, "length", None)
         if limit is not None and len(getattr(key, name)) > limit:
             raise InvalidError(f"The {name} of a series has at most {limit} characters.")
@@ -271,9 +328,12 @@ def _place(point: Point) -> tuple[int, int]:
 async def _numbers(conn: AsyncConnection, units: Mapping[SeriesKey, str], hints: SeriesHints) -> dict[SeriesKey, int]:
     """Return the numbers of series, made where new, locked so that nobody else adds to them at the same time."""
     found: dict[SeriesKey, Any] = {}
-    for ids in in_parts(hints.numbers[key] for key in units if key in hints.numbers):
+    hinted = {hints.numbers[key]: key for key in units if key in hints.numbers}
+    for ids in in_parts(hinted):
         for row in await conn.execute(_FIND_NUMBERED, {"ids": ids}):
-            found[SeriesKey(*row[2:])] = row
+            key = hinted[row.id]
+            if (row.ven_id, row.point) == (key.ven_id, key.point.digest):
+                found[key] = row
     for key, unit in units.items():
         if key not in found:
             found[key] = await _found_or_made(conn, key, unit)
@@ -288,7 +348,9 @@ async def _found_or_made(conn: AsyncConnection, key: SeriesKey, unit: str) -> An
     values = _columns_of(key)
     found = (await conn.execute(_FIND, values)).one_or_none()
     if found is None:
-        await upsert(conn, series, {**values, "unit": unit}, keys=_KEY, update=())
+        said = {name: to_json(getattr(key.point, name)) for name in _DESCRIPTION}
+        row = {**values, **said, "resource_id": key.resource_id, "unit": unit}
+        await upsert(conn, series, row, keys=_KEY, update=())
         found = (await conn.execute(_FIND, values)).one()
     return found
 
@@ -357,7 +419,13 @@ def _row(series_id: int, revision: int, received_at: datetime, content: Content)
 
 
 def _columns_of(key: SeriesKey) -> dict[str, str]:
-    return {name: getattr(key, name) for name in _KEY}
+    return {
+        "ven_id": key.ven_id,
+        "point": key.point.digest,
+        "quantity": key.quantity,
+        "kind": key.kind,
+        "source": key.source,
+    }
 
 
 async def _merge_series(conn: AsyncConnection, series_id: int, days: list[int]) -> int:

@@ -29,27 +29,30 @@ async def upsert(
     *,
     keys: Collection[str],
     update: Collection[str] | None = None,
+    add: Collection[str] = (),
 ) -> None:
     """Insert a row (or rows with the same columns); where a row with the same `keys` is there, change it instead.
 
     `keys` are the columns of a primary key or unique constraint. `update` names the columns to change in a row that
-    is there; by default all given ones but the keys; none at all leaves such a row as it is. No rows do nothing.
+    is there; by default all given ones but the keys; none at all leaves such a row as it is. What is given for the
+    columns `add` is added to what is there. No rows do nothing.
     """
     rows = [dict(values)] if isinstance(values, Mapping) else [dict(row) for row in values]
     if not rows:
         return
     changes = [name for name in rows[0] if name not in keys] if update is None else update
-    await conn.execute(_upsert(conn.dialect.name, table, tuple(keys), tuple(changes)), rows)
+    await conn.execute(_upsert(conn.dialect.name, table, tuple(keys), tuple(changes), tuple(add)), rows)
 
 
 @lru_cache(maxsize=256)
-def _upsert(dialect: str, table: Table, keys: tuple[str, ...], changes: tuple[str, ...]) -> Any:
+def _upsert(dialect: str, table: Table, keys: tuple[str, ...], changes: tuple[str, ...], sums: tuple[str, ...]) -> Any:
     """Return the statement, which is kept: naming what was to be inserted makes a copy of the whole table's columns."""
     insert = import_module(f"sqlalchemy.dialects.{dialect}").insert  # both spell alike, but each has a class of its own
     statement = insert(table)
     if not changes:
         return statement.on_conflict_do_nothing(index_elements=list(keys))
     new = {name: statement.excluded[name] for name in changes}
+    new |= {name: table.c[name] + statement.excluded[name] for name in sums}
     return statement.on_conflict_do_update(index_elements=list(keys), set_=new)
 
 

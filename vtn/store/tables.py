@@ -123,6 +123,7 @@ site = Table(
     Column("time_zone", String(64), nullable=False),
     Column("area", String(80)),
     Column("metering_point", String(80)),
+    Column("connection_w", Integer, comment="what fuses or the contract let through, W; null: not known"),
 )
 ven = Table(
     "ven",
@@ -288,6 +289,7 @@ opt = Table(
     Column("schedule_digest", String(64), comment="SHA-256 of the schedule; null before it was kept"),
     Column("at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime, comment="superseded or cancelled"),
+    Column("cancelled_at", UtcDateTime, comment="by the VEN: the same schedule sent again is a new one"),
     sqlite_autoincrement=True,
 )
 Index("ix_opt_ven_opt_id", opt.c.ven_id, opt.c.opt_id)
@@ -312,6 +314,19 @@ outbox = Table(
 )
 Index("ix_outbox_state_due", outbox.c.state, outbox.c.due_at)
 
+ven_fault = Table(
+    "ven_fault",
+    METADATA,
+    _ven(),
+    Column("kind", String(16), nullable=False, comment="vtn.services.ven_faults.Kind"),
+    Column("subject", String(80), nullable=False),
+    Column("times", BigInteger, nullable=False),
+    Column("text", Text, nullable=False, comment="the last one's description"),
+    Column("first_at", UtcDateTime, nullable=False),
+    Column("last_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("ven_id", "kind", "subject"),
+)
+
 # -- reports and readings
 
 report_offer = Table(
@@ -332,7 +347,7 @@ report_request = Table(
     Column("specifier_id", String(200), nullable=False),
     Column("name", String(80), nullable=False),
     Column("request", Json, nullable=False, comment="openadr.model.report.ReportRequest"),
-    Column("state", String(12), nullable=False, comment="queued | active | refused | cancelled | done"),
+    Column("state", String(12), nullable=False, comment="queued | unanswered | active | refused | cancelled | done"),
     Column("reason", Text),
     Column("created_at", UtcDateTime, nullable=False),
     Column("answered_at", UtcDateTime),
@@ -349,7 +364,16 @@ series = Table(
     Column("kind", String(16), nullable=False),
     Column("source", String(16), nullable=False, comment="ven | meter file | manual"),
     Column("unit", String(16), nullable=False),
-    UniqueConstraint("ven_id", "resource_id", "quantity", "kind", "source"),
+    Column("point", String(32), nullable=False, comment="vtn.store.data_point.digest of the description"),
+    Column("r_id", Text, nullable=False),
+    Column("report_type", Text, nullable=False),
+    Column("reading_type", Text, nullable=False),
+    Column("sources", Json, nullable=False, comment="openadr.model.target.Target: all reportDataSources"),
+    Column("subject", Json, nullable=False, comment="openadr.model.target.Target: the reportSubject"),
+    Column("flow", String(8), nullable=False, comment="import | export | net"),
+    Column("phase", String(8), nullable=False, comment="total | l1 | l2 | l3"),
+    Column("ambiguous", Boolean, nullable=False, comment="another data point of its report differs by its rID alone"),
+    UniqueConstraint("ven_id", "point", "quantity", "kind", "source"),
 )
 chunk = Table(
     "chunk",
@@ -366,6 +390,15 @@ chunk = Table(
     Column("revision", Integer, nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
     Column("received", Json, comment="when each value came in, in microseconds after received_at; null: 0"),
+)
+settlement_choice = Table(
+    "settlement_choice",
+    METADATA,
+    _ven(),
+    Column("series_id", Serial, ForeignKey("series.id", ondelete="CASCADE"), nullable=False),
+    Column("chosen_at", UtcDateTime, nullable=False),
+    Column("chosen_by", Text, nullable=False),
+    PrimaryKeyConstraint("ven_id", "series_id"),
 )
 Index("ix_chunk_series_span", chunk.c.series_id, chunk.c.start_s, chunk.c.end_s)
 potential = Table(

@@ -20,9 +20,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from core.errors import UnavailableError
 from openadr.fingerprint import fingerprint
-from openadr.v20b.decode import MAX_BYTES, UnreadableError, WireError, decode
+from openadr.v20b.decode import MAX_BYTES, Decoded, UnreadableError, WireError, decode_noting
 from openadr.v20b.encode import encode
-from openadr.v20b.messages import Message, Poll
+from openadr.v20b.messages import Poll
 from vtn.transport.v20b import EMPTY, Peer, Vtn20b, named
 from vtn.web.listening import is_strange, prove
 
@@ -76,7 +76,7 @@ class OpenADRServer:
         self._base = f"{edge.prefix.rstrip('/')}/OpenADR2/Simple/2.0b/"
         self._usual = {(f"{self._base}{service}", "application/xml"): service for service in SERVICES}
         self._peers: WeakKeyDictionary[object, Peer] = WeakKeyDictionary()
-        self._polls: dict[tuple[bytes, bool], Poll] = {}
+        self._polls: dict[tuple[bytes, bool], Decoded] = {}
         self._empty = encode(EMPTY)
         self._empty_coded = {coding: compress(self._empty) for coding, compress in _CODINGS.items()}
         self._messages = Counter(
@@ -111,7 +111,6 @@ class OpenADRServer:
             response = web.Response(status=refused.status, text=refused.why + "\n")
             response.force_close()
         except WireError as error:
-            _log.warning("message refused", status=error.status, why=str(error), **named(peer))
             response = web.Response(status=error.status, text=f"{error}\n")
         except UnavailableError as error:
             _log.error("cannot answer", why=str(error), **named(peer))
@@ -176,15 +175,17 @@ class OpenADRServer:
 
     async def _answer(self, service: str, body: bytes, peer: Peer) -> tuple[str, bytes]:
         try:
-            message = await self._decode(body, strict=await self._vtn.strict_for(peer))
+            decoded = await self._decode(body, strict=await self._vtn.strict_for(peer))
         except UnreadableError as fault:
-            told = encode(self._vtn.unreadable(fault, peer))
+            told = encode(await self._vtn.unreadable(fault, peer))
             self._note(peer.fingerprint, "?", body, told)
             return "?", told
         except WireError as error:
+            await self._vtn.not_acceptable(error, peer)
             self._note(peer.fingerprint, "?", body, str(error).encode())
             raise
-        answer = await self._vtn.answer(service, message, peer)
+        message = decoded.message
+        answer = await self._vtn.answer(service, message, peer, decoded.repairs)
         kind = type(message).__name__
         if answer is EMPTY:
             return kind, self._empty
@@ -192,19 +193,19 @@ class OpenADRServer:
         self._note(peer.fingerprint or getattr(message, "ven_id", None) or "", kind, body, told)
         return kind, told
 
-    async def _decode(self, body: bytes, *, strict: bool) -> Message:
+    async def _decode(self, body: bytes, *, strict: bool) -> Decoded:
         poll = self._polls.get((body, strict))
         if poll is not None:
             return poll
         limit = self._edge.max_body_bytes
         if len(body) > _LARGE:
-            return await asyncio.to_thread(decode, body, strict=strict, max_bytes=limit)
-        message = decode(body, strict=strict, max_bytes=limit)
-        if isinstance(message, Poll) and len(body) <= _SHORT:
+            return await asyncio.to_thread(decode_noting, body, strict=strict, max_bytes=limit)
+        decoded = decode_noting(body, strict=strict, max_bytes=limit)
+        if isinstance(decoded.message, Poll) and len(body) <= _SHORT:
             if len(self._polls) >= _MOST_POLLS:
                 self._polls.clear()
-            self._polls[body, strict] = message
-        return message
+            self._polls[body, strict] = decoded
+        return decoded
 
     def _respond(self, request: web.BaseRequest, body: bytes) -> web.Response:
         """Answer 200, compressed if the VEN accepts that (TR-05, TR-08)."""

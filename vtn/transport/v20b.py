@@ -8,7 +8,8 @@ VEN                         VTN
 """
 
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,8 +20,10 @@ from core.errors import ConflictError, EvenloadError, ForbiddenError, InvalidErr
 from core.ids import new_id
 from openadr.model.codes import Code, OpenADRError
 from openadr.model.event import DeliveredEvent
+from openadr.model.opt import OptType
 from openadr.model.report import Report
-from openadr.v20b.decode import UnreadableError
+from openadr.v20b.decode import UnreadableError, WireError
+from openadr.v20b.encode import message_name
 from openadr.v20b.messages import (
     SERVICES,
     CanceledOpt,
@@ -37,6 +40,7 @@ from openadr.v20b.messages import (
     CreatePartyRegistration,
     CreateReport,
     DistributeEvent,
+    EventResponse,
     Message,
     OadrResponse,
     Poll,
@@ -49,11 +53,13 @@ from openadr.v20b.messages import (
     UpdatedReport,
     UpdateReport,
 )
+from openadr.v20b.repair import Repair
 from vtn.services import enrolment, event, opt, outbox, registration, report, report_data
 from vtn.services.directory import Directory, Known
 from vtn.services.event import Answer
 from vtn.services.outbox import Kind
 from vtn.services.settings import VtnSettings
+from vtn.services.ven_faults import VenFaults
 from vtn.store.database import Transaction
 from vtn.store.readings import SeriesHints
 from vtn.store.writer import GroupWriter
@@ -66,8 +72,19 @@ EMPTY: Final = OadrResponse(Response(Code.OK, "OK"))
 
 
 _LONGEST_SUBJECT: Final = 80
+_LONGEST_REASON: Final = 500
+_LONGEST_TEXT: Final = 200
 _ANONYMOUS: Final = (QueryRegistration, CreatePartyRegistration)
 """What a VEN may say before it is registered, and without its venID."""
+_ANSWERS: Final = (
+    CreatedEvent,
+    RegisteredReport,
+    CreatedReport,
+    CanceledReport,
+    CanceledPartyRegistration,
+    OadrResponse,
+)
+"""What a VEN answers with to what its polls brought."""
 _CODES: Final[dict[type[EvenloadError], Code]] = {
     InvalidError: Code.INVALID_DATA,
     NotFoundError: Code.INVALID_ID,
@@ -85,7 +102,8 @@ def _as_fault(error: EvenloadError) -> OpenADRError:
 class Peer:
     """Who is at the other end: the fingerprint and subject of its certificate (empty without one), and its address.
 
-    `expires_s` is when the certificate ends, seconds since 1970, infinite where that is unknown.
+    On an insecure listener a VEN is who it says it is: by venID, or, registering without one, by oadrVenName: its name
+    or venID here. `expires_s` is when the certificate ends, seconds since 1970, infinite where that is unknown.
     """
 
     fingerprint: str = ""
@@ -99,18 +117,37 @@ def named(peer: Peer) -> dict[str, str]:
     return {"address": peer.address, "certificate": peer.subject, "fingerprint": peer.fingerprint}
 
 
-def _log_refusal(message: str, fault: OpenADRError, peer: Peer) -> None:
-    _log.warning(
-        "message refused", message=message[:80], code=int(fault.code), why=fault.description[:500], **named(peer)
-    )
+def _log_refusal(message: str, fault: OpenADRError, peer: Peer, ven_id: str | None) -> None:
+    why = fault.description[:_LONGEST_REASON]
+    _log.warning("message refused", message=message[:80], code=int(fault.code), why=why, **named(peer), ven_id=ven_id)
+
+
+def _reason(answer: EventResponse) -> str | None:
+    """Return why a VEN opts out: oadrCreatedEvent has no optReason, but a responseDescription (OP-08)."""
+    said = (answer.description or "").strip()
+    if answer.opt_type is not OptType.OUT or said.upper() in ("", "OK", "ERROR"):
+        return None
+    return "".join(char if char.isprintable() else " " for char in said[:_LONGEST_TEXT])
+
+
+def _errors(message: Message) -> Iterator[Response | EventResponse]:
+    """Yield the errors that a VEN's answer carries."""
+    if isinstance(message, _ANSWERS):
+        if not message.response.ok:
+            yield message.response
+        if isinstance(message, CreatedEvent):
+            yield from (each for each in message.event_responses if not each.ok)
 
 
 class Vtn20b:
     """Answers OpenADR 2.0b messages of pull VENs."""
 
-    def __init__(self, writer: GroupWriter, directory: Directory, settings: VtnSettings, clock: Clock) -> None:
+    def __init__(
+        self, writer: GroupWriter, directory: Directory, settings: VtnSettings, clock: Clock, faults: VenFaults
+    ) -> None:
         self._writer = writer
         self._directory = directory
+        self._faults = faults
         self._settings = settings
         self._clock = clock
         self._series = SeriesHints()
@@ -134,46 +171,95 @@ class Vtn20b:
             OadrResponse: self._response,
         }
 
-    async def answer(self, service: str, message: Message, peer: Peer) -> Message:
+    async def answer(
+        self, service: str, message: Message, peer: Peer, repairs: AbstractSet[Repair] = frozenset()
+    ) -> Message:
         """Return the answer to a message that was posted to a service. Logical faults are answers too (GN-11).
 
-        Raises UnavailableError if the store does not answer: then nothing was acknowledged.
+        `repairs` were needed to read the message. Raises UnavailableError if the store does not answer: then nothing
+        was acknowledged.
         """
+        known: Known | None = None
         try:
             known = await self._admit(service, message, peer)
+            if known is not None:
+                self._faults.mended(known.ven_id, repairs)
+                self._note_errors(message, known)
             return await self._handlers[type(message)](message, known)
         except UnavailableError:
             raise
         except EvenloadError as error:
             fault = _as_fault(error)
-            _log_refusal(type(message).__name__, fault, peer)
+            await self._note_refusal(message_name(type(message)), fault, peer, known)
             return refuse(message, fault, self._settings)
 
-    def unreadable(self, fault: UnreadableError, peer: Peer) -> Message:
+    def _note_errors(self, message: Message, known: Known) -> None:
+        """Count and log the errors that a VEN answers with; a long list of them is one line."""
+        errors = list(_errors(message))
+        if not errors:
+            return
+        name = message_name(type(message))
+        for error in errors:
+            self._faults.answered(known.ven_id, name, error.code, error.description or "")
+        said = (errors[0].description or "")[:_LONGEST_TEXT]
+        _log.warning(
+            "a VEN answered with an error",
+            message=name,
+            code=errors[0].code,
+            why=said,
+            errors=len(errors),
+            ven_id=known.ven_id,
+        )
+
+    async def _note_refusal(self, name: str, fault: OpenADRError, peer: Peer, known: Known | None) -> None:
+        ven_id = known.ven_id if known is not None else await self._speaker(peer)
+        if ven_id is not None:
+            self._faults.refused(ven_id, name, fault.code, fault.description)
+        _log_refusal(name, fault, peer, ven_id)
+
+    async def _speaker(self, peer: Peer) -> str | None:
+        """Return the venID of the VEN at the other end, if its certificate tells."""
+        known = await self._directory.identify(peer.fingerprint) if peer.fingerprint else None
+        return known.ven_id if known is not None else None
+
+    async def unreadable(self, fault: UnreadableError, peer: Peer) -> Message:
         """Return the answer to a valid message with a value that cannot be read (GN-11)."""
-        _log_refusal(fault.element, fault, peer)
+        ven_id = await self._speaker(peer)
+        if ven_id is not None:
+            self._faults.unreadable(ven_id, fault.description)
+        _log_refusal(fault.element, fault, peer, ven_id)
         return refuse_unreadable(fault, self._settings)
 
     async def knows(self, peer: Peer) -> bool:
         """Whether this peer's certificate is that of a VEN."""
-        return await self._directory.identify(peer.fingerprint) is not None
+        return await self._speaker(peer) is not None
+
+    async def not_acceptable(self, error: WireError, peer: Peer) -> None:
+        """Note a body that is no OpenADR message, and whose it was (GN-12)."""
+        ven_id = await self._speaker(peer)
+        if ven_id is not None:
+            self._faults.unreadable(ven_id, str(error))
+        _log.warning("message refused", status=error.status, why=str(error), **named(peer), ven_id=ven_id)
 
     async def strict_for(self, peer: Peer) -> bool:
         """Whether this peer's messages are read in strict mode."""
         known = await self._directory.identify(peer.fingerprint) if peer.fingerprint else None
         return self._settings.strict or (known is not None and known.strict)
 
-    async def _admit(self, service: str, message: Message, peer: Peer) -> Known:
+    async def _admit(self, service: str, message: Message, peer: Peer) -> Known | None:
         """Return the VEN that speaks: that of the certificate, also where the message names none.
 
-        Raises OpenADRError 459, 463 or 452 (GN-15, SE-07, RG-14, RG-15).
+        None: somebody without certificate asks who we are, which is no secret on an insecure listener. Raises
+        OpenADRError 459, 463 or 452 (GN-15, SE-07, RG-14, RG-15).
         """
         expected = SERVICES.get(type(message))
         posted = service == expected or (isinstance(message, OadrResponse) and service != "OadrPoll")
         if not posted or type(message) not in self._handlers:
-            raise OpenADRError(Code.COMPLIANCE, f"oadr{type(message).__name__} is not for {service} of a VTN.")
+            raise OpenADRError(Code.COMPLIANCE, f"{message_name(type(message))} is not for {service} of a VTN.")
         claimed: str | None = getattr(message, "ven_id", None)
-        known = await self._known(claimed, peer)
+        if isinstance(message, QueryRegistration) and not peer.fingerprint:
+            return None
+        known = await self._known(message, claimed, peer)
         anonymous = type(message) in _ANONYMOUS
         if known.registration_id is None and not anonymous:
             raise OpenADRError(Code.NOT_REGISTERED, "This VEN is not registered; send oadrCreatePartyRegistration.")
@@ -188,17 +274,21 @@ class Vtn20b:
             await self._writer.submit(lambda tx: event.arrived(tx, known.ven_id, self._clock.now()))
         return known
 
-    async def _known(self, claimed: str | None, peer: Peer) -> Known:
-        if not peer.fingerprint:
-            known = await self._directory.get(claimed or "")
-        else:
+    async def _known(self, message: Message, claimed: str | None, peer: Peer) -> Known:
+        if peer.fingerprint:
             known = await self._directory.identify(peer.fingerprint)
+        elif isinstance(message, CreatePartyRegistration) and not claimed:
+            name = message.profile.ven_name or ""
+            known = await self._directory.named(name) or await self._directory.get(name)
+        else:
+            known = await self._directory.get(claimed or "")
         if known is not None:
             return known
         if peer.fingerprint:
             now = self._clock.now()
             await self._writer.submit(lambda tx: enrolment.note_waiting(tx, peer.fingerprint, peer.subject, now))
-        raise OpenADRError(Code.NOT_REGISTERED, "No VEN is known by this certificate; ask the VTN's operator.")
+            raise OpenADRError(Code.NOT_REGISTERED, "No VEN is known by this certificate; ask the VTN's operator.")
+        raise OpenADRError(Code.NOT_REGISTERED, "No VEN has this venID, or this oadrVenName; ask the VTN's operator.")
 
     # -- OadrPoll
 
@@ -232,8 +322,8 @@ class Vtn20b:
             case Kind.REGISTER_REPORT:
                 message = RegisterReport(new_id("req"), (), ven_id, row.subject or None)
             case Kind.CREATE_REPORT:
-                wish = await report.get(tx.conn, row.subject)
-                message = CreateReport(row.subject, (wish.request,), ven_id) if wish.state == "queued" else None
+                wanted = await report.to_send(tx.conn, row.subject)
+                message = CreateReport(row.subject, (wanted,), ven_id) if wanted else None
             case Kind.CANCEL_REPORT:
                 message = CancelReport(row.subject, (row.subject,), report_to_follow=False, ven_id=ven_id)
             case Kind.REREGISTER:
@@ -265,7 +355,8 @@ class Vtn20b:
 
     async def _created_event(self, message: CreatedEvent, known: Known) -> Message:
         answers = [
-            Answer(one.event_id, one.modification_number, one.opt_type, one.code) for one in message.event_responses
+            Answer(answer.event_id, answer.modification_number, answer.opt_type, answer.code, _reason(answer))
+            for answer in message.event_responses
         ]
 
         await self._writer.submit_to(self._answers, known.ven_id, answers)
@@ -345,14 +436,13 @@ class Vtn20b:
 
     # -- EiRegisterParty
 
-    async def _query(self, message: QueryRegistration, known: Known) -> Message:
-        registered = known.registration_id is not None
-        return CreatedPartyRegistration(
-            Response(Code.OK, "OK", message.request_id),
-            registration.vtn_profile(self._settings),
-            known.registration_id,
-            known.ven_id if registered else None,
-        )
+    async def _query(self, message: QueryRegistration, known: Known | None) -> Message:
+        if known is None or known.registration_id is None:
+            ids: tuple[str | None, str | None] = (None, None)
+        else:
+            ids = (known.registration_id, known.ven_id)
+        profile = registration.vtn_profile(self._settings)
+        return CreatedPartyRegistration(Response(Code.OK, "OK", message.request_id), profile, *ids)
 
     async def _register(self, message: CreatePartyRegistration, known: Known) -> Message:
         given = await self._writer.submit(
@@ -376,7 +466,7 @@ class Vtn20b:
 
     async def _canceled(self, message: CanceledPartyRegistration, known: Known) -> Message:
         async def work(tx: Transaction) -> None:
-            if await outbox.sent_subjects(tx, known.ven_id, Kind.CANCEL_REGISTRATION):
+            if await outbox.sent_subjects(tx, known.ven_id, Kind.CANCEL_REGISTRATION, given_up=True):
                 await registration.erase(tx, known.ven_id, self._clock.now(), who=known.ven_id)
 
         if message.response.ok:

@@ -283,7 +283,7 @@ class _Handler(RequestHandler):
         if status < HTTPStatus.INTERNAL_SERVER_ERROR:
             why = " ".join(str(exc).split())[:_WHY]
             _log.warning("malformed request", address=request.remote, why=why)
-        else:
+        elif not isinstance(exc, ConnectionError):  # else the client has gone, and there is nobody to answer
             _log.error("unexpected fault", address=request.remote, exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("Half an answer is out: the only honest end is to cut the connection.")

@@ -46,9 +46,16 @@ class StoredPrincipals:
 
 
 async def create(
-    tx: Transaction, name: str, role: Role, now: datetime, *, who: str, lifetime: timedelta | None = None
+    tx: Transaction,
+    name: str,
+    role: Role,
+    now: datetime,
+    *,
+    who: str,
+    lifetime: timedelta | None = None,
+    party_id: str | None = None,
 ) -> str:
-    """Create a principal and return its token, which is shown this once.
+    """Create a principal and return its token, which is shown this once; `party_id` bounds what a household sees.
 
     The name of a revoked or expired principal may be used again: it gets the new role and token. Raises ConflictError
     for the name of a working one, InvalidError for a name that cannot be printed.
@@ -66,6 +73,7 @@ async def create(
         "created_at": now,
         "expires_at": None if lifetime is None else datetime.now(UTC) + lifetime,
         "revoked_at": None,
+        "party_id": party_id,
     }
     old = (await tx.conn.execute(select(principal).where(principal.c.name == name).with_for_update())).one_or_none()
     if old is None:

@@ -6,8 +6,10 @@ import pytest
 from sqlalchemy import insert, select
 
 from aggregator.flexibility.reliability import DECAY, PRIOR, reliability
-from openadr.model.opt import OptType
-from support.vtn_world import HOUR
+from openadr.model.opt import Opt, OptType
+from openadr.model.target import Target
+from openadr.v20b.messages import CreateOpt
+from support.vtn_world import HOUR, usage
 from vtn.services import dispatch
 from vtn.store.tables import evaluation, ven
 
@@ -58,6 +60,19 @@ async def test_answers_count_newest_first(world):
     await called(world, [(a, OptType.IN), (b, OptType.IN)])
     found = await chance(world, a, b, c)
     assert found == pytest.approx([beta(True, False), beta(True, True), beta(False)])
+
+
+async def test_op05_an_opt_out_of_the_only_resource_is_the_ven_s(world):
+    one = await world.ven()
+    await one.offer(usage("heater"))
+    await world.dispatch(one)
+    (event,) = await one.events()
+    await one.opt(event, OptType.IN)
+    number, target = event.event.modification_number, Target(resource_ids=("heater",))
+    out = Opt("o", OptType.OUT, "mustRun", world.now, event.event.event_id, number, target=target)
+    assert (await one.say(CreateOpt(one.ven_id, "q", out))).response.code == 200
+    world.later(hours=3)
+    assert await chance(world, one) == [beta(False)]
 
 
 async def test_delivery_counts_where_it_was_evaluated(world):

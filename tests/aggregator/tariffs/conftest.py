@@ -23,6 +23,7 @@ from vtn.web import principals
 from vtn.web.api import Api
 from vtn.web.auth import Role
 from vtn.web.operator import DESK, Desk
+from vtn.web.operator.principals import create_household_token
 from vtn.web.operator.system import list_audit
 from vtn.web.principals import StoredPrincipals
 from vtn.web.server import HttpMetrics, make_app
@@ -95,7 +96,7 @@ async def counter(world: World, aiohttp_client: Any) -> Counter:
     async with world.tx() as tx:
         for role in Role:
             tokens[role.value] = await principals.create(tx, role.value, role, datetime.now(UTC), who="test")
-    api = Api("tariffs", "1", (*OPERATIONS, list_audit))
+    api = Api("tariffs", "1", (*OPERATIONS, list_audit, create_household_token))
     metrics = HttpMetrics(CollectorRegistry())
     app = make_app(api, StoredPrincipals(world.db), hosts={"127.0.0.1", "localhost"}, metrics=metrics)
     app[DESK] = Desk(world.db, world.clock, world.settings, "https://vtn.example/OpenADR2", None)

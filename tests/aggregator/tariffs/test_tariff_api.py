@@ -255,6 +255,26 @@ async def test_a_household_reads_its_own_tariffs_and_nobody_elses(counter, hours
     await counter.get(f"/v1/household/tariffs?until={z(NOON + timedelta(days=400))}", 422, who="household")
 
 
+async def test_a_token_for_the_household_of_a_ven_can_be_made(counter, hours):
+    mine, other = await counter.world.ven(), await counter.world.ven()
+    await put(counter, await make(counter), hours(NOON, "0.1"))
+    path = f"/v1/vens/{mine.ven_id}/household-tokens"
+    await counter.post(path, {}, 403, who="dispatcher")
+    await counter.post("/v1/vens/nobody/household-tokens", {}, 404)
+
+    created = await counter.post(path, {"days": 30})
+
+    assert created["principal"]["role"] == "household"
+    counter.tokens["mine"] = created["token"]
+    assert [home["ven_id"] for home in await counter.get("/v1/household/tariffs", who="mine")] == [mine.ven_id]
+    await counter.get(f"/v1/vens/{other.ven_id}/tariffs", 403, who="mine")
+    await counter.post(path, {}, 409)
+    again = await counter.post(path, {"name": "second phone", "days": None})
+    counter.tokens["second"] = again["token"]
+    assert (await counter.get("/v1/household/tariffs", who="second"))[0]["ven_id"] == mine.ven_id
+    assert {entry["action"] for entry in await counter.audit()} >= {"create household", "create principal"}
+
+
 async def test_a_household_without_home_has_no_tariffs(counter, hours):
     await counter.world.ven()
     await put(counter, await make(counter), hours(NOON, "0.1"))

@@ -8,13 +8,16 @@ from sqlalchemy import insert, update
 from core.spans import Duration
 from metrics.presets import PRESETS
 from openadr.model.opt import OptType
+from openadr.v20b.messages import CreatedReport, Response
 from support.browser import HOSTILE
 from support.metered import metered_ven, send
 from support.vtn_world import NOON, data, fake_fingerprint, usage
 from vtn.services import enrolment, fleet, site
 from vtn.services.outbox import State
 from vtn.services.programme import Limits, Window
+from vtn.store.readings import numbered
 from vtn.store.tables import outbox, potential, ven_certificate
+from vtn.web.console.templating import show_power
 
 PLACES = ("/", "/potential", "/dispatches", "/programmes", "/programmes/new", "/fleet", "/groups", "/messages",
           "/enrolment", "/audit", "/settings", "/account", "/system")  # fmt: skip
@@ -171,6 +174,22 @@ async def test_a_bulk_action_needs_a_choice_and_keeps_what_was_chosen(console):
     page = await console.admin.post("/fleet/bulk", 422, action="reregister")
     assert "Choose at least one VEN" in page.main
     await console.dispatcher.post("/fleet/bulk", 403, action="area", area="x", ven_ids=[ven.ven_id])
+
+
+async def test_what_is_settled_is_said_and_can_be_chosen(console):
+    ven, _, _ = await metered_ven(console.world, 1, days=1)
+    page = await console.admin.get(f"/fleet/{ven.ven_id}/readings")
+    assert "Consumption (gross" in page.text
+    assert "by what the data points say they are" in page.text
+    assert show_power(43_470) in page.text
+    async with console.world.db.read() as conn:
+        (number,) = await numbered(conn, [ven.ven_id])
+    wish = {"series[]": number, "connection_w": 24_000}
+    await console.admin.post(f"/fleet/{ven.ven_id}/settlement-series", **wish)
+    page = await console.admin.get(f"/fleet/{ven.ven_id}/readings")
+    assert "chosen by admin" in page.text
+    assert show_power(24_000) in page.text
+    await console.viewer.post(f"/fleet/{ven.ven_id}/settlement-series", 403, **{"series[]": number})
 
 
 async def test_readings_are_drawn_and_told_in_a_table(console):
@@ -427,3 +446,13 @@ async def test_a_comparison_without_any_error_is_one(console):
     assert len(page.texts("//tbody//meter")) == len(PRESETS)
     assert set(page.texts("//tbody//td[@data-label='Days']")) != {"0"}
     assert {" ".join(text.split()) for text in page.texts("//tbody//td[@data-label='One-sided']")} == {"0 %"}
+
+
+async def test_a_vens_page_shows_what_was_wrong_with_its_messages(console):
+    ven = await console.world.ven()
+    await ven.say(CreatedReport(Response(452, HOSTILE[0]), (), ven.ven_id))
+    await console.world.faults.flush()
+    page = await console.viewer.get(f"/fleet/{ven.ven_id}")
+    (row,) = page.texts("//section[@id='faults']//tbody/tr")
+    assert "oadrCreatedReport 452" in row
+    assert HOSTILE[0] in row

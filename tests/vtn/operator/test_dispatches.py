@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import HealthCheck, given, settings
@@ -12,12 +13,13 @@ from core.errors import InvalidError
 from core.spans import Duration
 from openadr.model.event import ActivePeriod, DeliveredEvent, Event, EventStatus
 from openadr.model.opt import Availability, Opt, OptType
+from openadr.model.report import Report, ReportInterval, ReportPayload
 from openadr.model.signal import SIGNAL_TABLE
 from openadr.model.target import Target
 from openadr.v20b.decode import decode
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import CreateOpt, DistributeEvent
-from support.vtn_world import NOON, data, simple, usage
+from support.vtn_world import MINUTE, NOON, data, simple, usage
 from vtn.services import opt
 from vtn.store.database import Transaction
 from vtn.web.operation import Operation
@@ -46,6 +48,7 @@ _ODD_ORDERS = [
     ({"signals": [_signal(intervals=_intervals(1, each="PT0.5S"))]}, "duration"),
     ({"signals": [_signal(intervals=_intervals(1, each="-PT1H"))]}, "negative"),
     ({"signals": [_signal(intervals=_intervals(1, 2, each="PT0S"))]}, "open-ended"),
+    ({"signals": [_signal(intervals=_intervals(1) + _intervals(2, each="PT0S"))]}, "PT0S"),
     ({"signals": [_signal(intervals=_intervals(1, each="P99999Y"))]}, "calendar"),
     ({"signals": [_signal(), _signal()]}, "signalID"),
     ({"signals": [_signal(), _signal(id="b", intervals=_intervals(1, 2))]}, "last"),
@@ -240,6 +243,37 @@ async def test_reports_are_asked_for_and_readings_read(office):
     assert await office.get(f"{path}/readings?{span}&resource_id=other") == []
     await office.get(f"{path}/readings?since=2026-01-13T00:00:00Z&until=2026-01-12T00:00:00Z", 422)
     await office.get(f"{path}/readings?since=2020-01-13T00:00:00Z&until=2026-01-12T00:00:00Z", 422)
+
+
+async def test_what_is_settled_is_shown_and_chosen(office):
+    ven = await office.world.ven()
+    export = replace(usage("x-exp").descriptions[0], r_id="exp", report_type="x-export")
+    await ven.offer(replace(usage("meter"), descriptions=(*usage("meter").descriptions, export)))
+    path = f"/v1/vens/{ven.ven_id}"
+    made = await office.post(f"{path}/report-requests", {"specifier_id": "usage", "r_ids": ["meter", "exp"]})
+    await ven.drain()
+    payloads = (ReportPayload("meter", 1.0), ReportPayload("exp", 9e9))
+    sent = Report(made["id"], "usage", "TELEMETRY_USAGE", NOON, (ReportInterval(payloads, NOON, MINUTE),), NOON)
+    await ven.report(sent)
+    found = await office.get(f"{path}/settlement-series", who="viewer")
+    assert (found["flow"], found["chosen_by"], found["connection_is_known"]) == ("gross", "meaning", False)
+    settled = {one["point"]["r_id"]: one for one in found["series"]}
+    assert {name: one["settled"] for name, one in settled.items()} == {"meter": True, "exp": False}
+    both = {"series": [one["point"]["series_id"] for one in found["series"]]}
+    await office.call("PUT", f"{path}/settlement-series", 403, both, who="viewer")
+    await office.call("PUT", f"{path}/settlement-series", 422, {"series": [10**6]})
+    net = await office.call("PUT", f"{path}/settlement-series", 200, both)
+    assert (net["flow"], [one["sign"] for one in net["series"] if one["point"]["r_id"] == "exp"]) == ("net", [-1])
+    assert (await office.audit())[0]["action"] == "choose settlement series"
+    span = "since=2026-01-12T00:00:00Z&until=2026-01-13T00:00:00Z"
+    qualities = {one["point"]["flow"]: one["quality"] for one in await office.get(f"{path}/readings?{span}")}
+    assert qualities == {"import": ["good"], "export": ["uncertain"]}
+    again = {"series": [], "connection_w": 400_000}
+    again = await office.call("PUT", f"{path}/settlement-series", 200, again)
+    assert (again["chosen_by"], again["connection_w"]) == ("meaning", 400_000)
+    await office.call("PUT", f"{path}/site", 200, {"time_zone": "UTC", "metering_point": "meter"})
+    found = await office.get(f"{path}/settlement-series")
+    assert (found["connection_w"], found["notes"]) == (400_000, ["The metering point meter."])
 
 
 async def test_too_many_readings_are_not_gathered(office, monkeypatch):

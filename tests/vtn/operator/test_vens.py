@@ -171,6 +171,12 @@ async def test_presence_follows_the_polls(office):
     assert await presence() == "online"
 
 
+async def test_a_ven_is_online_as_soon_as_it_has_registered(office):
+    await office.world.ven()
+    (one,) = (await office.get("/v1/vens"))["items"]
+    assert one["presence"] == "online", "what is coalesced is not written yet"
+
+
 async def test_vens_are_listed_page_by_page(office):
     ids = [(await office.post("/v1/vens", {"name": f"Home {number}"}))["ven"]["id"] for number in range(5)]
     found, path = [], "/v1/vens?limit=2"
@@ -206,3 +212,22 @@ async def test_nobody_has_that_id(office):
     await office.post(f"/v1/certificates/{fake_fingerprint(3)}/revocation", status=404)
     await office.post("/v1/certificates/3/revocation", status=422)
     await office.post("/v1/principals/x/revocation", status=404)
+
+
+async def test_what_was_wrong_with_a_vens_messages_is_shown(office):
+    ven = await office.world.ven()
+    await ven.say(Poll("none such"))
+    await office.world.faults.flush()
+    (fault,) = (await office.get(f"/v1/vens/{ven.ven_id}"))["faults"]
+    assert (fault["kind"], fault["subject"], fault["count"]) == ("refused", "oadrPoll 452", 1)
+    assert "none such" in fault["text"]
+
+
+async def test_what_a_ven_never_answered_is_shown(office):
+    ven = await office.world.ven()
+    await office.post(f"/v1/vens/{ven.ven_id}/cancellation", status=202)
+    for _ in range(office.world.settings.max_tries + 1):
+        await ven.poll()
+        office.world.later(minutes=2)
+    (message,) = (await office.get(f"/v1/vens/{ven.ven_id}"))["unanswered"]
+    assert (message["kind"], message["tries"]) == ("cancel_registration", office.world.settings.max_tries)

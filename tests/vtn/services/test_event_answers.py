@@ -2,10 +2,19 @@
 
 from datetime import timedelta
 
+import pytest
+
 from core.spans import Duration
 from openadr.model.event import EventStatus, ResponseRequired
 from openadr.model.opt import OptType
-from openadr.v20b.messages import DistributeEvent, OadrResponse, RequestEvent, Response
+from openadr.v20b.messages import (
+    CreatedEvent,
+    DistributeEvent,
+    EventResponse,
+    OadrResponse,
+    RequestEvent,
+    Response,
+)
 from support.vtn_world import power
 from vtn.services import dispatch, opt
 
@@ -206,3 +215,38 @@ async def test_what_happened_to_each_modification_is_kept(world):
         created_at + 2 * minute,
     )
     assert (second.modification_number, second.queued_at, second.first_sent_at) == (1, created_at + 3 * minute, None)
+
+
+@pytest.mark.parametrize(
+    ("opt_type", "description", "reason"),
+    [
+        (OptType.OUT, "mustRun", "mustRun"),
+        (OptType.OUT, "  the car\nmust leave ", "the car must leave"),
+        (OptType.OUT, "x" * 500, "x" * 200),
+        (OptType.OUT, "OK", None),
+        (OptType.OUT, None, None),
+        (OptType.IN, "participating", None),
+    ],
+    ids=["word", "sentence", "long", "OK", "nothing", "optIn"],
+)
+async def test_why_a_ven_opts_out_reaches_the_operator(world, opt_type, description, reason):
+    ven = await world.ven()
+    dispatch_id = await world.dispatch(ven)
+    (sent,) = await ven.events()
+    answer = EventResponse(sent.event.event_id, 0, opt_type, "q", 200, description)
+    for _ in range(2):
+        await ven.say(CreatedEvent(ven.ven_id, Response(), (answer,)))
+    async with world.db.read() as conn:
+        assert (await opt.effective(conn, dispatch_id))[ven.ven_id] == (opt_type, reason)
+    assert len(await world.rows("opt")) == 1, "a resend is no news (TR-12)"
+
+
+async def test_another_reason_is_news(world):
+    ven = await world.ven()
+    dispatch_id = await world.dispatch(ven)
+    (sent,) = await ven.events()
+    for reason in ("economic", "mustRun"):
+        answer = EventResponse(sent.event.event_id, 0, OptType.OUT, "q", 200, reason)
+        await ven.say(CreatedEvent(ven.ven_id, Response(), (answer,)))
+    async with world.db.read() as conn:
+        assert (await opt.effective(conn, dispatch_id))[ven.ven_id] == (OptType.OUT, "mustRun")

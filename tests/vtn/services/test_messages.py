@@ -157,14 +157,42 @@ async def test_an_insecure_listener_takes_the_ven_from_the_message(world):
     nobody = Peer()
     assert (await ven.say(m.Poll(ven.ven_id), peer=nobody)).response.code == 200
     assert (await ven.say(m.Poll("none such"), peer=nobody)).response.code == 463
-    assert (await ven.say(m.QueryRegistration("q"), peer=nobody)).response.code == 463
     assert await world.rows("waiting_certificate") == []
+
+
+async def test_on_an_insecure_listener_a_first_registration_names_the_ven_by_its_name(world):
+    ven, nobody = await world.ven("Zoë's hütte", register=False), Peer()
+    told = await ven.say(m.QueryRegistration("q"), peer=nobody)
+    assert (told.response.code, told.vtn.vtn_id, told.registration_id, told.ven_id) == (200, "vtn", None, None)
+    for name in (None, "", "hütte"):
+        first = m.CreatePartyRegistration("q", VenProfile(ven_name=name))
+        assert (await ven.say(first, peer=nobody)).response.code == 463
+    for name in ("Zoë's hütte", ven.ven_id):
+        given = await ven.say(m.CreatePartyRegistration("q", VenProfile(ven_name=name)), peer=nobody)
+        assert (given.response.code, given.ven_id) == (200, ven.ven_id)
+        assert given.registration_id
+    assert isinstance(await ven.say(m.Poll(ven.ven_id), peer=nobody), m.RegisterReport)
+    assert await world.rows("waiting_certificate") == []
+
+
+async def test_with_a_certificate_the_name_is_only_a_name(world):
+    ven, other = await world.ven("one", register=False), await world.ven("other", register=False)
+    stranger = Peer("AA:AA:AA:AA:AA:AA:AA:AA:AA:FF", "a stranger")
+    first = m.CreatePartyRegistration("q", VenProfile(ven_name="other"))
+    assert (await ven.say(first, peer=stranger)).response.code == 463
+    assert (await ven.say(first)).ven_id == ven.ven_id != other.ven_id
+
+
+async def test_a_refusal_names_the_element_as_it_is_called(world):
+    ven = await world.ven()
+    answer = await ven.say(m.OadrResponse(m.Response(), ven.ven_id), "OadrPoll")
+    assert answer.response.description == "oadrResponse is not for OadrPoll of a VTN."
 
 
 async def test_strict_mode_is_the_vens_or_everybodys(world):
     loose, strict = await world.ven(), await world.ven(strict=True)
     assert [await world.vtn.strict_for(one.peer) for one in (loose, strict)] == [False, True]
-    everybody = Vtn20b(world.writer, world.directory, VtnSettings("vtn", strict=True), world.clock)
+    everybody = Vtn20b(world.writer, world.directory, VtnSettings("vtn", strict=True), world.clock, world.faults)
     assert [await everybody.strict_for(one.peer) for one in (loose, strict)] == [True, True]
 
 

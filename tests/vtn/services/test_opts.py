@@ -11,7 +11,7 @@ from openadr.model.opt import Availability, Opt, OptType, effective_opt
 from openadr.model.target import EVERYTHING, Target
 from openadr.v20b.messages import CanceledOpt, CancelOpt, CreatedOpt, CreateOpt
 from support.vtn_world import HOUR, NOON, counted_statements, usage
-from vtn.services import dispatch, dossier, opt
+from vtn.services import agenda, dispatch, dossier, opt
 from vtn.store.rows import to_json
 from vtn.store.tables import opt as opt_table
 
@@ -101,6 +101,50 @@ async def test_op04_cancelling_an_opt_id_ends_all_that_was_made_with_it(any_worl
     assert isinstance(answer, CanceledOpt)
     assert (answer.response.code, answer.response.request_id, answer.opt_id) == (200, "q", "o1")
     assert await live(world) == [("o2", "optOut", "c")]
+
+
+async def test_op05_an_opt_for_the_only_resource_is_one_for_the_ven(any_world):
+    world = any_world
+    one_resource, two_resources = await world.ven(), await world.ven()
+    await one_resource.offer(usage("res1"))
+    await two_resources.offer(usage("res1", "res2"))
+    dispatch_id = await world.dispatch(one_resource, two_resources)
+    for ven in (one_resource, two_resources):
+        (event,) = await ven.events()
+        await ven.opt(event, IN)
+        assert await for_event(ven, event, reason="mustRun", **resources("res1")) == 200
+    assert await counts(world, dispatch_id, one_resource) == (OUT, "mustRun")
+    assert await counts(world, dispatch_id, two_resources) == (IN, None)
+    async with world.db.read() as conn:
+        (row,) = await agenda.listing(conn, agenda.Wanted(agenda.When.NEXT), world.now)
+    assert (row.called, row.opted_in, row.opted_out) == (2, 1, 1)
+
+
+async def test_op05_an_opt_for_the_only_resource_of_an_event_is_one_for_the_event(world):
+    ven = await world.ven()
+    await ven.offer(usage("res1", "res2"))
+    dispatch_id = await world.dispatch(ven, target=Target(resource_ids=("res1",)))
+    (event,) = await ven.events()
+    await ven.opt(event, IN)
+    await for_event(ven, event, **resources("res1"))
+    assert (await counts(world, dispatch_id, ven))[0] is OUT
+
+
+async def test_op05_a_schedule_of_the_only_resource_is_one_of_the_ven(world):
+    ven = await world.ven()
+    await ven.offer(usage("res1"))
+    await create(ven, **schedule(hours=0, duration=Duration.of(hours=9), **resources("res1")))
+    assert (await counts(world, await world.dispatch(ven), ven))[0] is OUT
+
+
+async def test_tr12_a_schedule_cancelled_and_sent_again_is_in_force(any_world):
+    ven = await any_world.ven()
+    at = any_world.now
+    for _ in range(2):
+        assert await create(ven, created_at=at, **schedule()) == 200
+        assert await live(any_world) == [("o1", "optOut", None)]
+        assert (await ven.say(CancelOpt(ven.ven_id, "q", "o1"))).response.code == 200
+        assert await live(any_world) == []
 
 
 @pytest.mark.parametrize("own", [False, True])

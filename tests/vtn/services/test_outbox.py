@@ -7,6 +7,7 @@ import pytest
 from core.spans import Duration
 from openadr.model.event import ResponseRequired
 from openadr.v20b.messages import (
+    CanceledPartyRegistration,
     CancelPartyRegistration,
     CreatedReport,
     CreateReport,
@@ -19,7 +20,7 @@ from openadr.v20b.messages import (
     Response,
 )
 from support.vtn_world import counted_statements, fake_fingerprint, power, usage
-from vtn.services import dispatch, outbox, registration, report
+from vtn.services import dispatch, outbox, registration, report, waiting
 from vtn.services.settings import VtnSettings, WantedReport
 from vtn.transport.v20b import EMPTY, Peer
 
@@ -87,6 +88,70 @@ async def test_what_is_never_answered_dies_after_the_last_try(world):
         world.later(seconds=80)
     assert sent == [True] * 3 + [False] * 3
     assert (await world.outbox(ven))["events", ""] == "dead"
+
+
+async def ignore_everything(world, ven):
+    """Poll until the VEN was told everything as often as it is, and answer nothing."""
+    for _ in range(8):
+        await ven.poll()
+        world.later(seconds=80)
+
+
+async def of_ven(world, ven):
+    async with world.db.read() as conn:
+        return await report.requests_of(conn, ven.ven_id)
+
+
+async def test_a_report_request_whose_message_was_given_up_is_unanswered(any_world):
+    world = any_world
+    ven = await world.ven()
+    await ven.say(RegisterReport("r", (usage("meter"),), ven.ven_id))
+    await ignore_everything(world, ven)
+    (asked,) = await of_ven(world, ven)
+    assert (asked.state, asked.reason) == ("unanswered", "The VEN did not answer the request.")
+    # A late answer counts all the same, and so does one to a request that was sent again.
+    request_id = asked.request.request_id
+    await ven.say(CreatedReport(Response(200, "OK", request_id), (request_id,), ven.ven_id))
+    (asked,) = await of_ven(world, ven)
+    assert (asked.state, asked.reason) == ("active", None)
+    assert (await world.outbox(ven))["create_report", request_id] == "done"
+
+
+async def test_an_unanswered_report_request_can_be_sent_again(world):
+    ven = await world.ven()
+    await ven.say(RegisterReport("r", (usage("meter"),), ven.ven_id))
+    await ignore_everything(world, ven)
+    async with world.tx() as tx:
+        (row,) = await waiting.unanswered(tx.conn, ven.ven_id)
+        await waiting.send_again(tx, row.id, world.now, who="test")
+    assert [one.state for one in await of_ven(world, ven)] == ["queued"]
+    (message,) = await ven.drain()
+    assert message.requests[0].request_id == row.subject
+    assert [one.state for one in await of_ven(world, ven)] == ["active"]
+
+
+async def test_the_cancellation_of_a_report_that_was_ignored_says_so(world):
+    ven = await world.ven()
+    (wish,) = await ven.offer(usage("meter"))
+    async with world.tx() as tx:
+        await report.cancel(tx, wish.request_id, world.now, who="test")
+    await ignore_everything(world, ven)
+    (asked,) = await of_ven(world, ven)
+    assert (asked.state, asked.reason) == ("cancelled", "cancelled by the operator; the VEN did not answer")
+
+
+async def test_a_cancelled_registration_that_was_ignored_says_so_until_it_is_answered(world):
+    ven = await world.ven()
+    async with world.tx() as tx:
+        await registration.ask_to_cancel(tx, ven.ven_id, world.now, who="test")
+    await ignore_everything(world, ven)
+    async with world.db.read() as conn:
+        (row,) = await waiting.unanswered(conn, ven.ven_id)
+    assert (row.kind, row.tries) == ("cancel_registration", 3)
+    await ven.say(CanceledPartyRegistration(Response(), ven.registration_id, ven.ven_id))
+    async with world.db.read() as conn:
+        assert await waiting.unanswered(conn, ven.ven_id) == []
+        assert await registration.current(conn, ven.ven_id) is None
 
 
 async def test_a_change_wakes_a_dead_mark(world):

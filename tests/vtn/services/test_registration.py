@@ -77,8 +77,9 @@ async def test_rg03_a_first_registration_names_no_ids_or_the_right_ven_id(world)
         {"http_pull": None, "transport_address": "https://home"},
         {"transport": Transport.XMPP, "transport_address": "home@xmpp/oadr"},
         {"profile": Profile.A},
+        {"xml_signature": True},
     ],
-    ids=["push", "push without address", "push by address", "XMPP", "2.0a"],
+    ids=["push", "push without address", "push by address", "XMPP", "2.0a", "signatures"],
 )
 async def test_rg04_what_is_not_served_is_refused(world, profile):
     ven = await world.ven(register=False)

@@ -20,7 +20,7 @@ from openadr.model.units import POWER_REAL_W, ItemBase
 from support.vtn_world import HOUR, MINUTE, NOON, data, usage
 from vtn.services import report
 from vtn.services.settings import VtnSettings, WantedReport
-from vtn.store.readings import SeriesKey, load
+from vtn.store.readings import load, series_of
 
 
 @pytest.fixture
@@ -40,8 +40,12 @@ async def ask(world, ven, wish):
 
 
 async def values(world, ven, resource="meter", quantity="energy_real", kind="sum", as_of=None):
-    key = SeriesKey(ven.ven_id, resource, quantity, kind)
     async with world.db.read() as conn:
+        (key,) = [
+            one
+            for one in await series_of(conn, ven.ven_id)
+            if (one.resource_id, one.quantity, one.kind) == (resource, quantity, kind)
+        ]
         found = await load(conn, key, 0, 2**33, as_of=as_of)
     return [(int(start), float(value)) for start, value in zip(found.starts_s, found.values, strict=True)]
 
@@ -174,8 +178,9 @@ async def test_times_and_durations_that_make_no_sense_are_refused(any_world):
         wish.request_id, "usage", "TELEMETRY_USAGE", NOON, (ReportInterval((ReportPayload("meter", 1.0),)),)
     )
     for bad, code in (
-        (data(wish, NOON, 1.0, step=Duration(1, 0)), 454),
         (data(wish, NOON, 1.0, step=Duration.of(seconds=-60)), 454),
+        (data(wish, NOON, 1.0, step=Duration(-1, 0)), 454),
+        (data(wish, NOON, 1.0, step=Duration(12 * 100, 0)), 454),
         (data(wish, NOON.replace(year=1912), 1.0), 454),
         (without_start, 459),
     ):

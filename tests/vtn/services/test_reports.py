@@ -1,5 +1,6 @@
 """EiReport: metadata both ways, requests, data, cancellation (catalogue RP)."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -80,6 +81,36 @@ async def test_rp03_new_metadata_replaces_everything_and_asks_anew(any_world):
     }
     async with world.db.read() as conn:
         assert [one.specifier_id for one in await report.offered(conn, ven.ven_id)] == ["other"]
+
+
+async def test_rp14_periodic_metadata_does_not_end_running_requests(any_world):
+    world = any_world
+    ven = await world.ven()
+    (first,) = await ven.offer(usage("a", "b"), usage("c", specifier="t", name="TELEMETRY_STATUS"))
+    for _ in range(3):
+        world.later(hours=1)
+        await ven.report(data(first, world.now, 1.0, r_id="a"))
+        again = replace(usage("a", "b"), created_at=world.now)
+        asked = await ven.offer(usage("c", specifier="t", name="TELEMETRY_STATUS"), again)
+        assert asked == [replace(first, start=world.now - timedelta(minutes=30))], "sent again, from the newest data on"
+        assert await requests(world, ven) == {first.request_id: ("active", None)}
+    (row,) = await world.rows("ven")
+    assert row.metadata_at == world.now
+    await ven.offer(usage("a"), usage("c", specifier="t", name="TELEMETRY_STATUS"))
+    assert (await requests(world, ven))[first.request_id] == ("cancelled", "new metadata")
+
+
+async def test_a_report_that_is_wanted_since_is_asked_for_when_the_metadata_comes_again(world):
+    ven = await world.ven()
+    assert len(await ven.offer(usage("a"))) == 1
+    wanted = (
+        WantedReport("TELEMETRY_USAGE", MINUTE, Duration.of(minutes=5)),
+        WantedReport("TELEMETRY_USAGE", HOUR, HOUR),
+    )
+    async with world.tx() as tx:
+        await report.register(tx, ven.ven_id, (usage("a"),), VtnSettings("vtn", wanted_reports=wanted), world.now)
+    assert {asked.granularity for message in await ven.drain() for asked in message.requests} == {MINUTE, HOUR}
+    assert len(await requests(world, ven)) == 2
 
 
 async def test_rp02_metadata_without_reports_is_fine(world):
@@ -270,6 +301,31 @@ async def test_rp20_a_refused_request_is_noted_with_its_reason(world):
     answer = await ven.say(CreatedReport(Response(461, "not today", message.request_id), (), ven.ven_id))
     assert (answer.response.code, answer.response.request_id) == (200, message.request_id)
     assert await requests(world, ven) == {wish.request_id: ("refused", "461 not today")}
+
+
+@pytest.mark.parametrize("back", [Duration.of(minutes=15), Duration()], ids=["periodic", "once"])
+async def test_a_request_that_never_brought_data_says_since_when(world, back):
+    ven = await world.ven()
+    await ven.offer(usage("a", "b", specifier="s", name="TELEMETRY_STATUS"))
+    wish = ReportRequest("rq", "s", ("a", "b"), MINUTE if back else Duration(), back, world.now, Duration())
+    await ask(world, ven, wish)
+
+    async def missing():
+        async with world.db.read() as conn:
+            return (await report.get(conn, "rq")).missing_since(world.now)
+
+    world.later(hours=9)
+    assert await missing() is None, "it was not asked yet"
+    await ven.drain()
+    asked_at = world.now
+    assert await missing() is None
+    world.later(minutes=40, seconds=1)
+    assert await missing() == back.after(asked_at)
+    await ven.report(data("rq", world.now, 1.0, r_id="a", specifier="s", name="TELEMETRY_STATUS"))
+    assert await missing() is None
+    last = world.now
+    world.later(hours=1)
+    assert await missing() == (back.after(last) if back else None)
 
 
 async def test_rp31_an_answer_with_an_empty_request_id_means_what_it_lists(world):

@@ -1,8 +1,10 @@
 """The schema that migrations make is the schema that the code expects, and only that is opened."""
 
 import asyncio
+import json
 import sqlite3
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,14 @@ from sqlalchemy import Connection, text
 
 import aggregator.tables  # noqa: F401  its tables are part of the schema
 from core.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
-from vtn.store import Database
+from openadr.model.report import ReportDescription
+from openadr.model.target import Target
+from openadr.model.units import ENERGY_REAL_WH, POWER_REAL_W
+from vtn.services.measurements import lines_of
+from vtn.store import Database, engines, schema
+from vtn.store.data_point import usage_of
+from vtn.store.readings import SeriesKey, Values, load, series_of, store
+from vtn.store.rows import to_json
 from vtn.store.tables import METADATA
 
 
@@ -27,6 +36,78 @@ async def test_the_migrated_schema_is_the_one_in_the_code(empty_database_url):
         assert await conn.run_sync(differences) == []
         for name in METADATA.tables:
             assert (await conn.execute(text(f'SELECT count(*) FROM "{name}"'))).scalar_one() == 0  # noqa: S608
+    await database.close()
+
+
+UNITS = {"W": POWER_REAL_W, "Wh": ENERGY_REAL_WH}
+OLD_OFFER = {
+    "specifier_id": "usage",
+    "name": "TELEMETRY_USAGE",
+    "duration": {"months": 0, "seconds": 3600},
+    "created_at": "2026-01-01T00:00:00Z",
+}
+
+
+def old_line(r_id: str, resource: str, unit: str, report_type: str = "usage") -> dict[str, Any]:
+    """Return a description as offers are stored."""
+    return to_json(
+        ReportDescription(r_id, report_type, "Direct Read", Target(resource_ids=(resource,)), item_base=UNITS[unit])
+    )
+
+
+async def test_series_that_are_there_get_the_description_that_their_ven_offers(empty_database_url):
+    address = engines.parse(empty_database_url)
+    if address.path is not None:
+        engines.prepare_file(address.path, create=True)
+    lines = [
+        old_line("home/energy", "home", "Wh"),
+        old_line("home/power", "home", "W"),
+        old_line("home/target", "home", "W", "setPoint"),
+        old_line("exp", "roof", "Wh"),
+    ]
+    old = [
+        ("home", "energy_real", "sum", "ven"),
+        ("home", "power_real", "mean", "ven"),
+        ("roof", "energy_real", "sum", "ven"),
+        ("shed", "energy_real", "sum", "meter file"),
+    ]
+    now = "2026-01-01 00:00:00+00:00"
+    keeper = engines.keeper(address)
+    async with keeper.connect() as conn, conn.begin():
+        await schema.migrate(conn, "0002")
+        await conn.execute(
+            text(f"INSERT INTO ven (id, name, strict, created_at) VALUES ('v', 'v', false, '{now}')")  # noqa: S608
+        )
+        # two reports of the same data points: one series, as ever
+        for specifier in ("usage", "past"):
+            offer = json.dumps(OLD_OFFER | {"descriptions": lines, "specifier_id": specifier}).replace(":", "\\:")
+            await conn.execute(
+                text(f"INSERT INTO report_offer VALUES ('v', '{specifier}', 'TELEMETRY_USAGE', '{offer}', '{now}')")  # noqa: S608
+            )
+        for number, (resource, quantity, kind, source) in enumerate(old, 1):
+            values = f"'v', '{resource}', '{quantity}', '{kind}', '{source}', 'x'"
+            await conn.execute(
+                text(f"INSERT INTO series (ven_id, resource_id, quantity, kind, source, unit) VALUES ({values})")  # noqa: S608
+            )
+            columns = 'series_id, start_s, end_s, step_s, "values", revision, received_at'
+            await conn.execute(
+                text(f"INSERT INTO chunk ({columns}) VALUES ({number}, 0, 3600, 3600, '[{number}]', 0, '{now}')")  # noqa: S608
+            )
+    await keeper.dispose()
+    database = await Database.open(empty_database_url)
+    async with database.write() as tx:
+        keys = {one.resource_id + one.quantity: one for one in await series_of(tx.conn, "v")}
+        read = {name: (await load(tx.conn, one, 0, 9)).values.tolist() for name, one in keys.items()}
+        assert read == {"homeenergy_real": [1], "homepower_real": [2], "roofenergy_real": [3], "shedenergy_real": [4]}
+        assert (await tx.conn.execute(text("SELECT sum(value), min(r_id) FROM reading"))).one() == (10, "exp")
+        points = {name: one.point for name, one in keys.items()}
+        assert points["homepower_real"].report_type == "mixed", "set-point and actual were one series: nobody can tell"
+        assert points["roofenergy_real"].flow == "export"
+        assert points["shedenergy_real"] == usage_of("shed")
+        energy = lines_of(json.dumps(OLD_OFFER | {"descriptions": lines}))["home/energy"]
+        assert points["homeenergy_real"] == energy.point
+        key = SeriesKey("v", "home", "energy_real", "sum", point=energy.point)
+        assert not await store(tx, key, "x", Values(0, 3600, (1.0,)), datetime(2026, 1, 2, tzinfo=UTC))
     await database.close()
 
 

@@ -138,6 +138,27 @@ async def test_gn04_fractions_of_seconds_are_taken(line):
     assert (status, decode(answer).response.code) == (200, 200)
 
 
+_FEED = (
+    b'<oadr:oadrGBPayload><feed xmlns="http://www.w3.org/2005/Atom"><id>urn:uuid:1</id><title>usage</title>'
+    b"<updated>2026-01-12T12:00:00Z</updated></feed></oadr:oadrGBPayload>"
+)
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside a value"])
+async def test_green_button_data_is_refused_with_461_and_never_acknowledged(line, beside):
+    (asked,) = await line.home.offer(usage("meter"))
+    good = encode(m.UpdateReport("u 7", (data(asked, NOON, 1.0),), line.home.ven_id))
+    other = rb"\g<0>" + _FEED if beside else _FEED
+    bad = re.sub(rb"<oadr:oadrReportPayload>.*?</oadr:oadrReportPayload>", other, good)
+    assert bad != good
+    before = await line.world.dump()
+    status, body, _ = await line.send(bad, service="EiReport")
+    answer = decode(body, strict=True)
+    assert isinstance(answer, m.UpdatedReport)
+    assert (status, answer.response.code, answer.response.request_id) == (200, 461, "u 7")
+    assert await line.world.dump() == before
+
+
 async def test_gn11_a_value_that_nobody_can_read_is_454_in_the_normal_answer(line):
     (asked,) = await line.home.offer(usage("meter"))
     good = encode(m.UpdateReport("u 7", (data(asked, NOON, 1.0),), line.home.ven_id))
@@ -260,3 +281,18 @@ async def test_many_idle_connections_keep_nobody_out(line):
         for _ in range(30):
             await stack.enter_async_context(line.bare())
         await line.works()
+
+
+async def test_a_406_names_the_ven_and_is_counted(line):
+    with capture_logs() as logs:
+        assert (await line.send(b"no message"))[0] == 406
+        mended = encode(m.Poll(line.home.ven_id)).replace(b" ei:schemaVersion", b" schemaVersion")
+        assert [(await line.send(mended))[0] for _ in range(3)] == [200, 200, 200]
+        assert (await line.send(b"no message", certificate="stranger"))[0] == 406
+    assert [one.get("ven_id") for one in logs if one.get("status") == 406] == [line.home.ven_id, None]
+    await line.world.faults.flush()
+    told = {(row.ven_id, row.kind, row.subject): row.times for row in await line.world.rows("ven_fault")}
+    assert told == {
+        (line.home.ven_id, "unreadable", "message"): 1,
+        (line.home.ven_id, "mended", "unqualified schemaVersion"): 3,
+    }

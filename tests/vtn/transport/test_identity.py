@@ -213,3 +213,10 @@ async def test_an_insecure_listener_takes_the_ven_from_the_message(line_at):
     async with line_at(Edge(insecure=True), tls=False) as line:
         assert (await line.say(Poll(line.home.ven_id))).response.code == 200
         assert (await line.say(Poll("none such"))).response.code == 463
+
+
+async def test_on_an_insecure_listener_a_ven_registers_by_its_name(line_at):
+    async with line_at(Edge(insecure=True), tls=False) as line:
+        assert (await line.say(QueryRegistration("q"))).response.code == 200
+        given = await line.say(CreatePartyRegistration("q", VenProfile(ven_name="other")))
+        assert (given.response.code, given.ven_id) == (200, line.other.ven_id)

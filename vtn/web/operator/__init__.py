@@ -1,6 +1,17 @@
 """The operator API: one module a noun, all operations in OPERATIONS."""
 
-from vtn.web.operator import certificates, dispatches, fleet, potential, principals, programmes, reports, system, vens
+from vtn.web.operator import (
+    certificates,
+    dispatches,
+    fleet,
+    potential,
+    principals,
+    programmes,
+    reports,
+    settlement,
+    system,
+    vens,
+)
 from vtn.web.operator.desk import DESK, Desk
 
 OPERATIONS = (
@@ -11,6 +22,7 @@ OPERATIONS = (
     *programmes.OPERATIONS,
     *dispatches.OPERATIONS,
     *reports.OPERATIONS,
+    *settlement.OPERATIONS,
     *principals.OPERATIONS,
     *system.OPERATIONS,
 )

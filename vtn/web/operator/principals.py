@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from vtn.services import site
 from vtn.web import principals
 from vtn.web.api import Context
 from vtn.web.auth import Role
@@ -24,6 +25,15 @@ class NewPrincipal(Model):
     """The token expires after so many days (real time); never if left out."""
 
 
+class NewHouseholdToken(Model):
+    """A token for a household."""
+
+    name: Annotated[str, Field(min_length=1, max_length=principals.LONGEST_NAME)] | None = None
+    """What the audit calls it; named after the VEN if left out."""
+    days: Annotated[int, Field(ge=1, le=principals.LONGEST_DAYS)] | None = 365
+    """It expires after so many days (real time); never if null."""
+
+
 class Principal(Model):
     """Who may use the API."""
 
@@ -36,7 +46,7 @@ class Principal(Model):
 
 
 class CreatedPrincipal(Model):
-    """A new operator."""
+    """Somebody new who may use the API."""
 
     principal: Principal
     token: str
@@ -87,4 +97,26 @@ async def revoke_principal(context: Context, principal_id: str) -> None:
     context.service(AUTHENTICATOR).clear()
 
 
-OPERATIONS = (list_principals, create_principal, revoke_principal)
+@operation(
+    "POST",
+    "/v1/vens/{ven_id}/household-tokens",
+    summary="Create a token for the household of a VEN",
+    role="admin",
+    tags=["principals"],
+    status=201,
+    errors=[404, 409],
+)
+async def create_household_token(context: Context, ven_id: str, body: NewHouseholdToken) -> CreatedPrincipal:
+    """With it a household reads what is its own, such as `/v1/household/tariffs`, and nothing else."""
+    desk = context.service(DESK)
+    who, now = context.principal.name, datetime.now(UTC)
+    name = body.name or f"household of {ven_id}"
+    async with desk.db.write() as tx:
+        party_id = await site.household_of(tx, ven_id, time_zone=desk.settings.time_zone, now=desk.clock.now(), who=who)
+        lifetime = timedelta(days=body.days) if body.days else None
+        token = await principals.create(tx, name, Role.HOUSEHOLD, now, who=who, lifetime=lifetime, party_id=party_id)
+        created = await principals.named(tx.conn, name)
+    return CreatedPrincipal(principal=_shown(created), token=token)
+
+
+OPERATIONS = (list_principals, create_principal, revoke_principal, create_household_token)

@@ -8,10 +8,14 @@ from pydantic import Field
 
 from core.errors import InvalidError
 from core.ids import new_id
+from core.points import Flow, Phase
 from core.spans import ZERO
 from openadr.model.report import ReportRequest
 from vtn.services import report as reports
-from vtn.store.readings import load, series_of
+from vtn.services import settlement_series
+from vtn.services.metered import marked
+from vtn.services.wanted import shortfalls
+from vtn.store.readings import SeriesKey, load, numbered
 from vtn.web.api import Context
 from vtn.web.model import IsoDuration, Model, UtcTime
 from vtn.web.operation import operation
@@ -31,6 +35,10 @@ class DataPoint(Model):
     reading_type: str
     resources: list[str]
     unit: str | None
+    min_period: IsoDuration | None
+    """The shortest time between two samples."""
+    max_period: IsoDuration | None
+    """The longest one; the VTN asks for nothing coarser."""
 
 
 class Offer(Model):
@@ -52,10 +60,12 @@ class Request(Model):
     granularity: IsoDuration
     report_back: IsoDuration
     state: str
-    """queued, active, refused, cancelled or done."""
+    """queued, unanswered, active, refused, cancelled or done."""
     reason: str | None
     created_at: UtcTime
     last_report_at: UtcTime | None
+    missing_since: UtcTime | None
+    """Since when data is overdue that the VEN agreed to send; null if nothing is missing."""
 
 
 class VenReports(Model):
@@ -63,6 +73,8 @@ class VenReports(Model):
 
     offers: list[Offer]
     requests: list[Request]
+    shortfalls: list[str]
+    """In what the offers fall short of the reports that this VTN wants of every VEN."""
 
 
 class NewRequest(Model):
@@ -87,23 +99,42 @@ class Series(Model):
     """A series that the store holds."""
 
     resource_id: str
+    """The resources of its source, joined by "+"; without any, the rID."""
     quantity: str
     kind: str
     source: str
+
+
+class Description(Model):
+    """What the VEN said that a series is."""
+
+    series_id: int
+    r_id: str
+    report_type: str
+    reading_type: str
+    resources: list[str]
+    """Every reportDataSource that is a resource."""
+    device_classes: list[str]
+    """The reportSubject."""
+    flow: Flow
+    """Which way counts positive, as far as the description tells."""
+    phase: Phase
 
 
 class Readings(Model):
     """The values of a series, oldest first; columns of equal length."""
 
     series: Series
+    point: Description
     start: list[UtcTime]
     duration_s: list[int]
     """0 for instants and registers."""
     value: list[float | None]
     quality: list[str]
+    """good, estimated, uncertain, stale or bad. What the site's connection cannot carry is uncertain, too."""
 
 
-def _shown(one: reports.Requested) -> Request:
+def _shown(one: reports.Requested, now: datetime) -> Request:
     wish = one.request
     return Request(
         id=wish.request_id,
@@ -116,6 +147,27 @@ def _shown(one: reports.Requested) -> Request:
         reason=one.reason,
         created_at=one.created_at,
         last_report_at=one.last_report_at,
+        missing_since=one.missing_since(now),
+    )
+
+
+def shown_series(key: SeriesKey) -> Series:
+    """Return a series as the API writes it."""
+    return Series(resource_id=key.resource_id, quantity=key.quantity, kind=key.kind, source=key.source)
+
+
+def description(number: int, key: SeriesKey) -> Description:
+    """Return what a series is, as the API writes it."""
+    point = key.point
+    return Description(
+        series_id=number,
+        r_id=point.r_id,
+        report_type=point.report_type,
+        reading_type=point.reading_type,
+        resources=list(point.sources.resource_ids),
+        device_classes=list(point.subject.device_classes),
+        flow=point.flow,
+        phase=point.phase,
     )
 
 
@@ -128,7 +180,8 @@ def _shown(one: reports.Requested) -> Request:
     errors=[404],
 )
 async def list_reports(context: Context, ven_id: str) -> VenReports:
-    async with context.service(DESK).db.read() as conn:
+    desk = context.service(DESK)
+    async with desk.db.read() as conn:
         await find(conn, ven_id)
         offers = await reports.offered(conn, ven_id)
         requested = await reports.requests_of(conn, ven_id)
@@ -145,13 +198,16 @@ async def list_reports(context: Context, ven_id: str) -> VenReports:
                         reading_type=line.reading_type,
                         resources=list(line.source.resource_ids),
                         unit=line.item_base.units if line.item_base else None,
+                        min_period=line.sampling.min_period if line.sampling else None,
+                        max_period=line.sampling.max_period if line.sampling else None,
                     )
                     for line in offer.descriptions
                 ],
             )
             for offer in offers
         ],
-        requests=[_shown(one) for one in requested],
+        requests=[_shown(one, desk.clock.now()) for one in requested],
+        shortfalls=shortfalls(desk.settings.wanted_reports, offers, desk.clock.now()),
     )
 
 
@@ -179,7 +235,7 @@ async def request_report(context: Context, ven_id: str, body: NewRequest) -> Req
     async with desk.db.write() as tx:
         await find(tx.conn, ven_id, removed=False)
         await reports.request(tx, ven_id, wish, desk.clock.now(), who=context.principal.name)
-        return _shown(await reports.get(tx.conn, wish.request_id))
+        return _shown(await reports.get(tx.conn, wish.request_id), desk.clock.now())
 
 
 @operation(
@@ -194,7 +250,7 @@ async def cancel_report(context: Context, request_id: str) -> Request:
     desk = context.service(DESK)
     async with desk.db.write() as tx:
         await reports.cancel(tx, request_id, desk.clock.now(), who=context.principal.name)
-        return _shown(await reports.get(tx.conn, request_id))
+        return _shown(await reports.get(tx.conn, request_id), desk.clock.now())
 
 
 @operation(
@@ -219,15 +275,19 @@ async def read_readings(
     found: list[Readings] = []
     async with context.service(DESK).db.read() as conn:
         await find(conn, ven_id)
-        for key in await series_of(conn, ven_id):
-            if resource_id not in (None, key.resource_id) or quantity not in (None, key.quantity):
+        connection_w = (await settlement_series.of(conn, [ven_id]))[ven_id].connection_w
+        for number, key in (await numbered(conn, [ven_id])).items():
+            resources = (None, key.resource_id, *key.point.sources.resource_ids)
+            if resource_id not in resources or quantity not in (None, key.quantity):
                 continue
-            loaded = await load(conn, key, int(since.timestamp()), int(until.timestamp()), as_of=as_of)
+            read = await load(conn, key, int(since.timestamp()), int(until.timestamp()), as_of=as_of)
+            loaded = marked(read, key, connection_w)
             if sum(len(one.start) for one in found) + len(loaded) > _MOST_VALUES:
                 raise InvalidError(f"These are more than {_MOST_VALUES} values; ask for less time, or one resource.")
             found.append(
                 Readings(
-                    series=Series(resource_id=key.resource_id, quantity=key.quantity, kind=key.kind, source=key.source),
+                    series=shown_series(key),
+                    point=description(number, key),
                     start=[datetime.fromtimestamp(int(one), UTC) for one in loaded.starts_s],
                     duration_s=[int(one) for one in loaded.durations_s],
                     value=[float(one) if math.isfinite(one) else None for one in loaded.values],

@@ -10,7 +10,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ConflictError, EvenloadError, NotFoundError
-from vtn.services import enrolment, registration
+from vtn.services import enrolment, registration, ven_faults, waiting
+from vtn.services.ven_faults import Kind as FaultKind
 from vtn.store.tables import resource, ven, ven_certificate
 from vtn.web.api import Context
 from vtn.web.model import Model, UtcTime
@@ -85,12 +86,38 @@ class Certificate(Model):
     revoked_at: UtcTime | None
 
 
+class VenFault(Model):
+    """Something that was wrong with a VEN's messages, counted; the last seconds may be missing."""
+
+    kind: FaultKind
+    subject: str
+    count: int
+    text: str
+    """What was said of it the last time."""
+    first_at: UtcTime
+    last_at: UtcTime
+
+
+class Unanswered(Model):
+    """A message that the VEN never answered, and that was given up."""
+
+    kind: str
+    """events, register_report, create_report, cancel_report, reregister or cancel_registration."""
+    subject: str
+    tries: int
+    sent_at: UtcTime | None
+
+
 class VenDetail(Model):
-    """A VEN with its resources and certificates."""
+    """A VEN with its resources, certificates and faults."""
 
     ven: Ven
     resources: list[str]
     certificates: list[Certificate]
+    faults: list[VenFault]
+    """What was wrong with its messages: mended, unreadable, refused, or errors that it answered with."""
+    unanswered: list[Unanswered]
+    """What it never answered, such as the cancellation of its registration."""
 
 
 def heard_of_since(now: datetime, stale_after_s: float) -> datetime:
@@ -118,7 +145,7 @@ async def find(conn: AsyncConnection, ven_id: str, *, removed: bool = True) -> A
 
 
 async def detail(context: Context, ven_id: str) -> VenDetail:
-    """Return a VEN with its resources and certificates. Raises NotFoundError."""
+    """Return a VEN with its resources, certificates and faults. Raises NotFoundError."""
     desk = context.service(DESK)
     async with desk.db.read() as conn:
         one = await find(conn, ven_id)
@@ -139,6 +166,21 @@ async def detail(context: Context, ven_id: str) -> VenDetail:
                     revoked_at=row.revoked_at,
                 )
                 for row in certificates
+            ],
+            faults=[
+                VenFault(
+                    kind=fault.kind,
+                    subject=fault.subject,
+                    count=fault.count,
+                    text=fault.text,
+                    first_at=fault.first_at,
+                    last_at=fault.last_at,
+                )
+                for fault in await ven_faults.of_ven(conn, ven_id)
+            ],
+            unanswered=[
+                Unanswered(kind=row.kind, subject=row.subject, tries=row.tries, sent_at=row.sent_at)
+                for row in await waiting.unanswered(conn, ven_id)
             ],
         )
 

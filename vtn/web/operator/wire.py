@@ -82,6 +82,8 @@ async def check_event(event: Event) -> None:
     """Raise InvalidError for an event that breaks OpenADR's rules, fits no message, or ends beyond the calendar."""
     events.check_event(event)
     end = event.period.end
+    if event.period.duration and end is None:
+        raise InvalidError("The event would outlast the calendar.")
     if end is not None and end.year > LAST_YEAR:
         raise InvalidError(f"The event would end after the year {LAST_YEAR}.")
     delivered = DeliveredEvent(replace(event, event_id="trial"), EventStatus.FAR)

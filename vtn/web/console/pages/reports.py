@@ -12,6 +12,7 @@ from core.spans import ZERO
 from openadr.model.report import ReportRequest
 from vtn.services import dossier
 from vtn.services import report as reports
+from vtn.services.wanted import shortfalls
 from vtn.web.auth import Role
 from vtn.web.console.forms import Form
 from vtn.web.console.page import Visit, page
@@ -51,6 +52,7 @@ async def _page(visit: Visit, ven_id: str, form: Form) -> web.Response:
         form=form,
         offers=offers,
         requests=list(reversed(requests)),
+        shortfalls=shortfalls(visit.desk.settings.wanted_reports, offers, visit.now),
         chosen=form.value("specifier_id", visit.query.get("offer", "")),
     )
 

@@ -1,5 +1,6 @@
 """One VEN: registration, certificates, resources, potential, site, programmes, readings, events."""
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Literal
 from zoneinfo import available_timezones
@@ -9,11 +10,24 @@ from pydantic import Field, NaiveDatetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import InvalidError, NotFoundError
-from core.points import UNITS, Quantity
-from vtn.services import dossier, enrolment, fleet, members, potential, registration, site
+from core.points import UNITS, Flow, Phase, Quality, Quantity
+from vtn.services import (
+    dossier,
+    enrolment,
+    fleet,
+    members,
+    potential,
+    registration,
+    settlement_series,
+    site,
+    ven_faults,
+    waiting,
+)
 from vtn.services.dossier import Dossier
+from vtn.services.metered import marked
 from vtn.services.site import Site
-from vtn.store.readings import Loaded, SeriesKey, load, series_of
+from vtn.store.data_point import DIRECT_READ, USAGE
+from vtn.store.readings import Loaded, SeriesKey, load, numbered
 from vtn.web.auth import Role
 from vtn.web.console.charts import Band, Chart, Line, time_chart
 from vtn.web.console.forms import Form
@@ -37,6 +51,11 @@ class _SiteForm(Model):
     metering_point: Annotated[str, Field(max_length=80)] | None = None
 
 
+class _SettledForm(Model):
+    series: Annotated[list[int], Field(default_factory=list, max_length=200)]
+    connection_w: Annotated[int, Field(ge=site.LEAST_W, le=site.MOST_W)] | None = None
+
+
 class _SpanFilter(Model):
     span: Literal["PT3H", "P1D", "P7D", "P31D"] = "P1D"
     until: Annotated[NaiveDatetime, Field(ge=datetime(1970, 2, 1), le=datetime(2199, 12, 1))] | None = None  # noqa: DTZ001  local
@@ -56,6 +75,8 @@ async def _ven_page(visit: Visit, ven_id: str, form: Form) -> web.Response:
         known = (await potential.latest(conn, [ven_id], visit.now)).get(ven_id, [])
         place: Site | None = None if one.removed_at else await site.site_of(conn, ven_id)
         enrolments = await members.of_ven(conn, ven_id)
+        faults = await ven_faults.of_ven(conn, ven_id)
+        unanswered = await waiting.unanswered(conn, ven_id)
     return visit.render(
         "fleet/ven.html",
         ven=one,
@@ -64,6 +85,8 @@ async def _ven_page(visit: Visit, ven_id: str, form: Form) -> web.Response:
         form=form,
         site=place,
         enrolments=enrolments,
+        faults=faults,
+        unanswered=unanswered,
         potential=[(each, power_now(each, visit)) for each in known],
         charts=_potential_charts(visit, known),
         utcnow=visit.frame.utcnow(),
@@ -161,7 +184,25 @@ async def remove_ven(visit: Visit, ven_id: str) -> web.StreamResponse:
 
 @page("GET", "/fleet/{ven_id}/readings", role=Role.VIEWER)
 async def show_readings(visit: Visit, ven_id: str) -> web.StreamResponse:
-    """Show the VEN's series as charts."""
+    """Show the VEN's series as charts, and which of them are settled."""
+    return await _readings_page(visit, ven_id, Form())
+
+
+@page("POST", "/fleet/{ven_id}/settlement-series", role=Role.ADMIN)
+async def choose_settled(visit: Visit, ven_id: str) -> web.StreamResponse:
+    """Choose what is settled of the VEN; nothing chosen: by meaning."""
+    sent = await visit.form()
+    with sent.catching():
+        wish = sent.read(_SettledForm)
+        async with visit.desk.db.write() as tx:
+            zone = visit.desk.settings.time_zone
+            await site.set_connection(tx, ven_id, wish.connection_w, visit.now, time_zone=zone, who=visit.who)
+            await settlement_series.choose(tx, ven_id, wish.series, visit.now, who=visit.who)
+        return visit.redirect(f"/fleet/{ven_id}/readings", notice="From now on this is settled.")
+    return await _readings_page(visit, ven_id, sent)
+
+
+async def _readings_page(visit: Visit, ven_id: str, sent: Form) -> web.Response:
     form = visit.filters()
     wish = _SpanFilter()
     with form.catching():
@@ -170,35 +211,58 @@ async def show_readings(visit: Visit, ven_id: str) -> web.StreamResponse:
     since = until - _SPANS[wish.span]
     async with visit.desk.db.read() as conn:
         one = await dossier.read(conn, ven_id)
-        keys = await series_of(conn, ven_id)
-        charts = [
-            _chart(visit, number, key, await load(conn, key, int(since.timestamp()), int(until.timestamp()) + 1))
-            for number, key in enumerate(keys[:_MOST_CHARTS])
-        ]
-    left_out = max(len(keys) - _MOST_CHARTS, 0)
+        keys = await numbered(conn, [ven_id])
+        basis = (await settlement_series.of(conn, [ven_id]))[ven_id]
+        charts = []
+        for number, key in list(keys.items())[:_MOST_CHARTS]:
+            read = await load(conn, key, int(since.timestamp()), int(until.timestamp()) + 1)
+            charts.append(_chart(visit, number, key, marked(read, key, basis.connection_w)))
+    settled = {number for part in basis.parts for number in part.numbers}
     return visit.render(
         "fleet/readings.html",
         ven=one,
         tab="readings",
         form=form,
+        sent=sent,
         charts=charts,
-        left_out=left_out,
+        left_out=max(len(keys) - _MOST_CHARTS, 0),
         since=since,
         until=until,
+        basis=basis,
+        settled=[_named(keys[number]) for number in sorted(settled)],
+        choice=[(number, _named(key)) for number, key in keys.items() if settlement_series.can_settle(key)],
+        chosen=tuple(str(number) for number in settled) if basis.chosen_by != settlement_series.BY_MEANING else (),
+    )
+
+
+def _named(key: SeriesKey) -> str:
+    """Return what a series is, in a line."""
+    point = key.point
+    flow = {Flow.EXPORT: ", export", Flow.NET: ", net"}.get(point.flow, "")
+    phase = "" if point.phase is Phase.TOTAL else f", {point.phase.upper()}"
+    source = "" if key.source == "ven" else f", {key.source}"
+    what = f"{key.quantity.replace('_', ' ')} ({key.kind})"
+    return (
+        f"{key.resource_id}: {what}, {point.report_type}, {point.reading_type}{flow}{phase}{source}, rID {point.r_id}"
     )
 
 
 def _chart(visit: Visit, number: int, key: SeriesKey, loaded: Loaded) -> Chart:
-    """Return a chart of a series: energies as mean powers, which is how people compare them."""
+    """Return a chart of a series: energies as mean powers, which is how people compare them; without doubtful ones."""
     times = [datetime.fromtimestamp(int(start), UTC) for start in loaded.starts_s]
-    values = [float(value) for value in loaded.values]
+    doubtful = loaded.qualities == Quality.UNCERTAIN
+    values = [math.nan if left else float(value) for value, left in zip(loaded.values, doubtful, strict=True)]
     unit = UNITS.get(Quantity(key.quantity), "") if key.quantity in set(Quantity) else ""
     what = key.quantity.replace("_", " ")
     if key.kind == "sum" and unit == "Wh":
         values = [v * 3600 / int(d) if d else v for v, d in zip(values, loaded.durations_s, strict=True)]
         unit, what = "W", "power (mean of each interval's energy)"
-    source = "" if key.source == "ven" else f", {key.source}"
-    title = f"{key.resource_id}: {what}{source}"
+    point = key.point
+    said = [] if (point.report_type, point.reading_type) == (USAGE, DIRECT_READ) else [point.report_type]
+    said += [] if point.r_id == key.resource_id else [f"rID {point.r_id}"]
+    said += [] if key.source == "ven" else [key.source]
+    said += [f"{int(doubtful.sum())} doubtful values left out"] if doubtful.any() else []
+    title = ", ".join((f"{key.resource_id}: {what}", *said))
     line = Line(key.resource_id, times, values, step=key.kind in ("sum", "mean"))
     return time_chart(f"series-{number}", title, unit or key.kind, [line], zone=visit.zone)
 
@@ -230,5 +294,6 @@ PAGES = (
     cancel_registration,
     remove_ven,
     show_readings,
+    choose_settled,
     show_events,
 )

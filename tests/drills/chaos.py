@@ -1,0 +1,493 @@
+"""Seeded trouble while an event holds the heaters of two homes: every heater must be as it was before the event.
+
+A run is one plug (Shelly gen1) and one iFLEX HEMS, their gateway, a broker and a VTN, all of them processes of their
+own. From its seed come what goes wrong, when, and for how long; several things go wrong at once. The witness is the
+log of the homes, which knows nothing of gateways.
+
+    python -m drills.chaos --runs 200 --parallel 4 --json chaos.json     (with `tests` on PYTHONPATH)
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import random
+import resource
+import shutil
+import sqlite3
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import aiomqtt
+from rich.console import Console
+
+from core.errors import EvenloadError
+from core.spans import Span
+from evenload.demo.dialects import hems_id, shelly_id
+from evenload.demo.households import HEATER, household_dir
+from evenload.demo.houselog import LOG_NAME, Entry, HouseLog, read_log, switches
+from evenload.demo.model import Home, make_home
+from evenload.demo.plan import DemoPlan
+from evenload.demo.scene import Scene, set_up
+from evenload.demo.stage import Stage
+
+SPEED = 60.0
+"""A minute of the world a second."""
+PLAN = replace(DemoPlan(), homes=2, alone=0, history_days=2)
+EVENT = timedelta(minutes=15)
+
+_NOTICE = timedelta(minutes=6)
+_CLOCK_STEP_S = 30.0
+"""What the gateway's clock is off: half an hour of the world."""
+_FULL_AT_BYTES = 4096
+_READY_S = 90.0
+_RESTORED_S = 90.0
+"""Machine time after the last trouble in which every device has to be back."""
+_STAYS_S = 4.0
+_LOOK_S = 0.2
+_GATEWAY, _HOUSES, _BROKER, _VTN = "vens-1", "houses", "broker", "vtn"
+_FAKETIME = "faketime/libfaketimeMT.so.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What goes wrong: from when (world time after the event's start) and for how long."""
+
+    kind: str
+    begin: timedelta
+    lasts: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """All that a seed decides."""
+
+    seed: int
+    troubles: tuple[Trouble, ...]
+    before: tuple[bool, ...]
+    """Whether each home's heater is on before the event."""
+    after_power_cut: str
+    """What a relay does once power is back: on, off, or last."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run left behind."""
+
+    seed: int
+    troubles: list[str]
+    back: bool = False
+    """Whether every heater was at last, and stayed, as before the event, with no lease left open."""
+    shed: list[str] = field(default_factory=list)
+    """The homes whose heater was told to go off."""
+    restarts: int = 0
+    """How often the gateway ended by itself and was started again, as its service unit would."""
+    fault: str = ""
+
+
+def write_script(seed: int) -> Script:
+    """Return what happens in the run of that seed."""
+    dice = random.Random(seed)  # noqa: S311  a story, not a secret
+    kinds = sorted(TROUBLES)
+    first = kinds.pop(seed % len(kinds))  # so many seeds in a row bring every trouble
+    chosen = [first, *dice.sample(kinds, k=dice.choice((0, 1, 1, 2)))]
+    troubles = []
+    for kind in chosen:
+        # A relay that loses its power after it was given back is nobody's to put right.
+        latest = 12.0 if kind == "power-cut" else 16.0
+        begin = timedelta(minutes=dice.uniform(-2.0, latest))
+        troubles.append(Trouble(kind, begin, timedelta(minutes=dice.uniform(0.5, 8.0))))
+    before = tuple(dice.random() < 0.8 for _ in range(PLAN.homes))
+    return Script(seed, tuple(troubles), before, dice.choice(("on", "off", "last")))
+
+
+class ChaosStage(Stage):
+    """A stage whose gateway has a clock that can be set."""
+
+    def __init__(self, directory: Path) -> None:
+        Stage.__init__(self, directory)
+        self.clock_file = directory.with_name(f"{directory.name}.offset")
+        self.set_clock(0.0)
+        self.away: set[str] = set()
+        self.restarts = 0
+
+    def set_clock(self, offset_s: float) -> None:
+        """Set the gateway's idea of UTC off by that much (machine time)."""
+        fresh = self.clock_file.with_suffix(".new")
+        fresh.write_text(f"{offset_s:+.3f}")
+        fresh.replace(self.clock_file)  # a reader never meets half a number
+
+    async def start(self, name: str, *arguments: str, environment: dict[str, str] | None = None) -> None:
+        """Start a process; the gateway's clock is ours."""
+        if name == _GATEWAY:
+            environment = (environment or {}) | {
+                "LD_PRELOAD": str(faketime()),
+                "FAKETIME_TIMESTAMP_FILE": str(self.clock_file),
+                "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            }
+        await Stage.start(self, name, *arguments, environment=environment)
+
+    async def take_away(self, *names: str) -> None:
+        """Kill processes without warning; those that are away already stay away."""
+        for name in names:
+            if name not in self.away:
+                self.away.add(name)
+                await self.kill(name)
+
+    async def bring_back(self, *names: str) -> None:
+        """Start again what was taken away."""
+        for name in names:
+            if name in self.away:
+                await self.restart(name)
+                self.away.discard(name)
+
+    async def supervise(self) -> None:
+        """Start the gateway again whenever it ends by itself, as a service unit does."""
+        while True:
+            process = self.processes[_GATEWAY]
+            await process.wait()
+            await asyncio.sleep(1.0)
+            if self.processes[_GATEWAY] is process and _GATEWAY not in self.away:
+                self.restarts += 1
+                await self.restart(_GATEWAY)
+
+
+def faketime() -> Path:
+    """Return the library that lets one process have another time. Raises FileNotFoundError where it is missing."""
+    for place in ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"):
+        if (library := Path(place) / _FAKETIME).exists():
+            return library
+    raise FileNotFoundError("libfaketime is missing; install the package faketime")
+
+
+class World:
+    """A run on its way: what the troubles act on."""
+
+    def __init__(self, scene: Scene, stage: ChaosStage, script: Script) -> None:
+        self.scene = scene
+        self.stage = stage
+        self.script = script
+        self.homes = [make_home(PLAN.seed, index) for index in range(1, PLAN.homes + 1)]
+        self.dispatch_id = ""
+        self.log = stage.directory / LOG_NAME
+
+    async def sleep(self, world: timedelta) -> None:
+        """Sleep so much world time."""
+        await self.scene.clock.sleep_until(self.scene.clock.now() + world)
+
+    def relays(self) -> list[bool]:
+        """Return whether each heater is on, by the homes' own log."""
+        log = read_log(self.log)
+        flips = [switches(log, home.id) for home in self.homes]
+        return [flip[-1].on if flip else True for flip in flips]
+
+    def open_leases(self) -> int:
+        """Return how many commands the gateways have not closed."""
+        total = 0
+        for home in self.homes:
+            path = household_dir(home, self.stage.directory) / "state" / "journal.db"
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as db:
+                total += db.execute("SELECT COUNT(*) FROM command WHERE closed = 0").fetchone()[0]
+        return total
+
+    @contextlib.asynccontextmanager
+    async def broker(self) -> Any:
+        """Connect as the homes' own things do."""
+        arguments = self.stage._started[_HOUSES][0]
+        values = dict(pairwise(arguments))
+        password = Path(values["--password-file"]).read_text(encoding="ascii")
+        async with aiomqtt.Client(
+            "127.0.0.1", int(values["--broker-port"]), username=values["--username"], password=password, timeout=5
+        ) as client:
+            yield client
+
+    async def switch(self, home: Home, *, on: bool) -> None:
+        """Switch a heater as its user would, before anything begins."""
+        word = "on" if on else "off"
+        if home.dialect == "iflex":
+            control = {"device": "2", "control_device": {"actuator_id": "284", "command": word}}
+            topic, body = f"iflex/{hems_id(home)}/control", json.dumps({"devices_control": [control]})
+        else:
+            topic, body = f"shellies/{shelly_id(home)}/relay/0/command", word
+        async with self.broker() as client:
+            await client.publish(topic, body, qos=1)
+
+
+# -- what can go wrong
+
+Act = Callable[[World, Trouble], Awaitable[None]]
+
+
+def _killed(*names: str) -> Act:
+    async def act(world: World, trouble: Trouble) -> None:
+        await world.stage.take_away(*names)
+        await world.sleep(trouble.lasts)
+        await world.stage.bring_back(*names)
+
+    return act
+
+
+async def _power_cut(world: World, trouble: Trouble) -> None:
+    """Take everything in the homes away at once; relays come back as their makers set them."""
+    names = [_GATEWAY, _HOUSES, _BROKER]
+    await world.stage.take_away(*names)
+    await world.sleep(trouble.lasts)
+    if world.script.after_power_cut != "last" and _HOUSES in world.stage.away:
+        with HouseLog(world.log) as log:
+            for home in world.homes:
+                log.write(Entry(world.scene.clock.now(), home.id, HEATER, "switch", world.script.after_power_cut))
+    order = random.Random(world.script.seed).sample(names, k=len(names))  # noqa: S311
+    for name in order:
+        await world.stage.bring_back(name)
+        await world.sleep(timedelta(minutes=1))
+
+
+def _clock(offset_s: float, *, restart: bool) -> Act:
+    async def act(world: World, trouble: Trouble) -> None:
+        world.stage.set_clock(offset_s)
+        if restart:
+            await world.stage.take_away(_GATEWAY)
+            await world.stage.bring_back(_GATEWAY)
+        await world.sleep(trouble.lasts)
+        world.stage.set_clock(0.0)
+
+    return act
+
+
+async def _full_disk(world: World, trouble: Trouble) -> None:
+    """Let the gateway write no file beyond a few kilobytes: SQLite meets what it meets on a full disk."""
+    end = world.scene.clock.now() + trouble.lasts
+    while world.scene.clock.now() < end:
+        _limit(world, _FULL_AT_BYTES)  # again and again: it may have been restarted meanwhile
+        await asyncio.sleep(_LOOK_S)
+    _limit(world, resource.RLIM_INFINITY)
+
+
+def _limit(world: World, most: int) -> None:
+    process = world.stage.processes.get(_GATEWAY)
+    if process is not None and process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (most, hard))
+
+
+async def _flood_of_changes(world: World, trouble: Trouble) -> None:
+    """Change the event as fast as the VTN takes it; at last it is what it was."""
+    end = world.scene.clock.now() + min(trouble.lasts, timedelta(minutes=4))
+    watts = PLAN.order_w
+    while world.scene.clock.now() < end:
+        watts = PLAN.order_w + (1 if watts == PLAN.order_w else 0)
+        with contextlib.suppress(EvenloadError):  # a VTN that was killed meanwhile, an event that is over
+            async with world.scene.client() as client:
+                for _ in range(20):
+                    body = {"signals": [_signal(watts)]}
+                    await client.patch(f"/dispatches/{world.dispatch_id}", body)
+        await asyncio.sleep(0.05)
+
+
+_RUBBISH = (b"", b"maybe", b"\xff\xfe", b"NaN", b"{}", b"[[[[[[", b'{"devices_state": [null]}', b"1e999", b"x" * 9000)
+
+
+async def _flood_of_rubbish(world: World, trouble: Trouble) -> None:
+    """Send the gateway what no device says, on the topics that it listens to."""
+    dice = random.Random(world.script.seed)  # noqa: S311
+    end = world.scene.clock.now() + min(trouble.lasts, timedelta(minutes=4))
+    while world.scene.clock.now() < end:
+        with contextlib.suppress(aiomqtt.MqttError):
+            async with world.broker() as client:
+                for _ in range(200):
+                    await client.publish(dice.choice(_topics(world.homes)), dice.choice(_RUBBISH))
+        await asyncio.sleep(0.1)
+
+
+def _topics(homes: Sequence[Home]) -> list[str]:
+    topics = []
+    for home in homes:
+        if home.dialect == "iflex":
+            topics += [f"iflex/{hems_id(home)}/{name}" for name in ("state", "measurement", "config")]
+        else:
+            topics += [f"shellies/{shelly_id(home)}/{name}" for name in ("online", "relay/0", "relay/0/power")]
+    return topics
+
+
+TROUBLES: dict[str, Act] = {
+    "gateway-killed": _killed(_GATEWAY),
+    "homes-killed": _killed(_HOUSES),
+    "broker-killed": _killed(_BROKER),
+    "vtn-killed": _killed(_VTN),
+    "broker-and-gateway-killed": _killed(_BROKER, _GATEWAY),
+    "homes-and-broker-killed": _killed(_HOUSES, _BROKER),
+    "all-killed": _killed(_GATEWAY, _HOUSES, _BROKER, _VTN),
+    "power-cut": _power_cut,
+    "clock-back": _clock(-_CLOCK_STEP_S, restart=False),
+    "clock-forward": _clock(_CLOCK_STEP_S, restart=False),
+    "reboot-with-clock-back": _clock(-_CLOCK_STEP_S, restart=True),
+    "reboot-with-clock-forward": _clock(_CLOCK_STEP_S, restart=True),
+    "disk-full": _full_disk,
+    "changes-flooded": _flood_of_changes,
+    "rubbish-flooded": _flood_of_rubbish,
+}
+"""Everything that can go wrong, by name."""
+
+
+# -- a run
+
+
+async def run(seed: int, directory: Path) -> Outcome:
+    """Play the run of a seed; raises AssertionError or EvenloadError where it could not begin."""
+    script = write_script(seed)
+    outcome = Outcome(seed, [f"{one.kind} {_minutes(one.begin)}+{_minutes(one.lasts)}" for one in script.troubles])
+    stage = ChaosStage(directory)
+    try:
+        scene = await set_up(PLAN, SPEED, stage, Console(quiet=True))
+        world = World(scene, stage, script)
+        window = await _begin(world)
+        supervisor = asyncio.create_task(stage.supervise())
+        try:
+            async with asyncio.TaskGroup() as troubles:
+                for trouble in script.troubles:
+                    troubles.create_task(_play(world, trouble, window.start))
+            await scene.clock.sleep_until(window.end or window.start)
+            await _judge(world, outcome)
+        finally:
+            supervisor.cancel()
+            outcome.restarts = stage.restarts
+        stage.check()
+    finally:
+        await stage.stop()
+    return outcome
+
+
+def _minutes(length: timedelta) -> str:
+    return f"{length.total_seconds() / 60:.1f}"
+
+
+async def _play(world: World, trouble: Trouble, start: datetime) -> None:
+    await world.scene.clock.sleep_until(start + trouble.begin)
+    await TROUBLES[trouble.kind](world, trouble)
+
+
+async def _begin(world: World) -> Span:
+    """Have the heaters as the script says, and both gateways opted in to the event; return its window."""
+    scene = world.scene
+    async with asyncio.timeout(_READY_S), scene.client() as client:
+        while not all(ven["metadata_at"] for ven in await client.all("/vens")):
+            world.stage.check()
+            await asyncio.sleep(_LOOK_S)
+        for home, on in zip(world.homes, world.script.before, strict=True):
+            await world.switch(home, on=on)
+        while world.relays() != list(world.script.before):  # noqa: ASYNC110  another process' file
+            await asyncio.sleep(_LOOK_S)
+        start = scene.clock.now() + _NOTICE
+        (programme,) = await client.get("/programmes")
+        body = {"programme_id": programme["id"], "start": start.isoformat(), "signals": [_signal(PLAN.order_w)]}
+        answer = await client.post("/dispatches", body | {"direction": "reduce"})
+        world.dispatch_id = str(answer["dispatch"]["id"])
+        while True:
+            dispatch = await client.get(f"/dispatches/{world.dispatch_id}")
+            if [event["opt"] for event in dispatch["events"]] == ["optIn"] * PLAN.homes:
+                return Span(start, start + EVENT)
+            await asyncio.sleep(_LOOK_S)
+
+
+def _signal(watts: float) -> dict[str, Any]:
+    minutes = int(EVENT.total_seconds() // 60)
+    return {
+        "name": "LOAD_DISPATCH",
+        "type": "delta",
+        "unit": "W",
+        "intervals": [{"duration": f"PT{minutes}M", "value": -watts}],
+    }
+
+
+async def _judge(world: World, outcome: Outcome) -> None:
+    """Wait until every heater is as before and no lease is open, and see that it stays so."""
+    want = list(world.script.before)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_RESTORED_S):
+            while world.relays() != want or world.open_leases():
+                world.stage.check((_GATEWAY,))
+                await asyncio.sleep(_LOOK_S)
+    await asyncio.sleep(_STAYS_S)
+    relays, leases = world.relays(), world.open_leases()
+    outcome.back = relays == want and leases == 0
+    if not outcome.back:
+        outcome.fault = f"heaters {relays} instead of {want}, {leases} leases open"
+    log = read_log(world.log)
+    ordered = {entry.home for entry in log if entry.what == "command" and entry.value == "off"}
+    outcome.shed = sorted(ordered)
+
+
+def play(seed: int, place: Path) -> Outcome:
+    """Play the run of a seed from begin to end; its files are kept below `place` only if a device did not come back."""
+    directory = place / f"run-{seed}"
+    try:
+        outcome = asyncio.run(run(seed, directory))
+    except (AssertionError, EvenloadError, TimeoutError, OSError, ExceptionGroup) as error:
+        outcome = Outcome(seed, [trouble.kind for trouble in write_script(seed).troubles], fault=repr(error))
+    if outcome.back:
+        shutil.rmtree(directory, ignore_errors=True)
+    return outcome
+
+
+def play_many(seeds: Sequence[int], parallel: int, place: Path, show: Callable[[Outcome], None]) -> list[Outcome]:
+    """Play the runs of these seeds, each in a process of its own, several at a time."""
+    outcomes = []
+    workers = ProcessPoolExecutor(parallel, mp_context=get_context("spawn"), max_tasks_per_child=1)
+    with workers as pool:
+        for playing in as_completed([pool.submit(play, seed, place) for seed in seeds]):
+            outcomes.append(playing.result())
+            show(outcomes[-1])
+    return sorted(outcomes, key=lambda outcome: outcome.seed)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Play many runs and tell how they ended; exit 0 if every device came back."""
+    parser = argparse.ArgumentParser(
+        prog="python -m drills.chaos", description=__doc__.splitlines()[0] if __doc__ else ""
+    )
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--parallel", type=int, default=4)
+    parser.add_argument("--json", type=Path, help="write the outcomes to this file")
+    arguments = parser.parse_args(argv)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    place = Path(tempfile.mkdtemp(prefix="evenload-chaos-"))
+    started = datetime.now(UTC)
+
+    def show(outcome: Outcome) -> None:
+        word = "back" if outcome.back else "NOT BACK"
+        what = f"{', '.join(outcome.troubles)}  {outcome.fault[:400]}"
+        sys.stdout.write(f"{outcome.seed:4d} {word:8} shed {len(outcome.shed)} restarts {outcome.restarts}  {what}\n")
+        sys.stdout.flush()
+
+    seeds = range(arguments.first, arguments.first + arguments.runs)
+    outcomes = play_many(seeds, arguments.parallel, place, show)
+    counts = Counter(outcome.back for outcome in outcomes)
+    shed = sum(len(outcome.shed) for outcome in outcomes)
+    took_s = (datetime.now(UTC) - started).total_seconds()
+    sys.stdout.write(
+        f"{counts[True]} of {len(outcomes)} runs left every device as it was; {shed} of {PLAN.homes * len(outcomes)}"
+        f" heaters were shed; {took_s:.0f} s\n"
+    )
+    if arguments.json:
+        arguments.json.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1) + "\n")
+    if counts[False]:
+        sys.stdout.write(f"The files of the others lie in {place}.\n")
+    return 1 if counts[False] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,240 @@
+"""Which series count as a VEN's consumption: for results, baselines, derived potential and the live view alike.
+
+By meaning, unless the operator has chosen: real energy (intervals, else a register) or mean power whose description
+says usage, read directly, not export. Of several, those that name the site's metering point; else the VEN's resources,
+added up, none of them twice. Where descriptions do not tell data points apart, nothing is settled until the operator
+chooses.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import groupby
+from typing import Final, Literal
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from core.errors import InvalidError
+from core.plausible import HOME_W
+from core.points import Flow, Kind, Phase, Quantity
+from openadr.model.target import Target
+from vtn.services.fleet import named
+from vtn.store.data_point import DIRECT_READ, USAGE
+from vtn.store.database import Transaction
+from vtn.store.readings import SeriesKey, numbered
+from vtn.store.rows import in_parts
+from vtn.store.tables import series, settlement_choice, site, ven
+
+BY_MEANING: Final = "meaning"
+_RANKS: Final[Mapping[tuple[str, str], int]] = {
+    (Quantity.ENERGY_REAL, Kind.SUM): 0,
+    (Quantity.ENERGY_REAL, Kind.REGISTER): 1,
+    (Quantity.POWER_REAL, Kind.MEAN): 2,
+}
+_TYPES: Final = (USAGE, "reading")
+"""Report types in order: RP-08 asks for the first; VENs that say the second of what they metered are common."""
+_READ: Final = (DIRECT_READ, "Net")
+_METERED: Final = series.c.quantity.in_((Quantity.ENERGY_REAL, Quantity.POWER_REAL))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Series that say the same of one thing (history and telemetry, say), `numbers`; `key` stands for all of them.
+
+    An export counts against consumption.
+    """
+
+    key: SeriesKey
+    numbers: tuple[int, ...]
+
+    @property
+    def sign(self) -> int:
+        """-1 for an export."""
+        return -1 if self.key.point.flow is Flow.EXPORT else 1
+
+    @property
+    def is_power(self) -> bool:
+        """Whether its values are powers."""
+        return self.key.quantity == Quantity.POWER_REAL
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What is settled of a VEN: the sum of `parts`. `connection_w` is what its connection can carry."""
+
+    parts: tuple[Part, ...] = ()
+    chosen_by: str = BY_MEANING
+    notes: tuple[str, ...] = ()
+    connection_w: float = HOME_W
+    connection_is_known: bool = False
+
+    @property
+    def flow(self) -> Literal["gross", "net", "none"]:
+        """Gross: consumption alone. Net: export is taken off."""
+        if not self.parts:
+            return "none"
+        gross = all(one.key.point.flow is Flow.IMPORT for one in self.parts)
+        return "gross" if gross else "net"
+
+
+async def of(conn: AsyncConnection, ven_ids: Sequence[str]) -> dict[str, Basis]:
+    """Return venID -> what is settled, for every VEN asked."""
+    keys: dict[str, dict[int, SeriesKey]] = {}
+    for number, key in (await numbered(conn, ven_ids, _METERED)).items():
+        keys.setdefault(key.ven_id, {})[number] = key
+    choices: dict[str, dict[int, str]] = {}
+    bases: dict[str, Basis] = {}
+    for ids in in_parts(ven_ids):
+        wanted = select(settlement_choice).where(settlement_choice.c.ven_id.in_(ids))
+        for row in await conn.execute(wanted):
+            choices.setdefault(row.ven_id, {})[row.series_id] = row.chosen_by
+        places = select(ven.c.id, site.c.metering_point, site.c.connection_w).select_from(
+            ven.outerjoin(site, site.c.id == ven.c.site_id)
+        )
+        for row in await conn.execute(places.where(ven.c.id.in_(ids))):
+            own, chosen = keys.get(row.id, {}), choices.get(row.id)
+            basis = _chosen(own, chosen) if chosen else by_meaning(own, row.metering_point)
+            if row.connection_w is not None:
+                basis = replace(basis, connection_w=float(row.connection_w), connection_is_known=True)
+            bases[row.id] = basis
+    return bases
+
+
+async def choose(tx: Transaction, ven_id: str, numbers: Iterable[int], now: datetime, *, who: str) -> Basis:
+    """Settle these series of a VEN from now on, for past times too; none at all: by meaning again.
+
+    Raises NotFoundError for the VEN, InvalidError for series that are not its metered ones or count the same twice.
+    """
+    await named(tx.conn, [ven_id])
+    wanted = sorted(set(numbers))
+    own = await numbered(tx.conn, [ven_id], _METERED)
+    if strangers := [number for number in wanted if number not in own or _rank(own[number]) is None]:
+        raise InvalidError(f"Series {strangers[0]} is no metered real energy or mean power of this VEN.")
+    parts = _chosen(own, dict.fromkeys(wanted, who)).parts
+    things = [_thing(one.key) for one in parts]
+    if len(set(things)) < len(things):
+        raise InvalidError("Two of these series measure the same thing: energy and power of it would count twice.")
+    old = (await of(tx.conn, [ven_id]))[ven_id]
+    await tx.conn.execute(delete(settlement_choice).where(settlement_choice.c.ven_id == ven_id))
+    if wanted:
+        rows = [{"ven_id": ven_id, "series_id": number, "chosen_at": now, "chosen_by": who} for number in wanted]
+        await tx.conn.execute(insert(settlement_choice), rows)
+    made = (await of(tx.conn, [ven_id]))[ven_id]
+    await tx.audit(who, "choose settlement series", ven_id, _audited(old), _audited(made), at=now)
+    return made
+
+
+def _audited(basis: Basis) -> dict[str, object]:
+    return {"chosen_by": basis.chosen_by, "series": [list(one.numbers) for one in basis.parts]}
+
+
+def _chosen(own: Mapping[int, SeriesKey], numbers: Mapping[int, str]) -> Basis:
+    """Return what the operator chose; a series of the same meaning that came since goes with it."""
+    parts: dict[tuple[int, ...], Part] = {}
+    for number in sorted(numbers):
+        key = own[number]
+        alike = tuple(
+            other
+            for other, one in sorted(own.items())
+            if other == number or (not key.point.ambiguous and not one.point.ambiguous and _same(one) == _same(key))
+        )
+        parts[alike] = Part(key, alike)
+    return Basis(tuple(parts.values()), next(iter(numbers.values()), BY_MEANING))
+
+
+def by_meaning(own: Mapping[int, SeriesKey], metering_point: str | None = None) -> Basis:
+    """Choose by what the descriptions say."""
+    read = {
+        number: key
+        for number, key in own.items()
+        if _rank(key) is not None and key.point.reading_type in _READ and key.point.flow is not Flow.EXPORT
+    }
+    usable = next((some for word in _TYPES if (some := _typed(read, word))), {})
+    if not usable:
+        return Basis(notes=("No data point is a usage that was read directly.",) if own else ())
+    usable = {number: key for number, key in usable.items() if not key.point.subject} or usable
+    at_point = {n: key for n, key in usable.items() if metering_point and metering_point in _names(key)}
+    usable = at_point or usable
+    parts: list[Part] = []
+    covered: set[str] = set()
+    for sources, numbers in _by_sources(usable):
+        if "" in covered or sources & covered:
+            continue  # part of what is counted already
+        best = _best({number: usable[number] for number in numbers})
+        if best is None:
+            name = usable[numbers[0]].resource_id
+            return Basis(notes=(f"Several data points say the same of {name}: choose which of them counts.",))
+        parts += best
+        covered |= sources
+    notes = [f"The metering point {metering_point}."] if at_point else []
+    if len(resources := {one.key.resource_id for one in parts}) > 1:
+        notes.append(f"The sum of {len(resources)} resources.")
+    if any(one.key.point.phase is not Phase.TOTAL for one in parts):
+        notes.append("The sum of its phases.")
+    return Basis(tuple(parts), notes=tuple(notes))
+
+
+def _typed(keys: Mapping[int, SeriesKey], report_type: str) -> dict[int, SeriesKey]:
+    return {number: key for number, key in keys.items() if key.point.report_type == report_type}
+
+
+def _by_sources(keys: Mapping[int, SeriesKey]) -> list[tuple[frozenset[str], list[int]]]:
+    """Return sources -> series, those that cover the most first; "" is everything behind the VEN (RP-10)."""
+    found: dict[frozenset[str], list[int]] = {}
+    for number, key in keys.items():
+        found.setdefault(frozenset(_criteria(key.point.sources)) or frozenset({""}), []).append(number)
+    return sorted(found.items(), key=lambda item: ("" not in item[0], -len(item[0]), sorted(item[0])))
+
+
+def _best(keys: Mapping[int, SeriesKey]) -> list[Part] | None:
+    """Return the best series of one thing, each phase for itself; None where they cannot be told apart."""
+
+    def order(number: int) -> tuple[int, str, bool, bool]:
+        key = keys[number]
+        return _rank(key) or 0, key.source, key.point.flow is Flow.NET, key.point.reading_type != DIRECT_READ
+
+    _, first = next(groupby(sorted(keys, key=lambda number: (*order(number), number)), key=order))
+    by_phase: dict[Phase, list[int]] = {}
+    for number in first:
+        by_phase.setdefault(keys[number].point.phase, []).append(number)
+    if Phase.TOTAL in by_phase:
+        by_phase = {Phase.TOTAL: by_phase[Phase.TOTAL]}
+    if any(keys[number].point.ambiguous for numbers in by_phase.values() for number in numbers):
+        return None
+    return [Part(keys[numbers[-1]], tuple(numbers)) for _, numbers in sorted(by_phase.items())]
+
+
+def can_settle(key: SeriesKey) -> bool:
+    """Tell whether a series may be chosen: metered real energy, or mean power."""
+    return _rank(key) is not None
+
+
+def _rank(key: SeriesKey) -> int | None:
+    return _RANKS.get((key.quantity, key.kind))
+
+
+def _names(key: SeriesKey) -> set[str]:
+    return {key.point.r_id, *_criteria(key.point.sources)}
+
+
+def _criteria(target: Target) -> list[str]:
+    named_ = (target.ven_ids, target.resource_ids, target.group_ids, target.group_names, target.party_ids)
+    return [value for values in (*named_, target.device_classes) for value in values] + [
+        text for _, text in target.other
+    ]
+
+
+def _thing(key: SeriesKey) -> tuple[object, ...]:
+    point = key.point
+    return (
+        frozenset(_criteria(point.sources)),
+        point.subject,
+        point.flow,
+        point.phase,
+        point.r_id if point.ambiguous else "",
+    )
+
+
+def _same(key: SeriesKey) -> tuple[object, ...]:
+    return *_thing(key), key.quantity, key.kind, key.source, key.point.report_type, key.point.reading_type
