@@ -119,6 +119,11 @@ class Authority:
         return _roots().read(key, self.ca_pem, str(self.directory))
 
     @property
+    def key_path(self) -> Path:
+        """Where the root's key lies."""
+        return self.directory / _KEY
+
+    @property
     def ca_pem(self) -> str:
         """The root certificate: what peers must trust."""
         return read_text(self.directory / _CA, _INIT)

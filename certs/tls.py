@@ -2,6 +2,7 @@
 
 The `certification` profile is exactly what the OpenADR 2.0b profile names: TLS 1.2 with
 TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256 and TLS_RSA_WITH_AES_128_CBC_SHA256. `modern` is Python's own choice of suites.
+`compatible` is both: what is modern comes first, and a client that has only the profile's old suites is served, too.
 """
 
 import ssl
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from certs.enrolment import Identity
 
 _CERTIFICATION_SUITES = "ECDHE-ECDSA-AES128-SHA256:AES128-SHA256"
+_COMPATIBLE_SUITES = (
+    "@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AES:AES128-SHA256:!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM"
+)
+"""Python's own suites, and behind them the one of SE-01 that they lack: its RSA key exchange has no forward secrecy."""
 _MISMATCHES = {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"}
 """What OpenSSL says of a key and a certificate that do not fit; the last for different kinds of keys."""
 
@@ -25,6 +30,7 @@ class Profile(StrEnum):
     """Which protocol versions and cipher suites are offered."""
 
     MODERN = "modern"
+    COMPATIBLE = "compatible"
     CERTIFICATION = "certification"
 
 
@@ -83,9 +89,12 @@ def _apply(context: ssl.SSLContext, profile: Profile | str) -> None:
     try:
         chosen = Profile(profile)
     except ValueError as error:
-        raise InvalidError(f"'{profile}' is no TLS profile; use modern or certification.") from error
+        raise InvalidError(f"'{profile}' is no TLS profile; use modern, compatible or certification.") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
+    if chosen is Profile.COMPATIBLE:
+        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+        context.set_ciphers(_COMPATIBLE_SUITES)
     if chosen is Profile.CERTIFICATION:
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers(_CERTIFICATION_SUITES)

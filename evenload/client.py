@@ -283,7 +283,8 @@ def _read(status: int, headers: Mapping[str, str], raw: bytes, base: str) -> Any
     ok = 200 <= status < 300  # noqa: PLR2004
     if ok and kind == "application/json" and (value is not None or raw.strip() == b"null"):
         return value
-    if not ok and isinstance(value, dict):
+    if isinstance(value, dict) and (not ok or kind == "application/problem+json"):
+        # With a status of success it says what was done, and that the result cannot be shown.
         error: EvenloadError = _refusal(status, value)
     else:
         error = UnavailableError(f"{base} answered {status} without JSON; is it really the VTN's operator API?")

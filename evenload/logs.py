@@ -3,7 +3,8 @@
 import io
 import logging
 import sys
-from typing import TextIO, cast
+from collections.abc import MutableMapping
+from typing import Any, Final, TextIO, cast
 
 import structlog
 
@@ -22,6 +23,39 @@ class _StandardError(io.TextIOBase):
         sys.stderr.flush()
 
 
+_LONGEST_VALUE: Final = 1000
+_LONGEST_LINE: Final = 2000
+_MOST_ROWS: Final = 100
+_TRACES: Final = ("exception", "stack")
+
+
+def bounded(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Cut what is said to 2 kB a line, and show what a terminal would obey instead of sending it there.
+
+    Texts come from other people's devices. Traces are ours; their lines may quote such texts, and are cut one by one.
+    """
+    left = _LONGEST_LINE
+    for name, value in line.items():
+        if name in _TRACES:
+            rows = str(value).split("\n")
+            kept = rows if len(rows) <= _MOST_ROWS else [*rows[: _MOST_ROWS // 2], "...", *rows[-_MOST_ROWS // 2 :]]
+            line[name] = "\n".join(_visible(row[:_LONGEST_VALUE]) for row in kept)
+        elif not isinstance(value, bool | int | float | None):
+            text = str(value)
+            most = max(0, min(_LONGEST_VALUE, left))
+            shown = _visible(text[: most + 1])
+            if shown != text or len(text) > most:
+                line[name] = shown if len(shown) <= most else f"{shown[:most]}..."
+            left -= len(shown)
+    return line
+
+
+def _visible(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 def configure_logs(level: str = "info") -> None:
     """Log to standard error: for people on a terminal, as JSON elsewhere. Time stamps are machine time, UTC.
 
@@ -35,11 +69,13 @@ def configure_logs(level: str = "info") -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    ending: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+    ending: list[structlog.typing.Processor] = [
+        structlog.processors.format_exc_info,
+        bounded,
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         if sys.stderr.isatty()
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
-    )
+        else structlog.processors.JSONRenderer(default=str),
+    ]
     stream = cast("TextIO", _StandardError())
     structlog.configure(
         processors=[*shared, *ending],

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import signal
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -16,7 +15,6 @@ import structlog
 from aiohttp import web
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from prometheus_client import CollectorRegistry
-from sqlalchemy import select
 
 from certs.authority import Authority
 from certs.tls import server_context
@@ -42,10 +40,11 @@ from vtn.transport.http import Edge, OpenADRServer
 from vtn.transport.recent import RecentMessages
 from vtn.transport.renewal import PATH as RENEWAL_PATH
 from vtn.transport.renewal import Renewals
-from vtn.transport.tls import log_refusals
 from vtn.transport.v20b import Vtn20b
 from vtn.web.api import Api
 from vtn.web.callers import PROXIES
+from vtn.web.connections import Connections
+from vtn.web.listening import listen, raise_handle_limit
 from vtn.web.operator import DESK, OPERATIONS, Desk
 from vtn.web.principals import StoredPrincipals
 from vtn.web.server import AUTHENTICATOR, HttpMetrics, make_app
@@ -100,6 +99,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     """
     clock = clock_of(settings)
     authority = Authority.load(settings.authority) if settings.authority is not None else None
+    _warn_of_open_keys(settings, authority)
     registry = CollectorRegistry()
     async with contextlib.AsyncExitStack() as stack:
         db = await Database.open(settings.database)
@@ -119,8 +119,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         vtn = Vtn20b(writer, directory, settings.vtn(), clock, faults)
         recent = RecentMessages()
         renewals = None if authority is None else Renewals(db, authority, settings.vtn_id, clock)
+        connections = Connections(settings.connections.limits(), registry)
         openadr_port = await _listen_openadr(
-            stack, settings, vtn, registry, revocations, certificates, recent, renewals
+            stack, settings, vtn, registry, revocations, certificates, recent, renewals, connections
         )
         stale_after_s = _stale_after_s(settings, clock)
         openadr_url = _openadr_url(settings, openadr_port)
@@ -142,7 +143,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         market = Market.build(settings, desk)
         stack.push_async_callback(market.close)
         api = _api(settings, desk, metrics, market)
-        api_port = await _listen_api(stack, settings, api, certificates)
+        api_port = await _listen_api(stack, settings, api, certificates, connections)
         console_at = None
         if settings.console is not None:
             names = _names(settings.console.host, settings.console.hosts)
@@ -150,19 +151,38 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             console[AUTHENTICATOR] = api[AUTHENTICATOR]  # a token that the console revokes ends there at once
             console[PROXIES] = tuple(map(ip_network, settings.console.proxies))
             market.put_into(console)  # a BRP's program that it shuts out, too
-            console_at = await _listen_console(stack, settings, settings.console, console, certificates)
+            console_at = await _listen_console(stack, settings, settings.console, console, certificates, connections)
         watchman = ExpiryWatch(db, certificates.watched, settings, registry)
         await watchman.look()
         gauges = Gauges(db, clock, registry, stale_after_s)
         await gauges.refresh()
-        thinning = Thinning(db, settings.market.potential_kept.timedelta())
         watch: Sequence[Job] = (
             (certificates.check, _SWEEP_S),
             (certificates.renew, _TIDY_S),
             (watchman.turn, _WATCH_S),
         )
-        await _schedule(stack, db, directory, faults, clock, gauges, revocations, thinning, (*market.jobs(), *watch))
+        await _schedule(
+            stack,
+            db,
+            directory,
+            faults,
+            clock,
+            gauges,
+            revocations,
+            Thinning(db, settings.market.potential_kept.timedelta()),
+            (*market.jobs(), *watch),
+        )
         yield Running(desk.openadr_url, _api_url(settings, api_port), db, clock, console_at)
+
+
+def _warn_of_open_keys(settings: Settings, authority: Authority | None) -> None:
+    """Say which private keys other users of this machine can read: whoever has the root's can make itself any VEN."""
+    pairs = [*settings.openadr.certificates, settings.api.certificate]
+    pairs.append(settings.console.certificate if settings.console else None)
+    paths = {pair.key for pair in pairs if pair is not None} | ({authority.key_path} if authority else set())
+    for path in sorted(paths):
+        if path.exists() and path.stat().st_mode & 0o077:
+            _log.warning("a key can be read by others", path=str(path), next=f"chmod 600 {path}")
 
 
 def _openadr_url(settings: Settings, port: int) -> str:
@@ -208,6 +228,7 @@ async def _listen_openadr(
     certificates: ServerCertificates,
     recent: RecentMessages,
     renewals: Renewals | None,
+    connections: Connections,
 ) -> int:
     openadr = settings.openadr
     edge = Edge(openadr.prefix, openadr.max_body_bytes, openadr.insecure, openadr.proxy_header, openadr.proxy_secret)
@@ -216,7 +237,6 @@ async def _listen_openadr(
         first, *others = openadr.certificates
         also = [(one.cert, one.key) for one in others]
         context = server_context(first.cert, first.key, openadr.ca, also=also, crl=openadr.crl, profile=openadr.tls)
-        log_refusals(context)
         for pair in openadr.certificates:
             certificates.serve(context, pair)
         if openadr.crl is not None:
@@ -224,20 +244,16 @@ async def _listen_openadr(
     beside = {} if renewals is None else {RENEWAL_PATH: renewals.answer}
     listener = web.Server(OpenADRServer(vtn, edge, registry, recent.note, beside).handle, access_log=None)
     runner = web.ServerRunner(listener, shutdown_timeout=_LAST_ANSWERS_S)
-    return await _serve(stack, runner, openadr.host, openadr.port, context, shared=settings.reuse_port)
+    return await _serve(stack, runner, openadr.host, openadr.port, context, connections, shared=settings.reuse_port)
 
 
 def _api(settings: Settings, desk: Desk, metrics: HttpMetrics, market: Market) -> web.Application:
-    async def store_answers() -> None:
-        async with desk.db.read() as conn:
-            await conn.execute(select(1))
-
     app = make_app(
         with_market(operator_api()),
         StoredPrincipals(desk.db),
         hosts=_names(settings.api.host, settings.api.hosts),
         metrics=metrics,
-        ready={"store": store_answers},
+        ready={"store": desk.db.check},
         mounts=market.mounts(),
     )
     app[DESK] = desk
@@ -247,7 +263,11 @@ def _api(settings: Settings, desk: Desk, metrics: HttpMetrics, market: Market) -
 
 
 async def _listen_api(
-    stack: contextlib.AsyncExitStack, settings: Settings, app: web.Application, certificates: ServerCertificates
+    stack: contextlib.AsyncExitStack,
+    settings: Settings,
+    app: web.Application,
+    certificates: ServerCertificates,
+    connections: Connections,
 ) -> int:
     api = settings.api
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LAST_ANSWERS_S)
@@ -255,7 +275,7 @@ async def _listen_api(
     if context is not None and settings.brp.mutual_tls:
         context.verify_mode = ssl.CERT_OPTIONAL  # which certificate a BRP's token is bound to is checked with the token
         context.load_verify_locations(settings.openadr.ca)
-    return await _serve(stack, runner, api.host, api.port, context, shared=settings.reuse_port)
+    return await _serve(stack, runner, api.host, api.port, context, connections, shared=settings.reuse_port)
 
 
 async def _listen_console(
@@ -264,11 +284,12 @@ async def _listen_console(
     console: ConsoleSettings,
     app: web.Application,
     certificates: ServerCertificates,
+    connections: Connections,
 ) -> str:
     """Serve the console and return its address."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LAST_ANSWERS_S)
     context = _tls(console.certificate, certificates)
-    port = await _serve(stack, runner, console.host, console.port, context, shared=settings.reuse_port)
+    port = await _serve(stack, runner, console.host, console.port, context, connections, shared=settings.reuse_port)
     return console_url(settings, port)
 
 
@@ -291,19 +312,14 @@ async def _serve(
     host: str,
     port: int,
     context: ssl.SSLContext | None,
+    connections: Connections,
     *,
     shared: bool,
 ) -> int:
     """Listen and return the port. `shared`: other processes may listen there too (SO_REUSEPORT)."""
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, host, port, ssl_context=context, reuse_address=True, reuse_port=shared)
-    try:
-        await site.start()
-    except OSError as error:
-        why = "the port is taken, by another VTN perhaps" if error.errno == errno.EADDRINUSE else error.strerror
-        raise InvalidError(f"Cannot listen on {_in_url(host)}:{port}: {why or error}.") from error
-    return int(runner.addresses[0][1])
+    return await listen(runner, host, port, connections, tls=context, shared=shared)
 
 
 async def _schedule(
@@ -399,6 +415,7 @@ def _guarded(work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None
 async def serve(settings: Settings, *, on_ready: Callable[[Running], None]) -> None:
     """Run a VTN until SIGINT or SIGTERM."""
     spare()
+    raise_handle_limit()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

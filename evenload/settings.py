@@ -15,6 +15,8 @@ from yarl import URL
 from core.errors import InvalidError
 from core.spans import ZERO, Duration
 from vtn.services.settings import VtnSettings, WantedReport
+from vtn.web.connections import Limits
+from vtn.web.listening import free_handles
 
 _PREFIX: Final = "EVENLOAD_"
 _SQLITE: Final = "sqlite:///"
@@ -93,7 +95,7 @@ class OpenADRSettings(_Section):
     """Whose client certificates are let in."""
     crl: Path | None = None
     """A revocation list of that CA: revoked clients are then refused in the TLS handshake already."""
-    tls: Literal["modern", "certification"] = "modern"
+    tls: Literal["compatible", "modern", "certification"] = "compatible"
     insecure: bool = False
     """Plain HTTP, on loopback only; VENs are then taken at their word."""
     proxy_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,80}$")] | None = None
@@ -104,6 +106,28 @@ class OpenADRSettings(_Section):
     strict: bool = False
     max_tries: Annotated[int, Field(ge=1, le=1000)] = 10
     max_body_bytes: Annotated[int, Field(ge=10_000, le=100_000_000)] = 4 * 1024 * 1024
+
+
+class ConnectionSettings(_Section):
+    """How many connections all listeners of a process hold. Strangers give way; known VENs are bounded by name."""
+
+    most: Annotated[int, Field(ge=16, le=1_000_000)] | None = None
+    """In all; if left out, as many as the limit of open files allows, less a reserve."""
+    per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    """By clients of one address (IPv6: of one /64) that have not shown a known VEN's certificate (yet)."""
+    per_client: Annotated[int, Field(ge=1, le=10_000)] = 32
+    """By one certificate."""
+    handshake_s: Annotated[float, Field(gt=0, le=300)] = 20.0
+    """A TLS handshake takes this long at most, and so does the first request."""
+    idle_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
+    """A connection without a request is closed after that."""
+    answer_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    """A client that does not fetch its answer is cut off after that."""
+
+    def limits(self) -> Limits:
+        """Return what the listeners need."""
+        most = free_handles() if self.most is None else min(self.most, free_handles())
+        return Limits(most, self.per_address, self.per_client, self.handshake_s, self.idle_s, self.answer_s)
 
 
 class ApiSettings(_Section):
@@ -224,6 +248,7 @@ class Settings(BaseSettings):
     """Let several processes share the ports (one machine, one PostgreSQL); the system spreads connections."""
     openadr: OpenADRSettings = OpenADRSettings()
     api: ApiSettings = ApiSettings()
+    connections: ConnectionSettings = ConnectionSettings()
     console: ConsoleSettings | None = None
     """Without this section there is no console."""
     brp: BrpSettings = BrpSettings()

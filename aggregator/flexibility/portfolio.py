@@ -23,12 +23,12 @@ from core.errors import InvalidError
 from core.spans import Span
 from metrics.days import zone_named
 from openadr.model.contexts import normal_context
-from openadr.model.opt import Opt, OptType
+from openadr.model.opt import OptType
 from vtn.services import in_force
 from vtn.services.in_force import Batch
-from vtn.services.opt import SPEAKS_FOR_VEN
+from vtn.services.opt import schedules
 from vtn.services.programme import Programme, Reward
-from vtn.store.rows import from_json, portions
+from vtn.store.rows import portions
 from vtn.store.tables import dispatch, enrolment, event, group_member, opt, resource, site, ven
 
 Mask = npt.NDArray[np.bool_]
@@ -343,18 +343,8 @@ async def _opted_out(conn: AsyncConnection, wish: _Wish, index: dict[str, int], 
     Of several schedules that touch the span the newest counts.
     """
     context = normal_context(wish.programme.market_context)
-    query = (
-        select(opt.c.ven_id, opt.c.opt_type, opt.c.schedule)
-        .where(opt.c.event_id.is_(None) & SPEAKS_FOR_VEN & opt.c.ven_id.in_(chosen))
-        .where(or_(opt.c.ended_at.is_(None), opt.c.ended_at > wish.start))
-        .where(or_(opt.c.market_context.is_(None), opt.c.market_context == context))
-        .order_by(opt.c.sequence)
-    )
-    span = Span(wish.start, wish.end)
-    says: dict[str, str] = {}
-    for row in await conn.execute(query):
-        if any(available.span.overlaps(span) for available in from_json(Opt, row.schedule).availability):
-            says[row.ven_id] = row.opt_type
+    rows = await schedules(conn, opt.c.ven_id.in_(chosen), Span(wish.start, wish.end), context)
+    says = {row.ven_id: row.opt_type for row in rows}
     return _mask(index, (ven_id for ven_id, said in says.items() if said == OptType.OUT))
 
 

@@ -21,7 +21,7 @@ def context_of(server: Files, authority: Authority, **kwargs) -> ssl.SSLContext:
 
 @pytest.mark.parametrize("server_type", ["ec", "rsa"])
 @pytest.mark.parametrize("client_type", ["ec", "rsa"])
-@pytest.mark.parametrize("profile", ["modern", "certification"])
+@pytest.mark.parametrize("profile", ["modern", "compatible", "certification"])
 def test_both_sides_know_each_other(tmp_path, authority, servers, server_type, client_type, profile):
     home = enrol(authority, tmp_path / "home", key_type=client_type)
     server = context_of(servers[server_type], authority, profile=profile)
@@ -46,6 +46,31 @@ def test_one_server_holds_both_kinds_of_certificate(tmp_path, authority, servers
     assert met.ok
     assert met.cipher == suite
     assert met.server_fingerprint == servers["ec" if suite == EC else "rsa"].fingerprint
+
+
+@pytest.mark.parametrize(
+    ("suites", "version", "suite"),
+    [
+        (RSA, "TLSv1.2", RSA),
+        (EC, "TLSv1.2", EC),
+        (f"{RSA}:ECDHE+AESGCM", "TLSv1.2", "ECDHE-ECDSA-AES256-GCM-SHA384"),
+        (None, "TLSv1.3", "TLS_AES_256_GCM_SHA384"),
+    ],
+    ids=["RSA only", "EC only", "an old one first", "modern"],
+)
+def test_se01_the_compatible_profile_serves_old_and_modern_clients(
+    tmp_path, authority, servers, suites, version, suite
+):
+    home = enrol(authority, tmp_path / "home", key_type="rsa")
+    rsa = servers["rsa"]
+    server = context_of(servers["ec"], authority, also=[(rsa.cert, rsa.key)], profile="compatible")
+    client = client_context(home)
+    if suites is not None:
+        client.maximum_version = ssl.TLSVersion.TLSv1_2
+        client.set_ciphers(suites)
+    met = meet(server, client)
+    assert met.ok, met
+    assert (met.version, met.cipher) == (version, suite)
 
 
 def test_the_certification_profile_offers_nothing_else(tmp_path, authority, servers):

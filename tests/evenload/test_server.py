@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import aiohttp
 import pytest
 from sqlalchemy import select, update
+from structlog.testing import capture_logs
 from yarl import URL
 
 from certs.authority import Authority
@@ -25,7 +26,7 @@ from core.errors import ConflictError, EvenloadError, ForbiddenError, InvalidErr
 from evenload.cli import _run
 from evenload.client import OperatorClient
 from evenload.demo.stage import free_port
-from evenload.server import running
+from evenload.server import _warn_of_open_keys, running
 from evenload.settings import load_settings
 from evenload.setup import Shape, prepare
 from openadr.model.registration import VenProfile
@@ -280,6 +281,18 @@ async def test_a_stop_lets_periodic_work_end(tmp_path, monkeypatch):
             await asyncio.sleep(0.05 + turn / 100)
         left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         assert left == []
+
+
+async def test_a_key_that_others_can_read_is_named_at_start(tmp_path):
+    await prepare(tmp_path / "vtn", ("127.0.0.1",), "evenload", Shape("127.0.0.1", 0, 0))
+    settings = load_settings(tmp_path / "vtn" / "vtn.toml")
+    key = tmp_path / "vtn" / "ca" / "ca-key.pem"
+    authority = Authority.load(tmp_path / "vtn" / "ca")
+    for mode, count in ((0o600, 0), (0o640, 1), (0o604, 1)):
+        key.chmod(mode)
+        with capture_logs() as logs:
+            _warn_of_open_keys(settings, authority)
+        assert [(one["path"], one["next"]) for one in logs] == [(str(key), f"chmod 600 {key}")] * count
 
 
 async def test_a_taken_port_is_named(tmp_path):

@@ -11,7 +11,7 @@ from core.spans import Duration
 from openadr.model.codes import Code, OpenADRError
 from openadr.model.event import ActivePeriod, DeliveredEvent, Event, EventStatus
 from openadr.model.opt import OptType
-from openadr.model.report import Report, ReportInterval, ReportPayload
+from openadr.model.report import Report, ReportInterval, ReportPayload, ReportRequest
 from openadr.model.signal import Interval, Signal
 from openadr.model.target import Target
 from openadr.v20b import messages as m
@@ -307,6 +307,14 @@ def test_a_fault_anywhere_in_a_large_report_is_found(place):
     body = swapped(update_report(1000), f"<ei:value>{place}.0<".encode(), b"<ei:value>x<")
     with pytest.raises(WireError, match="'x'"):
         decode(body)
+
+
+def test_a_large_request_is_valid_though_its_durations_are_not_those_of_a_report():
+    """`xcal:duration` is declared twice: as a property, and as the text inside of one."""
+    wanted = ReportRequest("r", "s", tuple(f"r{number}" for number in range(700)), Duration.of(minutes=1))
+    body = encode(m.CreateReport("q", (wanted,), "v"))
+    assert len(body) > 64 * 1024
+    assert decode(body, strict=True).requests[0].r_ids == wanted.r_ids
 
 
 def test_crowds_of_faults_are_refused_at_the_first():

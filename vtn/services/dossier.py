@@ -1,9 +1,11 @@
 """Everything about one VEN, as its page shows it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import NotFoundError
@@ -115,6 +117,8 @@ async def opts(conn: AsyncConnection, ven_id: str, *, limit: int = 100) -> list[
         .order_by(opt.c.sequence.desc())
         .limit(limit)
     )
+    rows = (await conn.execute(query)).all()
+    schedules = await _schedules(conn, ven_id, rows)
     return [
         Said(
             at=row.at,
@@ -125,11 +129,22 @@ async def opts(conn: AsyncConnection, ven_id: str, *, limit: int = 100) -> list[
             event_id=row.event_id,
             dispatch_id=row.dispatch_id,
             market_context=row.market_context,
-            spans=() if row.schedule is None else _spans(from_json(Opt, row.schedule)),
+            spans=_spans(from_json(Opt, row.schedule)) if row.schedule else schedules.get(row.schedule_digest, ()),
             ended_at=row.ended_at,
         )
-        for row in await conn.execute(query)
+        for row in rows
     ]
+
+
+async def _schedules(
+    conn: AsyncConnection, ven_id: str, rows: Sequence[Any]
+) -> dict[str, tuple[tuple[datetime, datetime | None], ...]]:
+    """Return digest -> spans for those rows whose schedule stands in another one."""
+    digests = {row.schedule_digest for row in rows if row.schedule is None and row.schedule_digest is not None}
+    held = (opt.c.ven_id == ven_id) & opt.c.schedule_digest.in_(digests) & opt.c.schedule.is_not(None)
+    last = select(func.max(opt.c.sequence)).where(held).group_by(opt.c.schedule_digest)
+    query = select(opt.c.schedule_digest, opt.c.schedule).where(opt.c.sequence.in_(last))
+    return {row.schedule_digest: _spans(from_json(Opt, row.schedule)) for row in await conn.execute(query)}
 
 
 def _spans(schedule: Opt) -> tuple[tuple[datetime, datetime | None], ...]:

@@ -4,12 +4,14 @@ Where precedence is a deployment's choice (OP-17), ours is: what a VEN says of a
 schedules, and schedules speak for events of which it said nothing.
 """
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, case, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.spans import Span
@@ -17,19 +19,36 @@ from openadr.model.codes import Code, OpenADRError
 from openadr.model.contexts import normal_context
 from openadr.model.event import Event, ResponseRequired
 from openadr.model.opt import Opt, OptFact, OptSource, OptType, effective_opt
+from openadr.model.target import EVERYTHING
 from vtn.services import event as events
 from vtn.store.database import Transaction
-from vtn.store.rows import as_text, from_json, from_text, portions, to_json
+from vtn.store.rows import as_text, from_json, from_text, in_parts, portions, to_json
 from vtn.store.tables import dispatch, event, opt, resource
 
 _WHOLE_VEN = (None,)
 _LONGEST_ID = 200
+_LONGEST_CONTEXT = 2000
+_MOST_AVAILABLE = 1000
+_NAMED = 5
+"""Of so many foreign resources an answer speaks by name."""
 
 
 async def create(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> None:
-    """Record an opt. Raises OpenADRError 459, 454, 452, 450 or 462 (OP-02, OP-09, OP-10, OP-15)."""
-    if any(len(text) > _LONGEST_ID for text in (said.opt_id, *said.target.resource_ids)):
-        raise OpenADRError(Code.INVALID_DATA, f"An optID or resourceID is longer than {_LONGEST_ID} characters.")
+    """Record an opt. Raises OpenADRError 459, 454, 452, 450 or 462 (OP-02, OP-09, OP-10, OP-15).
+
+    What is stored grows with the message, not with its square: texts that stand in the row of each resource are
+    short, resources are the VEN's own, and a schedule stands in one row.
+    """
+    if any(len(text) > _LONGEST_ID for text in (said.opt_id, said.reason, *said.target.resource_ids)):
+        raise OpenADRError(
+            Code.INVALID_DATA, f"An optID, optReason or resourceID is longer than {_LONGEST_ID} characters."
+        )
+    if len(said.market_context or "") > _LONGEST_CONTEXT:
+        raise OpenADRError(Code.INVALID_DATA, f"The marketContext is longer than {_LONGEST_CONTEXT} characters.")
+    if len(said.availability) > _MOST_AVAILABLE:
+        raise OpenADRError(Code.INVALID_DATA, f"A schedule holds at most {_MOST_AVAILABLE} availabilities.")
+    if any(each.duration.months + each.duration.seconds < 0 for each in said.availability):
+        raise OpenADRError(Code.INVALID_DATA, "The duration of an availability cannot be negative.")
     if said.event_id is not None:
         await _for_event(tx, ven_id, said, now)
     elif said.availability:
@@ -44,17 +63,16 @@ async def create(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> None
 async def _for_event(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> None:
     if said.availability or said.market_context:
         raise OpenADRError(Code.COMPLIANCE, "An opt for an event takes no vavailability and no marketContext.")
-    listed = {one.event_id: one for one in await events.of_ven(tx.conn, ven_id, now)}
-    known = listed.get(said.event_id or "")
-    if known is None:
+    listed = {each.event_id: each for each in await events.of_ven(tx.conn, ven_id, now)}
+    target = listed.get(said.event_id or "")
+    if target is None:
         raise OpenADRError(Code.INVALID_ID, f"No event '{said.event_id}' is open for this VEN.")
-    if said.modification_number != known.modification_number:
-        raise OpenADRError(Code.OUT_OF_SEQUENCE, f"The event is at modification {known.modification_number}.")
-    if known.response_required is ResponseRequired.NEVER:
+    if said.modification_number != target.modification_number:
+        raise OpenADRError(Code.OUT_OF_SEQUENCE, f"The event is at modification {target.modification_number}.")
+    if target.response_required is ResponseRequired.NEVER:
         raise OpenADRError(Code.COMPLIANCE, "This event takes no response.")
-    resources = await _resources(tx.conn, ven_id, said)
-    _check_subset(resources, known)
-    if known.target.resource_ids == resources:
+    resources = await _resources(tx.conn, ven_id, said, target)
+    if target.target.resource_ids == resources:
         resources = _WHOLE_VEN  # the event concerns nothing else of this VEN
     content = {
         "event_id": said.event_id,
@@ -64,35 +82,33 @@ async def _for_event(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> 
         "reason": said.reason,
         "opt_id": said.opt_id,
     }
+    last = await _last_words(tx.conn, said.event_id or "")
+    whole = last.get(None)
+    news = []
     for resource_id in resources:
         row = {**content, "resource_id": resource_id}
-        if not await _is_last_word(tx.conn, row):
-            await tx.conn.execute(insert(opt).values(ven_id=ven_id, at=now, **row))
+        newest = max(filter(None, (whole, last.get(resource_id))), key=lambda each: each.sequence, default=None)
+        if newest is None or tuple(getattr(newest, name) for name in row) != tuple(row.values()):
+            news.append({"ven_id": ven_id, "at": now, **row})
+    if news:  # else oadrCreateOpt already said just this, and nothing else since: a resend is no news (TR-12)
+        await tx.conn.execute(insert(opt), news)
 
 
-async def _is_last_word(conn: AsyncConnection, row: Mapping[str, Any]) -> bool:
-    """Tell whether oadrCreateOpt already said just this, and nothing else since: a resend is no news (TR-12)."""
-    query = select(*(opt.c[name] for name in row)).where(
-        (opt.c.event_id == row["event_id"]) & (opt.c.source == OptSource.CREATE_OPT)
-    )
-    if row["resource_id"] is not None:
-        query = query.where(opt.c.resource_id.is_(None) | (opt.c.resource_id == row["resource_id"]))
-    last = (await conn.execute(query.order_by(opt.c.sequence.desc()).limit(1))).one_or_none()
-    return last is not None and tuple(last) == tuple(row.values())
+async def _last_words(conn: AsyncConnection, event_id: str) -> dict[str | None, Any]:
+    """Return the newest oadrCreateOpt of an event for each resource, None for the whole VEN."""
+    ours = (opt.c.event_id == event_id) & (opt.c.source == OptSource.CREATE_OPT)
+    newest = select(func.max(opt.c.sequence)).where(ours).group_by(opt.c.resource_id)
+    rows = await conn.execute(select(opt).where(opt.c.sequence.in_(newest)))
+    return {row.resource_id: row for row in rows}
 
 
-def _check_subset(resources: tuple[str | None, ...], known: Event) -> None:
-    """Raise OpenADRError 462 for resources that are not the event's (OP-09)."""
-    named = known.target.resource_ids
-    foreign = [one for one in resources if one is not None and named and one not in named]
-    if foreign:
-        raise OpenADRError(Code.TARGET_MISMATCH, f"Not among the event's targets: {', '.join(foreign)}.")
-
-
-async def _resources(conn: AsyncConnection, ven_id: str, said: Opt) -> tuple[str | None, ...]:
+async def _resources(
+    conn: AsyncConnection, ven_id: str, said: Opt, target_of: Event | None = None
+) -> tuple[str | None, ...]:
     """Return the resources that an opt is about, (None,) for the whole VEN (OP-05, OP-11).
 
-    Criteria of the target are ORed, the device class is ANDed. Raises OpenADRError 462 if nothing of this VEN matches.
+    Criteria of the target are ORed, the device class is ANDed. Raises OpenADRError 462 if nothing of this VEN matches,
+    and for resources that neither the VEN's metadata nor the event named (OP-09).
     """
     target = said.target
     if set(target.ven_ids) - {ven_id}:
@@ -102,17 +118,29 @@ async def _resources(conn: AsyncConnection, ven_id: str, said: Opt) -> tuple[str
         raise OpenADRError(Code.TARGET_MISMATCH, "An opt's target names resources and device classes only.")
     if not parts and not said.device_class:
         return _WHOLE_VEN
-    found = await conn.execute(
-        select(resource.c.resource_id, resource.c.device_class).where(resource.c.ven_id == ven_id)
-    )
-    classes = {row.resource_id: row.device_class for row in found}
+    columns = resource.c.resource_id, resource.c.device_class
+    rows = await conn.execute(select(*columns).where(resource.c.ven_id == ven_id))
+    classes: dict[str, str | None] = {row.resource_id: row.device_class for row in rows}
+    named = target_of.target.resource_ids if target_of is not None else ()
+    _refuse_foreign(parts.resource_ids, named or classes, "the event's targets" if named else "the VEN's resources")
     wanted = dict.fromkeys(parts.resource_ids if parts else classes)
     wanted |= dict.fromkeys(name for name, kind in classes.items() if kind in parts.device_classes)
     if said.device_class:
         wanted = {name: None for name in wanted if classes.get(name) in said.device_class.device_classes}
     if not wanted:
         raise OpenADRError(Code.TARGET_MISMATCH, "No resource of this VEN is of that device class.")
+    if named:
+        _refuse_foreign(wanted, named, "the event's targets")
     return tuple(wanted)
+
+
+def _refuse_foreign(names: Collection[str], among: Collection[str], whose: str) -> None:
+    """Raise OpenADRError 462 for names that are not `among` (OP-09)."""
+    own = frozenset(among)
+    foreign = [name for name in names if name not in own]
+    if foreign:
+        more = f" and {len(foreign) - _NAMED} more" if len(foreign) > _NAMED else ""
+        raise OpenADRError(Code.TARGET_MISMATCH, f"Not among {whose}: {', '.join(foreign[:_NAMED])}{more}.")
 
 
 # -- schedules
@@ -124,7 +152,7 @@ async def _schedule(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> N
     A resent one is no news, unless it was cancelled in the meantime: then it is in force again (TR-12).
     """
     resources = await _resources(tx.conn, ven_id, said)
-    content = to_json(said)
+    digest = hashlib.sha256(json.dumps(to_json(said), sort_keys=True).encode()).hexdigest()
     context = normal_context(said.market_context) if said.market_context else None
     same = (
         (opt.c.ven_id == ven_id)
@@ -132,29 +160,30 @@ async def _schedule(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> N
         & (opt.c.opt_type == said.opt_type)
         & opt.c.market_context.is_not_distinct_from(context)
     )
-    alike = same & (opt.c.opt_id == said.opt_id) & opt.c.cancelled_at.is_(None)
-    rows = await tx.conn.execute(select(opt.c.schedule).where(alike))
-    if content in list(rows.scalars()):
+    alike = same & (opt.c.opt_id == said.opt_id) & (opt.c.schedule_digest == digest) & opt.c.cancelled_at.is_(None)
+    if (await tx.conn.execute(select(opt.c.sequence).where(alike).limit(1))).first() is not None:
         return
-    covered = same if resources == _WHOLE_VEN else same & opt.c.resource_id.in_(resources)
-    await tx.conn.execute(update(opt).where(covered & opt.c.ended_at.is_(None)).values(ended_at=now))
-    await tx.conn.execute(
-        insert(opt),
-        [
-            {
-                "ven_id": ven_id,
-                "source": OptSource.CREATE_OPT,
-                "opt_type": said.opt_type,
-                "resource_id": resource_id,
-                "reason": said.reason,
-                "opt_id": said.opt_id,
-                "market_context": context,
-                "schedule": content,
-                "at": now,
-            }
-            for resource_id in resources
-        ],
-    )
+    in_force = same & opt.c.ended_at.is_(None)
+    if resources == _WHOLE_VEN:
+        await tx.conn.execute(update(opt).where(in_force).values(ended_at=now))
+    else:
+        for names in in_parts(resources):
+            await tx.conn.execute(update(opt).where(in_force & opt.c.resource_id.in_(names)).values(ended_at=now))
+    row = {
+        "ven_id": ven_id,
+        "source": OptSource.CREATE_OPT,
+        "opt_type": said.opt_type,
+        "reason": said.reason,
+        "opt_id": said.opt_id,
+        "market_context": context,
+        "schedule_digest": digest,
+        "at": now,
+    }
+    first, *others = resources
+    times = replace(said, target=EVERYTHING, device_class=EVERYTHING)  # whom it is about, the rows say
+    await tx.conn.execute(insert(opt).values(**row, resource_id=first, schedule=to_json(times)))
+    if others:
+        await tx.conn.execute(insert(opt), [{**row, "resource_id": resource_id} for resource_id in others])
 
 
 async def cancel(tx: Transaction, ven_id: str, opt_id: str, now: datetime) -> None:
@@ -232,13 +261,25 @@ async def _scheduled(conn: AsyncConnection, dispatch_id: str) -> dict[str, tuple
     shared = from_text(Event, text)  # when, and in which market, is the same for all
     period, context = Span(shared.period.start, shared.period.end), normal_context(shared.market_context)
     called = select(event.c.ven_id).where(event.c.dispatch_id == dispatch_id)
-    in_force = opt.c.event_id.is_(None) & SPEAKS_FOR_VEN & opt.c.ven_id.in_(called)
     found: dict[str, tuple[OptType | None, str | None]] = {}
-    for row in await conn.execute(select(opt).where(in_force).order_by(opt.c.sequence)):
-        if row.ended_at is not None and row.ended_at <= period.start:
-            continue
-        if row.market_context not in (None, context):
-            continue
-        if any(available.span.overlaps(period) for available in from_json(Opt, row.schedule).availability):
-            found[row.ven_id] = (OptType(row.opt_type), row.reason)
+    for row in await schedules(conn, opt.c.ven_id.in_(called), period, context):
+        found[row.ven_id] = (OptType(row.opt_type), row.reason)
     return found
+
+
+async def schedules(conn: AsyncConnection, where: ColumnElement[bool], period: Span, context: str) -> Sequence[Any]:
+    """Return whole VENs' schedules that cover some of a period in a market context, oldest first (OP-07, OP-12)."""
+    said = (
+        opt.c.event_id.is_(None)
+        & SPEAKS_FOR_VEN
+        & opt.c.schedule.is_not(None)
+        & or_(opt.c.ended_at.is_(None), opt.c.ended_at > period.start)
+        & or_(opt.c.market_context.is_(None), opt.c.market_context == context)
+    )
+    query = select(opt.c.ven_id, opt.c.opt_type, opt.c.reason, opt.c.schedule).where(said & where)
+    rows = await conn.execute(query.order_by(opt.c.sequence))
+    return [
+        row
+        for row in rows
+        if any(available.span.overlaps(period) for available in from_json(Opt, row.schedule).availability)
+    ]

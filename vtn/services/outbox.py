@@ -4,7 +4,7 @@ An `events` row is a mark "this VEN's list changed": one row a VEN, set back to 
 is one message. A row is done by its logical answer, or, where nobody answers, by the VEN's next request.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -62,11 +62,20 @@ class Row:
 
 async def put(tx: Transaction, ven_id: str, kind: Kind, now: datetime, subject: str = "") -> None:
     """Queue a message; a row of the same kind and subject starts over instead of standing there twice."""
-    await put_many(tx, (ven_id,), kind, now, subject)
+    await _put(tx, [(ven_id, subject)], kind, now)
 
 
 async def put_many(tx: Transaction, ven_ids: Sequence[str], kind: Kind, now: datetime, subject: str = "") -> None:
     """Queue the same message for several VENs."""
+    await _put(tx, [(ven_id, subject) for ven_id in ven_ids], kind, now)
+
+
+async def put_subjects(tx: Transaction, ven_id: str, kind: Kind, now: datetime, subjects: Iterable[str]) -> None:
+    """Queue several messages of a kind for one VEN, in one statement."""
+    await _put(tx, [(ven_id, subject) for subject in dict.fromkeys(subjects)], kind, now)
+
+
+async def _put(tx: Transaction, messages: Sequence[tuple[str, str]], kind: Kind, now: datetime) -> None:
     rows = [
         {
             "ven_id": ven_id,
@@ -79,10 +88,10 @@ async def put_many(tx: Transaction, ven_ids: Sequence[str], kind: Kind, now: dat
             "sent_at": None,
             "due_at": now,
         }
-        for ven_id in ven_ids
+        for ven_id, subject in messages
     ]
     await upsert(tx.conn, outbox, rows, keys=("ven_id", "kind", "subject"))
-    tx.changed(*ven_ids)
+    tx.changed(*(ven_id for ven_id, _ in messages))
 
 
 _IN_TURN: Final = (outbox.c.created_at, case((outbox.c.kind == Kind.REGISTER_REPORT, 0), else_=1), outbox.c.id)
@@ -162,6 +171,14 @@ async def done(tx: Transaction, ven_id: str, kind: Kind, subject: str | None = N
     if subject is not None:
         where &= outbox.c.subject == subject
     await _move(tx, where, State.DONE)
+    tx.changed(ven_id)
+
+
+async def done_subjects(tx: Transaction, ven_id: str, kind: Kind, subjects: Iterable[str]) -> None:
+    """Close the sent rows of a kind for these subjects, like `done`."""
+    sent = (outbox.c.ven_id == ven_id) & (outbox.c.kind == kind) & outbox.c.state.in_((State.SENT, State.DEAD))
+    for names in in_parts(subjects):
+        await _move(tx, sent & outbox.c.subject.in_(names), State.DONE)
     tx.changed(ven_id)
 
 

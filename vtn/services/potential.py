@@ -223,15 +223,20 @@ async def _put(
     known = [_potential(row) for row in await tx.conn.execute(select(potential).where(mine).with_for_update())]
     replaced = {one.id for one in known if one.source == "history"}
     added: list[dict[str, Any]] = []
+    alike: dict[tuple[str, str], list[Potential]] = {}
+    for old in known:
+        if old.source == source:
+            alike.setdefault(_key(old.figures), []).append(old)
     for one in figures:
-        same = [old for old in known if old.source == source and _key(old.figures) == _key(one)]
+        same = alike.get(_key(one), [])
         if repeated := [old.id for old in same if old.issued_at == issued_at and old.figures == one]:
             replaced -= set(repeated)
             continue
         late = any(old.issued_at > issued_at for old in same)
         replaced |= {old.id for old in same if old.issued_at <= issued_at}
         added.append(_row(ven_id, one, source, issued_at, now if late else None))
-    await tx.conn.execute(update(potential).where(potential.c.id.in_(replaced)).values(superseded_at=now))
+    for ids in in_parts(replaced):
+        await tx.conn.execute(update(potential).where(potential.c.id.in_(ids)).values(superseded_at=now))
     if added:
         await tx.conn.execute(insert(potential), added)
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ConflictError, InvalidError, NotFoundError
@@ -18,7 +18,7 @@ from vtn.services.outbox import Kind
 from vtn.services.settings import VtnSettings, WantedReport
 from vtn.services.wanted import check_within, requests_for
 from vtn.store.database import Transaction
-from vtn.store.rows import from_json, to_json, upsert
+from vtn.store.rows import from_json, in_parts, to_json, upsert
 from vtn.store.tables import report_offer, report_request, resource, ven
 
 LIVE = ("queued", "unanswered", "active")
@@ -111,18 +111,22 @@ def _content(offers: Iterable[ReportOffer]) -> dict[str, ReportOffer]:
 
 async def _send_again(tx: Transaction, ven_id: str, now: datetime) -> list[ReportRequest]:
     """Queue the requests that may still bring data once more; return what was asked of the VEN and not cancelled."""
-    asked = [requested for requested in await requests_of(tx.conn, ven_id) if requested.state != "cancelled"]
-    for requested in asked:
-        if requested.state in LIVE:
-            await send_again(tx, ven_id, requested.request.request_id, now)
+    asked = await requests_of(tx.conn, ven_id, report_request.c.state != "cancelled")
+    live = [requested.request.request_id for requested in asked if requested.state in LIVE]
+    await _send_again_all(tx, ven_id, live, now)
     return [requested.request for requested in asked]
 
 
 async def send_again(tx: Transaction, ven_id: str, request_id: str, now: datetime) -> None:
     """Queue a request that was sent already; one that was not answered waits for its answer again."""
-    unanswered = (report_request.c.id == request_id) & (report_request.c.state == "unanswered")
-    await tx.conn.execute(update(report_request).where(unanswered).values(state="queued", reason=None))
-    await outbox.put(tx, ven_id, Kind.CREATE_REPORT, now, request_id)
+    await _send_again_all(tx, ven_id, [request_id], now)
+
+
+async def _send_again_all(tx: Transaction, ven_id: str, request_ids: Sequence[str], now: datetime) -> None:
+    for ids in in_parts(request_ids):
+        unanswered = report_request.c.id.in_(ids) & (report_request.c.state == "unanswered")
+        await tx.conn.execute(update(report_request).where(unanswered).values(state="queued", reason=None))
+    await outbox.put_subjects(tx, ven_id, Kind.CREATE_REPORT, now, request_ids)
 
 
 async def to_send(conn: AsyncConnection, request_id: str) -> ReportRequest | None:
@@ -170,21 +174,58 @@ async def _ask_wanted(
     An offer that cannot satisfy it is no fault of the VEN's registration.
     """
     there = {_essence(request) for request in already}
+    asked: list[tuple[ReportRequest, ReportOffer]] = []
     for wanted in settings.wanted_reports:
         for offer in offers:
             if offer.name != wanted.name or not offer.descriptions:
                 continue
             try:
-                for asked in requests_for(wanted, offer, now):
-                    if _essence(asked) not in there:
-                        await request(tx, ven_id, asked, now, who="vtn")
+                for request in requests_for(wanted, offer, now):
+                    if _essence(request) not in there:
+                        _check(request, [offer], now)
+                        asked.append((request, offer))
             except InvalidError as error:
                 _log.warning("a wanted report is not asked for", ven_id=ven_id, report=offer.name, why=str(error))
+    await _queue(tx, ven_id, asked, now, who="vtn")
 
 
 def _essence(request: ReportRequest) -> ReportRequest:
     """Return what is asked for, whenever that was."""
     return replace(request, request_id="", start=None)
+
+
+def _check(request: ReportRequest, offers: Sequence[ReportOffer], now: datetime) -> ReportOffer:
+    """Return the offer that a request asks of. Raises InvalidError if it is none of these (RP-20, RP-27, RP-30)."""
+    try:
+        offer = check_request(request, offers)
+    except OpenADRError as error:
+        raise InvalidError(error.description) from error
+    check_within(request, offer, now)
+    return offer
+
+
+async def _queue(
+    tx: Transaction, ven_id: str, asked: Sequence[tuple[ReportRequest, ReportOffer]], now: datetime, *, who: str
+) -> None:
+    """Store and queue requests, each with the offer that it asks of; as many statements for many as for one."""
+    if not asked:
+        return
+    texts = {wish.request_id: to_json(wish) for wish, _ in asked}
+    rows = [
+        {
+            "id": wish.request_id,
+            "ven_id": ven_id,
+            "specifier_id": wish.specifier_id,
+            "name": offer.name,
+            "request": texts[wish.request_id],
+            "state": "queued",
+            "created_at": now,
+        }
+        for wish, offer in asked
+    ]
+    await tx.conn.execute(insert(report_request), rows)
+    await outbox.put_subjects(tx, ven_id, Kind.CREATE_REPORT, now, texts)
+    await tx.audit_each(who, "request report", texts, at=now)
 
 
 async def _end(tx: Transaction, where: object, now: datetime, reason: str) -> None:
@@ -210,24 +251,8 @@ async def request(tx: Transaction, ven_id: str, wish: ReportRequest, now: dateti
 
     Raises InvalidError if the VEN does not offer that (RP-20, RP-27, RP-30).
     """
-    try:
-        offer = check_request(wish, await offered(tx.conn, ven_id))
-    except OpenADRError as error:
-        raise InvalidError(error.description) from error
-    check_within(wish, offer, now)
-    await tx.conn.execute(
-        insert(report_request).values(
-            id=wish.request_id,
-            ven_id=ven_id,
-            specifier_id=wish.specifier_id,
-            name=offer.name,
-            request=to_json(wish),
-            state="queued",
-            created_at=now,
-        )
-    )
-    await outbox.put(tx, ven_id, Kind.CREATE_REPORT, now, wish.request_id)
-    await tx.audit(who, "request report", wish.request_id, after=to_json(wish), at=now)
+    offer = _check(wish, await offered(tx.conn, ven_id), now)
+    await _queue(tx, ven_id, [(wish, offer)], now, who=who)
     return wish.request_id
 
 
@@ -263,9 +288,10 @@ async def get(conn: AsyncConnection, request_id: str) -> Requested:
     return _requested(row)
 
 
-async def requests_of(conn: AsyncConnection, ven_id: str) -> list[Requested]:
-    """Return every report request ever made to a VEN, oldest first."""
+async def requests_of(conn: AsyncConnection, ven_id: str, which: ColumnElement[bool] | None = None) -> list[Requested]:
+    """Return every report request ever made to a VEN (or some of them), oldest first."""
     query = select(report_request).where(report_request.c.ven_id == ven_id).order_by(report_request.c.id)
+    query = query if which is None else query.where(which)
     return [_requested(row) for row in await conn.execute(query)]
 
 
@@ -292,14 +318,15 @@ async def created(
     """
     sent = await outbox.sent_subjects(tx, ven_id, Kind.CREATE_REPORT)
     late = await outbox.sent_subjects(tx, ven_id, Kind.CREATE_REPORT, given_up=True)
-    meant = [request_id] if request_id in late else [one for one in late if one in pending] or sent
-    for one in meant:
-        await outbox.done(tx, ven_id, Kind.CREATE_REPORT, one)
-    await tx.conn.execute(
-        update(report_request)
-        .where(report_request.c.id.in_(meant) & report_request.c.state.in_(("queued", "unanswered")))
-        .values(state="active" if refusal is None else "refused", answered_at=now, reason=refusal)
-    )
+    listed = frozenset(pending)
+    meant = [request_id] if request_id in late else [one for one in late if one in listed] or sent
+    await outbox.done_subjects(tx, ven_id, Kind.CREATE_REPORT, meant)
+    for ids in in_parts(meant):
+        await tx.conn.execute(
+            update(report_request)
+            .where(report_request.c.id.in_(ids) & report_request.c.state.in_(("queued", "unanswered")))
+            .values(state="active" if refusal is None else "refused", answered_at=now, reason=refusal)
+        )
 
 
 async def cancelled(tx: Transaction, ven_id: str, request_id: str) -> None:

@@ -5,23 +5,25 @@ ConflictError, a value that cannot be stored InvalidError.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any, Self
 
 import structlog
-from sqlalchemy import insert
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import insert, select
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
+from core.commits import note_commit
 from core.errors import EvenloadError, UnavailableError
 from core.ids import new_id
 from vtn.store import engines, notices, version
-from vtn.store.engines import POSTGRESQL, SQLITE, Address
+from vtn.store.engines import LOCK_WAIT_S, POSTGRESQL, SQLITE, Address
 from vtn.store.failures import translated
 from vtn.store.rows import to_json
-from vtn.store.tables import audit
+from vtn.store.tables import METADATA, audit
 
 _log = structlog.get_logger(__name__)
 
@@ -32,6 +34,12 @@ class Transaction:
     def __init__(self, conn: AsyncConnection) -> None:
         self.conn = conn
         self._changed: set[str] = set()
+        self._audited: list[str] = []
+
+    @property
+    def audited(self) -> list[str]:
+        """What it does: each action with its subject."""
+        return self._audited or ["what was asked for"]
 
     @property
     def announced(self) -> frozenset[str]:
@@ -46,8 +54,21 @@ class Transaction:
         self, who: str, action: str, subject: str, before: object = None, after: object = None, *, at: datetime
     ) -> None:
         """Add a row to the audit: who did what to what, from which value to which (model values or JSON)."""
-        row = {"at": at, "who": who, "action": action[:40], "subject": subject[:200]}
-        await self.conn.execute(insert(audit).values(**row, before=to_json(before), after=to_json(after)))
+        await self._audit([(subject, before, after)], who, action, at)
+
+    async def audit_each(self, who: str, action: str, after: Mapping[str, object], *, at: datetime) -> None:
+        """Add a row for each subject, with what it was changed to, in one statement."""
+        await self._audit([(subject, None, value) for subject, value in after.items()], who, action, at)
+
+    async def _audit(self, changes: Sequence[tuple[str, object, object]], who: str, action: str, at: datetime) -> None:
+        shared = {"at": at, "who": who, "action": action[:40]}
+        rows = [
+            {**shared, "subject": subject[:200], "before": to_json(before), "after": to_json(after)}
+            for subject, before, after in changes
+        ]
+        if rows:
+            self._audited += [f"{row['action']} {row['subject']}" for row in rows]
+            await self.conn.execute(insert(audit), rows)
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
@@ -125,6 +146,7 @@ class Database:
             from vtn.store import schema  # noqa: PLC0415  it brings Alembic, which is seldom needed
 
             await schema.bring_up(address, create=create)
+        await version.check_tables(address, METADATA.tables)
         database = cls(address)
         if address.dialect == POSTGRESQL:
             listener = notices.Listener(engines.connector(address), database._name, database._tell)
@@ -153,18 +175,20 @@ class Database:
         """Write in one transaction: committed at the end, rolled back if the body raises.
 
         SQLite has one writer at a time: others wait here. On PostgreSQL transactions run side by side (READ
-        COMMITTED): read what you are about to change with `with_for_update()`. Not to be nested.
+        COMMITTED): read what you are about to change with `with_for_update()`. Not to be nested. Raises
+        UnavailableError if others write for so long that a request cannot wait for it (`LOCK_WAIT_S`).
         """
         finished: Transaction | None = None
         try:
             with translated():
-                async with self._turn(), self._writer.connect() as conn, conn.begin():
+                async with self._turn() as until, self._begun(until) as conn:
                     tx = Transaction(conn)
                     yield tx
                     await tx.check()
                     if self._listener is not None:
                         await notices.announce(conn, self._name, tx.announced)
                     finished = tx
+            note_commit(finished.audited)
         finally:
             # Also where the commit failed: its outcome may be unknown, and a notice is only a hint.
             if finished is not None and finished.announced:
@@ -178,6 +202,13 @@ class Database:
         """
         self._callbacks.append(callback)
 
+    async def check(self) -> None:
+        """See that the database answers, and could be written. Raises UnavailableError."""
+        async with self.read() as conn:
+            await conn.execute(select(1))
+        if self._address.path is not None:
+            await asyncio.to_thread(engines.check_room, self._address.path)
+
     async def close(self) -> None:
         """Close all connections. Closing twice does no harm."""
         if self._listener is not None:
@@ -187,19 +218,47 @@ class Database:
         await self._writer.dispose()
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def _turn(self) -> AsyncIterator[float]:
+        """Wait for this process's turn to write; yields until when it may still wait for other processes."""
+        until = time.monotonic() + LOCK_WAIT_S
         if self._lock is None:
-            yield
+            yield until
             return
         task = asyncio.current_task()
         if task is not None and task is self._owner:
             raise RuntimeError("write() inside write() would wait for itself for ever")
-        async with self._lock:
-            self._owner = task
+        try:
+            async with asyncio.timeout(LOCK_WAIT_S):
+                await self._lock.acquire()
+        except TimeoutError:
+            raise UnavailableError("The VTN is busy: another change takes too long. Try again.") from None
+        self._owner = task
+        try:
+            yield until
+        finally:
+            self._owner = None
+            self._lock.release()
+
+    @asynccontextmanager
+    async def _begun(self, until: float) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection in a transaction (on SQLite with the write lock), which is committed at the end."""
+        async with self._writer.connect() as conn:
+            transaction = await self._begin(conn, until)
             try:
-                yield
-            finally:
-                self._owner = None
+                yield conn
+                await transaction.commit()
+            except BaseException:
+                if transaction.is_active:
+                    await transaction.rollback()
+                raise
+
+    async def _begin(self, conn: AsyncConnection, until: float) -> AsyncTransaction:
+        while True:
+            try:
+                return await conn.begin()
+            except OperationalError as error:
+                if self._lock is None or "is locked" not in str(error.orig) or time.monotonic() >= until:
+                    raise
 
     def _tell(self, ven_ids: frozenset[str]) -> None:
         for callback in self._callbacks:

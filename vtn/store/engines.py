@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,10 @@ SQLITE = "sqlite"
 POSTGRESQL = "postgresql"
 
 _BUSY_MS = 10_000
+_WRITERS_BUSY_MS = 100
+"""A writer that finds the file locked comes back to see whether it may still wait."""
+LOCK_WAIT_S = 2.8
+"""Nobody waits longer to write: a request is answered within three seconds, if only with a 503 (TR-05)."""
 _CONNECT_S = 10.0
 _COMMAND_S = 60.0
 _READERS = 2
@@ -32,6 +37,9 @@ _MORE_READERS = 6
 _READERS_CACHE_KIB = 512
 _WRITERS_CACHE_KIB = 1024
 """Each connection's own pages; the system keeps the file's in memory too, once for all."""
+_LEAST_FREE_BYTES = 32 << 20
+"""Less is as good as none: write-ahead log and checkpoints need room beside each other."""
+_PROBE_BYTES = 4096
 _FORMS = "Write sqlite:///path/to/file.db or postgresql://user:password@host/database."
 
 
@@ -80,6 +88,22 @@ def prepare_file(path: Path, *, create: bool) -> None:
         raise UnavailableError(f"The database {path} cannot be created: {error.strerror}.") from error
 
 
+def check_room(path: Path) -> None:
+    """See that a SQLite database could be written. Raises UnavailableError where its disk is full or read-only."""
+    probe = path.with_name(f".{path.name}.{os.getpid()}.probe")
+    try:
+        free = shutil.disk_usage(path.parent).free
+        with probe.open("wb", buffering=0) as file:
+            file.write(bytes(_PROBE_BYTES))
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise UnavailableError(f"{path.parent} cannot be written: {error.strerror}.") from error
+    finally:
+        probe.unlink(missing_ok=True)
+    if free < _LEAST_FREE_BYTES:
+        raise UnavailableError(f"The disk of {path} is nearly full: {free >> 20} MB are left. Make room.")
+
+
 def sync_directory(directory: Path) -> None:
     """Make names that were created or replaced in a directory survive a power cut."""
     handle = os.open(directory, os.O_RDONLY)
@@ -93,7 +117,8 @@ def writer(address: Address) -> AsyncEngine:
     """Return the engine of writing transactions. SQLite has one connection; each begins with the write lock."""
     if address.path is None:
         return _postgresql(address)
-    return _sqlite(address.path, "BEGIN IMMEDIATE", _cache(_WRITERS_CACHE_KIB), pool_size=1, max_overflow=0)
+    pragmas = (f"PRAGMA busy_timeout={_WRITERS_BUSY_MS}", _cache(_WRITERS_CACHE_KIB))
+    return _sqlite(address.path, "BEGIN IMMEDIATE", *pragmas, pool_size=1, max_overflow=0)
 
 
 def reader(address: Address, writing: AsyncEngine) -> AsyncEngine:
@@ -133,7 +158,10 @@ def connector(address: Address, command_timeout: float | None = _COMMAND_S) -> C
         raise InvalidError("PostgreSQL needs another package: pip install 'evenload[server,postgres]'.") from None
 
     async def connect() -> Any:
-        return await asyncpg.connect(address.dsn, timeout=_CONNECT_S, command_timeout=command_timeout)
+        connection = await asyncpg.connect(address.dsn, timeout=_CONNECT_S, command_timeout=command_timeout)
+        if command_timeout is not None:  # else for migrations, which take their time
+            await connection.execute(f"SET lock_timeout = {int(LOCK_WAIT_S * 1000)}")
+        return connection
 
     return connect
 

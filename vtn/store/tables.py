@@ -287,6 +287,7 @@ opt = Table(
     Column("opt_id", String(200)),
     Column("market_context", Text),
     Column("schedule", Json, comment="openadr.model.opt.Opt of an opt schedule"),
+    Column("schedule_digest", String(64), comment="SHA-256 of the schedule; null before it was kept"),
     Column("at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime, comment="superseded or cancelled"),
     Column("cancelled_at", UtcDateTime, comment="by the VEN: the same schedule sent again is a new one"),

@@ -11,6 +11,7 @@ import structlog
 
 from core.errors import EvenloadError, UnavailableError
 from vtn.store.database import Database, LostTransactionError, Transaction
+from vtn.store.engines import LOCK_WAIT_S
 from vtn.store.failures import translated
 
 T = TypeVar("T")
@@ -31,8 +32,14 @@ class _Job:
 
     work: Callable[..., Awaitable[Any]]
     answer: asyncio.Future[Any]
+    patience: asyncio.TimerHandle
     key: str | None = None
     item: Any = None
+
+    def begin(self) -> bool:
+        """Wait no longer: it is being done. False if its submitter has gone."""
+        self.patience.cancel()
+        return not self.answer.done()
 
     def succeed(self, result: Any) -> None:
         if not self.answer.done():
@@ -84,8 +91,7 @@ class GroupWriter:
         `work` touches the database through its transaction only, and never swallows an error of it. A submitter who
         is cancelled leaves it open whether the work was done.
         """
-        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._put(_Job(work, answer))
+        answer: asyncio.Future[T] = self._put(work)
         return await answer
 
     async def submit_to(self, work: Shared[I, T], key: str, item: I) -> T:
@@ -95,11 +101,12 @@ class GroupWriter:
         a few statements what would take some for each. Where the call fails as a whole, it is rolled back and made
         again for each item alone, so that nobody suffers for another's item.
         """
-        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._put(_Job(work, answer, key, item))
+        answer: asyncio.Future[T] = self._put(work, key, item)
         return await answer
 
-    def _put(self, job: _Job) -> None:
+    def _put(
+        self, work: Callable[..., Awaitable[Any]], key: str | None = None, item: Any = None
+    ) -> asyncio.Future[Any]:
         if not self._open:
             raise UnavailableError("The VTN is stopping. Try again.")
         if asyncio.current_task() is self._task:
@@ -108,8 +115,12 @@ class GroupWriter:
             raise UnavailableError(
                 f"The VTN is busy: {len(self._waiting)} changes are waiting to be stored. Try later."
             )
-        self._waiting.append(job)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        patience = loop.call_later(LOCK_WAIT_S, _give_up, answer)
+        self._waiting.append(_Job(work, answer, patience, key, item))
         self._arrived.set()
+        return answer
 
     async def _run(self) -> None:
         try:
@@ -139,7 +150,7 @@ class GroupWriter:
     async def _store(self, batch: list[_Job]) -> None:
         try:
             async with self._db.write() as tx:
-                wanted = [job for job in batch if not job.answer.done()]  # the others' submitters have gone
+                wanted = [job for job in batch if job.begin()]  # the others' submitters have gone
                 outcomes = [outcome for unit in _units(wanted) for outcome in await self._attempt(tx, unit)]
         except BaseException as error:
             for job in batch:
@@ -176,6 +187,11 @@ class GroupWriter:
         if len(unit) == 1:
             return [(unit[0], failure)]
         return [outcome for job in unit for outcome in await self._attempt(tx, [job])]
+
+
+def _give_up(answer: asyncio.Future[Any]) -> None:
+    if not answer.done():
+        answer.set_exception(UnavailableError("The VTN is busy: other changes take too long. Try again."))
 
 
 def _units(jobs: Iterable[_Job]) -> list[Sequence[_Job]]:

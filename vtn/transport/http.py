@@ -3,8 +3,10 @@
 import asyncio
 import gzip
 import hmac
+import math
 import posixpath
 import re
+import ssl
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,7 +16,7 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from core.errors import UnavailableError
@@ -22,7 +24,8 @@ from openadr.fingerprint import fingerprint
 from openadr.v20b.decode import MAX_BYTES, Decoded, UnreadableError, WireError, decode_noting
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import Poll
-from vtn.transport.v20b import EMPTY, Peer, Vtn20b
+from vtn.transport.v20b import EMPTY, Peer, Vtn20b, named
+from vtn.web.listening import is_strange, prove
 
 _log = structlog.get_logger(__name__)
 
@@ -30,6 +33,7 @@ SERVICES: Final = frozenset({"EiEvent", "EiOpt", "EiReport", "EiRegisterParty", 
 _LARGE: Final = 64 * 1024
 """A body of more bytes is read in a thread, so that nobody else waits for it."""
 _SHORT: Final = 1024
+_LONGEST_SUBJECT: Final = 300
 _MOST_POLLS: Final = 8192
 """A VEN's poll is the same bytes each time, and most of all messages: so many, if short, are read only once."""
 _FINGERPRINT: Final = re.compile(r"[0-9A-F]{2}(:[0-9A-F]{2}){9}")
@@ -106,28 +110,32 @@ class OpenADRServer:
         """Answer one request."""
         begun = time.perf_counter()
         kind = "?"
+        peer = Peer(address=request.remote or "")
         try:
             beside = self._beside.get(request.path) if request.method == "POST" else None
             if beside is not None:
-                kind, response = request.path, await beside(self._peer(request), await self._body(request))
+                peer = self._peer(request)
+                kind, response = request.path, await beside(peer, await self._body(request))
             else:
                 service = self._service(request)
                 peer = self._peer(request)
-                kind, answer = await self._answer(service, await self._body(request), peer, request.remote)
+                kind, answer = await self._answer(service, await self._body(request), peer)
                 response = self._respond(request, answer)
+            if is_strange(request) and (not peer.fingerprint or await self._vtn.knows(peer)):
+                prove(request, peer.fingerprint if self._edge.proxy_header is None else "")
         except _Refused as refused:
-            _log.warning("request refused", status=refused.status, why=refused.why, peer=request.remote)
+            _log.warning("request refused", status=refused.status, why=refused.why, **named(refused.peer or peer))
             response = web.Response(status=refused.status, text=refused.why + "\n")
             response.force_close()
         except WireError as error:
             response = web.Response(status=error.status, text=f"{error}\n")
         except UnavailableError as error:
-            _log.error("cannot answer", why=str(error))
+            _log.error("cannot answer", why=str(error), **named(peer))
             response = web.Response(status=503, text=f"{error}\n", headers={"Retry-After": "5"})
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception:  # noqa: BLE001  one bad message must not stop the server
-            _log.exception("unexpected fault")
+            _log.exception("unexpected fault", **named(peer))
             response = web.Response(status=500, text="Internal error.\n")
         response.headers["Server"] = "evenload"  # aiohttp would name itself and its version
         self._measure(kind, response.status, time.perf_counter() - begun)
@@ -164,6 +172,9 @@ class OpenADRServer:
         content = request.content
         if content.is_eof() and content.exception() is None and content.total_bytes <= limit:
             return content.read_nowait()  # it came together with the head, as short ones do
+        if request.headers.get("Expect") and request.version >= HttpVersion11:  # anything but 100-continue got a 417
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
         parts: list[bytes] = []
         size = 0
         try:
@@ -179,7 +190,7 @@ class OpenADRServer:
             raise _Refused(406, "The body could not be read.") from error
         return b"".join(parts)
 
-    async def _answer(self, service: str, body: bytes, peer: Peer, address: str | None) -> tuple[str, bytes]:
+    async def _answer(self, service: str, body: bytes, peer: Peer) -> tuple[str, bytes]:
         try:
             decoded = await self._decode(body, strict=await self._vtn.strict_for(peer))
         except UnreadableError as fault:
@@ -187,7 +198,7 @@ class OpenADRServer:
             self._note(peer.fingerprint, "?", body, told)
             return "?", told
         except WireError as error:
-            await self._vtn.not_acceptable(error, peer, address)
+            await self._vtn.not_acceptable(error, peer)
             self._note(peer.fingerprint, "?", body, str(error).encode())
             raise
         message = decoded.message
@@ -227,31 +238,43 @@ class OpenADRServer:
         """Return who speaks, from the connection's certificate (SE-07) or from the configured proxy."""
         edge = self._edge
         if edge.proxy_header is not None:
-            secret = request.headers.get("X-Proxy-Secret", "")
-            if not hmac.compare_digest(secret.encode(), (edge.proxy_secret or "").encode()) or not edge.proxy_secret:
+            given = b"\n".join(_raw(one) for one in request.headers.getall("X-Proxy-Secret", []))
+            if not hmac.compare_digest(given, _raw(edge.proxy_secret or "")) or not edge.proxy_secret:
                 raise _Refused(403, "Only the proxy may speak here.")
-            name = request.headers.get(edge.proxy_header, "").upper()
+            names = request.headers.getall(edge.proxy_header, [])
+            name = names[0].upper() if len(names) == 1 else ""  # of two, a client may have sent one
             if _FINGERPRINT.fullmatch(name) is None:
-                raise _Refused(403, "The proxy named no certificate: its header must hold a fingerprint like AA:BB:...")
-            return Peer(name, "named by the proxy")
+                raise _Refused(
+                    403, "The proxy named no certificate: its header must hold one fingerprint like AA:BB:..."
+                )
+            return Peer(name, "named by the proxy", request.remote or "")
         if edge.insecure:
-            return Peer()
+            return Peer(address=request.remote or "")
         transport = request.transport
         tls = transport.get_extra_info("ssl_object") if transport else None
-        known = self._peers.get(tls) if tls is not None else None
-        if known is not None:
-            return known
-        der = tls.getpeercert(binary_form=True) if tls else None
-        if tls is None or der is None:
-            raise _Refused(403, "A client certificate is needed.")
-        peer = Peer(fingerprint(der), _subject(tls.getpeercert()))
-        self._peers[tls] = peer  # a connection cannot change its certificate; whether that still counts is asked anew
+        peer = self._peers.get(tls) if tls is not None else None
+        if peer is None:
+            der = tls.getpeercert(binary_form=True) if tls else None
+            if tls is None or der is None:
+                raise _Refused(403, "A client certificate is needed.")
+            told = tls.getpeercert() or {}
+            expires_s = ssl.cert_time_to_seconds(told["notAfter"]) if "notAfter" in told else math.inf
+            peer = Peer(fingerprint(der), _subject(told), request.remote or "", expires_s)
+            self._peers[tls] = peer  # a connection cannot change its certificate; whether it still counts is asked anew
+        if time.time() >= peer.expires_s:  # the handshake found it valid, but that was when the connection began
+            raise _Refused(403, "The client's certificate has expired (SE-04).", peer)
         return peer
+
+
+def _raw(header: str) -> bytes:
+    """Return the bytes of a header: aiohttp keeps those that are no UTF-8 as lone surrogates."""
+    return header.encode("utf-8", "surrogateescape")
 
 
 def _subject(certificate: dict[str, object] | None) -> str:
     names = (certificate or {}).get("subject", ())
-    return ", ".join(f"{key}={value}" for rdn in names for key, value in rdn)  # type: ignore[attr-defined]
+    text = ", ".join(f"{key}={value}" for rdn in names for key, value in rdn)  # type: ignore[attr-defined]
+    return text[:_LONGEST_SUBJECT]
 
 
 def _coding(accepted: str) -> str | None:
@@ -266,7 +289,8 @@ def _coding(accepted: str) -> str | None:
 class _Refused(Exception):  # noqa: N818  control flow inside this module, not an error type
     """A transport fault that ends the exchange."""
 
-    def __init__(self, status: int, why: str) -> None:
+    def __init__(self, status: int, why: str, peer: Peer | None = None) -> None:
         super().__init__(why)
         self.status = status
         self.why = why
+        self.peer = peer

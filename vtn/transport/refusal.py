@@ -50,19 +50,21 @@ _ANSWERS: Final[dict[type[Message], Callable[[Any, Response, VtnSettings], Messa
 }
 """How each request is answered when it is refused, given the message if it could be read; all else: oadrResponse."""
 
+_LONGEST_TEXT: Final = 500
 _KINDS: Final = {message_name(kind): kind for kind in _ANSWERS}
 
 
 def refuse(message: Message, fault: OpenADRError, settings: VtnSettings) -> Message:
     """Return the answer that refuses a message with a code; the requestID is echoed (GN-06)."""
+    text = fault.description[:_LONGEST_TEXT]  # it may quote the message
     said = getattr(message, "response", None)
     request_id = getattr(message, "request_id", None) or (said.request_id if said is not None else "")
-    return _refusal(type(message), message, Response(fault.code, fault.description, request_id), settings)
+    return _refusal(type(message), message, Response(fault.code, text, request_id), settings)
 
 
 def refuse_unreadable(fault: UnreadableError, settings: VtnSettings) -> Message:
     """Return the answer to a valid message that holds a value nobody can read (GN-11)."""
-    response = Response(fault.code, fault.description, fault.request_id)
+    response = Response(fault.code, fault.description[:_LONGEST_TEXT], fault.request_id)
     return _refusal(_KINDS.get(fault.element), None, response, settings)
 
 

@@ -7,6 +7,7 @@ VEN                         VTN
 | <-- oadrResponse --------- |
 """
 
+import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ EMPTY: Final = OadrResponse(Response(Code.OK, "OK"))
 
 
 _LONGEST_SUBJECT: Final = 80
+_LONGEST_REASON: Final = 500
 _LONGEST_TEXT: Final = 200
 _ANONYMOUS: Final = (QueryRegistration, CreatePartyRegistration)
 """What a VEN may say before it is registered, and without its venID."""
@@ -98,13 +100,26 @@ def _as_fault(error: EvenloadError) -> OpenADRError:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end: the fingerprint and subject of its certificate; both empty on an insecure listener.
+    """Who is at the other end: the fingerprint and subject of its certificate (empty without one), and its address.
 
-    There a VEN is who it says it is: by venID, or, registering without one, by oadrVenName: its name or venID here.
+    On an insecure listener a VEN is who it says it is: by venID, or, registering without one, by oadrVenName: its name
+    or venID here. `expires_s` is when the certificate ends, seconds since 1970, infinite where that is unknown.
     """
 
     fingerprint: str = ""
     subject: str = ""
+    address: str = ""
+    expires_s: float = math.inf
+
+
+def named(peer: Peer) -> dict[str, str]:
+    """Return what a line of the log says of a peer."""
+    return {"address": peer.address, "certificate": peer.subject, "fingerprint": peer.fingerprint}
+
+
+def _log_refusal(message: str, fault: OpenADRError, peer: Peer, ven_id: str | None) -> None:
+    why = fault.description[:_LONGEST_REASON]
+    _log.warning("message refused", message=message[:80], code=int(fault.code), why=why, **named(peer), ven_id=ven_id)
 
 
 def _reason(answer: EventResponse) -> str | None:
@@ -200,14 +215,7 @@ class Vtn20b:
         ven_id = known.ven_id if known is not None else await self._speaker(peer)
         if ven_id is not None:
             self._faults.refused(ven_id, name, fault.code, fault.description)
-        _log.warning(
-            "message refused",
-            message=name,
-            code=int(fault.code),
-            why=fault.description,
-            fingerprint=peer.fingerprint,
-            ven_id=ven_id,
-        )
+        _log_refusal(name, fault, peer, ven_id)
 
     async def _speaker(self, peer: Peer) -> str | None:
         """Return the venID of the VEN at the other end, if its certificate tells."""
@@ -219,22 +227,19 @@ class Vtn20b:
         ven_id = await self._speaker(peer)
         if ven_id is not None:
             self._faults.unreadable(ven_id, fault.description)
-        _log.warning(
-            "message refused",
-            message=fault.element,
-            code=int(fault.code),
-            why=fault.description,
-            fingerprint=peer.fingerprint,
-            ven_id=ven_id,
-        )
+        _log_refusal(fault.element, fault, peer, ven_id)
         return refuse_unreadable(fault, self._settings)
 
-    async def not_acceptable(self, error: WireError, peer: Peer, address: str | None) -> None:
+    async def knows(self, peer: Peer) -> bool:
+        """Whether this peer's certificate is that of a VEN."""
+        return await self._speaker(peer) is not None
+
+    async def not_acceptable(self, error: WireError, peer: Peer) -> None:
         """Note a body that is no OpenADR message, and whose it was (GN-12)."""
         ven_id = await self._speaker(peer)
         if ven_id is not None:
             self._faults.unreadable(ven_id, str(error))
-        _log.warning("message refused", status=error.status, why=str(error), peer=address, ven_id=ven_id)
+        _log.warning("message refused", status=error.status, why=str(error), **named(peer), ven_id=ven_id)
 
     async def strict_for(self, peer: Peer) -> bool:
         """Whether this peer's messages are read in strict mode."""
@@ -397,11 +402,8 @@ class Vtn20b:
         if any(len(one) > _LONGEST_SUBJECT for one in ids):
             raise OpenADRError(Code.INVALID_DATA, f"A reportRequestID is longer than {_LONGEST_SUBJECT} characters.")
 
-        async def work(tx: Transaction) -> None:
-            for one in ids:
-                await outbox.put(tx, known.ven_id, Kind.REGISTER_REPORT, self._clock.now(), one)
-
-        await self._writer.submit(work)
+        now = self._clock.now()
+        await self._writer.submit(lambda tx: outbox.put_subjects(tx, known.ven_id, Kind.REGISTER_REPORT, now, ids))
         return CreatedReport(Response(Code.OK, "OK", message.request_id), ids, known.ven_id)
 
     async def _created_report(self, message: CreatedReport, known: Known) -> Message:

@@ -4,10 +4,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import structlog
 from aiohttp import web
 from multidict import CIMultiDict
 from pydantic import TypeAdapter
 
+from core.commits import noting_commits
 from vtn.web.auth import Gate, Principal
 from vtn.web.body import read_body
 from vtn.web.etag import check_if_match, etag_of, is_unchanged
@@ -15,9 +17,11 @@ from vtn.web.limits import RateLimit
 from vtn.web.openapi import PLAIN, Conventions, document
 from vtn.web.operation import Description, Handler, Operation, inspect_handler
 from vtn.web.pagination import Page
-from vtn.web.problem import ProblemError
+from vtn.web.problem import ProblemError, not_shown
 
 Service = TypeVar("Service")
+
+_log = structlog.get_logger("evenload.web")
 
 OPERATION = web.RequestKey("operation", str)
 """Which operation a request reached: the label of logs and metrics."""
@@ -146,7 +150,18 @@ class _Endpoint:
         context = Context(request)
 
         async def proceed() -> web.StreamResponse:
-            return self._answer(context, await one.handler(context, **arguments))
+            with noting_commits() as committed:
+                try:
+                    return self._answer(context, await one.handler(context, **arguments))
+                except ProblemError:
+                    raise  # the operation's own answer
+                except Exception:
+                    if not committed:
+                        raise
+                    _log.exception("committed, but not shown", request_id=context.request_id, done=committed)
+                    if not one.returns:
+                        return web.Response(status=one.status, headers=context.headers)
+                    return not_shown(one.status, committed, context.request_id)
 
         if self.access.around is None or not one.description.roles or one.description.method == "GET":
             return await proceed()

@@ -184,7 +184,9 @@ def _answer(one: Operation, schemas: _Schemas, conventions: Conventions) -> dict
     entry: dict[str, Any] = {"description": one.description.summary, "headers": headers}
     if one.answer is not None:
         entry["content"] = _json(schemas[one.id, "answer"], one.description.answer_example)
-        if one.description.method == "GET":
+        if one.description.method != "GET":  # where it is done and cannot be shown
+            entry["content"][CONTENT_TYPE] = {"schema": {"$ref": _COMPONENTS.format(model="Problem")}}
+        else:
             headers["ETag"] = {"description": "Names this version of the answer.", "schema": {"type": "string"}}
         if "cursor" in {parameter.name for parameter in one.parameters}:
             headers["Link"] = {"description": 'Address of the next page: rel="next".', "schema": {"type": "string"}}

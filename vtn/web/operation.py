@@ -24,6 +24,7 @@ import types
 import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from threading import RLock
 from typing import Annotated, Any, Literal, TypeVar
 
 from aiohttp import web
@@ -39,6 +40,8 @@ _Function = TypeVar("_Function", bound=Handler)
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 _MARK = "__operation__"
+_one_at_a_time = RLock()
+"""Requests and the document, which is written in a thread, build the same types when they first need them."""
 _FIELD = "p_"
 _IN_PATH = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 _MAX_TEXT = 1000
@@ -180,7 +183,8 @@ class Operation:
 
     @functools.cached_property
     def _built(self) -> _Validators:
-        return _validators(self.handler, self.description)
+        with _one_at_a_time:
+            return _validators(self.handler, self.description)
 
     def check(self) -> None:
         """Raise TypeError for types that cannot be served, and for an example that its own schema refuses."""

@@ -92,6 +92,27 @@ class ProblemError(Exception):
     errors: Sequence[Fault] = ()
 
 
+NOT_SHOWN = "urn:evenload:problem:not-shown"
+
+
+def not_shown(status: int, done: Sequence[str], request_id: str) -> web.Response:
+    """Return the answer for a request whose change is committed and whose result cannot be shown.
+
+    It has the status of success: an error would say that nothing happened, and be answered with a second attempt.
+    """
+    told = "; ".join(done[:_MAX_ERRORS])
+    problem = Problem(
+        type=NOT_SHOWN,
+        title="It was done, but the result cannot be shown",
+        status=status,
+        detail=f"Do not send it again. Done: {told}. The log says under the request's id why it cannot be shown."[
+            :_MAX_DETAIL
+        ],
+        request_id=request_id,
+    )
+    return web.Response(status=status, text=problem.model_dump_json(exclude_none=True), content_type=CONTENT_TYPE)
+
+
 def response_for(error: Exception, request_id: str) -> web.Response:
     """Return the answer for an error; one that nobody foresaw becomes a 500 that tells nothing of itself."""
     match error:

@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from urllib.parse import urlsplit
 
 import structlog
@@ -22,7 +23,9 @@ from core.ids import new_id
 from vtn.web.api import ADVICE, OPERATION, PRINCIPAL, REQUEST_ID, Access, Api
 from vtn.web.auth import Authenticator, PrincipalLookup, Role
 from vtn.web.callers import address_of
+from vtn.web.connections import Connections
 from vtn.web.health import Check, Health
+from vtn.web.listening import Site
 from vtn.web.problem import ProblemError, response_for
 from vtn.web.readable import page
 
@@ -33,6 +36,7 @@ AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
 
 _STARTED = web.RequestKey("started", web.StreamResponse)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
+_one_at_a_time = Lock()
 _QUIET = {"health", "alive", "metrics"}
 _HEADERS: Mapping[str, str] = {
     "Server": "evenload",
@@ -122,7 +126,7 @@ async def start(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_s)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, ssl_context=tls).start()
+        await Site(runner, host, port, Connections(), tls=tls).start()
     except OSError:
         await runner.cleanup()
         raise
@@ -238,9 +242,13 @@ def _described(mount: Mount, label: str) -> list[web.RouteDef]:
     """Return the routes of the document, for programs and for people."""
 
     @functools.cache
-    def texts() -> tuple[str, str, str]:  # called in a thread: writing it takes long enough to hold up every VEN
+    def written() -> tuple[str, str, str]:
         document = mount.api.document()
         return json.dumps(document, indent=1, ensure_ascii=False), *page(document, f"{mount.prefix}/openapi.json")
+
+    def texts() -> tuple[str, str, str]:  # called in a thread: writing it takes long enough to hold up every VEN
+        with _one_at_a_time:  # the types that documents are made of cannot be built by two threads at once
+            return written()
 
     async def openapi(request: web.Request) -> web.Response:
         request[OPERATION] = f"{label}openapi"

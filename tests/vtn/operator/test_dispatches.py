@@ -1,22 +1,28 @@
 """Programmes, dispatches and reports: what is taken, and what is refused before it can harm a VEN."""
 
 import contextlib
+import json
 from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from core.errors import InvalidError
 from core.spans import Duration
 from openadr.model.event import ActivePeriod, DeliveredEvent, Event, EventStatus
+from openadr.model.opt import Availability, Opt, OptType
 from openadr.model.report import Report, ReportInterval, ReportPayload
 from openadr.model.signal import SIGNAL_TABLE
 from openadr.model.target import Target
 from openadr.v20b.decode import decode
 from openadr.v20b.encode import encode
-from openadr.v20b.messages import DistributeEvent
+from openadr.v20b.messages import CreateOpt, DistributeEvent
 from support.vtn_world import MINUTE, NOON, data, simple, usage
+from vtn.services import opt
+from vtn.store.database import Transaction
+from vtn.web.operation import Operation
 from vtn.web.operator.wire import _URI, check_programme
 
 
@@ -329,3 +335,80 @@ async def test_what_speaks_against_an_order_is_said_before_it_goes_out_and_with_
     assert await office.world.dump() == before
     assert [("contradicts" in text, "1,500,000,000 W" in text) for text in said] == [(True, False), (False, True)]
     assert (await office.post("/v1/dispatches", less))["warnings"] == said
+
+
+# -- an answer tells what happened
+
+
+async def _opted_out_for_ever(office):
+    """Return a programme with a VEN that has opted out from 2026 on for 9999 years."""
+    ven = await office.world.ven()
+    said = Opt("o", OptType.OUT, "economic", NOON, availability=(Availability(NOON, Duration.parse("P9999Y")),))
+    assert (await ven.say(CreateOpt(ven.ven_id, "q", said))).response.code == 200
+    return await office.programme(ven)
+
+
+async def test_a_ven_that_opted_out_for_ever_spoils_no_dispatch(office):
+    made = await office.post("/v1/dispatches", office.order(await _opted_out_for_ever(office)))
+    path = f"/v1/dispatches/{made['dispatch']['id']}"
+    assert [one["opt"] for one in made["events"]] == ["optOut"]
+    assert (await office.get(path))["events"] == made["events"]
+    change = {"signals": [_signal(intervals=_intervals(-500))]}
+    assert (await office.call("PATCH", path, 200, change))["events"][0]["modification_number"] == 1
+    assert (await office.post(f"{path}/cancellation", status=200))["dispatch"]["status"] == "cancelled"
+
+
+_WRITES = [
+    ("POST", "/v1/dispatches/{dispatch}/cancellation", None, 200, "cancel dispatch"),
+    ("PATCH", "/v1/dispatches/{dispatch}", {"start": "2026-01-12T15:00:00Z"}, 200, "change dispatch"),
+    ("PUT", "/v1/events/{event}/values", {"load_dispatch": [-5]}, 200, "change event"),
+    ("POST", "/v1/events/{event}/cancellation", None, 200, "cancel event"),
+    ("POST", "/v1/programmes/{programme}/enrolments", {"ven_ids": ["{ven}"]}, 200, "enrol"),
+    ("POST", "/v1/vens", {"name": "another"}, 201, "create VEN"),
+    ("POST", "/v1/groups", {"name": "north"}, 201, "create group"),
+    ("POST", "/v1/programmes", {"name": "P2", "market_context": "http://grid/p2"}, 201, "programme"),
+]
+
+
+async def test_what_was_committed_is_never_answered_as_an_error(office, monkeypatch):
+    """Whatever fails between the commit and the answer, a read or the answer's form: it says what was done."""
+    programme = await office.programme(await office.world.ven())
+    outsider = await office.world.ven()
+
+    def broken(*_args, **_kwargs):
+        raise InvalidError("It cannot be shown.")
+
+    for method, template, body, status, done in _WRITES:
+        made = await office.post("/v1/dispatches", office.order(programme))
+        names = {
+            "dispatch": made["dispatch"]["id"],
+            "event": made["events"][0]["id"],
+            "programme": programme,
+        }
+        sent = None if body is None else json.loads(json.dumps(body).replace("{ven}", outsider.ven_id))
+        with monkeypatch.context() as patch, capture_logs() as logs:
+            patch.setattr(Operation, "write_answer", broken)
+            told = await office.call(method, template.format(**names), status, sent)
+        assert told["type"] == "urn:evenload:problem:not-shown", template
+        assert done in told["detail"], told
+        assert [one["event"] for one in logs if one["log_level"] == "error"] == ["committed, but not shown"]
+        assert done in [one["action"] for one in (await office.audit())[:2]]
+    with monkeypatch.context() as patch, capture_logs():
+        patch.setattr(opt, "effective", broken)
+        told = await office.post("/v1/dispatches", office.order(programme))
+    assert told["detail"].split("dispatch ")[1].split(".")[0] in [
+        one["id"] for one in (await office.get("/v1/dispatches"))["items"]
+    ]
+
+
+async def test_what_fails_before_the_commit_is_an_error(office, monkeypatch):
+    programme = await office.programme(await office.world.ven())
+    before = await office.world.dump()
+
+    def broken(*_args, **_kwargs):
+        raise InvalidError("No.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Transaction, "check", broken)
+        await office.post("/v1/dispatches", office.order(programme), 422)
+    assert await office.world.dump() == before

@@ -3,14 +3,17 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import insert
 
 from core.spans import Duration
 from openadr.model.event import ResponseRequired
 from openadr.model.opt import Availability, Opt, OptType, effective_opt
 from openadr.model.target import EVERYTHING, Target
 from openadr.v20b.messages import CanceledOpt, CancelOpt, CreatedOpt, CreateOpt
-from support.vtn_world import HOUR, NOON, usage
-from vtn.services import agenda, dispatch, opt
+from support.vtn_world import HOUR, NOON, counted_statements, usage
+from vtn.services import agenda, dispatch, dossier, opt
+from vtn.store.rows import to_json
+from vtn.store.tables import opt as opt_table
 
 IN, OUT = OptType.IN, OptType.OUT
 
@@ -36,6 +39,13 @@ def schedule(hours=1, duration=HOUR, **what):
     return {"availability": (Availability(NOON + timedelta(hours=hours), duration),)} | what
 
 
+async def ven_with(world, *names):
+    """Return a VEN whose metadata names these resources."""
+    ven = await world.ven()
+    await ven.offer(usage(*names))
+    return ven
+
+
 async def live(world):
     """Return (optID, optType, resource) of the schedules in force."""
     rows = [row for row in await world.rows("opt") if row.event_id is None and row.ended_at is None]
@@ -52,9 +62,9 @@ async def of_resource(world, one, name):
         return effective_opt(await opt.facts(conn, one.event.event_id), name)
 
 
-async def called(world, **order):
-    """Return a VEN and an event that it has seen."""
-    ven = await world.ven()
+async def called(world, *names, **order):
+    """Return a VEN, with resources of these names, and an event that it has seen."""
+    ven = await ven_with(world, *names) if names else await world.ven()
     dispatch_id = await world.dispatch(ven, **order)
     (one,) = await ven.events()
     return ven, dispatch_id, one
@@ -83,7 +93,7 @@ async def test_op02_without_an_event_a_schedule_is_needed(world):
 
 async def test_op04_cancelling_an_opt_id_ends_all_that_was_made_with_it(any_world):
     world = any_world
-    ven = await world.ven()
+    ven = await ven_with(world, "a", "b", "c")
     await create(ven, **schedule(**resources("a")))
     await create(ven, **schedule(hours=5, **resources("b")))
     await create(ven, **schedule(hours=9, opt_id="o2", **resources("c")))
@@ -158,7 +168,7 @@ async def test_op05_target_criteria_are_ored(world):
 
 async def test_op06_schedules_replace_what_they_cover_of_their_own_type(any_world):
     world = any_world
-    ven = await world.ven()
+    ven = await ven_with(world, "a", "b", "c")
     await create(ven, opt_id="1", **schedule(**resources("a", "b")))
     await create(ven, opt_id="2", **schedule(hours=2, **resources("b", "c")))
     assert await live(world) == [("1", "optOut", "a"), ("2", "optOut", "b"), ("2", "optOut", "c")]
@@ -194,7 +204,7 @@ async def test_op07_schedules_of_different_contexts_do_not_replace_each_other(wo
 
 async def test_op08_create_opt_rules_its_resource_and_created_event_the_rest(any_world):
     world = any_world
-    ven, dispatch_id, one = await called(world)
+    ven, dispatch_id, one = await called(world, "res1", "res2")
     await ven.opt(one, IN)
     await for_event(ven, one, **resources("res1"))
     await ven.opt(one, OUT)
@@ -226,7 +236,7 @@ async def test_op08_a_modification_does_not_reset_it(world):
 
 
 async def test_op08_an_opt_id_may_be_used_again_and_each_statement_counts(world):
-    ven, _, one = await called(world)
+    ven, _, one = await called(world, "res1")
     for opt_type, target, opt_id in (
         (OUT, resources("res1"), "o1"),
         (IN, {}, "o2"),
@@ -364,7 +374,7 @@ async def test_an_opt_for_an_event_that_is_over_is_452(world):
 
 async def test_tr12_the_same_opt_again_is_no_news(any_world):
     world = any_world
-    ven, _, one = await called(world)
+    ven, _, one = await called(world, "a", "b")
     at = world.now
     event_opt = {"created_at": at, **resources("a", "b")}
     await for_event(ven, one, **event_opt)
@@ -380,7 +390,83 @@ async def test_tr12_the_same_opt_again_is_no_news(any_world):
 
 async def test_ids_too_long_for_the_store_are_454(any_world):
     world = any_world
-    ven = await world.ven()
+    ven = await ven_with(world, "r" * 200)
     assert await create(ven, **schedule(opt_id="o" * 201)) == 454
     assert await create(ven, **schedule(**resources("r" * 201))) == 454
     assert await create(ven, **schedule(opt_id="o" * 200, **resources("r" * 200))) == 200
+
+
+# -- hostile sizes and times
+
+
+FOR_EVER = Duration.parse("P9999Y")
+
+
+async def test_op12_a_duration_that_leaves_the_calendar_is_open_ended(any_world):
+    world = any_world
+    ven = await world.ven()
+    assert await create(ven, **schedule(duration=FOR_EVER)) == 200
+    dispatch_id = await world.dispatch(ven, starts_in=timedelta(days=300))
+    assert (await counts(world, dispatch_id, ven))[0] is OUT
+    async with world.db.read() as conn:
+        (said,) = await dossier.opts(conn, ven.ven_id)
+    assert said.spans == ((NOON + timedelta(hours=1), None),)
+
+
+async def test_op12_a_schedule_that_was_stored_before_its_times_were_looked_at_is_survived(world):
+    ven = await world.ven()
+    old = Opt("o", OUT, "economic", NOON, availability=(Availability(NOON, FOR_EVER),))
+    async with world.tx() as tx:
+        row = {"ven_id": ven.ven_id, "source": "createOpt", "opt_type": "optOut", "opt_id": "o", "at": NOON}
+        await tx.conn.execute(insert(opt_table).values(**row, schedule=to_json(old)))
+    dispatch_id = await world.dispatch(ven)
+    assert (await counts(world, dispatch_id, ven))[0] is OUT
+
+
+async def test_a_negative_availability_is_454(world):
+    ven = await world.ven()
+    assert await create(ven, **schedule(duration=Duration.of(hours=-1))) == 454
+    assert await world.rows("opt") == []
+
+
+async def test_op09_resources_that_the_ven_does_not_have_are_462(world):
+    """Thousands of them leave no row, and the answer does not repeat them all."""
+    ven, _, one = await called(world, "mine")
+    strangers = resources(*(f"stranger {number}" for number in range(3000)), "mine")
+    before = await world.dump()
+    assert await for_event(ven, one, **strangers) == 462
+    assert len(ven.raw) < 2000
+    assert await create(ven, **schedule(**strangers)) == 462
+    assert len(ven.raw) < 2000
+    assert await world.dump() == before
+
+
+async def test_an_opt_for_many_resources_is_stored_in_proportion_to_its_size(world):
+    """Neither the schedule nor a text of any length stands in each of their rows, and statements do not multiply."""
+    names = [f"resource {number}" for number in range(1500)]
+    ven, _, one = await called(world, *names)
+    times = tuple(Availability(NOON + timedelta(days=day), HOUR) for day in range(1000))
+    with counted_statements() as statements:
+        assert await create(ven, availability=times, **resources(*names)) == 200
+        assert await for_event(ven, one, **resources(*names)) == 200
+    assert len(statements) < 40
+    rows = await world.rows("opt")
+    assert len(rows) == 2 * len(names)
+    assert sum(row.schedule is not None for row in rows) == 1
+    async with world.db.read() as conn:
+        said = await dossier.opts(conn, ven.ven_id, limit=2 * len(names))
+    assert {len(each.spans) for each in said if each.event_id is None} == {len(times)}
+    assert await create(ven, reason="x-" + "r" * 1000, **schedule(**resources(*names))) == 454
+    assert await create(ven, market_context="http://grid/" + "c" * 3000, **schedule(**resources(*names))) == 454
+    assert await create(ven, availability=times + times[:1]) == 454
+
+
+async def test_tr12_a_schedule_that_was_cancelled_and_is_sent_again_is_in_force(world):
+    ven = await ven_with(world, "a", "b")
+    said = {"created_at": world.now, **schedule(**resources("a", "b"))}
+    await create(ven, **said)
+    world.later(minutes=1)
+    await ven.say(CancelOpt(ven.ven_id, "q", "o1"))
+    world.later(minutes=1)
+    assert await create(ven, **said) == 200
+    assert await live(world) == [("o1", "optOut", "a"), ("o1", "optOut", "b")]

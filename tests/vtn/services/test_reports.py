@@ -24,7 +24,7 @@ from openadr.v20b.messages import (
     RegisterReport,
     Response,
 )
-from support.vtn_world import HOUR, MINUTE, NOON, data, usage
+from support.vtn_world import HOUR, MINUTE, NOON, counted_statements, data, usage
 from vtn.services import report
 from vtn.services.settings import VtnSettings, WantedReport
 
@@ -407,3 +407,39 @@ async def test_rp62_reports_that_we_cancelled_are_told_so_in_the_answer(world):
     assert answer.cancel.report_to_follow is False
     assert len(await world.rows("chunk")) == 2, "data that came is kept"
     assert (await ven.report(reports[1])).cancel is None
+
+
+async def test_many_offers_take_as_many_statements_as_few(world):
+    ven = await world.ven()
+    counts = {}
+    for number in (3, 300):
+        offers = tuple(usage("meter", specifier=f"{number} {index}") for index in range(number))
+        with counted_statements() as statements:
+            assert (await ven.say(RegisterReport("r", offers, ven.ven_id))).response.ok
+        counts[number] = len(statements)
+        asked = [one for one in await world.rows("report_request") if one.state == "queued"]
+        assert {one.specifier_id for one in asked} == {offer.specifier_id for offer in offers}
+        assert len(await world.rows("outbox", ven_id=ven.ven_id, kind="create_report", state="pending")) >= number
+    assert counts[300] <= counts[3] + 5
+    assert len(await world.rows("audit", action="request report")) == 303
+
+
+async def test_many_pending_requests_are_noted_with_few_statements(world):
+    ven = await world.ven()
+    offers = tuple(usage("meter", specifier=f"{index}") for index in range(40))
+    await ven.say(RegisterReport("r", offers, ven.ven_id))
+    asked = [message.requests[0].request_id for message in await ven.drain(answer=False)]
+    with counted_statements() as statements:
+        await ven.say(CreatedReport(Response(200, "OK", "none of them"), tuple(asked), ven.ven_id))
+    assert len(statements) < 20
+    sent = [one.state for one in await world.rows("report_request") if one.id in asked]
+    assert set(sent) == {"active"}
+
+
+async def test_many_requests_for_our_metadata_are_queued_with_few_statements(world):
+    ven = await world.ven()
+    wanted = tuple(ReportRequest(f"m{index}", METADATA, ()) for index in range(200))
+    with counted_statements() as statements:
+        assert (await ven.say(CreateReport("q", wanted, ven.ven_id))).pending == tuple(f"m{n}" for n in range(200))
+    assert len(statements) < 20
+    assert len(await world.rows("outbox", ven_id=ven.ven_id, kind="register_report", state="pending")) == 200

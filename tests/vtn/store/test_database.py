@@ -1,7 +1,10 @@
 """Reading, writing, failing, and telling who changed."""
 
 import asyncio
+import errno
 import json
+import os
+import shutil
 import sqlite3
 
 import pytest
@@ -14,6 +17,7 @@ from openadr.model.registration import VenProfile
 from support.databases import NOON, add_vens
 from support.waiting import until
 from vtn.store import Database, engines
+from vtn.store import database as database_module
 from vtn.store.database import LostTransactionError
 from vtn.store.notices import EVERYTHING, payloads
 from vtn.store.tables import audit, outbox, ven, ven_certificate
@@ -170,7 +174,7 @@ async def test_a_transaction_that_sqlite_gave_up_is_not_continued(tmp_path):
 
 
 async def test_a_locked_database_is_unavailable(tmp_path, monkeypatch):
-    monkeypatch.setattr(engines, "_BUSY_MS", 20)
+    monkeypatch.setattr(database_module, "LOCK_WAIT_S", 0.2)
     database = await Database.open(f"sqlite:///{tmp_path / 'vtn.db'}")
     other = sqlite3.connect(tmp_path / "vtn.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -178,6 +182,17 @@ async def test_a_locked_database_is_unavailable(tmp_path, monkeypatch):
         await add_vens(database, "v1")
     other.execute("ROLLBACK")
     other.close()
+    await add_vens(database, "v1")
+    assert await count(database) == 1
+    await database.close()
+
+
+async def test_a_writer_that_takes_too_long_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(database_module, "LOCK_WAIT_S", 0.2)
+    database = await Database.open(f"sqlite:///{tmp_path / 'vtn.db'}")
+    async with database.write():
+        with pytest.raises(UnavailableError, match="busy"):
+            await asyncio.create_task(add_vens(database, "v1"))
     await add_vens(database, "v1")
     assert await count(database) == 1
     await database.close()
@@ -336,3 +351,26 @@ async def test_a_database_that_others_could_read_is_closed_to_them(tmp_path):
     database = await Database.open(f"sqlite:///{path}")
     assert {each.stat().st_mode & 0o777 for each in tmp_path.iterdir()} == {0o600}
     await database.close()
+
+
+async def test_a_database_that_could_not_be_written_is_not_ready(tmp_path, monkeypatch):
+    place = tmp_path / "place"
+    place.mkdir()
+    database = await Database.open(f"sqlite:///{place / 'vtn.db'}")
+    await database.check()
+    assert not list(place.glob("*probe"))
+    usage = shutil.disk_usage(place)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1_000_000))
+        with pytest.raises(UnavailableError, match="nearly full"):
+            await database.check()
+    with monkeypatch.context() as patch:
+        patch.setattr(engines.os, "fsync", _full)
+        with pytest.raises(UnavailableError, match="No space left"):
+            await database.check()
+    assert not list(place.glob(".*probe"))
+    await database.close()
+
+
+def _full(_handle):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -223,3 +223,13 @@ async def test_what_the_audit_held_of_keys_in_addresses_is_gone_and_the_rest_sta
         ("tariff source", "https://prices.example/v1", 60),
         ("another", "https://prices.example/v1?securityToken=9a1c", 60),
     ]
+
+
+async def test_a_database_that_lacks_a_table_is_refused_by_name(database_url):
+    database = await Database.open(database_url)
+    async with database.write() as tx:
+        await tx.conn.execute(text("DROP TABLE waiting_certificate"))
+    await database.close()
+    for create in (True, False):
+        with pytest.raises(ConflictError, match=r"lacks waiting_certificate.*backup"):
+            await Database.open(database_url, create=create)

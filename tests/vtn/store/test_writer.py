@@ -14,6 +14,7 @@ from core.errors import ConflictError, InvalidError, UnavailableError
 from support.databases import NOON
 from support.waiting import until
 from vtn.store import Database
+from vtn.store import writer as writer_module
 from vtn.store.tables import audit
 from vtn.store.tables import group as ven_group
 from vtn.store.writer import GroupWriter
@@ -213,3 +214,28 @@ async def test_a_killed_process_loses_nothing_that_it_acknowledged(database_url,
     await database.close()
     assert len(set(rows)) == len(rows)
     assert set(acknowledged) <= set(rows)
+
+
+async def test_work_that_cannot_begin_in_time_is_refused_and_never_done(database, monkeypatch):
+    writer = GroupWriter(database)
+    await writer.start()
+    begun, free = asyncio.Event(), asyncio.Event()
+
+    async def slow(_tx):
+        begun.set()
+        await free.wait()
+
+    first = asyncio.create_task(writer.submit(slow))
+    await begun.wait()
+    monkeypatch.setattr(writer_module, "LOCK_WAIT_S", 0.1)
+    done = []
+
+    async def late(_tx):
+        done.append(True)
+
+    with pytest.raises(UnavailableError, match="busy"):
+        await writer.submit(late)
+    free.set()
+    await first
+    await writer.close()
+    assert done == []

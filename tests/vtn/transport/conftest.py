@@ -26,8 +26,9 @@ from support.vtn_world import MINUTE, Ven, World, migrated_sqlite, open_copy, wo
 from vtn.services import enrolment
 from vtn.services.settings import VtnSettings, WantedReport
 from vtn.transport.http import Edge, OpenADRServer
-from vtn.transport.tls import log_refusals
 from vtn.transport.v20b import Peer
+from vtn.web.connections import Connections, Limits
+from vtn.web.listening import Site
 
 BASE = "/OpenADR2/Simple/2.0b/"
 XML = {"Content-Type": "application/xml"}
@@ -72,6 +73,7 @@ class Line:
     scheme: str = "https"
     prefix: str = ""
     sessions: dict[str | None, aiohttp.ClientSession] = field(default_factory=dict)
+    connections: Connections = field(default_factory=Connections)
 
     def session(self, certificate: str | None) -> aiohttp.ClientSession:
         """Return the session of a client, which keeps its connection."""
@@ -142,16 +144,20 @@ class Line:
 
 
 @contextlib.asynccontextmanager
-async def line_on(world: World, pki: Pki, edge: Edge | None = None, *, tls: bool = True) -> AsyncIterator[Line]:
+async def line_on(
+    world: World, pki: Pki, edge: Edge | None = None, *, tls: bool = True, limits: Limits | None = None
+) -> AsyncIterator[Line]:
     """Run a listener until the block ends."""
     chosen = edge or Edge()
-    context: ssl.SSLContext | None = log_refusals(pki.server()) if tls else None
+    context: ssl.SSLContext | None = pki.server() if tls else None
+    connections = Connections(limits)
     server = OpenADRServer(world.vtn, chosen, CollectorRegistry())
     runner: web.ServerRunner = server.runner()
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    await Site(runner, "127.0.0.1", 0, connections, tls=context).start()
     home, other = [await _known(world, pki, name) for name in ("home", "other")]
     line = Line(world, pki, runner.addresses[0][1], home, other, "https" if tls else "http", chosen.prefix)
+    line.connections = connections
     try:
         yield line
     finally:

@@ -1,7 +1,9 @@
 """The HTTP edge: addresses, methods, types, compression, resends (catalogue TR)."""
 
+import asyncio
 import gzip
 import itertools
+import sqlite3
 import zlib
 
 import pytest
@@ -14,6 +16,7 @@ from openadr.v20b import messages as m
 from openadr.v20b.decode import decode
 from openadr.v20b.encode import encode
 from support.vtn_world import NOON, data, usage
+from vtn.store import database, writer
 from vtn.transport.http import Edge
 
 
@@ -169,4 +172,39 @@ async def test_tr05_500_for_a_fault_of_our_own_tells_nothing_of_it(line, monkeyp
     assert status == 500
     assert b"hunter2" not in text
     assert [one["log_level"] for one in logs] == ["error"]
+    await line.works()
+
+
+async def test_expect_100_continue_is_answered_before_the_body_comes(line):
+    message = poll(line)
+    async with line.bare() as (reader, writer):
+        head = [
+            "POST /OpenADR2/Simple/2.0b/OadrPoll HTTP/1.1",
+            "Host: vtn",
+            "Content-Type: application/xml",
+            "Expect: 100-continue",
+            f"Content-Length: {len(message)}",
+        ]
+        writer.write("\r\n".join([*head, "", ""]).encode())
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(message)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+
+
+async def test_tr05_503_within_three_seconds_while_another_process_holds_the_database(line, tmp_path, monkeypatch):
+    """And at once where nothing has to be written."""
+    monkeypatch.setattr(database, "LOCK_WAIT_S", 0.3)
+    monkeypatch.setattr(writer, "LOCK_WAIT_S", 0.3)
+    other = sqlite3.connect(tmp_path / "world.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    message = encode(m.RequestEvent(line.home.ven_id, "q"))
+    with capture_logs() as logs:
+        answers = await asyncio.gather(*(line.send(message, service="EiEvent") for _ in range(3)))
+        assert (await line.say(m.Poll(line.home.ven_id))).response.code == 200
+    assert [status for status, _, _ in answers] == [503] * 3
+    assert all(headers["Retry-After"] for _, _, headers in answers)
+    assert {one["event"] for one in logs} == {"cannot answer"}
+    other.execute("ROLLBACK")
+    other.close()
+    assert (await line.send(message, service="EiEvent"))[0] == 200
     await line.works()

@@ -1,6 +1,10 @@
 """Who speaks: certificates, revocation, proxies (catalogue SE; DESIGN "Identity comes from the certificate")."""
 
+import asyncio
+import contextlib
 import ssl
+import time
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -11,7 +15,9 @@ from openadr.v20b.encode import encode
 from openadr.v20b.messages import CreatePartyRegistration, Poll, QueryRegistration
 from support.waiting import until
 from vtn.services import enrolment
+from vtn.transport import http
 from vtn.transport.http import Edge
+from vtn.web.connections import Limits
 
 
 @pytest.mark.parametrize("certificate", [None, "foreign", "expired"], ids=["none", "foreign", "expired"])
@@ -79,6 +85,21 @@ async def test_revocation_takes_effect_on_the_next_message_of_an_open_connection
     assert (await line.say(Poll(line.other.ven_id), certificate="other")).response.code == 200
 
 
+async def test_se04_a_certificate_that_expires_on_an_open_connection_is_refused(line, monkeypatch):
+    """Also where it was accepted by its fingerprint alone, so that its end is in no row."""
+    async with line.world.tx() as tx:
+        await tx.conn.exec_driver_sql("UPDATE ven_certificate SET not_after = NULL")
+        tx.changed(line.home.ven_id, line.other.ven_id)
+    assert (await line.say(Poll(line.home.ven_id))).response.code == 200
+    session = line.session("home")
+    in_two_days = SimpleNamespace(time=lambda: time.time() + 2 * 86_400, perf_counter=time.perf_counter)
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(http, "time", in_two_days)
+        assert (await line.send(encode(Poll(line.home.ven_id))))[0] == 403
+    assert line.session("home") is session
+    assert [(one["event"], one["certificate"]) for one in logs] == [("request refused", "commonName=home")]
+
+
 async def test_two_certificates_of_a_ven_are_both_good_during_renewal(line):
     line.pki.issue("renewed")
     pem = (line.pki.directory / "renewed.pem").read_text()
@@ -112,6 +133,68 @@ async def test_behind_a_proxy_only_its_secret_makes_the_header_count(line_at):
             assert await line.world.dump() == before
         assert (await line.send(body, headers=good))[0] == 200
         assert (await line.send(body, headers=good | {"X-Client-Fingerprint": name.lower()}))[0] == 200
+
+
+async def test_behind_a_proxy_a_doubled_header_is_nobody(line_at):
+    """A client may have sent one of the two."""
+    async with line_at(Edge(**PROXY), tls=False) as line:
+        body = encode(Poll(line.home.ven_id))
+        secret, name = "X-Proxy-Secret: geheim", f"X-Client-Fingerprint: {line.home.peer.fingerprint}"
+        other = f"X-Client-Fingerprint: {line.other.peer.fingerprint}"
+        strange = b"X-Proxy-Secret: geheim\xff\xfe"
+        for headers, status in (
+            ([secret, name], 200),
+            ([secret, name, other], 403),
+            ([secret, name, name], 403),
+            ([secret, secret, name], 403),
+            ([strange, name], 403),
+        ):
+            head = [
+                "POST /OpenADR2/Simple/2.0b/OadrPoll HTTP/1.1",
+                "Host: vtn",
+                "Content-Type: application/xml",
+                f"Content-Length: {len(body)}",
+                *headers,
+                "",
+                "",
+            ]
+            raw = b"\r\n".join(one if isinstance(one, bytes) else one.encode() for one in head)
+            async with line.bare() as (reader, writer):
+                writer.write(raw + body)
+                assert (await reader.readline()).split()[1] == str(status).encode(), headers
+
+
+async def test_a_refusal_names_the_address_and_the_certificate(line):
+    with capture_logs() as logs:
+        await line.say(Poll("none such" * 1000))
+    (told,) = logs
+    assert (told["address"], told["certificate"]) == ("127.0.0.1", "commonName=home")
+    assert len(told["why"]) <= 500
+
+
+async def test_known_vens_get_in_through_a_crowd_of_strangers(line_at):
+    """A thousand idle connections without a certificate from their own address; each of theirs stays open."""
+    limits = Limits(most=60, per_address=40, handshake_s=60.0, idle_s=60.0)
+    async with line_at(limits=limits) as line, contextlib.AsyncExitStack() as stack:
+        assert (await line.say(Poll(line.home.ven_id))).response.code == 200
+        for _ in range(300):
+            _, writer = await asyncio.open_connection("127.0.0.1", line.port)
+            stack.callback(writer.close)
+        assert len(line.connections) <= 60
+        session = line.session("home")
+        assert (await line.say(Poll(line.home.ven_id))).response.code == 200
+        assert (await line.say(Poll(line.other.ven_id), certificate="other")).response.code == 200
+        assert line.session("home") is session
+
+
+async def test_a_handshake_that_is_not_finished_is_cut_off(line_at):
+    async with line_at(limits=Limits(handshake_s=0.3)) as line:
+        reader, writer = await asyncio.open_connection("127.0.0.1", line.port)
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()
+        await until(lambda: len(line.connections) == 0, "an end of the connection")
+        assert (await line.say(Poll(line.home.ven_id))).response.code == 200
 
 
 async def test_a_proxy_without_a_secret_is_nobody(line_at):

@@ -1,6 +1,8 @@
 """The document is valid OpenAPI 3.1, says what the server does, and the server does what it says."""
 
 import asyncio
+import subprocess
+import sys
 
 import jsonschema
 import pytest
@@ -144,3 +146,27 @@ async def test_schemathesis_finds_no_difference(toy, document):
 
     await asyncio.to_thread(drive_all)
     assert seen >= {200, 201, 404, 422}
+
+
+async def test_the_first_document_may_be_asked_for_by_many_at_once():
+    """In a process that has built nothing yet, and while requests build what they need."""
+    code = (
+        "import threading\n"
+        "from evenload.server import operator_api\n"
+        "from vtn.web.server import Mount, _described\n"
+        "from vtn.web.auth import Authenticator\n"
+        "from vtn.web.api import Access\n"
+        "import asyncio\n"
+        "from aiohttp import web\n"
+        "from aiohttp.test_utils import TestClient, TestServer\n"
+        "async def main():\n"
+        "    api, app = operator_api(), web.Application()\n"
+        "    app.add_routes(_described(Mount('', api, Access(None)), ''))\n"
+        "    async with TestClient(TestServer(app)) as client:\n"
+        "        answers = await asyncio.gather(*(client.get('/openapi.json') for _ in range(12)),\n"
+        "            *(asyncio.to_thread(lambda one=one: one.parameters) for one in api.operations))\n"
+        "        print([one.status for one in answers[:12]])\n"
+        "asyncio.run(main())\n"
+    )
+    out = await asyncio.to_thread(subprocess.check_output, [sys.executable, "-c", code])
+    assert out.decode().strip() == str([200] * 12)

@@ -9,7 +9,7 @@ from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from core.errors import ConflictError, NotFoundError
+from core.errors import ConflictError, EvenloadError, NotFoundError
 from vtn.services import enrolment, registration, ven_faults, waiting
 from vtn.services.ven_faults import Kind as FaultKind
 from vtn.store.tables import resource, ven, ven_certificate
@@ -19,6 +19,7 @@ from vtn.web.operation import operation
 from vtn.web.operator.desk import DESK, Desk
 from vtn.web.operator.wire import LAST_YEAR
 from vtn.web.pagination import Cursor, Keyset, Limit, Page
+from vtn.web.problem import ProblemError
 
 _BY_ID = Keyset("vens", str)
 
@@ -248,7 +249,7 @@ async def remove_ven(context: Context, ven_id: str) -> None:
 async def revoke_in_authority(desk: Desk, fingerprint: str, reason: str) -> None:
     """Revoke a certificate in our authority and its revocation list, if it came from there.
 
-    The VTN's own rows are what counts; they come first. Raises UnavailableError: then the request can be repeated.
+    The VTN's own rows are what counts; they come first. Raises ProblemError 503: then the request can be repeated.
     """
     if desk.authority is None:
         return
@@ -256,6 +257,9 @@ async def revoke_in_authority(desk: Desk, fingerprint: str, reason: str) -> None
         await asyncio.to_thread(desk.authority.revoke, fingerprint, reason)
     except NotFoundError:
         return  # another authority's
+    except EvenloadError as error:
+        text = f"It is done here, but the authority's revocation list is not written: {error} Send the request again."
+        raise ProblemError(503, text, {"Retry-After": "5"}) from error
 
 
 @operation(
