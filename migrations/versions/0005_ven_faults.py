@@ -34,3 +34,12 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["ven_id"], ["ven.id"], name=op.f("fk_ven_fault_ven_id_ven"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("ven_id", "kind", "subject", name=op.f("pk_ven_fault")),
     )
+    if op.get_bind().dialect.name == "postgresql":  # SQLite keeps no comments
+        op.alter_column(
+            "report_request",
+            "state",
+            existing_type=sa.String(length=12),
+            existing_nullable=False,
+            comment="queued | unanswered | active | refused | cancelled | done",
+            existing_comment="queued | active | refused | cancelled | done",
+        )
