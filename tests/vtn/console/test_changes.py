@@ -107,6 +107,8 @@ async def _reports(walk, ven):
     await ven.report(data(request_id, world.now - timedelta(minutes=1), 10.0))
     page = await walk.console.dispatcher.get(test.headers["Location"])
     assert "passed" in page.main
+    settled = ["set connection", "choose settlement series"]
+    await walk.step(f"{here}/settlement-series", settled, connection_w=24_000)
     async with world.tx() as tx:
         await outbox.put(tx, ven.ven_id, Kind.REREGISTER, world.now)
         await tx.conn.execute(update(outbox_table).values(state=State.DEAD))

@@ -274,3 +274,19 @@ async def test_a_potential_without_direction_is_not_asked_for(world):
     odd = ReportDescription("x", "demand", "Projected", Target(), Target(), sampling=RATE)
     asked_for = await ven.offer(ReportOffer("ahead", REPORT_NAME, HOUR, (odd,), NOON), usage("meter"))
     assert [one.specifier_id for one in asked_for] == ["usage"]
+
+
+async def test_gn05_a_potential_of_months_lies_on_the_days_in_them(world):
+    ven, request = await asked(world)
+    rows = [spread("home", *(100.0 * month + add for add in (0, 10, 20))) for month in (1, 2, 3)]
+    assert (await ven.report(told(request, *rows, step=Duration(1, 0)))).response.code == 200
+    (only,) = await force(world, ven)
+    assert (only.figures.start_s, only.figures.step_s) == (NOON_S, 86_400)
+    assert only.figures.p50_w == (110.0,) * 31 + (210.0,) * 28 + (310.0,) * 31
+
+
+async def test_gn05_a_potential_of_five_months_in_one_interval(world):
+    ven, request = await asked(world)
+    assert (await ven.report(told(request, spread("home", 1.0, 2.0, 3.0), step=Duration(5, 0)))).response.code == 200
+    (only,) = await force(world, ven)
+    assert (only.figures.step_s, only.figures.p50_w) == (151 * 86_400, (2.0,))
