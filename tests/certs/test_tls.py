@@ -221,7 +221,7 @@ def test_files_that_cannot_be_used_are_named(tmp_path, authority, servers):
     ):
         with pytest.raises(InvalidError, match=named):
             server_context(cert, key, trust)
-    with pytest.raises(InvalidError, match="modern or certification"):
+    with pytest.raises(InvalidError, match="compatible or certification"):
         server_context(ec.cert, ec.key, ca, profile="old")
 
 
