@@ -20,6 +20,7 @@ _ISO = re.compile(
     re.ASCII,
 )
 _MAX_DIGITS = 12
+_DAY_S = 86_400
 
 EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 LATEST: Final = datetime.max.replace(tzinfo=UTC)
@@ -56,7 +57,12 @@ class Duration:
         sign = -1 if match["sign"] == "-" else 1
         days = 7 * part["weeks"] + part["days"]
         seconds = ((24 * days + part["hours"]) * 60 + part["minutes"]) * 60 + part["seconds"]
-        return cls(sign * (12 * part["years"] + part["months"]), sign * seconds)
+        months = 12 * part["years"] + part["months"]
+        if (
+            months >= 12 * 10**_MAX_DIGITS or seconds >= _DAY_S * 10**_MAX_DIGITS
+        ):  # its canonical text could not be read
+            raise InvalidError(f"'{text[:40]}' is longer than any calendar.")
+        return cls(sign * months, sign * seconds)
 
     @classmethod
     def of(cls, *, days: int = 0, hours: int = 0, minutes: int = 0, seconds: int = 0) -> Self:

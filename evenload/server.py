@@ -244,7 +244,16 @@ async def _listen_openadr(
     beside = {} if renewals is None else {RENEWAL_PATH: renewals.answer}
     listener = web.Server(OpenADRServer(vtn, edge, registry, recent.note, beside).handle, access_log=None)
     runner = web.ServerRunner(listener, shutdown_timeout=_LAST_ANSWERS_S)
-    return await _serve(stack, runner, openadr.host, openadr.port, context, connections, shared=settings.reuse_port)
+    return await _serve(
+        stack,
+        runner,
+        openadr.host,
+        openadr.port,
+        context,
+        connections,
+        shared=settings.reuse_port,
+        trusted=context is None,
+    )
 
 
 def _api(settings: Settings, desk: Desk, metrics: HttpMetrics, market: Market) -> web.Application:
@@ -315,11 +324,12 @@ async def _serve(
     connections: Connections,
     *,
     shared: bool,
+    trusted: bool = False,
 ) -> int:
     """Listen and return the port. `shared`: other processes may listen there too (SO_REUSEPORT)."""
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    return await listen(runner, host, port, connections, tls=context, shared=shared)
+    return await listen(runner, host, port, connections, tls=context, shared=shared, trusted=trusted)
 
 
 async def _schedule(

@@ -114,11 +114,11 @@ class ConnectionSettings(_Section):
     most: Annotated[int, Field(ge=16, le=1_000_000)] | None = None
     """In all; if left out, as many as the limit of open files allows, less a reserve."""
     per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
-    """By clients of one address (IPv6: of one /64) that have not shown a known VEN's certificate (yet)."""
+    """By clients of one address (IPv6: of one /64) that have not shown an accepted certificate (yet)."""
     per_client: Annotated[int, Field(ge=1, le=10_000)] = 32
     """By one certificate."""
     handshake_s: Annotated[float, Field(gt=0, le=300)] = 20.0
-    """A TLS handshake takes this long at most, and so does the first request."""
+    """A TLS handshake takes this long at most, and so does a stranger's first request."""
     idle_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
     """A connection without a request is closed after that."""
     answer_s: Annotated[float, Field(gt=0, le=3600)] = 60.0

@@ -204,3 +204,11 @@ def test_a_step_past_the_calendar_never_comes():
     steps = Steps(NOON, Duration(12 * 9999))
     assert (steps.index(NOON), steps.after(NOON)) == (0, LATEST)
     assert Steps(EARLIEST, Duration.of(seconds=1)).after(NOON) == NOON + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("text", ["P488554385085W", "P999999999999DT24H", "P999999999999Y12M", "-P999999999999W"])
+def test_a_duration_whose_own_text_could_not_be_read_is_refused(text):
+    with pytest.raises(InvalidError):
+        Duration.parse(text)
+    longest = Duration.parse("P999999999999DT23H59M59S")
+    assert Duration.parse(str(longest)) == longest

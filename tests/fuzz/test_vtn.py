@@ -110,7 +110,7 @@ class Trial:
                 web.Server(OpenADRServer(self.world.vtn, _EDGE, CollectorRegistry()).handle, access_log=None)
             )
             await runner.setup()
-            await Site(runner, "127.0.0.1", 0, Connections()).start()
+            await Site(runner, "127.0.0.1", 0, Connections(), trusted=True).start()
             self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/OpenADR2/Simple/2.0b/"
             async with aiohttp.ClientSession() as self.session:
                 yield

@@ -25,7 +25,6 @@ from openadr.v20b.decode import MAX_BYTES, Decoded, UnreadableError, WireError, 
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import Poll
 from vtn.transport.v20b import EMPTY, Peer, Vtn20b, named
-from vtn.web.listening import is_strange, prove
 
 _log = structlog.get_logger(__name__)
 
@@ -121,8 +120,6 @@ class OpenADRServer:
                 peer = self._peer(request)
                 kind, answer = await self._answer(service, await self._body(request), peer)
                 response = self._respond(request, answer)
-            if is_strange(request) and (not peer.fingerprint or await self._vtn.knows(peer)):
-                prove(request, peer.fingerprint if self._edge.proxy_header is None else "")
         except _Refused as refused:
             _log.warning("request refused", status=refused.status, why=refused.why, **named(refused.peer or peer))
             response = web.Response(status=refused.status, text=refused.why + "\n")

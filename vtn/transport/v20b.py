@@ -230,10 +230,6 @@ class Vtn20b:
         _log_refusal(fault.element, fault, peer, ven_id)
         return refuse_unreadable(fault, self._settings)
 
-    async def knows(self, peer: Peer) -> bool:
-        """Whether this peer's certificate is that of a VEN."""
-        return await self._speaker(peer) is not None
-
     async def not_acceptable(self, error: WireError, peer: Peer) -> None:
         """Note a body that is no OpenADR message, and whose it was (GN-12)."""
         ven_id = await self._speaker(peer)

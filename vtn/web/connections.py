@@ -1,8 +1,8 @@
 """How many connections a process holds, and whose: strangers never use up what known clients need.
 
-A connection is a stranger's until its client has shown to be one of ours (`prove`). Strangers are bounded for each
-address and give way to newcomers, the longest idle first; a known client is bounded by its own name only, as thousands
-may share one address. Machine time.
+A connection is a stranger's until its client has shown a certificate that we accept (`prove`). Strangers are bounded
+for each address and give way to newcomers, the longest idle first; a known client is bounded by its own name only, as
+thousands may share one address. Machine time.
 """
 
 import ipaddress
@@ -25,8 +25,8 @@ _SAY_AGAIN_S: Final = 60.0
 class Limits:
     """What is granted to connections: `most` in all, by strangers of one address, and by one known client.
 
-    A TLS handshake may take `handshake_s`, the first request as long again; a connection is closed after `idle_s`
-    without a request, and when an answer is not fetched within `answer_s`.
+    A TLS handshake may take `handshake_s`, and a stranger's first request as long again; a connection is closed after
+    `idle_s` without a request, and when an answer is not fetched within `answer_s`.
     """
 
     most: int = 768

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import hashlib
 import resource
 import socket
 import ssl
@@ -48,19 +49,12 @@ def free_handles() -> int:
     return max(_FEWEST, (_HANDLES if soft == resource.RLIM_INFINITY else soft) - _RESERVED)
 
 
-def is_strange(request: web.BaseRequest) -> bool:
-    """Tell whether nobody has proven yet whose the connection of a request is."""
-    return isinstance(request.protocol, _Handler) and request.protocol.is_strange
-
-
-def prove(request: web.BaseRequest, who: str = "") -> None:
-    """Say that a request's client is one of ours: `who` names it, if each client has a name."""
-    if isinstance(request.protocol, _Handler):
-        request.protocol.prove(who)
-
-
 class Site(web.BaseSite):
-    """Listens at an address, and hands each connection to a runner's server. `start` raises OSError."""
+    """Listens at an address, and hands each connection to a runner's server. `start` raises OSError.
+
+    A client is known by the certificate that it showed in the handshake; with `trusted` (on loopback: a proxy, or
+    plain HTTP) everybody is known. `shared`: other processes may listen there too (SO_REUSEPORT).
+    """
 
     def __init__(
         self,
@@ -71,8 +65,10 @@ class Site(web.BaseSite):
         *,
         tls: ssl.SSLContext | None = None,
         shared: bool = False,
+        trusted: bool = False,
     ) -> None:
         super().__init__(runner, ssl_context=tls, backlog=_BACKLOG)
+        self._trusted = trusted
         self._address = (host, port)
         self._connections = connections
         self._shared = shared
@@ -84,11 +80,11 @@ class Site(web.BaseSite):
         return f"{scheme}://{self._address[0]}:{self._address[1]}"
 
     async def start(self) -> None:
-        """Listen. `shared`: other processes may listen there too (SO_REUSEPORT)."""
+        """Listen."""
         await super().start()
         sockets = await _bound(*self._address, shared=self._shared)
         runner: Any = self._runner
-        door = _Door(runner.server, self._connections, self._ssl_context, sockets)
+        door = _Door(runner.server, self._connections, self._ssl_context, sockets, trusted=self._trusted)
         self._server = door  # type: ignore[assignment]  # what aiohttp asks of a server: `sockets` and `close`
         door.open()
 
@@ -127,8 +123,11 @@ class _Door:
         connections: Connections,
         tls: ssl.SSLContext | None,
         sockets: list[socket.socket],
+        *,
+        trusted: bool,
     ) -> None:
         self.sockets = sockets
+        self._trusted = trusted
         self._server = server
         self._connections = connections
         self._tls = tls
@@ -186,7 +185,7 @@ class _Door:
 
         def make() -> _Handler:
             nonlocal handler
-            handler = _Handler(self._server, self._connections, connection)
+            handler = _Handler(self._server, self._connections, connection, trusted=self._trusted)
             return handler
 
         within_s = self._connections.limits.handshake_s if self._tls else None
@@ -207,30 +206,28 @@ class _Door:
 class _Handler(RequestHandler):
     """aiohttp's handler of one connection, with a time-out for what aiohttp waits for without end."""
 
-    __slots__ = ("_connection", "_connections", "_deadline")
+    __slots__ = ("_connection", "_connections", "_deadline", "_trusted")
 
-    def __init__(self, server: Any, connections: Connections, connection: Connection) -> None:
+    def __init__(self, server: Any, connections: Connections, connection: Connection, *, trusted: bool) -> None:
         settings = server._kwargs  # noqa: SLF001  aiohttp has no seam for a handler of one's own
         given = {**settings, "keepalive_timeout": connections.limits.idle_s, "lingering_time": _LINGER_S}
         super().__init__(server, loop=asyncio.get_running_loop(), **given)
         self._connections = connections
         self._connection = connection
+        self._trusted = trusted
         self._deadline: asyncio.TimerHandle | None = None
 
-    @property
-    def is_strange(self) -> bool:
-        """Whether nobody has proven whose connection it is."""
-        return self._connection.who is None
-
-    def prove(self, who: str) -> None:
-        """Note whose connection it is."""
-        self._connections.prove(self._connection, who)
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the first request."""
+        """Note whose connection it is, or wait for its first request."""
         super().connection_made(transport)
         self._connection.close = self._abort
-        self._expect_within(self._connections.limits.handshake_s)
+        tls = transport.get_extra_info("ssl_object")
+        certificate = tls.getpeercert(binary_form=True) if tls else None
+        if certificate or self._trusted:
+            who = hashlib.sha256(certificate).hexdigest() if certificate else ""
+            self._connections.prove(self._connection, who)
+        else:
+            self._expect_within(self._connections.limits.handshake_s)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget the connection."""
@@ -309,9 +306,10 @@ async def listen(
     *,
     tls: ssl.SSLContext | None,
     shared: bool = False,
+    trusted: bool = False,
 ) -> int:
-    """Listen and return the port. Raises InvalidError for an address that cannot be used."""
-    site = Site(runner, host, port, connections, tls=tls, shared=shared)
+    """Listen and return the port; see `Site`. Raises InvalidError for an address that cannot be used."""
+    site = Site(runner, host, port, connections, tls=tls, shared=shared, trusted=trusted)
     try:
         await site.start()
     except OSError as error:

@@ -154,7 +154,7 @@ async def line_on(
     server = OpenADRServer(world.vtn, chosen, CollectorRegistry())
     runner: web.ServerRunner = server.runner()
     await runner.setup()
-    await Site(runner, "127.0.0.1", 0, connections, tls=context).start()
+    await Site(runner, "127.0.0.1", 0, connections, tls=context, trusted=context is None).start()
     home, other = [await _known(world, pki, name) for name in ("home", "other")]
     line = Line(world, pki, runner.addresses[0][1], home, other, "https" if tls else "http", chosen.prefix)
     line.connections = connections
