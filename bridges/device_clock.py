@@ -3,8 +3,14 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-_NEAR: Final = timedelta(seconds=1)
+NEAR: Final = timedelta(seconds=1)
 """Clocks and a message's way differ by that much; such a stamp means now."""
+_LAG: Final = timedelta(minutes=5)
+"""Readings may be so much older than their message without saying anything about a clock."""
+_MOST_LATE: Final = 3
+"""Readings that lag behind by more than so many of their own intervals are not late: their clock is."""
+_MEMORY: Final = timedelta(days=400)
+"""No meter is asked for older readings."""
 
 
 class DeviceClock:
@@ -25,9 +31,25 @@ class DeviceClock:
         """
         age, last = now - stamp, self._last
         self._last = stamp, elapsed
-        if abs(age) <= _NEAR:
+        if abs(age) <= NEAR:
             self._off = timedelta()
             return now
-        if last is not None and elapsed - last[1] >= _NEAR and abs((stamp - last[0]) - (elapsed - last[1])) <= _NEAR:
+        if last is not None and elapsed - last[1] >= NEAR and abs((stamp - last[0]) - (elapsed - last[1])) <= NEAR:
             self._off = age
         return min(now, stamp + self._off)
+
+    def correction(self, newest: datetime, now: datetime, elapsed: timedelta) -> timedelta:
+        """Return what to add to the stamps of a message of readings, the newest of which bears `newest`.
+
+        Nothing comes out as later than now. What a meter remembers keeps its age, also behind a wrong clock.
+        """
+        age, last = now - newest, self._last
+        self._last = newest, elapsed
+        if -NEAR <= age <= _LAG:
+            self._off = timedelta()
+            return self._off
+        pace = elapsed - last[1] if last is not None else timedelta()
+        steady = last is not None and pace >= NEAR and abs((newest - last[0]) - pace) <= NEAR
+        if age < timedelta() or age > _MEMORY or (steady and age > _MOST_LATE * pace):
+            self._off = age
+        return min(self._off, age)

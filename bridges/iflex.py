@@ -222,8 +222,8 @@ def write_control(orders: Iterable[Order]) -> str:
     )
 
 
-def read_measurements(payload: bytes | str, now: datetime) -> tuple[Measurement, ...]:
-    """Read a measurement message: one SenML record, or an array of them. Raises InvalidError.
+def read_measurements(payload: bytes | str, now: datetime | None) -> tuple[Measurement, ...]:
+    """Read a measurement message: one SenML record, or an array of them; `now` as in `senml.read`. Raises InvalidError.
 
     Records that name no device and sensor (`urn:dev:{device}:{sensor}`) or carry no value are left out.
     """

@@ -54,10 +54,11 @@ class Record:
         return self.base + self.label
 
 
-def read(payload: bytes | str, now: datetime) -> tuple[Record, ...]:
+def read(payload: bytes | str, now: datetime | None) -> tuple[Record, ...]:
     """Read a pack; `now` (aware UTC) is what relative times count from.
 
-    Tolerates a bare object for an array, times in milliseconds, ISO times (without zone: UTC), spaces in names.
+    Without `now`, records of relative time are left out: a pack that a broker has kept may be of any age. Tolerates a
+    bare object for an array, times in milliseconds, ISO times (without zone: UTC), spaces in names.
     Raises InvalidError for anything that is not SenML, for fields that must be understood and are not (names that end
     in `_`), and for versions with features we do not know.
     """
@@ -156,18 +157,19 @@ class _Base:
         if (total := _number(item, "bs")) is not None:
             self.sum = total
 
-    def resolve(self, item: dict[str, Any], now: datetime) -> Record | None:
+    def resolve(self, item: dict[str, Any], now: datetime | None) -> Record | None:
         value = self._value(item)
         total = _number(item, "s")
-        if value is None and total is None:
-            return None  # a record of base fields only
+        at = self._at(item, now)
+        if at is None or (value is None and total is None):
+            return None  # a record without a time, or of base fields only
         label = _text(item, "n") or ""
         if not self.name + label:
             raise InvalidError("A SenML record has no name.")
         return Record(
             base=self.name,
             label=label,
-            at=self._at(item, now),
+            at=at,
             value=value,
             unit=_text(item, "u") or self.unit,
             sum=None if total is None else _finite(self.sum + total),
@@ -188,11 +190,11 @@ class _Base:
             return bool(item["vb"])
         return _text(item, given[0])
 
-    def _at(self, item: dict[str, Any], now: datetime) -> datetime:
+    def _at(self, item: dict[str, Any], now: datetime | None) -> datetime | None:
         seconds = self.time + (_seconds(item, "t") or 0.0)
         try:
             if seconds < _RELATIVE_BELOW:
-                return now + timedelta(seconds=seconds)
+                return None if now is None else now + timedelta(seconds=seconds)
             return datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)
         except OverflowError as error:
             raise InvalidError("The time of a SenML record is outside the calendar.") from error

@@ -100,6 +100,8 @@ class _Register:
     net: bool
     levels: list[Level] = field(default_factory=list)
     last: Reading | None = None
+    before: Reading | None = None
+    """The reading believed before `last`."""
     aside: list[_Seen] = field(default_factory=list)
     doubtful: bool = False
     """Whether readings since `last` were set aside."""
@@ -116,10 +118,14 @@ class _Register:
         elif self.left is not None and self._is_back(*self.left, now):
             count, before = self.left
             del self.levels[count:]
-            self.left, self.doubtful = None, True
+            self.last, self.left, self.doubtful = before, None, True
             self._add(seen, now.wh - before.wh)
         elif last.wh - JITTER_WH <= now.wh < last.wh and now.wh >= last.wh / 2:
             self._tremble(seen, last)
+        elif self.before is not None and now.wh < last.wh and self._fits(self.before, now):
+            del self.levels[-1]  # `last` was a spike that the connection could just carry
+            self.last, self.doubtful = self.before, True
+            self._add(seen, now.wh - self.before.wh)
         else:
             self._set_aside(seen, last)
 
@@ -158,4 +164,5 @@ class _Register:
         before = self.levels[-1] if self.levels else Level(0, 0.0, 0, 0)
         estimated = before.estimated + (self.doubtful or not seen.reading.good)
         self.levels.append(Level(seen.place, before.total_wh + rise, estimated, before.uncertain + uncertain))
-        self.last, self.aside, self.doubtful = seen.reading, [], False
+        self.before, self.last = self.last, seen.reading
+        self.aside, self.doubtful = [], False

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -10,6 +10,7 @@ import structlog
 from pydantic import BaseModel, ValidationError
 
 from bridges.device import Contact, Device, DeviceSpec, Value
+from bridges.device_clock import NEAR, DeviceClock
 from bridges.history import HistoryRequest, request_topic, write_request
 from bridges.mqtt import Handler, Link
 from core.clock import Clock
@@ -20,8 +21,6 @@ _log = structlog.get_logger(__name__)
 
 _QUIET_S: Final = 3.0
 """So long after it, or our link, came back what a device says is no person's doing. Longer than it takes to answer."""
-_AHEAD = timedelta(hours=1)
-"""A reading that claims to come from further ahead has a broken clock."""
 
 POINTS: Final = {
     "energy": (Quantity.ENERGY_REAL, Kind.REGISTER, Flow.IMPORT, Phase.TOTAL),
@@ -79,6 +78,8 @@ class MqttDriver:
         self._said_at: dict[str, timedelta] = {}
         self._stored: dict[str, Value] = {}
         self._quiet: tuple[float, datetime] | None = None
+        self._meter_clock = DeviceClock()
+        self._distrusted = False
         self._on_reading: Callable[[Reading], None] = _no_reading
         self._on_state: Callable[[str, Value, datetime | None], None] = _no_state
         self._observers: list[Callable[[Contact], None]] = []
@@ -134,11 +135,26 @@ class MqttDriver:
             observer(contact)
 
     def reading(self, name: str, at: datetime, value: float, duration: timedelta | None = None) -> None:
-        """Pass on a value; one that claims to come from the future is dropped with a warning."""
-        if at > self.clock.now() + _AHEAD:
-            _log.warning("a reading is dated in the future: check the device's clock", point=name, at=at.isoformat())
-            return
-        self._on_reading(Reading(f"{self.device.id}.{name}", at, value, duration))
+        """Pass on a value; a stored one that claims to come from the future is dropped."""
+        if at <= self.clock.now() + NEAR:
+            self._on_reading(Reading(f"{self.device.id}.{name}", at, value, duration))
+
+    def correction(self, stamps: Iterable[datetime], *, retained: bool) -> timedelta:
+        """Return what to add to the stamps of one message's readings, where the device's clock is far from ours."""
+        newest = max(stamps, default=None)
+        if newest is None or retained:
+            return timedelta()
+        now = self.clock.now()
+        off = self._meter_clock.correction(newest, now, self.clock.elapsed())
+        if off and not self._distrusted:
+            _log.warning(
+                "a device's clock is wrong; its readings count from their arrival",
+                device=self.device.id,
+                stamp=newest.isoformat(),
+                now=now.isoformat(),
+            )
+        self._distrusted = bool(off)
+        return off
 
     def report(self, capability: str, value: Value, at: datetime | None = None) -> None:
         """Note and pass on the device's own state message; `at` is when it was said by the device's own stamp.

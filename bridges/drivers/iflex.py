@@ -137,14 +137,18 @@ class HemsDevice(MqttDriver):
     def _take_measurements(self, message: Message) -> None:
         if not message.retained and self._note_life() and self._owes_word:
             self.told(Contact.RESTARTED)  # it may have missed our order
-        for one in iflex.read_measurements(message.payload, self.clock.now()):
-            if one.device != self._options.device_id or isinstance(one.value, bool | str):
+        now = None if message.retained else self.clock.now()
+        read = iflex.read_measurements(message.payload, now)
+        mine = [one for one in read if one.device == self._options.device_id]
+        off = self.correction((one.at for one in mine), retained=message.retained)
+        for one in mine:
+            if isinstance(one.value, bool | str):
                 continue
             name = self._by_sensor.get(one.sensor) or self._by_sensor.get(_plain(one.name))
             if name is None:
                 continue
             unit = UNITS[POINTS[name][0]]
-            self.reading(name, one.at, to_unit(one.value, one.unit or unit, unit))
+            self.reading(name, one.at + off, to_unit(one.value, one.unit or unit, unit))
 
     def _take_state(self, message: Message) -> None:
         for state in iflex.read_state(message.payload):

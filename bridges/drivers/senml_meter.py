@@ -62,12 +62,14 @@ class SenmlMeter(MqttDriver):
         raise InvalidError(f"{self.device.id} is a meter; it has no {capability}.")
 
     def _take(self, message: Message) -> None:
-        for record in senml.read(message.payload, self.clock.now()):
+        records = senml.read(message.payload, None if message.retained else self.clock.now())
+        off = self.correction((record.at for record in records), retained=message.retained)
+        for record in records:
             name = self._names.get(record.label) or self._names.get(_SEGMENT.split(record.name)[-1])
             if name is None or isinstance(record.value, bool | str | None):
                 continue
             if name == "energy":
-                self.reading(name, record.at, to_unit(record.value, record.unit or "Wh", "Wh"))
+                self.reading(name, record.at + off, to_unit(record.value, record.unit or "Wh", "Wh"))
             else:
                 watts = to_unit(record.value, record.unit or "W", "W")
-                self.reading(name, record.at - self._period, watts, self._period)
+                self.reading(name, record.at + off - self._period, watts, self._period)

@@ -217,12 +217,98 @@ async def test_iflex_readings() -> None:
         house.wire.deliver(topic, measure(283, "Active power", 1.0, "V"))
 
 
-async def test_a_reading_from_the_future_is_dropped() -> None:
+async def test_a_reading_from_the_future_counts_from_its_arrival() -> None:
     house = await House("iflex", HEMS).start()
     with structlog.testing.capture_logs() as logs:
         house.wire.deliver("iflex/HEMS-1/measurement", measure(283, "Active power", 1.0, "W", NOW + 120 * MINUTE))
+    assert house.readings == [Reading("heater.power", NOW, 1.0)]
+    assert "clock is wrong" in logs[0]["event"]
+
+
+class Metered(House):
+    """A meter whose clock is wrong; it counts 10 Wh a minute."""
+
+    def __init__(self, name: str, options: dict[str, object]) -> None:
+        super().__init__(name, options, "meter")
+        self.name, self.count = name, 0
+
+    def send(self, stamp: object, *, retained: bool = False) -> None:
+        self.count += 1
+        register = 1000.0 + 10 * self.count
+        if self.name == "iflex":
+            topic = "iflex/HEMS-1/measurement"
+            record = {"bn": "urn:dev:2:517", "n": "Import active energy", "u": "Wh"}
+        else:
+            topic, record = "meter/home-7/measurement", {"bn": "urn:dev:meter:home-7:", "n": "energy", "u": "Wh"}
+        time = {} if stamp is None else {"t": stamp}
+        self.wire.deliver(topic, [record | time | {"v": register}], retained=retained)
+
+
+METERS = pytest.mark.parametrize(("name", "options"), [("senml_meter", {"id": "home-7"}), ("iflex", HEMS)])
+
+
+@METERS
+@pytest.mark.parametrize("unit", [1, 1000])
+async def test_a_device_that_sends_1970_until_it_has_the_time_counts_from_arrival(
+    name: str, options: dict[str, object], unit: int
+) -> None:
+    house = Metered(name, options)
+    await house.start()
+    for minute in range(24):
+        up_s = 13 + 60 * minute
+        house.send(up_s * unit if minute < 12 else house.clock.now().timestamp() * unit)
+        house.clock.advance(MINUTE)
+    ten_wh_a_minute = [(NOW + minute * MINUTE, 1010.0 + 10 * minute) for minute in range(24)]
+    assert [(one.start, one.value) for one in house.readings] == ten_wh_a_minute
+
+
+@METERS
+@pytest.mark.parametrize(
+    "off", [timedelta(hours=2), -timedelta(hours=2), timedelta(minutes=6), -timedelta(days=9000), -timedelta(hours=7)]
+)
+async def test_readings_of_a_clock_that_is_far_off_count_from_their_arrival(
+    name: str, options: dict[str, object], off: timedelta
+) -> None:
+    house = Metered(name, options)
+    await house.start()
+    for _ in range(4):
+        house.send((house.clock.now() + off).isoformat())
+        house.clock.advance(MINUTE)
+    at = [one.start for one in house.readings]
+    assert at[1:] == [NOW + minute * MINUTE for minute in (1, 2, 3)]
+    house.send((house.clock.now() - timedelta(seconds=5)).isoformat())
+    assert house.readings[-1].start == house.clock.now() - timedelta(seconds=5)
+
+
+async def test_what_a_meter_remembers_keeps_its_age() -> None:
+    house = await House("senml_meter", {"id": "home-7"}, "meter").start()
+    past = [NOW - timedelta(days=20) + timedelta(minutes=30 * half) for half in range(96)]
+    for day in (past[:48], past[48:]):
+        records = [senml.Record("urn:dev:meter:home-7:", "energy", at, float(at.hour)) for at in day]
+        house.wire.deliver("meter/home-7/measurement", senml.write(records))
+        house.clock.advance(timedelta(seconds=2))
+    assert [one.start for one in house.readings] == past
+
+
+async def test_quarter_hours_that_come_late_keep_their_time() -> None:
+    house = Metered("senml_meter", {"id": "home-7"})
+    await house.start()
+    late = timedelta(minutes=31)
+    for _ in range(4):
+        house.send((house.clock.now() - late).isoformat())
+        house.clock.advance(15 * MINUTE)
+    assert [one.start for one in house.readings] == [NOW - late + quarter * 15 * MINUTE for quarter in range(4)]
+
+
+@METERS
+async def test_a_retained_value_without_a_time_is_not_fresh(name: str, options: dict[str, object]) -> None:
+    house = Metered(name, options)
+    await house.start()
+    for stamp in (None, 0, -5, 13, "1970-01-01T00:00:13Z", (NOW + 30 * MINUTE).isoformat()):
+        house.send(stamp, retained=True)
     assert house.readings == []
-    assert "check the device's clock" in logs[0]["event"]
+    house.send((NOW - 90 * MINUTE).isoformat(), retained=True)
+    assert [one.start for one in house.readings] == [NOW - 90 * MINUTE]
 
 
 async def test_iflex_switch() -> None:

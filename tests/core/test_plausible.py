@@ -77,6 +77,23 @@ def test_a_register_that_comes_back_soon_was_there_all_along():
     assert (levels[-1].estimated, levels[-1].uncertain) == (1, 0)
 
 
+@pytest.mark.parametrize("spike", [101.0, 600.0])
+def test_a_spike_that_the_connection_can_just_carry_costs_nothing(spike):
+    register = [1e6 + 10 * minute for minute in range(10)]
+    register[4] += spike + 10
+    register[7] += spike + 10
+    levels = believed([Reading(60.0 * minute, wh) for minute, wh in enumerate(register)], WATTS)
+    assert [one.place for one in levels] == [0, 1, 2, 3, 5, 6, 8, 9]
+    assert [one.total_wh for one in levels] == [0, 10, 20, 30, 50, 60, 80, 90]
+    assert (levels[-1].estimated, levels[-1].uncertain) == (2, 0)
+
+
+def test_a_spike_after_coming_back_from_another_level_costs_nothing():
+    register = [1e6, 1e6 + 10, 5.0, 6.0, 1e6 + 40, 1e6 + 650, 1e6 + 60, 1e6 + 70]
+    levels = believed([Reading(60.0 * minute, wh) for minute, wh in enumerate(register)], WATTS)
+    assert [(one.place, one.total_wh) for one in levels] == [(0, 0), (1, 10), (4, 40), (6, 60), (7, 70)]
+
+
 def test_a_register_that_trembles_counts_nothing_twice():
     values = [1000 + 5 * n - (7 if n % 3 == 2 else 0) for n in range(61)]
     levels = believed([Reading(60.0 * n, 1e6 + one) for n, one in enumerate(values)])
