@@ -31,6 +31,20 @@ def private_database(path: Path) -> None:
             _close(path.with_name(path.name + ending))
 
 
+def overwrite(path: Path, body: bytes, room: int) -> None:
+    """Put text into a file (0600) in place, with blanks up to a multiple of `room` bytes. Raises OSError.
+
+    No new blocks are needed where it held as much before, so a full disk takes it.
+    """
+    padded = body.ljust(-(-max(len(body), 1) // room) * room)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.pwrite(handle, padded, 0)
+        os.ftruncate(handle, len(padded))
+    finally:
+        os.close(handle)
+
+
 def _close(path: Path) -> None:
     status = path.stat()
     if stat.S_ISREG(status.st_mode) and status.st_mode & _OTHERS and status.st_uid == os.geteuid():

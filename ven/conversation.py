@@ -22,12 +22,14 @@ from ven.engine import Action, Engine, Failure, Noted, Settings
 from ven.household import Household
 from ven.quarantine import where
 from ven.transport.v20b_pull import PullTransport, TransportError
+from ven.vitals import VtnContact
 
 _log = structlog.get_logger(__name__)
 
 _STORE_RETRY_S: Final = 2.0
 _IDENTITY_EVERY_S: Final = 60.0
 _WARN_EVERY_S: Final = 86_400.0
+_LONGEST_REASON: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class Conversation:
         self._clock = clock
         self._act = act
         self._prepare = prepare
+        self.contact = VtnContact(peer.url)
         self._poke = asyncio.Event()
 
     def poke(self) -> None:
@@ -145,9 +148,12 @@ class Conversation:
         except TransportError as error:
             _log.warning("no answer", message=type(request).__name__, reason=str(error))
             now = self._clock.now()
+            self.contact = self.contact.unanswered(now, str(error)[:_LONGEST_REASON])
             self._act(self._engine.failed(error.failure, now, code=error.code, text=error.text, after_s=error.after_s))
         except UnreadableError as error:
-            self._act(self._engine.unreadable(error.element, error.request_id, error, self._clock.now()))
+            now = self._clock.now()
+            self.contact = self.contact.unanswered(now, f"unreadable: {error}"[:_LONGEST_REASON])
+            self._act(self._engine.unreadable(error.element, error.request_id, error, now))
         except asyncio.CancelledError:
             self._engine.failed(Failure.UNREACHABLE, self._clock.now())
             raise
@@ -158,7 +164,9 @@ class Conversation:
             _log.error(text, where=where(error))
             self._act([Noted(text, problem=True), *self._engine.failed(Failure.REJECTED, self._clock.now())])
         else:
-            self._act(self._engine.received(answer, self._clock.now()))
+            now = self._clock.now()
+            self.contact = self.contact.answered(now)
+            self._act(self._engine.received(answer, now))
 
     async def _idle(self) -> None:
         """Sleep until the engine has something to say, or somebody pokes."""

@@ -19,7 +19,7 @@ from typing import IO, Final
 import structlog
 
 from bridges.backoff import Backoff
-from bridges.device import Contact, Observable, Outcome
+from bridges.device import Contact, Driver, Observable, Outcome
 from bridges.journal import Journal
 from bridges.leases import Keeper
 from bridges.mqtt import Link, MqttLink
@@ -45,6 +45,7 @@ from ven.renewal import keep_fresh
 from ven.reports import Reporter, ReportPlan
 from ven.ring import Ring
 from ven.store import Store
+from ven.vitals import LOCK_FILE, BrokerContact, DeviceContact, Vitals, VitalsFile
 
 _log = structlog.get_logger(__name__)
 
@@ -55,10 +56,11 @@ _WISHES_EVERY_S: Final = 1.0
 _FAREWELL_S: Final = 15.0
 _MARK_EVERY_S: Final = 60.0
 _MARK_SOON_S: Final = 1.0
+_LOCK_TRIES: Final = 3
+_LOCK_PAUSE_S: Final = 0.03
 _WORLD_TIME: Final = "world_time"
 STORE_FILE: Final = "gateway.db"
 JOURNAL_FILE: Final = "journal.db"
-LOCK_FILE: Final = "gateway.lock"
 HANDLING_FILE: Final = "handling"
 _RESTART: Final = Backoff(2.0, 300.0)
 """How long a part of a gateway, or all of it, stays down after it broke."""
@@ -96,6 +98,9 @@ class Gateway:
         self._quarantine = Quarantine(self.store, household.state / HANDLING_FILE)
         self._quarantine.recall(self.clock.now())
         self._notices = Notices(household.state)
+        self._vitals = VitalsFile(household.state)
+        self._started = self.clock.now()
+        self._broker: BrokerContact | None = None
         self._marked_s = -math.inf
         self._doubt: str | None = None
         if (last := self.store.fact(_WORLD_TIME)) is not None:
@@ -137,6 +142,8 @@ class Gateway:
         """Work until stopped; on a clean stop the devices get back what they did before, unless told otherwise."""
         _log.info("gateway starts", household=self.household.name, vtn=self._peer.url, clock=str(self.clock.now()))
         try:
+            with suppress(UnavailableError):
+                self._show_vitals()
             await self._keeper.recover()
             async with asyncio.TaskGroup() as devices:
                 below = [devices.create_task(self._keeper.run()), devices.create_task(self._recorder.run())]
@@ -147,6 +154,8 @@ class Gateway:
                 await self._leave()
                 for task in below:
                     task.cancel()
+            with suppress(UnavailableError):
+                self._show_vitals(stopped=True)
         finally:
             self.close()
         _log.info("gateway stopped", household=self.household.name)
@@ -376,6 +385,7 @@ class Gateway:
             await asyncio.sleep(_WISHES_EVERY_S)
             self._take_notice()
             try:
+                self._safely("vitals", self._show_vitals)
                 for wish in self.store.wishes():
                     self._opt(wish.event_id, wish.opt, wish.reason)
                     self.store.granted(wish)
@@ -394,6 +404,23 @@ class Gateway:
             trouble = f"{waiting} steps of leases wait for room"
         full = f"the disk takes nothing ({trouble}). Devices are given back all the same, but no new event is begun"
         self._notices.put("disk", full if trouble else None)
+
+    def _show_vitals(self, *, stopped: bool = False) -> None:
+        """Show in a file what only this process knows: who answers, and who is there."""
+        now = self.clock.now()
+        taken_back = self._executor.overridden(now)
+        devices = {name: _contact_of(driver, taken_back=name in taken_back) for name, driver in self._drivers.items()}
+        self._broker = self._broker_contact(now)
+        vtn = self._conversation.contact
+        self._vitals.put(Vitals(self._started, now, vtn, self._broker, devices, now if stopped else None))
+
+    def _broker_contact(self, now: datetime) -> BrokerContact | None:
+        link, options, last = self._link or self._mqtt, self.household.mqtt, self._broker
+        if link is None or options is None:
+            return None
+        if last is not None and last.connected == link.connected:
+            return last
+        return BrokerContact(f"{options.host}:{options.port}", link.connected, now)
 
     def _note_time(self, every_s: float) -> str | None:
         """Store how late it is, so that the next start knows a clock that is behind; return what prevents it."""
@@ -459,6 +486,11 @@ def _trusted(clock: Clock) -> TrustedClock:
     return TrustedClock(clock, synchronised, just_booted=booted)
 
 
+def _contact_of(driver: Driver, *, taken_back: bool) -> DeviceContact:
+    names = (capability.name for capability in driver.describe().capabilities)
+    return DeviceContact(driver.online, {name: driver.state(name) for name in names}, taken_back)
+
+
 def _claim(state: Path) -> IO[str]:
     """Keep a second gateway off the same state directory. Raises ConflictError; closing the file lets go."""
     try:
@@ -468,13 +500,22 @@ def _claim(state: Path) -> IO[str]:
     except OSError as error:
         raise UnavailableError(f"The state directory {state} cannot be used: {error.strerror}.") from error
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(file)
     except OSError as error:
         file.close()
         raise ConflictError(
             f"Another gateway runs on {state}; each household needs a state directory of its own."
         ) from error
     return file
+
+
+def _lock(file: IO[str]) -> None:
+    """Take the lock; `ven status` holds it for an instant when it looks. Raises BlockingIOError."""
+    for _ in range(_LOCK_TRIES):
+        with suppress(BlockingIOError):
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(_LOCK_PAUSE_S)
+    return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _report_plan(household: Household) -> ReportPlan:

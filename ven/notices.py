@@ -1,11 +1,12 @@
 """What a running gateway wants people to know though its disk may be full: one small file, overwritten in place."""
 
 import json
-import os
 from pathlib import Path
 from typing import Final
 
 import structlog
+
+from core.private import overwrite
 
 _log = structlog.get_logger(__name__)
 
@@ -37,11 +38,7 @@ class Notices:
     def _write(self) -> None:
         body = json.dumps({subject: text[:_LONGEST] for subject, text in self._texts.items()}, ensure_ascii=True)
         try:
-            handle = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
-            try:
-                os.pwrite(handle, body.ljust(_SIZE).encode("ascii"), 0)
-            finally:
-                os.close(handle)
+            overwrite(self._path, body.encode("ascii"), _SIZE)
         except OSError as error:
             _log.error("the notices cannot be written", file=str(self._path), reason=str(error))
 

@@ -2,12 +2,17 @@
 
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
+from bridges.device import Device
 from bridges.journal import OpenLease, read_open
+from core.clock import system_clock
 from core.errors import EvenloadError, NotFoundError
 from core.spans import Duration
 from openadr.model.codes import Code
+from ven.devices import describe
+from ven.drawn import source_of
+from ven.engine import Failure
 from ven.engine.polling import bounded_period
 from ven.explain import in_a_line
 from ven.gateway import JOURNAL_FILE, STORE_FILE
@@ -16,6 +21,12 @@ from ven.known import KnownEvent
 from ven.notices import read_notices
 from ven.ring import Ring
 from ven.store import Store
+from ven.vitals import Vitals, process_runs, read_vitals
+
+_STUCK: Final = timedelta(minutes=2)
+"""A process that has shown no sign of life for so long does not work any more."""
+_REGISTER_APART: Final = timedelta(hours=1)
+"""Register readings further apart than this say nothing about the power now."""
 
 
 def open_store(household: Household) -> Store:
@@ -27,13 +38,23 @@ def open_store(household: Household) -> Store:
 
 
 def read_status(household: Household) -> dict[str, Any]:
-    """Return registration, events, report requests, held devices, notices and store figures as plain values."""
+    """Return process, VTN, broker, devices, registration, events, reports, leases and notices as plain values.
+
+    Times are ISO 8601 in UTC, powers in watts. What only the running process knows (VTN, broker, whether a device is
+    there) is None where it does not run. Raises NotFoundError if it never ran.
+    """
     store = open_store(household)
     try:
+        vitals, running = read_vitals(household.state), process_runs(household.state)
         registration = store.registration()
         ring = Ring(store, household.limits.readings)
         return {
             "household": household.name,
+            "process": _process(household, vitals, running=running),
+            "vtn": _vtn(vitals, running=running),
+            "broker": _broker(vitals, running=running),
+            "devices": _devices(household, ring, vitals if running else None),
+            "leases": [_lease(lease) for lease in read_open(household.state / JOURNAL_FILE)],
             "registration": {
                 "registration_id": registration.registration_id,
                 "ven_id": registration.ven_id,
@@ -53,7 +74,6 @@ def read_status(household: Household) -> dict[str, Any]:
                 for task in store.report_tasks()
             ],
             "readings": {"kept": len(ring), "dropped": ring.dropped},
-            "devices": [_lease(lease) for lease in read_open(household.state / JOURNAL_FILE)],
             "notices": read_notices(household.state),
             "outbox": {"waiting": store.waiting_count(), "set_aside": [list(one) for one in store.dead()]},
             "faults": [
@@ -82,6 +102,79 @@ def read_status(household: Household) -> dict[str, Any]:
         store.close()
 
 
+def _process(household: Household, vitals: Vitals | None, *, running: bool) -> dict[str, Any]:
+    if vitals is None:
+        return {"running": running, "since": None, "stopped": None, "last_seen": None, "stuck": False}
+    host_time = household.clock is None  # an accelerated clock says nothing of how long a process was silent
+    return {
+        "running": running,
+        "since": vitals.started.isoformat(),
+        "stopped": vitals.stopped.isoformat() if vitals.stopped else None,
+        "last_seen": vitals.seen.isoformat(),
+        "stuck": running and host_time and datetime.now(UTC) - vitals.seen > _STUCK,
+    }
+
+
+def _vtn(vitals: Vitals | None, *, running: bool) -> dict[str, Any] | None:
+    if vitals is None:
+        return None
+    vtn = vitals.vtn
+    asked = running and (vtn.last_answer or vtn.silent_since) is not None
+    return {
+        "url": vtn.url,
+        "answers": vtn.silent_since is None if asked else None,
+        "last_answer": vtn.last_answer.isoformat() if vtn.last_answer else None,
+        "silent_since": vtn.silent_since.isoformat() if vtn.silent_since else None,
+        "reason": vtn.reason or None,
+    }
+
+
+def _broker(vitals: Vitals | None, *, running: bool) -> dict[str, Any] | None:
+    if vitals is None or vitals.broker is None:
+        return None
+    broker = vitals.broker
+    return {
+        "address": broker.address,
+        "connected": broker.connected if running else None,
+        "since": broker.since.isoformat() if running else None,
+    }
+
+
+def _devices(household: Household, ring: Ring, vitals: Vitals | None) -> list[dict[str, Any]]:
+    contacts = vitals.devices if vitals else {}
+    entries = []
+    for name, device in describe(household, system_clock()).items():
+        contact = contacts.get(name)
+        power = _power(ring, device, household.site.connection_w)
+        entries.append(
+            {
+                "device": name,
+                "reachable": contact.online if contact else None,
+                "power_w": round(power[0], 1) if power else None,
+                "power_at": power[1].isoformat() if power else None,
+                "states": contact.states if contact else {},
+                "taken_back": contact.taken_back if contact else None,
+            }
+        )
+    return entries
+
+
+def _power(ring: Ring, device: Device, connection_w: float) -> tuple[float, datetime] | None:
+    """Return what a device last drew (W) and when: its power reading, else out of its register's last two."""
+    source = source_of(device)
+    if source is None:
+        return None
+    power: tuple[float, datetime] | None = None
+    if source.power and (last := ring.newest(source.power)):
+        power = last.value, last.start + (last.duration or timedelta())
+    elif source.register and (last := ring.newest(source.register)):
+        before = ring.newest(source.register, until=last.start - timedelta(microseconds=1))
+        if before and last.start - before.start <= _REGISTER_APART:
+            hours = (last.start - before.start) / timedelta(hours=1)
+            power = (last.value - before.value) / hours, last.start
+    return power if power and abs(power[0]) <= connection_w else None
+
+
 def _poll_period_s(household: Household, asked: Duration | None) -> float:
     vtn = household.vtn
     return bounded_period(asked or vtn.poll, vtn.shortest_poll, vtn.longest_poll, datetime.now(UTC)).total_seconds()
@@ -105,7 +198,7 @@ def _event(known: KnownEvent) -> dict[str, Any]:
 
 
 def _times(entry: dict[str, Any]) -> str:
-    return ("once" if entry["times"] == 1 else f"{entry['times']} times") + f", last {entry['last']}"
+    return ("once" if entry["times"] == 1 else f"{entry['times']} times") + f", last {_local(entry['last'])}"
 
 
 def _lease(lease: OpenLease) -> dict[str, Any]:
@@ -122,23 +215,95 @@ def _lease(lease: OpenLease) -> dict[str, Any]:
 
 
 def as_lines(status: dict[str, Any]) -> str:
-    """Return a status for people to read."""
-    registration = status["registration"]
-    lines = [f"Household {status['household']}"]
-    if registration:
-        lines.append(f"  registered as {registration['ven_id']} with {registration['vtn_id']}")
-        asked = f" (it asks for {registration['poll']})" if registration["poll"] else ""
-        lines.append(f"  polls the VTN every {timedelta(seconds=registration['polled_every_s'])}{asked}")
+    """Return a status for people to read; times are local."""
+    lines = [
+        f"Household {status['household']} (times are {datetime.now().astimezone():%Z})",
+        *_process_lines(status),
+        *_device_lines(status),
+        *_conversation_lines(status),
+        *_trouble_lines(status),
+    ]
+    return "\n".join(
+        "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in line) for line in lines
+    )
+
+
+def _local(when: str | None) -> str:
+    if when is None:
+        return "never"
+    moment = datetime.fromisoformat(when)
+    with suppress(OverflowError, OSError, ValueError):  # the calendar's edges have no local time
+        moment = moment.astimezone()
+    return f"{moment.replace(tzinfo=None, microsecond=0)}"
+
+
+def _process_lines(status: dict[str, Any]) -> list[str]:
+    process, vtn, broker = status["process"], status["vtn"], status["broker"]
+    since, seen = _local(process["since"]), _local(process["last_seen"])
+    if process["stuck"]:
+        lines = [f"  gateway: running since {since}, but without a sign of life since {seen}; restart it"]
+    elif process["running"]:
+        lines = ["  gateway: running" + (f" since {since}" if process["since"] else "")]
+    elif process["stopped"]:
+        lines = [f"  gateway: NOT RUNNING, stopped at {_local(process['stopped'])}"]
+    elif process["last_seen"]:
+        lines = [f"  gateway: NOT RUNNING, it ended without a clean stop; last seen at {seen}"]
     else:
-        lines.append("  not registered")
-    lines.append(f"  {status['readings']['kept']} readings kept, {status['readings']['dropped']} dropped")
-    waiting, aside = status["outbox"]["waiting"], status["outbox"]["set_aside"]
-    lines.append(f"  {waiting} messages waiting, {len(aside)} set aside")
-    lines += [f"  {subject}: {text}" for subject, text in status["notices"].items()]
-    for lease in status["devices"]:
-        before = "" if lease["before"] is None else f", then {lease['before']} again"
-        what = f"{lease['device']} {lease['capability']} {lease['value']}"
-        lines.append(f"  {what} for {lease['event']} until {lease['until']}{before} ({lease['state']})")
+        lines = ["  gateway: NOT RUNNING"]
+    if vtn:
+        lines.append(f"  VTN {vtn['url']}: {_vtn_words(vtn)}")
+    if broker:
+        words = {True: "connected since", False: "NOT CONNECTED since", None: "not known while the gateway is down"}
+        since = "" if broker["connected"] is None else f" {_local(broker['since'])}"
+        lines.append(f"  broker {broker['address']}: {words[broker['connected']]}{since}")
+    return lines
+
+
+def _vtn_words(vtn: dict[str, Any]) -> str:
+    last = f"last answer {_local(vtn['last_answer'])}"
+    if vtn["answers"]:
+        return f"answers, {last}"
+    if vtn["answers"] is False:
+        return f"NO ANSWER since {_local(vtn['silent_since'])} ({vtn['reason']}), {last}"
+    return last if vtn["last_answer"] else "not asked yet"
+
+
+def _device_lines(status: dict[str, Any]) -> list[str]:
+    lines, leases = [], list(status["leases"])
+    for device in status["devices"]:
+        lines.append(f"  {device['device']}: {_device_words(device)}")
+        lines += [f"    {_lease_words(lease)}" for lease in leases if lease["device"] == device["device"]]
+    names = {device["device"] for device in status["devices"]}
+    return lines + [f"  {_lease_words(lease)}" for lease in leases if lease["device"] not in names]
+
+
+def _device_words(device: dict[str, Any]) -> str:
+    reach = {True: "reachable", False: "NOT REACHABLE", None: "reachable or not is not known"}
+    words = [reach[device["reachable"]]]
+    words += [f"{name} {value}" for name, value in device["states"].items() if value is not None]
+    if device["power_w"] is not None:
+        words.append(f"{device['power_w']:,.0f} W at {_local(device['power_at'])}")
+    if device["taken_back"]:
+        words.append("taken back from an event by its user")
+    return ", ".join(words)
+
+
+def _lease_words(lease: dict[str, Any]) -> str:
+    before = "" if lease["before"] is None else f", then {lease['before']} again"
+    what = f"{lease['device']} {lease['capability']} {lease['value']}"
+    return f"{what} for {lease['event']} until {_local(lease['until'])}{before} ({lease['state']})"
+
+
+def _conversation_lines(status: dict[str, Any]) -> list[str]:
+    registration = status["registration"]
+    if registration:
+        asked = f" (it asks for {registration['poll']})" if registration["poll"] else ""
+        lines = [
+            f"  registered as {registration['ven_id']} with {registration['vtn_id']}",
+            f"  polls the VTN every {timedelta(seconds=registration['polled_every_s'])}{asked}",
+        ]
+    else:
+        lines = ["  not registered"]
     for event in status["events"]:
         reason = f" ({event['reason']})" if event["reason"] else ""
         state = ", cancelled" if event["cancelled"] else ""
@@ -146,19 +311,33 @@ def as_lines(status: dict[str, Any]) -> str:
         if event["comment"]:
             lines.append(f"    the operator says: {in_a_line(event['comment'])}")
         if event["start"]:
-            lines.append(f"    {event['start']} .. {event['end'] or 'until cancelled'}")
+            lines.append(
+                f"    {_local(event['start'])} .. {_local(event['end']) if event['end'] else 'until cancelled'}"
+            )
     lines += [
-        f"  report {report['name']} {report['request_id']}: until {report['delivered_until'] or '-'}"
+        f"  report {report['name']} {report['request_id']}: delivered until {_local(report['delivered_until'])}"
+        if report["delivered_until"]
+        else f"  report {report['name']} {report['request_id']}: nothing delivered yet"
         for report in status["reports"]
     ]
-    lines += [
-        f"  the VTN answered {error['message']} with {error['code']} {_times(error)}: {error['reason'] or 'no text'}"
-        for error in status["errors_from_vtn"]
+    kept, dropped = status["readings"]["kept"], status["readings"]["dropped"]
+    waiting, aside = status["outbox"]["waiting"], len(status["outbox"]["set_aside"])
+    return [*lines, f"  readings: {kept} kept, {dropped} dropped", f"  messages: {waiting} waiting, {aside} set aside"]
+
+
+def _refusal_words(error: dict[str, Any]) -> str:
+    reason = error["reason"] or "no text"
+    if error["code"] in {failure.value for failure in Failure}:
+        return f"no OpenADR answer to {error['message']} ({error['code']}) {_times(error)}: {reason}"
+    return f"the VTN answered {error['message']} with {error['code']} {_times(error)}: {reason}"
+
+
+def _trouble_lines(status: dict[str, Any]) -> list[str]:
+    return [
+        *(f"  {subject}: {text}" for subject, text in status["notices"].items()),
+        *(f"  {_refusal_words(error)}" for error in status["errors_from_vtn"]),
+        *(
+            f"  set aside: {fault['what']} {fault['which']}, failed {_times(fault)}: {fault['reason']}"
+            for fault in status["faults"]
+        ),
     ]
-    lines += [
-        f"  set aside: {fault['what']} {fault['which']}, failed {_times(fault)}: {fault['reason']}"
-        for fault in status["faults"]
-    ]
-    return "\n".join(
-        "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in line) for line in lines
-    )

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from core.private import private_database, private_directory, private_file
+from core.private import overwrite, private_database, private_directory, private_file
 
 
 def mode(path):
@@ -64,3 +64,13 @@ def test_the_command_line_writes_for_its_user_alone():
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.split()[-1] == "0o77"
+
+
+def test_a_file_is_overwritten_in_place_and_keeps_nothing_of_a_longer_text(tmp_path):
+    path = tmp_path / "status"
+    overwrite(path, b"x" * 20, 16)
+    number = path.stat().st_ino
+    assert (len(path.read_bytes()), mode(path)) == (32, 0o600)
+    overwrite(path, b"y", 16)
+    assert path.read_bytes() == b"y" + b" " * 15
+    assert path.stat().st_ino == number

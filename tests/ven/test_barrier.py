@@ -104,7 +104,14 @@ async def test_a_stored_event_that_cannot_be_planned_is_withdrawn_and_the_others
     described = {name: driver.describe() for name, driver in devices.items()}
     quarantine = Quarantine(bench.store)
     carried = executor.Executor(
-        bench.store, household, described, keeper, ManualClock(NOON), print, quarantine, withdraw
+        bench.store,
+        household,
+        described,
+        keeper,
+        ManualClock(NOON),
+        print,
+        quarantine=quarantine,
+        on_unplannable=withdraw,
     )
     with pytest.raises(UnavailableError):
         await carried.follow()

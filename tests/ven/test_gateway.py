@@ -36,6 +36,7 @@ from openadr.v20b.messages import (
 )
 from support.waiting import until
 from ven import executor
+from ven import gateway as gateways
 from ven.gateway import Gateway
 from ven.status import as_lines, open_store, read_status
 
@@ -389,13 +390,65 @@ async def test_the_status_says_what_is_held_and_that_the_disk_is_full(world, vtn
         await until(lambda: vtn.all(Poll), "the first poll")
         vtn.publish(event(start=world.clock.now() + timedelta(minutes=5)))
         await world.step(lambda: any(one["state"] == "confirmed" for one in log(world)), "the switching")
-        (device,) = read_status(world.household)["devices"]
-        assert (device["device"], device["value"], device["event"]) == ("heater", "off", "evt")
-        assert (device["before"], device["state"]) == ("on", "confirmed")
+        (lease,) = read_status(world.household)["leases"]
+        assert (lease["device"], lease["value"], lease["event"]) == ("heater", "off", "evt")
+        assert (lease["before"], lease["state"]) == ("on", "confirmed")
         assert "heater switch off for evt until" in as_lines(read_status(world.household))
         gateway._journal._db.execute("PRAGMA query_only = ON")
         await world.step(lambda: ("heater", "on") in world.broker.switched, "the restoring")
         await until(lambda: "wait for room" in read_status(world.household)["notices"].get("disk", ""), "the notice")
         gateway._journal._db.execute("PRAGMA query_only = OFF")
-        await until(lambda: not read_status(world.household)["devices"], "the journal up to date")
+        await until(lambda: not read_status(world.household)["leases"], "the journal up to date")
         await until(lambda: not read_status(world.household)["notices"], "the notice gone")
+
+
+async def test_the_status_tells_running_killed_without_broker_and_without_vtn_apart(world, vtn, event, monkeypatch):
+    monkeypatch.setattr(gateways, "_WISHES_EVERY_S", 0.02)
+    gateway = Gateway(world.household, link=world.broker, clock=world.clock)
+    task = asyncio.create_task(gateway.run())
+
+    def shows(text):
+        return until(lambda: text in as_lines(read_status(world.household)), text)
+
+    await shows("answers, last answer 2026-03-02")
+    vtn.publish(event(start=world.clock.now() + timedelta(minutes=5)))
+    await world.step(lambda: any(one["state"] == "confirmed" for one in log(world)), "the switching")
+    world.broker.meter(world.clock.now() - timedelta(minutes=1), 5000.0)
+    world.broker.meter(world.clock.now(), 5020.0)
+    await shows("meter: reachable, 1,200 W at 2026-03-02")
+    await shows("heater: reachable, switch off\n    heater switch off for evt until 2026-03-02")
+    found = read_status(world.household)
+    assert found["process"]["running"]
+    assert found["process"]["since"] == NOON.isoformat()
+    assert found["vtn"]["answers"] is True
+    assert found["broker"] == {"address": "localhost:1883", "connected": True, "since": NOON.isoformat()}
+
+    monkeypatch.setattr(world.broker, "connected", False)
+    vtn.down = True
+    await shows("broker localhost:1883: NOT CONNECTED since 2026-03-02")
+    await world.step(lambda: "NO ANSWER since 2026" in as_lines(read_status(world.household)), "the silence")
+    assert "503" in read_status(world.household)["vtn"]["reason"]
+
+    task.cancel()  # as kill -9 does, this leaves no farewell behind
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    killed = read_status(world.household)
+    assert not killed["process"]["running"]
+    assert killed["process"]["stopped"] is None
+    assert (killed["vtn"]["answers"], killed["broker"]["connected"]) == (None, None)
+    assert {one["reachable"] for one in killed["devices"]} == {None}
+    assert "gateway: NOT RUNNING, it ended without a clean stop; last seen at 2026-03-02" in as_lines(killed)
+    assert "heater switch off for evt until" in as_lines(killed), "the lease is still in the journal"
+
+
+async def test_the_status_names_a_clean_stop_and_a_device_that_its_user_took_back(world, vtn, event, monkeypatch):
+    monkeypatch.setattr(gateways, "_WISHES_EVERY_S", 0.02)
+    async with world.gateway():
+        await until(lambda: vtn.all(Poll), "the first poll")
+        vtn.publish(event(start=world.clock.now() + timedelta(minutes=5)))
+        await world.step(lambda: any(one["state"] == "confirmed" for one in log(world)), "the switching")
+        world.clock.advance(timedelta(seconds=30))
+        world.broker.heater("on")
+        words = "heater: reachable, switch on, taken back from an event by its user"
+        await until(lambda: words in as_lines(read_status(world.household)), words)
+    assert f"gateway: NOT RUNNING, stopped at {world.clock.now():%Y-%m-%d}" in as_lines(read_status(world.household))
