@@ -22,7 +22,8 @@ def household(index: int, plan: DemoPlan, run_dir: Path, mqtt: Mapping[str, Any]
     """Return what home `index`'s `household.yaml` says (plain values: JSON is valid YAML).
 
     `mqtt` is the broker section (host, port, username, password_file ...); the client id is added. The home that
-    `plan.opt_out` names opts out of the programme's events; all others take part.
+    `plan.opt_out` names opts out of the programme's events; all others take part. The
+    newcomer's gateway does not ask its meter for a past.
     """
     home = make_home(plan.seed, index)
     folder = household_dir(home, run_dir)
@@ -44,7 +45,7 @@ def household(index: int, plan: DemoPlan, run_dir: Path, mqtt: Mapping[str, Any]
         ],
         "opt": [{"opt": "out", "market_context": plan.market_context}] if index == plan.opt_out else [],
         "market_contexts": [plan.market_context],
-        "history": {"step": "PT30M", "days": plan.history_days},
+        "history": {"step": "PT30M", "days": 0 if index == plan.newcomer else plan.history_days},
     }
 
 

@@ -62,12 +62,15 @@ class Broker:
 class RunningHouse:
     """One home, alive: its meter and heater, its language, its connection to the broker."""
 
-    def __init__(self, meter: Meter, clock: Clock, log: HouseLog, *, ignore_commands: bool = False) -> None:
+    def __init__(
+        self, meter: Meter, clock: Clock, log: HouseLog, *, ignore_commands: bool = False, remembers: bool = True
+    ) -> None:
         self.home = meter.house.home
         self._meter = meter
         self._clock = clock
         self._log = log
         self._ignore_commands = ignore_commands
+        self._remembers = remembers
         self._dialect = dialect_of(self.home)
         self._heater_wmin = 0.0
         self._out_of_touch = False
@@ -179,13 +182,13 @@ class RunningHouse:
         match order:
             case SwitchOrder(on):
                 await self._switch(client, on=not self._meter.on if on is None else on)
-            case HistoryOrder():
+            case HistoryOrder() if self._remembers:
                 await self._recall(client, order)
             case RefreshOrder(introduce=True):
                 await self._greet(client)
             case RefreshOrder():
                 await self._tell_state(client)
-            case NoOrder():
+            case HistoryOrder() | NoOrder():
                 pass
 
     async def _switch(self, client: aiomqtt.Client, *, on: bool) -> None:
@@ -240,7 +243,8 @@ def running_houses(
     for house in make_houses(plan.seed, plan.homes, load_series(data_dir())):
         meter = Meter(house, plan.register_start, now, switches(past, house.home.id))
         meter.register_at(now)  # the days of the history are made here once, not when the first minute is due
-        running.append(RunningHouse(meter, clock, log, ignore_commands=ignore_commands))
+        remembers = house.home.index != plan.newcomer
+        running.append(RunningHouse(meter, clock, log, ignore_commands=ignore_commands, remembers=remembers))
     return running
 
 
@@ -256,7 +260,7 @@ async def live(houses: Sequence[RunningHouse], broker: Broker, stop: asyncio.Eve
 
 async def _run(arguments: argparse.Namespace) -> None:
     clock = load_clock(arguments.run / CLOCK_NAME)
-    plan = DemoPlan(seed=arguments.seed, homes=arguments.homes, world_start=clock.epoch)
+    plan = DemoPlan(arguments.seed, arguments.homes, clock.epoch, newcomer=arguments.newcomer)
     broker = Broker(arguments.broker_host, arguments.broker_port, arguments.username, _password(arguments))
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -286,6 +290,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--password-file", type=Path)
     parser.add_argument("--homes", type=int, default=usual.homes)
     parser.add_argument("--seed", type=int, default=usual.seed)
+    parser.add_argument("--newcomer", type=int, help="the home (from 1) whose meter remembers nothing")
     parser.add_argument("--fault", choices=[IGNORE_COMMANDS], help="make the houses misbehave")
     return parser.parse_args(argv)
 

@@ -7,6 +7,9 @@ from typing import Final
 from core.errors import InvalidError
 
 MAX_HOMES: Final = 1000
+NEWCOMER: Final = 3
+"""The home without a past in a demo that has homes enough to spare."""
+ENOUGH_HOMES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +21,8 @@ class DemoPlan:
     in the sum by the BRP. `baseline` is the programme's preset, the one that errs least on these homes' days without
     events. `opt_out` is the index (from 1) of a home whose household file opts out of everything. The gateways of the
     last `alone` homes have a process each: one of them can fall silent. Some five homes are called,
-    so that with eight of twelve there is always one. How the figures were chosen stands in `docs/demo.md`.
+    so that with eight of twelve there is always one. `newcomer` is the index of a home that joins without a past: its
+    meter remembers nothing. How the figures were chosen stands in `docs/demo.md`.
     """
 
     seed: int = 1
@@ -30,6 +34,7 @@ class DemoPlan:
     market_context: str = "http://evenload.example/programmes/evening-peak"
     baseline: str = "10of10-unadjusted"
     opt_out: int | None = None
+    newcomer: int | None = None
     alone: int = 8
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ import signal
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,14 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from core.errors import EvenloadError
-from core.spans import Span
+from core.spans import Span, day_in_words
 from evenload.demo import trade
 from evenload.demo.data import data_dir, load_series
 from evenload.demo.houselog import LOG_NAME, read_log, switches
+from evenload.demo.learning import Outlook, outlook
 from evenload.demo.model import House, make_houses
 from evenload.demo.placebo import placebo_of
-from evenload.demo.plan import DemoPlan
+from evenload.demo.plan import ENOUGH_HOMES, NEWCOMER, DemoPlan
 from evenload.demo.scene import CONSOLE_PORT, Scene, set_up, until_ready, watch, window_of
 from evenload.demo.stage import Stage, is_free
 from evenload.demo.trade import Bought
@@ -61,7 +62,8 @@ async def tell(options: Options) -> int:
     directory = (options.run or Path(tempfile.mkdtemp(prefix="evenload-demo-"))).resolve()
     stage = Stage(directory)
     try:
-        plan = replace(DemoPlan(), homes=options.households, seed=options.seed)
+        newcomer = NEWCOMER if options.households >= ENOUGH_HOMES else None
+        plan = replace(DemoPlan(), homes=options.households, seed=options.seed, newcomer=newcomer)
         fault = options.fault if options.fault != CONSTANT_BASELINE else None
         port = CONSOLE_PORT if not options.once and is_free(CONSOLE_PORT) else None
         scene = await set_up(plan, options.speed, stage, console, fault=fault, console_port=port)
@@ -95,7 +97,10 @@ async def _play(scene: Scene, options: Options) -> tuple[dict[str, Any], list[st
             progress.update(bar, completed=done, description=text, world=f"{scene.clock.now():%a %d %b %Y %H:%M}")
 
         await until_ready(scene, show)
-        buyer = await trade.sign_contract(scene, await scene.programme_id())
+        programme_id = await scene.programme_id()
+        buyer = await trade.sign_contract(scene, programme_id)
+        learning = await outlook(scene, programme_id, buyer)
+        _tell_learning(scene, learning)
         window = window_of(scene)
         offer = await trade.ask(scene, buyer, window, round(scene.plan.order_w * scene.plan.homes))
         bought = await trade.accept(scene, buyer, offer)
@@ -110,7 +115,7 @@ async def _play(scene: Scene, options: Options) -> tuple[dict[str, Any], list[st
         report = await trade.report(scene, buyer, bought.activation_id)
         result = await scene.command("event", "result", bought.dispatch_id)
         status = await scene.command("status")
-    sale = Sale(bought, await trade.chosen(scene, bought.activation_id), report)
+    sale = Sale(bought, await trade.chosen(scene, bought.activation_id), report, learning)
     if options.fault == CONSTANT_BASELINE:
         result = await _with_constant_baseline(scene, result)
     return _judge(scene, result, sale, status["outbox"], window)
@@ -118,11 +123,18 @@ async def _play(scene: Scene, options: Options) -> tuple[dict[str, Any], list[st
 
 @dataclass(frozen=True, slots=True)
 class Sale:
-    """What was sold, who was chosen (VEN name -> why), and the report that the BRP got."""
+    """What was sold, who was chosen (VEN name -> why), the report that the BRP got, and who was learning before."""
 
     bought: Bought
     selected: dict[str, str]
     report: dict[str, Any]
+    learning: Outlook
+
+
+def _tell_learning(scene: Scene, learning: Outlook) -> None:
+    for name, ven in learning.vens.items():
+        day = day_in_words(date.fromisoformat(ven["ready_on"]))
+        scene.console.print(f"{name} is new and learning: what it delivers can be measured from about {day} on.")
 
 
 def _tell_trade(scene: Scene, bought: Bought, window: Span, selected: dict[str, str]) -> None:
@@ -141,7 +153,8 @@ def _judge(
     entries = read_log(scene.directory / LOG_NAME)
     switched = {house.home.id: switches(entries, house.home.id) for house in houses}
     told = _told(scene, result, sale, window, houses, switched)
-    return told, faults(Evidence(told, switched, outbox))
+    newcomer = next((house.home.id for house in houses if house.home.index == scene.plan.newcomer), None)
+    return told, faults(Evidence(told, switched, outbox, newcomer))
 
 
 def _told(
@@ -158,10 +171,7 @@ def _told(
     calls = [(house, counted[house.home.id]) for house in houses if house.home.id in counted]
     spread = placebo_of(calls or [(house, window) for house in houses], PRESETS[scene.plan.baseline]).sd_wh
     called = {one["ven_name"]: one for one in result["vens"]}
-    vens = [
-        _ven(scene, house.home.id, called.get(house.home.id), sale.selected[house.home.id], true_wh[house.home.id])
-        for house in houses
-    ]
+    vens = [_ven(scene, name, called.get(name), sale, wh) for name, wh in true_wh.items()]
     intervals = [
         {
             "start": one["start"],
@@ -180,7 +190,7 @@ def _told(
         "accepted_kwh": sale.bought.accepted_kwh,
         "ordered_kwh": result["ordered_wh"] / 1000,
         "delivered_kwh": (result["delivered_wh"] or 0.0) / 1000,
-        "true_kwh": math.fsum(true_wh.values()) / 1000,
+        "true_kwh": math.fsum(ven["true_kwh"] for ven in vens if ven["delivered_kwh"] is not None),
         "placebo_sd_kwh": spread / 1000,
         "performance_ratio": result["performance_ratio"],
         "participation_rate": result["participation_rate"],
@@ -188,6 +198,7 @@ def _told(
         "response_rate": result["response_rate"],
         "intervals": intervals,
         "vens": vens,
+        "learning": {"programme": sale.learning.programme, "brp": sale.learning.brp},
         "report": sale.report,
     }
 
@@ -199,15 +210,20 @@ def _counted(intervals: Sequence[dict[str, Any]]) -> Span:
     return Span(datetime.fromisoformat(intervals[0]["start"]), end)
 
 
-def _ven(scene: Scene, name: str, one: dict[str, Any] | None, selected: str, true_wh: float) -> dict[str, Any]:
-    """Return what became of one home; `one` is its part of the result, None if it was not called."""
+def _ven(scene: Scene, name: str, one: dict[str, Any] | None, sale: Sale, true_wh: float) -> dict[str, Any]:
+    """Return what became of one home; `one` is its part of the result, None if it was not called.
+
+    What it delivered is None where it stayed in and that is not known; nothing is credited to who did not stay in.
+    """
+    delivered_wh = one["delivered_wh"] if one and one["opt"] == "optIn" else 0.0
     return {
         "ven_name": name,
-        "selected": selected,
+        "selected": sale.selected[name],
+        "learning": sale.learning.vens.get(name),
         "opt": "not called" if one is None else one["opt"] or "no answer",
         "reason": one and one["reason"],
         "ordered_kwh": one["ordered_wh"] / 1000 if one else 0.0,
-        "delivered_kwh": (one["delivered_wh"] or 0.0) / 1000 if one else 0.0,
+        "delivered_kwh": None if delivered_wh is None else delivered_wh / 1000,
         "true_kwh": true_wh / 1000,
         "commands": _commands(scene.directory / "homes" / name / "commands.jsonl"),
     }
@@ -269,12 +285,15 @@ def _print(scene: Scene, told: dict[str, Any], wrong: Sequence[str]) -> None:
             f"{one['device']} {one['value']}{' ✓' if one['acknowledged'] else ' ?'}{' ↺' if one['restored'] else ''}"
             for one in ven["commands"]
         ]
-        numbers = (f"{ven[name]:.2f}" for name in ("ordered_kwh", "delivered_kwh", "true_kwh"))
-        table.add_row(ven["ven_name"], ven["selected"], ven["opt"], *numbers, ", ".join(marks))
+        ordered, true = f"{ven['ordered_kwh']:.2f}", f"{ven['true_kwh']:.2f}"
+        delivered = "learning" if ven["learning"] else _kwh(ven["delivered_kwh"])
+        table.add_row(ven["ven_name"], ven["selected"], ven["opt"], ordered, delivered, true, ", ".join(marks))
     table.add_section()
     sums = (f"{told[name]:.2f}" for name in ("ordered_kwh", "delivered_kwh", "true_kwh"))
     table.add_row("all", "", "", *sums, f"placebo spread ±{told['placebo_sd_kwh']:.2f} kWh")
     scene.console.print(table)
+    if any(ven["delivered_kwh"] is None for ven in told["vens"]):
+        scene.console.print("Delivered and true energy of all: without the homes whose delivery is not known.")
     for one in told["intervals"]:
         start = datetime.fromisoformat(one["start"])
         scene.console.print(
@@ -290,3 +309,7 @@ def _print(scene: Scene, told: dict[str, Any], wrong: Sequence[str]) -> None:
         scene.console.print(f"[red]Fault:[/] {fault}")
     if not wrong:
         scene.console.print("[green]Everything held:[/] opts, switches, outbox, sums, energy against truth.")
+
+
+def _kwh(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.2f}"

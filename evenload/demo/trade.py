@@ -54,6 +54,11 @@ async def sign_contract(scene: Scene, programme_id: str) -> Buyer:
     return Buyer(made["client"]["id"], made["secret"], contract["id"])
 
 
+def client_of(scene: Scene, buyer: Buyer) -> BrpClient:
+    """Return the BRP's client of the API."""
+    return BrpClient(f"https://127.0.0.1:{scene.api_port}", buyer.client_id, buyer.secret, ca=scene.ca)
+
+
 async def ask(scene: Scene, buyer: Buyer, window: Span, wanted_w: int) -> dict[str, Any]:
     """Request up to `wanted_w` in a window and return the offer that answers it."""
     lasts_s = _lasts_s(window)
@@ -76,8 +81,7 @@ async def accept(scene: Scene, buyer: Buyer, offer: dict[str, Any]) -> Bought:
     command, which would have to start first; the client has its token before.
     """
     option = offer["options"][0]
-    url = f"https://127.0.0.1:{scene.api_port}"
-    async with BrpClient(url, buyer.client_id, buyer.secret, ca=scene.ca) as client:
+    async with client_of(scene, buyer) as client:
         await client.get("/me")
         scene.stage.signal(signal.SIGSTOP, scene.alone)
         body = {"option_id": option["id"], "activation_factor": 1.0}

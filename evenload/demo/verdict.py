@@ -18,12 +18,13 @@ class Evidence:
     """What the checks look at.
 
     `told` is the demo's JSON; `switched` what the houses' own log says of each home (by VEN name); `outbox` the VTN's
-    rows by state.
+    rows by state; `newcomer` the home (its VEN's name) without a past, if there is one.
     """
 
     told: dict[str, Any]
     switched: Mapping[str, Sequence[Switch]]
     outbox: dict[str, int]
+    newcomer: str | None = None
 
 
 def faults(evidence: Evidence) -> list[str]:
@@ -32,6 +33,7 @@ def faults(evidence: Evidence) -> list[str]:
         *_opts(evidence),
         *_switches(evidence),
         *_outbox(evidence),
+        *_learning(evidence),
         *_sums(evidence),
         *_energy(evidence),
         *_report(evidence),
@@ -70,9 +72,24 @@ def _outbox(evidence: Evidence) -> Iterator[str]:
         yield f"The VTN's outbox is not empty: {waiting}."
 
 
+def _learning(evidence: Evidence) -> Iterator[str]:
+    """Let the newcomer, and nobody else, be learning and deliver what nobody can know."""
+    for ven in evidence.told["vens"]:
+        name, learning = ven["ven_name"], ven["learning"]
+        if name == evidence.newcomer and (learning is None or not learning["ready_on"]):
+            yield f"{name} is new, but the fleet does not say from when it can be measured."
+        if name != evidence.newcomer and learning is not None:
+            yield f"{name} told its history, but the fleet says that it is learning."
+        if name != evidence.newcomer and ven["delivered_kwh"] is None:
+            yield f"{name} stayed in, but what it delivered is not known."
+    for side, learnt in evidence.told["learning"].items():
+        if learnt["learning"] != (evidence.newcomer is not None) or learnt["unheard"]:
+            yield f"The {side} is told that {learnt['learning']} homes are learning and {learnt['unheard']} unheard."
+
+
 def _sums(evidence: Evidence) -> Iterator[str]:
     told = evidence.told
-    by_ven = math.fsum(ven["delivered_kwh"] for ven in told["vens"])
+    by_ven = math.fsum(ven["delivered_kwh"] or 0.0 for ven in told["vens"])
     hours = [one["duration_s"] / 3600 for one in told["intervals"]]
     by_interval = math.fsum(one["delivered_kw"] * h for one, h in zip(told["intervals"], hours, strict=True))
     if abs(by_ven - told["delivered_kwh"]) > _SAME_KWH:
@@ -94,8 +111,9 @@ def _energy(evidence: Evidence) -> Iterator[str]:
             f"more than {_SPREADS:g} placebo standard deviations ({spread:.2f} kWh each)."
         )
     stayed = math.fsum(ven["ordered_kwh"] for ven in told["vens"] if ven["opt"] == "optIn")
-    if not told["true_kwh"] >= _LEAST_SHARE * stayed:
-        yield f"Only {told['true_kwh']:.2f} kWh of the {stayed:.2f} kWh ordered from homes that stayed in were shed."
+    shed = math.fsum(ven["true_kwh"] for ven in told["vens"])
+    if not shed >= _LEAST_SHARE * stayed:
+        yield f"Only {shed:.2f} kWh of the {stayed:.2f} kWh ordered from homes that stayed in were shed."
     if not told["ordered_kwh"] >= 5 * spread:
         yield f"The order of {told['ordered_kwh']:.2f} kWh does not stand out of the noise ({spread:.2f} kWh)."
 

@@ -1,6 +1,6 @@
 """The whole story as a user starts it, and its JSON."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ _NUMBERS = {
 }
 _INTERVAL = {"start", "target_kw", "baseline_kw", "actual_kw", "delivered_kw"}
 _VEN = {"ven_name", "selected", "opt", "reason", "delivered_kwh", "true_kwh", "commands"}
+_NEW = "home-03"
 _COMMAND = {"device", "capability", "value", "until", "acknowledged", "restored"}
 
 Story = tuple[Path, dict[str, Any]]
@@ -58,6 +59,23 @@ def test_the_brp_bought_what_the_pool_could_do_and_was_told_what_came_of_it(stor
     assert {"called", "reserve"} <= set(selected.values()) <= {one.value for one in Reason}
     first = [ven for ven in told["vens"] if ven["selected"] == "called"]
     assert all(ven["opt"] != "not called" for ven in first)
+
+
+def test_the_new_home_is_learning_for_fleet_programme_and_brp_and_its_energy_is_left_out(story: Story) -> None:
+    _, told = story
+    learning = {ven["ven_name"]: ven["learning"] for ven in told["vens"] if ven["learning"]}
+
+    assert set(learning) == {_NEW}
+    assert learning[_NEW]["days"] < learning[_NEW]["needed"]
+    assert told["learning"]["programme"] == told["learning"]["brp"]
+    assert told["learning"]["brp"]["learning"] == 1
+    for ready_on in (learning[_NEW]["ready_on"], told["learning"]["brp"]["ready_on"]):
+        assert date.fromisoformat(ready_on) > datetime.fromisoformat(told["world_start"]).date()
+    (new,) = (ven for ven in told["vens"] if ven["ven_name"] == _NEW)
+    assert (new["delivered_kwh"] is None) == (new["opt"] == "optIn")
+    known = [ven for ven in told["vens"] if ven["delivered_kwh"] is not None]
+    for name in ("delivered_kwh", "true_kwh"):
+        assert told[name] == pytest.approx(sum(ven[name] for ven in known), abs=1e-6)
 
 
 def test_homes_that_opted_out_or_fell_silent_were_replaced_from_the_reserve(story: Story) -> None:

@@ -35,6 +35,13 @@ def test_a_gateway_accepts_the_file(tmp_path, index):
     assert (resource.resource, resource.register) == (home.id, "meter.energy")
 
 
+def test_the_newcomer_s_gateway_asks_for_no_past(tmp_path):
+    plan = replace(PLAN, newcomer=3)
+    days = {index: household(index, plan, tmp_path, MQTT)["history"]["days"] for index in range(1, plan.homes + 1)}
+    assert days.pop(3) == 0
+    assert set(days.values()) == {plan.history_days}
+
+
 def test_nobody_opts_out_where_the_plan_names_nobody(tmp_path):
     plan = replace(PLAN, opt_out=None)
     assert not any(household(index, plan, tmp_path, MQTT)["opt"] for index in range(1, plan.homes + 1))

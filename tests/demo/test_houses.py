@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -66,12 +66,12 @@ class Town:
 
 @contextlib.asynccontextmanager
 async def town(
-    broker: Mosquitto, run: Path, clock: ManualClock, *, ignore_commands: bool = False
+    broker: Mosquitto, run: Path, clock: ManualClock, *, ignore_commands: bool = False, plan: DemoPlan = PLAN
 ) -> AsyncIterator[Town]:
     stop = asyncio.Event()
     with HouseLog(run / LOG_NAME) as log:
         begun = len(read_log(run / LOG_NAME))
-        houses = running_houses(PLAN, clock, run / LOG_NAME, log, ignore_commands=ignore_commands)
+        houses = running_houses(plan, clock, run / LOG_NAME, log, ignore_commands=ignore_commands)
         async with aiomqtt.Client(broker.host, broker.port) as client, asyncio.TaskGroup() as tasks:
             here = Town(run, broker, clock, client)
             ears = tasks.create_task(here.listen())
@@ -189,6 +189,17 @@ async def test_a_meter_tells_only_what_it_has(broker, tmp_path, clock, start, en
         await here.ask(f"{METER}/get", json.dumps({"from": start, "to": end}))
         await until(lambda: here.log("home-02", "history"), "an answer")
         assert here.log("home-02", "history")[0].value == str(count)
+
+
+async def test_the_newcomer_s_meter_remembers_nothing_and_measures_like_any_other(broker, tmp_path, clock):
+    async with town(broker, tmp_path, clock, plan=replace(PLAN, newcomer=2)) as here:
+        request = json.dumps({"from": "2013-11-20", "to": "2013-11-20T01:00"})
+        await here.ask(f"{METER}/get", request)
+        await here.ask(f"{PLUG}/relay/0/command", "off")
+        await until(lambda: here.log("home-02", "switch"), "what was asked after the history")
+        await here.minutes(1)
+        assert not here.log("home-02", "history", "error")
+        assert len(here.said(METER)) == 1
 
 
 async def test_nonsense_is_logged_and_the_house_lives_on(broker, tmp_path, clock):

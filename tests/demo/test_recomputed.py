@@ -23,7 +23,7 @@ def test_delivered_energy_follows_from_the_rows_by_what_the_documentation_says(s
     told = {one["ven_name"]: one["delivered_kwh"] for one in story[1]["vens"]}
     assert story[1]["method"] == "10of10-unadjusted/1"
     assert {name: told[name] for name in kwh} == pytest.approx(kwh, abs=1e-6)
-    assert story[1]["delivered_kwh"] == pytest.approx(sum(told.values()), abs=1e-6)
+    assert story[1]["delivered_kwh"] == pytest.approx(sum(one or 0 for one in told.values()), abs=1e-6)
     assert sum(map(bool, kwh.values())) >= 5
 
 
@@ -40,16 +40,22 @@ async def test_so_it_does_by_a_rule_that_keeps_some_days_and_adjusts_by_the_hour
         found = (await participation.compute(database, dispatch_id, THE_DAY_AFTER)).result
     finally:
         await database.close()
-    got = {one.ven_name: one.delivered_wh / 1000 if one.counts else 0 for one in found.vens}
+    got = {
+        one.ven_name: one.delivered_wh / 1000 if one.counts else None if one.opt == "optIn" else 0 for one in found.vens
+    }
     assert found.method == "high5of10/1"
     assert got == pytest.approx(by_the_book(copy, high_5_of_10), abs=1e-6)
 
 
 def by_the_book(database, rule):
-    """Return VEN name -> what it delivered by a rule, kWh; nothing for who did not stay in."""
+    """Return VEN name -> what it delivered by a rule, kWh; 0: it did not stay in; None: no days before are known."""
     with closing(sqlite3.connect(database)) as db:
         events = [(*one, db.execute(ROWS, (ven,)).fetchall()) for ven, *one in db.execute(EVENTS)]
-    return {name: rule(*rest) if opt == "optIn" else 0 for name, opt, *rest in events}
+    return {name: by_rule(rule, *rest) if opt == "optIn" else 0 for name, opt, *rest in events}
+
+
+def by_rule(rule, start, end, sent, values):
+    return rule(start, end, sent, values) if values[0][0] < start - 86400 else None
 
 
 def ten_of_ten(start, end, _, values):
