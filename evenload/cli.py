@@ -19,7 +19,7 @@ import typer
 
 from core.errors import EvenloadError, InvalidError
 from evenload.logs import configure_logs
-from evenload.output import show
+from evenload.output import printable_lines, show
 from evenload.shelf import Shelf
 
 app = typer.Typer(
@@ -298,7 +298,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(arguments)
     except EvenloadError as error:
-        typer.echo(f"evenload: {error}", err=True)
+        typer.echo(printable_lines(f"evenload: {error}"), err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

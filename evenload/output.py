@@ -25,6 +25,11 @@ def printable(text: str) -> str:
     return "".join("?" if unicodedata.category(char) in _UNSAFE else char for char in text)
 
 
+def printable_lines(text: str) -> str:
+    """Return a text of several lines, each made printable."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def show(
     data: Any,
     *,

@@ -22,7 +22,7 @@ import typer
 from core.errors import InvalidError
 from evenload.client import OperatorClient
 from evenload.names import Noun, are_ids, resolved
-from evenload.output import printable, show
+from evenload.output import printable, printable_lines, show
 
 DEFAULT_URL = "https://localhost:8444"
 _PANEL = "Reaching the VTN"
@@ -78,7 +78,7 @@ class Session:
 
     def tell(self, value: Any, text: str) -> None:
         """Print a result: as JSON if so wished, else the text."""
-        typer.echo(json.dumps(value, default=str, indent=1) if self.json else text)
+        typer.echo(json.dumps(value, default=str, indent=1) if self.json else printable_lines(text))
 
     def table(self, rows: Any, *columns: str, empty: str = "Nothing there yet.") -> None:
         """Print a listing or one object."""
@@ -90,7 +90,7 @@ class Session:
             self.tell(whole, "")
             return
         for title, rows, columns in parts:
-            typer.echo(f"{title}:" if rows else f"{title}: none")
+            typer.echo(f"{printable(title)}{':' if rows else ': none'}")
             if rows:
                 show(rows, as_json=False, columns=columns)
 

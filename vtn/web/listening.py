@@ -286,6 +286,15 @@ class _Handler(RequestHandler):
             raise ConnectionError("Half an answer is out: the only honest end is to cut the connection.")
         return _plain(status)
 
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Say in one line that the rest of a request, which nobody asked for, cannot be read; traces are for ours."""
+        error = kw.get("exc_info")
+        if isinstance(error, web.RequestPayloadError):
+            why = " ".join(str(error).split())[:_WHY]
+            _log.warning("malformed request", address=self._connection.address, why=why)
+        else:
+            super().log_exception(*args, **kw)
+
 
 async def _no_expectation(request: web.BaseRequest) -> web.StreamResponse:
     _log.warning("request refused", address=request.remote, why="an Expect header other than 100-continue")

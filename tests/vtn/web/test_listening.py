@@ -208,6 +208,16 @@ async def test_malformed_http_gets_400_one_line_no_traceback_and_no_banner(text,
     assert caplog.records == []
 
 
+async def test_a_body_that_nobody_asked_for_and_that_cannot_be_unpacked_writes_no_traceback(caplog):
+    async with listening(_PATIENT) as (_, connect):
+        line = await connect()
+        with capture_logs() as logs:
+            await say(line, "POST / HTTP/1.1\nHost: x\nContent-Encoding: gzip\nContent-Length: 3\n\nabc")
+            assert await line[0].read() == b"fine"
+    assert [(each["event"], each["address"]) for each in logs] == [("malformed request", "127.0.0.1")]
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize("expect", ["nonsense", "100-continue\nExpect: 100-continue", "\udcff\udcfe", "100-Continué"])
 async def test_an_expectation_that_nobody_knows_is_417(expect):
     async with listening(_PATIENT) as (_, connect):
