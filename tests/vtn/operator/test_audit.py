@@ -127,6 +127,8 @@ async def _ending(walk, ven, newcomer, programme):
     await step(
         "cancel_registration", ["cancel registration"], "POST", f"/v1/vens/{ven.ven_id}/cancellation", status=202
     )
+    path = f"/v1/vens/{newcomer}/household-tokens"
+    await step("create_household_token", ["create household", "create principal"], "POST", path, {}, 201)
     await step("remove_ven", ["remove VEN"], "DELETE", f"/v1/vens/{newcomer}", status=204)
     operator = await step("create_principal", ["create principal"], "POST", "/v1/principals", {"name": "b"}, 201)
     path = f"/v1/principals/{operator['principal']['id']}/revocation"
