@@ -265,7 +265,9 @@ def _vtn_words(vtn: dict[str, Any]) -> str:
         return f"answers, {last}"
     if vtn["answers"] is False:
         return f"NO ANSWER since {_local(vtn['silent_since'])} ({vtn['reason']}), {last}"
-    return last if vtn["last_answer"] else "not asked yet"
+    if vtn["last_answer"]:
+        return last
+    return f"never answered ({vtn['reason']})" if vtn["silent_since"] else "not asked yet"
 
 
 def _device_lines(status: dict[str, Any]) -> list[str]:

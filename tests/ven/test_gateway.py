@@ -452,3 +452,12 @@ async def test_the_status_names_a_clean_stop_and_a_device_that_its_user_took_bac
         words = "heater: reachable, switch on, taken back from an event by its user"
         await until(lambda: words in as_lines(read_status(world.household)), words)
     assert f"gateway: NOT RUNNING, stopped at {world.clock.now():%Y-%m-%d}" in as_lines(read_status(world.household))
+
+
+async def test_the_status_of_a_stopped_gateway_says_that_its_vtn_never_answered(world, vtn):
+    vtn.down = True
+    async with world.gateway():
+        await until(lambda: "NO ANSWER since" in as_lines(read_status(world.household)), "the silence")
+    words = as_lines(read_status(world.household))
+    assert "never answered (" in words
+    assert "no OpenADR answer to QueryRegistration" in words or "answered QueryRegistration with HTTP 503" in words
