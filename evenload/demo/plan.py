@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from core.errors import InvalidError
+from evenload.demo.model import make_home
 
 MAX_HOMES: Final = 1000
 NEWCOMER: Final = 3
@@ -46,6 +47,11 @@ class DemoPlan:
         """When the homes' registers begin to count: midnight UTC, a day before the history that the VTN asks for."""
         midnight = self.world_start.replace(hour=0, minute=0, second=0, microsecond=0)
         return midnight - timedelta(days=self.history_days + 1)
+
+    @property
+    def newcomer_name(self) -> str | None:
+        """The newcomer's name, and its VEN's; None: there is none."""
+        return None if self.newcomer is None else make_home(self.seed, self.newcomer).id
 
     @property
     def ordered_wh(self) -> float:

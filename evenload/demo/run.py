@@ -153,8 +153,7 @@ def _judge(
     entries = read_log(scene.directory / LOG_NAME)
     switched = {house.home.id: switches(entries, house.home.id) for house in houses}
     told = _told(scene, result, sale, window, houses, switched)
-    newcomer = next((house.home.id for house in houses if house.home.index == scene.plan.newcomer), None)
-    return told, faults(Evidence(told, switched, outbox, newcomer))
+    return told, faults(Evidence(told, switched, outbox, scene.plan.newcomer_name))
 
 
 def _told(

@@ -155,7 +155,8 @@ async def opt_out_of_one(scene: Scene, dispatch_id: str) -> str:
             if len(heard) == len(found["events"]) - len(scene.silenced):
                 break
             await asyncio.sleep(_LOOK_S)
-    one = min(heard, key=lambda event: str(event["ven_name"]))
+    new = scene.plan.newcomer_name  # stays in if anybody else can go: what becomes of its energy is to be seen
+    one = min(heard, key=lambda event: (event["ven_name"] == new, str(event["ven_name"])))
     household = scene.directory / "homes" / one["ven_name"] / "household.yaml"
     await scene.stage.run("evenload", "ven", "opt-out", one["id"], "--config", str(household))
     return str(one["ven_name"])

@@ -72,6 +72,7 @@ def test_the_new_home_is_learning_for_fleet_programme_and_brp_and_its_energy_is_
     for ready_on in (learning[_NEW]["ready_on"], told["learning"]["brp"]["ready_on"]):
         assert date.fromisoformat(ready_on) > datetime.fromisoformat(told["world_start"]).date()
     (new,) = (ven for ven in told["vens"] if ven["ven_name"] == _NEW)
+    assert new["opt"] != "optOut"
     assert (new["delivered_kwh"] is None) == (new["opt"] == "optIn")
     known = [ven for ven in told["vens"] if ven["delivered_kwh"] is not None]
     for name in ("delivered_kwh", "true_kwh"):
