@@ -86,6 +86,9 @@ async def test_a_request_becomes_an_offer_an_activation_a_report_and_a_settlemen
     text = await market.viewer.get(f"/market/activations/{one.id}/report.csv")
     assert text.text.startswith("start,duration_s,ordered_w")
     await market.viewer.get(f"/market/activations/{one.id}?report=99", 404)
+    assert not page.hrefs("/market/settlements/stl_"), "no meter said what was delivered: that costs nothing yet"
+    await market.at(one.ends_at + timedelta(days=7, seconds=1), turns=1)
+    page = await market.viewer.get(f"/market/activations/{one.id}")
     (settled,) = set(page.hrefs("/market/settlements/stl_"))
     assert "Net" in (await market.viewer.get(settled)).main
     async with market.world.tx() as tx:
