@@ -32,9 +32,9 @@ ONCE = [
     "activation.notified",
     "activation.started",
     "activation.completed",
-    "report.published",
+    "report.published",  # nobody knows what was delivered: no meter has spoken
+    "report.published",  # the last one, and so it is settled
     "settlement.published",
-    "report.published",
 ]
 
 
