@@ -287,11 +287,14 @@ class _Handler(RequestHandler):
         return _plain(status)
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        """Say in one line that the rest of a request, which nobody asked for, cannot be read; traces are for ours."""
+        """Say in one line that the rest of a request, which nobody asked for, cannot be read; traces are for ours.
+
+        The request has its answer, and who refused it has warned already.
+        """
         error = kw.get("exc_info")
         if isinstance(error, web.RequestPayloadError):
             why = " ".join(str(error).split())[:_WHY]
-            _log.warning("malformed request", address=self._connection.address, why=why)
+            _log.info("malformed request", address=self._connection.address, why=why)
         else:
             super().log_exception(*args, **kw)
 
