@@ -1,4 +1,4 @@
-# Two commands for people: `make demo` and `make test`. Both start from a bare checkout.
+# Three commands for people: `make demo`, `make test` and `make drills`. All start from a bare checkout.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
@@ -19,8 +19,10 @@ test: packages $(VENV)/.test
 	@$(BIN)/python -m pytest --collect-only -qq >/dev/null || true # what is wrong is told by the next line
 	$(BIN)/python -m pytest -n 6 $(ARGS)
 
-# What is slow and rarely breaks: processes killed, power cut, clocks set, disks full (tests/drills). Mostly waiting.
+# What is slow and wants the machine for itself: every screen in a real browser (tests/browser); then processes killed,
+# power cut, clocks set, disks full (tests/drills), which mostly waits.
 drills: packages $(VENV)/.test
+	$(BIN)/python -m pytest tests/browser $(ARGS)
 	$(BIN)/python -m pytest -n 4 tests/drills $(ARGS)
 
 # The same trouble from many seeds: make chaos ARGS='--runs 200'.
@@ -73,7 +75,7 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@ $(VENV)/.demo
 
-# The part of `make test` that walks every screen of the console in a real browser, with accessibility checks.
+# The part of `make drills` that walks every screen of the console in a real browser, with accessibility checks.
 walk: packages $(VENV)/.test
 	$(BIN)/python -m pytest tests/browser $(ARGS)
 

@@ -17,7 +17,8 @@ __all__ = ["pytest_collection_finish", "pytest_sessionfinish", "pytest_terminal_
 
 share_compiled_statements()
 
-_DRILLS: Final = Path(__file__).with_name("drills")
+_LEFT_TO_DRILLS: Final = tuple(Path(__file__).with_name(name) for name in ("drills", "browser"))
+"""What waits for processes, clocks and pages for minutes, and wants the machine for itself."""
 
 _TOGETHER = {
     "tests/browser/": "browser",
@@ -47,11 +48,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave the drills to `make drills`: they run only where they are named."""
-    if collection_path != _DRILLS:
+    """Leave to `make drills` what is its: that runs only where it is named."""
+    if collection_path not in _LEFT_TO_DRILLS:
         return None
     named = ((config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in config.args)
-    return None if any(path == _DRILLS or _DRILLS in path.parents for path in named) else True
+    return None if any(path == collection_path or collection_path in path.parents for path in named) else True
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _Grouping:
