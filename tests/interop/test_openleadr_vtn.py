@@ -104,7 +104,11 @@ async def gateway(tmp_path: Path, identity: tuple[Identity, int], vtn: Peer) -> 
         "identity": "identity",
         "state": "state",
         "vtn": {"jitter": 0},
-        "devices": [{"id": "meter", "driver": "senml_meter", "with": {"id": "m1"}, "role": "grid_meter"}],
+        "devices": [
+            {"id": "meter", "driver": "senml_meter", "with": {"id": "m1"}, "role": "grid_meter"},
+            {"id": "plug", "driver": "shelly1", "with": {"id": "shellyplug-1"}, "role": "plug", "nominal_w": 500},
+        ],
+        "programmes": [{"match": {"signal": "SIMPLE"}, "levels": {1: {"plug": {"switch": "off"}}}}],
         "resources": [{"id": "home", "meter": "meter"}],
         "history": {"days": 0, "wait_s": 0},
         "reports": {"min_period": "PT1S", "settle": "PT1S", "one_value_per_interval": True},
