@@ -120,7 +120,14 @@ class World:
         clock = ManualClock(self.now)
         clock.now = lambda: self.now
         self.executor = Executor(
-            self.store, HOME, DEVICES, self.devices, clock, lambda _: None, self.quarantine, self.engine.withdraw
+            self.store,
+            HOME,
+            DEVICES,
+            self.devices,
+            clock,
+            lambda _: None,
+            quarantine=self.quarantine,
+            on_unplannable=self.engine.withdraw,
         )
         self.engine.start(self.now)
 
