@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from vtn.web.model import SchemaWriter
 from vtn.web.operation import Operation, strip_null
-from vtn.web.problem import CONTENT_TYPE, KINDS, Problem
+from vtn.web.problem import CONTENT_TYPE, KINDS, NOT_SHOWN, Problem
 
 _COMPONENTS = "#/components/schemas/{model}"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -185,7 +185,9 @@ def _answer(one: Operation, schemas: _Schemas, conventions: Conventions) -> dict
     if one.answer is not None:
         entry["content"] = _json(schemas[one.id, "answer"], one.description.answer_example)
         if one.description.method != "GET":  # where it is done and cannot be shown
-            entry["content"][CONTENT_TYPE] = {"schema": {"$ref": _COMPONENTS.format(model="Problem")}}
+            entry["content"][CONTENT_TYPE] = _problem_content(
+                NOT_SHOWN, "It was done, but the result cannot be shown", one.status
+            )
         else:
             headers["ETag"] = {"description": "Names this version of the answer.", "schema": {"type": "string"}}
         if "cursor" in {parameter.name for parameter in one.parameters}:
@@ -223,16 +225,20 @@ def _name(status: int) -> str:
 
 def _problem(status: int) -> dict[str, Any]:
     slug, title = KINDS[status]
-    example = {
-        "type": f"urn:evenload:problem:{slug}",
-        "title": title,
-        "status": status,
-        "detail": "What happened, and what to do next.",
-        "request_id": "req_01k8x5m3e5t8n4r9w2z7h6c1qd",
-    }
-    content = {CONTENT_TYPE: {"schema": {"$ref": _COMPONENTS.format(model="Problem")}, "example": example}}
+    content = {CONTENT_TYPE: _problem_content(f"urn:evenload:problem:{slug}", title, status)}
     headers: dict[str, Any] = {}
     for name, statuses in (("WWW-Authenticate", {401}), ("Retry-After", {429, 503})):
         if status in statuses:
             headers[name] = {"schema": {"type": "string"}}
     return {"description": title, "content": content} | ({"headers": headers} if headers else {})
+
+
+def _problem_content(kind: str, title: str, status: int) -> dict[str, Any]:
+    example = {
+        "type": kind,
+        "title": title,
+        "status": status,
+        "detail": "What happened, and what to do next.",
+        "request_id": "req_01k8x5m3e5t8n4r9w2z7h6c1qd",
+    }
+    return {"schema": {"$ref": _COMPONENTS.format(model="Problem")}, "example": example}
