@@ -248,7 +248,7 @@ async def _power_cut(world: World, trouble: Trouble) -> None:
         with HouseLog(world.log) as log:
             for home in world.homes:
                 log.write(Entry(world.scene.clock.now(), home.id, HEATER, "switch", world.script.after_power_cut))
-    order = random.Random(world.script.seed).sample(names, k=len(names))  # noqa: S311
+    order = random.Random(world.script.seed).sample(names, k=len(names))  # noqa: S311  a story, not a secret
     for name in order:
         await world.stage.bring_back(name)
         await world.sleep(timedelta(minutes=1))
@@ -302,7 +302,7 @@ _RUBBISH = (b"", b"maybe", b"\xff\xfe", b"NaN", b"{}", b"[[[[[[", b'{"devices_st
 
 async def _flood_of_rubbish(world: World, trouble: Trouble) -> None:
     """Send the gateway what no device says, on the topics that it listens to."""
-    dice = random.Random(world.script.seed)  # noqa: S311
+    dice = random.Random(world.script.seed)  # noqa: S311  a story, not a secret
     end = world.scene.clock.now() + min(trouble.lasts, timedelta(minutes=4))
     while world.scene.clock.now() < end:
         with contextlib.suppress(aiomqtt.MqttError):
