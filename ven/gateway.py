@@ -4,7 +4,6 @@ Nothing here is shared between gateways, so several may run in one process.
 """
 
 import asyncio
-import fcntl
 import json
 import math
 import time
@@ -12,20 +11,18 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 from random import SystemRandom
-from typing import IO, Final
+from typing import Final
 
 import structlog
 
 from bridges.backoff import Backoff
 from bridges.device import Contact, Driver, Observable, Outcome
-from bridges.journal import Journal
 from bridges.leases import Keeper
 from bridges.mqtt import Link, MqttLink
 from core.clock import Clock, load_clock, system_clock
-from core.errors import ConflictError, EvenloadError, InvalidError, UnavailableError
-from core.private import private_directory, private_file
+from core.errors import EvenloadError, InvalidError, UnavailableError
+from core.private import private_file
 from core.trusted_clock import PATIENCE, TrustedClock
 from openadr.model.opt import OptType
 from ven.backfill import backfill, backfillers
@@ -39,13 +36,13 @@ from ven.household import Household
 from ven.judgement import HouseholdJudge
 from ven.notices import Notices
 from ven.potential import Forecaster, absences
-from ven.quarantine import Quarantine, where
+from ven.quarantine import where
 from ven.recorder import Recorder, status_readings
 from ven.renewal import keep_fresh
 from ven.reports import Reporter, ReportPlan
 from ven.ring import Ring
-from ven.store import Store
-from ven.vitals import LOCK_FILE, BrokerContact, DeviceContact, Vitals, VitalsFile
+from ven.state_files import StateFiles
+from ven.vitals import BrokerContact, DeviceContact, Vitals
 
 _log = structlog.get_logger(__name__)
 
@@ -56,12 +53,7 @@ _WISHES_EVERY_S: Final = 1.0
 _FAREWELL_S: Final = 15.0
 _MARK_EVERY_S: Final = 60.0
 _MARK_SOON_S: Final = 1.0
-_LOCK_TRIES: Final = 3
-_LOCK_PAUSE_S: Final = 0.03
 _WORLD_TIME: Final = "world_time"
-STORE_FILE: Final = "gateway.db"
-JOURNAL_FILE: Final = "journal.db"
-HANDLING_FILE: Final = "handling"
 _RESTART: Final = Backoff(2.0, 300.0)
 """How long a part of a gateway, or all of it, stays down after it broke."""
 
@@ -93,12 +85,10 @@ class Gateway:
         self._mqtt = MqttLink(household.mqtt) if link is None and household.mqtt else None
         self._drivers = make_drivers(household, link or self._mqtt or NoLink(), self.clock)
         devices = {name: driver.describe() for name, driver in self._drivers.items()}
-        self._lock = _claim(household.state)
-        self.store = Store(household.state / STORE_FILE)
-        self._quarantine = Quarantine(self.store, household.state / HANDLING_FILE)
+        self._files = StateFiles(household.state)
+        self.store, self._quarantine, self._journal = self._files.store, self._files.quarantine, self._files.journal
         self._quarantine.recall(self.clock.now())
-        self._notices = Notices(household.state)
-        self._vitals = VitalsFile(household.state)
+        self._notices = Notices()
         self._started = self.clock.now()
         self._broker: BrokerContact | None = None
         self._marked_s = -math.inf
@@ -106,7 +96,6 @@ class Gateway:
         if (last := self.store.fact(_WORLD_TIME)) is not None:
             self.clock.resume(datetime.fromisoformat(last))
         self._ring = Ring(self.store, household.limits.readings)
-        self._journal = Journal(household.state / JOURNAL_FILE)
         self._recorder = Recorder(self._ring, self._readings_stored)
         resources = metered(household, devices)
         self._meters = frozenset(point for one in resources if (point := one.register or one.power))
@@ -178,10 +167,7 @@ class Gateway:
         """Close the files."""
         with suppress(UnavailableError):
             self._recorder.flush()
-        self._journal.close()
-        self._quarantine.close()
-        self.store.close()
-        self._lock.close()
+        self._files.close()
 
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -400,6 +386,7 @@ class Gateway:
         self._doubt = doubt
         self._notices.put("clock", f"{doubt}; nothing new is begun until that is settled" if doubt else None)
         trouble = self._note_time(_MARK_EVERY_S)
+        self._files.keep_reserve()
         if waiting := self._keeper.unrecorded:
             trouble = f"{waiting} steps of leases wait for room"
         full = f"the disk takes nothing ({trouble}). Devices are given back all the same, but no new event is begun"
@@ -412,7 +399,8 @@ class Gateway:
         devices = {name: _contact_of(driver, taken_back=name in taken_back) for name, driver in self._drivers.items()}
         self._broker = self._broker_contact(now)
         vtn = self._conversation.contact
-        self._vitals.put(Vitals(self._started, now, vtn, self._broker, devices, now if stopped else None))
+        stopped_at = now if stopped else None
+        self._files.vitals.put(Vitals(self._started, now, vtn, self._broker, devices, stopped_at, self._notices.texts))
 
     def _broker_contact(self, now: datetime) -> BrokerContact | None:
         link, options, last = self._link or self._mqtt, self.household.mqtt, self._broker
@@ -489,33 +477,6 @@ def _trusted(clock: Clock) -> TrustedClock:
 def _contact_of(driver: Driver, *, taken_back: bool) -> DeviceContact:
     names = (capability.name for capability in driver.describe().capabilities)
     return DeviceContact(driver.online, {name: driver.state(name) for name in names}, taken_back)
-
-
-def _claim(state: Path) -> IO[str]:
-    """Keep a second gateway off the same state directory. Raises ConflictError; closing the file lets go."""
-    try:
-        private_directory(state)
-        private_file(state / LOCK_FILE)
-        file = (state / LOCK_FILE).open("w", encoding="utf-8")
-    except OSError as error:
-        raise UnavailableError(f"The state directory {state} cannot be used: {error.strerror}.") from error
-    try:
-        _lock(file)
-    except OSError as error:
-        file.close()
-        raise ConflictError(
-            f"Another gateway runs on {state}; each household needs a state directory of its own."
-        ) from error
-    return file
-
-
-def _lock(file: IO[str]) -> None:
-    """Take the lock; `ven status` holds it for an instant when it looks. Raises BlockingIOError."""
-    for _ in range(_LOCK_TRIES):
-        with suppress(BlockingIOError):
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        time.sleep(_LOCK_PAUSE_S)
-    return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _report_plan(household: Household) -> ReportPlan:

@@ -52,10 +52,10 @@ class Quarantine:
         self._barred = self._read_barred()
 
     def recall(self, now: datetime) -> None:
-        """Count the item that the last process ended on, if there is one."""
+        """Count the item that the last process ended on, if there is one; a full disk leaves it to the next start."""
         if self._file is None:
             return
-        with suppress(ValueError, TypeError):
+        with suppress(ValueError, TypeError, UnavailableError):
             kind, key = json.loads(os.pread(self._file, _LONGEST_MARK, 0))
             fault = self._store.note_fault(kind, key, "the gateway ended while it handled this", now, ended=True)
             _log.error("the last run ended while it handled this", kind=kind, key=key, times=fault.ends)

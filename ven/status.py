@@ -15,11 +15,10 @@ from ven.drawn import source_of
 from ven.engine import Failure
 from ven.engine.polling import bounded_period
 from ven.explain import in_a_line
-from ven.gateway import JOURNAL_FILE, STORE_FILE
 from ven.household import Household
 from ven.known import KnownEvent
-from ven.notices import read_notices
 from ven.ring import Ring
+from ven.state_files import JOURNAL_FILE, STORE_FILE
 from ven.store import Store
 from ven.vitals import Vitals, process_runs, read_vitals
 
@@ -74,7 +73,7 @@ def read_status(household: Household) -> dict[str, Any]:
                 for task in store.report_tasks()
             ],
             "readings": {"kept": len(ring), "dropped": ring.dropped},
-            "notices": read_notices(household.state),
+            "notices": vitals.notices if vitals and running else {},
             "outbox": {"waiting": store.waiting_count(), "set_aside": [list(one) for one in store.dead()]},
             "faults": [
                 {

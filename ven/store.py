@@ -147,11 +147,17 @@ class Store:
                 private_directory(path.parent)
                 private_database(path)
             self.db = sqlite3.connect(name, isolation_level=None, timeout=10)
+        except (sqlite3.Error, OSError) as error:
+            raise UnavailableError(f"The gateway's store {name} cannot be opened: {error}.") from error
+        try:
             self.db.execute("PRAGMA journal_mode=WAL")
             self.db.execute("PRAGMA synchronous=FULL")
             self._lay_out(name)
-        except (sqlite3.Error, OSError) as error:
-            raise UnavailableError(f"The gateway's store {name} cannot be opened: {error}.") from error
+        except BaseException as error:
+            self.db.close()
+            if isinstance(error, sqlite3.Error):
+                raise UnavailableError(f"The gateway's store {name} cannot be opened: {error}.") from error
+            raise
 
     def _lay_out(self, name: str) -> None:
         (layout,) = self.db.execute("PRAGMA user_version").fetchone()

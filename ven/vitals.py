@@ -1,4 +1,4 @@
-"""What a running gateway shows of itself: whether the VTN answers, whether the broker and the devices are there.
+"""What a running gateway shows of itself: whether VTN, broker and devices answer, and what else people should know.
 
 One small file in the state directory, overwritten in place: the disk may be full. Whether the process lives says its
 lock, which the kernel takes back however it ends.
@@ -21,7 +21,7 @@ _log = structlog.get_logger(__name__)
 
 VITALS_FILE: Final = "vitals.json"
 LOCK_FILE: Final = "gateway.lock"
-_ROOM: Final = 4096
+_ROOM: Final = 8192
 _TIMES_EVERY_S: Final = 30.0
 """How often the file is written where nothing but times changed: it may lie on a memory card."""
 
@@ -73,6 +73,8 @@ class Vitals:
     broker: BrokerContact | None = None
     devices: dict[str, DeviceContact] = field(default_factory=dict)
     stopped: datetime | None = None
+    notices: dict[str, str] = field(default_factory=dict)
+    """What people should know beside that, by subject."""
 
 
 _ADAPTER: Final = TypeAdapter(Vitals)

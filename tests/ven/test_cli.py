@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from openadr.model.opt import OptType
 from ven.cli import app
-from ven.gateway import STORE_FILE
 from ven.known import KnownEvent
+from ven.state_files import STORE_FILE
 from ven.store import Store
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "household.yaml"
