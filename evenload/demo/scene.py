@@ -31,7 +31,8 @@ CONSOLE_PORT = 8080
 Show = Callable[[float, str], None]
 """Takes how far the story is, in per cent, and what is going on."""
 
-_LONGEST = timedelta(hours=4)
+_LONGEST = timedelta(hours=5, minutes=30)
+"""The heaters' evening ends then."""
 _NOTICE = timedelta(minutes=10)
 _TRADE_S = 10.0
 """Machine time that request, offer and acceptance may take; world time runs on meanwhile."""
