@@ -54,6 +54,11 @@ class DemoPlan:
         return None if self.newcomer is None else make_home(self.seed, self.newcomer).id
 
     @property
+    def opt_out_name(self) -> str | None:
+        """The name of the home that opts out of everything, and its VEN's; None: there is none."""
+        return None if self.opt_out is None else make_home(self.seed, self.opt_out).id
+
+    @property
     def ordered_wh(self) -> float:
         """The energy that the dispatch asks of all homes together."""
         return self.order_w * self.homes * (self.event_duration / timedelta(hours=1))

@@ -240,12 +240,14 @@ def _configs(paths: Sequence[Path]) -> list[str]:
 async def until_ready(scene: Scene, show: Show) -> None:
     """Wait until every VEN has registered, sent its history and telemetry, and its potential a second time.
 
-    The first potential knows the meter's history but not the heater: half of what it could be is all that it says.
+    The first potential knows the meter's history but not the heater: half of what it could be is all that it says. A
+    home that takes part in nothing has none.
     """
     wrong = "Not every gateway reported in time; `evenload fleet list` and the gateways' logs say more."
     async with scene.client() as client, scene.patience(_LEARNING, wrong):
         vens = await client.all("/vens")
         waiting = {one["id"] for one in vens}
+        promises = {one["id"] for one in vens if one["name"] != scene.plan.opt_out_name}
         since = scene.plan.register_start.isoformat()
         while waiting:
             scene.stage.check()
@@ -254,10 +256,10 @@ async def until_ready(scene: Scene, show: Show) -> None:
                 state = {one["name"]: one for one in found["requests"] if one["state"] in ("active", "done")}
                 history, usage = state.get("HISTORY_USAGE"), state.get("TELEMETRY_USAGE")
                 potential = state.get("x-FLEXIBILITY_POTENTIAL")
-                lately = [one and one["last_report_at"] for one in (usage, potential)]
-                if history and history["state"] == "done" and all(lately):
+                due = [usage, potential] if ven_id in promises else [usage]
+                if history and history["state"] == "done" and all(one and one["last_report_at"] for one in due):
                     issued = await client.get(f"/vens/{ven_id}/potential", {"since": since, "limit": 20})
-                    if any(one["superseded_at"] for one in issued["items"]):
+                    if ven_id not in promises or any(one["superseded_at"] for one in issued["items"]):
                         waiting.discard(ven_id)
             show(20 * (1 - len(waiting) / len(vens)), f"{len(vens) - len(waiting)} of {len(vens)} gateways report")
             await asyncio.sleep(_LOOK_S)

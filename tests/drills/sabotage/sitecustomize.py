@@ -43,8 +43,8 @@ def _vtn_answer(message_type: str, wanted: Callable[[Any], bool]) -> Callable[[T
 
         answer = Vtn20b.answer
 
-        async def sabotaged(self: Any, service: str, message: Any, peer: Any) -> Any:
-            result = await answer(self, service, message, peer)
+        async def sabotaged(self: Any, service: str, message: Any, *rest: Any) -> Any:
+            result = await answer(self, service, message, *rest)
             if type(message).__name__ == message_type and wanted(message):
                 trap.visit(self._clock.now())
             return result
