@@ -19,11 +19,11 @@ test: packages $(VENV)/.test
 	@$(BIN)/python -m pytest --collect-only -qq >/dev/null || true # what is wrong is told by the next line
 	$(BIN)/python -m pytest -n 6 $(ARGS)
 
-# What is slow and wants the machine for itself: every screen in a real browser (tests/browser); then processes killed,
-# power cut, clocks set, disks full (tests/drills), which mostly waits.
+# What is slow and wants the machine for itself: every screen in a real browser; then processes killed, power cut, clocks
+# set, disks full, a demo that lies, a bare install and a small benchmark, which mostly wait.
 drills: packages $(VENV)/.test
-	$(BIN)/python -m pytest tests/browser $(ARGS)
-	$(BIN)/python -m pytest -n 4 tests/drills $(ARGS)
+	$(BIN)/python -m pytest -n 2 tests/browser $(ARGS)
+	$(BIN)/python -m pytest -n 4 tests/drills tests/install tests/demo/test_demo_faults.py tests/benchmarks/test_tiny_run.py $(ARGS)
 
 # The same trouble from many seeds: make chaos ARGS='--runs 200'.
 chaos: packages $(VENV)/.test

@@ -17,18 +17,24 @@ __all__ = ["pytest_collection_finish", "pytest_sessionfinish", "pytest_terminal_
 
 share_compiled_statements()
 
-_LEFT_TO_DRILLS: Final = tuple(Path(__file__).with_name(name) for name in ("drills", "browser"))
+_LEFT_TO_DRILLS: Final = tuple(
+    Path(__file__).parent / name
+    for name in ("browser", "drills", "install", "demo/test_demo_faults.py", "benchmarks/test_tiny_run.py")
+)
 """What waits for processes, clocks and pages for minutes, and wants the machine for itself."""
 
 _TOGETHER = {
-    "tests/browser/": "browser",
-    "tests/demo/test_demo_": "demo",
-    "tests/demo/test_recomputed.py": "demo",
+    "tests/demo/test_demo_story.py": "story",
+    "tests/demo/test_recomputed.py": "story",
     "tests/aggregator/simulation/": "season",
+    "tests/evenload/test_commands.py": "live",
+    "tests/evenload/test_brp.py": "live",
     "tests/install/": "install",
     "tests/drills/test_kill.py::test_killed_gateways": "drills 1",
-    "tests/drills/test_kill.py::test_a_killed_broker": "drills 1",
-    "tests/drills/test_kill.py": "drills 2",
+    "tests/drills/test_kill.py::test_a_killed_broker": "drills 2",
+    "tests/drills/test_kill.py": "drills 3",
+    "tests/drills/test_two_vtns.py": "two VTNs",
+    "tests/demo/test_demo_faults.py": "faults",
 }
 """Tests that share what is costly, and those that mostly wait for others' clocks: each group has a worker for itself,
 while the other workers compute."""

@@ -193,6 +193,22 @@ class World:
         flips = [switches(log, home.id) for home in self.homes]
         return [flip[-1].on if flip else True for flip in flips]
 
+    def before(self, ordered_at: datetime) -> list[bool]:
+        """Return whether each heater was on when the gateway first told it something after the order.
+
+        A relay that loses its power before that comes back as its maker set it, and that is nobody's to put right.
+        """
+        states = dict(zip([home.id for home in self.homes], self.script.before, strict=True))
+        told = set[str]()
+        for entry in read_log(self.log):
+            if entry.time < ordered_at or entry.device != HEATER or entry.home in told:
+                continue
+            if entry.what == "command":
+                told.add(entry.home)
+            elif entry.what == "switch":
+                states[entry.home] = entry.value == "on"
+        return list(states.values())
+
     def open_leases(self) -> int:
         """Return how many commands the gateways have not closed."""
         total = 0
@@ -360,7 +376,7 @@ async def run(seed: int, directory: Path) -> Outcome:
                 for trouble in script.troubles:
                     troubles.create_task(_play(world, trouble, window.start))
             await scene.clock.sleep_until(window.end or window.start)
-            await _judge(world, outcome)
+            await _judge(world, outcome, window.start - _NOTICE)
         finally:
             supervisor.cancel()
             outcome.restarts = stage.restarts
@@ -412,16 +428,15 @@ def _signal(watts: float) -> dict[str, Any]:
     }
 
 
-async def _judge(world: World, outcome: Outcome) -> None:
+async def _judge(world: World, outcome: Outcome, ordered_at: datetime) -> None:
     """Wait until every heater is as before and no lease is open, and see that it stays so."""
-    want = list(world.script.before)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_RESTORED_S):
-            while world.relays() != want or world.open_leases():
+            while world.relays() != world.before(ordered_at) or world.open_leases():
                 world.stage.check((_GATEWAY,))
                 await asyncio.sleep(_LOOK_S)
     await asyncio.sleep(_STAYS_S)
-    relays, leases = world.relays(), world.open_leases()
+    want, relays, leases = world.before(ordered_at), world.relays(), world.open_leases()
     outcome.back = relays == want and leases == 0
     if not outcome.back:
         outcome.fault = f"heaters {relays} instead of {want}, {leases} leases open"

@@ -16,7 +16,7 @@ def share_compiled_statements() -> None:
     """Let all engines of a kind use the statements that the first one compiled: a test's engine lives for a second.
 
     A sixth of the time of tests with a database. SQLAlchemy has no public way: its cache belongs to an engine, and its
-    keys name the dialect object.
+    keys name the dialect object, which only its own engine makes ready, when it first connects.
     """
     create = engines.create_async_engine
 
@@ -24,6 +24,8 @@ def share_compiled_statements() -> None:
         made = create(url, **options)
         own = made.sync_engine
         first = _FIRST.setdefault(url, own)
+        if first.dialect.server_version_info is None:  # it has never connected, and may never do
+            first = _FIRST[url] = own
         own.dialect, own._compiled_cache = first.dialect, first._compiled_cache
         return made
 
