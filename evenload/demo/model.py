@@ -162,6 +162,11 @@ class House:
         whole = sum(self._draw(first.date() + n * _DAY).since_midnight_wh[_DAY_MINUTES] for n in range(days))
         return whole + self._since_midnight(last) - self._since_midnight(first)
 
+    def half_hours_wh(self, day: date) -> tuple[float, ...]:
+        """Return the energy of each half hour of a day (UTC) if nobody switches."""
+        so_far = self._draw(day).since_midnight_wh[::30]
+        return tuple(later - earlier for earlier, later in pairwise(so_far))
+
     def simulate(self, log: Sequence[Switch], start: datetime, end: datetime) -> Iterator[Minute]:
         """Yield the minutes of [start, end) with the heater switched as `log` says (any order; on before the first)."""
         start, end = _whole_minute(start), _whole_minute(end)
@@ -181,6 +186,9 @@ class House:
         That is the same run without any switch, minus the run with them: nothing is estimated. It is negative over a
         span in which the heater pays back more than it sheds.
         """
+        start, end = _whole_minute(start), _whole_minute(end)
+        if all(end <= flip.at for flip in log):
+            return 0.0
         return sum(minute.natural_w - minute.heater_w for minute in self.simulate(log, start, end)) / 60
 
     def _minutes(self, start: datetime, end: datetime) -> Iterator[Minute]:

@@ -33,5 +33,6 @@ def _matrix(house: House, event_start: datetime) -> DayMatrix:
     end = event_start.replace(hour=0, minute=0, second=0, microsecond=0)
     first = end - timedelta(days=LOOKBACK_DAYS)
     starts = [first + n * HALF_HOUR for n in range(LOOKBACK_DAYS * 48)]
-    energies_wh = [house.natural_wh(start, start + HALF_HOUR) for start in starts]
+    days = [first.date() + timedelta(days=n) for n in range(LOOKBACK_DAYS)]
+    energies_wh = [energy_wh for day in days for energy_wh in house.half_hours_wh(day)]
     return day_matrix(series([start.timestamp() for start in starts], energies_wh, 1800), "UTC")

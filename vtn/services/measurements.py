@@ -196,6 +196,8 @@ def _pack(column: _Column, factor: float, offset: float) -> Values:
     steps = {later - earlier for earlier, later in itertools.pairwise(starts)}
     step = steps.pop() if len(steps) == 1 else durations[0] if len(starts) == 1 and durations[0] else None
     even = step is not None and step > 0 and set(durations) <= {step}
+    if not even and len(set(starts)) < len(starts):
+        _doubt_contradictions(column)
     values = column.values
     if (factor, offset) != (1.0, 0.0):
         values = [None if value is None else value * factor + offset for value in values]
@@ -207,6 +209,16 @@ def _pack(column: _Column, factor: float, offset: float) -> Values:
         durations_s=None if even else tuple(durations),
         qualities=None if set(column.qualities) == {"good"} else tuple(column.qualities),
     )
+
+
+def _doubt_contradictions(column: _Column) -> None:
+    """Mark what says two things of one time: nobody knows which of them is right."""
+    said: dict[int, set[tuple[int, float | None]]] = {}
+    for start_s, duration_s, value in zip(column.starts, column.durations, column.values, strict=True):
+        said.setdefault(start_s, set()).add((duration_s, value))
+    for place, start_s in enumerate(column.starts):
+        if len(said[start_s]) > 1 and column.qualities[place] != "bad":
+            column.qualities[place] = "uncertain"
 
 
 def newest_start_s(values: Values) -> int:

@@ -1,6 +1,7 @@
 """A series is what its report description says: no two data points are taken for one (vtn.services.measurements)."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -119,6 +120,20 @@ async def test_the_same_description_in_another_report_is_the_same_series(world):
 
 def lines(*descriptions):
     return lines_of(to_text(to_json(offer(*descriptions))))
+
+
+@pytest.mark.parametrize(("second", "quality"), [(900.0, "uncertain"), (100.0, "good")])
+async def test_two_values_of_one_time_are_doubted_unless_they_are_equal(world, second, quality):
+    ven = await world.ven()
+    (wish,) = await ven.offer(offer(line("meter")))
+    said = [ReportInterval((ReportPayload("meter", value),), at, HOUR) for value, at in ((100.0, NOON), (second, NOON))]
+    said.append(ReportInterval((ReportPayload("meter", 50.0),), NOON + timedelta(hours=1), HOUR))
+    answer = await ven.report(Report(wish.request_id, "usage", "TELEMETRY_USAGE", NOON, tuple(said), NOON))
+    assert answer.response.code == 200
+    async with world.db.read() as conn:
+        (key,) = await series_of(conn, ven.ven_id)
+        found = await load(conn, key, 0, 2**33)
+    assert found.qualities.tolist() == [quality, "good"]
 
 
 def test_data_points_that_differ_by_their_r_id_alone_are_ambiguous():
