@@ -109,30 +109,29 @@ class OpenADRServer:
         """Answer one request."""
         begun = time.perf_counter()
         kind = "?"
-        peer = Peer(address=request.remote or "")
+        peer: Peer | None = None
         try:
-            beside = self._beside.get(request.path) if request.method == "POST" else None
-            if beside is not None:
-                peer = self._peer(request)
-                kind, response = request.path, await beside(peer, await self._body(request))
-            else:
-                service = self._service(request)
-                peer = self._peer(request)
+            service = self._service(request)
+            peer = self._peer(request)
+            if service in SERVICES:
                 kind, answer = await self._answer(service, await self._body(request), peer)
                 response = self._respond(request, answer)
+            else:
+                kind, response = service, await self._beside[service](peer, await self._body(request))
         except _Refused as refused:
-            _log.warning("request refused", status=refused.status, why=refused.why, **named(refused.peer or peer))
+            who = _named(refused.peer or peer, request)
+            _log.warning("request refused", status=refused.status, why=refused.why, **who)
             response = web.Response(status=refused.status, text=refused.why + "\n")
             response.force_close()
         except WireError as error:
             response = web.Response(status=error.status, text=f"{error}\n")
         except UnavailableError as error:
-            _log.error("cannot answer", why=str(error), **named(peer))
+            _log.error("cannot answer", why=str(error), **_named(peer, request))
             response = web.Response(status=503, text=f"{error}\n", headers={"Retry-After": "5"})
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception:  # noqa: BLE001  one bad message must not stop the server
-            _log.exception("unexpected fault", **named(peer))
+            _log.exception("unexpected fault", **_named(peer, request))
             response = web.Response(status=500, text="Internal error.\n")
         response.headers["Server"] = "evenload"  # aiohttp would name itself and its version
         self._measure(kind, response.status, time.perf_counter() - begun)
@@ -149,9 +148,12 @@ class OpenADRServer:
         histogram.observe(seconds)
 
     def _service(self, request: web.BaseRequest) -> str:
+        """Return the OpenADR service that is asked, or the path of another one beside it."""
         usual = self._usual.get((request.path, request.headers.get("Content-Type", "")))
         if usual is not None and request.method == "POST":
             return usual
+        if request.path in self._beside and request.method == "POST":
+            return request.path
         path = posixpath.normpath(request.path)
         service = path[len(self._base) :] if path.startswith(self._base) else ""
         if service not in SERVICES:
@@ -261,6 +263,10 @@ class OpenADRServer:
         if time.time() >= peer.expires_s:  # the handshake found it valid, but that was when the connection began
             raise _Refused(403, "The client's certificate has expired (SE-04).", peer)
         return peer
+
+
+def _named(peer: Peer | None, request: web.BaseRequest) -> dict[str, str]:
+    return named(peer or Peer(address=request.remote or ""))
 
 
 def _raw(header: str) -> bytes:

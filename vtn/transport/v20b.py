@@ -76,14 +76,7 @@ _LONGEST_REASON: Final = 500
 _LONGEST_TEXT: Final = 200
 _ANONYMOUS: Final = (QueryRegistration, CreatePartyRegistration)
 """What a VEN may say before it is registered, and without its venID."""
-_ANSWERS: Final = (
-    CreatedEvent,
-    RegisteredReport,
-    CreatedReport,
-    CanceledReport,
-    CanceledPartyRegistration,
-    OadrResponse,
-)
+_Answer = CreatedEvent | RegisteredReport | CreatedReport | CanceledReport | CanceledPartyRegistration | OadrResponse
 """What a VEN answers with to what its polls brought."""
 _CODES: Final[dict[type[EvenloadError], Code]] = {
     InvalidError: Code.INVALID_DATA,
@@ -130,13 +123,12 @@ def _reason(answer: EventResponse) -> str | None:
     return "".join(char if char.isprintable() else " " for char in said[:_LONGEST_TEXT])
 
 
-def _errors(message: Message) -> Iterator[Response | EventResponse]:
+def _errors(message: _Answer) -> Iterator[Response | EventResponse]:
     """Yield the errors that a VEN's answer carries."""
-    if isinstance(message, _ANSWERS):
-        if not message.response.ok:
-            yield message.response
-        if isinstance(message, CreatedEvent):
-            yield from (each for each in message.event_responses if not each.ok)
+    if not message.response.ok:
+        yield message.response
+    if isinstance(message, CreatedEvent):
+        yield from (each for each in message.event_responses if not each.ok)
 
 
 class Vtn20b:
@@ -182,8 +174,9 @@ class Vtn20b:
         known: Known | None = None
         try:
             known = await self._admit(service, message, peer)
-            if known is not None:
+            if known is not None and repairs:
                 self._faults.mended(known.ven_id, repairs)
+            if known is not None and isinstance(message, _Answer):
                 self._note_errors(message, known)
             return await self._handlers[type(message)](message, known)
         except UnavailableError:
@@ -193,7 +186,7 @@ class Vtn20b:
             await self._note_refusal(message_name(type(message)), fault, peer, known)
             return refuse(message, fault, self._settings)
 
-    def _note_errors(self, message: Message, known: Known) -> None:
+    def _note_errors(self, message: _Answer, known: Known) -> None:
         """Count and log the errors that a VEN answers with; a long list of them is one line."""
         errors = list(_errors(message))
         if not errors:

@@ -6,7 +6,7 @@ import hashlib
 import resource
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
@@ -258,15 +258,17 @@ class _Handler(RequestHandler):
         if self.transport is not None:
             self.transport.abort()
 
-    async def _handle_request(
+    def _handle_request(
         self, request: web.BaseRequest, start_time: float | None, request_handler: _Answering
-    ) -> tuple[web.StreamResponse, bool]:
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         self._expect_nothing()
-        self._connections.asked(self._connection)
-        expected = request.headers.getall(hdrs.EXPECT) if hdrs.EXPECT in request.headers else []
-        if expected and [one.lower() for one in expected] != ["100-continue"]:
-            request_handler = _no_expectation
-        return await super()._handle_request(request, start_time, request_handler)
+        if self._connection.who is None:
+            self._connections.asked(self._connection)
+        if hdrs.EXPECT in request.headers:
+            expected = request.headers.getall(hdrs.EXPECT)
+            if [one.lower() for one in expected] != ["100-continue"]:
+                request_handler = _no_expectation
+        return super()._handle_request(request, start_time, request_handler)
 
     def handle_error(
         self,
