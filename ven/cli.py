@@ -40,7 +40,11 @@ def _told() -> Iterator[None]:
 @app.callback(invoke_without_command=True)
 def main(context: typer.Context, config: _Configs = None) -> None:
     """Run the gateway of one household, or several; see the commands for the rest."""
-    if context.invoked_subcommand is not None:
+    command = context.invoked_subcommand
+    if command is not None:
+        if config:  # said before the command, it counts for the command
+            files = [str(path) for path in config]
+            context.default_map = {command: {"config": files if command == "run" else files[0]}}
         return
     if not config:
         typer.echo(context.get_help())

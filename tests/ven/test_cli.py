@@ -74,6 +74,13 @@ def test_a_bad_file_is_told_with_its_line(config):
     assert call("run", "--config", config).exit_code == 1
 
 
+@pytest.mark.parametrize("command", ["run", "status", "check"])
+def test_a_household_file_that_is_named_before_the_command_counts_for_it(command, tmp_path):
+    result = call("--config", tmp_path / "none.yaml", command)
+    assert result.exit_code == 1
+    assert "none.yaml: The file cannot be read" in result.output
+
+
 def test_a_missing_identity_is_told_with_the_next_step(config):
     config.write_text(BARE.replace("vtn:", "#"))
     result = call("--config", config)
