@@ -4,6 +4,7 @@ import io
 import logging
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any, Final, TextIO, cast
 
 import structlog
@@ -12,15 +13,21 @@ from core.errors import InvalidError
 
 
 class _StandardError(io.TextIOBase):
-    """Whatever standard error is when a line is written, not what it was when logging began."""
+    """Whatever standard error is when a line is written, not what it was when logging began.
+
+    A line that it does not take (a file on a full disk, a reader that has gone) is lost; whoever logs goes on.
+    """
 
     def write(self, text: str) -> int:
         """Write a line."""
-        return sys.stderr.write(text)
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+        return len(text)
 
     def flush(self) -> None:
         """Pass it on at once."""
-        sys.stderr.flush()
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
 
 
 _LONGEST_VALUE: Final = 1000

@@ -67,3 +67,28 @@ logging.getLogger("library").warning("heard %s", text)
         if where == "pipe":
             assert [json.loads(row)["level"] for row in out.splitlines()] == ["warning", "error", "warning"]
     assert logging.getLogger("library").handlers == []
+
+
+def test_whoever_logs_goes_on_where_standard_error_takes_nothing(tmp_path):
+    """A file on a full disk, here one that must not grow, and a reader that has gone."""
+    code = """
+import logging, resource, sys, structlog
+from evenload.logs import configure_logs
+configure_logs()
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+structlog.get_logger().warning("lost")
+logging.getLogger("library").warning("lost")
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+structlog.get_logger().warning("heard again")
+print("went on", flush=True)
+"""
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        full = subprocess.run([sys.executable, "-c", code, "0"], stdout=subprocess.PIPE, stderr=file, check=True)
+    assert full.stdout == b"went on\n"
+    assert "heard again" in log.read_text()
+    gone = subprocess.Popen([sys.executable, "-c", code, "-1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with gone:
+        gone.stderr.close()
+        assert gone.stdout.read() == b"went on\n"
+        assert gone.wait(20) == 0
