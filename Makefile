@@ -12,12 +12,12 @@ export PYTHONDONTWRITEBYTECODE =
 demo: $(VENV)/.demo
 	$(BIN)/evenload demo $(ARGS)
 
-# Six workers on two cores: some of them begin with tests that mostly wait (tests/conftest.py). What is collected once
-# before leaves its byte code for all of them.
+# Four workers on two cores: one of them begins with tests that mostly wait (tests/conftest.py). With six the suite takes a
+# fifth longer, since each compiles the same statements anew. What is collected once before leaves its byte code for all.
 test: packages $(VENV)/.test
 	$(MAKE) check
 	@$(BIN)/python -m pytest --collect-only -qq >/dev/null || true # what is wrong is told by the next line
-	$(BIN)/python -m pytest -n 6 $(ARGS)
+	$(BIN)/python -m pytest -n 4 $(ARGS)
 
 # What is slow and wants the machine for itself: every screen in a real browser; then processes killed, power cut, clocks
 # set, disks full, a demo that lies, a bare install and a small benchmark, which mostly wait.
