@@ -12,18 +12,20 @@ export PYTHONDONTWRITEBYTECODE =
 demo: $(VENV)/.demo
 	$(BIN)/evenload demo $(ARGS)
 
-# Four workers on two cores: one of them begins with tests that mostly wait (tests/conftest.py). With six the suite takes a
-# fifth longer, since each compiles the same statements anew. What is collected once before leaves its byte code for all.
+# Four workers on two cores: some tests wait for others' clocks. With six the suite takes longer, since each compiles the
+# same statements anew. What is collected once before leaves its byte code for all of them.
 test: packages $(VENV)/.test
 	$(MAKE) check
 	@$(BIN)/python -m pytest --collect-only -qq >/dev/null || true # what is wrong is told by the next line
 	$(BIN)/python -m pytest -n 4 $(ARGS)
 
-# What is slow and wants the machine for itself: every screen in a real browser; then processes killed, power cut, clocks
-# set, disks full, a demo that lies, a bare install and a small benchmark, which mostly wait.
+# What is slow (tests/conftest.py leaves it out of `make test`): every screen in a real browser; then, mostly waiting,
+# processes killed, power cut, clocks set, disks full, the demo and demos that lie, a bare install, a season.
+DRILLS = tests/drills tests/demo/test_demo_*.py tests/demo/test_recomputed.py tests/install tests/aggregator/simulation \
+         tests/benchmarks/test_tiny_run.py
 drills: packages $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 tests/browser $(ARGS)
-	$(BIN)/python -m pytest -n 4 tests/drills tests/install tests/demo/test_demo_faults.py tests/benchmarks/test_tiny_run.py $(ARGS)
+	$(BIN)/python -m pytest -n 4 $(DRILLS) $(ARGS)
 
 # The same trouble from many seeds: make chaos ARGS='--runs 200'.
 chaos: packages $(VENV)/.test

@@ -19,9 +19,18 @@ share_compiled_statements()
 
 _LEFT_TO_DRILLS: Final = tuple(
     Path(__file__).parent / name
-    for name in ("browser", "drills", "install", "demo/test_demo_faults.py", "benchmarks/test_tiny_run.py")
+    for name in (
+        "aggregator/simulation",
+        "benchmarks/test_tiny_run.py",
+        "browser",
+        "demo/test_demo_faults.py",
+        "demo/test_demo_story.py",
+        "demo/test_recomputed.py",
+        "drills",
+        "install",
+    )
 )
-"""What waits for processes, clocks and pages for minutes, and wants the machine for itself."""
+"""What takes minutes, for it waits for processes, clocks and pages, or plays a season; the Makefile names it again."""
 
 _TOGETHER = {
     "tests/demo/test_demo_story.py": "story",

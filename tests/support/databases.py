@@ -34,7 +34,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     if request.param == "sqlite":
         yield f"sqlite:///{migrated_sqlite(tmp_path / 'vtn.db')}"
         return
-    with postgres.cluster(request.config).database(migrated=True) as url:
+    with postgres.cluster(request.config).emptied() as url:
         yield url
 
 
@@ -51,7 +51,7 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 @pytest.fixture
 def postgresql_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """Yield the URL of a fresh database on PostgreSQL, for what only PostgreSQL does."""
-    with postgres.cluster(request.config).database(migrated=True) as url:
+    with postgres.cluster(request.config).emptied() as url:
         yield url
 
 
