@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -248,7 +249,7 @@ class OpenADRServer:
                 )
             return Peer(name, "named by the proxy", request.remote or "")
         if edge.insecure:
-            return Peer(address=request.remote or "")
+            return _anybody(request.remote or "")
         transport = request.transport
         tls = transport.get_extra_info("ssl_object") if transport else None
         peer = self._peers.get(tls) if tls is not None else None
@@ -265,8 +266,14 @@ class OpenADRServer:
         return peer
 
 
+@lru_cache(maxsize=1024)
+def _anybody(address: str) -> Peer:
+    """Return who speaks from an address, and shows no certificate."""
+    return Peer(address=address)
+
+
 def _named(peer: Peer | None, request: web.BaseRequest) -> dict[str, str]:
-    return named(peer or Peer(address=request.remote or ""))
+    return named(peer or _anybody(request.remote or ""))
 
 
 def _raw(header: str) -> bytes:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast, get_args
 
 import structlog
 
@@ -78,6 +78,7 @@ _ANONYMOUS: Final = (QueryRegistration, CreatePartyRegistration)
 """What a VEN may say before it is registered, and without its venID."""
 _Answer = CreatedEvent | RegisteredReport | CreatedReport | CanceledReport | CanceledPartyRegistration | OadrResponse
 """What a VEN answers with to what its polls brought."""
+_ANSWERS: Final[frozenset[type]] = frozenset(get_args(_Answer))
 _CODES: Final[dict[type[EvenloadError], Code]] = {
     InvalidError: Code.INVALID_DATA,
     NotFoundError: Code.INVALID_ID,
@@ -176,8 +177,8 @@ class Vtn20b:
             known = await self._admit(service, message, peer)
             if known is not None and repairs:
                 self._faults.mended(known.ven_id, repairs)
-            if known is not None and isinstance(message, _Answer):
-                self._note_errors(message, known)
+            if known is not None and type(message) in _ANSWERS:
+                self._note_errors(cast("_Answer", message), known)
             return await self._handlers[type(message)](message, known)
         except UnavailableError:
             raise
@@ -246,7 +247,7 @@ class Vtn20b:
         if not posted or type(message) not in self._handlers:
             raise OpenADRError(Code.COMPLIANCE, f"{message_name(type(message))} is not for {service} of a VTN.")
         claimed: str | None = getattr(message, "ven_id", None)
-        if isinstance(message, QueryRegistration) and not peer.fingerprint:
+        if not peer.fingerprint and isinstance(message, QueryRegistration):
             return None
         known = await self._known(message, claimed, peer)
         anonymous = type(message) in _ANONYMOUS

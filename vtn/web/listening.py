@@ -261,7 +261,8 @@ class _Handler(RequestHandler):
     def _handle_request(
         self, request: web.BaseRequest, start_time: float | None, request_handler: _Answering
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
-        self._expect_nothing()
+        if self._deadline is not None:
+            self._expect_nothing()
         if self._connection.who is None:
             self._connections.asked(self._connection)
         if hdrs.EXPECT in request.headers:
