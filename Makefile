@@ -21,11 +21,9 @@ test: packages $(VENV)/.test
 
 # What is slow (tests/conftest.py leaves it out of `make test`): every screen in a real browser; then, mostly waiting,
 # processes killed, power cut, clocks set, disks full, the demo and demos that lie, a bare install, a season.
-DRILLS = tests/drills tests/demo/test_demo_*.py tests/demo/test_recomputed.py tests/install tests/aggregator/simulation \
-         tests/benchmarks/test_tiny_run.py
 drills: packages $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 tests/browser $(ARGS)
-	$(BIN)/python -m pytest -n 4 $(DRILLS) $(ARGS)
+	$(BIN)/python -m pytest -n 4 --drills --ignore=tests/browser $(ARGS)
 
 # The same trouble from many seeds: make chaos ARGS='--runs 200'.
 chaos: packages $(VENV)/.test

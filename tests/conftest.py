@@ -30,7 +30,7 @@ _LEFT_TO_DRILLS: Final = tuple(
         "install",
     )
 )
-"""What takes minutes, for it waits for processes, clocks and pages, or plays a season; the Makefile names it again."""
+"""What takes minutes, for it waits for processes, clocks and pages, or plays a season."""
 
 _TOGETHER = {
     "tests/demo/test_demo_story.py": "story",
@@ -62,8 +62,16 @@ def pytest_configure(config: pytest.Config) -> None:
     postgres.share(config)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `make drills` ask for what `make test` leaves out."""
+    parser.addoption("--drills", action="store_true", help="run what takes minutes, and nothing else")
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave to `make drills` what is its: that runs only where it is named."""
+    """Leave to `make drills` what is its, and the rest to `make test`; what is named runs anyway."""
+    if config.getoption("drills"):
+        own = any(path == collection_path or path in collection_path.parents for path in _LEFT_TO_DRILLS)
+        return None if own or any(collection_path in path.parents for path in _LEFT_TO_DRILLS) else True
     if collection_path not in _LEFT_TO_DRILLS:
         return None
     named = ((config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in config.args)

@@ -75,16 +75,13 @@ class StateFiles:
 
     def keep_reserve(self) -> None:
         """Make the reserve unless it is there or the disk has little room; never raises."""
-        if self._reserve.exists():
-            return
         with suppress(OSError):
-            if shutil.disk_usage(self._reserve.parent).free < _TO_SPARE * _RESERVE_BYTES:
+            present = self._reserve.stat().st_size if self._reserve.exists() else 0  # a crash may have left a part
+            if present >= _RESERVE_BYTES or shutil.disk_usage(self._reserve.parent).free < _TO_SPARE * _RESERVE_BYTES:
                 return
-            handle = os.open(self._reserve, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+            handle = os.open(self._reserve, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
                 os.posix_fallocate(handle, 0, _RESERVE_BYTES)
-            except OSError:
-                self._reserve.unlink()
             finally:
                 os.close(handle)
 

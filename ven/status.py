@@ -40,7 +40,7 @@ def read_status(household: Household) -> dict[str, Any]:
     """Return process, VTN, broker, devices, registration, events, reports, leases and notices as plain values.
 
     Times are ISO 8601 in UTC, powers in watts. What only the running process knows (VTN, broker, whether a device is
-    there) is None where it does not run. Raises NotFoundError if it never ran.
+    there) is None where it does not run, and there are no notices. Raises NotFoundError if it never ran.
     """
     store = open_store(household)
     try:

@@ -150,21 +150,22 @@ class Store:
         except (sqlite3.Error, OSError) as error:
             raise UnavailableError(f"The gateway's store {name} cannot be opened: {error}.") from error
         try:
-            self.db.execute("PRAGMA journal_mode=WAL")
-            self.db.execute("PRAGMA synchronous=FULL")
             self._lay_out(name)
-        except BaseException as error:
+        except BaseException:
             self.db.close()
-            if isinstance(error, sqlite3.Error):
-                raise UnavailableError(f"The gateway's store {name} cannot be opened: {error}.") from error
             raise
 
     def _lay_out(self, name: str) -> None:
-        (layout,) = self.db.execute("PRAGMA user_version").fetchone()
+        try:
+            self.db.execute("PRAGMA journal_mode=WAL")
+            self.db.execute("PRAGMA synchronous=FULL")
+            (layout,) = self.db.execute("PRAGMA user_version").fetchone()
+            if layout < _LAYOUT:  # a later layout only has more tables
+                self.db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={_LAYOUT}; COMMIT;")
+        except sqlite3.Error as error:
+            raise UnavailableError(f"The gateway's store {name} cannot be opened: {error}.") from error
         if layout > _LAYOUT:
             raise UnavailableError(f"The gateway's store {name} has layout {layout}; this version reads {_LAYOUT}.")
-        if layout < _LAYOUT:  # a later layout only has more tables
-            self.db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={_LAYOUT}; COMMIT;")
 
     def close(self) -> None:
         """Close the file."""

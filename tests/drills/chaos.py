@@ -193,28 +193,6 @@ class World:
         flips = [switches(log, home.id) for home in self.homes]
         return [flip[-1].on if flip else True for flip in flips]
 
-    def before(self, begun_at: datetime) -> list[set[bool]]:
-        """Return how each heater may have been (on or not) before its gateway first told it something.
-
-        One that loses its power before that, once all has begun, comes back as its maker set it. Nobody can say then
-        which of the two is the state before the event: a gateway may have heard of either.
-        """
-        states = {home.id: {on} for home, on in zip(self.homes, self.script.before, strict=True)}
-        told = set[str]()
-        for entry in read_log(self.log):
-            if entry.time < begun_at or entry.device != HEATER or entry.home in told:
-                continue
-            if entry.what == "command":
-                told.add(entry.home)
-            elif entry.what == "switch":
-                states[entry.home].add(entry.value == "on")
-        return list(states.values())
-
-    def is_back(self, begun_at: datetime) -> bool:
-        """Tell whether every heater is as before, and no lease is open."""
-        wanted = zip(self.relays(), self.before(begun_at), strict=True)
-        return all(on in before for on, before in wanted) and not self.open_leases()
-
     def open_leases(self) -> int:
         """Return how many commands the gateways have not closed."""
         total = 0
@@ -376,14 +354,13 @@ async def run(seed: int, directory: Path) -> Outcome:
         scene = await set_up(PLAN, SPEED, stage, Console(quiet=True))
         world = World(scene, stage, script)
         window = await _begin(world)
-        begun_at = scene.clock.now()
         supervisor = asyncio.create_task(stage.supervise())
         try:
             async with asyncio.TaskGroup() as troubles:
                 for trouble in script.troubles:
                     troubles.create_task(_play(world, trouble, window.start))
             await scene.clock.sleep_until(window.end or window.start)
-            await _judge(world, outcome, begun_at)
+            await _judge(world, outcome)
         finally:
             supervisor.cancel()
             outcome.restarts = stage.restarts
@@ -435,17 +412,18 @@ def _signal(watts: float) -> dict[str, Any]:
     }
 
 
-async def _judge(world: World, outcome: Outcome, begun_at: datetime) -> None:
+async def _judge(world: World, outcome: Outcome) -> None:
     """Wait until every heater is as before and no lease is open, and see that it stays so."""
+    want = list(world.script.before)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_RESTORED_S):
-            while not world.is_back(begun_at):
+            while world.relays() != want or world.open_leases():
                 world.stage.check((_GATEWAY,))
                 await asyncio.sleep(_LOOK_S)
     await asyncio.sleep(_STAYS_S)
-    outcome.back = world.is_back(begun_at)
+    relays, leases = world.relays(), world.open_leases()
+    outcome.back = relays == want and leases == 0
     if not outcome.back:
-        want, relays, leases = world.before(begun_at), world.relays(), world.open_leases()
         outcome.fault = f"heaters {relays} instead of {want}, {leases} leases open"
     log = read_log(world.log)
     ordered = {entry.home for entry in log if entry.what == "command" and entry.value == "off"}

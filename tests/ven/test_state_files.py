@@ -66,7 +66,7 @@ def second():
 def third():
     (disk / "filler").unlink()
     StateFiles(state).close()
-    assert (state / RESERVE_FILE).exists()
+    assert (state / RESERVE_FILE).stat().st_blocks > 0
 
 
 def fourth():
@@ -110,6 +110,14 @@ def test_it_starts_on_a_full_disk(tmp_path: Path) -> None:
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_reserve_that_a_crash_left_unfinished_is_made_whole(tmp_path: Path) -> None:
+    (tmp_path / RESERVE_FILE).touch()
+
+    StateFiles(tmp_path).close()
+
+    assert (tmp_path / RESERVE_FILE).stat().st_blocks > 0
 
 
 def test_a_second_gateway_is_kept_out_until_the_first_has_closed(tmp_path: Path) -> None:

@@ -212,12 +212,13 @@ def _pack(column: _Column, factor: float, offset: float) -> Values:
 
 
 def _doubt_contradictions(column: _Column) -> None:
-    """Mark what says two things of one time: nobody knows which of them is right."""
+    """Mark values of one time that differ: nobody knows which of them is right. Those called bad say nothing."""
     said: dict[int, set[tuple[int, float | None]]] = {}
     for start_s, duration_s, value in zip(column.starts, column.durations, column.values, strict=True):
-        said.setdefault(start_s, set()).add((duration_s, value))
+        if value is not None:
+            said.setdefault(start_s, set()).add((duration_s, value))
     for place, start_s in enumerate(column.starts):
-        if len(said[start_s]) > 1 and column.qualities[place] != "bad":
+        if column.values[place] is not None and len(said[start_s]) > 1:
             column.qualities[place] = "uncertain"
 
 

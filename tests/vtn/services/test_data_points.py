@@ -122,13 +122,18 @@ def lines(*descriptions):
     return lines_of(to_text(to_json(offer(*descriptions))))
 
 
-@pytest.mark.parametrize(("second", "quality"), [(900.0, "uncertain"), (100.0, "good")])
-async def test_two_values_of_one_time_are_doubted_unless_they_are_equal(world, second, quality):
+@pytest.mark.parametrize(
+    ("second", "said", "quality"),
+    [(900.0, None, "uncertain"), (100.0, None, "good"), (900.0, "Quality Bad - Non Specific", "good")],
+)
+async def test_two_values_of_one_time_are_doubted_unless_they_agree(world, second, said, quality):
+    """The sender's own bad value comes first here, as the last one of a time is kept."""
     ven = await world.ven()
     (wish,) = await ven.offer(offer(line("meter")))
-    said = [ReportInterval((ReportPayload("meter", value),), at, HOUR) for value, at in ((100.0, NOON), (second, NOON))]
-    said.append(ReportInterval((ReportPayload("meter", 50.0),), NOON + timedelta(hours=1), HOUR))
-    answer = await ven.report(Report(wish.request_id, "usage", "TELEMETRY_USAGE", NOON, tuple(said), NOON))
+    payloads = [ReportPayload("meter", second, quality=said), ReportPayload("meter", 100.0)]
+    intervals = [ReportInterval((each,), NOON, HOUR) for each in payloads]
+    intervals.append(ReportInterval((ReportPayload("meter", 50.0),), NOON + timedelta(hours=1), HOUR))
+    answer = await ven.report(Report(wish.request_id, "usage", "TELEMETRY_USAGE", NOON, tuple(intervals), NOON))
     assert answer.response.code == 200
     async with world.db.read() as conn:
         (key,) = await series_of(conn, ven.ven_id)

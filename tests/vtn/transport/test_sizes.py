@@ -13,7 +13,7 @@ from openadr.v20b.encode import encode
 from support.vtn_world import HOUR, MINUTE, NOON, counted_statements, data, power, usage
 from vtn.transport.http import Edge
 
-MAX_BYTES = 64 * 1024
+MAX_BYTES = 128 * 1024
 """What the listener takes here; what is not linear shows at that size already."""
 OK = m.Response(200, "OK", "q")
 _STATEMENTS = 60
