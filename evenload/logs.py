@@ -11,23 +11,33 @@ import structlog
 
 from core.errors import InvalidError
 
+_TAKES_NOTHING: Final = (OSError, ValueError, AttributeError)
+"""The last is what None raises: Python has no standard error where it was closed at the start."""
+
 
 class _StandardError(io.TextIOBase):
     """Whatever standard error is when a line is written, not what it was when logging began.
 
-    A line that it does not take (a file on a full disk, a reader that has gone) is lost; whoever logs goes on.
+    A line that it does not take (a file on a full disk, a reader that has gone, no standard error at all) is lost;
+    whoever logs goes on.
     """
 
     def write(self, text: str) -> int:
         """Write a line."""
-        with suppress(OSError, ValueError):
+        with suppress(*_TAKES_NOTHING):
             sys.stderr.write(text)
         return len(text)
 
     def flush(self) -> None:
         """Pass it on at once."""
-        with suppress(OSError, ValueError):
+        with suppress(*_TAKES_NOTHING):
             sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        """Tell whether people watch."""
+        with suppress(*_TAKES_NOTHING):
+            return sys.stderr.isatty()
+        return False
 
 
 _LONGEST_VALUE: Final = 1000
@@ -71,6 +81,7 @@ def configure_logs(level: str = "info") -> None:
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
         raise InvalidError(f"'{level}' is no log level; use debug, info, warning or error.")
+    stream = cast("TextIO", _StandardError())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -80,10 +91,9 @@ def configure_logs(level: str = "info") -> None:
         structlog.processors.format_exc_info,
         bounded,
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-        if sys.stderr.isatty()
+        if stream.isatty()
         else structlog.processors.JSONRenderer(default=str),
     ]
-    stream = cast("TextIO", _StandardError())
     structlog.configure(
         processors=[*shared, *ending],
         wrapper_class=structlog.make_filtering_bound_logger(number),

@@ -42,8 +42,11 @@ def main(context: typer.Context, config: _Configs = None) -> None:
     """Run the gateway of one household, or several; see the commands for the rest."""
     command = context.invoked_subcommand
     if command is not None:
-        if config:  # said before the command, it counts for the command
-            files = [str(path) for path in config]
+        files = [str(path) for path in config or ()]  # said before the command, they count for the command
+        if len(files) > 1 and command != "run":
+            typer.echo(f"{command} takes one household file, not {len(files)}.", err=True)
+            raise typer.Exit(2)
+        if files:
             context.default_map = {command: {"config": files if command == "run" else files[0]}}
         return
     if not config:

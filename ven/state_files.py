@@ -4,9 +4,11 @@ SQLite needs some room even to open a file that is there. A reserve lies beside 
 cannot be opened, and made again once the disk has room to spare.
 """
 
+import errno
 import fcntl
 import os
 import shutil
+import sqlite3
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -31,6 +33,10 @@ _RESERVE_BYTES: Final = 512 * 1024
 """Room for the shared memory and the first pages of two write-ahead logs, several times over."""
 _TO_SPARE: Final = 4
 """The reserve is made again when so many times its size are free: what it gave away is in use until then."""
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+_NO_ROOM_CODES: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+_PRIMARY: Final = 0xFF
+"""The lowest byte of an extended result code of SQLite is the primary one."""
 _LOCK_TRIES: Final = 3
 _LOCK_PAUSE_S: Final = 0.03
 
@@ -56,6 +62,8 @@ class StateFiles:
         try:
             self._open(state)
         except UnavailableError as error:
+            if not _lacks_room(error):
+                raise
             try:
                 self._reserve.unlink()
             except OSError:
@@ -76,7 +84,7 @@ class StateFiles:
     def keep_reserve(self) -> None:
         """Make the reserve unless it is there or the disk has little room; never raises."""
         with suppress(OSError):
-            present = self._reserve.stat().st_size if self._reserve.exists() else 0  # a crash may have left a part
+            present = self._reserve.lstat().st_size if self._reserve.exists() else 0  # a crash may have left a part
             if present >= _RESERVE_BYTES or shutil.disk_usage(self._reserve.parent).free < _TO_SPARE * _RESERVE_BYTES:
                 return
             handle = os.open(self._reserve, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -91,6 +99,14 @@ class StateFiles:
         self.quarantine.close()
         self.store.close()
         self._lock.close()
+
+
+def _lacks_room(error: UnavailableError) -> bool:
+    """Tell whether a full disk may be behind it: then SQLite cannot make its shared memory, or write."""
+    cause = error.__cause__
+    if isinstance(cause, OSError):
+        return cause.errno in _NO_ROOM
+    return getattr(cause, "sqlite_errorcode", 0) & _PRIMARY in _NO_ROOM_CODES
 
 
 def _claim(state: Path) -> IO[str]:

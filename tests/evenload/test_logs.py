@@ -70,7 +70,7 @@ logging.getLogger("library").warning("heard %s", text)
 
 
 def test_whoever_logs_goes_on_where_standard_error_takes_nothing(tmp_path):
-    """A file on a full disk, here one that must not grow, and a reader that has gone."""
+    """A file on a full disk, here one that must not grow; none at all; and a reader that has gone."""
     code = """
 import logging, resource, sys, structlog
 from evenload.logs import configure_logs
@@ -87,6 +87,8 @@ print("went on", flush=True)
         full = subprocess.run([sys.executable, "-c", code, "0"], stdout=subprocess.PIPE, stderr=file, check=True)
     assert full.stdout == b"went on\n"
     assert "heard again" in log.read_text()
+    closed = ["sh", "-c", 'exec "$0" -c "$1" -1 2>&-', sys.executable, code]
+    assert subprocess.run(closed, stdout=subprocess.PIPE, check=True).stdout == b"went on\n"
     gone = subprocess.Popen([sys.executable, "-c", code, "-1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with gone:
         gone.stderr.close()

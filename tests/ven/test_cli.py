@@ -81,6 +81,12 @@ def test_a_household_file_that_is_named_before_the_command_counts_for_it(command
     assert "none.yaml: The file cannot be read" in result.output
 
 
+def test_a_command_for_one_household_refuses_several_files(tmp_path):
+    result = call("--config", tmp_path / "one.yaml", "--config", tmp_path / "two.yaml", "check")
+    assert result.exit_code == 2
+    assert "check takes one household file, not 2." in result.output
+
+
 def test_a_missing_identity_is_told_with_the_next_step(config):
     config.write_text(BARE.replace("vtn:", "#"))
     result = call("--config", config)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import ConflictError
+from core.errors import ConflictError, UnavailableError
 from ven.state_files import JOURNAL_FILE, RESERVE_FILE, STORE_FILE, StateFiles
 
 _ON_A_SMALL_DISK = 'mount -t tmpfs -o size=4m none "$1" && exec "$2" "$3" "$1"'
@@ -117,6 +117,15 @@ def test_a_reserve_that_a_crash_left_unfinished_is_made_whole(tmp_path: Path) ->
 
     StateFiles(tmp_path).close()
 
+    assert (tmp_path / RESERVE_FILE).stat().st_blocks > 0
+
+
+def test_the_reserve_is_kept_where_the_disk_is_not_what_fails(tmp_path: Path) -> None:
+    StateFiles(tmp_path).close()
+    (tmp_path / STORE_FILE).write_bytes(b"no database" * 100)
+
+    with pytest.raises(UnavailableError, match="not a database"):
+        StateFiles(tmp_path)
     assert (tmp_path / RESERVE_FILE).stat().st_blocks > 0
 
 
