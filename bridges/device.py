@@ -4,6 +4,7 @@ A driver only speaks its device's language. Leases, read-back, re-assertion, arb
 for every device, in `bridges.leases`.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,6 +17,13 @@ from core.points import Point, Reading
 
 Value = float | str
 """A capability's value: a number in the capability's unit, or a word such as `on`."""
+
+
+def same(left: Value, right: Value) -> bool:
+    """Tell whether two values mean the same; devices round numbers, so a tenth of a percent is no difference."""
+    if isinstance(left, str) or isinstance(right, str):
+        return left == right
+    return math.isclose(left, right, rel_tol=1e-3, abs_tol=0.02)
 
 
 @dataclass(frozen=True, slots=True)

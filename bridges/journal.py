@@ -16,7 +16,7 @@ from bridges.device import Command, Outcome, Rank, State, Value
 from core.errors import InvalidError, UnavailableError
 from core.private import private_database
 
-_VERSION = 1
+_VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE slot (
@@ -27,6 +27,8 @@ CREATE TABLE slot (
     previous TEXT,
     written TEXT,
     written_at TEXT,
+    chosen TEXT,
+    chosen_at TEXT,
     PRIMARY KEY (device, capability)
 );
 CREATE TABLE command (
@@ -51,6 +53,8 @@ CREATE TABLE step (
     UNIQUE (command_id, state)
 );
 """
+
+_FROM_1 = "ALTER TABLE slot ADD COLUMN chosen TEXT; ALTER TABLE slot ADD COLUMN chosen_at TEXT;"
 
 _OPEN = """
 SELECT (SELECT state FROM step WHERE command_id = command.id ORDER BY step.seq DESC LIMIT 1), released,
@@ -78,6 +82,7 @@ class Held:
 
     `held`: commands are open. `touched`: we have written since the last restore, so `previous` must be restored.
     `written` and `written_at` are our last write, also of earlier leases (for the least interval between writes).
+    `chosen` and `chosen_at` are the last state that was the device's own (`bridges.own_state`).
     """
 
     held: bool = False
@@ -85,6 +90,8 @@ class Held:
     previous: Value | None = None
     written: Value | None = None
     written_at: datetime | None = None
+    chosen: Value | None = None
+    chosen_at: datetime | None = None
 
 
 def _load(text: str | None) -> Value | None:
@@ -124,13 +131,13 @@ class Journal:
             for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
                 self._db.execute(f"PRAGMA {pragma}")
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+            if (step := {0: _SCHEMA, 1: _FROM_1}.get(version)) is not None:
+                self._db.executescript(f"BEGIN IMMEDIATE; {step} PRAGMA user_version = {_VERSION}; COMMIT;")
         except sqlite3.OperationalError as error:
             raise UnavailableError(f"{self._path}: the command journal cannot be used: {error}") from error
         except sqlite3.DatabaseError as error:
             raise InvalidError(f"{self._path}: this is not a command journal: {error}") from error
-        if version not in (0, _VERSION):
+        if version > _VERSION:
             raise InvalidError(f"{self._path}: this journal was written by a newer version of evenload.")
 
     def close(self) -> None:
@@ -229,6 +236,16 @@ class Journal:
                 (json.dumps(previous), json.dumps(value), at.isoformat(), device, capability),
             )
 
+    def note_chosen(self, device: str, capability: str, value: Value, at: datetime) -> None:
+        """Record what a device does by its user's will, and when it was last seen to."""
+        with self.transaction():
+            self._db.execute(
+                "INSERT INTO slot (device, capability, held, chosen, chosen_at) VALUES (?, ?, 0, ?, ?)"
+                " ON CONFLICT (device, capability)"
+                " DO UPDATE SET chosen = excluded.chosen, chosen_at = excluded.chosen_at",
+                (device, capability, json.dumps(value), at.isoformat()),
+            )
+
     def free(self, device: str, capability: str) -> None:
         """Let go of a device: nothing is held, nothing has to be restored."""
         with self.transaction():
@@ -240,14 +257,16 @@ class Journal:
     def held(self, device: str, capability: str) -> Held:
         """Return what is known of a capability."""
         rows = self._rows(
-            "SELECT held, touched, previous, written, written_at FROM slot WHERE device = ? AND capability = ?",
+            "SELECT held, touched, previous, written, written_at, chosen, chosen_at FROM slot"
+            " WHERE device = ? AND capability = ?",
             device,
             capability,
         )
         if not rows:
             return Held()
-        held, touched, previous, written, written_at = rows[0]
-        return Held(bool(held), bool(touched), _load(previous), _load(written), _when(written_at))
+        held, touched, previous, written, written_at, chosen, chosen_at = rows[0]
+        ours = bool(held), bool(touched), _load(previous), _load(written), _when(written_at)
+        return Held(*ours, _load(chosen), _when(chosen_at))
 
     def open(self) -> list[Entry]:
         """Return the open commands in the order of their arrival."""

@@ -16,8 +16,9 @@ import structlog
 
 from bridges.backlog import Backlog
 from bridges.backoff import Backoff
-from bridges.device import Command, Contact, Driver, Observable, Outcome, Rank, State, Value
+from bridges.device import Command, Contact, Driver, Observable, Outcome, Rank, State, Value, same
 from bridges.journal import Journal
+from bridges.own_state import REMEMBERED
 from bridges.slots import (
     SAME_MOMENT,
     UNANSWERED,
@@ -30,7 +31,6 @@ from bridges.slots import (
     Phase,
     Slot,
     admitted,
-    same,
 )
 from core.clock import Clock
 from core.errors import InvalidError, NotFoundError, UnavailableError
@@ -101,6 +101,9 @@ class Keeper:
     def _recall(self, slot: Slot) -> None:
         known = self._journal.held(slot.device, slot.capability.name)
         now, slot.since = self._clock.now(), self._clock.elapsed()
+        if known.chosen is not None and known.chosen_at is not None and abs(now - known.chosen_at) < REMEMBERED:
+            slot.own.choose(known.chosen, slot.since - max(now - known.chosen_at, timedelta()))
+        slot.own.began(slot.since)
         if known.written is not None and known.written_at is not None:
             slot.written = known.written
             # The world clock may have been set since, so its distance counts within bounds only.
@@ -213,6 +216,8 @@ class Keeper:
         if slot.listening and (slot.spoken or not slot.capability.readable):
             slot.retry_at = 0.0
             slot.wake.set()
+        if slot.phase in (Phase.FREE, Phase.CLAIMED) and self._now_s() >= slot.settled_until:
+            self._note_own(slot, value, own=at is not None)
         if at is None:
             return
         if slot.written is not None and same(value, slot.written) and self._young(slot, said):
@@ -225,6 +230,11 @@ class Keeper:
                 slot.heard_at = said
             elif slot.back_at is None or at < slot.back_at:
                 self._contradicted(slot, value)
+
+    def _note_own(self, slot: Slot, value: Value, *, own: bool) -> None:
+        if slot.own.hear(value, self._clock.elapsed(), own=own):
+            with suppress(UnavailableError):  # it is said again
+                self._journal.note_chosen(slot.device, slot.capability.name, value, self._clock.now())
 
     def _said(self, at: datetime) -> timedelta:
         """Return a time on the clock that cannot be set; what claims to come from the future is said now."""
@@ -254,6 +264,7 @@ class Keeper:
         for slot in self._slots.values():
             if slot.device == device:
                 slot.spoken, slot.since = False, self._clock.elapsed()
+                slot.own.began(slot.since)
                 if contact is Contact.RESTARTED:
                     slot.settled = None
                 if contact in _CONTACTS:
@@ -300,6 +311,8 @@ class Keeper:
             slot.claims.pop(claim.command.id, None)
         slot.settle_at(left_at, self._now_s())
         self._backlog.add(entry)
+        if left_at is not None:
+            self._note_own(slot, left_at, own=True)
 
     # -- the work of a slot
 
@@ -438,7 +451,9 @@ class Keeper:
         slot.listening = mute and not slot.listening
         if slot.listening:
             slot.retry_at = now_s + self._pace.first_word_s
-        return not slot.listening
+            return False
+        slot.previous = slot.own.instead_of(slot.previous, self._clock.elapsed())
+        return True
 
     def _later(self, slot: Slot, reason: str) -> None:
         self._move(slot, Event.UNTOLD)

@@ -55,7 +55,8 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
 
-from bridges.device import Capability, Command, Driver, Value
+from bridges.device import Capability, Command, Driver, Value, same
+from bridges.own_state import OwnState
 from core.errors import InvalidError
 from core.spans import utc
 
@@ -243,9 +244,9 @@ class Slot:
     `old_answers` those that were answered with one and the same old stamp (`old_said`, last at try `old_try`);
     `changes` are the latest first orders of their kind; `handing_over` is set while the driver sends, and `early` notes
     a confirmation that came before it had returned. `spoken`: the device has told its state since it, the link or we
-    came (`since`); `listening`: the first write waits for that. `settled` is what we know better than the device's late
-    words, until `settled_until`: what it was left at. `owed_until` is how long the answer to our last order is waited
-    for before another value is written.
+    came (`since`); `listening`: the first write waits for that. `own` is what it does while nothing of ours is on it.
+    `settled` is what we know better than the device's late words, until `settled_until`: what it was left at.
+    `owed_until` is how long the answer to our last order is waited for before another value is written.
 
     `retry_at`, `settled_until`, `owed_until` and `changes` are machine time (seconds of the event loop's clock),
     `written_at`, `heard_at`, `since` and `may_write_at` are `Clock.elapsed`, `back_at` is world time.
@@ -260,6 +261,7 @@ class Slot:
     restoring: Claim | None = None
     phase: Phase = Phase.FREE
     previous: Value | None = None
+    own: OwnState = field(default_factory=OwnState)
     settled: Value | None = None
     settled_until: float = 0.0
     written: Value | None = None
@@ -346,13 +348,6 @@ class Slot:
         if not self.silent and not self.attempts:
             self.changes = [*self.changes, now_s][-self.pace.burst :]
         self.owed_until = now_s + self.pace.ack_s
-
-
-def same(left: Value, right: Value) -> bool:
-    """Tell whether two values mean the same; devices round numbers, so a tenth of a percent is no difference."""
-    if isinstance(left, str) or isinstance(right, str):
-        return left == right
-    return math.isclose(left, right, rel_tol=1e-3, abs_tol=0.02)
 
 
 def admitted(command: Command, capability: Capability, now: datetime) -> tuple[Value, str]:

@@ -104,6 +104,9 @@ def test_a_journal_of_an_older_version_opens(tmp_path: Path) -> None:
     (entry,) = journal.open()
     assert entry.confirmed_at == NOW + timedelta(seconds=1)
     assert journal.held("heater", "switch").previous == "on"
+    journal.note_chosen("heater", "switch", "on", NOW)
+    held = journal.held("heater", "switch")
+    assert (held.held, held.chosen, held.chosen_at) == (True, "on", NOW)
     journal.finish("c1", State.RESTORED, NOW)
     journal.free("heater", "switch")
     assert read_open(path) == []

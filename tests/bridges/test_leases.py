@@ -40,14 +40,14 @@ class Scripted:
         self.orders: list[Value] = []
         self.until: list[datetime | None] = []
         self.clock: ManualClock | None = None
-        self._on_state: Callable[[str, Value, datetime], None] | None = None
+        self._on_state: Callable[[str, Value, datetime | None], None] | None = None
         self._on_contact: Callable[[Contact], None] | None = None
 
     def describe(self) -> Device:
         return Device("heater", "water_heater", (), (self.capability,), 2000.0)
 
     async def start(
-        self, on_reading: Callable[[Reading], None], on_state: Callable[[str, Value, datetime], None]
+        self, on_reading: Callable[[Reading], None], on_state: Callable[[str, Value, datetime | None], None]
     ) -> None:
         self._on_reading, self._on_state = on_reading, on_state
 
@@ -78,6 +78,12 @@ class Scripted:
         assert self.value is not None
         if self._on_state is not None and self.clock is not None:
             self._on_state(self.capability.name, self.value, at or self.clock.now())
+
+    def fall(self, value: Value) -> None:
+        """Come back with that state, as a driver tells it right after a device's start."""
+        self.value, self.spoken = value, True
+        assert self._on_state is not None
+        self._on_state(self.capability.name, value, None)
 
     def contact(self, contact: Contact) -> None:
         self.online = contact is not Contact.LOST
@@ -759,6 +765,46 @@ async def test_what_a_device_says_after_our_start_is_no_hand(path: Path, clock: 
         plug.speak("on")
         await until(lambda: plug.orders == ["off", "off"], "the lease asserted again")
         assert second.states() == []
+
+
+@pytest.mark.parametrize("we_too", [True, False])
+@pytest.mark.parametrize(("before", "falls"), [("on", "off"), ("off", "on")])
+async def test_what_a_relay_falls_into_just_before_an_event_is_not_given_back(
+    path: Path, clock: ManualClock, before: str, falls: str, *, we_too: bool
+) -> None:
+    """Power goes after the order and before the first command, and the relay comes back as its maker set it."""
+    plug = Scripted(value=before)
+    async with contextlib.AsyncExitStack() as first_life:
+        gateway = await first_life.enter_async_context(living(Gateway(path, clock, plug)))
+        plug.speak(before)
+        clock.advance(5 * MINUTE)
+        if we_too:
+            await first_life.aclose()
+            gateway = await first_life.enter_async_context(living(Gateway(path, clock, plug)))
+        else:
+            plug.contact(Contact.RESTARTED)
+        plug.fall(falls)
+        plug.speak(falls)
+        await gateway.keeper.command(order())
+        await gateway.reach(State.CONFIRMED)
+        await gateway.keeper.release("c1")
+        await gateway.reach(State.RESTORED)
+        assert plug.value == before
+
+
+async def test_a_hand_after_a_power_cut_is_what_counts(path: Path, clock: ManualClock) -> None:
+    plug = Scripted(value="off")
+    async with living(Gateway(path, clock, plug)) as gateway:
+        plug.speak("off")
+        plug.contact(Contact.RESTARTED)
+        plug.fall("off")
+        clock.advance(MINUTE)
+        plug.speak("on")
+        await gateway.keeper.command(order())
+        await gateway.reach(State.CONFIRMED)
+        await gateway.keeper.release("c1")
+        await gateway.reach(State.RESTORED)
+        assert plug.value == "on"
 
 
 async def test_a_clock_set_back_delays_neither_writing_nor_restoring(path: Path, clock: ManualClock) -> None:

@@ -1,0 +1,63 @@
+"""What a device does by its user's will, told apart from what it fell into after a power cut.
+
+A relay that had no power comes back in its maker's position. Where an order reaches it soon after, that position is not
+what it shall be given back: nobody chose it. So the last state that somebody chose is kept, also on disk, and stands
+for the device until what it fell into has been changed by someone, or has been left alone for `LEFT_ALONE`.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from bridges.device import Value, same
+
+LEFT_ALONE: Final = timedelta(minutes=15)
+"""A state that a device fell into and that nobody changes for so long is accepted as its own."""
+REMEMBERED: Final = timedelta(hours=1)
+"""After a longer absence than this nobody knows what happened meanwhile: what the device says then is its own."""
+_NOTED_EVERY: Final = timedelta(minutes=10)
+_NEVER: Final = timedelta(days=-100_000)
+
+
+@dataclass(slots=True)
+class OwnState:
+    """The state that somebody chose, as far as it is known; all times are `Clock.elapsed`.
+
+    `chosen` was last seen at `seen`, and put on disk at `noted`. `fallen` is what the device came up with after it, our
+    link or we ourselves began at `since`.
+    """
+
+    chosen: Value | None = None
+    seen: timedelta = _NEVER
+    noted: timedelta = _NEVER
+    fallen: Value | None = None
+    since: timedelta = _NEVER
+
+    def began(self, now: timedelta) -> None:
+        """Take notice that the device, the link or we ourselves are back."""
+        self.since, self.fallen = now, None
+
+    def hear(self, value: Value, now: timedelta, *, own: bool) -> bool:
+        """Take the device's word while nothing of ours is on it; tell whether it should be put on disk.
+
+        `own`: whether it can be somebody's choice; not so what a device says right after its start.
+        """
+        stays = self.fallen is not None and same(value, self.fallen) and now - self.since < LEFT_ALONE
+        if (own and not stays) or (self.chosen is not None and same(value, self.chosen)):
+            return self.choose(value, now)
+        self.fallen = value
+        return False
+
+    def choose(self, value: Value, now: timedelta) -> bool:
+        """Take a state as chosen; tell whether it should be put on disk."""
+        worth = value != self.chosen or now - self.noted > _NOTED_EVERY
+        self.chosen, self.seen, self.fallen = value, now, None
+        if worth:
+            self.noted = now
+        return worth
+
+    def instead_of(self, state: Value | None, now: timedelta) -> Value | None:
+        """Return what counts as the device's state where it shows `state`."""
+        recent = now - self.since < LEFT_ALONE and self.since - self.seen < REMEMBERED
+        unchosen = state is None or self.fallen is None or same(state, self.fallen)
+        return self.chosen if recent and unchosen and self.chosen is not None else state
