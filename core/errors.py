@@ -2,7 +2,14 @@
 
 
 class EvenloadError(Exception):
-    """Base of every error that a user or a peer can cause. Its text is written for that person."""
+    """Base of every error that a user or a peer can cause. Its text is written for that person.
+
+    `field` names what of the request it is about, where that is one thing.
+    """
+
+    def __init__(self, text: str = "", *, field: str | None = None) -> None:
+        super().__init__(text)
+        self.field = field
 
 
 class InvalidError(EvenloadError):
