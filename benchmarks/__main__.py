@@ -1,11 +1,12 @@
 """`make bench`: measure evenload and openleadr in turn, and write what came out.
 
     python -m benchmarks [--quick] [--cases poll,poll-tls] [--rounds 5] [--seconds 2] [--homes 1000]
-    python -m benchmarks --against ../evenload-before
+    python -m benchmarks --against ../evenload-before [--fresh --rounds 12]
 
 The whole of it takes some minutes. With --quick, or some of the cases, docs/performance.md stays as it is. With
 --against the peer is another checkout of evenload (an older one: its directory is migrated for this one), to see what a
-change has cost.
+change has cost. Two processes of the same code differ by some percent for as long as they live: --fresh starts new ones
+for every round, to tell a small cost from such luck.
 """
 
 import argparse
@@ -45,6 +46,8 @@ class Bench:
     tell: Callable[[str], None]
     against: Path | None = None
     """Another checkout of evenload, measured in the place of openleadr."""
+    fresh: bool = False
+    """Whether every round has servers of its own, whatever the case."""
     _identified: list[Ven] = field(default_factory=list)
     _copies: int = 0
 
@@ -55,13 +58,14 @@ class Bench:
         figures: dict[str, list[Figure]] = {name: [] for name in servers}
         async with AsyncExitStack() as stack:
             lasting: dict[str, tuple[Fleet, Stage]] = {}
-            if not case.fresh:
+            fresh = case.fresh or self.fresh
+            if not fresh:
                 for name in servers:
                     lasting[name] = await stack.enter_async_context(self._ready(case, name, vens))
-            rounds = min(self.rounds, case.most_rounds)
+            rounds = self.rounds if self.fresh else min(self.rounds, case.most_rounds)
             for number in range(rounds):
                 for name in servers if number % 2 else reversed(servers):
-                    if case.fresh:
+                    if fresh:
                         async with self._ready(case, name, vens) as (fleet, stage):
                             figure = await case.run(fleet, stage)
                     else:
@@ -109,7 +113,7 @@ async def run(options: argparse.Namespace, plan: Plan, cases: Sequence[Case]) ->
     with tempfile.TemporaryDirectory(prefix="bench-", dir=build) as folder:
         place = Path(folder) / "site"
         site = await (Site.make(place) if options.against is None else Site.make_with(options.against, place))
-        bench = Bench(plan, options.rounds, Path(folder), site, tell, options.against)
+        bench = Bench(plan, options.rounds, Path(folder), site, tell, options.against, options.fresh)
         async with asyncio.timeout(_WHOLE_S):
             return [await bench.measure(case) for case in cases]
 
@@ -119,7 +123,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     known = ", ".join({**CASES, **MORE})
     parser.add_argument("--cases", help=f"some of: {known}")
     parser.add_argument("--quick", action="store_true", help="one short round; shows that it works, not how fast")
-    parser.add_argument("--rounds", type=int, help="how often each server is measured, at most 5 times (5)")
+    parser.add_argument(
+        "--rounds", type=int, help="how often each server is measured, without --fresh at most 5 times (5)"
+    )
+    parser.add_argument("--fresh", action="store_true", help="start new servers for each round")
     parser.add_argument("--seconds", type=float, help="how long each time (2)")
     parser.add_argument("--homes", type=int, help="VENs of dispatch-1000 and memory-1000 (1000)")
     parser.add_argument("--against", type=Path, help="another checkout of evenload, instead of openleadr")

@@ -1,34 +1,23 @@
 """What the benchmark measures, compares and writes; test_tiny_run.py has it run."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from benchmarks import gateway
+from benchmarks.__main__ import main
 from benchmarks.cases import CASES, Figure
 from benchmarks.load import DriveError, Ven
 from benchmarks.results import compare, table, write_page
 
-ROOT = Path(__file__).parents[2]
+
+def test_a_case_that_there_is_not_is_refused(capsys):
+    assert main(["--cases", "poll,flying"]) == 2
+    assert "No such case: flying" in capsys.readouterr().err
 
 
-def bench(*arguments):
-    command = [sys.executable, "-m", "benchmarks", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-
-
-def test_a_case_that_there_is_not_is_refused():
-    ran = bench("--cases", "poll,flying")
-    assert ran.returncode == 2
-    assert "No such case: flying" in ran.stderr
-
-
-def test_what_is_no_checkout_is_no_peer(tmp_path):
-    ran = bench("--cases", "poll", "--against", str(tmp_path))
-    assert ran.returncode == 2
-    assert "is no checkout of evenload" in ran.stderr
+def test_what_is_no_checkout_is_no_peer(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["--cases", "poll", "--against", str(tmp_path)])
+    assert "is no checkout of evenload" in capsys.readouterr().err
 
 
 def test_against_another_checkout_the_table_names_it():

@@ -104,7 +104,8 @@ async def test_what_is_refused_is_the_certificates_ven_s(world):
 async def test_what_one_ven_can_have_counted_is_bounded(world):
     ven = await world.ven()
     for code in range(100, 1000):
-        await ven.say(CreatedReport(Response(code, f"no {code}"), (), ven.ven_id))
+        message = CreatedReport(Response(code, f"no {code}"), (), ven.ven_id)
+        await world.vtn.answer("EiReport", message, ven.peer)
     rows = await world.rows("ven_fault")
     await world.faults.flush()
     rows = await world.rows("ven_fault")
