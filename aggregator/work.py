@@ -9,25 +9,22 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.buyers.events import EventType, publish
-from aggregator.grid import Grid
-from aggregator.intervals import PowerInterval
-from aggregator.trade import activations, calling, contracts, live, offers, reports, requests, supply, uncertainty
-from aggregator.trade.activations import Activation, Direct
+from aggregator.trade import activations, calling, live, offers, reports, requests, uncertainty
+from aggregator.trade.activations import Activation
 from aggregator.trade.calling import WORKER
-from aggregator.trade.offers import Refusal
-from aggregator.trade.requests import Request
-from aggregator.trade.supply import Scope
+from aggregator.trade.sales import Sales
 from core.clock import Clock
 from core.errors import EvenloadError
-from vtn.services import programme, result_due
+from vtn.services import result_due
 from vtn.services.result_due import Waits
-from vtn.store.database import Database, Transaction
+from vtn.store.database import Database
 
 _log = structlog.get_logger(__name__)
 
@@ -52,14 +49,19 @@ class MarketSettings:
     report_after: timedelta = timedelta(minutes=10)
     final_after: timedelta = timedelta(days=7)
 
+    def sales(self, db: Database, clock: Clock) -> Sales:
+        """Return what sells by these settings."""
+        return Sales(db, clock, stale_after_s=self.stale_after_s, offer_valid=self.offer_valid)
+
 
 class Market:
     """One process's share of the market's work."""
 
-    def __init__(self, db: Database, clock: Clock, settings: MarketSettings) -> None:
+    def __init__(self, db: Database, clock: Clock, settings: MarketSettings, sales: Sales | None = None) -> None:
         self._db = db
         self._clock = clock
         self._settings = settings
+        self._sales = sales or settings.sales(db, clock)
         self._paused: dict[str, float] = {}
 
     async def turn(self) -> None:
@@ -77,7 +79,7 @@ class Market:
         for offer_id in overdue:
             await self._guarded(offer_id, self._expire_offer)
         for request_id in waiting:
-            await self._guarded(request_id, self._answer)
+            await self._guarded(request_id, partial(self._sales.answer, who=WORKER))
         for dispatch_id in ended:
             await self._guarded(dispatch_id, self._result)
 
@@ -95,72 +97,9 @@ class Market:
             return
         self._paused[subject] = time.monotonic() + _PAUSE_S
 
-    # -- requests and offers
-
     async def _expire_offer(self, offer_id: str) -> None:
         async with self._db.write() as tx:
             await offers.expire(tx, offer_id, self._clock.now(), who=WORKER)
-
-    async def _answer(self, request_id: str) -> None:
-        """Offer something for a request, decline it, or let it expire."""
-        now = self._clock.now()
-        async with self._db.read() as conn:
-            found = await requests.get(conn, request_id)
-            if found.status is not requests.Status.RECEIVED:
-                return
-            wish = found.wish
-            contract = await contracts.get(conn, found.contract_id)
-            bounds = [(it.start, it.end) for it in wish.intervals]
-            grid = Grid.over([PowerInterval(it.start, it.duration_s, it.max_w) for it in wish.intervals])
-            rules = await programme.get(conn, contract.programme_id)
-            scope = Scope(rules, wish.direction, grid, wish.area, wish.group_ids)
-            expired = wish.deadline <= now
-            basis = None if expired else await supply.read(conn, scope, now, stale_after_s=self._settings.stale_after_s)
-        if basis is None:
-            await self._conclude(found, None, now, now)
-            return
-        possible = await asyncio.to_thread(supply.possible_w, basis)
-        outcome = offers.compose(wish, supply.per_interval(grid, possible, bounds), contract.price)
-        latest = wish.start - rules.parameters.notification.timedelta()
-        now = self._clock.now()
-        async with self._db.write() as tx:
-            await supply.lock(tx, contract.programme_id, now)
-            if await supply.holds(tx.conn, basis, now):
-                await self._settle(tx, found.id, outcome, latest, now)
-
-    async def _conclude(self, found: Request, outcome: Refusal | None, latest: datetime, now: datetime) -> None:
-        async with self._db.write() as tx:
-            await self._settle(tx, found.id, outcome, latest, now)
-
-    async def _settle(
-        self,
-        tx: Transaction,
-        request_id: str,
-        outcome: tuple[offers.Option, ...] | Refusal | None,
-        latest: datetime,
-        now: datetime,
-    ) -> None:
-        """Answer a request that still waits: None, or past its deadline, is expiry."""
-        found = await requests.get(tx.conn, request_id, lock=True)
-        if found.status is not requests.Status.RECEIVED:
-            return
-        if outcome is None or found.wish.deadline <= now:
-            why = "No answer could be given by the deadline."
-            await requests.move(tx, found, requests.Event.EXPIRE, now, who=WORKER, reason=why)
-            return
-        expires_at = min(latest, now + self._settings.offer_valid)
-        if not isinstance(outcome, Refusal) and expires_at <= now:
-            outcome = Refusal("It is too late to give households their notice.", ())
-        if isinstance(outcome, Refusal):
-            event, possible_w = requests.Event.DECLINE, outcome.possible_w
-            await requests.move(tx, found, event, now, who=WORKER, reason=outcome.reason, possible_w=possible_w)
-            return
-        contract = await contracts.get(tx.conn, found.contract_id)
-        direction = found.wish.direction
-        offer_id = await offers.create(
-            tx, contract, direction, outcome, expires_at, now, who=WORKER, request_id=request_id
-        )
-        await requests.move(tx, found, requests.Event.OFFER, now, who=WORKER, offer_id=offer_id)
 
     # -- activations
 
@@ -230,24 +169,3 @@ class Market:
 async def _is_done(conn: AsyncConnection, one: Activation) -> bool:
     """Tell whether another turn did this step already; the row is locked from now on."""
     return (await activations.get(conn, one.id, lock=True)).due_at != one.due_at
-
-
-async def order(
-    db: Database,
-    contract_id: str,
-    wanted: Direct,
-    now: datetime,
-    settings: MarketSettings,
-    *,
-    who: str,
-    party_id: str | None = None,
-) -> str:
-    """Order directly under a contract and return the id of the activation. Raises like `activations.order`."""
-    async with db.read() as conn:
-        contract = await activations.checked(conn, contract_id, wanted, now, party_id=party_id)
-        rules = await programme.get(conn, contract.programme_id)
-        scope = Scope(rules, wanted.direction, Grid.over(wanted.intervals), wanted.area, wanted.group_ids)
-        basis = await supply.read(conn, scope, now, stale_after_s=settings.stale_after_s)
-    possible = await asyncio.to_thread(supply.possible_w, basis)
-    async with db.write() as tx:
-        return await activations.order(tx, contract_id, wanted, basis, possible, now, who=who, party_id=party_id)

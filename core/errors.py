@@ -30,3 +30,7 @@ class ForbiddenError(EvenloadError):
 
 class UnavailableError(EvenloadError):
     """A resource that we depend on (disk, database, broker, peer) does not answer now; trying later can help."""
+
+
+class UnfinishedError(UnavailableError):
+    """A part is done and stays so; the same request again completes it."""

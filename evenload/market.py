@@ -18,6 +18,7 @@ from aggregator.tariff.prices import PriceSignals
 from aggregator.tariff.tariff_source import TariffFetcher
 from aggregator.trade.potential_watch import PotentialWatch
 from aggregator.web.brp import BRP, GATE, BrpDesk, TokenGate, idempotent, mount
+from aggregator.web.keys import SALES
 from aggregator.web.operator import OPERATIONS
 from aggregator.work import Market as Worker
 from aggregator.work import MarketSettings
@@ -57,11 +58,13 @@ class Market:
         guard = Guard.allowing(settings.outgoing.allow, settings.outgoing.ca)
         db, clock = desk.db, desk.clock
         tokens = Tokens(db, f"urn:evenload:{quote(desk.settings.vtn_id, safe='')}")
-        brp = BrpDesk(db, clock, tokens, guard, FailureLimit(), desk.stale_after_s)
+        times = _market(settings, desk.stale_after_s)
+        sales = times.sales(db, clock)
+        brp = BrpDesk(db, clock, sales, tokens, guard, FailureLimit(), desk.stale_after_s)
         return cls(
             desk=brp,
             gate=TokenGate(db, tokens, brp.failures),
-            worker=Worker(db, clock, _market(settings, desk.stale_after_s)),
+            worker=Worker(db, clock, times, sales),
             sender=webhooks.Sender(db, guard),
             fetcher=TariffFetcher(db, clock, partial(outgoing.fetch_json, guard=guard)),
             signals=PriceSignals(db, clock),
@@ -75,7 +78,7 @@ class Market:
 
     def put_into(self, app: web.Application) -> None:
         """Give the operations what they work with."""
-        app[BRP], app[GATE] = self.desk, self.gate
+        app[BRP], app[GATE], app[SALES] = self.desk, self.gate, self.desk.sales
 
     def jobs(self) -> Sequence[Job]:
         """Return the periodic work. What must survive a crash is a row with a due time."""

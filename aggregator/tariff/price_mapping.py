@@ -68,10 +68,10 @@ def check_mapping(mapping: Mapping) -> None:
         if (place := getattr(mapping, name)) is not None:
             _steps(place, name)
     if mapping.layout == "columns" and mapping.items:
-        raise InvalidError("items: in columns there are no items; start, value ... point to lists in the document.")
+        raise InvalidError("Columns have no items: start, value ... point to lists in the document.", field="items")
     _check_times(mapping)
     if not _FACTOR.fullmatch(mapping.factor) or Decimal(mapping.factor) == 0:
-        raise InvalidError("factor: a decimal above zero, such as 0.001 for prices per MWh.")
+        raise InvalidError("The factor is a decimal above zero, such as 0.001 for prices per MWh.", field="factor")
     if Decimal(read_amount(mapping.lowest)) >= Decimal(read_amount(mapping.highest)):
         raise InvalidError("lowest lies below highest.")
     _check_headers(mapping.headers)
@@ -81,9 +81,11 @@ def _check_times(mapping: Mapping) -> None:
     if (mapping.end, mapping.duration, mapping.step).count(None) < 2:  # noqa: PLR2004  one of three at most
         raise InvalidError("Say at most one of end, duration and step.")
     if mapping.step is not None and not (0 < mapping.step.exact_s <= _LONGEST_STEP_S):
-        raise InvalidError("step: a length such as PT15M or PT1H, up to a year.")
+        raise InvalidError("The step is a duration such as PT15M or PT1H, up to a year.", field="step")
     if mapping.time_zone is not None and mapping.time_zone not in available_timezones():
-        raise InvalidError(f"time_zone: '{mapping.time_zone[:40]}' is no IANA time zone such as Europe/London.")
+        raise InvalidError(
+            f"'{mapping.time_zone[:40]}' is not an IANA time zone such as Europe/London.", field="time_zone"
+        )
     if mapping.times in _WORDS:
         return
     sample = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -93,7 +95,9 @@ def _check_times(mapping: Mapping) -> None:
     except (ValueError, re.error):
         good = False
     if not good:
-        raise InvalidError(f"times: {', '.join(_WORDS)}, or a pattern of strptime such as %d.%m.%Y %H:%M.")
+        raise InvalidError(
+            f"Times are {', '.join(_WORDS)}, or a pattern of strptime such as %d.%m.%Y %H:%M.", field="times"
+        )
 
 
 def _by_pattern(text: str, pattern: str) -> datetime:
@@ -102,12 +106,15 @@ def _by_pattern(text: str, pattern: str) -> datetime:
 
 def _check_headers(headers: AnyMapping[str, str]) -> None:
     if len(headers) > _MOST_HEADERS:
-        raise InvalidError(f"headers: {_MOST_HEADERS} at most.")
+        raise InvalidError(f"At most {_MOST_HEADERS} headers can be set.", field="headers")
     for name, variable in headers.items():
         if not _HEADER.fullmatch(name) or name.lower() in _OUR_HEADERS:
-            raise InvalidError(f"headers: '{name[:40]}' is no header that can be set.")
+            raise InvalidError(f"'{name[:40]}' is not a header that can be set.", field="headers")
         if not _VARIABLE.fullmatch(variable):
-            raise InvalidError("headers: name an environment variable that begins with EVENLOAD_TARIFF_.")
+            raise InvalidError(
+                "A header's value is the name of an environment variable that begins with EVENLOAD_TARIFF_.",
+                field="headers",
+            )
 
 
 def address(url: str, mapping: Mapping, now: datetime) -> str:
@@ -188,7 +195,7 @@ def _list(found: object, place: str) -> list[object]:
 def _steps(pointer: str, name: str = "") -> list[str]:
     """Return the steps of a JSON pointer. Raises InvalidError."""
     if (pointer and not pointer.startswith("/")) or len(pointer) > _LONGEST_POINTER or re.search(r"~(?![01])", pointer):
-        raise InvalidError(f"{name}: '{pointer[:40]}' is no JSON pointer such as /data/0/price.")
+        raise InvalidError(f"'{pointer[:40]}' is no JSON pointer such as /data/0/price.", field=name)
     return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
 
 

@@ -109,7 +109,9 @@ def _check_url(text: str) -> None:
     except ValueError:
         good = False
     if not good or len(text) > outgoing.LONGEST_URL or not text.isascii() or not text.isprintable() or " " in text:
-        raise InvalidError("url: an address such as https://example.com/prices, without a password in it.")
+        raise InvalidError(
+            "The URL is an address such as https://example.com/prices, without a password in it.", field="url"
+        )
 
 
 async def remove_source(tx: Transaction, tariff_id: str, now: datetime, *, who: str) -> None:

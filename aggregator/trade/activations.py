@@ -22,19 +22,15 @@ from aggregator.flexibility.fleet import Floats
 from aggregator.grid import Grid
 from aggregator.intervals import PowerInterval
 from aggregator.tables import activation
-from aggregator.trade import contracts, supply
-from aggregator.trade.contracts import Contract, Price, Wanted
-from aggregator.trade.requests import WishInterval, check_groups, check_shape
-from aggregator.trade.supply import Basis
-from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
+from aggregator.trade import contracts
+from aggregator.trade.contracts import Contract, Price
+from core.errors import ConflictError, ForbiddenError, NotFoundError
 from core.ids import new_id
-from vtn.services import programme
 from vtn.store.database import Transaction
 from vtn.store.rows import from_json, to_json
 
 CALL_AHEAD: Final = timedelta(hours=24)
 """Households are called as soon as something is sold, but not earlier than this before its start."""
-_MAX_WORDS: Final = 500
 
 
 class Status(StrEnum):
@@ -159,74 +155,6 @@ def check_allowed(one: Activation, what: Event, now: datetime) -> None:
 
 
 # -- made
-
-
-@dataclass(frozen=True, slots=True)
-class Direct:
-    """A direct order under a contract that allows them."""
-
-    direction: str
-    intervals: tuple[PowerInterval, ...]
-    area: str | None = None
-    group_ids: tuple[str, ...] = ()
-    reason: str | None = None
-
-
-async def order(
-    tx: Transaction,
-    contract_id: str,
-    wanted: Direct,
-    basis: Basis,
-    possible: Floats,
-    now: datetime,
-    *,
-    who: str,
-    party_id: str | None = None,
-) -> str:
-    """Make an activation without an offer; `aggregator.work.order` reads `basis` and computes `possible` for it.
-
-    Raises ConflictError for more than can be sold (the message says what can), or if something was sold meanwhile.
-    """
-    contract = await checked(tx.conn, contract_id, wanted, now, party_id=party_id)
-    await supply.lock(tx, contract.programme_id, now)
-    if not await supply.holds(tx.conn, basis, now):
-        raise ConflictError("Something else was sold in the same time just now; order again.")
-    ordered = basis.scope.grid.power_w(wanted.intervals)
-    if (ordered > possible).any():
-        bounds = [(one.start, one.end) for one in wanted.intervals]
-        most = supply.per_interval(basis.scope.grid, possible, bounds)
-        raise ConflictError(f"More than can be had now. Possible in each interval: {shown_w(most)} W.")
-    terms = Terms(
-        None,
-        1.0,
-        wanted.intervals,
-        price_per_kwh(contract.price, ordered, possible),
-        contract.price.penalty_per_kwh,
-        contract.price.currency,
-        supply.CONFIDENCE,
-        wanted.area,
-        wanted.group_ids,
-        wanted.reason,
-    )
-    return await add(tx, contract, wanted.direction, terms, now, who=who)
-
-
-async def checked(
-    conn: AsyncConnection, contract_id: str, wanted: Direct, now: datetime, *, party_id: str | None
-) -> Contract:
-    """Return the contract of a direct order. Raises like `order` for what no pool could make good."""
-    contract = await contracts.get(conn, contract_id, party_id)
-    if not contract.limits.direct_orders:
-        raise ForbiddenError("This contract has no direct orders; post a flexibility request.")
-    check_shape([WishInterval(one.start, one.duration_s, 0, one.power_w) for one in wanted.intervals])
-    await check_groups(conn, wanted.group_ids)
-    if len(wanted.reason or "") > _MAX_WORDS:
-        raise InvalidError(f"A reason has at most {_MAX_WORDS} characters.")
-    most_w = max(one.power_w for one in wanted.intervals)
-    rules = (await programme.get(conn, contract.programme_id)).parameters
-    span = Wanted(wanted.direction, wanted.intervals[0].start, wanted.intervals[-1].end, most_w, wanted.area)
-    contracts.check(contract, span, rules, now)
-    return contract
 
 
 def price_per_kwh(price: Price, power_w: Floats, possible: Floats) -> str:

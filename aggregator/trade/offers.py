@@ -155,11 +155,13 @@ def _option(name: str, wish: Wish, power: Sequence[int], most: Sequence[int], pr
     per_kwh = price_per_kwh(price, np.asarray(power, np.float64), np.asarray(most, np.float64))
     needed = [one.min_w / watts for one, watts in zip(wish.intervals, power, strict=True) if watts]
     factor = min(1.0, math.ceil(max(_LEAST_FACTOR, *needed) * 100 - 1e-9) / 100)
-    cost = _cost(intervals, per_kwh, price.currency)
-    return Option(name, intervals, per_kwh, cost, price.currency, factor, CONFIDENCE)
+    return Option(
+        name, intervals, per_kwh, cost(intervals, per_kwh, price.currency), price.currency, factor, CONFIDENCE
+    )
 
 
-def _cost(intervals: Sequence[PowerInterval], per_kwh: str, currency: str) -> str:
+def cost(intervals: Sequence[PowerInterval], per_kwh: str, currency: str) -> str:
+    """Return what all of it costs, in the currency's smallest unit."""
     energy_wh = sum((Decimal(one.power_w * one.duration_s) for one in intervals), Decimal(0)) / 3600
     return money.rounded(money.of_energy(energy_wh, Decimal(per_kwh)), currency)
 

@@ -72,7 +72,7 @@ async def _modify_activation(tx: Transaction, activation_id: str, wish: Change, 
     grid = one.grid
     free, end = grid.at(grid.ahead(now)), wish.end or one.ends_at
     if (end - grid.start) % timedelta(seconds=grid.step_s):
-        raise InvalidError(f"end: it lies on the dispatch's steps of {grid.step_s // 60} minutes.")
+        raise InvalidError(f"The end must lie on the dispatch's steps of {grid.step_s // 60} minutes.", field="end")
     if end <= free:
         raise ConflictError(f"Before {free.isoformat()} nothing can change any more. To end it now, cancel it.")
     new: list[PowerInterval] = []
@@ -100,16 +100,19 @@ async def _modify_pool(tx: Transaction, dispatch_id: str, wish: Change, now: dat
     if wish.end is not None:
         length, rest = divmod(round((wish.end - grid.start).total_seconds()), grid.step_s)
         if rest:
-            raise InvalidError(f"end: it lies on the dispatch's steps of {grid.step_s // 60} minutes.")
+            raise InvalidError(f"The end must lie on the dispatch's steps of {grid.step_s // 60} minutes.", field="end")
         if not keep < length <= grid.count:
-            raise InvalidError("end: it lies between the next step and the present end; for more, order another one.")
+            raise InvalidError(
+                "The end must lie between the next step and the present end; for more, order another dispatch.",
+                field="end",
+            )
     if keep >= grid.count:
         raise ConflictError("The last step has begun; nothing can change any more.")
     ordered = _sum(called)
     after = ordered.copy()
     if wish.value is not None:
         if wish.value <= 0:
-            raise InvalidError("value: above zero; to end the dispatch, cancel it.")
+            raise InvalidError("The value must be above zero; to end the dispatch, cancel it.", field="value")
         after[keep:] = wish.value * await _surplus(tx, dispatch_id)
     values: dict[str, Values] = {}
     for one in called.members:
@@ -146,11 +149,13 @@ async def _modify_signal(tx: Transaction, whole: dispatch.Dispatch, wish: Change
     shared = whole.shared
     end = wish.end or shared.period.end
     if end is None:
-        raise InvalidError("end: this dispatch lasts until it is cancelled; say when it ends.")
+        raise InvalidError("This dispatch lasts until it is cancelled; say when it ends.", field="end")
     minute = timedelta(minutes=1)
     cut = max(shared.period.start, now.replace(second=0, microsecond=0) + minute)
     if end <= cut or (end - shared.period.start) % minute:
-        raise InvalidError("end: a whole minute later than the next one. To end the dispatch now, cancel it.")
+        raise InvalidError(
+            "The end must be on a whole minute, after the next one; to end the dispatch now, cancel it.", field="end"
+        )
     signals = []
     for signal in shared.signals:
         steps: list[tuple[datetime, datetime, float]] = []

@@ -149,15 +149,15 @@ async def draft(db: Database, wish: Wish, now: datetime, *, stale_after_s: float
 
 def _check(wish: Wish, now: datetime) -> None:
     if wish.direction not in ("reduce", "increase"):
-        raise InvalidError("direction: reduce or increase.")
+        raise InvalidError("The direction is reduce or increase.", field="direction")
     if wish.start <= now:
-        raise InvalidError(f"start: it has passed; it is {now.isoformat()}.")
+        raise InvalidError(f"The start has passed; it is {now.isoformat()}.", field="start")
     if wish.start.timestamp() % _MINUTE_S or wish.duration_s % _MINUTE_S or wish.duration_s <= 0:
-        raise InvalidError("start: a dispatch begins on a whole minute and lasts whole minutes.")
+        raise InvalidError("A dispatch begins on a whole minute and lasts whole minutes.", field="start")
     if wish.duration_s > LONGEST.total_seconds():
-        raise InvalidError(f"minutes: at most {LONGEST.total_seconds() / 3600:.0f} hours.")
+        raise InvalidError(f"A dispatch lasts at most {LONGEST.total_seconds() / 3600:.0f} hours.", field="minutes")
     if not 0 < wish.power_w <= MAX_POWER_W:
-        raise InvalidError("power: above zero.")
+        raise InvalidError("The power must be above zero.", field="power")
 
 
 def _select(basis: Basis, wish: Wish, seed: int) -> tuple[Choice, Figures]:

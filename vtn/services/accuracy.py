@@ -36,7 +36,7 @@ class Hours:
 
     def __post_init__(self) -> None:
         if self.duration.months or not 0 < self.duration.seconds <= _LONGEST_S:
-            raise InvalidError("duration: an event lasts more than nothing and a day at most.")
+            raise InvalidError("An event lasts longer than nothing, and a day at most.", field="duration")
 
 
 @dataclass(frozen=True, slots=True)

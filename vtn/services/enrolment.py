@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from certs.authority import Authority
 from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
@@ -119,6 +120,15 @@ async def renew(tx: Transaction, presented: str, csr_pem: str, authority: Author
     pem = (await asyncio.to_thread(authority.sign_request, csr_pem, row.ven_id)).chain_pem
     added = await add_certificate(tx, row.ven_id, pem, now, who=row.ven_id)
     return Enrolled(row.ven_id, row.name, pem, added)
+
+
+async def check_present(conn: AsyncConnection, ven_id: str) -> None:
+    """Raise NotFoundError for an unknown VEN, ConflictError for a removed one."""
+    row = (await conn.execute(select(ven.c.removed_at).where(ven.c.id == ven_id))).one_or_none()
+    if row is None:
+        raise NotFoundError(f"No VEN '{ven_id}'.")
+    if row.removed_at is not None:
+        raise ConflictError(f"VEN '{ven_id}' was removed; create a new one.")
 
 
 async def add_certificate(tx: Transaction, ven_id: str, pem: str, now: datetime, *, who: str) -> str:

@@ -10,6 +10,7 @@ from multidict import CIMultiDict
 from pydantic import TypeAdapter
 
 from core.commits import noting_commits
+from core.errors import UnfinishedError
 from vtn.web.auth import Gate, Principal
 from vtn.web.body import read_body
 from vtn.web.etag import check_if_match, etag_of, is_unchanged
@@ -153,7 +154,7 @@ class _Endpoint:
             with noting_commits() as committed:
                 try:
                     return self._answer(context, await one.handler(context, **arguments))
-                except ProblemError:
+                except (ProblemError, UnfinishedError):
                     raise  # the operation's own answer
                 except Exception:
                     if not committed:

@@ -63,6 +63,8 @@ class Fault(Model):
     """Where in the body: a JSON pointer (RFC 6901)."""
     parameter: str | None = None
     """Which path or query parameter."""
+    field: str | None = None
+    """Which field, where a rule says more about it than its shape."""
 
 
 class Problem(Model):
@@ -122,7 +124,8 @@ def response_for(error: Exception, request_id: str) -> web.Response:
             return _response(503, str(error), request_id, {"Retry-After": str(_RETRY_AFTER_S)})
         case EvenloadError():
             status = next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
-            return _response(status, str(error), request_id)
+            errors = () if error.field is None else (Fault(detail=str(error), field=error.field),)
+            return _response(status, str(error), request_id, errors=errors)
         case web.HTTPException():
             detail = _HTTP_DETAILS.get(error.status, error.reason)
             headers = {name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers}

@@ -1,18 +1,16 @@
 """Activations (orders), in the BRP API."""
 
-import asyncio
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from aggregator.grid import Grid
-from aggregator.trade import activations, changes, figures, supply
-from aggregator.trade.activations import Direct, ModifiedError
-from aggregator.trade.supply import Scope
+from aggregator.trade import activations, changes, figures
+from aggregator.trade.activations import ModifiedError
+from aggregator.trade.sales import DirectOrder
 from aggregator.web.brp.desk import BRP, party_of, writing
 from aggregator.web.brp.values import ULID, Direction, Id, Interval, Intervals, Reason, Words, shown
-from vtn.services import programme
 from vtn.web.api import Context
 from vtn.web.model import Model, UtcTime
 from vtn.web.operation import operation
@@ -201,23 +199,13 @@ LIVE_EXAMPLE: dict[str, Any] = {
 async def create_activation(context: Context, body: NewActivation) -> Activation:
     """Order without an offer, where the contract allows it; the answer to an order over the potential says what is."""
     desk, party_id = context.service(BRP), party_of(context)
-    now = desk.clock.now()
     intervals = tuple(one.value() for one in body.intervals)
-    wanted = Direct(body.direction, intervals, body.area, body.group_ids, body.reason)
-    async with desk.db.read() as conn:
-        contract = await activations.checked(conn, body.contract_id, wanted, now, party_id=party_id)
-        rules = await programme.get(conn, contract.programme_id)
-        scope = Scope(rules, wanted.direction, Grid.over(intervals), wanted.area, wanted.group_ids)
-        basis = await supply.read(conn, scope, now, stale_after_s=desk.stale_after_s)
-    async with desk.reckoning:
-        possible = await asyncio.to_thread(supply.possible_w, basis)
-    async with writing(context) as tx:
-        activation_id = await activations.order(
-            tx, contract.id, wanted, basis, possible, now, who=context.principal.name, party_id=party_id
-        )
-        made = await activations.get(tx.conn, activation_id)
-    context.headers["Location"] = f"{PATH}/{activation_id}"
-    return Activation.of(made, now)
+    wanted = DirectOrder(body.direction, intervals, body.area, body.group_ids, body.reason)
+    made = await desk.sales.order(
+        body.contract_id, wanted, who=context.principal.name, party_id=party_id, writing=partial(writing, context)
+    )
+    context.headers["Location"] = f"{PATH}/{made.id}"
+    return Activation.of(made, desk.clock.now())
 
 
 @operation(

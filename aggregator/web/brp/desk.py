@@ -1,6 +1,5 @@
 """What the BRP API works with, and the transaction of a request."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from aiohttp import web
 
 from aggregator.buyers.tokens import Tokens
 from aggregator.outgoing import Guard
+from aggregator.trade.sales import Sales
 from core.clock import Clock
 from vtn.store.database import Database, Transaction
 from vtn.web.api import Context
@@ -23,18 +23,17 @@ class BrpDesk:
     """The parts of a running aggregator that the BRP API uses.
 
     `guard` says where webhooks may go. `failures` counts wrong secrets and tokens by address, `token_limit` a client's
-    tokens. `stale_after_s` (world time): a VEN that was silent for so long is not counted on. `reckoning` bounds how
-    many pools are reckoned at once.
+    tokens. `stale_after_s` (world time): a VEN that was silent for so long is not counted on.
     """
 
     db: Database
     clock: Clock
+    sales: Sales
     tokens: Tokens
     guard: Guard
     failures: FailureLimit
     stale_after_s: float = 60.0
     token_limit: RateLimit = field(default_factory=lambda: RateLimit(60))
-    reckoning: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 
 
 BRP: Final = web.AppKey("brp", BrpDesk)

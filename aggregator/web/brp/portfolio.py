@@ -1,6 +1,5 @@
 """The portfolio, in the BRP API: what flexibility there is, and what either side says that it will consume."""
 
-import asyncio
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -184,10 +183,9 @@ async def read_potential(
             raise ForbiddenError(f"The contract is for the areas {', '.join(contract.limits.areas)}: name one of them.")
         rules = await programme.get(conn, contract.programme_id)
         scope = Scope(rules, direction, grid, area)
-        basis = await supply.read(conn, scope, now, stale_after_s=desk.stale_after_s)
+        basis = await desk.sales.read(conn, scope, now)
         learnt = await learning.of_programme(conn, rules, now)
-    async with desk.reckoning:
-        intervals, waterfall = await asyncio.to_thread(_reckon, basis, confidence)
+    intervals, waterfall = await desk.sales.reckon(_reckon, basis, confidence)
     context.headers["Cache-Control"] = f"private, max-age={_KEEP_S}"
     return Potential(
         contract_id=contract.id,

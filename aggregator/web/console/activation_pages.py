@@ -163,9 +163,9 @@ def _changed(one: Activation, wish: _Modified, rules: programmes.Programme, now:
         try:
             end = in_utc(wish.end, zone_of(rules))
         except InvalidError as error:
-            raise InvalidError(f"end: {error}") from error
+            raise InvalidError(str(error), field="end") from error
     if end <= one.starts_at:
-        raise InvalidError("end: it lies after the start.")
+        raise InvalidError("The end must lie after the start.", field="end")
     new = []
     for part in one.intervals:
         stop = min(part.end, end)

@@ -132,16 +132,16 @@ async def plan(conn: AsyncConnection, form: Form, now: datetime) -> Plan:
     try:
         start = in_utc(window.start, zone_of(one))
     except InvalidError as error:
-        raise InvalidError(f"start: {error}") from error
+        raise InvalidError(str(error), field="start") from error
     found = Plan(one, first.kind, start, window.minutes)
     notice = one.parameters.notification
     if start <= now:
-        raise InvalidError("start: This time has passed.")
+        raise InvalidError("This time has passed.", field="start")
     if first.kind == "target":
         if start < notice.after(now):
-            raise InvalidError(f"start: The programme gives households {notice} of notice; begin later.")
+            raise InvalidError(f"The programme gives households {notice} of notice; begin later.", field="start")
         if found.remarks:
-            raise InvalidError(f"minutes: {found.remarks[0]}")
+            raise InvalidError(found.remarks[0], field="minutes")
     return found
 
 
@@ -199,10 +199,12 @@ async def signal(conn: AsyncConnection, form: Form, when: Plan, now: datetime, *
     step = part(form, SignalStep)
     label, unit = SIGNALS.get(step.signal, ("", ""))
     if not label:
-        raise InvalidError("signal: Choose one of the list.")
+        raise InvalidError("Choose a signal from the list.", field="signal")
     values = _values(step.values)
     if when.minutes % len(values):
-        raise InvalidError(f"values: {when.minutes} minutes cannot be cut into {len(values)} parts of whole minutes.")
+        raise InvalidError(
+            f"{when.minutes} minutes cannot be cut into {len(values)} parts of whole minutes.", field="values"
+        )
     name, _, kind = step.signal.partition("/")
     unit = f"{step.currency}/kWh" if unit == "currency" else unit
     each = Duration.of(minutes=when.minutes // len(values))
@@ -229,11 +231,11 @@ class _Value(Model):
 def _values(text: str) -> tuple[float, ...]:
     words = [word for word in re.split(r"[\s;]+", text.strip()) if word]
     if not 1 <= len(words) <= _MOST_VALUES:
-        raise InvalidError(f"values: One number, or up to {_MOST_VALUES}, with blanks between them.")
+        raise InvalidError(f"Write one value, or up to {_MOST_VALUES} with blanks between them.", field="values")
     try:
         return tuple(_Value(value=float(word.replace(",", ".").replace("\N{MINUS SIGN}", "-"))).value for word in words)
     except ValueError:
-        raise InvalidError("values: Write numbers such as 2 or -1.5, with blanks between them.") from None
+        raise InvalidError("Write values such as 2 or -1.5, with blanks between them.", field="values") from None
 
 
 async def _whom(
@@ -243,7 +245,7 @@ async def _whom(
     chosen: set[str] = set()
     words = [word for word in re.split(r"[\s,;]*\n[\s,;]*|[,;]\s*", step.vens.strip()) if word]
     if len(words) > _MOST_NAMED:
-        raise InvalidError(f"vens: {_MOST_NAMED} VENs at most can be named; put more of them into a group.")
+        raise InvalidError(f"At most {_MOST_NAMED} VENs can be named; put more of them into a group.", field="vens")
     if words:
         found = await conn.execute(
             select(ven.c.id, ven.c.name).where(
@@ -254,7 +256,7 @@ async def _whom(
         chosen |= {row.id for row in rows}
         unknown = [word for word in words if word not in {row.id for row in rows} | {row.name for row in rows}]
         if unknown:
-            raise InvalidError(f"vens: There is no VEN {', '.join(word[:80] for word in unknown[:5])}.")
+            raise InvalidError(f"There is no VEN {', '.join(word[:80] for word in unknown[:5])}.", field="vens")
     for group_id in step.group_ids:
         await fleet.get_group(conn, group_id)
     if step.group_ids:
@@ -269,7 +271,7 @@ async def _whom(
         rows_of = await conn.execute(query_vens.where(ven.c.id.in_(some) & ven.c.removed_at.is_(None)))
         vens += [Called(row.id, row.name, bool(row.last_seen_at and row.last_seen_at >= since)) for row in rows_of]
     if not vens:
-        raise InvalidError("vens: That is nobody: the programme has no VENs, or the groups are empty.")
+        raise InvalidError("Nobody would be called: the programme has no VENs, or the groups are empty.", field="vens")
     return tuple(sorted(vens, key=lambda it: it.name))
 
 

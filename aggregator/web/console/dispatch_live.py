@@ -195,7 +195,7 @@ def _end(end: datetime | None, zone: ZoneInfo) -> datetime | None:
     try:
         return in_utc(end, zone)
     except InvalidError as error:
-        raise InvalidError(f"end: {error}") from error
+        raise InvalidError(str(error), field="end") from error
 
 
 @page("POST", "/dispatches/{dispatch_id}/replacement", role=Role.DISPATCHER)

@@ -1,21 +1,16 @@
 """Offers: what stands open, taking one back, and offering something that nobody asked for."""
 
-import asyncio
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 from aiohttp import web
 from pydantic import Field
 
 from aggregator import money
-from aggregator.grid import Grid
 from aggregator.intervals import PowerInterval
-from aggregator.trade import contracts, offers, supply
-from aggregator.trade.contracts import Contract, Wanted
-from aggregator.trade.offers import Option
-from aggregator.trade.requests import MAX_POWER_W, WishInterval, check_shape
-from aggregator.trade.supply import CONFIDENCE, Scope
+from aggregator.trade import contracts, offers
+from aggregator.trade.sales import UnaskedOffer
 from aggregator.web.brp.values import PositiveAmount
 from aggregator.web.console import board_data
 from aggregator.web.console.shared import (
@@ -30,10 +25,10 @@ from aggregator.web.console.shared import (
     with_defaults,
     zone_of,
 )
-from core.errors import ConflictError, InvalidError
+from aggregator.web.keys import SALES
+from core.errors import InvalidError
 from vtn.services import programme as programmes
 from vtn.services import site
-from vtn.services.programme import Programme
 from vtn.web.auth import Role
 from vtn.web.console import Form, Visit, page
 from vtn.web.model import Model
@@ -49,7 +44,7 @@ class NewOffer(Model):
     start: LocalTime
     minutes: Annotated[int, Field(ge=1, le=48 * 60)]
     power: Kilowatts
-    per_kwh: PositiveAmount
+    per_kwh: PositiveAmount | None = None
     min_factor: Annotated[float, Field(ge=0.01, le=1)] = 1.0
     expires: LocalTime
     area: Words | None = None
@@ -93,53 +88,32 @@ async def make_offer(visit: Visit) -> web.StreamResponse:
     """Make an offer, if the pool has so much left."""
     form = await visit.form()
     with form.catching():
-        wish = form.read(NewOffer)
-        offer_id = await _make(visit, wish)
-        return visit.redirect(f"/market/offers/{offer_id}", notice="The offer is out.")
+        unasked = await _read(visit, form.read(NewOffer))
+        made = await visit.service(SALES).offer(unasked, who=visit.who)
+        return visit.redirect(f"/market/offers/{made.id}", notice="The offer is out.")
     return await _edit(visit, form)
 
 
-async def _make(visit: Visit, wish: NewOffer) -> str:
+async def _read(visit: Visit, new: NewOffer) -> UnaskedOffer:
     async with visit.desk.db.read() as conn:
-        contract = await contracts.get(conn, wish.contract_id)
-        rules = await programmes.get(conn, contract.programme_id)
-        start, expires_at = _utc("start", wish.start, rules), _utc("expires", wish.expires, rules)
-        option = _option(wish, start, contract)
-        interval = option.intervals[0]
-        contracts.check(
-            contract,
-            Wanted(wish.direction, start, interval.end, interval.power_w, wish.area),
-            rules.parameters,
-            visit.now,
-        )
-        scope = Scope(rules, wish.direction, Grid.over(option.intervals), wish.area)
-        basis = await supply.read(conn, scope, visit.now, stale_after_s=visit.desk.stale_after_s)
-    possible = int((await asyncio.to_thread(supply.possible_w, basis)).min(initial=MAX_POWER_W))
-    if possible < interval.power_w:
-        raise InvalidError(f"power: {possible / 1000:g} kW at most can be promised in that time.")
-    async with visit.desk.db.write() as tx:
-        await supply.lock(tx, rules.id, visit.now)
-        if not await supply.holds(tx.conn, basis, visit.now):
-            raise ConflictError("Something else was sold in the same time just now; send it again.")
-        return await offers.create(tx, contract, wish.direction, [option], expires_at, visit.now, who=visit.who)
+        contract = await contracts.get(conn, new.contract_id)
+        zone = zone_of(await programmes.get(conn, contract.programme_id))
+    return UnaskedOffer(
+        contract.id,
+        new.direction,
+        (PowerInterval(_utc("start", new.start, zone), new.minutes * 60, watts(new.power)),),
+        _utc("expires", new.expires, zone),
+        new.area,
+        None if new.per_kwh is None else money.amount(new.per_kwh, "per_kwh"),
+        new.min_factor,
+    )
 
 
-def _utc(name: str, when: datetime, rules: Programme) -> datetime:
+def _utc(name: str, when: datetime, zone: ZoneInfo) -> datetime:
     try:
-        return in_utc(when, zone_of(rules))
+        return in_utc(when, zone)
     except InvalidError as error:
-        raise InvalidError(f"{name}: {error}") from error
-
-
-def _option(wish: NewOffer, start: datetime, contract: Contract) -> Option:
-    """Return the one option; its price is what all of it costs."""
-    interval = PowerInterval(start, wish.minutes * 60, watts(wish.power))
-    check_shape([WishInterval(interval.start, interval.duration_s, 0, interval.power_w)])
-    per_kwh = money.amount(wish.per_kwh, "per_kwh")
-    energy_wh = Decimal(interval.power_w * interval.duration_s) / 3600
-    price = money.rounded(money.of_energy(energy_wh, per_kwh), contract.price.currency)
-    unit = money.unit_price(per_kwh)
-    return Option(offers.FULL, (interval,), unit, price, contract.price.currency, wish.min_factor, CONFIDENCE)
+        raise InvalidError(str(error), field=name) from error
 
 
 @page("GET", "/market/offers/{offer_id}", role=Role.VIEWER)

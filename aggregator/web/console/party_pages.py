@@ -102,7 +102,7 @@ def _thumbprint(wish: NewClient) -> str | None:
     try:
         return clients.thumbprint_of_pem(wish.certificate)
     except InvalidError as error:
-        raise InvalidError(f"certificate: {error}") from error
+        raise InvalidError(str(error), field="certificate") from error
 
 
 def _reveal(visit: Visit, party_id: str, text: str, client_id: str, secret: str) -> web.Response:
@@ -240,7 +240,7 @@ def _utc(visit: Visit, name: str, when: datetime | None) -> datetime | None:
     try:
         return in_utc(when, visit.zone)
     except InvalidError as error:
-        raise InvalidError(f"{name}: {error}") from error
+        raise InvalidError(str(error), field=name) from error
 
 
 @page("GET", "/market/contracts/{contract_id}", role=Role.VIEWER)

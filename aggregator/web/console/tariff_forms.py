@@ -62,7 +62,9 @@ class SourceForm(Model):
         for line in filter(None, (one.strip() for one in self.headers.splitlines())):
             name, colon, variable = line.partition(":")
             if not colon:
-                raise InvalidError("headers: One a line, such as Authorization: EVENLOAD_TARIFF_KEY.")
+                raise InvalidError(
+                    "Write one header a line, such as Authorization: EVENLOAD_TARIFF_KEY.", field="headers"
+                )
             headers[name.strip()] = variable.strip()
         try:
             return PriceMapping(**fields, headers=headers)
@@ -79,9 +81,9 @@ def read_prices(text: str, zone: tzinfo) -> list[Price]:
     """
     rows = list(_rows(text))
     if not rows:
-        raise InvalidError("prices: No line with a time and a price was found.")
+        raise InvalidError("No line has a time and a price.", field="prices")
     if len(rows) > MOST_INTERVALS:
-        raise InvalidError(f"prices: {MOST_INTERVALS} lines at most.")
+        raise InvalidError(f"At most {MOST_INTERVALS} lines can be given.", field="prices")
     starts = [_time(row[0], number, zone) for number, row in rows]
     prices = []
     for place, (number, row) in enumerate(rows):
@@ -92,7 +94,7 @@ def read_prices(text: str, zone: tzinfo) -> list[Price]:
         elif place:
             end = starts[place] + (starts[place] - starts[place - 1])
         else:
-            raise InvalidError(f"prices: Line {number}: a single price needs an end or a duration.")
+            raise InvalidError(f"Line {number}: a single price needs an end or a duration.", field="prices")
         prices.append(Price(starts[place], end, row[-1]))
     return prices
 
@@ -106,7 +108,7 @@ def _rows(text: str) -> list[tuple[int, list[str]]]:
         if not cells or not cells[0][:1].isdecimal():
             continue
         if not 2 <= len(cells) <= 3:  # noqa: PLR2004  start, end, price
-            raise InvalidError(f"prices: Line {number}: write start, end or duration, and price.")
+            raise InvalidError(f"Line {number}: write start, end or duration, and price.", field="prices")
         if delimiter != ",":
             cells[-1] = cells[-1].replace(",", ".")
         found.append((number, cells))
@@ -118,9 +120,11 @@ def _time(text: str, number: int, zone: tzinfo) -> datetime:
         when = datetime.fromisoformat(text)
         return when.astimezone(UTC) if when.tzinfo is not None else in_utc(when, zone)
     except (ValueError, OverflowError):
-        raise InvalidError(f"prices: Line {number}: '{text[:40]}' is no time such as 2026-01-31T12:00Z.") from None
+        raise InvalidError(
+            f"Line {number}: '{text[:40]}' is not a time such as 2026-01-31T12:00Z.", field="prices"
+        ) from None
     except InvalidError as error:
-        raise InvalidError(f"prices: Line {number}: {error}") from error
+        raise InvalidError(f"Line {number}: {error}", field="prices") from error
 
 
 def _end(text: str, start: datetime, number: int, zone: tzinfo) -> datetime:
@@ -129,4 +133,4 @@ def _end(text: str, start: datetime, number: int, zone: tzinfo) -> datetime:
     try:
         return Duration.parse(text.upper()).after(start)
     except InvalidError as error:
-        raise InvalidError(f"prices: Line {number}: {error}") from error
+        raise InvalidError(f"Line {number}: {error}", field="prices") from error

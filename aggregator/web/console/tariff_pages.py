@@ -225,7 +225,9 @@ async def put_source(visit: Visit, tariff_id: str) -> web.StreamResponse:
     with form.catching():
         wish = form.read(SourceForm)
         if wish.every.months or not SHORTEST_S <= wish.every.exact_s <= LONGEST_S:
-            raise InvalidError("every: From a minute (PT1M) to 31 days (P31D), without months.")
+            raise InvalidError(
+                "Fetch every minute (PT1M) at most and every 31 days (P31D) at least, without months.", field="every"
+            )
         mapping = wish.mapping().mapping()
         async with visit.desk.db.write() as tx:
             await tariff_source.put_source(

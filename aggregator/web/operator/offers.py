@@ -1,24 +1,18 @@
 """Requests and offers, in the operator API: all of them, offers that nobody asked for, and taking offers back."""
 
-import asyncio
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from aggregator.grid import Grid
-from aggregator.intervals import PowerInterval
-from aggregator.trade import contracts, offers, requests, supply
-from aggregator.trade.contracts import Wanted
-from aggregator.trade.offers import Refusal
-from aggregator.trade.requests import Wish, WishInterval
-from aggregator.trade.supply import Scope
+from aggregator import money
+from aggregator.trade import offers, requests
+from aggregator.trade.sales import UnaskedOffer
 from aggregator.web.brp.offers import EXAMPLE as OFFER_EXAMPLE
 from aggregator.web.brp.offers import FlexibilityOffer
 from aggregator.web.brp.requests import EXAMPLE as REQUEST_EXAMPLE
 from aggregator.web.brp.requests import FlexibilityRequest
-from aggregator.web.brp.values import ULID, Direction, Id, Intervals, shown
-from core.errors import ConflictError, InvalidError
-from vtn.services import programme
+from aggregator.web.brp.values import ULID, Direction, Id, Intervals, PositiveAmount, shown
+from aggregator.web.keys import SALES
 from vtn.web.api import Context
 from vtn.web.model import Model, UtcTime
 from vtn.web.operation import operation
@@ -38,6 +32,10 @@ class NewOffer(Model):
     """The power to offer; what the pool cannot do with a confidence of 0.9 is refused."""
     expires_at: UtcTime
     area: Annotated[str, Field(min_length=1, max_length=80)] | None = None
+    price_per_kwh: PositiveAmount | None = None
+    """In the contract's currency; left out: the contract's own price for so much of the pool."""
+    min_activation_factor: Annotated[float, Field(ge=0.01, le=1)] = 1.0
+    """An acceptance may scale the power down, to this part of it at least."""
 
 
 _NEW: dict[str, Any] = {
@@ -128,37 +126,17 @@ async def read_flexibility_offer(context: Context, offer_id: str) -> Flexibility
     answer_example=OFFER_EXAMPLE | {"request_id": None},
 )
 async def create_flexibility_offer(context: Context, body: NewOffer) -> FlexibilityOffer:
-    """Offer what the pool can do, at the contract's price; the BRP hears of it by webhook."""
-    desk, who = context.service(DESK), context.principal.name
-    now = desk.clock.now()
-    intervals = [one.value() for one in body.intervals]
-    wish = _wish(body, intervals)
-    requests.check_shape(wish.intervals)
-    async with desk.db.read() as conn:
-        contract = await contracts.get(conn, body.contract_id)
-        rules = await programme.get(conn, contract.programme_id)
-        most_w = max(one.power_w for one in intervals)
-        wanted = Wanted(wish.direction, wish.start, wish.end, most_w, wish.area)
-        contracts.check(contract, wanted, rules.parameters, now)
-        scope = Scope(rules, wish.direction, Grid.over(intervals), wish.area)
-        basis = await supply.read(conn, scope, now, stale_after_s=desk.stale_after_s)
-    possible = await asyncio.to_thread(supply.possible_w, basis)
-    each = supply.per_interval(scope.grid, possible, [(one.start, one.end) for one in intervals])
-    outcome = offers.compose(wish, each, contract.price)
-    if isinstance(outcome, Refusal):
-        raise InvalidError(outcome.reason)
-    async with desk.db.write() as tx:
-        await supply.lock(tx, contract.programme_id, now)
-        if not await supply.holds(tx.conn, basis, now):
-            raise ConflictError("Something else was sold in the same time just now; try again.")
-        offer_id = await offers.create(tx, contract, wish.direction, outcome, body.expires_at, now, who=who)
-        return shown(FlexibilityOffer, await offers.get(tx.conn, offer_id))
-
-
-def _wish(body: NewOffer, intervals: list[PowerInterval]) -> Wish:
-    """Return the wish that the offer answers: all of its power or nothing."""
-    wanted = tuple(WishInterval(one.start, one.duration_s, one.power_w, one.power_w) for one in intervals)
-    return Wish(body.direction, wanted, body.expires_at, body.area)
+    """Offer what the pool can do, all of it or nothing; the BRP hears of it by webhook."""
+    unasked = UnaskedOffer(
+        body.contract_id,
+        body.direction,
+        tuple(one.value() for one in body.intervals),
+        body.expires_at,
+        body.area,
+        None if body.price_per_kwh is None else money.amount(body.price_per_kwh, "price_per_kwh"),
+        body.min_activation_factor,
+    )
+    return shown(FlexibilityOffer, await context.service(SALES).offer(unasked, who=context.principal.name))
 
 
 @operation(

@@ -253,7 +253,7 @@ async def put_tariff_source(context: Context, tariff_id: str, body: NewSource) -
     """Ask it at once, then `every` so often. The tariff's `source` tells what came of it."""
     desk = context.service(DESK)
     if body.every.months:
-        raise InvalidError("every: use days, hours or minutes.")
+        raise InvalidError("Say how often in days, hours or minutes.", field="every")
     async with desk.db.write() as tx:
         who, now = context.principal.name, desk.clock.now()
         mapping = body.mapping.mapping()

@@ -21,7 +21,9 @@ from aggregator.buyers.tokens import Tokens
 from aggregator.outgoing import Guard
 from aggregator.trade import contracts
 from aggregator.trade.contracts import Contract, Limits, Price, Terms
+from aggregator.trade.sales import Sales
 from aggregator.web.brp import BRP, GATE, BrpDesk, TokenGate, mount
+from aggregator.web.keys import SALES
 from aggregator.web.operator import OPERATIONS
 from aggregator.work import Market as Worker
 from aggregator.work import MarketSettings
@@ -278,7 +280,8 @@ async def _market_on(world: World, aiohttp_client: Any) -> Market:
             operators[role.value] = await principals.create(tx, role.value, role, datetime.now(UTC), who="test")
     failures = FailureLimit()
     tokens = Tokens(world.db, "urn:evenload:vtn")
-    desk = BrpDesk(world.db, world.clock, tokens, Guard.allowing(["127.0.0.1"]), failures, STALE_AFTER_S)
+    sales = Sales(world.db, world.clock, stale_after_s=STALE_AFTER_S)
+    desk = BrpDesk(world.db, world.clock, sales, tokens, Guard.allowing(["127.0.0.1"]), failures, STALE_AFTER_S)
     gate = TokenGate(world.db, tokens, failures)
     app = make_app(
         Api("evenload operator API", "1", OPERATIONS),
@@ -287,9 +290,9 @@ async def _market_on(world: World, aiohttp_client: Any) -> Market:
         metrics=HttpMetrics(CollectorRegistry()),
         mounts=[mount(desk, gate, requests_per_minute=100_000)],
     )
-    app[BRP], app[GATE] = desk, gate
+    app[BRP], app[GATE], app[SALES] = desk, gate, sales
     app[DESK] = Desk(world.db, world.clock, world.settings, "https://vtn.example/OpenADR2", None, STALE_AFTER_S)
-    worker = Worker(world.db, world.clock, MarketSettings(STALE_AFTER_S))
+    worker = Worker(world.db, world.clock, MarketSettings(STALE_AFTER_S), sales)
     made = Market(await aiohttp_client(app), world, desk, gate, worker, operators)
     for prefix in ("", "/brp"):
         if prefix not in _DOCUMENTS:

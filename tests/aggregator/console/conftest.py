@@ -15,7 +15,9 @@ from sqlalchemy import update
 
 from aggregator.trade import activations, offers, requests
 from aggregator.trade.requests import Wish, WishInterval
+from aggregator.trade.sales import Sales
 from aggregator.web.console import SECTION, share_reckoning
+from aggregator.web.keys import SALES
 from aggregator.work import Market, MarketSettings
 from support import market_homes
 from support.market_homes import Homes
@@ -225,6 +227,7 @@ async def market(tmp_path: Path, aiohttp_client: Any, migrated: Path) -> AsyncIt
             desk, hosts={"127.0.0.1", "localhost"}, cache=tmp_path / "cache", secure=False, sections=(SECTION,)
         )
         share_reckoning(app)
+        app[SALES] = Sales(world.db, world.clock, stale_after_s=STALE_AFTER_S)
         client = await aiohttp_client(app, cookie_jar=DummyCookieJar())  # each browser has its own
         worker = Market(world.db, world.clock, MarketSettings(STALE_AFTER_S))
         made = Desks(client, world, homes, worker)

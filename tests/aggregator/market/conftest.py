@@ -15,6 +15,7 @@ from aggregator.tables import webhook_subscription
 from aggregator.trade import activations, contracts, offers, requests
 from aggregator.trade.contracts import Contract, Limits, Price, Terms
 from aggregator.trade.requests import Wish, WishInterval
+from aggregator.trade.sales import Sales
 from aggregator.work import Market, MarketSettings
 from core.points import Kind, Quantity
 from openadr.model.opt import OptType
@@ -39,6 +40,7 @@ class Trade:
     """Everything that a test of the market needs; world time moves when the test says so."""
 
     world: World
+    sales: Sales
     market: Market
     programme: Programme
     party_id: str
@@ -187,7 +189,8 @@ async def trade_on(world: World, **parameters: Any) -> Trade:
                 id="whs_1", party_id=party_id, url="https://brp.example", events=[], secret="x", created_at=world.now
             )
         )
-    return Trade(world, Market(world.db, world.clock, SETTINGS), made, party_id, contract)
+    sales = SETTINGS.sales(world.db, world.clock)
+    return Trade(world, sales, Market(world.db, world.clock, SETTINGS, sales), made, party_id, contract)
 
 
 @pytest.fixture(scope="session")

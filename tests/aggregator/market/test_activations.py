@@ -7,23 +7,23 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from aggregator import work
 from aggregator.flexibility import inputs
 from aggregator.flexibility.fleet import Reason
 from aggregator.intervals import PowerInterval
 from aggregator.selection import Ask
 from aggregator.selection import select as choose
 from aggregator.trade import activations, calling, changes, contracts
-from aggregator.trade.activations import TRANSITIONS, Direct, Event, ModifiedError, Status
+from aggregator.trade.activations import TRANSITIONS, Event, ModifiedError, Status
 from aggregator.trade.changes import scaled
 from aggregator.trade.contracts import Limits
+from aggregator.trade.sales import DirectOrder
 from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from openadr.model.event import EventStatus
 from openadr.v20b.messages import OadrResponse
 from vtn.services import dispatch, event
 from vtn.store.tables import selection
 
-from .conftest import SETTINGS, START
+from .conftest import START
 
 QUARTER = timedelta(minutes=15)
 END = START + 4 * QUARTER
@@ -240,8 +240,8 @@ async def test_the_start_and_the_end_are_told_once(trade):
 
 async def direct(trade, contract, *power_w, **more):
     intervals = tuple(PowerInterval(START + n * QUARTER, 900, it) for n, it in enumerate(power_w))
-    wanted = Direct("reduce", intervals)
-    return await work.order(trade.world.db, contract.id, wanted, trade.now, SETTINGS, who="brp", **more)
+    made = await trade.sales.order(contract.id, DirectOrder("reduce", intervals), who="brp", **more)
+    return made.id
 
 
 async def test_a_direct_order_needs_a_contract_that_allows_it_and_power_that_is_free(trade):

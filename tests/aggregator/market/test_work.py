@@ -7,8 +7,10 @@ from datetime import timedelta
 import pytest
 
 from aggregator import work
+from aggregator.trade import offers
 from aggregator.work import Market
 from core.errors import UnavailableError
+from vtn.services.programme import Limits as CallLimits
 
 from .conftest import SETTINGS, START, Trade
 
@@ -126,18 +128,18 @@ async def test_one_bad_row_does_not_hold_up_the_others(trade, monkeypatch):
     await trade.join(8)
     bad = await trade.request(trade.wish((0, 1000)))
     good = await trade.request(trade.wish((0, 1000), start=START + timedelta(hours=3)))
-    real = work.offers.compose
+    real = offers.compose
 
     def compose(wish, *more):
         if wish.start == START:
             raise RuntimeError("a fault")
         return real(wish, *more)
 
-    monkeypatch.setattr(work.offers, "compose", compose)
+    monkeypatch.setattr(offers, "compose", compose)
     await trade.market.turn()
     assert (await trade.requested(good)).status == "offered"
     assert (await trade.requested(bad)).status == "received"
-    monkeypatch.setattr(work.offers, "compose", real)
+    monkeypatch.setattr(offers, "compose", real)
     await trade.market.turn()
     assert (await trade.requested(bad)).status == "received", "not hammered each second"
     fresh = Market(trade.world.db, trade.world.clock, SETTINGS)
@@ -171,7 +173,7 @@ async def test_what_changes_during_the_selection_is_selected_anew(trade, monkeyp
     assert called.isdisjoint(home.ven_id for home in trade.homes[:2])
 
 
-@pytest.mark.parametrize("parameters", [{"limits": work.contracts.CallLimits(per_day=1)}])
+@pytest.mark.parametrize("parameters", [{"limits": CallLimits(per_day=1)}])
 async def test_nobody_is_called_more_often_than_the_programme_allows(trade):
     await trade.join(12)
     later = trade.wish((3000, 3000), start=START + timedelta(hours=3))

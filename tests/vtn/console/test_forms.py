@@ -65,13 +65,13 @@ def test_a_missing_field_is_required():
 def test_errors_of_services_go_to_the_field_that_they_name():
     form = parse_form("name=a&count=1")
     with form.catching():
-        raise InvalidError("count: that is too few.")
+        raise InvalidError("That is too few.", field="count")
     with form.catching():
-        raise InvalidError("unknown: stays as it is.")
+        raise InvalidError("It stays as it is.", field="unknown")
     with form.catching("name"):
         raise ConflictError("It is taken.")
-    assert form.errors == {"count": "That is too few.", "": "unknown: stays as it is.", "name": "It is taken."}
-    assert form.others("count", "name") == {"": "unknown: stays as it is."}
+    assert form.errors == {"count": "That is too few.", "": "It stays as it is.", "name": "It is taken."}
+    assert form.others("count", "name") == {"": "It stays as it is."}
 
 
 def test_what_nobody_can_mend_in_the_form_goes_on():

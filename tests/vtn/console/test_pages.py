@@ -373,7 +373,7 @@ async def test_a_new_ven_gets_a_code_that_is_shown_once(console):
     assert "exists already" in page.main
     assert page.value("consent_version") == "2026-01"
     page = await console.admin.post("/enrolment/vens", 422, name="Home 2", consent_version="2026-01")
-    assert "choose it" in page.main
+    assert "Choose the programme" in page.main
     assert len(await console.world.rows("ven")) == 1
 
 

@@ -38,7 +38,7 @@ async def write(visit):
     form = await visit.form()
     with form.catching():
         if not form.value("line"):
-            raise ConflictError("line: write something.")
+            raise ConflictError("Write something.", field="line")
         visit.service(LEDGER).lines.append(form.value("line"))
         return visit.redirect("/room", notice=f"{visit.who} wrote.")
     return visit.render("room/page.html", lines=[], form=form)

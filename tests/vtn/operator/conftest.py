@@ -59,7 +59,8 @@ class Office:
     async def refused(self, path: str, body: Any, text: str, status: int = 422) -> None:
         """Expect a refusal that says `text` somewhere."""
         problem = await self.post(path, body, status)
-        told = [problem["detail"], *(f"{one.get('pointer')} {one['detail']}" for one in problem.get("errors", ()))]
+        faults = problem.get("errors", ())
+        told = [problem["detail"], *(f"{it.get('pointer') or it.get('field')} {it['detail']}" for it in faults)]
         assert any(text in one for one in told), told
 
     @staticmethod

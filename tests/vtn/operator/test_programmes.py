@@ -29,7 +29,7 @@ async def test_odd_limits_are_refused(office):
         ({"limits": {"per_day": -1}}, "/parameters/limits/per_day"),
         ({"limits": {"rest": "P1M"}}, "limits.rest"),
         ({"limits": {"rest": "-PT1H"}}, "limits.rest"),
-        ({"limits": {"shortest": "PT2H", "longest": "PT1H"}}, "longer than longest"),
+        ({"limits": {"shortest": "PT2H", "longest": "PT1H"}}, "longer than the longest"),
         ({"limits": {"windows": [{"start": "24:00", "end": "01:00"}]}}, "/parameters/limits/windows/0/start"),
         ({"limits": {"windows": [{"start": "10:00", "end": "11:00", "days": [8]}]}}, "/days/0"),
         ({"limits": {"seasons": ["02-30"]}}, "/seasons/0"),

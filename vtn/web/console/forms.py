@@ -87,12 +87,9 @@ class Form:
         return {name: text for name, text in self.errors.items() if name not in shown}
 
     def fail(self, error: EvenloadError | str, name: str = "") -> None:
-        """Say what is wrong, by default with the whole form; an error that begins "field: " goes to that field."""
-        text = str(error)
-        head, colon, tail = text.partition(": ")
-        if not name and colon and head in self._typed:
-            name, text = head, tail[:1].upper() + tail[1:]
-        self.errors.setdefault(name, text)
+        """Say what is wrong, by default with the field that the error names, or with the whole form."""
+        field = error.field if isinstance(error, EvenloadError) else None
+        self.errors.setdefault(name or (field if field in self._typed else None) or "", str(error))
 
     @contextmanager
     def catching(self, name: str = "") -> Iterator[None]:

@@ -5,20 +5,17 @@ from typing import Annotated
 
 from aiohttp import web
 from pydantic import Field
-from sqlalchemy import select
 
-from certs.authority import machine_now
 from certs.files import read_text
-from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
-from vtn.services import enrolment, waiting
-from vtn.store.tables import ven_certificate
+from core.errors import ForbiddenError, InvalidError, NotFoundError
+from vtn.services import certificates, enrolment, waiting
 from vtn.web.api import Context
 from vtn.web.attempts import attempting
 from vtn.web.callers import address_of
 from vtn.web.model import Model, UtcTime
 from vtn.web.operation import operation
 from vtn.web.operator.desk import DESK, Desk
-from vtn.web.operator.vens import VenDetail, detail, find, revoke_in_authority
+from vtn.web.operator.vens import VenDetail, detail
 from vtn.web.operator.wire import Fingerprint
 
 
@@ -72,28 +69,16 @@ class Bundle(Model):
 )
 async def add_certificate(context: Context, ven_id: str, body: NewCertificate) -> VenDetail:
     desk = context.service(DESK)
-    now, who = desk.clock.now(), context.principal.name
-    if (body.pem is None) == (body.fingerprint is None):
-        raise InvalidError("Give either 'pem' or 'fingerprint'.")
-    if body.pem is not None:
-        await asyncio.to_thread(_check_client, desk, body.pem)
-    async with desk.db.write() as tx:
-        await find(tx.conn, ven_id, removed=False)
-        if body.pem is not None:
-            added = await enrolment.add_certificate(tx, ven_id, body.pem, now, who=who)
-            revoked = select(ven_certificate.c.revoked_at).where(ven_certificate.c.fingerprint == added)
-            if (await tx.conn.execute(revoked)).scalar_one() is not None:
-                raise ConflictError(f"Certificate {added} was revoked; a new one is needed.")
-        elif body.fingerprint is not None:
-            await enrolment.add_fingerprint(tx, ven_id, body.fingerprint.upper(), now, who=who)
+    now, who, ca = desk.clock.now(), context.principal.name, desk.client_ca
+    match body:
+        case NewCertificate(pem=str(pem), fingerprint=None):
+            authorities = None if ca is None else await asyncio.to_thread(read_text, ca, "Name it as openadr.ca.")
+            await certificates.accept(desk.db, ven_id, pem, authorities, now, who=who)
+        case NewCertificate(pem=None, fingerprint=str(fingerprint)):
+            await certificates.accept_waiting(desk.db, ven_id, fingerprint.upper(), now, who=who)
+        case _:
+            raise InvalidError("Give either 'pem' or 'fingerprint'.")
     return await detail(context, ven_id)
-
-
-def _check_client(desk: Desk, pem: str) -> None:
-    from certs.acceptance import check_client  # noqa: PLC0415  10 MB that a server needs only here
-
-    ca = desk.client_ca
-    check_client(pem, None if ca is None else read_text(ca, "Name it as openadr.ca."), machine_now())
 
 
 @operation(
@@ -106,10 +91,8 @@ def _check_client(desk: Desk, pem: str) -> None:
 )
 async def revoke_certificate(context: Context, fingerprint: Fingerprint) -> None:
     desk = context.service(DESK)
-    name = fingerprint.upper()
-    async with desk.db.write() as tx:
-        await enrolment.revoke_certificate(tx, name, desk.clock.now(), who=context.principal.name)
-    await revoke_in_authority(desk, name, "unspecified")
+    now, who = desk.clock.now(), context.principal.name
+    await certificates.revoke(desk.db, desk.authority, fingerprint.upper(), now, who=who)
 
 
 @operation(

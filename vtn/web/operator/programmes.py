@@ -30,7 +30,7 @@ _LONGEST_S = 31 * 86400
 
 def _check_length(name: str, length: Duration | None, least: int) -> None:
     if length is not None and (length.months or not least <= length.seconds <= _LONGEST_S):
-        raise InvalidError(f"{name}: {length} is not between {Duration(0, least)} and {Duration(0, _LONGEST_S)}.")
+        raise InvalidError(f"{length} is not between {Duration(0, least)} and {Duration(0, _LONGEST_S)}.", field=name)
 
 
 WallClock = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", examples=["17:00"])]
@@ -71,7 +71,7 @@ class CallLimits(Model):
         for name in ("rest", "shortest", "longest"):
             _check_length(f"limits.{name}", getattr(self, name), 0)
         if self.shortest is not None and self.longest is not None and self.shortest.seconds > self.longest.seconds:
-            raise InvalidError("limits: shortest is longer than longest.")
+            raise InvalidError("The shortest call is longer than the longest.", field="limits")
         plain = {
             name: getattr(self, name) for name in ("per_day", "per_week", "per_season", "rest", "shortest", "longest")
         }
@@ -118,9 +118,9 @@ class ProgrammeParameters(Model):
         ):
             _check_length(name, getattr(self, name), least)
         if self.baseline not in PRESETS:
-            raise InvalidError(f"baseline: there is no preset '{self.baseline}'; use {' or '.join(PRESETS)}.")
+            raise InvalidError(f"There is no preset '{self.baseline}'; use {' or '.join(PRESETS)}.", field="baseline")
         if self.time_zone not in available_timezones():
-            raise InvalidError(f"time_zone: '{self.time_zone}' is no IANA time zone such as Europe/London.")
+            raise InvalidError(f"'{self.time_zone}' is not an IANA time zone such as Europe/London.", field="time_zone")
         plain = {name: getattr(self, name) for name in type(self).model_fields if name not in ("limits", "reward")}
         return Parameters(**plain, limits=self.limits.value(), reward=StoredReward(**self.reward.model_dump()))
 

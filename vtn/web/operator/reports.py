@@ -11,8 +11,8 @@ from core.ids import new_id
 from core.points import Flow, Phase
 from core.spans import ZERO
 from openadr.model.report import ReportRequest
+from vtn.services import enrolment, settlement_series
 from vtn.services import report as reports
-from vtn.services import settlement_series
 from vtn.services.metered import marked
 from vtn.services.wanted import shortfalls
 from vtn.store.readings import SeriesKey, load, numbered
@@ -233,7 +233,7 @@ async def request_report(context: Context, ven_id: str, body: NewRequest) -> Req
     )
     await check_request(wish)
     async with desk.db.write() as tx:
-        await find(tx.conn, ven_id, removed=False)
+        await enrolment.check_present(tx.conn, ven_id)
         await reports.request(tx, ven_id, wish, desk.clock.now(), who=context.principal.name)
         return _shown(await reports.get(tx.conn, wish.request_id), desk.clock.now())
 

@@ -1,6 +1,5 @@
 """VENs and their registration, in the operator API."""
 
-import asyncio
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
@@ -9,8 +8,8 @@ from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from core.errors import ConflictError, EvenloadError, NotFoundError
-from vtn.services import enrolment, registration, ven_faults, waiting
+from core.errors import NotFoundError
+from vtn.services import certificates, enrolment, registration, ven_faults, waiting
 from vtn.services.ven_faults import Kind as FaultKind
 from vtn.store.tables import resource, ven, ven_certificate
 from vtn.web.api import Context
@@ -19,7 +18,6 @@ from vtn.web.operation import operation
 from vtn.web.operator.desk import DESK, Desk
 from vtn.web.operator.wire import LAST_YEAR
 from vtn.web.pagination import Cursor, Keyset, Limit, Page
-from vtn.web.problem import ProblemError
 
 _BY_ID = Keyset("vens", str)
 
@@ -134,13 +132,11 @@ def _shown(row: Any, desk: Desk) -> Ven:
     return Ven(presence=presence, **known)
 
 
-async def find(conn: AsyncConnection, ven_id: str, *, removed: bool = True) -> Any:
-    """Return a VEN's row. Raises NotFoundError; with `removed` False ConflictError for a removed one."""
+async def find(conn: AsyncConnection, ven_id: str) -> Any:
+    """Return a VEN's row, also a removed one's. Raises NotFoundError."""
     row = (await conn.execute(select(ven).where(ven.c.id == ven_id))).one_or_none()
     if row is None:
         raise NotFoundError(f"No VEN '{ven_id}'.")
-    if row.removed_at is not None and not removed:
-        raise ConflictError(f"VEN '{ven_id}' was removed; create a new one.")
     return row
 
 
@@ -236,30 +232,8 @@ async def read_ven(context: Context, ven_id: str) -> VenDetail:
 )
 async def remove_ven(context: Context, ven_id: str) -> None:
     desk = context.service(DESK)
-    now = desk.clock.now()
-    mine = ven_certificate.c.ven_id == ven_id
-    async with desk.db.write() as tx:
-        known = select(ven_certificate.c.fingerprint).where(mine & ven_certificate.c.revoked_at.is_(None))
-        fingerprints = list((await tx.conn.execute(known)).scalars())
-        await enrolment.remove_ven(tx, ven_id, now, who=context.principal.name)
-    for fingerprint in fingerprints:
-        await revoke_in_authority(desk, fingerprint, "cessationOfOperation")
-
-
-async def revoke_in_authority(desk: Desk, fingerprint: str, reason: str) -> None:
-    """Revoke a certificate in our authority and its revocation list, if it came from there.
-
-    The VTN's own rows are what counts; they come first. Raises ProblemError 503: then the request can be repeated.
-    """
-    if desk.authority is None:
-        return
-    try:
-        await asyncio.to_thread(desk.authority.revoke, fingerprint, reason)
-    except NotFoundError:
-        return  # another authority's
-    except EvenloadError as error:
-        text = f"It is done here, but the authority's revocation list is not written: {error} Send the request again."
-        raise ProblemError(503, text, {"Retry-After": "5"}) from error
+    now, who = desk.clock.now(), context.principal.name
+    await certificates.retire_ven(desk.db, desk.authority, ven_id, now, who=who)
 
 
 @operation(
@@ -274,7 +248,7 @@ async def revoke_in_authority(desk: Desk, fingerprint: str, reason: str) -> None
 async def create_enrolment_code(context: Context, ven_id: str) -> Code:
     desk = context.service(DESK)
     async with desk.db.write() as tx:
-        await find(tx.conn, ven_id, removed=False)
+        await enrolment.check_present(tx.conn, ven_id)
         code = await enrolment.new_enrolment_code(tx, ven_id, desk.clock.now(), who=context.principal.name)
     return Code(code=code)
 

@@ -43,10 +43,10 @@ async def change_password(visit: Visit) -> web.StreamResponse:
             with attempting(frame.limits.of_known(visit.principal.id), wrong=InvalidError) as attempt:
                 caller = visit.principal.id
                 if not await frame.passwords.matches(wish.present or "", stored, caller, is_known=True):
-                    raise InvalidError("present: this is not your password.")
+                    raise InvalidError("This is not your password.", field="present")
                 attempt.is_good = True
         if wish.password != wish.again:
-            raise InvalidError("again: this is not what you wrote above.")
+            raise InvalidError("This is not what you wrote above.", field="again")
         new = await frame.passwords.hash(wish.password)
         async with visit.desk.db.write() as tx:
             await sessions.set_password(tx, visit.who, new, visit.now, who=visit.who)

@@ -90,7 +90,7 @@ async def _reregister(visit: Visit, tx: Transaction, wish: _Bulk) -> str:
 
 def _named(choice: str | None, what: str) -> str:
     if choice is None:
-        raise InvalidError(f"{what}: choose a {what} first.")
+        raise InvalidError(f"Choose a {what} first.", field=what)
     return choice
 
 

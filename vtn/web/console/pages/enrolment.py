@@ -84,7 +84,7 @@ async def create_ven(visit: Visit) -> web.StreamResponse:
     with form.catching():
         wish = form.read(_NewVen)
         if wish.consent_version is not None and wish.programme is None:
-            raise InvalidError("programme: the household agrees to take part in a programme; choose it.")
+            raise InvalidError("Choose the programme that the household agrees to take part in.", field="programme")
         async with visit.desk.db.write() as tx:
             ven_id = await enrolment.create_ven(tx, wish.name, visit.now, who=visit.who, strict=wish.strict)
             code = await enrolment.new_enrolment_code(tx, ven_id, visit.now, who=visit.who)

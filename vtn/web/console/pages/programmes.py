@@ -194,7 +194,7 @@ def _value(wish: NewProgramme | ProgrammeChange) -> Parameters:
     try:
         return wish.parameters.value()
     except InvalidError as error:
-        raise InvalidError(f"parameters.{error}") from error
+        raise InvalidError(str(error), field=f"parameters.{error.field}") from error
 
 
 def _edit(visit: Visit, form: Form, old: Programme | None) -> web.Response:

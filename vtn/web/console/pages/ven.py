@@ -7,12 +7,12 @@ from zoneinfo import available_timezones
 
 from aiohttp import web
 from pydantic import Field, NaiveDatetime
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from core.errors import InvalidError, NotFoundError
+from core.errors import InvalidError
 from core.points import UNITS, Flow, Phase, Quality, Quantity
 from metrics.presets import DEFAULT_PRESET
 from vtn.services import (
+    certificates,
     dossier,
     enrolment,
     fleet,
@@ -25,7 +25,6 @@ from vtn.services import (
     ven_faults,
     waiting,
 )
-from vtn.services.dossier import Dossier
 from vtn.services.metered import marked
 from vtn.services.site import Site
 from vtn.store.data_point import DIRECT_READ, USAGE
@@ -36,7 +35,6 @@ from vtn.web.console.forms import Form
 from vtn.web.console.page import Visit, page
 from vtn.web.console.pages.overview import power_now
 from vtn.web.model import Model
-from vtn.web.operator.vens import revoke_in_authority
 
 _SPANS: Final = {
     "PT3H": timedelta(hours=3),
@@ -129,7 +127,7 @@ async def set_site(visit: Visit, ven_id: str) -> web.StreamResponse:
     with form.catching():
         wish = form.read(_SiteForm)
         if wish.time_zone not in available_timezones():
-            raise InvalidError(f"time_zone: '{wish.time_zone}' is no IANA time zone such as Europe/London.")
+            raise InvalidError(f"'{wish.time_zone}' is not an IANA time zone such as Europe/London.", field="time_zone")
         async with visit.desk.db.write() as tx:
             await site.set_site(tx, ven_id, **wish.model_dump(), now=visit.now, who=visit.who)
         return visit.redirect(f"/fleet/{ven_id}", notice="The site is noted.")
@@ -140,7 +138,7 @@ async def set_site(visit: Visit, ven_id: str) -> web.StreamResponse:
 async def new_code(visit: Visit, ven_id: str) -> web.StreamResponse:
     """Make a new enrolment code; older ones stop working."""
     async with visit.desk.db.write() as tx:
-        await _present(tx.conn, ven_id)
+        await enrolment.check_present(tx.conn, ven_id)
         code = await enrolment.new_enrolment_code(tx, ven_id, visit.now, who=visit.who)
     return visit.redirect(f"/fleet/{ven_id}", notice="A fresh enrolment code, good for 14 days.", reveal={"Code": code})
 
@@ -148,12 +146,8 @@ async def new_code(visit: Visit, ven_id: str) -> web.StreamResponse:
 @page("POST", "/fleet/{ven_id}/certificates/{fingerprint}/revocation", role=Role.ADMIN)
 async def revoke_certificate(visit: Visit, ven_id: str, fingerprint: str) -> web.StreamResponse:
     """Revoke a certificate at once."""
-    async with visit.desk.db.write() as tx:
-        one = await dossier.read(tx.conn, ven_id)
-        if fingerprint not in {each.fingerprint for each in one.certificates}:
-            raise NotFoundError(f"VEN '{ven_id}' has no certificate {fingerprint}.")
-        await enrolment.revoke_certificate(tx, fingerprint, visit.now, who=visit.who)
-    await revoke_in_authority(visit.desk, fingerprint, "unspecified")
+    desk = visit.desk
+    await certificates.revoke(desk.db, desk.authority, fingerprint, visit.now, who=visit.who, ven_id=ven_id)
     return visit.redirect(
         f"/fleet/{ven_id}", notice=f"Certificate {fingerprint} is revoked: it opens nothing any more."
     )
@@ -178,12 +172,9 @@ async def cancel_registration(visit: Visit, ven_id: str) -> web.StreamResponse:
 @page("POST", "/fleet/{ven_id}/removal", role=Role.ADMIN)
 async def remove_ven(visit: Visit, ven_id: str) -> web.StreamResponse:
     """Retire a VEN: certificates and enrolments end, its data stays."""
-    async with visit.desk.db.write() as tx:
-        one = await dossier.read(tx.conn, ven_id)
-        await enrolment.remove_ven(tx, ven_id, visit.now, who=visit.who)
-    for each in one.certificates:
-        if each.revoked_at is None:
-            await revoke_in_authority(visit.desk, each.fingerprint, "cessationOfOperation")
+    async with visit.desk.db.read() as conn:
+        one = await dossier.read(conn, ven_id)
+    await certificates.retire_ven(visit.desk.db, visit.desk.authority, ven_id, visit.now, who=visit.who)
     return visit.redirect(f"/fleet/{ven_id}", notice=f"{one.name} is removed. Its data stays.")
 
 
@@ -281,14 +272,6 @@ async def show_events(visit: Visit, ven_id: str) -> web.StreamResponse:
         called = await dossier.events(conn, ven_id)
         said = await dossier.opts(conn, ven_id)
     return visit.render("fleet/events.html", ven=one, tab="events", called=called, said=said)
-
-
-async def _present(conn: AsyncConnection, ven_id: str) -> Dossier:
-    """Return a VEN that was not removed. Raises NotFoundError, InvalidError."""
-    one = await dossier.read(conn, ven_id)
-    if one.removed_at is not None:
-        raise InvalidError(f"{one.name} was removed; create a new VEN.")
-    return one
 
 
 PAGES = (

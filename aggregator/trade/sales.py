@@ -1,0 +1,283 @@
+"""Selling flexibility, in the three ways there are: answering a request, offering unasked, and taking a direct order.
+
+Each act reads what the pool can do in one snapshot, reckons in a thread, locks the programme's sales, looks whether
+something was sold meanwhile, and only then writes: what is sold stands on what was reckoned, and nothing is sold twice.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final, TypeVar, TypeVarTuple
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator import money
+from aggregator.flexibility.fleet import Floats
+from aggregator.grid import Grid
+from aggregator.intervals import PowerInterval
+from aggregator.trade import activations, contracts, offers, requests, supply
+from aggregator.trade.activations import Activation, Terms, price_per_kwh, shown_w
+from aggregator.trade.contracts import Contract, Wanted
+from aggregator.trade.offers import Offer, Option, Refusal
+from aggregator.trade.requests import Request, Wish, WishInterval, check_groups, check_shape
+from aggregator.trade.supply import Basis, Scope
+from core.clock import Clock
+from core.errors import ConflictError, ForbiddenError, InvalidError
+from vtn.services import programme
+from vtn.store.database import Database, Transaction
+
+_MAX_REASON: Final = 500
+_AT_ONCE: Final = 2
+"""Pools reckoned at once: each takes a core for up to seconds."""
+
+_T = TypeVar("_T")
+_Args = TypeVarTuple("_Args")
+
+Writing = Callable[[], AbstractAsyncContextManager[Transaction]]
+"""Begins the transaction that a sale is written in."""
+
+
+@dataclass(frozen=True, slots=True)
+class DirectOrder:
+    """An order without an offer, under a contract that allows it."""
+
+    direction: str
+    intervals: tuple[PowerInterval, ...]
+    area: str | None = None
+    group_ids: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnaskedOffer:
+    """An offer that nobody asked for: all of its power, or nothing.
+
+    `price_per_kwh` is a decimal in the contract's currency, None: the contract's own price for so much of the pool. An
+    acceptance may scale the power down to `min_activation_factor`.
+    """
+
+    contract_id: str
+    direction: str
+    intervals: tuple[PowerInterval, ...]
+    expires_at: datetime
+    area: str | None = None
+    price_per_kwh: Decimal | None = None
+    min_activation_factor: float = 1.0
+
+    @property
+    def wish(self) -> Wish:
+        """What a request for just this would ask."""
+        wanted = tuple(WishInterval(it.start, it.duration_s, it.power_w, it.power_w) for it in self.intervals)
+        return Wish(self.direction, wanted, self.expires_at, self.area)
+
+
+class Sales:
+    """Sells what the pools of one VTN can do. `offer_valid`: how long the answer to a request stands (world time)."""
+
+    def __init__(
+        self, db: Database, clock: Clock, *, stale_after_s: float, offer_valid: timedelta = timedelta(hours=1)
+    ) -> None:
+        self._db = db
+        self._clock = clock
+        self._stale_after_s = stale_after_s
+        self._offer_valid = offer_valid
+        self._reckoning = asyncio.Semaphore(_AT_ONCE)
+
+    async def read(self, conn: AsyncConnection, scope: Scope, now: datetime) -> Basis:
+        """Read what a pool can do, and what of it is sold."""
+        return await supply.read(conn, scope, now, stale_after_s=self._stale_after_s)
+
+    async def reckon(self, work: Callable[[Basis, *_Args], _T], basis: Basis, *args: *_Args) -> _T:
+        """Compute something from a pool in a thread, a few at once."""
+        async with self._reckoning:
+            return await asyncio.to_thread(work, basis, *args)
+
+    # -- a request is answered
+
+    async def answer(self, request_id: str, *, who: str) -> None:
+        """Offer something for a request, decline it, or let it expire.
+
+        A request that is answered already is left alone; one whose pool was sold from meanwhile waits for the next try.
+        """
+        now = self._clock.now()
+        async with self._db.read() as conn:
+            request = await requests.get(conn, request_id)
+            if request.status is not requests.Status.RECEIVED:
+                return
+            contract = await contracts.get(conn, request.contract_id)
+            rules = await programme.get(conn, contract.programme_id)
+            basis = None
+            if now < request.wish.deadline:
+                basis = await self.read(conn, _scope(rules, request.wish), now)
+        if basis is None:
+            async with self._db.write() as tx:
+                await self._conclude(tx, request.id, None, now, now, who)
+            return
+        outcome = await self.reckon(_compose, basis, request.wish, contract)
+        latest = request.wish.start - rules.parameters.notification.timedelta()
+        now = self._clock.now()
+        async with self._db.write() as tx:
+            await supply.lock(tx, contract.programme_id, now)
+            if await supply.holds(tx.conn, basis, now):
+                await self._conclude(tx, request.id, outcome, latest, now, who)
+
+    async def _conclude(
+        self,
+        tx: Transaction,
+        request_id: str,
+        outcome: tuple[Option, ...] | Refusal | None,
+        latest: datetime,
+        now: datetime,
+        who: str,
+    ) -> None:
+        """Answer a request that still waits: None, or past its deadline, is expiry."""
+        request = await requests.get(tx.conn, request_id, lock=True)
+        if request.status is not requests.Status.RECEIVED:
+            return
+        if outcome is None or request.wish.deadline <= now:
+            why = "No answer could be given by the deadline."
+            await requests.move(tx, request, requests.Event.EXPIRE, now, who=who, reason=why)
+            return
+        expires_at = min(latest, now + self._offer_valid)
+        if not isinstance(outcome, Refusal) and expires_at <= now:
+            outcome = Refusal("It is too late to give households their notice.", ())
+        if isinstance(outcome, Refusal):
+            event, possible_w = requests.Event.DECLINE, outcome.possible_w
+            await requests.move(tx, request, event, now, who=who, reason=outcome.reason, possible_w=possible_w)
+            return
+        offer_id = await _offered(tx, request, outcome, expires_at, now, who)
+        await requests.move(tx, request, requests.Event.OFFER, now, who=who, offer_id=offer_id)
+
+    # -- something is offered unasked
+
+    async def offer(self, unasked: UnaskedOffer, *, who: str) -> Offer:
+        """Offer what nobody asked for; the BRP hears of it by webhook.
+
+        Raises InvalidError for what the contract does not allow or the pool cannot do (the message says what it can),
+        NotFoundError for an unknown contract, ConflictError if something was sold meanwhile.
+        """
+        now, wish = self._clock.now(), unasked.wish
+        check_shape(wish.intervals)
+        async with self._db.read() as conn:
+            contract = await contracts.get(conn, unasked.contract_id)
+            rules = await programme.get(conn, contract.programme_id)
+            contracts.check(contract, _wanted(unasked), rules.parameters, now)
+            basis = await self.read(conn, _scope(rules, wish), now)
+        outcome = await self.reckon(_compose, basis, wish, contract)
+        if isinstance(outcome, Refusal):
+            raise InvalidError(outcome.reason, field="power")
+        options = tuple(_on_terms(option, unasked) for option in outcome)
+        async with self._db.write() as tx:
+            await _hold(tx, basis, now)
+            offer_id = await offers.create(tx, contract, wish.direction, options, unasked.expires_at, now, who=who)
+            return await offers.get(tx.conn, offer_id)
+
+    # -- an order is taken directly
+
+    async def order(
+        self,
+        contract_id: str,
+        wanted: DirectOrder,
+        *,
+        who: str,
+        party_id: str | None = None,
+        writing: Writing | None = None,
+    ) -> Activation:
+        """Take an order without an offer.
+
+        `party_id` bounds whose contract it may be; `writing` begins the transaction, by default one of its own. Raises
+        ForbiddenError where the contract has no direct orders, NotFoundError for another's contract, InvalidError for
+        what no pool could make good, ConflictError for more than can be had (the message says what can), or if
+        something was sold meanwhile.
+        """
+        now = self._clock.now()
+        async with self._db.read() as conn:
+            contract = await _checked(conn, contract_id, wanted, now, party_id)
+            rules = await programme.get(conn, contract.programme_id)
+            scope = Scope(rules, wanted.direction, Grid.over(wanted.intervals), wanted.area, wanted.group_ids)
+            basis = await self.read(conn, scope, now)
+        possible = await self.reckon(supply.possible_w, basis)
+        async with (writing or self._db.write)() as tx:
+            contract = await _checked(tx.conn, contract_id, wanted, now, party_id)
+            await _hold(tx, basis, now)
+            terms = _ordered(wanted, contract, basis.scope.grid, possible)
+            activation_id = await activations.add(tx, contract, wanted.direction, terms, now, who=who)
+            return await activations.get(tx.conn, activation_id)
+
+
+def _scope(rules: programme.Programme, wish: Wish) -> Scope:
+    grid = Grid.over([PowerInterval(it.start, it.duration_s, it.max_w) for it in wish.intervals])
+    return Scope(rules, wish.direction, grid, wish.area, wish.group_ids)
+
+
+def _compose(basis: Basis, wish: Wish, contract: Contract) -> tuple[Option, ...] | Refusal:
+    """Return what can be offered for a wish. Takes CPU: use a thread."""
+    bounds = [(it.start, it.end) for it in wish.intervals]
+    possible = supply.per_interval(basis.scope.grid, supply.possible_w(basis), bounds)
+    return offers.compose(wish, possible, contract.price)
+
+
+async def _hold(tx: Transaction, basis: Basis, now: datetime) -> None:
+    """Keep others from selling of the same pool. Raises ConflictError if something was sold since `basis` was read."""
+    await supply.lock(tx, basis.scope.programme.id, now)
+    if not await supply.holds(tx.conn, basis, now):
+        raise ConflictError("Something else was sold in the same time just now; try again.")
+
+
+async def _offered(
+    tx: Transaction, request: Request, options: tuple[Option, ...], expires_at: datetime, now: datetime, who: str
+) -> str:
+    contract = await contracts.get(tx.conn, request.contract_id)
+    direction = request.wish.direction
+    return await offers.create(tx, contract, direction, options, expires_at, now, who=who, request_id=request.id)
+
+
+def _wanted(sale: UnaskedOffer | DirectOrder) -> Wanted:
+    first, last = sale.intervals[0], sale.intervals[-1]
+    return Wanted(sale.direction, first.start, last.end, max(it.power_w for it in sale.intervals), sale.area)
+
+
+def _on_terms(option: Option, unasked: UnaskedOffer) -> Option:
+    """Return an option as its operator wants it: the factor, and the price if one is named."""
+    option = replace(option, min_activation_factor=unasked.min_activation_factor)
+    if unasked.price_per_kwh is None:
+        return option
+    unit = money.unit_price(unasked.price_per_kwh)
+    return replace(option, price_per_kwh=unit, price=offers.cost(option.intervals, unit, option.currency))
+
+
+async def _checked(
+    conn: AsyncConnection, contract_id: str, wanted: DirectOrder, now: datetime, party_id: str | None
+) -> Contract:
+    contract = await contracts.get(conn, contract_id, party_id)
+    if not contract.limits.direct_orders:
+        raise ForbiddenError("This contract has no direct orders; post a flexibility request.")
+    check_shape([WishInterval(it.start, it.duration_s, 0, it.power_w) for it in wanted.intervals])
+    await check_groups(conn, wanted.group_ids)
+    if len(wanted.reason or "") > _MAX_REASON:
+        raise InvalidError(f"A reason has at most {_MAX_REASON} characters.")
+    rules = (await programme.get(conn, contract.programme_id)).parameters
+    contracts.check(contract, _wanted(wanted), rules, now)
+    return contract
+
+
+def _ordered(wanted: DirectOrder, contract: Contract, grid: Grid, possible: Floats) -> Terms:
+    ordered = grid.power_w(wanted.intervals)
+    if (ordered > possible).any():
+        most = supply.per_interval(grid, possible, [(it.start, it.end) for it in wanted.intervals])
+        raise ConflictError(f"More than can be had now. Possible in each interval: {shown_w(most)} W.")
+    return Terms(
+        option_id=None,
+        factor=1.0,
+        accepted=wanted.intervals,
+        price_per_kwh=price_per_kwh(contract.price, ordered, possible),
+        penalty_per_kwh=contract.price.penalty_per_kwh,
+        currency=contract.price.currency,
+        confidence=supply.CONFIDENCE,
+        area=wanted.area,
+        group_ids=wanted.group_ids,
+        reason=wanted.reason,
+    )
