@@ -40,10 +40,11 @@ class OwnState:
     def hear(self, value: Value, now: timedelta, *, own: bool) -> bool:
         """Take the device's word while nothing of ours is on it; tell whether it should be put on disk.
 
-        `own`: whether it can be somebody's choice; not so what a device says right after its start.
+        `own`: whether it can be somebody's choice; not so what a device says right after its start, unless that is all
+        that was ever heard.
         """
         stays = self.fallen is not None and same(value, self.fallen) and now - self.since < LEFT_ALONE
-        if (own and not stays) or (self.chosen is not None and same(value, self.chosen)):
+        if (own and not stays) or self.chosen is None or same(value, self.chosen):
             return self.choose(value, now)
         self.fallen = value
         return False

@@ -51,6 +51,15 @@ def test_after_a_long_absence_nobody_knows(away: timedelta, expected: str) -> No
     assert own.instead_of("off", T0 + away) == expected
 
 
+def test_the_first_word_ever_is_its_own() -> None:
+    own = OwnState()
+    own.began(T0)
+    assert own.hear("on", T0, own=False)
+    own.began(T0 + 5 * MINUTE)
+    own.hear("off", T0 + 5 * MINUTE, own=False)
+    assert own.instead_of("off", T0 + 6 * MINUTE) == "on"
+
+
 def test_a_silent_device_is_what_it_was() -> None:
     own = seen()
     own.began(T0)
