@@ -24,7 +24,7 @@ class OwnState:
     """The state that somebody chose, as far as it is known; all times are `Clock.elapsed`.
 
     `chosen` was last seen at `seen`, and put on disk at `noted`. `fallen` is what the device came up with after it, our
-    link or we ourselves began at `since`.
+    link or we ourselves began at `since`; until its first word after that it is `silent`.
     """
 
     chosen: Value | None = None
@@ -32,22 +32,26 @@ class OwnState:
     noted: timedelta = _NEVER
     fallen: Value | None = None
     since: timedelta = _NEVER
+    silent: bool = False
 
     def began(self, now: timedelta) -> None:
         """Take notice that the device, the link or we ourselves are back."""
-        self.since, self.fallen = now, None
+        self.since, self.fallen, self.silent = now, None, True
 
     def hear(self, value: Value, now: timedelta, *, own: bool) -> bool:
         """Take the device's word while nothing of ours is on it; tell whether it should be put on disk.
 
-        `own`: whether it can be somebody's choice; not so what a device says right after its start, unless that is all
-        that was ever heard.
+        `own`: whether it can be somebody's choice; not so what a device says right after its start. A second word that
+        differs from the first is a change, and somebody's choice in any case.
         """
-        stays = self.fallen is not None and same(value, self.fallen) and now - self.since < LEFT_ALONE
-        if (own and not stays) or self.chosen is None or same(value, self.chosen):
-            return self.choose(value, now)
-        self.fallen = value
-        return False
+        first, self.silent = self.silent, False
+        is_known = self.chosen is None or same(value, self.chosen)
+        new = now - self.since < LEFT_ALONE
+        fell = first and not own if self.fallen is None else new and same(value, self.fallen)
+        if fell and not is_known:
+            self.fallen = value
+            return False
+        return self.choose(value, now)
 
     def choose(self, value: Value, now: timedelta) -> bool:
         """Take a state as chosen; tell whether it should be put on disk."""

@@ -60,6 +60,14 @@ def test_the_first_word_ever_is_its_own() -> None:
     assert own.instead_of("off", T0 + 6 * MINUTE) == "on"
 
 
+def test_a_change_right_after_the_start_is_somebodys_too() -> None:
+    own = seen()
+    own.began(T0)
+    own.hear("on", T0, own=False)
+    assert own.hear("off", T0 + MINUTE / 60, own=False)
+    assert own.instead_of("off", T0 + MINUTE) == "off"
+
+
 def test_a_silent_device_is_what_it_was() -> None:
     own = seen()
     own.began(T0)
