@@ -10,14 +10,13 @@ from sqlalchemy import func, select
 from benchmarks.control import EVENT_FOR_S, EVENT_IN_S, EVENT_LEVEL, controlled, until_told
 from core.spans import Duration
 from evenload.logs import configure_logs
-from evenload.memory import settle, spare
+from evenload.process_memory import settle, spare
 from evenload.server import Running, running
 from evenload.settings import load_settings
 from openadr.model.signal import Interval, Signal
-from vtn.services import dispatch, enrolment, programme
+from vtn.services import dispatch, programme, provisioning, sessions
 from vtn.services.dispatch import Order
 from vtn.store.tables import chunk, opt
-from vtn.web.console import sessions
 
 _WHO = "benchmark"
 
@@ -50,9 +49,9 @@ class Ours:
         ven_ids = []
         async with self._db.write() as tx:
             for one in vens:
-                ven_id = await enrolment.create_ven(tx, one["name"], now, who=_WHO)
+                ven_id = await provisioning.create_ven(tx, one["name"], now, who=_WHO)
                 if one["fingerprint"]:
-                    await enrolment.add_fingerprint(tx, ven_id, one["fingerprint"], now, who=_WHO)
+                    await provisioning.add_fingerprint(tx, ven_id, one["fingerprint"], now, who=_WHO)
                 ven_ids.append(ven_id)
         return ven_ids
 

@@ -1,7 +1,7 @@
 """Leases: a command holds a device until it runs out, then the device gets back what it did before.
 
-Done here once, for every driver: arbitration, journal, read-back, re-assertion, restoring. `bridges.slots` has the
-states and the theory; this module asks the clock, the journal and the drivers.
+Done here once, for every driver: arbitration, journal, read-back, re-assertion, restoring. `bridges.lease_state` has
+the states and the theory; this module asks the clock, the journal and the drivers.
 """
 
 import asyncio
@@ -18,8 +18,7 @@ from bridges.backlog import Backlog
 from bridges.backoff import Backoff
 from bridges.device import Command, Contact, Driver, Observable, Outcome, Rank, State, Value, same
 from bridges.journal import Journal
-from bridges.own_state import REMEMBERED
-from bridges.slots import (
+from bridges.lease_state import (
     SAME_MOMENT,
     UNANSWERED,
     UNSAID,
@@ -32,6 +31,7 @@ from bridges.slots import (
     Slot,
     admitted,
 )
+from bridges.own_state import REMEMBERED
 from core.clock import Clock
 from core.errors import InvalidError, NotFoundError, UnavailableError
 
@@ -206,7 +206,7 @@ class Keeper:
     def heard(self, device: str, capability: str, value: Value, at: datetime | None) -> None:
         """Take a device's own word: it confirms a command or a restore, or it shows the user's hand.
 
-        `at` is when the device said so, None where that cannot be told; see `bridges.slots`.
+        `at` is when the device said so, None where that cannot be told; see `bridges.lease_state`.
         """
         slot = self._slots.get((device, capability))
         if slot is None:

@@ -8,7 +8,7 @@ Machine time rules here: a certificate's validity is for TLS, not for the world 
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,6 +17,7 @@ from certs.files import is_vacant, make_private_directory, read_text, sync_direc
 from certs.kinds import KeyType
 from certs.register import Record, Register
 from certs.tls import check_pair
+from core.clock import machine_now
 from core.errors import ConflictError, InvalidError
 
 if TYPE_CHECKING:
@@ -53,11 +54,6 @@ class Issued:
     record: Record
     chain_pem: str
     key_pem: str | None = field(default=None, repr=False)
-
-
-def machine_now() -> datetime:
-    """Return the host's own UTC."""
-    return datetime.now(UTC)
 
 
 class Authority:

@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
-from certs.authority import Authority, Issued, machine_now
+from certs.authority import Authority, Issued
 from certs.files import exists, make_private_directory, read_text, write_new
 from certs.kinds import KeyType, Kind
 from certs.register import Record
+from core.clock import machine_now
 from core.errors import ConflictError, EvenloadError, InvalidError
 from openadr.fingerprint import fingerprint_of_pem
 

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import InvalidError
-from openadr.fingerprint import fingerprint
 
 if TYPE_CHECKING:
-    from certs.enrolment import Identity
+    from certs.provisioning import Identity
 
 _CERTIFICATION_SUITES = "ECDHE-ECDSA-AES128-SHA256:AES128-SHA256"
 _COMPATIBLE_SUITES = (
@@ -77,12 +76,6 @@ def client_context(
     _load_trust(context, identity.ca_path)
     _load_pair(context, identity.cert_path, identity.key_path)
     return context
-
-
-def peer_fingerprint(connection: ssl.SSLObject | ssl.SSLSocket) -> str | None:
-    """Return the fingerprint of the certificate that the peer has proven to own, None without one (SE-06)."""
-    der = connection.getpeercert(binary_form=True)
-    return fingerprint(der) if der else None
 
 
 def _apply(context: ssl.SSLContext, profile: Profile | str) -> None:

@@ -76,6 +76,11 @@ class _HostClock(WorldClock):
         return datetime.now(UTC)
 
 
+def machine_now() -> datetime:
+    """Return machine time as the host's UTC: what certificates, tokens and sessions live by."""
+    return datetime.now(UTC)
+
+
 def system_clock() -> WorldClock:
     """Return the clock of the real world: the host's own UTC."""
     return _HostClock(_UNIX_EPOCH, _UNIX_EPOCH, 1.0)

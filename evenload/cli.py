@@ -18,9 +18,9 @@ from typing import Annotated, Any
 import typer
 
 from core.errors import EvenloadError, InvalidError
+from evenload.lazy_commands import Shelf
 from evenload.logs import configure_logs
 from evenload.output import printable_lines, show
-from evenload.shelf import Shelf
 
 app = typer.Typer(
     name="evenload",

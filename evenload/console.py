@@ -7,14 +7,14 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 from yarl import URL
 
-from aggregator.web.console import SECTION as MARKET
-from aggregator.web.console import share_reckoning
+from aggregator.console import SECTION as MARKET
+from aggregator.console import share_reckoning
 from core.clock import WorldClock
 from evenload.settings import ConsoleSettings, Settings
-from vtn.transport.recent import RecentMessages
-from vtn.web.console import Section, make_console
-from vtn.web.operator import Desk
-from vtn.web.server import HttpMetrics
+from vtn.api import Desk
+from vtn.console import Section, make_console
+from vtn.transport.message_log import RecentMessages
+from web.server import HttpMetrics
 
 SECTIONS: Sequence[Section] = (MARKET,)
 """The pages of other rooms."""

@@ -13,13 +13,13 @@ from typing import Final
 import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
-from aggregator import outgoing
-from aggregator.outgoing import Guard
-from certs.authority import machine_now
+from core.clock import machine_now
 from core.errors import EvenloadError
 from evenload.settings import EmailSettings, Settings
-from vtn.services import expiry, waiting
+from vtn.services import expiry, pending
 from vtn.store.database import Database
+from web import http_client
+from web.http_client import Guard
 
 _log = structlog.get_logger(__name__)
 
@@ -66,7 +66,7 @@ class ExpiryWatch:
         for one in found:
             self._ends.labels(one.name).set(one.ends_at.timestamp() if one.ends_at is not None else 0.0)
         async with self._db.read() as conn:
-            vens = (await waiting.alerts(conn, expiring_before=before)).expiring_certificates
+            vens = (await pending.alerts(conn, expiring_before=before)).expiring_certificates
         self._vens.set(vens)
         texts = {one.name: one.text(now) for one in found if one.ends_at is None or one.ends_at < before}
         if vens:
@@ -110,7 +110,7 @@ class ExpiryWatch:
         data = {"vtn_id": self._vtn_id, "alerts": list(due.values())}
         payload = {"type": "certificates.expiring", "timestamp": self._now().isoformat(), "data": data}
         body = json.dumps(payload, ensure_ascii=False).encode()
-        answer = await outgoing.post(self._settings.webhook, body, guard=self._guard, timeout_s=_TIME_OUT_S)
+        answer = await http_client.post(self._settings.webhook, body, guard=self._guard, timeout_s=_TIME_OUT_S)
         if not 200 <= answer.status < 300:  # noqa: PLR2004
             raise ValueError(f"the webhook answered {answer.status}")
 

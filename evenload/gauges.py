@@ -4,11 +4,11 @@ from prometheus_client import CollectorRegistry, Gauge
 from sqlalchemy import func, select
 
 from core.clock import Clock
+from vtn.api.vens import heard_of_since
 from vtn.services import outbox
 from vtn.services.outbox import State
 from vtn.store.database import Database
 from vtn.store.tables import ven
-from vtn.web.operator.vens import heard_of_since
 
 
 class Gauges:

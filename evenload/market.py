@@ -1,123 +1,159 @@
-"""The aggregator in a VTN process: the BRP API on the REST listener, messages to BRPs, and its periodic work."""
+"""The seller's commands: BRPs, their programs and contracts, what they buy. `evenload market`, on the operator API."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import partial
-from typing import Final, Self
-from urllib.parse import quote
+from typing import Annotated, Any
 
-from aiohttp import web
+import typer
 
-from aggregator import outgoing
-from aggregator.buyers import webhooks
-from aggregator.buyers.tokens import Tokens
-from aggregator.flexibility import history
-from aggregator.outgoing import Guard
-from aggregator.tariff.prices import PriceSignals
-from aggregator.tariff.tariff_source import TariffFetcher
-from aggregator.trade.potential_watch import PotentialWatch
-from aggregator.web.brp import BRP, GATE, BrpDesk, TokenGate, idempotent, mount
-from aggregator.web.keys import SALES
-from aggregator.web.operator import OPERATIONS
-from aggregator.work import Market as Worker
-from aggregator.work import MarketSettings
-from evenload.settings import Settings
-from vtn.web.api import Api
-from vtn.web.attempts import FailureLimit
-from vtn.web.operator import Desk
-from vtn.web.server import Mount
+from core.errors import InvalidError
+from evenload.client import OperatorClient
+from evenload.names import Noun
+from evenload.output import printable
+from evenload.session import MaybeMoment, Session, command, open_group
 
-_WORK_S: Final = 1
-_FETCH_S: Final = 5
-_PRICE_S: Final = 15
-_DERIVE_S: Final = 60
-_WATCH_S: Final = 120
-_FORGET_S: Final = 3600
+market = typer.Typer(help="BRPs, contracts, and what is sold to them.", no_args_is_help=True)
+market.callback()(open_group)
 
-Job = tuple[Callable[[], Awaitable[None]], float]
-"""Periodic work, and how many seconds (machine time) lie between its turns."""
+_Brp = Annotated[str, typer.Argument(help="As `evenload market brps` shows it.")]
+_Client = Annotated[str, typer.Argument(help="A program's client id (cli_...).")]
+_Scope = Annotated[list[str] | None, typer.Option(help="Repeatable; all but tariff:write if left out.")]
+_Cert = Annotated[typer.FileText | None, typer.Option(help="Certificate (PEM) that its tokens are bound to.")]
 
 
-@dataclass(frozen=True, slots=True)
-class Market:
-    """What the aggregator runs with in this process."""
-
-    desk: BrpDesk
-    gate: TokenGate
-    worker: Worker
-    sender: webhooks.Sender
-    fetcher: TariffFetcher
-    signals: PriceSignals
-    watch: PotentialWatch
-    requests_per_minute: int
-
-    @classmethod
-    def build(cls, settings: Settings, desk: Desk) -> Self:
-        """Put the parts together. Raises InvalidError for settings that name no host or network."""
-        guard = Guard.allowing(settings.outgoing.allow, settings.outgoing.ca)
-        db, clock = desk.db, desk.clock
-        tokens = Tokens(db, f"urn:evenload:{quote(desk.settings.vtn_id, safe='')}")
-        times = _market(settings, desk.stale_after_s)
-        sales = times.sales(db, clock)
-        brp = BrpDesk(db, clock, sales, tokens, guard, FailureLimit(), desk.stale_after_s)
-        return cls(
-            desk=brp,
-            gate=TokenGate(db, tokens, brp.failures),
-            worker=Worker(db, clock, times, sales),
-            sender=webhooks.Sender(db, guard),
-            fetcher=TariffFetcher(db, clock, partial(outgoing.fetch_json, guard=guard)),
-            signals=PriceSignals(db, clock),
-            watch=PotentialWatch(db, clock, desk.stale_after_s),
-            requests_per_minute=settings.brp.requests_per_minute,
-        )
-
-    def mounts(self) -> list[Mount]:
-        """Return the BRP API, for the REST listener."""
-        return [mount(self.desk, self.gate, requests_per_minute=self.requests_per_minute)]
-
-    def put_into(self, app: web.Application) -> None:
-        """Give the operations what they work with."""
-        app[BRP], app[GATE], app[SALES] = self.desk, self.gate, self.desk.sales
-
-    def jobs(self) -> Sequence[Job]:
-        """Return the periodic work. What must survive a crash is a row with a due time."""
-        return (
-            (self.worker.turn, _WORK_S),
-            (self.sender.turn, _WORK_S),
-            (self.fetcher.turn, _FETCH_S),
-            (self.signals.turn, _PRICE_S),
-            (self._derive, _DERIVE_S),
-            (self.watch.turn, _WATCH_S),
-            (self._forget, _FORGET_S),
-        )
-
-    async def close(self) -> None:
-        """Stop sending; what was not sent waits in its row."""
-        await self.sender.close()
-
-    async def _derive(self) -> None:
-        """Take the potential of homes that report none from their history."""
-        await history.derive(self.desk.db, self.desk.clock.now())
-
-    async def _forget(self) -> None:
-        """Delete remembered answers after a day, receipts of webhooks after a month."""
-        async with self.desk.db.write() as tx:
-            now = datetime.now(UTC)
-            await idempotent.forget_old(tx, now)
-            await webhooks.forget_old(tx, now)
+def _client(name: str, scopes: list[str] | None, certificate: Any) -> dict[str, Any]:
+    body: dict[str, Any] = {"name": name}
+    if scopes:
+        body["scopes"] = scopes
+    if certificate is not None:
+        body["certificate"] = certificate.read()
+    return body
 
 
-def _market(settings: Settings, stale_after_s: float) -> MarketSettings:
-    times = settings.market
-    return MarketSettings(
-        stale_after_s,
-        times.offer_valid.timedelta(),
-        times.report_after.timedelta(),
-        times.final_after.timedelta(),
+def _tell_secret(session: Session, made: Any) -> None:
+    text = (
+        f"Client id:  {made['client']['id']}\nSecret:     {made['secret']}   (shown this once)\n"
+        f"The BRP sets EVENLOAD_BRP_CLIENT_ID and EVENLOAD_BRP_SECRET, then: evenload brp me"
     )
+    session.tell(made, printable(made["brp"]["id"]) + "\n" + text if "brp" in made else text)
 
 
-def with_market(api: Api) -> Api:
-    """Return the operator API with what the aggregator adds to it."""
-    return api.including(*OPERATIONS)
+@command(market, "brps")
+def brps(session: Session) -> None:
+    """List BRPs."""
+    session.table(session.call(lambda client: client.get("/brps")), "id", "name", "email", "created_at")
+
+
+@command(market, "add-brp")
+def add_brp(
+    session: Session,
+    name: Annotated[str, typer.Argument(help="Its name.")],
+    email: Annotated[str | None, typer.Option(help="Where to write to.")] = None,
+    scope: _Scope = None,
+    certificate: _Cert = None,
+) -> None:
+    """Create a BRP with its first program; prints the secret, this once."""
+    body = {"name": name, "email": email, "client": _client("main", scope, certificate)}
+    _tell_secret(session, session.call(lambda client: client.post("/brps", body)))
+
+
+@command(market, "clients")
+def clients(session: Session, brp_id: _Brp) -> None:
+    """List a BRP's programs."""
+    rows = session.call(lambda client: client.get(f"/brps/{brp_id}/clients"))
+    session.table(rows, "id", "name", "scopes", "certificate", "revoked_at")
+
+
+@command(market, "add-client")
+def add_client(
+    session: Session,
+    brp_id: _Brp,
+    name: Annotated[str, typer.Argument(help="What it is called.")],
+    scope: _Scope = None,
+    certificate: _Cert = None,
+) -> None:
+    """Give a BRP another program; prints the secret, this once."""
+    body = _client(name, scope, certificate)
+    _tell_secret(session, session.call(lambda client: client.post(f"/brps/{brp_id}/clients", body)))
+
+
+@command(market, "rotate")
+def rotate(session: Session, client_id: _Client) -> None:
+    """Replace a program's secret; the old one is worthless at once."""
+    _tell_secret(session, session.call(lambda client: client.post(f"/brp-clients/{client_id}/secret")))
+
+
+@command(market, "revoke")
+def revoke(session: Session, client_id: _Client) -> None:
+    """Shut a program out: its secret and tokens."""
+    session.call(lambda client: client.post(f"/brp-clients/{client_id}/revocation"))
+    session.tell({"revoked": client_id}, f"Revoked {printable(client_id)}.")
+
+
+@command(market, "contracts")
+def contracts(session: Session) -> None:
+    """List contracts."""
+    rows = session.call(lambda client: client.all("/contracts"))
+    session.table(rows, "id", "party_id", "programme_id", "price", "limits", "valid_from", "valid_to")
+
+
+@command(market, "add-contract")
+def add_contract(
+    session: Session,
+    brp_id: _Brp,
+    programme_id: Annotated[str, typer.Argument(help="Its name, or its id.", metavar="PROGRAMME"), Noun.PROGRAMME],
+    per_kwh: Annotated[str, typer.Option(help="Price of a delivered kWh, such as 0.20.")] = "0",
+    margin_per_kwh: Annotated[str, typer.Option(help="Added in proportion to the use of the pool.")] = "0",
+    penalty_per_kwh: Annotated[str, typer.Option(help="For what was ordered and not delivered.")] = "0",
+    currency: Annotated[str, typer.Option(help="ISO 4217.")] = "EUR",
+    max_power_w: Annotated[int | None, typer.Option(min=1, help="Most of one order, W.")] = None,
+    direct_orders: Annotated[bool, typer.Option("--direct-orders", help="Orders without an offer, too.")] = False,
+    until: MaybeMoment = None,
+) -> None:
+    """Make a contract with a BRP about a programme. Prints its id."""
+    body = {
+        "brp_id": brp_id,
+        "programme_id": programme_id,
+        "limits": {"max_power_w": max_power_w, "direct_orders": direct_orders},
+        "price": {
+            "currency": currency,
+            "per_kwh": per_kwh,
+            "margin_per_kwh": margin_per_kwh,
+            "penalty_per_kwh": penalty_per_kwh,
+        },
+        "valid_to": None if until is None else until.isoformat(),
+    }
+    made = session.call(lambda client: client.post("/contracts", body))
+    session.tell(made, made["id"])
+
+
+@command(market, "end-contract")
+def end_contract(session: Session, contract_id: Annotated[str, typer.Argument(help="ctr_...")]) -> None:
+    """End a contract now: what is sold runs on."""
+    made = session.call(lambda client: client.post(f"/contracts/{contract_id}/end"))
+    session.tell(made, f"{made['id']} ended at {made['valid_to']}.")
+
+
+@command(market, "activations")
+def activations(session: Session) -> None:
+    """List what BRPs bought, newest first."""
+    rows = session.call(lambda client: client.all("/activations"))
+    session.table(rows, "id", "brp_id", "status", "direction", "starts_at", "ends_at", "dispatch_id")
+
+
+@command(market, "deliveries")
+def deliveries(session: Session, state: Annotated[str, typer.Option(help="pending, done or dead")] = "dead") -> None:
+    """List messages to BRPs; by default those that were given up."""
+    if state not in {"pending", "done", "dead"}:
+        raise InvalidError("--state is pending, done or dead.")
+
+    async def ask(client: OperatorClient) -> Any:
+        return await client.all("/webhook-deliveries", {"state": state})
+
+    rows = session.call(ask)
+    session.table(rows, "id", "event", "state", "tries", "last_status", "last_error", "created_at")
+
+
+@command(market, "replay")
+def replay(session: Session, delivery_id: Annotated[str, typer.Argument(help="whd_...")]) -> None:
+    """Send a message to a BRP again."""
+    made = session.call(lambda client: client.post(f"/webhook-deliveries/{delivery_id}/replay"))
+    session.tell(made, made["id"])

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from certs.authority import Authority
 from core.clock import Clock
 from core.errors import UnavailableError
-from vtn.services import enrolment
+from vtn.services import provisioning
 from vtn.store.database import Database
 from vtn.store.tables import ven_certificate
 
@@ -65,7 +65,7 @@ class Revocations:
             valid = set((await conn.execute(query)).scalars())
         for fingerprint in sorted(revoked & valid):
             async with self._db.write() as tx:
-                await enrolment.revoke_certificate(tx, fingerprint, self._clock.now(), who="certificate authority")
+                await provisioning.revoke_certificate(tx, fingerprint, self._clock.now(), who="certificate authority")
             _log.info("revoked in the authority, now here too", fingerprint=fingerprint)
 
 

@@ -20,34 +20,34 @@ from certs.authority import Authority
 from certs.tls import server_context
 from core.clock import Clock, WorldClock, load_clock, system_clock
 from core.errors import EvenloadError, InvalidError
+from evenload.aggregator_app import AggregatorApp, Job, with_market
 from evenload.console import console_app
 from evenload.expiry_watch import ExpiryWatch
 from evenload.gauges import Gauges
-from evenload.market import Job, Market, with_market
-from evenload.memory import give_back, settle, spare
+from evenload.process_memory import give_back, settle, spare
 from evenload.revocation import Revocations
 from evenload.server_certificates import ServerCertificates
 from evenload.settings import ConsoleSettings, KeyPair, Settings, is_loopback, is_wildcard
 from evenload.setup import console_url
+from vtn.api import DESK, OPERATIONS, Desk
 from vtn.services import outbox
 from vtn.services.directory import Directory
 from vtn.services.potential import Thinning
+from vtn.services.principals import StoredPrincipals
 from vtn.services.ven_faults import VenFaults
 from vtn.store.database import Database
 from vtn.store.readings import merge_days
 from vtn.store.writer import GroupWriter
 from vtn.transport.http import Edge, OpenADRServer
-from vtn.transport.recent import RecentMessages
+from vtn.transport.message_log import RecentMessages
 from vtn.transport.renewal import PATH as RENEWAL_PATH
 from vtn.transport.renewal import Renewals
 from vtn.transport.v20b import Vtn20b
-from vtn.web.api import Api
-from vtn.web.callers import PROXIES
-from vtn.web.connections import Connections
-from vtn.web.listening import listen, raise_handle_limit
-from vtn.web.operator import DESK, OPERATIONS, Desk
-from vtn.web.principals import StoredPrincipals
-from vtn.web.server import AUTHENTICATOR, HttpMetrics, make_app
+from web.api import Api
+from web.callers import PROXIES
+from web.connections import Connections
+from web.listening import listen, raise_handle_limit
+from web.server import AUTHENTICATOR, HttpMetrics, make_app
 
 _log = structlog.get_logger(__name__)
 
@@ -140,7 +140,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             expires_within=settings.alerts.expires_within.timedelta(),
         )
         metrics = HttpMetrics(registry)
-        market = Market.build(settings, desk)
+        market = AggregatorApp.build(settings, desk)
         stack.push_async_callback(market.close)
         api = _api(settings, desk, metrics, market)
         api_port = await _listen_api(stack, settings, api, certificates, connections)
@@ -256,7 +256,7 @@ async def _listen_openadr(
     )
 
 
-def _api(settings: Settings, desk: Desk, metrics: HttpMetrics, market: Market) -> web.Application:
+def _api(settings: Settings, desk: Desk, metrics: HttpMetrics, market: AggregatorApp) -> web.Application:
     app = make_app(
         with_market(operator_api()),
         StoredPrincipals(desk.db),

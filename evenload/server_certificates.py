@@ -9,10 +9,11 @@ from pathlib import Path
 
 import structlog
 
-from certs.authority import Authority, machine_now
+from certs.authority import Authority
 from certs.files import read_text, write_over
 from certs.tls import check_pair
 from certs.validity import validity_of_pem
+from core.clock import machine_now
 from core.errors import EvenloadError, NotFoundError
 from evenload.settings import KeyPair, Settings
 from openadr.fingerprint import fingerprint_of_pem

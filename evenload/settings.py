@@ -15,8 +15,8 @@ from yarl import URL
 from core.errors import InvalidError
 from core.spans import ZERO, Duration
 from vtn.services.settings import VtnSettings, WantedReport
-from vtn.web.connections import Limits
-from vtn.web.listening import free_handles
+from web.connections import Limits
+from web.listening import free_handles
 
 _PREFIX: Final = "EVENLOAD_"
 _SQLITE: Final = "sqlite:///"

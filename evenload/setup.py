@@ -14,11 +14,10 @@ from certs.authority import Authority
 from certs.files import is_vacant, make_private_directory, write_new
 from core.errors import ConflictError, InvalidError, UnavailableError
 from evenload.settings import Settings, is_loopback, is_wildcard, load_settings
+from vtn.services import passwords, principals, sessions
 from vtn.store.database import Database
 from vtn.store.sealing import make_key
-from vtn.web import principals
-from vtn.web.auth import Role
-from vtn.web.console import passwords, sessions
+from web.auth import Role
 
 _TOML = """\
 # Settings of an evenload VTN. Paths are relative to this file; EVENLOAD_* variables overrule it.

@@ -12,9 +12,9 @@ from core.clock import Clock
 from core.errors import UnavailableError
 from ven.devices import Limited
 from ven.household import History
-from ven.recorder import Recorder
+from ven.ingest import Recorder
+from ven.readings_store import Ring
 from ven.reports import Reporter
-from ven.ring import Ring
 from ven.store import Store
 
 _log = structlog.get_logger(__name__)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from certs.enrolment import Identity
+from certs.provisioning import Identity
 from core.clock import load_clock, system_clock
 from core.errors import EvenloadError, InvalidError, NotFoundError
 from openadr.model.opt import OptType

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from certs.enrolment import Identity, discard, new_key_and_request, store_bundle
 from certs.files import write_new
+from certs.provisioning import Identity, discard, new_key_and_request, store_bundle
 from core.errors import ForbiddenError, InvalidError, UnavailableError
 from openadr.fingerprint import der_of_pem
 

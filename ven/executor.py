@@ -13,14 +13,14 @@ from typing import Final, Protocol
 import structlog
 
 from bridges.device import Command, Device, Outcome, Rank, State
-from bridges.slots import Lease
+from bridges.lease_state import Lease
 from core.clock import Clock, StepWatch
 from core.errors import NotFoundError, UnavailableError
 from ven.household import Household
-from ven.known import KnownEvent, version_key
 from ven.planning import HORIZON, Plan, Planned, plan
 from ven.quarantine import Quarantine
 from ven.store import Store
+from ven.vtn_state import KnownEvent, version_key
 
 _log = structlog.get_logger(__name__)
 

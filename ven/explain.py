@@ -16,9 +16,9 @@ from openadr.v20b.encode import message_name
 from openadr.v20b.messages import DistributeEvent
 from ven.devices import describe
 from ven.household import Household
-from ven.judgement import HouseholdJudge
-from ven.known import KnownEvent
+from ven.opt_policy import HouseholdJudge
 from ven.planning import HORIZON, Plan, Planned, plan
+from ven.vtn_state import KnownEvent
 
 _LONGEST_COMMENT: Final = 500
 

@@ -26,23 +26,23 @@ from core.private import private_file
 from core.trusted_clock import PATIENCE, TrustedClock
 from openadr.model.opt import OptType
 from ven.backfill import backfill, backfillers
-from ven.conversation import Conversation, read_peer, settings
+from ven.consumption_history import held_spans
 from ven.devices import NoLink, make_drivers, metered
-from ven.drawn import held_spans
 from ven.engine import Action, Engine, EventsChanged, Noted, Refused, Registered, Unregistered
 from ven.executor import Executor
 from ven.host_clock import synchronised, uptime_s
 from ven.household import Household
-from ven.judgement import HouseholdJudge
+from ven.ingest import Recorder, status_readings
 from ven.notices import Notices
+from ven.opt_policy import HouseholdJudge
 from ven.potential import Forecaster, absences
 from ven.quarantine import where
-from ven.recorder import Recorder, status_readings
+from ven.readings_store import Ring
 from ven.renewal import keep_fresh
 from ven.reports import Reporter, ReportPlan
-from ven.ring import Ring
 from ven.state_files import StateFiles
 from ven.vitals import BrokerContact, DeviceContact, Vitals
+from ven.vtn_session import Conversation, read_peer, settings
 
 _log = structlog.get_logger(__name__)
 

@@ -15,8 +15,8 @@ from bridges.device import Device, Value
 from core.spans import Duration, Span, shifted
 from openadr.model.signal import Signal
 from ven.household import Household, Programme
-from ven.known import KnownEvent
 from ven.rules import Effect, Setting, effect, programme_for, signal_devices, targeted
+from ven.vtn_state import KnownEvent
 
 OPEN_LEASE: Final = timedelta(hours=24)
 """The usual longest lease: longer and open-ended events are carried out in leases, one after the other (EV-66)."""

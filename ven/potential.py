@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from bridges.device import Device, Driver, Rank
-from bridges.slots import Lease
+from bridges.lease_state import Lease
 from core.spans import Span
 from openadr.model.potential import (
     REPORT_NAME,
@@ -24,12 +24,12 @@ from openadr.model.potential import (
     r_id,
 )
 from openadr.model.report import Report, ReportDescription, ReportInterval, ReportOffer, ReportPayload, SamplingRate
-from ven.drawn import Drawn, Memory, at_time, source_of
+from ven.consumption_history import Drawn, Memory, at_time, source_of
 from ven.household import Household, PotentialPlan
-from ven.known import ReportTask
+from ven.readings_store import Ring
 from ven.reports import Sampled
-from ven.ring import Ring
 from ven.rules import callable_devices
+from ven.vtn_state import ReportTask
 
 DAY_S: Final = 86_400
 _BASE_SHARE: Final = 0.1

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import structlog
 
-from certs.authority import machine_now
-from certs.enrolment import Identity, discard, new_key_and_request, store_bundle
 from certs.keys import key_type_of_file
+from certs.provisioning import Identity, discard, new_key_and_request, store_bundle
 from certs.tls import client_context
+from core.clock import machine_now
 from core.errors import EvenloadError, ForbiddenError, InvalidError, UnavailableError
 from ven.household import Household
 

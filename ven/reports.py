@@ -16,10 +16,10 @@ from openadr.model.potential import REPORT_NAME as POTENTIAL
 from openadr.model.report import Report, ReportDescription, ReportOffer, ReportRequest, SamplingRate
 from openadr.model.target import Target
 from openadr.model.units import ENERGY_REAL_WH, POWER_REAL_W, ItemBase
-from ven.known import ReportTask
+from ven.readings_store import Ring
 from ven.report_rows import Row, changes, intervals, placeholder, placeholders, status_row, value_row
-from ven.ring import Ring
 from ven.series import Measured, is_known, mean_power, measured
+from ven.vtn_state import ReportTask
 
 TELEMETRY_USAGE: Final = "TELEMETRY_USAGE"
 TELEMETRY_STATUS: Final = "TELEMETRY_STATUS"

@@ -10,17 +10,17 @@ from core.clock import system_clock
 from core.errors import EvenloadError, NotFoundError
 from core.spans import Duration
 from openadr.model.codes import Code
+from ven.consumption_history import source_of
 from ven.devices import describe
-from ven.drawn import source_of
 from ven.engine import Failure
 from ven.engine.polling import bounded_period
 from ven.explain import in_a_line
 from ven.household import Household
-from ven.known import KnownEvent
-from ven.ring import Ring
+from ven.readings_store import Ring
 from ven.state_files import JOURNAL_FILE, STORE_FILE
 from ven.store import Store
 from ven.vitals import Vitals, process_runs, read_vitals
+from ven.vtn_state import KnownEvent
 
 _STUCK: Final = timedelta(minutes=2)
 """A process that has shown no sign of life for so long does not work any more."""

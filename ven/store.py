@@ -19,7 +19,7 @@ from core.errors import EvenloadError, InvalidError, NotFoundError, UnavailableE
 from core.private import private_database, private_directory
 from openadr.model.opt import Opt, OptType
 from openadr.v20b import messages
-from ven.known import KnownEvent, Registration, ReportTask
+from ven.vtn_state import KnownEvent, Registration, ReportTask
 
 T = TypeVar("T")
 

@@ -21,13 +21,13 @@ import structlog
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator import outgoing
 from aggregator.buyers.events import EventType
-from aggregator.outgoing import Guard
 from aggregator.tables import webhook_delivery, webhook_subscription
 from core.errors import ConflictError, EvenloadError, InvalidError, NotFoundError
 from core.ids import new_id
 from vtn.store.database import Database, Transaction
+from web import http_client
+from web.http_client import Guard
 
 TEST_EVENT: Final = "webhook.test"
 MOST_SUBSCRIPTIONS: Final = 20
@@ -95,7 +95,7 @@ async def subscribe(
     secret = _PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
     values = {"id": new.id, "party_id": party_id, "url": url, "events": list(events), "secret": secret}
     await tx.conn.execute(insert(webhook_subscription).values(**values, created_at=now))
-    await tx.audit(who, "create webhook", new.id, after={"url": outgoing.shown(url), "events": list(events)}, at=now)
+    await tx.audit(who, "create webhook", new.id, after={"url": http_client.shown(url), "events": list(events)}, at=now)
     return new, secret
 
 
@@ -117,8 +117,8 @@ async def change(
     await tx.conn.execute(
         update(webhook_subscription).where(webhook_subscription.c.id == subscription_id).values(**values)
     )
-    before = {"url": outgoing.shown(old.url), "events": list(old.events)}
-    await tx.audit(who, "change webhook", old.id, before, values | {"url": outgoing.shown(url)}, at=now)
+    before = {"url": http_client.shown(old.url), "events": list(old.events)}
+    await tx.audit(who, "change webhook", old.id, before, values | {"url": http_client.shown(url)}, at=now)
     return Subscription(old.id, old.party_id, url, tuple(events), old.created_at)
 
 
@@ -128,7 +128,7 @@ async def end(tx: Transaction, subscription_id: str, now: datetime, *, who: str,
     await tx.conn.execute(update(webhook_subscription).where(webhook_subscription.c.id == old.id).values(ended_at=now))
     waiting = (webhook_delivery.c.subscription_id == old.id) & (webhook_delivery.c.state == "pending")
     await tx.conn.execute(update(webhook_delivery).where(waiting).values(state="dead", last_error="subscription ended"))
-    before = {"url": outgoing.shown(old.url), "events": list(old.events)}
+    before = {"url": http_client.shown(old.url), "events": list(old.events)}
     await tx.audit(who, "end webhook", old.id, before, at=now)
 
 
@@ -319,7 +319,7 @@ class Sender:
             "webhook-signature": sign(job.secret, job.id, timestamp, body),
         }
         try:
-            answer = await outgoing.post(job.url, body, guard=self._guard, headers=headers, timeout_s=_ANSWER_S)
+            answer = await http_client.post(job.url, body, guard=self._guard, headers=headers, timeout_s=_ANSWER_S)
         except InvalidError:
             return None, "The address is not public and not allowed by the operator."
         except EvenloadError as error:

@@ -26,9 +26,9 @@ from core.spans import floor_to
 from metrics.days import DAY_S, Floats, Ints
 from openadr.model.opt import OptType
 from openadr.model.potential import Direction
-from vtn.services import metered
+from vtn.services import load_profile
 from vtn.services import potential as potentials
-from vtn.services.participation import IntervalResult
+from vtn.services.evaluation import IntervalResult
 from vtn.services.potential import WHOLE_VEN, Figures
 from vtn.store.database import Database
 from vtn.store.rows import from_json
@@ -138,7 +138,7 @@ class _Known:
 
 async def _known(conn: AsyncConnection, ven_id: str, start_s: int) -> _Known:
     since_s = start_s - DAYS * DAY_S
-    readings = await metered.energy(conn, ven_id, since_s, start_s, STEP_S)
+    readings = await load_profile.energy(conn, ven_id, since_s, start_s, STEP_S)
     raw = readings.energy_wh * 3600 / STEP_S
     own = raw.copy()
     for begin, end in await _events(conn, ven_id, since_s):

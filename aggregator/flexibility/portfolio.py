@@ -24,9 +24,9 @@ from core.spans import Span
 from metrics.days import zone_named
 from openadr.model.contexts import normal_context
 from openadr.model.opt import OptType
-from vtn.services import in_force
-from vtn.services.in_force import Batch
+from vtn.services import potential_arrays
 from vtn.services.opt import schedules
+from vtn.services.potential_arrays import Batch
 from vtn.services.programme import Programme, Reward
 from vtn.store.rows import portions
 from vtn.store.tables import dispatch, enrolment, event, group_member, opt, resource, site, ven
@@ -94,7 +94,7 @@ async def load(
     ids = members.subquery()
     chosen = select(ids.c.id)
     if known is None:
-        known = await in_force.batches(conn, direction=direction, ven_ids=chosen)
+        known = await potential_arrays.batches(conn, direction=direction, ven_ids=chosen)
     calls = await _calls(conn, wish, index, chosen)
     busy, refused = await _elsewhere(conn, wish, index, chosen)
     opted_out = refused | await _opted_out(conn, wish, index, chosen)

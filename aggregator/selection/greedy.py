@@ -8,9 +8,9 @@ homes that are called for the peak alone.
 import numpy as np
 
 from aggregator.flexibility.fleet import Floats, Whole
-from aggregator.selection.blocks import within
-from aggregator.selection.case import CHUNK, Case, Plan
-from aggregator.selection.kinds import cost_classes
+from aggregator.selection.clusters import cost_classes
+from aggregator.selection.problem import CHUNK, Case, Plan
+from aggregator.selection.windows import within
 
 
 def merit_order(case: Case) -> Whole:

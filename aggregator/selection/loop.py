@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from aggregator.flexibility.fleet import Fleet, Floats, Whole
 from aggregator.flexibility.response import known, mean_w, probability
-from aggregator.selection.ask import Ask, check
 from aggregator.selection.rotation import ranks
+from aggregator.selection.target import Ask, check
 from core.errors import InvalidError
 
 Flags = npt.NDArray[np.bool_]

@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from aggregator.flexibility.fleet import Fleet, Reason, Whole
 from aggregator.flexibility.response import probability
-from aggregator.selection.case import Case, Plan, loads_of
 from aggregator.selection.greedy import merit_order
+from aggregator.selection.problem import Case, Plan, loads_of
 
 _WORDS = tuple(Reason)
 _CODE = MappingProxyType({why: code for code, why in enumerate(_WORDS)})

@@ -9,10 +9,10 @@ import time
 import numpy as np
 
 from aggregator.flexibility.fleet import Whole
-from aggregator.selection.blocks import best_blocks, within
-from aggregator.selection.case import Case, Plan, evaluate, loads_of
-from aggregator.selection.kinds import Kinds
-from aggregator.selection.programme import Columns
+from aggregator.selection.clusters import Kinds
+from aggregator.selection.linear_program import Columns
+from aggregator.selection.problem import Case, Plan, evaluate, loads_of
+from aggregator.selection.windows import best_blocks, within
 
 _MOST_MOVES = 5000
 

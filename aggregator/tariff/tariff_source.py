@@ -18,7 +18,6 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from yarl import URL
 
-from aggregator import outgoing
 from aggregator.tables import tariff, tariff_source
 from aggregator.tariff import tariffs
 from aggregator.tariff.price_mapping import Mapping, address, check_mapping, read
@@ -28,6 +27,7 @@ from core.clock import Clock
 from core.errors import EvenloadError, InvalidError, NotFoundError
 from vtn.store.database import Database, Transaction
 from vtn.store.rows import from_json, to_json
+from web import http_client
 
 _log = structlog.get_logger(__name__)
 
@@ -44,7 +44,7 @@ WHO: Final = "tariff fetcher"
 
 
 class Fetch(Protocol):
-    """Gets JSON from an address: `aggregator.outgoing.fetch_json`, with its guard."""
+    """Gets JSON from an address: `web.http_client.fetch_json`, with its guard."""
 
     async def __call__(
         self, url: str, *, headers: AnyMapping[str, str] | None, timeout_s: float, max_bytes: int
@@ -98,8 +98,8 @@ async def put_source(
     await tx.conn.execute(insert(tariff_source).values(due_at=datetime.now(UTC), **row))
     before = None
     if old is not None:
-        before = {"url": outgoing.shown(old.url), "mapping": to_json(old.mapping), "every_s": old.every_s}
-    await tx.audit(who, "tariff source", tariff_id, before, row | {"url": outgoing.shown(url)}, at=now)
+        before = {"url": http_client.shown(old.url), "mapping": to_json(old.mapping), "every_s": old.every_s}
+    await tx.audit(who, "tariff source", tariff_id, before, row | {"url": http_client.shown(url)}, at=now)
 
 
 def _check_url(text: str) -> None:
@@ -108,7 +108,7 @@ def _check_url(text: str) -> None:
         good = url.scheme in {"http", "https"} and bool(url.host) and url.port is not None and not url.user
     except ValueError:
         good = False
-    if not good or len(text) > outgoing.LONGEST_URL or not text.isascii() or not text.isprintable() or " " in text:
+    if not good or len(text) > http_client.LONGEST_URL or not text.isascii() or not text.isprintable() or " " in text:
         raise InvalidError(
             "The URL is an address such as https://example.com/prices, without a password in it.", field="url"
         )
@@ -120,7 +120,7 @@ async def remove_source(tx: Transaction, tariff_id: str, now: datetime, *, who: 
     if old is None:
         raise NotFoundError(f"Tariff '{tariff_id}' has no source.")
     await tx.conn.execute(delete(tariff_source).where(tariff_source.c.tariff_id == tariff_id))
-    await tx.audit(who, "remove tariff source", tariff_id, {"url": outgoing.shown(old.url)}, at=now)
+    await tx.audit(who, "remove tariff source", tariff_id, {"url": http_client.shown(old.url)}, at=now)
 
 
 async def ask_now(tx: Transaction, tariff_id: str, now: datetime, *, who: str) -> None:
@@ -157,7 +157,7 @@ class TariffFetcher:
         self,
         db: Database,
         clock: Clock,
-        fetch: Fetch = outgoing.fetch_json,
+        fetch: Fetch = http_client.fetch_json,
         *,
         environment: AnyMapping[str, str] = os.environ,
     ) -> None:

@@ -1,8 +1,8 @@
 """Activations: what a BRP bought and households are called for.
 
 The status is computed from facts in the row and the time, never stored; TRANSITIONS says what may happen in which.
-What happens by itself (the call, the minutes of the event, the report) is done by `aggregator.work` when `due_at` has
-come. A change adds one to `modification_number`; whoever changes names the number that they read.
+What happens by itself (the call, the minutes of the event, the report) is done by `aggregator.trade.worker` when
+`due_at` has come. A change adds one to `modification_number`; whoever changes names the number that they read.
 """
 
 from collections.abc import Mapping, Sequence

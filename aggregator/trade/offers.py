@@ -21,9 +21,9 @@ from aggregator.intervals import PowerInterval, check_contiguous
 from aggregator.tables import activation, flexibility_offer
 from aggregator.trade import activations, contracts, requests
 from aggregator.trade.activations import Terms, price_per_kwh, shown_w
+from aggregator.trade.available_flexibility import CONFIDENCE
 from aggregator.trade.contracts import Contract, Price
 from aggregator.trade.requests import Wish
-from aggregator.trade.supply import CONFIDENCE
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
 from vtn.store.database import Transaction

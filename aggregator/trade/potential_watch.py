@@ -20,9 +20,9 @@ from aggregator.buyers.events import EventType, publish, wants
 from aggregator.flexibility.pool import pool
 from aggregator.grid import Grid
 from aggregator.tables import webhook_delivery, webhook_subscription
-from aggregator.trade import contracts, supply
+from aggregator.trade import available_flexibility, contracts
+from aggregator.trade.available_flexibility import Scope
 from aggregator.trade.contracts import Contract
-from aggregator.trade.supply import Scope
 from core.clock import Clock
 from core.errors import EvenloadError
 from core.spans import floor_to
@@ -93,7 +93,7 @@ class PotentialWatch:
         async with self._db.read() as conn:
             rules = await programme.get(conn, view.contract.programme_id)
             scope = Scope(rules, view.direction, _ahead(now), view.area)
-            fleet = await supply.load(conn, scope, now, self._stale_after_s)
+            fleet = await available_flexibility.load(conn, scope, now, self._stale_after_s)
         found = await asyncio.to_thread(pool, fleet, draws=_DRAWS)
         return int(max(float(np.mean(found.p10_w)), 0.0))
 

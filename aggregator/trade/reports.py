@@ -1,6 +1,6 @@
 """Activation reports: what was ordered and what was delivered, interval by interval (FN-DR-10). Versions are kept.
 
-They are made from the evaluation of the dispatch (`vtn.services.participation`) on the meters' grid of half hours, in
+They are made from the evaluation of the dispatch (`vtn.services.evaluation`) on the meters' grid of half hours, in
 whole watts. A version is added when late readings change the evaluation, and a last one when the report is final.
 """
 
@@ -8,7 +8,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -19,81 +19,20 @@ from aggregator.buyers.events import EventType, publish
 from aggregator.grid import Grid
 from aggregator.tables import activation_report
 from aggregator.trade import activations, contracts, settlements
+from aggregator.trade.activation_report import ActivationReport, ReportInterval, VenRow
 from aggregator.trade.activations import Activation
 from aggregator.trade.contracts import Contract
 from core.errors import ConflictError, NotFoundError
 from core.spans import ceil_to, floor_to
 from metrics.presets import PRESETS
 from openadr.model.opt import OptType
-from vtn.services import participation
-from vtn.services.participation import STEP_S, Computed, Result, VenResult
+from vtn.services import evaluation
+from vtn.services.evaluation import STEP_S, Computed, Result, VenResult
 from vtn.store.database import Database, Transaction
 from vtn.store.rows import from_json, to_json
 
 LEAST_VENS: Final = 5
 """With fewer called VENs no rows of single VENs are given away (k-anonymity)."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReportInterval:
-    """One half hour: mean powers in whole W, positive = as ordered; None: not known.
-
-    `baseline_w` and `actual_w` are consumption of the VENs that count. `deficiency_w` is what was ordered and not
-    delivered, None where that is not known. `coverage`: part of the called VENs (those that opted out left aside) whose
-    delivery is known, 0 to 1.
-    """
-
-    start: datetime
-    duration_s: int
-    ordered_w: int
-    baseline_w: int | None
-    actual_w: int | None
-    delivered_w: int | None
-    deficiency_w: int | None
-    coverage: float
-
-
-@dataclass(frozen=True, slots=True)
-class VenRow:
-    """One VEN under a pseudonym that means nothing outside this activation."""
-
-    pseudonym: str
-    opt: str | None
-    ordered_wh: int
-    delivered_wh: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class ActivationReport:
-    """A report at one version; `starts_at` to `ends_at` is what ran.
-
-    `uncertainty_wh`: half the width of the 90 % interval of the delivered energy, from what the same baseline errs on
-    days without an event; None: too large a pool, or too few days. `vens`: None where the contract does not allow rows
-    of VENs, or too few were called.
-    """
-
-    activation_id: str
-    contract_id: str
-    version: int
-    final: bool
-    created_at: datetime
-    direction: str
-    starts_at: datetime
-    ends_at: datetime
-    method: str
-    citation: str
-    called: int
-    opted_out: int
-    no_answer: int
-    ordered_wh: int
-    delivered_wh: int | None
-    deficiency_wh: int | None
-    uncertainty_wh: int | None
-    coverage: float
-    intervals: tuple[ReportInterval, ...]
-    vens: tuple[VenRow, ...] | None
-    why_unknown: str | None = None
-    measurable_from: str | None = None
 
 
 # -- made
@@ -104,7 +43,7 @@ async def evaluated(db: Database, one: Activation, now: datetime) -> Computed | 
     if one.dispatch_id is None:
         return None
     try:
-        return await participation.compute(db, one.dispatch_id, now)
+        return await evaluation.compute(db, one.dispatch_id, now)
     except ConflictError:
         return None
 
@@ -131,7 +70,7 @@ async def publish_report(
     last = await _last(tx.conn, activation_id)
     if last is not None and last.final:
         return None
-    result = None if computed is None else await participation.keep(tx, computed, now)
+    result = None if computed is None else await evaluation.keep(tx, computed, now)
     evaluation_version = 0 if result is None else result.version
     if last is not None and last.evaluation_version == evaluation_version and not final:
         return None

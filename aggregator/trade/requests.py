@@ -1,7 +1,7 @@
 """Flexibility requests: a BRP wishes for power, the aggregator offers some or declines.
 
 A request moves by TRANSITIONS and by nothing else. What happens to it by itself (an answer, expiry) is done by
-`aggregator.work` from the row: its status and deadline.
+`aggregator.trade.worker` from the row: its status and deadline.
 """
 
 import itertools

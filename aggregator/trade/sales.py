@@ -18,12 +18,12 @@ from aggregator import money
 from aggregator.flexibility.fleet import Floats
 from aggregator.grid import Grid
 from aggregator.intervals import PowerInterval
-from aggregator.trade import activations, contracts, offers, requests, supply
+from aggregator.trade import activations, available_flexibility, contracts, offers, requests
 from aggregator.trade.activations import Activation, Terms, price_per_kwh, shown_w
+from aggregator.trade.available_flexibility import Basis, Scope
 from aggregator.trade.contracts import Contract, Wanted
 from aggregator.trade.offers import Offer, Option, Refusal
 from aggregator.trade.requests import Request, Wish, WishInterval, check_groups, check_shape
-from aggregator.trade.supply import Basis, Scope
 from core.clock import Clock
 from core.errors import ConflictError, ForbiddenError, InvalidError
 from vtn.services import programme
@@ -88,7 +88,7 @@ class Sales:
 
     async def read(self, conn: AsyncConnection, scope: Scope, now: datetime) -> Basis:
         """Read what a pool can do, and what of it is sold."""
-        return await supply.read(conn, scope, now, stale_after_s=self._stale_after_s)
+        return await available_flexibility.read(conn, scope, now, stale_after_s=self._stale_after_s)
 
     async def reckon(self, work: Callable[[Basis, *_Args], _T], basis: Basis, *args: *_Args) -> _T:
         """Compute something from a pool in a thread, a few at once."""
@@ -120,8 +120,8 @@ class Sales:
         latest = request.wish.start - rules.parameters.notification.timedelta()
         now = self._clock.now()
         async with self._db.write() as tx:
-            await supply.lock(tx, contract.programme_id, now)
-            if await supply.holds(tx.conn, basis, now):
+            await available_flexibility.lock(tx, contract.programme_id, now)
+            if await available_flexibility.holds(tx.conn, basis, now):
                 await self._conclude(tx, request.id, outcome, latest, now, who)
 
     async def _conclude(
@@ -199,7 +199,7 @@ class Sales:
             rules = await programme.get(conn, contract.programme_id)
             scope = Scope(rules, wanted.direction, Grid.over(wanted.intervals), wanted.area, wanted.group_ids)
             basis = await self.read(conn, scope, now)
-        possible = await self.reckon(supply.possible_w, basis)
+        possible = await self.reckon(available_flexibility.possible_w, basis)
         async with (writing or self._db.write)() as tx:
             contract = await _checked(tx.conn, contract_id, wanted, now, party_id)
             await _hold(tx, basis, now)
@@ -216,14 +216,14 @@ def _scope(rules: programme.Programme, wish: Wish) -> Scope:
 def _compose(basis: Basis, wish: Wish, contract: Contract) -> tuple[Option, ...] | Refusal:
     """Return what can be offered for a wish. Takes CPU: use a thread."""
     bounds = [(it.start, it.end) for it in wish.intervals]
-    possible = supply.per_interval(basis.scope.grid, supply.possible_w(basis), bounds)
+    possible = available_flexibility.per_interval(basis.scope.grid, available_flexibility.possible_w(basis), bounds)
     return offers.compose(wish, possible, contract.price)
 
 
 async def _hold(tx: Transaction, basis: Basis, now: datetime) -> None:
     """Keep others from selling of the same pool. Raises ConflictError if something was sold since `basis` was read."""
-    await supply.lock(tx, basis.scope.programme.id, now)
-    if not await supply.holds(tx.conn, basis, now):
+    await available_flexibility.lock(tx, basis.scope.programme.id, now)
+    if not await available_flexibility.holds(tx.conn, basis, now):
         raise ConflictError("Something else was sold in the same time just now; try again.")
 
 
@@ -267,7 +267,7 @@ async def _checked(
 def _ordered(wanted: DirectOrder, contract: Contract, grid: Grid, possible: Floats) -> Terms:
     ordered = grid.power_w(wanted.intervals)
     if (ordered > possible).any():
-        most = supply.per_interval(grid, possible, [(it.start, it.end) for it in wanted.intervals])
+        most = available_flexibility.per_interval(grid, possible, [(it.start, it.end) for it in wanted.intervals])
         raise ConflictError(f"More than can be had now. Possible in each interval: {shown_w(most)} W.")
     return Terms(
         option_id=None,
@@ -276,7 +276,7 @@ def _ordered(wanted: DirectOrder, contract: Contract, grid: Grid, possible: Floa
         price_per_kwh=price_per_kwh(contract.price, ordered, possible),
         penalty_per_kwh=contract.price.penalty_per_kwh,
         currency=contract.price.currency,
-        confidence=supply.CONFIDENCE,
+        confidence=available_flexibility.CONFIDENCE,
         area=wanted.area,
         group_ids=wanted.group_ids,
         reason=wanted.reason,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,14 +16,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aggregator import money
 from aggregator.buyers.events import EventType, publish
 from aggregator.tables import settlement
+from aggregator.trade.activation_report import ActivationReport
 from aggregator.trade.activations import Activation
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
 from vtn.store.database import Transaction
 from vtn.store.rows import from_json, to_json
-
-if TYPE_CHECKING:
-    from aggregator.trade.reports import ActivationReport
 
 _MAX_WORDS = 2000
 _WS_PER_KWH = 3_600_000
@@ -66,7 +64,7 @@ class Settlement:
     dispute: str | None
 
 
-def figures(report: "ActivationReport", price_per_kwh: str, penalty_per_kwh: str, currency: str) -> Figures:
+def figures(report: ActivationReport, price_per_kwh: str, penalty_per_kwh: str, currency: str) -> Figures:
     """Return what a report's intervals cost."""
     ordered = delivered = missing = 0
     for one in report.intervals:
@@ -97,7 +95,7 @@ def _kwh(energy_ws: int) -> str:
     return money.unit_price(Decimal(energy_ws) / _WS_PER_KWH)
 
 
-async def settle(tx: Transaction, one: Activation, report: "ActivationReport", now: datetime, *, who: str) -> str:
+async def settle(tx: Transaction, one: Activation, report: ActivationReport, now: datetime, *, who: str) -> str:
     """Add a settlement of a report, superseding the last; return its id. The same figures again are no version."""
     query = select(settlement).where(settlement.c.activation_id == one.id).order_by(settlement.c.version.desc())
     last = (await tx.conn.execute(query.limit(1).with_for_update())).one_or_none()

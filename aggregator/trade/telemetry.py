@@ -2,7 +2,7 @@
 
 The estimate's baseline is the VEN's own mean power in the last hour before the start that was its own: known at once,
 right for loads that go on evenly, wrong where the load would have changed by itself. The report uses the programme's
-baseline (`vtn.services.participation`) instead.
+baseline (`vtn.services.evaluation`) instead.
 """
 
 import math
@@ -18,8 +18,8 @@ from aggregator.flexibility.fleet import Floats
 from aggregator.grid import Grid
 from core.spans import Span
 from metrics.days import Bools
-from vtn.services import calls, settlement_series
-from vtn.services.metered import energies
+from vtn.services import event_days, settlement_series
+from vtn.services.load_profile import energies
 
 BEFORE: Final = timedelta(hours=4)
 """How far before the start the VEN's usual power is looked for."""
@@ -99,7 +99,7 @@ async def metered(
     found: dict[str, Metered] = {}
     for begin in range(0, len(ven_ids), _AT_ONCE):
         some = ven_ids[begin : begin + _AT_ONCE]
-        called = await calls.others(conn, some, dispatch_id, Span(before.start - _PAYS_BACK, start))
+        called = await event_days.others(conn, some, dispatch_id, Span(before.start - _PAYS_BACK, start))
         skipped = (first_s - begins_s) // MINUTE_S
         powers_w = await powers(conn, some, begins_s, max(past, skipped + cells) if whole else past)
         later_w = {} if whole else await powers(conn, some, first_s, cells)

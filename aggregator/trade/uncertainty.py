@@ -15,7 +15,7 @@ from metrics.placebo import placebo, pool_placebo
 from metrics.presets import PRESETS
 from metrics.rules import DayMatch
 from openadr.model.opt import OptType
-from vtn.services import dispatch, metered, participation, programme
+from vtn.services import dispatch, evaluation, load_profile, programme
 
 MOST_VENS: Final = 30
 """For larger pools it would take too long."""
@@ -41,7 +41,7 @@ async def inputs(conn: AsyncConnection, one: Activation) -> tuple[list[Series], 
         return None
     first_s = int(whole.shared.period.start.timestamp()) - _LOOKBACK_DAYS * 86400
     last_s = int(end.timestamp())
-    readings = [await metered.energy(conn, ven_id, first_s, last_s, participation.STEP_S) for ven_id in counted]
+    readings = [await load_profile.energy(conn, ven_id, first_s, last_s, evaluation.STEP_S) for ven_id in counted]
     return readings, Span(whole.shared.period.start, end), rule, rules.time_zone
 
 

@@ -9,9 +9,9 @@ from typing import Any, Final, TypeVar
 import structlog
 from pydantic import BaseModel, ValidationError
 
+from bridges.backfill_request import HistoryRequest, request_topic, write_request
 from bridges.device import Contact, Device, DeviceSpec, Value
 from bridges.device_clock import NEAR, DeviceClock
-from bridges.history import HistoryRequest, request_topic, write_request
 from bridges.mqtt import Handler, Link
 from core.clock import Clock
 from core.errors import InvalidError, UnavailableError
@@ -191,7 +191,7 @@ class MqttDriver:
         return self.clock.now() if at is None else at
 
     async def ask_history(self, measurement_topic: str, since: datetime, until: datetime, device: str | None) -> None:
-        """Request back-dated readings (`bridges.history`)."""
+        """Request back-dated readings (`bridges.backfill_request`)."""
         await self.link.publish(
             request_topic(measurement_topic), write_request(HistoryRequest(since, until, device)), qos=1
         )

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evenload.demo.dialects import Iflex, hems_id, shelly_id
-from evenload.demo.houses import CLOCK_NAME
+from evenload.demo.device_messages import Iflex, hems_id, shelly_id
 from evenload.demo.model import Home, make_home
 from evenload.demo.plan import DemoPlan
+from evenload.demo.simulated_homes import CLOCK_NAME
 
 METER, HEATER = "meter", "heater"
 """The devices' names in every household of the demo; the houses' log uses the same."""

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from core.spans import ceil_to
-from evenload.demo.scene import Scene
+from evenload.demo.setup import Scene
 from evenload.demo.trade import Buyer, client_of
 
 _AHEAD = timedelta(hours=1)

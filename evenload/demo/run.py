@@ -25,16 +25,16 @@ from rich.table import Table
 from core.errors import EvenloadError
 from core.spans import Span, day_in_words
 from evenload.demo import trade
+from evenload.demo.checks import Evidence, faults
 from evenload.demo.data import data_dir, load_series
-from evenload.demo.houselog import LOG_NAME, read_log, switches
+from evenload.demo.home_log import LOG_NAME, read_log, switches
 from evenload.demo.learning import Outlook, outlook
 from evenload.demo.model import House, make_houses
 from evenload.demo.placebo import placebo_of
 from evenload.demo.plan import ENOUGH_HOMES, NEWCOMER, DemoPlan
-from evenload.demo.scene import CONSOLE_PORT, Scene, set_up, until_ready, watch, window_of
-from evenload.demo.stage import Stage, is_free
+from evenload.demo.processes import Stage, is_free
+from evenload.demo.setup import CONSOLE_PORT, Scene, set_up, until_ready, watch, window_of
 from evenload.demo.trade import Bought
-from evenload.demo.verdict import Evidence, faults
 from metrics.presets import PRESETS
 
 CONSTANT_BASELINE = "constant-baseline"

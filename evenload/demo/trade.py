@@ -13,7 +13,7 @@ from core.errors import UnavailableError
 from core.spans import Span
 from evenload.brp_client import BrpClient
 from evenload.client import RequestError
-from evenload.demo.scene import Scene
+from evenload.demo.setup import Scene
 
 _LOOK_S = 0.25
 _TICKS = timedelta(minutes=10)

@@ -362,6 +362,6 @@ def upgrade() -> None:
             "password",
             sa.Text(),
             nullable=True,
-            comment="scrypt, as vtn.web.console.passwords writes it; null: no login by password",
+            comment="scrypt, as vtn.services.passwords writes it; null: no login by password",
         ),
     )

@@ -12,6 +12,7 @@ import pytest
 import structlog
 
 from bridges import iflex, senml
+from bridges.backfill_request import HistoryRequest, read_request, request_topic, write_request
 from bridges.backoff import Backoff
 from bridges.device import (
     Backfill,
@@ -27,7 +28,6 @@ from bridges.device import (
 )
 from bridges.drivers import DRIVERS, load
 from bridges.drivers.shelly1 import Options as ShellyOptions
-from bridges.history import HistoryRequest, read_request, request_topic, write_request
 from bridges.journal import Journal
 from bridges.leases import Keeper, Pace
 from bridges.mqtt import Handler, Message, MqttLink

@@ -23,7 +23,7 @@ from bridges.backoff import Backoff
 from bridges.mqtt import Message, MqttLink
 from bridges.mqtt_options import MqttOptions, TlsOptions
 from core.errors import InvalidError, UnavailableError
-from evenload.demo.stage import free_port
+from evenload.demo.processes import free_port
 from support.broker import Broker, Tls, mosquitto
 from support.waiting import until
 

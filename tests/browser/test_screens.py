@@ -10,7 +10,7 @@ from browser.world import World
 from playwright.async_api import Browser
 
 from evenload.console import SECTIONS
-from vtn.web.console import all_pages
+from vtn.console import all_pages
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 _OTHERS = {

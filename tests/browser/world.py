@@ -18,10 +18,10 @@ from aggregator.buyers import clients
 from aggregator.tariff import tariffs
 from aggregator.tariff.price_series import Price as TariffPrice
 from aggregator.tariff.tariffs import NewTariff
-from aggregator.trade import contracts, operator_dispatch
+from aggregator.trade import contracts, dispatch_drafts
 from aggregator.trade.contracts import Contract, Limits, Price, Terms
-from aggregator.trade.operator_dispatch import Wish
-from aggregator.work import Market, MarketSettings
+from aggregator.trade.dispatch_drafts import Wish
+from aggregator.trade.worker import MarketSettings, TradeWorker
 from core.clock import ManualClock
 from core.points import Kind, Quantity
 from core.spans import Duration, Span, floor_to
@@ -32,7 +32,7 @@ from evenload.settings import load_settings
 from evenload.setup import Shape, add_operator, login_link, prepare, set_password
 from openadr.model.opt import OptType
 from support.vtn_world import fake_fingerprint
-from vtn.services import enrolment, fleet, participation, programme, site
+from vtn.services import evaluation, fleet, programme, provisioning, site
 from vtn.services.programme import Limits as CallLimits
 from vtn.services.programme import Parameters, Programme, Reward
 from vtn.store import readings
@@ -85,7 +85,7 @@ class World:
     vtn: Running
     clock: Hands
     config: Path
-    worker: Market
+    worker: TradeWorker
     http: aiohttp.ClientSession
     homes: list[Home] = field(default_factory=list)
     programme: Programme | None = None
@@ -164,14 +164,12 @@ class World:
         """Select homes for a power, as the wizard does; return the draft's id."""
         assert self.programme is not None
         wish = Wish(self.programme.id, "reduce", self.now + starts_in, minutes * 60, power_w, comment=comment)
-        return await operator_dispatch.draft(
-            self.vtn.db, wish, self.now, stale_after_s=_STALE_AFTER_S, who="dispatcher"
-        )
+        return await dispatch_drafts.draft(self.vtn.db, wish, self.now, stale_after_s=_STALE_AFTER_S, who="dispatcher")
 
     async def dispatch(self, power_w: int, starts_in: timedelta, minutes: int = 60, comment: str | None = None) -> str:
         """Order a power of the pool; return the dispatch's id."""
         draft = await self.draft(power_w, starts_in, minutes, comment)
-        return await operator_dispatch.confirm(
+        return await dispatch_drafts.confirm(
             self.vtn.db, draft, self.now, stale_after_s=_STALE_AFTER_S, who="dispatcher"
         )
 
@@ -212,7 +210,7 @@ async def open_world(directory: Path, *, homes: Sequence[str] = NAMES) -> AsyncI
         with patch.object(server, "clock_of", return_value=clock):
             vtn = await stack.enter_async_context(running(load_settings(made.settings)))
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        worker = Market(vtn.db, clock, MarketSettings(_STALE_AFTER_S))
+        worker = TradeWorker(vtn.db, clock, MarketSettings(_STALE_AFTER_S))
         world = World(vtn, clock, made.settings, worker, http)
         if homes:
             await _settle(world, homes)
@@ -242,21 +240,21 @@ async def _settle(world: World, names: Sequence[str]) -> None:
     )
     async with db.write() as tx:
         made = await programme.create(tx, "Evening peak", "http://grid.example/evening", parameters, now, who=_WHO)
-        ven_ids = [await enrolment.create_ven(tx, name, now, who=_WHO) for name in names]
+        ven_ids = [await provisioning.create_ven(tx, name, now, who=_WHO) for name in names]
         await programme.enrol(tx, made.id, ven_ids, now, who=_WHO, consent_version="2026-01")
         group = await fleet.create_group(tx, "Heat pumps", now, who=_WHO)
         await fleet.add_to_group(tx, group.id, ven_ids[::2], now, who=_WHO)
         for number, ven_id in enumerate(ven_ids):
-            await enrolment.add_fingerprint(tx, ven_id, fake_fingerprint(number), now, who=_WHO)
+            await provisioning.add_fingerprint(tx, ven_id, fake_fingerprint(number), now, who=_WHO)
             await site.set_area(tx, [ven_id], "North" if number % 3 else "South", now, who=_WHO, time_zone=ZONE.key)
         lasting = {"not_after": machine_now + timedelta(days=700)}
         await tx.conn.execute(update(ven_certificate).values(**lasting))
-        spare = await enrolment.create_ven(tx, "Tannenweg 6", now, who=_WHO)
-        await enrolment.new_enrolment_code(tx, spare, machine_now, who=_WHO)
-        long = await enrolment.create_ven(tx, LONG_NAME, now, who=_WHO)
-        await enrolment.new_enrolment_code(tx, long, machine_now, who=_WHO)
+        spare = await provisioning.create_ven(tx, "Tannenweg 6", now, who=_WHO)
+        await provisioning.new_enrolment_code(tx, spare, machine_now, who=_WHO)
+        long = await provisioning.create_ven(tx, LONG_NAME, now, who=_WHO)
+        await provisioning.new_enrolment_code(tx, long, machine_now, who=_WHO)
         await fleet.add_to_group(tx, group.id, [long], now, who=_WHO)
-        await enrolment.note_waiting(tx, STRANGER, LONG_SUBJECT, now)
+        await provisioning.note_waiting(tx, STRANGER, LONG_SUBJECT, now)
         party_id = await contracts.create_brp(tx, "Balance & Co", now, who=_WHO, email="desk@brp.example")
         scopes = ["flex:read", "flex:request", "flex:order", "report:read", "tariff:read", "webhook:manage"]
         client, secret = await clients.create(tx, party_id, "trading desk", scopes, machine_now, who=_WHO)
@@ -307,7 +305,7 @@ async def live_a_day(world: World) -> None:
         world.ids["activation"] = activation["id"]
         await world.later(2)
         await world.until(now + timedelta(hours=3, minutes=15))
-        result = await participation.evaluate(world.vtn.db, world.ids["done"], world.now)
+        result = await evaluation.evaluate(world.vtn.db, world.ids["done"], world.now)
         world.ids["called"] = result.vens[0].ven_id
         await world.overnight(TUESDAY)
         world.ids["running"] = await world.dispatch(6000, timedelta(minutes=15), 90)

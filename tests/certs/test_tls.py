@@ -8,7 +8,7 @@ import pytest
 from cert_support import Files, bundle_for, clock, enrol, meet, save
 
 from certs.authority import Authority
-from certs.enrolment import new_key_and_request, store_bundle
+from certs.provisioning import new_key_and_request, store_bundle
 from certs.tls import client_context, server_context
 from core.errors import InvalidError
 

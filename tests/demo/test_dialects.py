@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from core.errors import InvalidError
-from evenload.demo.dialects import (
+from evenload.demo.device_messages import (
     MAX_RECORDS,
     HistoryOrder,
     NoOrder,

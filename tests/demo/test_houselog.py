@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from core.errors import InvalidError, UnavailableError
-from evenload.demo.houselog import Entry, HouseLog, read_log, switches
+from evenload.demo.home_log import Entry, HouseLog, read_log, switches
 from evenload.demo.model import Switch
 
 AT = datetime(2013, 11, 20, 18, tzinfo=UTC)

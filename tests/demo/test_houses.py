@@ -16,11 +16,11 @@ import aiomqtt
 import pytest
 
 from core.clock import ManualClock, WorldClock
-from evenload.demo.dialects import hems_id, shelly_id
-from evenload.demo.houselog import LOG_NAME, Entry, HouseLog, read_log, switches
-from evenload.demo.houses import CLOCK_NAME, Broker, live, running_houses
+from evenload.demo.device_messages import hems_id, shelly_id
+from evenload.demo.home_log import LOG_NAME, Entry, HouseLog, read_log, switches
 from evenload.demo.model import MINUTE, Meter, make_home, make_houses
 from evenload.demo.plan import DemoPlan
+from evenload.demo.simulated_homes import CLOCK_NAME, Broker, live, running_houses
 from support.broker import Broker as Mosquitto
 from support.broker import mosquitto
 from support.waiting import until
@@ -281,7 +281,7 @@ async def test_the_process_runs_on_the_world_s_clock_and_ends_cleanly(tmp_path):
 
 
 async def _run_process(run: Path, broker: Mosquitto) -> None:
-    command = [sys.executable, "-m", "evenload.demo.houses", "--run", run, "--broker-port", str(broker.port)]
+    command = [sys.executable, "-m", "evenload.demo.simulated_homes", "--run", run, "--broker-port", str(broker.port)]
     command += ["--username", "houses", "--password-file", run / "password", "--homes", "3"]
     async with aiomqtt.Client(broker.host, broker.port, username="houses", password="secret") as client:
         await client.subscribe(METER)
@@ -303,7 +303,7 @@ async def _run_process(run: Path, broker: Mosquitto) -> None:
 
 
 def test_a_run_without_a_clock_is_a_clear_error(tmp_path):
-    command = [sys.executable, "-m", "evenload.demo.houses", "--run", tmp_path]
+    command = [sys.executable, "-m", "evenload.demo.simulated_homes", "--run", tmp_path]
     done = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert "not a clock file" in done.stderr

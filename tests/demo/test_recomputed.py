@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from vtn.services import participation
+from vtn.services import evaluation
 from vtn.store.database import Database
 
 THE_DAY_AFTER = datetime(2013, 11, 21, tzinfo=UTC)
@@ -37,7 +37,7 @@ async def test_so_it_does_by_a_rule_that_keeps_some_days_and_adjusts_by_the_hour
         ((dispatch_id,),) = other.execute("SELECT id FROM dispatch").fetchall()
     database = await Database.open(f"sqlite:///{copy}")
     try:
-        found = (await participation.compute(database, dispatch_id, THE_DAY_AFTER)).result
+        found = (await evaluation.compute(database, dispatch_id, THE_DAY_AFTER)).result
     finally:
         await database.close()
     got = {

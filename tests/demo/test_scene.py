@@ -12,10 +12,10 @@ from core.clock import WorldClock
 from core.errors import UnavailableError
 from core.private import private_directory
 from evenload.demo import broker
-from evenload.demo import scene as scenes
+from evenload.demo import setup as scenes
 from evenload.demo.plan import DemoPlan
-from evenload.demo.scene import Scene, longest_s
-from evenload.demo.stage import Stage
+from evenload.demo.processes import Stage
+from evenload.demo.setup import Scene, longest_s
 
 
 def scene(directory: Path, speed: float) -> Scene:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from evenload.demo.verdict import Evidence, faults
+from evenload.demo.checks import Evidence, faults
 
 NEW = {"days": 0, "needed": 5, "ready_on": "2013-11-27"}
 

@@ -34,13 +34,13 @@ from rich.console import Console
 
 from core.errors import EvenloadError
 from core.spans import Span
-from evenload.demo.dialects import hems_id, shelly_id
+from evenload.demo.device_messages import hems_id, shelly_id
+from evenload.demo.home_log import LOG_NAME, Entry, HouseLog, read_log, switches
 from evenload.demo.households import HEATER, household_dir
-from evenload.demo.houselog import LOG_NAME, Entry, HouseLog, read_log, switches
 from evenload.demo.model import Home, make_home
 from evenload.demo.plan import DemoPlan
-from evenload.demo.scene import Scene, set_up
-from evenload.demo.stage import Stage
+from evenload.demo.processes import Stage
+from evenload.demo.setup import Scene, set_up
 
 SPEED = 60.0
 """A minute of the world a second."""

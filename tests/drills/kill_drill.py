@@ -19,11 +19,11 @@ from rich.console import Console
 
 from core.spans import Span
 from evenload.demo.data import data_dir, load_series
-from evenload.demo.houselog import LOG_NAME, read_log, switches
+from evenload.demo.home_log import LOG_NAME, read_log, switches
 from evenload.demo.model import MINUTE, House, Switch, make_houses
 from evenload.demo.plan import DemoPlan
-from evenload.demo.scene import Scene, set_up, until_ready, watch
-from evenload.demo.stage import Stage
+from evenload.demo.processes import Stage
+from evenload.demo.setup import Scene, set_up, until_ready, watch
 
 SPEED = 120.0
 PLAN = replace(DemoPlan(), homes=4, opt_out=4, alone=0, event_duration=timedelta(minutes=30))

@@ -7,7 +7,7 @@ import aiomqtt
 import pytest
 
 from evenload.demo import broker
-from evenload.demo.stage import Stage, free_port
+from evenload.demo.processes import Stage, free_port
 from support.broker import find_mosquitto
 from support.waiting import until
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from certs.enrolment import Identity
+from certs.provisioning import Identity
 from certs.tls import client_context
 from core.errors import EvenloadError
 from evenload.client import OperatorClient
-from evenload.demo.stage import Stage, free_port
+from evenload.demo.processes import Stage, free_port
 from evenload.setup import Shape, prepare
 from openadr.model.codes import Code
 from openadr.model.opt import OptType

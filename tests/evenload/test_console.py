@@ -10,7 +10,7 @@ import pytest
 from aiohttp import CookieJar
 
 from core.errors import InvalidError
-from evenload.demo.stage import free_port
+from evenload.demo.processes import free_port
 from evenload.server import running
 from evenload.settings import load_settings
 from evenload.setup import Shape, console_url, login_link, prepare, set_password

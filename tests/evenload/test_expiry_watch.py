@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import insert
 from structlog.testing import capture_logs
 
-from certs.authority import Authority, machine_now
+from certs.authority import Authority
+from core.clock import machine_now
 from core.spans import Duration
 from evenload.expiry_watch import ExpiryWatch
 from evenload.settings import AlertSettings, EmailSettings, OutgoingSettings, Settings

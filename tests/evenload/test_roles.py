@@ -10,8 +10,8 @@ import pytest
 from evenload.server import running
 from evenload.settings import load_settings
 from evenload.setup import Shape, prepare
-from vtn.web import principals
-from vtn.web.auth import Role
+from vtn.services import principals
+from web.auth import Role
 
 _LADDER = ("viewer", "dispatcher", "admin")
 _METHODS = ("get", "post", "put", "patch", "delete")

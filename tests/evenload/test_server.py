@@ -19,13 +19,13 @@ from structlog.testing import capture_logs
 from yarl import URL
 
 from certs.authority import Authority
-from certs.enrolment import Identity
 from certs.keys import new_key, new_request
+from certs.provisioning import Identity
 from certs.tls import client_context
 from core.errors import ConflictError, EvenloadError, ForbiddenError, InvalidError
 from evenload.cli import _run
 from evenload.client import OperatorClient
-from evenload.demo.stage import free_port
+from evenload.demo.processes import free_port
 from evenload.server import _warn_of_open_keys, running
 from evenload.settings import load_settings
 from evenload.setup import Shape, prepare
@@ -36,7 +36,7 @@ from openadr.v20b.messages import CreatePartyRegistration, Poll
 from ven.enrol import enrol
 from ven.renewal import renew
 from ven.transport.v20b_pull import PullTransport, TransportError
-from vtn.services import enrolment
+from vtn.services import provisioning
 from vtn.store.database import Database
 from vtn.store.tables import ven as ven_table
 from vtn.store.tables import ven_certificate
@@ -137,7 +137,7 @@ async def test_a_gateway_renews_its_certificate_by_itself_over_the_connection_of
             registered = await place.say(identity, CreatePartyRegistration("r", VenProfile()))
             assert registered.response.code == 200, "both are valid meanwhile"
         async with place.vtn.db.write() as tx:
-            await enrolment.revoke_certificate(tx, new.fingerprint, datetime.now(UTC), who="test")
+            await provisioning.revoke_certificate(tx, new.fingerprint, datetime.now(UTC), who="test")
         with pytest.raises(ForbiddenError, match="speaks for no VEN"):
             await asyncio.to_thread(renew, home, new)
 
@@ -153,7 +153,7 @@ async def test_a_certificate_is_renewed_only_so_often(tmp_path):
         for _ in range(5):
             async with place.vtn.db.write() as tx:
                 later = datetime.now(UTC)
-                await enrolment.renew(tx, old.fingerprint, csr, authority, later)
+                await provisioning.renew(tx, old.fingerprint, csr, authority, later)
                 await tx.conn.execute(
                     update(ven_certificate)
                     .where(ven_certificate.c.fingerprint != old.fingerprint)
@@ -161,7 +161,7 @@ async def test_a_certificate_is_renewed_only_so_often(tmp_path):
                 )
         async with place.vtn.db.write() as tx:
             with pytest.raises(ConflictError, match="several times"):
-                await enrolment.renew(tx, old.fingerprint, csr, authority, datetime.now(UTC))
+                await provisioning.renew(tx, old.fingerprint, csr, authority, datetime.now(UTC))
 
 
 async def test_what_is_no_renewal_is_refused(tmp_path):
@@ -379,7 +379,7 @@ def _config(tmp_path, database="sqlite:///vtn.db", *, shared=False, ports=(0, 0)
 async def _new_ven(config):
     db = await Database.open(load_settings(config).database)
     async with db.write() as tx:
-        ven_id = await enrolment.create_ven(tx, "home", datetime.now(UTC), who="test")
+        ven_id = await provisioning.create_ven(tx, "home", datetime.now(UTC), who="test")
     await db.close()
     return ven_id
 

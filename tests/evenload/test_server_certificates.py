@@ -7,10 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from certs.authority import Authority, machine_now
+from certs.authority import Authority
 from certs.tls import server_context
 from certs.validity import validity_of_file
-from evenload.demo.stage import free_port
+from core.clock import machine_now
+from evenload.demo.processes import free_port
 from evenload.server import running
 from evenload.server_certificates import ServerCertificates
 from evenload.settings import ApiSettings, KeyPair, OpenADRSettings, Settings, load_settings

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from odd_values import bent, seeds
 
 from bridges.device import Outcome, State
-from bridges.slots import Lease, Phase
+from bridges.lease_state import Lease, Phase
 from core.clock import ManualClock, system_clock
 from core.errors import EvenloadError, NotFoundError
 from core.points import Reading
@@ -36,10 +36,10 @@ from ven.devices import describe, metered
 from ven.engine import Engine, Failure, Settings
 from ven.executor import Executor
 from ven.household_file import load_household
-from ven.judgement import HouseholdJudge
+from ven.opt_policy import HouseholdJudge
 from ven.quarantine import Quarantine
+from ven.readings_store import Ring
 from ven.reports import Reporter, ReportPlan
-from ven.ring import Ring
 from ven.store import Store
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)

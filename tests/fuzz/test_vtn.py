@@ -29,14 +29,14 @@ from openadr.v20b import messages as m
 from openadr.v20b.decode import UnreadableError, WireError, decode
 from openadr.v20b.encode import encode
 from support.vtn_world import MINUTE, Ven, migrated_sqlite, open_copy, power, usage, world_on
-from vtn.services import agenda, dossier, opt
-from vtn.services.agenda import Wanted
+from vtn.services import dispatch_list, opt, ven_view
+from vtn.services.dispatch_list import Wanted
 from vtn.services.settings import VtnSettings, WantedReport
 from vtn.store.database import Database
 from vtn.store.tables import METADATA
 from vtn.transport.http import SERVICES, Edge, OpenADRServer
-from vtn.web.connections import Connections
-from vtn.web.listening import Site
+from web.connections import Connections
+from web.listening import Site
 
 SECONDS = float(os.environ.get("EVENLOAD_FUZZ_SECONDS", "0"))
 _ROUND = settings(
@@ -179,9 +179,9 @@ class Trial:
         assert _code(status, answer) == 200, told
         async with self.world.db.read() as conn:
             assert self.good.ven_id in await opt.effective(conn, self.dispatch_id), told
-            assert await agenda.listing(conn, Wanted(), self.world.now)
-            await dossier.opts(conn, self.bad.ven_id)
-            await dossier.read(conn, self.bad.ven_id)
+            assert await dispatch_list.listing(conn, Wanted(), self.world.now)
+            await ven_view.opts(conn, self.bad.ven_id)
+            await ven_view.read(conn, self.bad.ven_id)
         status, answer = await self.send(self.bad, "OadrPoll", encode(m.Poll(self.bad.ven_id)))
         assert status == 200, told
 

@@ -16,7 +16,7 @@ import pytest
 from certs.authority import Authority
 from core.errors import EvenloadError
 from evenload.client import OperatorClient
-from evenload.demo.stage import Stage, free_port
+from evenload.demo.processes import Stage, free_port
 from evenload.settings import VTN_ID
 from evenload.setup import Shape, prepare
 from support.peer import Peer, peer

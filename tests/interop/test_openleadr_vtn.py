@@ -16,8 +16,8 @@ import aiomqtt
 import pytest
 
 from certs.authority import Authority
-from certs.enrolment import Identity, new_key_and_request, store_bundle
-from evenload.demo.stage import Stage, free_port
+from certs.provisioning import Identity, new_key_and_request, store_bundle
+from evenload.demo.processes import Stage, free_port
 from support.broker import Broker, mosquitto
 from support.peer import Peer, peer
 

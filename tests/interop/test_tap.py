@@ -12,12 +12,12 @@ import pytest
 from certs.authority import Authority
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import OadrResponse, Poll, Response
-from support import tap
+from support import wire_tap
 
 POLL = encode(Poll("ven-1"))
 RESPONSE = encode(OadrResponse(Response(), "ven-1"))
 BROKEN = POLL.replace(b"venID", b"vanID")
-_TESTS = Path(tap.__file__).parent.parent
+_TESTS = Path(wire_tap.__file__).parent.parent
 
 _CHILD = """
 import os, signal, ssl, sys
@@ -53,8 +53,8 @@ def kept() -> list[tuple[bytes, bool]]:
 
 
 @pytest.fixture
-def stream(kept: list[tuple[bytes, bool]]) -> tap.Stream:
-    return tap.Stream(lambda body, ours: kept.append((body, ours)))
+def stream(kept: list[tuple[bytes, bool]]) -> wire_tap.Stream:
+    return wire_tap.Stream(lambda body, ours: kept.append((body, ours)))
 
 
 @pytest.mark.parametrize("size", [1, 7, 100, 100_000])
@@ -77,8 +77,8 @@ def test_a_message_of_ours_that_cannot_be_followed_is_told(stream, kept, tmp_pat
     chunked = "POST /x HTTP/1.1\r\nContent-Type: application/xml\r\nUser-Agent: evenload\r\nTransfer-Encoding: chunked"
     stream.feed(f"{chunked}\r\n\r\n".encode())
     ((body, ours),) = kept
-    tap.Book(tmp_path).keep(body, ours=ours)
-    assert len(tap.judge(tmp_path).faults) == 1
+    wire_tap.Book(tmp_path).keep(body, ours=ours)
+    assert len(wire_tap.judge(tmp_path).faults) == 1
 
 
 def test_a_body_that_cannot_be_unpacked_is_told(stream, kept, tmp_path):
@@ -87,30 +87,30 @@ def test_a_body_that_cannot_be_unpacked_is_told(stream, kept, tmp_path):
 
 
 def test_only_what_we_sent_can_be_at_fault(tmp_path):
-    book = tap.Book(tmp_path)
+    book = wire_tap.Book(tmp_path)
     book.keep(BROKEN, ours=False)
     book.keep(POLL, ours=False)
     book.keep(RESPONSE, ours=True)
     book.keep(RESPONSE, ours=True)
-    verdict = tap.judge(tmp_path)
+    verdict = wire_tap.judge(tmp_path)
     assert verdict.counts == {"oadrPoll": 1, "oadrResponse": 1}
     assert verdict.faults == ()
     assert len(verdict.missing) == 21
 
     book.keep(BROKEN, ours=True)
-    (fault,) = tap.judge(tmp_path).faults
+    (fault,) = wire_tap.judge(tmp_path).faults
     assert "vanID" in fault
 
 
 def test_a_record_that_was_cut_off_is_passed_over(tmp_path):
-    book = tap.Book(tmp_path)
+    book = wire_tap.Book(tmp_path)
     book.keep(POLL, ours=True)
     book.keep(RESPONSE, ours=True)
     (path,) = tmp_path.iterdir()
     whole = path.read_bytes()
     for length in range(len(whole) - 1, len(POLL) + 20, -97):
         path.write_bytes(whole[:length])
-        assert tap.messages(tmp_path) == {POLL: True}
+        assert wire_tap.messages(tmp_path) == {POLL: True}
 
 
 def test_a_killed_child_has_told_what_it_sent(tmp_path):
@@ -120,20 +120,20 @@ def test_a_killed_child_has_told_what_it_sent(tmp_path):
     place = tmp_path / "tap"
     place.mkdir()
     files = [str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")]
-    environment = os.environ | {tap.VARIABLE: str(place), "PYTHONPATH": str(tap.TAPPED)}
+    environment = os.environ | {wire_tap.VARIABLE: str(place), "PYTHONPATH": str(wire_tap.TAPPED)}
     command = [sys.executable, "-c", _CHILD, *files]
     done = subprocess.run(command, env=environment, input=_request(POLL), check=False, timeout=60)
     assert done.returncode == -signal.SIGKILL
-    assert tap.messages(place) == {POLL: True}
+    assert wire_tap.messages(place) == {POLL: True}
 
 
 def _session(tmp_path: Path, body: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run pytest on a project of one test under the plugin."""
     (tmp_path / "tests").mkdir()
     (tmp_path / "pytest.ini").write_text("[pytest]\ntestpaths = tests\n")
-    lines = ["from support import tap", "def test_it():", f"    {body}"]
+    lines = ["from support import wire_tap", "def test_it():", f"    {body}"]
     (tmp_path / "tests" / "test_it.py").write_text("\n".join(lines) + "\n")
-    environment = {name: value for name, value in os.environ.items() if name != tap.VARIABLE}
+    environment = {name: value for name, value in os.environ.items() if name != wire_tap.VARIABLE}
     environment |= {"PYTHONPATH": str(_TESTS), "TMPDIR": str(tmp_path), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     plugins = ["-p", "no:cacheprovider", "-p", "support.tap_plugin"]
     command = [sys.executable, "-m", "pytest", "-q", *plugins, *arguments]

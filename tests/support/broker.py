@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from evenload.demo.stage import free_port
+from evenload.demo.processes import free_port
 
 _DEADLINE_S = 15.0
 

@@ -9,10 +9,9 @@ from aiohttp.test_utils import TestClient
 from lxml import html
 
 from support.vtn_world import World
-from vtn.transport.recent import RecentMessages
-from vtn.web import principals
-from vtn.web.auth import Principal, Role
-from vtn.web.console import sessions
+from vtn.services import principals, sessions
+from vtn.transport.message_log import RecentMessages
+from web.auth import Principal, Role
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7*7 }}", "دار الزيتون", "🏠 Ωmega & sons")
 

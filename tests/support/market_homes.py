@@ -17,7 +17,7 @@ from aggregator.trade.contracts import Contract, Limits, Price, Terms
 from core.points import Kind, Quantity
 from core.spans import Duration, floor_to
 from openadr.model.opt import OptType
-from vtn.services import enrolment, event, fleet, potential, programme, site
+from vtn.services import event, fleet, potential, programme, provisioning, site
 from vtn.services.event import Answer
 from vtn.services.potential import Figures
 from vtn.services.programme import Limits as CallLimits
@@ -55,7 +55,7 @@ async def seed(db: Database, now: datetime, names: Sequence[str], *, days: int =
         baseline="high5of10",
     )
     async with db.write() as tx:
-        ven_ids = [await enrolment.create_ven(tx, name, now, who=WHO) for name in names]
+        ven_ids = [await provisioning.create_ven(tx, name, now, who=WHO) for name in names]
         made = await programme.create(tx, "Evening peak", "http://grid.example/evening", parameters, now, who=WHO)
         await programme.enrol(tx, made.id, ven_ids, now, who=WHO)
         group = await fleet.create_group(tx, "Heat pumps", now, who=WHO)

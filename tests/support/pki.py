@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from certs.authority import Authority, machine_now
+from certs.authority import Authority
 from certs.tls import server_context
+from core.clock import machine_now
 
 
 def _last_month() -> datetime:

@@ -24,7 +24,7 @@ from typing import TypeVar
 import asyncpg
 import pytest
 
-from evenload.demo.stage import free_port
+from evenload.demo.processes import free_port
 from vtn.store import Database
 
 T = TypeVar("T")

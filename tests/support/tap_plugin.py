@@ -1,4 +1,4 @@
-"""The part of pytest that opens the tap, and judges at the end of the session what came out of it (see `tap.py`)."""
+"""The part of pytest that opens the tap, and judges at the end of the session what came out (see `wire_tap.py`)."""
 
 import os
 import shutil
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from support import tap
+from support import wire_tap
 
 _DIRECTORY = pytest.StashKey[Path]()
-_VERDICT = pytest.StashKey[tap.Verdict]()
+_VERDICT = pytest.StashKey[wire_tap.Verdict]()
 _MOST_SHOWN = 10
 
 
@@ -19,9 +19,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         directory = config.stash[_DIRECTORY] = Path(tempfile.mkdtemp(prefix="evenload-tap-"))
         known = os.environ.get("PYTHONPATH")
-        os.environ["PYTHONPATH"] = f"{tap.TAPPED}{os.pathsep}{known}" if known else str(tap.TAPPED)
-        os.environ[tap.VARIABLE] = str(directory)
-    tap.start()
+        os.environ["PYTHONPATH"] = f"{wire_tap.TAPPED}{os.pathsep}{known}" if known else str(wire_tap.TAPPED)
+        os.environ[wire_tap.VARIABLE] = str(directory)
+    wire_tap.start()
 
 
 @pytest.hookimpl(trylast=True)
@@ -30,7 +30,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     directory = session.config.stash.get(_DIRECTORY, None)
     if directory is None:
         return
-    verdict = session.config.stash[_VERDICT] = tap.judge(directory)
+    verdict = session.config.stash[_VERDICT] = wire_tap.judge(directory)
     if session.exitstatus == pytest.ExitCode.OK and (verdict.faults or (verdict.missing and is_whole(session.config))):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if not verdict.faults:

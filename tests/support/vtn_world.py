@@ -58,7 +58,7 @@ from openadr.v20b.messages import (
     UpdateReport,
 )
 from openadr.v20b.names import NAMESPACES
-from vtn.services import dispatch, enrolment, programme
+from vtn.services import dispatch, programme, provisioning
 from vtn.services.directory import Directory
 from vtn.services.dispatch import Order
 from vtn.services.programme import Parameters, Programme
@@ -113,8 +113,8 @@ class World:
         number = next(self.numbers)
         fingerprint = fake_fingerprint(number)
         async with self.tx() as tx:
-            ven_id = await enrolment.create_ven(tx, name or f"home {number}", self.now, who="test", strict=strict)
-            await enrolment.add_fingerprint(tx, ven_id, fingerprint, self.now, who="test")
+            ven_id = await provisioning.create_ven(tx, name or f"home {number}", self.now, who="test", strict=strict)
+            await provisioning.add_fingerprint(tx, ven_id, fingerprint, self.now, who="test")
         ven = Ven(self, ven_id, Peer(fingerprint, f"commonName={ven_id}"))
         if register:
             await ven.register()
@@ -127,8 +127,8 @@ class World:
         async with self.tx() as tx:
             for number in itertools.islice(self.numbers, count):
                 fingerprint = fake_fingerprint(number)
-                ven_id = await enrolment.create_ven(tx, f"home {number}", self.now, who="test")
-                await enrolment.add_fingerprint(tx, ven_id, fingerprint, self.now, who="test")
+                ven_id = await provisioning.create_ven(tx, f"home {number}", self.now, who="test")
+                await provisioning.add_fingerprint(tx, ven_id, fingerprint, self.now, who="test")
                 made.append(Ven(self, ven_id, Peer(fingerprint, f"commonName={ven_id}")))
 
         async def settle(ven: Ven) -> None:

@@ -31,9 +31,9 @@ from openadr.v20b.messages import (
 )
 from ven.engine import Engine, Phase, Settings
 from ven.household import Household
-from ven.judgement import HouseholdJudge
+from ven.opt_policy import HouseholdJudge
+from ven.readings_store import Ring
 from ven.reports import Metered, Reporter, ReportPlan
-from ven.ring import Ring
 from ven.store import Store
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)

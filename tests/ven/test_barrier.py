@@ -24,12 +24,12 @@ from openadr.v20b.messages import (
 from support.waiting import until
 from ven import executor, explain, gateway
 from ven.engine import EventsChanged
-from ven.engine.machine import Engine
+from ven.engine.engine import Engine
 from ven.gateway import Gateway, run_gateways
-from ven.known import KnownEvent, version_key
 from ven.quarantine import MOST_ENDS, Quarantine
 from ven.status import as_lines, read_status
 from ven.store import Store
+from ven.vtn_state import KnownEvent, version_key
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 QUIET = OadrResponse(Response())

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from openadr.model.opt import OptType
 from ven.cli import app
-from ven.known import KnownEvent
 from ven.state_files import STORE_FILE
 from ven.store import Store
+from ven.vtn_state import KnownEvent
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "household.yaml"
 

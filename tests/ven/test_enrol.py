@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from certs.authority import Authority
-from certs.enrolment import Identity
+from certs.provisioning import Identity
 from core.errors import ConflictError, ForbiddenError, InvalidError, UnavailableError
 from openadr.fingerprint import fingerprint_of_pem, sha256_of_pem
 from ven.enrol import enrol, fetch_ca

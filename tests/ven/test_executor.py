@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from bridges.device import Outcome, Rank, State
-from bridges.slots import Lease, Phase
+from bridges.lease_state import Lease, Phase
 from core.clock import ManualClock, system_clock
 from core.errors import NotFoundError, UnavailableError
 from openadr.model.opt import OptType
@@ -16,8 +16,8 @@ from support.waiting import until
 from ven import executor
 from ven.devices import describe
 from ven.executor import Executor
-from ven.known import KnownEvent
 from ven.store import Store
+from ven.vtn_state import KnownEvent
 
 
 class Keeper:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from aiohttp import web
 
-from bridges.history import request_topic
+from bridges.backfill_request import request_topic
 from bridges.mqtt import Message
 from core.clock import ManualClock
 from core.errors import ConflictError, NotFoundError

@@ -8,8 +8,8 @@ from core.points import Reading
 from openadr.model.report import BAD, with_starts
 from openadr.v20b.messages import OadrResponse, Response, UpdatedReport, UpdateReport
 from ven.engine import Failure
-from ven.known import ReportTask
 from ven.store import Store
+from ven.vtn_state import ReportTask
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 OUTAGE = timedelta(days=3)

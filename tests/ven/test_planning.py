@@ -16,8 +16,8 @@ from openadr.model.signal import Interval, Signal
 from openadr.model.target import Target
 from openadr.model.units import ItemBase, PowerAttributes, currency_per_kwh
 from ven.devices import describe
-from ven.known import KnownEvent
 from ven.planning import OPEN_LEASE, plan
+from ven.vtn_state import KnownEvent
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 ONE = NOON + timedelta(hours=1)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridges.device import Capability, Command, Device, Outcome, Rank, State
-from bridges.slots import Lease, Phase
+from bridges.lease_state import Lease, Phase
 from core.clock import ManualClock
 from core.errors import InvalidError
 from core.points import Kind, Point, Quantity, Reading
@@ -17,16 +17,16 @@ from openadr.model.report import ReportRequest, check_offers
 from openadr.v20b.decode import decode
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import RegisterReport, Response, UpdatedReport, UpdateReport
+from ven.consumption_history import Memory, Source, held_spans, source_of
 from ven.devices import NoLink, describe
-from ven.drawn import Memory, Source, held_spans, source_of
 from ven.engine.reports import ReportDesk
 from ven.gateway import Gateway
 from ven.household import Household
-from ven.known import Registration
 from ven.potential import Flexible, Forecaster, Spread, absences, filled, flexible, potential, quantiles
+from ven.readings_store import Ring
 from ven.reports import Metered, Reporter, ReportPlan
-from ven.ring import Ring
 from ven.store import Store
+from ven.vtn_state import Registration
 
 NOON = datetime.fromisoformat("2026-03-02T12:00:00+00:00")
 HALF_HOUR = timedelta(minutes=30)

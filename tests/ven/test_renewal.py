@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from certs.authority import Authority, machine_now
-from certs.enrolment import Identity, new_key_and_request, store_bundle
+from certs.authority import Authority
+from certs.provisioning import Identity, new_key_and_request, store_bundle
+from core.clock import machine_now
 from core.errors import ForbiddenError, InvalidError, UnavailableError
 from openadr.fingerprint import fingerprint_of_pem
 from ven import renewal

@@ -22,10 +22,10 @@ from openadr.v20b.messages import DistributeEvent, Response
 from ven.devices import describe
 from ven.explain import explain
 from ven.household_file import HouseholdError, load_household
-from ven.judgement import HouseholdJudge
-from ven.known import KnownEvent
+from ven.opt_policy import HouseholdJudge
 from ven.planning import plan
 from ven.potential import flexible, potential
+from ven.vtn_state import KnownEvent
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 HOUR = Duration.of(hours=1)

@@ -28,9 +28,9 @@ from openadr.v20b.messages import (
     RequestEvent,
     Response,
 )
-from ven.known import KnownEvent, Registration, ReportTask
-from ven.ring import Ring
+from ven.readings_store import Ring
 from ven.store import Store, from_microseconds, microseconds
+from ven.vtn_state import KnownEvent, Registration, ReportTask
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
@@ -284,7 +284,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from core.points import Reading
 from openadr.v20b.messages import CreatedReport, Response
-from ven.ring import Ring
+from ven.readings_store import Ring
 from ven.store import Store
 
 store = Store(Path(sys.argv[1]))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ven.known import Registration
+from ven.vtn_state import Registration
 
 
 @dataclass(frozen=True, slots=True)

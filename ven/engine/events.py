@@ -24,9 +24,9 @@ from openadr.v20b.messages import (
     UnreadableEvent,
 )
 from ven.engine.actions import Action, EventsChanged, Noted
-from ven.known import KnownEvent, Registration, version_key
 from ven.quarantine import Quarantine
 from ven.store import Store
+from ven.vtn_state import KnownEvent, Registration, version_key
 
 _KEPT: Final = timedelta(days=30)
 """How long an event is remembered after its end, so that an old version is still known as such (EV-56)."""

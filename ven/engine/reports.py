@@ -22,10 +22,10 @@ from openadr.v20b.messages import (
     UpdateReport,
 )
 from ven.engine.actions import Action, Noted
-from ven.known import Registration, ReportTask
 from ven.quarantine import Quarantine
 from ven.reports import Reporter, Sampled
 from ven.store import Store
+from ven.vtn_state import Registration, ReportTask
 
 T = TypeVar("T")
 

@@ -11,9 +11,10 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from certs.authority import Authority, machine_now
+from certs.authority import Authority
+from core.clock import machine_now
 from core.errors import ConflictError, EvenloadError, NotFoundError, UnfinishedError
-from vtn.services import enrolment
+from vtn.services import provisioning
 from vtn.store.database import Database
 from vtn.store.tables import ven, ven_certificate
 
@@ -26,8 +27,8 @@ async def accept(db: Database, ven_id: str, pem: str, authorities: str | None, n
     """
     await asyncio.to_thread(_check, pem, authorities)
     async with db.write() as tx:
-        await enrolment.check_present(tx.conn, ven_id)
-        added = await enrolment.add_certificate(tx, ven_id, pem, now, who=who)
+        await provisioning.check_present(tx.conn, ven_id)
+        added = await provisioning.add_certificate(tx, ven_id, pem, now, who=who)
         revoked = select(ven_certificate.c.revoked_at).where(ven_certificate.c.fingerprint == added)
         if (await tx.conn.execute(revoked)).scalar_one() is not None:
             raise ConflictError(f"Certificate {added} was revoked; a new one is needed.")
@@ -42,8 +43,8 @@ def _check(pem: str, authorities: str | None) -> None:
 async def accept_waiting(db: Database, ven_id: str, fingerprint: str, now: datetime, *, who: str) -> None:
     """Let a certificate that tried to speak do so for a VEN. Raises NotFoundError, ConflictError for one in use."""
     async with db.write() as tx:
-        await enrolment.check_present(tx.conn, ven_id)
-        await enrolment.add_fingerprint(tx, ven_id, fingerprint, now, who=who)
+        await provisioning.check_present(tx.conn, ven_id)
+        await provisioning.add_fingerprint(tx, ven_id, fingerprint, now, who=who)
 
 
 async def revoke(
@@ -58,12 +59,12 @@ async def revoke(
             mine = (ven_certificate.c.ven_id == ven_id) & (ven_certificate.c.fingerprint == fingerprint)
             if (await tx.conn.execute(select(ven_certificate.c.ven_id).where(mine))).first() is None:
                 raise NotFoundError(f"VEN '{ven_id}' has no certificate {fingerprint}.")
-        await enrolment.revoke_certificate(tx, fingerprint, now, who=who)
+        await provisioning.revoke_certificate(tx, fingerprint, now, who=who)
     await _revoke_in(authority, (fingerprint,), "unspecified")
 
 
 async def retire_ven(db: Database, authority: Authority | None, ven_id: str, now: datetime, *, who: str) -> None:
-    """Remove a VEN (`enrolment.remove_ven`) and revoke its certificates.
+    """Remove a VEN (`provisioning.remove_ven`) and revoke its certificates.
 
     Raises NotFoundError for one that is not there any more, unless its certificates are still to be revoked in our
     authority; UnfinishedError where the authority's list cannot be written.
@@ -74,7 +75,7 @@ async def retire_ven(db: Database, authority: Authority | None, ven_id: str, now
         left = await _unrevoked(conn, authority, ven_id)
     if not (is_removed and left):
         async with db.write() as tx:
-            await enrolment.remove_ven(tx, ven_id, now, who=who)
+            await provisioning.remove_ven(tx, ven_id, now, who=who)
             left = await _unrevoked(tx.conn, authority, ven_id)
     await _revoke_in(authority, left, "cessationOfOperation")
 

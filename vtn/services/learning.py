@@ -20,7 +20,7 @@ from metrics.days import DAY_S, DayType, day_type, from_days, to_days, zone_name
 from metrics.learning import ready_on
 from metrics.presets import DEFAULT_PRESET, PRESETS
 from metrics.rules import DayMatch
-from vtn.services import calls, programme
+from vtn.services import event_days, programme
 from vtn.services.programme import Programme
 from vtn.store.rows import in_parts
 from vtn.store.tables import chunk, series
@@ -110,7 +110,7 @@ async def of_vens(
     unsure = [ven_id for ven_id in ven_ids if len(days.get(ven_id, ())) < rule.min_days + _SPARE_DAYS]
     days |= await _weekdays(conn, unsure, range(today - rule.lookback_days, today), offset_s, rule)
     lookback = Span(now - timedelta(days=rule.lookback_days + 1), now)
-    for ven_id, spans in (await calls.others(conn, unsure, None, lookback)).items():
+    for ven_id, spans in (await event_days.others(conn, unsure, None, lookback)).items():
         days[ven_id] = days.get(ven_id, set()) - {day for span in spans for day in _touched(span, local)}
     heard = await _heard(conn, ven_ids)
     return {

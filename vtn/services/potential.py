@@ -18,7 +18,7 @@ from core.spans import floor_to
 from openadr.model.codes import Code, OpenADRError
 from openadr.model.potential import DIRECTIONS, NOMINAL_TYPE, Direction, Quantile, quantile_of
 from openadr.model.report import Report, ReportDescription, ReportOffer, ReportPayload, with_starts
-from vtn.services.measurements import lasting_s
+from vtn.services.report_mapping import lasting_s
 from vtn.store.database import Database, Transaction
 from vtn.store.rows import in_parts, upsert
 from vtn.store.tables import potential, resource

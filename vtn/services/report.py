@@ -1,4 +1,4 @@
-"""Reports (EiReport): what VENs offer, and what we ask. The data that comes of it: `vtn.services.report_data`."""
+"""Reports (EiReport): what VENs offer, and what we ask. The data that comes of it: `vtn.services.telemetry`."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace

@@ -13,11 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import EvenloadError
 from vtn.services import dispatch as dispatches
-from vtn.services import participation
+from vtn.services import evaluation
 from vtn.services.dispatch import Dispatch
-from vtn.services.participation import Computed
+from vtn.services.evaluation import Computed
 from vtn.store.database import Database, Transaction
-from vtn.store.tables import dispatch, evaluation
+from vtn.store.tables import dispatch
+from vtn.store.tables import evaluation as evaluation_table
 
 _log = structlog.get_logger(__name__)
 
@@ -78,7 +79,7 @@ async def tick(db: Database, dispatch_id: str, now: datetime, waits: Waits, *, w
 
 async def _computed(db: Database, one: Dispatch, now: datetime) -> Computed | None:
     try:
-        return await participation.compute(db, one.id, now)
+        return await evaluation.compute(db, one.id, now)
     except EvenloadError as error:
         _log.warning("no result", dispatch=one.id, why=str(error))
         return None
@@ -87,9 +88,9 @@ async def _computed(db: Database, one: Dispatch, now: datetime) -> Computed | No
 async def keep(tx: Transaction, computed: Computed, now: datetime, *, who: str) -> bool:
     """Store a result, with a line in the audit if it is a new version; tell whether it is."""
     dispatch_id = computed.result.dispatch_id
-    newest = select(evaluation.c.version).where(evaluation.c.dispatch_id == dispatch_id)
+    newest = select(evaluation_table.c.version).where(evaluation_table.c.dispatch_id == dispatch_id)
     versions = set((await tx.conn.execute(newest)).scalars())
-    result = await participation.keep(tx, computed, now)
+    result = await evaluation.keep(tx, computed, now)
     if result.version in versions:
         return False
     after = {"version": result.version, "method": result.method}

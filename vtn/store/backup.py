@@ -26,7 +26,7 @@ from core.errors import ConflictError, InvalidError, UnavailableError
 from vtn.store import backup_file, engines, schema
 from vtn.store.backup_file import DAMAGED, Writer
 from vtn.store.engines import Address
-from vtn.store.failures import translated
+from vtn.store.errors import translated
 from vtn.store.sealing import PREFIX, Sealer
 from vtn.store.tables import Json, UtcDateTime
 

@@ -19,9 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 from core.commits import note_commit
 from core.errors import EvenloadError, UnavailableError
 from core.ids import new_id
-from vtn.store import engines, notices, version
+from vtn.store import change_notifications, engines, version
 from vtn.store.engines import LOCK_WAIT_S, POSTGRESQL, SQLITE, Address
-from vtn.store.failures import translated
+from vtn.store.errors import translated
 from vtn.store.rows import to_json
 from vtn.store.tables import METADATA, audit
 
@@ -129,7 +129,7 @@ class Database:
         self._owner: asyncio.Task[Any] | None = None
         self._name = new_id("db")
         self._callbacks: list[Callable[[frozenset[str]], None]] = []
-        self._listener: notices.Listener | None = None
+        self._listener: change_notifications.Listener | None = None
 
     @classmethod
     async def open(cls, url: str, *, create: bool = True) -> Self:
@@ -149,7 +149,7 @@ class Database:
         await version.check_tables(address, METADATA.tables)
         database = cls(address)
         if address.dialect == POSTGRESQL:
-            listener = notices.Listener(engines.connector(address), database._name, database._tell)
+            listener = change_notifications.Listener(engines.connector(address), database._name, database._tell)
             try:
                 await listener.start()
             except Exception as error:
@@ -186,7 +186,7 @@ class Database:
                     yield tx
                     await tx.check()
                     if self._listener is not None:
-                        await notices.announce(conn, self._name, tx.announced)
+                        await change_notifications.announce(conn, self._name, tx.announced)
                     finished = tx
             note_commit(finished.audited)
         finally:

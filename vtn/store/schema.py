@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from core.errors import ConflictError, UnavailableError
 from vtn.store import engines
 from vtn.store.engines import Address
-from vtn.store.failures import translated
+from vtn.store.errors import translated
 
 HEAD = "head"
 _LOCK = 0x65766C64

@@ -460,7 +460,7 @@ principal = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("role", String(16), nullable=False, comment="viewer | dispatcher | admin | brp | household"),
     Column("token_hash", String(64), nullable=False, unique=True),
-    Column("password", Text, comment="scrypt, as vtn.web.console.passwords writes it; null: no login by password"),
+    Column("password", Text, comment="scrypt, as vtn.services.passwords writes it; null: no login by password"),
     Column("party_id", String(80), ForeignKey("party.id")),
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, comment="machine time"),

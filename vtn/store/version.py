@@ -9,7 +9,7 @@ from sqlalchemy import Connection, inspect, text
 from core.errors import ConflictError
 from vtn.store import engines
 from vtn.store.engines import Address
-from vtn.store.failures import translated
+from vtn.store.errors import translated
 
 _MIGRATION = re.compile(r"(\d{4})_\w+\.py")
 

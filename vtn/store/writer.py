@@ -12,7 +12,7 @@ import structlog
 from core.errors import EvenloadError, UnavailableError
 from vtn.store.database import Database, LostTransactionError, Transaction
 from vtn.store.engines import LOCK_WAIT_S
-from vtn.store.failures import translated
+from vtn.store.errors import translated
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741  an item

@@ -63,7 +63,7 @@ class Edge:
 Beside = Callable[[Peer, bytes], Awaitable[web.Response]]
 """Answers a post that is no OpenADR message: of whom, and its body. May raise UnavailableError."""
 Note = Callable[[str, str, bytes, bytes], None]
-"""Hears of an exchange; see `vtn.transport.recent`."""
+"""Hears of an exchange; see `vtn.transport.message_log`."""
 
 
 class OpenADRServer:

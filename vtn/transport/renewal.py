@@ -11,7 +11,7 @@ from aiohttp import web
 from certs.authority import Authority
 from core.clock import Clock
 from core.errors import ConflictError, EvenloadError, ForbiddenError, InvalidError, UnavailableError
-from vtn.services import enrolment
+from vtn.services import provisioning
 from vtn.store.database import Database
 from vtn.transport.v20b import Peer
 
@@ -35,7 +35,7 @@ class Renewals:
         try:
             csr = _request(body)
             async with self._db.write() as tx:
-                got = await enrolment.renew(tx, peer.fingerprint, csr, self._authority, self._clock.now())
+                got = await provisioning.renew(tx, peer.fingerprint, csr, self._authority, self._clock.now())
         except UnavailableError:
             raise
         except EvenloadError as error:

@@ -54,7 +54,7 @@ from openadr.v20b.messages import (
     UpdateReport,
 )
 from openadr.v20b.repair import Repair
-from vtn.services import enrolment, event, opt, outbox, registration, report, report_data
+from vtn.services import event, opt, outbox, provisioning, registration, report, telemetry
 from vtn.services.directory import Directory, Known
 from vtn.services.event import Answer
 from vtn.services.outbox import Kind
@@ -276,7 +276,7 @@ class Vtn20b:
             return known
         if peer.fingerprint:
             now = self._clock.now()
-            await self._writer.submit(lambda tx: enrolment.note_waiting(tx, peer.fingerprint, peer.subject, now))
+            await self._writer.submit(lambda tx: provisioning.note_waiting(tx, peer.fingerprint, peer.subject, now))
             raise OpenADRError(Code.NOT_REGISTERED, "No VEN is known by this certificate; ask the VTN's operator.")
         raise OpenADRError(Code.NOT_REGISTERED, "No VEN has this venID, or this oadrVenName; ask the VTN's operator.")
 
@@ -412,8 +412,8 @@ class Vtn20b:
 
     async def _record(
         self, tx: Transaction, reports_of: Mapping[str, Sequence[Report]]
-    ) -> Mapping[str, report_data.Outcome]:
-        return await report_data.record(tx, reports_of, self._clock.now(), self._series)
+    ) -> Mapping[str, telemetry.Outcome]:
+        return await telemetry.record(tx, reports_of, self._clock.now(), self._series)
 
     async def _cancel_report(self, message: CancelReport, known: Known) -> Message:
         del message, known

@@ -13,20 +13,20 @@ from aiohttp.test_utils import TestClient
 from lxml import html
 from sqlalchemy import update
 
+from aggregator.console import SECTION, share_reckoning
+from aggregator.keys import SALES
 from aggregator.trade import activations, offers, requests
 from aggregator.trade.requests import Wish, WishInterval
 from aggregator.trade.sales import Sales
-from aggregator.web.console import SECTION, share_reckoning
-from aggregator.web.keys import SALES
-from aggregator.work import Market, MarketSettings
+from aggregator.trade.worker import MarketSettings, TradeWorker
 from support import market_homes
 from support.market_homes import Homes
 from support.vtn_world import World, migrated_sqlite, open_copy, world_on
+from vtn.api import Desk
+from vtn.console import make_console
+from vtn.services import principals, sessions
 from vtn.store.tables import ven as ven_table
-from vtn.web import principals
-from vtn.web.auth import Principal, Role
-from vtn.web.console import make_console, sessions
-from vtn.web.operator import Desk
+from web.auth import Principal, Role
 
 STALE_AFTER_S = 3600.0
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>')
@@ -134,7 +134,7 @@ class Desks:
     client: TestClient
     world: World
     homes: Homes
-    worker: Market
+    worker: TradeWorker
     people: dict[str, Browser] = field(default_factory=dict)
 
     @property
@@ -229,7 +229,7 @@ async def market(tmp_path: Path, aiohttp_client: Any, migrated: Path) -> AsyncIt
         share_reckoning(app)
         app[SALES] = Sales(world.db, world.clock, stale_after_s=STALE_AFTER_S)
         client = await aiohttp_client(app, cookie_jar=DummyCookieJar())  # each browser has its own
-        worker = Market(world.db, world.clock, MarketSettings(STALE_AFTER_S))
+        worker = TradeWorker(world.db, world.clock, MarketSettings(STALE_AFTER_S))
         made = Desks(client, world, homes, worker)
         machine_now = datetime.now(UTC)
         for role in (Role.ADMIN, Role.DISPATCHER, Role.VIEWER):

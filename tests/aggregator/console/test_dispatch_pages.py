@@ -10,9 +10,9 @@ import pytest
 
 from core.spans import Duration
 from support import market_homes
-from vtn.services import dispatch, enrolment, programme
+from vtn.api.signals import IntervalIn, SignalIn
+from vtn.services import dispatch, programme, provisioning
 from vtn.services.dispatch import Order
-from vtn.web.operator.signals import IntervalIn, SignalIn
 
 
 async def ordered_and_answered(market, **more):
@@ -219,7 +219,7 @@ async def test_an_order_without_end_has_its_target_and_its_ordered_power(market)
 
 async def test_a_result_says_what_is_not_known_yet_and_from_when_it_will_be(market) -> None:
     async with market.world.tx() as tx:
-        ven_id = await enrolment.create_ven(tx, "fresh home", market.now, who="test")
+        ven_id = await provisioning.create_ven(tx, "fresh home", market.now, who="test")
         await programme.enrol(tx, market.homes.programme.id, [ven_id], market.now, who="test")
     dispatch_id = await constant(market, 60, ven_id)
     await market_homes.answer(market.world.db, dispatch_id, market.now)
@@ -269,7 +269,7 @@ async def test_a_result_is_there_without_pressing_anything(market) -> None:
 
 async def test_fleet_programme_and_pool_say_who_is_learning_and_until_when(market) -> None:
     async with market.world.tx() as tx:
-        fresh = await enrolment.create_ven(tx, "fresh home", market.now, who="test")
+        fresh = await provisioning.create_ven(tx, "fresh home", market.now, who="test")
         await programme.enrol(tx, market.homes.programme.id, [fresh], market.now, who="test")
     await market_homes.meter(market.world.db, fresh, market.now - timedelta(hours=2), market.now, market.now)
     words = "1 VEN of 13 is learning: what it delivers cannot be measured yet. Ready about Monday, 19 January"

@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import insert
 
+from aggregator.console.tariff_forms import read_prices
 from aggregator.tables import webhook_delivery, webhook_subscription
-from aggregator.web.console.tariff_forms import read_prices
 from core.errors import InvalidError
 
 

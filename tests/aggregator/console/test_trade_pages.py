@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
+from aggregator.console import SECTION
 from aggregator.trade import settlements
-from aggregator.web.console import SECTION
-from vtn.web.console.page import described
+from vtn.console.page import described
 
 LISTS = (
     "/market",

@@ -16,7 +16,7 @@ from aggregator.trade import activations, contracts, offers, requests
 from aggregator.trade.contracts import Contract, Limits, Price, Terms
 from aggregator.trade.requests import Wish, WishInterval
 from aggregator.trade.sales import Sales
-from aggregator.work import Market, MarketSettings
+from aggregator.trade.worker import MarketSettings, TradeWorker
 from core.points import Kind, Quantity
 from openadr.model.opt import OptType
 from support import postgres
@@ -41,7 +41,7 @@ class Trade:
 
     world: World
     sales: Sales
-    market: Market
+    market: TradeWorker
     programme: Programme
     party_id: str
     contract: Contract
@@ -190,7 +190,7 @@ async def trade_on(world: World, **parameters: Any) -> Trade:
             )
         )
     sales = SETTINGS.sales(world.db, world.clock)
-    return Trade(world, sales, Market(world.db, world.clock, SETTINGS, sales), made, party_id, contract)
+    return Trade(world, sales, TradeWorker(world.db, world.clock, SETTINGS, sales), made, party_id, contract)
 
 
 @pytest.fixture(scope="session")

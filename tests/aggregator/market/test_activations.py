@@ -12,9 +12,9 @@ from aggregator.flexibility.fleet import Reason
 from aggregator.intervals import PowerInterval
 from aggregator.selection import Ask
 from aggregator.selection import select as choose
-from aggregator.trade import activations, calling, changes, contracts
+from aggregator.trade import activation_changes, activation_start, activations, contracts
+from aggregator.trade.activation_changes import scaled
 from aggregator.trade.activations import TRANSITIONS, Event, ModifiedError, Status
-from aggregator.trade.changes import scaled
 from aggregator.trade.contracts import Limits
 from aggregator.trade.sales import DirectOrder
 from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
@@ -33,12 +33,12 @@ async def modify(trade, one, *power_w, start=START, duration_s=900, **more):
     steps = [start + n * timedelta(seconds=duration_s) for n in range(len(power_w))]
     new = [PowerInterval(at, duration_s, watts) for at, watts in zip(steps, power_w, strict=True)]
     async with trade.world.tx() as tx:
-        return await changes.modify(tx, one.id, new, trade.now, who="brp", **more)
+        return await activation_changes.modify(tx, one.id, new, trade.now, who="brp", **more)
 
 
 async def cancel(trade, one, **more):
     async with trade.world.tx() as tx:
-        await changes.cancel(tx, one.id, trade.now, who="brp", **more)
+        await activation_changes.cancel(tx, one.id, trade.now, who="brp", **more)
 
 
 async def ordered_w(trade, one):
@@ -79,9 +79,9 @@ async def test_every_ven_has_one_reason_and_the_inputs_give_the_same_choice_agai
     await trade.seen(*trade.homes[:8])
     one = await trade.running(trade.wish((2000, 2000)))
     async with trade.world.db.read() as conn:
-        reasons = await calling.reasons(conn, one.selection_id)
+        reasons = await activation_start.reasons(conn, one.selection_id)
         stored = (await conn.execute(select(selection.c.inputs))).scalar_one()
-        reserve = await calling.reserve(conn, one.selection_id)
+        reserve = await activation_start.reserve(conn, one.selection_id)
     assert sorted(it.ven_id for it in reasons) == sorted(it.ven_id for it in trade.homes)
     by_ven = {it.ven_id: it for it in reasons}
     assert by_ven[quiet.ven_id].reason is Reason.OFFLINE

@@ -10,10 +10,10 @@ import pytest
 from aggregator.flexibility.pool import pool
 from aggregator.grid import Grid
 from aggregator.intervals import PowerInterval
-from aggregator.trade import contracts, offers, supply
+from aggregator.trade import available_flexibility, contracts, offers
+from aggregator.trade.available_flexibility import Scope
 from aggregator.trade.offers import TRANSITIONS, Event, Refusal, Status, compose
 from aggregator.trade.requests import Wish
-from aggregator.trade.supply import Scope
 from core.errors import ConflictError, InvalidError, NotFoundError
 
 from .conftest import PRICE, SETTINGS, STALE_AFTER_S, START
@@ -25,7 +25,7 @@ async def pooled(trade, start=START, minutes=60, direction="reduce"):
     """Return the whole pool in a time."""
     scope = Scope(trade.programme, direction, Grid(start, 300, minutes // 5))
     async with trade.world.db.read() as conn:
-        return pool(await supply.load(conn, scope, trade.now, STALE_AFTER_S))
+        return pool(await available_flexibility.load(conn, scope, trade.now, STALE_AFTER_S))
 
 
 async def for_sale_w(trade, **where):

@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from aggregator.buyers import events
 from aggregator.flexibility.pool import pool
 from aggregator.tables import webhook_delivery, webhook_subscription
-from aggregator.trade import contracts, supply
+from aggregator.trade import available_flexibility, contracts
 from aggregator.trade.contracts import Limits, Terms
 from aggregator.trade.potential_watch import PotentialWatch
 from core.errors import UnavailableError
@@ -100,7 +100,7 @@ async def test_only_what_a_valid_contract_allows_is_told(trade):
 
 
 async def test_a_pool_that_cannot_be_reckoned_does_not_hold_up_the_others(trade, monkeypatch):
-    load = supply.load
+    load = available_flexibility.load
 
     async def fail_once(conn, scope, *rest, **more):
         if scope.direction == "reduce":
@@ -108,6 +108,6 @@ async def test_a_pool_that_cannot_be_reckoned_does_not_hold_up_the_others(trade,
         return await load(conn, scope, *rest, **more)
 
     await trade.join(20)
-    monkeypatch.setattr(supply, "load", fail_once)
+    monkeypatch.setattr(available_flexibility, "load", fail_once)
     await watch_of(trade).turn()
     assert [name for name, _ in await told(trade)] == ["increase"]

@@ -8,13 +8,13 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 import pytest
 
-from aggregator.trade import changes, contracts, reports, settlements
+from aggregator.trade import activation_changes, contracts, reports, settlements
+from aggregator.trade.activation_report import ReportInterval
 from aggregator.trade.contracts import Limits
-from aggregator.trade.households import household_events
-from aggregator.trade.reports import LEAST_VENS, ReportInterval
+from aggregator.trade.reports import LEAST_VENS
 from core.errors import ConflictError, InvalidError, NotFoundError
 from openadr.model.opt import OptType
-from vtn.services.participation import stored
+from vtn.services.evaluation import stored
 
 from .conftest import SETTINGS, START
 
@@ -171,7 +171,7 @@ async def test_what_is_cancelled_while_it_runs_is_reported_until_then(trade):
     one, called = await sold(trade)
     await trade.at(START + timedelta(minutes=30))
     async with trade.world.tx() as tx:
-        await changes.cancel(tx, one.id, trade.now, who="brp", reason="enough")
+        await activation_changes.cancel(tx, one.id, trade.now, who="brp", reason="enough")
     await delivered(trade, called[1:], 1000.0)
     await trade.at(trade.now + timedelta(minutes=1))
     assert await trade.world.rows("activation_report") == []
@@ -212,23 +212,6 @@ async def test_a_settlement_is_disputed_once_by_its_own_brp(trade):
     await trade.at(END + 6 * HOUR)
     with pytest.raises(ConflictError, match="superseded"):
         await dispute(settled.id)
-
-
-async def test_a_household_hears_of_its_own_events(trade):
-    one, called = await sold(trade)
-    await trade.at(END)
-    await delivered(trade, called, 500.0, 500.0)
-    await trade.at(END + SETTINGS.report_after)
-    async with trade.world.db.read() as conn:
-        (left,) = await household_events(conn, called[:1])
-        both = await household_events(conn, called[1:3])
-        assert await household_events(conn, called[1:3], before=both[-1].event_id) == []
-        assert await household_events(conn, []) == []
-    assert (left.opt, round(left.ordered_wh), left.delivered_wh) == (OptType.OUT, 1000, None)
-    assert {it.ven_id for it in both} == set(called[1:3])
-    assert {(it.opt, round(it.delivered_wh), round(it.performance_ratio, 6), it.dispatch_id) for it in both} == {
-        (OptType.IN, 500, 0.5, one.dispatch_id)
-    }
 
 
 async def test_another_brp_sees_no_report(trade):

@@ -13,7 +13,7 @@ from core.spans import Duration, Span
 from openadr.model.opt import Availability, Opt, OptType
 from openadr.v20b.messages import CreateOpt
 from support.vtn_world import NOON, counted_statements, power
-from vtn.services import dispatch, enrolment, fleet, potential, programme, site
+from vtn.services import dispatch, fleet, potential, programme, provisioning, site
 from vtn.services.potential import Brought, Figures
 from vtn.services.programme import Limits, Parameters, Reward, Window
 from vtn.store.tables import resource, ven
@@ -132,7 +132,7 @@ async def test_only_who_is_enrolled_all_the_time(quick_world):
     async with world.tx() as tx:
         await programme.end_enrolment(tx, game.id, a.ven_id, EVENING.end - HOUR, who="test")
         await programme.end_enrolment(tx, game.id, b.ven_id, EVENING.end, who="test")
-        await enrolment.remove_ven(tx, c.ven_id, NOON, who="test")
+        await provisioning.remove_ven(tx, c.ven_id, NOON, who="test")
     assert (await seen(world, game)).ven_ids == (b.ven_id,)
 
 

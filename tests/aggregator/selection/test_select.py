@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from aggregator.flexibility.fleet import Fleet, Reason
 from aggregator.flexibility.response import mean_w, probability
 from aggregator.selection import Ask, Choice, greedy, select
-from aggregator.selection.case import Plan, evaluate, loads_of, prepare
-from aggregator.selection.kinds import group
-from aggregator.selection.programme import Columns, Prices, bound_of, first_prices, relax
+from aggregator.selection.clusters import group
+from aggregator.selection.linear_program import Columns, Prices, bound_of, first_prices, relax
+from aggregator.selection.problem import Plan, evaluate, loads_of, prepare
 from core.errors import InvalidError
 from support.fleets import alike, asks, fleets
 
@@ -216,7 +216,7 @@ def test_the_programme_beats_the_merit_order():
 def test_out_of_time_or_a_failing_solver_leaves_the_merit_order(monkeypatch: pytest.MonkeyPatch):
     fleet, ask = alike(50), Ask(np.full(4, 10_000.0))
     late = select(fleet, ask, deadline_s=0.0)
-    monkeypatch.setattr("aggregator.selection.programme._Master.solve", lambda *_: None)
+    monkeypatch.setattr("aggregator.selection.linear_program._Master.solve", lambda *_: None)
     failed = select(fleet, ask)
     for choice in (late, failed):
         assert choice.method == "greedy"

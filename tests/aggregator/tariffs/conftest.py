@@ -13,20 +13,20 @@ from aiohttp.test_utils import TestClient
 from prometheus_client import CollectorRegistry
 from sqlalchemy import insert, update
 
-from aggregator.web.operator.tariffs import OPERATIONS
+from aggregator.api.tariffs import OPERATIONS
 from core.ids import new_id
 from support import postgres
 from support.databases import DIALECTS
 from support.vtn_world import Ven, World, migrated_sqlite, open_copy, open_emptied, world_on
+from vtn.api import DESK, Desk
+from vtn.api.principals import create_household_token
+from vtn.api.system import list_audit
+from vtn.services import principals
+from vtn.services.principals import StoredPrincipals
 from vtn.store.tables import party, principal, site, ven
-from vtn.web import principals
-from vtn.web.api import Api
-from vtn.web.auth import Role
-from vtn.web.operator import DESK, Desk
-from vtn.web.operator.principals import create_household_token
-from vtn.web.operator.system import list_audit
-from vtn.web.principals import StoredPrincipals
-from vtn.web.server import HttpMetrics, make_app
+from web.api import Api
+from web.auth import Role
+from web.server import HttpMetrics, make_app
 
 
 @pytest.fixture(scope="session")

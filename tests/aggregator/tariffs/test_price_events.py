@@ -21,9 +21,9 @@ from openadr.model.event import ActivePeriod, Event, EventStatus, interval_at
 from openadr.model.signal import Interval, Signal
 from openadr.model.units import currency_per_kwh
 from support.vtn_world import NOON
+from vtn.api.wire import check_event
 from vtn.services import programme
 from vtn.services.dispatch import _check_past
-from vtn.web.operator.wire import check_event
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -230,12 +230,12 @@ async def test_who_moves_to_another_area_gets_its_prices_in_the_same_turn(world,
 
 
 async def test_a_removed_ven_gets_nothing(world, market):
-    from vtn.services import enrolment  # noqa: PLC0415  only here
+    from vtn.services import provisioning  # noqa: PLC0415  only here
 
     ven = await world.ven()
     await world.programme(ven)
     async with world.tx() as tx:
-        await enrolment.remove_ven(tx, ven.ven_id, world.now, who="test")
+        await provisioning.remove_ven(tx, ven.ven_id, world.now, who="test")
     await market.put(await market.tariff(), "0.1", "0.2")
     await market.turn()
     assert await world.rows("event") == []

@@ -16,12 +16,12 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from aggregator.api.tariffs import OPERATIONS
 from aggregator.tariff.prices import PriceSignals
-from aggregator.web.operator.tariffs import OPERATIONS
 from support.vtn_world import NOON
-from vtn.web.api import Api
-from vtn.web.auth import Role
-from vtn.web.operation import inspect_handler
+from web.api import Api
+from web.auth import Role
+from web.operation import inspect_handler
 
 HOUR = timedelta(hours=1)
 NEW = {"kind": "electricity", "name": "Day ahead", "currency": "EUR", "vat_included": True}

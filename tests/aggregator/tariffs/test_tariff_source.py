@@ -10,7 +10,6 @@ import pytest
 from aiohttp import web
 from sqlalchemy import update
 
-from aggregator.outgoing import Guard, fetch_json
 from aggregator.tables import tariff_source as table
 from aggregator.tariff import tariff_source, tariffs
 from aggregator.tariff.price_mapping import Mapping
@@ -19,6 +18,7 @@ from aggregator.tariff.tariffs import Kind, NewTariff
 from core.errors import InvalidError, NotFoundError, UnavailableError
 from core.spans import Duration, Span
 from support.vtn_world import NOON
+from web.http_client import Guard, fetch_json
 
 HOUR = timedelta(hours=1)
 MAPPING = Mapping(items="/data", start="/start", value="/price", step=Duration.of(hours=1))

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from certs.authority import Authority, Issued
-from certs.enrolment import Identity, new_key_and_request, store_bundle
-from certs.tls import peer_fingerprint
+from certs.provisioning import Identity, new_key_and_request, store_bundle
+from openadr.fingerprint import fingerprint
 
 VTN_URL = "https://localhost:8443"
 
@@ -31,6 +31,12 @@ class Met:
         return self.server_error is None and self.client_error is None
 
 
+def _peer_of(connection: ssl.SSLSocket) -> str | None:
+    """Return the fingerprint of the certificate that the peer has proven to own."""
+    der = connection.getpeercert(binary_form=True)
+    return fingerprint(der) if der else None
+
+
 def meet(server: ssl.SSLContext, client: ssl.SSLContext, host: str = "localhost") -> Met:
     """Connect over loopback and exchange a word each way: with TLS 1.3 a refusal shows only then."""
     seen: dict[str, object] = {}
@@ -42,7 +48,11 @@ def meet(server: ssl.SSLContext, client: ssl.SSLContext, host: str = "localhost"
             try:
                 with server.wrap_socket(connection, server_side=True) as tls:
                     assert tls.recv(4) == b"ping"
-                    seen.update(fingerprint=peer_fingerprint(tls), cipher=tls.cipher()[0], version=tls.version())
+                    seen.update(
+                        fingerprint=_peer_of(tls),
+                        cipher=tls.cipher()[0],
+                        version=tls.version(),
+                    )
                     tls.sendall(b"pong")
             except OSError as error:
                 seen["server_error"] = error
@@ -54,7 +64,7 @@ def meet(server: ssl.SSLContext, client: ssl.SSLContext, host: str = "localhost"
             try:
                 with client.wrap_socket(raw, server_hostname=host) as tls:
                     tls.sendall(b"ping")
-                    seen["server_fingerprint"] = peer_fingerprint(tls)
+                    seen["server_fingerprint"] = _peer_of(tls)
                     if tls.recv(4) != b"pong":
                         raise ConnectionResetError("the server hung up")
             except OSError as error:

@@ -57,7 +57,7 @@ def _vtn_answer(message_type: str, wanted: Callable[[Any], bool]) -> Callable[[T
 def _ven_stored_events(trap: Trap) -> None:
     """The gateway has committed an event and its answer, and has sent nothing."""
     from openadr.v20b.messages import DistributeEvent  # noqa: PLC0415  only in the process that has it
-    from ven.engine.machine import Engine  # noqa: PLC0415  only in the process that has it
+    from ven.engine.engine import Engine  # noqa: PLC0415  only in the process that has it
 
     received = Engine.received
 
@@ -86,13 +86,13 @@ def _ven_journalled_restore(trap: Trap) -> None:
 
 def _house_got_order(trap: Trap) -> None:
     """A command came through the broker to the house, whose state has not gone back yet."""
-    from evenload.demo import dialects  # noqa: PLC0415  only in the process that has it
+    from evenload.demo import device_messages  # noqa: PLC0415  only in the process that has it
 
-    for dialect in (dialects.Iflex, dialects.Shelly):
+    for dialect in (device_messages.Iflex, device_messages.Shelly):
 
         def sabotaged(self: Any, topic: str, payload: bytes, order: Callable[..., Any] = dialect.order) -> Any:
             result = order(self, topic, payload)
-            if isinstance(result, dialects.SwitchOrder) and not result.on:
+            if isinstance(result, device_messages.SwitchOrder) and not result.on:
                 trap.visit()
             return result
 

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 _PLACE = Path(__file__).resolve().parent.with_name("tap.py")
-_SPEC = importlib.util.spec_from_file_location("support.tap", _PLACE)
+_SPEC = importlib.util.spec_from_file_location("support.wire_tap", _PLACE)
 if _SPEC is not None and _SPEC.loader is not None:
     _TAP = importlib.util.module_from_spec(_SPEC)
-    sys.modules["support.tap"] = _TAP
+    sys.modules["support.wire_tap"] = _TAP
     _SPEC.loader.exec_module(_TAP)
     _TAP.start()

@@ -9,12 +9,12 @@ from aiohttp import DummyCookieJar
 
 from support.browser import Console, Machine
 from support.vtn_world import migrated_sqlite, open_copy, world_on
-from vtn.transport.recent import RecentMessages
-from vtn.web import principals
-from vtn.web.auth import Role
-from vtn.web.console import make_console
-from vtn.web.console.app import FRAME
-from vtn.web.operator import Desk
+from vtn.api import Desk
+from vtn.console import make_console
+from vtn.console.app import FRAME
+from vtn.services import principals
+from vtn.transport.message_log import RecentMessages
+from web.auth import Role
 
 STALE_AFTER_S = 100.0
 

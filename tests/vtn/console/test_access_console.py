@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from vtn.web.auth import Role
-from vtn.web.console import all_pages
+from vtn.console import all_pages
+from web.auth import Role
 
 PAGES = all_pages()
 LADDER = ("viewer", "dispatcher", "admin")

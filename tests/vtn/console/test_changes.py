@@ -6,10 +6,10 @@ from datetime import timedelta
 from sqlalchemy import update
 
 from support.vtn_world import data, fake_fingerprint, usage
-from vtn.services import enrolment, fleet, outbox
+from vtn.console import all_pages
+from vtn.services import fleet, outbox, provisioning
 from vtn.services.outbox import Kind, State
 from vtn.store.tables import outbox as outbox_table
-from vtn.web.console import all_pages
 
 _CHANGING = {one.path for one in all_pages() if one.method == "POST"}
 _OWN_TESTS = {"/login", "/link/{token}", "/logout"}
@@ -84,7 +84,7 @@ async def _enrolment(walk):
     await walk.step(f"/enrolment/codes/{new.id}/withdrawal", ["withdraw code"])
     async with world.tx() as tx:
         for number in (200, 201, 202):
-            await enrolment.note_waiting(tx, fake_fingerprint(number), "commonName=x", world.now)
+            await provisioning.note_waiting(tx, fake_fingerprint(number), "commonName=x", world.now)
     path = "/enrolment/certificates/accept"
     await walk.step(path, ["add certificate"], fingerprint=fake_fingerprint(200), ven_id=new.id)
     named = {"fingerprint": fake_fingerprint(201), "new_name": "another"}

@@ -14,12 +14,12 @@ from openadr.v20b.messages import CreatedReport, Response
 from support.browser import HOSTILE
 from support.metered import metered_ven, send
 from support.vtn_world import NOON, data, fake_fingerprint, usage
-from vtn.services import enrolment, fleet, site
+from vtn.services import fleet, provisioning, site
 from vtn.services.outbox import State
 from vtn.services.programme import Limits, Window
 from vtn.store.readings import numbered
 from vtn.store.tables import outbox, potential, ven_certificate
-from vtn.web.console.templating import show_power
+from web.pages.templating import show_power
 
 PLACES = ("/", "/potential", "/dispatches", "/programmes", "/programmes/new", "/fleet", "/groups", "/messages",
           "/enrolment", "/audit", "/settings", "/account", "/system")  # fmt: skip
@@ -39,8 +39,8 @@ async def test_hostile_names_are_text_everywhere(console):
         for number, name in enumerate(HOSTILE[:2]):
             group = await fleet.create_group(tx, name, NOON, who=name)
             await fleet.add_to_group(tx, group.id, [one.ven_id for one in vens], NOON, who=name)
-            await enrolment.note_waiting(tx, fake_fingerprint(200 + number), name, NOON)
-            await enrolment.new_enrolment_code(tx, vens[number].ven_id, NOON, who="x")
+            await provisioning.note_waiting(tx, fake_fingerprint(200 + number), name, NOON)
+            await provisioning.new_enrolment_code(tx, vens[number].ven_id, NOON, who="x")
         await site.set_area(tx, [vens[0].ven_id], HOSTILE[0], NOON, time_zone="UTC", who="x")
     programme = await console.world.programme(*vens)
     await console.world.dispatch(*vens, under=programme)
@@ -67,7 +67,7 @@ async def test_numbers_of_the_overview_lead_to_their_lists(console):
             await one.opt(event, OptType.IN if one is online else OptType.OUT)
     await world.dispatch(gone, starts_in=timedelta(hours=5))
     async with world.tx() as tx:
-        await enrolment.note_waiting(tx, fake_fingerprint(200), "commonName=x", world.now)
+        await provisioning.note_waiting(tx, fake_fingerprint(200), "commonName=x", world.now)
         soon = console.machine.now + timedelta(days=3)
         mine = ven_certificate.c.ven_id == online.ven_id
         await tx.conn.execute(update(ven_certificate).where(mine).values(not_after=soon))
@@ -133,7 +133,7 @@ async def test_potential_is_shown_with_source_age_and_staleness(console):
 
 
 async def test_the_fleet_is_filtered_and_paged(console, monkeypatch):
-    monkeypatch.setattr("vtn.web.console.pages.fleet._PER_PAGE", 2)
+    monkeypatch.setattr("vtn.console.pages.fleet._PER_PAGE", 2)
     names = ["ann", "bea", "cyd", "dan"]
     vens = [await console.world.ven(name, register=name != "dan") for name in names]
     async with console.world.tx() as tx:
@@ -380,7 +380,7 @@ async def test_a_new_ven_gets_a_code_that_is_shown_once(console):
 async def test_accepting_a_certificate_needs_just_one_ven(console):
     ven = await console.world.ven("home")
     async with console.world.tx() as tx:
-        await enrolment.note_waiting(tx, fake_fingerprint(200), "commonName=x", NOON)
+        await provisioning.note_waiting(tx, fake_fingerprint(200), "commonName=x", NOON)
     path, wish = "/enrolment/certificates/accept", {"fingerprint": fake_fingerprint(200)}
     for fields in ({}, {"ven_id": ven.ven_id, "new_name": "other"}, {"ven_id": "nobody"}):
         await console.admin.post(path, 422, **wish, **fields)

@@ -12,10 +12,10 @@ from aiohttp import DummyCookieJar, web
 
 from core.errors import ConflictError
 from support.browser import Browser, Console
-from vtn.web.auth import Role
-from vtn.web.console import NavEntry, Section, all_pages, make_console, page, sse
-from vtn.web.console.app import FRAME
-from vtn.web.operator import Desk
+from vtn.api import Desk
+from vtn.console import NavEntry, Section, all_pages, make_console, page, sse
+from vtn.console.app import FRAME
+from web.auth import Role
 
 DEADLINE_S = 20.0
 
@@ -172,7 +172,7 @@ async def test_a_stream_tells_what_is_new_and_goes_on_where_it_was(room):
 
 
 async def test_a_quiet_stream_says_that_it_lives_and_ends_with_the_session(room, monkeypatch):
-    monkeypatch.setattr("vtn.web.console.sse._HEARTBEAT_S", 0.02)
+    monkeypatch.setattr("vtn.console.sse._HEARTBEAT_S", 0.02)
     async with _opened(room, room.viewer) as answer:
         await _event(answer)
         while await answer.content.readline() != b": still here\n":

@@ -10,13 +10,12 @@ from sqlalchemy import select
 
 from support.vtn_world import NOON
 from support.waiting import until
+from vtn.console.pages.login import local_path
+from vtn.services import passwords, principals, sessions
+from vtn.services.passwords import PasswordCheck
 from vtn.store.tables import console_session
-from vtn.web import principals
-from vtn.web.auth import Role, hash_token
-from vtn.web.console import passwords, sessions
-from vtn.web.console.pages.login import local_path
-from vtn.web.console.passwords import PasswordCheck
-from vtn.web.problem import ProblemError
+from web.auth import Role, hash_token
+from web.problem import ProblemError
 
 PASSWORD = "a long enough pass phrase"
 
@@ -70,7 +69,7 @@ def quick(monkeypatch):
         tried.append(given)
         return given == PASSWORD
 
-    monkeypatch.setattr("vtn.web.console.passwords.password_matches", matches)
+    monkeypatch.setattr("vtn.services.passwords.password_matches", matches)
     return tried
 
 
@@ -94,7 +93,7 @@ async def test_many_wrong_passwords_at_once_are_not_all_tried_and_hold_nobody_up
         release.wait(20)
         return False
 
-    monkeypatch.setattr("vtn.web.console.passwords.password_matches", slow)
+    monkeypatch.setattr("vtn.services.passwords.password_matches", slow)
     tasks = [asyncio.create_task(_status(with_password, "viewer", f"wrong password {n}")) for n in range(300)]
     await until(lambda: sum(task.done() for task in tasks) >= 290, "a refusal at once")
     release.set()
@@ -113,7 +112,7 @@ async def _status(console, name, password):
 
 async def test_the_queue_for_passwords_is_bounded_and_keeps_places_for_known_callers(monkeypatch):
     release = threading.Event()
-    monkeypatch.setattr("vtn.web.console.passwords.password_matches", lambda *_: release.wait(20))
+    monkeypatch.setattr("vtn.services.passwords.password_matches", lambda *_: release.wait(20))
     check = PasswordCheck()
     first = [asyncio.create_task(check.matches("x", None, f"caller {number // 3}")) for number in range(8)]
     await asyncio.sleep(0)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from core.errors import ConflictError, NotFoundError, UnavailableError
-from vtn.services import certificates, enrolment
+from vtn.services import certificates, provisioning
 
 
 class Register:
@@ -55,6 +55,6 @@ async def test_only_the_vens_own_certificate_is_revoked(world):
 async def test_a_removed_ven_gets_no_certificate(world):
     ven, _ = await world.vens(2)
     async with world.tx() as tx:
-        await enrolment.remove_ven(tx, ven.ven_id, world.now, who="op")
+        await provisioning.remove_ven(tx, ven.ven_id, world.now, who="op")
     with pytest.raises(ConflictError, match="removed"):
         await certificates.accept_waiting(world.db, ven.ven_id, "AA", world.now, who="op")

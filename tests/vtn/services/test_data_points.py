@@ -1,4 +1,4 @@
-"""A series is what its report description says: no two data points are taken for one (vtn.services.measurements)."""
+"""A series is what its report description says: no two data points are taken for one (vtn.services.report_mapping)."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -21,7 +21,7 @@ from openadr.model.units import ENERGY_REAL_WH, POWER_REAL_W, ItemBase
 from support.vtn_world import HOUR, MINUTE, NOON, data, usage
 from vtn.services import report
 from vtn.services.flows import flow_of, phase_of
-from vtn.services.measurements import lines_of
+from vtn.services.report_mapping import lines_of
 from vtn.services.settings import VtnSettings, WantedReport
 from vtn.store.engines import to_text
 from vtn.store.readings import load, series_of

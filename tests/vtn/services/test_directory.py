@@ -7,13 +7,13 @@ import pytest
 
 from core.errors import UnavailableError
 from openadr.v20b.messages import Poll
-from vtn.services import enrolment
+from vtn.services import provisioning
 from vtn.services.directory import Directory
 
 
 async def revoke(world, ven):
     async with world.tx() as tx:
-        await enrolment.revoke_certificate(tx, ven.peer.fingerprint, world.now, who="test")
+        await provisioning.revoke_certificate(tx, ven.peer.fingerprint, world.now, who="test")
 
 
 async def test_nobody_sees_old_hints_while_they_are_being_read_again(world):

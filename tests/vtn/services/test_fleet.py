@@ -7,7 +7,7 @@ from sqlalchemy import update
 
 from core.errors import ConflictError, InvalidError, NotFoundError
 from support.vtn_world import HOUR, counted_statements, usage
-from vtn.services import enrolment, fleet, site
+from vtn.services import fleet, provisioning, site
 from vtn.services.fleet import Filter, Presence
 from vtn.store.tables import ven, ven_certificate
 
@@ -71,7 +71,7 @@ async def test_presence_is_online_then_stale_then_offline(any_world):
 
 async def test_waiting_certificates_are_counted(world):
     async with world.tx() as tx:
-        await enrolment.note_waiting(tx, "AA:BB:CC:DD:EE:FF:00:11:22:33", "CN=x", world.now)
+        await provisioning.note_waiting(tx, "AA:BB:CC:DD:EE:FF:00:11:22:33", "CN=x", world.now)
     async with world.db.read() as conn:
         assert (await fleet.counts(conn, world.now, STALE_S)).waiting == 1
 
@@ -98,7 +98,7 @@ async def test_removed_vens_are_gone(world):
     a, b, _ = await three(world)
     group_id = await group_of(world, "g", a, b)
     async with world.tx() as tx:
-        await enrolment.remove_ven(tx, a.ven_id, world.now, who="ann")
+        await provisioning.remove_ven(tx, a.ven_id, world.now, who="ann")
     assert await names(world) == ["Bert", "carl_1"]
     assert await names(world, group_id=group_id) == ["Bert"]
     async with world.db.read() as conn:

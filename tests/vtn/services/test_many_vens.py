@@ -8,7 +8,7 @@ import pytest
 from openadr.model.opt import OptType
 from openadr.v20b.messages import DistributeEvent, OadrResponse, Poll
 from support.vtn_world import MINUTE, NOON, counted_statements, data, usage
-from vtn.services import event, outbox, report_data
+from vtn.services import event, outbox, telemetry
 from vtn.services.event import Answer
 from vtn.services.settings import VtnSettings, WantedReport
 
@@ -50,7 +50,7 @@ async def test_statements_do_not_grow_with_the_vens(any_world):
                 lists = await event.deliver(tx, dict.fromkeys(rows), world.now)
                 said = {name: [_in(one.events[0].event)] for name, one in lists.items()}
                 assert set((await event.record_answers(tx, said, world.now)).values()) == {None}
-                assert set((await report_data.record(tx, reports, world.now)).values()) == {()}
+                assert set((await telemetry.record(tx, reports, world.now)).values()) == {()}
             assert len(rows) == len(names)
         return len([one for one in seen if "series" not in one or "INSERT" in one])
 

@@ -11,7 +11,7 @@ from openadr.model.opt import Availability, Opt, OptType, effective_opt
 from openadr.model.target import EVERYTHING, Target
 from openadr.v20b.messages import CanceledOpt, CancelOpt, CreatedOpt, CreateOpt
 from support.vtn_world import HOUR, NOON, counted_statements, usage
-from vtn.services import agenda, dispatch, dossier, opt
+from vtn.services import dispatch, dispatch_list, opt, ven_view
 from vtn.store.rows import to_json
 from vtn.store.tables import opt as opt_table
 
@@ -116,7 +116,7 @@ async def test_op05_an_opt_for_the_only_resource_is_one_for_the_ven(any_world):
     assert await counts(world, dispatch_id, one_resource) == (OUT, "mustRun")
     assert await counts(world, dispatch_id, two_resources) == (IN, None)
     async with world.db.read() as conn:
-        (row,) = await agenda.listing(conn, agenda.Wanted(agenda.When.NEXT), world.now)
+        (row,) = await dispatch_list.listing(conn, dispatch_list.Wanted(dispatch_list.When.NEXT), world.now)
     assert (row.called, row.opted_in, row.opted_out) == (2, 1, 1)
 
 
@@ -409,7 +409,7 @@ async def test_op12_a_duration_that_leaves_the_calendar_is_open_ended(any_world)
     dispatch_id = await world.dispatch(ven, starts_in=timedelta(days=300))
     assert (await counts(world, dispatch_id, ven))[0] is OUT
     async with world.db.read() as conn:
-        (said,) = await dossier.opts(conn, ven.ven_id)
+        (said,) = await ven_view.opts(conn, ven.ven_id)
     assert said.spans == ((NOON + timedelta(hours=1), None),)
 
 
@@ -454,7 +454,7 @@ async def test_an_opt_for_many_resources_is_stored_in_proportion_to_its_size(wor
     assert len(rows) == 2 * len(names)
     assert sum(row.schedule is not None for row in rows) == 1
     async with world.db.read() as conn:
-        said = await dossier.opts(conn, ven.ven_id, limit=2 * len(names))
+        said = await ven_view.opts(conn, ven.ven_id, limit=2 * len(names))
     assert {len(each.spans) for each in said if each.event_id is None} == {len(times)}
     assert await create(ven, reason="x-" + "r" * 1000, **schedule(**resources(*names))) == 454
     assert await create(ven, market_context="http://grid/" + "c" * 3000, **schedule(**resources(*names))) == 454

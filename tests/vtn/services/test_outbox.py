@@ -20,7 +20,7 @@ from openadr.v20b.messages import (
     Response,
 )
 from support.vtn_world import counted_statements, fake_fingerprint, power, usage
-from vtn.services import dispatch, outbox, registration, report, waiting
+from vtn.services import dispatch, outbox, pending, registration, report
 from vtn.services.settings import VtnSettings, WantedReport
 from vtn.transport.v20b import EMPTY, Peer
 
@@ -122,8 +122,8 @@ async def test_an_unanswered_report_request_can_be_sent_again(world):
     await ven.say(RegisterReport("r", (usage("meter"),), ven.ven_id))
     await ignore_everything(world, ven)
     async with world.tx() as tx:
-        (row,) = await waiting.unanswered(tx.conn, ven.ven_id)
-        await waiting.send_again(tx, row.id, world.now, who="test")
+        (row,) = await pending.unanswered(tx.conn, ven.ven_id)
+        await pending.send_again(tx, row.id, world.now, who="test")
     assert [one.state for one in await of_ven(world, ven)] == ["queued"]
     (message,) = await ven.drain()
     assert message.requests[0].request_id == row.subject
@@ -146,11 +146,11 @@ async def test_a_cancelled_registration_that_was_ignored_says_so_until_it_is_ans
         await registration.ask_to_cancel(tx, ven.ven_id, world.now, who="test")
     await ignore_everything(world, ven)
     async with world.db.read() as conn:
-        (row,) = await waiting.unanswered(conn, ven.ven_id)
+        (row,) = await pending.unanswered(conn, ven.ven_id)
     assert (row.kind, row.tries) == ("cancel_registration", 3)
     await ven.say(CanceledPartyRegistration(Response(), ven.registration_id, ven.ven_id))
     async with world.db.read() as conn:
-        assert await waiting.unanswered(conn, ven.ven_id) == []
+        assert await pending.unanswered(conn, ven.ven_id) == []
         assert await registration.current(conn, ven.ven_id) is None
 
 

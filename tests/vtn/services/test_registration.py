@@ -30,7 +30,7 @@ from openadr.v20b.messages import (
     UpdateReport,
 )
 from support.vtn_world import HOUR, MINUTE, NOON, data, fake_fingerprint, usage
-from vtn.services import enrolment, registration
+from vtn.services import provisioning, registration
 from vtn.services.settings import VtnSettings, WantedReport
 from vtn.store.tables import ven_certificate
 from vtn.transport.v20b import Peer
@@ -289,11 +289,11 @@ async def test_several_certificates_speak_for_a_ven_until_they_are_revoked(world
     ven = await world.ven()
     newer = Peer(fake_fingerprint(99))
     async with world.tx() as tx:
-        await enrolment.add_fingerprint(tx, ven.ven_id, newer.fingerprint, world.now, who="test")
+        await provisioning.add_fingerprint(tx, ven.ven_id, newer.fingerprint, world.now, who="test")
     assert (await ven.poll()).response.code == 200
     assert (await ven.say(Poll(ven.ven_id), peer=newer)).response.code == 200
     async with world.tx() as tx:
-        await enrolment.revoke_certificate(tx, ven.peer.fingerprint, world.now, who="test")
+        await provisioning.revoke_certificate(tx, ven.peer.fingerprint, world.now, who="test")
     assert (await ven.poll()).response.code == 463
     assert (await ven.say(Poll(ven.ven_id), peer=newer)).response.code == 200
 
@@ -311,7 +311,7 @@ async def test_se07_a_certificate_belongs_to_one_ven(world):
     ven, other = await world.ven(), await world.ven()
     with pytest.raises(ConflictError):
         async with world.tx() as tx:
-            await enrolment.add_fingerprint(tx, other.ven_id, ven.peer.fingerprint, world.now, who="test")
+            await provisioning.add_fingerprint(tx, other.ven_id, ven.peer.fingerprint, world.now, who="test")
 
 
 async def test_a_removed_ven_is_a_stranger(any_world):
@@ -319,7 +319,7 @@ async def test_a_removed_ven_is_a_stranger(any_world):
     ven = await world.ven()
     await world.dispatch(ven)
     async with world.tx() as tx:
-        await enrolment.remove_ven(tx, ven.ven_id, world.now, who="test")
+        await provisioning.remove_ven(tx, ven.ven_id, world.now, who="test")
     assert (await ven.poll()).response.code == 463
     assert set((await world.outbox(ven)).values()) == {"done"}
     with pytest.raises(ConflictError, match="was removed"):

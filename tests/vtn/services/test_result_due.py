@@ -6,7 +6,7 @@ from core.spans import Duration
 from openadr.model.opt import OptType
 from support.metered import HALF, metered_ven, send
 from support.vtn_world import NOON, power
-from vtn.services import dispatch, participation, result_due
+from vtn.services import dispatch, evaluation, result_due
 from vtn.services.result_due import Waits
 
 WAITS = Waits(timedelta(minutes=10), timedelta(days=7))
@@ -52,7 +52,7 @@ async def test_a_result_comes_by_itself_and_again_when_readings_come(any_world):
     await turn(world)
     assert await versions(world) == [1, 2]
     async with world.db.read() as conn:
-        assert (await participation.stored(conn, dispatch_id)).delivered_wh is not None
+        assert (await evaluation.stored(conn, dispatch_id)).delivered_wh is not None
     audit = [(row.who, row.action) for row in await world.rows("audit") if row.action == "evaluate dispatch"]
     assert audit == [("worker", "evaluate dispatch")] * 2
     world.clock.advance(to=END + WAITS.final)

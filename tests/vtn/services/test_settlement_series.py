@@ -10,7 +10,7 @@ from openadr.model.report import Report, ReportDescription, ReportInterval, Repo
 from openadr.model.target import Target
 from openadr.model.units import ENERGY_REAL_WH, POWER_REAL_W
 from support.vtn_world import HOUR, MINUTE, NOON
-from vtn.services import metered, settlement_series, site
+from vtn.services import load_profile, settlement_series, site
 from vtn.services.settings import VtnSettings, WantedReport
 from vtn.services.settlement_series import by_meaning
 from vtn.store.data_point import DataPoint, digest
@@ -112,7 +112,7 @@ async def told(world, ven, *lines, values, step=HOUR):
 
 async def energy(world, ven, hours=1):
     async with world.db.read() as conn:
-        return (await metered.energy(conn, ven.ven_id, START, START + 3600 * hours, 3600)).energy_wh.tolist()
+        return (await load_profile.energy(conn, ven.ven_id, START, START + 3600 * hours, 3600)).energy_wh.tolist()
 
 
 async def choose(world, ven, *r_ids, who="ann"):
@@ -185,7 +185,7 @@ async def test_a_register_is_settled_as_its_differences_and_one_zero_is_bridged(
     assert await energy(world, ven, 6) == [600] * 6
     async with world.db.read() as conn:
         ((_, own),) = (await numbered(conn, [ven.ven_id])).items()
-        read = metered.marked(await load(conn, own, 0, 2**33), own, 43_470)
+        read = load_profile.marked(await load(conn, own, 0, 2**33), own, 43_470)
     assert read.values.tolist() == values, "all of it is kept"
     assert read.qualities.tolist() == ["good", "good", "uncertain", "good", "good", "good", "good"]
 

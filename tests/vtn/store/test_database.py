@@ -18,8 +18,8 @@ from support.databases import NOON, add_vens
 from support.waiting import until
 from vtn.store import Database, engines
 from vtn.store import database as database_module
+from vtn.store.change_notifications import EVERYTHING, payloads
 from vtn.store.database import LostTransactionError
-from vtn.store.notices import EVERYTHING, payloads
 from vtn.store.tables import audit, outbox, ven, ven_certificate
 
 

@@ -18,7 +18,7 @@ from core.errors import ConflictError, InvalidError, NotFoundError, UnavailableE
 from openadr.model.report import ReportDescription
 from openadr.model.target import Target
 from openadr.model.units import ENERGY_REAL_WH, POWER_REAL_W
-from vtn.services.measurements import lines_of
+from vtn.services.report_mapping import lines_of
 from vtn.store import Database, engines, schema
 from vtn.store.data_point import usage_of
 from vtn.store.readings import SeriesKey, Values, load, series_of, store

@@ -23,12 +23,12 @@ from openadr.v20b.encode import encode
 from openadr.v20b.messages import SERVICES, Message, Poll
 from support.pki import Pki, make_pki
 from support.vtn_world import MINUTE, Ven, World, migrated_sqlite, open_copy, world_on
-from vtn.services import enrolment
+from vtn.services import provisioning
 from vtn.services.settings import VtnSettings, WantedReport
 from vtn.transport.http import Edge, OpenADRServer
 from vtn.transport.v20b import Peer
-from vtn.web.connections import Connections, Limits
-from vtn.web.listening import Site
+from web.connections import Connections, Limits
+from web.listening import Site
 
 BASE = "/OpenADR2/Simple/2.0b/"
 XML = {"Content-Type": "application/xml"}
@@ -170,8 +170,8 @@ async def _known(world: World, pki: Pki, name: str) -> Ven:
     """Create and register the VEN of a certificate."""
     pem = (pki.directory / f"{name}.pem").read_text()
     async with world.tx() as tx:
-        ven_id = await enrolment.create_ven(tx, name, world.now, who="test")
-        fingerprint = await enrolment.add_certificate(tx, ven_id, pem, world.now, who="test")
+        ven_id = await provisioning.create_ven(tx, name, world.now, who="test")
+        fingerprint = await provisioning.add_certificate(tx, ven_id, pem, world.now, who="test")
     ven = Ven(world, ven_id, Peer(fingerprint))
     await ven.register()
     await ven.drain()

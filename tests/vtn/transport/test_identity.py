@@ -14,10 +14,10 @@ from openadr.model.registration import VenProfile
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import CreatePartyRegistration, Poll, QueryRegistration
 from support.waiting import until
-from vtn.services import enrolment
+from vtn.services import provisioning
 from vtn.transport import http
 from vtn.transport.http import Edge
-from vtn.web.connections import Limits
+from web.connections import Limits
 
 
 @pytest.mark.parametrize("certificate", [None, "foreign", "expired"], ids=["none", "foreign", "expired"])
@@ -57,8 +57,8 @@ async def test_se07_a_trusted_certificate_that_nobody_knows_gets_463_and_waits(l
     assert "commonName=stranger" in row.subject
     await line.works()
     async with line.world.tx() as tx:
-        ven_id = await enrolment.create_ven(tx, "newcomer", line.world.now, who="test")
-        await enrolment.add_fingerprint(tx, ven_id, row.fingerprint, line.world.now, who="test")
+        ven_id = await provisioning.create_ven(tx, "newcomer", line.world.now, who="test")
+        await provisioning.add_fingerprint(tx, ven_id, row.fingerprint, line.world.now, who="test")
     answer = await line.say(CreatePartyRegistration("r", VenProfile()), certificate="stranger")
     assert (answer.response.code, answer.ven_id) == (200, ven_id)
     assert await line.world.rows("waiting_certificate") == []
@@ -79,7 +79,7 @@ async def test_revocation_takes_effect_on_the_next_message_of_an_open_connection
     session = line.session("home")
     assert (await line.say(Poll(line.home.ven_id))).response.code == 200
     async with line.world.tx() as tx:
-        await enrolment.revoke_certificate(tx, line.home.peer.fingerprint, line.world.now, who="test")
+        await provisioning.revoke_certificate(tx, line.home.peer.fingerprint, line.world.now, who="test")
     assert (await line.say(Poll(line.home.ven_id))).response.code == 463
     assert line.session("home") is session
     assert (await line.say(Poll(line.other.ven_id), certificate="other")).response.code == 200
@@ -104,7 +104,7 @@ async def test_two_certificates_of_a_ven_are_both_good_during_renewal(line):
     line.pki.issue("renewed")
     pem = (line.pki.directory / "renewed.pem").read_text()
     async with line.world.tx() as tx:
-        await enrolment.add_certificate(tx, line.home.ven_id, pem, line.world.now, who="test")
+        await provisioning.add_certificate(tx, line.home.ven_id, pem, line.world.now, who="test")
     for certificate in ("home", "renewed"):
         assert (await line.say(Poll(line.home.ven_id), certificate=certificate)).response.code == 200
 

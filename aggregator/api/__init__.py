@@ -1,0 +1,15 @@
+"""What the aggregator adds to the operator API: one module a noun, all operations in OPERATIONS."""
+
+from aggregator.api import activations, brps, contracts, offers, selections, tariffs, webhooks
+
+OPERATIONS = (
+    *brps.OPERATIONS,
+    *contracts.OPERATIONS,
+    *offers.OPERATIONS,
+    *activations.OPERATIONS,
+    *selections.OPERATIONS,
+    *tariffs.OPERATIONS,
+    *webhooks.OPERATIONS,
+)
+
+__all__ = ["OPERATIONS"]

@@ -1,0 +1,215 @@
+"""Activation reports (FN-DR-10), in the BRP API: as JSON or CSV, every version."""
+
+from typing import Annotated, Any, Literal
+
+from aiohttp import web
+from pydantic import Field
+
+from aggregator.brp_api.desk import BRP, party_of
+from aggregator.brp_api.values import ULID, Direction, Id, shown
+from aggregator.trade import reports
+from core.errors import NotFoundError
+from web.api import Context
+from web.etag import etag_of, is_unchanged
+from web.model import Model, UtcTime
+from web.operation import operation
+
+_PATH = "/brp/v1/activations/{activation_id}"
+_CSV = "text/csv"
+Version = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class ReportInterval(Model):
+    """One half hour: mean powers in W, positive as ordered; null: not known."""
+
+    start: UtcTime
+    duration_s: int
+    ordered_w: int
+    baseline_w: int | None
+    """What the homes would have consumed."""
+    actual_w: int | None
+    """What they consumed."""
+    delivered_w: int | None
+    deficiency_w: int | None
+    """Ordered and not delivered; null: not known."""
+    coverage: float
+    """Part of the called homes (those that opted out left aside) whose delivery is known, 0 to 1."""
+
+
+class ReportRow(Model):
+    """One home, under a pseudonym that means nothing outside this activation."""
+
+    pseudonym: str
+    opt: str | None
+    ordered_wh: int
+    delivered_wh: int | None
+
+
+class ActivationReport(Model):
+    """What was ordered and what was delivered."""
+
+    activation_id: str
+    contract_id: str
+    version: int
+    final: bool
+    """Late readings change it no more."""
+    created_at: UtcTime
+    direction: Direction
+    starts_at: UtcTime
+    ends_at: UtcTime
+    """When it came to its end: nominal, or by cancellation."""
+    method: str
+    """The baseline, with its version."""
+    citation: str
+    """Where that method is laid down."""
+    called: int
+    opted_out: int
+    no_answer: int
+    ordered_wh: int
+    delivered_wh: int | None
+    """null: nothing is known yet of the homes that were called; `why_unknown` says why."""
+    deficiency_wh: int | None
+    """Ordered and not delivered; null: not known yet."""
+    uncertainty_wh: int | None
+    """Half the width of the 90 % interval of the delivered energy; null: not known."""
+    coverage: float
+    intervals: list[ReportInterval]
+    vens: list[ReportRow] | None
+    """null where the contract has no rows of single homes, or fewer than five were called."""
+    why_unknown: str | None
+    """Of how many homes the delivery is not known, and why; null: it is known of all."""
+    measurable_from: str | None
+    """The local date from which, by and large, activations like this one can be measured, where homes still learn."""
+
+
+class ReportVersion(Model):
+    """One version of a report, without its figures."""
+
+    version: int
+    final: bool
+    created_at: UtcTime
+    delivered_wh: int | None
+    """null: not known yet."""
+
+
+EXAMPLE: dict[str, Any] = {
+    "activation_id": f"act_{ULID}",
+    "contract_id": f"ctr_{ULID}",
+    "version": 1,
+    "final": False,
+    "created_at": "2026-01-31T18:10:00Z",
+    "direction": "reduce",
+    "starts_at": "2026-01-31T17:00:00Z",
+    "ends_at": "2026-01-31T18:00:00Z",
+    "method": "10of10/1",
+    "citation": "Mean of the 10 latest like days without events, adjusted by the day's own load.",
+    "called": 64,
+    "opted_out": 4,
+    "no_answer": 2,
+    "ordered_wh": 83_200,
+    "delivered_wh": 84_000,
+    "deficiency_wh": 300,
+    "uncertainty_wh": 4_100,
+    "coverage": 0.98,
+    "intervals": [
+        {
+            "start": "2026-01-31T17:00:00Z",
+            "duration_s": 1800,
+            "ordered_w": 83_200,
+            "baseline_w": 141_000,
+            "actual_w": 56_200,
+            "delivered_w": 84_800,
+            "deficiency_w": 0,
+            "coverage": 0.98,
+        }
+    ],
+    "vens": None,
+    "why_unknown": None,
+    "measurable_from": None,
+}
+_CSV_EXAMPLE = (
+    "start,duration_s,ordered_w,baseline_w,actual_w,delivered_w,deficiency_w,coverage\r\n"
+    "2026-01-31T17:00:00Z,1800,83200,141000,56200,84800,0,0.98\r\n"
+)
+
+
+@operation(
+    "GET",
+    f"{_PATH}/report",
+    summary="Read what an activation delivered",
+    role="brp",
+    scopes=["report:read"],
+    tags=["reports"],
+    errors=[404],
+    media_type=_CSV,
+    answer_example=EXAMPLE,
+)
+async def read_report(
+    context: Context,
+    activation_id: Id,
+    version: Version | None = None,
+    final: bool = False,
+    rows: Literal["intervals", "vens"] = "intervals",
+) -> ActivationReport | web.Response:
+    """Return the newest version, or the one named; with `final` only if it is final.
+
+    `Accept: text/csv` gets the intervals as CSV, or with `rows=vens` the rows of single homes.
+    """
+    async with context.service(BRP).db.read() as conn:
+        found = await reports.get(conn, activation_id, party_of(context), version=version)
+    if final and not found.final:
+        raise NotFoundError(f"The report of activation '{activation_id}' is not final yet.")
+    context.headers["Vary"] = "Accept"
+    if not _wants_csv(context.request.headers.get("Accept", "")):
+        return shown(ActivationReport, found)
+    text = reports.to_csv(found) if rows == "intervals" else reports.to_vens_csv(found)
+    return _csv(context, text, f"{activation_id}-{found.version}-{rows}.csv")
+
+
+def _csv(context: Context, text: str, name: str) -> web.Response:
+    raw = text.encode()
+    tag = etag_of(raw)
+    context.headers["ETag"] = tag
+    context.headers["Cache-Control"] = "private, no-cache"
+    if is_unchanged(context.request.headers.get("If-None-Match"), tag):
+        return web.Response(status=304)
+    safe = "".join(char for char in name if char.isascii() and (char.isalnum() or char in "._-"))
+    headers = {"Content-Disposition": f'attachment; filename="{safe}"'}
+    return web.Response(body=raw, content_type=_CSV, charset="utf-8", headers=headers)
+
+
+def _wants_csv(accept: str) -> bool:
+    """Tell whether CSV is what the caller likes best (RFC 9110, 12.5.1); JSON if in doubt."""
+    quality: dict[str, float] = {}
+    for part in accept.split(","):
+        kind, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        given = next((one.removeprefix("q=") for one in parameters if one.startswith("q=")), "1")
+        try:
+            quality[kind] = float(given)
+        except ValueError:
+            quality[kind] = 0.0
+    others = [quality.get(kind, 0.0) for kind in ("application/json", "application/*", "*/*")]
+    return quality.get(_CSV, 0.0) > max(others)
+
+
+@operation(
+    "GET",
+    f"{_PATH}/report/versions",
+    summary="List the versions of a report, oldest first",
+    role="brp",
+    scopes=["report:read"],
+    tags=["reports"],
+    errors=[404],
+    answer_example=[
+        {"version": 1, "final": False, "created_at": "2026-01-31T18:10:00Z", "delivered_wh": 84_000},
+        {"version": 2, "final": True, "created_at": "2026-02-07T18:00:00Z", "delivered_wh": 84_200},
+    ],
+)
+async def list_report_versions(context: Context, activation_id: Id) -> list[ReportVersion]:
+    """Return them without figures: one is added when late readings change the result, the last one is final."""
+    async with context.service(BRP).db.read() as conn:
+        found = await reports.versions(conn, activation_id, party_of(context))
+    return [shown(ReportVersion, one) for one in found]
+
+
+OPERATIONS = (read_report, list_report_versions)

@@ -1,0 +1,49 @@
+"""The market's pages of the console: dispatches, the trade with BRPs, tariffs, the pool's potential."""
+
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from aggregator.console import (
+    activation_pages,
+    board,
+    dispatch_live,
+    dispatch_new,
+    dispatch_result,
+    offer_pages,
+    party_pages,
+    potential_pages,
+    tariff_pages,
+)
+from aggregator.console.live_boards import LIVE, LiveBoards
+from aggregator.console.potential_pages import POOLS, PoolOutlooks, potential_today
+from vtn.console import NavEntry, Section
+
+__all__ = ["LIVE", "POOLS", "SECTION", "potential_today", "share_reckoning"]
+
+_HERE: Final = Path(__file__).resolve().parent
+
+SECTION: Final = Section(
+    "market",
+    pages=(
+        *dispatch_new.PAGES,
+        *dispatch_live.PAGES,
+        *dispatch_result.PAGES,
+        *board.PAGES,
+        *offer_pages.PAGES,
+        *activation_pages.PAGES,
+        *party_pages.PAGES,
+        *tariff_pages.PAGES,
+        *potential_pages.PAGES,
+    ),
+    nav=(NavEntry("Market", "/market", rank=60), NavEntry("Tariffs", "/tariffs", rank=70)),
+    templates=_HERE / "templates",
+    static=_HERE / "static",
+    panels=(board.panel,),
+)
+
+
+def share_reckoning(app: web.Application) -> None:
+    """Let everybody who looks at the same dispatch or pool of this console share one reckoning."""
+    app[LIVE], app[POOLS] = LiveBoards(), PoolOutlooks()

@@ -1,0 +1,86 @@
+"""The market's board: how the trade stands, each number a way to its list; and the requests of BRPs."""
+
+from aiohttp import web
+
+from aggregator.console import board_data
+from aggregator.console.shared import PER_PAGE, listing, zone_of
+from aggregator.trade import contracts, offers, requests
+from aggregator.trade.activations import Status
+from vtn.console import Visit, page
+from vtn.services import programme as programmes
+from web.auth import Role
+
+_REQUESTS = listing("requests")
+_SHOWN = 5
+
+
+@page("GET", "/market", role=Role.VIEWER)
+async def show_board(visit: Visit) -> web.StreamResponse:
+    """Show how the trade stands."""
+    async with visit.desk.db.read() as conn:
+        return visit.render(
+            "market/board.html",
+            board=await board_data.board(conn, visit.now),
+            names=await board_data.names(conn),
+            waiting=await requests.listed(conn, status=requests.Status.RECEIVED, limit=_SHOWN),
+            open_offers=await offers.listed(conn, status=offers.Status.OPEN, limit=_SHOWN),
+            active=await board_data.listed_activations(conn, visit.now, status=Status.ACTIVE, limit=_SHOWN),
+            notified=await board_data.listed_activations(conn, visit.now, status=Status.NOTIFIED, limit=_SHOWN),
+            scheduled=await board_data.listed_activations(conn, visit.now, status=Status.SCHEDULED, limit=_SHOWN),
+            disputed=await board_data.disputed(conn, limit=_SHOWN),
+        )
+
+
+async def panel(visit: Visit) -> str:
+    """Return what the overview shows of the market."""
+    async with visit.desk.db.read() as conn:
+        return visit.fragment("market/panel.html", board=await board_data.board(conn, visit.now))
+
+
+@page("GET", "/market/requests", role=Role.VIEWER)
+async def list_requests(visit: Visit) -> web.StreamResponse:
+    """Show requests, newest first."""
+    form = visit.filters()
+    status = form.value("status")
+    wanted = requests.Status(status) if status in {one.value for one in requests.Status} else None
+    async with visit.desk.db.read() as conn:
+        rows = await requests.listed(
+            conn,
+            party_id=form.value("party_id") or None,
+            status=wanted,
+            before=_REQUESTS.before(visit),
+            limit=PER_PAGE + 1,
+        )
+        names = await board_data.names(conn)
+    shown, following = _REQUESTS.page(rows, lambda one: one.id)
+    return visit.render(
+        "market/requests.html",
+        form=form,
+        rows=shown,
+        following=following,
+        names=names,
+        states=[one.value for one in requests.Status],
+    )
+
+
+@page("GET", "/market/requests/{request_id}", role=Role.VIEWER)
+async def show_request(visit: Visit, request_id: str) -> web.StreamResponse:
+    """Show a request, what was offered and what became of it."""
+    async with visit.desk.db.read() as conn:
+        one = await requests.get(conn, request_id)
+        contract = await contracts.get(conn, one.contract_id)
+        rules = await programmes.get(conn, contract.programme_id)
+        made = await offers.listed(conn, request_id=request_id)
+        names = await board_data.names(conn)
+    return visit.render(
+        "market/request.html",
+        zone=zone_of(rules),
+        one=one,
+        contract=contract,
+        programme=rules,
+        offers=made,
+        names=names,
+    )
+
+
+PAGES = (show_board, list_requests, show_request)

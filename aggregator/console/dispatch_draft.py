@@ -1,0 +1,289 @@
+"""The steps of a new dispatch as forms: everything that was typed lies in the address, so nothing is ever lost."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Final, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import Field
+from sqlalchemy import or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator.console.shared import Id, Kilowatts, LocalTime, Words, in_utc, part, watts, zone_of
+from aggregator.flexibility.call_limits import allows
+from aggregator.trade.dispatch_drafts import Wish
+from core.errors import InvalidError
+from core.spans import Duration, Span
+from openadr.model.event import ActivePeriod, Event
+from openadr.model.signal import Signal
+from vtn.api.signals import IntervalIn, SignalIn
+from vtn.api.wire import Number, Printable
+from vtn.console import Form
+from vtn.services import fleet
+from vtn.services import programme as programmes
+from vtn.services.dispatch import Order
+from vtn.services.order_check import direction_of
+from vtn.services.programme import Limits, Programme
+from vtn.store.rows import in_parts
+from vtn.store.tables import group_member, ven
+from web.model import Model
+
+MOST_MINUTES: Final = 48 * 60
+_MOST_VALUES: Final = 96
+_MOST_NAMED: Final = 100
+_MINUTE: Final = timedelta(minutes=1)
+
+SIGNALS: Final[dict[str, tuple[str, str]]] = {
+    "SIMPLE/level": ("SIMPLE level (0 to 3)", ""),
+    "ELECTRICITY_PRICE/price": ("Price of electricity, per kWh", "currency"),
+    "ELECTRICITY_PRICE/priceRelative": ("Price of electricity, added to the usual one, per kWh", "currency"),
+    "ELECTRICITY_PRICE/priceMultiplier": ("Price of electricity as a multiple of the usual one", ""),
+    "LOAD_DISPATCH/delta": ("LOAD_DISPATCH delta (kW, below zero = consume less)", "kW"),
+    "LOAD_DISPATCH/setpoint": ("LOAD_DISPATCH setpoint (kW)", "kW"),
+    "LOAD_DISPATCH/multiplier": ("LOAD_DISPATCH multiplier of the usual consumption", ""),
+    "LOAD_DISPATCH/level": ("LOAD_DISPATCH level (-10 to 10)", "W"),
+    "LOAD_CONTROL/x-loadControlCapacity": ("LOAD_CONTROL capacity (0 to 1)", ""),
+}
+"""Signals that the wizard offers: what they are called, and their unit ("currency": the one that is typed)."""
+
+
+class ProgrammeStep(Model):
+    """Which programme, and what kind of order."""
+
+    programme_id: Id
+    kind: Literal["target", "signal"] = "target"
+
+
+class WindowStep(Model):
+    """When; `start` is local to the programme."""
+
+    start: LocalTime
+    minutes: Annotated[int, Field(ge=1, le=MOST_MINUTES)]
+
+
+class _Words(Model):
+    comment: Annotated[Printable, Field(max_length=2000)] | None = None
+    test_event: bool = False
+
+
+class TargetStep(_Words):
+    """A power of the pool."""
+
+    direction: Literal["reduce", "increase"]
+    power: Kilowatts
+    area: Words | None = None
+    group_ids: Annotated[list[Id], Field(max_length=20)] = Field(default_factory=list)
+
+
+class SignalStep(_Words):
+    """A signal to VENs that are named, or to groups, or to everybody in the programme."""
+
+    signal: Annotated[str, Field(max_length=60)]
+    values: Annotated[str, Field(max_length=2000)]
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "EUR"
+    group_ids: Annotated[list[Id], Field(max_length=20)] = Field(default_factory=list)
+    vens: Annotated[str, Field(max_length=6000)] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the first two steps say."""
+
+    programme: Programme
+    kind: str
+    start: datetime
+    minutes: int
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Return the zone in which its times are typed and shown."""
+        return zone_of(self.programme)
+
+    @property
+    def end(self) -> datetime:
+        """The first moment after it."""
+        return self.start + self.minutes * _MINUTE
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the programme's rules say against it."""
+        rules = self.programme.parameters
+        limits, length = rules.limits, Duration.of(minutes=self.minutes)
+        found = []
+        if limits.shortest is not None and self.end < limits.shortest.after(self.start):
+            found.append(f"A call of this programme lasts at least {limits.shortest}.")
+        if limits.longest is not None and self.end > limits.longest.after(self.start):
+            found.append(f"A call of this programme lasts at most {limits.longest}, not {length}.")
+        if not allows(Limits(windows=limits.windows), self.zone, Span(self.start, self.end)):
+            shown = ", ".join(f"{one.start} to {one.end}" for one in limits.windows)
+            found.append(f"The programme calls only within its windows: {shown} ({rules.time_zone}).")
+        return tuple(found)
+
+
+async def plan(conn: AsyncConnection, form: Form, now: datetime) -> Plan:
+    """Read the first two steps. Faults are noted beside their fields, as of `Form.read`.
+
+    Raises FormError (caught by `Form.catching`), NotFoundError for an unknown programme.
+    """
+    first = part(form, ProgrammeStep)
+    one = await programmes.get(conn, first.programme_id)
+    window = part(form, WindowStep)
+    try:
+        start = in_utc(window.start, zone_of(one))
+    except InvalidError as error:
+        raise InvalidError(str(error), field="start") from error
+    found = Plan(one, first.kind, start, window.minutes)
+    notice = one.parameters.notification
+    if start <= now:
+        raise InvalidError("This time has passed.", field="start")
+    if first.kind == "target":
+        if start < notice.after(now):
+            raise InvalidError(f"The programme gives households {notice} of notice; begin later.", field="start")
+        if found.remarks:
+            raise InvalidError(found.remarks[0], field="minutes")
+    return found
+
+
+def suggested_start(one: Programme, now: datetime) -> datetime:
+    """Return the next quarter of an hour that leaves the notice of the programme, and a little time to look."""
+    earliest = one.parameters.notification.after(now) + timedelta(minutes=5)
+    quarter = timedelta(minutes=15)
+    since = earliest.replace(minute=0, second=0, microsecond=0)
+    steps = -(-(earliest - since) // quarter)
+    return since + steps * quarter
+
+
+def target(form: Form, when: Plan) -> Wish:
+    """Read the order of a power."""
+    step = part(form, TargetStep)
+    return Wish(
+        programme_id=when.programme.id,
+        direction=step.direction,
+        start=when.start,
+        duration_s=when.minutes * 60,
+        power_w=watts(step.power),
+        area=step.area,
+        group_ids=tuple(step.group_ids),
+        comment=step.comment,
+        test_event=step.test_event,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A VEN that a plain signal goes to."""
+
+    ven_id: str
+    name: str
+    online: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """A plain signal, and whom it goes to."""
+
+    order: Order
+    vens: tuple[Called, ...]
+    unit: str
+    label: str
+
+    @property
+    def signal(self) -> Signal:
+        """Its signal."""
+        return self.order.signals[0]
+
+
+async def signal(conn: AsyncConnection, form: Form, when: Plan, now: datetime, *, stale_after_s: float) -> Broadcast:
+    """Read the order of a plain signal. Raises as `plan`."""
+    step = part(form, SignalStep)
+    label, unit = SIGNALS.get(step.signal, ("", ""))
+    if not label:
+        raise InvalidError("Choose a signal from the list.", field="signal")
+    values = _values(step.values)
+    if when.minutes % len(values):
+        raise InvalidError(
+            f"{when.minutes} minutes cannot be cut into {len(values)} parts of whole minutes.", field="values"
+        )
+    name, _, kind = step.signal.partition("/")
+    unit = f"{step.currency}/kWh" if unit == "currency" else unit
+    each = Duration.of(minutes=when.minutes // len(values))
+    intervals = [IntervalIn(duration=each, value=value) for value in values]
+    made = SignalIn(name=name, type=kind, unit=unit or None, intervals=intervals).value()
+    vens = await _whom(conn, step, when.programme, now, stale_after_s)
+    order = Order(
+        programme_id=when.programme.id,
+        start=when.start,
+        duration=Duration.of(minutes=when.minutes),
+        signals=(made,),
+        ven_ids=tuple(one.ven_id for one in vens),
+        direction=direction_of((made,)),
+        test_event=step.test_event,
+        comment=step.comment,
+    )
+    return Broadcast(order, vens, unit, label)
+
+
+class _Value(Model):
+    value: Number
+
+
+def _values(text: str) -> tuple[float, ...]:
+    words = [word for word in re.split(r"[\s;]+", text.strip()) if word]
+    if not 1 <= len(words) <= _MOST_VALUES:
+        raise InvalidError(f"Write one value, or up to {_MOST_VALUES} with blanks between them.", field="values")
+    try:
+        return tuple(_Value(value=float(word.replace(",", ".").replace("\N{MINUS SIGN}", "-"))).value for word in words)
+    except ValueError:
+        raise InvalidError("Write values such as 2 or -1.5, with blanks between them.", field="values") from None
+
+
+async def _whom(
+    conn: AsyncConnection, step: SignalStep, one: Programme, now: datetime, stale_after_s: float
+) -> tuple[Called, ...]:
+    """Return who gets a signal: those named and those in the groups, or everybody in the programme."""
+    chosen: set[str] = set()
+    words = [word for word in re.split(r"[\s,;]*\n[\s,;]*|[,;]\s*", step.vens.strip()) if word]
+    if len(words) > _MOST_NAMED:
+        raise InvalidError(f"At most {_MOST_NAMED} VENs can be named; put more of them into a group.", field="vens")
+    if words:
+        found = await conn.execute(
+            select(ven.c.id, ven.c.name).where(
+                or_(ven.c.id.in_(words), ven.c.name.in_(words)) & ven.c.removed_at.is_(None)
+            )
+        )
+        rows = found.all()
+        chosen |= {row.id for row in rows}
+        unknown = [word for word in words if word not in {row.id for row in rows} | {row.name for row in rows}]
+        if unknown:
+            raise InvalidError(f"There is no VEN {', '.join(word[:80] for word in unknown[:5])}.", field="vens")
+    for group_id in step.group_ids:
+        await fleet.get_group(conn, group_id)
+    if step.group_ids:
+        query = select(group_member.c.ven_id).where(group_member.c.group_id.in_(step.group_ids))
+        chosen |= set((await conn.execute(query)).scalars())
+    if not words and not step.group_ids:
+        chosen = set(await programmes.enrolled(conn, one.id, now))
+    since = now - timedelta(seconds=stale_after_s)
+    vens: list[Called] = []
+    for some in in_parts(sorted(chosen)):
+        query_vens = select(ven.c.id, ven.c.name, ven.c.last_seen_at)
+        rows_of = await conn.execute(query_vens.where(ven.c.id.in_(some) & ven.c.removed_at.is_(None)))
+        vens += [Called(row.id, row.name, bool(row.last_seen_at and row.last_seen_at >= since)) for row in rows_of]
+    if not vens:
+        raise InvalidError("Nobody would be called: the programme has no VENs, or the groups are empty.", field="vens")
+    return tuple(sorted(vens, key=lambda it: it.name))
+
+
+def trial(order: Order, now: datetime) -> Event:
+    """Return an event as an order's VENs will get it, for the wire to judge (`check_event`)."""
+    return Event(
+        "trial",
+        0,
+        "http://example.com",
+        now,
+        ActivePeriod(order.start, order.duration),
+        order.signals,
+        order.target,
+        vtn_comment=order.comment,
+    )

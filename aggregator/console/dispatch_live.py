@@ -1,0 +1,309 @@
+"""A dispatch as it runs: figures and chart at 1 Hz, each VEN, what happened, and what can be done about it."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator.console import live_data, selection_data
+from aggregator.console.live_boards import LIVE, LiveBoards
+from aggregator.console.live_data import Row, Snapshot
+from aggregator.console.shared import (
+    PER_PAGE,
+    Kilowatts,
+    LocalTime,
+    Words,
+    in_utc,
+    kilowatt_text,
+    local_text,
+    pretty,
+    watts,
+    zone_of,
+)
+from aggregator.trade import dispatch_changes, reports
+from aggregator.trade.dispatch_changes import Change
+from core.errors import InvalidError, NotFoundError
+from core.ids import new_id
+from openadr.model.codes import Code
+from openadr.model.event import DeliveredEvent, status_at
+from openadr.v20b.messages import DistributeEvent, Response
+from vtn.api.signals import unit_of
+from vtn.api.wire import Number
+from vtn.console import Form, Visit, page, sse
+from vtn.services import dispatch
+from vtn.services import event as events
+from vtn.services import programme as programmes
+from web.auth import Role
+from web.model import Model
+from web.pages.charts import Chart, Line, line_rows, now_rows, time_chart
+from web.pagination import Keyset
+
+_BY_NAME: Final = Keyset("live-vens", str)
+_STATES: Final = ("opted in", "opted out", "no answer", "not sent yet", "released")
+
+
+class _Modified(Model):
+    power: Kilowatts | None = None
+    value: Number | None = None
+    end: LocalTime | None = None
+
+
+class _Cancelled(Model):
+    reason: Words | None = None
+
+
+# -- the page
+
+
+@page("GET", "/dispatches/{dispatch_id}", role=Role.VIEWER)
+async def show_dispatch(visit: Visit, dispatch_id: str) -> web.StreamResponse:
+    """Show a dispatch as it stands."""
+    return await _page(visit, dispatch_id, Form())
+
+
+async def _page(visit: Visit, dispatch_id: str, form: Form) -> web.Response:
+    async with visit.desk.db.read() as conn:
+        one = await live_data.read(conn, dispatch_id, visit.now)
+        versions = await reports.versions(conn, one.activation.id) if one.activation else []
+    zone = zone_of(one.programme)
+    return visit.render(
+        "market/live.html",
+        zone=zone,
+        form=form,
+        chart=_chart(one, visit),
+        report=versions[-1] if versions else None,
+        **_table(visit, one),
+        **_facts(one),
+        end_text=local_text(one.end, zone),
+        power_text=kilowatt_text(one.target_w) if one.target_w is not None and one.is_pool else "",
+    )
+
+
+def _facts(one: Snapshot) -> dict[str, Any]:
+    """Return what head, figures and timeline of the page show."""
+    values = [(each.duration, each.value) for each in one.signal.intervals]
+    return {"one": one, "unit": unit_of(one.signal) or "", "values": values, "states": _STATES}
+
+
+def _table(visit: Visit, one: Snapshot) -> dict[str, Any]:
+    """Return the page of VENs that was asked for: by state, part of a name, and place."""
+    wanted = visit.filters()
+    state, text = wanted.value("state"), wanted.value("text").strip().lower()
+    after = _BY_NAME.decode(visit.query.get("cursor"))
+    last = str(after[0]) if after else ""
+    chosen = [
+        row
+        for row in sorted(one.rows, key=lambda row: (row.name, row.ven_id))
+        if (not state or row.state == state) and (not text or text in row.name.lower() or text == row.ven_id)
+    ]
+    shown = [row for row in chosen if row.name > last]
+    return {"wanted": wanted, "page": _BY_NAME.page(shown[: PER_PAGE + 1], PER_PAGE, key=lambda row: (row.name,))}
+
+
+def _chart(one: Snapshot, visit: Visit) -> Chart:
+    """Return target, baseline and actual consumption, in kW."""
+    zone = zone_of(one.programme)
+    title = "Consumption of the VENs that take part"
+    if not one.trace.usual_w:
+        title = "Power ordered of the VENs"
+    begun = one.at >= one.start and not one.is_over
+    return time_chart("live", title, "kW", _lines(one), zone=zone, now=visit.now if begun else None)
+
+
+def _lines(one: Snapshot) -> list[Line]:
+    trace = one.trace
+    lines = []
+    if trace.target_times:
+        lines.append(Line("target", trace.target_times, _kilo(trace.target_w), step=True))
+    if trace.usual_w:
+        lines.append(Line("baseline (estimate)", trace.times, _kilo(trace.usual_w), dashed=True))
+    if trace.actual_w:
+        lines.append(Line("actual", trace.times, _kilo(trace.actual_w)))
+    return lines
+
+
+def _kilo(values: Sequence[float | None]) -> list[float | None]:
+    return [None if value is None else value / 1000 for value in values]
+
+
+# -- live
+
+
+@page("GET", "/dispatches/{dispatch_id}/stream", role=Role.VIEWER)
+async def follow_dispatch(visit: Visit, dispatch_id: str) -> web.StreamResponse:
+    """Send the figures each second, until the dispatch is over."""
+    boards = visit.request.config_dict.get(LIVE) or LiveBoards()
+    last: dict[str, Any] = {}
+
+    async def source(after: str | None) -> Sequence[sse.Message]:
+        async with visit.desk.db.read() as conn:
+            one = await boards.read(conn, dispatch_id, visit.now)
+        news = _news(visit, one)
+        changed = {name: _differing(part, last.get(name, {})) for name, part in news.items()}
+        last.update(news)
+        stamp = visit.now.isoformat()
+        found = [sse.Message(stamp, changed)] if any(changed.values()) else []
+        if one.is_over and after is not None:
+            found.append(sse.Message(stamp, {}, event="end"))
+        return found
+
+    return await sse.stream(visit, source, every_s=1.0)
+
+
+def _differing(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in new.items() if old.get(name) != value}
+
+
+def _news(visit: Visit, one: Snapshot) -> dict[str, Any]:
+    zone = zone_of(one.programme)
+    facts, table = _facts(one), _table(visit, one)
+    chart = _chart(one, visit)
+    return {
+        "html": {
+            "live-figures": visit.fragment("market/live_figures.html", zone=zone, **facts),
+            "live-rows": visit.fragment("market/live_rows.html", zone=zone, **facts, **table),
+            "live-timeline": visit.fragment("market/live_timeline.html", zone=zone, **facts),
+        },
+        "charts": {"live": {"lines": line_rows(chart, _lines(one)), "now": now_rows(chart, visit.now)}},
+    }
+
+
+# -- done about it
+
+
+@page("POST", "/dispatches/{dispatch_id}/change", role=Role.DISPATCHER)
+async def change_dispatch(visit: Visit, dispatch_id: str) -> web.StreamResponse:
+    """Order another power or value, or another end."""
+    form = await visit.form()
+    with form.catching():
+        wish = form.read(_Modified)
+        async with visit.desk.db.write() as tx:
+            zone = zone_of(await _programme(tx.conn, dispatch_id))
+            end = _end(wish.end, zone)
+            value = float(watts(wish.power)) if wish.power is not None else wish.value
+            await dispatch_changes.modify(tx, dispatch_id, Change(value, end), visit.now, who=visit.who)
+        return _done(visit, dispatch_id, "Changed. The VENs get it with their next poll.")
+    return await _page(visit, dispatch_id, form)
+
+
+def _end(end: datetime | None, zone: ZoneInfo) -> datetime | None:
+    if end is None:
+        return None
+    try:
+        return in_utc(end, zone)
+    except InvalidError as error:
+        raise InvalidError(str(error), field="end") from error
+
+
+@page("POST", "/dispatches/{dispatch_id}/replacement", role=Role.DISPATCHER)
+async def replace_ven(visit: Visit, dispatch_id: str) -> web.StreamResponse:
+    """Release a VEN and call the next one of the reserve."""
+    form = await visit.form()
+    with form.catching():
+        ven_id = form.value("ven_id")
+        async with visit.desk.db.write() as tx:
+            successor = await dispatch_changes.replace_ven(tx, dispatch_id, ven_id, visit.now, who=visit.who)
+        if successor is None:
+            return _done(visit, dispatch_id, "Released. Nobody is left in reserve to take its place.", tone="warn")
+        return _done(visit, dispatch_id, "Replaced: the next one of the reserve is called.")
+    return await _page(visit, dispatch_id, form)
+
+
+@page("POST", "/dispatches/{dispatch_id}/cancellation", role=Role.DISPATCHER)
+async def cancel_dispatch(visit: Visit, dispatch_id: str) -> web.StreamResponse:
+    """End a dispatch now."""
+    form = await visit.form()
+    with form.catching():
+        wish = form.read(_Cancelled)
+        async with visit.desk.db.write() as tx:
+            await dispatch_changes.cancel(tx, dispatch_id, visit.now, who=visit.who, reason=wish.reason)
+        return _done(visit, dispatch_id, "Cancelled. The VENs are told with their next poll.")
+    return await _page(visit, dispatch_id, form)
+
+
+def _done(visit: Visit, dispatch_id: str, text: str, *, tone: Any = "good") -> web.Response:
+    boards = visit.request.config_dict.get(LIVE)
+    if boards is not None:
+        boards.forget(dispatch_id)
+    return visit.redirect(f"/dispatches/{dispatch_id}", notice=text, tone=tone)
+
+
+async def _programme(conn: AsyncConnection, dispatch_id: str) -> programmes.Programme:
+    whole = await dispatch.get(conn, dispatch_id)
+    return await programmes.get(conn, whole.programme_id, whole.programme_version)
+
+
+# -- who and why, and the messages
+
+
+@page("GET", "/dispatches/{dispatch_id}/selection", role=Role.VIEWER)
+async def show_selection(visit: Visit, dispatch_id: str) -> web.StreamResponse:
+    """Show who was chosen and why."""
+    wanted = visit.filters()
+    after = _BY_NAME.decode(visit.query.get("cursor"))
+    async with visit.desk.db.read() as conn:
+        rules = await _programme(conn, dispatch_id)
+        selection_id = await dispatch_changes.selection_of(conn, dispatch_id)
+        if selection_id is None:
+            raise NotFoundError("This dispatch was not made by a selection: its VENs were named.")
+        rows = await selection_data.reasons(
+            conn,
+            selection_id,
+            reason=wanted.value("reason") or None,
+            text=wanted.value("text"),
+            after=str(after[0]) if after else None,
+            limit=PER_PAGE + 1,
+        )
+        counts = await selection_data.counts(conn, selection_id)
+        about = await selection_data.about(conn, selection_id)
+    return visit.render(
+        "market/selection.html",
+        zone=zone_of(rules),
+        dispatch_id=dispatch_id,
+        programme=rules,
+        wanted=wanted,
+        counts=counts,
+        about=about,
+        page=_BY_NAME.page(rows, PER_PAGE, key=lambda row: (row.name,)),
+        tones=selection_data.TONES,
+    )
+
+
+@page("GET", "/dispatches/{dispatch_id}/messages", role=Role.VIEWER)
+async def show_messages(visit: Visit, dispatch_id: str) -> web.StreamResponse:
+    """Show the event of one VEN as it would be sent now."""
+    async with visit.desk.db.read() as conn:
+        one = await live_data.read(conn, dispatch_id, visit.now)
+        found = dict(await events.of_dispatch(conn, dispatch_id))
+    names = {row.ven_id: row.name for row in sorted(one.rows, key=lambda row: row.name)}
+    ven_id = visit.query.get("ven_id") or next(iter(names), "")
+    if ven_id not in found:
+        raise NotFoundError("This VEN has no event of this dispatch.")
+    own = found[ven_id]
+    request_id = new_id("req")
+    shown = DeliveredEvent(own, status_at(own, visit.now))
+    message = DistributeEvent(visit.desk.settings.vtn_id, request_id, (shown,), Response(Code.OK, "OK", request_id))
+    rows: list[Row] = [row for row in one.rows if row.ven_id == ven_id]
+    return visit.render(
+        "market/messages.html",
+        zone=zone_of(one.programme),
+        one=one,
+        names=names,
+        ven_id=ven_id,
+        row=rows[0],
+        xml=pretty(message),
+    )
+
+
+PAGES = (
+    show_dispatch,
+    follow_dispatch,
+    change_dispatch,
+    replace_ven,
+    cancel_dispatch,
+    show_selection,
+    show_messages,
+)

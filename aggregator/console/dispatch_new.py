@@ -1,0 +1,360 @@
+"""A new dispatch, step by step: programme, window, what is ordered, who and why, the exact messages, confirmation.
+
+Each step is an address that holds all that was typed, so back and forward lose nothing. A dispatch with a target is
+selected and kept as a draft on the server; a plain signal lives in its address until it is confirmed.
+"""
+
+from typing import Final
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from aggregator.console import dispatch_draft, selection_data
+from aggregator.console.dispatch_draft import SIGNALS, Broadcast, Plan, suggested_start
+from aggregator.console.shared import PER_PAGE, local_text, part, pretty, ven_names, with_defaults, zone_of
+from aggregator.flexibility.fleet import Reason
+from aggregator.trade import dispatch_drafts
+from core.errors import InvalidError, NotFoundError
+from core.ids import new_id
+from openadr.model.codes import Code
+from openadr.v20b.messages import DistributeEvent, Response
+from vtn.api.wire import check_event
+from vtn.console import Form, Visit, page
+from vtn.services import dispatch, fleet, order_check, site
+from vtn.services import programme as programmes
+from vtn.services.dispatch import Order
+from web.auth import Role
+from web.pages.forms import CSRF_FIELD, FormError
+from web.pagination import Keyset
+
+_BY_NAME: Final = Keyset("draft-vens", str)
+_ROLE: Final = Role.DISPATCHER
+
+
+def typed(form: Form, *but: str) -> list[tuple[str, str]]:
+    """Return everything that was typed, for hidden fields and addresses; `but` are the fields that a page shows."""
+    left_out = {*but, CSRF_FIELD}
+    return [(name, value) for name in form.names() if name not in left_out for value in form.values(name) if value]
+
+
+def _address(path: str, form: Form) -> str:
+    return f"{path}?{urlencode(typed(form))}" if typed(form) else path
+
+
+def _links(form: Form) -> dict[str, str]:
+    """Return where the steps are, with all that was typed."""
+    return {
+        "programme": _address("/dispatches/new", form),
+        "window": _address("/dispatches/new/window", form),
+        "order": _address("/dispatches/new/order", form),
+    }
+
+
+# -- the steps
+
+
+@page("GET", "/dispatches/new", role=_ROLE)
+async def choose_programme(visit: Visit) -> web.StreamResponse:
+    """First step: the programme and the kind of order."""
+    return await _programme_step(visit, visit.filters())
+
+
+@page("GET", "/dispatches/new/window", role=_ROLE)
+async def choose_window(visit: Visit) -> web.StreamResponse:
+    """Second step: when."""
+    form = visit.filters()
+    with form.catching():
+        return await _window_step(visit, form)
+    return await _programme_step(visit, form)
+
+
+@page("GET", "/dispatches/new/order", role=_ROLE)
+async def choose_order(visit: Visit) -> web.StreamResponse:
+    """Third step: a power of the pool, or a signal."""
+    form = visit.filters()
+    with form.catching():
+        async with visit.desk.db.read() as conn:
+            when = await dispatch_draft.plan(conn, form, visit.now)
+        with form.catching():
+            if when.kind == "target" and form.value("direction"):  # it was sent before: say again what is wrong
+                dispatch_draft.target(form, when)
+        return await _order_step(visit, form, when)
+    return await _earlier_step(visit, form)
+
+
+async def _programme_step(visit: Visit, form: Form) -> web.Response:
+    async with visit.desk.db.read() as conn:
+        known = await programmes.newest(conn)
+    shown = ("programme_id", "kind")
+    return visit.render(
+        "market/new_programme.html",
+        form=with_defaults(form, kind="target"),
+        known=known,
+        hidden=typed(form, *shown),
+        links=_links(form),
+    )
+
+
+async def _window_step(visit: Visit, form: Form) -> web.Response:
+    """Show the window; a form without a programme raises FormError or NotFoundError."""
+    first = part(form, dispatch_draft.ProgrammeStep)
+    async with visit.desk.db.read() as conn:
+        one = await programmes.get(conn, first.programme_id)
+    zone = zone_of(one)
+    filled = with_defaults(form, start=local_text(suggested_start(one, visit.now), zone), minutes="60")
+    return visit.render(
+        "market/new_window.html",
+        form=filled,
+        zone=zone,
+        programme=one,
+        kind=first.kind,
+        hidden=typed(form, "start", "minutes"),
+        links=_links(form),
+    )
+
+
+async def _order_step(visit: Visit, form: Form, when: Plan) -> web.Response:
+    async with visit.desk.db.read() as conn:
+        groups = await fleet.groups(conn)
+        areas = await site.areas(conn)
+    shown = {"signal", "values", "currency", "vens"} if when.kind == "signal" else {"direction", "power", "area"}
+    currency = when.programme.parameters.reward.currency
+    return visit.render(
+        f"market/new_{when.kind}.html",
+        form=with_defaults(form, currency=currency, direction="reduce", signal="SIMPLE/level"),
+        zone=when.zone,
+        when=when,
+        groups=groups,
+        areas=areas,
+        signals=[(key, text) for key, (text, _) in SIGNALS.items()],
+        hidden=typed(form, *shown, "group_ids[]", "comment", "test_event"),
+        links=_links(form),
+    )
+
+
+async def _earlier_step(visit: Visit, form: Form) -> web.Response:
+    """Show the step in which something is wrong, with everything that was typed."""
+    wrong = set(form.errors)
+    try:
+        if wrong & {"start", "minutes"} and not wrong & {"programme_id", "kind"}:
+            return await _window_step(visit, form)
+        if not wrong & {"programme_id", "kind"}:
+            earlier = with_defaults(form)
+            earlier.errors = {}
+            async with visit.desk.db.read() as conn:
+                when = await dispatch_draft.plan(conn, earlier, visit.now)
+            return await _order_step(visit, form, when)
+    except (FormError, NotFoundError, InvalidError):
+        pass
+    return await _programme_step(visit, form)
+
+
+# -- a target: chosen, looked at, confirmed
+
+
+@page("POST", "/dispatches/new/selection", role=_ROLE)
+async def choose_vens(visit: Visit) -> web.StreamResponse:
+    """Select VENs for a target and keep that as a draft."""
+    form = await visit.form()
+    with form.catching():
+        async with visit.desk.db.read() as conn:
+            when = await dispatch_draft.plan(conn, form, visit.now)
+        wish = dispatch_draft.target(form, when)
+        stale_after_s = visit.desk.stale_after_s
+        await check_event(dispatch_draft.trial(dispatch_drafts.order(wish, {}), visit.now))
+        draft_id = await dispatch_drafts.draft(
+            visit.desk.db, wish, visit.now, stale_after_s=stale_after_s, who=visit.who
+        )
+        return visit.redirect(f"/dispatches/drafts/{draft_id}")
+    return _again(visit, "/dispatches/new/order", form)
+
+
+def _again(visit: Visit, path: str, form: Form) -> web.Response:
+    """Go back to a step, which says what is wrong; so no page of the history is the answer to a form."""
+    whole = form.error("")
+    return visit.redirect(_address(path, form), notice=whole, tone="bad")
+
+
+@page("GET", "/dispatches/drafts/{draft_id}", role=_ROLE)
+async def show_draft(visit: Visit, draft_id: str) -> web.StreamResponse:
+    """Show who would be called and why, and what it would bring."""
+    wanted = visit.filters()
+    reason = wanted.value("reason") if wanted.value("reason") in {one.value for one in Reason} else None
+    after = _BY_NAME.decode(visit.query.get("cursor"))
+    async with visit.desk.db.read() as conn:
+        one = await dispatch_drafts.get(conn, draft_id)
+        rules = await programmes.get(conn, one.wish.programme_id)
+        rows = await selection_data.reasons(
+            conn,
+            draft_id,
+            reason=reason,
+            text=wanted.value("text"),
+            after=str(after[0]) if after else None,
+            limit=PER_PAGE + 1,
+        )
+        counts = await selection_data.counts(conn, draft_id)
+        about = await selection_data.about(conn, draft_id)
+    return visit.render(
+        "market/draft.html",
+        wanted=wanted,
+        zone=zone_of(rules),
+        draft=one,
+        programme=rules,
+        page=_BY_NAME.page(rows, PER_PAGE, key=lambda row: (row.name,)),
+        counts=counts,
+        about=about,
+        tones=selection_data.TONES,
+        links=_draft_links(one, rules),
+    )
+
+
+def _draft_links(one: dispatch_drafts.Draft, rules: programmes.Programme) -> dict[str, str]:
+    """Return where the earlier steps are, filled with what the draft says."""
+    wish = one.wish
+    fields: list[tuple[str, str]] = [
+        ("programme_id", wish.programme_id),
+        ("kind", "target"),
+        ("start", local_text(wish.start, zone_of(rules))),
+        ("minutes", str(wish.duration_s // 60)),
+        ("direction", wish.direction),
+        ("power", f"{wish.power_w / 1000:g}"),
+        *([("area", wish.area)] if wish.area else []),
+        *(("group_ids[]", group_id) for group_id in wish.group_ids),
+        *([("comment", wish.comment)] if wish.comment else []),
+        *([("test_event", "true")] if wish.test_event else []),
+    ]
+    text = urlencode(fields)
+    return {
+        "programme": f"/dispatches/new?{text}",
+        "window": f"/dispatches/new/window?{text}",
+        "order": f"/dispatches/new/order?{text}",
+        "preview": f"/dispatches/drafts/{one.id}",
+        "messages": f"/dispatches/drafts/{one.id}/messages",
+    }
+
+
+@page("GET", "/dispatches/drafts/{draft_id}/messages", role=_ROLE)
+async def show_draft_messages(visit: Visit, draft_id: str) -> web.StreamResponse:
+    """Show the exact event of one of the VENs."""
+    async with visit.desk.db.read() as conn:
+        one = await dispatch_drafts.get(conn, draft_id)
+        rules = await programmes.get(conn, one.wish.programme_id)
+        powers = await dispatch_drafts.orders(conn, draft_id)
+        names = await ven_names(conn, powers)
+    ven_id = visit.query.get("ven_id") or next(iter(names), "")
+    if powers and ven_id not in powers:
+        raise NotFoundError("This VEN is not called by the draft.")
+    wish = dispatch_drafts.order(one.wish, {ven_id: powers[ven_id]}) if powers else None
+    return visit.render(
+        "market/draft_messages.html",
+        zone=zone_of(rules),
+        draft=one,
+        programme=rules,
+        names=names,
+        ven_id=ven_id,
+        xml=await message_of(visit, wish) if wish and one.is_fresh(visit.now) else "",
+        links=_draft_links(one, rules),
+    )
+
+
+@page("POST", "/dispatches/drafts/{draft_id}/confirmation", role=_ROLE)
+async def confirm_draft(visit: Visit, draft_id: str) -> web.StreamResponse:
+    """Order what the draft shows."""
+    form = await visit.form()
+    with form.catching():
+        dispatch_id = await dispatch_drafts.confirm(
+            visit.desk.db, draft_id, visit.now, stale_after_s=visit.desk.stale_after_s, who=visit.who
+        )
+        return visit.redirect(f"/dispatches/{dispatch_id}", notice="Ordered. The VENs get it with their next poll.")
+    return visit.redirect(f"/dispatches/drafts/{draft_id}", notice=form.error(""), tone="bad")
+
+
+# -- a plain signal: looked at, confirmed
+
+
+@page("GET", "/dispatches/new/preview", role=_ROLE)
+async def preview_signal(visit: Visit) -> web.StreamResponse:
+    """Show whom a plain signal goes to, and the exact event of one of them."""
+    form = visit.filters()
+    with form.catching():
+        when, said = await _signal(visit, form)
+        return await _preview(visit, form, when, said)
+    return await _earlier_step(visit, form)
+
+
+async def _signal(visit: Visit, form: Form) -> tuple[Plan, Broadcast]:
+    async with visit.desk.db.read() as conn:
+        when = await dispatch_draft.plan(conn, form, visit.now)
+        said = await dispatch_draft.signal(conn, form, when, visit.now, stale_after_s=visit.desk.stale_after_s)
+    await check_event(dispatch_draft.trial(said.order, visit.now))
+    return when, said
+
+
+async def _preview(visit: Visit, form: Form, when: Plan, said: Broadcast) -> web.Response:
+    names = {one.ven_id: one.name for one in said.vens}
+    ven_id = visit.query.get("ven_id") or next(iter(names))
+    if ven_id not in names:
+        raise NotFoundError("This VEN does not get the signal.")
+    wish = Order(
+        said.order.programme_id,
+        said.order.start,
+        said.order.duration,
+        said.order.signals,
+        ven_ids=(ven_id,),
+        direction=said.order.direction,
+        test_event=said.order.test_event,
+        comment=said.order.comment,
+    )
+    async with visit.desk.db.read() as conn:
+        warnings = await order_check.warnings(conn, said.order, visit.now)
+    return visit.render(
+        "market/preview_signal.html",
+        warnings=warnings,
+        zone=when.zone,
+        form=form,
+        when=when,
+        said=said,
+        names=names,
+        ven_id=ven_id,
+        xml=await message_of(visit, wish),
+        hidden=typed(form, "ven_id"),
+        links=_links(form) | {"preview": _address("/dispatches/new/preview", form)},
+    )
+
+
+@page("POST", "/dispatches/new", role=_ROLE)
+async def order_signal(visit: Visit) -> web.StreamResponse:
+    """Order a plain signal."""
+    form = await visit.form()
+    with form.catching():
+        _, said = await _signal(visit, form)
+        async with visit.desk.db.write() as tx:
+            dispatch_id = await dispatch.create(tx, said.order, visit.now, who=visit.who)
+        return visit.redirect(f"/dispatches/{dispatch_id}", notice="Ordered. The VENs get it with their next poll.")
+    return _again(visit, "/dispatches/new/preview", form)
+
+
+# -- messages
+
+
+async def message_of(visit: Visit, wish: Order) -> str:
+    """Return the oadrDistributeEvent of an order as its VEN would get it.
+
+    Only the new event is shown; a VEN's other events would stand beside it. Ids are others when it is ordered.
+    """
+    events = await dispatch_drafts.rehearse(visit.desk.db, wish, visit.now, who=visit.who)
+    request_id = new_id("req")
+    return pretty(DistributeEvent(visit.desk.settings.vtn_id, request_id, events, Response(Code.OK, "OK", request_id)))
+
+
+PAGES = (
+    choose_programme,
+    choose_window,
+    choose_order,
+    choose_vens,
+    show_draft,
+    show_draft_messages,
+    confirm_draft,
+    preview_signal,
+    order_signal,
+)

@@ -1,0 +1,182 @@
+"""What a dispatch brought: chart, metrics, each VEN with its baseline, versions, exports, report and settlement."""
+
+import csv
+import io
+import json
+from datetime import timedelta
+from typing import Annotated, Final
+
+from aiohttp import web
+from pydantic import Field
+
+from aggregator.console import result_data
+from aggregator.console.shared import zone_of
+from aggregator.trade import activations, dispatch_changes, reports, settlements
+from core.errors import InvalidError
+from metrics.presets import PRESETS
+from vtn.console import Form, Visit, page
+from vtn.services import dispatch, evaluation, result_due
+from vtn.services import programme as programmes
+from vtn.services.evaluation import Result
+from vtn.store.rows import to_json
+from web.auth import Role
+from web.model import Model
+from web.pages.charts import Chart, Line, time_chart
+
+_MOST_ROWS: Final = 500
+
+
+class _Which(Model):
+    version: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+
+
+def _version(visit: Visit) -> int | None:
+    form = Form({"version": [visit.query["version"]]}) if visit.query.get("version") else Form()
+    with form.catching():
+        return form.read(_Which).version
+    raise InvalidError("A version is a number.")
+
+
+@page("GET", "/dispatches/{dispatch_id}/result", role=Role.VIEWER)
+async def show_result(visit: Visit, dispatch_id: str) -> web.StreamResponse:
+    """Show the newest evaluation, or the one that was asked for."""
+    return await _page(visit, dispatch_id, Form())
+
+
+async def _page(visit: Visit, dispatch_id: str, form: Form) -> web.Response:
+    wanted = _version(visit)
+    async with visit.desk.db.read() as conn:
+        whole = await dispatch.get(conn, dispatch_id)
+        rules = await programmes.get(conn, whole.programme_id, whole.programme_version)
+        versions = await result_data.versions(conn, dispatch_id)
+        found = await evaluation.stored(conn, dispatch_id, wanted) if versions or wanted else None
+        due_at = await result_due.due_at(conn, dispatch_id)
+        before = await evaluation.stored(conn, dispatch_id, found.version - 1) if found and found.version > 1 else None
+        activation_id = await activations.of_dispatch(conn, dispatch_id)
+        selection_id = await dispatch_changes.selection_of(conn, dispatch_id)
+        made = await reports.versions(conn, activation_id) if activation_id else []
+        settled = await settlements.listed(conn, activation_id=activation_id) if activation_id else []
+    zone = zone_of(rules)
+    sums, vens = result_data.differences(before, found) if before and found else ([], [])
+    return visit.render(
+        "market/result.html",
+        zone=zone,
+        form=form,
+        whole=whole,
+        programme=rules,
+        preset=PRESETS.get(rules.parameters.baseline),
+        result=found,
+        due_at=due_at,
+        versions=versions,
+        sums=sums,
+        vens=vens[:_MOST_ROWS],
+        chart=_chart(found, rules) if found else None,
+        activation_id=activation_id,
+        has_selection=selection_id is not None,
+        reports=list(reversed(made)),
+        settlements=settled,
+        most_rows=_MOST_ROWS,
+    )
+
+
+def _chart(found: Result, rules: programmes.Programme) -> Chart:
+    times = [one.start for one in found.intervals]
+    edges = [*times, *([found.intervals[-1].start + _length(found)] if found.intervals else [])]
+
+    def line(name: str, field: str, *, dashed: bool = False) -> Line:
+        values = [getattr(one, field) for one in found.intervals]
+        shown = [None if value is None else value / 1000 for value in (*values, *values[-1:])]
+        return Line(name, edges, shown, step=True, dashed=dashed)
+
+    lines = [
+        line("baseline", "baseline_w", dashed=True),
+        line("actual", "actual_w"),
+        line("asked of them", "target_w"),
+        line("delivered", "delivered_w"),
+    ]
+    title = "Half hours of the VENs that count"
+    return time_chart("result", title, "kW", lines, zone=zone_of(rules))
+
+
+def _length(found: Result) -> timedelta:
+    return timedelta(seconds=found.intervals[-1].duration_s)
+
+
+@page("GET", "/dispatches/{dispatch_id}/result/vens/{ven_id}", role=Role.VIEWER)
+async def show_ven_result(visit: Visit, dispatch_id: str, ven_id: str) -> web.StreamResponse:
+    """Show what one VEN did, and which days its baseline was made of."""
+    wanted = _version(visit)
+    async with visit.desk.db.read() as conn:
+        whole = await dispatch.get(conn, dispatch_id)
+        rules = await programmes.get(conn, whole.programme_id, whole.programme_version)
+        found = await evaluation.stored(conn, dispatch_id, wanted)
+        how = await result_data.workings(conn, dispatch_id, ven_id)
+    one = next((row for row in found.vens if row.ven_id == ven_id), None)
+    return visit.render(
+        "market/result_ven.html",
+        zone=zone_of(rules),
+        whole=whole,
+        programme=rules,
+        result=found,
+        one=one,
+        ven_id=ven_id,
+        how=how,
+        is_newest=wanted is None,
+    )
+
+
+@page("POST", "/dispatches/{dispatch_id}/result", role=Role.DISPATCHER)
+async def recompute(visit: Visit, dispatch_id: str) -> web.StreamResponse:
+    """Evaluate with the readings of now; new readings make a new version."""
+    form = await visit.form()
+    with form.catching():
+        computed = await evaluation.compute(visit.desk.db, dispatch_id, visit.now)
+        async with visit.desk.db.write() as tx:
+            is_new = await result_due.keep(tx, computed, visit.now, who=visit.who)
+        text = "Computed anew." if is_new else "Nothing has changed: no reading came in since."
+        return visit.redirect(f"/dispatches/{dispatch_id}/result", notice=text)
+    return await _page(visit, dispatch_id, form)
+
+
+# -- to take away
+
+
+@page("GET", "/dispatches/{dispatch_id}/result.json", role=Role.VIEWER)
+async def export_json(visit: Visit, dispatch_id: str) -> web.StreamResponse:
+    """Give the evaluation as JSON."""
+    found = await _stored(visit, dispatch_id)
+    text = json.dumps(to_json(found), indent=1, ensure_ascii=False)
+    return visit.file(text, "application/json", f"{dispatch_id}-v{found.version}.json")
+
+
+@page("GET", "/dispatches/{dispatch_id}/result.csv", role=Role.VIEWER)
+async def export_csv(visit: Visit, dispatch_id: str) -> web.StreamResponse:
+    """Give the intervals of the pool and of each VEN as CSV (RFC 4180)."""
+    found = await _stored(visit, dispatch_id)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(
+        ("ven_id", "ven_name", "opt", "start", "duration_s", "ordered_w", "baseline_w", "actual_w", "delivered_w")
+    )
+    parts = [("", "pool", "", found.intervals)]
+    parts += [(one.ven_id, _safe(one.ven_name), one.opt or "", one.intervals) for one in found.vens]
+    for ven_id, name, said, intervals in parts:
+        for each in intervals:
+            powers = (each.target_w, each.baseline_w, each.actual_w, each.delivered_w)
+            start = each.start.isoformat().replace("+00:00", "Z")
+            shown = ["" if value is None else f"{value:.3f}" for value in powers]
+            writer.writerow([ven_id, name, said, start, each.duration_s, *shown])
+    return visit.file(text.getvalue(), "text/csv; charset=utf-8", f"{dispatch_id}-v{found.version}.csv")
+
+
+def _safe(name: str) -> str:
+    """Return a name that no spreadsheet takes for a formula."""
+    return f"'{name}" if name[:1] in "=+-@\t\r" else name
+
+
+async def _stored(visit: Visit, dispatch_id: str) -> Result:
+    async with visit.desk.db.read() as conn:
+        return await evaluation.stored(conn, dispatch_id, _version(visit))
+
+
+PAGES = (show_result, show_ven_result, recompute, export_json, export_csv)

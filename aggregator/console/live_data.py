@@ -1,0 +1,420 @@
+"""A dispatch at a moment, as its live page shows it: whoever ordered it, whatever it says.
+
+Baseline and delivery are quick estimates by telemetry (`trade.telemetry`): the baseline is each VEN's usual power
+before the start. What counts is the result (`vtn.services.evaluation`).
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator.console import live_timeline
+from aggregator.console.live_timeline import Line
+from aggregator.flexibility.fleet import Floats
+from aggregator.trade import activations, dispatch_changes, telemetry
+from aggregator.trade.activations import Activation
+from aggregator.trade.telemetry import Metered
+from core.spans import floor_to
+from metrics.performance import Direction
+from openadr.model.event import Event, EventStatus, status_at
+from openadr.model.opt import OptType
+from openadr.model.signal import Signal
+from vtn.services import dispatch, opt, programme
+from vtn.services import event as events
+from vtn.services.dispatch import Dispatch
+from vtn.services.evaluation import as_run, ordered_between
+from vtn.services.programme import Programme
+from vtn.store.rows import portions
+from vtn.store.tables import delivery, ven
+from vtn.store.tables import event as event_table
+
+_BEFORE_S: Final = 3600
+_MINUTE_S: Final = 60
+_CARRY: Final = 15
+"""Minutes for which the last measured power of a VEN stands in: reports come in batches."""
+_LEAST_KNOWN: Final = 0.5
+_LONGEST_S: Final = 48 * 3600
+"""Of a longer dispatch the newest part is followed."""
+_UNKNOWN: Final = Metered(np.nan, np.zeros(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One VEN of a dispatch. Powers are W of this moment; `delivered_w` positive = as ordered; None: not known.
+
+    `ordered_w`: what is asked of it now, before the start in the first minute, after the end in the last one; 0 for one
+    that opted out or was released.
+
+    `latency_s`: from the order to its first answer; `sent_at`: when the present version first went out; `cancelled_at`:
+    when it was released from a dispatch that went on.
+    """
+
+    ven_id: str
+    name: str
+    event_id: str
+    modification_number: int
+    opt: OptType | None
+    reason: str | None
+    queued_at: datetime | None
+    sent_at: datetime | None
+    answered_at: datetime | None
+    latency_s: float | None
+    ordered_w: float
+    usual_w: float | None
+    actual_w: float | None
+    delivered_w: float | None
+    last_seen_at: datetime | None
+    cancelled_at: datetime | None
+
+    @property
+    def state(self) -> str:
+        """Return one word for where it stands."""
+        if self.cancelled_at is not None:
+            return "released"
+        if self.opt is OptType.OUT:
+            return "opted out"
+        if self.opt is OptType.IN:
+            return "opted in"
+        return "no answer" if self.sent_at is not None else "not sent yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many VENs there are of each kind; `called` includes those that were released."""
+
+    called: int
+    delivered_to: int
+    opted_in: int
+    opted_out: int
+    no_answer: int
+    released: int
+    known: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Powers of the VENs that take part, minute by minute from an hour before the start, W; None: not known."""
+
+    times: tuple[datetime, ...]
+    usual_w: tuple[float | None, ...]
+    actual_w: tuple[float | None, ...]
+    target_times: tuple[datetime, ...]
+    target_w: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A dispatch at a moment. `target_w`: what is wanted now, None: a plain signal; `ordered_w`: sum of the rows."""
+
+    at: datetime
+    whole: Dispatch
+    programme: Programme
+    activation: Activation | None
+    selection_id: str | None
+    is_pool: bool
+    status: EventStatus
+    rows: tuple[Row, ...]
+    counts: Counts
+    target_w: float | None
+    ordered_w: float
+    delivered_w: float | None
+    trace: Trace
+    lines: tuple[Line, ...]
+
+    @property
+    def id(self) -> str:
+        """The dispatch's id."""
+        return self.whole.id
+
+    @property
+    def start(self) -> datetime:
+        """When it starts."""
+        return self.whole.shared.period.start
+
+    @property
+    def end(self) -> datetime | None:
+        """When it ends, or ended by cancellation; None: open."""
+        ends = [one for one in (self.whole.shared.period.end, self.whole.cancelled_at) if one is not None]
+        return min(ends, default=None)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more happens."""
+        return self.status in (EventStatus.COMPLETED, EventStatus.CANCELLED)
+
+    @property
+    def has_result(self) -> bool:
+        """Whether it ran, so that there is something to evaluate."""
+        return self.is_over and self.end is not None and self.end > self.start and self.end <= self.at
+
+    @property
+    def signal(self) -> Signal:
+        """Its first signal."""
+        return self.whole.shared.signals[0]
+
+
+async def read(conn: AsyncConnection, dispatch_id: str, now: datetime) -> Snapshot:
+    """Return a dispatch as it stands. Raises NotFoundError."""
+    whole = await dispatch.get(conn, dispatch_id)
+    rules = await programme.get(conn, whole.programme_id, whole.programme_version)
+    activation_id = await activations.of_dispatch(conn, dispatch_id)
+    behind = await activations.get(conn, activation_id) if activation_id else None
+    selection_id = await dispatch_changes.selection_of(conn, dispatch_id)
+    status = EventStatus.CANCELLED if whole.cancelled_at is not None else status_at(whole.shared, now)
+    own = await events.of_dispatch(conn, dispatch_id)
+    powers, first_s = await _powers(conn, whole, [ven_id for ven_id, _ in own], now)
+    answers = await _answers(conn, whole.id)
+    surplus = await dispatch_changes.surplus(conn, selection_id) if selection_id else 1.0
+    lines = await live_timeline.lines(conn, dispatch_id, activation_id)
+
+    def snapshot() -> Snapshot:
+        rows = _rows(whole, own, answers, powers, now)
+        target_times, target_w = _target(whole, behind, own, rows, surplus, now)
+        names = {one.ven_id: one.name for one in rows}
+        staying = [one for one in rows if one.cancelled_at is None and one.opt is not OptType.OUT]
+        delivered = [one.delivered_w for one in staying if one.delivered_w is not None]
+        return Snapshot(
+            at=now,
+            whole=whole,
+            programme=rules,
+            activation=behind,
+            selection_id=selection_id,
+            is_pool=dispatch_changes.is_pool(whole),
+            status=status,
+            rows=rows,
+            counts=_counts(rows),
+            target_w=_now(target_times, target_w, now),
+            ordered_w=sum(one.ordered_w for one in rows),
+            delivered_w=sum(delivered) if delivered and now >= whole.shared.period.start else None,
+            trace=_trace(whole, rows, powers, first_s, (target_times, target_w)),
+            lines=tuple(replace(line, name=names.get(line.ven_id or "")) for line in lines),
+        )
+
+    return await asyncio.to_thread(snapshot)  # some tenths of a second for 10,000 VENs
+
+
+# -- what VENs consume
+
+
+async def _powers(
+    conn: AsyncConnection, whole: Dispatch, ven_ids: Sequence[str], now: datetime
+) -> tuple[dict[str, Metered], int]:
+    """Return venID -> usual power, and those of each minute from an hour before the start until now (or its end)."""
+    period = whole.shared.period
+    start = floor_to(period.start, _MINUTE_S)
+    ends = [one for one in (period.end, whole.cancelled_at, now) if one is not None]
+    last_s = int(min(ends).timestamp())
+    first_s = max(int(start.timestamp()) - _BEFORE_S, last_s - _LONGEST_S)
+    cells = max((last_s - first_s) // _MINUTE_S, 0)
+    if now < period.start or not ven_ids:
+        return {}, first_s
+    return await telemetry.metered(conn, ven_ids, whole.id, start, (first_s, cells)), first_s
+
+
+def _carried(power_w: Floats) -> Floats:
+    """Return the powers with gaps filled by the value before, for some minutes."""
+    places = np.arange(power_w.size)
+    last = np.maximum.accumulate(np.where(np.isfinite(power_w), places, -1)) if power_w.size else places
+    near = (last >= 0) & (places - last <= _CARRY)
+    return np.where(near, power_w[np.maximum(last, 0)], np.nan) if power_w.size else power_w
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """What VENs said, by venID; who they are, by venID; when each event was queued, answered and sent, by its id."""
+
+    said: Mapping[str, tuple[OptType | None, str | None]]
+    about: Mapping[str, Any]
+    first: Mapping[str, Any]
+    sent: Mapping[str, datetime | None]
+
+
+async def _answers(conn: AsyncConnection, dispatch_id: str) -> _Answers:
+    here = (event_table.c.dispatch_id == dispatch_id) & (
+        delivery.c.modification_number == event_table.c.modification_number
+    )
+    sent = select(delivery.c.event_id, delivery.c.first_sent_at).join(
+        event_table, event_table.c.id == delivery.c.event_id
+    )
+    return _Answers(
+        said=await opt.effective(conn, dispatch_id),
+        about={row.id: row async for some in portions(conn, _known_vens(dispatch_id)) for row in some},
+        first={row.event_id: row async for some in portions(conn, _times(dispatch_id)) for row in some},
+        sent={row.event_id: row.first_sent_at async for some in portions(conn, sent.where(here)) for row in some},
+    )
+
+
+def _rows(
+    whole: Dispatch,
+    own: Sequence[tuple[str, Event]],
+    answers: _Answers,
+    powers: dict[str, Metered],
+    now: datetime,
+) -> tuple[Row, ...]:
+    direction = Direction(whole.direction or Direction.REDUCE)
+    begun = now >= whole.shared.period.start
+    sign = 1 if direction is Direction.REDUCE else -1
+    rows = []
+    for ven_id, one in own:
+        ven_row, at = answers.about[ven_id], answers.first.get(one.event_id)
+        answer, reason = answers.said.get(ven_id, (None, None))
+        power = powers.get(ven_id, _UNKNOWN)
+        usual, actual = power.usual_w if np.isfinite(power.usual_w) else None, _latest(power.minutes)
+        running = begun and actual is not None and usual is not None and whole.direction is not None
+        released_at = None if ven_row.cancelled_at == whole.cancelled_at else ven_row.cancelled_at
+        stays = released_at is None and answer is not OptType.OUT
+        latency = (at.answered_at - at.queued_at).total_seconds() if at and at.answered_at else None
+        rows.append(
+            Row(
+                ven_id=ven_id,
+                name=ven_row.name,
+                event_id=one.event_id,
+                modification_number=one.modification_number,
+                opt=answer,
+                reason=reason,
+                queued_at=at.queued_at if at else None,
+                sent_at=answers.sent.get(one.event_id),
+                answered_at=at.answered_at if at else None,
+                latency_s=latency,
+                ordered_w=_ordered_now(one, now, direction) if stays else 0.0,
+                usual_w=usual,
+                actual_w=actual,
+                delivered_w=sign * ((usual or 0.0) - (actual or 0.0)) if running else None,
+                last_seen_at=ven_row.last_seen_at,
+                cancelled_at=released_at,
+            )
+        )
+    return tuple(rows)
+
+
+def _latest(power_w: Floats) -> float | None:
+    known = _carried(power_w)[-1:]
+    return float(known[0]) if known.size and np.isfinite(known[0]) else None
+
+
+def _ordered_now(one: Event, now: datetime, direction: Direction) -> float:
+    """Return the power (W) that a VEN's event orders in this minute; before it in its first, after it in its last."""
+    minute = timedelta(seconds=_MINUTE_S)
+    at = now if one.period.end is None else min(now, one.period.end - minute)
+    at = max(at, one.period.start)
+    return ordered_between(one, at, at + minute, direction) * 3600 / _MINUTE_S
+
+
+def _known_vens(dispatch_id: str) -> Any:
+    return (
+        select(ven.c.id, ven.c.name, ven.c.last_seen_at, event_table.c.cancelled_at)
+        .join(event_table, event_table.c.ven_id == ven.c.id)
+        .where(event_table.c.dispatch_id == dispatch_id)
+    )
+
+
+def _times(dispatch_id: str) -> Any:
+    """Return the query of when each event was first queued and answered."""
+    return (
+        select(
+            delivery.c.event_id,
+            func.min(delivery.c.queued_at).label("queued_at"),
+            func.min(delivery.c.answered_at).label("answered_at"),
+        )
+        .join(event_table, event_table.c.id == delivery.c.event_id)
+        .where(event_table.c.dispatch_id == dispatch_id)
+        .group_by(delivery.c.event_id)
+    )
+
+
+def _counts(rows: Sequence[Row]) -> Counts:
+    here = [one for one in rows if one.cancelled_at is None]
+    return Counts(
+        called=len(rows),
+        delivered_to=sum(one.sent_at is not None for one in rows),
+        opted_in=sum(one.opt is OptType.IN for one in here),
+        opted_out=sum(one.opt is OptType.OUT for one in here),
+        no_answer=sum(one.opt is None for one in here),
+        released=len(rows) - len(here),
+        known=sum(one.actual_w is not None for one in here),
+    )
+
+
+# -- what is wanted
+
+
+def _target(
+    whole: Dispatch,
+    behind: Activation | None,
+    own: Sequence[tuple[str, Event]],
+    rows: Sequence[Row],
+    surplus: float,
+    now: datetime,
+) -> tuple[tuple[datetime, ...], tuple[float | None, ...]]:
+    """Return what is wanted as steps: what a BRP ordered, or what the VENs were ordered, less the selection's surplus.
+
+    A plain signal wants no power. An order without end is drawn up to now (EV-66).
+    """
+    if behind is not None:
+        times = tuple(one.start for one in behind.intervals)
+        return (*times, behind.ends_at), (*(float(one.power_w) for one in behind.intervals), None)
+    if whole.direction is None or not own:
+        return (), ()
+    direction = Direction(whole.direction)
+    released = {one.ven_id for one in rows if one.cancelled_at is not None}
+    edges = [whole.shared.period.start]
+    for interval in whole.shared.signals[0].intervals:
+        ahead = max(whole.cancelled_at or now, edges[-1]) + timedelta(seconds=_MINUTE_S)
+        edges.append(interval.duration.after(edges[-1]) if interval.duration else ahead)
+    sums = np.zeros(len(edges) - 1)
+    for ven_id, one in own:
+        ran = as_run(one, None)
+        if ran is None or ven_id in released:
+            continue
+        for place in range(len(edges) - 1):
+            hours = (edges[place + 1] - edges[place]).total_seconds() / 3600
+            if hours:
+                sums[place] += ordered_between(ran, edges[place], edges[place + 1], direction) / hours
+    if not sums.any():
+        return (), ()
+    return tuple(edges), (*(float(one) / surplus for one in sums), None)
+
+
+def _now(times: Sequence[datetime], values: Sequence[float | None], now: datetime) -> float | None:
+    """Return the step that holds now; before the first one that one, after the last one that one."""
+    found = values[0] if values else None
+    for when, value in zip(times, values, strict=True):
+        if when <= now and value is not None:
+            found = value
+    return found
+
+
+def _trace(
+    whole: Dispatch,
+    rows: Sequence[Row],
+    powers: dict[str, Metered],
+    first_s: int,
+    target: tuple[tuple[datetime, ...], tuple[float | None, ...]],
+) -> Trace:
+    """Return the sums over the VENs that take part and whose usual power is known.
+
+    A VEN that was not heard of for a while counts with its usual power: nothing is known of what it delivers.
+    """
+    counted = {one.ven_id: one.usual_w for one in rows if one.usual_w is not None and one.opt is not OptType.OUT}
+    if not counted:
+        return Trace((), (), (), *target)
+    cells = max(power.minutes.size for ven_id, power in powers.items() if ven_id in counted)
+    total, heard = np.zeros(cells), np.zeros(cells)
+    for ven_id, usual_w in counted.items():
+        power_w = _carried(powers[ven_id].minutes)
+        known = np.isfinite(power_w)
+        total += np.where(known, power_w, usual_w)
+        heard += known
+    usual = sum(counted.values())
+    times = tuple(datetime.fromtimestamp(first_s + _MINUTE_S * place, UTC) for place in range(cells))
+    enough = heard >= _LEAST_KNOWN * len(counted)
+    actual = tuple(float(value) if good else None for value, good in zip(total, enough, strict=True))
+    sign = -1 if whole.direction == "reduce" else 1
+    wanted = tuple(None if value is None else usual + sign * value for value in target[1])
+    return Trace(times, (usual,) * cells, actual, target[0], wanted)

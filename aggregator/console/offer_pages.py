@@ -1,0 +1,147 @@
+"""Offers: what stands open, taking one back, and offering something that nobody asked for."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+from pydantic import Field
+
+from aggregator import money
+from aggregator.brp_api.values import PositiveAmount
+from aggregator.console import board_data
+from aggregator.console.shared import (
+    PER_PAGE,
+    Id,
+    Kilowatts,
+    LocalTime,
+    Words,
+    in_utc,
+    listing,
+    watts,
+    with_defaults,
+    zone_of,
+)
+from aggregator.intervals import PowerInterval
+from aggregator.keys import SALES
+from aggregator.trade import contracts, offers
+from aggregator.trade.sales import UnaskedOffer
+from core.errors import InvalidError
+from vtn.console import Form, Visit, page
+from vtn.services import programme as programmes
+from vtn.services import site
+from web.auth import Role
+from web.model import Model
+
+_OFFERS = listing("offers")
+
+
+class NewOffer(Model):
+    """An offer that nobody asked for; times are local to the contract's programme."""
+
+    contract_id: Id
+    direction: Literal["reduce", "increase"]
+    start: LocalTime
+    minutes: Annotated[int, Field(ge=1, le=48 * 60)]
+    power: Kilowatts
+    per_kwh: PositiveAmount | None = None
+    min_factor: Annotated[float, Field(ge=0.01, le=1)] = 1.0
+    expires: LocalTime
+    area: Words | None = None
+
+
+@page("GET", "/market/offers", role=Role.VIEWER)
+async def list_offers(visit: Visit) -> web.StreamResponse:
+    """Show offers, newest first."""
+    form = visit.filters()
+    status = form.value("status")
+    wanted = offers.Status(status) if status in {one.value for one in offers.Status} else None
+    async with visit.desk.db.read() as conn:
+        rows = await offers.listed(
+            conn,
+            party_id=form.value("party_id") or None,
+            status=wanted,
+            before=_OFFERS.before(visit),
+            limit=PER_PAGE + 1,
+        )
+        names = await board_data.names(conn)
+    shown, following = _OFFERS.page(rows, lambda one: one.id)
+    states = [one.value for one in offers.Status]
+    return visit.render("market/offers.html", form=form, rows=shown, following=following, names=names, states=states)
+
+
+@page("GET", "/market/offers/new", role=Role.DISPATCHER)
+async def new_offer(visit: Visit) -> web.StreamResponse:
+    """Show the form for an offer that nobody asked for."""
+    return await _edit(visit, visit.filters())
+
+
+async def _edit(visit: Visit, form: Form) -> web.Response:
+    async with visit.desk.db.read() as conn:
+        names = await board_data.names(conn)
+        areas = await site.areas(conn)
+    return visit.render("market/offer_new.html", form=with_defaults(form, minutes="60"), names=names, areas=areas)
+
+
+@page("POST", "/market/offers", role=Role.DISPATCHER)
+async def make_offer(visit: Visit) -> web.StreamResponse:
+    """Make an offer, if the pool has so much left."""
+    form = await visit.form()
+    with form.catching():
+        unasked = await _read(visit, form.read(NewOffer))
+        made = await visit.service(SALES).offer(unasked, who=visit.who)
+        return visit.redirect(f"/market/offers/{made.id}", notice="The offer is out.")
+    return await _edit(visit, form)
+
+
+async def _read(visit: Visit, new: NewOffer) -> UnaskedOffer:
+    async with visit.desk.db.read() as conn:
+        contract = await contracts.get(conn, new.contract_id)
+        zone = zone_of(await programmes.get(conn, contract.programme_id))
+    return UnaskedOffer(
+        contract.id,
+        new.direction,
+        (PowerInterval(_utc("start", new.start, zone), new.minutes * 60, watts(new.power)),),
+        _utc("expires", new.expires, zone),
+        new.area,
+        None if new.per_kwh is None else money.amount(new.per_kwh, "per_kwh"),
+        new.min_factor,
+    )
+
+
+def _utc(name: str, when: datetime, zone: ZoneInfo) -> datetime:
+    try:
+        return in_utc(when, zone)
+    except InvalidError as error:
+        raise InvalidError(str(error), field=name) from error
+
+
+@page("GET", "/market/offers/{offer_id}", role=Role.VIEWER)
+async def show_offer(visit: Visit, offer_id: str) -> web.StreamResponse:
+    """Show an offer with its options."""
+    return await _page(visit, offer_id, Form())
+
+
+async def _page(visit: Visit, offer_id: str, form: Form) -> web.Response:
+    async with visit.desk.db.read() as conn:
+        one = await offers.get(conn, offer_id)
+        contract = await contracts.get(conn, one.contract_id)
+        rules = await programmes.get(conn, contract.programme_id)
+        names = await board_data.names(conn)
+    return visit.render(
+        "market/offer.html", zone=zone_of(rules), form=form, one=one, contract=contract, programme=rules, names=names
+    )
+
+
+@page("POST", "/market/offers/{offer_id}/revocation", role=Role.DISPATCHER)
+async def revoke_offer(visit: Visit, offer_id: str) -> web.StreamResponse:
+    """Take an open offer back."""
+    form = await visit.form()
+    with form.catching():
+        async with visit.desk.db.write() as tx:
+            await offers.revoke(tx, offer_id, visit.now, who=visit.who)
+        return visit.redirect(f"/market/offers/{offer_id}", notice="The offer is taken back; the BRP is told.")
+    return await _page(visit, offer_id, form)
+
+
+PAGES = (list_offers, new_offer, make_offer, show_offer, revoke_offer)

@@ -1,0 +1,318 @@
+"""BRPs, their programs and contracts, and the messages that they are sent."""
+
+from datetime import datetime
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import Field
+
+from aggregator.brp_api.gate import GATE
+from aggregator.brp_api.values import Currency, PositiveAmount
+from aggregator.buyers import clients, webhooks
+from aggregator.buyers.clients import SCOPES
+from aggregator.console import board_data
+from aggregator.console.shared import PER_PAGE, Id, LocalTime, in_utc, listing, watts
+from aggregator.console.shared import Kilowatts as KilowattsField
+from aggregator.trade import contracts
+from aggregator.trade.contracts import DIRECTIONS
+from core.errors import InvalidError, NotFoundError
+from vtn.api.wire import Email, Printable
+from vtn.console import Form, Visit, page
+from vtn.services import programme as programmes
+from vtn.services import site
+from web.auth import Role
+from web.model import Model
+
+_DELIVERIES = listing("webhook-deliveries")
+_CONTRACTS = "contracts"
+_USUAL = tuple(scope for scope in SCOPES if scope != "tariff:write")
+_STATES = ("pending", "done", "dead")
+
+
+class NewClient(Model):
+    """A program of a BRP."""
+
+    client: Annotated[Printable, Field(min_length=1, max_length=clients.LONGEST_NAME)] = "main"
+    scopes: Annotated[list[Annotated[str, Field(max_length=40)]], Field(min_length=1, max_length=20)]
+    certificate: Annotated[str, Field(max_length=20_000)] | None = None
+
+
+class NewBrp(NewClient):
+    """A BRP with its first program."""
+
+    name: Annotated[Printable, Field(min_length=1, max_length=200)]
+    email: Annotated[Email, Field(min_length=3, max_length=200)] | None = None
+
+
+class NewContract(Model):
+    """A contract; its times are UTC days or times in the console's zone."""
+
+    party_id: Id
+    programme_id: Id
+    max_power: KilowattsField | None = None
+    max_activations_per_day: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    directions: Annotated[list[str], Field(max_length=2)] = Field(default_factory=list)
+    areas: Annotated[list[str], Field(max_length=100)] = Field(default_factory=list)
+    direct_orders: bool = False
+    per_ven_rows: bool = False
+    currency: Currency = "EUR"
+    per_kwh: PositiveAmount = "0"
+    margin_per_kwh: PositiveAmount = "0"
+    penalty_per_kwh: PositiveAmount = "0"
+    valid_from: LocalTime | None = None
+    valid_to: LocalTime | None = None
+
+
+# -- BRPs
+
+
+@page("GET", "/market/brps", role=Role.VIEWER)
+async def list_brps(visit: Visit) -> web.StreamResponse:
+    """Show all BRPs."""
+    async with visit.desk.db.read() as conn:
+        found = await contracts.brps(conn)
+    return visit.render("market/brps.html", brps=found)
+
+
+@page("GET", "/market/brps/new", role=Role.ADMIN)
+async def new_brp(visit: Visit) -> web.StreamResponse:
+    """Show the form for a new BRP."""
+    return visit.render("market/brp_new.html", form=Form(), scopes=SCOPES, usual=_USUAL)
+
+
+@page("POST", "/market/brps", role=Role.ADMIN)
+async def create_brp(visit: Visit) -> web.StreamResponse:
+    """Create a BRP with its first program; the secret is shown once."""
+    form = await visit.form()
+    with form.catching():
+        wish = form.read(NewBrp)
+        thumbprint = _thumbprint(wish)
+        async with visit.desk.db.write() as tx:
+            party_id = await contracts.create_brp(tx, wish.name, visit.now, who=visit.who, email=wish.email)
+            made, secret = await clients.create(
+                tx, party_id, wish.client, wish.scopes, visit.frame.utcnow(), who=visit.who, certificate=thumbprint
+            )
+        return _reveal(visit, party_id, f"BRP '{wish.name.strip()}' is there.", made.id, secret)
+    return visit.render("market/brp_new.html", form=form, scopes=SCOPES, usual=_USUAL)
+
+
+def _thumbprint(wish: NewClient) -> str | None:
+    if wish.certificate is None:
+        return None
+    try:
+        return clients.thumbprint_of_pem(wish.certificate)
+    except InvalidError as error:
+        raise InvalidError(str(error), field="certificate") from error
+
+
+def _reveal(visit: Visit, party_id: str, text: str, client_id: str, secret: str) -> web.Response:
+    shown = {"Client id": client_id, "Client secret": secret}
+    return visit.redirect(f"/market/brps/{party_id}", notice=text, reveal=shown)
+
+
+@page("GET", "/market/brps/{party_id}", role=Role.VIEWER)
+async def show_brp(visit: Visit, party_id: str) -> web.StreamResponse:
+    """Show a BRP with its programs, contracts and webhooks."""
+    return await _brp_page(visit, party_id, Form())
+
+
+async def _brp_page(visit: Visit, party_id: str, form: Form) -> web.Response:
+    async with visit.desk.db.read() as conn:
+        one = next((it for it in await contracts.brps(conn) if it.id == party_id), None)
+        if one is None:
+            raise NotFoundError(f"No BRP '{party_id[:80]}'.")
+        return visit.render(
+            "market/brp.html",
+            form=form,
+            one=one,
+            clients=await clients.listed(conn, party_id),
+            contracts=await contracts.listed(conn, party_id=party_id, limit=200),
+            subscriptions=await webhooks.listed(conn, party_id),
+            names=await board_data.names(conn),
+            scopes=SCOPES,
+            usual=_USUAL,
+        )
+
+
+@page("POST", "/market/brps/{party_id}/clients", role=Role.ADMIN)
+async def create_client(visit: Visit, party_id: str) -> web.StreamResponse:
+    """Give a BRP another program."""
+    form = await visit.form()
+    with form.catching():
+        wish = form.read(NewClient)
+        thumbprint = _thumbprint(wish)
+        async with visit.desk.db.write() as tx:
+            made, secret = await clients.create(
+                tx, party_id, wish.client, wish.scopes, visit.frame.utcnow(), who=visit.who, certificate=thumbprint
+            )
+        return _reveal(visit, party_id, f"Program '{made.name}' is there.", made.id, secret)
+    return await _brp_page(visit, party_id, form)
+
+
+@page("POST", "/market/clients/{client_id}/secret", role=Role.ADMIN)
+async def rotate_secret(visit: Visit, client_id: str) -> web.StreamResponse:
+    """Replace a program's secret; the new one is shown once."""
+    async with visit.desk.db.write() as tx:
+        secret = await clients.rotate(tx, client_id, visit.frame.utcnow(), who=visit.who)
+        one = await clients.get(tx.conn, client_id)
+    return _reveal(visit, one.party_id, f"Program '{one.name}' has a new secret.", one.id, secret)
+
+
+@page("POST", "/market/clients/{client_id}/revocation", role=Role.ADMIN)
+async def revoke_client(visit: Visit, client_id: str) -> web.StreamResponse:
+    """Shut a program out."""
+    async with visit.desk.db.write() as tx:
+        await clients.revoke(tx, client_id, visit.frame.utcnow(), who=visit.who)
+        one = await clients.get(tx.conn, client_id)
+    gate = visit.request.config_dict.get(GATE)
+    if gate is not None:
+        gate.clear()
+    return visit.redirect(f"/market/brps/{one.party_id}", notice=f"Program '{one.name}' is shut out.")
+
+
+# -- contracts
+
+
+@page("GET", "/market/contracts", role=Role.VIEWER)
+async def list_contracts(visit: Visit) -> web.StreamResponse:
+    """Show contracts, oldest first."""
+    form = visit.filters()
+    keys = listing(_CONTRACTS)
+    async with visit.desk.db.read() as conn:
+        rows = await contracts.listed(
+            conn, party_id=form.value("party_id") or None, after=keys.before(visit), limit=PER_PAGE + 1
+        )
+        names = await board_data.names(conn)
+    shown, following = keys.page(rows, lambda one: one.id)
+    return visit.render("market/contracts.html", form=form, rows=shown, following=following, names=names)
+
+
+@page("GET", "/market/contracts/new", role=Role.ADMIN)
+async def new_contract(visit: Visit) -> web.StreamResponse:
+    """Show the form for a new contract."""
+    return await _edit_contract(visit, visit.filters(), fresh=True)
+
+
+async def _edit_contract(visit: Visit, form: Form, *, fresh: bool = False) -> web.Response:
+    async with visit.desk.db.read() as conn:
+        names = await board_data.names(conn)
+        areas = await site.areas(conn)
+    if fresh:
+        usual = {"currency": "EUR", "per_kwh": "0", "margin_per_kwh": "0", "penalty_per_kwh": "0"}
+        form = Form({name: [value] for name, value in usual.items()} | {"directions[]": list(DIRECTIONS)} | _kept(form))
+    return visit.render("market/contract_new.html", form=form, names=names, areas=areas, directions=DIRECTIONS)
+
+
+def _kept(form: Form) -> dict[str, list[str]]:
+    return {name: list(form.values(name)) for name in form.names()}
+
+
+@page("POST", "/market/contracts", role=Role.ADMIN)
+async def create_contract(visit: Visit) -> web.StreamResponse:
+    """Make a contract."""
+    form = await visit.form()
+    with form.catching():
+        wish = form.read(NewContract)
+        terms = contracts.Terms(
+            wish.party_id,
+            wish.programme_id,
+            contracts.Limits(
+                None if wish.max_power is None else watts(wish.max_power),
+                wish.max_activations_per_day,
+                tuple(wish.directions),
+                tuple(wish.areas),
+                wish.direct_orders,
+                wish.per_ven_rows,
+            ),
+            contracts.Price(wish.currency, wish.per_kwh, wish.margin_per_kwh, wish.penalty_per_kwh),
+            _utc(visit, "valid_from", wish.valid_from),
+            _utc(visit, "valid_to", wish.valid_to),
+        )
+        async with visit.desk.db.write() as tx:
+            made = await contracts.create(tx, terms, visit.now, who=visit.who)
+        return visit.redirect(f"/market/contracts/{made.id}", notice="The contract is made.")
+    return await _edit_contract(visit, form)
+
+
+def _utc(visit: Visit, name: str, when: datetime | None) -> datetime | None:
+    if when is None:
+        return None
+    try:
+        return in_utc(when, visit.zone)
+    except InvalidError as error:
+        raise InvalidError(str(error), field=name) from error
+
+
+@page("GET", "/market/contracts/{contract_id}", role=Role.VIEWER)
+async def show_contract(visit: Visit, contract_id: str) -> web.StreamResponse:
+    """Show a contract."""
+    return await _contract_page(visit, contract_id, Form())
+
+
+async def _contract_page(visit: Visit, contract_id: str, form: Form) -> web.Response:
+    async with visit.desk.db.read() as conn:
+        one = await contracts.get(conn, contract_id)
+        rules = await programmes.get(conn, one.programme_id)
+        names = await board_data.names(conn)
+    ended = one.valid_to is not None and one.valid_to <= visit.now
+    return visit.render("market/contract.html", form=form, one=one, programme=rules, names=names, ended=ended)
+
+
+@page("POST", "/market/contracts/{contract_id}/end", role=Role.ADMIN)
+async def end_contract(visit: Visit, contract_id: str) -> web.StreamResponse:
+    """Let a contract end now."""
+    form = await visit.form()
+    with form.catching():
+        async with visit.desk.db.write() as tx:
+            await contracts.end(tx, contract_id, visit.now, who=visit.who)
+        return visit.redirect(
+            f"/market/contracts/{contract_id}", notice="The contract has ended; what is sold runs on."
+        )
+    return await _contract_page(visit, contract_id, form)
+
+
+# -- messages
+
+
+@page("GET", "/market/webhooks", role=Role.VIEWER)
+async def list_deliveries(visit: Visit) -> web.StreamResponse:
+    """Show messages to BRPs, newest first; `?state=dead` those that were given up."""
+    form = visit.filters()
+    state = form.value("state") if form.value("state") in _STATES else None
+    async with visit.desk.db.read() as conn:
+        rows = await webhooks.deliveries(
+            conn,
+            party_id=form.value("party_id") or None,
+            state=state,
+            before=_DELIVERIES.before(visit),
+            limit=PER_PAGE + 1,
+        )
+        names = await board_data.names(conn)
+    shown, following = _DELIVERIES.page(rows, lambda one: one.id)
+    return visit.render("market/webhooks.html", form=form, rows=shown, following=following, names=names, states=_STATES)
+
+
+@page("POST", "/market/webhooks/{delivery_id}/replay", role=Role.DISPATCHER)
+async def replay_delivery(visit: Visit, delivery_id: str) -> web.StreamResponse:
+    """Send a message again."""
+    async with visit.desk.db.write() as tx:
+        await webhooks.replay(tx, delivery_id, visit.frame.utcnow(), who=visit.who)
+    return visit.redirect("/market/webhooks", notice="It is on its way again.")
+
+
+PAGES = (
+    list_brps,
+    new_brp,
+    create_brp,
+    show_brp,
+    create_client,
+    rotate_secret,
+    revoke_client,
+    list_contracts,
+    new_contract,
+    create_contract,
+    show_contract,
+    end_contract,
+    list_deliveries,
+    replay_delivery,
+)

@@ -1,0 +1,139 @@
+"""What pages show of a dispatch's result beyond the stored evaluation: its versions, and how a baseline came about."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from core.errors import InvalidError, NotFoundError
+from core.spans import Span
+from metrics.baseline import AdjustmentStatus, Calendar, DayUse, NoBaselineError, baseline
+from metrics.days import day_matrix
+from metrics.presets import PRESETS
+from vtn.services import dispatch, evaluation, load_profile, programme
+from vtn.services import event as events
+from vtn.services.evaluation import STEP_S, Result, VenResult
+from vtn.store.tables import delivery, event
+from vtn.store.tables import dispatch as dispatch_table
+from vtn.store.tables import evaluation as evaluation_table
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A stored evaluation without its figures."""
+
+    version: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A figure that differs between two versions, as text."""
+
+    what: str
+    before: float | None
+    after: float | None
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workings:
+    """How one VEN's baseline came about: every day looked at, and the same-day adjustment (W).
+
+    `why_not`: why there is none; then nothing else but the days is known.
+    """
+
+    days: tuple[DayUse, ...]
+    why_not: str | None
+    status: AdjustmentStatus | None
+    factor: float
+    shift_w: float
+    windows: tuple[Span, ...]
+    citation: str
+    rule: str
+
+
+async def versions(conn: AsyncConnection, dispatch_id: str) -> list[Version]:
+    """Return the evaluations of a dispatch, newest first."""
+    query = select(evaluation_table.c.version, evaluation_table.c.created_at).where(
+        evaluation_table.c.dispatch_id == dispatch_id
+    )
+    rows = await conn.execute(query.order_by(evaluation_table.c.version.desc()))
+    return [Version(row.version, row.created_at) for row in rows]
+
+
+_SUMS = (
+    ("Ordered energy", "ordered_wh", "Wh"),
+    ("Delivered energy", "delivered_wh", "Wh"),
+    ("Performance", "performance_ratio", ""),
+    ("Capped performance", "capped_ratio", ""),
+    ("Participation", "participation_rate", ""),
+    ("Opt-outs", "opt_out_rate", ""),
+    ("Answers", "response_rate", ""),
+)
+
+
+def differences(before: Result, after: Result) -> tuple[list[Difference], list[tuple[VenResult | None, VenResult]]]:
+    """Return the sums that differ, and the VENs of which delivery, days or baseline do: before (or None) and after."""
+    sums = [
+        Difference(label, getattr(before, name), getattr(after, name), unit)
+        for label, name, unit in _SUMS
+        if getattr(before, name) != getattr(after, name)
+    ]
+    old = {one.ven_id: one for one in before.vens}
+    vens = [(old.get(one.ven_id), one) for one in after.vens if _facts(old.get(one.ven_id)) != _facts(one)]
+    return sums, vens
+
+
+def _facts(one: VenResult | None) -> tuple[object, ...] | None:
+    if one is None:
+        return None
+    return (one.opt, one.counts, one.ordered_wh, one.delivered_wh, one.days_used, one.baseline_note)
+
+
+async def workings(conn: AsyncConnection, dispatch_id: str, ven_id: str) -> Workings:
+    """Return how a VEN's baseline comes about with the readings of now. Raises NotFoundError, InvalidError."""
+    whole = await dispatch.get(conn, dispatch_id)
+    rules = await programme.get(conn, whole.programme_id, whole.programme_version)
+    rule = PRESETS.get(rules.parameters.baseline)
+    if rule is None:
+        raise InvalidError(f"Unknown baseline '{rules.parameters.baseline}'.")
+    ordered = dict(await events.of_dispatch(conn, dispatch_id)).get(ven_id)
+    if ordered is None:
+        raise NotFoundError("This VEN has no event of this dispatch.")
+    row = (await conn.execute(select(event.c.cancelled_at).where(event.c.id == ordered.event_id))).one()
+    ran = evaluation.as_run(ordered, row.cancelled_at)
+    if ran is None or ran.period.end is None:
+        raise NotFoundError("This VEN's event was cancelled before it began, or has no end yet.")
+    span = Span(ran.period.start, ran.period.end)
+    since = span.start - timedelta(days=rule.lookback_days + 2)
+    readings = await load_profile.energy(
+        conn, ven_id, int(since.timestamp()), int(ran.period.end.timestamp()) + STEP_S, STEP_S
+    )
+    calendar = Calendar(events=await _others(conn, ven_id, dispatch_id))
+    sent = select(func.min(delivery.c.first_sent_at)).where(delivery.c.event_id == ordered.event_id)
+    sent_at = (await conn.execute(sent)).scalar_one_or_none()
+    matrix = day_matrix(readings, rules.parameters.time_zone)
+    name = f"{rule.id}/{rule.version}"
+    try:
+        found = baseline(matrix, span, rule, calendar, notified_at=sent_at)
+    except NoBaselineError as error:
+        return Workings(error.days, str(error), None, 1.0, 0.0, (), rule.citation, name)
+    change = found.adjustment
+    return Workings(found.days, None, found.status, change.factor, change.shift, found.windows, rule.citation, name)
+
+
+async def _others(conn: AsyncConnection, ven_id: str, dispatch_id: str) -> tuple[Span, ...]:
+    """Return the spans of the VEN's other events, but for those cancelled before they began."""
+    query = (
+        select(dispatch_table.c.starts_at, dispatch_table.c.ends_at, event.c.cancelled_at)
+        .join(event, event.c.dispatch_id == dispatch_table.c.id)
+        .where((event.c.ven_id == ven_id) & (event.c.dispatch_id != dispatch_id))
+    )
+    rows: list[tuple[datetime, datetime | None, datetime | None]] = [tuple(row) for row in await conn.execute(query)]
+    return tuple(
+        Span(start, min((one for one in (end, cancelled) if one is not None), default=None))
+        for start, end, cancelled in rows
+        if cancelled is None or cancelled > start
+    )

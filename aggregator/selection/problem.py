@@ -1,0 +1,179 @@
+"""The arithmetic that the greedy rule and the programme share: candidates, energies, costs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from aggregator.flexibility.fleet import Fleet, Floats, Whole
+from aggregator.flexibility.response import known, mean_w, probability
+from aggregator.selection.rotation import ranks
+from aggregator.selection.target import Ask
+from aggregator.selection.windows import within
+
+CHUNK = 1024  # rows at a time: they stay in the processor's cache
+_W_PER_KW = 1000.0
+_LEAST_RELIABLE = 0.05
+
+Flags = npt.NDArray[np.bool_]
+Patch = slice | Whole | tuple[Whole, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """n candidates (callable, with something to give) over the m intervals that ask for power. Energies in kWh.
+
+    - `rows` (n): their indices in the fleet; `columns` (m): the intervals' indices; `hours`: length of an interval.
+    - `energy` (n, m): expected delivery; `total` (n): its sum. `unit` (n): cost of an expected kWh: the price, plus
+      unreliability, for what a home fails to deliver has to be found elsewhere. `rank` (n): place in the rotation.
+    - `aim` (m). `short`, `over`: penalty for each kWh below and above it. `call`: what a call costs, however long:
+      about a hundredth of a usual call's energy, so that one long call is better than two short ones.
+    - `capped` (n): row of `caps` (c, m) that the home falls under, -1: none. `ordered` (n, m): what it is asked for,
+      which is what counts against a cap; no rows where there are no caps.
+    - `most`: most calls. `whole`: calls are for all intervals.
+    """
+
+    rows: Whole
+    columns: Whole
+    hours: float
+    energy: Floats
+    total: Floats
+    unit: Floats
+    rank: Whole
+    aim: Floats
+    short: float
+    over: float
+    call: float
+    capped: Whole
+    ordered: Floats
+    caps: Floats
+    most: int
+    whole: bool
+
+    def penalty(self, level: Floats) -> Floats:
+        """Return the penalties for delivering `level` (..., m)."""
+        lack = self.aim - level
+        return np.where(lack > 0, self.short * lack, -self.over * lack)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """A block for each candidate (n): from `start` up to before `stop`; equal: not called."""
+
+    start: Whole
+    stop: Whole
+
+    @property
+    def called(self) -> Whole:
+        """The places of those who are called."""
+        return np.flatnonzero(self.stop > self.start)
+
+
+def prepare(fleet: Fleet, ask: Ask, seed: int) -> Case:
+    """Return the case of an ask that was checked. The fleet's arrays are read, never changed."""
+    columns = np.flatnonzero(ask.target_w > 0)
+    hours = fleet.step_s / 3600
+    free = np.array([why is None for why in fleet.barred], dtype=bool) & (fleet.calls_left > 0)
+    rows, energy, total = _energies(fleet, free, columns, hours)
+    unit = _unit_costs(fleet, rows)
+    usual = float(np.median(unit)) if rows.size else 1.0
+    areas = sorted(ask.caps)
+    capped = np.full(rows.size, -1, np.int64)
+    for place, area in enumerate(areas):
+        capped[fleet.area[rows] == area] = place
+    return Case(
+        rows=rows,
+        columns=columns,
+        hours=hours,
+        energy=energy,
+        total=total,
+        unit=unit,
+        rank=ranks([fleet.ven_ids[row] for row in rows.tolist()], fleet.last_call_s[rows], fleet.calls[rows], seed),
+        aim=ask.aim_w[columns] * hours / _W_PER_KW,
+        short=10 * max(usual, float(unit.max(initial=0.0))),
+        over=usual / 10,
+        call=usual * float(total.sum()) / max(rows.size, 1) / 100,
+        capped=capped,
+        ordered=_ordered(fleet, rows, columns, hours) if areas else np.zeros((0, columns.size)),
+        caps=np.array([np.full(columns.size, ask.caps[area] * hours / _W_PER_KW) for area in areas]).reshape(
+            len(areas), columns.size
+        ),
+        most=rows.size if ask.most_calls is None else min(ask.most_calls, rows.size),
+        whole=ask.whole,
+    )
+
+
+def evaluate(case: Case, plan: Plan) -> tuple[Floats, float]:
+    """Return the expected delivery (m), kWh, and the cost of a plan: what the bound is a bound of."""
+    called = plan.called
+    level, cost = np.zeros(case.aim.size), case.call * called.size
+    for first in range(0, called.size, CHUNK):
+        some = called[first : first + CHUNK]
+        inside = within(plan.start[some], plan.stop[some], case.aim.size)
+        inside *= case.energy[some]
+        level += inside.sum(axis=0)
+        cost += float(case.unit[some] @ inside.sum(axis=1))
+    return level, cost + float(case.penalty(level).sum())
+
+
+def loads_of(case: Case, plan: Plan) -> Floats:
+    """Return what is ordered under each cap (c, m), kWh."""
+    called = plan.called
+    found = [_summed(case.ordered, plan, called[case.capped[called] == place]) for place in range(len(case.caps))]
+    return np.array(found).reshape(case.caps.shape)
+
+
+def _summed(values: Floats, plan: Plan, places: Whole) -> Floats:
+    total = np.zeros(values.shape[1])
+    for first in range(0, places.size, CHUNK):
+        some = places[first : first + CHUNK]
+        total += np.einsum("nm,nm->m", values[some], within(plan.start[some], plan.stop[some], values.shape[1]))
+    return total
+
+
+def _energies(fleet: Fleet, free: Flags, columns: Whole, hours: float) -> tuple[Whole, Floats, Floats]:
+    """Return who of the `free` (N) has something to give, the expected energies (n, m), kWh, and their sums (n)."""
+    rows: Whole = np.flatnonzero(free)
+    energy, total = np.empty((rows.size, columns.size)), np.zeros(rows.size)
+    chance = probability(fleet.reliability) * hours / _W_PER_KW
+    every = columns.size == fleet.p50_w.shape[1]
+    filled = 0
+    for first in range(0, free.size, CHUNK):
+        block = slice(first, first + CHUNK)
+        near = block if every else (block, columns)
+        middle = fleet.p50_w[near]
+        power = mean_w(fleet.p10_w[near], middle, fleet.p90_w[near])
+        power *= chance[block, None]
+        if middle.size and middle.min() <= 0:
+            # Where the p50 is nothing, nothing can be ordered, whatever luck may bring.
+            power *= middle > 0
+        place = slice(filled, filled + int(free[block].sum()))
+        np.compress(free[block], power, axis=0, out=energy[place])
+        total[place] = energy[place].sum(axis=1)
+        filled = place.stop
+    useful = total > 0
+    return (rows, energy, total) if useful.all() else (rows[useful], energy[useful], total[useful])
+
+
+def patch(rows: Whole, columns: Whole, intervals: int) -> Patch:
+    """Return the index of these rows and columns in an array (N, intervals): slices where they lie side by side."""
+    if columns.size != intervals:
+        return np.ix_(rows, columns)
+    if rows.size and rows[-1] - rows[0] == rows.size - 1 and (rows[1:] > rows[:-1]).all():
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
+
+
+def _ordered(fleet: Fleet, rows: Whole, columns: Whole, hours: float) -> Floats:
+    power = known(fleet.p50_w[patch(rows, columns, fleet.p50_w.shape[1])])
+    return np.maximum(power, 0.0) * hours / _W_PER_KW
+
+
+def _unit_costs(fleet: Fleet, rows: Whole) -> Floats:
+    """Return what an expected kWh costs (n): never below a thousandth, so that nothing is free."""
+    known = np.isfinite(fleet.price[rows])
+    price = np.where(known, np.maximum(fleet.price[rows], 0.0), 0.0)
+    usual = float(np.median(price[known])) if known.any() else 0.0
+    price = np.where(known, price, usual)
+    chance = np.maximum(probability(fleet.reliability[rows]), _LEAST_RELIABLE)
+    return price + max(usual, 0.01) / 4 * (1 - chance) / chance + 0.001

@@ -1,0 +1,214 @@
+"""The call: from what was bought to one event a VEN (DESIGN, journeys 1 and 3).
+
+Read a snapshot, select in a thread outside any transaction (seconds of CPU), then commit dispatch, events, selection
+and reasons together, after looking again whether what the selection relied on still holds.
+"""
+
+import asyncio
+import zlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator.buyers.events import EventType, publish
+from aggregator.flexibility import inputs
+from aggregator.flexibility.fleet import Fleet, Floats, Reason
+from aggregator.grid import Grid
+from aggregator.selection import Ask, Choice
+from aggregator.selection import select as choose
+from aggregator.trade import activations, available_flexibility, contracts, members
+from aggregator.trade.activations import Activation, Event
+from aggregator.trade.available_flexibility import Scope
+from core.ids import new_id
+from core.spans import Duration
+from vtn.services import dispatch, programme
+from vtn.services.dispatch import Order
+from vtn.store.database import Database, Transaction
+from vtn.store.rows import to_json
+from vtn.store.tables import selection, selection_reason
+
+WORKER: Final = "market"
+"""Who did it, in the audit, where nobody asked for just that."""
+AGAIN: Final = timedelta(minutes=1)
+"""World time after which a running activation is looked at again."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Call:
+    """What a call is about to order: the grid from its first step that has not begun, and who was chosen."""
+
+    activation: Activation
+    grid: Grid
+    scope: Scope
+    fleet: Fleet
+    ask: Ask
+    choice: Choice
+    seed: int
+    calls: tuple[int, int]
+
+    @property
+    def called(self) -> dict[str, Floats]:
+        """VenID -> power ordered (T)."""
+        rows = np.flatnonzero(self.choice.power_w.any(axis=1))
+        return {self.fleet.ven_ids[row]: self.choice.power_w[row] for row in rows.tolist()}
+
+
+async def scope_of(conn: AsyncConnection, one: Activation, grid: Grid) -> Scope:
+    """Return whose flexibility an activation may call, over a grid."""
+    contract = await contracts.get(conn, one.contract_id)
+    rules = await programme.get(conn, contract.programme_id)
+    return Scope(rules, one.direction, grid, one.terms.area, one.terms.group_ids)
+
+
+async def call(db: Database, activation_id: str, now: datetime, *, stale_after_s: float) -> bool:
+    """Choose and call VENs for an activation; nothing happens where it has been done, cancelled or changed meanwhile.
+
+    Returns whether anybody was called. Where nobody can be, the reasons are stored and it is tried again each minute.
+    """
+    async with db.read() as conn:
+        one = await activations.get(conn, activation_id)
+        if not _waits(one, now):
+            return False
+        grid = one.grid.since(one.grid.ahead(now))
+        scope = await scope_of(conn, one, grid)
+        fleet = await available_flexibility.load(conn, scope, now, stale_after_s) if grid.count else None
+        calls = await available_flexibility.calls(conn)
+    if fleet is None:
+        async with db.write() as tx:
+            locked = await activations.get(tx.conn, activation_id, lock=True)
+            await activations.advance(tx, locked, now, locked.ends_at)
+        return False
+    seed = zlib.crc32(one.id.encode())
+    ask = Ask(grid.power_w(one.intervals))
+    choice = await asyncio.to_thread(choose, fleet, ask, seed=seed)
+    prepared = _Call(one, grid, scope, fleet, ask, choice, seed, calls)
+    async with db.write() as tx:
+        return await _commit(tx, prepared, now)
+
+
+def _waits(one: Activation, now: datetime) -> bool:
+    """Tell whether somebody is still to be called for it."""
+    return one.dispatch_id is None and Event.CALL in activations.TRANSITIONS[one.status(now)]
+
+
+async def _commit(tx: Transaction, made: _Call, now: datetime) -> bool:
+    """Order what was chosen, unless what it relied on has changed; then the next turn chooses again."""
+    await available_flexibility.lock(tx, made.scope.programme.id, now)
+    one = await activations.get(tx.conn, made.activation.id, lock=True)
+    if not _waits(one, now) or one.modification_number != made.activation.modification_number:
+        return False
+    called = made.called
+    if await available_flexibility.calls(tx.conn) != made.calls:
+        return False
+    if not called:
+        if one.selection_id is None:
+            selection_id = await _store(tx, made, None, now)
+            await activations.advance(tx, one, now, now + AGAIN, selection_id=selection_id)
+        else:
+            await activations.advance(tx, one, now, now + AGAIN)
+        return False
+    dispatch_id = await dispatch.create(tx, _order(made, called), now, who=WORKER)
+    selection_id = await _store(tx, made, dispatch_id, now)
+    # The events may begin later than the activation: who is called late is called from the next step on.
+    due_at = next_due(one, now)
+    await activations.advance(tx, one, now, due_at, dispatch_id=dispatch_id, selection_id=selection_id)
+    told = {"activation_id": one.id, "called": len(called), "dispatch_id": dispatch_id}
+    await publish(tx, one.party_id, EventType.ACTIVATION_NOTIFIED, told, now)
+    return True
+
+
+def next_due(one: Activation, now: datetime) -> datetime:
+    """Return when a called activation is looked at next: each minute, and at its start and end."""
+    return min(edge for edge in (now + AGAIN, one.starts_at, one.ends_at) if edge > now)
+
+
+def _order(made: _Call, called: dict[str, Floats]) -> Order:
+    one = made.activation
+    return Order(
+        programme_id=made.scope.programme.id,
+        start=made.grid.start,
+        duration=Duration.of(seconds=made.grid.count * made.grid.step_s),
+        signals=(members.signal(made.grid),),
+        ven_ids=tuple(called),
+        own_values={ven_id: members.values(power_w, one.direction) for ven_id, power_w in called.items()},
+        direction=one.direction,
+    )
+
+
+async def _store(tx: Transaction, made: _Call, dispatch_id: str | None, now: datetime) -> str:
+    """Store the selection with its inputs, its figures and one reason for every VEN; return its id."""
+    fleet, choice = made.fleet, made.choice
+    selection_id = new_id("sel")
+    content: dict[str, Any] = {
+        "activation_id": made.activation.id,
+        "seed": made.seed,
+        "target_w": inputs.runs(made.ask.target_w),
+        "fleet": await asyncio.to_thread(inputs.to_json, fleet),
+        "reserve": [fleet.ven_ids[row] for row in choice.reserve],
+        "result": {
+            "method": choice.method,
+            "expected_w": inputs.runs(choice.expected_w),
+            "short_w": inputs.runs(choice.short_w),
+            "cost": finite(choice.cost),
+            "bound": finite(choice.bound),
+            "gap": finite(choice.gap),
+            "elapsed_s": finite(choice.elapsed_s),
+        },
+    }
+    await tx.conn.execute(
+        insert(selection).values(id=selection_id, dispatch_id=dispatch_id, inputs=content, created_at=now)
+    )
+    mean_w = ordered_w(choice)
+    rows = [
+        {"selection_id": selection_id, "ven_id": ven_id, "reason": Reason(why).value, "power_w": power_w}
+        for ven_id, why, power_w in zip(fleet.ven_ids, choice.reasons, mean_w, strict=True)
+    ]
+    if rows:
+        await tx.conn.execute(insert(selection_reason), rows)
+    await tx.audit(WORKER, "selection", selection_id, after=to_json(content["result"]), at=now)
+    return selection_id
+
+
+def ordered_w(choice: Choice) -> list[int]:
+    """Return what each VEN is ordered, mean over the window, in whole W: what a page shows, so that it adds up."""
+    if not choice.power_w.shape[1]:
+        return [0] * len(choice.reasons)
+    return [round(power_w) for power_w in choice.power_w.mean(axis=1).tolist()]
+
+
+def finite(value: float) -> float | None:
+    """Return a number as JSON can hold it: None for what is not finite."""
+    return float(value) if np.isfinite(value) else None
+
+
+# -- read
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Why one VEN was called or not; `power_w`: what it was ordered, mean over the window."""
+
+    ven_id: str
+    reason: Reason
+    power_w: int
+
+
+async def reasons(
+    conn: AsyncConnection, selection_id: str, *, after: str | None = None, limit: int = 200
+) -> list[Chosen]:
+    """Return the reasons of a selection in the order of venIDs, at most `limit` after the venID `after`."""
+    query = select(selection_reason).where(selection_reason.c.selection_id == selection_id)
+    if after is not None:
+        query = query.where(selection_reason.c.ven_id > after)
+    rows = await conn.execute(query.order_by(selection_reason.c.ven_id).limit(limit))
+    return [Chosen(row.ven_id, Reason(row.reason), row.power_w or 0) for row in rows]
+
+
+async def reserve(conn: AsyncConnection, selection_id: str) -> list[str]:
+    """Return the venIDs that are called next if others fail, first to last."""
+    query = select(selection.c.inputs["reserve"]).where(selection.c.id == selection_id)
+    return list((await conn.execute(query)).scalar_one_or_none() or ())

@@ -1,0 +1,365 @@
+"""What a dispatch brought, against an independent computation (vtn.services.evaluation)."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from core.errors import ConflictError, InvalidError, NotFoundError
+from core.spans import Duration
+from openadr.model.event import ActivePeriod, Event
+from openadr.model.opt import OptType
+from openadr.model.signal import Signal
+from openadr.model.units import currency_per_kwh
+from support.metered import HALF, metered_ven, send
+from support.vtn_world import NOON, intervals, power, simple
+from vtn.services import dispatch, evaluation
+
+START = NOON + timedelta(hours=1)
+END = START + timedelta(hours=1)
+RULES = {"baseline": "high5of10"}
+"""The preset that tells most about days: it keeps some and leaves some."""
+
+
+async def evaluate(world, dispatch_id):
+    return await evaluation.evaluate(world.db, dispatch_id, world.now)
+
+
+def high_5_of_10(wh, start=START, slots=2):
+    """Return the baseline (Wh per half hour), computed naively for a weekday event and one notified in time."""
+    half, day = timedelta(minutes=30), timedelta(days=1)
+    earlier = [start - n * day for n in range(1, 40) if (start - n * day).isoweekday() <= 5]
+    earlier = [one for one in earlier if one - timedelta(hours=3) in wh][:10]
+    event = {one: np.array([wh[one + n * half] for n in range(slots)]) for one in earlier}
+    kept = sorted(earlier, key=lambda one: event[one].sum(), reverse=True)[:5]
+    window = [n * half for n in range(-6, -2)]
+    usual = np.mean([wh[one + step] for one in kept for step in window])
+    today = np.mean([wh[start + step] for step in window])
+    return np.mean([event[one] for one in kept], axis=0) * np.clip(today / usual, 0.8, 1.2), kept
+
+
+async def story(world, *, own=None):
+    """Run an event of an hour: one VEN in, one out, one silent; return the VENs, their readings and the dispatch."""
+    vens = [await metered_ven(world, seed) for seed in (1, 2, 3)]
+    values = {vens[0][0].ven_id: {"ld": own}} if own else {}
+    dispatch_id = await world.dispatch(
+        *(ven for ven, _, _ in vens), signals=(power(-200.0, -400.0, each=HALF),), own_values=values, rules=RULES
+    )
+    stays, leaves, _ = (ven for ven, _, _ in vens)
+    world.later(seconds=90)
+    await stays.opt((await stays.events())[0])
+    await leaves.opt((await leaves.events())[0], OptType.OUT)
+    world.clock.advance(to=END)
+    for ven, wish, wh in vens:
+        fresh = {NOON + n * timedelta(minutes=30): float(100 + n) for n in range(4)}
+        wh.update(fresh)
+        await send(ven, wish, NOON, *fresh.values())
+    return vens, dispatch_id
+
+
+async def test_an_evaluation_equals_an_independent_computation(any_world):
+    world = any_world
+    vens, dispatch_id = await story(world)
+    result = await evaluate(world, dispatch_id)
+    by_ven = {one.ven_id: one for one in result.vens}
+    for ven, _, wh in vens:
+        expected, kept = high_5_of_10(wh)
+        actual = np.array([wh[START], wh[START + timedelta(minutes=30)]])
+        got = by_ven[ven.ven_id]
+        np.testing.assert_allclose([one.baseline_w for one in got.intervals], expected * 2)
+        np.testing.assert_allclose([one.actual_w for one in got.intervals], actual * 2)
+        np.testing.assert_allclose([one.delivered_w for one in got.intervals], (expected - actual) * 2)
+        assert [one.target_w for one in got.intervals] == [200, 400]
+        assert sorted(got.days_used) == sorted(one.date().isoformat() for one in kept)
+        assert got.ordered_wh == 300
+        np.testing.assert_allclose(got.performance_ratio, (expected - actual).sum() / 300)
+
+
+async def test_sums_equal_their_intervals_and_vens(world):
+    vens, dispatch_id = await story(world)
+    result = await evaluate(world, dispatch_id)
+    expected, _ = high_5_of_10(vens[0][2])
+    actual = [vens[0][2][START], vens[0][2][START + timedelta(minutes=30)]]
+    delivered = (expected - actual).sum()
+    np.testing.assert_allclose(result.delivered_wh, delivered)
+    np.testing.assert_allclose(sum(one.delivered_wh for one in result.vens), delivered)
+    np.testing.assert_allclose(sum(one.delivered_w / 2 for one in result.intervals), delivered)
+    assert [one.target_w for one in result.intervals] == [200, 400]
+    assert [one.start for one in result.intervals] == [START, START + timedelta(minutes=30)]
+    assert result.ordered_wh == sum(one.ordered_wh for one in result.vens) == 900
+    np.testing.assert_allclose(result.performance_ratio, delivered / 300)
+
+
+async def test_opt_out_and_no_answer_figures(world):
+    vens, dispatch_id = await story(world)
+    result = await evaluate(world, dispatch_id)
+    assert (result.called, result.opted_in, result.opted_out, result.no_answer) == (3, 1, 1, 1)
+    np.testing.assert_allclose(
+        [result.participation_rate, result.opt_out_rate, result.response_rate], [1 / 3, 1 / 3, 2 / 3]
+    )
+    assert (result.latency_p50_s, result.latency_p95_s) == (90, 90)
+    figures = {one.ven_id: (one.opt, one.counts, one.delivered_wh > 0, one.latency_s) for one in result.vens}
+    stays, leaves, silent = (ven.ven_id for ven, _, _ in vens)
+    assert figures == {
+        stays: ("optIn", True, True, 90),
+        leaves: ("optOut", False, False, 90),
+        silent: (None, False, False, None),
+    }
+
+
+async def test_a_vens_own_values_are_its_order(world):
+    vens, dispatch_id = await story(world, own=[-1000.0, 0.0])
+    result = await evaluate(world, dispatch_id)
+    assert {one.ven_id: one.ordered_wh for one in result.vens} == {
+        vens[0][0].ven_id: 500,
+        vens[1][0].ven_id: 300,
+        vens[2][0].ven_id: 300,
+    }
+    assert [one.target_w for one in result.intervals] == [1000, 0]
+
+
+async def test_the_same_data_is_the_same_version_and_new_data_a_new_one(world):
+    vens, dispatch_id = await story(world)
+    first = await evaluate(world, dispatch_id)
+    world.later(hours=1)
+    assert await evaluate(world, dispatch_id) == first
+    ven, wish, _ = vens[0]
+    await send(ven, wish, START, 50.0, 60.0)
+    second = await evaluate(world, dispatch_id)
+    assert (first.version, second.version) == (1, 2)
+    assert second.delivered_wh > first.delivered_wh
+    async with world.db.read() as conn:
+        assert await evaluation.stored(conn, dispatch_id) == second
+        assert await evaluation.stored(conn, dispatch_id, 1) == first
+        with pytest.raises(NotFoundError):
+            await evaluation.stored(conn, dispatch_id, 3)
+        with pytest.raises(NotFoundError):
+            await evaluation.stored(conn, "none such")
+    rows = await world.rows("evaluation")
+    assert [(row.version, row.method["id"]) for row in rows] == [(1, "high5of10"), (2, "high5of10")]
+
+
+async def test_a_late_answer_is_a_new_version(world):
+    vens, dispatch_id = await story(world)
+    first = await evaluate(world, dispatch_id)
+    leaves = vens[1][0]
+    (row,) = await world.rows("event", ven_id=leaves.ven_id)
+    await leaves.created((row.id, 0, OptType.IN, 200))
+    second = await evaluate(world, dispatch_id)
+    assert (second.version, second.opted_in, second.opted_out) == (first.version + 1, 2, 0)
+
+
+async def test_what_is_not_known_is_no_zero_and_says_why_and_from_when(world):
+    ven, _, _ = await metered_ven(world, 4)
+    stranger = await world.ven()
+    dispatch_id = await world.dispatch(ven, stranger, rules=RULES)
+    for one in (ven, stranger):
+        await one.opt((await one.events())[0])
+    world.clock.advance(to=END)
+    result = await evaluate(world, dispatch_id)
+    by_ven = {one.ven_id: one for one in result.vens}
+    assert (by_ven[ven.ven_id].counts, by_ven[ven.ven_id].delivered_wh) == (False, None)
+    assert by_ven[ven.ven_id].why_unknown.startswith("Readings of the event are missing")
+    assert [one.actual_w for one in by_ven[ven.ven_id].intervals] == [None, None]
+    assert len(by_ven[ven.ven_id].days_used) == 5
+    fresh = by_ven[stranger.ven_id]
+    assert "eligible days" in fresh.baseline_note
+    assert (fresh.delivered_wh, fresh.why_unknown) == (
+        None,
+        "high5of10 needs 5 days like this one without events before it, and there are 0.",
+    )
+    # The event is on Monday, 12 January: Tuesday to Monday are five weekdays without one.
+    assert fresh.measurable_from == result.measurable_from == "2026-01-20"
+    assert (result.delivered_wh, result.performance_ratio, result.participation_rate) == (None, None, 1)
+    assert result.unknown == 2
+    assert result.why_unknown == (
+        "Not known of 2 of 2 VENs called: 1 lacks readings of the event, 1 has too few days for a baseline."
+    )
+
+
+async def test_who_opted_out_delivered_nothing_and_that_is_known(world):
+    stranger = await world.ven()
+    dispatch_id = await world.dispatch(stranger, rules=RULES)
+    await stranger.opt((await stranger.events())[0], OptType.OUT)
+    world.clock.advance(to=END)
+    result = await evaluate(world, dispatch_id)
+    assert (result.delivered_wh, result.unknown, result.why_unknown) == (0, 0, None)
+
+
+async def test_the_sum_is_of_those_that_are_known(world):
+    vens, dispatch_id = await story(world)
+    stranger = await world.ven()
+    mixed = await world.dispatch(vens[0][0], stranger, starts_in=timedelta(hours=1), rules=RULES)
+    assert (await evaluate(world, dispatch_id)).why_unknown is None
+    for one in (vens[0][0], stranger):
+        await one.opt((await one.events())[-1])
+    world.clock.advance(to=END + timedelta(hours=2))
+    await send(vens[0][0], vens[0][1], END, 1.0, 1.0, 1.0, 1.0)
+    result = await evaluate(world, mixed)
+    known = next(one for one in result.vens if one.ven_id == vens[0][0].ven_id)
+    assert result.delivered_wh == known.delivered_wh > 0
+    assert result.unknown == 1
+
+
+async def test_days_with_prices_alone_are_used(world):
+    """A tariff's households have a price event every day; none of their days would be left."""
+    ven, wish, _ = await metered_ven(world, 5)
+    day = Duration.of(hours=24)
+    prices = Signal("ELECTRICITY_PRICE", "price", "price", intervals(0.3, each=day), currency_per_kwh("EUR"))
+    await world.dispatch(ven, starts_in=timedelta(), signals=(prices,), direction=None, rules=RULES)
+    await send(ven, wish, NOON, *[5000.0] * 48)
+    world.later(days=1)
+    later = await world.dispatch(ven, rules=RULES)
+    world.later(hours=2)
+    await send(ven, wish, NOON + timedelta(days=1), *[100.0] * 4)
+    (result,) = (await evaluate(world, later)).vens
+    assert NOON.date().isoformat() in result.days_used
+
+
+async def test_what_comes_afterwards_makes_no_new_version(world):
+    vens, dispatch_id = await story(world)
+    first = await evaluate(world, dispatch_id)
+    world.later(days=1)
+    await world.dispatch(vens[0][0], rules=RULES)
+    assert await evaluate(world, dispatch_id) == first
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_days_with_other_events_are_not_used(world, cancelled):
+    ven, wish, _ = await metered_ven(world, 5)
+    earlier = await world.dispatch(ven, rules=RULES)
+    if cancelled:
+        async with world.tx() as tx:
+            await dispatch.cancel(tx, earlier, world.now, who="test")
+    await send(ven, wish, NOON, *[5000.0] * 48)
+    world.later(days=1)
+    later = await world.dispatch(ven, rules=RULES)
+    world.later(hours=2)
+    await send(ven, wish, NOON + timedelta(days=1), *[100.0] * 4)
+    (result,) = (await evaluate(world, later)).vens
+    assert (NOON.date().isoformat() in result.days_used) is cancelled
+    assert len(result.days_used) == 5
+
+
+async def test_targets_of_short_intervals_add_up(world):
+    ven, wish, _ = await metered_ven(world, 6)
+    quarter = Duration.of(minutes=15)
+    signals = (simple(1, each=Duration.of(minutes=45)), power(-100.0, -300.0, -500.0, each=quarter))
+    dispatch_id = await world.dispatch(ven, signals=signals, duration=Duration.of(minutes=45), rules=RULES)
+    await ven.opt((await ven.events())[0])
+    world.clock.advance(to=END)
+    await send(ven, wish, NOON, 100.0, 100.0, 100.0, 100.0)
+    result = await evaluate(world, dispatch_id)
+    assert result.ordered_wh == 25 + 75 + 125
+    assert [one.target_w for one in result.intervals] == [200, 250]
+
+
+@pytest.mark.parametrize(("direction", "sign"), [("reduce", 1), ("increase", -1)])
+async def test_the_direction_gives_the_sign(world, direction, sign):
+    ven, wish, wh = await metered_ven(world, 7)
+    signals = (power(-100.0 * sign, -100.0 * sign, each=HALF),)
+    dispatch_id = await world.dispatch(ven, signals=signals, direction=direction, rules=RULES)
+    await ven.opt((await ven.events())[0])
+    world.clock.advance(to=END)
+    wh.update({NOON + n * timedelta(minutes=30): 100.0 for n in range(4)})
+    await send(ven, wish, NOON, 100.0, 100.0, 100.0, 100.0)
+    result = await evaluate(world, dispatch_id)
+    expected, _ = high_5_of_10(wh)
+    assert result.ordered_wh == 100
+    np.testing.assert_allclose(result.delivered_wh, sign * (expected - 100).sum())
+
+
+async def test_an_event_that_was_cancelled_while_it_ran_counts_until_then(any_world):
+    world = any_world
+    ven, wish, _ = await metered_ven(world, 8)
+    other, _, _ = await metered_ven(world, 9)
+    dispatch_id = await world.dispatch(ven, other, signals=(power(-100.0, -300.0),), rules=RULES)
+    for one in (ven, other):
+        await one.opt((await one.events())[0])
+    (theirs,) = await world.rows("event", ven_id=other.ven_id)
+    async with world.tx() as tx:
+        await dispatch.cancel_event(tx, theirs.id, world.now, who="test")
+    with pytest.raises(ConflictError, match="lasts until"):
+        await evaluate(world, dispatch_id)
+    world.clock.advance(to=START + timedelta(minutes=90))
+    async with world.tx() as tx:
+        await dispatch.cancel(tx, dispatch_id, world.now, who="test")
+    await send(ven, wish, NOON, *[100.0] * 5)
+    result = await evaluate(world, dispatch_id)
+    assert [one.ven_id for one in result.vens] == [ven.ven_id], "whose event never began was not called"
+    assert result.ordered_wh == 100 + 150
+    assert [one.target_w for one in result.intervals] == [100, 100, 300]
+
+
+async def test_an_open_ended_event_has_a_result_once_it_is_cancelled(world):
+    ven, wish, _ = await metered_ven(world, 10)
+    dispatch_id = await world.dispatch(ven, signals=(power(-100.0, each=Duration()),), duration=Duration(), rules=RULES)
+    await ven.opt((await ven.events())[0])
+    world.clock.advance(to=END)
+    with pytest.raises(InvalidError, match="open-ended"):
+        await evaluate(world, dispatch_id)
+    async with world.tx() as tx:
+        await dispatch.cancel(tx, dispatch_id, world.now, who="test")
+    await send(ven, wish, NOON, *[100.0] * 4)
+    result = await evaluate(world, dispatch_id)
+    assert (result.ordered_wh, len(result.intervals)) == (100, 2)
+
+
+async def test_a_dispatch_that_never_began_has_no_result(world):
+    ven = await world.ven()
+    dispatch_id = await world.dispatch(ven, rules=RULES)
+    async with world.tx() as tx:
+        await dispatch.cancel(tx, dispatch_id, world.now, who="test")
+    world.clock.advance(to=END)
+    with pytest.raises(ConflictError, match="before it began"):
+        await evaluate(world, dispatch_id)
+
+
+async def test_signals_without_power_order_nothing(world):
+    ven, wish, _ = await metered_ven(world, 11)
+    dispatch_id = await world.dispatch(ven, signals=(simple(1),), rules=RULES)
+    await ven.opt((await ven.events())[0])
+    world.clock.advance(to=END)
+    await send(ven, wish, NOON, *[100.0] * 4)
+    result = await evaluate(world, dispatch_id)
+    assert (result.ordered_wh, result.performance_ratio, result.participation_rate) == (0, None, 1)
+    assert result.delivered_wh != 0
+
+
+async def test_an_order_that_gives_back_later_is_evaluated(world):
+    ven, wish, _ = await metered_ven(world, 12)
+    dispatch_id = await world.dispatch(ven, signals=(power(-500.0, 100.0, each=HALF),), rules=RULES)
+    await ven.opt((await ven.events())[0])
+    world.clock.advance(to=END)
+    await send(ven, wish, NOON, *[100.0] * 4)
+    result = await evaluate(world, dispatch_id)
+    assert result.ordered_wh == 200
+    assert [one.target_w for one in result.intervals] == [500, -100]
+
+
+async def test_an_unknown_baseline_is_refused(world):
+    ven = await world.ven()
+    dispatch_id = await world.dispatch(ven, rules={"baseline": "crystal ball"})
+    world.clock.advance(to=END)
+    with pytest.raises(InvalidError, match="crystal ball"):
+        await evaluate(world, dispatch_id)
+
+
+def test_an_event_as_far_as_it_ran():
+    whole = Event("e", 1, "c", NOON, ActivePeriod(START, Duration.of(hours=1)), (power(-1.0, -2.0, each=HALF),))
+    assert evaluation.as_run(whole, None) is whole
+    assert evaluation.as_run(whole, END) is whole
+    assert evaluation.as_run(whole, START) is None
+    cut = evaluation.as_run(whole, START + timedelta(minutes=40))
+    assert cut.period.duration == Duration.of(minutes=40)
+    assert [(one.duration, one.value) for one in cut.signals[0].intervals] == [
+        (HALF, -1),
+        (Duration.of(minutes=10), -2),
+    ]
+    endless = replace(
+        whole,
+        period=ActivePeriod(START, Duration()),
+        signals=(replace(power(0.0), intervals=intervals(-1.0, each=Duration())),),
+    )
+    assert evaluation.as_run(endless, END).signals[0].intervals == intervals(-1.0)

@@ -1,0 +1,103 @@
+"""Forms as values: what is read, what is refused, what is kept."""
+
+from typing import Annotated
+
+import pytest
+from pydantic import Field
+
+from core.errors import ConflictError, ForbiddenError, InvalidError
+from web.model import Model
+from web.pages.forms import Form, parse_form
+from web.problem import ProblemError
+
+
+class Inner(Model):
+    start: str
+    days: list[Annotated[int, Field(ge=1, le=7)]] = Field(default_factory=list)
+
+
+class Wish(Model):
+    name: Annotated[str, Field(max_length=10)]
+    count: int | None = None
+    strict: bool = False
+    tags: list[str] = Field(default_factory=list)
+    inner: Inner | None = None
+    windows: list[Inner] = Field(default_factory=list)
+
+
+def test_names_say_where_a_value_belongs():
+    form = parse_form(
+        "name=Ann&count=3&strict=true&tags[]=a&tags[]=&tags[]=b&inner.start=now"
+        "&windows.0.start=&windows.2.start=x&windows.2.days[]=1&windows.2.days[]=5&windows.10.start=y&csrf=zzz"
+    )
+    assert form.read(Wish) == Wish(
+        name="Ann",
+        count=3,
+        strict=True,
+        tags=["a", "b"],
+        inner=Inner(start="now"),
+        windows=[Inner(start="x", days=[1, 5]), Inner(start="y")],
+    )
+
+
+def test_blank_fields_leave_the_default():
+    assert parse_form("name=%20Ann%20&count=&strict=").read(Wish) == Wish(name="Ann")
+
+
+def test_each_fault_stands_at_its_field_and_what_was_typed_stays():
+    form = parse_form("name=much+too+long&count=many&windows.0.start=a&windows.0.days[]=9&other=1")
+    with form.catching():
+        form.read(Wish)
+    assert form.failed
+    assert set(form.errors) == {"name", "count", "windows.0.days[]", "other"}
+    assert form.error("count") == "Write a whole number."
+    assert form.value("name") == "much too long"
+    assert form.values("windows.0.days[]") == ("9",)
+
+
+def test_a_missing_field_is_required():
+    form = parse_form("count=1&name=")
+    with form.catching():
+        form.read(Wish)
+    assert form.errors == {"name": "This is required."}
+
+
+def test_errors_of_services_go_to_the_field_that_they_name():
+    form = parse_form("name=a&count=1")
+    with form.catching():
+        raise InvalidError("That is too few.", field="count")
+    with form.catching():
+        raise InvalidError("It stays as it is.", field="unknown")
+    with form.catching("name"):
+        raise ConflictError("It is taken.")
+    assert form.errors == {"count": "That is too few.", "": "It stays as it is.", "name": "It is taken."}
+    assert form.others("count", "name") == {"": "It stays as it is."}
+
+
+def test_what_nobody_can_mend_in_the_form_goes_on():
+    form = parse_form("name=a")
+    with pytest.raises(ForbiddenError), form.catching():
+        raise ForbiddenError("No.")
+    assert not form.failed
+
+
+def test_a_fresh_form_shows_what_is_there_a_sent_one_what_was_typed():
+    fresh, sent = Form(), parse_form("other=1")
+    assert (fresh.value("name", "old"), sent.value("name", "old")) == ("old", "")
+    assert (fresh.values("tags[]", ("a",)), sent.values("tags[]", ("a",))) == (("a",), ())
+    assert fresh.value("name", None) == ""
+
+
+@pytest.mark.parametrize("text", ["a.b.c.d.e.f.g=1", "a=1&a.b=2", "a.b=1&a.b.c=2", "inner=1&inner.start=2"])
+def test_names_that_contradict_each_other_are_refused(text):
+    form = parse_form(text)
+    with form.catching():
+        form.read(Wish)
+    assert form.failed
+
+
+@pytest.mark.parametrize("text", ["name=%ff", "name=%00", "&".join("a=b" for _ in range(6000))])
+def test_what_no_browser_sends_is_refused(text):
+    with pytest.raises(ProblemError) as caught:
+        parse_form(text)
+    assert caught.value.status == 400

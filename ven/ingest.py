@@ -1,0 +1,106 @@
+"""What a household's devices tell, written to its ring in small batches."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from bridges.device import Device, Driver
+from bridges.lease_state import Lease
+from core.errors import UnavailableError
+from core.points import Reading
+from ven.household import Household
+from ven.readings_store import Ring
+from ven.reports import status_point
+
+_log = structlog.get_logger(__name__)
+
+_BATCH_S: Final = 0.05
+_RETRY_S: Final = 2.0
+_MOST_WAITING: Final = 100_000
+
+
+class Recorder:
+    """Collects readings for a moment and stores them together. While the disk is full it keeps the newest in memory."""
+
+    def __init__(self, ring: Ring, on_stored: Callable[[], None]) -> None:
+        self._ring = ring
+        self._on_stored = on_stored
+        self._waiting: list[Reading] = []
+        self._some = asyncio.Event()
+
+    def take(self, reading: Reading) -> None:
+        """Take a reading from a driver."""
+        self._waiting.append(reading)
+        if len(self._waiting) > _MOST_WAITING:
+            del self._waiting[: _MOST_WAITING // 10]
+            _log.error("readings are lost: they cannot be stored and the memory for waiting ones is full")
+        self._some.set()
+
+    async def run(self) -> None:
+        """Store what comes, until cancelled."""
+        while True:
+            await self._some.wait()
+            await asyncio.sleep(_BATCH_S)
+            try:
+                self.flush()
+            except UnavailableError as error:
+                _log.error("readings wait for the disk", waiting=len(self._waiting), reason=str(error))
+                await asyncio.sleep(_RETRY_S)
+
+    def flush(self) -> None:
+        """Store what waits. Raises UnavailableError; nothing is lost then."""
+        batch = list(self._waiting)
+        if batch:
+            try:
+                self._ring.add(batch)
+            except UnavailableError:
+                raise
+            except Exception:  # noqa: BLE001  a reading that cannot be stored must not keep the others from it
+                self._add_singly(batch)
+            del self._waiting[: len(batch)]
+            self._on_stored()
+        self._some.clear()
+
+    def _add_singly(self, batch: Sequence[Reading]) -> None:
+        for reading in batch:
+            try:
+                self._ring.add([reading])
+            except UnavailableError:
+                raise
+            except Exception as error:  # noqa: BLE001  as above
+                _log.warning(
+                    "a reading cannot be stored", point=reading.point, reason=f"{type(error).__name__}: {error}"
+                )
+
+
+def status_readings(
+    household: Household,
+    drivers: Mapping[str, Driver],
+    held: Sequence[Lease],
+    overridden: Iterable[str],
+    now: datetime,
+) -> list[Reading]:
+    """Return each resource's status as readings: online, override (0 or 1) and capacity (share of nominal power)."""
+    stopped = {lease.command.device for lease in held if lease.holds}
+    theirs = set(overridden)
+    found = []
+    for resource in household.all_resources():
+        names = [resource.meter] if resource.meter else list(resource.devices)
+        online = all(drivers[name].online for name in names if name in drivers)
+        devices = [drivers[name].describe() for name in resource.devices if name in drivers]
+        values = {
+            "online": float(online),
+            "override": float(any(name in theirs for name in resource.devices)),
+            "capacity": _capacity(devices, stopped),
+        }
+        found += [Reading(status_point(resource.id, item), now, value) for item, value in values.items()]
+    return found
+
+
+def _capacity(devices: Sequence[Device], stopped: set[str]) -> float:
+    whole = sum(device.nominal_w or 0.0 for device in devices)
+    left = sum(device.nominal_w or 0.0 for device in devices if device.id not in stopped)
+    return round(left / whole, 4) if whole else 1.0

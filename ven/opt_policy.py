@@ -1,0 +1,82 @@
+"""The household's opinion of an event: can it, and does it want to (EV-49..EV-52)."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from bridges.device import Device
+from core.clock import system_clock
+from core.errors import InvalidError
+from openadr.model.codes import Code
+from openadr.model.event import Event, check_event
+from openadr.model.opt import OptType
+from openadr.model.signal import SIGNAL_TABLE, Signal
+from openadr.model.units import SCALES
+from ven.devices import describe
+from ven.engine.events import Verdict
+from ven.household import Household
+from ven.planning import plan
+from ven.rules import accepts_context, name_of, opt_rule, programme_for, signal_devices, targeted
+from ven.vtn_state import KnownEvent
+
+ALWAYS_TAKEN: Final = frozenset({("SIMPLE", "level"), ("ELECTRICITY_PRICE", "price"), ("LOAD_DISPATCH", "setpoint")})
+"""What every VEN takes, with or without a programme for it (EV-70)."""
+
+
+class HouseholdJudge:
+    """Judges events by a household file."""
+
+    def __init__(self, household: Household, devices: Mapping[str, Device] | None = None) -> None:
+        """Without `devices`, what the drivers say of them is asked for."""
+        self._household = household
+        self._devices = describe(household, system_clock()) if devices is None else devices
+
+    def judge(self, event: Event, ven_id: str) -> Verdict:
+        """Tell whether an event is sound, and whether the household can and wants to take part.
+
+        An event that asks for something of which nothing would be done here is opted out of.
+        """
+        if not accepts_context(self._household, event.market_context):
+            return _no(Code.TARGET_MISMATCH, f"Market context {event.market_context} is not ours.")
+        devices = targeted(self._household, event.target, ven_id)
+        if devices is None:
+            return _no(Code.TARGET_MISMATCH, "The event's target names nothing here.")
+        for signal in event.signals:
+            if (reason := self._unsupported(signal, event.market_context)) is not None:
+                return _no(Code.SIGNAL_NOT_SUPPORTED, reason)
+            if signal_devices(self._household, devices, signal) is None:
+                classes = ", ".join(signal.target.device_classes)
+                return _no(Code.DEPLOYMENT, f"No resource here is of class {classes}.")
+        try:
+            check_event(event)
+        except InvalidError as error:
+            return _no(Code.COMPLIANCE, str(error))
+        return self._wanted(event, ven_id)
+
+    def _unsupported(self, signal: Signal, market_context: str) -> str | None:
+        key = (name_of(signal), signal.type)
+        programme = programme_for(self._household, signal, market_context)
+        if programme is None and key not in ALWAYS_TAKEN:
+            return f"Signal {signal.name}/{signal.type} is not supported here."
+        unit = signal.item_base.name if signal.item_base else None
+        units = SIGNAL_TABLE[key][0] if key in SIGNAL_TABLE else None
+        if units is not None and (unit not in units if units else unit is not None):
+            return f"{signal.name}/{signal.type} is not supported in {unit or 'no unit'}."
+        if signal.item_base is not None and signal.item_base.scale not in SCALES:
+            return f"{signal.name}/{signal.type} is not supported at the scale '{signal.item_base.scale}'."
+        if unit in ("powerApparent", "powerReactive"):
+            return f"{signal.name}/{signal.type} is supported in real power only."
+        return None
+
+    def _wanted(self, event: Event, ven_id: str) -> Verdict:
+        rule = opt_rule(self._household, event.market_context)
+        if rule is not None and rule.decision is OptType.OUT:
+            return Verdict(OptType.OUT, reason=rule.reason)
+        start = event.period.start
+        follows = plan(KnownEvent(event, "", OptType.IN), self._household, self._devices, ven_id, horizon=start)
+        if follows.asks and not follows.orders:
+            return Verdict(OptType.OUT, reason=follows.notes[0] if follows.notes else "no device here follows it")
+        return Verdict(OptType.IN)
+
+
+def _no(code: Code, reason: str) -> Verdict:
+    return Verdict(OptType.OUT, code, reason)

@@ -1,0 +1,193 @@
+"""One gateway's conversation with its VTN: the engine's messages over the transport, with patience.
+
+World time says when something is due; machine time paces tries and time-outs. Patience is the engine's: here nothing
+waits but for what the engine says.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from certs.provisioning import Identity
+from certs.tls import client_context
+from core.clock import Clock
+from core.errors import EvenloadError, UnavailableError
+from openadr.v20b.decode import UnreadableError
+from ven.engine import Action, Engine, Failure, Noted, Settings
+from ven.household import Household
+from ven.quarantine import where
+from ven.transport.v20b_pull import PullTransport, TransportError
+from ven.vitals import VtnContact
+
+_log = structlog.get_logger(__name__)
+
+_STORE_RETRY_S: Final = 2.0
+_IDENTITY_EVERY_S: Final = 60.0
+_WARN_EVERY_S: Final = 86_400.0
+_LONGEST_REASON: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The VTN as enrolment and the household file name it."""
+
+    url: str
+    tls: ssl.SSLContext | None
+    ven_name: str
+    ven_id: str | None
+    vtn_id: str | None
+    identity: Identity | None = None
+
+
+def read_peer(household: Household) -> Peer:
+    """Return the VTN of a household. Raises an EvenloadError where the identity is missing or damaged."""
+    url = household.vtn.url
+    if url is not None and url.startswith("http://"):  # the transport allows it on loopback only
+        return Peer(url, None, household.name, None, None)
+    identity = Identity.load(household.identity)
+    tls = client_context(identity, check_hostname=household.vtn.check_hostname)
+    return Peer(url or identity.vtn_url, tls, identity.ven_name, identity.ven_id, identity.vtn_id, identity)
+
+
+def settings(household: Household, peer: Peer) -> Settings:
+    """Return what the engine has to know."""
+    vtn = household.vtn
+    return Settings(
+        peer.ven_name,
+        vtn.poll,
+        vtn.jitter,
+        vtn.query,
+        peer.ven_id,
+        peer.vtn_id,
+        vtn.shortest_poll,
+        vtn.longest_poll,
+        vtn.longest_wait_s,
+    )
+
+
+class Conversation:
+    """Drives an engine over HTTP.
+
+    `act` gets what the engine wants done; `prepare` is called before the engine is asked what to say, so that what is
+    sampled then is complete.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        household: Household,
+        peer: Peer,
+        clock: Clock,
+        act: Callable[[Iterable[Action]], None],
+        prepare: Callable[[], None],
+    ) -> None:
+        self._engine = engine
+        self._household = household
+        self._peer = peer
+        self._clock = clock
+        self._act = act
+        self._prepare = prepare
+        self.contact = VtnContact(peer.url)
+        self._poke = asyncio.Event()
+
+    def poke(self) -> None:
+        """Look again whether something is due."""
+        self._poke.set()
+
+    async def run(self) -> None:
+        """Exchange messages with the VTN for ever; a new identity on disk is taken up."""
+        await self._start_engine()
+        while True:
+            peer = self._peer
+            if peer.identity is not None and (warning := peer.identity.warning()):
+                _log.warning(warning)
+            async with PullTransport(peer.url, peer.tls, self._household.vtn.time_out_s) as transport:
+                await self._converse(transport)
+
+    async def _start_engine(self) -> None:
+        """Let the engine read the store; it must not go on without, or it would think that it is not registered."""
+        while True:
+            try:
+                self._engine.start(self._clock.now())
+            except UnavailableError as error:
+                _log.error("waiting for the disk", reason=str(error))
+                await asyncio.sleep(_STORE_RETRY_S)
+            else:
+                return
+
+    async def _converse(self, transport: PullTransport) -> None:
+        """Exchange messages until the identity on disk is another one, or has to be warned of."""
+        began = checked = time.monotonic()
+        while True:
+            if (now_s := time.monotonic()) - checked > _IDENTITY_EVERY_S:
+                checked = now_s
+                if self._identity_changed() or now_s - began > _WARN_EVERY_S:
+                    return
+            try:
+                await self._exchange(transport)
+            except UnavailableError as error:
+                _log.error("waiting for the disk", reason=str(error))
+                await asyncio.sleep(_STORE_RETRY_S)
+                await self._start_engine()
+
+    async def _exchange(self, transport: PullTransport) -> None:
+        """Post what is due, or wait until something is."""
+        self._poke.clear()
+        self._prepare()
+        request = self._engine.next_request(self._clock.now())
+        if request is None:
+            await self._idle()
+            return
+        try:
+            answer = await transport.post(request)
+        except TransportError as error:
+            _log.warning("no answer", message=type(request).__name__, reason=str(error))
+            now = self._clock.now()
+            self.contact = self.contact.unanswered(now, str(error)[:_LONGEST_REASON])
+            self._act(self._engine.failed(error.failure, now, code=error.code, text=error.text, after_s=error.after_s))
+        except UnreadableError as error:
+            now = self._clock.now()
+            self.contact = self.contact.unanswered(now, f"unreadable: {error}"[:_LONGEST_REASON])
+            self._act(self._engine.unreadable(error.element, error.request_id, error, now))
+        except asyncio.CancelledError:
+            self._engine.failed(Failure.UNREACHABLE, self._clock.now())
+            raise
+        except UnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001  it stays with this message, which will never go out unchanged
+            text = f"oadr{type(request).__name__} cannot be sent: {type(error).__name__}: {error}"[:300]
+            _log.error(text, where=where(error))
+            self._act([Noted(text, problem=True), *self._engine.failed(Failure.REJECTED, self._clock.now())])
+        else:
+            now = self._clock.now()
+            self.contact = self.contact.answered(now)
+            self._act(self._engine.received(answer, now))
+
+    async def _idle(self) -> None:
+        """Sleep until the engine has something to say, or somebody pokes."""
+        when = self._engine.wake_at(self._clock.now())
+        waits: list[asyncio.Task[object]] = [asyncio.create_task(self._poke.wait())]
+        if when is not None:
+            waits.append(asyncio.create_task(self._clock.sleep_until(when)))
+        try:
+            await asyncio.wait(waits, timeout=_IDENTITY_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+
+    def _identity_changed(self) -> bool:
+        try:
+            peer = read_peer(self._household)
+        except EvenloadError as error:
+            _log.warning("the identity on disk cannot be used", reason=str(error))
+            return False
+        if peer.identity == self._peer.identity:
+            return False
+        self._peer = peer
+        _log.info("a new identity is used from now on")
+        return True

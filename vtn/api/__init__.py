@@ -1,0 +1,30 @@
+"""The operator API: one module a noun, all operations in OPERATIONS."""
+
+from vtn.api import (
+    certificates,
+    dispatches,
+    fleet,
+    potential,
+    principals,
+    programmes,
+    reports,
+    settlement,
+    system,
+    vens,
+)
+from vtn.api.desk import DESK, Desk
+
+OPERATIONS = (
+    *vens.OPERATIONS,
+    *fleet.OPERATIONS,
+    *potential.OPERATIONS,
+    *certificates.OPERATIONS,
+    *programmes.OPERATIONS,
+    *dispatches.OPERATIONS,
+    *reports.OPERATIONS,
+    *settlement.OPERATIONS,
+    *principals.OPERATIONS,
+    *system.OPERATIONS,
+)
+
+__all__ = ["DESK", "OPERATIONS", "Desk"]

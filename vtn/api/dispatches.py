@@ -1,0 +1,404 @@
+"""Dispatches, their events and results, in the operator API."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+from sqlalchemy import select
+
+from core.errors import NotFoundError
+from openadr.model.event import ActivePeriod, EventStatus, status_at
+from openadr.model.event import Event as ProtocolEvent
+from openadr.model.target import Target
+from vtn.api.desk import DESK
+from vtn.api.signals import SignalIn, shown, whole
+from vtn.api.wire import Number, Printable, check_event
+from vtn.services import dispatch as dispatches
+from vtn.services import evaluation, opt, order_check, result_due
+from vtn.services import event as events
+from vtn.services.dispatch import Order
+from vtn.services.evaluation import Result
+from vtn.store.tables import delivery, ven
+from vtn.store.tables import dispatch as dispatch_table
+from vtn.store.tables import event as event_table
+from web.api import Context
+from web.model import IsoDuration, Model, UtcTime
+from web.operation import operation
+from web.pagination import Cursor, Keyset, Limit, Page
+
+_BY_ID = Keyset("dispatches", str)
+OwnValues = dict[str, Annotated[list[Number], Field(min_length=1, max_length=3000)]]
+"""signal id -> one value an interval."""
+
+
+class NewDispatch(Model):
+    """A dispatch: what is ordered, of whom, and when."""
+
+    programme_id: str
+    start: UtcTime
+    signals: Annotated[list[SignalIn], Field(min_length=1, max_length=10)]
+    """The signals; the event lasts as long as the intervals of the first one together. One interval of PT0S: until it
+    is cancelled."""
+    ven_ids: list[str] = Field(default_factory=list, max_length=100_000)
+    """Whom to call; everybody enrolled if empty."""
+    resource_ids: list[Annotated[Printable, Field(min_length=1, max_length=200)]] = Field(
+        default_factory=list, max_length=100
+    )
+    """Only for these resources of each VEN; for all of them if empty."""
+    own_values: dict[str, OwnValues] = Field(default_factory=dict)
+    """venID -> signal id -> values of that VEN where they differ from the signals above."""
+    direction: Literal["reduce", "increase"] | None = None
+    """What is ordered of consumption; where it is left out, what SIMPLE and LOAD_DISPATCH/delta signals say."""
+    priority: Annotated[int, Field(ge=0, le=1000)] | None = None
+    test_event: bool = False
+    comment: Annotated[Printable, Field(max_length=2000)] | None = None
+    """Shown to the household."""
+
+
+class DispatchChange(Model):
+    """What to change in all events of a dispatch; what is left out stays."""
+
+    start: UtcTime | None = None
+    signals: Annotated[list[SignalIn], Field(min_length=1, max_length=10)] | None = None
+
+
+class Event(Model):
+    """One VEN's event."""
+
+    id: str
+    ven_id: str
+    ven_name: str
+    modification_number: int
+    status: EventStatus
+    opt: Literal["optIn", "optOut"] | None
+    """The opt that counts; null: no answer."""
+    reason: str | None
+    queued_at: UtcTime | None
+    first_sent_at: UtcTime | None
+    answered_at: UtcTime | None
+
+
+class Dispatch(Model):
+    """A dispatch."""
+
+    id: str
+    programme_id: str
+    programme_version: int
+    start: UtcTime
+    duration: IsoDuration
+    end: UtcTime | None
+    """null: open-ended."""
+    signals: list[SignalIn]
+    resource_ids: list[str]
+    direction: Literal["reduce", "increase"] | None
+    status: EventStatus
+    created_at: UtcTime
+    created_by: str
+    cancelled_at: UtcTime | None
+
+
+class DispatchDetail(Model):
+    """A dispatch with the events of its VENs."""
+
+    dispatch: Dispatch
+    events: list[Event]
+
+
+class CreatedDispatch(DispatchDetail):
+    """A dispatch that has just gone out, and what spoke against it."""
+
+    warnings: list[str]
+    """What a person should look at: it contradicts another dispatch, orders more than a VEN can, or does not reach
+    one. `POST /v1/dispatches/check` says so before anything goes out."""
+
+
+class Warnings(Model):
+    """What speaks against an order."""
+
+    warnings: list[str]
+
+
+def _shown(one: dispatches.Dispatch, now: datetime) -> Dispatch:
+    period = one.shared.period
+    status = EventStatus.CANCELLED if one.cancelled_at is not None else status_at(one.shared, now)
+    return Dispatch(
+        id=one.id,
+        programme_id=one.programme_id,
+        programme_version=one.programme_version,
+        start=period.start,
+        duration=period.duration,
+        end=period.end,
+        signals=shown(one.shared.signals),
+        resource_ids=list(one.shared.target.resource_ids),
+        direction=one.direction,
+        status=status,
+        created_at=one.created_at,
+        created_by=one.created_by,
+        cancelled_at=one.cancelled_at,
+    )
+
+
+@operation("GET", "/v1/dispatches", summary="List dispatches, oldest first", role="viewer", tags=["dispatches"])
+async def list_dispatches(context: Context, limit: Limit = 50, cursor: Cursor | None = None) -> Page[Dispatch]:
+    desk = context.service(DESK)
+    after = _BY_ID.decode(cursor)
+    query = select(dispatch_table.c.id).order_by(dispatch_table.c.id).limit(limit + 1)
+    if after is not None:
+        query = query.where(dispatch_table.c.id > after[0])
+    async with desk.db.read() as conn:
+        ids = list((await conn.execute(query)).scalars())
+        found = [_shown(await dispatches.get(conn, one), desk.clock.now()) for one in ids]
+    return _BY_ID.page(found, limit, key=lambda one: (one.id,))
+
+
+@operation(
+    "POST",
+    "/v1/dispatches",
+    summary="Create a dispatch: one event per VEN",
+    role="dispatcher",
+    tags=["dispatches"],
+    status=201,
+    errors=[404],
+)
+async def create_dispatch(context: Context, body: NewDispatch) -> CreatedDispatch:
+    desk = context.service(DESK)
+    order = await _order(body, desk.clock.now())
+    async with desk.db.read() as conn:
+        warnings = await order_check.warnings(conn, order, desk.clock.now())
+    async with desk.db.write() as tx:
+        dispatch_id = await dispatches.create(tx, order, desk.clock.now(), who=context.principal.name)
+    made = await read_dispatch(context, dispatch_id)
+    return CreatedDispatch(dispatch=made.dispatch, events=made.events, warnings=warnings)
+
+
+@operation(
+    "POST",
+    "/v1/dispatches/check",
+    summary="Say what speaks against a dispatch, without creating it",
+    role="dispatcher",
+    tags=["dispatches"],
+    errors=[404],
+)
+async def check_dispatch(context: Context, body: NewDispatch) -> Warnings:
+    desk = context.service(DESK)
+    order = await _order(body, desk.clock.now())
+    async with desk.db.read() as conn:
+        warnings = await order_check.warnings(conn, order, desk.clock.now())
+    return Warnings(warnings=warnings)
+
+
+async def _order(body: NewDispatch, now: datetime) -> Order:
+    """Return what is ordered, as the wire can carry it."""
+    signals = tuple(one.value() for one in body.signals)
+    order = Order(
+        programme_id=body.programme_id,
+        start=body.start,
+        duration=whole(signals),
+        signals=signals,
+        ven_ids=tuple(body.ven_ids),
+        own_values=body.own_values,
+        target=Target(resource_ids=tuple(body.resource_ids)),
+        direction=body.direction or order_check.direction_of(signals),
+        priority=body.priority,
+        test_event=body.test_event,
+        comment=body.comment,
+    )
+    await check_event(_trial(order, now))
+    return order
+
+
+def _trial(order: Order, now: datetime) -> ProtocolEvent:
+    """Return an event as the order's VENs will get it, for the wire to judge."""
+    return ProtocolEvent(
+        "trial",
+        0,
+        "http://example.com",
+        now,
+        ActivePeriod(order.start, order.duration),
+        order.signals,
+        order.target,
+        priority=order.priority,
+        vtn_comment=order.comment,
+    )
+
+
+@operation(
+    "GET",
+    "/v1/dispatches/{dispatch_id}",
+    summary="Read a dispatch with its events",
+    role="viewer",
+    tags=["dispatches"],
+    errors=[404],
+)
+async def read_dispatch(context: Context, dispatch_id: str) -> DispatchDetail:
+    desk = context.service(DESK)
+    now = desk.clock.now()
+    async with desk.db.read() as conn:
+        one = await dispatches.get(conn, dispatch_id)
+        said = await opt.effective(conn, dispatch_id)
+        called = select(ven.c.id, ven.c.name).join(event_table, event_table.c.ven_id == ven.c.id)
+        called = called.where(event_table.c.dispatch_id == dispatch_id)
+        names = {row.id: row.name for row in await conn.execute(called)}
+        times = {
+            (row.event_id, row.modification_number): row
+            for row in await conn.execute(
+                select(delivery)
+                .join(event_table, event_table.c.id == delivery.c.event_id)
+                .where(event_table.c.dispatch_id == dispatch_id)
+            )
+        }
+        rows = []
+        for ven_id, own in await events.of_dispatch(conn, dispatch_id):
+            at = times.get((own.event_id, own.modification_number))
+            answer, reason = said.get(ven_id, (None, None))
+            rows.append(
+                Event(
+                    id=own.event_id,
+                    ven_id=ven_id,
+                    ven_name=names[ven_id],
+                    modification_number=own.modification_number,
+                    status=status_at(own, now),
+                    opt=answer.value if answer else None,
+                    reason=reason,
+                    queued_at=at.queued_at if at else None,
+                    first_sent_at=at.first_sent_at if at else None,
+                    answered_at=at.answered_at if at else None,
+                )
+            )
+    return DispatchDetail(dispatch=_shown(one, now), events=rows)
+
+
+@operation(
+    "PATCH",
+    "/v1/dispatches/{dispatch_id}",
+    summary="Change what the events of a dispatch share",
+    role="dispatcher",
+    tags=["dispatches"],
+    errors=[404, 409],
+)
+async def change_dispatch(context: Context, dispatch_id: str, body: DispatchChange) -> DispatchDetail:
+    desk = context.service(DESK)
+    signals = tuple(one.value() for one in body.signals) if body.signals else None
+    async with desk.db.read() as conn:
+        old = await dispatches.get(conn, dispatch_id)
+    period = replace(
+        old.shared.period,
+        start=body.start or old.shared.period.start,
+        duration=whole(signals) if signals else old.shared.period.duration,
+    )
+    await check_event(replace(old.shared, period=period, signals=signals or old.shared.signals))
+    async with desk.db.write() as tx:
+        await dispatches.change(
+            tx,
+            dispatch_id,
+            desk.clock.now(),
+            who=context.principal.name,
+            start=body.start,
+            duration=whole(signals) if signals else None,
+            signals=signals,
+        )
+    return await read_dispatch(context, dispatch_id)
+
+
+@operation(
+    "POST",
+    "/v1/dispatches/{dispatch_id}/cancellation",
+    summary="Cancel a dispatch",
+    role="dispatcher",
+    tags=["dispatches"],
+    errors=[404, 409],
+)
+async def cancel_dispatch(context: Context, dispatch_id: str) -> DispatchDetail:
+    desk = context.service(DESK)
+    async with desk.db.write() as tx:
+        await dispatches.cancel(tx, dispatch_id, desk.clock.now(), who=context.principal.name)
+    return await read_dispatch(context, dispatch_id)
+
+
+@operation(
+    "PUT",
+    "/v1/events/{event_id}/values",
+    summary="Give one VEN's event values of its own",
+    role="dispatcher",
+    tags=["events"],
+    errors=[404, 409],
+)
+async def change_event_values(context: Context, event_id: str, body: OwnValues) -> DispatchDetail:
+    desk = context.service(DESK)
+    async with desk.db.write() as tx:
+        await dispatches.change_values(tx, event_id, body, desk.clock.now(), who=context.principal.name)
+    return await read_event(context, event_id)
+
+
+@operation("GET", "/v1/events/{event_id}", summary="Read one VEN's event", role="viewer", tags=["events"], errors=[404])
+async def read_event(context: Context, event_id: str) -> DispatchDetail:
+    async with context.service(DESK).db.read() as conn:
+        query = select(event_table.c.dispatch_id).where(event_table.c.id == event_id)
+        dispatch_id = (await conn.execute(query)).scalar_one_or_none()
+    if dispatch_id is None:
+        raise NotFoundError(f"No event '{event_id}'.")
+    found = await read_dispatch(context, dispatch_id)
+    return DispatchDetail(dispatch=found.dispatch, events=[one for one in found.events if one.id == event_id])
+
+
+@operation(
+    "POST",
+    "/v1/events/{event_id}/cancellation",
+    summary="Cancel one VEN's event",
+    role="dispatcher",
+    tags=["events"],
+    errors=[404, 409],
+)
+async def cancel_event(context: Context, event_id: str) -> DispatchDetail:
+    desk = context.service(DESK)
+    async with desk.db.write() as tx:
+        await dispatches.cancel_event(tx, event_id, desk.clock.now(), who=context.principal.name)
+    return await read_event(context, event_id)
+
+
+@operation(
+    "POST",
+    "/v1/dispatches/{dispatch_id}/evaluation",
+    summary="Compute what a dispatch brought; new data makes a new version",
+    role="dispatcher",
+    tags=["results"],
+    errors=[404, 409],
+)
+async def evaluate_dispatch(context: Context, dispatch_id: str) -> Result:
+    desk = context.service(DESK)
+    now = desk.clock.now()
+    found = await evaluation.compute(desk.db, dispatch_id, now)
+    async with desk.db.write() as tx:
+        await result_due.keep(tx, found, now, who=context.principal.name)
+        return await evaluation.stored(tx.conn, dispatch_id)
+
+
+@operation(
+    "GET",
+    "/v1/dispatches/{dispatch_id}/result",
+    summary="Read what a dispatch brought; it is computed by itself after the end, and anew for late readings",
+    role="viewer",
+    tags=["results"],
+    errors=[404],
+)
+async def read_result(
+    context: Context, dispatch_id: str, version: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+) -> Result:
+    async with context.service(DESK).db.read() as conn:
+        return await evaluation.stored(conn, dispatch_id, version)
+
+
+OPERATIONS = (
+    list_dispatches,
+    create_dispatch,
+    check_dispatch,
+    read_dispatch,
+    change_dispatch,
+    cancel_dispatch,
+    read_event,
+    change_event_values,
+    cancel_event,
+    evaluate_dispatch,
+    read_result,
+)

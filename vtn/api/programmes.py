@@ -1,0 +1,403 @@
+"""Programmes and who takes part, in the operator API."""
+
+import math
+from datetime import UTC, datetime, time
+from typing import Annotated, Literal
+from zoneinfo import available_timezones
+
+from pydantic import Field, TypeAdapter
+
+from core.errors import InvalidError
+from core.spans import Duration
+from metrics.days import DayType
+from metrics.placebo import Accuracy
+from metrics.presets import PRESETS
+from openadr.model.event import ActivePeriod, ResponseRequired
+from vtn.api.desk import DESK
+from vtn.api.wire import Printable, Uri, check_programme
+from vtn.services import learning
+from vtn.services import programme as programmes
+from vtn.services.baseline_comparison import Hours, compare
+from vtn.services.programme import Limits, Parameters, Window
+from vtn.services.programme import Programme as Stored
+from vtn.services.programme import Reward as StoredReward
+from web.api import Context
+from web.model import IsoDuration, Model, UtcTime
+from web.operation import operation
+
+_LONGEST_S = 31 * 86400
+
+
+def _check_length(name: str, length: Duration | None, least: int) -> None:
+    if length is not None and (length.months or not least <= length.seconds <= _LONGEST_S):
+        raise InvalidError(f"{length} is not between {Duration(0, least)} and {Duration(0, _LONGEST_S)}.", field=name)
+
+
+WallClock = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", examples=["17:00"])]
+"""A time of day, HH:MM."""
+_DAY = r"^(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])$"
+_MONEY = r"^[0-9]{1,9}(\.[0-9]{1,6})?$"
+_Calls = Annotated[int, Field(ge=0, le=10_000)] | None
+
+
+class CallWindow(Model):
+    """When a programme may call, local time; an end at or before the start lies on the next day."""
+
+    start: WallClock
+    end: WallClock
+    days: Annotated[list[Annotated[int, Field(ge=1, le=7)]], Field(max_length=7)] = Field(default_factory=list)
+    """ISO weekdays, 1 = Monday; every day if empty."""
+
+
+class CallLimits(Model):
+    """How often and how long a household may be called; null: no limit."""
+
+    per_day: _Calls = None
+    per_week: _Calls = None
+    per_season: _Calls = None
+    rest: IsoDuration = Limits().rest
+    """Between two calls."""
+    shortest: IsoDuration | None = None
+    longest: IsoDuration | None = None
+    windows: Annotated[list[CallWindow], Field(max_length=50)] = Field(default_factory=list)
+    """At any time if empty."""
+    seasons: Annotated[list[Annotated[str, Field(pattern=_DAY)]], Field(min_length=1, max_length=12)] = Field(
+        default_factory=lambda: list(Limits().seasons)
+    )
+    """The days (MM-DD) on which a season begins, by which `per_season` counts."""
+
+    def value(self) -> Limits:
+        """Return the limits. Raises InvalidError for lengths that no event can have."""
+        for name in ("rest", "shortest", "longest"):
+            _check_length(f"limits.{name}", getattr(self, name), 0)
+        if self.shortest is not None and self.longest is not None and self.shortest.seconds > self.longest.seconds:
+            raise InvalidError("The shortest call is longer than the longest.", field="limits")
+        plain = {
+            name: getattr(self, name) for name in ("per_day", "per_week", "per_season", "rest", "shortest", "longest")
+        }
+        windows = tuple(Window(one.start, one.end, tuple(sorted(set(one.days)))) for one in self.windows)
+        return Limits(**plain, windows=windows, seasons=tuple(sorted(set(self.seasons))))
+
+
+class Reward(Model):
+    """What a household gets, as decimal strings."""
+
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
+    """ISO 4217."""
+    per_kwh: Annotated[str, Field(pattern=_MONEY, examples=["0.25"])] = "0"
+    per_call: Annotated[str, Field(pattern=_MONEY)] = "0"
+
+
+class ProgrammeParameters(Model):
+    """What a programme fixes for its events."""
+
+    notification: IsoDuration = Parameters().notification
+    """Notice before the start (x-eiNotification)."""
+    start_after: IsoDuration | None = None
+    """Width of the random start window."""
+    ramp_up: IsoDuration | None = None
+    recovery: IsoDuration | None = None
+    response_required: ResponseRequired = ResponseRequired.ALWAYS
+    priority: Annotated[int, Field(ge=0, le=1000)] | None = None
+    baseline: str = Parameters().baseline
+    """Preset by which delivery is computed."""
+    time_zone: str = "UTC"
+    """IANA time zone that decides which days are alike, and in which the limits are meant."""
+    product: Annotated[Printable, Field(min_length=1, max_length=80)] = Parameters().product
+    """The name under which BRPs buy it."""
+    limits: CallLimits = CallLimits()
+    reward: Reward = Reward()
+
+    def value(self) -> Parameters:
+        """Return the parameters. Raises InvalidError for what no event can keep, or nobody can compute."""
+        for name, least in (
+            ("notification", 0),
+            ("start_after", 0),
+            ("ramp_up", -_LONGEST_S),
+            ("recovery", -_LONGEST_S),
+        ):
+            _check_length(name, getattr(self, name), least)
+        if self.baseline not in PRESETS:
+            raise InvalidError(f"There is no preset '{self.baseline}'; use {' or '.join(PRESETS)}.", field="baseline")
+        if self.time_zone not in available_timezones():
+            raise InvalidError(f"'{self.time_zone}' is not an IANA time zone such as Europe/London.", field="time_zone")
+        plain = {name: getattr(self, name) for name in type(self).model_fields if name not in ("limits", "reward")}
+        return Parameters(**plain, limits=self.limits.value(), reward=StoredReward(**self.reward.model_dump()))
+
+
+class NewProgramme(Model):
+    """A programme to create."""
+
+    name: Annotated[Printable, Field(min_length=1, max_length=200)]
+    market_context: Annotated[Uri, Field(max_length=500, examples=["http://example.com/evening-peak"])]
+    """The URI by which VENs know the programme."""
+    parameters: ProgrammeParameters = ProgrammeParameters()
+
+
+class ProgrammeChange(Model):
+    """The next version of a programme."""
+
+    name: Annotated[Printable, Field(min_length=1, max_length=200)]
+    parameters: ProgrammeParameters
+
+
+class Programme(Model):
+    """A programme at one version."""
+
+    id: str
+    version: int
+    name: str
+    market_context: str
+    parameters: ProgrammeParameters
+    created_at: UtcTime
+
+
+class PresetAccuracy(Model):
+    """How far a baseline preset is off on days without events; shares of what the homes used, null: not known."""
+
+    preset: str
+    version: int
+    citation: str
+    homes: int
+    days: int
+    """Days without an event on which all these homes could be asked about."""
+    bias: float | None
+    """Mean error of the homes together, positive if the baseline is too high."""
+    pool_rmse: float | None
+    """Root mean square error of the homes together, per event."""
+    home_rmse: float | None
+    """Mean of the homes' own root mean square errors."""
+
+
+class BaselineComparison(Model):
+    """Every preset asked about the same hours, the one with the smallest error of the pool first."""
+
+    start: WallClock
+    """Local time of the programme."""
+    duration: IsoDuration
+    days: Literal["weekday", "weekend"]
+    enrolled: int
+    vens: int
+    """Of those, looked at."""
+    in_use: str
+    """The programme's preset."""
+    presets: list[PresetAccuracy]
+
+
+class NewEnrolment(Model):
+    """Who takes part."""
+
+    ven_ids: Annotated[list[str], Field(min_length=1, max_length=1_000)]
+    consent_version: Annotated[Printable, Field(min_length=1, max_length=40)] | None = None
+    """Version of the text that the households agreed to."""
+
+
+class ProgrammeLearning(Model):
+    """How many of a programme's VENs have days enough for its baseline, and from when the others will."""
+
+    vens: int
+    ready: int
+    learning: int
+    unheard: int
+    """Their meters were never heard of."""
+    needed: int
+    """Days like the event's that the baseline needs."""
+    ready_on: str | None
+    """The local date from which, by and large, the last of those that learn is ready; null: none of them learns."""
+
+
+class Enrolled(Model):
+    """Who takes part now."""
+
+    ven_ids: list[str]
+
+
+_PARAMETERS = TypeAdapter(ProgrammeParameters)
+
+
+def _shown(one: Stored) -> Programme:
+    return Programme(
+        id=one.id,
+        version=one.version,
+        name=one.name,
+        market_context=one.market_context,
+        parameters=_PARAMETERS.validate_python(one.parameters, from_attributes=True),
+        created_at=one.created_at,
+    )
+
+
+def period_of(parameters: Parameters) -> ActivePeriod:
+    """Return an hour under these parameters."""
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    rules = (parameters.notification, parameters.start_after, parameters.ramp_up, parameters.recovery)
+    return ActivePeriod(start, Duration.of(hours=1), *rules)
+
+
+@operation("GET", "/v1/programmes", summary="List programmes", role="viewer", tags=["programmes"])
+async def list_programmes(context: Context) -> list[Programme]:
+    async with context.service(DESK).db.read() as conn:
+        return [_shown(one) for one in await programmes.newest(conn)]
+
+
+@operation(
+    "POST", "/v1/programmes", summary="Create a programme", role="admin", tags=["programmes"], status=201, errors=[409]
+)
+async def create_programme(context: Context, body: NewProgramme) -> Programme:
+    desk = context.service(DESK)
+    parameters = body.parameters.value()
+    await check_programme(body.market_context, period_of(parameters))
+    async with desk.db.write() as tx:
+        made = await programmes.create(
+            tx, body.name, body.market_context, parameters, desk.clock.now(), who=context.principal.name
+        )
+    return _shown(made)
+
+
+@operation(
+    "GET", "/v1/programmes/{programme_id}", summary="Read a programme", role="viewer", tags=["programmes"], errors=[404]
+)
+async def read_programme(context: Context, programme_id: str) -> Programme:
+    async with context.service(DESK).db.read() as conn:
+        return _shown(await programmes.get(conn, programme_id))
+
+
+@operation(
+    "PUT",
+    "/v1/programmes/{programme_id}",
+    summary="Change a programme: adds a version",
+    role="admin",
+    tags=["programmes"],
+    errors=[404, 412],
+)
+async def change_programme(context: Context, programme_id: str, body: ProgrammeChange) -> Programme:
+    desk = context.service(DESK)
+    old = await read_programme(context, programme_id)
+    context.require_match(old)
+    parameters = body.parameters.value()
+    await check_programme(old.market_context, period_of(parameters))
+    async with desk.db.write() as tx:
+        made = await programmes.change(
+            tx, programme_id, body.name, parameters, desk.clock.now(), who=context.principal.name
+        )
+    return _shown(made)
+
+
+@operation(
+    "POST",
+    "/v1/programmes/{programme_id}/enrolments",
+    summary="Let VENs take part",
+    role="admin",
+    tags=["programmes"],
+    errors=[404, 409],
+)
+async def enrol_vens(context: Context, programme_id: str, body: NewEnrolment) -> Enrolled:
+    desk = context.service(DESK)
+    async with desk.db.write() as tx:
+        await programmes.enrol(
+            tx,
+            programme_id,
+            body.ven_ids,
+            desk.clock.now(),
+            who=context.principal.name,
+            consent_version=body.consent_version,
+        )
+    return await list_enrolled(context, programme_id)
+
+
+@operation(
+    "DELETE",
+    "/v1/programmes/{programme_id}/enrolments/{ven_id}",
+    summary="Let a VEN take part no longer",
+    role="admin",
+    tags=["programmes"],
+    errors=[404],
+)
+async def end_enrolment(context: Context, programme_id: str, ven_id: str) -> None:
+    desk = context.service(DESK)
+    async with desk.db.write() as tx:
+        await programmes.end_enrolment(tx, programme_id, ven_id, desk.clock.now(), who=context.principal.name)
+
+
+@operation(
+    "GET",
+    "/v1/programmes/{programme_id}/enrolments",
+    summary="List who takes part",
+    role="viewer",
+    tags=["programmes"],
+    errors=[404],
+)
+async def list_enrolled(context: Context, programme_id: str) -> Enrolled:
+    desk = context.service(DESK)
+    async with desk.db.read() as conn:
+        await programmes.get(conn, programme_id)
+        return Enrolled(ven_ids=await programmes.enrolled(conn, programme_id, desk.clock.now()))
+
+
+@operation(
+    "GET",
+    "/v1/programmes/{programme_id}/learning",
+    summary="Say how many VENs have days enough for the baseline, and from when the others will",
+    role="viewer",
+    tags=["programmes"],
+    errors=[404],
+)
+async def read_learning(context: Context, programme_id: str) -> ProgrammeLearning:
+    desk = context.service(DESK)
+    async with desk.db.read() as conn:
+        found = await learning.of_programme(conn, await programmes.get(conn, programme_id), desk.clock.now())
+    return ProgrammeLearning(**learning.shown(found))
+
+
+@operation(
+    "GET",
+    "/v1/programmes/{programme_id}/baselines",
+    summary="Compare the baseline presets on the programme's own homes; takes seconds",
+    role="viewer",
+    tags=["programmes"],
+    errors=[404],
+)
+async def compare_baselines(
+    context: Context,
+    programme_id: str,
+    start: WallClock,
+    duration: IsoDuration,
+    days: Literal["weekday", "weekend"] = "weekday",
+) -> BaselineComparison:
+    desk = context.service(DESK)
+    hours = Hours(time.fromisoformat(start), duration, DayType(days))
+    async with desk.comparing:
+        found = await compare(desk.db, programme_id, hours, desk.clock.now())
+    return BaselineComparison(
+        start=start,
+        duration=duration,
+        days=days,
+        enrolled=found.enrolled,
+        vens=found.vens,
+        in_use=found.in_use,
+        presets=[_accuracy(name, one) for name, one in found.ranked()],
+    )
+
+
+def _accuracy(name: str, one: Accuracy) -> PresetAccuracy:
+    rule = PRESETS[name]
+    shares = {field: _known(getattr(one, field)) for field in ("bias", "pool_rmse", "home_rmse")}
+    return PresetAccuracy(
+        preset=name, version=rule.version, citation=rule.citation, homes=one.homes, days=one.days, **shares
+    )
+
+
+def _known(share: float) -> float | None:
+    return share if math.isfinite(share) else None
+
+
+OPERATIONS = (
+    list_programmes,
+    create_programme,
+    read_programme,
+    change_programme,
+    enrol_vens,
+    list_enrolled,
+    end_enrolment,
+    read_learning,
+    compare_baselines,
+)

@@ -1,0 +1,8 @@
+"""The console: server-rendered pages for operators. Other rooms add theirs as a `Section` (see docs/console.md)."""
+
+from vtn.console.app import all_pages, make_console
+from vtn.console.frame import NavEntry
+from vtn.console.page import Section, Visit, page
+from web.pages.forms import Form
+
+__all__ = ["Form", "NavEntry", "Section", "Visit", "all_pages", "make_console", "page"]

@@ -1,0 +1,106 @@
+"""What is done to many VENs at once, from the fleet's list."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Final, Literal
+
+from aiohttp import web
+from pydantic import Field
+
+from core.errors import ForbiddenError, InvalidError, NotFoundError
+from vtn.console.page import Visit, page
+from vtn.console.pages.fleet import REPORTS, fleet_page
+from vtn.services import fleet, programme, registration, site
+from vtn.store.database import Transaction
+from web.auth import Role
+from web.model import Model
+from web.pages.forms import parse_form
+from web.pages.templating import show_vens
+
+_Action = Literal["add", "remove", "area", "enrol", "report", "reregister"]
+_NEEDS_ADMIN: Final = frozenset({"add", "remove", "area", "enrol"})
+
+
+class _Bulk(Model):
+    action: _Action
+    ven_ids: Annotated[list[str], Field(min_length=1, max_length=fleet.MOST_NAMED)] = Field(default_factory=list)
+    group: Annotated[str, Field(max_length=80)] | None = None
+    area: Annotated[str, Field(max_length=80)] | None = None
+    programme: Annotated[str, Field(max_length=80)] | None = None
+    consent_version: Annotated[str, Field(max_length=40)] | None = None
+    report: Literal["TELEMETRY_USAGE", "TELEMETRY_STATUS", "HISTORY_USAGE", "x-FLEXIBILITY_POTENTIAL"] = REPORTS[0]
+    filter: Annotated[str, Field(max_length=2000)] = ""
+
+
+@page("POST", "/fleet/bulk", role=Role.DISPATCHER)
+async def change_many(visit: Visit) -> web.StreamResponse:
+    """Do one thing with all chosen VENs, or with none."""
+    form = await visit.form()
+    with form.catching():
+        wish = form.read(_Bulk)
+        if wish.action in _NEEDS_ADMIN and not visit.may(Role.ADMIN):
+            raise ForbiddenError("Groups, areas and enrolments are for the role admin.")
+        if not wish.ven_ids:
+            raise InvalidError("Choose at least one VEN in the list.")
+        async with visit.desk.db.write() as tx:
+            said = await _DO[wish.action](visit, tx, wish)
+        where = f"/fleet?{wish.filter}" if wish.filter else "/fleet"
+        return visit.redirect(where, notice=said)
+    return await fleet_page(visit, parse_form(form.value("filter")), form)
+
+
+async def _add(visit: Visit, tx: Transaction, wish: _Bulk) -> str:
+    count = await fleet.add_to_group(tx, _named(wish.group, "group"), wish.ven_ids, visit.now, who=visit.who)
+    return f"{show_vens(count)} put into the group."
+
+
+async def _remove(visit: Visit, tx: Transaction, wish: _Bulk) -> str:
+    count = await fleet.remove_from_group(tx, _named(wish.group, "group"), wish.ven_ids, visit.now, who=visit.who)
+    return f"{show_vens(count)} taken out of the group."
+
+
+async def _area(visit: Visit, tx: Transaction, wish: _Bulk) -> str:
+    zone = str(visit.zone) if getattr(visit.zone, "key", None) else "UTC"
+    count = await site.set_area(tx, wish.ven_ids, wish.area, visit.now, time_zone=zone, who=visit.who)
+    return f"{show_vens(count)} now in area {wish.area}." if wish.area else f"{show_vens(count)} in no area now."
+
+
+async def _enrol(visit: Visit, tx: Transaction, wish: _Bulk) -> str:
+    chosen = _named(wish.programme, "programme")
+    await programme.enrol(tx, chosen, wish.ven_ids, visit.now, who=visit.who, consent_version=wish.consent_version)
+    return f"{show_vens(len(wish.ven_ids))} enrolled."
+
+
+async def _report(visit: Visit, tx: Transaction, wish: _Bulk) -> str:
+    asked = await fleet.request_report(tx, wish.ven_ids, wish.report, visit.now, who=visit.who)
+    without = sum(one is None for one in asked.values())
+    tail = f" {show_vens(without)} do not offer it." if without else ""
+    return f"{wish.report} asked of {show_vens(len(asked) - without)}.{tail}"
+
+
+async def _reregister(visit: Visit, tx: Transaction, wish: _Bulk) -> str:
+    asked = 0
+    for ven_id in await fleet.named(tx.conn, wish.ven_ids):
+        try:
+            await registration.ask_to_reregister(tx, ven_id, visit.now, who=visit.who)
+        except NotFoundError:
+            continue  # it is not registered: nothing to renew
+        asked += 1
+    return f"{show_vens(asked)} asked to register again."
+
+
+def _named(choice: str | None, what: str) -> str:
+    if choice is None:
+        raise InvalidError(f"Choose a {what} first.", field=what)
+    return choice
+
+
+_DO: Final[Mapping[str, Callable[[Visit, Transaction, _Bulk], Awaitable[str]]]] = {
+    "add": _add,
+    "remove": _remove,
+    "area": _area,
+    "enrol": _enrol,
+    "report": _report,
+    "reregister": _reregister,
+}
+
+PAGES = (change_many,)

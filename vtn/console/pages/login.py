@@ -1,0 +1,127 @@
+"""Signing in by password or one-time link, and out."""
+
+from typing import Annotated, Final
+
+from aiohttp import web
+from pydantic import Field
+
+from core.errors import ForbiddenError
+from vtn.console.page import Visit, page
+from vtn.services import sessions
+from web.attempts import attempting, network_of
+from web.auth import Principal
+from web.callers import address_of
+from web.model import Model
+from web.pages.forms import Form
+
+_WRONG: Final = "This name and password do not belong together, or the operator was revoked."
+
+
+class _Login(Model):
+    name: Annotated[str, Field(max_length=200)]
+    password: Annotated[str, Field(max_length=1000)]
+    next: Annotated[str, Field(max_length=2000)] = "/"
+
+
+@page("GET", "/login", role=None)
+async def show_login(visit: Visit) -> web.StreamResponse:
+    """Show the sign-in form; who is signed in already goes on."""
+    where = local_path(visit.query.get("next", "/"))
+    if visit.session is not None:
+        return visit.redirect(where)
+    return _form(visit, Form(), where)
+
+
+@page("POST", "/login", role=None)
+async def login(visit: Visit) -> web.StreamResponse:
+    """Sign in by name and password; every refusal takes as long and says the same.
+
+    An attempt counts before its password is looked at, or many at once would all be tried.
+    """
+    form = await visit.form()
+    with form.catching():
+        wish = form.read(_Login)
+        frame, address = visit.frame, address_of(visit.request)
+        device = visit.request.cookies.get(frame.cookies.device, "")
+        is_known = bool(device) and await _is_known(visit, device, wish.name)
+        limits = frame.limits.of_known(device) if is_known else frame.limits.of_stranger(wish.name, address)
+        with attempting(limits) as attempt:
+            async with visit.desk.db.read() as conn:
+                who, stored = await sessions.by_name(conn, wish.name, frame.utcnow())
+            caller = f"device {device}" if is_known else network_of(address)
+            fits = await frame.passwords.matches(wish.password, stored, caller, is_known=is_known)
+            attempt.is_good = who is not None and fits
+        if who is not None and fits:
+            return await _begin(visit, who, local_path(wish.next), "password")
+        form.fail(_WRONG)
+    return _form(visit, form, local_path(form.value("next", "/")))
+
+
+async def _is_known(visit: Visit, device: str, name: str) -> bool:
+    async with visit.desk.db.read() as conn:
+        return await sessions.is_known_device(conn, device, name, visit.frame.utcnow())
+
+
+def _form(visit: Visit, form: Form, where: str) -> web.Response:
+    return visit.render("session/login.html", form=form, next=where)
+
+
+def local_path(text: str) -> str:
+    """Return where to go after signing in: a path of ours, whatever the address said."""
+    inside = text.startswith("/") and not text.startswith(("//", "/\\")) and text.isprintable() and "\\" not in text
+    return text if inside and not text.startswith(("/login", "/link/", "/logout")) else "/"
+
+
+async def _begin(visit: Visit, who: Principal, where: str, how: str, link: str = "") -> web.Response:
+    """Start a fresh session, whatever the browser had before; from now on the browser is known."""
+    now, frame = visit.frame.utcnow(), visit.frame
+    async with visit.desk.db.write() as tx:
+        if link:
+            who = await sessions.use_link(tx, link, now)
+        if visit.session is not None:
+            await sessions.end(tx, visit.session, visit.now, who=visit.who)
+        token = await sessions.begin(tx, who, now, visit.now, how=how)
+        device = await sessions.remember_device(tx, who, now, visit.request.cookies.get(frame.cookies.device))
+    answer = visit.redirect(where)
+    frame.cookies.set_session(answer, token)
+    frame.cookies.set_device(answer, device)
+    return answer
+
+
+async def _owner(visit: Visit, token: str) -> Principal | None:
+    """Return whom a link signs in, or None. A good one is no guess; others count against their address."""
+    async with visit.desk.db.read() as conn:
+        owner = await sessions.link_owner(conn, token, visit.frame.utcnow())
+    if owner is None:
+        visit.frame.limits.by_address.refuse(address_of(visit.request))
+    return owner
+
+
+@page("GET", "/link/{token}", role=None)
+async def show_link(visit: Visit, token: str) -> web.StreamResponse:
+    """Ask before a link is used up: mail programs and chats open links to preview them."""
+    owner = await _owner(visit, token)
+    return visit.render("session/link.html", owner=owner, status=200 if owner else 404)
+
+
+@page("POST", "/link/{token}", role=None)
+async def use_link(visit: Visit, token: str) -> web.StreamResponse:
+    """Sign in by a link."""
+    owner = await _owner(visit, token)
+    if owner is None:
+        raise ForbiddenError("This sign-in link is unknown, used or older than ten minutes; ask for a new one.")
+    return await _begin(visit, owner, "/", "link", token)
+
+
+@page("POST", "/logout", role=None)
+async def logout(visit: Visit) -> web.StreamResponse:
+    """Sign out; without a session that is no fault."""
+    answer = visit.redirect("/login", notice="You are signed out.")
+    if visit.session is not None:
+        async with visit.desk.db.write() as tx:
+            await sessions.end(tx, visit.session, visit.now, who=visit.who)
+    visit.frame.cookies.drop_session(answer)
+    return answer
+
+
+PAGES = (show_login, login, show_link, use_link, logout)

@@ -1,0 +1,267 @@
+"""Programmes: their versioned rules, who takes part, and how much of the limits is used."""
+
+from collections.abc import Mapping
+from datetime import time
+from typing import Annotated, Any, Final, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from aiohttp import web
+from pydantic import Field
+
+from core.errors import ConflictError, InvalidError
+from core.spans import Duration
+from metrics.days import DayType
+from metrics.presets import PRESETS
+from openadr.model.event import ResponseRequired
+from vtn.api.programmes import NewProgramme, ProgrammeChange, WallClock, period_of
+from vtn.api.wire import Printable, check_programme
+from vtn.console.page import Visit, page
+from vtn.services import baseline_comparison, dispatch_list, fleet, learning, programme_members
+from vtn.services import programme as programmes
+from vtn.services.dispatch_list import Wanted
+from vtn.services.programme import Parameters, Programme
+from web.auth import Role
+from web.model import Model
+from web.pages.forms import Form
+from web.pagination import Keyset
+
+_PER_PAGE: Final = 100
+_BY_NAME: Final = Keyset("members", str)
+_BLANK_WINDOWS: Final = 3
+_USUAL: Final = ("17:00", "19:00")
+_DAY_MIN: Final = 24 * 60
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+class _Change(ProgrammeChange):
+    version: Annotated[int, Field(ge=1)]
+    """The version that was changed: somebody else's newer one is not overwritten."""
+
+
+class _Members(Model):
+    ven_ids: Annotated[list[str], Field(max_length=fleet.MOST_NAMED)] = Field(default_factory=list)
+    group: Annotated[str, Field(max_length=80)] | None = None
+    consent_version: Annotated[Printable, Field(min_length=1, max_length=40)] | None = None
+
+
+class _Hours(Model):
+    since: WallClock
+    until: WallClock
+    days: Literal["weekday", "weekend"] = "weekday"
+
+    def value(self) -> baseline_comparison.Hours:
+        """Return the hours; an end at or before the start lies on the next day."""
+        since, until = time.fromisoformat(self.since), time.fromisoformat(self.until)
+        minutes = (until.hour - since.hour) * 60 + until.minute - since.minute
+        return baseline_comparison.Hours(since, Duration.of(minutes=minutes % _DAY_MIN or _DAY_MIN), DayType(self.days))
+
+
+@page("GET", "/programmes", role=Role.VIEWER)
+async def list_programmes(visit: Visit) -> web.StreamResponse:
+    """Show all programmes."""
+    async with visit.desk.db.read() as conn:
+        known = await programmes.newest(conn)
+        counts = await programme_members.counts(conn, visit.now)
+    return visit.render("programmes/list.html", programmes=known, counts=counts, presets=PRESETS)
+
+
+@page("GET", "/programmes/new", role=Role.ADMIN)
+async def new_programme(visit: Visit) -> web.StreamResponse:
+    """Show the form for a new programme."""
+    return _edit(visit, Form(), None)
+
+
+@page("POST", "/programmes", role=Role.ADMIN)
+async def create_programme(visit: Visit) -> web.StreamResponse:
+    """Create a programme."""
+    form = await visit.form()
+    with form.catching():
+        wish = form.read(NewProgramme)
+        parameters = _value(wish)
+        await check_programme(wish.market_context, period_of(parameters))
+        async with visit.desk.db.write() as tx:
+            made = await programmes.create(tx, wish.name, wish.market_context, parameters, visit.now, who=visit.who)
+        return visit.redirect(
+            f"/programmes/{made.id}", notice=f"Programme '{made.name}' is there. Enrol VENs in it next."
+        )
+    return _edit(visit, form, None)
+
+
+@page("GET", "/programmes/{programme_id}", role=Role.VIEWER)
+async def show_programme(visit: Visit, programme_id: str) -> web.StreamResponse:
+    """Show a programme at its newest version, with its members."""
+    return await _page(visit, programme_id, Form())
+
+
+async def _page(visit: Visit, programme_id: str, form: Form) -> web.Response:
+    after = _BY_NAME.decode(visit.query.get("cursor"))
+    async with visit.desk.db.read() as conn:
+        one = await programmes.get(conn, programme_id)
+        name = after[0] if after else None
+        rows = await programme_members.members(conn, one, visit.now, after=name, limit=_PER_PAGE + 1)
+        count = (await programme_members.counts(conn, visit.now)).get(programme_id, 0)
+        versions = await programme_members.versions(conn, programme_id)
+        groups = await fleet.groups(conn)
+        dispatches = await dispatch_list.listing(conn, Wanted(programme_id=programme_id), visit.now, limit=5)
+        everybody = await fleet.listing(conn, fleet.Filter(), visit.now, visit.desk.stale_after_s, limit=1000)
+        enrolled = set(await programmes.enrolled(conn, programme_id, visit.now))
+        learnt = await learning.of_programme(conn, one, visit.now)
+    return visit.render(
+        "programmes/one.html",
+        zone=ZoneInfo(one.parameters.time_zone),
+        programme=one,
+        learnt=learnt,
+        page=_BY_NAME.page(rows, _PER_PAGE, key=lambda member: (member.name,)),
+        count=count,
+        versions=versions,
+        groups=groups,
+        dispatches=dispatches,
+        others=[row for row in everybody if row.ven_id not in enrolled],
+        form=form,
+        preset=PRESETS.get(one.parameters.baseline),
+        days=_DAYS,
+    )
+
+
+@page("GET", "/programmes/{programme_id}/versions/{version:[0-9]{1,9}}", role=Role.VIEWER)
+async def show_version(visit: Visit, programme_id: str, version: str) -> web.StreamResponse:
+    """Show an old version, and what the next one changed."""
+    async with visit.desk.db.read() as conn:
+        one = await programmes.get(conn, programme_id, int(version))
+        newest = await programmes.get(conn, programme_id)
+    return visit.render(
+        "programmes/version.html",
+        zone=ZoneInfo(one.parameters.time_zone),
+        programme=one,
+        newest=newest,
+        preset=PRESETS.get(one.parameters.baseline),
+        days=_DAYS,
+    )
+
+
+@page("GET", "/programmes/{programme_id}/baselines", role=Role.VIEWER)
+async def compare_baselines(visit: Visit, programme_id: str) -> web.StreamResponse:
+    """Show how far each baseline preset is off on the programme's own homes, at hours of one's choice."""
+    async with visit.desk.db.read() as conn:
+        one = await programmes.get(conn, programme_id)
+    form, found = visit.filters(), None
+    with form.catching():
+        if visit.query:
+            hours = form.read(_Hours).value()
+            async with visit.desk.comparing:
+                found = await baseline_comparison.compare(visit.desk.db, programme_id, hours, visit.now)
+    windows = one.parameters.limits.windows
+    return visit.render(
+        "programmes/baselines.html",
+        programme=one,
+        form=form,
+        found=found,
+        presets=PRESETS,
+        usual=(windows[0].start, windows[0].end) if windows else _USUAL,
+        kinds=[(each.value, f"{each.value}s") for each in (DayType.WEEKDAY, DayType.WEEKEND)],
+    )
+
+
+@page("GET", "/programmes/{programme_id}/edit", role=Role.ADMIN)
+async def edit_programme(visit: Visit, programme_id: str) -> web.StreamResponse:
+    """Show the form that makes the next version."""
+    async with visit.desk.db.read() as conn:
+        one = await programmes.get(conn, programme_id)
+    return _edit(visit, Form(), one)
+
+
+@page("POST", "/programmes/{programme_id}", role=Role.ADMIN)
+async def change_programme(visit: Visit, programme_id: str) -> web.StreamResponse:
+    """Make the next version."""
+    form = await visit.form()
+    async with visit.desk.db.read() as conn:
+        old = await programmes.get(conn, programme_id)
+    with form.catching():
+        wish = form.read(_Change)
+        parameters = _value(wish)
+        await check_programme(old.market_context, period_of(parameters))
+        async with visit.desk.db.write() as tx:
+            newest = await programmes.get(tx.conn, programme_id)
+            if newest.version != wish.version:
+                raise ConflictError(f"Somebody made version {newest.version} meanwhile. Look at it before you go on.")
+            made = await programmes.change(tx, programme_id, wish.name, parameters, visit.now, who=visit.who)
+        return visit.redirect(f"/programmes/{programme_id}", notice=f"Version {made.version} counts from now on.")
+    return _edit(visit, form, old)
+
+
+def _value(wish: NewProgramme | ProgrammeChange) -> Parameters:
+    """Return the parameters. Raises InvalidError, naming the field as the form has it."""
+    try:
+        return wish.parameters.value()
+    except InvalidError as error:
+        raise InvalidError(str(error), field=f"parameters.{error.field}") from error
+
+
+def _edit(visit: Visit, form: Form, old: Programme | None) -> web.Response:
+    one = old.parameters if old is not None else Parameters()
+    sent = {name.split(".")[3] for name in form.names() if name.startswith("parameters.limits.windows.")}
+    rows = max([int(number) + 1 for number in sent if number.isdecimal() and len(number) < 3], default=0)  # noqa: PLR2004
+    return visit.render(
+        "programmes/edit.html",
+        form=form,
+        old=old,
+        one=one,
+        windows=max(rows, len(one.limits.windows) + _BLANK_WINDOWS),
+        presets=_presets(),
+        zones=sorted(available_timezones()),
+        responses=[(each.value, each.value) for each in ResponseRequired],
+        days=[(number, name) for number, name in enumerate(_DAYS, 1)],
+    )
+
+
+def _presets() -> list[tuple[str, str]]:
+    found: Mapping[str, Any] = PRESETS
+    return [(name, f"{name}: {rule.citation}") for name, rule in found.items()]
+
+
+@page("POST", "/programmes/{programme_id}/members", role=Role.ADMIN)
+async def enrol(visit: Visit, programme_id: str) -> web.StreamResponse:
+    """Let VENs take part: the chosen ones, and those of a group."""
+    form = await visit.form()
+    with form.catching():
+        wish = form.read(_Members)
+        async with visit.desk.db.write() as tx:
+            chosen = list(wish.ven_ids)
+            if wish.group is not None:
+                await fleet.get_group(tx.conn, wish.group)
+                chosen += await fleet.members_of(tx.conn, wish.group)
+            if not chosen:
+                raise InvalidError("Choose VENs, or a group that has some.")
+            before = set(await programmes.enrolled(tx.conn, programme_id, visit.now))
+            await programmes.enrol(
+                tx, programme_id, chosen, visit.now, who=visit.who, consent_version=wish.consent_version
+            )
+        new = len(set(chosen) - before)
+        return visit.redirect(
+            f"/programmes/{programme_id}", notice=f"{new} more {'VEN takes' if new == 1 else 'VENs take'} part."
+        )
+    return await _page(visit, programme_id, form)
+
+
+@page("POST", "/programmes/{programme_id}/members/{ven_id}/end", role=Role.ADMIN)
+async def end_enrolment(visit: Visit, programme_id: str, ven_id: str) -> web.StreamResponse:
+    """Let a VEN take part no longer."""
+    async with visit.desk.db.write() as tx:
+        await programmes.end_enrolment(tx, programme_id, ven_id, visit.now, who=visit.who)
+    return visit.redirect(
+        f"/programmes/{programme_id}", notice="The VEN takes part no longer. Its running events go on."
+    )
+
+
+PAGES = (
+    list_programmes,
+    new_programme,
+    create_programme,
+    show_programme,
+    show_version,
+    compare_baselines,
+    edit_programme,
+    change_programme,
+    enrol,
+    end_enrolment,
+)

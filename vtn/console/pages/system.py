@@ -1,0 +1,66 @@
+"""How the server itself is doing."""
+
+import os
+import platform
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+from sqlalchemy import select
+
+from core.errors import EvenloadError
+from vtn.console.page import Visit, page
+from vtn.services import outbox
+from vtn.services.outbox import State
+from web.auth import Role
+
+_STATM: Final = Path("/proc/self/statm")
+_STARTED_AT: Final = datetime.now(UTC)
+
+
+@page("GET", "/system", role=Role.VIEWER)
+async def show_system(visit: Visit) -> web.StreamResponse:
+    """Show whether the parts answer, and what the process uses."""
+    desk = visit.desk
+    began = time.perf_counter()
+    counts: dict[str, int] = {}
+    fault = None
+    try:
+        async with desk.db.read() as conn:
+            await conn.execute(select(1))
+            took_s = time.perf_counter() - began
+            counts = await outbox.count_open(conn)
+    except EvenloadError as error:
+        took_s, fault = time.perf_counter() - began, str(error)
+    return visit.render(
+        "system.html",
+        status=503 if fault else 200,
+        fault=fault,
+        took_ms=1000 * took_s,
+        store=desk.db.dialect,
+        counts={state.value: counts.get(state, 0) for state in State},
+        authority=desk.authority is not None,
+        openadr_url=desk.openadr_url,
+        process={
+            "Process": str(os.getpid()),
+            "Up since": _STARTED_AT,
+            "Python": platform.python_version(),
+            "Memory": _memory(),
+            "Live pages open": str(len(visit.frame.streams)),
+            "Charts": "available" if visit.frame.assets.library.is_installed else "not installed: tables only",
+        },
+    )
+
+
+def _memory() -> str:
+    """Return the resident memory; only Linux tells."""
+    try:
+        pages = int(_STATM.read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return "not known here"
+    return f"{pages * os.sysconf('SC_PAGE_SIZE') / 1e6:.0f} MB"
+
+
+PAGES = (show_system,)

@@ -1,0 +1,288 @@
+"""One VEN: registration, certificates, resources, potential, site, programmes, readings, events."""
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final, Literal
+from zoneinfo import available_timezones
+
+from aiohttp import web
+from pydantic import Field, NaiveDatetime
+
+from core.errors import InvalidError
+from core.points import UNITS, Flow, Phase, Quality, Quantity
+from metrics.presets import DEFAULT_PRESET
+from vtn.console.page import Visit, page
+from vtn.console.pages.overview import power_now
+from vtn.services import (
+    certificates,
+    fleet,
+    learning,
+    pending,
+    potential,
+    programme_members,
+    provisioning,
+    registration,
+    settlement_series,
+    site,
+    ven_faults,
+    ven_view,
+)
+from vtn.services.load_profile import marked
+from vtn.services.site import Site
+from vtn.store.data_point import DIRECT_READ, USAGE
+from vtn.store.readings import Loaded, SeriesKey, load, numbered
+from web.auth import Role
+from web.model import Model
+from web.pages.charts import Band, Chart, Line, time_chart
+from web.pages.forms import Form
+
+_SPANS: Final = {
+    "PT3H": timedelta(hours=3),
+    "P1D": timedelta(days=1),
+    "P7D": timedelta(days=7),
+    "P31D": timedelta(days=31),
+}
+_MOST_CHARTS: Final = 12
+
+
+class _SiteForm(Model):
+    time_zone: Annotated[str, Field(max_length=64)]
+    area: Annotated[str, Field(max_length=80)] | None = None
+    metering_point: Annotated[str, Field(max_length=80)] | None = None
+
+
+class _SettledForm(Model):
+    series: Annotated[list[int], Field(default_factory=list, max_length=200)]
+    connection_w: Annotated[int, Field(ge=site.LEAST_W, le=site.MOST_W)] | None = None
+
+
+class _SpanFilter(Model):
+    span: Literal["PT3H", "P1D", "P7D", "P31D"] = "P1D"
+    until: Annotated[NaiveDatetime, Field(ge=datetime(1970, 2, 1), le=datetime(2199, 12, 1))] | None = None  # noqa: DTZ001  local
+
+
+@page("GET", "/fleet/{ven_id}", role=Role.VIEWER)
+async def show_ven(visit: Visit, ven_id: str) -> web.StreamResponse:
+    """Show what is known of a VEN."""
+    return await _ven_page(visit, ven_id, Form())
+
+
+async def _ven_page(visit: Visit, ven_id: str, form: Form) -> web.Response:
+    desk = visit.desk
+    async with desk.db.read() as conn:
+        one = await ven_view.read(conn, ven_id)
+        row = None if one.removed_at else await fleet.one(conn, ven_id, visit.now, desk.stale_after_s)
+        known = (await potential.latest(conn, [ven_id], visit.now)).get(ven_id, [])
+        rule, zone = learning.rule_of(DEFAULT_PRESET), desk.settings.time_zone
+        learnt = (await learning.of_vens(conn, [ven_id], rule, zone, visit.now))[ven_id]
+        place: Site | None = None if one.removed_at else await site.site_of(conn, ven_id)
+        enrolments = await programme_members.of_ven(conn, ven_id)
+        faults = await ven_faults.of_ven(conn, ven_id)
+        unanswered = await pending.unanswered(conn, ven_id)
+    return visit.render(
+        "fleet/ven.html",
+        ven=one,
+        row=row,
+        tab="about",
+        form=form,
+        site=place,
+        learnt=None if one.removed_at else learnt,
+        enrolments=enrolments,
+        faults=faults,
+        unanswered=unanswered,
+        potential=[(each, power_now(each, visit)) for each in known],
+        charts=_potential_charts(visit, known),
+        utcnow=visit.frame.utcnow(),
+        zones=sorted(available_timezones()),
+        may_revoke_in_authority=desk.authority is not None,
+    )
+
+
+def _potential_charts(visit: Visit, known: list[potential.Potential]) -> list[Chart]:
+    """Return one chart a direction: the VEN's resources, each with its range."""
+    charts = []
+    for name in ("reduce", "increase"):
+        ones = [one for one in known if one.figures.direction == name]
+        lines, bands = [], []
+        for one in ones:
+            figures = one.figures
+            *times, end = (
+                datetime.fromtimestamp(figures.start_s + figures.step_s * n, UTC) for n in range(len(figures.p50_w) + 1)
+            )
+            label = figures.resource_id or "whole VEN"
+            lines.append(Line(label, times, figures.p50_w, step=True, end=end))
+            bands.append(Band(label, times, figures.p10_w, figures.p90_w, end=end))
+        if lines:
+            title = f"Consumption it can {name} (p10 to p90)"
+            charts.append(
+                time_chart(f"potential-{name}", title, "W", lines, bands=bands, zone=visit.zone, now=visit.now)
+            )
+    return charts
+
+
+@page("POST", "/fleet/{ven_id}/site", role=Role.ADMIN)
+async def set_site(visit: Visit, ven_id: str) -> web.StreamResponse:
+    """Say where a VEN stands."""
+    form = await visit.form()
+    with form.catching():
+        wish = form.read(_SiteForm)
+        if wish.time_zone not in available_timezones():
+            raise InvalidError(f"'{wish.time_zone}' is not an IANA time zone such as Europe/London.", field="time_zone")
+        async with visit.desk.db.write() as tx:
+            await site.set_site(tx, ven_id, **wish.model_dump(), now=visit.now, who=visit.who)
+        return visit.redirect(f"/fleet/{ven_id}", notice="The site is noted.")
+    return await _ven_page(visit, ven_id, form)
+
+
+@page("POST", "/fleet/{ven_id}/code", role=Role.ADMIN)
+async def new_code(visit: Visit, ven_id: str) -> web.StreamResponse:
+    """Make a new enrolment code; older ones stop working."""
+    async with visit.desk.db.write() as tx:
+        await provisioning.check_present(tx.conn, ven_id)
+        code = await provisioning.new_enrolment_code(tx, ven_id, visit.now, who=visit.who)
+    return visit.redirect(f"/fleet/{ven_id}", notice="A fresh enrolment code, good for 14 days.", reveal={"Code": code})
+
+
+@page("POST", "/fleet/{ven_id}/certificates/{fingerprint}/revocation", role=Role.ADMIN)
+async def revoke_certificate(visit: Visit, ven_id: str, fingerprint: str) -> web.StreamResponse:
+    """Revoke a certificate at once."""
+    desk = visit.desk
+    await certificates.revoke(desk.db, desk.authority, fingerprint, visit.now, who=visit.who, ven_id=ven_id)
+    return visit.redirect(
+        f"/fleet/{ven_id}", notice=f"Certificate {fingerprint} is revoked: it opens nothing any more."
+    )
+
+
+@page("POST", "/fleet/{ven_id}/reregistration", role=Role.DISPATCHER)
+async def ask_to_reregister(visit: Visit, ven_id: str) -> web.StreamResponse:
+    """Ask a VEN to register again."""
+    async with visit.desk.db.write() as tx:
+        await registration.ask_to_reregister(tx, ven_id, visit.now, who=visit.who)
+    return visit.redirect(f"/fleet/{ven_id}/messages", notice="The VEN is asked to register again at its next poll.")
+
+
+@page("POST", "/fleet/{ven_id}/cancellation", role=Role.ADMIN)
+async def cancel_registration(visit: Visit, ven_id: str) -> web.StreamResponse:
+    """Cancel a VEN's registration."""
+    async with visit.desk.db.write() as tx:
+        await registration.ask_to_cancel(tx, ven_id, visit.now, who=visit.who)
+    return visit.redirect(f"/fleet/{ven_id}/messages", notice="The registration ends when the VEN answers.")
+
+
+@page("POST", "/fleet/{ven_id}/removal", role=Role.ADMIN)
+async def remove_ven(visit: Visit, ven_id: str) -> web.StreamResponse:
+    """Retire a VEN: certificates and enrolments end, its data stays."""
+    async with visit.desk.db.read() as conn:
+        one = await ven_view.read(conn, ven_id)
+    await certificates.retire_ven(visit.desk.db, visit.desk.authority, ven_id, visit.now, who=visit.who)
+    return visit.redirect(f"/fleet/{ven_id}", notice=f"{one.name} is removed. Its data stays.")
+
+
+@page("GET", "/fleet/{ven_id}/readings", role=Role.VIEWER)
+async def show_readings(visit: Visit, ven_id: str) -> web.StreamResponse:
+    """Show the VEN's series as charts, and which of them are settled."""
+    return await _readings_page(visit, ven_id, Form())
+
+
+@page("POST", "/fleet/{ven_id}/settlement-series", role=Role.ADMIN)
+async def choose_settled(visit: Visit, ven_id: str) -> web.StreamResponse:
+    """Choose what is settled of the VEN; nothing chosen: by meaning."""
+    sent = await visit.form()
+    with sent.catching():
+        wish = sent.read(_SettledForm)
+        async with visit.desk.db.write() as tx:
+            zone = visit.desk.settings.time_zone
+            await site.set_connection(tx, ven_id, wish.connection_w, visit.now, time_zone=zone, who=visit.who)
+            await settlement_series.choose(tx, ven_id, wish.series, visit.now, who=visit.who)
+        return visit.redirect(f"/fleet/{ven_id}/readings", notice="From now on this is settled.")
+    return await _readings_page(visit, ven_id, sent)
+
+
+async def _readings_page(visit: Visit, ven_id: str, sent: Form) -> web.Response:
+    form = visit.filters()
+    wish = _SpanFilter()
+    with form.catching():
+        wish = form.read(_SpanFilter)
+    until = visit.now if wish.until is None else wish.until.replace(tzinfo=visit.zone).astimezone(UTC)
+    since = until - _SPANS[wish.span]
+    async with visit.desk.db.read() as conn:
+        one = await ven_view.read(conn, ven_id)
+        keys = await numbered(conn, [ven_id])
+        basis = (await settlement_series.of(conn, [ven_id]))[ven_id]
+        charts = []
+        for number, key in list(keys.items())[:_MOST_CHARTS]:
+            read = await load(conn, key, int(since.timestamp()), int(until.timestamp()) + 1)
+            charts.append(_chart(visit, number, key, marked(read, key, basis.connection_w)))
+    settled = {number for part in basis.parts for number in part.numbers}
+    return visit.render(
+        "fleet/readings.html",
+        ven=one,
+        tab="readings",
+        form=form,
+        sent=sent,
+        charts=charts,
+        left_out=max(len(keys) - _MOST_CHARTS, 0),
+        since=since,
+        until=until,
+        basis=basis,
+        settled=[_named(keys[number]) for number in sorted(settled)],
+        choice=[(number, _named(key)) for number, key in keys.items() if settlement_series.can_settle(key)],
+        chosen=tuple(str(number) for number in settled) if basis.chosen_by != settlement_series.BY_MEANING else (),
+    )
+
+
+def _named(key: SeriesKey) -> str:
+    """Return what a series is, in a line."""
+    point = key.point
+    flow = {Flow.EXPORT: ", export", Flow.NET: ", net"}.get(point.flow, "")
+    phase = "" if point.phase is Phase.TOTAL else f", {point.phase.upper()}"
+    source = "" if key.source == "ven" else f", {key.source}"
+    what = f"{key.quantity.replace('_', ' ')} ({key.kind})"
+    return (
+        f"{key.resource_id}: {what}, {point.report_type}, {point.reading_type}{flow}{phase}{source}, rID {point.r_id}"
+    )
+
+
+def _chart(visit: Visit, number: int, key: SeriesKey, loaded: Loaded) -> Chart:
+    """Return a chart of a series: energies as mean powers, which is how people compare them; without doubtful ones."""
+    times = [datetime.fromtimestamp(int(start), UTC) for start in loaded.starts_s]
+    doubtful = loaded.qualities == Quality.UNCERTAIN
+    values = [math.nan if left else float(value) for value, left in zip(loaded.values, doubtful, strict=True)]
+    unit = UNITS.get(Quantity(key.quantity), "") if key.quantity in set(Quantity) else ""
+    what = key.quantity.replace("_", " ")
+    if key.kind == "sum" and unit == "Wh":
+        values = [v * 3600 / int(d) if d else v for v, d in zip(values, loaded.durations_s, strict=True)]
+        unit, what = "W", "power (mean of each interval's energy)"
+    point = key.point
+    said = [] if (point.report_type, point.reading_type) == (USAGE, DIRECT_READ) else [point.report_type]
+    said += [] if point.r_id == key.resource_id else [f"rID {point.r_id}"]
+    said += [] if key.source == "ven" else [key.source]
+    said += [f"{int(doubtful.sum())} doubtful values left out"] if doubtful.any() else []
+    title = ", ".join((f"{key.resource_id}: {what}", *said))
+    end = times[-1] + timedelta(seconds=int(loaded.durations_s[-1])) if times else None
+    line = Line(key.resource_id, times, values, step=key.kind in ("sum", "mean"), end=end)
+    return time_chart(f"series-{number}", title, unit or key.kind, [line], zone=visit.zone)
+
+
+@page("GET", "/fleet/{ven_id}/events", role=Role.VIEWER)
+async def show_events(visit: Visit, ven_id: str) -> web.StreamResponse:
+    """Show the VEN's events and what it said about them."""
+    async with visit.desk.db.read() as conn:
+        one = await ven_view.read(conn, ven_id)
+        called = await ven_view.events(conn, ven_id)
+        said = await ven_view.opts(conn, ven_id)
+    return visit.render("fleet/events.html", ven=one, tab="events", called=called, said=said)
+
+
+PAGES = (
+    show_ven,
+    set_site,
+    new_code,
+    revoke_certificate,
+    ask_to_reregister,
+    cancel_registration,
+    remove_ven,
+    show_readings,
+    choose_settled,
+    show_events,
+)

@@ -1,0 +1,108 @@
+"""Which baseline errs least on a programme's homes: every preset, asked about days without events."""
+
+import asyncio
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from core.errors import InvalidError
+from core.spans import Duration, Span, utc
+from metrics.baseline import Calendar
+from metrics.days import DayType, day_matrix, day_type
+from metrics.placebo import Accuracy, accuracy, on_common_days, placebo
+from metrics.presets import PRESETS
+from vtn.services import event_days, load_profile, programme
+from vtn.services.evaluation import STEP_S
+from vtn.services.programme import Programme
+from vtn.store.database import Database
+
+MOST_VENS: Final = 20
+"""So many homes say which rule suits the programme; more would take longer and say the same."""
+_LOOKBACK_DAYS: Final = 75
+_HISTORY: Final = timedelta(days=_LOOKBACK_DAYS + max(rule.lookback_days for rule in PRESETS.values()) + 2)
+_LONGEST_S: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """The hours to ask about: from `start` (local time of the programme) for `duration`, on weekdays or weekends."""
+
+    start: time
+    duration: Duration
+    days: DayType = DayType.WEEKDAY
+
+    def __post_init__(self) -> None:
+        if self.duration.months or not 0 < self.duration.seconds <= _LONGEST_S:
+            raise InvalidError("An event lasts longer than nothing, and a day at most.", field="duration")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What every preset is worth to a programme: id -> its accuracy on `vens` of the `enrolled` VENs.
+
+    `in_use`: the programme's own.
+    """
+
+    in_use: str
+    enrolled: int
+    vens: int
+    presets: Mapping[str, Accuracy]
+
+    def ranked(self) -> list[tuple[str, Accuracy]]:
+        """Return id and accuracy, the smallest error of the pool first, what is not known last."""
+        return sorted(self.presets.items(), key=lambda one: one[1].pool_rmse if one[1].is_known else math.inf)
+
+
+async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) -> Comparison:
+    """Ask every preset about the days of the last eleven weeks on which no VEN asked was in an event.
+
+    Of each home only days count on which every preset has a baseline, so that all are asked the same. At most
+    `MOST_VENS` of the VENs that take part now are looked at, spread evenly over their ids; each has the notice that
+    the programme gives. Takes a second or several of CPU, in a thread. Raises NotFoundError.
+    """
+    async with db.read() as conn:
+        rules = await programme.get(conn, programme_id)
+        enrolled = await programme.enrolled(conn, programme_id, now)
+        event = _event(rules, hours, now)
+        count = min(len(enrolled), MOST_VENS)
+        chosen = [enrolled[place * len(enrolled) // count] for place in range(count)]
+        since = event.start - _HISTORY
+        busy = await event_days.others(conn, chosen, None, Span(since, event.start))
+        readings = [await load_profile.energy(conn, ven_id, *_seconds(since, event), STEP_S) for ven_id in chosen]
+    notified_at = (-rules.parameters.notification).after(event.start)
+
+    def work() -> Comparison:
+        homes = [
+            (day_matrix(series, rules.parameters.time_zone), Calendar(events=busy.get(ven_id, ())))
+            for ven_id, series in zip(chosen, readings, strict=True)
+        ]
+        by_home = [
+            on_common_days(
+                [
+                    placebo(matrix, event, rule, calendar, notified_at=notified_at, lookback_days=_LOOKBACK_DAYS)
+                    for rule in PRESETS.values()
+                ]
+            )
+            for matrix, calendar in homes
+        ]
+        found = {name: accuracy([home[place] for home in by_home]) for place, name in enumerate(PRESETS)}
+        return Comparison(rules.parameters.baseline, len(enrolled), len(chosen), found)
+
+    return await asyncio.to_thread(work)
+
+
+def _event(rules: Programme, hours: Hours, now: datetime) -> Span:
+    """Return the hours on the next such day: all days before it can be asked about."""
+    zone = ZoneInfo(rules.parameters.time_zone)
+    today = now.astimezone(zone).date()
+    week = (today + timedelta(days=number) for number in range(1, 8))
+    day = next(one for one in week if day_type(one) is hours.days)
+    start = utc(datetime.combine(day, hours.start, zone))
+    return Span(start, hours.duration.after(start))
+
+
+def _seconds(since: datetime, event: Span) -> tuple[int, int]:
+    return int(since.timestamp()), int((event.end or event.start).timestamp())

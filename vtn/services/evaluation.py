@@ -1,0 +1,454 @@
+"""What a dispatch brought: baseline, delivered energy, performance and opts, per VEN and in all (FN-DR-10..12).
+
+An evaluation is a row with a version: it names its method and the hash of its inputs, and is never overwritten.
+"""
+
+import asyncio
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import date, datetime, timedelta
+
+import numpy as np
+from sqlalchemy import func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from core.errors import ConflictError, InvalidError, NotFoundError
+from core.spans import Duration, Span
+from metrics import learning
+from metrics.baseline import Baseline, Calendar, NoBaselineError, baseline
+from metrics.days import Floats, Series, day_matrix, day_type, from_days, from_epoch_s
+from metrics.participation import Answer, participation
+from metrics.performance import Direction, delivered, performance
+from metrics.presets import PRESETS
+from metrics.rules import DayMatch
+from openadr.model.event import Event
+from openadr.model.opt import OptType
+from vtn.services import dispatch as dispatches
+from vtn.services import event as events
+from vtn.services import event_days, load_profile, opt, programme
+from vtn.store.database import Database, Transaction
+from vtn.store.rows import from_json, to_json
+from vtn.store.tables import delivery, evaluation, event, ven
+
+_NO_READINGS = "Readings of the event are missing."
+_EDITION = 2
+"""Of what a result says; a new one makes a new version of a result even of the same readings."""
+STEP_S = 1800
+"""The grid on which baselines are computed: half hours, as meters' load profiles are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalResult:
+    """One half hour. Powers are means in W, positive target and delivered = what was ordered; None: not known."""
+
+    start: datetime
+    duration_s: int
+    target_w: float | None
+    baseline_w: float | None
+    actual_w: float | None
+    delivered_w: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class VenResult:
+    """What one VEN did. `counts` says whether it belongs to the pool: it stayed in and its delivery is known.
+
+    `delivered_wh`: 0 where nothing is credited, since it opted out or never opted in; None: not known, and
+    `why_unknown` says why. `measurable_from`: the local date from which, by and large, events like this one can be
+    measured, where it has too few days for a baseline so far.
+    """
+
+    ven_id: str
+    ven_name: str
+    event_id: str
+    opt: str | None
+    reason: str | None
+    counts: bool
+    ordered_wh: float
+    delivered_wh: float | None
+    performance_ratio: float | None
+    latency_s: float | None
+    baseline_note: str
+    days_used: tuple[str, ...]
+    intervals: tuple[IntervalResult, ...]
+    why_unknown: str | None = None
+    measurable_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a dispatch brought. Sums run over the VENs that count; `ordered_wh` over all that were called.
+
+    `unknown`: VENs that did not opt out and whose delivery is not known. `delivered_wh`: None where that is so of all
+    that could count; `why_unknown` and `measurable_from` are as of VenResult, for all of them.
+    """
+
+    dispatch_id: str
+    version: int
+    method: str
+    computed_at: datetime
+    ordered_wh: float
+    delivered_wh: float | None
+    performance_ratio: float | None
+    capped_ratio: float | None
+    participation_rate: float | None
+    opt_out_rate: float | None
+    response_rate: float | None
+    latency_p50_s: float | None
+    latency_p95_s: float | None
+    called: int
+    opted_in: int
+    opted_out: int
+    no_answer: int
+    intervals: tuple[IntervalResult, ...]
+    vens: tuple[VenResult, ...]
+    unknown: int = 0
+    why_unknown: str | None = None
+    measurable_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Inputs:
+    """Everything that the evaluation of one VEN needs."""
+
+    ven_id: str
+    name: str
+    event: Event
+    opt: OptType | None
+    reason: str | None
+    readings: Series
+    calendar: Calendar
+    queued_at: datetime | None
+    sent_at: datetime | None
+    answered_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """A result that is not stored yet, and what it was made from. Its version is that of no stored one."""
+
+    result: Result
+    rule: DayMatch
+    input_hash: str
+
+
+async def evaluate(db: Database, dispatch_id: str, now: datetime) -> Result:
+    """Evaluate a dispatch with the data that is there now, store it and return it. Raises like `compute`."""
+    found = await compute(db, dispatch_id, now)
+    async with db.write() as tx:
+        return await keep(tx, found, now)
+
+
+async def compute(db: Database, dispatch_id: str, now: datetime) -> Computed:
+    """Evaluate a dispatch with the data that is there now. Nobody waits for it: it holds no lock, and takes a thread.
+
+    An event that was cancelled while it ran counts until then; one that was cancelled before it began was not called.
+    Raises ConflictError before the event is over and for a dispatch that never began, InvalidError for an open-ended
+    event.
+    """
+    async with db.read() as conn:
+        whole = await dispatches.get(conn, dispatch_id)
+        end = min(filter(None, (whole.shared.period.end, whole.cancelled_at)), default=None)
+        if end is None:
+            raise InvalidError("An open-ended event has no result before it is cancelled.")
+        if end <= whole.shared.period.start:
+            raise ConflictError("This dispatch was cancelled before it began; there is nothing to evaluate.")
+        if now < end:
+            raise ConflictError(f"The event lasts until {end.isoformat()}.")
+        rules = await programme.get(conn, whole.programme_id, whole.programme_version)
+        rule = PRESETS.get(rules.parameters.baseline)
+        if rule is None:
+            raise InvalidError(f"Unknown baseline '{rules.parameters.baseline}'; known: {', '.join(PRESETS)}.")
+        inputs = await _inputs(conn, dispatch_id, rule)
+    direction = Direction(whole.direction or Direction.REDUCE)
+
+    def work() -> Computed:
+        result = _result(inputs, rule, direction, rules.parameters.time_zone, dispatch_id, now)
+        return Computed(result, rule, _hash(inputs, rule))
+
+    return await asyncio.to_thread(work)
+
+
+async def keep(tx: Transaction, found: Computed, now: datetime) -> Result:
+    """Store a result as the newest version and return it; of the same data, return the version that is there."""
+    dispatch_id = found.result.dispatch_id
+    await dispatches.get(tx.conn, dispatch_id, lock=True)
+    newest = select(evaluation).where(evaluation.c.dispatch_id == dispatch_id).order_by(evaluation.c.version.desc())
+    last = (await tx.conn.execute(newest)).first()
+    if last is not None and last.input_hash == found.input_hash:
+        return from_json(Result, last.result)
+    result = replace(found.result, version=1 if last is None else last.version + 1)
+    rule = found.rule
+    await tx.conn.execute(
+        insert(evaluation).values(
+            dispatch_id=dispatch_id,
+            version=result.version,
+            method={"id": rule.id, "version": rule.version, "citation": rule.citation},
+            result=to_json(result),
+            input_hash=found.input_hash,
+            created_at=now,
+        )
+    )
+    return result
+
+
+async def stored(conn: AsyncConnection, dispatch_id: str, version: int | None = None) -> Result:
+    """Return a stored evaluation, by default the newest. Raises NotFoundError."""
+    query = select(evaluation.c.result).where(evaluation.c.dispatch_id == dispatch_id)
+    if version is not None:
+        query = query.where(evaluation.c.version == version)
+    row = (await conn.execute(query.order_by(evaluation.c.version.desc()).limit(1))).one_or_none()
+    if row is None:
+        raise NotFoundError(f"There is no result of dispatch '{dispatch_id}' yet; it comes by itself after the end.")
+    return from_json(Result, row.result)
+
+
+async def _inputs(conn: AsyncConnection, dispatch_id: str, rule: DayMatch) -> list[_Inputs]:
+    said = await opt.effective(conn, dispatch_id)
+    times = {
+        row.ven_id: row
+        for row in await conn.execute(
+            select(
+                delivery.c.ven_id,
+                func.min(delivery.c.queued_at).label("queued_at"),
+                func.min(delivery.c.first_sent_at).label("sent_at"),
+                func.min(delivery.c.answered_at).label("answered_at"),
+            )
+            .join(event, event.c.id == delivery.c.event_id)
+            .where(event.c.dispatch_id == dispatch_id)
+            .group_by(delivery.c.ven_id)
+        )
+    }
+    names = {row.id: row.name for row in await conn.execute(select(ven.c.id, ven.c.name))}
+    stops = select(event.c.id, event.c.cancelled_at).where(event.c.dispatch_id == dispatch_id)
+    cancelled_at = {row.id: row.cancelled_at for row in await conn.execute(stops)}
+    own = await events.of_dispatch(conn, dispatch_id)
+    begins = min((one.period.start for _, one in own), default=None)
+    busy: dict[str, tuple[Span, ...]] = {}
+    if begins is not None:
+        ends = [one.period.end for _, one in own]
+        latest = None if None in ends else max(filter(None, ends))
+        history = Span(begins - timedelta(days=rule.lookback_days + 2), latest)  # what comes later changes no baseline
+        busy = await event_days.others(conn, [ven_id for ven_id, _ in own], dispatch_id, history)
+    found = []
+    for ven_id, ordered in own:
+        one = as_run(ordered, cancelled_at[ordered.event_id])
+        if one is None:
+            continue
+        start, end = one.period.start, one.period.end or one.period.start
+        since = start - timedelta(days=rule.lookback_days + 2)
+        readings = await load_profile.energy(
+            conn, ven_id, int(since.timestamp()), int(end.timestamp()) + STEP_S, STEP_S
+        )
+        at = times[ven_id]
+        answer, reason = said.get(ven_id, (None, None))
+        calendar = Calendar(events=busy.get(ven_id, ()))
+        found.append(
+            _Inputs(
+                ven_id, names[ven_id], one, answer, reason, readings, calendar, at.queued_at, at.sent_at, at.answered_at
+            )
+        )
+    return found
+
+
+def as_run(ordered: Event, cancelled_at: datetime | None) -> Event | None:
+    """Return the event as far as it ran: cut off at its cancellation, or None if that came before its start."""
+    period = ordered.period
+    if cancelled_at is None or (period.end is not None and period.end <= cancelled_at):
+        return ordered
+    if cancelled_at <= period.start:
+        return None
+    signals = []
+    for signal in ordered.signals:
+        edge, intervals = period.start, []
+        for interval in signal.intervals:
+            after = interval.duration.after(edge) if interval.duration else cancelled_at
+            if edge < cancelled_at:
+                intervals.append(replace(interval, duration=Duration.between(edge, min(after, cancelled_at))))
+            edge = after
+        signals.append(replace(signal, intervals=tuple(intervals)))
+    ran = replace(period, duration=Duration.between(period.start, cancelled_at))
+    return replace(ordered, period=ran, signals=tuple(signals))
+
+
+def _hash(inputs: Sequence[_Inputs], rule: DayMatch) -> str:
+    digest = hashlib.sha256(repr((_EDITION, rule)).encode())
+    for one in inputs:
+        digest.update(repr([getattr(one, name.name) for name in fields(one) if name.name != "readings"]).encode())
+        digest.update(one.readings.energy_wh.tobytes())
+    return digest.hexdigest()
+
+
+def _result(
+    inputs: Sequence[_Inputs],
+    rule: DayMatch,
+    direction: Direction,
+    zone: str,
+    dispatch_id: str,
+    now: datetime,
+) -> Result:
+    rows = [_ven_result(one, rule, direction, zone) for one in inputs]
+    unknown = [row for row in rows if row.why_unknown is not None]
+    counted = [row for row in rows if row.counts]
+    intervals = _pool(counted)
+    figures = participation(Answer(row.opt, _nan(row.latency_s), ratio=_nan(row.performance_ratio)) for row in rows)
+    got = np.array([(one.delivered_w or 0.0) * one.duration_s / 3600 for one in intervals])
+    asked = np.array([(one.target_w or 0.0) * one.duration_s / 3600 for one in intervals])
+    figure = performance(got, asked) if asked.any() and (asked >= 0).all() else None
+    return Result(
+        dispatch_id=dispatch_id,
+        version=0,
+        method=f"{rule.id}/{rule.version}",
+        computed_at=now,
+        ordered_wh=math.fsum(row.ordered_wh for row in rows),
+        delivered_wh=None if unknown and not counted else math.fsum(row.delivered_wh or 0.0 for row in rows),
+        performance_ratio=_known(figure.ratio) if figure else None,
+        capped_ratio=_known(figure.capped_ratio) if figure else None,
+        participation_rate=_known(figures.participation_rate),
+        opt_out_rate=_known(figures.opt_out_rate),
+        response_rate=_known(figures.response_rate),
+        latency_p50_s=_known(figures.latency_p50_s),
+        latency_p95_s=_known(figures.latency_p95_s),
+        called=figures.called,
+        opted_in=figures.opted_in,
+        opted_out=figures.opted_out,
+        no_answer=figures.no_answer,
+        intervals=intervals,
+        vens=tuple(rows),
+        unknown=len(unknown),
+        why_unknown=_why_unknown(rows, unknown),
+        measurable_from=max((row.measurable_from for row in unknown if row.measurable_from), default=None),
+    )
+
+
+def _why_unknown(rows: Sequence[VenResult], unknown: Sequence[VenResult]) -> str | None:
+    """Return in a sentence of which VENs the delivery is not known, and why."""
+    if not unknown:
+        return None
+    late = sum(row.baseline_note == _NO_READINGS for row in unknown)
+    parts = [
+        f"{late} {'lacks' if late == 1 else 'lack'} readings of the event" if late else "",
+        f"{few} {'has' if few == 1 else 'have'} too few days for a baseline" if (few := len(unknown) - late) else "",
+    ]
+    return f"Not known of {len(unknown)} of {len(rows)} VENs called: {', '.join(filter(None, parts))}."
+
+
+def _ven_result(one: _Inputs, rule: DayMatch, direction: Direction, zone: str) -> VenResult:
+    period = one.event.period
+    span = Span(period.start, period.end)
+    days: tuple[str, ...] = ()
+    intervals: tuple[IntervalResult, ...] = ()
+    got, why, ready = math.nan, None, None
+    matrix = day_matrix(one.readings, zone)
+    try:
+        found = baseline(matrix, span, rule, one.calendar, notified_at=one.sent_at)
+    except NoBaselineError as error:
+        note = str(error)
+        why, ready = _too_few(error, rule, matrix.local_day(span.start))
+    else:
+        note = found.status.value
+        days = tuple(use.day.isoformat() for use in found.days if use.verdict == "kept")
+        intervals, got = _intervals(found, one.event, direction)
+        if not math.isfinite(got):
+            note, why = _NO_READINGS, f"{_NO_READINGS} It is computed as soon as they come in."
+    asked = ordered_between(one.event, period.start, period.end or period.start, direction)
+    counts = one.opt is OptType.IN and math.isfinite(got)
+    latency = (one.answered_at - one.queued_at).total_seconds() if one.answered_at and one.queued_at else None
+    if one.opt is OptType.OUT:
+        why, ready = None, None
+    return VenResult(
+        ven_id=one.ven_id,
+        ven_name=one.name,
+        event_id=one.event.event_id,
+        opt=one.opt,
+        reason=one.reason,
+        counts=counts,
+        ordered_wh=asked,
+        delivered_wh=None if why else got if counts else 0.0,
+        performance_ratio=got / asked if asked and math.isfinite(got) else None,
+        latency_s=latency,
+        baseline_note=note,
+        days_used=days,
+        intervals=intervals,
+        why_unknown=why,
+        measurable_from=ready.isoformat() if ready else None,
+    )
+
+
+def _too_few(error: NoBaselineError, rule: DayMatch, today: int) -> tuple[str, date | None]:
+    """Return why there is no baseline, and the local date from which there will be one."""
+    have = learning.eligible(error.days)
+    ready = learning.ready_on(rule, have, today + 1, day_type(from_days(today)))  # today is an event day
+    text = f"{rule.id} needs {rule.min_days} days like this one without events before it, and there"
+    return f"{text} {'is' if have == 1 else 'are'} {have}.", ready
+
+
+def ordered_between(one: Event, first: datetime, last: datetime, direction: Direction) -> float:
+    """Return the energy (Wh, positive = as ordered) that an event orders in a span; 0 if no signal names a power.
+
+    LOAD_DISPATCH/delta is the change of consumption (catalogue 2c): negative for `reduce`.
+    """
+    total = 0.0
+    for signal in one.signals:
+        if (signal.name, signal.type) != ("LOAD_DISPATCH", "delta") or signal.item_base is None:
+            continue
+        edge = one.period.start
+        for interval in signal.intervals:
+            begin, edge = edge, interval.duration.after(edge) if interval.duration else max(edge, last)  # EV-66
+            shared_s = (min(edge, last) - max(begin, first)).total_seconds()
+            total += interval.value * signal.item_base.factor * max(shared_s, 0.0) / 3600
+        break
+    return -total if direction is Direction.REDUCE else total
+
+
+def _intervals(found: Baseline, one: Event, direction: Direction) -> tuple[tuple[IntervalResult, ...], float]:
+    """Return the event's intervals and the delivered energy (Wh), NaN if one of them is not known."""
+    inside = found.in_event
+    usual, actual = found.baseline_wh[inside], found.actual_wh[inside]
+    got = delivered(usual, actual, direction)
+    step, to_w = timedelta(seconds=found.step_s), 3600 / found.step_s
+    rows = tuple(
+        IntervalResult(
+            start,
+            found.step_s,
+            ordered_between(one, start, start + step, direction) * to_w,
+            _known(float(base * to_w)),
+            _known(float(used * to_w)),
+            _known(float(gain * to_w)),
+        )
+        for start, base, used, gain in zip(map(from_epoch_s, found.starts_s[inside]), usual, actual, got, strict=True)
+    )
+    return rows, _total(got)
+
+
+def _total(values: Floats) -> float:
+    return math.fsum(values.tolist()) if values.size and np.isfinite(values).all() else math.nan
+
+
+def _pool(rows: Sequence[VenResult]) -> tuple[IntervalResult, ...]:
+    """Sum the intervals of the VENs that count."""
+    by_start: dict[datetime, list[IntervalResult]] = {}
+    for row in rows:
+        for one in row.intervals:
+            by_start.setdefault(one.start, []).append(one)
+    return tuple(
+        IntervalResult(
+            start,
+            ones[0].duration_s,
+            math.fsum(one.target_w or 0.0 for one in ones),
+            math.fsum(one.baseline_w or 0.0 for one in ones),
+            math.fsum(one.actual_w or 0.0 for one in ones),
+            math.fsum(one.delivered_w or 0.0 for one in ones),
+        )
+        for start, ones in sorted(by_start.items())
+    )
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _nan(value: float | None) -> float:
+    return math.nan if value is None else value

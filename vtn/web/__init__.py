@@ -1,1 +1,0 @@
-"""The REST edge: operator API, tokens, OpenAPI, problem documents."""

@@ -1,0 +1,1 @@
+"""Pages for people: forms, charts, templates and what they are made of."""

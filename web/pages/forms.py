@@ -1,0 +1,175 @@
+"""Forms: what was typed, what it means, and what is wrong next to the field where it is wrong.
+
+    form = await visit.form()
+    with form.catching():
+        wish = form.read(NewProgramme)              # a pydantic model; what is wrong stops here
+        async with visit.desk.db.write() as tx: ...  # and so do the errors of services
+        return visit.redirect("/programmes", notice="Created.")
+    return visit.render("programmes/new.html", form=form)   # 422, with everything that was typed
+
+Names of fields: `limits.per_day` is a member of a member, `windows.0.start` one of a list, `ven_ids[]` a list by
+repetition. A field that was left blank is left out, so that the model's default counts.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from core.errors import ConflictError, EvenloadError, InvalidError, NotFoundError
+from web.problem import ProblemError
+
+M = TypeVar("M", bound=BaseModel)
+
+MAX_FIELDS: Final = 5000
+CSRF_FIELD: Final = "csrf"
+_MAX_DEPTH: Final = 6
+_PLAIN_WORDS: Final[Mapping[str, str]] = {
+    "missing": "This is required.",
+    "extra_forbidden": "Nothing of that name is known here.",
+    "int_parsing": "Write a whole number.",
+    "int_from_float": "Write a whole number.",
+    "float_parsing": "Write a number.",
+    "decimal_parsing": "Write a number.",
+    "bool_parsing": "Choose yes or no.",
+    "enum": "Choose one of the list.",
+    "literal_error": "Choose one of the list.",
+    "string_too_long": "This is too long.",
+}
+
+
+class FormError(EvenloadError):
+    """A form that cannot be read as it is; the form itself knows what is wrong where."""
+
+
+class Form:
+    """What was typed into a form (or a filter), and what is wrong with it. An empty one stands for a fresh form."""
+
+    def __init__(self, typed: Mapping[str, list[str]] | None = None) -> None:
+        self._typed = dict(typed or {})
+        self.errors: dict[str, str] = {}
+        """Name of the field -> what is wrong; "" for the form as a whole."""
+
+    @property
+    def was_sent(self) -> bool:
+        """Tell whether anything was typed: then a box that is not ticked was left so."""
+        return bool(self._typed)
+
+    @property
+    def failed(self) -> bool:
+        """Tell whether something is wrong."""
+        return bool(self.errors)
+
+    def value(self, name: str, otherwise: object = "") -> str:
+        """Return what was typed into a field; `otherwise` in a fresh form."""
+        typed = self._typed.get(name)
+        if typed is not None:
+            return typed[-1]
+        return "" if self.was_sent or otherwise is None else str(otherwise)
+
+    def values(self, name: str, otherwise: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """Return every value of a repeated field."""
+        return tuple(self._typed.get(name, ())) if self.was_sent else otherwise
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the fields that were sent."""
+        return tuple(self._typed)
+
+    def error(self, name: str) -> str | None:
+        """Return what is wrong with a field."""
+        return self.errors.get(name)
+
+    def others(self, *shown: str) -> dict[str, str]:
+        """Return the errors that belong to none of the fields `shown`, for the top of the form."""
+        return {name: text for name, text in self.errors.items() if name not in shown}
+
+    def fail(self, error: EvenloadError | str, name: str = "") -> None:
+        """Say what is wrong, by default with the field that the error names, or with the whole form."""
+        field = error.field if isinstance(error, EvenloadError) else None
+        self.errors.setdefault(name or (field if field in self._typed else None) or "", str(error))
+
+    @contextmanager
+    def catching(self, name: str = "") -> Iterator[None]:
+        """Keep errors that the user can mend (422, 409, 404 of what was named) in the form instead of raising them."""
+        try:
+            yield
+        except FormError:
+            pass
+        except (InvalidError, ConflictError, NotFoundError) as error:
+            self.fail(error, name)
+
+    def read(self, kind: type[M]) -> M:
+        """Return the form as a model. Raises FormError, caught by `catching`, with every fault noted."""
+        try:
+            return kind.model_validate(_nested(self._typed))
+        except ValidationError as error:
+            for one in error.errors(include_url=False, include_input=False):
+                text = _PLAIN_WORDS.get(one["type"]) or one["msg"].removeprefix("Value error, ")
+                self.fail(text, self._field(one["loc"]))
+            raise FormError("The form is not complete.") from error
+
+    def _field(self, loc: tuple[int | str, ...]) -> str:
+        """Return the field that a finding of pydantic is about."""
+        steps = [str(step) for step in loc]
+        for length in range(len(steps), 0, -1):
+            name = ".".join(steps[:length])
+            for candidate in (name, f"{name}[]"):
+                if candidate in self._typed:
+                    return candidate
+        return ".".join(steps)
+
+
+def _nested(typed: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Return the fields as JSON would hold them."""
+    tree: dict[str, Any] = {}
+    for name, values in typed.items():
+        filled = [value for value in (one.strip() for one in values) if value]
+        if not filled or name == CSRF_FIELD:
+            continue
+        steps = name.removesuffix("[]").split(".")
+        if len(steps) > _MAX_DEPTH:
+            raise InvalidError(f"There is no field '{name[:80]}'.")
+        here = tree
+        for step in steps[:-1]:
+            below = here.setdefault(step, {})
+            if not isinstance(below, dict):
+                raise InvalidError(f"There is no field '{name[:80]}'.")
+            here = below
+        here[steps[-1]] = filled if name.endswith("[]") else filled[-1]
+    return {name: _lists(value) for name, value in tree.items()}
+
+
+def _lists(value: Any) -> Any:
+    """Turn {"0": a, "2": b} into [a, b]."""
+    if not isinstance(value, dict):
+        return value
+    inner = {name: _lists(one) for name, one in value.items()}
+    if inner and all(name.isdecimal() for name in inner):
+        return [inner[name] for name in sorted(inner, key=int)]
+    return inner
+
+
+async def read_form(request: web.Request) -> Form:
+    """Read a form's body. Raises ProblemError for what no browser sends for our forms."""
+    if request.content_type != "application/x-www-form-urlencoded":
+        raise ProblemError(415, "Send the form as the page has it.")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise ProblemError(415, "Send the form without compression.")
+    return parse_form((await request.read()).decode("ascii", "replace"))
+
+
+def parse_form(text: str) -> Form:
+    """Read fields as browsers write them into a form's body or an address. Raises ProblemError 400."""
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ProblemError(400, f"The form cannot be read; it has at most {MAX_FIELDS} fields, in UTF-8.") from error
+    typed: dict[str, list[str]] = {}
+    for name, value in pairs:
+        if "\0" in name or "\0" in value:
+            raise ProblemError(400, "A field holds a character that is no character (U+0000).")
+        typed.setdefault(name, []).append(value.replace("\r\n", "\n"))
+    return Form(typed)
