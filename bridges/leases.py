@@ -217,7 +217,7 @@ class Keeper:
             slot.retry_at = 0.0
             slot.wake.set()
         if slot.phase in (Phase.FREE, Phase.CLAIMED) and self._now_s() >= slot.settled_until:
-            self._note_own(slot, value, own=at is not None)
+            self._note_own(slot, value, own=at is not None and said >= slot.since)
         if at is None:
             return
         if slot.written is not None and same(value, slot.written) and self._young(slot, said):

@@ -41,8 +41,8 @@ class OwnState:
     def hear(self, value: Value, now: timedelta, *, own: bool) -> bool:
         """Take the device's word while nothing of ours is on it; tell whether it should be put on disk.
 
-        `own`: whether it can be somebody's choice; not so what a device says right after its start. A second word that
-        differs from the first is a change, and somebody's choice in any case.
+        `own`: whether it can be somebody's choice; not so what a device says right after its start, or said before we
+        knew of that. A second word that differs from the first is a change, and somebody's choice in any case.
         """
         first, self.silent = self.silent, False
         is_known = self.chosen is None or same(value, self.chosen)

@@ -1,5 +1,6 @@
 """Baselines, performance and statistics: pure functions on numpy arrays. May import `core`."""
 
+from core.direction import Direction
 from metrics.baseline import (
     AdjustmentStatus,
     Baseline,
@@ -12,7 +13,7 @@ from metrics.baseline import (
 from metrics.days import DayMatrix, DayType, Series, day_matrix, series
 from metrics.matching import Adjustment, Match, match
 from metrics.participation import Answer, Participation, participation, percentiles
-from metrics.performance import Direction, Performance, delivered, ordered_wh, performance, pooled
+from metrics.performance import Performance, delivered, ordered_wh, performance, pooled
 from metrics.placebo import Accuracy, Placebo, accuracy, nmbe, on_common_days, placebo, pool_placebo, rrmse
 from metrics.presets import DEFAULT_PRESET, PRESETS
 from metrics.rules import AdjustmentKind, Anchor, DayMatch, Keep, Rank, Window

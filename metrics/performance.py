@@ -6,19 +6,12 @@ Arrays run over the intervals of the event, energies in Wh, signed so that more 
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
+from core.direction import Direction
 from core.errors import InvalidError
 from metrics.days import Bools, Floats
-
-
-class Direction(StrEnum):
-    """What an order asks of consumption."""
-
-    REDUCE = "reduce"
-    INCREASE = "increase"
 
 
 def delivered(baseline: Floats, actual: Floats, direction: Direction = Direction.REDUCE) -> Floats:

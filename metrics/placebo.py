@@ -11,11 +11,12 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
+from core.direction import Direction
 from core.errors import InvalidError
 from core.spans import Span
 from metrics.baseline import ORDINARY, Calendar, NoBaselineError, baseline, touched_days
 from metrics.days import DayMatrix, Floats, day_type, from_days
-from metrics.performance import Direction, delivered
+from metrics.performance import delivered
 from metrics.rules import DayMatch
 
 

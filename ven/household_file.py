@@ -12,8 +12,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from bridges.device import Device
 from bridges.drivers import DRIVERS, load
 from core.clock import system_clock
+from core.direction import Direction
 from core.errors import InvalidError
-from openadr.model.potential import Direction
 from ven.devices import NoLink, make_driver
 from ven.household import Household, Programme
 from ven.rules import lever, order_of

@@ -13,10 +13,10 @@ from typing import Final
 
 from bridges.device import Device, Driver, Rank
 from bridges.lease_state import Lease
+from core.direction import Direction
 from core.spans import Span
 from openadr.model.potential import (
     REPORT_NAME,
-    Direction,
     Quantile,
     describe,
     describe_nominal,

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from bridges.device import Capability, Device, Value
+from core.direction import Direction
 from openadr.model.contexts import same_context
 from openadr.model.opt import OptType
-from openadr.model.potential import Direction
 from openadr.model.signal import Signal
 from openadr.model.target import Target
 from openadr.model.units import POWER_REAL_W

@@ -20,8 +20,8 @@ from aggregator.flexibility.fleet import Floats
 from aggregator.trade import activations, dispatch_changes, telemetry
 from aggregator.trade.activations import Activation
 from aggregator.trade.telemetry import Metered
+from core.direction import Direction
 from core.spans import floor_to
-from metrics.performance import Direction
 from openadr.model.event import Event, EventStatus, status_at
 from openadr.model.opt import OptType
 from openadr.model.signal import Signal
@@ -415,6 +415,6 @@ def _trace(
     times = tuple(datetime.fromtimestamp(first_s + _MINUTE_S * place, UTC) for place in range(cells))
     enough = heard >= _LEAST_KNOWN * len(counted)
     actual = tuple(float(value) if good else None for value, good in zip(total, enough, strict=True))
-    sign = -1 if whole.direction == "reduce" else 1
+    sign = Direction(whole.direction or Direction.INCREASE).sign
     wanted = tuple(None if value is None else usual + sign * value for value in target[1])
     return Trace(times, (usual,) * cells, actual, target[0], wanted)

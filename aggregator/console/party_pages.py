@@ -14,7 +14,7 @@ from aggregator.console import board_data
 from aggregator.console.shared import PER_PAGE, Id, LocalTime, in_utc, listing, watts
 from aggregator.console.shared import Kilowatts as KilowattsField
 from aggregator.trade import contracts
-from aggregator.trade.contracts import DIRECTIONS
+from core.direction import Direction
 from core.errors import InvalidError, NotFoundError
 from vtn.api.wire import Email, Printable
 from vtn.console import Form, Visit, page
@@ -199,8 +199,8 @@ async def _edit_contract(visit: Visit, form: Form, *, fresh: bool = False) -> we
         areas = await site.areas(conn)
     if fresh:
         usual = {"currency": "EUR", "per_kwh": "0", "margin_per_kwh": "0", "penalty_per_kwh": "0"}
-        form = Form({name: [value] for name, value in usual.items()} | {"directions[]": list(DIRECTIONS)} | _kept(form))
-    return visit.render("market/contract_new.html", form=form, names=names, areas=areas, directions=DIRECTIONS)
+        form = Form({name: [value] for name, value in usual.items()} | {"directions[]": list(Direction)} | _kept(form))
+    return visit.render("market/contract_new.html", form=form, names=names, areas=areas, directions=tuple(Direction))
 
 
 def _kept(form: Form) -> dict[str, list[str]]:

@@ -17,6 +17,7 @@ from aggregator.console.shared import ven_names, with_defaults, zone_of
 from aggregator.flexibility import portfolio
 from aggregator.flexibility.fleet import Fleet
 from aggregator.flexibility.pool import Pool, Step, pool
+from core.direction import Direction
 from core.spans import Span, floor_to
 from vtn.console import Visit, page
 from vtn.services import fleet as fleets
@@ -33,7 +34,6 @@ from web.pages.charts import Band, Chart, Line, time_chart
 STEP_S: Final = 1800
 STEPS: Final = 24
 """Half a day: as far as most VENs look ahead."""
-_DIRECTIONS: Final = ("reduce", "increase")
 _KEEP_S: Final = 30.0
 _MOST_KEPT: Final = 64
 _MOST_STALE: Final = 200
@@ -93,7 +93,7 @@ async def potential_today(
         told = await potential_arrays.batches(
             conn, ven_ids=select(enrolment.c.ven_id).where(enrolment.c.programme_id == rules.id)
         )
-        for direction in _DIRECTIONS:
+        for direction in Direction:
             slices = await _slices(conn, rules, span, direction, now, stale_after_s, area, group_ids, told)
             known.append((direction, slices))
         ven_ids = {ven_id for _, slices in known for one in slices for ven_id in one.ven_ids}

@@ -22,10 +22,10 @@ from sqlalchemy import Select, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.flexibility.reliability import effective_opts, newest_results
+from core.direction import Direction
 from core.spans import floor_to
 from metrics.days import DAY_S, Floats, Ints
 from openadr.model.opt import OptType
-from openadr.model.potential import Direction
 from vtn.services import load_profile
 from vtn.services import potential as potentials
 from vtn.services.evaluation import IntervalResult

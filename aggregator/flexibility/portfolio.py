@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aggregator.flexibility.call_limits import Periods, allows, periods
 from aggregator.flexibility.fleet import Fleet, Floats, Reason, Whole
 from aggregator.flexibility.reliability import effective_opts, reliability
+from core.direction import Direction
 from core.errors import InvalidError
 from core.spans import Span
 from metrics.days import zone_named
@@ -139,7 +140,7 @@ async def load(
 def _wish(programme: Programme, span: Span, step_s: int, direction: str, now: datetime) -> _Wish:
     if span.end is None or span.end <= span.start or step_s <= 0:
         raise InvalidError("Flexibility is looked for in a span with an end, in steps of a second or more.")
-    if direction not in ("reduce", "increase"):
+    if direction not in set(Direction):
         raise InvalidError("direction is reduce or increase.")
     wish = _Wish(programme, span.start, span.end, step_s, direction, now)
     if (wish.end_s - wish.start_s) % step_s or wish.intervals > _MOST_INTERVALS:

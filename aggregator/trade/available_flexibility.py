@@ -20,6 +20,7 @@ from aggregator.flexibility.pool import pool
 from aggregator.grid import Grid
 from aggregator.intervals import PowerInterval
 from aggregator.tables import activation, flexibility_offer, flexibility_request, intervention
+from core.direction import Direction
 from core.spans import Span
 from vtn.services.programme import Programme
 from vtn.store.database import Transaction
@@ -104,7 +105,7 @@ async def load(
     """Return the programme's VENs as candidates in the scope (or in the other direction)."""
     direction = scope.direction
     if contrary:
-        direction = "increase" if direction == "reduce" else "reduce"
+        direction = Direction(direction).opposite
     return await portfolio.load(
         conn,
         scope.programme,

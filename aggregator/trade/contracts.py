@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aggregator import money
 from aggregator.currencies import check_currency
 from aggregator.flexibility.call_limits import allows
+from core.direction import Direction
 from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from core.ids import new_id
 from core.spans import Span
@@ -25,7 +26,6 @@ from vtn.store.database import Transaction
 from vtn.store.rows import from_json, to_json
 from vtn.store.tables import contract, party, party_personal
 
-DIRECTIONS: Final = ("reduce", "increase")
 HORIZON: Final = timedelta(days=14)
 """How far ahead anything can be asked for."""
 
@@ -41,7 +41,7 @@ class Limits:
 
     max_power_w: int | None = None
     max_activations_per_day: int | None = None
-    directions: tuple[str, ...] = DIRECTIONS
+    directions: tuple[str, ...] = tuple(Direction)
     areas: tuple[str, ...] = ()
     direct_orders: bool = False
     per_ven_rows: bool = False
@@ -162,7 +162,7 @@ async def create(tx: Transaction, terms: Terms, now: datetime, *, who: str) -> C
 
 def _check_terms(terms: Terms, now: datetime) -> None:
     limits, price = terms.limits, terms.price
-    if not limits.directions or set(limits.directions) - set(DIRECTIONS):
+    if not limits.directions or set(limits.directions) - set(Direction):
         raise InvalidError("directions are reduce, increase or both.")
     if any(bound is not None and bound <= 0 for bound in (limits.max_power_w, limits.max_activations_per_day)):
         raise InvalidError("A limit of a contract is above zero; leave it out for none.")
@@ -223,7 +223,7 @@ def check(one: Contract, wanted: Wanted, rules: Parameters, now: datetime) -> No
 
     The programme's notice, windows, shortest and longest call bind every contract.
     """
-    if wanted.direction not in DIRECTIONS:
+    if wanted.direction not in set(Direction):
         raise InvalidError("direction is reduce or increase.")
     if wanted.start < now:
         raise InvalidError(f"The start {wanted.start.isoformat()} has passed; it is {now.isoformat()}.")

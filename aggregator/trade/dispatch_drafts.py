@@ -27,6 +27,7 @@ from aggregator.trade import available_flexibility, members
 from aggregator.trade.activation_start import finite, ordered_w
 from aggregator.trade.available_flexibility import Basis, Scope
 from aggregator.trade.requests import LONGEST, MAX_POWER_W
+from core.direction import Direction
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
 from core.spans import Duration
@@ -148,7 +149,7 @@ async def draft(db: Database, wish: Wish, now: datetime, *, stale_after_s: float
 
 
 def _check(wish: Wish, now: datetime) -> None:
-    if wish.direction not in ("reduce", "increase"):
+    if wish.direction not in set(Direction):
         raise InvalidError("The direction is reduce or increase.", field="direction")
     if wish.start <= now:
         raise InvalidError(f"The start has passed; it is {now.isoformat()}.", field="start")

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.flexibility.fleet import Floats
 from aggregator.grid import Grid
+from core.direction import Direction
 from core.spans import Duration
 from openadr.model.event import ResponseRequired
 from openadr.model.opt import OptType
@@ -67,13 +68,13 @@ def signal(grid: Grid) -> Signal:
 
 def values(power_w: Floats, direction: str) -> Values:
     """Return a VEN's own values for powers (T): whole watts, negative = consume less (catalogue 2c)."""
-    sign = -1 if direction == "reduce" else 1
+    sign = Direction(direction).sign
     return {SIGNAL_ID: [float(sign * round(one) or 0) for one in power_w.tolist()]}
 
 
 def _ordered_w(own: Mapping[str, Sequence[float]] | None, direction: str, count: int) -> Floats:
     """Return powers (count,) from a VEN's own values."""
-    sign = -1.0 if direction == "reduce" else 1.0
+    sign = Direction(direction).sign
     row = (own or {}).get(SIGNAL_ID)
     return np.zeros(count) if row is None else sign * np.asarray(row, np.float64)[:count]
 
@@ -95,7 +96,7 @@ async def read(conn: AsyncConnection, dispatch_id: str) -> Called:
     whole = await dispatches.get(conn, dispatch_id)
     intervals = whole.shared.signals[0].intervals
     grid = Grid(whole.shared.period.start, intervals[0].duration.exact_s, len(intervals))
-    direction = whole.direction or "reduce"
+    direction = whole.direction or Direction.REDUCE
     found = await _members(conn, dispatch_id, grid, direction)
     answers = whole.shared.response_required is ResponseRequired.ALWAYS
     start_after = whole.shared.period.start_after

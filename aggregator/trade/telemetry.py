@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.flexibility.fleet import Floats
 from aggregator.grid import Grid
+from core.direction import Direction
 from core.spans import Span
 from metrics.days import Bools
 from vtn.services import event_days, settlement_series
@@ -78,7 +79,7 @@ async def estimate(
 ) -> Estimate:
     """Estimate what VENs delivered on a grid, in a dispatch, until now."""
     cells = max((min(int(grid.end.timestamp()), int(now.timestamp())) - grid.start_s) // MINUTE_S, 0)
-    sign = 1 if direction == "reduce" else -1
+    sign = -Direction(direction).sign
     found = await metered(conn, ven_ids, dispatch_id, grid.start, (grid.start_s, cells))
     return Estimate(grid, {ven_id: sign * (one.usual_w - one.minutes) for ven_id, one in found.items()})
 

@@ -7,10 +7,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.trade import members
 from aggregator.trade.activations import Activation
+from core.direction import Direction
 from core.spans import Span
 from metrics.baseline import Calendar
 from metrics.days import Series, day_matrix
-from metrics.performance import Direction
 from metrics.placebo import placebo, pool_placebo
 from metrics.presets import PRESETS
 from metrics.rules import DayMatch

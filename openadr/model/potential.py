@@ -9,6 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from core.direction import Direction
 from openadr.model.report import ReportDescription, SamplingRate
 from openadr.model.target import Target
 from openadr.model.units import POWER_REAL_W
@@ -18,13 +19,6 @@ NOMINAL: Final = "nominal"
 NOMINAL_TYPE: Final = "x-nominalPower"
 """What the devices of a resource draw at most, so that potential can be seen beside it."""
 _READING_TYPE: Final = "Projected"
-
-
-class Direction(StrEnum):
-    """Which way consumption can change."""
-
-    REDUCE = "reduce"
-    INCREASE = "increase"
 
 
 class Quantile(StrEnum):

@@ -9,10 +9,11 @@ from typing import Any
 import aiohttp
 
 from core.clock import Clock
+from core.direction import Direction
 from core.spans import Duration, Span, floor_to
 from openadr.model.event import DeliveredEvent, EventStatus
 from openadr.model.opt import OptType
-from openadr.model.potential import REPORT_NAME, Direction, Quantile, describe, describe_nominal, nominal_r_id, r_id
+from openadr.model.potential import REPORT_NAME, Quantile, describe, describe_nominal, nominal_r_id, r_id
 from openadr.model.registration import VenProfile
 from openadr.model.report import Report, ReportInterval, ReportOffer, ReportPayload, ReportRequest, SamplingRate
 from openadr.v20b.decode import decode

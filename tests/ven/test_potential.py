@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from bridges.device import Capability, Command, Device, Outcome, Rank, State
 from bridges.lease_state import Lease, Phase
 from core.clock import ManualClock
+from core.direction import Direction
 from core.errors import InvalidError
 from core.points import Kind, Point, Quantity, Reading
 from core.spans import Duration, Span
-from openadr.model.potential import REPORT_TYPES, Direction, Quantile, quantile_of, r_id
+from openadr.model.potential import REPORT_TYPES, Quantile, quantile_of, r_id
 from openadr.model.report import ReportRequest, check_offers
 from openadr.v20b.decode import decode
 from openadr.v20b.encode import encode

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from bridges.device import Capability, Device
 from core.clock import system_clock
+from core.direction import Direction
 from core.spans import Duration
 from openadr.model.event import ActivePeriod, DeliveredEvent, Event, EventStatus
 from openadr.model.opt import OptType
-from openadr.model.potential import Direction
 from openadr.model.signal import Interval, Signal
 from openadr.model.target import Target
 from openadr.model.units import POWER_REAL_W, ItemBase, currency_per_kwh

@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from core.direction import Direction
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
 from core.spans import Duration
@@ -129,7 +130,7 @@ async def checked(conn: AsyncConnection, order: Order, now: datetime) -> tuple[P
         raise InvalidError("Name VENs in ven_ids; an event's target names parts of its own VEN only (EV-22).")
     if order.start < now:
         raise InvalidError(f"The start {order.start.isoformat()} has passed; it is {now.isoformat()}.")
-    if order.direction not in (None, "reduce", "increase"):
+    if order.direction not in (None, *Direction):
         raise InvalidError("direction is reduce or increase.")
     return rules, ven_ids, shared
 

@@ -14,13 +14,14 @@ import numpy as np
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from core.direction import Direction
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.spans import Duration, Span
 from metrics import learning
 from metrics.baseline import Baseline, Calendar, NoBaselineError, baseline
 from metrics.days import Floats, Series, day_matrix, day_type, from_days, from_epoch_s
 from metrics.participation import Answer, participation
-from metrics.performance import Direction, delivered, performance
+from metrics.performance import delivered, performance
 from metrics.presets import PRESETS
 from metrics.rules import DayMatch
 from openadr.model.event import Event

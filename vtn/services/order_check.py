@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from core.direction import Direction
 from openadr.model.signal import Signal
 from vtn.services import dispatch as dispatches
 from vtn.services.dispatch import Order
@@ -24,14 +25,14 @@ _MOST_READ: Final = 1000
 
 def direction_of(signals: Sequence[Signal]) -> str | None:
     """Return what signals order of consumption; None where they order nothing of it, or both."""
-    signs: set[float] = set()
+    signs: set[int] = set()
     for signal in signals:
         values = [interval.value for interval in signal.intervals if interval.value]
         if (signal.name, signal.type) == ("SIMPLE", "level"):
-            signs |= {-1.0 for _ in values}
+            signs |= {-1 for _ in values}
         elif (signal.name, signal.type) == ("LOAD_DISPATCH", "delta"):
-            signs |= {1.0 if value > 0 else -1.0 for value in values}
-    return {frozenset({-1.0}): "reduce", frozenset({1.0}): "increase"}.get(frozenset(signs))
+            signs |= {1 if value > 0 else -1 for value in values}
+    return {frozenset({each.sign}): each.value for each in Direction}.get(frozenset(signs))
 
 
 async def warnings(conn: AsyncConnection, order: Order, now: datetime) -> list[str]:

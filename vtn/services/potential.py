@@ -14,9 +14,10 @@ from typing import Any, Final, Literal
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from core.direction import Direction
 from core.spans import floor_to
 from openadr.model.codes import Code, OpenADRError
-from openadr.model.potential import DIRECTIONS, NOMINAL_TYPE, Direction, Quantile, quantile_of
+from openadr.model.potential import DIRECTIONS, NOMINAL_TYPE, Quantile, quantile_of
 from openadr.model.report import Report, ReportDescription, ReportOffer, ReportPayload, with_starts
 from vtn.services.report_mapping import lasting_s
 from vtn.store.database import Database, Transaction

@@ -16,6 +16,7 @@ import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from core.direction import Direction
 from core.spans import floor_to
 from vtn.services import potential_arrays
 from vtn.services.potential_arrays import Batch
@@ -27,7 +28,7 @@ _KEEP_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Direction:
+class DirectionForecast:
     """Sums of one direction: mean powers (W) of each step."""
 
     p10_w: tuple[float, ...]
@@ -40,8 +41,8 @@ class Outlook:
     """A day from `start`, in steps of STEP_S. VENs whose figures are stale are counted, not summed."""
 
     start: datetime
-    reduce: Direction
-    increase: Direction
+    reduce: DirectionForecast
+    increase: DirectionForecast
     vens: int
     from_history: int
     stale: int
@@ -83,7 +84,7 @@ async def _outlook(conn: AsyncConnection, now: datetime) -> Outlook:
 def _summed(known: Sequence[Batch], vens: int, now: datetime) -> Outlook:
     start = _start(now)
     edges_s = int(start.timestamp()) + STEP_S * np.arange(STEPS + 1, dtype=np.int64)
-    sums = {name: np.zeros((3, STEPS)) for name in ("reduce", "increase")}
+    sums = {direction: np.zeros((3, STEPS)) for direction in Direction}
     heard: set[str] = set()
     fresh: set[str] = set()
     from_history: set[str] = set()
@@ -92,13 +93,13 @@ def _summed(known: Sequence[Batch], vens: int, now: datetime) -> Outlook:
         usable = batch.fresh(now)
         fresh.update(compress(batch.ven_ids, usable))
         from_history.update(compress(batch.ven_ids, usable & (np.array(batch.sources) == "history")))
-        if batch.direction in sums:
-            sums[batch.direction] += batch.values_w[usable].sum(axis=0) @ batch.shares(edges_s)
-    directions = {name: Direction(*(tuple(map(float, row)) for row in rows)) for name, rows in sums.items()}
+        if batch.direction in set(Direction):
+            sums[Direction(batch.direction)] += batch.values_w[usable].sum(axis=0) @ batch.shares(edges_s)
+    directions = {name: DirectionForecast(*(tuple(map(float, row)) for row in rows)) for name, rows in sums.items()}
     return Outlook(
         start,
-        directions["reduce"],
-        directions["increase"],
+        directions[Direction.REDUCE],
+        directions[Direction.INCREASE],
         vens=len(fresh),
         from_history=len(from_history),
         stale=len(heard - fresh),

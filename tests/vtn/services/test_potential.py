@@ -5,9 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from core.direction import Direction
 from core.spans import Duration
 from openadr.model.codes import Code
-from openadr.model.potential import REPORT_NAME, Direction, Quantile, describe, describe_nominal, r_id
+from openadr.model.potential import REPORT_NAME, Quantile, describe, describe_nominal, r_id
 from openadr.model.report import (
     Report,
     ReportDescription,

@@ -7,12 +7,13 @@ from typing import Final
 from aiohttp import web
 from markupsafe import Markup
 
+from core.direction import Direction
 from vtn.console.page import Visit, page
 from vtn.services import dispatch_list, expiry, fleet, pending
 from vtn.services.dispatch_list import Wanted, When
 from vtn.services.fleet import Filter, FleetRow
 from vtn.services.potential import Potential, latest
-from vtn.services.potential_forecast import STEP_S, Direction, Outlook
+from vtn.services.potential_forecast import STEP_S, DirectionForecast, Outlook
 from web.auth import Role
 from web.pages.charts import Band, Chart, Line, time_chart
 from web.pagination import Keyset
@@ -47,14 +48,14 @@ async def overview(visit: Visit) -> web.StreamResponse:
         alerts=alerts,
         endings=[one.text(visit.frame.utcnow()) for one in endings],
         outlook=outlook,
-        charts=[outlook_chart(visit, outlook, name) for name in ("reduce", "increase")] if outlook.vens else [],
+        charts=[outlook_chart(visit, outlook, name) for name in Direction] if outlook.vens else [],
         panels=panels,
     )
 
 
 def outlook_chart(visit: Visit, outlook: Outlook, name: str) -> Chart:
     """Return the chart of a direction, in kW."""
-    one: Direction = getattr(outlook, name)
+    one: DirectionForecast = getattr(outlook, name)
     low, middle, high = ([value / 1000 for value in row] for row in (one.p10_w, one.p50_w, one.p90_w))
     title = f"Consumption that VENs can {name}, the coming 24 hours"
     end = outlook.times[-1] + timedelta(seconds=STEP_S) if outlook.times else None

@@ -8,6 +8,7 @@ from zoneinfo import available_timezones
 from aiohttp import web
 from pydantic import Field, NaiveDatetime
 
+from core.direction import Direction
 from core.errors import InvalidError
 from core.points import UNITS, Flow, Phase, Quality, Quantity
 from metrics.presets import DEFAULT_PRESET
@@ -101,7 +102,7 @@ async def _ven_page(visit: Visit, ven_id: str, form: Form) -> web.Response:
 def _potential_charts(visit: Visit, known: list[potential.Potential]) -> list[Chart]:
     """Return one chart a direction: the VEN's resources, each with its range."""
     charts = []
-    for name in ("reduce", "increase"):
+    for name in Direction:
         ones = [one for one in known if one.figures.direction == name]
         lines, bands = [], []
         for one in ones:
