@@ -1,4 +1,4 @@
-"""The column types of the first migration, frozen."""
+"""The column types of migrations, frozen."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql

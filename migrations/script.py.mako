@@ -14,3 +14,8 @@ depends_on = None
 def upgrade() -> None:
     """Bring the schema here. There is no way back but a backup."""
     ${upgrades if upgrades else "pass"}
+
+
+def downgrade() -> None:
+    """Take the schema back: the rows of an older backup are filled in there, and nothing is in it yet."""
+    ${downgrades if downgrades else "pass"}

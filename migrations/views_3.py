@@ -1,6 +1,7 @@
-"""The view `reading` since migration 0003: a series is a data point, so its description stands beside each value.
+"""The view `reading` since migration 0003: one row for each value, for people and Grafana, from the chunks of values.
 
-Otherwise as in `migrations.views`.
+Only the newest revision of each (series, start, duration), with the description of its data point. A chunk never
+crosses midnight UTC, so a query that names its days (`day`) opens only the chunks of those days.
 """
 
 _NEWEST_SQLITE = """

@@ -41,7 +41,7 @@ _EXPORT = re.compile(r"(?<![a-z])(exp|exported|export|feedin|generation|producti
 
 def upgrade() -> None:
     """Bring the schema here. There is no way back but a backup."""
-    op.execute("DROP VIEW reading")
+    op.execute("DROP VIEW IF EXISTS reading")  # a schema that was taken back has none
     text, name = sa.Text(), sa.String(length=8)
     with op.batch_alter_table("series") as batch:
         batch.add_column(
@@ -86,6 +86,21 @@ def upgrade() -> None:
         sa.Column("connection_w", sa.Integer(), comment="what fuses or the contract let through, W; null: not known"),
     )
     op.execute(views_3.READING_3[op.get_bind().dialect.name])
+
+
+def downgrade() -> None:
+    """Take the schema back: the rows of an older backup are filled in there, and nothing is in it yet."""
+    op.execute("DROP VIEW reading")
+    op.drop_column("site", "connection_w")
+    op.drop_table("settlement_choice")
+    with op.batch_alter_table("series") as batch:
+        batch.drop_constraint(op.f("uq_series_ven_id_point_quantity_kind_source"), type_="unique")
+        batch.create_unique_constraint(
+            op.f("uq_series_ven_id_resource_id_quantity_kind_source"),
+            ["ven_id", "resource_id", "quantity", "kind", "source"],
+        )
+        for column in _NEW:
+            batch.drop_column(column)
 
 
 def _describe(bind: sa.Connection) -> None:

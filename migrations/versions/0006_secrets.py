@@ -36,6 +36,11 @@ def upgrade() -> None:
     _shorten_addresses()
 
 
+def downgrade() -> None:
+    """Take the schema back: the rows of an older backup are filled in there, and nothing is in it yet."""
+    op.drop_table("console_device")
+
+
 def _shorten_addresses() -> None:
     connection = op.get_bind()
     rows = connection.execute(sa.select(_AUDIT).where(_AUDIT.c.action.in_(_ACTIONS))).all()

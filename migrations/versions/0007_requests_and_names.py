@@ -37,3 +37,10 @@ def upgrade() -> None:
         "UPDATE dispatch SET result_due_at = starts_at WHERE direction IS NOT NULL"
         " AND NOT EXISTS (SELECT 1 FROM evaluation WHERE evaluation.dispatch_id = dispatch.id)"
     )
+
+
+def downgrade() -> None:
+    """Take the schema back: the rows of an older backup are filled in there, and nothing is in it yet."""
+    op.drop_index(op.f("ix_dispatch_result_due_at"), "dispatch")
+    op.drop_column("dispatch", "result_due_at")
+    op.drop_column("flexibility_request", "possible_w")

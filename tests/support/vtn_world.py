@@ -345,7 +345,7 @@ async def world_on(database: Database, settings: VtnSettings | None = None) -> A
 
 @functools.cache
 def _migrated() -> bytes:
-    """Return a SQLite file with the schema and nothing in it, made once a process: migrating takes a second."""
+    """Return a SQLite file with the schema and nothing in it, made once a process and then copied."""
 
     async def make(path: Path) -> None:
         await (await Database.open(f"sqlite:///{path}")).close()

@@ -185,6 +185,8 @@ def _header(header: Any, *, checked: bool) -> tuple[str, str | None]:
     if number == _FORMAT and not checked:
         raise InvalidError(f"{DAMAGED}: its checksum is not right. Take another copy.")
     revision, key_id = str(header.get("schema")), header.get("key")
+    if schema.is_too_old(revision):
+        raise ConflictError(f"The backup has schema {revision}, which is too old to be restored.")
     if not schema.is_known(revision):
         raise ConflictError(f"The backup has schema {revision}: a newer evenload wrote it. Restore it with that one.")
     return revision, key_id if isinstance(key_id, str) else None
@@ -225,7 +227,7 @@ async def _fill(
 ) -> Summary:
     if await conn.run_sync(lambda connection: inspect(connection).get_table_names()):
         raise ConflictError(f"{label} is not empty. Restore into a new database.")
-    await schema.migrate(conn, revision)
+    await schema.make(conn, revision)
     tables = {table.name: table for table in await conn.run_sync(_tables)}
     rows = 0
     batches = _batches(lines)

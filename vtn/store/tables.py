@@ -131,7 +131,7 @@ ven = Table(
     _id(comment="the venID"),
     Column("name", Text, nullable=False, unique=True),
     Column("site_id", String(80), ForeignKey("site.id")),
-    Column("strict", Boolean, nullable=False, server_default=text("false")),
+    Column("strict", Boolean, nullable=False, server_default=text("(false)")),
     Column("poll_period_s", Integer),
     Column("created_at", UtcDateTime, nullable=False),
     Column("removed_at", UtcDateTime),

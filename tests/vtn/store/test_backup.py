@@ -18,7 +18,7 @@ from aggregator import tables
 from core.errors import ConflictError, EvenloadError, InvalidError, NotFoundError, UnavailableError
 from support import postgres
 from support.databases import NOON, add_vens
-from vtn.store import Database, backup_file, engines, schema
+from vtn.store import Database, backup_file, engines
 from vtn.store.backup import backup, restore
 from vtn.store.readings import SeriesKey, Values, load, merge_days, store
 from vtn.store.sealing import Sealer, make_key
@@ -252,6 +252,7 @@ FILES = {
     "without checksum": lambda file: file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes()))),
     "deep": lambda file: file.write_bytes(gzip.compress(b"[" * 100_000)),
     "UTF-16": lambda file: file.write_bytes(gzip.compress('{"evenload_backup": 1}\n'.encode("utf-16"))),
+    "a schema too old": rewritten(lambda lines: lines[0].__setitem__("schema", "0001")),
     "a newer schema": rewritten(lambda lines: lines[0].__setitem__("schema", "9999")),
     "a newer format": rewritten(lambda lines: lines[0].__setitem__("evenload_backup", 99)),
 }
@@ -435,19 +436,6 @@ async def test_a_sealed_value_opens_only_where_it_was_sealed():
             sealer.open(broken, place)
 
 
-async def _columns_of_0002(directory: Path) -> dict[str, list[str]]:
-    """Return table -> columns of that schema."""
-    path = directory / "earlier.db"
-    engines.prepare_file(path, create=True)
-    engine = engines.keeper(engines.parse(f"sqlite:///{path}"))
-    async with engine.connect() as conn, conn.begin():
-        await schema.migrate(conn, "0002")
-    await engine.dispose()
-    with sqlite3.connect(path) as connection:
-        tables_ = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        return {name: [row[1] for row in connection.execute(f"PRAGMA table_info({name})")] for name in tables_}
-
-
 def _rewritten(lines, known):
     """Yield tables and rows as a database with only those tables and columns would have them."""
     kept: list[int] | None = None
@@ -461,14 +449,14 @@ def _rewritten(lines, known):
             yield [line[place] for place in kept]
 
 
-async def test_a_backup_of_an_earlier_version_is_restored_without_its_token_keys(good_backup, tmp_path):
+async def test_a_backup_of_an_earlier_version_is_restored_without_its_token_keys(good_backup, old_columns, tmp_path):
     """Such a file has no checksum, and secrets in the clear."""
     file = tmp_path / "vtn.backup"
     file.write_bytes(good_backup)
     lines = lines_of(file)
     lines[0] = {"evenload_backup": 1, "schema": "0002", "taken_at": NOON.isoformat()}
     first = next(index for index, line in enumerate(lines) if isinstance(line, dict) and line.get("table"))
-    lines = [*lines[:first], *_rewritten(lines[first:-1], await _columns_of_0002(tmp_path)), lines[-1]]
+    lines = [*lines[:first], *_rewritten(lines[first:-1], old_columns), lines[-1]]
     keys = [{"table": "token_key", "columns": ["id", "key", "created_at", "retired_at"]}]
     keys.append(["k", {"d": "private"}, NOON.isoformat(), None])
     lines[first:first] = keys
@@ -478,6 +466,21 @@ async def test_a_backup_of_an_earlier_version_is_restored_without_its_token_keys
     with sqlite3.connect(tmp_path / "new.db") as connection:
         assert connection.execute("SELECT count(*) FROM ven").fetchone() == (4,)
         assert connection.execute("SELECT count(*) FROM token_key").fetchone() == (0,)
+
+
+async def test_a_backup_of_an_older_schema_comes_back_as_if_its_database_had_been_migrated(
+    old_database_url, empty_database_url, tmp_path
+):
+    file, key = tmp_path / "vtn.backup", tmp_path / "backup.key"
+    made = await backup(old_database_url, file, key)
+    assert (made.revision, await restore(file, empty_database_url, key)) == ("0002", made)
+    migrated = await Database.open(old_database_url)
+    restored = await Database.open(empty_database_url, create=False)
+    assert await content(restored) == await content(migrated)
+    async with restored.write() as tx:
+        await tx.audit("ada", "test", "v1", at=NOON)
+    await migrated.close()
+    await restored.close()
 
 
 async def test_missing_files_are_named(empty_database_url, tmp_path):

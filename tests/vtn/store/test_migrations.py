@@ -1,9 +1,12 @@
-"""The schema that migrations make is the schema that the code expects, and only that is opened."""
+"""The schema that is made at once is the one that migrations make and the code expects, and only that is opened."""
 
 import asyncio
 import json
+import re
 import sqlite3
 import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,103 +14,135 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, func, select, text
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, func, inspect, select, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-import aggregator.tables  # noqa: F401  its tables are part of the schema
+from aggregator.tables import flexibility_request
 from core.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
-from openadr.model.report import ReportDescription
-from openadr.model.target import Target
-from openadr.model.units import ENERGY_REAL_WH, POWER_REAL_W
 from vtn.services.report_mapping import lines_of
 from vtn.store import Database, engines, schema
 from vtn.store.data_point import usage_of
 from vtn.store.readings import SeriesKey, Values, load, series_of, store
-from vtn.store.rows import to_json
-from vtn.store.tables import METADATA, audit
+from vtn.store.tables import METADATA, audit, dispatch, opt, report_offer, ven
+
+REVISIONS = sorted(one.revision for one in ScriptDirectory.from_config(schema.configuration()).walk_revisions())
+
+
+@asynccontextmanager
+async def changing(url: str) -> AsyncIterator[AsyncConnection]:
+    """Yield a connection that may change the schema, in a transaction."""
+    engine = engines.keeper(engines.parse(url))
+    try:
+        async with engine.begin() as conn:
+            yield conn
+    finally:
+        await engine.dispose()
+
+
+def shape(connection: Connection) -> dict[str, Any]:
+    """Return all that a database says of its schema, but not in which order things were made."""
+    if connection.dialect.name == "sqlite":
+        made = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+        return {name: clauses(sql) for name, sql in made}
+    found = inspect(connection)
+    said = {
+        what: {name: sorted(parts(one), key=repr) for (_, name), one in getattr(found, f"get_multi_{what}")().items()}
+        for what in ("columns", "pk_constraint", "foreign_keys", "unique_constraints", "check_constraints", "indexes")
+    }
+    views = {name: found.get_view_definition(name) for name in found.get_view_names()}
+    return {**said, "sequences": sorted(found.get_sequence_names()), **views}
+
+
+def clauses(sql: str) -> list[str]:
+    """Return what stands between the commas of a statement, sorted."""
+    head, _, body = " ".join(sql.replace('"', "").split()).partition("(")
+    return [head, *sorted(one.strip() for one in re.split(r",(?![^(]*\))", body.removesuffix(")")))]
+
+
+def parts(said: Any) -> list[dict[str, Any]]:
+    """Return what an inspector says of a table, with types as text, so that they can be compared."""
+    each = said if isinstance(said, list) else [said]
+    return [{**one, "type": one["type"].compile(postgresql.dialect())} if "type" in one else one for one in each]
 
 
 def differences(connection: Connection) -> list[Any]:
     return compare_metadata(MigrationContext.configure(connection), METADATA)
 
 
-async def test_the_migrated_schema_is_the_one_in_the_code(empty_database_url):
-    database = await Database.open(empty_database_url)
-    async with database.read() as conn:
-        assert await conn.run_sync(differences) == []
-        for name in METADATA.tables:
-            assert (await conn.execute(text(f'SELECT count(*) FROM "{name}"'))).scalar_one() == 0  # noqa: S608
-    await database.close()
+async def test_a_new_schema_and_a_migrated_one_are_the_one_in_the_code(empty_database_url, old_database_url):
+    for url in (empty_database_url, old_database_url):
+        database = await Database.open(url)
+        async with database.read() as conn:
+            assert await conn.run_sync(differences) == []
+            for name in METADATA.tables if url == empty_database_url else ():
+                assert (await conn.execute(text(f'SELECT count(*) FROM "{name}"'))).scalar_one() == 0  # noqa: S608
+        await database.close()
 
 
-UNITS = {"W": POWER_REAL_W, "Wh": ENERGY_REAL_WH}
-OLD_OFFER = {
-    "specifier_id": "usage",
-    "name": "TELEMETRY_USAGE",
-    "duration": {"months": 0, "seconds": 3600},
-    "created_at": "2026-01-01T00:00:00Z",
-}
+async def test_a_schema_is_the_same_made_at_once_and_by_migrations(empty_database_url, old_database_url):
+    """Of every revision: backups of the older ones are restored into it. PostgreSQL, which is slow, does the ends."""
+    for revision in REVISIONS if empty_database_url.startswith("sqlite") else (REVISIONS[0], REVISIONS[-1]):
+        async with changing(old_database_url) as conn:
+            if revision != REVISIONS[0]:
+                await schema.migrate(conn, revision)
+            assert await conn.run_sync(schema.revision_of) == revision
+            migrated = await conn.run_sync(shape)
+        async with changing(empty_database_url) as conn:
+            await schema.make(conn, revision)
+            assert await conn.run_sync(schema.revision_of) == revision
+            made = await conn.run_sync(shape)
+            await conn.rollback()
+        if revision == REVISIONS[0]:
+            assert migrated.pop("reading")
+            assert "reading" not in made, "the old view is of no use to a restore"
+        assert made == migrated, revision
 
 
-def old_line(r_id: str, resource: str, unit: str, report_type: str = "usage") -> dict[str, Any]:
-    """Return a description as offers are stored."""
-    return to_json(
-        ReportDescription(r_id, report_type, "Direct Read", Target(resource_ids=(resource,)), item_base=UNITS[unit])
-    )
-
-
-async def test_series_that_are_there_get_the_description_that_their_ven_offers(empty_database_url):
-    address = engines.parse(empty_database_url)
-    if address.path is not None:
-        engines.prepare_file(address.path, create=True)
-    lines = [
-        old_line("home/energy", "home", "Wh"),
-        old_line("home/power", "home", "W"),
-        old_line("home/target", "home", "W", "setPoint"),
-        old_line("exp", "roof", "Wh"),
-    ]
-    old = [
-        ("home", "energy_real", "sum", "ven"),
-        ("home", "power_real", "mean", "ven"),
-        ("roof", "energy_real", "sum", "ven"),
-        ("shed", "energy_real", "sum", "meter file"),
-    ]
-    now = "2026-01-01 00:00:00+00:00"
-    keeper = engines.keeper(address)
-    async with keeper.connect() as conn, conn.begin():
-        await schema.migrate(conn, "0002")
-        await conn.execute(
-            text(f"INSERT INTO ven (id, name, strict, created_at) VALUES ('v', 'v', false, '{now}')")  # noqa: S608
-        )
-        # two reports of the same data points: one series, as ever
-        for specifier in ("usage", "past"):
-            offer = json.dumps(OLD_OFFER | {"descriptions": lines, "specifier_id": specifier}).replace(":", "\\:")
-            await conn.execute(
-                text(f"INSERT INTO report_offer VALUES ('v', '{specifier}', 'TELEMETRY_USAGE', '{offer}', '{now}')")  # noqa: S608
-            )
-        for number, (resource, quantity, kind, source) in enumerate(old, 1):
-            values = f"'v', '{resource}', '{quantity}', '{kind}', '{source}', 'x'"
-            await conn.execute(
-                text(f"INSERT INTO series (ven_id, resource_id, quantity, kind, source, unit) VALUES ({values})")  # noqa: S608
-            )
-            columns = 'series_id, start_s, end_s, step_s, "values", revision, received_at'
-            await conn.execute(
-                text(f"INSERT INTO chunk ({columns}) VALUES ({number}, 0, 3600, 3600, '[{number}]', 0, '{now}')")  # noqa: S608
-            )
-    await keeper.dispose()
-    database = await Database.open(empty_database_url)
+async def test_series_that_are_there_get_the_description_that_their_ven_offers(old_database_url):
+    database = await Database.open(old_database_url)
     async with database.write() as tx:
-        keys = {one.resource_id + one.quantity: one for one in await series_of(tx.conn, "v")}
-        read = {name: (await load(tx.conn, one, 0, 9)).values.tolist() for name, one in keys.items()}
+        ven_id = (await tx.conn.execute(select(ven.c.id).where(ven.c.name == "Mill Lane 1"))).scalar_one()
+        keys = {one.resource_id + one.quantity: one for one in await series_of(tx.conn, ven_id)}
+        read = {name: (await load(tx.conn, one, 0, 2**33)).values.tolist() for name, one in keys.items()}
         assert read == {"homeenergy_real": [1], "homepower_real": [2], "roofenergy_real": [3], "shedenergy_real": [4]}
         assert (await tx.conn.execute(text("SELECT sum(value), min(r_id) FROM reading"))).one() == (10, "exp")
         points = {name: one.point for name, one in keys.items()}
         assert points["homepower_real"].report_type == "mixed", "set-point and actual were one series: nobody can tell"
         assert points["roofenergy_real"].flow == "export"
         assert points["shedenergy_real"] == usage_of("shed")
-        energy = lines_of(json.dumps(OLD_OFFER | {"descriptions": lines}))["home/energy"]
-        assert points["homeenergy_real"] == energy.point
-        key = SeriesKey("v", "home", "energy_real", "sum", point=energy.point)
-        assert not await store(tx, key, "x", Values(0, 3600, (1.0,)), datetime(2026, 1, 2, tzinfo=UTC))
+        found = select(report_offer.c.specifier_id, report_offer.c.offer).where(report_offer.c.ven_id == ven_id)
+        offers = {row.specifier_id: row.offer for row in await tx.conn.execute(found)}
+        for specifier in ("usage", "past"):  # two reports of the same data points: one series, as ever
+            energy = lines_of(json.dumps(offers[specifier]))["home/energy"]
+            assert points["homeenergy_real"] == energy.point
+        key = SeriesKey(ven_id, "home", "energy_real", "sum", point=energy.point)
+        start_s = int((await load(tx.conn, key, 0, 2**33)).starts_s[0])
+        assert not await store(tx, key, "Wh", Values(start_s, 3600, (1.0,)), datetime(2026, 1, 13, tzinfo=UTC))
+    await database.close()
+
+
+async def test_what_was_there_stays_and_what_is_new_follows_from_it(old_database_url, old_columns):
+    tables = [name for name in METADATA.tables if name in old_columns]
+    count = text("SELECT 'x'" + "".join(f', (SELECT count(*) FROM "{name}")' for name in tables))  # noqa: S608
+    async with changing(old_database_url) as conn:
+        before = (await conn.execute(count)).one()
+        gone = (await conn.execute(select(ven.c.id).where(ven.c.removed_at.is_not(None)))).scalar_one()
+    database = await Database.open(old_database_url)
+    async with database.read() as conn:
+        assert (await conn.execute(count)).one() == before
+        names = set((await conn.execute(select(ven.c.name))).scalars())
+        assert names == {"Mill Lane 1", "Mill Lane 2", f"Old Barn (removed, {gone})"}
+        query = select(dispatch.c.starts_at, dispatch.c.direction, dispatch.c.result_due_at)
+        evaluated, late, signal = (await conn.execute(query.order_by(dispatch.c.starts_at))).all()
+        assert (evaluated.direction, evaluated.result_due_at) == ("reduce", None)
+        assert (late.direction, late.result_due_at) == ("reduce", late.starts_at)
+        assert (signal.direction, signal.result_due_at) == (None, None)
+        schedules = select(opt.c.ended_at, opt.c.schedule_digest, opt.c.cancelled_at).where(opt.c.schedule.is_not(None))
+        assert {row[1:] for row in await conn.execute(schedules)} == {(None, None)}
+        asked = (await conn.execute(select(flexibility_request.c.status, flexibility_request.c.possible_w))).one()
+        assert tuple(asked) == ("declined", None)
     await database.close()
 
 
@@ -127,6 +162,17 @@ async def test_a_newer_schema_is_refused_and_left_alone(database_url):
     for create in (True, False):
         with pytest.raises(ConflictError, match=r"schema 9999.*newer"):
             await Database.open(database_url, create=create)
+
+
+async def test_a_schema_that_is_too_old_is_refused_and_left_alone(old_database_url):
+    async with changing(old_database_url) as conn:
+        await conn.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+        before = await conn.run_sync(shape)
+    for create in (True, False):
+        with pytest.raises(ConflictError, match=r"schema 0001.*too old.*0002 and later"):
+            await Database.open(old_database_url, create=create)
+    async with changing(old_database_url) as conn:
+        assert await conn.run_sync(shape) == before
 
 
 async def test_an_empty_database_is_only_filled_where_that_is_wanted(empty_database_url):
@@ -198,30 +244,31 @@ async def test_a_directory_that_cannot_be_made_is_unavailable(tmp_path):
         await Database.open(f"sqlite:///{tmp_path / 'file' / 'vtn.db'}")
 
 
-async def test_what_the_audit_held_of_keys_in_addresses_is_gone_and_the_rest_stays(empty_database_url):
-    address = engines.parse(empty_database_url)
-    if address.path is not None:
-        engines.prepare_file(address.path, create=True)
-    engine = engines.keeper(address)
-    row = (
-        "INSERT INTO audit (at, who, action, subject, before, after)"
-        " VALUES ('2026-01-12 12:00:00+00:00', 'ann', '{}', 'trf', {}, '{}')"
-    )
-    url = '{"url": "https://prices.example/v1?securityToken=9a1c", "every_s": 60}'
-    async with engine.connect() as conn, conn.begin():
-        await schema.migrate(conn, "0002")
-        for action in ("tariff source", "another"):
-            await conn.exec_driver_sql(row.format(action, "NULL", url))
-    await engine.dispose()
-    database = await Database.open(empty_database_url)
+async def test_what_the_audit_held_of_keys_in_addresses_is_gone_and_the_rest_stays(old_database_url):
+    absent = select(func.count()).where(audit.c.before.is_(None))
+    async with changing(old_database_url) as conn:
+        url = '{"url": "https://prices.example/v1?securityToken=made-up", "every_s": 60}'
+        row = f"VALUES ('2026-01-12 12:00:00+00:00', 'ann', 'another', 'trf', NULL, '{url}')"
+        await conn.exec_driver_sql(f"INSERT INTO audit (at, who, action, subject, before, after) {row}")
+        nulls = await conn.scalar(absent)
+    database = await Database.open(old_database_url)
+    query = select(audit.c.action, audit.c.before, audit.c.after).order_by(audit.c.id)
     async with database.read() as conn:
-        rows = (await conn.execute(select(audit.c.action, audit.c.before, audit.c.after).order_by(audit.c.id))).all()
-        absent = select(func.count()).where(audit.c.before.is_(None))
-        assert await conn.scalar(absent) == 2
+        rows = (
+            await conn.execute(query.where(audit.c.action.contains("source") | (audit.c.action == "another")))
+        ).all()
+        hooks = (await conn.execute(query.where(audit.c.action.contains("webhook")))).all()
+        assert await conn.scalar(absent) == nulls
     await database.close()
     assert [(one.action, one.after["url"], one.after["every_s"]) for one in rows] == [
-        ("tariff source", "https://prices.example/v1", 60),
-        ("another", "https://prices.example/v1?securityToken=9a1c", 60),
+        ("tariff source", "https://prices.example/v1", 3600),
+        ("tariff source", "https://prices.example/v1", 3600),
+        ("another", "https://prices.example/v1?securityToken=made-up", 60),
+    ]
+    assert (rows[0].before, rows[1].before["url"]) == (None, "https://prices.example/v1")
+    assert [(one.action, one.before and one.before["url"], one.after["url"]) for one in hooks] == [
+        ("create webhook", None, "https://balance.example/hook"),
+        ("change webhook", "https://balance.example/hook", "https://balance.example/hook"),
     ]
 
 
