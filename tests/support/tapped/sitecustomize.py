@@ -1,4 +1,4 @@
-"""Python runs this in every child process of a test session (PYTHONPATH leads here): it opens the tap, see `tap.py`.
+"""Python runs this in every child process of a test session (PYTHONPATH leads here): it opens the tap, see `wire_tap.py`.
 
 The module is loaded under the name by which tests import it, so that a process never holds it twice.
 """
@@ -7,7 +7,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-_PLACE = Path(__file__).resolve().parent.with_name("tap.py")
+_PLACE = Path(__file__).resolve().parent.with_name("wire_tap.py")
 _SPEC = importlib.util.spec_from_file_location("support.wire_tap", _PLACE)
 if _SPEC is not None and _SPEC.loader is not None:
     _TAP = importlib.util.module_from_spec(_SPEC)
