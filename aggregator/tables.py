@@ -156,7 +156,7 @@ activation_report = Table(
     Column("activation_id", String(80), ForeignKey("activation.id"), nullable=False),
     Column("version", Integer, nullable=False),
     Column("final", Boolean, nullable=False),
-    Column("report", Json, nullable=False, comment="aggregator.trade.reports.ActivationReport"),
+    Column("report", Json, nullable=False, comment="aggregator.trade.activation_report.ActivationReport"),
     Column("evaluation_version", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("activation_id", "version"),
