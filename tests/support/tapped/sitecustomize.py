@@ -1,4 +1,4 @@
-"""Python runs this in every child process of a test session (PYTHONPATH leads here): it opens the tap, see `wire_tap.py`.
+"""Python runs this in every child process of a test session (PYTHONPATH leads here): it opens the tap (`wire_tap.py`).
 
 The module is loaded under the name by which tests import it, so that a process never holds it twice.
 """
