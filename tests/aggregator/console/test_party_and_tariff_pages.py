@@ -180,7 +180,7 @@ def test_pasted_lines_are_understood(text: str) -> None:
         ("prices please", "No line"),
         ("2026-01-31T12:00Z,0.25", "needs an end"),
         ("2026-01-31T12:00Z,PT1H,0.2,9", "write start"),
-        ("2026-13-31T12:00Z,PT1H,0.2", "is no time"),
+        ("2026-13-31T12:00Z,PT1H,0.2", "is not a time"),
         ("2026-01-31T12:00Z,P1X,0.2", "not a duration"),
         ("2026-03-29T02:30,PT1H,0.2", "does not exist"),
     ],
