@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -203,21 +204,22 @@ async def test_headers_come_from_the_environment_and_stay_there(world):
 @pytest.mark.parametrize(
     ("url", "every_s", "text"),
     [
-        ("ftp://example.com/", 60, "url:"),
-        ("example.com", 60, "url:"),
-        ("https://", 60, "url:"),
-        ("https://user:pass@example.com/", 60, "url:"),
-        ("https://example.com/a b", 60, "url:"),
-        ("https://exämple.com/", 60, "url:"),
-        ("https://example.com/" + "a" * 2000, 60, "url:"),
-        ("https://example.com:99999/", 60, "url:"),
+        ("ftp://example.com/", 60, "^url: "),
+        ("example.com", 60, "^url: "),
+        ("https://", 60, "^url: "),
+        ("https://user:pass@example.com/", 60, "^url: "),
+        ("https://example.com/a b", 60, "^url: "),
+        ("https://exämple.com/", 60, "^url: "),
+        ("https://example.com/" + "a" * 2000, 60, "^url: "),
+        ("https://example.com:99999/", 60, "^url: "),
         (URL, 59, "every_s"),
         (URL, 32 * 86400, "every_s"),
     ],
 )
 async def test_an_odd_source_is_refused(world, url, every_s, text):
-    with pytest.raises(InvalidError, match=text):
+    with pytest.raises(InvalidError) as refused:
         await sourced(world, url=url, every_s=every_s)
+    assert re.search(text, f"{refused.value.field}: {refused.value}")
     assert await world.rows("tariff_source") == []
 
 
