@@ -10,6 +10,7 @@ import numpy as np
 
 from aggregator.flexibility.fleet import Floats
 from aggregator.intervals import PowerInterval
+from metrics.overlap import overlap
 
 _STEPS_S: Final = (60, 120, 180, 300)
 _FEW: Final = 60
@@ -69,7 +70,6 @@ class Grid:
         edges = self.start_s + self.step_s * np.arange(self.count + 1)
         total = np.zeros(self.count)
         for one in intervals:
-            first, last = one.start.timestamp(), one.end.timestamp()
-            shared_s = np.minimum(edges[1:], last) - np.maximum(edges[:-1], first)
-            total += one.power_w * np.maximum(shared_s, 0.0) / self.step_s
+            shared_s = overlap(one.start.timestamp(), one.end.timestamp(), edges[:-1], edges[1:])
+            total += one.power_w * shared_s / self.step_s
         return total

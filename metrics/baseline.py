@@ -17,6 +17,7 @@ from core.errors import InvalidError
 from core.spans import Span
 from metrics.days import DAY_S, Bools, DayMatrix, Floats, Ints, day_type, from_days, from_epoch_s, to_days
 from metrics.matching import NO_ADJUSTMENT, Adjustment, adjust, average, keep, mean
+from metrics.overlap import overlap
 from metrics.rules import Anchor, DayMatch, Window
 
 _MAX_EVENT_S = 31 * DAY_S
@@ -184,7 +185,6 @@ def _frame(matrix: DayMatrix, event: Span, rule: DayMatch, notified_at: datetime
     shown = _edges(show or event)
     step_s, today = matrix.series.step_s, matrix.local_day(event.start)
     starts_s = matrix.series.grid(min(start_s, shown[0]), max(end_s, shown[1]))
-    overlap_s = np.minimum(end_s, starts_s + step_s) - np.maximum(start_s, starts_s)
     notice_s = start_s if notified_at is None else notified_at.timestamp()
     wanted = [_placed(window, start_s, end_s) for window in rule.windows]
     placed = [_before_notice(window, one, notice_s) for window, one in zip(rule.windows, wanted, strict=True)]
@@ -196,7 +196,7 @@ def _frame(matrix: DayMatrix, event: Span, rule: DayMatch, notified_at: datetime
         today=today,
         starts_s=starts_s,
         offsets=matrix.offsets(starts_s, today),
-        overlap_s=np.maximum(overlap_s, 0.0),
+        overlap_s=overlap(start_s, end_s, starts_s, starts_s + step_s),
         windows=windows,
         moved=placed != wanted,
         before_s=before_s,

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -303,7 +304,7 @@ def _ordered_now(one: Event, now: datetime, direction: Direction) -> float:
     minute = timedelta(seconds=_MINUTE_S)
     at = now if one.period.end is None else min(now, one.period.end - minute)
     at = max(at, one.period.start)
-    return ordered_between(one, at, at + minute, direction) * 3600 / _MINUTE_S
+    return float(ordered_between(one, (at, at + minute), direction)[0]) * 3600 / _MINUTE_S
 
 
 def _known_vens(dispatch_id: str) -> Any:
@@ -367,15 +368,13 @@ def _target(
     for interval in whole.shared.signals[0].intervals:
         ahead = max(whole.cancelled_at or now, edges[-1]) + timedelta(seconds=_MINUTE_S)
         edges.append(interval.duration.after(edges[-1]) if interval.duration else ahead)
-    sums = np.zeros(len(edges) - 1)
+    hours = np.array([(end - start).total_seconds() / 3600 for start, end in pairwise(edges)])
+    sums = np.zeros(len(hours))
     for ven_id, one in own:
         ran = as_run(one, None)
         if ran is None or ven_id in released:
             continue
-        for place in range(len(edges) - 1):
-            hours = (edges[place + 1] - edges[place]).total_seconds() / 3600
-            if hours:
-                sums[place] += ordered_between(ran, edges[place], edges[place + 1], direction) / hours
+        sums += np.divide(ordered_between(ran, edges, direction), hours, out=np.zeros(len(hours)), where=hours > 0)
     if not sums.any():
         return (), ()
     return tuple(edges), (*(float(one) / surplus for one in sums), None)

@@ -9,6 +9,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, timedelta
+from functools import lru_cache
+from typing import Final
 
 import numpy as np
 from sqlalchemy import func, insert, select
@@ -19,7 +21,8 @@ from core.errors import ConflictError, InvalidError, NotFoundError
 from core.spans import Duration, Span
 from metrics import learning
 from metrics.baseline import Baseline, Calendar, NoBaselineError, baseline
-from metrics.days import Floats, Series, day_matrix, day_type, from_days, from_epoch_s
+from metrics.days import Floats, Ints, Series, day_matrix, day_type, from_days, from_epoch_s
+from metrics.overlap import overlap
 from metrics.participation import Answer, participation
 from metrics.performance import delivered, performance
 from metrics.presets import PRESETS
@@ -38,6 +41,8 @@ _EDITION = 2
 """Of what a result says; a new one makes a new version of a result even of the same readings."""
 STEP_S = 1800
 """The grid on which baselines are computed: half hours, as meters' load profiles are read."""
+_TICK: Final = timedelta(microseconds=1)
+_TICKS_A_SECOND: Final = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,7 +359,7 @@ def _ven_result(one: _Inputs, rule: DayMatch, direction: Direction, zone: str) -
         intervals, got = _intervals(found, one.event, direction)
         if not math.isfinite(got):
             note, why = _NO_READINGS, f"{_NO_READINGS} It is computed as soon as they come in."
-    asked = ordered_between(one.event, period.start, period.end or period.start, direction)
+    asked = float(ordered_between(one.event, (period.start, period.end or period.start), direction)[0])
     counts = one.opt is OptType.IN and math.isfinite(got)
     latency = (one.answered_at - one.queued_at).total_seconds() if one.answered_at and one.queued_at else None
     if one.opt is OptType.OUT:
@@ -386,40 +391,59 @@ def _too_few(error: NoBaselineError, rule: DayMatch, today: int) -> tuple[str, d
     return f"{text} {'is' if have == 1 else 'are'} {have}.", ready
 
 
-def ordered_between(one: Event, first: datetime, last: datetime, direction: Direction) -> float:
-    """Return the energy (Wh, positive = as ordered) that an event orders in a span; 0 if no signal names a power.
+def ordered_between(ordered: Event, edges: Sequence[datetime], direction: Direction) -> Floats:
+    """Return the energy (Wh, positive = as ordered) that an event orders between each two of the edges (T + 1), (T,).
 
-    LOAD_DISPATCH/delta is the change of consumption (catalogue 2c): negative for `reduce`.
+    0 if no signal names a power. The edges ascend. LOAD_DISPATCH/delta is the change of consumption (catalogue 2c):
+    negative for `reduce`.
     """
-    total = 0.0
-    for signal in one.signals:
+    total = np.zeros(len(edges) - 1)
+    for signal in ordered.signals:
         if (signal.name, signal.type) != ("LOAD_DISPATCH", "delta") or signal.item_base is None:
             continue
-        edge = one.period.start
-        for interval in signal.intervals:
-            begin, edge = edge, interval.duration.after(edge) if interval.duration else max(edge, last)  # EV-66
-            shared_s = (min(edge, last) - max(begin, first)).total_seconds()
-            total += interval.value * signal.item_base.factor * max(shared_s, 0.0) / 3600
+        durations = tuple(interval.duration for interval in signal.intervals)
+        for place, shared_s in _shared_s(ordered.period.start, durations, tuple(edges)):
+            total += signal.intervals[place].value * signal.item_base.factor * shared_s / 3600
         break
     return -total if direction is Direction.REDUCE else total
 
 
-def _intervals(found: Baseline, one: Event, direction: Direction) -> tuple[tuple[IntervalResult, ...], float]:
+@lru_cache(maxsize=8)  # the VENs of a dispatch mostly differ in their values alone
+def _shared_s(
+    start: datetime, durations: tuple[Duration, ...], edges: tuple[datetime, ...]
+) -> list[tuple[int, Floats]]:
+    """Return which of the intervals in a row lie between the edges (T + 1), and how long (s) between each two, (T,)."""
+    times = [start]
+    for duration in durations:
+        times.append(duration.after(times[-1]) if duration else max(times[-1], edges[-1]))  # EV-66
+    begin, cell = _ticks(start, times), _ticks(start, edges)
+    shared_s = overlap(begin[:-1, None], begin[1:, None], cell[:-1], cell[1:]) / _TICKS_A_SECOND
+    return [(place, shared_s[place]) for place in np.flatnonzero(shared_s.any(axis=1)).tolist()]
+
+
+def _ticks(since: datetime, times: Sequence[datetime]) -> Ints:
+    """Return microseconds since a time: whole numbers, of which differences are exact."""
+    return np.array([(when - since) // _TICK for when in times], np.int64)
+
+
+def _intervals(found: Baseline, ordered: Event, direction: Direction) -> tuple[tuple[IntervalResult, ...], float]:
     """Return the event's intervals and the delivered energy (Wh), NaN if one of them is not known."""
     inside = found.in_event
     usual, actual = found.baseline_wh[inside], found.actual_wh[inside]
     got = delivered(usual, actual, direction)
     step, to_w = timedelta(seconds=found.step_s), 3600 / found.step_s
+    starts = [from_epoch_s(start_s) for start_s in found.starts_s[inside]]
+    asked = ordered_between(ordered, [*starts, starts[-1] + step], direction)
     rows = tuple(
         IntervalResult(
             start,
             found.step_s,
-            ordered_between(one, start, start + step, direction) * to_w,
+            float(want * to_w),
             _known(float(base * to_w)),
             _known(float(used * to_w)),
             _known(float(gain * to_w)),
         )
-        for start, base, used, gain in zip(map(from_epoch_s, found.starts_s[inside]), usual, actual, got, strict=True)
+        for start, want, base, used, gain in zip(starts, asked, usual, actual, got, strict=True)
     )
     return rows, _total(got)
 

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from core import plausible
 from core.points import Flow, Kind, Quality, Quantity
 from metrics.days import Bools, Floats, Series, series
+from metrics.overlap import overlap
 from vtn.services import settlement_series
 from vtn.services.settlement_series import Basis
 from vtn.store.readings import Loaded, SeriesKey, load_many
@@ -128,7 +129,8 @@ def on_grid(loaded: Loaded, first_s: int, cells: int, step_s: int, *, is_power: 
         same = same[np.argsort(starts[same], kind="stable")]
         latest = np.searchsorted(starts[same], begin, side="right") - 1
         running = same[np.maximum(latest, 0)]
-        free = (latest >= 0) & (begin < starts[running] + duration) & np.isnan(mean_w)
+        here_s = overlap(starts[running], starts[running] + duration, begin, begin + length)
+        free = (here_s > 0) & np.isnan(mean_w)
         mean_w[free] = power_w[running[free]]
     energy_wh = np.bincount((begin - first_s) // step_s, weights=mean_w * length / 3600, minlength=cells)
     return energy_wh.astype(np.float64)

@@ -16,6 +16,7 @@ from pydantic_core import from_json
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from metrics.overlap import overlap
 from vtn.services.potential import STALE_AFTER_S
 from vtn.store.rows import as_text, in_parts, portions
 from vtn.store.tables import potential
@@ -62,10 +63,7 @@ class Batch:
         What lies outside the batch's time counts as zero.
         """
         own_s = self.start_s + self.step_s * np.arange(self.values_w.shape[2] + 1)
-        from_s = np.maximum(own_s[:-1, None], edges_s[None, :-1])
-        until_s = np.minimum(own_s[1:, None], edges_s[None, 1:])
-        found: Floats = np.maximum(until_s - from_s, 0) / np.diff(edges_s)
-        return found
+        return overlap(own_s[:-1, None], own_s[1:, None], edges_s[:-1], edges_s[1:]) / np.diff(edges_s)
 
 
 @dataclass(slots=True)
