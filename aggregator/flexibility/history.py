@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aggregator.flexibility.reliability import effective_opts, newest_results
 from core.direction import Direction
 from core.spans import floor_to
-from metrics.days import DAY_S, Floats, Ints
+from metrics.days import DAY_S, Floats, Ints, Series
 from openadr.model.opt import OptType
 from vtn.services import load_profile
 from vtn.services import potential as potentials
@@ -61,7 +61,7 @@ async def derive(db: Database, now: datetime, *, limit: int = 50) -> int:
     """
     async with db.read() as conn:
         ven_ids = await waiting(conn, now, limit)
-        found = {ven_id: await figures(conn, ven_id, now) for ven_id in ven_ids}
+        found = await figures(conn, ven_ids, now)
     if found:
         async with db.write() as tx:
             for ven_id, ones in found.items():
@@ -93,10 +93,16 @@ async def waiting(conn: AsyncConnection, now: datetime, limit: int) -> list[str]
     return list((await conn.execute(query)).scalars())
 
 
-async def figures(conn: AsyncConnection, ven_id: str, now: datetime) -> list[Figures]:
-    """Return what a VEN's history says of both directions, from the running half hour on."""
+async def figures(conn: AsyncConnection, ven_ids: Sequence[str], now: datetime) -> dict[str, list[Figures]]:
+    """Return venID -> what its history says of both directions, from the running half hour on."""
     start_s = int(floor_to(now, STEP_S).timestamp())
-    known = await _known(conn, ven_id, start_s)
+    span_s = start_s - DAYS * DAY_S, start_s
+    readings = await load_profile.energy_of_each(conn, dict.fromkeys(ven_ids, span_s), STEP_S)
+    return {ven_id: await _figures(conn, ven_id, own, start_s) for ven_id, own in readings.items()}
+
+
+async def _figures(conn: AsyncConnection, ven_id: str, readings: Series, start_s: int) -> list[Figures]:
+    known = await _known(conn, ven_id, readings)
     nominal_w = await _nominal_w(conn, ven_id)
     starts = start_s + STEP_S * np.arange(int(HORIZON.total_seconds()) // STEP_S)
     slots = (starts % DAY_S) // STEP_S
@@ -136,12 +142,10 @@ class _Known:
     so_far_w: float
 
 
-async def _known(conn: AsyncConnection, ven_id: str, start_s: int) -> _Known:
-    since_s = start_s - DAYS * DAY_S
-    readings = await load_profile.energy(conn, ven_id, since_s, start_s, STEP_S)
+async def _known(conn: AsyncConnection, ven_id: str, readings: Series) -> _Known:
     raw = readings.energy_wh * 3600 / STEP_S
     own = raw.copy()
-    for begin, end in await _events(conn, ven_id, since_s):
+    for begin, end in await _events(conn, ven_id, int(readings.starts_s[0])):
         own[(readings.starts_s + STEP_S > begin) & (readings.starts_s < end + _AFTERMATH_S)] = np.nan
     slots: Ints = (readings.starts_s % DAY_S) // STEP_S
     usual = np.full(_SLOTS, np.nan)

@@ -19,7 +19,7 @@ from aggregator.grid import Grid
 from core.direction import Direction
 from core.spans import Span
 from metrics.days import Bools
-from vtn.services import event_days, settlement_series
+from vtn.services import event_days
 from vtn.services.load_profile import energies
 
 BEFORE: Final = timedelta(hours=4)
@@ -32,7 +32,6 @@ _LEAST_USUAL: Final = 30
 MINUTE_S: Final = 60
 _RECENT: Final = 20
 _FEW: Final = 5
-_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,17 +96,15 @@ async def metered(
     begins_s, past = int(before.start.timestamp()), BEFORE // timedelta(seconds=MINUTE_S)
     first_s, cells = shown
     whole = begins_s <= first_s <= begins_s + past * MINUTE_S  # else there is a gap that nobody needs
+    called = await event_days.others(conn, ven_ids, dispatch_id, Span(before.start - _PAYS_BACK, start))
+    skipped = (first_s - begins_s) // MINUTE_S
+    powers_w = await powers(conn, ven_ids, begins_s, max(past, skipped + cells) if whole else past)
+    later_w = {} if whole else await powers(conn, ven_ids, first_s, cells)
     found: dict[str, Metered] = {}
-    for begin in range(0, len(ven_ids), _AT_ONCE):
-        some = ven_ids[begin : begin + _AT_ONCE]
-        called = await event_days.others(conn, some, dispatch_id, Span(before.start - _PAYS_BACK, start))
-        skipped = (first_s - begins_s) // MINUTE_S
-        powers_w = await powers(conn, some, begins_s, max(past, skipped + cells) if whole else past)
-        later_w = {} if whole else await powers(conn, some, first_s, cells)
-        for ven_id, power_w in powers_w.items():
-            own_w = np.where(_called(called.get(ven_id, ()), begins_s, past), np.nan, power_w[:past])
-            minutes = power_w[skipped : skipped + cells] if whole else later_w[ven_id]
-            found[ven_id] = Metered(_usual_w(own_w), minutes)
+    for ven_id, power_w in powers_w.items():
+        own_w = np.where(_called(called.get(ven_id, ()), begins_s, past), np.nan, power_w[:past])
+        minutes = power_w[skipped : skipped + cells] if whole else later_w[ven_id]
+        found[ven_id] = Metered(_usual_w(own_w), minutes)
     return found
 
 
@@ -128,6 +125,5 @@ def _usual_w(power_w: Floats) -> float:
 
 async def powers(conn: AsyncConnection, ven_ids: Sequence[str], first_s: int, cells: int) -> dict[str, Floats]:
     """Return venID -> mean power (W) of each minute, of what is settled of it, for those that have any of that."""
-    bases = await settlement_series.of(conn, ven_ids)
-    found = await energies(conn, bases, first_s, cells, MINUTE_S)
-    return {ven_id: energy * (3600 / MINUTE_S) for ven_id, energy in found.items()}
+    found = await energies(conn, dict.fromkeys(ven_ids, (first_s, cells)), MINUTE_S)
+    return {ven_id: found.pop(ven_id) * (3600 / MINUTE_S) for ven_id in list(found)}

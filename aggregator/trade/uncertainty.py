@@ -39,10 +39,9 @@ async def inputs(conn: AsyncConnection, one: Activation) -> tuple[list[Series], 
     end = whole.shared.period.end if one.cancelled_at is None else one.cancelled_at
     if rule is None or end is None or end <= whole.shared.period.start or not 0 < len(counted) <= MOST_VENS:
         return None
-    first_s = int(whole.shared.period.start.timestamp()) - _LOOKBACK_DAYS * 86400
-    last_s = int(end.timestamp())
-    readings = [await load_profile.energy(conn, ven_id, first_s, last_s, evaluation.STEP_S) for ven_id in counted]
-    return readings, Span(whole.shared.period.start, end), rule, rules.time_zone
+    span_s = int(whole.shared.period.start.timestamp()) - _LOOKBACK_DAYS * 86400, int(end.timestamp())
+    readings = await load_profile.energy_of_each(conn, dict.fromkeys(counted, span_s), evaluation.STEP_S)
+    return list(readings.values()), Span(whole.shared.period.start, end), rule, rules.time_zone
 
 
 def half_width_wh(readings: list[Series], span: Span, rule: DayMatch, zone: str, direction: str) -> float | None:

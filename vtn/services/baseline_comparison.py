@@ -71,13 +71,13 @@ async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) 
         chosen = [enrolled[place * len(enrolled) // count] for place in range(count)]
         since = event.start - _HISTORY
         busy = await event_days.others(conn, chosen, None, Span(since, event.start))
-        readings = [await load_profile.energy(conn, ven_id, *_seconds(since, event), STEP_S) for ven_id in chosen]
+        readings = await load_profile.energy_of_each(conn, dict.fromkeys(chosen, _seconds(since, event)), STEP_S)
     notified_at = (-rules.parameters.notification).after(event.start)
 
     def work() -> Comparison:
         homes = [
             (day_matrix(series, rules.parameters.time_zone), Calendar(events=busy.get(ven_id, ())))
-            for ven_id, series in zip(chosen, readings, strict=True)
+            for ven_id, series in readings.items()
         ]
         by_home = [
             on_common_days(

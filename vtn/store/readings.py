@@ -5,17 +5,18 @@ with the higher revision counts. Old chunks are merged by day; every value keeps
 was received, so that `as_of` gives the same answer before and after.
 """
 
+import asyncio
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, and_, bindparam, delete, func, insert, select
+from sqlalchemy import ColumnElement, and_, bindparam, delete, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import InvalidError
@@ -25,7 +26,7 @@ from vtn.store import chunks
 from vtn.store.chunks import DAY_S, MAX_VALUES, Content, Point
 from vtn.store.data_point import DataPoint, usage_of
 from vtn.store.database import Database, Transaction
-from vtn.store.rows import as_text, from_text, in_parts, to_json, upsert
+from vtn.store.rows import as_text, from_text, in_parts, portions, to_json, upsert
 from vtn.store.tables import chunk, series
 
 _KEY = ("ven_id", "point", "quantity", "kind", "source")
@@ -41,22 +42,30 @@ _FIND_NUMBERED = (
     .order_by(series.c.id)
     .with_for_update(key_share=True)
 )
-_TOUCHING = and_(
-    chunk.c.start_s.between(bindparam("day_s"), bindparam("last_s")), chunk.c.end_s >= bindparam("first_s")
-)
+
+
+def _touching(day_s: Any, first_s: Any, last_s: Any) -> ColumnElement[bool]:
+    return and_(chunk.c.start_s.between(day_s, last_s), chunk.c.end_s >= first_s)
+
+
+_TOUCHING = _touching(*map(bindparam, ("day_s", "first_s", "last_s")))
 _SPANS = select(chunk.c.id, chunk.c.series_id, chunk.c.start_s, chunk.c.end_s).where(
     chunk.c.series_id.in_(bindparam("ids", expanding=True)), _TOUCHING
 )
 _CHUNKS = select(chunk).where(chunk.c.id.in_(bindparam("ids", expanding=True)))
 _OF_KEY = select(chunk).join(series).where(_SAME_KEY, _TOUCHING)
-_OF_NUMBERS = select(chunk).where(chunk.c.series_id.in_(bindparam("ids", expanding=True)), _TOUCHING)
-_DESCRIBED = select(
+_OF_VENS = select(chunk).join(series).order_by(series.c.ven_id, chunk.c.series_id)
+DESCRIBED: Final = (
     *(one for one in series.c if one.name not in ("sources", "subject")),
     as_text(series.c.sources).label("sources"),
     as_text(series.c.subject).label("subject"),
 )
+"""The columns that `key_of` reads, and the series' number."""
 _ADD = insert(chunk)
 _MOST_HINTS: Final = 50_000
+_MOST_SERIES: Final = 5000
+_MOST_CHUNKS: Final = 100
+"""So many series are read with one statement, and so many of their chunks are taken from the database at a time."""
 
 
 _PLAIN: Final = DataPoint("", "")
@@ -116,6 +125,14 @@ class Loaded:
     def take(self, which: NDArray[Any]) -> Self:
         """Return a choice of the values: by mask or by indices."""
         return type(self)(self.starts_s[which], self.durations_s[which], self.values[which], self.qualities[which])
+
+
+class Stretch(NamedTuple):
+    """A stretch of a series of that kind: its values that start in [start_s, end_s), seconds since 1970."""
+
+    kind: str
+    start_s: int
+    end_s: int
 
 
 class Arrival(NamedTuple):
@@ -186,15 +203,61 @@ async def load(
 
 
 async def load_many(
-    conn: AsyncConnection, kinds: Mapping[int, str], start_s: int, end_s: int, *, as_of: datetime | None = None
-) -> dict[int, Loaded]:
-    """Return for each series, by its number, what `load` returns; `kinds` names the kind of each."""
-    rows: dict[int, list[Any]] = {number: [] for number in kinds}
-    query = _OF_NUMBERS if as_of is None else _OF_NUMBERS.where(chunk.c.received_at <= as_of)
-    for ids in in_parts(kinds) if end_s > start_s else ():
-        for row in await conn.execute(query, {"ids": ids, **_span(start_s, end_s - 1)}):
-            rows[row.series_id].append(row)
-    return {number: _newest(some, kinds[number], start_s, end_s, as_of) for number, some in rows.items()}
+    conn: AsyncConnection, wanted: Mapping[str, Mapping[int, Stretch]]
+) -> AsyncIterator[tuple[str, dict[int, Loaded]]]:
+    """Yield each VEN once, with what `load` returns of its series; `wanted`: venID -> number of a series -> stretch.
+
+    The VENs come in no particular order, those without any values too. One statement reads up to 5000 series: of each
+    kind the chunks between the first start and the last end of its stretches, so these had better be alike. However
+    many VENs there are, what is held is the values of one of them, and up to a thousand chunks as they come from the
+    database, each a day of one series at most. The connection is busy until the last VEN has come.
+    """
+    owners = {number: ven_id for ven_id, stretches in wanted.items() for number in stretches}
+    left = dict(wanted)
+    rows: dict[int, list[Any]] = {}
+    ven_id = None
+    for numbers in _together(wanted):
+        touching = _touching_any({number: wanted[owners[number]][number] for number in numbers})
+        async for some in portions(conn, _OF_VENS.where(touching), _MOST_CHUNKS):
+            for row in some:
+                if owners[row.series_id] != ven_id:
+                    if ven_id is not None:
+                        yield ven_id, _newest_of(rows, left.pop(ven_id))
+                        await asyncio.sleep(0)  # each takes some milliseconds: others have their turn in between
+                    ven_id, rows = owners[row.series_id], {}
+                rows.setdefault(row.series_id, []).append(row)
+    if ven_id is not None:
+        yield ven_id, _newest_of(rows, left.pop(ven_id))
+    for silent, stretches in left.items():
+        yield silent, _newest_of({}, stretches)
+
+
+def _together(wanted: Mapping[str, Mapping[int, Stretch]]) -> Iterator[list[int]]:
+    """Yield the numbers of the series to read with each statement: of whole VENs, or of one that has too many."""
+    numbers: list[int] = []
+    for stretches in wanted.values():
+        if len(numbers) + len(stretches) > _MOST_SERIES:
+            yield from in_parts(numbers, _MOST_SERIES)
+            numbers = []
+        numbers += stretches
+    yield from in_parts(numbers, _MOST_SERIES)
+
+
+def _touching_any(stretches: Mapping[int, Stretch]) -> ColumnElement[bool]:
+    """Match the chunks that can hold a value of any of these, and some that lie beside."""
+    by_kind: dict[str, list[int]] = {}
+    for number, stretch in stretches.items():
+        by_kind.setdefault(stretch.kind, []).append(number)
+    matches = []
+    for numbers in by_kind.values():
+        first_s = min(stretches[number].start_s for number in numbers)
+        last_s = max(stretches[number].end_s for number in numbers) - 1
+        matches.append(chunk.c.series_id.in_(numbers) & _touching(**_span(first_s, last_s)))
+    return or_(*matches)
+
+
+def _newest_of(rows: Mapping[int, Sequence[Any]], stretches: Mapping[int, Stretch]) -> dict[int, Loaded]:
+    return {number: _newest(rows.get(number, ()), *stretch, None) for number, stretch in stretches.items()}
 
 
 def _newest(rows: Sequence[Any], kind: str, start_s: int, end_s: int, as_of: datetime | None) -> Loaded:
@@ -234,12 +297,18 @@ async def numbered(conn: AsyncConnection, ven_ids: Sequence[str], *where: Column
     """Return number -> series of VENs, in a fixed order; `where` says which of them."""
     keys: dict[int, SeriesKey] = {}
     for ids in in_parts(ven_ids):
-        for row in await conn.execute(_DESCRIBED.where(series.c.ven_id.in_(ids), *where)):
-            keys[row.id] = _key(row)
+        for row in await conn.execute(select(*DESCRIBED).where(series.c.ven_id.in_(ids), *where)):
+            keys[row.id] = key_of(row)
+    return in_order(keys)
+
+
+def in_order(keys: Mapping[int, SeriesKey]) -> dict[int, SeriesKey]:
+    """Return number -> series in the order that is always the same."""
     return dict(sorted(keys.items(), key=lambda item: (*(getattr(item[1], name) for name in _NAMES), item[0])))
 
 
-def _key(row: Any) -> SeriesKey:
+def key_of(row: Any) -> SeriesKey:
+    """Return the series that a row with the columns DESCRIBED is of."""
     point = DataPoint(
         row.point,
         row.r_id,

@@ -56,16 +56,18 @@ def _upsert(dialect: str, table: Table, keys: tuple[str, ...], changes: tuple[st
     return statement.on_conflict_do_update(index_elements=list(keys), set_=new)
 
 
-def in_parts(names: Iterable[T]) -> Iterator[list[T]]:
+def in_parts(names: Iterable[T], most: int = _MOST_NAMED) -> Iterator[list[T]]:
     """Yield names in parts that are short enough to be named in one statement (`IN`)."""
     left = list(names)
-    for first in range(0, len(left), _MOST_NAMED):
-        yield left[first : first + _MOST_NAMED]
+    for first in range(0, len(left), most):
+        yield left[first : first + most]
 
 
-async def portions(conn: AsyncConnection, query: Select[Any]) -> AsyncIterator[Sequence[Row[Any]]]:
-    """Yield a query's rows, some hundreds at a time: between them the event loop is left to others."""
-    async for rows in (await conn.stream(query)).partitions(_PORTION):
+async def portions(
+    conn: AsyncConnection, query: Select[Any], most: int = _PORTION
+) -> AsyncIterator[Sequence[Row[Any]]]:
+    """Yield a query's rows, at most so many at a time: between them the event loop is left to others."""
+    async for rows in (await conn.stream(query)).partitions(most):
         yield rows
         await asyncio.sleep(0)
 

@@ -29,7 +29,7 @@ async def metered(world, one, days=10, *, watt=lambda _: 1000.0):
 
 async def of(world, one, direction="reduce"):
     async with world.db.read() as conn:
-        found = {row.direction: row for row in await figures(conn, one.ven_id, world.now)}
+        found = {row.direction: row for row in (await figures(conn, [one.ven_id], world.now))[one.ven_id]}
     return found[direction]
 
 

@@ -1,4 +1,4 @@
-"""What an event orders, in Wh, between any edges (vtn.services.participation.ordered_between)."""
+"""What an event orders, in Wh, between any edges (vtn.services.evaluation.ordered_between)."""
 
 import itertools
 from dataclasses import replace
@@ -12,7 +12,7 @@ from metrics.performance import Direction
 from openadr.model.event import ActivePeriod, Event
 from openadr.model.signal import Interval
 from support.vtn_world import NOON, power, simple
-from vtn.services.participation import ordered_between
+from vtn.services.evaluation import ordered_between
 
 START = NOON + timedelta(hours=1)
 

@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -17,8 +18,22 @@ from sqlalchemy import delete, func, select, text
 
 from core.errors import InvalidError
 from support.databases import NOON, add_vens
-from vtn.store import Database
-from vtn.store.readings import MAX_VALUES, SeriesKey, Values, load, merge_days, series_of, store
+from support.vtn_world import counted_statements
+from vtn.store import Database, readings
+from vtn.store.readings import (
+    MAX_VALUES,
+    Arrival,
+    SeriesKey,
+    Stretch,
+    Values,
+    load,
+    load_many,
+    merge_days,
+    numbered,
+    series_of,
+    store,
+    store_all,
+)
 from vtn.store.tables import chunk, series, ven
 
 CHILD = Path(__file__).with_name("merge_child.py")
@@ -112,6 +127,61 @@ async def test_any_sequence_reads_back_like_the_naive_model(database, actions, k
         await check_view(conn, ven_id, naive)
     async with database.write() as tx:
         await tx.conn.execute(delete(ven).where(ven.c.id == ven_id))
+
+
+KINDS = ("mean", "sum", "instant", "register")
+homes = st.dictionaries(
+    st.tuples(st.sampled_from("cab"), st.sampled_from(KINDS), st.sampled_from("xy")),
+    st.lists(some_values(), min_size=1, max_size=3),
+    max_size=8,
+)
+edges_s = st.integers(-6, 10).map(lambda number: MIDNIGHT_S + number * 1800)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(homes, st.data(), st.sampled_from([1, 2, 5000]), st.sampled_from([1, 3, 100]))
+async def test_many_read_together_are_what_each_is_alone(database, said, data, most_series, most_chunks):
+    names = {home: f"{home}{next(numbers)}" for home in "cab"}
+    await add_vens(database, *names.values())
+    keys = [SeriesKey(names[home], resource, "energy_real", kind) for home, kind, resource in said]
+    for turn in range(3):  # one home after the other, so that their series and chunks lie mixed
+        for key, values in zip(keys, said.values(), strict=True):
+            async with database.write() as tx:
+                await store_all(tx, [Arrival(key, UNIT, one) for one in values[turn : turn + 1]], NOON)
+    async with database.read() as conn:
+        wanted = {ven_id: {} for ven_id in names.values()}
+        alone = {}
+        for number, key in (await numbered(conn, list(wanted))).items():
+            if data.draw(st.integers(0, 4)):
+                span = data.draw(edges_s), data.draw(edges_s)
+                wanted[key.ven_id][number] = Stretch(key.kind, *span)
+                alone[number] = as_rows(await load(conn, key, *span))
+        with mock.patch.multiple(readings, _MOST_SERIES=most_series, _MOST_CHUNKS=most_chunks):
+            together = [one async for one in load_many(conn, wanted)]
+    assert sorted(ven_id for ven_id, _ in together) == sorted(wanted)
+    assert {number: as_rows(loaded) for _, home in together for number, loaded in home.items()} == alone
+    assert all(set(home) == set(wanted[ven_id]) for ven_id, home in together)
+    async with database.write() as tx:
+        await tx.conn.execute(delete(ven))
+
+
+async def test_many_are_read_with_few_statements_and_a_few_chunks_at_a_time(database):
+    names = [f"v{number}" for number in range(60)]
+    await add_vens(database, *names)
+    async with database.write() as tx:
+        for kind in ("register", "sum"):
+            reported = [Values(MIDNIGHT_S + day * DAY_S, 900, (1.0, 2.0)) for day in range(5)]
+            keys = [SeriesKey(name, "meter", "energy_real", kind) for name in names]
+            await store_all(tx, [Arrival(key, UNIT, values) for key in keys for values in reported], NOON)
+    async with database.read() as conn:
+        wanted = {name: {} for name in names}
+        for number, key in (await numbered(conn, names)).items():
+            wanted[key.ven_id][number] = Stretch(key.kind, MIDNIGHT_S, MIDNIGHT_S + 5 * DAY_S)
+        for most_series, statements in ((5000, 1), (80, 2), (1, 120)):
+            with counted_statements() as seen, mock.patch.object(readings, "_MOST_SERIES", most_series):
+                counts = [[len(one) for one in home.values()] async for _, home in load_many(conn, wanted)]
+            assert len(seen) == statements
+            assert counts == [[10, 10]] * 60
 
 
 async def check_view(conn, ven_id, naive):
