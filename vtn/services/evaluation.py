@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, timedelta
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import func, insert, select
+from sqlalchemy import Select, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.direction import Direction
@@ -32,8 +32,9 @@ from openadr.model.opt import OptType
 from vtn.services import dispatch as dispatches
 from vtn.services import event as events
 from vtn.services import event_days, load_profile, opt, programme
+from vtn.services.dispatch import Dispatch
 from vtn.store.database import Database, Transaction
-from vtn.store.rows import from_json, to_json
+from vtn.store.rows import from_json, portions, to_json
 from vtn.store.tables import delivery, evaluation, event, ven
 
 _NO_READINGS = "Readings of the event are missing."
@@ -167,7 +168,7 @@ async def compute(db: Database, dispatch_id: str, now: datetime) -> Computed:
         rule = PRESETS.get(rules.parameters.baseline)
         if rule is None:
             raise InvalidError(f"Unknown baseline '{rules.parameters.baseline}'; known: {', '.join(PRESETS)}.")
-        inputs = await _inputs(conn, dispatch_id, rule)
+        inputs = await _inputs(conn, whole, rule)
     direction = Direction(whole.direction or Direction.REDUCE)
 
     def work() -> Computed:
@@ -211,52 +212,55 @@ async def stored(conn: AsyncConnection, dispatch_id: str, version: int | None = 
     return from_json(Result, row.result)
 
 
-async def _inputs(conn: AsyncConnection, dispatch_id: str, rule: DayMatch) -> list[_Inputs]:
-    said = await opt.effective(conn, dispatch_id)
-    times = {
-        row.ven_id: row
-        for row in await conn.execute(
-            select(
-                delivery.c.ven_id,
-                func.min(delivery.c.queued_at).label("queued_at"),
-                func.min(delivery.c.first_sent_at).label("sent_at"),
-                func.min(delivery.c.answered_at).label("answered_at"),
-            )
-            .join(event, event.c.id == delivery.c.event_id)
-            .where(event.c.dispatch_id == dispatch_id)
-            .group_by(delivery.c.ven_id)
+async def _inputs(conn: AsyncConnection, whole: Dispatch, rule: DayMatch) -> list[_Inputs]:
+    said = await opt.effective(conn, whole.id)
+    ran: list[tuple[Any, Event]] = []
+    async for rows in portions(conn, _called(whole.id)):
+        ran += await asyncio.to_thread(_ran, whole.shared, rows)
+    period, lookback = whole.shared.period, timedelta(days=rule.lookback_days + 2)
+    ven_ids = [row.ven_id for row, _ in ran]
+    history = Span(period.start - lookback, period.end)  # what comes later changes no baseline
+    busy = await event_days.others(conn, ven_ids, whole.id, history)
+    spans = {
+        row.ven_id: (
+            int((one.period.start - lookback).timestamp()),
+            int((one.period.end or one.period.start).timestamp()) + STEP_S,
         )
+        for row, one in ran
     }
-    names = {row.id: row.name for row in await conn.execute(select(ven.c.id, ven.c.name))}
-    stops = select(event.c.id, event.c.cancelled_at).where(event.c.dispatch_id == dispatch_id)
-    cancelled_at = {row.id: row.cancelled_at for row in await conn.execute(stops)}
-    own = await events.of_dispatch(conn, dispatch_id)
-    begins = min((one.period.start for _, one in own), default=None)
-    busy: dict[str, tuple[Span, ...]] = {}
-    if begins is not None:
-        ends = [one.period.end for _, one in own]
-        latest = None if None in ends else max(filter(None, ends))
-        history = Span(begins - timedelta(days=rule.lookback_days + 2), latest)  # what comes later changes no baseline
-        busy = await event_days.others(conn, [ven_id for ven_id, _ in own], dispatch_id, history)
-    found = []
-    for ven_id, ordered in own:
-        one = as_run(ordered, cancelled_at[ordered.event_id])
-        if one is None:
-            continue
-        start, end = one.period.start, one.period.end or one.period.start
-        since = start - timedelta(days=rule.lookback_days + 2)
-        readings = await load_profile.energy(
-            conn, ven_id, int(since.timestamp()), int(end.timestamp()) + STEP_S, STEP_S
+    readings = await load_profile.energy_of_each(conn, spans, STEP_S)
+    return [
+        _Inputs(
+            row.ven_id,
+            row.name,
+            one,
+            *said.get(row.ven_id, (None, None)),
+            readings[row.ven_id],
+            Calendar(events=busy.get(row.ven_id, ())),
+            row.queued_at,
+            row.first_sent_at,
+            row.answered_at,
         )
-        at = times[ven_id]
-        answer, reason = said.get(ven_id, (None, None))
-        calendar = Calendar(events=busy.get(ven_id, ()))
-        found.append(
-            _Inputs(
-                ven_id, names[ven_id], one, answer, reason, readings, calendar, at.queued_at, at.sent_at, at.answered_at
-            )
-        )
-    return found
+        for row, one in ran
+    ]
+
+
+def _called(dispatch_id: str) -> Select[Any]:
+    """Query the events of a dispatch, each with its VEN's name and when it was first queued, sent and answered."""
+    first = (func.min(delivery.c[name]).label(name) for name in ("queued_at", "first_sent_at", "answered_at"))
+    return (
+        select(*events.COLUMNS, ven.c.name, *first)
+        .select_from(event.join(ven).outerjoin(delivery, delivery.c.event_id == event.c.id))
+        .where(event.c.dispatch_id == dispatch_id)
+        .group_by(event.c.id, ven.c.id)
+        .order_by(event.c.ven_id)
+    )
+
+
+def _ran(shared: Event, rows: Sequence[Any]) -> list[tuple[Any, Event]]:
+    """Return the events that began, each with its row."""
+    ordered = ((row, as_run(events.assemble(shared, row, ven_id=row.ven_id), row.cancelled_at)) for row in rows)
+    return [(row, one) for row, one in ordered if one is not None]
 
 
 def as_run(ordered: Event, cancelled_at: datetime | None) -> Event | None:

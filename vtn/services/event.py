@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, bindparam, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -85,7 +85,7 @@ def assemble(shared: Event, row: Any, *, ven_id: str) -> Event:
     )
 
 
-_COLUMNS = (
+COLUMNS: Final = (
     event.c.id,
     event.c.ven_id,
     event.c.dispatch_id,
@@ -96,6 +96,7 @@ _COLUMNS = (
     event.c.closed_at,
     event.c.listed_until,
 )
+"""What `assemble` and deliveries read of an event."""
 
 
 def _listed(now: datetime) -> ColumnElement[bool]:
@@ -113,7 +114,7 @@ async def of_vens(conn: AsyncConnection, ven_ids: Collection[str], now: datetime
     listed: dict[str, list[Event]] = {ven_id: [] for ven_id in ven_ids}
     for names in in_parts(ven_ids):
         query = (
-            select(*_COLUMNS, as_text(dispatch.c.event).label("shared"))
+            select(*COLUMNS, as_text(dispatch.c.event).label("shared"))
             .join(dispatch, dispatch.c.id == event.c.dispatch_id)
             .where(event.c.ven_id.in_(names) & _listed(now))
         )
@@ -125,7 +126,7 @@ async def of_vens(conn: AsyncConnection, ven_ids: Collection[str], now: datetime
 async def of_dispatch(conn: AsyncConnection, dispatch_id: str) -> list[tuple[str, Event]]:
     """Return (venID, event) for every event of a dispatch, closed ones too."""
     query = (
-        select(*_COLUMNS, as_text(dispatch.c.event).label("shared"))
+        select(*COLUMNS, as_text(dispatch.c.event).label("shared"))
         .join(dispatch, dispatch.c.id == event.c.dispatch_id)
         .where(event.c.dispatch_id == dispatch_id)
         .order_by(event.c.ven_id)

@@ -12,11 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.spans import Span
 from openadr.model.event import Event
-from vtn.store.rows import from_json
+from vtn.store.rows import from_json, in_parts
 from vtn.store.tables import dispatch, event
 
 _PRICES: Final = frozenset({"ELECTRICITY_PRICE", "ENERGY_PRICE", "DEMAND_CHARGE"})
-_AT_ONCE: Final = 500
 
 
 async def others(
@@ -35,8 +34,8 @@ async def others(
     columns = (event.c.ven_id, event.c.cancelled_at, dispatch.c.id, dispatch.c.starts_at, dispatch.c.ends_at)
     query = select(*columns).join(dispatch, event.c.dispatch_id == dispatch.c.id).where(shares)
     rows: list[Any] = []
-    for first in range(0, len(ven_ids), _AT_ONCE):
-        rows += (await conn.execute(query.where(event.c.ven_id.in_(ven_ids[first : first + _AT_ONCE])))).all()
+    for some in in_parts(ven_ids):
+        rows += await conn.execute(query.where(event.c.ven_id.in_(some)))
     calls = await _calls(conn, sorted({row.id for row in rows}))
     found: dict[str, list[Span]] = {}
     for row in rows:
@@ -49,8 +48,7 @@ async def others(
 async def _calls(conn: AsyncConnection, dispatch_ids: Sequence[str]) -> set[str]:
     """Return those dispatches that ask for more than to know a price."""
     found = set()
-    for first in range(0, len(dispatch_ids), _AT_ONCE):
-        some = dispatch_ids[first : first + _AT_ONCE]
+    for some in in_parts(dispatch_ids):
         for row in await conn.execute(select(dispatch.c.id, dispatch.c.event).where(dispatch.c.id.in_(some))):
             if any(signal.name not in _PRICES for signal in from_json(Event, row.event).signals):
                 found.add(row.id)

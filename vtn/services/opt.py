@@ -7,7 +7,7 @@ schedules, and schedules speak for events of which it said nothing.
 import hashlib
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -22,8 +22,8 @@ from openadr.model.opt import Opt, OptFact, OptSource, OptType, effective_opt
 from openadr.model.target import EVERYTHING
 from vtn.services import event as events
 from vtn.store.database import Transaction
-from vtn.store.rows import as_text, from_json, from_text, in_parts, portions, to_json
-from vtn.store.tables import dispatch, event, opt, resource
+from vtn.store.rows import from_json, in_parts, portions, to_json
+from vtn.store.tables import dispatch, event, opt, programme, resource
 
 _WHOLE_VEN = (None,)
 _LONGEST_ID = 200
@@ -207,19 +207,19 @@ def _speaks_for_ven() -> ColumnElement[bool]:
 
 
 SPEAKS_FOR_VEN: Final = _speaks_for_ven()
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """One statement about an event, and its reason."""
-
-    fact: OptFact
-    reason: str | None
+_SAID: Final = (
+    opt.c.sequence,
+    opt.c.source,
+    opt.c.opt_type,
+    case((SPEAKS_FOR_VEN, None), else_=opt.c.resource_id).label("resource_id"),
+    opt.c.reason,
+)
 
 
 async def facts(conn: AsyncConnection, event_id: str) -> list[OptFact]:
     """Return every statement about an event, oldest first."""
-    return [one.fact for one in (await _said(conn, opt.c.event_id == event_id)).get(event_id, [])]
+    rows = await conn.execute(select(*_SAID).where(opt.c.event_id == event_id).order_by(opt.c.sequence))
+    return [_fact(row) for row in rows]
 
 
 async def effective(conn: AsyncConnection, dispatch_id: str) -> dict[str, tuple[OptType | None, str | None]]:
@@ -227,44 +227,39 @@ async def effective(conn: AsyncConnection, dispatch_id: str) -> dict[str, tuple[
 
     None: the VEN said nothing, neither of the event nor by a schedule for its time (OP-07, OP-12).
     """
-    of_event = select(event.c.id).where(event.c.dispatch_id == dispatch_id)
-    said = await _said(conn, opt.c.event_id.in_(of_event))
-    result: dict[str, tuple[OptType | None, str | None]] = {}
-    called = select(event.c.id, event.c.ven_id).where(event.c.dispatch_id == dispatch_id).order_by(event.c.ven_id)
-    async for rows in portions(conn, called):
+    query = (
+        select(event.c.ven_id, dispatch.c.starts_at, dispatch.c.ends_at, programme.c.market_context, *_SAID)
+        .select_from(event.join(dispatch).join(programme).outerjoin(opt, opt.c.event_id == event.c.id))
+        .where(event.c.dispatch_id == dispatch_id)
+        .order_by(event.c.ven_id, opt.c.sequence)
+    )
+    said: dict[str, list[Any]] = {}
+    row: Any = None
+    async for rows in portions(conn, query):
         for row in rows:
-            whole = [it for it in said.get(row.id, []) if it.fact.resource is None]
-            counts = effective_opt(it.fact for it in whole)
-            reasons = [it.reason for it in whole if it.fact.opt_type == counts and it.reason]
-            result[row.ven_id] = (counts, reasons[-1] if reasons else None)
-    scheduled = await _scheduled(conn, dispatch_id)
-    return result | {ven_id: one for ven_id, one in scheduled.items() if result[ven_id][0] is None}
-
-
-async def _said(conn: AsyncConnection, where: ColumnElement[bool]) -> dict[str, list[Said]]:
-    """Return eventID -> statements, oldest first."""
-    said: dict[str, list[Said]] = {}
-    named = case((SPEAKS_FOR_VEN, None), else_=opt.c.resource_id).label("resource_id")
-    columns = (opt.c.event_id, opt.c.sequence, opt.c.source, opt.c.opt_type, named, opt.c.reason)
-    async for rows in portions(conn, select(*columns).where(where).order_by(opt.c.sequence)):
-        for row in rows:
-            fact = OptFact(row.sequence, OptSource(row.source), OptType(row.opt_type), row.resource_id)
-            said.setdefault(row.event_id, []).append(Said(fact, row.reason))
-    return said
-
-
-async def _scheduled(conn: AsyncConnection, dispatch_id: str) -> dict[str, tuple[OptType | None, str | None]]:
-    """Return venID -> (opt, reason) where a schedule for the whole VEN covers some of its event; the newest counts."""
-    text = (await conn.execute(select(as_text(dispatch.c.event)).where(dispatch.c.id == dispatch_id))).scalar()
-    if text is None:
+            own = said.setdefault(row.ven_id, [])
+            if row.sequence is not None and row.resource_id is None:
+                own.append(row)
+    if row is None:
         return {}
-    shared = from_text(Event, text)  # when, and in which market, is the same for all
-    period, context = Span(shared.period.start, shared.period.end), normal_context(shared.market_context)
+    result = {ven_id: _counts(rows) for ven_id, rows in said.items()}
     called = select(event.c.ven_id).where(event.c.dispatch_id == dispatch_id)
-    found: dict[str, tuple[OptType | None, str | None]] = {}
-    for row in await schedules(conn, opt.c.ven_id.in_(called), period, context):
-        found[row.ven_id] = (OptType(row.opt_type), row.reason)
-    return found
+    period, context = Span(row.starts_at, row.ends_at), normal_context(row.market_context)
+    for one in await schedules(conn, opt.c.ven_id.in_(called), period, context):
+        if not said[one.ven_id]:
+            result[one.ven_id] = OptType(one.opt_type), one.reason
+    return result
+
+
+def _counts(rows: Sequence[Any]) -> tuple[OptType | None, str | None]:
+    """Return the opt that counts among statements for the whole VEN, oldest first, and its reason."""
+    counts = effective_opt(map(_fact, rows))
+    reasons = [row.reason for row in rows if row.reason and row.opt_type == counts]
+    return counts, reasons[-1] if reasons else None
+
+
+def _fact(row: Any) -> OptFact:
+    return OptFact(row.sequence, OptSource(row.source), OptType(row.opt_type), row.resource_id)
 
 
 async def schedules(conn: AsyncConnection, where: ColumnElement[bool], period: Span, context: str) -> Sequence[Any]:

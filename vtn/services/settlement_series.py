@@ -6,11 +6,12 @@ added up, none of them twice. Where descriptions do not tell data points apart, 
 chooses.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -22,7 +23,7 @@ from openadr.model.target import Target
 from vtn.services.fleet import named
 from vtn.store.data_point import DIRECT_READ, USAGE
 from vtn.store.database import Transaction
-from vtn.store.readings import SeriesKey, numbered
+from vtn.store.readings import DESCRIBED, SeriesKey, in_order, key_of, numbered
 from vtn.store.rows import in_parts
 from vtn.store.tables import series, settlement_choice, site, ven
 
@@ -36,6 +37,16 @@ _TYPES: Final = (USAGE, "reading")
 """Report types in order: RP-08 asks for the first; VENs that say the second of what they metered are common."""
 _READ: Final = (DIRECT_READ, "Net")
 _METERED: Final = series.c.quantity.in_((Quantity.ENERGY_REAL, Quantity.POWER_REAL))
+_OF_VENS: Final = select(
+    ven.c.id.label("owner"), site.c.metering_point, site.c.connection_w, settlement_choice.c.chosen_by, *DESCRIBED
+).select_from(
+    ven.outerjoin(site, site.c.id == ven.c.site_id)
+    .outerjoin(series, (series.c.ven_id == ven.c.id) & _METERED)
+    .outerjoin(
+        settlement_choice,
+        (settlement_choice.c.ven_id == ven.c.id) & (settlement_choice.c.series_id == series.c.id),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,25 +91,25 @@ class Basis:
 
 async def of(conn: AsyncConnection, ven_ids: Sequence[str]) -> dict[str, Basis]:
     """Return venID -> what is settled, for every VEN asked."""
-    keys: dict[str, dict[int, SeriesKey]] = {}
-    for number, key in (await numbered(conn, ven_ids, _METERED)).items():
-        keys.setdefault(key.ven_id, {})[number] = key
-    choices: dict[str, dict[int, str]] = {}
     bases: dict[str, Basis] = {}
     for ids in in_parts(ven_ids):
-        wanted = select(settlement_choice).where(settlement_choice.c.ven_id.in_(ids))
-        for row in await conn.execute(wanted):
-            choices.setdefault(row.ven_id, {})[row.series_id] = row.chosen_by
-        places = select(ven.c.id, site.c.metering_point, site.c.connection_w).select_from(
-            ven.outerjoin(site, site.c.id == ven.c.site_id)
-        )
-        for row in await conn.execute(places.where(ven.c.id.in_(ids))):
-            own, chosen = keys.get(row.id, {}), choices.get(row.id)
-            basis = _chosen(own, chosen) if chosen else by_meaning(own, row.metering_point)
-            if row.connection_w is not None:
-                basis = replace(basis, connection_w=float(row.connection_w), connection_is_known=True)
-            bases[row.id] = basis
+        rows = (await conn.execute(_OF_VENS.where(ven.c.id.in_(ids)).order_by(ven.c.id))).all()
+        bases |= await asyncio.to_thread(_bases, rows)  # a tenth of a second for a thousand
     return bases
+
+
+def _bases(rows: Sequence[Any]) -> dict[str, Basis]:
+    """Return venID -> what is settled, from rows in the order of the VENs."""
+    return {ven_id: _basis(list(own_rows)) for ven_id, own_rows in groupby(rows, key=lambda row: row.owner)}
+
+
+def _basis(rows: Sequence[Any]) -> Basis:
+    """Return what is settled of a VEN, from a row for each of its metered series, or one without any."""
+    own = in_order({row.id: key_of(row) for row in rows if row.id is not None})
+    chosen = {row.id: row.chosen_by for row in rows if row.chosen_by is not None}
+    basis = _chosen(own, chosen) if chosen else by_meaning(own, rows[0].metering_point)
+    connection_w = rows[0].connection_w
+    return basis if connection_w is None else replace(basis, connection_w=float(connection_w), connection_is_known=True)
 
 
 async def choose(tx: Transaction, ven_id: str, numbers: Iterable[int], now: datetime, *, who: str) -> Basis:
