@@ -216,8 +216,7 @@ class Keeper:
         if slot.listening and (slot.spoken or not slot.capability.readable):
             slot.retry_at = 0.0
             slot.wake.set()
-        if slot.phase in (Phase.FREE, Phase.CLAIMED) and self._now_s() >= slot.settled_until:
-            self._note_own(slot, value, own=at is not None and said >= slot.since)
+        self._hear_own(slot, value, own=at is not None and said >= slot.since)
         if at is None:
             return
         if slot.written is not None and same(value, slot.written) and self._young(slot, said):
@@ -230,6 +229,13 @@ class Keeper:
                 slot.heard_at = said
             elif slot.back_at is None or at < slot.back_at:
                 self._contradicted(slot, value)
+
+    def _hear_own(self, slot: Slot, value: Value, *, own: bool) -> None:
+        """Take a word for the device's own where nothing of ours is on it, and no newer one overtook it."""
+        state = slot.driver.state(slot.capability.name)
+        ours = slot.phase not in (Phase.FREE, Phase.CLAIMED) or self._now_s() < slot.settled_until
+        if not ours and state is not None and same(value, state):
+            self._note_own(slot, value, own=own)
 
     def _note_own(self, slot: Slot, value: Value, *, own: bool) -> None:
         if slot.own.hear(value, self._clock.elapsed(), own=own):

@@ -15,6 +15,7 @@ from bridges.device import Capability, Command, Contact, Device, Outcome, State,
 from bridges.journal import Journal
 from bridges.lease_state import TABLE, Event, Pace, Phase, Slot
 from bridges.leases import Keeper
+from bridges.own_state import LEFT_ALONE
 from core.errors import UnavailableError
 from support.virtual_time import LoopClock, VirtualLoop
 
@@ -143,13 +144,14 @@ class Leases(RuleBasedStateMachine):
         self.outcomes: list[Outcome] = []
         self.commands: list[Command] = []
         self.released: set[str] = set()
-        self.baseline = ""
+        self.baselines: set[str] = set()
+        self.fell_at = timedelta(days=-1)
         self.full = False
         self.task: asyncio.Task[None] | None = None
 
     @initialize(value=WORDS)
     def begin(self, value: str) -> None:
-        self.house, self.baseline = House(self.loop, self.clock, value), value
+        self.house, self.baselines = House(self.loop, self.clock, value), {value}
         self.start()
         self.run(1)
 
@@ -170,7 +172,7 @@ class Leases(RuleBasedStateMachine):
         if self.task is not None:
             known = self.journal.held("heater", "switch")
             if self.keeper.unrecorded and known.touched:  # a full disk and a crash: it is restored once more
-                self.baseline = str(known.previous)
+                self.baselines = {str(known.previous)}
             self.task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 self.loop.run_until_complete(self.task)
@@ -214,6 +216,8 @@ class Leases(RuleBasedStateMachine):
     def claim(self, value: str, minutes: int, event: int) -> None:
         if self.task is None:
             return
+        if not self.slot.claims and self.slot.phase is Phase.FREE and self.is_settled():
+            self.baselines = {self.house.value}
         until = self.clock.now() + timedelta(minutes=minutes)
         command = Command(f"c{len(self.commands)}", "heater", "switch", value, until, f"event-{event}")
         try:
@@ -265,12 +269,17 @@ class Leases(RuleBasedStateMachine):
         if away_s:
             self.run(away_s)
         self.house.away, self.house.value = False, boots
-        if not self.on_the_device():
-            self.baseline = boots
+        if not self.on_the_device():  # what it fell into, or what it was before: that depends on when an order comes
+            self.baselines |= {boots}
+            self.fell_at = self.clock.elapsed()
         if self.house.linked:
             self.tell(Contact.RESTARTED)
             self.house.say(known=False)
         self.run(0.05)
+
+    def is_settled(self) -> bool:
+        """Tell whether what the device does has been left alone for so long that it is its own."""
+        return not self.house.away and self.clock.elapsed() - self.fell_at > LEFT_ALONE
 
     def on_the_device(self) -> bool:
         """Tell whether something of ours is on the device: what the gateway knows, and for a dead one its journal."""
@@ -291,7 +300,7 @@ class Leases(RuleBasedStateMachine):
         open_ids = set(slot.claims)
         self.do(lambda: self.house.obey(other))
         self.run(0.021)
-        self.baseline = other
+        self.baselines = {other}
         assert not open_ids or slot.phase is Phase.FREE or set(slot.claims).isdisjoint(open_ids)
         assert open_ids <= {one.command.id for one in self.outcomes if one.state is State.OVERRIDDEN}
 
@@ -347,7 +356,7 @@ class Leases(RuleBasedStateMachine):
                     self.loop.run_until_complete(self.keeper.release(command.id))
                 self.run(1500)
                 assert self.keeper.held() == []
-                assert self.house.value == self.baseline
+                assert self.house.value in self.baselines
                 assert self.slot.phase is Phase.FREE
         finally:
             self.kill()

@@ -145,13 +145,13 @@ def _session(tmp_path: Path, body: str, *arguments: str) -> subprocess.Completed
 @pytest.mark.parametrize(
     ("body", "arguments", "code", "text"),
     [
-        (f"tap.record({POLL!r})", ["-k", "it"], 0, "1 of 23 types: Poll 1"),
-        (f"tap.record({BROKEN!r}, ours=False)", ["-k", "it"], 0, "1 passed"),
-        (f"tap.record({BROKEN!r})", ["-k", "it"], 1, "INVALID oadrPoll"),
-        (f"tap.record({POLL!r})", ["tests/test_it.py"], 0, "1 of 23 types"),
-        (f"tap.record({POLL!r})", [], 1, "never occurred: oadrCancelOpt"),
-        (f"tap.record({POLL!r})", ["tests"], 1, "never occurred: oadrCancelOpt"),
-        (f"tap.record({BROKEN!r})", ["-k", "it", "-p", "xdist", "-n", "1"], 1, "INVALID oadrPoll"),
+        (f"wire_tap.record({POLL!r})", ["-k", "it"], 0, "1 of 23 types: Poll 1"),
+        (f"wire_tap.record({BROKEN!r}, ours=False)", ["-k", "it"], 0, "1 passed"),
+        (f"wire_tap.record({BROKEN!r})", ["-k", "it"], 1, "INVALID oadrPoll"),
+        (f"wire_tap.record({POLL!r})", ["tests/test_it.py"], 0, "1 of 23 types"),
+        (f"wire_tap.record({POLL!r})", [], 1, "never occurred: oadrCancelOpt"),
+        (f"wire_tap.record({POLL!r})", ["tests"], 1, "never occurred: oadrCancelOpt"),
+        (f"wire_tap.record({BROKEN!r})", ["-k", "it", "-p", "xdist", "-n", "1"], 1, "INVALID oadrPoll"),
     ],
 )
 def test_the_session_fails_when_it_must(tmp_path, body, arguments, code, text):
