@@ -264,12 +264,17 @@ def _ran(shared: Event, rows: Sequence[Any]) -> list[tuple[Any, Event]]:
 
 
 def as_run(ordered: Event, cancelled_at: datetime | None) -> Event | None:
-    """Return the event as far as it ran: cut off at its cancellation, or None if that came before its start."""
+    """Return the event as far as it ran, in whole seconds: cut off at its cancellation; None: it did not run.
+
+    What ran for less than a second did not run: a length of nothing would mean that it has no end (GN-05).
+    """
     period = ordered.period
     if cancelled_at is None or (period.end is not None and period.end <= cancelled_at):
         return ordered
-    if cancelled_at <= period.start:
+    ran_s = math.floor((cancelled_at - period.start).total_seconds())
+    if ran_s <= 0:
         return None
+    cancelled_at = period.start + timedelta(seconds=ran_s)
     signals = []
     for signal in ordered.signals:
         edge, intervals = period.start, []

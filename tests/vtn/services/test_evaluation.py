@@ -351,6 +351,9 @@ def test_an_event_as_far_as_it_ran():
     assert evaluation.as_run(whole, None) is whole
     assert evaluation.as_run(whole, END) is whole
     assert evaluation.as_run(whole, START) is None
+    assert evaluation.as_run(whole, START + timedelta(milliseconds=999)) is None
+    blink = evaluation.as_run(whole, START + timedelta(seconds=1, milliseconds=500))
+    assert blink.period.duration == Duration.of(seconds=1)
     cut = evaluation.as_run(whole, START + timedelta(minutes=40))
     assert cut.period.duration == Duration.of(minutes=40)
     assert [(one.duration, one.value) for one in cut.signals[0].intervals] == [
