@@ -5,7 +5,7 @@ what it shall be given back: nobody chose it. So the last state that somebody ch
 for the device until what it fell into has been changed by someone, or has been left alone for `LEFT_ALONE`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
@@ -16,6 +16,9 @@ LEFT_ALONE: Final = timedelta(minutes=15)
 REMEMBERED: Final = timedelta(hours=1)
 """After a longer absence than this nobody knows what happened meanwhile: what the device says then is its own."""
 _NOTED_EVERY: Final = timedelta(minutes=10)
+_MOST_NOTED: Final = 4
+_MOST_NOTED_IN: Final = timedelta(minutes=1)
+"""However often a device changes, or somebody speaks in its name, the disk hears of it no more often."""
 _NEVER: Final = timedelta(days=-100_000)
 
 
@@ -23,13 +26,15 @@ _NEVER: Final = timedelta(days=-100_000)
 class OwnState:
     """The state that somebody chose, as far as it is known; all times are `Clock.elapsed`.
 
-    `chosen` was last seen at `seen`, and put on disk at `noted`. `fallen` is what the device came up with after it, our
-    link or we ourselves began at `since`; until its first word after that it is `silent`.
+    `chosen` was last seen at `seen`; `on_disk` is what lies there, `noted` when it last was put there. `fallen` is what
+    the device came up with after it, our link or we ourselves began at `since`; until its first word after that it is
+    `silent`.
     """
 
     chosen: Value | None = None
     seen: timedelta = _NEVER
-    noted: timedelta = _NEVER
+    on_disk: Value | None = None
+    noted: list[timedelta] = field(default_factory=list)
     fallen: Value | None = None
     since: timedelta = _NEVER
     silent: bool = False
@@ -55,11 +60,12 @@ class OwnState:
 
     def choose(self, value: Value, now: timedelta) -> bool:
         """Take a state as chosen; tell whether it should be put on disk."""
-        worth = value != self.chosen or now - self.noted > _NOTED_EVERY
         self.chosen, self.seen, self.fallen = value, now, None
-        if worth:
-            self.noted = now
-        return worth
+        is_old = self.on_disk is not None and same(value, self.on_disk) and now - self.noted[-1] < _NOTED_EVERY
+        if is_old or (len(self.noted) == _MOST_NOTED and now - self.noted[0] < _MOST_NOTED_IN):
+            return False
+        self.on_disk, self.noted = value, [*self.noted, now][-_MOST_NOTED:]
+        return True
 
     def instead_of(self, state: Value | None, now: timedelta) -> Value | None:
         """Return what counts as the device's state where it shows `state`."""

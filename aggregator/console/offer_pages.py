@@ -25,8 +25,8 @@ from aggregator.console.shared import (
 from aggregator.intervals import PowerInterval
 from aggregator.keys import SALES
 from aggregator.trade import contracts, offers
-from aggregator.trade.sales import UnaskedOffer
-from core.errors import InvalidError
+from aggregator.trade.sales import OverPotentialError, UnaskedOffer
+from core.errors import ForbiddenError, InvalidError
 from vtn.console import Form, Visit, page
 from vtn.services import programme as programmes
 from vtn.services import site
@@ -89,8 +89,14 @@ async def make_offer(visit: Visit) -> web.StreamResponse:
     form = await visit.form()
     with form.catching():
         unasked = await _read(visit, form.read(NewOffer))
-        made = await visit.service(SALES).offer(unasked, who=visit.who)
-        return visit.redirect(f"/market/offers/{made.id}", notice="The offer is out.")
+        try:
+            made = await visit.service(SALES).offer(unasked, who=visit.who)
+        except OverPotentialError as error:
+            form.fail(f"At most {min(error.possible_w) / 1000:g} kW can be promised in that time.", "power")
+        except ForbiddenError as error:  # the contract forbids it, not the person's role: the form can be mended
+            form.fail(error)
+        else:
+            return visit.redirect(f"/market/offers/{made.id}", notice="The offer is out.")
     return await _edit(visit, form)
 
 

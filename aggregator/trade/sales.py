@@ -74,6 +74,14 @@ class UnaskedOffer:
         return Wish(self.direction, wanted, self.expires_at, self.area)
 
 
+class OverPotentialError(InvalidError):
+    """More is offered than the pool can do; `possible_w` is what it can, one an interval."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.reason, field="intervals")
+        self.possible_w = refusal.possible_w
+
+
 class Sales:
     """Sells what the pools of one VTN can do. `offer_valid`: how long the answer to a request stands (world time)."""
 
@@ -156,8 +164,8 @@ class Sales:
     async def offer(self, unasked: UnaskedOffer, *, who: str) -> Offer:
         """Offer what nobody asked for; the BRP hears of it by webhook.
 
-        Raises InvalidError for what the contract does not allow or the pool cannot do (the message says what it can),
-        NotFoundError for an unknown contract, ConflictError if something was sold meanwhile.
+        Raises OverPotentialError for what the pool cannot do, InvalidError for what nobody can, ForbiddenError for what
+        the contract does not allow, NotFoundError for an unknown one, ConflictError if something was sold meanwhile.
         """
         now, wish = self._clock.now(), unasked.wish
         check_shape(wish.intervals)
@@ -168,7 +176,7 @@ class Sales:
             basis = await self.read(conn, _scope(rules, wish), now)
         outcome = await self.reckon(_compose, basis, wish, contract)
         if isinstance(outcome, Refusal):
-            raise InvalidError(outcome.reason, field="power")
+            raise OverPotentialError(outcome)
         options = tuple(_on_terms(option, unasked) for option in outcome)
         async with self._db.write() as tx:
             await _hold(tx, basis, now)

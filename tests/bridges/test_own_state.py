@@ -79,8 +79,16 @@ def test_a_silent_device_is_what_it_was() -> None:
 def test_it_is_put_on_disk_when_it_changes_and_now_and_then() -> None:
     own = seen()
     times = [T0 + n * MINUTE for n in range(60) if own.hear("on", T0 + n * MINUTE, own=True)]
-    assert times == [T0 + n * MINUTE for n in (11, 22, 33, 44, 55)]
+    assert times == [T0 + n * MINUTE for n in (10, 20, 30, 40, 50)]
     assert own.hear("off", T0 + 60 * MINUTE, own=True)
+
+
+def test_a_flood_of_changes_is_no_flood_of_writes() -> None:
+    own = OwnState()
+    words = [own.hear("on" if number % 2 else "off", T0 + number * MINUTE / 6000, own=True) for number in range(6001)]
+    assert sum(words) == 5
+    assert own.chosen == "off"
+    assert own.hear("on", T0 + 3 * MINUTE, own=True)
 
 
 def test_rounded_numbers_are_the_same_state() -> None:

@@ -89,7 +89,9 @@ class Form:
     def fail(self, error: EvenloadError | str, name: str = "") -> None:
         """Say what is wrong, by default with the field that the error names, or with the whole form."""
         field = error.field if isinstance(error, EvenloadError) else None
-        self.errors.setdefault(name or (field if field in self._typed else None) or "", str(error))
+        if not name and field in self._typed:
+            name = field
+        self.errors.setdefault(name, str(error))
 
     @contextmanager
     def catching(self, name: str = "") -> Iterator[None]:

@@ -144,8 +144,11 @@ async def test_an_unsolicited_offer_is_made_and_revoked(market) -> None:
         "expires": market.local(market.now + timedelta(hours=1)),
     }
     page = await market.dispatcher.post("/market/offers", 422, **fields | {"power": "900"})
-    assert "Over the potential" in page.fault("power")
+    assert "can be promised" in page.fault("power")
     assert page.value("per_kwh") == "0.30"
+    page = await market.dispatcher.post("/market/offers", 422, **fields | {"power": "90000"})
+    assert "The contract allows" in page.main
+    assert page.value("power") == "90000"
     since = await market.last()
     answer = await market.dispatcher.post("/market/offers", **fields)
     page = await market.dispatcher.follow(answer)
