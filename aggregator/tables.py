@@ -114,6 +114,7 @@ flexibility_offer = Table(
     Column("expires_at", UtcDateTime, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime),
+    Column("area", String(80), comment="of an unsolicited one; null: everywhere"),
     Index("ix_flexibility_offer_open", "status", "expires_at"),
 )
 activation = Table(

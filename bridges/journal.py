@@ -102,6 +102,15 @@ def _when(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
+def _hint(value: str | None, at: str | None) -> tuple[Value | None, datetime | None]:
+    """Read what is good to know and no more: what is damaged is not known."""
+    try:
+        loaded, when = _load(value), _when(at)
+    except ValueError:
+        return None, None
+    return (None, None) if when is None or when.tzinfo is None else (loaded, when)
+
+
 def _command(row: tuple[Any, ...]) -> Command:
     ident, device, capability, value, until, by, rank = row
     return Command(ident, device, capability, json.loads(value), datetime.fromisoformat(until), by, Rank(rank))
@@ -266,7 +275,7 @@ class Journal:
             return Held()
         held, touched, previous, written, written_at, chosen, chosen_at = rows[0]
         ours = bool(held), bool(touched), _load(previous), _load(written), _when(written_at)
-        return Held(*ours, _load(chosen), _when(chosen_at))
+        return Held(*ours, *_hint(chosen, chosen_at))
 
     def open(self) -> list[Entry]:
         """Return the open commands in the order of their arrival."""

@@ -101,7 +101,8 @@ class Keeper:
     def _recall(self, slot: Slot) -> None:
         known = self._journal.held(slot.device, slot.capability.name)
         now, slot.since = self._clock.now(), self._clock.elapsed()
-        if known.chosen is not None and known.chosen_at is not None and abs(now - known.chosen_at) < REMEMBERED:
+        fits = not slot.capability.values or known.chosen in slot.capability.values
+        if fits and known.chosen is not None and known.chosen_at and abs(now - known.chosen_at) < REMEMBERED:
             slot.own.choose(known.chosen, slot.since - max(now - known.chosen_at, timedelta()))
         slot.own.began(slot.since)
         if known.written is not None and known.written_at is not None:
@@ -239,8 +240,10 @@ class Keeper:
 
     def _note_own(self, slot: Slot, value: Value, *, own: bool) -> None:
         if slot.own.hear(value, self._clock.elapsed(), own=own):
-            with suppress(UnavailableError):  # it is said again
+            try:
                 self._journal.note_chosen(slot.device, slot.capability.name, value, self._clock.now())
+            except UnavailableError:
+                slot.own.on_disk = None  # so that the next word is tried again
 
     def _said(self, at: datetime) -> timedelta:
         """Return a time on the clock that cannot be set; what claims to come from the future is said now."""

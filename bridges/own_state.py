@@ -41,6 +41,8 @@ class OwnState:
 
     def began(self, now: timedelta) -> None:
         """Take notice that the device, the link or we ourselves are back."""
+        if self.fallen is not None and now - self.since >= LEFT_ALONE:
+            self.chosen, self.seen = self.fallen, self.since
         self.since, self.fallen, self.silent = now, None, True
 
     def hear(self, value: Value, now: timedelta, *, own: bool) -> bool:

@@ -50,6 +50,8 @@ class FlexibilityOffer(Model):
     expires_at: UtcTime
     created_at: UtcTime
     ended_at: UtcTime | None
+    area: str | None
+    """Only homes there are meant and called; null: everywhere."""
     activation_id: str | None
     """What an acceptance made of it."""
 
@@ -82,6 +84,7 @@ EXAMPLE: dict[str, Any] = {
     "expires_at": "2026-01-31T13:00:00Z",
     "created_at": "2026-01-31T12:00:02Z",
     "ended_at": None,
+    "area": None,
     "activation_id": None,
 }
 

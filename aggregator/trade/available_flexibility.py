@@ -180,7 +180,7 @@ async def _sales(conn: AsyncConnection, scope: Scope, now: datetime) -> list[_Sa
 async def _open_offers(conn: AsyncConnection, scope: Scope, programmes: Sequence[str], now: datetime) -> list[_Sale]:
     offer = flexibility_offer.c
     query = (
-        select(offer.id, offer.direction, offer.options, flexibility_request.c.wish)
+        select(offer.id, offer.direction, offer.options, offer.area, flexibility_request.c.wish)
         .join(contract, contract.c.id == offer.contract_id)
         .join(flexibility_request, flexibility_request.c.id == offer.request_id, isouter=True)
         .where((offer.status == "open") & (offer.expires_at > now) & contract.c.programme_id.in_(programmes))
@@ -191,7 +191,7 @@ async def _open_offers(conn: AsyncConnection, scope: Scope, programmes: Sequence
             row.id,
             0,
             row.direction,
-            row.wish.get("area") if row.wish else None,
+            row.wish.get("area") if row.wish else row.area,
             tuple(from_json(tuple[PowerInterval, ...], option["intervals"]) for option in row.options),
         )
         for row in await conn.execute(query)

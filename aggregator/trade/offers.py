@@ -90,7 +90,10 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """An offer as it stands. `request_id` None: nobody asked. `activation_id`: what an acceptance made of it."""
+    """An offer as it stands. `request_id` None: nobody asked. `activation_id`: what an acceptance made of it.
+
+    `area`: only homes there are meant and called; None: everywhere.
+    """
 
     id: str
     request_id: str | None
@@ -102,6 +105,7 @@ class Offer:
     expires_at: datetime
     created_at: datetime
     ended_at: datetime | None
+    area: str | None = None
     activation_id: str | None = None
 
 
@@ -176,6 +180,7 @@ async def create(
     *,
     who: str,
     request_id: str | None = None,
+    area: str | None = None,
 ) -> str:
     """Make an offer, asked for or not, and return its id; the caller has made sure of the supply."""
     if not options or len({one.id for one in options}) < len(options):
@@ -199,6 +204,7 @@ async def create(
             status=Status.OPEN,
             expires_at=expires_at,
             created_at=now,
+            area=area,
         )
     )
     await tx.audit(who, "offer", offer_id, after=to_json(tuple(options)), at=now)
@@ -255,6 +261,7 @@ async def _offers(conn: AsyncConnection, rows: Sequence[Any]) -> list[Offer]:
             row.expires_at,
             row.created_at,
             row.ended_at,
+            row.area,
             bought.get(row.id),
         )
         for row in rows
@@ -288,18 +295,21 @@ async def accept(
     if chosen is None:
         raise NotFoundError(f"No option '{option_id[:80]}'; there are {', '.join(it.id for it in one.options)}.")
     share = _factor(factor, chosen.min_activation_factor)
+    accepted = tuple(replace(it, power_w=int(Decimal(it.power_w) * share)) for it in chosen.intervals)
+    if not any(it.power_w for it in accepted):
+        raise InvalidError("That is less than a watt; accept more of it.", field="activation_factor")
     await _move(tx, one, Event.ACCEPT, now, who=who, option_id=option_id)
     contract = await contracts.get(tx.conn, one.contract_id)
     wish = None if one.request_id is None else (await requests.get(tx.conn, one.request_id)).wish
     terms = Terms(
         option_id,
         float(share),
-        tuple(replace(it, power_w=int(Decimal(it.power_w) * share)) for it in chosen.intervals),
+        accepted,
         chosen.price_per_kwh,
         contract.price.penalty_per_kwh,
         chosen.currency,
         chosen.confidence,
-        wish.area if wish else None,
+        wish.area if wish else one.area,
         wish.group_ids if wish else (),
         wish.reason if wish else None,
     )

@@ -180,7 +180,9 @@ class Sales:
         options = tuple(_on_terms(option, unasked) for option in outcome)
         async with self._db.write() as tx:
             await _hold(tx, basis, now)
-            offer_id = await offers.create(tx, contract, wish.direction, options, unasked.expires_at, now, who=who)
+            offer_id = await offers.create(
+                tx, contract, wish.direction, options, unasked.expires_at, now, who=who, area=unasked.area
+            )
             return await offers.get(tx.conn, offer_id)
 
     # -- an order is taken directly
@@ -240,7 +242,9 @@ async def _offered(
 ) -> str:
     contract = await contracts.get(tx.conn, request.contract_id)
     direction = request.wish.direction
-    return await offers.create(tx, contract, direction, options, expires_at, now, who=who, request_id=request.id)
+    return await offers.create(
+        tx, contract, direction, options, expires_at, now, who=who, request_id=request.id, area=request.wish.area
+    )
 
 
 def _wanted(sale: UnaskedOffer | DirectOrder) -> Wanted:
@@ -250,7 +254,7 @@ def _wanted(sale: UnaskedOffer | DirectOrder) -> Wanted:
 
 def _on_terms(option: Option, unasked: UnaskedOffer) -> Option:
     """Return an option as its operator wants it: the factor, and the price if one is named."""
-    option = replace(option, min_activation_factor=unasked.min_activation_factor)
+    option = replace(option, min_activation_factor=round(unasked.min_activation_factor, 4))
     if unasked.price_per_kwh is None:
         return option
     unit = money.unit_price(unasked.price_per_kwh)

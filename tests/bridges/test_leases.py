@@ -807,6 +807,36 @@ async def test_a_hand_after_a_power_cut_is_what_counts(path: Path, clock: Manual
         assert plug.value == "on"
 
 
+async def test_what_a_full_disk_did_not_take_is_put_there_with_the_next_word(path: Path, clock: ManualClock) -> None:
+    plug = Scripted(value="on")
+    async with living(Gateway(path, clock, plug)) as gateway:
+        plug.speak("on")
+        gateway.journal._db.execute("PRAGMA query_only = ON")
+        clock.advance(MINUTE)
+        plug.speak("off")
+        gateway.journal._db.execute("PRAGMA query_only = OFF")
+        clock.advance(MINUTE)
+        plug.speak("off")
+        assert gateway.journal.held("heater", "switch").chosen == "off"
+
+
+@pytest.mark.parametrize(("value", "at"), [("rubbish", "x"), ('"on"', "2026-03-02T17:00:00"), ("7.5", None)])
+async def test_a_damaged_note_keeps_no_gateway_from_starting(
+    path: Path, clock: ManualClock, value: str, at: str | None
+) -> None:
+    plug = Scripted(value="on")
+    async with living(Gateway(path, clock, plug)) as gateway:
+        plug.speak("on")
+        moment = clock.now().isoformat() if at is None else at
+        gateway.journal._db.execute("UPDATE slot SET chosen = ?, chosen_at = ?", (value, moment))
+    async with living(Gateway(path, clock, plug)) as second:
+        await second.keeper.command(order())
+        await second.reach(State.CONFIRMED)
+        await second.keeper.release("c1")
+        await second.reach(State.RESTORED)
+        assert plug.value == "on"
+
+
 async def test_a_clock_set_back_delays_neither_writing_nor_restoring(path: Path, clock: ManualClock) -> None:
     slow = Capability("switch", normal="on", values=("on", "off"), min_interval=10 * MINUTE)
     async with living(Gateway(path, clock, Scripted(slow))) as gateway:

@@ -68,6 +68,15 @@ def test_a_change_right_after_the_start_is_somebodys_too() -> None:
     assert own.instead_of("off", T0 + MINUTE) == "off"
 
 
+def test_what_was_left_alone_in_silence_is_its_own_too() -> None:
+    own = seen()
+    own.began(T0 + MINUTE)
+    own.hear("off", T0 + MINUTE, own=False)
+    own.began(T0 + 31 * MINUTE)
+    own.hear("off", T0 + 31 * MINUTE, own=False)
+    assert own.instead_of("off", T0 + 32 * MINUTE) == "off"
+
+
 def test_a_silent_device_is_what_it_was() -> None:
     own = seen()
     own.began(T0)

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from certs.authority import Authority
 from core.clock import machine_now
@@ -72,21 +71,26 @@ async def retire_ven(db: Database, authority: Authority | None, ven_id: str, now
     async with db.read() as conn:
         removed = select(ven.c.id).where((ven.c.id == ven_id) & ven.c.removed_at.is_not(None))
         is_removed = (await conn.execute(removed)).first() is not None
-        left = await _unrevoked(conn, authority, ven_id)
-    if not (is_removed and left):
+    if not is_removed:
         async with db.write() as tx:
             await provisioning.remove_ven(tx, ven_id, now, who=who)
-            left = await _unrevoked(tx.conn, authority, ven_id)
+    left = await _unrevoked(db, authority, ven_id)
+    if is_removed and not left:
+        raise NotFoundError(f"No VEN '{ven_id}'.")
     await _revoke_in(authority, left, "cessationOfOperation")
 
 
-async def _unrevoked(conn: AsyncConnection, authority: Authority | None, ven_id: str) -> list[str]:
+async def _unrevoked(db: Database, authority: Authority | None, ven_id: str) -> list[str]:
     """Return the fingerprints of a VEN's certificates that our authority issued and has not revoked."""
     if authority is None:
         return []
-    mine = select(ven_certificate.c.fingerprint).where(ven_certificate.c.ven_id == ven_id)
-    fingerprints = set((await conn.execute(mine)).scalars())
-    issued = await asyncio.to_thread(authority.issued)
+    async with db.read() as conn:
+        mine = select(ven_certificate.c.fingerprint).where(ven_certificate.c.ven_id == ven_id)
+        fingerprints = set((await conn.execute(mine)).scalars())
+    try:
+        issued = await asyncio.to_thread(authority.issued)
+    except EvenloadError as error:
+        raise UnfinishedError(f"It is done here, but the authority cannot be asked: {error} Send it again.") from error
     return [record.fingerprint for record in issued if record.fingerprint in fingerprints and not record.revoked_at]
 
 

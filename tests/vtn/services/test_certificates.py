@@ -43,6 +43,22 @@ async def test_a_retired_ven_is_retired_to_the_end_by_a_second_request(world):
     assert [row.action for row in await world.rows("audit")].count("remove VEN") == 1
 
 
+async def test_an_authority_that_cannot_be_read_keeps_no_ven(world):
+    ven = await world.ven()
+    authority = Register(ven.peer.fingerprint)
+
+    def unreadable():
+        raise UnavailableError("no disk")
+
+    authority.issued, real = unreadable, authority.issued
+    with pytest.raises(UnavailableError, match="Send it again"):
+        await certificates.retire_ven(world.db, authority, ven.ven_id, world.now, who="op")
+    assert (await world.rows("ven"))[0].removed_at == world.now
+    authority.issued = real
+    await certificates.retire_ven(world.db, authority, ven.ven_id, world.now, who="op")
+    assert authority.revoked[ven.peer.fingerprint] is not None
+
+
 async def test_only_the_vens_own_certificate_is_revoked(world):
     ven, other = await world.vens(2)
     with pytest.raises(NotFoundError):
