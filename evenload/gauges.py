@@ -1,14 +1,11 @@
 """What /metrics says of the VTN as a whole, read from the store now and then: the outbox by state, and the VENs."""
 
 from prometheus_client import CollectorRegistry, Gauge
-from sqlalchemy import func, select
 
 from core.clock import Clock
-from vtn.api.vens import heard_of_since
-from vtn.services import outbox
+from vtn.services import fleet, outbox
 from vtn.services.outbox import State
 from vtn.store.database import Database
-from vtn.store.tables import ven
 
 
 class Gauges:
@@ -21,20 +18,15 @@ class Gauges:
         self._outbox = Gauge("evenload_outbox_rows", "Messages for VENs by state.", ["state"], registry=registry)
         self._vens = Gauge("evenload_vens", "VENs that were not removed.", registry=registry)
         self._registered = Gauge("evenload_vens_registered", "VENs that are registered.", registry=registry)
-        self._online = Gauge("evenload_vens_online", "Registered VENs that were heard of lately.", registry=registry)
+        self._online = Gauge("evenload_vens_online", "VENs that were heard of lately.", registry=registry)
 
     async def refresh(self) -> None:
         """Read them again."""
-        here = ven.c.removed_at.is_(None)
-        since = heard_of_since(self._clock.now(), self._stale_after_s)
         async with self._db.read() as conn:
             rows = await outbox.count_open(conn)
-            counted = select(func.count(), func.count(ven.c.registered_at)).where(here)
-            vens, registered = (await conn.execute(counted)).one()
-            lately = select(func.count()).where(here & ven.c.registered_at.is_not(None) & (ven.c.last_seen_at >= since))
-            online = (await conn.execute(lately)).scalar_one()
+            vens = await fleet.counts(conn, self._clock.now(), self._stale_after_s)
         for state in State:
             self._outbox.labels(state).set(rows.get(state, 0))
-        self._vens.set(vens)
-        self._registered.set(registered)
-        self._online.set(online)
+        self._vens.set(vens.total)
+        self._registered.set(vens.registered)
+        self._online.set(vens.online)

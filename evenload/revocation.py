@@ -10,14 +10,12 @@ import ssl
 from pathlib import Path
 
 import structlog
-from sqlalchemy import select
 
 from certs.authority import Authority
 from core.clock import Clock
 from core.errors import UnavailableError
 from vtn.services import provisioning
 from vtn.store.database import Database
-from vtn.store.tables import ven_certificate
 
 _log = structlog.get_logger(__name__)
 
@@ -60,9 +58,8 @@ class Revocations:
         revoked = {one.fingerprint for one in await asyncio.to_thread(authority.issued) if one.revoked_at is not None}
         if not revoked:
             return
-        query = select(ven_certificate.c.fingerprint).where(ven_certificate.c.revoked_at.is_(None))
         async with self._db.read() as conn:
-            valid = set((await conn.execute(query)).scalars())
+            valid = await provisioning.valid_certificates(conn)
         for fingerprint in sorted(revoked & valid):
             async with self._db.write() as tx:
                 await provisioning.revoke_certificate(tx, fingerprint, self._clock.now(), who="certificate authority")

@@ -2,14 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import select
-
 from aggregator.brp_api.values import ULID
 from aggregator.flexibility.fleet import Reason
 from aggregator.trade import activation_start, activations
 from core.errors import NotFoundError
 from vtn.api.desk import DESK
-from vtn.store.tables import ven
+from vtn.services import ven_view
 from web.api import Context
 from web.model import Model
 from web.operation import operation
@@ -55,8 +53,7 @@ async def read_selection(
         rows = await activation_start.reasons(
             conn, one.selection_id, after=after[0] if after else None, limit=limit + 1
         )
-        known = select(ven.c.id, ven.c.name).where(ven.c.id.in_([row.ven_id for row in rows]))
-        names = {row.id: row.name for row in await conn.execute(known)}
+        names = await ven_view.names(conn, [row.ven_id for row in rows])
     found = [
         ChosenVen(ven_id=row.ven_id, ven_name=names[row.ven_id], reason=row.reason, power_w=row.power_w) for row in rows
     ]

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Annotated, Final
 
 from pydantic import Field
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.api import tariff_use
 from aggregator.api.tariff_models import (
@@ -25,6 +24,7 @@ from aggregator.tariff.tariffs import Kind, NewTariff, Source, Version
 from core.errors import InvalidError, NotFoundError
 from core.spans import Duration
 from vtn.api.desk import DESK
+from vtn.store.database import Connection
 from web.api import Context
 from web.model import UtcTime
 from web.operation import operation
@@ -91,7 +91,7 @@ async def retire_tariff(context: Context, tariff_id: str) -> TariffOut:
     return await read_tariff(context, tariff_id)
 
 
-async def _shown(conn: AsyncConnection, found: Sequence[tariffs.Tariff]) -> list[TariffOut]:
+async def _shown(conn: Connection, found: Sequence[tariffs.Tariff]) -> list[TariffOut]:
     ids = [one.id for one in found]
     versions, sources = await tariffs.newest_of(conn, ids), await tariff_source.sources_of(conn, ids)
     return [

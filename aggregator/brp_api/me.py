@@ -2,12 +2,9 @@
 
 from typing import Any
 
-from sqlalchemy import select
-
 from aggregator.brp_api.desk import BRP, party_of
 from aggregator.brp_api.values import CONTRACT_EXAMPLE, Contract
 from aggregator.trade import contracts
-from vtn.store.tables import party_personal
 from web.api import Context
 from web.model import Model, UtcTime
 from web.operation import operation
@@ -52,13 +49,12 @@ async def read_me(context: Context) -> Me:
     """Return the calling client, its BRP and its contracts. Any token will do."""
     desk, who, party_id = context.service(BRP), context.principal, party_of(context)
     async with desk.db.read() as conn:
-        query = select(party_personal.c.name).where(party_personal.c.party_id == party_id)
-        name = (await conn.execute(query)).scalar_one_or_none()
+        name = await contracts.brp_name(conn, party_id)
         held = await contracts.listed(conn, party_id=party_id, limit=500)
     return Me(
         client_id=who.id,
         party_id=party_id,
-        name=name or "",
+        name=name,
         scopes=sorted(who.scopes),
         token_expires_at=who.expires_at,
         now=desk.clock.now(),

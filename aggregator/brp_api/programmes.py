@@ -2,15 +2,12 @@
 
 from typing import Any, Self
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from aggregator.brp_api.desk import BRP, party_of
 from aggregator.brp_api.values import ULID, Id
+from aggregator.trade import contracts
 from core.errors import NotFoundError
 from metrics.presets import PRESETS
 from vtn.services import programme
-from vtn.store.tables import contract
 from web.api import Context
 from web.model import IsoDuration, Model
 from web.operation import operation
@@ -115,15 +112,6 @@ _EXAMPLE: dict[str, Any] = {
 }
 
 
-async def programmes_of(conn: AsyncConnection, party_id: str) -> dict[str, list[str]]:
-    """Return the programmes that a BRP has contracts about, ended ones too, and the contracts of each."""
-    found: dict[str, list[str]] = {}
-    query = select(contract.c.id, contract.c.programme_id).where(contract.c.party_id == party_id)
-    for row in await conn.execute(query.order_by(contract.c.id)):
-        found.setdefault(row.programme_id, []).append(row.id)
-    return found
-
-
 @operation(
     "GET",
     _PATH,
@@ -136,7 +124,7 @@ async def programmes_of(conn: AsyncConnection, party_id: str) -> dict[str, list[
 async def list_programmes(context: Context) -> list[Programme]:
     """Return each at its newest version; what was sold before keeps the version that it was sold under."""
     async with context.service(BRP).db.read() as conn:
-        held = await programmes_of(conn, party_of(context))
+        held = await contracts.by_programme(conn, party_of(context))
         return [Programme.of(await programme.get(conn, one), ids) for one, ids in held.items()]
 
 
@@ -153,7 +141,7 @@ async def list_programmes(context: Context) -> list[Programme]:
 async def read_programme(context: Context, programme_id: Id) -> Programme:
     """Return one programme at its newest version."""
     async with context.service(BRP).db.read() as conn:
-        held = await programmes_of(conn, party_of(context))
+        held = await contracts.by_programme(conn, party_of(context))
         if programme_id not in held:
             raise NotFoundError(f"No programme '{programme_id}'.")
         return Programme.of(await programme.get(conn, programme_id), held[programme_id])

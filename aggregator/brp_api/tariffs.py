@@ -4,16 +4,16 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.brp_api.desk import BRP, party_of, writing
-from aggregator.brp_api.programmes import programmes_of
 from aggregator.brp_api.values import ULID, Id, shown
 from aggregator.tariff import tariffs
 from aggregator.tariff.price_series import MOST_INTERVALS, Price, Series
 from aggregator.tariff.tariffs import Kind, Source
+from aggregator.trade import contracts
 from core.errors import ForbiddenError, InvalidError, NotFoundError
 from core.spans import Span
+from vtn.store.database import Connection
 from web.api import Context
 from web.model import Model, UtcTime
 from web.operation import operation
@@ -103,15 +103,15 @@ async def list_tariffs(context: Context, limit: Limit = 50, cursor: Cursor | Non
     """List those of your programmes and those that hold for every programme; retired ones too."""
     after = _BY_ID.decode(cursor)
     async with context.service(BRP).db.read() as conn:
-        held = await programmes_of(conn, party_of(context))
+        held = await contracts.by_programme(conn, party_of(context))
         rows = await tariffs.listed(conn, after=after[0] if after else None, limit=limit + 1, programme_ids=held)
     return _BY_ID.page([shown(Tariff, one) for one in rows], limit, key=lambda one: (one.id,))
 
 
-async def _seen(conn: AsyncConnection, tariff_id: str, party_id: str) -> tariffs.Tariff:
+async def _seen(conn: Connection, tariff_id: str, party_id: str) -> tariffs.Tariff:
     """Return a tariff that a BRP may see. Raises NotFoundError."""
     one = await tariffs.get(conn, tariff_id)
-    if one.programme_id is not None and one.programme_id not in await programmes_of(conn, party_id):
+    if one.programme_id is not None and one.programme_id not in await contracts.by_programme(conn, party_id):
         raise NotFoundError(f"No tariff '{tariff_id}'.")
     return one
 

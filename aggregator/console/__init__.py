@@ -17,10 +17,11 @@ from aggregator.console import (
     tariff_pages,
 )
 from aggregator.console.live_boards import LIVE, LiveBoards
-from aggregator.console.potential_pages import POOLS, PoolOutlooks, potential_today
+from aggregator.console.potential_pages import POOLS
+from aggregator.flexibility.pool_forecast import PoolForecasts
 from vtn.console import NavEntry, Section
 
-__all__ = ["LIVE", "POOLS", "SECTION", "potential_today", "share_reckoning"]
+__all__ = ["LIVE", "POOLS", "SECTION", "share_reckoning"]
 
 _HERE: Final = Path(__file__).resolve().parent
 
@@ -46,4 +47,4 @@ SECTION: Final = Section(
 
 def share_reckoning(app: web.Application) -> None:
     """Let everybody who looks at the same dispatch or pool of this console share one reckoning."""
-    app[LIVE], app[POOLS] = LiveBoards(), PoolOutlooks()
+    app[LIVE], app[POOLS] = LiveBoards(), PoolForecasts()

@@ -6,7 +6,6 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field
 
-from aggregator.console import board_data
 from aggregator.console.shared import (
     PER_PAGE,
     Kilowatts,
@@ -20,7 +19,16 @@ from aggregator.console.shared import (
     zone_of,
 )
 from aggregator.intervals import PowerInterval
-from aggregator.trade import activation_changes, activations, contracts, live_view, nominations, reports, settlements
+from aggregator.trade import (
+    activation_changes,
+    activations,
+    contracts,
+    live_view,
+    nominations,
+    reports,
+    settlements,
+    trade_view,
+)
 from aggregator.trade.activation_report import ActivationReport
 from aggregator.trade.activations import Activation, Event, Status
 from core.errors import InvalidError, NotFoundError
@@ -51,7 +59,7 @@ async def list_activations(visit: Visit) -> web.StreamResponse:
     status = form.value("status")
     wanted = Status(status) if status in {one.value for one in Status} else None
     async with visit.desk.db.read() as conn:
-        rows = await board_data.listed_activations(
+        rows = await trade_view.listed_activations(
             conn,
             visit.now,
             status=wanted,
@@ -59,7 +67,7 @@ async def list_activations(visit: Visit) -> web.StreamResponse:
             before=_ACTIVATIONS.before(visit),
             limit=PER_PAGE + 1,
         )
-        names = await board_data.names(conn)
+        names = await trade_view.names(conn)
     shown, following = _ACTIVATIONS.page(rows, lambda one: one.id)
     states = [one.value for one in Status]
     return visit.render(
@@ -83,7 +91,7 @@ async def _page(visit: Visit, activation_id: str, form: Form) -> web.Response:
         done = await live_view.interventions(conn, activation_id)
         made = await reports.versions(conn, activation_id)
         settled = await settlements.listed(conn, activation_id=activation_id)
-        names = await board_data.names(conn)
+        names = await trade_view.names(conn)
     status = one.status(visit.now)
     report = next((it for it in made if str(it.version) == asked), made[-1] if made else None)
     if asked and (report is None or str(report.version) != asked):
@@ -204,13 +212,13 @@ async def list_settlements(visit: Visit) -> web.StreamResponse:
     form = visit.filters()
     before = _SETTLEMENTS.before(visit)
     async with visit.desk.db.read() as conn:
-        if form.value("only") == board_data.DISPUTED:
-            rows = await board_data.disputed(conn, before=before, limit=PER_PAGE + 1)
+        if form.value("only") == trade_view.DISPUTED:
+            rows = await trade_view.disputed(conn, before=before, limit=PER_PAGE + 1)
         else:
             rows = await settlements.listed(
                 conn, party_id=form.value("party_id") or None, before=before, limit=PER_PAGE + 1
             )
-        names = await board_data.names(conn)
+        names = await trade_view.names(conn)
     shown, following = _SETTLEMENTS.page(rows, lambda one: one.id)
     return visit.render("market/settlements.html", form=form, rows=shown, following=following, names=names)
 
@@ -223,7 +231,7 @@ async def show_settlement(visit: Visit, settlement_id: str) -> web.StreamRespons
         every = await settlements.listed(conn, activation_id=one.activation_id)
         contract = await contracts.get(conn, one.contract_id)
         rules = await programmes.get(conn, contract.programme_id)
-        names = await board_data.names(conn)
+        names = await trade_view.names(conn)
     return visit.render("market/settlement.html", zone=zone_of(rules), one=one, every=every, names=names)
 
 
@@ -240,7 +248,7 @@ async def show_nominations(visit: Visit, contract_id: str) -> web.StreamResponse
         contract = await contracts.get(conn, contract_id)
         with form.catching("day"):
             found = await nominations.revisions(conn, contract_id, day)
-        names = await board_data.names(conn)
+        names = await trade_view.names(conn)
     newest = {one.declared_by: one for one in found}
     return visit.render(
         "market/nominations.html",

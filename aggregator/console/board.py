@@ -2,9 +2,8 @@
 
 from aiohttp import web
 
-from aggregator.console import board_data
 from aggregator.console.shared import PER_PAGE, listing, zone_of
-from aggregator.trade import contracts, offers, requests
+from aggregator.trade import contracts, offers, requests, trade_view
 from aggregator.trade.activations import Status
 from vtn.console import Visit, page
 from vtn.services import programme as programmes
@@ -20,21 +19,21 @@ async def show_board(visit: Visit) -> web.StreamResponse:
     async with visit.desk.db.read() as conn:
         return visit.render(
             "market/board.html",
-            board=await board_data.board(conn, visit.now),
-            names=await board_data.names(conn),
+            board=await trade_view.board(conn, visit.now),
+            names=await trade_view.names(conn),
             waiting=await requests.listed(conn, status=requests.Status.RECEIVED, limit=_SHOWN),
             open_offers=await offers.listed(conn, status=offers.Status.OPEN, limit=_SHOWN),
-            active=await board_data.listed_activations(conn, visit.now, status=Status.ACTIVE, limit=_SHOWN),
-            notified=await board_data.listed_activations(conn, visit.now, status=Status.NOTIFIED, limit=_SHOWN),
-            scheduled=await board_data.listed_activations(conn, visit.now, status=Status.SCHEDULED, limit=_SHOWN),
-            disputed=await board_data.disputed(conn, limit=_SHOWN),
+            active=await trade_view.listed_activations(conn, visit.now, status=Status.ACTIVE, limit=_SHOWN),
+            notified=await trade_view.listed_activations(conn, visit.now, status=Status.NOTIFIED, limit=_SHOWN),
+            scheduled=await trade_view.listed_activations(conn, visit.now, status=Status.SCHEDULED, limit=_SHOWN),
+            disputed=await trade_view.disputed(conn, limit=_SHOWN),
         )
 
 
 async def panel(visit: Visit) -> str:
     """Return what the overview shows of the market."""
     async with visit.desk.db.read() as conn:
-        return visit.fragment("market/panel.html", board=await board_data.board(conn, visit.now))
+        return visit.fragment("market/panel.html", board=await trade_view.board(conn, visit.now))
 
 
 @page("GET", "/market/requests", role=Role.VIEWER)
@@ -51,7 +50,7 @@ async def list_requests(visit: Visit) -> web.StreamResponse:
             before=_REQUESTS.before(visit),
             limit=PER_PAGE + 1,
         )
-        names = await board_data.names(conn)
+        names = await trade_view.names(conn)
     shown, following = _REQUESTS.page(rows, lambda one: one.id)
     return visit.render(
         "market/requests.html",
@@ -71,7 +70,7 @@ async def show_request(visit: Visit, request_id: str) -> web.StreamResponse:
         contract = await contracts.get(conn, one.contract_id)
         rules = await programmes.get(conn, contract.programme_id)
         made = await offers.listed(conn, request_id=request_id)
-        names = await board_data.names(conn)
+        names = await trade_view.names(conn)
     return visit.render(
         "market/request.html",
         zone=zone_of(rules),

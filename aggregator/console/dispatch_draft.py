@@ -7,26 +7,23 @@ from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import Field
-from sqlalchemy import or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.console.shared import Id, Kilowatts, LocalTime, Words, in_utc, part, watts, zone_of
 from aggregator.flexibility.call_limits import allows
 from aggregator.trade.dispatch_drafts import Wish
 from core.errors import InvalidError
 from core.spans import Duration, Span
-from openadr.model.event import ActivePeriod, Event
 from openadr.model.signal import Signal
 from vtn.api.signals import IntervalIn, SignalIn
 from vtn.api.wire import Number, Printable
 from vtn.console import Form
-from vtn.services import fleet
 from vtn.services import programme as programmes
+from vtn.services import recipients
 from vtn.services.dispatch import Order
 from vtn.services.order_check import direction_of
 from vtn.services.programme import Limits, Programme
-from vtn.store.rows import in_parts
-from vtn.store.tables import group_member, ven
+from vtn.services.recipients import Recipient
+from vtn.store.database import Connection
 from web.model import Model
 
 MOST_MINUTES: Final = 48 * 60
@@ -121,7 +118,7 @@ class Plan:
         return tuple(found)
 
 
-async def plan(conn: AsyncConnection, form: Form, now: datetime) -> Plan:
+async def plan(conn: Connection, form: Form, now: datetime) -> Plan:
     """Read the first two steps. Faults are noted beside their fields, as of `Form.read`.
 
     Raises FormError (caught by `Form.catching`), NotFoundError for an unknown programme.
@@ -171,20 +168,11 @@ def target(form: Form, when: Plan) -> Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Called:
-    """A VEN that a plain signal goes to."""
-
-    ven_id: str
-    name: str
-    online: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Broadcast:
     """A plain signal, and whom it goes to."""
 
     order: Order
-    vens: tuple[Called, ...]
+    vens: tuple[Recipient, ...]
     unit: str
     label: str
 
@@ -194,7 +182,7 @@ class Broadcast:
         return self.order.signals[0]
 
 
-async def signal(conn: AsyncConnection, form: Form, when: Plan, now: datetime, *, stale_after_s: float) -> Broadcast:
+async def signal(conn: Connection, form: Form, when: Plan, now: datetime, *, stale_after_s: float) -> Broadcast:
     """Read the order of a plain signal. Raises as `plan`."""
     step = part(form, SignalStep)
     label, unit = SIGNALS.get(step.signal, ("", ""))
@@ -239,51 +227,13 @@ def _values(text: str) -> tuple[float, ...]:
 
 
 async def _whom(
-    conn: AsyncConnection, step: SignalStep, one: Programme, now: datetime, stale_after_s: float
-) -> tuple[Called, ...]:
+    conn: Connection, step: SignalStep, one: Programme, now: datetime, stale_after_s: float
+) -> tuple[Recipient, ...]:
     """Return who gets a signal: those named and those in the groups, or everybody in the programme."""
-    chosen: set[str] = set()
     words = [word for word in re.split(r"[\s,;]*\n[\s,;]*|[,;]\s*", step.vens.strip()) if word]
     if len(words) > _MOST_NAMED:
         raise InvalidError(f"At most {_MOST_NAMED} VENs can be named; put more of them into a group.", field="vens")
-    if words:
-        found = await conn.execute(
-            select(ven.c.id, ven.c.name).where(
-                or_(ven.c.id.in_(words), ven.c.name.in_(words)) & ven.c.removed_at.is_(None)
-            )
-        )
-        rows = found.all()
-        chosen |= {row.id for row in rows}
-        unknown = [word for word in words if word not in {row.id for row in rows} | {row.name for row in rows}]
-        if unknown:
-            raise InvalidError(f"There is no VEN {', '.join(word[:80] for word in unknown[:5])}.", field="vens")
-    for group_id in step.group_ids:
-        await fleet.get_group(conn, group_id)
-    if step.group_ids:
-        query = select(group_member.c.ven_id).where(group_member.c.group_id.in_(step.group_ids))
-        chosen |= set((await conn.execute(query)).scalars())
-    if not words and not step.group_ids:
-        chosen = set(await programmes.enrolled(conn, one.id, now))
-    since = now - timedelta(seconds=stale_after_s)
-    vens: list[Called] = []
-    for some in in_parts(sorted(chosen)):
-        query_vens = select(ven.c.id, ven.c.name, ven.c.last_seen_at)
-        rows_of = await conn.execute(query_vens.where(ven.c.id.in_(some) & ven.c.removed_at.is_(None)))
-        vens += [Called(row.id, row.name, bool(row.last_seen_at and row.last_seen_at >= since)) for row in rows_of]
+    vens = await recipients.of(conn, one.id, words, step.group_ids, now, stale_after_s=stale_after_s)
     if not vens:
         raise InvalidError("Nobody would be called: the programme has no VENs, or the groups are empty.", field="vens")
-    return tuple(sorted(vens, key=lambda it: it.name))
-
-
-def trial(order: Order, now: datetime) -> Event:
-    """Return an event as an order's VENs will get it, for the wire to judge (`check_event`)."""
-    return Event(
-        "trial",
-        0,
-        "http://example.com",
-        now,
-        ActivePeriod(order.start, order.duration),
-        order.signals,
-        order.target,
-        vtn_comment=order.comment,
-    )
+    return vens

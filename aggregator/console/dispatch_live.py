@@ -6,13 +6,11 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator.console import live_data, selection_data
 from aggregator.console.live_boards import LIVE, LiveBoards
-from aggregator.console.live_data import Row, Snapshot
 from aggregator.console.shared import (
     PER_PAGE,
+    TONES,
     Kilowatts,
     LocalTime,
     Words,
@@ -23,8 +21,9 @@ from aggregator.console.shared import (
     watts,
     zone_of,
 )
-from aggregator.trade import dispatch_changes, reports
+from aggregator.trade import dispatch_changes, dispatch_progress, reports, selection_view
 from aggregator.trade.dispatch_changes import Change
+from aggregator.trade.dispatch_progress import Progress, Row
 from core.errors import InvalidError, NotFoundError
 from core.ids import new_id
 from openadr.model.codes import Code
@@ -36,6 +35,7 @@ from vtn.console import Form, Visit, page, sse
 from vtn.services import dispatch
 from vtn.services import event as events
 from vtn.services import programme as programmes
+from vtn.store.database import Connection
 from web.auth import Role
 from web.model import Model
 from web.pages.charts import Chart, Line, line_rows, now_rows, time_chart
@@ -66,7 +66,7 @@ async def show_dispatch(visit: Visit, dispatch_id: str) -> web.StreamResponse:
 
 async def _page(visit: Visit, dispatch_id: str, form: Form) -> web.Response:
     async with visit.desk.db.read() as conn:
-        one = await live_data.read(conn, dispatch_id, visit.now)
+        one = await dispatch_progress.read(conn, dispatch_id, visit.now)
         versions = await reports.versions(conn, one.activation.id) if one.activation else []
     zone = zone_of(one.programme)
     return visit.render(
@@ -82,13 +82,13 @@ async def _page(visit: Visit, dispatch_id: str, form: Form) -> web.Response:
     )
 
 
-def _facts(one: Snapshot) -> dict[str, Any]:
+def _facts(one: Progress) -> dict[str, Any]:
     """Return what head, figures and timeline of the page show."""
     values = [(each.duration, each.value) for each in one.signal.intervals]
     return {"one": one, "unit": unit_of(one.signal) or "", "values": values, "states": _STATES}
 
 
-def _table(visit: Visit, one: Snapshot) -> dict[str, Any]:
+def _table(visit: Visit, one: Progress) -> dict[str, Any]:
     """Return the page of VENs that was asked for: by state, part of a name, and place."""
     wanted = visit.filters()
     state, text = wanted.value("state"), wanted.value("text").strip().lower()
@@ -103,7 +103,7 @@ def _table(visit: Visit, one: Snapshot) -> dict[str, Any]:
     return {"wanted": wanted, "page": _BY_NAME.page(shown[: PER_PAGE + 1], PER_PAGE, key=lambda row: (row.name,))}
 
 
-def _chart(one: Snapshot, visit: Visit) -> Chart:
+def _chart(one: Progress, visit: Visit) -> Chart:
     """Return target, baseline and actual consumption, in kW."""
     zone = zone_of(one.programme)
     title = "Consumption of the VENs that take part"
@@ -113,7 +113,7 @@ def _chart(one: Snapshot, visit: Visit) -> Chart:
     return time_chart("live", title, "kW", _lines(one), zone=zone, now=visit.now if begun else None)
 
 
-def _lines(one: Snapshot) -> list[Line]:
+def _lines(one: Progress) -> list[Line]:
     trace = one.trace
     lines = []
     if trace.target_times:
@@ -157,7 +157,7 @@ def _differing(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]
     return {name: value for name, value in new.items() if old.get(name) != value}
 
 
-def _news(visit: Visit, one: Snapshot) -> dict[str, Any]:
+def _news(visit: Visit, one: Progress) -> dict[str, Any]:
     zone = zone_of(one.programme)
     facts, table = _facts(one), _table(visit, one)
     chart = _chart(one, visit)
@@ -231,7 +231,7 @@ def _done(visit: Visit, dispatch_id: str, text: str, *, tone: Any = "good") -> w
     return visit.redirect(f"/dispatches/{dispatch_id}", notice=text, tone=tone)
 
 
-async def _programme(conn: AsyncConnection, dispatch_id: str) -> programmes.Programme:
+async def _programme(conn: Connection, dispatch_id: str) -> programmes.Programme:
     whole = await dispatch.get(conn, dispatch_id)
     return await programmes.get(conn, whole.programme_id, whole.programme_version)
 
@@ -249,7 +249,7 @@ async def show_selection(visit: Visit, dispatch_id: str) -> web.StreamResponse:
         selection_id = await dispatch_changes.selection_of(conn, dispatch_id)
         if selection_id is None:
             raise NotFoundError("This dispatch was not made by a selection: its VENs were named.")
-        rows = await selection_data.reasons(
+        rows = await selection_view.reasons(
             conn,
             selection_id,
             reason=wanted.value("reason") or None,
@@ -257,8 +257,8 @@ async def show_selection(visit: Visit, dispatch_id: str) -> web.StreamResponse:
             after=str(after[0]) if after else None,
             limit=PER_PAGE + 1,
         )
-        counts = await selection_data.counts(conn, selection_id)
-        about = await selection_data.about(conn, selection_id)
+        counts = await selection_view.counts(conn, selection_id)
+        about = await selection_view.about(conn, selection_id)
     return visit.render(
         "market/selection.html",
         zone=zone_of(rules),
@@ -268,7 +268,7 @@ async def show_selection(visit: Visit, dispatch_id: str) -> web.StreamResponse:
         counts=counts,
         about=about,
         page=_BY_NAME.page(rows, PER_PAGE, key=lambda row: (row.name,)),
-        tones=selection_data.TONES,
+        tones=TONES,
     )
 
 
@@ -276,7 +276,7 @@ async def show_selection(visit: Visit, dispatch_id: str) -> web.StreamResponse:
 async def show_messages(visit: Visit, dispatch_id: str) -> web.StreamResponse:
     """Show the event of one VEN as it would be sent now."""
     async with visit.desk.db.read() as conn:
-        one = await live_data.read(conn, dispatch_id, visit.now)
+        one = await dispatch_progress.read(conn, dispatch_id, visit.now)
         found = dict(await events.of_dispatch(conn, dispatch_id))
     names = {row.ven_id: row.name for row in sorted(one.rows, key=lambda row: row.name)}
     ven_id = visit.query.get("ven_id") or next(iter(names), "")

@@ -9,18 +9,18 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from aggregator.console import dispatch_draft, selection_data
+from aggregator.console import dispatch_draft
 from aggregator.console.dispatch_draft import SIGNALS, Broadcast, Plan, suggested_start
-from aggregator.console.shared import PER_PAGE, local_text, part, pretty, ven_names, with_defaults, zone_of
+from aggregator.console.shared import PER_PAGE, TONES, local_text, part, pretty, with_defaults, zone_of
 from aggregator.flexibility.fleet import Reason
-from aggregator.trade import dispatch_drafts
+from aggregator.trade import dispatch_drafts, selection_view
 from core.errors import InvalidError, NotFoundError
 from core.ids import new_id
 from openadr.model.codes import Code
 from openadr.v20b.messages import DistributeEvent, Response
 from vtn.api.wire import check_event
 from vtn.console import Form, Visit, page
-from vtn.services import dispatch, fleet, order_check, site
+from vtn.services import dispatch, fleet, order_check, site, ven_view
 from vtn.services import programme as programmes
 from vtn.services.dispatch import Order
 from web.auth import Role
@@ -161,7 +161,7 @@ async def choose_vens(visit: Visit) -> web.StreamResponse:
             when = await dispatch_draft.plan(conn, form, visit.now)
         wish = dispatch_draft.target(form, when)
         stale_after_s = visit.desk.stale_after_s
-        await check_event(dispatch_draft.trial(dispatch_drafts.order(wish, {}), visit.now))
+        await check_event(order_check.trial(dispatch_drafts.order(wish, {}), visit.now))
         draft_id = await dispatch_drafts.draft(
             visit.desk.db, wish, visit.now, stale_after_s=stale_after_s, who=visit.who
         )
@@ -184,7 +184,7 @@ async def show_draft(visit: Visit, draft_id: str) -> web.StreamResponse:
     async with visit.desk.db.read() as conn:
         one = await dispatch_drafts.get(conn, draft_id)
         rules = await programmes.get(conn, one.wish.programme_id)
-        rows = await selection_data.reasons(
+        rows = await selection_view.reasons(
             conn,
             draft_id,
             reason=reason,
@@ -192,8 +192,8 @@ async def show_draft(visit: Visit, draft_id: str) -> web.StreamResponse:
             after=str(after[0]) if after else None,
             limit=PER_PAGE + 1,
         )
-        counts = await selection_data.counts(conn, draft_id)
-        about = await selection_data.about(conn, draft_id)
+        counts = await selection_view.counts(conn, draft_id)
+        about = await selection_view.about(conn, draft_id)
     return visit.render(
         "market/draft.html",
         wanted=wanted,
@@ -203,7 +203,7 @@ async def show_draft(visit: Visit, draft_id: str) -> web.StreamResponse:
         page=_BY_NAME.page(rows, PER_PAGE, key=lambda row: (row.name,)),
         counts=counts,
         about=about,
-        tones=selection_data.TONES,
+        tones=TONES,
         links=_draft_links(one, rules),
     )
 
@@ -240,7 +240,7 @@ async def show_draft_messages(visit: Visit, draft_id: str) -> web.StreamResponse
         one = await dispatch_drafts.get(conn, draft_id)
         rules = await programmes.get(conn, one.wish.programme_id)
         powers = await dispatch_drafts.orders(conn, draft_id)
-        names = await ven_names(conn, powers)
+        names = await ven_view.names(conn, powers)
     ven_id = visit.query.get("ven_id") or next(iter(names), "")
     if powers and ven_id not in powers:
         raise NotFoundError("This VEN is not called by the draft.")
@@ -286,7 +286,7 @@ async def _signal(visit: Visit, form: Form) -> tuple[Plan, Broadcast]:
     async with visit.desk.db.read() as conn:
         when = await dispatch_draft.plan(conn, form, visit.now)
         said = await dispatch_draft.signal(conn, form, when, visit.now, stale_after_s=visit.desk.stale_after_s)
-    await check_event(dispatch_draft.trial(said.order, visit.now))
+    await check_event(order_check.trial(said.order, visit.now))
     return when, said
 
 

@@ -9,13 +9,12 @@ from typing import Annotated, Final
 from aiohttp import web
 from pydantic import Field
 
-from aggregator.console import result_data
 from aggregator.console.shared import zone_of
 from aggregator.trade import activations, dispatch_changes, reports, settlements
 from core.errors import InvalidError
 from metrics.presets import PRESETS
 from vtn.console import Form, Visit, page
-from vtn.services import dispatch, evaluation, result_due
+from vtn.services import dispatch, evaluation, evaluation_view, result_due
 from vtn.services import programme as programmes
 from vtn.services.evaluation import Result
 from vtn.store.rows import to_json
@@ -48,7 +47,7 @@ async def _page(visit: Visit, dispatch_id: str, form: Form) -> web.Response:
     async with visit.desk.db.read() as conn:
         whole = await dispatch.get(conn, dispatch_id)
         rules = await programmes.get(conn, whole.programme_id, whole.programme_version)
-        versions = await result_data.versions(conn, dispatch_id)
+        versions = await evaluation_view.versions(conn, dispatch_id)
         found = await evaluation.stored(conn, dispatch_id, wanted) if versions or wanted else None
         due_at = await result_due.due_at(conn, dispatch_id)
         before = await evaluation.stored(conn, dispatch_id, found.version - 1) if found and found.version > 1 else None
@@ -57,7 +56,7 @@ async def _page(visit: Visit, dispatch_id: str, form: Form) -> web.Response:
         made = await reports.versions(conn, activation_id) if activation_id else []
         settled = await settlements.listed(conn, activation_id=activation_id) if activation_id else []
     zone = zone_of(rules)
-    sums, vens = result_data.differences(before, found) if before and found else ([], [])
+    sums, vens = evaluation_view.differences(before, found) if before and found else ([], [])
     return visit.render(
         "market/result.html",
         zone=zone,
@@ -110,7 +109,7 @@ async def show_ven_result(visit: Visit, dispatch_id: str, ven_id: str) -> web.St
         whole = await dispatch.get(conn, dispatch_id)
         rules = await programmes.get(conn, whole.programme_id, whole.programme_version)
         found = await evaluation.stored(conn, dispatch_id, wanted)
-        how = await result_data.workings(conn, dispatch_id, ven_id)
+        how = await evaluation_view.workings(conn, dispatch_id, ven_id)
     one = next((row for row in found.vens if row.ven_id == ven_id), None)
     return visit.render(
         "market/result_ven.html",

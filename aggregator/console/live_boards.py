@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Final
 
 from aiohttp import web
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator.console.live_data import Snapshot, read
+from aggregator.trade.dispatch_progress import Progress, read
+from vtn.store.database import Connection
 
 
 class LiveBoards:
@@ -17,10 +17,10 @@ class LiveBoards:
 
     def __init__(self, most: int = 100) -> None:
         self._most = most
-        self._kept: OrderedDict[str, tuple[float, Snapshot]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[float, Progress]] = OrderedDict()
         self._locks: dict[str, asyncio.Lock] = {}
 
-    async def read(self, conn: AsyncConnection, dispatch_id: str, now: datetime) -> Snapshot:
+    async def read(self, conn: Connection, dispatch_id: str, now: datetime) -> Progress:
         """Return a snapshot that is hardly older than a second. Raises NotFoundError."""
         lock = self._locks.setdefault(dispatch_id, asyncio.Lock())
         if len(self._locks) > 2 * self._most:

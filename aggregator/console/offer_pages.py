@@ -9,7 +9,6 @@ from pydantic import Field
 
 from aggregator import money
 from aggregator.brp_api.values import PositiveAmount
-from aggregator.console import board_data
 from aggregator.console.shared import (
     PER_PAGE,
     Id,
@@ -24,7 +23,7 @@ from aggregator.console.shared import (
 )
 from aggregator.intervals import PowerInterval
 from aggregator.keys import SALES
-from aggregator.trade import contracts, offers
+from aggregator.trade import contracts, offers, trade_view
 from aggregator.trade.sales import OverPotentialError, UnaskedOffer
 from core.errors import ForbiddenError, InvalidError
 from vtn.console import Form, Visit, page
@@ -64,7 +63,7 @@ async def list_offers(visit: Visit) -> web.StreamResponse:
             before=_OFFERS.before(visit),
             limit=PER_PAGE + 1,
         )
-        names = await board_data.names(conn)
+        names = await trade_view.names(conn)
     shown, following = _OFFERS.page(rows, lambda one: one.id)
     states = [one.value for one in offers.Status]
     return visit.render("market/offers.html", form=form, rows=shown, following=following, names=names, states=states)
@@ -78,7 +77,7 @@ async def new_offer(visit: Visit) -> web.StreamResponse:
 
 async def _edit(visit: Visit, form: Form) -> web.Response:
     async with visit.desk.db.read() as conn:
-        names = await board_data.names(conn)
+        names = await trade_view.names(conn)
         areas = await site.areas(conn)
     return visit.render("market/offer_new.html", form=with_defaults(form, minutes="60"), names=names, areas=areas)
 
@@ -133,7 +132,7 @@ async def _page(visit: Visit, offer_id: str, form: Form) -> web.Response:
         one = await offers.get(conn, offer_id)
         contract = await contracts.get(conn, one.contract_id)
         rules = await programmes.get(conn, contract.programme_id)
-        names = await board_data.names(conn)
+        names = await trade_view.names(conn)
     return visit.render(
         "market/offer.html", zone=zone_of(rules), form=form, one=one, contract=contract, programme=rules, names=names
     )

@@ -10,10 +10,9 @@ from aggregator.brp_api.gate import GATE
 from aggregator.brp_api.values import Currency, PositiveAmount
 from aggregator.buyers import clients, webhooks
 from aggregator.buyers.clients import SCOPES
-from aggregator.console import board_data
 from aggregator.console.shared import PER_PAGE, Id, LocalTime, in_utc, listing, watts
 from aggregator.console.shared import Kilowatts as KilowattsField
-from aggregator.trade import contracts
+from aggregator.trade import contracts, trade_view
 from core.direction import Direction
 from core.errors import InvalidError, NotFoundError
 from vtn.api.wire import Email, Printable
@@ -128,7 +127,7 @@ async def _brp_page(visit: Visit, party_id: str, form: Form) -> web.Response:
             clients=await clients.listed(conn, party_id),
             contracts=await contracts.listed(conn, party_id=party_id, limit=200),
             subscriptions=await webhooks.listed(conn, party_id),
-            names=await board_data.names(conn),
+            names=await trade_view.names(conn),
             scopes=SCOPES,
             usual=_USUAL,
         )
@@ -182,7 +181,7 @@ async def list_contracts(visit: Visit) -> web.StreamResponse:
         rows = await contracts.listed(
             conn, party_id=form.value("party_id") or None, after=keys.before(visit), limit=PER_PAGE + 1
         )
-        names = await board_data.names(conn)
+        names = await trade_view.names(conn)
     shown, following = keys.page(rows, lambda one: one.id)
     return visit.render("market/contracts.html", form=form, rows=shown, following=following, names=names)
 
@@ -195,7 +194,7 @@ async def new_contract(visit: Visit) -> web.StreamResponse:
 
 async def _edit_contract(visit: Visit, form: Form, *, fresh: bool = False) -> web.Response:
     async with visit.desk.db.read() as conn:
-        names = await board_data.names(conn)
+        names = await trade_view.names(conn)
         areas = await site.areas(conn)
     if fresh:
         usual = {"currency": "EUR", "per_kwh": "0", "margin_per_kwh": "0", "penalty_per_kwh": "0"}
@@ -253,7 +252,7 @@ async def _contract_page(visit: Visit, contract_id: str, form: Form) -> web.Resp
     async with visit.desk.db.read() as conn:
         one = await contracts.get(conn, contract_id)
         rules = await programmes.get(conn, one.programme_id)
-        names = await board_data.names(conn)
+        names = await trade_view.names(conn)
     ended = one.valid_to is not None and one.valid_to <= visit.now
     return visit.render("market/contract.html", form=form, one=one, programme=rules, names=names, ended=ended)
 
@@ -287,7 +286,7 @@ async def list_deliveries(visit: Visit) -> web.StreamResponse:
             before=_DELIVERIES.before(visit),
             limit=PER_PAGE + 1,
         )
-        names = await board_data.names(conn)
+        names = await trade_view.names(conn)
     shown, following = _DELIVERIES.page(rows, lambda one: one.id)
     return visit.render("market/webhooks.html", form=form, rows=shown, following=following, names=names, states=_STATES)
 

@@ -1,7 +1,7 @@
 """What several pages need: local times in forms, parts of forms, pages of lists, powers as people type them."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
@@ -10,16 +10,13 @@ from zoneinfo import ZoneInfo
 
 from lxml import etree
 from pydantic import BaseModel, BeforeValidator, Field
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from aggregator.flexibility.fleet import Reason
 from core.errors import InvalidError
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import Message
 from vtn.console import Form, Visit
 from vtn.services.programme import Programme
-from vtn.store.rows import in_parts
-from vtn.store.tables import ven
 from web.pagination import Keyset
 
 M = TypeVar("M", bound=BaseModel)
@@ -72,6 +69,23 @@ def _kilowatts(value: object) -> Decimal:
 
 Kilowatts = Annotated[Decimal, BeforeValidator(_kilowatts)]
 """A power above zero in kW, to the watt; a decimal comma is understood."""
+
+TONES: Final[Mapping[str, str]] = {
+    Reason.CALLED: "good",
+    Reason.RESERVE: "info",
+    Reason.CHEAPER: "quiet",
+    Reason.TURN: "quiet",
+    Reason.OFFLINE: "bad",
+    Reason.STALE: "warn",
+    Reason.NO_POTENTIAL: "quiet",
+    Reason.OUTSIDE_WINDOW: "warn",
+    Reason.LIMIT: "warn",
+    Reason.RESTING: "warn",
+    Reason.OPTED_OUT: "warn",
+    Reason.BUSY: "warn",
+    Reason.FEEDER_CAP: "warn",
+}
+"""How the chips of reasons look."""
 
 Id = Annotated[str, Field(min_length=1, max_length=80)]
 Words = Annotated[str, Field(max_length=500)]
@@ -145,12 +159,3 @@ def pretty(message: Message) -> str:
     parser = etree.XMLParser(remove_blank_text=True, resolve_entities=False, no_network=True)
     tree = etree.fromstring(encode(message), parser)
     return str(etree.tostring(tree, pretty_print=True, encoding="unicode"))
-
-
-async def ven_names(conn: AsyncConnection, ven_ids: Iterable[str]) -> dict[str, str]:
-    """Return venID -> name, by name."""
-    found: dict[str, str] = {}
-    for some in in_parts(ven_ids):
-        rows = await conn.execute(select(ven.c.id, ven.c.name).where(ven.c.id.in_(some)))
-        found |= {row.id: row.name for row in rows}
-    return dict(sorted(found.items(), key=lambda one: one[1]))

@@ -3,23 +3,19 @@
 from datetime import datetime, timedelta
 
 from aiohttp import web
-from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator.console import board_data
 from aggregator.console.shared import PER_PAGE, listing
 from aggregator.console.tariff_forms import PricesForm, SourceForm, TariffForm, read_prices
 from aggregator.tariff import household_tariffs, prices, tariff_source, tariffs
 from aggregator.tariff.price_series import Series, checked, current
 from aggregator.tariff.tariff_source import LONGEST_S, SHORTEST_S
 from aggregator.tariff.tariffs import Kind, NewTariff, Source, Tariff
+from aggregator.trade import trade_view
 from core.errors import InvalidError, NotFoundError
 from core.spans import Duration, Span, floor_to
 from vtn.console import Form, Visit, page
 from vtn.services import programme as programmes
 from vtn.services import site
-from vtn.store.tables import enrolment, ven
-from vtn.store.tables import site as site_table
 from web.auth import Role
 from web.pages.charts import Chart, Line, time_chart
 
@@ -44,7 +40,7 @@ async def list_tariffs(visit: Visit) -> web.StreamResponse:
         signals = [
             (one, await prices.enabled(conn, one.id), await prices.status(conn, one, visit.now)) for one in known
         ]
-        names = await board_data.names(conn)
+        names = await trade_view.names(conn)
     return visit.render(
         "market/tariffs.html",
         rows=shown,
@@ -103,8 +99,8 @@ async def _page(visit: Visit, tariff_id: str, form: Form, source_form: Form) -> 
         newest = await tariffs.newest(conn, tariff_id)
         versions = await tariffs.versions(conn, tariff_id, limit=_VERSIONS_SHOWN)
         source = await tariff_source.source_of(conn, tariff_id)
-        vens = await _vens(conn, one, visit.now)
-        names = await board_data.names(conn)
+        vens = await household_tariffs.coverage(conn, one, visit.now)
+        names = await trade_view.names(conn)
     shown_source = source if visit.may(Role.ADMIN) else None
     return visit.render(
         "market/tariff.html",
@@ -150,29 +146,6 @@ def _chart(one: Tariff, series: Series, visit: Visit) -> Chart:
     unit = f"{one.currency}/kWh"
     lines = [Line("price", times, values, step=True)]
     return time_chart("prices", f"Price, {unit}", unit, lines, zone=visit.zone, now=visit.now)
-
-
-async def _vens(conn: AsyncConnection, one: Tariff, now: datetime) -> tuple[int, int]:
-    """Return how many VENs are in the tariff's programme and area, and for how many of them it holds."""
-    candidates = await tariffs.in_force(conn, now)
-    takes_part = (enrolment.c.valid_from <= now) & (enrolment.c.valid_to.is_(None) | (enrolment.c.valid_to > now))
-    query = (
-        select(enrolment.c.programme_id, site_table.c.area, func.count(func.distinct(ven.c.id)).label("vens"))
-        .select_from(
-            ven.join(enrolment, (enrolment.c.ven_id == ven.c.id) & takes_part).outerjoin(
-                site_table, site_table.c.id == ven.c.site_id
-            )
-        )
-        .where(ven.c.removed_at.is_(None))
-        .group_by(enrolment.c.programme_id, site_table.c.area)
-    )
-    fitting = holding = 0
-    for row in await conn.execute(query):
-        if one.programme_id in (None, row.programme_id) and one.area in (None, row.area):
-            fitting += int(row.vens)
-            choice = household_tariffs.choose(candidates, row.programme_id, row.area)
-            holding += int(row.vens) if one in (choice.network, choice.electricity) else 0
-    return fitting, holding
 
 
 def _source_form(source: tariff_source.TariffSource | None) -> Form:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.tariff import tariffs
@@ -105,6 +105,29 @@ async def for_ven(conn: AsyncConnection, ven_id: str, span: Span, now: datetime)
         if choice.network is not None and choice.electricity is not None
     ]
     return HouseholdTariffs(ven_id, row.area, span, tuple(found.values()), tuple(totals))
+
+
+async def coverage(conn: AsyncConnection, tariff: Tariff, now: datetime) -> tuple[int, int]:
+    """Return how many VENs are in the tariff's programme and area, and for how many of them it holds."""
+    candidates = await tariffs.in_force(conn, now)
+    takes_part = (enrolment.c.valid_from <= now) & (enrolment.c.valid_to.is_(None) | (enrolment.c.valid_to > now))
+    query = (
+        select(enrolment.c.programme_id, site.c.area, func.count(func.distinct(ven.c.id)).label("vens"))
+        .select_from(
+            ven.join(enrolment, (enrolment.c.ven_id == ven.c.id) & takes_part).outerjoin(
+                site, site.c.id == ven.c.site_id
+            )
+        )
+        .where(ven.c.removed_at.is_(None))
+        .group_by(enrolment.c.programme_id, site.c.area)
+    )
+    fitting = holding = 0
+    for row in await conn.execute(query):
+        if tariff.programme_id in (None, row.programme_id) and tariff.area in (None, row.area):
+            fitting += int(row.vens)
+            choice = choose(candidates, row.programme_id, row.area)
+            holding += int(row.vens) if tariff in (choice.network, choice.electricity) else 0
+    return fitting, holding
 
 
 async def vens_of(conn: AsyncConnection, party_id: str) -> list[str]:

@@ -129,6 +129,21 @@ async def brps(conn: AsyncConnection) -> list[Brp]:
     return [Brp(row.id, row.name or "(erased)", row.email, row.created_at) for row in await conn.execute(query)]
 
 
+async def brp_name(conn: AsyncConnection, party_id: str) -> str:
+    """Return what a BRP is called; nothing if it was erased."""
+    query = select(party_personal.c.name).where(party_personal.c.party_id == party_id)
+    return (await conn.execute(query)).scalar_one_or_none() or ""
+
+
+async def by_programme(conn: AsyncConnection, party_id: str) -> dict[str, list[str]]:
+    """Return the programmes that a BRP has contracts about, ended ones too, and the contracts of each, oldest first."""
+    held: dict[str, list[str]] = {}
+    query = select(contract.c.id, contract.c.programme_id).where(contract.c.party_id == party_id)
+    for row in await conn.execute(query.order_by(contract.c.id)):
+        held.setdefault(row.programme_id, []).append(row.id)
+    return held
+
+
 async def create(tx: Transaction, terms: Terms, now: datetime, *, who: str) -> Contract:
     """Create a contract. Raises NotFoundError for an unknown BRP or programme, InvalidError for impossible terms."""
     kind = (await tx.conn.execute(select(party.c.kind).where(party.c.id == terms.party_id))).scalar_one_or_none()

@@ -5,23 +5,17 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field
-from sqlalchemy import select
 
-from core.errors import NotFoundError
-from openadr.model.event import ActivePeriod, EventStatus, status_at
-from openadr.model.event import Event as ProtocolEvent
+from openadr.model.event import EventStatus, status_at
 from openadr.model.target import Target
 from vtn.api.desk import DESK
 from vtn.api.signals import SignalIn, shown, whole
 from vtn.api.wire import Number, Printable, check_event
 from vtn.services import dispatch as dispatches
-from vtn.services import evaluation, opt, order_check, result_due
-from vtn.services import event as events
+from vtn.services import dispatch_view, evaluation, order_check, result_due
 from vtn.services.dispatch import Order
+from vtn.services.dispatch_view import CalledVen
 from vtn.services.evaluation import Result
-from vtn.store.tables import delivery, ven
-from vtn.store.tables import dispatch as dispatch_table
-from vtn.store.tables import event as event_table
 from web.api import Context
 from web.model import IsoDuration, Model, UtcTime
 from web.operation import operation
@@ -143,13 +137,10 @@ def _shown(one: dispatches.Dispatch, now: datetime) -> Dispatch:
 async def list_dispatches(context: Context, limit: Limit = 50, cursor: Cursor | None = None) -> Page[Dispatch]:
     desk = context.service(DESK)
     after = _BY_ID.decode(cursor)
-    query = select(dispatch_table.c.id).order_by(dispatch_table.c.id).limit(limit + 1)
-    if after is not None:
-        query = query.where(dispatch_table.c.id > after[0])
     async with desk.db.read() as conn:
-        ids = list((await conn.execute(query)).scalars())
-        found = [_shown(await dispatches.get(conn, one), desk.clock.now()) for one in ids]
-    return _BY_ID.page(found, limit, key=lambda one: (one.id,))
+        rows = await dispatches.listed(conn, after=after[0] if after else None, limit=limit + 1)
+    now = desk.clock.now()
+    return _BY_ID.page([_shown(row, now) for row in rows], limit, key=lambda row: (row.id,))
 
 
 @operation(
@@ -204,23 +195,8 @@ async def _order(body: NewDispatch, now: datetime) -> Order:
         test_event=body.test_event,
         comment=body.comment,
     )
-    await check_event(_trial(order, now))
+    await check_event(order_check.trial(order, now))
     return order
-
-
-def _trial(order: Order, now: datetime) -> ProtocolEvent:
-    """Return an event as the order's VENs will get it, for the wire to judge."""
-    return ProtocolEvent(
-        "trial",
-        0,
-        "http://example.com",
-        now,
-        ActivePeriod(order.start, order.duration),
-        order.signals,
-        order.target,
-        priority=order.priority,
-        vtn_comment=order.comment,
-    )
 
 
 @operation(
@@ -235,38 +211,24 @@ async def read_dispatch(context: Context, dispatch_id: str) -> DispatchDetail:
     desk = context.service(DESK)
     now = desk.clock.now()
     async with desk.db.read() as conn:
-        one = await dispatches.get(conn, dispatch_id)
-        said = await opt.effective(conn, dispatch_id)
-        called = select(ven.c.id, ven.c.name).join(event_table, event_table.c.ven_id == ven.c.id)
-        called = called.where(event_table.c.dispatch_id == dispatch_id)
-        names = {row.id: row.name for row in await conn.execute(called)}
-        times = {
-            (row.event_id, row.modification_number): row
-            for row in await conn.execute(
-                select(delivery)
-                .join(event_table, event_table.c.id == delivery.c.event_id)
-                .where(event_table.c.dispatch_id == dispatch_id)
-            )
-        }
-        rows = []
-        for ven_id, own in await events.of_dispatch(conn, dispatch_id):
-            at = times.get((own.event_id, own.modification_number))
-            answer, reason = said.get(ven_id, (None, None))
-            rows.append(
-                Event(
-                    id=own.event_id,
-                    ven_id=ven_id,
-                    ven_name=names[ven_id],
-                    modification_number=own.modification_number,
-                    status=status_at(own, now),
-                    opt=answer.value if answer else None,
-                    reason=reason,
-                    queued_at=at.queued_at if at else None,
-                    first_sent_at=at.first_sent_at if at else None,
-                    answered_at=at.answered_at if at else None,
-                )
-            )
-    return DispatchDetail(dispatch=_shown(one, now), events=rows)
+        dispatch = await dispatches.get(conn, dispatch_id)
+        vens = await dispatch_view.vens(conn, dispatch_id)
+    return DispatchDetail(dispatch=_shown(dispatch, now), events=[_event(ven, now) for ven in vens])
+
+
+def _event(called: CalledVen, now: datetime) -> Event:
+    return Event(
+        id=called.event.event_id,
+        ven_id=called.ven_id,
+        ven_name=called.name,
+        modification_number=called.event.modification_number,
+        status=status_at(called.event, now),
+        opt=called.opt.value if called.opt else None,
+        reason=called.reason,
+        queued_at=called.queued_at,
+        first_sent_at=called.sent_at,
+        answered_at=called.answered_at,
+    )
 
 
 @operation(
@@ -334,12 +296,9 @@ async def change_event_values(context: Context, event_id: str, body: OwnValues) 
 @operation("GET", "/v1/events/{event_id}", summary="Read one VEN's event", role="viewer", tags=["events"], errors=[404])
 async def read_event(context: Context, event_id: str) -> DispatchDetail:
     async with context.service(DESK).db.read() as conn:
-        query = select(event_table.c.dispatch_id).where(event_table.c.id == event_id)
-        dispatch_id = (await conn.execute(query)).scalar_one_or_none()
-    if dispatch_id is None:
-        raise NotFoundError(f"No event '{event_id}'.")
-    found = await read_dispatch(context, dispatch_id)
-    return DispatchDetail(dispatch=found.dispatch, events=[one for one in found.events if one.id == event_id])
+        dispatch_id = await dispatch_view.dispatch_of(conn, event_id)
+    detail = await read_dispatch(context, dispatch_id)
+    return DispatchDetail(dispatch=detail.dispatch, events=[event for event in detail.events if event.id == event_id])
 
 
 @operation(

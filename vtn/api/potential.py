@@ -6,8 +6,8 @@ from typing import Literal
 from core.errors import InvalidError
 from core.spans import Duration
 from vtn.api.desk import DESK
-from vtn.api.vens import find
 from vtn.services import potential as potentials
+from vtn.services import ven_view
 from vtn.services.potential import at_s
 from web.api import Context
 from web.model import IsoDuration, Model, UtcTime
@@ -80,7 +80,7 @@ async def read_potential(
     if since is None and (until is not None or after is not None):
         raise InvalidError("What was issued in a span needs 'since'; without it there is what is in force.")
     async with desk.db.read() as conn:
-        await find(conn, ven_id)
+        await ven_view.get(conn, ven_id)
         if since is None:
             found = (await potentials.latest(conn, [ven_id], now)).get(ven_id, [])
             return Page[Potential](items=[_shown(one, now) for one in found], next=None)

@@ -12,9 +12,8 @@ from core.points import Flow, Phase
 from core.spans import ZERO
 from openadr.model.report import ReportRequest
 from vtn.api.desk import DESK
-from vtn.api.vens import find
 from vtn.api.wire import Printable, check_request
-from vtn.services import provisioning, settlement_series
+from vtn.services import provisioning, settlement_series, ven_view
 from vtn.services import report as reports
 from vtn.services.load_profile import marked
 from vtn.services.wanted import shortfalls
@@ -182,7 +181,7 @@ def description(number: int, key: SeriesKey) -> Description:
 async def list_reports(context: Context, ven_id: str) -> VenReports:
     desk = context.service(DESK)
     async with desk.db.read() as conn:
-        await find(conn, ven_id)
+        await ven_view.get(conn, ven_id)
         offers = await reports.offered(conn, ven_id)
         requested = await reports.requests_of(conn, ven_id)
     return VenReports(
@@ -274,7 +273,7 @@ async def read_readings(
         raise InvalidError("'until' lies after 'since', at most 400 days.")
     found: list[Readings] = []
     async with context.service(DESK).db.read() as conn:
-        await find(conn, ven_id)
+        await ven_view.get(conn, ven_id)
         connection_w = (await settlement_series.of(conn, [ven_id]))[ven_id].connection_w
         for number, key in (await numbered(conn, [ven_id])).items():
             resources = (None, key.resource_id, *key.point.sources.resource_ids)

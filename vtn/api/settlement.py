@@ -6,8 +6,7 @@ from pydantic import Field
 
 from vtn.api.desk import DESK
 from vtn.api.reports import Description, Series, description, shown_series
-from vtn.api.vens import find
-from vtn.services import settlement_series, site
+from vtn.services import settlement_series, site, ven_view
 from vtn.services.settlement_series import Basis
 from vtn.store.readings import SeriesKey, numbered
 from web.api import Context
@@ -79,7 +78,7 @@ def _shown(basis: Basis, keys: dict[int, SeriesKey]) -> Settlement:
 )
 async def read_settlement(context: Context, ven_id: str) -> Settlement:
     async with context.service(DESK).db.read() as conn:
-        await find(conn, ven_id)
+        await ven_view.get(conn, ven_id)
         basis = (await settlement_series.of(conn, [ven_id]))[ven_id]
         return _shown(basis, await numbered(conn, [ven_id]))
 

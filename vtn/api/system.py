@@ -2,12 +2,9 @@
 
 from typing import Any
 
-from sqlalchemy import select
-
 from vtn.api.desk import DESK
-from vtn.services import outbox
-from vtn.store.tables import audit
-from vtn.store.tables import outbox as outbox_table
+from vtn.services import audit_log, outbox, pending
+from vtn.services.outbox import State
 from web.api import Context
 from web.model import Model, UtcTime
 from web.operation import operation
@@ -54,15 +51,9 @@ class AuditRow(Model):
 @operation("GET", "/v1/status", summary="How the VTN stands", role="viewer", tags=["system"])
 async def read_status(context: Context) -> Status:
     desk = context.service(DESK)
-    query = (
-        select(outbox_table)
-        .where(outbox_table.c.state == outbox.State.DEAD)
-        .order_by(outbox_table.c.id.desc())
-        .limit(100)
-    )
     async with desk.db.read() as conn:
         counts = await outbox.count_open(conn)
-        dead = (await conn.execute(query)).all()
+        dead = await pending.messages(conn, state=State.DEAD)
     return Status(
         vtn_id=desk.settings.vtn_id,
         now=desk.clock.now(),
@@ -75,13 +66,11 @@ async def read_status(context: Context) -> Status:
 @operation("GET", "/v1/audit", summary="List changes, newest first", role="admin", tags=["system"])
 async def list_audit(context: Context, limit: Limit = 100, cursor: Cursor | None = None) -> Page[AuditRow]:
     after = _BY_NUMBER.decode(cursor)
-    query = select(audit).order_by(audit.c.id.desc()).limit(limit + 1)
-    if after is not None:
-        query = query.where(audit.c.id < after[0])
+    before = after[0] if after else None
     async with context.service(DESK).db.read() as conn:
-        rows = (await conn.execute(query)).all()
-    found = [AuditRow.model_validate(row, from_attributes=True) for row in rows]
-    return _BY_NUMBER.page(found, limit, key=lambda one: (one.id,))
+        entries = await audit_log.listing(conn, audit_log.Wanted(), before=before, limit=limit + 1)
+    rows = [AuditRow.model_validate(entry, from_attributes=True) for entry in entries]
+    return _BY_NUMBER.page(rows, limit, key=lambda row: (row.id,))
 
 
 OPERATIONS = (read_status, list_audit)

@@ -2,18 +2,14 @@
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from core.errors import NotFoundError
 from vtn.api.desk import DESK, Desk
 from vtn.api.wire import LAST_YEAR
-from vtn.services import certificates, pending, provisioning, registration, ven_faults
+from vtn.services import certificates, pending, provisioning, registration, ven_faults, ven_view
 from vtn.services.ven_faults import Kind as FaultKind
-from vtn.store.tables import resource, ven, ven_certificate
 from web.api import Context
 from web.model import Model, UtcTime
 from web.operation import operation
@@ -118,50 +114,30 @@ class VenDetail(Model):
     """What it never answered, such as the cancellation of its registration."""
 
 
-def heard_of_since(now: datetime, stale_after_s: float) -> datetime:
-    """Return since when an online VEN must have been heard of."""
-    return now - timedelta(seconds=stale_after_s)
-
-
-def _shown(row: Any, desk: Desk) -> Ven:
-    since = heard_of_since(desk.clock.now(), desk.stale_after_s)
-    presence = Presence.NEVER if row.last_seen_at is None else Presence.ONLINE
-    if row.last_seen_at is not None and row.last_seen_at < since:
+def _shown(ven: ven_view.Ven, desk: Desk) -> Ven:
+    since = desk.clock.now() - timedelta(seconds=desk.stale_after_s)
+    presence = Presence.NEVER if ven.last_seen_at is None else Presence.ONLINE
+    if ven.last_seen_at is not None and ven.last_seen_at < since:
         presence = Presence.STALE
-    known = {name: getattr(row, name) for name in Ven.model_fields if name != "presence"}
-    return Ven(presence=presence, **known)
-
-
-async def find(conn: AsyncConnection, ven_id: str) -> Any:
-    """Return a VEN's row, also a removed one's. Raises NotFoundError."""
-    row = (await conn.execute(select(ven).where(ven.c.id == ven_id))).one_or_none()
-    if row is None:
-        raise NotFoundError(f"No VEN '{ven_id}'.")
-    return row
+    return Ven(presence=presence, **{name: getattr(ven, name) for name in Ven.model_fields if name != "presence"})
 
 
 async def detail(context: Context, ven_id: str) -> VenDetail:
     """Return a VEN with its resources, certificates and faults. Raises NotFoundError."""
     desk = context.service(DESK)
     async with desk.db.read() as conn:
-        one = await find(conn, ven_id)
-        resources = await conn.execute(
-            select(resource.c.resource_id).where(resource.c.ven_id == ven_id).order_by(resource.c.resource_id)
-        )
-        certificates = await conn.execute(
-            select(ven_certificate).where(ven_certificate.c.ven_id == ven_id).order_by(ven_certificate.c.created_at)
-        )
+        ven = await ven_view.read(conn, ven_id)
         return VenDetail(
-            ven=_shown(one, desk),
-            resources=list(resources.scalars()),
+            ven=_shown(ven, desk),
+            resources=[resource.id for resource in ven.resources],
             certificates=[
                 Certificate(
-                    fingerprint=row.fingerprint,
-                    not_before=_writable(row.not_before),
-                    not_after=_writable(row.not_after),
-                    revoked_at=row.revoked_at,
+                    fingerprint=certificate.fingerprint,
+                    not_before=_writable(certificate.not_before),
+                    not_after=_writable(certificate.not_after),
+                    revoked_at=certificate.revoked_at,
                 )
-                for row in certificates
+                for certificate in reversed(ven.certificates)
             ],
             faults=[
                 VenFault(
@@ -190,12 +166,9 @@ def _writable(when: datetime | None) -> datetime | None:
 async def list_vens(context: Context, limit: Limit = 100, cursor: Cursor | None = None) -> Page[Ven]:
     desk = context.service(DESK)
     after = _BY_ID.decode(cursor)
-    query = select(ven).where(ven.c.removed_at.is_(None)).order_by(ven.c.id).limit(limit + 1)
-    if after is not None:
-        query = query.where(ven.c.id > after[0])
     async with desk.db.read() as conn:
-        rows = (await conn.execute(query)).all()
-    return _BY_ID.page([_shown(row, desk) for row in rows], limit, key=lambda one: (one.id,))
+        vens = await ven_view.listed(conn, after=after[0] if after else None, limit=limit + 1)
+    return _BY_ID.page([_shown(ven, desk) for ven in vens], limit, key=lambda ven: (ven.id,))
 
 
 @operation(
@@ -213,8 +186,8 @@ async def create_ven(context: Context, body: NewVen) -> CreatedVen:
     async with desk.db.write() as tx:
         ven_id = await provisioning.create_ven(tx, body.name, now, who=who, strict=body.strict)
         code = await provisioning.new_enrolment_code(tx, ven_id, now, who=who)
-        made = await find(tx.conn, ven_id)
-    return CreatedVen(ven=_shown(made, desk), code=code)
+        ven = await ven_view.get(tx.conn, ven_id)
+    return CreatedVen(ven=_shown(ven, desk), code=code)
 
 
 @operation("GET", "/v1/vens/{ven_id}", summary="Read a VEN", role="viewer", tags=["vens"], errors=[404])

@@ -217,6 +217,18 @@ async def get(conn: AsyncConnection, dispatch_id: str, *, lock: bool = False) ->
     row = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
     if row is None:
         raise NotFoundError(f"No dispatch '{dispatch_id}'.")
+    return _dispatch(row)
+
+
+async def listed(conn: AsyncConnection, *, after: str | None = None, limit: int = 100) -> list[Dispatch]:
+    """Return dispatches, oldest first; `after`: the id of the last one of the page before."""
+    query = select(dispatch).order_by(dispatch.c.id).limit(limit)
+    if after is not None:
+        query = query.where(dispatch.c.id > after)
+    return [_dispatch(row) for row in await conn.execute(query)]
+
+
+def _dispatch(row: Any) -> Dispatch:
     return Dispatch(
         row.id,
         row.programme_id,

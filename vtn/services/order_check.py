@@ -9,6 +9,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.direction import Direction
+from openadr.model.event import ActivePeriod, Event
 from openadr.model.signal import Signal
 from vtn.services import dispatch as dispatches
 from vtn.services.dispatch import Order
@@ -33,6 +34,21 @@ def direction_of(signals: Sequence[Signal]) -> str | None:
         elif (signal.name, signal.type) == ("LOAD_DISPATCH", "delta"):
             signs |= {1 if value > 0 else -1 for value in values}
     return {frozenset({each.sign}): each.value for each in Direction}.get(frozenset(signs))
+
+
+def trial(order: Order, now: datetime) -> Event:
+    """Return an event as an order's VENs will get it, for a transport to judge."""
+    return Event(
+        "trial",
+        0,
+        "http://example.com",
+        now,
+        ActivePeriod(order.start, order.duration),
+        order.signals,
+        order.target,
+        priority=order.priority,
+        vtn_comment=order.comment,
+    )
 
 
 async def warnings(conn: AsyncConnection, order: Order, now: datetime) -> list[str]:

@@ -173,6 +173,12 @@ async def add_fingerprint(tx: Transaction, ven_id: str, name: str, now: datetime
     tx.changed(ven_id)
 
 
+async def valid_certificates(conn: AsyncConnection) -> set[str]:
+    """Return the fingerprints of the certificates that speak for a VEN and were not revoked."""
+    query = select(ven_certificate.c.fingerprint).where(ven_certificate.c.revoked_at.is_(None))
+    return set((await conn.execute(query)).scalars())
+
+
 async def revoke_certificate(tx: Transaction, name: str, now: datetime, *, who: str) -> None:
     """Stop a certificate at once, for every message that comes after. Raises NotFoundError."""
     query = select(ven_certificate.c.ven_id).where(ven_certificate.c.fingerprint == name)

@@ -1,9 +1,9 @@
 """Everything about one VEN, as its page shows it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,7 +13,7 @@ from openadr.model.opt import Opt
 from openadr.model.registration import VenProfile
 from openadr.model.report import ReportOffer
 from vtn.services.outbox import Kind
-from vtn.store.rows import from_json
+from vtn.store.rows import from_json, in_parts
 from vtn.store.tables import dispatch, event, opt, outbox, report_request, resource, ven, ven_certificate
 from vtn.store.tables import report_offer as report_offer_table
 
@@ -40,8 +40,8 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
-class Dossier:
-    """A VEN. `profile` is what it said of itself at registration."""
+class Ven:
+    """A VEN as it stands in its row. `metadata_at`: when it last said what it can report."""
 
     id: str
     name: str
@@ -52,16 +52,48 @@ class Dossier:
     registered_at: datetime | None
     metadata_at: datetime | None
     last_seen_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Dossier(Ven):
+    """A VEN and what belongs to it. `profile` is what it said of itself at registration."""
+
     profile: VenProfile | None
     resources: tuple[Resource, ...]
     certificates: tuple[Certificate, ...]
 
 
-async def read(conn: AsyncConnection, ven_id: str) -> Dossier:
+_COLUMNS: Final = tuple(ven.c[each.name] for each in fields(Ven))
+
+
+async def listed(conn: AsyncConnection, *, after: str | None = None, limit: int = 100) -> list[Ven]:
+    """Return the VENs that were not removed, oldest first; `after`: the id of the last one of the page before."""
+    query = select(*_COLUMNS).where(ven.c.removed_at.is_(None)).order_by(ven.c.id).limit(limit)
+    if after is not None:
+        query = query.where(ven.c.id > after)
+    return [Ven(*row) for row in await conn.execute(query)]
+
+
+async def get(conn: AsyncConnection, ven_id: str) -> Ven:
     """Return a VEN, also a removed one. Raises NotFoundError."""
-    row = (await conn.execute(select(ven).where(ven.c.id == ven_id))).one_or_none()
+    row = (await conn.execute(select(*_COLUMNS).where(ven.c.id == ven_id))).one_or_none()
     if row is None:
         raise NotFoundError(f"No VEN '{ven_id}'.")
+    return Ven(*row)
+
+
+async def names(conn: AsyncConnection, ven_ids: Iterable[str]) -> dict[str, str]:
+    """Return venID -> name, by name; unknown ones are left out."""
+    rows: dict[str, str] = {}
+    for some in in_parts(ven_ids):
+        rows |= {row.id: row.name for row in await conn.execute(select(ven.c.id, ven.c.name).where(ven.c.id.in_(some)))}
+    return dict(sorted(rows.items(), key=lambda row: row[1]))
+
+
+async def read(conn: AsyncConnection, ven_id: str) -> Dossier:
+    """Return a VEN with what belongs to it, also a removed one. Raises NotFoundError."""
+    about = await get(conn, ven_id)
+    profile = (await conn.execute(select(ven.c.profile).where(ven.c.id == ven_id))).scalar_one_or_none()
     resources = select(resource).where(resource.c.ven_id == ven_id).order_by(resource.c.resource_id)
     certificates = (
         select(ven_certificate)
@@ -69,16 +101,8 @@ async def read(conn: AsyncConnection, ven_id: str) -> Dossier:
         .order_by(ven_certificate.c.created_at.desc(), ven_certificate.c.fingerprint)
     )
     return Dossier(
-        id=row.id,
-        name=row.name,
-        strict=row.strict,
-        created_at=row.created_at,
-        removed_at=row.removed_at,
-        registration_id=row.registration_id,
-        registered_at=row.registered_at,
-        metadata_at=row.metadata_at,
-        last_seen_at=row.last_seen_at,
-        profile=None if row.profile is None else from_json(VenProfile, row.profile),
+        **{each.name: getattr(about, each.name) for each in fields(Ven)},
+        profile=None if profile is None else from_json(VenProfile, profile),
         resources=tuple(
             Resource(one.resource_id, one.device_class, one.nominal_w) for one in await conn.execute(resources)
         ),

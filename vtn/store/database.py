@@ -27,6 +27,9 @@ from vtn.store.tables import METADATA, audit
 
 _log = structlog.get_logger(__name__)
 
+Connection = AsyncConnection
+"""What services read from: `async with db.read() as conn`, or `tx.conn` within a transaction."""
+
 
 class Transaction:
     """One writing transaction. `conn` is SQLAlchemy's connection: `await tx.conn.execute(...)`."""

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from aggregator.console import live_data, selection_data
 from aggregator.flexibility import inputs
-from aggregator.trade import dispatch_changes, dispatch_drafts
+from aggregator.trade import dispatch_changes, dispatch_drafts, dispatch_progress, selection_view
 from aggregator.trade.dispatch_changes import Change
 from aggregator.trade.dispatch_drafts import Wish
 from core.errors import ConflictError, InvalidError, NotFoundError
@@ -49,8 +48,8 @@ async def test_a_draft_is_confirmed_changed_and_one_is_replaced(any_world: World
     async with any_world.db.read() as conn:
         one = await dispatch_drafts.get(conn, draft_id)
         powers = await dispatch_drafts.orders(conn, draft_id)
-        counts = await selection_data.counts(conn, draft_id)
-        about = await selection_data.about(conn, draft_id)
+        counts = await selection_view.counts(conn, draft_id)
+        about = await selection_view.about(conn, draft_id)
         assert await dispatch_changes.surplus(conn, draft_id) >= 1
     assert sum(counts.values()) == len(homes.ven_ids)
     assert counts["called"] == len(powers) == one.figures.called_vens
@@ -65,7 +64,7 @@ async def test_a_draft_is_confirmed_changed_and_one_is_replaced(any_world: World
         successor = await dispatch_changes.replace_ven(tx, dispatch_id, gone, any_world.now, who="dan")
     assert successor is not None
     async with any_world.db.read() as conn:
-        now = await live_data.read(conn, dispatch_id, any_world.now)
+        now = await dispatch_progress.read(conn, dispatch_id, any_world.now)
     assert now.selection_id == draft_id
     assert {row.ven_id for row in now.rows if row.state == "released"} == {gone}
     assert successor in {row.ven_id for row in now.rows}

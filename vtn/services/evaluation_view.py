@@ -1,21 +1,20 @@
-"""What pages show of a dispatch's result beyond the stored evaluation: its versions, and how a baseline came about."""
+"""A dispatch's result beyond the stored evaluation: its versions, and how a baseline came about."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import InvalidError, NotFoundError
 from core.spans import Span
 from metrics.baseline import AdjustmentStatus, Calendar, DayUse, NoBaselineError, baseline
 from metrics.days import day_matrix
 from metrics.presets import PRESETS
-from vtn.services import dispatch, evaluation, load_profile, programme
+from vtn.services import dispatch, evaluation, event_days, load_profile, programme
 from vtn.services import event as events
 from vtn.services.evaluation import STEP_S, Result, VenResult
+from vtn.store.database import Connection
 from vtn.store.tables import delivery, event
-from vtn.store.tables import dispatch as dispatch_table
 from vtn.store.tables import evaluation as evaluation_table
 
 
@@ -54,7 +53,7 @@ class Workings:
     rule: str
 
 
-async def versions(conn: AsyncConnection, dispatch_id: str) -> list[Version]:
+async def versions(conn: Connection, dispatch_id: str) -> list[Version]:
     """Return the evaluations of a dispatch, newest first."""
     query = select(evaluation_table.c.version, evaluation_table.c.created_at).where(
         evaluation_table.c.dispatch_id == dispatch_id
@@ -92,7 +91,7 @@ def _facts(one: VenResult | None) -> tuple[object, ...] | None:
     return (one.opt, one.counts, one.ordered_wh, one.delivered_wh, one.days_used, one.baseline_note)
 
 
-async def workings(conn: AsyncConnection, dispatch_id: str, ven_id: str) -> Workings:
+async def workings(conn: Connection, dispatch_id: str, ven_id: str) -> Workings:
     """Return how a VEN's baseline comes about with the readings of now. Raises NotFoundError, InvalidError."""
     whole = await dispatch.get(conn, dispatch_id)
     rules = await programme.get(conn, whole.programme_id, whole.programme_version)
@@ -111,7 +110,8 @@ async def workings(conn: AsyncConnection, dispatch_id: str, ven_id: str) -> Work
     readings = await load_profile.energy(
         conn, ven_id, int(since.timestamp()), int(ran.period.end.timestamp()) + STEP_S, STEP_S
     )
-    calendar = Calendar(events=await _others(conn, ven_id, dispatch_id))
+    busy = await event_days.others(conn, [ven_id], dispatch_id, Span(since, span.end))
+    calendar = Calendar(events=busy.get(ven_id, ()))
     sent = select(func.min(delivery.c.first_sent_at)).where(delivery.c.event_id == ordered.event_id)
     sent_at = (await conn.execute(sent)).scalar_one_or_none()
     matrix = day_matrix(readings, rules.parameters.time_zone)
@@ -122,18 +122,3 @@ async def workings(conn: AsyncConnection, dispatch_id: str, ven_id: str) -> Work
         return Workings(error.days, str(error), None, 1.0, 0.0, (), rule.citation, name)
     change = found.adjustment
     return Workings(found.days, None, found.status, change.factor, change.shift, found.windows, rule.citation, name)
-
-
-async def _others(conn: AsyncConnection, ven_id: str, dispatch_id: str) -> tuple[Span, ...]:
-    """Return the spans of the VEN's other events, but for those cancelled before they began."""
-    query = (
-        select(dispatch_table.c.starts_at, dispatch_table.c.ends_at, event.c.cancelled_at)
-        .join(event, event.c.dispatch_id == dispatch_table.c.id)
-        .where((event.c.ven_id == ven_id) & (event.c.dispatch_id != dispatch_id))
-    )
-    rows: list[tuple[datetime, datetime | None, datetime | None]] = [tuple(row) for row in await conn.execute(query)]
-    return tuple(
-        Span(start, min((one for one in (end, cancelled) if one is not None), default=None))
-        for start, end, cancelled in rows
-        if cancelled is None or cancelled > start
-    )

@@ -1,32 +1,15 @@
-"""Who was chosen and why, as pages list it."""
+"""Who was chosen for a dispatch and why, and what the choice was made from."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from sqlalchemy import func, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.flexibility import inputs, pool
 from aggregator.flexibility.fleet import Reason
+from vtn.store.database import Connection
 from vtn.store.tables import selection, selection_reason, site, ven
-
-TONES: Final[Mapping[str, str]] = {
-    Reason.CALLED: "good",
-    Reason.RESERVE: "info",
-    Reason.CHEAPER: "quiet",
-    Reason.TURN: "quiet",
-    Reason.OFFLINE: "bad",
-    Reason.STALE: "warn",
-    Reason.NO_POTENTIAL: "quiet",
-    Reason.OUTSIDE_WINDOW: "warn",
-    Reason.LIMIT: "warn",
-    Reason.RESTING: "warn",
-    Reason.OPTED_OUT: "warn",
-    Reason.BUSY: "warn",
-    Reason.FEEDER_CAP: "warn",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +46,7 @@ class About:
     most_calls: int
 
 
-async def counts(conn: AsyncConnection, selection_id: str) -> dict[str, int]:
+async def counts(conn: Connection, selection_id: str) -> dict[str, int]:
     """Return reason -> how many VENs it was, in the order of `Reason`."""
     query = select(selection_reason.c.reason, func.count().label("vens")).group_by(selection_reason.c.reason)
     rows = await conn.execute(query.where(selection_reason.c.selection_id == selection_id))
@@ -72,7 +55,7 @@ async def counts(conn: AsyncConnection, selection_id: str) -> dict[str, int]:
 
 
 async def reasons(
-    conn: AsyncConnection,
+    conn: Connection,
     selection_id: str,
     *,
     reason: str | None = None,
@@ -99,7 +82,7 @@ async def reasons(
     return [Chosen(row.ven_id, row.name, row.area, row.reason, row.power_w or 0) for row in rows]
 
 
-async def about(conn: AsyncConnection, selection_id: str) -> About:
+async def about(conn: Connection, selection_id: str) -> About:
     """Return the figures of a selection; takes CPU for a large fleet."""
     row = (await conn.execute(select(selection).where(selection.c.id == selection_id))).one()
     result: dict[str, Any] = row.inputs.get("result") or {}

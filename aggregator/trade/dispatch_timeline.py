@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.tables import intervention
 from core.spans import floor_to
+from vtn.store.database import Connection
 from vtn.store.tables import audit, delivery
 from vtn.store.tables import event as event_table
 from vtn.store.tables import opt as opt_table
@@ -28,7 +28,7 @@ class Line:
     name: str | None = None
 
 
-async def lines(conn: AsyncConnection, dispatch_id: str, activation_id: str | None) -> list[Line]:
+async def lines(conn: Connection, dispatch_id: str, activation_id: str | None) -> list[Line]:
     """Return what happened, newest first: orders and changes, messages and answers by the minute, interventions."""
     subjects = [one for one in (dispatch_id, activation_id) if one is not None]
     ours = select(event_table.c.id).where(event_table.c.dispatch_id == dispatch_id)

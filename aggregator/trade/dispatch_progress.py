@@ -1,39 +1,34 @@
-"""A dispatch at a moment, as its live page shows it: whoever ordered it, whatever it says.
+"""How a dispatch goes at a moment, whoever ordered it, whatever it says.
 
 Baseline and delivery are quick estimates by telemetry (`trade.telemetry`): the baseline is each VEN's usual power
 before the start. What counts is the result (`vtn.services.evaluation`).
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator.console import live_timeline
-from aggregator.console.live_timeline import Line
 from aggregator.flexibility.fleet import Floats
-from aggregator.trade import activations, dispatch_changes, telemetry
+from aggregator.trade import activations, dispatch_changes, dispatch_timeline, telemetry
 from aggregator.trade.activations import Activation
+from aggregator.trade.dispatch_timeline import Line
 from aggregator.trade.telemetry import Metered
 from core.direction import Direction
 from core.spans import floor_to
 from openadr.model.event import Event, EventStatus, status_at
 from openadr.model.opt import OptType
 from openadr.model.signal import Signal
-from vtn.services import dispatch, opt, programme
-from vtn.services import event as events
+from vtn.services import dispatch, dispatch_view, programme
 from vtn.services.dispatch import Dispatch
+from vtn.services.dispatch_view import CalledVen
 from vtn.services.evaluation import as_run, ordered_between
 from vtn.services.programme import Programme
-from vtn.store.rows import portions
-from vtn.store.tables import delivery, ven
-from vtn.store.tables import event as event_table
+from vtn.store.database import Connection
 
 _BEFORE_S: Final = 3600
 _MINUTE_S: Final = 60
@@ -110,8 +105,8 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A dispatch at a moment. `target_w`: what is wanted now, None: a plain signal; `ordered_w`: sum of the rows."""
+class Progress:
+    """How a dispatch goes. `target_w`: what is wanted now, None: a plain signal; `ordered_w`: sum of the rows."""
 
     at: datetime
     whole: Dispatch
@@ -160,7 +155,7 @@ class Snapshot:
         return self.whole.shared.signals[0]
 
 
-async def read(conn: AsyncConnection, dispatch_id: str, now: datetime) -> Snapshot:
+async def read(conn: Connection, dispatch_id: str, now: datetime) -> Progress:
     """Return a dispatch as it stands. Raises NotFoundError."""
     whole = await dispatch.get(conn, dispatch_id)
     rules = await programme.get(conn, whole.programme_id, whole.programme_version)
@@ -168,19 +163,18 @@ async def read(conn: AsyncConnection, dispatch_id: str, now: datetime) -> Snapsh
     behind = await activations.get(conn, activation_id) if activation_id else None
     selection_id = await dispatch_changes.selection_of(conn, dispatch_id)
     status = EventStatus.CANCELLED if whole.cancelled_at is not None else status_at(whole.shared, now)
-    own = await events.of_dispatch(conn, dispatch_id)
-    powers, first_s = await _powers(conn, whole, [ven_id for ven_id, _ in own], now)
-    answers = await _answers(conn, whole.id)
+    called = await dispatch_view.vens(conn, dispatch_id)
+    powers, first_s = await _powers(conn, whole, [ven.ven_id for ven in called], now)
     surplus = await dispatch_changes.surplus(conn, selection_id) if selection_id else 1.0
-    lines = await live_timeline.lines(conn, dispatch_id, activation_id)
+    lines = await dispatch_timeline.lines(conn, dispatch_id, activation_id)
 
-    def snapshot() -> Snapshot:
-        rows = _rows(whole, own, answers, powers, now)
-        target_times, target_w = _target(whole, behind, own, rows, surplus, now)
+    def progress() -> Progress:
+        rows = _rows(whole, called, powers, now)
+        target_times, target_w = _target(whole, behind, called, rows, surplus, now)
         names = {one.ven_id: one.name for one in rows}
         staying = [one for one in rows if one.cancelled_at is None and one.opt is not OptType.OUT]
         delivered = [one.delivered_w for one in staying if one.delivered_w is not None]
-        return Snapshot(
+        return Progress(
             at=now,
             whole=whole,
             programme=rules,
@@ -197,14 +191,14 @@ async def read(conn: AsyncConnection, dispatch_id: str, now: datetime) -> Snapsh
             lines=tuple(replace(line, name=names.get(line.ven_id or "")) for line in lines),
         )
 
-    return await asyncio.to_thread(snapshot)  # some tenths of a second for 10,000 VENs
+    return await asyncio.to_thread(progress)  # some tenths of a second for 10,000 VENs
 
 
 # -- what VENs consume
 
 
 async def _powers(
-    conn: AsyncConnection, whole: Dispatch, ven_ids: Sequence[str], now: datetime
+    conn: Connection, whole: Dispatch, ven_ids: Sequence[str], now: datetime
 ) -> tuple[dict[str, Metered], int]:
     """Return venID -> usual power, and those of each minute from an hour before the start until now (or its end)."""
     period = whole.shared.period
@@ -226,68 +220,35 @@ def _carried(power_w: Floats) -> Floats:
     return np.where(near, power_w[np.maximum(last, 0)], np.nan) if power_w.size else power_w
 
 
-@dataclass(frozen=True, slots=True)
-class _Answers:
-    """What VENs said, by venID; who they are, by venID; when each event was queued, answered and sent, by its id."""
-
-    said: Mapping[str, tuple[OptType | None, str | None]]
-    about: Mapping[str, Any]
-    first: Mapping[str, Any]
-    sent: Mapping[str, datetime | None]
-
-
-async def _answers(conn: AsyncConnection, dispatch_id: str) -> _Answers:
-    here = (event_table.c.dispatch_id == dispatch_id) & (
-        delivery.c.modification_number == event_table.c.modification_number
-    )
-    sent = select(delivery.c.event_id, delivery.c.first_sent_at).join(
-        event_table, event_table.c.id == delivery.c.event_id
-    )
-    return _Answers(
-        said=await opt.effective(conn, dispatch_id),
-        about={row.id: row async for some in portions(conn, _known_vens(dispatch_id)) for row in some},
-        first={row.event_id: row async for some in portions(conn, _times(dispatch_id)) for row in some},
-        sent={row.event_id: row.first_sent_at async for some in portions(conn, sent.where(here)) for row in some},
-    )
-
-
-def _rows(
-    whole: Dispatch,
-    own: Sequence[tuple[str, Event]],
-    answers: _Answers,
-    powers: dict[str, Metered],
-    now: datetime,
-) -> tuple[Row, ...]:
+def _rows(whole: Dispatch, called: Sequence[CalledVen], powers: dict[str, Metered], now: datetime) -> tuple[Row, ...]:
     direction = Direction(whole.direction or Direction.REDUCE)
     begun = now >= whole.shared.period.start
     sign = 1 if direction is Direction.REDUCE else -1
     rows = []
-    for ven_id, one in own:
-        ven_row, at = answers.about[ven_id], answers.first.get(one.event_id)
-        answer, reason = answers.said.get(ven_id, (None, None))
-        power = powers.get(ven_id, _UNKNOWN)
+    for ven in called:
+        power = powers.get(ven.ven_id, _UNKNOWN)
         usual, actual = power.usual_w if np.isfinite(power.usual_w) else None, _latest(power.minutes)
         running = begun and actual is not None and usual is not None and whole.direction is not None
-        released_at = None if ven_row.cancelled_at == whole.cancelled_at else ven_row.cancelled_at
-        stays = released_at is None and answer is not OptType.OUT
-        latency = (at.answered_at - at.queued_at).total_seconds() if at and at.answered_at else None
+        released_at = None if ven.cancelled_at == whole.cancelled_at else ven.cancelled_at
+        stays = released_at is None and ven.opt is not OptType.OUT
+        queued_at, answered_at = ven.first_queued_at, ven.first_answered_at
         rows.append(
             Row(
-                ven_id=ven_id,
-                name=ven_row.name,
-                event_id=one.event_id,
-                modification_number=one.modification_number,
-                opt=answer,
-                reason=reason,
-                queued_at=at.queued_at if at else None,
-                sent_at=answers.sent.get(one.event_id),
-                answered_at=at.answered_at if at else None,
-                latency_s=latency,
-                ordered_w=_ordered_now(one, now, direction) if stays else 0.0,
+                ven_id=ven.ven_id,
+                name=ven.name,
+                event_id=ven.event.event_id,
+                modification_number=ven.event.modification_number,
+                opt=ven.opt,
+                reason=ven.reason,
+                queued_at=queued_at,
+                sent_at=ven.sent_at,
+                answered_at=answered_at,
+                latency_s=(answered_at - queued_at).total_seconds() if queued_at and answered_at else None,
+                ordered_w=_ordered_now(ven.event, now, direction) if stays else 0.0,
                 usual_w=usual,
                 actual_w=actual,
                 delivered_w=sign * ((usual or 0.0) - (actual or 0.0)) if running else None,
-                last_seen_at=ven_row.last_seen_at,
+                last_seen_at=ven.last_seen_at,
                 cancelled_at=released_at,
             )
         )
@@ -305,28 +266,6 @@ def _ordered_now(one: Event, now: datetime, direction: Direction) -> float:
     at = now if one.period.end is None else min(now, one.period.end - minute)
     at = max(at, one.period.start)
     return float(ordered_between(one, (at, at + minute), direction)[0]) * 3600 / _MINUTE_S
-
-
-def _known_vens(dispatch_id: str) -> Any:
-    return (
-        select(ven.c.id, ven.c.name, ven.c.last_seen_at, event_table.c.cancelled_at)
-        .join(event_table, event_table.c.ven_id == ven.c.id)
-        .where(event_table.c.dispatch_id == dispatch_id)
-    )
-
-
-def _times(dispatch_id: str) -> Any:
-    """Return the query of when each event was first queued and answered."""
-    return (
-        select(
-            delivery.c.event_id,
-            func.min(delivery.c.queued_at).label("queued_at"),
-            func.min(delivery.c.answered_at).label("answered_at"),
-        )
-        .join(event_table, event_table.c.id == delivery.c.event_id)
-        .where(event_table.c.dispatch_id == dispatch_id)
-        .group_by(delivery.c.event_id)
-    )
 
 
 def _counts(rows: Sequence[Row]) -> Counts:
@@ -348,7 +287,7 @@ def _counts(rows: Sequence[Row]) -> Counts:
 def _target(
     whole: Dispatch,
     behind: Activation | None,
-    own: Sequence[tuple[str, Event]],
+    called: Sequence[CalledVen],
     rows: Sequence[Row],
     surplus: float,
     now: datetime,
@@ -360,7 +299,7 @@ def _target(
     if behind is not None:
         times = tuple(one.start for one in behind.intervals)
         return (*times, behind.ends_at), (*(float(one.power_w) for one in behind.intervals), None)
-    if whole.direction is None or not own:
+    if whole.direction is None or not called:
         return (), ()
     direction = Direction(whole.direction)
     released = {one.ven_id for one in rows if one.cancelled_at is not None}
@@ -370,9 +309,9 @@ def _target(
         edges.append(interval.duration.after(edges[-1]) if interval.duration else ahead)
     hours = np.array([(end - start).total_seconds() / 3600 for start, end in pairwise(edges)])
     sums = np.zeros(len(hours))
-    for ven_id, one in own:
-        ran = as_run(one, None)
-        if ran is None or ven_id in released:
+    for ven in called:
+        ran = as_run(ven.event, None)
+        if ran is None or ven.ven_id in released:
             continue
         sums += np.divide(ordered_between(ran, edges, direction), hours, out=np.zeros(len(hours)), where=hours > 0)
     if not sums.any():

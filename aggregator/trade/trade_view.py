@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import ColumnElement, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.tables import activation, flexibility_offer, flexibility_request, settlement, webhook_delivery
 from aggregator.trade import activations, contracts, settlements
 from aggregator.trade.activations import Activation, Status
 from aggregator.trade.settlements import Settlement
 from vtn.services import programme as programmes
+from vtn.store.database import Connection
 
 DISPUTED: Final = "disputed"
 
@@ -26,7 +26,7 @@ class Names:
     contracts: Mapping[str, str]
 
 
-async def names(conn: AsyncConnection) -> Names:
+async def names(conn: Connection) -> Names:
     """Return the names of everything that the market's pages mention."""
     brps = {one.id: one.name for one in await contracts.brps(conn)}
     known = {one.id: one.name for one in await programmes.newest(conn)}
@@ -51,7 +51,7 @@ class Board:
     deliveries: Mapping[str, int]
 
 
-async def board(conn: AsyncConnection, now: datetime) -> Board:
+async def board(conn: Connection, now: datetime) -> Board:
     """Return how the trade stands."""
     requests = select(flexibility_request.c.status, func.count()).group_by(flexibility_request.c.status)
     offers = select(flexibility_offer.c.status, func.count()).group_by(flexibility_offer.c.status)
@@ -90,7 +90,7 @@ def is_at(status: Status, now: datetime) -> ColumnElement[bool]:
 
 
 async def listed_activations(
-    conn: AsyncConnection,
+    conn: Connection,
     now: datetime,
     *,
     status: Status | None = None,
@@ -116,7 +116,7 @@ def _disputed() -> ColumnElement[bool]:
     return settlement.c.disputed_at.is_not(None) & ~superseded
 
 
-async def disputed(conn: AsyncConnection, *, before: str | None = None, limit: int = 50) -> list[Settlement]:
+async def disputed(conn: Connection, *, before: str | None = None, limit: int = 50) -> list[Settlement]:
     """Return settlements that are disputed and not superseded since, newest first."""
     query = select(settlement.c.id).where(_disputed()).order_by(settlement.c.id.desc()).limit(limit)
     if before is not None:
