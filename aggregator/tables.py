@@ -31,39 +31,49 @@ def _contract() -> Column[str]:
     return Column("contract_id", String(80), ForeignKey("contract.id"), nullable=False, index=True)
 
 
-# -- who buys: clients, tokens, repeated requests
+# -- contracts
 
-brp_client = Table(
-    "brp_client",
+contract = Table(
+    "contract",
     METADATA,
-    Column("id", String(80), primary_key=True, comment="the OAuth2 client_id"),
-    _party(),
-    Column("name", Text, nullable=False),
-    Column("secret_hash", String(64), nullable=False),
-    Column("scopes", Json, nullable=False),
-    Column("certificate", String(64), comment="x5t#S256 of the certificate that tokens are bound to, or null"),
-    Column("created_at", UtcDateTime, nullable=False, comment="machine time"),
-    Column("revoked_at", UtcDateTime, comment="machine time"),
+    _id(),
+    Column("party_id", String(80), ForeignKey("party.id"), nullable=False, comment="the BRP"),
+    Column("programme_id", String(80), nullable=False),
+    Column("limits", Json, nullable=False),
+    Column("price", Json),
+    Column("valid_from", UtcDateTime, nullable=False),
+    Column("valid_to", UtcDateTime),
 )
-token_key = Table(
-    "token_key",
+
+# -- whom to call
+
+selection = Table(
+    "selection",
     METADATA,
-    Column("id", String(80), primary_key=True, comment="the kid"),
-    Column("key", Json, nullable=False, comment="private JWK that signs access tokens"),
-    Column("created_at", UtcDateTime, nullable=False, comment="machine time"),
-    Column("retired_at", UtcDateTime, comment="machine time"),
+    _id(),
+    Column("dispatch_id", String(80), ForeignKey("dispatch.id"), index=True),
+    Column("inputs", Json, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
 )
-idempotency = Table(
-    "idempotency",
+selection_reason = Table(
+    "selection_reason",
     METADATA,
-    Column("caller", String(80), nullable=False, comment="principal or client"),
-    Column("key", String(255), nullable=False),
-    Column("request_hash", String(64), nullable=False, comment="method, path and body"),
-    Column("status", Integer, comment="null: still in flight"),
-    Column("headers", Json),
-    Column("body", Text),
-    Column("created_at", UtcDateTime, nullable=False, index=True, comment="machine time"),
-    PrimaryKeyConstraint("caller", "key"),
+    Column("selection_id", String(80), ForeignKey("selection.id", ondelete="CASCADE"), nullable=False),
+    Column("ven_id", String(80), ForeignKey("ven.id", ondelete="CASCADE"), nullable=False),
+    Column("reason", String(40), nullable=False),
+    Column("power_w", Integer),
+    PrimaryKeyConstraint("selection_id", "ven_id"),
+)
+dispatch_draft = Table(
+    "dispatch_draft",
+    METADATA,
+    _id(),
+    Column("selection_id", String(80), ForeignKey("selection.id", ondelete="CASCADE"), nullable=False),
+    Column("wish", Json, nullable=False, comment="aggregator.trade.dispatch_drafts.Wish"),
+    Column("figures", Json, nullable=False, comment="aggregator.trade.dispatch_drafts.Figures"),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("ix_dispatch_draft_selection_id", "selection_id", unique=True),
 )
 
 # -- the trade: nomination, request, offer, activation, report, settlement
@@ -178,36 +188,6 @@ settlement = Table(
     Column("disputed_at", UtcDateTime),
     Column("dispute", Text),
     UniqueConstraint("activation_id", "version"),
-)
-
-# -- what others are told of
-
-webhook_subscription = Table(
-    "webhook_subscription",
-    METADATA,
-    _id(),
-    _party(),
-    Column("url", Text, nullable=False),
-    Column("events", Json, nullable=False, comment="types, or empty for all"),
-    Column("secret", Text, nullable=False, comment="key of the HMAC; the receiver has it too"),
-    Column("created_at", UtcDateTime, nullable=False, comment="machine time"),
-    Column("ended_at", UtcDateTime, comment="machine time"),
-)
-webhook_delivery = Table(
-    "webhook_delivery",
-    METADATA,
-    _id(),
-    Column("subscription_id", String(80), ForeignKey("webhook_subscription.id"), nullable=False, index=True),
-    Column("event", String(60), nullable=False),
-    Column("payload", Json, nullable=False),
-    Column("state", String(8), nullable=False, comment="pending | done | dead"),
-    Column("tries", Integer, nullable=False),
-    Column("due_at", UtcDateTime, nullable=False, comment="machine time"),
-    Column("last_status", Integer),
-    Column("last_error", Text),
-    Column("created_at", UtcDateTime, nullable=False, comment="machine time"),
-    Column("done_at", UtcDateTime, comment="machine time"),
-    Index("ix_webhook_delivery_due", "state", "due_at"),
 )
 
 # -- tariffs

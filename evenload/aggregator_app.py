@@ -10,9 +10,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from aggregator.api import OPERATIONS
-from aggregator.brp_api import BRP, GATE, BrpDesk, TokenGate, idempotent, mount
-from aggregator.buyers import webhooks
-from aggregator.buyers.tokens import Tokens
+from aggregator.brp_api import BRP, GATE, BrpDesk, TokenGate, mount
 from aggregator.flexibility import history
 from aggregator.keys import SALES
 from aggregator.tariff.prices import PriceSignals
@@ -21,10 +19,14 @@ from aggregator.trade.potential_watch import PotentialWatch
 from aggregator.trade.worker import MarketSettings, TradeWorker
 from evenload.settings import Settings
 from vtn.api import Desk
+from vtn.services import idempotency, webhooks
+from vtn.services.access_tokens import Tokens
+from vtn.services.idempotency import RequestKeys
 from web import http_client
 from web.api import Api
 from web.attempts import FailureLimit
 from web.http_client import Guard
+from web.idempotency import Idempotency
 from web.server import Mount
 
 _WORK_S: Final = 1
@@ -34,7 +36,7 @@ _DERIVE_S: Final = 60
 _WATCH_S: Final = 120
 _FORGET_S: Final = 3600
 
-Job = tuple[Callable[[], Awaitable[None]], float]
+Job = tuple[Callable[[], Awaitable[object]], float]
 """Periodic work, and how many seconds (machine time) lie between its turns."""
 
 
@@ -56,10 +58,10 @@ class AggregatorApp:
         """Put the parts together. Raises InvalidError for settings that name no host or network."""
         guard = Guard.allowing(settings.outgoing.allow, settings.outgoing.ca)
         db, clock = desk.db, desk.clock
-        tokens = Tokens(db, f"urn:evenload:{quote(desk.settings.vtn_id, safe='')}")
+        tokens = Tokens(db, f"urn:evenload:{quote(desk.settings.vtn_id, safe='')}", "brp")
         times = _market(settings, desk.stale_after_s)
         sales = times.sales(db, clock)
-        brp = BrpDesk(db, clock, sales, tokens, guard, FailureLimit(), desk.stale_after_s)
+        brp = BrpDesk(db, clock, sales, tokens, guard, FailureLimit(), Idempotency(RequestKeys(db)), desk.stale_after_s)
         return cls(
             desk=brp,
             gate=TokenGate(db, tokens, brp.failures),
@@ -103,7 +105,7 @@ class AggregatorApp:
         """Delete remembered answers after a day, receipts of webhooks after a month."""
         async with self.desk.db.write() as tx:
             now = datetime.now(UTC)
-            await idempotent.forget_old(tx, now)
+            await idempotency.forget_old(tx, now)
             await webhooks.forget_old(tx, now)
 
 

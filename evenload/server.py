@@ -395,7 +395,9 @@ async def _schedule(
     stack.push_async_callback(stop)
 
 
-def _noted(work: Callable[[], Awaitable[None]], under_way: "set[asyncio.Task[None]]") -> Callable[[], Awaitable[None]]:
+def _noted(
+    work: Callable[[], Awaitable[object]], under_way: "set[asyncio.Task[None]]"
+) -> Callable[[], Awaitable[None]]:
     """Have periodic work stand in `under_way` for as long as it lasts."""
 
     async def run() -> None:
@@ -410,7 +412,7 @@ def _noted(work: Callable[[], Awaitable[None]], under_way: "set[asyncio.Task[Non
     return run
 
 
-def _guarded(work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+def _guarded(work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
     """Log a failing periodic job instead of losing it: the next turn tries again."""
 
     async def run() -> None:

@@ -5,13 +5,13 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from aggregator.brp_api.gate import GATE
-from aggregator.buyers import clients, tokens
-from aggregator.buyers.clients import SCOPES
+from aggregator.scopes import SCOPES
 from aggregator.trade import contracts
 from core.clock import machine_now
 from core.errors import NotFoundError
 from vtn.api.desk import DESK
 from vtn.api.wire import Email, Printable
+from vtn.services import access_tokens, api_clients
 from web.api import Context
 from web.model import Model, UtcTime
 from web.operation import operation
@@ -22,7 +22,7 @@ _USUAL = tuple(scope for scope in SCOPES if scope != "tariff:write")
 class NewClient(Model):
     """A program of a BRP."""
 
-    name: Annotated[Printable, Field(min_length=1, max_length=clients.LONGEST_NAME)] = "main"
+    name: Annotated[Printable, Field(min_length=1, max_length=api_clients.LONGEST_NAME)] = "main"
     scopes: Annotated[tuple[Annotated[str, Field(max_length=40)], ...], Field(min_length=1, max_length=20)] = _USUAL
     """What its tokens may be made for; `tariff:write` has to be said."""
     certificate: Annotated[str, Field(max_length=20_000)] | None = None
@@ -93,7 +93,7 @@ _CLIENT: dict[str, Any] = {
 _SECRET = {"client": _CLIENT, "secret": "evs_..."}
 
 
-def _shown(one: clients.Client) -> Client:
+def _shown(one: api_clients.Client) -> Client:
     return Client(
         id=one.id,
         brp_id=one.party_id,
@@ -106,7 +106,7 @@ def _shown(one: clients.Client) -> Client:
 
 
 def _thumbprint(body: NewClient) -> str | None:
-    return None if body.certificate is None else clients.thumbprint_of_pem(body.certificate)
+    return None if body.certificate is None else api_clients.thumbprint_of_pem(body.certificate)
 
 
 def _forget_cached(context: Context) -> None:
@@ -139,8 +139,15 @@ async def create_brp(context: Context, body: NewBrp) -> CreatedBrp:
     thumbprint, now = _thumbprint(body.client), desk.clock.now()
     async with desk.db.write() as tx:
         party_id = await contracts.create_brp(tx, body.name, now, who=who, email=body.email)
-        client, secret = await clients.create(
-            tx, party_id, body.client.name, body.client.scopes, machine_now(), who=who, certificate=thumbprint
+        client, secret = await api_clients.create(
+            tx,
+            party_id,
+            body.client.name,
+            body.client.scopes,
+            machine_now(),
+            who=who,
+            offered=SCOPES,
+            certificate=thumbprint,
         )
     brp = Brp(id=party_id, name=body.name.strip(), email=body.email, created_at=now)
     return CreatedBrp(brp=brp, client=_shown(client), secret=secret)
@@ -160,7 +167,7 @@ async def list_clients(context: Context, brp_id: str) -> list[Client]:
     async with context.service(DESK).db.read() as conn:
         if brp_id not in {one.id for one in await contracts.brps(conn)}:
             raise NotFoundError(f"No BRP '{brp_id}'.")
-        return [_shown(one) for one in await clients.listed(conn, brp_id)]
+        return [_shown(one) for one in await api_clients.listed(conn, brp_id)]
 
 
 @operation(
@@ -178,8 +185,8 @@ async def create_client(context: Context, brp_id: str, body: NewClient) -> Creat
     """Add a program with a secret of its own."""
     thumbprint, who = _thumbprint(body), context.principal.name
     async with context.service(DESK).db.write() as tx:
-        client, secret = await clients.create(
-            tx, brp_id, body.name, body.scopes, machine_now(), who=who, certificate=thumbprint
+        client, secret = await api_clients.create(
+            tx, brp_id, body.name, body.scopes, machine_now(), who=who, offered=SCOPES, certificate=thumbprint
         )
     return CreatedClient(client=_shown(client), secret=secret)
 
@@ -197,8 +204,8 @@ async def create_client(context: Context, brp_id: str, body: NewClient) -> Creat
 async def rotate_client_secret(context: Context, client_id: str) -> CreatedClient:
     """Make a new secret; the old one gets no more tokens, and those that it got run out by themselves."""
     async with context.service(DESK).db.write() as tx:
-        secret = await clients.rotate(tx, client_id, machine_now(), who=context.principal.name)
-        client = await clients.get(tx.conn, client_id)
+        secret = await api_clients.rotate(tx, client_id, machine_now(), who=context.principal.name)
+        client = await api_clients.get(tx.conn, client_id)
     return CreatedClient(client=_shown(client), secret=secret)
 
 
@@ -213,7 +220,7 @@ async def rotate_client_secret(context: Context, client_id: str) -> CreatedClien
 async def revoke_client(context: Context, client_id: str) -> None:
     """Refuse the program from now on, at once here and within ten seconds in other processes."""
     async with context.service(DESK).db.write() as tx:
-        await clients.revoke(tx, client_id, machine_now(), who=context.principal.name)
+        await api_clients.revoke(tx, client_id, machine_now(), who=context.principal.name)
     _forget_cached(context)
 
 
@@ -230,7 +237,7 @@ async def rotate_token_key(context: Context, revoke: bool = False) -> None:
     `revoke=true`, for a key that somebody else may have: no token from before is taken any more, from now on.
     """
     async with context.service(DESK).db.write() as tx:
-        await tokens.rotate_keys(tx, machine_now(), who=context.principal.name, revoke=revoke)
+        await access_tokens.rotate_keys(tx, machine_now(), who=context.principal.name, revoke=revoke)
 
 
 OPERATIONS = (

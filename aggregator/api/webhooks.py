@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from aggregator.brp_api.webhooks import DELIVERY_EXAMPLE, Delivery
-from aggregator.buyers import webhooks
 from core.clock import machine_now
 from vtn.api.desk import DESK
+from vtn.services import webhooks
 from web.api import Context
 from web.operation import operation
 from web.pagination import Cursor, Keyset, Limit, Page

@@ -17,8 +17,7 @@ from aggregator.brp_api import (
 )
 from aggregator.brp_api.desk import BrpDesk
 from aggregator.brp_api.gate import TokenGate
-from aggregator.brp_api.idempotent import Idempotent
-from aggregator.buyers.clients import SCOPES
+from aggregator.scopes import SCOPES
 from web.api import Access, Api
 from web.limits import RateLimit
 from web.openapi import Conventions
@@ -71,5 +70,5 @@ def brp_api() -> Api:
 
 def mount(desk: BrpDesk, gate: TokenGate, *, requests_per_minute: int = REQUESTS_PER_MINUTE) -> Mount:
     """Return the API for `web.server.make_app`; put the desk under `BRP` into the application."""
-    access = Access(gate, RateLimit(requests_per_minute), Idempotent(desk.db).around)
+    access = Access(gate, RateLimit(requests_per_minute), desk.idempotency.around)
     return Mount(PREFIX, brp_api(), access)

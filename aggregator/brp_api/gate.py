@@ -7,10 +7,10 @@ from typing import Final
 
 from aiohttp import web
 
-from aggregator.buyers import clients
-from aggregator.buyers.clients import Client
-from aggregator.buyers.tokens import Grant, Tokens
 from core.errors import InvalidError, NotFoundError
+from vtn.services import api_clients
+from vtn.services.access_tokens import Grant, Tokens
+from vtn.services.api_clients import Client
 from vtn.store.database import Database
 from web.attempts import FailureLimit
 from web.auth import Principal, Role, bearer_token
@@ -26,7 +26,7 @@ def peer_thumbprint(request: web.Request) -> str | None:
     """Return the x5t#S256 of the certificate that the caller has proven to own in TLS, None without one."""
     connection = None if request.transport is None else request.transport.get_extra_info("ssl_object")
     der = None if connection is None else connection.getpeercert(binary_form=True)
-    return clients.thumbprint(der) if der else None
+    return api_clients.thumbprint(der) if der else None
 
 
 class TokenGate:
@@ -95,7 +95,7 @@ class TokenGate:
             return client
         generation = self._generation
         async with self._db.read() as conn:
-            client = await clients.get(conn, grant.client_id)
+            client = await api_clients.get(conn, grant.client_id)
         if client.revoked_at is not None:
             raise NotFoundError("The client is revoked.")
         if generation == self._generation:

@@ -12,8 +12,9 @@ from aiohttp import web
 
 from aggregator.brp_api.desk import BRP
 from aggregator.brp_api.gate import peer_thumbprint
-from aggregator.buyers import clients
-from aggregator.buyers.clients import SCOPES, Client
+from aggregator.scopes import SCOPES
+from vtn.services import api_clients
+from vtn.services.api_clients import Client
 from web.api import Context
 from web.callers import address_of
 from web.operation import operation
@@ -161,7 +162,7 @@ async def _client(context: Context, client_id: str, secret: str) -> Client:
     """Return the client, if secret and certificate are its own; that is no guess, whoever else fails at its address."""
     desk = context.service(BRP)
     async with desk.db.read() as conn:
-        client = await clients.authenticate(conn, client_id, secret)
+        client = await api_clients.authenticate(conn, client_id, secret)
     shown = peer_thumbprint(context.request)
     if client is None or (client.certificate is not None and client.certificate != shown):
         try:

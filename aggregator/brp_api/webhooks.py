@@ -6,9 +6,9 @@ from pydantic import Field, TypeAdapter
 
 from aggregator.brp_api.desk import BRP, party_of, writing
 from aggregator.brp_api.values import ULID, Id
-from aggregator.buyers import webhooks
-from aggregator.buyers.events import EventType
+from aggregator.topics import Topic
 from core.clock import machine_now
+from vtn.services import webhooks
 from web.api import Context
 from web.model import Model, UtcTime
 from web.openapi import Webhook
@@ -138,7 +138,7 @@ def _message(kind: str) -> Webhook:
     return Webhook(kind, f"Sent as {kind}", _MESSAGE, example)
 
 
-WEBHOOKS = tuple(_message(kind) for kind in (*(one.value for one in EventType), webhooks.TEST_EVENT))
+WEBHOOKS = tuple(_message(kind) for kind in (*(one.value for one in Topic), webhooks.TEST_EVENT))
 
 
 def _shown(one: webhooks.Subscription) -> Subscription:
@@ -178,7 +178,7 @@ async def create_subscription(context: Context, body: NewSubscription) -> Create
     who, guard = context.principal.name, context.service(BRP).guard
     async with writing(context) as tx:
         made, secret = await webhooks.subscribe(
-            tx, party_of(context), body.url, body.events, machine_now(), who=who, guard=guard
+            tx, party_of(context), body.url, body.events, machine_now(), who=who, guard=guard, topics=list(Topic)
         )
     context.headers["Location"] = f"/brp/v1/webhook-subscriptions/{made.id}"
     return CreatedSubscription(subscription=_shown(made), secret=secret)
@@ -223,6 +223,7 @@ async def change_subscription(context: Context, subscription_id: Id, body: NewSu
             machine_now(),
             who=context.principal.name,
             guard=context.service(BRP).guard,
+            topics=list(Topic),
             party_id=party_of(context),
         )
     return _shown(changed)

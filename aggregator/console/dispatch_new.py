@@ -186,14 +186,14 @@ async def show_draft(visit: Visit, draft_id: str) -> web.StreamResponse:
         rules = await programmes.get(conn, one.wish.programme_id)
         rows = await selection_view.reasons(
             conn,
-            draft_id,
+            one.selection_id,
             reason=reason,
             text=wanted.value("text"),
             after=str(after[0]) if after else None,
             limit=PER_PAGE + 1,
         )
-        counts = await selection_view.counts(conn, draft_id)
-        about = await selection_view.about(conn, draft_id)
+        counts = await selection_view.counts(conn, one.selection_id)
+        about = await selection_view.about(conn, one.selection_id)
     return visit.render(
         "market/draft.html",
         wanted=wanted,
@@ -239,7 +239,7 @@ async def show_draft_messages(visit: Visit, draft_id: str) -> web.StreamResponse
     async with visit.desk.db.read() as conn:
         one = await dispatch_drafts.get(conn, draft_id)
         rules = await programmes.get(conn, one.wish.programme_id)
-        powers = await dispatch_drafts.orders(conn, draft_id)
+        powers = await dispatch_drafts.orders(conn, one)
         names = await ven_view.names(conn, powers)
     ven_id = visit.query.get("ven_id") or next(iter(names), "")
     if powers and ven_id not in powers:

@@ -8,17 +8,16 @@ from pydantic import Field
 
 from aggregator.brp_api.gate import GATE
 from aggregator.brp_api.values import Currency, PositiveAmount
-from aggregator.buyers import clients, webhooks
-from aggregator.buyers.clients import SCOPES
 from aggregator.console.shared import PER_PAGE, Id, LocalTime, in_utc, listing, watts
 from aggregator.console.shared import Kilowatts as KilowattsField
+from aggregator.scopes import SCOPES
 from aggregator.trade import contracts, trade_view
 from core.direction import Direction
 from core.errors import InvalidError, NotFoundError
 from vtn.api.wire import Email, Printable
 from vtn.console import Form, Visit, page
+from vtn.services import api_clients, site, webhooks
 from vtn.services import programme as programmes
-from vtn.services import site
 from web.auth import Role
 from web.model import Model
 
@@ -31,7 +30,7 @@ _STATES = ("pending", "done", "dead")
 class NewClient(Model):
     """A program of a BRP."""
 
-    client: Annotated[Printable, Field(min_length=1, max_length=clients.LONGEST_NAME)] = "main"
+    client: Annotated[Printable, Field(min_length=1, max_length=api_clients.LONGEST_NAME)] = "main"
     scopes: Annotated[list[Annotated[str, Field(max_length=40)]], Field(min_length=1, max_length=20)]
     certificate: Annotated[str, Field(max_length=20_000)] | None = None
 
@@ -88,8 +87,15 @@ async def create_brp(visit: Visit) -> web.StreamResponse:
         thumbprint = _thumbprint(wish)
         async with visit.desk.db.write() as tx:
             party_id = await contracts.create_brp(tx, wish.name, visit.now, who=visit.who, email=wish.email)
-            made, secret = await clients.create(
-                tx, party_id, wish.client, wish.scopes, visit.frame.utcnow(), who=visit.who, certificate=thumbprint
+            made, secret = await api_clients.create(
+                tx,
+                party_id,
+                wish.client,
+                wish.scopes,
+                visit.frame.utcnow(),
+                who=visit.who,
+                offered=SCOPES,
+                certificate=thumbprint,
             )
         return _reveal(visit, party_id, f"BRP '{wish.name.strip()}' is there.", made.id, secret)
     return visit.render("market/brp_new.html", form=form, scopes=SCOPES, usual=_USUAL)
@@ -99,7 +105,7 @@ def _thumbprint(wish: NewClient) -> str | None:
     if wish.certificate is None:
         return None
     try:
-        return clients.thumbprint_of_pem(wish.certificate)
+        return api_clients.thumbprint_of_pem(wish.certificate)
     except InvalidError as error:
         raise InvalidError(str(error), field="certificate") from error
 
@@ -124,7 +130,7 @@ async def _brp_page(visit: Visit, party_id: str, form: Form) -> web.Response:
             "market/brp.html",
             form=form,
             one=one,
-            clients=await clients.listed(conn, party_id),
+            clients=await api_clients.listed(conn, party_id),
             contracts=await contracts.listed(conn, party_id=party_id, limit=200),
             subscriptions=await webhooks.listed(conn, party_id),
             names=await trade_view.names(conn),
@@ -141,8 +147,15 @@ async def create_client(visit: Visit, party_id: str) -> web.StreamResponse:
         wish = form.read(NewClient)
         thumbprint = _thumbprint(wish)
         async with visit.desk.db.write() as tx:
-            made, secret = await clients.create(
-                tx, party_id, wish.client, wish.scopes, visit.frame.utcnow(), who=visit.who, certificate=thumbprint
+            made, secret = await api_clients.create(
+                tx,
+                party_id,
+                wish.client,
+                wish.scopes,
+                visit.frame.utcnow(),
+                who=visit.who,
+                offered=SCOPES,
+                certificate=thumbprint,
             )
         return _reveal(visit, party_id, f"Program '{made.name}' is there.", made.id, secret)
     return await _brp_page(visit, party_id, form)
@@ -152,8 +165,8 @@ async def create_client(visit: Visit, party_id: str) -> web.StreamResponse:
 async def rotate_secret(visit: Visit, client_id: str) -> web.StreamResponse:
     """Replace a program's secret; the new one is shown once."""
     async with visit.desk.db.write() as tx:
-        secret = await clients.rotate(tx, client_id, visit.frame.utcnow(), who=visit.who)
-        one = await clients.get(tx.conn, client_id)
+        secret = await api_clients.rotate(tx, client_id, visit.frame.utcnow(), who=visit.who)
+        one = await api_clients.get(tx.conn, client_id)
     return _reveal(visit, one.party_id, f"Program '{one.name}' has a new secret.", one.id, secret)
 
 
@@ -161,8 +174,8 @@ async def rotate_secret(visit: Visit, client_id: str) -> web.StreamResponse:
 async def revoke_client(visit: Visit, client_id: str) -> web.StreamResponse:
     """Shut a program out."""
     async with visit.desk.db.write() as tx:
-        await clients.revoke(tx, client_id, visit.frame.utcnow(), who=visit.who)
-        one = await clients.get(tx.conn, client_id)
+        await api_clients.revoke(tx, client_id, visit.frame.utcnow(), who=visit.who)
+        one = await api_clients.get(tx.conn, client_id)
     gate = visit.request.config_dict.get(GATE)
     if gate is not None:
         gate.clear()

@@ -7,15 +7,16 @@ from typing import Final
 import numpy as np
 from sqlalchemy import update
 
-from aggregator.buyers.events import EventType, publish
 from aggregator.flexibility.fleet import Floats
 from aggregator.intervals import PowerInterval, check_contiguous
 from aggregator.tables import activation
+from aggregator.topics import Topic
 from aggregator.trade import activations, members
 from aggregator.trade.activations import Activation, Event
 from aggregator.trade.requests import MAX_INTERVALS
 from core.errors import ConflictError, InvalidError
 from vtn.services import dispatch, event
+from vtn.services.webhooks import publish
 from vtn.store.database import Transaction
 from vtn.store.rows import to_json
 
@@ -58,7 +59,7 @@ async def modify(
     )
     await tx.audit(who, "modify activation", one.id, to_json(one.intervals), to_json(new), at=now)
     told = {"activation_id": one.id, "modification_number": number}
-    await publish(tx, one.party_id, EventType.ACTIVATION_MODIFIED, told, now)
+    await publish(tx, one.party_id, Topic.ACTIVATION_MODIFIED, told, now)
     return number
 
 
@@ -146,4 +147,4 @@ async def cancel(
     )
     await tx.audit(who, "cancel activation", one.id, after={"reason": reason}, at=now)
     told = {"activation_id": one.id, "reason": reason}
-    await publish(tx, one.party_id, EventType.ACTIVATION_CANCELLED, told, now)
+    await publish(tx, one.party_id, Topic.ACTIVATION_CANCELLED, told, now)

@@ -14,12 +14,13 @@ import numpy as np
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator.buyers.events import EventType, publish
 from aggregator.flexibility import inputs
 from aggregator.flexibility.fleet import Fleet, Floats, Reason
 from aggregator.grid import Grid
 from aggregator.selection import Ask, Choice
 from aggregator.selection import select as choose
+from aggregator.tables import selection, selection_reason
+from aggregator.topics import Topic
 from aggregator.trade import activations, available_flexibility, contracts, members
 from aggregator.trade.activations import Activation, Event
 from aggregator.trade.available_flexibility import Scope
@@ -27,9 +28,9 @@ from core.ids import new_id
 from core.spans import Duration
 from vtn.services import dispatch, programme
 from vtn.services.dispatch import Order
+from vtn.services.webhooks import publish
 from vtn.store.database import Database, Transaction
 from vtn.store.rows import to_json
-from vtn.store.tables import selection, selection_reason
 
 WORKER: Final = "market"
 """Who did it, in the audit, where nobody asked for just that."""
@@ -117,7 +118,7 @@ async def _commit(tx: Transaction, made: _Call, now: datetime) -> bool:
     due_at = next_due(one, now)
     await activations.advance(tx, one, now, due_at, dispatch_id=dispatch_id, selection_id=selection_id)
     told = {"activation_id": one.id, "called": len(called), "dispatch_id": dispatch_id}
-    await publish(tx, one.party_id, EventType.ACTIVATION_NOTIFIED, told, now)
+    await publish(tx, one.party_id, Topic.ACTIVATION_NOTIFIED, told, now)
     return True
 
 

@@ -17,15 +17,16 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator import money
-from aggregator.buyers.events import EventType, publish
 from aggregator.flexibility.fleet import Floats
 from aggregator.grid import Grid
 from aggregator.intervals import PowerInterval
 from aggregator.tables import activation
+from aggregator.topics import Topic
 from aggregator.trade import contracts
 from aggregator.trade.contracts import Contract, Price
 from core.errors import ConflictError, ForbiddenError, NotFoundError
 from core.ids import new_id
+from vtn.services.webhooks import publish
 from vtn.store.database import Transaction
 from vtn.store.rows import from_json, to_json
 
@@ -203,7 +204,7 @@ async def add(
     )
     await tx.audit(who, "activation", activation_id, after=to_json(terms), at=now)
     told = {"activation_id": activation_id, "offer_id": offer_id, "starts_at": start, "ends_at": end}
-    await publish(tx, contract.party_id, EventType.ACTIVATION_SCHEDULED, told, now)
+    await publish(tx, contract.party_id, Topic.ACTIVATION_SCHEDULED, told, now)
     return activation_id
 
 
@@ -282,7 +283,7 @@ async def advance(tx: Transaction, one: Activation, now: datetime, due_at: datet
     await tx.conn.execute(update(activation).where(activation.c.id == one.id).values(due_at=due_at, **columns))
     crossed = one.due_at is not None and one.due_at <= one.starts_at <= now
     if crossed and one.status(now) is Status.ACTIVE:
-        await publish(tx, one.party_id, EventType.ACTIVATION_STARTED, {"activation_id": one.id}, now)
+        await publish(tx, one.party_id, Topic.ACTIVATION_STARTED, {"activation_id": one.id}, now)
 
 
 def check_number(one: Activation, expected: int | None) -> None:

@@ -19,13 +19,13 @@ from aggregator.flexibility.fleet import Fleet, Floats
 from aggregator.flexibility.pool import pool
 from aggregator.grid import Grid
 from aggregator.intervals import PowerInterval
-from aggregator.tables import activation, flexibility_offer, flexibility_request, intervention
+from aggregator.tables import activation, contract, flexibility_offer, flexibility_request, intervention
 from core.direction import Direction
 from core.spans import Span
 from vtn.services.programme import Programme
 from vtn.store.database import Transaction
 from vtn.store.rows import from_json
-from vtn.store.tables import contract, dispatch, enrolment
+from vtn.store.tables import dispatch, enrolment
 from vtn.store.tables import programme as programme_table
 
 CONFIDENCE: Final = 0.9

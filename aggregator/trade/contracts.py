@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aggregator import money
 from aggregator.currencies import check_currency
 from aggregator.flexibility.call_limits import allows
+from aggregator.tables import contract
 from core.direction import Direction
 from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from core.ids import new_id
@@ -24,7 +25,7 @@ from vtn.services.programme import Limits as CallLimits
 from vtn.services.programme import Parameters
 from vtn.store.database import Transaction
 from vtn.store.rows import from_json, to_json
-from vtn.store.tables import contract, party, party_personal
+from vtn.store.tables import party, party_personal
 
 HORIZON: Final = timedelta(days=14)
 """How far ahead anything can be asked for."""

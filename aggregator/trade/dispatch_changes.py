@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aggregator.flexibility import inputs
 from aggregator.flexibility.fleet import Floats
 from aggregator.intervals import PowerInterval
-from aggregator.tables import intervention
+from aggregator.tables import dispatch_draft, intervention, selection
 from aggregator.trade import activation_changes, activation_start, activations, members
 from aggregator.trade.activation_changes import scaled
 from aggregator.trade.members import Called
@@ -25,7 +25,6 @@ from vtn.services import dispatch
 from vtn.services.event import Values
 from vtn.store.database import Transaction
 from vtn.store.rows import to_json
-from vtn.store.tables import selection
 
 _MOST_STEPS = 3000
 
@@ -130,8 +129,11 @@ async def _surplus(tx: Transaction, dispatch_id: str) -> float:
 
 async def surplus(conn: AsyncConnection, selection_id: str) -> float:
     """Return the ratio of what a draft's VENs were ordered to what was wanted of them; 1: nothing known."""
-    query = select(selection.c.inputs["draft"]["figures"]["ordered_w"], selection.c.inputs["draft"]["wish"]["power_w"])
-    ordered_w, wanted_w = (await conn.execute(query.where(selection.c.id == selection_id))).one()
+    query = select(dispatch_draft.c.figures["ordered_w"], dispatch_draft.c.wish["power_w"])
+    row = (await conn.execute(query.where(dispatch_draft.c.selection_id == selection_id))).one_or_none()
+    if row is None:
+        return 1.0
+    ordered_w, wanted_w = row
     return float(ordered_w) / float(wanted_w) if ordered_w and wanted_w else 1.0
 
 

@@ -1,7 +1,8 @@
 """A dispatch that an operator orders from the pool: selected first, looked at, then confirmed just as it was shown.
 
-A draft is a selection without a dispatch: who would be called, at what power, and why everybody else would not. It
-changes nothing for anybody. Confirming it looks again whether those VENs can still be called, and orders them.
+A draft is a wish and the selection that was made for it: who would be called, at what power, and why everybody else
+would not. It changes nothing for anybody. Confirming it looks again whether those VENs can still be called, and orders
+them.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from aggregator.grid import Grid
 from aggregator.intervals import PowerInterval
 from aggregator.selection import Ask, Choice
 from aggregator.selection import select as choose
+from aggregator.tables import dispatch_draft, selection, selection_reason
 from aggregator.trade import available_flexibility, members
 from aggregator.trade.activation_start import finite, ordered_w
 from aggregator.trade.available_flexibility import Basis, Scope
@@ -36,9 +38,7 @@ from vtn.services import dispatch, event, programme
 from vtn.services.dispatch import Order
 from vtn.store.database import Database, Transaction
 from vtn.store.rows import from_json, to_json
-from vtn.store.tables import selection, selection_reason
 
-_PREFIX: Final = "drf"
 _KEEP: Final = timedelta(days=1)
 """World time after which a draft that nobody confirmed is thrown away."""
 _FRESH: Final = timedelta(minutes=30)
@@ -115,6 +115,7 @@ class Draft:
     """A draft as it is stored. `dispatch_id`: what it became; None: nothing yet."""
 
     id: str
+    selection_id: str
     wish: Wish
     figures: Figures
     created_at: datetime
@@ -139,12 +140,24 @@ async def draft(db: Database, wish: Wish, now: datetime, *, stale_after_s: float
         rules = await programme.get(conn, wish.programme_id)
         scope = Scope(rules, wish.direction, wish.grid, wish.area, wish.group_ids)
         basis = await available_flexibility.read(conn, scope, now, stale_after_s=stale_after_s)
-    draft_id = new_id(_PREFIX)
-    seed = zlib.crc32(draft_id.encode())
+    draft_id, selection_id = new_id("drf"), new_id("sel")
+    seed = zlib.crc32(selection_id.encode())
     chosen, figures = await asyncio.to_thread(_select, basis, wish, seed)
     async with db.write() as tx:
         await _forget(tx, now)
-        await _store(tx, draft_id, wish, basis.fleet, chosen, figures, seed, now, who)
+        await _store(tx, selection_id, wish, basis.fleet, chosen, seed, now)
+        await tx.conn.execute(
+            insert(dispatch_draft).values(
+                id=draft_id,
+                selection_id=selection_id,
+                wish=to_json(wish),
+                figures=to_json(figures),
+                created_by=who,
+                created_at=now,
+            )
+        )
+        after = {"wish": to_json(wish), "called": figures.called_vens, "expected_w": round(figures.expected_w)}
+        await tx.audit(who, "draft dispatch", draft_id, after=after, at=now)
     return draft_id
 
 
@@ -214,19 +227,10 @@ def _cost(fleet: Fleet, choice: Choice) -> float:
 
 
 async def _store(
-    tx: Transaction,
-    draft_id: str,
-    wish: Wish,
-    fleet: Fleet,
-    choice: Choice,
-    figures: Figures,
-    seed: int,
-    now: datetime,
-    who: str,
+    tx: Transaction, selection_id: str, wish: Wish, fleet: Fleet, choice: Choice, seed: int, now: datetime
 ) -> None:
     content: dict[str, Any] = {
         "activation_id": None,
-        "draft": {"wish": to_json(wish), "figures": to_json(figures), "who": who},
         "seed": seed,
         "target_w": inputs.runs(np.full(fleet.size[1], float(wish.power_w))),
         "fleet": await asyncio.to_thread(inputs.to_json, fleet),
@@ -242,25 +246,27 @@ async def _store(
             "elapsed_s": finite(choice.elapsed_s),
         },
     }
-    await tx.conn.execute(insert(selection).values(id=draft_id, dispatch_id=None, inputs=content, created_at=now))
+    await tx.conn.execute(insert(selection).values(id=selection_id, dispatch_id=None, inputs=content, created_at=now))
     mean_w = ordered_w(choice)
     rows = [
-        {"selection_id": draft_id, "ven_id": ven_id, "reason": Reason(why).value, "power_w": power_w}
+        {"selection_id": selection_id, "ven_id": ven_id, "reason": Reason(why).value, "power_w": power_w}
         for ven_id, why, power_w in zip(fleet.ven_ids, choice.reasons, mean_w, strict=True)
     ]
     if rows:
         await tx.conn.execute(insert(selection_reason), rows)
-    after = {"wish": to_json(wish), "called": figures.called_vens, "expected_w": round(figures.expected_w)}
-    await tx.audit(who, "draft dispatch", draft_id, after=after, at=now)
 
 
 async def _forget(tx: Transaction, now: datetime) -> None:
-    """Throw old drafts away that became nothing."""
-    old = selection.c.id.startswith(f"{_PREFIX}_", autoescape=True) & selection.c.dispatch_id.is_(None)
-    query = select(selection.c.id).where(old & (selection.c.created_at < now - _KEEP))
-    gone = list((await tx.conn.execute(query)).scalars())
-    await tx.conn.execute(delete(selection_reason).where(selection_reason.c.selection_id.in_(gone)))
-    await tx.conn.execute(delete(selection).where(selection.c.id.in_(gone)))
+    """Throw old drafts away that became nothing, with their selections."""
+    open_ = selection.c.dispatch_id.is_(None) & (dispatch_draft.c.created_at < now - _KEEP)
+    query = select(selection.c.id).join(dispatch_draft, dispatch_draft.c.selection_id == selection.c.id).where(open_)
+    old = list((await tx.conn.execute(query)).scalars())
+    for table, column in (
+        (dispatch_draft, dispatch_draft.c.selection_id),
+        (selection_reason, selection_reason.c.selection_id),
+        (selection, selection.c.id),
+    ):
+        await tx.conn.execute(delete(table).where(column.in_(old)))
 
 
 # -- read
@@ -268,24 +274,28 @@ async def _forget(tx: Transaction, now: datetime) -> None:
 
 async def get(conn: AsyncConnection, draft_id: str) -> Draft:
     """Return a draft. Raises NotFoundError, also for one that was thrown away."""
-    column = selection.c.inputs["draft"]
-    query = select(selection.c.id, selection.c.dispatch_id, selection.c.created_at, column.label("draft"))
-    found = (await conn.execute(query.where(selection.c.id == draft_id))).one_or_none()
-    if found is None or not found.draft:
+    query = (
+        select(dispatch_draft, selection.c.dispatch_id)
+        .join(selection, selection.c.id == dispatch_draft.c.selection_id)
+        .where(dispatch_draft.c.id == draft_id)
+    )
+    row = (await conn.execute(query)).one_or_none()
+    if row is None:
         raise NotFoundError("This draft is not there (any more); begin a new dispatch.")
     return Draft(
-        found.id,
-        from_json(Wish, found.draft["wish"]),
-        from_json(Figures, found.draft["figures"]),
-        found.created_at,
-        found.draft["who"],
-        found.dispatch_id,
+        row.id,
+        row.selection_id,
+        from_json(Wish, row.wish),
+        from_json(Figures, row.figures),
+        row.created_at,
+        row.created_by,
+        row.dispatch_id,
     )
 
 
-async def orders(conn: AsyncConnection, draft_id: str) -> dict[str, Floats]:
+async def orders(conn: AsyncConnection, one: Draft) -> dict[str, Floats]:
     """Return venID -> power (T), W, of those whom a draft would call."""
-    query = select(selection.c.inputs["orders"]).where(selection.c.id == draft_id)
+    query = select(selection.c.inputs["orders"]).where(selection.c.id == one.selection_id)
     found = (await conn.execute(query)).scalar_one_or_none() or {}
     return {ven_id: np.array(inputs.unrolled(row), np.float64) for ven_id, row in found.items()}
 
@@ -348,12 +358,13 @@ async def confirm(db: Database, draft_id: str, now: datetime, *, stale_after_s: 
             raise ConflictError("This draft was confirmed already.")
         if not one.is_fresh(now):
             raise ConflictError("This draft is too old, or its start has passed; choose again.")
-        powers = await orders(tx.conn, draft_id)
+        powers = await orders(tx.conn, one)
         if not powers:
             raise ConflictError("Nobody would be called; ask for another time or a wider pool.")
         await _check_free(tx.conn, one, powers, now, stale_after_s)
         dispatch_id = await dispatch.create(tx, order(one.wish, powers), now, who=who)
-        await tx.conn.execute(update(selection).where(selection.c.id == draft_id).values(dispatch_id=dispatch_id))
+        made_from = update(selection).where(selection.c.id == one.selection_id)
+        await tx.conn.execute(made_from.values(dispatch_id=dispatch_id))
         after = {"dispatch_id": dispatch_id, "called": len(powers)}
         await tx.audit(who, "confirm draft", draft_id, after=after, at=now)
     return dispatch_id

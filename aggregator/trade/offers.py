@@ -16,9 +16,9 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator import money
-from aggregator.buyers.events import EventType, publish
 from aggregator.intervals import PowerInterval, check_contiguous
 from aggregator.tables import activation, flexibility_offer
+from aggregator.topics import Topic
 from aggregator.trade import activations, contracts, requests
 from aggregator.trade.activations import Terms, price_per_kwh, shown_w
 from aggregator.trade.available_flexibility import CONFIDENCE
@@ -26,6 +26,7 @@ from aggregator.trade.contracts import Contract, Price
 from aggregator.trade.requests import Wish
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
+from vtn.services.webhooks import publish
 from vtn.store.database import Transaction
 from vtn.store.rows import from_json, to_json
 
@@ -64,9 +65,9 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Event, Status]]] = {
     Status.EXPIRED: {},
 }
 _TOLD: Final = {
-    Status.ACCEPTED: EventType.OFFER_ACCEPTED,
-    Status.REVOKED: EventType.OFFER_REVOKED,
-    Status.EXPIRED: EventType.OFFER_EXPIRED,
+    Status.ACCEPTED: Topic.OFFER_ACCEPTED,
+    Status.REVOKED: Topic.OFFER_REVOKED,
+    Status.EXPIRED: Topic.OFFER_EXPIRED,
 }
 
 
@@ -209,7 +210,7 @@ async def create(
     )
     await tx.audit(who, "offer", offer_id, after=to_json(tuple(options)), at=now)
     told = {"offer_id": offer_id, "request_id": request_id, "expires_at": expires_at}
-    await publish(tx, contract.party_id, EventType.OFFER_CREATED, told, now)
+    await publish(tx, contract.party_id, Topic.OFFER_CREATED, told, now)
     return offer_id
 
 

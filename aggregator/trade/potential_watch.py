@@ -16,10 +16,9 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator.buyers.events import EventType, publish, wants
 from aggregator.flexibility.pool import pool
 from aggregator.grid import Grid
-from aggregator.tables import webhook_delivery, webhook_subscription
+from aggregator.topics import Topic
 from aggregator.trade import available_flexibility, contracts
 from aggregator.trade.available_flexibility import Scope
 from aggregator.trade.contracts import Contract
@@ -27,7 +26,9 @@ from core.clock import Clock
 from core.errors import EvenloadError
 from core.spans import floor_to
 from vtn.services import programme
+from vtn.services.webhooks import publish, wants
 from vtn.store.database import Database
+from vtn.store.tables import webhook_delivery, webhook_subscription
 
 STEP_S: Final = 1800
 STEPS: Final = 4
@@ -105,7 +106,7 @@ class PotentialWatch:
             await tx.conn.execute(mine.with_for_update())
             if _has_changed(power_w, (await _told(tx.conn, party_id)).get(view.key)):
                 data = {**view.names, "from": grid.start, "until": grid.end, "p10_w": power_w}
-                await publish(tx, party_id, EventType.POTENTIAL_CHANGED, data, now)
+                await publish(tx, party_id, Topic.POTENTIAL_CHANGED, data, now)
 
 
 def _ahead(now: datetime) -> Grid:
@@ -122,7 +123,7 @@ async def _listening(conn: AsyncConnection) -> list[str]:
         webhook_subscription.c.ended_at.is_(None)
     )
     rows = (await conn.execute(live)).all()
-    return sorted({row.party_id for row in rows if wants(row.events, EventType.POTENTIAL_CHANGED)})
+    return sorted({row.party_id for row in rows if wants(row.events, Topic.POTENTIAL_CHANGED)})
 
 
 async def _views(conn: AsyncConnection, party_id: str, now: datetime) -> list[_View]:
@@ -143,7 +144,7 @@ async def _told(conn: AsyncConnection, party_id: str) -> dict[tuple[object, ...]
         .join(webhook_subscription, webhook_subscription.c.id == webhook_delivery.c.subscription_id)
         .where(webhook_subscription.c.party_id == party_id)
         .where(webhook_subscription.c.ended_at.is_(None))
-        .where(webhook_delivery.c.event == EventType.POTENTIAL_CHANGED.value)
+        .where(webhook_delivery.c.event == Topic.POTENTIAL_CHANGED.value)
         .where(webhook_delivery.c.created_at > datetime.now(UTC) - _REMEMBERED)
         .order_by(webhook_delivery.c.id)
     )

@@ -15,9 +15,9 @@ from typing import Any, Final
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator.buyers.events import EventType, publish
 from aggregator.grid import Grid
 from aggregator.tables import activation_report
+from aggregator.topics import Topic
 from aggregator.trade import activations, contracts, settlements
 from aggregator.trade.activation_report import ActivationReport, ReportInterval, VenRow
 from aggregator.trade.activations import Activation
@@ -28,6 +28,7 @@ from metrics.presets import PRESETS
 from openadr.model.opt import OptType
 from vtn.services import evaluation
 from vtn.services.evaluation import STEP_S, Computed, Result, VenResult
+from vtn.services.webhooks import publish
 from vtn.store.database import Database, Transaction
 from vtn.store.rows import from_json, to_json
 
@@ -90,7 +91,7 @@ async def publish_report(
     )
     await tx.audit(who, "report", f"{one.id}/{version}", after={"final": final}, at=now)
     told = {"activation_id": one.id, "version": version, "final": final}
-    await publish(tx, one.party_id, EventType.REPORT_PUBLISHED, told, now)
+    await publish(tx, one.party_id, Topic.REPORT_PUBLISHED, told, now)
     if report.delivered_wh is not None or final:  # what nobody knows costs nothing before it is final
         await settlements.settle(tx, one, report, now, who=who)
     return version

@@ -15,14 +15,15 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator import money
-from aggregator.buyers.events import EventType, publish
 from aggregator.tables import flexibility_offer, flexibility_request
+from aggregator.topics import Topic
 from aggregator.trade import contracts
 from aggregator.trade.contracts import Wanted
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
 from core.spans import utc
 from vtn.services import programme
+from vtn.services.webhooks import publish
 from vtn.store.database import Transaction
 from vtn.store.rows import from_json, to_json
 from vtn.store.tables import group
@@ -69,10 +70,10 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Event, Status]]] = {
     Status.CANCELLED: {},
 }
 _TOLD: Final = {
-    Status.OFFERED: EventType.REQUEST_OFFERED,
-    Status.DECLINED: EventType.REQUEST_DECLINED,
-    Status.EXPIRED: EventType.REQUEST_EXPIRED,
-    Status.CANCELLED: EventType.REQUEST_CANCELLED,
+    Status.OFFERED: Topic.REQUEST_OFFERED,
+    Status.DECLINED: Topic.REQUEST_DECLINED,
+    Status.EXPIRED: Topic.REQUEST_EXPIRED,
+    Status.CANCELLED: Topic.REQUEST_CANCELLED,
 }
 
 
@@ -175,7 +176,7 @@ async def create(
         )
     )
     await tx.audit(who, "request", request_id, after=to_json(wish), at=now)
-    await publish(tx, contract.party_id, EventType.REQUEST_RECEIVED, {"request_id": request_id}, now)
+    await publish(tx, contract.party_id, Topic.REQUEST_RECEIVED, {"request_id": request_id}, now)
     return request_id
 
 

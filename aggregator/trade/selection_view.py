@@ -8,8 +8,9 @@ from sqlalchemy import func, or_, select
 
 from aggregator.flexibility import inputs, pool
 from aggregator.flexibility.fleet import Reason
+from aggregator.tables import dispatch_draft, selection, selection_reason
 from vtn.store.database import Connection
-from vtn.store.tables import selection, selection_reason, site, ven
+from vtn.store.tables import site, ven
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +85,12 @@ async def reasons(
 
 async def about(conn: Connection, selection_id: str) -> About:
     """Return the figures of a selection; takes CPU for a large fleet."""
-    row = (await conn.execute(select(selection).where(selection.c.id == selection_id))).one()
+    joined = selection.outerjoin(dispatch_draft, dispatch_draft.c.selection_id == selection.c.id)
+    query = select(selection.c.inputs, dispatch_draft.c.figures).select_from(joined)
+    row = (await conn.execute(query.where(selection.c.id == selection_id))).one()
     result: dict[str, Any] = row.inputs.get("result") or {}
     fleet = inputs.from_json(row.inputs["fleet"])
-    stored = (row.inputs.get("draft") or {}).get("figures") or {}
-    steps = stored.get("waterfall") or ()
+    steps = (row.figures or {}).get("waterfall") or ()
     waterfall = tuple(pool.Step(**one) for one in steps) if steps else pool.pool(fleet, draws=500).waterfall
     few = fleet.calls_left < 2**31
     return About(

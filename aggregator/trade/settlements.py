@@ -14,12 +14,13 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator import money
-from aggregator.buyers.events import EventType, publish
 from aggregator.tables import settlement
+from aggregator.topics import Topic
 from aggregator.trade.activation_report import ActivationReport
 from aggregator.trade.activations import Activation
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
+from vtn.services.webhooks import publish
 from vtn.store.database import Transaction
 from vtn.store.rows import from_json, to_json
 
@@ -120,7 +121,7 @@ async def settle(tx: Transaction, one: Activation, report: ActivationReport, now
     )
     await tx.audit(who, "settlement", settlement_id, after=to_json(new), at=now)
     told = {"settlement_id": settlement_id, "activation_id": one.id}
-    await publish(tx, one.party_id, EventType.SETTLEMENT_PUBLISHED, told, now)
+    await publish(tx, one.party_id, Topic.SETTLEMENT_PUBLISHED, told, now)
     return settlement_id
 
 

@@ -7,12 +7,13 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, func, select
 
-from aggregator.tables import activation, flexibility_offer, flexibility_request, settlement, webhook_delivery
+from aggregator.tables import activation, flexibility_offer, flexibility_request, settlement
 from aggregator.trade import activations, contracts, settlements
 from aggregator.trade.activations import Activation, Status
 from aggregator.trade.settlements import Settlement
 from vtn.services import programme as programmes
 from vtn.store.database import Connection
+from vtn.store.tables import webhook_delivery
 
 DISPUTED: Final = "disputed"
 

@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator.buyers.events import EventType, publish
+from aggregator.topics import Topic
 from aggregator.trade import activation_start, activations, dispatch_control, offers, reports, requests, uncertainty
 from aggregator.trade.activation_start import WORKER
 from aggregator.trade.activations import Activation
@@ -24,6 +24,7 @@ from core.clock import Clock
 from core.errors import EvenloadError
 from vtn.services import result_due
 from vtn.services.result_due import Waits
+from vtn.services.webhooks import publish
 from vtn.store.database import Database
 
 _log = structlog.get_logger(__name__)
@@ -145,7 +146,7 @@ class TradeWorker:
                 return
             await activations.advance(tx, one, now, report_at, completed_at=now)
             await tx.audit(WORKER, "complete activation", one.id, at=now)
-            await publish(tx, one.party_id, EventType.ACTIVATION_COMPLETED, {"activation_id": one.id}, now)
+            await publish(tx, one.party_id, Topic.ACTIVATION_COMPLETED, {"activation_id": one.id}, now)
 
     async def _result(self, dispatch_id: str) -> None:
         """Compute what a dispatch brought; that of an activation is computed for its report."""

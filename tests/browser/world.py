@@ -14,7 +14,7 @@ import aiohttp
 from browser.homes import METER, Home, history
 from sqlalchemy import update
 
-from aggregator.buyers import clients
+from aggregator.scopes import SCOPES
 from aggregator.tariff import tariffs
 from aggregator.tariff.price_series import Price as TariffPrice
 from aggregator.tariff.tariffs import NewTariff
@@ -32,7 +32,7 @@ from evenload.settings import load_settings
 from evenload.setup import Shape, add_operator, login_link, prepare, set_password
 from openadr.model.opt import OptType
 from support.vtn_world import fake_fingerprint
-from vtn.services import evaluation, fleet, programme, provisioning, site
+from vtn.services import api_clients, evaluation, fleet, programme, provisioning, site
 from vtn.services.programme import Limits as CallLimits
 from vtn.services.programme import Parameters, Programme, Reward
 from vtn.store import readings
@@ -257,7 +257,9 @@ async def _settle(world: World, names: Sequence[str]) -> None:
         await provisioning.note_waiting(tx, STRANGER, LONG_SUBJECT, now)
         party_id = await contracts.create_brp(tx, "Balance & Co", now, who=_WHO, email="desk@brp.example")
         scopes = ["flex:read", "flex:request", "flex:order", "report:read", "tariff:read", "webhook:manage"]
-        client, secret = await clients.create(tx, party_id, "trading desk", scopes, machine_now, who=_WHO)
+        client, secret = await api_clients.create(
+            tx, party_id, "trading desk", scopes, machine_now, who=_WHO, offered=SCOPES
+        )
         limits = Limits(max_power_w=2_000_000, direct_orders=True, per_ven_rows=True)
         terms = Terms(party_id, made.id, limits, Price("EUR", "0.20", "0.05", "0.40"))
         contract = await contracts.create(tx, terms, now, who=_WHO)

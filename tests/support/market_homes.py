@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import update
 
-from aggregator.buyers import clients
 from aggregator.tariff import tariffs
 from aggregator.tariff.price_series import Price as TariffPrice
 from aggregator.tariff.tariffs import Kind as TariffKind
@@ -17,7 +16,7 @@ from aggregator.trade.contracts import Contract, Limits, Price, Terms
 from core.points import Kind, Quantity
 from core.spans import Duration, floor_to
 from openadr.model.opt import OptType
-from vtn.services import event, fleet, potential, programme, provisioning, site
+from vtn.services import api_clients, event, fleet, potential, programme, provisioning, site
 from vtn.services.event import Answer
 from vtn.services.potential import Figures
 from vtn.services.programme import Limits as CallLimits
@@ -65,7 +64,7 @@ async def seed(db: Database, now: datetime, names: Sequence[str], *, days: int =
             await can(tx, ven_id, now, CAN_W * (0.7 + 0.1 * (number % 7)))
         await seen(tx, ven_ids, now)
         party_id = await contracts.create_brp(tx, "Balance & Co", now, who=WHO, email="desk@brp.example")
-        _, secret = await clients.create(tx, party_id, "main", ["flex:read", "flex:request"], now, who=WHO)
+        _, secret = await api_clients.create(tx, party_id, "main", ["flex:read", "flex:request"], now, who=WHO)
         limits = Limits(max_power_w=2_000_000, direct_orders=True, per_ven_rows=True)
         price = Price("EUR", "0.20", "0.05", "0.40")
         contract = await contracts.create(tx, Terms(party_id, made.id, limits, price), now, who=WHO)

@@ -216,17 +216,6 @@ enrolment = Table(
     Column("consent_version", String(40)),
     Column("consent_at", UtcDateTime),
 )
-contract = Table(
-    "contract",
-    METADATA,
-    _id(),
-    Column("party_id", String(80), ForeignKey("party.id"), nullable=False, comment="the BRP"),
-    Column("programme_id", String(80), nullable=False),
-    Column("limits", Json, nullable=False),
-    Column("price", Json),
-    Column("valid_from", UtcDateTime, nullable=False),
-    Column("valid_to", UtcDateTime),
-)
 
 # -- dispatches and events
 
@@ -422,23 +411,6 @@ Index("ix_potential_in_force", potential.c.superseded_at, potential.c.ven_id)
 
 # -- decisions and results
 
-selection = Table(
-    "selection",
-    METADATA,
-    _id(),
-    Column("dispatch_id", String(80), ForeignKey("dispatch.id"), index=True),
-    Column("inputs", Json, nullable=False),
-    Column("created_at", UtcDateTime, nullable=False),
-)
-selection_reason = Table(
-    "selection_reason",
-    METADATA,
-    Column("selection_id", String(80), ForeignKey("selection.id", ondelete="CASCADE"), nullable=False),
-    _ven(),
-    Column("reason", String(40), nullable=False),
-    Column("power_w", Integer),
-    PrimaryKeyConstraint("selection_id", "ven_id"),
-)
 evaluation = Table(
     "evaluation",
     METADATA,
@@ -503,4 +475,66 @@ audit = Table(
     Column("before", Json),
     Column("after", Json),
     sqlite_autoincrement=True,
+)
+
+# -- programs of other parties: clients, tokens, repeated requests, webhooks
+
+api_client = Table(
+    "api_client",
+    METADATA,
+    Column("id", String(80), primary_key=True, comment="the OAuth2 client_id"),
+    Column("party_id", String(80), ForeignKey("party.id"), nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("secret_hash", String(64), nullable=False),
+    Column("scopes", Json, nullable=False),
+    Column("certificate", String(64), comment="x5t#S256 of the certificate that tokens are bound to, or null"),
+    Column("created_at", UtcDateTime, nullable=False, comment="machine time"),
+    Column("revoked_at", UtcDateTime, comment="machine time"),
+)
+token_key = Table(
+    "token_key",
+    METADATA,
+    Column("id", String(80), primary_key=True, comment="the kid"),
+    Column("key", Json, nullable=False, comment="private JWK that signs access tokens"),
+    Column("created_at", UtcDateTime, nullable=False, comment="machine time"),
+    Column("retired_at", UtcDateTime, comment="machine time"),
+)
+idempotency = Table(
+    "idempotency",
+    METADATA,
+    Column("caller", String(80), nullable=False, comment="principal or client"),
+    Column("key", String(255), nullable=False),
+    Column("request_hash", String(64), nullable=False, comment="method, path and body"),
+    Column("status", Integer, comment="null: still in flight"),
+    Column("headers", Json),
+    Column("body", Text),
+    Column("created_at", UtcDateTime, nullable=False, index=True, comment="machine time"),
+    PrimaryKeyConstraint("caller", "key"),
+)
+webhook_subscription = Table(
+    "webhook_subscription",
+    METADATA,
+    _id(),
+    Column("party_id", String(80), ForeignKey("party.id"), nullable=False, index=True),
+    Column("url", Text, nullable=False),
+    Column("events", Json, nullable=False, comment="types, or empty for all"),
+    Column("secret", Text, nullable=False, comment="key of the HMAC; the receiver has it too"),
+    Column("created_at", UtcDateTime, nullable=False, comment="machine time"),
+    Column("ended_at", UtcDateTime, comment="machine time"),
+)
+webhook_delivery = Table(
+    "webhook_delivery",
+    METADATA,
+    _id(),
+    Column("subscription_id", String(80), ForeignKey("webhook_subscription.id"), nullable=False, index=True),
+    Column("event", String(60), nullable=False),
+    Column("payload", Json, nullable=False),
+    Column("state", String(8), nullable=False, comment="pending | done | dead"),
+    Column("tries", Integer, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False, comment="machine time"),
+    Column("last_status", Integer),
+    Column("last_error", Text),
+    Column("created_at", UtcDateTime, nullable=False, comment="machine time"),
+    Column("done_at", UtcDateTime, comment="machine time"),
+    Index("ix_webhook_delivery_due", "state", "due_at"),
 )

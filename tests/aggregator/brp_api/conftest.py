@@ -17,10 +17,8 @@ from sqlalchemy import update
 
 from aggregator.api import OPERATIONS
 from aggregator.brp_api import BRP, GATE, BrpDesk, TokenGate, mount
-from aggregator.buyers import clients
-from aggregator.buyers.clients import SCOPES
-from aggregator.buyers.tokens import Tokens
 from aggregator.keys import SALES
+from aggregator.scopes import SCOPES
 from aggregator.trade import contracts
 from aggregator.trade.contracts import Contract, Limits, Price, Terms
 from aggregator.trade.sales import Sales
@@ -29,7 +27,9 @@ from core.points import Kind, Quantity
 from support import postgres
 from support.vtn_world import World, migrated_sqlite, open_copy, open_emptied, world_on
 from vtn.api import DESK, Desk
-from vtn.services import potential, principals
+from vtn.services import api_clients, potential, principals
+from vtn.services.access_tokens import Tokens
+from vtn.services.idempotency import RequestKeys
 from vtn.services.potential import Figures
 from vtn.services.principals import StoredPrincipals
 from vtn.services.programme import Programme
@@ -39,6 +39,7 @@ from vtn.store.tables import ven as ven_table
 from web.api import Api
 from web.auth import FailureLimit, Role
 from web.http_client import Guard
+from web.idempotency import Idempotency
 from web.server import HttpMetrics, make_app
 
 STALE_AFTER_S = 100.0
@@ -76,7 +77,9 @@ class Market:
         """Create a BRP with a program, and get its token."""
         async with self.world.tx() as tx:
             party_id = await contracts.create_brp(tx, name, self.world.now, who="test")
-            client, secret = await clients.create(tx, party_id, "main", scopes, datetime.now(UTC), who="test", **more)
+            client, secret = await api_clients.create(
+                tx, party_id, "main", scopes, datetime.now(UTC), who="test", offered=SCOPES, **more
+            )
         buyer = Buyer(party_id, client.id, secret)
         if not more:
             buyer.token = await self.token(buyer)
@@ -277,9 +280,18 @@ async def _market_on(world: World, aiohttp_client: Any) -> Market:
         for role in Role:
             operators[role.value] = await principals.create(tx, role.value, role, datetime.now(UTC), who="test")
     failures = FailureLimit()
-    tokens = Tokens(world.db, "urn:evenload:vtn")
+    tokens = Tokens(world.db, "urn:evenload:vtn", "brp")
     sales = Sales(world.db, world.clock, stale_after_s=STALE_AFTER_S)
-    desk = BrpDesk(world.db, world.clock, sales, tokens, Guard.allowing(["127.0.0.1"]), failures, STALE_AFTER_S)
+    desk = BrpDesk(
+        world.db,
+        world.clock,
+        sales,
+        tokens,
+        Guard.allowing(["127.0.0.1"]),
+        failures,
+        Idempotency(RequestKeys(world.db)),
+        STALE_AFTER_S,
+    )
     gate = TokenGate(world.db, tokens, failures)
     app = make_app(
         Api("evenload operator API", "1", OPERATIONS),

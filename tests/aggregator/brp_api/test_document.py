@@ -18,8 +18,8 @@ from schemathesis.specs.openapi.checks import (
 
 from aggregator.api import OPERATIONS
 from aggregator.brp_api import brp_api
-from aggregator.buyers.clients import SCOPES
-from aggregator.buyers.events import EventType
+from aggregator.scopes import SCOPES
+from aggregator.topics import Topic
 from web.api import Api
 
 _CONFORMS = [
@@ -81,7 +81,7 @@ def test_the_document_tells_of_tokens_scopes_keys_limits_and_webhooks(document):
             if path != "/brp/v1/token":
                 status = next(status for status in one["responses"] if status[0] == "2")
                 assert "RateLimit" in one["responses"][status]["headers"]
-    assert set(document["webhooks"]) == {one.value for one in EventType} | {"webhook.test"}
+    assert set(document["webhooks"]) == {one.value for one in Topic} | {"webhook.test"}
     for one in document["webhooks"].values():
         content = one["post"]["requestBody"]["content"]["application/json"]
         jsonschema.validate(

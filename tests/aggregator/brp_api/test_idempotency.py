@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select, update
 
-from aggregator.brp_api import idempotent
-from aggregator.buyers import webhooks
-from aggregator.tables import idempotency
 from core.errors import UnavailableError
+from vtn.services import webhooks
+from vtn.services.idempotency import forget_old
+from vtn.store.tables import idempotency
 
 PATH = "/brp/v1/webhook-subscriptions"
 BODY = {"url": "https://brp.example/hook"}
@@ -170,5 +170,5 @@ async def test_keys_are_forgotten_after_a_day(market):
     assert len(await market.world.rows("webhook_subscription")) == 2
     async with market.world.tx() as tx:
         await tx.conn.execute(update(idempotency).values(created_at=old))
-        await idempotent.forget_old(tx, datetime.now(UTC))
+        await forget_old(tx, datetime.now(UTC))
         assert (await tx.conn.execute(select(idempotency.c.key))).all() == []

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from aggregator.api import OPERATIONS as OPERATOR_OPERATIONS
 from aggregator.brp_api import BRP, GATE, OPERATIONS, mount
-from aggregator.buyers.clients import SCOPES
+from aggregator.scopes import SCOPES
 from vtn.services.principals import StoredPrincipals
 from web.api import Api
 from web.auth import Role

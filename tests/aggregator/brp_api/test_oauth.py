@@ -12,9 +12,10 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 
 from aggregator.brp_api import gate as gate_module
 from aggregator.brp_api import oauth
-from aggregator.buyers import clients, tokens
-from aggregator.buyers.tokens import Tokens
 from core.errors import InvalidError
+from vtn.services import access_tokens, api_clients
+from vtn.services.access_tokens import Tokens
+from vtn.store import tables
 from vtn.store.database import Database
 
 TOKEN = "/brp/v1/token"
@@ -229,7 +230,7 @@ class Hands:
         self.s += seconds
 
     def tokens(self, db, issuer="urn:evenload:a"):
-        return Tokens(db, issuer, utcnow=self.utcnow, monotonic=self.monotonic)
+        return Tokens(db, issuer, "brp", utcnow=self.utcnow, monotonic=self.monotonic)
 
 
 async def test_a_token_ends_with_its_time(market):
@@ -283,7 +284,7 @@ async def test_keys_are_shared_by_processes_and_replaced_in_time(market):
     first = await one.sign("cli_1", ["flex:read"])
     assert (await two.read(first)).client_id == "cli_1"
     async with market.world.tx() as tx:
-        await tokens.rotate_keys(tx, hands.now, who="test")
+        await access_tokens.rotate_keys(tx, hands.now, who="test")
     hands.later(61)
     second = await one.sign("cli_1", ["flex:read"])
     assert second.split(".")[0] != first.split(".")[0]
@@ -308,7 +309,7 @@ async def test_rotation_by_an_operator(market):
 
 async def test_revoking_the_token_keys_ends_every_token_at_once(market):
     buyer = await market.buyer()
-    other = Tokens(market.world.db, market.desk.tokens.issuer)  # as another request or process has it
+    other = Tokens(market.world.db, market.desk.tokens.issuer, "brp")  # as another request or process has it
     await other.read(buyer.token)
     await market.post("/v1/token-keys/rotation?revoke=true", "admin", status=204)
     await market.get("/brp/v1/me", buyer, status=401)
@@ -322,7 +323,7 @@ async def test_revoking_the_token_keys_ends_every_token_at_once(market):
 async def test_another_process_hears_that_token_keys_were_revoked(busy_market, shared_postgresql):
     elsewhere = await Database.open(shared_postgresql)
     try:
-        other = Tokens(elsewhere, busy_market.desk.tokens.issuer)
+        other = Tokens(elsewhere, busy_market.desk.tokens.issuer, "brp")
         buyer = await busy_market.buyer()
         await other.read(buyer.token)
         heard = asyncio.Event()
@@ -388,7 +389,7 @@ async def test_scopes_taken_away_end_with_the_clients(market):
     """A token has never more than its client has at the moment."""
     buyer = await market.buyer(scopes=("webhook:manage",))
     async with market.world.tx() as tx:
-        await tx.conn.execute(clients.brp_client.update().values(scopes=["flex:read"]))
+        await tx.conn.execute(tables.api_client.update().values(scopes=["flex:read"]))
     await market.get("/brp/v1/webhook-subscriptions", buyer, 403)
 
 
@@ -400,10 +401,10 @@ async def test_the_store_has_no_secret_and_no_token(market):
 
 
 def test_a_thumbprint_is_that_of_the_certificate():
-    assert clients.thumbprint(b"") == "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"
+    assert api_clients.thumbprint(b"") == "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"
     for text in ("", "x", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----", "x" * 30_000):
         with pytest.raises(InvalidError):
-            clients.thumbprint_of_pem(text)
+            api_clients.thumbprint_of_pem(text)
 
 
 async def test_the_cache_of_clients_is_short(market):
@@ -414,7 +415,7 @@ async def test_the_cache_of_clients_is_short(market):
     grant = await market.desk.tokens.read(buyer.token)
     assert (await gate._client(grant)).id == buyer.client_id
     async with market.world.tx() as tx:
-        await clients.revoke(tx, buyer.client_id, datetime.now(UTC), who="another process")
+        await api_clients.revoke(tx, buyer.client_id, datetime.now(UTC), who="another process")
     assert (await gate._client(grant)).revoked_at is None
     s["now"] = 10.0
     with pytest.raises(Exception, match="revoked"):

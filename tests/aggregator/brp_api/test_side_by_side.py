@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
-from aggregator.buyers import events
-from aggregator.buyers.events import EventType
-from aggregator.buyers.tokens import Tokens
-from aggregator.buyers.webhooks import Sender
+from aggregator.topics import Topic
+from vtn.services import webhooks
+from vtn.services.access_tokens import Tokens
+from vtn.services.webhooks import Sender
 
 SUBSCRIPTIONS = "/brp/v1/webhook-subscriptions"
 
@@ -66,21 +66,21 @@ async def test_two_senders_send_each_message_once(busy_market, aiohttp_server):
         await market.post(SUBSCRIPTIONS, buyer, {"url": f"http://127.0.0.1:{server.port}/hook"})
     for number in range(10):
         async with market.world.tx() as tx:
-            await events.publish(tx, buyer.party_id, EventType.OFFER_CREATED, {"offer_id": number}, market.world.now)
+            await webhooks.publish(tx, buyer.party_id, Topic.OFFER_CREATED, {"offer_id": number}, market.world.now)
     now = datetime.now(UTC) + timedelta(seconds=1)
     senders = [Sender(market.world.db, market.desk.guard, utcnow=lambda: now) for _ in range(2)]
     for _ in range(4):
-        await asyncio.gather(*(one.turn() for one in senders))
-        await asyncio.gather(*(one.idle() for one in senders))
+        sending = await asyncio.gather(*(sender.turn() for sender in senders))
+        await asyncio.gather(*(task for tasks in sending for task in tasks))
     assert sorted(came) == sorted([*range(10), *range(10)])
     assert {row.state for row in await market.world.rows("webhook_delivery")} == {"done"}
 
 
 async def test_processes_that_start_together_read_each_others_tokens(busy_market):
     db = busy_market.world.db
-    signers = [Tokens(db, "urn:evenload:vtn") for _ in range(3)]
+    signers = [Tokens(db, "urn:evenload:vtn", "brp") for _ in range(3)]
     made = await asyncio.gather(*(one.sign("cli_1", ["flex:read"]) for one in signers))
-    for reader in [*signers, Tokens(db, "urn:evenload:vtn")]:
+    for reader in [*signers, Tokens(db, "urn:evenload:vtn", "brp")]:
         reader._loaded_at = float("-inf")
         for token in made:
             assert (await reader.read(token)).client_id == "cli_1"

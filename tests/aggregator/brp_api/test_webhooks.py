@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from aiohttp import web
 
-from aggregator.buyers import events, webhooks
-from aggregator.buyers.events import EventType
-from aggregator.buyers.webhooks import RETRY_AFTER_S, Sender
+from aggregator.topics import Topic
 from support.waiting import until
+from vtn.services import webhooks
+from vtn.services.webhooks import RETRY_AFTER_S, Sender
 from web.http_client import STRICT, Guard
 
 PATH = "/brp/v1/webhook-subscriptions"
@@ -57,8 +57,7 @@ class Post:
 
     async def turn(self, later_s=0):
         self.now = max(self.now, datetime.now(UTC)) + timedelta(seconds=later_s)  # what was published by now is due
-        await self.sender.turn()
-        await self.sender.idle()
+        await asyncio.gather(*await self.sender.turn())
 
     async def row(self):
         (row,) = await self.market.world.rows("webhook_delivery")
@@ -72,9 +71,9 @@ async def post(market):
     await made.sender.close()
 
 
-async def publish(market, buyer, kind=EventType.OFFER_CREATED, **data):
+async def publish(market, buyer, kind=Topic.OFFER_CREATED, **data):
     async with market.world.tx() as tx:
-        return await events.publish(tx, buyer.party_id, kind, data or {"offer_id": "fof_1"}, market.world.now)
+        return await webhooks.publish(tx, buyer.party_id, kind, data or {"offer_id": "fof_1"}, market.world.now)
 
 
 async def test_subscriptions_are_made_read_changed_and_ended(market):
@@ -156,7 +155,7 @@ async def test_another_brp_sees_nothing_of_it(market, receiver, post):
 async def test_a_message_is_signed_and_its_receipt_is_the_end_of_it(market, receiver, post):
     buyer = await market.buyer()
     made = await market.post(PATH, buyer, {"url": receiver.url, "events": ["offer.*"]})
-    assert await publish(market, buyer, EventType.REPORT_PUBLISHED) == []
+    assert await publish(market, buyer, Topic.REPORT_PUBLISHED) == []
     (delivery_id,) = await publish(market, buyer, offer_id="fof_1")
     await post.turn()
     ((headers, body),) = receiver.came
@@ -267,10 +266,10 @@ async def test_a_receiver_that_hangs_delays_nobody_else(market, receiver, post, 
     await until(lambda: receiver.came)
     await publish(market, quick)
     post.now += timedelta(seconds=1)
-    await post.sender.turn()
+    sending = await post.sender.turn()
     await until(lambda: other.came)
     receiver.go.set()
-    await post.sender.idle()
+    await asyncio.gather(*sending)
     assert {row.state for row in await market.world.rows("webhook_delivery")} == {"done"}
 
 

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import insert
 
 from aggregator.console.tariff_forms import read_prices
-from aggregator.tables import webhook_delivery, webhook_subscription
 from core.errors import InvalidError
+from vtn.store.tables import webhook_delivery, webhook_subscription
 
 
 async def test_a_brp_is_created_and_its_secret_is_shown_once(market) -> None:
@@ -29,7 +29,7 @@ async def test_a_brp_is_created_and_its_secret_is_shown_once(market) -> None:
 
 async def test_programs_get_new_secrets_and_are_shut_out(market) -> None:
     path = f"/market/brps/{market.homes.party_id}"
-    (client,) = await market.world.rows("brp_client")
+    (client,) = await market.world.rows("api_client")
     page = await market.admin.post(f"{path}/clients", 422, client="night", certificate="no PEM", scopes=["flex:read"])
     assert "PEM" in page.fault("certificate")
     await market.admin.post(f"{path}/clients", client="night", scopes=["flex:read"])

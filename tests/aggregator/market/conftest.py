@@ -11,7 +11,6 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import insert, update
 
-from aggregator.tables import webhook_subscription
 from aggregator.trade import activations, contracts, offers, requests
 from aggregator.trade.contracts import Contract, Limits, Price, Terms
 from aggregator.trade.requests import Wish, WishInterval
@@ -28,6 +27,7 @@ from vtn.services.programme import Programme
 from vtn.store import readings
 from vtn.store.readings import SeriesKey, Values
 from vtn.store.tables import ven as ven_table
+from vtn.store.tables import webhook_subscription
 
 START = NOON + timedelta(hours=1)
 STALE_AFTER_S = 300.0

@@ -12,6 +12,7 @@ from aggregator.flexibility.fleet import Reason
 from aggregator.intervals import PowerInterval
 from aggregator.selection import Ask
 from aggregator.selection import select as choose
+from aggregator.tables import selection
 from aggregator.trade import activation_changes, activation_start, activations, contracts
 from aggregator.trade.activation_changes import scaled
 from aggregator.trade.activations import TRANSITIONS, Event, ModifiedError, Status
@@ -21,7 +22,6 @@ from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundErr
 from openadr.model.event import EventStatus
 from openadr.v20b.messages import OadrResponse
 from vtn.services import dispatch, event
-from vtn.store.tables import selection
 
 from .conftest import START
 

@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator import money
-from aggregator.buyers.events import EventType, wants
 from aggregator.flexibility import inputs
 from aggregator.flexibility.fleet import Fleet, Reason
 from aggregator.grid import Grid
 from aggregator.intervals import PowerInterval
+from aggregator.topics import Topic
 from aggregator.trade import contracts
 from aggregator.trade.contracts import Limits, Price, Terms
 from core.errors import InvalidError, NotFoundError
+from vtn.services.webhooks import wants
 
 from .conftest import START
 
@@ -129,7 +130,7 @@ def test_a_fleet_comes_back_as_it_was():
 
 
 def test_a_subscription_hears_its_types_its_families_or_all():
-    kind = EventType.OFFER_CREATED
+    kind = Topic.OFFER_CREATED
     assert wants([], kind)
     assert wants(["offer.created"], kind)
     assert wants(["request.declined", "offer.*"], kind)

@@ -6,17 +6,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select, update
 
-from aggregator.buyers import events
 from aggregator.flexibility.pool import pool
-from aggregator.tables import webhook_delivery, webhook_subscription
+from aggregator.topics import Topic
 from aggregator.trade import available_flexibility, contracts
 from aggregator.trade.contracts import Limits, Terms
 from aggregator.trade.potential_watch import PotentialWatch
 from core.errors import UnavailableError
+from vtn.store.tables import webhook_delivery, webhook_subscription
 
 from .conftest import STALE_AFTER_S, Trade
 
-CHANGED = events.EventType.POTENTIAL_CHANGED.value
+CHANGED = Topic.POTENTIAL_CHANGED.value
 
 
 def watch_of(trade: Trade) -> PotentialWatch:

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
+from aggregator.tables import contract as contract_table
 from aggregator.trade import contracts, offers, requests
 from aggregator.trade.contracts import Limits
 from aggregator.trade.requests import TRANSITIONS, Event, Status, WishInterval
@@ -14,7 +15,6 @@ from core.spans import Duration
 from vtn.services import programme
 from vtn.services.programme import Limits as Calls
 from vtn.services.programme import Parameters, Window
-from vtn.store.tables import contract as contract_table
 
 QUARTER = timedelta(minutes=15)
 

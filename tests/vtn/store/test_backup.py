@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, inspect, select, text
 
-from aggregator import tables
+from aggregator import tables as aggregator_tables
 from core.errors import ConflictError, EvenloadError, InvalidError, NotFoundError, UnavailableError
 from support import postgres
 from support.databases import NOON, add_vens
-from vtn.store import Database, backup_file, engines
+from vtn.store import Database, backup_file, engines, tables
 from vtn.store.backup import backup, restore
 from vtn.store.readings import SeriesKey, Values, load, merge_days, store
 from vtn.store.sealing import Sealer, make_key
@@ -359,9 +359,11 @@ async def fill_secrets(database):
         answer = {"caller": "c", "key": "k", "request_hash": "h", "status": 201, "created_at": NOON}
         await tx.conn.execute(insert(tables.idempotency).values(body=SECRETS["answer"], **answer))
         price = {"kind": "network", "name": "t", "currency": "EUR", "vat_included": True, "created_at": NOON}
-        await tx.conn.execute(insert(tables.tariff).values(id="t", **price))
+        await tx.conn.execute(insert(aggregator_tables.tariff).values(id="t", **price))
         source = {"mapping": {}, "every_s": 60, "due_at": NOON}
-        await tx.conn.execute(insert(tables.tariff_source).values(tariff_id="t", url=SECRETS["price source"], **source))
+        await tx.conn.execute(
+            insert(aggregator_tables.tariff_source).values(tariff_id="t", url=SECRETS["price source"], **source)
+        )
         await tx.conn.execute(insert(principal).values(id="p", name="p", role="admin", token_hash="h", created_at=NOON))
         session = {"token_hash": "s", "csrf": SECRETS["form"], "created_at": NOON, "seen_at": NOON, "expires_at": NOON}
         await tx.conn.execute(insert(console_session).values(principal_id="p", **session))

@@ -19,13 +19,13 @@ from sqlalchemy import Connection, func, inspect, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator.tables import flexibility_request
+from aggregator.tables import dispatch_draft, flexibility_request, selection
 from core.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from vtn.services.report_mapping import lines_of
 from vtn.store import Database, engines, schema
 from vtn.store.data_point import usage_of
 from vtn.store.readings import SeriesKey, Values, load, series_of, store
-from vtn.store.tables import METADATA, audit, dispatch, opt, report_offer, ven
+from vtn.store.tables import METADATA, api_client, audit, dispatch, opt, report_offer, ven
 
 REVISIONS = sorted(one.revision for one in ScriptDirectory.from_config(schema.configuration()).walk_revisions())
 
@@ -274,6 +274,29 @@ async def test_what_the_audit_held_of_keys_in_addresses_is_gone_and_the_rest_sta
         ("create webhook", None, "https://balance.example/hook"),
         ("change webhook", "https://balance.example/hook", "https://balance.example/hook"),
     ]
+
+
+async def test_programs_of_brps_and_drafts_of_dispatches_keep_their_ids_in_tables_of_their_own(old_database_url):
+    at = "'2026-01-12 12:00:00+00:00'"
+    draft = '{"wish": {"power_w": 3000}, "figures": {"ordered_w": 3300.0}, "who": "ann"}'
+    async with changing(old_database_url) as conn:
+        await conn.exec_driver_sql(
+            "INSERT INTO brp_client (id, party_id, name, secret_hash, scopes, created_at)"
+            f" SELECT 'cli_1', id, 'night shift', 'abc', '[\"flex:read\"]', {at} FROM party WHERE kind = 'brp'"  # noqa: S608
+        )
+        for selection_id, inputs in (("drf_1", f'{{"seed": 7, "draft": {draft}}}'), ("sel_1", '{"seed": 8}')):
+            row = f"VALUES ('{selection_id}', '{inputs}', {at})"
+            await conn.exec_driver_sql(f"INSERT INTO selection (id, inputs, created_at) {row}")
+    database = await Database.open(old_database_url)
+    async with database.read() as conn:
+        (client,) = (await conn.execute(select(api_client))).all()
+        (kept,) = (await conn.execute(select(dispatch_draft))).all()
+        selections = {row.id: row.inputs for row in await conn.execute(select(selection))}
+    await database.close()
+    assert (client.id, client.name, client.scopes, client.revoked_at) == ("cli_1", "night shift", ["flex:read"], None)
+    assert (kept.id, kept.selection_id, kept.created_by) == ("drf_1", "drf_1", "ann")
+    assert (kept.wish, kept.figures) == ({"power_w": 3000}, {"ordered_w": 3300.0})
+    assert (selections["drf_1"], selections["sel_1"]) == ({"seed": 7}, {"seed": 8})
 
 
 async def test_a_database_that_lacks_a_table_is_refused_by_name(database_url):

@@ -1,4 +1,4 @@
-"""A BRP's programs: OAuth2 clients with a secret, scopes, and perhaps a certificate that their tokens are bound to.
+"""Programs of other parties: OAuth2 clients with a secret, scopes, and perhaps a certificate that tokens are bound to.
 
 A secret is 256 random bits, shown once; only its SHA-256 is stored (a slow hash protects what can be guessed). All
 times are machine time.
@@ -8,30 +8,17 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator.tables import brp_client
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
-from vtn.store.database import Transaction
-from vtn.store.tables import party
-
-SCOPES: Final[Mapping[str, str]] = {
-    "flex:read": "See potential, baseline, requests, offers and activations.",
-    "flex:request": "Ask for flexibility, nominate a baseline.",
-    "flex:order": "Accept offers; order, change and cancel activations.",
-    "report:read": "Read activation reports and settlements.",
-    "tariff:read": "Read tariffs.",
-    "tariff:write": "Publish prices.",
-    "webhook:manage": "Say where messages go.",
-}
-"""What a token can be made for."""
+from vtn.store.database import Connection, Transaction
+from vtn.store.tables import api_client, party
 
 LONGEST_NAME: Final = 80
 _LONGEST_PEM: Final = 20_000
@@ -39,7 +26,7 @@ _LONGEST_PEM: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """One program of a BRP. `certificate` is the x5t#S256 (RFC 8705) of the certificate that it has to show."""
+    """One program of a party. `certificate` is the x5t#S256 (RFC 8705) of the certificate that it has to show."""
 
     id: str
     party_id: str
@@ -82,24 +69,26 @@ async def create(
     now: datetime,
     *,
     who: str,
+    offered: Collection[str],
     certificate: str | None = None,
 ) -> tuple[Client, str]:
     """Create a client of a BRP; return it and its secret, which is shown this once.
 
-    Raises NotFoundError for a party that is no BRP, InvalidError for unknown scopes or a name that cannot be printed.
+    `offered`: the scopes that there are. Raises NotFoundError for a party that is no BRP, InvalidError for unknown
+    scopes or a name that cannot be printed.
     """
     kind = (await tx.conn.execute(select(party.c.kind).where(party.c.id == party_id))).scalar_one_or_none()
     if kind != "brp":
         raise NotFoundError(f"No BRP '{party_id}'.")
     if not (0 < len(name) <= LONGEST_NAME and name.isprintable() and name.strip() == name):
         raise InvalidError(f"A client's name has 1 to {LONGEST_NAME} printable characters, no blanks at its ends.")
-    if not scopes or (unknown := set(scopes) - SCOPES.keys()):
+    if not scopes or (unknown := set(scopes).difference(offered)):
         raise InvalidError(f"No scope {', '.join(sorted(unknown))}." if scopes else "A client needs a scope.")
-    chosen = tuple(scope for scope in SCOPES if scope in scopes)
+    chosen = tuple(scope for scope in offered if scope in scopes)
     new = Client(new_id("cli"), party_id, name, chosen, certificate, now, None)
     secret = new_secret()
     await tx.conn.execute(
-        insert(brp_client).values(
+        insert(api_client).values(
             id=new.id,
             party_id=party_id,
             name=name,
@@ -124,7 +113,7 @@ async def rotate(tx: Transaction, client_id: str, now: datetime, *, who: str) ->
         raise ConflictError("This client is revoked; create another one.")
     secret = new_secret()
     await tx.conn.execute(
-        update(brp_client).where(brp_client.c.id == client_id).values(secret_hash=hash_secret(secret))
+        update(api_client).where(api_client.c.id == client_id).values(secret_hash=hash_secret(secret))
     )
     await tx.audit(who, "rotate brp secret", client_id, at=now)
     return secret
@@ -135,28 +124,28 @@ async def revoke(tx: Transaction, client_id: str, now: datetime, *, who: str) ->
     old = await get(tx.conn, client_id, lock=True)
     if old.revoked_at is not None:
         return
-    await tx.conn.execute(update(brp_client).where(brp_client.c.id == client_id).values(revoked_at=now))
+    await tx.conn.execute(update(api_client).where(api_client.c.id == client_id).values(revoked_at=now))
     await tx.audit(who, "revoke brp client", client_id, at=now)
 
 
-async def get(conn: AsyncConnection, client_id: str, *, lock: bool = False) -> Client:
+async def get(conn: Connection, client_id: str, *, lock: bool = False) -> Client:
     """Return a client, locked if so wished. Raises NotFoundError."""
-    query = select(brp_client).where(brp_client.c.id == client_id)
+    query = select(api_client).where(api_client.c.id == client_id)
     row = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
     if row is None:
         raise NotFoundError(f"No client '{client_id}'.")
     return _client(row)
 
 
-async def listed(conn: AsyncConnection, party_id: str) -> list[Client]:
+async def listed(conn: Connection, party_id: str) -> list[Client]:
     """Return the clients of a BRP, oldest first, revoked ones too."""
-    query = select(brp_client).where(brp_client.c.party_id == party_id).order_by(brp_client.c.id)
+    query = select(api_client).where(api_client.c.party_id == party_id).order_by(api_client.c.id)
     return [_client(row) for row in await conn.execute(query)]
 
 
-async def authenticate(conn: AsyncConnection, client_id: str, secret: str) -> Client | None:
+async def authenticate(conn: Connection, client_id: str, secret: str) -> Client | None:
     """Return the working client that has this id and secret, or None: the caller never hears which of them is wrong."""
-    row = (await conn.execute(select(brp_client).where(brp_client.c.id == client_id))).one_or_none()
+    row = (await conn.execute(select(api_client).where(api_client.c.id == client_id))).one_or_none()
     stored = hash_secret("") if row is None else row.secret_hash
     matches = hmac.compare_digest(hash_secret(secret), stored)
     return _client(row) if matches and row is not None and row.revoked_at is None else None

@@ -1,6 +1,6 @@
-"""The keys that sign BRPs' access tokens: JWTs with ES256.
+"""The keys that sign access tokens: JWTs with ES256.
 
-Needs `joserfc` and so `cryptography`, some 10 MB of memory: a server loads this module only once a BRP has called.
+Needs `joserfc` and so `cryptography`, some 10 MB of memory: a server loads this module only once a client has called.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Webhooks: who wants to hear of what, and the work of telling them (Standard Webhooks 1.0). All in machine time.
 
-A delivery is a row (`buyers.events.publish` writes it together with what it tells of) and is sent at least once:
+A delivery is a row (`publish` writes it together with what it tells of) and is sent at least once:
 `pending -> done | dead`. The body is `{"type", "timestamp", "data"}`; its signature is an HMAC-SHA-256 over
 `{webhook-id}.{webhook-timestamp}.{body}` by the subscription's secret. Any 2xx within 10 s is a receipt. Otherwise it
 is sent again 1, 2, 4 ... minutes later, at most every 4 hours, ten times; then it is dead until somebody replays it.
@@ -12,20 +12,19 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import structlog
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator.buyers.events import EventType
-from aggregator.tables import webhook_delivery, webhook_subscription
 from core.errors import ConflictError, EvenloadError, InvalidError, NotFoundError
 from core.ids import new_id
-from vtn.store.database import Database, Transaction
+from vtn.store.database import Connection, Database, Transaction
+from vtn.store.rows import to_json
+from vtn.store.tables import webhook_delivery, webhook_subscription
 from web import http_client
 from web.http_client import Guard
 
@@ -46,7 +45,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Where a BRP wants to hear of which events; no events mean all of them."""
+    """Where a party wants to hear of which topics; no topics mean all of them."""
 
     id: str
     party_id: str
@@ -81,14 +80,23 @@ def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
 
 
 async def subscribe(
-    tx: Transaction, party_id: str, url: str, events: Sequence[str], now: datetime, *, who: str, guard: Guard
+    tx: Transaction,
+    party_id: str,
+    url: str,
+    events: Sequence[str],
+    now: datetime,
+    *,
+    who: str,
+    guard: Guard,
+    topics: Collection[str],
 ) -> tuple[Subscription, str]:
     """Add a subscription; return it and the secret of its signatures, which is shown this once.
 
+    `topics`: what this party can hear of. `events`: those of them that it wants, or families such as `request.*`.
     Raises InvalidError for an address that is never called or an unknown event, ConflictError beyond
     MOST_SUBSCRIPTIONS.
     """
-    _check(url, events, guard)
+    _check(url, events, guard, topics)
     if len(await listed(tx.conn, party_id)) >= MOST_SUBSCRIPTIONS:
         raise ConflictError(f"There are {MOST_SUBSCRIPTIONS} subscriptions already; remove one that is not needed.")
     new = Subscription(new_id("whs"), party_id, url, tuple(events), now)
@@ -108,11 +116,12 @@ async def change(
     *,
     who: str,
     guard: Guard,
+    topics: Collection[str],
     party_id: str | None = None,
 ) -> Subscription:
     """Send elsewhere, or other events, from now on; what waits goes to the new address. Raises as `subscribe`."""
     old = await get(tx.conn, subscription_id, party_id, lock=True)
-    _check(url, events, guard)
+    _check(url, events, guard, topics)
     values = {"url": url, "events": list(events)}
     await tx.conn.execute(
         update(webhook_subscription).where(webhook_subscription.c.id == subscription_id).values(**values)
@@ -133,7 +142,7 @@ async def end(tx: Transaction, subscription_id: str, now: datetime, *, who: str,
 
 
 async def get(
-    conn: AsyncConnection, subscription_id: str, party_id: str | None = None, *, lock: bool = False
+    conn: Connection, subscription_id: str, party_id: str | None = None, *, lock: bool = False
 ) -> Subscription:
     """Return a subscription (of a party) that has not ended. Raises NotFoundError."""
     query = select(webhook_subscription).where(_live() & (webhook_subscription.c.id == subscription_id))
@@ -145,7 +154,7 @@ async def get(
     return _subscription(row)
 
 
-async def listed(conn: AsyncConnection, party_id: str) -> list[Subscription]:
+async def listed(conn: Connection, party_id: str) -> list[Subscription]:
     """Return the subscriptions of a party, oldest first: at most MOST_SUBSCRIPTIONS."""
     query = select(webhook_subscription).where(_live() & (webhook_subscription.c.party_id == party_id))
     return [_subscription(row) for row in await conn.execute(query.order_by(webhook_subscription.c.id))]
@@ -157,25 +166,13 @@ async def send_test(
     """Queue a message of type `webhook.test` and return the delivery's id. Raises NotFoundError."""
     one = await get(tx.conn, subscription_id, party_id)
     payload = {"type": TEST_EVENT, "timestamp": now.isoformat(), "data": {"subscription_id": one.id}}
-    delivery_id = new_id("whd")
-    await tx.conn.execute(
-        insert(webhook_delivery).values(
-            id=delivery_id,
-            subscription_id=one.id,
-            event=TEST_EVENT,
-            payload=payload,
-            state="pending",
-            tries=0,
-            due_at=now,
-            created_at=now,
-        )
-    )
+    (delivery_id,) = await _queue(tx, [one.id], TEST_EVENT, payload, now)
     await tx.audit(who, "test webhook", one.id, at=now)
     return delivery_id
 
 
 async def deliveries(
-    conn: AsyncConnection,
+    conn: Connection,
     *,
     party_id: str | None = None,
     subscription_id: str | None = None,
@@ -196,7 +193,7 @@ async def deliveries(
     return [_delivery(row) for row in await conn.execute(query)]
 
 
-async def delivery(conn: AsyncConnection, delivery_id: str, party_id: str | None = None) -> Delivery:
+async def delivery(conn: Connection, delivery_id: str, party_id: str | None = None) -> Delivery:
     """Return one delivery (to a party). Raises NotFoundError."""
     query = _with_party().where(webhook_delivery.c.id == delivery_id)
     if party_id is not None:
@@ -216,6 +213,48 @@ async def replay(tx: Transaction, delivery_id: str, now: datetime, *, who: str, 
     if not (await tx.conn.execute(update(webhook_delivery).where(settled).values(**values))).rowcount:
         raise ConflictError("This delivery is on its way already.")
     await tx.audit(who, "replay webhook", delivery_id, {"state": one.state}, at=now)
+
+
+async def publish(tx: Transaction, party_id: str, topic: str, data: Mapping[str, object], now: datetime) -> list[str]:
+    """Queue an event for every subscription of a party that wants it; return the ids of the deliveries.
+
+    Written in the transaction that made it happen. The payload is `{"type", "timestamp", "data"}`: `timestamp` is
+    world time, `data` names ids, never personal data.
+    """
+    query = select(webhook_subscription.c.id, webhook_subscription.c.events).where(
+        _live() & (webhook_subscription.c.party_id == party_id)
+    )
+    wanted = [row.id for row in await tx.conn.execute(query) if wants(row.events, topic)]
+    payload = {"type": topic, "timestamp": to_json(now), "data": to_json(dict(data))}
+    return await _queue(tx, wanted, topic, payload, datetime.now(UTC))
+
+
+def wants(events: object, topic: str) -> bool:
+    """Tell whether a subscription's list of events covers a topic."""
+    if not isinstance(events, list | tuple) or not events:
+        return True
+    return topic in events or _family(topic) in events
+
+
+async def _queue(
+    tx: Transaction, subscription_ids: Sequence[str], topic: str, payload: Mapping[str, Any], now: datetime
+) -> list[str]:
+    rows: list[dict[str, Any]] = [
+        {
+            "id": new_id("whd"),
+            "subscription_id": subscription_id,
+            "event": topic,
+            "payload": payload,
+            "state": "pending",
+            "tries": 0,
+            "due_at": now,
+            "created_at": now,
+        }
+        for subscription_id in subscription_ids
+    ]
+    if rows:
+        await tx.conn.execute(insert(webhook_delivery), rows)
+    return [row["id"] for row in rows]
 
 
 async def forget_old(tx: Transaction, now: datetime) -> None:
@@ -248,16 +287,13 @@ class Sender:
         self._utcnow = utcnow
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def turn(self) -> None:
-        """Take what is due and start to send it."""
+    async def turn(self) -> list[asyncio.Task[None]]:
+        """Take what is due and start to send it; return everything that is being sent."""
         self._tasks = {key: task for key, task in self._tasks.items() if not task.done()}
         if len(self._tasks) < _AT_ONCE and await self._is_any_due():
             for subscription_id, jobs in (await self._claim()).items():
                 self._tasks[subscription_id] = asyncio.create_task(self._send_all(jobs))
-
-    async def idle(self) -> None:
-        """Return when everything that was started is done."""
-        await asyncio.gather(*self._tasks.values())
+        return list(self._tasks.values())
 
     async def close(self) -> None:
         """Stop; what was not finished is sent by a later turn."""
@@ -342,11 +378,14 @@ class Sender:
             _log.warning("webhook given up", delivery=job.id, status=status, why=why)
 
 
-def _check(url: str, events: Sequence[str], guard: Guard) -> None:
+def _check(url: str, events: Sequence[str], guard: Guard, topics: Collection[str]) -> None:
     guard.check_url(url)
-    families = {f"{one.value.partition('.')[0]}.*" for one in EventType}
-    if unknown := sorted(set(events) - families - {one.value for one in EventType}):
+    if unknown := sorted(set(events) - {_family(topic) for topic in topics} - set(topics)):
         raise InvalidError(f"There is no event {', '.join(unknown)[:200]}.")
+
+
+def _family(topic: str) -> str:
+    return f"{topic.partition('.')[0]}.*"
 
 
 def _live() -> ColumnElement[bool]:

@@ -1,4 +1,4 @@
-"""Access tokens of BRP clients: JWTs (RFC 9068) signed with ES256, and the keys that sign them. All in machine time.
+"""Access tokens of API clients: JWTs (RFC 9068) signed with ES256, and the keys that sign them. All in machine time.
 
 The keys are rows, so that every process signs and reads alike and a restart ends no session. A new key replaces the
 signing one after a month; the old one reads tokens until the last that it signed has expired, unless it is revoked.
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, insert, select, update
 
-from aggregator.tables import token_key
 from core.errors import InvalidError
 from core.ids import new_id
 from vtn.store.database import Database, Transaction
+from vtn.store.tables import token_key
 
 if TYPE_CHECKING:
-    from aggregator.buyers.token_keys import TokenKey
+    from vtn.services.token_keys import TokenKey
 
 LIFETIME_S: Final = 900
 _LONGEST_TOKEN: Final = 4096
@@ -44,12 +44,13 @@ class Grant:
 
 
 class Tokens:
-    """Makes and reads tokens. `issuer` names this deployment; tokens of another one are refused."""
+    """Makes and reads the tokens of one API. `issuer` names this deployment; tokens of any other are refused."""
 
     def __init__(
         self,
         db: Database,
         issuer: str,
+        api: str,
         *,
         lifetime_s: int = LIFETIME_S,
         utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -57,7 +58,7 @@ class Tokens:
     ) -> None:
         self._db = db
         self.issuer = issuer
-        self.audience = f"{issuer}:brp"
+        self.audience = f"{issuer}:{api}"
         self.lifetime_s = lifetime_s
         self._utcnow = utcnow
         self._monotonic = monotonic
@@ -152,7 +153,7 @@ class Tokens:
         return key if self._utcnow() < key.retired_at + _reading_time(self.lifetime_s) else None
 
     async def _load(self) -> None:
-        from aggregator.buyers.token_keys import TokenKey  # noqa: PLC0415  see there
+        from vtn.services.token_keys import TokenKey  # noqa: PLC0415  see there
 
         generation = None
         while generation != self._generation:  # else these may be from before a revocation
@@ -171,7 +172,7 @@ async def rotate_keys(
     The others are retired, and deleted once their tokens have all expired. `revoke` deletes them now: no token that
     they signed is taken any more.
     """
-    from aggregator.buyers.token_keys import new_key  # noqa: PLC0415  see there
+    from vtn.services.token_keys import new_key  # noqa: PLC0415  see there
 
     kid = new_id("key")
     if revoke:

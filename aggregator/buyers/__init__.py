@@ -1,1 +1,0 @@
-"""The BRPs' programs: their clients and tokens, and the webhooks that tell them what happened."""
