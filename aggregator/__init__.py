@@ -2,7 +2,6 @@
 
 Services are functions on a Transaction, as in `vtn.services`, and stand on the VTN's: they may import `vtn`, never
 gateways or devices. From below: `flexibility/` what homes could do and what their pool can be relied on for,
-`selection/` whom to call (both arithmetic on arrays), `buyers/` the BRPs' programs and what they are told, `tariff/`
-prices, `trade/` from contract to settlement; `work` does what is due, `web/` shows it: the BRP's REST API and console
-pages.
+`selection/` whom to call (both arithmetic on arrays), `tariff/` prices, `trade/` from contract to settlement, with the
+worker that does what is due. Faces: `brp_api/` for the BRPs' systems, `api/` and `console/` for operators.
 """

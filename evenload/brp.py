@@ -48,7 +48,9 @@ def me(session: Session) -> None:
 @command(brp, "programmes")
 def programmes(session: Session) -> None:
     """List the programmes of your contracts."""
-    session.table(session.get("/programmes"), "id", "name", "product", "notification", "time_zone")
+    session.table(
+        session.call(lambda client: client.all("/programmes")), "id", "name", "product", "notification", "time_zone"
+    )
 
 
 @command(brp, "potential")
@@ -363,7 +365,7 @@ def webhook_add(
 @command(webhook, "list")
 def webhook_list(session: Session) -> None:
     """List your subscriptions."""
-    session.table(session.get("/webhook-subscriptions"), "id", "url", "events")
+    session.table(session.call(lambda client: client.all("/webhook-subscriptions")), "id", "url", "events")
 
 
 @command(webhook, "remove")

@@ -25,7 +25,7 @@ def show(session: Session, day: _Day, contract: Contract = None) -> None:
 
     async def work(client: Any) -> Any:
         query = {"contract_id": await contract_of(client, contract), "day": day}
-        return await client.get("/portfolio/baseline", query)
+        return await client.all("/portfolio/baseline", query)
 
     rows = session.call(work)
     if session.json:

@@ -114,7 +114,7 @@ def fleet_unregister(session: Session, ven_id: _VenId) -> None:
 @command(fleet, "waiting")
 def fleet_waiting(session: Session) -> None:
     """List certificates of a trusted CA that tried to speak and belong to no VEN."""
-    rows = session.call(lambda client: client.get("/waiting-certificates"))
+    rows = session.call(lambda client: client.all("/waiting-certificates"))
     session.table(
         rows, "fingerprint", "subject", "first_seen_at", "last_seen_at", "attempts", empty="No certificate is waiting."
     )
@@ -175,7 +175,7 @@ _VenIds = Annotated[list[str], typer.Argument(help="Names or venIDs.", metavar="
 @command(group, "list")
 def group_list(session: Session) -> None:
     """List groups."""
-    session.table(session.call(lambda client: client.get("/groups")), "id", "name", "members")
+    session.table(session.call(lambda client: client.all("/groups")), "id", "name", "members")
 
 
 @command(group, "show")

@@ -39,7 +39,7 @@ def _tell_secret(session: Session, made: Any) -> None:
 @command(market, "brps")
 def brps(session: Session) -> None:
     """List BRPs."""
-    session.table(session.call(lambda client: client.get("/brps")), "id", "name", "email", "created_at")
+    session.table(session.call(lambda client: client.all("/brps")), "id", "name", "email", "created_at")
 
 
 @command(market, "add-brp")
@@ -58,7 +58,7 @@ def add_brp(
 @command(market, "clients")
 def clients(session: Session, brp_id: _Brp) -> None:
     """List a BRP's programs."""
-    rows = session.call(lambda client: client.get(f"/brps/{brp_id}/clients"))
+    rows = session.call(lambda client: client.all(f"/brps/{brp_id}/clients"))
     session.table(rows, "id", "name", "scopes", "certificate", "revoked_at")
 
 

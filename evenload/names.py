@@ -85,6 +85,6 @@ async def _rows(client: OperatorClient, noun: Noun, text: str) -> list[dict[str,
     if noun is Noun.VEN:
         return await client.all(path, {"text": text[:120]})
     if noun is Noun.DISPATCH:
-        names = {one["id"]: one["name"] for one in await client.get("/programmes")}
+        names = {one["id"]: one["name"] for one in await client.all("/programmes")}
         return [{**one, "name": names.get(one["programme_id"], "")} for one in await client.all(path)]
     return list(await client.get(path))

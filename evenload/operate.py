@@ -57,7 +57,7 @@ def audit(session: Session, limit: Annotated[int, typer.Option(min=1, max=500, h
 @command(programme, "list")
 def programme_list(session: Session) -> None:
     """List programmes."""
-    rows = session.call(lambda client: client.get("/programmes"))
+    rows = session.call(lambda client: client.all("/programmes"))
     session.table(rows, "id", "version", "name", "market_context")
 
 

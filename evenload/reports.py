@@ -106,7 +106,7 @@ def report_readings(
             "resource_id": resource,
             "quantity": quantity,
         }
-        return await client.get(f"/vens/{ven_id}/readings", query)
+        return await client.all(f"/vens/{ven_id}/readings", query)
 
     found = session.call(ask)
     columns = ("start", "duration_s", "value", "quality")

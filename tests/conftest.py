@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 import structlog
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from support import postgres, tap_plugin
@@ -16,6 +17,9 @@ from support.tap_plugin import pytest_sessionfinish, pytest_terminal_summary
 __all__ = ["pytest_collection_finish", "pytest_sessionfinish", "pytest_terminal_summary"]
 
 share_compiled_statements()
+
+settings.register_profile("evenload", deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("evenload")
 
 _LEFT_TO_DRILLS: Final = tuple(
     Path(__file__).parent / name

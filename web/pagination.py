@@ -14,7 +14,7 @@ every page. So it is checked, not signed.
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
@@ -79,6 +79,17 @@ class Keyset:
         if not ours:
             raise InvalidError(_FOREIGN)
         return values
+
+    def part(
+        self, rows: Iterable[Row], limit: int, cursor: str | None, key: Callable[[Row], tuple[Key, ...]]
+    ) -> Page[Row]:
+        """Return a page of a listing that is at hand as a whole, in the order of its key.
+
+        Raises InvalidError for a cursor of another listing.
+        """
+        after = self.decode(cursor)
+        rest = [row for row in rows if after is None or key(row) > after]
+        return self.page(sorted(rest, key=key), limit, key)
 
     def page(self, rows: Sequence[Row], limit: int, key: Callable[[Row], tuple[Key, ...]]) -> Page[Row]:
         """Make a page of up to `limit` rows out of up to `limit + 1`: the extra one only shows that more follow."""

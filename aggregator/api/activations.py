@@ -5,7 +5,14 @@ from typing import Any, Self
 
 from aggregator.brp_api.activations import EXAMPLE as BRP_EXAMPLE
 from aggregator.brp_api.activations import LIVE_EXAMPLE, Activation, Live
-from aggregator.brp_api.portfolio import NOMINATION_EXAMPLE, Day, NewNomination, Nomination
+from aggregator.brp_api.portfolio import (
+    NOMINATION_EXAMPLE,
+    NOMINATIONS,
+    Day,
+    NewNomination,
+    Nomination,
+    nomination_key,
+)
 from aggregator.brp_api.reports import EXAMPLE as REPORT_EXAMPLE
 from aggregator.brp_api.reports import ActivationReport, Version
 from aggregator.brp_api.settlements import EXAMPLE as SETTLEMENT_EXAMPLE
@@ -177,12 +184,15 @@ async def list_settlements(
     role="viewer",
     tags=["market"],
     errors=[404],
-    answer_example=[NOMINATION_EXAMPLE],
+    answer_example={"items": [NOMINATION_EXAMPLE], "next": None},
 )
-async def list_nominations(context: Context, contract_id: Id, day: Day) -> list[Nomination]:
+async def list_nominations(
+    context: Context, contract_id: Id, day: Day, limit: Limit = 100, cursor: Cursor | None = None
+) -> Page[Nomination]:
     """Return every revision of both sides, oldest first."""
     async with context.service(DESK).db.read() as conn:
-        return [shown(Nomination, one) for one in await nominations.revisions(conn, contract_id, day)]
+        rows = await nominations.revisions(conn, contract_id, day)
+    return NOMINATIONS.part([shown(Nomination, row) for row in rows], limit, cursor, key=nomination_key)
 
 
 @operation(

@@ -15,6 +15,13 @@ from vtn.services import access_tokens, api_clients
 from web.api import Context
 from web.model import Model, UtcTime
 from web.operation import operation
+from web.pagination import Cursor, Keyset, Limit, Page
+
+_CLIENTS = Keyset("brp-clients", str)
+
+
+_BY_ID = Keyset("brps", str)
+
 
 _USUAL = tuple(scope for scope in SCOPES if scope != "tariff:write")
 
@@ -116,11 +123,14 @@ def _forget_cached(context: Context) -> None:
         gate.clear()
 
 
-@operation("GET", "/v1/brps", summary="List BRPs", role="viewer", tags=["brps"], answer_example=[_BRP])
-async def list_brps(context: Context) -> list[Brp]:
+@operation(
+    "GET", "/v1/brps", summary="List BRPs", role="viewer", tags=["brps"], answer_example={"items": [_BRP], "next": None}
+)
+async def list_brps(context: Context, limit: Limit = 100, cursor: Cursor | None = None) -> Page[Brp]:
     """Return all BRPs, oldest first."""
     async with context.service(DESK).db.read() as conn:
-        return [Brp.model_validate(one, from_attributes=True) for one in await contracts.brps(conn)]
+        rows = [Brp.model_validate(brp, from_attributes=True) for brp in await contracts.brps(conn)]
+    return _BY_ID.part(rows, limit, cursor, key=lambda row: (row.id,))
 
 
 @operation(
@@ -160,14 +170,15 @@ async def create_brp(context: Context, body: NewBrp) -> CreatedBrp:
     role="viewer",
     tags=["brps"],
     errors=[404],
-    answer_example=[_CLIENT],
+    answer_example={"items": [_CLIENT], "next": None},
 )
-async def list_clients(context: Context, brp_id: str) -> list[Client]:
+async def list_clients(context: Context, brp_id: str, limit: Limit = 100, cursor: Cursor | None = None) -> Page[Client]:
     """Return the programs of a BRP, oldest first, revoked ones too."""
     async with context.service(DESK).db.read() as conn:
         if brp_id not in {one.id for one in await contracts.brps(conn)}:
             raise NotFoundError(f"No BRP '{brp_id}'.")
-        return [_shown(one) for one in await api_clients.listed(conn, brp_id)]
+        rows = [_shown(client) for client in await api_clients.listed(conn, brp_id)]
+    return _CLIENTS.part(rows, limit, cursor, key=lambda row: (row.id,))
 
 
 @operation(

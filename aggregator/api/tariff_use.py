@@ -22,6 +22,10 @@ from vtn.services import programme
 from web.api import Context
 from web.model import UtcTime
 from web.operation import operation
+from web.pagination import Cursor, Keyset, Limit, Page
+
+_BY_VEN = Keyset("household-tariffs", str)
+
 
 _AHEAD: Final = timedelta(hours=48)
 _LONGEST: Final = timedelta(days=366)
@@ -93,18 +97,21 @@ async def read_ven_tariffs(
     "GET", "/v1/household/tariffs", summary="Read the tariffs of your own household", role="household", tags=["tariffs"]
 )
 async def read_own_tariffs(
-    context: Context, from_: UtcTime | None = None, until: UtcTime | None = None
-) -> list[HouseholdOut]:
+    context: Context,
+    from_: UtcTime | None = None,
+    until: UtcTime | None = None,
+    limit: Limit = 100,
+    cursor: Cursor | None = None,
+) -> Page[HouseholdOut]:
     """Return an entry for each of its VENs: from the present hour on for two days, unless said; at most a year."""
     desk = context.service(DESK)
     now, party_id = desk.clock.now(), context.principal.party_id
     wanted = _ahead(now, from_, until)
-    if party_id is None:
-        return []
     async with desk.db.read() as conn:
-        ven_ids = await household_tariffs.vens_of(conn, party_id)
-        found = [await household_tariffs.for_ven(conn, one, wanted, now) for one in ven_ids]
-    return [_household(one, now) for one in found]
+        ven_ids = await household_tariffs.vens_of(conn, party_id) if party_id else []
+        page = _BY_VEN.part(ven_ids, limit, cursor, key=lambda ven_id: (ven_id,))
+        rows = [_household(await household_tariffs.for_ven(conn, ven_id, wanted, now), now) for ven_id in page.items]
+    return Page(items=rows, next=page.next)
 
 
 def _ahead(now: datetime, start: datetime | None, end: datetime | None) -> Span:

@@ -20,6 +20,7 @@ from vtn.services import learning, programme
 from web.api import Context
 from web.model import Model, UtcTime
 from web.operation import operation
+from web.pagination import Cursor, Keyset, Limit, Page
 
 _POTENTIAL = "/brp/v1/portfolio/potential"
 _BASELINE = "/brp/v1/portfolio/baseline"
@@ -142,6 +143,14 @@ POTENTIAL_EXAMPLE: dict[str, Any] = {
     "learning": {"vens": 70, "ready": 64, "learning": 6, "unheard": 0, "needed": 5, "ready_on": "2026-02-03"},
     "prices": [{"share": "0.5", "price_per_kwh": "0.225"}, {"share": "1", "price_per_kwh": "0.25"}],
 }
+NOMINATIONS = Keyset("nominations", datetime, str, int)
+
+
+def nomination_key(nomination: Nomination) -> tuple[datetime, str, int]:
+    """Return the place of a nomination among those of its day: oldest first."""
+    return (nomination.created_at, nomination.declared_by, nomination.revision)
+
+
 NOMINATION_EXAMPLE: dict[str, Any] = {
     "contract_id": f"ctr_{ULID}",
     "day": "2026-02-01",
@@ -249,13 +258,15 @@ def _prices(price: Price) -> list[PriceStep]:
     scopes=["flex:read"],
     tags=["portfolio"],
     errors=[404],
-    answer_example=[NOMINATION_EXAMPLE],
+    answer_example={"items": [NOMINATION_EXAMPLE], "next": None},
 )
-async def read_baseline(context: Context, contract_id: Id, day: Day) -> list[Nomination]:
+async def read_baseline(
+    context: Context, contract_id: Id, day: Day, limit: Limit = 100, cursor: Cursor | None = None
+) -> Page[Nomination]:
     """Return every revision of both sides, oldest first; the newest of a side counts."""
     async with context.service(BRP).db.read() as conn:
-        found = await nominations.revisions(conn, contract_id, day, party_of(context))
-    return [shown(Nomination, one) for one in found]
+        rows = await nominations.revisions(conn, contract_id, day, party_of(context))
+    return NOMINATIONS.part([shown(Nomination, row) for row in rows], limit, cursor, key=nomination_key)
 
 
 @operation(

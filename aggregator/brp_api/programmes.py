@@ -11,6 +11,10 @@ from vtn.services import programme
 from web.api import Context
 from web.model import IsoDuration, Model
 from web.operation import operation
+from web.pagination import Cursor, Keyset, Limit, Page
+
+_BY_ID = Keyset("brp-programmes", str)
+
 
 _PATH = "/brp/v1/programmes"
 
@@ -119,13 +123,14 @@ _EXAMPLE: dict[str, Any] = {
     role="brp",
     scopes=["flex:read"],
     tags=["programmes"],
-    answer_example=[_EXAMPLE],
+    answer_example={"items": [_EXAMPLE], "next": None},
 )
-async def list_programmes(context: Context) -> list[Programme]:
+async def list_programmes(context: Context, limit: Limit = 100, cursor: Cursor | None = None) -> Page[Programme]:
     """Return each at its newest version; what was sold before keeps the version that it was sold under."""
     async with context.service(BRP).db.read() as conn:
         held = await contracts.by_programme(conn, party_of(context))
-        return [Programme.of(await programme.get(conn, one), ids) for one, ids in held.items()]
+        rows = [Programme.of(await programme.get(conn, programme_id), ids) for programme_id, ids in held.items()]
+    return _BY_ID.part(rows, limit, cursor, key=lambda row: (row.id,))
 
 
 @operation(

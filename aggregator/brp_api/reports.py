@@ -13,6 +13,10 @@ from web.api import Context
 from web.etag import etag_of, is_unchanged
 from web.model import Model, UtcTime
 from web.operation import operation
+from web.pagination import Cursor, Keyset, Limit, Page
+
+_BY_VERSION = Keyset("report-versions", int)
+
 
 _PATH = "/brp/v1/activations/{activation_id}"
 _CSV = "text/csv"
@@ -200,16 +204,21 @@ def _wants_csv(accept: str) -> bool:
     scopes=["report:read"],
     tags=["reports"],
     errors=[404],
-    answer_example=[
-        {"version": 1, "final": False, "created_at": "2026-01-31T18:10:00Z", "delivered_wh": 84_000},
-        {"version": 2, "final": True, "created_at": "2026-02-07T18:00:00Z", "delivered_wh": 84_200},
-    ],
+    answer_example={
+        "items": [
+            {"version": 1, "final": False, "created_at": "2026-01-31T18:10:00Z", "delivered_wh": 84_000},
+            {"version": 2, "final": True, "created_at": "2026-02-07T18:00:00Z", "delivered_wh": 84_200},
+        ],
+        "next": None,
+    },
 )
-async def list_report_versions(context: Context, activation_id: Id) -> list[ReportVersion]:
+async def list_report_versions(
+    context: Context, activation_id: Id, limit: Limit = 100, cursor: Cursor | None = None
+) -> Page[ReportVersion]:
     """Return them without figures: one is added when late readings change the result, the last one is final."""
     async with context.service(BRP).db.read() as conn:
-        found = await reports.versions(conn, activation_id, party_of(context))
-    return [shown(ReportVersion, one) for one in found]
+        rows = await reports.versions(conn, activation_id, party_of(context))
+    return _BY_VERSION.part([shown(ReportVersion, row) for row in rows], limit, cursor, key=lambda row: (row.version,))
 
 
 OPERATIONS = (read_report, list_report_versions)

@@ -15,6 +15,9 @@ from web.openapi import Webhook
 from web.operation import operation
 from web.pagination import Cursor, Keyset, Limit, Page
 
+_BY_ID = Keyset("webhook-subscriptions", str)
+
+
 _NEWEST = Keyset("webhook-deliveries", str)
 _MANAGE = ("webhook:manage",)
 
@@ -152,12 +155,13 @@ def _shown(one: webhooks.Subscription) -> Subscription:
     role="brp",
     scopes=_MANAGE,
     tags=["webhooks"],
-    answer_example=[_SUBSCRIPTION],
+    answer_example={"items": [_SUBSCRIPTION], "next": None},
 )
-async def list_subscriptions(context: Context) -> list[Subscription]:
+async def list_subscriptions(context: Context, limit: Limit = 100, cursor: Cursor | None = None) -> Page[Subscription]:
     """List them oldest first: there are 20 at most."""
     async with context.service(BRP).db.read() as conn:
-        return [_shown(one) for one in await webhooks.listed(conn, party_of(context))]
+        rows = [_shown(subscription) for subscription in await webhooks.listed(conn, party_of(context))]
+    return _BY_ID.part(rows, limit, cursor, key=lambda row: (row.id,))
 
 
 @operation(

@@ -96,7 +96,7 @@ class Scene:
     async def programme_id(self) -> str:
         """Return the demo's programme."""
         async with self.client() as client:
-            (programme,) = await client.get("/programmes")
+            (programme,) = await client.all("/programmes")
         return str(programme["id"])
 
     @asynccontextmanager
@@ -323,7 +323,7 @@ async def _settled(scene: Scene, client: OperatorClient, found: dict[str, Any], 
         if one["opt"] is None or one["ven_name"] in scene.silenced:
             continue
         query = {"since": since, "until": until, "quantity": "energy_real"}
-        series = await client.get(f"/vens/{one['ven_id']}/readings", query)
+        series = await client.all(f"/vens/{one['ven_id']}/readings", query)
         if not any(datetime.fromisoformat(start) >= end for part in series for start in part["start"]):
             return False
     return True

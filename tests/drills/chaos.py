@@ -391,7 +391,7 @@ async def _begin(world: World) -> Span:
         while world.relays() != list(world.script.before):  # noqa: ASYNC110  another process' file
             await asyncio.sleep(_LOOK_S)
         start = scene.clock.now() + _NOTICE
-        (programme,) = await client.get("/programmes")
+        (programme,) = await client.all("/programmes")
         body = {"programme_id": programme["id"], "start": start.isoformat(), "signals": [_signal(PLAN.order_w)]}
         answer = await client.post("/dispatches", body | {"direction": "reduce"})
         world.dispatch_id = str(answer["dispatch"]["id"])

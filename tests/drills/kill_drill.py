@@ -205,7 +205,7 @@ async def _order(scene: Scene) -> str:
         "intervals": [{"duration": f"PT{minutes}M", "value": -scene.plan.order_w}],
     }
     async with scene.client() as client:
-        (programme,) = await client.get("/programmes")
+        (programme,) = await client.all("/programmes")
         body = {"programme_id": programme["id"], "start": WINDOW.start.isoformat(), "signals": [signal_]}
         made = await client.post("/dispatches", body | {"direction": "reduce"})
     return str(made["dispatch"]["id"])

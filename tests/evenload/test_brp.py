@@ -162,7 +162,7 @@ async def test_a_post_whose_answer_is_lost_is_sent_again_with_the_same_key(place
         await brp.post("/webhook-subscriptions", {"url": "https://brp.example/hook"})
         assert len(keys) == 2
         assert len(set(keys)) == 1
-        assert len(await brp.get("/webhook-subscriptions")) == 1
+        assert len(await brp.all("/webhook-subscriptions")) == 1
 
 
 async def test_the_example_gets_its_answer(place):

@@ -200,7 +200,7 @@ def _toml(value):
             return str(value)
 
 
-@settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, database=None, suppress_health_check=list(HealthCheck))
 @given(raw=st.dictionaries(_names, _values, max_size=4))
 def test_whatever_stands_there_it_loads_or_is_refused(write, raw):
     path = write(

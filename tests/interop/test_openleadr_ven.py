@@ -137,7 +137,7 @@ async def _check_readings(vtn: Vtn, ven_id: str) -> None:
     span = {"since": (now - timedelta(minutes=5)).isoformat(), "until": (now + timedelta(minutes=5)).isoformat()}
 
     async def four() -> Any:
-        found = await vtn.desk.get(f"/vens/{ven_id}/readings", span)
+        found = await vtn.desk.all(f"/vens/{ven_id}/readings", span)
         return found if found and len(found[0]["value"]) >= 4 else None
 
     (series,) = await vtn.until(four, "four readings")

@@ -1,7 +1,7 @@
 """Market contexts compare as URIs do."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from openadr.model.contexts import normal_context, same_context
@@ -29,7 +29,6 @@ def test_pairs(one, other, same):
     assert same_context(one, other) is same
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_normalising_twice_changes_nothing_and_never_fails(text):
     once = normal_context(text)

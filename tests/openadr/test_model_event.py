@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidError
@@ -180,7 +180,6 @@ def test_a_cancelled_event_keeps_its_place():
     assert in_order([three, replace(two, cancelled=True), one], NOON) == [one, replace(two, cancelled=True), three]
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(-120, 120), st.integers(0, 3), st.text("ab", min_size=1, max_size=3)),

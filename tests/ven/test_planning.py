@@ -219,7 +219,7 @@ def test_ids_are_the_same_after_a_restart_and_differ_by_modification(planned, ev
     assert {one.id for one in first.orders}.isdisjoint(one.id for one in changed.orders)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.integers(1, 90), st.floats(-4000, 500)), min_size=1, max_size=12),
     st.integers(0, 3600),

@@ -147,7 +147,7 @@ _starts = st.one_of(
 _names = st.sampled_from(["TELEMETRY_USAGE", "TELEMETRY_STATUS", "HISTORY_USAGE", METADATA])
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_names, _starts, _lengths, _lengths, st.none() | _lengths)
 def test_whatever_is_asked_the_engine_polls_on(benches, household, name, start, granularity, report_back, duration):
     bench = benches(household).register()

@@ -144,7 +144,7 @@ def _rules():
     return st.lists(rule, max_size=2)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_programmes(), _devices(), _rules(), st.sampled_from(["any", ["http://a"], ["http://b", "http://a"]]))
 def test_what_is_promised_is_done_and_what_is_not_done_is_opted_out_of(variant, programmes, devices, rules, contexts):
     home = variant(programmes=programmes, opt=rules, market_contexts=contexts)

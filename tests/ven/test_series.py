@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.points import Quality, Reading
@@ -194,7 +194,6 @@ def test_mean_power_stands_in_and_says_so():
     ]
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 400), st.floats(0, 1e4)), min_size=2, max_size=60),
     st.integers(1, 900),
@@ -216,7 +215,6 @@ def test_the_sum_is_the_registers_own_difference(steps, step_s):
     assert all(one.estimated for one in result if one.end - one.start > step)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 5000), st.integers(1, 700))
 def test_edges_cover_the_span(length_s, step_s):
     found = edges(NOON, NOON + timedelta(seconds=length_s), timedelta(seconds=step_s))

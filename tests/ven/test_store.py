@@ -10,7 +10,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import NotFoundError, UnavailableError
@@ -242,7 +242,6 @@ def test_readings_come_back_as_they_were():
     assert ring.between("m", NOON, NOON, around=True) == [one]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=400), st.integers(10, 100))
 def test_the_cap_holds_drops_the_oldest_and_counts(seconds, cap):
     ring = Ring(Store(None), cap)
@@ -269,7 +268,6 @@ def test_the_count_outlives_a_restart(path):
     store.close()
 
 
-@settings(deadline=None)
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1)))  # noqa: DTZ001  made aware below
 def test_microseconds_are_exact(when):
     aware = when.replace(tzinfo=UTC)

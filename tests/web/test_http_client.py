@@ -8,7 +8,7 @@ import socket
 import aiohttp
 import pytest
 from aiohttp import web
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import EvenloadError, InvalidError, UnavailableError
@@ -72,7 +72,6 @@ def test_an_odd_entry_in_the_list_is_refused(entry):
         Guard.allowing([entry])
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_whatever_is_written_is_a_guard_or_an_error(text):
     for read in (STRICT.check_url, lambda one: Guard.allowing([one])):

@@ -82,3 +82,24 @@ def test_the_extra_row_only_shows_that_more_follow():
     assert order.page([1, 2, 3], 3, key=lambda row: (row,)) == Page(items=[1, 2, 3], next=None)
     assert order.page([1, 2, 3, 4], 3, key=lambda row: (row,)) == Page(items=[1, 2, 3], next=order.encode(3))
     assert order.page([], 3, key=lambda row: (row,)) == Page(items=[], next=None)
+
+
+@given(st.lists(st.integers(0, 50), unique=True), st.integers(1, 7))
+def test_a_listing_at_hand_is_paged_by_its_key(numbers, limit):
+    order = Keyset("numbers", int)
+    seen, cursor = [], None
+    while True:
+        page = order.part(numbers, limit, cursor, key=lambda number: (number,))
+        assert len(page.items) <= limit
+        seen += page.items
+        cursor = page.next
+        if cursor is None:
+            break
+    assert seen == sorted(numbers)
+
+
+def test_a_listing_at_hand_goes_on_where_an_item_is_gone():
+    order = Keyset("numbers", int)
+    page = order.part([1, 2, 3, 4], 2, None, key=lambda number: (number,))
+    rest = order.part([1, 3, 4], 2, page.next, key=lambda number: (number,))
+    assert (page.items, rest.items, rest.next) == ([1, 2], [3, 4], None)

@@ -1,6 +1,7 @@
 """Certificates that speak for VENs, and how gateways get theirs, in the operator API."""
 
 import asyncio
+from datetime import datetime
 from typing import Annotated
 
 from aiohttp import web
@@ -17,6 +18,9 @@ from web.attempts import attempting
 from web.callers import address_of
 from web.model import Model, UtcTime
 from web.operation import operation
+from web.pagination import Cursor, Keyset, Limit, Page
+
+_BY_ARRIVAL = Keyset("waiting-certificates", datetime, str)
 
 
 class NewCertificate(Model):
@@ -98,10 +102,13 @@ async def revoke_certificate(context: Context, fingerprint: Fingerprint) -> None
 @operation(
     "GET", "/v1/waiting-certificates", summary="List certificates that belong to no VEN", role="viewer", tags=["vens"]
 )
-async def list_waiting_certificates(context: Context) -> list[WaitingCertificate]:
+async def list_waiting_certificates(
+    context: Context, limit: Limit = 100, cursor: Cursor | None = None
+) -> Page[WaitingCertificate]:
     async with context.service(DESK).db.read() as conn:
         rows = await pending.certificates(conn)
-    return [WaitingCertificate.model_validate(row, from_attributes=True, extra="ignore") for row in rows]
+    waiting = [WaitingCertificate.model_validate(row, from_attributes=True, extra="ignore") for row in rows]
+    return _BY_ARRIVAL.part(waiting, limit, cursor, key=lambda row: (row.first_seen_at, row.fingerprint))
 
 
 @operation(

@@ -16,6 +16,12 @@ from web.model import Model, UtcTime
 from web.operation import operation
 from web.pagination import Cursor, Keyset, Limit, Page
 
+_BY_NAME = Keyset("groups", str)
+
+
+_BY_AREA = Keyset("areas", str)
+
+
 _BY_NAME = Keyset("fleet", str)
 
 _Name = Annotated[Printable, Field(min_length=1, max_length=80)]
@@ -211,9 +217,10 @@ async def act_on_fleet(context: Context, body: BulkAction) -> BulkResult:
 
 
 @operation("GET", "/v1/areas", summary="List the areas in which VENs stand", role="viewer", tags=["fleet"])
-async def list_areas(context: Context) -> list[Area]:
+async def list_areas(context: Context, limit: Limit = 100, cursor: Cursor | None = None) -> Page[Area]:
     async with context.service(DESK).db.read() as conn:
-        return [Area(area=name, vens=number) for name, number in (await sites.areas(conn)).items()]
+        rows = [Area(area=name, vens=number) for name, number in (await sites.areas(conn)).items()]
+    return _BY_AREA.part(rows, limit, cursor, key=lambda row: (row.area,))
 
 
 @operation(
@@ -246,9 +253,10 @@ async def set_site(context: Context, ven_id: str, body: Site) -> Site:
 
 
 @operation("GET", "/v1/groups", summary="List groups", role="viewer", tags=["fleet"])
-async def list_groups(context: Context) -> list[Group]:
+async def list_groups(context: Context, limit: Limit = 100, cursor: Cursor | None = None) -> Page[Group]:
     async with context.service(DESK).db.read() as conn:
-        return [Group(id=one.id, name=one.name, members=one.members) for one in await fleet.groups(conn)]
+        rows = [Group(id=group.id, name=group.name, members=group.members) for group in await fleet.groups(conn)]
+    return _BY_NAME.part(rows, limit, cursor, key=lambda row: (row.name,))
 
 
 @operation("POST", "/v1/groups", summary="Create a group", role="dispatcher", tags=["fleet"], status=201, errors=[409])

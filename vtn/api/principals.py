@@ -11,7 +11,10 @@ from web.api import Context
 from web.auth import Role
 from web.model import Model, UtcTime
 from web.operation import operation
+from web.pagination import Cursor, Keyset, Limit, Page
 from web.server import AUTHENTICATOR
+
+_BY_NAME = Keyset("principals", str)
 
 
 class NewPrincipal(Model):
@@ -57,9 +60,10 @@ def _shown(one: principals.Listed) -> Principal:
 
 
 @operation("GET", "/v1/principals", summary="List who may use the API", role="admin", tags=["principals"])
-async def list_principals(context: Context) -> list[Principal]:
+async def list_principals(context: Context, limit: Limit = 100, cursor: Cursor | None = None) -> Page[Principal]:
     async with context.service(DESK).db.read() as conn:
-        return [_shown(one) for one in await principals.everyone(conn)]
+        rows = await principals.everyone(conn)
+    return _BY_NAME.part([_shown(row) for row in rows], limit, cursor, key=lambda row: (row.name,))
 
 
 @operation(

@@ -24,6 +24,10 @@ from vtn.services.programme import Reward as StoredReward
 from web.api import Context
 from web.model import IsoDuration, Model, UtcTime
 from web.operation import operation
+from web.pagination import Cursor, Keyset, Limit, Page
+
+_BY_ID = Keyset("programmes", str)
+
 
 _LONGEST_S = 31 * 86400
 
@@ -234,9 +238,10 @@ def period_of(parameters: Parameters) -> ActivePeriod:
 
 
 @operation("GET", "/v1/programmes", summary="List programmes", role="viewer", tags=["programmes"])
-async def list_programmes(context: Context) -> list[Programme]:
+async def list_programmes(context: Context, limit: Limit = 100, cursor: Cursor | None = None) -> Page[Programme]:
     async with context.service(DESK).db.read() as conn:
-        return [_shown(one) for one in await programmes.newest(conn)]
+        rows = await programmes.newest(conn)
+    return _BY_ID.part([_shown(row) for row in rows], limit, cursor, key=lambda row: (row.id,))
 
 
 @operation(

@@ -21,6 +21,7 @@ from vtn.store.readings import SeriesKey, load, numbered
 from web.api import Context
 from web.model import IsoDuration, Model, UtcTime
 from web.operation import operation
+from web.pagination import Page
 
 _LONGEST = timedelta(days=400)
 _MOST_VALUES = 250_000
@@ -268,7 +269,7 @@ async def read_readings(
     resource_id: str | None = None,
     quantity: str | None = None,
     as_of: UtcTime | None = None,
-) -> list[Readings]:
+) -> Page[Readings]:
     if not timedelta() < until - since <= _LONGEST:
         raise InvalidError("'until' lies after 'since', at most 400 days.")
     found: list[Readings] = []
@@ -293,7 +294,7 @@ async def read_readings(
                     quality=[str(one) for one in loaded.qualities],
                 )
             )
-    return found
+    return Page(items=found)
 
 
 OPERATIONS = (list_reports, request_report, cancel_report, read_readings)

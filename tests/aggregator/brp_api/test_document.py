@@ -116,7 +116,7 @@ async def _furnished(market):
     delivery = await market.post(f"{own}/test", buyer, None, 202)
     tariff = {"kind": "electricity", "name": "T", "currency": "EUR", "vat_included": True}
     made = await market.post("/v1/tariffs", "admin", tariff | {"programme_id": programme.id})
-    client = (await market.get(f"/v1/brps/{buyer.party_id}/clients", "viewer"))[0]
+    client = (await market.get(f"/v1/brps/{buyer.party_id}/clients", "viewer"))["items"][0]
     second = await market.post(f"/v1/brps/{buyer.party_id}/clients", "admin", {"name": "second"})
     assert client["id"] == buyer.client_id
     return buyer, {

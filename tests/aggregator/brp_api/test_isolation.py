@@ -146,10 +146,9 @@ async def test_what_is_another_brps_is_not_there(market):
             )
     for listing in (
         "flexibility-requests", "flexibility-offers", "activations", "settlements", "tariffs", "webhook-deliveries",
+        "programmes", "webhook-subscriptions",
     ):  # fmt: skip
         assert (await market.get(f"/brp/v1/{listing}", other))["items"] == []
-    for listing in ("programmes", "webhook-subscriptions"):
-        assert await market.get(f"/brp/v1/{listing}", other) == []
     for query in (f"contract_id={ids['contract_id']}", f"activation_id={ids['activation_id']}"):
         assert (await market.get(f"/brp/v1/settlements?{query}", other))["items"] == []
     span = "from=2026-01-12T13:00:00Z&until=2026-01-12T14:00:00Z"

@@ -302,12 +302,12 @@ async def test_the_report_in_every_form(market, trade):
     await market.get(f"{path}?version=2", buyer, 404)
     await market.get(f"{path}?version=0", buyer, 422)
     await market.get(f"{path}?final=true", buyer, 404)
-    (version,) = await market.get(f"{path}/versions", buyer)
+    (version,) = (await market.get(f"{path}/versions", buyer))["items"]
     assert (version["version"], version["final"]) == (1, False)
     await market.turn(later=timedelta(days=8))
     last = await market.get(f"{path}?final=true", buyer)
     assert last["final"]
-    assert [it["version"] for it in await market.get(f"{path}/versions", buyer)] == [1, last["version"]]
+    assert [it["version"] for it in (await market.get(f"{path}/versions", buyer))["items"]] == [1, last["version"]]
 
 
 async def test_rows_of_homes_need_the_contract_and_five_of_them(market):
@@ -336,7 +336,11 @@ async def test_a_baseline_is_nominated_before_its_day(market, trade):
     theirs = await market.call("PUT", "/v1/nominations", 200, body, who="dispatcher")
     assert theirs["declared_by"] == "aggregator"
     found = await market.get(f"{path}?contract_id={contract.id}&day={day}", buyer)
-    assert [(one["declared_by"], one["revision"]) for one in found] == [("aggregator", 1), ("brp", 1), ("brp", 2)]
+    assert [(one["declared_by"], one["revision"]) for one in found["items"]] == [
+        ("aggregator", 1),
+        ("brp", 1),
+        ("brp", 2),
+    ]
     today = market.world.now.strftime("%Y-%m-%d")
     await market.call("PUT", path, 409, body | {"day": today}, who=buyer)
     for change in ({"power_w": [1] * 25}, {"step_s": 60}, {"day": "2026-02-31"}, {"day": "x"}, {"power_w": [0.5] * 24}):
@@ -348,7 +352,7 @@ async def test_programmes_tell_the_rules(market):
     other = await market.programme()
     buyer = await market.buyer()
     contract = await market.contract(buyer, programme)
-    (one,) = await market.get("/brp/v1/programmes", buyer)
+    (one,) = (await market.get("/brp/v1/programmes", buyer))["items"]
     assert one["id"] == programme.id
     assert one["contract_ids"] == [contract.id]
     assert one["baseline"]["method"].startswith("10of10/")

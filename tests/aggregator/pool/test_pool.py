@@ -90,7 +90,7 @@ def test_waterfall_tells_where_the_power_goes():
 
 
 @given(fleets())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_whatever_the_fleet_the_waterfall_falls_and_the_pool_is_ordered(fleet):
     found = pool(fleet, draws=200)
     powers = [step.power_w for step in found.waterfall]

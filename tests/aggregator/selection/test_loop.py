@@ -133,7 +133,7 @@ def test_limits_hold():
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 def test_whatever_is_known_no_limit_is_broken(data: st.DataObject):
     fleet = data.draw(fleets())
     ask = data.draw(asks(fleet))

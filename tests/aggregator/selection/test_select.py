@@ -16,7 +16,7 @@ from aggregator.selection.problem import Plan, evaluate, loads_of, prepare
 from core.errors import InvalidError
 from support.fleets import alike, asks, fleets
 
-ANY = settings(deadline=None, max_examples=150)
+ANY = settings(max_examples=150)
 NOBODY = Ask(np.zeros(4))
 
 
@@ -110,7 +110,7 @@ def brute_force(fleet: Fleet, ask: Ask) -> float:
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_the_best_of_all_plans_lies_between_bound_and_choice(data: st.DataObject):
     fleet = data.draw(fleets(most=4))
     ask = data.draw(asks(fleet))
@@ -122,7 +122,7 @@ def test_the_best_of_all_plans_lies_between_bound_and_choice(data: st.DataObject
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_prices_give_a_bound(data: st.DataObject):
     fleet = data.draw(fleets(most=12))
     ask = data.draw(asks(fleet))
@@ -243,7 +243,7 @@ def test_the_relaxed_programme_is_basic():
 
 
 @given(st.integers(2, 25), st.lists(st.floats(0.05, 1.4), min_size=1, max_size=25), st.integers(0, 3))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_equal_homes_differ_by_one_call_at_most(homes: int, shares: list[float], seed: int):
     """Over a season of events of any size, among dearer and other homes, with homes that leave the order on the way."""
     rng = np.random.default_rng(seed)

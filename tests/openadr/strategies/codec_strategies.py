@@ -30,7 +30,7 @@ from openadr.model.target import EVERYTHING, Target
 from openadr.model.units import SCALES, ItemBase, PowerAttributes
 from openadr.v20b import messages as m
 
-calm = settings(deadline=None, max_examples=60)
+calm = settings(max_examples=60)
 """No deadline: machines differ."""
 
 # Every character that XML can carry, control characters that need escaping included.

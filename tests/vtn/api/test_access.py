@@ -53,7 +53,7 @@ async def test_a_revoked_token_stops_at_once(office):
     await office.post(f"/v1/principals/{bob}/revocation", status=204)
     await office.get("/v1/vens", 401, who="bob")
     await office.post(f"/v1/principals/{bob}/revocation", status=204)
-    listed = {one["name"]: one for one in await office.get("/v1/principals")}
+    listed = {one["name"]: one for one in (await office.get("/v1/principals"))["items"]}
     assert listed["bob"]["revoked_at"] is not None
     assert listed["admin"]["revoked_at"] is None
 

@@ -37,7 +37,7 @@ async def test_groups_have_a_life(office):
     assert answer == {"changed": 1, "unable": []}
     assert await ids(office, group_id=made["id"]) == ["anna"]
     assert (await office.call("PUT", path, 200, {"name": "south"}))["members"] == 1
-    assert await office.get("/v1/groups") == [{"id": made["id"], "name": "south", "members": 1}]
+    assert (await office.get("/v1/groups"))["items"] == [{"id": made["id"], "name": "south", "members": 1}]
     await office.post("/v1/fleet/actions", {"action": "remove_from_group", **action}, 200)
     assert await ids(office, group_id=made["id"]) == []
     await office.call("DELETE", path, 204)
@@ -53,7 +53,7 @@ async def test_areas_are_set_and_listed(office):
     assert await office.get(path) is None
     body = {"action": "set_area", "ven_ids": [ven.ven_id], "area": "F1"}
     assert (await office.post("/v1/fleet/actions", body, 200))["changed"] == 1
-    assert await office.get("/v1/areas") == [{"area": "F1", "vens": 1}]
+    assert (await office.get("/v1/areas"))["items"] == [{"area": "F1", "vens": 1}]
     assert await ids(office, area="F1") == ["anna"]
     assert await office.get(path) == {"time_zone": "UTC", "area": "F1", "metering_point": None}
     site = {"time_zone": "Europe/Athens", "area": None, "metering_point": "EAN 1"}
@@ -67,7 +67,7 @@ async def test_a_bulk_action_is_all_or_nothing(office):
     ven = await office.world.ven("anna")
     body = {"action": "set_area", "ven_ids": [ven.ven_id, "nobody"], "area": "F1"}
     await office.refused("/v1/fleet/actions", body, "nobody", 404)
-    assert await office.get("/v1/areas") == []
+    assert (await office.get("/v1/areas"))["items"] == []
     named = {"ven_ids": [ven.ven_id]}
     await office.refused("/v1/fleet/actions", {"action": "add_to_group", **named}, "group_id")
     await office.refused("/v1/fleet/actions", {"action": "request_report", **named}, "report")

@@ -39,7 +39,7 @@ async def test_odd_limits_are_refused(office):
     ):
         body = {"name": "P", "market_context": "http://grid/odd", "parameters": parameters}
         await office.refused("/v1/programmes", body, text)
-    assert await office.get("/v1/programmes") == []
+    assert (await office.get("/v1/programmes"))["items"] == []
 
 
 async def test_an_enrolment_notes_the_consent_and_can_end(office):

@@ -126,12 +126,12 @@ async def test_a_waiting_certificate_is_accepted_by_its_fingerprint(office):
     stranger = Ven(office.world, "?", Peer(fake_fingerprint(77), "commonName=theirs"))
     answer = await stranger.say(CreatePartyRegistration("r", VenProfile()))
     assert answer.response.code == 463
-    (waiting,) = await office.get("/v1/waiting-certificates")
+    (waiting,) = (await office.get("/v1/waiting-certificates"))["items"]
     assert (waiting["subject"], waiting["attempts"]) == ("commonName=theirs", 1)
     made = await office.post("/v1/vens", {"name": "Home 1"})
     path = f"/v1/vens/{made['ven']['id']}/certificates"
     await office.post(path, {"fingerprint": waiting["fingerprint"].lower()})
-    assert await office.get("/v1/waiting-certificates") == []
+    assert (await office.get("/v1/waiting-certificates"))["items"] == []
     stranger.ven_id = made["ven"]["id"]
     assert (await stranger.register()).response.ok
     await office.refused(path, {"fingerprint": waiting["fingerprint"]}, "in use", 409)
@@ -143,13 +143,13 @@ async def test_a_revoked_certificate_does_not_wait_to_be_accepted(office):
     old = _speaker(office, ven_id, await _enrol(office, ven_id, made["code"]))
     await office.post(f"/v1/certificates/{old.peer.fingerprint}/revocation", status=204)
     assert (await old.say(Poll(ven_id))).response.code == 463
-    assert await office.get("/v1/waiting-certificates") == []
+    assert (await office.get("/v1/waiting-certificates"))["items"] == []
     async with office.world.tx() as tx:  # as an earlier version left it
         row = {"fingerprint": old.peer.fingerprint, "subject": "s", "attempts": 1}
         await tx.conn.execute(
             insert(waiting_certificate).values(**row, first_seen_at=office.world.now, last_seen_at=office.world.now)
         )
-    assert await office.get("/v1/waiting-certificates") == []
+    assert (await office.get("/v1/waiting-certificates"))["items"] == []
     async with office.world.db.read() as conn:
         assert (await pending.alerts(conn, expiring_before=office.world.now)).waiting_certificates == 0
 

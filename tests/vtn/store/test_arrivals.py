@@ -38,7 +38,7 @@ def some_arrivals(draw):
     return Values(start_s, None, values, offsets, (900,) * count)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(st.tuples(st.integers(0, 2), some_arrivals()), min_size=1, max_size=6), max_size=4))
 async def test_many_at_once_are_stored_as_if_one_by_one(database, batches):
     run = next(numbers)

@@ -277,15 +277,15 @@ async def test_what_the_audit_held_of_keys_in_addresses_is_gone_and_the_rest_sta
 
 
 async def test_programs_of_brps_and_drafts_of_dispatches_keep_their_ids_in_tables_of_their_own(old_database_url):
-    at = "'2026-01-12 12:00:00+00:00'"
     draft = '{"wish": {"power_w": 3000}, "figures": {"ordered_w": 3300.0}, "who": "ann"}'
     async with changing(old_database_url) as conn:
         await conn.exec_driver_sql(
             "INSERT INTO brp_client (id, party_id, name, secret_hash, scopes, created_at)"
-            f" SELECT 'cli_1', id, 'night shift', 'abc', '[\"flex:read\"]', {at} FROM party WHERE kind = 'brp'"  # noqa: S608
+            " SELECT 'cli_1', id, 'night shift', 'abc', '[\"flex:read\"]', '2026-01-12 12:00:00+00:00' FROM party"
+            " WHERE kind = 'brp'"
         )
         for selection_id, inputs in (("drf_1", f'{{"seed": 7, "draft": {draft}}}'), ("sel_1", '{"seed": 8}')):
-            row = f"VALUES ('{selection_id}', '{inputs}', {at})"
+            row = f"VALUES ('{selection_id}', '{inputs}', '2026-01-12 12:00:00+00:00')"
             await conn.exec_driver_sql(f"INSERT INTO selection (id, inputs, created_at) {row}")
     database = await Database.open(old_database_url)
     async with database.read() as conn:

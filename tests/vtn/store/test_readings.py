@@ -107,7 +107,7 @@ def as_rows(loaded):
     return [(start, duration, None if math.isnan(value) else value, word) for start, duration, value, word in rows]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps, st.sampled_from(["mean", "sum", "instant", "register"]), st.none() | receipts)
 async def test_any_sequence_reads_back_like_the_naive_model(database, actions, kind, as_of):
     naive = Naive(kind in ("mean", "sum"))
@@ -138,7 +138,7 @@ homes = st.dictionaries(
 edges_s = st.integers(-6, 10).map(lambda number: MIDNIGHT_S + number * 1800)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(homes, st.data(), st.sampled_from([1, 2, 5000]), st.sampled_from([1, 3, 100]))
 async def test_many_read_together_are_what_each_is_alone(database, said, data, most_series, most_chunks):
     names = {home: f"{home}{next(numbers)}" for home in "cab"}
