@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document of a set of operations, made from the same adapters that validate the requests."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -106,8 +107,16 @@ def _schemas(operations: Sequence[Operation], webhooks: Sequence[Webhook]) -> tu
         components |= own.get("$defs", {})
         for name, schema in own.get("properties", {}).items():
             schemas[one.id, f"parameter {name}"] = schema
+    _check_titles(components)
     _close(components, [schema for (_, part), schema in schemas.items() if part == "body"])
     return schemas, components
+
+
+def _check_titles(components: dict[str, Any]) -> None:
+    """Raise TypeError where two components have one title: generated clients would lose one of them."""
+    titles = Counter(schema["title"] for schema in components.values() if "title" in schema)
+    if twice := sorted(title for title, count in titles.items() if count > 1):
+        raise TypeError(f"Two models of one API are called {', '.join(twice)}; give each a name of its own.")
 
 
 def _close(components: dict[str, Any], bodies: list[dict[str, Any]]) -> None:

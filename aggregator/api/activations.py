@@ -17,7 +17,7 @@ from aggregator.brp_api.reports import EXAMPLE as REPORT_EXAMPLE
 from aggregator.brp_api.reports import ActivationReport, Version
 from aggregator.brp_api.settlements import EXAMPLE as SETTLEMENT_EXAMPLE
 from aggregator.brp_api.settlements import Settlement
-from aggregator.brp_api.values import ULID, Id, Reason, shown
+from aggregator.brp_api.values import ULID, Cancellation, Id, shown
 from aggregator.trade import activation_changes, activations, live_view, nominations, reports, settlements
 from vtn.api.desk import DESK
 from web.api import Context
@@ -126,7 +126,7 @@ async def read_activation_live(context: Context, activation_id: str) -> Live:
     example={"reason": "feeder fault"},
     answer_example=_EXAMPLE | {"status": "cancelled", "cancelled_at": "2026-01-31T17:20:00Z"},
 )
-async def cancel_activation(context: Context, activation_id: str, body: Reason) -> MarketActivation:
+async def cancel_activation(context: Context, activation_id: str, body: Cancellation) -> MarketActivation:
     """End it for all homes; what ran until now is reported and settled, and the BRP is told."""
     desk = context.service(DESK)
     now = desk.clock.now()

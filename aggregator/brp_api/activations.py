@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field
 
 from aggregator.brp_api.desk import BRP, party_of, writing
-from aggregator.brp_api.values import ULID, Direction, Id, Interval, Intervals, Reason, Words, shown
+from aggregator.brp_api.values import ULID, Cancellation, Direction, Id, Interval, Intervals, Words, shown
 from aggregator.trade import activation_changes, activations, live_view
 from aggregator.trade.activations import ModifiedError
 from aggregator.trade.sales import DirectOrder
@@ -312,7 +312,7 @@ async def modify_activation(context: Context, activation_id: Id, body: Change) -
     example={"reason": "grid is fine again"},
     answer_example=EXAMPLE | {"status": "cancelled", "cancelled_at": "2026-01-31T17:20:00Z"},
 )
-async def cancel_activation(context: Context, activation_id: Id, body: Reason) -> Activation:
+async def cancel_activation(context: Context, activation_id: Id, body: Cancellation) -> Activation:
     """End it for all homes. What ran until now is reported and settled."""
     now, party_id = context.service(BRP).clock.now(), party_of(context)
     async with writing(context) as tx:

@@ -8,11 +8,11 @@ from aggregator.brp_api.desk import BRP, party_of, writing
 from aggregator.brp_api.values import (
     MAX_INTERVALS,
     ULID,
+    Cancellation,
     Direction,
     DurationS,
     Id,
     PositiveAmount,
-    Reason,
     Watts,
     Words,
     shown,
@@ -220,7 +220,7 @@ async def read_request(context: Context, request_id: Id) -> FlexibilityRequest:
     example={"reason": "no longer needed"},
     answer_example=EXAMPLE | {"status": "cancelled", "status_reason": "no longer needed"},
 )
-async def cancel_request(context: Context, request_id: Id, body: Reason) -> FlexibilityRequest:
+async def cancel_request(context: Context, request_id: Id, body: Cancellation) -> FlexibilityRequest:
     """Withdraw it. After an acceptance, cancel the activation instead."""
     party_id, who, now = party_of(context), context.principal.name, context.service(BRP).clock.now()
     async with writing(context) as tx:

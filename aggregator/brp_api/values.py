@@ -52,7 +52,7 @@ Intervals = Annotated[tuple[Interval, ...], Field(min_length=1, max_length=MAX_I
 """One after the other without gaps, whole minutes, two days at most in all."""
 
 
-class Reason(Model):
+class Cancellation(Model):
     """Why, in words."""
 
     reason: Words | None = None

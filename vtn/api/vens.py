@@ -18,7 +18,7 @@ from web.pagination import Cursor, Keyset, Limit, Page
 _BY_ID = Keyset("vens", str)
 
 
-class Presence(StrEnum):
+class VenPresence(StrEnum):
     """Whether a VEN is heard of."""
 
     NEVER = "never"
@@ -45,7 +45,7 @@ class Ven(Model):
     """The venID."""
     name: str
     strict: bool
-    presence: Presence
+    presence: VenPresence
     created_at: UtcTime
     registered_at: UtcTime | None
     """When it registered; null if it is not registered."""
@@ -116,9 +116,9 @@ class VenDetail(Model):
 
 def _shown(ven: ven_view.Ven, desk: Desk) -> Ven:
     since = desk.clock.now() - timedelta(seconds=desk.stale_after_s)
-    presence = Presence.NEVER if ven.last_seen_at is None else Presence.ONLINE
+    presence = VenPresence.NEVER if ven.last_seen_at is None else VenPresence.ONLINE
     if ven.last_seen_at is not None and ven.last_seen_at < since:
-        presence = Presence.STALE
+        presence = VenPresence.STALE
     return Ven(presence=presence, **{name: getattr(ven, name) for name in Ven.model_fields if name != "presence"})
 
 
