@@ -7,14 +7,15 @@ from typing import Any, Final
 
 from bridges.device import Device
 from core.clock import system_clock
-from core.errors import InvalidError
-from openadr.model.codes import Code
+from core.errors import InvalidError, Reason
 from openadr.model.event import DeliveredEvent, Event, EventStatus, status_at
 from openadr.model.opt import OptType
+from openadr.v20b.codes import Code
 from openadr.v20b.decode import decode
 from openadr.v20b.encode import message_name
 from openadr.v20b.messages import DistributeEvent
 from ven.devices import describe
+from ven.engine.events import Verdict
 from ven.household import Household
 from ven.opt_policy import HouseholdJudge
 from ven.planning import HORIZON, Plan, Planned, plan
@@ -68,10 +69,10 @@ def _contained(
         return _one(household, devices, event, now, ven_id)
     except Exception as error:  # noqa: BLE001  whatever it is, the other events are explained
         head = (event.event_id, event.modification_number, event.market_context, EventStatus.NONE, event.is_test)
-        reason = f"it cannot be carried out: {type(error).__name__}: {error}"
-        return Explanation(
-            *head, OptType.OUT, int(Code.COMPLIANCE), reason, "", event.period.start, None, 0, (), ("it is set aside",)
-        )
+        text = f"it cannot be carried out: {type(error).__name__}: {error}"
+        verdict = Verdict(OptType.OUT, text, Reason.BREAKS_A_RULE)
+        answer = verdict.opt, int(verdict.code), verdict.reason
+        return Explanation(*head, *answer, "", event.period.start, None, 0, (), ("it is set aside",))
 
 
 def _as_sent(delivered: DeliveredEvent) -> Event:

@@ -9,7 +9,7 @@ from bridges.journal import OpenLease, read_open
 from core.clock import system_clock
 from core.errors import EvenloadError, NotFoundError
 from core.spans import Duration
-from openadr.model.codes import Code
+from openadr.v20b.codes import Code
 from ven.consumption_history import source_of
 from ven.devices import describe
 from ven.engine import Failure

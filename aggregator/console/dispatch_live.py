@@ -26,8 +26,8 @@ from aggregator.trade.dispatch_changes import Change
 from aggregator.trade.dispatch_progress import Progress, Row
 from core.errors import InvalidError, NotFoundError
 from core.ids import new_id
-from openadr.model.codes import Code
 from openadr.model.event import DeliveredEvent, status_at
+from openadr.v20b.codes import Code
 from openadr.v20b.messages import DistributeEvent, Response
 from vtn.api.signals import unit_of
 from vtn.api.wire import Number

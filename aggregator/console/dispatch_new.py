@@ -16,7 +16,7 @@ from aggregator.flexibility.fleet import Reason
 from aggregator.trade import dispatch_drafts, selection_view
 from core.errors import InvalidError, NotFoundError
 from core.ids import new_id
-from openadr.model.codes import Code
+from openadr.v20b.codes import Code
 from openadr.v20b.messages import DistributeEvent, Response
 from vtn.api.wire import check_event
 from vtn.console import Form, Visit, page

@@ -6,7 +6,6 @@ from typing import Final
 
 from lxml.etree import _Element
 
-from openadr.model.codes import Code, OpenADRError
 from openadr.model.report import (
     METADATA,
     LoadControlState,
@@ -20,6 +19,7 @@ from openadr.model.report import (
     SamplingRate,
 )
 from openadr.v20b import names as n
+from openadr.v20b.codes import Code, OpenADRError
 from openadr.v20b.decode_parts import Reader, item_base, response, target
 from openadr.v20b.messages import (
     CanceledReport,

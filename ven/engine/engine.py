@@ -16,8 +16,8 @@ from typing import Final
 from core.errors import UnavailableError
 from core.ids import new_id
 from core.spans import Duration
-from openadr.model.codes import Code, OpenADRError
 from openadr.model.opt import Availability, OptType
+from openadr.v20b.codes import Code, OpenADRError
 from openadr.v20b.messages import (
     CancelPartyRegistration,
     CancelReport,

@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Final, Protocol
 
-from core.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
+from core.errors import ConflictError, InvalidError, NotFoundError, Reason, UnavailableError
 from core.ids import new_id
 from core.spans import shifted
-from openadr.model.codes import Code
 from openadr.model.contexts import same_context
 from openadr.model.event import DeliveredEvent, Event, EventStatus, ResponseRequired
 from openadr.model.opt import Availability, Opt, OptType
+from openadr.v20b.codes import CODES, Code
 from openadr.v20b.messages import (
     CancelOpt,
     CreatedEvent,
@@ -37,11 +37,16 @@ _LONGEST_REASON: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether this household takes part in an event, and why not."""
+    """Whether this household takes part in an event, and why not. `refusal`: the event asks for what cannot be."""
 
     opt: OptType
-    code: int = Code.OK
     reason: str = ""
+    refusal: Reason | None = None
+
+    @property
+    def code(self) -> Code:
+        """What the VTN is answered."""
+        return Code.OK if self.refusal is None else CODES[self.refusal]
 
 
 class Judge(Protocol):
@@ -132,21 +137,21 @@ class EventDesk:
     ) -> KnownEvent:
         verdict = self._judge.judge(event, registration.ven_id)
         offset_s = 0
-        if verdict.code == Code.OK:
+        if verdict.refusal is None:
             try:
                 offset_s = self._offset(event, known)
             except InvalidError as error:
-                verdict = Verdict(OptType.OUT, Code.COMPLIANCE, str(error))
-        if verdict.code == Code.OK:
+                verdict = Verdict(OptType.OUT, str(error), Reason.BREAKS_A_RULE)
+        if verdict.refusal is None:
             span = KnownEvent(event, request_id, verdict.opt, offset_s).span
             verdict = self._by_schedule(event, verdict, span.start, span.end)
             begun = known is not None and known.runs
             if not begun and span.end is not None and span.end <= now:
                 text = f"The event was over at {span.end:%Y-%m-%d %H:%M:%SZ}."
-                verdict = Verdict(OptType.OUT, Code.INVALID_DATA, text)
-        by_hand = known is not None and known.by_hand and verdict.code == Code.OK
+                verdict = Verdict(OptType.OUT, text, Reason.INVALID_DATA)
+        by_hand = known is not None and known.by_hand and verdict.refusal is None
         if known is not None and by_hand:
-            verdict = Verdict(known.opt, verdict.code, known.reason)
+            verdict = Verdict(known.opt, known.reason)
         reason = verdict.reason[:_LONGEST_REASON]
         return KnownEvent(event, request_id, verdict.opt, offset_s, verdict.code, reason, by_hand=by_hand)
 
@@ -161,7 +166,7 @@ class EventDesk:
             return verdict
         for opt in self._store.opts():
             if opt.opt_type is OptType.OUT and _concerns(opt, event, start, end):
-                return Verdict(OptType.OUT, verdict.code, f"opt schedule: {opt.reason}")
+                return Verdict(OptType.OUT, f"opt schedule: {opt.reason}", verdict.refusal)
         return verdict
 
     def _cancel(

@@ -6,8 +6,8 @@ from typing import Final
 from core.errors import ConflictError
 from core.ids import new_id
 from core.spans import Duration
-from openadr.model.codes import Code
 from openadr.model.registration import VenProfile
+from openadr.v20b.codes import Code
 from openadr.v20b.messages import (
     CanceledPartyRegistration,
     CancelPartyRegistration,

@@ -9,8 +9,8 @@ from typing import Final, TypeVar
 from core.errors import InvalidError, UnavailableError
 from core.ids import new_id
 from core.spans import LATEST, ZERO, Duration, Span, Steps, floor_to
-from openadr.model.codes import Code, OpenADRError
 from openadr.model.report import METADATA, ReportOffer, ReportRequest, check_lengths, check_request
+from openadr.v20b.codes import CODES, Code
 from openadr.v20b.messages import (
     CanceledReport,
     CancelReport,
@@ -72,7 +72,7 @@ class ReportDesk:
 
         A bad request does not spoil the good ones beside it: the answer carries the fault and lists what is pending.
         """
-        fault: OpenADRError | None = None
+        fault: InvalidError | None = None
         follow: list[RegisterReport] = []
         for request in requests:
             try:
@@ -83,14 +83,12 @@ class ReportDesk:
                         self._accept(request, now)
             except UnavailableError:
                 raise
-            except OpenADRError as error:
-                fault = fault or error
             except InvalidError as error:
-                fault = fault or OpenADRError(Code.INVALID_DATA, str(error))
+                fault = fault or error
             except Exception as error:  # noqa: BLE001  whatever it is, the other requests go on
                 reason = self._quarantine.caught("report request", request.request_id, error, now)
-                fault = fault or OpenADRError(Code.INVALID_DATA, reason)
-        code, text = (fault.code, fault.description[:200]) if fault else (Code.OK, None)
+                fault = fault or InvalidError(reason)
+        code, text = (CODES[fault.reason], str(fault)[:200]) if fault else (Code.OK, None)
         answer = CreatedReport(Response(code, text, request_id), self._pending(), registration.ven_id)
         self._store.push(answer)
         for message in follow:
@@ -104,7 +102,7 @@ class ReportDesk:
         asked = replace(request, start=request.start or now)
         if asked.report_back.held_after(now) < _LEAST_METADATA.held_after(now):
             text = f"Metadata each {asked.report_back} is asked, each {_LEAST_METADATA} is offered."
-            raise OpenADRError(Code.INVALID_DATA, text)
+            raise InvalidError(text)
         if not self._is_kept(asked):
             self._put(ReportTask(asked, METADATA, asked.start))
         return []
@@ -115,9 +113,9 @@ class ReportDesk:
         return known is not None and replace(known.request, start=asked.start) == asked and not known.last
 
     def _put(self, task: ReportTask) -> None:
-        """Keep a request. Raises OpenADRError 454 where too many are kept."""
+        """Keep a request. Raises InvalidError where too many are kept."""
         if self._store.report_task(task.id) is None and self._store.report_task_count() >= _MOST_REQUESTS:
-            raise OpenADRError(Code.INVALID_DATA, f"This VEN keeps at most {_MOST_REQUESTS} report requests.")
+            raise InvalidError(f"This VEN keeps at most {_MOST_REQUESTS} report requests.")
         self._store.put_report_task(task)
 
     def _accept(self, request: ReportRequest, now: datetime) -> None:

@@ -15,10 +15,10 @@ from pydantic import AfterValidator, Field
 from core.errors import EvenloadError, InvalidError
 from core.spans import ZERO, Duration
 from openadr.model import event as events
-from openadr.model.codes import Code
 from openadr.model.event import ActivePeriod, DeliveredEvent, Event, EventStatus
 from openadr.model.report import ReportRequest
 from openadr.model.signal import Interval, Signal
+from openadr.v20b.codes import Code
 from openadr.v20b.decode import decode
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import CreateReport, DistributeEvent, Message, Response

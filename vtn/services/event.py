@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, bindparam, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from openadr.model.codes import Code, OpenADRError
+from core.errors import ConflictError, EvenloadError, NotFoundError, Reason
 from openadr.model.event import (
     DeliveredEvent,
     Event,
@@ -37,7 +37,10 @@ Values = Mapping[str, Sequence[float]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A VEN's answer to one event, protocol-neutral. `reason` is why it opts out, in its own words."""
+    """A VEN's answer to one event. `code` is 200, or the error that it met, as its version of OpenADR numbers them.
+
+    `reason` is why it opts out, in its own words.
+    """
 
     event_id: str
     modification_number: int
@@ -214,15 +217,15 @@ async def _open_ids(conn: AsyncConnection, listed: Iterable[Event]) -> set[str]:
 
 async def record_answers(
     tx: Transaction, answers_of: Mapping[str, Sequence[Answer]], now: datetime
-) -> dict[str, OpenADRError | None]:
+) -> dict[str, EvenloadError | None]:
     """Store VENs' answers and close the outbox mark of each VEN once its every event is answered (EV-46, EV-47).
 
-    A VEN's outcome is the fault of its first answer that does not fit an event, or None: OpenADRError 452 for an
-    unknown event, 450 for another than the present modification. Good answers beside a bad one are kept (EV-48).
+    A VEN's outcome is the fault of its first answer that does not fit an event, or None: NotFoundError for an unknown
+    event, ConflictError for another than the present modification. Good answers beside a bad one are kept (EV-48).
     """
     rows = await _events(tx.conn, {one.event_id for answers in answers_of.values() for one in answers})
     good: list[tuple[str, Answer]] = []
-    outcomes: dict[str, OpenADRError | None] = {}
+    outcomes: dict[str, EvenloadError | None] = {}
     for ven_id, answers in answers_of.items():
         faults = [(one, _fault(one, rows.get((ven_id, one.event_id)))) for one in answers]
         good += [(ven_id, one) for one, fault in faults if fault is None]
@@ -263,16 +266,14 @@ async def _events(conn: AsyncConnection, event_ids: Collection[str]) -> dict[tup
     return found
 
 
-def _fault(answer: Answer, row: Any) -> OpenADRError | None:
+def _fault(answer: Answer, row: Any) -> EvenloadError | None:
     """Return what is wrong with an answer to the event of a row, or to none (EV-48)."""
     if row is None:
-        return OpenADRError(Code.INVALID_ID, f"No event '{answer.event_id}' was sent to this VEN.")
+        return NotFoundError(f"No event '{answer.event_id}' was sent to this VEN.")
     if row.modification_number != answer.modification_number:
-        return OpenADRError(
-            Code.OUT_OF_SEQUENCE,
-            f"Event '{answer.event_id}' is at modification {row.modification_number}, "
-            f"not {answer.modification_number}.",
-        )
+        present, meant = row.modification_number, answer.modification_number
+        text = f"Event '{answer.event_id}' is at modification {present}, not {meant}."
+        return ConflictError(text, reason=Reason.OUT_OF_SEQUENCE)
     return None
 
 

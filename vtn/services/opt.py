@@ -14,8 +14,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, and_, case, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from core.errors import ConflictError, InvalidError, NotFoundError, Reason
 from core.spans import Span
-from openadr.model.codes import Code, OpenADRError
 from openadr.model.contexts import normal_context
 from openadr.model.event import Event, ResponseRequired
 from openadr.model.opt import Opt, OptFact, OptSource, OptType, effective_opt
@@ -34,27 +34,31 @@ _NAMED = 5
 
 
 async def create(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> None:
-    """Record an opt. Raises OpenADRError 459, 454, 452, 450 or 462 (OP-02, OP-09, OP-10, OP-15).
+    """Record an opt (OP-02, OP-09, OP-10, OP-15).
+
+    Raises NotFoundError for an event that is not open for this VEN, ConflictError for another than its present
+    modification, InvalidError with the reason for all else.
 
     What is stored grows with the message, not with its square: texts that stand in the row of each resource are
     short, resources are the VEN's own, and a schedule stands in one row.
     """
     if any(len(text) > _LONGEST_ID for text in (said.opt_id, said.reason, *said.target.resource_ids)):
-        raise OpenADRError(
-            Code.INVALID_DATA, f"An optID, optReason or resourceID is longer than {_LONGEST_ID} characters."
-        )
+        text = f"An optID, optReason or resourceID is longer than {_LONGEST_ID} characters."
+        raise InvalidError(text, reason=Reason.TOO_LONG)
     if len(said.market_context or "") > _LONGEST_CONTEXT:
-        raise OpenADRError(Code.INVALID_DATA, f"The marketContext is longer than {_LONGEST_CONTEXT} characters.")
+        text = f"The marketContext is longer than {_LONGEST_CONTEXT} characters."
+        raise InvalidError(text, reason=Reason.TOO_LONG)
     if len(said.availability) > _MOST_AVAILABLE:
-        raise OpenADRError(Code.INVALID_DATA, f"A schedule holds at most {_MOST_AVAILABLE} availabilities.")
+        raise InvalidError(f"A schedule holds at most {_MOST_AVAILABLE} availabilities.", reason=Reason.TOO_LONG)
     if any(each.duration.months + each.duration.seconds < 0 for each in said.availability):
-        raise OpenADRError(Code.INVALID_DATA, "The duration of an availability cannot be negative.")
+        raise InvalidError("The duration of an availability cannot be negative.")
     if said.event_id is not None:
         await _for_event(tx, ven_id, said, now)
     elif said.availability:
         await _schedule(tx, ven_id, said, now)
     else:
-        raise OpenADRError(Code.COMPLIANCE, "An opt needs either a qualifiedEventID or a vavailability.")
+        text = "An opt needs either a qualifiedEventID or a vavailability."
+        raise InvalidError(text, reason=Reason.BREAKS_A_RULE)
 
 
 # -- opts for one event
@@ -62,15 +66,17 @@ async def create(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> None
 
 async def _for_event(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> None:
     if said.availability or said.market_context:
-        raise OpenADRError(Code.COMPLIANCE, "An opt for an event takes no vavailability and no marketContext.")
+        text = "An opt for an event takes no vavailability and no marketContext."
+        raise InvalidError(text, reason=Reason.BREAKS_A_RULE)
     listed = {each.event_id: each for each in await events.of_ven(tx.conn, ven_id, now)}
     target = listed.get(said.event_id or "")
     if target is None:
-        raise OpenADRError(Code.INVALID_ID, f"No event '{said.event_id}' is open for this VEN.")
+        raise NotFoundError(f"No event '{said.event_id}' is open for this VEN.")
     if said.modification_number != target.modification_number:
-        raise OpenADRError(Code.OUT_OF_SEQUENCE, f"The event is at modification {target.modification_number}.")
+        text = f"The event is at modification {target.modification_number}."
+        raise ConflictError(text, reason=Reason.OUT_OF_SEQUENCE)
     if target.response_required is ResponseRequired.NEVER:
-        raise OpenADRError(Code.COMPLIANCE, "This event takes no response.")
+        raise InvalidError("This event takes no response.", reason=Reason.BREAKS_A_RULE)
     resources = await _resources(tx.conn, ven_id, said, target)
     if target.target.resource_ids == resources:
         resources = _WHOLE_VEN  # the event concerns nothing else of this VEN
@@ -107,15 +113,16 @@ async def _resources(
 ) -> tuple[str | None, ...]:
     """Return the resources that an opt is about, (None,) for the whole VEN (OP-05, OP-11).
 
-    Criteria of the target are ORed, the device class is ANDed. Raises OpenADRError 462 if nothing of this VEN matches,
-    and for resources that neither the VEN's metadata nor the event named (OP-09).
+    Criteria of the target are ORed, the device class is ANDed. Raises InvalidError (target mismatch) if nothing of this
+    VEN matches, and for resources that neither the VEN's metadata nor the event named (OP-09).
     """
     target = said.target
     if set(target.ven_ids) - {ven_id}:
-        raise OpenADRError(Code.TARGET_MISMATCH, "The opt targets another VEN.")
+        raise InvalidError("The opt targets another VEN.", reason=Reason.TARGET_MISMATCH)
     parts = replace(target, ven_ids=())
     if replace(parts, resource_ids=(), device_classes=()):
-        raise OpenADRError(Code.TARGET_MISMATCH, "An opt's target names resources and device classes only.")
+        text = "An opt's target names resources and device classes only."
+        raise InvalidError(text, reason=Reason.TARGET_MISMATCH)
     if not parts and not said.device_class:
         return _WHOLE_VEN
     columns = resource.c.resource_id, resource.c.device_class
@@ -128,19 +135,20 @@ async def _resources(
     if said.device_class:
         wanted = {name: None for name in wanted if classes.get(name) in said.device_class.device_classes}
     if not wanted:
-        raise OpenADRError(Code.TARGET_MISMATCH, "No resource of this VEN is of that device class.")
+        raise InvalidError("No resource of this VEN is of that device class.", reason=Reason.TARGET_MISMATCH)
     if named:
         _refuse_foreign(wanted, named, "the event's targets")
     return tuple(wanted)
 
 
 def _refuse_foreign(names: Collection[str], among: Collection[str], whose: str) -> None:
-    """Raise OpenADRError 462 for names that are not `among` (OP-09)."""
+    """Raise InvalidError (target mismatch) for names that are not `among` (OP-09)."""
     own = frozenset(among)
     foreign = [name for name in names if name not in own]
     if foreign:
         more = f" and {len(foreign) - _NAMED} more" if len(foreign) > _NAMED else ""
-        raise OpenADRError(Code.TARGET_MISMATCH, f"Not among {whose}: {', '.join(foreign[:_NAMED])}{more}.")
+        text = f"Not among {whose}: {', '.join(foreign[:_NAMED])}{more}."
+        raise InvalidError(text, reason=Reason.TARGET_MISMATCH)
 
 
 # -- schedules
@@ -187,10 +195,10 @@ async def _schedule(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> N
 
 
 async def cancel(tx: Transaction, ven_id: str, opt_id: str, now: datetime) -> None:
-    """End all schedules made with an optID; superseded ones are no error. Raises OpenADRError 452 (OP-14, OP-15)."""
+    """End all schedules made with an optID; superseded ones are no error. Raises NotFoundError (OP-14, OP-15)."""
     made = (opt.c.ven_id == ven_id) & (opt.c.opt_id == opt_id) & opt.c.event_id.is_(None)
     if (await tx.conn.execute(select(opt.c.sequence).where(made).limit(1))).first() is None:
-        raise OpenADRError(Code.INVALID_ID, f"No opt schedule '{opt_id}'.")
+        raise NotFoundError(f"No opt schedule '{opt_id}'.")
     await tx.conn.execute(update(opt).where(made & opt.c.ended_at.is_(None)).values(ended_at=now))
     await tx.conn.execute(update(opt).where(made & opt.c.cancelled_at.is_(None)).values(cancelled_at=now))
 

@@ -6,9 +6,8 @@ from datetime import datetime
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from core.errors import NotFoundError
+from core.errors import InvalidError, NotFoundError, Reason
 from core.ids import new_id
-from openadr.model.codes import Code, OpenADRError
 from openadr.model.registration import Profile, Transport, VenProfile, VtnProfile
 from vtn.services import outbox
 from vtn.services.outbox import Kind
@@ -37,13 +36,13 @@ async def register(
     """Register a VEN, or re-register it if it names its registrationID.
 
     Without registrationID everything about the VEN's reports starts afresh (RG-08); the registrationID stays the same
-    until it is cancelled (RG-06), so that a message sent twice does no harm (TR-12). Raises OpenADRError 452 for a
-    wrong registrationID (RG-11), 459 for a profile, transport or signatures that this VTN does not serve.
+    until it is cancelled (RG-06), so that a message sent twice does no harm (TR-12). Raises NotFoundError for a
+    wrong registrationID (RG-11), InvalidError for a profile, transport or signatures that this VTN does not serve.
     """
     _check_profile(profile)
     known = (await tx.conn.execute(select(ven).where(ven.c.id == ven_id).with_for_update())).one()
     if registration_id and registration_id != known.registration_id:
-        raise OpenADRError(Code.INVALID_ID, f"registrationID '{registration_id}' is not that of this VEN.")
+        raise NotFoundError(f"registrationID '{registration_id}' is not that of this VEN.")
     if registration_id:
         await outbox.done(tx, ven_id, Kind.REREGISTER)
         await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(profile=to_json(profile), last_seen_at=now))
@@ -65,17 +64,19 @@ async def register(
 
 
 def _check_profile(profile: VenProfile) -> None:
-    """Raise OpenADRError 459 unless the VEN speaks 2.0b by HTTP pull without signatures, as is served here (RG-04).
+    """Raise InvalidError (not served) unless the VEN speaks 2.0b by HTTP pull without signatures (RG-04).
 
     A VEN that wants signatures would ignore every unsigned message (SE-08): better it hears so at once.
     """
     if profile.profile is not Profile.B:
-        raise OpenADRError(Code.COMPLIANCE, "This VTN serves profile 2.0b.")
+        raise InvalidError("This VTN serves profile 2.0b.", reason=Reason.NOT_SERVED)
     push = profile.http_pull is False or (profile.http_pull is None and profile.transport_address)
     if profile.transport is not Transport.SIMPLE_HTTP or push:
-        raise OpenADRError(Code.COMPLIANCE, "This VTN serves simpleHttp in pull mode; set oadrHttpPullModel to true.")
+        text = "This VTN serves simpleHttp in pull mode; set oadrHttpPullModel to true."
+        raise InvalidError(text, reason=Reason.NOT_SERVED)
     if profile.xml_signature:
-        raise OpenADRError(Code.COMPLIANCE, "This VTN does not sign messages; set oadrXmlSignature to false.")
+        text = "This VTN does not sign messages; set oadrXmlSignature to false."
+        raise InvalidError(text, reason=Reason.NOT_SERVED)
 
 
 async def current(conn: AsyncConnection, ven_id: str) -> str | None:
@@ -84,11 +85,11 @@ async def current(conn: AsyncConnection, ven_id: str) -> str | None:
 
 
 async def cancel(tx: Transaction, ven_id: str, registration_id: str, now: datetime) -> None:
-    """Erase a registration at the VEN's wish. Raises OpenADRError 452 for a wrong registrationID (RG-11)."""
+    """Erase a registration at the VEN's wish. Raises NotFoundError for a wrong registrationID (RG-11)."""
     query = select(ven.c.registration_id).where(ven.c.id == ven_id).with_for_update()
     known = (await tx.conn.execute(query)).scalar_one()
     if known is None or known != registration_id:
-        raise OpenADRError(Code.INVALID_ID, f"registrationID '{registration_id}' is not that of this VEN.")
+        raise NotFoundError(f"registrationID '{registration_id}' is not that of this VEN.")
     await erase(tx, ven_id, now, who=ven_id)
 
 

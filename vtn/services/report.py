@@ -9,9 +9,8 @@ import structlog
 from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from core.errors import ConflictError, InvalidError, NotFoundError
+from core.errors import ConflictError, InvalidError, NotFoundError, Reason
 from core.spans import ZERO, Duration, floor_to
-from openadr.model.codes import Code, OpenADRError
 from openadr.model.report import ReportOffer, ReportRequest, check_offers, check_request
 from vtn.services import outbox
 from vtn.services.outbox import Kind
@@ -73,12 +72,9 @@ async def register(
     Where the VEN offers what it did, its running requests go on, and are only sent again: a VEN that forgot them has
     them anew, to one that did not (its metadata comes periodically, RP-14) they are no news (TR-12).
 
-    Raises OpenADRError 459 for offers that contradict themselves (RP-05, RP-07), 454 for ids that are too long.
+    Raises InvalidError for offers that contradict themselves (RP-05, RP-07), and for ids that are too long.
     """
-    try:
-        check_offers(offers)
-    except InvalidError as error:
-        raise OpenADRError(Code.COMPLIANCE, str(error)) from error
+    check_offers(offers)
     _check_lengths(offers)
     await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(metadata_at=now))
     if _content(offers) == _content(await offered(tx.conn, ven_id)):
@@ -145,7 +141,7 @@ async def to_send(conn: AsyncConnection, request_id: str) -> ReportRequest | Non
 
 
 def _check_lengths(offers: Sequence[ReportOffer]) -> None:
-    """Raise OpenADRError 454 for names that the store cannot keep; any other text will do (RP-54)."""
+    """Raise InvalidError for names that the store cannot keep; any other text will do (RP-54)."""
     for offer in offers:
         for text, most in ((offer.name, 80), (offer.specifier_id, _LONGEST_ID)):
             _check_length(text, most)
@@ -158,7 +154,7 @@ def _check_lengths(offers: Sequence[ReportOffer]) -> None:
 
 def _check_length(text: str, most: int) -> None:
     if len(text) > most:
-        raise OpenADRError(Code.INVALID_DATA, f"'{text[:40]}...' is longer than {most} characters.")
+        raise InvalidError(f"'{text[:40]}...' is longer than {most} characters.", reason=Reason.TOO_LONG)
 
 
 async def _ask_wanted(
@@ -196,10 +192,7 @@ def _essence(request: ReportRequest) -> ReportRequest:
 
 def _check(request: ReportRequest, offers: Sequence[ReportOffer], now: datetime) -> ReportOffer:
     """Return the offer that a request asks of. Raises InvalidError if it is none of these (RP-20, RP-27, RP-30)."""
-    try:
-        offer = check_request(request, offers)
-    except OpenADRError as error:
-        raise InvalidError(error.description) from error
+    offer = check_request(request, offers)
     check_within(request, offer, now)
     return offer
 

@@ -10,10 +10,9 @@ from typing import Any, Final
 
 from sqlalchemy import and_, bindparam, select, update
 
-from core.errors import EvenloadError, InvalidError
+from core.errors import EvenloadError, InvalidError, NotFoundError, Reason
 from core.spans import Duration
 from openadr.model import potential
-from openadr.model.codes import Code, OpenADRError
 from openadr.model.report import Report, ReportOffer, ReportRequest
 from vtn.services import potential as potentials
 from vtn.services.report import LIVE, UNWANTED
@@ -62,8 +61,8 @@ async def record(
 ) -> dict[str, Outcome]:
     """Store the values of data reports, by VEN: of each VEN all or nothing.
 
-    A VEN's outcome is OpenADRError 452 for an id that we never gave out or an rID that was not offered (RP-55), 459 for
-    intervals without time. The same report again changes nothing (RP-53).
+    A VEN's outcome is NotFoundError for an id that we never gave out, InvalidError for an rID that was not offered
+    (RP-55) and for intervals without time. The same report again changes nothing (RP-53).
     """
     names = {one.request_id for reports in reports_of.values() for one in reports}
     asked = {
@@ -88,13 +87,14 @@ async def record(
 
 
 def _read(ven_id: str, report: Report, asked: Any, now: datetime) -> _Data:
-    """Return what a report brings. Raises OpenADRError or InvalidError: not asked for, or not to be understood."""
+    """Return what a report brings. Raises NotFoundError if it was not asked for, InvalidError if it makes no sense."""
     if asked is None:
-        raise OpenADRError(Code.INVALID_ID, f"reportRequestID '{report.request_id}' is not ours.")
+        raise NotFoundError(f"reportRequestID '{report.request_id}' is not ours.")
     if report.specifier_id != asked.specifier_id:
-        raise OpenADRError(Code.INVALID_ID, f"reportSpecifierID '{report.specifier_id}' does not belong to it.")
+        raise NotFoundError(f"reportSpecifierID '{report.specifier_id}' does not belong to it.")
     if asked.offer is None:
-        raise OpenADRError(Code.INVALID_ID, f"Report '{report.specifier_id}' is not registered any more.")
+        text = f"Report '{report.specifier_id}' is not registered any more."
+        raise NotFoundError(text, reason=Reason.NOT_OFFERED)
     if asked.name == potential.REPORT_NAME:
         brought = potentials.read(report, from_text(ReportOffer, asked.offer))
         return _Data(asked, (), int(now.timestamp()), brought)  # its intervals lie ahead

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from core.ids import new_id
-from openadr.model.codes import OpenADRError
+from openadr.v20b.codes import OpenADRError
 from openadr.v20b.decode import UnreadableError
 from openadr.v20b.encode import message_name
 from openadr.v20b.messages import (

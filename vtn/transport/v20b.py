@@ -16,12 +16,12 @@ from typing import Final, cast, get_args
 import structlog
 
 from core.clock import Clock
-from core.errors import ConflictError, EvenloadError, ForbiddenError, InvalidError, NotFoundError, UnavailableError
+from core.errors import EvenloadError, UnavailableError
 from core.ids import new_id
-from openadr.model.codes import Code, OpenADRError
 from openadr.model.event import DeliveredEvent
 from openadr.model.opt import OptType
 from openadr.model.report import Report
+from openadr.v20b.codes import Code, OpenADRError, fault_of
 from openadr.v20b.decode import UnreadableError, WireError
 from openadr.v20b.encode import message_name
 from openadr.v20b.messages import (
@@ -71,6 +71,7 @@ EMPTY: Final = OadrResponse(Response(Code.OK, "OK"))
 """The answer to a poll when nothing waits; always the same (GN-06: a poll has no requestID)."""
 
 
+_CODES: Final = frozenset(int(code) for code in Code)
 _LONGEST_SUBJECT: Final = 80
 _LONGEST_REASON: Final = 500
 _LONGEST_TEXT: Final = 200
@@ -79,17 +80,6 @@ _ANONYMOUS: Final = (QueryRegistration, CreatePartyRegistration)
 _Answer = CreatedEvent | RegisteredReport | CreatedReport | CanceledReport | CanceledPartyRegistration | OadrResponse
 """What a VEN answers with to what its polls brought."""
 _ANSWERS: Final[frozenset[type]] = frozenset(get_args(_Answer))
-_CODES: Final[dict[type[EvenloadError], Code]] = {
-    InvalidError: Code.INVALID_DATA,
-    NotFoundError: Code.INVALID_ID,
-    ConflictError: Code.NOT_ALLOWED,
-    ForbiddenError: Code.NOT_REGISTERED,
-}
-"""Our own errors in the protocol's terms."""
-
-
-def _as_fault(error: EvenloadError) -> OpenADRError:
-    return error if isinstance(error, OpenADRError) else OpenADRError(_CODES[type(error)], str(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +104,11 @@ def named(peer: Peer) -> dict[str, str]:
 def _log_refusal(message: str, fault: OpenADRError, peer: Peer, ven_id: str | None) -> None:
     why = fault.description[:_LONGEST_REASON]
     _log.warning("message refused", message=message[:80], code=int(fault.code), why=why, **named(peer), ven_id=ven_id)
+
+
+def _fault_subject(message: str, code: int) -> str:
+    """Return what faults of this kind are counted under: of a code only what OpenADR knows."""
+    return f"{message} {code if code in _CODES else 'with a code unknown to OpenADR'}"
 
 
 def _reason(answer: EventResponse) -> str | None:
@@ -183,7 +178,7 @@ class Vtn20b:
         except UnavailableError:
             raise
         except EvenloadError as error:
-            fault = _as_fault(error)
+            fault = fault_of(error)
             await self._note_refusal(message_name(type(message)), fault, peer, known)
             return refuse(message, fault, self._settings)
 
@@ -194,7 +189,8 @@ class Vtn20b:
             return
         name = message_name(type(message))
         for error in errors:
-            self._faults.answered(known.ven_id, name, error.code, error.description or "")
+            text = f"{error.code} {error.description or ''}".strip()
+            self._faults.answered(known.ven_id, _fault_subject(name, error.code), text)
         said = (errors[0].description or "")[:_LONGEST_TEXT]
         _log.warning(
             "a VEN answered with an error",
@@ -208,7 +204,7 @@ class Vtn20b:
     async def _note_refusal(self, name: str, fault: OpenADRError, peer: Peer, known: Known | None) -> None:
         ven_id = known.ven_id if known is not None else await self._speaker(peer)
         if ven_id is not None:
-            self._faults.refused(ven_id, name, fault.code, fault.description)
+            self._faults.refused(ven_id, _fault_subject(name, fault.code), fault.description)
         _log_refusal(name, fault, peer, ven_id)
 
     async def _speaker(self, peer: Peer) -> str | None:
@@ -354,7 +350,7 @@ class Vtn20b:
 
     async def _answers(
         self, tx: Transaction, answers_of: Mapping[str, Sequence[Answer]]
-    ) -> Mapping[str, OpenADRError | None]:
+    ) -> Mapping[str, EvenloadError | None]:
         return await event.record_answers(tx, answers_of, self._clock.now())
 
     def _ok(self, request_id: str, known: Known) -> OadrResponse:
