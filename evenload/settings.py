@@ -22,7 +22,7 @@ _PREFIX: Final = "EVENLOAD_"
 _SQLITE: Final = "sqlite:///"
 _LONGEST_S: Final = 366 * 86400
 VTN_ID: Final = "EVENLOAD"
-"""The vtnID unless another one is chosen. openleadr's VEN takes one in lower case for a fault (452)."""
+"""The vtnID unless another one is chosen. openleadr's VEN takes one in lower case for a wrong id."""
 
 
 def _duration(value: object) -> Duration:

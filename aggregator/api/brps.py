@@ -10,7 +10,7 @@ from aggregator.trade import contracts
 from core.clock import machine_now
 from core.errors import NotFoundError
 from vtn.api.desk import DESK
-from vtn.api.wire import Email, Printable
+from vtn.api.fields import Email, Printable
 from vtn.services import access_tokens, api_clients
 from web.api import Context
 from web.model import Model, UtcTime

@@ -10,7 +10,7 @@ from aggregator.tariff.price_series import MOST_INTERVALS
 from aggregator.tariff.tariff_source import TariffSource
 from core.errors import InvalidError
 from core.spans import Duration, utc
-from vtn.api.wire import Printable
+from vtn.api.fields import Printable
 from web.model import IsoDuration, Model, UtcTime
 
 Amount = Annotated[str, Field(pattern=r"^-?[0-9]{1,7}(\.[0-9]{1,8})?$", examples=["0.2815"])]

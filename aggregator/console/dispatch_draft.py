@@ -14,8 +14,8 @@ from aggregator.trade.dispatch_drafts import Wish
 from core.errors import InvalidError
 from core.spans import Duration, Span
 from openadr.model.signal import Signal
+from vtn.api.fields import Number, Printable
 from vtn.api.signals import IntervalIn, SignalIn
-from vtn.api.wire import Number, Printable
 from vtn.console import Form
 from vtn.services import programme as programmes
 from vtn.services import recipients

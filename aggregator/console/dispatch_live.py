@@ -29,8 +29,8 @@ from core.ids import new_id
 from openadr.model.event import DeliveredEvent, status_at
 from openadr.v20b.codes import Code
 from openadr.v20b.messages import DistributeEvent, Response
+from vtn.api.fields import Number
 from vtn.api.signals import unit_of
-from vtn.api.wire import Number
 from vtn.console import Form, Visit, page, sse
 from vtn.services import dispatch
 from vtn.services import event as events

@@ -18,11 +18,11 @@ from core.errors import InvalidError, NotFoundError
 from core.ids import new_id
 from openadr.v20b.codes import Code
 from openadr.v20b.messages import DistributeEvent, Response
-from vtn.api.wire import check_event
 from vtn.console import Form, Visit, page
 from vtn.services import dispatch, fleet, order_check, site, ven_view
 from vtn.services import programme as programmes
 from vtn.services.dispatch import Order
+from vtn.transport.v20b.check import check_event
 from web.auth import Role
 from web.pages.forms import CSRF_FIELD, FormError
 from web.pagination import Keyset

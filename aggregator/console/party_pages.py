@@ -14,7 +14,7 @@ from aggregator.scopes import SCOPES
 from aggregator.trade import contracts, trade_view
 from core.direction import Direction
 from core.errors import InvalidError, NotFoundError
-from vtn.api.wire import Email, Printable
+from vtn.api.fields import Email, Printable
 from vtn.console import Form, Visit, page
 from vtn.services import api_clients, site, webhooks
 from vtn.services import programme as programmes

@@ -12,7 +12,7 @@ from aggregator.console.shared import Words, in_utc
 from aggregator.tariff.price_series import MOST_INTERVALS, Price
 from core.errors import InvalidError
 from core.spans import Duration
-from vtn.api.wire import Printable
+from vtn.api.fields import Printable
 from web.model import IsoDuration, Model
 
 

@@ -34,7 +34,7 @@ from vtn.services.dispatch_list import Wanted
 from vtn.services.settings import VtnSettings, WantedReport
 from vtn.store.database import Database
 from vtn.store.tables import METADATA
-from vtn.transport.http import SERVICES, Edge, OpenADRServer
+from vtn.transport.v20b.http import SERVICES, Edge, OpenADRServer
 from web.connections import Connections
 from web.listening import Site
 

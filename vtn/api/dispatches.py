@@ -9,13 +9,14 @@ from pydantic import Field
 from openadr.model.event import EventStatus, status_at
 from openadr.model.target import Target
 from vtn.api.desk import DESK
+from vtn.api.fields import Number, Printable
 from vtn.api.signals import SignalIn, shown, whole
-from vtn.api.wire import Number, Printable, check_event
 from vtn.services import dispatch as dispatches
 from vtn.services import dispatch_view, evaluation, order_check, result_due
 from vtn.services.dispatch import Order
 from vtn.services.dispatch_view import CalledVen
 from vtn.services.evaluation import Result
+from vtn.transport.v20b.check import check_event
 from web.api import Context
 from web.model import IsoDuration, Model, UtcTime
 from web.operation import operation

@@ -7,7 +7,7 @@ from pydantic import Field
 from core.errors import InvalidError
 from metrics.presets import DEFAULT_PRESET
 from vtn.api.desk import DESK
-from vtn.api.wire import LAST_YEAR, Printable
+from vtn.api.fields import LAST_YEAR, Printable
 from vtn.services import fleet, learning
 from vtn.services import site as sites
 from vtn.services.fleet import Filter, Presence

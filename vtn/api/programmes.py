@@ -14,13 +14,14 @@ from metrics.placebo import Accuracy
 from metrics.presets import PRESETS
 from openadr.model.event import ActivePeriod, ResponseRequired
 from vtn.api.desk import DESK
-from vtn.api.wire import Printable, Uri, check_programme
+from vtn.api.fields import Printable, Uri
 from vtn.services import learning
 from vtn.services import programme as programmes
 from vtn.services.baseline_comparison import Hours, compare
 from vtn.services.programme import Limits, Parameters, Window
 from vtn.services.programme import Programme as Stored
 from vtn.services.programme import Reward as StoredReward
+from vtn.transport.v20b.check import check_programme
 from web.api import Context
 from web.model import IsoDuration, Model, UtcTime
 from web.operation import operation

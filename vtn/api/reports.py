@@ -12,12 +12,13 @@ from core.points import Flow, Phase
 from core.spans import ZERO
 from openadr.model.report import ReportRequest
 from vtn.api.desk import DESK
-from vtn.api.wire import Printable, check_request
+from vtn.api.fields import Printable
 from vtn.services import provisioning, settlement_series, ven_view
 from vtn.services import report as reports
 from vtn.services.load_profile import marked
 from vtn.services.wanted import shortfalls
 from vtn.store.readings import SeriesKey, load, numbered
+from vtn.transport.v20b.check import check_request
 from web.api import Context
 from web.model import IsoDuration, Model, UtcTime
 from web.operation import operation

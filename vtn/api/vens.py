@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from vtn.api.desk import DESK, Desk
-from vtn.api.wire import LAST_YEAR
+from vtn.api.fields import LAST_YEAR
 from vtn.services import certificates, pending, provisioning, registration, ven_faults, ven_view
 from vtn.services.ven_faults import Kind as FaultKind
 from web.api import Context

@@ -6,12 +6,11 @@ from datetime import datetime
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from core.errors import InvalidError, NotFoundError, Reason
+from core.errors import NotFoundError
 from core.ids import new_id
-from openadr.model.registration import Profile, Transport, VenProfile, VtnProfile
+from openadr.model.registration import VenProfile
 from vtn.services import outbox
 from vtn.services.outbox import Kind
-from vtn.services.settings import VtnSettings
 from vtn.store.database import Transaction
 from vtn.store.rows import to_json
 from vtn.store.tables import event, report_offer, report_request, ven
@@ -25,11 +24,6 @@ class Registration:
     registration_id: str
 
 
-def vtn_profile(settings: VtnSettings) -> VtnProfile:
-    """Return what this VTN says of itself (RG-02, RG-05)."""
-    return VtnProfile(settings.vtn_id, poll_freq=settings.poll_period)
-
-
 async def register(
     tx: Transaction, ven_id: str, profile: VenProfile, registration_id: str | None, now: datetime
 ) -> Registration:
@@ -37,9 +31,8 @@ async def register(
 
     Without registrationID everything about the VEN's reports starts afresh (RG-08); the registrationID stays the same
     until it is cancelled (RG-06), so that a message sent twice does no harm (TR-12). Raises NotFoundError for a
-    wrong registrationID (RG-11), InvalidError for a profile, transport or signatures that this VTN does not serve.
+    wrong registrationID (RG-11).
     """
-    _check_profile(profile)
     known = (await tx.conn.execute(select(ven).where(ven.c.id == ven_id).with_for_update())).one()
     if registration_id and registration_id != known.registration_id:
         raise NotFoundError(f"registrationID '{registration_id}' is not that of this VEN.")
@@ -61,22 +54,6 @@ async def register(
         await outbox.put(tx, ven_id, Kind.EVENTS, now)
     await tx.audit(ven_id, "register", ven_id, known.registration_id, given, at=now)
     return Registration(ven_id, given)
-
-
-def _check_profile(profile: VenProfile) -> None:
-    """Raise InvalidError (not served) unless the VEN speaks 2.0b by HTTP pull without signatures (RG-04).
-
-    A VEN that wants signatures would ignore every unsigned message (SE-08): better it hears so at once.
-    """
-    if profile.profile is not Profile.B:
-        raise InvalidError("This VTN serves profile 2.0b.", reason=Reason.NOT_SERVED)
-    push = profile.http_pull is False or (profile.http_pull is None and profile.transport_address)
-    if profile.transport is not Transport.SIMPLE_HTTP or push:
-        text = "This VTN serves simpleHttp in pull mode; set oadrHttpPullModel to true."
-        raise InvalidError(text, reason=Reason.NOT_SERVED)
-    if profile.xml_signature:
-        text = "This VTN does not sign messages; set oadrXmlSignature to false."
-        raise InvalidError(text, reason=Reason.NOT_SERVED)
 
 
 async def current(conn: AsyncConnection, ven_id: str) -> str | None:

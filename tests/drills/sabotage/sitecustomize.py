@@ -39,7 +39,7 @@ def _vtn_answer(message_type: str, wanted: Callable[[Any], bool]) -> Callable[[T
     """Return the point where the VTN has committed what a message brought, and no answer has left."""
 
     def lay(trap: Trap) -> None:
-        from vtn.transport.v20b import Vtn20b  # noqa: PLC0415  only in the process that has it
+        from vtn.transport.v20b.service import Vtn20b  # noqa: PLC0415  only in the process that has it
 
         answer = Vtn20b.answer
 

@@ -20,9 +20,10 @@ from openadr.v20b.decode import decode
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import CreateOpt, DistributeEvent
 from support.vtn_world import MINUTE, NOON, data, simple, usage
-from vtn.api.wire import _URI, check_programme
+from vtn.api.fields import _URI
 from vtn.services import opt
 from vtn.store.database import Transaction
+from vtn.transport.v20b.check import check_programme
 from web.operation import Operation
 
 

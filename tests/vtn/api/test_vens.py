@@ -16,7 +16,7 @@ from support.vtn_world import Ven, fake_fingerprint
 from vtn.api import DESK
 from vtn.services import pending
 from vtn.store.tables import waiting_certificate
-from vtn.transport.v20b import Peer
+from vtn.transport.peer import Peer
 
 
 def _forever(name):

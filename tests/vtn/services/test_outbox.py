@@ -22,7 +22,8 @@ from openadr.v20b.messages import (
 from support.vtn_world import counted_statements, fake_fingerprint, power, usage
 from vtn.services import dispatch, outbox, pending, registration, report
 from vtn.services.settings import VtnSettings, WantedReport
-from vtn.transport.v20b import EMPTY, Peer
+from vtn.transport.peer import Peer
+from vtn.transport.v20b.service import EMPTY
 
 
 @pytest.fixture

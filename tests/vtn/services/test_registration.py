@@ -33,7 +33,7 @@ from support.vtn_world import HOUR, MINUTE, NOON, data, fake_fingerprint, usage
 from vtn.services import provisioning, registration
 from vtn.services.settings import VtnSettings, WantedReport
 from vtn.store.tables import ven_certificate
-from vtn.transport.v20b import Peer
+from vtn.transport.peer import Peer
 
 
 @pytest.fixture

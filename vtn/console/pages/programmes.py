@@ -13,13 +13,14 @@ from core.spans import Duration
 from metrics.days import DayType
 from metrics.presets import PRESETS
 from openadr.model.event import ResponseRequired
+from vtn.api.fields import Printable
 from vtn.api.programmes import NewProgramme, ProgrammeChange, WallClock, period_of
-from vtn.api.wire import Printable, check_programme
 from vtn.console.page import Visit, page
 from vtn.services import baseline_comparison, dispatch_list, fleet, learning, programme_members
 from vtn.services import programme as programmes
 from vtn.services.dispatch_list import Wanted
 from vtn.services.programme import Parameters, Programme
+from vtn.transport.v20b.check import check_programme
 from web.auth import Role
 from web.model import Model
 from web.pages.forms import Form

@@ -10,11 +10,12 @@ from core.errors import ConflictError, InvalidError
 from core.ids import new_id
 from core.spans import ZERO
 from openadr.model.report import ReportRequest
-from vtn.api.wire import Printable, check_request
+from vtn.api.fields import Printable
 from vtn.console.page import Visit, page
 from vtn.services import report as reports
 from vtn.services import ven_view
 from vtn.services.wanted import shortfalls
+from vtn.transport.v20b.check import check_request
 from web.auth import Role
 from web.model import IsoDuration, Model
 from web.pages.forms import Form

@@ -7,10 +7,8 @@ VEN                         VTN
 | <-- oadrResponse --------- |
 """
 
-import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import Final, cast, get_args
 
 import structlog
@@ -63,7 +61,9 @@ from vtn.services.ven_faults import VenFaults
 from vtn.store.database import Transaction
 from vtn.store.readings import SeriesHints
 from vtn.store.writer import GroupWriter
-from vtn.transport.refusal import refuse, refuse_unreadable
+from vtn.transport.peer import Peer
+from vtn.transport.v20b.profile import check_profile, vtn_profile
+from vtn.transport.v20b.refusal import refuse, refuse_unreadable
 
 _log = structlog.get_logger(__name__)
 
@@ -82,28 +82,9 @@ _Answer = CreatedEvent | RegisteredReport | CreatedReport | CanceledReport | Can
 _ANSWERS: Final[frozenset[type]] = frozenset(get_args(_Answer))
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who is at the other end: the fingerprint and subject of its certificate (empty without one), and its address.
-
-    On an insecure listener a VEN is who it says it is: by venID, or, registering without one, by oadrVenName: its name
-    or venID here. `expires_s` is when the certificate ends, seconds since 1970, infinite where that is unknown.
-    """
-
-    fingerprint: str = ""
-    subject: str = ""
-    address: str = ""
-    expires_s: float = math.inf
-
-
-def named(peer: Peer) -> dict[str, str]:
-    """Return what a line of the log says of a peer."""
-    return {"address": peer.address, "certificate": peer.subject, "fingerprint": peer.fingerprint}
-
-
 def _log_refusal(message: str, fault: OpenADRError, peer: Peer, ven_id: str | None) -> None:
     why = fault.description[:_LONGEST_REASON]
-    _log.warning("message refused", message=message[:80], code=int(fault.code), why=why, **named(peer), ven_id=ven_id)
+    _log.warning("message refused", message=message[:80], code=int(fault.code), why=why, **peer.logged(), ven_id=ven_id)
 
 
 def _fault_subject(message: str, code: int) -> str:
@@ -225,7 +206,7 @@ class Vtn20b:
         ven_id = await self._speaker(peer)
         if ven_id is not None:
             self._faults.unreadable(ven_id, str(error))
-        _log.warning("message refused", status=error.status, why=str(error), **named(peer), ven_id=ven_id)
+        _log.warning("message refused", status=error.status, why=str(error), **peer.logged(), ven_id=ven_id)
 
     async def strict_for(self, peer: Peer) -> bool:
         """Whether this peer's messages are read in strict mode."""
@@ -427,10 +408,11 @@ class Vtn20b:
             ids: tuple[str | None, str | None] = (None, None)
         else:
             ids = (known.registration_id, known.ven_id)
-        profile = registration.vtn_profile(self._settings)
+        profile = vtn_profile(self._settings)
         return CreatedPartyRegistration(Response(Code.OK, "OK", message.request_id), profile, *ids)
 
     async def _register(self, message: CreatePartyRegistration, known: Known) -> Message:
+        check_profile(message.profile)
         given = await self._writer.submit(
             lambda tx: registration.register(
                 tx, known.ven_id, message.profile, message.registration_id, self._clock.now()
@@ -438,7 +420,7 @@ class Vtn20b:
         )
         return CreatedPartyRegistration(
             Response(Code.OK, "OK", message.request_id),
-            registration.vtn_profile(self._settings),
+            vtn_profile(self._settings),
             given.registration_id,
             given.ven_id,
         )

@@ -31,8 +31,8 @@ from openadr.v20b.messages import (
     UpdatedReport,
     UpdateReport,
 )
-from vtn.services.registration import vtn_profile
 from vtn.services.settings import VtnSettings
+from vtn.transport.v20b.profile import vtn_profile
 
 _ANSWERS: Final[dict[type[Message], Callable[[Any, Response, VtnSettings], Message]]] = {
     RequestEvent: lambda _, fault, vtn: DistributeEvent(vtn.vtn_id, fault.request_id or new_id("req"), (), fault),
