@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -38,7 +39,7 @@ async def register(
         raise NotFoundError(f"registrationID '{registration_id}' is not that of this VEN.")
     if registration_id:
         await outbox.done(tx, ven_id, Kind.REREGISTER)
-        await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(profile=to_json(profile), last_seen_at=now))
+        await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(**_reached(profile), last_seen_at=now))
         tx.changed(ven_id)
         return Registration(ven_id, registration_id)
     await _forget(tx, ven_id, now)
@@ -46,7 +47,7 @@ async def register(
     await tx.conn.execute(
         update(ven)
         .where(ven.c.id == ven_id)
-        .values(registration_id=given, registered_at=now, profile=to_json(profile), metadata_at=None, last_seen_at=now)
+        .values(registration_id=given, registered_at=now, **_reached(profile), metadata_at=None, last_seen_at=now)
     )
     await outbox.put(tx, ven_id, Kind.REGISTER_REPORT, now)
     still_open = event.c.closed_at.is_(None) & (event.c.listed_until.is_(None) | (event.c.listed_until > now))
@@ -54,6 +55,16 @@ async def register(
         await outbox.put(tx, ven_id, Kind.EVENTS, now)
     await tx.audit(ven_id, "register", ven_id, known.registration_id, given, at=now)
     return Registration(ven_id, given)
+
+
+def _reached(profile: VenProfile) -> dict[str, Any]:
+    """Return the columns that say how a VEN speaks and is reached."""
+    return {
+        "profile": to_json(profile),
+        "protocol_version": profile.profile,
+        "mode": profile.mode,
+        "address": profile.push_address,
+    }
 
 
 async def current(conn: AsyncConnection, ven_id: str) -> str | None:

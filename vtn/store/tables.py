@@ -138,6 +138,9 @@ ven = Table(
     Column("registration_id", String(80), unique=True),
     Column("registered_at", UtcDateTime),
     Column("profile", Json, comment="what the VEN said of itself: openadr.model.registration.VenProfile"),
+    Column("protocol_version", String(8), nullable=False, server_default="2.0b", comment="of OpenADR"),
+    Column("mode", String(8), nullable=False, server_default="pull", comment="pull | push"),
+    Column("address", Text, comment="where it is pushed to; null: it polls"),
     Column("metadata_at", UtcDateTime, comment="when the VEN last registered its reports"),
     Column("last_seen_at", UtcDateTime),
 )

@@ -1,6 +1,6 @@
 """What this VTN says of itself in OpenADR 2.0b, and which VENs it can serve."""
 
-from openadr.model.registration import Profile, Transport, VenProfile, VtnProfile
+from openadr.model.registration import Mode, Profile, VenProfile, VtnProfile
 from openadr.v20b.codes import Code, OpenADRError
 from vtn.services.settings import VtnSettings
 
@@ -17,8 +17,7 @@ def check_profile(profile: VenProfile) -> None:
     """
     if profile.profile is not Profile.B:
         raise OpenADRError(Code.COMPLIANCE, "This VTN serves profile 2.0b.")
-    push = profile.http_pull is False or (profile.http_pull is None and profile.transport_address)
-    if profile.transport is not Transport.SIMPLE_HTTP or push:
+    if profile.mode is not Mode.PULL:
         raise OpenADRError(Code.COMPLIANCE, "This VTN serves simpleHttp in pull mode; set oadrHttpPullModel to true.")
     if profile.xml_signature:
         raise OpenADRError(Code.COMPLIANCE, "This VTN does not sign messages; set oadrXmlSignature to false.")
