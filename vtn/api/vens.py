@@ -96,7 +96,7 @@ class Unanswered(Model):
     """A message that the VEN never answered, and that was given up."""
 
     kind: str
-    """events, register_report, create_report, cancel_report, reregister or cancel_registration."""
+    """events_changed, reports_offered, report_wanted, report_unwanted, reregister or unregister."""
     subject: str
     tries: int
     sent_at: UtcTime | None

@@ -11,7 +11,7 @@ from core.errors import NotFoundError
 from core.ids import new_id
 from openadr.model.registration import VenProfile
 from vtn.services import outbox
-from vtn.services.outbox import Kind
+from vtn.services.outbox import Intent
 from vtn.store.database import Transaction
 from vtn.store.rows import to_json
 from vtn.store.tables import event, report_offer, report_request, ven
@@ -38,7 +38,7 @@ async def register(
     if registration_id and registration_id != known.registration_id:
         raise NotFoundError(f"registrationID '{registration_id}' is not that of this VEN.")
     if registration_id:
-        await outbox.done(tx, ven_id, Kind.REREGISTER)
+        await outbox.done(tx, ven_id, Intent.REREGISTER)
         await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(**_reached(profile), last_seen_at=now))
         tx.changed(ven_id)
         return Registration(ven_id, registration_id)
@@ -49,10 +49,10 @@ async def register(
         .where(ven.c.id == ven_id)
         .values(registration_id=given, registered_at=now, **_reached(profile), metadata_at=None, last_seen_at=now)
     )
-    await outbox.put(tx, ven_id, Kind.REGISTER_REPORT, now)
+    await outbox.put(tx, ven_id, Intent.REPORTS_OFFERED, now)
     still_open = event.c.closed_at.is_(None) & (event.c.listed_until.is_(None) | (event.c.listed_until > now))
     if (await tx.conn.execute(select(event.c.id).where((event.c.ven_id == ven_id) & still_open).limit(1))).first():
-        await outbox.put(tx, ven_id, Kind.EVENTS, now)
+        await outbox.put(tx, ven_id, Intent.EVENTS_CHANGED, now)
     await tx.audit(ven_id, "register", ven_id, known.registration_id, given, at=now)
     return Registration(ven_id, given)
 
@@ -102,14 +102,14 @@ async def _forget(tx: Transaction, ven_id: str, now: datetime) -> None:
 async def ask_to_reregister(tx: Transaction, ven_id: str, now: datetime, *, who: str) -> None:
     """Queue an oadrRequestReregistration (RG-09)."""
     await _registered(tx, ven_id)
-    await outbox.put(tx, ven_id, Kind.REREGISTER, now)
+    await outbox.put(tx, ven_id, Intent.REREGISTER, now)
     await tx.audit(who, "request re-registration", ven_id, at=now)
 
 
 async def ask_to_cancel(tx: Transaction, ven_id: str, now: datetime, *, who: str) -> None:
     """Queue an oadrCancelPartyRegistration; the VEN's answer ends the registration (RG-16)."""
     await _registered(tx, ven_id)
-    await outbox.put(tx, ven_id, Kind.CANCEL_REGISTRATION, now)
+    await outbox.put(tx, ven_id, Intent.UNREGISTER, now)
     await tx.audit(who, "cancel registration", ven_id, at=now)
 
 

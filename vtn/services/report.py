@@ -13,7 +13,7 @@ from core.errors import ConflictError, InvalidError, NotFoundError, Reason
 from core.spans import ZERO, Duration, floor_to
 from openadr.model.report import ReportOffer, ReportRequest, check_offers, check_request
 from vtn.services import outbox
-from vtn.services.outbox import Kind
+from vtn.services.outbox import Intent
 from vtn.services.settings import VtnSettings, WantedReport
 from vtn.services.wanted import check_within, requests_for
 from vtn.store.database import Transaction
@@ -122,7 +122,7 @@ async def _send_again_all(tx: Transaction, ven_id: str, request_ids: Sequence[st
     for ids in in_parts(request_ids):
         unanswered = report_request.c.id.in_(ids) & (report_request.c.state == "unanswered")
         await tx.conn.execute(update(report_request).where(unanswered).values(state="queued", reason=None))
-    await outbox.put_subjects(tx, ven_id, Kind.CREATE_REPORT, now, request_ids)
+    await outbox.put_subjects(tx, ven_id, Intent.REPORT_WANTED, now, request_ids)
 
 
 async def to_send(conn: AsyncConnection, request_id: str) -> ReportRequest | None:
@@ -217,7 +217,7 @@ async def _queue(
         for wish, offer in asked
     ]
     await tx.conn.execute(insert(report_request), rows)
-    await outbox.put_subjects(tx, ven_id, Kind.CREATE_REPORT, now, texts)
+    await outbox.put_subjects(tx, ven_id, Intent.REPORT_WANTED, now, texts)
     await tx.audit_each(who, "request report", texts, at=now)
 
 
@@ -268,8 +268,8 @@ async def cancel(tx: Transaction, request_id: str, now: datetime, *, who: str) -
     if known.state not in LIVE:
         raise ConflictError(f"Report request '{request_id}' is {known.state}.")
     await _end(tx, report_request.c.id == request_id, now, "cancelled by the operator")
-    if not await outbox.withdraw(tx, known.ven_id, Kind.CREATE_REPORT, request_id):
-        await outbox.put(tx, known.ven_id, Kind.CANCEL_REPORT, now, request_id)
+    if not await outbox.withdraw(tx, known.ven_id, Intent.REPORT_WANTED, request_id):
+        await outbox.put(tx, known.ven_id, Intent.REPORT_UNWANTED, now, request_id)
     await tx.audit(who, "cancel report", request_id, at=now)
 
 
@@ -309,11 +309,11 @@ async def created(
     Each oadrCreateReport carries one request and its reportRequestID as requestID, so `request_id` says which one is
     meant. An answer with another requestID means those that it lists as `pending` (RP-31), or all that were sent.
     """
-    sent = await outbox.sent_subjects(tx, ven_id, Kind.CREATE_REPORT)
-    late = await outbox.sent_subjects(tx, ven_id, Kind.CREATE_REPORT, given_up=True)
+    sent = await outbox.sent_subjects(tx, ven_id, Intent.REPORT_WANTED)
+    late = await outbox.sent_subjects(tx, ven_id, Intent.REPORT_WANTED, given_up=True)
     listed = frozenset(pending)
     meant = [request_id] if request_id in late else [one for one in late if one in listed] or sent
-    await outbox.done_subjects(tx, ven_id, Kind.CREATE_REPORT, meant)
+    await outbox.done_subjects(tx, ven_id, Intent.REPORT_WANTED, meant)
     for ids in in_parts(meant):
         await tx.conn.execute(
             update(report_request)
@@ -324,5 +324,5 @@ async def created(
 
 async def cancelled(tx: Transaction, ven_id: str, request_id: str) -> None:
     """Note the VEN's oadrCanceledReport; `request_id` says which cancellation is meant, any other one means all."""
-    sent = await outbox.sent_subjects(tx, ven_id, Kind.CANCEL_REPORT, given_up=True)
-    await outbox.done(tx, ven_id, Kind.CANCEL_REPORT, request_id if request_id in sent else None)
+    sent = await outbox.sent_subjects(tx, ven_id, Intent.REPORT_UNWANTED, given_up=True)
+    await outbox.done(tx, ven_id, Intent.REPORT_UNWANTED, request_id if request_id in sent else None)

@@ -287,14 +287,14 @@ opt = Table(
 )
 Index("ix_opt_ven_opt_id", opt.c.ven_id, opt.c.opt_id)
 
-# -- what waits to be polled
+# -- what VENs shall hear
 
 outbox = Table(
     "outbox",
     METADATA,
     Column("id", Serial, primary_key=True, autoincrement=True),
     _ven(),
-    Column("kind", String(24), nullable=False),
+    Column("kind", String(24), nullable=False, comment="vtn.services.outbox.Intent"),
     Column("subject", String(80), nullable=False, server_default=""),
     Column("state", String(8), nullable=False),
     Column("tries", Integer, nullable=False, server_default=text("0")),

@@ -16,7 +16,6 @@ import structlog
 from core.clock import Clock
 from core.errors import EvenloadError, UnavailableError
 from core.ids import new_id
-from openadr.model.event import DeliveredEvent
 from openadr.model.opt import OptType
 from openadr.model.report import Report
 from openadr.v20b.codes import Code, OpenADRError, fault_of
@@ -37,7 +36,6 @@ from openadr.v20b.messages import (
     CreateOpt,
     CreatePartyRegistration,
     CreateReport,
-    DistributeEvent,
     EventResponse,
     Message,
     OadrResponse,
@@ -46,7 +44,6 @@ from openadr.v20b.messages import (
     RegisteredReport,
     RegisterReport,
     RequestEvent,
-    RequestReregistration,
     Response,
     UpdatedReport,
     UpdateReport,
@@ -55,13 +52,14 @@ from openadr.v20b.repair import Repair
 from vtn.services import event, opt, outbox, provisioning, registration, report, telemetry
 from vtn.services.directory import Directory, Known
 from vtn.services.event import Answer
-from vtn.services.outbox import Kind
+from vtn.services.outbox import Intent
 from vtn.services.settings import VtnSettings
 from vtn.services.ven_faults import VenFaults
 from vtn.store.database import Transaction
 from vtn.store.readings import SeriesHints
 from vtn.store.writer import GroupWriter
 from vtn.transport.peer import Peer
+from vtn.transport.v20b.outgoing import Outgoing
 from vtn.transport.v20b.profile import check_profile, vtn_profile
 from vtn.transport.v20b.refusal import refuse, refuse_unreadable
 
@@ -119,6 +117,7 @@ class Vtn20b:
         self._faults = faults
         self._settings = settings
         self._clock = clock
+        self._outgoing = Outgoing(settings, clock)
         self._series = SeriesHints()
         self._handlers: dict[type[Message], Callable[..., Awaitable[Message]]] = {
             Poll: self._poll,
@@ -266,59 +265,15 @@ class Vtn20b:
         return await self._writer.submit_to(self._next, known.ven_id, None)
 
     async def _next(self, tx: Transaction, ven_ids: Mapping[str, None]) -> Mapping[str, Message]:
-        """Return for each VEN the message of its oldest due row (PL-02); one that has lost its sense is passed over."""
-        answers: dict[str, Message] = dict.fromkeys(ven_ids, EMPTY)
-        waiting = list(ven_ids)
-        while waiting:
-            rows = await outbox.take(tx, waiting, self._clock.now(), self._settings)
-            answers |= await self._events(tx, {ven_id: row for ven_id, row in rows.items() if row.kind is Kind.EVENTS})
-            waiting = []
-            for ven_id, row in rows.items():
-                if row.kind is not Kind.EVENTS:
-                    message = await self._message_of(tx, ven_id, row)
-                    if message is None:
-                        await outbox.done(tx, ven_id, row.kind, row.subject)
-                        waiting.append(ven_id)
-                    else:
-                        answers[ven_id] = message
-        return answers
-
-    async def _message_of(self, tx: Transaction, ven_id: str, row: outbox.Row) -> Message | None:
-        message: Message | None = None
-        match row.kind:
-            case Kind.REGISTER_REPORT:
-                message = RegisterReport(new_id("req"), (), ven_id, row.subject or None)
-            case Kind.CREATE_REPORT:
-                wanted = await report.to_send(tx.conn, row.subject)
-                message = CreateReport(row.subject, (wanted,), ven_id) if wanted else None
-            case Kind.CANCEL_REPORT:
-                message = CancelReport(row.subject, (row.subject,), report_to_follow=False, ven_id=ven_id)
-            case Kind.REREGISTER:
-                message = RequestReregistration(ven_id)
-            case Kind.CANCEL_REGISTRATION:
-                known = await registration.current(tx.conn, ven_id)
-                message = CancelPartyRegistration(new_id("req"), known, ven_id) if known else None
-        return message
+        return {ven_id: message or EMPTY for ven_id, message in (await self._outgoing.take(tx, ven_ids)).items()}
 
     # -- EiEvent
-
-    async def _events(self, tx: Transaction, rows: Mapping[str, outbox.Row]) -> dict[str, Message]:
-        """Return the lists of VENs whose list has changed."""
-        if not rows:
-            return {}
-        lists = await event.deliver(tx, dict.fromkeys(rows), self._clock.now())
-        quiet = [row.id for ven_id, row in rows.items() if not lists[ven_id].awaits_answer]
-        await outbox.done_by_next_request(tx, quiet)
-        return {ven_id: self._distribute(one.events, Response(Code.OK, "OK")) for ven_id, one in lists.items()}
-
-    def _distribute(self, events: tuple[DeliveredEvent, ...], response: Response) -> Message:
-        return DistributeEvent(self._settings.vtn_id, new_id("req"), events, response)
 
     async def _request_event(self, message: RequestEvent, known: Known) -> Message:
         lists = await self._writer.submit(
             lambda tx: event.deliver(tx, {known.ven_id: message.reply_limit}, self._clock.now())
         )
-        return self._distribute(lists[known.ven_id].events, Response(Code.OK, "OK", message.request_id))
+        return self._outgoing.distribute(lists[known.ven_id].events, message.request_id)
 
     async def _created_event(self, message: CreatedEvent, known: Known) -> Message:
         answers = [
@@ -356,7 +311,7 @@ class Vtn20b:
         return RegisteredReport(Response(Code.OK, "OK", message.request_id), (), known.ven_id)
 
     async def _registered_report(self, message: RegisteredReport, known: Known) -> Message:
-        await self._writer.submit(lambda tx: outbox.done(tx, known.ven_id, Kind.REGISTER_REPORT))
+        await self._writer.submit(lambda tx: outbox.done(tx, known.ven_id, Intent.REPORTS_OFFERED))
         if message.requests:
             raise OpenADRError(Code.REPORT_NOT_SUPPORTED, "This VTN offers no reports.")
         return self._ok(message.response.request_id, known)
@@ -370,7 +325,7 @@ class Vtn20b:
             raise OpenADRError(Code.INVALID_DATA, f"A reportRequestID is longer than {_LONGEST_SUBJECT} characters.")
 
         now = self._clock.now()
-        await self._writer.submit(lambda tx: outbox.put_subjects(tx, known.ven_id, Kind.REGISTER_REPORT, now, ids))
+        await self._writer.submit(lambda tx: outbox.put_subjects(tx, known.ven_id, Intent.REPORTS_OFFERED, now, ids))
         return CreatedReport(Response(Code.OK, "OK", message.request_id), ids, known.ven_id)
 
     async def _created_report(self, message: CreatedReport, known: Known) -> Message:
@@ -434,7 +389,7 @@ class Vtn20b:
 
     async def _canceled(self, message: CanceledPartyRegistration, known: Known) -> Message:
         async def work(tx: Transaction) -> None:
-            if await outbox.sent_subjects(tx, known.ven_id, Kind.CANCEL_REGISTRATION, given_up=True):
+            if await outbox.sent_subjects(tx, known.ven_id, Intent.UNREGISTER, given_up=True):
                 await registration.erase(tx, known.ven_id, self._clock.now(), who=known.ven_id)
 
         if message.response.ok:
@@ -442,5 +397,5 @@ class Vtn20b:
         return self._ok(message.response.request_id, known)
 
     async def _response(self, message: OadrResponse, known: Known) -> Message:
-        await self._writer.submit(lambda tx: outbox.done(tx, known.ven_id, Kind.REREGISTER))
+        await self._writer.submit(lambda tx: outbox.done(tx, known.ven_id, Intent.REREGISTER))
         return self._ok(message.response.request_id, known)
