@@ -19,6 +19,7 @@ from core.errors import EvenloadError, InvalidError, NotFoundError, UnavailableE
 from core.private import private_database, private_directory
 from openadr.model.opt import Opt, OptType
 from openadr.v20b import messages
+from ven.memory import Fault, Waiting
 from ven.vtn_state import KnownEvent, Registration, ReportTask
 
 T = TypeVar("T")
@@ -82,27 +83,6 @@ class _Json:
             return self._adapter(kind).validate_json(text)
         except (ValidationError, EvenloadError, ArithmeticError, LookupError, TypeError) as error:
             raise InvalidError(f"The gateway's store holds an unreadable {kind.__name__}: {error}") from error
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A message in the outbox."""
-
-    seq: int
-    message: messages.Message
-    tries: int
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Something that could not be handled: how often it failed, and at how many starts it ended the process."""
-
-    kind: str
-    key: str
-    count: int
-    ends: int
-    reason: str
-    last: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from openadr.v20b.decode import UnreadableError
 from ven.engine import Action, Engine, Failure, Noted, Settings
 from ven.household import Household
 from ven.quarantine import where
-from ven.transport.v20b_pull import PullTransport, TransportError
+from ven.transport.pull import PullTransport, TransportError
 from ven.vitals import VtnContact
 
 _log = structlog.get_logger(__name__)

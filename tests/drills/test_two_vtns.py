@@ -32,7 +32,7 @@ from openadr.v20b.messages import (
     Response,
 )
 from ven.enrol import enrol
-from ven.transport.v20b_pull import PullTransport
+from ven.transport.pull import PullTransport
 
 pytestmark = pytest.mark.slow
 

@@ -84,7 +84,7 @@ class Bench:
     burst = 10**9
     """Tests say much in one moment; the limit on messages has tests of its own."""
 
-    def __init__(self, household, store=None, *, seed=1, now=NOON, settings=None, quarantine=None):
+    def __init__(self, household, store=None, *, memory=None, seed=1, now=NOON, settings=None, quarantine=None):
         self.household = household
         self.store = store or Store(None)
         self.ring = Ring(self.store, household.limits.readings)
@@ -93,7 +93,7 @@ class Bench:
         self.settings = settings or Settings("home", Duration.of(minutes=1), jitter=0.0)
         self.now = now
         self.engine = Engine(
-            self.store,
+            memory or self.store,
             HouseholdJudge(household),
             self.reporter,
             replace(self.settings, burst=self.burst),

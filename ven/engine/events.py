@@ -24,8 +24,8 @@ from openadr.v20b.messages import (
     UnreadableEvent,
 )
 from ven.engine.actions import Action, EventsChanged, Noted
+from ven.memory import Memory
 from ven.quarantine import Quarantine
-from ven.store import Store
 from ven.vtn_state import KnownEvent, Registration, version_key
 
 _KEPT: Final = timedelta(days=30)
@@ -59,9 +59,9 @@ class Judge(Protocol):
 class EventDesk:
     """Handles event deliveries and opts for one VEN. Everything it decides is stored before it is answered."""
 
-    def __init__(self, store: Store, judge: Judge, random: Random, quarantine: Quarantine) -> None:
+    def __init__(self, memory: Memory, judge: Judge, random: Random, quarantine: Quarantine) -> None:
         self._quarantine = quarantine
-        self._store = store
+        self._memory = memory
         self._judge = judge
         self._random = random
 
@@ -69,7 +69,7 @@ class EventDesk:
         """Take a delivery: process each event, answer those that want it, cancel what is missing (EV-60)."""
         if message.vtn_id != registration.vtn_id:
             text = f"This VEN belongs to VTN {registration.vtn_id}, not {message.vtn_id[:80]}."
-            self._store.push(CreatedEvent(registration.ven_id, Response(Code.INVALID_ID, text)))
+            self._memory.push(CreatedEvent(registration.ven_id, Response(Code.INVALID_ID, text)))
             return [Noted(f"A delivery of events was refused: {text}", problem=True)]
         changed: list[str] = []
         answers: list[EventResponse] = []
@@ -84,9 +84,9 @@ class EventDesk:
         listed = {one.event.event_id for one in message.events} | {one.event_id for one in message.unreadable}
         changed += self._cancel_missing(listed, now)
         if answers:
-            self._store.push(CreatedEvent(registration.ven_id, Response(), tuple(answers)))
-        self._store.forget_events(before=now)
-        self._store.trim_events(now + _KEPT, _MOST_KEPT)
+            self._memory.push(CreatedEvent(registration.ven_id, Response(), tuple(answers)))
+        self._memory.forget_events(before=now)
+        self._memory.trim_events(now + _KEPT, _MOST_KEPT)
         return [*([EventsChanged(tuple(dict.fromkeys(changed)))] if changed else []), *problems]
 
     def _take_alone(
@@ -99,10 +99,10 @@ class EventDesk:
     ) -> tuple[EventResponse | None, bool]:
         """Take one event; whatever it raises is its own refusal, so that the others of its delivery go on (EV-53)."""
         try:
-            with self._store.transaction():
+            with self._memory.transaction():
                 return self._take(delivered, request_id, registration, now)
         except UnavailableError:
-            raise  # the store, not the event
+            raise  # the memory, not the event
         except Exception as error:  # noqa: BLE001  nothing that a VTN can write may stop a gateway
             reason = self._quarantine.caught("event", version_key(delivered.event), error, now)
             text = f"This event cannot be handled: {reason}"[:_LONGEST_REASON]
@@ -116,7 +116,7 @@ class EventDesk:
         event = delivered.event
         if delivered.status is EventStatus.CANCELLED and not event.cancelled:
             event = replace(event, cancelled=True)
-        known = self._store.event(event.event_id)
+        known = self._memory.event(event.event_id)
         if known is not None and event.modification_number < known.event.modification_number:
             text = f"Modification {known.event.modification_number} is known."
             return _answer(event, request_id, known.opt, Code.OUT_OF_SEQUENCE, text), False
@@ -164,7 +164,7 @@ class EventDesk:
     def _by_schedule(self, event: Event, verdict: Verdict, start: datetime, end: datetime | None) -> Verdict:
         if verdict.opt is OptType.OUT:
             return verdict
-        for opt in self._store.opts():
+        for opt in self._memory.opts():
             if opt.opt_type is OptType.OUT and _concerns(opt, event, start, end):
                 return Verdict(OptType.OUT, f"opt schedule: {opt.reason}", verdict.refusal)
         return verdict
@@ -185,7 +185,7 @@ class EventDesk:
     def _cancel_missing(self, listed: set[str], now: datetime) -> list[str]:
         return [
             known.event.event_id
-            for known in self._store.events()
+            for known in self._memory.events()
             if known.event.event_id not in listed and known.code == Code.OK and self._cancel_as_missing(known, now)
         ]
 
@@ -203,7 +203,7 @@ class EventDesk:
     def set_aside(self, known: KnownEvent, reason: str) -> None:
         """Refuse a stored event that cannot be carried out: from now on it is only remembered."""
         text = f"This VEN cannot carry it out: {reason}"[:_LONGEST_REASON]
-        self._store.put_event(replace(known, opt=OptType.OUT, code=Code.COMPLIANCE, reason=text, by_hand=False))
+        self._memory.put_event(replace(known, opt=OptType.OUT, code=Code.COMPLIANCE, reason=text, by_hand=False))
 
     def withdraw(self, known: KnownEvent, reason: str, registration: Registration | None) -> list[Action]:
         """Set a stored event aside and tell the VTN, with the delivery's requestID (EV-44, GN-11)."""
@@ -211,7 +211,7 @@ class EventDesk:
         event = known.event
         if registration is not None and event.response_required is ResponseRequired.ALWAYS:
             answer = _answer(event, known.request_id, OptType.OUT, Code.COMPLIANCE, reason)
-            self._store.push(CreatedEvent(registration.ven_id, Response(), (answer,)))
+            self._memory.push(CreatedEvent(registration.ven_id, Response(), (answer,)))
         return [EventsChanged((event.event_id,))]
 
     def _stop_at(self, known: KnownEvent, now: datetime) -> datetime:
@@ -224,7 +224,7 @@ class EventDesk:
         settled = known.code != Code.OK or known.over(now)
         end = now if settled else known.span.end
         kept = None if end is None else shifted(max(end, now), _KEPT.total_seconds())
-        self._store.put_event(known, kept)
+        self._memory.put_event(known, kept)
 
     # -- opts
 
@@ -240,7 +240,7 @@ class EventDesk:
         self._put(replace(known, opt=opt, reason=reason, by_hand=True), now)
         if known.event.response_required is ResponseRequired.ALWAYS:
             answer = _answer(known.event, known.request_id, opt, Code.OK, reason)
-            self._store.push(CreatedEvent(registration.ven_id, Response(), (answer,)))
+            self._memory.push(CreatedEvent(registration.ven_id, Response(), (answer,)))
         return [EventsChanged((event_id,))]
 
     def qualify(
@@ -256,7 +256,7 @@ class EventDesk:
         self._put(replace(known, opt=opt, reason=reason, by_hand=True), now)
         number = known.event.modification_number
         body = Opt(new_id("opt"), opt, reason, now, event_id=event_id, modification_number=number)
-        self._store.push(CreateOpt(registration.ven_id, new_id("req"), body))
+        self._memory.push(CreateOpt(registration.ven_id, new_id("req"), body))
         return [EventsChanged((event_id,))]
 
     def schedule(
@@ -272,10 +272,10 @@ class EventDesk:
         body = Opt(new_id("opt"), opt, reason, now, availability=tuple(availability), market_context=market_context)
         if not body.availability:
             raise InvalidError("An opt schedule needs at least one span of time.")
-        self._store.put_opt(body)
-        self._store.push(CreateOpt(registration.ven_id, new_id("req"), body))
+        self._memory.put_opt(body)
+        self._memory.push(CreateOpt(registration.ven_id, new_id("req"), body))
         changed = []
-        for known in self._store.events():
+        for known in self._memory.events():
             if opt is OptType.OUT and known.runs and not known.over(now):
                 span = known.span
                 if _concerns(body, known.event, span.start, span.end):
@@ -285,13 +285,13 @@ class EventDesk:
 
     def cancel_schedule(self, opt_id: str, registration: Registration) -> None:
         """Cancel an opt schedule; opts that qualify an event cannot be cancelled so (OP-13)."""
-        if all(one.opt_id != opt_id for one in self._store.opts()):
+        if all(one.opt_id != opt_id for one in self._memory.opts()):
             raise NotFoundError(f"There is no opt schedule '{opt_id}'.")
-        self._store.drop_opt(opt_id)
-        self._store.push(CancelOpt(registration.ven_id, new_id("req"), opt_id))
+        self._memory.drop_opt(opt_id)
+        self._memory.push(CancelOpt(registration.ven_id, new_id("req"), opt_id))
 
     def _changeable(self, event_id: str, now: datetime) -> KnownEvent:
-        known = self._store.event(event_id)
+        known = self._memory.event(event_id)
         if known is None:
             raise NotFoundError(f"There is no event '{event_id}'.")
         if known.code != Code.OK:
