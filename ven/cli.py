@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +18,7 @@ from openadr.model.opt import OptType
 from ven.explain import as_json, as_text, explain
 from ven.household import Household
 from ven.household_file import load_household, schema
+from ven.store import Store
 
 app = typer.Typer(no_args_is_help=True, help="The gateway: connects a household's devices to a VTN.")
 lone = typer.Typer()
@@ -149,16 +150,45 @@ def opt_in(
     _wish(event, config, OptType.IN, reason)
 
 
+@app.command()
+def away(
+    start: Annotated[str, typer.Argument(help="From when on, ISO 8601; without a zone it is UTC.")],
+    end: Annotated[str, typer.Argument(help="Until when.")],
+    config: _Config,
+    reason: Annotated[str, typer.Option("--reason", help="An OpenADR optReason.")] = "notParticipating",
+) -> None:
+    """Opt out of every event between two times; the running gateway tells the VTN."""
+    household, store = _opened(config)
+    with _told(), closing(store):
+        store.wish_absence(_moment(start, household), _moment(end, household), reason)
+    typer.echo(f"The gateway is told: away from {start} until {end}.")
+
+
+@app.command()
+def back(
+    opt_id: Annotated[str, typer.Argument(help="Of the time away, as `evenload ven status` names it.")], config: _Config
+) -> None:
+    """Take part again in events that are new or change; `opt-in` takes part in one that was opted out of."""
+    _, store = _opened(config)
+    with _told(), closing(store):
+        store.wish_presence(opt_id)
+    typer.echo(f"The gateway is told: {opt_id} ends.")
+
+
 def _wish(event: str, config: Path, opt: OptType, reason: str) -> None:
+    _, store = _opened(config)
+    with _told(), closing(store):
+        store.wish(event, opt, reason)
+    typer.echo(f"The gateway is told: {opt} of {event}.")
+
+
+def _opened(config: Path) -> tuple[Household, Store]:
+    """Return a household and the store of its gateway."""
     from ven.status import open_store  # noqa: PLC0415  only needed here
 
     with _told():
-        store = open_store(load_household(config))
-        try:
-            store.wish(event, opt, reason)
-        finally:
-            store.close()
-    typer.echo(f"The gateway is told: {opt} of {event}.")
+        household = load_household(config)
+        return household, open_store(household)
 
 
 @app.command()

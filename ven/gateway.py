@@ -23,8 +23,9 @@ from bridges.mqtt import Link, MqttLink
 from core.clock import Clock, load_clock, system_clock
 from core.errors import EvenloadError, InvalidError, UnavailableError
 from core.private import private_file
+from core.spans import Duration
 from core.trusted_clock import PATIENCE, TrustedClock
-from openadr.model.opt import OptType
+from openadr.model.opt import Availability, OptType
 from ven.backfill import backfill, backfillers
 from ven.consumption_history import held_spans
 from ven.devices import NoLink, make_drivers, metered
@@ -41,6 +42,7 @@ from ven.readings_store import Ring
 from ven.renewal import keep_fresh
 from ven.reports import Reporter, ReportPlan
 from ven.state_files import StateFiles
+from ven.store import AbsenceWish
 from ven.vitals import BrokerContact, DeviceContact, Vitals
 from ven.vtn_session import Conversation, read_peer, settings
 
@@ -375,6 +377,9 @@ class Gateway:
                 for wish in self.store.wishes():
                     self._opt(wish.event_id, wish.opt, wish.reason)
                     self.store.granted(wish)
+                for absence in self.store.absence_wishes():
+                    self._opt_by("schedule", partial(self._absent, absence))
+                    self.store.absence_granted(absence)
             except UnavailableError as error:
                 _log.error("the store cannot be used", reason=str(error))
 
@@ -420,15 +425,27 @@ class Gateway:
                 return str(error)
         return None
 
-    def _opt(self, event_id: str, opt: OptType, reason: str) -> None:
+    def _opt_by(self, what: str, work: Callable[[], list[Action]]) -> None:
+        """Let the engine opt; what it does not take is a line in the log."""
         try:
-            self._act(self.engine.opt(event_id, opt, reason, self.clock.now()))
+            self._act(work())
         except UnavailableError:
             raise
         except EvenloadError as error:
-            _log.warning("an opt was not taken", event_id=event_id, opt=opt.value, reason=str(error))
+            _log.warning("an opt was not taken", what=what, reason=str(error))
         else:
             self._conversation.poke()
+
+    def _opt(self, event_id: str, opt: OptType, reason: str) -> None:
+        self._opt_by(f"{opt} of event {event_id}", lambda: self.engine.opt(event_id, opt, reason, self.clock.now()))
+
+    def _absent(self, wish: AbsenceWish) -> list[Action]:
+        if wish.ends_opt_id is not None:
+            self.engine.cancel_opt(wish.ends_opt_id)
+            return []
+        span = Availability(wish.start, Duration.between(wish.start, wish.end))
+        _, actions = self.engine.schedule_opt([span], OptType.OUT, wish.reason, self.clock.now())
+        return actions
 
     # -- the log file
 

@@ -9,6 +9,7 @@ from bridges.journal import OpenLease, read_open
 from core.clock import system_clock
 from core.errors import EvenloadError, NotFoundError
 from core.spans import Duration
+from openadr.model.opt import Availability, Opt
 from openadr.v20b.codes import Code
 from ven.consumption_history import source_of
 from ven.devices import describe
@@ -64,6 +65,7 @@ def read_status(household: Household) -> dict[str, Any]:
             if registration
             else None,
             "events": [_event(known) for known in store.events()],
+            "away": [_absence(opt, available) for opt in store.opts() for available in opt.availability],
             "reports": [
                 {
                     "request_id": task.id,
@@ -99,6 +101,11 @@ def read_status(household: Household) -> dict[str, Any]:
         }
     finally:
         store.close()
+
+
+def _absence(opt: Opt, available: Availability) -> dict[str, Any]:
+    until = available.span.end.isoformat() if available.span.end else None
+    return {"opt_id": opt.opt_id, "from": available.start.isoformat(), "until": until, "reason": opt.reason}
 
 
 def _process(household: Household, vitals: Vitals | None, *, running: bool) -> dict[str, Any]:
@@ -315,6 +322,11 @@ def _conversation_lines(status: dict[str, Any]) -> list[str]:
             lines.append(
                 f"    {_local(event['start'])} .. {_local(event['end']) if event['end'] else 'until cancelled'}"
             )
+    lines += [
+        f"  away {_local(away['from'])} .. {_local(away['until']) if away['until'] else 'until cancelled'}"
+        f" ({away['reason']}), {away['opt_id']}"
+        for away in status["away"]
+    ]
     lines += [
         f"  report {report['name']} {report['request_id']}: delivered until {_local(report['delivered_until'])}"
         if report["delivered_until"]

@@ -5,13 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 import structlog
 from typer.testing import CliRunner
 
-from openadr.model.opt import OptType
+from core.spans import Duration
+from openadr.model.opt import Availability, Opt, OptType
 from ven.cli import app
 from ven.state_files import STORE_FILE
 from ven.store import Store
@@ -108,6 +110,26 @@ def test_status_and_opt_out_need_a_gateway_that_ran(config, event):
     assert found["registration"] is None
     assert found["events"][0]["event_id"] == "evt"
     assert "not registered" in call("status", "--config", config).output
+    store.close()
+
+
+def test_a_time_away_is_asked_for_shown_and_ended(config):
+    assert "has not run yet" in call("away", "2026-03-02T12:00Z", "2026-03-09", "--config", config).output
+    store = Store(config.parent / "state" / STORE_FILE)
+    span = ("2026-03-02T12:00Z", "2026-03-09T12:00+01:00")
+    assert call("away", *span, "--config", config, "--reason", "x-holiday").exit_code == 0
+    (wish,) = store.absence_wishes()
+    assert (wish.start, wish.end) == tuple(map(datetime.fromisoformat, span))
+    for wrong in (span[::-1], ("soon", span[1]), (*span, "--reason", "because")):
+        assert call("away", *wrong, "--config", config).exit_code == 1
+    assert call("back", "opt-1", "--config", config).exit_code == 1
+    week = Availability(wish.start, Duration.of(days=7))
+    store.put_opt(Opt("opt-1", OptType.OUT, "x-holiday", wish.start, availability=(week,)))
+    (shown,) = json.loads(call("status", "--config", config, "--json").output)["away"]
+    assert (shown["opt_id"], shown["from"], shown["reason"]) == ("opt-1", wish.start.isoformat(), "x-holiday")
+    assert "(x-holiday), opt-1" in call("status", "--config", config).output
+    assert call("back", "opt-1", "--config", config).exit_code == 0
+    assert [wish.ends_opt_id for wish in store.absence_wishes()] == [None, "opt-1"]
     store.close()
 
 

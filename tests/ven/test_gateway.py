@@ -20,8 +20,10 @@ from openadr.model.registration import VtnProfile
 from openadr.v20b.decode import decode
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import (
+    CancelOpt,
     CreatedEvent,
     CreatedPartyRegistration,
+    CreateOpt,
     CreatePartyRegistration,
     DistributeEvent,
     OadrResponse,
@@ -293,6 +295,24 @@ async def test_a_wish_from_the_command_line_is_granted(world, vtn, event):
         assert "    the operator says: Grid is tight" in as_lines(found).splitlines()
         assert vtn.all(CreatedEvent)[-1].event_responses[0].description == "economic", "the VTN is told why"
         assert gateway.store.wishes() == []
+
+
+async def test_a_time_away_from_the_command_line_is_told_to_the_vtn_and_taken_back(world, vtn, event):
+    async with world.gateway() as gateway:
+        await until(lambda: vtn.all(Poll), "the first poll")
+        vtn.publish(event(start=world.clock.now() + timedelta(hours=5)))
+        await world.step(lambda: opts(vtn), "the opt")
+        typed = open_store(world.household)
+        typed.wish_absence(world.clock.now(), world.clock.now() + timedelta(days=1), "x-holiday")
+        await until(lambda: vtn.all(CreateOpt), "the opt schedule")
+        (said,) = vtn.all(CreateOpt)
+        assert (said.opt.opt_type, said.opt.reason, said.opt.event_id) == (OptType.OUT, "x-holiday", None)
+        assert read_status(world.household)["events"][0]["opt"] == "optOut"
+        typed.wish_presence(said.opt.opt_id)
+        await until(lambda: vtn.all(CancelOpt), "its end")
+        assert vtn.all(CancelOpt)[0].opt_id == said.opt.opt_id
+        assert (typed.opts(), gateway.store.absence_wishes()) == ([], [])
+        typed.close()
 
 
 async def test_the_meters_past_is_asked_for_once_and_reported(world, vtn, request_for):

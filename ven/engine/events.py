@@ -12,7 +12,7 @@ from core.ids import new_id
 from core.spans import shifted
 from openadr.model.contexts import same_context
 from openadr.model.event import DeliveredEvent, Event, EventStatus, ResponseRequired
-from openadr.model.opt import Availability, Opt, OptType
+from openadr.model.opt import Availability, Opt, OptType, check_reason
 from openadr.v20b.codes import CODES, Code
 from openadr.v20b.messages import (
     CancelOpt,
@@ -33,6 +33,7 @@ _KEPT: Final = timedelta(days=30)
 _MOST_KEPT: Final = 4 * 1024 * 1024
 """How many bytes of events that are over are remembered: thousands, whatever a VTN sends."""
 _LONGEST_REASON: Final = 200
+_MOST_SCHEDULES: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +269,15 @@ class EventDesk:
         now: datetime,
         market_context: str | None = None,
     ) -> tuple[str, list[Action]]:
-        """Make an opt schedule and return its optID; events inside an optOut one are not carried out (OP-02)."""
+        """Make an opt schedule and return its optID; events inside an optOut one are not carried out (OP-02).
+
+        Schedules that are over are forgotten. Raises InvalidError for one without a span, for a reason that is no
+        optReason, and where too many are kept.
+        """
+        check_reason(reason)
+        self._forget_schedules(now)
+        if len(self._memory.opts()) >= _MOST_SCHEDULES:
+            raise InvalidError(f"This gateway keeps at most {_MOST_SCHEDULES} opt schedules; cancel one first.")
         body = Opt(new_id("opt"), opt, reason, now, availability=tuple(availability), market_context=market_context)
         if not body.availability:
             raise InvalidError("An opt schedule needs at least one span of time.")
@@ -282,6 +291,12 @@ class EventDesk:
                     self._put(replace(known, opt=opt, reason=f"opt schedule: {reason}"), now)
                     changed.append(known.event.event_id)
         return body.opt_id, [EventsChanged(tuple(changed))] if changed else []
+
+    def _forget_schedules(self, now: datetime) -> None:
+        for opt in self._memory.opts():
+            ends = [available.span.end for available in opt.availability]
+            if all(end is not None and end <= now for end in ends):
+                self._memory.drop_opt(opt.opt_id)
 
     def cancel_schedule(self, opt_id: str, registration: Registration) -> None:
         """Cancel an opt schedule; opts that qualify an event cannot be cancelled so (OP-13)."""
