@@ -17,7 +17,7 @@ from openadr.v20b.messages import DistributeEvent
 from ven.devices import describe
 from ven.engine.events import Verdict
 from ven.household import Household
-from ven.opt_policy import HouseholdJudge
+from ven.opt_policy import HouseholdOptPolicy
 from ven.planning import HORIZON, Plan, Planned, plan
 from ven.vtn_state import KnownEvent
 
@@ -83,7 +83,7 @@ def _one(
     household: Household, devices: Mapping[str, Device], event: Event, now: datetime, ven_id: str | None
 ) -> Explanation:
     ours = ven_id if ven_id is not None else next(iter(event.target.ven_ids), "")
-    verdict = HouseholdJudge(household, devices).judge(event, ours)
+    verdict = HouseholdOptPolicy(household, devices).judge(event, ours)
     known = KnownEvent(event, "", verdict.opt, 0, verdict.code, verdict.reason)
     made = Plan((), ("the event is cancelled: nothing is done",))
     if not event.cancelled:

@@ -35,7 +35,7 @@ from ven.host_clock import synchronised, uptime_s
 from ven.household import Household
 from ven.ingest import Recorder, status_readings
 from ven.notices import Notices
-from ven.opt_policy import HouseholdJudge
+from ven.opt_policy import HouseholdOptPolicy
 from ven.potential import Forecaster, absences
 from ven.quarantine import where
 from ven.readings_store import Ring
@@ -117,7 +117,7 @@ class Gateway:
         )
         self.engine = Engine(
             self.store,
-            HouseholdJudge(household, devices),
+            HouseholdOptPolicy(household, devices),
             self._reporter,
             settings(household, self._peer),
             SystemRandom(),

@@ -21,7 +21,7 @@ ALWAYS_TAKEN: Final = frozenset({("SIMPLE", "level"), ("ELECTRICITY_PRICE", "pri
 """What every VEN takes, with or without a programme for it (EV-70)."""
 
 
-class HouseholdJudge:
+class HouseholdOptPolicy:
     """Judges events by a household file."""
 
     def __init__(self, household: Household, devices: Mapping[str, Device] | None = None) -> None:

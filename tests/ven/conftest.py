@@ -31,7 +31,7 @@ from openadr.v20b.messages import (
 )
 from ven.engine import Engine, Phase, Settings
 from ven.household import Household
-from ven.opt_policy import HouseholdJudge
+from ven.opt_policy import HouseholdOptPolicy
 from ven.readings_store import Ring
 from ven.reports import Metered, Reporter, ReportPlan
 from ven.store import Store
@@ -94,7 +94,7 @@ class Bench:
         self.now = now
         self.engine = Engine(
             memory or self.store,
-            HouseholdJudge(household),
+            HouseholdOptPolicy(household),
             self.reporter,
             replace(self.settings, burst=self.burst),
             Random(seed),  # noqa: S311  a test repeats itself

@@ -54,7 +54,7 @@ def raising(error, culprit, work):
 
 @pytest.mark.parametrize("error", ANYTHING, ids=repr)
 def test_a_received_event_that_raises_is_refused_and_the_others_are_taken(bench, event, monkeypatch, error):
-    judge = bench.engine._events._judge
+    judge = bench.engine._events._policy
     monkeypatch.setattr(judge, "judge", raising(error, "bad", judge.judge))
     bench.register()
     assert bench.deliver(event("bad"), event("good"))[0] == EventsChanged(("good",))

@@ -20,7 +20,7 @@ from openadr.v20b.encode import encode
 from openadr.v20b.messages import RegisterReport, Response, UpdatedReport, UpdateReport
 from ven.consumption_history import Memory, Source, held_spans, source_of
 from ven.devices import NoLink, describe
-from ven.engine.reports import ReportDesk
+from ven.engine.reports import ReportHandler
 from ven.gateway import Gateway
 from ven.household import Household
 from ven.potential import Flexible, Forecaster, Spread, absences, filled, flexible, potential, quantiles
@@ -313,7 +313,7 @@ class Home:
         self.ring = Ring(self.store, 100_000)
         self.forecaster = Forecaster(self.ring, self.household, describe(self.household, None))
         metered = [Metered("home", "meter.energy")]
-        self.desk = ReportDesk(self.store, Reporter(self.ring, metered, ReportPlan(), self.forecaster))
+        self.desk = ReportHandler(self.store, Reporter(self.ring, metered, ReportPlan(), self.forecaster))
         for day in range(1, 8):
             register(self.ring, "heater.energy", NOON - timedelta(days=day), 23.5, 1000.0 + day)
 

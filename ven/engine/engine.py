@@ -15,13 +15,13 @@ from openadr.model.opt import Availability, OptType
 from openadr.v20b.codes import Code, OpenADRError
 from openadr.v20b.messages import Message
 from ven.engine.actions import Action
-from ven.engine.events import EventDesk, Judge
+from ven.engine.events import EventHandler, OptPolicy
 from ven.engine.inbox import Inbox
 from ven.engine.refusals import name_with_ids
-from ven.engine.registration import Party, Settings
+from ven.engine.registration import Registrar, Settings
 from ven.engine.registration_states import Phase
 from ven.engine.replies import Failure, Replies
-from ven.engine.reports import ReportDesk
+from ven.engine.reports import ReportHandler
 from ven.engine.schedule import Schedule, Sent
 from ven.memory import Memory
 from ven.quarantine import Quarantine
@@ -38,7 +38,7 @@ class Engine:
     def __init__(
         self,
         memory: Memory,
-        judge: Judge,
+        policy: OptPolicy,
         reporter: Reporter,
         settings: Settings,
         random: Random,
@@ -48,12 +48,12 @@ class Engine:
     ) -> None:
         self._memory = memory
         self._quarantine = quarantine or Quarantine(memory)
-        self._party = Party(memory, settings)
-        self._events = EventDesk(memory, judge, random, self._quarantine)
-        self._reports = ReportDesk(memory, reporter, self._quarantine)
-        self._schedule = Schedule(memory, self._party, self._reports, self._quarantine, settings, random, monotonic)
-        inbox = Inbox(memory, self._party, self._events, self._reports)
-        self._replies = Replies(memory, self._party, self._reports, inbox, self._schedule)
+        self._registrar = Registrar(memory, settings)
+        self._events = EventHandler(memory, policy, random, self._quarantine)
+        self._reports = ReportHandler(memory, reporter, self._quarantine)
+        self._schedule = Schedule(memory, self._registrar, self._reports, self._quarantine, settings, random, monotonic)
+        inbox = Inbox(memory, self._registrar, self._events, self._reports)
+        self._replies = Replies(memory, self._registrar, self._reports, inbox, self._schedule)
         self._under_way: Sent | None = None
 
     def start(self, now: datetime) -> None:
@@ -61,17 +61,17 @@ class Engine:
         self._under_way = None
         self._schedule.start()
         self._memory.drop_unreadable(now)
-        self._party.start(offers_known=self._reports.offers_known(now))
+        self._registrar.start(offers_known=self._reports.offers_known(now))
 
     @property
     def phase(self) -> Phase:
         """How far this VEN is with its VTN."""
-        return self._party.phase
+        return self._registrar.phase
 
     @property
     def registration(self) -> Registration | None:
         """The registration that the VTN has confirmed, if any."""
-        return self._party.registration
+        return self._registrar.registration
 
     # -- what to say
 
@@ -142,7 +142,7 @@ class Engine:
 
     def _contained(self, sent: Sent, answer: Message | None, reason: str, now: datetime) -> list[Action]:
         """Refuse an answer whose handling was given up; what it had changed was taken back."""
-        self._party.reread()
+        self._registrar.reread()
         fault = OpenADRError(Code.COMPLIANCE, f"This VEN cannot handle it: {reason}"[:200])
         request_id: str = getattr(answer, "request_id", "")
         with self._memory.transaction():
@@ -157,13 +157,13 @@ class Engine:
         """
         with self._memory.transaction():
             say = self._events.qualify if qualify else self._events.opt
-            return say(event_id, opt, reason, self._party.confirmed, now)
+            return say(event_id, opt, reason, self._registrar.confirmed, now)
 
     def withdraw(self, event_id: str, reason: str) -> list[Action]:
         """Give up an event that cannot be carried out here; the VTN hears of it."""
         with self._memory.transaction():
             known = self._memory.event(event_id)
-            return self._events.withdraw(known, reason, self._party.registration) if known else []
+            return self._events.withdraw(known, reason, self._registrar.registration) if known else []
 
     def schedule_opt(
         self,
@@ -175,13 +175,13 @@ class Engine:
     ) -> tuple[str, list[Action]]:
         """Make an opt schedule; returns its optID."""
         with self._memory.transaction():
-            return self._events.schedule(availability, opt, reason, self._party.confirmed, now, market_context)
+            return self._events.schedule(availability, opt, reason, self._registrar.confirmed, now, market_context)
 
     def cancel_opt(self, opt_id: str) -> None:
         """Cancel an opt schedule."""
         with self._memory.transaction():
-            self._events.cancel_schedule(opt_id, self._party.confirmed)
+            self._events.cancel_schedule(opt_id, self._registrar.confirmed)
 
     def unregister(self) -> None:
         """Cancel the registration: what waits goes out first, then oadrCancelPartyRegistration."""
-        self._memory.push(self._party.cancel())
+        self._memory.push(self._registrar.cancel())

@@ -50,20 +50,20 @@ class Verdict:
         return Code.OK if self.refusal is None else CODES[self.refusal]
 
 
-class Judge(Protocol):
+class OptPolicy(Protocol):
     """The household's opinion."""
 
     def judge(self, event: Event, ven_id: str) -> Verdict:
         """Tell whether an event is sound, and whether the household can and wants to take part (EV-49..EV-52)."""
 
 
-class EventDesk:
+class EventHandler:
     """Handles event deliveries and opts for one VEN. Everything it decides is stored before it is answered."""
 
-    def __init__(self, memory: Memory, judge: Judge, random: Random, quarantine: Quarantine) -> None:
+    def __init__(self, memory: Memory, policy: OptPolicy, random: Random, quarantine: Quarantine) -> None:
         self._quarantine = quarantine
         self._memory = memory
-        self._judge = judge
+        self._policy = policy
         self._random = random
 
     def receive(self, message: DistributeEvent, registration: Registration, now: datetime) -> list[Action]:
@@ -136,7 +136,7 @@ class EventDesk:
     def _decide(
         self, event: Event, known: KnownEvent | None, request_id: str, registration: Registration, now: datetime
     ) -> KnownEvent:
-        verdict = self._judge.judge(event, registration.ven_id)
+        verdict = self._policy.judge(event, registration.ven_id)
         offset_s = 0
         if verdict.refusal is None:
             try:

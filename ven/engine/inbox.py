@@ -24,19 +24,19 @@ from openadr.v20b.messages import (
     UpdateReport,
 )
 from ven.engine.actions import Action, Noted
-from ven.engine.events import EventDesk
+from ven.engine.events import EventHandler
 from ven.engine.refusals import refusal
-from ven.engine.registration import Party
-from ven.engine.reports import ReportDesk
+from ven.engine.registration import Registrar
+from ven.engine.reports import ReportHandler
 from ven.memory import Memory
 
 
 class Inbox:
     """Takes the VTN's own messages, for the VEN that is registered with it."""
 
-    def __init__(self, memory: Memory, party: Party, events: EventDesk, reports: ReportDesk) -> None:
+    def __init__(self, memory: Memory, registrar: Registrar, events: EventHandler, reports: ReportHandler) -> None:
         self._memory = memory
-        self._party = party
+        self._registrar = registrar
         self._events = events
         self._reports = reports
 
@@ -53,18 +53,18 @@ class Inbox:
 
         `kind` is the message's name without `oadr`; of one that could not be read, that is all there is.
         """
-        self._memory.push(refusal(kind, response, self._party.ven_id, message))
+        self._memory.push(refusal(kind, response, self._registrar.ven_id, message))
         return [Noted(f"A message of the VTN was refused: {response.description}", problem=True)]
 
     def misplaced(self, message: Message) -> list[Action]:
         """Refuse a message that a VTN does not say of its own accord (GN-15)."""
         text = f"{type(message).__name__} does not belong into the answer to a poll."
-        self._memory.push(OadrResponse(Response(Code.COMPLIANCE, text), self._party.confirmed.ven_id))
+        self._memory.push(OadrResponse(Response(Code.COMPLIANCE, text), self._registrar.confirmed.ven_id))
         return [Noted(text, problem=True)]
 
     def _is_for_another(self, message: CreateReport | CancelReport) -> bool:
         """Tell whether a message is for another VEN; it is answered then (GN-08)."""
-        ven_id = self._party.confirmed.ven_id
+        ven_id = self._registrar.confirmed.ven_id
         if message.ven_id in (None, ven_id):
             return False
         wrong = Response(Code.INVALID_ID, f"This VEN is {ven_id}.", message.request_id)
@@ -72,19 +72,19 @@ class Inbox:
         return True
 
     def _events_listed(self, message: DistributeEvent, now: datetime) -> list[Action]:
-        return self._events.receive(message, self._party.confirmed, now)
+        return self._events.receive(message, self._registrar.confirmed, now)
 
     def _reports_wanted(self, message: CreateReport, now: datetime) -> list[Action]:
         if self._is_for_another(message):
             return []
-        return self._reports.requested(message.requests, message.request_id, self._party.confirmed, now)
+        return self._reports.requested(message.requests, message.request_id, self._registrar.confirmed, now)
 
     def _reports_unwanted(self, message: CancelReport, _: datetime) -> list[Action]:
-        return [] if self._is_for_another(message) else self._reports.cancelled(message, self._party.confirmed)
+        return [] if self._is_for_another(message) else self._reports.cancelled(message, self._registrar.confirmed)
 
     def _reports_offered(self, message: RegisterReport, _: datetime) -> list[Action]:
         """Confirm the VTN's metadata; nothing of it is requested (RP-01)."""
-        ven_id = self._party.confirmed.ven_id
+        ven_id = self._registrar.confirmed.ven_id
         code = Code.OK if message.ven_id in (None, ven_id) else Code.INVALID_ID
         self._memory.push(RegisteredReport(Response(code, request_id=message.request_id), ven_id=ven_id))
         return []
@@ -92,14 +92,14 @@ class Inbox:
     def _data(self, message: UpdateReport, _: datetime) -> list[Action]:
         """Refuse data that we never asked for (RP-55)."""
         response = Response(Code.INVALID_ID, "This VEN has requested no report.", message.request_id)
-        self._memory.push(UpdatedReport(response, ven_id=self._party.confirmed.ven_id))
+        self._memory.push(UpdatedReport(response, ven_id=self._registrar.confirmed.ven_id))
         return []
 
     def _unregistered(self, message: CancelPartyRegistration, _: datetime) -> list[Action]:
-        return self._party.cancelled_by_vtn(message)
+        return self._registrar.cancelled_by_vtn(message)
 
     def _asked_to_reregister(self, message: RequestReregistration, _: datetime) -> list[Action]:
-        return self._party.asked_to_reregister(message)
+        return self._registrar.asked_to_reregister(message)
 
     _HANDLERS: Final[Mapping[type[Message] | type[None], Callable[["Inbox", Any, datetime], list[Action]]]] = {
         DistributeEvent: _events_listed,

@@ -20,7 +20,7 @@ from openadr.v20b.messages import (
     Response,
 )
 from ven.engine.actions import Action, EventsChanged, Noted, Refused, Registered, Unregistered
-from ven.engine.registration_states import TRANSITIONS, Phase, Turn
+from ven.engine.registration_states import TRANSITIONS, Phase, RegistrationEvent
 from ven.memory import Memory
 from ven.vtn_state import Registration
 
@@ -51,7 +51,7 @@ class Settings:
     burst: int = 20
 
 
-class Party:
+class Registrar:
     """The state of one VEN's registration; what is confirmed lies in its memory."""
 
     def __init__(self, memory: Memory, settings: Settings) -> None:
@@ -87,9 +87,9 @@ class Party:
         if self._memory.registration() != self.registration:
             self._read()
 
-    def turn(self, turn: Turn) -> None:
+    def happened(self, event: RegistrationEvent) -> None:
         """Go on as the table says."""
-        self.phase = TRANSITIONS.get((self.phase, turn), self.phase)
+        self.phase = TRANSITIONS.get((self.phase, event), self.phase)
 
     @property
     def confirmed(self) -> Registration:
@@ -130,7 +130,7 @@ class Party:
             text = f"This VEN is enrolled with VTN {wanted}; {answer.vtn.vtn_id} answers. Check the URL."
             return [Refused(name, Code.INVALID_ID, text)]
         if isinstance(asked, QueryRegistration):
-            self.turn(Turn.TOLD)
+            self.happened(RegistrationEvent.TOLD)
             return []
         if not answer.registration_id or not answer.ven_id:
             return self._refused(asked, Code.NOT_REGISTERED, "no registrationID was given")
@@ -138,7 +138,7 @@ class Party:
 
     def _refused(self, asked: Message, code: int, text: str) -> list[Action]:
         if isinstance(asked, QueryRegistration):
-            self.turn(Turn.TOLD)
+            self.happened(RegistrationEvent.TOLD)
         elif isinstance(asked, CreatePartyRegistration) and asked.registration_id and code in _IDS_UNKNOWN:
             # The ids are worth nothing any more: begin anew (RG-06, RG-08).
             self._forget_reports()
@@ -156,7 +156,7 @@ class Party:
         self.registration = new
         if not renewed:  # a renewed one needs no new metadata, and no new request for events (RG-07)
             self.offer_due = self.sync_due = True
-        self.turn(Turn.REGISTERED)
+        self.happened(RegistrationEvent.REGISTERED)
         return [Registered(new, renewed)]
 
     def _forget_reports(self) -> None:
@@ -171,7 +171,7 @@ class Party:
         known = self.confirmed
         self._reregister = message.ven_id == known.ven_id
         if not self._reregister:
-            return self._misnamed(message, known)
+            return self._misnamed(message)
         self._memory.push(OadrResponse(Response(), known.ven_id))
         return []
 
@@ -182,19 +182,19 @@ class Party:
         if known is None or isinstance(asked, CreatePartyRegistration):
             return self._refused(asked, Code.NOT_REGISTERED, "the VTN asks for a registration")
         if answer.ven_id != known.ven_id:
-            return self._misnamed(answer, known)
-        self.turn(Turn.ASKED_AGAIN)
+            return self._misnamed(answer)
+        self.happened(RegistrationEvent.ASKED_AGAIN)
         return []
 
-    def _misnamed(self, message: RequestReregistration, known: Registration) -> list[Action]:
-        self._memory.push(OadrResponse(Response(Code.INVALID_ID, "Wrong venID."), known.ven_id))
+    def _misnamed(self, message: RequestReregistration) -> list[Action]:
+        self._memory.push(OadrResponse(Response(Code.INVALID_ID, "Wrong venID."), self.confirmed.ven_id))
         return [Noted(f"A request to register again names venID {message.ven_id}.", problem=True)]
 
     def said(self, message: Message) -> list[Action]:
         """Do what was put off until a message was out."""
         if isinstance(message, OadrResponse) and self._reregister:
             self._reregister = False
-            self.turn(Turn.ASKED_AGAIN)
+            self.happened(RegistrationEvent.ASKED_AGAIN)
         if isinstance(message, CancelPartyRegistration):
             return self.erase("this VEN cancelled the registration")
         return []
@@ -217,5 +217,5 @@ class Party:
         self._memory.erase_relation()
         self.registration = None
         self.comes_back = comes_back
-        self.turn(Turn.CANCELLED)
+        self.happened(RegistrationEvent.CANCELLED)
         return [Unregistered(reason, comes_back), EventsChanged(())]

@@ -23,9 +23,9 @@ from openadr.v20b.messages import (
 )
 from ven.engine.actions import Action, Noted, Refused, Registered
 from ven.engine.inbox import Inbox
-from ven.engine.registration import Party
-from ven.engine.registration_states import Lane, Turn
-from ven.engine.reports import ReportDesk
+from ven.engine.registration import Registrar
+from ven.engine.registration_states import Lane, RegistrationEvent
+from ven.engine.reports import ReportHandler
 from ven.engine.schedule import Schedule, Sent
 from ven.memory import Memory, Waiting
 
@@ -49,9 +49,11 @@ class Failure(StrEnum):
 class Replies:
     """Understands answers by the request that they answer."""
 
-    def __init__(self, memory: Memory, party: Party, reports: ReportDesk, inbox: Inbox, schedule: Schedule) -> None:
+    def __init__(
+        self, memory: Memory, registrar: Registrar, reports: ReportHandler, inbox: Inbox, schedule: Schedule
+    ) -> None:
         self._memory = memory
-        self._party = party
+        self._registrar = registrar
         self._reports = reports
         self._inbox = inbox
         self._schedule = schedule
@@ -69,7 +71,7 @@ class Replies:
             if failure is not Failure.REJECTED:
                 self._doubt(failure, after_s)
         elif sent.lane is Lane.QUERY and failure in (Failure.REJECTED, Failure.BROKEN):
-            self._party.turn(Turn.TOLD)  # a VTN that cannot be asked can still be registered with
+            self._registrar.happened(RegistrationEvent.TOLD)  # a VTN that cannot be asked can still be registered with
         elif sent.task is not None and failure in (Failure.BROKEN, Failure.REJECTED):
             self._reports.postponed(sent.task, now)
         return []
@@ -79,9 +81,9 @@ class Replies:
 
         A 503 may come from a proxy that lost the answer; it is believed, and asked a little later.
         """
-        if failure is Failure.BUSY and not self._party.sync_due:
+        if failure is Failure.BUSY and not self._registrar.sync_due:
             self._schedule.put_off(Lane.SYNC, after_s)
-        self._party.sync_due = True
+        self._registrar.sync_due = True
 
     def _not_taken(self, waiting: Waiting, failure: Failure) -> list[Action]:
         kind = type(waiting.message).__name__
@@ -90,7 +92,7 @@ class Replies:
             return []
         self._schedule.outbox.bury(waiting, f"{failure.value} {waiting.tries + 1} times")
         text = f"The VTN does not take {kind}; it was set aside."
-        return [*self._party.said(waiting.message), Noted(text, problem=True)]
+        return [*self._registrar.said(waiting.message), Noted(text, problem=True)]
 
     def unusable(
         self, sent: Sent, kind: str, fault: OpenADRError, request_id: str, now: datetime, answer: Message | None = None
@@ -105,12 +107,12 @@ class Replies:
 
     def received(self, sent: Sent, answer: Message | None, now: datetime) -> list[Action]:
         """Take the answer to a message; None is an empty HTTP 200."""
-        name, response, before = type(sent.message).__name__, _response(answer), self._party.registration
+        name, response, before = type(sent.message).__name__, _response(answer), self._registrar.registration
         if not response.ok:
             self._memory.note_refusal(name, str(int(response.code)), response.description or "", now)
         actions = self._meaning(sent, answer, response, now)
         refused = any(isinstance(action, Refused) for action in actions)
-        begins_anew = before is not None and self._party.registration is None
+        begins_anew = before is not None and self._registrar.registration is None
         unheard = isinstance(answer, RequestReregistration) and sent.lane is not Lane.POLL
         if (refused or unheard) and not begins_anew:
             self._schedule.failed(sent)
@@ -124,12 +126,12 @@ class Replies:
     def _meaning(self, sent: Sent, answer: Message | None, response: Response, now: datetime) -> list[Action]:
         asked = sent.message
         if isinstance(answer, RequestReregistration) and sent.lane is not Lane.POLL:
-            return self._party.sent_to_reregister(asked, answer)
+            return self._registrar.sent_to_reregister(asked, answer)
         if isinstance(asked, CreatePartyRegistration | QueryRegistration):
             return self._registered(asked, answer, response, now)
         lost = response.code == Code.INVALID_ID and isinstance(asked, Poll | RequestEvent)
         if response.code == Code.NOT_REGISTERED or lost:
-            self._party.turn(Turn.UNKNOWN)
+            self._registrar.happened(RegistrationEvent.UNKNOWN)
             if sent.lane is Lane.POLL:
                 self._schedule.poll_later(now)
             return [Refused(type(asked).__name__, response.code, response.description or "")]
@@ -140,7 +142,7 @@ class Replies:
         return self._answered(sent, answer, response, now)
 
     def _registered(self, asked: Message, answer: Message | None, response: Response, now: datetime) -> list[Action]:
-        actions = self._party.answered(asked, answer, response.code, response.description or "")
+        actions = self._registrar.answered(asked, answer, response.code, response.description or "")
         confirmed = any(isinstance(action, Registered) for action in actions)
         if confirmed and (text := self._schedule.odd_period(now)) is not None:
             actions.append(Noted(text, problem=True))
@@ -149,12 +151,12 @@ class Replies:
     def _taken(self, waiting: Waiting, answer: Message | None, response: Response, now: datetime) -> list[Action]:
         """Take the answer to a message of the outbox: it has arrived, whatever the VTN thinks of it."""
         self._schedule.outbox.done(waiting)
-        actions = self._party.said(waiting.message)
+        actions = self._registrar.said(waiting.message)
         if not response.ok:
             name, code, text = type(waiting.message).__name__, response.code, response.description
             actions.append(Noted(f"The VTN refused {name} ({code}): {text}", problem=True))
         elif isinstance(waiting.message, RegisterReport) and isinstance(answer, RegisteredReport):
-            actions += self._reports.offered(answer, self._party.confirmed, now)
+            actions += self._reports.offered(answer, self._registrar.confirmed, now)
         return actions
 
     def _polled(self, message: Message | None, response: Response, now: datetime) -> list[Action]:
@@ -183,17 +185,17 @@ class Replies:
         return [Refused(type(sent.message).__name__, response.code, text)]
 
     def _listed(self, _: Sent, answer: DistributeEvent, now: datetime) -> list[Action]:
-        self._party.sync_due = False
+        self._registrar.sync_due = False
         return self._inbox.take(answer, now)
 
     def _not_listed(self, _: Sent, __: OadrResponse, ___: datetime) -> list[Action]:
         """Take a plain oadrResponse instead of an empty list: it says nothing, so nothing is cancelled."""
-        self._party.sync_due = False
+        self._registrar.sync_due = False
         return []
 
     def _offered(self, sent: Sent, answer: RegisteredReport, now: datetime) -> list[Action]:
-        self._party.offer_due = False
-        actions = self._reports.offered(answer, self._party.confirmed, now)
+        self._registrar.offer_due = False
+        actions = self._reports.offered(answer, self._registrar.confirmed, now)
         if sent.task is not None and sent.sampled is not None:
             self._reports.confirmed(sent.task, sent.sampled)
         return actions

@@ -37,7 +37,7 @@ _MOST_REQUESTS: Final = 200
 """How many report requests are kept: far more than a household has data points."""
 
 
-class ReportDesk:
+class ReportHandler:
     """Keeps the report requests of one VTN and makes its messages."""
 
     def __init__(self, memory: Memory, reporter: Reporter, quarantine: Quarantine | None = None) -> None:

@@ -13,9 +13,9 @@ from openadr.v20b.messages import Message, Poll, RequestEvent
 from ven.engine.outbox import Outbox
 from ven.engine.pacing import Budget, Retries
 from ven.engine.polling import PollTimer, bounded_period
-from ven.engine.registration import Party, Settings
-from ven.engine.registration_states import LANES, RIGHT_OF_WAY, Lane, Phase, Turn
-from ven.engine.reports import ReportDesk
+from ven.engine.registration import Registrar, Settings
+from ven.engine.registration_states import LANES, RIGHT_OF_WAY, Lane, Phase, RegistrationEvent
+from ven.engine.reports import ReportHandler
 from ven.memory import Memory, Waiting
 from ven.quarantine import Quarantine
 from ven.reports import Sampled
@@ -51,15 +51,15 @@ class Schedule:
     def __init__(
         self,
         memory: Memory,
-        party: Party,
-        reports: ReportDesk,
+        registrar: Registrar,
+        reports: ReportHandler,
         quarantine: Quarantine,
         settings: Settings,
         random: Random,
         monotonic: Callable[[], float],
     ) -> None:
         self._memory = memory
-        self._party = party
+        self._registrar = registrar
         self._reports = reports
         self._quarantine = quarantine
         self._settings = settings
@@ -80,9 +80,9 @@ class Schedule:
 
         A back-off is told as if world time ran like machine time: where it runs faster, this is too early.
         """
-        phase = self._party.phase
+        phase = self._registrar.phase
         times = [when for lane in LANES[phase] if (when := self._due_at(lane, now)) is not None]
-        if phase is Phase.OVER and self._party.comes_back and self._timer.at is not None:
+        if phase is Phase.OVER and self._registrar.comes_back and self._timer.at is not None:
             times.append(self._timer.at)
         if (left_s := self._retries.soonest_s()) is not None:
             times.append(now + timedelta(seconds=left_s) + _A_MOMENT)
@@ -99,11 +99,11 @@ class Schedule:
         return sent
 
     def _choose(self, now: datetime) -> Sent | None:
-        party = self._party
-        if party.phase is Phase.OVER and party.comes_back and self._timer.due(now) and not self.outbox.next():
-            party.turn(Turn.BACK)
+        registrar = self._registrar
+        if registrar.phase is Phase.OVER and registrar.comes_back and self._timer.due(now) and not self.outbox.next():
+            registrar.happened(RegistrationEvent.BACK)
             self._timer.at_once()
-        lanes = LANES[party.phase]
+        lanes = LANES[registrar.phase]
         order = [lane for lane in lanes if lane not in self._turns] + [lane for lane in self._turns if lane in lanes]
         for lane in order:
             if (chosen := self._make(lane, now)) is not None:
@@ -135,8 +135,8 @@ class Schedule:
             due = self._reports.next_due(now, self._held)
             return due[0] if due else None
         idle = (
-            (lane is Lane.OFFER and not self._party.offer_due)
-            or (lane is Lane.SYNC and not self._party.sync_due)
+            (lane is Lane.OFFER and not self._registrar.offer_due)
+            or (lane is Lane.SYNC and not self._registrar.sync_due)
             or (lane is Lane.ANSWER and self.outbox.next() is None)
         )
         return None if idle else now
@@ -147,23 +147,23 @@ class Schedule:
     # -- what is said
 
     def _query(self, _: datetime) -> Sent:
-        return Sent(Lane.QUERY, Lane.QUERY, self._party.query())
+        return Sent(Lane.QUERY, Lane.QUERY, self._registrar.query())
 
     def _register(self, _: datetime) -> Sent:
-        return Sent(Lane.REGISTER, Lane.REGISTER, self._party.create())
+        return Sent(Lane.REGISTER, Lane.REGISTER, self._registrar.create())
 
     def _offer(self, now: datetime) -> Sent:
-        return Sent(Lane.OFFER, Lane.OFFER, self._reports.offer(self._party.confirmed, now))
+        return Sent(Lane.OFFER, Lane.OFFER, self._reports.offer(self._registrar.confirmed, now))
 
     def _answer(self, _: datetime) -> Sent | None:
         waiting = self.outbox.next()
         return Sent(Lane.ANSWER, waiting.seq, waiting.message, waiting=waiting) if waiting else None
 
     def _sync(self, _: datetime) -> Sent:
-        return Sent(Lane.SYNC, Lane.SYNC, RequestEvent(self._party.confirmed.ven_id, new_id("req")))
+        return Sent(Lane.SYNC, Lane.SYNC, RequestEvent(self._registrar.confirmed.ven_id, new_id("req")))
 
     def _poll(self, _: datetime) -> Sent:
-        return Sent(Lane.POLL, Lane.POLL, Poll(self._party.confirmed.ven_id))
+        return Sent(Lane.POLL, Lane.POLL, Poll(self._registrar.confirmed.ven_id))
 
     def _report(self, now: datetime) -> Sent | None:
         for _ in range(_MOST_SILENT):
@@ -171,7 +171,7 @@ class Schedule:
             if due is None or due[0] > now:
                 return None
             task = due[1]
-            message, sampled = self._reports.deliver(task, self._party.confirmed, now)
+            message, sampled = self._reports.deliver(task, self._registrar.confirmed, now)
             if message is not None:
                 return Sent(Lane.REPORT, _report_key(task), message, task=task, sampled=sampled)
         self._retries.failed(Lane.REPORT)
@@ -217,7 +217,7 @@ class Schedule:
 
     def poll_on(self, now: datetime) -> None:
         """Poll on: the last one brought something (PL-05). Where the VTN unregistered this VEN: come back later."""
-        if self._party.phase is Phase.OVER:
+        if self._registrar.phase is Phase.OVER:
             self._timer.nothing(now, _COMES_BACK)
         else:
             self._timer.more(now, self.period(now))
@@ -228,13 +228,13 @@ class Schedule:
 
     def period(self, now: datetime) -> timedelta:
         """Return the time between two polls: what the VTN asks for, within the household's bounds."""
-        registration = self._party.registration
+        registration = self._registrar.registration
         asked = registration.poll_freq if registration and registration.poll_freq else self._settings.poll
         return bounded_period(asked, self._settings.shortest_poll, self._settings.longest_poll, now)
 
     def odd_period(self, now: datetime) -> str | None:
         """Say so where the VTN asks for another period than the bounds allow."""
-        registration = self._party.registration
+        registration = self._registrar.registration
         period = self.period(now)
         if registration is None or not registration.poll_freq:
             return None
