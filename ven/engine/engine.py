@@ -84,10 +84,10 @@ class Engine:
 
     def next_request(self, now: datetime) -> Message | None:
         """Return the next message to post, or None if nothing is due. Answers go before the next poll (PL-08)."""
-        if self._under_way is None:
-            self._under_way = self._schedule.next(now)
-            return self._under_way.message if self._under_way else None
-        return None
+        if self._under_way is not None:
+            return None
+        self._under_way = self._schedule.next(now)
+        return self._under_way.message if self._under_way else None
 
     # -- what came of it
 
