@@ -4,44 +4,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
+from bridges.connections import Connection, NoConnection
 from bridges.device import Capability, Contact, Device, DeviceSpec, Driver, Observable, Value
 from bridges.drivers import load
-from bridges.mqtt import Handler, Link
 from core.clock import Clock
-from core.errors import InvalidError, UnavailableError
+from core.errors import InvalidError
 from core.points import Kind, Quantity, Reading
 from ven.household import CapabilityLimits, DeviceEntry, Household
 from ven.reports import Metered
 
 
-class NoLink:
-    """A link to nowhere: enough to ask drivers what their devices can do."""
-
-    connected = False
-
-    async def publish(self, topic: str, payload: bytes | str, qos: int = 1, *, retain: bool = False) -> None:
-        """Refuse."""
-        raise UnavailableError(f"There is no broker to send {len(payload)} bytes to {topic} ({qos}, {retain}).")
-
-    async def subscribe(self, topic_filter: str, handler: Handler, qos: int = 1) -> None:
-        """Nothing will ever come."""
-
-    async def unsubscribe(self, topic_filter: str, handler: Handler) -> None:
-        """Nothing ever came."""
-
-    def observe(self, observer: Callable[[bool], None]) -> None:
-        """Do nothing: this link never comes up."""
-
-
-def make_drivers(household: Household, link: Link, clock: Clock) -> dict[str, Driver]:
+def make_drivers(household: Household, connection: Connection, clock: Clock) -> dict[str, Driver]:
     """Return the driver of every device, with the household's limits applied. Raises InvalidError."""
-    return {entry.id: make_driver(entry, link, clock) for entry in household.devices}
+    return {entry.id: make_driver(entry, connection, clock) for entry in household.devices}
 
 
-def make_driver(entry: DeviceEntry, link: Link, clock: Clock) -> Driver:
+def make_driver(entry: DeviceEntry, connection: Connection, clock: Clock) -> Driver:
     """Return the driver of one device."""
     spec = DeviceSpec(entry.id, entry.driver, entry.role, entry.nominal_w, entry.options)
-    driver = load(entry.driver).create(spec, link, clock)
+    driver = load(entry.driver).create(spec, connection, clock)
     if not entry.capabilities:
         return driver
     return Limited(driver, _limited(driver.describe(), entry.capabilities))
@@ -49,7 +30,7 @@ def make_driver(entry: DeviceEntry, link: Link, clock: Clock) -> Driver:
 
 def describe(household: Household, clock: Clock) -> dict[str, Device]:
     """Return every device as its driver describes it, without touching one."""
-    return {name: driver.describe() for name, driver in make_drivers(household, NoLink(), clock).items()}
+    return {name: driver.describe() for name, driver in make_drivers(household, NoConnection(), clock).items()}
 
 
 def metered(household: Household, devices: Mapping[str, Device]) -> tuple[Metered, ...]:

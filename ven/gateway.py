@@ -17,9 +17,10 @@ from typing import Final
 import structlog
 
 from bridges.backoff import Backoff
+from bridges.connections import Connection, NoConnection
+from bridges.connections.mqtt import MqttConnection
 from bridges.device import Contact, Driver, Observable, Outcome
 from bridges.leases import Keeper
-from bridges.mqtt import Link, MqttLink
 from core.clock import Clock, load_clock, system_clock
 from core.errors import EvenloadError, InvalidError, UnavailableError
 from core.private import private_file
@@ -27,7 +28,7 @@ from core.trusted_clock import PATIENCE, TrustedClock
 from openadr.model.opt import OptType
 from ven.backfill import backfill, backfillers
 from ven.consumption_history import held_spans
-from ven.devices import NoLink, make_drivers, metered
+from ven.devices import make_drivers, metered
 from ven.engine import Action, Engine, EventsChanged, Noted, Refused, Registered, Unregistered
 from ven.executor import Executor
 from ven.host_clock import synchronised, uptime_s
@@ -65,7 +66,7 @@ class Gateway:
         self,
         household: Household,
         *,
-        link: Link | None = None,
+        link: Connection | None = None,
         clock: Clock | None = None,
         stop: asyncio.Event | None = None,
     ) -> None:
@@ -82,8 +83,8 @@ class Gateway:
         self._potential_due = asyncio.Event()
         self._lost: dict[str, datetime] = {}
         self._peer = read_peer(household)
-        self._mqtt = MqttLink(household.mqtt) if link is None and household.mqtt else None
-        self._drivers = make_drivers(household, link or self._mqtt or NoLink(), self.clock)
+        self._mqtt = MqttConnection(household.mqtt) if link is None and household.mqtt else None
+        self._drivers = make_drivers(household, link or self._mqtt or NoConnection(), self.clock)
         devices = {name: driver.describe() for name, driver in self._drivers.items()}
         self._files = StateFiles(household.state)
         self.store, self._quarantine, self._journal = self._files.store, self._files.quarantine, self._files.journal

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from bridges.mqtt_options import MqttOptions
+from bridges.connections.mqtt_options import MqttOptions
 from core.errors import InvalidError
 from core.plausible import HOME_W
 from core.spans import Duration

@@ -9,12 +9,13 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from bridges.connections import NoConnection
 from bridges.device import Device
 from bridges.drivers import DRIVERS, load
 from core.clock import system_clock
 from core.direction import Direction
 from core.errors import InvalidError
-from ven.devices import NoLink, make_driver
+from ven.devices import make_driver
 from ven.household import Household, Programme
 from ven.rules import lever, order_of
 
@@ -170,7 +171,7 @@ def _check(path: Path, tree: Any, household: Household) -> Iterator[Fault]:
             continue
         try:
             options.model_validate(entry.options)
-            devices[entry.id] = make_driver(entry, NoLink(), system_clock()).describe()
+            devices[entry.id] = make_driver(entry, NoConnection(), system_clock()).describe()
         except ValidationError as error:
             yield from _faults(path, tree, error, (*where, "with"))
         except InvalidError as error:

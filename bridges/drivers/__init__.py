@@ -7,8 +7,8 @@ from typing import Final, Protocol, cast
 
 from pydantic import BaseModel
 
+from bridges.connections import Connection
 from bridges.device import DeviceSpec, Driver
-from bridges.mqtt import Link
 from core.clock import Clock
 from core.errors import InvalidError
 
@@ -28,7 +28,7 @@ class DriverModule(Protocol):
     Options: type[BaseModel]
     """The options of a device of this driver; the household file's schema is made of these."""
 
-    def create(self, device: DeviceSpec, link: Link, clock: Clock) -> Driver:
+    def create(self, device: DeviceSpec, connection: Connection, clock: Clock) -> Driver:
         """Make the driver of one device. Raises InvalidError where the options are wrong."""
 
 

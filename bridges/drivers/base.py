@@ -10,9 +10,9 @@ import structlog
 from pydantic import BaseModel, ValidationError
 
 from bridges.backfill_request import HistoryRequest, request_topic, write_request
+from bridges.connections import Connection, Handler
 from bridges.device import Contact, Device, DeviceSpec, Value
 from bridges.device_clock import NEAR, DeviceClock
-from bridges.mqtt import Handler, Link
 from core.clock import Clock
 from core.errors import InvalidError, UnavailableError
 from core.points import Flow, Kind, Phase, Point, Quantity, Reading
@@ -70,9 +70,9 @@ def _no_state(_: str, __: Value, ___: datetime | None) -> None:
 class MqttDriver:
     """A device behind an MQTT broker. Subclasses say what they listen to, and how to greet and command the device."""
 
-    def __init__(self, device: Device, link: Link, clock: Clock) -> None:
+    def __init__(self, device: Device, connection: Connection, clock: Clock) -> None:
         self.device = device
-        self.link = link
+        self.connection = connection
         self.clock = clock
         self._states: dict[str, Value] = {}
         self._said_at: dict[str, timedelta] = {}
@@ -85,7 +85,7 @@ class MqttDriver:
         self._observers: list[Callable[[Contact], None]] = []
         self._listening = False
         self._tasks: set[asyncio.Task[None]] = set()
-        link.observe(self._link_changed)
+        connection.observe(self._link_changed)
 
     def describe(self) -> Device:
         """Return what the device is and can do."""
@@ -94,7 +94,7 @@ class MqttDriver:
     @property
     def online(self) -> bool:
         """Whether the device is believed to be reachable now."""
-        return self.link.connected
+        return self.connection.connected
 
     def state(self, capability: str) -> Value | None:
         """Return the last state that the device itself reported; before it spoke, the one that the broker has."""
@@ -110,15 +110,15 @@ class MqttDriver:
         """Begin to listen."""
         self._on_reading, self._on_state, self._listening = on_reading, on_state, True
         for topic_filter, handler, qos in self.subscriptions():
-            await self.link.subscribe(topic_filter, handler, qos)
-        if self.link.connected:
+            await self.connection.subscribe(topic_filter, handler, qos)
+        if self.connection.connected:
             await self._greet_quietly()
 
     async def stop(self) -> None:
         """Stop listening; leaves the device as it is."""
         self._listening = False
         for topic_filter, handler, _ in self.subscriptions():
-            await self.link.unsubscribe(topic_filter, handler)
+            await self.connection.unsubscribe(topic_filter, handler)
         for task in self._tasks:
             task.cancel()
 
@@ -192,7 +192,7 @@ class MqttDriver:
 
     async def ask_history(self, measurement_topic: str, since: datetime, until: datetime, device: str | None) -> None:
         """Request back-dated readings (`bridges.backfill_request`)."""
-        await self.link.publish(
+        await self.connection.publish(
             request_topic(measurement_topic), write_request(HistoryRequest(since, until, device)), qos=1
         )
 

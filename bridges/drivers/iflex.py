@@ -9,10 +9,10 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bridges import iflex
+from bridges.connections import Connection, Handler, Message
 from bridges.device import Capability, Contact, Device, DeviceSpec, Driver, Value
 from bridges.device_clock import DeviceClock
 from bridges.drivers.base import POINTS, MqttDriver, options_of, point
-from bridges.mqtt import Handler, Link, Message
 from core.clock import Clock
 from core.errors import InvalidError
 from core.points import UNITS, to_unit
@@ -68,15 +68,15 @@ class Options(BaseModel):
         return points
 
 
-def create(device: DeviceSpec, link: Link, clock: Clock) -> Driver:
+def create(device: DeviceSpec, connection: Connection, clock: Clock) -> Driver:
     """Make the driver of one device of a HEMS."""
-    return HemsDevice(device, options_of(Options, device), link, clock)
+    return HemsDevice(device, options_of(Options, device), connection, clock)
 
 
 class HemsDevice(MqttDriver):
     """One device of a HEMS. It can be asked for its history."""
 
-    def __init__(self, spec: DeviceSpec, options: Options, link: Link, clock: Clock) -> None:
+    def __init__(self, spec: DeviceSpec, options: Options, connection: Connection, clock: Clock) -> None:
         switch = Capability(
             name=_SWITCH,
             normal=options.normal,
@@ -85,7 +85,7 @@ class HemsDevice(MqttDriver):
         )
         points = tuple(point(spec.id, name) for name in options.points)
         capabilities = (switch,) if options.actuator_id is not None else ()
-        super().__init__(Device(spec.id, spec.role, points, capabilities, spec.nominal_w), link, clock)
+        super().__init__(Device(spec.id, spec.role, points, capabilities, spec.nominal_w), connection, clock)
         self._options = options
         self._by_sensor = {_plain(sensor): name for name, sensor in options.points.items()}
         self._clock = DeviceClock()
@@ -116,7 +116,7 @@ class HemsDevice(MqttDriver):
         self.speak()
         self._owes_word = True
         order = iflex.Order(self._options.device_id, actuator, str(value))
-        await self.link.publish(self._topic(self._options.topics.control), iflex.write_control([order]))
+        await self.connection.publish(self._topic(self._options.topics.control), iflex.write_control([order]))
 
     def _topic(self, template: str) -> str:
         return template.replace("{hems_id}", self._options.hems_id)

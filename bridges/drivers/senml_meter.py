@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from pydantic import BaseModel, ConfigDict, Field
 
 from bridges import senml
+from bridges.connections import Connection, Handler, Message
 from bridges.device import Device, DeviceSpec, Driver, Value
 from bridges.drivers.base import MqttDriver, options_of, point
-from bridges.mqtt import Handler, Link, Message
 from core.clock import Clock
 from core.errors import InvalidError
 from core.points import Kind, to_unit
@@ -34,17 +34,17 @@ class Options(BaseModel):
     )
 
 
-def create(device: DeviceSpec, link: Link, clock: Clock) -> Driver:
+def create(device: DeviceSpec, connection: Connection, clock: Clock) -> Driver:
     """Make the driver of one meter."""
-    return SenmlMeter(device, options_of(Options, device), link, clock)
+    return SenmlMeter(device, options_of(Options, device), connection, clock)
 
 
 class SenmlMeter(MqttDriver):
     """One meter. It can be asked for its history."""
 
-    def __init__(self, spec: DeviceSpec, options: Options, link: Link, clock: Clock) -> None:
+    def __init__(self, spec: DeviceSpec, options: Options, connection: Connection, clock: Clock) -> None:
         points = (point(spec.id, "energy"), point(spec.id, "power", Kind.MEAN))
-        super().__init__(Device(spec.id, spec.role, points, (), spec.nominal_w), link, clock)
+        super().__init__(Device(spec.id, spec.role, points, (), spec.nominal_w), connection, clock)
         self._topic = options.topic.replace("{id}", options.id)
         self._names = {options.energy: "energy", options.power: "power"}
         self._period = timedelta(seconds=options.period_s)

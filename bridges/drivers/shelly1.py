@@ -11,9 +11,9 @@ from typing import Literal
 import structlog
 from pydantic import BaseModel, ConfigDict, Field
 
+from bridges.connections import Connection, Handler, Message
 from bridges.device import Capability, Contact, Device, DeviceSpec, Driver, Value
 from bridges.drivers.base import MqttDriver, options_of, point
-from bridges.mqtt import Handler, Link, Message
 from bridges.senml import parse_json
 from core.clock import Clock
 from core.errors import InvalidError
@@ -49,15 +49,15 @@ class Options(BaseModel):
     prefix: str = Field("shellies", min_length=1, max_length=64, title="Topic prefix", description="Of gen1 devices.")
 
 
-def create(device: DeviceSpec, link: Link, clock: Clock) -> Driver:
+def create(device: DeviceSpec, connection: Connection, clock: Clock) -> Driver:
     """Make the driver of one relay."""
-    return Shelly(device, options_of(Options, device), link, clock)
+    return Shelly(device, options_of(Options, device), connection, clock)
 
 
 class Shelly(MqttDriver):
     """One relay of a Shelly, with its power meter."""
 
-    def __init__(self, spec: DeviceSpec, options: Options, link: Link, clock: Clock) -> None:
+    def __init__(self, spec: DeviceSpec, options: Options, connection: Connection, clock: Clock) -> None:
         switch = Capability(
             name=_SWITCH,
             normal=options.normal,
@@ -66,7 +66,7 @@ class Shelly(MqttDriver):
             min_interval=timedelta(seconds=options.min_interval_s),
         )
         points = (point(spec.id, "power"), point(spec.id, "energy"))
-        super().__init__(Device(spec.id, spec.role, points, (switch,), spec.nominal_w), link, clock)
+        super().__init__(Device(spec.id, spec.role, points, (switch,), spec.nominal_w), connection, clock)
         self._options = options
         self._root = f"{options.prefix}/{options.id}"
         self._relay = f"{self._root}/relay/{options.relay}"
@@ -76,7 +76,7 @@ class Shelly(MqttDriver):
     @property
     def online(self) -> bool:
         """Whether the device is believed to be reachable: our link is up and its last will has not spoken."""
-        return self.link.connected and self._present is not False
+        return self.connection.connected and self._present is not False
 
     def subscriptions(self) -> tuple[tuple[str, Handler, int], ...]:
         """Return topic filters, handlers and QoS.
@@ -93,14 +93,14 @@ class Shelly(MqttDriver):
 
     async def greet(self) -> None:
         """Ask for everything the device has to say; by itself it speaks every 30 seconds."""
-        await self.link.publish(f"{self._root}/command", "update")
+        await self.connection.publish(f"{self._root}/command", "update")
 
     async def apply(self, capability: str, value: Value, until: object = None) -> None:  # noqa: ARG002  no lease here
         """Switch, then ask for the state, so that a relay that was there already confirms, too."""
         if capability != _SWITCH or value not in ("on", "off"):
             raise InvalidError(f"{self.device.id} can be switched on and off, not {capability} {value!r:.40}.")
         self.speak()
-        await self.link.publish(f"{self._relay}/command", str(value))
+        await self.connection.publish(f"{self._relay}/command", str(value))
         await self.greet()
 
     def _take_state(self, message: Message) -> None:

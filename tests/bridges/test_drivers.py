@@ -14,6 +14,9 @@ import structlog
 from bridges import iflex, senml
 from bridges.backfill_request import HistoryRequest, read_request, request_topic, write_request
 from bridges.backoff import Backoff
+from bridges.connections import Handler, Message
+from bridges.connections.mqtt import MqttConnection
+from bridges.connections.mqtt_options import MqttOptions
 from bridges.device import (
     Backfill,
     Command,
@@ -30,8 +33,6 @@ from bridges.drivers import DRIVERS, load
 from bridges.drivers.shelly1 import Options as ShellyOptions
 from bridges.journal import Journal
 from bridges.leases import Keeper, Pace
-from bridges.mqtt import Handler, Message, MqttLink
-from bridges.mqtt_options import MqttOptions
 from core.clock import ManualClock, system_clock
 from core.errors import InvalidError, UnavailableError
 from core.points import Flow, Kind, Phase, Point, Quantity, Reading
@@ -425,7 +426,7 @@ def test_wrong_drivers_and_options() -> None:
 class Plug:
     """A Shelly on the other side of a broker."""
 
-    def __init__(self, link: MqttLink, value: str = "on") -> None:
+    def __init__(self, link: MqttConnection, value: str = "on") -> None:
         self.link, self.value = link, value
         self.switched: list[str] = []
 
@@ -459,8 +460,8 @@ async def test_a_lease_outlives_the_broker(tmp_path: Path) -> None:
     clock = system_clock()
     outcomes: list[Outcome] = []
 
-    def link(broker_port: int, client_id: str) -> MqttLink:
-        return MqttLink(MqttOptions(host="127.0.0.1", port=broker_port, client_id=client_id), Backoff(0.05, 0.2))
+    def link(broker_port: int, client_id: str) -> MqttConnection:
+        return MqttConnection(MqttOptions(host="127.0.0.1", port=broker_port, client_id=client_id), Backoff(0.05, 0.2))
 
     with mosquitto(tmp_path) as broker:
         ours, theirs = link(broker.port, "gateway"), link(broker.port, "plug")

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from bridges.backfill_request import request_topic
-from bridges.mqtt import Message
+from bridges.connections import Message
 from core.clock import ManualClock
 from core.errors import ConflictError, NotFoundError
 from core.spans import Duration

@@ -6,9 +6,10 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
+from bridges.connections import NoConnection
 from core.clock import system_clock
 from core.spans import Duration
-from ven.devices import NoLink, describe, make_driver, metered
+from ven.devices import describe, make_driver, metered
 from ven.household import DeviceEntry, Household
 from ven.household_file import HouseholdError, load_household, schema
 
@@ -189,7 +190,7 @@ def test_limits_of_the_household_narrow_a_device():
             "capabilities": {"switch": {"min_interval": "PT5M", "normal": "off"}},
         }
     )
-    capability = make_driver(entry, NoLink(), system_clock()).describe().capability("switch")
+    capability = make_driver(entry, NoConnection(), system_clock()).describe().capability("switch")
     assert capability.min_interval.total_seconds() == 300
     assert capability.normal == "off"
 
