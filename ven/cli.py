@@ -182,8 +182,9 @@ def check(config: _Config) -> None:
     """Check a household file."""
     with _told():
         household = load_household(config)
-    if household.mqtt is not None and household.mqtt.warning:
-        typer.echo(f"Warning: {household.mqtt.warning}.", err=True)
+    for options in household.all_connections().values():
+        if options.warning:
+            typer.echo(f"Warning: {options.warning}.", err=True)
     typer.echo(f"{config} is good: {len(household.devices)} devices, {len(household.programmes)} programmes.")
 
 

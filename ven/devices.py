@@ -14,9 +14,13 @@ from ven.household import CapabilityLimits, DeviceEntry, Household
 from ven.reports import Metered
 
 
-def make_drivers(household: Household, connection: Connection, clock: Clock) -> dict[str, Driver]:
+def make_drivers(household: Household, connections: Mapping[str, Connection], clock: Clock) -> dict[str, Driver]:
     """Return the driver of every device, with the household's limits applied. Raises InvalidError."""
-    return {entry.id: make_driver(entry, connection, clock) for entry in household.devices}
+    drivers = {}
+    for entry in household.devices:
+        name = household.connection_name(entry, load(entry.driver).CONNECTION)
+        drivers[entry.id] = make_driver(entry, NoConnection() if name is None else connections[name], clock)
+    return drivers
 
 
 def make_driver(entry: DeviceEntry, connection: Connection, clock: Clock) -> Driver:
@@ -30,7 +34,8 @@ def make_driver(entry: DeviceEntry, connection: Connection, clock: Clock) -> Dri
 
 def describe(household: Household, clock: Clock) -> dict[str, Device]:
     """Return every device as its driver describes it, without touching one."""
-    return {name: driver.describe() for name, driver in make_drivers(household, NoConnection(), clock).items()}
+    nowhere = dict.fromkeys(household.all_connections(), NoConnection())
+    return {name: driver.describe() for name, driver in make_drivers(household, nowhere, clock).items()}
 
 
 def metered(household: Household, devices: Mapping[str, Device]) -> tuple[Metered, ...]:

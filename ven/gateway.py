@@ -7,7 +7,7 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,8 +17,7 @@ from typing import Final
 import structlog
 
 from bridges.backoff import Backoff
-from bridges.connections import Connection, NoConnection
-from bridges.connections.mqtt import MqttConnection
+from bridges.connections import Connection, connect
 from bridges.device import Contact, Driver, Observable, Outcome
 from bridges.leases import Keeper
 from core.clock import Clock, load_clock, system_clock
@@ -42,7 +41,7 @@ from ven.readings_store import Ring
 from ven.renewal import keep_fresh
 from ven.reports import Reporter, ReportPlan
 from ven.state_files import StateFiles
-from ven.vitals import BrokerContact, DeviceContact, Vitals
+from ven.vitals import ConnectionContact, DeviceContact, Vitals
 from ven.vtn_session import Conversation, read_peer, settings
 
 _log = structlog.get_logger(__name__)
@@ -66,32 +65,34 @@ class Gateway:
         self,
         household: Household,
         *,
-        link: Connection | None = None,
+        connections: Mapping[str, Connection] | None = None,
         clock: Clock | None = None,
         stop: asyncio.Event | None = None,
     ) -> None:
         """Read identity, store and drivers; opens no connection yet.
 
-        `link` and `clock` stand in for the household's own (tests, simulations); `stop` ends it when set. Raises an
-        EvenloadError that says what to do.
+        `connections` (by name, kept up by the caller) and `clock` stand in for the household's own (tests,
+        simulations); `stop` ends it when set. Raises an EvenloadError that says what to do.
         """
         self.household = household
         self.clock = _trusted(clock or (load_clock(household.clock) if household.clock else system_clock()))
         self._stop = stop or asyncio.Event()
-        self._link = link
+        self._given = connections
         self._status_due = asyncio.Event()
         self._potential_due = asyncio.Event()
         self._lost: dict[str, datetime] = {}
         self._peer = read_peer(household)
-        self._mqtt = MqttConnection(household.mqtt) if link is None and household.mqtt else None
-        self._drivers = make_drivers(household, link or self._mqtt or NoConnection(), self.clock)
+        if connections is None:
+            connections = {name: connect(options) for name, options in household.all_connections().items()}
+        self._connections = connections
+        self._drivers = make_drivers(household, self._connections, self.clock)
         devices = {name: driver.describe() for name, driver in self._drivers.items()}
         self._files = StateFiles(household.state)
         self.store, self._quarantine, self._journal = self._files.store, self._files.quarantine, self._files.journal
         self._quarantine.recall(self.clock.now())
         self._notices = Notices()
         self._started = self.clock.now()
-        self._broker: BrokerContact | None = None
+        self._reached: dict[str, ConnectionContact] = {}
         self._marked_s = -math.inf
         self._doubt: str | None = None
         if (last := self.store.fact(_WORLD_TIME)) is not None:
@@ -137,8 +138,8 @@ class Gateway:
             await self._keeper.recover()
             async with asyncio.TaskGroup() as devices:
                 below = [devices.create_task(self._keeper.run()), devices.create_task(self._recorder.run())]
-                if self._mqtt is not None:
-                    below.append(devices.create_task(self._mqtt.run()))
+                if self._given is None:
+                    below += [devices.create_task(connection.run()) for connection in self._connections.values()]
                 await self._start_drivers()
                 await self._serve()
                 await self._leave()
@@ -152,7 +153,7 @@ class Gateway:
 
     def again(self) -> "Gateway":
         """Return a fresh gateway in the place of one that has broken; `stop` of either stops it."""
-        return Gateway(self.household, link=self._link, clock=self.clock, stop=self._stop)
+        return Gateway(self.household, connections=self._given, clock=self.clock, stop=self._stop)
 
     async def stopped_within(self, pause_s: float) -> bool:
         """Wait for so long; tell whether `stop` was called."""
@@ -398,18 +399,17 @@ class Gateway:
         now = self.clock.now()
         taken_back = self._executor.overridden(now)
         devices = {name: _contact_of(driver, taken_back=name in taken_back) for name, driver in self._drivers.items()}
-        self._broker = self._broker_contact(now)
+        self._reached = {name: self._connection_contact(name, now) for name in self._connections}
         vtn = self._conversation.contact
         stopped_at = now if stopped else None
-        self._files.vitals.put(Vitals(self._started, now, vtn, self._broker, devices, stopped_at, self._notices.texts))
+        self._files.vitals.put(Vitals(self._started, now, vtn, self._reached, devices, stopped_at, self._notices.texts))
 
-    def _broker_contact(self, now: datetime) -> BrokerContact | None:
-        link, options, last = self._link or self._mqtt, self.household.mqtt, self._broker
-        if link is None or options is None:
-            return None
-        if last is not None and last.connected == link.connected:
-            return last
-        return BrokerContact(f"{options.host}:{options.port}", link.connected, now)
+    def _connection_contact(self, name: str, now: datetime) -> ConnectionContact:
+        connection, options = self._connections[name], self.household.all_connections()[name]
+        last, up, heard_s = self._reached.get(name), connection.connected, connection.heard_s
+        since = now if last is None or last.connected != up else last.since
+        silent_s = None if heard_s is None else round(time.monotonic() - heard_s)
+        return ConnectionContact(options.kind, options.address, up, since, silent_s)
 
     def _note_time(self, every_s: float) -> str | None:
         """Store how late it is, so that the next start knows a clock that is behind; return what prevents it."""

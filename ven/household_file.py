@@ -162,15 +162,17 @@ def _check(path: Path, tree: Any, household: Household) -> Iterator[Fault]:
         where: Path_ = ("devices", index)
         if entry.id in devices:
             yield _fault(path, tree, (*where, "id"), f"There are two devices '{entry.id}'.")
-        if household.mqtt is None:
-            yield _fault(path, tree, where, f"Device {entry.id} needs the `mqtt` section: the broker it speaks to.")
         try:
-            options = load(entry.driver).Options
+            driver = load(entry.driver)
         except InvalidError as error:
             yield _fault(path, tree, (*where, "driver"), str(error))
             continue
         try:
-            options.model_validate(entry.options)
+            household.connection_name(entry, driver.CONNECTION)
+        except InvalidError as error:
+            yield _fault(path, tree, (*where, "connection"), str(error))
+        try:
+            driver.Options.model_validate(entry.options)
             devices[entry.id] = make_driver(entry, NoConnection(), system_clock()).describe()
         except ValidationError as error:
             yield from _faults(path, tree, error, (*where, "with"))
@@ -247,20 +249,14 @@ def _unfit(device: Device, name: str, value: float | str) -> Iterator[str]:
 
 def _anchored(household: Household, folder: Path) -> Household:
     """Return the household with its own paths made absolute."""
-    changes = {
-        name: (folder / value)
+    changes: dict[str, Any] = {
+        name: folder / value
         for name in ("identity", "state", "clock", "log_file")
         if (value := getattr(household, name))
     }
-    mqtt = household.mqtt
-    if mqtt is not None:
-        given: dict[str, Any] = {}
-        if mqtt.password_file is not None:
-            given["password_file"] = folder / mqtt.password_file
-        if mqtt.tls is not None:
-            files = {name: folder / value for name in ("ca", "cert", "key") if (value := getattr(mqtt.tls, name))}
-            given["tls"] = mqtt.tls.model_copy(update=files)
-        changes["mqtt"] = mqtt.model_copy(update=given)
+    if household.mqtt is not None:
+        changes["mqtt"] = household.mqtt.anchored(folder)
+    changes["connections"] = {name: options.anchored(folder) for name, options in household.connections.items()}
     return household.model_copy(update=changes)
 
 

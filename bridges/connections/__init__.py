@@ -1,13 +1,27 @@
-"""The ways to devices: one module a kind, each with its options and a `Connection`.
+"""The ways to devices: one module a kind, which makes a `Connection` from its options.
 
-A device's driver says which kind it needs; the household file says how to reach it.
+A device's driver says which kind it needs; the household file says how to reach it. A new kind is a word of
+`ConnectionKind`, a module of that name with `create(options)`, and its options in the union `ConnectionOptions`.
 """
 
+import importlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from enum import StrEnum
+from typing import Protocol, cast
 
+from bridges.connections.mqtt_options import MqttOptions
 from core.errors import UnavailableError
+
+
+class ConnectionKind(StrEnum):
+    """What is spoken on the way; also the name of the module here that speaks it."""
+
+    MQTT = "mqtt"
+
+
+ConnectionOptions = MqttOptions
+"""The options of a connection, told apart by their `kind`: a union, once there is more than one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +65,15 @@ class Connection(Protocol):
 
     def observe(self, observer: Callable[[bool], None]) -> None:
         """Call `observer` with True and False when the connection comes up and goes down."""
+
+
+def connect(options: ConnectionOptions) -> Connection:
+    """Return a connection that `run()` will open; its module is imported now.
+
+    Raises InvalidError for options that cannot be used, such as files that cannot be read.
+    """
+    module = importlib.import_module(f"{__name__}.{options.kind}")
+    return cast("Connection", module.create(options))
 
 
 class NoConnection:

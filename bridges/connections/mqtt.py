@@ -25,6 +25,11 @@ _LONGEST_FILTER: Final = 65535
 _BROKER_VERSION: Final = "$SYS/broker/version"
 
 
+def create(options: MqttOptions) -> "MqttConnection":
+    """Return the connection to one broker. Raises InvalidError for files that cannot be read."""
+    return MqttConnection(options)
+
+
 class MqttConnection:
     """One connection to one broker, kept up by `run()`.
 

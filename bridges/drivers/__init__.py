@@ -7,7 +7,7 @@ from typing import Final, Protocol, cast
 
 from pydantic import BaseModel
 
-from bridges.connections import Connection
+from bridges.connections import Connection, ConnectionKind
 from bridges.device import DeviceSpec, Driver
 from core.clock import Clock
 from core.errors import InvalidError
@@ -27,9 +27,14 @@ class DriverModule(Protocol):
 
     Options: type[BaseModel]
     """The options of a device of this driver; the household file's schema is made of these."""
+    CONNECTION: ConnectionKind | None
+    """The kind of connection that a device of this driver needs; None if it needs none."""
 
     def create(self, device: DeviceSpec, connection: Connection, clock: Clock) -> Driver:
-        """Make the driver of one device. Raises InvalidError where the options are wrong."""
+        """Make the driver of one device. Raises InvalidError where the options are wrong.
+
+        `connection` is of the kind that the driver needs, or leads nowhere.
+        """
 
 
 def load(name: str) -> DriverModule:

@@ -9,7 +9,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bridges import iflex
-from bridges.connections import Connection, Handler, Message
+from bridges.connections import Connection, ConnectionKind, Handler, Message
 from bridges.device import Capability, Contact, Device, DeviceSpec, Driver, Value
 from bridges.device_clock import DeviceClock
 from bridges.drivers.base import POINTS, MqttDriver, options_of, point
@@ -18,6 +18,8 @@ from core.errors import InvalidError
 from core.points import UNITS, to_unit
 
 _log = structlog.get_logger(__name__)
+
+CONNECTION = ConnectionKind.MQTT
 
 _SWITCH = "switch"
 _SILENT_S = 180.0

@@ -6,12 +6,14 @@ from datetime import datetime, timedelta
 from pydantic import BaseModel, ConfigDict, Field
 
 from bridges import senml
-from bridges.connections import Connection, Handler, Message
+from bridges.connections import Connection, ConnectionKind, Handler, Message
 from bridges.device import Device, DeviceSpec, Driver, Value
 from bridges.drivers.base import MqttDriver, options_of, point
 from core.clock import Clock
 from core.errors import InvalidError
 from core.points import Kind, to_unit
+
+CONNECTION = ConnectionKind.MQTT
 
 _SEGMENT = re.compile(r"[:/]")
 

@@ -11,7 +11,7 @@ from typing import Literal
 import structlog
 from pydantic import BaseModel, ConfigDict, Field
 
-from bridges.connections import Connection, Handler, Message
+from bridges.connections import Connection, ConnectionKind, Handler, Message
 from bridges.device import Capability, Contact, Device, DeviceSpec, Driver, Value
 from bridges.drivers.base import MqttDriver, options_of, point
 from bridges.senml import parse_json
@@ -20,6 +20,8 @@ from core.errors import InvalidError
 from core.points import to_unit
 
 _log = structlog.get_logger(__name__)
+
+CONNECTION = ConnectionKind.MQTT
 
 _SWITCH = "switch"
 _LONGEST = 64

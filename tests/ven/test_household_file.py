@@ -6,8 +6,9 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
-from bridges.connections import NoConnection
+from bridges.connections import ConnectionKind, NoConnection
 from core.clock import system_clock
+from core.errors import InvalidError
 from core.spans import Duration
 from ven.devices import describe, make_driver, metered
 from ven.household import DeviceEntry, Household
@@ -114,6 +115,65 @@ def test_more_faults(tmp_path, tail, words):
     (line, _, text), *_ = faults(tmp_path, f"{GOOD}{tail}\n")
     assert line == 17
     assert words in text
+
+
+TWO = GOOD.replace(
+    "mqtt: {host: localhost, password_file: secret, username: me}\n",
+    "connections:\n"
+    "  cellar: {kind: mqtt, host: a, password_file: secret, username: me}\n"
+    "  roof: {host: b, tls: {ca: ca.pem}}\n",
+)
+
+
+def test_a_device_names_its_connection(tmp_path):
+    household = read(tmp_path, TWO.replace("    driver: iflex\n", "    driver: iflex\n    connection: roof\n"))
+    assert household.connections["cellar"].password_file == tmp_path / "secret"
+    assert household.connections["roof"].tls.ca == tmp_path / "ca.pem"
+    assert household.connection_name(household.devices[0], ConnectionKind.MQTT) == "roof"
+    jsonschema.validate(YAML(typ="safe").load((tmp_path / "household.yaml").read_text()), schema())
+
+
+@pytest.mark.parametrize(
+    ("mqtt", "others", "own", "name"),
+    [
+        ({}, {}, None, "mqtt"),
+        (None, {"roof": {}}, None, "roof"),
+        (None, {"mqtt": {}, "roof": {}}, None, "mqtt"),
+        ({}, {"roof": {}}, None, "mqtt"),
+        ({}, {"roof": {}}, "roof", "roof"),
+    ],
+)
+def test_without_a_word_a_device_uses_the_only_connection_or_mqtt(household, mqtt, others, own, name):
+    values = household.model_dump(by_alias=True) | {"mqtt": mqtt, "connections": others}
+    home = Household.model_validate(values)
+    entry = home.devices[0].model_copy(update={"connection": own})
+    assert home.connection_name(entry, ConnectionKind.MQTT) == name
+    if own is None:
+        assert home.connection_name(entry, None) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        (TWO, 9, "Say which way device heater is reached: `connection: cellar` or `connection: roof`"),
+        (TWO.replace("driver: iflex", "driver: iflex\n    connection: attic"), 11, "There is no connection 'attic'"),
+        (TWO.replace("kind: mqtt", "kind: pigeon"), 6, "connections.cellar.kind: Input should be 'mqtt'"),
+        (TWO.replace("host: b", "hots: b"), 7, "connections.roof.hots: unknown name"),
+        (TWO + "mqtt: {}\n", 1, "short for a connection of that name"),
+        (GOOD.replace("driver: iflex", "driver: iflex\n    connection: roof"), 9, "There is no connection 'roof'"),
+    ],
+)
+def test_a_connection_that_does_not_fit_is_named(tmp_path, text, line, words):
+    if "short for" in words:
+        text = text.replace("  cellar:", "  mqtt:")
+    found = faults(tmp_path, text)
+    assert any(words in one[2] and one[0] in (line, 0) for one in found), found
+
+
+def test_a_device_that_needs_no_connection_is_given_none(household):
+    entry = household.devices[0].model_copy(update={"connection": "mqtt"})
+    with pytest.raises(InvalidError, match="needs no connection: leave `connection` out"):
+        household.connection_name(entry, None)
 
 
 @pytest.mark.parametrize(

@@ -493,7 +493,7 @@ def test_a_plan_without_sense_is_refused(variant):
 
 async def test_a_device_that_stays_away_loses_its_potential(tmp_path, variant):
     home = variant(state=str(tmp_path), vtn={"url": "http://127.0.0.1:9/OpenADR2/Simple/2.0b"})
-    gateway = Gateway(home, link=NoConnection(), clock=ManualClock(NOON))
+    gateway = Gateway(home, connections={"mqtt": NoConnection()}, clock=ManualClock(NOON))
     try:
         for day in range(1, 8):
             register(gateway._ring, "plug.energy", NOON - timedelta(days=day), 23.5, 400.0)
