@@ -5,7 +5,17 @@ from dataclasses import replace
 from datetime import datetime
 
 from bridges.connections import Connection, NoConnection
-from bridges.device import Capability, Contact, Device, DeviceSpec, Driver, Observable, Value
+from bridges.device import (
+    Capability,
+    CapabilityKind,
+    Contact,
+    Device,
+    DeviceSpec,
+    Driver,
+    Observable,
+    StateListener,
+    Value,
+)
 from bridges.drivers import load
 from core.clock import Clock
 from core.errors import InvalidError
@@ -52,7 +62,7 @@ def metered(household: Household, devices: Mapping[str, Device]) -> tuple[Metere
     return tuple(found)
 
 
-def _limited(device: Device, limits: Mapping[str, CapabilityLimits]) -> Device:
+def _limited(device: Device, limits: Mapping[CapabilityKind, CapabilityLimits]) -> Device:
     names = {one.name for one in device.capabilities}
     if unknown := sorted(set(limits) - names):
         raise InvalidError(
@@ -85,9 +95,7 @@ class Limited:
         """Return what the device may do."""
         return self._device
 
-    async def start(
-        self, on_reading: Callable[[Reading], None], on_state: Callable[[str, Value, datetime | None], None]
-    ) -> None:
+    async def start(self, on_reading: Callable[[Reading], None], on_state: StateListener) -> None:
         """Begin to listen."""
         await self.inner.start(on_reading, on_state)
 
@@ -100,11 +108,11 @@ class Limited:
         """Whether the device is believed to be reachable now."""
         return self.inner.online
 
-    def state(self, capability: str) -> Value | None:
+    def state(self, capability: CapabilityKind) -> Value | None:
         """Return the last state that the device itself reported."""
         return self.inner.state(capability)
 
-    async def apply(self, capability: str, value: Value, until: datetime | None) -> None:
+    async def apply(self, capability: CapabilityKind, value: Value, until: datetime | None) -> None:
         """Send an order."""
         await self.inner.apply(capability, value, until)
 

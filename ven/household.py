@@ -19,6 +19,7 @@ from pydantic import (
 
 from bridges.connections import ConnectionKind, ConnectionOptions
 from bridges.connections.mqtt_options import MqttOptions
+from bridges.device import CapabilityKind
 from core.errors import InvalidError
 from core.plausible import HOME_W
 from core.spans import Duration
@@ -58,8 +59,18 @@ Span = Annotated[
 
 Ident = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\s/#]+$")]
 Word = Annotated[float | str, Field(description="A word such as off, a number in the capability's unit, or floor.")]
-Settings = dict[Ident, Word]
-"""Capability -> value."""
+
+
+def _capability(word: object) -> CapabilityKind:
+    try:
+        return CapabilityKind(str(word))
+    except ValueError as error:
+        raise ValueError(f"a device has no {word!s:.60}; capabilities are {', '.join(CapabilityKind)}") from error
+
+
+CapabilityName = Annotated[CapabilityKind, BeforeValidator(_capability)]
+Settings = dict[CapabilityName, Word]
+"""What to tell a device, by capability."""
 
 
 class _Part(BaseModel):
@@ -112,7 +123,7 @@ class DeviceEntry(_Part):
     role: str = Field("load", description="What it is to the household: grid_meter, water_heater, plug ...")
     device_class: str | None = Field(None, alias="class", description="OpenADR end-device class.")
     nominal_w: float | None = Field(None, gt=0, description="Watts that it draws when it runs.")
-    capabilities: dict[Ident, CapabilityLimits] = Field(default_factory=dict)
+    capabilities: dict[CapabilityName, CapabilityLimits] = Field(default_factory=dict)
     limits: DeviceLimits = Field(default_factory=DeviceLimits)
 
     @field_validator("device_class")

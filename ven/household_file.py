@@ -10,13 +10,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from bridges.connections import NoConnection
-from bridges.device import Device
+from bridges.device import CapabilityKind, Device
 from bridges.drivers import DRIVERS, load
 from core.clock import system_clock
 from core.direction import Direction
 from core.errors import InvalidError
 from ven.devices import make_driver
-from ven.household import Household, Programme
+from ven.household import Household, Programme, Settings
 from ven.rules import lever, order_of
 
 _MOST_BYTES: Final = 200_000
@@ -123,7 +123,7 @@ def _faults(path: Path, tree: Any, error: ValidationError, prefix: Path_) -> lis
 
 
 def _named(loc: Sequence[str | int]) -> str:
-    names = [str(part) for part in loc]
+    names = [str(part) for part in loc if part != "[key]"]  # pydantic's word for a fault in a mapping's key
     return f"{'.'.join(names)}: " if names else ""
 
 
@@ -221,7 +221,7 @@ def _check_programme(
             yield from (((*loc, capability), text) for text in _unfit(device, capability, value))
 
 
-def _uses(programme: Programme) -> Iterator[tuple[Path_, str, dict[str, float | str] | None]]:
+def _uses(programme: Programme) -> Iterator[tuple[Path_, str, Settings | None]]:
     """Yield (place, device, settings) of every mention of a device; settings None in an order."""
     for level, table in (programme.levels or {}).items():
         for name, settings in table.items():
@@ -234,7 +234,7 @@ def _uses(programme: Programme) -> Iterator[tuple[Path_, str, dict[str, float | 
             yield ("prices", index, "do", name), name, settings
 
 
-def _unfit(device: Device, name: str, value: float | str) -> Iterator[str]:
+def _unfit(device: Device, name: CapabilityKind, value: float | str) -> Iterator[str]:
     capability = device.capability(name)
     if capability is None:
         names = ", ".join(one.name for one in device.capabilities) or "nothing"

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
-from bridges.device import Value
+from bridges.device import CapabilityKind, Value
 from core.private import overwrite
 
 _log = structlog.get_logger(__name__)
@@ -63,7 +63,7 @@ class DeviceContact:
     """Whether a device is believed reachable, and what it last said of itself, by capability."""
 
     online: bool
-    states: dict[str, Value | None]
+    states: dict[CapabilityKind, Value | None]
     taken_back: bool = False
     """Its user holds it against an event that still runs."""
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from bridges.backfill_request import HistoryRequest, request_topic, write_request
 from bridges.connections import Connection, Handler
-from bridges.device import Contact, Device, DeviceSpec, Value
+from bridges.device import CapabilityKind, Contact, Device, DeviceSpec, StateListener, Value
 from bridges.device_clock import NEAR, DeviceClock
 from core.clock import Clock
 from core.errors import InvalidError, UnavailableError
@@ -63,7 +63,7 @@ def _no_reading(_: Reading) -> None:
     """Take the place of a listener until there is one."""
 
 
-def _no_state(_: str, __: Value, ___: datetime | None) -> None:
+def _no_state(_: CapabilityKind, __: Value, ___: datetime | None) -> None:
     """Take the place of a listener until there is one."""
 
 
@@ -74,14 +74,14 @@ class MqttDriver:
         self.device = device
         self.connection = connection
         self.clock = clock
-        self._states: dict[str, Value] = {}
-        self._said_at: dict[str, timedelta] = {}
-        self._stored: dict[str, Value] = {}
+        self._states: dict[CapabilityKind, Value] = {}
+        self._said_at: dict[CapabilityKind, timedelta] = {}
+        self._stored: dict[CapabilityKind, Value] = {}
         self._quiet: tuple[float, datetime] | None = None
         self._meter_clock = DeviceClock()
         self._distrusted = False
         self._on_reading: Callable[[Reading], None] = _no_reading
-        self._on_state: Callable[[str, Value, datetime | None], None] = _no_state
+        self._on_state: StateListener = _no_state
         self._observers: list[Callable[[Contact], None]] = []
         self._listening = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -96,7 +96,7 @@ class MqttDriver:
         """Whether the device is believed to be reachable now."""
         return self.connection.connected
 
-    def state(self, capability: str) -> Value | None:
+    def state(self, capability: CapabilityKind) -> Value | None:
         """Return the last state that the device itself reported; before it spoke, the one that the broker has."""
         return self._states.get(capability, self._stored.get(capability))
 
@@ -104,9 +104,7 @@ class MqttDriver:
         """Call `on_contact` when the device, or our link, comes and goes."""
         self._observers.append(on_contact)
 
-    async def start(
-        self, on_reading: Callable[[Reading], None], on_state: Callable[[str, Value, datetime | None], None]
-    ) -> None:
+    async def start(self, on_reading: Callable[[Reading], None], on_state: StateListener) -> None:
         """Begin to listen."""
         self._on_reading, self._on_state, self._listening = on_reading, on_state, True
         for topic_filter, handler, qos in self.subscriptions():
@@ -156,7 +154,7 @@ class MqttDriver:
         self._distrusted = bool(off)
         return off
 
-    def report(self, capability: str, value: Value, at: datetime | None = None) -> None:
+    def report(self, capability: CapabilityKind, value: Value, at: datetime | None = None) -> None:
         """Note and pass on the device's own state message; `at` is when it was said by the device's own stamp.
 
         One that was overtaken is passed on, but is not the state.
@@ -167,7 +165,7 @@ class MqttDriver:
             self._states[capability], self._said_at[capability] = value, said
         self._on_state(capability, value, self._said(at))
 
-    def note_stored(self, capability: str, value: Value) -> None:
+    def note_stored(self, capability: CapabilityKind, value: Value) -> None:
         """Note a state that the broker has kept: it may be of any age, and the device need not be there."""
         if capability not in self._states:
             self._stored[capability] = value

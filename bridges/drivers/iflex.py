@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bridges import iflex
 from bridges.connections import Connection, ConnectionKind, Handler, Message
-from bridges.device import Capability, Contact, Device, DeviceSpec, Driver, Value
+from bridges.device import Capability, CapabilityKind, Contact, Device, DeviceSpec, Driver, Value
 from bridges.device_clock import DeviceClock
 from bridges.drivers.base import POINTS, MqttDriver, options_of, point
 from core.clock import Clock
@@ -21,7 +21,6 @@ _log = structlog.get_logger(__name__)
 
 CONNECTION = ConnectionKind.MQTT
 
-_SWITCH = "switch"
 _SILENT_S = 180.0
 """A HEMS speaks every minute; one that was silent for longer was away."""
 
@@ -80,7 +79,7 @@ class HemsDevice(MqttDriver):
 
     def __init__(self, spec: DeviceSpec, options: Options, connection: Connection, clock: Clock) -> None:
         switch = Capability(
-            name=_SWITCH,
+            name=CapabilityKind.SWITCH,
             normal=options.normal,
             values=("on", "off"),
             min_interval=timedelta(seconds=options.min_interval_s),
@@ -110,10 +109,10 @@ class HemsDevice(MqttDriver):
         """Ask for the readings in [since, until]."""
         await self.ask_history(self._topic(self._options.topics.measurement), since, until, self._options.device_id)
 
-    async def apply(self, capability: str, value: Value, until: object = None) -> None:  # noqa: ARG002  no lease here
+    async def apply(self, capability: CapabilityKind, value: Value, until: object = None) -> None:  # noqa: ARG002  no lease here
         """Send a control message."""
         actuator = self._options.actuator_id
-        if capability != _SWITCH or actuator is None or value not in ("on", "off"):
+        if capability != CapabilityKind.SWITCH or actuator is None or value not in ("on", "off"):
             raise InvalidError(f"{self.device.id} cannot do {capability} {value!r:.40}.")
         self.speak()
         self._owes_word = True
@@ -160,11 +159,11 @@ class HemsDevice(MqttDriver):
             if word not in ("on", "off"):
                 raise InvalidError(f"{state.value!r:.40} is not the state of a switch.")
             if message.retained:
-                self.note_stored(_SWITCH, word)
+                self.note_stored(CapabilityKind.SWITCH, word)
                 continue
             self._note_life()
             self._owes_word = False
-            self.report(_SWITCH, word, self._clock.said(state.at, self.clock.now(), self.clock.elapsed()))
+            self.report(CapabilityKind.SWITCH, word, self._clock.said(state.at, self.clock.now(), self.clock.elapsed()))
 
     def _take_config(self, message: Message) -> None:
         """Check our options against what the HEMS says it has. It says so when it starts."""

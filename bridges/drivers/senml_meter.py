@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bridges import senml
 from bridges.connections import Connection, ConnectionKind, Handler, Message
-from bridges.device import Device, DeviceSpec, Driver, Value
+from bridges.device import CapabilityKind, Device, DeviceSpec, Driver, Value
 from bridges.drivers.base import MqttDriver, options_of, point
 from core.clock import Clock
 from core.errors import InvalidError
@@ -59,7 +59,7 @@ class SenmlMeter(MqttDriver):
         """Ask for the readings in [since, until]."""
         await self.ask_history(self._topic, since, until, None)
 
-    async def apply(self, capability: str, value: Value, until: object = None) -> None:  # noqa: ARG002  it only measures
+    async def apply(self, capability: CapabilityKind, value: Value, until: object = None) -> None:  # noqa: ARG002  it only measures
         """Raise InvalidError: a meter takes no orders."""
         raise InvalidError(f"{self.device.id} is a meter; it has no {capability}.")
 

@@ -12,7 +12,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field
 
 from bridges.connections import Connection, ConnectionKind, Handler, Message
-from bridges.device import Capability, Contact, Device, DeviceSpec, Driver, Value
+from bridges.device import Capability, CapabilityKind, Contact, Device, DeviceSpec, Driver, Value
 from bridges.drivers.base import MqttDriver, options_of, point
 from bridges.senml import parse_json
 from core.clock import Clock
@@ -23,7 +23,6 @@ _log = structlog.get_logger(__name__)
 
 CONNECTION = ConnectionKind.MQTT
 
-_SWITCH = "switch"
 _LONGEST = 64
 _ONE_START_S = 5.0
 """A plug that connects says so twice: online, then its announcement."""
@@ -61,7 +60,7 @@ class Shelly(MqttDriver):
 
     def __init__(self, spec: DeviceSpec, options: Options, connection: Connection, clock: Clock) -> None:
         switch = Capability(
-            name=_SWITCH,
+            name=CapabilityKind.SWITCH,
             normal=options.normal,
             values=("on", "off"),
             readable=True,
@@ -97,9 +96,9 @@ class Shelly(MqttDriver):
         """Ask for everything the device has to say; by itself it speaks every 30 seconds."""
         await self.connection.publish(f"{self._root}/command", "update")
 
-    async def apply(self, capability: str, value: Value, until: object = None) -> None:  # noqa: ARG002  no lease here
+    async def apply(self, capability: CapabilityKind, value: Value, until: object = None) -> None:  # noqa: ARG002  no lease here
         """Switch, then ask for the state, so that a relay that was there already confirms, too."""
-        if capability != _SWITCH or value not in ("on", "off"):
+        if capability != CapabilityKind.SWITCH or value not in ("on", "off"):
             raise InvalidError(f"{self.device.id} can be switched on and off, not {capability} {value!r:.40}.")
         self.speak()
         await self.connection.publish(f"{self._relay}/command", str(value))
@@ -113,10 +112,10 @@ class Shelly(MqttDriver):
         if word not in ("on", "off"):
             raise InvalidError(f"{word!r} is not the state of a relay.")
         if message.retained:
-            self.note_stored(_SWITCH, word)
+            self.note_stored(CapabilityKind.SWITCH, word)
             return
         self._note_life()
-        self.report(_SWITCH, word)
+        self.report(CapabilityKind.SWITCH, word)
 
     def _take_power(self, message: Message) -> None:
         if not message.retained:  # an old value without a time says nothing
