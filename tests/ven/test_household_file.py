@@ -7,12 +7,13 @@ import pytest
 from ruamel.yaml import YAML
 
 from bridges.connections import ConnectionKind, NoConnection
+from bridges.yaml_file import FileError
 from core.clock import system_clock
 from core.errors import InvalidError
 from core.spans import Duration
 from ven.devices import describe, make_driver, metered
 from ven.household import DeviceEntry, Household
-from ven.household_file import HouseholdError, load_household, schema
+from ven.household_file import load_household, schema
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -43,7 +44,7 @@ def read(tmp_path, text):
 
 
 def faults(tmp_path, text):
-    with pytest.raises(HouseholdError) as caught:
+    with pytest.raises(FileError) as caught:
         read(tmp_path, text)
     assert "household.yaml" in str(caught.value)
     return [(one.line, one.column, one.text) for one in caught.value.faults]
@@ -220,13 +221,13 @@ def test_what_is_not_a_household_at_all(tmp_path, text, line):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(HouseholdError, match="cannot be read"):
+    with pytest.raises(FileError, match="cannot be read"):
         load_household(tmp_path / "none.yaml")
 
 
 def test_a_file_that_is_no_text(tmp_path):
     (tmp_path / "household.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(HouseholdError, match="UTF-8"):
+    with pytest.raises(FileError, match="UTF-8"):
         load_household(tmp_path / "household.yaml")
 
 
