@@ -22,6 +22,7 @@ _SHELF: Final[Mapping[str, tuple[str, str]]] = {
     "certs": ("certs.cli", "app"),
     "ven": ("ven.cli", "app"),
     "explain": ("ven.cli", "lone"),
+    "devices": ("ven.cli", "lone"),
 }
 """Where each lies: a group in a module, or a command of that name in such a group."""
 

@@ -16,7 +16,7 @@ from bridges.device import (
     StateListener,
     Value,
 )
-from bridges.drivers import load
+from bridges.drivers import DriverModule, load
 from core.clock import Clock
 from core.errors import InvalidError
 from core.points import Kind, Quantity, Reading
@@ -28,15 +28,16 @@ def make_drivers(household: Household, connections: Mapping[str, Connection], cl
     """Return the driver of every device, with the household's limits applied. Raises InvalidError."""
     drivers = {}
     for entry in household.devices:
-        name = household.connection_name(entry, load(entry.driver).CONNECTION)
-        drivers[entry.id] = make_driver(entry, NoConnection() if name is None else connections[name], clock)
+        module = load(entry.driver, household.templates)
+        name = household.connection_name(entry, module.CONNECTION)
+        drivers[entry.id] = make_driver(entry, module, NoConnection() if name is None else connections[name], clock)
     return drivers
 
 
-def make_driver(entry: DeviceEntry, connection: Connection, clock: Clock) -> Driver:
+def make_driver(entry: DeviceEntry, module: DriverModule, connection: Connection, clock: Clock) -> Driver:
     """Return the driver of one device."""
     spec = DeviceSpec(entry.id, entry.driver, entry.role, entry.nominal_w, entry.options)
-    driver = load(entry.driver).create(spec, connection, clock)
+    driver = module.create(spec, connection, clock)
     if not entry.capabilities:
         return driver
     return Limited(driver, _limited(driver.describe(), entry.capabilities))

@@ -117,7 +117,7 @@ class DeviceEntry(_Part):
     """One device."""
 
     id: Ident
-    driver: str = Field(description="Name of the driver.")
+    driver: str = Field(description="Name of the driver or template.")
     connection: Ident | None = Field(None, description="One of `connections`, where its driver could use several.")
     options: dict[str, object] = Field(default_factory=dict, alias="with", description="The driver's own options.")
     role: str = Field("load", description="What it is to the household: grid_meter, water_heater, plug ...")
@@ -282,6 +282,7 @@ class Household(_Part):
     connections: dict[Ident, ConnectionOptions] = Field(
         default_factory=dict, max_length=50, description="The ways to devices, by name."
     )
+    templates: Path = Field(Path("templates"), description="Directory with device templates of the household's own.")
     devices: tuple[DeviceEntry, ...] = Field((), max_length=500)
     resources: tuple[ResourceEntry, ...] = Field((), max_length=100)
     programmes: tuple[Programme, ...] = Field((), max_length=100)

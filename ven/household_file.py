@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from bridges.connections import NoConnection
 from bridges.device import CapabilityKind, Device
-from bridges.drivers import DRIVERS, load
+from bridges.drivers import load, sources
 from bridges.yaml_file import Fault, FileError, Place, YamlFile
 from core.clock import system_clock
 from core.direction import Direction
@@ -40,7 +40,7 @@ def _check(file: YamlFile, household: Household) -> Iterator[Fault]:
         if entry.id in devices:
             yield file.fault((*where, "id"), f"There are two devices '{entry.id}'.")
         try:
-            driver = load(entry.driver)
+            driver = load(entry.driver, household.templates)
         except InvalidError as error:
             yield file.fault((*where, "driver"), str(error))
             continue
@@ -50,7 +50,7 @@ def _check(file: YamlFile, household: Household) -> Iterator[Fault]:
             yield file.fault((*where, "connection"), str(error))
         try:
             driver.Options.model_validate(entry.options)
-            devices[entry.id] = make_driver(entry, NoConnection(), system_clock()).describe()
+            devices[entry.id] = make_driver(entry, driver, NoConnection(), system_clock()).describe()
         except ValidationError as error:
             yield from file.faults(error, (*where, "with"))
         except InvalidError as error:
@@ -128,7 +128,7 @@ def _anchored(household: Household, folder: Path) -> Household:
     """Return the household with its own paths made absolute."""
     changes: dict[str, Any] = {
         name: folder / value
-        for name in ("identity", "state", "clock", "log_file")
+        for name in ("identity", "state", "clock", "log_file", "templates")
         if (value := getattr(household, name))
     }
     if household.mqtt is not None:
@@ -137,14 +137,17 @@ def _anchored(household: Household, folder: Path) -> Household:
     return household.model_copy(update=changes)
 
 
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema of a household file, with the options of every driver."""
+def schema(templates: Path | None = None) -> dict[str, Any]:
+    """Return the JSON Schema of a household file, with the options of every driver and of the templates there.
+
+    Raises InvalidError for a template that is no good.
+    """
     whole = Household.model_json_schema(by_alias=True)
     definitions = whole["$defs"]
     entry = definitions.pop("DeviceEntry")
     variants = []
-    for name in sorted(DRIVERS):
-        options = load(name).Options.model_json_schema(by_alias=True, ref_template=f"#/$defs/{name}.{{model}}")
+    for name, source in sources(templates).items():
+        options = source.load().Options.model_json_schema(by_alias=True, ref_template=f"#/$defs/{name}.{{model}}")
         definitions |= {f"{name}.{key}": value for key, value in options.pop("$defs", {}).items()}
         fields = entry["properties"] | {"driver": {"const": name}, "with": options}
         variants.append({**entry, "title": f"A device of the driver {name}", "properties": fields})

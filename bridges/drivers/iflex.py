@@ -9,10 +9,10 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bridges import iflex
+from bridges.connected_device import POINTS, ConnectedDevice, options_of, point
 from bridges.connections import Connection, ConnectionKind, Handler, Message
 from bridges.device import Capability, CapabilityKind, Contact, Device, DeviceSpec, Driver, Value
 from bridges.device_clock import DeviceClock
-from bridges.drivers.base import POINTS, MqttDriver, options_of, point
 from core.clock import Clock
 from core.errors import InvalidError
 from core.points import UNITS, to_unit
@@ -74,7 +74,7 @@ def create(device: DeviceSpec, connection: Connection, clock: Clock) -> Driver:
     return HemsDevice(device, options_of(Options, device), connection, clock)
 
 
-class HemsDevice(MqttDriver):
+class HemsDevice(ConnectedDevice):
     """One device of a HEMS. It can be asked for its history."""
 
     def __init__(self, spec: DeviceSpec, options: Options, connection: Connection, clock: Clock) -> None:

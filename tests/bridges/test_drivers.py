@@ -29,8 +29,7 @@ from bridges.device import (
     State,
     Value,
 )
-from bridges.drivers import DRIVERS, load
-from bridges.drivers.shelly1 import Options as ShellyOptions
+from bridges.drivers import load, sources
 from bridges.journal import Journal
 from bridges.leases import Keeper, Pace
 from core.clock import ManualClock, system_clock
@@ -404,8 +403,8 @@ def test_history_requests() -> None:
 
 
 def test_every_driver_declares_its_options() -> None:
-    for name in DRIVERS:
-        schema = load(name).Options.model_json_schema()
+    for name, source in sources().items():
+        schema = source.load().Options.model_json_schema()
         assert schema["additionalProperties"] is False
         for field, rule in schema["properties"].items():
             assert rule.get("title") or "$ref" in rule, (name, field)
@@ -419,7 +418,7 @@ def test_wrong_drivers_and_options() -> None:
         House("shelly1", {"ident": "x"})
     with pytest.raises(InvalidError, match="unknown points pover"):
         House("iflex", HEMS | {"points": {"pover": "Active power"}})
-    spec = DeviceSpec("heater", "shelly1", "x", None, ShellyOptions(id="a"))
+    spec = DeviceSpec("heater", "shelly1", "x", None, load("shelly1").Options(id="a"))
     assert load("shelly1").create(spec, Wire(), ManualClock(NOW)).describe().id == "heater"
 
 

@@ -7,6 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from bridges.connections import ConnectionKind, NoConnection
+from bridges.drivers import load
 from bridges.yaml_file import FileError
 from core.clock import system_clock
 from core.errors import InvalidError
@@ -251,7 +252,7 @@ def test_limits_of_the_household_narrow_a_device():
             "capabilities": {"switch": {"min_interval": "PT5M", "normal": "off"}},
         }
     )
-    capability = make_driver(entry, NoConnection(), system_clock()).describe().capability("switch")
+    capability = make_driver(entry, load("shelly1"), NoConnection(), system_clock()).describe().capability("switch")
     assert capability.min_interval.total_seconds() == 300
     assert capability.normal == "off"
 

@@ -1,4 +1,4 @@
-"""What the drivers of MQTT devices share: subscriptions, contact, readings, requests for history."""
+"""What all drivers of devices behind a connection share: subscriptions, contact, readings, requests for history."""
 
 import asyncio
 import time
@@ -67,8 +67,8 @@ def _no_state(_: CapabilityKind, __: Value, ___: datetime | None) -> None:
     """Take the place of a listener until there is one."""
 
 
-class MqttDriver:
-    """A device behind an MQTT broker. Subclasses say what they listen to, and how to greet and command the device."""
+class ConnectedDevice:
+    """A device behind a connection. Subclasses say what they listen to, and how to greet and command the device."""
 
     def __init__(self, device: Device, connection: Connection, clock: Clock) -> None:
         self.device = device
