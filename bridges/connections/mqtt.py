@@ -120,7 +120,12 @@ class MqttConnection:
         """Live through one session, until the broker is lost."""
         session = MqttSession(self._options, self._password, self._tls)
         try:
-            self._judge_session(kept=await session.open())
+            kept = await session.open()
+        except BaseException:
+            session.close()
+            raise
+        try:
+            self._judge_session(kept=kept)
             for topic_filter in list(self._handlers):
                 await self._tell_broker(session, topic_filter)
             await self._say_status(session, "online")

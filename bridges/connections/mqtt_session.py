@@ -43,6 +43,7 @@ class MqttSession:
         self._loop = asyncio.get_running_loop()
         self._options = options
         self._client = _paho_client(options, password, tls)
+        self._connecting: asyncio.Future[None] | None = None
         self._connack: asyncio.Future[bool] = self._loop.create_future()
         self._answers: dict[int, asyncio.Future[list[ReasonCode]]] = {}
         self._messages: asyncio.Queue[paho.MQTTMessage | None] = asyncio.Queue()
@@ -59,12 +60,8 @@ class MqttSession:
 
     async def open(self) -> bool:
         """Connect; return whether the broker had kept our session. Raises LostError, OSError or ValueError."""
-        connecting = self._loop.run_in_executor(None, self._connect)
-        try:
-            await asyncio.shield(connecting)
-        except asyncio.CancelledError:
-            connecting.add_done_callback(self._too_late)
-            raise
+        self._connecting = self._loop.run_in_executor(None, self._connect)
+        await asyncio.shield(self._connecting)
         self._attach()
         try:
             async with asyncio.timeout(_TIMEOUT_S):
@@ -104,9 +101,12 @@ class MqttSession:
             await self._lost.wait()
 
     def close(self) -> None:
-        """Close the socket whatever state it is in."""
+        """Close the socket whatever state it is in; one that is being opened is closed as soon as it is."""
         self._lose("closed")
-        self._client.reinitialise()  # paho closes the socket it has; nothing of the old state is used again
+        if self._connecting is not None and not self._connecting.done():
+            self._connecting.add_done_callback(self._too_late)
+        else:
+            self._client.reinitialise()  # paho closes the socket it has; nothing of the old state is used again
 
     # -- the socket
 
@@ -125,7 +125,7 @@ class MqttSession:
         """Hang up where nobody waits for the connection any more."""
         if not connecting.cancelled():
             connecting.exception()
-        self.close()
+        self._client.reinitialise()
 
     def _attach(self) -> None:
         """Serve the socket from the event loop, now that `connect` has returned."""

@@ -6,6 +6,7 @@ import datetime as dt
 import gc
 import ipaddress
 import socket
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from bridges.backoff import Backoff
 from bridges.connections import Message
 from bridges.connections.mqtt import MqttConnection
 from bridges.connections.mqtt_options import MqttOptions, TlsOptions
+from bridges.connections.mqtt_session import MqttSession
 from core.errors import InvalidError, UnavailableError
 from evenload.demo.processes import free_port
 from support.broker import Broker, Tls, mosquitto
@@ -345,6 +347,33 @@ async def test_a_silent_server_does_not_hang_or_leak(monkeypatch: pytest.MonkeyP
                 await until(lambda: len(logs) >= 3)
             assert not link.connected
     assert all("does not speak MQTT" in log["reason"] for log in logs)
+
+
+async def test_a_connection_that_comes_about_too_late_is_hung_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+    connect_now = MqttSession._connect
+
+    def slowly(session: MqttSession) -> None:
+        entered.set()
+        go_on.wait(30)
+        connect_now(session)
+
+    monkeypatch.setattr(MqttSession, "_connect", slowly)
+    hung_up = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):
+            pass
+        writer.close()
+        hung_up.set()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with listener:
+        port = listener.sockets[0].getsockname()[1]
+        async with running(MqttConnection(MqttOptions(host="127.0.0.1", port=port), FAST), wait=False):
+            await until(entered.is_set)
+        go_on.set()
+        await asyncio.wait_for(hung_up.wait(), 30)
 
 
 async def test_a_flood_is_bounded_and_what_waits_comes_in_order(
