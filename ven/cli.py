@@ -29,7 +29,7 @@ _Config = Annotated[Path, typer.Option("--config", "-c", help="The household fil
 _Configs = Annotated[list[Path] | None, typer.Option("--config", "-c", help="A household file; may be repeated.")]
 
 
-_Templates = Annotated[Path, typer.Option("--templates", help="Directory with device templates of your own.")]
+_Templates = Annotated[Path | None, typer.Option("--templates", help="Directory with device templates of your own.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -178,7 +178,7 @@ def status(config: _Config, as_json_: _Json = False) -> None:
 
 
 @app.command("schema")
-def print_schema(templates: _Templates = Path("templates")) -> None:
+def print_schema(templates: _Templates = None) -> None:
     """Print the JSON Schema of a household file."""
     with _told():
         typer.echo(json.dumps(schema(templates), indent=2))
@@ -196,7 +196,7 @@ def check(config: _Config) -> None:
 
 
 @lone.command("devices")
-def devices_command(templates: _Templates = Path("templates"), as_json_: _Json = False) -> None:
+def devices_command(templates: _Templates = None, as_json_: _Json = False) -> None:
     """List the drivers and templates that a household file may name; exit with 1 if one of them is no good."""
     with _told():
         drivers = listing(templates)

@@ -6,7 +6,7 @@ and packages that announce drivers as entry points `evenload.drivers`.
 
 import importlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, lru_cache
@@ -73,7 +73,7 @@ class Source:
         """Import or read it. Raises InvalidError that says what is wrong with it."""
         match self.place:
             case Path() as path:
-                return TemplateModule(_template(path, path.stat().st_mtime_ns))
+                return TemplateModule(_template(path, _changed_ns(path)))
             case EntryPoint() as announced:
                 return _announced(announced)
             case module:
@@ -91,6 +91,13 @@ class TemplateModule:
     def create(self, device: DeviceSpec, connection: Connection, clock: Clock) -> Driver:
         """Make the driver of one device."""
         return create_templated(self.template, device, connection, clock)
+
+
+def _changed_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0  # reading it says why
 
 
 @lru_cache(maxsize=256)
@@ -120,42 +127,34 @@ def _announced(entry_point: EntryPoint) -> DriverModule:
 def sources(folder: Path | None = None) -> dict[str, Source]:
     """Return all drivers that there are, by name; `folder` holds a household's own templates, if it exists.
 
-    Raises InvalidError for two drivers of one name.
+    Of two drivers of one name the one nearer to the household counts: its own template, then a package's, then ours.
+    Files that have no driver's name are passed over. Raises InvalidError for a folder that cannot be read.
     """
-    by_name: dict[str, Source] = {}
-    for source in _all(folder):
-        if (other := by_name.get(source.name)) is not None:
-            raise InvalidError(
-                f"There are two drivers '{source.name}', {_where(other)} and {_where(source)}: rename or remove one."
-            )
-        by_name[source.name] = source
+    by_name = {path.stem: Source(path.stem, Origin.TEMPLATE, path) for path in TEMPLATES.glob("*.yaml")}
+    by_name |= {name: Source(name, Origin.MODULE, module) for name, module in DRIVERS.items()}
+    by_name |= {point.name: Source(point.name, Origin.PACKAGE, point) for point in _packages()}
+    by_name |= {path.stem: Source(path.stem, Origin.OWN_TEMPLATE, path) for path in _own(folder)}
     return dict(sorted(by_name.items()))
 
 
-def _all(folder: Path | None) -> Iterator[Source]:
-    yield from (Source(path.stem, Origin.TEMPLATE, path) for path in sorted(TEMPLATES.glob("*.yaml")))
-    yield from (Source(name, Origin.MODULE, module) for name, module in DRIVERS.items())
-    yield from (Source(point.name, Origin.PACKAGE, point) for point in _packages())
-    if folder is None or not folder.is_dir():
-        return
-    paths = sorted(folder.glob("*.yaml"))
+def _own(folder: Path | None) -> list[Path]:
+    try:
+        if folder is None or not folder.is_dir():
+            return []
+        paths = [path for path in folder.glob("*.yaml") if _NAME.fullmatch(path.stem)]
+    except OSError as error:
+        raise InvalidError(f"The templates in {folder} cannot be read: {error.strerror}.") from error
     if len(paths) > _MOST_TEMPLATES:
         raise InvalidError(f"{folder} holds {len(paths)} templates; {_MOST_TEMPLATES} is the most.")
-    for path in paths:
-        if not _NAME.fullmatch(path.stem):
-            raise InvalidError(f"{path}: a template's name is of small letters, digits and _, such as my_plug.yaml.")
-        yield Source(path.stem, Origin.OWN_TEMPLATE, path)
-
-
-def _where(source: Source) -> str:
-    return f"one in {source.place}" if source.origin is Origin.OWN_TEMPLATE else f"a {source.origin}"
+    return paths
 
 
 def load(name: str, folder: Path | None = None) -> DriverModule:
     """Load a driver by its name in a household file. Raises InvalidError for one that there is not, or is no good."""
     by_name = sources(folder)
     if name not in by_name:
-        raise InvalidError(f"There is no driver '{name}'; there are {', '.join(by_name)}.")
+        rule = "" if _NAME.fullmatch(name) else " A name is of small letters, digits and _."
+        raise InvalidError(f"There is no driver '{name:.64}'; there are {', '.join(by_name)}.{rule}")
     return by_name[name].load()
 
 

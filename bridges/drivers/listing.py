@@ -36,7 +36,7 @@ class DriverInfo:
 def listing(folder: Path | None = None) -> list[DriverInfo]:
     """Return all drivers by name; `folder` holds a household's own templates. One that is no good is there, too.
 
-    Raises InvalidError for two drivers of one name.
+    Raises InvalidError for a folder that cannot be read.
     """
     return [_info(source) for source in sources(folder).values()]
 

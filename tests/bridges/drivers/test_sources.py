@@ -54,10 +54,11 @@ def test_a_file_that_has_changed_is_read_anew(tmp_path: Path) -> None:
     assert load("my_plug", folder).Options.__doc__ == "Another"
 
 
-@pytest.mark.parametrize("name", ["My-Plug.yaml", "1plug.yaml", "..yaml"])
-def test_a_name_that_cannot_be_a_drivers_is_refused(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["My-Plug.yaml", "1plug.yaml", ".#plug.yaml", "plug.yml", "README.md"])
+def test_a_file_without_a_drivers_name_is_passed_over(tmp_path: Path, name: str) -> None:
+    assert sources(own(tmp_path, name)) == sources()
     with pytest.raises(InvalidError, match="small letters, digits and _"):
-        sources(own(tmp_path, name))
+        load("My-Plug", tmp_path)
 
 
 def test_a_name_leads_nowhere_else(tmp_path: Path) -> None:
@@ -67,9 +68,19 @@ def test_a_name_leads_nowhere_else(tmp_path: Path) -> None:
         load("../my_plug", tmp_path / "inner")
 
 
-def test_a_name_that_we_have_is_taken(tmp_path: Path) -> None:
-    with pytest.raises(InvalidError, match=r"two drivers 'shelly1', a template and one in .*: rename or remove one"):
-        sources(own(tmp_path, "shelly1.yaml"))
+def test_of_two_the_one_nearer_to_the_household_counts(tmp_path: Path) -> None:
+    """A newer version of ours may bring a driver of a name that a household has given: nothing changes there."""
+    folder = own(tmp_path, "shelly1.yaml")
+    assert sources(folder)["shelly1"].origin is Origin.OWN_TEMPLATE
+    assert load("shelly1", folder).Options.__doc__ == "A plug"
+    assert load("shelly1").Options.__doc__ == "Shelly plugs and relays, first generation"
+
+
+def test_a_template_that_is_gone_is_named(tmp_path: Path) -> None:
+    source = sources(own(tmp_path, "my_plug.yaml"))["my_plug"]
+    (tmp_path / "my_plug.yaml").unlink()
+    with pytest.raises(InvalidError, match="cannot be read"):
+        source.load()
 
 
 def test_a_template_that_is_no_good_harms_only_its_devices(tmp_path: Path) -> None:
