@@ -127,7 +127,7 @@ class ConnectedDevice:
     async def greet(self) -> None:
         """Ask the device to speak; called whenever it may have missed us or we it."""
 
-    def told(self, contact: Contact) -> None:
+    def announce(self, contact: Contact) -> None:
         """Pass on what became of the way to the device."""
         for observer in self._observers:
             observer(contact)
@@ -206,7 +206,7 @@ class ConnectedDevice:
         if up:
             self.hush()
             self.in_background(self._greet_quietly())
-        self.told(Contact.LINK if up else Contact.LOST)
+        self.announce(Contact.LINK if up else Contact.LOST)
 
     async def _greet_quietly(self) -> None:
         try:

@@ -202,12 +202,12 @@ class TemplatedDevice(ConnectedDevice):
         self._present, self._back_s = True, time.monotonic()
         self.hush()
         self.in_background(self._greet_quietly())
-        self.told(Contact.RESTARTED)
+        self.announce(Contact.RESTARTED)
 
     def _note_absence(self) -> None:
         before, self._present = self._present, False
         if before is not False:
-            self.told(Contact.LOST)
+            self.announce(Contact.LOST)
 
 
 class RememberingDevice(TemplatedDevice):
@@ -286,7 +286,7 @@ def _spelled(word: _Word) -> str:
     if isinstance(word, bool):
         return "true" if word else "false"
     if isinstance(word, float):
-        return f"{word:g}"
+        return f"{word:.15g}"
     return word[:_LONGEST]
 
 

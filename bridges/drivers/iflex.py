@@ -137,7 +137,7 @@ class HemsDevice(ConnectedDevice):
 
     def _take_measurements(self, message: Message) -> None:
         if not message.retained and self._note_life() and self._owes_word:
-            self.told(Contact.RESTARTED)  # it may have missed our order
+            self.announce(Contact.RESTARTED)  # it may have missed our order
         now = None if message.retained else self.clock.now()
         read = iflex.read_measurements(message.payload, now)
         mine = [one for one in read if one.device == self._options.device_id]
@@ -172,7 +172,7 @@ class HemsDevice(ConnectedDevice):
         if config.at != before and (before is not None or not message.retained):
             self._heard_s = time.monotonic()
             super().hush()
-            self.told(Contact.RESTARTED)
+            self.announce(Contact.RESTARTED)
         element = next((one for one in config.elements if one.device == self._options.device_id), None)
         if element is None:
             _log.warning("the HEMS has no such device", device=self.device.id, device_id=self._options.device_id)

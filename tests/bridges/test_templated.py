@@ -238,6 +238,14 @@ def test_whatever_a_device_says_only_the_message_fails(tmp_path: Path, messages:
     assert all(math.isfinite(value) for kind, value in house.states if kind == "current_limit")
 
 
+async def test_a_number_is_a_word_as_the_device_writes_it(tmp_path: Path) -> None:
+    text = CHARGER.replace("words: {true: eco, false: fast}", "words: {12345678: eco, 0.5: fast}")
+    house = await House(tmp_path, text).start()
+    for number in (12345678, 0.5):
+        house.hear("box/all", {"lazy": number})
+    assert house.states == [("mode", "eco"), ("mode", "fast")]
+
+
 async def test_a_start_that_anybody_may_announce(tmp_path: Path) -> None:
     house = await House(tmp_path, CHARGER).start()
     house.hear("box/boot", b"", retained=True)
@@ -286,9 +294,9 @@ def test_an_option_that_does_not_fit_names_the_device(tmp_path: Path) -> None:
 def example() -> str:
     """Return the template that docs/devices.md explains."""
     after = DOCS.read_text(encoding="utf-8").split("## Adding a device with a YAML file")[1]
-    found = re.search(r"```yaml\n(.*?)```", after, re.DOTALL)
-    assert found is not None
-    return found[1]
+    block = re.search(r"```yaml\n(.*?)```", after, re.DOTALL)
+    assert block is not None
+    return block[1]
 
 
 class Plug:
