@@ -372,8 +372,13 @@ def _unknown_placeholders(node: Any, names: frozenset[str], place: Place = ()) -
 def _contradictions(body: DeviceBody) -> Iterator[tuple[Place, str]]:
     """Yield what only shows when the parts of a template are seen together."""
     senml: dict[str, bool] = {}
+    records: set[tuple[str, str]] = set()
     for place, source in body.sources():
-        is_senml = isinstance(source, PointSource) and source.record is not None
+        record = source.record if isinstance(source, PointSource) else None
+        is_senml = record is not None
+        if record is not None and (source.topic, record) in records:
+            yield place, f"The record {record} of {source.topic} is another point already."
+        records.add((source.topic, record or ""))
         if senml.setdefault(source.topic, is_senml) != is_senml:
             yield place, f"{source.topic} is SenML for one point and not for another."
     for name, source in body.points.items():

@@ -86,7 +86,8 @@ class MqttSession:
     async def next_message(self) -> paho.MQTTMessage:
         """Return the next message. Raises LostError once the broker is gone and what it had sent is through."""
         message = await self._messages.get()
-        self._overflowing = False
+        if self._messages.empty():
+            self._overflowing = False
         if message is None:
             raise LostError(self._reason)
         return message

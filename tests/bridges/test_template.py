@@ -128,6 +128,10 @@ def test_a_fault_is_named_with_its_place(tmp_path: Path, old: str, new: str, lin
         ("title: Nothing\n", "give points that are read, or capabilities"),
         ("title: A\npoints:\n  power: {topic: t, record: p}\n  energy: {topic: t}\n", "SenML for one point"),
         (
+            "title: A\npoints:\n  power: {topic: t, record: p}\n  energy: {topic: t, record: p}\n",
+            "another point already",
+        ),
+        (
             "title: A\ncapabilities: {import_limit: {normal: 100, state: {topic: t, scale: 10}, set: {topic: s}}}\n",
             "different scales",
         ),

@@ -398,7 +398,7 @@ async def test_a_flood_is_bounded_and_what_waits_comes_in_order(
             await sender.publish("t", "last")
             await until(lambda: len(taken) >= 6)
     assert taken[:6] == [b"0", b"1", b"2", b"3", b"4", b"5"]
-    assert [log["event"] for log in logs].count("too many messages wait; those on top are dropped") < 10
+    assert [log["event"] for log in logs].count("too many messages wait; those on top are dropped") < 5
 
 
 @pytest.mark.parametrize("wrong", ["", "a/#/b", "a+", "#a", "a\0b", "\ud800", "x" * 65536])
