@@ -55,12 +55,12 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
 
-from bridges.device import Capability, Command, Driver, Value, same
+from bridges.device import Capability, CapabilityKind, Command, Driver, Value, same
 from bridges.own_state import OwnState
 from core.errors import InvalidError
 from core.spans import utc
 
-_LIMITS = frozenset({"import_limit", "export_limit", "current_limit"})
+_LIMITS: Final = frozenset({CapabilityKind.IMPORT_LIMIT, CapabilityKind.EXPORT_LIMIT, CapabilityKind.CURRENT_LIMIT})
 """Capabilities of which the lower value is the more restrictive."""
 
 

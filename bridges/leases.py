@@ -16,7 +16,19 @@ import structlog
 
 from bridges.backlog import Backlog
 from bridges.backoff import Backoff
-from bridges.device import Command, Contact, Driver, Observable, Outcome, Rank, State, Value, same
+from bridges.device import (
+    CapabilityKind,
+    Command,
+    Contact,
+    Driver,
+    Observable,
+    Outcome,
+    Rank,
+    State,
+    StateListener,
+    Value,
+    same,
+)
 from bridges.journal import Journal
 from bridges.lease_state import (
     SAME_MOMENT,
@@ -198,13 +210,13 @@ class Keeper:
             for claim in slot.claims.values()
         ]
 
-    def listener(self, device: str) -> Callable[[str, Value, datetime | None], None]:
+    def listener(self, device: str) -> StateListener:
         """Return what that device's driver shall call with every state message (`Driver.start`, on_state)."""
         return partial(self.heard, device)
 
     # -- what happens to a slot
 
-    def heard(self, device: str, capability: str, value: Value, at: datetime | None) -> None:
+    def heard(self, device: str, capability: CapabilityKind, value: Value, at: datetime | None) -> None:
         """Take a device's own word: it confirms a command or a restore, or it shows the user's hand.
 
         `at` is when the device said so, None where that cannot be told; see `bridges.lease_state`.

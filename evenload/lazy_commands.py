@@ -40,6 +40,11 @@ LAZY_COMMANDS: Final[Mapping[str, LazyCommand]] = {
     "explain": LazyCommand(
         "ven.cli", "lone", "Show what an event would do in a household, and when. Touches no device."
     ),
+    "devices": LazyCommand(
+        "ven.cli",
+        "lone",
+        "List the drivers and templates that a household file may name; exit with 1 if one of them is no good.",
+    ),
 }
 
 

@@ -11,7 +11,7 @@ from itertools import islice
 from operator import itemgetter
 from typing import Final
 
-from bridges.device import Device, Value
+from bridges.device import CapabilityKind, Device, Value
 from core.spans import Duration, Span, shifted
 from openadr.model.signal import Signal
 from ven.household import Household, Programme
@@ -35,7 +35,7 @@ class Planned:
     at: datetime
     until: datetime
     device: str
-    capability: str
+    capability: CapabilityKind
     value: Value
     signal: str
     interval: int
@@ -61,7 +61,7 @@ class _Piece:
     interval: int
 
 
-def command_id(known: KnownEvent, interval: int, device: str, capability: str, lease: int = 0) -> str:
+def command_id(known: KnownEvent, interval: int, device: str, capability: CapabilityKind, lease: int = 0) -> str:
     """Return the id of an order: the same after every restart."""
     event = known.event
     parts = (event.event_id, str(event.modification_number), str(interval), device, capability, str(lease))
@@ -115,7 +115,7 @@ def _by_programme(known: KnownEvent, household: Household, notes: list[str]) -> 
 
 def _pieces(effects: Iterable[tuple[Span, Effect]]) -> Iterator[_Piece]:
     """Yield a signal's settings, adjoining intervals with the same setting as one piece."""
-    running: dict[tuple[str, str], _Piece] = {}
+    running: dict[tuple[str, CapabilityKind], _Piece] = {}
     for index, (span, what) in enumerate(effects):
         now = {(one.device, one.capability): one for one in what.settings}
         for key in [key for key in running if running[key].setting != now.get(key)]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from bridges.device import Device, Driver, Rank
+from bridges.device import CapabilityKind, Device, Driver, Rank
 from bridges.lease_state import Lease
 from core.direction import Direction
 from core.spans import Span
@@ -133,7 +133,7 @@ def absences(
         driver = drivers.get(one.device)
         if driver is None or lost.get(one.device, now) + _PATIENCE <= now:
             until[one.device] = _NEVER_BACK
-        elif one.device not in until and (one.device in theirs or driver.state("switch") == "off"):
+        elif one.device not in until and (one.device in theirs or driver.state(CapabilityKind.SWITCH) == "off"):
             until[one.device] = now + _BY_HAND
     return until
 

@@ -38,10 +38,10 @@ def open_store(household: Household) -> Store:
 
 
 def read_status(household: Household) -> dict[str, Any]:
-    """Return process, VTN, broker, devices, registration, events, reports, leases and notices as plain values.
+    """Return process, VTN, connections, devices, registration, events, reports, leases and notices as plain values.
 
-    Times are ISO 8601 in UTC, powers in watts. What only the running process knows (VTN, broker, whether a device is
-    there) is None where it does not run, and there are no notices. Raises NotFoundError if it never ran.
+    Times are ISO 8601 in UTC, powers in watts. What only the running process knows (VTN, connections, whether a device
+    is there) is None where it does not run, and there are no notices. Raises NotFoundError if it never ran.
     """
     store = open_store(household)
     try:
@@ -52,7 +52,7 @@ def read_status(household: Household) -> dict[str, Any]:
             "household": household.name,
             "process": _process(household, vitals, running=running),
             "vtn": _vtn(vitals, running=running),
-            "broker": _broker(vitals, running=running),
+            "connections": _connections(vitals, running=running),
             "devices": _devices(household, ring, vitals if running else None),
             "leases": [_lease(lease) for lease in read_open(household.state / JOURNAL_FILE)],
             "registration": {
@@ -135,14 +135,16 @@ def _vtn(vitals: Vitals | None, *, running: bool) -> dict[str, Any] | None:
     }
 
 
-def _broker(vitals: Vitals | None, *, running: bool) -> dict[str, Any] | None:
-    if vitals is None or vitals.broker is None:
-        return None
-    broker = vitals.broker
+def _connections(vitals: Vitals | None, *, running: bool) -> dict[str, dict[str, Any]]:
     return {
-        "address": broker.address,
-        "connected": broker.connected if running else None,
-        "since": broker.since.isoformat() if running else None,
+        name: {
+            "kind": contact.kind,
+            "address": contact.address,
+            "connected": contact.connected if running else None,
+            "since": contact.since.isoformat() if running else None,
+            "silent_s": contact.silent_s if running else None,
+        }
+        for name, contact in (vitals.connections if vitals else {}).items()
     }
 
 
@@ -244,7 +246,7 @@ def _local(when: str | None) -> str:
 
 
 def _process_lines(status: dict[str, Any]) -> list[str]:
-    process, vtn, broker = status["process"], status["vtn"], status["broker"]
+    process, vtn = status["process"], status["vtn"]
     since, seen = _local(process["since"]), _local(process["last_seen"])
     if process["stuck"]:
         lines = [f"  gateway: running since {since}, but without a sign of life since {seen}; restart it"]
@@ -258,10 +260,10 @@ def _process_lines(status: dict[str, Any]) -> list[str]:
         lines = ["  gateway: NOT RUNNING"]
     if vtn:
         lines.append(f"  VTN {vtn['url']}: {_vtn_words(vtn)}")
-    if broker:
-        words = {True: "connected since", False: "NOT CONNECTED since", None: "not known while the gateway is down"}
-        since = "" if broker["connected"] is None else f" {_local(broker['since'])}"
-        lines.append(f"  broker {broker['address']}: {words[broker['connected']]}{since}")
+    words = {True: "connected since", False: "NOT CONNECTED since", None: "not known while the gateway is down"}
+    for name, contact in status["connections"].items():
+        since = "" if contact["connected"] is None else f" {_local(contact['since'])}"
+        lines.append(f"  {name} {contact['address']}: {words[contact['connected']]}{since}")
     return lines
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridges.connections import NoConnection
 from bridges.device import Capability, Command, Device, Outcome, Rank, State
 from bridges.lease_state import Lease, Phase
 from core.clock import ManualClock
@@ -19,7 +20,7 @@ from openadr.v20b.decode import decode
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import RegisterReport, Response, UpdatedReport, UpdateReport
 from ven.consumption_history import Memory, Source, held_spans, source_of
-from ven.devices import NoLink, describe
+from ven.devices import describe
 from ven.engine.reports import ReportHandler
 from ven.gateway import Gateway
 from ven.household import Household
@@ -492,7 +493,7 @@ def test_a_plan_without_sense_is_refused(variant):
 
 async def test_a_device_that_stays_away_loses_its_potential(tmp_path, variant):
     home = variant(state=str(tmp_path), vtn={"url": "http://127.0.0.1:9/OpenADR2/Simple/2.0b"})
-    gateway = Gateway(home, link=NoLink(), clock=ManualClock(NOON))
+    gateway = Gateway(home, connections={"mqtt": NoConnection()}, clock=ManualClock(NOON))
     try:
         for day in range(1, 8):
             register(gateway._ring, "plug.energy", NOON - timedelta(days=day), 23.5, 400.0)

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bridges.device import Capability, Device
+from bridges.yaml_file import FileError
 from core.clock import system_clock
 from core.direction import Direction
 from core.spans import Duration
@@ -21,7 +22,7 @@ from openadr.v20b.encode import encode
 from openadr.v20b.messages import DistributeEvent, Response
 from ven.devices import describe
 from ven.explain import explain
-from ven.household_file import HouseholdError, load_household
+from ven.household_file import load_household
 from ven.opt_policy import HouseholdOptPolicy
 from ven.planning import plan
 from ven.potential import flexible, potential
@@ -95,7 +96,7 @@ def test_an_increase_names_what_can_be_switched_on(tmp_path, rule, fault):
         f"programmes: [{{match: {{signal: LOAD_DISPATCH}}, {rule}}}]\n",
         encoding="utf-8",
     )
-    with pytest.raises(HouseholdError, match=fault):
+    with pytest.raises(FileError, match=fault):
         load_household(path)
 
 
