@@ -101,7 +101,7 @@ flexibility_request = Table(
     Column("starts_at", UtcDateTime, nullable=False),
     Column("ends_at", UtcDateTime, nullable=False),
     Column("deadline", UtcDateTime, nullable=False, comment="an offer must be out by then"),
-    Column("wish", Json, nullable=False, comment="aggregator.trade.requests.Wish"),
+    Column("wish", Json, nullable=False, comment="aggregator.trade.requests.Need"),
     Column("status", String(12), nullable=False, comment="received | offered | declined | expired | cancelled"),
     Column("reason", Text, comment="why it was declined, or the BRP's words at cancellation"),
     Column("possible_w", Json, comment="of a declined one: what could have been offered in each interval, W"),

@@ -261,23 +261,23 @@ class Keeper:
         """Return a time on the clock that cannot be set; what claims to come from the future is said now."""
         return self._clock.elapsed() - max(timedelta(), self._clock.now() - at)
 
-    def _young(self, slot: Slot, said: timedelta) -> bool:
+    def _young(self, slot: Slot, spoken_at: timedelta) -> bool:
         """Tell whether a word was said after our last write."""
-        return slot.written_at is None or said + SAME_MOMENT >= slot.written_at
+        return slot.written_at is None or spoken_at + SAME_MOMENT >= slot.written_at
 
-    def _answered(self, slot: Slot, said: timedelta) -> None:
+    def _answered(self, slot: Slot, spoken_at: timedelta) -> None:
         """Take the goal's own word. One from before the write confirms nothing.
 
         Only where order after order is answered and the stamp stands still, the stamp is not the word's own time.
         """
-        if not self._young(slot, said):
-            slot.note_old_answer(said)
+        if not self._young(slot, spoken_at):
+            slot.note_old_answer(spoken_at)
             if slot.old_answers <= 2 * self._pace.tries:
                 return
         if slot.handing_over:
             slot.early = True
         else:
-            slot.heard_at = said
+            slot.heard_at = spoken_at
             self._move(slot, Event.AGREED)
 
     def contact(self, device: str, contact: Contact) -> None:

@@ -112,7 +112,7 @@ class Scaled(_Part):
         return (ours - self.offset) / self.scale
 
 
-class Source(_Part):
+class StateTemplate(_Part):
     """Where something is heard: the payload as it is, or what lies in it.
 
     `path` leads through JSON (`switch.output`, `phases.0.power`). `qos` 0 suits what carries no time of its own and
@@ -124,7 +124,7 @@ class Source(_Part):
     qos: Literal[0, 1] = 0
 
 
-class PointSource(Source, Scaled):
+class PointSource(StateTemplate, Scaled):
     """Where a point's values come from, and what they are.
 
     `record` is the name of a SenML record, which carries its own time. A point whose name is one of the usual ones
@@ -148,14 +148,14 @@ class PointSource(Source, Scaled):
         return self
 
 
-class StateSource(Source, Scaled):
+class StateSource(StateTemplate, Scaled):
     """Where a device says what it does: in words (`words`: theirs to ours) or numbers. `warn`: words to be logged."""
 
     words: dict[Word, str] = Field(default_factory=dict, max_length=50)
     warn: dict[Word, str] = Field(default_factory=dict, max_length=50)
 
 
-class Order(Scaled):
+class CommandTemplate(Scaled):
     """How a device is told: `{value}` in the payload is the value in its words (`words`: ours to theirs), or number."""
 
     topic: Topic
@@ -182,7 +182,7 @@ class CapabilityBody(_Part):
     normal: Annotated[str, Field(max_length=64)] | Number
     min_interval_s: Annotated[Number, Field(ge=0, le=86_400)] = 0.0
     state: StateSource
-    set: Order
+    set: CommandTemplate
 
     @model_validator(mode="after")
     def _words_fit(self) -> Self:
@@ -201,7 +201,7 @@ class CapabilityBody(_Part):
         return self
 
 
-class Presence(Source):
+class Presence(StateTemplate):
     """Where the device, or its last will, says whether it is there; other words than these two change nothing."""
 
     online: Word
@@ -215,7 +215,7 @@ class Presence(Source):
         return self
 
 
-class Start(Source):
+class Start(StateTemplate):
     """A message by which a device announces its start: any, or only those that say `equals`."""
 
     equals: Word | None = None
@@ -250,7 +250,7 @@ class DeviceBody(_Part):
             raise ValueError("give points that are read, or capabilities that are set")
         return self
 
-    def sources(self) -> Iterator[tuple[Place, Source]]:
+    def sources(self) -> Iterator[tuple[Place, StateTemplate]]:
         """Yield everything that is listened to, and where the template says so."""
         if self.presence is not None:
             yield ("presence",), self.presence

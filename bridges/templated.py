@@ -21,9 +21,9 @@ from bridges.template import (
     DeviceBody,
     PointSource,
     Presence,
-    Source,
     Start,
     StateSource,
+    StateTemplate,
     Template,
     meaning,
 )
@@ -98,7 +98,7 @@ class TemplatedDevice(ConnectedDevice):
 
     def _listen(self) -> Iterator[tuple[str, Handler, int]]:
         """Yield one handler a topic: a message may tell several things at once."""
-        uses: dict[str, list[tuple[Source, _Use]]] = {}
+        uses: dict[str, list[tuple[StateTemplate, _Use]]] = {}
         records: dict[str, dict[str, str]] = {}
         for place, source in self._body.sources():
             if isinstance(source, PointSource) and source.record is not None:
@@ -113,7 +113,7 @@ class TemplatedDevice(ConnectedDevice):
         for topic, names in records.items():
             yield topic, partial(self._take_records, names), qos[topic]
 
-    def _use(self, place: Sequence[str | int], source: Source) -> _Use:
+    def _use(self, place: Sequence[str | int], source: StateTemplate) -> _Use:
         match place[0], source:
             case "points", PointSource():
                 return partial(self._take_value, str(place[1]))
@@ -126,7 +126,7 @@ class TemplatedDevice(ConnectedDevice):
             case _:
                 raise AssertionError(f"a source of no use: {place}")
 
-    def _take(self, listeners: Sequence[tuple[Source, _Use]], message: Message) -> None:
+    def _take(self, listeners: Sequence[tuple[StateTemplate, _Use]], message: Message) -> None:
         """Give every listener its part of a message; a part that is wrong spoils no other. Raises InvalidError."""
         faults: dict[str, None] = {}
         parsed: list[Any] = []

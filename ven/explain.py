@@ -129,27 +129,27 @@ def as_text(explanations: list[Explanation]) -> str:
     return "\n\n".join(_lines(one) for one in explanations)
 
 
-def _lines(one: Explanation) -> str:
-    end = _time(one.end) if one.end else "until cancelled"
+def _lines(explanation: Explanation) -> str:
+    end = _time(explanation.end) if explanation.end else "until cancelled"
     lines = [
-        f"Event {one.event_id}, modification {one.modification} ({one.market_context})",
-        f"  {_time(one.start)} .. {end}, now {one.status}{', a test' if one.test else ''}",
+        f"Event {explanation.event_id}, modification {explanation.modification} ({explanation.market_context})",
+        f"  {_time(explanation.start)} .. {end}, now {explanation.status}{', a test' if explanation.test else ''}",
     ]
-    if one.comment:
-        lines.append(f"  the operator says: {in_a_line(one.comment)}")
-    if one.random_s:
-        lines.append(f"  start and end are delayed by up to {timedelta(seconds=one.random_s)}, at random")
-    answer = f"  answer: {one.opt}" + (f" ({one.code})" if one.code != Code.OK else "")
-    lines.append(answer + (f": {one.reason}" if one.reason else ""))
-    for order in one.orders:
+    if explanation.comment:
+        lines.append(f"  the operator says: {in_a_line(explanation.comment)}")
+    if explanation.random_s:
+        lines.append(f"  start and end are delayed by up to {timedelta(seconds=explanation.random_s)}, at random")
+    answer = f"  answer: {explanation.opt}" + (f" ({explanation.code})" if explanation.code != Code.OK else "")
+    lines.append(answer + (f": {explanation.reason}" if explanation.reason else ""))
+    for order in explanation.orders:
         shown = "would be (test event)" if order.dry_run else "is"
         lines.append(
             f"  {_time(order.at)}  {order.device}.{order.capability} {shown} set to {order.value}"
             f" until {_time(order.until)}  [{order.signal}, interval {order.interval}]"
         )
-    if not one.orders:
+    if not explanation.orders:
         lines.append("  no device is touched")
-    lines += [f"  note: {note}" for note in one.notes]
+    lines += [f"  note: {note}" for note in explanation.notes]
     return "\n".join(lines)
 
 

@@ -440,12 +440,12 @@ class Gateway:
     def _opt(self, event_id: str, opt: OptType, reason: str) -> None:
         self._opt_by(f"{opt} of event {event_id}", lambda: self.engine.opt(event_id, opt, reason, self.clock.now()))
 
-    def _absent(self, wish: AbsenceWish) -> list[Action]:
-        if wish.ends_opt_id is not None:
-            self.engine.cancel_opt(wish.ends_opt_id)
+    def _absent(self, absence: AbsenceWish) -> list[Action]:
+        if absence.ends_opt_id is not None:
+            self.engine.cancel_opt(absence.ends_opt_id)
             return []
-        span = Availability(wish.start, Duration.between(wish.start, wish.end))
-        _, actions = self.engine.schedule_opt([span], OptType.OUT, wish.reason, self.clock.now())
+        span = Availability(absence.start, Duration.between(absence.start, absence.end))
+        _, actions = self.engine.schedule_opt([span], OptType.OUT, absence.reason, self.clock.now())
         return actions
 
     # -- the log file

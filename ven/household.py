@@ -69,7 +69,7 @@ def _capability(word: object) -> CapabilityKind:
 
 
 CapabilityName = Annotated[CapabilityKind, BeforeValidator(_capability)]
-Settings = dict[CapabilityName, Word]
+CapabilityWords = dict[CapabilityName, Word]
 """What to tell a device, by capability."""
 
 
@@ -171,14 +171,16 @@ class Above(_Part):
     """What to do while a price is above a threshold."""
 
     above: float
-    do: dict[Ident, Settings] = Field(min_length=1)
+    do: dict[Ident, CapabilityWords] = Field(min_length=1)
 
 
 class Programme(_Part):
     """One rule from signal values to device settings: levels, or prices, or devices to shed, to increase, or both."""
 
     match: Match
-    levels: dict[int, dict[Ident, Settings]] | None = Field(None, description="SIMPLE: level -> device -> settings.")
+    levels: dict[int, dict[Ident, CapabilityWords]] | None = Field(
+        None, description="SIMPLE: level -> device -> settings."
+    )
     shed: Shed | None = Field(None, description="LOAD_DISPATCH and LOAD_CONTROL: the devices in their order.")
     increase: Shed | None = Field(None, description="Where those signals ask for more: the devices to switch on.")
     prices: tuple[Above, ...] | None = Field(None, description="Prices: the highest threshold that is passed counts.")

@@ -14,7 +14,7 @@ from core.clock import system_clock
 from core.direction import Direction
 from core.errors import InvalidError
 from ven.devices import make_driver
-from ven.household import Household, Programme, Settings
+from ven.household import CapabilityWords, Household, Programme
 from ven.rules import lever, order_of
 
 
@@ -62,24 +62,24 @@ def _check(file: YamlFile, household: Household) -> Iterator[Fault]:
             yield file.fault(("programmes", index, *loc), text)
 
 
-def _check_resources(file: YamlFile, household: Household, known: set[str]) -> Iterator[Fault]:
+def _check_resources(file: YamlFile, household: Household, names: set[str]) -> Iterator[Fault]:
     seen: set[str] = set()
     for index, resource in enumerate(household.resources):
         if resource.id in seen:
             yield file.fault(("resources", index, "id"), f"There are two resources '{resource.id}'.")
         seen.add(resource.id)
-        if resource.meter is not None and resource.meter not in known:
+        if resource.meter is not None and resource.meter not in names:
             yield file.fault(("resources", index, "meter"), f"There is no device '{resource.meter}'.")
         for place, name in enumerate(resource.devices):
-            if name not in known:
+            if name not in names:
                 yield file.fault(("resources", index, "devices", place), f"There is no device '{name}'.")
 
 
 def _check_programme(
-    programme: Programme, household: Household, known: set[str], devices: dict[str, Device]
+    programme: Programme, household: Household, names: set[str], devices: dict[str, Device]
 ) -> Iterator[tuple[Place, str]]:
     for loc, name, settings in _uses(programme):
-        if name not in known:
+        if name not in names:
             yield loc, f"There is no device '{name}'."
             continue
         device = devices.get(name)
@@ -98,7 +98,7 @@ def _check_programme(
             yield from (((*loc, capability), text) for text in _unfit(device, capability, value))
 
 
-def _uses(programme: Programme) -> Iterator[tuple[Place, str, Settings | None]]:
+def _uses(programme: Programme) -> Iterator[tuple[Place, str, CapabilityWords | None]]:
     """Yield (place, device, settings) of every mention of a device; settings None in an order."""
     for level, table in (programme.levels or {}).items():
         for name, settings in table.items():

@@ -69,7 +69,7 @@ class Memory(Protocol):
     def event(self, event_id: str) -> KnownEvent | None:
         """Return one remembered event, or None."""
 
-    def put_event(self, known: KnownEvent, kept_until: datetime | None = None) -> None:
+    def put_event(self, event: KnownEvent, kept_until: datetime | None = None) -> None:
         """Remember an event; it may be forgotten after `kept_until`."""
 
     def forget_events(self, *, before: datetime | None = None) -> None:

@@ -24,7 +24,7 @@ from openadr.model.potential import (
     r_id,
 )
 from openadr.model.report import Report, ReportDescription, ReportInterval, ReportOffer, ReportPayload, SamplingRate
-from ven.consumption_history import Drawn, Memory, at_time, source_of
+from ven.consumption_history import ConsumptionMemory, Drawn, at_time, source_of
 from ven.household import Household, PotentialPlan
 from ven.readings_store import Ring
 from ven.reports import Sampled
@@ -275,7 +275,7 @@ class Forecaster:
             sources[_METER + resource] = source_of(devices[meter or ""])
         known = {name: source for name, source in sources.items() if source is not None}
         self._sources = frozenset(known)
-        self._memory = Memory(ring, known, plan.step.timedelta(), plan.days, household.site.connection_w)
+        self._memory = ConsumptionMemory(ring, known, plan.step.timedelta(), plan.days, household.site.connection_w)
         self._rate = SamplingRate(plan.least, household.reports.max_period, on_change=True)
         self._now: _Forecast | None = None
         self._sent: dict[str, tuple[tuple[datetime, _Forecast], ...]] = {}

@@ -188,18 +188,18 @@ def _poll_period_s(household: Household, asked: Duration | None) -> float:
     return bounded_period(asked or vtn.poll, vtn.shortest_poll, vtn.longest_poll, datetime.now(UTC)).total_seconds()
 
 
-def _event(known: KnownEvent) -> dict[str, Any]:
+def _event(event: KnownEvent) -> dict[str, Any]:
     span = None
     with suppress(EvenloadError, ArithmeticError):  # the running gateway sets such an event aside
-        span = known.span if known.code == Code.OK else None
+        span = event.span if event.code == Code.OK else None
     return {
-        "event_id": known.event.event_id,
-        "modification": known.event.modification_number,
-        "opt": known.opt.value,
-        "code": int(known.code),
-        "reason": known.reason,
-        "comment": known.event.vtn_comment,
-        "cancelled": known.stop_at is not None,
+        "event_id": event.event.event_id,
+        "modification": event.event.modification_number,
+        "opt": event.opt.value,
+        "code": int(event.code),
+        "reason": event.reason,
+        "comment": event.event.vtn_comment,
+        "cancelled": event.stop_at is not None,
         "start": span.start.isoformat() if span else None,
         "end": span.end.isoformat() if span and span.end else None,
     }

@@ -249,11 +249,11 @@ class Store:
         """Return one remembered event, or None."""
         return next(iter(self._each(KnownEvent, "events", "event_id", event_id)), None)
 
-    def put_event(self, known: KnownEvent, kept_until: datetime | None = None) -> None:
+    def put_event(self, event: KnownEvent, kept_until: datetime | None = None) -> None:
         """Remember an event; `kept_until` lets `tidy` forget it after that time."""
         with self.transaction() as db:
             limit = microseconds(kept_until) if kept_until else None
-            row = (known.event.event_id, self._json.dump_checked(known), limit)
+            row = (event.event.event_id, self._json.dump_checked(event), limit)
             db.execute("INSERT OR REPLACE INTO events VALUES (?, ?, ?)", row)
 
     def forget_events(self, *, before: datetime | None = None) -> None:
@@ -441,10 +441,10 @@ class Store:
         rows = self.rows("SELECT seq, event_id, opt, reason FROM wishes ORDER BY seq")
         return [Wish(seq, event_id, OptType(opt), reason) for seq, event_id, opt, reason in rows]
 
-    def granted(self, wish: Wish) -> None:
+    def granted(self, opt_wish: Wish) -> None:
         """Remove a wish that was acted on."""
         with self.transaction() as db:
-            db.execute("DELETE FROM wishes WHERE seq = ?", (wish.seq,))
+            db.execute("DELETE FROM wishes WHERE seq = ?", (opt_wish.seq,))
 
     def wish_absence(self, start: datetime, end: datetime, reason: str) -> None:
         """Ask the running gateway to opt out of all events in a span. Raises InvalidError for none."""
@@ -473,10 +473,10 @@ class Store:
             for seq, start, end, reason, opt_id in rows
         ]
 
-    def absence_granted(self, wish: AbsenceWish) -> None:
+    def absence_granted(self, absence: AbsenceWish) -> None:
         """Remove a wish that was acted on."""
         with self.transaction() as db:
-            db.execute("DELETE FROM absence_wishes WHERE seq = ?", (wish.seq,))
+            db.execute("DELETE FROM absence_wishes WHERE seq = ?", (absence.seq,))
 
     # -- all of it
 

@@ -39,14 +39,14 @@ class MarketActivation(Activation):
     """Whom, and why: the selection behind the call."""
 
     @classmethod
-    def of(cls, one: activations.Activation, now: datetime) -> Self:
+    def of(cls, activation: activations.Activation, now: datetime) -> Self:
         """Return an activation as operators see it at a time."""
         return cls(
-            **dict(Activation.of(one, now)),
-            brp_id=one.party_id,
-            created_by=one.created_by,
-            dispatch_id=one.dispatch_id,
-            selection_id=one.selection_id,
+            **dict(Activation.of(activation, now)),
+            brp_id=activation.party_id,
+            created_by=activation.created_by,
+            dispatch_id=activation.dispatch_id,
+            selection_id=activation.selection_id,
         )
 
 
@@ -80,7 +80,7 @@ async def list_activations(
     async with desk.db.read() as conn:
         rows = await activations.listed(conn, party_id=brp_id, contract_id=contract_id, before=before, limit=limit + 1)
     now = desk.clock.now()
-    return _ACTIVATIONS.page([MarketActivation.of(one, now) for one in rows], limit, key=lambda one: (one.id,))
+    return _ACTIVATIONS.page([MarketActivation.of(one, now) for one in rows], limit, key=lambda row: (row.id,))
 
 
 @operation(
@@ -174,7 +174,7 @@ async def list_settlements(
         rows = await settlements.listed(
             conn, party_id=brp_id, activation_id=activation_id, before=before, limit=limit + 1
         )
-    return _SETTLEMENTS.page([shown(Settlement, one) for one in rows], limit, key=lambda one: (one.id,))
+    return _SETTLEMENTS.page([shown(Settlement, one) for one in rows], limit, key=lambda row: (row.id,))
 
 
 @operation(

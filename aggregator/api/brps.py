@@ -100,15 +100,15 @@ _CLIENT: dict[str, Any] = {
 _SECRET = {"client": _CLIENT, "secret": "evs_..."}
 
 
-def _shown(one: api_clients.Client) -> Client:
+def _shown(client: api_clients.Client) -> Client:
     return Client(
-        id=one.id,
-        brp_id=one.party_id,
-        name=one.name,
-        scopes=list(one.scopes),
-        certificate=one.certificate,
-        created_at=one.created_at,
-        revoked_at=one.revoked_at,
+        id=client.id,
+        brp_id=client.party_id,
+        name=client.name,
+        scopes=list(client.scopes),
+        certificate=client.certificate,
+        created_at=client.created_at,
+        revoked_at=client.revoked_at,
     )
 
 

@@ -30,7 +30,7 @@ from aggregator.trade import (
     trade_view,
 )
 from aggregator.trade.activation_report import ActivationReport
-from aggregator.trade.activations import Activation, Event, Status
+from aggregator.trade.activations import Activation, ActivationEvent, ActivationStatus
 from core.errors import InvalidError, NotFoundError
 from vtn.console import Form, Visit, page
 from vtn.services import programme as programmes
@@ -57,7 +57,7 @@ async def list_activations(visit: Visit) -> web.StreamResponse:
     """Show activations, newest first."""
     form = visit.filters()
     status = form.value("status")
-    wanted = Status(status) if status in {one.value for one in Status} else None
+    wanted = ActivationStatus(status) if status in {one.value for one in ActivationStatus} else None
     async with visit.desk.db.read() as conn:
         rows = await trade_view.listed_activations(
             conn,
@@ -69,7 +69,7 @@ async def list_activations(visit: Visit) -> web.StreamResponse:
         )
         names = await trade_view.names(conn)
     shown, following = _ACTIVATIONS.page(rows, lambda one: one.id)
-    states = [one.value for one in Status]
+    states = [one.value for one in ActivationStatus]
     return visit.render(
         "market/activations.html", form=form, rows=shown, following=following, names=names, states=states
     )
@@ -103,8 +103,8 @@ async def _page(visit: Visit, activation_id: str, form: Form) -> web.Response:
         form=form,
         one=one,
         state=status.value,
-        can_modify=Event.MODIFY in activations.TRANSITIONS[status],
-        can_cancel=Event.CANCEL in activations.TRANSITIONS[status],
+        can_modify=ActivationEvent.MODIFY in activations.TRANSITIONS[status],
+        can_cancel=ActivationEvent.CANCEL in activations.TRANSITIONS[status],
         contract=contract,
         programme=rules,
         live=live,

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from aggregator.console.shared import Id, Kilowatts, LocalTime, Words, in_utc, part, watts, zone_of
 from aggregator.flexibility.call_limits import allows
-from aggregator.trade.dispatch_drafts import Wish
+from aggregator.trade.dispatch_drafts import PoolOrder
 from core.errors import InvalidError
 from core.spans import Duration, Span
 from openadr.model.signal import Signal
@@ -151,10 +151,10 @@ def suggested_start(one: Programme, now: datetime) -> datetime:
     return since + steps * quarter
 
 
-def target(form: Form, when: Plan) -> Wish:
+def target(form: Form, when: Plan) -> PoolOrder:
     """Read the order of a power."""
     step = part(form, TargetStep)
-    return Wish(
+    return PoolOrder(
         programme_id=when.programme.id,
         direction=step.direction,
         start=when.start,

@@ -22,7 +22,7 @@ from aggregator.console.shared import (
     zone_of,
 )
 from aggregator.trade import dispatch_changes, dispatch_progress, reports, selection_view
-from aggregator.trade.dispatch_changes import Change
+from aggregator.trade.dispatch_changes import DispatchChange
 from aggregator.trade.dispatch_progress import Progress, Row
 from core.errors import InvalidError, NotFoundError
 from core.ids import new_id
@@ -184,7 +184,7 @@ async def change_dispatch(visit: Visit, dispatch_id: str) -> web.StreamResponse:
             zone = zone_of(await _programme(tx.conn, dispatch_id))
             end = _end(wish.end, zone)
             value = float(watts(wish.power)) if wish.power is not None else wish.value
-            await dispatch_changes.modify(tx, dispatch_id, Change(value, end), visit.now, who=visit.who)
+            await dispatch_changes.modify(tx, dispatch_id, DispatchChange(value, end), visit.now, who=visit.who)
         return _done(visit, dispatch_id, "Changed. The VENs get it with their next poll.")
     return await _page(visit, dispatch_id, form)
 

@@ -54,7 +54,7 @@ async def list_offers(visit: Visit) -> web.StreamResponse:
     """Show offers, newest first."""
     form = visit.filters()
     status = form.value("status")
-    wanted = offers.Status(status) if status in {one.value for one in offers.Status} else None
+    wanted = offers.OfferStatus(status) if status in {one.value for one in offers.OfferStatus} else None
     async with visit.desk.db.read() as conn:
         rows = await offers.listed(
             conn,
@@ -65,7 +65,7 @@ async def list_offers(visit: Visit) -> web.StreamResponse:
         )
         names = await trade_view.names(conn)
     shown, following = _OFFERS.page(rows, lambda one: one.id)
-    states = [one.value for one in offers.Status]
+    states = [one.value for one in offers.OfferStatus]
     return visit.render("market/offers.html", form=form, rows=shown, following=following, names=names, states=states)
 
 

@@ -225,7 +225,7 @@ async def create_contract(visit: Visit) -> web.StreamResponse:
     form = await visit.form()
     with form.catching():
         wish = form.read(NewContract)
-        terms = contracts.Terms(
+        terms = contracts.ContractTerms(
             wish.party_id,
             wish.programme_id,
             contracts.Limits(

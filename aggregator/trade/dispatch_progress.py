@@ -198,18 +198,18 @@ async def read(conn: Connection, dispatch_id: str, now: datetime) -> Progress:
 
 
 async def _powers(
-    conn: Connection, whole: Dispatch, ven_ids: Sequence[str], now: datetime
+    conn: Connection, dispatch: Dispatch, ven_ids: Sequence[str], now: datetime
 ) -> tuple[dict[str, Metered], int]:
     """Return venID -> usual power, and those of each minute from an hour before the start until now (or its end)."""
-    period = whole.shared.period
+    period = dispatch.shared.period
     start = floor_to(period.start, _MINUTE_S)
-    ends = [one for one in (period.end, whole.cancelled_at, now) if one is not None]
+    ends = [one for one in (period.end, dispatch.cancelled_at, now) if one is not None]
     last_s = int(min(ends).timestamp())
     first_s = max(int(start.timestamp()) - _BEFORE_S, last_s - _LONGEST_S)
     cells = max((last_s - first_s) // _MINUTE_S, 0)
     if now < period.start or not ven_ids:
         return {}, first_s
-    return await telemetry.metered(conn, ven_ids, whole.id, start, (first_s, cells)), first_s
+    return await telemetry.metered(conn, ven_ids, dispatch.id, start, (first_s, cells)), first_s
 
 
 def _carried(power_w: Floats) -> Floats:
@@ -220,16 +220,18 @@ def _carried(power_w: Floats) -> Floats:
     return np.where(near, power_w[np.maximum(last, 0)], np.nan) if power_w.size else power_w
 
 
-def _rows(whole: Dispatch, called: Sequence[CalledVen], powers: dict[str, Metered], now: datetime) -> tuple[Row, ...]:
-    direction = Direction(whole.direction or Direction.REDUCE)
-    begun = now >= whole.shared.period.start
+def _rows(
+    dispatch: Dispatch, called: Sequence[CalledVen], powers: dict[str, Metered], now: datetime
+) -> tuple[Row, ...]:
+    direction = Direction(dispatch.direction or Direction.REDUCE)
+    begun = now >= dispatch.shared.period.start
     sign = 1 if direction is Direction.REDUCE else -1
     rows = []
     for ven in called:
         power = powers.get(ven.ven_id, _UNKNOWN)
         usual, actual = power.usual_w if np.isfinite(power.usual_w) else None, _latest(power.minutes)
-        running = begun and actual is not None and usual is not None and whole.direction is not None
-        released_at = None if ven.cancelled_at == whole.cancelled_at else ven.cancelled_at
+        running = begun and actual is not None and usual is not None and dispatch.direction is not None
+        released_at = None if ven.cancelled_at == dispatch.cancelled_at else ven.cancelled_at
         stays = released_at is None and ven.opt is not OptType.OUT
         queued_at, answered_at = ven.first_queued_at, ven.first_answered_at
         rows.append(
@@ -260,12 +262,12 @@ def _latest(power_w: Floats) -> float | None:
     return float(known[0]) if known.size and np.isfinite(known[0]) else None
 
 
-def _ordered_now(one: Event, now: datetime, direction: Direction) -> float:
+def _ordered_now(event: Event, now: datetime, direction: Direction) -> float:
     """Return the power (W) that a VEN's event orders in this minute; before it in its first, after it in its last."""
     minute = timedelta(seconds=_MINUTE_S)
-    at = now if one.period.end is None else min(now, one.period.end - minute)
-    at = max(at, one.period.start)
-    return float(ordered_between(one, (at, at + minute), direction)[0]) * 3600 / _MINUTE_S
+    at = now if event.period.end is None else min(now, event.period.end - minute)
+    at = max(at, event.period.start)
+    return float(ordered_between(event, (at, at + minute), direction)[0]) * 3600 / _MINUTE_S
 
 
 def _counts(rows: Sequence[Row]) -> Counts:
@@ -285,7 +287,7 @@ def _counts(rows: Sequence[Row]) -> Counts:
 
 
 def _target(
-    whole: Dispatch,
+    dispatch: Dispatch,
     behind: Activation | None,
     called: Sequence[CalledVen],
     rows: Sequence[Row],
@@ -299,13 +301,13 @@ def _target(
     if behind is not None:
         times = tuple(one.start for one in behind.intervals)
         return (*times, behind.ends_at), (*(float(one.power_w) for one in behind.intervals), None)
-    if whole.direction is None or not called:
+    if dispatch.direction is None or not called:
         return (), ()
-    direction = Direction(whole.direction)
+    direction = Direction(dispatch.direction)
     released = {one.ven_id for one in rows if one.cancelled_at is not None}
-    edges = [whole.shared.period.start]
-    for interval in whole.shared.signals[0].intervals:
-        ahead = max(whole.cancelled_at or now, edges[-1]) + timedelta(seconds=_MINUTE_S)
+    edges = [dispatch.shared.period.start]
+    for interval in dispatch.shared.signals[0].intervals:
+        ahead = max(dispatch.cancelled_at or now, edges[-1]) + timedelta(seconds=_MINUTE_S)
         edges.append(interval.duration.after(edges[-1]) if interval.duration else ahead)
     hours = np.array([(end - start).total_seconds() / 3600 for start, end in pairwise(edges)])
     sums = np.zeros(len(hours))
@@ -329,7 +331,7 @@ def _now(times: Sequence[datetime], values: Sequence[float | None], now: datetim
 
 
 def _trace(
-    whole: Dispatch,
+    dispatch: Dispatch,
     rows: Sequence[Row],
     powers: dict[str, Metered],
     first_s: int,
@@ -353,6 +355,6 @@ def _trace(
     times = tuple(datetime.fromtimestamp(first_s + _MINUTE_S * place, UTC) for place in range(cells))
     enough = heard >= _LEAST_KNOWN * len(counted)
     actual = tuple(float(value) if good else None for value, good in zip(total, enough, strict=True))
-    sign = Direction(whole.direction or Direction.INCREASE).sign
+    sign = Direction(dispatch.direction or Direction.INCREASE).sign
     wanted = tuple(None if value is None else usual + sign * value for value in target[1])
     return Trace(times, (usual,) * cells, actual, target[0], wanted)

@@ -62,7 +62,7 @@ class Origin(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DriverSource:
     """A driver that there is, not loaded yet."""
 
     name: str
@@ -124,16 +124,16 @@ def _announced(entry_point: EntryPoint) -> DriverModule:
     return cast("DriverModule", module)
 
 
-def sources(folder: Path | None = None) -> dict[str, Source]:
+def sources(folder: Path | None = None) -> dict[str, DriverSource]:
     """Return all drivers that there are, by name; `folder` holds a household's own templates, if it exists.
 
     Of two drivers of one name the one nearer to the household counts: its own template, then a package's, then ours.
     Files that have no driver's name are passed over. Raises InvalidError for a folder that cannot be read.
     """
-    by_name = {path.stem: Source(path.stem, Origin.TEMPLATE, path) for path in TEMPLATES.glob("*.yaml")}
-    by_name |= {name: Source(name, Origin.MODULE, module) for name, module in DRIVERS.items()}
-    by_name |= {point.name: Source(point.name, Origin.PACKAGE, point) for point in _packages()}
-    by_name |= {path.stem: Source(path.stem, Origin.OWN_TEMPLATE, path) for path in _own(folder)}
+    by_name = {path.stem: DriverSource(path.stem, Origin.TEMPLATE, path) for path in TEMPLATES.glob("*.yaml")}
+    by_name |= {name: DriverSource(name, Origin.MODULE, module) for name, module in DRIVERS.items()}
+    by_name |= {point.name: DriverSource(point.name, Origin.PACKAGE, point) for point in _packages()}
+    by_name |= {path.stem: DriverSource(path.stem, Origin.OWN_TEMPLATE, path) for path in _own(folder)}
     return dict(sorted(by_name.items()))
 
 
@@ -158,4 +158,4 @@ def load(name: str, folder: Path | None = None) -> DriverModule:
     return by_name[name].load()
 
 
-__all__ = ["DRIVERS", "ENTRY_POINTS", "DriverModule", "Origin", "Source", "TemplateModule", "load", "sources"]
+__all__ = ["DRIVERS", "ENTRY_POINTS", "DriverModule", "DriverSource", "Origin", "TemplateModule", "load", "sources"]

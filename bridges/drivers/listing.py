@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from bridges.drivers import Origin, Source, TemplateModule, sources
+from bridges.drivers import DriverSource, Origin, TemplateModule, sources
 from core.errors import InvalidError
 
 
@@ -41,7 +41,7 @@ def listing(folder: Path | None = None) -> list[DriverInfo]:
     return [_info(source) for source in sources(folder).values()]
 
 
-def _info(source: Source) -> DriverInfo:
+def _info(source: DriverSource) -> DriverInfo:
     try:
         module = source.load()
     except InvalidError as error:

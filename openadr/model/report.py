@@ -218,8 +218,8 @@ _REFERENCE: Final = datetime(2024, 1, 1, tzinfo=UTC)
 """Where months count from in a request without a start."""
 
 
-def _longer(one: Duration, other: Duration, start: datetime) -> bool:
-    return one.held_after(start) > other.held_after(start)
+def _longer(left: Duration, other: Duration, start: datetime) -> bool:
+    return left.held_after(start) > other.held_after(start)
 
 
 def check_offers(offers: Sequence[ReportOffer]) -> None:

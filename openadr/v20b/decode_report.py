@@ -71,8 +71,8 @@ def _offer(element: _Element) -> ReportOffer:
     )
 
 
-def _report_name(of: dict[str, _Element]) -> str:
-    return (optional_token(of.get(n.REPORT_NAME)) or "").removeprefix(n.METADATA_PREFIX)
+def _report_name(parts: dict[str, _Element]) -> str:
+    return (optional_token(parts.get(n.REPORT_NAME)) or "").removeprefix(n.METADATA_PREFIX)
 
 
 def _description(element: _Element) -> ReportDescription:

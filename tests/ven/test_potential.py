@@ -19,7 +19,7 @@ from openadr.model.report import ReportRequest, check_offers
 from openadr.v20b.decode import decode
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import RegisterReport, Response, UpdatedReport, UpdateReport
-from ven.consumption_history import Memory, Source, held_spans, source_of
+from ven.consumption_history import ConsumptionMemory, Source, held_spans, source_of
 from ven.devices import describe
 from ven.engine.reports import ReportHandler
 from ven.gateway import Gateway
@@ -193,7 +193,7 @@ def test_the_past_is_read_from_register_or_power():
     register(ring, "m.energy", NOON - timedelta(days=2), 48, 700.0)
     ring.add([Reading("h.power", NOON - timedelta(minutes=n), 900.0) for n in range(1, 91)])
     sources = {"meter": Source("m.energy"), "heater": Source(power="h.power"), "dead": Source("x", "y")}
-    memory = Memory(ring, sources, HALF_HOUR, 14)
+    memory = ConsumptionMemory(ring, sources, HALF_HOUR, 14)
     memory.refresh(NOON, {})
     assert len(memory.of("meter")) == 96
     assert set(memory.of("meter").values()) == {700.0}
@@ -203,7 +203,7 @@ def test_the_past_is_read_from_register_or_power():
 
 def test_the_running_step_counts_as_far_as_it_has_come():
     ring = Ring(Store(None), 10_000)
-    memory = Memory(ring, {"heater": Source(power="h.power")}, HALF_HOUR, 14)
+    memory = ConsumptionMemory(ring, {"heater": Source(power="h.power")}, HALF_HOUR, 14)
     ring.add([Reading("h.power", NOON + timedelta(minutes=n), 900.0) for n in range(10)])
     memory.refresh(NOON + timedelta(minutes=10), {})
     assert memory.of("heater") == {}
@@ -217,7 +217,7 @@ def test_the_running_step_counts_as_far_as_it_has_come():
 
 def test_a_step_that_was_hardly_seen_says_nothing():
     ring = Ring(Store(None), 10_000)
-    memory = Memory(ring, {"heater": Source(power="h.power")}, HALF_HOUR, 14)
+    memory = ConsumptionMemory(ring, {"heater": Source(power="h.power")}, HALF_HOUR, 14)
     ring.add([Reading("h.power", NOON + timedelta(minutes=n), 0.0) for n in range(20, 60)])
     memory.refresh(NOON + 2 * HALF_HOUR, {})
     assert memory.of("heater") == {NOON_S + 1800: 0.0}
@@ -226,7 +226,7 @@ def test_a_step_that_was_hardly_seen_says_nothing():
 def test_what_events_held_is_left_out_and_the_hour_after():
     ring = Ring(Store(None), 10_000)
     register(ring, "h.energy", NOON - timedelta(hours=10), 10, 900.0)
-    memory = Memory(ring, {"heater": Source("h.energy")}, HALF_HOUR, 14)
+    memory = ConsumptionMemory(ring, {"heater": Source("h.energy")}, HALF_HOUR, 14)
     held = {"heater": [Span(NOON - timedelta(hours=4, minutes=10), NOON - timedelta(hours=3))]}
     memory.refresh(NOON, held)
     gone = {NOON_S - 1800 * n for n in range(1, 21)} - set(memory.of("heater"))
@@ -235,7 +235,7 @@ def test_what_events_held_is_left_out_and_the_hour_after():
 
 def test_older_readings_count_once_asked_for_anew():
     ring = Ring(Store(None), 10_000)
-    memory = Memory(ring, {"meter": Source("m.energy")}, HALF_HOUR, 14)
+    memory = ConsumptionMemory(ring, {"meter": Source("m.energy")}, HALF_HOUR, 14)
     memory.refresh(NOON, {})
     register(ring, "m.energy", NOON - timedelta(days=2), 48, 700.0)
     memory.refresh(NOON, {})

@@ -197,3 +197,16 @@ def test_two_models_of_one_title_are_refused():
 
     with pytest.raises(TypeError, match="Inside"):
         Api("twins", "1", (first, other)).document()
+
+
+def test_a_model_that_differs_in_bodies_and_answers_is_two():
+    class Cup(Model):
+        size: int = 1
+        saucer: "Cup | None" = None
+
+    @operation("POST", "/v1/cups", summary="Fill a cup", role=None)
+    async def fill(context: Context, body: Cup) -> Cup: ...
+
+    components = Api("tea", "1", (fill,)).document()["components"]["schemas"]
+    titles = [schema.get("title") for schema in components.values()]
+    assert sorted(titles) == sorted(set(titles))

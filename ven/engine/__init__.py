@@ -5,7 +5,7 @@ It is storage-bound: what it answers was kept before, by whatever `ven.memory.Me
 
 from ven.engine.actions import Action, EventsChanged, Noted, Refused, Registered, Unregistered
 from ven.engine.engine import Engine
-from ven.engine.registration import Settings
+from ven.engine.registration import VenSettings
 from ven.engine.registration_states import Phase
 from ven.engine.replies import Failure
 
@@ -18,6 +18,6 @@ __all__ = [
     "Phase",
     "Refused",
     "Registered",
-    "Settings",
     "Unregistered",
+    "VenSettings",
 ]

@@ -18,7 +18,7 @@ from ven.engine.actions import Action
 from ven.engine.events import EventHandler, OptPolicy
 from ven.engine.inbox import Inbox
 from ven.engine.refusals import name_with_ids
-from ven.engine.registration import Registrar, Settings
+from ven.engine.registration import Registrar, VenSettings
 from ven.engine.registration_states import Phase
 from ven.engine.replies import Failure, Replies
 from ven.engine.reports import ReportHandler
@@ -40,7 +40,7 @@ class Engine:
         memory: Memory,
         policy: OptPolicy,
         reporter: Reporter,
-        settings: Settings,
+        settings: VenSettings,
         random: Random,
         *,
         quarantine: Quarantine | None = None,

@@ -134,32 +134,32 @@ class EventHandler:
         return _answer(event, request_id, fresh.opt, fresh.code, fresh.reason), True
 
     def _decide(
-        self, event: Event, known: KnownEvent | None, request_id: str, registration: Registration, now: datetime
+        self, event: Event, known_event: KnownEvent | None, request_id: str, registration: Registration, now: datetime
     ) -> KnownEvent:
         verdict = self._policy.judge(event, registration.ven_id)
         offset_s = 0
         if verdict.refusal is None:
             try:
-                offset_s = self._offset(event, known)
+                offset_s = self._offset(event, known_event)
             except InvalidError as error:
                 verdict = Verdict(OptType.OUT, str(error), Reason.BREAKS_A_RULE)
         if verdict.refusal is None:
             span = KnownEvent(event, request_id, verdict.opt, offset_s).span
             verdict = self._by_schedule(event, verdict, span.start, span.end)
-            begun = known is not None and known.runs
+            begun = known_event is not None and known_event.runs
             if not begun and span.end is not None and span.end <= now:
                 text = f"The event was over at {span.end:%Y-%m-%d %H:%M:%SZ}."
                 verdict = Verdict(OptType.OUT, text, Reason.INVALID_DATA)
-        by_hand = known is not None and known.by_hand and verdict.refusal is None
-        if known is not None and by_hand:
-            verdict = Verdict(known.opt, known.reason)
+        by_hand = known_event is not None and known_event.by_hand and verdict.refusal is None
+        if known_event is not None and by_hand:
+            verdict = Verdict(known_event.opt, known_event.reason)
         reason = verdict.reason[:_LONGEST_REASON]
         return KnownEvent(event, request_id, verdict.opt, offset_s, verdict.code, reason, by_hand=by_hand)
 
-    def _offset(self, event: Event, known: KnownEvent | None) -> int:
+    def _offset(self, event: Event, known_event: KnownEvent | None) -> int:
         """Return the random delay; a modification keeps it unless startafter changed (EV-61). Raises InvalidError."""
-        if known is not None and known.event.period.start_after == event.period.start_after:
-            return known.offset_s
+        if known_event is not None and known_event.event.period.start_after == event.period.start_after:
+            return known_event.offset_s
         return self._random.randint(0, _window_s(event))
 
     def _by_schedule(self, event: Event, verdict: Verdict, start: datetime, end: datetime | None) -> Verdict:
@@ -171,16 +171,16 @@ class EventHandler:
         return verdict
 
     def _cancel(
-        self, event: Event, known: KnownEvent | None, request_id: str, now: datetime
+        self, event: Event, known_event: KnownEvent | None, request_id: str, now: datetime
     ) -> tuple[EventResponse, bool]:
         """Cancel on the VTN's word; an unknown event is only answered (EV-57, EV-58)."""
         answer = _answer(event, request_id, OptType.IN)
-        if known is None:
+        if known_event is None:
             return answer, False
-        first = not known.event.cancelled
-        stop_at = self._stop_at(known, now) if known.stop_at is None else known.stop_at
-        body = replace(known.event, cancelled=True, modification_number=event.modification_number)
-        self._put(replace(known, event=body, request_id=request_id, stop_at=stop_at), now)
+        first = not known_event.event.cancelled
+        stop_at = self._stop_at(known_event, now) if known_event.stop_at is None else known_event.stop_at
+        body = replace(known_event.event, cancelled=True, modification_number=event.modification_number)
+        self._put(replace(known_event, event=body, request_id=request_id, stop_at=stop_at), now)
         return answer, first
 
     def _cancel_missing(self, listed: set[str], now: datetime) -> list[str]:
@@ -190,42 +190,42 @@ class EventHandler:
             if known.event.event_id not in listed and known.code == Code.OK and self._cancel_as_missing(known, now)
         ]
 
-    def _cancel_as_missing(self, known: KnownEvent, now: datetime) -> bool:
+    def _cancel_as_missing(self, event: KnownEvent, now: datetime) -> bool:
         try:
-            if known.stop_at is not None or known.over(now):
+            if event.stop_at is not None or event.over(now):
                 return False
-            self._put(replace(known, stop_at=self._stop_at(known, now)), now)
+            self._put(replace(event, stop_at=self._stop_at(event, now)), now)
         except UnavailableError:
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, it stays with this event
-            self.set_aside(known, self._quarantine.caught("event", version_key(known.event), error, now))
+            self.set_aside(event, self._quarantine.caught("event", version_key(event.event), error, now))
         return True
 
-    def set_aside(self, known: KnownEvent, reason: str) -> None:
+    def set_aside(self, event: KnownEvent, reason: str) -> None:
         """Refuse a stored event that cannot be carried out: from now on it is only remembered."""
         text = f"This VEN cannot carry it out: {reason}"[:_LONGEST_REASON]
-        self._memory.put_event(replace(known, opt=OptType.OUT, code=Code.COMPLIANCE, reason=text, by_hand=False))
+        self._memory.put_event(replace(event, opt=OptType.OUT, code=Code.COMPLIANCE, reason=text, by_hand=False))
 
-    def withdraw(self, known: KnownEvent, reason: str, registration: Registration | None) -> list[Action]:
+    def withdraw(self, known_event: KnownEvent, reason: str, registration: Registration | None) -> list[Action]:
         """Set a stored event aside and tell the VTN, with the delivery's requestID (EV-44, GN-11)."""
-        self.set_aside(known, reason)
-        event = known.event
+        self.set_aside(known_event, reason)
+        event = known_event.event
         if registration is not None and event.response_required is ResponseRequired.ALWAYS:
-            answer = _answer(event, known.request_id, OptType.OUT, Code.COMPLIANCE, reason)
+            answer = _answer(event, known_event.request_id, OptType.OUT, Code.COMPLIANCE, reason)
             self._memory.push(CreatedEvent(registration.ven_id, Response(), (answer,)))
         return [EventsChanged((event.event_id,))]
 
-    def _stop_at(self, known: KnownEvent, now: datetime) -> datetime:
+    def _stop_at(self, event: KnownEvent, now: datetime) -> datetime:
         """Return when a cancelled event stops here: at once, or randomised if it runs and was randomised (EV-62)."""
-        if known.start > now or not known.runs:
+        if event.start > now or not event.runs:
             return now
-        return shifted(now, self._random.randint(0, _window_s(known.event)))
+        return shifted(now, self._random.randint(0, _window_s(event.event)))
 
-    def _put(self, known: KnownEvent, now: datetime) -> None:
-        settled = known.code != Code.OK or known.over(now)
-        end = now if settled else known.span.end
+    def _put(self, event: KnownEvent, now: datetime) -> None:
+        settled = event.code != Code.OK or event.over(now)
+        end = now if settled else event.span.end
         kept = None if end is None else shifted(max(end, now), _KEPT.total_seconds())
-        self._memory.put_event(known, kept)
+        self._memory.put_event(event, kept)
 
     # -- opts
 
@@ -333,9 +333,9 @@ def _window_s(event: Event) -> int:
     return max(0, int((window.after(start) - start).total_seconds())) if window else 0
 
 
-def _same(one: Event, other: Event) -> bool:
+def _same(event: Event, other: Event) -> bool:
     """Tell whether two versions of an event are alike but for what a VTN may renew at will (EV-07)."""
-    return _bare(one) == _bare(other)
+    return _bare(event) == _bare(other)
 
 
 def _bare(event: Event) -> str:

@@ -30,7 +30,7 @@ _HOUR: Final = Duration.of(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class VenSettings:
     """What this VEN knows of itself before it registers.
 
     `ven_id` and `vtn_id` come from enrolment; without them the VTN's word is taken. `poll` counts if the VTN names no
@@ -54,7 +54,7 @@ class Settings:
 class Registrar:
     """The state of one VEN's registration; what is confirmed lies in its memory."""
 
-    def __init__(self, memory: Memory, settings: Settings) -> None:
+    def __init__(self, memory: Memory, settings: VenSettings) -> None:
         self._memory = memory
         self._settings = settings
         self.phase = Phase.ASKING

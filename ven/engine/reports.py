@@ -173,7 +173,7 @@ class ReportHandler:
         ]
         if not due:
             return None
-        when, _, task = min(due, key=lambda one: (one[0], one[1], one[2].id))
+        when, _, task = min(due, key=lambda row: (row[0], row[1], row[2].id))
         return when, task
 
     def _guarded(self, task: ReportTask, work: Callable[[ReportTask, datetime], T], now: datetime) -> T | None:

@@ -13,7 +13,7 @@ from openadr.v20b.messages import Message, Poll, RequestEvent
 from ven.engine.outbox import Outbox
 from ven.engine.pacing import Budget, Retries
 from ven.engine.polling import PollTimer, bounded_period
-from ven.engine.registration import Registrar, Settings
+from ven.engine.registration import Registrar, VenSettings
 from ven.engine.registration_states import LANES, RIGHT_OF_WAY, Lane, Phase, RegistrationEvent
 from ven.engine.reports import ReportHandler
 from ven.memory import Memory, Waiting
@@ -54,7 +54,7 @@ class Schedule:
         registrar: Registrar,
         reports: ReportHandler,
         quarantine: Quarantine,
-        settings: Settings,
+        settings: VenSettings,
         random: Random,
         monotonic: Callable[[], float],
     ) -> None:

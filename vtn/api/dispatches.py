@@ -114,23 +114,23 @@ class Warnings(Model):
     warnings: list[str]
 
 
-def _shown(one: dispatches.Dispatch, now: datetime) -> Dispatch:
-    period = one.shared.period
-    status = EventStatus.CANCELLED if one.cancelled_at is not None else status_at(one.shared, now)
+def _shown(dispatch: dispatches.Dispatch, now: datetime) -> Dispatch:
+    period = dispatch.shared.period
+    status = EventStatus.CANCELLED if dispatch.cancelled_at is not None else status_at(dispatch.shared, now)
     return Dispatch(
-        id=one.id,
-        programme_id=one.programme_id,
-        programme_version=one.programme_version,
+        id=dispatch.id,
+        programme_id=dispatch.programme_id,
+        programme_version=dispatch.programme_version,
         start=period.start,
         duration=period.duration,
         end=period.end,
-        signals=shown(one.shared.signals),
-        resource_ids=list(one.shared.target.resource_ids),
-        direction=one.direction,
+        signals=shown(dispatch.shared.signals),
+        resource_ids=list(dispatch.shared.target.resource_ids),
+        direction=dispatch.direction,
         status=status,
-        created_at=one.created_at,
-        created_by=one.created_by,
-        cancelled_at=one.cancelled_at,
+        created_at=dispatch.created_at,
+        created_by=dispatch.created_by,
+        cancelled_at=dispatch.cancelled_at,
     )
 
 

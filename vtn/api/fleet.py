@@ -147,7 +147,7 @@ async def list_fleet(
         )
         zone, rule = desk.settings.time_zone, learning.rule_of(DEFAULT_PRESET)
         known = await learning.of_vens(conn, [row.ven_id for row in rows], rule, zone, desk.clock.now())
-    return _BY_NAME.page([_shown(row, known[row.ven_id]) for row in rows], limit, key=lambda one: (one.name,))
+    return _BY_NAME.page([_shown(row, known[row.ven_id]) for row in rows], limit, key=lambda row: (row.name,))
 
 
 def _shown(row: fleet.FleetRow, learnt: learning.Learning) -> FleetVen:

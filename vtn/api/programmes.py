@@ -220,14 +220,14 @@ class Enrolled(Model):
 _PARAMETERS = TypeAdapter(ProgrammeParameters)
 
 
-def _shown(one: Stored) -> Programme:
+def _shown(programme: Stored) -> Programme:
     return Programme(
-        id=one.id,
-        version=one.version,
-        name=one.name,
-        market_context=one.market_context,
-        parameters=_PARAMETERS.validate_python(one.parameters, from_attributes=True),
-        created_at=one.created_at,
+        id=programme.id,
+        version=programme.version,
+        name=programme.name,
+        market_context=programme.market_context,
+        parameters=_PARAMETERS.validate_python(programme.parameters, from_attributes=True),
+        created_at=programme.created_at,
     )
 
 
@@ -384,11 +384,11 @@ async def compare_baselines(
     )
 
 
-def _accuracy(name: str, one: Accuracy) -> PresetAccuracy:
+def _accuracy(name: str, accuracy: Accuracy) -> PresetAccuracy:
     rule = PRESETS[name]
-    shares = {field: _known(getattr(one, field)) for field in ("bias", "pool_rmse", "home_rmse")}
+    shares = {field: _known(getattr(accuracy, field)) for field in ("bias", "pool_rmse", "home_rmse")}
     return PresetAccuracy(
-        preset=name, version=rule.version, citation=rule.citation, homes=one.homes, days=one.days, **shares
+        preset=name, version=rule.version, citation=rule.citation, homes=accuracy.homes, days=accuracy.days, **shares
     )
 
 

@@ -135,20 +135,20 @@ class Readings(Model):
     """good, estimated, uncertain, stale or bad. What the site's connection cannot carry is uncertain, too."""
 
 
-def _shown(one: reports.Requested, now: datetime) -> Request:
-    wish = one.request
+def _shown(request: reports.Requested, now: datetime) -> Request:
+    wish = request.request
     return Request(
         id=wish.request_id,
-        name=one.name,
+        name=request.name,
         specifier_id=wish.specifier_id,
         r_ids=list(wish.r_ids),
         granularity=wish.granularity,
         report_back=wish.report_back,
-        state=one.state,
-        reason=one.reason,
-        created_at=one.created_at,
-        last_report_at=one.last_report_at,
-        missing_since=one.missing_since(now),
+        state=request.state,
+        reason=request.reason,
+        created_at=request.created_at,
+        last_report_at=request.last_report_at,
+        missing_since=request.missing_since(now),
     )
 
 

@@ -291,9 +291,9 @@ async def change(
     await tx.audit(who, "change dispatch", dispatch_id, to_json(shared), to_json(new), at=now)
 
 
-def _result_due(one: Dispatch, now: datetime) -> datetime | None:
+def _result_due(dispatch: Dispatch, now: datetime) -> datetime | None:
     """Return when to look for the result of a dispatch whose end has just changed."""
-    return None if one.direction is None else now
+    return None if dispatch.direction is None else now
 
 
 def _check_past(old: Event, new: Event, now: datetime) -> None:

@@ -57,10 +57,10 @@ class EventList:
     awaits_answer: bool
 
 
-def with_values(one: Event, values: Values) -> Event:
+def with_values(event: Event, values: Values) -> Event:
     """Return the event with other values in some signals. The values must fit the signals' intervals."""
     return replace(
-        one,
+        event,
         signals=tuple(
             replace(
                 signal,
@@ -71,7 +71,7 @@ def with_values(one: Event, values: Values) -> Event:
             )
             if signal.signal_id in values
             else signal
-            for signal in one.signals
+            for signal in event.signals
         ),
     )
 
@@ -183,17 +183,17 @@ def _delivered(listed: Sequence[Event], open_ids: AbstractSet[str], now: datetim
     return EventList(sent, awaits_answer=any(one.event_id in open_ids for one in listed))
 
 
-def _renewed_at(one: Event, now: datetime) -> datetime:
+def _renewed_at(event: Event, now: datetime) -> datetime:
     """Return when the event's payload last changed: by the operator, or in status or currentValue as time went by."""
-    if one.cancelled:
-        return one.created_at
-    edges = [near_from(one.period), one.period.start]
-    for signal in one.signals:
-        edge = one.period.start
+    if event.cancelled:
+        return event.created_at
+    edges = [near_from(event.period), event.period.start]
+    for signal in event.signals:
+        edge = event.period.start
         for interval in signal.intervals:
             edge = interval.duration.after(edge)
             edges.append(edge)
-    return max([one.created_at, *(edge for edge in edges if edge <= now)])
+    return max([event.created_at, *(edge for edge in edges if edge <= now)])
 
 
 def _current() -> ColumnElement[bool]:
@@ -321,6 +321,6 @@ async def _add_opts(tx: Transaction, answers: Sequence[tuple[str, Answer]], now:
         await tx.conn.execute(insert(opt), rows)
 
 
-def is_over(one: Event, now: datetime) -> bool:
+def is_over(event: Event, now: datetime) -> bool:
     """Whether the event can no longer change: it is complete or cancelled."""
-    return status_at(one, now) in (EventStatus.COMPLETED, EventStatus.CANCELLED)
+    return status_at(event, now) in (EventStatus.COMPLETED, EventStatus.CANCELLED)

@@ -329,10 +329,10 @@ async def latest(conn: AsyncConnection, ven_ids: Iterable[str], now: datetime) -
     return {ven_id: list(_still_told(ones, now)) for ven_id, ones in found.items()}
 
 
-def _still_told(known: Sequence[Potential], now: datetime) -> Iterator[Potential]:
-    ones = {_key(one.figures): one for one in sorted(known, key=lambda one: (one.issued_at, one.id))}.values()
+def _still_told(potentials: Sequence[Potential], now: datetime) -> Iterator[Potential]:
+    ones = {_key(one.figures): one for one in sorted(potentials, key=lambda row: (row.issued_at, row.id))}.values()
     newest = max(one.issued_at for one in ones)
-    for one in sorted(ones, key=lambda one: _key(one.figures)):
+    for one in sorted(ones, key=lambda row: _key(row.figures)):
         if not one.is_stale(now) or one.issued_at + timedelta(seconds=STALE_AFTER_S[one.source]) >= newest:
             yield one
 

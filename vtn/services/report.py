@@ -239,14 +239,14 @@ async def _learn_resources(tx: Transaction, ven_id: str, offers: Sequence[Report
     await upsert(tx.conn, resource, [row for row in rows if not row["device_class"]], keys=keys, update=())
 
 
-async def request(tx: Transaction, ven_id: str, wish: ReportRequest, now: datetime, *, who: str) -> str:
+async def request(tx: Transaction, ven_id: str, request: ReportRequest, now: datetime, *, who: str) -> str:
     """Queue a request for a report that the VEN offers; return its reportRequestID.
 
     Raises InvalidError if the VEN does not offer that (RP-20, RP-27, RP-30).
     """
-    offer = _check(wish, await offered(tx.conn, ven_id), now)
-    await _queue(tx, ven_id, [(wish, offer)], now, who=who)
-    return wish.request_id
+    offer = _check(request, await offered(tx.conn, ven_id), now)
+    await _queue(tx, ven_id, [(request, offer)], now, who=who)
+    return request.request_id
 
 
 async def request_now(tx: Transaction, ven_id: str, name: str, now: datetime, *, who: str) -> str | None:

@@ -69,20 +69,27 @@ def lines_of(offer: str) -> Mapping[str, Line]:
     }
 
 
-def _line(said: ReportDescription) -> Line:
-    base = said.item_base
+def _line(description: ReportDescription) -> Line:
+    base = description.item_base
     quantity = _QUANTITIES.get(base.name) if base else None
     point = DataPoint(
-        digest(said.r_id, said.report_type, said.reading_type, said.source, said.subject, _odd_unit(base, quantity)),
-        said.r_id,
-        said.report_type,
-        said.reading_type,
-        said.source,
-        said.subject,
-        flow_of(said),
-        phase_of(said.r_id),
+        digest(
+            description.r_id,
+            description.report_type,
+            description.reading_type,
+            description.source,
+            description.subject,
+            _odd_unit(base, quantity),
+        ),
+        description.r_id,
+        description.report_type,
+        description.reading_type,
+        description.source,
+        description.subject,
+        flow_of(description),
+        phase_of(description.r_id),
     )
-    resource_id = "+".join(said.source.resource_ids)[:_LONGEST_NAME] or said.r_id
+    resource_id = "+".join(description.source.resource_ids)[:_LONGEST_NAME] or description.r_id
     factor, offset = base.factor if base else 1.0, 0.0
     if quantity is Quantity.TEMPERATURE and base and base.units == "fahrenheit":
         factor, offset = factor * _FAHRENHEIT[0], _FAHRENHEIT[1]

@@ -117,19 +117,19 @@ async def _progress(tx: Transaction, data: Sequence[_Data], now: datetime) -> No
         await tx.conn.execute(update(report_request).where(of.id.in_(ids) & of.state.in_(LIVE)).values(state="active"))
 
 
-def _is_over(wish: ReportRequest, newest_s: int) -> bool:
-    last_s = _last_start_s(wish)
-    return not wish.report_back if last_s is None else newest_s >= last_s
+def _is_over(request: ReportRequest, newest_s: int) -> bool:
+    last_s = _last_start_s(request)
+    return not request.report_back if last_s is None else newest_s >= last_s
 
 
-def _last_start_s(wish: ReportRequest) -> float | None:
+def _last_start_s(request: ReportRequest) -> float | None:
     """When the last interval of a bounded request begins, at the latest an hour before its end for history.
 
     None: it is not bounded, or reaches beyond the calendar.
     """
-    if not wish.duration or not wish.start:
+    if not request.duration or not request.start:
         return None
     try:
-        return (-(wish.granularity or Duration.of(hours=1))).after(wish.duration.after(wish.start)).timestamp()
+        return (-(request.granularity or Duration.of(hours=1))).after(request.duration.after(request.start)).timestamp()
     except InvalidError:
         return None

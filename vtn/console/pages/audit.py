@@ -8,7 +8,7 @@ from pydantic import Field
 
 from vtn.console.page import Visit, page
 from vtn.services import audit_log
-from vtn.services.audit_log import Wanted
+from vtn.services.audit_log import AuditFilter
 from web.auth import Role
 from web.model import Model
 from web.pagination import Keyset
@@ -28,11 +28,11 @@ class _Filter(Model):
     until: _Day | None = None
     cursor: str | None = None
 
-    def value(self, zone: tzinfo) -> Wanted:
+    def value(self, zone: tzinfo) -> AuditFilter:
         """Return the filter; days are local ones, the last one included."""
         since = None if self.since is None else datetime.combine(self.since, time(), zone)
         until = None if self.until is None else datetime.combine(self.until + timedelta(days=1), time(), zone)
-        return Wanted(self.who, self.action, self.text, since, until)
+        return AuditFilter(self.who, self.action, self.text, since, until)
 
 
 @page("GET", "/audit", role=Role.ADMIN)

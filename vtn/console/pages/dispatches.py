@@ -9,7 +9,7 @@ from pydantic import Field
 from vtn.console.page import Visit, page
 from vtn.services import dispatch_list
 from vtn.services import programme as programmes
-from vtn.services.dispatch_list import Wanted, When
+from vtn.services.dispatch_list import DispatchFilter, When
 from web.auth import Role
 from web.model import Model
 from web.pagination import Keyset
@@ -34,7 +34,7 @@ async def list_dispatches(visit: Visit) -> web.StreamResponse:
     after = _ORDER.decode(wish.cursor)
     place = None if after is None else (after[0], after[1])
     async with visit.desk.db.read() as conn:
-        wanted = Wanted(wish.when, wish.programme_id)
+        wanted = DispatchFilter(wish.when, wish.programme_id)
         rows = await dispatch_list.listing(conn, wanted, visit.now, after=place, limit=_PER_PAGE + 1)
         known = await programmes.newest(conn)
     return visit.render(

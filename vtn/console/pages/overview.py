@@ -10,7 +10,7 @@ from markupsafe import Markup
 from core.direction import Direction
 from vtn.console.page import Visit, page
 from vtn.services import dispatch_list, expiry, fleet, pending
-from vtn.services.dispatch_list import Wanted, When
+from vtn.services.dispatch_list import DispatchFilter, When
 from vtn.services.fleet import Filter, FleetRow
 from vtn.services.potential import Potential, latest
 from vtn.services.potential_forecast import STEP_S, DirectionForecast, Outlook
@@ -32,8 +32,8 @@ async def overview(visit: Visit) -> web.StreamResponse:
     now, desk = visit.now, visit.desk
     async with desk.db.read() as conn:
         counts = await fleet.counts(conn, now, desk.stale_after_s)
-        running = await dispatch_list.listing(conn, Wanted(When.RUNNING), now, limit=_SHOWN)
-        upcoming = await dispatch_list.listing(conn, Wanted(When.NEXT), now, limit=_SHOWN)
+        running = await dispatch_list.listing(conn, DispatchFilter(When.RUNNING), now, limit=_SHOWN)
+        upcoming = await dispatch_list.listing(conn, DispatchFilter(When.NEXT), now, limit=_SHOWN)
         totals = {when: await dispatch_list.count(conn, when, now) for when in (When.RUNNING, When.NEXT)}
         alerts = await pending.alerts(conn, expiring_before=visit.frame.utcnow() + EXPIRES_WITHIN)
         endings = await asyncio.to_thread(expiry.soon, desk.watched, visit.frame.utcnow() + desk.expires_within)

@@ -18,7 +18,7 @@ from vtn.api.programmes import NewProgramme, ProgrammeChange, WallClock, period_
 from vtn.console.page import Visit, page
 from vtn.services import baseline_comparison, dispatch_list, fleet, learning, programme_members
 from vtn.services import programme as programmes
-from vtn.services.dispatch_list import Wanted
+from vtn.services.dispatch_list import DispatchFilter
 from vtn.services.programme import Parameters, Programme
 from vtn.transport.v20b.check import check_programme
 from web.auth import Role
@@ -103,7 +103,7 @@ async def _page(visit: Visit, programme_id: str, form: Form) -> web.Response:
         count = (await programme_members.counts(conn, visit.now)).get(programme_id, 0)
         versions = await programme_members.versions(conn, programme_id)
         groups = await fleet.groups(conn)
-        dispatches = await dispatch_list.listing(conn, Wanted(programme_id=programme_id), visit.now, limit=5)
+        dispatches = await dispatch_list.listing(conn, DispatchFilter(programme_id=programme_id), visit.now, limit=5)
         everybody = await fleet.listing(conn, fleet.Filter(), visit.now, visit.desk.stale_after_s, limit=1000)
         enrolled = set(await programmes.enrolled(conn, programme_id, visit.now))
         learnt = await learning.of_programme(conn, one, visit.now)

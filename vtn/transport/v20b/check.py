@@ -43,12 +43,12 @@ async def check_programme(market_context: str, period: ActivePeriod) -> None:
     await check_event(Event("trial", 0, market_context, datetime(2026, 1, 1, tzinfo=UTC), period, (_SIMPLE,)))
 
 
-async def check_request(wish: ReportRequest) -> None:
+async def check_request(request: ReportRequest) -> None:
     """Raise InvalidError for a report request that no oadrCreateReport can carry."""
-    limits = (wish.granularity, wish.report_back, wish.duration or ZERO)
+    limits = (request.granularity, request.report_back, request.duration or ZERO)
     if any(length.months * 31 * 86400 + length.seconds > 400 * 366 * 86400 for length in limits):
         raise InvalidError("A duration is longer than 400 years.")
-    await _try(CreateReport("trial", (wish,), "ven"))
+    await _try(CreateReport("trial", (request,), "ven"))
 
 
 async def _try(message: Message) -> None:
