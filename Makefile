@@ -33,8 +33,8 @@ chaos: packages $(VENV)/.test
 fuzz: $(VENV)/.test
 	EVENLOAD_FUZZ_SECONDS=$${EVENLOAD_FUZZ_SECONDS:-600} $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
-# How fast it is, beside openleadr on the same machine; writes build/bench.json and docs/performance.md (some minutes;
-# ARGS=--quick for a short look that leaves the page alone).
+# How fast it is, beside openleadr on the same machine; writes build/bench.json and docs/explanation/performance.md (some
+# minutes; ARGS=--quick for a short look that leaves the page alone).
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks $(ARGS)
 
