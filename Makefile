@@ -7,7 +7,7 @@ ARGS   ?=
 # Demo and tests start some hundred processes: let them keep what they compiled, whatever the caller's shell says.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test drills chaos fuzz bench bench-selection check lint types rooms unit packages walk screenshots clean
+.PHONY: demo test drills chaos fuzz bench bench-selection reference check lint types rooms unit packages walk screenshots clean
 
 demo: $(VENV)/.demo
 	$(BIN)/evenload demo $(ARGS)
@@ -41,6 +41,10 @@ bench: $(VENV)/.test
 # How fast and how good the choice of VENs is, for 100,000 homes.
 bench-selection: $(VENV)/.test
 	$(BIN)/python -m benchmarks.selection $(ARGS)
+
+# The pages of docs/reference that say what the code says: commands and settings.
+reference: $(VENV)/.test
+	$(BIN)/python -m docs.reference.generate
 
 # Everything that does not run the program.
 check: $(VENV)/.test

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from docs.reference.generate import PAGES as GENERATED
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 OURS = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
@@ -122,3 +124,9 @@ def test_the_index_has_every_page() -> None:
     index = ROOT / "docs" / "index.md"
     linked = {(index.parent / target.partition("#")[0]).resolve() for target in _LINK.findall(index.read_text("utf-8"))}
     assert [str(page) for page in PAGES if index.parent in page.parents and page != index and page not in linked] == []
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_the_reference_says_what_the_code_says(name: str) -> None:
+    page = ROOT / "docs" / "reference" / name
+    assert page.read_text("utf-8") == GENERATED[name](), "stale: run `make reference`"
