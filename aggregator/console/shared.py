@@ -15,7 +15,7 @@ from aggregator.flexibility.fleet import Reason
 from core.errors import InvalidError
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import Message
-from vtn.console import Form, Visit
+from vtn.console import ConsoleRequest, Form
 from vtn.services.programme import Programme
 from web.pagination import Keyset
 
@@ -138,9 +138,9 @@ class Listing:
 
     keys: Keyset
 
-    def before(self, visit: Visit) -> str | None:
+    def before(self, request: ConsoleRequest) -> str | None:
         """Return the id that the page starts after. Raises InvalidError for another listing's cursor."""
-        found = self.keys.decode(visit.query.get("cursor"))
+        found = self.keys.decode(request.query.get("cursor"))
         return None if found is None else str(found[0])
 
     def page(self, rows: Sequence[R], key: Callable[[R], str]) -> tuple[list[R], str | None]:

@@ -1,11 +1,11 @@
 """Forms: what was typed, what it means, and what is wrong next to the field where it is wrong.
 
-    form = await visit.form()
+    form = await request.form()
     with form.catching():
         wish = form.read(NewProgramme)              # a pydantic model; what is wrong stops here
-        async with visit.desk.db.write() as tx: ...  # and so do the errors of services
-        return visit.redirect("/programmes", notice="Created.")
-    return visit.render("programmes/new.html", form=form)   # 422, with everything that was typed
+        async with request.desk.db.write() as tx: ...  # and so do the errors of services
+        return request.redirect("/programmes", notice="Created.")
+    return request.render("programmes/new.html", form=form)   # 422, with everything that was typed
 
 Names of fields: `limits.per_day` is a member of a member, `windows.0.start` one of a list, `ven_ids[]` a list by
 repetition. A field that was left blank is left out, so that the model's default counts.

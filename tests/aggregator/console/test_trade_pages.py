@@ -6,7 +6,7 @@ import pytest
 
 from aggregator.console import SECTION
 from aggregator.trade import settlements
-from vtn.console.page import described
+from web.pages.page import described
 
 LISTS = (
     "/market",

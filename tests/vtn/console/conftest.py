@@ -11,7 +11,7 @@ from support.browser import Console, Machine
 from support.vtn_world import migrated_sqlite, open_copy, world_on
 from vtn.api import Desk
 from vtn.console import make_console
-from vtn.console.app import FRAME
+from vtn.console.console import CONSOLE
 from vtn.services import principals
 from vtn.transport.message_log import RecentMessages
 from web.auth import Role
@@ -40,7 +40,7 @@ async def console(tmp_path: Path, aiohttp_client: Any, migrated: Path) -> AsyncI
             utcnow=machine.utcnow,
         )
         client = await aiohttp_client(app, cookie_jar=DummyCookieJar())  # each browser has its own
-        made = Console(client, world, machine, recent, app[FRAME])
+        made = Console(client, world, machine, recent, app[CONSOLE])
         async with world.tx() as tx:
             for role in Role:
                 await principals.create(tx, role.value, role, machine.now, who="test")

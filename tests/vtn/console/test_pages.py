@@ -335,7 +335,7 @@ async def test_the_overview_says_which_of_the_servers_certificates_ends_soon(con
     authority = Authority.create(tmp_path / "ca", "CA")
     (tmp_path / "server.pem").write_text(authority.issue_server(["x"], days=20).chain_pem)
     files = {"server certificate server.pem": tmp_path / "server.pem", "authority ca.pem": tmp_path / "ca" / "ca.pem"}
-    object.__setattr__(console.frame.desk, "watched", files)
+    object.__setattr__(console.shell.desk, "watched", files)
     page = await console.viewer.get("/")
     (alert,) = page.texts("//ul[@class='alerts']/li")
     assert "server certificate server.pem ends on" in alert
@@ -345,7 +345,7 @@ async def test_the_authority_can_be_had_from_the_console_with_its_fingerprint(co
     await console.stranger.get("/ca.pem", 404)
     authority = Authority.create(tmp_path / "ca", "CA")
     for name, value in (("authority", authority), ("api_url", "https://vtn.example:8444")):
-        object.__setattr__(console.frame.desk, name, value)
+        object.__setattr__(console.shell.desk, name, value)
     async with console.client.get("/ca.pem") as answer:
         assert await answer.text() == authority.ca_pem
     sha256 = sha256_of_pem(authority.ca_pem.encode())

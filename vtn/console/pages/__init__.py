@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Final
 
-from vtn.console.frame import NavEntry
-from vtn.console.page import Section
 from vtn.console.pages import (
     account,
     audit,
@@ -23,6 +21,8 @@ from vtn.console.pages import (
     ven,
 )
 from web.auth import Role
+from web.pages.page import Section
+from web.pages.shell import NavEntry
 
 _HERE: Final = Path(__file__).resolve().parent.parent
 
