@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import update
 
+from aggregator.scopes import SCOPES
 from aggregator.tariff import tariffs
 from aggregator.tariff.price_series import Price as TariffPrice
 from aggregator.tariff.tariffs import Kind as TariffKind
@@ -64,7 +65,8 @@ async def seed(db: Database, now: datetime, names: Sequence[str], *, days: int =
             await can(tx, ven_id, now, CAN_W * (0.7 + 0.1 * (number % 7)))
         await seen(tx, ven_ids, now)
         party_id = await contracts.create_brp(tx, "Balance & Co", now, who=WHO, email="desk@brp.example")
-        _, secret = await api_clients.create(tx, party_id, "main", ["flex:read", "flex:request"], now, who=WHO)
+        scopes = ["flex:read", "flex:request"]
+        _, secret = await api_clients.create(tx, party_id, "main", scopes, now, who=WHO, offered=SCOPES)
         limits = Limits(max_power_w=2_000_000, direct_orders=True, per_ven_rows=True)
         price = Price("EUR", "0.20", "0.05", "0.40")
         contract = await contracts.create(tx, Terms(party_id, made.id, limits, price), now, who=WHO)
