@@ -37,6 +37,7 @@ from vtn.services import programme as programmes
 from web.auth import Role
 from web.model import Model
 from web.pages.charts import Chart, Line, time_chart
+from web.pages.translations import gettext as _
 
 _ACTIVATIONS = listing("activations")
 _SETTLEMENTS = listing("settlements")
@@ -95,7 +96,7 @@ async def _page(request: ConsoleRequest, activation_id: str, form: Form) -> web.
     status = one.status(request.now)
     report = next((it for it in made if str(it.version) == asked), made[-1] if made else None)
     if asked and (report is None or str(report.version) != asked):
-        raise NotFoundError("There is no such version of the report.")
+        raise NotFoundError(_("There is no such version of the report."))
     zone = zone_of(rules)
     return request.render(
         "market/activation.html",
@@ -129,12 +130,12 @@ def _chart(report: ActivationReport, rules: programmes.Programme) -> Chart:
         return Line(name, edges, shown, step=True, dashed=dashed)
 
     lines = [
-        line("baseline", "baseline_w", dashed=True),
-        line("actual", "actual_w"),
-        line("ordered", "ordered_w"),
-        line("delivered", "delivered_w"),
+        line(_("baseline"), "baseline_w", dashed=True),
+        line(_("actual"), "actual_w"),
+        line(_("ordered"), "ordered_w"),
+        line(_("delivered"), "delivered_w"),
     ]
-    return time_chart("report-chart", "What the BRP is told", "kW", lines, zone=zone_of(rules))
+    return time_chart("report-chart", _("Report to the BRP"), "kW", lines, zone=zone_of(rules))
 
 
 @page("GET", "/market/activations/{activation_id}/report.csv", role=Role.VIEWER)
@@ -163,7 +164,7 @@ async def change_activation(request: ConsoleRequest, activation_id: str) -> web.
                 tx, activation_id, new, request.now, who=request.who, expected_number=wish.number
             )
         return request.redirect(
-            f"/market/activations/{activation_id}", notice="Changed; the BRP and the VENs are told."
+            f"/market/activations/{activation_id}", notice=_("Changed. The BRP and the VENs are notified.")
         )
     return await _page(request, activation_id, form)
 
@@ -178,7 +179,7 @@ def _changed(one: Activation, wish: _Modified, rules: programmes.Programme, now:
         except InvalidError as error:
             raise InvalidError(str(error), field="end") from error
     if end <= one.starts_at:
-        raise InvalidError("The end must lie after the start.", field="end")
+        raise InvalidError(_("The end must be after the start."), field="end")
     new = []
     for part in one.intervals:
         stop = min(part.end, end)
@@ -200,7 +201,7 @@ async def cancel_activation(request: ConsoleRequest, activation_id: str) -> web.
         async with request.desk.db.write() as tx:
             await activation_changes.cancel(tx, activation_id, request.now, who=request.who, reason=wish.reason)
         return request.redirect(
-            f"/market/activations/{activation_id}", notice="Cancelled; the BRP and the VENs are told."
+            f"/market/activations/{activation_id}", notice=_("Cancelled. The BRP and the VENs are notified.")
         )
     return await _page(request, activation_id, form)
 
@@ -269,8 +270,9 @@ def _nominated(newest: dict[str, nominations.Nomination], day: str, request: Con
     for side, one in newest.items():
         times = [midnight + timedelta(seconds=one.step_s * number) for number in range(len(one.power_w) + 1)]
         values: list[float | None] = [value / 1000 for value in (*one.power_w, one.power_w[-1])]
-        lines.append(Line(f"by the {'BRP' if side == 'brp' else side}", times, values, step=True))
-    return time_chart("nominated", "Nominated consumption, newest revisions", "kW", lines, zone=request.zone)
+        name = _("by the BRP") if side == "brp" else _("by the aggregator")
+        lines.append(Line(name, times, values, step=True))
+    return time_chart("nominated", _("Nominated consumption, latest revisions"), "kW", lines, zone=request.zone)
 
 
 PAGES = (

@@ -40,6 +40,7 @@ from web.auth import Role
 from web.model import Model
 from web.pages import streams
 from web.pages.charts import Chart, Line, line_rows, now_rows, time_chart
+from web.pages.translations import gettext as _
 from web.pagination import Keyset
 
 _BY_NAME: Final = Keyset("live-vens", str)
@@ -107,9 +108,7 @@ def _table(request: ConsoleRequest, one: Progress) -> dict[str, Any]:
 def _chart(one: Progress, request: ConsoleRequest) -> Chart:
     """Return target, baseline and actual consumption, in kW."""
     zone = zone_of(one.programme)
-    title = "Consumption of the VENs that take part"
-    if not one.trace.usual_w:
-        title = "Power ordered of the VENs"
+    title = _("Consumption of the VENs that take part") if one.trace.usual_w else _("Power ordered from the VENs")
     begun = one.at >= one.start and not one.is_over
     return time_chart("live", title, "kW", _lines(one), zone=zone, now=request.now if begun else None)
 
@@ -118,11 +117,11 @@ def _lines(one: Progress) -> list[Line]:
     trace = one.trace
     lines = []
     if trace.target_times:
-        lines.append(Line("target", trace.target_times, _kilo(trace.target_w), step=True))
+        lines.append(Line(_("target"), trace.target_times, _kilo(trace.target_w), step=True))
     if trace.usual_w:
-        lines.append(Line("baseline (estimate)", trace.times, _kilo(trace.usual_w), dashed=True))
+        lines.append(Line(_("baseline (estimate)"), trace.times, _kilo(trace.usual_w), dashed=True))
     if trace.actual_w:
-        lines.append(Line("actual", trace.times, _kilo(trace.actual_w)))
+        lines.append(Line(_("actual"), trace.times, _kilo(trace.actual_w)))
     return lines
 
 
@@ -186,7 +185,7 @@ async def change_dispatch(request: ConsoleRequest, dispatch_id: str) -> web.Stre
             end = _end(wish.end, zone)
             value = float(watts(wish.power)) if wish.power is not None else wish.value
             await dispatch_changes.modify(tx, dispatch_id, Change(value, end), request.now, who=request.who)
-        return _done(request, dispatch_id, "Changed. The VENs get it with their next poll.")
+        return _done(request, dispatch_id, _("Changed. The VENs receive the change at their next poll."))
     return await _page(request, dispatch_id, form)
 
 
@@ -208,8 +207,8 @@ async def replace_ven(request: ConsoleRequest, dispatch_id: str) -> web.StreamRe
         async with request.desk.db.write() as tx:
             successor = await dispatch_changes.replace_ven(tx, dispatch_id, ven_id, request.now, who=request.who)
         if successor is None:
-            return _done(request, dispatch_id, "Released. Nobody is left in reserve to take its place.", tone="warn")
-        return _done(request, dispatch_id, "Replaced: the next one of the reserve is called.")
+            return _done(request, dispatch_id, _("Released. No VEN is left in reserve to replace it."), tone="warn")
+        return _done(request, dispatch_id, _("Replaced. The next VEN in reserve is called."))
     return await _page(request, dispatch_id, form)
 
 
@@ -221,7 +220,7 @@ async def cancel_dispatch(request: ConsoleRequest, dispatch_id: str) -> web.Stre
         wish = form.read(_Cancelled)
         async with request.desk.db.write() as tx:
             await dispatch_changes.cancel(tx, dispatch_id, request.now, who=request.who, reason=wish.reason)
-        return _done(request, dispatch_id, "Cancelled. The VENs are told with their next poll.")
+        return _done(request, dispatch_id, _("Cancelled. The VENs learn of it at their next poll."))
     return await _page(request, dispatch_id, form)
 
 
@@ -249,7 +248,7 @@ async def show_selection(request: ConsoleRequest, dispatch_id: str) -> web.Strea
         rules = await _programme(conn, dispatch_id)
         selection_id = await dispatch_changes.selection_of(conn, dispatch_id)
         if selection_id is None:
-            raise NotFoundError("This dispatch was not made by a selection: its VENs were named.")
+            raise NotFoundError(_("This dispatch has no selection: its VENs were named."))
         rows = await selection_view.reasons(
             conn,
             selection_id,
@@ -282,7 +281,7 @@ async def show_messages(request: ConsoleRequest, dispatch_id: str) -> web.Stream
     names = {row.ven_id: row.name for row in sorted(one.rows, key=lambda row: row.name)}
     ven_id = request.query.get("ven_id") or next(iter(names), "")
     if ven_id not in found:
-        raise NotFoundError("This VEN has no event of this dispatch.")
+        raise NotFoundError(_("This VEN has no event of this dispatch."))
     own = found[ven_id]
     request_id = new_id("req")
     shown = DeliveredEvent(own, status_at(own, request.now))

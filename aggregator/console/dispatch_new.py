@@ -25,6 +25,7 @@ from vtn.services import programme as programmes
 from vtn.services.dispatch import Order
 from web.auth import Role
 from web.pages.forms import CSRF_FIELD, FormError
+from web.pages.translations import gettext as _
 from web.pagination import Keyset
 
 _BY_NAME: Final = Keyset("draft-vens", str)
@@ -126,7 +127,7 @@ async def _order_step(request: ConsoleRequest, form: Form, when: Plan) -> web.Re
         when=when,
         groups=groups,
         areas=areas,
-        signals=[(key, text) for key, (text, _) in SIGNALS.items()],
+        signals=[(key, _(label)) for key, (label, unit) in SIGNALS.items()],
         hidden=typed(form, *shown, "group_ids[]", "comment", "test_event"),
         links=_links(form),
     )
@@ -243,7 +244,7 @@ async def show_draft_messages(request: ConsoleRequest, draft_id: str) -> web.Str
         names = await ven_view.names(conn, powers)
     ven_id = request.query.get("ven_id") or next(iter(names), "")
     if powers and ven_id not in powers:
-        raise NotFoundError("This VEN is not called by the draft.")
+        raise NotFoundError(_("The draft doesn't call this VEN."))
     wish = dispatch_drafts.order(one.wish, {ven_id: powers[ven_id]}) if powers else None
     return request.render(
         "market/draft_messages.html",
@@ -265,7 +266,9 @@ async def confirm_draft(request: ConsoleRequest, draft_id: str) -> web.StreamRes
         dispatch_id = await dispatch_drafts.confirm(
             request.desk.db, draft_id, request.now, stale_after_s=request.desk.stale_after_s, who=request.who
         )
-        return request.redirect(f"/dispatches/{dispatch_id}", notice="Ordered. The VENs get it with their next poll.")
+        return request.redirect(
+            f"/dispatches/{dispatch_id}", notice=_("Ordered. The VENs receive it at their next poll.")
+        )
     return request.redirect(f"/dispatches/drafts/{draft_id}", notice=form.error(""), tone="bad")
 
 
@@ -294,7 +297,7 @@ async def _preview(request: ConsoleRequest, form: Form, when: Plan, said: Broadc
     names = {one.ven_id: one.name for one in said.vens}
     ven_id = request.query.get("ven_id") or next(iter(names))
     if ven_id not in names:
-        raise NotFoundError("This VEN does not get the signal.")
+        raise NotFoundError(_("This VEN doesn't receive the signal."))
     wish = Order(
         said.order.programme_id,
         said.order.start,
@@ -327,10 +330,12 @@ async def order_signal(request: ConsoleRequest) -> web.StreamResponse:
     """Order a plain signal."""
     form = await request.form()
     with form.catching():
-        _, said = await _signal(request, form)
+        said = (await _signal(request, form))[1]
         async with request.desk.db.write() as tx:
             dispatch_id = await dispatch.create(tx, said.order, request.now, who=request.who)
-        return request.redirect(f"/dispatches/{dispatch_id}", notice="Ordered. The VENs get it with their next poll.")
+        return request.redirect(
+            f"/dispatches/{dispatch_id}", notice=_("Ordered. The VENs receive it at their next poll.")
+        )
     return _again(request, "/dispatches/new/preview", form)
 
 

@@ -21,6 +21,7 @@ from vtn.store.rows import to_json
 from web.auth import Role
 from web.model import Model
 from web.pages.charts import Chart, Line, time_chart
+from web.pages.translations import gettext as _
 
 _MOST_ROWS: Final = 500
 
@@ -33,7 +34,7 @@ def _version(request: ConsoleRequest) -> int | None:
     form = Form({"version": [request.query["version"]]}) if request.query.get("version") else Form()
     with form.catching():
         return form.read(_Which).version
-    raise InvalidError("A version is a number.")
+    raise InvalidError(_("A version is a whole number."))
 
 
 @page("GET", "/dispatches/{dispatch_id}/result", role=Role.VIEWER)
@@ -88,12 +89,12 @@ def _chart(found: Result, rules: programmes.Programme) -> Chart:
         return Line(name, edges, shown, step=True, dashed=dashed)
 
     lines = [
-        line("baseline", "baseline_w", dashed=True),
-        line("actual", "actual_w"),
-        line("asked of them", "target_w"),
-        line("delivered", "delivered_w"),
+        line(_("baseline"), "baseline_w", dashed=True),
+        line(_("actual"), "actual_w"),
+        line(_("ordered from them"), "target_w"),
+        line(_("delivered"), "delivered_w"),
     ]
-    title = "Half hours of the VENs that count"
+    title = _("Half hours of the VENs that count")
     return time_chart("result", title, "kW", lines, zone=zone_of(rules))
 
 
@@ -132,7 +133,7 @@ async def recompute(request: ConsoleRequest, dispatch_id: str) -> web.StreamResp
         computed = await evaluation.compute(request.desk.db, dispatch_id, request.now)
         async with request.desk.db.write() as tx:
             is_new = await result_due.keep(tx, computed, request.now, who=request.who)
-        text = "Computed anew." if is_new else "Nothing has changed: no reading came in since."
+        text = _("Computed.") if is_new else _("Nothing has changed: no new readings have come in.")
         return request.redirect(f"/dispatches/{dispatch_id}/result", notice=text)
     return await _page(request, dispatch_id, form)
 

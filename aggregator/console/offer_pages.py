@@ -31,6 +31,7 @@ from vtn.services import programme as programmes
 from vtn.services import site
 from web.auth import Role
 from web.model import Model
+from web.pages.translations import gettext as _
 
 _OFFERS = listing("offers")
 
@@ -91,11 +92,12 @@ async def make_offer(request: ConsoleRequest) -> web.StreamResponse:
         try:
             made = await request.service(SALES).offer(unasked, who=request.who)
         except OverPotentialError as error:
-            form.fail(f"At most {min(error.possible_w) / 1000:g} kW can be promised in that time.", "power")
+            possible = f"{min(error.possible_w) / 1000:g}"
+            form.fail(_("At most %(power)s kW can be promised in that time.", power=possible), "power")
         except ForbiddenError as error:  # the contract forbids it, not the person's role: the form can be mended
             form.fail(error)
         else:
-            return request.redirect(f"/market/offers/{made.id}", notice="The offer is out.")
+            return request.redirect(f"/market/offers/{made.id}", notice=_("Offer sent."))
     return await _edit(request, form)
 
 
@@ -145,7 +147,7 @@ async def revoke_offer(request: ConsoleRequest, offer_id: str) -> web.StreamResp
     with form.catching():
         async with request.desk.db.write() as tx:
             await offers.revoke(tx, offer_id, request.now, who=request.who)
-        return request.redirect(f"/market/offers/{offer_id}", notice="The offer is taken back; the BRP is told.")
+        return request.redirect(f"/market/offers/{offer_id}", notice=_("Offer revoked. The BRP is notified."))
     return await _page(request, offer_id, form)
 
 

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated
 
 from aiohttp import web
+from markupsafe import Markup
 from pydantic import Field
 
 from aggregator.brp_api.gate import GATE
@@ -20,6 +21,7 @@ from vtn.services import api_clients, site, webhooks
 from vtn.services import programme as programmes
 from web.auth import Role
 from web.model import Model
+from web.pages.translations import gettext as _
 
 _DELIVERIES = listing("webhook-deliveries")
 _CONTRACTS = "contracts"
@@ -75,7 +77,7 @@ async def list_brps(request: ConsoleRequest) -> web.StreamResponse:
 @page("GET", "/market/brps/new", role=Role.ADMIN)
 async def new_brp(request: ConsoleRequest) -> web.StreamResponse:
     """Show the form for a new BRP."""
-    return request.render("market/brp_new.html", form=Form(), scopes=SCOPES, usual=_USUAL)
+    return request.render("market/brp_new.html", form=Form(), scopes=_scopes(), usual=_USUAL)
 
 
 @page("POST", "/market/brps", role=Role.ADMIN)
@@ -97,8 +99,12 @@ async def create_brp(request: ConsoleRequest) -> web.StreamResponse:
                 offered=SCOPES,
                 certificate=thumbprint,
             )
-        return _reveal(request, party_id, f"BRP '{wish.name.strip()}' is there.", made.id, secret)
-    return request.render("market/brp_new.html", form=form, scopes=SCOPES, usual=_USUAL)
+        return _reveal(request, party_id, _("BRP %(brp)s created.", brp=wish.name.strip()), made.id, secret)
+    return request.render("market/brp_new.html", form=form, scopes=_scopes(), usual=_USUAL)
+
+
+def _scopes() -> list[tuple[str, Markup]]:
+    return [(scope, Markup("<code>{}</code>: {}").format(scope, _(text))) for scope, text in SCOPES.items()]
 
 
 def _thumbprint(wish: NewClient) -> str | None:
@@ -111,7 +117,7 @@ def _thumbprint(wish: NewClient) -> str | None:
 
 
 def _reveal(request: ConsoleRequest, party_id: str, text: str, client_id: str, secret: str) -> web.Response:
-    shown = {"Client id": client_id, "Client secret": secret}
+    shown = {_("Client ID"): client_id, _("Client secret"): secret}
     return request.redirect(f"/market/brps/{party_id}", notice=text, reveal=shown)
 
 
@@ -125,7 +131,7 @@ async def _brp_page(request: ConsoleRequest, party_id: str, form: Form) -> web.R
     async with request.desk.db.read() as conn:
         one = next((it for it in await contracts.brps(conn) if it.id == party_id), None)
         if one is None:
-            raise NotFoundError(f"No BRP '{party_id[:80]}'.")
+            raise NotFoundError(_("There is no BRP %(number)s.", number=party_id[:80]))
         return request.render(
             "market/brp.html",
             form=form,
@@ -134,7 +140,7 @@ async def _brp_page(request: ConsoleRequest, party_id: str, form: Form) -> web.R
             contracts=await contracts.listed(conn, party_id=party_id, limit=200),
             subscriptions=await webhooks.listed(conn, party_id),
             names=await trade_view.names(conn),
-            scopes=SCOPES,
+            scopes=_scopes(),
             usual=_USUAL,
         )
 
@@ -157,7 +163,7 @@ async def create_client(request: ConsoleRequest, party_id: str) -> web.StreamRes
                 offered=SCOPES,
                 certificate=thumbprint,
             )
-        return _reveal(request, party_id, f"Program '{made.name}' is there.", made.id, secret)
+        return _reveal(request, party_id, _("API client %(client)s created.", client=made.name), made.id, secret)
     return await _brp_page(request, party_id, form)
 
 
@@ -167,7 +173,7 @@ async def rotate_secret(request: ConsoleRequest, client_id: str) -> web.StreamRe
     async with request.desk.db.write() as tx:
         secret = await api_clients.rotate(tx, client_id, request.console.utcnow(), who=request.who)
         one = await api_clients.get(tx.conn, client_id)
-    return _reveal(request, one.party_id, f"Program '{one.name}' has a new secret.", one.id, secret)
+    return _reveal(request, one.party_id, _("New secret for API client %(client)s.", client=one.name), one.id, secret)
 
 
 @page("POST", "/market/clients/{client_id}/revocation", role=Role.ADMIN)
@@ -179,7 +185,7 @@ async def revoke_client(request: ConsoleRequest, client_id: str) -> web.StreamRe
     gate = request.http.config_dict.get(GATE)
     if gate is not None:
         gate.clear()
-    return request.redirect(f"/market/brps/{one.party_id}", notice=f"Program '{one.name}' is shut out.")
+    return request.redirect(f"/market/brps/{one.party_id}", notice=_("API client %(client)s revoked.", client=one.name))
 
 
 # -- contracts
@@ -242,7 +248,7 @@ async def create_contract(request: ConsoleRequest) -> web.StreamResponse:
         )
         async with request.desk.db.write() as tx:
             made = await contracts.create(tx, terms, request.now, who=request.who)
-        return request.redirect(f"/market/contracts/{made.id}", notice="The contract is made.")
+        return request.redirect(f"/market/contracts/{made.id}", notice=_("Contract created."))
     return await _edit_contract(request, form)
 
 
@@ -278,7 +284,7 @@ async def end_contract(request: ConsoleRequest, contract_id: str) -> web.StreamR
         async with request.desk.db.write() as tx:
             await contracts.end(tx, contract_id, request.now, who=request.who)
         return request.redirect(
-            f"/market/contracts/{contract_id}", notice="The contract has ended; what is sold runs on."
+            f"/market/contracts/{contract_id}", notice=_("Contract ended. What has been sold continues.")
         )
     return await _contract_page(request, contract_id, form)
 
@@ -311,7 +317,7 @@ async def replay_delivery(request: ConsoleRequest, delivery_id: str) -> web.Stre
     """Send a message again."""
     async with request.desk.db.write() as tx:
         await webhooks.replay(tx, delivery_id, request.console.utcnow(), who=request.who)
-    return request.redirect("/market/webhooks", notice="It is on its way again.")
+    return request.redirect("/market/webhooks", notice=_("The message is being sent again."))
 
 
 PAGES = (

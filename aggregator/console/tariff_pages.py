@@ -18,6 +18,7 @@ from vtn.services import programme as programmes
 from vtn.services import site
 from web.auth import Role
 from web.pages.charts import Chart, Line, time_chart
+from web.pages.translations import gettext as _
 
 _BACK = timedelta(hours=12)
 _AHEAD = timedelta(hours=48)
@@ -75,7 +76,7 @@ async def create_tariff(request: ConsoleRequest) -> web.StreamResponse:
         new = NewTariff(Kind(wish.kind), wish.name, wish.currency, wish.vat_included, wish.area, wish.programme_id)
         async with request.desk.db.write() as tx:
             made = await tariffs.create(tx, new, request.now, who=request.who)
-        return request.redirect(f"/tariffs/{made.id}", notice="The tariff is there. Put prices into it next.")
+        return request.redirect(f"/tariffs/{made.id}", notice=_("Tariff created. Add prices next."))
     return await _edit(request, form)
 
 
@@ -92,7 +93,7 @@ async def _page(request: ConsoleRequest, tariff_id: str, form: Form, source_form
         one = await tariffs.get(conn, tariff_id)
         found = await tariffs.content(conn, tariff_id, number)
         if number is not None and found is None:
-            raise NotFoundError("There is no such version of this tariff.")
+            raise NotFoundError(_("There is no such version of this tariff."))
         head, put = found if found is not None else (None, ())
         span = _span(request.now, put if number is not None else ())
         series = await tariffs.series(conn, tariff_id, span, version=number)
@@ -144,8 +145,8 @@ def _chart(one: Tariff, series: Series, request: ConsoleRequest) -> Chart:
     if values and times:
         values[-1] = float(series[-1].amount)
     unit = f"{one.currency}/kWh"
-    lines = [Line("price", times, values, step=True)]
-    return time_chart("prices", f"Price, {unit}", unit, lines, zone=request.zone, now=request.now)
+    lines = [Line(_("price"), times, values, step=True)]
+    return time_chart("prices", _("Price, %(unit)s", unit=unit), unit, lines, zone=request.zone, now=request.now)
 
 
 def _source_form(source: tariff_source.TariffSource | None) -> Form:
@@ -186,7 +187,11 @@ async def put_prices(request: ConsoleRequest, tariff_id: str) -> web.StreamRespo
                 whole=not wish.extend,
                 read_version=wish.version,
             )
-        text = f"Version {made.version} holds." if made.version != wish.version else "These prices hold already."
+        text = (
+            _("Prices saved as version %(version)s.", version=made.version)
+            if made.version != wish.version
+            else _("These prices are in force already.")
+        )
         return request.redirect(f"/tariffs/{tariff_id}", notice=text)
     return await _page(request, tariff_id, form, Form())
 
@@ -199,14 +204,16 @@ async def put_source(request: ConsoleRequest, tariff_id: str) -> web.StreamRespo
         wish = form.read(SourceForm)
         if wish.every.months or not SHORTEST_S <= wish.every.exact_s <= LONGEST_S:
             raise InvalidError(
-                "Fetch every minute (PT1M) at most and every 31 days (P31D) at least, without months.", field="every"
+                _("Enter an interval from PT1M (a minute) to P31D (31 days), without months."), field="every"
             )
         mapping = wish.mapping().mapping()
         async with request.desk.db.write() as tx:
             await tariff_source.put_source(
                 tx, tariff_id, wish.url, mapping, wish.every.exact_s, request.now, who=request.who
             )
-        return request.redirect(f"/tariffs/{tariff_id}#source", notice="It is asked within a few seconds.")
+        return request.redirect(
+            f"/tariffs/{tariff_id}#source", notice=_("The source will be polled within a few seconds.")
+        )
     return await _page(request, tariff_id, Form(), form)
 
 
@@ -215,7 +222,7 @@ async def remove_source(request: ConsoleRequest, tariff_id: str) -> web.StreamRe
     """Fetch no more; the prices stay."""
     async with request.desk.db.write() as tx:
         await tariff_source.remove_source(tx, tariff_id, request.now, who=request.who)
-    return request.redirect(f"/tariffs/{tariff_id}#source", notice="Its prices are not fetched any more; they stay.")
+    return request.redirect(f"/tariffs/{tariff_id}#source", notice=_("Source removed. Prices already fetched stay."))
 
 
 @page("POST", "/tariffs/{tariff_id}/source/request", role=Role.DISPATCHER)
@@ -223,7 +230,7 @@ async def ask_source(request: ConsoleRequest, tariff_id: str) -> web.StreamRespo
     """Fetch now."""
     async with request.desk.db.write() as tx:
         await tariff_source.ask_now(tx, tariff_id, request.now, who=request.who)
-    return request.redirect(f"/tariffs/{tariff_id}#source", notice="It is asked within a few seconds.")
+    return request.redirect(f"/tariffs/{tariff_id}#source", notice=_("The source will be polled within a few seconds."))
 
 
 @page("POST", "/tariffs/{tariff_id}/retirement", role=Role.ADMIN)
@@ -231,7 +238,7 @@ async def retire_tariff(request: ConsoleRequest, tariff_id: str) -> web.StreamRe
     """End a tariff."""
     async with request.desk.db.write() as tx:
         await tariffs.retire(tx, tariff_id, request.now, who=request.who)
-    return request.redirect(f"/tariffs/{tariff_id}", notice="The tariff is retired: it is nobody's from now on.")
+    return request.redirect(f"/tariffs/{tariff_id}", notice=_("Tariff retired. It applies to nobody from now on."))
 
 
 @page("POST", "/tariffs/signals/{programme_id}", role=Role.ADMIN)
@@ -240,7 +247,11 @@ async def switch_signals(request: ConsoleRequest, programme_id: str) -> web.Stre
     on = (await request.form()).value("on") == "true"
     async with request.desk.db.write() as tx:
         await prices.switch(tx, programme_id, request.now, on=on, who=request.who)
-    text = "Prices go to its VENs." if on else "Prices go to its VENs no more; open price events are cancelled."
+    text = (
+        _("Prices are now sent to the VENs of this programme.")
+        if on
+        else _("Prices are no longer sent. Open price events are cancelled.")
+    )
     return request.redirect("/tariffs", notice=text)
 
 

@@ -18,6 +18,7 @@ from web.pages.app import environment, make_app
 from web.pages.assets import Assets
 from web.pages.page import Description, Section
 from web.pages.shell import Session
+from web.pages.translations import Languages
 from web.server import HttpMetrics
 
 CONSOLE: Final = web.AppKey("console", Console)
@@ -78,6 +79,7 @@ def make_console(
         cookies=ConsoleCookies(secure=secure),
         env=environment(rooms, assets),
         assets=assets,
+        languages=Languages(room.translations for room in rooms if room.translations is not None),
         nav=tuple(sorted((entry for room in rooms for entry in room.nav), key=lambda entry: entry.rank)),
         pages={one.path: one.role for one in all_pages(sections) if one.role is not None and one.method == "GET"},
         panels=tuple(panel for room in rooms for panel in room.panels),

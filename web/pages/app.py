@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 import structlog
@@ -22,6 +22,8 @@ from web.pages.forms import CSRF_FIELD, Form, read_form
 from web.pages.page import REFRESH_HEADER, Description, Handler, PageRequest, Section, described
 from web.pages.shell import Session, Shell
 from web.pages.templating import make_environment
+from web.pages.translations import N_, speaking
+from web.pages.translations import gettext as _
 from web.problem import Problem, ProblemError, response_for
 from web.server import HttpMetrics, guard
 
@@ -52,10 +54,15 @@ log = structlog.get_logger("evenload.pages")
 
 def environment(sections: Sequence[Section], assets: Assets) -> Environment:
     """Return the templates of all sections, with the names that these give them."""
-    names = {"static": assets.url, "chart_library": assets.library.url if assets.library.is_installed else None}
+    names: dict[str, Any] = {
+        "static": assets.url,
+        "chart_library": assets.library.url if assets.library.is_installed else None,
+    }
+    words: dict[str, str] = {}
     for section in sections:
         names |= section.globals
-    return make_environment([one.templates for one in sections if one.templates is not None], names)
+        words |= section.words
+    return make_environment([one.templates for one in sections if one.templates is not None], names, words)
 
 
 def all_pages(sections: Iterable[Section]) -> list[Description]:
@@ -132,9 +139,11 @@ class _Endpoint:
             async with asyncio.timeout(_READ_S):
                 form = await read_form(request)
         except web.RequestPayloadError as error:
-            raise ProblemError(400, "The form broke off on its way; send it again.") from error
+            raise ProblemError(400, _("The form was cut off on its way. Send it again.")) from error
         except TimeoutError as error:
-            raise ProblemError(408, f"The form did not arrive within {_READ_S:.0f} seconds.") from error
+            raise ProblemError(
+                408, _("The form took longer than %(seconds)s seconds to arrive.", seconds=int(_READ_S))
+            ) from error
         if self.told.role is not None and session is not None:
             check_token(form.value(CSRF_FIELD), session.csrf)
         return form
@@ -142,14 +151,14 @@ class _Endpoint:
     def _check_role(self, session: Session) -> None:
         needed, has = self.told.role, session.principal.role
         if needed is not None and not has.includes(needed):
-            raise ForbiddenError(f"This needs the role {needed}; you are signed in as a {has}.")
+            raise ForbiddenError(_("This needs the role %(needed)s. Your role is %(own)s.", needed=needed, own=has))
 
 
 def _to_sign_in(request: web.Request) -> web.Response:
     """Send a person to the sign-in page and back; a form or a script is told that nobody is signed in."""
     by_script = REFRESH_HEADER in request.headers or "text/event-stream" in request.headers.get("Accept", "")
     if request.method != "GET" or by_script:
-        raise ProblemError(401, "You are not signed in (any more). Sign in, then open the page again.")
+        raise ProblemError(401, _("You aren't signed in. Sign in, then open the page again."))
     parameters = {} if request.path_qs == "/" else {"next": request.path_qs}
     where = f"/login?{urlencode(parameters)}" if parameters else "/login"
     return web.Response(status=303, headers={"Location": where})
@@ -182,7 +191,8 @@ def _observe(shell: Shell, request_of: RequestMaker, metrics: HttpMetrics | None
         request[REQUEST_ID] = new_id("req")
         status = 499
         try:
-            response = await _answer(shell, request_of, request, handler)
+            with speaking(shell.languages.preferred(request.headers.get("Accept-Language", ""))):
+                response = await _answer(shell, request_of, request, handler)
             status = response.status
         finally:
             duration_s = time.monotonic() - since
@@ -224,15 +234,23 @@ async def _answer(
         return _problem_page(shell, request_of, request, error)
 
 
+_DETAILS: Final[Mapping[int, str]] = {
+    404: N_("This page doesn't exist. Use the navigation to find what you are looking for."),
+    405: N_("This address doesn't accept what your browser sent. Go back and try again."),
+    413: N_("That was too much for one request. Send less."),
+    500: N_("Try again. If it keeps happening, give the request's number below to whoever runs this server."),
+}
+"""What to do about errors that are nobody's word: those of HTTP, and those that nobody foresaw."""
+
 _STARTED: Final = web.RequestKey("page_started", web.StreamResponse)
 
 
 def _problem_page(shell: Shell, request_of: RequestMaker, request: web.Request, error: Exception) -> web.Response:
-    """Return an error as a page; what it says comes from where the REST edge takes it, so both say the same."""
+    """Return an error as a page. The REST edge says the same; what only a browser's user can do is said here."""
     told = response_for(error, request[REQUEST_ID])
     problem = Problem.model_validate_json(told.text or "{}")
-    if problem.status == 404 and isinstance(error, web.HTTPException):  # noqa: PLR2004
-        problem = problem.model_copy(update={"detail": "No such page. Use the navigation to find what you look for."})
+    if not isinstance(error, EvenloadError | ProblemError) and problem.status in _DETAILS:
+        problem = problem.model_copy(update={"detail": _(_DETAILS[problem.status])})
     answer = request_of(request, shell, request.get(_SESSION), None).render(
         "problem.html", status=problem.status, problem=problem
     )

@@ -29,6 +29,8 @@ from web.auth import Principal, Role
 from web.pages.forms import CSRF_FIELD, Form, parse_form, read_form
 from web.pages.shell import NavEntry, Session, Shell
 from web.pages.templating import zone_name
+from web.pages.translations import gettext as _
+from web.pages.translations import spoken
 
 Handler = Callable[..., Awaitable[web.StreamResponse]]
 Tone = Literal["good", "warn", "bad"]
@@ -68,6 +70,10 @@ class Section:
     static: Path | None = None
     globals: Mapping[str, Any] = field(default_factory=dict)
     """Further names and functions that its templates use."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """How pages say values of data (states, directions ...), marked by `N_`: filter `word`."""
+    translations: Path | None = None
+    """Catalogues of its texts: LOCALE/LC_MESSAGES/messages.mo."""
     panels: tuple[Panel, ...] = ()
     """What it adds to the overview."""
 
@@ -144,7 +150,7 @@ class PageRequest:
         """Return what the application holds under a key: how other rooms reach their own services."""
         found = self.http.config_dict.get(key)
         if found is None:
-            raise NotFoundError("This server does not do that.")
+            raise NotFoundError(_("This server doesn't offer that."))
         return found
 
     def has(self, path: str) -> bool:
@@ -204,6 +210,8 @@ class PageRequest:
         notice = None if self.is_refresh else Notice.decode(self.http.cookies.get(cookies.notice))
         text = self._rendered(template, zone, form, {"notice": notice, **values})
         answer = web.Response(text=text, content_type="text/html", status=status or (422 if form.failed else 200))
+        answer.headers["Content-Language"] = spoken().tag
+        answer.headers["Vary"] = "Accept-Language"
         if notice is not None:
             cookies.take_notice(self.http, answer)
         return answer
@@ -230,6 +238,7 @@ class PageRequest:
                 "csrf_name": CSRF_FIELD,
                 "csrf": self.session.csrf if self.session else "",
                 "application": self.shell.name,
+                "language": spoken().tag,
                 **values,
             }
         )

@@ -12,6 +12,7 @@ from core.clock import Clock
 from web.auth import Principal, Role
 from web.pages.assets import Assets
 from web.pages.sse import Streams
+from web.pages.translations import Languages
 
 _NOTICE_S: Final = 300
 
@@ -85,6 +86,7 @@ class NavEntry:
     """An entry of the navigation, shown to those who may open it. Lower ranks come first."""
 
     title: str
+    """Marked by `N_`."""
     path: str
     rank: int
     role: Role = Role.VIEWER
@@ -109,6 +111,7 @@ class Shell:
     nav: tuple[NavEntry, ...]
     pages: Mapping[str, Role]
     panels: tuple[Callable[[Any], Awaitable[str]], ...]
+    languages: Languages = field(default_factory=Languages)
     streams: Streams = field(default_factory=Streams)
 
     @property

@@ -10,6 +10,7 @@ from web.auth import Role
 from web.model import Model
 from web.pages.forms import Form
 from web.pages.page import page
+from web.pages.translations import gettext as _
 
 
 class _Change(Model):
@@ -27,7 +28,7 @@ async def show_account(request: ConsoleRequest) -> web.StreamResponse:
 async def _page(request: ConsoleRequest, form: Form) -> web.Response:
     async with request.desk.db.read() as conn:
         mine = await sessions.working(conn, request.console.utcnow(), principal_id=request.principal.id)
-        _, stored = await sessions.by_name(conn, request.who, request.console.utcnow())
+        stored = (await sessions.by_name(conn, request.who, request.console.utcnow()))[1]
     return request.render("account.html", form=form, sessions=mine, has_password=stored is not None)
 
 
@@ -39,20 +40,20 @@ async def change_password(request: ConsoleRequest) -> web.StreamResponse:
     with form.catching():
         wish = form.read(_Change)
         async with request.desk.db.read() as conn:
-            _, stored = await sessions.by_name(conn, request.who, frame.utcnow())
+            stored = (await sessions.by_name(conn, request.who, frame.utcnow()))[1]
         if stored is not None:
             with attempting(frame.limits.of_known(request.principal.id), wrong=InvalidError) as attempt:
                 caller = request.principal.id
                 if not await frame.passwords.matches(wish.present or "", stored, caller, is_known=True):
-                    raise InvalidError("This is not your password.", field="present")
+                    raise InvalidError(_("This is not your password."), field="present")
                 attempt.is_good = True
         if wish.password != wish.again:
-            raise InvalidError("This is not what you wrote above.", field="again")
+            raise InvalidError(_("The two passwords differ."), field="again")
         new = await frame.passwords.hash(wish.password)
         async with request.desk.db.write() as tx:
             await sessions.set_password(tx, request.who, new, request.now, who=request.who)
             await sessions.end_others(tx, request.principal.id, request.session)
-        return request.redirect("/account", notice="The new password counts; your other sessions have ended.")
+        return request.redirect("/account", notice=_("Password saved. Your other sessions have ended."))
     return await _page(request, form)
 
 
@@ -63,9 +64,9 @@ async def end_own_session(request: ConsoleRequest, handle: str) -> web.StreamRes
         mine = await sessions.working(tx.conn, request.console.utcnow(), principal_id=request.principal.id)
         one = next((each for each in mine if each.handle == handle), None)
         if one is None:
-            raise NotFoundError("That session is over already.")
+            raise NotFoundError(_("That session has already ended."))
         await sessions.end(tx, one, request.now, who=request.who)
-    return request.redirect("/account", notice="That session has ended.")
+    return request.redirect("/account", notice=_("Session ended."))
 
 
 PAGES = (show_account, change_password, end_own_session)

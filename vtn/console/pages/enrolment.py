@@ -15,6 +15,7 @@ from web.auth import Role
 from web.model import Model
 from web.pages.forms import Form
 from web.pages.page import page
+from web.pages.translations import gettext as _
 
 
 class _NewVen(Model):
@@ -85,7 +86,7 @@ async def create_ven(request: ConsoleRequest) -> web.StreamResponse:
     with form.catching():
         wish = form.read(_NewVen)
         if wish.consent_version is not None and wish.programme is None:
-            raise InvalidError("Choose the programme that the household agrees to take part in.", field="programme")
+            raise InvalidError(_("Select the programme that the household agreed to take part in."), field="programme")
         async with request.desk.db.write() as tx:
             ven_id = await provisioning.create_ven(tx, wish.name, request.now, who=request.who, strict=wish.strict)
             code = await provisioning.new_enrolment_code(tx, ven_id, request.now, who=request.who)
@@ -94,8 +95,10 @@ async def create_ven(request: ConsoleRequest) -> web.StreamResponse:
                 await programme.enrol(
                     tx, wish.programme, [ven_id], request.now, who=request.who, consent_version=consent
                 )
-        reveal = {"Code": code, "On the gateway": _commands(request, code), "venID": ven_id}
-        return request.redirect("/enrolment", notice=f"'{wish.name}' can enrol with this code.", reveal=reveal)
+        reveal = {_("Code"): code, _("On the gateway"): _commands(request, code), "venID": ven_id}
+        return request.redirect(
+            "/enrolment", notice=_("%(ven)s can enrol with this code.", ven=wish.name), reveal=reveal
+        )
     return await _page(request, form, Form())
 
 
@@ -105,7 +108,7 @@ async def renew_code(request: ConsoleRequest, ven_id: str) -> web.StreamResponse
     async with request.desk.db.write() as tx:
         one = await fleet.one(tx.conn, ven_id, request.now, request.desk.stale_after_s)
         code = await provisioning.new_enrolment_code(tx, ven_id, request.now, who=request.who)
-    return request.redirect("/enrolment", notice=f"A fresh code for '{one.name}'.", reveal={"Code": code})
+    return request.redirect("/enrolment", notice=_("New code for %(ven)s.", ven=one.name), reveal={_("Code"): code})
 
 
 @page("POST", "/enrolment/codes/{ven_id}/withdrawal", role=Role.ADMIN)
@@ -113,7 +116,7 @@ async def withdraw_code(request: ConsoleRequest, ven_id: str) -> web.StreamRespo
     """Make an unused code worthless."""
     async with request.desk.db.write() as tx:
         await pending.withdraw_code(tx, ven_id, request.now, who=request.who)
-    return request.redirect("/enrolment", notice="The code is worth nothing any more.")
+    return request.redirect("/enrolment", notice=_("Code withdrawn."))
 
 
 @page("POST", "/enrolment/certificates/accept", role=Role.ADMIN)
@@ -123,7 +126,7 @@ async def accept_certificate(request: ConsoleRequest) -> web.StreamResponse:
     with form.catching():
         wish = form.read(_Accept)
         if (wish.ven_id is None) == (wish.new_name is None):
-            raise InvalidError("Choose a VEN, or give a name for a new one; not both.")
+            raise InvalidError(_("Either select a VEN or enter the name of a new one."))
         name = wish.fingerprint.upper()
         async with request.desk.db.write() as tx:
             ven_id = wish.ven_id
@@ -132,7 +135,9 @@ async def accept_certificate(request: ConsoleRequest) -> web.StreamResponse:
             else:
                 await fleet.one(tx.conn, ven_id, request.now, request.desk.stale_after_s)
             await provisioning.add_fingerprint(tx, ven_id, name, request.now, who=request.who)
-        return request.redirect(f"/fleet/{ven_id}", notice=f"Certificate {name} speaks for this VEN from now on.")
+        return request.redirect(
+            f"/fleet/{ven_id}", notice=_("Certificate %(fingerprint)s now belongs to this VEN.", fingerprint=name)
+        )
     return await _page(request, Form(), form)
 
 
@@ -144,7 +149,9 @@ async def refuse_certificate(request: ConsoleRequest) -> web.StreamResponse:
         wish = form.read(_Refuse)
         async with request.desk.db.write() as tx:
             await pending.refuse(tx, wish.fingerprint.upper(), request.now, who=request.who)
-        return request.redirect("/enrolment", notice="Refused. If it tries again, it appears here again.")
+        return request.redirect(
+            "/enrolment", notice=_("Certificate refused. If it tries to connect again, it will reappear here.")
+        )
     return await _page(request, Form(), form)
 
 

@@ -11,6 +11,7 @@ from web.auth import Role
 from web.model import Model
 from web.pages.forms import Form
 from web.pages.page import page
+from web.pages.translations import gettext as _
 
 
 class _Name(Model):
@@ -38,7 +39,7 @@ async def create_group(request: ConsoleRequest) -> web.StreamResponse:
         async with request.desk.db.write() as tx:
             await fleet.create_group(tx, wish.name, request.now, who=request.who)
         return request.redirect(
-            "/groups", notice=f"There is a group '{wish.name}' now. Put VENs into it from the fleet."
+            "/groups", notice=_("Group %(group)s created. Add VENs to it on the Fleet page.", group=wish.name)
         )
     return await _list(request, form)
 
@@ -51,7 +52,7 @@ async def rename_group(request: ConsoleRequest, group_id: str) -> web.StreamResp
         wish = form.read(_Name)
         async with request.desk.db.write() as tx:
             await fleet.rename_group(tx, group_id, wish.name, request.now, who=request.who)
-        return request.redirect("/groups", notice=f"The group is called '{wish.name}' now.")
+        return request.redirect("/groups", notice=_("Group renamed to %(group)s.", group=wish.name))
     return await _list(request, form)
 
 
@@ -60,7 +61,7 @@ async def delete_group(request: ConsoleRequest, group_id: str) -> web.StreamResp
     """Delete a group; its VENs stay."""
     async with request.desk.db.write() as tx:
         await fleet.delete_group(tx, group_id, request.now, who=request.who)
-    return request.redirect("/groups", notice="The group is deleted; its VENs stay.")
+    return request.redirect("/groups", notice=_("Group deleted. Its VENs stay in the fleet."))
 
 
 PAGES = (list_groups, create_group, rename_group, delete_group)

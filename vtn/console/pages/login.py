@@ -14,8 +14,10 @@ from web.callers import address_of
 from web.model import Model
 from web.pages.forms import Form
 from web.pages.page import page
+from web.pages.translations import N_
+from web.pages.translations import gettext as _
 
-_WRONG: Final = "This name and password do not belong together, or the operator was revoked."
+_WRONG: Final = N_("Wrong name or password, or the operator has been revoked.")
 
 
 class _Login(Model):
@@ -54,7 +56,7 @@ async def login(request: ConsoleRequest) -> web.StreamResponse:
             attempt.is_good = who is not None and fits
         if who is not None and fits:
             return await _begin(request, who, local_path(wish.next), "password")
-        form.fail(_WRONG)
+        form.fail(_(_WRONG))
     return _form(request, form, local_path(form.value("next", "/")))
 
 
@@ -110,14 +112,16 @@ async def use_link(request: ConsoleRequest, token: str) -> web.StreamResponse:
     """Sign in by a link."""
     owner = await _owner(request, token)
     if owner is None:
-        raise ForbiddenError("This sign-in link is unknown, used or older than ten minutes; ask for a new one.")
+        raise ForbiddenError(
+            _("This sign-in link is unknown, has been used, or is older than ten minutes. Ask for a new one.")
+        )
     return await _begin(request, owner, "/", "link", token)
 
 
 @page("POST", "/logout", role=None)
 async def logout(request: ConsoleRequest) -> web.StreamResponse:
     """Sign out; without a session that is no fault."""
-    answer = request.redirect("/login", notice="You are signed out.")
+    answer = request.redirect("/login", notice=_("You have signed out."))
     if request.session is not None:
         async with request.desk.db.write() as tx:
             await sessions.end(tx, request.session, request.now, who=request.who)

@@ -11,6 +11,7 @@ from vtn.services.outbox import State
 from web.auth import Role
 from web.model import Model
 from web.pages.page import page
+from web.pages.translations import gettext as _
 from web.pagination import Keyset
 
 _PER_PAGE: Final = 100
@@ -44,7 +45,7 @@ async def send_again(request: ConsoleRequest, row_id: str) -> web.StreamResponse
     """Queue a message that was given up once more."""
     async with request.desk.db.write() as tx:
         ven_id = await pending.send_again(tx, int(row_id), request.now, who=request.who)
-    return request.redirect(f"/fleet/{ven_id}/messages", notice="The message goes out at the VEN's next poll.")
+    return request.redirect(f"/fleet/{ven_id}/messages", notice=_("The message will be sent at the VEN's next poll."))
 
 
 @page("GET", "/fleet/{ven_id}/messages", role=Role.VIEWER)

@@ -17,6 +17,7 @@ from vtn.services.potential_forecast import STEP_S, DirectionForecast, Outlook
 from web.auth import Role
 from web.pages.charts import Band, Chart, Line, time_chart
 from web.pages.page import page
+from web.pages.translations import gettext as _
 from web.pagination import Keyset
 
 EXPIRES_WITHIN: Final = timedelta(days=30)
@@ -58,10 +59,14 @@ def outlook_chart(request: ConsoleRequest, outlook: Outlook, name: str) -> Chart
     """Return the chart of a direction, in kW."""
     one: DirectionForecast = getattr(outlook, name)
     low, middle, high = ([value / 1000 for value in row] for row in (one.p10_w, one.p50_w, one.p90_w))
-    title = f"Consumption that VENs can {name}, the coming 24 hours"
+    if name == Direction.REDUCE:
+        title = _("Consumption that VENs can reduce in the next 24 hours")
+    else:
+        title = _("Consumption that VENs can increase in the next 24 hours")
+    median = _("median (p50)")
     end = outlook.times[-1] + timedelta(seconds=STEP_S) if outlook.times else None
-    lines = [Line("median (p50)", outlook.times, middle, step=True, end=end)]
-    bands = [Band("median (p50)", outlook.times, low, high, end=end)]
+    lines = [Line(median, outlook.times, middle, step=True, end=end)]
+    bands = [Band(median, outlook.times, low, high, end=end)]
     return time_chart(f"outlook-{name}", title, "kW", lines, bands=bands, zone=request.zone)
 
 

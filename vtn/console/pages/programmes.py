@@ -16,6 +16,7 @@ from openadr.model.event import ResponseRequired
 from vtn.api.programmes import NewProgramme, ProgrammeChange, WallClock, period_of
 from vtn.api.wire import Printable, check_programme
 from vtn.console.request import ConsoleRequest
+from vtn.console.words import WORDS
 from vtn.services import baseline_comparison, dispatch_list, fleet, learning, programme_members
 from vtn.services import programme as programmes
 from vtn.services.dispatch_list import Wanted
@@ -24,6 +25,8 @@ from web.auth import Role
 from web.model import Model
 from web.pages.forms import Form
 from web.pages.page import page
+from web.pages.translations import N_, ngettext
+from web.pages.translations import gettext as _
 from web.pagination import Keyset
 
 _PER_PAGE: Final = 100
@@ -31,7 +34,7 @@ _BY_NAME: Final = Keyset("members", str)
 _BLANK_WINDOWS: Final = 3
 _USUAL: Final = ("17:00", "19:00")
 _DAY_MIN: Final = 24 * 60
-_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_DAYS: Final = (N_("Mon"), N_("Tue"), N_("Wed"), N_("Thu"), N_("Fri"), N_("Sat"), N_("Sun"))
 
 
 class _Change(ProgrammeChange):
@@ -83,7 +86,7 @@ async def create_programme(request: ConsoleRequest) -> web.StreamResponse:
         async with request.desk.db.write() as tx:
             made = await programmes.create(tx, wish.name, wish.market_context, parameters, request.now, who=request.who)
         return request.redirect(
-            f"/programmes/{made.id}", notice=f"Programme '{made.name}' is there. Enrol VENs in it next."
+            f"/programmes/{made.id}", notice=_("Programme %(programme)s created. Enrol VENs next.", programme=made.name)
         )
     return _edit(request, form, None)
 
@@ -159,7 +162,7 @@ async def compare_baselines(request: ConsoleRequest, programme_id: str) -> web.S
         found=found,
         presets=PRESETS,
         usual=(windows[0].start, windows[0].end) if windows else _USUAL,
-        kinds=[(each.value, f"{each.value}s") for each in (DayType.WEEKDAY, DayType.WEEKEND)],
+        kinds=[(DayType.WEEKDAY.value, _("weekdays")), (DayType.WEEKEND.value, _("weekends"))],
     )
 
 
@@ -184,9 +187,14 @@ async def change_programme(request: ConsoleRequest, programme_id: str) -> web.St
         async with request.desk.db.write() as tx:
             newest = await programmes.get(tx.conn, programme_id)
             if newest.version != wish.version:
-                raise ConflictError(f"Somebody made version {newest.version} meanwhile. Look at it before you go on.")
+                raise ConflictError(
+                    _("Somebody else created version %(version)s. Check it before you go on.", version=newest.version)
+                )
             made = await programmes.change(tx, programme_id, wish.name, parameters, request.now, who=request.who)
-        return request.redirect(f"/programmes/{programme_id}", notice=f"Version {made.version} counts from now on.")
+        return request.redirect(
+            f"/programmes/{programme_id}",
+            notice=_("Version %(version)s is in force from now on.", version=made.version),
+        )
     return _edit(request, form, old)
 
 
@@ -210,8 +218,8 @@ def _edit(request: ConsoleRequest, form: Form, old: Programme | None) -> web.Res
         windows=max(rows, len(one.limits.windows) + _BLANK_WINDOWS),
         presets=_presets(),
         zones=sorted(available_timezones()),
-        responses=[(each.value, each.value) for each in ResponseRequired],
-        days=[(number, name) for number, name in enumerate(_DAYS, 1)],
+        responses=[(each.value, _(WORDS[each.value])) for each in ResponseRequired],
+        days=[(number, _(name)) for number, name in enumerate(_DAYS, 1)],
     )
 
 
@@ -232,14 +240,14 @@ async def enrol(request: ConsoleRequest, programme_id: str) -> web.StreamRespons
                 await fleet.get_group(tx.conn, wish.group)
                 chosen += await fleet.members_of(tx.conn, wish.group)
             if not chosen:
-                raise InvalidError("Choose VENs, or a group that has some.")
+                raise InvalidError(_("Select VENs, or a group that has some."))
             before = set(await programmes.enrolled(tx.conn, programme_id, request.now))
             await programmes.enrol(
                 tx, programme_id, chosen, request.now, who=request.who, consent_version=wish.consent_version
             )
         new = len(set(chosen) - before)
         return request.redirect(
-            f"/programmes/{programme_id}", notice=f"{new} more {'VEN takes' if new == 1 else 'VENs take'} part."
+            f"/programmes/{programme_id}", notice=ngettext("%(num)s VEN enrolled.", "%(num)s VENs enrolled.", new)
         )
     return await _page(request, programme_id, form)
 
@@ -250,7 +258,7 @@ async def end_enrolment(request: ConsoleRequest, programme_id: str, ven_id: str)
     async with request.desk.db.write() as tx:
         await programmes.end_enrolment(tx, programme_id, ven_id, request.now, who=request.who)
     return request.redirect(
-        f"/programmes/{programme_id}", notice="The VEN takes part no longer. Its running events go on."
+        f"/programmes/{programme_id}", notice=_("The VEN no longer takes part. Its running events continue.")
     )
 
 

@@ -19,6 +19,7 @@ from web.auth import Role
 from web.model import IsoDuration, Model
 from web.pages.forms import Form
 from web.pages.page import page
+from web.pages.translations import gettext as _
 
 _LOCAL_LEAST = datetime(1970, 2, 1)  # noqa: DTZ001  as a browser sends it: local, the page says in which zone
 _LOCAL_MOST = datetime(2199, 12, 1)  # noqa: DTZ001
@@ -65,15 +66,17 @@ async def request_report(request: ConsoleRequest, ven_id: str) -> web.StreamResp
     with form.catching():
         wish = form.read(_NewRequest)
         if not wish.r_ids:
-            raise InvalidError("Choose at least one data point.")
+            raise InvalidError(_("Select at least one data point."))
         asked = _request(request, wish)
         await check_request(asked)
         async with request.desk.db.write() as tx:
             one = await ven_view.read(tx.conn, ven_id)
             if one.removed_at is not None:
-                raise ConflictError(f"{one.name} was removed.")
+                raise ConflictError(_("%(ven)s has been removed.", ven=one.name))
             await reports.request(tx, ven_id, asked, request.now, who=request.who)
-        return request.redirect(f"/fleet/{ven_id}/reports", notice="The report is asked for at the VEN's next poll.")
+        return request.redirect(
+            f"/fleet/{ven_id}/reports", notice=_("The report will be requested at the VEN's next poll.")
+        )
     return await _page(request, ven_id, form)
 
 
@@ -94,7 +97,7 @@ async def cancel_report(request: ConsoleRequest, ven_id: str, request_id: str) -
     async with request.desk.db.write() as tx:
         await ven_view.round_trip(tx.conn, ven_id, request_id)
         await reports.cancel(tx, request_id, request.now, who=request.who)
-    return request.redirect(f"/fleet/{ven_id}/reports", notice="The VEN is told to stop this report.")
+    return request.redirect(f"/fleet/{ven_id}/reports", notice=_("The VEN will be told to stop this report."))
 
 
 @page("POST", "/fleet/{ven_id}/test", role=Role.DISPATCHER)
@@ -103,7 +106,7 @@ async def begin_test(request: ConsoleRequest, ven_id: str) -> web.StreamResponse
     async with request.desk.db.write() as tx:
         name = await ven_view.testable_report(tx.conn, ven_id)
         if name is None:
-            raise ConflictError("This VEN offers no report to be asked for; it must register its reports first.")
+            raise ConflictError(_("This VEN offers no report to request. It must register its reports first."))
         request_id = await reports.request_now(tx, ven_id, name, request.now, who=request.who)
     return request.redirect(f"/fleet/{ven_id}/test/{request_id}")
 

@@ -13,6 +13,7 @@ from web.auth import Role
 from web.model import Model
 from web.pages.forms import Form
 from web.pages.page import page
+from web.pages.translations import gettext as _
 from web.server import AUTHENTICATOR
 
 
@@ -60,10 +61,11 @@ async def create_operator(request: ConsoleRequest) -> web.StreamResponse:
             token = await principals.create(
                 tx, wish.name, Role(wish.role), datetime.now(UTC), who=request.who, lifetime=lifetime
             )
-        notice = (
-            f"{wish.name} is a {wish.role} now. The token is for the REST API; for this console make a sign-in link."
+        notice = _(
+            "Operator %(name)s created. The token is for the REST API; for this console, create a sign-in link.",
+            name=wish.name,
         )
-        return request.redirect("/settings", notice=notice, reveal={"Token": token})
+        return request.redirect("/settings", notice=notice, reveal={_("Token"): token})
     return await _page(request, form)
 
 
@@ -73,10 +75,10 @@ async def revoke_operator(request: ConsoleRequest, principal_id: str) -> web.Str
     async with request.desk.db.write() as tx:
         one = await principals.identified(tx.conn, principal_id)
         if one.id == request.principal.id:
-            raise ConflictError("You cannot revoke yourself; another admin can.")
+            raise ConflictError(_("You can't revoke yourself. Another admin can."))
         await principals.revoke(tx, one.name, datetime.now(UTC), who=request.who)
     _forget_tokens(request)
-    return request.redirect("/settings", notice=f"{one.name} is revoked.")
+    return request.redirect("/settings", notice=_("Operator %(name)s revoked.", name=one.name))
 
 
 def _forget_tokens(request: ConsoleRequest) -> None:
@@ -94,8 +96,8 @@ async def make_link(request: ConsoleRequest, principal_id: str) -> web.StreamRes
         token = await sessions.new_link(tx, one.name, request.console.utcnow(), request.now, who=request.who)
     here = request.http.headers.get("Origin") or str(request.http.url.origin())
     link = f"{here}/link/{token}"
-    notice = f"This link signs {one.name} in, once, within ten minutes."
-    return request.redirect("/settings", notice=notice, reveal={"Link": link})
+    notice = _("This link signs %(name)s in, once, within ten minutes.", name=one.name)
+    return request.redirect("/settings", notice=notice, reveal={_("Link"): link})
 
 
 @page("POST", "/settings/operators/{principal_id}/password", role=Role.ADMIN)
@@ -109,7 +111,9 @@ async def set_password(request: ConsoleRequest, principal_id: str) -> web.Stream
             one = await principals.identified(tx.conn, principal_id)
             await sessions.set_password(tx, one.name, stored, request.now, who=request.who)
             await sessions.end_others(tx, one.id, request.session if one.id == request.principal.id else None)
-        return request.redirect("/settings", notice=f"{one.name} has a new password; other sessions have ended.")
+        return request.redirect(
+            "/settings", notice=_("Password of %(name)s saved. Other sessions have ended.", name=one.name)
+        )
     return await _page(request, form)
 
 
@@ -120,9 +124,9 @@ async def end_session(request: ConsoleRequest, handle: str) -> web.StreamRespons
         found = await sessions.working(tx.conn, request.console.utcnow())
         one = next((each for each in found if each.handle == handle), None)
         if one is None:
-            raise NotFoundError("That session is over already.")
+            raise NotFoundError(_("That session has already ended."))
         await sessions.end(tx, one, request.now, who=request.who)
-    return request.redirect("/settings", notice=f"A session of {one.principal.name} has ended.")
+    return request.redirect("/settings", notice=_("Session of %(name)s ended.", name=one.principal.name))
 
 
 PAGES = (show_settings, create_operator, revoke_operator, make_link, set_password, end_session)

@@ -15,6 +15,7 @@ from vtn.services import outbox
 from vtn.services.outbox import State
 from web.auth import Role
 from web.pages.page import page
+from web.pages.translations import gettext as _
 
 _STATM: Final = Path("/proc/self/statm")
 _STARTED_AT: Final = datetime.now(UTC)
@@ -43,12 +44,14 @@ async def show_system(request: ConsoleRequest) -> web.StreamResponse:
         authority=desk.authority is not None,
         openadr_url=desk.openadr_url,
         process={
-            "Process": str(os.getpid()),
-            "Up since": _STARTED_AT,
-            "Python": platform.python_version(),
-            "Memory": _memory(),
-            "Live pages open": str(len(request.console.streams)),
-            "Charts": "available" if request.console.assets.library.is_installed else "not installed: tables only",
+            _("Process"): str(os.getpid()),
+            _("Up since"): _STARTED_AT,
+            _("Python version"): platform.python_version(),
+            _("Memory"): _memory(),
+            _("Open live pages"): str(len(request.console.streams)),
+            _("Charts"): _("available")
+            if request.console.assets.library.is_installed
+            else _("not installed, tables only"),
         },
     )
 
@@ -58,7 +61,7 @@ def _memory() -> str:
     try:
         pages = int(_STATM.read_text(encoding="ascii").split()[1])
     except (OSError, ValueError, IndexError):
-        return "not known here"
+        return _("unknown")
     return f"{pages * os.sysconf('SC_PAGE_SIZE') / 1e6:.0f} MB"
 
 

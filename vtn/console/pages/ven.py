@@ -14,6 +14,7 @@ from core.points import UNITS, Flow, Phase, Quality, Quantity
 from metrics.presets import DEFAULT_PRESET
 from vtn.console.pages.overview import power_now
 from vtn.console.request import ConsoleRequest
+from vtn.console.words import WORDS
 from vtn.services import (
     certificates,
     fleet,
@@ -37,6 +38,8 @@ from web.model import Model
 from web.pages.charts import Band, Chart, Line, time_chart
 from web.pages.forms import Form
 from web.pages.page import page
+from web.pages.translations import gettext as _
+from web.pages.translations import ngettext
 
 _SPANS: Final = {
     "PT3H": timedelta(hours=3),
@@ -111,11 +114,14 @@ def _potential_charts(request: ConsoleRequest, known: list[potential.Potential])
             *times, end = (
                 datetime.fromtimestamp(figures.start_s + figures.step_s * n, UTC) for n in range(len(figures.p50_w) + 1)
             )
-            label = figures.resource_id or "whole VEN"
+            label = figures.resource_id or _("whole VEN")
             lines.append(Line(label, times, figures.p50_w, step=True, end=end))
             bands.append(Band(label, times, figures.p10_w, figures.p90_w, end=end))
         if lines:
-            title = f"Consumption it can {name} (p10 to p90)"
+            if name is Direction.REDUCE:
+                title = _("Consumption that it can reduce (p10 to p90)")
+            else:
+                title = _("Consumption that it can increase (p10 to p90)")
             charts.append(
                 time_chart(f"potential-{name}", title, "W", lines, bands=bands, zone=request.zone, now=request.now)
             )
@@ -129,10 +135,10 @@ async def set_site(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
     with form.catching():
         wish = form.read(_SiteForm)
         if wish.time_zone not in available_timezones():
-            raise InvalidError(f"'{wish.time_zone}' is not an IANA time zone such as Europe/London.", field="time_zone")
+            raise InvalidError(_("Enter an IANA time zone such as Europe/London."), field="time_zone")
         async with request.desk.db.write() as tx:
             await site.set_site(tx, ven_id, **wish.model_dump(), now=request.now, who=request.who)
-        return request.redirect(f"/fleet/{ven_id}", notice="The site is noted.")
+        return request.redirect(f"/fleet/{ven_id}", notice=_("Site saved."))
     return await _ven_page(request, ven_id, form)
 
 
@@ -143,7 +149,7 @@ async def new_code(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
         await provisioning.check_present(tx.conn, ven_id)
         code = await provisioning.new_enrolment_code(tx, ven_id, request.now, who=request.who)
     return request.redirect(
-        f"/fleet/{ven_id}", notice="A fresh enrolment code, good for 14 days.", reveal={"Code": code}
+        f"/fleet/{ven_id}", notice=_("New enrolment code, valid for 14 days."), reveal={_("Code"): code}
     )
 
 
@@ -153,7 +159,7 @@ async def revoke_certificate(request: ConsoleRequest, ven_id: str, fingerprint: 
     desk = request.desk
     await certificates.revoke(desk.db, desk.authority, fingerprint, request.now, who=request.who, ven_id=ven_id)
     return request.redirect(
-        f"/fleet/{ven_id}", notice=f"Certificate {fingerprint} is revoked: it opens nothing any more."
+        f"/fleet/{ven_id}", notice=_("Certificate %(fingerprint)s revoked.", fingerprint=fingerprint)
     )
 
 
@@ -162,7 +168,9 @@ async def ask_to_reregister(request: ConsoleRequest, ven_id: str) -> web.StreamR
     """Ask a VEN to register again."""
     async with request.desk.db.write() as tx:
         await registration.ask_to_reregister(tx, ven_id, request.now, who=request.who)
-    return request.redirect(f"/fleet/{ven_id}/messages", notice="The VEN is asked to register again at its next poll.")
+    return request.redirect(
+        f"/fleet/{ven_id}/messages", notice=_("The VEN will be asked to register again at its next poll.")
+    )
 
 
 @page("POST", "/fleet/{ven_id}/cancellation", role=Role.ADMIN)
@@ -170,7 +178,7 @@ async def cancel_registration(request: ConsoleRequest, ven_id: str) -> web.Strea
     """Cancel a VEN's registration."""
     async with request.desk.db.write() as tx:
         await registration.ask_to_cancel(tx, ven_id, request.now, who=request.who)
-    return request.redirect(f"/fleet/{ven_id}/messages", notice="The registration ends when the VEN answers.")
+    return request.redirect(f"/fleet/{ven_id}/messages", notice=_("The registration will end when the VEN answers."))
 
 
 @page("POST", "/fleet/{ven_id}/removal", role=Role.ADMIN)
@@ -179,7 +187,7 @@ async def remove_ven(request: ConsoleRequest, ven_id: str) -> web.StreamResponse
     async with request.desk.db.read() as conn:
         one = await ven_view.read(conn, ven_id)
     await certificates.retire_ven(request.desk.db, request.desk.authority, ven_id, request.now, who=request.who)
-    return request.redirect(f"/fleet/{ven_id}", notice=f"{one.name} is removed. Its data stays.")
+    return request.redirect(f"/fleet/{ven_id}", notice=_("%(ven)s removed. Its data stays.", ven=one.name))
 
 
 @page("GET", "/fleet/{ven_id}/readings", role=Role.VIEWER)
@@ -198,7 +206,7 @@ async def choose_settled(request: ConsoleRequest, ven_id: str) -> web.StreamResp
             zone = request.desk.settings.time_zone
             await site.set_connection(tx, ven_id, wish.connection_w, request.now, time_zone=zone, who=request.who)
             await settlement_series.choose(tx, ven_id, wish.series, request.now, who=request.who)
-        return request.redirect(f"/fleet/{ven_id}/readings", notice="From now on this is settled.")
+        return request.redirect(f"/fleet/{ven_id}/readings", notice=_("Settlement series saved."))
     return await _readings_page(request, ven_id, sent)
 
 
@@ -238,13 +246,15 @@ async def _readings_page(request: ConsoleRequest, ven_id: str, sent: Form) -> we
 def _named(key: SeriesKey) -> str:
     """Return what a series is, in a line."""
     point = key.point
-    flow = {Flow.EXPORT: ", export", Flow.NET: ", net"}.get(point.flow, "")
-    phase = "" if point.phase is Phase.TOTAL else f", {point.phase.upper()}"
-    source = "" if key.source == "ven" else f", {key.source}"
-    what = f"{key.quantity.replace('_', ' ')} ({key.kind})"
-    return (
-        f"{key.resource_id}: {what}, {point.report_type}, {point.reading_type}{flow}{phase}{source}, rID {point.r_id}"
-    )
+    parts = [f"{_word(key.quantity)} ({_word(key.kind)})", point.report_type, point.reading_type]
+    parts += [_word(point.flow)] if point.flow in (Flow.EXPORT, Flow.NET) else []
+    parts += [] if point.phase is Phase.TOTAL else [point.phase.upper()]
+    parts += [] if key.source == "ven" else [key.source]
+    return f"{key.resource_id}: {', '.join(parts)}, rID {point.r_id}"
+
+
+def _word(value: str) -> str:
+    return _(WORDS[value]) if value in WORDS else value
 
 
 def _chart(request: ConsoleRequest, number: int, key: SeriesKey, loaded: Loaded) -> Chart:
@@ -253,19 +263,23 @@ def _chart(request: ConsoleRequest, number: int, key: SeriesKey, loaded: Loaded)
     doubtful = loaded.qualities == Quality.UNCERTAIN
     values = [math.nan if left else float(value) for value, left in zip(loaded.values, doubtful, strict=True)]
     unit = UNITS.get(Quantity(key.quantity), "") if key.quantity in set(Quantity) else ""
-    what = key.quantity.replace("_", " ")
+    what = _word(key.quantity)
     if key.kind == "sum" and unit == "Wh":
         values = [v * 3600 / int(d) if d else v for v, d in zip(values, loaded.durations_s, strict=True)]
-        unit, what = "W", "power (mean of each interval's energy)"
+        unit, what = "W", _("power (mean of each interval's energy)")
     point = key.point
     said = [] if (point.report_type, point.reading_type) == (USAGE, DIRECT_READ) else [point.report_type]
     said += [] if point.r_id == key.resource_id else [f"rID {point.r_id}"]
     said += [] if key.source == "ven" else [key.source]
-    said += [f"{int(doubtful.sum())} doubtful values left out"] if doubtful.any() else []
+    said += [_omitted(int(doubtful.sum()))] if doubtful.any() else []
     title = ", ".join((f"{key.resource_id}: {what}", *said))
     end = times[-1] + timedelta(seconds=int(loaded.durations_s[-1])) if times else None
     line = Line(key.resource_id, times, values, step=key.kind in ("sum", "mean"), end=end)
-    return time_chart(f"series-{number}", title, unit or key.kind, [line], zone=request.zone)
+    return time_chart(f"series-{number}", title, unit or _word(key.kind), [line], zone=request.zone)
+
+
+def _omitted(number: int) -> str:
+    return ngettext("%(num)s doubtful value omitted", "%(num)s doubtful values omitted", number)
 
 
 @page("GET", "/fleet/{ven_id}/events", role=Role.VIEWER)
