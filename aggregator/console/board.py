@@ -55,7 +55,7 @@ async def list_requests(request: ConsoleRequest) -> web.StreamResponse:
             limit=PER_PAGE + 1,
         )
         names = await trade_view.names(conn)
-    shown, following = _REQUESTS.page(rows, lambda one: one.id)
+    shown, following = _REQUESTS.page(rows, lambda row: row.id)
     return request.render(
         "market/requests.html",
         form=form,

@@ -65,7 +65,7 @@ async def list_offers(request: ConsoleRequest) -> web.StreamResponse:
             limit=PER_PAGE + 1,
         )
         names = await trade_view.names(conn)
-    shown, following = _OFFERS.page(rows, lambda one: one.id)
+    shown, following = _OFFERS.page(rows, lambda row: row.id)
     states = [one.value for one in offers.OfferStatus]
     return request.render("market/offers.html", form=form, rows=shown, following=following, names=names, states=states)
 

@@ -104,7 +104,7 @@ def read_prices(text: str, zone: tzinfo) -> list[Price]:
 
 def _rows(text: str) -> list[tuple[int, list[str]]]:
     sample = text[:2000]
-    delimiter = max(";\t,", key=lambda one: (sample.count(one) > 0, ";\t,".index(one) == 0, sample.count(one)))
+    delimiter = max(";\t,", key=lambda row: (sample.count(row) > 0, ";\t,".index(row) == 0, sample.count(row)))
     found = []
     for number, row in enumerate(csv.reader(io.StringIO(text), delimiter=delimiter), start=1):
         cells = [cell.strip() for cell in row if cell.strip()]

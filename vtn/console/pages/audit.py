@@ -48,7 +48,7 @@ async def list_audit(request: ConsoleRequest) -> web.StreamResponse:
         wanted = wish.value(request.zone)
         rows = await audit_log.listing(conn, wanted, before=before[0] if before else None, limit=_PER_PAGE + 1)
         actions = await audit_log.actions(conn)
-    listed = _BY_NUMBER.page(rows, _PER_PAGE, key=lambda one: (one.id,))
+    listed = _BY_NUMBER.page(rows, _PER_PAGE, key=lambda row: (row.id,))
     return request.render("audit.html", form=form, page=listed, actions=actions)
 
 

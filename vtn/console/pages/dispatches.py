@@ -41,7 +41,7 @@ async def list_dispatches(request: ConsoleRequest) -> web.StreamResponse:
     return request.render(
         "dispatches.html",
         form=form,
-        page=_ORDER.page(rows, _PER_PAGE, key=lambda one: (one.starts_at, one.id)),
+        page=_ORDER.page(rows, _PER_PAGE, key=lambda row: (row.starts_at, row.id)),
         programmes=known,
     )
 

@@ -93,9 +93,9 @@ async def potential_list(request: ConsoleRequest) -> web.StreamResponse:
     return request.render("potential.html", page=listed, outlook=outlook, only_stale=only_stale)
 
 
-def power_now(one: Potential, request: ConsoleRequest) -> Powers | None:
+def power_now(potential: Potential, request: ConsoleRequest) -> Powers | None:
     """Return p10, p50 and p90 (W) of this moment, or None if the figures say nothing of it."""
-    figures = one.figures
+    figures = potential.figures
     place = (int(request.now.timestamp()) - figures.start_s) // figures.step_s
     if not 0 <= place < len(figures.p50_w):
         return None

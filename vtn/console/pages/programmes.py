@@ -199,10 +199,10 @@ async def change_programme(request: ConsoleRequest, programme_id: str) -> web.St
     return _edit(request, form, old)
 
 
-def _value(wish: NewProgramme | ProgrammeChange) -> Parameters:
+def _value(fields: NewProgramme | ProgrammeChange) -> Parameters:
     """Return the parameters. Raises InvalidError, naming the field as the form has it."""
     try:
-        return wish.parameters.value()
+        return fields.parameters.value()
     except InvalidError as error:
         raise InvalidError(str(error), field=f"parameters.{error.field}") from error
 
