@@ -7,7 +7,8 @@ ARGS   ?=
 # Demo and tests start some hundred processes: let them keep what they compiled, whatever the caller's shell says.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test drills chaos fuzz bench bench-selection reference check lint types rooms unit packages walk screenshots clean
+.PHONY: demo test drills chaos fuzz bench bench-selection reference check lint types rooms unit packages walk screenshots \
+  translations clean
 
 demo: $(VENV)/.demo
 	$(BIN)/evenload demo $(ARGS)
@@ -86,6 +87,13 @@ walk: packages $(VENV)/.test
 # The pictures of the console in docs/screenshots, from a world of their own. Needs Chromium.
 screenshots: packages $(VENV)/.test
 	$(BIN)/python tests/browser/screenshots.py
+
+# The texts of all pages, for translators: build/messages.pot. What comes back goes to
+# TRANSLATIONS/LOCALE/LC_MESSAGES/messages.po of its section, and `pybabel compile` makes the .mo that servers read.
+translations: $(VENV)/.test
+	@mkdir -p build
+	$(BIN)/pybabel -q extract -F pyproject.toml --project evenload --sort-by-file -o build/messages.pot \
+	  web vtn/console aggregator evenload
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -14,6 +14,7 @@ from evenload.settings import ConsoleSettings, Settings
 from vtn.api import Desk
 from vtn.console import Section, make_console
 from vtn.transport.message_log import RecentMessages
+from web.pages.translations import N_
 from web.server import HttpMetrics
 
 SECTIONS: Sequence[Section] = (MARKET,)
@@ -47,37 +48,40 @@ def console_app(
 
 
 def about(settings: Settings, desk: Desk) -> dict[str, dict[str, str]]:
-    """Return what this server runs with, in words and without secrets."""
+    """Return what this server runs with, without secrets. Headings and names are marked for translation, values not."""
     openadr, api = settings.openadr, settings.api
     kind = settings.database.partition(":")[0]
     return {
-        "This VTN": {
-            "Version": version("evenload"),
+        N_("This VTN"): {
+            N_("Version"): version("evenload"),
             "vtnID": settings.vtn_id,
-            "Store": {"sqlite": "SQLite", "postgresql": "PostgreSQL"}.get(kind, kind),
-            "Certificate authority": "its own" if desk.authority is not None else "none",
-            "World clock": _clock(settings, desk),
+            N_("Database"): {"sqlite": "SQLite", "postgresql": "PostgreSQL"}.get(kind, kind),
+            N_("Certificate authority"): "built in" if desk.authority is not None else "none",
+            N_("World clock"): _clock(settings, desk),
         },
-        "VENs (OpenADR 2.0b)": {
-            "Address": desk.openadr_url,
-            "Poll period": str(openadr.poll_period),
+        N_("VENs (OpenADR 2.0b)"): {
+            N_("Address"): desk.openadr_url,
+            N_("Poll period"): str(openadr.poll_period),
             "TLS": _tls(settings),
-            "Messages": "strict" if openadr.strict else "tolerant",
-            "Tries before a message is given up": str(openadr.max_tries),
-            "Reports asked of every VEN": ", ".join(one.name for one in settings.reports) or "none",
+            N_("Message checks"): "strict" if openadr.strict else "tolerant",
+            N_("Tries before giving up on a message"): str(openadr.max_tries),
+            N_("Reports requested from every VEN"): ", ".join(one.name for one in settings.reports) or "none",
         },
-        "REST": {"Listens on": f"{api.host}:{api.port}", "TLS": "yes" if api.certificate else "no, loopback only"},
+        N_("REST API"): {
+            N_("Listens on"): f"{api.host}:{api.port}",
+            "TLS": "yes" if api.certificate else "no, loopback only",
+        },
     }
 
 
 def _clock(settings: Settings, desk: Desk) -> str:
     if settings.clock is None or not isinstance(desk.clock, WorldClock):
-        return "the host's time"
-    return f"its own, {desk.clock.speed:g} times as fast as the host's"
+        return "server time"
+    return f"its own, {desk.clock.speed:g} times as fast as server time"
 
 
 def _tls(settings: Settings) -> str:
     openadr = settings.openadr
     if openadr.insecure:
-        return "none: VENs are taken at their word"
+        return "none: VENs are not authenticated"
     return "ends at a proxy" if openadr.proxy_header else openadr.tls

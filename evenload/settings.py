@@ -327,14 +327,14 @@ _PLAIN_WORDS: Final = {
 }
 
 
-def _fault(path: Path, found: ErrorDetails) -> str:
+def _fault(path: Path, error: ErrorDetails) -> str:
     """Say where a fault lies: in the file, or in the variable that overrules it."""
-    steps = [str(step) for step in found["loc"]]
+    steps = [str(step) for step in error["loc"]]
     named = {name.upper() for name in os.environ}
     variables = ["__".join(steps[:length]).upper() for length in range(len(steps), 0, -1)]
     variable = next((_PREFIX + name for name in variables if _PREFIX + name in named), None)
     where = variable or f"{path}: {'.'.join(steps)}"
-    text = _PLAIN_WORDS.get(found["type"]) or found["msg"].removeprefix("Value error, ")
+    text = _PLAIN_WORDS.get(error["type"]) or error["msg"].removeprefix("Value error, ")
     return f"{where}: {text}."
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from web.problem import ProblemError
 
 _LONGEST_S = 900.0
-_TOO_MANY = "Too many attempts that failed. Wait {wait} and try again."
+_TOO_MANY = "Too many failed attempts. Wait {wait}, then try again."
 
 
 class FailureLimit:

@@ -223,7 +223,7 @@ class Operation:
                 values = [_to_json(text, one.kind) for text in texts]
                 given[one.name] = values if one.many else values[0]
         if faults:
-            raise ProblemError(422, "A parameter is not valid; see 'errors'.", errors=faults)
+            raise ProblemError(422, "A parameter is invalid. See 'errors'.", errors=faults)
         try:
             model = self.values.model_validate_json(json.dumps(given), strict=True)
         except ValidationError as error:

@@ -13,28 +13,29 @@ from pydantic_core import ErrorDetails
 
 from core.errors import ConflictError, EvenloadError, ForbiddenError, InvalidError, NotFoundError, UnavailableError
 from web.model import Model
+from web.pages.translations import N_
 
 CONTENT_TYPE = "application/problem+json"
 _MAX_ERRORS = 20
 _MAX_DETAIL = 500
 
 KINDS: Mapping[int, tuple[str, str]] = {
-    400: ("malformed", "The request is malformed"),
-    401: ("unauthenticated", "Who are you?"),
-    403: ("forbidden", "You may not do this"),
-    404: ("not-found", "Nothing is there"),
-    405: ("method-not-allowed", "This address does not know that method"),
-    408: ("too-slow", "The request took too long to arrive"),
-    409: ("conflict", "The present state does not allow this"),
-    412: ("precondition-failed", "It has changed meanwhile"),
-    413: ("too-large", "The request is too large"),
-    415: ("unsupported-media-type", "This content type is not understood"),
-    421: ("misdirected", "This server does not answer for that host"),
-    422: ("invalid", "The request breaks a rule"),
-    428: ("precondition-required", "Say which version you mean"),
-    429: ("too-many-requests", "Too many requests"),
-    500: ("internal", "Something went wrong on our side"),
-    503: ("unavailable", "Something we depend on does not answer"),
+    400: ("malformed", N_("Malformed request")),
+    401: ("unauthenticated", N_("Authentication required")),
+    403: ("forbidden", N_("Forbidden")),
+    404: ("not-found", N_("Not found")),
+    405: ("method-not-allowed", N_("Method not allowed")),
+    408: ("too-slow", N_("Request timeout")),
+    409: ("conflict", N_("Conflict with the current state")),
+    412: ("precondition-failed", N_("Changed in the meantime")),
+    413: ("too-large", N_("Request too large")),
+    415: ("unsupported-media-type", N_("Unsupported content type")),
+    421: ("misdirected", N_("Wrong host")),
+    422: ("invalid", N_("Invalid request")),
+    428: ("precondition-required", N_("Precondition required")),
+    429: ("too-many-requests", N_("Too many requests")),
+    500: ("internal", N_("Internal error")),
+    503: ("unavailable", N_("Service unavailable")),
 }
 """Status to the last part of `type`, and `title`."""
 
@@ -48,7 +49,7 @@ _STATUS: Mapping[type[EvenloadError], int] = {
 }
 _RETRY_AFTER_S = 5
 _HTTP_DETAILS: Mapping[int, str] = {
-    404: "No such address. The addresses are listed in /openapi.json.",
+    404: "There is no such address. All addresses are listed in /openapi.json.",
     405: "Use one of the methods that the Allow header lists.",
     413: "Send less in one request.",
 }
@@ -105,9 +106,9 @@ def not_shown(status: int, done: Sequence[str], request_id: str) -> web.Response
     told = "; ".join(done[:_MAX_ERRORS])
     problem = Problem(
         type=NOT_SHOWN,
-        title="It was done, but the result cannot be shown",
+        title="Done, but the result can't be shown",
         status=status,
-        detail=f"Do not send it again. Done: {told}. The log says under the request's id why it cannot be shown."[
+        detail=f"Don't send it again. Done: {told}. The log says under the request's id why the result can't be shown."[
             :_MAX_DETAIL
         ],
         request_id=request_id,
@@ -131,14 +132,14 @@ def response_for(error: Exception, request_id: str) -> web.Response:
             headers = {name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers}
             return _response(error.status, detail, request_id, headers)
         case _:
-            detail = f"Please try again; if it stays so, ask the operator to look for request {request_id} in the log."
+            detail = f"Try again. If it keeps happening, ask the operator to look for request {request_id} in the log."
             return _response(500, detail, request_id)
 
 
 def _response(
     status: int, detail: str, request_id: str, headers: Mapping[str, str] | None = None, errors: Sequence[Fault] = ()
 ) -> web.Response:
-    slug, title = KINDS.get(status, (f"http-{status}", "The request cannot be served"))
+    slug, title = KINDS.get(status, (f"http-{status}", N_("The request can't be served")))
     problem = Problem(
         type=f"urn:evenload:problem:{slug}",
         title=title,
@@ -154,18 +155,18 @@ def _response(
 def invalid_body(error: ValidationError, body: object) -> ProblemError:
     """Turn pydantic's findings about a body into a 422 with one JSON pointer each."""
     faults = [Fault(pointer=_pointer(one["loc"], body), detail=_detail(one)) for one in _findings(error)]
-    return ProblemError(422, "The body is not valid; see 'errors'.", errors=faults)
+    return ProblemError(422, "The body is invalid. See 'errors'.", errors=faults)
 
 
 def invalid_parameters(error: ValidationError) -> ProblemError:
     """Turn pydantic's findings about path and query parameters into a 422."""
     faults = [Fault(parameter=str(one["loc"][0]), detail=_detail(one)) for one in _findings(error)]
-    return ProblemError(422, "A parameter is not valid; see 'errors'.", errors=faults)
+    return ProblemError(422, "A parameter is invalid. See 'errors'.", errors=faults)
 
 
 _PLAIN_WORDS: Mapping[str, str] = {
-    "extra_forbidden": "Nothing of that name is known here; remove it or check its spelling.",
-    "unexpected_keyword_argument": "Nothing of that name is known here; remove it or check its spelling.",
+    "extra_forbidden": "There is no field of this name. Remove it or check its spelling.",
+    "unexpected_keyword_argument": "There is no field of this name. Remove it or check its spelling.",
     "missing": "This is required.",
     "missing_argument": "This is required.",
     "model_type": "A JSON object is needed.",

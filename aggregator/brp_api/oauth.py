@@ -101,7 +101,7 @@ _RESPONSES: Final[Mapping[str, Any]] = {
     "429": _answer(
         "Too many failed attempts, or too many tokens",
         _ERROR,
-        {"error": "slow_down", "error_description": "Too many attempts that failed. Wait 61 seconds and try again."},
+        {"error": "slow_down", "error_description": "Too many failed attempts. Wait 61 seconds, then try again."},
     ),
     "421": {"$ref": "#/components/responses/Misdirected"},
     "500": {"$ref": "#/components/responses/Internal"},

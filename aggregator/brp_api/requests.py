@@ -57,7 +57,7 @@ class NewRequest(Model):
     reason: Words | None = None
 
     def value(self) -> Need:
-        """Return the wish as the services take it."""
+        """Return what is needed as the services take it."""
         return Need(
             self.direction,
             tuple(NeedInterval(one.start, one.duration_s, one.min_w, one.max_w) for one in self.intervals),
@@ -96,21 +96,21 @@ class FlexibilityRequest(Model):
     @classmethod
     def of(cls, request: requests.Request) -> Self:
         """Return a request as the API shows it."""
-        wish = request.wish
+        need = request.need
         return cls(
             id=request.id,
             contract_id=request.contract_id,
             status=request.status.value,
             status_reason=request.reason,
             possible_w=None if request.possible_w is None else list(request.possible_w),
-            direction=wish.direction,
-            intervals=[shown(WishedInterval, interval) for interval in wish.intervals],
-            deadline=wish.deadline,
-            area=wish.area,
-            group_ids=list(wish.group_ids),
-            max_price=wish.max_price,
-            product=wish.product,
-            reason=wish.reason,
+            direction=need.direction,
+            intervals=[shown(WishedInterval, interval) for interval in need.intervals],
+            deadline=need.deadline,
+            area=need.area,
+            group_ids=list(need.group_ids),
+            max_price=need.max_price,
+            product=need.product,
+            reason=need.reason,
             created_at=request.created_at,
             ended_at=request.ended_at,
             offer_ids=list(request.offer_ids),

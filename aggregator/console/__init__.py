@@ -18,8 +18,10 @@ from aggregator.console import (
 )
 from aggregator.console.live_boards import LIVE, LiveBoards
 from aggregator.console.potential_pages import POOLS
+from aggregator.console.words import WORDS
 from aggregator.flexibility.pool_forecast import PoolForecasts
 from vtn.console import NavEntry, Section
+from web.pages.translations import N_
 
 __all__ = ["LIVE", "POOLS", "SECTION", "share_reckoning"]
 
@@ -38,8 +40,9 @@ SECTION: Final = Section(
         *tariff_pages.PAGES,
         *potential_pages.PAGES,
     ),
-    nav=(NavEntry("Market", "/market", rank=60), NavEntry("Tariffs", "/tariffs", rank=70)),
+    nav=(NavEntry(N_("Market"), "/market", rank=60), NavEntry(N_("Tariffs"), "/tariffs", rank=70)),
     templates=_HERE / "templates",
+    words=WORDS,
     static=_HERE / "static",
     panels=(board.panel,),
 )

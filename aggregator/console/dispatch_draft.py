@@ -25,6 +25,8 @@ from vtn.services.programme import Limits, Programme
 from vtn.services.recipients import Recipient
 from vtn.store.database import Connection
 from web.model import Model
+from web.pages.translations import N_
+from web.pages.translations import gettext as _
 
 MOST_MINUTES: Final = 48 * 60
 _MOST_VALUES: Final = 96
@@ -32,15 +34,15 @@ _MOST_NAMED: Final = 100
 _MINUTE: Final = timedelta(minutes=1)
 
 SIGNALS: Final[dict[str, tuple[str, str]]] = {
-    "SIMPLE/level": ("SIMPLE level (0 to 3)", ""),
-    "ELECTRICITY_PRICE/price": ("Price of electricity, per kWh", "currency"),
-    "ELECTRICITY_PRICE/priceRelative": ("Price of electricity, added to the usual one, per kWh", "currency"),
-    "ELECTRICITY_PRICE/priceMultiplier": ("Price of electricity as a multiple of the usual one", ""),
-    "LOAD_DISPATCH/delta": ("LOAD_DISPATCH delta (kW, below zero = consume less)", "kW"),
-    "LOAD_DISPATCH/setpoint": ("LOAD_DISPATCH setpoint (kW)", "kW"),
-    "LOAD_DISPATCH/multiplier": ("LOAD_DISPATCH multiplier of the usual consumption", ""),
-    "LOAD_DISPATCH/level": ("LOAD_DISPATCH level (-10 to 10)", "W"),
-    "LOAD_CONTROL/x-loadControlCapacity": ("LOAD_CONTROL capacity (0 to 1)", ""),
+    "SIMPLE/level": (N_("SIMPLE level (0 to 3)"), ""),
+    "ELECTRICITY_PRICE/price": (N_("Price of electricity, per kWh"), "currency"),
+    "ELECTRICITY_PRICE/priceRelative": (N_("Price of electricity, added to the usual one, per kWh"), "currency"),
+    "ELECTRICITY_PRICE/priceMultiplier": (N_("Price of electricity as a multiple of the usual one"), ""),
+    "LOAD_DISPATCH/delta": (N_("LOAD_DISPATCH delta (kW, below zero = consume less)"), "kW"),
+    "LOAD_DISPATCH/setpoint": (N_("LOAD_DISPATCH setpoint (kW)"), "kW"),
+    "LOAD_DISPATCH/multiplier": (N_("LOAD_DISPATCH multiplier of the usual consumption"), ""),
+    "LOAD_DISPATCH/level": (N_("LOAD_DISPATCH level (-10 to 10)"), "W"),
+    "LOAD_CONTROL/x-loadControlCapacity": (N_("LOAD_CONTROL capacity (0 to 1)"), ""),
 }
 """Signals that the wizard offers: what they are called, and their unit ("currency": the one that is typed)."""
 
@@ -109,12 +111,24 @@ class Plan:
         limits, length = rules.limits, Duration.of(minutes=self.minutes)
         found = []
         if limits.shortest is not None and self.end < limits.shortest.after(self.start):
-            found.append(f"A call of this programme lasts at least {limits.shortest}.")
+            found.append(_("A call of this programme lasts at least %(duration)s.", duration=limits.shortest))
         if limits.longest is not None and self.end > limits.longest.after(self.start):
-            found.append(f"A call of this programme lasts at most {limits.longest}, not {length}.")
+            found.append(
+                _(
+                    "A call of this programme lasts at most %(most)s, not %(length)s.",
+                    most=limits.longest,
+                    length=length,
+                )
+            )
         if not allows(Limits(windows=limits.windows), self.zone, Span(self.start, self.end)):
-            shown = ", ".join(f"{one.start} to {one.end}" for one in limits.windows)
-            found.append(f"The programme calls only within its windows: {shown} ({rules.time_zone}).")
+            spans = [_("%(start)s to %(end)s", start=window.start, end=window.end) for window in limits.windows]
+            found.append(
+                _(
+                    "The programme calls only within its windows: %(windows)s (%(zone)s).",
+                    windows=", ".join(spans),
+                    zone=rules.time_zone,
+                )
+            )
         return tuple(found)
 
 
@@ -133,18 +147,21 @@ async def plan(conn: Connection, form: Form, now: datetime) -> Plan:
     found = Plan(one, first.kind, start, window.minutes)
     notice = one.parameters.notification
     if start <= now:
-        raise InvalidError("This time has passed.", field="start")
+        raise InvalidError(_("This time has passed."), field="start")
     if first.kind == "target":
         if start < notice.after(now):
-            raise InvalidError(f"The programme gives households {notice} of notice; begin later.", field="start")
+            raise InvalidError(
+                _("The programme gives households %(notice)s of notice. Choose a later start.", notice=notice),
+                field="start",
+            )
         if found.remarks:
             raise InvalidError(found.remarks[0], field="minutes")
     return found
 
 
-def suggested_start(one: Programme, now: datetime) -> datetime:
+def suggested_start(programme: Programme, now: datetime) -> datetime:
     """Return the next quarter of an hour that leaves the notice of the programme, and a little time to look."""
-    earliest = one.parameters.notification.after(now) + timedelta(minutes=5)
+    earliest = programme.parameters.notification.after(now) + timedelta(minutes=5)
     quarter = timedelta(minutes=15)
     since = earliest.replace(minute=0, second=0, microsecond=0)
     steps = -(-(earliest - since) // quarter)
@@ -187,13 +204,18 @@ async def signal(conn: Connection, form: Form, when: Plan, now: datetime, *, sta
     step = part(form, SignalStep)
     label, unit = SIGNALS.get(step.signal, ("", ""))
     if not label:
-        raise InvalidError("Choose a signal from the list.", field="signal")
+        raise InvalidError(_("Choose a signal from the list."), field="signal")
     values = _values(step.values)
     if when.minutes % len(values):
         raise InvalidError(
-            f"{when.minutes} minutes cannot be cut into {len(values)} parts of whole minutes.", field="values"
+            _(
+                "%(minutes)s minutes can't be divided into %(count)s parts of whole minutes.",
+                minutes=when.minutes,
+                count=len(values),
+            ),
+            field="values",
         )
-    name, _, kind = step.signal.partition("/")
+    name, kind = step.signal.split("/", 1)
     unit = f"{step.currency}/kWh" if unit == "currency" else unit
     each = Duration.of(minutes=when.minutes // len(values))
     intervals = [IntervalIn(duration=each, value=value) for value in values]
@@ -219,21 +241,27 @@ class _Value(Model):
 def _values(text: str) -> tuple[float, ...]:
     words = [word for word in re.split(r"[\s;]+", text.strip()) if word]
     if not 1 <= len(words) <= _MOST_VALUES:
-        raise InvalidError(f"Write one value, or up to {_MOST_VALUES} with blanks between them.", field="values")
+        raise InvalidError(
+            _("Enter one value, or up to %(most)s separated by spaces.", most=_MOST_VALUES), field="values"
+        )
     try:
         return tuple(_Value(value=float(word.replace(",", ".").replace("\N{MINUS SIGN}", "-"))).value for word in words)
     except ValueError:
-        raise InvalidError("Write values such as 2 or -1.5, with blanks between them.", field="values") from None
+        raise InvalidError(_("Enter values such as 2 or -1.5, separated by spaces."), field="values") from None
 
 
 async def _whom(
-    conn: Connection, step: SignalStep, one: Programme, now: datetime, stale_after_s: float
+    conn: Connection, step: SignalStep, programme: Programme, now: datetime, stale_after_s: float
 ) -> tuple[Recipient, ...]:
     """Return who gets a signal: those named and those in the groups, or everybody in the programme."""
     words = [word for word in re.split(r"[\s,;]*\n[\s,;]*|[,;]\s*", step.vens.strip()) if word]
     if len(words) > _MOST_NAMED:
-        raise InvalidError(f"At most {_MOST_NAMED} VENs can be named; put more of them into a group.", field="vens")
-    vens = await recipients.of(conn, one.id, words, step.group_ids, now, stale_after_s=stale_after_s)
+        raise InvalidError(
+            _("At most %(most)s VENs can be named. Use a group for more.", most=_MOST_NAMED), field="vens"
+        )
+    vens = await recipients.of(conn, programme.id, words, step.group_ids, now, stale_after_s=stale_after_s)
     if not vens:
-        raise InvalidError("Nobody would be called: the programme has no VENs, or the groups are empty.", field="vens")
+        raise InvalidError(
+            _("Nobody would be called: the programme has no VENs, or the groups are empty."), field="vens"
+        )
     return vens

@@ -18,13 +18,14 @@ from core.errors import InvalidError, NotFoundError
 from core.ids import new_id
 from openadr.v20b.codes import Code
 from openadr.v20b.messages import DistributeEvent, Response
-from vtn.console import Form, Visit, page
+from vtn.console import ConsoleRequest, Form, page
 from vtn.services import dispatch, fleet, order_check, site, ven_view
 from vtn.services import programme as programmes
 from vtn.services.dispatch import Order
 from vtn.transport.v20b.check import check_event
 from web.auth import Role
 from web.pages.forms import CSRF_FIELD, FormError
+from web.pages.translations import gettext as _
 from web.pagination import Keyset
 
 _BY_NAME: Final = Keyset("draft-vens", str)
@@ -54,39 +55,39 @@ def _links(form: Form) -> dict[str, str]:
 
 
 @page("GET", "/dispatches/new", role=_ROLE)
-async def choose_programme(visit: Visit) -> web.StreamResponse:
+async def choose_programme(request: ConsoleRequest) -> web.StreamResponse:
     """First step: the programme and the kind of order."""
-    return await _programme_step(visit, visit.filters())
+    return await _programme_step(request, request.filters())
 
 
 @page("GET", "/dispatches/new/window", role=_ROLE)
-async def choose_window(visit: Visit) -> web.StreamResponse:
+async def choose_window(request: ConsoleRequest) -> web.StreamResponse:
     """Second step: when."""
-    form = visit.filters()
+    form = request.filters()
     with form.catching():
-        return await _window_step(visit, form)
-    return await _programme_step(visit, form)
+        return await _window_step(request, form)
+    return await _programme_step(request, form)
 
 
 @page("GET", "/dispatches/new/order", role=_ROLE)
-async def choose_order(visit: Visit) -> web.StreamResponse:
+async def choose_order(request: ConsoleRequest) -> web.StreamResponse:
     """Third step: a power of the pool, or a signal."""
-    form = visit.filters()
+    form = request.filters()
     with form.catching():
-        async with visit.desk.db.read() as conn:
-            when = await dispatch_draft.plan(conn, form, visit.now)
+        async with request.desk.db.read() as conn:
+            when = await dispatch_draft.plan(conn, form, request.now)
         with form.catching():
             if when.kind == "target" and form.value("direction"):  # it was sent before: say again what is wrong
                 dispatch_draft.target(form, when)
-        return await _order_step(visit, form, when)
-    return await _earlier_step(visit, form)
+        return await _order_step(request, form, when)
+    return await _earlier_step(request, form)
 
 
-async def _programme_step(visit: Visit, form: Form) -> web.Response:
-    async with visit.desk.db.read() as conn:
+async def _programme_step(request: ConsoleRequest, form: Form) -> web.Response:
+    async with request.desk.db.read() as conn:
         known = await programmes.newest(conn)
     shown = ("programme_id", "kind")
-    return visit.render(
+    return request.render(
         "market/new_programme.html",
         form=with_defaults(form, kind="target"),
         known=known,
@@ -95,14 +96,14 @@ async def _programme_step(visit: Visit, form: Form) -> web.Response:
     )
 
 
-async def _window_step(visit: Visit, form: Form) -> web.Response:
+async def _window_step(request: ConsoleRequest, form: Form) -> web.Response:
     """Show the window; a form without a programme raises FormError or NotFoundError."""
     first = part(form, dispatch_draft.ProgrammeStep)
-    async with visit.desk.db.read() as conn:
+    async with request.desk.db.read() as conn:
         one = await programmes.get(conn, first.programme_id)
     zone = zone_of(one)
-    filled = with_defaults(form, start=local_text(suggested_start(one, visit.now), zone), minutes="60")
-    return visit.render(
+    filled = with_defaults(form, start=local_text(suggested_start(one, request.now), zone), minutes="60")
+    return request.render(
         "market/new_window.html",
         form=filled,
         zone=zone,
@@ -113,77 +114,77 @@ async def _window_step(visit: Visit, form: Form) -> web.Response:
     )
 
 
-async def _order_step(visit: Visit, form: Form, when: Plan) -> web.Response:
-    async with visit.desk.db.read() as conn:
+async def _order_step(request: ConsoleRequest, form: Form, when: Plan) -> web.Response:
+    async with request.desk.db.read() as conn:
         groups = await fleet.groups(conn)
         areas = await site.areas(conn)
     shown = {"signal", "values", "currency", "vens"} if when.kind == "signal" else {"direction", "power", "area"}
     currency = when.programme.parameters.reward.currency
-    return visit.render(
+    return request.render(
         f"market/new_{when.kind}.html",
         form=with_defaults(form, currency=currency, direction="reduce", signal="SIMPLE/level"),
         zone=when.zone,
         when=when,
         groups=groups,
         areas=areas,
-        signals=[(key, text) for key, (text, _) in SIGNALS.items()],
+        signals=[(key, _(label)) for key, (label, unit) in SIGNALS.items()],
         hidden=typed(form, *shown, "group_ids[]", "comment", "test_event"),
         links=_links(form),
     )
 
 
-async def _earlier_step(visit: Visit, form: Form) -> web.Response:
+async def _earlier_step(request: ConsoleRequest, form: Form) -> web.Response:
     """Show the step in which something is wrong, with everything that was typed."""
     wrong = set(form.errors)
     try:
         if wrong & {"start", "minutes"} and not wrong & {"programme_id", "kind"}:
-            return await _window_step(visit, form)
+            return await _window_step(request, form)
         if not wrong & {"programme_id", "kind"}:
             earlier = with_defaults(form)
             earlier.errors = {}
-            async with visit.desk.db.read() as conn:
-                when = await dispatch_draft.plan(conn, earlier, visit.now)
-            return await _order_step(visit, form, when)
+            async with request.desk.db.read() as conn:
+                when = await dispatch_draft.plan(conn, earlier, request.now)
+            return await _order_step(request, form, when)
     except (FormError, NotFoundError, InvalidError):
         pass
-    return await _programme_step(visit, form)
+    return await _programme_step(request, form)
 
 
 # -- a target: chosen, looked at, confirmed
 
 
 @page("POST", "/dispatches/new/selection", role=_ROLE)
-async def choose_vens(visit: Visit) -> web.StreamResponse:
+async def choose_vens(request: ConsoleRequest) -> web.StreamResponse:
     """Select VENs for a target and keep that as a draft."""
-    form = await visit.form()
+    form = await request.form()
     with form.catching():
-        async with visit.desk.db.read() as conn:
-            when = await dispatch_draft.plan(conn, form, visit.now)
+        async with request.desk.db.read() as conn:
+            when = await dispatch_draft.plan(conn, form, request.now)
         wish = dispatch_draft.target(form, when)
-        stale_after_s = visit.desk.stale_after_s
-        await check_event(order_check.trial(dispatch_drafts.order(wish, {}), visit.now))
+        stale_after_s = request.desk.stale_after_s
+        await check_event(order_check.trial(dispatch_drafts.order(wish, {}), request.now))
         draft_id = await dispatch_drafts.draft(
-            visit.desk.db, wish, visit.now, stale_after_s=stale_after_s, who=visit.who
+            request.desk.db, wish, request.now, stale_after_s=stale_after_s, who=request.who
         )
-        return visit.redirect(f"/dispatches/drafts/{draft_id}")
-    return _again(visit, "/dispatches/new/order", form)
+        return request.redirect(f"/dispatches/drafts/{draft_id}")
+    return _again(request, "/dispatches/new/order", form)
 
 
-def _again(visit: Visit, path: str, form: Form) -> web.Response:
+def _again(request: ConsoleRequest, path: str, form: Form) -> web.Response:
     """Go back to a step, which says what is wrong; so no page of the history is the answer to a form."""
     whole = form.error("")
-    return visit.redirect(_address(path, form), notice=whole, tone="bad")
+    return request.redirect(_address(path, form), notice=whole, tone="bad")
 
 
 @page("GET", "/dispatches/drafts/{draft_id}", role=_ROLE)
-async def show_draft(visit: Visit, draft_id: str) -> web.StreamResponse:
+async def show_draft(request: ConsoleRequest, draft_id: str) -> web.StreamResponse:
     """Show who would be called and why, and what it would bring."""
-    wanted = visit.filters()
+    wanted = request.filters()
     reason = wanted.value("reason") if wanted.value("reason") in {one.value for one in Reason} else None
-    after = _BY_NAME.decode(visit.query.get("cursor"))
-    async with visit.desk.db.read() as conn:
+    after = _BY_NAME.decode(request.query.get("cursor"))
+    async with request.desk.db.read() as conn:
         one = await dispatch_drafts.get(conn, draft_id)
-        rules = await programmes.get(conn, one.wish.programme_id)
+        rules = await programmes.get(conn, one.order.programme_id)
         rows = await selection_view.reasons(
             conn,
             one.selection_id,
@@ -194,7 +195,7 @@ async def show_draft(visit: Visit, draft_id: str) -> web.StreamResponse:
         )
         counts = await selection_view.counts(conn, one.selection_id)
         about = await selection_view.about(conn, one.selection_id)
-    return visit.render(
+    return request.render(
         "market/draft.html",
         wanted=wanted,
         zone=zone_of(rules),
@@ -208,9 +209,9 @@ async def show_draft(visit: Visit, draft_id: str) -> web.StreamResponse:
     )
 
 
-def _draft_links(one: dispatch_drafts.Draft, rules: programmes.Programme) -> dict[str, str]:
+def _draft_links(draft: dispatch_drafts.Draft, rules: programmes.Programme) -> dict[str, str]:
     """Return where the earlier steps are, filled with what the draft says."""
-    wish = one.wish
+    wish = draft.order
     fields: list[tuple[str, str]] = [
         ("programme_id", wish.programme_id),
         ("kind", "target"),
@@ -228,123 +229,129 @@ def _draft_links(one: dispatch_drafts.Draft, rules: programmes.Programme) -> dic
         "programme": f"/dispatches/new?{text}",
         "window": f"/dispatches/new/window?{text}",
         "order": f"/dispatches/new/order?{text}",
-        "preview": f"/dispatches/drafts/{one.id}",
-        "messages": f"/dispatches/drafts/{one.id}/messages",
+        "preview": f"/dispatches/drafts/{draft.id}",
+        "messages": f"/dispatches/drafts/{draft.id}/messages",
     }
 
 
 @page("GET", "/dispatches/drafts/{draft_id}/messages", role=_ROLE)
-async def show_draft_messages(visit: Visit, draft_id: str) -> web.StreamResponse:
+async def show_draft_messages(request: ConsoleRequest, draft_id: str) -> web.StreamResponse:
     """Show the exact event of one of the VENs."""
-    async with visit.desk.db.read() as conn:
+    async with request.desk.db.read() as conn:
         one = await dispatch_drafts.get(conn, draft_id)
-        rules = await programmes.get(conn, one.wish.programme_id)
+        rules = await programmes.get(conn, one.order.programme_id)
         powers = await dispatch_drafts.orders(conn, one)
         names = await ven_view.names(conn, powers)
-    ven_id = visit.query.get("ven_id") or next(iter(names), "")
+    ven_id = request.query.get("ven_id") or next(iter(names), "")
     if powers and ven_id not in powers:
-        raise NotFoundError("This VEN is not called by the draft.")
-    wish = dispatch_drafts.order(one.wish, {ven_id: powers[ven_id]}) if powers else None
-    return visit.render(
+        raise NotFoundError(_("The draft doesn't call this VEN."))
+    wish = dispatch_drafts.order(one.order, {ven_id: powers[ven_id]}) if powers else None
+    return request.render(
         "market/draft_messages.html",
         zone=zone_of(rules),
         draft=one,
         programme=rules,
         names=names,
         ven_id=ven_id,
-        xml=await message_of(visit, wish) if wish and one.is_fresh(visit.now) else "",
+        xml=await message_of(request, wish) if wish and one.is_fresh(request.now) else "",
         links=_draft_links(one, rules),
     )
 
 
 @page("POST", "/dispatches/drafts/{draft_id}/confirmation", role=_ROLE)
-async def confirm_draft(visit: Visit, draft_id: str) -> web.StreamResponse:
+async def confirm_draft(request: ConsoleRequest, draft_id: str) -> web.StreamResponse:
     """Order what the draft shows."""
-    form = await visit.form()
+    form = await request.form()
     with form.catching():
         dispatch_id = await dispatch_drafts.confirm(
-            visit.desk.db, draft_id, visit.now, stale_after_s=visit.desk.stale_after_s, who=visit.who
+            request.desk.db, draft_id, request.now, stale_after_s=request.desk.stale_after_s, who=request.who
         )
-        return visit.redirect(f"/dispatches/{dispatch_id}", notice="Ordered. The VENs get it with their next poll.")
-    return visit.redirect(f"/dispatches/drafts/{draft_id}", notice=form.error(""), tone="bad")
+        return request.redirect(
+            f"/dispatches/{dispatch_id}", notice=_("Ordered. The VENs receive it at their next poll.")
+        )
+    return request.redirect(f"/dispatches/drafts/{draft_id}", notice=form.error(""), tone="bad")
 
 
 # -- a plain signal: looked at, confirmed
 
 
 @page("GET", "/dispatches/new/preview", role=_ROLE)
-async def preview_signal(visit: Visit) -> web.StreamResponse:
+async def preview_signal(request: ConsoleRequest) -> web.StreamResponse:
     """Show whom a plain signal goes to, and the exact event of one of them."""
-    form = visit.filters()
+    form = request.filters()
     with form.catching():
-        when, said = await _signal(visit, form)
-        return await _preview(visit, form, when, said)
-    return await _earlier_step(visit, form)
+        when, said = await _signal(request, form)
+        return await _preview(request, form, when, said)
+    return await _earlier_step(request, form)
 
 
-async def _signal(visit: Visit, form: Form) -> tuple[Plan, Broadcast]:
-    async with visit.desk.db.read() as conn:
-        when = await dispatch_draft.plan(conn, form, visit.now)
-        said = await dispatch_draft.signal(conn, form, when, visit.now, stale_after_s=visit.desk.stale_after_s)
-    await check_event(order_check.trial(said.order, visit.now))
+async def _signal(request: ConsoleRequest, form: Form) -> tuple[Plan, Broadcast]:
+    async with request.desk.db.read() as conn:
+        when = await dispatch_draft.plan(conn, form, request.now)
+        said = await dispatch_draft.signal(conn, form, when, request.now, stale_after_s=request.desk.stale_after_s)
+    await check_event(order_check.trial(said.order, request.now))
     return when, said
 
 
-async def _preview(visit: Visit, form: Form, when: Plan, said: Broadcast) -> web.Response:
-    names = {one.ven_id: one.name for one in said.vens}
-    ven_id = visit.query.get("ven_id") or next(iter(names))
+async def _preview(request: ConsoleRequest, form: Form, when: Plan, broadcast: Broadcast) -> web.Response:
+    names = {one.ven_id: one.name for one in broadcast.vens}
+    ven_id = request.query.get("ven_id") or next(iter(names))
     if ven_id not in names:
-        raise NotFoundError("This VEN does not get the signal.")
+        raise NotFoundError(_("This VEN doesn't receive the signal."))
     wish = Order(
-        said.order.programme_id,
-        said.order.start,
-        said.order.duration,
-        said.order.signals,
+        broadcast.order.programme_id,
+        broadcast.order.start,
+        broadcast.order.duration,
+        broadcast.order.signals,
         ven_ids=(ven_id,),
-        direction=said.order.direction,
-        test_event=said.order.test_event,
-        comment=said.order.comment,
+        direction=broadcast.order.direction,
+        test_event=broadcast.order.test_event,
+        comment=broadcast.order.comment,
     )
-    async with visit.desk.db.read() as conn:
-        warnings = await order_check.warnings(conn, said.order, visit.now)
-    return visit.render(
+    async with request.desk.db.read() as conn:
+        warnings = await order_check.warnings(conn, broadcast.order, request.now)
+    return request.render(
         "market/preview_signal.html",
         warnings=warnings,
         zone=when.zone,
         form=form,
         when=when,
-        said=said,
+        said=broadcast,
         names=names,
         ven_id=ven_id,
-        xml=await message_of(visit, wish),
+        xml=await message_of(request, wish),
         hidden=typed(form, "ven_id"),
         links=_links(form) | {"preview": _address("/dispatches/new/preview", form)},
     )
 
 
 @page("POST", "/dispatches/new", role=_ROLE)
-async def order_signal(visit: Visit) -> web.StreamResponse:
+async def order_signal(request: ConsoleRequest) -> web.StreamResponse:
     """Order a plain signal."""
-    form = await visit.form()
+    form = await request.form()
     with form.catching():
-        _, said = await _signal(visit, form)
-        async with visit.desk.db.write() as tx:
-            dispatch_id = await dispatch.create(tx, said.order, visit.now, who=visit.who)
-        return visit.redirect(f"/dispatches/{dispatch_id}", notice="Ordered. The VENs get it with their next poll.")
-    return _again(visit, "/dispatches/new/preview", form)
+        said = (await _signal(request, form))[1]
+        async with request.desk.db.write() as tx:
+            dispatch_id = await dispatch.create(tx, said.order, request.now, who=request.who)
+        return request.redirect(
+            f"/dispatches/{dispatch_id}", notice=_("Ordered. The VENs receive it at their next poll.")
+        )
+    return _again(request, "/dispatches/new/preview", form)
 
 
 # -- messages
 
 
-async def message_of(visit: Visit, wish: Order) -> str:
+async def message_of(request: ConsoleRequest, order: Order) -> str:
     """Return the oadrDistributeEvent of an order as its VEN would get it.
 
     Only the new event is shown; a VEN's other events would stand beside it. Ids are others when it is ordered.
     """
-    events = await dispatch_drafts.rehearse(visit.desk.db, wish, visit.now, who=visit.who)
+    events = await dispatch_drafts.rehearse(request.desk.db, order, request.now, who=request.who)
     request_id = new_id("req")
-    return pretty(DistributeEvent(visit.desk.settings.vtn_id, request_id, events, Response(Code.OK, "OK", request_id)))
+    return pretty(
+        DistributeEvent(request.desk.settings.vtn_id, request_id, events, Response(Code.OK, "OK", request_id))
+    )
 
 
 PAGES = (

@@ -13,7 +13,7 @@ from aggregator.console.shared import zone_of
 from aggregator.trade import activations, dispatch_changes, reports, settlements
 from core.errors import InvalidError
 from metrics.presets import PRESETS
-from vtn.console import Form, Visit, page
+from vtn.console import ConsoleRequest, Form, page
 from vtn.services import dispatch, evaluation, evaluation_view, result_due
 from vtn.services import programme as programmes
 from vtn.services.evaluation import Result
@@ -21,6 +21,7 @@ from vtn.store.rows import to_json
 from web.auth import Role
 from web.model import Model
 from web.pages.charts import Chart, Line, time_chart
+from web.pages.translations import gettext as _
 
 _MOST_ROWS: Final = 500
 
@@ -29,22 +30,22 @@ class _Which(Model):
     version: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
 
 
-def _version(visit: Visit) -> int | None:
-    form = Form({"version": [visit.query["version"]]}) if visit.query.get("version") else Form()
+def _version(request: ConsoleRequest) -> int | None:
+    form = Form({"version": [request.query["version"]]}) if request.query.get("version") else Form()
     with form.catching():
         return form.read(_Which).version
-    raise InvalidError("A version is a number.")
+    raise InvalidError(_("A version is a whole number."))
 
 
 @page("GET", "/dispatches/{dispatch_id}/result", role=Role.VIEWER)
-async def show_result(visit: Visit, dispatch_id: str) -> web.StreamResponse:
+async def show_result(request: ConsoleRequest, dispatch_id: str) -> web.StreamResponse:
     """Show the newest evaluation, or the one that was asked for."""
-    return await _page(visit, dispatch_id, Form())
+    return await _page(request, dispatch_id, Form())
 
 
-async def _page(visit: Visit, dispatch_id: str, form: Form) -> web.Response:
-    wanted = _version(visit)
-    async with visit.desk.db.read() as conn:
+async def _page(request: ConsoleRequest, dispatch_id: str, form: Form) -> web.Response:
+    wanted = _version(request)
+    async with request.desk.db.read() as conn:
         whole = await dispatch.get(conn, dispatch_id)
         rules = await programmes.get(conn, whole.programme_id, whole.programme_version)
         versions = await evaluation_view.versions(conn, dispatch_id)
@@ -57,7 +58,7 @@ async def _page(visit: Visit, dispatch_id: str, form: Form) -> web.Response:
         settled = await settlements.listed(conn, activation_id=activation_id) if activation_id else []
     zone = zone_of(rules)
     sums, vens = evaluation_view.differences(before, found) if before and found else ([], [])
-    return visit.render(
+    return request.render(
         "market/result.html",
         zone=zone,
         form=form,
@@ -78,40 +79,40 @@ async def _page(visit: Visit, dispatch_id: str, form: Form) -> web.Response:
     )
 
 
-def _chart(found: Result, rules: programmes.Programme) -> Chart:
-    times = [one.start for one in found.intervals]
-    edges = [*times, *([found.intervals[-1].start + _length(found)] if found.intervals else [])]
+def _chart(result: Result, rules: programmes.Programme) -> Chart:
+    times = [one.start for one in result.intervals]
+    edges = [*times, *([result.intervals[-1].start + _length(result)] if result.intervals else [])]
 
     def line(name: str, field: str, *, dashed: bool = False) -> Line:
-        values = [getattr(one, field) for one in found.intervals]
+        values = [getattr(one, field) for one in result.intervals]
         shown = [None if value is None else value / 1000 for value in (*values, *values[-1:])]
         return Line(name, edges, shown, step=True, dashed=dashed)
 
     lines = [
-        line("baseline", "baseline_w", dashed=True),
-        line("actual", "actual_w"),
-        line("asked of them", "target_w"),
-        line("delivered", "delivered_w"),
+        line(_("baseline"), "baseline_w", dashed=True),
+        line(_("actual"), "actual_w"),
+        line(_("ordered from them"), "target_w"),
+        line(_("delivered"), "delivered_w"),
     ]
-    title = "Half hours of the VENs that count"
+    title = _("Half hours of the VENs that count")
     return time_chart("result", title, "kW", lines, zone=zone_of(rules))
 
 
-def _length(found: Result) -> timedelta:
-    return timedelta(seconds=found.intervals[-1].duration_s)
+def _length(result: Result) -> timedelta:
+    return timedelta(seconds=result.intervals[-1].duration_s)
 
 
 @page("GET", "/dispatches/{dispatch_id}/result/vens/{ven_id}", role=Role.VIEWER)
-async def show_ven_result(visit: Visit, dispatch_id: str, ven_id: str) -> web.StreamResponse:
+async def show_ven_result(request: ConsoleRequest, dispatch_id: str, ven_id: str) -> web.StreamResponse:
     """Show what one VEN did, and which days its baseline was made of."""
-    wanted = _version(visit)
-    async with visit.desk.db.read() as conn:
+    wanted = _version(request)
+    async with request.desk.db.read() as conn:
         whole = await dispatch.get(conn, dispatch_id)
         rules = await programmes.get(conn, whole.programme_id, whole.programme_version)
         found = await evaluation.stored(conn, dispatch_id, wanted)
         how = await evaluation_view.workings(conn, dispatch_id, ven_id)
     one = next((row for row in found.vens if row.ven_id == ven_id), None)
-    return visit.render(
+    return request.render(
         "market/result_ven.html",
         zone=zone_of(rules),
         whole=whole,
@@ -125,33 +126,33 @@ async def show_ven_result(visit: Visit, dispatch_id: str, ven_id: str) -> web.St
 
 
 @page("POST", "/dispatches/{dispatch_id}/result", role=Role.DISPATCHER)
-async def recompute(visit: Visit, dispatch_id: str) -> web.StreamResponse:
+async def recompute(request: ConsoleRequest, dispatch_id: str) -> web.StreamResponse:
     """Evaluate with the readings of now; new readings make a new version."""
-    form = await visit.form()
+    form = await request.form()
     with form.catching():
-        computed = await evaluation.compute(visit.desk.db, dispatch_id, visit.now)
-        async with visit.desk.db.write() as tx:
-            is_new = await result_due.keep(tx, computed, visit.now, who=visit.who)
-        text = "Computed anew." if is_new else "Nothing has changed: no reading came in since."
-        return visit.redirect(f"/dispatches/{dispatch_id}/result", notice=text)
-    return await _page(visit, dispatch_id, form)
+        computed = await evaluation.compute(request.desk.db, dispatch_id, request.now)
+        async with request.desk.db.write() as tx:
+            is_new = await result_due.keep(tx, computed, request.now, who=request.who)
+        text = _("Computed.") if is_new else _("Nothing has changed: no new readings have come in.")
+        return request.redirect(f"/dispatches/{dispatch_id}/result", notice=text)
+    return await _page(request, dispatch_id, form)
 
 
 # -- to take away
 
 
 @page("GET", "/dispatches/{dispatch_id}/result.json", role=Role.VIEWER)
-async def export_json(visit: Visit, dispatch_id: str) -> web.StreamResponse:
+async def export_json(request: ConsoleRequest, dispatch_id: str) -> web.StreamResponse:
     """Give the evaluation as JSON."""
-    found = await _stored(visit, dispatch_id)
+    found = await _stored(request, dispatch_id)
     text = json.dumps(to_json(found), indent=1, ensure_ascii=False)
-    return visit.file(text, "application/json", f"{dispatch_id}-v{found.version}.json")
+    return request.file(text, "application/json", f"{dispatch_id}-v{found.version}.json")
 
 
 @page("GET", "/dispatches/{dispatch_id}/result.csv", role=Role.VIEWER)
-async def export_csv(visit: Visit, dispatch_id: str) -> web.StreamResponse:
+async def export_csv(request: ConsoleRequest, dispatch_id: str) -> web.StreamResponse:
     """Give the intervals of the pool and of each VEN as CSV (RFC 4180)."""
-    found = await _stored(visit, dispatch_id)
+    found = await _stored(request, dispatch_id)
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(
@@ -165,7 +166,7 @@ async def export_csv(visit: Visit, dispatch_id: str) -> web.StreamResponse:
             start = each.start.isoformat().replace("+00:00", "Z")
             shown = ["" if value is None else f"{value:.3f}" for value in powers]
             writer.writerow([ven_id, name, said, start, each.duration_s, *shown])
-    return visit.file(text.getvalue(), "text/csv; charset=utf-8", f"{dispatch_id}-v{found.version}.csv")
+    return request.file(text.getvalue(), "text/csv; charset=utf-8", f"{dispatch_id}-v{found.version}.csv")
 
 
 def _safe(name: str) -> str:
@@ -173,9 +174,9 @@ def _safe(name: str) -> str:
     return f"'{name}" if name[:1] in "=+-@\t\r" else name
 
 
-async def _stored(visit: Visit, dispatch_id: str) -> Result:
-    async with visit.desk.db.read() as conn:
-        return await evaluation.stored(conn, dispatch_id, _version(visit))
+async def _stored(request: ConsoleRequest, dispatch_id: str) -> Result:
+    async with request.desk.db.read() as conn:
+        return await evaluation.stored(conn, dispatch_id, _version(request))
 
 
 PAGES = (show_result, show_ven_result, recompute, export_json, export_csv)

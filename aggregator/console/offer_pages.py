@@ -26,11 +26,12 @@ from aggregator.keys import SALES
 from aggregator.trade import contracts, offers, trade_view
 from aggregator.trade.sales import OverPotentialError, UnaskedOffer
 from core.errors import ForbiddenError, InvalidError
-from vtn.console import Form, Visit, page
+from vtn.console import ConsoleRequest, Form, page
 from vtn.services import programme as programmes
 from vtn.services import site
 from web.auth import Role
 from web.model import Model
+from web.pages.translations import gettext as _
 
 _OFFERS = listing("offers")
 
@@ -50,57 +51,58 @@ class NewOffer(Model):
 
 
 @page("GET", "/market/offers", role=Role.VIEWER)
-async def list_offers(visit: Visit) -> web.StreamResponse:
+async def list_offers(request: ConsoleRequest) -> web.StreamResponse:
     """Show offers, newest first."""
-    form = visit.filters()
+    form = request.filters()
     status = form.value("status")
     wanted = offers.OfferStatus(status) if status in {one.value for one in offers.OfferStatus} else None
-    async with visit.desk.db.read() as conn:
+    async with request.desk.db.read() as conn:
         rows = await offers.listed(
             conn,
             party_id=form.value("party_id") or None,
             status=wanted,
-            before=_OFFERS.before(visit),
+            before=_OFFERS.before(request),
             limit=PER_PAGE + 1,
         )
         names = await trade_view.names(conn)
-    shown, following = _OFFERS.page(rows, lambda one: one.id)
+    shown, following = _OFFERS.page(rows, lambda row: row.id)
     states = [one.value for one in offers.OfferStatus]
-    return visit.render("market/offers.html", form=form, rows=shown, following=following, names=names, states=states)
+    return request.render("market/offers.html", form=form, rows=shown, following=following, names=names, states=states)
 
 
 @page("GET", "/market/offers/new", role=Role.DISPATCHER)
-async def new_offer(visit: Visit) -> web.StreamResponse:
+async def new_offer(request: ConsoleRequest) -> web.StreamResponse:
     """Show the form for an offer that nobody asked for."""
-    return await _edit(visit, visit.filters())
+    return await _edit(request, request.filters())
 
 
-async def _edit(visit: Visit, form: Form) -> web.Response:
-    async with visit.desk.db.read() as conn:
+async def _edit(request: ConsoleRequest, form: Form) -> web.Response:
+    async with request.desk.db.read() as conn:
         names = await trade_view.names(conn)
         areas = await site.areas(conn)
-    return visit.render("market/offer_new.html", form=with_defaults(form, minutes="60"), names=names, areas=areas)
+    return request.render("market/offer_new.html", form=with_defaults(form, minutes="60"), names=names, areas=areas)
 
 
 @page("POST", "/market/offers", role=Role.DISPATCHER)
-async def make_offer(visit: Visit) -> web.StreamResponse:
+async def make_offer(request: ConsoleRequest) -> web.StreamResponse:
     """Make an offer, if the pool has so much left."""
-    form = await visit.form()
+    form = await request.form()
     with form.catching():
-        unasked = await _read(visit, form.read(NewOffer))
+        unasked = await _read(request, form.read(NewOffer))
         try:
-            made = await visit.service(SALES).offer(unasked, who=visit.who)
+            made = await request.service(SALES).offer(unasked, who=request.who)
         except OverPotentialError as error:
-            form.fail(f"At most {min(error.possible_w) / 1000:g} kW can be promised in that time.", "power")
+            possible = f"{min(error.possible_w) / 1000:g}"
+            form.fail(_("At most %(power)s kW can be promised in that time.", power=possible), "power")
         except ForbiddenError as error:  # the contract forbids it, not the person's role: the form can be mended
             form.fail(error)
         else:
-            return visit.redirect(f"/market/offers/{made.id}", notice="The offer is out.")
-    return await _edit(visit, form)
+            return request.redirect(f"/market/offers/{made.id}", notice=_("Offer sent."))
+    return await _edit(request, form)
 
 
-async def _read(visit: Visit, new: NewOffer) -> UnaskedOffer:
-    async with visit.desk.db.read() as conn:
+async def _read(request: ConsoleRequest, new: NewOffer) -> UnaskedOffer:
+    async with request.desk.db.read() as conn:
         contract = await contracts.get(conn, new.contract_id)
         zone = zone_of(await programmes.get(conn, contract.programme_id))
     return UnaskedOffer(
@@ -122,31 +124,31 @@ def _utc(name: str, when: datetime, zone: ZoneInfo) -> datetime:
 
 
 @page("GET", "/market/offers/{offer_id}", role=Role.VIEWER)
-async def show_offer(visit: Visit, offer_id: str) -> web.StreamResponse:
+async def show_offer(request: ConsoleRequest, offer_id: str) -> web.StreamResponse:
     """Show an offer with its options."""
-    return await _page(visit, offer_id, Form())
+    return await _page(request, offer_id, Form())
 
 
-async def _page(visit: Visit, offer_id: str, form: Form) -> web.Response:
-    async with visit.desk.db.read() as conn:
+async def _page(request: ConsoleRequest, offer_id: str, form: Form) -> web.Response:
+    async with request.desk.db.read() as conn:
         one = await offers.get(conn, offer_id)
         contract = await contracts.get(conn, one.contract_id)
         rules = await programmes.get(conn, contract.programme_id)
         names = await trade_view.names(conn)
-    return visit.render(
+    return request.render(
         "market/offer.html", zone=zone_of(rules), form=form, one=one, contract=contract, programme=rules, names=names
     )
 
 
 @page("POST", "/market/offers/{offer_id}/revocation", role=Role.DISPATCHER)
-async def revoke_offer(visit: Visit, offer_id: str) -> web.StreamResponse:
+async def revoke_offer(request: ConsoleRequest, offer_id: str) -> web.StreamResponse:
     """Take an open offer back."""
-    form = await visit.form()
+    form = await request.form()
     with form.catching():
-        async with visit.desk.db.write() as tx:
-            await offers.revoke(tx, offer_id, visit.now, who=visit.who)
-        return visit.redirect(f"/market/offers/{offer_id}", notice="The offer is taken back; the BRP is told.")
-    return await _page(visit, offer_id, form)
+        async with request.desk.db.write() as tx:
+            await offers.revoke(tx, offer_id, request.now, who=request.who)
+        return request.redirect(f"/market/offers/{offer_id}", notice=_("Offer revoked. The BRP is notified."))
+    return await _page(request, offer_id, form)
 
 
 PAGES = (list_offers, new_offer, make_offer, show_offer, revoke_offer)

@@ -15,8 +15,9 @@ from aggregator.flexibility.fleet import Reason
 from core.errors import InvalidError
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import Message
-from vtn.console import Form, Visit
+from vtn.console import ConsoleRequest, Form
 from vtn.services.programme import Programme
+from web.pages.translations import gettext as _
 from web.pagination import Keyset
 
 M = TypeVar("M", bound=BaseModel)
@@ -30,11 +31,11 @@ _MOST_KW: Final = Decimal(2_000_000)
 def _local_time(value: object) -> datetime:
     text = str(value).strip().replace(" ", "T")
     if not _LOCAL.fullmatch(text):
-        raise ValueError("Write a local time such as 2026-01-31 17:30.")
+        raise ValueError(_("Enter a local time such as 2026-01-31 17:30."))
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError("There is no such day or time.") from None
+        raise ValueError(_("There is no such day or time.")) from None
 
 
 LocalTime = Annotated[datetime, BeforeValidator(_local_time)]
@@ -45,7 +46,7 @@ def in_utc(when: datetime, zone: tzinfo) -> datetime:
     """Return a local time as UTC; of an hour that comes twice the first one. Raises InvalidError for one left out."""
     found = when.replace(tzinfo=zone).astimezone(UTC)
     if found.astimezone(zone).replace(tzinfo=None) != when:
-        raise InvalidError("The clocks are set forward over this time; it does not exist.")
+        raise InvalidError(_("This time doesn't exist: clocks are set forward over it."))
     return found
 
 
@@ -59,11 +60,11 @@ def _kilowatts(value: object) -> Decimal:
     try:
         number = Decimal(text)
     except InvalidOperation:
-        raise ValueError("Write a number of kW, such as 12.5.") from None
+        raise ValueError(_("Enter a number of kW, such as 12.5.")) from None
     if not number.is_finite() or not 0 < number <= _MOST_KW:
-        raise ValueError("Write a power above 0 and up to 2 000 000 kW.")
+        raise ValueError(_("Enter a power above 0 and up to 2,000,000 kW."))
     if number != number.quantize(Decimal("0.001")):
-        raise ValueError("A power has at most three decimals: whole watts.")
+        raise ValueError(_("Enter at most three decimals: whole watts."))
     return number
 
 
@@ -138,9 +139,9 @@ class Listing:
 
     keys: Keyset
 
-    def before(self, visit: Visit) -> str | None:
+    def before(self, request: ConsoleRequest) -> str | None:
         """Return the id that the page starts after. Raises InvalidError for another listing's cursor."""
-        found = self.keys.decode(visit.query.get("cursor"))
+        found = self.keys.decode(request.query.get("cursor"))
         return None if found is None else str(found[0])
 
     def page(self, rows: Sequence[R], key: Callable[[R], str]) -> tuple[list[R], str | None]:

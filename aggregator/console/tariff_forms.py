@@ -14,6 +14,7 @@ from core.errors import InvalidError
 from core.spans import Duration
 from vtn.api.fields import Printable
 from web.model import IsoDuration, Model
+from web.pages.translations import gettext as _
 
 
 class TariffForm(Model):
@@ -63,7 +64,7 @@ class SourceForm(Model):
             name, colon, variable = line.partition(":")
             if not colon:
                 raise InvalidError(
-                    "Write one header a line, such as Authorization: EVENLOAD_TARIFF_KEY.", field="headers"
+                    _("Enter one header per line, such as Authorization: EVENLOAD_TARIFF_KEY."), field="headers"
                 )
             headers[name.strip()] = variable.strip()
         try:
@@ -81,9 +82,9 @@ def read_prices(text: str, zone: tzinfo) -> list[Price]:
     """
     rows = list(_rows(text))
     if not rows:
-        raise InvalidError("No line has a time and a price.", field="prices")
+        raise InvalidError(_("No line has a time and a price."), field="prices")
     if len(rows) > MOST_INTERVALS:
-        raise InvalidError(f"At most {MOST_INTERVALS} lines can be given.", field="prices")
+        raise InvalidError(_("Enter at most %(most)s lines.", most=MOST_INTERVALS), field="prices")
     starts = [_time(row[0], number, zone) for number, row in rows]
     prices = []
     for place, (number, row) in enumerate(rows):
@@ -94,21 +95,25 @@ def read_prices(text: str, zone: tzinfo) -> list[Price]:
         elif place:
             end = starts[place] + (starts[place] - starts[place - 1])
         else:
-            raise InvalidError(f"Line {number}: a single price needs an end or a duration.", field="prices")
+            raise InvalidError(
+                _("Line %(number)s: a single price needs an end or a duration.", number=number), field="prices"
+            )
         prices.append(Price(starts[place], end, row[-1]))
     return prices
 
 
 def _rows(text: str) -> list[tuple[int, list[str]]]:
     sample = text[:2000]
-    delimiter = max(";\t,", key=lambda one: (sample.count(one) > 0, ";\t,".index(one) == 0, sample.count(one)))
+    delimiter = max(";\t,", key=lambda row: (sample.count(row) > 0, ";\t,".index(row) == 0, sample.count(row)))
     found = []
     for number, row in enumerate(csv.reader(io.StringIO(text), delimiter=delimiter), start=1):
         cells = [cell.strip() for cell in row if cell.strip()]
         if not cells or not cells[0][:1].isdecimal():
             continue
         if not 2 <= len(cells) <= 3:  # noqa: PLR2004  start, end, price
-            raise InvalidError(f"Line {number}: write start, end or duration, and price.", field="prices")
+            raise InvalidError(
+                _("Line %(number)s: enter start, end or duration, and price.", number=number), field="prices"
+            )
         if delimiter != ",":
             cells[-1] = cells[-1].replace(",", ".")
         found.append((number, cells))
@@ -121,10 +126,11 @@ def _time(text: str, number: int, zone: tzinfo) -> datetime:
         return when.astimezone(UTC) if when.tzinfo is not None else in_utc(when, zone)
     except (ValueError, OverflowError):
         raise InvalidError(
-            f"Line {number}: '{text[:40]}' is not a time such as 2026-01-31T12:00Z.", field="prices"
+            _("Line %(number)s: %(text)s is not a time such as 2026-01-31T12:00Z.", number=number, text=text[:40]),
+            field="prices",
         ) from None
     except InvalidError as error:
-        raise InvalidError(f"Line {number}: {error}", field="prices") from error
+        raise InvalidError(_("Line %(number)s: %(fault)s", number=number, fault=error), field="prices") from error
 
 
 def _end(text: str, start: datetime, number: int, zone: tzinfo) -> datetime:
@@ -133,4 +139,4 @@ def _end(text: str, start: datetime, number: int, zone: tzinfo) -> datetime:
     try:
         return Duration.parse(text.upper()).after(start)
     except InvalidError as error:
-        raise InvalidError(f"Line {number}: {error}", field="prices") from error
+        raise InvalidError(_("Line %(number)s: %(fault)s", number=number, fault=error), field="prices") from error

@@ -13,11 +13,12 @@ from aggregator.tariff.tariffs import Kind, NewTariff, Source, Tariff
 from aggregator.trade import trade_view
 from core.errors import InvalidError, NotFoundError
 from core.spans import Duration, Span, floor_to
-from vtn.console import Form, Visit, page
+from vtn.console import ConsoleRequest, Form, page
 from vtn.services import programme as programmes
 from vtn.services import site
 from web.auth import Role
 from web.pages.charts import Chart, Line, time_chart
+from web.pages.translations import gettext as _
 
 _BACK = timedelta(hours=12)
 _AHEAD = timedelta(hours=48)
@@ -26,22 +27,22 @@ _KEYS = "tariffs"
 
 
 @page("GET", "/tariffs", role=Role.VIEWER)
-async def list_tariffs(visit: Visit) -> web.StreamResponse:
+async def list_tariffs(request: ConsoleRequest) -> web.StreamResponse:
     """Show all tariffs with their present price."""
     keys = listing(_KEYS)
-    async with visit.desk.db.read() as conn:
-        rows = await tariffs.listed(conn, after=keys.before(visit), limit=PER_PAGE + 1)
-        shown, following = keys.page(rows, lambda one: one.id)
+    async with request.desk.db.read() as conn:
+        rows = await tariffs.listed(conn, after=keys.before(request), limit=PER_PAGE + 1)
+        shown, following = keys.page(rows, lambda row: row.id)
         ids = [one.id for one in shown]
         newest, sources = await tariffs.newest_of(conn, ids), await tariff_source.sources_of(conn, ids)
-        hour = Span(visit.now, visit.now + timedelta(minutes=1))
-        now_at = {one: current(await tariffs.series(conn, one, hour), visit.now) for one in ids}
+        hour = Span(request.now, request.now + timedelta(minutes=1))
+        now_at = {one: current(await tariffs.series(conn, one, hour), request.now) for one in ids}
         known = await programmes.newest(conn)
         signals = [
-            (one, await prices.enabled(conn, one.id), await prices.status(conn, one, visit.now)) for one in known
+            (one, await prices.enabled(conn, one.id), await prices.status(conn, one, request.now)) for one in known
         ]
         names = await trade_view.names(conn)
-    return visit.render(
+    return request.render(
         "market/tariffs.html",
         rows=shown,
         following=following,
@@ -55,54 +56,54 @@ async def list_tariffs(visit: Visit) -> web.StreamResponse:
 
 
 @page("GET", "/tariffs/new", role=Role.ADMIN)
-async def new_tariff(visit: Visit) -> web.StreamResponse:
+async def new_tariff(request: ConsoleRequest) -> web.StreamResponse:
     """Show the form for a new tariff."""
-    return await _edit(visit, Form())
+    return await _edit(request, Form())
 
 
-async def _edit(visit: Visit, form: Form) -> web.Response:
-    async with visit.desk.db.read() as conn:
+async def _edit(request: ConsoleRequest, form: Form) -> web.Response:
+    async with request.desk.db.read() as conn:
         known, areas = await programmes.newest(conn), await site.areas(conn)
-    return visit.render("market/tariff_new.html", form=form, programmes=known, areas=areas)
+    return request.render("market/tariff_new.html", form=form, programmes=known, areas=areas)
 
 
 @page("POST", "/tariffs", role=Role.ADMIN)
-async def create_tariff(visit: Visit) -> web.StreamResponse:
+async def create_tariff(request: ConsoleRequest) -> web.StreamResponse:
     """Create a tariff, without prices."""
-    form = await visit.form()
+    form = await request.form()
     with form.catching():
         wish = form.read(TariffForm)
         new = NewTariff(Kind(wish.kind), wish.name, wish.currency, wish.vat_included, wish.area, wish.programme_id)
-        async with visit.desk.db.write() as tx:
-            made = await tariffs.create(tx, new, visit.now, who=visit.who)
-        return visit.redirect(f"/tariffs/{made.id}", notice="The tariff is there. Put prices into it next.")
-    return await _edit(visit, form)
+        async with request.desk.db.write() as tx:
+            made = await tariffs.create(tx, new, request.now, who=request.who)
+        return request.redirect(f"/tariffs/{made.id}", notice=_("Tariff created. Add prices next."))
+    return await _edit(request, form)
 
 
 @page("GET", "/tariffs/{tariff_id}", role=Role.VIEWER)
-async def show_tariff(visit: Visit, tariff_id: str) -> web.StreamResponse:
+async def show_tariff(request: ConsoleRequest, tariff_id: str) -> web.StreamResponse:
     """Show a tariff: its prices around now, versions, source, and whom it is for."""
-    return await _page(visit, tariff_id, Form(), Form())
+    return await _page(request, tariff_id, Form(), Form())
 
 
-async def _page(visit: Visit, tariff_id: str, form: Form, source_form: Form) -> web.Response:
-    asked = visit.query.get("version", "")
+async def _page(request: ConsoleRequest, tariff_id: str, form: Form, source_form: Form) -> web.Response:
+    asked = request.query.get("version", "")
     number = int(asked) if asked.isascii() and asked.isdecimal() and len(asked) < 9 else None  # noqa: PLR2004
-    async with visit.desk.db.read() as conn:
+    async with request.desk.db.read() as conn:
         one = await tariffs.get(conn, tariff_id)
         found = await tariffs.content(conn, tariff_id, number)
         if number is not None and found is None:
-            raise NotFoundError("There is no such version of this tariff.")
+            raise NotFoundError(_("There is no such version of this tariff."))
         head, put = found if found is not None else (None, ())
-        span = _span(visit.now, put if number is not None else ())
+        span = _span(request.now, put if number is not None else ())
         series = await tariffs.series(conn, tariff_id, span, version=number)
         newest = await tariffs.newest(conn, tariff_id)
         versions = await tariffs.versions(conn, tariff_id, limit=_VERSIONS_SHOWN)
         source = await tariff_source.source_of(conn, tariff_id)
-        vens = await household_tariffs.coverage(conn, one, visit.now)
+        vens = await household_tariffs.coverage(conn, one, request.now)
         names = await trade_view.names(conn)
-    shown_source = source if visit.may(Role.ADMIN) else None
-    return visit.render(
+    shown_source = source if request.may(Role.ADMIN) else None
+    return request.render(
         "market/tariff.html",
         form=form if form.failed else source_form,
         prices_form=form if form.was_sent else Form(),
@@ -111,11 +112,11 @@ async def _page(visit: Visit, tariff_id: str, form: Form, source_form: Form) -> 
         head=head,
         newest=newest,
         versions=versions,
-        chart=_chart(one, series, visit) if series else None,
-        series_now=current(series, visit.now),
+        chart=_chart(one, series, request) if series else None,
+        series_now=current(series, request.now),
         is_old=number is not None and newest is not None and number != newest.version,
         source=source,
-        mapping_shown=visit.may(Role.ADMIN),
+        mapping_shown=request.may(Role.ADMIN),
         vens=vens,
         names=names,
     )
@@ -130,7 +131,7 @@ def _span(now: datetime, put: Series) -> Span:
     return Span(start, end)
 
 
-def _chart(one: Tariff, series: Series, visit: Visit) -> Chart:
+def _chart(tariff: Tariff, series: Series, request: ConsoleRequest) -> Chart:
     times: list[datetime] = []
     values: list[float | None] = []
     for price in series:
@@ -143,9 +144,9 @@ def _chart(one: Tariff, series: Series, visit: Visit) -> Chart:
         values.append(None)
     if values and times:
         values[-1] = float(series[-1].amount)
-    unit = f"{one.currency}/kWh"
-    lines = [Line("price", times, values, step=True)]
-    return time_chart("prices", f"Price, {unit}", unit, lines, zone=visit.zone, now=visit.now)
+    unit = f"{tariff.currency}/kWh"
+    lines = [Line(_("price"), times, values, step=True)]
+    return time_chart("prices", _("Price, %(unit)s", unit=unit), unit, lines, zone=request.zone, now=request.now)
 
 
 def _source_form(source: tariff_source.TariffSource | None) -> Form:
@@ -165,83 +166,93 @@ def _source_form(source: tariff_source.TariffSource | None) -> Form:
 
 
 @page("POST", "/tariffs/{tariff_id}/prices", role=Role.ADMIN)
-async def put_prices(visit: Visit, tariff_id: str) -> web.StreamResponse:
+async def put_prices(request: ConsoleRequest, tariff_id: str) -> web.StreamResponse:
     """Add a version out of pasted lines."""
-    form = await visit.form()
+    form = await request.form()
     with form.catching():
         wish = form.read(PricesForm)
-        series = read_prices(wish.prices, visit.zone)
+        series = read_prices(wish.prices, request.zone)
         with form.catching("prices"):
             checked(series)
         if form.failed:
-            return await _page(visit, tariff_id, form, Form())
-        async with visit.desk.db.write() as tx:
+            return await _page(request, tariff_id, form, Form())
+        async with request.desk.db.write() as tx:
             made = await tariffs.put_prices(
                 tx,
                 tariff_id,
                 series,
-                visit.now,
-                who=visit.who,
+                request.now,
+                who=request.who,
                 source=Source.CONSOLE,
                 whole=not wish.extend,
                 read_version=wish.version,
             )
-        text = f"Version {made.version} holds." if made.version != wish.version else "These prices hold already."
-        return visit.redirect(f"/tariffs/{tariff_id}", notice=text)
-    return await _page(visit, tariff_id, form, Form())
+        text = (
+            _("Prices saved as version %(version)s.", version=made.version)
+            if made.version != wish.version
+            else _("These prices are in force already.")
+        )
+        return request.redirect(f"/tariffs/{tariff_id}", notice=text)
+    return await _page(request, tariff_id, form, Form())
 
 
 @page("POST", "/tariffs/{tariff_id}/source", role=Role.ADMIN)
-async def put_source(visit: Visit, tariff_id: str) -> web.StreamResponse:
+async def put_source(request: ConsoleRequest, tariff_id: str) -> web.StreamResponse:
     """Say where prices are fetched; it is asked at once."""
-    form = await visit.form()
+    form = await request.form()
     with form.catching():
         wish = form.read(SourceForm)
         if wish.every.months or not SHORTEST_S <= wish.every.exact_s <= LONGEST_S:
             raise InvalidError(
-                "Fetch every minute (PT1M) at most and every 31 days (P31D) at least, without months.", field="every"
+                _("Enter an interval from PT1M (a minute) to P31D (31 days), without months."), field="every"
             )
         mapping = wish.mapping().mapping()
-        async with visit.desk.db.write() as tx:
+        async with request.desk.db.write() as tx:
             await tariff_source.put_source(
-                tx, tariff_id, wish.url, mapping, wish.every.exact_s, visit.now, who=visit.who
+                tx, tariff_id, wish.url, mapping, wish.every.exact_s, request.now, who=request.who
             )
-        return visit.redirect(f"/tariffs/{tariff_id}#source", notice="It is asked within a few seconds.")
-    return await _page(visit, tariff_id, Form(), form)
+        return request.redirect(
+            f"/tariffs/{tariff_id}#source", notice=_("The source will be polled within a few seconds.")
+        )
+    return await _page(request, tariff_id, Form(), form)
 
 
 @page("POST", "/tariffs/{tariff_id}/source/removal", role=Role.ADMIN)
-async def remove_source(visit: Visit, tariff_id: str) -> web.StreamResponse:
+async def remove_source(request: ConsoleRequest, tariff_id: str) -> web.StreamResponse:
     """Fetch no more; the prices stay."""
-    async with visit.desk.db.write() as tx:
-        await tariff_source.remove_source(tx, tariff_id, visit.now, who=visit.who)
-    return visit.redirect(f"/tariffs/{tariff_id}#source", notice="Its prices are not fetched any more; they stay.")
+    async with request.desk.db.write() as tx:
+        await tariff_source.remove_source(tx, tariff_id, request.now, who=request.who)
+    return request.redirect(f"/tariffs/{tariff_id}#source", notice=_("Source removed. Prices already fetched stay."))
 
 
 @page("POST", "/tariffs/{tariff_id}/source/request", role=Role.DISPATCHER)
-async def ask_source(visit: Visit, tariff_id: str) -> web.StreamResponse:
+async def ask_source(request: ConsoleRequest, tariff_id: str) -> web.StreamResponse:
     """Fetch now."""
-    async with visit.desk.db.write() as tx:
-        await tariff_source.ask_now(tx, tariff_id, visit.now, who=visit.who)
-    return visit.redirect(f"/tariffs/{tariff_id}#source", notice="It is asked within a few seconds.")
+    async with request.desk.db.write() as tx:
+        await tariff_source.ask_now(tx, tariff_id, request.now, who=request.who)
+    return request.redirect(f"/tariffs/{tariff_id}#source", notice=_("The source will be polled within a few seconds."))
 
 
 @page("POST", "/tariffs/{tariff_id}/retirement", role=Role.ADMIN)
-async def retire_tariff(visit: Visit, tariff_id: str) -> web.StreamResponse:
+async def retire_tariff(request: ConsoleRequest, tariff_id: str) -> web.StreamResponse:
     """End a tariff."""
-    async with visit.desk.db.write() as tx:
-        await tariffs.retire(tx, tariff_id, visit.now, who=visit.who)
-    return visit.redirect(f"/tariffs/{tariff_id}", notice="The tariff is retired: it is nobody's from now on.")
+    async with request.desk.db.write() as tx:
+        await tariffs.retire(tx, tariff_id, request.now, who=request.who)
+    return request.redirect(f"/tariffs/{tariff_id}", notice=_("Tariff retired. It applies to nobody from now on."))
 
 
 @page("POST", "/tariffs/signals/{programme_id}", role=Role.ADMIN)
-async def switch_signals(visit: Visit, programme_id: str) -> web.StreamResponse:
+async def switch_signals(request: ConsoleRequest, programme_id: str) -> web.StreamResponse:
     """Send prices to a programme's VENs, or not."""
-    on = (await visit.form()).value("on") == "true"
-    async with visit.desk.db.write() as tx:
-        await prices.switch(tx, programme_id, visit.now, on=on, who=visit.who)
-    text = "Prices go to its VENs." if on else "Prices go to its VENs no more; open price events are cancelled."
-    return visit.redirect("/tariffs", notice=text)
+    on = (await request.form()).value("on") == "true"
+    async with request.desk.db.write() as tx:
+        await prices.switch(tx, programme_id, request.now, on=on, who=request.who)
+    text = (
+        _("Prices are now sent to the VENs of this programme.")
+        if on
+        else _("Prices are no longer sent. Open price events are cancelled.")
+    )
+    return request.redirect("/tariffs", notice=text)
 
 
 PAGES = (

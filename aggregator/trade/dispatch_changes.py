@@ -131,7 +131,7 @@ async def _surplus(tx: Transaction, dispatch_id: str) -> float:
 
 async def surplus(conn: AsyncConnection, selection_id: str) -> float:
     """Return the ratio of what a draft's VENs were ordered to what was wanted of them; 1: nothing known."""
-    query = select(dispatch_draft.c.figures["ordered_w"], dispatch_draft.c.wish["power_w"])
+    query = select(dispatch_draft.c.figures["ordered_w"], dispatch_draft.c.pool_order["power_w"])
     row = (await conn.execute(query.where(dispatch_draft.c.selection_id == selection_id))).one_or_none()
     if row is None:
         return 1.0

@@ -116,7 +116,7 @@ class Draft:
 
     id: str
     selection_id: str
-    wish: PoolOrder
+    order: PoolOrder
     figures: DraftFigures
     created_at: datetime
     created_by: str
@@ -124,7 +124,7 @@ class Draft:
 
     def is_fresh(self, now: datetime) -> bool:
         """Tell whether it can still be confirmed."""
-        return now - self.created_at <= _FRESH and self.wish.start > now
+        return now - self.created_at <= _FRESH and self.order.start > now
 
 
 # -- made
@@ -150,7 +150,7 @@ async def draft(db: Database, order: PoolOrder, now: datetime, *, stale_after_s:
             insert(dispatch_draft).values(
                 id=draft_id,
                 selection_id=selection_id,
-                wish=to_json(order),
+                pool_order=to_json(order),
                 figures=to_json(figures),
                 created_by=who,
                 created_at=now,
@@ -285,7 +285,7 @@ async def get(conn: AsyncConnection, draft_id: str) -> Draft:
     return Draft(
         row.id,
         row.selection_id,
-        from_json(PoolOrder, row.wish),
+        from_json(PoolOrder, row.pool_order),
         from_json(DraftFigures, row.figures),
         row.created_at,
         row.created_by,
@@ -352,7 +352,7 @@ async def confirm(db: Database, draft_id: str, now: datetime, *, stale_after_s: 
     """
     async with db.write() as tx:
         one = await get(tx.conn, draft_id)
-        await available_flexibility.lock(tx, one.wish.programme_id, now)
+        await available_flexibility.lock(tx, one.order.programme_id, now)
         one = await get(tx.conn, draft_id)
         if one.dispatch_id is not None:
             raise ConflictError("This draft was confirmed already.")
@@ -362,7 +362,7 @@ async def confirm(db: Database, draft_id: str, now: datetime, *, stale_after_s: 
         if not powers:
             raise ConflictError("Nobody would be called; ask for another time or a wider pool.")
         await _check_free(tx.conn, one, powers, now, stale_after_s)
-        dispatch_id = await dispatch.create(tx, order(one.wish, powers), now, who=who)
+        dispatch_id = await dispatch.create(tx, order(one.order, powers), now, who=who)
         made_from = update(selection).where(selection.c.id == one.selection_id)
         await tx.conn.execute(made_from.values(dispatch_id=dispatch_id))
         after = {"dispatch_id": dispatch_id, "called": len(powers)}
@@ -374,7 +374,7 @@ async def _check_free(
     conn: AsyncConnection, draft: Draft, powers: Mapping[str, Floats], now: datetime, stale_after_s: float
 ) -> None:
     """Raise ConflictError if one of the chosen cannot be called any more."""
-    wish = draft.wish
+    wish = draft.order
     rules = await programme.get(conn, wish.programme_id)
     scope = Scope(rules, wish.direction, wish.grid, wish.area, wish.group_ids)
     fleet = await available_flexibility.load(conn, scope, now, stale_after_s)

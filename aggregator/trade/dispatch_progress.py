@@ -90,7 +90,7 @@ class Counts:
     opted_out: int
     no_answer: int
     released: int
-    known: int
+    measured: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Progress:
     """How a dispatch goes. `target_w`: what is wanted now, None: a plain signal; `ordered_w`: sum of the rows."""
 
     at: datetime
-    whole: Dispatch
+    dispatch: Dispatch
     programme: Programme
     activation: Activation | None
     selection_id: str | None
@@ -126,17 +126,17 @@ class Progress:
     @property
     def id(self) -> str:
         """The dispatch's id."""
-        return self.whole.id
+        return self.dispatch.id
 
     @property
     def start(self) -> datetime:
         """When it starts."""
-        return self.whole.shared.period.start
+        return self.dispatch.shared.period.start
 
     @property
     def end(self) -> datetime | None:
         """When it ends, or ended by cancellation; None: open."""
-        ends = [one for one in (self.whole.shared.period.end, self.whole.cancelled_at) if one is not None]
+        ends = [one for one in (self.dispatch.shared.period.end, self.dispatch.cancelled_at) if one is not None]
         return min(ends, default=None)
 
     @property
@@ -152,42 +152,42 @@ class Progress:
     @property
     def signal(self) -> Signal:
         """Its first signal."""
-        return self.whole.shared.signals[0]
+        return self.dispatch.shared.signals[0]
 
 
 async def read(conn: Connection, dispatch_id: str, now: datetime) -> Progress:
     """Return a dispatch as it stands. Raises NotFoundError."""
-    whole = await dispatch.get(conn, dispatch_id)
-    rules = await programme.get(conn, whole.programme_id, whole.programme_version)
+    ordered = await dispatch.get(conn, dispatch_id)
+    rules = await programme.get(conn, ordered.programme_id, ordered.programme_version)
     activation_id = await activations.of_dispatch(conn, dispatch_id)
     behind = await activations.get(conn, activation_id) if activation_id else None
     selection_id = await dispatch_changes.selection_of(conn, dispatch_id)
-    status = EventStatus.CANCELLED if whole.cancelled_at is not None else status_at(whole.shared, now)
+    status = EventStatus.CANCELLED if ordered.cancelled_at is not None else status_at(ordered.shared, now)
     called = await dispatch_view.vens(conn, dispatch_id)
-    powers, first_s = await _powers(conn, whole, [ven.ven_id for ven in called], now)
+    powers, first_s = await _powers(conn, ordered, [ven.ven_id for ven in called], now)
     surplus = await dispatch_changes.surplus(conn, selection_id) if selection_id else 1.0
     lines = await dispatch_timeline.lines(conn, dispatch_id, activation_id)
 
     def progress() -> Progress:
-        rows = _rows(whole, called, powers, now)
-        target_times, target_w = _target(whole, behind, called, rows, surplus, now)
+        rows = _rows(ordered, called, powers, now)
+        target_times, target_w = _target(ordered, behind, called, rows, surplus, now)
         names = {one.ven_id: one.name for one in rows}
         staying = [one for one in rows if one.cancelled_at is None and one.opt is not OptType.OUT]
         delivered = [one.delivered_w for one in staying if one.delivered_w is not None]
         return Progress(
             at=now,
-            whole=whole,
+            dispatch=ordered,
             programme=rules,
             activation=behind,
             selection_id=selection_id,
-            is_pool=dispatch_changes.is_pool(whole),
+            is_pool=dispatch_changes.is_pool(ordered),
             status=status,
             rows=rows,
             counts=_counts(rows),
             target_w=_now(target_times, target_w, now),
             ordered_w=sum(one.ordered_w for one in rows),
-            delivered_w=sum(delivered) if delivered and now >= whole.shared.period.start else None,
-            trace=_trace(whole, rows, powers, first_s, (target_times, target_w)),
+            delivered_w=sum(delivered) if delivered and now >= ordered.shared.period.start else None,
+            trace=_trace(ordered, rows, powers, first_s, (target_times, target_w)),
             lines=tuple(replace(line, name=names.get(line.ven_id or "")) for line in lines),
         )
 
@@ -279,7 +279,7 @@ def _counts(rows: Sequence[Row]) -> Counts:
         opted_out=sum(one.opt is OptType.OUT for one in here),
         no_answer=sum(one.opt is None for one in here),
         released=len(rows) - len(here),
-        known=sum(one.actual_w is not None for one in here),
+        measured=sum(one.actual_w is not None for one in here),
     )
 
 

@@ -301,7 +301,7 @@ async def accept(
         raise InvalidError("That is less than a watt; accept more of it.", field="activation_factor")
     await _move(tx, one, OfferEvent.ACCEPT, now, who=who, option_id=option_id)
     contract = await contracts.get(tx.conn, one.contract_id)
-    wish = None if one.request_id is None else (await requests.get(tx.conn, one.request_id)).wish
+    wish = None if one.request_id is None else (await requests.get(tx.conn, one.request_id)).need
     terms = ActivationTerms(
         option_id,
         float(share),

@@ -130,7 +130,7 @@ class Request:
     id: str
     contract_id: str
     party_id: str
-    wish: Need
+    need: Need
     status: RequestStatus
     reason: str | None
     created_at: datetime

@@ -68,7 +68,7 @@ class UnaskedOffer:
     min_activation_factor: float = 1.0
 
     @property
-    def wish(self) -> Need:
+    def need(self) -> Need:
         """What a request for just this would ask."""
         wanted = tuple(NeedInterval(it.start, it.duration_s, it.power_w, it.power_w) for it in self.intervals)
         return Need(self.direction, wanted, self.expires_at, self.area)
@@ -118,14 +118,14 @@ class Sales:
             contract = await contracts.get(conn, request.contract_id)
             rules = await programme.get(conn, contract.programme_id)
             basis = None
-            if now < request.wish.deadline:
-                basis = await self.read(conn, _scope(rules, request.wish), now)
+            if now < request.need.deadline:
+                basis = await self.read(conn, _scope(rules, request.need), now)
         if basis is None:
             async with self._db.write() as tx:
                 await self._conclude(tx, request.id, None, now, now, who)
             return
-        outcome = await self.reckon(_compose, basis, request.wish, contract)
-        latest = request.wish.start - rules.parameters.notification.timedelta()
+        outcome = await self.reckon(_compose, basis, request.need, contract)
+        latest = request.need.start - rules.parameters.notification.timedelta()
         now = self._clock.now()
         async with self._db.write() as tx:
             await available_flexibility.lock(tx, contract.programme_id, now)
@@ -145,7 +145,7 @@ class Sales:
         request = await requests.get(tx.conn, request_id, lock=True)
         if request.status is not requests.RequestStatus.RECEIVED:
             return
-        if outcome is None or request.wish.deadline <= now:
+        if outcome is None or request.need.deadline <= now:
             why = "No answer could be given by the deadline."
             await requests.move(tx, request, requests.RequestEvent.EXPIRE, now, who=who, reason=why)
             return
@@ -167,7 +167,7 @@ class Sales:
         Raises OverPotentialError for what the pool cannot do, InvalidError for what nobody can, ForbiddenError for what
         the contract does not allow, NotFoundError for an unknown one, ConflictError if something was sold meanwhile.
         """
-        now, wish = self._clock.now(), unasked.wish
+        now, wish = self._clock.now(), unasked.need
         check_shape(wish.intervals)
         async with self._db.read() as conn:
             contract = await contracts.get(conn, unasked.contract_id)
@@ -241,9 +241,9 @@ async def _offered(
     tx: Transaction, request: Request, options: tuple[Option, ...], expires_at: datetime, now: datetime, who: str
 ) -> str:
     contract = await contracts.get(tx.conn, request.contract_id)
-    direction = request.wish.direction
+    direction = request.need.direction
     return await offers.create(
-        tx, contract, direction, options, expires_at, now, who=who, request_id=request.id, area=request.wish.area
+        tx, contract, direction, options, expires_at, now, who=who, request_id=request.id, area=request.need.area
     )
 
 

@@ -43,7 +43,7 @@ async def test_by_a_link_that_works_once(browser, shown):
         await eyes.page.context.clear_cookies()
         eyes.wanted |= {404, 410, 422}
         await eyes.visit(link.removeprefix(shown.url))
-        assert "does not work" in await eyes.heading()
+        assert "doesn't work" in await eyes.heading()
         eyes.content()
 
 
@@ -71,14 +71,14 @@ async def test_the_fleet_is_filtered_and_changed_together(browser, lived):
         await eyes.press("Filter")
         names = await eyes.page.locator("tbody th").all_inner_texts()
         assert names == ["Fliederweg 21", "Rosenweg 33"]
-        await eyes.page.get_by_label("Choose all of this page").check()
-        await eyes.page.locator("summary", has_text="With the VENs chosen").click()
+        await eyes.page.get_by_label("Select all on this page").check()
+        await eyes.page.locator("summary", has_text="Change the VENs selected").click()
         eyes.wanted.add(422)
-        await eyes.press("Put into the group")  # into which?
+        await eyes.press("Add to group")  # into which?
         await eyes.judge()
         assert await eyes.page.locator('[name="ven_ids[]"]:checked').count() == 2
         await eyes.page.locator("#bulk-area").fill("Hillside")
-        await eyes.press("Set the area")
+        await eyes.press("Set area")
         await eyes.judge()
         await eyes.go("/fleet?area=Hillside")
         assert await eyes.page.locator("tbody th").count() == 2
@@ -87,10 +87,10 @@ async def test_the_fleet_is_filtered_and_changed_together(browser, lived):
 
 async def test_forms_keep_what_was_typed(browser, shown):
     bad = {
-        "/programmes/new": ("Create the programme", {"name": "Morning", "parameters__limits__per_day": "-3"}),
-        "/tariffs/new": ("Create it", {"name": "Night rate", "currency": "12"}),
-        "/market/brps/new": ("Create it", {"name": "", "email": "desk@grid.example"}),
-        "/enrolment": ("Create the VEN", {"name": "x" * 119, "consent_version": "\N{BELL}"}),
+        "/programmes/new": ("Create programme", {"name": "Morning", "parameters__limits__per_day": "-3"}),
+        "/tariffs/new": ("Create tariff", {"name": "Night rate", "currency": "12"}),
+        "/market/brps/new": ("Create BRP", {"name": "", "email": "desk@grid.example"}),
+        "/enrolment": ("Create VEN", {"name": "x" * 119, "consent_version": "\N{BELL}"}),
     }
     async with looking(browser, shown.url, PHONE) as eyes:
         await _in(eyes, shown)

@@ -73,7 +73,7 @@ async def _wizard(eyes: Eyes, other: Eyes, world: World, power: str) -> str:
     await eyes.follow("Next: messages")
     await eyes.judge_with(other)
     assert "oadrDistributeEvent" in await eyes.text("pre")
-    await eyes.press("Order it now")
+    await eyes.press("Order now")
     return eyes.path.partition("?")[0].rpartition("/")[2]
 
 
@@ -126,7 +126,7 @@ async def test_a_dispatch_that_is_cancelled(browser, lived):
         await eyes.visit(f"/dispatches/{dispatch_id}")
         await eyes.page.locator("summary", has_text="Cancel dispatch").click()
         await eyes.judge()
-        await eyes.press("Cancel it now")
+        await eyes.press("Cancel now")
         assert "cancelled" in await eyes.text()
         await lived.turn()
         assert {one.status.value for home in lived.homes for one in home.orders} == {"cancelled"}
@@ -152,7 +152,7 @@ async def test_a_brp_buys_and_the_board_shows_it(browser, lived):
         await lived.turn()
         await eyes.go(f"/market/activations/{made['id']}")
         await eyes.judge_with(other)
-        await eyes.follow("Follow it")
+        await eyes.follow("Follow the dispatch")
         await eyes.becomes("[data-stream-state]", "live")
         await lived.later(75, 15)
         await _figure_becomes(eyes, "Delivered", "kW")
@@ -227,7 +227,7 @@ async def test_a_gateway_is_let_in_and_its_line_tested(browser, lived):
         await _in(eyes, lived, "admin")
         await eyes.visit("/enrolment")
         await eyes.fill(name="Wiesengrund 2", programme=lived.programme.id, consent_version="2026-01")
-        await eyes.press("Create the VEN and its code")
+        await eyes.press("Create VEN and code")
         await eyes.judge()
         assert len(await eyes.text(".reveal code")) >= 8
         await eyes.page.locator("summary", has_text="Accept").first.click()
@@ -236,11 +236,11 @@ async def test_a_gateway_is_let_in_and_its_line_tested(browser, lived):
         await eyes.press("Accept", exact=True)
         assert await eyes.heading() == "Talblick 8"
         await eyes.visit("/enrolment")
-        assert "No certificate waits." in await eyes.text()
+        assert "No certificate is awaiting approval." in await eyes.text()
         home = lived.homes[0]
         await eyes.visit(f"/fleet/{home.ven_id}/reports")
         await eyes.go(f"/fleet/{home.ven_id}")
-        await eyes.press("Communication test")
+        await eyes.press("Test communication")
         await eyes.judge()
         await lived.later(1)
         await eyes.becomes("#trip", "passed")

@@ -147,7 +147,7 @@ class Console:
     world: World
     machine: Machine
     recent: RecentMessages
-    frame: Any
+    shell: Any
     browsers: dict[str, Browser] = field(default_factory=dict)
 
     @property

@@ -1,8 +1,9 @@
 """The console: server-rendered pages for operators. Other rooms add a `Section`: docs/reference/console.md."""
 
-from vtn.console.app import all_pages, make_console
-from vtn.console.frame import NavEntry
-from vtn.console.page import Section, Visit, page
+from vtn.console.console import all_pages, make_console
+from vtn.console.request import Console, ConsoleRequest
 from web.pages.forms import Form
+from web.pages.page import Section, page
+from web.pages.shell import NavEntry
 
-__all__ = ["Form", "NavEntry", "Section", "Visit", "all_pages", "make_console", "page"]
+__all__ = ["Console", "ConsoleRequest", "Form", "NavEntry", "Section", "all_pages", "make_console", "page"]

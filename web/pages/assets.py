@@ -20,6 +20,7 @@ import structlog
 from aiohttp import web
 
 from core.errors import NotFoundError, UnavailableError
+from web.pages.translations import gettext as _
 
 _TYPES: Final[Mapping[str, str]] = {
     ".css": "text/css; charset=utf-8",
@@ -74,7 +75,7 @@ class Assets:
     async def _serve(self, request: web.Request) -> web.Response:
         file = self._files.get(request.match_info["name"])
         if file is None or request.match_info["hash"] != self._hash:
-            raise NotFoundError("No such file; reload the page.")
+            raise NotFoundError(_("This file no longer exists. Reload the page."))
         headers = {"Content-Type": file.content_type, "Cache-Control": _FOREVER}
         return web.Response(body=file.body, headers=headers)
 

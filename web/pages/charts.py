@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
+from web.pages.translations import gettext as _
+from web.pages.translations import ngettext
+
 _Point = tuple[datetime, float | None]
 _MOST_POINTS: Final = 600
 _MOST_ROWS: Final = 300
@@ -173,7 +176,7 @@ def _time_encoding(axis: _Axis, span: tuple[datetime, datetime] | None) -> dict[
     scale: dict[str, Any] = {"type": "utc"}
     if span is not None:
         scale["domain"] = [axis.ms(span[0]), axis.ms(span[1])]
-    title = f"Time ({_offset(axis)})"
+    title = _("Time (%(offset)s)", offset=_offset(axis))
     ticks = {"labelExpr": _TICK, "tickCount": {"expr": "width / 80"}, "labelOverlap": "greedy", "labelFlush": True}
     return {"field": "t", "type": "temporal", "scale": scale, "title": title, "axis": ticks}
 
@@ -226,8 +229,14 @@ def _point_layer(time: dict[str, Any], colour: dict[str, Any], unit: str) -> dic
             "color": colour,
             "opacity": {"condition": {"param": "under", "empty": False, "value": 1}, "value": 0},
             "tooltip": [
-                {"field": "t", "type": "temporal", "timeUnit": _SECONDS, "title": "Time", "format": "%d %b %H:%M:%S"},
-                {"field": "s", "type": "nominal", "title": "Series"},
+                {
+                    "field": "t",
+                    "type": "temporal",
+                    "timeUnit": _SECONDS,
+                    "title": _("Time"),
+                    "format": "%d %b %H:%M:%S",
+                },
+                {"field": "s", "type": "nominal", "title": _("Series")},
                 {"field": "v", "type": "quantitative", "title": unit, "format": ",.1f"},
             ],
         },
@@ -326,15 +335,16 @@ def _table(
         (one.name, dict(zip(one.times, map(_known, one.values), strict=True))) for one in lines
     ]
     for band in bands:
-        for edge, values in (("low", band.low), ("high", band.high)):
-            columns.append((f"{band.name} {edge}", dict(zip(band.times, map(_known, values), strict=True))))
+        low, high = _("%(series)s, low", series=band.name), _("%(series)s, high", series=band.name)
+        for name, values in ((low, band.low), (high, band.high)):
+            columns.append((name, dict(zip(band.times, map(_known, values), strict=True))))
     times = sorted({when for _, values in columns for when in values})
     shown = times[-_MOST_ROWS:]
     rows = tuple(
         (when.astimezone(zone).strftime(_TIME_FORMAT), *(_figure(values.get(when)) for _, values in columns))
         for when in shown
     )
-    return ("Time", *(f"{name} ({unit})" for name, _ in columns)), rows, len(times) - len(shown)
+    return (_("Time"), *(f"{name} ({unit})" for name, _ in columns)), rows, len(times) - len(shown)
 
 
 def _figure(value: float | None) -> str:
@@ -348,8 +358,22 @@ def _summary(lines: Sequence[Line], unit: str) -> str:
         known = [value for value in map(_known, one.values) if value is not None]
         if known:
             low, high = f"{min(known):,.1f}", f"{max(known):,.1f}"
-            span = f"of {low} {unit}" if low == high else f"from {low} to {high} {unit}"
-            parts.append(f"{one.name}: {len(known)} {'value' if len(known) == 1 else 'values'} {span}")
+            facts = {"series": one.name, "low": low, "high": high, "unit": unit}
+            if low == high:
+                text = ngettext(
+                    "%(series)s: %(num)s value of %(low)s %(unit)s",
+                    "%(series)s: %(num)s values of %(low)s %(unit)s",
+                    len(known),
+                    **facts,
+                )
+            else:
+                text = ngettext(
+                    "%(series)s: %(num)s value from %(low)s to %(high)s %(unit)s",
+                    "%(series)s: %(num)s values from %(low)s to %(high)s %(unit)s",
+                    len(known),
+                    **facts,
+                )
+            parts.append(text)
         else:
-            parts.append(f"{one.name}: no values")
+            parts.append(_("%(series)s: no values", series=one.name))
     return "; ".join(parts)

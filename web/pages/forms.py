@@ -1,11 +1,11 @@
 """Forms: what was typed, what it means, and what is wrong next to the field where it is wrong.
 
-    form = await visit.form()
+    form = await request.form()
     with form.catching():
         wish = form.read(NewProgramme)              # a pydantic model; what is wrong stops here
-        async with visit.desk.db.write() as tx: ...  # and so do the errors of services
-        return visit.redirect("/programmes", notice="Created.")
-    return visit.render("programmes/new.html", form=form)   # 422, with everything that was typed
+        async with request.desk.db.write() as tx: ...  # and so do the errors of services
+        return request.redirect("/programmes", notice="Created.")
+    return request.render("programmes/new.html", form=form)   # 422, with everything that was typed
 
 Names of fields: `limits.per_day` is a member of a member, `windows.0.start` one of a list, `ven_ids[]` a list by
 repetition. A field that was left blank is left out, so that the model's default counts.
@@ -18,8 +18,11 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from core.errors import ConflictError, EvenloadError, InvalidError, NotFoundError
+from web.pages.translations import N_
+from web.pages.translations import gettext as _
 from web.problem import ProblemError
 
 M = TypeVar("M", bound=BaseModel)
@@ -28,17 +31,33 @@ MAX_FIELDS: Final = 5000
 CSRF_FIELD: Final = "csrf"
 _MAX_DEPTH: Final = 6
 _PLAIN_WORDS: Final[Mapping[str, str]] = {
-    "missing": "This is required.",
-    "extra_forbidden": "Nothing of that name is known here.",
-    "int_parsing": "Write a whole number.",
-    "int_from_float": "Write a whole number.",
-    "float_parsing": "Write a number.",
-    "decimal_parsing": "Write a number.",
-    "bool_parsing": "Choose yes or no.",
-    "enum": "Choose one of the list.",
-    "literal_error": "Choose one of the list.",
-    "string_too_long": "This is too long.",
+    "missing": N_("This is required."),
+    "extra_forbidden": N_("There is no field of this name."),
+    "int_parsing": N_("Enter a whole number."),
+    "int_from_float": N_("Enter a whole number."),
+    "int_parsing_size": N_("This number is too large."),
+    "float_parsing": N_("Enter a number."),
+    "decimal_parsing": N_("Enter a number."),
+    "finite_number": N_("Enter a number."),
+    "bool_parsing": N_("Choose yes or no."),
+    "enum": N_("Choose an option from the list."),
+    "literal_error": N_("Choose an option from the list."),
+    "string_too_short": N_("Enter at least %(min_length)s characters."),
+    "string_too_long": N_("Enter at most %(max_length)s characters."),
+    "string_pattern_mismatch": N_("This is not in the right format."),
+    "too_short": N_("Choose at least %(min_length)s."),
+    "too_long": N_("Choose at most %(max_length)s."),
+    "greater_than": N_("Enter more than %(gt)s."),
+    "greater_than_equal": N_("Enter %(ge)s or more."),
+    "less_than": N_("Enter less than %(lt)s."),
+    "less_than_equal": N_("Enter %(le)s or less."),
+    "date_parsing": N_("Enter a date such as 2026-01-31."),
+    "date_from_datetime_parsing": N_("Enter a date such as 2026-01-31."),
+    "datetime_parsing": N_("Enter a date and time such as 2026-01-31 17:30."),
+    "datetime_from_date_parsing": N_("Enter a date and time such as 2026-01-31 17:30."),
+    "timezone_naive": N_("Enter a local time, without a time zone."),
 }
+"""Kind of a finding of pydantic -> what to say, with the finding's own context. Other findings speak for themselves."""
 
 
 class FormError(EvenloadError):
@@ -109,9 +128,8 @@ class Form:
             return kind.model_validate(_nested(self._typed))
         except ValidationError as error:
             for one in error.errors(include_url=False, include_input=False):
-                text = _PLAIN_WORDS.get(one["type"]) or one["msg"].removeprefix("Value error, ")
-                self.fail(text, self._field(one["loc"]))
-            raise FormError("The form is not complete.") from error
+                self.fail(_explained(one), self._field(one["loc"]))
+            raise FormError("The form has faults.") from error
 
     def _field(self, loc: tuple[int | str, ...]) -> str:
         """Return the field that a finding of pydantic is about."""
@@ -124,6 +142,13 @@ class Form:
         return ".".join(steps)
 
 
+def _explained(finding: ErrorDetails) -> str:
+    text = _PLAIN_WORDS.get(finding["type"])
+    if text is None:
+        return finding["msg"].removeprefix("Value error, ")
+    return _(text, **finding.get("ctx", {}))
+
+
 def _nested(typed: Mapping[str, list[str]]) -> dict[str, Any]:
     """Return the fields as JSON would hold them."""
     tree: dict[str, Any] = {}
@@ -133,12 +158,12 @@ def _nested(typed: Mapping[str, list[str]]) -> dict[str, Any]:
             continue
         steps = name.removesuffix("[]").split(".")
         if len(steps) > _MAX_DEPTH:
-            raise InvalidError(f"There is no field '{name[:80]}'.")
+            raise InvalidError(_("There is no field %(name)s.", name=name[:80]))
         here = tree
         for step in steps[:-1]:
             below = here.setdefault(step, {})
             if not isinstance(below, dict):
-                raise InvalidError(f"There is no field '{name[:80]}'.")
+                raise InvalidError(_("There is no field %(name)s.", name=name[:80]))
             here = below
         here[steps[-1]] = filled if name.endswith("[]") else filled[-1]
     return {name: _lists(value) for name, value in tree.items()}
@@ -157,9 +182,9 @@ def _lists(value: Any) -> Any:
 async def read_form(request: web.Request) -> Form:
     """Read a form's body. Raises ProblemError for what no browser sends for our forms."""
     if request.content_type != "application/x-www-form-urlencoded":
-        raise ProblemError(415, "Send the form as the page has it.")
+        raise ProblemError(415, _("Send the form from its page."))
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise ProblemError(415, "Send the form without compression.")
+        raise ProblemError(415, _("Send the form without compression."))
     return parse_form((await request.read()).decode("ascii", "replace"))
 
 
@@ -168,10 +193,12 @@ def parse_form(text: str) -> Form:
     try:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
     except (ValueError, UnicodeDecodeError) as error:
-        raise ProblemError(400, f"The form cannot be read; it has at most {MAX_FIELDS} fields, in UTF-8.") from error
+        raise ProblemError(
+            400, _("The form can't be read. It may have at most %(count)s fields, in UTF-8.", count=MAX_FIELDS)
+        ) from error
     typed: dict[str, list[str]] = {}
     for name, value in pairs:
         if "\0" in name or "\0" in value:
-            raise ProblemError(400, "A field holds a character that is no character (U+0000).")
+            raise ProblemError(400, _("A field contains an invalid character (U+0000)."))
         typed.setdefault(name, []).append(value.replace("\r\n", "\n"))
     return Form(typed)

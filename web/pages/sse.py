@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from web.pages.translations import gettext as _
 from web.problem import ProblemError
 
 LONGEST_ID: Final = 200
@@ -58,7 +59,9 @@ class Streams:
     def one_more(self, session: str) -> Iterator[None]:
         """Hold a place for a stream. Raises ProblemError 503 if there is none."""
         if self._stopping.is_set() or self._open.total() >= self._most or self._open[session] >= self._most_each:
-            raise ProblemError(503, "Too many open live pages; close one and reload.", {"Retry-After": "10"})
+            raise ProblemError(
+                503, _("Too many live pages are open. Close one and reload this page."), {"Retry-After": "10"}
+            )
         self._open[session] += 1
         try:
             yield

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +11,9 @@ from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined,
 from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
-from core.spans import Duration, day_in_words
+from core.spans import Duration
+from web.pages.translations import N_, ngettext, plural_translation, translation
+from web.pages.translations import gettext as _
 
 NBSP: Final = "\N{NO-BREAK SPACE}"
 MINUS: Final = "\N{MINUS SIGN}"
@@ -19,13 +21,40 @@ DASH: Final = "\N{EN DASH}"
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 _DAY_S: Final = 86400
+_WEEKDAYS: Final = (
+    N_("Monday, %(date)s"),
+    N_("Tuesday, %(date)s"),
+    N_("Wednesday, %(date)s"),
+    N_("Thursday, %(date)s"),
+    N_("Friday, %(date)s"),
+    N_("Saturday, %(date)s"),
+    N_("Sunday, %(date)s"),
+)
+_MONTHS: Final = (
+    N_("%(day)s January"),
+    N_("%(day)s February"),
+    N_("%(day)s March"),
+    N_("%(day)s April"),
+    N_("%(day)s May"),
+    N_("%(day)s June"),
+    N_("%(day)s July"),
+    N_("%(day)s August"),
+    N_("%(day)s September"),
+    N_("%(day)s October"),
+    N_("%(day)s November"),
+    N_("%(day)s December"),
+)
 
 
-def make_environment(directories: Iterable[Path], names: Mapping[str, Any]) -> Environment:
-    """Return the environment of all sections' templates; the first directory that has a name wins."""
+def make_environment(directories: Iterable[Path], names: Mapping[str, Any], words: Mapping[str, str]) -> Environment:
+    """Return the environment of all sections' templates; the first directory that has a name wins.
+
+    `words` are how values of data are said: filters `word` and `words`.
+    """
     loader = ChoiceLoader([FileSystemLoader(path) for path in directories])
     env = Environment(
         loader=loader,
+        extensions=["jinja2.ext.i18n"],
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -33,7 +62,19 @@ def make_environment(directories: Iterable[Path], names: Mapping[str, Any]) -> E
         auto_reload=False,
         cache_size=200,
     )
+    env.install_gettext_callables(translation, plural_translation, newstyle=True)  # type: ignore[attr-defined]
+
+    def word(value: object) -> str:
+        text = words.get(str(value))
+        return str(value) if text is None else _(text)
+
     env.filters |= {
+        "word": word,
+        "words": lambda values: [(value, word(value)) for value in values],
+        "bdi": lambda text: Markup("<bdi>{}</bdi>").format(text),
+        "code": lambda text: Markup("<code>{}</code>").format(text),
+        "choices": choices,
+        "counted": counted,
         "time": show_time,
         "clock": show_clock,
         "ago": show_ago,
@@ -48,6 +89,20 @@ def make_environment(directories: Iterable[Path], names: Mapping[str, Any]) -> E
     }
     env.globals |= names
     return env
+
+
+def choices(rows: Iterable[Any]) -> list[tuple[Any, Any]]:
+    """Return (value, text) of things with an id and a name, of a mapping, or of texts that speak for themselves."""
+    if isinstance(rows, Mapping):
+        return list(rows.items())
+    return [(row, row) if isinstance(row, str) else (row.id, row.name) for row in rows]
+
+
+def counted(rows: Iterable[Any]) -> list[tuple[Any, str]]:
+    """Return (value, text) of groups, or of a mapping name -> number, with how many belong to each: `North (12)`."""
+    if isinstance(rows, Mapping):
+        return [(name, f"{name} ({show_number(count)})") for name, count in rows.items()]
+    return [(row.id, f"{row.name} ({show_number(row.members)})") for row in rows]
 
 
 def zone_name(zone: tzinfo, at: datetime) -> str:
@@ -73,18 +128,17 @@ def show_clock(context: Context, when: datetime) -> Markup:
 
 
 def show_day(day: date | str) -> str:
-    """Return a local date (or its ISO text) in words."""
-    return day_in_words(date.fromisoformat(day) if isinstance(day, str) else day)
+    """Return a local date (or its ISO text) in words, without its year."""
+    local = date.fromisoformat(day) if isinstance(day, str) else day
+    return _(_WEEKDAYS[local.weekday()], date=_(_MONTHS[local.month - 1], day=local.day))
 
 
 @pass_context
-def show_ago(context: Context, when: datetime | None, otherwise: str = "never") -> Markup | str:
+def show_ago(context: Context, when: datetime | None, otherwise: str | None = None) -> Markup | str:
     """Return how long ago (or how far ahead) a time lies from the world's now."""
     if when is None:
-        return otherwise
-    seconds = (context["now"] - when).total_seconds()
-    text = f"{_rough(seconds)} ago" if seconds >= 1 else f"in {_rough(-seconds)}" if seconds <= -1 else "now"
-    return _time(when, text)
+        return _("never") if otherwise is None else otherwise
+    return _time(when, _distance((context["now"] - when).total_seconds()))
 
 
 def _time(when: datetime, text: str) -> Markup:
@@ -93,12 +147,26 @@ def _time(when: datetime, text: str) -> Markup:
     return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(stamp, utc.strftime("%Y-%m-%d %H:%M:%S"), text)
 
 
-def _rough(seconds: float) -> str:
-    for size, name in ((_DAY_S, "day"), (_HOUR_S, "hour"), (_MINUTE_S, "minute"), (1, "second")):
-        if seconds >= size:
-            count = int(seconds // size)
-            return f"{count} {name}{'s' if count != 1 else ''}"
-    return "less than a second"
+_AGO: Final[Sequence[tuple[int, Callable[[int], str]]]] = (
+    (_DAY_S, lambda n: ngettext("%(num)s day ago", "%(num)s days ago", n)),
+    (_HOUR_S, lambda n: ngettext("%(num)s hour ago", "%(num)s hours ago", n)),
+    (_MINUTE_S, lambda n: ngettext("%(num)s minute ago", "%(num)s minutes ago", n)),
+    (1, lambda n: ngettext("%(num)s second ago", "%(num)s seconds ago", n)),
+)
+_AHEAD: Final[Sequence[tuple[int, Callable[[int], str]]]] = (
+    (_DAY_S, lambda n: ngettext("in %(num)s day", "in %(num)s days", n)),
+    (_HOUR_S, lambda n: ngettext("in %(num)s hour", "in %(num)s hours", n)),
+    (_MINUTE_S, lambda n: ngettext("in %(num)s minute", "in %(num)s minutes", n)),
+    (1, lambda n: ngettext("in %(num)s second", "in %(num)s seconds", n)),
+)
+
+
+def _distance(seconds: float) -> str:
+    """Return how long ago a moment was, or how far ahead it is (below zero), roughly."""
+    for size, text in _AGO if seconds > 0 else _AHEAD:
+        if abs(seconds) >= size:
+            return text(int(abs(seconds) // size))
+    return _("now")
 
 
 def show_power(power_w: float | None, otherwise: str = DASH) -> str:
@@ -133,7 +201,7 @@ def show_number(value: float | None, digits: int = 0, otherwise: str = DASH) -> 
 
 def show_vens(count: int) -> str:
     """Return so many VENs in words: `1 VEN`, `20 VENs`."""
-    return f"{show_number(count)} VEN{'' if count == 1 else 's'}"
+    return ngettext("%(count)s VEN", "%(count)s VENs", count, count=show_number(count))
 
 
 def show_json(value: object) -> str:

@@ -23,7 +23,7 @@ from support import market_homes
 from support.market_homes import Homes
 from support.vtn_world import World, migrated_sqlite, open_copy, world_on
 from vtn.api import Desk
-from vtn.console import make_console
+from vtn.console import Section, make_console
 from vtn.services import principals, sessions
 from vtn.store.tables import ven as ven_table
 from web.auth import Principal, Role
@@ -83,8 +83,8 @@ class Browser:
         mine = {"evenload-session": self.token, "evenload-notice": self.notice}
         return {"Cookie": "; ".join(f"{name}={value}" for name, value in mine.items() if value)}
 
-    async def get(self, path: str, status: int = 200) -> Page:
-        async with self.client.get(path, headers=self._cookies(), allow_redirects=False) as answer:
+    async def get(self, path: str, status: int = 200, **headers: str) -> Page:
+        async with self.client.get(path, headers=self._cookies() | headers, allow_redirects=False) as answer:
             page = Page(answer.status, await answer.text(), answer.headers)
         self.notice = None
         assert page.status == status, f"{path}: {page.status}: {re.sub('<[^>]+>', ' ', page.text)[-1500:]}"
@@ -219,12 +219,20 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def market(tmp_path: Path, aiohttp_client: Any, migrated: Path) -> AsyncIterator[Desks]:
+def sections() -> tuple[Section, ...]:
+    """Sections of the console; tests that need more have a fixture of this name."""
+    return (SECTION,)
+
+
+@pytest.fixture
+async def market(
+    tmp_path: Path, aiohttp_client: Any, migrated: Path, sections: tuple[Section, ...]
+) -> AsyncIterator[Desks]:
     async with world_on(open_copy(migrated, tmp_path / "vtn.db")) as world:
         homes = await market_homes.seed(world.db, world.now, NAMES)
         desk = Desk(world.db, world.clock, world.settings, "https://vtn.example/OpenADR2", None, STALE_AFTER_S)
         app = make_console(
-            desk, hosts={"127.0.0.1", "localhost"}, cache=tmp_path / "cache", secure=False, sections=(SECTION,)
+            desk, hosts={"127.0.0.1", "localhost"}, cache=tmp_path / "cache", secure=False, sections=sections
         )
         share_reckoning(app)
         app[SALES] = Sales(world.db, world.clock, stale_after_s=STALE_AFTER_S)

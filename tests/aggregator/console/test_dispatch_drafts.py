@@ -100,7 +100,7 @@ async def test_a_rehearsal_leaves_nothing_behind(any_world: World) -> None:
         powers = await dispatch_drafts.orders(conn, one)
     before = await any_world.dump()
     (sent,) = await dispatch_drafts.rehearse(
-        any_world.db, dispatch_drafts.order(one.wish, dict([min(powers.items())])), any_world.now, who="dan"
+        any_world.db, dispatch_drafts.order(one.order, dict([min(powers.items())])), any_world.now, who="dan"
     )
     assert sent.event.signals[0].intervals[0].value < 0
     assert await any_world.dump() == before

@@ -164,7 +164,7 @@ async def test_results_have_versions_exports_and_workings(market) -> None:
         end = start + timedelta(hours=1)
         await market_homes.meter(market.world.db, ven_id, half, end, market.now, less_w=500.0)
     page = await market.dispatcher.follow(await market.dispatcher.post(f"/dispatches/{dispatch_id}/result"))
-    assert "What differs from version 1" in page.main
+    assert "Differences from version 1" in page.main
     assert "Delivered energy" in page.main
     first = await market.viewer.get(f"/dispatches/{dispatch_id}/result?version=1")
     assert first.hrefs(f"/dispatches/{dispatch_id}/result.csv?version=1")
@@ -209,7 +209,7 @@ async def test_an_order_without_end_has_its_target_and_its_ordered_power(market)
     dispatch_id = await constant(market, 0)
     await market.at(market.now + timedelta(minutes=50), turns=0)
     page = await market.viewer.get(f"/dispatches/{dispatch_id}")
-    assert (page.stat("Target"), page.stat("Ordered of VENs")) == ("6 kW", "6 kW")
+    assert (page.stat("Target"), page.stat("Ordered from VENs")) == ("6 kW", "6 kW")
     chart = json.loads(page.root.xpath("//script[@data-spec='live']")[0].text)
     first, last, end = (row["v"] for row in chart["datasets"]["lines"] if row["s"] == "target")
     baseline = next(row["v"] for row in chart["datasets"]["lines"] if row["s"].startswith("baseline"))
@@ -240,7 +240,7 @@ async def test_ordered_is_one_number_that_its_column_adds_up_to(market) -> None:
         column = page.texts("//div[@id='live-rows']//td[@data-label='Ordered']")
         watts = [watts_of(text) for text in column if text != "\N{EN DASH}"]
         assert len(watts) == len(called) - 1, "who opted out is asked for nothing"
-        assert sum(watts) == pytest.approx(watts_of(page.stat("Ordered of VENs")), abs=5 * len(called))
+        assert sum(watts) == pytest.approx(watts_of(page.stat("Ordered from VENs")), abs=5 * len(called))
         assert page.stat("Target") == "4 kW"
     await market.dispatcher.post(f"/dispatches/{dispatch_id}/result")
     page = await market.viewer.get(f"/dispatches/{dispatch_id}/result")
@@ -258,13 +258,13 @@ async def test_a_result_is_there_without_pressing_anything(market) -> None:
     dispatch_id, called = await ordered_and_answered(market)
     await metered(market, called, 60)
     page = await market.viewer.get(f"/dispatches/{dispatch_id}/result")
-    assert "It comes by itself" in page.main
+    assert "computed from meter readings a few minutes after the end" in page.main
     await market.at(market.now + timedelta(minutes=15), turns=3)
     page = await market.viewer.get(f"/dispatches/{dispatch_id}/result")
     assert page.stat("Delivered")
-    assert "until then this is preliminary" in page.main
+    assert "Until then this result is preliminary" in page.main
     await market.at(market.now + timedelta(days=8), turns=2)
-    assert "this is final" in (await market.viewer.get(f"/dispatches/{dispatch_id}/result")).main
+    assert "this result is final" in (await market.viewer.get(f"/dispatches/{dispatch_id}/result")).main
 
 
 async def test_fleet_programme_and_pool_say_who_is_learning_and_until_when(market) -> None:
@@ -272,9 +272,11 @@ async def test_fleet_programme_and_pool_say_who_is_learning_and_until_when(marke
         fresh = await provisioning.create_ven(tx, "fresh home", market.now, who="test")
         await programme.enrol(tx, market.homes.programme.id, [fresh], market.now, who="test")
     await market_homes.meter(market.world.db, fresh, market.now - timedelta(hours=2), market.now, market.now)
-    words = "1 VEN of 13 is learning: what it delivers cannot be measured yet. Ready about Monday, 19 January"
+    words = "1 of 13 VENs is still learning: what it delivers can't be measured yet."
     for path in (f"/programmes/{market.homes.programme.id}", "/market/potential"):
-        assert words in (await market.viewer.get(path)).main
+        shown = (await market.viewer.get(path)).main
+        assert words in shown
+        assert "will be ready around Monday, 19 January" in shown
     (row,) = [text for text in (await market.viewer.get("/fleet")).texts("//tbody/tr") if "fresh home" in text]
-    assert "0 of 5 days, ready about Monday, 19 January" in row
+    assert "0 of 5 days, ready around Monday, 19 January" in row
     assert "0 of 5 days" in (await market.viewer.get(f"/fleet/{fresh}")).main

@@ -6,7 +6,7 @@ import pytest
 
 from aggregator.console import SECTION
 from aggregator.trade import settlements
-from vtn.console.page import described
+from web.pages.page import described
 
 LISTS = (
     "/market",
@@ -64,7 +64,7 @@ async def test_what_is_not_there_is_404(market) -> None:
 
 async def test_a_request_becomes_an_offer_an_activation_a_report_and_a_settlement(market) -> None:
     request_id = await market.request(reason="<script>alert(1)</script>")
-    assert (await market.viewer.get("/market")).stat("Requests that wait") == "1"
+    assert (await market.viewer.get("/market")).stat("Open requests") == "1"
     await market.worker.turn()
     page = await market.viewer.get(f"/market/requests/{request_id}")
     assert page.texts("//dl/dd[1]")[0] == "offered"
@@ -176,4 +176,4 @@ async def test_the_pool_shows_quantiles_waterfall_and_what_is_stale(market) -> N
 
 async def test_the_overview_has_the_market_on_it(market) -> None:
     page = await market.viewer.get("/")
-    assert page.stat("Requests that wait") == "0"
+    assert page.stat("Open requests") == "0"

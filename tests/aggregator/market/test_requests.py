@@ -59,7 +59,7 @@ async def test_without_any_home_nothing_is_offered(trade):
 async def test_a_request_without_an_answer_expires_at_its_deadline(trade):
     await trade.join(6)
     request_id = await trade.request()
-    await trade.at((await trade.requested(request_id)).wish.deadline)
+    await trade.at((await trade.requested(request_id)).need.deadline)
     assert (await trade.requested(request_id)).status is RequestStatus.EXPIRED
 
 

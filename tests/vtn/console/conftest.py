@@ -10,8 +10,8 @@ from aiohttp import DummyCookieJar
 from support.browser import Console, Machine
 from support.vtn_world import migrated_sqlite, open_copy, world_on
 from vtn.api import Desk
-from vtn.console import make_console
-from vtn.console.app import FRAME
+from vtn.console import Section, make_console
+from vtn.console.console import CONSOLE
 from vtn.services import principals
 from vtn.transport.message_log import RecentMessages
 from web.auth import Role
@@ -26,7 +26,15 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def console(tmp_path: Path, aiohttp_client: Any, migrated: Path) -> AsyncIterator[Console]:
+def sections() -> tuple[Section, ...]:
+    """Sections beside the VTN's own; tests that need some have a fixture of this name."""
+    return ()
+
+
+@pytest.fixture
+async def console(
+    tmp_path: Path, aiohttp_client: Any, migrated: Path, sections: tuple[Section, ...]
+) -> AsyncIterator[Console]:
     async with world_on(open_copy(migrated, tmp_path / "vtn.db")) as world:
         machine, recent = Machine(), RecentMessages()
         desk = Desk(world.db, world.clock, world.settings, "https://vtn.example/OpenADR2", None, STALE_AFTER_S)
@@ -35,12 +43,13 @@ async def console(tmp_path: Path, aiohttp_client: Any, migrated: Path) -> AsyncI
             hosts={"127.0.0.1", "localhost"},
             cache=tmp_path / "cache",
             secure=False,
+            sections=sections,
             about={"This VTN": {"vtnID": "vtn"}},
             recent=recent,
             utcnow=machine.utcnow,
         )
         client = await aiohttp_client(app, cookie_jar=DummyCookieJar())  # each browser has its own
-        made = Console(client, world, machine, recent, app[FRAME])
+        made = Console(client, world, machine, recent, app[CONSOLE])
         async with world.tx() as tx:
             for role in Role:
                 await principals.create(tx, role.value, role, machine.now, who="test")

@@ -76,14 +76,14 @@ async def test_a_page_asks_a_stranger_to_sign_in_and_brings_them_back(console):
 )
 async def test_forms_from_elsewhere_are_refused(console, headers):
     page = await console.admin.send("/groups", 403, {"csrf": console.admin.csrf, "name": "g"}, **headers)
-    assert "did not come from a page of this console" in page.main
+    assert "did not come from one of our pages" in page.main
     assert await console.world.rows("ven_group") == []
 
 
 @pytest.mark.parametrize("secret", ["", "x" * 43])
 async def test_forms_without_their_sessions_secret_are_refused(console, secret):
     page = await console.admin.send("/groups", 403, {"csrf": secret, "name": "g"})
-    assert "earlier sign-in" in page.main
+    assert "earlier session" in page.main
     page = await console.admin.send("/groups", 403, {"csrf": console.viewer.csrf, "name": "g"})
     assert await console.world.rows("ven_group") == []
 
@@ -123,7 +123,7 @@ async def test_every_answer_carries_the_policy(console):
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "words"), [("/nothing", 404, "No such page"), ("/fleet/nobody", 404, "No VEN")]
+    ("path", "status", "words"), [("/nothing", 404, "This page doesn't exist"), ("/fleet/nobody", 404, "No VEN")]
 )
 async def test_what_is_not_there_says_so_inside_the_frame(console, path, status, words):
     page = await console.viewer.get(path, status)

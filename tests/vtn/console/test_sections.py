@@ -13,9 +13,10 @@ from aiohttp import DummyCookieJar, web
 from core.errors import ConflictError
 from support.browser import Browser, Console
 from vtn.api import Desk
-from vtn.console import NavEntry, Section, all_pages, make_console, page, sse
-from vtn.console.app import FRAME
+from vtn.console import NavEntry, Section, all_pages, make_console, page
+from vtn.console.console import CONSOLE
 from web.auth import Role
+from web.pages import streams
 
 DEADLINE_S = 20.0
 
@@ -29,34 +30,34 @@ LEDGER = web.AppKey("ledger", Ledger)
 
 
 @page("GET", "/room", role=Role.DISPATCHER)
-async def show(visit):
-    return visit.render("room/page.html", lines=visit.service(LEDGER).lines)
+async def show(request):
+    return request.render("room/page.html", lines=request.service(LEDGER).lines)
 
 
 @page("POST", "/room", role=Role.DISPATCHER)
-async def write(visit):
-    form = await visit.form()
+async def write(request):
+    form = await request.form()
     with form.catching():
         if not form.value("line"):
             raise ConflictError("Write something.", field="line")
-        visit.service(LEDGER).lines.append(form.value("line"))
-        return visit.redirect("/room", notice=f"{visit.who} wrote.")
-    return visit.render("room/page.html", lines=[], form=form)
+        request.service(LEDGER).lines.append(form.value("line"))
+        return request.redirect("/room", notice=f"{request.who} wrote.")
+    return request.render("room/page.html", lines=[], form=form)
 
 
 @page("GET", "/room/stream", role=Role.VIEWER)
-async def follow(visit):
+async def follow(request):
     async def source(after):
-        lines = visit.service(LEDGER).lines
+        lines = request.service(LEDGER).lines
         start = 0 if after is None else int(after) + 1
         fresh = list(enumerate(lines))[start:]
-        return [sse.Message(str(n), {"text": {"last": text}, "n": float("nan")}) for n, text in fresh]
+        return [streams.Message(str(n), {"text": {"last": text}, "n": float("nan")}) for n, text in fresh]
 
-    return await sse.stream(visit, source, every_s=0.01)
+    return await streams.stream(request, source, every_s=0.01)
 
 
-async def panel(visit):
-    return visit.fragment("room/panel.html", count=len(visit.service(LEDGER).lines))
+async def panel(request):
+    return request.fragment("room/panel.html", count=len(request.service(LEDGER).lines))
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ async def room(console, tmp_path, aiohttp_client):
     )
     app[LEDGER] = Ledger(["first"])
     client = await aiohttp_client(app, cookie_jar=DummyCookieJar())
-    made = Console(client, world, console.machine, console.recent, app[FRAME])
+    made = Console(client, world, console.machine, console.recent, app[CONSOLE])
     for name, browser in console.browsers.items():
         made.browsers[name] = Browser(made, browser.token, browser.csrf)
     made.lines = app[LEDGER].lines
@@ -120,7 +121,7 @@ async def test_its_panel_is_on_the_overview_and_its_pages_are_known(room):
 async def test_two_pages_with_one_address_are_refused(room, tmp_path):
     with pytest.raises(TypeError, match="share GET /room"):
         make_console(
-            room.frame.desk, hosts=set(), cache=tmp_path, secure=False, sections=(Section("a", pages=(show, show)),)
+            room.shell.desk, hosts=set(), cache=tmp_path, secure=False, sections=(Section("a", pages=(show, show)),)
         )
 
 
@@ -172,14 +173,14 @@ async def test_a_stream_tells_what_is_new_and_goes_on_where_it_was(room):
 
 
 async def test_a_quiet_stream_says_that_it_lives_and_ends_with_the_session(room, monkeypatch):
-    monkeypatch.setattr("vtn.console.sse._HEARTBEAT_S", 0.02)
+    monkeypatch.setattr("web.pages.streams._HEARTBEAT_S", 0.02)
     async with _opened(room, room.viewer) as answer:
         await _event(answer)
         while await answer.content.readline() != b": still here\n":
             pass
         await room.viewer.post("/logout")
         await answer.content.read()
-    assert len(room.frame.streams) == 0
+    assert len(room.shell.streams) == 0
 
 
 async def test_streams_are_bounded_and_end_when_the_server_stops(room):
@@ -191,7 +192,7 @@ async def test_streams_are_bounded_and_end_when_the_server_stops(room):
             assert answer.status == 503
         async with _opened(room, room.admin) as answer:
             assert answer.status == 200
-            room.frame.streams.stop()
+            room.shell.streams.stop()
             await answer.content.read()
         for one in opened:
             await one.content.read()

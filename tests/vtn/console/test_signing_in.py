@@ -50,7 +50,7 @@ async def test_name_and_password_sign_in_and_go_where_one_wanted(with_password):
 )
 async def test_every_refusal_says_the_same(with_password, name, password):
     page = await _sign_in(with_password, name, password or "x", 422)
-    assert "do not belong together" in page.main
+    assert "Wrong name or password" in page.main
     assert page.value("name") == name
     assert not page.root.xpath("//input[@name='password']/@value[string()]")
 
@@ -215,7 +215,7 @@ async def test_a_link_asks_first_works_once_and_is_kept_as_a_hash(console):
     assert answer.headers["Location"] == "/"
     await console.stranger.send(f"/link/{token}", 403, {})
     page = await console.stranger.get(f"/link/{token}", 404)
-    assert "unknown, used, or older" in page.main
+    assert "unknown, has been used, or is older" in page.main
 
 
 async def test_two_browsers_cannot_use_one_link(console):

@@ -330,7 +330,7 @@ async def test_programs_of_brps_and_drafts_of_dispatches_keep_their_ids_in_table
     await database.close()
     assert (client.id, client.name, client.scopes, client.revoked_at) == ("cli_1", "night shift", ["flex:read"], None)
     assert (kept.id, kept.selection_id, kept.created_by) == ("drf_1", "drf_1", "ann")
-    assert (kept.wish, kept.figures) == ({"power_w": 3000}, {"ordered_w": 3300.0})
+    assert (kept.pool_order, kept.figures) == ({"power_w": 3000}, {"ordered_w": 3300.0})
     assert (selections["drf_1"], selections["sel_1"]) == ({"seed": 7}, {"seed": 8})
 
 

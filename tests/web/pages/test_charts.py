@@ -32,7 +32,7 @@ def test_times_are_shown_as_the_zone_has_them_and_gaps_stay_gaps():
 
 def test_the_table_has_the_same_values():
     chart = _chart()
-    assert chart.columns == ("Time", "power (kW)", "target (kW)", "power low (kW)", "power high (kW)")
+    assert chart.columns == ("Time", "power (kW)", "target (kW)", "power, low (kW)", "power, high (kW)")
     assert chart.rows[0] == ("2026-01-12 13:00:00", "1.0", "2.0", "0.5", "1.5")
     assert chart.rows[1] == ("2026-01-12 13:01:00", "", "", "", "")
     assert chart.summary == "power: 2 values from 1.0 to 4.0 kW; target: 1 value of 2.0 kW"

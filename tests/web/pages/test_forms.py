@@ -50,7 +50,7 @@ def test_each_fault_stands_at_its_field_and_what_was_typed_stays():
         form.read(Wish)
     assert form.failed
     assert set(form.errors) == {"name", "count", "windows.0.days[]", "other"}
-    assert form.error("count") == "Write a whole number."
+    assert form.error("count") == "Enter a whole number."
     assert form.value("name") == "much too long"
     assert form.values("windows.0.days[]") == ("9",)
 

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Final
 
-from vtn.console.frame import NavEntry
-from vtn.console.page import Section
 from vtn.console.pages import (
     account,
     audit,
@@ -22,7 +20,11 @@ from vtn.console.pages import (
     system,
     ven,
 )
+from vtn.console.words import WORDS
 from web.auth import Role
+from web.pages.page import Section
+from web.pages.shell import NavEntry
+from web.pages.translations import N_
 
 _HERE: Final = Path(__file__).resolve().parent.parent
 
@@ -46,15 +48,16 @@ SECTION: Final = Section(
         *system.PAGES,
     ),
     nav=(
-        NavEntry("Overview", "/", rank=10),
-        NavEntry("Dispatches", "/dispatches", rank=20),
-        NavEntry("Programmes", "/programmes", rank=30),
-        NavEntry("Fleet", "/fleet", rank=40),
-        NavEntry("Enrolment", "/enrolment", rank=50),
-        NavEntry("Audit", "/audit", rank=80, role=Role.ADMIN),
-        NavEntry("Settings", "/settings", rank=90, role=Role.ADMIN),
-        NavEntry("Health", "/system", rank=95),
+        NavEntry(N_("Overview"), "/", rank=10),
+        NavEntry(N_("Dispatches"), "/dispatches", rank=20),
+        NavEntry(N_("Programmes"), "/programmes", rank=30),
+        NavEntry(N_("Fleet"), "/fleet", rank=40),
+        NavEntry(N_("Enrolment"), "/enrolment", rank=50),
+        NavEntry(N_("Audit"), "/audit", rank=80, role=Role.ADMIN),
+        NavEntry(N_("Settings"), "/settings", rank=90, role=Role.ADMIN),
+        NavEntry(N_("Health"), "/system", rank=95),
     ),
     templates=_HERE / "templates",
+    words=WORDS,
     static=_HERE / "static",
 )

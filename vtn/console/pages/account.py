@@ -3,12 +3,14 @@
 from aiohttp import web
 
 from core.errors import InvalidError, NotFoundError
-from vtn.console.page import Visit, page
+from vtn.console.request import ConsoleRequest
 from vtn.services import sessions
 from web.attempts import attempting
 from web.auth import Role
 from web.model import Model
 from web.pages.forms import Form
+from web.pages.page import page
+from web.pages.translations import gettext as _
 
 
 class _Change(Model):
@@ -18,53 +20,53 @@ class _Change(Model):
 
 
 @page("GET", "/account", role=Role.VIEWER)
-async def show_account(visit: Visit) -> web.StreamResponse:
+async def show_account(request: ConsoleRequest) -> web.StreamResponse:
     """Show one's own account."""
-    return await _page(visit, Form())
+    return await _page(request, Form())
 
 
-async def _page(visit: Visit, form: Form) -> web.Response:
-    async with visit.desk.db.read() as conn:
-        mine = await sessions.working(conn, visit.frame.utcnow(), principal_id=visit.principal.id)
-        _, stored = await sessions.by_name(conn, visit.who, visit.frame.utcnow())
-    return visit.render("account.html", form=form, sessions=mine, has_password=stored is not None)
+async def _page(request: ConsoleRequest, form: Form) -> web.Response:
+    async with request.desk.db.read() as conn:
+        mine = await sessions.working(conn, request.console.utcnow(), principal_id=request.principal.id)
+        stored = (await sessions.by_name(conn, request.who, request.console.utcnow()))[1]
+    return request.render("account.html", form=form, sessions=mine, has_password=stored is not None)
 
 
 @page("POST", "/account/password", role=Role.VIEWER)
-async def change_password(visit: Visit) -> web.StreamResponse:
+async def change_password(request: ConsoleRequest) -> web.StreamResponse:
     """Change one's own password; who has one must know it."""
-    form = await visit.form()
-    frame = visit.frame
+    form = await request.form()
+    frame = request.console
     with form.catching():
         wish = form.read(_Change)
-        async with visit.desk.db.read() as conn:
-            _, stored = await sessions.by_name(conn, visit.who, frame.utcnow())
+        async with request.desk.db.read() as conn:
+            stored = (await sessions.by_name(conn, request.who, frame.utcnow()))[1]
         if stored is not None:
-            with attempting(frame.limits.of_known(visit.principal.id), wrong=InvalidError) as attempt:
-                caller = visit.principal.id
+            with attempting(frame.limits.of_known(request.principal.id), wrong=InvalidError) as attempt:
+                caller = request.principal.id
                 if not await frame.passwords.matches(wish.present or "", stored, caller, is_known=True):
-                    raise InvalidError("This is not your password.", field="present")
+                    raise InvalidError(_("This is not your password."), field="present")
                 attempt.is_good = True
         if wish.password != wish.again:
-            raise InvalidError("This is not what you wrote above.", field="again")
+            raise InvalidError(_("The two passwords differ."), field="again")
         new = await frame.passwords.hash(wish.password)
-        async with visit.desk.db.write() as tx:
-            await sessions.set_password(tx, visit.who, new, visit.now, who=visit.who)
-            await sessions.end_others(tx, visit.principal.id, visit.session)
-        return visit.redirect("/account", notice="The new password counts; your other sessions have ended.")
-    return await _page(visit, form)
+        async with request.desk.db.write() as tx:
+            await sessions.set_password(tx, request.who, new, request.now, who=request.who)
+            await sessions.end_others(tx, request.principal.id, request.session)
+        return request.redirect("/account", notice=_("Password saved. Your other sessions have ended."))
+    return await _page(request, form)
 
 
 @page("POST", "/account/sessions/{handle:[0-9a-f]{16}}/end", role=Role.VIEWER)
-async def end_own_session(visit: Visit, handle: str) -> web.StreamResponse:
+async def end_own_session(request: ConsoleRequest, handle: str) -> web.StreamResponse:
     """End one of one's own sessions."""
-    async with visit.desk.db.write() as tx:
-        mine = await sessions.working(tx.conn, visit.frame.utcnow(), principal_id=visit.principal.id)
+    async with request.desk.db.write() as tx:
+        mine = await sessions.working(tx.conn, request.console.utcnow(), principal_id=request.principal.id)
         one = next((each for each in mine if each.handle == handle), None)
         if one is None:
-            raise NotFoundError("That session is over already.")
-        await sessions.end(tx, one, visit.now, who=visit.who)
-    return visit.redirect("/account", notice="That session has ended.")
+            raise NotFoundError(_("That session has already ended."))
+        await sessions.end(tx, one, request.now, who=request.who)
+    return request.redirect("/account", notice=_("Session ended."))
 
 
 PAGES = (show_account, change_password, end_own_session)

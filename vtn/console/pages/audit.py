@@ -6,11 +6,12 @@ from typing import Annotated, Final
 from aiohttp import web
 from pydantic import Field
 
-from vtn.console.page import Visit, page
+from vtn.console.request import ConsoleRequest
 from vtn.services import audit_log
 from vtn.services.audit_log import AuditFilter
 from web.auth import Role
 from web.model import Model
+from web.pages.page import page
 from web.pagination import Keyset
 
 _PER_PAGE: Final = 100
@@ -36,19 +37,19 @@ class _Filter(Model):
 
 
 @page("GET", "/audit", role=Role.ADMIN)
-async def list_audit(visit: Visit) -> web.StreamResponse:
+async def list_audit(request: ConsoleRequest) -> web.StreamResponse:
     """Show changes, newest first."""
-    form = visit.filters()
+    form = request.filters()
     wish = _Filter()
     with form.catching():
         wish = form.read(_Filter)
     before = _BY_NUMBER.decode(wish.cursor)
-    async with visit.desk.db.read() as conn:
-        wanted = wish.value(visit.zone)
+    async with request.desk.db.read() as conn:
+        wanted = wish.value(request.zone)
         rows = await audit_log.listing(conn, wanted, before=before[0] if before else None, limit=_PER_PAGE + 1)
         actions = await audit_log.actions(conn)
-    listed = _BY_NUMBER.page(rows, _PER_PAGE, key=lambda one: (one.id,))
-    return visit.render("audit.html", form=form, page=listed, actions=actions)
+    listed = _BY_NUMBER.page(rows, _PER_PAGE, key=lambda row: (row.id,))
+    return request.render("audit.html", form=form, page=listed, actions=actions)
 
 
 PAGES = (list_audit,)

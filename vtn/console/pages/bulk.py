@@ -7,14 +7,16 @@ from aiohttp import web
 from pydantic import Field
 
 from core.errors import ForbiddenError, InvalidError, NotFoundError
-from vtn.console.page import Visit, page
 from vtn.console.pages.fleet import REPORTS, fleet_page
+from vtn.console.request import ConsoleRequest
 from vtn.services import fleet, programme, registration, site
 from vtn.store.database import Transaction
 from web.auth import Role
 from web.model import Model
 from web.pages.forms import parse_form
-from web.pages.templating import show_vens
+from web.pages.page import page
+from web.pages.translations import gettext as _
+from web.pages.translations import ngettext
 
 _Action = Literal["add", "remove", "area", "enrol", "report", "reregister"]
 _NEEDS_ADMIN: Final = frozenset({"add", "remove", "area", "enrol"})
@@ -32,69 +34,86 @@ class _Bulk(Model):
 
 
 @page("POST", "/fleet/bulk", role=Role.DISPATCHER)
-async def change_many(visit: Visit) -> web.StreamResponse:
+async def change_many(request: ConsoleRequest) -> web.StreamResponse:
     """Do one thing with all chosen VENs, or with none."""
-    form = await visit.form()
+    form = await request.form()
     with form.catching():
         wish = form.read(_Bulk)
-        if wish.action in _NEEDS_ADMIN and not visit.may(Role.ADMIN):
-            raise ForbiddenError("Groups, areas and enrolments are for the role admin.")
+        if wish.action in _NEEDS_ADMIN and not request.may(Role.ADMIN):
+            raise ForbiddenError(_("Groups, areas and enrolments need the role admin."))
         if not wish.ven_ids:
-            raise InvalidError("Choose at least one VEN in the list.")
-        async with visit.desk.db.write() as tx:
-            said = await _DO[wish.action](visit, tx, wish)
+            raise InvalidError(_("Select at least one VEN in the list."))
+        async with request.desk.db.write() as tx:
+            said = await _DO[wish.action](request, tx, wish)
         where = f"/fleet?{wish.filter}" if wish.filter else "/fleet"
-        return visit.redirect(where, notice=said)
-    return await fleet_page(visit, parse_form(form.value("filter")), form)
+        return request.redirect(where, notice=said)
+    return await fleet_page(request, parse_form(form.value("filter")), form)
 
 
-async def _add(visit: Visit, tx: Transaction, wish: _Bulk) -> str:
-    count = await fleet.add_to_group(tx, _named(wish.group, "group"), wish.ven_ids, visit.now, who=visit.who)
-    return f"{show_vens(count)} put into the group."
+async def _add(request: ConsoleRequest, tx: Transaction, wanted: _Bulk) -> str:
+    count = await fleet.add_to_group(tx, _chosen_group(wanted), wanted.ven_ids, request.now, who=request.who)
+    return ngettext("%(num)s VEN added to the group.", "%(num)s VENs added to the group.", count)
 
 
-async def _remove(visit: Visit, tx: Transaction, wish: _Bulk) -> str:
-    count = await fleet.remove_from_group(tx, _named(wish.group, "group"), wish.ven_ids, visit.now, who=visit.who)
-    return f"{show_vens(count)} taken out of the group."
+async def _remove(request: ConsoleRequest, tx: Transaction, wanted: _Bulk) -> str:
+    count = await fleet.remove_from_group(tx, _chosen_group(wanted), wanted.ven_ids, request.now, who=request.who)
+    return ngettext("%(num)s VEN removed from the group.", "%(num)s VENs removed from the group.", count)
 
 
-async def _area(visit: Visit, tx: Transaction, wish: _Bulk) -> str:
-    zone = str(visit.zone) if getattr(visit.zone, "key", None) else "UTC"
-    count = await site.set_area(tx, wish.ven_ids, wish.area, visit.now, time_zone=zone, who=visit.who)
-    return f"{show_vens(count)} now in area {wish.area}." if wish.area else f"{show_vens(count)} in no area now."
+async def _area(request: ConsoleRequest, tx: Transaction, wanted: _Bulk) -> str:
+    zone = str(request.zone) if getattr(request.zone, "key", None) else "UTC"
+    count = await site.set_area(tx, wanted.ven_ids, wanted.area, request.now, time_zone=zone, who=request.who)
+    if not wanted.area:
+        return ngettext("%(num)s VEN is now in no area.", "%(num)s VENs are now in no area.", count)
+    return ngettext(
+        "%(num)s VEN is now in area %(area)s.", "%(num)s VENs are now in area %(area)s.", count, area=wanted.area
+    )
 
 
-async def _enrol(visit: Visit, tx: Transaction, wish: _Bulk) -> str:
-    chosen = _named(wish.programme, "programme")
-    await programme.enrol(tx, chosen, wish.ven_ids, visit.now, who=visit.who, consent_version=wish.consent_version)
-    return f"{show_vens(len(wish.ven_ids))} enrolled."
+async def _enrol(request: ConsoleRequest, tx: Transaction, wanted: _Bulk) -> str:
+    if wanted.programme is None:
+        raise InvalidError(_("Select a programme first."), field="programme")
+    await programme.enrol(
+        tx, wanted.programme, wanted.ven_ids, request.now, who=request.who, consent_version=wanted.consent_version
+    )
+    return ngettext("%(num)s VEN enrolled.", "%(num)s VENs enrolled.", len(wanted.ven_ids))
 
 
-async def _report(visit: Visit, tx: Transaction, wish: _Bulk) -> str:
-    asked = await fleet.request_report(tx, wish.ven_ids, wish.report, visit.now, who=visit.who)
+async def _report(request: ConsoleRequest, tx: Transaction, wanted: _Bulk) -> str:
+    asked = await fleet.request_report(tx, wanted.ven_ids, wanted.report, request.now, who=request.who)
     without = sum(one is None for one in asked.values())
-    tail = f" {show_vens(without)} do not offer it." if without else ""
-    return f"{wish.report} asked of {show_vens(len(asked) - without)}.{tail}"
+    text = ngettext(
+        "%(report)s requested from %(num)s VEN.",
+        "%(report)s requested from %(num)s VENs.",
+        len(asked) - without,
+        report=wanted.report,
+    )
+    if not without:
+        return text
+    missing = ngettext("%(num)s VEN doesn't offer it.", "%(num)s VENs don't offer it.", without)
+    return f"{text} {missing}"
 
 
-async def _reregister(visit: Visit, tx: Transaction, wish: _Bulk) -> str:
+async def _reregister(request: ConsoleRequest, tx: Transaction, wanted: _Bulk) -> str:
     asked = 0
-    for ven_id in await fleet.named(tx.conn, wish.ven_ids):
+    for ven_id in await fleet.named(tx.conn, wanted.ven_ids):
         try:
-            await registration.ask_to_reregister(tx, ven_id, visit.now, who=visit.who)
+            await registration.ask_to_reregister(tx, ven_id, request.now, who=request.who)
         except NotFoundError:
             continue  # it is not registered: nothing to renew
         asked += 1
-    return f"{show_vens(asked)} asked to register again."
+    return ngettext(
+        "Re-registration requested from %(num)s VEN.", "Re-registration requested from %(num)s VENs.", asked
+    )
 
 
-def _named(choice: str | None, what: str) -> str:
-    if choice is None:
-        raise InvalidError(f"Choose a {what} first.", field=what)
-    return choice
+def _chosen_group(wanted: _Bulk) -> str:
+    if wanted.group is None:
+        raise InvalidError(_("Select a group first."), field="group")
+    return wanted.group
 
 
-_DO: Final[Mapping[str, Callable[[Visit, Transaction, _Bulk], Awaitable[str]]]] = {
+_DO: Final[Mapping[str, Callable[[ConsoleRequest, Transaction, _Bulk], Awaitable[str]]]] = {
     "add": _add,
     "remove": _remove,
     "area": _area,

@@ -6,12 +6,13 @@ from typing import Annotated, Final
 from aiohttp import web
 from pydantic import Field
 
-from vtn.console.page import Visit, page
+from vtn.console.request import ConsoleRequest
 from vtn.services import dispatch_list
 from vtn.services import programme as programmes
 from vtn.services.dispatch_list import DispatchFilter, When
 from web.auth import Role
 from web.model import Model
+from web.pages.page import page
 from web.pagination import Keyset
 
 _PER_PAGE: Final = 50
@@ -25,22 +26,22 @@ class _Filter(Model):
 
 
 @page("GET", "/dispatches", role=Role.VIEWER)
-async def list_dispatches(visit: Visit) -> web.StreamResponse:
+async def list_dispatches(request: ConsoleRequest) -> web.StreamResponse:
     """Show dispatches, filtered by time and programme."""
-    form = visit.filters()
+    form = request.filters()
     wish = _Filter()
     with form.catching():
         wish = form.read(_Filter)
     after = _ORDER.decode(wish.cursor)
     place = None if after is None else (after[0], after[1])
-    async with visit.desk.db.read() as conn:
+    async with request.desk.db.read() as conn:
         wanted = DispatchFilter(wish.when, wish.programme_id)
-        rows = await dispatch_list.listing(conn, wanted, visit.now, after=place, limit=_PER_PAGE + 1)
+        rows = await dispatch_list.listing(conn, wanted, request.now, after=place, limit=_PER_PAGE + 1)
         known = await programmes.newest(conn)
-    return visit.render(
+    return request.render(
         "dispatches.html",
         form=form,
-        page=_ORDER.page(rows, _PER_PAGE, key=lambda one: (one.starts_at, one.id)),
+        page=_ORDER.page(rows, _PER_PAGE, key=lambda row: (row.starts_at, row.id)),
         programmes=known,
     )
 

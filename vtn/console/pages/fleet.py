@@ -6,13 +6,14 @@ from aiohttp import web
 from pydantic import Field
 
 from metrics.presets import DEFAULT_PRESET
-from vtn.console.page import Visit, page
 from vtn.console.pages.overview import EXPIRES_WITHIN
+from vtn.console.request import ConsoleRequest
 from vtn.services import fleet, learning, programme, site
 from vtn.services.fleet import Filter, Presence
 from web.auth import Role
 from web.model import Model
 from web.pages.forms import Form
+from web.pages.page import page
 from web.pagination import Keyset
 
 _PER_PAGE: Final = 100
@@ -30,38 +31,38 @@ class _Filter(Model):
     expiring: bool = False
     cursor: str | None = None
 
-    def value(self, visit: Visit) -> Filter:
+    def value(self, request: ConsoleRequest) -> Filter:
         """Return the filter as the service has it."""
-        before = visit.frame.utcnow() + EXPIRES_WITHIN if self.expiring else None
+        before = request.console.utcnow() + EXPIRES_WITHIN if self.expiring else None
         return Filter(self.text, self.group, self.area, self.presence, self.registered, before)
 
 
 @page("GET", "/fleet", role=Role.VIEWER)
-async def list_fleet(visit: Visit) -> web.StreamResponse:
+async def list_fleet(request: ConsoleRequest) -> web.StreamResponse:
     """Show VENs by name."""
-    return await fleet_page(visit, visit.filters(), Form())
+    return await fleet_page(request, request.filters(), Form())
 
 
-async def fleet_page(visit: Visit, form: Form, bulk: Form) -> web.Response:
+async def fleet_page(request: ConsoleRequest, form: Form, bulk: Form) -> web.Response:
     """Return the list; `form` is its filter, `bulk` what was to be done with the chosen VENs."""
     wish = _Filter()
     with form.catching():
         wish = form.read(_Filter)
-    wanted, desk = wish.value(visit), visit.desk
+    wanted, desk = wish.value(request), request.desk
     after = _BY_NAME.decode(wish.cursor)
     async with desk.db.read() as conn:
         name = after[0] if after else None
-        rows = await fleet.listing(conn, wanted, visit.now, desk.stale_after_s, after=name, limit=_PER_PAGE + 1)
-        total = await fleet.count(conn, wanted, visit.now, desk.stale_after_s)
+        rows = await fleet.listing(conn, wanted, request.now, desk.stale_after_s, after=name, limit=_PER_PAGE + 1)
+        total = await fleet.count(conn, wanted, request.now, desk.stale_after_s)
         groups, areas = await fleet.groups(conn), list(await site.areas(conn))
         programmes = await programme.newest(conn)
         rule, zone = learning.rule_of(DEFAULT_PRESET), desk.settings.time_zone
-        learnt = await learning.of_vens(conn, [row.ven_id for row in rows], rule, zone, visit.now)
-    return visit.render(
+        learnt = await learning.of_vens(conn, [row.ven_id for row in rows], rule, zone, request.now)
+    return request.render(
         "fleet/list.html",
         form=form,
         bulk=bulk,
-        page=_BY_NAME.page(rows, _PER_PAGE, key=lambda one: (one.name,)),
+        page=_BY_NAME.page(rows, _PER_PAGE, key=lambda row: (row.name,)),
         total=total,
         learnt=learnt,
         chosen=bulk.values("ven_ids[]"),

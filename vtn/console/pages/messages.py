@@ -5,11 +5,13 @@ from typing import Annotated, Final
 from aiohttp import web
 from pydantic import Field
 
-from vtn.console.page import Visit, page
+from vtn.console.request import ConsoleRequest
 from vtn.services import pending, ven_view
 from vtn.services.outbox import State
 from web.auth import Role
 from web.model import Model
+from web.pages.page import page
+from web.pages.translations import gettext as _
 from web.pagination import Keyset
 
 _PER_PAGE: Final = 100
@@ -23,38 +25,38 @@ class _Filter(Model):
 
 
 @page("GET", "/messages", role=Role.VIEWER)
-async def list_messages(visit: Visit) -> web.StreamResponse:
+async def list_messages(request: ConsoleRequest) -> web.StreamResponse:
     """Show messages for all VENs, newest first."""
-    form = visit.filters()
+    form = request.filters()
     wish = _Filter()
     with form.catching():
         wish = form.read(_Filter)
     before = _BY_NUMBER.decode(wish.cursor)
-    async with visit.desk.db.read() as conn:
+    async with request.desk.db.read() as conn:
         rows = await pending.messages(
             conn, ven_id=wish.ven_id, state=wish.state, before=before[0] if before else None, limit=_PER_PAGE + 1
         )
-    listed = _BY_NUMBER.page(rows, _PER_PAGE, key=lambda one: (one.id,))
-    return visit.render("messages.html", form=form, page=listed, states=list(State))
+    listed = _BY_NUMBER.page(rows, _PER_PAGE, key=lambda row: (row.id,))
+    return request.render("messages.html", form=form, page=listed, states=list(State))
 
 
 @page("POST", "/messages/{row_id:[0-9]{1,18}}/again", role=Role.DISPATCHER)
-async def send_again(visit: Visit, row_id: str) -> web.StreamResponse:
+async def send_again(request: ConsoleRequest, row_id: str) -> web.StreamResponse:
     """Queue a message that was given up once more."""
-    async with visit.desk.db.write() as tx:
-        ven_id = await pending.send_again(tx, int(row_id), visit.now, who=visit.who)
-    return visit.redirect(f"/fleet/{ven_id}/messages", notice="The message goes out at the VEN's next poll.")
+    async with request.desk.db.write() as tx:
+        ven_id = await pending.send_again(tx, int(row_id), request.now, who=request.who)
+    return request.redirect(f"/fleet/{ven_id}/messages", notice=_("The message will be sent at the VEN's next poll."))
 
 
 @page("GET", "/fleet/{ven_id}/messages", role=Role.VIEWER)
-async def show_messages(visit: Visit, ven_id: str) -> web.StreamResponse:
+async def show_messages(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
     """Show what waits for a VEN, and what it said last."""
-    async with visit.desk.db.read() as conn:
+    async with request.desk.db.read() as conn:
         one = await ven_view.read(conn, ven_id)
         rows = await pending.messages(conn, ven_id=ven_id, limit=50)
-    recent = visit.frame.recent
+    recent = request.console.recent
     names = [ven_id, *(each.fingerprint for each in one.certificates)]
-    return visit.render(
+    return request.render(
         "fleet/messages.html",
         ven=one,
         tab="messages",

@@ -8,7 +8,7 @@ from aiohttp import web
 from markupsafe import Markup
 
 from core.direction import Direction
-from vtn.console.page import Visit, page
+from vtn.console.request import ConsoleRequest
 from vtn.services import dispatch_list, expiry, fleet, pending
 from vtn.services.dispatch_list import DispatchFilter, When
 from vtn.services.fleet import Filter, FleetRow
@@ -16,6 +16,8 @@ from vtn.services.potential import Potential, latest
 from vtn.services.potential_forecast import STEP_S, DirectionForecast, Outlook
 from web.auth import Role
 from web.pages.charts import Band, Chart, Line, time_chart
+from web.pages.page import page
+from web.pages.translations import gettext as _
 from web.pagination import Keyset
 
 EXPIRES_WITHIN: Final = timedelta(days=30)
@@ -27,49 +29,53 @@ Powers = tuple[float, float, float]
 
 
 @page("GET", "/", role=Role.VIEWER)
-async def overview(visit: Visit) -> web.StreamResponse:
+async def overview(request: ConsoleRequest) -> web.StreamResponse:
     """Show how things stand."""
-    now, desk = visit.now, visit.desk
+    now, desk = request.now, request.desk
     async with desk.db.read() as conn:
         counts = await fleet.counts(conn, now, desk.stale_after_s)
         running = await dispatch_list.listing(conn, DispatchFilter(When.RUNNING), now, limit=_SHOWN)
         upcoming = await dispatch_list.listing(conn, DispatchFilter(When.NEXT), now, limit=_SHOWN)
         totals = {when: await dispatch_list.count(conn, when, now) for when in (When.RUNNING, When.NEXT)}
-        alerts = await pending.alerts(conn, expiring_before=visit.frame.utcnow() + EXPIRES_WITHIN)
-        endings = await asyncio.to_thread(expiry.soon, desk.watched, visit.frame.utcnow() + desk.expires_within)
-        outlook = await visit.frame.outlooks.today(conn, now)
-    panels = [Markup(text) for panel in visit.frame.panels if (text := await panel(visit))]  # noqa: S704  own templates
-    return visit.render(
+        alerts = await pending.alerts(conn, expiring_before=request.console.utcnow() + EXPIRES_WITHIN)
+        endings = await asyncio.to_thread(expiry.soon, desk.watched, request.console.utcnow() + desk.expires_within)
+        outlook = await request.console.outlooks.today(conn, now)
+    panels = [Markup(text) for panel in request.console.panels if (text := await panel(request))]  # noqa: S704  own templates
+    return request.render(
         "overview.html",
         counts=counts,
         running=running,
         upcoming=upcoming,
         totals=totals,
         alerts=alerts,
-        endings=[one.text(visit.frame.utcnow()) for one in endings],
+        endings=[one.text(request.console.utcnow()) for one in endings],
         outlook=outlook,
-        charts=[outlook_chart(visit, outlook, name) for name in Direction] if outlook.vens else [],
+        charts=[outlook_chart(request, outlook, name) for name in Direction] if outlook.vens else [],
         panels=panels,
     )
 
 
-def outlook_chart(visit: Visit, outlook: Outlook, name: str) -> Chart:
+def outlook_chart(request: ConsoleRequest, outlook: Outlook, name: str) -> Chart:
     """Return the chart of a direction, in kW."""
     one: DirectionForecast = getattr(outlook, name)
     low, middle, high = ([value / 1000 for value in row] for row in (one.p10_w, one.p50_w, one.p90_w))
-    title = f"Consumption that VENs can {name}, the coming 24 hours"
+    if name == Direction.REDUCE:
+        title = _("Consumption that VENs can reduce in the next 24 hours")
+    else:
+        title = _("Consumption that VENs can increase in the next 24 hours")
+    median = _("median (p50)")
     end = outlook.times[-1] + timedelta(seconds=STEP_S) if outlook.times else None
-    lines = [Line("median (p50)", outlook.times, middle, step=True, end=end)]
-    bands = [Band("median (p50)", outlook.times, low, high, end=end)]
-    return time_chart(f"outlook-{name}", title, "kW", lines, bands=bands, zone=visit.zone)
+    lines = [Line(median, outlook.times, middle, step=True, end=end)]
+    bands = [Band(median, outlook.times, low, high, end=end)]
+    return time_chart(f"outlook-{name}", title, "kW", lines, bands=bands, zone=request.zone)
 
 
 @page("GET", "/potential", role=Role.VIEWER)
-async def potential_list(visit: Visit) -> web.StreamResponse:
+async def potential_list(request: ConsoleRequest) -> web.StreamResponse:
     """Show each VEN's own figures with their age and source; `?only=stale` those that are too old."""
-    now, desk = visit.now, visit.desk
-    only_stale = visit.query.get("only") == "stale"
-    after = _BY_NAME.decode(visit.query.get("cursor"))
+    now, desk = request.now, request.desk
+    only_stale = request.query.get("only") == "stale"
+    after = _BY_NAME.decode(request.query.get("cursor"))
     async with desk.db.read() as conn:
         name, more = (after[0] if after else None), True
         rows: list[tuple[FleetRow, list[tuple[Potential, Powers | None]]]] = []
@@ -80,17 +86,17 @@ async def potential_list(visit: Visit) -> web.StreamResponse:
             for one in found:
                 figures = known.get(one.ven_id, [])
                 if not only_stale or (figures and all(each.is_stale(now) for each in figures)):
-                    rows.append((one, [(each, power_now(each, visit)) for each in figures]))
+                    rows.append((one, [(each, power_now(each, request)) for each in figures]))
             name = found[-1].name if found else None
-        outlook = await visit.frame.outlooks.today(conn, now)
+        outlook = await request.console.outlooks.today(conn, now)
     listed = _BY_NAME.page(rows, _PER_PAGE, key=lambda row: (row[0].name,))
-    return visit.render("potential.html", page=listed, outlook=outlook, only_stale=only_stale)
+    return request.render("potential.html", page=listed, outlook=outlook, only_stale=only_stale)
 
 
-def power_now(one: Potential, visit: Visit) -> Powers | None:
+def power_now(potential: Potential, request: ConsoleRequest) -> Powers | None:
     """Return p10, p50 and p90 (W) of this moment, or None if the figures say nothing of it."""
-    figures = one.figures
-    place = (int(visit.now.timestamp()) - figures.start_s) // figures.step_s
+    figures = potential.figures
+    place = (int(request.now.timestamp()) - figures.start_s) // figures.step_s
     if not 0 <= place < len(figures.p50_w):
         return None
     return figures.p10_w[place], figures.p50_w[place], figures.p90_w[place]

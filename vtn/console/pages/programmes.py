@@ -15,7 +15,8 @@ from metrics.presets import PRESETS
 from openadr.model.event import ResponseRequired
 from vtn.api.fields import Printable
 from vtn.api.programmes import NewProgramme, ProgrammeChange, WallClock, period_of
-from vtn.console.page import Visit, page
+from vtn.console.request import ConsoleRequest
+from vtn.console.words import WORDS
 from vtn.services import baseline_comparison, dispatch_list, fleet, learning, programme_members
 from vtn.services import programme as programmes
 from vtn.services.dispatch_list import DispatchFilter
@@ -24,6 +25,9 @@ from vtn.transport.v20b.check import check_programme
 from web.auth import Role
 from web.model import Model
 from web.pages.forms import Form
+from web.pages.page import page
+from web.pages.translations import N_, ngettext
+from web.pages.translations import gettext as _
 from web.pagination import Keyset
 
 _PER_PAGE: Final = 100
@@ -31,7 +35,7 @@ _BY_NAME: Final = Keyset("members", str)
 _BLANK_WINDOWS: Final = 3
 _USUAL: Final = ("17:00", "19:00")
 _DAY_MIN: Final = 24 * 60
-_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_DAYS: Final = (N_("Mon"), N_("Tue"), N_("Wed"), N_("Thu"), N_("Fri"), N_("Sat"), N_("Sun"))
 
 
 class _Change(ProgrammeChange):
@@ -58,56 +62,56 @@ class _Hours(Model):
 
 
 @page("GET", "/programmes", role=Role.VIEWER)
-async def list_programmes(visit: Visit) -> web.StreamResponse:
+async def list_programmes(request: ConsoleRequest) -> web.StreamResponse:
     """Show all programmes."""
-    async with visit.desk.db.read() as conn:
+    async with request.desk.db.read() as conn:
         known = await programmes.newest(conn)
-        counts = await programme_members.counts(conn, visit.now)
-    return visit.render("programmes/list.html", programmes=known, counts=counts, presets=PRESETS)
+        counts = await programme_members.counts(conn, request.now)
+    return request.render("programmes/list.html", programmes=known, counts=counts, presets=PRESETS)
 
 
 @page("GET", "/programmes/new", role=Role.ADMIN)
-async def new_programme(visit: Visit) -> web.StreamResponse:
+async def new_programme(request: ConsoleRequest) -> web.StreamResponse:
     """Show the form for a new programme."""
-    return _edit(visit, Form(), None)
+    return _edit(request, Form(), None)
 
 
 @page("POST", "/programmes", role=Role.ADMIN)
-async def create_programme(visit: Visit) -> web.StreamResponse:
+async def create_programme(request: ConsoleRequest) -> web.StreamResponse:
     """Create a programme."""
-    form = await visit.form()
+    form = await request.form()
     with form.catching():
         wish = form.read(NewProgramme)
         parameters = _value(wish)
         await check_programme(wish.market_context, period_of(parameters))
-        async with visit.desk.db.write() as tx:
-            made = await programmes.create(tx, wish.name, wish.market_context, parameters, visit.now, who=visit.who)
-        return visit.redirect(
-            f"/programmes/{made.id}", notice=f"Programme '{made.name}' is there. Enrol VENs in it next."
+        async with request.desk.db.write() as tx:
+            made = await programmes.create(tx, wish.name, wish.market_context, parameters, request.now, who=request.who)
+        return request.redirect(
+            f"/programmes/{made.id}", notice=_("Programme %(programme)s created. Enrol VENs next.", programme=made.name)
         )
-    return _edit(visit, form, None)
+    return _edit(request, form, None)
 
 
 @page("GET", "/programmes/{programme_id}", role=Role.VIEWER)
-async def show_programme(visit: Visit, programme_id: str) -> web.StreamResponse:
+async def show_programme(request: ConsoleRequest, programme_id: str) -> web.StreamResponse:
     """Show a programme at its newest version, with its members."""
-    return await _page(visit, programme_id, Form())
+    return await _page(request, programme_id, Form())
 
 
-async def _page(visit: Visit, programme_id: str, form: Form) -> web.Response:
-    after = _BY_NAME.decode(visit.query.get("cursor"))
-    async with visit.desk.db.read() as conn:
+async def _page(request: ConsoleRequest, programme_id: str, form: Form) -> web.Response:
+    after = _BY_NAME.decode(request.query.get("cursor"))
+    async with request.desk.db.read() as conn:
         one = await programmes.get(conn, programme_id)
         name = after[0] if after else None
-        rows = await programme_members.members(conn, one, visit.now, after=name, limit=_PER_PAGE + 1)
-        count = (await programme_members.counts(conn, visit.now)).get(programme_id, 0)
+        rows = await programme_members.members(conn, one, request.now, after=name, limit=_PER_PAGE + 1)
+        count = (await programme_members.counts(conn, request.now)).get(programme_id, 0)
         versions = await programme_members.versions(conn, programme_id)
         groups = await fleet.groups(conn)
-        dispatches = await dispatch_list.listing(conn, DispatchFilter(programme_id=programme_id), visit.now, limit=5)
-        everybody = await fleet.listing(conn, fleet.Filter(), visit.now, visit.desk.stale_after_s, limit=1000)
-        enrolled = set(await programmes.enrolled(conn, programme_id, visit.now))
-        learnt = await learning.of_programme(conn, one, visit.now)
-    return visit.render(
+        dispatches = await dispatch_list.listing(conn, DispatchFilter(programme_id=programme_id), request.now, limit=5)
+        everybody = await fleet.listing(conn, fleet.Filter(), request.now, request.desk.stale_after_s, limit=1000)
+        enrolled = set(await programmes.enrolled(conn, programme_id, request.now))
+        learnt = await learning.of_programme(conn, one, request.now)
+    return request.render(
         "programmes/one.html",
         zone=ZoneInfo(one.parameters.time_zone),
         programme=one,
@@ -125,12 +129,12 @@ async def _page(visit: Visit, programme_id: str, form: Form) -> web.Response:
 
 
 @page("GET", "/programmes/{programme_id}/versions/{version:[0-9]{1,9}}", role=Role.VIEWER)
-async def show_version(visit: Visit, programme_id: str, version: str) -> web.StreamResponse:
+async def show_version(request: ConsoleRequest, programme_id: str, version: str) -> web.StreamResponse:
     """Show an old version, and what the next one changed."""
-    async with visit.desk.db.read() as conn:
+    async with request.desk.db.read() as conn:
         one = await programmes.get(conn, programme_id, int(version))
         newest = await programmes.get(conn, programme_id)
-    return visit.render(
+    return request.render(
         "programmes/version.html",
         zone=ZoneInfo(one.parameters.time_zone),
         programme=one,
@@ -141,68 +145,73 @@ async def show_version(visit: Visit, programme_id: str, version: str) -> web.Str
 
 
 @page("GET", "/programmes/{programme_id}/baselines", role=Role.VIEWER)
-async def compare_baselines(visit: Visit, programme_id: str) -> web.StreamResponse:
+async def compare_baselines(request: ConsoleRequest, programme_id: str) -> web.StreamResponse:
     """Show how far each baseline preset is off on the programme's own homes, at hours of one's choice."""
-    async with visit.desk.db.read() as conn:
+    async with request.desk.db.read() as conn:
         one = await programmes.get(conn, programme_id)
-    form, found = visit.filters(), None
+    form, found = request.filters(), None
     with form.catching():
-        if visit.query:
+        if request.query:
             hours = form.read(_Hours).value()
-            async with visit.desk.comparing:
-                found = await baseline_comparison.compare(visit.desk.db, programme_id, hours, visit.now)
+            async with request.desk.comparing:
+                found = await baseline_comparison.compare(request.desk.db, programme_id, hours, request.now)
     windows = one.parameters.limits.windows
-    return visit.render(
+    return request.render(
         "programmes/baselines.html",
         programme=one,
         form=form,
         found=found,
         presets=PRESETS,
         usual=(windows[0].start, windows[0].end) if windows else _USUAL,
-        kinds=[(each.value, f"{each.value}s") for each in (DayType.WEEKDAY, DayType.WEEKEND)],
+        kinds=[(DayType.WEEKDAY.value, _("weekdays")), (DayType.WEEKEND.value, _("weekends"))],
     )
 
 
 @page("GET", "/programmes/{programme_id}/edit", role=Role.ADMIN)
-async def edit_programme(visit: Visit, programme_id: str) -> web.StreamResponse:
+async def edit_programme(request: ConsoleRequest, programme_id: str) -> web.StreamResponse:
     """Show the form that makes the next version."""
-    async with visit.desk.db.read() as conn:
+    async with request.desk.db.read() as conn:
         one = await programmes.get(conn, programme_id)
-    return _edit(visit, Form(), one)
+    return _edit(request, Form(), one)
 
 
 @page("POST", "/programmes/{programme_id}", role=Role.ADMIN)
-async def change_programme(visit: Visit, programme_id: str) -> web.StreamResponse:
+async def change_programme(request: ConsoleRequest, programme_id: str) -> web.StreamResponse:
     """Make the next version."""
-    form = await visit.form()
-    async with visit.desk.db.read() as conn:
+    form = await request.form()
+    async with request.desk.db.read() as conn:
         old = await programmes.get(conn, programme_id)
     with form.catching():
         wish = form.read(_Change)
         parameters = _value(wish)
         await check_programme(old.market_context, period_of(parameters))
-        async with visit.desk.db.write() as tx:
+        async with request.desk.db.write() as tx:
             newest = await programmes.get(tx.conn, programme_id)
             if newest.version != wish.version:
-                raise ConflictError(f"Somebody made version {newest.version} meanwhile. Look at it before you go on.")
-            made = await programmes.change(tx, programme_id, wish.name, parameters, visit.now, who=visit.who)
-        return visit.redirect(f"/programmes/{programme_id}", notice=f"Version {made.version} counts from now on.")
-    return _edit(visit, form, old)
+                raise ConflictError(
+                    _("Somebody else created version %(version)s. Check it before you go on.", version=newest.version)
+                )
+            made = await programmes.change(tx, programme_id, wish.name, parameters, request.now, who=request.who)
+        return request.redirect(
+            f"/programmes/{programme_id}",
+            notice=_("Version %(version)s is in force from now on.", version=made.version),
+        )
+    return _edit(request, form, old)
 
 
-def _value(wish: NewProgramme | ProgrammeChange) -> Parameters:
+def _value(fields: NewProgramme | ProgrammeChange) -> Parameters:
     """Return the parameters. Raises InvalidError, naming the field as the form has it."""
     try:
-        return wish.parameters.value()
+        return fields.parameters.value()
     except InvalidError as error:
         raise InvalidError(str(error), field=f"parameters.{error.field}") from error
 
 
-def _edit(visit: Visit, form: Form, old: Programme | None) -> web.Response:
+def _edit(request: ConsoleRequest, form: Form, old: Programme | None) -> web.Response:
     one = old.parameters if old is not None else Parameters()
     sent = {name.split(".")[3] for name in form.names() if name.startswith("parameters.limits.windows.")}
     rows = max([int(number) + 1 for number in sent if number.isdecimal() and len(number) < 3], default=0)  # noqa: PLR2004
-    return visit.render(
+    return request.render(
         "programmes/edit.html",
         form=form,
         old=old,
@@ -210,8 +219,8 @@ def _edit(visit: Visit, form: Form, old: Programme | None) -> web.Response:
         windows=max(rows, len(one.limits.windows) + _BLANK_WINDOWS),
         presets=_presets(),
         zones=sorted(available_timezones()),
-        responses=[(each.value, each.value) for each in ResponseRequired],
-        days=[(number, name) for number, name in enumerate(_DAYS, 1)],
+        responses=[(each.value, _(WORDS[each.value])) for each in ResponseRequired],
+        days=[(number, _(name)) for number, name in enumerate(_DAYS, 1)],
     )
 
 
@@ -221,36 +230,36 @@ def _presets() -> list[tuple[str, str]]:
 
 
 @page("POST", "/programmes/{programme_id}/members", role=Role.ADMIN)
-async def enrol(visit: Visit, programme_id: str) -> web.StreamResponse:
+async def enrol(request: ConsoleRequest, programme_id: str) -> web.StreamResponse:
     """Let VENs take part: the chosen ones, and those of a group."""
-    form = await visit.form()
+    form = await request.form()
     with form.catching():
         wish = form.read(_Members)
-        async with visit.desk.db.write() as tx:
+        async with request.desk.db.write() as tx:
             chosen = list(wish.ven_ids)
             if wish.group is not None:
                 await fleet.get_group(tx.conn, wish.group)
                 chosen += await fleet.members_of(tx.conn, wish.group)
             if not chosen:
-                raise InvalidError("Choose VENs, or a group that has some.")
-            before = set(await programmes.enrolled(tx.conn, programme_id, visit.now))
+                raise InvalidError(_("Select VENs, or a group that has some."))
+            before = set(await programmes.enrolled(tx.conn, programme_id, request.now))
             await programmes.enrol(
-                tx, programme_id, chosen, visit.now, who=visit.who, consent_version=wish.consent_version
+                tx, programme_id, chosen, request.now, who=request.who, consent_version=wish.consent_version
             )
         new = len(set(chosen) - before)
-        return visit.redirect(
-            f"/programmes/{programme_id}", notice=f"{new} more {'VEN takes' if new == 1 else 'VENs take'} part."
+        return request.redirect(
+            f"/programmes/{programme_id}", notice=ngettext("%(num)s VEN enrolled.", "%(num)s VENs enrolled.", new)
         )
-    return await _page(visit, programme_id, form)
+    return await _page(request, programme_id, form)
 
 
 @page("POST", "/programmes/{programme_id}/members/{ven_id}/end", role=Role.ADMIN)
-async def end_enrolment(visit: Visit, programme_id: str, ven_id: str) -> web.StreamResponse:
+async def end_enrolment(request: ConsoleRequest, programme_id: str, ven_id: str) -> web.StreamResponse:
     """Let a VEN take part no longer."""
-    async with visit.desk.db.write() as tx:
-        await programmes.end_enrolment(tx, programme_id, ven_id, visit.now, who=visit.who)
-    return visit.redirect(
-        f"/programmes/{programme_id}", notice="The VEN takes part no longer. Its running events go on."
+    async with request.desk.db.write() as tx:
+        await programmes.end_enrolment(tx, programme_id, ven_id, request.now, who=request.who)
+    return request.redirect(
+        f"/programmes/{programme_id}", notice=_("The VEN no longer takes part. Its running events continue.")
     )
 
 

@@ -11,7 +11,7 @@ from core.ids import new_id
 from core.spans import ZERO
 from openadr.model.report import ReportRequest
 from vtn.api.fields import Printable
-from vtn.console.page import Visit, page
+from vtn.console.request import ConsoleRequest
 from vtn.services import report as reports
 from vtn.services import ven_view
 from vtn.services.wanted import shortfalls
@@ -19,6 +19,8 @@ from vtn.transport.v20b.check import check_request
 from web.auth import Role
 from web.model import IsoDuration, Model
 from web.pages.forms import Form
+from web.pages.page import page
+from web.pages.translations import gettext as _
 
 _LOCAL_LEAST = datetime(1970, 2, 1)  # noqa: DTZ001  as a browser sends it: local, the page says in which zone
 _LOCAL_MOST = datetime(2199, 12, 1)  # noqa: DTZ001
@@ -36,85 +38,89 @@ class _NewRequest(Model):
 
 
 @page("GET", "/fleet/{ven_id}/reports", role=Role.VIEWER)
-async def show_reports(visit: Visit, ven_id: str) -> web.StreamResponse:
+async def show_reports(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
     """Show what a VEN offers and what was asked of it."""
-    return await _page(visit, ven_id, Form())
+    return await _page(request, ven_id, Form())
 
 
-async def _page(visit: Visit, ven_id: str, form: Form) -> web.Response:
-    async with visit.desk.db.read() as conn:
+async def _page(request: ConsoleRequest, ven_id: str, form: Form) -> web.Response:
+    async with request.desk.db.read() as conn:
         one = await ven_view.read(conn, ven_id)
         offers = await reports.offered(conn, ven_id)
         requests = await reports.requests_of(conn, ven_id)
-    return visit.render(
+    return request.render(
         "fleet/reports.html",
         ven=one,
         tab="reports",
         form=form,
         offers=offers,
         requests=list(reversed(requests)),
-        shortfalls=shortfalls(visit.desk.settings.wanted_reports, offers, visit.now),
-        chosen=form.value("specifier_id", visit.query.get("offer", "")),
+        shortfalls=shortfalls(request.desk.settings.wanted_reports, offers, request.now),
+        chosen=form.value("specifier_id", request.query.get("offer", "")),
     )
 
 
 @page("POST", "/fleet/{ven_id}/reports", role=Role.DISPATCHER)
-async def request_report(visit: Visit, ven_id: str) -> web.StreamResponse:
+async def request_report(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
     """Ask a VEN for a report: once, or from now on."""
-    form = await visit.form()
+    form = await request.form()
     with form.catching():
         wish = form.read(_NewRequest)
         if not wish.r_ids:
-            raise InvalidError("Choose at least one data point.")
-        asked = _request(visit, wish)
+            raise InvalidError(_("Select at least one data point."))
+        asked = _request(request, wish)
         await check_request(asked)
-        async with visit.desk.db.write() as tx:
+        async with request.desk.db.write() as tx:
             one = await ven_view.read(tx.conn, ven_id)
             if one.removed_at is not None:
-                raise ConflictError(f"{one.name} was removed.")
-            await reports.request(tx, ven_id, asked, visit.now, who=visit.who)
-        return visit.redirect(f"/fleet/{ven_id}/reports", notice="The report is asked for at the VEN's next poll.")
-    return await _page(visit, ven_id, form)
+                raise ConflictError(_("%(ven)s has been removed.", ven=one.name))
+            await reports.request(tx, ven_id, asked, request.now, who=request.who)
+        return request.redirect(
+            f"/fleet/{ven_id}/reports", notice=_("The report will be requested at the VEN's next poll.")
+        )
+    return await _page(request, ven_id, form)
 
 
-def _request(visit: Visit, wish: _NewRequest) -> ReportRequest:
+def _request(request: ConsoleRequest, fields: _NewRequest) -> ReportRequest:
     """Return the request; one for regular reports begins now and goes on, unless the form says otherwise."""
-    again = bool(wish.report_back)
-    start = None if wish.start is None else wish.start.replace(tzinfo=visit.zone).astimezone(UTC)
-    if start is None and (again or wish.duration is not None):
-        start = visit.now.replace(microsecond=0)
-    duration = ZERO if again and wish.duration is None else wish.duration
-    parts = (tuple(wish.r_ids), wish.granularity, wish.report_back, start, duration)
-    return ReportRequest(new_id("rrq"), wish.specifier_id, *parts)
+    again = bool(fields.report_back)
+    start = None if fields.start is None else fields.start.replace(tzinfo=request.zone).astimezone(UTC)
+    if start is None and (again or fields.duration is not None):
+        start = request.now.replace(microsecond=0)
+    duration = ZERO if again and fields.duration is None else fields.duration
+    parts = (tuple(fields.r_ids), fields.granularity, fields.report_back, start, duration)
+    return ReportRequest(new_id("rrq"), fields.specifier_id, *parts)
 
 
 @page("POST", "/fleet/{ven_id}/reports/{request_id}/cancellation", role=Role.DISPATCHER)
-async def cancel_report(visit: Visit, ven_id: str, request_id: str) -> web.StreamResponse:
+async def cancel_report(request: ConsoleRequest, ven_id: str, request_id: str) -> web.StreamResponse:
     """Stop a report."""
-    async with visit.desk.db.write() as tx:
+    async with request.desk.db.write() as tx:
         await ven_view.round_trip(tx.conn, ven_id, request_id)
-        await reports.cancel(tx, request_id, visit.now, who=visit.who)
-    return visit.redirect(f"/fleet/{ven_id}/reports", notice="The VEN is told to stop this report.")
+        await reports.cancel(tx, request_id, request.now, who=request.who)
+    return request.redirect(f"/fleet/{ven_id}/reports", notice=_("The VEN will be told to stop this report."))
 
 
 @page("POST", "/fleet/{ven_id}/test", role=Role.DISPATCHER)
-async def begin_test(visit: Visit, ven_id: str) -> web.StreamResponse:
+async def begin_test(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
     """Try the way to a VEN and back: ask for one report and watch when what comes."""
-    async with visit.desk.db.write() as tx:
+    async with request.desk.db.write() as tx:
         name = await ven_view.testable_report(tx.conn, ven_id)
         if name is None:
-            raise ConflictError("This VEN offers no report to be asked for; it must register its reports first.")
-        request_id = await reports.request_now(tx, ven_id, name, visit.now, who=visit.who)
-    return visit.redirect(f"/fleet/{ven_id}/test/{request_id}")
+            raise ConflictError(_("This VEN offers no report to request. It must register its reports first."))
+        request_id = await reports.request_now(tx, ven_id, name, request.now, who=request.who)
+    return request.redirect(f"/fleet/{ven_id}/test/{request_id}")
 
 
 @page("GET", "/fleet/{ven_id}/test/{request_id}", role=Role.VIEWER)
-async def show_test(visit: Visit, ven_id: str, request_id: str) -> web.StreamResponse:
+async def show_test(request: ConsoleRequest, ven_id: str, request_id: str) -> web.StreamResponse:
     """Show how far the test has come; the page keeps itself fresh."""
-    async with visit.desk.db.read() as conn:
+    async with request.desk.db.read() as conn:
         one = await ven_view.read(conn, ven_id)
         trip = await ven_view.round_trip(conn, ven_id, request_id)
-    return visit.render("fleet/test.html", ven=one, tab="test", trip=trip, poll_period=visit.desk.settings.poll_period)
+    return request.render(
+        "fleet/test.html", ven=one, tab="test", trip=trip, poll_period=request.desk.settings.poll_period
+    )
 
 
 PAGES = (show_reports, request_report, cancel_report, begin_test, show_test)

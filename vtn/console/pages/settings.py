@@ -7,11 +7,13 @@ from aiohttp import web
 from pydantic import Field
 
 from core.errors import ConflictError, NotFoundError
-from vtn.console.page import Visit, page
+from vtn.console.request import ConsoleRequest
 from vtn.services import principals, sessions
 from web.auth import Role
 from web.model import Model
 from web.pages.forms import Form
+from web.pages.page import page
+from web.pages.translations import gettext as _
 from web.server import AUTHENTICATOR
 
 
@@ -26,102 +28,105 @@ class _Password(Model):
 
 
 @page("GET", "/settings", role=Role.ADMIN)
-async def show_settings(visit: Visit) -> web.StreamResponse:
+async def show_settings(request: ConsoleRequest) -> web.StreamResponse:
     """Show operators, sessions, and what the server runs with."""
-    return await _page(visit, Form())
+    return await _page(request, Form())
 
 
-async def _page(visit: Visit, form: Form) -> web.Response:
-    async with visit.desk.db.read() as conn:
+async def _page(request: ConsoleRequest, form: Form) -> web.Response:
+    async with request.desk.db.read() as conn:
         everyone = await principals.everyone(conn)
         with_password = await sessions.with_password(conn)
-        open_sessions = await sessions.working(conn, visit.frame.utcnow())
-    return visit.render(
+        open_sessions = await sessions.working(conn, request.console.utcnow())
+    return request.render(
         "settings.html",
         form=form,
         principals=everyone,
         with_password=with_password,
         sessions=open_sessions,
-        about=visit.frame.about,
-        utcnow=visit.frame.utcnow(),
+        about=request.console.about,
+        utcnow=request.console.utcnow(),
         console_roles=tuple(role.value for role in sessions.ROLES),
     )
 
 
 @page("POST", "/settings/operators", role=Role.ADMIN)
-async def create_operator(visit: Visit) -> web.StreamResponse:
+async def create_operator(request: ConsoleRequest) -> web.StreamResponse:
     """Create an operator and its token."""
-    form = await visit.form()
+    form = await request.form()
     with form.catching():
         wish = form.read(_NewOperator)
         lifetime = timedelta(days=wish.days) if wish.days else None
-        async with visit.desk.db.write() as tx:
+        async with request.desk.db.write() as tx:
             token = await principals.create(
-                tx, wish.name, Role(wish.role), datetime.now(UTC), who=visit.who, lifetime=lifetime
+                tx, wish.name, Role(wish.role), datetime.now(UTC), who=request.who, lifetime=lifetime
             )
-        notice = (
-            f"{wish.name} is a {wish.role} now. The token is for the REST API; for this console make a sign-in link."
+        notice = _(
+            "Operator %(name)s created. The token is for the REST API; for this console, create a sign-in link.",
+            name=wish.name,
         )
-        return visit.redirect("/settings", notice=notice, reveal={"Token": token})
-    return await _page(visit, form)
+        return request.redirect("/settings", notice=notice, reveal={_("Token"): token})
+    return await _page(request, form)
 
 
 @page("POST", "/settings/operators/{principal_id}/revocation", role=Role.ADMIN)
-async def revoke_operator(visit: Visit, principal_id: str) -> web.StreamResponse:
+async def revoke_operator(request: ConsoleRequest, principal_id: str) -> web.StreamResponse:
     """Make an operator's token worthless and end its sessions."""
-    async with visit.desk.db.write() as tx:
+    async with request.desk.db.write() as tx:
         one = await principals.identified(tx.conn, principal_id)
-        if one.id == visit.principal.id:
-            raise ConflictError("You cannot revoke yourself; another admin can.")
-        await principals.revoke(tx, one.name, datetime.now(UTC), who=visit.who)
-    _forget_tokens(visit)
-    return visit.redirect("/settings", notice=f"{one.name} is revoked.")
+        if one.id == request.principal.id:
+            raise ConflictError(_("You can't revoke yourself. Another admin can."))
+        await principals.revoke(tx, one.name, datetime.now(UTC), who=request.who)
+    _forget_tokens(request)
+    return request.redirect("/settings", notice=_("Operator %(name)s revoked.", name=one.name))
 
 
-def _forget_tokens(visit: Visit) -> None:
+def _forget_tokens(request: ConsoleRequest) -> None:
     """Have the REST edge of this process look the token up again."""
-    authenticator = visit.request.config_dict.get(AUTHENTICATOR)
+    authenticator = request.http.config_dict.get(AUTHENTICATOR)
     if authenticator is not None:
         authenticator.clear()
 
 
 @page("POST", "/settings/operators/{principal_id}/link", role=Role.ADMIN)
-async def make_link(visit: Visit, principal_id: str) -> web.StreamResponse:
+async def make_link(request: ConsoleRequest, principal_id: str) -> web.StreamResponse:
     """Make a link that signs an operator in, once."""
-    async with visit.desk.db.write() as tx:
+    async with request.desk.db.write() as tx:
         one = await principals.identified(tx.conn, principal_id)
-        token = await sessions.new_link(tx, one.name, visit.frame.utcnow(), visit.now, who=visit.who)
-    here = visit.request.headers.get("Origin") or str(visit.request.url.origin())
+        token = await sessions.new_link(tx, one.name, request.console.utcnow(), request.now, who=request.who)
+    here = request.http.headers.get("Origin") or str(request.http.url.origin())
     link = f"{here}/link/{token}"
-    notice = f"This link signs {one.name} in, once, within ten minutes."
-    return visit.redirect("/settings", notice=notice, reveal={"Link": link})
+    notice = _("This link signs %(name)s in, once, within ten minutes.", name=one.name)
+    return request.redirect("/settings", notice=notice, reveal={_("Link"): link})
 
 
 @page("POST", "/settings/operators/{principal_id}/password", role=Role.ADMIN)
-async def set_password(visit: Visit, principal_id: str) -> web.StreamResponse:
+async def set_password(request: ConsoleRequest, principal_id: str) -> web.StreamResponse:
     """Give an operator a password; its sessions end."""
-    form = await visit.form()
+    form = await request.form()
     with form.catching():
         wish = form.read(_Password)
-        stored = await visit.frame.passwords.hash(wish.password)
-        async with visit.desk.db.write() as tx:
+        stored = await request.console.passwords.hash(wish.password)
+        async with request.desk.db.write() as tx:
             one = await principals.identified(tx.conn, principal_id)
-            await sessions.set_password(tx, one.name, stored, visit.now, who=visit.who)
-            await sessions.end_others(tx, one.id, visit.session if one.id == visit.principal.id else None)
-        return visit.redirect("/settings", notice=f"{one.name} has a new password; other sessions have ended.")
-    return await _page(visit, form)
+            await sessions.set_password(tx, one.name, stored, request.now, who=request.who)
+            await sessions.end_others(tx, one.id, request.session if one.id == request.principal.id else None)
+        return request.redirect(
+            "/settings", notice=_("Password of %(name)s saved. Other sessions have ended.", name=one.name)
+        )
+    return await _page(request, form)
 
 
 @page("POST", "/settings/sessions/{handle:[0-9a-f]{16}}/end", role=Role.ADMIN)
-async def end_session(visit: Visit, handle: str) -> web.StreamResponse:
+async def end_session(request: ConsoleRequest, handle: str) -> web.StreamResponse:
     """End anybody's session."""
-    async with visit.desk.db.write() as tx:
-        found = await sessions.working(tx.conn, visit.frame.utcnow())
+    async with request.desk.db.write() as tx:
+        found = await sessions.working(tx.conn, request.console.utcnow())
         one = next((each for each in found if each.handle == handle), None)
         if one is None:
-            raise NotFoundError("That session is over already.")
-        await sessions.end(tx, one, visit.now, who=visit.who)
-    return visit.redirect("/settings", notice=f"A session of {one.principal.name} has ended.")
+            raise NotFoundError(_("That session has already ended."))
+        await sessions.end(tx, one, request.now, who=request.who)
+    return request.redirect("/settings", notice=_("Session of %(name)s ended.", name=one.principal.name))
 
 
 PAGES = (show_settings, create_operator, revoke_operator, make_link, set_password, end_session)

@@ -10,19 +10,21 @@ from typing import Final
 from aiohttp import web
 
 from core.errors import EvenloadError
-from vtn.console.page import Visit, page
+from vtn.console.request import ConsoleRequest
 from vtn.services import outbox
 from vtn.services.outbox import State
 from web.auth import Role
+from web.pages.page import page
+from web.pages.translations import gettext as _
 
 _STATM: Final = Path("/proc/self/statm")
 _STARTED_AT: Final = datetime.now(UTC)
 
 
 @page("GET", "/system", role=Role.VIEWER)
-async def show_system(visit: Visit) -> web.StreamResponse:
+async def show_system(request: ConsoleRequest) -> web.StreamResponse:
     """Show whether the parts answer, and what the process uses."""
-    desk = visit.desk
+    desk = request.desk
     began = time.perf_counter()
     counts: dict[str, int] = {}
     fault = None
@@ -32,7 +34,7 @@ async def show_system(visit: Visit) -> web.StreamResponse:
         took_s = time.perf_counter() - began
     except EvenloadError as error:
         took_s, fault = time.perf_counter() - began, str(error)
-    return visit.render(
+    return request.render(
         "system.html",
         status=503 if fault else 200,
         fault=fault,
@@ -42,12 +44,14 @@ async def show_system(visit: Visit) -> web.StreamResponse:
         authority=desk.authority is not None,
         openadr_url=desk.openadr_url,
         process={
-            "Process": str(os.getpid()),
-            "Up since": _STARTED_AT,
-            "Python": platform.python_version(),
-            "Memory": _memory(),
-            "Live pages open": str(len(visit.frame.streams)),
-            "Charts": "available" if visit.frame.assets.library.is_installed else "not installed: tables only",
+            _("Process"): str(os.getpid()),
+            _("Up since"): _STARTED_AT,
+            _("Python version"): platform.python_version(),
+            _("Memory"): _memory(),
+            _("Open live pages"): str(len(request.console.streams)),
+            _("Charts"): _("available")
+            if request.console.assets.library.is_installed
+            else _("not installed, tables only"),
         },
     )
 
@@ -57,7 +61,7 @@ def _memory() -> str:
     try:
         pages = int(_STATM.read_text(encoding="ascii").split()[1])
     except (OSError, ValueError, IndexError):
-        return "not known here"
+        return _("unknown")
     return f"{pages * os.sysconf('SC_PAGE_SIZE') / 1e6:.0f} MB"
 
 

@@ -12,8 +12,9 @@ from core.direction import Direction
 from core.errors import InvalidError
 from core.points import UNITS, Flow, Phase, Quality, Quantity
 from metrics.presets import DEFAULT_PRESET
-from vtn.console.page import Visit, page
 from vtn.console.pages.overview import power_now
+from vtn.console.request import ConsoleRequest
+from vtn.console.words import WORDS
 from vtn.services import (
     certificates,
     fleet,
@@ -36,6 +37,9 @@ from web.auth import Role
 from web.model import Model
 from web.pages.charts import Band, Chart, Line, time_chart
 from web.pages.forms import Form
+from web.pages.page import page
+from web.pages.translations import gettext as _
+from web.pages.translations import ngettext
 
 _SPANS: Final = {
     "PT3H": timedelta(hours=3),
@@ -63,24 +67,24 @@ class _SpanFilter(Model):
 
 
 @page("GET", "/fleet/{ven_id}", role=Role.VIEWER)
-async def show_ven(visit: Visit, ven_id: str) -> web.StreamResponse:
+async def show_ven(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
     """Show what is known of a VEN."""
-    return await _ven_page(visit, ven_id, Form())
+    return await _ven_page(request, ven_id, Form())
 
 
-async def _ven_page(visit: Visit, ven_id: str, form: Form) -> web.Response:
-    desk = visit.desk
+async def _ven_page(request: ConsoleRequest, ven_id: str, form: Form) -> web.Response:
+    desk = request.desk
     async with desk.db.read() as conn:
         one = await ven_view.read(conn, ven_id)
-        row = None if one.removed_at else await fleet.one(conn, ven_id, visit.now, desk.stale_after_s)
-        known = (await potential.latest(conn, [ven_id], visit.now)).get(ven_id, [])
+        row = None if one.removed_at else await fleet.one(conn, ven_id, request.now, desk.stale_after_s)
+        known = (await potential.latest(conn, [ven_id], request.now)).get(ven_id, [])
         rule, zone = learning.rule_of(DEFAULT_PRESET), desk.settings.time_zone
-        learnt = (await learning.of_vens(conn, [ven_id], rule, zone, visit.now))[ven_id]
+        learnt = (await learning.of_vens(conn, [ven_id], rule, zone, request.now))[ven_id]
         place: Site | None = None if one.removed_at else await site.site_of(conn, ven_id)
         enrolments = await programme_members.of_ven(conn, ven_id)
         faults = await ven_faults.of_ven(conn, ven_id)
         unanswered = await pending.unanswered(conn, ven_id)
-    return visit.render(
+    return request.render(
         "fleet/ven.html",
         ven=one,
         row=row,
@@ -91,131 +95,138 @@ async def _ven_page(visit: Visit, ven_id: str, form: Form) -> web.Response:
         enrolments=enrolments,
         faults=faults,
         unanswered=unanswered,
-        potential=[(each, power_now(each, visit)) for each in known],
-        charts=_potential_charts(visit, known),
-        utcnow=visit.frame.utcnow(),
+        potential=[(each, power_now(each, request)) for each in known],
+        charts=_potential_charts(request, known),
+        utcnow=request.console.utcnow(),
         zones=sorted(available_timezones()),
         may_revoke_in_authority=desk.authority is not None,
     )
 
 
-def _potential_charts(visit: Visit, known: list[potential.Potential]) -> list[Chart]:
+def _potential_charts(request: ConsoleRequest, potentials: list[potential.Potential]) -> list[Chart]:
     """Return one chart a direction: the VEN's resources, each with its range."""
     charts = []
     for name in Direction:
-        ones = [one for one in known if one.figures.direction == name]
+        ones = [one for one in potentials if one.figures.direction == name]
         lines, bands = [], []
         for one in ones:
             figures = one.figures
             *times, end = (
                 datetime.fromtimestamp(figures.start_s + figures.step_s * n, UTC) for n in range(len(figures.p50_w) + 1)
             )
-            label = figures.resource_id or "whole VEN"
+            label = figures.resource_id or _("whole VEN")
             lines.append(Line(label, times, figures.p50_w, step=True, end=end))
             bands.append(Band(label, times, figures.p10_w, figures.p90_w, end=end))
         if lines:
-            title = f"Consumption it can {name} (p10 to p90)"
+            if name is Direction.REDUCE:
+                title = _("Consumption that it can reduce (p10 to p90)")
+            else:
+                title = _("Consumption that it can increase (p10 to p90)")
             charts.append(
-                time_chart(f"potential-{name}", title, "W", lines, bands=bands, zone=visit.zone, now=visit.now)
+                time_chart(f"potential-{name}", title, "W", lines, bands=bands, zone=request.zone, now=request.now)
             )
     return charts
 
 
 @page("POST", "/fleet/{ven_id}/site", role=Role.ADMIN)
-async def set_site(visit: Visit, ven_id: str) -> web.StreamResponse:
+async def set_site(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
     """Say where a VEN stands."""
-    form = await visit.form()
+    form = await request.form()
     with form.catching():
         wish = form.read(_SiteForm)
         if wish.time_zone not in available_timezones():
-            raise InvalidError(f"'{wish.time_zone}' is not an IANA time zone such as Europe/London.", field="time_zone")
-        async with visit.desk.db.write() as tx:
-            await site.set_site(tx, ven_id, **wish.model_dump(), now=visit.now, who=visit.who)
-        return visit.redirect(f"/fleet/{ven_id}", notice="The site is noted.")
-    return await _ven_page(visit, ven_id, form)
+            raise InvalidError(_("Enter an IANA time zone such as Europe/London."), field="time_zone")
+        async with request.desk.db.write() as tx:
+            await site.set_site(tx, ven_id, **wish.model_dump(), now=request.now, who=request.who)
+        return request.redirect(f"/fleet/{ven_id}", notice=_("Site saved."))
+    return await _ven_page(request, ven_id, form)
 
 
 @page("POST", "/fleet/{ven_id}/code", role=Role.ADMIN)
-async def new_code(visit: Visit, ven_id: str) -> web.StreamResponse:
+async def new_code(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
     """Make a new enrolment code; older ones stop working."""
-    async with visit.desk.db.write() as tx:
+    async with request.desk.db.write() as tx:
         await provisioning.check_present(tx.conn, ven_id)
-        code = await provisioning.new_enrolment_code(tx, ven_id, visit.now, who=visit.who)
-    return visit.redirect(f"/fleet/{ven_id}", notice="A fresh enrolment code, good for 14 days.", reveal={"Code": code})
+        code = await provisioning.new_enrolment_code(tx, ven_id, request.now, who=request.who)
+    return request.redirect(
+        f"/fleet/{ven_id}", notice=_("New enrolment code, valid for 14 days."), reveal={_("Code"): code}
+    )
 
 
 @page("POST", "/fleet/{ven_id}/certificates/{fingerprint}/revocation", role=Role.ADMIN)
-async def revoke_certificate(visit: Visit, ven_id: str, fingerprint: str) -> web.StreamResponse:
+async def revoke_certificate(request: ConsoleRequest, ven_id: str, fingerprint: str) -> web.StreamResponse:
     """Revoke a certificate at once."""
-    desk = visit.desk
-    await certificates.revoke(desk.db, desk.authority, fingerprint, visit.now, who=visit.who, ven_id=ven_id)
-    return visit.redirect(
-        f"/fleet/{ven_id}", notice=f"Certificate {fingerprint} is revoked: it opens nothing any more."
+    desk = request.desk
+    await certificates.revoke(desk.db, desk.authority, fingerprint, request.now, who=request.who, ven_id=ven_id)
+    return request.redirect(
+        f"/fleet/{ven_id}", notice=_("Certificate %(fingerprint)s revoked.", fingerprint=fingerprint)
     )
 
 
 @page("POST", "/fleet/{ven_id}/reregistration", role=Role.DISPATCHER)
-async def ask_to_reregister(visit: Visit, ven_id: str) -> web.StreamResponse:
+async def ask_to_reregister(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
     """Ask a VEN to register again."""
-    async with visit.desk.db.write() as tx:
-        await registration.ask_to_reregister(tx, ven_id, visit.now, who=visit.who)
-    return visit.redirect(f"/fleet/{ven_id}/messages", notice="The VEN is asked to register again at its next poll.")
+    async with request.desk.db.write() as tx:
+        await registration.ask_to_reregister(tx, ven_id, request.now, who=request.who)
+    return request.redirect(
+        f"/fleet/{ven_id}/messages", notice=_("The VEN will be asked to register again at its next poll.")
+    )
 
 
 @page("POST", "/fleet/{ven_id}/cancellation", role=Role.ADMIN)
-async def cancel_registration(visit: Visit, ven_id: str) -> web.StreamResponse:
+async def cancel_registration(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
     """Cancel a VEN's registration."""
-    async with visit.desk.db.write() as tx:
-        await registration.ask_to_cancel(tx, ven_id, visit.now, who=visit.who)
-    return visit.redirect(f"/fleet/{ven_id}/messages", notice="The registration ends when the VEN answers.")
+    async with request.desk.db.write() as tx:
+        await registration.ask_to_cancel(tx, ven_id, request.now, who=request.who)
+    return request.redirect(f"/fleet/{ven_id}/messages", notice=_("The registration will end when the VEN answers."))
 
 
 @page("POST", "/fleet/{ven_id}/removal", role=Role.ADMIN)
-async def remove_ven(visit: Visit, ven_id: str) -> web.StreamResponse:
+async def remove_ven(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
     """Retire a VEN: certificates and enrolments end, its data stays."""
-    async with visit.desk.db.read() as conn:
+    async with request.desk.db.read() as conn:
         one = await ven_view.read(conn, ven_id)
-    await certificates.retire_ven(visit.desk.db, visit.desk.authority, ven_id, visit.now, who=visit.who)
-    return visit.redirect(f"/fleet/{ven_id}", notice=f"{one.name} is removed. Its data stays.")
+    await certificates.retire_ven(request.desk.db, request.desk.authority, ven_id, request.now, who=request.who)
+    return request.redirect(f"/fleet/{ven_id}", notice=_("%(ven)s removed. Its data stays.", ven=one.name))
 
 
 @page("GET", "/fleet/{ven_id}/readings", role=Role.VIEWER)
-async def show_readings(visit: Visit, ven_id: str) -> web.StreamResponse:
+async def show_readings(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
     """Show the VEN's series as charts, and which of them are settled."""
-    return await _readings_page(visit, ven_id, Form())
+    return await _readings_page(request, ven_id, Form())
 
 
 @page("POST", "/fleet/{ven_id}/settlement-series", role=Role.ADMIN)
-async def choose_settled(visit: Visit, ven_id: str) -> web.StreamResponse:
+async def choose_settled(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
     """Choose what is settled of the VEN; nothing chosen: by meaning."""
-    sent = await visit.form()
+    sent = await request.form()
     with sent.catching():
         wish = sent.read(_SettledForm)
-        async with visit.desk.db.write() as tx:
-            zone = visit.desk.settings.time_zone
-            await site.set_connection(tx, ven_id, wish.connection_w, visit.now, time_zone=zone, who=visit.who)
-            await settlement_series.choose(tx, ven_id, wish.series, visit.now, who=visit.who)
-        return visit.redirect(f"/fleet/{ven_id}/readings", notice="From now on this is settled.")
-    return await _readings_page(visit, ven_id, sent)
+        async with request.desk.db.write() as tx:
+            zone = request.desk.settings.time_zone
+            await site.set_connection(tx, ven_id, wish.connection_w, request.now, time_zone=zone, who=request.who)
+            await settlement_series.choose(tx, ven_id, wish.series, request.now, who=request.who)
+        return request.redirect(f"/fleet/{ven_id}/readings", notice=_("Settlement series saved."))
+    return await _readings_page(request, ven_id, sent)
 
 
-async def _readings_page(visit: Visit, ven_id: str, sent: Form) -> web.Response:
-    form = visit.filters()
+async def _readings_page(request: ConsoleRequest, ven_id: str, sent: Form) -> web.Response:
+    form = request.filters()
     wish = _SpanFilter()
     with form.catching():
         wish = form.read(_SpanFilter)
-    until = visit.now if wish.until is None else wish.until.replace(tzinfo=visit.zone).astimezone(UTC)
+    until = request.now if wish.until is None else wish.until.replace(tzinfo=request.zone).astimezone(UTC)
     since = until - _SPANS[wish.span]
-    async with visit.desk.db.read() as conn:
+    async with request.desk.db.read() as conn:
         one = await ven_view.read(conn, ven_id)
         keys = await numbered(conn, [ven_id])
         basis = (await settlement_series.of(conn, [ven_id]))[ven_id]
         charts = []
         for number, key in list(keys.items())[:_MOST_CHARTS]:
             read = await load(conn, key, int(since.timestamp()), int(until.timestamp()) + 1)
-            charts.append(_chart(visit, number, key, marked(read, key, basis.connection_w)))
+            charts.append(_chart(request, number, key, marked(read, key, basis.connection_w)))
     settled = {number for part in basis.parts for number in part.numbers}
-    return visit.render(
+    return request.render(
         "fleet/readings.html",
         ven=one,
         tab="readings",
@@ -235,44 +246,50 @@ async def _readings_page(visit: Visit, ven_id: str, sent: Form) -> web.Response:
 def _named(key: SeriesKey) -> str:
     """Return what a series is, in a line."""
     point = key.point
-    flow = {Flow.EXPORT: ", export", Flow.NET: ", net"}.get(point.flow, "")
-    phase = "" if point.phase is Phase.TOTAL else f", {point.phase.upper()}"
-    source = "" if key.source == "ven" else f", {key.source}"
-    what = f"{key.quantity.replace('_', ' ')} ({key.kind})"
-    return (
-        f"{key.resource_id}: {what}, {point.report_type}, {point.reading_type}{flow}{phase}{source}, rID {point.r_id}"
-    )
+    parts = [f"{_word(key.quantity)} ({_word(key.kind)})", point.report_type, point.reading_type]
+    parts += [_word(point.flow)] if point.flow in (Flow.EXPORT, Flow.NET) else []
+    parts += [] if point.phase is Phase.TOTAL else [point.phase.upper()]
+    parts += [] if key.source == "ven" else [key.source]
+    return f"{key.resource_id}: {', '.join(parts)}, rID {point.r_id}"
 
 
-def _chart(visit: Visit, number: int, key: SeriesKey, loaded: Loaded) -> Chart:
+def _word(value: str) -> str:
+    return _(WORDS[value]) if value in WORDS else value
+
+
+def _chart(request: ConsoleRequest, number: int, key: SeriesKey, loaded: Loaded) -> Chart:
     """Return a chart of a series: energies as mean powers, which is how people compare them; without doubtful ones."""
     times = [datetime.fromtimestamp(int(start), UTC) for start in loaded.starts_s]
     doubtful = loaded.qualities == Quality.UNCERTAIN
     values = [math.nan if left else float(value) for value, left in zip(loaded.values, doubtful, strict=True)]
     unit = UNITS.get(Quantity(key.quantity), "") if key.quantity in set(Quantity) else ""
-    what = key.quantity.replace("_", " ")
+    what = _word(key.quantity)
     if key.kind == "sum" and unit == "Wh":
         values = [v * 3600 / int(d) if d else v for v, d in zip(values, loaded.durations_s, strict=True)]
-        unit, what = "W", "power (mean of each interval's energy)"
+        unit, what = "W", _("power (mean of each interval's energy)")
     point = key.point
     said = [] if (point.report_type, point.reading_type) == (USAGE, DIRECT_READ) else [point.report_type]
     said += [] if point.r_id == key.resource_id else [f"rID {point.r_id}"]
     said += [] if key.source == "ven" else [key.source]
-    said += [f"{int(doubtful.sum())} doubtful values left out"] if doubtful.any() else []
+    said += [_omitted(int(doubtful.sum()))] if doubtful.any() else []
     title = ", ".join((f"{key.resource_id}: {what}", *said))
     end = times[-1] + timedelta(seconds=int(loaded.durations_s[-1])) if times else None
     line = Line(key.resource_id, times, values, step=key.kind in ("sum", "mean"), end=end)
-    return time_chart(f"series-{number}", title, unit or key.kind, [line], zone=visit.zone)
+    return time_chart(f"series-{number}", title, unit or _word(key.kind), [line], zone=request.zone)
+
+
+def _omitted(number: int) -> str:
+    return ngettext("%(num)s doubtful value omitted", "%(num)s doubtful values omitted", number)
 
 
 @page("GET", "/fleet/{ven_id}/events", role=Role.VIEWER)
-async def show_events(visit: Visit, ven_id: str) -> web.StreamResponse:
+async def show_events(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
     """Show the VEN's events and what it said about them."""
-    async with visit.desk.db.read() as conn:
+    async with request.desk.db.read() as conn:
         one = await ven_view.read(conn, ven_id)
         called = await ven_view.events(conn, ven_id)
         said = await ven_view.opts(conn, ven_id)
-    return visit.render("fleet/events.html", ven=one, tab="events", called=called, said=said)
+    return request.render("fleet/events.html", ven=one, tab="events", called=called, said=said)
 
 
 PAGES = (

@@ -8,7 +8,7 @@ const library = new Promise((resolve, reject) => {
   const script = document.createElement("script");
   script.src = me.dataset.library;
   script.onload = () => resolve(window.vegaEmbed);
-  script.onerror = () => reject(new Error("The chart library could not be loaded."));
+  script.onerror = () => reject(new Error(`${me.dataset.library} could not be loaded`));
   document.head.append(script);
 });
 
@@ -54,9 +54,10 @@ async function draw(place) {
 function drawAll() {
   for (const place of document.querySelectorAll("[data-chart]")) {
     draw(place).catch((error) => {
+      console.error(error);
       const note = document.createElement("p");
       note.className = "empty";
-      note.textContent = `${error.message} The values are in the table below.`;
+      note.textContent = place.dataset.failed;
       place.replaceChildren(note);
     });
   }

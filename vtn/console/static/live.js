@@ -1,4 +1,5 @@
 // Listens to the page's stream: <section data-stream="/dispatches/x/stream">.
+// What it says of itself stands in the data of [data-stream-state].
 // A message is {"text": {id: "..."}, "html": {id: "..."}, "charts": {id: {data set: rows}}}; html comes from our own templates.
 for (const section of document.querySelectorAll("[data-stream]")) {
   const state = section.querySelector("[data-stream-state]");
@@ -8,11 +9,12 @@ for (const section of document.querySelectorAll("[data-stream]")) {
     state.className = `badge ${tone}`;
   };
   const source = new EventSource(section.dataset.stream);
-  source.addEventListener("open", () => say("live", "good"));
+  const words = state?.dataset ?? {};
+  source.addEventListener("open", () => say(words.live, "good"));
   source.addEventListener("error", () => {
-    say(source.readyState === EventSource.CLOSED ? "stopped; reload the page" : "connection lost; trying again", "warn");
+    say(source.readyState === EventSource.CLOSED ? words.stopped : words.lost, "warn");
   });
-  source.addEventListener("end", () => { say("finished", "quiet"); source.close(); });
+  source.addEventListener("end", () => { say(words.finished, "quiet"); source.close(); });
   source.addEventListener("message", (event) => {
     const news = JSON.parse(event.data);
     for (const [id, text] of Object.entries(news.text ?? {})) {

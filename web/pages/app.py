@@ -1,12 +1,10 @@
-"""The console as an application: who may open which page, what every answer carries, and what goes wrong in words."""
+"""An application of pages: who may open which, what every answer carries, and what goes wrong in words."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 import structlog
@@ -16,25 +14,25 @@ from jinja2 import Environment
 
 from core.errors import EvenloadError, ForbiddenError
 from core.ids import new_id
-from vtn.api.desk import DESK, Desk
-from vtn.console.frame import Cookies, Frame
-from vtn.console.page import REFRESH_HEADER, Description, Handler, Section, Visit, described
-from vtn.console.pages import SECTION
-from vtn.services import sessions
-from vtn.services.sessions import Session
-from vtn.transport.message_log import RecentMessages
 from web.api import OPERATION, REQUEST_ID
 from web.callers import address_of
 from web.pages.assets import Assets
 from web.pages.csrf import check_origin, check_token
 from web.pages.forms import CSRF_FIELD, Form, read_form
+from web.pages.page import REFRESH_HEADER, Description, Handler, PageRequest, Section, described
+from web.pages.shell import Session, Shell
 from web.pages.templating import make_environment
+from web.pages.translations import N_, speaking
+from web.pages.translations import gettext as _
 from web.problem import Problem, ProblemError, response_for
 from web.server import HttpMetrics, guard
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-FRAME: Final = web.AppKey("frame", Frame)
+RequestMaker = Callable[[web.Request, Shell, Session | None, Form | None], PageRequest]
+"""Makes what the pages of an application are called with."""
+
+SHELL: Final = web.AppKey("shell", Shell)
 _SESSION: Final = web.RequestKey("session", Session)
 _STATIC: Final = "/static/"
 _READ_S: Final = 30.0
@@ -51,106 +49,89 @@ _HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
 }
 
-log = structlog.get_logger("evenload.console")
+log = structlog.get_logger("evenload.pages")
 
 
-def make_console(
-    desk: Desk,
+def environment(sections: Sequence[Section], assets: Assets) -> Environment:
+    """Return the templates of all sections, with the names that these give them."""
+    names: dict[str, Any] = {
+        "static": assets.url,
+        "chart_library": assets.library.url if assets.library.is_installed else None,
+    }
+    words: dict[str, str] = {}
+    for section in sections:
+        names |= section.globals
+        words |= section.words
+    return make_environment([one.templates for one in sections if one.templates is not None], names, words)
+
+
+def all_pages(sections: Iterable[Section]) -> list[Description]:
+    """Return where every page of some sections is, and who may see it."""
+    return [described(handler) for section in sections for handler in section.pages]
+
+
+def make_app(
+    shell: Shell,
+    sections: Sequence[Section],
+    request_of: RequestMaker,
     *,
     hosts: Collection[str],
-    cache: Path,
-    secure: bool,
-    sections: Sequence[Section] = (),
     metrics: HttpMetrics | None = None,
-    zone: tzinfo = UTC,
-    about: Mapping[str, Mapping[str, str]] | None = None,
-    recent: RecentMessages | None = None,
-    utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> web.Application:
-    """Return the console: the VTN's own pages and those of other rooms' `sections`.
+    """Return the application of some sections' pages, which are called with what `request_of` makes.
 
-    `hosts` are the names by which browsers may call it; `cache` is a private directory for the chart library; `secure`
-    says that browsers reach it by TLS. Times are shown in `zone` unless a page says otherwise. `recent` is what the
-    transport of this process remembers of VENs' messages. Services of other rooms go into the application under their
-    keys (`app[KEY] = ...`), for `visit.service(KEY)`. Raises TypeError for two pages with one address.
+    `hosts` are the names by which browsers may call it. Services go into the application under their keys
+    (`app[KEY] = ...`), for `request.service(KEY)`. Raises TypeError for two pages with one address.
     """
-    rooms = (SECTION, *sections)
-    assets = Assets({one.name: one.static for one in rooms if one.static is not None}, cache)
-    frame = Frame(
-        desk=desk,
-        env=_environment(rooms, assets),
-        assets=assets,
-        nav=tuple(sorted((entry for room in rooms for entry in room.nav), key=lambda entry: entry.rank)),
-        zone=zone,
-        cookies=Cookies(secure=secure),
-        utcnow=utcnow,
-        about=about or {},
-        pages={one.path: one.role for one in all_pages(sections) if one.role is not None and one.method == "GET"},
-        panels=tuple(panel for room in rooms for panel in room.panels),
-        recent=recent,
-    )
     app = web.Application(
-        middlewares=[_observe(frame, metrics), guard(hosts), _identify(frame)],
+        middlewares=[_observe(shell, request_of, metrics), guard(hosts), _identify(shell)],
         client_max_size=_MAX_BODY,
         handler_args={"auto_decompress": False},
     )
-    app[FRAME] = frame
-    app[DESK] = desk
+    app[SHELL] = shell
     app.on_response_prepare.append(_dress)
-    app.add_routes(frame.assets.routes())
-    app.add_routes(_routes(frame, rooms))
+    app.add_routes(shell.assets.routes())
+    app.add_routes(_routes(shell, request_of, sections))
     app.on_shutdown.append(_stop_streams)
     return app
 
 
-def all_pages(sections: Iterable[Section] = ()) -> list[Description]:
-    """Return where every page is and who may see it: for tests that walk all of them."""
-    return [described(handler) for section in (SECTION, *sections) for handler in section.pages]
-
-
-def _environment(rooms: tuple[Section, ...], assets: Assets) -> Environment:
-    names = {"static": assets.url, "chart_library": assets.library.url if assets.library.is_installed else None}
-    for room in rooms:
-        names |= room.globals
-    return make_environment([one.templates for one in rooms if one.templates is not None], names)
-
-
-def _routes(frame: Frame, rooms: tuple[Section, ...]) -> list[web.RouteDef]:
+def _routes(shell: Shell, request_of: RequestMaker, sections: Sequence[Section]) -> list[web.RouteDef]:
     seen: set[tuple[str, str]] = set()
     routes = []
-    for handler in (handler for room in rooms for handler in room.pages):
+    for handler in (handler for section in sections for handler in section.pages):
         told = described(handler)
         if (told.method, told.path) in seen:
             raise TypeError(f"Two pages share {told.method} {told.path}.")
         seen.add((told.method, told.path))
         make = web.get if told.method == "GET" else web.post
-        routes.append(make(told.path, _Endpoint(frame, told, handler).handle))
+        routes.append(make(told.path, _Endpoint(shell, request_of, told, handler).handle))
     return routes
 
 
 async def _stop_streams(app: web.Application) -> None:
-    app[FRAME].streams.stop()
+    app[SHELL].streams.stop()
 
 
 @dataclass(frozen=True, slots=True)
 class _Endpoint:
     """Carries one request to one page: sign-in, role, origin and secret of forms come first."""
 
-    frame: Frame
-    told: Description
+    shell: Shell
+    request_of: RequestMaker
+    description: Description
     handler: Handler
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
-        request[OPERATION] = f"console {self.told.path}"
+        request[OPERATION] = f"{self.shell.metrics} {self.description.path}"
         session = request.get(_SESSION)
-        if self.told.role is not None and session is None:
+        if self.description.role is not None and session is None:
             return _to_sign_in(request)
-        form = await self._form(request, session) if self.told.method == "POST" else None
-        if self.told.role is not None and session is not None:
+        form = await self._form(request, session) if self.description.method == "POST" else None
+        if self.description.role is not None and session is not None:
             self._check_role(session)
-        visit = Visit(request, self.frame, session, form)
-        return await self.handler(visit, **request.match_info)
+        return await self.handler(self.request_of(request, self.shell, session, form), **request.match_info)
 
     async def _form(self, request: web.Request, session: Session | None) -> Form:
         check_origin(request)
@@ -158,50 +139,47 @@ class _Endpoint:
             async with asyncio.timeout(_READ_S):
                 form = await read_form(request)
         except web.RequestPayloadError as error:
-            raise ProblemError(400, "The form broke off on its way; send it again.") from error
+            raise ProblemError(400, _("The form was cut off on its way. Send it again.")) from error
         except TimeoutError as error:
-            raise ProblemError(408, f"The form did not arrive within {_READ_S:.0f} seconds.") from error
-        if self.told.role is not None and session is not None:
+            raise ProblemError(
+                408, _("The form took longer than %(seconds)s seconds to arrive.", seconds=int(_READ_S))
+            ) from error
+        if self.description.role is not None and session is not None:
             check_token(form.value(CSRF_FIELD), session.csrf)
         return form
 
     def _check_role(self, session: Session) -> None:
-        needed, has = self.told.role, session.principal.role
+        needed, has = self.description.role, session.principal.role
         if needed is not None and not has.includes(needed):
-            raise ForbiddenError(f"This needs the role {needed}; you are signed in as a {has}.")
+            raise ForbiddenError(_("This needs the role %(needed)s. Your role is %(own)s.", needed=needed, own=has))
 
 
 def _to_sign_in(request: web.Request) -> web.Response:
     """Send a person to the sign-in page and back; a form or a script is told that nobody is signed in."""
     by_script = REFRESH_HEADER in request.headers or "text/event-stream" in request.headers.get("Accept", "")
     if request.method != "GET" or by_script:
-        raise ProblemError(401, "You are not signed in (any more). Sign in, then open the page again.")
+        raise ProblemError(401, _("You aren't signed in. Sign in, then open the page again."))
     parameters = {} if request.path_qs == "/" else {"next": request.path_qs}
     where = f"/login?{urlencode(parameters)}" if parameters else "/login"
     return web.Response(status=303, headers={"Location": where})
 
 
-def _identify(frame: Frame) -> Middleware:
-    """Find out whose session the cookie is, for every page, so that also a page that is not there has its frame."""
+def _identify(shell: Shell) -> Middleware:
+    """Find out whose session the cookie is, for every page, so that also a page that is not there has its shell."""
 
     @web.middleware
     async def identify(request: web.Request, handler: _Handler) -> web.StreamResponse:
-        token = request.cookies.get(frame.cookies.session)
+        token = request.cookies.get(shell.cookies.session)
         if token and not request.path.startswith(_STATIC):
-            now = frame.utcnow()
-            async with frame.desk.db.read() as conn:
-                session = await sessions.find(conn, token, now)
+            session = await shell.sessions.find(token, at_work=REFRESH_HEADER not in request.headers)
             if session is not None:
                 request[_SESSION] = session
-                if session.is_stale(now) and REFRESH_HEADER not in request.headers:
-                    async with frame.desk.db.write() as tx:
-                        await sessions.touch(tx, session, now)
         return await handler(request)
 
     return identify
 
 
-def _observe(frame: Frame, metrics: HttpMetrics | None) -> Middleware:
+def _observe(shell: Shell, request_of: RequestMaker, metrics: HttpMetrics | None) -> Middleware:
     """Give the request its id, turn errors into pages, count and log each request once.
 
     The log has the route, not the address: that of a sign-in link is a secret.
@@ -213,11 +191,12 @@ def _observe(frame: Frame, metrics: HttpMetrics | None) -> Middleware:
         request[REQUEST_ID] = new_id("req")
         status = 499
         try:
-            response = await _answer(frame, request, handler)
+            with speaking(shell.languages.preferred(request.headers.get("Accept-Language", ""))):
+                response = await _answer(shell, request_of, request, handler)
             status = response.status
         finally:
             duration_s = time.monotonic() - since
-            operation = request.get(OPERATION, "console unmatched")
+            operation = request.get(OPERATION, f"{shell.metrics} unmatched")
             if metrics is not None:
                 metrics.record(operation, status, duration_s)
             session = request.get(_SESSION)
@@ -236,11 +215,13 @@ def _observe(frame: Frame, metrics: HttpMetrics | None) -> Middleware:
     return observe
 
 
-async def _answer(frame: Frame, request: web.Request, handler: _Handler) -> web.StreamResponse:
+async def _answer(
+    shell: Shell, request_of: RequestMaker, request: web.Request, handler: _Handler
+) -> web.StreamResponse:
     try:
         return await handler(request)
     except web.HTTPException as error:
-        return _problem_page(frame, request, error)
+        return _problem_page(shell, request_of, request, error)
     except (asyncio.CancelledError, ConnectionError):
         raise
     except Exception as error:
@@ -250,20 +231,29 @@ async def _answer(frame: Frame, request: web.Request, handler: _Handler) -> web.
             if request.transport is not None:
                 request.transport.abort()
             return request[_STARTED]
-        return _problem_page(frame, request, error)
+        return _problem_page(shell, request_of, request, error)
 
 
-_STARTED: Final = web.RequestKey("console_started", web.StreamResponse)
+_DETAILS: Final[Mapping[int, str]] = {
+    404: N_("This page doesn't exist. Use the navigation to find what you are looking for."),
+    405: N_("This address doesn't accept what your browser sent. Go back and try again."),
+    413: N_("That was too much for one request. Send less."),
+    500: N_("Try again. If it keeps happening, give the request's number below to whoever runs this server."),
+}
+"""What to do about errors that are nobody's word: those of HTTP, and those that nobody foresaw."""
+
+_STARTED: Final = web.RequestKey("page_started", web.StreamResponse)
 
 
-def _problem_page(frame: Frame, request: web.Request, error: Exception) -> web.Response:
-    """Return an error as a page; what it says comes from where the REST edge takes it, so both say the same."""
+def _problem_page(shell: Shell, request_of: RequestMaker, request: web.Request, error: Exception) -> web.Response:
+    """Return an error as a page. The REST edge says the same; what only a browser's user can do is said here."""
     told = response_for(error, request[REQUEST_ID])
     problem = Problem.model_validate_json(told.text or "{}")
-    if problem.status == 404 and isinstance(error, web.HTTPException):  # noqa: PLR2004
-        problem = problem.model_copy(update={"detail": "No such page. Use the navigation to find what you look for."})
-    visit = Visit(request, frame, request.get(_SESSION), None)
-    answer = visit.render("problem.html", status=problem.status, problem=problem)
+    if not isinstance(error, EvenloadError | ProblemError) and problem.status in _DETAILS:
+        problem = problem.model_copy(update={"detail": _(_DETAILS[problem.status])})
+    answer = request_of(request, shell, request.get(_SESSION), None).render(
+        "problem.html", status=problem.status, problem=problem
+    )
     for name in ("Allow", "Retry-After"):
         if name in told.headers:
             answer.headers[name] = told.headers[name]

@@ -1,10 +1,10 @@
-"""Pages and sections: how any room puts screens into the console.
+"""Pages and sections: how any room puts screens into an application of pages.
 
 @page("GET", "/programmes/{programme_id}", role=Role.VIEWER)
-async def programme(visit: Visit, programme_id: str) -> web.StreamResponse:
-    async with visit.desk.db.read() as conn:
-        one = await programmes.get(conn, programme_id)
-    return visit.render("programmes/one.html", one=one)
+async def programme(request: ConsoleRequest, programme_id: str) -> web.StreamResponse:
+    async with request.desk.db.read() as conn:
+        programme = await programmes.get(conn, programme_id)
+    return request.render("programmes/programme.html", programme=programme)
 
 SECTION = Section("market", pages=(board, accept), nav=(NavEntry("Market", "/market", rank=60),),
                   templates=HERE / "templates", static=HERE / "static")
@@ -14,7 +14,7 @@ import base64
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 from urllib.parse import urlencode
@@ -23,14 +23,14 @@ from aiohttp import web
 from multidict import MultiMapping
 from yarl import URL
 
-from core.clock import Clock, WorldClock
+from core.clock import WorldClock
 from core.errors import NotFoundError
-from vtn.api.desk import Desk
-from vtn.console.frame import Frame, NavEntry
-from vtn.services.sessions import Session
 from web.auth import Principal, Role
 from web.pages.forms import CSRF_FIELD, Form, parse_form, read_form
+from web.pages.shell import NavEntry, Session, Shell
 from web.pages.templating import zone_name
+from web.pages.translations import gettext as _
+from web.pages.translations import spoken
 
 Handler = Callable[..., Awaitable[web.StreamResponse]]
 Tone = Literal["good", "warn", "bad"]
@@ -52,8 +52,8 @@ class Description:
     role: Role | None
 
 
-Panel = Callable[["Visit"], Awaitable[str]]
-"""A part of the overview: returns a fragment (`visit.fragment(...)`), empty where there is nothing to say."""
+Panel = Callable[[Any], Awaitable[str]]
+"""A part of the overview: returns a fragment (`request.fragment(...)`), empty where there is nothing to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,16 @@ class Section:
     static: Path | None = None
     globals: Mapping[str, Any] = field(default_factory=dict)
     """Further names and functions that its templates use."""
-    panels: tuple["Panel", ...] = ()
+    words: Mapping[str, str] = field(default_factory=dict)
+    """How pages say values of data (states, directions ...), marked by `N_`: filter `word`."""
+    translations: Path | None = None
+    """Catalogues of its texts: LOCALE/LC_MESSAGES/messages.mo."""
+    panels: tuple[Panel, ...] = ()
     """What it adds to the overview."""
 
 
 def page(method: Literal["GET", "POST"], path: str, *, role: Role | None) -> Callable[[Decorated], Decorated]:
-    """Mark a handler as a page. It is called with the visit and the parts of the path by name."""
+    """Mark a handler as a page. It is called with the request and the parts of the path by name."""
 
     def mark(handler: Decorated) -> Decorated:
         setattr(handler, _MARK, Description(method, path, role))
@@ -117,34 +121,14 @@ class Notice:
             return None
 
 
-class Visit:
-    """One request of one person: what they asked, who they are, and how to answer."""
+class PageRequest:
+    """One request of one person: what they asked, who they are, and how to answer. `http` is aiohttp's."""
 
-    def __init__(self, request: web.Request, frame: Frame, session: Session | None, form: Form | None) -> None:
-        self.request = request
-        self.frame = frame
+    def __init__(self, http: web.Request, shell: Shell, session: Session | None, form: Form | None) -> None:
+        self.http = http
+        self.shell = shell
         self.session = session
         self._form = form
-
-    @property
-    def desk(self) -> Desk:
-        """Return the parts of the running VTN: `db`, `clock`, `settings`, ..."""
-        return self.frame.desk
-
-    @property
-    def clock(self) -> Clock:
-        """Return the world's clock."""
-        return self.frame.desk.clock
-
-    @property
-    def now(self) -> datetime:
-        """Return the world's time."""
-        return self.frame.desk.clock.now()
-
-    @property
-    def zone(self) -> tzinfo:
-        """Return the zone in which times are shown, but for pages that are about another."""
-        return self.frame.zone
 
     @property
     def principal(self) -> Principal:
@@ -164,49 +148,49 @@ class Visit:
 
     def service(self, key: web.AppKey[Service]) -> Service:
         """Return what the application holds under a key: how other rooms reach their own services."""
-        found = self.request.config_dict.get(key)
+        found = self.http.config_dict.get(key)
         if found is None:
-            raise NotFoundError("This server does not do that.")
+            raise NotFoundError(_("This server doesn't offer that."))
         return found
 
     def has(self, path: str) -> bool:
         """Tell whether a page is there (another room's, perhaps) and open to this person; `path` as in `@page`."""
-        role = self.frame.pages.get(path)
+        role = self.shell.pages.get(path)
         return role is not None and self.may(role)
 
     @property
     def query(self) -> MultiMapping[str]:
         """Return the parameters of the address."""
-        return self.request.query
+        return self.http.query
 
     @property
     def query_text(self) -> str:
         """Return the parameters of the address as text, to come back to the same list."""
-        return self.request.rel_url.raw_query_string if self.request.method == "GET" else ""
+        return self.http.rel_url.raw_query_string if self.http.method == "GET" else ""
 
     @property
     def is_refresh(self) -> bool:
         """Tell whether our own script asks, to keep an open page fresh."""
-        return REFRESH_HEADER in self.request.headers
+        return REFRESH_HEADER in self.http.headers
 
     async def form(self) -> Form:
         """Return the form that was sent; its origin and secret were checked before the page was called."""
         if self._form is None:
-            self._form = await read_form(self.request)
+            self._form = await read_form(self.http)
         return self._form
 
     def filters(self) -> Form:
         """Return the parameters of the address as a form, for listings."""
-        return parse_form(self.request.query_string)
+        return parse_form(self.http.query_string)
 
     def url(self, path: str = "", **changes: object) -> str:
         """Return an address with parameters; without a path, the present one with changes (None takes one away)."""
         if path:
             given = {name: str(value) for name, value in changes.items() if value is not None}
             return f"{path}?{urlencode(given)}" if given else path
-        now = [(name, value) for name, value in self.request.query.items() if name not in changes]
+        now = [(name, value) for name, value in self.http.query.items() if name not in changes]
         now += [(name, str(value)) for name, value in changes.items() if value is not None]
-        return f"{self.request.rel_url.raw_path}?{urlencode(now)}" if now else self.request.rel_url.raw_path
+        return f"{self.http.rel_url.raw_path}?{urlencode(now)}" if now else self.http.rel_url.raw_path
 
     def render(
         self,
@@ -218,16 +202,18 @@ class Visit:
         form: Form | None = None,
         **values: Any,
     ) -> web.Response:
-        """Answer with a page. Times are shown in `zone` (the console's own, unless the page is about another).
+        """Answer with a page. Times are shown in `zone` (the application's own, unless the page is about another).
 
         A form that failed makes it a 422.
         """
-        cookies, form = self.frame.cookies, form or Form()
-        notice = None if self.is_refresh else Notice.decode(self.request.cookies.get(cookies.notice))
+        cookies, form = self.shell.cookies, form or Form()
+        notice = None if self.is_refresh else Notice.decode(self.http.cookies.get(cookies.notice))
         text = self._rendered(template, zone, form, {"notice": notice, **values})
         answer = web.Response(text=text, content_type="text/html", status=status or (422 if form.failed else 200))
+        answer.headers["Content-Language"] = spoken().tag
+        answer.headers["Vary"] = "Accept-Language"
         if notice is not None:
-            cookies.take_notice(self.request, answer)
+            cookies.take_notice(self.http, answer)
         return answer
 
     def fragment(self, template: str, /, *, zone: tzinfo | None = None, **values: Any) -> str:
@@ -236,30 +222,31 @@ class Visit:
 
     def _rendered(self, template: str, zone: tzinfo | None, form: Form, values: Mapping[str, Any]) -> str:
         """Return a rendered template with everything that the layout and the pieces need."""
-        now, shown_in = self.now, zone or self.zone
+        now, shown_in, clock = self.shell.now, zone or self.shell.zone, self.shell.clock
         offset = now.astimezone(shown_in).utcoffset()
-        return self.frame.env.get_template(template).render(
+        return self.shell.env.get_template(template).render(
             {
-                "visit": self,
+                "request": self,
                 "now": now,
                 "zone": shown_in,
                 "zone_name": zone_name(shown_in, now),
-                "speed": self.clock.speed if isinstance(self.clock, WorldClock) else 0.0,
+                "speed": clock.speed if isinstance(clock, WorldClock) else 0.0,
                 "offset_s": int(offset.total_seconds()) if offset else 0,
                 "nav": self._entries(),
                 "form": form,
                 "blank_form": Form(),
                 "csrf_name": CSRF_FIELD,
                 "csrf": self.session.csrf if self.session else "",
-                "vtn_id": self.desk.settings.vtn_id,
+                "application": self.shell.name,
+                "language": spoken().tag,
                 **values,
             }
         )
 
     def _entries(self) -> list[tuple[NavEntry, bool]]:
         """Return what this person may open, and whether it is where they are."""
-        path = self.request.path
-        shown = [entry for entry in self.frame.nav if self.may(entry.role)]
+        path = self.http.path
+        shown = [entry for entry in self.shell.nav if self.may(entry.role)]
         within = [entry for entry in shown if path == entry.path or path.startswith(entry.path.rstrip("/") + "/")]
         here = max(within, key=lambda entry: len(entry.path), default=None)
         return [(entry, entry is here) for entry in shown]
@@ -270,7 +257,7 @@ class Visit:
         """Answer a form: go to a page of ours and say there what was done; `reveal` is shown there once."""
         answer = web.Response(status=303, headers={"Location": str(URL(path))})
         if notice is not None:
-            self.frame.cookies.set_notice(answer, Notice(notice, tone, reveal or {}).encode())
+            self.shell.cookies.set_notice(answer, Notice(notice, tone, reveal or {}).encode())
         return answer
 
     def file(self, body: bytes | str, content_type: str, name: str) -> web.Response:

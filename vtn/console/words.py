@@ -1,0 +1,72 @@
+"""How pages say the values of data: states, directions, roles ... (filter `word`)."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from web.pages.translations import N_
+
+WORDS: Final[Mapping[str, str]] = {
+    # directions
+    "reduce": N_("reduce"),
+    "increase": N_("increase"),
+    "signal": N_("signal"),
+    # presence of VENs
+    "online": N_("online"),
+    "stale": N_("stale"),
+    "offline": N_("offline"),
+    # states of events
+    "none": N_("none"),
+    "far": N_("upcoming"),
+    "near": N_("starting soon"),
+    "active": N_("active"),
+    "completed": N_("completed"),
+    "cancelled": N_("cancelled"),
+    # opts
+    "optIn": N_("opted in"),
+    "optOut": N_("opted out"),
+    "no answer": N_("no answer"),
+    "always": N_("always"),
+    "never": N_("never"),
+    # messages for VENs, and their states
+    "events_changed": N_("Events"),
+    "reports_offered": N_("Report registration"),
+    "report_wanted": N_("Report request"),
+    "report_unwanted": N_("Report cancellation"),
+    "reregister": N_("Re-registration request"),
+    "unregister": N_("Registration cancellation"),
+    "pending": N_("pending"),
+    "sent": N_("sent"),
+    "done": N_("done"),
+    "dead": N_("given up"),
+    # report requests
+    "queued": N_("queued"),
+    "unanswered": N_("unanswered"),
+    "refused": N_("refused"),
+    # roles
+    "viewer": N_("viewer"),
+    "dispatcher": N_("dispatcher"),
+    "admin": N_("admin"),
+    "household": N_("household"),
+    "brp": N_("BRP"),
+    # quantities, and how a value stands for its interval
+    "power_real": N_("real power"),
+    "power_reactive": N_("reactive power"),
+    "power_apparent": N_("apparent power"),
+    "energy_real": N_("real energy"),
+    "energy_reactive": N_("reactive energy"),
+    "energy_apparent": N_("apparent energy"),
+    "voltage": N_("voltage"),
+    "current": N_("current"),
+    "frequency": N_("frequency"),
+    "temperature": N_("temperature"),
+    "state": N_("state"),
+    "pulses": N_("pulses"),
+    "count": N_("count"),
+    "instant": N_("instant"),
+    "mean": N_("mean"),
+    "sum": N_("sum"),
+    "register": N_("meter register"),
+    "import": N_("import"),
+    "export": N_("export"),
+    "net": N_("net"),
+}
