@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,6 +119,15 @@ def test_pages_that_code_mentions_are_there() -> None:
     ]
     mentions = ((path, page) for path in sources for page in _MENTION.findall(path.read_text("utf-8")))
     assert [(str(path), page) for path, page in mentions if not (ROOT / page).is_file()] == []
+
+
+def test_contracts_that_catch_a_mistake_are_there() -> None:
+    page = (ROOT / "docs" / "contributing" / "where-to-add.md").read_text("utf-8")
+    caught = re.findall(r"Caught by:(.*?)(?:\n\n|\Z)", page, re.DOTALL)
+    named = {" ".join(name.split()) for text in caught for name in re.findall(r'"([^"]+)"', text)}
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    assert named
+    assert named <= {contract["name"] for contract in contracts}
 
 
 def test_the_index_has_every_page() -> None:
