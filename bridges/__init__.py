@@ -1,4 +1,4 @@
-"""Devices: points, capabilities, commands with leases; the MQTT link; message conventions; one module per driver.
+"""Devices: points, capabilities, commands with leases; connections; devices as templates, or drivers that converse.
 
 Knows nothing of OpenADR. May import `core`, nothing else of ours.
 """

@@ -14,7 +14,7 @@ from core.errors import UnavailableError
 
 _log = structlog.get_logger(__name__)
 
-Entry = Callable[[], Sequence[Outcome]]
+JournalWrite = Callable[[], Sequence[Outcome]]
 """Writes to the journal, in one transaction, and returns the steps that are new."""
 
 
@@ -24,13 +24,13 @@ class Backlog:
     def __init__(self, journal: Journal, tell: Callable[[Outcome], object]) -> None:
         self._journal = journal
         self._tell = tell
-        self._entries: deque[Entry] = deque()
+        self._entries: deque[JournalWrite] = deque()
         self._stuck = False
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: JournalWrite) -> None:
         """Write an entry now if the disk takes it, else as soon as it does."""
         self._entries.append(entry)
         self.flush()

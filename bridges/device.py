@@ -26,18 +26,29 @@ def same(left: Value, right: Value) -> bool:
     return math.isclose(left, right, rel_tol=1e-3, abs_tol=0.02)
 
 
+class CapabilityKind(StrEnum):
+    """What a device can be told; the words of household files, templates and the journal."""
+
+    SWITCH = "switch"
+    IMPORT_LIMIT = "import_limit"
+    EXPORT_LIMIT = "export_limit"
+    CURRENT_LIMIT = "current_limit"
+    SETPOINT = "setpoint"
+    MODE = "mode"
+    STORAGE_POWER = "storage_power"
+
+
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """Something a device can be told.
+    """Something a device can be told, of the kind `name`.
 
-    `name` is one of switch, import_limit, export_limit, current_limit, setpoint, mode, storage_power. `normal` is the
-    value that means "no limit" and stands in for an unknown previous state; `values` lists the words of an enumerated
-    capability; `low`/`high` bound a numeric one and `floor` is the least value that a shed may ask for.
-    `hardware_lease` says that the device itself reverts when the lease runs out, `readable` that it answers when its
-    driver asks for its state.
+    `normal` is the value that means "no limit" and stands in for an unknown previous state; `values` lists the words
+    of an enumerated capability; `low`/`high` bound a numeric one and `floor` is the least value that a shed may ask
+    for. `hardware_lease` says that the device itself reverts when the lease runs out, `readable` that it answers when
+    its driver asks for its state.
     """
 
-    name: str
+    name: CapabilityKind
     normal: Value
     unit: str = ""
     values: tuple[str, ...] = ()
@@ -59,9 +70,9 @@ class Device:
     capabilities: tuple[Capability, ...] = ()
     nominal_w: float | None = None
 
-    def capability(self, name: str) -> Capability | None:
-        """Return the capability of that name, or None."""
-        return next((one for one in self.capabilities if one.name == name), None)
+    def capability(self, name: CapabilityKind) -> Capability | None:
+        """Return the capability of that kind, or None."""
+        return next((capability for capability in self.capabilities if capability.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +109,7 @@ class Command:
 
     id: str
     device: str
-    capability: str
+    capability: CapabilityKind
     value: Value
     until: datetime
     by: str
@@ -133,19 +144,20 @@ class Outcome:
     detail: str = ""
 
 
+StateListener = Callable[[CapabilityKind, Value, datetime | None], None]
+"""Takes a device's own word on its state, and when it said so, in world time; None where that cannot be told."""
+
+
 class Driver(Protocol):
     """The language of one device."""
 
     def describe(self) -> Device:
         """Return what the device is and can do."""
 
-    async def start(
-        self, on_reading: Callable[[Reading], None], on_state: Callable[[str, Value, datetime | None], None]
-    ) -> None:
-        """Begin to listen: `on_reading` gets every value, `on_state(capability, value, at)` every word on its state.
+    async def start(self, on_reading: Callable[[Reading], None], on_state: StateListener) -> None:
+        """Begin to listen: `on_reading` gets every value, `on_state` every word on the device's state.
 
-        `at` is when the device said so, in world time; None where that cannot be told. What a broker has stored (a
-        retained message) is not the device's word and is not passed on.
+        What a broker has stored (a retained message) is not the device's word and is not passed on.
         """
 
     async def stop(self) -> None:
@@ -155,10 +167,10 @@ class Driver(Protocol):
     def online(self) -> bool:
         """Whether the device is believed to be reachable now."""
 
-    def state(self, capability: str) -> Value | None:
+    def state(self, capability: CapabilityKind) -> Value | None:
         """Return the last state known of the device, also a stored one, or None if there is none yet."""
 
-    async def apply(self, capability: str, value: Value, until: datetime | None) -> None:
+    async def apply(self, capability: CapabilityKind, value: Value, until: datetime | None) -> None:
         """Send an order. `until` lets a hardware lease be set; None restores without one.
 
         Returns when the order is handed over, not when the device has confirmed it. Raises UnavailableError if it

@@ -116,7 +116,7 @@ class Measurement:
     sensor: str
     name: str
     at: datetime
-    value: senml.Value
+    value: senml.SenmlValue
     unit: str = ""
 
 
@@ -289,5 +289,5 @@ def _naive(at: datetime) -> str:
     return utc(at).replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
-def _dump(whole: dict[str, Any]) -> str:
-    return json.dumps(whole, ensure_ascii=False, separators=(",", ":"))
+def _dump(document: dict[str, Any]) -> str:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))

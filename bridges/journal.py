@@ -5,16 +5,20 @@ SQLite with a write-ahead log and `synchronous=FULL`: what a method has returned
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from bridges.device import Command, Outcome, Rank, State, Value
+import structlog
+
+from bridges.device import CapabilityKind, Command, Outcome, Rank, State, Value
 from core.errors import InvalidError, UnavailableError
 from core.private import private_database
+
+_log = structlog.get_logger(__name__)
 
 _VERSION = 2
 
@@ -113,7 +117,22 @@ def _hint(value: str | None, at: str | None) -> tuple[Value | None, datetime | N
 
 def _command(row: tuple[Any, ...]) -> Command:
     ident, device, capability, value, until, by, rank = row
-    return Command(ident, device, capability, json.loads(value), datetime.fromisoformat(until), by, Rank(rank))
+    kind, ends = CapabilityKind(capability), datetime.fromisoformat(until)
+    return Command(ident, device, kind, json.loads(value), ends, by, Rank(rank))
+
+
+RowT = TypeVar("RowT")
+
+
+def _readable(rows: Iterable[tuple[Any, ...]], make: Callable[[tuple[Any, ...]], RowT]) -> list[RowT]:
+    """Return what the rows say; one that says nothing we know (a newer version wrote it) does not hide the others."""
+    values = []
+    for row in rows:
+        try:
+            values.append(make(row))
+        except ValueError as error:
+            _log.error("a row of the command journal is of no use and is left alone", reason=str(error))
+    return values
 
 
 class Journal:
@@ -233,7 +252,9 @@ class Journal:
         with self.transaction():
             self._db.execute("UPDATE command SET released = 1 WHERE id = ?", (command_id,))
 
-    def before_write(self, device: str, capability: str, previous: Value, value: Value, at: datetime) -> None:
+    def before_write(
+        self, device: str, capability: CapabilityKind, previous: Value, value: Value, at: datetime
+    ) -> None:
         """Record, before the device is told, what it did before us and what it is about to be told.
 
         `previous` is kept from the first write until `free`; later calls do not change it.
@@ -245,7 +266,7 @@ class Journal:
                 (json.dumps(previous), json.dumps(value), at.isoformat(), device, capability),
             )
 
-    def note_chosen(self, device: str, capability: str, value: Value, at: datetime) -> None:
+    def note_chosen(self, device: str, capability: CapabilityKind, value: Value, at: datetime) -> None:
         """Record what a device does by its user's will, and when it was last seen to."""
         with self.transaction():
             self._db.execute(
@@ -255,7 +276,7 @@ class Journal:
                 (device, capability, json.dumps(value), at.isoformat()),
             )
 
-    def free(self, device: str, capability: str) -> None:
+    def free(self, device: str, capability: CapabilityKind) -> None:
         """Let go of a device: nothing is held, nothing has to be restored."""
         with self.transaction():
             self._db.execute(
@@ -263,7 +284,7 @@ class Journal:
                 (device, capability),
             )
 
-    def held(self, device: str, capability: str) -> Held:
+    def held(self, device: str, capability: CapabilityKind) -> Held:
         """Return what is known of a capability."""
         rows = self._rows(
             "SELECT held, touched, previous, written, written_at, chosen, chosen_at FROM slot"
@@ -284,7 +305,7 @@ class Journal:
             " FROM command WHERE closed = 0 ORDER BY seq",
             State.CONFIRMED.value,
         )
-        return [Entry(row[0], _command(row[3:]), bool(row[1]), _when(row[2])) for row in rows]
+        return _readable(rows, lambda row: Entry(row[0], _command(row[3:]), bool(row[1]), _when(row[2])))
 
     def latest(self, command_id: str) -> Outcome | None:
         """Return the last step of a command, or None if the id is unknown."""
@@ -301,9 +322,11 @@ class Journal:
             " WHERE ?1 IS NULL OR command_id = ?1 ORDER BY step.seq",
             command_id,
         )
-        return [Outcome(_command(row[3:]), State(row[0]), datetime.fromisoformat(row[1]), row[2]) for row in rows]
+        return _readable(
+            rows, lambda row: Outcome(_command(row[3:]), State(row[0]), datetime.fromisoformat(row[1]), row[2])
+        )
 
-    def was_overridden(self, device: str, capability: str, by: str) -> bool:
+    def was_overridden(self, device: str, capability: CapabilityKind, by: str) -> bool:
         """Tell whether the user took the device back from this cause."""
         rows = self._rows(
             "SELECT 1 FROM command JOIN step ON command_id = command.id"
@@ -345,4 +368,4 @@ def read_open(path: Path) -> list[OpenLease]:
             rows = db.execute(_OPEN).fetchall()
     except sqlite3.Error as error:
         raise UnavailableError(f"{path}: the command journal cannot be read: {error}") from error
-    return [OpenLease(_command(row[3:]), State(row[0]), bool(row[1]), _load(row[2])) for row in rows]
+    return _readable(rows, lambda row: OpenLease(_command(row[3:]), State(row[0]), bool(row[1]), _load(row[2])))

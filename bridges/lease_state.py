@@ -55,12 +55,12 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
 
-from bridges.device import Capability, Command, Driver, Value, same
+from bridges.device import Capability, CapabilityKind, Command, Driver, Value, same
 from bridges.own_state import OwnState
 from core.errors import InvalidError
 from core.spans import utc
 
-_LIMITS = frozenset({"import_limit", "export_limit", "current_limit"})
+_LIMITS: Final = frozenset({CapabilityKind.IMPORT_LIMIT, CapabilityKind.EXPORT_LIMIT, CapabilityKind.CURRENT_LIMIT})
 """Capabilities of which the lower value is the more restrictive."""
 
 
@@ -329,10 +329,10 @@ class Slot:
 
         return max(claims, key=strength, default=None)
 
-    def note_old_answer(self, said: timedelta) -> None:
+    def note_old_answer(self, spoken_at: timedelta) -> None:
         """Count the tries that were answered with the same old stamp."""
-        if self.old_said is None or abs(said - self.old_said) > SAME_MOMENT:
-            self.old_said, self.old_answers = said, 0
+        if self.old_said is None or abs(spoken_at - self.old_said) > SAME_MOMENT:
+            self.old_said, self.old_answers = spoken_at, 0
         elif self.old_try == self.silent:
             return
         self.old_try = self.silent

@@ -16,7 +16,19 @@ import structlog
 
 from bridges.backlog import Backlog
 from bridges.backoff import Backoff
-from bridges.device import Command, Contact, Driver, Observable, Outcome, Rank, State, Value, same
+from bridges.device import (
+    CapabilityKind,
+    Command,
+    Contact,
+    Driver,
+    Observable,
+    Outcome,
+    Rank,
+    State,
+    StateListener,
+    Value,
+    same,
+)
 from bridges.journal import Journal
 from bridges.lease_state import (
     SAME_MOMENT,
@@ -198,13 +210,13 @@ class Keeper:
             for claim in slot.claims.values()
         ]
 
-    def listener(self, device: str) -> Callable[[str, Value, datetime | None], None]:
+    def listener(self, device: str) -> StateListener:
         """Return what that device's driver shall call with every state message (`Driver.start`, on_state)."""
         return partial(self.heard, device)
 
     # -- what happens to a slot
 
-    def heard(self, device: str, capability: str, value: Value, at: datetime | None) -> None:
+    def heard(self, device: str, capability: CapabilityKind, value: Value, at: datetime | None) -> None:
         """Take a device's own word: it confirms a command or a restore, or it shows the user's hand.
 
         `at` is when the device said so, None where that cannot be told; see `bridges.lease_state`.
@@ -249,23 +261,23 @@ class Keeper:
         """Return a time on the clock that cannot be set; what claims to come from the future is said now."""
         return self._clock.elapsed() - max(timedelta(), self._clock.now() - at)
 
-    def _young(self, slot: Slot, said: timedelta) -> bool:
+    def _young(self, slot: Slot, spoken_at: timedelta) -> bool:
         """Tell whether a word was said after our last write."""
-        return slot.written_at is None or said + SAME_MOMENT >= slot.written_at
+        return slot.written_at is None or spoken_at + SAME_MOMENT >= slot.written_at
 
-    def _answered(self, slot: Slot, said: timedelta) -> None:
+    def _answered(self, slot: Slot, spoken_at: timedelta) -> None:
         """Take the goal's own word. One from before the write confirms nothing.
 
         Only where order after order is answered and the stamp stands still, the stamp is not the word's own time.
         """
-        if not self._young(slot, said):
-            slot.note_old_answer(said)
+        if not self._young(slot, spoken_at):
+            slot.note_old_answer(spoken_at)
             if slot.old_answers <= 2 * self._pace.tries:
                 return
         if slot.handing_over:
             slot.early = True
         else:
-            slot.heard_at = said
+            slot.heard_at = spoken_at
             self._move(slot, Event.AGREED)
 
     def contact(self, device: str, contact: Contact) -> None:

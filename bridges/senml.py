@@ -23,7 +23,7 @@ _SECONDARY_UNITS = 1 << 4
 _SECONDARY = frozenset({"ms", "min", "h", "MHz", "kW", "kVA", "kvar", "Ah", "Wh", "kWh", "varh", "kvarh", "kVAh"})
 _STRICT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-:./_]*")
 
-Value = float | bool | str
+SenmlValue = float | bool | str
 
 
 class Dialect(StrEnum):
@@ -44,7 +44,7 @@ class Record:
     base: str
     label: str
     at: datetime
-    value: Value | None
+    value: SenmlValue | None
     unit: str = ""
     sum: float | None = None
 
@@ -175,7 +175,7 @@ class _Base:
             sum=None if total is None else _finite(self.sum + total),
         )
 
-    def _value(self, item: dict[str, Any]) -> Value | None:
+    def _value(self, item: dict[str, Any]) -> SenmlValue | None:
         given = [field for field in ("v", "vs", "vb", "vd") if item.get(field) is not None]
         if len(given) > 1:
             raise InvalidError("A SenML record has more than one value.")

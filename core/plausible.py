@@ -23,7 +23,7 @@ _MOST_AWAY: Final = 10
 """Readings after which a register that comes back to its old level is not believed to have been there all along."""
 
 
-class Reading(NamedTuple):
+class RegisterReading(NamedTuple):
     """A register's reading: seconds since any moment, Wh, and whether its sender calls it good."""
 
     at_s: float
@@ -57,7 +57,7 @@ def carries(energy_wh: float, duration_s: float, connection_w: float) -> bool:
     return abs(energy_wh) * 3600 <= connection_w * duration_s * (1 + _ROUNDING)
 
 
-def change(before: Reading, after: Reading, connection_w: float) -> tuple[Change, float]:
+def change(before: RegisterReading, after: RegisterReading, connection_w: float) -> tuple[Change, float]:
     """Return what a register did that went on at another level, and the least energy (Wh) that it counted meanwhile.
 
     That is exact for a rollover only.
@@ -72,7 +72,7 @@ def change(before: Reading, after: Reading, connection_w: float) -> tuple[Change
     return Change.EXCHANGE, 0.0
 
 
-def believed(readings: Iterable[Reading], connection_w: float = HOME_W, *, net: bool = False) -> list[Level]:
+def believed(readings: Iterable[RegisterReading], connection_w: float = HOME_W, *, net: bool = False) -> list[Level]:
     """Return the readings that are believed, in order, as one register that is counted on over every change.
 
     `readings` ascend in time. Those that are set aside, or about which the next ones do not tell yet, are left out.
@@ -89,7 +89,7 @@ def believed(readings: Iterable[Reading], connection_w: float = HOME_W, *, net: 
 
 class _Seen(NamedTuple):
     place: int
-    reading: Reading
+    reading: RegisterReading
 
 
 @dataclass(slots=True)
@@ -99,13 +99,13 @@ class _Register:
     connection_w: float
     net: bool
     levels: list[Level] = field(default_factory=list)
-    last: Reading | None = None
-    before: Reading | None = None
+    last: RegisterReading | None = None
+    before: RegisterReading | None = None
     """The reading believed before `last`."""
     aside: list[_Seen] = field(default_factory=list)
     doubtful: bool = False
     """Whether readings since `last` were set aside."""
-    left: tuple[int, Reading] | None = None
+    left: tuple[int, RegisterReading] | None = None
     """How many levels there were before the newest change, and the reading that it left."""
 
     def take(self, seen: _Seen) -> None:
@@ -129,22 +129,22 @@ class _Register:
         else:
             self._set_aside(seen, last)
 
-    def _fits(self, before: Reading, after: Reading) -> bool:
+    def _fits(self, before: RegisterReading, after: RegisterReading) -> bool:
         rise = after.wh - before.wh
         return (rise >= 0 or self.net) and carries(rise, after.at_s - before.at_s, self.connection_w)
 
-    def _is_back(self, count: int, before: Reading, now: Reading) -> bool:
+    def _is_back(self, count: int, before: RegisterReading, now: RegisterReading) -> bool:
         return len(self.levels) - count <= _MOST_AWAY and self._fits(before, now)
 
-    def _tremble(self, seen: _Seen, last: Reading) -> None:
+    def _tremble(self, seen: _Seen, last: RegisterReading) -> None:
         """Set one small step back aside; a register that stays below its highest value counts nothing meanwhile."""
         if self.aside and self.aside[-1].reading.wh >= last.wh - JITTER_WH:
             self._add(seen, 0.0)
-            self.last = Reading(seen.reading.at_s, last.wh, seen.reading.good)
+            self.last = RegisterReading(seen.reading.at_s, last.wh, seen.reading.good)
         else:
             self.aside, self.doubtful = [seen], True
 
-    def _set_aside(self, seen: _Seen, last: Reading) -> None:
+    def _set_aside(self, seen: _Seen, last: RegisterReading) -> None:
         """Wait for what comes next; another level is believed as soon as the register rises there."""
         before = self.aside[-1].reading if self.aside else None
         if before is None or not self._fits(before, seen.reading):

@@ -12,7 +12,7 @@ from core.errors import InvalidError
 from core.spans import Duration
 from evenload.brp_baseline import baseline
 from evenload.brp_client import BrpClient
-from evenload.brp_session import Contract, Session, command, contract_of
+from evenload.brp_session import BrpSession, Contract, command, contract_of
 from evenload.output import printable, say_learning, say_unknown
 from evenload.session import MaybeMoment, Moment
 
@@ -32,7 +32,7 @@ brp.add_typer(webhook, name="webhook")
 
 
 @command(brp, "me")
-def me(session: Session) -> None:
+def me(session: BrpSession) -> None:
     """Show who you are, what you may do and which contracts you have."""
     found = session.get("/me")
     if session.json:
@@ -46,7 +46,7 @@ def me(session: Session) -> None:
 
 
 @command(brp, "programmes")
-def programmes(session: Session) -> None:
+def programmes(session: BrpSession) -> None:
     """List the programmes of your contracts."""
     session.table(
         session.call(lambda client: client.all("/programmes")), "id", "name", "product", "notification", "time_zone"
@@ -55,7 +55,7 @@ def programmes(session: Session) -> None:
 
 @command(brp, "potential")
 def potential(
-    session: Session,
+    session: BrpSession,
     start: Moment,
     duration: _Length = "PT1H",
     direction: _Direction = "reduce",
@@ -87,7 +87,7 @@ def potential(
 
 @command(brp, "request")
 def request(
-    session: Session,
+    session: BrpSession,
     start: Moment,
     power_w: Annotated[int, typer.Option(min=1, help="Maximum power to request, in watts.")],
     duration: _Length = "PT1H",
@@ -121,7 +121,7 @@ def request(
         if not wait:
             return made
         path = f"/flexibility-requests/{made['id']}"
-        found = await client.until(path, lambda one: one["status"] != "received")
+        found = await client.until(path, lambda row: row["status"] != "received")
         offers = [await client.get(f"/flexibility-offers/{one}") for one in found["offer_ids"]]
         return {**found, "offers": offers}
 
@@ -136,7 +136,7 @@ def request(
         raise typer.Exit(1)
 
 
-def _show_answer(session: Session, answered: Any) -> None:
+def _show_answer(session: BrpSession, answered: Any) -> None:
     """Print what became of a request: its offers, or why there are none and what would be possible."""
     typer.echo(printable(f"{answered['id']}: {answered['status']}. {answered['status_reason'] or ''}".strip()))
     if answered["offers"]:
@@ -152,7 +152,7 @@ def _show_answer(session: Session, answered: Any) -> None:
 
 
 @command(brp, "requests")
-def requests(session: Session) -> None:
+def requests(session: BrpSession) -> None:
     """List your requests, newest first."""
     rows = session.call(lambda client: client.all("/flexibility-requests"))
     session.table(rows, "id", "status", "direction", "deadline", "status_reason", "offer_ids")
@@ -160,7 +160,7 @@ def requests(session: Session) -> None:
 
 @command(brp, "offers")
 def offers(
-    session: Session, status: Annotated[str | None, typer.Option(help="open, accepted, revoked or expired")] = None
+    session: BrpSession, status: Annotated[str | None, typer.Option(help="open, accepted, revoked or expired")] = None
 ) -> None:
     """List the offers to you, newest first."""
     rows = session.call(lambda client: client.all("/flexibility-offers", {"status": status}))
@@ -170,7 +170,7 @@ def offers(
         _show_offers(session, rows)
 
 
-def _show_offers(session: Session, rows: list[Any]) -> None:
+def _show_offers(session: BrpSession, rows: list[Any]) -> None:
     flat = [
         {
             "offer": one["id"],
@@ -190,7 +190,7 @@ def _show_offers(session: Session, rows: list[Any]) -> None:
 
 @command(brp, "accept")
 def accept(
-    session: Session,
+    session: BrpSession,
     offer_id: Annotated[str, typer.Argument(help="As `evenload brp offers` shows it.")],
     option: Annotated[str, typer.Option(help="Which option to accept.")] = "full",
     factor: Annotated[float, typer.Option(help="Share of its power, up to 1.")] = 1.0,
@@ -206,7 +206,7 @@ def accept(
 
 @command(brp, "order")
 def order(
-    session: Session,
+    session: BrpSession,
     start: Moment,
     power_w: Annotated[int, typer.Option(min=1, help="Power in watts.")],
     duration: _Length = "PT1H",
@@ -227,7 +227,7 @@ def order(
 
 
 @command(brp, "activations")
-def activations(session: Session) -> None:
+def activations(session: BrpSession) -> None:
     """List your activations, newest first."""
     rows = session.call(lambda client: client.all("/activations"))
     session.table(rows, "id", "status", "direction", "starts_at", "ends_at", "modification_number", "price_per_kwh")
@@ -235,7 +235,7 @@ def activations(session: Session) -> None:
 
 @command(brp, "watch")
 def watch(
-    session: Session,
+    session: BrpSession,
     activation_id: _Activation,
     every_s: Annotated[float, typer.Option(min=0.2, help="How often to check.")] = 5.0,
 ) -> None:
@@ -258,7 +258,7 @@ def watch(
 
 @command(brp, "change")
 def change(
-    session: Session,
+    session: BrpSession,
     activation_id: _Activation,
     power_w: Annotated[int, typer.Option(min=1, help="Power to order from now on, at most what was accepted.")],
 ) -> None:
@@ -279,7 +279,7 @@ def change(
 
 @command(brp, "cancel")
 def cancel(
-    session: Session,
+    session: BrpSession,
     thing_id: Annotated[str, typer.Argument(help="An activation (act_...) or a request (frq_...).")],
     reason: Annotated[str | None, typer.Option(help="A comment.")] = None,
 ) -> None:
@@ -296,7 +296,7 @@ def cancel(
 
 @command(brp, "report")
 def report(
-    session: Session,
+    session: BrpSession,
     activation_id: _Activation,
     version: Annotated[int | None, typer.Option(min=1, help="Version of the report. Default: the newest.")] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the intervals as CSV.")] = False,
@@ -330,7 +330,7 @@ def report(
 
 
 @command(brp, "settlements")
-def settlements(session: Session) -> None:
+def settlements(session: BrpSession) -> None:
     """List what activations cost, newest first, every version."""
     rows = session.call(lambda client: client.all("/settlements"))
     if session.json:
@@ -341,7 +341,7 @@ def settlements(session: Session) -> None:
 
 
 @command(brp, "tariffs")
-def tariffs(session: Session) -> None:
+def tariffs(session: BrpSession) -> None:
     """List tariffs."""
     rows = session.call(lambda client: client.all("/tariffs"))
     session.table(rows, "id", "kind", "name", "area", "currency", "vat_included")
@@ -352,7 +352,7 @@ def tariffs(session: Session) -> None:
 
 @command(webhook, "add")
 def webhook_add(
-    session: Session,
+    session: BrpSession,
     address: Annotated[str, typer.Argument(help="An https address that can be reached from the internet.")],
     event: Annotated[
         list[str] | None, typer.Option(help="Event type such as offer.created or offer.*. Repeatable.")
@@ -365,20 +365,20 @@ def webhook_add(
 
 
 @command(webhook, "list")
-def webhook_list(session: Session) -> None:
+def webhook_list(session: BrpSession) -> None:
     """List your subscriptions."""
     session.table(session.call(lambda client: client.all("/webhook-subscriptions")), "id", "url", "events")
 
 
 @command(webhook, "remove")
-def webhook_remove(session: Session, subscription_id: _Subscription) -> None:
+def webhook_remove(session: BrpSession, subscription_id: _Subscription) -> None:
     """End a subscription."""
     session.call(lambda client: client.delete(f"/webhook-subscriptions/{subscription_id}"))
     session.tell({"removed": subscription_id}, f"Removed {subscription_id}.")
 
 
 @command(webhook, "test")
-def webhook_test(session: Session, subscription_id: _Subscription) -> None:
+def webhook_test(session: BrpSession, subscription_id: _Subscription) -> None:
     """Send a test message."""
     made = session.call(lambda client: client.post(f"/webhook-subscriptions/{subscription_id}/test"))
     session.tell(made, made["id"])
@@ -386,7 +386,7 @@ def webhook_test(session: Session, subscription_id: _Subscription) -> None:
 
 @command(webhook, "deliveries")
 def webhook_deliveries(
-    session: Session, state: Annotated[str | None, typer.Option(help="pending, done or dead")] = None
+    session: BrpSession, state: Annotated[str | None, typer.Option(help="pending, done or dead")] = None
 ) -> None:
     """List messages and their state, newest first."""
     rows = session.call(lambda client: client.all("/webhook-deliveries", {"state": state}))
@@ -395,7 +395,7 @@ def webhook_deliveries(
 
 @command(webhook, "replay")
 def webhook_replay(
-    session: Session,
+    session: BrpSession,
     delivery_id: Annotated[str, typer.Argument(help="As `evenload brp webhook deliveries` shows it.")],
 ) -> None:
     """Send a message again."""

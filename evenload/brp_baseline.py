@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from core.errors import InvalidError, NotFoundError
-from evenload.brp_session import Contract, Session, command, contract_of
+from evenload.brp_session import BrpSession, Contract, command, contract_of
 from evenload.output import printable
 
 _DAY_S: Final = 86_400
@@ -20,7 +20,7 @@ baseline = typer.Typer(help="What the portfolio will consume on a day.", no_args
 
 
 @command(baseline, "show")
-def show(session: Session, day: _Day, contract: Contract = None) -> None:
+def show(session: BrpSession, day: _Day, contract: Contract = None) -> None:
     """Show all nominations for a day. The newest revision of each side applies."""
 
     async def work(client: Any) -> Any:
@@ -37,7 +37,7 @@ def show(session: Session, day: _Day, contract: Contract = None) -> None:
 
 @command(baseline, "nominate")
 def nominate(
-    session: Session,
+    session: BrpSession,
     day: _Day,
     power_w: Annotated[int | None, typer.Option("--power-w", help="The same mean power (W) for the whole day.")] = None,
     file: Annotated[

@@ -38,7 +38,7 @@ Command = Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class BrpSession:
     """A command's way to the aggregator, and to its user."""
 
     url: str
@@ -91,7 +91,7 @@ def command(group: typer.Typer, name: str) -> Callable[[Command], Command]:
             if (cert is None) != (key is None):
                 raise InvalidError("--cert and --key go together.")
             certificate = None if cert is None or key is None else (cert, key)
-            function(Session(url, client_id, secret, ca, certificate, json_), **arguments)
+            function(BrpSession(url, client_id, secret, ca, certificate, json_), **arguments)
 
         access = [
             one for one in inspect.signature(run, eval_str=True).parameters.values() if one.kind is one.KEYWORD_ONLY

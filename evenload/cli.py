@@ -1,6 +1,6 @@
 """`evenload`: the command line. Gateways have it without the server's libraries, so those are imported when used.
 
-Here are the commands of who runs a VTN; `shelf` says where the others are.
+Here are the commands of who runs a VTN; `lazy_commands` says where the others are.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ from typing import Annotated, Any
 import typer
 
 from core.errors import EvenloadError, InvalidError
-from evenload.lazy_commands import Shelf
+from evenload.lazy_commands import LazyGroup
 from evenload.logs import configure_logs
 from evenload.output import printable_lines, show
 
 app = typer.Typer(
     name="evenload",
-    cls=Shelf,
+    cls=LazyGroup,
     help="OpenADR 2.0 demand response: VTN, gateways, bridges to devices, certificates.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

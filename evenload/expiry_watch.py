@@ -45,7 +45,7 @@ class ExpiryWatch:
         self._settings = settings.alerts
         self._guard = Guard.allowing(settings.outgoing.allow, settings.outgoing.ca)
         self._now = now
-        self._told: dict[str, datetime] = {}
+        self._alerted_at: dict[str, datetime] = {}
         self._ends = Gauge(
             "evenload_certificate_expiry_timestamp_seconds",
             "When a certificate of the server or its authority ends, seconds since 1970.",
@@ -74,15 +74,15 @@ class ExpiryWatch:
         return texts
 
     async def _tell(self, texts: Mapping[str, str], now: datetime) -> None:
-        self._told = {name: when for name, when in self._told.items() if name in texts}
-        due = {name: text for name, text in texts.items() if now - self._told.get(name, now - _AGAIN) >= _AGAIN}
+        self._alerted_at = {name: when for name, when in self._alerted_at.items() if name in texts}
+        due = {name: text for name, text in texts.items() if now - self._alerted_at.get(name, now - _AGAIN) >= _AGAIN}
         if not due:
             return
         for text in due.values():
             _log.warning("certificate ends soon", what=text)
         sent = [await self._try(send, due) for send in (self._mail, self._post)]
         if all(sent):
-            self._told |= dict.fromkeys(due, now)
+            self._alerted_at |= dict.fromkeys(due, now)
 
     async def _try(self, send: Callable[[Mapping[str, str]], Awaitable[None]], due: Mapping[str, str]) -> bool:
         """Tell whether it was sent; what was not is sent with the next turn."""

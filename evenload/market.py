@@ -30,12 +30,12 @@ def _client(name: str, scopes: list[str] | None, certificate: Any) -> dict[str, 
     return body
 
 
-def _tell_secret(session: Session, made: Any) -> None:
+def _tell_secret(session: Session, created: Any) -> None:
     text = (
-        f"Client id:  {made['client']['id']}\nSecret:     {made['secret']}   (shown this once)\n"
+        f"Client id:  {created['client']['id']}\nSecret:     {created['secret']}   (shown this once)\n"
         f"The BRP sets EVENLOAD_BRP_CLIENT_ID and EVENLOAD_BRP_SECRET, then: evenload brp me"
     )
-    session.tell(made, printable(made["brp"]["id"]) + "\n" + text if "brp" in made else text)
+    session.tell(created, printable(created["brp"]["id"]) + "\n" + text if "brp" in created else text)
 
 
 @command(market, "brps")

@@ -87,4 +87,4 @@ async def _rows(client: OperatorClient, noun: Noun, text: str) -> list[dict[str,
     if noun is Noun.DISPATCH:
         names = {one["id"]: one["name"] for one in await client.all("/programmes")}
         return [{**one, "name": names.get(one["programme_id"], "")} for one in await client.all(path)]
-    return list(await client.get(path))
+    return await client.all(path)

@@ -66,14 +66,14 @@ def say_unknown(result: Mapping[str, Any], file: TextIO | None = None) -> None:
         print(f"Events like this one can be measured from about {day} on.", file=file)
 
 
-def say_learning(found: Mapping[str, Any], file: TextIO | None = None) -> None:
+def say_learning(learning: Mapping[str, Any], file: TextIO | None = None) -> None:
     """Print how many VENs have no baseline yet, and from when they will; nothing if all have one."""
-    if found["learning"]:
-        number, day = found["learning"], day_in_words(date.fromisoformat(found["ready_on"]))
+    if learning["learning"]:
+        number, day = learning["learning"], day_in_words(date.fromisoformat(learning["ready_on"]))
         are = "VEN is" if number == 1 else "VENs are"
         print(f"{number} {are} learning: what they deliver can be measured from about {day} on.", file=file)
-    if found["unheard"]:
-        number = found["unheard"]
+    if learning["unheard"]:
+        number = learning["unheard"]
         print(f"No meter reading of {number} {'VEN' if number == 1 else 'VENs'} has come yet.", file=file)
 
 

@@ -38,11 +38,11 @@ from vtn.services.ven_faults import VenFaults
 from vtn.store.database import Database
 from vtn.store.readings import merge_days
 from vtn.store.writer import GroupWriter
-from vtn.transport.http import Edge, OpenADRServer
 from vtn.transport.message_log import RecentMessages
 from vtn.transport.renewal import PATH as RENEWAL_PATH
 from vtn.transport.renewal import Renewals
-from vtn.transport.v20b import Vtn20b
+from vtn.transport.v20b.http import Edge, OpenADRServer
+from vtn.transport.v20b.service import Vtn20b
 from web.api import Api
 from web.callers import PROXIES
 from web.connections import Connections

@@ -84,10 +84,10 @@ class Session:
         """Print a listing or one object."""
         show(rows, as_json=self.json, columns=columns, empty=empty)
 
-    def parts(self, whole: Mapping[str, Any], *parts: tuple[str, Sequence[Any], Sequence[str]]) -> None:
+    def parts(self, record: Mapping[str, Any], *parts: tuple[str, Sequence[Any], Sequence[str]]) -> None:
         """Print several listings, each under its title (title, rows, columns); as JSON the whole."""
         if self.json:
-            self.tell(whole, "")
+            self.tell(record, "")
             return
         for title, rows, columns in parts:
             typer.echo(f"{printable(title)}{':' if rows else ': none'}")

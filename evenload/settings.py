@@ -22,7 +22,7 @@ _PREFIX: Final = "EVENLOAD_"
 _SQLITE: Final = "sqlite:///"
 _LONGEST_S: Final = 366 * 86400
 VTN_ID: Final = "EVENLOAD"
-"""The vtnID unless another one is chosen. openleadr's VEN takes one in lower case for a fault (452)."""
+"""The vtnID unless another one is chosen. openleadr's VEN takes one in lower case for a wrong id."""
 
 
 def _duration(value: object) -> Duration:
@@ -312,14 +312,14 @@ _PLAIN_WORDS: Final = {
 }
 
 
-def _fault(path: Path, found: ErrorDetails) -> str:
+def _fault(path: Path, error: ErrorDetails) -> str:
     """Say where a fault lies: in the file, or in the variable that overrules it."""
-    steps = [str(step) for step in found["loc"]]
+    steps = [str(step) for step in error["loc"]]
     named = {name.upper() for name in os.environ}
     variables = ["__".join(steps[:length]).upper() for length in range(len(steps), 0, -1)]
     variable = next((_PREFIX + name for name in variables if _PREFIX + name in named), None)
     where = variable or f"{path}: {'.'.join(steps)}"
-    text = _PLAIN_WORDS.get(found["type"]) or found["msg"].removeprefix("Value error, ")
+    text = _PLAIN_WORDS.get(error["type"]) or error["msg"].removeprefix("Value error, ")
     return f"{where}: {text}."
 
 

@@ -149,12 +149,12 @@ def accuracy(homes: Sequence[Placebo]) -> Accuracy:
     )
 
 
-def _relative(one: Placebo) -> tuple[float, float]:
+def _relative(placebo: Placebo) -> tuple[float, float]:
     """Return bias and root mean square error per event, as shares of the mean use; NaN without days or use."""
-    used_wh = float(one.actual_wh.mean()) if one.dates else 0.0
+    used_wh = float(placebo.actual_wh.mean()) if placebo.dates else 0.0
     if used_wh == 0:
         return float("nan"), float("nan")
-    return one.bias_wh / abs(used_wh), float(np.sqrt(np.mean(one.delivered_wh**2))) / abs(used_wh)
+    return placebo.bias_wh / abs(used_wh), float(np.sqrt(np.mean(placebo.delivered_wh**2))) / abs(used_wh)
 
 
 def rrmse(actual: Floats, baseline_: Floats) -> float:

@@ -32,6 +32,7 @@ _LEFT_TO_DRILLS: Final = tuple(
         "demo/test_recomputed.py",
         "drills",
         "install",
+        "interop/test_generated_clients.py",
     )
 )
 """What takes minutes, for it waits for processes, clocks and pages, or plays a season."""

@@ -1,16 +1,18 @@
-"""The command line of the gateway: `evenload ven ...`, and `evenload explain`."""
+"""The command line of the gateway: `evenload ven ...`, `evenload explain` and `evenload devices`."""
 
 import asyncio
 import json
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bridges.drivers.listing import DriverInfo, listing
 from certs.provisioning import Identity
 from core.clock import load_clock, system_clock
 from core.errors import EvenloadError, InvalidError, NotFoundError
@@ -18,6 +20,7 @@ from openadr.model.opt import OptType
 from ven.explain import as_json, as_text, explain
 from ven.household import Household
 from ven.household_file import load_household, schema
+from ven.store import Store
 
 app = typer.Typer(no_args_is_help=True, help="The gateway: connects a household's devices to a VTN.")
 lone = typer.Typer()
@@ -25,6 +28,10 @@ lone = typer.Typer()
 
 _Config = Annotated[Path, typer.Option("--config", "-c", help="The household file.")]
 _Configs = Annotated[list[Path] | None, typer.Option("--config", "-c", help="A household file; may be repeated.")]
+
+
+_Templates = Annotated[Path | None, typer.Option("--templates", help="Directory with device templates of your own.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @contextmanager
@@ -149,20 +156,49 @@ def opt_in(
     _wish(event, config, OptType.IN, reason)
 
 
-def _wish(event: str, config: Path, opt: OptType, reason: str) -> None:
-    from ven.status import open_store  # noqa: PLC0415  only needed here
-
-    with _told():
-        store = open_store(load_household(config))
-        try:
-            store.wish(event, opt, reason)
-        finally:
-            store.close()
-    typer.echo(f"The gateway is told: {opt} of {event}.")
+@app.command()
+def away(
+    start: Annotated[str, typer.Argument(help="From when on, ISO 8601; without a zone it is UTC.")],
+    end: Annotated[str, typer.Argument(help="Until when.")],
+    config: _Config,
+    reason: Annotated[str, typer.Option("--reason", help="An OpenADR optReason.")] = "notParticipating",
+) -> None:
+    """Opt out of every event between two times; the running gateway tells the VTN."""
+    household, store = _opened(config)
+    with _told(), closing(store):
+        store.wish_absence(_moment(start, household), _moment(end, household), reason)
+    typer.echo(f"The gateway is told: away from {start} until {end}.")
 
 
 @app.command()
-def status(config: _Config, as_json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def back(
+    opt_id: Annotated[str, typer.Argument(help="Of the time away, as `evenload ven status` names it.")], config: _Config
+) -> None:
+    """Take part again in events that are new or change; `opt-in` takes part in one that was opted out of."""
+    _, store = _opened(config)
+    with _told(), closing(store):
+        store.wish_presence(opt_id)
+    typer.echo(f"The gateway is told: {opt_id} ends.")
+
+
+def _wish(event: str, config: Path, opt: OptType, reason: str) -> None:
+    _, store = _opened(config)
+    with _told(), closing(store):
+        store.wish(event, opt, reason)
+    typer.echo(f"The gateway is told: {opt} of {event}.")
+
+
+def _opened(config: Path) -> tuple[Household, Store]:
+    """Return a household and the store of its gateway."""
+    from ven.status import open_store  # noqa: PLC0415  only needed here
+
+    with _told():
+        household = load_household(config)
+        return household, open_store(household)
+
+
+@app.command()
+def status(config: _Config, as_json_: _Json = False) -> None:
     """Show what a gateway knows: registration, events, reports, store."""
     from ven.status import as_lines, read_status  # noqa: PLC0415  only needed here
 
@@ -172,9 +208,10 @@ def status(config: _Config, as_json_: Annotated[bool, typer.Option("--json", hel
 
 
 @app.command("schema")
-def print_schema() -> None:
+def print_schema(templates: _Templates = None) -> None:
     """Print the JSON Schema of a household file."""
-    typer.echo(json.dumps(schema(), indent=2))
+    with _told():
+        typer.echo(json.dumps(schema(templates), indent=2))
 
 
 @app.command()
@@ -182,9 +219,35 @@ def check(config: _Config) -> None:
     """Check a household file."""
     with _told():
         household = load_household(config)
-    if household.mqtt is not None and household.mqtt.warning:
-        typer.echo(f"Warning: {household.mqtt.warning}.", err=True)
+    for options in household.all_connections().values():
+        if options.warning:
+            typer.echo(f"Warning: {options.warning}.", err=True)
     typer.echo(f"{config} is good: {len(household.devices)} devices, {len(household.programmes)} programmes.")
+
+
+@lone.command("devices")
+def devices_command(templates: _Templates = None, as_json_: _Json = False) -> None:
+    """List the drivers and templates that a household file may name; exit with 1 if one of them is no good."""
+    with _told():
+        drivers = listing(templates)
+    if as_json_:
+        typer.echo(json.dumps([asdict(driver) for driver in drivers], indent=2))
+    else:
+        typer.echo("\n".join(line for driver in drivers for line in _driver_lines(driver)))
+    if any(driver.fault for driver in drivers):
+        raise typer.Exit(1)
+
+
+def _driver_lines(driver: DriverInfo) -> Iterator[str]:
+    if driver.fault is not None:
+        yield f"{driver.name}: CANNOT BE USED\n  {driver.fault}"
+        return
+    yield f"{driver.name} ({driver.origin}, {driver.connection or 'no connection'}): {driver.title}"
+    if driver.points or driver.capabilities:
+        yield f"  reads {', '.join(driver.points) or 'nothing'}; sets {', '.join(driver.capabilities) or 'nothing'}"
+    for option in driver.options:
+        default = "" if option.default is None else f" [{option.default}]"
+        yield f"  {option.name}{' (required)' if option.required else default}: {option.title}. {option.description}"
 
 
 @lone.command("explain")
@@ -192,7 +255,7 @@ def explain_command(
     household: Annotated[Path, typer.Argument(help="The household file.")],
     event: Annotated[Path, typer.Argument(help="An oadrDistributeEvent, XML.")],
     at: Annotated[str, typer.Option("--at", help="The time to explain it at, ISO 8601; else now.")] = "",
-    as_json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json_: _Json = False,
 ) -> None:
     """Show what an event would do in a household, and when. Touches no device."""
     with _told():

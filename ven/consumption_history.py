@@ -48,7 +48,7 @@ def source_of(device: Device) -> Source | None:
     return found if found != Source() else None
 
 
-class Memory:
+class ConsumptionMemory:
     """The past steps of several sources. `refresh` before reading."""
 
     def __init__(

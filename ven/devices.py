@@ -4,44 +4,40 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from bridges.device import Capability, Contact, Device, DeviceSpec, Driver, Observable, Value
-from bridges.drivers import load
-from bridges.mqtt import Handler, Link
+from bridges.connections import Connection, NoConnection
+from bridges.device import (
+    Capability,
+    CapabilityKind,
+    Contact,
+    Device,
+    DeviceSpec,
+    Driver,
+    Observable,
+    StateListener,
+    Value,
+)
+from bridges.drivers import DriverModule, load
 from core.clock import Clock
-from core.errors import InvalidError, UnavailableError
+from core.errors import InvalidError
 from core.points import Kind, Quantity, Reading
 from ven.household import CapabilityLimits, DeviceEntry, Household
 from ven.reports import Metered
 
 
-class NoLink:
-    """A link to nowhere: enough to ask drivers what their devices can do."""
-
-    connected = False
-
-    async def publish(self, topic: str, payload: bytes | str, qos: int = 1, *, retain: bool = False) -> None:
-        """Refuse."""
-        raise UnavailableError(f"There is no broker to send {len(payload)} bytes to {topic} ({qos}, {retain}).")
-
-    async def subscribe(self, topic_filter: str, handler: Handler, qos: int = 1) -> None:
-        """Nothing will ever come."""
-
-    async def unsubscribe(self, topic_filter: str, handler: Handler) -> None:
-        """Nothing ever came."""
-
-    def observe(self, observer: Callable[[bool], None]) -> None:
-        """Do nothing: this link never comes up."""
-
-
-def make_drivers(household: Household, link: Link, clock: Clock) -> dict[str, Driver]:
+def make_drivers(household: Household, connections: Mapping[str, Connection], clock: Clock) -> dict[str, Driver]:
     """Return the driver of every device, with the household's limits applied. Raises InvalidError."""
-    return {entry.id: make_driver(entry, link, clock) for entry in household.devices}
+    drivers = {}
+    for entry in household.devices:
+        module = load(entry.driver, household.templates)
+        name = household.connection_name(entry, module.CONNECTION)
+        drivers[entry.id] = make_driver(entry, module, NoConnection() if name is None else connections[name], clock)
+    return drivers
 
 
-def make_driver(entry: DeviceEntry, link: Link, clock: Clock) -> Driver:
+def make_driver(entry: DeviceEntry, module: DriverModule, connection: Connection, clock: Clock) -> Driver:
     """Return the driver of one device."""
     spec = DeviceSpec(entry.id, entry.driver, entry.role, entry.nominal_w, entry.options)
-    driver = load(entry.driver).create(spec, link, clock)
+    driver = module.create(spec, connection, clock)
     if not entry.capabilities:
         return driver
     return Limited(driver, _limited(driver.describe(), entry.capabilities))
@@ -49,7 +45,8 @@ def make_driver(entry: DeviceEntry, link: Link, clock: Clock) -> Driver:
 
 def describe(household: Household, clock: Clock) -> dict[str, Device]:
     """Return every device as its driver describes it, without touching one."""
-    return {name: driver.describe() for name, driver in make_drivers(household, NoLink(), clock).items()}
+    nowhere = dict.fromkeys(household.all_connections(), NoConnection())
+    return {name: driver.describe() for name, driver in make_drivers(household, nowhere, clock).items()}
 
 
 def metered(household: Household, devices: Mapping[str, Device]) -> tuple[Metered, ...]:
@@ -66,7 +63,7 @@ def metered(household: Household, devices: Mapping[str, Device]) -> tuple[Metere
     return tuple(found)
 
 
-def _limited(device: Device, limits: Mapping[str, CapabilityLimits]) -> Device:
+def _limited(device: Device, limits: Mapping[CapabilityKind, CapabilityLimits]) -> Device:
     names = {one.name for one in device.capabilities}
     if unknown := sorted(set(limits) - names):
         raise InvalidError(
@@ -99,9 +96,7 @@ class Limited:
         """Return what the device may do."""
         return self._device
 
-    async def start(
-        self, on_reading: Callable[[Reading], None], on_state: Callable[[str, Value, datetime | None], None]
-    ) -> None:
+    async def start(self, on_reading: Callable[[Reading], None], on_state: StateListener) -> None:
         """Begin to listen."""
         await self.inner.start(on_reading, on_state)
 
@@ -114,11 +109,11 @@ class Limited:
         """Whether the device is believed to be reachable now."""
         return self.inner.online
 
-    def state(self, capability: str) -> Value | None:
+    def state(self, capability: CapabilityKind) -> Value | None:
         """Return the last state that the device itself reported."""
         return self.inner.state(capability)
 
-    async def apply(self, capability: str, value: Value, until: datetime | None) -> None:
+    async def apply(self, capability: CapabilityKind, value: Value, until: datetime | None) -> None:
         """Send an order."""
         await self.inner.apply(capability, value, until)
 

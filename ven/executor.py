@@ -77,7 +77,7 @@ class Executor:
         self._doubt = doubt
         self._steps = StepWatch(clock)
         self._wake = asyncio.Event()
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._overridden: dict[str, set[tuple[str, str]]] = {}
         self._resumed: dict[str, int] = store.fact("resumed") or {}
 
@@ -119,16 +119,16 @@ class Executor:
         made = ((known, self._plan(known, ven_id, horizon)) for known in self._store.events() if known.runs)
         return [(known, orders) for known, orders in made if orders is not None]
 
-    def _plan(self, known: KnownEvent, ven_id: str, horizon: datetime) -> Plan | None:
+    def _plan(self, event: KnownEvent, ven_id: str, horizon: datetime) -> Plan | None:
         """Return an event's plan. One that raises, or ended this VEN at too many starts, is given up: None."""
-        key, reason = version_key(known.event), "handling it ended this VEN before"
+        key, reason = version_key(event.event), "handling it ended this VEN before"
         if not self._quarantine.barred("event", key):
             try:
                 with self._quarantine.handling("event", key):
-                    return plan(known, self._household, self._devices, ven_id, horizon)
+                    return plan(event, self._household, self._devices, ven_id, horizon)
             except Exception as error:  # noqa: BLE001  whatever it is, the other events go on
                 reason = self._quarantine.caught("event", key, error, self._clock.now())
-        self._on_unplannable(known.event.event_id, reason)
+        self._on_unplannable(event.event.event_id, reason)
         return None
 
     async def follow(self) -> datetime:
@@ -143,7 +143,7 @@ class Executor:
         standing = self._standing()
         failure = None
         for order in wanted.values():
-            if order.id not in self._told and not (doubtful and self._id(order) not in standing):
+            if order.id not in self._reported and not (doubtful and self._id(order) not in standing):
                 try:
                     await self._tell(order)
                 except UnavailableError as error:
@@ -154,7 +154,7 @@ class Executor:
             if command.rank is Rank.EVENT and command.id not in ids and command.until > now:
                 with suppress(NotFoundError):
                     await self._keeper.release(command.id)
-        self._told &= wanted.keys()
+        self._reported &= wanted.keys()
         if failure is not None:
             raise failure
         edges = [edge for order in orders for edge in (order.at, order.until) if edge > now]
@@ -176,7 +176,7 @@ class Executor:
                 self._quarantine.caught("order", f"{order.event_id} {order.device}", error, self._clock.now())
             else:
                 _log.info("device commanded", state=outcome.state.value, **_words(order))
-        self._told.add(order.id)
+        self._reported.add(order.id)
 
     def _standing(self) -> set[str]:
         """Return the ids of the commands that hold a device, or wait for it, and are not about to end."""

@@ -7,16 +7,17 @@ from typing import Any, Final
 
 from bridges.device import Device
 from core.clock import system_clock
-from core.errors import InvalidError
-from openadr.model.codes import Code
+from core.errors import InvalidError, Reason
 from openadr.model.event import DeliveredEvent, Event, EventStatus, status_at
 from openadr.model.opt import OptType
+from openadr.v20b.codes import Code
 from openadr.v20b.decode import decode
 from openadr.v20b.encode import message_name
 from openadr.v20b.messages import DistributeEvent
 from ven.devices import describe
+from ven.engine.events import Verdict
 from ven.household import Household
-from ven.opt_policy import HouseholdJudge
+from ven.opt_policy import HouseholdOptPolicy
 from ven.planning import HORIZON, Plan, Planned, plan
 from ven.vtn_state import KnownEvent
 
@@ -68,10 +69,10 @@ def _contained(
         return _one(household, devices, event, now, ven_id)
     except Exception as error:  # noqa: BLE001  whatever it is, the other events are explained
         head = (event.event_id, event.modification_number, event.market_context, EventStatus.NONE, event.is_test)
-        reason = f"it cannot be carried out: {type(error).__name__}: {error}"
-        return Explanation(
-            *head, OptType.OUT, int(Code.COMPLIANCE), reason, "", event.period.start, None, 0, (), ("it is set aside",)
-        )
+        text = f"it cannot be carried out: {type(error).__name__}: {error}"
+        verdict = Verdict(OptType.OUT, text, Reason.BREAKS_A_RULE)
+        answer = verdict.opt, int(verdict.code), verdict.reason
+        return Explanation(*head, *answer, "", event.period.start, None, 0, (), ("it is set aside",))
 
 
 def _as_sent(delivered: DeliveredEvent) -> Event:
@@ -82,7 +83,7 @@ def _one(
     household: Household, devices: Mapping[str, Device], event: Event, now: datetime, ven_id: str | None
 ) -> Explanation:
     ours = ven_id if ven_id is not None else next(iter(event.target.ven_ids), "")
-    verdict = HouseholdJudge(household, devices).judge(event, ours)
+    verdict = HouseholdOptPolicy(household, devices).judge(event, ours)
     known = KnownEvent(event, "", verdict.opt, 0, verdict.code, verdict.reason)
     made = Plan((), ("the event is cancelled: nothing is done",))
     if not event.cancelled:
@@ -128,27 +129,27 @@ def as_text(explanations: list[Explanation]) -> str:
     return "\n\n".join(_lines(one) for one in explanations)
 
 
-def _lines(one: Explanation) -> str:
-    end = _time(one.end) if one.end else "until cancelled"
+def _lines(explanation: Explanation) -> str:
+    end = _time(explanation.end) if explanation.end else "until cancelled"
     lines = [
-        f"Event {one.event_id}, modification {one.modification} ({one.market_context})",
-        f"  {_time(one.start)} .. {end}, now {one.status}{', a test' if one.test else ''}",
+        f"Event {explanation.event_id}, modification {explanation.modification} ({explanation.market_context})",
+        f"  {_time(explanation.start)} .. {end}, now {explanation.status}{', a test' if explanation.test else ''}",
     ]
-    if one.comment:
-        lines.append(f"  the operator says: {in_a_line(one.comment)}")
-    if one.random_s:
-        lines.append(f"  start and end are delayed by up to {timedelta(seconds=one.random_s)}, at random")
-    answer = f"  answer: {one.opt}" + (f" ({one.code})" if one.code != Code.OK else "")
-    lines.append(answer + (f": {one.reason}" if one.reason else ""))
-    for order in one.orders:
+    if explanation.comment:
+        lines.append(f"  the operator says: {in_a_line(explanation.comment)}")
+    if explanation.random_s:
+        lines.append(f"  start and end are delayed by up to {timedelta(seconds=explanation.random_s)}, at random")
+    answer = f"  answer: {explanation.opt}" + (f" ({explanation.code})" if explanation.code != Code.OK else "")
+    lines.append(answer + (f": {explanation.reason}" if explanation.reason else ""))
+    for order in explanation.orders:
         shown = "would be (test event)" if order.dry_run else "is"
         lines.append(
             f"  {_time(order.at)}  {order.device}.{order.capability} {shown} set to {order.value}"
             f" until {_time(order.until)}  [{order.signal}, interval {order.interval}]"
         )
-    if not one.orders:
+    if not explanation.orders:
         lines.append("  no device is touched")
-    lines += [f"  note: {note}" for note in one.notes]
+    lines += [f"  note: {note}" for note in explanation.notes]
     return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,31 +17,33 @@ from typing import Final
 import structlog
 
 from bridges.backoff import Backoff
+from bridges.connections import Connection, connect
 from bridges.device import Contact, Driver, Observable, Outcome
 from bridges.leases import Keeper
-from bridges.mqtt import Link, MqttLink
 from core.clock import Clock, load_clock, system_clock
 from core.errors import EvenloadError, InvalidError, UnavailableError
 from core.private import private_file
+from core.spans import Duration
 from core.trusted_clock import PATIENCE, TrustedClock
-from openadr.model.opt import OptType
+from openadr.model.opt import Availability, OptType
 from ven.backfill import backfill, backfillers
 from ven.consumption_history import held_spans
-from ven.devices import NoLink, make_drivers, metered
+from ven.devices import make_drivers, metered
 from ven.engine import Action, Engine, EventsChanged, Noted, Refused, Registered, Unregistered
 from ven.executor import Executor
 from ven.host_clock import synchronised, uptime_s
 from ven.household import Household
 from ven.ingest import Recorder, status_readings
 from ven.notices import Notices
-from ven.opt_policy import HouseholdJudge
+from ven.opt_policy import HouseholdOptPolicy
 from ven.potential import Forecaster, absences
 from ven.quarantine import where
 from ven.readings_store import Ring
 from ven.renewal import keep_fresh
 from ven.reports import Reporter, ReportPlan
 from ven.state_files import StateFiles
-from ven.vitals import BrokerContact, DeviceContact, Vitals
+from ven.store import AbsenceWish
+from ven.vitals import ConnectionContact, DeviceContact, Vitals
 from ven.vtn_session import Conversation, read_peer, settings
 
 _log = structlog.get_logger(__name__)
@@ -65,32 +67,34 @@ class Gateway:
         self,
         household: Household,
         *,
-        link: Link | None = None,
+        connections: Mapping[str, Connection] | None = None,
         clock: Clock | None = None,
         stop: asyncio.Event | None = None,
     ) -> None:
         """Read identity, store and drivers; opens no connection yet.
 
-        `link` and `clock` stand in for the household's own (tests, simulations); `stop` ends it when set. Raises an
-        EvenloadError that says what to do.
+        `connections` (by name, kept up by the caller) and `clock` stand in for the household's own (tests,
+        simulations); `stop` ends it when set. Raises an EvenloadError that says what to do.
         """
         self.household = household
         self.clock = _trusted(clock or (load_clock(household.clock) if household.clock else system_clock()))
         self._stop = stop or asyncio.Event()
-        self._link = link
+        self._given = connections
         self._status_due = asyncio.Event()
         self._potential_due = asyncio.Event()
         self._lost: dict[str, datetime] = {}
         self._peer = read_peer(household)
-        self._mqtt = MqttLink(household.mqtt) if link is None and household.mqtt else None
-        self._drivers = make_drivers(household, link or self._mqtt or NoLink(), self.clock)
+        if connections is None:
+            connections = {name: connect(options) for name, options in household.all_connections().items()}
+        self._connections = connections
+        self._drivers = make_drivers(household, self._connections, self.clock)
         devices = {name: driver.describe() for name, driver in self._drivers.items()}
         self._files = StateFiles(household.state)
         self.store, self._quarantine, self._journal = self._files.store, self._files.quarantine, self._files.journal
         self._quarantine.recall(self.clock.now())
         self._notices = Notices()
         self._started = self.clock.now()
-        self._broker: BrokerContact | None = None
+        self._reached: dict[str, ConnectionContact] = {}
         self._marked_s = -math.inf
         self._doubt: str | None = None
         if (last := self.store.fact(_WORLD_TIME)) is not None:
@@ -115,7 +119,7 @@ class Gateway:
         )
         self.engine = Engine(
             self.store,
-            HouseholdJudge(household, devices),
+            HouseholdOptPolicy(household, devices),
             self._reporter,
             settings(household, self._peer),
             SystemRandom(),
@@ -136,8 +140,8 @@ class Gateway:
             await self._keeper.recover()
             async with asyncio.TaskGroup() as devices:
                 below = [devices.create_task(self._keeper.run()), devices.create_task(self._recorder.run())]
-                if self._mqtt is not None:
-                    below.append(devices.create_task(self._mqtt.run()))
+                if self._given is None:
+                    below += [devices.create_task(connection.run()) for connection in self._connections.values()]
                 await self._start_drivers()
                 await self._serve()
                 await self._leave()
@@ -151,7 +155,7 @@ class Gateway:
 
     def again(self) -> "Gateway":
         """Return a fresh gateway in the place of one that has broken; `stop` of either stops it."""
-        return Gateway(self.household, link=self._link, clock=self.clock, stop=self._stop)
+        return Gateway(self.household, connections=self._given, clock=self.clock, stop=self._stop)
 
     async def stopped_within(self, pause_s: float) -> bool:
         """Wait for so long; tell whether `stop` was called."""
@@ -375,6 +379,9 @@ class Gateway:
                 for wish in self.store.wishes():
                     self._opt(wish.event_id, wish.opt, wish.reason)
                     self.store.granted(wish)
+                for absence in self.store.absence_wishes():
+                    self._opt_by("schedule", partial(self._absent, absence))
+                    self.store.absence_granted(absence)
             except UnavailableError as error:
                 _log.error("the store cannot be used", reason=str(error))
 
@@ -397,18 +404,17 @@ class Gateway:
         now = self.clock.now()
         taken_back = self._executor.overridden(now)
         devices = {name: _contact_of(driver, taken_back=name in taken_back) for name, driver in self._drivers.items()}
-        self._broker = self._broker_contact(now)
+        self._reached = {name: self._connection_contact(name, now) for name in self._connections}
         vtn = self._conversation.contact
         stopped_at = now if stopped else None
-        self._files.vitals.put(Vitals(self._started, now, vtn, self._broker, devices, stopped_at, self._notices.texts))
+        self._files.vitals.put(Vitals(self._started, now, vtn, self._reached, devices, stopped_at, self._notices.texts))
 
-    def _broker_contact(self, now: datetime) -> BrokerContact | None:
-        link, options, last = self._link or self._mqtt, self.household.mqtt, self._broker
-        if link is None or options is None:
-            return None
-        if last is not None and last.connected == link.connected:
-            return last
-        return BrokerContact(f"{options.host}:{options.port}", link.connected, now)
+    def _connection_contact(self, name: str, now: datetime) -> ConnectionContact:
+        connection, options = self._connections[name], self.household.all_connections()[name]
+        last, up, heard_s = self._reached.get(name), connection.connected, connection.heard_s
+        since = now if last is None or last.connected != up else last.since
+        silent_s = None if heard_s is None else round(time.monotonic() - heard_s)
+        return ConnectionContact(options.kind, options.address, up, since, silent_s)
 
     def _note_time(self, every_s: float) -> str | None:
         """Store how late it is, so that the next start knows a clock that is behind; return what prevents it."""
@@ -420,15 +426,27 @@ class Gateway:
                 return str(error)
         return None
 
-    def _opt(self, event_id: str, opt: OptType, reason: str) -> None:
+    def _opt_by(self, what: str, work: Callable[[], list[Action]]) -> None:
+        """Let the engine opt; what it does not take is a line in the log."""
         try:
-            self._act(self.engine.opt(event_id, opt, reason, self.clock.now()))
+            self._act(work())
         except UnavailableError:
             raise
         except EvenloadError as error:
-            _log.warning("an opt was not taken", event_id=event_id, opt=opt.value, reason=str(error))
+            _log.warning("an opt was not taken", what=what, reason=str(error))
         else:
             self._conversation.poke()
+
+    def _opt(self, event_id: str, opt: OptType, reason: str) -> None:
+        self._opt_by(f"{opt} of event {event_id}", lambda: self.engine.opt(event_id, opt, reason, self.clock.now()))
+
+    def _absent(self, absence: AbsenceWish) -> list[Action]:
+        if absence.ends_opt_id is not None:
+            self.engine.cancel_opt(absence.ends_opt_id)
+            return []
+        span = Availability(absence.start, Duration.between(absence.start, absence.end))
+        _, actions = self.engine.schedule_opt([span], OptType.OUT, absence.reason, self.clock.now())
+        return actions
 
     # -- the log file
 

@@ -17,7 +17,9 @@ from pydantic import (
     model_validator,
 )
 
-from bridges.mqtt_options import MqttOptions
+from bridges.connections import ConnectionKind, ConnectionOptions
+from bridges.connections.mqtt_options import MqttOptions
+from bridges.device import CapabilityKind
 from core.errors import InvalidError
 from core.plausible import HOME_W
 from core.spans import Duration
@@ -25,6 +27,7 @@ from openadr.model.opt import OptType
 from openadr.model.signal import WELL_KNOWN_SIGNALS
 from openadr.model.target import Target, check_device_classes
 
+_MQTT: Final = "mqtt"
 _DAY_S: Final = 86_400
 _LEAST_STEP_S: Final = 60
 _LEAST_LEASE_S: Final = 600
@@ -56,8 +59,18 @@ Span = Annotated[
 
 Ident = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\s/#]+$")]
 Word = Annotated[float | str, Field(description="A word such as off, a number in the capability's unit, or floor.")]
-Settings = dict[Ident, Word]
-"""Capability -> value."""
+
+
+def _capability(word: object) -> CapabilityKind:
+    try:
+        return CapabilityKind(str(word))
+    except ValueError as error:
+        raise ValueError(f"a device has no {word!s:.60}; capabilities are {', '.join(CapabilityKind)}") from error
+
+
+CapabilityName = Annotated[CapabilityKind, BeforeValidator(_capability)]
+CapabilityWords = dict[CapabilityName, Word]
+"""What to tell a device, by capability."""
 
 
 class _Part(BaseModel):
@@ -104,12 +117,13 @@ class DeviceEntry(_Part):
     """One device."""
 
     id: Ident
-    driver: str = Field(description="Name of the driver.")
+    driver: str = Field(description="Name of the driver or template.")
+    connection: Ident | None = Field(None, description="One of `connections`, where its driver could use several.")
     options: dict[str, object] = Field(default_factory=dict, alias="with", description="The driver's own options.")
     role: str = Field("load", description="What it is to the household: grid_meter, water_heater, plug ...")
     device_class: str | None = Field(None, alias="class", description="OpenADR end-device class.")
     nominal_w: float | None = Field(None, gt=0, description="Watts that it draws when it runs.")
-    capabilities: dict[Ident, CapabilityLimits] = Field(default_factory=dict)
+    capabilities: dict[CapabilityName, CapabilityLimits] = Field(default_factory=dict)
     limits: DeviceLimits = Field(default_factory=DeviceLimits)
 
     @field_validator("device_class")
@@ -157,14 +171,16 @@ class Above(_Part):
     """What to do while a price is above a threshold."""
 
     above: float
-    do: dict[Ident, Settings] = Field(min_length=1)
+    do: dict[Ident, CapabilityWords] = Field(min_length=1)
 
 
 class Programme(_Part):
     """One rule from signal values to device settings: levels, or prices, or devices to shed, to increase, or both."""
 
     match: Match
-    levels: dict[int, dict[Ident, Settings]] | None = Field(None, description="SIMPLE: level -> device -> settings.")
+    levels: dict[int, dict[Ident, CapabilityWords]] | None = Field(
+        None, description="SIMPLE: level -> device -> settings."
+    )
     shed: Shed | None = Field(None, description="LOAD_DISPATCH and LOAD_CONTROL: the devices in their order.")
     increase: Shed | None = Field(None, description="Where those signals ask for more: the devices to switch on.")
     prices: tuple[Above, ...] | None = Field(None, description="Prices: the highest threshold that is passed counts.")
@@ -264,7 +280,11 @@ class Household(_Part):
     clock: Path | None = Field(None, description="Clock file of an accelerated run; without it, the host's time.")
     log_file: Path | None = Field(None, description="One JSON line for every step of a command and every opt.")
     vtn: Vtn = Field(default_factory=Vtn)
-    mqtt: MqttOptions | None = None
+    mqtt: MqttOptions | None = Field(None, description="The MQTT broker; short for a connection named mqtt.")
+    connections: dict[Ident, ConnectionOptions] = Field(
+        default_factory=dict, max_length=50, description="The ways to devices, by name."
+    )
+    templates: Path = Field(Path("templates"), description="Directory with device templates of the household's own.")
     devices: tuple[DeviceEntry, ...] = Field((), max_length=500)
     resources: tuple[ResourceEntry, ...] = Field((), max_length=100)
     programmes: tuple[Programme, ...] = Field((), max_length=100)
@@ -277,6 +297,47 @@ class Household(_Part):
     potential: PotentialPlan = Field(default_factory=PotentialPlan)
     site: Site = Field(default_factory=Site)
     limits: Limits = Field(default_factory=Limits)
+
+    @model_validator(mode="after")
+    def _one_mqtt(self) -> Self:
+        if self.mqtt is not None and _MQTT in self.connections:
+            raise ValueError("`mqtt` is short for a connection of that name; give one of them")
+        return self
+
+    def all_connections(self) -> dict[str, ConnectionOptions]:
+        """Return the connections by name, the one of the section `mqtt` among them."""
+        return ({} if self.mqtt is None else {_MQTT: self.mqtt}) | self.connections
+
+    def connection_name(self, entry: DeviceEntry, kind: ConnectionKind | None) -> str | None:
+        """Return which connection a device uses whose driver needs that kind; None where it needs none.
+
+        Without a word of its own it is the only one of that kind, else the one named mqtt. Raises InvalidError that
+        says what to write.
+        """
+        kinds: dict[str, str] = {name: options.kind for name, options in self.all_connections().items()}
+        chosen = entry.connection
+        if kind is None:
+            if chosen is not None:
+                raise InvalidError(f"Device {entry.id} needs no connection: leave `connection` out.")
+            return None
+        if chosen is not None:
+            if chosen not in kinds:
+                raise InvalidError(f"There is no connection '{chosen}'; there are {', '.join(kinds) or 'none'}.")
+            if kinds[chosen] != kind:
+                raise InvalidError(
+                    f"Device {entry.id} needs a connection of kind {kind}; '{chosen}' is {kinds[chosen]}."
+                )
+            return chosen
+        fitting = [name for name in kinds if kinds[name] == kind]
+        if not fitting:
+            raise InvalidError(
+                f"Device {entry.id} needs a connection of kind {kind}: describe one in `connections`"
+                " (or, for mqtt, in the section `mqtt`)."
+            )
+        if len(fitting) > 1 and _MQTT not in fitting:
+            ways = " or ".join(f"`connection: {name}`" for name in fitting)
+            raise InvalidError(f"Say which way device {entry.id} is reached: {ways}.")
+        return fitting[0] if len(fitting) == 1 else _MQTT
 
     def device(self, device_id: str) -> DeviceEntry | None:
         """Return a device by its id, or None."""

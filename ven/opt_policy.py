@@ -5,8 +5,7 @@ from typing import Final
 
 from bridges.device import Device
 from core.clock import system_clock
-from core.errors import InvalidError
-from openadr.model.codes import Code
+from core.errors import InvalidError, Reason
 from openadr.model.event import Event, check_event
 from openadr.model.opt import OptType
 from openadr.model.signal import SIGNAL_TABLE, Signal
@@ -22,7 +21,7 @@ ALWAYS_TAKEN: Final = frozenset({("SIMPLE", "level"), ("ELECTRICITY_PRICE", "pri
 """What every VEN takes, with or without a programme for it (EV-70)."""
 
 
-class HouseholdJudge:
+class HouseholdOptPolicy:
     """Judges events by a household file."""
 
     def __init__(self, household: Household, devices: Mapping[str, Device] | None = None) -> None:
@@ -36,20 +35,20 @@ class HouseholdJudge:
         An event that asks for something of which nothing would be done here is opted out of.
         """
         if not accepts_context(self._household, event.market_context):
-            return _no(Code.TARGET_MISMATCH, f"Market context {event.market_context} is not ours.")
+            return _no(Reason.TARGET_MISMATCH, f"Market context {event.market_context} is not ours.")
         devices = targeted(self._household, event.target, ven_id)
         if devices is None:
-            return _no(Code.TARGET_MISMATCH, "The event's target names nothing here.")
+            return _no(Reason.TARGET_MISMATCH, "The event's target names nothing here.")
         for signal in event.signals:
             if (reason := self._unsupported(signal, event.market_context)) is not None:
-                return _no(Code.SIGNAL_NOT_SUPPORTED, reason)
+                return _no(Reason.SIGNAL_NOT_SUPPORTED, reason)
             if signal_devices(self._household, devices, signal) is None:
                 classes = ", ".join(signal.target.device_classes)
-                return _no(Code.DEPLOYMENT, f"No resource here is of class {classes}.")
+                return _no(Reason.NO_RESOURCE, f"No resource here is of class {classes}.")
         try:
             check_event(event)
         except InvalidError as error:
-            return _no(Code.COMPLIANCE, str(error))
+            return _no(Reason.BREAKS_A_RULE, str(error))
         return self._wanted(event, ven_id)
 
     def _unsupported(self, signal: Signal, market_context: str) -> str | None:
@@ -78,5 +77,5 @@ class HouseholdJudge:
         return Verdict(OptType.IN)
 
 
-def _no(code: Code, reason: str) -> Verdict:
-    return Verdict(OptType.OUT, code, reason)
+def _no(refusal: Reason, reason: str) -> Verdict:
+    return Verdict(OptType.OUT, reason, refusal)

@@ -11,7 +11,7 @@ from itertools import islice
 from operator import itemgetter
 from typing import Final
 
-from bridges.device import Device, Value
+from bridges.device import CapabilityKind, Device, Value
 from core.spans import Duration, Span, shifted
 from openadr.model.signal import Signal
 from ven.household import Household, Programme
@@ -35,7 +35,7 @@ class Planned:
     at: datetime
     until: datetime
     device: str
-    capability: str
+    capability: CapabilityKind
     value: Value
     signal: str
     interval: int
@@ -61,32 +61,32 @@ class _Piece:
     interval: int
 
 
-def command_id(known: KnownEvent, interval: int, device: str, capability: str, lease: int = 0) -> str:
+def command_id(known_event: KnownEvent, interval: int, device: str, capability: CapabilityKind, lease: int = 0) -> str:
     """Return the id of an order: the same after every restart."""
-    event = known.event
+    event = known_event.event
     parts = (event.event_id, str(event.modification_number), str(interval), device, capability, str(lease))
     return "cmd_" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
 
 def plan(
-    known: KnownEvent, household: Household, devices: Mapping[str, Device], ven_id: str, horizon: datetime
+    event: KnownEvent, household: Household, devices: Mapping[str, Device], ven_id: str, horizon: datetime
 ) -> Plan:
     """Return the orders of an event that this household takes part in.
 
     `horizon` (now + HORIZON) bounds the leases of an open-ended or very long event. An event that was refused or opted
     out of has no orders.
     """
-    if not known.runs:
-        return Plan((), (f"no part is taken: {known.reason or 'opted out'}",))
-    mine = targeted(household, known.event.target, ven_id) or frozenset()
+    if not event.runs:
+        return Plan((), (f"no part is taken: {event.reason or 'opted out'}",))
+    mine = targeted(household, event.event.target, ven_id) or frozenset()
     notes: list[str] = []
     pieces: list[tuple[_Piece, str]] = []
     taken: set[str] = set()
     asks = False
-    for signal, programme in _by_programme(known, household, notes):
+    for signal, programme in _by_programme(event, household, notes):
         allowed = (signal_devices(household, mine, signal) or frozenset()) - taken
         effects = [
-            (span, effect(programme, signal, value, devices, allowed)) for span, value in _intervals(known, signal)
+            (span, effect(programme, signal, value, devices, allowed)) for span, value in _intervals(event, signal)
         ]
         asks = asks or any(what.asks for _, what in effects)
         remarks = ((index, what.remark) for index, (_, what) in enumerate(effects) if what.remark)
@@ -94,15 +94,15 @@ def plan(
         mine_now = list(_pieces(effects))
         taken |= {piece.setting.device for piece in mine_now}
         pieces += [(piece, signal.name) for piece in mine_now]
-    orders = _orders(known, pieces, household, horizon)
-    return Plan(tuple(sorted(orders, key=lambda one: (one.at, one.device, one.capability))), tuple(notes), asks)
+    orders = _orders(event, pieces, household, horizon)
+    return Plan(tuple(sorted(orders, key=lambda row: (row.at, row.device, row.capability))), tuple(notes), asks)
 
 
-def _by_programme(known: KnownEvent, household: Household, notes: list[str]) -> list[tuple[Signal, Programme | None]]:
+def _by_programme(event: KnownEvent, household: Household, notes: list[str]) -> list[tuple[Signal, Programme | None]]:
     """Return the event's signals in the order of the household's programmes: earlier ones claim their devices first."""
     matched = []
-    for signal in known.event.signals:
-        programme = programme_for(household, signal, known.event.market_context)
+    for signal in event.event.signals:
+        programme = programme_for(household, signal, event.event.market_context)
         if programme is None:
             notes.append(f"{signal.name}/{signal.type}: no programme of this household uses it")
         place = len(household.programmes) if programme is None else household.programmes.index(programme)
@@ -115,7 +115,7 @@ def _by_programme(known: KnownEvent, household: Household, notes: list[str]) -> 
 
 def _pieces(effects: Iterable[tuple[Span, Effect]]) -> Iterator[_Piece]:
     """Yield a signal's settings, adjoining intervals with the same setting as one piece."""
-    running: dict[tuple[str, str], _Piece] = {}
+    running: dict[tuple[str, CapabilityKind], _Piece] = {}
     for index, (span, what) in enumerate(effects):
         now = {(one.device, one.capability): one for one in what.settings}
         for key in [key for key in running if running[key].setting != now.get(key)]:
@@ -126,12 +126,12 @@ def _pieces(effects: Iterable[tuple[Span, Effect]]) -> Iterator[_Piece]:
     yield from running.values()
 
 
-def _intervals(known: KnownEvent, signal: Signal) -> Iterator[tuple[Span, float]]:
+def _intervals(event: KnownEvent, signal: Signal) -> Iterator[tuple[Span, float]]:
     """Yield each interval that is carried out, with its value; cut where the event stops here."""
-    stop = known.span.end
-    start = known.start
+    stop = event.span.end
+    start = event.start
     for interval in signal.intervals:
-        timeless = not interval.duration and bool(known.event.period.duration)  # of a bounded event (EV-27)
+        timeless = not interval.duration and bool(event.event.period.duration)  # of a bounded event (EV-27)
         end = start if timeless else Span.lasting(start, interval.duration).end
         if stop is not None:
             end = min(end, stop) if end is not None else stop
@@ -146,38 +146,38 @@ def _intervals(known: KnownEvent, signal: Signal) -> Iterator[tuple[Span, float]
 
 
 def _orders(
-    known: KnownEvent, pieces: list[tuple[_Piece, str]], household: Household, horizon: datetime
+    known_event: KnownEvent, pieces: list[tuple[_Piece, str]], household: Household, horizon: datetime
 ) -> Iterator[Planned]:
-    event = known.event
+    event = known_event.event
     dry_run = event.is_test and household.test_events == "dry_run"
     names = list(dict.fromkeys(piece.setting.device for piece, _ in pieces))
     for piece, signal in pieces:
         share = names.index(piece.setting.device) / len(names), (names.index(piece.setting.device) + 1) / len(names)
         entry = household.device(piece.setting.device)
         longest = entry.limits.max_event if entry else None
-        span = _bounded(_ramped(known, piece.span, share), known.start, longest)
+        span = _bounded(_ramped(known_event, piece.span, share), known_event.start, longest)
         if span.end is not None and span.end <= span.start:
             continue
         for lease, start, end in _leases(span, horizon, household.limits.lease.timedelta()):
             setting = piece.setting
-            ident = command_id(known, piece.interval, setting.device, setting.capability, lease)
+            ident = command_id(known_event, piece.interval, setting.device, setting.capability, lease)
             where = (setting.device, setting.capability, setting.value)
             yield Planned(ident, event.event_id, start, end, *where, signal, piece.interval, dry_run)
 
 
-def _ramped(known: KnownEvent, span: Span, share: tuple[float, float]) -> Span:
+def _ramped(event: KnownEvent, span: Span, share: tuple[float, float]) -> Span:
     """Spread the devices' first switching over the ramp-up and their last over the recovery (EV-65).
 
     A positive ramp-up ends with the start, a negative one begins there; a positive recovery begins with the end, a
     negative one ends there. A cancelled event has no recovery.
     """
     before, after = share
-    period = known.event.period
+    period = event.event.period
     start, end = span.start, span.end
-    if period.ramp_up and start == known.start:
+    if period.ramp_up and start == event.start:
         ramp_s = (start - (-period.ramp_up).held_after(start)).total_seconds()
         start = shifted(start, ramp_s * (before - 1) if ramp_s > 0 else -ramp_s * before)
-    if period.recovery and end is not None and end == known.span.end and known.stop_at is None:
+    if period.recovery and end is not None and end == event.span.end and event.stop_at is None:
         ramp_s = (period.recovery.held_after(end) - end).total_seconds()
         end = shifted(end, ramp_s * before if ramp_s > 0 else ramp_s * (1 - after))
     return replace(span, start=start, end=end)

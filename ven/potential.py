@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from bridges.device import Device, Driver, Rank
+from bridges.device import CapabilityKind, Device, Driver, Rank
 from bridges.lease_state import Lease
 from core.direction import Direction
 from core.spans import Span
@@ -24,7 +24,7 @@ from openadr.model.potential import (
     r_id,
 )
 from openadr.model.report import Report, ReportDescription, ReportInterval, ReportOffer, ReportPayload, SamplingRate
-from ven.consumption_history import Drawn, Memory, at_time, source_of
+from ven.consumption_history import ConsumptionMemory, Drawn, at_time, source_of
 from ven.household import Household, PotentialPlan
 from ven.readings_store import Ring
 from ven.reports import Sampled
@@ -133,7 +133,7 @@ def absences(
         driver = drivers.get(one.device)
         if driver is None or lost.get(one.device, now) + _PATIENCE <= now:
             until[one.device] = _NEVER_BACK
-        elif one.device not in until and (one.device in theirs or driver.state("switch") == "off"):
+        elif one.device not in until and (one.device in theirs or driver.state(CapabilityKind.SWITCH) == "off"):
             until[one.device] = now + _BY_HAND
     return until
 
@@ -275,7 +275,7 @@ class Forecaster:
             sources[_METER + resource] = source_of(devices[meter or ""])
         known = {name: source for name, source in sources.items() if source is not None}
         self._sources = frozenset(known)
-        self._memory = Memory(ring, known, plan.step.timedelta(), plan.days, household.site.connection_w)
+        self._memory = ConsumptionMemory(ring, known, plan.step.timedelta(), plan.days, household.site.connection_w)
         self._rate = SamplingRate(plan.least, household.reports.max_period, on_change=True)
         self._now: _Forecast | None = None
         self._sent: dict[str, tuple[tuple[datetime, _Forecast], ...]] = {}

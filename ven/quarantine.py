@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 
 from core.errors import UnavailableError
-from ven.store import Store
+from ven.memory import Memory
 
 _log = structlog.get_logger(__name__)
 
@@ -39,9 +39,9 @@ class Quarantine:
     `path` is the file for the item that is being handled; None: nothing outlives the process (tests).
     """
 
-    def __init__(self, store: Store, path: Path | None = None) -> None:
+    def __init__(self, memory: Memory, path: Path | None = None) -> None:
         """Open the file. Raises UnavailableError if it cannot be used."""
-        self._store = store
+        self._memory = memory
         self._file: int | None = None
         self._now_handled = b""
         if path is not None:
@@ -57,13 +57,13 @@ class Quarantine:
             return
         with suppress(ValueError, TypeError, UnavailableError):
             kind, key = json.loads(os.pread(self._file, _LONGEST_MARK, 0))
-            fault = self._store.note_fault(kind, key, "the gateway ended while it handled this", now, ended=True)
+            fault = self._memory.note_fault(kind, key, "the gateway ended while it handled this", now, ended=True)
             _log.error("the last run ended while it handled this", kind=kind, key=key, times=fault.ends)
         self._mark(b"")
         self._barred = self._read_barred()
 
     def _read_barred(self) -> frozenset[tuple[str, str]]:
-        return frozenset((fault.kind, fault.key) for fault in self._store.faults() if fault.ends >= MOST_ENDS)
+        return frozenset((fault.kind, fault.key) for fault in self._memory.faults() if fault.ends >= MOST_ENDS)
 
     def close(self) -> None:
         """Close the file."""
@@ -88,7 +88,7 @@ class Quarantine:
     def caught(self, kind: str, key: str, error: Exception, now: datetime) -> str:
         """Count what handling an item raised, log it once, and return a text for people."""
         reason = f"{type(error).__name__}: {error}"[:200]
-        fault = self._store.note_fault(kind, key, reason, now)
+        fault = self._memory.note_fault(kind, key, reason, now)
         if fault.count == 1:
             _log.error("this cannot be handled and is set aside", kind=kind, key=key, reason=reason, where=where(error))
         return reason

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bridges.device import Capability, Device, Value
+from bridges.device import Capability, CapabilityKind, Device, Value
 from core.direction import Direction
 from openadr.model.contexts import same_context
 from openadr.model.opt import OptType
@@ -40,7 +40,7 @@ class Setting:
     """What a device shall be set to."""
 
     device: str
-    capability: str
+    capability: CapabilityKind
     value: Value
 
 
@@ -136,7 +136,7 @@ def effect(
 
 
 def _by_table(
-    table: Mapping[str, Mapping[str, Value]],
+    table: Mapping[str, Mapping[CapabilityKind, Value]],
     signal: Signal,
     value: float,
     devices: Mapping[str, Device],
@@ -227,10 +227,10 @@ class Lever:
 
 def lever(device: Device, direction: Direction) -> Lever | None:
     """Return what changes a device's consumption in a direction, or None if nothing does."""
-    switch = device.capability("switch")
+    switch = device.capability(CapabilityKind.SWITCH)
     if switch is not None and ("off" if direction is Direction.REDUCE else "on") in switch.values:
         return Lever(switch)
-    limit = device.capability("import_limit")
+    limit = device.capability(CapabilityKind.IMPORT_LIMIT)
     if limit is None or direction is Direction.INCREASE:
         return None
     floor = fit(limit, 0.0)

@@ -83,7 +83,7 @@ def _register_at(
 ) -> list[tuple[datetime, Level]]:
     usable = [one for one in readings if one.quality in _USABLE and math.isfinite(one.value)]
     levels = plausible.believed(
-        [plausible.Reading(one.start.timestamp(), one.value, one.quality is Quality.GOOD) for one in usable],
+        [plausible.RegisterReading(one.start.timestamp(), one.value, one.quality is Quality.GOOD) for one in usable],
         connection_w,
     )
     times = [usable[one.place].start for one in levels]

@@ -9,7 +9,8 @@ from bridges.journal import OpenLease, read_open
 from core.clock import system_clock
 from core.errors import EvenloadError, NotFoundError
 from core.spans import Duration
-from openadr.model.codes import Code
+from openadr.model.opt import Availability, Opt
+from openadr.v20b.codes import Code
 from ven.consumption_history import source_of
 from ven.devices import describe
 from ven.engine import Failure
@@ -37,10 +38,10 @@ def open_store(household: Household) -> Store:
 
 
 def read_status(household: Household) -> dict[str, Any]:
-    """Return process, VTN, broker, devices, registration, events, reports, leases and notices as plain values.
+    """Return process, VTN, connections, devices, registration, events, reports, leases and notices as plain values.
 
-    Times are ISO 8601 in UTC, powers in watts. What only the running process knows (VTN, broker, whether a device is
-    there) is None where it does not run, and there are no notices. Raises NotFoundError if it never ran.
+    Times are ISO 8601 in UTC, powers in watts. What only the running process knows (VTN, connections, whether a device
+    is there) is None where it does not run, and there are no notices. Raises NotFoundError if it never ran.
     """
     store = open_store(household)
     try:
@@ -51,7 +52,7 @@ def read_status(household: Household) -> dict[str, Any]:
             "household": household.name,
             "process": _process(household, vitals, running=running),
             "vtn": _vtn(vitals, running=running),
-            "broker": _broker(vitals, running=running),
+            "connections": _connections(vitals, running=running),
             "devices": _devices(household, ring, vitals if running else None),
             "leases": [_lease(lease) for lease in read_open(household.state / JOURNAL_FILE)],
             "registration": {
@@ -64,6 +65,7 @@ def read_status(household: Household) -> dict[str, Any]:
             if registration
             else None,
             "events": [_event(known) for known in store.events()],
+            "away": [_absence(opt, available) for opt in store.opts() for available in opt.availability],
             "reports": [
                 {
                     "request_id": task.id,
@@ -101,6 +103,11 @@ def read_status(household: Household) -> dict[str, Any]:
         store.close()
 
 
+def _absence(opt: Opt, available: Availability) -> dict[str, Any]:
+    until = available.span.end.isoformat() if available.span.end else None
+    return {"opt_id": opt.opt_id, "from": available.start.isoformat(), "until": until, "reason": opt.reason}
+
+
 def _process(household: Household, vitals: Vitals | None, *, running: bool) -> dict[str, Any]:
     if vitals is None:
         return {"running": running, "since": None, "stopped": None, "last_seen": None, "stuck": False}
@@ -128,14 +135,16 @@ def _vtn(vitals: Vitals | None, *, running: bool) -> dict[str, Any] | None:
     }
 
 
-def _broker(vitals: Vitals | None, *, running: bool) -> dict[str, Any] | None:
-    if vitals is None or vitals.broker is None:
-        return None
-    broker = vitals.broker
+def _connections(vitals: Vitals | None, *, running: bool) -> dict[str, dict[str, Any]]:
     return {
-        "address": broker.address,
-        "connected": broker.connected if running else None,
-        "since": broker.since.isoformat() if running else None,
+        name: {
+            "kind": contact.kind,
+            "address": contact.address,
+            "connected": contact.connected if running else None,
+            "since": contact.since.isoformat() if running else None,
+            "silent_s": contact.silent_s if running else None,
+        }
+        for name, contact in (vitals.connections if vitals else {}).items()
     }
 
 
@@ -179,18 +188,18 @@ def _poll_period_s(household: Household, asked: Duration | None) -> float:
     return bounded_period(asked or vtn.poll, vtn.shortest_poll, vtn.longest_poll, datetime.now(UTC)).total_seconds()
 
 
-def _event(known: KnownEvent) -> dict[str, Any]:
+def _event(event: KnownEvent) -> dict[str, Any]:
     span = None
     with suppress(EvenloadError, ArithmeticError):  # the running gateway sets such an event aside
-        span = known.span if known.code == Code.OK else None
+        span = event.span if event.code == Code.OK else None
     return {
-        "event_id": known.event.event_id,
-        "modification": known.event.modification_number,
-        "opt": known.opt.value,
-        "code": int(known.code),
-        "reason": known.reason,
-        "comment": known.event.vtn_comment,
-        "cancelled": known.stop_at is not None,
+        "event_id": event.event.event_id,
+        "modification": event.event.modification_number,
+        "opt": event.opt.value,
+        "code": int(event.code),
+        "reason": event.reason,
+        "comment": event.event.vtn_comment,
+        "cancelled": event.stop_at is not None,
         "start": span.start.isoformat() if span else None,
         "end": span.end.isoformat() if span and span.end else None,
     }
@@ -237,7 +246,7 @@ def _local(when: str | None) -> str:
 
 
 def _process_lines(status: dict[str, Any]) -> list[str]:
-    process, vtn, broker = status["process"], status["vtn"], status["broker"]
+    process, vtn = status["process"], status["vtn"]
     since, seen = _local(process["since"]), _local(process["last_seen"])
     if process["stuck"]:
         lines = [f"  gateway: running since {since}, but without a sign of life since {seen}; restart it"]
@@ -251,10 +260,10 @@ def _process_lines(status: dict[str, Any]) -> list[str]:
         lines = ["  gateway: NOT RUNNING"]
     if vtn:
         lines.append(f"  VTN {vtn['url']}: {_vtn_words(vtn)}")
-    if broker:
-        words = {True: "connected since", False: "NOT CONNECTED since", None: "not known while the gateway is down"}
-        since = "" if broker["connected"] is None else f" {_local(broker['since'])}"
-        lines.append(f"  broker {broker['address']}: {words[broker['connected']]}{since}")
+    words = {True: "connected since", False: "NOT CONNECTED since", None: "not known while the gateway is down"}
+    for name, contact in status["connections"].items():
+        since = "" if contact["connected"] is None else f" {_local(contact['since'])}"
+        lines.append(f"  {name} {contact['address']}: {words[contact['connected']]}{since}")
     return lines
 
 
@@ -315,6 +324,11 @@ def _conversation_lines(status: dict[str, Any]) -> list[str]:
             lines.append(
                 f"    {_local(event['start'])} .. {_local(event['end']) if event['end'] else 'until cancelled'}"
             )
+    lines += [
+        f"  away {_local(away['from'])} .. {_local(away['until']) if away['until'] else 'until cancelled'}"
+        f" ({away['reason']}), {away['opt_id']}"
+        for away in status["away"]
+    ]
     lines += [
         f"  report {report['name']} {report['request_id']}: delivered until {_local(report['delivered_until'])}"
         if report["delivered_until"]

@@ -17,8 +17,9 @@ from pydantic_core import to_json
 
 from core.errors import EvenloadError, InvalidError, NotFoundError, UnavailableError
 from core.private import private_database, private_directory
-from openadr.model.opt import Opt, OptType
+from openadr.model.opt import Opt, OptType, check_reason
 from openadr.v20b import messages
+from ven.memory import Fault, Waiting
 from ven.vtn_state import KnownEvent, Registration, ReportTask
 
 T = TypeVar("T")
@@ -37,6 +38,9 @@ CREATE TABLE IF NOT EXISTS outbox (
     dead TEXT);
 CREATE TABLE IF NOT EXISTS wishes (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL, opt TEXT NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS absence_wishes (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, start_us INTEGER NOT NULL, end_us INTEGER NOT NULL, reason TEXT NOT NULL,
+    ends_opt_id TEXT);
 CREATE TABLE IF NOT EXISTS faults (
     kind TEXT NOT NULL, key TEXT NOT NULL, count INTEGER NOT NULL, ends INTEGER NOT NULL, reason TEXT NOT NULL,
     last_us INTEGER NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID;
@@ -44,7 +48,7 @@ CREATE TABLE IF NOT EXISTS refusals (
     message TEXT NOT NULL, code TEXT NOT NULL, count INTEGER NOT NULL, reason TEXT NOT NULL, last_us INTEGER NOT NULL,
     PRIMARY KEY (message, code)) WITHOUT ROWID;
 """
-_LAYOUT: Final = 2
+_LAYOUT: Final = 3
 _KEEP_DEAD: Final = 100
 _MOST_WAITING: Final = 1000
 _MOST_FAULTS: Final = 200
@@ -85,27 +89,6 @@ class _Json:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """A message in the outbox."""
-
-    seq: int
-    message: messages.Message
-    tries: int
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Something that could not be handled: how often it failed, and at how many starts it ended the process."""
-
-    kind: str
-    key: str
-    count: int
-    ends: int
-    reason: str
-    last: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Refusal:
     """A code that the VTN answered a kind of message with, how often, and its last text."""
 
@@ -124,6 +107,17 @@ class Wish:
     event_id: str
     opt: OptType
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AbsenceWish:
+    """A span in which a person wants to take part in no event; or, with `ends_opt_id`, such a span to be taken back."""
+
+    seq: int
+    start: datetime
+    end: datetime
+    reason: str
+    ends_opt_id: str | None = None
 
 
 _READ_BACK: Final = (("events", "event_id", KnownEvent), ("reports", "request_id", ReportTask), ("opts", "opt_id", Opt))
@@ -255,11 +249,11 @@ class Store:
         """Return one remembered event, or None."""
         return next(iter(self._each(KnownEvent, "events", "event_id", event_id)), None)
 
-    def put_event(self, known: KnownEvent, kept_until: datetime | None = None) -> None:
+    def put_event(self, event: KnownEvent, kept_until: datetime | None = None) -> None:
         """Remember an event; `kept_until` lets `tidy` forget it after that time."""
         with self.transaction() as db:
             limit = microseconds(kept_until) if kept_until else None
-            row = (known.event.event_id, self._json.dump_checked(known), limit)
+            row = (event.event.event_id, self._json.dump_checked(event), limit)
             db.execute("INSERT OR REPLACE INTO events VALUES (?, ?, ?)", row)
 
     def forget_events(self, *, before: datetime | None = None) -> None:
@@ -447,10 +441,42 @@ class Store:
         rows = self.rows("SELECT seq, event_id, opt, reason FROM wishes ORDER BY seq")
         return [Wish(seq, event_id, OptType(opt), reason) for seq, event_id, opt, reason in rows]
 
-    def granted(self, wish: Wish) -> None:
+    def granted(self, opt_wish: Wish) -> None:
         """Remove a wish that was acted on."""
         with self.transaction() as db:
-            db.execute("DELETE FROM wishes WHERE seq = ?", (wish.seq,))
+            db.execute("DELETE FROM wishes WHERE seq = ?", (opt_wish.seq,))
+
+    def wish_absence(self, start: datetime, end: datetime, reason: str) -> None:
+        """Ask the running gateway to opt out of all events in a span. Raises InvalidError for none."""
+        if end <= start:
+            raise InvalidError("The end does not lie after the start.")
+        check_reason(reason)
+        self._put_absence(microseconds(start), microseconds(end), reason, None)
+
+    def wish_presence(self, opt_id: str) -> None:
+        """Ask the running gateway to end an absence. Raises NotFoundError for an unknown one."""
+        if all(opt.opt_id != opt_id for opt in self.opts()):
+            known = ", ".join(opt.opt_id for opt in self.opts()) or "none"
+            raise NotFoundError(f"This gateway knows no opt schedule '{opt_id}'. It knows: {known}.")
+        self._put_absence(0, 0, "", opt_id)
+
+    def _put_absence(self, *row: int | str | None) -> None:
+        with self.transaction() as db:
+            columns = "(start_us, end_us, reason, ends_opt_id)"
+            db.execute(f"INSERT INTO absence_wishes {columns} VALUES (?, ?, ?, ?)", row)  # noqa: S608  written here
+
+    def absence_wishes(self) -> list[AbsenceWish]:
+        """Return what is asked about absences, oldest first."""
+        rows = self.rows("SELECT seq, start_us, end_us, reason, ends_opt_id FROM absence_wishes ORDER BY seq")
+        return [
+            AbsenceWish(seq, from_microseconds(start), from_microseconds(end), reason, opt_id)
+            for seq, start, end, reason, opt_id in rows
+        ]
+
+    def absence_granted(self, absence: AbsenceWish) -> None:
+        """Remove a wish that was acted on."""
+        with self.transaction() as db:
+            db.execute("DELETE FROM absence_wishes WHERE seq = ?", (absence.seq,))
 
     # -- all of it
 
@@ -460,7 +486,7 @@ class Store:
         The readings stay: they are the household's own.
         """
         with self.transaction() as db:
-            for table in ("events", "reports", "opts", "outbox", "wishes"):
+            for table in ("events", "reports", "opts", "outbox", "wishes", "absence_wishes"):
                 db.execute(f"DELETE FROM {table}")  # noqa: S608  the names are written here
             db.execute("DELETE FROM facts WHERE name IN ('registration', 'offers')")
 

@@ -1,4 +1,4 @@
-"""What a running gateway shows of itself: whether VTN, broker and devices answer, and what else people should know.
+"""What a running gateway shows of itself: whether VTN, connections and devices answer, and what people should know.
 
 One small file in the state directory, overwritten in place: the disk may be full. Whether the process lives says its
 lock, which the kernel takes back however it ends.
@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
-from bridges.device import Value
+from bridges.device import CapabilityKind, Value
 from core.private import overwrite
 
 _log = structlog.get_logger(__name__)
@@ -45,12 +45,17 @@ class VtnContact:
 
 
 @dataclass(frozen=True, slots=True)
-class BrokerContact:
-    """Whether the link to the broker is up, and since when that is so."""
+class ConnectionContact:
+    """Whether a connection to devices is up, and since when that is so.
 
+    `silent_s`: seconds of the host's time since the other side was last heard; None if it never was.
+    """
+
+    kind: str
     address: str
     connected: bool
     since: datetime
+    silent_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class DeviceContact:
     """Whether a device is believed reachable, and what it last said of itself, by capability."""
 
     online: bool
-    states: dict[str, Value | None]
+    states: dict[CapabilityKind, Value | None]
     taken_back: bool = False
     """Its user holds it against an event that still runs."""
 
@@ -70,7 +75,7 @@ class Vitals:
     started: datetime
     seen: datetime
     vtn: VtnContact
-    broker: BrokerContact | None = None
+    connections: dict[str, ConnectionContact] = field(default_factory=dict)
     devices: dict[str, DeviceContact] = field(default_factory=dict)
     stopped: datetime | None = None
     notices: dict[str, str] = field(default_factory=dict)
@@ -103,7 +108,8 @@ class VitalsFile:
 
 def _without_times(vitals: Vitals) -> Vitals:
     vtn = replace(vitals.vtn, last_answer=vitals.started) if vitals.vtn.last_answer else vitals.vtn
-    return replace(vitals, seen=vitals.started, vtn=vtn)
+    connections = {name: replace(contact, silent_s=None) for name, contact in vitals.connections.items()}
+    return replace(vitals, seen=vitals.started, vtn=vtn, connections=connections)
 
 
 def read_vitals(state: Path) -> Vitals | None:

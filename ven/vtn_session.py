@@ -18,10 +18,10 @@ from certs.tls import client_context
 from core.clock import Clock
 from core.errors import EvenloadError, UnavailableError
 from openadr.v20b.decode import UnreadableError
-from ven.engine import Action, Engine, Failure, Noted, Settings
+from ven.engine import Action, Engine, Failure, Noted, VenSettings
 from ven.household import Household
 from ven.quarantine import where
-from ven.transport.v20b_pull import PullTransport, TransportError
+from ven.transport.pull import PullTransport, TransportError
 from ven.vitals import VtnContact
 
 _log = structlog.get_logger(__name__)
@@ -54,10 +54,10 @@ def read_peer(household: Household) -> Peer:
     return Peer(url or identity.vtn_url, tls, identity.ven_name, identity.ven_id, identity.vtn_id, identity)
 
 
-def settings(household: Household, peer: Peer) -> Settings:
+def settings(household: Household, peer: Peer) -> VenSettings:
     """Return what the engine has to know."""
     vtn = household.vtn
-    return Settings(
+    return VenSettings(
         peer.ven_name,
         vtn.poll,
         vtn.jitter,

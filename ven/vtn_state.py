@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from core.spans import Duration, Span, shifted
-from openadr.model.codes import Code
 from openadr.model.event import Event
 from openadr.model.opt import OptType
 from openadr.model.report import ReportRequest
+from openadr.v20b.codes import Code
 
 
 def version_key(event: Event) -> str:

@@ -200,10 +200,10 @@ class _Endpoint:
         return web.Response(status=status, body=raw, content_type="application/json", headers=headers)
 
 
-def _route(told: Description, endpoint: _Endpoint) -> web.RouteDef:
-    if told.method == "GET":
-        return web.get(told.path, endpoint.handle)
-    return web.route(told.method, told.path, endpoint.handle)
+def _route(description: Description, endpoint: _Endpoint) -> web.RouteDef:
+    if description.method == "GET":
+        return web.get(description.path, endpoint.handle)
+    return web.route(description.method, description.path, endpoint.handle)
 
 
 def _refuse_twins(operations: tuple[Operation, ...]) -> None:

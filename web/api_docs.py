@@ -67,35 +67,36 @@ def _operations(document: _Json) -> Iterator[tuple[str, str, _Json]]:
                 yield path, method, {"tags": [], **item[method]}
 
 
-def _operation(path: str, method: str, one: _Json) -> Iterator[str]:
-    anchor = escape(one["operationId"])
-    yield f'<section class="one" id="op-{anchor}"><h3>{escape(one.get("summary", anchor))}</h3>'
+def _operation(path: str, method: str, operation: _Json) -> Iterator[str]:
+    anchor = escape(operation["operationId"])
+    yield f'<section class="one" id="op-{anchor}"><h3>{escape(operation.get("summary", anchor))}</h3>'
     yield f'<p><span class="method">{method.upper()}</span> <code>{escape(path)}</code></p>'
-    if one.get("description"):
-        yield f"<p>{escape(one['description'])}</p>"
-    if needs := _needs(one):
+    if operation.get("description"):
+        yield f"<p>{escape(operation['description'])}</p>"
+    if needs := _needs(operation):
         yield f'<p class="needs">Needs {needs}.</p>'
-    if one.get("parameters"):
+    if operation.get("parameters"):
         rows = (
-            (_code(each["name"]), escape(each["in"]), _type(each["schema"]), _about(each)) for each in one["parameters"]
+            (_code(each["name"]), escape(each["in"]), _type(each["schema"]), _about(each))
+            for each in operation["parameters"]
         )
         yield _table(("Parameter", "In", "Type", "Meaning"), rows)
-    if "requestBody" in one:
-        yield from _content("Body", one["requestBody"])
-    for status, answer in one["responses"].items():
+    if "requestBody" in operation:
+        yield from _content("Body", operation["requestBody"])
+    for status, answer in operation["responses"].items():
         if "$ref" not in answer:
             yield from _content(f"Answer {status}", answer)
-    refs = [(status, answer["$ref"]) for status, answer in one["responses"].items() if "$ref" in answer]
+    refs = [(status, answer["$ref"]) for status, answer in operation["responses"].items() if "$ref" in answer]
     if refs:
         yield f"<p>Errors: {', '.join(escape(status) for status, _ in refs)}.</p>"
     yield "</section>"
 
 
-def _needs(one: _Json) -> str:
-    scopes = [scope for each in one.get("security", []) for names in each.values() for scope in names]
+def _needs(operation: _Json) -> str:
+    scopes = [scope for each in operation.get("security", []) for names in each.values() for scope in names]
     if scopes:
         return "the scope " + ", ".join(map(_code, scopes))
-    roles = one.get("x-roles", [])
+    roles = operation.get("x-roles", [])
     return "the role " + " or ".join(map(_code, roles)) if roles else ""
 
 

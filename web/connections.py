@@ -54,7 +54,7 @@ class Connections:
     def __init__(self, limits: Limits | None = None, registry: CollectorRegistry | None = None) -> None:
         self.limits = limits or Limits()
         self._strangers: dict[str, dict[Connection, None]] = {}
-        self._known: dict[str, dict[Connection, None]] = {}
+        self._by_caller: dict[str, dict[Connection, None]] = {}
         self._count = 0
         self._is_near = False
         self._turned_away = 0
@@ -97,7 +97,7 @@ class Connections:
         if connection.who is not None or not self._forget(connection):
             return
         connection.who = who
-        mine = self._known.setdefault(who, {})
+        mine = self._by_caller.setdefault(who, {})
         mine[connection] = None
         self._count += 1
         if who and len(mine) > self.limits.per_client:
@@ -121,7 +121,9 @@ class Connections:
         self._say(connection.address, why)
 
     def _forget(self, connection: Connection) -> bool:
-        group, name = (self._strangers, connection.address) if connection.who is None else (self._known, connection.who)
+        group, name = (
+            (self._strangers, connection.address) if connection.who is None else (self._by_caller, connection.who)
+        )
         mine = group.get(name, {})
         if connection not in mine:
             return False

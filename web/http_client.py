@@ -94,13 +94,13 @@ STRICT: Final = Guard()
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """What came back. `body` is cut where it was longer than asked for."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
-    whole: bool = True
+    complete: bool = True
 
 
 async def fetch_json(
@@ -120,7 +120,7 @@ async def fetch_json(
     answer = await _request("GET", url, None, wanted, guard, timeout_s, max_bytes)
     if answer.status != 200:  # noqa: PLR2004
         raise UnavailableError(f"{shown(url)} answered {answer.status}, not 200.")
-    if not answer.whole:
+    if not answer.complete:
         raise InvalidError(f"The answer of {shown(url)} is longer than {max_bytes} bytes.")
     try:
         return json.loads(answer.body, parse_constant=_refuse_constant)
@@ -136,7 +136,7 @@ async def post(
     headers: Mapping[str, str] | None = None,
     timeout_s: float = 10.0,
     max_bytes: int = 1 << 14,
-) -> Answer:
+) -> HttpAnswer:
     """Send JSON text to an address and return the answer, whatever its status.
 
     Raises InvalidError for an address that is not allowed, UnavailableError if there is no answer.
@@ -153,7 +153,7 @@ async def _request(
     guard: Guard,
     timeout_s: float,
     max_bytes: int,
-) -> Answer:
+) -> HttpAnswer:
     url = guard.check_url(text)
     # An exact name in the list is free to lie anywhere; every other address has to pass.
     resolver = _Resolver(None if guard._is_listed(url.host or "", url.port) else guard)  # noqa: SLF001
@@ -167,7 +167,7 @@ async def _request(
             session.request(method, url, data=body, headers={**common, **headers}, allow_redirects=False) as answer,
         ):
             raw, whole = await _bounded(answer, max_bytes)
-            return Answer(answer.status, answer.headers.copy(), raw, whole)
+            return HttpAnswer(answer.status, answer.headers.copy(), raw, whole)
     except aiohttp.ClientConnectorDNSError as error:
         raise UnavailableError(f"{url.host} has no address.") from error
     except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:

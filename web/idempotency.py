@@ -42,7 +42,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class KeptAnswer:
     """What is remembered of a response."""
 
     status: int
@@ -67,10 +67,10 @@ class Store(Protocol[Tx]):
     def write(self) -> contextlib.AbstractAsyncContextManager[Tx]:
         """Return a transaction that is committed at its end, and undone if it raises."""
 
-    async def take(self, tx: Tx, mark: Mark) -> Answer | Taken:
+    async def take(self, tx: Tx, mark: Mark) -> KeptAnswer | Taken:
         """Take the key, or return the answer that it got."""
 
-    async def remember(self, tx: Tx, mark: Mark, answer: Answer) -> None:
+    async def remember(self, tx: Tx, mark: Mark, answer: KeptAnswer) -> None:
         """Keep the answer. Raises ConflictError if another process took the key over meanwhile."""
 
     async def forget(self, tx: Tx, mark: Mark) -> None:
@@ -128,7 +128,7 @@ class Idempotency(Generic[Tx]):
         async with self._store.write() as tx:
             taken = await self._store.take(tx, mark)
         match taken:
-            case Answer(status, headers, body):
+            case KeptAnswer(status, headers, body):
                 replayed = {**headers, "Idempotency-Replayed": "?1"}
                 return web.Response(status=status, body=None if body is None else body.encode(), headers=replayed)
             case Taken.OTHER:
@@ -168,9 +168,9 @@ class Idempotency(Generic[Tx]):
             await self._store.forget(tx, mark)
 
 
-def _kept(response: web.StreamResponse) -> Answer:
+def _kept(response: web.StreamResponse) -> KeptAnswer:
     body = response.body if isinstance(response, web.Response) else None
-    return Answer(
+    return KeptAnswer(
         response.status,
         {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers},
         bytes(body).decode() if isinstance(body, bytes | bytearray) else None,

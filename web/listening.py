@@ -166,7 +166,7 @@ class _Door:
             full = False
             self._take(one, str(address[0]))
 
-    def _take(self, one: socket.socket, address: str) -> None:
+    def _take(self, sock: socket.socket, address: str) -> None:
         task: asyncio.Task[None] | None = None
 
         def close() -> None:
@@ -175,11 +175,11 @@ class _Door:
 
         connection = self._connections.accept(address, close)
         if connection is None:
-            one.close()
+            sock.close()
             return
-        task = self._begin(self._shake(one, address, connection))
+        task = self._begin(self._shake(sock, address, connection))
 
-    async def _shake(self, one: socket.socket, address: str, connection: Connection) -> None:
+    async def _shake(self, sock: socket.socket, address: str, connection: Connection) -> None:
         """Make a connection of a socket: with TLS that takes a handshake."""
         handler: _Handler | None = None
 
@@ -191,7 +191,7 @@ class _Door:
         within_s = self._connections.limits.handshake_s if self._tls else None
         loop = asyncio.get_running_loop()
         try:
-            await loop.connect_accepted_socket(make, one, ssl=self._tls, ssl_handshake_timeout=within_s)
+            await loop.connect_accepted_socket(make, sock, ssl=self._tls, ssl_handshake_timeout=within_s)
         except ssl.SSLError as error:  # it never reaches HTTP, where everything else is logged (SE-03, SE-04)
             why = getattr(error, "verify_message", None) or error.reason or str(error)
             _log.warning("client refused", why=str(why)[:_WHY], address=address)
@@ -200,7 +200,7 @@ class _Door:
         finally:
             if handler is None or handler.transport is None:
                 self._connections.gone(connection)
-                one.close()
+                sock.close()
 
 
 class _Handler(RequestHandler):

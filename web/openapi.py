@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document of a set of operations, made from the same adapters that validate the requests."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -106,8 +107,23 @@ def _schemas(operations: Sequence[Operation], webhooks: Sequence[Webhook]) -> tu
         components |= own.get("$defs", {})
         for name, schema in own.get("properties", {}).items():
             schemas[one.id, f"parameter {name}"] = schema
+    _entitle(components)
     _close(components, [schema for (_, part), schema in schemas.items() if part == "body"])
     return schemas, components
+
+
+def _entitle(components: dict[str, Any]) -> None:
+    """Give each component a title of its own: generated clients lose all but one of those that share it.
+
+    Raises TypeError where two models have one name. A model that looks different in bodies and answers is two.
+    """
+    for name, schema in components.items():
+        model, _, side = name.partition("-")
+        if side in ("Input", "Output") and "title" in schema:
+            schema["title"] = f"{model}{side}"
+    titles = Counter(schema["title"] for schema in components.values() if "title" in schema)
+    if twice := sorted(title for title, count in titles.items() if count > 1):
+        raise TypeError(f"Two models of one API are called {', '.join(twice)}; give each a name of its own.")
 
 
 def _close(components: dict[str, Any], bodies: list[dict[str, Any]]) -> None:
@@ -128,45 +144,48 @@ def _close(components: dict[str, Any], bodies: list[dict[str, Any]]) -> None:
             waiting += schema.values()
 
 
-def _operation(one: Operation, schemas: _Schemas, conventions: Conventions) -> dict[str, Any]:
-    told = one.description
+def _operation(operation: Operation, schemas: _Schemas, conventions: Conventions) -> dict[str, Any]:
+    told = operation.description
     entry: dict[str, Any] = {
-        "operationId": one.id,
+        "operationId": operation.id,
         "summary": told.summary,
         "tags": list(told.tags),
-        "responses": {str(one.status): _answer(one, schemas, conventions)}
-        | {str(status): {"$ref": f"#/components/responses/{_name(status)}"} for status in _errors(one, conventions)},
+        "responses": {str(operation.status): _answer(operation, schemas, conventions)}
+        | {
+            str(status): {"$ref": f"#/components/responses/{_name(status)}"}
+            for status in _errors(operation, conventions)
+        },
         "security": [{conventions.scheme_name: list(told.scopes)}] if told.roles else [],
     }
     if told.roles:
         entry["x-roles"] = [role.value for role in told.roles]
-    if one.handler.__doc__:
-        entry["description"] = " ".join(one.handler.__doc__.split())
-    if one.parameters:
+    if operation.handler.__doc__:
+        entry["description"] = " ".join(operation.handler.__doc__.split())
+    if operation.parameters:
         entry["parameters"] = [
-            _parameter(one, schemas, name) for name in (parameter.name for parameter in one.parameters)
+            _parameter(operation, schemas, name) for name in (parameter.name for parameter in operation.parameters)
         ]
-    if _is_idempotent(one, conventions):
+    if _is_idempotent(operation, conventions):
         entry.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
-    if one.body is not None:
-        entry["requestBody"] = {"required": True, "content": _json(schemas[one.id, "body"], told.example)}
-    if told.method == "GET" and one.answer is not None:
+    if operation.body is not None:
+        entry["requestBody"] = {"required": True, "content": _json(schemas[operation.id, "body"], told.example)}
+    if told.method == "GET" and operation.answer is not None:
         entry["responses"]["304"] = {"description": "Your copy (If-None-Match) is the present one."}
     return entry | dict(told.entry or {})
 
 
-def _webhook(one: Webhook, schemas: _Schemas) -> dict[str, Any]:
+def _webhook(webhook: Webhook, schemas: _Schemas) -> dict[str, Any]:
     return {
-        "operationId": one.name,
-        "summary": one.summary,
-        "requestBody": {"required": True, "content": _json(schemas[one.name, "webhook"], one.example)},
+        "operationId": webhook.name,
+        "summary": webhook.summary,
+        "requestBody": {"required": True, "content": _json(schemas[webhook.name, "webhook"], webhook.example)},
         "responses": {"2XX": {"description": "Received; anything else, or nothing in time, is tried again."}},
     }
 
 
-def _parameter(one: Operation, schemas: _Schemas, name: str) -> dict[str, Any]:
-    parameter = next(each for each in one.parameters if each.name == name)
-    schema = strip_null(schemas[one.id, f"parameter {name}"])
+def _parameter(operation: Operation, schemas: _Schemas, name: str) -> dict[str, Any]:
+    parameter = next(each for each in operation.parameters if each.name == name)
+    schema = strip_null(schemas[operation.id, f"parameter {name}"])
     hidden = {"title"} | ({"default"} if schema.get("default", ...) is None else set())
     schema = {key: value for key, value in schema.items() if key not in hidden}
     entry = {"name": name, "in": parameter.place, "required": parameter.required, "schema": schema}
@@ -175,25 +194,25 @@ def _parameter(one: Operation, schemas: _Schemas, name: str) -> dict[str, Any]:
     return entry
 
 
-def _answer(one: Operation, schemas: _Schemas, conventions: Conventions) -> dict[str, Any]:
+def _answer(operation: Operation, schemas: _Schemas, conventions: Conventions) -> dict[str, Any]:
     told = {"X-Request-Id": "The request's id in the log."}
-    if conventions.limited and one.description.roles:
+    if conventions.limited and operation.description.roles:
         told |= _LIMIT_HEADERS
-    told |= one.description.headers
+    told |= operation.description.headers
     headers: dict[str, Any] = {name: {"description": text, "schema": {"type": "string"}} for name, text in told.items()}
-    entry: dict[str, Any] = {"description": one.description.summary, "headers": headers}
-    if one.answer is not None:
-        entry["content"] = _json(schemas[one.id, "answer"], one.description.answer_example)
-        if one.description.method != "GET":  # where it is done and cannot be shown
+    entry: dict[str, Any] = {"description": operation.description.summary, "headers": headers}
+    if operation.answer is not None:
+        entry["content"] = _json(schemas[operation.id, "answer"], operation.description.answer_example)
+        if operation.description.method != "GET":  # where it is done and cannot be shown
             entry["content"][CONTENT_TYPE] = _problem_content(
-                NOT_SHOWN, "It was done, but the result cannot be shown", one.status
+                NOT_SHOWN, "It was done, but the result cannot be shown", operation.status
             )
         else:
             headers["ETag"] = {"description": "Names this version of the answer.", "schema": {"type": "string"}}
-        if "cursor" in {parameter.name for parameter in one.parameters}:
+        if "cursor" in {parameter.name for parameter in operation.parameters}:
             headers["Link"] = {"description": 'Address of the next page: rel="next".', "schema": {"type": "string"}}
-    if one.streams:
-        entry.setdefault("content", {}).setdefault(one.description.media_type, {})
+    if operation.streams:
+        entry.setdefault("content", {}).setdefault(operation.description.media_type, {})
     return entry
 
 
@@ -201,22 +220,22 @@ def _json(schema: dict[str, Any], example: Any) -> dict[str, Any]:
     return {"application/json": {"schema": schema} | ({} if example is None else {"example": example})}
 
 
-def _is_idempotent(one: Operation, conventions: Conventions) -> bool:
-    told = one.description
+def _is_idempotent(operation: Operation, conventions: Conventions) -> bool:
+    told = operation.description
     return conventions.idempotent and told.method == "POST" and bool(told.roles)
 
 
-def _errors(one: Operation, conventions: Conventions) -> list[int]:
+def _errors(operation: Operation, conventions: Conventions) -> list[int]:
     """Return every error status of an operation: its own, and those that the shell adds."""
     shell = [421, 500]
-    if _is_idempotent(one, conventions):
+    if _is_idempotent(operation, conventions):
         shell += [409, 422]
-    if one.description.roles:
+    if operation.description.roles:
         shell += [401, 403, 429]
-    shell += [400, 408, 413, 415, 422] if one.body is not None else [400]
-    if one.parameters or one.description.method == "GET":
+    shell += [400, 408, 413, 415, 422] if operation.body is not None else [400]
+    if operation.parameters or operation.description.method == "GET":
         shell.append(422)
-    return sorted({*one.description.errors, *shell})
+    return sorted({*operation.description.errors, *shell})
 
 
 def _name(status: int) -> str:

@@ -17,7 +17,7 @@ from aggregator.brp_api.reports import EXAMPLE as REPORT_EXAMPLE
 from aggregator.brp_api.reports import ActivationReport, Version
 from aggregator.brp_api.settlements import EXAMPLE as SETTLEMENT_EXAMPLE
 from aggregator.brp_api.settlements import Settlement
-from aggregator.brp_api.values import ULID, Id, Reason, shown
+from aggregator.brp_api.values import ULID, Cancellation, Id, shown
 from aggregator.trade import activation_changes, activations, live_view, nominations, reports, settlements
 from vtn.api.desk import DESK
 from web.api import Context
@@ -39,14 +39,14 @@ class MarketActivation(Activation):
     """Whom, and why: the selection behind the call."""
 
     @classmethod
-    def of(cls, one: activations.Activation, now: datetime) -> Self:
+    def of(cls, activation: activations.Activation, now: datetime) -> Self:
         """Return an activation as operators see it at a time."""
         return cls(
-            **dict(Activation.of(one, now)),
-            brp_id=one.party_id,
-            created_by=one.created_by,
-            dispatch_id=one.dispatch_id,
-            selection_id=one.selection_id,
+            **dict(Activation.of(activation, now)),
+            brp_id=activation.party_id,
+            created_by=activation.created_by,
+            dispatch_id=activation.dispatch_id,
+            selection_id=activation.selection_id,
         )
 
 
@@ -80,7 +80,7 @@ async def list_activations(
     async with desk.db.read() as conn:
         rows = await activations.listed(conn, party_id=brp_id, contract_id=contract_id, before=before, limit=limit + 1)
     now = desk.clock.now()
-    return _ACTIVATIONS.page([MarketActivation.of(one, now) for one in rows], limit, key=lambda one: (one.id,))
+    return _ACTIVATIONS.page([MarketActivation.of(one, now) for one in rows], limit, key=lambda row: (row.id,))
 
 
 @operation(
@@ -126,7 +126,7 @@ async def read_activation_live(context: Context, activation_id: str) -> Live:
     example={"reason": "feeder fault"},
     answer_example=_EXAMPLE | {"status": "cancelled", "cancelled_at": "2026-01-31T17:20:00Z"},
 )
-async def cancel_activation(context: Context, activation_id: str, body: Reason) -> MarketActivation:
+async def cancel_activation(context: Context, activation_id: str, body: Cancellation) -> MarketActivation:
     """End it for all homes; what ran until now is reported and settled, and the BRP is told."""
     desk = context.service(DESK)
     now = desk.clock.now()
@@ -174,7 +174,7 @@ async def list_settlements(
         rows = await settlements.listed(
             conn, party_id=brp_id, activation_id=activation_id, before=before, limit=limit + 1
         )
-    return _SETTLEMENTS.page([shown(Settlement, one) for one in rows], limit, key=lambda one: (one.id,))
+    return _SETTLEMENTS.page([shown(Settlement, one) for one in rows], limit, key=lambda row: (row.id,))
 
 
 @operation(

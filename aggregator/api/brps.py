@@ -10,7 +10,7 @@ from aggregator.trade import contracts
 from core.clock import machine_now
 from core.errors import NotFoundError
 from vtn.api.desk import DESK
-from vtn.api.wire import Email, Printable
+from vtn.api.fields import Email, Printable
 from vtn.services import access_tokens, api_clients
 from web.api import Context
 from web.model import Model, UtcTime
@@ -100,15 +100,15 @@ _CLIENT: dict[str, Any] = {
 _SECRET = {"client": _CLIENT, "secret": "evs_..."}
 
 
-def _shown(one: api_clients.Client) -> Client:
+def _shown(client: api_clients.Client) -> Client:
     return Client(
-        id=one.id,
-        brp_id=one.party_id,
-        name=one.name,
-        scopes=list(one.scopes),
-        certificate=one.certificate,
-        created_at=one.created_at,
-        revoked_at=one.revoked_at,
+        id=client.id,
+        brp_id=client.party_id,
+        name=client.name,
+        scopes=list(client.scopes),
+        certificate=client.certificate,
+        created_at=client.created_at,
+        revoked_at=client.revoked_at,
     )
 
 

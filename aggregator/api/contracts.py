@@ -51,7 +51,7 @@ async def list_contracts(
     after = _BY_ID.decode(cursor)
     async with context.service(DESK).db.read() as conn:
         rows = await contracts.listed(conn, party_id=brp_id, after=after[0] if after else None, limit=limit + 1)
-    return _BY_ID.page([Contract.of(one) for one in rows], limit, key=lambda one: (one.id,))
+    return _BY_ID.page([Contract.of(one) for one in rows], limit, key=lambda row: (row.id,))
 
 
 @operation(
@@ -68,7 +68,7 @@ async def list_contracts(
 async def create_contract(context: Context, body: NewContract) -> Contract:
     """Say what a BRP may ask of a programme, and at which price."""
     desk = context.service(DESK)
-    terms = contracts.Terms(
+    terms = contracts.ContractTerms(
         body.brp_id,
         body.programme_id,
         contracts.Limits(**dict(body.limits)),

@@ -58,7 +58,7 @@ async def list_flexibility_requests(
     context: Context,
     brp_id: Id | None = None,
     contract_id: Id | None = None,
-    status: requests.Status | None = None,
+    status: requests.RequestStatus | None = None,
     limit: Limit = 50,
     cursor: Cursor | None = None,
 ) -> Page[FlexibilityRequest]:
@@ -73,7 +73,7 @@ async def list_flexibility_requests(
             before=after[0] if after else None,
             limit=limit + 1,
         )
-    return _REQUESTS.page([FlexibilityRequest.of(one) for one in rows], limit, key=lambda one: (one.id,))
+    return _REQUESTS.page([FlexibilityRequest.of(one) for one in rows], limit, key=lambda row: (row.id,))
 
 
 @operation(
@@ -87,7 +87,7 @@ async def list_flexibility_requests(
 async def list_flexibility_offers(
     context: Context,
     brp_id: Id | None = None,
-    status: offers.Status | None = None,
+    status: offers.OfferStatus | None = None,
     limit: Limit = 50,
     cursor: Cursor | None = None,
 ) -> Page[FlexibilityOffer]:
@@ -96,7 +96,7 @@ async def list_flexibility_offers(
     before = after[0] if after else None
     async with context.service(DESK).db.read() as conn:
         rows = await offers.listed(conn, party_id=brp_id, status=status, before=before, limit=limit + 1)
-    return _OFFERS.page([shown(FlexibilityOffer, one) for one in rows], limit, key=lambda one: (one.id,))
+    return _OFFERS.page([shown(FlexibilityOffer, one) for one in rows], limit, key=lambda row: (row.id,))
 
 
 @operation(

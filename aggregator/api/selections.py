@@ -57,7 +57,7 @@ async def read_selection(
     found = [
         ChosenVen(ven_id=row.ven_id, ven_name=names[row.ven_id], reason=row.reason, power_w=row.power_w) for row in rows
     ]
-    return _BY_VEN.page(found, limit, key=lambda one: (one.ven_id,))
+    return _BY_VEN.page(found, limit, key=lambda row: (row.ven_id,))
 
 
 OPERATIONS = (read_selection,)

@@ -10,7 +10,7 @@ from aggregator.tariff.price_series import MOST_INTERVALS
 from aggregator.tariff.tariff_source import TariffSource
 from core.errors import InvalidError
 from core.spans import Duration, utc
-from vtn.api.wire import Printable
+from vtn.api.fields import Printable
 from web.model import IsoDuration, Model, UtcTime
 
 Amount = Annotated[str, Field(pattern=r"^-?[0-9]{1,7}(\.[0-9]{1,8})?$", examples=["0.2815"])]
@@ -173,16 +173,16 @@ class TariffSourceOut(Model):
     last_error: str | None
 
     @classmethod
-    def of(cls, one: TariffSource) -> Self:
+    def of(cls, source: TariffSource) -> Self:
         """Return a source as the API shows it."""
-        mapping = {name: getattr(one.mapping, name) for name in PriceMapping.model_fields}
+        mapping = {name: getattr(source.mapping, name) for name in PriceMapping.model_fields}
         return cls(
-            url=one.url,
-            mapping=PriceMapping(**(mapping | {"headers": dict(one.mapping.headers)})),
-            every=Duration.of(seconds=one.every_s),
-            due_at=one.due_at,
-            last_at=one.last_at,
-            last_error=one.last_error,
+            url=source.url,
+            mapping=PriceMapping(**(mapping | {"headers": dict(source.mapping.headers)})),
+            every=Duration.of(seconds=source.every_s),
+            due_at=source.due_at,
+            last_at=source.last_at,
+            last_error=source.last_error,
         )
 
 

@@ -129,10 +129,10 @@ def span(start: datetime, end: datetime) -> Span:
     return Span(start, end)
 
 
-def _household(found: HouseholdTariffs, now: datetime) -> HouseholdOut:
+def _household(tariffs: HouseholdTariffs, now: datetime) -> HouseholdOut:
     return HouseholdOut(
-        ven_id=found.ven_id,
-        area=found.area,
+        ven_id=tariffs.ven_id,
+        area=tariffs.area,
         tariffs=[
             HouseholdTariff(
                 id=one.tariff.id,
@@ -145,7 +145,7 @@ def _household(found: HouseholdTariffs, now: datetime) -> HouseholdOut:
                 next=_price(following(one.prices, now)),
                 prices=shown(one.prices),
             )
-            for one in found.tariffs
+            for one in tariffs.tariffs
         ],
         totals=[
             HouseholdTotal(
@@ -156,7 +156,7 @@ def _household(found: HouseholdTariffs, now: datetime) -> HouseholdOut:
                 vat_included=one.vat_included,
                 prices=None if one.prices is None else shown(one.prices),
             )
-            for one in found.totals
+            for one in tariffs.totals
         ],
     )
 
@@ -166,8 +166,8 @@ def shown(series: Series) -> list[PriceOut]:
     return [PriceOut(start=one.start, end=one.end, per_kwh=one.per_kwh) for one in series]
 
 
-def _price(one: Price | None) -> PriceOut | None:
-    return None if one is None else PriceOut(start=one.start, end=one.end, per_kwh=one.per_kwh)
+def _price(price: Price | None) -> PriceOut | None:
+    return None if price is None else PriceOut(start=price.start, end=price.end, per_kwh=price.per_kwh)
 
 
 OPERATIONS = (read_price_signals, switch_price_signals, read_ven_tariffs, read_own_tariffs)

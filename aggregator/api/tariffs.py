@@ -44,7 +44,7 @@ async def list_tariffs(context: Context, limit: Limit = 100, cursor: Cursor | No
     async with context.service(DESK).db.read() as conn:
         found = await tariffs.listed(conn, after=after[0] if after else None, limit=limit + 1)
         rows = await _shown(conn, found)
-    return _BY_ID.page(rows, limit, key=lambda one: (one.id,))
+    return _BY_ID.page(rows, limit, key=lambda row: (row.id,))
 
 
 @operation(
@@ -91,8 +91,8 @@ async def retire_tariff(context: Context, tariff_id: str) -> TariffOut:
     return await read_tariff(context, tariff_id)
 
 
-async def _shown(conn: Connection, found: Sequence[tariffs.Tariff]) -> list[TariffOut]:
-    ids = [one.id for one in found]
+async def _shown(conn: Connection, rows: Sequence[tariffs.Tariff]) -> list[TariffOut]:
+    ids = [one.id for one in rows]
     versions, sources = await tariffs.newest_of(conn, ids), await tariff_source.sources_of(conn, ids)
     return [
         TariffOut(
@@ -108,21 +108,21 @@ async def _shown(conn: Connection, found: Sequence[tariffs.Tariff]) -> list[Tari
             newest=_version(versions[one.id]) if one.id in versions else None,
             source=_state(sources[one.id]) if one.id in sources else None,
         )
-        for one in found
+        for one in rows
     ]
 
 
-def _version(one: Version) -> TariffVersion:
-    return TariffVersion.model_validate(one, from_attributes=True, extra="ignore")
+def _version(version: Version) -> TariffVersion:
+    return TariffVersion.model_validate(version, from_attributes=True, extra="ignore")
 
 
-def _state(one: TariffSource) -> TariffSourceState:
+def _state(source: TariffSource) -> TariffSourceState:
     return TariffSourceState(
-        host=one.host,
-        every=Duration.of(seconds=one.every_s),
-        due_at=one.due_at,
-        last_at=one.last_at,
-        last_error=one.last_error,
+        host=source.host,
+        every=Duration.of(seconds=source.every_s),
+        due_at=source.due_at,
+        last_at=source.last_at,
+        last_error=source.last_error,
     )
 
 
@@ -218,7 +218,7 @@ async def list_tariff_versions(
     async with context.service(DESK).db.read() as conn:
         await tariffs.get(conn, tariff_id)
         found = await tariffs.versions(conn, tariff_id, before=after[0] if after else None, limit=limit + 1)
-    return _BY_NUMBER.page([_version(one) for one in found], limit, key=lambda one: (one.version,))
+    return _BY_NUMBER.page([_version(one) for one in found], limit, key=lambda row: (row.version,))
 
 
 # -- where prices are fetched

@@ -36,7 +36,7 @@ async def list_webhook_deliveries(
     before = after[0] if after else None
     async with context.service(DESK).db.read() as conn:
         rows = await webhooks.deliveries(conn, party_id=brp_id, state=state, before=before, limit=limit + 1)
-    return _NEWEST.page([Delivery.of(one) for one in rows], limit, key=lambda one: (one.id,))
+    return _NEWEST.page([Delivery.of(one) for one in rows], limit, key=lambda row: (row.id,))
 
 
 @operation(

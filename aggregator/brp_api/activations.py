@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field
 
 from aggregator.brp_api.desk import BRP, party_of, writing
-from aggregator.brp_api.values import ULID, Direction, Id, Interval, Intervals, Reason, Words, shown
+from aggregator.brp_api.values import ULID, Cancellation, Direction, Id, Interval, Intervals, Words, shown
 from aggregator.trade import activation_changes, activations, live_view
 from aggregator.trade.activations import ModifiedError
 from aggregator.trade.sales import DirectOrder
@@ -75,21 +75,21 @@ class Activation(Model):
     completed_at: UtcTime | None
 
     @classmethod
-    def of(cls, one: activations.Activation, now: datetime) -> Self:
+    def of(cls, activation: activations.Activation, now: datetime) -> Self:
         """Return an activation as the API shows it at a time."""
-        terms = one.terms
+        terms = activation.terms
         return cls(
-            id=one.id,
-            contract_id=one.contract_id,
-            offer_id=one.offer_id,
+            id=activation.id,
+            contract_id=activation.contract_id,
+            offer_id=activation.offer_id,
             option_id=terms.option_id,
-            status=one.status(now).value,
-            direction=one.direction,
-            starts_at=one.starts_at,
-            ends_at=one.ends_at,
-            intervals=[shown(Interval, interval) for interval in one.intervals],
+            status=activation.status(now).value,
+            direction=activation.direction,
+            starts_at=activation.starts_at,
+            ends_at=activation.ends_at,
+            intervals=[shown(Interval, interval) for interval in activation.intervals],
             accepted=[shown(Interval, interval) for interval in terms.accepted],
-            modification_number=one.modification_number,
+            modification_number=activation.modification_number,
             activation_factor=terms.factor,
             price_per_kwh=terms.price_per_kwh,
             penalty_per_kwh=terms.penalty_per_kwh,
@@ -98,10 +98,10 @@ class Activation(Model):
             area=terms.area,
             group_ids=list(terms.group_ids),
             reason=terms.reason,
-            created_at=one.created_at,
-            cancelled_at=one.cancelled_at,
-            cancel_reason=one.cancel_reason,
-            completed_at=one.completed_at,
+            created_at=activation.created_at,
+            cancelled_at=activation.cancelled_at,
+            cancel_reason=activation.cancel_reason,
+            completed_at=activation.completed_at,
         )
 
 
@@ -228,7 +228,7 @@ async def list_activations(
             conn, party_id=party_of(context), contract_id=contract_id, before=before, limit=limit + 1
         )
     now = desk.clock.now()
-    return _NEWEST.page([Activation.of(one, now) for one in rows], limit, key=lambda one: (one.id,))
+    return _NEWEST.page([Activation.of(one, now) for one in rows], limit, key=lambda row: (row.id,))
 
 
 @operation(
@@ -312,7 +312,7 @@ async def modify_activation(context: Context, activation_id: Id, body: Change) -
     example={"reason": "grid is fine again"},
     answer_example=EXAMPLE | {"status": "cancelled", "cancelled_at": "2026-01-31T17:20:00Z"},
 )
-async def cancel_activation(context: Context, activation_id: Id, body: Reason) -> Activation:
+async def cancel_activation(context: Context, activation_id: Id, body: Cancellation) -> Activation:
     """End it for all homes. What ran until now is reported and settled."""
     now, party_id = context.service(BRP).clock.now(), party_of(context)
     async with writing(context) as tx:

@@ -10,7 +10,7 @@ from aggregator.brp_api.activations import Activation
 from aggregator.brp_api.desk import BRP, party_of, writing
 from aggregator.brp_api.values import ULID, Direction, Id, Interval, shown
 from aggregator.trade import activations, offers
-from aggregator.trade.offers import Status
+from aggregator.trade.offers import OfferStatus
 from web.api import Context
 from web.model import Model, UtcTime
 from web.operation import operation
@@ -101,7 +101,7 @@ EXAMPLE: dict[str, Any] = {
 async def list_offers(
     context: Context,
     request_id: Id | None = None,
-    status: Status | None = None,
+    status: OfferStatus | None = None,
     limit: Limit = 50,
     cursor: Cursor | None = None,
 ) -> Page[FlexibilityOffer]:
@@ -116,7 +116,7 @@ async def list_offers(
             before=after[0] if after else None,
             limit=limit + 1,
         )
-    return _NEWEST.page([shown(FlexibilityOffer, one) for one in rows], limit, key=lambda one: (one.id,))
+    return _NEWEST.page([shown(FlexibilityOffer, one) for one in rows], limit, key=lambda row: (row.id,))
 
 
 @operation(

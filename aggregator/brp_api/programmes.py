@@ -67,14 +67,14 @@ class Programme(Model):
     """Your contracts about it."""
 
     @classmethod
-    def of(cls, one: programme.Programme, contract_ids: list[str]) -> Self:
+    def of(cls, stored: programme.Programme, contract_ids: list[str]) -> Self:
         """Return a programme as the API shows it."""
-        rules, limits = one.parameters, one.parameters.limits
+        rules, limits = stored.parameters, stored.parameters.limits
         preset = PRESETS.get(rules.baseline)
         return cls(
-            id=one.id,
-            version=one.version,
-            name=one.name,
+            id=stored.id,
+            version=stored.version,
+            name=stored.name,
             product=rules.product,
             notification=rules.notification,
             time_zone=rules.time_zone,

@@ -8,17 +8,17 @@ from aggregator.brp_api.desk import BRP, party_of, writing
 from aggregator.brp_api.values import (
     MAX_INTERVALS,
     ULID,
+    Cancellation,
     Direction,
     DurationS,
     Id,
     PositiveAmount,
-    Reason,
     Watts,
     Words,
     shown,
 )
 from aggregator.trade import offers, requests
-from aggregator.trade.requests import Status, Wish, WishInterval
+from aggregator.trade.requests import Need, NeedInterval, RequestStatus
 from web.api import Context
 from web.model import Model, UtcTime
 from web.operation import operation
@@ -56,11 +56,11 @@ class NewRequest(Model):
     """If given, it must be the product of the contract's programme."""
     reason: Words | None = None
 
-    def value(self) -> Wish:
-        """Return the wish as the services take it."""
-        return Wish(
+    def value(self) -> Need:
+        """Return what is needed as the services take it."""
+        return Need(
             self.direction,
-            tuple(WishInterval(one.start, one.duration_s, one.min_w, one.max_w) for one in self.intervals),
+            tuple(NeedInterval(one.start, one.duration_s, one.min_w, one.max_w) for one in self.intervals),
             self.deadline,
             self.area,
             self.group_ids,
@@ -94,26 +94,26 @@ class FlexibilityRequest(Model):
     """The offers that answer it."""
 
     @classmethod
-    def of(cls, one: requests.Request) -> Self:
+    def of(cls, request: requests.Request) -> Self:
         """Return a request as the API shows it."""
-        wish = one.wish
+        need = request.need
         return cls(
-            id=one.id,
-            contract_id=one.contract_id,
-            status=one.status.value,
-            status_reason=one.reason,
-            possible_w=None if one.possible_w is None else list(one.possible_w),
-            direction=wish.direction,
-            intervals=[shown(WishedInterval, interval) for interval in wish.intervals],
-            deadline=wish.deadline,
-            area=wish.area,
-            group_ids=list(wish.group_ids),
-            max_price=wish.max_price,
-            product=wish.product,
-            reason=wish.reason,
-            created_at=one.created_at,
-            ended_at=one.ended_at,
-            offer_ids=list(one.offer_ids),
+            id=request.id,
+            contract_id=request.contract_id,
+            status=request.status.value,
+            status_reason=request.reason,
+            possible_w=None if request.possible_w is None else list(request.possible_w),
+            direction=need.direction,
+            intervals=[shown(WishedInterval, interval) for interval in need.intervals],
+            deadline=need.deadline,
+            area=need.area,
+            group_ids=list(need.group_ids),
+            max_price=need.max_price,
+            product=need.product,
+            reason=need.reason,
+            created_at=request.created_at,
+            ended_at=request.ended_at,
+            offer_ids=list(request.offer_ids),
         )
 
 
@@ -175,7 +175,7 @@ async def create_request(context: Context, body: NewRequest) -> FlexibilityReque
 async def list_requests(
     context: Context,
     contract_id: Id | None = None,
-    status: Status | None = None,
+    status: RequestStatus | None = None,
     limit: Limit = 50,
     cursor: Cursor | None = None,
 ) -> Page[FlexibilityRequest]:
@@ -190,7 +190,7 @@ async def list_requests(
             before=after[0] if after else None,
             limit=limit + 1,
         )
-    return _NEWEST.page([FlexibilityRequest.of(one) for one in rows], limit, key=lambda one: (one.id,))
+    return _NEWEST.page([FlexibilityRequest.of(one) for one in rows], limit, key=lambda row: (row.id,))
 
 
 @operation(
@@ -220,7 +220,7 @@ async def read_request(context: Context, request_id: Id) -> FlexibilityRequest:
     example={"reason": "no longer needed"},
     answer_example=EXAMPLE | {"status": "cancelled", "status_reason": "no longer needed"},
 )
-async def cancel_request(context: Context, request_id: Id, body: Reason) -> FlexibilityRequest:
+async def cancel_request(context: Context, request_id: Id, body: Cancellation) -> FlexibilityRequest:
     """Withdraw it. After an acceptance, cancel the activation instead."""
     party_id, who, now = party_of(context), context.principal.name, context.service(BRP).clock.now()
     async with writing(context) as tx:

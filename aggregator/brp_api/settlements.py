@@ -109,7 +109,7 @@ async def list_settlements(
             before=after[0] if after else None,
             limit=limit + 1,
         )
-    return _NEWEST.page([shown(Settlement, one) for one in rows], limit, key=lambda one: (one.id,))
+    return _NEWEST.page([shown(Settlement, one) for one in rows], limit, key=lambda row: (row.id,))
 
 
 @operation(

@@ -105,7 +105,7 @@ async def list_tariffs(context: Context, limit: Limit = 50, cursor: Cursor | Non
     async with context.service(BRP).db.read() as conn:
         held = await contracts.by_programme(conn, party_of(context))
         rows = await tariffs.listed(conn, after=after[0] if after else None, limit=limit + 1, programme_ids=held)
-    return _BY_ID.page([shown(Tariff, one) for one in rows], limit, key=lambda one: (one.id,))
+    return _BY_ID.page([shown(Tariff, one) for one in rows], limit, key=lambda row: (row.id,))
 
 
 async def _seen(conn: Connection, tariff_id: str, party_id: str) -> tariffs.Tariff:

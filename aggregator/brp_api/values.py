@@ -31,9 +31,9 @@ MAX_INTERVALS = 192
 Shown = TypeVar("Shown", bound=Model)
 
 
-def shown(kind: type[Shown], one: Any) -> Shown:
+def shown(kind: type[Shown], value: Any) -> Shown:
     """Return a value of a service as the API shows it: the fields of `kind`, no others."""
-    return kind.model_validate(one, from_attributes=True, extra="ignore")
+    return kind.model_validate(value, from_attributes=True, extra="ignore")
 
 
 class Interval(Model):
@@ -52,7 +52,7 @@ Intervals = Annotated[tuple[Interval, ...], Field(min_length=1, max_length=MAX_I
 """One after the other without gaps, whole minutes, two days at most in all."""
 
 
-class Reason(Model):
+class Cancellation(Model):
     """Why, in words."""
 
     reason: Words | None = None
@@ -98,9 +98,9 @@ class Contract(Model):
     valid_to: UtcTime | None
 
     @classmethod
-    def of(cls, one: contracts.Contract) -> "Contract":
+    def of(cls, contract: contracts.Contract) -> "Contract":
         """Return a contract as the API shows it."""
-        return shown(cls, one)
+        return shown(cls, contract)
 
 
 ULID = "01k8x5m3e5t8n4r9w2z7h6c1qd"

@@ -70,9 +70,9 @@ class Delivery(Model):
     done_at: UtcTime | None
 
     @classmethod
-    def of(cls, one: webhooks.Delivery) -> "Delivery":
+    def of(cls, delivery: webhooks.Delivery) -> "Delivery":
         """Return a delivery as the API shows it."""
-        return cls(**{name: getattr(one, name) for name in cls.model_fields})
+        return cls(**{name: getattr(delivery, name) for name in cls.model_fields})
 
 
 class Message(Model):
@@ -144,8 +144,10 @@ def _message(kind: str) -> Webhook:
 WEBHOOKS = tuple(_message(kind) for kind in (*(one.value for one in Topic), webhooks.TEST_EVENT))
 
 
-def _shown(one: webhooks.Subscription) -> Subscription:
-    return Subscription(id=one.id, url=one.url, events=list(one.events), created_at=one.created_at)
+def _shown(subscription: webhooks.Subscription) -> Subscription:
+    return Subscription(
+        id=subscription.id, url=subscription.url, events=list(subscription.events), created_at=subscription.created_at
+    )
 
 
 @operation(
@@ -298,7 +300,7 @@ async def list_deliveries(
             before=after[0] if after else None,
             limit=limit + 1,
         )
-    return _NEWEST.page([Delivery.of(one) for one in rows], limit, key=lambda one: (one.id,))
+    return _NEWEST.page([Delivery.of(one) for one in rows], limit, key=lambda row: (row.id,))
 
 
 @operation(

@@ -30,7 +30,7 @@ from aggregator.trade import (
     trade_view,
 )
 from aggregator.trade.activation_report import ActivationReport
-from aggregator.trade.activations import Activation, Event, Status
+from aggregator.trade.activations import Activation, ActivationEvent, ActivationStatus
 from core.errors import InvalidError, NotFoundError
 from vtn.console import ConsoleRequest, Form, page
 from vtn.services import programme as programmes
@@ -58,7 +58,7 @@ async def list_activations(request: ConsoleRequest) -> web.StreamResponse:
     """Show activations, newest first."""
     form = request.filters()
     status = form.value("status")
-    wanted = Status(status) if status in {one.value for one in Status} else None
+    wanted = ActivationStatus(status) if status in {one.value for one in ActivationStatus} else None
     async with request.desk.db.read() as conn:
         rows = await trade_view.listed_activations(
             conn,
@@ -69,8 +69,8 @@ async def list_activations(request: ConsoleRequest) -> web.StreamResponse:
             limit=PER_PAGE + 1,
         )
         names = await trade_view.names(conn)
-    shown, following = _ACTIVATIONS.page(rows, lambda one: one.id)
-    states = [one.value for one in Status]
+    shown, following = _ACTIVATIONS.page(rows, lambda row: row.id)
+    states = [one.value for one in ActivationStatus]
     return request.render(
         "market/activations.html", form=form, rows=shown, following=following, names=names, states=states
     )
@@ -104,8 +104,8 @@ async def _page(request: ConsoleRequest, activation_id: str, form: Form) -> web.
         form=form,
         one=one,
         state=status.value,
-        can_modify=Event.MODIFY in activations.TRANSITIONS[status],
-        can_cancel=Event.CANCEL in activations.TRANSITIONS[status],
+        can_modify=ActivationEvent.MODIFY in activations.TRANSITIONS[status],
+        can_cancel=ActivationEvent.CANCEL in activations.TRANSITIONS[status],
         contract=contract,
         programme=rules,
         live=live,
@@ -169,23 +169,25 @@ async def change_activation(request: ConsoleRequest, activation_id: str) -> web.
     return await _page(request, activation_id, form)
 
 
-def _changed(one: Activation, wish: _Modified, rules: programmes.Programme, now: datetime) -> list[PowerInterval]:
+def _changed(
+    activation: Activation, fields: _Modified, rules: programmes.Programme, now: datetime
+) -> list[PowerInterval]:
     """Return the intervals with another power from the next step on, and cut at another end."""
-    grid = one.grid
-    free, end = grid.at(grid.ahead(now)), one.ends_at
-    if wish.end is not None:
+    grid = activation.grid
+    free, end = grid.at(grid.ahead(now)), activation.ends_at
+    if fields.end is not None:
         try:
-            end = in_utc(wish.end, zone_of(rules))
+            end = in_utc(fields.end, zone_of(rules))
         except InvalidError as error:
             raise InvalidError(str(error), field="end") from error
-    if end <= one.starts_at:
+    if end <= activation.starts_at:
         raise InvalidError(_("The end must be after the start."), field="end")
     new = []
-    for part in one.intervals:
+    for part in activation.intervals:
         stop = min(part.end, end)
         for start, until, power_w in (
             (part.start, min(stop, free), part.power_w),
-            (max(part.start, free), stop, part.power_w if wish.power is None else watts(wish.power)),
+            (max(part.start, free), stop, part.power_w if fields.power is None else watts(fields.power)),
         ):
             if start < until:
                 new.append(PowerInterval(start, round((until - start).total_seconds()), power_w))
@@ -222,7 +224,7 @@ async def list_settlements(request: ConsoleRequest) -> web.StreamResponse:
                 conn, party_id=form.value("party_id") or None, before=before, limit=PER_PAGE + 1
             )
         names = await trade_view.names(conn)
-    shown, following = _SETTLEMENTS.page(rows, lambda one: one.id)
+    shown, following = _SETTLEMENTS.page(rows, lambda row: row.id)
     return request.render("market/settlements.html", form=form, rows=shown, following=following, names=names)
 
 

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from aggregator.console.shared import PER_PAGE, listing, zone_of
 from aggregator.trade import contracts, offers, requests, trade_view
-from aggregator.trade.activations import Status
+from aggregator.trade.activations import ActivationStatus
 from vtn.console import ConsoleRequest, page
 from vtn.services import programme as programmes
 from web.auth import Role
@@ -21,11 +21,15 @@ async def show_board(request: ConsoleRequest) -> web.StreamResponse:
             "market/board.html",
             board=await trade_view.board(conn, request.now),
             names=await trade_view.names(conn),
-            waiting=await requests.listed(conn, status=requests.Status.RECEIVED, limit=_SHOWN),
-            open_offers=await offers.listed(conn, status=offers.Status.OPEN, limit=_SHOWN),
-            active=await trade_view.listed_activations(conn, request.now, status=Status.ACTIVE, limit=_SHOWN),
-            notified=await trade_view.listed_activations(conn, request.now, status=Status.NOTIFIED, limit=_SHOWN),
-            scheduled=await trade_view.listed_activations(conn, request.now, status=Status.SCHEDULED, limit=_SHOWN),
+            waiting=await requests.listed(conn, status=requests.RequestStatus.RECEIVED, limit=_SHOWN),
+            open_offers=await offers.listed(conn, status=offers.OfferStatus.OPEN, limit=_SHOWN),
+            active=await trade_view.listed_activations(conn, request.now, status=ActivationStatus.ACTIVE, limit=_SHOWN),
+            notified=await trade_view.listed_activations(
+                conn, request.now, status=ActivationStatus.NOTIFIED, limit=_SHOWN
+            ),
+            scheduled=await trade_view.listed_activations(
+                conn, request.now, status=ActivationStatus.SCHEDULED, limit=_SHOWN
+            ),
             disputed=await trade_view.disputed(conn, limit=_SHOWN),
         )
 
@@ -41,7 +45,7 @@ async def list_requests(request: ConsoleRequest) -> web.StreamResponse:
     """Show requests, newest first."""
     form = request.filters()
     status = form.value("status")
-    wanted = requests.Status(status) if status in {one.value for one in requests.Status} else None
+    wanted = requests.RequestStatus(status) if status in {one.value for one in requests.RequestStatus} else None
     async with request.desk.db.read() as conn:
         rows = await requests.listed(
             conn,
@@ -51,14 +55,14 @@ async def list_requests(request: ConsoleRequest) -> web.StreamResponse:
             limit=PER_PAGE + 1,
         )
         names = await trade_view.names(conn)
-    shown, following = _REQUESTS.page(rows, lambda one: one.id)
+    shown, following = _REQUESTS.page(rows, lambda row: row.id)
     return request.render(
         "market/requests.html",
         form=form,
         rows=shown,
         following=following,
         names=names,
-        states=[one.value for one in requests.Status],
+        states=[one.value for one in requests.RequestStatus],
     )
 
 

@@ -10,12 +10,12 @@ from pydantic import Field
 
 from aggregator.console.shared import Id, Kilowatts, LocalTime, Words, in_utc, part, watts, zone_of
 from aggregator.flexibility.call_limits import allows
-from aggregator.trade.dispatch_drafts import Wish
+from aggregator.trade.dispatch_drafts import PoolOrder
 from core.errors import InvalidError
 from core.spans import Duration, Span
 from openadr.model.signal import Signal
+from vtn.api.fields import Number, Printable
 from vtn.api.signals import IntervalIn, SignalIn
-from vtn.api.wire import Number, Printable
 from vtn.console import Form
 from vtn.services import programme as programmes
 from vtn.services import recipients
@@ -159,19 +159,19 @@ async def plan(conn: Connection, form: Form, now: datetime) -> Plan:
     return found
 
 
-def suggested_start(one: Programme, now: datetime) -> datetime:
+def suggested_start(programme: Programme, now: datetime) -> datetime:
     """Return the next quarter of an hour that leaves the notice of the programme, and a little time to look."""
-    earliest = one.parameters.notification.after(now) + timedelta(minutes=5)
+    earliest = programme.parameters.notification.after(now) + timedelta(minutes=5)
     quarter = timedelta(minutes=15)
     since = earliest.replace(minute=0, second=0, microsecond=0)
     steps = -(-(earliest - since) // quarter)
     return since + steps * quarter
 
 
-def target(form: Form, when: Plan) -> Wish:
+def target(form: Form, when: Plan) -> PoolOrder:
     """Read the order of a power."""
     step = part(form, TargetStep)
-    return Wish(
+    return PoolOrder(
         programme_id=when.programme.id,
         direction=step.direction,
         start=when.start,
@@ -251,7 +251,7 @@ def _values(text: str) -> tuple[float, ...]:
 
 
 async def _whom(
-    conn: Connection, step: SignalStep, one: Programme, now: datetime, stale_after_s: float
+    conn: Connection, step: SignalStep, programme: Programme, now: datetime, stale_after_s: float
 ) -> tuple[Recipient, ...]:
     """Return who gets a signal: those named and those in the groups, or everybody in the programme."""
     words = [word for word in re.split(r"[\s,;]*\n[\s,;]*|[,;]\s*", step.vens.strip()) if word]
@@ -259,7 +259,7 @@ async def _whom(
         raise InvalidError(
             _("At most %(most)s VENs can be named. Use a group for more.", most=_MOST_NAMED), field="vens"
         )
-    vens = await recipients.of(conn, one.id, words, step.group_ids, now, stale_after_s=stale_after_s)
+    vens = await recipients.of(conn, programme.id, words, step.group_ids, now, stale_after_s=stale_after_s)
     if not vens:
         raise InvalidError(
             _("Nobody would be called: the programme has no VENs, or the groups are empty."), field="vens"

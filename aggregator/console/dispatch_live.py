@@ -22,15 +22,15 @@ from aggregator.console.shared import (
     zone_of,
 )
 from aggregator.trade import dispatch_changes, dispatch_progress, reports, selection_view
-from aggregator.trade.dispatch_changes import Change
+from aggregator.trade.dispatch_changes import DispatchChange
 from aggregator.trade.dispatch_progress import Progress, Row
 from core.errors import InvalidError, NotFoundError
 from core.ids import new_id
-from openadr.model.codes import Code
 from openadr.model.event import DeliveredEvent, status_at
+from openadr.v20b.codes import Code
 from openadr.v20b.messages import DistributeEvent, Response
+from vtn.api.fields import Number
 from vtn.api.signals import unit_of
-from vtn.api.wire import Number
 from vtn.console import ConsoleRequest, Form, page
 from vtn.services import dispatch
 from vtn.services import event as events
@@ -84,13 +84,13 @@ async def _page(request: ConsoleRequest, dispatch_id: str, form: Form) -> web.Re
     )
 
 
-def _facts(one: Progress) -> dict[str, Any]:
+def _facts(progress: Progress) -> dict[str, Any]:
     """Return what head, figures and timeline of the page show."""
-    values = [(each.duration, each.value) for each in one.signal.intervals]
-    return {"one": one, "unit": unit_of(one.signal) or "", "values": values, "states": _STATES}
+    values = [(each.duration, each.value) for each in progress.signal.intervals]
+    return {"one": progress, "unit": unit_of(progress.signal) or "", "values": values, "states": _STATES}
 
 
-def _table(request: ConsoleRequest, one: Progress) -> dict[str, Any]:
+def _table(request: ConsoleRequest, progress: Progress) -> dict[str, Any]:
     """Return the page of VENs that was asked for: by state, part of a name, and place."""
     wanted = request.filters()
     state, text = wanted.value("state"), wanted.value("text").strip().lower()
@@ -98,23 +98,23 @@ def _table(request: ConsoleRequest, one: Progress) -> dict[str, Any]:
     last = str(after[0]) if after else ""
     chosen = [
         row
-        for row in sorted(one.rows, key=lambda row: (row.name, row.ven_id))
+        for row in sorted(progress.rows, key=lambda row: (row.name, row.ven_id))
         if (not state or row.state == state) and (not text or text in row.name.lower() or text == row.ven_id)
     ]
     shown = [row for row in chosen if row.name > last]
     return {"wanted": wanted, "page": _BY_NAME.page(shown[: PER_PAGE + 1], PER_PAGE, key=lambda row: (row.name,))}
 
 
-def _chart(one: Progress, request: ConsoleRequest) -> Chart:
+def _chart(progress: Progress, request: ConsoleRequest) -> Chart:
     """Return target, baseline and actual consumption, in kW."""
-    zone = zone_of(one.programme)
-    title = _("Consumption of the VENs that take part") if one.trace.usual_w else _("Power ordered from the VENs")
-    begun = one.at >= one.start and not one.is_over
-    return time_chart("live", title, "kW", _lines(one), zone=zone, now=request.now if begun else None)
+    zone = zone_of(progress.programme)
+    title = _("Consumption of the VENs that take part") if progress.trace.usual_w else _("Power ordered from the VENs")
+    begun = progress.at >= progress.start and not progress.is_over
+    return time_chart("live", title, "kW", _lines(progress), zone=zone, now=request.now if begun else None)
 
 
-def _lines(one: Progress) -> list[Line]:
-    trace = one.trace
+def _lines(progress: Progress) -> list[Line]:
+    trace = progress.trace
     lines = []
     if trace.target_times:
         lines.append(Line(_("target"), trace.target_times, _kilo(trace.target_w), step=True))
@@ -157,17 +157,17 @@ def _differing(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]
     return {name: value for name, value in new.items() if old.get(name) != value}
 
 
-def _news(request: ConsoleRequest, one: Progress) -> dict[str, Any]:
-    zone = zone_of(one.programme)
-    facts, table = _facts(one), _table(request, one)
-    chart = _chart(one, request)
+def _news(request: ConsoleRequest, progress: Progress) -> dict[str, Any]:
+    zone = zone_of(progress.programme)
+    facts, table = _facts(progress), _table(request, progress)
+    chart = _chart(progress, request)
     return {
         "html": {
             "live-figures": request.fragment("market/live_figures.html", zone=zone, **facts),
             "live-rows": request.fragment("market/live_rows.html", zone=zone, **facts, **table),
             "live-timeline": request.fragment("market/live_timeline.html", zone=zone, **facts),
         },
-        "charts": {"live": {"lines": line_rows(chart, _lines(one)), "now": now_rows(chart, request.now)}},
+        "charts": {"live": {"lines": line_rows(chart, _lines(progress)), "now": now_rows(chart, request.now)}},
     }
 
 
@@ -184,7 +184,7 @@ async def change_dispatch(request: ConsoleRequest, dispatch_id: str) -> web.Stre
             zone = zone_of(await _programme(tx.conn, dispatch_id))
             end = _end(wish.end, zone)
             value = float(watts(wish.power)) if wish.power is not None else wish.value
-            await dispatch_changes.modify(tx, dispatch_id, Change(value, end), request.now, who=request.who)
+            await dispatch_changes.modify(tx, dispatch_id, DispatchChange(value, end), request.now, who=request.who)
         return _done(request, dispatch_id, _("Changed. The VENs receive the change at their next poll."))
     return await _page(request, dispatch_id, form)
 

@@ -16,13 +16,13 @@ from aggregator.flexibility.fleet import Reason
 from aggregator.trade import dispatch_drafts, selection_view
 from core.errors import InvalidError, NotFoundError
 from core.ids import new_id
-from openadr.model.codes import Code
+from openadr.v20b.codes import Code
 from openadr.v20b.messages import DistributeEvent, Response
-from vtn.api.wire import check_event
 from vtn.console import ConsoleRequest, Form, page
 from vtn.services import dispatch, fleet, order_check, site, ven_view
 from vtn.services import programme as programmes
 from vtn.services.dispatch import Order
+from vtn.transport.v20b.check import check_event
 from web.auth import Role
 from web.pages.forms import CSRF_FIELD, FormError
 from web.pages.translations import gettext as _
@@ -184,7 +184,7 @@ async def show_draft(request: ConsoleRequest, draft_id: str) -> web.StreamRespon
     after = _BY_NAME.decode(request.query.get("cursor"))
     async with request.desk.db.read() as conn:
         one = await dispatch_drafts.get(conn, draft_id)
-        rules = await programmes.get(conn, one.wish.programme_id)
+        rules = await programmes.get(conn, one.order.programme_id)
         rows = await selection_view.reasons(
             conn,
             one.selection_id,
@@ -209,9 +209,9 @@ async def show_draft(request: ConsoleRequest, draft_id: str) -> web.StreamRespon
     )
 
 
-def _draft_links(one: dispatch_drafts.Draft, rules: programmes.Programme) -> dict[str, str]:
+def _draft_links(draft: dispatch_drafts.Draft, rules: programmes.Programme) -> dict[str, str]:
     """Return where the earlier steps are, filled with what the draft says."""
-    wish = one.wish
+    wish = draft.order
     fields: list[tuple[str, str]] = [
         ("programme_id", wish.programme_id),
         ("kind", "target"),
@@ -229,8 +229,8 @@ def _draft_links(one: dispatch_drafts.Draft, rules: programmes.Programme) -> dic
         "programme": f"/dispatches/new?{text}",
         "window": f"/dispatches/new/window?{text}",
         "order": f"/dispatches/new/order?{text}",
-        "preview": f"/dispatches/drafts/{one.id}",
-        "messages": f"/dispatches/drafts/{one.id}/messages",
+        "preview": f"/dispatches/drafts/{draft.id}",
+        "messages": f"/dispatches/drafts/{draft.id}/messages",
     }
 
 
@@ -239,13 +239,13 @@ async def show_draft_messages(request: ConsoleRequest, draft_id: str) -> web.Str
     """Show the exact event of one of the VENs."""
     async with request.desk.db.read() as conn:
         one = await dispatch_drafts.get(conn, draft_id)
-        rules = await programmes.get(conn, one.wish.programme_id)
+        rules = await programmes.get(conn, one.order.programme_id)
         powers = await dispatch_drafts.orders(conn, one)
         names = await ven_view.names(conn, powers)
     ven_id = request.query.get("ven_id") or next(iter(names), "")
     if powers and ven_id not in powers:
         raise NotFoundError(_("The draft doesn't call this VEN."))
-    wish = dispatch_drafts.order(one.wish, {ven_id: powers[ven_id]}) if powers else None
+    wish = dispatch_drafts.order(one.order, {ven_id: powers[ven_id]}) if powers else None
     return request.render(
         "market/draft_messages.html",
         zone=zone_of(rules),
@@ -293,30 +293,30 @@ async def _signal(request: ConsoleRequest, form: Form) -> tuple[Plan, Broadcast]
     return when, said
 
 
-async def _preview(request: ConsoleRequest, form: Form, when: Plan, said: Broadcast) -> web.Response:
-    names = {one.ven_id: one.name for one in said.vens}
+async def _preview(request: ConsoleRequest, form: Form, when: Plan, broadcast: Broadcast) -> web.Response:
+    names = {one.ven_id: one.name for one in broadcast.vens}
     ven_id = request.query.get("ven_id") or next(iter(names))
     if ven_id not in names:
         raise NotFoundError(_("This VEN doesn't receive the signal."))
     wish = Order(
-        said.order.programme_id,
-        said.order.start,
-        said.order.duration,
-        said.order.signals,
+        broadcast.order.programme_id,
+        broadcast.order.start,
+        broadcast.order.duration,
+        broadcast.order.signals,
         ven_ids=(ven_id,),
-        direction=said.order.direction,
-        test_event=said.order.test_event,
-        comment=said.order.comment,
+        direction=broadcast.order.direction,
+        test_event=broadcast.order.test_event,
+        comment=broadcast.order.comment,
     )
     async with request.desk.db.read() as conn:
-        warnings = await order_check.warnings(conn, said.order, request.now)
+        warnings = await order_check.warnings(conn, broadcast.order, request.now)
     return request.render(
         "market/preview_signal.html",
         warnings=warnings,
         zone=when.zone,
         form=form,
         when=when,
-        said=said,
+        said=broadcast,
         names=names,
         ven_id=ven_id,
         xml=await message_of(request, wish),
@@ -342,12 +342,12 @@ async def order_signal(request: ConsoleRequest) -> web.StreamResponse:
 # -- messages
 
 
-async def message_of(request: ConsoleRequest, wish: Order) -> str:
+async def message_of(request: ConsoleRequest, order: Order) -> str:
     """Return the oadrDistributeEvent of an order as its VEN would get it.
 
     Only the new event is shown; a VEN's other events would stand beside it. Ids are others when it is ordered.
     """
-    events = await dispatch_drafts.rehearse(request.desk.db, wish, request.now, who=request.who)
+    events = await dispatch_drafts.rehearse(request.desk.db, order, request.now, who=request.who)
     request_id = new_id("req")
     return pretty(
         DistributeEvent(request.desk.settings.vtn_id, request_id, events, Response(Code.OK, "OK", request_id))

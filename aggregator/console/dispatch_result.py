@@ -79,12 +79,12 @@ async def _page(request: ConsoleRequest, dispatch_id: str, form: Form) -> web.Re
     )
 
 
-def _chart(found: Result, rules: programmes.Programme) -> Chart:
-    times = [one.start for one in found.intervals]
-    edges = [*times, *([found.intervals[-1].start + _length(found)] if found.intervals else [])]
+def _chart(result: Result, rules: programmes.Programme) -> Chart:
+    times = [one.start for one in result.intervals]
+    edges = [*times, *([result.intervals[-1].start + _length(result)] if result.intervals else [])]
 
     def line(name: str, field: str, *, dashed: bool = False) -> Line:
-        values = [getattr(one, field) for one in found.intervals]
+        values = [getattr(one, field) for one in result.intervals]
         shown = [None if value is None else value / 1000 for value in (*values, *values[-1:])]
         return Line(name, edges, shown, step=True, dashed=dashed)
 
@@ -98,8 +98,8 @@ def _chart(found: Result, rules: programmes.Programme) -> Chart:
     return time_chart("result", title, "kW", lines, zone=zone_of(rules))
 
 
-def _length(found: Result) -> timedelta:
-    return timedelta(seconds=found.intervals[-1].duration_s)
+def _length(result: Result) -> timedelta:
+    return timedelta(seconds=result.intervals[-1].duration_s)
 
 
 @page("GET", "/dispatches/{dispatch_id}/result/vens/{ven_id}", role=Role.VIEWER)

@@ -55,7 +55,7 @@ async def list_offers(request: ConsoleRequest) -> web.StreamResponse:
     """Show offers, newest first."""
     form = request.filters()
     status = form.value("status")
-    wanted = offers.Status(status) if status in {one.value for one in offers.Status} else None
+    wanted = offers.OfferStatus(status) if status in {one.value for one in offers.OfferStatus} else None
     async with request.desk.db.read() as conn:
         rows = await offers.listed(
             conn,
@@ -65,8 +65,8 @@ async def list_offers(request: ConsoleRequest) -> web.StreamResponse:
             limit=PER_PAGE + 1,
         )
         names = await trade_view.names(conn)
-    shown, following = _OFFERS.page(rows, lambda one: one.id)
-    states = [one.value for one in offers.Status]
+    shown, following = _OFFERS.page(rows, lambda row: row.id)
+    states = [one.value for one in offers.OfferStatus]
     return request.render("market/offers.html", form=form, rows=shown, following=following, names=names, states=states)
 
 

@@ -15,7 +15,7 @@ from aggregator.scopes import SCOPES
 from aggregator.trade import contracts, trade_view
 from core.direction import Direction
 from core.errors import InvalidError, NotFoundError
-from vtn.api.wire import Email, Printable
+from vtn.api.fields import Email, Printable
 from vtn.console import ConsoleRequest, Form, page
 from vtn.services import api_clients, site, webhooks
 from vtn.services import programme as programmes
@@ -107,11 +107,11 @@ def _scopes() -> list[tuple[str, Markup]]:
     return [(scope, Markup("<code>{}</code>: {}").format(scope, _(text))) for scope, text in SCOPES.items()]
 
 
-def _thumbprint(wish: NewClient) -> str | None:
-    if wish.certificate is None:
+def _thumbprint(fields: NewClient) -> str | None:
+    if fields.certificate is None:
         return None
     try:
-        return api_clients.thumbprint_of_pem(wish.certificate)
+        return api_clients.thumbprint_of_pem(fields.certificate)
     except InvalidError as error:
         raise InvalidError(str(error), field="certificate") from error
 
@@ -201,7 +201,7 @@ async def list_contracts(request: ConsoleRequest) -> web.StreamResponse:
             conn, party_id=form.value("party_id") or None, after=keys.before(request), limit=PER_PAGE + 1
         )
         names = await trade_view.names(conn)
-    shown, following = keys.page(rows, lambda one: one.id)
+    shown, following = keys.page(rows, lambda row: row.id)
     return request.render("market/contracts.html", form=form, rows=shown, following=following, names=names)
 
 
@@ -231,7 +231,7 @@ async def create_contract(request: ConsoleRequest) -> web.StreamResponse:
     form = await request.form()
     with form.catching():
         wish = form.read(NewContract)
-        terms = contracts.Terms(
+        terms = contracts.ContractTerms(
             wish.party_id,
             wish.programme_id,
             contracts.Limits(
@@ -306,7 +306,7 @@ async def list_deliveries(request: ConsoleRequest) -> web.StreamResponse:
             limit=PER_PAGE + 1,
         )
         names = await trade_view.names(conn)
-    shown, following = _DELIVERIES.page(rows, lambda one: one.id)
+    shown, following = _DELIVERIES.page(rows, lambda row: row.id)
     return request.render(
         "market/webhooks.html", form=form, rows=shown, following=following, names=names, states=_STATES
     )

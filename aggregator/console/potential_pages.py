@@ -47,16 +47,16 @@ async def show_potential(request: ConsoleRequest) -> web.StreamResponse:
     )
 
 
-def _chart(one: Curve, rules: Programme) -> Chart:
-    edges = [*one.times, one.times[-1] + timedelta(seconds=STEP_S)]
-    low, middle, high = ([value / 1000 for value in (*row, row[-1])] for row in (one.p10_w, one.p50_w, one.p90_w))
+def _chart(curve: Curve, rules: Programme) -> Chart:
+    edges = [*curve.times, curve.times[-1] + timedelta(seconds=STEP_S)]
+    low, middle, high = ([value / 1000 for value in (*row, row[-1])] for row in (curve.p10_w, curve.p50_w, curve.p90_w))
     lines = [Line(_("p50"), edges, middle, step=True), Line(_("p10: can be sold"), edges, low, step=True, dashed=True)]
-    if one.direction == Direction.REDUCE:
+    if curve.direction == Direction.REDUCE:
         title = _("Consumption that the pool can reduce")
     else:
         title = _("Consumption that the pool can increase")
     bands = [Band(_("p50"), edges, low, high)]
-    return time_chart(f"pool-{one.direction}", title, "kW", lines, bands=bands, zone=zone_of(rules))
+    return time_chart(f"pool-{curve.direction}", title, "kW", lines, bands=bands, zone=zone_of(rules))
 
 
 PAGES = (show_potential,)

@@ -12,7 +12,7 @@ from aggregator.console.shared import Words, in_utc
 from aggregator.tariff.price_series import MOST_INTERVALS, Price
 from core.errors import InvalidError
 from core.spans import Duration
-from vtn.api.wire import Printable
+from vtn.api.fields import Printable
 from web.model import IsoDuration, Model
 from web.pages.translations import gettext as _
 
@@ -104,7 +104,7 @@ def read_prices(text: str, zone: tzinfo) -> list[Price]:
 
 def _rows(text: str) -> list[tuple[int, list[str]]]:
     sample = text[:2000]
-    delimiter = max(";\t,", key=lambda one: (sample.count(one) > 0, ";\t,".index(one) == 0, sample.count(one)))
+    delimiter = max(";\t,", key=lambda row: (sample.count(row) > 0, ";\t,".index(row) == 0, sample.count(row)))
     found = []
     for number, row in enumerate(csv.reader(io.StringIO(text), delimiter=delimiter), start=1):
         cells = [cell.strip() for cell in row if cell.strip()]

@@ -32,7 +32,7 @@ async def list_tariffs(request: ConsoleRequest) -> web.StreamResponse:
     keys = listing(_KEYS)
     async with request.desk.db.read() as conn:
         rows = await tariffs.listed(conn, after=keys.before(request), limit=PER_PAGE + 1)
-        shown, following = keys.page(rows, lambda one: one.id)
+        shown, following = keys.page(rows, lambda row: row.id)
         ids = [one.id for one in shown]
         newest, sources = await tariffs.newest_of(conn, ids), await tariff_source.sources_of(conn, ids)
         hour = Span(request.now, request.now + timedelta(minutes=1))
@@ -131,7 +131,7 @@ def _span(now: datetime, put: Series) -> Span:
     return Span(start, end)
 
 
-def _chart(one: Tariff, series: Series, request: ConsoleRequest) -> Chart:
+def _chart(tariff: Tariff, series: Series, request: ConsoleRequest) -> Chart:
     times: list[datetime] = []
     values: list[float | None] = []
     for price in series:
@@ -144,7 +144,7 @@ def _chart(one: Tariff, series: Series, request: ConsoleRequest) -> Chart:
         values.append(None)
     if values and times:
         values[-1] = float(series[-1].amount)
-    unit = f"{one.currency}/kWh"
+    unit = f"{tariff.currency}/kWh"
     lines = [Line(_("price"), times, values, step=True)]
     return time_chart("prices", _("Price, %(unit)s", unit=unit), unit, lines, zone=request.zone, now=request.now)
 

@@ -181,7 +181,7 @@ async def _events(
     return [span for span in spans if span[1] > since_s - _AFTERMATH_S]
 
 
-async def _shares(conn: AsyncConnection, ven_id: str, direction: Direction, known: _Known) -> Sequence[float] | None:
+async def _shares(conn: AsyncConnection, ven_id: str, direction: Direction, home: _Known) -> Sequence[float] | None:
     """Return which shares (p10, p50, p90) of its load the VEN changed in its past events; None: nothing is known.
 
     As far as they were evaluated; else by the meter before and in each event, with a day of nothing and a day of all
@@ -193,20 +193,20 @@ async def _shares(conn: AsyncConnection, ven_id: str, direction: Direction, know
     query = newest_results(conn.dialect.name, ids, ("counts", "intervals"), only=ven_id)
     seen = [share for row in await conn.execute(query) if row.counts in (1, "1", "true") for share in _seen(row)]
     if len(seen) < _LEAST_SEEN:
-        guessed = await _before_and_in(conn, ven_id, direction, known)
+        guessed = await _before_and_in(conn, ven_id, direction, home)
         if not guessed:
             return None
         seen = [0.0, *guessed, 1.0]
     return [float(share) for share in np.quantile(np.clip(seen, 0.0, 1.0), (0.1, 0.5, 0.9))]
 
 
-async def _before_and_in(conn: AsyncConnection, ven_id: str, direction: Direction, known: _Known) -> list[float]:
+async def _before_and_in(conn: AsyncConnection, ven_id: str, direction: Direction, home: _Known) -> list[float]:
     """Return the share by which each half hour of past events differs from the mean of the hour before the event."""
     found: list[float] = []
     sign = 1 if direction is Direction.REDUCE else -1
-    for begin, end in await _events(conn, ven_id, int(known.starts_s[0]), direction):
-        before = known.raw_w[(known.starts_s >= begin - _AFTERMATH_S) & (known.starts_s + STEP_S <= begin)]
-        inside = known.raw_w[(known.starts_s >= begin) & (known.starts_s + STEP_S <= end)]
+    for begin, end in await _events(conn, ven_id, int(home.starts_s[0]), direction):
+        before = home.raw_w[(home.starts_s >= begin - _AFTERMATH_S) & (home.starts_s + STEP_S <= begin)]
+        inside = home.raw_w[(home.starts_s >= begin) & (home.starts_s + STEP_S <= end)]
         usual_w = float(before.mean()) if before.size else np.nan
         if np.isfinite(usual_w) and usual_w > 0:
             found += [float(share) for share in sign * (usual_w - inside) / usual_w if np.isfinite(share)]

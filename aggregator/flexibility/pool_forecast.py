@@ -106,7 +106,7 @@ async def _slices(
     stale_after_s: float,
     area: str | None,
     group_ids: Sequence[str],
-    told: Sequence[Batch],
+    batches: Sequence[Batch],
 ) -> list[Fleet]:
     """Return the fleet of each two hours: a VEN may be barred from one, and look ahead no further than another."""
     width = timedelta(seconds=4 * STEP_S)
@@ -125,7 +125,7 @@ async def _slices(
                 stale_after_s=stale_after_s,
                 area=area,
                 group_ids=tuple(group_ids),
-                known=told,
+                batches=batches,
             )
         )
         start += width
@@ -142,8 +142,8 @@ def _curve(direction: str, slices: Sequence[Fleet], span: Span) -> Curve:
     return Curve(direction, times, p10, p50, p90, pools[0].waterfall, len(first.ven_ids), free)
 
 
-async def _source(conn: Connection, ven_ids: Collection[str], told: Sequence[Batch], now: datetime) -> Source:
-    newest, fresh = await asyncio.to_thread(_newest, ven_ids, told, now)
+async def _source(conn: Connection, ven_ids: Collection[str], batches: Sequence[Batch], now: datetime) -> Source:
+    newest, fresh = await asyncio.to_thread(_newest, ven_ids, batches, now)
     ages = [now.timestamp() - issued_at for issued_at, _ in newest.values()]
     stale = sorted((newest[ven_id][0], ven_id) for ven_id in newest.keys() - fresh)[:MOST_STALE]
     names = await ven_view.names(conn, [ven_id for _, ven_id in stale])
@@ -161,12 +161,12 @@ async def _source(conn: Connection, ven_ids: Collection[str], told: Sequence[Bat
 
 
 def _newest(
-    ven_ids: Collection[str], told: Sequence[Batch], now: datetime
+    ven_ids: Collection[str], batches: Sequence[Batch], now: datetime
 ) -> tuple[dict[str, tuple[float, str]], set[str]]:
     """Return when and by whom a VEN's newest figures were issued, and of which VENs some are not stale."""
     newest: dict[str, tuple[float, str]] = {}
     fresh: set[str] = set()
-    for batch in told:
+    for batch in batches:
         usable = batch.fresh(now)
         rows = zip(batch.ven_ids, batch.issued_at.tolist(), batch.sources, usable.tolist(), strict=True)
         for ven_id, issued_at, source, is_usable in rows:

@@ -78,12 +78,12 @@ async def load(
     area: str | None = None,
     group_ids: Sequence[str] = (),
     exclude: Collection[str] = (),
-    known: Sequence[Batch] | None = None,
+    batches: Sequence[Batch] | None = None,
 ) -> Fleet:
     """Return the VENs enrolled in a programme throughout a span, by venID, with their potential in steps of `step_s`.
 
     `area` and `group_ids` (any of them) narrow the fleet, `exclude` leaves VENs out. A VEN that was silent for
-    `stale_after_s` (world time) is offline. `known`: the potentials in force, if they were read before. Raises
+    `stale_after_s` (world time) is offline. `batches`: the potentials in force, if they were read before. Raises
     InvalidError for a span that the steps do not divide, or without end.
     """
     wish = _wish(programme, span, step_s, direction, now)
@@ -94,8 +94,8 @@ async def load(
     index = {row.id: place for place, row in enumerate(rows)}
     ids = members.subquery()
     chosen = select(ids.c.id)
-    if known is None:
-        known = await potential_arrays.batches(conn, direction=direction, ven_ids=chosen)
+    if batches is None:
+        batches = await potential_arrays.batches(conn, direction=direction, ven_ids=chosen)
     calls = await _calls(conn, wish, index, chosen)
     busy, refused = await _elsewhere(conn, wish, index, chosen)
     opted_out = refused | await _opted_out(conn, wish, index, chosen)
@@ -103,7 +103,7 @@ async def load(
     responds = await reliability(conn, index, chosen, now)
 
     def fleet() -> Fleet:
-        powers, unknown, stale = _potentials(known, wish, index)
+        powers, unknown, stale = _potentials(batches, wish, index)
         closed = not allows(programme.parameters.limits, _zone(programme), span)
         bars = {
             Reason.OFFLINE: _offline(rows, now, stale_after_s),
@@ -164,12 +164,12 @@ def _barred(bars: dict[Reason, Mask], homes: int) -> tuple[Reason | None, ...]:
 # -- who takes part
 
 
-def _members(wish: _Wish, area: str | None, group_ids: Sequence[str]) -> Select[Any]:
+def _members(wanted: _Wish, area: str | None, group_ids: Sequence[str]) -> Select[Any]:
     """Return the query of the VENs to look at: enrolled before the span and until its end."""
     enrolled = (
-        (enrolment.c.programme_id == wish.programme.id)
-        & (enrolment.c.valid_from <= wish.start)
-        & (enrolment.c.valid_to.is_(None) | (enrolment.c.valid_to >= wish.end))
+        (enrolment.c.programme_id == wanted.programme.id)
+        & (enrolment.c.valid_from <= wanted.start)
+        & (enrolment.c.valid_to.is_(None) | (enrolment.c.valid_to >= wanted.end))
     )
     query = (
         select(ven.c.id, ven.c.last_seen_at, ven.c.registered_at, site.c.area)
@@ -207,23 +207,23 @@ async def _nameplates(conn: AsyncConnection, index: dict[str, int], chosen: Sele
 # -- what they could do
 
 
-def _potentials(known: Sequence[Batch], wish: _Wish, index: dict[str, int]) -> tuple[Floats, Mask, Mask]:
+def _potentials(batches: Sequence[Batch], wanted: _Wish, index: dict[str, int]) -> tuple[Floats, Mask, Mask]:
     """Return powers (3, N, T), and masks (N): nothing is known or offered; what is known is too old or too short.
 
     The quantiles of several resources of one VEN are summed: as if they moved together. Takes CPU: use a thread.
     """
-    powers = np.zeros((len(index), 3, wish.intervals))
+    powers = np.zeros((len(index), 3, wanted.intervals))
     heard, fresh = np.zeros(len(index), dtype=bool), np.zeros(len(index), dtype=bool)
-    edges_s = wish.start_s + wish.step_s * np.arange(wish.intervals + 1, dtype=np.int64)
-    for batch in known:
-        if batch.direction != wish.direction:
+    edges_s = wanted.start_s + wanted.step_s * np.arange(wanted.intervals + 1, dtype=np.int64)
+    for batch in batches:
+        if batch.direction != wanted.direction:
             continue
         places = np.array([index.get(ven_id, -1) for ven_id in batch.ven_ids], dtype=np.int64)
         here = places >= 0
         heard[places[here]] = True
-        if batch.start_s > wish.start_s or batch.end_s < wish.end_s:
+        if batch.start_s > wanted.start_s or batch.end_s < wanted.end_s:
             continue
-        here &= ~batch.too_old(wish.now)
+        here &= ~batch.too_old(wanted.now)
         fresh[places[here]] = True
         np.add.at(powers, places[here], batch.values_w[here] @ batch.shares(edges_s))
     quantiles = np.ascontiguousarray(powers.transpose(1, 0, 2))
@@ -253,16 +253,16 @@ class _Calls:
     resting: Mask
 
 
-async def _calls(conn: AsyncConnection, wish: _Wish, index: dict[str, int], chosen: Select[Any]) -> _Calls:
+async def _calls(conn: AsyncConnection, wanted: _Wish, index: dict[str, int], chosen: Select[Any]) -> _Calls:
     """Count past and planned calls around the span; one that was cancelled before it began is none."""
-    limits = wish.programme.parameters.limits
-    around = periods(limits, _zone(wish.programme), wish.start)
-    rested_from, rested_until = (-limits.rest).after(wish.start), limits.rest.after(wish.end)
+    limits = wanted.programme.parameters.limits
+    around = periods(limits, _zone(wanted.programme), wanted.start)
+    rested_from, rested_until = (-limits.rest).after(wanted.start), limits.rest.after(wanted.end)
     planned = {
         row.id: row
         for row in await conn.execute(
             select(dispatch.c.id, dispatch.c.starts_at, dispatch.c.ends_at).where(
-                (dispatch.c.programme_id == wish.programme.id)
+                (dispatch.c.programme_id == wanted.programme.id)
                 & dispatch.c.direction.is_not(None)
                 & (dispatch.c.starts_at >= min(around.season.start, around.week.start, rested_from - _LONGEST_CALL))
                 & (dispatch.c.starts_at < max(*_ends(around), rested_until))
@@ -313,7 +313,7 @@ def _first(cancelled_at: datetime | None, ends_at: datetime | None) -> datetime 
 
 
 async def _elsewhere(
-    conn: AsyncConnection, wish: _Wish, index: dict[str, int], chosen: Select[Any]
+    conn: AsyncConnection, wanted: _Wish, index: dict[str, int], chosen: Select[Any]
 ) -> tuple[Mask, Mask]:
     """Return who takes part in another event at that time, of any programme, and who refused one of this programme (N).
 
@@ -322,8 +322,8 @@ async def _elsewhere(
     overlapping = (
         dispatch.c.direction.is_not(None)
         & event.c.cancelled_at.is_(None)
-        & (dispatch.c.starts_at < wish.end)
-        & or_(event.c.listed_until.is_(None), event.c.listed_until > wish.start)
+        & (dispatch.c.starts_at < wanted.end)
+        & or_(event.c.listed_until.is_(None), event.c.listed_until > wanted.start)
     )
     joined = event.join(dispatch, dispatch.c.id == event.c.dispatch_id)
     opts = effective_opts(select(event.c.id).select_from(joined).where(overlapping)).subquery()
@@ -335,16 +335,16 @@ async def _elsewhere(
     rows = (await conn.execute(query)).all()
     out = [row for row in rows if row.opt_type == OptType.OUT]
     busy = _mask(index, (row.ven_id for row in rows if row.opt_type != OptType.OUT))
-    return busy, _mask(index, (row.ven_id for row in out if row.programme_id == wish.programme.id))
+    return busy, _mask(index, (row.ven_id for row in out if row.programme_id == wanted.programme.id))
 
 
-async def _opted_out(conn: AsyncConnection, wish: _Wish, index: dict[str, int], chosen: Select[Any]) -> Mask:
+async def _opted_out(conn: AsyncConnection, wanted: _Wish, index: dict[str, int], chosen: Select[Any]) -> Mask:
     """Return who has said, by an opt schedule for the whole VEN, that it is not there at that time (N) (OP-12).
 
     Of several schedules that touch the span the newest counts.
     """
-    context = normal_context(wish.programme.market_context)
-    rows = await schedules(conn, opt.c.ven_id.in_(chosen), Span(wish.start, wish.end), context)
+    context = normal_context(wanted.programme.market_context)
+    rows = await schedules(conn, opt.c.ven_id.in_(chosen), Span(wanted.start, wanted.end), context)
     says = {row.ven_id: row.opt_type for row in rows}
     return _mask(index, (ven_id for ven_id, said in says.items() if said == OptType.OUT))
 

@@ -32,12 +32,12 @@ _WIDTHS = (
 class Kinds:
     """K kinds of the n candidates.
 
-    `of` (n): kind of each. `queue` (n): candidates, kind by kind, in rotation order; those of kind k lie from
+    `kind_of` (n): kind of each. `queue` (n): candidates, kind by kind, in rotation order; those of kind k lie from
     `begin[k]` up to before `begin[k + 1]`. `energy` (K, m): mean; `ordered` (K, m): mean, no rows without caps;
     `unit` (K): cost of a kWh; `capped` (K).
     """
 
-    of: Whole
+    kind_of: Whole
     queue: Whole
     begin: Whole
     energy: Floats
@@ -97,7 +97,7 @@ def _numbered(parts: tuple[Whole, ...]) -> Whole:
     return key
 
 
-def _described(case: Case, of: Whole, queue: Whole, begin: Whole) -> Kinds:
+def _described(case: Case, rows: Whole, queue: Whole, begin: Whole) -> Kinds:
     count = begin.size - 1
     energy, unit, capped = np.zeros((count, case.aim.size)), np.zeros(count), np.full(count, -1, np.int64)
     ordered = np.zeros((count if len(case.caps) else 0, case.aim.size))
@@ -109,4 +109,4 @@ def _described(case: Case, of: Whole, queue: Whole, begin: Whole) -> Kinds:
         capped[k] = case.capped[members[0]]
         if len(ordered):
             ordered[k] = case.ordered[members].mean(axis=0)
-    return Kinds(of, queue, begin, energy, ordered, unit, capped)
+    return Kinds(rows, queue, begin, energy, ordered, unit, capped)

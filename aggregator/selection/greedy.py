@@ -62,6 +62,6 @@ def _blocks(case: Case, some: Whole, lack: Floats) -> tuple[Whole, Whole]:
     some_help = helps.any(axis=1)
     begin = helps.argmax(axis=1)
     end = intervals - helps[:, ::-1].argmax(axis=1)
-    if case.whole:
+    if case.one_block:
         begin, end = np.zeros_like(begin), np.full_like(end, intervals)
     return np.where(some_help, begin, 0), np.where(some_help, end, 0)

@@ -108,7 +108,7 @@ def bound_of(case: Case, prices: Prices) -> float:
         some = slice(first, first + CHUNK)
         ordered = case.ordered[some] if len(case.caps) else case.ordered
         net = _net(case, case.energy[some], case.unit[some], case.capped[some], ordered, prices)
-        value, _, _ = best_blocks(net, whole=case.whole)
+        value, _, _ = best_blocks(net, one_block=case.one_block)
         total -= float(np.maximum(value + prices.call - case.call, 0.0).sum())
     return total
 
@@ -141,14 +141,14 @@ def flat_bound(case: Case, unit: float) -> float:
     return price * float(case.aim.sum()) - float(np.maximum(worth, 0.0).sum())
 
 
-def _between(one: Prices, other: Prices) -> Prices:
-    return Prices((one.energy + other.energy) / 2, (one.cap + other.cap) / 2, (one.call + other.call) / 2)
+def _between(prices: Prices, other: Prices) -> Prices:
+    return Prices((prices.energy + other.energy) / 2, (prices.cap + other.cap) / 2, (prices.call + other.call) / 2)
 
 
 def _worth(case: Case, kinds: Kinds, prices: Prices) -> tuple[Floats, Whole, Whole]:
     """Return what calling one home of each kind is worth at these prices, in its best block; and that block."""
     net = _net(case, kinds.energy, kinds.unit, kinds.capped, kinds.ordered, prices)
-    value, start, stop = best_blocks(net, whole=case.whole)
+    value, start, stop = best_blocks(net, one_block=case.one_block)
     return value + prices.call - case.call, start, stop
 
 
@@ -183,7 +183,7 @@ class _Master:
         self.case = case
         self.kinds = kinds
         self.kind = self.start = self.stop = np.zeros(0, np.int64)
-        self.known: set[tuple[int, int, int]] = set()
+        self.columns_there: set[tuple[int, int, int]] = set()
         self.short = short
         import highspy  # noqa: PLC0415  some MB that a server needs only when it selects
 
@@ -224,8 +224,8 @@ class _Master:
         """Add the blocks that are not there yet; return how many."""
         fresh = []
         for place, key in enumerate(zip(new.kind.tolist(), new.start.tolist(), new.stop.tolist(), strict=True)):
-            if key not in self.known:
-                self.known.add(key)
+            if key not in self.columns_there:
+                self.columns_there.add(key)
                 fresh.append(place)
         kind, start, stop = new.kind[fresh], new.start[fresh], new.stop[fresh]
         cost, starts, index, value = _sparse(self.case, self.kinds, kind, start, stop)

@@ -30,7 +30,7 @@ class Case:
       about a hundredth of a usual call's energy, so that one long call is better than two short ones.
     - `capped` (n): row of `caps` (c, m) that the home falls under, -1: none. `ordered` (n, m): what it is asked for,
       which is what counts against a cap; no rows where there are no caps.
-    - `most`: most calls. `whole`: calls are for all intervals.
+    - `most`: most calls. `one_block`: calls are for all intervals.
     """
 
     rows: Whole
@@ -48,7 +48,7 @@ class Case:
     ordered: Floats
     caps: Floats
     most: int
-    whole: bool
+    one_block: bool
 
     def penalty(self, level: Floats) -> Floats:
         """Return the penalties for delivering `level` (..., m)."""
@@ -99,7 +99,7 @@ def prepare(fleet: Fleet, ask: Ask, seed: int) -> Case:
             len(areas), columns.size
         ),
         most=rows.size if ask.most_calls is None else min(ask.most_calls, rows.size),
-        whole=ask.whole,
+        one_block=ask.one_block,
     )
 
 

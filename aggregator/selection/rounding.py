@@ -55,7 +55,7 @@ class _Roster:
         self.loads = loads_of(case, plan)
         called = np.zeros(case.rows.size, np.int64)
         called[plan.called] = 1
-        self.taken = np.bincount(kinds.of, weights=called, minlength=kinds.unit.size).astype(np.int64)
+        self.taken = np.bincount(kinds.kind_of, weights=called, minlength=kinds.unit.size).astype(np.int64)
 
     def respect_caps(self) -> None:
         """Send homes home where those really called exceed what their kind's mean promised: dearest kinds first."""
@@ -88,7 +88,7 @@ class _Roster:
         saved = self.case.penalty(self.level) - self.case.penalty(self.level + energy)
         saved -= self.case.unit[homes][:, None] * energy
         saved[self._too_much(homes)] = -1e6 * max(1.0, float(np.abs(saved).max()))
-        value, start, stop = best_blocks(saved, whole=self.case.whole)
+        value, start, stop = best_blocks(saved, one_block=self.case.one_block)
         best = int(value.argmax())
         return float(value[best]) - self.case.call, int(homes[best]), int(start[best]), int(stop[best])
 
@@ -115,7 +115,7 @@ class _Roster:
 
     def _add(self, home: int, start: int, stop: int) -> None:
         self.start[home], self.stop[home] = start, stop
-        self.taken[self.kinds.of[home]] += 1
+        self.taken[self.kinds.kind_of[home]] += 1
         self._shift(home, 1.0)
 
     def _drop(self, kind: int) -> None:

@@ -52,11 +52,11 @@ def select(fleet: Fleet, ask: Ask, *, seed: int = 0, deadline_s: float = 5.0) ->
         case, kinds, _columns(kinds, incumbent), first_prices(case, incumbent), began + _PROGRAMME * deadline_s
     )
     if relaxed is None:
-        return _answer(fleet, ask, case, incumbent, kinds.of, "greedy", _flat_bound(case, incumbent), began)
+        return _answer(fleet, ask, case, incumbent, kinds.kind_of, "greedy", _flat_bound(case, incumbent), began)
     bound = max(bound_of(case, relaxed.prices), 0.0)
     plan = rounded(case, kinds, relaxed.columns, began + _REPAIR * deadline_s)
     if evaluate(case, plan)[1] <= evaluate(case, incumbent)[1]:
-        return _answer(fleet, ask, case, plan, kinds.of, "lp", bound, began)
+        return _answer(fleet, ask, case, plan, kinds.kind_of, "lp", bound, began)
     return _answer(fleet, ask, case, incumbent, cost_classes(case.unit), "greedy", bound, began)
 
 
@@ -72,7 +72,7 @@ def _flat_bound(case: Case, plan: Plan) -> float:
 def _columns(kinds: Kinds, plan: Plan) -> Columns:
     """Return the blocks of each kind that a plan uses."""
     called = plan.called
-    used = np.unique(np.stack([kinds.of[called], plan.start[called], plan.stop[called]]), axis=1)
+    used = np.unique(np.stack([kinds.kind_of[called], plan.start[called], plan.stop[called]]), axis=1)
     return Columns(used[0], used[1], used[2], np.zeros(used.shape[1]))
 
 

@@ -19,14 +19,14 @@ class Ask:
     - `tolerance`: what may be delivered above the target, as a share of it. Selection and the loop aim at the middle.
     - `caps`: area index -> most power (W) that may be ordered in that area at any time, if everyone responds.
     - `most_calls`: most VENs to call, None: no limit.
-    - `whole`: each home is called for all intervals. Otherwise for one block of them, in one call.
+    - `one_block`: each home is called for all intervals. Otherwise for one block of them, in one call.
     """
 
     target_w: Floats
     tolerance: float = 0.05
     caps: Mapping[int, float] = field(default_factory=dict)
     most_calls: int | None = None
-    whole: bool = False
+    one_block: bool = False
 
     @property
     def aim_w(self) -> Floats:

@@ -5,13 +5,13 @@ import numpy as np
 from aggregator.flexibility.fleet import Floats, Whole
 
 
-def best_blocks(gain: Floats, *, whole: bool) -> tuple[Floats, Whole, Whole]:
+def best_blocks(gain: Floats, *, one_block: bool) -> tuple[Floats, Whole, Whole]:
     """Return, for each row of `gain` (n, m), the best contiguous block: its sum, start and end (exclusive).
 
-    A block has one interval at least; `whole`: it is all of them. Kadane's algorithm, by prefix sums.
+    A block has one interval at least; `one_block`: it is all of them. Kadane's algorithm, by prefix sums.
     """
     homes, intervals = gain.shape
-    if whole or intervals <= 1:
+    if one_block or intervals <= 1:
         return gain.sum(axis=1), np.zeros(homes, np.int64), np.full(homes, intervals, np.int64)
     prefix = np.zeros((homes, intervals + 1))
     np.cumsum(gain, axis=1, out=prefix[:, 1:])

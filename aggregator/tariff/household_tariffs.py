@@ -66,8 +66,8 @@ class HouseholdTariffs:
     totals: tuple[Total, ...]
 
 
-def _meaning(one: Tariff) -> tuple[str, bool]:
-    return one.currency, one.vat_included
+def _meaning(tariff: Tariff) -> tuple[str, bool]:
+    return tariff.currency, tariff.vat_included
 
 
 def choose(candidates: Iterable[Tariff], programme_id: str | None, area: str | None) -> Choice:
@@ -82,7 +82,7 @@ def choose(candidates: Iterable[Tariff], programme_id: str | None, area: str | N
             for one in candidates
             if one.kind is kind and one.area in (None, area) and one.programme_id in (None, programme_id)
         ]
-        return max(fitting, key=lambda one: (one.programme_id is not None, one.area is not None, one.id), default=None)
+        return max(fitting, key=lambda row: (row.programme_id is not None, row.area is not None, row.id), default=None)
 
     candidates = list(candidates)
     return Choice(best(Kind.NETWORK), best(Kind.ELECTRICITY))
@@ -144,13 +144,13 @@ async def _programmes(conn: AsyncConnection, ven_id: str, now: datetime) -> Sequ
     return list((await conn.execute(query.order_by(enrolment.c.programme_id))).scalars()) or [None]
 
 
-async def _prices(conn: AsyncConnection, one: Tariff, span: Span) -> TariffPrices:
-    last = await tariffs.newest(conn, one.id)
-    return TariffPrices(one, 0 if last is None else last.version, await tariffs.series(conn, one.id, span))
+async def _prices(conn: AsyncConnection, tariff: Tariff, span: Span) -> TariffPrices:
+    last = await tariffs.newest(conn, tariff.id)
+    return TariffPrices(tariff, 0 if last is None else last.version, await tariffs.series(conn, tariff.id, span))
 
 
-def _total(programme_id: str | None, network: Tariff, electricity: Tariff, found: dict[str, TariffPrices]) -> Total:
+def _total(programme_id: str | None, network: Tariff, electricity: Tariff, prices: dict[str, TariffPrices]) -> Total:
     if Choice(network, electricity).both is None:
         return Total(programme_id, network.id, electricity.id, None, None, None)
-    sums = total(found[network.id].prices, found[electricity.id].prices)
+    sums = total(prices[network.id].prices, prices[electricity.id].prices)
     return Total(programme_id, network.id, electricity.id, network.currency, network.vat_included, sums)

@@ -184,12 +184,12 @@ def _rows(mapping: Mapping, document: object) -> list[tuple[int, _Row]]:
     return numbered[::-1] if last < first else numbered
 
 
-def _list(found: object, place: str) -> list[object]:
-    if not isinstance(found, list) or not found:
+def _list(value: object, place: str) -> list[object]:
+    if not isinstance(value, list) or not value:
         raise InvalidError(f"At '{place}' there is no list with anything in it.")
-    if len(found) > MOST_INTERVALS:
-        raise InvalidError(f"At '{place}' there are {len(found)} items; {MOST_INTERVALS} at most.")
-    return found
+    if len(value) > MOST_INTERVALS:
+        raise InvalidError(f"At '{place}' there are {len(value)} items; {MOST_INTERVALS} at most.")
+    return value
 
 
 def _steps(pointer: str, name: str = "") -> list[str]:

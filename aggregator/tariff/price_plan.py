@@ -68,8 +68,8 @@ class Quote:
         return (Signal("ELECTRICITY_PRICE", "price", "price", intervals, unit),)
 
 
-def _id(one: Tariff | None) -> str | None:
-    return None if one is None else one.id
+def _id(tariff: Tariff | None) -> str | None:
+    return None if tariff is None else tariff.id
 
 
 def days(now: datetime, time_zone: str) -> dict[str, Span]:
@@ -157,20 +157,20 @@ class Create:
 Action = Cancel | Leave | Change | Create
 
 
-async def plan(conn: AsyncConnection, one: Programme, now: datetime, *, on: bool) -> list[Action]:
+async def plan(conn: AsyncConnection, programme: Programme, now: datetime, *, on: bool) -> list[Action]:
     """Return what has to be done so that the VENs of a programme have the prices that they ought to have.
 
     Without `on` they ought to have none.
     """
-    wanted = await quotes(conn, one.id, now) if on else []
+    wanted = await quotes(conn, programme.id, now) if on else []
     actions: list[Action] = []
-    for day, span in days(now, one.parameters.time_zone).items():
+    for day, span in days(now, programme.parameters.time_zone).items():
         prices = {quote.key: (quote, await known(conn, quote, span)) for quote in wanted}
-        for row in await open_dispatches(conn, one.id, day, now):
-            actions += await _follow_up(conn, one.id, row, prices, now)
+        for row in await open_dispatches(conn, programme.id, day, now):
+            actions += await _follow_up(conn, programme.id, row, prices, now)
         for quote, series in prices.values():
             run = run_from(series, next_minute(now))
-            if run and (ven_ids := await _without(conn, one.id, day, quote, now)):
+            if run and (ven_ids := await _without(conn, programme.id, day, quote, now)):
                 actions.append(Create(day, quote, run[0].start, quote.signals(_intervals(run)), ven_ids))
     return actions
 

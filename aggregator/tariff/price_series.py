@@ -85,15 +85,15 @@ def checked(prices: Sequence[Price]) -> Series:
     return series
 
 
-def _checked(one: Price) -> Price:
-    start, end = utc(one.start), utc(one.end)
+def _checked(price: Price) -> Price:
+    start, end = utc(price.start), utc(price.end)
     if start.year not in _YEARS or end.year not in _YEARS:
         raise InvalidError(f"A price lies in the years {_YEARS.start} to {_YEARS.stop - 1}.")
     if any(when.second or when.microsecond for when in (start, end)):
         raise InvalidError(f"The price from {start.isoformat()} does not begin and end on whole minutes.")
     if end <= start:
         raise InvalidError(f"The price from {start.isoformat()} ends at {end.isoformat()}, which is not later.")
-    return Price(start, end, read_amount(one.per_kwh))
+    return Price(start, end, read_amount(price.per_kwh))
 
 
 def spoken(claims: Sequence[Claim], span: Span) -> list[tuple[int, Span]]:
@@ -130,8 +130,8 @@ def _outside(span: Span, claim: Claim) -> list[Span]:
 def clipped(series: Series, span: Span) -> Series:
     """Return the part of a series that lies in a span (not empty, with an end); prices that reach beyond are cut."""
     end = _end(span)
-    first = bisect.bisect_right(series, span.start, key=lambda one: one.end)
-    last = bisect.bisect_left(series, end, key=lambda one: one.start)
+    first = bisect.bisect_right(series, span.start, key=lambda row: row.end)
+    last = bisect.bisect_left(series, end, key=lambda row: row.start)
     return tuple(replace(one, start=max(one.start, span.start), end=min(one.end, end)) for one in series[first:last])
 
 
@@ -146,10 +146,10 @@ def merged(series: Series) -> Series:
     return tuple(joined)
 
 
-def total(one: Series, other: Series) -> Series:
+def total(series: Series, other: Series) -> Series:
     """Return the sum of two series, where both have a price."""
     sums: list[Price] = []
-    left, right = iter(one), iter(other)
+    left, right = iter(series), iter(other)
     here, there = next(left, None), next(right, None)
     while here is not None and there is not None:
         start, end = max(here.start, there.start), min(here.end, there.end)
@@ -175,11 +175,11 @@ def run_from(series: Series, start: datetime) -> Series:
 
 def current(series: Series, when: datetime) -> Price | None:
     """Return the price that holds at a time, or None."""
-    index = bisect.bisect_right(series, when, key=lambda one: one.end)
+    index = bisect.bisect_right(series, when, key=lambda row: row.end)
     return series[index] if index < len(series) and series[index].start <= when else None
 
 
 def following(series: Series, when: datetime) -> Price | None:
     """Return the first price that begins after a time, or None."""
-    index = bisect.bisect_right(series, when, key=lambda one: one.start)
+    index = bisect.bisect_right(series, when, key=lambda row: row.start)
     return series[index] if index < len(series) else None

@@ -105,17 +105,19 @@ class PriceSignals:
                 for action in await _todo(tx.conn, one, now):
                     await self._try(tx, one, action, now)
 
-    async def _try(self, tx: Transaction, one: Programme, action: Action, now: datetime) -> None:
+    async def _try(self, tx: Transaction, programme: Programme, action: Action, now: datetime) -> None:
         """Do one thing; what cannot be done (an operator gave a VEN prices of its own) does not stop the others."""
         try:
             async with tx.savepoint():
-                await _do(tx, one, action, now)
+                await _do(tx, programme, action, now)
         except (ConflictError, InvalidError, NotFoundError) as error:
-            _log.warning("prices could not be sent", programme_id=one.id, action=type(action).__name__, why=str(error))
+            _log.warning(
+                "prices could not be sent", programme_id=programme.id, action=type(action).__name__, why=str(error)
+            )
 
 
-async def _todo(conn: AsyncConnection, one: Programme, now: datetime) -> list[Action]:
-    return await plan(conn, one, now, on=await enabled(conn, one.id))
+async def _todo(conn: AsyncConnection, programme: Programme, now: datetime) -> list[Action]:
+    return await plan(conn, programme, now, on=await enabled(conn, programme.id))
 
 
 async def _anything(conn: AsyncConnection, now: datetime) -> bool:
@@ -131,7 +133,7 @@ async def _anything(conn: AsyncConnection, now: datetime) -> bool:
     return (await conn.execute(query)).first() is not None
 
 
-async def _do(tx: Transaction, one: Programme, action: Action, now: datetime) -> None:
+async def _do(tx: Transaction, programme: Programme, action: Action, now: datetime) -> None:
     match action:
         case Cancel():
             await dispatch.cancel(tx, action.dispatch_id, now, who=WHO)
@@ -144,13 +146,13 @@ async def _do(tx: Transaction, one: Programme, action: Action, now: datetime) ->
             )
         case Create():
             length, comment = _length(action.signals), action.quote.comment
-            order = Order(one.id, action.start, length, action.signals, action.ven_ids, comment=comment)
+            order = Order(programme.id, action.start, length, action.signals, action.ven_ids, comment=comment)
             network_id, electricity_id = action.quote.key
             made = await dispatch.create(tx, order, now, who=WHO)
             await tx.conn.execute(
                 insert(price_dispatch).values(
                     dispatch_id=made,
-                    programme_id=one.id,
+                    programme_id=programme.id,
                     day=action.day,
                     network_id=network_id,
                     electricity_id=electricity_id,
@@ -181,12 +183,12 @@ class DayOfPrices:
     remark: str | None
 
 
-async def status(conn: AsyncConnection, one: Programme, now: datetime) -> list[DayOfPrices]:
+async def status(conn: AsyncConnection, programme: Programme, now: datetime) -> list[DayOfPrices]:
     """Return what goes to the VENs of a programme today and tomorrow."""
     found = []
-    wanted = await quotes(conn, one.id, now)
-    for day, span in days(now, one.parameters.time_zone).items():
-        open_ = await open_dispatches(conn, one.id, day, now)
+    wanted = await quotes(conn, programme.id, now)
+    for day, span in days(now, programme.parameters.time_zone).items():
+        open_ = await open_dispatches(conn, programme.id, day, now)
         for quote in wanted:
             run = run_from(await known(conn, quote, span), next_minute(now))
             ids = tuple(row.dispatch_id for row in open_ if (row.network_id, row.electricity_id) == quote.key)

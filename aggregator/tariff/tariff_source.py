@@ -191,59 +191,59 @@ class TariffFetcher:
             await tx.conn.execute(leased)
         return [_source(row) for row in rows]
 
-    async def _serve(self, one: TariffSource) -> None:
+    async def _serve(self, source: TariffSource) -> None:
         error: str | None = None
         try:
-            prices = await self._ask(one)
-            await self._keep(one, prices)
+            prices = await self._ask(source)
+            await self._keep(source, prices)
         except EvenloadError as refusal:
             error = str(refusal)[:_LONGEST_ERROR]
         except Exception:  # noqa: BLE001  a stranger's document must not stop the other sources
-            _log.exception("a tariff source broke the fetcher", tariff_id=one.tariff_id)
+            _log.exception("a tariff source broke the fetcher", tariff_id=source.tariff_id)
             error = "The answer could not be read; the log of the server says more."
         if error is not None:
-            _log.warning("a tariff could not be fetched", tariff_id=one.tariff_id, why=error)
-            await self._note(one, error)
+            _log.warning("a tariff could not be fetched", tariff_id=source.tariff_id, why=error)
+            await self._note(source, error)
 
-    async def _ask(self, one: TariffSource) -> Series:
+    async def _ask(self, source: TariffSource) -> Series:
         """Return the prices that the source has now. Raises EvenloadError."""
         headers = {}
-        for name, variable in one.mapping.headers.items():
+        for name, variable in source.mapping.headers.items():
             if not (text := self._environment.get(variable, "")) or not (text.isascii() and text.isprintable()):
                 raise InvalidError(f"The environment variable {variable} (header {name}) is not set to printable text.")
             headers[name] = text
-        url = address(one.url, one.mapping, self._clock.now())
+        url = address(source.url, source.mapping, self._clock.now())
         document = await self._fetch(url, headers=headers, timeout_s=_TIMEOUT_S, max_bytes=_MOST_BYTES)
-        prices = await asyncio.to_thread(read, one.mapping, document)
+        prices = await asyncio.to_thread(read, source.mapping, document)
         if prices[-1].end <= self._clock.now():
             raise InvalidError(f"The newest price ends at {prices[-1].end.isoformat()}, which has passed.")
         return prices
 
-    async def _keep(self, one: TariffSource, prices: Series) -> None:
+    async def _keep(self, source: TariffSource, prices: Series) -> None:
         async with self._db.write() as tx:
-            if not await _still(tx, one):
+            if not await _still(tx, source):
                 return
             now = self._clock.now()
-            await tariffs.put_prices(tx, one.tariff_id, prices, now, who=WHO, source=Source.FETCH, whole=False)
-            await _set(tx, one, None, float(one.every_s))
+            await tariffs.put_prices(tx, source.tariff_id, prices, now, who=WHO, source=Source.FETCH, whole=False)
+            await _set(tx, source, None, float(source.every_s))
 
-    async def _note(self, one: TariffSource, error: str) -> None:
+    async def _note(self, source: TariffSource, error: str) -> None:
         async with self._db.write() as tx:
-            if await _still(tx, one):
-                await _set(tx, one, error, one.retry_after_s())
+            if await _still(tx, source):
+                await _set(tx, source, error, source.retry_after_s())
 
 
-async def _still(tx: Transaction, one: TariffSource) -> bool:
+async def _still(tx: Transaction, source: TariffSource) -> bool:
     """Tell whether the source is the one that was asked: it may have been changed or removed meanwhile."""
-    where = tariff_source.c.tariff_id == one.tariff_id
+    where = tariff_source.c.tariff_id == source.tariff_id
     row = (await tx.conn.execute(select(tariff_source).where(where).with_for_update())).one_or_none()
     if row is None:
         return False
     now = _source(row)
-    return replace(now, due_at=one.due_at) == one
+    return replace(now, due_at=source.due_at) == source
 
 
-async def _set(tx: Transaction, one: TariffSource, error: str | None, wait_s: float) -> None:
+async def _set(tx: Transaction, source: TariffSource, error: str | None, wait_s: float) -> None:
     now = datetime.now(UTC)
     due = {"last_at": now, "last_error": error, "due_at": now + timedelta(seconds=wait_s)}
-    await tx.conn.execute(update(tariff_source).where(tariff_source.c.tariff_id == one.tariff_id).values(**due))
+    await tx.conn.execute(update(tariff_source).where(tariff_source.c.tariff_id == source.tariff_id).values(**due))

@@ -300,7 +300,7 @@ async def series(
     found = [one for index, part in parts for one in clipped(prices[heads[index].version], part)]
     if len(found) > MOST_INTERVALS:
         raise InvalidError(f"The span holds more than {MOST_INTERVALS} prices; ask for a shorter one.")
-    return tuple(sorted(found, key=lambda one: one.start))
+    return tuple(sorted(found, key=lambda row: row.start))
 
 
 async def _prices(conn: AsyncConnection, tariff_id: str, numbers: Collection[int]) -> dict[int, Series]:

@@ -12,7 +12,7 @@ from aggregator.intervals import PowerInterval, check_contiguous
 from aggregator.tables import activation
 from aggregator.topics import Topic
 from aggregator.trade import activations, members
-from aggregator.trade.activations import Activation, Event
+from aggregator.trade.activations import Activation, ActivationEvent
 from aggregator.trade.requests import MAX_INTERVALS
 from core.errors import ConflictError, InvalidError
 from vtn.services import dispatch, event
@@ -42,7 +42,7 @@ async def modify(
     """
     one = await activations.get(tx.conn, activation_id, party_id, lock=True)
     activations.check_number(one, expected_number)
-    activations.check_allowed(one, Event.MODIFY, now)
+    activations.check_allowed(one, ActivationEvent.MODIFY, now)
     new = tuple(intervals)
     check_contiguous(new)
     _check(one, new, now)
@@ -63,22 +63,22 @@ async def modify(
     return number
 
 
-def _check(one: Activation, new: Sequence[PowerInterval], now: datetime) -> None:
+def _check(activation: Activation, new: Sequence[PowerInterval], now: datetime) -> None:
     """Raise InvalidError or ConflictError for a change that leaves what was accepted, or touches what has elapsed."""
-    grid = one.grid
+    grid = activation.grid
     if len(new) > MAX_INTERVALS:
         raise InvalidError(f"An activation has at most {MAX_INTERVALS} intervals.")
     edges = [*(it.start for it in new), new[-1].end]
     if any((edge - grid.start) % timedelta(seconds=grid.step_s) for edge in edges):
         raise InvalidError(f"Intervals begin and end at multiples of {grid.step_s} s after {grid.start.isoformat()}.")
-    if edges[0] < grid.start or edges[-1] > one.ends_at:
+    if edges[0] < grid.start or edges[-1] > activation.ends_at:
         raise InvalidError("A change stays within the time that is ordered; for more, make another request.")
     after = grid.power_w(new)
-    if (after > grid.power_w(one.terms.accepted) + 1e-6).any():
+    if (after > grid.power_w(activation.terms.accepted) + 1e-6).any():
         raise InvalidError("A change never asks for more than was accepted; for more, make another request.")
     begun = grid.ahead(now)
-    before = grid.power_w(one.intervals)
-    moved = one.starts_at < now and edges[0] != one.starts_at
+    before = grid.power_w(activation.intervals)
+    moved = activation.starts_at < now and edges[0] != activation.starts_at
     if moved or edges[-1] < grid.at(begun) or (after[:begun] != before[:begun]).any():
         free = grid.at(begun).isoformat()
         raise ConflictError(f"Before {free} nothing can change any more. To end it now, cancel it.")
@@ -86,11 +86,13 @@ def _check(one: Activation, new: Sequence[PowerInterval], now: datetime) -> None
         raise InvalidError("Nothing is left of it; cancel it instead.")
 
 
-async def _pass_on(tx: Transaction, one: Activation, new: Sequence[PowerInterval], now: datetime, who: str) -> None:
+async def _pass_on(
+    tx: Transaction, activation: Activation, new: Sequence[PowerInterval], now: datetime, who: str
+) -> None:
     """Give each VEN that is called its part of the new power."""
-    called = await members.read(tx.conn, one.dispatch_id or "")
+    called = await members.read(tx.conn, activation.dispatch_id or "")
     grid = called.grid
-    before, after = grid.power_w(one.intervals), grid.power_w(new)
+    before, after = grid.power_w(activation.intervals), grid.power_w(new)
     length = round((new[-1].end - grid.start) / timedelta(seconds=grid.step_s))
     keep = grid.ahead(now)
     values = {}
@@ -132,7 +134,7 @@ async def cancel(
     """
     one = await activations.get(tx.conn, activation_id, party_id, lock=True)
     activations.check_number(one, expected_number)
-    activations.check_allowed(one, Event.CANCEL, now)
+    activations.check_allowed(one, ActivationEvent.CANCEL, now)
     if len(reason or "") > _MAX_WORDS:
         raise InvalidError(f"A reason has at most {_MAX_WORDS} characters.")
     ran = one.dispatch_id is not None and one.starts_at < now

@@ -22,7 +22,7 @@ from aggregator.selection import select as choose
 from aggregator.tables import selection, selection_reason
 from aggregator.topics import Topic
 from aggregator.trade import activations, available_flexibility, contracts, members
-from aggregator.trade.activations import Activation, Event
+from aggregator.trade.activations import Activation, ActivationEvent
 from aggregator.trade.available_flexibility import Scope
 from core.ids import new_id
 from core.spans import Duration
@@ -58,11 +58,11 @@ class _Call:
         return {self.fleet.ven_ids[row]: self.choice.power_w[row] for row in rows.tolist()}
 
 
-async def scope_of(conn: AsyncConnection, one: Activation, grid: Grid) -> Scope:
+async def scope_of(conn: AsyncConnection, activation: Activation, grid: Grid) -> Scope:
     """Return whose flexibility an activation may call, over a grid."""
-    contract = await contracts.get(conn, one.contract_id)
+    contract = await contracts.get(conn, activation.contract_id)
     rules = await programme.get(conn, contract.programme_id)
-    return Scope(rules, one.direction, grid, one.terms.area, one.terms.group_ids)
+    return Scope(rules, activation.direction, grid, activation.terms.area, activation.terms.group_ids)
 
 
 async def call(db: Database, activation_id: str, now: datetime, *, stale_after_s: float) -> bool:
@@ -91,29 +91,29 @@ async def call(db: Database, activation_id: str, now: datetime, *, stale_after_s
         return await _commit(tx, prepared, now)
 
 
-def _waits(one: Activation, now: datetime) -> bool:
+def _waits(activation: Activation, now: datetime) -> bool:
     """Tell whether somebody is still to be called for it."""
-    return one.dispatch_id is None and Event.CALL in activations.TRANSITIONS[one.status(now)]
+    return activation.dispatch_id is None and ActivationEvent.CALL in activations.TRANSITIONS[activation.status(now)]
 
 
-async def _commit(tx: Transaction, made: _Call, now: datetime) -> bool:
+async def _commit(tx: Transaction, call: _Call, now: datetime) -> bool:
     """Order what was chosen, unless what it relied on has changed; then the next turn chooses again."""
-    await available_flexibility.lock(tx, made.scope.programme.id, now)
-    one = await activations.get(tx.conn, made.activation.id, lock=True)
-    if not _waits(one, now) or one.modification_number != made.activation.modification_number:
+    await available_flexibility.lock(tx, call.scope.programme.id, now)
+    one = await activations.get(tx.conn, call.activation.id, lock=True)
+    if not _waits(one, now) or one.modification_number != call.activation.modification_number:
         return False
-    called = made.called
-    if await available_flexibility.calls(tx.conn) != made.calls:
+    called = call.called
+    if await available_flexibility.calls(tx.conn) != call.calls:
         return False
     if not called:
         if one.selection_id is None:
-            selection_id = await _store(tx, made, None, now)
+            selection_id = await _store(tx, call, None, now)
             await activations.advance(tx, one, now, now + AGAIN, selection_id=selection_id)
         else:
             await activations.advance(tx, one, now, now + AGAIN)
         return False
-    dispatch_id = await dispatch.create(tx, _order(made, called), now, who=WORKER)
-    selection_id = await _store(tx, made, dispatch_id, now)
+    dispatch_id = await dispatch.create(tx, _order(call, called), now, who=WORKER)
+    selection_id = await _store(tx, call, dispatch_id, now)
     # The events may begin later than the activation: who is called late is called from the next step on.
     due_at = next_due(one, now)
     await activations.advance(tx, one, now, due_at, dispatch_id=dispatch_id, selection_id=selection_id)
@@ -122,32 +122,32 @@ async def _commit(tx: Transaction, made: _Call, now: datetime) -> bool:
     return True
 
 
-def next_due(one: Activation, now: datetime) -> datetime:
+def next_due(activation: Activation, now: datetime) -> datetime:
     """Return when a called activation is looked at next: each minute, and at its start and end."""
-    return min(edge for edge in (now + AGAIN, one.starts_at, one.ends_at) if edge > now)
+    return min(edge for edge in (now + AGAIN, activation.starts_at, activation.ends_at) if edge > now)
 
 
-def _order(made: _Call, called: dict[str, Floats]) -> Order:
-    one = made.activation
+def _order(call: _Call, called: dict[str, Floats]) -> Order:
+    one = call.activation
     return Order(
-        programme_id=made.scope.programme.id,
-        start=made.grid.start,
-        duration=Duration.of(seconds=made.grid.count * made.grid.step_s),
-        signals=(members.signal(made.grid),),
+        programme_id=call.scope.programme.id,
+        start=call.grid.start,
+        duration=Duration.of(seconds=call.grid.count * call.grid.step_s),
+        signals=(members.signal(call.grid),),
         ven_ids=tuple(called),
         own_values={ven_id: members.values(power_w, one.direction) for ven_id, power_w in called.items()},
         direction=one.direction,
     )
 
 
-async def _store(tx: Transaction, made: _Call, dispatch_id: str | None, now: datetime) -> str:
+async def _store(tx: Transaction, call: _Call, dispatch_id: str | None, now: datetime) -> str:
     """Store the selection with its inputs, its figures and one reason for every VEN; return its id."""
-    fleet, choice = made.fleet, made.choice
+    fleet, choice = call.fleet, call.choice
     selection_id = new_id("sel")
     content: dict[str, Any] = {
-        "activation_id": made.activation.id,
-        "seed": made.seed,
-        "target_w": inputs.runs(made.ask.target_w),
+        "activation_id": call.activation.id,
+        "seed": call.seed,
+        "target_w": inputs.runs(call.ask.target_w),
         "fleet": await asyncio.to_thread(inputs.to_json, fleet),
         "reserve": [fleet.ven_ids[row] for row in choice.reserve],
         "result": {
@@ -190,7 +190,7 @@ def finite(value: float) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class SelectedVen:
     """Why one VEN was called or not; `power_w`: what it was ordered, mean over the window."""
 
     ven_id: str
@@ -200,13 +200,13 @@ class Chosen:
 
 async def reasons(
     conn: AsyncConnection, selection_id: str, *, after: str | None = None, limit: int = 200
-) -> list[Chosen]:
+) -> list[SelectedVen]:
     """Return the reasons of a selection in the order of venIDs, at most `limit` after the venID `after`."""
     query = select(selection_reason).where(selection_reason.c.selection_id == selection_id)
     if after is not None:
         query = query.where(selection_reason.c.ven_id > after)
     rows = await conn.execute(query.order_by(selection_reason.c.ven_id).limit(limit))
-    return [Chosen(row.ven_id, Reason(row.reason), row.power_w or 0) for row in rows]
+    return [SelectedVen(row.ven_id, Reason(row.reason), row.power_w or 0) for row in rows]
 
 
 async def reserve(conn: AsyncConnection, selection_id: str) -> list[str]:

@@ -34,7 +34,7 @@ CALL_AHEAD: Final = timedelta(hours=24)
 """Households are called as soon as something is sold, but not earlier than this before its start."""
 
 
-class Status(StrEnum):
+class ActivationStatus(StrEnum):
     """Where an activation stands."""
 
     SCHEDULED = "scheduled"
@@ -44,7 +44,7 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Event(StrEnum):
+class ActivationEvent(StrEnum):
     """What can happen to an activation."""
 
     CALL = "call"
@@ -55,28 +55,28 @@ class Event(StrEnum):
     COMPLETE = "complete"
 
 
-TRANSITIONS: Final[Mapping[Status, Mapping[Event, Status]]] = {
-    Status.SCHEDULED: {
-        Event.CALL: Status.NOTIFIED,
-        Event.START: Status.ACTIVE,
-        Event.MODIFY: Status.SCHEDULED,
-        Event.CANCEL: Status.CANCELLED,
+TRANSITIONS: Final[Mapping[ActivationStatus, Mapping[ActivationEvent, ActivationStatus]]] = {
+    ActivationStatus.SCHEDULED: {
+        ActivationEvent.CALL: ActivationStatus.NOTIFIED,
+        ActivationEvent.START: ActivationStatus.ACTIVE,
+        ActivationEvent.MODIFY: ActivationStatus.SCHEDULED,
+        ActivationEvent.CANCEL: ActivationStatus.CANCELLED,
     },
-    Status.NOTIFIED: {
-        Event.START: Status.ACTIVE,
-        Event.MODIFY: Status.NOTIFIED,
-        Event.REPLACE: Status.NOTIFIED,
-        Event.CANCEL: Status.CANCELLED,
+    ActivationStatus.NOTIFIED: {
+        ActivationEvent.START: ActivationStatus.ACTIVE,
+        ActivationEvent.MODIFY: ActivationStatus.NOTIFIED,
+        ActivationEvent.REPLACE: ActivationStatus.NOTIFIED,
+        ActivationEvent.CANCEL: ActivationStatus.CANCELLED,
     },
-    Status.ACTIVE: {
-        Event.CALL: Status.ACTIVE,
-        Event.MODIFY: Status.ACTIVE,
-        Event.REPLACE: Status.ACTIVE,
-        Event.CANCEL: Status.CANCELLED,
-        Event.COMPLETE: Status.COMPLETED,
+    ActivationStatus.ACTIVE: {
+        ActivationEvent.CALL: ActivationStatus.ACTIVE,
+        ActivationEvent.MODIFY: ActivationStatus.ACTIVE,
+        ActivationEvent.REPLACE: ActivationStatus.ACTIVE,
+        ActivationEvent.CANCEL: ActivationStatus.CANCELLED,
+        ActivationEvent.COMPLETE: ActivationStatus.COMPLETED,
     },
-    Status.COMPLETED: {},
-    Status.CANCELLED: {},
+    ActivationStatus.COMPLETED: {},
+    ActivationStatus.CANCELLED: {},
 }
 
 
@@ -85,7 +85,7 @@ class ModifiedError(ConflictError):
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ActivationTerms:
     """What was agreed. `accepted` is the power that was bought; later changes stay within it.
 
     `option_id` None: a direct order. Prices are decimal strings of `currency` per kWh.
@@ -115,7 +115,7 @@ class Activation:
     starts_at: datetime
     ends_at: datetime
     intervals: tuple[PowerInterval, ...]
-    terms: Terms
+    terms: ActivationTerms
     modification_number: int
     created_at: datetime
     created_by: str
@@ -126,15 +126,15 @@ class Activation:
     cancel_reason: str | None
     completed_at: datetime | None
 
-    def status(self, now: datetime) -> Status:
+    def status(self, now: datetime) -> ActivationStatus:
         """Return its status at a time."""
         if self.cancelled_at is not None:
-            return Status.CANCELLED
+            return ActivationStatus.CANCELLED
         if self.completed_at is not None or now >= self.ends_at:
-            return Status.COMPLETED
+            return ActivationStatus.COMPLETED
         if now >= self.starts_at:
-            return Status.ACTIVE
-        return Status.SCHEDULED if self.dispatch_id is None else Status.NOTIFIED
+            return ActivationStatus.ACTIVE
+        return ActivationStatus.SCHEDULED if self.dispatch_id is None else ActivationStatus.NOTIFIED
 
     @property
     def grid(self) -> Grid:
@@ -148,9 +148,9 @@ class Activation:
         return end if end <= now else None
 
 
-def check_allowed(one: Activation, what: Event, now: datetime) -> None:
+def check_allowed(activation: Activation, what: ActivationEvent, now: datetime) -> None:
     """Raise ConflictError where the table of transitions does not have that event."""
-    status = one.status(now)
+    status = activation.status(now)
     if what not in TRANSITIONS[status]:
         raise ConflictError(f"This activation is {status}; it is too late, or too early, to {what}.")
 
@@ -175,7 +175,7 @@ async def add(
     tx: Transaction,
     contract: Contract,
     direction: str,
-    terms: Terms,
+    terms: ActivationTerms,
     now: datetime,
     *,
     who: str,
@@ -271,24 +271,24 @@ async def due(conn: AsyncConnection, now: datetime, limit: int) -> list[str]:
 def _activation(row: Any) -> Activation:
     values = dict(row._mapping)  # noqa: SLF001  SQLAlchemy's public name for a row as a mapping
     values["intervals"] = from_json(tuple[PowerInterval, ...], row.intervals)
-    values["terms"] = from_json(Terms, row.terms)
+    values["terms"] = from_json(ActivationTerms, row.terms)
     return Activation(**values)
 
 
 # -- moved on
 
 
-async def advance(tx: Transaction, one: Activation, now: datetime, due_at: datetime | None, **columns: object) -> None:
+async def advance(tx: Transaction, old: Activation, now: datetime, due_at: datetime | None, **columns: object) -> None:
     """Note what the worker did and when it is due again; tell the BRP of the start in the turn that crosses it."""
-    await tx.conn.execute(update(activation).where(activation.c.id == one.id).values(due_at=due_at, **columns))
-    crossed = one.due_at is not None and one.due_at <= one.starts_at <= now
-    if crossed and one.status(now) is Status.ACTIVE:
-        await publish(tx, one.party_id, Topic.ACTIVATION_STARTED, {"activation_id": one.id}, now)
+    await tx.conn.execute(update(activation).where(activation.c.id == old.id).values(due_at=due_at, **columns))
+    crossed = old.due_at is not None and old.due_at <= old.starts_at <= now
+    if crossed and old.status(now) is ActivationStatus.ACTIVE:
+        await publish(tx, old.party_id, Topic.ACTIVATION_STARTED, {"activation_id": old.id}, now)
 
 
-def check_number(one: Activation, expected: int | None) -> None:
+def check_number(activation: Activation, expected: int | None) -> None:
     """Raise ModifiedError unless the expected modification is the present one (None: whatever it is)."""
-    if expected is not None and expected != one.modification_number:
+    if expected is not None and expected != activation.modification_number:
         raise ModifiedError(
-            f"The activation is at modification {one.modification_number}, not {expected}; read it again."
+            f"The activation is at modification {activation.modification_number}, not {expected}; read it again."
         )

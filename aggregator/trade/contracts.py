@@ -97,7 +97,7 @@ class Brp:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ContractTerms:
     """What a new contract says; `valid_from` None: from now on."""
 
     party_id: str
@@ -145,7 +145,7 @@ async def by_programme(conn: AsyncConnection, party_id: str) -> dict[str, list[s
     return held
 
 
-async def create(tx: Transaction, terms: Terms, now: datetime, *, who: str) -> Contract:
+async def create(tx: Transaction, terms: ContractTerms, now: datetime, *, who: str) -> Contract:
     """Create a contract. Raises NotFoundError for an unknown BRP or programme, InvalidError for impossible terms."""
     kind = (await tx.conn.execute(select(party.c.kind).where(party.c.id == terms.party_id))).scalar_one_or_none()
     if kind != "brp":
@@ -176,7 +176,7 @@ async def create(tx: Transaction, terms: Terms, now: datetime, *, who: str) -> C
     return new
 
 
-def _check_terms(terms: Terms, now: datetime) -> None:
+def _check_terms(terms: ContractTerms, now: datetime) -> None:
     limits, price = terms.limits, terms.price
     if not limits.directions or set(limits.directions) - set(Direction):
         raise InvalidError("directions are reduce, increase or both.")
@@ -234,7 +234,7 @@ def _contract(row: Any) -> Contract:
     )
 
 
-def check(one: Contract, wanted: Wanted, rules: Parameters, now: datetime) -> None:
+def check(contract: Contract, wanted: Wanted, rules: Parameters, now: datetime) -> None:
     """Raise InvalidError for a time that cannot be asked for, ForbiddenError for what the contract does not cover.
 
     The programme's notice, windows, shortest and longest call bind every contract.
@@ -246,10 +246,14 @@ def check(one: Contract, wanted: Wanted, rules: Parameters, now: datetime) -> No
     if wanted.end > now + HORIZON:
         raise InvalidError(f"Nothing can be asked for more than {HORIZON.days} days ahead.")
     _check_programme(wanted, rules, now)
-    limits = one.limits
-    if now < one.valid_from or wanted.start < one.valid_from or (one.valid_to and wanted.end > one.valid_to):
-        until = one.valid_to.isoformat() if one.valid_to else "open end"
-        raise ForbiddenError(f"The contract is valid from {one.valid_from.isoformat()} to {until}.")
+    limits = contract.limits
+    if (
+        now < contract.valid_from
+        or wanted.start < contract.valid_from
+        or (contract.valid_to and wanted.end > contract.valid_to)
+    ):
+        until = contract.valid_to.isoformat() if contract.valid_to else "open end"
+        raise ForbiddenError(f"The contract is valid from {contract.valid_from.isoformat()} to {until}.")
     if wanted.direction not in limits.directions:
         raise ForbiddenError(f"The contract allows {' and '.join(limits.directions)}, not {wanted.direction}.")
     if limits.areas and wanted.area not in limits.areas:

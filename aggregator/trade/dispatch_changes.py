@@ -30,7 +30,7 @@ _MOST_STEPS = 3000
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class DispatchChange:
     """What becomes of a dispatch from now on. `value`: power (W) of a called pool, or the value of a signal."""
 
     value: float | None = None
@@ -43,33 +43,35 @@ async def selection_of(conn: AsyncConnection, dispatch_id: str) -> str | None:
     return (await conn.execute(query.limit(1))).scalar_one_or_none()
 
 
-def is_pool(whole: dispatch.Dispatch) -> bool:
+def is_pool(ordered: dispatch.Dispatch) -> bool:
     """Tell whether a dispatch was made by a selection: each VEN has powers of its own."""
-    return whole.direction is not None and any(one.signal_id == members.SIGNAL_ID for one in whole.shared.signals)
+    return ordered.direction is not None and any(one.signal_id == members.SIGNAL_ID for one in ordered.shared.signals)
 
 
-async def modify(tx: Transaction, dispatch_id: str, wish: Change, now: datetime, *, who: str) -> None:
+async def modify(tx: Transaction, dispatch_id: str, change: DispatchChange, now: datetime, *, who: str) -> None:
     """Change power or end of a dispatch, from the next step that has not begun; its VENs are told at once.
 
     Raises ConflictError for one that is over, InvalidError for what cannot be.
     """
     whole = await dispatch.get(tx.conn, dispatch_id, lock=True)
-    if wish.value is None and wish.end is None:
+    if change.value is None and change.end is None:
         raise InvalidError("Say another power or another end.")
     if not is_pool(whole):
-        await _modify_signal(tx, whole, wish, now, who)
+        await _modify_signal(tx, whole, change, now, who)
         return
     activation_id = await activations.of_dispatch(tx.conn, dispatch_id)
     if activation_id is not None:
-        await _modify_activation(tx, activation_id, wish, now, who)
+        await _modify_activation(tx, activation_id, change, now, who)
         return
-    await _modify_pool(tx, dispatch_id, wish, now, who)
+    await _modify_pool(tx, dispatch_id, change, now, who)
 
 
-async def _modify_activation(tx: Transaction, activation_id: str, wish: Change, now: datetime, who: str) -> None:
+async def _modify_activation(
+    tx: Transaction, activation_id: str, change: DispatchChange, now: datetime, who: str
+) -> None:
     one = await activations.get(tx.conn, activation_id, lock=True)
     grid = one.grid
-    free, end = grid.at(grid.ahead(now)), wish.end or one.ends_at
+    free, end = grid.at(grid.ahead(now)), change.end or one.ends_at
     if (end - grid.start) % timedelta(seconds=grid.step_s):
         raise InvalidError(f"The end must lie on the dispatch's steps of {grid.step_s // 60} minutes.", field="end")
     if end <= free:
@@ -79,12 +81,12 @@ async def _modify_activation(tx: Transaction, activation_id: str, wish: Change, 
         if part.start >= end:
             continue
         stop = min(part.end, end)
-        if wish.value is None or stop <= free:
+        if change.value is None or stop <= free:
             new.append(_between(part.start, stop, part.power_w))
             continue
         if part.start < free:
             new.append(_between(part.start, free, part.power_w))
-        new.append(_between(max(part.start, free), stop, round(wish.value)))
+        new.append(_between(max(part.start, free), stop, round(change.value)))
     await activation_changes.modify(tx, activation_id, new, now, who=who)
 
 
@@ -92,12 +94,12 @@ def _between(start: datetime, end: datetime, power_w: int) -> PowerInterval:
     return PowerInterval(start, round((end - start).total_seconds()), power_w)
 
 
-async def _modify_pool(tx: Transaction, dispatch_id: str, wish: Change, now: datetime, who: str) -> None:
+async def _modify_pool(tx: Transaction, dispatch_id: str, change: DispatchChange, now: datetime, who: str) -> None:
     called = await members.read(tx.conn, dispatch_id)
     grid = called.grid
     keep, length = grid.ahead(now), grid.count
-    if wish.end is not None:
-        length, rest = divmod(round((wish.end - grid.start).total_seconds()), grid.step_s)
+    if change.end is not None:
+        length, rest = divmod(round((change.end - grid.start).total_seconds()), grid.step_s)
         if rest:
             raise InvalidError(f"The end must lie on the dispatch's steps of {grid.step_s // 60} minutes.", field="end")
         if not keep < length <= grid.count:
@@ -109,10 +111,10 @@ async def _modify_pool(tx: Transaction, dispatch_id: str, wish: Change, now: dat
         raise ConflictError("The last step has begun; nothing can change any more.")
     ordered = _sum(called)
     after = ordered.copy()
-    if wish.value is not None:
-        if wish.value <= 0:
+    if change.value is not None:
+        if change.value <= 0:
             raise InvalidError("The value must be above zero; to end the dispatch, cancel it.", field="value")
-        after[keep:] = wish.value * await _surplus(tx, dispatch_id)
+        after[keep:] = change.value * await _surplus(tx, dispatch_id)
     values: dict[str, Values] = {}
     for one in called.members:
         if one.cancelled_at is None:
@@ -129,7 +131,7 @@ async def _surplus(tx: Transaction, dispatch_id: str) -> float:
 
 async def surplus(conn: AsyncConnection, selection_id: str) -> float:
     """Return the ratio of what a draft's VENs were ordered to what was wanted of them; 1: nothing known."""
-    query = select(dispatch_draft.c.figures["ordered_w"], dispatch_draft.c.wish["power_w"])
+    query = select(dispatch_draft.c.figures["ordered_w"], dispatch_draft.c.pool_order["power_w"])
     row = (await conn.execute(query.where(dispatch_draft.c.selection_id == selection_id))).one_or_none()
     if row is None:
         return 1.0
@@ -146,10 +148,12 @@ def _sum(called: Called) -> Floats:
     return total
 
 
-async def _modify_signal(tx: Transaction, whole: dispatch.Dispatch, wish: Change, now: datetime, who: str) -> None:
+async def _modify_signal(
+    tx: Transaction, ordered: dispatch.Dispatch, change: DispatchChange, now: datetime, who: str
+) -> None:
     """Give a plain signal another value from the next minute on, or another end."""
-    shared = whole.shared
-    end = wish.end or shared.period.end
+    shared = ordered.shared
+    end = change.end or shared.period.end
     if end is None:
         raise InvalidError("This dispatch lasts until it is cancelled; say when it ends.", field="end")
     minute = timedelta(minutes=1)
@@ -171,14 +175,14 @@ async def _modify_signal(tx: Transaction, whole: dispatch.Dispatch, wish: Change
         intervals = tuple(
             Interval(Duration.between(start, stop), value)
             for first, last, usual in steps
-            for start, stop, value in _split(first, last, usual, cut, wish.value)
+            for start, stop, value in _split(first, last, usual, cut, change.value)
             if start < stop
         )
         if len(intervals) > _MOST_STEPS:
             raise InvalidError(f"A signal has at most {_MOST_STEPS} intervals.")
         signals.append(replace(signal, intervals=intervals))
     length = Duration.between(shared.period.start, end)
-    await dispatch.change(tx, whole.id, now, who=who, duration=length, signals=tuple(signals))
+    await dispatch.change(tx, ordered.id, now, who=who, duration=length, signals=tuple(signals))
 
 
 def _split(

@@ -23,7 +23,7 @@ from aggregator.selection.loop import Why
 from aggregator.tables import intervention
 from aggregator.trade import activation_start, activations, available_flexibility, live_view, members, telemetry
 from aggregator.trade.activation_start import WORKER
-from aggregator.trade.activations import Activation, Event
+from aggregator.trade.activations import Activation, ActivationEvent
 from aggregator.trade.members import Called, Member
 from aggregator.trade.telemetry import Estimate
 from core.errors import ConflictError, NotFoundError
@@ -44,7 +44,7 @@ class _Look:
 
     activation: Activation
     called: Called
-    known: Estimate
+    estimate: Estimate
     fleet: Fleet
     reserve: tuple[int, ...]
     grid: Grid
@@ -59,7 +59,7 @@ async def tick(db: Database, activation_id: str, now: datetime, *, stale_after_s
         if (
             one.dispatch_id is None
             or one.due_at is None
-            or Event.REPLACE not in activations.TRANSITIONS[one.status(now)]
+            or ActivationEvent.REPLACE not in activations.TRANSITIONS[one.status(now)]
         ):
             return
         look = await _look(conn, one, now, stale_after_s)
@@ -80,9 +80,9 @@ async def tick(db: Database, activation_id: str, now: datetime, *, stale_after_s
         await activations.advance(tx, locked, now, activation_start.next_due(locked, now))
 
 
-async def _look(conn: AsyncConnection, one: Activation, now: datetime, stale_after_s: float) -> _Look | None:
+async def _look(conn: AsyncConnection, activation: Activation, now: datetime, stale_after_s: float) -> _Look | None:
     """Read what the decision rests on; None where there is nothing to decide."""
-    called = await members.read(conn, one.dispatch_id or "")
+    called = await members.read(conn, activation.dispatch_id or "")
     grid = called.grid
     if now < grid.start:
         lost = [it for it in called.members if it.opt is OptType.OUT]
@@ -92,7 +92,7 @@ async def _look(conn: AsyncConnection, one: Activation, now: datetime, stale_aft
     ahead = grid.ahead(now)
     if ahead >= grid.count:
         return None
-    scope = await activation_start.scope_of(conn, one, grid.since(ahead))
+    scope = await activation_start.scope_of(conn, activation, grid.since(ahead))
     fleet = await available_flexibility.load(conn, scope, now, stale_after_s)
     first = max(grid.running(now), 0)
     if first < ahead:
@@ -101,9 +101,9 @@ async def _look(conn: AsyncConnection, one: Activation, now: datetime, stale_aft
     known = Estimate(grid, {})
     if now >= grid.start:
         known = await telemetry.estimate(conn, ven_ids, grid, called.dispatch_id, called.direction, now)
-    reserve = _reserve(fleet, await activation_start.reserve(conn, one.selection_id or ""), ven_ids)
+    reserve = _reserve(fleet, await activation_start.reserve(conn, activation.selection_id or ""), ven_ids)
     calls = await available_flexibility.calls(conn)
-    return _Look(one, called, known, fleet, reserve, grid.since(first), first, calls)
+    return _Look(activation, called, known, fleet, reserve, grid.since(first), first, calls)
 
 
 def _with_running_step(fleet: Fleet) -> Fleet:
@@ -167,7 +167,7 @@ def _delivers_w(look: _Look, it: Member) -> float:
         return float("nan")
     grid = look.called.grid
     begins = max(grid.at(int(steps[0])), it.queued_at) + timedelta(seconds=look.called.start_after_s) + _SETTLES
-    gain_w, minutes = look.known.latest(it.ven_id, begins)
+    gain_w, minutes = look.estimate.latest(it.ven_id, begins)
     if not minutes.size:
         return float("nan")
     asked_w = float(it.ordered_w[(minutes * telemetry.MINUTE_S // grid.step_s).astype(np.int64)].mean())
@@ -182,8 +182,8 @@ def _ahead_wh(look: _Look) -> float:
         if it.opt is not OptType.OUT:
             ordered = np.where(live_view.ordered_steps(it, grid), it.ordered_w, 0.0)
             asked += ordered
-            measured += np.where(np.isfinite(look.known.by_step(it.ven_id)), ordered, 0.0)
-    got = live_view.delivered_w(called, look.known)
+            measured += np.where(np.isfinite(look.estimate.by_step(it.ven_id)), ordered, 0.0)
+    got = live_view.delivered_w(called, look.estimate)
     counts = np.isfinite(got) & (measured >= _MOSTLY * asked) & (measured > 0) & (np.arange(grid.count) < look.first)
     target = grid.power_w(look.activation.intervals)
     whole = got[counts] * asked[counts] / measured[counts]
@@ -211,10 +211,10 @@ async def _carry_out(tx: Transaction, look: _Look, moves: Moves, now: datetime) 
 
 
 def _row(
-    one: Activation, now: datetime, ven_id: str, action: str, reason: str, power_w: int | None
+    activation: Activation, now: datetime, ven_id: str, action: str, reason: str, power_w: int | None
 ) -> dict[str, object]:
     return {
-        "activation_id": one.id,
+        "activation_id": activation.id,
         "at": now,
         "ven_id": ven_id,
         "action": action,
@@ -237,7 +237,7 @@ async def replace_ven(
     one = await activations.get(tx.conn, activation_id)
     await available_flexibility.lock(tx, (await activation_start.scope_of(tx.conn, one, one.grid)).programme.id, now)
     one = await activations.get(tx.conn, activation_id, lock=True)
-    activations.check_allowed(one, Event.REPLACE, now)
+    activations.check_allowed(one, ActivationEvent.REPLACE, now)
     if one.dispatch_id is None:
         raise ConflictError("Nobody has been called yet.")
     called = await members.read(tx.conn, one.dispatch_id)

@@ -48,7 +48,7 @@ _MOST_NAMED: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PoolOrder:
     """A power (W) that the pool of a programme shall change its consumption by, from `start` for `duration_s` seconds.
 
     `area` and `group_ids` narrow the pool down; `comment` is shown to the households.
@@ -85,7 +85,7 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class DraftFigures:
     """What a draft would bring. Powers are means over the window in W; `cost` in the programme's currency.
 
     `called` the chosen VENs together, `pool` everybody who can be called, `reserve_w` what those in reserve are
@@ -116,73 +116,73 @@ class Draft:
 
     id: str
     selection_id: str
-    wish: Wish
-    figures: Figures
+    order: PoolOrder
+    figures: DraftFigures
     created_at: datetime
     created_by: str
     dispatch_id: str | None
 
     def is_fresh(self, now: datetime) -> bool:
         """Tell whether it can still be confirmed."""
-        return now - self.created_at <= _FRESH and self.wish.start > now
+        return now - self.created_at <= _FRESH and self.order.start > now
 
 
 # -- made
 
 
-async def draft(db: Database, wish: Wish, now: datetime, *, stale_after_s: float, who: str) -> str:
+async def draft(db: Database, order: PoolOrder, now: datetime, *, stale_after_s: float, who: str) -> str:
     """Select VENs for a wish, store who and why, and return the draft's id; nobody is called.
 
     Raises InvalidError for a wish that no pool could meet, NotFoundError for an unknown programme.
     """
-    _check(wish, now)
+    _check(order, now)
     async with db.read() as conn:
-        rules = await programme.get(conn, wish.programme_id)
-        scope = Scope(rules, wish.direction, wish.grid, wish.area, wish.group_ids)
+        rules = await programme.get(conn, order.programme_id)
+        scope = Scope(rules, order.direction, order.grid, order.area, order.group_ids)
         basis = await available_flexibility.read(conn, scope, now, stale_after_s=stale_after_s)
     draft_id, selection_id = new_id("drf"), new_id("sel")
     seed = zlib.crc32(selection_id.encode())
-    chosen, figures = await asyncio.to_thread(_select, basis, wish, seed)
+    chosen, figures = await asyncio.to_thread(_select, basis, order, seed)
     async with db.write() as tx:
         await _forget(tx, now)
-        await _store(tx, selection_id, wish, basis.fleet, chosen, seed, now)
+        await _store(tx, selection_id, order, basis.fleet, chosen, seed, now)
         await tx.conn.execute(
             insert(dispatch_draft).values(
                 id=draft_id,
                 selection_id=selection_id,
-                wish=to_json(wish),
+                pool_order=to_json(order),
                 figures=to_json(figures),
                 created_by=who,
                 created_at=now,
             )
         )
-        after = {"wish": to_json(wish), "called": figures.called_vens, "expected_w": round(figures.expected_w)}
+        after = {"wish": to_json(order), "called": figures.called_vens, "expected_w": round(figures.expected_w)}
         await tx.audit(who, "draft dispatch", draft_id, after=after, at=now)
     return draft_id
 
 
-def _check(wish: Wish, now: datetime) -> None:
-    if wish.direction not in set(Direction):
+def _check(order: PoolOrder, now: datetime) -> None:
+    if order.direction not in set(Direction):
         raise InvalidError("The direction is reduce or increase.", field="direction")
-    if wish.start <= now:
+    if order.start <= now:
         raise InvalidError(f"The start has passed; it is {now.isoformat()}.", field="start")
-    if wish.start.timestamp() % _MINUTE_S or wish.duration_s % _MINUTE_S or wish.duration_s <= 0:
+    if order.start.timestamp() % _MINUTE_S or order.duration_s % _MINUTE_S or order.duration_s <= 0:
         raise InvalidError("A dispatch begins on a whole minute and lasts whole minutes.", field="start")
-    if wish.duration_s > LONGEST.total_seconds():
+    if order.duration_s > LONGEST.total_seconds():
         raise InvalidError(f"A dispatch lasts at most {LONGEST.total_seconds() / 3600:.0f} hours.", field="minutes")
-    if not 0 < wish.power_w <= MAX_POWER_W:
+    if not 0 < order.power_w <= MAX_POWER_W:
         raise InvalidError("The power must be above zero.", field="power")
 
 
-def _select(basis: Basis, wish: Wish, seed: int) -> tuple[Choice, Figures]:
+def _select(basis: Basis, order: PoolOrder, seed: int) -> tuple[Choice, DraftFigures]:
     fleet = basis.fleet
     everybody = pool(fleet)
-    ask = Ask(np.full(fleet.size[1], float(wish.power_w)))
+    ask = Ask(np.full(fleet.size[1], float(order.power_w)))
     choice = choose(fleet, ask, seed=seed)
     called, standing_by = list(choice.called), list(choice.reserve)
     ours = pool(_part(fleet, called))
     reserve_w = fleet.p50_w[standing_by].mean(axis=1) @ fleet.reliability[standing_by] if standing_by else 0.0
-    figures = Figures(
+    figures = DraftFigures(
         method=choice.method,
         called=_forecast(ours),
         pool=_forecast(everybody),
@@ -216,8 +216,8 @@ def _part(fleet: Fleet, rows: Sequence[int]) -> Fleet:
     )
 
 
-def _forecast(one: Pool) -> Forecast:
-    return Forecast(*(float(row.mean()) if row.size else 0.0 for row in (one.p10_w, one.p50_w, one.p90_w)))
+def _forecast(pool: Pool) -> Forecast:
+    return Forecast(*(float(row.mean()) if row.size else 0.0 for row in (pool.p10_w, pool.p50_w, pool.p90_w)))
 
 
 def _cost(fleet: Fleet, choice: Choice) -> float:
@@ -227,12 +227,12 @@ def _cost(fleet: Fleet, choice: Choice) -> float:
 
 
 async def _store(
-    tx: Transaction, selection_id: str, wish: Wish, fleet: Fleet, choice: Choice, seed: int, now: datetime
+    tx: Transaction, selection_id: str, order: PoolOrder, fleet: Fleet, choice: Choice, seed: int, now: datetime
 ) -> None:
     content: dict[str, Any] = {
         "activation_id": None,
         "seed": seed,
-        "target_w": inputs.runs(np.full(fleet.size[1], float(wish.power_w))),
+        "target_w": inputs.runs(np.full(fleet.size[1], float(order.power_w))),
         "fleet": await asyncio.to_thread(inputs.to_json, fleet),
         "reserve": [fleet.ven_ids[row] for row in choice.reserve],
         "orders": {fleet.ven_ids[row]: inputs.runs(choice.power_w[row]) for row in choice.called},
@@ -285,34 +285,34 @@ async def get(conn: AsyncConnection, draft_id: str) -> Draft:
     return Draft(
         row.id,
         row.selection_id,
-        from_json(Wish, row.wish),
-        from_json(Figures, row.figures),
+        from_json(PoolOrder, row.pool_order),
+        from_json(DraftFigures, row.figures),
         row.created_at,
         row.created_by,
         row.dispatch_id,
     )
 
 
-async def orders(conn: AsyncConnection, one: Draft) -> dict[str, Floats]:
+async def orders(conn: AsyncConnection, draft: Draft) -> dict[str, Floats]:
     """Return venID -> power (T), W, of those whom a draft would call."""
-    query = select(selection.c.inputs["orders"]).where(selection.c.id == one.selection_id)
+    query = select(selection.c.inputs["orders"]).where(selection.c.id == draft.selection_id)
     found = (await conn.execute(query)).scalar_one_or_none() or {}
     return {ven_id: np.array(inputs.unrolled(row), np.float64) for ven_id, row in found.items()}
 
 
-def order(wish: Wish, powers: Mapping[str, Floats]) -> Order:
+def order(order: PoolOrder, powers: Mapping[str, Floats]) -> Order:
     """Return the dispatch of a draft: a LOAD_DISPATCH event with its own values for each VEN."""
-    grid = wish.grid
+    grid = order.grid
     return Order(
-        programme_id=wish.programme_id,
-        start=wish.start,
-        duration=Duration.of(seconds=wish.duration_s),
+        programme_id=order.programme_id,
+        start=order.start,
+        duration=Duration.of(seconds=order.duration_s),
         signals=(members.signal(grid),),
         ven_ids=tuple(powers),
-        own_values={ven_id: members.values(power_w, wish.direction) for ven_id, power_w in powers.items()},
-        direction=wish.direction,
-        test_event=wish.test_event,
-        comment=wish.comment,
+        own_values={ven_id: members.values(power_w, order.direction) for ven_id, power_w in powers.items()},
+        direction=order.direction,
+        test_event=order.test_event,
+        comment=order.comment,
     )
 
 
@@ -320,7 +320,7 @@ class _Undo(Exception):  # noqa: N818  no error: it ends a transaction that was 
     """Nothing of this is kept."""
 
 
-async def rehearse(db: Database, wish: Order, now: datetime, *, who: str) -> tuple[DeliveredEvent, ...]:
+async def rehearse(db: Database, order: Order, now: datetime, *, who: str) -> tuple[DeliveredEvent, ...]:
     """Return the events that an order's first VEN would get for it, just as they would be sent; nothing is kept.
 
     Raises what `dispatch.create` raises.
@@ -328,17 +328,17 @@ async def rehearse(db: Database, wish: Order, now: datetime, *, who: str) -> tup
     sent: tuple[DeliveredEvent, ...] = ()
     with contextlib.suppress(_Undo):
         async with db.write() as tx:
-            dispatch_id = await dispatch.create(tx, wish, now, who=who)
+            dispatch_id = await dispatch.create(tx, order, now, who=who)
             listed = await event.of_dispatch(tx.conn, dispatch_id)
             sent = tuple(_as_sent(one, now) for _, one in listed)
             raise _Undo
     return sent
 
 
-def _as_sent(one: Event, now: datetime) -> DeliveredEvent:
+def _as_sent(event: Event, now: datetime) -> DeliveredEvent:
     """Return an event as a delivery of this moment has it."""
-    signals = tuple(replace(signal, current_value=current_value(signal, one, now)) for signal in one.signals)
-    return DeliveredEvent(replace(one, signals=signals), status_at(one, now))
+    signals = tuple(replace(signal, current_value=current_value(signal, event, now)) for signal in event.signals)
+    return DeliveredEvent(replace(event, signals=signals), status_at(event, now))
 
 
 # -- confirmed
@@ -352,7 +352,7 @@ async def confirm(db: Database, draft_id: str, now: datetime, *, stale_after_s: 
     """
     async with db.write() as tx:
         one = await get(tx.conn, draft_id)
-        await available_flexibility.lock(tx, one.wish.programme_id, now)
+        await available_flexibility.lock(tx, one.order.programme_id, now)
         one = await get(tx.conn, draft_id)
         if one.dispatch_id is not None:
             raise ConflictError("This draft was confirmed already.")
@@ -362,7 +362,7 @@ async def confirm(db: Database, draft_id: str, now: datetime, *, stale_after_s: 
         if not powers:
             raise ConflictError("Nobody would be called; ask for another time or a wider pool.")
         await _check_free(tx.conn, one, powers, now, stale_after_s)
-        dispatch_id = await dispatch.create(tx, order(one.wish, powers), now, who=who)
+        dispatch_id = await dispatch.create(tx, order(one.order, powers), now, who=who)
         made_from = update(selection).where(selection.c.id == one.selection_id)
         await tx.conn.execute(made_from.values(dispatch_id=dispatch_id))
         after = {"dispatch_id": dispatch_id, "called": len(powers)}
@@ -371,10 +371,10 @@ async def confirm(db: Database, draft_id: str, now: datetime, *, stale_after_s: 
 
 
 async def _check_free(
-    conn: AsyncConnection, one: Draft, powers: Mapping[str, Floats], now: datetime, stale_after_s: float
+    conn: AsyncConnection, draft: Draft, powers: Mapping[str, Floats], now: datetime, stale_after_s: float
 ) -> None:
     """Raise ConflictError if one of the chosen cannot be called any more."""
-    wish = one.wish
+    wish = draft.order
     rules = await programme.get(conn, wish.programme_id)
     scope = Scope(rules, wish.direction, wish.grid, wish.area, wish.group_ids)
     fleet = await available_flexibility.load(conn, scope, now, stale_after_s)

@@ -90,7 +90,7 @@ class Counts:
     opted_out: int
     no_answer: int
     released: int
-    known: int
+    measured: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Progress:
     """How a dispatch goes. `target_w`: what is wanted now, None: a plain signal; `ordered_w`: sum of the rows."""
 
     at: datetime
-    whole: Dispatch
+    dispatch: Dispatch
     programme: Programme
     activation: Activation | None
     selection_id: str | None
@@ -126,17 +126,17 @@ class Progress:
     @property
     def id(self) -> str:
         """The dispatch's id."""
-        return self.whole.id
+        return self.dispatch.id
 
     @property
     def start(self) -> datetime:
         """When it starts."""
-        return self.whole.shared.period.start
+        return self.dispatch.shared.period.start
 
     @property
     def end(self) -> datetime | None:
         """When it ends, or ended by cancellation; None: open."""
-        ends = [one for one in (self.whole.shared.period.end, self.whole.cancelled_at) if one is not None]
+        ends = [one for one in (self.dispatch.shared.period.end, self.dispatch.cancelled_at) if one is not None]
         return min(ends, default=None)
 
     @property
@@ -152,42 +152,42 @@ class Progress:
     @property
     def signal(self) -> Signal:
         """Its first signal."""
-        return self.whole.shared.signals[0]
+        return self.dispatch.shared.signals[0]
 
 
 async def read(conn: Connection, dispatch_id: str, now: datetime) -> Progress:
     """Return a dispatch as it stands. Raises NotFoundError."""
-    whole = await dispatch.get(conn, dispatch_id)
-    rules = await programme.get(conn, whole.programme_id, whole.programme_version)
+    ordered = await dispatch.get(conn, dispatch_id)
+    rules = await programme.get(conn, ordered.programme_id, ordered.programme_version)
     activation_id = await activations.of_dispatch(conn, dispatch_id)
     behind = await activations.get(conn, activation_id) if activation_id else None
     selection_id = await dispatch_changes.selection_of(conn, dispatch_id)
-    status = EventStatus.CANCELLED if whole.cancelled_at is not None else status_at(whole.shared, now)
+    status = EventStatus.CANCELLED if ordered.cancelled_at is not None else status_at(ordered.shared, now)
     called = await dispatch_view.vens(conn, dispatch_id)
-    powers, first_s = await _powers(conn, whole, [ven.ven_id for ven in called], now)
+    powers, first_s = await _powers(conn, ordered, [ven.ven_id for ven in called], now)
     surplus = await dispatch_changes.surplus(conn, selection_id) if selection_id else 1.0
     lines = await dispatch_timeline.lines(conn, dispatch_id, activation_id)
 
     def progress() -> Progress:
-        rows = _rows(whole, called, powers, now)
-        target_times, target_w = _target(whole, behind, called, rows, surplus, now)
+        rows = _rows(ordered, called, powers, now)
+        target_times, target_w = _target(ordered, behind, called, rows, surplus, now)
         names = {one.ven_id: one.name for one in rows}
         staying = [one for one in rows if one.cancelled_at is None and one.opt is not OptType.OUT]
         delivered = [one.delivered_w for one in staying if one.delivered_w is not None]
         return Progress(
             at=now,
-            whole=whole,
+            dispatch=ordered,
             programme=rules,
             activation=behind,
             selection_id=selection_id,
-            is_pool=dispatch_changes.is_pool(whole),
+            is_pool=dispatch_changes.is_pool(ordered),
             status=status,
             rows=rows,
             counts=_counts(rows),
             target_w=_now(target_times, target_w, now),
             ordered_w=sum(one.ordered_w for one in rows),
-            delivered_w=sum(delivered) if delivered and now >= whole.shared.period.start else None,
-            trace=_trace(whole, rows, powers, first_s, (target_times, target_w)),
+            delivered_w=sum(delivered) if delivered and now >= ordered.shared.period.start else None,
+            trace=_trace(ordered, rows, powers, first_s, (target_times, target_w)),
             lines=tuple(replace(line, name=names.get(line.ven_id or "")) for line in lines),
         )
 
@@ -198,18 +198,18 @@ async def read(conn: Connection, dispatch_id: str, now: datetime) -> Progress:
 
 
 async def _powers(
-    conn: Connection, whole: Dispatch, ven_ids: Sequence[str], now: datetime
+    conn: Connection, dispatch: Dispatch, ven_ids: Sequence[str], now: datetime
 ) -> tuple[dict[str, Metered], int]:
     """Return venID -> usual power, and those of each minute from an hour before the start until now (or its end)."""
-    period = whole.shared.period
+    period = dispatch.shared.period
     start = floor_to(period.start, _MINUTE_S)
-    ends = [one for one in (period.end, whole.cancelled_at, now) if one is not None]
+    ends = [one for one in (period.end, dispatch.cancelled_at, now) if one is not None]
     last_s = int(min(ends).timestamp())
     first_s = max(int(start.timestamp()) - _BEFORE_S, last_s - _LONGEST_S)
     cells = max((last_s - first_s) // _MINUTE_S, 0)
     if now < period.start or not ven_ids:
         return {}, first_s
-    return await telemetry.metered(conn, ven_ids, whole.id, start, (first_s, cells)), first_s
+    return await telemetry.metered(conn, ven_ids, dispatch.id, start, (first_s, cells)), first_s
 
 
 def _carried(power_w: Floats) -> Floats:
@@ -220,16 +220,18 @@ def _carried(power_w: Floats) -> Floats:
     return np.where(near, power_w[np.maximum(last, 0)], np.nan) if power_w.size else power_w
 
 
-def _rows(whole: Dispatch, called: Sequence[CalledVen], powers: dict[str, Metered], now: datetime) -> tuple[Row, ...]:
-    direction = Direction(whole.direction or Direction.REDUCE)
-    begun = now >= whole.shared.period.start
+def _rows(
+    dispatch: Dispatch, called: Sequence[CalledVen], powers: dict[str, Metered], now: datetime
+) -> tuple[Row, ...]:
+    direction = Direction(dispatch.direction or Direction.REDUCE)
+    begun = now >= dispatch.shared.period.start
     sign = 1 if direction is Direction.REDUCE else -1
     rows = []
     for ven in called:
         power = powers.get(ven.ven_id, _UNKNOWN)
         usual, actual = power.usual_w if np.isfinite(power.usual_w) else None, _latest(power.minutes)
-        running = begun and actual is not None and usual is not None and whole.direction is not None
-        released_at = None if ven.cancelled_at == whole.cancelled_at else ven.cancelled_at
+        running = begun and actual is not None and usual is not None and dispatch.direction is not None
+        released_at = None if ven.cancelled_at == dispatch.cancelled_at else ven.cancelled_at
         stays = released_at is None and ven.opt is not OptType.OUT
         queued_at, answered_at = ven.first_queued_at, ven.first_answered_at
         rows.append(
@@ -260,12 +262,12 @@ def _latest(power_w: Floats) -> float | None:
     return float(known[0]) if known.size and np.isfinite(known[0]) else None
 
 
-def _ordered_now(one: Event, now: datetime, direction: Direction) -> float:
+def _ordered_now(event: Event, now: datetime, direction: Direction) -> float:
     """Return the power (W) that a VEN's event orders in this minute; before it in its first, after it in its last."""
     minute = timedelta(seconds=_MINUTE_S)
-    at = now if one.period.end is None else min(now, one.period.end - minute)
-    at = max(at, one.period.start)
-    return float(ordered_between(one, (at, at + minute), direction)[0]) * 3600 / _MINUTE_S
+    at = now if event.period.end is None else min(now, event.period.end - minute)
+    at = max(at, event.period.start)
+    return float(ordered_between(event, (at, at + minute), direction)[0]) * 3600 / _MINUTE_S
 
 
 def _counts(rows: Sequence[Row]) -> Counts:
@@ -277,7 +279,7 @@ def _counts(rows: Sequence[Row]) -> Counts:
         opted_out=sum(one.opt is OptType.OUT for one in here),
         no_answer=sum(one.opt is None for one in here),
         released=len(rows) - len(here),
-        known=sum(one.actual_w is not None for one in here),
+        measured=sum(one.actual_w is not None for one in here),
     )
 
 
@@ -285,7 +287,7 @@ def _counts(rows: Sequence[Row]) -> Counts:
 
 
 def _target(
-    whole: Dispatch,
+    dispatch: Dispatch,
     behind: Activation | None,
     called: Sequence[CalledVen],
     rows: Sequence[Row],
@@ -299,13 +301,13 @@ def _target(
     if behind is not None:
         times = tuple(one.start for one in behind.intervals)
         return (*times, behind.ends_at), (*(float(one.power_w) for one in behind.intervals), None)
-    if whole.direction is None or not called:
+    if dispatch.direction is None or not called:
         return (), ()
-    direction = Direction(whole.direction)
+    direction = Direction(dispatch.direction)
     released = {one.ven_id for one in rows if one.cancelled_at is not None}
-    edges = [whole.shared.period.start]
-    for interval in whole.shared.signals[0].intervals:
-        ahead = max(whole.cancelled_at or now, edges[-1]) + timedelta(seconds=_MINUTE_S)
+    edges = [dispatch.shared.period.start]
+    for interval in dispatch.shared.signals[0].intervals:
+        ahead = max(dispatch.cancelled_at or now, edges[-1]) + timedelta(seconds=_MINUTE_S)
         edges.append(interval.duration.after(edges[-1]) if interval.duration else ahead)
     hours = np.array([(end - start).total_seconds() / 3600 for start, end in pairwise(edges)])
     sums = np.zeros(len(hours))
@@ -329,7 +331,7 @@ def _now(times: Sequence[datetime], values: Sequence[float | None], now: datetim
 
 
 def _trace(
-    whole: Dispatch,
+    dispatch: Dispatch,
     rows: Sequence[Row],
     powers: dict[str, Metered],
     first_s: int,
@@ -353,6 +355,6 @@ def _trace(
     times = tuple(datetime.fromtimestamp(first_s + _MINUTE_S * place, UTC) for place in range(cells))
     enough = heard >= _LEAST_KNOWN * len(counted)
     actual = tuple(float(value) if good else None for value, good in zip(total, enough, strict=True))
-    sign = Direction(whole.direction or Direction.INCREASE).sign
+    sign = Direction(dispatch.direction or Direction.INCREASE).sign
     wanted = tuple(None if value is None else usual + sign * value for value in target[1])
     return Trace(times, (usual,) * cells, actual, target[0], wanted)

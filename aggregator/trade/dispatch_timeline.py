@@ -60,7 +60,7 @@ async def lines(conn: Connection, dispatch_id: str, activation_id: str | None) -
             Line(row.at, "intervention", f"{row.action}: {row.reason}", row.ven_id)
             for row in await conn.execute(query.order_by(intervention.c.id.desc()).limit(_MOST_LINES))
         ]
-    return sorted(found, key=lambda one: one.at, reverse=True)[:_MOST_LINES]
+    return sorted(found, key=lambda row: row.at, reverse=True)[:_MOST_LINES]
 
 
 def _by_minute(times: Any, kind: str, text: str) -> list[Line]:

@@ -13,7 +13,7 @@ from aggregator.grid import Grid
 from aggregator.intervals import PowerInterval
 from aggregator.tables import intervention
 from aggregator.trade import activations, members, telemetry
-from aggregator.trade.activations import Activation, Status
+from aggregator.trade.activations import Activation, ActivationStatus
 from aggregator.trade.members import Called, Member
 from aggregator.trade.telemetry import Estimate
 from openadr.model.opt import OptType
@@ -41,7 +41,7 @@ class LiveFigures:
 
     activation_id: str
     at: datetime
-    status: Status
+    status: ActivationStatus
     ordered_w: int
     called_w: int
     delivered_w: int | None
@@ -123,10 +123,10 @@ async def interventions(conn: AsyncConnection, activation_id: str, *, limit: int
     return [Intervention(row.at, row.ven_id, row.action, row.reason, row.power_w) for row in rows]
 
 
-async def _read(conn: AsyncConnection, one: Activation, now: datetime) -> tuple[Called | None, Estimate]:
-    if one.dispatch_id is None:
-        return None, Estimate(one.grid, {})
-    called = await members.read(conn, one.dispatch_id)
+async def _read(conn: AsyncConnection, activation: Activation, now: datetime) -> tuple[Called | None, Estimate]:
+    if activation.dispatch_id is None:
+        return None, Estimate(activation.grid, {})
+    called = await members.read(conn, activation.dispatch_id)
     if now < called.grid.start:
         return called, Estimate(called.grid, {})
     ven_ids = [it.ven_id for it in called.members]
@@ -134,21 +134,21 @@ async def _read(conn: AsyncConnection, one: Activation, now: datetime) -> tuple[
 
 
 def _figures(
-    one: Activation, called: Called | None, known: Estimate, now: datetime, stale_after_s: float
+    activation: Activation, called: Called | None, estimate: Estimate, now: datetime, stale_after_s: float
 ) -> LiveFigures:
     everybody = called.members if called else ()
     staying = [it for it in everybody if it.stays]
     step = called.grid.running(now) if called else -1
-    latest = [known.latest(it.ven_id, known.grid.start)[0] for it in staying]
+    latest = [estimate.latest(it.ven_id, estimate.grid.start)[0] for it in staying]
     heard = [one_w for one_w in latest if np.isfinite(one_w)]
     answers = called.answers if called else True
-    ordered = next((it.power_w for it in one.intervals if it.start <= now < it.end), 0)
-    status = one.status(now)
+    ordered = next((it.power_w for it in activation.intervals if it.start <= now < it.end), 0)
+    status = activation.status(now)
     return LiveFigures(
-        activation_id=one.id,
+        activation_id=activation.id,
         at=now,
         status=status,
-        ordered_w=ordered if status is Status.ACTIVE else 0,
+        ordered_w=ordered if status is ActivationStatus.ACTIVE else 0,
         called_w=round(sum(it.power_w(step) for it in staying)),
         delivered_w=round(sum(heard)) if heard else None,
         coverage=round(len(heard) / len(staying), 4) if staying else 0.0,
@@ -158,17 +158,17 @@ def _figures(
         no_answer=sum(it.opt is None for it in everybody),
         silent=sum(it.silent(now, stale_after_s, answers=answers) for it in staying),
         released=sum(it.cancelled_at is not None for it in everybody),
-        intervals=_intervals(one.intervals, called, known),
+        intervals=_intervals(activation.intervals, called, estimate),
     )
 
 
-def delivered_w(called: Called, known: Estimate) -> Floats:
+def delivered_w(called: Called, estimate: Estimate) -> Floats:
     """Return what is known of the VENs' delivery in each step (T): summed over those that had an order; NaN: none."""
     total = np.full(called.grid.count, np.nan)
     for it in called.members:
-        if it.opt is OptType.OUT or it.ven_id not in known.minutes:
+        if it.opt is OptType.OUT or it.ven_id not in estimate.minutes:
             continue
-        gain = known.by_step(it.ven_id)
+        gain = estimate.by_step(it.ven_id)
         counts = ordered_steps(it, called.grid) & np.isfinite(gain)
         total[counts] = np.nan_to_num(total[counts]) + gain[counts]
     return total
@@ -181,10 +181,10 @@ def ordered_steps(it: Member, grid: Grid) -> np.ndarray[tuple[int], np.dtype[np.
     return steps
 
 
-def _intervals(ordered: Sequence[PowerInterval], called: Called | None, known: Estimate) -> tuple[LiveInterval, ...]:
+def _intervals(ordered: Sequence[PowerInterval], called: Called | None, estimate: Estimate) -> tuple[LiveInterval, ...]:
     if called is None:
         return tuple(LiveInterval(it.start, it.duration_s, it.power_w, None) for it in ordered)
-    grid, power_w = called.grid, delivered_w(called, known)
+    grid, power_w = called.grid, delivered_w(called, estimate)
     step = timedelta(seconds=grid.step_s)
     rows = []
     for it in ordered:

@@ -20,10 +20,10 @@ from aggregator.intervals import PowerInterval, check_contiguous
 from aggregator.tables import activation, flexibility_offer
 from aggregator.topics import Topic
 from aggregator.trade import activations, contracts, requests
-from aggregator.trade.activations import Terms, price_per_kwh, shown_w
+from aggregator.trade.activations import ActivationTerms, price_per_kwh, shown_w
 from aggregator.trade.available_flexibility import CONFIDENCE
 from aggregator.trade.contracts import Contract, Price
-from aggregator.trade.requests import Wish
+from aggregator.trade.requests import Need
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
 from vtn.services.webhooks import publish
@@ -37,7 +37,7 @@ _WORTH_OFFERING: Final = 0.9
 """A reduced option is offered where it has less energy than this part of the full one."""
 
 
-class Status(StrEnum):
+class OfferStatus(StrEnum):
     """Where an offer stands."""
 
     OPEN = "open"
@@ -46,7 +46,7 @@ class Status(StrEnum):
     EXPIRED = "expired"
 
 
-class Event(StrEnum):
+class OfferEvent(StrEnum):
     """What can happen to an offer."""
 
     ACCEPT = "accept"
@@ -54,20 +54,20 @@ class Event(StrEnum):
     EXPIRE = "expire"
 
 
-TRANSITIONS: Final[Mapping[Status, Mapping[Event, Status]]] = {
-    Status.OPEN: {
-        Event.ACCEPT: Status.ACCEPTED,
-        Event.REVOKE: Status.REVOKED,
-        Event.EXPIRE: Status.EXPIRED,
+TRANSITIONS: Final[Mapping[OfferStatus, Mapping[OfferEvent, OfferStatus]]] = {
+    OfferStatus.OPEN: {
+        OfferEvent.ACCEPT: OfferStatus.ACCEPTED,
+        OfferEvent.REVOKE: OfferStatus.REVOKED,
+        OfferEvent.EXPIRE: OfferStatus.EXPIRED,
     },
-    Status.ACCEPTED: {},
-    Status.REVOKED: {},
-    Status.EXPIRED: {},
+    OfferStatus.ACCEPTED: {},
+    OfferStatus.REVOKED: {},
+    OfferStatus.EXPIRED: {},
 }
 _TOLD: Final = {
-    Status.ACCEPTED: Topic.OFFER_ACCEPTED,
-    Status.REVOKED: Topic.OFFER_REVOKED,
-    Status.EXPIRED: Topic.OFFER_EXPIRED,
+    OfferStatus.ACCEPTED: Topic.OFFER_ACCEPTED,
+    OfferStatus.REVOKED: Topic.OFFER_REVOKED,
+    OfferStatus.EXPIRED: Topic.OFFER_EXPIRED,
 }
 
 
@@ -102,7 +102,7 @@ class Offer:
     party_id: str
     direction: str
     options: tuple[Option, ...]
-    status: Status
+    status: OfferStatus
     expires_at: datetime
     created_at: datetime
     ended_at: datetime | None
@@ -121,14 +121,14 @@ class Refusal:
 # -- made
 
 
-def compose(wish: Wish, possible_w: Sequence[int], price: Price) -> tuple[Option, ...] | Refusal:
+def compose(order: Need, possible_w: Sequence[int], price: Price) -> tuple[Option, ...] | Refusal:
     """Return the options for a wish, the fullest first, or why there is none. `possible_w`: one an interval, W.
 
     The full option goes as far as wish and pool allow; the reduced one is half of that (never below the wish's
     minimum) and cheaper, because it uses less of the pool. Options above the wish's price are left out.
     """
     most = tuple(possible_w)
-    short = [one for one, can in zip(wish.intervals, most, strict=True) if can < one.min_w]
+    short = [one for one, can in zip(order.intervals, most, strict=True) if can < one.min_w]
     if short:
         first = short[0]
         return Refusal(
@@ -136,29 +136,29 @@ def compose(wish: Wish, possible_w: Sequence[int], price: Price) -> tuple[Option
             f"Possible in each interval: {shown_w(most)} W.",
             most,
         )
-    full = [min(one.max_w, can) for one, can in zip(wish.intervals, most, strict=True)]
+    full = [min(one.max_w, can) for one, can in zip(order.intervals, most, strict=True)]
     if not any(full):
         return Refusal("No flexibility is left in that time.", most)
-    half = [max(one.min_w, power // 2) for one, power in zip(wish.intervals, full, strict=True)]
+    half = [max(one.min_w, power // 2) for one, power in zip(order.intervals, full, strict=True)]
     powers = {FULL: full}
     if 0 < sum(half) < _WORTH_OFFERING * sum(full):
         powers[REDUCED] = half
-    options = tuple(_option(name, wish, power, most, price) for name, power in powers.items())
-    if wish.max_price is None:
+    options = tuple(_option(name, order, power, most, price) for name, power in powers.items())
+    if order.max_price is None:
         return options
-    affordable = tuple(one for one in options if Decimal(one.price_per_kwh) <= Decimal(wish.max_price))
+    affordable = tuple(one for one in options if Decimal(one.price_per_kwh) <= Decimal(order.max_price))
     if affordable:
         return affordable
-    cheapest = min(options, key=lambda one: Decimal(one.price_per_kwh))
+    cheapest = min(options, key=lambda row: Decimal(row.price_per_kwh))
     return Refusal(f"The price is at least {cheapest.price_per_kwh} {cheapest.currency} per kWh.", most)
 
 
-def _option(name: str, wish: Wish, power: Sequence[int], most: Sequence[int], price: Price) -> Option:
+def _option(name: str, order: Need, power: Sequence[int], most: Sequence[int], price: Price) -> Option:
     intervals = tuple(
-        PowerInterval(one.start, one.duration_s, watts) for one, watts in zip(wish.intervals, power, strict=True)
+        PowerInterval(one.start, one.duration_s, watts) for one, watts in zip(order.intervals, power, strict=True)
     )
     per_kwh = price_per_kwh(price, np.asarray(power, np.float64), np.asarray(most, np.float64))
-    needed = [one.min_w / watts for one, watts in zip(wish.intervals, power, strict=True) if watts]
+    needed = [one.min_w / watts for one, watts in zip(order.intervals, power, strict=True) if watts]
     factor = min(1.0, math.ceil(max(_LEAST_FACTOR, *needed) * 100 - 1e-9) / 100)
     return Option(
         name, intervals, per_kwh, cost(intervals, per_kwh, price.currency), price.currency, factor, CONFIDENCE
@@ -202,7 +202,7 @@ async def create(
             starts_at=start,
             ends_at=max(one.intervals[-1].end for one in options),
             options=to_json(tuple(options)),
-            status=Status.OPEN,
+            status=OfferStatus.OPEN,
             expires_at=expires_at,
             created_at=now,
             area=area,
@@ -233,7 +233,7 @@ async def listed(
     *,
     party_id: str | None = None,
     request_id: str | None = None,
-    status: Status | None = None,
+    status: OfferStatus | None = None,
     before: str | None = None,
     limit: int = 50,
 ) -> list[Offer]:
@@ -258,7 +258,7 @@ async def _offers(conn: AsyncConnection, rows: Sequence[Any]) -> list[Offer]:
             row.party_id,
             row.direction,
             from_json(tuple[Option, ...], row.options),
-            Status(row.status),
+            OfferStatus(row.status),
             row.expires_at,
             row.created_at,
             row.ended_at,
@@ -288,9 +288,9 @@ async def accept(
     NotFoundError for another's offer or an unknown option, InvalidError for a factor out of its bounds.
     """
     one = await get(tx.conn, offer_id, party_id, lock=True)
-    if one.status is Status.ACCEPTED:
+    if one.status is OfferStatus.ACCEPTED:
         raise ConflictError(f"This offer was accepted already, as activation '{one.activation_id}'.")
-    if one.status is Status.OPEN and one.expires_at <= now:
+    if one.status is OfferStatus.OPEN and one.expires_at <= now:
         raise ConflictError(f"This offer expired at {one.expires_at.isoformat()}.")
     chosen = next((option for option in one.options if option.id == option_id), None)
     if chosen is None:
@@ -299,10 +299,10 @@ async def accept(
     accepted = tuple(replace(it, power_w=int(Decimal(it.power_w) * share)) for it in chosen.intervals)
     if not any(it.power_w for it in accepted):
         raise InvalidError("That is less than a watt; accept more of it.", field="activation_factor")
-    await _move(tx, one, Event.ACCEPT, now, who=who, option_id=option_id)
+    await _move(tx, one, OfferEvent.ACCEPT, now, who=who, option_id=option_id)
     contract = await contracts.get(tx.conn, one.contract_id)
-    wish = None if one.request_id is None else (await requests.get(tx.conn, one.request_id)).wish
-    terms = Terms(
+    wish = None if one.request_id is None else (await requests.get(tx.conn, one.request_id)).need
+    terms = ActivationTerms(
         option_id,
         float(share),
         accepted,
@@ -330,15 +330,15 @@ def _factor(factor: Decimal | float, least: float) -> Decimal:
 async def revoke(tx: Transaction, offer_id: str, now: datetime, *, who: str) -> None:
     """Take an open offer back (the aggregator's right). Raises ConflictError if it is not open."""
     one = await get(tx.conn, offer_id, lock=True)
-    await _move(tx, one, Event.REVOKE, now, who=who)
+    await _move(tx, one, OfferEvent.REVOKE, now, who=who)
     await _expire_request(tx, one, now, who)
 
 
 async def expire(tx: Transaction, offer_id: str, now: datetime, *, who: str) -> None:
     """Let an offer expire whose time has come, and its request with its last offer; others are left alone."""
     one = await get(tx.conn, offer_id, lock=True)
-    if one.status is Status.OPEN and one.expires_at <= now:
-        await _move(tx, one, Event.EXPIRE, now, who=who)
+    if one.status is OfferStatus.OPEN and one.expires_at <= now:
+        await _move(tx, one, OfferEvent.EXPIRE, now, who=who)
         await _expire_request(tx, one, now, who)
 
 
@@ -357,39 +357,43 @@ async def cancel_request(
     locked = await requests.get(tx.conn, request_id, party_id, lock=True)
     if len(locked.offer_ids) != len(offers):
         raise ConflictError("An offer came in just now; look at it, then cancel again.")
-    bought = [one for one in offers if one.status is Status.ACCEPTED]
+    bought = [one for one in offers if one.status is OfferStatus.ACCEPTED]
     if bought:
         raise ConflictError(f"An offer was accepted; cancel activation '{bought[0].activation_id}' instead.")
-    await requests.move(tx, locked, requests.Event.CANCEL, now, who=who, reason=(reason or "")[:500] or None)
+    await requests.move(tx, locked, requests.RequestEvent.CANCEL, now, who=who, reason=(reason or "")[:500] or None)
     for one in offers:
-        if one.status is Status.OPEN:
-            await _move(tx, one, Event.REVOKE, now, who=who)
+        if one.status is OfferStatus.OPEN:
+            await _move(tx, one, OfferEvent.REVOKE, now, who=who)
 
 
 async def overdue(conn: AsyncConnection, now: datetime, limit: int) -> list[str]:
     """Return the ids of open offers whose time has come."""
-    open_ = (flexibility_offer.c.status == Status.OPEN) & (flexibility_offer.c.expires_at <= now)
+    open_ = (flexibility_offer.c.status == OfferStatus.OPEN) & (flexibility_offer.c.expires_at <= now)
     query = select(flexibility_offer.c.id).where(open_).order_by(flexibility_offer.c.expires_at).limit(limit)
     return list((await conn.execute(query)).scalars())
 
 
-async def _move(tx: Transaction, one: Offer, what: Event, now: datetime, *, who: str, **told: object) -> None:
-    status = TRANSITIONS[one.status].get(what)
+async def _move(tx: Transaction, offer: Offer, what: OfferEvent, now: datetime, *, who: str, **details: object) -> None:
+    status = TRANSITIONS[offer.status].get(what)
     if status is None:
-        raise ConflictError(f"This offer is {one.status}; it is too late to {what} it.")
-    where = flexibility_offer.c.id == one.id
+        raise ConflictError(f"This offer is {offer.status}; it is too late to {what} it.")
+    where = flexibility_offer.c.id == offer.id
     await tx.conn.execute(update(flexibility_offer).where(where).values(status=status, ended_at=now))
-    await tx.audit(who, f"offer {what}", one.id, one.status, status, at=now)
-    await publish(tx, one.party_id, _TOLD[status], {"offer_id": one.id, "request_id": one.request_id, **told}, now)
+    await tx.audit(who, f"offer {what}", offer.id, offer.status, status, at=now)
+    await publish(
+        tx, offer.party_id, _TOLD[status], {"offer_id": offer.id, "request_id": offer.request_id, **details}, now
+    )
 
 
-async def _expire_request(tx: Transaction, one: Offer, now: datetime, who: str) -> None:
+async def _expire_request(tx: Transaction, offer: Offer, now: datetime, who: str) -> None:
     """Let the request of an offer expire if no other offer to it is open or accepted."""
-    if one.request_id is None:
+    if offer.request_id is None:
         return
-    others = await listed(tx.conn, request_id=one.request_id)
-    if any(other.status in (Status.OPEN, Status.ACCEPTED) for other in others):
+    others = await listed(tx.conn, request_id=offer.request_id)
+    if any(other.status in (OfferStatus.OPEN, OfferStatus.ACCEPTED) for other in others):
         return
-    found = await requests.get(tx.conn, one.request_id, lock=True)
-    if requests.Event.EXPIRE in requests.TRANSITIONS[found.status]:
-        await requests.move(tx, found, requests.Event.EXPIRE, now, who=who, reason="No offer was accepted in time.")
+    found = await requests.get(tx.conn, offer.request_id, lock=True)
+    if requests.RequestEvent.EXPIRE in requests.TRANSITIONS[found.status]:
+        await requests.move(
+            tx, found, requests.RequestEvent.EXPIRE, now, who=who, reason="No offer was accepted in time."
+        )

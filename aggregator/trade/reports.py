@@ -39,12 +39,12 @@ LEAST_VENS: Final = 5
 # -- made
 
 
-async def evaluated(db: Database, one: Activation, now: datetime) -> Computed | None:
+async def evaluated(db: Database, activation: Activation, now: datetime) -> Computed | None:
     """Return the evaluation of the dispatch, None where nobody was called, or not before the cancellation."""
-    if one.dispatch_id is None:
+    if activation.dispatch_id is None:
         return None
     try:
-        return await evaluation.compute(db, one.dispatch_id, now)
+        return await evaluation.compute(db, activation.dispatch_id, now)
     except ConflictError:
         return None
 
@@ -98,7 +98,7 @@ async def publish_report(
 
 
 def compose(
-    one: Activation,
+    activation: Activation,
     contract: Contract,
     result: Result | None,
     end: datetime,
@@ -107,7 +107,7 @@ def compose(
 ) -> ActivationReport:
     """Return the report of an activation that ran until `end`; version 1, not final."""
     vens = () if result is None else result.vens
-    intervals = _intervals(one, result, end)
+    intervals = _intervals(activation, result, end)
     asked = sum(it.ordered_w * it.duration_s for it in intervals)
     got = sum((it.delivered_w or 0) * it.duration_s for it in intervals)
     lacked = sum((it.deficiency_w or 0) * it.duration_s for it in intervals)
@@ -116,13 +116,13 @@ def compose(
     method, _, _ = (result.method if result else "none").partition("/")
     rows = contract.limits.per_ven_rows and len(vens) >= LEAST_VENS
     return ActivationReport(
-        activation_id=one.id,
-        contract_id=one.contract_id,
+        activation_id=activation.id,
+        contract_id=activation.contract_id,
         version=1,
         final=False,
         created_at=now,
-        direction=one.direction,
-        starts_at=one.starts_at,
+        direction=activation.direction,
+        starts_at=activation.starts_at,
         ends_at=end,
         method=result.method if result else "none",
         citation=PRESETS[method].citation if method in PRESETS else "Nobody was called.",
@@ -135,16 +135,16 @@ def compose(
         uncertainty_wh=None if uncertainty_wh is None else round(uncertainty_wh),
         coverage=round(known / asked, 4) if asked else 0.0,
         intervals=tuple(intervals),
-        vens=_rows(one.id, vens) if rows else None,
+        vens=_rows(activation.id, vens) if rows else None,
         why_unknown=None if result is None else result.why_unknown,
         measurable_from=None if result is None else result.measurable_from,
     )
 
 
-def _intervals(one: Activation, result: Result | None, end: datetime) -> list[ReportInterval]:
-    first = floor_to(one.starts_at, STEP_S)
+def _intervals(activation: Activation, result: Result | None, end: datetime) -> list[ReportInterval]:
+    first = floor_to(activation.starts_at, STEP_S)
     grid = Grid(first, STEP_S, int((ceil_to(end, STEP_S) - first).total_seconds()) // STEP_S)
-    ran = [it for it in one.intervals if it.start < end]
+    ran = [it for it in activation.intervals if it.start < end]
     cut = [replace(it, duration_s=int((min(it.end, end) - it.start).total_seconds())) for it in ran]
     found = {it.start: it for it in result.intervals} if result else {}
     vens = result.vens if result else ()
@@ -188,8 +188,8 @@ def _coverage(vens: Sequence[VenResult], start: datetime) -> float:
 def _rows(activation_id: str, vens: Sequence[VenResult]) -> tuple[VenRow, ...]:
     """Return the VENs in an order that tells nothing, numbered."""
 
-    def place(one: VenResult) -> str:
-        return hashlib.sha256(f"{activation_id}/{one.ven_id}".encode()).hexdigest()
+    def place(result: VenResult) -> str:
+        return hashlib.sha256(f"{activation_id}/{result.ven_id}".encode()).hexdigest()
 
     return tuple(
         VenRow(f"home-{number}", one.opt, round(one.ordered_wh), _whole(one.delivered_wh) if one.counts else None)

@@ -38,7 +38,7 @@ _MAX_OPEN: Final = 200
 """Requests of one contract that may wait for an answer at the same time."""
 
 
-class Status(StrEnum):
+class RequestStatus(StrEnum):
     """Where a request stands."""
 
     RECEIVED = "received"
@@ -48,7 +48,7 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Event(StrEnum):
+class RequestEvent(StrEnum):
     """What can happen to a request."""
 
     OFFER = "offer"
@@ -57,28 +57,28 @@ class Event(StrEnum):
     CANCEL = "cancel"
 
 
-TRANSITIONS: Final[Mapping[Status, Mapping[Event, Status]]] = {
-    Status.RECEIVED: {
-        Event.OFFER: Status.OFFERED,
-        Event.DECLINE: Status.DECLINED,
-        Event.EXPIRE: Status.EXPIRED,
-        Event.CANCEL: Status.CANCELLED,
+TRANSITIONS: Final[Mapping[RequestStatus, Mapping[RequestEvent, RequestStatus]]] = {
+    RequestStatus.RECEIVED: {
+        RequestEvent.OFFER: RequestStatus.OFFERED,
+        RequestEvent.DECLINE: RequestStatus.DECLINED,
+        RequestEvent.EXPIRE: RequestStatus.EXPIRED,
+        RequestEvent.CANCEL: RequestStatus.CANCELLED,
     },
-    Status.OFFERED: {Event.EXPIRE: Status.EXPIRED, Event.CANCEL: Status.CANCELLED},
-    Status.DECLINED: {},
-    Status.EXPIRED: {},
-    Status.CANCELLED: {},
+    RequestStatus.OFFERED: {RequestEvent.EXPIRE: RequestStatus.EXPIRED, RequestEvent.CANCEL: RequestStatus.CANCELLED},
+    RequestStatus.DECLINED: {},
+    RequestStatus.EXPIRED: {},
+    RequestStatus.CANCELLED: {},
 }
 _TOLD: Final = {
-    Status.OFFERED: Topic.REQUEST_OFFERED,
-    Status.DECLINED: Topic.REQUEST_DECLINED,
-    Status.EXPIRED: Topic.REQUEST_EXPIRED,
-    Status.CANCELLED: Topic.REQUEST_CANCELLED,
+    RequestStatus.OFFERED: Topic.REQUEST_OFFERED,
+    RequestStatus.DECLINED: Topic.REQUEST_DECLINED,
+    RequestStatus.EXPIRED: Topic.REQUEST_EXPIRED,
+    RequestStatus.CANCELLED: Topic.REQUEST_CANCELLED,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class WishInterval:
+class NeedInterval:
     """Between `min_w` and `max_w` whole watts (never negative) from `start` for `duration_s` seconds."""
 
     start: datetime
@@ -93,7 +93,7 @@ class WishInterval:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Need:
     """What a BRP asks for: contiguous intervals, whole minutes, at most 192 of them and 48 hours in all.
 
     `deadline`: an offer must be out by then. `area` and `group_ids` narrow down whose flexibility it is. `max_price`
@@ -101,7 +101,7 @@ class Wish:
     """
 
     direction: str
-    intervals: tuple[WishInterval, ...]
+    intervals: tuple[NeedInterval, ...]
     deadline: datetime
     area: str | None = None
     group_ids: tuple[str, ...] = ()
@@ -130,8 +130,8 @@ class Request:
     id: str
     contract_id: str
     party_id: str
-    wish: Wish
-    status: Status
+    need: Need
+    status: RequestStatus
     reason: str | None
     created_at: datetime
     ended_at: datetime | None
@@ -140,7 +140,7 @@ class Request:
 
 
 async def create(
-    tx: Transaction, contract_id: str, wish: Wish, now: datetime, *, who: str, party_id: str | None = None
+    tx: Transaction, contract_id: str, order: Need, now: datetime, *, who: str, party_id: str | None = None
 ) -> str:
     """Receive a request and return its id; an offer or a refusal follows by its deadline.
 
@@ -149,14 +149,14 @@ async def create(
     """
     contract = await contracts.get(tx.conn, contract_id, party_id, lock=True)
     rules = (await programme.get(tx.conn, contract.programme_id)).parameters
-    check_shape(wish.intervals)
-    most_w = max(one.max_w for one in wish.intervals)
-    contracts.check(contract, Wanted(wish.direction, wish.start, wish.end, most_w, wish.area), rules, now)
-    await _check_words(tx.conn, wish, rules.product)
-    if not now < utc(wish.deadline) <= wish.start:
+    check_shape(order.intervals)
+    most_w = max(one.max_w for one in order.intervals)
+    contracts.check(contract, Wanted(order.direction, order.start, order.end, most_w, order.area), rules, now)
+    await _check_words(tx.conn, order, rules.product)
+    if not now < utc(order.deadline) <= order.start:
         raise InvalidError("The deadline lies between now and the start.")
     waiting = select(func.count()).where(
-        (flexibility_request.c.contract_id == contract_id) & (flexibility_request.c.status == Status.RECEIVED)
+        (flexibility_request.c.contract_id == contract_id) & (flexibility_request.c.status == RequestStatus.RECEIVED)
     )
     if (await tx.conn.execute(waiting)).scalar_one() >= _MAX_OPEN:
         raise ConflictError(f"{_MAX_OPEN} requests of this contract wait for an answer; wait for some, or cancel them.")
@@ -166,21 +166,21 @@ async def create(
             id=request_id,
             contract_id=contract.id,
             party_id=contract.party_id,
-            direction=wish.direction,
-            starts_at=wish.start,
-            ends_at=wish.end,
-            deadline=wish.deadline,
-            wish=to_json(wish),
-            status=Status.RECEIVED,
+            direction=order.direction,
+            starts_at=order.start,
+            ends_at=order.end,
+            deadline=order.deadline,
+            wish=to_json(order),
+            status=RequestStatus.RECEIVED,
             created_at=now,
         )
     )
-    await tx.audit(who, "request", request_id, after=to_json(wish), at=now)
+    await tx.audit(who, "request", request_id, after=to_json(order), at=now)
     await publish(tx, contract.party_id, Topic.REQUEST_RECEIVED, {"request_id": request_id}, now)
     return request_id
 
 
-def check_shape(intervals: Sequence[WishInterval]) -> None:
+def check_shape(intervals: Sequence[NeedInterval]) -> None:
     """Raise InvalidError for intervals that are too many, not contiguous, off the minute, or of impossible power."""
     if not 1 <= len(intervals) <= MAX_INTERVALS:
         raise InvalidError(f"A request has 1 to {MAX_INTERVALS} intervals.")
@@ -200,14 +200,14 @@ def check_shape(intervals: Sequence[WishInterval]) -> None:
         raise InvalidError("A request wishes for some power.")
 
 
-async def _check_words(conn: AsyncConnection, wish: Wish, product: str) -> None:
-    if wish.product is not None and wish.product != product:
+async def _check_words(conn: AsyncConnection, order: Need, product: str) -> None:
+    if order.product is not None and order.product != product:
         raise InvalidError(f"This contract is about '{product}'; leave the product out or name that.")
-    if wish.max_price is not None:
-        money.amount(wish.max_price, "max_price")
-    if len(wish.reason or "") > _MAX_WORDS or len(wish.area or "") > _MAX_WORDS:
+    if order.max_price is not None:
+        money.amount(order.max_price, "max_price")
+    if len(order.reason or "") > _MAX_WORDS or len(order.area or "") > _MAX_WORDS:
         raise InvalidError(f"A reason or an area has at most {_MAX_WORDS} characters.")
-    await check_groups(conn, wish.group_ids)
+    await check_groups(conn, order.group_ids)
 
 
 async def check_groups(conn: AsyncConnection, group_ids: Sequence[str]) -> None:
@@ -235,7 +235,7 @@ async def listed(
     *,
     party_id: str | None = None,
     contract_id: str | None = None,
-    status: Status | None = None,
+    status: RequestStatus | None = None,
     before: str | None = None,
     limit: int = 50,
 ) -> list[Request]:
@@ -251,7 +251,7 @@ async def listed(
 
 async def waiting(conn: AsyncConnection, limit: int) -> list[str]:
     """Return the ids of requests that wait for an answer, the most urgent first."""
-    query = select(flexibility_request.c.id).where(flexibility_request.c.status == Status.RECEIVED)
+    query = select(flexibility_request.c.id).where(flexibility_request.c.status == RequestStatus.RECEIVED)
     return list((await conn.execute(query.order_by(flexibility_request.c.deadline).limit(limit))).scalars())
 
 
@@ -269,8 +269,8 @@ async def _requests(conn: AsyncConnection, rows: Sequence[Any]) -> list[Request]
             row.id,
             row.contract_id,
             row.party_id,
-            from_json(Wish, row.wish),
-            Status(row.status),
+            from_json(Need, row.wish),
+            RequestStatus(row.status),
             row.reason,
             row.created_at,
             row.ended_at,
@@ -283,28 +283,28 @@ async def _requests(conn: AsyncConnection, rows: Sequence[Any]) -> list[Request]
 
 async def move(
     tx: Transaction,
-    one: Request,
-    event: Event,
+    request: Request,
+    event: RequestEvent,
     now: datetime,
     *,
     who: str,
     reason: str | None = None,
     possible_w: Sequence[int] | None = None,
-    **told: object,
-) -> Status:
+    **details: object,
+) -> RequestStatus:
     """Move a locked request and tell the BRP. Raises ConflictError where the table has no such move."""
-    status = TRANSITIONS[one.status].get(event)
+    status = TRANSITIONS[request.status].get(event)
     if status is None:
-        raise ConflictError(f"This request is {one.status}; it cannot {event} any more.")
-    ended_at = None if status is Status.OFFERED else now
+        raise ConflictError(f"This request is {request.status}; it cannot {event} any more.")
+    ended_at = None if status is RequestStatus.OFFERED else now
     possible = None if possible_w is None else list(possible_w)
     await tx.conn.execute(
         update(flexibility_request)
-        .where(flexibility_request.c.id == one.id)
+        .where(flexibility_request.c.id == request.id)
         .values(status=status, reason=reason, ended_at=ended_at, possible_w=possible)
     )
-    await tx.audit(who, f"request {event}", one.id, one.status, {"status": status, "reason": reason}, at=now)
+    await tx.audit(who, f"request {event}", request.id, request.status, {"status": status, "reason": reason}, at=now)
     if possible is not None:
-        told["possible_w"] = possible
-    await publish(tx, one.party_id, _TOLD[status], {"request_id": one.id, "reason": reason, **told}, now)
+        details["possible_w"] = possible
+    await publish(tx, request.party_id, _TOLD[status], {"request_id": request.id, "reason": reason, **details}, now)
     return status

@@ -19,11 +19,11 @@ from aggregator.flexibility.fleet import Floats
 from aggregator.grid import Grid
 from aggregator.intervals import PowerInterval
 from aggregator.trade import activations, available_flexibility, contracts, offers, requests
-from aggregator.trade.activations import Activation, Terms, price_per_kwh, shown_w
+from aggregator.trade.activations import Activation, ActivationTerms, price_per_kwh, shown_w
 from aggregator.trade.available_flexibility import Basis, Scope
 from aggregator.trade.contracts import Contract, Wanted
 from aggregator.trade.offers import Offer, Option, Refusal
-from aggregator.trade.requests import Request, Wish, WishInterval, check_groups, check_shape
+from aggregator.trade.requests import Need, NeedInterval, Request, check_groups, check_shape
 from core.clock import Clock
 from core.errors import ConflictError, ForbiddenError, InvalidError
 from vtn.services import programme
@@ -68,10 +68,10 @@ class UnaskedOffer:
     min_activation_factor: float = 1.0
 
     @property
-    def wish(self) -> Wish:
+    def need(self) -> Need:
         """What a request for just this would ask."""
-        wanted = tuple(WishInterval(it.start, it.duration_s, it.power_w, it.power_w) for it in self.intervals)
-        return Wish(self.direction, wanted, self.expires_at, self.area)
+        wanted = tuple(NeedInterval(it.start, it.duration_s, it.power_w, it.power_w) for it in self.intervals)
+        return Need(self.direction, wanted, self.expires_at, self.area)
 
 
 class OverPotentialError(InvalidError):
@@ -113,19 +113,19 @@ class Sales:
         now = self._clock.now()
         async with self._db.read() as conn:
             request = await requests.get(conn, request_id)
-            if request.status is not requests.Status.RECEIVED:
+            if request.status is not requests.RequestStatus.RECEIVED:
                 return
             contract = await contracts.get(conn, request.contract_id)
             rules = await programme.get(conn, contract.programme_id)
             basis = None
-            if now < request.wish.deadline:
-                basis = await self.read(conn, _scope(rules, request.wish), now)
+            if now < request.need.deadline:
+                basis = await self.read(conn, _scope(rules, request.need), now)
         if basis is None:
             async with self._db.write() as tx:
                 await self._conclude(tx, request.id, None, now, now, who)
             return
-        outcome = await self.reckon(_compose, basis, request.wish, contract)
-        latest = request.wish.start - rules.parameters.notification.timedelta()
+        outcome = await self.reckon(_compose, basis, request.need, contract)
+        latest = request.need.start - rules.parameters.notification.timedelta()
         now = self._clock.now()
         async with self._db.write() as tx:
             await available_flexibility.lock(tx, contract.programme_id, now)
@@ -143,21 +143,21 @@ class Sales:
     ) -> None:
         """Answer a request that still waits: None, or past its deadline, is expiry."""
         request = await requests.get(tx.conn, request_id, lock=True)
-        if request.status is not requests.Status.RECEIVED:
+        if request.status is not requests.RequestStatus.RECEIVED:
             return
-        if outcome is None or request.wish.deadline <= now:
+        if outcome is None or request.need.deadline <= now:
             why = "No answer could be given by the deadline."
-            await requests.move(tx, request, requests.Event.EXPIRE, now, who=who, reason=why)
+            await requests.move(tx, request, requests.RequestEvent.EXPIRE, now, who=who, reason=why)
             return
         expires_at = min(latest, now + self._offer_valid)
         if not isinstance(outcome, Refusal) and expires_at <= now:
             outcome = Refusal("It is too late to give households their notice.", ())
         if isinstance(outcome, Refusal):
-            event, possible_w = requests.Event.DECLINE, outcome.possible_w
+            event, possible_w = requests.RequestEvent.DECLINE, outcome.possible_w
             await requests.move(tx, request, event, now, who=who, reason=outcome.reason, possible_w=possible_w)
             return
         offer_id = await _offered(tx, request, outcome, expires_at, now, who)
-        await requests.move(tx, request, requests.Event.OFFER, now, who=who, offer_id=offer_id)
+        await requests.move(tx, request, requests.RequestEvent.OFFER, now, who=who, offer_id=offer_id)
 
     # -- something is offered unasked
 
@@ -167,7 +167,7 @@ class Sales:
         Raises OverPotentialError for what the pool cannot do, InvalidError for what nobody can, ForbiddenError for what
         the contract does not allow, NotFoundError for an unknown one, ConflictError if something was sold meanwhile.
         """
-        now, wish = self._clock.now(), unasked.wish
+        now, wish = self._clock.now(), unasked.need
         check_shape(wish.intervals)
         async with self._db.read() as conn:
             contract = await contracts.get(conn, unasked.contract_id)
@@ -218,16 +218,16 @@ class Sales:
             return await activations.get(tx.conn, activation_id)
 
 
-def _scope(rules: programme.Programme, wish: Wish) -> Scope:
-    grid = Grid.over([PowerInterval(it.start, it.duration_s, it.max_w) for it in wish.intervals])
-    return Scope(rules, wish.direction, grid, wish.area, wish.group_ids)
+def _scope(rules: programme.Programme, order: Need) -> Scope:
+    grid = Grid.over([PowerInterval(it.start, it.duration_s, it.max_w) for it in order.intervals])
+    return Scope(rules, order.direction, grid, order.area, order.group_ids)
 
 
-def _compose(basis: Basis, wish: Wish, contract: Contract) -> tuple[Option, ...] | Refusal:
+def _compose(basis: Basis, order: Need, contract: Contract) -> tuple[Option, ...] | Refusal:
     """Return what can be offered for a wish. Takes CPU: use a thread."""
-    bounds = [(it.start, it.end) for it in wish.intervals]
+    bounds = [(it.start, it.end) for it in order.intervals]
     possible = available_flexibility.per_interval(basis.scope.grid, available_flexibility.possible_w(basis), bounds)
-    return offers.compose(wish, possible, contract.price)
+    return offers.compose(order, possible, contract.price)
 
 
 async def _hold(tx: Transaction, basis: Basis, now: datetime) -> None:
@@ -241,9 +241,9 @@ async def _offered(
     tx: Transaction, request: Request, options: tuple[Option, ...], expires_at: datetime, now: datetime, who: str
 ) -> str:
     contract = await contracts.get(tx.conn, request.contract_id)
-    direction = request.wish.direction
+    direction = request.need.direction
     return await offers.create(
-        tx, contract, direction, options, expires_at, now, who=who, request_id=request.id, area=request.wish.area
+        tx, contract, direction, options, expires_at, now, who=who, request_id=request.id, area=request.need.area
     )
 
 
@@ -267,7 +267,7 @@ async def _checked(
     contract = await contracts.get(conn, contract_id, party_id)
     if not contract.limits.direct_orders:
         raise ForbiddenError("This contract has no direct orders; post a flexibility request.")
-    check_shape([WishInterval(it.start, it.duration_s, 0, it.power_w) for it in wanted.intervals])
+    check_shape([NeedInterval(it.start, it.duration_s, 0, it.power_w) for it in wanted.intervals])
     await check_groups(conn, wanted.group_ids)
     if len(wanted.reason or "") > _MAX_REASON:
         raise InvalidError(f"A reason has at most {_MAX_REASON} characters.")
@@ -276,12 +276,12 @@ async def _checked(
     return contract
 
 
-def _ordered(wanted: DirectOrder, contract: Contract, grid: Grid, possible: Floats) -> Terms:
+def _ordered(wanted: DirectOrder, contract: Contract, grid: Grid, possible: Floats) -> ActivationTerms:
     ordered = grid.power_w(wanted.intervals)
     if (ordered > possible).any():
         most = available_flexibility.per_interval(grid, possible, [(it.start, it.end) for it in wanted.intervals])
         raise ConflictError(f"More than can be had now. Possible in each interval: {shown_w(most)} W.")
-    return Terms(
+    return ActivationTerms(
         option_id=None,
         factor=1.0,
         accepted=wanted.intervals,

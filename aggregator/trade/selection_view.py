@@ -14,7 +14,7 @@ from vtn.store.tables import site, ven
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class SelectedVenRow:
     """One VEN of a selection; `power_w`: what it was ordered, mean over the window."""
 
     ven_id: str
@@ -63,7 +63,7 @@ async def reasons(
     text: str | None = None,
     after: str | None = None,
     limit: int = 50,
-) -> list[Chosen]:
+) -> list[SelectedVenRow]:
     """Return VENs of a selection by name, at most `limit` after the name `after`."""
     query = (
         select(selection_reason, ven.c.name, site.c.area)
@@ -80,7 +80,7 @@ async def reasons(
     if after is not None:
         query = query.where(ven.c.name > after)
     rows = await conn.execute(query)
-    return [Chosen(row.ven_id, row.name, row.area, row.reason, row.power_w or 0) for row in rows]
+    return [SelectedVenRow(row.ven_id, row.name, row.area, row.reason, row.power_w or 0) for row in rows]
 
 
 async def about(conn: Connection, selection_id: str) -> About:

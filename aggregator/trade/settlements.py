@@ -29,7 +29,7 @@ _WS_PER_KWH = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class SettlementFigures:
     """Energies in kWh and money as exact decimal strings.
 
     `delivered_kwh` is what is paid for: in each interval at most what was ordered, at least 0. `price` = delivered x
@@ -59,13 +59,13 @@ class Settlement:
     supersedes: str | None
     starts_at: datetime
     ends_at: datetime
-    figures: Figures
+    figures: SettlementFigures
     created_at: datetime
     disputed_at: datetime | None
     dispute: str | None
 
 
-def figures(report: ActivationReport, price_per_kwh: str, penalty_per_kwh: str, currency: str) -> Figures:
+def figures(report: ActivationReport, price_per_kwh: str, penalty_per_kwh: str, currency: str) -> SettlementFigures:
     """Return what a report's intervals cost."""
     ordered = delivered = missing = 0
     for one in report.intervals:
@@ -75,7 +75,7 @@ def figures(report: ActivationReport, price_per_kwh: str, penalty_per_kwh: str, 
         missing += (one.ordered_w - credited) * one.duration_s
     price = _cost(delivered, price_per_kwh, currency)
     penalty = _cost(missing, penalty_per_kwh, currency)
-    return Figures(
+    return SettlementFigures(
         _kwh(ordered),
         _kwh(delivered),
         _kwh(missing),
@@ -96,21 +96,21 @@ def _kwh(energy_ws: int) -> str:
     return money.unit_price(Decimal(energy_ws) / _WS_PER_KWH)
 
 
-async def settle(tx: Transaction, one: Activation, report: ActivationReport, now: datetime, *, who: str) -> str:
+async def settle(tx: Transaction, activation: Activation, report: ActivationReport, now: datetime, *, who: str) -> str:
     """Add a settlement of a report, superseding the last; return its id. The same figures again are no version."""
-    query = select(settlement).where(settlement.c.activation_id == one.id).order_by(settlement.c.version.desc())
+    query = select(settlement).where(settlement.c.activation_id == activation.id).order_by(settlement.c.version.desc())
     last = (await tx.conn.execute(query.limit(1).with_for_update())).one_or_none()
-    terms = one.terms
+    terms = activation.terms
     new = figures(report, terms.price_per_kwh, terms.penalty_per_kwh, terms.currency)
-    if last is not None and from_json(Figures, last.figures) == new:
+    if last is not None and from_json(SettlementFigures, last.figures) == new:
         return str(last.id)
     settlement_id = new_id("stl")
     await tx.conn.execute(
         insert(settlement).values(
             id=settlement_id,
-            activation_id=one.id,
-            contract_id=one.contract_id,
-            party_id=one.party_id,
+            activation_id=activation.id,
+            contract_id=activation.contract_id,
+            party_id=activation.party_id,
             version=1 if last is None else last.version + 1,
             supersedes=None if last is None else last.id,
             starts_at=report.starts_at,
@@ -120,8 +120,8 @@ async def settle(tx: Transaction, one: Activation, report: ActivationReport, now
         )
     )
     await tx.audit(who, "settlement", settlement_id, after=to_json(new), at=now)
-    told = {"settlement_id": settlement_id, "activation_id": one.id}
-    await publish(tx, one.party_id, Topic.SETTLEMENT_PUBLISHED, told, now)
+    told = {"settlement_id": settlement_id, "activation_id": activation.id}
+    await publish(tx, activation.party_id, Topic.SETTLEMENT_PUBLISHED, told, now)
     return settlement_id
 
 
@@ -181,5 +181,5 @@ def _settlements(rows: Sequence[Any]) -> list[Settlement]:
 
 def _settlement(row: Any) -> Settlement:
     values = dict(row._mapping)  # noqa: SLF001  SQLAlchemy's public name for a row as a mapping
-    values["figures"] = from_json(Figures, row.figures)
+    values["figures"] = from_json(SettlementFigures, row.figures)
     return Settlement(**values)

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, func, select
 
 from aggregator.tables import activation, flexibility_offer, flexibility_request, settlement
 from aggregator.trade import activations, contracts, settlements
-from aggregator.trade.activations import Activation, Status
+from aggregator.trade.activations import Activation, ActivationStatus
 from aggregator.trade.settlements import Settlement
 from vtn.services import programme as programmes
 from vtn.store.database import Connection
@@ -58,7 +58,7 @@ async def board(conn: Connection, now: datetime) -> Board:
     offers = select(flexibility_offer.c.status, func.count()).group_by(flexibility_offer.c.status)
     deliveries = select(webhook_delivery.c.state, func.count()).group_by(webhook_delivery.c.state)
     by_status = {}
-    for status in Status:
+    for status in ActivationStatus:
         query = select(func.count()).select_from(activation).where(is_at(status, now))
         by_status[status.value] = int((await conn.execute(query)).scalar_one())
     all_of = select(func.count()).select_from(settlement)
@@ -72,21 +72,21 @@ async def board(conn: Connection, now: datetime) -> Board:
     )
 
 
-def is_at(status: Status, now: datetime) -> ColumnElement[bool]:
+def is_at(status: ActivationStatus, now: datetime) -> ColumnElement[bool]:
     """Match activations of a status, as `Activation.status` computes it."""
     column = activation.c
     here = column.cancelled_at.is_(None)
     over = column.completed_at.is_not(None) | (column.ends_at <= now)
     match status:
-        case Status.CANCELLED:
+        case ActivationStatus.CANCELLED:
             return column.cancelled_at.is_not(None)
-        case Status.COMPLETED:
+        case ActivationStatus.COMPLETED:
             return here & over
-        case Status.ACTIVE:
+        case ActivationStatus.ACTIVE:
             return here & ~over & (column.starts_at <= now)
-        case Status.NOTIFIED:
+        case ActivationStatus.NOTIFIED:
             return here & ~over & (column.starts_at > now) & column.dispatch_id.is_not(None)
-        case Status.SCHEDULED:
+        case ActivationStatus.SCHEDULED:
             return here & ~over & (column.starts_at > now) & column.dispatch_id.is_(None)
 
 
@@ -94,7 +94,7 @@ async def listed_activations(
     conn: Connection,
     now: datetime,
     *,
-    status: Status | None = None,
+    status: ActivationStatus | None = None,
     party_id: str | None = None,
     before: str | None = None,
     limit: int = 50,

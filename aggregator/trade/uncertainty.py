@@ -25,18 +25,20 @@ _Z90: Final = 1.645
 """Half the width of a 90 % interval, in standard deviations of a normal distribution."""
 
 
-async def inputs(conn: AsyncConnection, one: Activation) -> tuple[list[Series], Span, DayMatch, str] | None:
+async def inputs(conn: AsyncConnection, activation: Activation) -> tuple[list[Series], Span, DayMatch, str] | None:
     """Read what `half_width_wh` works on: the readings of the VENs that stayed in; None where nothing can be said."""
-    if one.dispatch_id is None:
+    if activation.dispatch_id is None:
         return None
-    called = await members.read(conn, one.dispatch_id)
+    called = await members.read(conn, activation.dispatch_id)
     counted = [
-        it.ven_id for it in called.members if it.opt is OptType.IN and it.cancelled_at in (None, one.cancelled_at)
+        it.ven_id
+        for it in called.members
+        if it.opt is OptType.IN and it.cancelled_at in (None, activation.cancelled_at)
     ]
-    whole = await dispatch.get(conn, one.dispatch_id)
+    whole = await dispatch.get(conn, activation.dispatch_id)
     rules = (await programme.get(conn, whole.programme_id, whole.programme_version)).parameters
     rule = PRESETS.get(rules.baseline)
-    end = whole.shared.period.end if one.cancelled_at is None else one.cancelled_at
+    end = whole.shared.period.end if activation.cancelled_at is None else activation.cancelled_at
     if rule is None or end is None or end <= whole.shared.period.start or not 0 < len(counted) <= MOST_VENS:
         return None
     span_s = int(whole.shared.period.start.timestamp()) - _LOOKBACK_DAYS * 86400, int(end.timestamp())

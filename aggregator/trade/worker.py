@@ -118,35 +118,35 @@ class TradeWorker:
         else:
             await dispatch_control.tick(self._db, activation_id, now, stale_after_s=self._settings.stale_after_s)
 
-    async def _finish(self, one: Activation, ended_at: datetime, now: datetime) -> None:
+    async def _finish(self, activation: Activation, ended_at: datetime, now: datetime) -> None:
         """Complete an activation at its end; then report on it until the report is final."""
         report_at, final_at = ended_at + self._settings.report_after, ended_at + self._settings.final_after
-        if one.completed_at is None and one.cancelled_at is None:
-            await self._complete(one, report_at, now)
+        if activation.completed_at is None and activation.cancelled_at is None:
+            await self._complete(activation, report_at, now)
         elif now < report_at:
             async with self._db.write() as tx:
-                if not await _is_done(tx.conn, one):
-                    await activations.advance(tx, one, now, report_at)
+                if not await _is_done(tx.conn, activation):
+                    await activations.advance(tx, activation, now, report_at)
         else:
             final = now >= final_at
-            computed = await reports.evaluated(self._db, one, now)
-            width_wh = await self._uncertainty(one)
+            computed = await reports.evaluated(self._db, activation, now)
+            width_wh = await self._uncertainty(activation)
             async with self._db.write() as tx:
-                if await _is_done(tx.conn, one):
+                if await _is_done(tx.conn, activation):
                     return
                 await reports.publish_report(
-                    tx, one.id, computed, now, who=WORKER, final=final, uncertainty_wh=width_wh
+                    tx, activation.id, computed, now, who=WORKER, final=final, uncertainty_wh=width_wh
                 )
                 wait = max(_LEAST_WAIT, (now - ended_at) / 2)
-                await activations.advance(tx, one, now, None if final else min(final_at, now + wait))
+                await activations.advance(tx, activation, now, None if final else min(final_at, now + wait))
 
-    async def _complete(self, one: Activation, report_at: datetime, now: datetime) -> None:
+    async def _complete(self, activation: Activation, report_at: datetime, now: datetime) -> None:
         async with self._db.write() as tx:
-            if await _is_done(tx.conn, one):
+            if await _is_done(tx.conn, activation):
                 return
-            await activations.advance(tx, one, now, report_at, completed_at=now)
-            await tx.audit(WORKER, "complete activation", one.id, at=now)
-            await publish(tx, one.party_id, Topic.ACTIVATION_COMPLETED, {"activation_id": one.id}, now)
+            await activations.advance(tx, activation, now, report_at, completed_at=now)
+            await tx.audit(WORKER, "complete activation", activation.id, at=now)
+            await publish(tx, activation.party_id, Topic.ACTIVATION_COMPLETED, {"activation_id": activation.id}, now)
 
     async def _result(self, dispatch_id: str) -> None:
         """Compute what a dispatch brought; that of an activation is computed for its report."""
@@ -159,14 +159,14 @@ class TradeWorker:
         waits = Waits(self._settings.report_after, self._settings.final_after)
         await result_due.tick(self._db, dispatch_id, self._clock.now(), waits, who=WORKER)
 
-    async def _uncertainty(self, one: Activation) -> float | None:
+    async def _uncertainty(self, activation: Activation) -> float | None:
         async with self._db.read() as conn:
-            known = await uncertainty.inputs(conn, one)
+            known = await uncertainty.inputs(conn, activation)
         if known is None:
             return None
-        return await asyncio.to_thread(uncertainty.half_width_wh, *known, one.direction)
+        return await asyncio.to_thread(uncertainty.half_width_wh, *known, activation.direction)
 
 
-async def _is_done(conn: AsyncConnection, one: Activation) -> bool:
+async def _is_done(conn: AsyncConnection, activation: Activation) -> bool:
     """Tell whether another turn did this step already; the row is locked from now on."""
-    return (await activations.get(conn, one.id, lock=True)).due_at != one.due_at
+    return (await activations.get(conn, activation.id, lock=True)).due_at != activation.due_at

@@ -9,17 +9,18 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bridges import iflex
-from bridges.device import Capability, Contact, Device, DeviceSpec, Driver, Value
+from bridges.connected_device import POINTS, ConnectedDevice, options_of, point
+from bridges.connections import Connection, ConnectionKind, Handler, Message
+from bridges.device import Capability, CapabilityKind, Contact, Device, DeviceSpec, Driver, Value
 from bridges.device_clock import DeviceClock
-from bridges.drivers.base import POINTS, MqttDriver, options_of, point
-from bridges.mqtt import Handler, Link, Message
 from core.clock import Clock
 from core.errors import InvalidError
 from core.points import UNITS, to_unit
 
 _log = structlog.get_logger(__name__)
 
-_SWITCH = "switch"
+CONNECTION = ConnectionKind.MQTT
+
 _SILENT_S = 180.0
 """A HEMS speaks every minute; one that was silent for longer was away."""
 
@@ -68,24 +69,24 @@ class Options(BaseModel):
         return points
 
 
-def create(device: DeviceSpec, link: Link, clock: Clock) -> Driver:
+def create(device: DeviceSpec, connection: Connection, clock: Clock) -> Driver:
     """Make the driver of one device of a HEMS."""
-    return HemsDevice(device, options_of(Options, device), link, clock)
+    return HemsDevice(device, options_of(Options, device), connection, clock)
 
 
-class HemsDevice(MqttDriver):
+class HemsDevice(ConnectedDevice):
     """One device of a HEMS. It can be asked for its history."""
 
-    def __init__(self, spec: DeviceSpec, options: Options, link: Link, clock: Clock) -> None:
+    def __init__(self, spec: DeviceSpec, options: Options, connection: Connection, clock: Clock) -> None:
         switch = Capability(
-            name=_SWITCH,
+            name=CapabilityKind.SWITCH,
             normal=options.normal,
             values=("on", "off"),
             min_interval=timedelta(seconds=options.min_interval_s),
         )
         points = tuple(point(spec.id, name) for name in options.points)
         capabilities = (switch,) if options.actuator_id is not None else ()
-        super().__init__(Device(spec.id, spec.role, points, capabilities, spec.nominal_w), link, clock)
+        super().__init__(Device(spec.id, spec.role, points, capabilities, spec.nominal_w), connection, clock)
         self._options = options
         self._by_sensor = {_plain(sensor): name for name, sensor in options.points.items()}
         self._clock = DeviceClock()
@@ -108,15 +109,15 @@ class HemsDevice(MqttDriver):
         """Ask for the readings in [since, until]."""
         await self.ask_history(self._topic(self._options.topics.measurement), since, until, self._options.device_id)
 
-    async def apply(self, capability: str, value: Value, until: object = None) -> None:  # noqa: ARG002  no lease here
+    async def apply(self, capability: CapabilityKind, value: Value, until: object = None) -> None:  # noqa: ARG002  no lease here
         """Send a control message."""
         actuator = self._options.actuator_id
-        if capability != _SWITCH or actuator is None or value not in ("on", "off"):
+        if capability != CapabilityKind.SWITCH or actuator is None or value not in ("on", "off"):
             raise InvalidError(f"{self.device.id} cannot do {capability} {value!r:.40}.")
         self.speak()
         self._owes_word = True
         order = iflex.Order(self._options.device_id, actuator, str(value))
-        await self.link.publish(self._topic(self._options.topics.control), iflex.write_control([order]))
+        await self.connection.publish(self._topic(self._options.topics.control), iflex.write_control([order]))
 
     def _topic(self, template: str) -> str:
         return template.replace("{hems_id}", self._options.hems_id)
@@ -136,7 +137,7 @@ class HemsDevice(MqttDriver):
 
     def _take_measurements(self, message: Message) -> None:
         if not message.retained and self._note_life() and self._owes_word:
-            self.told(Contact.RESTARTED)  # it may have missed our order
+            self.announce(Contact.RESTARTED)  # it may have missed our order
         now = None if message.retained else self.clock.now()
         read = iflex.read_measurements(message.payload, now)
         mine = [one for one in read if one.device == self._options.device_id]
@@ -158,11 +159,11 @@ class HemsDevice(MqttDriver):
             if word not in ("on", "off"):
                 raise InvalidError(f"{state.value!r:.40} is not the state of a switch.")
             if message.retained:
-                self.note_stored(_SWITCH, word)
+                self.note_stored(CapabilityKind.SWITCH, word)
                 continue
             self._note_life()
             self._owes_word = False
-            self.report(_SWITCH, word, self._clock.said(state.at, self.clock.now(), self.clock.elapsed()))
+            self.report(CapabilityKind.SWITCH, word, self._clock.said(state.at, self.clock.now(), self.clock.elapsed()))
 
     def _take_config(self, message: Message) -> None:
         """Check our options against what the HEMS says it has. It says so when it starts."""
@@ -171,7 +172,7 @@ class HemsDevice(MqttDriver):
         if config.at != before and (before is not None or not message.retained):
             self._heard_s = time.monotonic()
             super().hush()
-            self.told(Contact.RESTARTED)
+            self.announce(Contact.RESTARTED)
         element = next((one for one in config.elements if one.device == self._options.device_id), None)
         if element is None:
             _log.warning("the HEMS has no such device", device=self.device.id, device_id=self._options.device_id)

@@ -21,7 +21,7 @@ class Evidence:
     rows by state; `newcomer` the home (its VEN's name) without a past, if there is one.
     """
 
-    told: dict[str, Any]
+    result: dict[str, Any]
     switched: Mapping[str, Sequence[Switch]]
     outbox: dict[str, int]
     newcomer: str | None = None
@@ -41,7 +41,7 @@ def faults(evidence: Evidence) -> list[str]:
 
 
 def _opts(evidence: Evidence) -> Iterator[str]:
-    for ven in evidence.told["vens"]:
+    for ven in evidence.result["vens"]:
         if ven["opt"] not in ("optIn", "optOut", "no answer", "not called"):
             yield f"{ven['ven_name']} has no final opt: {ven['opt']}."
         if not ven["selected"]:
@@ -50,7 +50,7 @@ def _opts(evidence: Evidence) -> Iterator[str]:
 
 def _switches(evidence: Evidence) -> Iterator[str]:
     """Hold the houses' log, the gateways' commands and the JSON against each other."""
-    for ven in evidence.told["vens"]:
+    for ven in evidence.result["vens"]:
         name = ven["ven_name"]
         happened = ["on" if one.on else "off" for one in evidence.switched[name]]
         commanded: list[str] = []
@@ -74,7 +74,7 @@ def _outbox(evidence: Evidence) -> Iterator[str]:
 
 def _learning(evidence: Evidence) -> Iterator[str]:
     """Let the newcomer, and nobody else, be learning and deliver what nobody can know."""
-    for ven in evidence.told["vens"]:
+    for ven in evidence.result["vens"]:
         name, learning = ven["ven_name"], ven["learning"]
         if name == evidence.newcomer and (learning is None or not learning["ready_on"]):
             yield f"{name} is new, but the fleet does not say from when it can be measured."
@@ -82,13 +82,13 @@ def _learning(evidence: Evidence) -> Iterator[str]:
             yield f"{name} told its history, but the fleet says that it is learning."
         if name != evidence.newcomer and ven["delivered_kwh"] is None:
             yield f"{name} stayed in, but what it delivered is not known."
-    for side, learnt in evidence.told["learning"].items():
+    for side, learnt in evidence.result["learning"].items():
         if learnt["learning"] != (evidence.newcomer is not None) or learnt["unheard"]:
             yield f"The {side} is told that {learnt['learning']} homes are learning and {learnt['unheard']} unheard."
 
 
 def _sums(evidence: Evidence) -> Iterator[str]:
-    told = evidence.told
+    told = evidence.result
     by_ven = math.fsum(ven["delivered_kwh"] or 0.0 for ven in told["vens"])
     hours = [one["duration_s"] / 3600 for one in told["intervals"]]
     by_interval = math.fsum(one["delivered_kw"] * h for one, h in zip(told["intervals"], hours, strict=True))
@@ -102,7 +102,7 @@ def _sums(evidence: Evidence) -> Iterator[str]:
 
 
 def _energy(evidence: Evidence) -> Iterator[str]:
-    told = evidence.told
+    told = evidence.result
     spread = told["placebo_sd_kwh"]
     gap = abs(told["delivered_kwh"] - told["true_kwh"])
     if not gap <= _SPREADS * spread:
@@ -120,7 +120,7 @@ def _energy(evidence: Evidence) -> Iterator[str]:
 
 def _report(evidence: Evidence) -> Iterator[str]:
     """Hold what the BRP was told against what the VTN computed: whole watts and watt-hours, else the same."""
-    told = evidence.told
+    told = evidence.result
     gap_kwh = abs(told["report"]["delivered_wh"] / 1000 - told["delivered_kwh"])
     if gap_kwh > _WHOLE_KWH:
         yield f"The BRP's report says {told['report']['delivered_wh']} Wh, the result {told['delivered_kwh']:.3f} kWh."

@@ -209,19 +209,19 @@ def _counted(intervals: Sequence[dict[str, Any]]) -> Span:
     return Span(datetime.fromisoformat(intervals[0]["start"]), end)
 
 
-def _ven(scene: Scene, name: str, one: dict[str, Any] | None, sale: Sale, true_wh: float) -> dict[str, Any]:
-    """Return what became of one home; `one` is its part of the result, None if it was not called.
+def _ven(scene: Scene, name: str, ven: dict[str, Any] | None, sale: Sale, true_wh: float) -> dict[str, Any]:
+    """Return what became of one home; `ven` is its part of the result, None if it was not called.
 
     What it delivered is None where it stayed in and that is not known; nothing is credited to who did not stay in.
     """
-    delivered_wh = one["delivered_wh"] if one and one["opt"] == "optIn" else 0.0
+    delivered_wh = ven["delivered_wh"] if ven and ven["opt"] == "optIn" else 0.0
     return {
         "ven_name": name,
         "selected": sale.selected[name],
         "learning": sale.learning.vens.get(name),
-        "opt": "not called" if one is None else one["opt"] or "no answer",
-        "reason": one and one["reason"],
-        "ordered_kwh": one["ordered_wh"] / 1000 if one else 0.0,
+        "opt": "not called" if ven is None else ven["opt"] or "no answer",
+        "reason": ven and ven["reason"],
+        "ordered_kwh": ven["ordered_wh"] / 1000 if ven else 0.0,
         "delivered_kwh": None if delivered_wh is None else delivered_wh / 1000,
         "true_kwh": true_wh / 1000,
         "commands": _commands(scene.directory / "homes" / name / "commands.jsonl"),
@@ -274,12 +274,12 @@ async def _with_constant_baseline(scene: Scene, result: dict[str, Any]) -> dict[
     return broken
 
 
-def _print(scene: Scene, told: dict[str, Any], wrong: Sequence[str]) -> None:
+def _print(scene: Scene, figures: dict[str, Any], wrong: Sequence[str]) -> None:
     """Print the result table and the verdict."""
     table = Table(
         "home", "selected", "opt", "ordered kWh", "delivered kWh", "true kWh", "commands", header_style="bold"
     )
-    for ven in told["vens"]:
+    for ven in figures["vens"]:
         marks = [
             f"{one['device']} {one['value']}{' ✓' if one['acknowledged'] else ' ?'}{' ↺' if one['restored'] else ''}"
             for one in ven["commands"]
@@ -288,21 +288,21 @@ def _print(scene: Scene, told: dict[str, Any], wrong: Sequence[str]) -> None:
         delivered = "learning" if ven["learning"] else _kwh(ven["delivered_kwh"])
         table.add_row(ven["ven_name"], ven["selected"], ven["opt"], ordered, delivered, true, ", ".join(marks))
     table.add_section()
-    sums = (f"{told[name]:.2f}" for name in ("ordered_kwh", "delivered_kwh", "true_kwh"))
-    table.add_row("all", "", "", *sums, f"placebo spread ±{told['placebo_sd_kwh']:.2f} kWh")
+    sums = (f"{figures[name]:.2f}" for name in ("ordered_kwh", "delivered_kwh", "true_kwh"))
+    table.add_row("all", "", "", *sums, f"placebo spread ±{figures['placebo_sd_kwh']:.2f} kWh")
     scene.console.print(table)
-    if any(ven["delivered_kwh"] is None for ven in told["vens"]):
+    if any(ven["delivered_kwh"] is None for ven in figures["vens"]):
         scene.console.print("Delivered and true energy of all: without the homes whose delivery is not known.")
-    for one in told["intervals"]:
+    for one in figures["intervals"]:
         start = datetime.fromisoformat(one["start"])
         scene.console.print(
             f"{start:%H:%M}  target {one['target_kw']:6.2f} kW   baseline {one['baseline_kw']:6.2f}   "
             f"actual {one['actual_kw']:6.2f}   delivered {one['delivered_kw']:6.2f}"
         )
-    if told["performance_ratio"] is not None:
+    if figures["performance_ratio"] is not None:
         scene.console.print(
-            f"Performance {told['performance_ratio']:.0%}, participation {told['participation_rate']:.0%}, "
-            f"opted out {told['opt_out_rate']:.0%}."
+            f"Performance {figures['performance_ratio']:.0%}, participation {figures['participation_rate']:.0%}, "
+            f"opted out {figures['opt_out_rate']:.0%}."
         )
     for fault in wrong:
         scene.console.print(f"[red]Fault:[/] {fault}")

@@ -312,14 +312,14 @@ async def watch(scene: Scene, dispatch_id: str, window: Span, show: Show) -> Non
             await asyncio.sleep(_LOOK_S)
 
 
-async def _settled(scene: Scene, client: OperatorClient, found: dict[str, Any], end: datetime) -> bool:
+async def _settled(scene: Scene, client: OperatorClient, answer: dict[str, Any], end: datetime) -> bool:
     """Tell whether every VEN that stayed in has reported beyond the event's end, and the outbox is empty."""
     status = await client.get("/status")
     if status["outbox"].get("pending") or status["outbox"].get("sent"):
         return False
     since = (end - timedelta(minutes=30)).isoformat()
     until = (end + timedelta(hours=1)).isoformat()
-    for one in found["events"]:
+    for one in answer["events"]:
         if one["opt"] is None or one["ven_name"] in scene.silenced:
             continue
         query = {"since": since, "until": until, "quantity": "energy_real"}

@@ -20,7 +20,7 @@ _DRAFT = sa.table(
     "dispatch_draft",
     sa.column("id", sa.String),
     sa.column("selection_id", sa.String),
-    sa.column("wish", columns.JSON),
+    sa.column("pool_order", columns.JSON),
     sa.column("figures", columns.JSON),
     sa.column("created_by", sa.Text),
     sa.column("created_at", columns.UTC_TIME),
@@ -34,8 +34,8 @@ def upgrade() -> None:
         "dispatch_draft",
         sa.Column("id", sa.String(length=80), nullable=False),
         sa.Column("selection_id", sa.String(length=80), nullable=False),
-        sa.Column("wish", columns.JSON, nullable=False, comment="aggregator.trade.dispatch_drafts.Wish"),
-        sa.Column("figures", columns.JSON, nullable=False, comment="aggregator.trade.dispatch_drafts.Figures"),
+        sa.Column("pool_order", columns.JSON, nullable=False, comment="aggregator.trade.dispatch_drafts.PoolOrder"),
+        sa.Column("figures", columns.JSON, nullable=False, comment="aggregator.trade.dispatch_drafts.DraftFigures"),
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("created_at", columns.UTC_TIME, nullable=False),
         sa.ForeignKeyConstraint(
@@ -94,7 +94,7 @@ def _part_drafts() -> None:
                 sa.insert(_DRAFT).values(
                     id=row.id,
                     selection_id=row.id,
-                    wish=draft["wish"],
+                    pool_order=draft["wish"],
                     figures=draft["figures"],
                     created_by=draft["who"],
                     created_at=row.created_at,

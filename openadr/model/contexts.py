@@ -9,9 +9,9 @@ _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 
 
-def same_context(one: str, other: str) -> bool:
+def same_context(left: str, other: str) -> bool:
     """Tell whether two market contexts are the same one."""
-    return normal_context(one) == normal_context(other)
+    return normal_context(left) == normal_context(other)
 
 
 def normal_context(uri: str) -> str:

@@ -112,17 +112,17 @@ def check_event(event: Event) -> None:
     check_device_classes(event.target)
 
 
-def _check_sum(intervals: Sequence[Interval], whole: Duration, of: str) -> None:
+def _check_sum(intervals: Sequence[Interval], total: Duration, subject: str) -> None:
     if any(interval.duration.is_negative for interval in intervals):
-        raise InvalidError(f"An interval of {of} has a negative duration.")
+        raise InvalidError(f"An interval of {subject} has a negative duration.")
     if any(not math.isfinite(interval.value) for interval in intervals):
-        raise InvalidError(f"An interval of {of} has no finite value.")
+        raise InvalidError(f"An interval of {subject} has no finite value.")
     months = sum(interval.duration.months for interval in intervals)
     seconds = sum(interval.duration.seconds for interval in intervals)
-    if (months, seconds) != (whole.months, whole.seconds):
-        raise InvalidError(f"The intervals of {of} last {Duration(months, seconds)} in all, not {whole}.")
-    if not whole and len(intervals) != 1:
-        raise InvalidError(f"An open-ended {of} has exactly one interval.")
+    if (months, seconds) != (total.months, total.seconds):
+        raise InvalidError(f"The intervals of {subject} last {Duration(months, seconds)} in all, not {total}.")
+    if not total and len(intervals) != 1:
+        raise InvalidError(f"An open-ended {subject} has exactly one interval.")
 
 
 def near_from(period: ActivePeriod) -> datetime:

@@ -4,9 +4,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
+from core.errors import InvalidError
 from core.spans import Duration, Span
 from openadr.model.target import EVERYTHING, Target
+
+REASONS: Final = (
+    "economic",
+    "emergency",
+    "mustRun",
+    "notParticipating",
+    "outageRunStatus",
+    "overrideStatus",
+    "participating",
+    "x-schedule",
+)
+"""Why somebody opts (2.0b, optReason); others begin with `x-` (GN-14)."""
 
 
 class OptType(StrEnum):
@@ -51,6 +65,12 @@ class Opt:
     market_context: str | None = None
     target: Target = EVERYTHING
     device_class: Target = EVERYTHING
+
+
+def check_reason(reason: str) -> None:
+    """Raise InvalidError for what is no optReason (GN-14)."""
+    if reason not in REASONS and not (reason.startswith("x-") and reason[2:].strip() and reason.isprintable()):
+        raise InvalidError(f"'{reason[:80]}' is no reason to opt. Say one of {', '.join(REASONS)}, or x-...")
 
 
 @dataclass(frozen=True, slots=True)

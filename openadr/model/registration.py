@@ -20,6 +20,15 @@ class Transport(StrEnum):
     XMPP = "xmpp"
 
 
+class Mode(StrEnum):
+    """How messages reach a VEN."""
+
+    PULL = "pull"
+    """It asks for them."""
+    PUSH = "push"
+    """They are sent to its address."""
+
+
 @dataclass(frozen=True, slots=True)
 class VenProfile:
     """What a VEN says of itself when it registers (RG-04)."""
@@ -31,6 +40,17 @@ class VenProfile:
     xml_signature: bool = False
     ven_name: str | None = None
     http_pull: bool | None = True
+
+    @property
+    def mode(self) -> Mode:
+        """How messages reach it; one that does not say so is pushed to if it names an address (RG-04)."""
+        asks = not self.transport_address if self.http_pull is None else self.http_pull
+        return Mode.PULL if asks and self.transport is Transport.SIMPLE_HTTP else Mode.PUSH
+
+    @property
+    def push_address(self) -> str | None:
+        """Where messages are sent to; None: it asks for them."""
+        return self.transport_address if self.mode is Mode.PUSH else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from core.errors import InvalidError
+from core.errors import InvalidError, Reason
 from core.spans import ZERO, Duration
-from openadr.model.codes import Code, OpenADRError
 from openadr.model.target import EVERYTHING, Target
 from openadr.model.units import ItemBase
 
@@ -145,7 +144,7 @@ def with_starts(report: Report) -> list[tuple[datetime, Duration | None, ReportI
     """Return (start, duration, interval) for every interval of a data report, oldest first.
 
     Starts that are left out follow from the report's start and the durations before (RP-41, RP-42). Raises
-    OpenADRError 459 where they do not, 454 where they leave the calendar.
+    InvalidError where they do not, or leave the calendar.
     """
     rows = []
     start = report.start
@@ -154,39 +153,36 @@ def with_starts(report: Report) -> list[tuple[datetime, Duration | None, ReportI
         if interval.start is not None:
             start = interval.start
         elif start is not None and duration is not None:
-            start = _after(duration, start)
+            start = duration.after(start)
         else:
-            raise OpenADRError(Code.COMPLIANCE, f"Interval {index} of report {report.request_id} has no start.")
+            text = f"Interval {index} of report {report.request_id} has no start."
+            raise InvalidError(text, reason=Reason.BREAKS_A_RULE)
         duration = interval.duration or (report.duration if len(report.intervals) == 1 else None)
         rows.append((start, duration, interval))
     return rows
 
 
-def _after(duration: Duration, start: datetime) -> datetime:
-    try:
-        return duration.after(start)
-    except InvalidError as error:
-        raise OpenADRError(Code.INVALID_DATA, str(error)) from error
-
-
 def check_request(request: ReportRequest, offers: Sequence[ReportOffer]) -> ReportOffer:
-    """Return the offer that a request asks of. Raises OpenADRError 452, 454 or 459 (RP-20, RP-26, RP-27, RP-30).
+    """Return the offer that a request asks of. Raises InvalidError (RP-20, RP-26, RP-27, RP-30), by its reason:
 
-    452: unknown specifier or rID; 454: a negative duration, one that leaves the calendar, a granularity outside the
-    sampling rate or above the report-back duration, a report-back duration below the sampling rate, or more history
-    than the offer holds; 459: no reportInterval where one is needed. Durations count from the request's start (GN-05).
+    not offered: unknown specifier or rID; invalid data: a negative duration, one that leaves the calendar, a
+    granularity outside the sampling rate or above the report-back duration, a report-back duration below the sampling
+    rate, or more history than the offer holds; breaks a rule: no reportInterval where one is needed. Durations count
+    from the request's start (GN-05).
     """
     offer = next((one for one in offers if one.specifier_id == request.specifier_id), None)
     if offer is None:
-        raise OpenADRError(Code.INVALID_ID, f"No report with reportSpecifierID '{request.specifier_id}' is offered.")
+        text = f"No report with reportSpecifierID '{request.specifier_id}' is offered."
+        raise InvalidError(text, reason=Reason.NOT_OFFERED)
     check_lengths(request)
     for length in (request.granularity, request.report_back):
-        _after(length, request.start or _REFERENCE)
+        length.after(request.start or _REFERENCE)
     history = offer.name.startswith("HISTORY_")
     descriptions = {one.r_id: one for one in offer.descriptions}
     for r_id in request.r_ids:
         if r_id not in descriptions:
-            raise OpenADRError(Code.INVALID_ID, f"'{r_id}' is no rID of report '{request.specifier_id}'.")
+            text = f"'{r_id}' is no rID of report '{request.specifier_id}'."
+            raise InvalidError(text, reason=Reason.NOT_OFFERED)
     if history or request.report_back:
         rates = [rate for r_id in request.r_ids if (rate := descriptions[r_id].sampling) is not None]
         for shortest in dict.fromkeys(rate.min_period for rate in rates):
@@ -194,46 +190,49 @@ def check_request(request: ReportRequest, offers: Sequence[ReportOffer]) -> Repo
     if not history and not request.report_back:
         return offer
     if request.start is None or request.duration is None:
-        raise OpenADRError(Code.COMPLIANCE, "This request needs a reportInterval with dtstart and duration.")
+        text = "This request needs a reportInterval with dtstart and duration."
+        raise InvalidError(text, reason=Reason.BREAKS_A_RULE)
     if history and offer.duration and _longer(request.duration, offer.duration, request.start):
-        raise OpenADRError(Code.INVALID_DATA, f"{request.duration} is asked, {offer.duration} is offered.")
+        raise InvalidError(f"{request.duration} is asked, {offer.duration} is offered.")
     return offer
 
 
 def check_lengths(request: ReportRequest) -> None:
-    """Raise OpenADRError 454 for a negative duration: no request can hold one."""
+    """Raise InvalidError for a negative duration: no request can hold one."""
     if any(length.is_negative for length in (request.granularity, request.report_back, request.duration or ZERO)):
-        raise OpenADRError(Code.INVALID_DATA, "A report request cannot hold a negative duration.")
+        raise InvalidError("A report request cannot hold a negative duration.")
 
 
 def _check_rate(request: ReportRequest, shortest: Duration) -> None:
-    """Raise OpenADRError 454 for steps or reports closer than can be sampled (RP-27, RP-47)."""
+    """Raise InvalidError for steps or reports closer than can be sampled (RP-27, RP-47)."""
     granularity, report_back = request.granularity, request.report_back
     start = request.start or _REFERENCE
     too_long = bool(report_back) and _longer(granularity, report_back, start)
     if granularity and (too_long or _longer(shortest, granularity, start)):
-        raise OpenADRError(Code.INVALID_DATA, f"Granularity {granularity} is outside {shortest} .. {report_back}.")
+        raise InvalidError(f"Granularity {granularity} is outside {shortest} .. {report_back}.")
     if report_back and _longer(shortest, report_back, start):
-        raise OpenADRError(Code.INVALID_DATA, f"Reports each {report_back} are asked, each {shortest} is offered.")
+        raise InvalidError(f"Reports each {report_back} are asked, each {shortest} is offered.")
 
 
 _REFERENCE: Final = datetime(2024, 1, 1, tzinfo=UTC)
 """Where months count from in a request without a start."""
 
 
-def _longer(one: Duration, other: Duration, start: datetime) -> bool:
-    return one.held_after(start) > other.held_after(start)
+def _longer(left: Duration, other: Duration, start: datetime) -> bool:
+    return left.held_after(start) > other.held_after(start)
 
 
 def check_offers(offers: Sequence[ReportOffer]) -> None:
     """Raise InvalidError unless specifier ids are unique in the message and rIDs in each report (RP-05, RP-07)."""
     specifiers = [offer.specifier_id for offer in offers]
     if len(set(specifiers)) < len(specifiers):
-        raise InvalidError("reportSpecifierID is not unique in the message.")
+        raise InvalidError("reportSpecifierID is not unique in the message.", reason=Reason.BREAKS_A_RULE)
     for offer in offers:
         r_ids = [description.r_id for description in offer.descriptions]
         if len(set(r_ids)) < len(r_ids):
-            raise InvalidError(f"rID is not unique in report '{offer.specifier_id}'.")
+            text = f"rID is not unique in report '{offer.specifier_id}'."
+            raise InvalidError(text, reason=Reason.BREAKS_A_RULE)
         for description in offer.descriptions:
             if offer.name.startswith("TELEMETRY_") and description.sampling is None:
-                raise InvalidError(f"rID '{description.r_id}' of a telemetry report needs a sampling rate.")
+                text = f"rID '{description.r_id}' of a telemetry report needs a sampling rate."
+                raise InvalidError(text, reason=Reason.BREAKS_A_RULE)

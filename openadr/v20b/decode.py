@@ -16,10 +16,10 @@ from lxml import etree
 from lxml.etree import _Element
 
 from core.errors import EvenloadError, InvalidError
-from openadr.model.codes import Code, OpenADRError
 from openadr.signature import Verifier
 from openadr.v20b import decode_event, decode_opt, decode_party, decode_report
 from openadr.v20b import names as n
+from openadr.v20b.codes import Code, OpenADRError
 from openadr.v20b.decode_parts import Reader
 from openadr.v20b.messages import SCHEMA_VERSION, Message
 from openadr.v20b.repair import Repair, repair

@@ -55,12 +55,12 @@ def target(element: _Element | None) -> Target:
     return Target(**{name: tuple(values) for name, values in found.items()}, other=tuple(other))
 
 
-def item_base(of: dict[str, _Element]) -> ItemBase | None:
+def item_base(parts: dict[str, _Element]) -> ItemBase | None:
     """Read the itemBase among an element's children; None if there is none, or one of a kind that has no unit."""
-    tag = next((tag for tag in of if tag in n.ITEM_BASE_TAGS), None)
+    tag = next((tag for tag in parts if tag in n.ITEM_BASE_TAGS), None)
     if tag is None:
         return None
-    element = of[tag]
+    element = parts[tag]
     name = n.name_of(element)
     description, units, scale = token(element[0]), token(element[1]), element[2]
     if name == "pulseCount":

@@ -6,7 +6,6 @@ from typing import Final
 
 from lxml.etree import _Element
 
-from openadr.model.codes import Code, OpenADRError
 from openadr.model.report import (
     METADATA,
     LoadControlState,
@@ -20,6 +19,7 @@ from openadr.model.report import (
     SamplingRate,
 )
 from openadr.v20b import names as n
+from openadr.v20b.codes import Code, OpenADRError
 from openadr.v20b.decode_parts import Reader, item_base, response, target
 from openadr.v20b.messages import (
     CanceledReport,
@@ -71,8 +71,8 @@ def _offer(element: _Element) -> ReportOffer:
     )
 
 
-def _report_name(of: dict[str, _Element]) -> str:
-    return (optional_token(of.get(n.REPORT_NAME)) or "").removeprefix(n.METADATA_PREFIX)
+def _report_name(parts: dict[str, _Element]) -> str:
+    return (optional_token(parts.get(n.REPORT_NAME)) or "").removeprefix(n.METADATA_PREFIX)
 
 
 def _description(element: _Element) -> ReportDescription:

@@ -10,22 +10,22 @@ from openadr.v20b.messages import CreatedEvent, DistributeEvent, EventResponse, 
 from openadr.v20b.writing import dtstart, duration_text, escape, instant, lasting, leaf, leaves, number, optional, whole
 
 
-def distribute_event(of: DistributeEvent) -> str:
+def distribute_event(message: DistributeEvent) -> str:
     """Write the content of an oadrDistributeEvent."""
     return (
-        f"{response(of.response) if of.response is not None else ''}"
-        f"<pyld:requestID>{escape(of.request_id)}</pyld:requestID>"
-        f"<ei:vtnID>{escape(of.vtn_id)}</ei:vtnID>"
-        f"{''.join(_event(one) for one in of.events)}"
+        f"{response(message.response) if message.response is not None else ''}"
+        f"<pyld:requestID>{escape(message.request_id)}</pyld:requestID>"
+        f"<ei:vtnID>{escape(message.vtn_id)}</ei:vtnID>"
+        f"{''.join(_event(one) for one in message.events)}"
     )
 
 
-def _event(of: DeliveredEvent) -> str:
-    event = of.event
+def _event(delivered_event: DeliveredEvent) -> str:
+    event = delivered_event.event
     if not event.signals:
         raise InvalidError(f"Event {event.event_id} has no signals.")
     return (
-        f"<oadr:oadrEvent><ei:eiEvent>{_descriptor(event, of.status)}{_period(event.period)}"
+        f"<oadr:oadrEvent><ei:eiEvent>{_descriptor(event, delivered_event.status)}{_period(event.period)}"
         f"<ei:eiEventSignals>{''.join(_signal(one) for one in event.signals)}"
         f"{_baseline(event.baseline) if event.baseline is not None else ''}</ei:eiEventSignals>"
         f"{target('ei:eiTarget', event.target)}</ei:eiEvent>"
@@ -97,21 +97,22 @@ def _float(value: float) -> str:
     return f"<ei:payloadFloat><ei:value>{number(value)}</ei:value></ei:payloadFloat>"
 
 
-def created_event(of: CreatedEvent) -> str:
+def created_event(message: CreatedEvent) -> str:
     """Write the content of an oadrCreatedEvent. eventResponses is left out only beside an error (EV-43)."""
     answers = ""
-    if of.event_responses or of.response.ok:
-        answers = f"<ei:eventResponses>{''.join(_answer(one) for one in of.event_responses)}</ei:eventResponses>"
+    if message.event_responses or message.response.ok:
+        answers = f"<ei:eventResponses>{''.join(_answer(one) for one in message.event_responses)}</ei:eventResponses>"
     return (
-        f"<pyld:eiCreatedEvent>{response(of.response)}{answers}"
-        f"<ei:venID>{escape(of.ven_id)}</ei:venID></pyld:eiCreatedEvent>"
+        f"<pyld:eiCreatedEvent>{response(message.response)}{answers}"
+        f"<ei:venID>{escape(message.ven_id)}</ei:venID></pyld:eiCreatedEvent>"
     )
 
 
-def _answer(of: EventResponse) -> str:
+def _answer(message: EventResponse) -> str:
     return (
-        f"<ei:eventResponse>{response_parts(of.code, of.description, of.request_id)}"
-        f"{qualified_event_id(of.event_id, of.modification_number)}<ei:optType>{of.opt_type}</ei:optType>"
+        f"<ei:eventResponse>{response_parts(message.code, message.description, message.request_id)}"
+        f"{qualified_event_id(message.event_id, message.modification_number)}"
+        f"<ei:optType>{message.opt_type}</ei:optType>"
         f"</ei:eventResponse>"
     )
 
@@ -124,10 +125,10 @@ def qualified_event_id(event_id: str, modification_number: int) -> str:
     )
 
 
-def request_event(of: RequestEvent) -> str:
+def request_event(message: RequestEvent) -> str:
     """Write the content of an oadrRequestEvent."""
-    limit = leaf("pyld:replyLimit", whole(of.reply_limit)) if of.reply_limit is not None else ""
+    limit = leaf("pyld:replyLimit", whole(message.reply_limit)) if message.reply_limit is not None else ""
     return (
-        f"<pyld:eiRequestEvent>{leaf('pyld:requestID', of.request_id)}{leaf('ei:venID', of.ven_id)}{limit}"
+        f"<pyld:eiRequestEvent>{leaf('pyld:requestID', message.request_id)}{leaf('ei:venID', message.ven_id)}{limit}"
         f"</pyld:eiRequestEvent>"
     )

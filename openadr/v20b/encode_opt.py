@@ -7,9 +7,9 @@ from openadr.v20b.messages import CanceledOpt, CancelOpt, CreatedOpt, CreateOpt
 from openadr.v20b.writing import dtstart, instant, lasting, leaf, optional
 
 
-def create_opt(of: CreateOpt) -> str:
+def create_opt(message: CreateOpt) -> str:
     """Write the content of an oadrCreateOpt."""
-    opt = of.opt
+    opt = message.opt
     schedule = ""
     if opt.availability:
         spans = "".join(_available(one) for one in opt.availability)
@@ -17,29 +17,31 @@ def create_opt(of: CreateOpt) -> str:
     event = qualified_event_id(opt.event_id, opt.modification_number or 0) if opt.event_id is not None else ""
     return (
         f"{leaf('ei:optID', opt.opt_id)}{leaf('ei:optType', opt.opt_type)}{leaf('ei:optReason', opt.reason)}"
-        f"{optional('emix:marketContext', opt.market_context)}{leaf('ei:venID', of.ven_id)}{schedule}"
-        f"{leaf('ei:createdDateTime', instant(opt.created_at))}{leaf('pyld:requestID', of.request_id)}{event}"
+        f"{optional('emix:marketContext', opt.market_context)}{leaf('ei:venID', message.ven_id)}{schedule}"
+        f"{leaf('ei:createdDateTime', instant(opt.created_at))}{leaf('pyld:requestID', message.request_id)}{event}"
         f"{target('ei:eiTarget', opt.target)}{optional_target('oadr:oadrDeviceClass', opt.device_class)}"
     )
 
 
-def _available(of: Availability) -> str:
+def _available(availability: Availability) -> str:
     return (
-        f"<xcal:available><xcal:properties>{dtstart(of.start)}{lasting('xcal:duration', of.duration)}"
+        f"<xcal:available><xcal:properties>{dtstart(availability.start)}"
+        f"{lasting('xcal:duration', availability.duration)}"
         f"</xcal:properties></xcal:available>"
     )
 
 
-def created_opt(of: CreatedOpt) -> str:
+def created_opt(message: CreatedOpt) -> str:
     """Write the content of an oadrCreatedOpt."""
-    return f"{response(of.response)}{leaf('ei:optID', of.opt_id)}"
+    return f"{response(message.response)}{leaf('ei:optID', message.opt_id)}"
 
 
-def cancel_opt(of: CancelOpt) -> str:
+def cancel_opt(message: CancelOpt) -> str:
     """Write the content of an oadrCancelOpt."""
-    return f"{leaf('pyld:requestID', of.request_id)}{leaf('ei:optID', of.opt_id)}{leaf('ei:venID', of.ven_id)}"
+    ids = f"{leaf('ei:optID', message.opt_id)}{leaf('ei:venID', message.ven_id)}"
+    return f"{leaf('pyld:requestID', message.request_id)}{ids}"
 
 
-def canceled_opt(of: CanceledOpt) -> str:
+def canceled_opt(message: CanceledOpt) -> str:
     """Write the content of an oadrCanceledOpt."""
-    return f"{response(of.response)}{optional('ei:optID', of.opt_id)}"
+    return f"{response(message.response)}{optional('ei:optID', message.opt_id)}"

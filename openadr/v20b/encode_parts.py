@@ -11,9 +11,9 @@ from openadr.v20b.writing import decimal, escape, flag, leaf, leaves, number, op
 _HIGHEST_CODE: Final = 999
 
 
-def response(of: Response) -> str:
+def response(message: Response) -> str:
     """Write an eiResponse."""
-    return f"<ei:eiResponse>{response_parts(of.code, of.description, of.request_id)}</ei:eiResponse>"
+    return f"<ei:eiResponse>{response_parts(message.code, message.description, message.request_id)}</ei:eiResponse>"
 
 
 def response_parts(code: int, description: str | None, request_id: str) -> str:
@@ -26,26 +26,26 @@ def response_parts(code: int, description: str | None, request_id: str) -> str:
     )
 
 
-def target(tag: str, of: Target) -> str:
+def target(tag: str, target: Target) -> str:
     """Write an element of EiTargetType, in the order of the XSD."""
-    if not of:
+    if not target:
         return f"<{tag}/>"
-    assets = "".join(_mrid("endDeviceAsset", name) for name in of.device_classes)
-    for name, _ in of.other:
+    assets = "".join(_mrid("endDeviceAsset", name) for name in target.device_classes)
+    for name, _ in target.other:
         if name not in _OTHER:
             raise InvalidError(f"'{name}' is no criterion of an eiTarget.")
-    grid = {name: "".join(_OTHER[name](name, text) for key, text in of.other if key == name) for name in _OTHER}
+    grid = {name: "".join(_OTHER[name](name, text) for key, text in target.other if key == name) for name in _OTHER}
     return (
         f"<{tag}>{grid.pop('aggregatedPnode')}{assets}{''.join(grid.values())}"
-        f"{leaves('ei:groupID', of.group_ids)}{leaves('ei:groupName', of.group_names)}"
-        f"{leaves('ei:resourceID', of.resource_ids)}{leaves('ei:venID', of.ven_ids)}"
-        f"{leaves('ei:partyID', of.party_ids)}</{tag}>"
+        f"{leaves('ei:groupID', target.group_ids)}{leaves('ei:groupName', target.group_names)}"
+        f"{leaves('ei:resourceID', target.resource_ids)}{leaves('ei:venID', target.ven_ids)}"
+        f"{leaves('ei:partyID', target.party_ids)}</{tag}>"
     )
 
 
-def optional_target(tag: str, of: Target) -> str:
+def optional_target(tag: str, targeted: Target) -> str:
     """Write a target, or nothing if it names nothing."""
-    return target(tag, of) if of else ""
+    return target(tag, targeted) if targeted else ""
 
 
 def _mrid(name: str, text: str) -> str:
@@ -108,35 +108,35 @@ _UNITS: Final[dict[str, tuple[str, str | None, tuple[str, ...] | None]]] = {
 }
 
 
-def item_base(of: ItemBase | None) -> str:
+def item_base(parts: ItemBase | None) -> str:
     """Write an itemBase, or nothing for None. Raises InvalidError for a unit or scale that the XSD does not know."""
-    if of is None:
+    if parts is None:
         return ""
     try:
-        prefix, description, units = _UNITS[of.name]
+        prefix, description, units = _UNITS[parts.name]
     except KeyError:
-        raise InvalidError(f"'{of.name}' is no itemBase that can be written.") from None
-    if units is not None and of.units not in units:
-        raise InvalidError(f"{of.name} is in {' or '.join(units)}, not '{of.units}'.")
-    if of.name == "pulseCount":
-        scale = leaf("oadr:pulseFactor", number(of.pulse_factor if of.pulse_factor is not None else 1.0))
-    elif of.scale in SCALES:
-        scale = leaf("scale:siScaleCode", of.scale)
+        raise InvalidError(f"'{parts.name}' is no itemBase that can be written.") from None
+    if units is not None and parts.units not in units:
+        raise InvalidError(f"{parts.name} is in {' or '.join(units)}, not '{parts.units}'.")
+    if parts.name == "pulseCount":
+        scale = leaf("oadr:pulseFactor", number(parts.pulse_factor if parts.pulse_factor is not None else 1.0))
+    elif parts.scale in SCALES:
+        scale = leaf("scale:siScaleCode", parts.scale)
     else:
-        raise InvalidError(f"'{of.scale}' is no SI scale code.")
+        raise InvalidError(f"'{parts.scale}' is no SI scale code.")
     return (
-        f"<{prefix}:{of.name}>{leaf(f'{prefix}:itemDescription', description or of.description)}"
-        f"{leaf(f'{prefix}:itemUnits', of.units)}{scale}{_power_attributes(of)}</{prefix}:{of.name}>"
+        f"<{prefix}:{parts.name}>{leaf(f'{prefix}:itemDescription', description or parts.description)}"
+        f"{leaf(f'{prefix}:itemUnits', parts.units)}{scale}{_power_attributes(parts)}</{prefix}:{parts.name}>"
     )
 
 
-def _power_attributes(of: ItemBase) -> str:
-    if not of.name.startswith("power"):
+def _power_attributes(item_base: ItemBase) -> str:
+    if not item_base.name.startswith("power"):
         return ""
-    if of.power is None:
-        raise InvalidError(f"{of.name} needs powerAttributes.")
+    if item_base.power is None:
+        raise InvalidError(f"{item_base.name} needs powerAttributes.")
     return (
-        f"<power:powerAttributes><power:hertz>{decimal(of.power.hertz)}</power:hertz>"
-        f"<power:voltage>{decimal(of.power.voltage)}</power:voltage>"
-        f"<power:ac>{flag(of.power.ac)}</power:ac></power:powerAttributes>"
+        f"<power:powerAttributes><power:hertz>{decimal(item_base.power.hertz)}</power:hertz>"
+        f"<power:voltage>{decimal(item_base.power.voltage)}</power:voltage>"
+        f"<power:ac>{flag(item_base.power.ac)}</power:ac></power:powerAttributes>"
     )

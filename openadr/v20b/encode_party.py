@@ -16,18 +16,18 @@ from openadr.v20b.messages import (
 from openadr.v20b.writing import flag, lasting, leaf, optional
 
 
-def query_registration(of: QueryRegistration) -> str:
+def query_registration(message: QueryRegistration) -> str:
     """Write the content of an oadrQueryRegistration."""
-    return leaf("pyld:requestID", of.request_id)
+    return leaf("pyld:requestID", message.request_id)
 
 
-def create_party_registration(of: CreatePartyRegistration) -> str:
+def create_party_registration(message: CreatePartyRegistration) -> str:
     """Write the content of an oadrCreatePartyRegistration."""
-    ven = of.profile
+    ven = message.profile
     pull = leaf("oadr:oadrHttpPullModel", flag(ven.http_pull)) if ven.http_pull is not None else ""
     return (
-        f"{leaf('pyld:requestID', of.request_id)}{optional('ei:registrationID', of.registration_id)}"
-        f"{optional('ei:venID', of.ven_id)}{leaf('oadr:oadrProfileName', ven.profile)}"
+        f"{leaf('pyld:requestID', message.request_id)}{optional('ei:registrationID', message.registration_id)}"
+        f"{optional('ei:venID', message.ven_id)}{leaf('oadr:oadrProfileName', ven.profile)}"
         f"{leaf('oadr:oadrTransportName', ven.transport)}"
         f"{optional('oadr:oadrTransportAddress', ven.transport_address)}"
         f"{leaf('oadr:oadrReportOnly', flag(ven.report_only))}"
@@ -35,15 +35,16 @@ def create_party_registration(of: CreatePartyRegistration) -> str:
     )
 
 
-def created_party_registration(of: CreatedPartyRegistration) -> str:
+def created_party_registration(message: CreatedPartyRegistration) -> str:
     """Write the content of an oadrCreatedPartyRegistration."""
-    vtn = of.vtn
+    vtn = message.vtn
     if not vtn.profiles:
         raise InvalidError("A VTN has at least one profile.")
     profiles = "".join(_profile(profile, transports) for profile, transports in vtn.profiles)
     frequency = lasting("oadr:oadrRequestedOadrPollFreq", vtn.poll_freq) if vtn.poll_freq is not None else ""
     return (
-        f"{response(of.response)}{optional('ei:registrationID', of.registration_id)}{optional('ei:venID', of.ven_id)}"
+        f"{response(message.response)}"
+        f"{optional('ei:registrationID', message.registration_id)}{optional('ei:venID', message.ven_id)}"
         f"{leaf('ei:vtnID', vtn.vtn_id)}<oadr:oadrProfiles>{profiles}</oadr:oadrProfiles>{frequency}"
     )
 
@@ -60,26 +61,25 @@ def _profile(profile: Profile, transports: tuple[Transport, ...]) -> str:
     )
 
 
-def cancel_party_registration(of: CancelPartyRegistration) -> str:
+def cancel_party_registration(message: CancelPartyRegistration) -> str:
     """Write the content of an oadrCancelPartyRegistration."""
     return (
-        f"{leaf('pyld:requestID', of.request_id)}{leaf('ei:registrationID', of.registration_id)}"
-        f"{optional('ei:venID', of.ven_id)}"
+        f"{leaf('pyld:requestID', message.request_id)}{leaf('ei:registrationID', message.registration_id)}"
+        f"{optional('ei:venID', message.ven_id)}"
     )
 
 
-def canceled_party_registration(of: CanceledPartyRegistration) -> str:
+def canceled_party_registration(message: CanceledPartyRegistration) -> str:
     """Write the content of an oadrCanceledPartyRegistration."""
-    return (
-        f"{response(of.response)}{optional('ei:registrationID', of.registration_id)}{optional('ei:venID', of.ven_id)}"
-    )
+    ids = f"{optional('ei:registrationID', message.registration_id)}{optional('ei:venID', message.ven_id)}"
+    return f"{response(message.response)}{ids}"
 
 
-def ven_id_only(of: RequestReregistration | Poll) -> str:
+def ven_id_only(message: RequestReregistration | Poll) -> str:
     """Write the content of an oadrRequestReregistration or oadrPoll."""
-    return leaf("ei:venID", of.ven_id)
+    return leaf("ei:venID", message.ven_id)
 
 
-def oadr_response(of: OadrResponse) -> str:
+def oadr_response(message: OadrResponse) -> str:
     """Write the content of an oadrResponse."""
-    return f"{response(of.response)}{optional('ei:venID', of.ven_id)}"
+    return f"{response(message.response)}{optional('ei:venID', message.ven_id)}"

@@ -7,11 +7,11 @@ they carry meaning, plain text where they are ids. `decode` and `encode` turn th
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from openadr.model.codes import Code
 from openadr.model.event import DeliveredEvent, ResponseRequired
 from openadr.model.opt import Opt, OptType
 from openadr.model.registration import VenProfile, VtnProfile
 from openadr.model.report import Report, ReportOffer, ReportRequest
+from openadr.v20b.codes import Code
 
 SCHEMA_VERSION = "2.0b"
 

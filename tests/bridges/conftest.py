@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import structlog
 
-from bridges import backlog, leases, mqtt
-from bridges.drivers import base, iflex, shelly1
+from bridges import backlog, connected_device, journal, leases, templated
+from bridges.connections import mqtt, mqtt_session
+from bridges.drivers import iflex
 
 TESTS = str(Path(__file__).resolve().parents[1])
 if TESTS not in sys.path:
@@ -18,5 +19,5 @@ if TESTS not in sys.path:
 def plain_logs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give every test structlog's defaults: a command-line test may have pointed the loggers at a closed stream."""
     structlog.reset_defaults()
-    for module in (backlog, leases, mqtt, base, iflex, shelly1):
+    for module in (backlog, journal, leases, mqtt, mqtt_session, connected_device, iflex, templated):
         monkeypatch.setattr(module, "_log", structlog.get_logger(module.__name__))

@@ -14,6 +14,9 @@ import structlog
 from bridges import iflex, senml
 from bridges.backfill_request import HistoryRequest, read_request, request_topic, write_request
 from bridges.backoff import Backoff
+from bridges.connections import Handler, Message
+from bridges.connections.mqtt import MqttConnection
+from bridges.connections.mqtt_options import MqttOptions
 from bridges.device import (
     Backfill,
     Command,
@@ -26,12 +29,9 @@ from bridges.device import (
     State,
     Value,
 )
-from bridges.drivers import DRIVERS, load
-from bridges.drivers.shelly1 import Options as ShellyOptions
+from bridges.drivers import load, sources
 from bridges.journal import Journal
 from bridges.leases import Keeper, Pace
-from bridges.mqtt import Handler, Message, MqttLink
-from bridges.mqtt_options import MqttOptions
 from core.clock import ManualClock, system_clock
 from core.errors import InvalidError, UnavailableError
 from core.points import Flow, Kind, Phase, Point, Quantity, Reading
@@ -403,8 +403,8 @@ def test_history_requests() -> None:
 
 
 def test_every_driver_declares_its_options() -> None:
-    for name in DRIVERS:
-        schema = load(name).Options.model_json_schema()
+    for name, source in sources().items():
+        schema = source.load().Options.model_json_schema()
         assert schema["additionalProperties"] is False
         for field, rule in schema["properties"].items():
             assert rule.get("title") or "$ref" in rule, (name, field)
@@ -418,14 +418,14 @@ def test_wrong_drivers_and_options() -> None:
         House("shelly1", {"ident": "x"})
     with pytest.raises(InvalidError, match="unknown points pover"):
         House("iflex", HEMS | {"points": {"pover": "Active power"}})
-    spec = DeviceSpec("heater", "shelly1", "x", None, ShellyOptions(id="a"))
+    spec = DeviceSpec("heater", "shelly1", "x", None, load("shelly1").Options(id="a"))
     assert load("shelly1").create(spec, Wire(), ManualClock(NOW)).describe().id == "heater"
 
 
 class Plug:
     """A Shelly on the other side of a broker."""
 
-    def __init__(self, link: MqttLink, value: str = "on") -> None:
+    def __init__(self, link: MqttConnection, value: str = "on") -> None:
         self.link, self.value = link, value
         self.switched: list[str] = []
 
@@ -459,8 +459,8 @@ async def test_a_lease_outlives_the_broker(tmp_path: Path) -> None:
     clock = system_clock()
     outcomes: list[Outcome] = []
 
-    def link(broker_port: int, client_id: str) -> MqttLink:
-        return MqttLink(MqttOptions(host="127.0.0.1", port=broker_port, client_id=client_id), Backoff(0.05, 0.2))
+    def link(broker_port: int, client_id: str) -> MqttConnection:
+        return MqttConnection(MqttOptions(host="127.0.0.1", port=broker_port, client_id=client_id), Backoff(0.05, 0.2))
 
     with mosquitto(tmp_path) as broker:
         ours, theirs = link(broker.port, "gateway"), link(broker.port, "plug")

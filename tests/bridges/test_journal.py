@@ -7,7 +7,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from bridges.device import Command, State
+from bridges.device import CapabilityKind, Command, State
 from bridges.journal import Journal, read_open
 
 NOW = datetime(2026, 3, 2, 17, 0, tzinfo=UTC)
@@ -120,3 +120,19 @@ def test_the_journal_is_its_owners_alone(tmp_path: Path) -> None:
     path.chmod(0o644)
     Journal(path).close()
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_what_a_newer_version_wrote_does_not_hide_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "leases.db"
+    journal = Journal(path)
+    for number in (1, 2):
+        command = Command(f"c{number}", "heater", CapabilityKind.SWITCH, "off", NOW + timedelta(hours=1), "event-1")
+        journal.accept(command, NOW)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT DISTINCT capability FROM command").fetchall() == [("switch",)]
+        db.execute("UPDATE command SET capability = 'levitate' WHERE id = 'c1'")
+        db.commit()
+    assert [entry.command.id for entry in journal.open()] == ["c2"]
+    assert [outcome.command.id for outcome in journal.outcomes()] == ["c2"]
+    assert [lease.command.id for lease in read_open(path)] == ["c2"]
+    journal.close()

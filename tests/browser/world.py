@@ -19,8 +19,8 @@ from aggregator.tariff import tariffs
 from aggregator.tariff.price_series import Price as TariffPrice
 from aggregator.tariff.tariffs import NewTariff
 from aggregator.trade import contracts, dispatch_drafts
-from aggregator.trade.contracts import Contract, Limits, Price, Terms
-from aggregator.trade.dispatch_drafts import Wish
+from aggregator.trade.contracts import Contract, ContractTerms, Limits, Price
+from aggregator.trade.dispatch_drafts import PoolOrder
 from aggregator.trade.worker import MarketSettings, TradeWorker
 from core.clock import ManualClock
 from core.points import Kind, Quantity
@@ -163,7 +163,7 @@ class World:
     async def draft(self, power_w: int, starts_in: timedelta, minutes: int = 60, comment: str | None = None) -> str:
         """Select homes for a power, as the wizard does; return the draft's id."""
         assert self.programme is not None
-        wish = Wish(self.programme.id, "reduce", self.now + starts_in, minutes * 60, power_w, comment=comment)
+        wish = PoolOrder(self.programme.id, "reduce", self.now + starts_in, minutes * 60, power_w, comment=comment)
         return await dispatch_drafts.draft(self.vtn.db, wish, self.now, stale_after_s=_STALE_AFTER_S, who="dispatcher")
 
     async def dispatch(self, power_w: int, starts_in: timedelta, minutes: int = 60, comment: str | None = None) -> str:
@@ -261,7 +261,7 @@ async def _settle(world: World, names: Sequence[str]) -> None:
             tx, party_id, "trading desk", scopes, machine_now, who=_WHO, offered=SCOPES
         )
         limits = Limits(max_power_w=2_000_000, direct_orders=True, per_ven_rows=True)
-        terms = Terms(party_id, made.id, limits, Price("EUR", "0.20", "0.05", "0.40"))
+        terms = ContractTerms(party_id, made.id, limits, Price("EUR", "0.20", "0.05", "0.40"))
         contract = await contracts.create(tx, terms, now, who=_WHO)
         world.ids["tariff"] = await _tariff(tx, now)
     world.programme, world.contract, world.client = made, contract, (client.id, secret)

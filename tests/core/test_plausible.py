@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.plausible import HOME_W, Change, Reading, believed, carries, change
+from core.plausible import HOME_W, Change, RegisterReading, believed, carries, change
 
 WATTS = 40_000.0
 RISES = st.lists(st.tuples(st.integers(1, 4000), st.floats(0, 1)), max_size=60)
@@ -15,10 +15,10 @@ ANYTHING = st.lists(st.tuples(st.integers(0, 4000), st.floats(-1e3, 1e9) | st.sa
 
 def rising(steps, first=1_230_000.0):
     """Return readings of a register that rises by a share of what the connection carries."""
-    readings = [Reading(0.0, first)]
+    readings = [RegisterReading(0.0, first)]
     for wait_s, share in steps:
         at_s, wh, _ = readings[-1]
-        readings.append(Reading(at_s + wait_s, wh + share * WATTS * wait_s / 3600))
+        readings.append(RegisterReading(at_s + wait_s, wh + share * WATTS * wait_s / 3600))
     return readings
 
 
@@ -36,7 +36,7 @@ def test_what_is_booked_never_exceeds_the_connection_unless_it_is_uncertain(step
     readings, at_s = [], 0.0
     for wait_s, wh in steps:
         at_s += wait_s
-        readings.append(Reading(at_s, wh))
+        readings.append(RegisterReading(at_s, wh))
     for before, after in pairwise(believed(readings, WATTS)):
         passed_s = readings[after.place].at_s - readings[before.place].at_s
         assert after.total_wh >= before.total_wh
@@ -67,12 +67,12 @@ def test_one_absurd_value_costs_nothing_and_leaves_the_rest_alone(steps, data):
     ],
 )
 def test_changes_of_level_are_told_apart(before, after, expected):
-    assert change(Reading(0, before), Reading(60, after), HOME_W) == expected
+    assert change(RegisterReading(0, before), RegisterReading(60, after), HOME_W) == expected
 
 
 def test_a_register_that_comes_back_soon_was_there_all_along():
     values = [1000.0, 1010.0, 3.0, 5.0, 1040.0, 1050.0]
-    levels = believed([Reading(60.0 * n, 1e6 + one if one > 100 else one) for n, one in enumerate(values)])
+    levels = believed([RegisterReading(60.0 * n, 1e6 + one if one > 100 else one) for n, one in enumerate(values)])
     assert [one.total_wh for one in levels] == [0, 10, 40, 50]
     assert (levels[-1].estimated, levels[-1].uncertain) == (1, 0)
 
@@ -82,7 +82,7 @@ def test_a_spike_that_the_connection_can_just_carry_costs_nothing(spike):
     register = [1e6 + 10 * minute for minute in range(10)]
     register[4] += spike + 10
     register[7] += spike + 10
-    levels = believed([Reading(60.0 * minute, wh) for minute, wh in enumerate(register)], WATTS)
+    levels = believed([RegisterReading(60.0 * minute, wh) for minute, wh in enumerate(register)], WATTS)
     assert [one.place for one in levels] == [0, 1, 2, 3, 5, 6, 8, 9]
     assert [one.total_wh for one in levels] == [0, 10, 20, 30, 50, 60, 80, 90]
     assert (levels[-1].estimated, levels[-1].uncertain) == (2, 0)
@@ -90,22 +90,31 @@ def test_a_spike_that_the_connection_can_just_carry_costs_nothing(spike):
 
 def test_a_spike_after_coming_back_from_another_level_costs_nothing():
     register = [1e6, 1e6 + 10, 5.0, 6.0, 1e6 + 40, 1e6 + 650, 1e6 + 60, 1e6 + 70]
-    levels = believed([Reading(60.0 * minute, wh) for minute, wh in enumerate(register)], WATTS)
+    levels = believed([RegisterReading(60.0 * minute, wh) for minute, wh in enumerate(register)], WATTS)
     assert [(one.place, one.total_wh) for one in levels] == [(0, 0), (1, 10), (4, 40), (6, 60), (7, 70)]
 
 
 def test_a_register_that_trembles_counts_nothing_twice():
     values = [1000 + 5 * n - (7 if n % 3 == 2 else 0) for n in range(61)]
-    levels = believed([Reading(60.0 * n, 1e6 + one) for n, one in enumerate(values)])
+    levels = believed([RegisterReading(60.0 * n, 1e6 + one) for n, one in enumerate(values)])
     assert levels[-1].total_wh == values[-1] - values[0]
     assert levels[-1].uncertain == 0
 
 
 def test_a_net_register_may_fall():
-    levels = believed([Reading(60.0 * n, one) for n, one in enumerate((100.0, 50.0, -200.0, 9e9, -100.0))], net=True)
+    levels = believed(
+        [RegisterReading(60.0 * n, one) for n, one in enumerate((100.0, 50.0, -200.0, 9e9, -100.0))], net=True
+    )
     assert [one.total_wh for one in levels] == [0, -50, -300, -200]
 
 
 def test_readings_that_are_no_numbers_are_set_aside():
-    levels = believed([Reading(0, 1e6), Reading(60, float("nan")), Reading(120, float("inf")), Reading(180, 1e6 + 30)])
+    levels = believed(
+        [
+            RegisterReading(0, 1e6),
+            RegisterReading(60, float("nan")),
+            RegisterReading(120, float("inf")),
+            RegisterReading(180, 1e6 + 30),
+        ]
+    )
     assert [(one.place, one.total_wh, one.estimated) for one in levels] == [(0, 0, 0), (3, 30, 1)]

@@ -16,9 +16,9 @@ from core.errors import EvenloadError
 from evenload.client import OperatorClient
 from evenload.demo.processes import Stage, free_port
 from evenload.setup import Shape, prepare
-from openadr.model.codes import Code
 from openadr.model.opt import OptType
 from openadr.model.registration import VenProfile
+from openadr.v20b.codes import Code
 from openadr.v20b.messages import (
     CreatedEvent,
     CreatedPartyRegistration,
@@ -32,7 +32,7 @@ from openadr.v20b.messages import (
     Response,
 )
 from ven.enrol import enrol
-from ven.transport.v20b_pull import PullTransport
+from ven.transport.pull import PullTransport
 
 pytestmark = pytest.mark.slow
 

@@ -289,7 +289,7 @@ def test_a_request_without_an_offer_fails_and_says_what_would_be_possible(
     start = "2026-01-31T17:00:00Z"
     intervals = [{"start": start, "min_w": 500, "max_w": 1000}, {"start": start, "min_w": 500, "max_w": 1000}]
     answer = {"id": "frq_1", "status": status, "status_reason": "Too much", "possible_w": possible, "offers": []}
-    monkeypatch.setattr("evenload.brp_session.Session.call", lambda *_: {**answer, "intervals": intervals})
+    monkeypatch.setattr("evenload.brp_session.BrpSession.call", lambda *_: {**answer, "intervals": intervals})
     typed = terminal.type("brp", "request", "--start", start, "--power-w", 1000, "--wait")
     assert typed.code == code
     assert text in typed.out

@@ -35,7 +35,7 @@ from openadr.v20b.encode import encode
 from openadr.v20b.messages import CreatePartyRegistration, Poll
 from ven.enrol import enrol
 from ven.renewal import renew
-from ven.transport.v20b_pull import PullTransport, TransportError
+from ven.transport.pull import PullTransport, TransportError
 from vtn.services import provisioning
 from vtn.store.database import Database
 from vtn.store.tables import ven as ven_table

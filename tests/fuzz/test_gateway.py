@@ -36,7 +36,7 @@ from ven.devices import describe, metered
 from ven.engine import Engine, Failure, Settings
 from ven.executor import Executor
 from ven.household_file import load_household
-from ven.opt_policy import HouseholdJudge
+from ven.opt_policy import HouseholdOptPolicy
 from ven.quarantine import Quarantine
 from ven.readings_store import Ring
 from ven.reports import Reporter, ReportPlan
@@ -110,7 +110,7 @@ class World:
         self.ring = Ring(self.store, 100_000)
         self.engine = Engine(
             self.store,
-            HouseholdJudge(HOME, DEVICES),
+            HouseholdOptPolicy(HOME, DEVICES),
             Reporter(self.ring, RESOURCES, ReportPlan()),
             SETTINGS,
             Random(1),  # noqa: S311  a test repeats itself

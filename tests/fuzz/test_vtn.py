@@ -30,11 +30,11 @@ from openadr.v20b.decode import UnreadableError, WireError, decode
 from openadr.v20b.encode import encode
 from support.vtn_world import MINUTE, Ven, migrated_sqlite, open_copy, power, usage, world_on
 from vtn.services import dispatch_list, opt, ven_view
-from vtn.services.dispatch_list import Wanted
+from vtn.services.dispatch_list import DispatchFilter
 from vtn.services.settings import VtnSettings, WantedReport
 from vtn.store.database import Database
 from vtn.store.tables import METADATA
-from vtn.transport.http import SERVICES, Edge, OpenADRServer
+from vtn.transport.v20b.http import SERVICES, Edge, OpenADRServer
 from web.connections import Connections
 from web.listening import Site
 
@@ -179,7 +179,7 @@ class Trial:
         assert _code(status, answer) == 200, told
         async with self.world.db.read() as conn:
             assert self.good.ven_id in await opt.effective(conn, self.dispatch_id), told
-            assert await dispatch_list.listing(conn, Wanted(), self.world.now)
+            assert await dispatch_list.listing(conn, DispatchFilter(), self.world.now)
             await ven_view.opts(conn, self.bad.ven_id)
             await ven_view.read(conn, self.bad.ven_id)
         status, answer = await self.send(self.bad, "OadrPoll", encode(m.Poll(self.bad.ven_id)))

@@ -98,7 +98,7 @@ def _event() -> bytes:
     return encode(DistributeEvent("vtn", "req-1", (DeliveredEvent(event, EventStatus.FAR),)))
 
 
-@pytest.mark.parametrize("module", ["sqlalchemy", "numpy", "alembic", "uvloop", "amqtt"])
+@pytest.mark.parametrize("module", ["sqlalchemy", "numpy", "alembic", "uvloop", "amqtt", "aiomqtt"])
 def test_the_servers_libraries_are_not_there(bare: Install, module: str) -> None:
     importlib.metadata.version(module)  # they are here, so their absence there means something
 
@@ -108,6 +108,11 @@ def test_the_servers_libraries_are_not_there(bare: Install, module: str) -> None
 @pytest.mark.parametrize("arguments", [("--help",), ("ven", "--help"), ("certs", "--help"), ("demo", "--help")])
 def test_help_is_there(bare: Install, arguments: tuple[str, ...]) -> None:
     assert "Usage:" in bare.evenload(*arguments)
+
+
+def test_the_device_templates_are_there(bare: Install) -> None:
+    listed = {one["name"]: one for one in json.loads(bare.evenload("devices", "--json"))}
+    assert (listed["shelly1"]["origin"], listed["shelly1"]["fault"]) == ("template", None)
 
 
 def test_explain_tells_what_an_event_would_do(bare: Install) -> None:

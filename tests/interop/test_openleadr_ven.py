@@ -4,9 +4,7 @@ No message of openleadr 0.5.36's VEN needs tolerance. It takes a vtnID in lower 
 eiResponse of its oadrCreatedEvent; our default has none.
 """
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,12 +12,9 @@ from typing import Any
 import pytest
 
 from certs.authority import Authority
-from core.errors import EvenloadError
-from evenload.client import OperatorClient
-from evenload.demo.processes import Stage, free_port
-from evenload.settings import VTN_ID
-from evenload.setup import Shape, prepare
 from support.peer import Peer, peer
+
+from .conftest import Vtn
 
 pytestmark = pytest.mark.slow
 
@@ -27,69 +22,6 @@ _SCRIPT = Path(__file__).with_name("openleadr_ven.py")
 _DEADLINE_S = 30.0
 _POWER_W = 1234.5
 """What the VEN's only meter always shows."""
-
-
-class Vtn:
-    """Our VTN as a process, and its operator."""
-
-    def __init__(self, desk: OperatorClient, stage: Stage, directory: Path, url: str) -> None:
-        self.desk = desk
-        self.url = url
-        self._stage = stage
-        self._directory = directory
-
-    @property
-    def ca(self) -> Path:
-        return self._directory / "ca" / "ca.pem"
-
-    async def until(self, ask: Callable[[], Awaitable[Any]], what: str) -> Any:
-        """Return what `ask` returns as soon as that is something; the VTN may still be starting."""
-        deadline = time.monotonic() + _DEADLINE_S
-        found = None
-        while time.monotonic() < deadline:
-            self._stage.check()
-            try:
-                if found := await ask():
-                    return found
-            except EvenloadError as error:
-                found = error
-            await asyncio.sleep(0.05)
-        log = (self._directory.parent / "vtn.log").read_text(encoding="utf-8")[-3000:]
-        raise AssertionError(f"{what} did not come about; last: {found}\nThe VTN's log ends:\n{log}")
-
-    async def status(self) -> dict[str, Any]:
-        return await self.desk.get("/status")
-
-    async def has_said_all(self) -> bool:
-        """Whether nothing waits for a VEN."""
-        rows = (await self.status())["outbox"]
-        return not rows.get("pending") and not rows.get("sent")
-
-    async def event(self, dispatch_id: str) -> dict[str, Any]:
-        """Return the only event of a dispatch as the operator sees it."""
-        (one,) = (await self.desk.get(f"/dispatches/{dispatch_id}"))["events"]
-        return one
-
-    def log(self) -> str:
-        return (self._directory.parent / "vtn.log").read_text(encoding="utf-8")
-
-
-@pytest.fixture
-async def vtn(tmp_path: Path) -> AsyncIterator[Vtn]:
-    openadr_port, api_port = free_port(), free_port()
-    shape = Shape("127.0.0.1", openadr_port, api_port, "PT1S", "PT2S", "PT2S")
-    made = await prepare(tmp_path / "vtn", ("localhost",), VTN_ID, shape)
-    stage = Stage(tmp_path)
-    strict = {"EVENLOAD_OPENADR__STRICT": "true"}
-    try:
-        await stage.start("vtn", "evenload", "vtn", "--config", str(made.settings), environment=strict)
-        api = f"https://localhost:{api_port}/v1"
-        async with OperatorClient(api, made.token, ca=tmp_path / "vtn" / "ca" / "ca.pem") as desk:
-            one = Vtn(desk, stage, tmp_path / "vtn", f"https://localhost:{openadr_port}/OpenADR2/Simple/2.0b")
-            await one.until(one.status, "the VTN's answer")
-            yield one
-    finally:
-        await stage.stop()
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import pytest
 
 from core.errors import ForbiddenError, UnavailableError
 from core.spans import Duration
-from openadr.model.codes import Code, OpenADRError
 from openadr.model.event import ActivePeriod, DeliveredEvent, Event, EventStatus
 from openadr.model.opt import OptType
 from openadr.model.report import Report, ReportInterval, ReportPayload, ReportRequest
@@ -16,6 +15,7 @@ from openadr.model.signal import Interval, Signal
 from openadr.model.target import Target
 from openadr.v20b import messages as m
 from openadr.v20b import schema as schema_module
+from openadr.v20b.codes import Code, OpenADRError
 from openadr.v20b.decode import MAX_BYTES, UnreadableError, WireError, decode, parse
 from openadr.v20b.encode import encode
 from openadr.v20b.schema import declared_elements, fault, schema

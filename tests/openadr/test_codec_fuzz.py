@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from openadr.model.codes import OpenADRError
 from openadr.v20b import messages as m
+from openadr.v20b.codes import OpenADRError
 from openadr.v20b.decode import WireError, decode
 from openadr.v20b.encode import encode
 from openadr.v20b.names import NAMESPACES, PAYLOAD, SIGNED_OBJECT

@@ -76,5 +76,5 @@ def asks(draw: st.DrawFn, fleet: Fleet, *, limited: bool = True) -> Ask:
     )
     most = draw(st.none() | st.integers(0, 10)) if limited else None
     return Ask(
-        target, tolerance=draw(st.sampled_from([0.0, 0.05])), caps=caps, most_calls=most, whole=draw(st.booleans())
+        target, tolerance=draw(st.sampled_from([0.0, 0.05])), caps=caps, most_calls=most, one_block=draw(st.booleans())
     )

@@ -13,7 +13,7 @@ from aggregator.tariff.price_series import Price as TariffPrice
 from aggregator.tariff.tariffs import Kind as TariffKind
 from aggregator.tariff.tariffs import NewTariff, Source
 from aggregator.trade import contracts
-from aggregator.trade.contracts import Contract, Limits, Price, Terms
+from aggregator.trade.contracts import Contract, ContractTerms, Limits, Price
 from core.points import Kind, Quantity
 from core.spans import Duration, floor_to
 from openadr.model.opt import OptType
@@ -69,7 +69,7 @@ async def seed(db: Database, now: datetime, names: Sequence[str], *, days: int =
         _, secret = await api_clients.create(tx, party_id, "main", scopes, now, who=WHO, offered=SCOPES)
         limits = Limits(max_power_w=2_000_000, direct_orders=True, per_ven_rows=True)
         price = Price("EUR", "0.20", "0.05", "0.40")
-        contract = await contracts.create(tx, Terms(party_id, made.id, limits, price), now, who=WHO)
+        contract = await contracts.create(tx, ContractTerms(party_id, made.id, limits, price), now, who=WHO)
         tariff_id = await _tariff(tx, now)
     for ven_id in ven_ids:
         await meter(db, ven_id, floor_to(now, 86400) - timedelta(days=days), floor_to(now, 1800), now)

@@ -68,7 +68,8 @@ from vtn.store.database import Database, Transaction
 from vtn.store.engines import parse
 from vtn.store.tables import METADATA
 from vtn.store.writer import GroupWriter
-from vtn.transport.v20b import Peer, Vtn20b
+from vtn.transport.peer import Peer
+from vtn.transport.v20b.service import Vtn20b
 
 NOON = datetime(2026, 1, 12, 12, tzinfo=UTC)
 """Where every world begins: a Monday."""

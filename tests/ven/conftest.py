@@ -31,7 +31,7 @@ from openadr.v20b.messages import (
 )
 from ven.engine import Engine, Phase, Settings
 from ven.household import Household
-from ven.opt_policy import HouseholdJudge
+from ven.opt_policy import HouseholdOptPolicy
 from ven.readings_store import Ring
 from ven.reports import Metered, Reporter, ReportPlan
 from ven.store import Store
@@ -84,7 +84,7 @@ class Bench:
     burst = 10**9
     """Tests say much in one moment; the limit on messages has tests of its own."""
 
-    def __init__(self, household, store=None, *, seed=1, now=NOON, settings=None, quarantine=None):
+    def __init__(self, household, store=None, *, memory=None, seed=1, now=NOON, settings=None, quarantine=None):
         self.household = household
         self.store = store or Store(None)
         self.ring = Ring(self.store, household.limits.readings)
@@ -93,8 +93,8 @@ class Bench:
         self.settings = settings or Settings("home", Duration.of(minutes=1), jitter=0.0)
         self.now = now
         self.engine = Engine(
-            self.store,
-            HouseholdJudge(household),
+            memory or self.store,
+            HouseholdOptPolicy(household),
             self.reporter,
             replace(self.settings, burst=self.burst),
             Random(seed),  # noqa: S311  a test repeats itself

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bridges.backoff import Backoff
+from bridges.connections import NoConnection
 from core.clock import ManualClock
 from core.errors import UnavailableError
 from openadr.model.opt import OptType
@@ -54,7 +55,7 @@ def raising(error, culprit, work):
 
 @pytest.mark.parametrize("error", ANYTHING, ids=repr)
 def test_a_received_event_that_raises_is_refused_and_the_others_are_taken(bench, event, monkeypatch, error):
-    judge = bench.engine._events._judge
+    judge = bench.engine._events._policy
     monkeypatch.setattr(judge, "judge", raising(error, "bad", judge.judge))
     bench.register()
     assert bench.deliver(event("bad"), event("good"))[0] == EventsChanged(("good",))
@@ -100,7 +101,7 @@ async def test_a_stored_event_that_cannot_be_planned_is_withdrawn_and_the_others
     def withdraw(event_id, reason):
         bench.engine.withdraw(event_id, reason)
 
-    devices = gateway.make_drivers(household, gateway.NoLink(), ManualClock(NOON))
+    devices = gateway.make_drivers(household, {"mqtt": NoConnection()}, ManualClock(NOON))
     described = {name: driver.describe() for name, driver in devices.items()}
     quarantine = Quarantine(bench.store)
     carried = executor.Executor(
@@ -306,7 +307,9 @@ def homes(household, tmp_path):
     def make(name):
         vtn = household.vtn.model_copy(update={"url": "http://127.0.0.1:9/none"})
         update = {"name": name, "state": tmp_path / name, "vtn": vtn}
-        return Gateway(household.model_copy(update=update), link=gateway.NoLink(), clock=ManualClock(NOON))
+        return Gateway(
+            household.model_copy(update=update), connections={"mqtt": NoConnection()}, clock=ManualClock(NOON)
+        )
 
     return make
 

@@ -5,14 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 import structlog
 from typer.testing import CliRunner
 
-from openadr.model.opt import OptType
-from ven.cli import app
+from core.spans import Duration
+from openadr.model.opt import Availability, Opt, OptType
+from ven.cli import app, lone
 from ven.state_files import STORE_FILE
 from ven.store import Store
 from ven.vtn_state import KnownEvent
@@ -111,6 +113,26 @@ def test_status_and_opt_out_need_a_gateway_that_ran(config, event):
     store.close()
 
 
+def test_a_time_away_is_asked_for_shown_and_ended(config):
+    assert "has not run yet" in call("away", "2026-03-02T12:00Z", "2026-03-09", "--config", config).output
+    store = Store(config.parent / "state" / STORE_FILE)
+    span = ("2026-03-02T12:00Z", "2026-03-09T12:00+01:00")
+    assert call("away", *span, "--config", config, "--reason", "x-holiday").exit_code == 0
+    (wish,) = store.absence_wishes()
+    assert (wish.start, wish.end) == tuple(map(datetime.fromisoformat, span))
+    for wrong in (span[::-1], ("soon", span[1]), (*span, "--reason", "because")):
+        assert call("away", *wrong, "--config", config).exit_code == 1
+    assert call("back", "opt-1", "--config", config).exit_code == 1
+    week = Availability(wish.start, Duration.of(days=7))
+    store.put_opt(Opt("opt-1", OptType.OUT, "x-holiday", wish.start, availability=(week,)))
+    (shown,) = json.loads(call("status", "--config", config, "--json").output)["away"]
+    assert (shown["opt_id"], shown["from"], shown["reason"]) == ("opt-1", wish.start.isoformat(), "x-holiday")
+    assert "(x-holiday), opt-1" in call("status", "--config", config).output
+    assert call("back", "opt-1", "--config", config).exit_code == 0
+    assert [wish.ends_opt_id for wish in store.absence_wishes()] == [None, "opt-1"]
+    store.close()
+
+
 def test_enrol_needs_a_place(config):
     result = call("enrol", "CODE", "--vtn", "https://127.0.0.1:9")
     assert result.exit_code == 1
@@ -129,3 +151,60 @@ def test_a_running_gateway_stops_cleanly_on_sigterm(config):
         assert process.wait(timeout=30) == 0
     assert "gateway stopped" in rest
     assert "Traceback" not in rest
+
+
+PLUG = "title: A plug\npoints: {power: {topic: a/power}}\n"
+
+
+def devices(*args):
+    return CliRunner().invoke(lone, ["devices", *(str(one) for one in args)])
+
+
+def test_devices_lists_drivers_and_templates(tmp_path):
+    (tmp_path / "my_plug.yaml").write_text(PLUG)
+    result = devices("--templates", tmp_path)
+    assert result.exit_code == 0
+    assert (
+        "shelly1 (template, mqtt): Shelly plugs and relays, first generation\n  reads power, energy; sets switch"
+        in (result.output)
+    )
+    assert "  id (required): Shelly id." in result.output
+    assert "my_plug (own template, mqtt): A plug" in result.output
+    listed = {one["name"]: one for one in json.loads(devices("--templates", tmp_path, "--json").output)}
+    assert sorted(listed) == ["iflex", "my_plug", "senml_meter", "shelly1"]
+    assert listed["shelly1"]["capabilities"] == ["switch"]
+    relay = next(option for option in listed["shelly1"]["options"] if option["name"] == "relay")
+    assert relay == {
+        "name": "relay",
+        "title": "Relay",
+        "description": "Which relay of a device with several.",
+        "required": False,
+        "default": 0,
+    }
+
+
+def test_devices_says_which_template_is_no_good(tmp_path):
+    (tmp_path / "my_plug.yaml").write_text(PLUG.replace("topic", "topik"))
+    result = devices("--templates", tmp_path)
+    assert result.exit_code == 1
+    assert "my_plug: CANNOT BE USED" in result.output
+    assert "my_plug.yaml:2:" in result.output
+    listed = {one["name"]: one for one in json.loads(devices("--templates", tmp_path, "--json").output)}
+    assert "topik: unknown name" in listed["my_plug"]["fault"]
+    assert listed["shelly1"]["fault"] is None
+
+
+def test_a_household_uses_its_own_template(config, tmp_path):
+    config.write_text(f"{BARE}mqtt: {{}}\ndevices: [{{id: plug, driver: my_plug}}]\n")
+    assert "There is no driver 'my_plug'" in call("check", "--config", config).output
+    folder = tmp_path / "templates"
+    folder.mkdir()
+    (folder / "my_plug.yaml").write_text(PLUG)
+    assert "1 devices" in call("check", "--config", config).output
+    (folder / "my_plug.yaml").write_text(PLUG.replace("topic", "topik"))
+    assert "my_plug.yaml:2:" in call("check", "--config", config).output
+    folder.rename(tmp_path / "mine")
+    (tmp_path / "mine" / "my_plug.yaml").write_text(PLUG)
+    config.write_text(config.read_text() + "templates: mine\n")
+    assert "1 devices" in call("check", "--config", config).output
+    assert "my_plug" in call("schema", "--templates", tmp_path / "mine").output

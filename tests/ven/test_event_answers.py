@@ -490,7 +490,7 @@ def test_a_completed_event_is_not_answered_anew(bench, event, status):
 
 def test_an_event_that_cannot_be_handled_is_refused_alone(bench, event):
     bench.register()
-    judge = bench.engine._events._judge
+    judge = bench.engine._events._policy
     sound = judge.judge
 
     def choke(one, ven_id):

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from bridges.backfill_request import request_topic
-from bridges.mqtt import Message
+from bridges.connections import Message
 from core.clock import ManualClock
 from core.errors import ConflictError, NotFoundError
 from core.spans import Duration
@@ -20,8 +20,10 @@ from openadr.model.registration import VtnProfile
 from openadr.v20b.decode import decode
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import (
+    CancelOpt,
     CreatedEvent,
     CreatedPartyRegistration,
+    CreateOpt,
     CreatePartyRegistration,
     DistributeEvent,
     OadrResponse,
@@ -47,6 +49,7 @@ class Broker:
     """A link whose devices obey: a Shelly and a HEMS actuator that report what they were told."""
 
     connected = True
+    heard_s = None
 
     def __init__(self, clock):
         self.clock = clock
@@ -170,7 +173,9 @@ class World:
 
     @asynccontextmanager
     async def gateway(self, **changes):
-        gateway = Gateway(self.household.model_copy(update=changes), link=self.broker, clock=self.clock)
+        gateway = Gateway(
+            self.household.model_copy(update=changes), connections={"mqtt": self.broker}, clock=self.clock
+        )
         task = asyncio.create_task(gateway.run())
         try:
             yield gateway
@@ -295,6 +300,24 @@ async def test_a_wish_from_the_command_line_is_granted(world, vtn, event):
         assert gateway.store.wishes() == []
 
 
+async def test_a_time_away_from_the_command_line_is_told_to_the_vtn_and_taken_back(world, vtn, event):
+    async with world.gateway() as gateway:
+        await until(lambda: vtn.all(Poll), "the first poll")
+        vtn.publish(event(start=world.clock.now() + timedelta(hours=5)))
+        await world.step(lambda: opts(vtn), "the opt")
+        typed = open_store(world.household)
+        typed.wish_absence(world.clock.now(), world.clock.now() + timedelta(days=1), "x-holiday")
+        await until(lambda: vtn.all(CreateOpt), "the opt schedule")
+        (said,) = vtn.all(CreateOpt)
+        assert (said.opt.opt_type, said.opt.reason, said.opt.event_id) == (OptType.OUT, "x-holiday", None)
+        assert read_status(world.household)["events"][0]["opt"] == "optOut"
+        typed.wish_presence(said.opt.opt_id)
+        await until(lambda: vtn.all(CancelOpt), "its end")
+        assert vtn.all(CancelOpt)[0].opt_id == said.opt.opt_id
+        assert (typed.opts(), gateway.store.absence_wishes()) == ([], [])
+        typed.close()
+
+
 async def test_the_meters_past_is_asked_for_once_and_reported(world, vtn, request_for):
     start = NOON - timedelta(days=2)
     request = request_for("HISTORY_USAGE", "home/energy", start=start, step_s=0, back_s=0, duration_s=2 * 86400)
@@ -337,13 +360,13 @@ async def test_a_vtn_that_is_away_is_waited_for(world, vtn):
 async def test_two_gateways_on_one_state_directory_are_refused(world, vtn):
     async with world.gateway():
         with pytest.raises(ConflictError, match="Another gateway"):
-            Gateway(world.household, link=world.broker, clock=world.clock)
+            Gateway(world.household, connections={"mqtt": world.broker}, clock=world.clock)
 
 
 async def test_without_an_identity_the_next_step_is_named(world):
     household = world.household.model_copy(update={"vtn": world.household.vtn.model_copy(update={"url": None})})
     with pytest.raises(NotFoundError, match="evenload ven enrol"):
-        Gateway(household, link=world.broker, clock=world.clock)
+        Gateway(household, connections={"mqtt": world.broker}, clock=world.clock)
 
 
 async def test_a_restart_with_a_clock_that_is_behind_gives_nothing_back(world, vtn, event):
@@ -404,7 +427,7 @@ async def test_the_status_says_what_is_held_and_that_the_disk_is_full(world, vtn
 
 async def test_the_status_tells_running_killed_without_broker_and_without_vtn_apart(world, vtn, event, monkeypatch):
     monkeypatch.setattr(gateways, "_WISHES_EVERY_S", 0.02)
-    gateway = Gateway(world.household, link=world.broker, clock=world.clock)
+    gateway = Gateway(world.household, connections={"mqtt": world.broker}, clock=world.clock)
     task = asyncio.create_task(gateway.run())
 
     def shows(text):
@@ -421,11 +444,12 @@ async def test_the_status_tells_running_killed_without_broker_and_without_vtn_ap
     assert found["process"]["running"]
     assert found["process"]["since"] == NOON.isoformat()
     assert found["vtn"]["answers"] is True
-    assert found["broker"] == {"address": "localhost:1883", "connected": True, "since": NOON.isoformat()}
+    contact = {"kind": "mqtt", "address": "localhost:1883", "connected": True, "since": NOON.isoformat()}
+    assert found["connections"] == {"mqtt": contact | {"silent_s": None}}
 
     monkeypatch.setattr(world.broker, "connected", False)
     vtn.down = True
-    await shows("broker localhost:1883: NOT CONNECTED since 2026-03-02")
+    await shows("mqtt localhost:1883: NOT CONNECTED since 2026-03-02")
     await world.step(lambda: "NO ANSWER since 2026" in as_lines(read_status(world.household)), "the silence")
     assert "503" in read_status(world.household)["vtn"]["reason"]
 
@@ -435,7 +459,7 @@ async def test_the_status_tells_running_killed_without_broker_and_without_vtn_ap
     killed = read_status(world.household)
     assert not killed["process"]["running"]
     assert killed["process"]["stopped"] is None
-    assert (killed["vtn"]["answers"], killed["broker"]["connected"]) == (None, None)
+    assert (killed["vtn"]["answers"], killed["connections"]["mqtt"]["connected"]) == (None, None)
     assert {one["reachable"] for one in killed["devices"]} == {None}
     assert "gateway: NOT RUNNING, it ended without a clean stop; last seen at 2026-03-02" in as_lines(killed)
     assert "heater switch off for evt until" in as_lines(killed), "the lease is still in the journal"

@@ -6,11 +6,15 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
+from bridges.connections import ConnectionKind, NoConnection
+from bridges.drivers import load
+from bridges.yaml_file import FileError
 from core.clock import system_clock
+from core.errors import InvalidError
 from core.spans import Duration
-from ven.devices import NoLink, describe, make_driver, metered
+from ven.devices import describe, make_driver, metered
 from ven.household import DeviceEntry, Household
-from ven.household_file import HouseholdError, load_household, schema
+from ven.household_file import load_household, schema
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -41,7 +45,7 @@ def read(tmp_path, text):
 
 
 def faults(tmp_path, text):
-    with pytest.raises(HouseholdError) as caught:
+    with pytest.raises(FileError) as caught:
         read(tmp_path, text)
     assert "household.yaml" in str(caught.value)
     return [(one.line, one.column, one.text) for one in caught.value.faults]
@@ -115,6 +119,65 @@ def test_more_faults(tmp_path, tail, words):
     assert words in text
 
 
+TWO = GOOD.replace(
+    "mqtt: {host: localhost, password_file: secret, username: me}\n",
+    "connections:\n"
+    "  cellar: {kind: mqtt, host: a, password_file: secret, username: me}\n"
+    "  roof: {host: b, tls: {ca: ca.pem}}\n",
+)
+
+
+def test_a_device_names_its_connection(tmp_path):
+    household = read(tmp_path, TWO.replace("    driver: iflex\n", "    driver: iflex\n    connection: roof\n"))
+    assert household.connections["cellar"].password_file == tmp_path / "secret"
+    assert household.connections["roof"].tls.ca == tmp_path / "ca.pem"
+    assert household.connection_name(household.devices[0], ConnectionKind.MQTT) == "roof"
+    jsonschema.validate(YAML(typ="safe").load((tmp_path / "household.yaml").read_text()), schema())
+
+
+@pytest.mark.parametrize(
+    ("mqtt", "others", "own", "name"),
+    [
+        ({}, {}, None, "mqtt"),
+        (None, {"roof": {}}, None, "roof"),
+        (None, {"mqtt": {}, "roof": {}}, None, "mqtt"),
+        ({}, {"roof": {}}, None, "mqtt"),
+        ({}, {"roof": {}}, "roof", "roof"),
+    ],
+)
+def test_without_a_word_a_device_uses_the_only_connection_or_mqtt(household, mqtt, others, own, name):
+    values = household.model_dump(by_alias=True) | {"mqtt": mqtt, "connections": others}
+    home = Household.model_validate(values)
+    entry = home.devices[0].model_copy(update={"connection": own})
+    assert home.connection_name(entry, ConnectionKind.MQTT) == name
+    if own is None:
+        assert home.connection_name(entry, None) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        (TWO, 9, "Say which way device heater is reached: `connection: cellar` or `connection: roof`"),
+        (TWO.replace("driver: iflex", "driver: iflex\n    connection: attic"), 11, "There is no connection 'attic'"),
+        (TWO.replace("kind: mqtt", "kind: pigeon"), 6, "connections.cellar.kind: Input should be 'mqtt'"),
+        (TWO.replace("host: b", "hots: b"), 7, "connections.roof.hots: unknown name"),
+        (TWO + "mqtt: {}\n", 1, "short for a connection of that name"),
+        (GOOD.replace("driver: iflex", "driver: iflex\n    connection: roof"), 9, "There is no connection 'roof'"),
+    ],
+)
+def test_a_connection_that_does_not_fit_is_named(tmp_path, text, line, words):
+    if "short for" in words:
+        text = text.replace("  cellar:", "  mqtt:")
+    found = faults(tmp_path, text)
+    assert any(words in one[2] and one[0] in (line, 0) for one in found), found
+
+
+def test_a_device_that_needs_no_connection_is_given_none(household):
+    entry = household.devices[0].model_copy(update={"connection": "mqtt"})
+    with pytest.raises(InvalidError, match="needs no connection: leave `connection` out"):
+        household.connection_name(entry, None)
+
+
 @pytest.mark.parametrize(
     ("programme", "words"),
     [
@@ -159,13 +222,13 @@ def test_what_is_not_a_household_at_all(tmp_path, text, line):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(HouseholdError, match="cannot be read"):
+    with pytest.raises(FileError, match="cannot be read"):
         load_household(tmp_path / "none.yaml")
 
 
 def test_a_file_that_is_no_text(tmp_path):
     (tmp_path / "household.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(HouseholdError, match="UTF-8"):
+    with pytest.raises(FileError, match="UTF-8"):
         load_household(tmp_path / "household.yaml")
 
 
@@ -189,7 +252,7 @@ def test_limits_of_the_household_narrow_a_device():
             "capabilities": {"switch": {"min_interval": "PT5M", "normal": "off"}},
         }
     )
-    capability = make_driver(entry, NoLink(), system_clock()).describe().capability("switch")
+    capability = make_driver(entry, load("shelly1"), NoConnection(), system_clock()).describe().capability("switch")
     assert capability.min_interval.total_seconds() == 300
     assert capability.normal == "off"
 

@@ -110,10 +110,28 @@ def test_a_schedule_with_a_market_context_counts_there_only(bench, event):
     assert found == {"a": OptType.OUT, "b": OptType.IN}  # OP-07
 
 
-def test_a_schedule_needs_a_span(bench):
+def test_a_schedule_needs_a_span_and_a_reason_that_openadr_knows(bench):
     bench.register()
     with pytest.raises(InvalidError):
         bench.engine.schedule_opt([], OptType.OUT, "economic", bench.now)
+    span = [Availability(bench.now, Duration.of(hours=1))]
+    for reason in ("", "on holiday", "x-", "x- ", "x-line\nbreak"):
+        with pytest.raises(InvalidError, match="notParticipating"):
+            bench.engine.schedule_opt(span, OptType.OUT, reason, bench.now)
+    bench.engine.schedule_opt(span, OptType.OUT, "x-holiday", bench.now)
+    assert bench.exchange(CreateOpt, QUIET).opt.reason == "x-holiday"
+
+
+def test_schedules_that_are_over_are_forgotten_and_the_others_are_bounded(bench):
+    bench.register()
+    for _ in range(100):
+        bench.engine.schedule_opt([Availability(bench.now, Duration.of(hours=1))], OptType.OUT, "economic", bench.now)
+    open_ended = [Availability(bench.now, Duration())]
+    with pytest.raises(InvalidError, match="at most 100"):
+        bench.engine.schedule_opt(open_ended, OptType.OUT, "economic", bench.now)
+    bench.after(hours=1)
+    last, _ = bench.engine.schedule_opt(open_ended, OptType.OUT, "economic", bench.now)
+    assert [opt.opt_id for opt in bench.store.opts()] == [last]
 
 
 def test_without_a_registration_there_is_nobody_to_tell(bench):

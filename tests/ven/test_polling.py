@@ -6,9 +6,9 @@ from itertools import pairwise
 import pytest
 
 from core.spans import Duration
-from openadr.model.codes import Code, OpenADRError
 from openadr.model.event import DeliveredEvent, EventStatus
 from openadr.model.opt import OptType
+from openadr.v20b.codes import Code, OpenADRError
 from openadr.v20b.messages import (
     CreatedEvent,
     CreatedOpt,

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridges.connections import NoConnection
 from bridges.device import Capability, Command, Device, Outcome, Rank, State
 from bridges.lease_state import Lease, Phase
 from core.clock import ManualClock
@@ -18,9 +19,9 @@ from openadr.model.report import ReportRequest, check_offers
 from openadr.v20b.decode import decode
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import RegisterReport, Response, UpdatedReport, UpdateReport
-from ven.consumption_history import Memory, Source, held_spans, source_of
-from ven.devices import NoLink, describe
-from ven.engine.reports import ReportDesk
+from ven.consumption_history import ConsumptionMemory, Source, held_spans, source_of
+from ven.devices import describe
+from ven.engine.reports import ReportHandler
 from ven.gateway import Gateway
 from ven.household import Household
 from ven.potential import Flexible, Forecaster, Spread, absences, filled, flexible, potential, quantiles
@@ -192,7 +193,7 @@ def test_the_past_is_read_from_register_or_power():
     register(ring, "m.energy", NOON - timedelta(days=2), 48, 700.0)
     ring.add([Reading("h.power", NOON - timedelta(minutes=n), 900.0) for n in range(1, 91)])
     sources = {"meter": Source("m.energy"), "heater": Source(power="h.power"), "dead": Source("x", "y")}
-    memory = Memory(ring, sources, HALF_HOUR, 14)
+    memory = ConsumptionMemory(ring, sources, HALF_HOUR, 14)
     memory.refresh(NOON, {})
     assert len(memory.of("meter")) == 96
     assert set(memory.of("meter").values()) == {700.0}
@@ -202,7 +203,7 @@ def test_the_past_is_read_from_register_or_power():
 
 def test_the_running_step_counts_as_far_as_it_has_come():
     ring = Ring(Store(None), 10_000)
-    memory = Memory(ring, {"heater": Source(power="h.power")}, HALF_HOUR, 14)
+    memory = ConsumptionMemory(ring, {"heater": Source(power="h.power")}, HALF_HOUR, 14)
     ring.add([Reading("h.power", NOON + timedelta(minutes=n), 900.0) for n in range(10)])
     memory.refresh(NOON + timedelta(minutes=10), {})
     assert memory.of("heater") == {}
@@ -216,7 +217,7 @@ def test_the_running_step_counts_as_far_as_it_has_come():
 
 def test_a_step_that_was_hardly_seen_says_nothing():
     ring = Ring(Store(None), 10_000)
-    memory = Memory(ring, {"heater": Source(power="h.power")}, HALF_HOUR, 14)
+    memory = ConsumptionMemory(ring, {"heater": Source(power="h.power")}, HALF_HOUR, 14)
     ring.add([Reading("h.power", NOON + timedelta(minutes=n), 0.0) for n in range(20, 60)])
     memory.refresh(NOON + 2 * HALF_HOUR, {})
     assert memory.of("heater") == {NOON_S + 1800: 0.0}
@@ -225,7 +226,7 @@ def test_a_step_that_was_hardly_seen_says_nothing():
 def test_what_events_held_is_left_out_and_the_hour_after():
     ring = Ring(Store(None), 10_000)
     register(ring, "h.energy", NOON - timedelta(hours=10), 10, 900.0)
-    memory = Memory(ring, {"heater": Source("h.energy")}, HALF_HOUR, 14)
+    memory = ConsumptionMemory(ring, {"heater": Source("h.energy")}, HALF_HOUR, 14)
     held = {"heater": [Span(NOON - timedelta(hours=4, minutes=10), NOON - timedelta(hours=3))]}
     memory.refresh(NOON, held)
     gone = {NOON_S - 1800 * n for n in range(1, 21)} - set(memory.of("heater"))
@@ -234,7 +235,7 @@ def test_what_events_held_is_left_out_and_the_hour_after():
 
 def test_older_readings_count_once_asked_for_anew():
     ring = Ring(Store(None), 10_000)
-    memory = Memory(ring, {"meter": Source("m.energy")}, HALF_HOUR, 14)
+    memory = ConsumptionMemory(ring, {"meter": Source("m.energy")}, HALF_HOUR, 14)
     memory.refresh(NOON, {})
     register(ring, "m.energy", NOON - timedelta(days=2), 48, 700.0)
     memory.refresh(NOON, {})
@@ -313,7 +314,7 @@ class Home:
         self.ring = Ring(self.store, 100_000)
         self.forecaster = Forecaster(self.ring, self.household, describe(self.household, None))
         metered = [Metered("home", "meter.energy")]
-        self.desk = ReportDesk(self.store, Reporter(self.ring, metered, ReportPlan(), self.forecaster))
+        self.desk = ReportHandler(self.store, Reporter(self.ring, metered, ReportPlan(), self.forecaster))
         for day in range(1, 8):
             register(self.ring, "heater.energy", NOON - timedelta(days=day), 23.5, 1000.0 + day)
 
@@ -492,7 +493,7 @@ def test_a_plan_without_sense_is_refused(variant):
 
 async def test_a_device_that_stays_away_loses_its_potential(tmp_path, variant):
     home = variant(state=str(tmp_path), vtn={"url": "http://127.0.0.1:9/OpenADR2/Simple/2.0b"})
-    gateway = Gateway(home, link=NoLink(), clock=ManualClock(NOON))
+    gateway = Gateway(home, connections={"mqtt": NoConnection()}, clock=ManualClock(NOON))
     try:
         for day in range(1, 8):
             register(gateway._ring, "plug.energy", NOON - timedelta(days=day), 23.5, 400.0)

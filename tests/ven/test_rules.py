@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bridges.device import Capability, Device
+from bridges.yaml_file import FileError
 from core.clock import system_clock
 from core.direction import Direction
 from core.spans import Duration
@@ -21,8 +22,8 @@ from openadr.v20b.encode import encode
 from openadr.v20b.messages import DistributeEvent, Response
 from ven.devices import describe
 from ven.explain import explain
-from ven.household_file import HouseholdError, load_household
-from ven.opt_policy import HouseholdJudge
+from ven.household_file import load_household
+from ven.opt_policy import HouseholdOptPolicy
 from ven.planning import plan
 from ven.potential import flexible, potential
 from ven.vtn_state import KnownEvent
@@ -62,7 +63,7 @@ def test_a_home_reports_no_increase_that_it_would_not_carry_out(variant):
     assert [(one.device, one.can(Direction.REDUCE), one.can(Direction.INCREASE)) for one in mine] == [
         ("heater", True, False)
     ]
-    verdict = HouseholdJudge(home, devices).judge(delta(2000.0), "ven-1")
+    verdict = HouseholdOptPolicy(home, devices).judge(delta(2000.0), "ven-1")
     assert (verdict.opt, verdict.code) == (OptType.OUT, 200)
     assert "use more" in verdict.reason
 
@@ -73,7 +74,7 @@ def test_an_increase_switches_devices_on_in_their_order(variant):
     assert [(one.device, one.value) for one in orders(home, devices, delta(1500.0))] == [("heater", "on")]
     assert [one.device for one in orders(home, devices, delta(2400.0))] == ["heater", "plug"]
     assert [(one.device, one.value) for one in orders(home, devices, delta(-300.0))] == [("plug", "off")]
-    assert HouseholdJudge(home, devices).judge(delta(2000.0), "ven-1").opt is OptType.IN
+    assert HouseholdOptPolicy(home, devices).judge(delta(2000.0), "ven-1").opt is OptType.IN
     more = dispatch(one_signal("LOAD_DISPATCH", "multiplier", 1.5))
     assert [one.device for one in orders(home, devices, more)] == ["heater"]
 
@@ -95,7 +96,7 @@ def test_an_increase_names_what_can_be_switched_on(tmp_path, rule, fault):
         f"programmes: [{{match: {{signal: LOAD_DISPATCH}}, {rule}}}]\n",
         encoding="utf-8",
     )
-    with pytest.raises(HouseholdError, match=fault):
+    with pytest.raises(FileError, match=fault):
         load_household(path)
 
 
@@ -148,7 +149,7 @@ def _rules():
 @given(_programmes(), _devices(), _rules(), st.sampled_from(["any", ["http://a"], ["http://b", "http://a"]]))
 def test_what_is_promised_is_done_and_what_is_not_done_is_opted_out_of(variant, programmes, devices, rules, contexts):
     home = variant(programmes=programmes, opt=rules, market_contexts=contexts)
-    judge = HouseholdJudge(home, devices)
+    judge = HouseholdOptPolicy(home, devices)
     start_s = int(NOON.timestamp())
     for resource, mine in flexible(home, devices).items():
         drawn = {one.device: {start_s - 86_400 * n: (one.nominal_w or 100.0) / 2 for n in range(1, 15)} for one in mine}
@@ -169,7 +170,7 @@ def test_what_is_promised_is_done_and_what_is_not_done_is_opted_out_of(variant, 
 def test_the_example_household_does_what_it_promises():
     home = load_household(Path(__file__).resolve().parents[2] / "examples" / "household.yaml")
     devices = describe(home, system_clock())
-    judge = HouseholdJudge(home, devices)
+    judge = HouseholdOptPolicy(home, devices)
     can = {way: any(one.can(way) for mine in flexible(home, devices).values() for one in mine) for way in Direction}
     assert can[Direction.REDUCE]
     for way in Direction:
@@ -196,7 +197,7 @@ def test_the_example_household_does_what_it_promises():
 )  # fmt: skip
 def test_who_does_nothing_says_so(household, event, opt):
     devices = describe(household, system_clock())
-    verdict = HouseholdJudge(household, devices).judge(event, "ven-1")
+    verdict = HouseholdOptPolicy(household, devices).judge(event, "ven-1")
     assert (verdict.opt, verdict.code) == (opt, 200)
     assert bool(verdict.reason) == (opt is OptType.OUT)
     body = encode(DistributeEvent("vtn", "r", (DeliveredEvent(event, EventStatus.FAR),), Response()))
@@ -206,7 +207,9 @@ def test_who_does_nothing_says_so(household, event, opt):
 
 def test_a_setpoint_that_nothing_here_follows_is_opted_out_of(variant):
     home = variant(programmes=[])
-    verdict = HouseholdJudge(home).judge(dispatch(one_signal("LOAD_DISPATCH", "setpoint", 9e3, POWER_REAL_W)), "ven-1")
+    verdict = HouseholdOptPolicy(home).judge(
+        dispatch(one_signal("LOAD_DISPATCH", "setpoint", 9e3, POWER_REAL_W)), "ven-1"
+    )
     assert (verdict.opt, verdict.code) == (OptType.OUT, 200)  # EV-70: taken, though nothing follows it
 
 
@@ -236,7 +239,7 @@ def test_a_powers_scale_counts(household, value, scale):
 
 def test_a_scale_that_nobody_knows_is_refused(household):
     unit = ItemBase("powerReal", "RealPower", "W", scale="dozen", power=POWER_REAL_W.power)
-    verdict = HouseholdJudge(household).judge(dispatch(one_signal("LOAD_DISPATCH", "delta", -1.0, unit)), "ven-1")
+    verdict = HouseholdOptPolicy(household).judge(dispatch(one_signal("LOAD_DISPATCH", "delta", -1.0, unit)), "ven-1")
     assert (verdict.opt, verdict.code) == (OptType.OUT, 460)
 
 

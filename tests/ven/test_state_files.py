@@ -16,13 +16,13 @@ _LIFE = '''
 import os, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from bridges.device import Command, Rank
+from bridges.device import CapabilityKind, Command, Rank
 from core.errors import UnavailableError
 from ven.state_files import RESERVE_FILE, StateFiles
 
 disk = Path(sys.argv[1])
 state = disk / "state"
-lease = Command("c1", "plug", "on", False, datetime(2030, 1, 1, tzinfo=UTC), "event", Rank.EVENT)
+lease = Command("c1", "plug", CapabilityKind.SWITCH, "off", datetime(2030, 1, 1, tzinfo=UTC), "event", Rank.EVENT)
 
 
 def life(work):

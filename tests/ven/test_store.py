@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.errors import NotFoundError, UnavailableError
+from core.errors import InvalidError, NotFoundError, UnavailableError
 from core.points import Quality, Reading
 from core.spans import EARLIEST, LATEST, Duration
 from openadr.model.event import DeliveredEvent, EventStatus
-from openadr.model.opt import OptType
+from openadr.model.opt import Opt, OptType
 from openadr.model.report import ReportRequest
 from openadr.model.signal import Interval, Signal
 from openadr.v20b.messages import (
@@ -121,6 +121,37 @@ def test_wishes_come_from_another_process(path, event):
     assert typed.wishes() == []
     running.close()
     typed.close()
+
+
+def test_absences_are_asked_for_by_another_process(path):
+    running, typed = Store(path), Store(path)
+    noon = datetime(2026, 3, 2, 12, tzinfo=UTC)
+    for end, reason in ((noon, "economic"), (noon - timedelta(hours=1), "economic"), (noon + timedelta(hours=1), "no")):
+        with pytest.raises(InvalidError):
+            typed.wish_absence(noon, end, reason)
+    with pytest.raises(NotFoundError, match="none"):
+        typed.wish_presence("opt-1")
+    running.put_opt(Opt("opt-1", OptType.OUT, "economic", noon))
+    typed.wish_absence(noon, noon + timedelta(days=7), "x-holiday")
+    typed.wish_presence("opt-1")
+    away, back = running.absence_wishes()
+    assert (away.start, away.end, away.reason, away.ends_opt_id) == (noon, noon + timedelta(days=7), "x-holiday", None)
+    assert back.ends_opt_id == "opt-1"
+    running.absence_granted(away)
+    assert typed.absence_wishes() == [back]
+    running.erase_relation()
+    assert typed.absence_wishes() == []
+    running.close()
+    typed.close()
+
+
+def test_a_store_of_the_layout_before_gets_what_is_new(path):
+    store = Store(path)
+    store.db.executescript("DROP TABLE absence_wishes; PRAGMA user_version=2;")
+    store.close()
+    again = Store(path)
+    assert again.absence_wishes() == []
+    again.close()
 
 
 def test_a_file_of_another_layout_is_refused(path):

@@ -10,7 +10,7 @@ from core.errors import InvalidError
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import OadrResponse, Poll, QueryRegistration, Response
 from ven.engine import Failure
-from ven.transport.v20b_pull import MOST_BYTES, PullTransport, TransportError
+from ven.transport.pull import MOST_BYTES, PullTransport, TransportError
 
 GOOD = encode(OadrResponse(Response(), "v"))
 

@@ -6,14 +6,26 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ven.vitals import LOCK_FILE, VITALS_FILE, DeviceContact, Vitals, VitalsFile, VtnContact, process_runs, read_vitals
+from bridges.device import CapabilityKind
+from ven.vitals import (
+    LOCK_FILE,
+    VITALS_FILE,
+    ConnectionContact,
+    DeviceContact,
+    Vitals,
+    VitalsFile,
+    VtnContact,
+    process_runs,
+    read_vitals,
+)
 
+SWITCH, CURRENT_LIMIT, MODE = CapabilityKind.SWITCH, CapabilityKind.CURRENT_LIMIT, CapabilityKind.MODE
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 VITALS = Vitals(NOON, NOON, VtnContact("https://vtn.example"))
 
 
 def test_what_was_put_is_read(tmp_path):
-    devices = {"plug": DeviceContact(online=True, states={"switch": "on", "limit": 2.5, "other": None})}
+    devices = {"plug": DeviceContact(online=True, states={SWITCH: "on", CURRENT_LIMIT: 2.5, MODE: None})}
     VitalsFile(tmp_path).put(replace(VITALS, devices=devices))
     assert read_vitals(tmp_path) == replace(VITALS, devices=devices)
 
@@ -29,6 +41,16 @@ def test_mere_times_are_written_now_and_then_and_changes_at_once(tmp_path):
     silent = replace(answered, seen=later, vtn=answered.vtn.unanswered(later, "HTTP 503"))
     file.put(silent)
     assert read_vitals(tmp_path) == silent
+
+
+def test_a_connection_that_is_silent_is_no_news_until_it_is_lost(tmp_path):
+    file = VitalsFile(tmp_path)
+    contact = ConnectionContact("mqtt", "localhost:1883", True, NOON, 1.0)
+    file.put(first := replace(VITALS, connections={"mqtt": contact}))
+    file.put(replace(VITALS, connections={"mqtt": replace(contact, silent_s=2.0)}))
+    assert read_vitals(tmp_path) == first
+    file.put(lost := replace(VITALS, connections={"mqtt": replace(contact, connected=False, silent_s=3.0)}))
+    assert read_vitals(tmp_path) == lost
 
 
 def test_silence_counts_from_the_first_message_without_answer():

@@ -3,12 +3,14 @@
 import asyncio
 import subprocess
 import sys
+from typing import Literal
 
 import jsonschema
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import create_model
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -17,7 +19,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from web.api import Api, Context
 from web.auth import Role
+from web.model import Model
+from web.operation import operation
 
 KETTLE = {"name": "whistler", "intervals": [{"value": 1500, "duration": "PT15M"}]}
 
@@ -170,3 +175,38 @@ async def test_the_first_document_may_be_asked_for_by_many_at_once():
     )
     out = await asyncio.to_thread(subprocess.check_output, [sys.executable, "-c", code])
     assert out.decode().strip() == str([200] * 12)
+
+
+def test_two_models_of_one_title_are_refused():
+    class Inside(Model):
+        reason: Literal["late", "early"]
+
+    second = create_model("Inside", __base__=Model, reason=(int, ...))
+
+    class First(Model):
+        inside: Inside
+
+    class Second(Model):
+        inside: second
+
+    @operation("GET", "/v1/first", summary="First", role=None)
+    async def first(context: Context) -> First: ...
+
+    @operation("GET", "/v1/second", summary="Second", role=None)
+    async def other(context: Context) -> Second: ...
+
+    with pytest.raises(TypeError, match="Inside"):
+        Api("twins", "1", (first, other)).document()
+
+
+def test_a_model_that_differs_in_bodies_and_answers_is_two():
+    class Cup(Model):
+        size: int = 1
+        saucer: "Cup | None" = None
+
+    @operation("POST", "/v1/cups", summary="Fill a cup", role=None)
+    async def fill(context: Context, body: Cup) -> Cup: ...
+
+    components = Api("tea", "1", (fill,)).document()["components"]["schemas"]
+    titles = [schema.get("title") for schema in components.values()]
+    assert sorted(titles) == sorted(set(titles))

@@ -1,9 +1,13 @@
-"""The VEN engine: OpenADR messages in, messages and actions out. It opens no connection and reads no clock."""
+"""The VEN engine: OpenADR messages in, messages and actions out. It opens no connection and reads no clock.
+
+It is storage-bound: what it answers was kept before, by whatever `ven.memory.Memory` it stands on.
+"""
 
 from ven.engine.actions import Action, EventsChanged, Noted, Refused, Registered, Unregistered
-from ven.engine.engine import Engine, Failure
-from ven.engine.registration import Settings
+from ven.engine.engine import Engine
+from ven.engine.registration import VenSettings
 from ven.engine.registration_states import Phase
+from ven.engine.replies import Failure
 
 __all__ = [
     "Action",
@@ -14,6 +18,6 @@ __all__ = [
     "Phase",
     "Refused",
     "Registered",
-    "Settings",
     "Unregistered",
+    "VenSettings",
 ]

@@ -1,11 +1,11 @@
-"""What waits to be said: answers and opts in the store, each with its own back-off."""
+"""What waits to be said: answers and opts that the memory holds, each with its own back-off."""
 
 from typing import Final
 
 from core.errors import InvalidError
 from openadr.v20b.messages import CancelOpt, CreatedEvent, CreateOpt, Message
 from ven.engine.pacing import Retries
-from ven.store import Store, Waiting
+from ven.memory import Memory, Waiting
 
 MOST_TRIES: Final = 10
 """A message that breaks the server so many times is set aside."""
@@ -17,14 +17,14 @@ class Outbox:
     An opt that came later must not overtake an earlier one for the same event.
     """
 
-    def __init__(self, store: Store, retries: Retries) -> None:
-        self._store = store
+    def __init__(self, memory: Memory, retries: Retries) -> None:
+        self._memory = memory
         self._retries = retries
         self._subjects: dict[int, frozenset[str]] = {}
         self._tried: set[int] = set()
 
     def start(self) -> None:
-        """Forget what failed: the process, or the store, was away."""
+        """Forget what failed: the process, or its memory, was away."""
         self._subjects.clear()
         self._tried.clear()
 
@@ -32,7 +32,7 @@ class Outbox:
         """Return the message that may go out now, or None. New ones go before those that failed."""
         again: Waiting | None = None
         taken: set[str] = set()
-        seqs = self._store.waiting_seqs()
+        seqs = self._memory.waiting_seqs()
         self._subjects = {seq: self._subjects[seq] for seq in seqs if seq in self._subjects}
         self._tried.intersection_update(seqs)
         for seq in seqs:
@@ -51,9 +51,9 @@ class Outbox:
 
     def _read(self, seq: int) -> Waiting | None:
         try:
-            return self._store.waiting(seq)
+            return self._memory.waiting(seq)
         except InvalidError as error:
-            self._store.bury(seq, str(error))
+            self._memory.bury(seq, str(error))
             return None
 
     def failed(self, waiting: Waiting, least_s: float) -> None:
@@ -63,17 +63,17 @@ class Outbox:
 
     def broke(self, waiting: Waiting) -> bool:
         """Count that the server broke on a message; tell whether that was once too often."""
-        self._store.tried(waiting.seq)
+        self._memory.tried(waiting.seq)
         return waiting.tries + 1 >= MOST_TRIES
 
     def bury(self, waiting: Waiting, reason: str) -> None:
         """Set a message aside that the VTN will never take."""
-        self._store.bury(waiting.seq, reason)
+        self._memory.bury(waiting.seq, reason)
         self._retries.over(waiting.seq)
 
     def done(self, waiting: Waiting) -> None:
         """Remove a message that has arrived."""
-        self._store.done(waiting.seq)
+        self._memory.done(waiting.seq)
         self._retries.over(waiting.seq)
 
 

@@ -6,8 +6,8 @@ from typing import Final
 from core.errors import ConflictError
 from core.ids import new_id
 from core.spans import Duration
-from openadr.model.codes import Code
 from openadr.model.registration import VenProfile
+from openadr.v20b.codes import Code
 from openadr.v20b.messages import (
     CanceledPartyRegistration,
     CancelPartyRegistration,
@@ -20,8 +20,8 @@ from openadr.v20b.messages import (
     Response,
 )
 from ven.engine.actions import Action, EventsChanged, Noted, Refused, Registered, Unregistered
-from ven.engine.registration_states import TRANSITIONS, Phase, Turn
-from ven.store import Store
+from ven.engine.registration_states import TRANSITIONS, Phase, RegistrationEvent
+from ven.memory import Memory
 from ven.vtn_state import Registration
 
 _IDS_UNKNOWN: Final = frozenset({Code.INVALID_ID, Code.NOT_REGISTERED})
@@ -30,7 +30,7 @@ _HOUR: Final = Duration.of(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class VenSettings:
     """What this VEN knows of itself before it registers.
 
     `ven_id` and `vtn_id` come from enrolment; without them the VTN's word is taken. `poll` counts if the VTN names no
@@ -51,11 +51,11 @@ class Settings:
     burst: int = 20
 
 
-class Party:
-    """The state of one VEN's registration; what is confirmed lies in the store."""
+class Registrar:
+    """The state of one VEN's registration; what is confirmed lies in its memory."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
-        self._store = store
+    def __init__(self, memory: Memory, settings: VenSettings) -> None:
+        self._memory = memory
         self._settings = settings
         self.phase = Phase.ASKING
         self.registration: Registration | None = None
@@ -65,28 +65,31 @@ class Party:
         """Whether the VTN has to be told what can be reported."""
         self.sync_due = True
         """Whether all events have to be asked for (PL-09); a re-registration in between changes nothing about it."""
+        self._reregister = False
+        """Whether to register again once an oadrResponse is out (RG-09)."""
 
     def start(self, *, offers_known: bool) -> None:
-        """Read the store and decide where to go on."""
+        """Read the memory and decide where to go on."""
+        self._reregister = False
         self.offer_due = not offers_known
         self.sync_due = True  # what was delivered last may have been lost with us (PL-09)
         self._read()
 
     def _read(self) -> None:
-        self.registration = self._store.registration()
+        self.registration = self._memory.registration()
         if self.registration is not None:
             self.phase = Phase.SERVING
         else:
             self.phase = Phase.ASKING if self._settings.query else Phase.REGISTERING
 
     def reread(self) -> None:
-        """Agree with the store again, after something was taken back there."""
-        if self._store.registration() != self.registration:
+        """Agree with the memory again, after something was taken back there."""
+        if self._memory.registration() != self.registration:
             self._read()
 
-    def turn(self, turn: Turn) -> None:
+    def happened(self, event: RegistrationEvent) -> None:
         """Go on as the table says."""
-        self.phase = TRANSITIONS.get((self.phase, turn), self.phase)
+        self.phase = TRANSITIONS.get((self.phase, event), self.phase)
 
     @property
     def confirmed(self) -> Registration:
@@ -94,6 +97,11 @@ class Party:
         if self.registration is None:
             raise ConflictError("This VEN is not registered with a VTN now.")
         return self.registration
+
+    @property
+    def ven_id(self) -> str:
+        """Our venID: the registration's, or that of enrolment; empty if we know none."""
+        return self.registration.ven_id if self.registration else self._settings.ven_id or ""
 
     def query(self) -> QueryRegistration:
         """Return the question who the VTN is."""
@@ -122,7 +130,7 @@ class Party:
             text = f"This VEN is enrolled with VTN {wanted}; {answer.vtn.vtn_id} answers. Check the URL."
             return [Refused(name, Code.INVALID_ID, text)]
         if isinstance(asked, QueryRegistration):
-            self.turn(Turn.TOLD)
+            self.happened(RegistrationEvent.TOLD)
             return []
         if not answer.registration_id or not answer.ven_id:
             return self._refused(asked, Code.NOT_REGISTERED, "no registrationID was given")
@@ -130,46 +138,65 @@ class Party:
 
     def _refused(self, asked: Message, code: int, text: str) -> list[Action]:
         if isinstance(asked, QueryRegistration):
-            self.turn(Turn.TOLD)
+            self.happened(RegistrationEvent.TOLD)
         elif isinstance(asked, CreatePartyRegistration) and asked.registration_id and code in _IDS_UNKNOWN:
             # The ids are worth nothing any more: begin anew (RG-06, RG-08).
             self._forget_reports()
-            self._store.set_registration(None)
+            self._memory.set_registration(None)
             self.registration = None
         return [Refused(type(asked).__name__, code, text or "the VTN does not accept this VEN (yet)")]
 
     def _take(self, new: Registration) -> list[Action]:
         old = self.registration
         same_ids = old is not None and (old.registration_id, old.ven_id) == (new.registration_id, new.ven_id)
-        renewed = same_ids and self._store.fact("offers") is not None
+        renewed = same_ids and self._memory.fact("offers") is not None
         if not renewed:
             self._forget_reports()
-        self._store.set_registration(new)
+        self._memory.set_registration(new)
         self.registration = new
         if not renewed:  # a renewed one needs no new metadata, and no new request for events (RG-07)
             self.offer_due = self.sync_due = True
-        self.turn(Turn.REGISTERED)
+        self.happened(RegistrationEvent.REGISTERED)
         return [Registered(new, renewed)]
 
     def _forget_reports(self) -> None:
         """Forget what a new registration makes void (RG-08); events stay until the VTN has listed its own."""
-        for task in self._store.report_tasks():
-            self._store.drop_report_task(task.id)
-        self._store.drop_waiting()
-        self._store.set_fact("offers", None)
+        for task in self._memory.report_tasks():
+            self._memory.drop_report_task(task.id)
+        self._memory.drop_waiting()
+        self._memory.set_fact("offers", None)
 
-    def asked_again(self, asked: Message, answer: RequestReregistration, *, reply: bool) -> list[Action]:
-        """Take a request to register again: with our ids, after an oadrResponse where `reply` (RG-09)."""
+    def asked_to_reregister(self, message: RequestReregistration) -> list[Action]:
+        """Take the VTN's request to register again: with our ids, after an oadrResponse (RG-09)."""
+        known = self.confirmed
+        self._reregister = message.ven_id == known.ven_id
+        if not self._reregister:
+            return self._misnamed(message)
+        self._memory.push(OadrResponse(Response(), known.ven_id))
+        return []
+
+    def sent_to_reregister(self, asked: Message, answer: RequestReregistration) -> list[Action]:
+        """Take a request to register again in place of the answer to a message: there is nothing to respond to."""
         known = self.registration
+        self._reregister = False
         if known is None or isinstance(asked, CreatePartyRegistration):
             return self._refused(asked, Code.NOT_REGISTERED, "the VTN asks for a registration")
         if answer.ven_id != known.ven_id:
-            self._store.push(OadrResponse(Response(Code.INVALID_ID, "Wrong venID."), known.ven_id))
-            return [Noted(f"A request to register again names venID {answer.ven_id}.", problem=True)]
-        if reply:
-            self._store.push(OadrResponse(Response(), known.ven_id))
-        else:
-            self.turn(Turn.ASKED_AGAIN)
+            return self._misnamed(answer)
+        self.happened(RegistrationEvent.ASKED_AGAIN)
+        return []
+
+    def _misnamed(self, message: RequestReregistration) -> list[Action]:
+        self._memory.push(OadrResponse(Response(Code.INVALID_ID, "Wrong venID."), self.confirmed.ven_id))
+        return [Noted(f"A request to register again names venID {message.ven_id}.", problem=True)]
+
+    def said(self, message: Message) -> list[Action]:
+        """Do what was put off until a message was out."""
+        if isinstance(message, OadrResponse) and self._reregister:
+            self._reregister = False
+            self.happened(RegistrationEvent.ASKED_AGAIN)
+        if isinstance(message, CancelPartyRegistration):
+            return self.erase("this VEN cancelled the registration")
         return []
 
     def cancelled_by_vtn(self, message: CancelPartyRegistration) -> list[Action]:
@@ -178,17 +205,17 @@ class Party:
         ids = (message.registration_id, message.ven_id or known.ven_id)
         if ids != (known.registration_id, known.ven_id):
             wrong = Response(Code.INVALID_ID, "That is not our registration.", message.request_id)
-            self._store.push(CanceledPartyRegistration(wrong, message.registration_id, known.ven_id))
+            self._memory.push(CanceledPartyRegistration(wrong, message.registration_id, known.ven_id))
             return [Noted("A cancellation of a registration that is not ours was refused.", problem=True)]
         actions = self.erase("the VTN cancelled the registration", comes_back=True)
         done = Response(request_id=message.request_id)
-        self._store.push(CanceledPartyRegistration(done, known.registration_id, known.ven_id))
+        self._memory.push(CanceledPartyRegistration(done, known.registration_id, known.ven_id))
         return actions
 
     def erase(self, reason: str, *, comes_back: bool = False) -> list[Action]:
         """Forget the VTN; the readings stay. `comes_back`: ask for another registration later."""
-        self._store.erase_relation()
+        self._memory.erase_relation()
         self.registration = None
         self.comes_back = comes_back
-        self.turn(Turn.CANCELLED)
+        self.happened(RegistrationEvent.CANCELLED)
         return [Unregistered(reason, comes_back), EventsChanged(())]

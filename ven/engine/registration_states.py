@@ -15,7 +15,7 @@ class Phase(StrEnum):
     OVER = "over"
 
 
-class Turn(StrEnum):
+class RegistrationEvent(StrEnum):
     """What can happen to a registration."""
 
     TOLD = "told"
@@ -27,19 +27,20 @@ class Turn(StrEnum):
 
 
 _FROM_EVERYWHERE: Final = {
-    Turn.REGISTERED: Phase.SERVING,
-    Turn.UNKNOWN: Phase.REGISTERING,  # 463: register again (RG-14)
-    Turn.ASKED_AGAIN: Phase.REGISTERING,  # RG-09
-    Turn.CANCELLED: Phase.OVER,  # RG-10
+    RegistrationEvent.REGISTERED: Phase.SERVING,
+    RegistrationEvent.UNKNOWN: Phase.REGISTERING,  # 463: register again (RG-14)
+    RegistrationEvent.ASKED_AGAIN: Phase.REGISTERING,  # RG-09
+    RegistrationEvent.CANCELLED: Phase.OVER,  # RG-10
 }
 
 _STEPS: Final = {
-    (Phase.ASKING, Turn.TOLD): Phase.REGISTERING,
-    (Phase.OVER, Turn.BACK): Phase.ASKING,  # RG-12
+    (Phase.ASKING, RegistrationEvent.TOLD): Phase.REGISTERING,
+    (Phase.OVER, RegistrationEvent.BACK): Phase.ASKING,  # RG-12
 }
 
-TRANSITIONS: Final[Mapping[tuple[Phase, Turn], Phase]] = MappingProxyType(
-    {(phase, turn): to for phase in Phase if phase is not Phase.OVER for turn, to in _FROM_EVERYWHERE.items()} | _STEPS
+TRANSITIONS: Final[Mapping[tuple[Phase, RegistrationEvent], Phase]] = MappingProxyType(
+    {(phase, event): to for phase in Phase if phase is not Phase.OVER for event, to in _FROM_EVERYWHERE.items()}
+    | _STEPS
 )
 """(phase, what happened) -> next phase; a pair that is not here changes nothing."""
 

@@ -9,8 +9,8 @@ from typing import Final, TypeVar
 from core.errors import InvalidError, UnavailableError
 from core.ids import new_id
 from core.spans import LATEST, ZERO, Duration, Span, Steps, floor_to
-from openadr.model.codes import Code, OpenADRError
 from openadr.model.report import METADATA, ReportOffer, ReportRequest, check_lengths, check_request
+from openadr.v20b.codes import CODES, Code
 from openadr.v20b.messages import (
     CanceledReport,
     CancelReport,
@@ -22,9 +22,9 @@ from openadr.v20b.messages import (
     UpdateReport,
 )
 from ven.engine.actions import Action, Noted
+from ven.memory import Memory
 from ven.quarantine import Quarantine
 from ven.reports import Reporter, Sampled
-from ven.store import Store
 from ven.vtn_state import Registration, ReportTask
 
 T = TypeVar("T")
@@ -37,13 +37,13 @@ _MOST_REQUESTS: Final = 200
 """How many report requests are kept: far more than a household has data points."""
 
 
-class ReportDesk:
+class ReportHandler:
     """Keeps the report requests of one VTN and makes its messages."""
 
-    def __init__(self, store: Store, reporter: Reporter, quarantine: Quarantine | None = None) -> None:
-        self._store = store
+    def __init__(self, memory: Memory, reporter: Reporter, quarantine: Quarantine | None = None) -> None:
+        self._memory = memory
         self._reporter = reporter
-        self._quarantine = quarantine or Quarantine(store)
+        self._quarantine = quarantine or Quarantine(memory)
 
     # -- offering
 
@@ -53,14 +53,14 @@ class ReportDesk:
 
     def offers_known(self, now: datetime) -> bool:
         """Tell whether the VTN has confirmed just what is offered now."""
-        return bool(self._store.fact("offers") == _digest(self._reporter.offers(now)))
+        return bool(self._memory.fact("offers") == _digest(self._reporter.offers(now)))
 
     def offered(self, answer: RegisteredReport, registration: Registration, now: datetime) -> list[Action]:
         """Take the answer to our metadata: all requests but metadata ones are void (RP-03), new ones may come."""
-        for task in self._store.report_tasks():
+        for task in self._memory.report_tasks():
             if task.name != METADATA:
-                self._store.drop_report_task(task.id)
-        self._store.set_fact("offers", _digest(self._reporter.offers(now)))
+                self._memory.drop_report_task(task.id)
+        self._memory.set_fact("offers", _digest(self._reporter.offers(now)))
         return self.requested(answer.requests, "", registration, now) if answer.requests else []
 
     # -- being asked
@@ -72,29 +72,27 @@ class ReportDesk:
 
         A bad request does not spoil the good ones beside it: the answer carries the fault and lists what is pending.
         """
-        fault: OpenADRError | None = None
+        fault: InvalidError | None = None
         follow: list[RegisterReport] = []
         for request in requests:
             try:
-                with self._store.transaction():
+                with self._memory.transaction():
                     if request.is_metadata:
                         follow += self._metadata(request, registration, now)
                     else:
                         self._accept(request, now)
             except UnavailableError:
                 raise
-            except OpenADRError as error:
-                fault = fault or error
             except InvalidError as error:
-                fault = fault or OpenADRError(Code.INVALID_DATA, str(error))
+                fault = fault or error
             except Exception as error:  # noqa: BLE001  whatever it is, the other requests go on
                 reason = self._quarantine.caught("report request", request.request_id, error, now)
-                fault = fault or OpenADRError(Code.INVALID_DATA, reason)
-        code, text = (fault.code, fault.description[:200]) if fault else (Code.OK, None)
+                fault = fault or InvalidError(reason)
+        code, text = (CODES[fault.reason], str(fault)[:200]) if fault else (Code.OK, None)
         answer = CreatedReport(Response(code, text, request_id), self._pending(), registration.ven_id)
-        self._store.push(answer)
+        self._memory.push(answer)
         for message in follow:
-            self._store.push(message)
+            self._memory.push(message)
         return [Noted(f"A report request was refused ({code.value}): {text}", problem=True)] if fault else []
 
     def _metadata(self, request: ReportRequest, registration: Registration, now: datetime) -> list[RegisterReport]:
@@ -104,21 +102,21 @@ class ReportDesk:
         asked = replace(request, start=request.start or now)
         if asked.report_back.held_after(now) < _LEAST_METADATA.held_after(now):
             text = f"Metadata each {asked.report_back} is asked, each {_LEAST_METADATA} is offered."
-            raise OpenADRError(Code.INVALID_DATA, text)
+            raise InvalidError(text)
         if not self._is_kept(asked):
             self._put(ReportTask(asked, METADATA, asked.start))
         return []
 
     def _is_kept(self, asked: ReportRequest) -> bool:
         """Tell whether a request is the same again, which is no new one (TR-12)."""
-        known = self._store.report_task(asked.request_id)
+        known = self._memory.report_task(asked.request_id)
         return known is not None and replace(known.request, start=asked.start) == asked and not known.last
 
     def _put(self, task: ReportTask) -> None:
-        """Keep a request. Raises OpenADRError 454 where too many are kept."""
-        if self._store.report_task(task.id) is None and self._store.report_task_count() >= _MOST_REQUESTS:
-            raise OpenADRError(Code.INVALID_DATA, f"This VEN keeps at most {_MOST_REQUESTS} report requests.")
-        self._store.put_report_task(task)
+        """Keep a request. Raises InvalidError where too many are kept."""
+        if self._memory.report_task(task.id) is None and self._memory.report_task_count() >= _MOST_REQUESTS:
+            raise InvalidError(f"This VEN keeps at most {_MOST_REQUESTS} report requests.")
+        self._memory.put_report_task(task)
 
     def _accept(self, request: ReportRequest, now: datetime) -> None:
         offers = self._reporter.offers(now)
@@ -136,7 +134,7 @@ class ReportDesk:
             self._put(self._reporter.begin(asked, offer.name, now))
 
     def _pending(self) -> tuple[str, ...]:
-        return tuple(task.id for task in self._store.report_tasks())
+        return tuple(task.id for task in self._memory.report_tasks())
 
     # -- cancelling
 
@@ -146,17 +144,17 @@ class ReportDesk:
         code = Code.INVALID_ID if unknown else Code.OK
         text = f"Unknown reportRequestID: {', '.join(unknown)[:200]}" if unknown else None
         response = Response(code, text, message.request_id)
-        self._store.push(CanceledReport(response, self._pending(), registration.ven_id))
+        self._memory.push(CanceledReport(response, self._pending(), registration.ven_id))
         return []
 
     def _stop(self, request_id: str, *, to_follow: bool) -> bool:
-        task = self._store.report_task(request_id)
+        task = self._memory.report_task(request_id)
         if task is None:
             return False
         if to_follow and task.name != METADATA:
-            self._store.put_report_task(replace(task, last=True, next_try=None))
+            self._memory.put_report_task(replace(task, last=True, next_try=None))
         else:
-            self._store.drop_report_task(request_id)
+            self._memory.drop_report_task(request_id)
         return True
 
     # -- delivering
@@ -170,27 +168,27 @@ class ReportDesk:
         """
         due = [
             (max(when, now), task.delivered_until or now, task)
-            for task in self._store.report_tasks()
+            for task in self._memory.report_tasks()
             if not held(task) and (when := self._guarded(task, self._due_at, now)) is not None
         ]
         if not due:
             return None
-        when, _, task = min(due, key=lambda one: (one[0], one[1], one[2].id))
+        when, _, task = min(due, key=lambda row: (row[0], row[1], row[2].id))
         return when, task
 
     def _guarded(self, task: ReportTask, work: Callable[[ReportTask, datetime], T], now: datetime) -> T | None:
         """Do a piece of work for a task. One that raises, or ended this VEN at too many starts, is given up."""
         if self._quarantine.barred("report", task.id):
-            self._store.drop_report_task(task.id)
+            self._memory.drop_report_task(task.id)
             return None
         try:
-            with self._quarantine.handling("report", task.id), self._store.transaction():
+            with self._quarantine.handling("report", task.id), self._memory.transaction():
                 return work(task, now)
         except UnavailableError:
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, it stays with this report
             self._quarantine.caught("report", task.id, error, now)
-            self._store.drop_report_task(task.id)
+            self._memory.drop_report_task(task.id)
             return None
 
     def _due_at(self, task: ReportTask, now: datetime) -> datetime | None:
@@ -216,19 +214,19 @@ class ReportDesk:
 
     def confirmed(self, task: ReportTask, sampled: Sampled) -> None:
         """Move a task on: its report has arrived."""
-        now_asked = self._store.report_task(task.id)
+        now_asked = self._memory.report_task(task.id)
         if now_asked is None or now_asked.request != task.request:
             return  # cancelled or asked anew while the report was on its way
         if sampled.after is None:
-            self._store.drop_report_task(task.id)
+            self._memory.drop_report_task(task.id)
         else:
-            self._store.put_report_task(replace(sampled.after, last=now_asked.last))
+            self._memory.put_report_task(replace(sampled.after, last=now_asked.last))
 
     def updated(self, task: ReportTask, sampled: Sampled, answer: UpdatedReport) -> list[Action]:
         """Take the answer to a data report; it may cancel the report (RP-62)."""
         code = answer.response.code
         if code == Code.INVALID_ID:
-            self._store.drop_report_task(task.id)
+            self._memory.drop_report_task(task.id)
             return [Noted(f"The VTN does not know report {task.id} any more (452); it stops.", problem=True)]
         self.confirmed(task, sampled)
         if answer.cancel is not None and task.id in answer.cancel.report_request_ids:
@@ -242,7 +240,7 @@ class ReportDesk:
         """Try a report that the server could not take again when the next one is due."""
         back = task.request.report_back
         wait = min(max(_LEAST_WAIT, back.held_after(now) - now), _MOST_WAIT)
-        self._store.put_report_task(replace(task, next_try=now + wait))
+        self._memory.put_report_task(replace(task, next_try=now + wait))
 
 
 def _metadata_after(task: ReportTask, now: datetime) -> ReportTask | None:

@@ -1,1 +1,1 @@
-"""How the VEN engine reaches a VTN: one module an OpenADR version and mode."""
+"""The channels between the VEN engine and a VTN: one module for each way that messages go."""

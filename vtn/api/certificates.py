@@ -10,8 +10,8 @@ from pydantic import Field
 from certs.files import read_text
 from core.errors import ForbiddenError, InvalidError, NotFoundError
 from vtn.api.desk import DESK, Desk
+from vtn.api.fields import Fingerprint
 from vtn.api.vens import VenDetail, detail
-from vtn.api.wire import Fingerprint
 from vtn.services import certificates, pending, provisioning
 from web.api import Context
 from web.attempts import attempting

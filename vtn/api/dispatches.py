@@ -9,13 +9,14 @@ from pydantic import Field
 from openadr.model.event import EventStatus, status_at
 from openadr.model.target import Target
 from vtn.api.desk import DESK
+from vtn.api.fields import Number, Printable
 from vtn.api.signals import SignalIn, shown, whole
-from vtn.api.wire import Number, Printable, check_event
 from vtn.services import dispatch as dispatches
 from vtn.services import dispatch_view, evaluation, order_check, result_due
 from vtn.services.dispatch import Order
 from vtn.services.dispatch_view import CalledVen
 from vtn.services.evaluation import Result
+from vtn.transport.v20b.check import check_event
 from web.api import Context
 from web.model import IsoDuration, Model, UtcTime
 from web.operation import operation
@@ -113,23 +114,23 @@ class Warnings(Model):
     warnings: list[str]
 
 
-def _shown(one: dispatches.Dispatch, now: datetime) -> Dispatch:
-    period = one.shared.period
-    status = EventStatus.CANCELLED if one.cancelled_at is not None else status_at(one.shared, now)
+def _shown(dispatch: dispatches.Dispatch, now: datetime) -> Dispatch:
+    period = dispatch.shared.period
+    status = EventStatus.CANCELLED if dispatch.cancelled_at is not None else status_at(dispatch.shared, now)
     return Dispatch(
-        id=one.id,
-        programme_id=one.programme_id,
-        programme_version=one.programme_version,
+        id=dispatch.id,
+        programme_id=dispatch.programme_id,
+        programme_version=dispatch.programme_version,
         start=period.start,
         duration=period.duration,
         end=period.end,
-        signals=shown(one.shared.signals),
-        resource_ids=list(one.shared.target.resource_ids),
-        direction=one.direction,
+        signals=shown(dispatch.shared.signals),
+        resource_ids=list(dispatch.shared.target.resource_ids),
+        direction=dispatch.direction,
         status=status,
-        created_at=one.created_at,
-        created_by=one.created_by,
-        cancelled_at=one.cancelled_at,
+        created_at=dispatch.created_at,
+        created_by=dispatch.created_by,
+        cancelled_at=dispatch.cancelled_at,
     )
 
 

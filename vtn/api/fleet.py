@@ -7,7 +7,7 @@ from pydantic import Field
 from core.errors import InvalidError
 from metrics.presets import DEFAULT_PRESET
 from vtn.api.desk import DESK
-from vtn.api.wire import LAST_YEAR, Printable
+from vtn.api.fields import LAST_YEAR, Printable
 from vtn.services import fleet, learning
 from vtn.services import site as sites
 from vtn.services.fleet import Filter, Presence
@@ -147,7 +147,7 @@ async def list_fleet(
         )
         zone, rule = desk.settings.time_zone, learning.rule_of(DEFAULT_PRESET)
         known = await learning.of_vens(conn, [row.ven_id for row in rows], rule, zone, desk.clock.now())
-    return _BY_NAME.page([_shown(row, known[row.ven_id]) for row in rows], limit, key=lambda one: (one.name,))
+    return _BY_NAME.page([_shown(row, known[row.ven_id]) for row in rows], limit, key=lambda row: (row.name,))
 
 
 def _shown(row: fleet.FleetRow, learnt: learning.Learning) -> FleetVen:

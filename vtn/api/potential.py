@@ -40,16 +40,16 @@ class Potential(Model):
     p90_w: list[float]
 
 
-def _shown(one: potentials.Potential, now: datetime) -> Potential:
-    figures = one.figures
+def _shown(potential: potentials.Potential, now: datetime) -> Potential:
+    figures = potential.figures
     return Potential(
         resource_id=figures.resource_id,
         direction="reduce" if figures.direction == "reduce" else "increase",
-        source=one.source,
-        issued_at=one.issued_at,
-        superseded_at=one.superseded_at,
-        age_s=max(0.0, one.age_s(now)),
-        stale=one.superseded_at is not None or one.is_stale(now),
+        source=potential.source,
+        issued_at=potential.issued_at,
+        superseded_at=potential.superseded_at,
+        age_s=max(0.0, potential.age_s(now)),
+        stale=potential.superseded_at is not None or potential.is_stale(now),
         start=min(at_s(figures.start_s), _LAST_TIME),
         step=Duration.of(seconds=figures.step_s),
         p10_w=list(figures.p10_w),
@@ -86,7 +86,7 @@ async def read_potential(
             return Page[Potential](items=[_shown(one, now) for one in found], next=None)
         end = until or now + timedelta(seconds=1)
         rows = await potentials.history(conn, ven_id, since, end, before=after[0] if after else None, limit=limit + 1)
-    page = _NEWEST_FIRST.page(rows, limit, key=lambda one: (one.id,))
+    page = _NEWEST_FIRST.page(rows, limit, key=lambda row: (row.id,))
     return Page[Potential](items=[_shown(one, now) for one in page.items], next=page.next)
 
 

@@ -55,8 +55,8 @@ class CreatedPrincipal(Model):
     """The token; it is shown here only."""
 
 
-def _shown(one: principals.Listed) -> Principal:
-    return Principal.model_validate(one, from_attributes=True)
+def _shown(principal: principals.Listed) -> Principal:
+    return Principal.model_validate(principal, from_attributes=True)
 
 
 @operation("GET", "/v1/principals", summary="List operators", role="admin", tags=["principals"])

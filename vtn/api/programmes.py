@@ -14,13 +14,14 @@ from metrics.placebo import Accuracy
 from metrics.presets import PRESETS
 from openadr.model.event import ActivePeriod, ResponseRequired
 from vtn.api.desk import DESK
-from vtn.api.wire import Printable, Uri, check_programme
+from vtn.api.fields import Printable, Uri
 from vtn.services import learning
 from vtn.services import programme as programmes
 from vtn.services.baseline_comparison import Hours, compare
 from vtn.services.programme import Limits, Parameters, Window
 from vtn.services.programme import Programme as Stored
 from vtn.services.programme import Reward as StoredReward
+from vtn.transport.v20b.check import check_programme
 from web.api import Context
 from web.model import IsoDuration, Model, UtcTime
 from web.operation import operation
@@ -219,14 +220,14 @@ class Enrolled(Model):
 _PARAMETERS = TypeAdapter(ProgrammeParameters)
 
 
-def _shown(one: Stored) -> Programme:
+def _shown(programme: Stored) -> Programme:
     return Programme(
-        id=one.id,
-        version=one.version,
-        name=one.name,
-        market_context=one.market_context,
-        parameters=_PARAMETERS.validate_python(one.parameters, from_attributes=True),
-        created_at=one.created_at,
+        id=programme.id,
+        version=programme.version,
+        name=programme.name,
+        market_context=programme.market_context,
+        parameters=_PARAMETERS.validate_python(programme.parameters, from_attributes=True),
+        created_at=programme.created_at,
     )
 
 
@@ -383,11 +384,11 @@ async def compare_baselines(
     )
 
 
-def _accuracy(name: str, one: Accuracy) -> PresetAccuracy:
+def _accuracy(name: str, accuracy: Accuracy) -> PresetAccuracy:
     rule = PRESETS[name]
-    shares = {field: _known(getattr(one, field)) for field in ("bias", "pool_rmse", "home_rmse")}
+    shares = {field: _known(getattr(accuracy, field)) for field in ("bias", "pool_rmse", "home_rmse")}
     return PresetAccuracy(
-        preset=name, version=rule.version, citation=rule.citation, homes=one.homes, days=one.days, **shares
+        preset=name, version=rule.version, citation=rule.citation, homes=accuracy.homes, days=accuracy.days, **shares
     )
 
 

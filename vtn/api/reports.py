@@ -12,12 +12,13 @@ from core.points import Flow, Phase
 from core.spans import ZERO
 from openadr.model.report import ReportRequest
 from vtn.api.desk import DESK
-from vtn.api.wire import Printable, check_request
+from vtn.api.fields import Printable
 from vtn.services import provisioning, settlement_series, ven_view
 from vtn.services import report as reports
 from vtn.services.load_profile import marked
 from vtn.services.wanted import shortfalls
 from vtn.store.readings import SeriesKey, load, numbered
+from vtn.transport.v20b.check import check_request
 from web.api import Context
 from web.model import IsoDuration, Model, UtcTime
 from web.operation import operation
@@ -134,20 +135,20 @@ class Readings(Model):
     """good, estimated, uncertain, stale or bad. What the site's connection cannot carry is uncertain, too."""
 
 
-def _shown(one: reports.Requested, now: datetime) -> Request:
-    wish = one.request
+def _shown(request: reports.Requested, now: datetime) -> Request:
+    wish = request.request
     return Request(
         id=wish.request_id,
-        name=one.name,
+        name=request.name,
         specifier_id=wish.specifier_id,
         r_ids=list(wish.r_ids),
         granularity=wish.granularity,
         report_back=wish.report_back,
-        state=one.state,
-        reason=one.reason,
-        created_at=one.created_at,
-        last_report_at=one.last_report_at,
-        missing_since=one.missing_since(now),
+        state=request.state,
+        reason=request.reason,
+        created_at=request.created_at,
+        last_report_at=request.last_report_at,
+        missing_since=request.missing_since(now),
     )
 
 

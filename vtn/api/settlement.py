@@ -24,7 +24,7 @@ class SettlementSeries(Model):
     """-1: it is taken off, as an export is."""
 
 
-class Settlement(Model):
+class SettlementBasis(Model):
     """What counts as a VEN's consumption: for results, baselines, derived potential and the live view."""
 
     flow: Literal["gross", "net", "none"]
@@ -48,9 +48,9 @@ class SettlementChoice(Model):
     """What fuses or contract let through, W; readings above it are doubtful. null: a home's, 43470."""
 
 
-def _shown(basis: Basis, keys: dict[int, SeriesKey]) -> Settlement:
+def _shown(basis: Basis, keys: dict[int, SeriesKey]) -> SettlementBasis:
     signs = {number: part.sign for part in basis.parts for number in part.numbers}
-    return Settlement(
+    return SettlementBasis(
         flow=basis.flow,
         chosen_by=basis.chosen_by,
         notes=list(basis.notes),
@@ -76,7 +76,7 @@ def _shown(basis: Basis, keys: dict[int, SeriesKey]) -> Settlement:
     tags=["readings"],
     errors=[404],
 )
-async def read_settlement(context: Context, ven_id: str) -> Settlement:
+async def read_settlement(context: Context, ven_id: str) -> SettlementBasis:
     async with context.service(DESK).db.read() as conn:
         await ven_view.get(conn, ven_id)
         basis = (await settlement_series.of(conn, [ven_id]))[ven_id]
@@ -91,7 +91,7 @@ async def read_settlement(context: Context, ven_id: str) -> Settlement:
     tags=["readings"],
     errors=[404],
 )
-async def choose_settlement(context: Context, ven_id: str, body: SettlementChoice) -> Settlement:
+async def choose_settlement(context: Context, ven_id: str, body: SettlementChoice) -> SettlementBasis:
     desk = context.service(DESK)
     async with desk.db.write() as tx:
         who, now, zone = context.principal.name, desk.clock.now(), desk.settings.time_zone

@@ -11,7 +11,7 @@ from core.spans import Duration
 from openadr.model.signal import Interval, Signal
 from openadr.model.target import Target
 from openadr.model.units import ItemBase, PowerAttributes
-from vtn.api.wire import Number, Printable
+from vtn.api.fields import Number, Printable
 from web.model import IsoDuration, Model
 
 _SCALES: Final = {"": "none", "k": "k", "M": "M"}

@@ -68,7 +68,7 @@ async def list_audit(context: Context, limit: Limit = 100, cursor: Cursor | None
     after = _BY_NUMBER.decode(cursor)
     before = after[0] if after else None
     async with context.service(DESK).db.read() as conn:
-        entries = await audit_log.listing(conn, audit_log.Wanted(), before=before, limit=limit + 1)
+        entries = await audit_log.listing(conn, audit_log.AuditFilter(), before=before, limit=limit + 1)
     rows = [AuditRow.model_validate(entry, from_attributes=True) for entry in entries]
     return _BY_NUMBER.page(rows, limit, key=lambda row: (row.id,))
 

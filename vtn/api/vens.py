@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from vtn.api.desk import DESK, Desk
-from vtn.api.wire import LAST_YEAR
+from vtn.api.fields import LAST_YEAR
 from vtn.services import certificates, pending, provisioning, registration, ven_faults, ven_view
 from vtn.services.ven_faults import Kind as FaultKind
 from web.api import Context
@@ -18,7 +18,7 @@ from web.pagination import Cursor, Keyset, Limit, Page
 _BY_ID = Keyset("vens", str)
 
 
-class Presence(StrEnum):
+class VenPresence(StrEnum):
     """Whether a VEN is heard of."""
 
     NEVER = "never"
@@ -45,7 +45,7 @@ class Ven(Model):
     """The venID."""
     name: str
     strict: bool
-    presence: Presence
+    presence: VenPresence
     created_at: UtcTime
     registered_at: UtcTime | None
     """When it registered; null if it is not registered."""
@@ -96,7 +96,7 @@ class Unanswered(Model):
     """A message that the VEN never answered, and that was given up."""
 
     kind: str
-    """events, register_report, create_report, cancel_report, reregister or cancel_registration."""
+    """events_changed, reports_offered, report_wanted, report_unwanted, reregister or unregister."""
     subject: str
     tries: int
     sent_at: UtcTime | None
@@ -116,9 +116,9 @@ class VenDetail(Model):
 
 def _shown(ven: ven_view.Ven, desk: Desk) -> Ven:
     since = desk.clock.now() - timedelta(seconds=desk.stale_after_s)
-    presence = Presence.NEVER if ven.last_seen_at is None else Presence.ONLINE
+    presence = VenPresence.NEVER if ven.last_seen_at is None else VenPresence.ONLINE
     if ven.last_seen_at is not None and ven.last_seen_at < since:
-        presence = Presence.STALE
+        presence = VenPresence.STALE
     return Ven(presence=presence, **{name: getattr(ven, name) for name in Ven.model_fields if name != "presence"})
 
 

@@ -141,7 +141,7 @@ class Tokens:
 
     def _newest(self) -> "tuple[str, TokenKey] | None":
         working = [(kid, key) for kid, key in self._keys.items() if key.retired_at is None]
-        return max(working, key=lambda one: (one[1].created_at, one[0]), default=None)
+        return max(working, key=lambda row: (row[1].created_at, row[0]), default=None)
 
     async def _key(self, kid: str) -> "TokenKey | None":
         """Return the key of that id; an unknown one is looked for in the store, but not by every stranger's token."""

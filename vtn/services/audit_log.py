@@ -11,7 +11,7 @@ from vtn.store.tables import audit
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class AuditFilter:
     """Which rows to list; None: whichever. `text` is part of the subject; `since` and `until` are world time."""
 
     who: str | None = None
@@ -22,7 +22,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AuditEntry:
     """A change."""
 
     id: int
@@ -34,7 +34,9 @@ class Entry:
     after: Any
 
 
-async def listing(conn: AsyncConnection, wanted: Wanted, *, before: int | None = None, limit: int = 100) -> list[Entry]:
+async def listing(
+    conn: AsyncConnection, wanted: AuditFilter, *, before: int | None = None, limit: int = 100
+) -> list[AuditEntry]:
     """Return changes, newest first; `before` is the number of the last one of the page before."""
     where: list[ColumnElement[bool]] = []
     if wanted.who is not None:
@@ -53,7 +55,7 @@ async def listing(conn: AsyncConnection, wanted: Wanted, *, before: int | None =
         where.append(audit.c.id < before)
     query = select(audit).where(*where).order_by(audit.c.id.desc()).limit(limit)
     return [
-        Entry(row.id, row.at, row.who, row.action, row.subject, row.before, row.after)
+        AuditEntry(row.id, row.at, row.who, row.action, row.subject, row.before, row.after)
         for row in await conn.execute(query)
     ]
 

@@ -53,7 +53,7 @@ class Comparison:
 
     def ranked(self) -> list[tuple[str, Accuracy]]:
         """Return id and accuracy, the smallest error of the pool first, what is not known last."""
-        return sorted(self.presets.items(), key=lambda one: one[1].pool_rmse if one[1].is_known else math.inf)
+        return sorted(self.presets.items(), key=lambda row: row[1].pool_rmse if row[1].is_known else math.inf)
 
 
 async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) -> Comparison:

@@ -19,7 +19,7 @@ _SEEN = update(ven).where(ven.c.id == bindparam("ven")).values(last_seen_at=bind
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class VenState:
     """What is known of a VEN. `due_at` is when the next outbox row may go, world time; None: nothing waits."""
 
     ven_id: str
@@ -50,7 +50,7 @@ class Directory:
     def __init__(self, db: Database, clock: Clock) -> None:
         self._db = db
         self._clock = clock
-        self._vens: dict[str, Known] = {}
+        self._vens: dict[str, VenState] = {}
         self._certificates: dict[str, tuple[str, datetime | None]] = {}
         self._fingerprints: dict[str, list[str]] = {}
         self._stale: set[str] = set()
@@ -69,7 +69,7 @@ class Directory:
         """Have everything read again before the next message: bounds the harm of a lost notification."""
         self._everything_stale = True
 
-    async def identify(self, fingerprint: str) -> Known | None:
+    async def identify(self, fingerprint: str) -> VenState | None:
         """Return the VEN whose valid, unrevoked certificate this is; expiry is machine time (SE-04, SE-07)."""
         entry = self._certificates.get(fingerprint)
         if entry is None or self._is_stale(entry[0]):
@@ -82,13 +82,13 @@ class Directory:
             return None
         return self._vens.get(ven_id)
 
-    async def get(self, ven_id: str) -> Known | None:
+    async def get(self, ven_id: str) -> VenState | None:
         """Return what is known of a venID, compared byte for byte (GN-09)."""
         if self._is_stale(ven_id):
             await self.refresh()
         return self._vens.get(ven_id)
 
-    async def named(self, name: str) -> Known | None:
+    async def named(self, name: str) -> VenState | None:
         """Return the VEN of that name, which is unique. For registrations without certificate: it asks the store."""
         query = select(ven.c.id).where((ven.c.name == name) & ven.c.removed_at.is_(None))
         async with self._db.read() as conn:
@@ -162,7 +162,7 @@ class Directory:
                     del self._certificates[fingerprint]
         for row in known:
             wait = due.get(row.id)
-            self._vens[row.id] = Known(
+            self._vens[row.id] = VenState(
                 row.id,
                 row.registration_id,
                 row.strict,

@@ -23,7 +23,7 @@ from openadr.model.target import EVERYTHING, Target
 from vtn.services import event as events
 from vtn.services import outbox, programme
 from vtn.services.event import Values, with_values
-from vtn.services.outbox import Kind
+from vtn.services.outbox import Intent
 from vtn.services.programme import Programme
 from vtn.store.database import Transaction
 from vtn.store.rows import from_json, to_json
@@ -208,7 +208,7 @@ async def _queue(tx: Transaction, versions: Sequence[tuple[str, int, str]], now:
         for event_id, number, ven_id in versions
     ]
     await tx.conn.execute(insert(delivery), rows)
-    await outbox.put_many(tx, sorted({ven_id for _, _, ven_id in versions}), Kind.EVENTS, now)
+    await outbox.put_many(tx, sorted({ven_id for _, _, ven_id in versions}), Intent.EVENTS_CHANGED, now)
 
 
 async def get(conn: AsyncConnection, dispatch_id: str, *, lock: bool = False) -> Dispatch:
@@ -291,9 +291,9 @@ async def change(
     await tx.audit(who, "change dispatch", dispatch_id, to_json(shared), to_json(new), at=now)
 
 
-def _result_due(one: Dispatch, now: datetime) -> datetime | None:
+def _result_due(dispatch: Dispatch, now: datetime) -> datetime | None:
     """Return when to look for the result of a dispatch whose end has just changed."""
-    return None if one.direction is None else now
+    return None if dispatch.direction is None else now
 
 
 def _check_past(old: Event, new: Event, now: datetime) -> None:

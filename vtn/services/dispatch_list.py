@@ -27,7 +27,7 @@ class When(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DispatchFilter:
     """Which dispatches to list; None: whichever."""
 
     when: When | None = None
@@ -82,7 +82,7 @@ def _time(when: When, now: datetime) -> ColumnElement[bool]:
 
 async def listing(
     conn: AsyncConnection,
-    wanted: Wanted,
+    wanted: DispatchFilter,
     now: datetime,
     *,
     after: tuple[datetime, str] | None = None,

@@ -178,23 +178,23 @@ async def compute(db: Database, dispatch_id: str, now: datetime) -> Computed:
     return await asyncio.to_thread(work)
 
 
-async def keep(tx: Transaction, found: Computed, now: datetime) -> Result:
+async def keep(tx: Transaction, computed: Computed, now: datetime) -> Result:
     """Store a result as the newest version and return it; of the same data, return the version that is there."""
-    dispatch_id = found.result.dispatch_id
+    dispatch_id = computed.result.dispatch_id
     await dispatches.get(tx.conn, dispatch_id, lock=True)
     newest = select(evaluation).where(evaluation.c.dispatch_id == dispatch_id).order_by(evaluation.c.version.desc())
     last = (await tx.conn.execute(newest)).first()
-    if last is not None and last.input_hash == found.input_hash:
+    if last is not None and last.input_hash == computed.input_hash:
         return from_json(Result, last.result)
-    result = replace(found.result, version=1 if last is None else last.version + 1)
-    rule = found.rule
+    result = replace(computed.result, version=1 if last is None else last.version + 1)
+    rule = computed.rule
     await tx.conn.execute(
         insert(evaluation).values(
             dispatch_id=dispatch_id,
             version=result.version,
             method={"id": rule.id, "version": rule.version, "citation": rule.citation},
             result=to_json(result),
-            input_hash=found.input_hash,
+            input_hash=computed.input_hash,
             created_at=now,
         )
     )
@@ -212,15 +212,15 @@ async def stored(conn: AsyncConnection, dispatch_id: str, version: int | None = 
     return from_json(Result, row.result)
 
 
-async def _inputs(conn: AsyncConnection, whole: Dispatch, rule: DayMatch) -> list[_Inputs]:
-    said = await opt.effective(conn, whole.id)
+async def _inputs(conn: AsyncConnection, dispatch: Dispatch, rule: DayMatch) -> list[_Inputs]:
+    said = await opt.effective(conn, dispatch.id)
     ran: list[tuple[Any, Event]] = []
-    async for rows in portions(conn, _called(whole.id)):
-        ran += await asyncio.to_thread(_ran, whole.shared, rows)
-    period, lookback = whole.shared.period, timedelta(days=rule.lookback_days + 2)
+    async for rows in portions(conn, _called(dispatch.id)):
+        ran += await asyncio.to_thread(_ran, dispatch.shared, rows)
+    period, lookback = dispatch.shared.period, timedelta(days=rule.lookback_days + 2)
     ven_ids = [row.ven_id for row, _ in ran]
     history = Span(period.start - lookback, period.end)  # what comes later changes no baseline
-    busy = await event_days.others(conn, ven_ids, whole.id, history)
+    busy = await event_days.others(conn, ven_ids, dispatch.id, history)
     spans = {
         row.ven_id: (
             int((one.period.start - lookback).timestamp()),
@@ -350,35 +350,35 @@ def _why_unknown(rows: Sequence[VenResult], unknown: Sequence[VenResult]) -> str
     return f"Not known of {len(unknown)} of {len(rows)} VENs called: {', '.join(filter(None, parts))}."
 
 
-def _ven_result(one: _Inputs, rule: DayMatch, direction: Direction, zone: str) -> VenResult:
-    period = one.event.period
+def _ven_result(ven: _Inputs, rule: DayMatch, direction: Direction, zone: str) -> VenResult:
+    period = ven.event.period
     span = Span(period.start, period.end)
     days: tuple[str, ...] = ()
     intervals: tuple[IntervalResult, ...] = ()
     got, why, ready = math.nan, None, None
-    matrix = day_matrix(one.readings, zone)
+    matrix = day_matrix(ven.readings, zone)
     try:
-        found = baseline(matrix, span, rule, one.calendar, notified_at=one.sent_at)
+        found = baseline(matrix, span, rule, ven.calendar, notified_at=ven.sent_at)
     except NoBaselineError as error:
         note = str(error)
         why, ready = _too_few(error, rule, matrix.local_day(span.start))
     else:
         note = found.status.value
         days = tuple(use.day.isoformat() for use in found.days if use.verdict == "kept")
-        intervals, got = _intervals(found, one.event, direction)
+        intervals, got = _intervals(found, ven.event, direction)
         if not math.isfinite(got):
             note, why = _NO_READINGS, f"{_NO_READINGS} It is computed as soon as they come in."
-    asked = float(ordered_between(one.event, (period.start, period.end or period.start), direction)[0])
-    counts = one.opt is OptType.IN and math.isfinite(got)
-    latency = (one.answered_at - one.queued_at).total_seconds() if one.answered_at and one.queued_at else None
-    if one.opt is OptType.OUT:
+    asked = float(ordered_between(ven.event, (period.start, period.end or period.start), direction)[0])
+    counts = ven.opt is OptType.IN and math.isfinite(got)
+    latency = (ven.answered_at - ven.queued_at).total_seconds() if ven.answered_at and ven.queued_at else None
+    if ven.opt is OptType.OUT:
         why, ready = None, None
     return VenResult(
-        ven_id=one.ven_id,
-        ven_name=one.name,
-        event_id=one.event.event_id,
-        opt=one.opt,
-        reason=one.reason,
+        ven_id=ven.ven_id,
+        ven_name=ven.name,
+        event_id=ven.event.event_id,
+        opt=ven.opt,
+        reason=ven.reason,
         counts=counts,
         ordered_wh=asked,
         delivered_wh=None if why else got if counts else 0.0,
@@ -435,18 +435,18 @@ def _ticks(since: datetime, times: Sequence[datetime]) -> Ints:
     return np.array([(when - since) // _TICK for when in times], np.int64)
 
 
-def _intervals(found: Baseline, ordered: Event, direction: Direction) -> tuple[tuple[IntervalResult, ...], float]:
+def _intervals(baseline: Baseline, ordered: Event, direction: Direction) -> tuple[tuple[IntervalResult, ...], float]:
     """Return the event's intervals and the delivered energy (Wh), NaN if one of them is not known."""
-    inside = found.in_event
-    usual, actual = found.baseline_wh[inside], found.actual_wh[inside]
+    inside = baseline.in_event
+    usual, actual = baseline.baseline_wh[inside], baseline.actual_wh[inside]
     got = delivered(usual, actual, direction)
-    step, to_w = timedelta(seconds=found.step_s), 3600 / found.step_s
-    starts = [from_epoch_s(start_s) for start_s in found.starts_s[inside]]
+    step, to_w = timedelta(seconds=baseline.step_s), 3600 / baseline.step_s
+    starts = [from_epoch_s(start_s) for start_s in baseline.starts_s[inside]]
     asked = ordered_between(ordered, [*starts, starts[-1] + step], direction)
     rows = tuple(
         IntervalResult(
             start,
-            found.step_s,
+            baseline.step_s,
             float(want * to_w),
             _known(float(base * to_w)),
             _known(float(used * to_w)),

@@ -85,10 +85,10 @@ def differences(before: Result, after: Result) -> tuple[list[Difference], list[t
     return sums, vens
 
 
-def _facts(one: VenResult | None) -> tuple[object, ...] | None:
-    if one is None:
+def _facts(result: VenResult | None) -> tuple[object, ...] | None:
+    if result is None:
         return None
-    return (one.opt, one.counts, one.ordered_wh, one.delivered_wh, one.days_used, one.baseline_note)
+    return (result.opt, result.counts, result.ordered_wh, result.delivered_wh, result.days_used, result.baseline_note)
 
 
 async def workings(conn: Connection, dispatch_id: str, ven_id: str) -> Workings:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, bindparam, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from openadr.model.codes import Code, OpenADRError
+from core.errors import ConflictError, EvenloadError, NotFoundError, Reason
 from openadr.model.event import (
     DeliveredEvent,
     Event,
@@ -37,7 +37,10 @@ Values = Mapping[str, Sequence[float]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A VEN's answer to one event, protocol-neutral. `reason` is why it opts out, in its own words."""
+    """A VEN's answer to one event. `code` is 200, or the error that it met, as its version of OpenADR numbers them.
+
+    `reason` is why it opts out, in its own words.
+    """
 
     event_id: str
     modification_number: int
@@ -54,10 +57,10 @@ class EventList:
     awaits_answer: bool
 
 
-def with_values(one: Event, values: Values) -> Event:
+def with_values(event: Event, values: Values) -> Event:
     """Return the event with other values in some signals. The values must fit the signals' intervals."""
     return replace(
-        one,
+        event,
         signals=tuple(
             replace(
                 signal,
@@ -68,7 +71,7 @@ def with_values(one: Event, values: Values) -> Event:
             )
             if signal.signal_id in values
             else signal
-            for signal in one.signals
+            for signal in event.signals
         ),
     )
 
@@ -180,17 +183,17 @@ def _delivered(listed: Sequence[Event], open_ids: AbstractSet[str], now: datetim
     return EventList(sent, awaits_answer=any(one.event_id in open_ids for one in listed))
 
 
-def _renewed_at(one: Event, now: datetime) -> datetime:
+def _renewed_at(event: Event, now: datetime) -> datetime:
     """Return when the event's payload last changed: by the operator, or in status or currentValue as time went by."""
-    if one.cancelled:
-        return one.created_at
-    edges = [near_from(one.period), one.period.start]
-    for signal in one.signals:
-        edge = one.period.start
+    if event.cancelled:
+        return event.created_at
+    edges = [near_from(event.period), event.period.start]
+    for signal in event.signals:
+        edge = event.period.start
         for interval in signal.intervals:
             edge = interval.duration.after(edge)
             edges.append(edge)
-    return max([one.created_at, *(edge for edge in edges if edge <= now)])
+    return max([event.created_at, *(edge for edge in edges if edge <= now)])
 
 
 def _current() -> ColumnElement[bool]:
@@ -214,15 +217,15 @@ async def _open_ids(conn: AsyncConnection, listed: Iterable[Event]) -> set[str]:
 
 async def record_answers(
     tx: Transaction, answers_of: Mapping[str, Sequence[Answer]], now: datetime
-) -> dict[str, OpenADRError | None]:
+) -> dict[str, EvenloadError | None]:
     """Store VENs' answers and close the outbox mark of each VEN once its every event is answered (EV-46, EV-47).
 
-    A VEN's outcome is the fault of its first answer that does not fit an event, or None: OpenADRError 452 for an
-    unknown event, 450 for another than the present modification. Good answers beside a bad one are kept (EV-48).
+    A VEN's outcome is the fault of its first answer that does not fit an event, or None: NotFoundError for an unknown
+    event, ConflictError for another than the present modification. Good answers beside a bad one are kept (EV-48).
     """
     rows = await _events(tx.conn, {one.event_id for answers in answers_of.values() for one in answers})
     good: list[tuple[str, Answer]] = []
-    outcomes: dict[str, OpenADRError | None] = {}
+    outcomes: dict[str, EvenloadError | None] = {}
     for ven_id, answers in answers_of.items():
         faults = [(one, _fault(one, rows.get((ven_id, one.event_id)))) for one in answers]
         good += [(ven_id, one) for one, fault in faults if fault is None]
@@ -263,16 +266,14 @@ async def _events(conn: AsyncConnection, event_ids: Collection[str]) -> dict[tup
     return found
 
 
-def _fault(answer: Answer, row: Any) -> OpenADRError | None:
+def _fault(answer: Answer, row: Any) -> EvenloadError | None:
     """Return what is wrong with an answer to the event of a row, or to none (EV-48)."""
     if row is None:
-        return OpenADRError(Code.INVALID_ID, f"No event '{answer.event_id}' was sent to this VEN.")
+        return NotFoundError(f"No event '{answer.event_id}' was sent to this VEN.")
     if row.modification_number != answer.modification_number:
-        return OpenADRError(
-            Code.OUT_OF_SEQUENCE,
-            f"Event '{answer.event_id}' is at modification {row.modification_number}, "
-            f"not {answer.modification_number}.",
-        )
+        present, meant = row.modification_number, answer.modification_number
+        text = f"Event '{answer.event_id}' is at modification {present}, not {meant}."
+        return ConflictError(text, reason=Reason.OUT_OF_SEQUENCE)
     return None
 
 
@@ -320,6 +321,6 @@ async def _add_opts(tx: Transaction, answers: Sequence[tuple[str, Answer]], now:
         await tx.conn.execute(insert(opt), rows)
 
 
-def is_over(one: Event, now: datetime) -> bool:
+def is_over(event: Event, now: datetime) -> bool:
     """Whether the event can no longer change: it is complete or cancelled."""
-    return status_at(one, now) in (EventStatus.COMPLETED, EventStatus.CANCELLED)
+    return status_at(event, now) in (EventStatus.COMPLETED, EventStatus.CANCELLED)

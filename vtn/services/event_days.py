@@ -42,7 +42,7 @@ async def others(
         end = min((one for one in (row.ends_at, row.cancelled_at) if one is not None), default=None)
         if row.id in calls and (end is None or max(row.starts_at, within.start) < end):
             found.setdefault(row.ven_id, []).append(Span(row.starts_at, end))
-    return {ven_id: tuple(sorted(spans, key=lambda one: one.start)) for ven_id, spans in found.items()}
+    return {ven_id: tuple(sorted(spans, key=lambda row: row.start)) for ven_id, spans in found.items()}
 
 
 async def _calls(conn: AsyncConnection, dispatch_ids: Sequence[str]) -> set[str]:

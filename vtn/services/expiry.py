@@ -33,7 +33,7 @@ def ends(watched: Mapping[str, Path]) -> list[Expiry]:
             found.append(Expiry(name, validity_of_file(path).end))
         except EvenloadError as error:
             found.append(Expiry(name, None, str(error)))
-    return sorted(found, key=lambda one: (one.ends_at is not None, one.ends_at))
+    return sorted(found, key=lambda row: (row.ends_at is not None, row.ends_at))
 
 
 def soon(watched: Mapping[str, Path], before: datetime) -> list[Expiry]:

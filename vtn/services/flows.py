@@ -34,13 +34,13 @@ _PHASES: Final = {
 _GENERATORS: Final = frozenset({"Generation_Systems"})
 
 
-def flow_of(said: ReportDescription) -> Flow:
+def flow_of(description: ReportDescription) -> Flow:
     """Return which way energy counts as positive in a data point, seen from the grid connection."""
-    words = {*_words(said.report_type), *_words(said.r_id)}
-    obis = _OBIS.search(said.r_id)
-    if words & _EXPORT or (obis and obis[1] in _OBIS_EXPORT) or _GENERATORS & set(said.subject.device_classes):
+    words = {*_words(description.report_type), *_words(description.r_id)}
+    obis = _OBIS.search(description.r_id)
+    if words & _EXPORT or (obis and obis[1] in _OBIS_EXPORT) or _GENERATORS & set(description.subject.device_classes):
         return Flow.EXPORT
-    if said.reading_type == "Net" or words & _NET or (obis and obis[1] == "16"):
+    if description.reading_type == "Net" or words & _NET or (obis and obis[1] == "16"):
         return Flow.NET
     return Flow.IMPORT
 

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, delete, insert, select, update
 from core.errors import ConflictError
 from vtn.store.database import Database, Transaction
 from vtn.store.tables import idempotency
-from web.idempotency import KEEP, LEASE, Answer, Mark, Taken
+from web.idempotency import KEEP, LEASE, KeptAnswer, Mark, Taken
 
 
 class RequestKeys:
@@ -21,7 +21,7 @@ class RequestKeys:
         """Return a transaction."""
         return self._db.write()
 
-    async def take(self, tx: Transaction, mark: Mark) -> Answer | Taken:
+    async def take(self, tx: Transaction, mark: Mark) -> KeptAnswer | Taken:
         """Take the key, or return the answer that it got."""
         row = (await tx.conn.execute(select(idempotency).where(_is(mark)).with_for_update())).one_or_none()
         if row is not None and row.created_at < mark.since - KEEP:
@@ -34,13 +34,13 @@ class RequestKeys:
         if row.request_hash != mark.digest:
             return Taken.OTHER
         if row.status is not None:
-            return Answer(row.status, row.headers, row.body)
+            return KeptAnswer(row.status, row.headers, row.body)
         if row.created_at > mark.since - LEASE:
             return Taken.AT_WORK
         await tx.conn.execute(update(idempotency).where(_is(mark)).values(created_at=mark.since))
         return Taken.FIRST
 
-    async def remember(self, tx: Transaction, mark: Mark, answer: Answer) -> None:
+    async def remember(self, tx: Transaction, mark: Mark, answer: KeptAnswer) -> None:
         """Keep the answer. Raises ConflictError if another process took the key over meanwhile."""
         values = {"status": answer.status, "headers": dict(answer.headers), "body": answer.body}
         if not (await tx.conn.execute(update(idempotency).where(_open(mark)).values(**values))).rowcount:

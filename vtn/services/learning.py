@@ -73,10 +73,10 @@ def rule_of(preset: str) -> DayMatch:
     return PRESETS.get(preset, PRESETS[DEFAULT_PRESET])
 
 
-def together(known: Mapping[str, Learning], needed: int) -> FleetLearning:
+def together(learning: Mapping[str, Learning], needed: int) -> FleetLearning:
     """Return how far VENs are together."""
-    states = [one.state for one in known.values()]
-    coming = [one.ready_on for one in known.values() if one.state == "learning" and one.ready_on is not None]
+    states = [one.state for one in learning.values()]
+    coming = [one.ready_on for one in learning.values() if one.state == "learning" and one.ready_on is not None]
     return FleetLearning(
         vens=len(states),
         ready=states.count("ready"),
@@ -87,9 +87,9 @@ def together(known: Mapping[str, Learning], needed: int) -> FleetLearning:
     )
 
 
-def shown(found: FleetLearning) -> dict[str, int | str | None]:
+def shown(learning: FleetLearning) -> dict[str, int | str | None]:
     """Return it as APIs say it."""
-    return {**asdict(found), "ready_on": found.ready_on.isoformat() if found.ready_on else None}
+    return {**asdict(learning), "ready_on": learning.ready_on.isoformat() if learning.ready_on else None}
 
 
 async def of_programme(conn: AsyncConnection, rules: Programme, now: datetime) -> FleetLearning:

@@ -129,8 +129,8 @@ def amounts(loaded: Loaded, key: SeriesKey, connection_w: float) -> Loaded:
 
 
 def _believed(loaded: Loaded, key: SeriesKey, connection_w: float) -> list[plausible.Level]:
-    readings: Iterable[plausible.Reading] = map(
-        plausible.Reading,
+    readings: Iterable[plausible.RegisterReading] = map(
+        plausible.RegisterReading,
         loaded.starts_s.tolist(),
         loaded.values.tolist(),
         (loaded.qualities == Quality.GOOD).tolist(),

@@ -14,8 +14,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, and_, case, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from core.errors import ConflictError, InvalidError, NotFoundError, Reason
 from core.spans import Span
-from openadr.model.codes import Code, OpenADRError
 from openadr.model.contexts import normal_context
 from openadr.model.event import Event, ResponseRequired
 from openadr.model.opt import Opt, OptFact, OptSource, OptType, effective_opt
@@ -33,56 +33,62 @@ _NAMED = 5
 """Of so many foreign resources an answer speaks by name."""
 
 
-async def create(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> None:
-    """Record an opt. Raises OpenADRError 459, 454, 452, 450 or 462 (OP-02, OP-09, OP-10, OP-15).
+async def create(tx: Transaction, ven_id: str, stated: Opt, now: datetime) -> None:
+    """Record an opt (OP-02, OP-09, OP-10, OP-15).
+
+    Raises NotFoundError for an event that is not open for this VEN, ConflictError for another than its present
+    modification, InvalidError with the reason for all else.
 
     What is stored grows with the message, not with its square: texts that stand in the row of each resource are
     short, resources are the VEN's own, and a schedule stands in one row.
     """
-    if any(len(text) > _LONGEST_ID for text in (said.opt_id, said.reason, *said.target.resource_ids)):
-        raise OpenADRError(
-            Code.INVALID_DATA, f"An optID, optReason or resourceID is longer than {_LONGEST_ID} characters."
-        )
-    if len(said.market_context or "") > _LONGEST_CONTEXT:
-        raise OpenADRError(Code.INVALID_DATA, f"The marketContext is longer than {_LONGEST_CONTEXT} characters.")
-    if len(said.availability) > _MOST_AVAILABLE:
-        raise OpenADRError(Code.INVALID_DATA, f"A schedule holds at most {_MOST_AVAILABLE} availabilities.")
-    if any(each.duration.months + each.duration.seconds < 0 for each in said.availability):
-        raise OpenADRError(Code.INVALID_DATA, "The duration of an availability cannot be negative.")
-    if said.event_id is not None:
-        await _for_event(tx, ven_id, said, now)
-    elif said.availability:
-        await _schedule(tx, ven_id, said, now)
+    if any(len(text) > _LONGEST_ID for text in (stated.opt_id, stated.reason, *stated.target.resource_ids)):
+        text = f"An optID, optReason or resourceID is longer than {_LONGEST_ID} characters."
+        raise InvalidError(text, reason=Reason.TOO_LONG)
+    if len(stated.market_context or "") > _LONGEST_CONTEXT:
+        text = f"The marketContext is longer than {_LONGEST_CONTEXT} characters."
+        raise InvalidError(text, reason=Reason.TOO_LONG)
+    if len(stated.availability) > _MOST_AVAILABLE:
+        raise InvalidError(f"A schedule holds at most {_MOST_AVAILABLE} availabilities.", reason=Reason.TOO_LONG)
+    if any(each.duration.months + each.duration.seconds < 0 for each in stated.availability):
+        raise InvalidError("The duration of an availability cannot be negative.")
+    if stated.event_id is not None:
+        await _for_event(tx, ven_id, stated, now)
+    elif stated.availability:
+        await _schedule(tx, ven_id, stated, now)
     else:
-        raise OpenADRError(Code.COMPLIANCE, "An opt needs either a qualifiedEventID or a vavailability.")
+        text = "An opt needs either a qualifiedEventID or a vavailability."
+        raise InvalidError(text, reason=Reason.BREAKS_A_RULE)
 
 
 # -- opts for one event
 
 
-async def _for_event(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> None:
-    if said.availability or said.market_context:
-        raise OpenADRError(Code.COMPLIANCE, "An opt for an event takes no vavailability and no marketContext.")
+async def _for_event(tx: Transaction, ven_id: str, stated: Opt, now: datetime) -> None:
+    if stated.availability or stated.market_context:
+        text = "An opt for an event takes no vavailability and no marketContext."
+        raise InvalidError(text, reason=Reason.BREAKS_A_RULE)
     listed = {each.event_id: each for each in await events.of_ven(tx.conn, ven_id, now)}
-    target = listed.get(said.event_id or "")
+    target = listed.get(stated.event_id or "")
     if target is None:
-        raise OpenADRError(Code.INVALID_ID, f"No event '{said.event_id}' is open for this VEN.")
-    if said.modification_number != target.modification_number:
-        raise OpenADRError(Code.OUT_OF_SEQUENCE, f"The event is at modification {target.modification_number}.")
+        raise NotFoundError(f"No event '{stated.event_id}' is open for this VEN.")
+    if stated.modification_number != target.modification_number:
+        text = f"The event is at modification {target.modification_number}."
+        raise ConflictError(text, reason=Reason.OUT_OF_SEQUENCE)
     if target.response_required is ResponseRequired.NEVER:
-        raise OpenADRError(Code.COMPLIANCE, "This event takes no response.")
-    resources = await _resources(tx.conn, ven_id, said, target)
+        raise InvalidError("This event takes no response.", reason=Reason.BREAKS_A_RULE)
+    resources = await _resources(tx.conn, ven_id, stated, target)
     if target.target.resource_ids == resources:
         resources = _WHOLE_VEN  # the event concerns nothing else of this VEN
     content = {
-        "event_id": said.event_id,
-        "modification_number": said.modification_number,
+        "event_id": stated.event_id,
+        "modification_number": stated.modification_number,
         "source": OptSource.CREATE_OPT,
-        "opt_type": said.opt_type,
-        "reason": said.reason,
-        "opt_id": said.opt_id,
+        "opt_type": stated.opt_type,
+        "reason": stated.reason,
+        "opt_id": stated.opt_id,
     }
-    last = await _last_words(tx.conn, said.event_id or "")
+    last = await _last_words(tx.conn, stated.event_id or "")
     whole = last.get(None)
     news = []
     for resource_id in resources:
@@ -103,20 +109,21 @@ async def _last_words(conn: AsyncConnection, event_id: str) -> dict[str | None, 
 
 
 async def _resources(
-    conn: AsyncConnection, ven_id: str, said: Opt, target_of: Event | None = None
+    conn: AsyncConnection, ven_id: str, opt: Opt, target_of: Event | None = None
 ) -> tuple[str | None, ...]:
     """Return the resources that an opt is about, (None,) for the whole VEN (OP-05, OP-11).
 
-    Criteria of the target are ORed, the device class is ANDed. Raises OpenADRError 462 if nothing of this VEN matches,
-    and for resources that neither the VEN's metadata nor the event named (OP-09).
+    Criteria of the target are ORed, the device class is ANDed. Raises InvalidError (target mismatch) if nothing of this
+    VEN matches, and for resources that neither the VEN's metadata nor the event named (OP-09).
     """
-    target = said.target
+    target = opt.target
     if set(target.ven_ids) - {ven_id}:
-        raise OpenADRError(Code.TARGET_MISMATCH, "The opt targets another VEN.")
+        raise InvalidError("The opt targets another VEN.", reason=Reason.TARGET_MISMATCH)
     parts = replace(target, ven_ids=())
     if replace(parts, resource_ids=(), device_classes=()):
-        raise OpenADRError(Code.TARGET_MISMATCH, "An opt's target names resources and device classes only.")
-    if not parts and not said.device_class:
+        text = "An opt's target names resources and device classes only."
+        raise InvalidError(text, reason=Reason.TARGET_MISMATCH)
+    if not parts and not opt.device_class:
         return _WHOLE_VEN
     columns = resource.c.resource_id, resource.c.device_class
     rows = await conn.execute(select(*columns).where(resource.c.ven_id == ven_id))
@@ -125,42 +132,43 @@ async def _resources(
     _refuse_foreign(parts.resource_ids, named or classes, "the event's targets" if named else "the VEN's resources")
     wanted = dict.fromkeys(parts.resource_ids if parts else classes)
     wanted |= dict.fromkeys(name for name, kind in classes.items() if kind in parts.device_classes)
-    if said.device_class:
-        wanted = {name: None for name in wanted if classes.get(name) in said.device_class.device_classes}
+    if opt.device_class:
+        wanted = {name: None for name in wanted if classes.get(name) in opt.device_class.device_classes}
     if not wanted:
-        raise OpenADRError(Code.TARGET_MISMATCH, "No resource of this VEN is of that device class.")
+        raise InvalidError("No resource of this VEN is of that device class.", reason=Reason.TARGET_MISMATCH)
     if named:
         _refuse_foreign(wanted, named, "the event's targets")
     return tuple(wanted)
 
 
 def _refuse_foreign(names: Collection[str], among: Collection[str], whose: str) -> None:
-    """Raise OpenADRError 462 for names that are not `among` (OP-09)."""
+    """Raise InvalidError (target mismatch) for names that are not `among` (OP-09)."""
     own = frozenset(among)
     foreign = [name for name in names if name not in own]
     if foreign:
         more = f" and {len(foreign) - _NAMED} more" if len(foreign) > _NAMED else ""
-        raise OpenADRError(Code.TARGET_MISMATCH, f"Not among {whose}: {', '.join(foreign[:_NAMED])}{more}.")
+        text = f"Not among {whose}: {', '.join(foreign[:_NAMED])}{more}."
+        raise InvalidError(text, reason=Reason.TARGET_MISMATCH)
 
 
 # -- schedules
 
 
-async def _schedule(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> None:
+async def _schedule(tx: Transaction, ven_id: str, stated: Opt, now: datetime) -> None:
     """Add a schedule; earlier ones of the same type that it covers end (OP-06).
 
     A resent one is no news, unless it was cancelled in the meantime: then it is in force again (TR-12).
     """
-    resources = await _resources(tx.conn, ven_id, said)
-    digest = hashlib.sha256(json.dumps(to_json(said), sort_keys=True).encode()).hexdigest()
-    context = normal_context(said.market_context) if said.market_context else None
+    resources = await _resources(tx.conn, ven_id, stated)
+    digest = hashlib.sha256(json.dumps(to_json(stated), sort_keys=True).encode()).hexdigest()
+    context = normal_context(stated.market_context) if stated.market_context else None
     same = (
         (opt.c.ven_id == ven_id)
         & opt.c.event_id.is_(None)
-        & (opt.c.opt_type == said.opt_type)
+        & (opt.c.opt_type == stated.opt_type)
         & opt.c.market_context.is_not_distinct_from(context)
     )
-    alike = same & (opt.c.opt_id == said.opt_id) & (opt.c.schedule_digest == digest) & opt.c.cancelled_at.is_(None)
+    alike = same & (opt.c.opt_id == stated.opt_id) & (opt.c.schedule_digest == digest) & opt.c.cancelled_at.is_(None)
     if (await tx.conn.execute(select(opt.c.sequence).where(alike).limit(1))).first() is not None:
         return
     in_force = same & opt.c.ended_at.is_(None)
@@ -172,25 +180,25 @@ async def _schedule(tx: Transaction, ven_id: str, said: Opt, now: datetime) -> N
     row = {
         "ven_id": ven_id,
         "source": OptSource.CREATE_OPT,
-        "opt_type": said.opt_type,
-        "reason": said.reason,
-        "opt_id": said.opt_id,
+        "opt_type": stated.opt_type,
+        "reason": stated.reason,
+        "opt_id": stated.opt_id,
         "market_context": context,
         "schedule_digest": digest,
         "at": now,
     }
     first, *others = resources
-    times = replace(said, target=EVERYTHING, device_class=EVERYTHING)  # whom it is about, the rows say
+    times = replace(stated, target=EVERYTHING, device_class=EVERYTHING)  # whom it is about, the rows say
     await tx.conn.execute(insert(opt).values(**row, resource_id=first, schedule=to_json(times)))
     if others:
         await tx.conn.execute(insert(opt), [{**row, "resource_id": resource_id} for resource_id in others])
 
 
 async def cancel(tx: Transaction, ven_id: str, opt_id: str, now: datetime) -> None:
-    """End all schedules made with an optID; superseded ones are no error. Raises OpenADRError 452 (OP-14, OP-15)."""
+    """End all schedules made with an optID; superseded ones are no error. Raises NotFoundError (OP-14, OP-15)."""
     made = (opt.c.ven_id == ven_id) & (opt.c.opt_id == opt_id) & opt.c.event_id.is_(None)
     if (await tx.conn.execute(select(opt.c.sequence).where(made).limit(1))).first() is None:
-        raise OpenADRError(Code.INVALID_ID, f"No opt schedule '{opt_id}'.")
+        raise NotFoundError(f"No opt schedule '{opt_id}'.")
     await tx.conn.execute(update(opt).where(made & opt.c.ended_at.is_(None)).values(ended_at=now))
     await tx.conn.execute(update(opt).where(made & opt.c.cancelled_at.is_(None)).values(cancelled_at=now))
 

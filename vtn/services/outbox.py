@@ -1,7 +1,8 @@
-"""What waits to be polled: rows that move `pending -> sent -> done | dead` (DESIGN, "Outbox").
+"""What VENs shall hear: rows that move `pending -> sent -> done | dead` (DESIGN, "Outbox").
 
-An `events` row is a mark "this VEN's list changed": one row a VEN, set back to pending by each change. Every other row
-is one message. A row is done by its logical answer, or, where nobody answers, by the VEN's next request.
+A row holds an intent; a transport makes the message at the moment of delivery. `events_changed` is a mark: one row a
+VEN, set back to pending by each change. Every other row is one message. A row is done by its logical answer, or, where
+nobody answers, by the VEN's next request.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,15 +20,16 @@ from vtn.store.rows import in_parts, upsert
 from vtn.store.tables import event, outbox, report_request
 
 
-class Kind(StrEnum):
-    """What a row makes the VTN send."""
+class Intent(StrEnum):
+    """What a VEN shall hear. In which message, and how it gets there, its version and mode (`ven`) say."""
 
-    EVENTS = "events"
-    REGISTER_REPORT = "register_report"
-    CREATE_REPORT = "create_report"
-    CANCEL_REPORT = "cancel_report"
+    EVENTS_CHANGED = "events_changed"
+    REPORTS_OFFERED = "reports_offered"
+    """What this VTN reports itself. The subject is the VEN's request for it, if it asked (RP-14)."""
+    REPORT_WANTED = "report_wanted"
+    REPORT_UNWANTED = "report_unwanted"
     REREGISTER = "reregister"
-    CANCEL_REGISTRATION = "cancel_registration"
+    UNREGISTER = "unregister"
 
 
 class State(StrEnum):
@@ -55,31 +57,31 @@ class Row:
     """A row that a poll took."""
 
     id: int
-    kind: Kind
+    intent: Intent
     subject: str
     tries: int
 
 
-async def put(tx: Transaction, ven_id: str, kind: Kind, now: datetime, subject: str = "") -> None:
-    """Queue a message; a row of the same kind and subject starts over instead of standing there twice."""
-    await _put(tx, [(ven_id, subject)], kind, now)
+async def put(tx: Transaction, ven_id: str, intent: Intent, now: datetime, subject: str = "") -> None:
+    """Queue an intent; a row of the same intent and subject starts over instead of standing there twice."""
+    await _put(tx, [(ven_id, subject)], intent, now)
 
 
-async def put_many(tx: Transaction, ven_ids: Sequence[str], kind: Kind, now: datetime, subject: str = "") -> None:
-    """Queue the same message for several VENs."""
-    await _put(tx, [(ven_id, subject) for ven_id in ven_ids], kind, now)
+async def put_many(tx: Transaction, ven_ids: Sequence[str], intent: Intent, now: datetime, subject: str = "") -> None:
+    """Queue the same intent for several VENs."""
+    await _put(tx, [(ven_id, subject) for ven_id in ven_ids], intent, now)
 
 
-async def put_subjects(tx: Transaction, ven_id: str, kind: Kind, now: datetime, subjects: Iterable[str]) -> None:
-    """Queue several messages of a kind for one VEN, in one statement."""
-    await _put(tx, [(ven_id, subject) for subject in dict.fromkeys(subjects)], kind, now)
+async def put_subjects(tx: Transaction, ven_id: str, intent: Intent, now: datetime, subjects: Iterable[str]) -> None:
+    """Queue an intent about several subjects for one VEN, in one statement."""
+    await _put(tx, [(ven_id, subject) for subject in dict.fromkeys(subjects)], intent, now)
 
 
-async def _put(tx: Transaction, messages: Sequence[tuple[str, str]], kind: Kind, now: datetime) -> None:
+async def _put(tx: Transaction, messages: Sequence[tuple[str, str]], intent: Intent, now: datetime) -> None:
     rows = [
         {
             "ven_id": ven_id,
-            "kind": kind,
+            "kind": intent,
             "subject": subject,
             "state": State.PENDING,
             "tries": 0,
@@ -94,7 +96,7 @@ async def _put(tx: Transaction, messages: Sequence[tuple[str, str]], kind: Kind,
     tx.changed(*(ven_id for ven_id, _ in messages))
 
 
-_IN_TURN: Final = (outbox.c.created_at, case((outbox.c.kind == Kind.REGISTER_REPORT, 0), else_=1), outbox.c.id)
+_IN_TURN: Final = (outbox.c.created_at, case((outbox.c.kind == Intent.REPORTS_OFFERED, 0), else_=1), outbox.c.id)
 """Oldest first; of what a new registration queues at once, the metadata goes before the events (RP-01)."""
 
 
@@ -111,9 +113,9 @@ async def take(tx: Transaction, ven_ids: Sequence[str], now: datetime, settings:
             continue
         tx.changed(found.ven_id)
         if found.tries >= settings.max_tries:
-            await _give_up(tx, found.ven_id, Kind(found.kind), found.id, now)
+            await _give_up(tx, found.ven_id, Intent(found.kind), found.id, now)
         else:
-            taken[found.ven_id] = Row(found.id, Kind(found.kind), found.subject, found.tries + 1)
+            taken[found.ven_id] = Row(found.id, Intent(found.kind), found.subject, found.tries + 1)
     for ids in in_parts(row.id for row in taken.values()):
         await tx.conn.execute(
             update(outbox)
@@ -129,21 +131,21 @@ async def take(tx: Transaction, ven_ids: Sequence[str], now: datetime, settings:
     return taken
 
 
-async def _give_up(tx: Transaction, ven_id: str, kind: Kind, row_id: int, now: datetime) -> None:
+async def _give_up(tx: Transaction, ven_id: str, intent: Intent, row_id: int, now: datetime) -> None:
     """Bury a row that was tried too often, and say so where it matters.
 
     Cancellations that it should have told are not listed any more (EV-16); a report request is unanswered.
     """
     await _move(tx, outbox.c.id == row_id, State.DEAD)
     request = report_request.c.id == select(outbox.c.subject).where(outbox.c.id == row_id).scalar_subquery()
-    if kind is Kind.CREATE_REPORT:
+    if intent is Intent.REPORT_WANTED:
         unanswered = {"state": "unanswered", "reason": "The VEN did not answer the request."}
         waited = request & (report_request.c.state == "queued")
         await tx.conn.execute(update(report_request).where(waited).values(**unanswered))
-    if kind is Kind.CANCEL_REPORT:
+    if intent is Intent.REPORT_UNWANTED:
         told = report_request.c.reason + "; the VEN did not answer"
         await tx.conn.execute(update(report_request).where(request).values(reason=told))
-    if kind is Kind.EVENTS:
+    if intent is Intent.EVENTS_CHANGED:
         untold = (event.c.ven_id == ven_id) & event.c.cancelled_at.is_not(None) & event.c.closed_at.is_(None)
         await tx.conn.execute(update(event).where(untold).values(closed_at=now))
 
@@ -161,22 +163,18 @@ async def confirm_by_request(tx: Transaction, ven_id: str) -> None:
     tx.changed(ven_id)
 
 
-async def done(tx: Transaction, ven_id: str, kind: Kind, subject: str | None = None, *, unsent: bool = False) -> None:
-    """Close the sent rows of a kind (and subject): their logical answer came, if only after they were given up.
-
-    With `unsent`, pending ones too.
-    """
-    states = (*OPEN, State.DEAD) if unsent else (State.SENT, State.DEAD)
-    where = (outbox.c.ven_id == ven_id) & outbox.c.state.in_(states) & (outbox.c.kind == kind)
+async def done(tx: Transaction, ven_id: str, intent: Intent, subject: str | None = None) -> None:
+    """Close the sent rows of an intent (and subject): their logical answer came, if only after they were given up."""
+    where = (outbox.c.ven_id == ven_id) & (outbox.c.kind == intent) & outbox.c.state.in_((State.SENT, State.DEAD))
     if subject is not None:
         where &= outbox.c.subject == subject
     await _move(tx, where, State.DONE)
     tx.changed(ven_id)
 
 
-async def done_subjects(tx: Transaction, ven_id: str, kind: Kind, subjects: Iterable[str]) -> None:
-    """Close the sent rows of a kind for these subjects, like `done`."""
-    sent = (outbox.c.ven_id == ven_id) & (outbox.c.kind == kind) & outbox.c.state.in_((State.SENT, State.DEAD))
+async def done_subjects(tx: Transaction, ven_id: str, intent: Intent, subjects: Iterable[str]) -> None:
+    """Close the sent rows of an intent for these subjects, like `done`."""
+    sent = (outbox.c.ven_id == ven_id) & (outbox.c.kind == intent) & outbox.c.state.in_((State.SENT, State.DEAD))
     for names in in_parts(subjects):
         await _move(tx, sent & outbox.c.subject.in_(names), State.DONE)
     tx.changed(ven_id)
@@ -184,26 +182,26 @@ async def done_subjects(tx: Transaction, ven_id: str, kind: Kind, subjects: Iter
 
 async def all_told(tx: Transaction, ven_ids: Sequence[str]) -> None:
     """Close the marks of VENs that have answered every event, whether or not the last change was sent."""
-    mark = outbox.c.state.in_(OPEN) & (outbox.c.kind == Kind.EVENTS)
+    mark = outbox.c.state.in_(OPEN) & (outbox.c.kind == Intent.EVENTS_CHANGED)
     for names in in_parts(ven_ids):
         await _move(tx, outbox.c.ven_id.in_(names) & mark, State.DONE)
     tx.changed(*ven_ids)
 
 
-async def withdraw(tx: Transaction, ven_id: str, kind: Kind, subject: str) -> bool:
+async def withdraw(tx: Transaction, ven_id: str, intent: Intent, subject: str) -> bool:
     """Take back a row that was never sent. Returns whether there was one."""
     fresh = (outbox.c.state == State.PENDING) & (outbox.c.tries == 0)
-    where = (outbox.c.ven_id == ven_id) & (outbox.c.kind == kind) & (outbox.c.subject == subject) & fresh
+    where = (outbox.c.ven_id == ven_id) & (outbox.c.kind == intent) & (outbox.c.subject == subject) & fresh
     found = await tx.conn.execute(update(outbox).where(where).values(state=State.DONE))
     tx.changed(ven_id)
     return bool(found.rowcount)
 
 
-async def sent_subjects(tx: Transaction, ven_id: str, kind: Kind, *, given_up: bool = False) -> list[str]:
-    """Return the subjects of the rows of a kind that were sent and not answered yet; with `given_up` also of those."""
+async def sent_subjects(tx: Transaction, ven_id: str, intent: Intent, *, given_up: bool = False) -> list[str]:
+    """Return the subjects of an intent that were sent and not answered yet; with `given_up` those given up, too."""
     states = (State.SENT, State.DEAD) if given_up else (State.SENT,)
     query = select(outbox.c.subject).where(
-        (outbox.c.ven_id == ven_id) & (outbox.c.kind == kind) & outbox.c.state.in_(states)
+        (outbox.c.ven_id == ven_id) & (outbox.c.kind == intent) & outbox.c.state.in_(states)
     )
     return list((await tx.conn.execute(query)).scalars())
 
@@ -225,7 +223,7 @@ async def expire(tx: Transaction, now: datetime) -> int:
         & or_(event.c.closed_at.is_(None), event.c.closed_at > lately)
         & or_(event.c.listed_until.is_(None), event.c.listed_until > lately)
     )
-    where = (outbox.c.kind == Kind.EVENTS) & outbox.c.state.in_(OPEN) & ~listed
+    where = (outbox.c.kind == Intent.EVENTS_CHANGED) & outbox.c.state.in_(OPEN) & ~listed
     gone = (await tx.conn.execute(select(outbox.c.ven_id).where(where))).scalars().all()
     if gone:
         await _move(tx, where, State.DEAD)

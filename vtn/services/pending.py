@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ConflictError, NotFoundError
 from vtn.services import outbox, report
-from vtn.services.outbox import Kind, State
+from vtn.services.outbox import Intent, State
 from vtn.store.database import Transaction
 from vtn.store.tables import enrolment_code, ven, ven_certificate, waiting_certificate
 from vtn.store.tables import outbox as outbox_table
@@ -144,10 +144,10 @@ async def send_again(tx: Transaction, row_id: int, now: datetime, *, who: str) -
         raise NotFoundError(f"No message {row_id}.")
     if row.state != State.DEAD:
         raise ConflictError(f"Message {row_id} is {row.state}; only one that was given up can be sent again.")
-    if row.kind == Kind.CREATE_REPORT:
+    if row.kind == Intent.REPORT_WANTED:
         await report.send_again(tx, row.ven_id, row.subject, now)
     else:
-        await outbox.put(tx, row.ven_id, Kind(row.kind), now, row.subject)
+        await outbox.put(tx, row.ven_id, Intent(row.kind), now, row.subject)
     await tx.audit(who, "send again", row.ven_id, after={"kind": row.kind, "subject": row.subject}, at=now)
     return str(row.ven_id)
 

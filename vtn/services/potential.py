@@ -15,8 +15,8 @@ from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.direction import Direction
+from core.errors import InvalidError, Reason
 from core.spans import floor_to
-from openadr.model.codes import Code, OpenADRError
 from openadr.model.potential import DIRECTIONS, NOMINAL_TYPE, Quantile, quantile_of
 from openadr.model.report import Report, ReportDescription, ReportOffer, ReportPayload, with_starts
 from vtn.services.report_mapping import lasting_s
@@ -107,8 +107,8 @@ class Brought:
 def read(report: Report, offer: ReportOffer) -> Brought:
     """Understand a report of potential.
 
-    Raises OpenADRError 452 for an rID that was not offered, 459 for intervals that do not follow each other in even
-    steps, 454 for values that no potential has.
+    Raises InvalidError: not offered for an rID that was not, breaks a rule for intervals that do not follow each other
+    in even steps, invalid data for values that no potential has.
     """
     columns, nominal = _read(report, offer)
     figures = tuple(_figures(*key, column) for key, column in columns.items())
@@ -137,7 +137,7 @@ def _read(report: Report, offer: ReportOffer) -> tuple[dict[tuple[str, Direction
         for payload in interval.payloads:
             line = lines.get(payload.r_id)
             if line is None:
-                raise OpenADRError(Code.INVALID_ID, f"rID '{payload.r_id[:200]}' was not offered.")
+                raise InvalidError(f"rID '{payload.r_id[:200]}' was not offered.", reason=Reason.NOT_OFFERED)
             name = line.source.resource_ids[0] if line.source.resource_ids else WHOLE_VEN
             value = _power_w(payload, line)
             if line.report_type == NOMINAL_TYPE:
@@ -145,7 +145,7 @@ def _read(report: Report, offer: ReportOffer) -> tuple[dict[tuple[str, Direction
                 continue
             direction = DIRECTIONS.get(line.report_type)
             if direction is None:
-                raise OpenADRError(Code.INVALID_DATA, f"A potential has no reportType '{line.report_type[:80]}'.")
+                raise InvalidError(f"A potential has no reportType '{line.report_type[:80]}'.")
             column = columns.setdefault((name, direction), _Column())
             column.durations.setdefault(start_s, set()).add(duration_s)
             values = column.steps.setdefault(start_s, {})
@@ -159,12 +159,12 @@ def _power_w(payload: ReportPayload, line: ReportDescription) -> float | None:
     if (payload.quality or "").startswith(("Quality Bad", "No Quality")):
         return None
     if not isinstance(payload.value, float | int) or (line.item_base and line.item_base.name != "powerReal"):
-        raise OpenADRError(Code.INVALID_DATA, f"rID '{payload.r_id[:200]}' is a potential: a real power.")
+        raise InvalidError(f"rID '{payload.r_id[:200]}' is a potential: a real power.")
     if not math.isfinite(payload.value):
         return None
     value = float(payload.value) * (line.item_base.factor if line.item_base else 1.0)
     if not 0 <= value <= _MOST_W:
-        raise OpenADRError(Code.INVALID_DATA, f"A potential of {value:g} W is not between 0 and {_MOST_W:g} W.")
+        raise InvalidError(f"A potential of {value:g} W is not between 0 and {_MOST_W:g} W.")
     return value
 
 
@@ -173,10 +173,11 @@ def _figures(resource_id: str, direction: Direction, column: _Column) -> Figures
     first, last = min(column.steps), max(column.steps)
     step_s = _step_s(column)
     if step_s is None:
-        raise OpenADRError(Code.COMPLIANCE, "The intervals of a potential have one duration and follow each other.")
+        text = "The intervals of a potential have one duration and follow each other."
+        raise InvalidError(text, reason=Reason.BREAKS_A_RULE)
     count = (last - first + max(column.durations[last])) // step_s
     if count > _MOST_STEPS:
-        raise OpenADRError(Code.INVALID_DATA, f"A potential has {_MOST_STEPS} intervals at most.")
+        raise InvalidError(f"A potential has {_MOST_STEPS} intervals at most.")
     rows = [(0.0, 0.0, 0.0)] * count
     for start, values in column.steps.items():
         place, steps = (start - first) // step_s, max(column.durations[start]) // step_s
@@ -328,10 +329,10 @@ async def latest(conn: AsyncConnection, ven_ids: Iterable[str], now: datetime) -
     return {ven_id: list(_still_told(ones, now)) for ven_id, ones in found.items()}
 
 
-def _still_told(known: Sequence[Potential], now: datetime) -> Iterator[Potential]:
-    ones = {_key(one.figures): one for one in sorted(known, key=lambda one: (one.issued_at, one.id))}.values()
+def _still_told(potentials: Sequence[Potential], now: datetime) -> Iterator[Potential]:
+    ones = {_key(one.figures): one for one in sorted(potentials, key=lambda row: (row.issued_at, row.id))}.values()
     newest = max(one.issued_at for one in ones)
-    for one in sorted(ones, key=lambda one: _key(one.figures)):
+    for one in sorted(ones, key=lambda row: _key(row.figures)):
         if not one.is_stale(now) or one.issued_at + timedelta(seconds=STALE_AFTER_S[one.source]) >= newest:
             yield one
 

@@ -81,14 +81,14 @@ async def _outlook(conn: AsyncConnection, now: datetime) -> Outlook:
     return await asyncio.to_thread(_summed, known, vens, now)
 
 
-def _summed(known: Sequence[Batch], vens: int, now: datetime) -> Outlook:
+def _summed(batches: Sequence[Batch], vens: int, now: datetime) -> Outlook:
     start = _start(now)
     edges_s = int(start.timestamp()) + STEP_S * np.arange(STEPS + 1, dtype=np.int64)
     sums = {direction: np.zeros((3, STEPS)) for direction in Direction}
     heard: set[str] = set()
     fresh: set[str] = set()
     from_history: set[str] = set()
-    for batch in known:
+    for batch in batches:
         heard.update(batch.ven_ids)
         usable = batch.fresh(now)
         fresh.update(compress(batch.ven_ids, usable))

@@ -66,21 +66,21 @@ async def counts(conn: AsyncConnection, now: datetime) -> dict[str, int]:
 
 
 async def members(
-    conn: AsyncConnection, one: Programme, now: datetime, *, after: str | None = None, limit: int = 100
+    conn: AsyncConnection, programme: Programme, now: datetime, *, after: str | None = None, limit: int = 100
 ) -> list[Member]:
     """Return who takes part in a programme now, by name; `after` is the name of the last one of the page before."""
     takes_part = (enrolment.c.valid_from <= now) & (enrolment.c.valid_to.is_(None) | (enrolment.c.valid_to > now))
     query = (
         select(ven.c.id, ven.c.name, enrolment.c.valid_from, enrolment.c.consent_version, enrolment.c.consent_at)
         .join(ven, ven.c.id == enrolment.c.ven_id)
-        .where((enrolment.c.programme_id == one.id) & takes_part)
+        .where((enrolment.c.programme_id == programme.id) & takes_part)
         .order_by(ven.c.name, enrolment.c.valid_from)
         .limit(limit)
     )
     if after is not None:
         query = query.where(ven.c.name > after)
     rows = (await conn.execute(query)).all()
-    calls = await _calls(conn, one, [row.id for row in rows], now)
+    calls = await _calls(conn, programme, [row.id for row in rows], now)
     none = (0, 0, 0)
     return [
         Member(row.id, row.name, row.valid_from, row.consent_version, row.consent_at, *calls.get(row.id, none))
@@ -89,10 +89,10 @@ async def members(
 
 
 async def _calls(
-    conn: AsyncConnection, one: Programme, ven_ids: list[str], now: datetime
+    conn: AsyncConnection, programme: Programme, ven_ids: list[str], now: datetime
 ) -> dict[str, tuple[int, int, int]]:
     """Count calls; mere signals and what was cancelled before it began are none."""
-    day, week, season = periods_begin(one.parameters.limits, ZoneInfo(one.parameters.time_zone), now)
+    day, week, season = periods_begin(programme.parameters.limits, ZoneInfo(programme.parameters.time_zone), now)
     tomorrow, next_week = day + timedelta(days=1), week + timedelta(days=7)
     starts = dispatch.c.starts_at
     query = (
@@ -103,7 +103,7 @@ async def _calls(
             func.sum(case((starts >= season, 1), else_=0)).label("season"),
         )
         .join(dispatch, dispatch.c.id == event.c.dispatch_id)
-        .where((dispatch.c.programme_id == one.id) & event.c.ven_id.in_(ven_ids))
+        .where((dispatch.c.programme_id == programme.id) & event.c.ven_id.in_(ven_ids))
         .where(dispatch.c.direction.is_not(None) & (starts >= min(day, week, season)))
         .where(event.c.cancelled_at.is_(None) | (event.c.cancelled_at > starts))
         .group_by(event.c.ven_id)

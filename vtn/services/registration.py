@@ -2,17 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import NotFoundError
 from core.ids import new_id
-from openadr.model.codes import Code, OpenADRError
-from openadr.model.registration import Profile, Transport, VenProfile, VtnProfile
+from openadr.model.registration import VenProfile
 from vtn.services import outbox
-from vtn.services.outbox import Kind
-from vtn.services.settings import VtnSettings
+from vtn.services.outbox import Intent
 from vtn.store.database import Transaction
 from vtn.store.rows import to_json
 from vtn.store.tables import event, report_offer, report_request, ven
@@ -26,27 +25,21 @@ class Registration:
     registration_id: str
 
 
-def vtn_profile(settings: VtnSettings) -> VtnProfile:
-    """Return what this VTN says of itself (RG-02, RG-05)."""
-    return VtnProfile(settings.vtn_id, poll_freq=settings.poll_period)
-
-
 async def register(
     tx: Transaction, ven_id: str, profile: VenProfile, registration_id: str | None, now: datetime
 ) -> Registration:
     """Register a VEN, or re-register it if it names its registrationID.
 
     Without registrationID everything about the VEN's reports starts afresh (RG-08); the registrationID stays the same
-    until it is cancelled (RG-06), so that a message sent twice does no harm (TR-12). Raises OpenADRError 452 for a
-    wrong registrationID (RG-11), 459 for a profile, transport or signatures that this VTN does not serve.
+    until it is cancelled (RG-06), so that a message sent twice does no harm (TR-12). Raises NotFoundError for a
+    wrong registrationID (RG-11).
     """
-    _check_profile(profile)
     known = (await tx.conn.execute(select(ven).where(ven.c.id == ven_id).with_for_update())).one()
     if registration_id and registration_id != known.registration_id:
-        raise OpenADRError(Code.INVALID_ID, f"registrationID '{registration_id}' is not that of this VEN.")
+        raise NotFoundError(f"registrationID '{registration_id}' is not that of this VEN.")
     if registration_id:
-        await outbox.done(tx, ven_id, Kind.REREGISTER)
-        await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(profile=to_json(profile), last_seen_at=now))
+        await outbox.done(tx, ven_id, Intent.REREGISTER)
+        await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(**_reached(profile), last_seen_at=now))
         tx.changed(ven_id)
         return Registration(ven_id, registration_id)
     await _forget(tx, ven_id, now)
@@ -54,28 +47,24 @@ async def register(
     await tx.conn.execute(
         update(ven)
         .where(ven.c.id == ven_id)
-        .values(registration_id=given, registered_at=now, profile=to_json(profile), metadata_at=None, last_seen_at=now)
+        .values(registration_id=given, registered_at=now, **_reached(profile), metadata_at=None, last_seen_at=now)
     )
-    await outbox.put(tx, ven_id, Kind.REGISTER_REPORT, now)
+    await outbox.put(tx, ven_id, Intent.REPORTS_OFFERED, now)
     still_open = event.c.closed_at.is_(None) & (event.c.listed_until.is_(None) | (event.c.listed_until > now))
     if (await tx.conn.execute(select(event.c.id).where((event.c.ven_id == ven_id) & still_open).limit(1))).first():
-        await outbox.put(tx, ven_id, Kind.EVENTS, now)
+        await outbox.put(tx, ven_id, Intent.EVENTS_CHANGED, now)
     await tx.audit(ven_id, "register", ven_id, known.registration_id, given, at=now)
     return Registration(ven_id, given)
 
 
-def _check_profile(profile: VenProfile) -> None:
-    """Raise OpenADRError 459 unless the VEN speaks 2.0b by HTTP pull without signatures, as is served here (RG-04).
-
-    A VEN that wants signatures would ignore every unsigned message (SE-08): better it hears so at once.
-    """
-    if profile.profile is not Profile.B:
-        raise OpenADRError(Code.COMPLIANCE, "This VTN serves profile 2.0b.")
-    push = profile.http_pull is False or (profile.http_pull is None and profile.transport_address)
-    if profile.transport is not Transport.SIMPLE_HTTP or push:
-        raise OpenADRError(Code.COMPLIANCE, "This VTN serves simpleHttp in pull mode; set oadrHttpPullModel to true.")
-    if profile.xml_signature:
-        raise OpenADRError(Code.COMPLIANCE, "This VTN does not sign messages; set oadrXmlSignature to false.")
+def _reached(profile: VenProfile) -> dict[str, Any]:
+    """Return the columns that say how a VEN speaks and is reached."""
+    return {
+        "profile": to_json(profile),
+        "protocol_version": profile.profile,
+        "mode": profile.mode,
+        "address": profile.push_address,
+    }
 
 
 async def current(conn: AsyncConnection, ven_id: str) -> str | None:
@@ -84,11 +73,11 @@ async def current(conn: AsyncConnection, ven_id: str) -> str | None:
 
 
 async def cancel(tx: Transaction, ven_id: str, registration_id: str, now: datetime) -> None:
-    """Erase a registration at the VEN's wish. Raises OpenADRError 452 for a wrong registrationID (RG-11)."""
+    """Erase a registration at the VEN's wish. Raises NotFoundError for a wrong registrationID (RG-11)."""
     query = select(ven.c.registration_id).where(ven.c.id == ven_id).with_for_update()
     known = (await tx.conn.execute(query)).scalar_one()
     if known is None or known != registration_id:
-        raise OpenADRError(Code.INVALID_ID, f"registrationID '{registration_id}' is not that of this VEN.")
+        raise NotFoundError(f"registrationID '{registration_id}' is not that of this VEN.")
     await erase(tx, ven_id, now, who=ven_id)
 
 
@@ -113,14 +102,14 @@ async def _forget(tx: Transaction, ven_id: str, now: datetime) -> None:
 async def ask_to_reregister(tx: Transaction, ven_id: str, now: datetime, *, who: str) -> None:
     """Queue an oadrRequestReregistration (RG-09)."""
     await _registered(tx, ven_id)
-    await outbox.put(tx, ven_id, Kind.REREGISTER, now)
+    await outbox.put(tx, ven_id, Intent.REREGISTER, now)
     await tx.audit(who, "request re-registration", ven_id, at=now)
 
 
 async def ask_to_cancel(tx: Transaction, ven_id: str, now: datetime, *, who: str) -> None:
     """Queue an oadrCancelPartyRegistration; the VEN's answer ends the registration (RG-16)."""
     await _registered(tx, ven_id)
-    await outbox.put(tx, ven_id, Kind.CANCEL_REGISTRATION, now)
+    await outbox.put(tx, ven_id, Intent.UNREGISTER, now)
     await tx.audit(who, "cancel registration", ven_id, at=now)
 
 

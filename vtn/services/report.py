@@ -9,12 +9,11 @@ import structlog
 from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from core.errors import ConflictError, InvalidError, NotFoundError
+from core.errors import ConflictError, InvalidError, NotFoundError, Reason
 from core.spans import ZERO, Duration, floor_to
-from openadr.model.codes import Code, OpenADRError
 from openadr.model.report import ReportOffer, ReportRequest, check_offers, check_request
 from vtn.services import outbox
-from vtn.services.outbox import Kind
+from vtn.services.outbox import Intent
 from vtn.services.settings import VtnSettings, WantedReport
 from vtn.services.wanted import check_within, requests_for
 from vtn.store.database import Transaction
@@ -73,12 +72,9 @@ async def register(
     Where the VEN offers what it did, its running requests go on, and are only sent again: a VEN that forgot them has
     them anew, to one that did not (its metadata comes periodically, RP-14) they are no news (TR-12).
 
-    Raises OpenADRError 459 for offers that contradict themselves (RP-05, RP-07), 454 for ids that are too long.
+    Raises InvalidError for offers that contradict themselves (RP-05, RP-07), and for ids that are too long.
     """
-    try:
-        check_offers(offers)
-    except InvalidError as error:
-        raise OpenADRError(Code.COMPLIANCE, str(error)) from error
+    check_offers(offers)
     _check_lengths(offers)
     await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(metadata_at=now))
     if _content(offers) == _content(await offered(tx.conn, ven_id)):
@@ -126,7 +122,7 @@ async def _send_again_all(tx: Transaction, ven_id: str, request_ids: Sequence[st
     for ids in in_parts(request_ids):
         unanswered = report_request.c.id.in_(ids) & (report_request.c.state == "unanswered")
         await tx.conn.execute(update(report_request).where(unanswered).values(state="queued", reason=None))
-    await outbox.put_subjects(tx, ven_id, Kind.CREATE_REPORT, now, request_ids)
+    await outbox.put_subjects(tx, ven_id, Intent.REPORT_WANTED, now, request_ids)
 
 
 async def to_send(conn: AsyncConnection, request_id: str) -> ReportRequest | None:
@@ -145,7 +141,7 @@ async def to_send(conn: AsyncConnection, request_id: str) -> ReportRequest | Non
 
 
 def _check_lengths(offers: Sequence[ReportOffer]) -> None:
-    """Raise OpenADRError 454 for names that the store cannot keep; any other text will do (RP-54)."""
+    """Raise InvalidError for names that the store cannot keep; any other text will do (RP-54)."""
     for offer in offers:
         for text, most in ((offer.name, 80), (offer.specifier_id, _LONGEST_ID)):
             _check_length(text, most)
@@ -158,7 +154,7 @@ def _check_lengths(offers: Sequence[ReportOffer]) -> None:
 
 def _check_length(text: str, most: int) -> None:
     if len(text) > most:
-        raise OpenADRError(Code.INVALID_DATA, f"'{text[:40]}...' is longer than {most} characters.")
+        raise InvalidError(f"'{text[:40]}...' is longer than {most} characters.", reason=Reason.TOO_LONG)
 
 
 async def _ask_wanted(
@@ -196,10 +192,7 @@ def _essence(request: ReportRequest) -> ReportRequest:
 
 def _check(request: ReportRequest, offers: Sequence[ReportOffer], now: datetime) -> ReportOffer:
     """Return the offer that a request asks of. Raises InvalidError if it is none of these (RP-20, RP-27, RP-30)."""
-    try:
-        offer = check_request(request, offers)
-    except OpenADRError as error:
-        raise InvalidError(error.description) from error
+    offer = check_request(request, offers)
     check_within(request, offer, now)
     return offer
 
@@ -224,7 +217,7 @@ async def _queue(
         for wish, offer in asked
     ]
     await tx.conn.execute(insert(report_request), rows)
-    await outbox.put_subjects(tx, ven_id, Kind.CREATE_REPORT, now, texts)
+    await outbox.put_subjects(tx, ven_id, Intent.REPORT_WANTED, now, texts)
     await tx.audit_each(who, "request report", texts, at=now)
 
 
@@ -246,14 +239,14 @@ async def _learn_resources(tx: Transaction, ven_id: str, offers: Sequence[Report
     await upsert(tx.conn, resource, [row for row in rows if not row["device_class"]], keys=keys, update=())
 
 
-async def request(tx: Transaction, ven_id: str, wish: ReportRequest, now: datetime, *, who: str) -> str:
+async def request(tx: Transaction, ven_id: str, request: ReportRequest, now: datetime, *, who: str) -> str:
     """Queue a request for a report that the VEN offers; return its reportRequestID.
 
     Raises InvalidError if the VEN does not offer that (RP-20, RP-27, RP-30).
     """
-    offer = _check(wish, await offered(tx.conn, ven_id), now)
-    await _queue(tx, ven_id, [(wish, offer)], now, who=who)
-    return wish.request_id
+    offer = _check(request, await offered(tx.conn, ven_id), now)
+    await _queue(tx, ven_id, [(request, offer)], now, who=who)
+    return request.request_id
 
 
 async def request_now(tx: Transaction, ven_id: str, name: str, now: datetime, *, who: str) -> str | None:
@@ -275,8 +268,8 @@ async def cancel(tx: Transaction, request_id: str, now: datetime, *, who: str) -
     if known.state not in LIVE:
         raise ConflictError(f"Report request '{request_id}' is {known.state}.")
     await _end(tx, report_request.c.id == request_id, now, "cancelled by the operator")
-    if not await outbox.withdraw(tx, known.ven_id, Kind.CREATE_REPORT, request_id):
-        await outbox.put(tx, known.ven_id, Kind.CANCEL_REPORT, now, request_id)
+    if not await outbox.withdraw(tx, known.ven_id, Intent.REPORT_WANTED, request_id):
+        await outbox.put(tx, known.ven_id, Intent.REPORT_UNWANTED, now, request_id)
     await tx.audit(who, "cancel report", request_id, at=now)
 
 
@@ -316,11 +309,11 @@ async def created(
     Each oadrCreateReport carries one request and its reportRequestID as requestID, so `request_id` says which one is
     meant. An answer with another requestID means those that it lists as `pending` (RP-31), or all that were sent.
     """
-    sent = await outbox.sent_subjects(tx, ven_id, Kind.CREATE_REPORT)
-    late = await outbox.sent_subjects(tx, ven_id, Kind.CREATE_REPORT, given_up=True)
+    sent = await outbox.sent_subjects(tx, ven_id, Intent.REPORT_WANTED)
+    late = await outbox.sent_subjects(tx, ven_id, Intent.REPORT_WANTED, given_up=True)
     listed = frozenset(pending)
     meant = [request_id] if request_id in late else [one for one in late if one in listed] or sent
-    await outbox.done_subjects(tx, ven_id, Kind.CREATE_REPORT, meant)
+    await outbox.done_subjects(tx, ven_id, Intent.REPORT_WANTED, meant)
     for ids in in_parts(meant):
         await tx.conn.execute(
             update(report_request)
@@ -331,5 +324,5 @@ async def created(
 
 async def cancelled(tx: Transaction, ven_id: str, request_id: str) -> None:
     """Note the VEN's oadrCanceledReport; `request_id` says which cancellation is meant, any other one means all."""
-    sent = await outbox.sent_subjects(tx, ven_id, Kind.CANCEL_REPORT, given_up=True)
-    await outbox.done(tx, ven_id, Kind.CANCEL_REPORT, request_id if request_id in sent else None)
+    sent = await outbox.sent_subjects(tx, ven_id, Intent.REPORT_UNWANTED, given_up=True)
+    await outbox.done(tx, ven_id, Intent.REPORT_UNWANTED, request_id if request_id in sent else None)

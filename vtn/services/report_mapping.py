@@ -13,11 +13,10 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
-from core.errors import InvalidError
+from core.errors import InvalidError, Reason
 from core.points import UNITS, Quantity
 from core.spans import Duration
 from openadr.model import report as quality_words
-from openadr.model.codes import Code, OpenADRError
 from openadr.model.report import Report, ReportDescription, ReportOffer, ResourceStatus, with_starts
 from openadr.model.units import ItemBase
 from vtn.services.flows import flow_of, phase_of
@@ -70,20 +69,27 @@ def lines_of(offer: str) -> Mapping[str, Line]:
     }
 
 
-def _line(said: ReportDescription) -> Line:
-    base = said.item_base
+def _line(description: ReportDescription) -> Line:
+    base = description.item_base
     quantity = _QUANTITIES.get(base.name) if base else None
     point = DataPoint(
-        digest(said.r_id, said.report_type, said.reading_type, said.source, said.subject, _odd_unit(base, quantity)),
-        said.r_id,
-        said.report_type,
-        said.reading_type,
-        said.source,
-        said.subject,
-        flow_of(said),
-        phase_of(said.r_id),
+        digest(
+            description.r_id,
+            description.report_type,
+            description.reading_type,
+            description.source,
+            description.subject,
+            _odd_unit(base, quantity),
+        ),
+        description.r_id,
+        description.report_type,
+        description.reading_type,
+        description.source,
+        description.subject,
+        flow_of(description),
+        phase_of(description.r_id),
     )
-    resource_id = "+".join(said.source.resource_ids)[:_LONGEST_NAME] or said.r_id
+    resource_id = "+".join(description.source.resource_ids)[:_LONGEST_NAME] or description.r_id
     factor, offset = base.factor if base else 1.0, 0.0
     if quantity is Quantity.TEMPERATURE and base and base.units == "fahrenheit":
         factor, offset = factor * _FAHRENHEIT[0], _FAHRENHEIT[1]
@@ -131,8 +137,8 @@ class _Column:
 def to_values(ven_id: str, report: Report, lines: Mapping[str, Line]) -> Iterator[tuple[SeriesKey, str, Values]]:
     """Yield (series, unit, values) for every data point of a report. NaN, INF and bad quality mean "no value" (RP-48).
 
-    Raises OpenADRError 452 for an rID that the offer lacks (RP-55), 459 for intervals without time, and InvalidError
-    for those that last less than nothing or reach beyond the calendar.
+    Raises InvalidError: not offered for an rID that the offer lacks (RP-55), breaks a rule for intervals without time,
+    invalid data for those that last less than nothing or reach beyond the calendar.
     """
     columns: dict[tuple[str, str], _Column] = {}
     numbers: dict[str, _Column] = {}  # the same columns, of those rIDs that are numbers
@@ -153,7 +159,7 @@ def to_values(ven_id: str, report: Report, lines: Mapping[str, Line]) -> Iterato
     for (r_id, status), column in columns.items():
         line = lines.get(r_id)
         if line is None:
-            raise OpenADRError(Code.INVALID_ID, f"rID '{r_id[:_LONGEST_NAME]}' was not offered.")
+            raise InvalidError(f"rID '{r_id[:_LONGEST_NAME]}' was not offered.", reason=Reason.NOT_OFFERED)
         yield _series(ven_id, line, status, column)
 
 

@@ -77,11 +77,11 @@ async def tick(db: Database, dispatch_id: str, now: datetime, waits: Waits, *, w
         await settle(tx, dispatch_id, wait)
 
 
-async def _computed(db: Database, one: Dispatch, now: datetime) -> Computed | None:
+async def _computed(db: Database, dispatch: Dispatch, now: datetime) -> Computed | None:
     try:
-        return await evaluation.compute(db, one.id, now)
+        return await evaluation.compute(db, dispatch.id, now)
     except EvenloadError as error:
-        _log.warning("no result", dispatch=one.id, why=str(error))
+        _log.warning("no result", dispatch=dispatch.id, why=str(error))
         return None
 
 

@@ -10,10 +10,9 @@ from typing import Any, Final
 
 from sqlalchemy import and_, bindparam, select, update
 
-from core.errors import EvenloadError, InvalidError
+from core.errors import EvenloadError, InvalidError, NotFoundError, Reason
 from core.spans import Duration
 from openadr.model import potential
-from openadr.model.codes import Code, OpenADRError
 from openadr.model.report import Report, ReportOffer, ReportRequest
 from vtn.services import potential as potentials
 from vtn.services.report import LIVE, UNWANTED
@@ -62,8 +61,8 @@ async def record(
 ) -> dict[str, Outcome]:
     """Store the values of data reports, by VEN: of each VEN all or nothing.
 
-    A VEN's outcome is OpenADRError 452 for an id that we never gave out or an rID that was not offered (RP-55), 459 for
-    intervals without time. The same report again changes nothing (RP-53).
+    A VEN's outcome is NotFoundError for an id that we never gave out, InvalidError for an rID that was not offered
+    (RP-55) and for intervals without time. The same report again changes nothing (RP-53).
     """
     names = {one.request_id for reports in reports_of.values() for one in reports}
     asked = {
@@ -88,13 +87,14 @@ async def record(
 
 
 def _read(ven_id: str, report: Report, asked: Any, now: datetime) -> _Data:
-    """Return what a report brings. Raises OpenADRError or InvalidError: not asked for, or not to be understood."""
+    """Return what a report brings. Raises NotFoundError if it was not asked for, InvalidError if it makes no sense."""
     if asked is None:
-        raise OpenADRError(Code.INVALID_ID, f"reportRequestID '{report.request_id}' is not ours.")
+        raise NotFoundError(f"reportRequestID '{report.request_id}' is not ours.")
     if report.specifier_id != asked.specifier_id:
-        raise OpenADRError(Code.INVALID_ID, f"reportSpecifierID '{report.specifier_id}' does not belong to it.")
+        raise NotFoundError(f"reportSpecifierID '{report.specifier_id}' does not belong to it.")
     if asked.offer is None:
-        raise OpenADRError(Code.INVALID_ID, f"Report '{report.specifier_id}' is not registered any more.")
+        text = f"Report '{report.specifier_id}' is not registered any more."
+        raise NotFoundError(text, reason=Reason.NOT_OFFERED)
     if asked.name == potential.REPORT_NAME:
         brought = potentials.read(report, from_text(ReportOffer, asked.offer))
         return _Data(asked, (), int(now.timestamp()), brought)  # its intervals lie ahead
@@ -117,19 +117,19 @@ async def _progress(tx: Transaction, data: Sequence[_Data], now: datetime) -> No
         await tx.conn.execute(update(report_request).where(of.id.in_(ids) & of.state.in_(LIVE)).values(state="active"))
 
 
-def _is_over(wish: ReportRequest, newest_s: int) -> bool:
-    last_s = _last_start_s(wish)
-    return not wish.report_back if last_s is None else newest_s >= last_s
+def _is_over(request: ReportRequest, newest_s: int) -> bool:
+    last_s = _last_start_s(request)
+    return not request.report_back if last_s is None else newest_s >= last_s
 
 
-def _last_start_s(wish: ReportRequest) -> float | None:
+def _last_start_s(request: ReportRequest) -> float | None:
     """When the last interval of a bounded request begins, at the latest an hour before its end for history.
 
     None: it is not bounded, or reaches beyond the calendar.
     """
-    if not wish.duration or not wish.start:
+    if not request.duration or not request.start:
         return None
     try:
-        return (-(wish.granularity or Duration.of(hours=1))).after(wish.duration.after(wish.start)).timestamp()
+        return (-(request.granularity or Duration.of(hours=1))).after(request.duration.after(request.start)).timestamp()
     except InvalidError:
         return None

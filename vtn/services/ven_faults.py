@@ -1,7 +1,7 @@
 """What was wrong with VENs' messages, counted per VEN and kind: operators see it, and can tell a VEN's maker.
 
 Faults are tallied in memory and written many at a time: a VEN with a deviation has it in every message. What can be
-counted comes from fixed lists, so that no VEN makes more than some hundred rows.
+counted comes from fixed lists, the transport's and the codec's, so that no VEN makes more than some hundred rows.
 """
 
 from collections.abc import Iterable
@@ -14,13 +14,11 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.clock import Clock
-from openadr.model.codes import Code
 from vtn.store.database import Database
 from vtn.store.rows import upsert
 from vtn.store.tables import ven_fault
 
 _LONGEST_TEXT: Final = 200
-_CODES: Final = frozenset(int(code) for code in Code)
 
 
 class Kind(StrEnum):
@@ -73,13 +71,13 @@ class VenFaults:
         """Count a message that could not be read."""
         self._add(ven_id, Kind.UNREADABLE, "message", text)
 
-    def refused(self, ven_id: str, message: str, code: int, text: str) -> None:
-        """Count a message of a type that was answered with an error."""
-        self._add(ven_id, Kind.REFUSED, _subject(message, code), text)
+    def refused(self, ven_id: str, subject: str, text: str) -> None:
+        """Count a message that was answered with an error; `subject` is its type and what it was answered with."""
+        self._add(ven_id, Kind.REFUSED, subject, text)
 
-    def answered(self, ven_id: str, message: str, code: int, text: str) -> None:
-        """Count an error that the VEN answered with, in a message of a type."""
-        self._add(ven_id, Kind.ANSWERED, _subject(message, code), f"{code} {text}".strip())
+    def answered(self, ven_id: str, subject: str, text: str) -> None:
+        """Count an error that the VEN answered with; `subject` is the type of its message, and the error."""
+        self._add(ven_id, Kind.ANSWERED, subject, text)
 
     def _add(self, ven_id: str, kind: Kind, subject: str, text: str) -> None:
         now = self._clock.now()
@@ -121,10 +119,6 @@ class VenFaults:
             else:
                 since.count += tally.count
                 since.first_at = tally.first_at
-
-
-def _subject(message: str, code: int) -> str:
-    return f"{message} {code if code in _CODES else 'with a code unknown to OpenADR'}"
 
 
 async def of_ven(conn: AsyncConnection, ven_id: str) -> list[Fault]:

@@ -12,7 +12,7 @@ from core.errors import NotFoundError
 from openadr.model.opt import Opt
 from openadr.model.registration import VenProfile
 from openadr.model.report import ReportOffer
-from vtn.services.outbox import Kind
+from vtn.services.outbox import Intent
 from vtn.store.rows import from_json, in_parts
 from vtn.store.tables import dispatch, event, opt, outbox, report_request, resource, ven, ven_certificate
 from vtn.store.tables import report_offer as report_offer_table
@@ -228,7 +228,7 @@ async def round_trip(conn: AsyncConnection, ven_id: str, request_id: str) -> Rou
     row = (await conn.execute(select(report_request).where(mine))).one_or_none()
     if row is None:
         raise NotFoundError(f"No report request '{request_id}' of this VEN.")
-    asked = (outbox.c.ven_id == ven_id) & (outbox.c.kind == Kind.CREATE_REPORT) & (outbox.c.subject == request_id)
+    asked = (outbox.c.ven_id == ven_id) & (outbox.c.kind == Intent.REPORT_WANTED) & (outbox.c.subject == request_id)
     sent = (await conn.execute(select(outbox.c.sent_at, outbox.c.tries).where(asked))).one_or_none()
     return RoundTrip(
         request_id=row.id,

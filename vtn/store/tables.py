@@ -138,6 +138,9 @@ ven = Table(
     Column("registration_id", String(80), unique=True),
     Column("registered_at", UtcDateTime),
     Column("profile", Json, comment="what the VEN said of itself: openadr.model.registration.VenProfile"),
+    Column("protocol_version", String(8), nullable=False, server_default="2.0b", comment="of OpenADR"),
+    Column("mode", String(8), nullable=False, server_default="pull", comment="pull | push"),
+    Column("address", Text, comment="where it is pushed to; null: it polls"),
     Column("metadata_at", UtcDateTime, comment="when the VEN last registered its reports"),
     Column("last_seen_at", UtcDateTime),
 )
@@ -284,14 +287,14 @@ opt = Table(
 )
 Index("ix_opt_ven_opt_id", opt.c.ven_id, opt.c.opt_id)
 
-# -- what waits to be polled
+# -- what VENs shall hear
 
 outbox = Table(
     "outbox",
     METADATA,
     Column("id", Serial, primary_key=True, autoincrement=True),
     _ven(),
-    Column("kind", String(24), nullable=False),
+    Column("kind", String(24), nullable=False, comment="vtn.services.outbox.Intent"),
     Column("subject", String(80), nullable=False, server_default=""),
     Column("state", String(8), nullable=False),
     Column("tries", Integer, nullable=False, server_default=text("0")),

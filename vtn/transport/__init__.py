@@ -1,1 +1,1 @@
-"""Maps OpenADR versions and modes onto the services."""
+"""Maps OpenADR onto the services: a folder for each version; beside them what serves all."""

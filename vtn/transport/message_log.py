@@ -90,7 +90,7 @@ class RecentMessages:
     def of(self, names: Iterable[str]) -> list[Exchange]:
         """Return the exchanges of a VEN under all of its names, newest first, fit to be shown."""
         found = [one for name in set(names) for one in self._kept.get(name, ())]
-        found.sort(key=lambda one: one.at, reverse=True)
+        found.sort(key=lambda row: row.at, reverse=True)
         return [one.unpacked() for one in found[: 2 * _EACH]]
 
 

@@ -13,7 +13,7 @@ from core.clock import Clock
 from core.errors import ConflictError, EvenloadError, ForbiddenError, InvalidError, UnavailableError
 from vtn.services import provisioning
 from vtn.store.database import Database
-from vtn.transport.v20b import Peer
+from vtn.transport.peer import Peer
 
 PATH: Final = "/evenload/renewal"
 _LONGEST: Final = 32_768

@@ -119,17 +119,17 @@ class _Endpoint:
 
     shell: Shell
     request_of: RequestMaker
-    told: Description
+    description: Description
     handler: Handler
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
-        request[OPERATION] = f"{self.shell.metrics} {self.told.path}"
+        request[OPERATION] = f"{self.shell.metrics} {self.description.path}"
         session = request.get(_SESSION)
-        if self.told.role is not None and session is None:
+        if self.description.role is not None and session is None:
             return _to_sign_in(request)
-        form = await self._form(request, session) if self.told.method == "POST" else None
-        if self.told.role is not None and session is not None:
+        form = await self._form(request, session) if self.description.method == "POST" else None
+        if self.description.role is not None and session is not None:
             self._check_role(session)
         return await self.handler(self.request_of(request, self.shell, session, form), **request.match_info)
 
@@ -144,12 +144,12 @@ class _Endpoint:
             raise ProblemError(
                 408, _("The form took longer than %(seconds)s seconds to arrive.", seconds=int(_READ_S))
             ) from error
-        if self.told.role is not None and session is not None:
+        if self.description.role is not None and session is not None:
             check_token(form.value(CSRF_FIELD), session.csrf)
         return form
 
     def _check_role(self, session: Session) -> None:
-        needed, has = self.told.role, session.principal.role
+        needed, has = self.description.role, session.principal.role
         if needed is not None and not has.includes(needed):
             raise ForbiddenError(_("This needs the role %(needed)s. Your role is %(own)s.", needed=needed, own=has))
 

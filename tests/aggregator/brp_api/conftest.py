@@ -20,7 +20,7 @@ from aggregator.brp_api import BRP, GATE, BrpDesk, TokenGate, mount
 from aggregator.keys import SALES
 from aggregator.scopes import SCOPES
 from aggregator.trade import contracts
-from aggregator.trade.contracts import Contract, Limits, Price, Terms
+from aggregator.trade.contracts import Contract, ContractTerms, Limits, Price
 from aggregator.trade.sales import Sales
 from aggregator.trade.worker import MarketSettings, TradeWorker
 from core.points import Kind, Quantity
@@ -94,7 +94,7 @@ class Market:
 
     async def contract(self, buyer: Buyer, programme: Programme, price: Price | None = None, **limits: Any) -> Contract:
         """Make a contract about a programme; direct orders are allowed unless said otherwise."""
-        terms = Terms(
+        terms = ContractTerms(
             buyer.party_id,
             programme.id,
             Limits(**({"direct_orders": True} | limits)),

@@ -16,7 +16,7 @@ from sqlalchemy import update
 from aggregator.console import SECTION, share_reckoning
 from aggregator.keys import SALES
 from aggregator.trade import activations, offers, requests
-from aggregator.trade.requests import Wish, WishInterval
+from aggregator.trade.requests import Need, NeedInterval
 from aggregator.trade.sales import Sales
 from aggregator.trade.worker import MarketSettings, TradeWorker
 from support import market_homes
@@ -196,8 +196,8 @@ class Desks:
     async def request(self, **more: Any) -> str:
         """Let the BRP ask for an hour of 1 to 4 kW in an hour."""
         start = self.now + timedelta(hours=1)
-        steps = tuple(WishInterval(start + n * timedelta(minutes=15), 900, 1000, 4000) for n in range(4))
-        wish = Wish("reduce", steps, self.now + timedelta(minutes=30), **more)
+        steps = tuple(NeedInterval(start + n * timedelta(minutes=15), 900, 1000, 4000) for n in range(4))
+        wish = Need("reduce", steps, self.now + timedelta(minutes=30), **more)
         async with self.world.tx() as tx:
             return await requests.create(tx, self.homes.contract.id, wish, self.now, who="brp")
 

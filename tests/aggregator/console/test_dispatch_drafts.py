@@ -10,8 +10,8 @@ import pytest_asyncio
 
 from aggregator.flexibility import inputs
 from aggregator.trade import dispatch_changes, dispatch_drafts, dispatch_progress, selection_view
-from aggregator.trade.dispatch_changes import Change
-from aggregator.trade.dispatch_drafts import Wish
+from aggregator.trade.dispatch_changes import DispatchChange
+from aggregator.trade.dispatch_drafts import PoolOrder
 from core.errors import ConflictError, InvalidError, NotFoundError
 from support import market_homes, postgres
 from support.databases import DIALECTS
@@ -38,7 +38,7 @@ async def any_world(request: pytest.FixtureRequest, migrated: Path, tmp_path: Pa
 
 async def drafted(world: World, **more) -> tuple[str, market_homes.Homes]:
     homes = await market_homes.seed(world.db, world.now, [f"home {n}" for n in range(9)], days=1)
-    wish = Wish(homes.programme.id, "reduce", world.now + timedelta(hours=1), 3600, 3000, **more)
+    wish = PoolOrder(homes.programme.id, "reduce", world.now + timedelta(hours=1), 3600, 3000, **more)
     draft_id = await dispatch_drafts.draft(world.db, wish, world.now, stale_after_s=STALE_AFTER_S, who="dan")
     return draft_id, homes
 
@@ -47,10 +47,10 @@ async def test_a_draft_is_confirmed_changed_and_one_is_replaced(any_world: World
     draft_id, homes = await drafted(any_world)
     async with any_world.db.read() as conn:
         one = await dispatch_drafts.get(conn, draft_id)
-        powers = await dispatch_drafts.orders(conn, draft_id)
-        counts = await selection_view.counts(conn, draft_id)
-        about = await selection_view.about(conn, draft_id)
-        assert await dispatch_changes.surplus(conn, draft_id) >= 1
+        powers = await dispatch_drafts.orders(conn, one)
+        counts = await selection_view.counts(conn, one.selection_id)
+        about = await selection_view.about(conn, one.selection_id)
+        assert await dispatch_changes.surplus(conn, one.selection_id) >= 1
     assert sum(counts.values()) == len(homes.ven_ids)
     assert counts["called"] == len(powers) == one.figures.called_vens
     assert [step.name for step in about.waterfall][-1] == "offer"
@@ -60,12 +60,12 @@ async def test_a_draft_is_confirmed_changed_and_one_is_replaced(any_world: World
     )
     gone = min(powers)
     async with any_world.tx() as tx:
-        await dispatch_changes.modify(tx, dispatch_id, Change(1500.0), any_world.now, who="dan")
+        await dispatch_changes.modify(tx, dispatch_id, DispatchChange(1500.0), any_world.now, who="dan")
         successor = await dispatch_changes.replace_ven(tx, dispatch_id, gone, any_world.now, who="dan")
     assert successor is not None
     async with any_world.db.read() as conn:
         now = await dispatch_progress.read(conn, dispatch_id, any_world.now)
-    assert now.selection_id == draft_id
+    assert now.selection_id == one.selection_id
     assert {row.ven_id for row in now.rows if row.state == "released"} == {gone}
     assert successor in {row.ven_id for row in now.rows}
     with pytest.raises(ConflictError, match="already"):
@@ -79,13 +79,14 @@ async def test_the_inputs_of_a_draft_choose_the_same_again(any_world: World) -> 
     ask = dispatch_drafts.Ask(np.array(inputs.unrolled(row.inputs["target_w"])))
     choice = dispatch_drafts.choose(fleet, ask, seed=row.inputs["seed"])
     assert sorted(row.inputs["orders"]) == sorted(fleet.ven_ids[one] for one in choice.called)
-    assert row.id == draft_id
+    (draft,) = await any_world.rows("dispatch_draft")
+    assert (draft.id, draft.selection_id) == (draft_id, row.id)
 
 
 async def test_old_drafts_are_thrown_away_with_the_next_one(any_world: World) -> None:
     old, homes = await drafted(any_world)
     any_world.later(days=2)
-    wish = Wish(homes.programme.id, "reduce", any_world.now + timedelta(hours=1), 3600, 3000)
+    wish = PoolOrder(homes.programme.id, "reduce", any_world.now + timedelta(hours=1), 3600, 3000)
     await dispatch_drafts.draft(any_world.db, wish, any_world.now, stale_after_s=STALE_AFTER_S, who="dan")
     async with any_world.db.read() as conn:
         with pytest.raises(NotFoundError):
@@ -96,10 +97,10 @@ async def test_a_rehearsal_leaves_nothing_behind(any_world: World) -> None:
     draft_id, _ = await drafted(any_world)
     async with any_world.db.read() as conn:
         one = await dispatch_drafts.get(conn, draft_id)
-        powers = await dispatch_drafts.orders(conn, draft_id)
+        powers = await dispatch_drafts.orders(conn, one)
     before = await any_world.dump()
     (sent,) = await dispatch_drafts.rehearse(
-        any_world.db, dispatch_drafts.order(one.wish, dict([min(powers.items())])), any_world.now, who="dan"
+        any_world.db, dispatch_drafts.order(one.order, dict([min(powers.items())])), any_world.now, who="dan"
     )
     assert sent.event.signals[0].intervals[0].value < 0
     assert await any_world.dump() == before
@@ -117,7 +118,7 @@ async def test_a_rehearsal_leaves_nothing_behind(any_world: World) -> None:
 async def test_what_no_pool_can_meet_is_refused(any_world: World, more: dict, why: str) -> None:
     fields = {"start_s": 3600} | more
     start = any_world.now + timedelta(seconds=fields.pop("start_s"))
-    wish = Wish(
+    wish = PoolOrder(
         **({"programme_id": "p", "direction": "reduce", "start": start, "duration_s": 600, "power_w": 1} | fields)
     )
     with pytest.raises(InvalidError, match=why):

@@ -12,8 +12,8 @@ import pytest_asyncio
 from sqlalchemy import insert, update
 
 from aggregator.trade import activations, contracts, offers, requests
-from aggregator.trade.contracts import Contract, Limits, Price, Terms
-from aggregator.trade.requests import Wish, WishInterval
+from aggregator.trade.contracts import Contract, ContractTerms, Limits, Price
+from aggregator.trade.requests import Need, NeedInterval
 from aggregator.trade.sales import Sales
 from aggregator.trade.worker import MarketSettings, TradeWorker
 from core.points import Kind, Quantity
@@ -96,15 +96,15 @@ class Trade:
         duration_s: int = 900,
         direction: str = "reduce",
         **more: Any,
-    ) -> Wish:
+    ) -> Need:
         """Return a wish for (min, max) watts, one interval each; by default an hour from 1 to 4 kW."""
         wanted = power or ((1000, 4000),) * 4
         steps = [start + n * timedelta(seconds=duration_s) for n in range(len(wanted))]
-        intervals = tuple(WishInterval(at, duration_s, *one) for at, one in zip(steps, wanted, strict=True))
+        intervals = tuple(NeedInterval(at, duration_s, *one) for at, one in zip(steps, wanted, strict=True))
         deadline = more.pop("deadline", min(self.now + timedelta(minutes=30), start))
-        return Wish(direction, intervals, deadline, **more)
+        return Need(direction, intervals, deadline, **more)
 
-    async def request(self, wish: Wish | None = None, **more: Any) -> str:
+    async def request(self, wish: Need | None = None, **more: Any) -> str:
         async with self.world.tx() as tx:
             return await requests.create(
                 tx, self.contract.id, wish or self.wish(**more), self.now, who="brp", party_id=self.party_id
@@ -114,7 +114,7 @@ class Trade:
         async with self.world.db.read() as conn:
             return await requests.get(conn, request_id)
 
-    async def offer(self, wish: Wish | None = None, **more: Any) -> offers.Offer:
+    async def offer(self, wish: Need | None = None, **more: Any) -> offers.Offer:
         """Request, let the market answer and return the offer."""
         request_id = await self.request(wish, **more)
         await self.market.turn()
@@ -136,7 +136,7 @@ class Trade:
         async with self.world.db.read() as conn:
             return await activations.get(conn, activation_id)
 
-    async def running(self, wish: Wish | None = None, **more: Any) -> activations.Activation:
+    async def running(self, wish: Need | None = None, **more: Any) -> activations.Activation:
         """Request, accept and call; return the activation."""
         activation_id = await self.accept(await self.offer(wish, **more))
         await self.market.turn()
@@ -173,7 +173,7 @@ class Trade:
 
     async def contract_with(self, party_id: str | None = None, **terms: Any) -> Contract:
         limits, price = terms.pop("limits", Limits()), terms.pop("price", PRICE)
-        new = Terms(party_id or self.party_id, self.programme.id, limits, price, **terms)
+        new = ContractTerms(party_id or self.party_id, self.programme.id, limits, price, **terms)
         async with self.world.tx() as tx:
             return await contracts.create(tx, new, self.now, who="test")
 
@@ -183,7 +183,7 @@ async def trade_on(world: World, **parameters: Any) -> Trade:
     made = await world.programme(**parameters)
     async with world.tx() as tx:
         party_id = await contracts.create_brp(tx, "Balance & Co", world.now, who="test")
-        contract = await contracts.create(tx, Terms(party_id, made.id, Limits(), PRICE), world.now, who="test")
+        contract = await contracts.create(tx, ContractTerms(party_id, made.id, Limits(), PRICE), world.now, who="test")
         await tx.conn.execute(
             insert(webhook_subscription).values(
                 id="whs_1", party_id=party_id, url="https://brp.example", events=[], secret="x", created_at=world.now

@@ -15,7 +15,7 @@ from aggregator.selection import select as choose
 from aggregator.tables import selection
 from aggregator.trade import activation_changes, activation_start, activations, contracts
 from aggregator.trade.activation_changes import scaled
-from aggregator.trade.activations import TRANSITIONS, Event, ModifiedError, Status
+from aggregator.trade.activations import TRANSITIONS, ActivationEvent, ActivationStatus, ModifiedError
 from aggregator.trade.contracts import Limits
 from aggregator.trade.sales import DirectOrder
 from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
@@ -68,7 +68,7 @@ async def test_an_acceptance_becomes_one_event_a_ven_with_values_of_its_own(any_
     assert (values[:, 900 // step : 1800 // step] == 0).all(), "nothing is asked in the middle"
     together = -values.sum(axis=0)
     assert 3000 <= together[0] <= 3000 * 1.6, "unreliable homes are outnumbered, not more"
-    assert one.status(trade.now) is Status.NOTIFIED
+    assert one.status(trade.now) is ActivationStatus.NOTIFIED
     assert (await trade.told())[-2:] == ["activation.scheduled", "activation.notified"]
 
 
@@ -100,7 +100,7 @@ async def test_where_nobody_can_be_called_it_is_said_and_tried_again(trade):
     activation_id = await trade.accept(offer)
     await trade.at(trade.now + timedelta(minutes=6), seen=False, turns=2)
     one = await trade.activation(activation_id)
-    assert (one.dispatch_id, one.status(trade.now)) == (None, Status.SCHEDULED)
+    assert (one.dispatch_id, one.status(trade.now)) == (None, ActivationStatus.SCHEDULED)
     rows = await trade.world.rows("selection_reason")
     assert {row.reason for row in rows} == {"offline"}
     await trade.at(trade.now + timedelta(minutes=1), seen=False)
@@ -119,7 +119,7 @@ async def test_a_late_call_begins_with_the_next_step(trade):
     (row,) = await trade.world.rows("dispatch")
     assert late <= row.starts_at <= late + timedelta(minutes=5)
     assert row.ends_at == END
-    assert one.status(trade.now) is Status.ACTIVE
+    assert one.status(trade.now) is ActivationStatus.ACTIVE
     assert "activation.started" in await trade.told()
 
 
@@ -210,7 +210,11 @@ async def test_a_cancellation_reaches_the_vens(any_trade):
     await cancel(trade, one, reason="market closed", party_id=trade.party_id, expected_number=0)
     assert [it.status for it in await called[0].events()] == [EventStatus.CANCELLED]
     gone = await trade.activation(one.id)
-    assert (gone.status(trade.now), gone.cancel_reason, gone.due_at) == (Status.CANCELLED, "market closed", None)
+    assert (gone.status(trade.now), gone.cancel_reason, gone.due_at) == (
+        ActivationStatus.CANCELLED,
+        "market closed",
+        None,
+    )
     with pytest.raises(ConflictError):
         await cancel(trade, one)
     await trade.at(END + timedelta(days=2))
@@ -232,7 +236,7 @@ async def test_the_start_and_the_end_are_told_once(trade):
     await trade.at(START - timedelta(seconds=10))
     await trade.at(START + timedelta(seconds=5), turns=3)
     await trade.at(END - timedelta(seconds=1))
-    assert (await trade.activation(one.id)).status(trade.now) is Status.ACTIVE
+    assert (await trade.activation(one.id)).status(trade.now) is ActivationStatus.ACTIVE
     await trade.at(END, turns=3)
     told = await trade.told()
     assert [told.count(f"activation.{it}") for it in ("notified", "started", "completed")] == [1, 1, 1]
@@ -280,20 +284,20 @@ async def test_two_activations_at_once_call_different_homes_and_keep_the_limit_o
     assert by_dispatch[found[0].dispatch_id].isdisjoint(by_dispatch[found[1].dispatch_id])
 
 
-@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize("status", list(ActivationStatus))
 async def test_only_what_the_table_has_may_happen(trade, status):
     await trade.join(6)
     one = await trade.running()
     states = {
-        Status.SCHEDULED: (replace(one, dispatch_id=None), trade.now),
-        Status.NOTIFIED: (one, trade.now),
-        Status.ACTIVE: (one, START),
-        Status.COMPLETED: (one, END),
-        Status.CANCELLED: (replace(one, cancelled_at=trade.now), START),
+        ActivationStatus.SCHEDULED: (replace(one, dispatch_id=None), trade.now),
+        ActivationStatus.NOTIFIED: (one, trade.now),
+        ActivationStatus.ACTIVE: (one, START),
+        ActivationStatus.COMPLETED: (one, END),
+        ActivationStatus.CANCELLED: (replace(one, cancelled_at=trade.now), START),
     }
     activation, when = states[status]
     assert activation.status(when) is status
-    for what in Event:
+    for what in ActivationEvent:
         if what in TRANSITIONS[status]:
             activations.check_allowed(activation, what, when)
         else:

@@ -16,7 +16,7 @@ from aggregator.grid import Grid
 from aggregator.intervals import PowerInterval
 from aggregator.topics import Topic
 from aggregator.trade import contracts
-from aggregator.trade.contracts import Limits, Price, Terms
+from aggregator.trade.contracts import ContractTerms, Limits, Price
 from core.errors import InvalidError, NotFoundError
 from vtn.services.webhooks import wants
 
@@ -37,7 +37,7 @@ async def test_brps_and_their_contracts_are_listed(any_trade):
 
 
 async def test_impossible_terms_change_nothing(trade):
-    good = Terms(trade.party_id, trade.programme.id)
+    good = ContractTerms(trade.party_id, trade.programme.id)
     before = await trade.world.dump()
     for expected, terms in (
         (NotFoundError, replace(good, party_id="pty_other")),

@@ -12,8 +12,8 @@ from aggregator.grid import Grid
 from aggregator.intervals import PowerInterval
 from aggregator.trade import available_flexibility, contracts, offers
 from aggregator.trade.available_flexibility import Scope
-from aggregator.trade.offers import TRANSITIONS, Event, Refusal, Status, compose
-from aggregator.trade.requests import Wish
+from aggregator.trade.offers import TRANSITIONS, OfferEvent, OfferStatus, Refusal, compose
+from aggregator.trade.requests import Need
 from core.errors import ConflictError, InvalidError, NotFoundError
 
 from .conftest import PRICE, SETTINGS, STALE_AFTER_S, START
@@ -123,7 +123,7 @@ async def test_an_expired_offer_cannot_be_accepted_even_before_the_worker_notice
         await trade.accept(offer)
     assert await trade.world.dump() == before
     await trade.market.turn()
-    assert (await trade.offered(offer.id)).status is Status.EXPIRED
+    assert (await trade.offered(offer.id)).status is OfferStatus.EXPIRED
     assert (await trade.requested(offer.request_id)).status == "expired"
     assert (await trade.told())[-2:] == ["offer.expired", "request.expired"]
     await trade.market.turn()
@@ -162,9 +162,9 @@ async def test_a_factor_takes_a_part_of_the_option(trade):
 
 def wish_of(*power, **more):
     intervals = tuple(
-        offers.requests.WishInterval(START + n * QUARTER, 900, low, high) for n, (low, high) in enumerate(power)
+        offers.requests.NeedInterval(START + n * QUARTER, 900, low, high) for n, (low, high) in enumerate(power)
     )
-    return Wish("reduce", intervals, START, **more)
+    return Need("reduce", intervals, START, **more)
 
 
 def test_the_smaller_option_is_cheaper_and_keeps_the_minimum():
@@ -200,7 +200,7 @@ async def test_an_unsolicited_offer_has_no_request(trade):
     async with trade.world.tx() as tx:
         offer_id = await offers.create(tx, trade.contract, "reduce", [option], START, trade.now, who="test")
     offer = await trade.offered(offer_id)
-    assert (offer.request_id, offer.status) == (None, Status.OPEN)
+    assert (offer.request_id, offer.status) == (None, OfferStatus.OPEN)
     one = await trade.activation(await trade.accept(offer))
     assert (one.offer_id, one.intervals) == (offer_id, (interval,))
     async with trade.world.db.read() as conn:
@@ -212,13 +212,13 @@ async def test_an_unsolicited_offer_has_no_request(trade):
                 await offers.create(tx, trade.contract, "reduce", wrong, START, trade.now, who="test")
 
 
-@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize("status", list(OfferStatus))
 async def test_an_offer_moves_by_the_table_only(trade, status):
     option = offers.Option("full", (PowerInterval(START, 900, 1000),), "0.2", "0.05", "EUR", 1.0, 0.9)
     async with trade.world.tx() as tx:
         offer_id = await offers.create(tx, trade.contract, "reduce", [option], START, trade.now, who="test")
     one = replace(await trade.offered(offer_id), status=status)
-    for what in Event:
+    for what in OfferEvent:
         if what in TRANSITIONS[status]:
             async with trade.world.tx() as tx:
                 await offers._move(tx, one, what, trade.now, who="test")

@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from aggregator.flexibility.pool import pool
 from aggregator.topics import Topic
 from aggregator.trade import available_flexibility, contracts
-from aggregator.trade.contracts import Limits, Terms
+from aggregator.trade.contracts import ContractTerms, Limits
 from aggregator.trade.potential_watch import PotentialWatch
 from core.errors import UnavailableError
 from vtn.store.tables import webhook_delivery, webhook_subscription
@@ -91,9 +91,11 @@ async def test_only_what_a_valid_contract_allows_is_told(trade):
     await listen(trade, CHANGED)
     async with trade.world.tx() as tx:
         await contracts.end(tx, trade.contract.id, trade.now, who="test")
-        terms = Terms(trade.party_id, trade.programme.id, Limits(directions=("reduce",), areas=("north", "south")))
+        terms = ContractTerms(
+            trade.party_id, trade.programme.id, Limits(directions=("reduce",), areas=("north", "south"))
+        )
         await contracts.create(tx, terms, trade.now, who="test")
-        later = Terms(trade.party_id, trade.programme.id, valid_from=trade.now + timedelta(days=1))
+        later = ContractTerms(trade.party_id, trade.programme.id, valid_from=trade.now + timedelta(days=1))
         await contracts.create(tx, later, trade.now, who="test")
     await watch_of(trade).turn()
     assert await told(trade) == [("reduce", 0), ("reduce", 0)]  # nobody lives there

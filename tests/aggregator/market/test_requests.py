@@ -9,7 +9,7 @@ from sqlalchemy import update
 from aggregator.tables import contract as contract_table
 from aggregator.trade import contracts, offers, requests
 from aggregator.trade.contracts import Limits
-from aggregator.trade.requests import TRANSITIONS, Event, Status, WishInterval
+from aggregator.trade.requests import TRANSITIONS, NeedInterval, RequestEvent, RequestStatus
 from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from core.spans import Duration
 from vtn.services import programme
@@ -23,10 +23,10 @@ async def test_a_request_gets_an_offer_of_what_the_pool_can_do(any_trade):
     trade = any_trade
     await trade.join(6)
     request_id = await trade.request()
-    assert (await trade.requested(request_id)).status is Status.RECEIVED
+    assert (await trade.requested(request_id)).status is RequestStatus.RECEIVED
     await trade.market.turn()
     found = await trade.requested(request_id)
-    assert found.status is Status.OFFERED
+    assert found.status is RequestStatus.OFFERED
     (offer_id,) = found.offer_ids
     full = (await trade.offered(offer_id)).options[0]
     assert all(1000 <= one.power_w <= 4000 for one in full.intervals)
@@ -39,7 +39,7 @@ async def test_more_than_the_potential_is_declined_with_what_would_be_possible(t
     request_id = await trade.request(trade.wish((50_000, 60_000), (0, 100)))
     await trade.market.turn()
     found = await trade.requested(request_id)
-    assert found.status is Status.DECLINED
+    assert found.status is RequestStatus.DECLINED
     assert "Over the potential: 50000 W" in found.reason
     last = (await trade.world.rows("webhook_delivery"))[-1]
     assert last.event == "request.declined"
@@ -53,21 +53,21 @@ async def test_without_any_home_nothing_is_offered(trade):
     request_id = await trade.request(trade.wish((0, 1000)))
     await trade.market.turn()
     found = await trade.requested(request_id)
-    assert (found.status, found.reason) == (Status.DECLINED, "No flexibility is left in that time.")
+    assert (found.status, found.reason) == (RequestStatus.DECLINED, "No flexibility is left in that time.")
 
 
 async def test_a_request_without_an_answer_expires_at_its_deadline(trade):
     await trade.join(6)
     request_id = await trade.request()
-    await trade.at((await trade.requested(request_id)).wish.deadline)
-    assert (await trade.requested(request_id)).status is Status.EXPIRED
+    await trade.at((await trade.requested(request_id)).need.deadline)
+    assert (await trade.requested(request_id)).status is RequestStatus.EXPIRED
 
 
 async def test_an_area_and_a_group_narrow_down_whose_flexibility_it_is(trade):
     await trade.join(6)
     request_id = await trade.request(area="elsewhere")
     await trade.market.turn()
-    assert (await trade.requested(request_id)).status is Status.DECLINED
+    assert (await trade.requested(request_id)).status is RequestStatus.DECLINED
     with pytest.raises(NotFoundError):
         await trade.request(group_ids=("nobody",))
 
@@ -86,8 +86,8 @@ def wrong_wishes(trade):
         "a gap": replace(good, intervals=(first, replace(second, start=second.start + QUARTER))),
         "off the minute": replace(good, intervals=(replace(first, start=first.start + timedelta(seconds=1)),)),
         "no time": replace(good, intervals=(replace(first, duration_s=0),)),
-        "upside down": replace(good, intervals=(WishInterval(first.start, 900, 5, 4),)),
-        "below zero": replace(good, intervals=(WishInterval(first.start, 900, -5, 4),)),
+        "upside down": replace(good, intervals=(NeedInterval(first.start, 900, 5, 4),)),
+        "below zero": replace(good, intervals=(NeedInterval(first.start, 900, -5, 4),)),
         "nothing": trade.wish((0, 0)),
         "enormous": trade.wish((0, 10**12)),
         "no direction": replace(good, direction="up"),
@@ -177,7 +177,7 @@ async def test_a_cancelled_request_takes_its_offers_along_but_not_what_was_bough
             tx, offer.request_id, trade.now, who="brp", party_id=trade.party_id, reason="not needed"
         )
     found = await trade.requested(offer.request_id)
-    assert (found.status, found.reason) == (Status.CANCELLED, "not needed")
+    assert (found.status, found.reason) == (RequestStatus.CANCELLED, "not needed")
     assert (await trade.offered(offer.id)).status == "revoked"
     with pytest.raises(ConflictError):
         await trade.accept(offer)
@@ -203,7 +203,7 @@ async def test_requests_are_listed_newest_first_in_pages(trade):
     async with trade.world.db.read() as conn:
         first = await requests.listed(conn, limit=2)
         rest = await requests.listed(conn, before=first[-1].id, limit=2)
-        received = await requests.listed(conn, status=Status.RECEIVED, contract_id=trade.contract.id)
+        received = await requests.listed(conn, status=RequestStatus.RECEIVED, contract_id=trade.contract.id)
     assert sorted(one.id for one in first + rest) == sorted(made)
     assert [one.id for one in first + rest] == sorted(made, reverse=True)
     assert len(received) == 3
@@ -222,12 +222,12 @@ async def test_a_contract_that_ended_sells_nothing_new(trade):
     await trade.request()
 
 
-@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize("status", list(RequestStatus))
 async def test_a_request_moves_by_the_table_only(trade, status):
     request_id = await trade.request()
     async with trade.world.db.read() as conn:
         one = replace(await requests.get(conn, request_id), status=status)
-    for what in Event:
+    for what in RequestEvent:
         before = await trade.world.dump()
         if what in TRANSITIONS[status]:
             async with trade.world.tx() as tx:

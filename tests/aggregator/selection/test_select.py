@@ -59,7 +59,7 @@ def check_order(fleet: Fleet, ask: Ask, home: int, power_w: np.ndarray) -> None:
     assert power_w[ordered] == pytest.approx(fleet.p50_w[home, ordered])
     first, last = np.flatnonzero(ordered[asked])[[0, -1]]
     could = np.isfinite(fleet.p50_w[home, asked]) & (fleet.p50_w[home, asked] > 0)
-    block = slice(0, asked.size) if ask.whole else slice(first, last + 1)
+    block = slice(0, asked.size) if ask.one_block else slice(first, last + 1)
     assert ordered[asked][block].tolist() == could[block].tolist()
 
 
@@ -100,7 +100,7 @@ def brute_force(fleet: Fleet, ask: Ask) -> float:
     """The cost of the best plan, by trying all."""
     case = prepare(fleet, ask, 0)
     m = case.aim.size
-    blocks = [(0, 0), *((a, b) for a in range(m) for b in range(a + 1, m + 1) if not case.whole or b - a == m)]
+    blocks = [(0, 0), *((a, b) for a in range(m) for b in range(a + 1, m + 1) if not case.one_block or b - a == m)]
     best = np.inf
     for chosen in itertools.product(blocks, repeat=case.rows.size):
         plan = Plan(np.array([a for a, _ in chosen], dtype=np.int64), np.array([b for _, b in chosen], dtype=np.int64))
@@ -182,7 +182,7 @@ def test_a_peak_is_met_by_homes_called_for_the_peak():
     choice = select(alike(500, 6), Ask(target))
     assert choice.expected_w == pytest.approx(target * 1.025, rel=0.02)
     assert len(choice.called) < 320
-    whole = select(alike(500, 6), Ask(target, whole=True))
+    whole = select(alike(500, 6), Ask(target, one_block=True))
     assert whole.expected_w == pytest.approx(np.full(6, target.max() * 1.025), rel=0.02)
 
 

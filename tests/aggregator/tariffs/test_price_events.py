@@ -21,9 +21,9 @@ from openadr.model.event import ActivePeriod, Event, EventStatus, interval_at
 from openadr.model.signal import Interval, Signal
 from openadr.model.units import currency_per_kwh
 from support.vtn_world import NOON
-from vtn.api.wire import check_event
 from vtn.services import programme
 from vtn.services.dispatch import _check_past
+from vtn.transport.v20b.check import check_event
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)

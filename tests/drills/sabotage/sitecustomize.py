@@ -39,7 +39,7 @@ def _vtn_answer(message_type: str, wanted: Callable[[Any], bool]) -> Callable[[T
     """Return the point where the VTN has committed what a message brought, and no answer has left."""
 
     def lay(trap: Trap) -> None:
-        from vtn.transport.v20b import Vtn20b  # noqa: PLC0415  only in the process that has it
+        from vtn.transport.v20b.service import Vtn20b  # noqa: PLC0415  only in the process that has it
 
         answer = Vtn20b.answer
 
@@ -101,16 +101,16 @@ def _house_got_order(trap: Trap) -> None:
 
 def _ven_published_restore(trap: Trap) -> None:
     """The broker has acknowledged a command of the gateway, and not yet stored it for good."""
-    from bridges.mqtt import MqttLink  # noqa: PLC0415  only in the process that has it
+    from bridges.connections.mqtt import MqttConnection  # noqa: PLC0415  only in the process that has it
 
-    publish = MqttLink.publish
+    publish = MqttConnection.publish
 
     async def sabotaged(self: Any, topic: str, payload: Any, qos: int = 1, *, retain: bool = False) -> None:
         await publish(self, topic, payload, qos, retain=retain)
         if payload == "on" or '"on"' in str(payload):
             trap.visit()
 
-    MqttLink.publish = sabotaged
+    MqttConnection.publish = sabotaged
 
 
 POINTS = {

@@ -20,9 +20,10 @@ from openadr.v20b.decode import decode
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import CreateOpt, DistributeEvent
 from support.vtn_world import MINUTE, NOON, data, simple, usage
-from vtn.api.wire import _URI, check_programme
+from vtn.api.fields import _URI
 from vtn.services import opt
 from vtn.store.database import Transaction
+from vtn.transport.v20b.check import check_programme
 from web.operation import Operation
 
 
@@ -320,7 +321,7 @@ async def test_status_shows_time_outbox_and_what_was_given_up(office):
         office.world.later(minutes=2)
     status = await office.get("/v1/status")
     assert status["outbox"]["dead"] == 1
-    assert [(one["ven_id"], one["kind"]) for one in status["dead"]] == [(ven.ven_id, "events")]
+    assert [(one["ven_id"], one["kind"]) for one in status["dead"]] == [(ven.ven_id, "events_changed")]
 
 
 async def test_what_speaks_against_an_order_is_said_before_it_goes_out_and_with_it(office):

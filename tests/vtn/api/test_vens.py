@@ -16,7 +16,7 @@ from support.vtn_world import Ven, fake_fingerprint
 from vtn.api import DESK
 from vtn.services import pending
 from vtn.store.tables import waiting_certificate
-from vtn.transport.v20b import Peer
+from vtn.transport.peer import Peer
 
 
 def _forever(name):
@@ -292,4 +292,4 @@ async def test_what_a_ven_never_answered_is_shown(office):
         await ven.poll()
         office.world.later(minutes=2)
     (message,) = (await office.get(f"/v1/vens/{ven.ven_id}"))["unanswered"]
-    assert (message["kind"], message["tries"]) == ("cancel_registration", office.world.settings.max_tries)
+    assert (message["kind"], message["tries"]) == ("unregister", office.world.settings.max_tries)

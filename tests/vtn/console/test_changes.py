@@ -8,7 +8,7 @@ from sqlalchemy import update
 from support.vtn_world import data, fake_fingerprint, usage
 from vtn.console import all_pages
 from vtn.services import fleet, outbox, provisioning
-from vtn.services.outbox import Kind, State
+from vtn.services.outbox import Intent, State
 from vtn.store.tables import outbox as outbox_table
 
 _CHANGING = {one.path for one in all_pages() if one.method == "POST"}
@@ -110,9 +110,9 @@ async def _reports(walk, ven):
     settled = ["set connection", "choose settlement series"]
     await walk.step(f"{here}/settlement-series", settled, connection_w=24_000)
     async with world.tx() as tx:
-        await outbox.put(tx, ven.ven_id, Kind.REREGISTER, world.now)
+        await outbox.put(tx, ven.ven_id, Intent.REREGISTER, world.now)
         await tx.conn.execute(update(outbox_table).values(state=State.DEAD))
-    (dead,) = [row for row in await world.rows("outbox") if row.kind == Kind.REREGISTER]
+    (dead,) = [row for row in await world.rows("outbox") if row.kind == Intent.REREGISTER]
     await walk.step(f"/messages/{dead.id}/again", ["send again"], who="dispatcher")
 
 

@@ -7,12 +7,12 @@ from openadr.v20b.messages import CreateOpt
 from support.vtn_world import power
 from vtn.services import dispatch as dispatches
 from vtn.services import dispatch_list
-from vtn.services.dispatch_list import Wanted, When
+from vtn.services.dispatch_list import DispatchFilter, When
 
 
 async def _listed(world, when=None, **more):
     async with world.db.read() as conn:
-        return await dispatch_list.listing(conn, Wanted(when, **more), world.now)
+        return await dispatch_list.listing(conn, DispatchFilter(when, **more), world.now)
 
 
 async def test_a_dispatch_is_to_come_then_runs_then_is_over(world):
@@ -65,7 +65,7 @@ async def test_lists_are_of_one_ven_or_programme_and_paged(any_world):
     for when in (None, When.NEXT):
         seen, after = [], None
         async with world.db.read() as conn:
-            while rows := await dispatch_list.listing(conn, Wanted(when), world.now, after=after, limit=3):
+            while rows := await dispatch_list.listing(conn, DispatchFilter(when), world.now, after=after, limit=3):
                 seen += [row.id for row in rows]
                 after = rows[-1].starts_at, rows[-1].id
         assert sorted(seen) == sorted([*ids, stray])

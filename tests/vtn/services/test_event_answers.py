@@ -60,7 +60,7 @@ async def test_ev16_a_cancelled_event_is_given_up_after_a_number_of_tries(world)
         tries += 1
         world.later(minutes=1)
     assert tries == world.settings.max_tries
-    assert (await world.outbox(ven))["events", ""] == "dead"
+    assert (await world.outbox(ven))["events_changed", ""] == "dead"
     assert await statuses(ven) == []
 
 
@@ -91,9 +91,9 @@ async def test_ev42_answers_may_come_together_or_one_by_one(world):
         (first.event.event_id, 0, OptType.IN, 200),
         (second.event.event_id, 0, OptType.OUT, 200),
     )
-    assert (await world.outbox(ven))["events", ""] == "sent"
+    assert (await world.outbox(ven))["events_changed", ""] == "sent"
     await ven.opt(third)
-    assert (await world.outbox(ven))["events", ""] == "done"
+    assert (await world.outbox(ven))["events_changed", ""] == "done"
     assert [await said(world, one, ven) for one in ids] == [OptType.IN, OptType.OUT, OptType.IN]
 
 
@@ -109,7 +109,7 @@ async def test_ev46_each_event_response_has_a_code_of_its_own(world):
     rows = {row.event_id: row.response_code for row in await world.rows("opt")}
     assert rows == {good.event.event_id: 200, bad.event.event_id: 460}
     assert [await said(world, one, ven) for one in ids] == [OptType.IN, OptType.OUT]
-    assert (await world.outbox(ven))["events", ""] == "done"
+    assert (await world.outbox(ven))["events_changed", ""] == "done"
 
 
 async def test_ev46_a_failure_without_event_responses_answers_no_event(world):
@@ -118,7 +118,7 @@ async def test_ev46_a_failure_without_event_responses_answers_no_event(world):
     await ven.events()
     answer = await ven.created(response=Response(452, "wrong vtnID"))
     assert answer.response.code == 200
-    assert (await world.outbox(ven))["events", ""] == "sent"
+    assert (await world.outbox(ven))["events_changed", ""] == "sent"
     world.later(minutes=1)
     assert len(await ven.events()) == 1
 

@@ -30,7 +30,7 @@ async def test_polls_and_answers_of_many_each_get_their_own(any_world):
     assert [owner[one.events[0].event.event_id] for one in got[:10]] == [ven.ven_id for ven in vens[:10]]
     await asyncio.gather(*(ven.opt(one.events[0]) for ven, one in zip(vens[1:10], got[1:], strict=False)))
     states = [await world.outbox(ven) for ven in vens[:10]]
-    assert [state["events", ""] for state in states] == ["sent", *["done"] * 9]
+    assert [state["events_changed", ""] for state in states] == ["sent", *["done"] * 9]
     assert len(await world.rows("opt")) == 9
 
 

@@ -13,7 +13,8 @@ from openadr.model.signal import Signal
 from openadr.v20b import messages as m
 from support.vtn_world import HOUR, MINUTE, NOON, data, intervals, usage
 from vtn.services.settings import VtnSettings, WantedReport
-from vtn.transport.v20b import Peer, Vtn20b
+from vtn.transport.peer import Peer
+from vtn.transport.v20b.service import Vtn20b
 
 
 @pytest.fixture

@@ -116,7 +116,7 @@ async def test_op05_an_opt_for_the_only_resource_is_one_for_the_ven(any_world):
     assert await counts(world, dispatch_id, one_resource) == (OUT, "mustRun")
     assert await counts(world, dispatch_id, two_resources) == (IN, None)
     async with world.db.read() as conn:
-        (row,) = await dispatch_list.listing(conn, dispatch_list.Wanted(dispatch_list.When.NEXT), world.now)
+        (row,) = await dispatch_list.listing(conn, dispatch_list.DispatchFilter(dispatch_list.When.NEXT), world.now)
     assert (row.called, row.opted_in, row.opted_out) == (2, 1, 1)
 
 

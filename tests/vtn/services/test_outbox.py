@@ -22,7 +22,8 @@ from openadr.v20b.messages import (
 from support.vtn_world import counted_statements, fake_fingerprint, power, usage
 from vtn.services import dispatch, outbox, pending, registration, report
 from vtn.services.settings import VtnSettings, WantedReport
-from vtn.transport.v20b import EMPTY, Peer
+from vtn.transport.peer import Peer
+from vtn.transport.v20b.service import EMPTY
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ async def test_what_is_never_answered_dies_after_the_last_try(world):
         sent.append(isinstance(await ven.poll(), DistributeEvent))
         world.later(seconds=80)
     assert sent == [True] * 3 + [False] * 3
-    assert (await world.outbox(ven))["events", ""] == "dead"
+    assert (await world.outbox(ven))["events_changed", ""] == "dead"
 
 
 async def ignore_everything(world, ven):
@@ -114,7 +115,7 @@ async def test_a_report_request_whose_message_was_given_up_is_unanswered(any_wor
     await ven.say(CreatedReport(Response(200, "OK", request_id), (request_id,), ven.ven_id))
     (asked,) = await of_ven(world, ven)
     assert (asked.state, asked.reason) == ("active", None)
-    assert (await world.outbox(ven))["create_report", request_id] == "done"
+    assert (await world.outbox(ven))["report_wanted", request_id] == "done"
 
 
 async def test_an_unanswered_report_request_can_be_sent_again(world):
@@ -147,7 +148,7 @@ async def test_a_cancelled_registration_that_was_ignored_says_so_until_it_is_ans
     await ignore_everything(world, ven)
     async with world.db.read() as conn:
         (row,) = await pending.unanswered(conn, ven.ven_id)
-    assert (row.kind, row.tries) == ("cancel_registration", 3)
+    assert (row.kind, row.tries) == ("unregister", 3)
     await ven.say(CanceledPartyRegistration(Response(), ven.registration_id, ven.ven_id))
     async with world.db.read() as conn:
         assert await pending.unanswered(conn, ven.ven_id) == []
@@ -188,9 +189,9 @@ async def test_without_answer_the_next_request_closes_the_row(any_world):
     ven = await world.ven()
     await world.dispatch(ven, rules={"response_required": ResponseRequired.NEVER})
     await ven.events()
-    assert (await world.outbox(ven))["events", ""] == "sent"
+    assert (await world.outbox(ven))["events_changed", ""] == "sent"
     assert isinstance(await ven.poll(), OadrResponse)
-    assert (await world.outbox(ven))["events", ""] == "done"
+    assert (await world.outbox(ven))["events_changed", ""] == "done"
 
 
 async def test_a_refused_request_closes_nothing(world):
@@ -199,7 +200,7 @@ async def test_a_refused_request_closes_nothing(world):
     await ven.events()
     await other.say(Poll(ven.ven_id))
     await ven.say(Poll("none such"))
-    assert (await world.outbox(ven))["events", ""] == "sent"
+    assert (await world.outbox(ven))["events_changed", ""] == "sent"
 
 
 @pytest.mark.parametrize("by_registration", [False, True])
@@ -226,11 +227,11 @@ async def test_each_answer_closes_its_own_row_only(world):
     assert [type(one) for one in asked] == [CreateReport, CreateReport]
     first, second = (one.requests[0].request_id for one in asked)
     await ven.say(RegisteredReport(Response(), (), ven.ven_id))
-    assert (await world.outbox(ven))["create_report", first] == "sent"
+    assert (await world.outbox(ven))["report_wanted", first] == "sent"
     await ven.say(CreatedReport(Response(200, "OK", asked[1].request_id), (second,), ven.ven_id))
-    assert [(await world.outbox(ven))["create_report", one] for one in (first, second)] == ["sent", "done"]
+    assert [(await world.outbox(ven))["report_wanted", one] for one in (first, second)] == ["sent", "done"]
     await ven.say(CreatedReport(Response(461, "no", asked[0].request_id), (second,), ven.ven_id))
-    assert [(await world.outbox(ven))["create_report", one] for one in (first, second)] == ["done", "done"]
+    assert [(await world.outbox(ven))["report_wanted", one] for one in (first, second)] == ["done", "done"]
     async with world.db.read() as conn:
         assert {(one.request.request_id, one.state) for one in await report.requests_of(conn, ven.ven_id)} == {
             (first, "refused"),
@@ -269,8 +270,8 @@ async def test_marks_of_events_that_are_over_are_given_up_after_a_moment(any_wor
     assert await sweep() == 0
     world.later(seconds=1)
     assert await sweep() == 1
-    assert (await world.outbox(silent))["events", ""] == "dead"
-    assert (await world.outbox(busy))["events", ""] == "pending"
+    assert (await world.outbox(silent))["events_changed", ""] == "dead"
+    assert (await world.outbox(busy))["events_changed", ""] == "pending"
     assert isinstance(await silent.poll(), OadrResponse)
 
 
@@ -288,7 +289,7 @@ async def test_ev60_an_event_that_was_cut_short_is_told_by_a_list_without_it(wor
         await outbox.expire(tx, world.now)
     assert await ven.events() == []
     assert isinstance(await ven.poll(), OadrResponse)
-    assert (await world.outbox(ven))["events", ""] == "done"
+    assert (await world.outbox(ven))["events_changed", ""] == "done"
 
 
 async def test_two_vens_do_not_see_each_others_messages(world):
@@ -298,7 +299,7 @@ async def test_two_vens_do_not_see_each_others_messages(world):
     await other.offer(usage("meter"))
     (mine,) = await one.events()
     await one.opt(mine)
-    assert (await world.outbox(other))["register_report", ""] == "done"
+    assert (await world.outbox(other))["reports_offered", ""] == "done"
 
 
 async def test_what_waits_is_counted(world):

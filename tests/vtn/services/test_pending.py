@@ -70,7 +70,7 @@ async def test_what_asks_for_a_person_is_counted(any_world):
             await tx.conn.execute(update(ven_certificate).where(mine).values(not_after=ends))
         await provisioning.add_fingerprint(tx, renewed.ven_id, fake_fingerprint(99), world.now, who="test")
         await provisioning.note_waiting(tx, fake_fingerprint(200), "commonName=x", world.now)
-        await outbox.put(tx, unknown.ven_id, outbox.Kind.REREGISTER, world.now)
+        await outbox.put(tx, unknown.ven_id, outbox.Intent.REREGISTER, world.now)
         await tx.conn.execute(update(outbox_table).where(outbox_table.c.kind == "reregister").values(state=State.DEAD))
     async with world.db.read() as conn:
         assert await pending.alerts(conn, expiring_before=ends + timedelta(days=1)) == pending.Alerts(1, 1, 1)

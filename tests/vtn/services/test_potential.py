@@ -7,7 +7,6 @@ import pytest
 
 from core.direction import Direction
 from core.spans import Duration
-from openadr.model.codes import Code
 from openadr.model.potential import REPORT_NAME, Quantile, describe, describe_nominal, r_id
 from openadr.model.report import (
     Report,
@@ -20,6 +19,7 @@ from openadr.model.report import (
 )
 from openadr.model.target import Target
 from openadr.model.units import ENERGY_REAL_WH, ItemBase, PowerAttributes
+from openadr.v20b.codes import Code
 from support.vtn_world import HOUR, MINUTE, NOON, usage
 from vtn.services import potential as potentials
 from vtn.services.potential import Figures

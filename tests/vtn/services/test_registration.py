@@ -33,7 +33,7 @@ from support.vtn_world import HOUR, MINUTE, NOON, data, fake_fingerprint, usage
 from vtn.services import provisioning, registration
 from vtn.services.settings import VtnSettings, WantedReport
 from vtn.store.tables import ven_certificate
-from vtn.transport.v20b import Peer
+from vtn.transport.peer import Peer
 
 
 @pytest.fixture
@@ -98,6 +98,24 @@ async def test_rg05_the_answer_names_everything(world):
     assert answer.vtn.profiles == ((Profile.B, (Transport.SIMPLE_HTTP,)),)
     (row,) = await world.rows("ven")
     assert row.profile["ven_name"] == "Zoë's hütte 家"
+    assert (row.protocol_version, row.mode, row.address) == ("2.0b", "pull", None)
+
+
+async def test_how_a_ven_is_reached_is_what_it_said_last(world):
+    """Whether a version or a mode is served, its transport says; the service keeps what it is told."""
+    ven = await world.ven()
+    for profile, *said in (
+        (VenProfile(Profile.A, http_pull=False, transport_address="https://ven/"), "2.0a", "push", "https://ven/"),
+        (VenProfile(http_pull=None, transport_address="https://ven/"), "2.0b", "push", "https://ven/"),
+        (VenProfile(transport=Transport.XMPP, transport_address="ven@home"), "2.0b", "push", "ven@home"),
+        (VenProfile(http_pull=True, transport_address="https://ven/"), "2.0b", "pull", None),
+        (VenProfile(http_pull=None), "2.0b", "pull", None),
+    ):
+        for registration_id in (ven.registration_id, None):
+            async with world.tx() as tx:
+                await registration.register(tx, ven.ven_id, profile, registration_id, world.now)
+            (row,) = await world.rows("ven")
+            assert [row.protocol_version, row.mode, row.address] == said
 
 
 async def test_rg06_rg07_a_reregistration_keeps_the_id_and_everything_else(any_world):

@@ -373,7 +373,7 @@ async def test_rp60_rp61_the_operator_stops_a_report(any_world):
     answer = await ven.say(CanceledReport(Response(200, "OK", message.request_id), (), ven.ven_id))
     assert (answer.response.code, answer.response.request_id) == (200, message.request_id)
     assert isinstance(await ven.poll(), OadrResponse)
-    assert (await world.outbox(ven))["cancel_report", wish.request_id] == "done"
+    assert (await world.outbox(ven))["report_unwanted", wish.request_id] == "done"
     assert (await requests(world, ven))[wish.request_id][0] == "cancelled"
     with pytest.raises(ConflictError):
         async with world.tx() as tx:
@@ -419,7 +419,7 @@ async def test_many_offers_take_as_many_statements_as_few(world):
         counts[number] = len(statements)
         asked = [one for one in await world.rows("report_request") if one.state == "queued"]
         assert {one.specifier_id for one in asked} == {offer.specifier_id for offer in offers}
-        assert len(await world.rows("outbox", ven_id=ven.ven_id, kind="create_report", state="pending")) >= number
+        assert len(await world.rows("outbox", ven_id=ven.ven_id, kind="report_wanted", state="pending")) >= number
     assert counts[300] <= counts[3] + 5
     assert len(await world.rows("audit", action="request report")) == 303
 
@@ -442,4 +442,4 @@ async def test_many_requests_for_our_metadata_are_queued_with_few_statements(wor
     with counted_statements() as statements:
         assert (await ven.say(CreateReport("q", wanted, ven.ven_id))).pending == tuple(f"m{n}" for n in range(200))
     assert len(statements) < 20
-    assert len(await world.rows("outbox", ven_id=ven.ven_id, kind="register_report", state="pending")) == 200
+    assert len(await world.rows("outbox", ven_id=ven.ven_id, kind="reports_offered", state="pending")) == 200

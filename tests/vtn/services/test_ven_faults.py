@@ -21,7 +21,7 @@ from openadr.v20b.messages import (
 from openadr.v20b.repair import Repair
 from support.vtn_world import NOON, counted_statements, usage
 from vtn.services import ven_faults
-from vtn.transport.v20b import Peer
+from vtn.transport.peer import Peer
 
 
 async def faults(world, ven):

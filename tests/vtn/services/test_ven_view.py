@@ -10,7 +10,7 @@ from openadr.model.opt import Availability, Opt, OptType
 from openadr.v20b.messages import CreateOpt
 from support.vtn_world import data, usage
 from vtn.services import audit_log, potential, potential_forecast, report, ven_view
-from vtn.services.audit_log import Wanted
+from vtn.services.audit_log import AuditFilter
 from vtn.services.potential import Figures
 from vtn.services.potential_forecast import Outlooks
 
@@ -77,16 +77,16 @@ async def test_the_audit_is_read_by_who_what_and_when(any_world):
             await tx.audit("Ann" if number % 2 else "bob", f"act {number}", f"thing_{number}", at=world.now)
             world.later(hours=1)
     async with world.db.read() as conn:
-        assert [one.action for one in await audit_log.listing(conn, Wanted(who="Ann"))] == ["act 3", "act 1"]
-        assert [one.action for one in await audit_log.listing(conn, Wanted(text="THING_2"))] == ["act 2"]
-        assert [one.action for one in await audit_log.listing(conn, Wanted(text="%"))] == []
-        since = Wanted(since=world.now - timedelta(hours=2))
+        assert [one.action for one in await audit_log.listing(conn, AuditFilter(who="Ann"))] == ["act 3", "act 1"]
+        assert [one.action for one in await audit_log.listing(conn, AuditFilter(text="THING_2"))] == ["act 2"]
+        assert [one.action for one in await audit_log.listing(conn, AuditFilter(text="%"))] == []
+        since = AuditFilter(since=world.now - timedelta(hours=2))
         assert [one.action for one in await audit_log.listing(conn, since)] == ["act 4", "act 3"]
-        first = await audit_log.listing(conn, Wanted(), limit=2)
-        rest = await audit_log.listing(conn, Wanted(), before=first[-1].id)
+        first = await audit_log.listing(conn, AuditFilter(), limit=2)
+        rest = await audit_log.listing(conn, AuditFilter(), before=first[-1].id)
         assert [one.action for one in (*first, *rest)] == ["act 4", "act 3", "act 2", "act 1", "act 0"]
         assert await audit_log.actions(conn) == [f"act {number}" for number in range(5)]
-        assert [one.subject for one in await audit_log.listing(conn, Wanted(text="thing_1"))] == ["thing_1"]
+        assert [one.subject for one in await audit_log.listing(conn, AuditFilter(text="thing_1"))] == ["thing_1"]
 
 
 async def test_the_outlook_sums_fresh_figures_and_is_kept_for_a_minute(world):

@@ -24,8 +24,8 @@ from aggregator.outgoing import Guard
 from aggregator.tariff import tariff_source, tariffs
 from aggregator.tariff.price_mapping import Mapping
 from aggregator.trade import contracts, requests
-from aggregator.trade.contracts import Limits, Price, Terms
-from aggregator.trade.requests import Wish, WishInterval
+from aggregator.trade.contracts import ContractTerms, Limits, Price
+from aggregator.trade.requests import Need, NeedInterval
 from aggregator.work import Market, MarketSettings
 from core.spans import Duration
 from openadr.model.opt import Availability, Opt, OptType
@@ -107,11 +107,11 @@ async def dispatches(world: World, rules: Programme, home: Ven, other: Ven) -> N
 async def trade(world: World, rules: Programme) -> None:
     """Let a BRP ask for more than there is, be told elsewhere, and an operator fetch prices."""
     start = world.now + timedelta(hours=2)
-    wish = Wish("reduce", (WishInterval(start, 900, 1000, 4000),), world.now + timedelta(minutes=30))
+    wish = Need("reduce", (NeedInterval(start, 900, 1000, 4000),), world.now + timedelta(minutes=30))
     guard, hook = Guard(), "https://balance.example/hook"
     async with world.tx() as tx:
         party = await contracts.create_brp(tx, "Balance & Co", world.now, who="ann", email="desk@balance.example")
-        terms = Terms(party, rules.id, Limits(), Price("EUR", "0.20", "0.10", "0.40"))
+        terms = ContractTerms(party, rules.id, Limits(), Price("EUR", "0.20", "0.10", "0.40"))
         contract = await contracts.create(tx, terms, world.now, who="ann")
         await requests.create(tx, contract.id, wish, world.now, who="brp", party_id=party)
         with mock.patch("secrets.token_bytes", bytes):  # no secret, not even one that nobody uses

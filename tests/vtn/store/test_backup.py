@@ -108,7 +108,7 @@ async def test_everything_comes_back_on_either_kind_of_database(database, databa
     async with again.write() as tx:
         values = {"ven_id": "v1", "source": "operator", "opt_type": "optIn", "at": NOON}
         number = (await tx.conn.execute(insert(opt).values(values).returning(opt.c.sequence))).scalar_one()
-        first = {"ven_id": "v1", "kind": "events", "state": "pending", "created_at": NOON, "due_at": NOON}
+        first = {"ven_id": "v1", "kind": "events_changed", "state": "pending", "created_at": NOON, "due_at": NOON}
         await tx.conn.execute(insert(outbox).values(first))
     assert number == 4
     await again.close()

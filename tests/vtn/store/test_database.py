@@ -253,7 +253,7 @@ async def test_the_audit_says_who_did_what(database):
 
 async def test_numbers_of_deleted_rows_are_not_given_again(database):
     await add_vens(database, "v1")
-    row = {"ven_id": "v1", "kind": "events", "state": "pending", "created_at": NOON, "due_at": NOON}
+    row = {"ven_id": "v1", "kind": "events_changed", "state": "pending", "created_at": NOON, "due_at": NOON}
     numbers = []
     for _ in range(2):
         async with database.write() as tx:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -21,11 +22,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.tables import dispatch_draft, flexibility_request, selection
 from core.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
+from vtn.services.outbox import Intent
 from vtn.services.report_mapping import lines_of
 from vtn.store import Database, engines, schema
 from vtn.store.data_point import usage_of
 from vtn.store.readings import SeriesKey, Values, load, series_of, store
-from vtn.store.tables import METADATA, api_client, audit, dispatch, opt, report_offer, ven
+from vtn.store.tables import METADATA, api_client, audit, dispatch, opt, outbox, report_offer, ven
 
 REVISIONS = sorted(one.revision for one in ScriptDirectory.from_config(schema.configuration()).walk_revisions())
 
@@ -147,7 +149,40 @@ async def test_what_was_there_stays_and_what_is_new_follows_from_it(old_database
         assert {row[1:] for row in await conn.execute(schedules)} == {(None, None)}
         asked = (await conn.execute(select(flexibility_request.c.status, flexibility_request.c.possible_w))).one()
         assert tuple(asked) == ("declined", None)
+        reached = select(ven.c.protocol_version, ven.c.mode, ven.c.address).distinct()
+        assert (await conn.execute(reached)).one() == ("2.0b", "pull", None)
     await database.close()
+
+
+async def test_what_waits_for_vens_keeps_its_meaning_both_ways(old_database_url):
+    """The words of the rows of schema 0002 are those of OpenADR 2.0b's messages."""
+    kinds = select(outbox.c.id, outbox.c.kind).order_by(outbox.c.id)
+
+    def back(connection: Connection) -> None:
+        config = schema.configuration()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0010")
+
+    async with changing(old_database_url) as conn:
+        for number, kind in enumerate(("cancel_report", "reregister", "cancel_registration")):
+            row = select(ven.c.id, text(f"'{kind}', '{number}', 'pending', created_at, created_at")).limit(1)
+            columns = ["ven_id", "kind", "subject", "state", "created_at", "due_at"]
+            await conn.execute(outbox.insert().from_select(columns, row))
+        before = (await conn.execute(kinds)).all()
+    assert len({row.kind for row in before}) == 6
+    async with changing(old_database_url) as conn:
+        await schema.migrate(conn, "0011")
+        words = {row.kind: Intent(after.kind) for row, after in zip(before, await conn.execute(kinds), strict=True)}
+        assert words == {
+            "events": Intent.EVENTS_CHANGED,
+            "register_report": Intent.REPORTS_OFFERED,
+            "create_report": Intent.REPORT_WANTED,
+            "cancel_report": Intent.REPORT_UNWANTED,
+            "reregister": Intent.REREGISTER,
+            "cancel_registration": Intent.UNREGISTER,
+        }
+        await conn.run_sync(back)
+        assert (await conn.execute(kinds)).all() == before
 
 
 async def test_many_may_open_an_empty_database_at_once(empty_database_url):
@@ -295,7 +330,7 @@ async def test_programs_of_brps_and_drafts_of_dispatches_keep_their_ids_in_table
     await database.close()
     assert (client.id, client.name, client.scopes, client.revoked_at) == ("cli_1", "night shift", ["flex:read"], None)
     assert (kept.id, kept.selection_id, kept.created_by) == ("drf_1", "drf_1", "ann")
-    assert (kept.wish, kept.figures) == ({"power_w": 3000}, {"ordered_w": 3300.0})
+    assert (kept.pool_order, kept.figures) == ({"power_w": 3000}, {"ordered_w": 3300.0})
     assert (selections["drf_1"], selections["sel_1"]) == ({"seed": 7}, {"seed": 8})
 
 

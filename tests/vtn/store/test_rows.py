@@ -135,7 +135,7 @@ async def test_upsert_takes_thousands_of_rows_and_the_same_twice(database):
     names = [f"v{number}" for number in range(2_000)]
     await add_vens(database, *names)
     rows = [
-        {"ven_id": name, "kind": "events", "subject": "", "state": state, "created_at": NOON, "due_at": NOON}
+        {"ven_id": name, "kind": "events_changed", "subject": "", "state": state, "created_at": NOON, "due_at": NOON}
         for state in ("pending", "sent")
         for name in names
     ]

@@ -25,8 +25,8 @@ from support.pki import Pki, make_pki
 from support.vtn_world import MINUTE, Ven, World, migrated_sqlite, open_copy, world_on
 from vtn.services import provisioning
 from vtn.services.settings import VtnSettings, WantedReport
-from vtn.transport.http import Edge, OpenADRServer
-from vtn.transport.v20b import Peer
+from vtn.transport.peer import Peer
+from vtn.transport.v20b.http import Edge, OpenADRServer
 from web.connections import Connections, Limits
 from web.listening import Site
 

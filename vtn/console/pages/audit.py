@@ -8,7 +8,7 @@ from pydantic import Field
 
 from vtn.console.request import ConsoleRequest
 from vtn.services import audit_log
-from vtn.services.audit_log import Wanted
+from vtn.services.audit_log import AuditFilter
 from web.auth import Role
 from web.model import Model
 from web.pages.page import page
@@ -29,11 +29,11 @@ class _Filter(Model):
     until: _Day | None = None
     cursor: str | None = None
 
-    def value(self, zone: tzinfo) -> Wanted:
+    def value(self, zone: tzinfo) -> AuditFilter:
         """Return the filter; days are local ones, the last one included."""
         since = None if self.since is None else datetime.combine(self.since, time(), zone)
         until = None if self.until is None else datetime.combine(self.until + timedelta(days=1), time(), zone)
-        return Wanted(self.who, self.action, self.text, since, until)
+        return AuditFilter(self.who, self.action, self.text, since, until)
 
 
 @page("GET", "/audit", role=Role.ADMIN)
@@ -48,7 +48,7 @@ async def list_audit(request: ConsoleRequest) -> web.StreamResponse:
         wanted = wish.value(request.zone)
         rows = await audit_log.listing(conn, wanted, before=before[0] if before else None, limit=_PER_PAGE + 1)
         actions = await audit_log.actions(conn)
-    listed = _BY_NUMBER.page(rows, _PER_PAGE, key=lambda one: (one.id,))
+    listed = _BY_NUMBER.page(rows, _PER_PAGE, key=lambda row: (row.id,))
     return request.render("audit.html", form=form, page=listed, actions=actions)
 
 

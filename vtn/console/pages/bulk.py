@@ -50,43 +50,43 @@ async def change_many(request: ConsoleRequest) -> web.StreamResponse:
     return await fleet_page(request, parse_form(form.value("filter")), form)
 
 
-async def _add(request: ConsoleRequest, tx: Transaction, wish: _Bulk) -> str:
-    count = await fleet.add_to_group(tx, _chosen_group(wish), wish.ven_ids, request.now, who=request.who)
+async def _add(request: ConsoleRequest, tx: Transaction, wanted: _Bulk) -> str:
+    count = await fleet.add_to_group(tx, _chosen_group(wanted), wanted.ven_ids, request.now, who=request.who)
     return ngettext("%(num)s VEN added to the group.", "%(num)s VENs added to the group.", count)
 
 
-async def _remove(request: ConsoleRequest, tx: Transaction, wish: _Bulk) -> str:
-    count = await fleet.remove_from_group(tx, _chosen_group(wish), wish.ven_ids, request.now, who=request.who)
+async def _remove(request: ConsoleRequest, tx: Transaction, wanted: _Bulk) -> str:
+    count = await fleet.remove_from_group(tx, _chosen_group(wanted), wanted.ven_ids, request.now, who=request.who)
     return ngettext("%(num)s VEN removed from the group.", "%(num)s VENs removed from the group.", count)
 
 
-async def _area(request: ConsoleRequest, tx: Transaction, wish: _Bulk) -> str:
+async def _area(request: ConsoleRequest, tx: Transaction, wanted: _Bulk) -> str:
     zone = str(request.zone) if getattr(request.zone, "key", None) else "UTC"
-    count = await site.set_area(tx, wish.ven_ids, wish.area, request.now, time_zone=zone, who=request.who)
-    if not wish.area:
+    count = await site.set_area(tx, wanted.ven_ids, wanted.area, request.now, time_zone=zone, who=request.who)
+    if not wanted.area:
         return ngettext("%(num)s VEN is now in no area.", "%(num)s VENs are now in no area.", count)
     return ngettext(
-        "%(num)s VEN is now in area %(area)s.", "%(num)s VENs are now in area %(area)s.", count, area=wish.area
+        "%(num)s VEN is now in area %(area)s.", "%(num)s VENs are now in area %(area)s.", count, area=wanted.area
     )
 
 
-async def _enrol(request: ConsoleRequest, tx: Transaction, wish: _Bulk) -> str:
-    if wish.programme is None:
+async def _enrol(request: ConsoleRequest, tx: Transaction, wanted: _Bulk) -> str:
+    if wanted.programme is None:
         raise InvalidError(_("Select a programme first."), field="programme")
     await programme.enrol(
-        tx, wish.programme, wish.ven_ids, request.now, who=request.who, consent_version=wish.consent_version
+        tx, wanted.programme, wanted.ven_ids, request.now, who=request.who, consent_version=wanted.consent_version
     )
-    return ngettext("%(num)s VEN enrolled.", "%(num)s VENs enrolled.", len(wish.ven_ids))
+    return ngettext("%(num)s VEN enrolled.", "%(num)s VENs enrolled.", len(wanted.ven_ids))
 
 
-async def _report(request: ConsoleRequest, tx: Transaction, wish: _Bulk) -> str:
-    asked = await fleet.request_report(tx, wish.ven_ids, wish.report, request.now, who=request.who)
+async def _report(request: ConsoleRequest, tx: Transaction, wanted: _Bulk) -> str:
+    asked = await fleet.request_report(tx, wanted.ven_ids, wanted.report, request.now, who=request.who)
     without = sum(one is None for one in asked.values())
     text = ngettext(
         "%(report)s requested from %(num)s VEN.",
         "%(report)s requested from %(num)s VENs.",
         len(asked) - without,
-        report=wish.report,
+        report=wanted.report,
     )
     if not without:
         return text
@@ -94,9 +94,9 @@ async def _report(request: ConsoleRequest, tx: Transaction, wish: _Bulk) -> str:
     return f"{text} {missing}"
 
 
-async def _reregister(request: ConsoleRequest, tx: Transaction, wish: _Bulk) -> str:
+async def _reregister(request: ConsoleRequest, tx: Transaction, wanted: _Bulk) -> str:
     asked = 0
-    for ven_id in await fleet.named(tx.conn, wish.ven_ids):
+    for ven_id in await fleet.named(tx.conn, wanted.ven_ids):
         try:
             await registration.ask_to_reregister(tx, ven_id, request.now, who=request.who)
         except NotFoundError:
@@ -107,10 +107,10 @@ async def _reregister(request: ConsoleRequest, tx: Transaction, wish: _Bulk) -> 
     )
 
 
-def _chosen_group(wish: _Bulk) -> str:
-    if wish.group is None:
+def _chosen_group(wanted: _Bulk) -> str:
+    if wanted.group is None:
         raise InvalidError(_("Select a group first."), field="group")
-    return wish.group
+    return wanted.group
 
 
 _DO: Final[Mapping[str, Callable[[ConsoleRequest, Transaction, _Bulk], Awaitable[str]]]] = {

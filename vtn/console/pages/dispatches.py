@@ -9,7 +9,7 @@ from pydantic import Field
 from vtn.console.request import ConsoleRequest
 from vtn.services import dispatch_list
 from vtn.services import programme as programmes
-from vtn.services.dispatch_list import Wanted, When
+from vtn.services.dispatch_list import DispatchFilter, When
 from web.auth import Role
 from web.model import Model
 from web.pages.page import page
@@ -35,13 +35,13 @@ async def list_dispatches(request: ConsoleRequest) -> web.StreamResponse:
     after = _ORDER.decode(wish.cursor)
     place = None if after is None else (after[0], after[1])
     async with request.desk.db.read() as conn:
-        wanted = Wanted(wish.when, wish.programme_id)
+        wanted = DispatchFilter(wish.when, wish.programme_id)
         rows = await dispatch_list.listing(conn, wanted, request.now, after=place, limit=_PER_PAGE + 1)
         known = await programmes.newest(conn)
     return request.render(
         "dispatches.html",
         form=form,
-        page=_ORDER.page(rows, _PER_PAGE, key=lambda one: (one.starts_at, one.id)),
+        page=_ORDER.page(rows, _PER_PAGE, key=lambda row: (row.starts_at, row.id)),
         programmes=known,
     )
 

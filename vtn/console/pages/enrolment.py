@@ -8,7 +8,7 @@ from pydantic import Field
 from core.errors import InvalidError
 from openadr.fingerprint import sha256_of_pem
 from vtn.api.certificates import ca_download
-from vtn.api.wire import Fingerprint, Printable
+from vtn.api.fields import Fingerprint, Printable
 from vtn.console.request import ConsoleRequest
 from vtn.services import fleet, pending, programme, provisioning
 from web.auth import Role

@@ -62,7 +62,7 @@ async def fleet_page(request: ConsoleRequest, form: Form, bulk: Form) -> web.Res
         "fleet/list.html",
         form=form,
         bulk=bulk,
-        page=_BY_NAME.page(rows, _PER_PAGE, key=lambda one: (one.name,)),
+        page=_BY_NAME.page(rows, _PER_PAGE, key=lambda row: (row.name,)),
         total=total,
         learnt=learnt,
         chosen=bulk.values("ven_ids[]"),

@@ -36,7 +36,7 @@ async def list_messages(request: ConsoleRequest) -> web.StreamResponse:
         rows = await pending.messages(
             conn, ven_id=wish.ven_id, state=wish.state, before=before[0] if before else None, limit=_PER_PAGE + 1
         )
-    listed = _BY_NUMBER.page(rows, _PER_PAGE, key=lambda one: (one.id,))
+    listed = _BY_NUMBER.page(rows, _PER_PAGE, key=lambda row: (row.id,))
     return request.render("messages.html", form=form, page=listed, states=list(State))
 
 

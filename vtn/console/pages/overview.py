@@ -10,7 +10,7 @@ from markupsafe import Markup
 from core.direction import Direction
 from vtn.console.request import ConsoleRequest
 from vtn.services import dispatch_list, expiry, fleet, pending
-from vtn.services.dispatch_list import Wanted, When
+from vtn.services.dispatch_list import DispatchFilter, When
 from vtn.services.fleet import Filter, FleetRow
 from vtn.services.potential import Potential, latest
 from vtn.services.potential_forecast import STEP_S, DirectionForecast, Outlook
@@ -34,8 +34,8 @@ async def overview(request: ConsoleRequest) -> web.StreamResponse:
     now, desk = request.now, request.desk
     async with desk.db.read() as conn:
         counts = await fleet.counts(conn, now, desk.stale_after_s)
-        running = await dispatch_list.listing(conn, Wanted(When.RUNNING), now, limit=_SHOWN)
-        upcoming = await dispatch_list.listing(conn, Wanted(When.NEXT), now, limit=_SHOWN)
+        running = await dispatch_list.listing(conn, DispatchFilter(When.RUNNING), now, limit=_SHOWN)
+        upcoming = await dispatch_list.listing(conn, DispatchFilter(When.NEXT), now, limit=_SHOWN)
         totals = {when: await dispatch_list.count(conn, when, now) for when in (When.RUNNING, When.NEXT)}
         alerts = await pending.alerts(conn, expiring_before=request.console.utcnow() + EXPIRES_WITHIN)
         endings = await asyncio.to_thread(expiry.soon, desk.watched, request.console.utcnow() + desk.expires_within)
@@ -93,9 +93,9 @@ async def potential_list(request: ConsoleRequest) -> web.StreamResponse:
     return request.render("potential.html", page=listed, outlook=outlook, only_stale=only_stale)
 
 
-def power_now(one: Potential, request: ConsoleRequest) -> Powers | None:
+def power_now(potential: Potential, request: ConsoleRequest) -> Powers | None:
     """Return p10, p50 and p90 (W) of this moment, or None if the figures say nothing of it."""
-    figures = one.figures
+    figures = potential.figures
     place = (int(request.now.timestamp()) - figures.start_s) // figures.step_s
     if not 0 <= place < len(figures.p50_w):
         return None

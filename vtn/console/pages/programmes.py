@@ -13,14 +13,15 @@ from core.spans import Duration
 from metrics.days import DayType
 from metrics.presets import PRESETS
 from openadr.model.event import ResponseRequired
+from vtn.api.fields import Printable
 from vtn.api.programmes import NewProgramme, ProgrammeChange, WallClock, period_of
-from vtn.api.wire import Printable, check_programme
 from vtn.console.request import ConsoleRequest
 from vtn.console.words import WORDS
 from vtn.services import baseline_comparison, dispatch_list, fleet, learning, programme_members
 from vtn.services import programme as programmes
-from vtn.services.dispatch_list import Wanted
+from vtn.services.dispatch_list import DispatchFilter
 from vtn.services.programme import Parameters, Programme
+from vtn.transport.v20b.check import check_programme
 from web.auth import Role
 from web.model import Model
 from web.pages.forms import Form
@@ -106,7 +107,7 @@ async def _page(request: ConsoleRequest, programme_id: str, form: Form) -> web.R
         count = (await programme_members.counts(conn, request.now)).get(programme_id, 0)
         versions = await programme_members.versions(conn, programme_id)
         groups = await fleet.groups(conn)
-        dispatches = await dispatch_list.listing(conn, Wanted(programme_id=programme_id), request.now, limit=5)
+        dispatches = await dispatch_list.listing(conn, DispatchFilter(programme_id=programme_id), request.now, limit=5)
         everybody = await fleet.listing(conn, fleet.Filter(), request.now, request.desk.stale_after_s, limit=1000)
         enrolled = set(await programmes.enrolled(conn, programme_id, request.now))
         learnt = await learning.of_programme(conn, one, request.now)
@@ -198,10 +199,10 @@ async def change_programme(request: ConsoleRequest, programme_id: str) -> web.St
     return _edit(request, form, old)
 
 
-def _value(wish: NewProgramme | ProgrammeChange) -> Parameters:
+def _value(fields: NewProgramme | ProgrammeChange) -> Parameters:
     """Return the parameters. Raises InvalidError, naming the field as the form has it."""
     try:
-        return wish.parameters.value()
+        return fields.parameters.value()
     except InvalidError as error:
         raise InvalidError(str(error), field=f"parameters.{error.field}") from error
 

@@ -10,11 +10,12 @@ from core.errors import ConflictError, InvalidError
 from core.ids import new_id
 from core.spans import ZERO
 from openadr.model.report import ReportRequest
-from vtn.api.wire import Printable, check_request
+from vtn.api.fields import Printable
 from vtn.console.request import ConsoleRequest
 from vtn.services import report as reports
 from vtn.services import ven_view
 from vtn.services.wanted import shortfalls
+from vtn.transport.v20b.check import check_request
 from web.auth import Role
 from web.model import IsoDuration, Model
 from web.pages.forms import Form
@@ -80,15 +81,15 @@ async def request_report(request: ConsoleRequest, ven_id: str) -> web.StreamResp
     return await _page(request, ven_id, form)
 
 
-def _request(request: ConsoleRequest, wish: _NewRequest) -> ReportRequest:
+def _request(request: ConsoleRequest, fields: _NewRequest) -> ReportRequest:
     """Return the request; one for regular reports begins now and goes on, unless the form says otherwise."""
-    again = bool(wish.report_back)
-    start = None if wish.start is None else wish.start.replace(tzinfo=request.zone).astimezone(UTC)
-    if start is None and (again or wish.duration is not None):
+    again = bool(fields.report_back)
+    start = None if fields.start is None else fields.start.replace(tzinfo=request.zone).astimezone(UTC)
+    if start is None and (again or fields.duration is not None):
         start = request.now.replace(microsecond=0)
-    duration = ZERO if again and wish.duration is None else wish.duration
-    parts = (tuple(wish.r_ids), wish.granularity, wish.report_back, start, duration)
-    return ReportRequest(new_id("rrq"), wish.specifier_id, *parts)
+    duration = ZERO if again and fields.duration is None else fields.duration
+    parts = (tuple(fields.r_ids), fields.granularity, fields.report_back, start, duration)
+    return ReportRequest(new_id("rrq"), fields.specifier_id, *parts)
 
 
 @page("POST", "/fleet/{ven_id}/reports/{request_id}/cancellation", role=Role.DISPATCHER)

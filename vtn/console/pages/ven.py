@@ -103,11 +103,11 @@ async def _ven_page(request: ConsoleRequest, ven_id: str, form: Form) -> web.Res
     )
 
 
-def _potential_charts(request: ConsoleRequest, known: list[potential.Potential]) -> list[Chart]:
+def _potential_charts(request: ConsoleRequest, potentials: list[potential.Potential]) -> list[Chart]:
     """Return one chart a direction: the VEN's resources, each with its range."""
     charts = []
     for name in Direction:
-        ones = [one for one in known if one.figures.direction == name]
+        ones = [one for one in potentials if one.figures.direction == name]
         lines, bands = [], []
         for one in ones:
             figures = one.figures

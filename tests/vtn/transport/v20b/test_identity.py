@@ -15,8 +15,8 @@ from openadr.v20b.encode import encode
 from openadr.v20b.messages import CreatePartyRegistration, Poll, QueryRegistration
 from support.waiting import until
 from vtn.services import provisioning
-from vtn.transport import http
-from vtn.transport.http import Edge
+from vtn.transport.v20b import http
+from vtn.transport.v20b.http import Edge
 from web.connections import Limits
 
 

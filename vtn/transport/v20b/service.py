@@ -7,21 +7,18 @@ VEN                         VTN
 | <-- oadrResponse --------- |
 """
 
-import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import Final, cast, get_args
 
 import structlog
 
 from core.clock import Clock
-from core.errors import ConflictError, EvenloadError, ForbiddenError, InvalidError, NotFoundError, UnavailableError
+from core.errors import EvenloadError, UnavailableError
 from core.ids import new_id
-from openadr.model.codes import Code, OpenADRError
-from openadr.model.event import DeliveredEvent
 from openadr.model.opt import OptType
 from openadr.model.report import Report
+from openadr.v20b.codes import Code, OpenADRError, fault_of
 from openadr.v20b.decode import UnreadableError, WireError
 from openadr.v20b.encode import message_name
 from openadr.v20b.messages import (
@@ -39,7 +36,6 @@ from openadr.v20b.messages import (
     CreateOpt,
     CreatePartyRegistration,
     CreateReport,
-    DistributeEvent,
     EventResponse,
     Message,
     OadrResponse,
@@ -48,22 +44,24 @@ from openadr.v20b.messages import (
     RegisteredReport,
     RegisterReport,
     RequestEvent,
-    RequestReregistration,
     Response,
     UpdatedReport,
     UpdateReport,
 )
 from openadr.v20b.repair import Repair
 from vtn.services import event, opt, outbox, provisioning, registration, report, telemetry
-from vtn.services.directory import Directory, Known
+from vtn.services.directory import Directory, VenState
 from vtn.services.event import Answer
-from vtn.services.outbox import Kind
+from vtn.services.outbox import Intent
 from vtn.services.settings import VtnSettings
 from vtn.services.ven_faults import VenFaults
 from vtn.store.database import Transaction
 from vtn.store.readings import SeriesHints
 from vtn.store.writer import GroupWriter
-from vtn.transport.refusal import refuse, refuse_unreadable
+from vtn.transport.peer import Peer
+from vtn.transport.v20b.outgoing import Outgoing
+from vtn.transport.v20b.profile import check_profile, vtn_profile
+from vtn.transport.v20b.refusal import refuse, refuse_unreadable
 
 _log = structlog.get_logger(__name__)
 
@@ -71,6 +69,7 @@ EMPTY: Final = OadrResponse(Response(Code.OK, "OK"))
 """The answer to a poll when nothing waits; always the same (GN-06: a poll has no requestID)."""
 
 
+_CODES: Final = frozenset(int(code) for code in Code)
 _LONGEST_SUBJECT: Final = 80
 _LONGEST_REASON: Final = 500
 _LONGEST_TEXT: Final = 200
@@ -79,41 +78,16 @@ _ANONYMOUS: Final = (QueryRegistration, CreatePartyRegistration)
 _Answer = CreatedEvent | RegisteredReport | CreatedReport | CanceledReport | CanceledPartyRegistration | OadrResponse
 """What a VEN answers with to what its polls brought."""
 _ANSWERS: Final[frozenset[type]] = frozenset(get_args(_Answer))
-_CODES: Final[dict[type[EvenloadError], Code]] = {
-    InvalidError: Code.INVALID_DATA,
-    NotFoundError: Code.INVALID_ID,
-    ConflictError: Code.NOT_ALLOWED,
-    ForbiddenError: Code.NOT_REGISTERED,
-}
-"""Our own errors in the protocol's terms."""
-
-
-def _as_fault(error: EvenloadError) -> OpenADRError:
-    return error if isinstance(error, OpenADRError) else OpenADRError(_CODES[type(error)], str(error))
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who is at the other end: the fingerprint and subject of its certificate (empty without one), and its address.
-
-    On an insecure listener a VEN is who it says it is: by venID, or, registering without one, by oadrVenName: its name
-    or venID here. `expires_s` is when the certificate ends, seconds since 1970, infinite where that is unknown.
-    """
-
-    fingerprint: str = ""
-    subject: str = ""
-    address: str = ""
-    expires_s: float = math.inf
-
-
-def named(peer: Peer) -> dict[str, str]:
-    """Return what a line of the log says of a peer."""
-    return {"address": peer.address, "certificate": peer.subject, "fingerprint": peer.fingerprint}
 
 
 def _log_refusal(message: str, fault: OpenADRError, peer: Peer, ven_id: str | None) -> None:
     why = fault.description[:_LONGEST_REASON]
-    _log.warning("message refused", message=message[:80], code=int(fault.code), why=why, **named(peer), ven_id=ven_id)
+    _log.warning("message refused", message=message[:80], code=int(fault.code), why=why, **peer.logged(), ven_id=ven_id)
+
+
+def _fault_subject(message: str, code: int) -> str:
+    """Return what faults of this kind are counted under: of a code only what OpenADR knows."""
+    return f"{message} {code if code in _CODES else 'with a code unknown to OpenADR'}"
 
 
 def _reason(answer: EventResponse) -> str | None:
@@ -143,6 +117,7 @@ class Vtn20b:
         self._faults = faults
         self._settings = settings
         self._clock = clock
+        self._outgoing = Outgoing(settings, clock)
         self._series = SeriesHints()
         self._handlers: dict[type[Message], Callable[..., Awaitable[Message]]] = {
             Poll: self._poll,
@@ -172,29 +147,30 @@ class Vtn20b:
         `repairs` were needed to read the message. Raises UnavailableError if the store does not answer: then nothing
         was acknowledged.
         """
-        known: Known | None = None
+        ven: VenState | None = None
         try:
-            known = await self._admit(service, message, peer)
-            if known is not None and repairs:
-                self._faults.mended(known.ven_id, repairs)
-            if known is not None and type(message) in _ANSWERS:
-                self._note_errors(cast("_Answer", message), known)
-            return await self._handlers[type(message)](message, known)
+            ven = await self._admit(service, message, peer)
+            if ven is not None and repairs:
+                self._faults.mended(ven.ven_id, repairs)
+            if ven is not None and type(message) in _ANSWERS:
+                self._note_errors(cast("_Answer", message), ven)
+            return await self._handlers[type(message)](message, ven)
         except UnavailableError:
             raise
         except EvenloadError as error:
-            fault = _as_fault(error)
-            await self._note_refusal(message_name(type(message)), fault, peer, known)
+            fault = fault_of(error)
+            await self._note_refusal(message_name(type(message)), fault, peer, ven)
             return refuse(message, fault, self._settings)
 
-    def _note_errors(self, message: _Answer, known: Known) -> None:
+    def _note_errors(self, message: _Answer, ven: VenState) -> None:
         """Count and log the errors that a VEN answers with; a long list of them is one line."""
         errors = list(_errors(message))
         if not errors:
             return
         name = message_name(type(message))
         for error in errors:
-            self._faults.answered(known.ven_id, name, error.code, error.description or "")
+            text = f"{error.code} {error.description or ''}".strip()
+            self._faults.answered(ven.ven_id, _fault_subject(name, error.code), text)
         said = (errors[0].description or "")[:_LONGEST_TEXT]
         _log.warning(
             "a VEN answered with an error",
@@ -202,19 +178,19 @@ class Vtn20b:
             code=errors[0].code,
             why=said,
             errors=len(errors),
-            ven_id=known.ven_id,
+            ven_id=ven.ven_id,
         )
 
-    async def _note_refusal(self, name: str, fault: OpenADRError, peer: Peer, known: Known | None) -> None:
-        ven_id = known.ven_id if known is not None else await self._speaker(peer)
+    async def _note_refusal(self, name: str, fault: OpenADRError, peer: Peer, ven: VenState | None) -> None:
+        ven_id = ven.ven_id if ven is not None else await self._speaker(peer)
         if ven_id is not None:
-            self._faults.refused(ven_id, name, fault.code, fault.description)
+            self._faults.refused(ven_id, _fault_subject(name, fault.code), fault.description)
         _log_refusal(name, fault, peer, ven_id)
 
     async def _speaker(self, peer: Peer) -> str | None:
         """Return the venID of the VEN at the other end, if its certificate tells."""
-        known = await self._directory.identify(peer.fingerprint) if peer.fingerprint else None
-        return known.ven_id if known is not None else None
+        ven = await self._directory.identify(peer.fingerprint) if peer.fingerprint else None
+        return ven.ven_id if ven is not None else None
 
     async def unreadable(self, fault: UnreadableError, peer: Peer) -> Message:
         """Return the answer to a valid message with a value that cannot be read (GN-11)."""
@@ -229,14 +205,14 @@ class Vtn20b:
         ven_id = await self._speaker(peer)
         if ven_id is not None:
             self._faults.unreadable(ven_id, str(error))
-        _log.warning("message refused", status=error.status, why=str(error), **named(peer), ven_id=ven_id)
+        _log.warning("message refused", status=error.status, why=str(error), **peer.logged(), ven_id=ven_id)
 
     async def strict_for(self, peer: Peer) -> bool:
         """Whether this peer's messages are read in strict mode."""
-        known = await self._directory.identify(peer.fingerprint) if peer.fingerprint else None
-        return self._settings.strict or (known is not None and known.strict)
+        ven = await self._directory.identify(peer.fingerprint) if peer.fingerprint else None
+        return self._settings.strict or (ven is not None and ven.strict)
 
-    async def _admit(self, service: str, message: Message, peer: Peer) -> Known | None:
+    async def _admit(self, service: str, message: Message, peer: Peer) -> VenState | None:
         """Return the VEN that speaks: that of the certificate, also where the message names none.
 
         None: somebody without certificate asks who we are, which is no secret on an insecure listener. Raises
@@ -249,31 +225,31 @@ class Vtn20b:
         claimed: str | None = getattr(message, "ven_id", None)
         if not peer.fingerprint and isinstance(message, QueryRegistration):
             return None
-        known = await self._known(message, claimed, peer)
+        ven = await self._speaking(message, claimed, peer)
         anonymous = type(message) in _ANONYMOUS
-        if known.registration_id is None and not anonymous:
+        if ven.registration_id is None and not anonymous:
             raise OpenADRError(Code.NOT_REGISTERED, "This VEN is not registered; send oadrCreatePartyRegistration.")
-        if claimed and claimed != known.ven_id:
+        if claimed and claimed != ven.ven_id:
             if await self._directory.get(claimed) is None:
                 raise OpenADRError(Code.INVALID_ID, f"No VEN has the venID '{claimed}'.")
             raise OpenADRError(Code.NOT_REGISTERED, "This certificate does not belong to that venID.")
-        if not claimed and not anonymous and (known.strict or self._settings.strict):
+        if not claimed and not anonymous and (ven.strict or self._settings.strict):
             raise OpenADRError(Code.INVALID_ID, "The message has no venID.")
-        self._directory.seen(known.ven_id)
-        if known.awaits_request:
-            await self._writer.submit(lambda tx: event.arrived(tx, known.ven_id, self._clock.now()))
-        return known
+        self._directory.seen(ven.ven_id)
+        if ven.awaits_request:
+            await self._writer.submit(lambda tx: event.arrived(tx, ven.ven_id, self._clock.now()))
+        return ven
 
-    async def _known(self, message: Message, claimed: str | None, peer: Peer) -> Known:
+    async def _speaking(self, message: Message, claimed: str | None, peer: Peer) -> VenState:
         if peer.fingerprint:
-            known = await self._directory.identify(peer.fingerprint)
+            ven = await self._directory.identify(peer.fingerprint)
         elif isinstance(message, CreatePartyRegistration) and not claimed:
             name = message.profile.ven_name or ""
-            known = await self._directory.named(name) or await self._directory.get(name)
+            ven = await self._directory.named(name) or await self._directory.get(name)
         else:
-            known = await self._directory.get(claimed or "")
-        if known is not None:
-            return known
+            ven = await self._directory.get(claimed or "")
+        if ven is not None:
+            return ven
         if peer.fingerprint:
             now = self._clock.now()
             await self._writer.submit(lambda tx: provisioning.note_waiting(tx, peer.fingerprint, peer.subject, now))
@@ -282,109 +258,65 @@ class Vtn20b:
 
     # -- OadrPoll
 
-    async def _poll(self, message: Poll, known: Known) -> Message:
+    async def _poll(self, message: Poll, ven: VenState) -> Message:
         del message
-        if not known.is_due(self._clock.now()):
+        if not ven.is_due(self._clock.now()):
             return EMPTY
-        return await self._writer.submit_to(self._next, known.ven_id, None)
+        return await self._writer.submit_to(self._next, ven.ven_id, None)
 
     async def _next(self, tx: Transaction, ven_ids: Mapping[str, None]) -> Mapping[str, Message]:
-        """Return for each VEN the message of its oldest due row (PL-02); one that has lost its sense is passed over."""
-        answers: dict[str, Message] = dict.fromkeys(ven_ids, EMPTY)
-        waiting = list(ven_ids)
-        while waiting:
-            rows = await outbox.take(tx, waiting, self._clock.now(), self._settings)
-            answers |= await self._events(tx, {ven_id: row for ven_id, row in rows.items() if row.kind is Kind.EVENTS})
-            waiting = []
-            for ven_id, row in rows.items():
-                if row.kind is not Kind.EVENTS:
-                    message = await self._message_of(tx, ven_id, row)
-                    if message is None:
-                        await outbox.done(tx, ven_id, row.kind, row.subject)
-                        waiting.append(ven_id)
-                    else:
-                        answers[ven_id] = message
-        return answers
-
-    async def _message_of(self, tx: Transaction, ven_id: str, row: outbox.Row) -> Message | None:
-        message: Message | None = None
-        match row.kind:
-            case Kind.REGISTER_REPORT:
-                message = RegisterReport(new_id("req"), (), ven_id, row.subject or None)
-            case Kind.CREATE_REPORT:
-                wanted = await report.to_send(tx.conn, row.subject)
-                message = CreateReport(row.subject, (wanted,), ven_id) if wanted else None
-            case Kind.CANCEL_REPORT:
-                message = CancelReport(row.subject, (row.subject,), report_to_follow=False, ven_id=ven_id)
-            case Kind.REREGISTER:
-                message = RequestReregistration(ven_id)
-            case Kind.CANCEL_REGISTRATION:
-                known = await registration.current(tx.conn, ven_id)
-                message = CancelPartyRegistration(new_id("req"), known, ven_id) if known else None
-        return message
+        return {ven_id: message or EMPTY for ven_id, message in (await self._outgoing.take(tx, ven_ids)).items()}
 
     # -- EiEvent
 
-    async def _events(self, tx: Transaction, rows: Mapping[str, outbox.Row]) -> dict[str, Message]:
-        """Return the lists of VENs whose list has changed."""
-        if not rows:
-            return {}
-        lists = await event.deliver(tx, dict.fromkeys(rows), self._clock.now())
-        quiet = [row.id for ven_id, row in rows.items() if not lists[ven_id].awaits_answer]
-        await outbox.done_by_next_request(tx, quiet)
-        return {ven_id: self._distribute(one.events, Response(Code.OK, "OK")) for ven_id, one in lists.items()}
-
-    def _distribute(self, events: tuple[DeliveredEvent, ...], response: Response) -> Message:
-        return DistributeEvent(self._settings.vtn_id, new_id("req"), events, response)
-
-    async def _request_event(self, message: RequestEvent, known: Known) -> Message:
+    async def _request_event(self, message: RequestEvent, ven: VenState) -> Message:
         lists = await self._writer.submit(
-            lambda tx: event.deliver(tx, {known.ven_id: message.reply_limit}, self._clock.now())
+            lambda tx: event.deliver(tx, {ven.ven_id: message.reply_limit}, self._clock.now())
         )
-        return self._distribute(lists[known.ven_id].events, Response(Code.OK, "OK", message.request_id))
+        return self._outgoing.distribute(lists[ven.ven_id].events, message.request_id)
 
-    async def _created_event(self, message: CreatedEvent, known: Known) -> Message:
+    async def _created_event(self, message: CreatedEvent, ven: VenState) -> Message:
         answers = [
             Answer(answer.event_id, answer.modification_number, answer.opt_type, answer.code, _reason(answer))
             for answer in message.event_responses
         ]
 
-        await self._writer.submit_to(self._answers, known.ven_id, answers)
-        return self._ok(message.response.request_id, known)
+        await self._writer.submit_to(self._answers, ven.ven_id, answers)
+        return self._ok(message.response.request_id, ven)
 
     async def _answers(
         self, tx: Transaction, answers_of: Mapping[str, Sequence[Answer]]
-    ) -> Mapping[str, OpenADRError | None]:
+    ) -> Mapping[str, EvenloadError | None]:
         return await event.record_answers(tx, answers_of, self._clock.now())
 
-    def _ok(self, request_id: str, known: Known) -> OadrResponse:
-        return OadrResponse(Response(Code.OK, "OK", request_id), known.ven_id)
+    def _ok(self, request_id: str, ven: VenState) -> OadrResponse:
+        return OadrResponse(Response(Code.OK, "OK", request_id), ven.ven_id)
 
     # -- EiOpt
 
-    async def _create_opt(self, message: CreateOpt, known: Known) -> Message:
-        await self._writer.submit(lambda tx: opt.create(tx, known.ven_id, message.opt, self._clock.now()))
+    async def _create_opt(self, message: CreateOpt, ven: VenState) -> Message:
+        await self._writer.submit(lambda tx: opt.create(tx, ven.ven_id, message.opt, self._clock.now()))
         return CreatedOpt(Response(Code.OK, "OK", message.request_id), message.opt.opt_id)
 
-    async def _cancel_opt(self, message: CancelOpt, known: Known) -> Message:
-        await self._writer.submit(lambda tx: opt.cancel(tx, known.ven_id, message.opt_id, self._clock.now()))
+    async def _cancel_opt(self, message: CancelOpt, ven: VenState) -> Message:
+        await self._writer.submit(lambda tx: opt.cancel(tx, ven.ven_id, message.opt_id, self._clock.now()))
         return CanceledOpt(Response(Code.OK, "OK", message.request_id), message.opt_id)
 
     # -- EiReport
 
-    async def _register_report(self, message: RegisterReport, known: Known) -> Message:
+    async def _register_report(self, message: RegisterReport, ven: VenState) -> Message:
         await self._writer.submit(
-            lambda tx: report.register(tx, known.ven_id, message.offers, self._settings, self._clock.now())
+            lambda tx: report.register(tx, ven.ven_id, message.offers, self._settings, self._clock.now())
         )
-        return RegisteredReport(Response(Code.OK, "OK", message.request_id), (), known.ven_id)
+        return RegisteredReport(Response(Code.OK, "OK", message.request_id), (), ven.ven_id)
 
-    async def _registered_report(self, message: RegisteredReport, known: Known) -> Message:
-        await self._writer.submit(lambda tx: outbox.done(tx, known.ven_id, Kind.REGISTER_REPORT))
+    async def _registered_report(self, message: RegisteredReport, ven: VenState) -> Message:
+        await self._writer.submit(lambda tx: outbox.done(tx, ven.ven_id, Intent.REPORTS_OFFERED))
         if message.requests:
             raise OpenADRError(Code.REPORT_NOT_SUPPORTED, "This VTN offers no reports.")
-        return self._ok(message.response.request_id, known)
+        return self._ok(message.response.request_id, ven)
 
-    async def _create_report(self, message: CreateReport, known: Known) -> Message:
+    async def _create_report(self, message: CreateReport, ven: VenState) -> Message:
         """Take a request for our metadata (RP-14): it is answered with an oadrRegisterReport that names it (RP-06)."""
         if not all(one.is_metadata for one in message.requests):
             raise OpenADRError(Code.REPORT_NOT_SUPPORTED, "This VTN offers no reports.")
@@ -393,76 +325,77 @@ class Vtn20b:
             raise OpenADRError(Code.INVALID_DATA, f"A reportRequestID is longer than {_LONGEST_SUBJECT} characters.")
 
         now = self._clock.now()
-        await self._writer.submit(lambda tx: outbox.put_subjects(tx, known.ven_id, Kind.REGISTER_REPORT, now, ids))
-        return CreatedReport(Response(Code.OK, "OK", message.request_id), ids, known.ven_id)
+        await self._writer.submit(lambda tx: outbox.put_subjects(tx, ven.ven_id, Intent.REPORTS_OFFERED, now, ids))
+        return CreatedReport(Response(Code.OK, "OK", message.request_id), ids, ven.ven_id)
 
-    async def _created_report(self, message: CreatedReport, known: Known) -> Message:
+    async def _created_report(self, message: CreatedReport, ven: VenState) -> Message:
         said = message.response
         refusal = None if said.ok else f"{said.code} {said.description or ''}".strip()
         now = self._clock.now()
         await self._writer.submit(
-            lambda tx: report.created(tx, known.ven_id, said.request_id, message.pending, refusal, now)
+            lambda tx: report.created(tx, ven.ven_id, said.request_id, message.pending, refusal, now)
         )
-        return self._ok(said.request_id, known)
+        return self._ok(said.request_id, ven)
 
-    async def _update_report(self, message: UpdateReport, known: Known) -> Message:
-        unwanted = await self._writer.submit_to(self._record, known.ven_id, message.reports)
-        stop = CancelReport(new_id("req"), unwanted, ven_id=known.ven_id) if unwanted else None
-        return UpdatedReport(Response(Code.OK, "OK", message.request_id), stop, known.ven_id)
+    async def _update_report(self, message: UpdateReport, ven: VenState) -> Message:
+        unwanted = await self._writer.submit_to(self._record, ven.ven_id, message.reports)
+        stop = CancelReport(new_id("req"), unwanted, ven_id=ven.ven_id) if unwanted else None
+        return UpdatedReport(Response(Code.OK, "OK", message.request_id), stop, ven.ven_id)
 
     async def _record(
         self, tx: Transaction, reports_of: Mapping[str, Sequence[Report]]
     ) -> Mapping[str, telemetry.Outcome]:
         return await telemetry.record(tx, reports_of, self._clock.now(), self._series)
 
-    async def _cancel_report(self, message: CancelReport, known: Known) -> Message:
-        del message, known
+    async def _cancel_report(self, message: CancelReport, ven: VenState) -> Message:
+        del message, ven
         raise OpenADRError(Code.INVALID_ID, "This VTN sends no reports.")
 
-    async def _canceled_report(self, message: CanceledReport, known: Known) -> Message:
+    async def _canceled_report(self, message: CanceledReport, ven: VenState) -> Message:
         said = message.response
-        await self._writer.submit(lambda tx: report.cancelled(tx, known.ven_id, said.request_id))
-        return self._ok(message.response.request_id, known)
+        await self._writer.submit(lambda tx: report.cancelled(tx, ven.ven_id, said.request_id))
+        return self._ok(message.response.request_id, ven)
 
     # -- EiRegisterParty
 
-    async def _query(self, message: QueryRegistration, known: Known | None) -> Message:
-        if known is None or known.registration_id is None:
+    async def _query(self, message: QueryRegistration, ven: VenState | None) -> Message:
+        if ven is None or ven.registration_id is None:
             ids: tuple[str | None, str | None] = (None, None)
         else:
-            ids = (known.registration_id, known.ven_id)
-        profile = registration.vtn_profile(self._settings)
+            ids = (ven.registration_id, ven.ven_id)
+        profile = vtn_profile(self._settings)
         return CreatedPartyRegistration(Response(Code.OK, "OK", message.request_id), profile, *ids)
 
-    async def _register(self, message: CreatePartyRegistration, known: Known) -> Message:
+    async def _register(self, message: CreatePartyRegistration, ven: VenState) -> Message:
+        check_profile(message.profile)
         given = await self._writer.submit(
             lambda tx: registration.register(
-                tx, known.ven_id, message.profile, message.registration_id, self._clock.now()
+                tx, ven.ven_id, message.profile, message.registration_id, self._clock.now()
             )
         )
         return CreatedPartyRegistration(
             Response(Code.OK, "OK", message.request_id),
-            registration.vtn_profile(self._settings),
+            vtn_profile(self._settings),
             given.registration_id,
             given.ven_id,
         )
 
-    async def _cancel(self, message: CancelPartyRegistration, known: Known) -> Message:
+    async def _cancel(self, message: CancelPartyRegistration, ven: VenState) -> Message:
         await self._writer.submit(
-            lambda tx: registration.cancel(tx, known.ven_id, message.registration_id, self._clock.now())
+            lambda tx: registration.cancel(tx, ven.ven_id, message.registration_id, self._clock.now())
         )
         answer = Response(Code.OK, "OK", message.request_id)
-        return CanceledPartyRegistration(answer, message.registration_id, known.ven_id)
+        return CanceledPartyRegistration(answer, message.registration_id, ven.ven_id)
 
-    async def _canceled(self, message: CanceledPartyRegistration, known: Known) -> Message:
+    async def _canceled(self, message: CanceledPartyRegistration, ven: VenState) -> Message:
         async def work(tx: Transaction) -> None:
-            if await outbox.sent_subjects(tx, known.ven_id, Kind.CANCEL_REGISTRATION, given_up=True):
-                await registration.erase(tx, known.ven_id, self._clock.now(), who=known.ven_id)
+            if await outbox.sent_subjects(tx, ven.ven_id, Intent.UNREGISTER, given_up=True):
+                await registration.erase(tx, ven.ven_id, self._clock.now(), who=ven.ven_id)
 
         if message.response.ok:
             await self._writer.submit(work)
-        return self._ok(message.response.request_id, known)
+        return self._ok(message.response.request_id, ven)
 
-    async def _response(self, message: OadrResponse, known: Known) -> Message:
-        await self._writer.submit(lambda tx: outbox.done(tx, known.ven_id, Kind.REREGISTER))
-        return self._ok(message.response.request_id, known)
+    async def _response(self, message: OadrResponse, ven: VenState) -> Message:
+        await self._writer.submit(lambda tx: outbox.done(tx, ven.ven_id, Intent.REREGISTER))
+        return self._ok(message.response.request_id, ven)

@@ -1,4 +1,4 @@
-"""How to reach an MQTT broker: the `mqtt` section of a household file."""
+"""How to reach an MQTT broker: the `mqtt` section of a household file, or one of its `connections`."""
 
 import ipaddress
 import ssl
@@ -50,6 +50,7 @@ class MqttOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    kind: Literal["mqtt"] = Field("mqtt", title="Kind", description="Of connection.")
     host: str = Field("localhost", min_length=1, max_length=253, title="Host", description="Name or address.")
     port: int = Field(1883, ge=1, le=65535, title="Port", description="1883, or 8883 with TLS, by convention.")
     username: str | None = Field(None, title="User name", description="Without it we are anonymous.")
@@ -92,6 +93,11 @@ class MqttOptions(BaseModel):
         return self
 
     @property
+    def address(self) -> str:
+        """Host and port, as people are told them."""
+        return f"{self.host}:{self.port}"
+
+    @property
     def keeps_session(self) -> bool:
         """Whether we ask the broker to keep messages for us while we are away."""
         return bool(self.client_id) and not self.clean_session
@@ -109,6 +115,16 @@ class MqttOptions(BaseModel):
         if self.password is None and self.password_file is None:
             return None
         return f"the MQTT password goes to {self.host} in clear: give the broker TLS, and this section `tls: {{}}`"
+
+    def anchored(self, folder: Path) -> Self:
+        """Return these options with relative paths taken from `folder`."""
+        changes: dict[str, object] = {}
+        if self.password_file is not None:
+            changes["password_file"] = folder / self.password_file
+        if self.tls is not None:
+            files = {name: folder / value for name in ("ca", "cert", "key") if (value := getattr(self.tls, name))}
+            changes["tls"] = self.tls.model_copy(update=files)
+        return self.model_copy(update=changes)
 
     def secret(self) -> str | None:
         """Return the password. Raises InvalidError if its file cannot be read."""

@@ -5,75 +5,23 @@ judge, so that nothing has to be said twice.
 """
 
 import asyncio
-import re
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Final
-
-from pydantic import AfterValidator, Field
+from typing import Final
 
 from core.errors import EvenloadError, InvalidError
 from core.spans import ZERO, Duration
 from openadr.model import event as events
-from openadr.model.codes import Code
 from openadr.model.event import ActivePeriod, DeliveredEvent, Event, EventStatus
 from openadr.model.report import ReportRequest
 from openadr.model.signal import Interval, Signal
+from openadr.v20b.codes import Code
 from openadr.v20b.decode import decode
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import CreateReport, DistributeEvent, Message, Response
 
-LAST_YEAR: Final = 2199
+_LAST_YEAR: Final = 2199
 """The last year that the REST API writes (web.model)."""
-
-_PRINTABLE: Final = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029\ufffe\uffff]*$"
-_URI: Final = r"^[A-Za-z][A-Za-z0-9+.-]*:([A-Za-z0-9._~:/?@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+(#[A-Za-z0-9._~/?-]*)?$"
-_IN_EMAIL: Final = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~\u00a1-\ud7ff-]"
-_EMAIL: Final = rf"^{_IN_EMAIL}+@{_IN_EMAIL}+$"
-_FINGERPRINT: Final = r"^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){9}$"
-
-
-def _matching(pattern: str, wanted: str) -> AfterValidator:
-    """Return a check that says in plain words what is wanted; the schema has the pattern."""
-
-    def check(text: str) -> str:
-        if re.fullmatch(pattern, text) is None:
-            raise ValueError(wanted)
-        return text
-
-    return AfterValidator(check)
-
-
-Printable = Annotated[
-    str,
-    _matching(_PRINTABLE, "Write one line without control characters."),
-    Field(json_schema_extra={"pattern": _PRINTABLE}),
-]
-"""Text that goes on the wire, and to terminals."""
-
-Uri = Annotated[
-    str,
-    _matching(_URI, "Write an absolute URI without blanks, such as http://example.com/evening-peak."),
-    Field(json_schema_extra={"pattern": _URI}),
-]
-"""An absolute URI (RFC 3986), without the brackets that only IPv6 addresses need."""
-
-Email = Annotated[
-    str,
-    _matching(_EMAIL, "Write an e-mail address such as desk@brp.example."),
-    Field(json_schema_extra={"pattern": _EMAIL}),
-]
-"""Where to write to: something before and something after one @. Whether anybody reads it only a letter tells."""
-
-Fingerprint = Annotated[
-    str,
-    _matching(_FINGERPRINT, "Write a fingerprint such as 51:65:2F:E2:70:00:50:43:B8:C1."),
-    Field(json_schema_extra={"pattern": _FINGERPRINT}),
-]
-"""The last 10 bytes of the SHA-256 of a certificate (SE-06)."""
-
-Number = Annotated[float, Field(ge=-1e12, le=1e12)]
-"""A signal's value: up to a terawatt in W, far inside what an xs:float holds."""
 
 _SIMPLE: Final = Signal("SIMPLE", "level", "simple", (Interval(Duration.of(hours=1), 1.0),))
 
@@ -84,8 +32,8 @@ async def check_event(event: Event) -> None:
     end = event.period.end
     if event.period.duration and end is None:
         raise InvalidError("The event would outlast the calendar.")
-    if end is not None and end.year > LAST_YEAR:
-        raise InvalidError(f"The event would end after the year {LAST_YEAR}.")
+    if end is not None and end.year > _LAST_YEAR:
+        raise InvalidError(f"The event would end after the year {_LAST_YEAR}.")
     delivered = DeliveredEvent(replace(event, event_id="trial"), EventStatus.FAR)
     await _try(DistributeEvent("vtn", "trial", (delivered,), Response(Code.OK, "OK", "trial")))
 
@@ -95,12 +43,12 @@ async def check_programme(market_context: str, period: ActivePeriod) -> None:
     await check_event(Event("trial", 0, market_context, datetime(2026, 1, 1, tzinfo=UTC), period, (_SIMPLE,)))
 
 
-async def check_request(wish: ReportRequest) -> None:
+async def check_request(request: ReportRequest) -> None:
     """Raise InvalidError for a report request that no oadrCreateReport can carry."""
-    limits = (wish.granularity, wish.report_back, wish.duration or ZERO)
+    limits = (request.granularity, request.report_back, request.duration or ZERO)
     if any(length.months * 31 * 86400 + length.seconds > 400 * 366 * 86400 for length in limits):
         raise InvalidError("A duration is longer than 400 years.")
-    await _try(CreateReport("trial", (wish,), "ven"))
+    await _try(CreateReport("trial", (request,), "ven"))
 
 
 async def _try(message: Message) -> None:

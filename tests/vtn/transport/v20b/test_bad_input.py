@@ -12,7 +12,7 @@ from openadr.v20b import messages as m
 from openadr.v20b.decode import MAX_BYTES, decode
 from openadr.v20b.encode import encode
 from support.vtn_world import NOON, data, usage
-from vtn.transport.http import Edge
+from vtn.transport.v20b.http import Edge
 
 OADR = "http://openadr.org/oadr-2.0b/2012/07"
 EI = "http://docs.oasis-open.org/ns/energyinterop/201110"

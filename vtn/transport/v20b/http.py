@@ -25,7 +25,8 @@ from openadr.fingerprint import fingerprint
 from openadr.v20b.decode import MAX_BYTES, Decoded, UnreadableError, WireError, decode_noting
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import Poll
-from vtn.transport.v20b import EMPTY, Peer, Vtn20b, named
+from vtn.transport.peer import Peer
+from vtn.transport.v20b.service import EMPTY, Vtn20b
 
 _log = structlog.get_logger(__name__)
 
@@ -273,7 +274,7 @@ def _anybody(address: str) -> Peer:
 
 
 def _named(peer: Peer | None, request: web.BaseRequest) -> dict[str, str]:
-    return named(peer or _anybody(request.remote or ""))
+    return (peer or _anybody(request.remote or "")).logged()
 
 
 def _raw(header: str) -> bytes:

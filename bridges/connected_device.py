@@ -1,4 +1,4 @@
-"""What the drivers of MQTT devices share: subscriptions, contact, readings, requests for history."""
+"""What all drivers of devices behind a connection share: subscriptions, contact, readings, requests for history."""
 
 import asyncio
 import time
@@ -10,9 +10,9 @@ import structlog
 from pydantic import BaseModel, ValidationError
 
 from bridges.backfill_request import HistoryRequest, request_topic, write_request
-from bridges.device import Contact, Device, DeviceSpec, Value
+from bridges.connections import Connection, Handler
+from bridges.device import CapabilityKind, Contact, Device, DeviceSpec, StateListener, Value
 from bridges.device_clock import NEAR, DeviceClock
-from bridges.mqtt import Handler, Link
 from core.clock import Clock
 from core.errors import InvalidError, UnavailableError
 from core.points import Flow, Kind, Phase, Point, Quantity, Reading
@@ -63,29 +63,29 @@ def _no_reading(_: Reading) -> None:
     """Take the place of a listener until there is one."""
 
 
-def _no_state(_: str, __: Value, ___: datetime | None) -> None:
+def _no_state(_: CapabilityKind, __: Value, ___: datetime | None) -> None:
     """Take the place of a listener until there is one."""
 
 
-class MqttDriver:
-    """A device behind an MQTT broker. Subclasses say what they listen to, and how to greet and command the device."""
+class ConnectedDevice:
+    """A device behind a connection. Subclasses say what they listen to, and how to greet and command the device."""
 
-    def __init__(self, device: Device, link: Link, clock: Clock) -> None:
+    def __init__(self, device: Device, connection: Connection, clock: Clock) -> None:
         self.device = device
-        self.link = link
+        self.connection = connection
         self.clock = clock
-        self._states: dict[str, Value] = {}
-        self._said_at: dict[str, timedelta] = {}
-        self._stored: dict[str, Value] = {}
+        self._states: dict[CapabilityKind, Value] = {}
+        self._said_at: dict[CapabilityKind, timedelta] = {}
+        self._stored: dict[CapabilityKind, Value] = {}
         self._quiet: tuple[float, datetime] | None = None
         self._meter_clock = DeviceClock()
         self._distrusted = False
         self._on_reading: Callable[[Reading], None] = _no_reading
-        self._on_state: Callable[[str, Value, datetime | None], None] = _no_state
+        self._on_state: StateListener = _no_state
         self._observers: list[Callable[[Contact], None]] = []
         self._listening = False
         self._tasks: set[asyncio.Task[None]] = set()
-        link.observe(self._link_changed)
+        connection.observe(self._link_changed)
 
     def describe(self) -> Device:
         """Return what the device is and can do."""
@@ -94,9 +94,9 @@ class MqttDriver:
     @property
     def online(self) -> bool:
         """Whether the device is believed to be reachable now."""
-        return self.link.connected
+        return self.connection.connected
 
-    def state(self, capability: str) -> Value | None:
+    def state(self, capability: CapabilityKind) -> Value | None:
         """Return the last state that the device itself reported; before it spoke, the one that the broker has."""
         return self._states.get(capability, self._stored.get(capability))
 
@@ -104,21 +104,19 @@ class MqttDriver:
         """Call `on_contact` when the device, or our link, comes and goes."""
         self._observers.append(on_contact)
 
-    async def start(
-        self, on_reading: Callable[[Reading], None], on_state: Callable[[str, Value, datetime | None], None]
-    ) -> None:
+    async def start(self, on_reading: Callable[[Reading], None], on_state: StateListener) -> None:
         """Begin to listen."""
         self._on_reading, self._on_state, self._listening = on_reading, on_state, True
         for topic_filter, handler, qos in self.subscriptions():
-            await self.link.subscribe(topic_filter, handler, qos)
-        if self.link.connected:
+            await self.connection.subscribe(topic_filter, handler, qos)
+        if self.connection.connected:
             await self._greet_quietly()
 
     async def stop(self) -> None:
         """Stop listening; leaves the device as it is."""
         self._listening = False
         for topic_filter, handler, _ in self.subscriptions():
-            await self.link.unsubscribe(topic_filter, handler)
+            await self.connection.unsubscribe(topic_filter, handler)
         for task in self._tasks:
             task.cancel()
 
@@ -129,7 +127,7 @@ class MqttDriver:
     async def greet(self) -> None:
         """Ask the device to speak; called whenever it may have missed us or we it."""
 
-    def told(self, contact: Contact) -> None:
+    def announce(self, contact: Contact) -> None:
         """Pass on what became of the way to the device."""
         for observer in self._observers:
             observer(contact)
@@ -156,7 +154,7 @@ class MqttDriver:
         self._distrusted = bool(off)
         return off
 
-    def report(self, capability: str, value: Value, at: datetime | None = None) -> None:
+    def report(self, capability: CapabilityKind, value: Value, at: datetime | None = None) -> None:
         """Note and pass on the device's own state message; `at` is when it was said by the device's own stamp.
 
         One that was overtaken is passed on, but is not the state.
@@ -167,7 +165,7 @@ class MqttDriver:
             self._states[capability], self._said_at[capability] = value, said
         self._on_state(capability, value, self._said(at))
 
-    def note_stored(self, capability: str, value: Value) -> None:
+    def note_stored(self, capability: CapabilityKind, value: Value) -> None:
         """Note a state that the broker has kept: it may be of any age, and the device need not be there."""
         if capability not in self._states:
             self._stored[capability] = value
@@ -192,7 +190,7 @@ class MqttDriver:
 
     async def ask_history(self, measurement_topic: str, since: datetime, until: datetime, device: str | None) -> None:
         """Request back-dated readings (`bridges.backfill_request`)."""
-        await self.link.publish(
+        await self.connection.publish(
             request_topic(measurement_topic), write_request(HistoryRequest(since, until, device)), qos=1
         )
 
@@ -208,7 +206,7 @@ class MqttDriver:
         if up:
             self.hush()
             self.in_background(self._greet_quietly())
-        self.told(Contact.LINK if up else Contact.LOST)
+        self.announce(Contact.LINK if up else Contact.LOST)
 
     async def _greet_quietly(self) -> None:
         try:

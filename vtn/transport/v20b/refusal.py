@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from core.ids import new_id
-from openadr.model.codes import OpenADRError
+from openadr.v20b.codes import OpenADRError
 from openadr.v20b.decode import UnreadableError
 from openadr.v20b.encode import message_name
 from openadr.v20b.messages import (
@@ -31,21 +31,21 @@ from openadr.v20b.messages import (
     UpdatedReport,
     UpdateReport,
 )
-from vtn.services.registration import vtn_profile
 from vtn.services.settings import VtnSettings
+from vtn.transport.v20b.profile import vtn_profile
 
 _ANSWERS: Final[dict[type[Message], Callable[[Any, Response, VtnSettings], Message]]] = {
     RequestEvent: lambda _, fault, vtn: DistributeEvent(vtn.vtn_id, fault.request_id or new_id("req"), (), fault),
-    CreateOpt: lambda said, fault, _: CreatedOpt(fault, said.opt.opt_id if said else ""),
-    CancelOpt: lambda said, fault, _: CanceledOpt(fault, said.opt_id if said else ""),
+    CreateOpt: lambda message, fault, _: CreatedOpt(fault, message.opt.opt_id if message else ""),
+    CancelOpt: lambda message, fault, _: CanceledOpt(fault, message.opt_id if message else ""),
     RegisterReport: lambda _, fault, __: RegisteredReport(fault),
     CreateReport: lambda _, fault, __: CreatedReport(fault),
     UpdateReport: lambda _, fault, __: UpdatedReport(fault),
     CancelReport: lambda _, fault, __: CanceledReport(fault),
     QueryRegistration: lambda _, fault, vtn: CreatedPartyRegistration(fault, vtn_profile(vtn)),
     CreatePartyRegistration: lambda _, fault, vtn: CreatedPartyRegistration(fault, vtn_profile(vtn)),
-    CancelPartyRegistration: lambda said, fault, _: CanceledPartyRegistration(
-        fault, said.registration_id if said else None
+    CancelPartyRegistration: lambda message, fault, _: CanceledPartyRegistration(
+        fault, message.registration_id if message else None
     ),
 }
 """How each request is answered when it is refused, given the message if it could be read; all else: oadrResponse."""
@@ -57,8 +57,8 @@ _KINDS: Final = {message_name(kind): kind for kind in _ANSWERS}
 def refuse(message: Message, fault: OpenADRError, settings: VtnSettings) -> Message:
     """Return the answer that refuses a message with a code; the requestID is echoed (GN-06)."""
     text = fault.description[:_LONGEST_TEXT]  # it may quote the message
-    said = getattr(message, "response", None)
-    request_id = getattr(message, "request_id", None) or (said.request_id if said is not None else "")
+    response = getattr(message, "response", None)
+    request_id = getattr(message, "request_id", None) or (response.request_id if response is not None else "")
     return _refusal(type(message), message, Response(fault.code, text, request_id), settings)
 
 

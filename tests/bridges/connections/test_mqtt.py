@@ -6,11 +6,11 @@ import datetime as dt
 import gc
 import ipaddress
 import socket
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import aiomqtt
 import pytest
 import structlog
 from amqtt.broker import Broker as Amqtt
@@ -20,8 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import ValidationError
 
 from bridges.backoff import Backoff
-from bridges.mqtt import Message, MqttLink
-from bridges.mqtt_options import MqttOptions, TlsOptions
+from bridges.connections import Message
+from bridges.connections.mqtt import MqttConnection
+from bridges.connections.mqtt_options import MqttOptions, TlsOptions
+from bridges.connections.mqtt_session import MqttSession
 from core.errors import InvalidError, UnavailableError
 from evenload.demo.processes import free_port
 from support.broker import Broker, Tls, mosquitto
@@ -31,7 +33,7 @@ FAST = Backoff(0.05, 0.2)
 
 
 @contextlib.asynccontextmanager
-async def running(link: MqttLink, *, wait: bool = True) -> AsyncIterator[MqttLink]:
+async def running(link: MqttConnection, *, wait: bool = True) -> AsyncIterator[MqttConnection]:
     task = asyncio.create_task(link.run())
     try:
         if wait:
@@ -66,7 +68,7 @@ class Inbox:
 async def test_a_message_goes_round(tmp_path: Path, version: str) -> None:
     with mosquitto(tmp_path) as broker:
         inbox = Inbox()
-        link = MqttLink(options(broker, version=version), FAST)
+        link = MqttConnection(options(broker, version=version), FAST)
         await link.subscribe("house/+/power", inbox)
         async with running(link):
             await link.publish("house/1/power", "230")
@@ -78,7 +80,7 @@ async def test_a_message_goes_round(tmp_path: Path, version: str) -> None:
 
 
 async def test_nothing_is_buffered_without_a_broker() -> None:
-    link = MqttLink(MqttOptions(host="127.0.0.1", port=free_port(), client_id="x"), FAST)
+    link = MqttConnection(MqttOptions(host="127.0.0.1", port=free_port(), client_id="x"), FAST)
     with pytest.raises(UnavailableError, match="nothing was sent"):
         await link.publish("a", "b")
     with structlog.testing.capture_logs() as logs:
@@ -91,7 +93,7 @@ async def test_nothing_is_buffered_without_a_broker() -> None:
 async def test_it_survives_the_broker(tmp_path: Path, kill: bool) -> None:
     with mosquitto(tmp_path) as broker:
         inbox, ups = Inbox(), []
-        link = MqttLink(options(broker), FAST)
+        link = MqttConnection(options(broker), FAST)
         link.observe(ups.append)
         await link.subscribe("t", inbox)
         async with running(link):
@@ -110,15 +112,15 @@ async def test_it_survives_the_broker(tmp_path: Path, kill: bool) -> None:
 async def test_messages_wait_in_a_kept_session(tmp_path: Path) -> None:
     with mosquitto(tmp_path, password="secret") as broker:
         inbox = Inbox()
-        sender = MqttLink(options(broker, "sender"), FAST)
+        sender = MqttConnection(options(broker, "sender"), FAST)
         async with running(sender):
-            first = MqttLink(options(broker, "gateway"), FAST)
+            first = MqttConnection(options(broker, "gateway"), FAST)
             await first.subscribe("t", Inbox())
             async with running(first):
                 pass
             for number in range(5):
                 await sender.publish("t", str(number))
-            second = MqttLink(options(broker, "gateway"), FAST)
+            second = MqttConnection(options(broker, "gateway"), FAST)
             await second.subscribe("t", inbox)
             async with running(second):
                 await until(lambda: len(inbox.messages) >= 5)
@@ -133,13 +135,13 @@ async def test_a_message_in_hand_when_the_gateway_dies_comes_again(tmp_path: Pat
             taken.set()
             await never.wait()
 
-        first = MqttLink(options(broker, "gateway"), FAST)
+        first = MqttConnection(options(broker, "gateway"), FAST)
         await first.subscribe("t", stuck)
         async with running(first):
             await first.publish("t", "precious")
             await taken.wait()
         inbox = Inbox()
-        second = MqttLink(options(broker, "gateway"), FAST)
+        second = MqttConnection(options(broker, "gateway"), FAST)
         await second.subscribe("t", inbox)
         async with running(second):
             await until(lambda: inbox.payloads == [b"precious"])
@@ -147,7 +149,7 @@ async def test_a_message_in_hand_when_the_gateway_dies_comes_again(tmp_path: Pat
 
 async def test_a_broker_that_forgets_is_named(tmp_path: Path) -> None:
     with mosquitto(tmp_path, persistence=False) as broker:
-        link = MqttLink(options(broker), FAST)
+        link = MqttConnection(options(broker), FAST)
         with structlog.testing.capture_logs() as logs:
             async with running(link):
                 assert not any("forgot" in log["event"] for log in logs)
@@ -158,7 +160,7 @@ async def test_a_broker_that_forgets_is_named(tmp_path: Path) -> None:
 async def test_a_broker_with_persistence_is_not_blamed(tmp_path: Path) -> None:
     with mosquitto(tmp_path) as broker:
         ups: list[bool] = []
-        link = MqttLink(options(broker), FAST)
+        link = MqttConnection(options(broker), FAST)
         link.observe(ups.append)
         with structlog.testing.capture_logs() as logs:
             async with running(link):
@@ -170,7 +172,7 @@ async def test_a_broker_with_persistence_is_not_blamed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("more", [{"clean_session": True}, {"client_id": ""}])
 async def test_options_that_keep_no_session_are_named(tmp_path: Path, more: dict[str, object]) -> None:
     with mosquitto(tmp_path) as broker, structlog.testing.capture_logs() as logs:
-        async with running(MqttLink(options(broker, **more), FAST)):  # type: ignore[arg-type]
+        async with running(MqttConnection(options(broker, **more), FAST)):  # type: ignore[arg-type]
             pass
     assert any("will drop messages" in log["event"] for log in logs)
 
@@ -184,7 +186,7 @@ async def test_handlers_cannot_break_the_link(tmp_path: Path) -> None:
 
     with mosquitto(tmp_path) as broker, structlog.testing.capture_logs() as logs:
         inbox = Inbox()
-        link = MqttLink(options(broker), FAST)
+        link = MqttConnection(options(broker), FAST)
         for handler in (broken, doubtful, inbox):
             await link.subscribe("t", handler)
         async with running(link):
@@ -199,7 +201,7 @@ async def test_handlers_cannot_break_the_link(tmp_path: Path) -> None:
 async def test_a_message_that_is_too_long_is_dropped(tmp_path: Path) -> None:
     with mosquitto(tmp_path) as broker, structlog.testing.capture_logs() as logs:
         inbox = Inbox()
-        link = MqttLink(options(broker, max_payload_bytes=1024), FAST)
+        link = MqttConnection(options(broker, max_payload_bytes=1024), FAST)
         await link.subscribe("t", inbox)
         async with running(link):
             await link.publish("t", b"x" * 1025)
@@ -212,7 +214,7 @@ async def test_a_message_that_is_too_long_is_dropped(tmp_path: Path) -> None:
 async def test_unsubscribe_and_late_subscribe(tmp_path: Path) -> None:
     with mosquitto(tmp_path) as broker:
         one, two = Inbox(), Inbox()
-        link = MqttLink(options(broker), FAST)
+        link = MqttConnection(options(broker), FAST)
         async with running(link):
             await link.subscribe("t", one)
             await link.subscribe("t", two)
@@ -233,13 +235,13 @@ async def test_unsubscribe_and_late_subscribe(tmp_path: Path) -> None:
 async def test_what_comes_after_a_clean_stop_waits_for_the_next_start(tmp_path: Path) -> None:
     with mosquitto(tmp_path) as broker:
         one, two = Inbox(), Inbox()
-        link = MqttLink(options(broker), FAST)
+        link = MqttConnection(options(broker), FAST)
         await link.subscribe("t", one)
         async with running(link):
             await link.unsubscribe("t", one)
-        async with running(MqttLink(options(broker, "sender"), FAST)) as sender:
+        async with running(MqttConnection(options(broker, "sender"), FAST)) as sender:
             await sender.publish("t", "meanwhile")
-        link = MqttLink(options(broker), FAST)
+        link = MqttConnection(options(broker), FAST)
         await link.subscribe("t", two)
         async with running(link):
             await until(lambda: two.payloads == [b"meanwhile"])
@@ -249,34 +251,76 @@ async def test_what_comes_after_a_clean_stop_waits_for_the_next_start(tmp_path: 
 async def test_status_topic_and_last_will(tmp_path: Path) -> None:
     with mosquitto(tmp_path) as broker:
         inbox = Inbox()
-        watcher = MqttLink(options(broker, "watcher"), FAST)
+        watcher = MqttConnection(options(broker, "watcher"), FAST)
         await watcher.subscribe("gateways/1", inbox)
         async with running(watcher):
-            async with running(MqttLink(options(broker, "gateway", will_topic="gateways/1"), FAST)):
+            async with running(MqttConnection(options(broker, "gateway", will_topic="gateways/1"), FAST)):
                 await until(lambda: inbox.payloads == [b"online"])
             await until(lambda: inbox.payloads == [b"online", b"offline"])
-            link = MqttLink(options(broker, "gateway", will_topic="gateways/1"), FAST)
+            link = MqttConnection(options(broker, "gateway", will_topic="gateways/1"), FAST)
             async with running(link):
                 await until(lambda: len(inbox.messages) == 3)
                 # The cable is pulled: no farewell, the broker speaks the will; then the link is back.
-                assert link._client is not None
-                connection = link._client._client.socket()
+                assert link._session is not None
+                connection = link._session._client.socket()
                 assert isinstance(connection, socket.socket)
                 connection.shutdown(socket.SHUT_RDWR)
                 await until(lambda: inbox.payloads[3:5] == [b"offline", b"online"])
 
 
-async def test_a_refusal_is_told_even_if_the_broker_has_hung_up_by_then() -> None:
-    client = MqttLink(MqttOptions(host="127.0.0.1", port=free_port(), client_id="x"), FAST)._make_client()
-    client._connected.set_exception(aiomqtt.exceptions.MqttConnectError(5))
-    client._note_gone()
-    with pytest.raises(aiomqtt.MqttError, match="refused"):
-        await client.while_up(asyncio.sleep(60))
+@contextlib.asynccontextmanager
+async def server(*answers: bytes) -> AsyncIterator[MqttOptions]:
+    """Something that sends `answers` to the first packet, and hangs up; without answers it is silent."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        writer.writelines(answers)
+        if not answers:
+            await reader.read()
+        writer.close()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with listener:
+        yield MqttOptions(host="127.0.0.1", port=listener.sockets[0].getsockname()[1], client_id="x")
+
+
+async def test_a_refusal_is_told_even_if_the_broker_hangs_up_at_once() -> None:
+    async with server(b"\x20\x02\x00\x05") as reached:
+        with structlog.testing.capture_logs() as logs:
+            async with running(MqttConnection(reached, FAST), wait=False):
+                await until(lambda: len(logs) >= 2)
+    assert all("refused us: Not authorized" in log["reason"] for log in logs)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"\x20\x01",
+        b"\x20\x02\x00\x00\x30\x00",
+        b"\x20\x02\x00\x00\x30\x03\x00\xff\xff",
+        b"\x20\x02\x00\x00\xff\xff\xff\xff\xff",
+        b"\x20\x02\x00\x00\x90\x00",
+    ],
+)
+async def test_what_is_no_mqtt_breaks_the_session_and_nothing_else(answer: bytes) -> None:
+    async with server(answer) as reached:
+        with structlog.testing.capture_logs() as logs:
+            async with running(MqttConnection(reached, FAST), wait=False):
+                await until(lambda: len([log for log in logs if "lost or not" in log["event"]]) >= 2)
+
+
+async def test_a_topic_that_is_no_text_is_dropped_and_acknowledged() -> None:
+    connack, publication = b"\x20\x02\x00\x00", b"\x32\x07\x00\x02\xff\xfe\x00\x01x"
+    async with server(connack + publication) as reached:
+        with structlog.testing.capture_logs() as logs:
+            async with running(MqttConnection(reached, FAST), wait=False):
+                await until(lambda: any("not UTF-8" in log["event"] for log in logs))
 
 
 async def test_wrong_password_waits_and_says_why(tmp_path: Path) -> None:
     with mosquitto(tmp_path, password="right") as broker, structlog.testing.capture_logs() as logs:
-        link = MqttLink(options(broker, password="wrong"), FAST)
+        link = MqttConnection(options(broker, password="wrong"), FAST)
         async with running(link, wait=False):
             await until(lambda: len(logs) >= 2)
         assert not link.connected
@@ -290,28 +334,89 @@ async def test_password_from_a_file(tmp_path: Path) -> None:
         settings = MqttOptions(
             host=broker.host, port=broker.port, username=broker.username, password_file=secret, client_id="x"
         )
-        async with running(MqttLink(settings, FAST)) as link:
+        async with running(MqttConnection(settings, FAST)) as link:
             await link.publish("a", "b")
 
 
 async def test_a_silent_server_does_not_hang_or_leak(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridges.mqtt._TIMEOUT_S", 0.1)
-    knocks = 0
+    monkeypatch.setattr("bridges.connections.mqtt_session._TIMEOUT_S", 0.1)
+    async with server() as reached:
+        with structlog.testing.capture_logs() as logs:
+            link = MqttConnection(reached, FAST)
+            async with running(link, wait=False):
+                await until(lambda: len(logs) >= 3)
+            assert not link.connected
+    assert all("does not speak MQTT" in log["reason"] for log in logs)
 
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal knocks
-        knocks += 1
-        try:
-            await reader.read()
-        finally:
-            writer.close()
 
-    server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    async with server:
-        link = MqttLink(MqttOptions(host="127.0.0.1", port=server.sockets[0].getsockname()[1], client_id="x"), FAST)
-        async with running(link, wait=False):
-            await until(lambda: knocks >= 3)
-        assert not link.connected
+async def test_a_connection_that_comes_about_too_late_is_hung_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+    connect_now = MqttSession._connect
+
+    def slowly(session: MqttSession) -> None:
+        entered.set()
+        go_on.wait(30)
+        connect_now(session)
+
+    monkeypatch.setattr(MqttSession, "_connect", slowly)
+    hung_up = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):
+            pass
+        writer.close()
+        hung_up.set()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with listener:
+        port = listener.sockets[0].getsockname()[1]
+        async with running(MqttConnection(MqttOptions(host="127.0.0.1", port=port), FAST), wait=False):
+            await until(entered.is_set)
+        go_on.set()
+        await asyncio.wait_for(hung_up.wait(), 30)
+
+
+async def test_a_flood_is_bounded_and_what_waits_comes_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridges.connections.mqtt_session._MAX_WAITING", 5)
+    going, taken = asyncio.Event(), list[bytes]()
+
+    async def slow(message: Message) -> None:
+        taken.append(message.payload)
+        await going.wait()
+
+    with mosquitto(tmp_path) as broker, structlog.testing.capture_logs() as logs:
+        link = MqttConnection(options(broker), FAST)
+        await link.subscribe("t", slow, 0)
+        async with running(link), running(MqttConnection(options(broker, "sender"), FAST)) as sender:
+            for number in range(50):
+                await sender.publish("t", str(number))
+            await until(lambda: any("too many messages wait" in log["event"] for log in logs))
+            assert link.connected
+            going.set()
+            await sender.publish("t", "last")
+            await until(lambda: len(taken) >= 6)
+    assert taken[:6] == [b"0", b"1", b"2", b"3", b"4", b"5"]
+    assert [log["event"] for log in logs].count("too many messages wait; those on top are dropped") < 5
+
+
+@pytest.mark.parametrize("wrong", ["", "a/#/b", "a+", "#a", "a\0b", "\ud800", "x" * 65536])
+async def test_what_is_no_topic_filter_is_refused(wrong: str) -> None:
+    with pytest.raises(InvalidError, match="not a topic filter"):
+        await MqttConnection(MqttOptions()).subscribe(wrong, Inbox())
+
+
+async def test_it_tells_when_the_broker_was_heard(tmp_path: Path) -> None:
+    with mosquitto(tmp_path) as broker:
+        link = MqttConnection(options(broker), FAST)
+        assert link.heard_s is None
+        async with running(link):
+            first = link.heard_s
+            assert first is not None
+            await link.publish("t", "1")
+            assert link.heard_s > first
+        assert link.heard_s is not None
 
 
 def _name(text: str) -> x509.Name:
@@ -363,7 +468,7 @@ async def test_mutual_tls(tmp_path: Path) -> None:
     files, tls = throw_away_ca(tmp_path)
     with mosquitto(tmp_path, tls=files) as broker:
         inbox = Inbox()
-        link = MqttLink(options(broker, tls=tls), FAST)
+        link = MqttConnection(options(broker, tls=tls), FAST)
         await link.subscribe("t", inbox)
         async with running(link):
             await link.publish("t", "sealed")
@@ -376,7 +481,7 @@ async def test_a_broker_of_an_unknown_authority_is_not_trusted(tmp_path: Path) -
     files, _ = throw_away_ca(tmp_path)
     with mosquitto(tmp_path, tls=files) as broker:
         with structlog.testing.capture_logs() as logs:
-            stranger = MqttLink(options(broker, tls=TlsOptions(), password=None), FAST)
+            stranger = MqttConnection(options(broker, tls=TlsOptions(), password=None), FAST)
             async with running(stranger, wait=False):
                 await until(lambda: logs)
         assert "certificate" in logs[0]["reason"].lower()
@@ -400,7 +505,7 @@ async def test_amqtt_with_anonymous_clients_is_named() -> None:
     await broker.start()
     try:
         with structlog.testing.capture_logs() as logs:
-            link = MqttLink(MqttOptions(host="127.0.0.1", port=port, client_id="gateway"), FAST)
+            link = MqttConnection(MqttOptions(host="127.0.0.1", port=port, client_id="gateway"), FAST)
             async with running(link):
                 await until(lambda: any("amqtt keeps no messages" in log["event"] for log in logs))
     finally:
@@ -425,9 +530,9 @@ def test_wrong_options(values: dict[str, object], reason: str) -> None:
 
 def test_missing_files_are_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(InvalidError, match="password file"):
-        MqttLink(MqttOptions(username="u", password_file=tmp_path / "none"))
+        MqttConnection(MqttOptions(username="u", password_file=tmp_path / "none"))
     with pytest.raises(InvalidError, match="TLS files"):
-        MqttLink(MqttOptions(tls=TlsOptions(ca=tmp_path / "none")))
+        MqttConnection(MqttOptions(tls=TlsOptions(ca=tmp_path / "none")))
 
 
 def test_a_password_does_not_show() -> None:
@@ -456,5 +561,5 @@ def test_backoff_grows_to_its_cap() -> None:
 )
 def test_a_password_in_clear_off_loopback_is_warned_of(host: str, more: dict[str, Any], warned: bool) -> None:
     with structlog.testing.capture_logs() as logs:
-        MqttLink(MqttOptions(host=host, **more))
+        MqttConnection(MqttOptions(host=host, **more))
     assert any("in clear" in log["event"] for log in logs) is warned

@@ -11,7 +11,7 @@ from openadr.model.target import Target
 from openadr.v20b import messages as m
 from openadr.v20b.encode import encode
 from support.vtn_world import HOUR, MINUTE, NOON, counted_statements, data, power, usage
-from vtn.transport.http import Edge
+from vtn.transport.v20b.http import Edge
 
 MAX_BYTES = 128 * 1024
 """What the listener takes here; what is not linear shows at that size already."""

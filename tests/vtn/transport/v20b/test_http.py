@@ -17,7 +17,7 @@ from openadr.v20b.decode import decode
 from openadr.v20b.encode import encode
 from support.vtn_world import NOON, data, usage
 from vtn.store import database, writer
-from vtn.transport.http import Edge
+from vtn.transport.v20b.http import Edge
 
 
 def poll(line):

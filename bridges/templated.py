@@ -1,0 +1,305 @@
+"""The driver of every device that a template describes: it hears topics and publishes orders as the template says."""
+
+import math
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+import structlog
+
+from bridges import senml
+from bridges.connected_device import ConnectedDevice, options_of
+from bridges.connections import Connection, Handler, Message
+from bridges.device import Capability, CapabilityKind, Contact, Device, DeviceSpec, Driver, Value
+from bridges.senml import parse_json
+from bridges.template import (
+    VALUE,
+    CapabilityBody,
+    DeviceBody,
+    PointSource,
+    Presence,
+    Start,
+    StateSource,
+    StateTemplate,
+    Template,
+    meaning,
+)
+from core.clock import Clock
+from core.errors import InvalidError
+from core.points import UNITS, Point, to_unit
+
+_log = structlog.get_logger(__name__)
+
+_LONGEST: Final = 64
+_ONE_START_S: Final = 5.0
+"""A device that connects may say so twice: online, then its announcement."""
+_SEGMENT: Final = re.compile(r"[:/]")
+
+_Word = str | bool | float
+_Use = Callable[[_Word, bool], None]
+"""Takes what a source says, and whether it was stored on the way."""
+
+
+def create(template: Template, device: DeviceSpec, connection: Connection, clock: Clock) -> Driver:
+    """Return the driver of one device of a template. Raises InvalidError where its options are wrong."""
+    options = options_of(template.options, device)
+    try:
+        body = template.body(options)
+    except InvalidError as error:
+        raise InvalidError(f"Device {device.id} ({device.driver}): {error}") from error
+    kind = TemplatedDevice if body.history is None else RememberingDevice
+    return kind(device, body, connection, clock)
+
+
+class TemplatedDevice(ConnectedDevice):
+    """One device as its template describes it."""
+
+    def __init__(self, spec: DeviceSpec, body: DeviceBody, connection: Connection, clock: Clock) -> None:
+        points = tuple(Point(f"{spec.id}.{name}", *meaning(name, source)) for name, source in body.points.items())
+        capabilities = tuple(
+            _capability(kind, capability, readable=bool(body.ask)) for kind, capability in body.capabilities.items()
+        )
+        super().__init__(Device(spec.id, spec.role, points, capabilities, spec.nominal_w), connection, clock)
+        self._body = body
+        self._units = {point.id.removeprefix(f"{spec.id}."): UNITS[point.quantity] for point in points}
+        self._present: bool | None = None
+        self._back_s = -math.inf
+        self._subscriptions = tuple(self._listen())
+
+    @property
+    def online(self) -> bool:
+        """Whether the device is believed to be reachable: our link is up and its last will has not spoken."""
+        return self.connection.connected and self._present is not False
+
+    def subscriptions(self) -> tuple[tuple[str, Handler, int], ...]:
+        """Return topics, handlers and QoS."""
+        return self._subscriptions
+
+    async def greet(self) -> None:
+        """Ask for everything the device has to say, where the template knows how."""
+        for ask in self._body.ask:
+            await self.connection.publish(ask.topic, ask.payload)
+
+    async def apply(self, capability: CapabilityKind, value: Value, until: object = None) -> None:  # noqa: ARG002  no lease here
+        """Send an order, then ask for the state, so that a device that was there already confirms, too."""
+        body = self._body.capabilities.get(capability)
+        if body is None:
+            raise InvalidError(f"{self.device.id} has no {capability}.")
+        order = body.set
+        payload = order.payload.replace(VALUE, _their_words(self.device.id, capability, body, value))
+        self.speak()
+        await self.connection.publish(order.topic, payload, order.qos, retain=order.retain)
+        await self.greet()
+
+    # -- what is heard
+
+    def _listen(self) -> Iterator[tuple[str, Handler, int]]:
+        """Yield one handler a topic: a message may tell several things at once."""
+        uses: dict[str, list[tuple[StateTemplate, _Use]]] = {}
+        records: dict[str, dict[str, str]] = {}
+        for place, source in self._body.sources():
+            if isinstance(source, PointSource) and source.record is not None:
+                records.setdefault(source.topic, {})[source.record] = str(place[1])
+            else:
+                uses.setdefault(source.topic, []).append((source, self._use(place, source)))
+        qos: dict[str, int] = {}
+        for _, source in self._body.sources():
+            qos[source.topic] = max(source.qos, qos.get(source.topic, 0))
+        for topic, listeners in uses.items():
+            yield topic, partial(self._take, listeners), qos[topic]
+        for topic, names in records.items():
+            yield topic, partial(self._take_records, names), qos[topic]
+
+    def _use(self, place: Sequence[str | int], source: StateTemplate) -> _Use:
+        match place[0], source:
+            case "points", PointSource():
+                return partial(self._take_value, str(place[1]))
+            case "capabilities", StateSource():
+                return partial(self._take_state, CapabilityKind(str(place[1])), source)
+            case _, Presence():
+                return partial(self._take_presence, source)
+            case _, Start():
+                return partial(self._take_start, source)
+            case _:
+                raise AssertionError(f"a source of no use: {place}")
+
+    def _take(self, listeners: Sequence[tuple[StateTemplate, _Use]], message: Message) -> None:
+        """Give every listener its part of a message; a part that is wrong spoils no other. Raises InvalidError."""
+        faults: dict[str, None] = {}
+        parsed: list[Any] = []
+        for source, use in listeners:
+            try:
+                if source.path is not None and not parsed:
+                    parsed.append(parse_json(message.payload))
+                word = _text(message) if source.path is None else _at(parsed[0], source.path)
+                if word is not None:
+                    use(word, message.retained)
+            except InvalidError as error:
+                faults[str(error)] = None
+        if faults:
+            raise InvalidError("; ".join(faults))
+
+    def _take_records(self, names: dict[str, str], message: Message) -> None:
+        """Take a SenML pack: its values carry their own time."""
+        records = senml.read(message.payload, None if message.retained else self.clock.now())
+        off = self.correction((record.at for record in records), retained=message.retained)
+        if not message.retained:
+            self._note_life()
+        for record in records:
+            name = names.get(record.label) or names.get(_SEGMENT.split(record.name)[-1])
+            if name is not None and not isinstance(record.value, bool | str | None):
+                self._pass_on(name, record.at + off, record.value, record.unit)
+
+    def _take_value(self, name: str, word: _Word, retained: bool) -> None:
+        if not retained:  # an old value without a time says nothing
+            number = _number(word)
+            self._note_life()
+            self._pass_on(name, self.clock.now(), number, "")
+
+    def _pass_on(self, name: str, at: datetime, value: float, unit: str) -> None:
+        source, ours = self._body.points[name], self._units[name]
+        converted = _finite(to_unit(source.ours(value), unit or source.unit or ours, ours))
+        period = None if source.period_s is None else timedelta(seconds=source.period_s)
+        self.reading(name, at if period is None else at - period, converted, period)
+
+    def _take_state(self, kind: CapabilityKind, source: StateSource, word: _Word, retained: bool) -> None:
+        value = _our_words(kind, self._body.capabilities[kind], word)
+        if (warning := source.warn.get(_spelled(word))) is not None:
+            _log.warning(warning, device=self.device.id, capability=kind)
+        if retained:
+            self.note_stored(kind, value)
+            return
+        self._note_life()
+        self.report(kind, value)
+
+    def _take_presence(self, presence: Presence, word: _Word, retained: bool) -> None:
+        spelled = _spelled(word)
+        if spelled == presence.offline:
+            self._note_absence()
+        elif spelled != presence.online:
+            _log.warning("a device's presence is said in an unknown word", device=self.device.id, word=spelled)
+        elif retained:
+            self._note_life()
+        else:
+            self._note_return()
+
+    def _take_start(self, start: Start, word: _Word, retained: bool) -> None:
+        meant = (start.equals is None or _spelled(word) == start.equals) and not retained
+        if meant and time.monotonic() - self._back_s > _ONE_START_S:
+            self._note_return()
+
+    def _note_life(self) -> None:
+        """Take any sign of life: a device that was away is back."""
+        if self._present is False:
+            self._note_return()
+        self._present = True
+
+    def _note_return(self) -> None:
+        """Take notice that the device connected anew: what it does now it started with, or did without us."""
+        self._present, self._back_s = True, time.monotonic()
+        self.hush()
+        self.in_background(self._greet_quietly())
+        self.announce(Contact.RESTARTED)
+
+    def _note_absence(self) -> None:
+        before, self._present = self._present, False
+        if before is not False:
+            self.announce(Contact.LOST)
+
+
+class RememberingDevice(TemplatedDevice):
+    """A device that can be asked for its history."""
+
+    async def history(self, since: datetime, until: datetime) -> None:
+        """Ask for the readings in [since, until]."""
+        memory = self._body.history
+        if memory is not None:
+            await self.ask_history(memory.topic, since, until, None)
+
+
+def _capability(kind: CapabilityKind, body: CapabilityBody, *, readable: bool) -> Capability:
+    return Capability(
+        kind,
+        body.normal,
+        body.unit,
+        body.values,
+        body.low,
+        body.high,
+        body.floor,
+        readable=readable,
+        min_interval=timedelta(seconds=body.min_interval_s),
+    )
+
+
+def _their_words(device: str, kind: CapabilityKind, body: CapabilityBody, value: Value) -> str:
+    """Return a value as the device is told it. Raises InvalidError for what it does not take."""
+    if body.values:
+        if value not in body.values:
+            raise InvalidError(f"{kind} of {device} is {' or '.join(body.values)}, not {value!r:.40}.")
+        return body.set.words.get(str(value), str(value))
+    if isinstance(value, bool | str):
+        raise InvalidError(f"{kind} of {device} is a number, not {value!r:.40}.")
+    return f"{_finite(body.set.theirs(value)):.6f}".rstrip("0").rstrip(".")
+
+
+def _our_words(kind: CapabilityKind, body: CapabilityBody, word: _Word) -> Value:
+    """Return what a device's word on its state means. Raises InvalidError for a word that means nothing."""
+    if not body.values:
+        return _finite(body.state.ours(_number(word)))
+    spelled = _spelled(word)
+    value = body.state.words.get(spelled) if body.state.words else spelled
+    if value not in body.values:
+        raise InvalidError(f"{spelled!r:.80} is not the state of a {kind}.")
+    return value
+
+
+def _text(message: Message) -> str:
+    if len(message.payload) > _LONGEST:
+        raise InvalidError(f"{len(message.payload)} bytes are too long for one value.")
+    return message.payload.decode("utf-8", "replace").strip()
+
+
+def _at(node: Any, path: str) -> _Word | None:
+    """Return what stands at a path in JSON, None where nothing does. Raises InvalidError for what is no value."""
+    for part in path.split("."):
+        if isinstance(node, dict) and part in node:
+            node = node[part]
+        elif isinstance(node, list) and part.isdecimal() and int(part) < len(node):
+            node = node[int(part)]
+        else:
+            return None
+    if node is None or isinstance(node, bool | str | float):
+        return node
+    if isinstance(node, int):
+        try:
+            return float(node)
+        except OverflowError as error:
+            raise InvalidError(f"The number at {path} is out of range.") from error
+    raise InvalidError(f"What stands at {path} is no single value.")
+
+
+def _spelled(word: _Word) -> str:
+    """Return a word as JSON spells it."""
+    if isinstance(word, bool):
+        return "true" if word else "false"
+    if isinstance(word, float):
+        return f"{word:.15g}"
+    return word[:_LONGEST]
+
+
+def _number(word: _Word) -> float:
+    if isinstance(word, bool):
+        raise InvalidError(f"{_spelled(word)} is not a number.")
+    try:
+        return _finite(float(word))
+    except ValueError as error:
+        raise InvalidError(f"{word!r:.80} is not a number.") from error
+
+
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise InvalidError("A number is not finite.")
+    return number

@@ -1,0 +1,145 @@
+"""YAML files that people write: bounded, and every fault is named with file, line and column."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from core.errors import InvalidError
+
+_MOST_BYTES: Final = 200_000
+_MOST_NODES: Final = 50_000
+_MOST_NESTED: Final = 50
+_MOST_FAULTS: Final = 20
+_WORDS: Final = {"Extra inputs are not permitted": "unknown name", "Field required": "is missing"}
+
+Place = tuple[str | int, ...]
+"""The way from the top of a file to one of its values: names in mappings, positions in lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong, and where: `line` and `column` count from 1, 0 means the file as a whole."""
+
+    file: Path
+    line: int
+    column: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.text}" if self.line else f"{self.file}: {self.text}"
+
+
+class FileError(InvalidError):
+    """A file cannot be used; `faults` says why."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        shown = [str(fault) for fault in faults[:_MOST_FAULTS]]
+        if len(faults) > _MOST_FAULTS:
+            shown.append(f"... and {len(faults) - _MOST_FAULTS} more.")
+        super().__init__("\n".join(shown))
+        self.faults = tuple(faults)
+
+
+class YamlFile:
+    """A mapping in a file: its values as plain lists and dicts, and where in the file each stands.
+
+    `what` names such a file in errors. Raises FileError for what cannot be read, is no mapping, or is without bounds.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        self.path = path
+        self._what = what
+        self._tree = self._parse()
+        if not isinstance(self._tree, dict):
+            raise FileError([Fault(path, 1, 1, f"A {what} file is a mapping of names to values.")])
+        self.values: dict[str, Any] = self._plain()
+
+    def fault(self, place: Place, text: str) -> Fault:
+        """Return a fault at a place, or at the deepest part of it that the file holds (unions add parts)."""
+        line, column = 0, 0
+        node = self._tree
+        for part in place:
+            try:
+                if isinstance(node, dict) and part in node:
+                    line, column = node.lc.key(part)  # type: ignore[attr-defined]  # ruamel's mapping knows its lines
+                elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+                    line, column = node.lc.item(part)  # type: ignore[attr-defined]
+                else:
+                    continue
+            except (AttributeError, KeyError, TypeError):
+                break
+            node = node[part]
+        return Fault(self.path, line + 1, column + 1, text)
+
+    def faults(self, error: ValidationError, prefix: Place = ()) -> list[Fault]:
+        """Return what a model found wrong with the values at `prefix`."""
+        return [
+            self.fault(place := (*prefix, *fault["loc"]), f"{_named(place)}{_plain_words(fault['msg'])}")
+            for fault in error.errors(include_url=False, include_context=False)
+        ]
+
+    def _parse(self) -> Any:
+        path = self.path
+        try:
+            text = path.read_bytes()
+            if len(text) > _MOST_BYTES:
+                raise FileError([Fault(path, 0, 0, f"The file is longer than {_MOST_BYTES} bytes.")])
+            if _nested(text) > _MOST_NESTED:
+                raise self._unbounded()
+            return YAML(typ="rt").load(text.decode("utf-8"))
+        except OSError as error:
+            raise FileError([Fault(path, 0, 0, f"The file cannot be read: {error.strerror}.")]) from error
+        except UnicodeDecodeError as error:
+            raise FileError([Fault(path, 0, 0, f"The file is not UTF-8: {error}.")]) from error
+        except MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+            raise FileError([Fault(path, line, column, str(error.problem or error.context or "not YAML"))]) from error
+        except (YAMLError, RecursionError, ValueError) as error:
+            raise FileError([Fault(path, 0, 0, f"The file is not YAML: {error}.")]) from error
+
+    def _unbounded(self) -> FileError:
+        return FileError([Fault(self.path, 0, 0, f"The file is nested or repeated beyond any {self._what}.")])
+
+    def _plain(self) -> Any:
+        """Return plain lists and dicts; a file that grows without end through aliases is refused."""
+        count = 0
+
+        def walk(node: Any, depth: int) -> Any:
+            nonlocal count
+            count += 1
+            if count > _MOST_NODES or depth > _MOST_NESTED:
+                raise self._unbounded()
+            if isinstance(node, dict):
+                return {key: walk(value, depth + 1) for key, value in node.items()}
+            if isinstance(node, list):
+                return [walk(value, depth + 1) for value in node]
+            return node
+
+        return walk(self._tree, 0)
+
+
+def _nested(text: bytes) -> int:
+    """Return how deep brackets are nested at most, those in strings and comments included; costs the parser dearly."""
+    depth = deepest = 0
+    for byte in text:
+        if byte in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"]}":
+            depth -= 1
+    return deepest
+
+
+def _named(place: Place) -> str:
+    names = [str(part) for part in place if part != "[key]"]  # pydantic's word for a fault in a mapping's key
+    return f"{'.'.join(names)}: " if names else ""
+
+
+def _plain_words(text: str) -> str:
+    return _WORDS.get(text, text.removeprefix("Value error, "))

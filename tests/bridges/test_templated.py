@@ -1,0 +1,373 @@
+"""Devices that are data: what a template's driver hears, says and refuses, and one on a real broker from lease to end.
+
+The plug of the last test is the worked example of docs/devices.md, read from there.
+"""
+
+import asyncio
+import contextlib
+import json
+import math
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bridges.backoff import Backoff
+from bridges.connections import Connection, Handler, Message, NoConnection
+from bridges.connections.mqtt import MqttConnection
+from bridges.connections.mqtt_options import MqttOptions
+from bridges.device import CapabilityKind, Command, Contact, DeviceSpec, Outcome, State, Value
+from bridges.drivers import load
+from bridges.journal import Journal
+from bridges.leases import Keeper, Pace
+from bridges.template import Template
+from bridges.templated import TemplatedDevice, create
+from core.clock import ManualClock, system_clock
+from core.errors import InvalidError
+from core.points import Reading
+from support.broker import mosquitto
+from support.waiting import until
+
+NOW = datetime(2026, 3, 2, 17, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "devices.md"
+
+CHARGER = """\
+title: A wallbox that says everything in one message
+points:
+  power: {topic: box/all, path: now.kw, unit: kW}
+  current_l2: {topic: box/all, path: phases.1.ma, unit: A, scale: 0.001}
+  warmth: {topic: box/all, path: t, quantity: temperature, kind: instant, scale: 0.5, offset: -10}
+  energy: {topic: box/all, path: total, unit: kWh}
+presence: {topic: box/all, path: alive, online: true, offline: false}
+starts: [{topic: box/boot}]
+capabilities:
+  current_limit:
+    unit: A
+    low: 6
+    high: 32
+    normal: 32
+    state: {topic: box/all, path: limit, scale: 0.1}
+    set: {topic: box/set, payload: '{"limit": {value}, "for": "{value}"}', scale: 0.1, qos: 0, retain: true}
+  mode:
+    values: [eco, fast]
+    normal: eco
+    state: {topic: box/all, path: lazy, words: {true: eco, false: fast}}
+    set: {topic: box/mode, words: {eco: 1, fast: 0}}
+"""
+
+
+class Wire(NoConnection):
+    """A connection to nothing that keeps what is sent."""
+
+    connected = True  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, object, int, bool]] = []
+        self.handlers: dict[str, tuple[Handler, int]] = {}
+
+    async def publish(self, topic: str, payload: bytes | str, qos: int = 1, *, retain: bool = False) -> None:
+        self.sent.append((topic, payload, qos, retain))
+
+    async def subscribe(self, topic_filter: str, handler: Handler, qos: int = 1) -> None:
+        assert topic_filter not in self.handlers
+        self.handlers[topic_filter] = (handler, qos)
+
+
+def template(folder: Path, text: str) -> Template:
+    path = folder / "thing.yaml"
+    path.write_text(text, encoding="utf-8")
+    return Template(path)
+
+
+class House:
+    """A device of a template on a wire, and what it told us."""
+
+    def __init__(self, folder: Path, text: str, options: dict[str, object] | None = None) -> None:
+        self.wire, self.clock = Wire(), ManualClock(NOW)
+        spec = DeviceSpec("box", "thing", "load", None, options or {})
+        device = create(template(folder, text), spec, self.wire, self.clock)
+        assert isinstance(device, TemplatedDevice)
+        self.device = device
+        self.readings: list[Reading] = []
+        self.states: list[tuple[str, Value]] = []
+        self.contacts: list[Contact] = []
+        self.device.observe(self.contacts.append)
+
+    async def start(self) -> "House":
+        await self.device.start(self.readings.append, lambda kind, value, _: self.states.append((kind, value)))
+        return self
+
+    def hear(self, topic: str, payload: object, *, retained: bool = False) -> None:
+        raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        self.wire.handlers[topic][0](Message(topic, raw, retained))
+
+
+async def test_one_message_may_say_everything(tmp_path: Path) -> None:
+    house = await House(tmp_path, CHARGER).start()
+    everything = {
+        "now": {"kw": 7.4},
+        "phases": [{}, {"ma": "16000"}],
+        "t": 80,
+        "total": 12.5,
+        "alive": True,
+        "limit": 160,
+        "lazy": False,
+    }
+    house.hear("box/all", everything)
+    assert house.readings == [
+        Reading("box.power", NOW, 7400.0),
+        Reading("box.current_l2", NOW, 16.0),
+        Reading("box.warmth", NOW, 30.0),
+        Reading("box.energy", NOW, 12_500.0),
+    ]
+    assert house.states == [("current_limit", 16.0), ("mode", "fast")]
+    house.hear("box/all", {"total": 13})  # says nothing of the rest
+    assert [reading.value for reading in house.readings[4:]] == [13_000.0]
+    assert len(house.states) == 2
+
+
+async def test_orders_in_the_words_and_numbers_of_the_device(tmp_path: Path) -> None:
+    house = await House(tmp_path, CHARGER).start()
+    await house.device.apply(CapabilityKind.CURRENT_LIMIT, 16, None)
+    await house.device.apply(CapabilityKind.CURRENT_LIMIT, 6.05, None)
+    await house.device.apply(CapabilityKind.MODE, "fast", None)
+    assert house.wire.sent == [
+        ("box/set", '{"limit": 160, "for": "160"}', 0, True),
+        ("box/set", '{"limit": 60.5, "for": "60.5"}', 0, True),
+        ("box/mode", "0", 1, False),
+    ]
+    wrong: list[tuple[Any, Any]] = [("mode", "slow"), ("mode", 1.0), ("current_limit", "eco"), ("switch", "on")]
+    for capability, value in [*wrong, ("current_limit", True), ("current_limit", math.nan)]:
+        with pytest.raises(InvalidError):
+            await house.device.apply(capability, value, None)
+    assert len(house.wire.sent) == 3
+
+
+async def test_what_the_device_can_do_is_described(tmp_path: Path) -> None:
+    limit, mode = House(tmp_path, CHARGER).device.describe().capabilities
+    assert (limit.name, limit.unit, limit.low, limit.high, limit.normal) == (
+        CapabilityKind.CURRENT_LIMIT,
+        "A",
+        6,
+        32,
+        32,
+    )
+    assert (mode.values, mode.normal, mode.readable) == (("eco", "fast"), "eco", False)
+
+
+async def test_a_part_that_is_wrong_spoils_no_other(tmp_path: Path) -> None:
+    house = await House(tmp_path, CHARGER).start()
+    with pytest.raises(InvalidError, match="is not the state of a mode"):
+        house.hear("box/all", {"now": {"kw": "much"}, "total": 1, "lazy": "perhaps"})
+    with pytest.raises(InvalidError, match="'much' is not a number"):
+        house.hear("box/all", {"now": {"kw": "much"}, "total": 2})
+    assert [reading.value for reading in house.readings] == [1000.0, 2000.0]
+    assert house.states == []
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\xff\xfe",
+        b"{",
+        b'{"total": NaN}',
+        b'{"total": 1e999}',
+        b'{"total": 1' + b"0" * 400 + b"}",
+        b'{"total": 1' + b"0" * 5000 + b"}",
+        b'{"total": true}',
+        b'{"total": {}}',
+        b'{"total": "nan"}',
+        b'{"total": 1e308}',
+        b"[" * 100_000,
+        b'{"alive": {}}',
+        b'{"limit": "full"}',
+        b'{"limit": [1]}',
+    ],
+    ids=lambda payload: str(payload[:20]),
+)
+async def test_nonsense_is_refused_and_changes_nothing(tmp_path: Path, payload: bytes) -> None:
+    house = await House(tmp_path, CHARGER).start()
+    with pytest.raises(InvalidError):
+        house.hear("box/all", payload)
+    assert (house.readings, house.states, house.contacts) == ([], [], [])
+    assert house.device.online
+
+
+@pytest.mark.parametrize("payload", [b"null", b"[]", b'"text"', b"{}", b'{"phases": {"1": 2}}', b'{"phases": [1]}'])
+async def test_json_that_says_nothing_of_it_is_passed_over(tmp_path: Path, payload: bytes) -> None:
+    house = await House(tmp_path, CHARGER).start()
+    house.hear("box/all", payload)
+    assert (house.readings, house.states) == ([], [])
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["now", "kw", "phases", "ma", "t", "total", "alive", "limit", "lazy"]), inner)
+    ),
+    max_leaves=12,
+)
+
+
+PAYLOADS = JSON.map(lambda tree: json.dumps(tree).encode()) | st.binary(max_size=80)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(messages=st.lists(st.tuples(PAYLOADS, st.booleans())))
+def test_whatever_a_device_says_only_the_message_fails(tmp_path: Path, messages: list[tuple[bytes, bool]]) -> None:
+    async def hear() -> House:
+        house = await House(tmp_path, CHARGER).start()
+        for payload, retained in messages:
+            with contextlib.suppress(InvalidError):
+                house.hear("box/all", payload, retained=retained)
+        return house
+
+    with structlog.testing.capture_logs():
+        house = asyncio.run(hear())
+    assert all(math.isfinite(reading.value) for reading in house.readings)
+    assert all(value in ("eco", "fast") for kind, value in house.states if kind == "mode")
+    assert all(math.isfinite(value) for kind, value in house.states if kind == "current_limit")
+
+
+async def test_a_number_is_a_word_as_the_device_writes_it(tmp_path: Path) -> None:
+    text = CHARGER.replace("words: {true: eco, false: fast}", "words: {12345678: eco, 0.5: fast}")
+    house = await House(tmp_path, text).start()
+    for number in (12345678, 0.5):
+        house.hear("box/all", {"lazy": number})
+    assert house.states == [("mode", "eco"), ("mode", "fast")]
+
+
+async def test_a_start_that_anybody_may_announce(tmp_path: Path) -> None:
+    house = await House(tmp_path, CHARGER).start()
+    house.hear("box/boot", b"", retained=True)
+    assert house.contacts == []
+    house.hear("box/boot", b"whatever")
+    house.hear("box/boot", b"again")
+    assert house.contacts == [Contact.RESTARTED]
+
+
+async def test_what_is_stale_is_not_kept_for_us_and_what_must_arrive_is(tmp_path: Path) -> None:
+    house = await House(tmp_path, CHARGER).start()
+    assert {topic: qos for topic, (_, qos) in house.wire.handlers.items()} == {"box/all": 1, "box/boot": 0}
+    wire = Wire()
+    plug = load("shelly1").create(DeviceSpec("a", "shelly1", "plug", None, {"id": "s"}), wire, ManualClock(NOW))
+    await plug.start(lambda _: None, lambda *_: None)
+    assert {topic.removeprefix("shellies/"): qos for topic, (_, qos) in wire.handlers.items()} == {
+        "s/online": 1,
+        "announce": 0,
+        "s/relay/0": 0,
+        "s/relay/0/power": 0,
+        "s/relay/0/energy": 0,
+    }
+
+
+async def test_a_word_that_people_should_know_of_is_logged() -> None:
+    wire = Wire()
+    plug = load("shelly1").create(DeviceSpec("a", "shelly1", "plug", None, {"id": "s"}), wire, ManualClock(NOW))
+    await plug.start(lambda _: None, lambda *_: None)
+    with structlog.testing.capture_logs() as logs:
+        wire.handlers["shellies/s/relay/0"][0](Message("shellies/s/relay/0", b"overpower"))
+    assert [log["event"] for log in logs] == ["a Shelly switched itself off for too high a load"]
+    assert plug.state(CapabilityKind.SWITCH) == "off"
+
+
+def test_an_option_that_does_not_fit_names_the_device(tmp_path: Path) -> None:
+    text = "title: T\nparameters: {id: {title: I, description: I., example: a}}\npoints: {power: {topic: '{id}'}}\n"
+    with pytest.raises(InvalidError, match=r"Device box \(thing\): id: Field required"):
+        House(tmp_path, text, {"ident": 1})
+    with pytest.raises(InvalidError, match=r"Device box \(thing\): points\.power\.topic: String should match"):
+        House(tmp_path, text, {"id": "a/+"})
+
+
+# -- the worked example of the docs
+
+
+def example() -> str:
+    """Return the template that docs/devices.md explains."""
+    after = DOCS.read_text(encoding="utf-8").split("## Adding a device with a YAML file")[1]
+    block = re.search(r"```yaml\n(.*?)```", after, re.DOTALL)
+    assert block is not None
+    return block[1]
+
+
+class Plug:
+    """The plug of the example, on the other side of a broker; it speaks no English."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection, self.relay = connection, "geschlossen"
+        self.orders: list[str] = []
+
+    async def start(self) -> None:
+        await self.connection.subscribe("grobi/GR-00417/do", self.obey)
+
+    async def obey(self, message: Message) -> None:
+        order = json.loads(message.payload)
+        if "relay" in order:
+            self.orders.append(order["relay"])
+            self.relay = {"zu": "geschlossen", "auf": "offen"}[order["relay"]]
+        load = {"mw": 1_500_000 if self.relay == "geschlossen" else 0, "kwh": 2.5}
+        await self.connection.publish("grobi/GR-00417/now", json.dumps({"relay": self.relay, "load": load}), 0)
+
+
+@contextlib.asynccontextmanager
+async def running(*works: Any) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_device_that_is_only_a_file_is_leased_read_back_and_restored(tmp_path: Path) -> None:
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "grobi_plug.yaml").write_text(example(), encoding="utf-8")
+    clock, outcomes, readings = system_clock(), list[Outcome](), list[Reading]()
+
+    def states() -> list[State]:
+        return [outcome.state for outcome in outcomes]
+
+    with mosquitto(tmp_path) as broker:
+        reached = [MqttOptions(host=broker.host, port=broker.port, client_id=name) for name in ("gateway", "plug")]
+        ours, theirs = (MqttConnection(options, Backoff(0.05, 0.2)) for options in reached)
+        plug = Plug(theirs)
+        await plug.start()
+        spec = DeviceSpec("heater", "grobi_plug", "plug", 1500.0, {"serial": "GR-00417"})
+        driver = load("grobi_plug", tmp_path / "templates").create(spec, ours, clock)
+        journal = Journal(tmp_path / "leases.db")
+        keeper = Keeper({"heater": driver}, journal, clock, outcomes.append, Pace(ack_s=0.5, settle_s=0.1))
+        await keeper.recover()
+        await driver.start(readings.append, keeper.listener("heater"))
+        async with running(ours.run(), theirs.run()):
+            await until(lambda: theirs.connected and ours.connected, "both at the broker")
+            await theirs.publish("grobi/GR-00417/alive", "ja", retain=True)
+            await ours.publish("grobi/GR-00417/do", '{"tell": "all"}')
+            await until(lambda: driver.state(CapabilityKind.SWITCH) == "on", "the plug's own word")
+            async with running(keeper.run()):
+                end = clock.now() + 60 * MINUTE
+                await keeper.command(Command("c1", "heater", CapabilityKind.SWITCH, "off", end, "event-1"))
+                await until(lambda: State.CONFIRMED in states(), "the plug's answer")
+                assert plug.relay == "offen"
+                await keeper.release("c1")
+                await until(lambda: State.RESTORED in states(), "the restoring")
+            assert plug.relay == "geschlossen"
+            await theirs.publish("grobi/GR-00417/alive", "nein")
+            await until(lambda: not driver.online, "its last word")
+        journal.close()
+    assert plug.orders == ["auf", "zu"]
+    assert states() == [State.JOURNALLED, State.SENT, State.CONFIRMED, State.RESTORED]
+    assert {(reading.point, reading.value) for reading in readings} == {
+        ("heater.power", 1500.0),
+        ("heater.power", 0.0),
+        ("heater.energy", 2500.0),
+    }

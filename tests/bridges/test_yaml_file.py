@@ -1,0 +1,58 @@
+"""Files that people write: what they may hold, and where a fault is said to be."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bridges.yaml_file import FileError, YamlFile
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    sizes: list[int]
+    words: dict[str, str] = {}
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "some.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_values_are_plain(tmp_path: Path) -> None:
+    file = YamlFile(written(tmp_path, "a: &a {x: [1, on]}\nb: *a\n"), "device")
+    assert file.values == {"a": {"x": [1, "on"]}, "b": {"x": [1, "on"]}}
+    assert type(file.values["a"]) is dict
+
+
+def test_a_fault_has_its_place_or_the_nearest_one(tmp_path: Path) -> None:
+    file = YamlFile(written(tmp_path, "sizes:\n  - 1\n  - two\nwords:\n  x: [1]\n"), "device")
+    with pytest.raises(ValidationError) as caught:
+        Model.model_validate(file.values)
+    first, second = file.faults(caught.value)
+    assert (first.line, first.column, first.text.split(":")[0]) == (3, 5, "sizes.1")
+    assert (second.line, second.column, second.text.split(":")[0]) == (5, 3, "words.x")
+    assert str(file.fault(("words", "nowhere"), "odd")) == f"{tmp_path / 'some.yaml'}:4:1: odd"
+
+
+def test_many_faults_are_not_all_told(tmp_path: Path) -> None:
+    file = YamlFile(written(tmp_path, "a: 1\n"), "device")
+    assert str(FileError([file.fault(("a",), "x")] * 100)).endswith("... and 80 more.")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("- 1\n", "is a mapping"),
+        ("", "is a mapping"),
+        ("a: {b: [", "some.yaml:1:"),
+        ("a: " + "[" * 5000 + "]" * 5000, "beyond any device"),
+        ("a:\n" + "".join(f"{' ' * n}- \n" for n in range(1, 80)), "some.yaml"),
+        ("x: " + "a" * 300_000, "longer than"),
+    ],
+)
+def test_what_is_without_bounds_or_no_mapping_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(FileError, match=words):
+        YamlFile(written(tmp_path, text), "device")
