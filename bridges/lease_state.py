@@ -236,7 +236,7 @@ class Claim:
 
 
 @dataclass(slots=True)
-class Slot:
+class CapabilityState:
     """One capability of one device, and what we are doing with it.
 
     `previous` is what gets restored, `holder` the claim that the device follows, `restoring` the claim that is being

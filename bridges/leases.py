@@ -35,12 +35,12 @@ from bridges.lease_state import (
     UNANSWERED,
     UNSAID,
     Action,
+    CapabilityState,
     Claim,
     Event,
     Lease,
     Pace,
     Phase,
-    Slot,
     admitted,
 )
 from bridges.own_state import REMEMBERED
@@ -54,7 +54,7 @@ _FULL_DISK_S: Final = 2.0
 _CONTACTS: Final = {Contact.LINK: Event.LINK, Contact.RESTARTED: Event.RESTARTED}
 
 
-class Keeper:
+class LeaseManager:
     """Keeps leases on devices.
 
     Start: `recover()`, then each driver with `on_state=keeper.listener(device)`, then `run()` in a task group.
@@ -77,7 +77,7 @@ class Keeper:
         self._backlog = Backlog(journal, self._tell)
         self._devices = frozenset(drivers)
         self._slots = {
-            (device, capability.name): Slot(device, capability, driver, self._pace)
+            (device, capability.name): CapabilityState(device, capability, driver, self._pace)
             for device, driver in drivers.items()
             for capability in driver.describe().capabilities
         }
@@ -110,7 +110,7 @@ class Keeper:
         self._journal.prune(before)
         return ()
 
-    def _recall(self, slot: Slot) -> None:
+    def _recall(self, slot: CapabilityState) -> None:
         known = self._journal.held(slot.device, slot.capability.name)
         now, slot.since = self._clock.now(), self._clock.elapsed()
         fits = not slot.capability.values or known.chosen in slot.capability.values
@@ -151,7 +151,7 @@ class Keeper:
             return self._tell(Outcome(command, State.REFUSED, now, str(error)))
         return self._take(slot, replace(command, value=value), now, note)
 
-    def _admit(self, command: Command, now: datetime) -> tuple[Slot, Value, str]:
+    def _admit(self, command: Command, now: datetime) -> tuple[CapabilityState, Value, str]:
         slot = self._slots.get((command.device, command.capability))
         if slot is None:
             what = f"has no {command.capability}" if command.device in self._devices else "is not known here"
@@ -163,7 +163,7 @@ class Keeper:
             raise InvalidError(f"The user took {command.device} back from {command.by}.")
         return slot, value, note
 
-    def _take(self, slot: Slot, command: Command, now: datetime, note: str) -> Outcome:
+    def _take(self, slot: CapabilityState, command: Command, now: datetime, note: str) -> Outcome:
         older = [
             claim
             for claim in slot.claims.values()
@@ -243,14 +243,14 @@ class Keeper:
             elif slot.back_at is None or at < slot.back_at:
                 self._contradicted(slot, value)
 
-    def _hear_own(self, slot: Slot, value: Value, *, own: bool) -> None:
+    def _hear_own(self, slot: CapabilityState, value: Value, *, own: bool) -> None:
         """Take a word for the device's own where nothing of ours is on it, and no newer one overtook it."""
         state = slot.driver.state(slot.capability.name)
         ours = slot.phase not in (Phase.FREE, Phase.CLAIMED) or self._now_s() < slot.settled_until
         if not ours and state is not None and same(value, state):
             self._note_own(slot, value, own=own)
 
-    def _note_own(self, slot: Slot, value: Value, *, own: bool) -> None:
+    def _note_own(self, slot: CapabilityState, value: Value, *, own: bool) -> None:
         if slot.own.hear(value, self._clock.elapsed(), own=own):
             try:
                 self._journal.note_chosen(slot.device, slot.capability.name, value, self._clock.now())
@@ -261,11 +261,11 @@ class Keeper:
         """Return a time on the clock that cannot be set; what claims to come from the future is said now."""
         return self._clock.elapsed() - max(timedelta(), self._clock.now() - at)
 
-    def _young(self, slot: Slot, spoken_at: timedelta) -> bool:
+    def _young(self, slot: CapabilityState, spoken_at: timedelta) -> bool:
         """Tell whether a word was said after our last write."""
         return slot.written_at is None or spoken_at + SAME_MOMENT >= slot.written_at
 
-    def _answered(self, slot: Slot, spoken_at: timedelta) -> None:
+    def _answered(self, slot: CapabilityState, spoken_at: timedelta) -> None:
         """Take the goal's own word. One from before the write confirms nothing.
 
         Only where order after order is answered and the stamp stands still, the stamp is not the word's own time.
@@ -293,7 +293,7 @@ class Keeper:
                 if slot.phase is Phase.RECHECK:
                     slot.retry_at = self._now_s() + self._pace.settle_s
 
-    def _contradicted(self, slot: Slot, value: Value) -> None:
+    def _contradicted(self, slot: CapabilityState, value: Value) -> None:
         """Give way where the device left a confirmed lease: the user's hand wins, except over safety."""
         if slot.holder is not None and slot.holder.command.rank > Rank.USER:
             _log.warning("the device left a safety command, asserting it again", device=slot.device, state=value)
@@ -301,7 +301,7 @@ class Keeper:
         else:
             self._move(slot, Event.HAND, value)
 
-    def _move(self, slot: Slot, event: Event, value: Value | None = None, detail: str = "") -> None:
+    def _move(self, slot: CapabilityState, event: Event, value: Value | None = None, detail: str = "") -> None:
         """Let something happen to a slot, and record what the table says follows from it."""
         previous, holder, restoring = slot.before, slot.holder, slot.restoring
         match slot.move(event):
@@ -319,7 +319,9 @@ class Keeper:
                 claims = list(slot.claims.values())
                 self._let_go(slot, claims, State.OVERRIDDEN, f"the device was set to {value} by hand", value)
 
-    def _let_go(self, slot: Slot, claims: Sequence[Claim], state: State, detail: str, left_at: Value | None) -> None:
+    def _let_go(
+        self, slot: CapabilityState, claims: Sequence[Claim], state: State, detail: str, left_at: Value | None
+    ) -> None:
         """Close claims and free the device; a claim that came meanwhile stays, and is served next."""
         now, device, capability = self._clock.now(), slot.device, slot.capability.name
 
@@ -344,7 +346,7 @@ class Keeper:
                 group.create_task(self._tend(slot))
             await asyncio.get_running_loop().create_future()  # a gateway without devices waits, too
 
-    async def _tend(self, slot: Slot) -> None:
+    async def _tend(self, slot: CapabilityState) -> None:
         while True:
             slot.wake.clear()
             self._backlog.flush()
@@ -352,7 +354,7 @@ class Keeper:
             await self._act(slot)
             await self._rest(slot)
 
-    def _settle(self, slot: Slot) -> None:
+    def _settle(self, slot: CapabilityState) -> None:
         """Turn to whoever holds now, and close what ended beside it."""
         now = self._clock.now()
         over = [claim for claim in slot.claims.values() if claim.over(now)]
@@ -370,7 +372,7 @@ class Keeper:
             slot.holder, slot.restoring = None, served or slot.strongest(over)
             self._move(slot, Event.END)
 
-    async def _act(self, slot: Slot) -> None:
+    async def _act(self, slot: CapabilityState) -> None:
         if self._now_s() < slot.retry_at:
             return
         if slot.phase is Phase.RECHECK:
@@ -383,7 +385,7 @@ class Keeper:
         if slot.phase in UNSAID and self._distance(slot) <= timedelta() and self._pause_s(slot) <= 0:
             await self._write(slot)
 
-    def _unconfirmed(self, slot: Slot) -> None:
+    def _unconfirmed(self, slot: CapabilityState) -> None:
         self._move(slot, Event.SILENCE)
         if slot.driver.online:
             slot.silent += 1
@@ -392,19 +394,19 @@ class Keeper:
                 if slot.holder is not None:
                     self._step(slot.holder, State.FAILED, f"not confirmed after {slot.silent} tries")
 
-    def _distance(self, slot: Slot) -> timedelta:
+    def _distance(self, slot: CapabilityState) -> timedelta:
         """Return the world time until the next write; the same value again, or safety, need not wait."""
         urgent = slot.holder is not None and slot.holder.command.rank is Rank.SAFETY
         if urgent or slot.repeats or slot.may_write_at is None:
             return timedelta()
         return slot.may_write_at - self._clock.elapsed()
 
-    def _pause_s(self, slot: Slot) -> float:
+    def _pause_s(self, slot: CapabilityState) -> float:
         """Return the machine time until the next write: a flood of commands does not become a flood of switchings."""
         urgent = slot.holder is not None and slot.holder.command.rank is Rank.SAFETY
         return 0.0 if urgent else slot.paced_at() - self._now_s()
 
-    async def _write(self, slot: Slot) -> None:
+    async def _write(self, slot: CapabilityState) -> None:
         if not slot.driver.online:
             self._later(slot, "the device is not reachable")
             return
@@ -433,7 +435,7 @@ class Keeper:
         finally:
             slot.handing_over = False
 
-    def _handed_over(self, slot: Slot) -> None:
+    def _handed_over(self, slot: CapabilityState) -> None:
         if slot.holder is not None:
             self._step(slot.holder, State.SENT)
         if slot.phase in UNANSWERED:
@@ -443,11 +445,11 @@ class Keeper:
                 slot.heard_at = slot.written_at
                 self._move(slot, Event.AGREED)
 
-    def _note_write(self, slot: Slot, previous: Value, value: Value, at: datetime) -> Sequence[Outcome]:
+    def _note_write(self, slot: CapabilityState, previous: Value, value: Value, at: datetime) -> Sequence[Outcome]:
         self._journal.before_write(slot.device, slot.capability.name, previous, value, at)
         return ()
 
-    def _mark(self, slot: Slot) -> bool:
+    def _mark(self, slot: CapabilityState) -> bool:
         """Have on disk what the device does before us; False while that is not known, or cannot be written."""
         if not self._learn_previous(slot):
             return False
@@ -461,7 +463,7 @@ class Keeper:
         self._move(slot, Event.MARKED)
         return True
 
-    def _learn_previous(self, slot: Slot) -> bool:
+    def _learn_previous(self, slot: CapabilityState) -> bool:
         """Note what the device does before us; False while it is worth waiting for its first word."""
         now_s = self._now_s()
         if slot.settled is not None and now_s < slot.settled_until:
@@ -476,13 +478,13 @@ class Keeper:
         slot.previous = slot.own.instead_of(slot.previous, self._clock.elapsed())
         return True
 
-    def _later(self, slot: Slot, reason: str) -> None:
+    def _later(self, slot: CapabilityState, reason: str) -> None:
         self._move(slot, Event.UNTOLD)
         slot.attempts += 1
         slot.retry_at = self._now_s() + self._backoff.delay_s(slot.attempts)
         _log.info("the device cannot be told now, trying again", device=slot.device, reason=reason)
 
-    def _impossible(self, slot: Slot, reason: str, *, first: bool) -> None:
+    def _impossible(self, slot: CapabilityState, reason: str, *, first: bool) -> None:
         """Give up an order that the driver rejects: nothing was sent, and asking again does not help."""
         _log.error("the device cannot do that", device=slot.device, capability=slot.capability.name, reason=reason)
         if slot.phase is Phase.RESTORING:
@@ -504,7 +506,7 @@ class Keeper:
         if not slot.claims:
             self._move(slot, Event.END)
 
-    async def _rest(self, slot: Slot) -> None:
+    async def _rest(self, slot: CapabilityState) -> None:
         """Wait until something is due or somebody wakes the slot."""
         if slot.wake.is_set():
             return
@@ -542,7 +544,7 @@ class Keeper:
 
         self._backlog.add(entry)
 
-    def _finish(self, slot: Slot, claim: Claim, state: State, detail: str) -> None:
+    def _finish(self, slot: CapabilityState, claim: Claim, state: State, detail: str) -> None:
         outcome = Outcome(claim.command, state, self._clock.now(), detail)
 
         def entry() -> Sequence[Outcome]:

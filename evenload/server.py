@@ -31,9 +31,9 @@ from evenload.settings import ConsoleSettings, KeyPair, Settings, is_loopback, i
 from evenload.setup import console_url
 from vtn.api import DESK, OPERATIONS, Desk
 from vtn.services import outbox
-from vtn.services.directory import Directory
 from vtn.services.potential import Thinning
 from vtn.services.principals import StoredPrincipals
+from vtn.services.ven_cache import VenCache
 from vtn.services.ven_faults import VenFaults
 from vtn.store.database import Database
 from vtn.store.readings import merge_days
@@ -107,7 +107,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         writer = GroupWriter(db)
         await writer.start()
         stack.push_async_callback(writer.close)
-        directory = Directory(db, clock)
+        directory = VenCache(db, clock)
         await directory.refresh()
         stack.push_async_callback(directory.flush_seen)
         faults = VenFaults(db, clock)
@@ -335,7 +335,7 @@ async def _serve(
 async def _schedule(
     stack: contextlib.AsyncExitStack,
     db: Database,
-    directory: Directory,
+    directory: VenCache,
     faults: VenFaults,
     clock: Clock,
     gauges: Gauges,

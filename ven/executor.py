@@ -33,7 +33,7 @@ _REFUSALS: Final = frozenset({State.REFUSED, State.OVERRIDDEN})
 
 
 class Commander(Protocol):
-    """What the executor needs of `bridges.leases.Keeper`."""
+    """What the executor needs of `bridges.leases.LeaseManager`."""
 
     async def command(self, command: Command) -> Outcome:
         """Take a command; the same id again changes nothing."""

@@ -19,7 +19,7 @@ import structlog
 from bridges.backoff import Backoff
 from bridges.connections import Connection, connect
 from bridges.device import Contact, Driver, Observable, Outcome
-from bridges.leases import Keeper
+from bridges.leases import LeaseManager
 from core.clock import Clock, load_clock, system_clock
 from core.errors import EvenloadError, InvalidError, UnavailableError
 from core.private import private_file
@@ -105,7 +105,7 @@ class Gateway:
         self._meters = frozenset(point for one in resources if (point := one.register or one.power))
         self._forecaster = Forecaster(self._ring, household, devices)
         self._reporter = Reporter(self._ring, resources, _report_plan(household), self._forecaster)
-        self._keeper = Keeper(self._drivers, self._journal, self.clock, self._outcome)
+        self._keeper = LeaseManager(self._drivers, self._journal, self.clock, self._outcome)
         self._executor = Executor(
             self.store,
             household,

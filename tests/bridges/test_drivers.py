@@ -31,7 +31,7 @@ from bridges.device import (
 )
 from bridges.drivers import load, sources
 from bridges.journal import Journal
-from bridges.leases import Keeper, Pace
+from bridges.leases import LeaseManager, Pace
 from core.clock import ManualClock, system_clock
 from core.errors import InvalidError, UnavailableError
 from core.points import Flow, Kind, Phase, Point, Quantity, Reading
@@ -468,7 +468,7 @@ async def test_a_lease_outlives_the_broker(tmp_path: Path) -> None:
         await plug.start()
         driver = load("shelly1").create(DeviceSpec("heater", "shelly1", "plug", None, SHELLY), ours, clock)
         journal = Journal(tmp_path / "leases.db")
-        keeper = Keeper({"heater": driver}, journal, clock, outcomes.append, Pace(ack_s=0.5, settle_s=0.1))
+        keeper = LeaseManager({"heater": driver}, journal, clock, outcomes.append, Pace(ack_s=0.5, settle_s=0.1))
         await keeper.recover()
         await driver.start(lambda _: None, keeper.listener("heater"))
         async with running(ours.run(), theirs.run(), keeper.run()):
@@ -501,7 +501,7 @@ class Kept:
         self.house, self.outcomes = house, list[Outcome]()
         self.journal = Journal(folder / "leases.db")
         pace = Pace(ack_s=0.2, settle_s=0.05, first_word_s=0.05, longest_s=0.2)
-        self.keeper = Keeper({"heater": house.driver}, self.journal, house.clock, self.outcomes.append, pace)
+        self.keeper = LeaseManager({"heater": house.driver}, self.journal, house.clock, self.outcomes.append, pace)
 
     @contextlib.asynccontextmanager
     async def living(self, off: Callable[[], None]) -> AsyncIterator["Kept"]:

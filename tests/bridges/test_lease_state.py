@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from bridges.device import Capability, Command, Contact, Device, Outcome, State, Value
 from bridges.journal import Journal
-from bridges.lease_state import TABLE, Event, Pace, Phase, Slot
-from bridges.leases import Keeper
+from bridges.lease_state import TABLE, CapabilityState, Event, Pace, Phase
+from bridges.leases import LeaseManager
 from bridges.own_state import LEFT_ALONE
 from core.errors import UnavailableError
 from support.virtual_time import LoopClock, VirtualLoop
@@ -93,7 +93,7 @@ class House:
             return
         self.later(0.02, lambda: self.obey(str(value)))
 
-    def attach(self, keeper: Keeper) -> None:
+    def attach(self, keeper: LeaseManager) -> None:
         self.seen, self._on_state = None, keeper.listener("heater")
         self.say()
 
@@ -158,7 +158,7 @@ class Leases(RuleBasedStateMachine):
     def start(self) -> None:
         self.journal = Journal(Path(self.folder.name) / "journal.db")
         self.journal._db.execute("PRAGMA synchronous = OFF")
-        self.keeper = Keeper({"heater": self.house}, self.journal, self.clock, self.outcomes.append)
+        self.keeper = LeaseManager({"heater": self.house}, self.journal, self.clock, self.outcomes.append)
 
         async def live() -> None:
             await self.keeper.recover()
@@ -202,7 +202,7 @@ class Leases(RuleBasedStateMachine):
         self.do(lambda: self.house.tell(contact))
 
     @property
-    def slot(self) -> Slot:
+    def slot(self) -> CapabilityState:
         return self.keeper._slots["heater", "switch"]
 
     def live(self) -> list[Command]:

@@ -12,7 +12,7 @@ import structlog
 from bridges.backoff import Backoff
 from bridges.device import Capability, Command, Contact, Device, Outcome, Rank, State, Value
 from bridges.journal import Journal
-from bridges.leases import Keeper, Pace
+from bridges.leases import LeaseManager, Pace
 from core.clock import ManualClock
 from core.errors import InvalidError, NotFoundError, UnavailableError
 from core.points import Reading
@@ -99,7 +99,7 @@ class Gateway:
         driver.clock = clock
         self.outcomes: list[Outcome] = []
         self.journal = Journal(path)
-        self.keeper = Keeper({"heater": driver}, self.journal, clock, self.outcomes.append, pace)
+        self.keeper = LeaseManager({"heater": driver}, self.journal, clock, self.outcomes.append, pace)
 
     def states(self, command_id: str = "c1") -> list[State]:
         return [outcome.state for outcome in self.outcomes if outcome.command.id == command_id]
@@ -671,7 +671,7 @@ async def test_a_device_that_left_the_household_keeps_its_lease(path: Path, cloc
         await first.keeper.command(order())
         await first.reach(State.CONFIRMED)
     journal = Journal(path)
-    empty = Keeper({}, journal, clock, lambda _: None)
+    empty = LeaseManager({}, journal, clock, lambda _: None)
     with structlog.testing.capture_logs() as logs:
         await empty.recover()
     journal.close()

@@ -25,7 +25,7 @@ from bridges.connections.mqtt_options import MqttOptions
 from bridges.device import CapabilityKind, Command, Contact, DeviceSpec, Outcome, State, Value
 from bridges.drivers import load
 from bridges.journal import Journal
-from bridges.leases import Keeper, Pace
+from bridges.leases import LeaseManager, Pace
 from bridges.template import Template
 from bridges.templated import TemplatedDevice, create
 from core.clock import ManualClock, system_clock
@@ -345,7 +345,7 @@ async def test_a_device_that_is_only_a_file_is_leased_read_back_and_restored(tmp
         spec = DeviceSpec("heater", "grobi_plug", "plug", 1500.0, {"serial": "GR-00417"})
         driver = load("grobi_plug", tmp_path / "templates").create(spec, ours, clock)
         journal = Journal(tmp_path / "leases.db")
-        keeper = Keeper({"heater": driver}, journal, clock, outcomes.append, Pace(ack_s=0.5, settle_s=0.1))
+        keeper = LeaseManager({"heater": driver}, journal, clock, outcomes.append, Pace(ack_s=0.5, settle_s=0.1))
         await keeper.recover()
         await driver.start(readings.append, keeper.listener("heater"))
         async with running(ours.run(), theirs.run()):

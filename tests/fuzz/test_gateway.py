@@ -33,7 +33,7 @@ from openadr.v20b import messages as m
 from openadr.v20b.decode import UnreadableError, WireError, decode
 from openadr.v20b.encode import encode
 from ven.devices import describe, metered
-from ven.engine import Engine, Failure, Settings
+from ven.engine import Engine, Failure, VenSettings
 from ven.executor import Executor
 from ven.household_file import load_household
 from ven.opt_policy import HouseholdOptPolicy
@@ -47,7 +47,7 @@ HOME = load_household(Path(__file__).parents[2] / "examples" / "household.yaml")
 DEVICES = describe(HOME, system_clock())
 RESOURCES = metered(HOME, DEVICES)
 REGISTERS = [resource.register for resource in RESOURCES if resource.register]
-SETTINGS = Settings("home", Duration.of(minutes=1), ven_id="ven-1", vtn_id="vtn")
+SETTINGS = VenSettings("home", Duration.of(minutes=1), ven_id="ven-1", vtn_id="vtn")
 SECONDS = float(os.environ.get("EVENLOAD_FUZZ_SECONDS", "0"))
 _ROUND = settings(
     deadline=None,

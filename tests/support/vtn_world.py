@@ -59,10 +59,10 @@ from openadr.v20b.messages import (
 )
 from openadr.v20b.names import NAMESPACES
 from vtn.services import dispatch, programme, provisioning
-from vtn.services.directory import Directory
 from vtn.services.dispatch import Order
 from vtn.services.programme import Parameters, Programme
 from vtn.services.settings import VtnSettings
+from vtn.services.ven_cache import VenCache
 from vtn.services.ven_faults import VenFaults
 from vtn.store.database import Database, Transaction
 from vtn.store.engines import parse
@@ -89,7 +89,7 @@ class World:
 
     db: Database
     writer: GroupWriter
-    directory: Directory
+    directory: VenCache
     vtn: Vtn20b
     settings: VtnSettings
     clock: ManualClock
@@ -338,7 +338,7 @@ async def world_on(database: Database, settings: VtnSettings | None = None) -> A
         writer = GroupWriter(database, max_wait_s=0.0)
         await writer.start()
         stack.push_async_callback(writer.close)
-        directory = Directory(database, clock)
+        directory = VenCache(database, clock)
         faults = VenFaults(database, clock)
         vtn = Vtn20b(writer, directory, chosen, clock, faults)
         yield World(database, writer, directory, vtn, chosen, clock, faults)

@@ -29,7 +29,7 @@ from openadr.v20b.messages import (
     UpdatedReport,
     UpdateReport,
 )
-from ven.engine import Engine, Phase, Settings
+from ven.engine import Engine, Phase, VenSettings
 from ven.household import Household
 from ven.opt_policy import HouseholdOptPolicy
 from ven.readings_store import Ring
@@ -90,7 +90,7 @@ class Bench:
         self.ring = Ring(self.store, household.limits.readings)
         self.plan = ReportPlan()
         self.reporter = Reporter(self.ring, [Metered("home", "meter.energy")], self.plan)
-        self.settings = settings or Settings("home", Duration.of(minutes=1), jitter=0.0)
+        self.settings = settings or VenSettings("home", Duration.of(minutes=1), jitter=0.0)
         self.now = now
         self.engine = Engine(
             memory or self.store,

@@ -317,7 +317,7 @@ def homes(household, tmp_path):
 async def test_a_household_that_breaks_ends_neither_the_process_nor_the_others(homes, monkeypatch):
     monkeypatch.setattr(gateway, "_RESTART", Backoff(0.01, 0.01))
     bad, good, starts, tries = homes("bad"), homes("good"), [], []
-    recover, next_request = gateway.Keeper.recover, Engine.next_request
+    recover, next_request = gateway.LeaseManager.recover, Engine.next_request
 
     async def broken(self):
         if self is bad._keeper or (starts and len(starts) < 3 and self is not good._keeper):
@@ -329,7 +329,7 @@ async def test_a_household_that_breaks_ends_neither_the_process_nor_the_others(h
         tries.append(self)
         return next_request(self, now)
 
-    monkeypatch.setattr(gateway.Keeper, "recover", broken)
+    monkeypatch.setattr(gateway.LeaseManager, "recover", broken)
     monkeypatch.setattr(Engine, "next_request", counting)
     running = asyncio.create_task(run_gateways([bad, good]))
     await until(lambda: len(starts) == 3 and len(set(tries)) == 2, "both households to speak")

@@ -27,7 +27,7 @@ from openadr.v20b.messages import (
     UpdatedReport,
     UpdateReport,
 )
-from ven.engine import Failure, Noted, Phase, Refused, Settings
+from ven.engine import Failure, Noted, Phase, Refused, VenSettings
 
 QUIET = OadrResponse(Response())
 
@@ -50,7 +50,7 @@ def test_the_households_own_frequency_counts_where_the_vtn_names_none(bench):
 
 
 def test_jitter_only_makes_polls_rarer(benches, household):
-    bench = benches(household, settings=Settings("home", Duration.of(minutes=1), jitter=0.5)).register()
+    bench = benches(household, settings=VenSettings("home", Duration.of(minutes=1), jitter=0.5)).register()
     waits = set()
     for _ in range(20):
         bench.poll(QUIET)
@@ -278,7 +278,7 @@ def limited(benches):
     """Return the maker of benches that are limited as gateways are."""
 
     class Limited(benches):
-        burst = Settings("home", Duration.of(minutes=1)).burst
+        burst = VenSettings("home", Duration.of(minutes=1)).burst
 
     return Limited
 

@@ -20,7 +20,7 @@ from openadr.v20b.messages import (
     UpdatedReport,
     UpdateReport,
 )
-from ven.engine import Failure, Phase, Refused, Registered, Settings, Unregistered
+from ven.engine import Failure, Phase, Refused, Registered, Unregistered, VenSettings
 
 
 def test_a_first_registration_says_everything_in_its_order(bench):
@@ -37,7 +37,7 @@ def test_a_first_registration_says_everything_in_its_order(bench):
 
 
 def test_a_preconfigured_ven_id_is_sent_with_the_first_registration(benches, household):
-    settings = Settings("home", Duration.of(minutes=1), query=False, ven_id="ven-1", vtn_id="vtn")
+    settings = VenSettings("home", Duration.of(minutes=1), query=False, ven_id="ven-1", vtn_id="vtn")
     bench = benches(household, settings=settings)
     assert bench.next().ven_id == "ven-1"
 
@@ -73,7 +73,7 @@ def test_an_answer_without_a_registration_id_is_a_refusal(bench):
 
 
 def test_another_vtn_than_the_enrolled_one_is_refused(benches, household):
-    settings = Settings("home", Duration.of(minutes=1), query=False, vtn_id="other")
+    settings = VenSettings("home", Duration.of(minutes=1), query=False, vtn_id="other")
     bench = benches(household, settings=settings)
     bench.next()
     (refused,) = bench.hear(bench.registered())

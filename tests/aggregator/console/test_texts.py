@@ -135,9 +135,9 @@ async def test_what_is_wrong_and_what_was_done_is_said_in_the_language(market):
 
 @pytest.mark.parametrize(
     "values",
-    [Direction, Presence, EventStatus, ResponseRequired, OptType, Role.__members__.values(), outbox.State, outbox.Kind,
-     Quantity, requests.Status, offers.Status, activations.Status, Reason, STEPS, Verdict, AdjustmentStatus, Kind,
-     Source],
+    [Direction, Presence, EventStatus, ResponseRequired, OptType, Role.__members__.values(), outbox.State,
+     outbox.Intent, Quantity, requests.RequestStatus, offers.OfferStatus, activations.ActivationStatus, Reason, STEPS,
+     Verdict, AdjustmentStatus, Kind, Source],
 )  # fmt: skip
 def test_every_value_that_a_page_shows_has_a_word(values):
     assert {str(value) for value in values} - set(WORDS) == set()

@@ -50,10 +50,10 @@ from openadr.v20b.messages import (
 )
 from openadr.v20b.repair import Repair
 from vtn.services import event, opt, outbox, provisioning, registration, report, telemetry
-from vtn.services.directory import Directory, VenState
 from vtn.services.event import Answer
 from vtn.services.outbox import Intent
 from vtn.services.settings import VtnSettings
+from vtn.services.ven_cache import VenCache, VenState
 from vtn.services.ven_faults import VenFaults
 from vtn.store.database import Transaction
 from vtn.store.readings import SeriesHints
@@ -110,7 +110,7 @@ class Vtn20b:
     """Answers OpenADR 2.0b messages of pull VENs."""
 
     def __init__(
-        self, writer: GroupWriter, directory: Directory, settings: VtnSettings, clock: Clock, faults: VenFaults
+        self, writer: GroupWriter, directory: VenCache, settings: VtnSettings, clock: Clock, faults: VenFaults
     ) -> None:
         self._writer = writer
         self._directory = directory

@@ -1,4 +1,4 @@
-"""The hints of a process: fresh after a change, whole after a failure (vtn.services.directory)."""
+"""The hints of a process: fresh after a change, whole after a failure (vtn.services.ven_cache)."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ import pytest
 from core.errors import UnavailableError
 from openadr.v20b.messages import Poll
 from vtn.services import provisioning
-from vtn.services.directory import Directory
+from vtn.services.ven_cache import VenCache
 
 
 async def revoke(world, ven):
@@ -28,7 +28,7 @@ async def test_nobody_sees_old_hints_while_they_are_being_read_again(world):
 @pytest.mark.parametrize("everything", [True, False])
 async def test_hints_that_could_not_be_read_are_read_later(world, monkeypatch, everything):
     ven = await world.ven()
-    directory = Directory(world.db, world.clock)
+    directory = VenCache(world.db, world.clock)
     if not everything:
         await directory.refresh()
         await revoke(world, ven)

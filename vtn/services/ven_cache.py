@@ -44,7 +44,7 @@ class _Reading:
         return self.ven_ids is None or ven_id in self.ven_ids
 
 
-class Directory:
+class VenCache:
     """The hints of one process."""
 
     def __init__(self, db: Database, clock: Clock) -> None:
