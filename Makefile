@@ -7,7 +7,8 @@ ARGS   ?=
 # Demo and tests start some hundred processes: let them keep what they compiled, whatever the caller's shell says.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test drills chaos fuzz bench bench-selection check lint types rooms unit packages walk screenshots translations clean
+.PHONY: demo test drills chaos fuzz bench bench-selection reference check lint types rooms unit packages walk screenshots \
+  translations clean
 
 demo: $(VENV)/.demo
 	$(BIN)/evenload demo $(ARGS)
@@ -33,14 +34,18 @@ chaos: packages $(VENV)/.test
 fuzz: $(VENV)/.test
 	EVENLOAD_FUZZ_SECONDS=$${EVENLOAD_FUZZ_SECONDS:-600} $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
-# How fast it is, beside openleadr on the same machine; writes build/bench.json and docs/performance.md (some minutes;
-# ARGS=--quick for a short look that leaves the page alone).
+# How fast it is, beside openleadr on the same machine; writes build/bench.json and docs/explanation/performance.md (some
+# minutes; ARGS=--quick for a short look that leaves the page alone).
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks $(ARGS)
 
 # How fast and how good the choice of VENs is, for 100,000 homes.
 bench-selection: $(VENV)/.test
 	$(BIN)/python -m benchmarks.selection $(ARGS)
+
+# The pages of docs/reference that say what the code says: commands and settings.
+reference: $(VENV)/.test
+	$(BIN)/python -m docs.reference.generate
 
 # Everything that does not run the program.
 check: $(VENV)/.test

@@ -3,10 +3,10 @@
     python -m benchmarks [--quick] [--cases poll,poll-tls] [--rounds 5] [--seconds 2] [--homes 1000]
     python -m benchmarks --against ../evenload-before [--fresh --rounds 12]
 
-The whole of it takes some minutes. With --quick, or some of the cases, docs/performance.md stays as it is. With
---against the peer is another checkout of evenload (an older one: its directory is migrated for this one), to see what a
-change has cost. Two processes of the same code differ by some percent for as long as they live: --fresh starts new ones
-for every round, to tell a small cost from such luck.
+The whole of it takes some minutes. With --quick, or some of the cases, docs/explanation/performance.md stays as it is.
+With --against the peer is another checkout of evenload (an older one: its directory is migrated for this one), to see
+what a change has cost. Two processes of the same code differ by some percent for as long as they live: --fresh starts
+new ones for every round, to tell a small cost from such luck.
 """
 
 import argparse
@@ -164,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.json.write_text(json.dumps(as_json(rows, about), indent=2) + "\n", encoding="utf-8")
     print(f"\n{table(rows, options.against.name if options.against else PEER)}\n\nWritten to {options.json}.")
     if options.against is None and not options.quick and plan == Plan() and wanted == list(CASES):
-        page = _ROOT / "docs" / "performance.md"
+        page = _ROOT / "docs" / "explanation" / "performance.md"
         write_page(page, rows, about)
         print(f"The table of {page} is new.")
     return 0

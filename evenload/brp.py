@@ -16,14 +16,14 @@ from evenload.brp_session import BrpSession, Contract, command, contract_of
 from evenload.output import printable, say_learning, say_unknown
 from evenload.session import MaybeMoment, Moment
 
-_Direction = Annotated[str, typer.Option(help="reduce or increase: what consumption is asked to do.")]
+_Direction = Annotated[str, typer.Option(help="reduce or increase consumption.")]
 _Length = Annotated[str, typer.Option(help="Such as PT1H or PT15M.")]
 _Activation = Annotated[str, typer.Argument(help="As `evenload brp activations` shows it.")]
 
 _Subscription = Annotated[str, typer.Argument(help="As `evenload brp webhook list` shows it.")]
 
 brp = typer.Typer(help="Buy flexibility as a balance responsible party.", no_args_is_help=True)
-webhook = typer.Typer(help="Where messages go.", no_args_is_help=True)
+webhook = typer.Typer(help="Webhooks: where messages are sent.", no_args_is_help=True)
 brp.add_typer(baseline, name="baseline")
 brp.add_typer(webhook, name="webhook")
 
@@ -33,7 +33,7 @@ brp.add_typer(webhook, name="webhook")
 
 @command(brp, "me")
 def me(session: BrpSession) -> None:
-    """Show who you are, what you may do, and your contracts."""
+    """Show who you are, what you may do and which contracts you have."""
     found = session.get("/me")
     if session.json:
         session.tell(found, "")
@@ -63,7 +63,7 @@ def potential(
     confidence: Annotated[float, typer.Option(help="0.5 to 0.999.")] = 0.9,
     contract: Contract = None,
 ) -> None:
-    """Show how much flexibility there is."""
+    """Show how much flexibility is available."""
     query = {
         "from": start,
         "until": start + _length(duration),
@@ -89,18 +89,18 @@ def potential(
 def request(
     session: BrpSession,
     start: Moment,
-    power_w: Annotated[int, typer.Option(min=1, help="How many watts are wished for, at most.")],
+    power_w: Annotated[int, typer.Option(min=1, help="Maximum power to request, in watts.")],
     duration: _Length = "PT1H",
     direction: _Direction = "reduce",
-    min_power_w: Annotated[int, typer.Option(min=0, help="Fewer are of no use.")] = 0,
+    min_power_w: Annotated[int, typer.Option(min=0, help="Minimum power that is useful, in watts.")] = 0,
     deadline: MaybeMoment = None,
-    max_price: Annotated[str | None, typer.Option(help="At most so much per kWh, such as 0.40.")] = None,
+    max_price: Annotated[str | None, typer.Option(help="Maximum price per kWh, such as 0.40.")] = None,
     area: Annotated[str | None, typer.Option(help="Only homes in this area.")] = None,
-    reason: Annotated[str | None, typer.Option(help="In words.")] = None,
+    reason: Annotated[str | None, typer.Option(help="A comment.")] = None,
     contract: Contract = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the answer.")] = False,
 ) -> None:
-    """Ask for flexibility. Prints the request's id; with --wait what was answered, and without an offer fails."""
+    """Request flexibility. Prints the request's id; with --wait the answer, and fails if there is no offer."""
     interval = {
         "start": start.isoformat(),
         "duration_s": round(_length(duration).total_seconds()),
@@ -192,8 +192,8 @@ def _show_offers(session: BrpSession, rows: list[Any]) -> None:
 def accept(
     session: BrpSession,
     offer_id: Annotated[str, typer.Argument(help="As `evenload brp offers` shows it.")],
-    option: Annotated[str, typer.Option(help="Which of its options.")] = "full",
-    factor: Annotated[float, typer.Option(help="How much of its power, up to 1.")] = 1.0,
+    option: Annotated[str, typer.Option(help="Which option to accept.")] = "full",
+    factor: Annotated[float, typer.Option(help="Share of its power, up to 1.")] = 1.0,
 ) -> None:
     """Accept an offer. Prints the activation's id."""
     body = {"option_id": option, "activation_factor": factor}
@@ -208,10 +208,10 @@ def accept(
 def order(
     session: BrpSession,
     start: Moment,
-    power_w: Annotated[int, typer.Option(min=1, help="How many watts.")],
+    power_w: Annotated[int, typer.Option(min=1, help="Power in watts.")],
     duration: _Length = "PT1H",
     direction: _Direction = "reduce",
-    reason: Annotated[str | None, typer.Option(help="In words.")] = None,
+    reason: Annotated[str | None, typer.Option(help="A comment.")] = None,
     contract: Contract = None,
 ) -> None:
     """Order directly, where the contract allows it. Prints the activation's id."""
@@ -237,7 +237,7 @@ def activations(session: BrpSession) -> None:
 def watch(
     session: BrpSession,
     activation_id: _Activation,
-    every_s: Annotated[float, typer.Option(min=0.2, help="How often to look.")] = 5.0,
+    every_s: Annotated[float, typer.Option(min=0.2, help="How often to check.")] = 5.0,
 ) -> None:
     """Follow an activation until it is over: a line each time, or with --json an object a line."""
 
@@ -260,9 +260,9 @@ def watch(
 def change(
     session: BrpSession,
     activation_id: _Activation,
-    power_w: Annotated[int, typer.Option(min=1, help="What is ordered from now on, at most what was accepted.")],
+    power_w: Annotated[int, typer.Option(min=1, help="Power to order from now on, at most what was accepted.")],
 ) -> None:
-    """Order less of an activation that has not begun."""
+    """Reduce an activation that has not begun."""
 
     async def ask(client: BrpClient) -> Any:
         path = f"/activations/{activation_id}"
@@ -281,7 +281,7 @@ def change(
 def cancel(
     session: BrpSession,
     thing_id: Annotated[str, typer.Argument(help="An activation (act_...) or a request (frq_...).")],
-    reason: Annotated[str | None, typer.Option(help="In words.")] = None,
+    reason: Annotated[str | None, typer.Option(help="A comment.")] = None,
 ) -> None:
     """End an activation now, or withdraw a request."""
     kind = {"act": "activations", "frq": "flexibility-requests"}.get(thing_id.partition("_")[0])
@@ -298,7 +298,7 @@ def cancel(
 def report(
     session: BrpSession,
     activation_id: _Activation,
-    version: Annotated[int | None, typer.Option(min=1, help="Which version; the newest if left out.")] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="Version of the report. Default: the newest.")] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the intervals as CSV.")] = False,
 ) -> None:
     """Show what an activation delivered."""
@@ -353,10 +353,12 @@ def tariffs(session: BrpSession) -> None:
 @command(webhook, "add")
 def webhook_add(
     session: BrpSession,
-    address: Annotated[str, typer.Argument(help="An https address that the internet can reach.")],
-    event: Annotated[list[str] | None, typer.Option(help="Such as offer.created or offer.*; repeatable.")] = None,
+    address: Annotated[str, typer.Argument(help="An https address that can be reached from the internet.")],
+    event: Annotated[
+        list[str] | None, typer.Option(help="Event type such as offer.created or offer.*. Repeatable.")
+    ] = None,
 ) -> None:
-    """Subscribe. Prints the secret that signs the messages, this once."""
+    """Subscribe to messages. Prints the secret that signs them; it is shown only once."""
     body = {"url": address, "events": event or []}
     made = session.call(lambda client: client.post("/webhook-subscriptions", body))
     session.tell(made, made["secret"])
@@ -386,7 +388,7 @@ def webhook_test(session: BrpSession, subscription_id: _Subscription) -> None:
 def webhook_deliveries(
     session: BrpSession, state: Annotated[str | None, typer.Option(help="pending, done or dead")] = None
 ) -> None:
-    """List messages and how far they have come, newest first."""
+    """List messages and their state, newest first."""
     rows = session.call(lambda client: client.all("/webhook-deliveries", {"state": state}))
     session.table(rows, "id", "event", "state", "tries", "last_status", "last_error", "created_at")
 

@@ -21,7 +21,7 @@ baseline = typer.Typer(help="What the portfolio will consume on a day.", no_args
 
 @command(baseline, "show")
 def show(session: BrpSession, day: _Day, contract: Contract = None) -> None:
-    """Show what was nominated for a day, every revision of both sides; the newest of a side counts."""
+    """Show all nominations for a day. The newest revision of each side applies."""
 
     async def work(client: Any) -> Any:
         query = {"contract_id": await contract_of(client, contract), "day": day}
@@ -39,14 +39,17 @@ def show(session: BrpSession, day: _Day, contract: Contract = None) -> None:
 def nominate(
     session: BrpSession,
     day: _Day,
-    power_w: Annotated[int | None, typer.Option("--power-w", help="The same mean power (W) all day.")] = None,
+    power_w: Annotated[int | None, typer.Option("--power-w", help="The same mean power (W) for the whole day.")] = None,
     file: Annotated[
         str | None,
-        typer.Option("--file", help="Mean powers (W) of equal steps, apart by blanks, commas or lines; - is input."),
+        typer.Option(
+            "--file",
+            help="Mean powers (W) of equal steps, separated by spaces, commas or line breaks; - for standard input.",
+        ),
     ] = None,
     contract: Contract = None,
 ) -> None:
-    """Say what the portfolio will consume, until the day begins: 24, 48, 96 or 288 powers of equal steps."""
+    """Nominate what the portfolio will consume on a day that has not begun: 24, 48, 96 or 288 powers of equal steps."""
     if (power_w is None) == (file is None):
         raise InvalidError("Give either --power-w or --file.")
     powers = [power_w] * 24 if power_w is not None else _read(file or "")

@@ -31,7 +31,7 @@ _Cert = Annotated[Path | None, _access("--cert", "EVENLOAD_BRP_CERT", "Certifica
 _Key = Annotated[Path | None, _access("--key", "EVENLOAD_BRP_KEY", "Its key.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.", rich_help_panel=_PANEL)]
 
-Contract = Annotated[str | None, typer.Option("--contract", help="Which contract; not needed if you have one only.")]
+Contract = Annotated[str | None, typer.Option("--contract", help="Which contract. Not needed if you have only one.")]
 
 T = TypeVar("T")
 Command = Callable[..., None]

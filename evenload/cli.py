@@ -116,7 +116,7 @@ def vtn_init(
     vtn_id: Annotated[str, typer.Option(help="The vtnID.")] = "EVENLOAD",
     json_: JsonOption = False,
 ) -> None:
-    """Prepare a directory from which a VTN can run: settings, CA, server certificates, an admin token."""
+    """Set up a directory for a VTN: settings, CA, server certificates and an admin token."""
     _need_server()
     from evenload.setup import prepare  # noqa: PLC0415  the server's libraries are optional
     from openadr.fingerprint import sha256_of_pem  # noqa: PLC0415
@@ -145,10 +145,10 @@ app.add_typer(vtn_app, name="vtn")
 
 @app.command()
 def backup(
-    target: Annotated[Path, typer.Argument(help="The file to write; an older one is replaced.")],
+    target: Annotated[Path, typer.Argument(help="The file to write. An existing file is replaced.")],
     config: ConfigOption = Path("vtn.toml"),
 ) -> None:
-    """Write the whole database to one file; the VTN may run meanwhile.
+    """Back up the whole database to one file. The VTN may be running.
 
     Keys and certificates are not in it, and its secrets open only with the settings' `backup_key`.
     """
@@ -168,10 +168,13 @@ def restore(
     source: Annotated[Path, typer.Argument(help="A file made by `evenload backup`.")],
     config: ConfigOption = Path("vtn.toml"),
     without_secrets: Annotated[
-        bool, typer.Option("--without-secrets", help="Do without the key: webhooks and price sources are set up anew.")
+        bool,
+        typer.Option(
+            "--without-secrets", help="Restore without the key: webhooks and price sources must be set up again."
+        ),
     ] = False,
 ) -> None:
-    """Fill an empty database from a backup; the VTN must not run."""
+    """Restore a backup into an empty database. The VTN must not be running."""
     _need_server()
     from evenload.settings import load_settings  # noqa: PLC0415  the server's libraries are optional
     from vtn.store.backup import restore as read  # noqa: PLC0415
@@ -181,18 +184,23 @@ def restore(
     typer.echo(f"Restored {source}.")
 
 
-operator_app = typer.Typer(help="Who may use the REST API (run it where the VTN's database is).", no_args_is_help=True)
+operator_app = typer.Typer(
+    help="Manage operators: who may use the REST API and the console. Run it where the VTN's database is.",
+    no_args_is_help=True,
+)
 
 
 @operator_app.command("add")
 def operator_add(
-    name: Annotated[str, typer.Argument(help="Who it is; the audit shows this name.")],
+    name: Annotated[str, typer.Argument(help="Name of the operator, as shown in the audit.")],
     role: Annotated[str, typer.Option(help="viewer, dispatcher or admin")] = "viewer",
-    days: Annotated[int | None, typer.Option(min=1, max=36_500, help="The token expires after so many days.")] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=36_500, help="The token expires after this number of days.")
+    ] = None,
     config: ConfigOption = Path("vtn.toml"),
     json_: JsonOption = False,
 ) -> None:
-    """Create an operator and print the token, this once."""
+    """Create an operator and print the token, which is shown only once."""
     _need_server()
     from evenload.setup import add_operator  # noqa: PLC0415  the server's libraries are optional
 
@@ -216,7 +224,7 @@ def operator_revoke(
     name: Annotated[str, typer.Argument(help="As `evenload operator list` shows it.")],
     config: ConfigOption = Path("vtn.toml"),
 ) -> None:
-    """Make an operator's token worthless: a running VTN refuses it within ten seconds."""
+    """Revoke an operator's token. A running VTN refuses it within ten seconds."""
     _need_server()
     from evenload.setup import revoke_operator  # noqa: PLC0415  the server's libraries are optional
 
@@ -227,11 +235,11 @@ def operator_revoke(
 @operator_app.command("login-link")
 def operator_login_link(
     name: Annotated[str, typer.Argument(help="As `evenload operator list` shows it.")],
-    url: Annotated[str | None, typer.Option(help="The console's address, if the settings do not say it.")] = None,
+    url: Annotated[str | None, typer.Option(help="The console's address, if it is not in the settings.")] = None,
     config: ConfigOption = Path("vtn.toml"),
     json_: JsonOption = False,
 ) -> None:
-    """Print a link that signs an operator in to the console: it works once, for ten minutes."""
+    """Print a link that signs an operator in to the console. It works once, within ten minutes."""
     _need_server()
     from evenload.setup import login_link  # noqa: PLC0415  the server's libraries are optional
 
@@ -242,10 +250,10 @@ def operator_login_link(
 @operator_app.command("password")
 def operator_password(
     name: Annotated[str, typer.Argument(help="As `evenload operator list` shows it.")],
-    none: Annotated[bool, typer.Option("--none", help="Take the password away.")] = False,
+    none: Annotated[bool, typer.Option("--none", help="Remove the password.")] = False,
     config: ConfigOption = Path("vtn.toml"),
 ) -> None:
-    """Set an operator's password for the console. Without a terminal it is the first line of standard input."""
+    """Set an operator's console password. Without a terminal it is read from the first line of standard input."""
     _need_server()
     from evenload.setup import set_password  # noqa: PLC0415  the server's libraries are optional
 
@@ -264,14 +272,18 @@ app.add_typer(operator_app, name="operator")
 @app.command()
 def demo(
     households: Annotated[int, typer.Option(min=4, max=60, help="How many homes take part.")] = 12,
-    speed: Annotated[float, typer.Option(min=1, max=480, help="How much faster than real time the world runs.")] = 60,
-    once: Annotated[bool, typer.Option("--once", help="Stop when the story is told.")] = False,
+    speed: Annotated[
+        float, typer.Option(min=1, max=480, help="How many times as fast as real time the world runs.")
+    ] = 60,
+    once: Annotated[bool, typer.Option("--once", help="Stop at the end of the demonstration.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to a file.")] = None,
     seed: Annotated[int, typer.Option(help="Which homes and days.")] = 1,
-    run_directory: Annotated[Path | None, typer.Option("--run", help="Where this run keeps its files.")] = None,
-    fault: Annotated[str | None, typer.Option(hidden=True, help="Break the story, to see the checks fail.")] = None,
+    run_directory: Annotated[Path | None, typer.Option("--run", help="Directory for the files of this run.")] = None,
+    fault: Annotated[
+        str | None, typer.Option(hidden=True, help="Break the demonstration, to see the checks fail.")
+    ] = None,
 ) -> None:
-    """Tell the whole story: homes, gateways, a VTN, an event, and what it delivered."""
+    """Run a complete demonstration: homes, gateways, a VTN, an event and what it delivers."""
     _need_server()
     from evenload.demo.run import Options, tell  # noqa: PLC0415  the server's libraries are optional
 

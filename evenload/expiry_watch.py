@@ -101,7 +101,7 @@ class ExpiryWatch:
         message["Subject"] = f"{self._vtn_id}: certificates end soon"
         message["From"] = email.sender
         message["To"] = ", ".join(email.to)
-        message.set_content("\n".join(due.values()) + "\n\nSee docs/certificates.md for what to do.\n")
+        message.set_content("\n".join(due.values()) + "\n\nSee docs/how-to/certificates.md for what to do.\n")
         await asyncio.to_thread(send_mail, email, message)
 
     async def _post(self, due: Mapping[str, str]) -> None:

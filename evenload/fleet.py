@@ -18,7 +18,7 @@ _VenId = Annotated[str, typer.Argument(help="Its name, or its venID.", metavar="
 
 @command(fleet, "list")
 def fleet_list(session: Session) -> None:
-    """List VENs: registered when, heard of when, online or stale."""
+    """List VENs with registration, last contact and presence."""
     rows = session.call(lambda client: client.all("/vens"))
     session.table(
         rows, "id", "name", "presence", "registered_at", "last_seen_at", empty="No VENs yet; see `evenload fleet add`."
@@ -30,7 +30,7 @@ def fleet_add(
     session: Session,
     name: Annotated[str, typer.Argument(help="Its name, unique in this VTN.")],
     *,
-    strict: Annotated[bool, typer.Option("--strict", help="Hold its messages to the schema to the letter.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Require its messages to match the schema exactly.")] = False,
 ) -> None:
     """Create a VEN and print the one-time code for its gateway."""
     made = session.call(lambda client: client.post("/vens", {"name": name, "strict": strict}))
@@ -39,7 +39,7 @@ def fleet_add(
 
 @command(fleet, "code")
 def fleet_code(session: Session, ven_id: _VenId) -> None:
-    """Make a new enrolment code; older codes stop working, certificates go on."""
+    """Create a new enrolment code. Older codes stop working; certificates stay valid."""
     made = session.call(lambda client: client.post(f"/vens/{ven_id}/enrolment-codes"))
     session.tell(made, _told(session, made["code"]))
 
@@ -73,7 +73,7 @@ def fleet_show(session: Session, ven_id: _VenId) -> None:
 
 @command(fleet, "potential")
 def fleet_potential(session: Session, ven_id: _VenId) -> None:
-    """Show by how much a VEN could change its consumption: who says so, how old that is, and the first power."""
+    """Show by how much a VEN can change its consumption, with source, age and the first power."""
     found = session.call(lambda client: client.get(f"/vens/{ven_id}/potential"))
     if session.json:
         session.tell(found, "")
@@ -85,7 +85,7 @@ def fleet_potential(session: Session, ven_id: _VenId) -> None:
 
 @command(fleet, "remove")
 def fleet_remove(session: Session, ven_id: _VenId, yes: Yes = False) -> None:
-    """Retire a VEN, after asking: its certificates stop, its enrolments end; its data stays, its name is free again."""
+    """Retire a VEN, after asking: its certificates and enrolments end. Its data stays, its name can be used again."""
     one = session.call(lambda client: client.get(f"/vens/{ven_id}"))["ven"]
     if one["removed_at"] is None:
         text = f"{one['name']} ({ven_id}): its certificates and codes stop, its enrolments end. There is no way back."
@@ -103,7 +103,7 @@ def fleet_reregister(session: Session, ven_id: _VenId) -> None:
 
 @command(fleet, "unregister")
 def fleet_unregister(session: Session, ven_id: _VenId) -> None:
-    """Cancel a VEN's registration; it may register again, its certificate stays valid."""
+    """Cancel a VEN's registration. It may register again; its certificate stays valid."""
     session.call(lambda client: client.post(f"/vens/{ven_id}/cancellation"))
     session.tell(
         {"asked": ven_id},
@@ -113,7 +113,7 @@ def fleet_unregister(session: Session, ven_id: _VenId) -> None:
 
 @command(fleet, "waiting")
 def fleet_waiting(session: Session) -> None:
-    """List certificates of a trusted CA that tried to speak and belong to no VEN."""
+    """List certificates of a trusted CA that tried to connect but belong to no VEN."""
     rows = session.call(lambda client: client.all("/waiting-certificates"))
     session.table(
         rows, "fingerprint", "subject", "first_seen_at", "last_seen_at", "attempts", empty="No certificate is waiting."
@@ -124,10 +124,10 @@ def fleet_waiting(session: Session) -> None:
 def fleet_accept(
     session: Session,
     ven_id: _VenId,
-    fingerprint: Annotated[str | None, typer.Option(help="Of a certificate that waits.")] = None,
+    fingerprint: Annotated[str | None, typer.Option(help="Fingerprint of a waiting certificate.")] = None,
     pem: Annotated[Path | None, typer.Option(help="The certificate, a PEM file.")] = None,
 ) -> None:
-    """Let a certificate speak for a VEN, beside those that it has."""
+    """Accept a certificate for a VEN, in addition to those it has."""
     if (fingerprint is None) == (pem is None):
         raise InvalidError("Name the certificate: either --fingerprint (see `evenload fleet waiting`) or --pem.")
     body = {"fingerprint": fingerprint} if pem is None else {"pem": _read(pem)}
@@ -156,9 +156,9 @@ def fleet_revoke(
 def fleet_household_token(
     session: Session,
     ven_id: _VenId,
-    days: Annotated[int, typer.Option(help="It expires after so many days.")] = 365,
+    days: Annotated[int, typer.Option(help="It expires after this number of days.")] = 365,
 ) -> None:
-    """Create the token with which a VEN's household reads its own tariffs; shown this once."""
+    """Create the token with which a VEN's household reads its own tariffs. It is shown only once."""
     created = session.call(lambda client: client.post(f"/vens/{ven_id}/household-tokens", {"days": days}))
     session.tell(created, f"Token of {created['principal']['name']}: {created['token']}")
 
@@ -196,7 +196,7 @@ def group_create(session: Session, name: Annotated[str, typer.Argument(help="Its
 def group_rename(
     session: Session, group_id: _GroupId, name: Annotated[str, typer.Argument(help="Its new name.")]
 ) -> None:
-    """Give a group another name."""
+    """Rename a group."""
     made = session.call(lambda client: client.put(f"/groups/{group_id}", {"name": name}))
     session.tell(made, f"The group is called {made['name']} now.")
 
@@ -211,13 +211,13 @@ def group_delete(session: Session, group_id: _GroupId, yes: Yes = False) -> None
 
 @command(group, "add")
 def group_add(session: Session, group_id: _GroupId, ven_ids: _VenIds) -> None:
-    """Put VENs into a group."""
+    """Add VENs to a group."""
     _move(session, "add_to_group", group_id, ven_ids)
 
 
 @command(group, "remove")
 def group_remove(session: Session, group_id: _GroupId, ven_ids: _VenIds) -> None:
-    """Take VENs out of a group."""
+    """Remove VENs from a group."""
     _move(session, "remove_from_group", group_id, ven_ids)
 
 

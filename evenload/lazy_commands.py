@@ -25,13 +25,13 @@ class LazyCommand:
 LAZY_COMMANDS: Final[Mapping[str, LazyCommand]] = {
     "fleet": LazyCommand("evenload.fleet", "fleet", "The VENs of a VTN."),
     "group": LazyCommand("evenload.fleet", "group", "Groups of VENs."),
-    "programme": LazyCommand("evenload.operate", "programme", "Programmes and who takes part."),
+    "programme": LazyCommand("evenload.operate", "programme", "Programmes and enrolments."),
     "event": LazyCommand("evenload.operate", "event", "Dispatches, their events and results."),
     "report": LazyCommand("evenload.reports", "report", "Reports and readings."),
     "status": LazyCommand(
-        "evenload.operate", "desk", "Say how the VTN stands: its time, its outbox, what was given up."
+        "evenload.operate", "desk", "Show the state of the VTN: its time, its outbox and undelivered messages."
     ),
-    "audit": LazyCommand("evenload.operate", "desk", "List the newest changes: who did what."),
+    "audit": LazyCommand("evenload.operate", "desk", "List the latest changes: who did what."),
     "market": LazyCommand("evenload.market", "market", "BRPs, contracts, and what is sold to them."),
     "brp": LazyCommand("evenload.brp", "brp", "Buy flexibility as a balance responsible party."),
     "tariff": LazyCommand("evenload.tariff", "tariff", "Network and electricity tariffs and their prices."),

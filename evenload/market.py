@@ -14,9 +14,11 @@ market = typer.Typer(help="BRPs, contracts, and what is sold to them.", no_args_
 market.callback()(open_group)
 
 _Brp = Annotated[str, typer.Argument(help="As `evenload market brps` shows it.")]
-_Client = Annotated[str, typer.Argument(help="A program's client id (cli_...).")]
-_Scope = Annotated[list[str] | None, typer.Option(help="Repeatable; all but tariff:write if left out.")]
-_Cert = Annotated[typer.FileText | None, typer.Option(help="Certificate (PEM) that its tokens are bound to.")]
+_Client = Annotated[str, typer.Argument(help="Id of an API client (cli_...).")]
+_Scope = Annotated[
+    list[str] | None, typer.Option(help="Scope of the API client. Repeatable. Default: all but tariff:write.")
+]
+_Cert = Annotated[typer.FileText | None, typer.Option(help="Certificate (PEM) to which its tokens are bound.")]
 
 
 def _client(name: str, scopes: list[str] | None, certificate: Any) -> dict[str, Any]:
@@ -46,18 +48,18 @@ def brps(session: Session) -> None:
 def add_brp(
     session: Session,
     name: Annotated[str, typer.Argument(help="Its name.")],
-    email: Annotated[str | None, typer.Option(help="Where to write to.")] = None,
+    email: Annotated[str | None, typer.Option(help="E-mail address of the BRP.")] = None,
     scope: _Scope = None,
     certificate: _Cert = None,
 ) -> None:
-    """Create a BRP with its first program; prints the secret, this once."""
+    """Create a BRP with its first API client. Prints the secret, which is shown only once."""
     body = {"name": name, "email": email, "client": _client("main", scope, certificate)}
     _tell_secret(session, session.call(lambda client: client.post("/brps", body)))
 
 
 @command(market, "clients")
 def clients(session: Session, brp_id: _Brp) -> None:
-    """List a BRP's programs."""
+    """List a BRP's API clients."""
     rows = session.call(lambda client: client.all(f"/brps/{brp_id}/clients"))
     session.table(rows, "id", "name", "scopes", "certificate", "revoked_at")
 
@@ -66,24 +68,24 @@ def clients(session: Session, brp_id: _Brp) -> None:
 def add_client(
     session: Session,
     brp_id: _Brp,
-    name: Annotated[str, typer.Argument(help="What it is called.")],
+    name: Annotated[str, typer.Argument(help="Name of the API client.")],
     scope: _Scope = None,
     certificate: _Cert = None,
 ) -> None:
-    """Give a BRP another program; prints the secret, this once."""
+    """Add an API client to a BRP. Prints the secret, which is shown only once."""
     body = _client(name, scope, certificate)
     _tell_secret(session, session.call(lambda client: client.post(f"/brps/{brp_id}/clients", body)))
 
 
 @command(market, "rotate")
 def rotate(session: Session, client_id: _Client) -> None:
-    """Replace a program's secret; the old one is worthless at once."""
+    """Replace an API client's secret. The old one stops working at once."""
     _tell_secret(session, session.call(lambda client: client.post(f"/brp-clients/{client_id}/secret")))
 
 
 @command(market, "revoke")
 def revoke(session: Session, client_id: _Client) -> None:
-    """Shut a program out: its secret and tokens."""
+    """Revoke an API client: its secret and tokens stop working."""
     session.call(lambda client: client.post(f"/brp-clients/{client_id}/revocation"))
     session.tell({"revoked": client_id}, f"Revoked {printable(client_id)}.")
 
@@ -100,15 +102,17 @@ def add_contract(
     session: Session,
     brp_id: _Brp,
     programme_id: Annotated[str, typer.Argument(help="Its name, or its id.", metavar="PROGRAMME"), Noun.PROGRAMME],
-    per_kwh: Annotated[str, typer.Option(help="Price of a delivered kWh, such as 0.20.")] = "0",
-    margin_per_kwh: Annotated[str, typer.Option(help="Added in proportion to the use of the pool.")] = "0",
-    penalty_per_kwh: Annotated[str, typer.Option(help="For what was ordered and not delivered.")] = "0",
-    currency: Annotated[str, typer.Option(help="ISO 4217.")] = "EUR",
-    max_power_w: Annotated[int | None, typer.Option(min=1, help="Most of one order, W.")] = None,
-    direct_orders: Annotated[bool, typer.Option("--direct-orders", help="Orders without an offer, too.")] = False,
+    per_kwh: Annotated[str, typer.Option(help="Price per delivered kWh, such as 0.20.")] = "0",
+    margin_per_kwh: Annotated[
+        str, typer.Option(help="Margin per kWh, added in proportion to the use of the pool.")
+    ] = "0",
+    penalty_per_kwh: Annotated[str, typer.Option(help="Penalty per kWh that was ordered and not delivered.")] = "0",
+    currency: Annotated[str, typer.Option(help="Currency (ISO 4217), such as EUR.")] = "EUR",
+    max_power_w: Annotated[int | None, typer.Option(min=1, help="Maximum power of one order, in watts.")] = None,
+    direct_orders: Annotated[bool, typer.Option("--direct-orders", help="Allow orders without an offer.")] = False,
     until: MaybeMoment = None,
 ) -> None:
-    """Make a contract with a BRP about a programme. Prints its id."""
+    """Create a contract with a BRP for a programme. Prints its id."""
     body = {
         "brp_id": brp_id,
         "programme_id": programme_id,
@@ -127,7 +131,7 @@ def add_contract(
 
 @command(market, "end-contract")
 def end_contract(session: Session, contract_id: Annotated[str, typer.Argument(help="ctr_...")]) -> None:
-    """End a contract now: what is sold runs on."""
+    """End a contract now. What has been sold continues."""
     made = session.call(lambda client: client.post(f"/contracts/{contract_id}/end"))
     session.tell(made, f"{made['id']} ended at {made['valid_to']}.")
 
@@ -141,7 +145,7 @@ def activations(session: Session) -> None:
 
 @command(market, "deliveries")
 def deliveries(session: Session, state: Annotated[str, typer.Option(help="pending, done or dead")] = "dead") -> None:
-    """List messages to BRPs; by default those that were given up."""
+    """List messages to BRPs. By default those that could not be delivered."""
     if state not in {"pending", "done", "dead"}:
         raise InvalidError("--state is pending, done or dead.")
 

@@ -13,7 +13,7 @@ from evenload.names import Noun
 from evenload.output import say_learning, say_unknown
 from evenload.session import MaybeMoment, Moment, Session, Yes, command, confirm, open_group
 
-programme = typer.Typer(help="Programmes and who takes part.", no_args_is_help=True)
+programme = typer.Typer(help="Programmes and enrolments.", no_args_is_help=True)
 event = typer.Typer(help="Dispatches, their events and results.", no_args_is_help=True)
 desk = typer.Typer()
 """Commands that belong to no group."""
@@ -34,7 +34,7 @@ _DispatchId = Annotated[
 
 @command(desk, "status")
 def status(session: Session) -> None:
-    """Say how the VTN stands: its time, its outbox, what was given up."""
+    """Show the state of the VTN: its time, its outbox and undelivered messages."""
     found = session.call(lambda client: client.get("/status"))
     counts = ", ".join(f"{number} {state}" for state, number in sorted(found["outbox"].items())) or "empty"
     text = f"VTN {found['vtn_id']}, {found['now']}\nVENs connect to {found['openadr_url']}\nOutbox: {counts}"
@@ -45,8 +45,10 @@ def status(session: Session) -> None:
 
 
 @command(desk, "audit")
-def audit(session: Session, limit: Annotated[int, typer.Option(min=1, max=500, help="How many changes.")] = 50) -> None:
-    """List the newest changes: who did what."""
+def audit(
+    session: Session, limit: Annotated[int, typer.Option(min=1, max=500, help="Number of changes to show.")] = 50
+) -> None:
+    """List the latest changes: who did what."""
     found = session.call(lambda client: client.get("/audit", {"limit": limit}))
     session.table(found["items"], "at", "who", "action", "subject")
 
@@ -63,7 +65,7 @@ def programme_list(session: Session) -> None:
 
 @command(programme, "show")
 def programme_show(session: Session, programme_id: _ProgrammeId) -> None:
-    """Show a programme, its parameters and who takes part."""
+    """Show a programme, its parameters and the VENs that take part."""
 
     async def ask(client: OperatorClient) -> dict[str, Any]:
         one: dict[str, Any] = await client.get(f"/programmes/{programme_id}")
@@ -110,7 +112,7 @@ def programme_change(
     time_zone: Annotated[str | None, typer.Option(help="IANA time zone of its homes.")] = None,
     baseline: Annotated[str | None, typer.Option(help="Preset by which delivery is computed.")] = None,
 ) -> None:
-    """Change a programme for dispatches to come; those that there are keep their version."""
+    """Change a programme for future dispatches. Existing dispatches keep their version."""
     wished = {"notification": notification, "start_after": start_after, "time_zone": time_zone, "baseline": baseline}
     changes = {key: value for key, value in wished.items() if value is not None}
 
@@ -129,7 +131,7 @@ def programme_enrol(
     programme_id: _ProgrammeId,
     ven_id: _VenIds,
 ) -> None:
-    """Let VENs take part, from now on."""
+    """Enrol VENs in a programme, from now on."""
     path = f"/programmes/{programme_id}/enrolments"
     found = session.call(lambda client: client.post(path, {"ven_ids": ven_id}))
     number = len(found["ven_ids"])
@@ -138,7 +140,7 @@ def programme_enrol(
 
 @command(programme, "end")
 def programme_end(session: Session, programme_id: _ProgrammeId, ven_id: _VenIds, yes: Yes = False) -> None:
-    """Let VENs take part no longer, after asking. What they were called for goes on."""
+    """End the enrolment of VENs, after asking. Calls already sent continue."""
     number = len(ven_id)
     text = f"{number} {'VEN takes' if number == 1 else 'VENs take'} part no longer."
     confirm(text, question="End it?", yes=yes)
@@ -156,11 +158,11 @@ def programme_baselines(
     session: Session,
     programme_id: _ProgrammeId,
     start: Annotated[str, typer.Option(help="Local time at which the hours begin, such as 17:00.")],
-    duration: Annotated[str, typer.Option(help="How long they last, such as PT2H.")],
+    duration: Annotated[str, typer.Option(help="Length of the hours, such as PT2H.")],
     *,
-    weekend: Annotated[bool, typer.Option("--weekend", help="Ask about weekends instead of weekdays.")] = False,
+    weekend: Annotated[bool, typer.Option("--weekend", help="Compare on weekends instead of weekdays.")] = False,
 ) -> None:
-    """Compare the baseline presets on the programme's own homes, on days without events; takes seconds."""
+    """Compare the baseline presets on the programme's own homes, on days without events. Takes a few seconds."""
     query = {"start": start, "duration": duration, "days": "weekend" if weekend else "weekday"}
     found = session.call(lambda client: client.get(f"/programmes/{programme_id}/baselines", query))
     if session.json:
@@ -201,17 +203,17 @@ def event_dispatch(
     session: Session,
     programme_id: _ProgrammeId,
     start: Moment,
-    duration: Annotated[str, typer.Option(help="Such as PT1H; PT0S: until it is cancelled.")],
-    power_w: Annotated[float, typer.Option(help="Change of consumption of each VEN, W; negative: consume less.")],
+    duration: Annotated[str, typer.Option(help="Duration such as PT1H. PT0S: until cancelled.")],
+    power_w: Annotated[float, typer.Option(help="Change of each VEN's consumption in watts. Negative: consume less.")],
     ven_id: Annotated[
         list[str] | None,
-        typer.Option("--ven", help="Whom to call (name or venID, may be repeated); everybody enrolled if left out."),
+        typer.Option("--ven", help="VEN to call (name or venID). Repeatable. Default: everybody enrolled."),
         Noun.VEN,
     ] = None,
     comment: Annotated[str | None, typer.Option(help="Shown to the household.")] = None,
     yes: Yes = False,
 ) -> None:
-    """Order a change of power: one LOAD_DISPATCH/delta event per VEN. What speaks against it is asked about first."""
+    """Order a change of power: one LOAD_DISPATCH/delta event per VEN. Asks first if anything speaks against it."""
     if not power_w:
         raise InvalidError("--power-w 0 orders nothing; negative means consume less, positive consume more.")
     signal = {
@@ -245,7 +247,7 @@ def event_list(session: Session) -> None:
 
 @command(event, "show")
 def event_show(session: Session, dispatch_id: _DispatchId) -> None:
-    """Show a dispatch and what its VENs answered."""
+    """Show a dispatch and the answers of its VENs."""
     found = session.call(lambda client: client.get(f"/dispatches/{dispatch_id}"))
     one = found["dispatch"]
     if not session.json:
@@ -259,12 +261,12 @@ def event_change(
     session: Session,
     dispatch_id: _DispatchId,
     start: MaybeMoment = None,
-    duration: Annotated[str | None, typer.Option(help="How long it lasts from its start, such as PT2H.")] = None,
+    duration: Annotated[str | None, typer.Option(help="Duration from its start, such as PT2H.")] = None,
     power_w: Annotated[
-        float | None, typer.Option(help="Another power, W; of a running one from the next minute on.")
+        float | None, typer.Option(help="New power in watts. For a running dispatch it applies from the next minute.")
     ] = None,
 ) -> None:
-    """Change start, length or power of a dispatch that `event dispatch` made; its VENs get it with their next poll."""
+    """Change start, length or power of a dispatch made by `event dispatch`. VENs get the change at their next poll."""
     if start is None and duration is None and power_w is None:
         raise InvalidError("Say what to change: --start, --duration or --power-w.")
 
@@ -314,9 +316,9 @@ def event_cancel(session: Session, dispatch_id: _DispatchId) -> None:
 def event_result(
     session: Session,
     dispatch_id: _DispatchId,
-    anew: Annotated[bool, typer.Option("--anew", help="Compute it with the readings of now.")] = False,
+    anew: Annotated[bool, typer.Option("--anew", help="Compute it from the readings available now.")] = False,
 ) -> None:
-    """Show what a dispatch brought. It is computed by itself after the end, and anew for late readings."""
+    """Show the result of a dispatch. It is computed after the end, and again when late readings come in."""
 
     async def ask(client: OperatorClient) -> Any:
         if not anew:

@@ -18,7 +18,7 @@ _VenId = Annotated[str, typer.Argument(help="Its name, or its venID.", metavar="
 
 @command(report, "list")
 def report_list(session: Session, ven_id: _VenId) -> None:
-    """List what a VEN offers and what was requested of it."""
+    """List the reports that a VEN offers and those requested from it."""
     found = session.call(lambda client: client.get(f"/vens/{ven_id}/reports"))
     points = [
         {"report": offer["specifier_id"], "name": offer["name"], "holds": offer["duration"], **point}
@@ -59,11 +59,11 @@ def report_request(
     session: Session,
     ven_id: _VenId,
     specifier_id: Annotated[str, typer.Argument(help="The report, as `evenload report list` shows it.")],
-    r_id: Annotated[list[str], typer.Argument(help="The data points wanted.")],
-    granularity: Annotated[str, typer.Option(help="How finely, such as PT1M.")] = "PT0S",
-    report_back: Annotated[str, typer.Option(help="How often, such as PT15M; PT0S: once.")] = "PT0S",
+    r_id: Annotated[list[str], typer.Argument(help="Data points (rID) to request.")],
+    granularity: Annotated[str, typer.Option(help="Interval of the values, such as PT1M.")] = "PT0S",
+    report_back: Annotated[str, typer.Option(help="Send a report every so often, such as PT15M. PT0S: once.")] = "PT0S",
     start: MaybeMoment = None,
-    duration: Annotated[str | None, typer.Option(help="Span; PT0S: for ever, or all of the history.")] = None,
+    duration: Annotated[str | None, typer.Option(help="Duration. PT0S: without end, or all of the history.")] = None,
 ) -> None:
     """Request a report."""
     body = {
@@ -94,9 +94,9 @@ def report_readings(
     since: MaybeMoment = None,
     until: MaybeMoment = None,
     resource: Annotated[str | None, typer.Option(help="Only this resource.")] = None,
-    quantity: Annotated[str | None, typer.Option(help="Only this, such as energy_real.")] = None,
+    quantity: Annotated[str | None, typer.Option(help="Only this quantity, such as energy_real.")] = None,
 ) -> None:
-    """Show a VEN's readings: of the last 24 hours, unless said."""
+    """Show a VEN's readings. Default: of the last 24 hours."""
 
     async def ask(client: OperatorClient) -> Any:
         end = until or datetime.fromisoformat((await client.get("/status"))["now"])
@@ -127,16 +127,14 @@ def report_readings(
 def report_settled(
     session: Session,
     ven_id: _VenId,
-    use: Annotated[
-        list[int] | None, typer.Option(help="Settle this series; repeat it for several. An export is taken off.")
-    ] = None,
-    connection_w: Annotated[int | None, typer.Option(help="What the connection can carry, in watts.")] = None,
+    use: Annotated[list[int] | None, typer.Option(help="Series to settle. Repeatable. Exports are subtracted.")] = None,
+    connection_w: Annotated[int | None, typer.Option(help="Limit of the grid connection, in watts.")] = None,
     *,
     by_meaning: Annotated[
-        bool, typer.Option("--by-meaning", help="Let the data points' descriptions decide again.")
+        bool, typer.Option("--by-meaning", help="Choose by the meaning of the data points again.")
     ] = False,
 ) -> None:
-    """Show, or choose, which of a VEN's series count as its consumption, and what its connection can carry."""
+    """Show or choose which of a VEN's series are its consumption, and the limit of its grid connection."""
     if use and by_meaning:
         raise InvalidError("Either --use or --by-meaning.")
     path = f"/vens/{ven_id}/settlement-series"

@@ -31,10 +31,10 @@ _Url = Annotated[
     typer.Option("--url", help=f"The VTN's operator API, else EVENLOAD_URL or {DEFAULT_URL}.", rich_help_panel=_PANEL),
 ]
 _Token = Annotated[
-    str | None, typer.Option("--token", help="An operator's token, else EVENLOAD_TOKEN.", rich_help_panel=_PANEL)
+    str | None, typer.Option("--token", help="An operator's token. Default: EVENLOAD_TOKEN.", rich_help_panel=_PANEL)
 ]
 _Ca = Annotated[
-    Path | None, typer.Option("--ca", help="The VTN's CA (PEM file), else EVENLOAD_CA.", rich_help_panel=_PANEL)
+    Path | None, typer.Option("--ca", help="The VTN's CA (PEM file). Default: EVENLOAD_CA.", rich_help_panel=_PANEL)
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.", rich_help_panel=_PANEL)]
 
@@ -95,7 +95,7 @@ class Session:
                 show(rows, as_json=False, columns=columns)
 
 
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask for confirmation.")]
 
 
 def confirm(*texts: str, question: str, yes: bool) -> None:
@@ -182,7 +182,9 @@ def moment(text: str) -> datetime:
     return when.astimezone(UTC)
 
 
-Moment = Annotated[datetime, typer.Option(parser=moment, metavar="TIME", help="With zone: 2026-01-31T17:00:00Z.")]
+Moment = Annotated[
+    datetime, typer.Option(parser=moment, metavar="TIME", help="Time with zone, such as 2026-01-31T17:00:00Z.")
+]
 MaybeMoment = Annotated[
-    datetime | None, typer.Option(parser=moment, metavar="TIME", help="With zone: 2026-01-31T17:00:00Z.")
+    datetime | None, typer.Option(parser=moment, metavar="TIME", help="Time with zone, such as 2026-01-31T17:00:00Z.")
 ]

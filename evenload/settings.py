@@ -84,11 +84,12 @@ class OpenADRSettings(_Section):
     """The listener for VENs."""
 
     host: str = "127.0.0.1"
+    """Where VENs connect."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8443
     prefix: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$", max_length=200)] = ""
     """What stands before /OpenADR2/Simple/2.0b/ in the address, such as /vtn."""
     url: str | None = None
-    """What gateways are told; made from host and port if left out."""
+    """What gateways are told; made from host and port if left out. Needed where `host` is a wildcard (0.0.0.0)."""
     certificates: tuple[KeyPair, ...] = ()
     """One, or an RSA and an ECC one."""
     ca: Path | None = None
@@ -96,16 +97,23 @@ class OpenADRSettings(_Section):
     crl: Path | None = None
     """A revocation list of that CA: revoked clients are then refused in the TLS handshake already."""
     tls: Literal["compatible", "modern", "certification"] = "compatible"
+    """Suites. `compatible`: modern ones first, and the specification's for VENs that have no other (the RSA one needs
+    an RSA certificate); `modern`: without those; `certification`: TLS 1.2 with exactly the specification's."""
     insecure: bool = False
-    """Plain HTTP, on loopback only; VENs are then taken at their word."""
+    """Plain HTTP for experiments, on loopback only. VENs are taken at their word: by venID, or when they first register
+    by oadrVenName, the VEN's name (or venID) in `evenload fleet list`; a gateway's is the `name` of its household."""
     proxy_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,80}$")] | None = None
     """Where TLS ends at a proxy: the header that holds the client's fingerprint, AA:BB:..., on loopback only."""
     proxy_secret: Annotated[str, Field(min_length=16, max_length=200)] | None = None
     """What the proxy says in X-Proxy-Secret, so that nobody else on this machine can speak for a VEN."""
     poll_period: Period = Duration.of(seconds=10)
+    """How often VENs are asked to poll."""
     strict: bool = False
+    """Hold every VEN to the schema to the letter."""
     max_tries: Annotated[int, Field(ge=1, le=1000)] = 10
+    """A message is given up after so many sendings without an answer."""
     max_body_bytes: Annotated[int, Field(ge=10_000, le=100_000_000)] = 4 * 1024 * 1024
+    """The largest message that is read."""
 
 
 class ConnectionSettings(_Section):
@@ -215,6 +223,7 @@ class AlertSettings(_Section):
     """Who is told when a certificate ends soon."""
 
     expires_within: Annotated[IsoDuration, AfterValidator(_not_zero)] = Duration.of(days=30)
+    """How long before its end a certificate is told of."""
     email: EmailSettings | None = None
     webhook: Annotated[str, Field(pattern=r"^https?://\S+$", max_length=2000)] | None = None
     """An address that gets {"type", "timestamp", "data"}; [outgoing] says which ones may be called."""
@@ -224,9 +233,13 @@ class ReportSettings(_Section):
     """A report that every VEN is asked for once it has registered its reports."""
 
     name: Annotated[str, Field(min_length=1, max_length=80)]
+    """Such as TELEMETRY_USAGE."""
     granularity: IsoDuration = ZERO
+    """Length of an interval, within what each data point offers."""
     report_back: IsoDuration = ZERO
+    """How often the report comes; goes with `granularity`."""
     history: IsoDuration | None = None
+    """Ask once for so much of the past, instead of a report that comes again and again."""
 
 
 class Settings(BaseSettings):
@@ -237,7 +250,9 @@ class Settings(BaseSettings):
     )
 
     vtn_id: Annotated[str, Field(pattern=r"^[!-~]([ -~]*[!-~])?$", max_length=80)] = VTN_ID
+    """The vtnID that VENs see; openleadr's VEN takes one in lower case for a wrong id."""
     database: str = "sqlite:///vtn.db"
+    """Or `postgresql://user:password@host/name`."""
     authority: Path | None = None
     """Directory of the certificate authority; without it gateways cannot enrol by code."""
     backup_key: Path = Path("backup.key")

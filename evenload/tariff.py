@@ -22,7 +22,7 @@ _PRICE: Final = ("start", "end", "per_kwh")
 
 @command(tariff, "list")
 def tariff_list(session: Session) -> None:
-    """List tariffs, and how fetching their prices goes."""
+    """List tariffs and the state of their price sources."""
     rows = session.call(lambda client: client.all("/tariffs"))
     flat = [
         {
@@ -43,14 +43,14 @@ def tariff_create(
     session: Session,
     kind: Annotated[str, typer.Argument(help="network or electricity.")],
     name: Annotated[str, typer.Argument(help="Its name.")],
-    currency: Annotated[str, typer.Option(help="ISO 4217, such as EUR.")],
-    vat_included: Annotated[bool, typer.Option("--vat-included/--without-vat", help="What its prices are.")],
+    currency: Annotated[str, typer.Option(help="Currency of its prices (ISO 4217), such as EUR.")],
+    vat_included: Annotated[bool, typer.Option("--vat-included/--without-vat", help="Whether its prices include VAT.")],
     area: Annotated[str | None, typer.Option(help="Only for sites in this area.")] = None,
     programme: Annotated[
         str | None, typer.Option(help="Only for VENs in this programme (name or id)."), Noun.PROGRAMME
     ] = None,
 ) -> None:
-    """Create a tariff; it has no prices at first."""
+    """Create a tariff, without prices."""
     body = {"kind": kind, "name": name, "currency": currency, "vat_included": vat_included}
     made = session.call(lambda client: client.post("/tariffs", {**body, "area": area, "programme_id": programme}))
     session.tell(made, made["id"])
@@ -58,7 +58,7 @@ def tariff_create(
 
 @command(tariff, "retire")
 def tariff_retire(session: Session, tariff_id: _TariffId) -> None:
-    """Retire a tariff: it is nobody's from now on."""
+    """Retire a tariff: it applies to nobody from now on."""
     found = session.call(lambda client: client.post(f"/tariffs/{tariff_id}/retirement"))
     session.tell(found, f"Retired {tariff_id}.")
 
@@ -67,10 +67,12 @@ def tariff_retire(session: Session, tariff_id: _TariffId) -> None:
 def tariff_put(
     session: Session,
     tariff_id: _TariffId,
-    file: Annotated[Path, typer.Argument(help="JSON list of start, end or duration, per_kwh; or CSV with these.")],
-    extend: Annotated[bool, typer.Option("--extend", help="Change only the span of these prices.")] = False,
+    file: Annotated[
+        Path, typer.Argument(help="JSON list of start, end or duration, and per_kwh; or CSV with these columns.")
+    ],
+    extend: Annotated[bool, typer.Option("--extend", help="Change only the period of these prices.")] = False,
 ) -> None:
-    """Put prices: a new version, which replaces the series. Times need a zone: 2026-01-31T17:00:00+01:00."""
+    """Save prices as a new version that replaces the series. Times need a zone: 2026-01-31T17:00:00+01:00."""
     body = {"prices": _read(file), "extend": extend}
     made = session.call(lambda client: client.put(f"/tariffs/{tariff_id}/prices", body, if_match="*"))
     session.tell(made, f"{tariff_id} is at version {made['version']}: {made['start']} to {made['end']}.")
@@ -103,7 +105,7 @@ def tariff_prices(
     until: MaybeMoment = None,
     version: Annotated[int | None, typer.Option(min=1, help="An earlier version.")] = None,
 ) -> None:
-    """Show prices: what the newest version brought, or those of a span."""
+    """Show prices: those of the newest version, or of a period."""
     query = {"from": since, "until": until, "version": version}
     found = session.call(lambda client: client.get(f"/tariffs/{tariff_id}/prices", query))
     session.table(found if session.json else found["prices"], *_PRICE, empty="No prices there.")
@@ -111,7 +113,7 @@ def tariff_prices(
 
 @command(tariff, "versions")
 def tariff_versions(session: Session, tariff_id: _TariffId) -> None:
-    """List the versions: who put what, when."""
+    """List the versions: who saved what, and when."""
     rows = session.call(lambda client: client.all(f"/tariffs/{tariff_id}/versions"))
     session.table(rows, "version", "start", "end", "whole", "source", "created_at", "created_by")
 
@@ -120,13 +122,13 @@ def tariff_versions(session: Session, tariff_id: _TariffId) -> None:
 def tariff_source(
     session: Session,
     tariff_id: _TariffId,
-    address: Annotated[str | None, typer.Option(help="Where the prices are: https, JSON.")] = None,
-    mapping: Annotated[Path | None, typer.Option(help="JSON file: where in the document they lie.")] = None,
-    every: Annotated[str, typer.Option(help="How often to ask (real time).")] = "PT1H",
-    remove: Annotated[bool, typer.Option("--remove", help="Fetch no more.")] = False,
-    now: Annotated[bool, typer.Option("--now", help="Ask at once.")] = False,
+    address: Annotated[str | None, typer.Option(help="Https address of the prices (JSON).")] = None,
+    mapping: Annotated[Path | None, typer.Option(help="JSON file that says where prices are in the document.")] = None,
+    every: Annotated[str, typer.Option(help="How often to fetch (real time).")] = "PT1H",
+    remove: Annotated[bool, typer.Option("--remove", help="Stop fetching.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Fetch now.")] = False,
 ) -> None:
-    """Show where a tariff's prices are fetched; or say it with --address and --mapping."""
+    """Show a tariff's price source, or set it with --address and --mapping."""
     path = f"/tariffs/{tariff_id}/source"
     if (address is None) != (mapping is None):
         raise InvalidError("--address and --mapping belong together.")
@@ -162,9 +164,9 @@ def _object(file: Path) -> dict[str, Any]:
 def tariff_signals(
     session: Session,
     programme_id: Annotated[str, typer.Argument(help="Its name, or its id.", metavar="PROGRAMME"), Noun.PROGRAMME],
-    on: Annotated[bool | None, typer.Option("--on/--off", help="Send prices to its VENs, or not.")] = None,
+    on: Annotated[bool | None, typer.Option("--on/--off", help="Whether to send prices to its VENs.")] = None,
 ) -> None:
-    """Show how prices go to a programme's VENs; or switch that on or off."""
+    """Show the price signals to a programme's VENs, or switch them on or off."""
     path = f"/programmes/{programme_id}/price-signals"
 
     async def work(client: OperatorClient) -> Any:
@@ -184,7 +186,7 @@ def tariff_household(
     since: MaybeMoment = None,
     until: MaybeMoment = None,
 ) -> None:
-    """Show what a household pays: from now on for two days, unless said."""
+    """Show a household's prices. Default: the next two days."""
     query = {"from": since, "until": until}
     found = session.call(lambda client: client.get(f"/vens/{ven_id}/tariffs", query))
     units = {True: "with VAT", False: "without VAT", None: "cannot be added: currency or VAT differ"}

@@ -102,7 +102,7 @@ async def read_activation(context: Context, activation_id: str) -> MarketActivat
 @operation(
     "GET",
     "/v1/activations/{activation_id}/live",
-    summary="See how an activation does",
+    summary="Read the progress of an activation",
     role="viewer",
     tags=["market"],
     errors=[404],

@@ -136,7 +136,7 @@ async def list_brps(context: Context, limit: Limit = 100, cursor: Cursor | None 
 @operation(
     "POST",
     "/v1/brps",
-    summary="Create a BRP and its first program",
+    summary="Create a BRP and its first API client",
     role="admin",
     tags=["brps"],
     status=201,
@@ -166,7 +166,7 @@ async def create_brp(context: Context, body: NewBrp) -> CreatedBrp:
 @operation(
     "GET",
     "/v1/brps/{brp_id}/clients",
-    summary="List a BRP's programs",
+    summary="List a BRP's API clients",
     role="viewer",
     tags=["brps"],
     errors=[404],
@@ -184,7 +184,7 @@ async def list_clients(context: Context, brp_id: str, limit: Limit = 100, cursor
 @operation(
     "POST",
     "/v1/brps/{brp_id}/clients",
-    summary="Give a BRP another program",
+    summary="Add an API client to a BRP",
     role="admin",
     tags=["brps"],
     status=201,
@@ -205,7 +205,7 @@ async def create_client(context: Context, brp_id: str, body: NewClient) -> Creat
 @operation(
     "POST",
     "/v1/brp-clients/{client_id}/secret",
-    summary="Replace a program's secret at once",
+    summary="Replace an API client's secret at once",
     role="admin",
     tags=["brps"],
     status=201,
@@ -223,7 +223,7 @@ async def rotate_client_secret(context: Context, client_id: str) -> CreatedClien
 @operation(
     "POST",
     "/v1/brp-clients/{client_id}/revocation",
-    summary="Shut a program out: its secret and tokens",
+    summary="Revoke an API client: its secret and tokens stop working",
     role="admin",
     tags=["brps"],
     errors=[404],

@@ -57,7 +57,7 @@ async def list_contracts(
 @operation(
     "POST",
     "/v1/contracts",
-    summary="Make a contract with a BRP",
+    summary="Create a contract with a BRP",
     role="admin",
     tags=["contracts"],
     status=201,
@@ -98,7 +98,7 @@ async def read_contract(context: Context, contract_id: str) -> Contract:
 @operation(
     "POST",
     "/v1/contracts/{contract_id}/end",
-    summary="End a contract now: what is sold runs on",
+    summary="End a contract now; what has been sold continues",
     role="admin",
     tags=["contracts"],
     errors=[404, 409],

@@ -117,7 +117,7 @@ async def read_flexibility_offer(context: Context, offer_id: str) -> Flexibility
 @operation(
     "POST",
     "/v1/flexibility-offers",
-    summary="Offer flexibility that nobody asked for",
+    summary="Send an unsolicited offer",
     role="dispatcher",
     tags=["market"],
     status=201,
@@ -142,7 +142,7 @@ async def create_flexibility_offer(context: Context, body: NewOffer) -> Flexibil
 @operation(
     "POST",
     "/v1/flexibility-offers/{offer_id}/revocation",
-    summary="Take an open offer back",
+    summary="Revoke an open offer",
     role="dispatcher",
     tags=["market"],
     errors=[404, 409],

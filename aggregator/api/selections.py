@@ -35,7 +35,7 @@ _EXAMPLE: dict[str, Any] = {
 @operation(
     "GET",
     "/v1/activations/{activation_id}/selection",
-    summary="See who was chosen for an activation, and why",
+    summary="Read who was selected for an activation, and why",
     role="viewer",
     tags=["market"],
     errors=[404],

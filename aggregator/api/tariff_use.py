@@ -38,7 +38,7 @@ _HOUR_S: Final = 3600
 @operation(
     "GET",
     "/v1/programmes/{programme_id}/price-signals",
-    summary="Read how prices go to a programme's VENs",
+    summary="Read the price signals of a programme",
     role="viewer",
     tags=["tariffs"],
     errors=[404],
@@ -58,7 +58,7 @@ async def read_price_signals(context: Context, programme_id: str) -> PriceSignal
 @operation(
     "PUT",
     "/v1/programmes/{programme_id}/price-signals",
-    summary="Send prices to a programme's VENs, or not",
+    summary="Switch a programme's price signals on or off",
     role="admin",
     tags=["tariffs"],
     errors=[404],

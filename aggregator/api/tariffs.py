@@ -78,7 +78,7 @@ async def read_tariff(context: Context, tariff_id: str) -> TariffOut:
 @operation(
     "POST",
     "/v1/tariffs/{tariff_id}/retirement",
-    summary="Retire a tariff: it is nobody's from now on",
+    summary="Retire a tariff: it applies to nobody from now on",
     role="admin",
     tags=["tariffs"],
     errors=[404],
@@ -173,7 +173,7 @@ async def read_prices(
 @operation(
     "PUT",
     "/v1/tariffs/{tariff_id}/prices",
-    summary="Put prices: adds a version",
+    summary="Save prices: adds a version",
     role="admin",
     tags=["tariffs"],
     errors=[404, 409, 412, 428],
@@ -227,7 +227,7 @@ async def list_tariff_versions(
 @operation(
     "GET",
     "/v1/tariffs/{tariff_id}/source",
-    summary="Read where a tariff's prices are fetched",
+    summary="Read a tariff's price source",
     role="admin",
     tags=["tariffs"],
     errors=[404],
@@ -244,7 +244,7 @@ async def read_tariff_source(context: Context, tariff_id: str) -> TariffSourceOu
 @operation(
     "PUT",
     "/v1/tariffs/{tariff_id}/source",
-    summary="Say where a tariff's prices are fetched",
+    summary="Set a tariff's price source",
     role="admin",
     tags=["tariffs"],
     errors=[404, 409],
@@ -264,7 +264,7 @@ async def put_tariff_source(context: Context, tariff_id: str, body: NewSource) -
 @operation(
     "DELETE",
     "/v1/tariffs/{tariff_id}/source",
-    summary="Fetch a tariff's prices no more; they stay",
+    summary="Remove a tariff's price source; its prices stay",
     role="admin",
     tags=["tariffs"],
     errors=[404],

@@ -251,7 +251,7 @@ async def read_activation(context: Context, activation_id: Id) -> Activation:
 @operation(
     "GET",
     f"{PATH}/{{activation_id}}/live",
-    summary="See how an activation does",
+    summary="Read the progress of an activation",
     role="brp",
     scopes=["flex:read"],
     tags=["activations"],
@@ -271,7 +271,7 @@ async def read_live(context: Context, activation_id: Id) -> Live:
 @operation(
     "PATCH",
     f"{PATH}/{{activation_id}}",
-    summary="Order less of it from now on",
+    summary="Reduce an activation from now on",
     role="brp",
     scopes=["flex:order"],
     tags=["activations"],

@@ -40,7 +40,7 @@ _EXAMPLE: dict[str, Any] = {
 @operation(
     "GET",
     "/brp/v1/me",
-    summary="Who am I, and what may I do?",
+    summary="Read who you are and what you may do",
     role="brp",
     tags=["access"],
     answer_example=_EXAMPLE,

@@ -165,7 +165,7 @@ NOMINATION_EXAMPLE: dict[str, Any] = {
 @operation(
     "GET",
     _POTENTIAL,
-    summary="See how much flexibility there is",
+    summary="Read how much flexibility is available",
     role="brp",
     scopes=["flex:read"],
     tags=["portfolio"],
@@ -253,7 +253,7 @@ def _prices(price: Price) -> list[PriceStep]:
 @operation(
     "GET",
     _BASELINE,
-    summary="Read what either side nominated for a day",
+    summary="Read both sides' nominations for a day",
     role="brp",
     scopes=["flex:read"],
     tags=["portfolio"],

@@ -143,7 +143,7 @@ EXAMPLE: dict[str, Any] = {
 @operation(
     "POST",
     PATH,
-    summary="Ask for flexibility",
+    summary="Request flexibility",
     role="brp",
     scopes=["flex:request"],
     tags=["requests"],

@@ -209,7 +209,7 @@ async def read_subscription(context: Context, subscription_id: Id) -> Subscripti
 @operation(
     "PUT",
     "/brp/v1/webhook-subscriptions/{subscription_id}",
-    summary="Send messages elsewhere, or others",
+    summary="Change a webhook subscription",
     role="brp",
     scopes=_MANAGE,
     tags=["webhooks"],

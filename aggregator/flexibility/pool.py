@@ -23,7 +23,7 @@ _CLASS = 0.005
 
 SOLD_SHARE = 0.9
 """Part of the p10 that is offered. Of the whole p10 an event in ten would fall short; of 0.9 of it, none of 100 in the
-simulation did (docs/selection.md)."""
+simulation did (docs/explanation/selection.md)."""
 _OFFERED_AT = 0.9
 
 STEPS = ("nameplate", "online", "in window", "not fatigued", "not opted out", "x reliability", "offer")

@@ -23,7 +23,7 @@ class DemoPlan:
     events. `opt_out` is the index (from 1) of a home whose household file opts out of everything. The gateways of the
     last `alone` homes have a process each: one of them can fall silent. Some five homes are called,
     so that with eight of twelve there is always one. `newcomer` is the index of a home that joins without a past: its
-    meter remembers nothing. How the figures were chosen stands in `docs/demo.md`.
+    meter remembers nothing. How the figures were chosen stands in `docs/explanation/demo.md`.
     """
 
     seed: int = 1

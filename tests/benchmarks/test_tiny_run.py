@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 def test_a_tiny_run_writes_what_it_measured(tmp_path):
-    page = (ROOT / "docs" / "performance.md").read_bytes()
+    page = (ROOT / "docs" / "explanation" / "performance.md").read_bytes()
     before = set((ROOT / "build").glob("bench-*"))
     rows = tmp_path / "rows.json"
     cases = "update-report-96-tls,dispatch-1000"
@@ -25,5 +25,5 @@ def test_a_tiny_run_writes_what_it_measured(tmp_path):
     for row in written["rows"]:
         assert min(row[who][figure] for who in ("ours", "peer", "ratio") for figure in ("least", "median", "most")) > 0
     assert written["machine"]["cores"]
-    assert (ROOT / "docs" / "performance.md").read_bytes() == page
+    assert (ROOT / "docs" / "explanation" / "performance.md").read_bytes() == page
     assert set((ROOT / "build").glob("bench-*")) == before

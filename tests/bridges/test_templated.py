@@ -1,6 +1,6 @@
 """Devices that are data: what a template's driver hears, says and refuses, and one on a real broker from lease to end.
 
-The plug of the last test is the worked example of docs/devices.md, read from there.
+The plug of the last test is the worked example of docs/how-to/add-a-device.md, read from there.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ from support.waiting import until
 
 NOW = datetime(2026, 3, 2, 17, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "devices.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "add-a-device.md"
 
 CHARGER = """\
 title: A wallbox that says everything in one message
@@ -292,7 +292,7 @@ def test_an_option_that_does_not_fit_names_the_device(tmp_path: Path) -> None:
 
 
 def example() -> str:
-    """Return the template that docs/devices.md explains."""
+    """Return the template that docs/how-to/add-a-device.md explains."""
     after = DOCS.read_text(encoding="utf-8").split("## Adding a device with a YAML file")[1]
     block = re.search(r"```yaml\n(.*?)```", after, re.DOTALL)
     assert block is not None

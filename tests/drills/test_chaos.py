@@ -1,4 +1,4 @@
-"""Twenty of the seeded runs in which much goes wrong at once; docs/devices.md says how the two hundred ended."""
+"""Twenty of the seeded runs in which much goes wrong at once; docs/explanation/leases.md says how two hundred ended."""
 
 import os
 

@@ -34,6 +34,8 @@ _ATTRIBUTES = (
     "label",
     "data-live",
     "data-lost",
+    "data-stopped",
+    "data-finished",
     "data-failed",
 )
 _DATA = frozenset({"bdi", "code", "pre", "time", "script", "textarea"})

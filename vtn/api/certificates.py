@@ -65,7 +65,7 @@ class Bundle(Model):
 @operation(
     "POST",
     "/v1/vens/{ven_id}/certificates",
-    summary="Let a certificate speak for a VEN",
+    summary="Accept a certificate for a VEN",
     role="admin",
     tags=["vens"],
     status=201,

@@ -167,7 +167,7 @@ async def create_dispatch(context: Context, body: NewDispatch) -> CreatedDispatc
 @operation(
     "POST",
     "/v1/dispatches/check",
-    summary="Say what speaks against a dispatch, without creating it",
+    summary="Check a dispatch without creating it",
     role="dispatcher",
     tags=["dispatches"],
     errors=[404],
@@ -235,7 +235,7 @@ def _event(called: CalledVen, now: datetime) -> Event:
 @operation(
     "PATCH",
     "/v1/dispatches/{dispatch_id}",
-    summary="Change what the events of a dispatch share",
+    summary="Change what all events of a dispatch have in common",
     role="dispatcher",
     tags=["dispatches"],
     errors=[404, 409],
@@ -282,7 +282,7 @@ async def cancel_dispatch(context: Context, dispatch_id: str) -> DispatchDetail:
 @operation(
     "PUT",
     "/v1/events/{event_id}/values",
-    summary="Give one VEN's event values of its own",
+    summary="Give one VEN's event its own values",
     role="dispatcher",
     tags=["events"],
     errors=[404, 409],
@@ -320,7 +320,7 @@ async def cancel_event(context: Context, event_id: str) -> DispatchDetail:
 @operation(
     "POST",
     "/v1/dispatches/{dispatch_id}/evaluation",
-    summary="Compute what a dispatch brought; new data makes a new version",
+    summary="Compute the result of a dispatch; new data makes a new version",
     role="dispatcher",
     tags=["results"],
     errors=[404, 409],
@@ -337,7 +337,7 @@ async def evaluate_dispatch(context: Context, dispatch_id: str) -> Result:
 @operation(
     "GET",
     "/v1/dispatches/{dispatch_id}/result",
-    summary="Read what a dispatch brought; it is computed by itself after the end, and anew for late readings",
+    summary="Read the result of a dispatch; it is computed after the end, and again for late readings",
     role="viewer",
     tags=["results"],
     errors=[404],

@@ -188,7 +188,7 @@ async def count_fleet(context: Context) -> FleetCounts:
 @operation(
     "POST",
     "/v1/fleet/actions",
-    summary="Do something to many VENs at once",
+    summary="Change many VENs at once",
     role="dispatcher",
     tags=["fleet"],
     errors=[404],
@@ -216,16 +216,14 @@ async def act_on_fleet(context: Context, body: BulkAction) -> BulkResult:
     return BulkResult(changed=changed, unable=unable)
 
 
-@operation("GET", "/v1/areas", summary="List the areas in which VENs stand", role="viewer", tags=["fleet"])
+@operation("GET", "/v1/areas", summary="List the areas of VENs", role="viewer", tags=["fleet"])
 async def list_areas(context: Context, limit: Limit = 100, cursor: Cursor | None = None) -> Page[Area]:
     async with context.service(DESK).db.read() as conn:
         rows = [Area(area=name, vens=number) for name, number in (await sites.areas(conn)).items()]
     return _BY_AREA.part(rows, limit, cursor, key=lambda row: (row.area,))
 
 
-@operation(
-    "GET", "/v1/vens/{ven_id}/site", summary="Read where a VEN stands", role="viewer", tags=["fleet"], errors=[404]
-)
+@operation("GET", "/v1/vens/{ven_id}/site", summary="Read a VEN's site", role="viewer", tags=["fleet"], errors=[404])
 async def read_site(context: Context, ven_id: str) -> Site | None:
     async with context.service(DESK).db.read() as conn:
         found = await sites.site_of(conn, ven_id)
@@ -234,9 +232,7 @@ async def read_site(context: Context, ven_id: str) -> Site | None:
     return Site(time_zone=found.time_zone, area=found.area, metering_point=found.metering_point)
 
 
-@operation(
-    "PUT", "/v1/vens/{ven_id}/site", summary="Say where a VEN stands", role="dispatcher", tags=["fleet"], errors=[404]
-)
+@operation("PUT", "/v1/vens/{ven_id}/site", summary="Set a VEN's site", role="dispatcher", tags=["fleet"], errors=[404])
 async def set_site(context: Context, ven_id: str, body: Site) -> Site:
     desk = context.service(DESK)
     async with desk.db.write() as tx:

@@ -61,7 +61,7 @@ def _shown(potential: potentials.Potential, now: datetime) -> Potential:
 @operation(
     "GET",
     "/v1/vens/{ven_id}/potential",
-    summary="Read a VEN's flexibility potential: in force, or what was issued in a span",
+    summary="Read a VEN's flexibility potential: in force, or issued in a period",
     role="viewer",
     tags=["potential"],
     errors=[404],

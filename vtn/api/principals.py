@@ -59,7 +59,7 @@ def _shown(principal: principals.Listed) -> Principal:
     return Principal.model_validate(principal, from_attributes=True)
 
 
-@operation("GET", "/v1/principals", summary="List who may use the API", role="admin", tags=["principals"])
+@operation("GET", "/v1/principals", summary="List operators", role="admin", tags=["principals"])
 async def list_principals(context: Context, limit: Limit = 100, cursor: Cursor | None = None) -> Page[Principal]:
     async with context.service(DESK).db.read() as conn:
         rows = await principals.everyone(conn)
@@ -88,7 +88,7 @@ async def create_principal(context: Context, body: NewPrincipal) -> CreatedPrinc
 @operation(
     "POST",
     "/v1/principals/{principal_id}/revocation",
-    summary="Make a token worthless at once",
+    summary="Revoke a token at once",
     role="admin",
     tags=["principals"],
     errors=[404],

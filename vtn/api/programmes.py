@@ -291,7 +291,7 @@ async def change_programme(context: Context, programme_id: str, body: ProgrammeC
 @operation(
     "POST",
     "/v1/programmes/{programme_id}/enrolments",
-    summary="Let VENs take part",
+    summary="Enrol VENs in a programme",
     role="admin",
     tags=["programmes"],
     errors=[404, 409],
@@ -313,7 +313,7 @@ async def enrol_vens(context: Context, programme_id: str, body: NewEnrolment) ->
 @operation(
     "DELETE",
     "/v1/programmes/{programme_id}/enrolments/{ven_id}",
-    summary="Let a VEN take part no longer",
+    summary="End a VEN's enrolment",
     role="admin",
     tags=["programmes"],
     errors=[404],
@@ -327,7 +327,7 @@ async def end_enrolment(context: Context, programme_id: str, ven_id: str) -> Non
 @operation(
     "GET",
     "/v1/programmes/{programme_id}/enrolments",
-    summary="List who takes part",
+    summary="List the VENs that take part",
     role="viewer",
     tags=["programmes"],
     errors=[404],
@@ -342,7 +342,7 @@ async def list_enrolled(context: Context, programme_id: str) -> Enrolled:
 @operation(
     "GET",
     "/v1/programmes/{programme_id}/learning",
-    summary="Say how many VENs have days enough for the baseline, and from when the others will",
+    summary="Read how many VENs have enough days for the baseline, and when the others will",
     role="viewer",
     tags=["programmes"],
     errors=[404],

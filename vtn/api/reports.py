@@ -215,7 +215,7 @@ async def list_reports(context: Context, ven_id: str) -> VenReports:
 @operation(
     "POST",
     "/v1/vens/{ven_id}/report-requests",
-    summary="Request a report of a VEN",
+    summary="Request a report from a VEN",
     role="dispatcher",
     tags=["reports"],
     status=201,

@@ -71,7 +71,7 @@ def _shown(basis: Basis, keys: dict[int, SeriesKey]) -> SettlementBasis:
 @operation(
     "GET",
     "/v1/vens/{ven_id}/settlement-series",
-    summary="Read what is settled of a VEN",
+    summary="Read a VEN's settlement series",
     role="viewer",
     tags=["readings"],
     errors=[404],
@@ -86,7 +86,7 @@ async def read_settlement(context: Context, ven_id: str) -> SettlementBasis:
 @operation(
     "PUT",
     "/v1/vens/{ven_id}/settlement-series",
-    summary="Choose what is settled of a VEN, or leave it to the meaning of its data points",
+    summary="Choose a VEN's settlement series, or let the meaning of its data points decide",
     role="admin",
     tags=["readings"],
     errors=[404],

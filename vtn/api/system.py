@@ -48,7 +48,7 @@ class AuditRow(Model):
     after: Any
 
 
-@operation("GET", "/v1/status", summary="How the VTN stands", role="viewer", tags=["system"])
+@operation("GET", "/v1/status", summary="Read the state of the VTN", role="viewer", tags=["system"])
 async def read_status(context: Context) -> Status:
     desk = context.service(DESK)
     async with desk.db.read() as conn:

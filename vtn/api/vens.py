@@ -198,7 +198,7 @@ async def read_ven(context: Context, ven_id: str) -> VenDetail:
 @operation(
     "DELETE",
     "/v1/vens/{ven_id}",
-    summary="Retire a VEN: certificates stop, enrolments end, its data stays",
+    summary="Retire a VEN: its certificates and enrolments end, its data stays",
     role="admin",
     tags=["vens"],
     errors=[404, 503],
@@ -212,7 +212,7 @@ async def remove_ven(context: Context, ven_id: str) -> None:
 @operation(
     "POST",
     "/v1/vens/{ven_id}/enrolment-codes",
-    summary="Make a new enrolment code; older ones stop working",
+    summary="Create a new enrolment code; older ones stop working",
     role="admin",
     tags=["vens"],
     status=201,
@@ -229,7 +229,7 @@ async def create_enrolment_code(context: Context, ven_id: str) -> Code:
 @operation(
     "POST",
     "/v1/vens/{ven_id}/reregistration",
-    summary="Ask a VEN to register again",
+    summary="Request re-registration of a VEN",
     role="dispatcher",
     tags=["vens"],
     status=202,

@@ -1,11 +1,11 @@
-"""docs/market.md says what the tables of transitions say."""
+"""docs/explanation/market.md says what the tables of transitions say."""
 
 import re
 from pathlib import Path
 
 from aggregator.trade import activations, offers, requests
 
-PAGE = Path(__file__).parents[3] / "docs" / "market.md"
+PAGE = Path(__file__).parents[3] / "docs" / "explanation" / "market.md"
 
 
 def test_the_page_lists_every_transition_and_no_other():

@@ -16,7 +16,7 @@ from bridges.drivers import Origin, load, sources
 from core.clock import ManualClock, system_clock
 from core.errors import InvalidError
 
-DOCS = Path(__file__).resolve().parents[3] / "docs" / "devices.md"
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "reference" / "devices.md"
 PLUG = "title: A plug\npoints: {power: {topic: a/power}}\n"
 
 

@@ -1,0 +1,205 @@
+"""`make reference`: write commands.md and settings.md from the command line and the settings themselves.
+
+A page says what the code says: the help of commands and options, the descriptions and defaults of settings.
+"""
+
+import ast
+import inspect
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from textwrap import dedent
+from typing import Any, get_args
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from bridges.drivers import sources
+from evenload.cli import app
+from evenload.settings import Settings
+from ven.household import Household
+
+HERE = Path(__file__).parent
+_NOTE = "<!-- Written by `make reference`; change the code's own words instead. -->\n"
+
+
+def _cell(text: object) -> str:
+    return " ".join(str(text).replace("|", "\\|").split())
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows)]
+    return "\n".join(lines).replace("| --- ", "|---").replace("--- |", "---|") + "\n"
+
+
+# -- commands
+
+
+def commands() -> str:
+    """Return the page of all commands, with their arguments and options."""
+    root = typer.main.get_command(app)
+    intro = "`evenload --help`, and `--help` after any command, say the same. Before a command: " + ", ".join(
+        f"`{'/'.join(param.opts)}` ({_help(param)})"
+        for param in root.params
+        if param.name in {"show_version", "log_level"}
+    )
+    return f"# Commands\n\n{_NOTE}\n{intro}.\n\n" + "\n".join(_commands(root, "evenload"))
+
+
+def _commands(group: Any, path: str) -> Iterator[str]:
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
+        if command.hidden:
+            continue
+        place = f"{path} {name}"
+        level = "##" if path == "evenload" else "###"
+        arguments = [param for param in command.params if param.param_type_name == "argument"]
+        usage = " ".join([place, *(f"{_metavar(param)}" for param in arguments)])
+        yield f"{level} `{usage}`\n"
+        yield f"{_cell(inspect.cleandoc(command.help or ''))}\n"
+        rows = [
+            (f"`{_metavar(param)}`" if param in arguments else _option(param), _help(param))
+            for param in command.params
+            if not getattr(param, "hidden", False) and param.name != "help"
+        ]
+        if rows:
+            yield _table(("argument or option", "meaning"), rows)
+        if hasattr(command, "list_commands"):
+            yield from _commands(command, place)
+
+
+def _metavar(param: Any) -> str:
+    name = param.metavar or param.name.rstrip("_").upper()
+    name = f"{name}..." if param.nargs != 1 else name
+    return name if param.required else f"[{name}]"
+
+
+def _option(param: Any) -> str:
+    names = "/".join([*param.opts, *param.secondary_opts])
+    return f"`{names}`" if param.is_flag else f"`{names} {param.metavar or param.name.rstrip('_').upper()}`"
+
+
+def _help(param: Any) -> str:
+    text = _cell(param.help or "")
+    parts = [text if not text or text[-1] in ".?!:" else f"{text}."]
+    if (
+        isinstance(param.default, str | int | float | Path)
+        and not isinstance(param.default, bool)
+        and param.default != ""
+    ):
+        parts.append(f"Default: `{_cell(param.default)}`.")
+    if param.envvar:
+        parts.append(f"Variable: `{param.envvar}`.")
+    if param.required and param.param_type_name == "option":
+        parts.append("Required.")
+    return " ".join(part for part in parts if part)
+
+
+# -- settings
+
+
+_VTN = """## The VTN: `vtn.toml`
+
+TOML; relative paths start at the file's directory. A variable `EVENLOAD_...` overrules the file, with `__` between
+section and name: `EVENLOAD_OPENADR__PORT=9443`; lists and tables as JSON. A misspelt name is refused, with its place.
+"""
+_HOUSEHOLD = """## The household: `household.yaml`
+
+YAML; relative paths start at the file's directory. `evenload ven check` names mistakes with line and column, and
+`evenload ven schema` prints the schema for editors. An example is `examples/household.yaml`.
+"""
+_WITH = """## A device's `with`, by driver
+"""
+
+
+def settings() -> str:
+    """Return the page of the VTN's settings, the household file, and the options of our drivers."""
+    vtn, household = _model(Settings, "", set()), _model(Household, "", set())
+    drivers = (
+        part
+        for name, source in sources().items()
+        for part in _model(source.load().Options, name, set(), heading=f"### `{name}`\n")
+    )
+    return "\n".join((f"# Settings\n\n{_NOTE}", _VTN, *vtn, _HOUSEHOLD, *household, _WITH, *drivers))
+
+
+def _model(model: type[BaseModel], prefix: str, shown: set[type[BaseModel]], heading: str = "") -> Iterator[str]:
+    """Yield a model's table, then those of the models in it, each once."""
+    shown.add(model)
+    words = _words(model)
+    inner: list[tuple[str, type[BaseModel]]] = []
+    rows = []
+    for field_name, field in model.model_fields.items():
+        name = field.alias or field_name
+        text = field.description or words.get(field_name, "")
+        for part in _models_in(field.annotation):
+            place = f"{prefix}.{name}" if prefix else name
+            if part not in shown:
+                inner.append((place + _plural(field.annotation), part))
+                shown.add(part)
+            text = text or _first_line(part)
+        rows.append((f"`{name}`", _default(field), _cell(text)))
+    if prefix:
+        yield heading or f"### `{prefix}`\n\n{_cell(inspect.getdoc(model) or '')}\n"
+    yield _table(("setting", "default", "meaning"), rows)
+    for place, part in inner:
+        yield from _model(part, place, shown)
+
+
+def _first_line(model: type[BaseModel]) -> str:
+    return (inspect.getdoc(model) or "").split("\n")[0]
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if value is None or value is PydanticUndefined or isinstance(value, BaseModel) or value in ((), {}, ""):
+        return "none" if value is None else ""
+    return f"`{_cell(str(value).lower() if isinstance(value, bool) else value)}`"
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
+
+
+def _plural(annotation: Any) -> str:
+    """Return `[]` behind a list's name, `.NAME` behind that of a table with names of one's own."""
+    kinds = {getattr(part, "__origin__", part) for part in (annotation, *get_args(annotation))}
+    return "[]" if tuple in kinds or list in kinds else ".NAME" if dict in kinds else ""
+
+
+def _words(model: type[BaseModel]) -> dict[str, str]:
+    """Return the texts that stand below a model's fields."""
+    try:
+        body = ast.parse(dedent(inspect.getsource(model))).body[0]
+    except (OSError, TypeError):  # a model made of data has no source
+        return {}
+    statements = body.body if isinstance(body, ast.ClassDef) else []
+    return {
+        field.target.id: inspect.cleandoc(text.value)
+        for field, follower in pairwise(statements)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(follower, ast.Expr) and isinstance(follower.value, ast.Constant)
+        if isinstance(text := follower.value, ast.Constant) and isinstance(text.value, str)
+    }
+
+
+PAGES = {"commands.md": commands, "settings.md": settings}
+
+
+def main() -> None:
+    """Write the pages."""
+    for name, write in PAGES.items():
+        (HERE / name).write_text(write(), encoding="utf-8")
+        sys.stdout.write(f"docs/reference/{name}\n")
+
+
+if __name__ == "__main__":
+    main()
