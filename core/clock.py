@@ -1,4 +1,4 @@
-"""World time: what drives events, intervals, polls, sampling and leases (DESIGN, "two times, never mixed").
+"""World time: what drives events, intervals, polls, sampling and leases.
 
 Machine time (sockets, TLS, back-off, token expiry) is `time.monotonic` and the host's UTC, never this.
 """

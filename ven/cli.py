@@ -222,7 +222,12 @@ def check(config: _Config) -> None:
     for options in household.all_connections().values():
         if options.warning:
             typer.echo(f"Warning: {options.warning}.", err=True)
-    typer.echo(f"{config} is good: {len(household.devices)} devices, {len(household.programmes)} programmes.")
+    devices, programmes = _counted(len(household.devices), "device"), _counted(len(household.programmes), "programme")
+    typer.echo(f"{config} is good: {devices}, {programmes}.")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 @lone.command("devices")

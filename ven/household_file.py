@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic.json_schema import GenerateJsonSchema
 
 from bridges.connections import NoConnection
 from bridges.device import CapabilityKind, Device
@@ -13,6 +14,7 @@ from bridges.yaml_file import Fault, FileError, Place, YamlFile
 from core.clock import system_clock
 from core.direction import Direction
 from core.errors import InvalidError
+from core.spans import Duration
 from ven.devices import make_driver
 from ven.household import CapabilityWords, Household, Programme
 from ven.rules import lever, order_of
@@ -137,17 +139,27 @@ def _anchored(household: Household, folder: Path) -> Household:
     return household.model_copy(update=changes)
 
 
+class _SchemaWriter(GenerateJsonSchema):
+    """Writes defaults as they look in a file."""
+
+    def encode_default(self, dft: Any) -> Any:
+        """Return a default as a JSON value."""
+        return str(dft) if isinstance(dft, Duration) else super().encode_default(dft)
+
+
 def schema(templates: Path | None = None) -> dict[str, Any]:
     """Return the JSON Schema of a household file, with the options of every driver and of the templates there.
 
     Raises InvalidError for a template that is no good.
     """
-    whole = Household.model_json_schema(by_alias=True)
+    whole = Household.model_json_schema(by_alias=True, schema_generator=_SchemaWriter)
     definitions = whole["$defs"]
     entry = definitions.pop("DeviceEntry")
     variants = []
     for name, source in sources(templates).items():
-        options = source.load().Options.model_json_schema(by_alias=True, ref_template=f"#/$defs/{name}.{{model}}")
+        options = source.load().Options.model_json_schema(
+            by_alias=True, ref_template=f"#/$defs/{name}.{{model}}", schema_generator=_SchemaWriter
+        )
         definitions |= {f"{name}.{key}": value for key, value in options.pop("$defs", {}).items()}
         fields = entry["properties"] | {"driver": {"const": name}, "with": options}
         variants.append({**entry, "title": f"A device of the driver {name}", "properties": fields})

@@ -1,4 +1,4 @@
-"""Values of data points in time, and the intervals of a report that they make (catalogue 4c)."""
+"""Values of data points in time, and the intervals of a report that they make."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace

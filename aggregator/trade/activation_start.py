@@ -1,4 +1,4 @@
-"""The call: from what was bought to one event a VEN (DESIGN, journeys 1 and 3).
+"""The call: from what was bought to one event a VEN (docs/explanation/walks.md).
 
 Read a snapshot, select in a thread outside any transaction (seconds of CPU), then commit dispatch, events, selection
 and reasons together, after looking again whether what the selection relied on still holds.

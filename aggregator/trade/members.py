@@ -67,7 +67,7 @@ def signal(grid: Grid) -> Signal:
 
 
 def values(power_w: Floats, direction: str) -> Values:
-    """Return a VEN's own values for powers (T): whole watts, negative = consume less (catalogue 2c)."""
+    """Return a VEN's own values for powers (T): whole watts, negative = consume less."""
     sign = Direction(direction).sign
     return {SIGNAL_ID: [float(sign * round(one) or 0) for one in power_w.tolist()]}
 

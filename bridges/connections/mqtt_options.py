@@ -50,7 +50,7 @@ class MqttOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["mqtt"] = Field("mqtt", title="Kind", description="Of connection.")
+    kind: Literal["mqtt"] = Field("mqtt", title="Kind", description="What kind of connection it is.")
     host: str = Field("localhost", min_length=1, max_length=253, title="Host", description="Name or address.")
     port: int = Field(1883, ge=1, le=65535, title="Port", description="1883, or 8883 with TLS, by convention.")
     username: str | None = Field(None, title="User name", description="Without it we are anonymous.")

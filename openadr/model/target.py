@@ -13,7 +13,7 @@ DEVICE_CLASSES = frozenset(
         "Energy_Management_System", "Smart_Energy_Module", "Storage",
     }
 )  # fmt: skip
-"""The end-device classes of conformance rule R111 (catalogue 2d); `x-...` is allowed beside them."""
+"""The end-device classes of conformance rule R111; `x-...` is allowed beside them."""
 
 
 @dataclass(frozen=True, slots=True)

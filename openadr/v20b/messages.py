@@ -332,4 +332,4 @@ SERVICES: dict[type[Message], str] = {
     OadrResponse: "EiRegisterParty",
     Poll: "OadrPoll",
 }
-"""The service (last part of the URL) to which a message is posted (catalogue 0)."""
+"""The service (last part of the URL) to which a message is posted."""

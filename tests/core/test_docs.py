@@ -123,7 +123,7 @@ def test_pages_that_code_mentions_are_there() -> None:
 
 def test_contracts_that_catch_a_mistake_are_there() -> None:
     page = (ROOT / "docs" / "contributing" / "where-to-add.md").read_text("utf-8")
-    caught = re.findall(r"Caught by:(.*?)(?:\n\n|\Z)", page, re.DOTALL)
+    caught = re.findall(r"Import rules?:(.*?)(?:\n\n|\Z)", page, re.DOTALL)
     named = {" ".join(name.split()) for text in caught for name in re.findall(r'"([^"]+)"', text)}
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
     assert named

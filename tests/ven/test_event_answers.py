@@ -1,4 +1,4 @@
-"""What the gateway answers to events (catalogue 2b)."""
+"""What the gateway answers to events."""
 
 import math
 from dataclasses import replace

@@ -261,3 +261,18 @@ def test_a_household_without_resources_takes_its_meter(household):
     bare = Household.model_validate(household.model_dump(by_alias=True) | {"resources": []})
     (resource,) = bare.all_resources()
     assert (resource.id, resource.meter, resource.devices) == ("home", "meter", ("heater", "plug"))
+
+
+def test_every_default_of_the_schema_is_one_that_the_schema_takes():
+    document = schema()
+    waiting, defaults = [document], 0
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list):
+            waiting += part
+        elif isinstance(part, dict):
+            waiting += part.values()
+            if "default" in part and part["default"] is not None:
+                defaults += 1
+                jsonschema.validate(part["default"], {**part, "$defs": document["$defs"]})
+    assert defaults > 10

@@ -1,4 +1,4 @@
-"""Opts by hand and opt schedules (catalogue 2b, 3)."""
+"""Opts by hand and opt schedules."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""When the engine speaks: polls, draining, failures, strays (catalogue 6)."""
+"""When the engine speaks: polls, draining, failures, strays."""
 
 from datetime import timedelta
 from itertools import pairwise

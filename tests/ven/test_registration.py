@@ -1,4 +1,4 @@
-"""Registering, re-registering, being thrown out (catalogue 5)."""
+"""Registering, re-registering, being thrown out."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Being asked for reports, sending them, stopping (catalogue 4)."""
+"""Being asked for reports, sending them, stopping."""
 
 from datetime import UTC, datetime, timedelta
 

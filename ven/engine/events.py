@@ -1,4 +1,4 @@
-"""Events: judging a delivery, answering it, remembering it (catalogue 2b)."""
+"""Events: judging a delivery, answering it, remembering it."""
 
 import json
 from collections.abc import Iterable

@@ -110,4 +110,4 @@ class Inbox:
         CancelPartyRegistration: _unregistered,
         RequestReregistration: _asked_to_reregister,
     }
-    """Message -> what it means (catalogue 0)."""
+    """Message -> what it means."""

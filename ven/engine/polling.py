@@ -1,4 +1,4 @@
-"""When to poll next (catalogue 6)."""
+"""When to poll next."""
 
 from datetime import datetime, timedelta
 from random import Random

@@ -1,4 +1,4 @@
-"""The registration: asking, registering, re-registering, losing it (catalogue 5)."""
+"""The registration: asking, registering, re-registering, losing it."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -1,4 +1,4 @@
-"""The life of a registration, as a table (catalogue 5)."""
+"""The life of a registration, as a table."""
 
 from collections.abc import Mapping
 from enum import StrEnum

@@ -215,7 +215,7 @@ class Replies:
         (RegisterReport, RegisteredReport): _offered,
         (UpdateReport, UpdatedReport): _reported,
     }
-    """(what we asked, what was answered) -> what it means (catalogue 0)."""
+    """(what we asked, what was answered) -> what it means."""
 
 
 def _response(answer: Message | None) -> Response:

@@ -1,4 +1,4 @@
-"""Reports in the protocol: offering, being asked, delivering, cancelling (catalogue 4)."""
+"""Reports in the protocol: offering, being asked, delivering, cancelling."""
 
 import hashlib
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""OpenADR 2.0b over HTTP, pull mode: one POST at a time over mutual TLS (catalogue 7).
+"""OpenADR 2.0b over HTTP, pull mode: one POST at a time over mutual TLS.
 
 Everything here is machine time.
 """

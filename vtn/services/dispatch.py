@@ -1,4 +1,4 @@
-"""Dispatches: one order of the operator, one event per VEN (DESIGN, journey 1).
+"""Dispatches: one order of the operator, one event per VEN (docs/explanation/walks.md).
 
 Dispatch, events, deliveries and outbox marks are committed together. A change adds exactly one to the
 modificationNumber of each event that it touches (EV-07); a cancellation is a change (EV-10).

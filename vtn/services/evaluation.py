@@ -403,7 +403,7 @@ def _too_few(error: NoBaselineError, rule: DayMatch, today: int) -> tuple[str, d
 def ordered_between(ordered: Event, edges: Sequence[datetime], direction: Direction) -> Floats:
     """Return the energy (Wh, positive = as ordered) that an event orders between each two of the edges (T + 1), (T,).
 
-    0 if no signal names a power. The edges ascend. LOAD_DISPATCH/delta is the change of consumption (catalogue 2c):
+    0 if no signal names a power. The edges ascend. LOAD_DISPATCH/delta is the change of consumption:
     negative for `reduce`.
     """
     total = np.zeros(len(edges) - 1)

@@ -1,4 +1,4 @@
-"""What VENs shall hear: rows that move `pending -> sent -> done | dead` (DESIGN, "Outbox").
+"""What VENs shall hear: rows that move `pending -> sent -> done | dead`.
 
 A row holds an intent; a transport makes the message at the moment of delivery. `events_changed` is a mark: one row a
 VEN, set back to pending by each change. Every other row is one message. A row is done by its logical answer, or, where

@@ -1,6 +1,6 @@
 """The data of reports as they come in: many VENs' reports in one transaction, with a few statements for all.
 
-A reading reaches the store through `record`; it is acknowledged only after the commit (DESIGN, journey 2).
+A reading reaches the store through `record`; it is acknowledged only after the commit (docs/explanation/walks.md).
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
 """Who a certificate belongs to, and who has something waiting: hints in memory, the rows are the truth.
 
-Kept fresh by change notification and a periodic resync, so that an empty poll touches no SQL (DESIGN, promises).
+Kept fresh by change notification and a periodic resync, so that an empty poll touches no SQL.
 """
 
 import asyncio

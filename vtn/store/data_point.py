@@ -1,4 +1,4 @@
-"""Data points: what a VEN said that the values of a series are (DESIGN, "Readings are never overwritten")."""
+"""Data points: what a VEN said that the values of a series are."""
 
 import json
 from dataclasses import asdict, dataclass, field

@@ -1,4 +1,4 @@
-"""Readings: series whose values lie in chunks, never overwritten (DESIGN, "Readings are never overwritten").
+"""Readings: series whose values lie in chunks, never overwritten.
 
 A chunk holds what one report brought of one series, of one UTC day at most. Of two values with the same start the one
 with the higher revision counts. Old chunks are merged by day; every value keeps its revision and the time at which it

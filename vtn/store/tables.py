@@ -1,4 +1,4 @@
-"""The tables of the VTN (DESIGN section 4), one database a deployment.
+"""The tables of the VTN, one database a deployment.
 
 Times are aware UTC. Names of columns carry units where a bare number stands. Other rooms add their tables to METADATA.
 """

@@ -1,4 +1,4 @@
-"""The outbox: pending, sent, done or dead (DESIGN "Outbox"; PL-01..PL-04, PL-07)."""
+"""The outbox: pending, sent, done or dead."""
 
 from datetime import timedelta
 

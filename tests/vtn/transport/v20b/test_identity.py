@@ -1,4 +1,4 @@
-"""Who speaks: certificates, revocation, proxies (catalogue SE; DESIGN "Identity comes from the certificate")."""
+"""Who speaks: certificates, revocation, proxies."""
 
 import asyncio
 import contextlib
