@@ -200,11 +200,11 @@ def test_a_household_uses_its_own_template(config, tmp_path):
     folder = tmp_path / "templates"
     folder.mkdir()
     (folder / "my_plug.yaml").write_text(PLUG)
-    assert "1 devices" in call("check", "--config", config).output
+    assert "1 device, 0 programmes" in call("check", "--config", config).output
     (folder / "my_plug.yaml").write_text(PLUG.replace("topic", "topik"))
     assert "my_plug.yaml:2:" in call("check", "--config", config).output
     folder.rename(tmp_path / "mine")
     (tmp_path / "mine" / "my_plug.yaml").write_text(PLUG)
     config.write_text(config.read_text() + "templates: mine\n")
-    assert "1 devices" in call("check", "--config", config).output
+    assert "1 device, 0 programmes" in call("check", "--config", config).output
     assert "my_plug" in call("schema", "--templates", tmp_path / "mine").output
