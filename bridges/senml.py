@@ -98,12 +98,13 @@ def _number(item: dict[str, Any], field: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidError(f"The field '{field}' must be a number.")
     try:
-        return _finite(float(value))
+        return finite(float(value))
     except OverflowError as error:
         raise InvalidError(f"The field '{field}' is out of range.") from error
 
 
-def _finite(number: float) -> float:
+def finite(number: float) -> float:
+    """Return a number from outside. Raises InvalidError for NaN and infinity."""
     if not math.isfinite(number):
         raise InvalidError("A number is out of range.")
     return number
@@ -172,7 +173,7 @@ class _Base:
             at=at,
             value=value,
             unit=_text(item, "u") or self.unit,
-            sum=None if total is None else _finite(self.sum + total),
+            sum=None if total is None else finite(self.sum + total),
         )
 
     def _value(self, item: dict[str, Any]) -> SenmlValue | None:
@@ -183,7 +184,7 @@ class _Base:
             return None
         if given == ["v"]:
             number = _number(item, "v")
-            return None if number is None else _finite(number + self.value)
+            return None if number is None else finite(number + self.value)
         if given == ["vb"]:
             if not isinstance(item["vb"], bool):
                 raise InvalidError("The field 'vb' must be true or false.")

@@ -14,7 +14,7 @@ from bridges import senml
 from bridges.connected_device import ConnectedDevice, options_of
 from bridges.connections import Connection, Handler, Message
 from bridges.device import Capability, CapabilityKind, Contact, Device, DeviceSpec, Driver, Value
-from bridges.senml import parse_json
+from bridges.senml import finite, parse_json
 from bridges.template import (
     VALUE,
     CapabilityBody,
@@ -161,7 +161,7 @@ class TemplatedDevice(ConnectedDevice):
 
     def _pass_on(self, name: str, at: datetime, value: float, unit: str) -> None:
         source, ours = self._body.points[name], self._units[name]
-        converted = _finite(to_unit(source.ours(value), unit or source.unit or ours, ours))
+        converted = finite(to_unit(source.ours(value), unit or source.unit or ours, ours))
         period = None if source.period_s is None else timedelta(seconds=source.period_s)
         self.reading(name, at if period is None else at - period, converted, period)
 
@@ -242,13 +242,13 @@ def _their_words(device: str, kind: CapabilityKind, body: CapabilityBody, value:
         return body.set.words.get(str(value), str(value))
     if isinstance(value, bool | str):
         raise InvalidError(f"{kind} of {device} is a number, not {value!r:.40}.")
-    return f"{_finite(body.set.theirs(value)):.6f}".rstrip("0").rstrip(".")
+    return f"{finite(body.set.theirs(value)):.6f}".rstrip("0").rstrip(".")
 
 
 def _our_words(kind: CapabilityKind, body: CapabilityBody, word: _Word) -> Value:
     """Return what a device's word on its state means. Raises InvalidError for a word that means nothing."""
     if not body.values:
-        return _finite(body.state.ours(_number(word)))
+        return finite(body.state.ours(_number(word)))
     spelled = _spelled(word)
     value = body.state.words.get(spelled) if body.state.words else spelled
     if value not in body.values:
@@ -294,12 +294,6 @@ def _number(word: _Word) -> float:
     if isinstance(word, bool):
         raise InvalidError(f"{_spelled(word)} is not a number.")
     try:
-        return _finite(float(word))
+        return finite(float(word))
     except ValueError as error:
         raise InvalidError(f"{word!r:.80} is not a number.") from error
-
-
-def _finite(number: float) -> float:
-    if not math.isfinite(number):
-        raise InvalidError("A number is not finite.")
-    return number

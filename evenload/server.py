@@ -107,16 +107,16 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         writer = GroupWriter(db)
         await writer.start()
         stack.push_async_callback(writer.close)
-        directory = VenCache(db, clock)
-        await directory.refresh()
-        stack.push_async_callback(directory.flush_seen)
+        ven_cache = VenCache(db, clock)
+        await ven_cache.refresh()
+        stack.push_async_callback(ven_cache.flush_seen)
         faults = VenFaults(db, clock)
         stack.push_async_callback(faults.flush)
         revocations = Revocations(db, clock, authority)
         await _guarded(revocations.renew_list)()
         certificates = ServerCertificates(settings, authority)
         await certificates.renew()
-        vtn = Vtn20b(writer, directory, settings.vtn(), clock, faults)
+        vtn = Vtn20b(writer, ven_cache, settings.vtn(), clock, faults)
         recent = RecentMessages()
         renewals = None if authority is None else Renewals(db, authority, settings.vtn_id, clock)
         connections = Connections(settings.connections.limits(), registry)
@@ -164,7 +164,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await _schedule(
             stack,
             db,
-            directory,
+            ven_cache,
             faults,
             clock,
             gauges,
@@ -335,7 +335,7 @@ async def _serve(
 async def _schedule(
     stack: contextlib.AsyncExitStack,
     db: Database,
-    directory: VenCache,
+    ven_cache: VenCache,
     faults: VenFaults,
     clock: Clock,
     gauges: Gauges,
@@ -350,7 +350,7 @@ async def _schedule(
             await outbox.expire(tx, clock.now())
 
     async def resync() -> None:
-        directory.resync()
+        ven_cache.resync()
 
     async def tidy() -> None:
         await merge_days(db, clock.now())
@@ -363,7 +363,7 @@ async def _schedule(
     under_way: set[asyncio.Task[None]] = set()
     scheduler = AsyncIOScheduler(timezone=UTC)
     for work, every_s in (
-        (directory.flush_seen, _FLUSH_S),
+        (ven_cache.flush_seen, _FLUSH_S),
         (faults.flush, _FLUSH_S),
         (sweep, _SWEEP_S),
         (gauges.refresh, _GAUGE_S),

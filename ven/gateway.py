@@ -370,18 +370,14 @@ class Gateway:
     # -- people
 
     async def _wishes(self) -> None:
-        """Act on what people ask for at the command line."""
+        """Act on what people ask for at the command line, once the VTN can be told of it."""
         while True:
             await asyncio.sleep(_WISHES_EVERY_S)
             self._take_notice()
             try:
                 self._safely("vitals", self._show_vitals)
-                for wish in self.store.wishes():
-                    self._opt(wish.event_id, wish.opt, wish.reason)
-                    self.store.granted(wish)
-                for absence in self.store.absence_wishes():
-                    self._opt_by("schedule", partial(self._absent, absence))
-                    self.store.absence_granted(absence)
+                if self.engine.registration is not None:
+                    self._grant_wishes()
             except UnavailableError as error:
                 _log.error("the store cannot be used", reason=str(error))
 
@@ -408,6 +404,14 @@ class Gateway:
         vtn = self._conversation.contact
         stopped_at = now if stopped else None
         self._files.vitals.put(Vitals(self._started, now, vtn, self._reached, devices, stopped_at, self._notices.texts))
+
+    def _grant_wishes(self) -> None:
+        for wish in self.store.wishes():
+            self._opt(wish.event_id, wish.opt, wish.reason)
+            self.store.granted(wish)
+        for absence in self.store.absence_wishes():
+            self._opt_by("schedule", partial(self._absent, absence))
+            self.store.absence_granted(absence)
 
     def _connection_contact(self, name: str, now: datetime) -> ConnectionContact:
         connection, options = self._connections[name], self.household.all_connections()[name]
@@ -444,6 +448,8 @@ class Gateway:
         if absence.ends_opt_id is not None:
             self.engine.cancel_opt(absence.ends_opt_id)
             return []
+        if absence.end <= self.clock.now():
+            raise InvalidError("The time away is over.")
         span = Availability(absence.start, Duration.between(absence.start, absence.end))
         _, actions = self.engine.schedule_opt([span], OptType.OUT, absence.reason, self.clock.now())
         return actions

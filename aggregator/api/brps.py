@@ -6,9 +6,8 @@ from pydantic import Field
 
 from aggregator.brp_api.gate import GATE
 from aggregator.scopes import SCOPES
-from aggregator.trade import contracts
+from aggregator.trade import brps
 from core.clock import machine_now
-from core.errors import NotFoundError
 from vtn.api.desk import DESK
 from vtn.api.fields import Email, Printable
 from vtn.services import access_tokens, api_clients
@@ -129,7 +128,7 @@ def _forget_cached(context: Context) -> None:
 async def list_brps(context: Context, limit: Limit = 100, cursor: Cursor | None = None) -> Page[Brp]:
     """Return all BRPs, oldest first."""
     async with context.service(DESK).db.read() as conn:
-        rows = [Brp.model_validate(brp, from_attributes=True) for brp in await contracts.brps(conn)]
+        rows = [Brp.model_validate(brp, from_attributes=True) for brp in await brps.listed(conn)]
     return _BY_ID.part(rows, limit, cursor, key=lambda row: (row.id,))
 
 
@@ -148,16 +147,9 @@ async def create_brp(context: Context, body: NewBrp) -> CreatedBrp:
     desk, who = context.service(DESK), context.principal.name
     thumbprint, now = _thumbprint(body.client), desk.clock.now()
     async with desk.db.write() as tx:
-        party_id = await contracts.create_brp(tx, body.name, now, who=who, email=body.email)
-        client, secret = await api_clients.create(
-            tx,
-            party_id,
-            body.client.name,
-            body.client.scopes,
-            machine_now(),
-            who=who,
-            offered=SCOPES,
-            certificate=thumbprint,
+        party_id = await brps.create(tx, body.name, now, who=who, email=body.email)
+        client, secret = await brps.create_client(
+            tx, party_id, body.client.name, body.client.scopes, machine_now(), who=who, certificate=thumbprint
         )
     brp = Brp(id=party_id, name=body.name.strip(), email=body.email, created_at=now)
     return CreatedBrp(brp=brp, client=_shown(client), secret=secret)
@@ -175,8 +167,7 @@ async def create_brp(context: Context, body: NewBrp) -> CreatedBrp:
 async def list_clients(context: Context, brp_id: str, limit: Limit = 100, cursor: Cursor | None = None) -> Page[Client]:
     """Return the programs of a BRP, oldest first, revoked ones too."""
     async with context.service(DESK).db.read() as conn:
-        if brp_id not in {one.id for one in await contracts.brps(conn)}:
-            raise NotFoundError(f"No BRP '{brp_id}'.")
+        await brps.check(conn, brp_id)
         rows = [_shown(client) for client in await api_clients.listed(conn, brp_id)]
     return _CLIENTS.part(rows, limit, cursor, key=lambda row: (row.id,))
 
@@ -196,8 +187,8 @@ async def create_client(context: Context, brp_id: str, body: NewClient) -> Creat
     """Add a program with a secret of its own."""
     thumbprint, who = _thumbprint(body), context.principal.name
     async with context.service(DESK).db.write() as tx:
-        client, secret = await api_clients.create(
-            tx, brp_id, body.name, body.scopes, machine_now(), who=who, offered=SCOPES, certificate=thumbprint
+        client, secret = await brps.create_client(
+            tx, brp_id, body.name, body.scopes, machine_now(), who=who, certificate=thumbprint
         )
     return CreatedClient(client=_shown(client), secret=secret)
 

@@ -4,10 +4,9 @@ from typing import Any
 
 from aggregator.brp_api.values import ULID
 from aggregator.flexibility.fleet import Reason
-from aggregator.trade import activation_start, activations
+from aggregator.trade import activations, selection_view
 from core.errors import NotFoundError
 from vtn.api.desk import DESK
-from vtn.services import ven_view
 from web.api import Context
 from web.model import Model
 from web.operation import operation
@@ -50,13 +49,8 @@ async def read_selection(
         one = await activations.get(conn, activation_id)
         if one.selection_id is None:
             raise NotFoundError("Nobody has been chosen for this activation yet.")
-        rows = await activation_start.reasons(
-            conn, one.selection_id, after=after[0] if after else None, limit=limit + 1
-        )
-        names = await ven_view.names(conn, [row.ven_id for row in rows])
-    found = [
-        ChosenVen(ven_id=row.ven_id, ven_name=names[row.ven_id], reason=row.reason, power_w=row.power_w) for row in rows
-    ]
+        rows = await selection_view.by_id(conn, one.selection_id, after=after[0] if after else None, limit=limit + 1)
+    found = [ChosenVen(ven_id=row.ven_id, ven_name=row.name, reason=row.reason, power_w=row.power_w) for row in rows]
     return _BY_VEN.page(found, limit, key=lambda row: (row.ven_id,))
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from aggregator.brp_api.desk import BRP, party_of
 from aggregator.brp_api.values import CONTRACT_EXAMPLE, Contract
-from aggregator.trade import contracts
+from aggregator.trade import brps, contracts
 from web.api import Context
 from web.model import Model, UtcTime
 from web.operation import operation
@@ -49,7 +49,7 @@ async def read_me(context: Context) -> Me:
     """Return the calling client, its BRP and its contracts. Any token will do."""
     desk, who, party_id = context.service(BRP), context.principal, party_of(context)
     async with desk.db.read() as conn:
-        name = await contracts.brp_name(conn, party_id)
+        name = await brps.name_of(conn, party_id)
         held = await contracts.listed(conn, party_id=party_id, limit=500)
     return Me(
         client_id=who.id,

@@ -12,7 +12,7 @@ from aggregator.brp_api.values import Currency, PositiveAmount
 from aggregator.console.shared import PER_PAGE, Id, LocalTime, in_utc, listing, watts
 from aggregator.console.shared import Kilowatts as KilowattsField
 from aggregator.scopes import SCOPES
-from aggregator.trade import contracts, trade_view
+from aggregator.trade import brps, contracts, trade_view
 from core.direction import Direction
 from core.errors import InvalidError, NotFoundError
 from vtn.api.fields import Email, Printable
@@ -70,7 +70,7 @@ class NewContract(Model):
 async def list_brps(request: ConsoleRequest) -> web.StreamResponse:
     """Show all BRPs."""
     async with request.desk.db.read() as conn:
-        found = await contracts.brps(conn)
+        found = await brps.listed(conn)
     return request.render("market/brps.html", brps=found)
 
 
@@ -88,15 +88,14 @@ async def create_brp(request: ConsoleRequest) -> web.StreamResponse:
         wish = form.read(NewBrp)
         thumbprint = _thumbprint(wish)
         async with request.desk.db.write() as tx:
-            party_id = await contracts.create_brp(tx, wish.name, request.now, who=request.who, email=wish.email)
-            made, secret = await api_clients.create(
+            party_id = await brps.create(tx, wish.name, request.now, who=request.who, email=wish.email)
+            made, secret = await brps.create_client(
                 tx,
                 party_id,
                 wish.client,
                 wish.scopes,
                 request.console.utcnow(),
                 who=request.who,
-                offered=SCOPES,
                 certificate=thumbprint,
             )
         return _reveal(request, party_id, _("BRP %(brp)s created.", brp=wish.name.strip()), made.id, secret)
@@ -129,7 +128,7 @@ async def show_brp(request: ConsoleRequest, party_id: str) -> web.StreamResponse
 
 async def _brp_page(request: ConsoleRequest, party_id: str, form: Form) -> web.Response:
     async with request.desk.db.read() as conn:
-        one = next((it for it in await contracts.brps(conn) if it.id == party_id), None)
+        one = next((it for it in await brps.listed(conn) if it.id == party_id), None)
         if one is None:
             raise NotFoundError(_("There is no BRP %(number)s.", number=party_id[:80]))
         return request.render(
@@ -153,14 +152,13 @@ async def create_client(request: ConsoleRequest, party_id: str) -> web.StreamRes
         wish = form.read(NewClient)
         thumbprint = _thumbprint(wish)
         async with request.desk.db.write() as tx:
-            made, secret = await api_clients.create(
+            made, secret = await brps.create_client(
                 tx,
                 party_id,
                 wish.client,
                 wish.scopes,
                 request.console.utcnow(),
                 who=request.who,
-                offered=SCOPES,
                 certificate=thumbprint,
             )
         return _reveal(request, party_id, _("API client %(client)s created.", client=made.name), made.id, secret)

@@ -189,26 +189,6 @@ def finite(value: float) -> float | None:
 # -- read
 
 
-@dataclass(frozen=True, slots=True)
-class SelectedVen:
-    """Why one VEN was called or not; `power_w`: what it was ordered, mean over the window."""
-
-    ven_id: str
-    reason: Reason
-    power_w: int
-
-
-async def reasons(
-    conn: AsyncConnection, selection_id: str, *, after: str | None = None, limit: int = 200
-) -> list[SelectedVen]:
-    """Return the reasons of a selection in the order of venIDs, at most `limit` after the venID `after`."""
-    query = select(selection_reason).where(selection_reason.c.selection_id == selection_id)
-    if after is not None:
-        query = query.where(selection_reason.c.ven_id > after)
-    rows = await conn.execute(query.order_by(selection_reason.c.ven_id).limit(limit))
-    return [SelectedVen(row.ven_id, Reason(row.reason), row.power_w or 0) for row in rows]
-
-
 async def reserve(conn: AsyncConnection, selection_id: str) -> list[str]:
     """Return the venIDs that are called next if others fail, first to last."""
     query = select(selection.c.inputs["reserve"]).where(selection.c.id == selection_id)

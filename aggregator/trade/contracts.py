@@ -15,6 +15,7 @@ from aggregator import money
 from aggregator.currencies import check_currency
 from aggregator.flexibility.call_limits import allows
 from aggregator.tables import contract
+from aggregator.trade import brps
 from core.direction import Direction
 from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from core.ids import new_id
@@ -25,7 +26,6 @@ from vtn.services.programme import Limits as CallLimits
 from vtn.services.programme import Parameters
 from vtn.store.database import Transaction
 from vtn.store.rows import from_json, to_json
-from vtn.store.tables import party, party_personal
 
 HORIZON: Final = timedelta(days=14)
 """How far ahead anything can be asked for."""
@@ -87,16 +87,6 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Brp:
-    """A balance responsible party."""
-
-    id: str
-    name: str
-    email: str | None
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class ContractTerms:
     """What a new contract says; `valid_from` None: from now on."""
 
@@ -106,34 +96,6 @@ class ContractTerms:
     price: Price = field(default_factory=Price)
     valid_from: datetime | None = None
     valid_to: datetime | None = None
-
-
-async def create_brp(tx: Transaction, name: str, now: datetime, *, who: str, email: str | None = None) -> str:
-    """Create a party of kind `brp` and return its id."""
-    if not name.strip():
-        raise InvalidError("A BRP needs a name.")
-    party_id = new_id("pty")
-    await tx.conn.execute(insert(party).values(id=party_id, kind="brp", created_at=now))
-    await tx.conn.execute(insert(party_personal).values(party_id=party_id, name=name.strip(), email=email))
-    await tx.audit(who, "create brp", party_id, at=now)
-    return party_id
-
-
-async def brps(conn: AsyncConnection) -> list[Brp]:
-    """Return all BRPs, oldest first."""
-    query = (
-        select(party.c.id, party_personal.c.name, party_personal.c.email, party.c.created_at)
-        .join(party_personal, party_personal.c.party_id == party.c.id, isouter=True)
-        .where(party.c.kind == "brp")
-        .order_by(party.c.id)
-    )
-    return [Brp(row.id, row.name or "(erased)", row.email, row.created_at) for row in await conn.execute(query)]
-
-
-async def brp_name(conn: AsyncConnection, party_id: str) -> str:
-    """Return what a BRP is called; nothing if it was erased."""
-    query = select(party_personal.c.name).where(party_personal.c.party_id == party_id)
-    return (await conn.execute(query)).scalar_one_or_none() or ""
 
 
 async def by_programme(conn: AsyncConnection, party_id: str) -> dict[str, list[str]]:
@@ -147,9 +109,7 @@ async def by_programme(conn: AsyncConnection, party_id: str) -> dict[str, list[s
 
 async def create(tx: Transaction, terms: ContractTerms, now: datetime, *, who: str) -> Contract:
     """Create a contract. Raises NotFoundError for an unknown BRP or programme, InvalidError for impossible terms."""
-    kind = (await tx.conn.execute(select(party.c.kind).where(party.c.id == terms.party_id))).scalar_one_or_none()
-    if kind != "brp":
-        raise NotFoundError(f"No BRP '{terms.party_id}'.")
+    await brps.check(tx.conn, terms.party_id)
     await programme.get(tx.conn, terms.programme_id)
     _check_terms(terms, now)
     new = Contract(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import func, or_, select
+from sqlalchemy import Select, func, or_, select
 
 from aggregator.flexibility import inputs, pool
 from aggregator.flexibility.fleet import Reason
@@ -14,13 +14,13 @@ from vtn.store.tables import site, ven
 
 
 @dataclass(frozen=True, slots=True)
-class SelectedVenRow:
-    """One VEN of a selection; `power_w`: what it was ordered, mean over the window."""
+class SelectedVen:
+    """One VEN of a selection: why it was called or not; `power_w`: what it was ordered, mean over the window."""
 
     ven_id: str
     name: str
     area: str | None
-    reason: str
+    reason: Reason
     power_w: int
 
 
@@ -63,24 +63,39 @@ async def reasons(
     text: str | None = None,
     after: str | None = None,
     limit: int = 50,
-) -> list[SelectedVenRow]:
+) -> list[SelectedVen]:
     """Return VENs of a selection by name, at most `limit` after the name `after`."""
-    query = (
-        select(selection_reason, ven.c.name, site.c.area)
-        .join(ven, ven.c.id == selection_reason.c.ven_id)
-        .outerjoin(site, site.c.id == ven.c.site_id)
-        .where(selection_reason.c.selection_id == selection_id)
-        .order_by(ven.c.name)
-        .limit(limit)
-    )
+    query = _reasons(selection_id).order_by(ven.c.name).limit(limit)
     if reason is not None:
         query = query.where(selection_reason.c.reason == reason)
     if text:
         query = query.where(or_(*(one.icontains(text, autoescape=True) for one in (ven.c.name, ven.c.id, site.c.area))))
     if after is not None:
         query = query.where(ven.c.name > after)
-    rows = await conn.execute(query)
-    return [SelectedVenRow(row.ven_id, row.name, row.area, row.reason, row.power_w or 0) for row in rows]
+    return [_selected(row) for row in await conn.execute(query)]
+
+
+async def by_id(
+    conn: Connection, selection_id: str, *, after: str | None = None, limit: int = 200
+) -> list[SelectedVen]:
+    """Return VENs of a selection by venID, at most `limit` after the venID `after`."""
+    query = _reasons(selection_id).order_by(selection_reason.c.ven_id).limit(limit)
+    if after is not None:
+        query = query.where(selection_reason.c.ven_id > after)
+    return [_selected(row) for row in await conn.execute(query)]
+
+
+def _reasons(selection_id: str) -> Select[Any]:
+    return (
+        select(selection_reason, ven.c.name, site.c.area)
+        .join(ven, ven.c.id == selection_reason.c.ven_id)
+        .outerjoin(site, site.c.id == ven.c.site_id)
+        .where(selection_reason.c.selection_id == selection_id)
+    )
+
+
+def _selected(row: Any) -> SelectedVen:
+    return SelectedVen(row.ven_id, row.name, row.area, Reason(row.reason), row.power_w or 0)
 
 
 async def about(conn: Connection, selection_id: str) -> About:

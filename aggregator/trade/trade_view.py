@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, func, select
 
 from aggregator.tables import activation, flexibility_offer, flexibility_request, settlement
-from aggregator.trade import activations, contracts, settlements
+from aggregator.trade import activations, brps, contracts, settlements
 from aggregator.trade.activations import Activation, ActivationStatus
 from aggregator.trade.settlements import Settlement
 from vtn.services import programme as programmes
@@ -29,15 +29,15 @@ class Names:
 
 async def names(conn: Connection) -> Names:
     """Return the names of everything that the market's pages mention."""
-    brps = {one.id: one.name for one in await contracts.brps(conn)}
+    brp_names = {brp.id: brp.name for brp in await brps.listed(conn)}
     known = {one.id: one.name for one in await programmes.newest(conn)}
     found: dict[str, str] = {}
     after: str | None = None
     while page := await contracts.listed(conn, after=after, limit=500):
         for one in page:
-            found[one.id] = f"{brps.get(one.party_id, '?')}, {known.get(one.programme_id, '?')}"
+            found[one.id] = f"{brp_names.get(one.party_id, '?')}, {known.get(one.programme_id, '?')}"
         after = page[-1].id
-    return Names(brps, known, found)
+    return Names(brp_names, known, found)
 
 
 @dataclass(frozen=True, slots=True)

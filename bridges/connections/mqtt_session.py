@@ -5,8 +5,10 @@ answer. paho's `connect` blocks (name, TCP, TLS), so it runs in a thread; all el
 """
 
 import asyncio
+import contextlib
 import ssl
 import time
+from collections.abc import Iterator
 from typing import Any, Final
 
 import structlog
@@ -116,7 +118,7 @@ class MqttSession:
         if options.version != "5":
             self._client.connect(options.host, options.port, options.keepalive_s)
             return
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's has no types
         properties.SessionExpiryInterval = _SESSION_EXPIRY_S if options.keeps_session else 0
         properties.MaximumPacketSize = options.max_payload_bytes + _FIXED_HEADER
         clean = not options.keeps_session
@@ -147,24 +149,29 @@ class MqttSession:
             self._loop.add_writer(sock.fileno(), self._write)
         self._timer = self._loop.call_later(_TICK_S, self._tick)
 
+    @contextlib.contextmanager
+    def _or_lost(self) -> Iterator[None]:
+        """Give the connection up where serving it raises."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  paho raises whatever a socket or a malformed packet leads to
+            self._lose(f"The connection broke: {error}")
+
     def _read(self) -> None:
         self.heard_s = time.monotonic()
-        try:
+        with self._or_lost():
             self._client.loop_read()
             while isinstance(sock := self._client.socket(), ssl.SSLSocket) and sock.pending():
                 self._client.loop_read()
-        except Exception as error:  # noqa: BLE001  paho raises whatever a malformed packet leads to
-            self._lose(f"The connection broke: {error}")
 
     def _write(self) -> None:
-        try:
+        with self._or_lost():
             self._client.loop_write()
-        except Exception as error:  # noqa: BLE001  whatever the socket raises
-            self._lose(f"The connection broke: {error}")
 
     def _tick(self) -> None:
         """Let paho keep the connection alive, and notice where it is not."""
-        self._client.loop_misc()
+        with self._or_lost():
+            self._client.loop_misc()
         if not self.lost:
             self._timer = self._loop.call_later(_TICK_S, self._tick)
 

@@ -18,7 +18,7 @@ from aggregator.scopes import SCOPES
 from aggregator.tariff import tariffs
 from aggregator.tariff.price_series import Price as TariffPrice
 from aggregator.tariff.tariffs import NewTariff
-from aggregator.trade import contracts, dispatch_drafts
+from aggregator.trade import brps, contracts, dispatch_drafts
 from aggregator.trade.contracts import Contract, ContractTerms, Limits, Price
 from aggregator.trade.dispatch_drafts import PoolOrder
 from aggregator.trade.worker import MarketSettings, TradeWorker
@@ -255,7 +255,7 @@ async def _settle(world: World, names: Sequence[str]) -> None:
         await provisioning.new_enrolment_code(tx, long, machine_now, who=_WHO)
         await fleet.add_to_group(tx, group.id, [long], now, who=_WHO)
         await provisioning.note_waiting(tx, STRANGER, LONG_SUBJECT, now)
-        party_id = await contracts.create_brp(tx, "Balance & Co", now, who=_WHO, email="desk@brp.example")
+        party_id = await brps.create(tx, "Balance & Co", now, who=_WHO, email="desk@brp.example")
         scopes = ["flex:read", "flex:request", "flex:order", "report:read", "tariff:read", "webhook:manage"]
         client, secret = await api_clients.create(
             tx, party_id, "trading desk", scopes, machine_now, who=_WHO, offered=SCOPES

@@ -12,7 +12,7 @@ from aggregator.tariff import tariffs
 from aggregator.tariff.price_series import Price as TariffPrice
 from aggregator.tariff.tariffs import Kind as TariffKind
 from aggregator.tariff.tariffs import NewTariff, Source
-from aggregator.trade import contracts
+from aggregator.trade import brps, contracts
 from aggregator.trade.contracts import Contract, ContractTerms, Limits, Price
 from core.points import Kind, Quantity
 from core.spans import Duration, floor_to
@@ -64,7 +64,7 @@ async def seed(db: Database, now: datetime, names: Sequence[str], *, days: int =
             await site.set_area(tx, [ven_id], "North" if number % 3 else "South", now, who=WHO, time_zone=zone)
             await can(tx, ven_id, now, CAN_W * (0.7 + 0.1 * (number % 7)))
         await seen(tx, ven_ids, now)
-        party_id = await contracts.create_brp(tx, "Balance & Co", now, who=WHO, email="desk@brp.example")
+        party_id = await brps.create(tx, "Balance & Co", now, who=WHO, email="desk@brp.example")
         scopes = ["flex:read", "flex:request"]
         _, secret = await api_clients.create(tx, party_id, "main", scopes, now, who=WHO, offered=SCOPES)
         limits = Limits(max_power_w=2_000_000, direct_orders=True, per_ven_rows=True)

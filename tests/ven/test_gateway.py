@@ -318,6 +318,27 @@ async def test_a_time_away_from_the_command_line_is_told_to_the_vtn_and_taken_ba
         typed.close()
 
 
+async def test_what_people_ask_for_before_the_gateway_is_registered_waits_for_it(world, vtn, monkeypatch):
+    turns, look = [], Gateway._take_notice
+    monkeypatch.setattr(gateways, "_WISHES_EVERY_S", 0.02)
+    monkeypatch.setattr(Gateway, "_take_notice", lambda gateway: (turns.append(1), look(gateway)))
+    vtn.down = True
+    async with world.gateway() as gateway:
+        typed = open_store(world.household)
+        typed.wish_absence(world.clock.now(), world.clock.now() + timedelta(hours=1), "x-over by then")
+        typed.wish_absence(world.clock.now(), world.clock.now() + timedelta(days=1), "x-holiday")
+        typed.close()
+        seen = len(turns)
+        await until(lambda: len(turns) >= seen + 2, "a turn in which the gateway looks at what people ask for")
+        assert len(gateway.store.absence_wishes()) == 2
+        world.clock.advance(timedelta(hours=2))
+        vtn.down = False
+        await until(lambda: vtn.all(CreateOpt), "the opt schedule")
+        reasons = [said.opt.reason for said in vtn.all(CreateOpt)]
+        assert reasons == ["x-holiday"], "nobody is told of a time that is over"
+        await until(lambda: not gateway.store.absence_wishes(), "both are dealt with")
+
+
 async def test_the_meters_past_is_asked_for_once_and_reported(world, vtn, request_for):
     start = NOON - timedelta(days=2)
     request = request_for("HISTORY_USAGE", "home/energy", start=start, step_s=0, back_s=0, duration_s=2 * 86400)

@@ -18,7 +18,7 @@ from sqlalchemy import insert, select, update
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
 from vtn.store.database import Connection, Transaction
-from vtn.store.tables import api_client, party
+from vtn.store.tables import api_client
 
 LONGEST_NAME: Final = 80
 _LONGEST_PEM: Final = 20_000
@@ -72,14 +72,10 @@ async def create(
     offered: Collection[str],
     certificate: str | None = None,
 ) -> tuple[Client, str]:
-    """Create a client of a BRP; return it and its secret, which is shown this once.
+    """Create a client of a party that is there; return it and its secret, which is shown this once.
 
-    `offered`: the scopes that there are. Raises NotFoundError for a party that is no BRP, InvalidError for unknown
-    scopes or a name that cannot be printed.
+    `offered`: the scopes that there are. Raises InvalidError for unknown scopes or a name that cannot be printed.
     """
-    kind = (await tx.conn.execute(select(party.c.kind).where(party.c.id == party_id))).scalar_one_or_none()
-    if kind != "brp":
-        raise NotFoundError(f"No BRP '{party_id}'.")
     if not (0 < len(name) <= LONGEST_NAME and name.isprintable() and name.strip() == name):
         raise InvalidError(f"A client's name has 1 to {LONGEST_NAME} printable characters, no blanks at its ends.")
     if not scopes or (unknown := set(scopes).difference(offered)):
@@ -138,7 +134,7 @@ async def get(conn: Connection, client_id: str, *, lock: bool = False) -> Client
 
 
 async def listed(conn: Connection, party_id: str) -> list[Client]:
-    """Return the clients of a BRP, oldest first, revoked ones too."""
+    """Return the clients of a party, oldest first, revoked ones too."""
     query = select(api_client).where(api_client.c.party_id == party_id).order_by(api_client.c.id)
     return [_client(row) for row in await conn.execute(query)]
 

@@ -19,7 +19,7 @@ from aggregator.api import OPERATIONS
 from aggregator.brp_api import BRP, GATE, BrpDesk, TokenGate, mount
 from aggregator.keys import SALES
 from aggregator.scopes import SCOPES
-from aggregator.trade import contracts
+from aggregator.trade import brps, contracts
 from aggregator.trade.contracts import Contract, ContractTerms, Limits, Price
 from aggregator.trade.sales import Sales
 from aggregator.trade.worker import MarketSettings, TradeWorker
@@ -76,7 +76,7 @@ class Market:
     async def buyer(self, name: str = "Balance & Co", scopes: tuple[str, ...] = tuple(SCOPES), **more: Any) -> Buyer:
         """Create a BRP with a program, and get its token."""
         async with self.world.tx() as tx:
-            party_id = await contracts.create_brp(tx, name, self.world.now, who="test")
+            party_id = await brps.create(tx, name, self.world.now, who="test")
             client, secret = await api_clients.create(
                 tx, party_id, "main", scopes, datetime.now(UTC), who="test", offered=SCOPES, **more
             )

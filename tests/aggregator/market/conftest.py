@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import insert, update
 
-from aggregator.trade import activations, contracts, offers, requests
+from aggregator.trade import activations, brps, contracts, offers, requests
 from aggregator.trade.contracts import Contract, ContractTerms, Limits, Price
 from aggregator.trade.requests import Need, NeedInterval
 from aggregator.trade.sales import Sales
@@ -182,7 +182,7 @@ async def trade_on(world: World, **parameters: Any) -> Trade:
     """Open a market in a world: a programme, a BRP that hears of everything, and a contract."""
     made = await world.programme(**parameters)
     async with world.tx() as tx:
-        party_id = await contracts.create_brp(tx, "Balance & Co", world.now, who="test")
+        party_id = await brps.create(tx, "Balance & Co", world.now, who="test")
         contract = await contracts.create(tx, ContractTerms(party_id, made.id, Limits(), PRICE), world.now, who="test")
         await tx.conn.execute(
             insert(webhook_subscription).values(

@@ -13,7 +13,7 @@ from aggregator.intervals import PowerInterval
 from aggregator.selection import Ask
 from aggregator.selection import select as choose
 from aggregator.tables import selection
-from aggregator.trade import activation_changes, activation_start, activations, contracts
+from aggregator.trade import activation_changes, activation_start, activations, brps, selection_view
 from aggregator.trade.activation_changes import scaled
 from aggregator.trade.activations import TRANSITIONS, ActivationEvent, ActivationStatus, ModifiedError
 from aggregator.trade.contracts import Limits
@@ -79,7 +79,7 @@ async def test_every_ven_has_one_reason_and_the_inputs_give_the_same_choice_agai
     await trade.seen(*trade.homes[:8])
     one = await trade.running(trade.wish((2000, 2000)))
     async with trade.world.db.read() as conn:
-        reasons = await activation_start.reasons(conn, one.selection_id)
+        reasons = await selection_view.by_id(conn, one.selection_id)
         stored = (await conn.execute(select(selection.c.inputs))).scalar_one()
         reserve = await activation_start.reserve(conn, one.selection_id)
     assert sorted(it.ven_id for it in reasons) == sorted(it.ven_id for it in trade.homes)
@@ -309,7 +309,7 @@ async def test_a_brp_sees_only_its_own_activations(trade):
     await trade.join(6)
     one = await trade.running()
     async with trade.world.tx() as tx:
-        rival = await contracts.create_brp(tx, "Rival", trade.now, who="test")
+        rival = await brps.create(tx, "Rival", trade.now, who="test")
     async with trade.world.db.read() as conn:
         assert await activations.listed(conn, party_id=rival) == []
         assert [it.id for it in await activations.listed(conn, party_id=trade.party_id)] == [one.id]

@@ -15,7 +15,7 @@ from aggregator.flexibility.fleet import Fleet, Reason
 from aggregator.grid import Grid
 from aggregator.intervals import PowerInterval
 from aggregator.topics import Topic
-from aggregator.trade import contracts
+from aggregator.trade import brps, contracts
 from aggregator.trade.contracts import ContractTerms, Limits, Price
 from core.errors import InvalidError, NotFoundError
 from vtn.services.webhooks import wants
@@ -27,7 +27,7 @@ async def test_brps_and_their_contracts_are_listed(any_trade):
     trade = any_trade
     second = await trade.contract_with()
     async with trade.world.db.read() as conn:
-        (brp,) = await contracts.brps(conn)
+        (brp,) = await brps.listed(conn)
         assert (brp.id, brp.name) == (trade.party_id, "Balance & Co")
         mine = await contracts.listed(conn, party_id=trade.party_id)
         assert [one.id for one in mine] == sorted([trade.contract.id, second.id])
@@ -56,7 +56,7 @@ async def test_impossible_terms_change_nothing(trade):
         assert await trade.world.dump() == before, terms
     with pytest.raises(InvalidError):
         async with trade.world.tx() as tx:
-            await contracts.create_brp(tx, " ", trade.now, who="test")
+            await brps.create(tx, " ", trade.now, who="test")
 
 
 async def test_every_change_leaves_an_audit_row(trade):

@@ -10,7 +10,7 @@ import pytest
 from aggregator.flexibility.pool import pool
 from aggregator.grid import Grid
 from aggregator.intervals import PowerInterval
-from aggregator.trade import available_flexibility, contracts, offers
+from aggregator.trade import available_flexibility, brps, offers
 from aggregator.trade.available_flexibility import Scope
 from aggregator.trade.offers import TRANSITIONS, OfferEvent, OfferStatus, Refusal, compose
 from aggregator.trade.requests import Need
@@ -135,7 +135,7 @@ async def test_a_wrong_acceptance_changes_nothing(trade):
     offer = await trade.offer(trade.wish((2000, 4000)))
     full = offer.options[0]
     async with trade.world.tx() as tx:
-        rival = await contracts.create_brp(tx, "Rival", trade.now, who="test")
+        rival = await brps.create(tx, "Rival", trade.now, who="test")
     before = await trade.world.dump()
     for expected, more in (
         (NotFoundError, {"party_id": rival}),

@@ -8,7 +8,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 import pytest
 
-from aggregator.trade import activation_changes, contracts, reports, settlements
+from aggregator.trade import activation_changes, brps, reports, settlements
 from aggregator.trade.activation_report import ReportInterval
 from aggregator.trade.contracts import Limits
 from aggregator.trade.reports import LEAST_VENS
@@ -217,7 +217,7 @@ async def test_a_settlement_is_disputed_once_by_its_own_brp(trade):
 async def test_another_brp_sees_no_report(trade):
     one, _called = await sold(trade)
     async with trade.world.tx() as tx:
-        rival = await contracts.create_brp(tx, "Rival", trade.now, who="test")
+        rival = await brps.create(tx, "Rival", trade.now, who="test")
     await trade.at(END)
     with pytest.raises(NotFoundError):
         await report_of(trade, one)

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from aggregator.tables import contract as contract_table
-from aggregator.trade import contracts, offers, requests
+from aggregator.trade import brps, contracts, offers, requests
 from aggregator.trade.contracts import Limits
 from aggregator.trade.requests import TRANSITIONS, NeedInterval, RequestEvent, RequestStatus
 from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
@@ -150,7 +150,7 @@ async def test_a_brp_sees_and_uses_only_its_own(trade):
     await trade.join(6)
     mine = await trade.request()
     async with trade.world.tx() as tx:
-        other = await contracts.create_brp(tx, "Rival", trade.now, who="test")
+        other = await brps.create(tx, "Rival", trade.now, who="test")
     before = await trade.world.dump()
     async with trade.world.db.read() as conn:
         assert await requests.listed(conn, party_id=other) == []

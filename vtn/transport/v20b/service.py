@@ -110,10 +110,10 @@ class Vtn20b:
     """Answers OpenADR 2.0b messages of pull VENs."""
 
     def __init__(
-        self, writer: GroupWriter, directory: VenCache, settings: VtnSettings, clock: Clock, faults: VenFaults
+        self, writer: GroupWriter, vens: VenCache, settings: VtnSettings, clock: Clock, faults: VenFaults
     ) -> None:
         self._writer = writer
-        self._directory = directory
+        self._vens = vens
         self._faults = faults
         self._settings = settings
         self._clock = clock
@@ -189,7 +189,7 @@ class Vtn20b:
 
     async def _speaker(self, peer: Peer) -> str | None:
         """Return the venID of the VEN at the other end, if its certificate tells."""
-        ven = await self._directory.identify(peer.fingerprint) if peer.fingerprint else None
+        ven = await self._vens.identify(peer.fingerprint) if peer.fingerprint else None
         return ven.ven_id if ven is not None else None
 
     async def unreadable(self, fault: UnreadableError, peer: Peer) -> Message:
@@ -209,7 +209,7 @@ class Vtn20b:
 
     async def strict_for(self, peer: Peer) -> bool:
         """Whether this peer's messages are read in strict mode."""
-        ven = await self._directory.identify(peer.fingerprint) if peer.fingerprint else None
+        ven = await self._vens.identify(peer.fingerprint) if peer.fingerprint else None
         return self._settings.strict or (ven is not None and ven.strict)
 
     async def _admit(self, service: str, message: Message, peer: Peer) -> VenState | None:
@@ -230,24 +230,24 @@ class Vtn20b:
         if ven.registration_id is None and not anonymous:
             raise OpenADRError(Code.NOT_REGISTERED, "This VEN is not registered; send oadrCreatePartyRegistration.")
         if claimed and claimed != ven.ven_id:
-            if await self._directory.get(claimed) is None:
+            if await self._vens.get(claimed) is None:
                 raise OpenADRError(Code.INVALID_ID, f"No VEN has the venID '{claimed}'.")
             raise OpenADRError(Code.NOT_REGISTERED, "This certificate does not belong to that venID.")
         if not claimed and not anonymous and (ven.strict or self._settings.strict):
             raise OpenADRError(Code.INVALID_ID, "The message has no venID.")
-        self._directory.seen(ven.ven_id)
+        self._vens.seen(ven.ven_id)
         if ven.awaits_request:
             await self._writer.submit(lambda tx: event.arrived(tx, ven.ven_id, self._clock.now()))
         return ven
 
     async def _speaking(self, message: Message, claimed: str | None, peer: Peer) -> VenState:
         if peer.fingerprint:
-            ven = await self._directory.identify(peer.fingerprint)
+            ven = await self._vens.identify(peer.fingerprint)
         elif isinstance(message, CreatePartyRegistration) and not claimed:
             name = message.profile.ven_name or ""
-            ven = await self._directory.named(name) or await self._directory.get(name)
+            ven = await self._vens.named(name) or await self._vens.get(name)
         else:
-            ven = await self._directory.get(claimed or "")
+            ven = await self._vens.get(claimed or "")
         if ven is not None:
             return ven
         if peer.fingerprint:
