@@ -17,6 +17,7 @@ from amqtt.broker import Broker as Amqtt
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from paho.mqtt import client as paho
 from pydantic import ValidationError
 
 from bridges.backoff import Backoff
@@ -77,6 +78,29 @@ async def test_a_message_goes_round(tmp_path: Path, version: str) -> None:
             await until(lambda: len(inbox.messages) == 2)
         assert inbox.messages == [Message("house/1/power", b"230"), Message("house/2/power", b"7")]
         assert not link.connected
+
+
+@pytest.mark.parametrize("serving", ["loop_misc", "loop_read", "loop_write"])
+async def test_what_serving_the_socket_raises_costs_the_connection_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serving: str
+) -> None:
+    ups: list[bool] = []
+    serve, faults = getattr(paho.Client, serving), [RuntimeError("no such state")]
+
+    def faulty(client: paho.Client, *more: object) -> object:
+        if link.connected and faults:
+            raise faults.pop()
+        return serve(client, *more)
+
+    with mosquitto(tmp_path) as broker:
+        link = MqttConnection(options(broker), FAST)
+        link.observe(ups.append)
+        monkeypatch.setattr(paho.Client, serving, faulty)
+        async with running(link):
+            task = asyncio.create_task(link.subscribe("house/#", Inbox()))
+            await until(lambda: ups[:3] == [True, False, True], "the connection after the fault")
+            await task
+            await link.publish("house/1/power", "230")
 
 
 async def test_nothing_is_buffered_without_a_broker() -> None:
