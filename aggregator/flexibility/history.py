@@ -19,7 +19,6 @@ from typing import Any, Final
 
 import numpy as np
 from sqlalchemy import Select, exists, func, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.flexibility.reliability import effective_opts, newest_results
 from core.direction import Direction
@@ -30,7 +29,7 @@ from vtn.services import load_profile
 from vtn.services import potential as potentials
 from vtn.services.evaluation import IntervalResult
 from vtn.services.potential import WHOLE_VEN, Figures
-from vtn.store.database import Database
+from vtn.store.database import Connection, Database
 from vtn.store.rows import from_json
 from vtn.store.tables import dispatch, enrolment, event, potential, resource, ven
 
@@ -69,7 +68,7 @@ async def derive(db: Database, now: datetime, *, limit: int = 50) -> int:
     return len(found)
 
 
-async def waiting(conn: AsyncConnection, now: datetime, limit: int) -> list[str]:
+async def waiting(conn: Connection, now: datetime, limit: int) -> list[str]:
     """Return the venIDs whose potential has to be derived, those that never had one first."""
     mine = (potential.c.ven_id == ven.c.id) & potential.c.superseded_at.is_(None)
     derived_at = select(func.max(potential.c.issued_at)).where(mine).correlate(ven).scalar_subquery()
@@ -93,7 +92,7 @@ async def waiting(conn: AsyncConnection, now: datetime, limit: int) -> list[str]
     return list((await conn.execute(query)).scalars())
 
 
-async def figures(conn: AsyncConnection, ven_ids: Sequence[str], now: datetime) -> dict[str, list[Figures]]:
+async def figures(conn: Connection, ven_ids: Sequence[str], now: datetime) -> dict[str, list[Figures]]:
     """Return venID -> what its history says of both directions, from the running half hour on."""
     start_s = int(floor_to(now, STEP_S).timestamp())
     span_s = start_s - DAYS * DAY_S, start_s
@@ -101,7 +100,7 @@ async def figures(conn: AsyncConnection, ven_ids: Sequence[str], now: datetime) 
     return {ven_id: await _figures(conn, ven_id, own, start_s) for ven_id, own in readings.items()}
 
 
-async def _figures(conn: AsyncConnection, ven_id: str, readings: Series, start_s: int) -> list[Figures]:
+async def _figures(conn: Connection, ven_id: str, readings: Series, start_s: int) -> list[Figures]:
     known = await _known(conn, ven_id, readings)
     nominal_w = await _nominal_w(conn, ven_id)
     starts = start_s + STEP_S * np.arange(int(HORIZON.total_seconds()) // STEP_S)
@@ -123,7 +122,7 @@ def _powers(load_w: Floats, shares: Sequence[float]) -> list[Floats]:
     return [np.round(np.nan_to_num(load_w) * share) for share in shares]
 
 
-async def _nominal_w(conn: AsyncConnection, ven_id: str) -> float:
+async def _nominal_w(conn: Connection, ven_id: str) -> float:
     query = select(func.sum(resource.c.nominal_w)).where(resource.c.ven_id == ven_id)
     return float((await conn.execute(query)).scalar_one() or 0)
 
@@ -142,7 +141,7 @@ class _Known:
     so_far_w: float
 
 
-async def _known(conn: AsyncConnection, ven_id: str, readings: Series) -> _Known:
+async def _known(conn: Connection, ven_id: str, readings: Series) -> _Known:
     raw = readings.energy_wh * 3600 / STEP_S
     own = raw.copy()
     for begin, end in await _events(conn, ven_id, int(readings.starts_s[0])):
@@ -159,7 +158,7 @@ async def _known(conn: AsyncConnection, ven_id: str, readings: Series) -> _Known
 
 
 async def _events(
-    conn: AsyncConnection, ven_id: str, since_s: int, direction: Direction | None = None
+    conn: Connection, ven_id: str, since_s: int, direction: Direction | None = None
 ) -> list[tuple[float, float]]:
     """Return (start, end) of the events by which the VEN was called, in seconds since 1970.
 
@@ -181,7 +180,7 @@ async def _events(
     return [span for span in spans if span[1] > since_s - _AFTERMATH_S]
 
 
-async def _shares(conn: AsyncConnection, ven_id: str, direction: Direction, home: _Known) -> Sequence[float] | None:
+async def _shares(conn: Connection, ven_id: str, direction: Direction, home: _Known) -> Sequence[float] | None:
     """Return which shares (p10, p50, p90) of its load the VEN changed in its past events; None: nothing is known.
 
     As far as they were evaluated; else by the meter before and in each event, with a day of nothing and a day of all
@@ -200,7 +199,7 @@ async def _shares(conn: AsyncConnection, ven_id: str, direction: Direction, home
     return [float(share) for share in np.quantile(np.clip(seen, 0.0, 1.0), (0.1, 0.5, 0.9))]
 
 
-async def _before_and_in(conn: AsyncConnection, ven_id: str, direction: Direction, home: _Known) -> list[float]:
+async def _before_and_in(conn: Connection, ven_id: str, direction: Direction, home: _Known) -> list[float]:
     """Return the share by which each half hour of past events differs from the mean of the hour before the event."""
     found: list[float] = []
     sign = 1 if direction is Direction.REDUCE else -1

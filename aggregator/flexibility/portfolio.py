@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Select, func, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.flexibility.call_limits import Periods, allows, periods
 from aggregator.flexibility.fleet import Fleet, Floats, Reason, Whole
@@ -29,6 +28,7 @@ from vtn.services import potential_arrays
 from vtn.services.opt import schedules
 from vtn.services.potential_arrays import Batch
 from vtn.services.programme import Programme, Reward
+from vtn.store.database import Connection
 from vtn.store.rows import portions
 from vtn.store.tables import dispatch, enrolment, event, group_member, opt, resource, site, ven
 
@@ -67,7 +67,7 @@ class _Wish:
 
 
 async def load(
-    conn: AsyncConnection,
+    conn: Connection,
     programme: Programme,
     span: Span,
     step_s: int,
@@ -190,7 +190,7 @@ def _offline(rows: Sequence[Any], now: datetime, stale_after_s: float) -> Mask:
     return np.array(silent, dtype=np.bool_)
 
 
-async def _nameplates(conn: AsyncConnection, index: dict[str, int], chosen: Select[Any]) -> Floats:
+async def _nameplates(conn: Connection, index: dict[str, int], chosen: Select[Any]) -> Floats:
     """Return the nominal power of each VEN's resources as far as it is known, NaN for none."""
     query = (
         select(resource.c.ven_id, func.sum(resource.c.nominal_w).label("nominal_w"))
@@ -253,7 +253,7 @@ class _Calls:
     resting: Mask
 
 
-async def _calls(conn: AsyncConnection, wanted: _Wish, index: dict[str, int], chosen: Select[Any]) -> _Calls:
+async def _calls(conn: Connection, wanted: _Wish, index: dict[str, int], chosen: Select[Any]) -> _Calls:
     """Count past and planned calls around the span; one that was cancelled before it began is none."""
     limits = wanted.programme.parameters.limits
     around = periods(limits, _zone(wanted.programme), wanted.start)
@@ -312,9 +312,7 @@ def _first(cancelled_at: datetime | None, ends_at: datetime | None) -> datetime 
 # -- whether they are free, and willing
 
 
-async def _elsewhere(
-    conn: AsyncConnection, wanted: _Wish, index: dict[str, int], chosen: Select[Any]
-) -> tuple[Mask, Mask]:
+async def _elsewhere(conn: Connection, wanted: _Wish, index: dict[str, int], chosen: Select[Any]) -> tuple[Mask, Mask]:
     """Return who takes part in another event at that time, of any programme, and who refused one of this programme (N).
 
     Who has not answered yet is believed to take part.
@@ -338,7 +336,7 @@ async def _elsewhere(
     return busy, _mask(index, (row.ven_id for row in out if row.programme_id == wanted.programme.id))
 
 
-async def _opted_out(conn: AsyncConnection, wanted: _Wish, index: dict[str, int], chosen: Select[Any]) -> Mask:
+async def _opted_out(conn: Connection, wanted: _Wish, index: dict[str, int], chosen: Select[Any]) -> Mask:
     """Return who has said, by an opt schedule for the whole VEN, that it is not there at that time (N) (OP-12).
 
     Of several schedules that touch the span the newest counts.

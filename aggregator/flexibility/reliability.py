@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import numpy as np
 from sqlalchemy import ColumnElement, Select, case, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.flexibility.fleet import Floats
 from openadr.model.event import Event
 from openadr.model.opt import OptSource, OptType
 from vtn.services.opt import SPEAKS_FOR_VEN
+from vtn.store.database import Connection
 from vtn.store.rows import from_json
 from vtn.store.tables import dispatch, evaluation, event, opt
 
@@ -40,7 +40,7 @@ def effective_opts(events: Select[Any]) -> Select[Any]:
     return select(ranked.c.event_id, ranked.c.opt_type).where(ranked.c.place == 1)
 
 
-async def reliability(conn: AsyncConnection, index: Mapping[str, int], members: Select[Any], now: datetime) -> Floats:
+async def reliability(conn: Connection, index: Mapping[str, int], members: Select[Any], now: datetime) -> Floats:
     """Return the probability (N) that each VEN responds; `index` gives its place, `members` selects the venIDs.
 
     Active means: it answered optIn, and delivered half of what was asked where that has been evaluated.
@@ -71,7 +71,7 @@ async def reliability(conn: AsyncConnection, index: Mapping[str, int], members: 
     return chances
 
 
-async def _recent(conn: AsyncConnection, now: datetime) -> dict[str, datetime]:
+async def _recent(conn: Connection, now: datetime) -> dict[str, datetime]:
     """Return the dispatches that ended last, newest first, with their starts; tests and mere signals are no calls."""
     query = (
         select(dispatch.c.id, dispatch.c.starts_at, dispatch.c.event)
@@ -82,7 +82,7 @@ async def _recent(conn: AsyncConnection, now: datetime) -> dict[str, datetime]:
     return {row.id: row.starts_at for row in await conn.execute(query) if not from_json(Event, row.event).is_test}
 
 
-async def _ratios(conn: AsyncConnection, dispatch_ids: Collection[str]) -> dict[tuple[str, str], float]:
+async def _ratios(conn: Connection, dispatch_ids: Collection[str]) -> dict[tuple[str, str], float]:
     """Return (dispatch, VEN) -> performance ratio in the newest evaluation, where it is known."""
     query = newest_results(conn.dialect.name, dispatch_ids, ("performance_ratio",))
     return {

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.tariff import tariffs
 from aggregator.tariff.price_series import Series, total
 from aggregator.tariff.tariffs import Kind, Tariff
 from core.errors import NotFoundError
 from core.spans import Span
+from vtn.store.database import Connection
 from vtn.store.tables import enrolment, site, ven
 
 
@@ -88,7 +88,7 @@ def choose(candidates: Iterable[Tariff], programme_id: str | None, area: str | N
     return Choice(best(Kind.NETWORK), best(Kind.ELECTRICITY))
 
 
-async def for_ven(conn: AsyncConnection, ven_id: str, span: Span, now: datetime) -> HouseholdTariffs:
+async def for_ven(conn: Connection, ven_id: str, span: Span, now: datetime) -> HouseholdTariffs:
     """Return the tariffs of a household in a span (which has an end). Raises NotFoundError for no such VEN."""
     query = select(site.c.area).select_from(ven.outerjoin(site, site.c.id == ven.c.site_id))
     row = (await conn.execute(query.where((ven.c.id == ven_id) & ven.c.removed_at.is_(None)))).one_or_none()
@@ -107,7 +107,7 @@ async def for_ven(conn: AsyncConnection, ven_id: str, span: Span, now: datetime)
     return HouseholdTariffs(ven_id, row.area, span, tuple(found.values()), tuple(totals))
 
 
-async def coverage(conn: AsyncConnection, tariff: Tariff, now: datetime) -> tuple[int, int]:
+async def coverage(conn: Connection, tariff: Tariff, now: datetime) -> tuple[int, int]:
     """Return how many VENs are in the tariff's programme and area, and for how many of them it holds."""
     candidates = await tariffs.in_force(conn, now)
     takes_part = (enrolment.c.valid_from <= now) & (enrolment.c.valid_to.is_(None) | (enrolment.c.valid_to > now))
@@ -130,21 +130,21 @@ async def coverage(conn: AsyncConnection, tariff: Tariff, now: datetime) -> tupl
     return fitting, holding
 
 
-async def vens_of(conn: AsyncConnection, party_id: str) -> list[str]:
+async def vens_of(conn: Connection, party_id: str) -> list[str]:
     """Return the venIDs at the sites of a party: the household's own."""
     query = select(ven.c.id).join(site, site.c.id == ven.c.site_id)
     mine = (site.c.party_id == party_id) & ven.c.removed_at.is_(None)
     return list((await conn.execute(query.where(mine).order_by(ven.c.id))).scalars())
 
 
-async def _programmes(conn: AsyncConnection, ven_id: str, now: datetime) -> Sequence[str | None]:
+async def _programmes(conn: Connection, ven_id: str, now: datetime) -> Sequence[str | None]:
     """Return the programmes that a VEN takes part in now; if there is none, None in their place."""
     valid = (enrolment.c.valid_from <= now) & (enrolment.c.valid_to.is_(None) | (enrolment.c.valid_to > now))
     query = select(enrolment.c.programme_id).distinct().where((enrolment.c.ven_id == ven_id) & valid)
     return list((await conn.execute(query.order_by(enrolment.c.programme_id))).scalars()) or [None]
 
 
-async def _prices(conn: AsyncConnection, tariff: Tariff, span: Span) -> TariffPrices:
+async def _prices(conn: Connection, tariff: Tariff, span: Span) -> TariffPrices:
     last = await tariffs.newest(conn, tariff.id)
     return TariffPrices(tariff, 0 if last is None else last.version, await tariffs.series(conn, tariff.id, span))
 

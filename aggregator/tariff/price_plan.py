@@ -7,7 +7,6 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Select, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.tables import price_dispatch
 from aggregator.tariff import tariffs
@@ -19,6 +18,7 @@ from openadr.model.event import Event
 from openadr.model.signal import Interval, Signal
 from openadr.model.units import currency_per_kwh
 from vtn.services.programme import Programme
+from vtn.store.database import Connection
 from vtn.store.rows import from_json
 from vtn.store.tables import dispatch as dispatch_table
 from vtn.store.tables import enrolment, event, site, ven
@@ -81,7 +81,7 @@ def days(now: datetime, time_zone: str) -> dict[str, Span]:
     return {one.isoformat(): Span(edges[place], edges[place + 1]) for place, one in enumerate(dates[:2])}
 
 
-async def quotes(conn: AsyncConnection, programme_id: str, now: datetime) -> list[Quote]:
+async def quotes(conn: Connection, programme_id: str, now: datetime) -> list[Quote]:
     """Return what the events of a programme are about: the same for areas that have the same tariffs."""
     query = select(func.coalesce(site.c.area, "")).distinct()
     areas = (await conn.execute(_taking_part(query, programme_id, now))).scalars()
@@ -94,7 +94,7 @@ async def quotes(conn: AsyncConnection, programme_id: str, now: datetime) -> lis
     return [Quote(choice, tuple(areas)) for choice, areas in alike.items()]
 
 
-async def known(conn: AsyncConnection, quote: Quote, span: Span) -> Series:
+async def known(conn: Connection, quote: Quote, span: Span) -> Series:
     """Return the prices of a quote in a span, as far as all its parts are known."""
     if quote.parts[0].currency in NOT_IN_OPENADR:
         return ()
@@ -157,7 +157,7 @@ class Create:
 Action = Cancel | Leave | Change | Create
 
 
-async def plan(conn: AsyncConnection, programme: Programme, now: datetime, *, on: bool) -> list[Action]:
+async def plan(conn: Connection, programme: Programme, now: datetime, *, on: bool) -> list[Action]:
     """Return what has to be done so that the VENs of a programme have the prices that they ought to have.
 
     Without `on` they ought to have none.
@@ -175,7 +175,7 @@ async def plan(conn: AsyncConnection, programme: Programme, now: datetime, *, on
     return actions
 
 
-async def open_dispatches(conn: AsyncConnection, programme_id: str, day: str, now: datetime) -> Sequence[Any]:
+async def open_dispatches(conn: Connection, programme_id: str, day: str, now: datetime) -> Sequence[Any]:
     """Return the price dispatches of a day that are not over."""
     columns = (price_dispatch, dispatch_table.c.event)
     query = select(*columns).join(dispatch_table, dispatch_table.c.id == price_dispatch.c.dispatch_id)
@@ -192,7 +192,7 @@ def _is_open(programme_id: str, day: str, now: datetime) -> ColumnElement[bool]:
 
 
 async def _follow_up(
-    conn: AsyncConnection,
+    conn: Connection,
     programme_id: str,
     row: Any,
     prices: Mapping[tuple[str | None, str | None], tuple[Quote, Series]],
@@ -262,7 +262,7 @@ def _joined(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
     return tuple(joined)
 
 
-async def _strays(conn: AsyncConnection, programme_id: str, dispatch_id: str, quote: Quote, now: datetime) -> list[str]:
+async def _strays(conn: Connection, programme_id: str, dispatch_id: str, quote: Quote, now: datetime) -> list[str]:
     """Return events of a dispatch whose VEN does not take part any more, or has other tariffs by now."""
     elsewhere = func.coalesce(site.c.area, "").not_in(quote.areas) | ven.c.id.not_in(_enrolled(programme_id, now))
     query = (
@@ -275,7 +275,7 @@ async def _strays(conn: AsyncConnection, programme_id: str, dispatch_id: str, qu
     return list((await conn.execute(query)).scalars())
 
 
-async def _without(conn: AsyncConnection, programme_id: str, day: str, quote: Quote, now: datetime) -> tuple[str, ...]:
+async def _without(conn: Connection, programme_id: str, day: str, quote: Quote, now: datetime) -> tuple[str, ...]:
     """Return the VENs that a quote is for and that have no open price event of the day."""
     supplied = (
         select(event.c.ven_id)

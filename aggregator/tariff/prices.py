@@ -15,7 +15,6 @@ from typing import Final
 
 import structlog
 from sqlalchemy import insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.tables import price_dispatch, price_signal
 from aggregator.tariff import tariffs
@@ -40,7 +39,7 @@ from openadr.model.signal import Signal
 from vtn.services import dispatch, programme
 from vtn.services.dispatch import Order
 from vtn.services.programme import Programme
-from vtn.store.database import Database, Transaction
+from vtn.store.database import Connection, Database, Transaction
 from vtn.store.rows import upsert
 from vtn.store.tables import dispatch as dispatch_table
 from vtn.store.tables import programme as programme_table
@@ -55,7 +54,7 @@ _ROUNDS: Final = 2
 # -- the switch
 
 
-async def enabled(conn: AsyncConnection, programme_id: str) -> bool:
+async def enabled(conn: Connection, programme_id: str) -> bool:
     """Tell whether prices go to the VENs of a programme: yes, unless it was switched off."""
     query = select(price_signal.c.enabled).where(price_signal.c.programme_id == programme_id)
     return (await conn.execute(query)).scalar_one_or_none() is not False
@@ -116,11 +115,11 @@ class PriceSignals:
             )
 
 
-async def _todo(conn: AsyncConnection, programme: Programme, now: datetime) -> list[Action]:
+async def _todo(conn: Connection, programme: Programme, now: datetime) -> list[Action]:
     return await plan(conn, programme, now, on=await enabled(conn, programme.id))
 
 
-async def _anything(conn: AsyncConnection, now: datetime) -> bool:
+async def _anything(conn: Connection, now: datetime) -> bool:
     """Tell whether there is any tariff, or any price event that may have to end."""
     if await tariffs.in_force(conn, now):
         return True
@@ -183,7 +182,7 @@ class DayOfPrices:
     remark: str | None
 
 
-async def status(conn: AsyncConnection, programme: Programme, now: datetime) -> list[DayOfPrices]:
+async def status(conn: Connection, programme: Programme, now: datetime) -> list[DayOfPrices]:
     """Return what goes to the VENs of a programme today and tomorrow."""
     found = []
     wanted = await quotes(conn, programme.id, now)

@@ -15,7 +15,6 @@ from typing import Any, Final, Protocol
 
 import structlog
 from sqlalchemy import delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 from yarl import URL
 
 from aggregator.tables import tariff, tariff_source
@@ -25,7 +24,7 @@ from aggregator.tariff.price_series import Series
 from aggregator.tariff.tariffs import Source
 from core.clock import Clock
 from core.errors import EvenloadError, InvalidError, NotFoundError
-from vtn.store.database import Database, Transaction
+from vtn.store.database import Connection, Database, Transaction
 from vtn.store.rows import from_json, to_json
 from web import http_client
 
@@ -131,12 +130,12 @@ async def ask_now(tx: Transaction, tariff_id: str, now: datetime, *, who: str) -
     await tx.audit(who, "ask tariff source", tariff_id, at=now)
 
 
-async def source_of(conn: AsyncConnection, tariff_id: str) -> TariffSource | None:
+async def source_of(conn: Connection, tariff_id: str) -> TariffSource | None:
     """Return a tariff's source, or None."""
     return (await sources_of(conn, [tariff_id])).get(tariff_id)
 
 
-async def sources_of(conn: AsyncConnection, tariff_ids: Collection[str]) -> dict[str, TariffSource]:
+async def sources_of(conn: Connection, tariff_ids: Collection[str]) -> dict[str, TariffSource]:
     """Return the sources of some tariffs, by tariff; those that have none are not in it."""
     rows = await conn.execute(select(tariff_source).where(tariff_source.c.tariff_id.in_(tariff_ids)))
     return {row.tariff_id: _source(row) for row in rows}

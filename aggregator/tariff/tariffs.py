@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, func, insert, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.currencies import check_currency
 from aggregator.tables import tariff, tariff_version
@@ -21,7 +20,7 @@ from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
 from core.spans import Span
 from vtn.services import programme
-from vtn.store.database import Transaction
+from vtn.store.database import Connection, Transaction
 from vtn.store.rows import from_json, to_json
 
 _LONGEST_NAME: Final = 120
@@ -131,7 +130,7 @@ async def retire(tx: Transaction, tariff_id: str, now: datetime, *, who: str) ->
     return replace(old, retired_at=now)
 
 
-async def get(conn: AsyncConnection, tariff_id: str, *, lock: bool = False) -> Tariff:
+async def get(conn: Connection, tariff_id: str, *, lock: bool = False) -> Tariff:
     """Return a tariff, locked against other changes if so wished. Raises NotFoundError."""
     query = select(tariff).where(tariff.c.id == tariff_id)
     row = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
@@ -141,7 +140,7 @@ async def get(conn: AsyncConnection, tariff_id: str, *, lock: bool = False) -> T
 
 
 async def listed(
-    conn: AsyncConnection, *, after: str | None = None, limit: int = 500, programme_ids: Collection[str] | None = None
+    conn: Connection, *, after: str | None = None, limit: int = 500, programme_ids: Collection[str] | None = None
 ) -> list[Tariff]:
     """Return tariffs, retired ones too, by id after `after`.
 
@@ -155,7 +154,7 @@ async def listed(
     return [_tariff(row) for row in await conn.execute(query)]
 
 
-async def in_force(conn: AsyncConnection, now: datetime) -> list[Tariff]:
+async def in_force(conn: Connection, now: datetime) -> list[Tariff]:
     """Return every tariff that is not retired."""
     return [_tariff(row) for row in await conn.execute(select(tariff).where(_in_force(now)).order_by(tariff.c.id))]
 
@@ -219,7 +218,7 @@ async def put_prices(
     return made
 
 
-async def _says(conn: AsyncConnection, last: Version, new: Series, *, whole: bool) -> bool:
+async def _says(conn: Connection, last: Version, new: Series, *, whole: bool) -> bool:
     """Tell whether the present series already says what a new version would."""
     if whole:
         return last.whole and merged((await _prices(conn, last.tariff_id, {last.version}))[last.version]) == merged(new)
@@ -227,13 +226,13 @@ async def _says(conn: AsyncConnection, last: Version, new: Series, *, whole: boo
     return merged(present) == merged(new)
 
 
-async def newest(conn: AsyncConnection, tariff_id: str, as_of: datetime | None = None) -> Version | None:
+async def newest(conn: Connection, tariff_id: str, as_of: datetime | None = None) -> Version | None:
     """Return the newest version, or the one that was the newest at `as_of`; None if there was none."""
     found = await versions(conn, tariff_id, limit=1, as_of=as_of)
     return found[0] if found else None
 
 
-async def newest_of(conn: AsyncConnection, tariff_ids: Collection[str]) -> dict[str, Version]:
+async def newest_of(conn: Connection, tariff_ids: Collection[str]) -> dict[str, Version]:
     """Return the newest version of each of some tariffs, where there is one."""
     last = (
         select(tariff_version.c.tariff_id, func.max(tariff_version.c.version).label("version"))
@@ -250,7 +249,7 @@ _HEAD: Final = [column for column in tariff_version.c if column.name != "prices"
 
 
 async def versions(
-    conn: AsyncConnection,
+    conn: Connection,
     tariff_id: str,
     *,
     before: int | None = None,
@@ -274,7 +273,7 @@ def _version(row: Any) -> Version:
 
 
 async def series(
-    conn: AsyncConnection, tariff_id: str, span: Span, as_of: datetime | None = None, *, version: int | None = None
+    conn: Connection, tariff_id: str, span: Span, as_of: datetime | None = None, *, version: int | None = None
 ) -> Series:
     """Return the prices of a span (which has an end), as they stand now, stood at `as_of`, or at a version.
 
@@ -303,14 +302,14 @@ async def series(
     return tuple(sorted(found, key=lambda row: row.start))
 
 
-async def _prices(conn: AsyncConnection, tariff_id: str, numbers: Collection[int]) -> dict[int, Series]:
+async def _prices(conn: Connection, tariff_id: str, numbers: Collection[int]) -> dict[int, Series]:
     query = select(tariff_version.c.version, tariff_version.c.prices).where(
         (tariff_version.c.tariff_id == tariff_id) & tariff_version.c.version.in_(numbers)
     )
     return {row.version: from_json(tuple[Price, ...], row.prices) for row in await conn.execute(query)}
 
 
-async def content(conn: AsyncConnection, tariff_id: str, version: int | None = None) -> tuple[Version, Series] | None:
+async def content(conn: Connection, tariff_id: str, version: int | None = None) -> tuple[Version, Series] | None:
     """Return the newest version, or the one of that number, with what was put; None if there is none."""
     found = await versions(conn, tariff_id, before=None if version is None else version + 1, limit=1)
     if not found or (version is not None and found[0].version != version):

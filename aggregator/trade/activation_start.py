@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import numpy as np
 from sqlalchemy import insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.flexibility import inputs
 from aggregator.flexibility.fleet import Fleet, Floats, Reason
@@ -29,7 +28,7 @@ from core.spans import Duration
 from vtn.services import dispatch, programme
 from vtn.services.dispatch import Order
 from vtn.services.webhooks import publish
-from vtn.store.database import Database, Transaction
+from vtn.store.database import Connection, Database, Transaction
 from vtn.store.rows import to_json
 
 WORKER: Final = "market"
@@ -58,7 +57,7 @@ class _Call:
         return {self.fleet.ven_ids[row]: self.choice.power_w[row] for row in rows.tolist()}
 
 
-async def scope_of(conn: AsyncConnection, activation: Activation, grid: Grid) -> Scope:
+async def scope_of(conn: Connection, activation: Activation, grid: Grid) -> Scope:
     """Return whose flexibility an activation may call, over a grid."""
     contract = await contracts.get(conn, activation.contract_id)
     rules = await programme.get(conn, contract.programme_id)
@@ -189,7 +188,7 @@ def finite(value: float) -> float | None:
 # -- read
 
 
-async def reserve(conn: AsyncConnection, selection_id: str) -> list[str]:
+async def reserve(conn: Connection, selection_id: str) -> list[str]:
     """Return the venIDs that are called next if others fail, first to last."""
     query = select(selection.c.inputs["reserve"]).where(selection.c.id == selection_id)
     return list((await conn.execute(query)).scalar_one_or_none() or ())

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import numpy as np
 from sqlalchemy import func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator import money
 from aggregator.flexibility.fleet import Floats
@@ -27,7 +26,7 @@ from aggregator.trade.contracts import Contract, Price
 from core.errors import ConflictError, ForbiddenError, NotFoundError
 from core.ids import new_id
 from vtn.services.webhooks import publish
-from vtn.store.database import Transaction
+from vtn.store.database import Connection, Transaction
 from vtn.store.rows import from_json, to_json
 
 CALL_AHEAD: Final = timedelta(hours=24)
@@ -225,9 +224,7 @@ async def _check_day(tx: Transaction, contract: Contract, start: datetime) -> No
 # -- read
 
 
-async def get(
-    conn: AsyncConnection, activation_id: str, party_id: str | None = None, *, lock: bool = False
-) -> Activation:
+async def get(conn: Connection, activation_id: str, party_id: str | None = None, *, lock: bool = False) -> Activation:
     """Return an activation (of a party), locked if so wished. Raises NotFoundError."""
     query = select(activation).where(activation.c.id == activation_id)
     if party_id is not None:
@@ -239,7 +236,7 @@ async def get(
 
 
 async def listed(
-    conn: AsyncConnection,
+    conn: Connection,
     *,
     party_id: str | None = None,
     contract_id: str | None = None,
@@ -256,13 +253,13 @@ async def listed(
     return [_activation(row) for row in await conn.execute(query)]
 
 
-async def of_dispatch(conn: AsyncConnection, dispatch_id: str) -> str | None:
+async def of_dispatch(conn: Connection, dispatch_id: str) -> str | None:
     """Return the id of the activation behind a dispatch, or None."""
     query = select(activation.c.id).where(activation.c.dispatch_id == dispatch_id)
     return (await conn.execute(query)).scalar_one_or_none()
 
 
-async def due(conn: AsyncConnection, now: datetime, limit: int) -> list[str]:
+async def due(conn: Connection, now: datetime, limit: int) -> list[str]:
     """Return the ids of activations that wait to be looked at, the longest waiting first."""
     query = select(activation.c.id).where(activation.c.due_at <= now)
     return list((await conn.execute(query.order_by(activation.c.due_at).limit(limit))).scalars())

@@ -12,7 +12,6 @@ from typing import Final
 
 import numpy as np
 from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.flexibility import portfolio
 from aggregator.flexibility.fleet import Fleet, Floats
@@ -23,7 +22,7 @@ from aggregator.tables import activation, contract, flexibility_offer, flexibili
 from core.direction import Direction
 from core.spans import Span
 from vtn.services.programme import Programme
-from vtn.store.database import Transaction
+from vtn.store.database import Connection, Transaction
 from vtn.store.rows import from_json
 from vtn.store.tables import dispatch, enrolment
 from vtn.store.tables import programme as programme_table
@@ -76,7 +75,7 @@ class _Sale:
         return most
 
 
-async def read(conn: AsyncConnection, scope: Scope, now: datetime, *, stale_after_s: float) -> Basis:
+async def read(conn: Connection, scope: Scope, now: datetime, *, stale_after_s: float) -> Basis:
     """Read what `possible_w` works on, from one snapshot."""
     sales = await _sales(conn, scope, now)
     same = [one.power_w(scope.grid) for one in sales if one.direction == scope.direction]
@@ -95,7 +94,7 @@ async def read(conn: AsyncConnection, scope: Scope, now: datetime, *, stale_afte
 
 
 async def load(
-    conn: AsyncConnection,
+    conn: Connection,
     scope: Scope,
     now: datetime,
     stale_after_s: float,
@@ -145,19 +144,19 @@ async def lock(tx: Transaction, programme_id: str, now: datetime) -> None:
     await tx.conn.execute(ordered.with_for_update(key_share=True))
 
 
-async def holds(conn: AsyncConnection, basis: Basis, now: datetime) -> bool:
+async def holds(conn: Connection, basis: Basis, now: datetime) -> bool:
     """Tell whether nothing was offered, sold or raised since; call it with the lock held."""
     return _stamp(await _sales(conn, basis.scope, now)) <= basis.stamp
 
 
-async def calls(conn: AsyncConnection) -> tuple[int, int]:
+async def calls(conn: Connection) -> tuple[int, int]:
     """Return how often anybody was called: while it stays the same, no VEN got busy and no limit was used up."""
     dispatches = await conn.execute(select(func.count()).select_from(dispatch))
     interventions = await conn.execute(select(func.count()).select_from(intervention))
     return int(dispatches.scalar_one()), int(interventions.scalar_one())
 
 
-async def _shared(conn: AsyncConnection, programme_id: str, now: datetime) -> list[str]:
+async def _shared(conn: Connection, programme_id: str, now: datetime) -> list[str]:
     """Return the programmes that have VENs in common with one, itself included."""
     mine, theirs = enrolment.alias("mine"), enrolment.alias("theirs")
     query = (
@@ -170,14 +169,14 @@ async def _shared(conn: AsyncConnection, programme_id: str, now: datetime) -> li
     return sorted({*(await conn.execute(query)).scalars(), programme_id})
 
 
-async def _sales(conn: AsyncConnection, scope: Scope, now: datetime) -> list[_Sale]:
+async def _sales(conn: Connection, scope: Scope, now: datetime) -> list[_Sale]:
     """Return what is offered or sold in the time, and not called yet, of VENs that may be the same."""
     programmes = await _shared(conn, scope.programme.id, now)
     found = [*await _open_offers(conn, scope, programmes, now), *await _uncalled(conn, scope, programmes)]
     return [one for one in found if None in (scope.area, one.area) or scope.area == one.area]
 
 
-async def _open_offers(conn: AsyncConnection, scope: Scope, programmes: Sequence[str], now: datetime) -> list[_Sale]:
+async def _open_offers(conn: Connection, scope: Scope, programmes: Sequence[str], now: datetime) -> list[_Sale]:
     offer = flexibility_offer.c
     query = (
         select(offer.id, offer.direction, offer.options, offer.area, flexibility_request.c.wish)
@@ -198,7 +197,7 @@ async def _open_offers(conn: AsyncConnection, scope: Scope, programmes: Sequence
     ]
 
 
-async def _uncalled(conn: AsyncConnection, scope: Scope, programmes: Sequence[str]) -> list[_Sale]:
+async def _uncalled(conn: Connection, scope: Scope, programmes: Sequence[str]) -> list[_Sale]:
     one = activation.c
     query = (
         select(one.id, one.modification_number, one.direction, one.intervals, one.terms)

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator import money
 from aggregator.currencies import check_currency
@@ -24,7 +23,7 @@ from metrics.days import zone_named
 from vtn.services import programme
 from vtn.services.programme import Limits as CallLimits
 from vtn.services.programme import Parameters
-from vtn.store.database import Transaction
+from vtn.store.database import Connection, Transaction
 from vtn.store.rows import from_json, to_json
 
 HORIZON: Final = timedelta(days=14)
@@ -98,7 +97,7 @@ class ContractTerms:
     valid_to: datetime | None = None
 
 
-async def by_programme(conn: AsyncConnection, party_id: str) -> dict[str, list[str]]:
+async def by_programme(conn: Connection, party_id: str) -> dict[str, list[str]]:
     """Return the programmes that a BRP has contracts about, ended ones too, and the contracts of each, oldest first."""
     held: dict[str, list[str]] = {}
     query = select(contract.c.id, contract.c.programme_id).where(contract.c.party_id == party_id)
@@ -159,7 +158,7 @@ async def end(tx: Transaction, contract_id: str, now: datetime, *, who: str) -> 
     await tx.audit(who, "end contract", contract_id, to_json(old.valid_to), to_json(ends_at), at=now)
 
 
-async def get(conn: AsyncConnection, contract_id: str, party_id: str | None = None, *, lock: bool = False) -> Contract:
+async def get(conn: Connection, contract_id: str, party_id: str | None = None, *, lock: bool = False) -> Contract:
     """Return a contract (of a party), locked if so wished. Raises NotFoundError."""
     query = select(contract).where(contract.c.id == contract_id)
     if party_id is not None:
@@ -171,7 +170,7 @@ async def get(conn: AsyncConnection, contract_id: str, party_id: str | None = No
 
 
 async def listed(
-    conn: AsyncConnection, *, party_id: str | None = None, after: str | None = None, limit: int = 50
+    conn: Connection, *, party_id: str | None = None, after: str | None = None, limit: int = 50
 ) -> list[Contract]:
     """Return contracts (of a party) in the order of their ids, at most `limit` after the id `after`."""
     query = select(contract).order_by(contract.c.id).limit(limit)

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 
 import numpy as np
 from sqlalchemy import insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.flexibility import inputs
 from aggregator.flexibility.fleet import Floats
@@ -23,7 +22,7 @@ from core.spans import Duration
 from openadr.model.signal import Interval
 from vtn.services import dispatch
 from vtn.services.event import Values
-from vtn.store.database import Transaction
+from vtn.store.database import Connection, Transaction
 from vtn.store.rows import to_json
 
 _MOST_STEPS = 3000
@@ -37,7 +36,7 @@ class DispatchChange:
     end: datetime | None = None
 
 
-async def selection_of(conn: AsyncConnection, dispatch_id: str) -> str | None:
+async def selection_of(conn: Connection, dispatch_id: str) -> str | None:
     """Return the id of the selection that a dispatch was made from, or None."""
     query = select(selection.c.id).where(selection.c.dispatch_id == dispatch_id).order_by(selection.c.created_at.desc())
     return (await conn.execute(query.limit(1))).scalar_one_or_none()
@@ -129,7 +128,7 @@ async def _surplus(tx: Transaction, dispatch_id: str) -> float:
     return 1.0 if selection_id is None else await surplus(tx.conn, selection_id)
 
 
-async def surplus(conn: AsyncConnection, selection_id: str) -> float:
+async def surplus(conn: Connection, selection_id: str) -> float:
     """Return the ratio of what a draft's VENs were ordered to what was wanted of them; 1: nothing known."""
     query = select(dispatch_draft.c.figures["ordered_w"], dispatch_draft.c.pool_order["power_w"])
     row = (await conn.execute(query.where(dispatch_draft.c.selection_id == selection_id))).one_or_none()

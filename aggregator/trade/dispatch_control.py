@@ -13,7 +13,6 @@ from typing import Final, Literal
 
 import numpy as np
 from sqlalchemy import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator import selection
 from aggregator.flexibility.fleet import Fleet, Floats
@@ -29,7 +28,7 @@ from aggregator.trade.telemetry import Estimate
 from core.errors import ConflictError, NotFoundError
 from openadr.model.opt import OptType
 from vtn.services import dispatch
-from vtn.store.database import Database, Transaction
+from vtn.store.database import Connection, Database, Transaction
 
 _SETTLES: Final = timedelta(minutes=3)
 """How long devices take to follow: what is measured before says nothing yet, and a call takes effect after it."""
@@ -80,7 +79,7 @@ async def tick(db: Database, activation_id: str, now: datetime, *, stale_after_s
         await activations.advance(tx, locked, now, activation_start.next_due(locked, now))
 
 
-async def _look(conn: AsyncConnection, activation: Activation, now: datetime, stale_after_s: float) -> _Look | None:
+async def _look(conn: Connection, activation: Activation, now: datetime, stale_after_s: float) -> _Look | None:
     """Read what the decision rests on; None where there is nothing to decide."""
     called = await members.read(conn, activation.dispatch_id or "")
     grid = called.grid

@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import numpy as np
 from sqlalchemy import delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.flexibility import inputs
 from aggregator.flexibility.fleet import Fleet, Floats, Reason
@@ -36,7 +35,7 @@ from core.spans import Duration
 from openadr.model.event import DeliveredEvent, Event, current_value, status_at
 from vtn.services import dispatch, event, programme
 from vtn.services.dispatch import Order
-from vtn.store.database import Database, Transaction
+from vtn.store.database import Connection, Database, Transaction
 from vtn.store.rows import from_json, to_json
 
 _KEEP: Final = timedelta(days=1)
@@ -272,7 +271,7 @@ async def _forget(tx: Transaction, now: datetime) -> None:
 # -- read
 
 
-async def get(conn: AsyncConnection, draft_id: str) -> Draft:
+async def get(conn: Connection, draft_id: str) -> Draft:
     """Return a draft. Raises NotFoundError, also for one that was thrown away."""
     query = (
         select(dispatch_draft, selection.c.dispatch_id)
@@ -293,7 +292,7 @@ async def get(conn: AsyncConnection, draft_id: str) -> Draft:
     )
 
 
-async def orders(conn: AsyncConnection, draft: Draft) -> dict[str, Floats]:
+async def orders(conn: Connection, draft: Draft) -> dict[str, Floats]:
     """Return venID -> power (T), W, of those whom a draft would call."""
     query = select(selection.c.inputs["orders"]).where(selection.c.id == draft.selection_id)
     found = (await conn.execute(query)).scalar_one_or_none() or {}
@@ -371,7 +370,7 @@ async def confirm(db: Database, draft_id: str, now: datetime, *, stale_after_s: 
 
 
 async def _check_free(
-    conn: AsyncConnection, draft: Draft, powers: Mapping[str, Floats], now: datetime, stale_after_s: float
+    conn: Connection, draft: Draft, powers: Mapping[str, Floats], now: datetime, stale_after_s: float
 ) -> None:
     """Raise ConflictError if one of the chosen cannot be called any more."""
     wish = draft.order

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 
 import numpy as np
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.flexibility.fleet import Floats
 from aggregator.grid import Grid
@@ -17,6 +16,7 @@ from aggregator.trade.activations import Activation, ActivationStatus
 from aggregator.trade.members import Called, Member
 from aggregator.trade.telemetry import Estimate
 from openadr.model.opt import OptType
+from vtn.store.database import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Intervention:
 
 
 async def live(
-    conn: AsyncConnection,
+    conn: Connection,
     activation_id: str,
     now: datetime,
     *,
@@ -94,7 +94,7 @@ async def live(
     return _figures(one, called, known, now, stale_after_s)
 
 
-async def vens(conn: AsyncConnection, activation_id: str, now: datetime, *, stale_after_s: float) -> list[LiveVen]:
+async def vens(conn: Connection, activation_id: str, now: datetime, *, stale_after_s: float) -> list[LiveVen]:
     """Return every VEN that was called, in the order of the calls: for the console, never for BRPs."""
     one = await activations.get(conn, activation_id)
     called, known = await _read(conn, one, now)
@@ -116,14 +116,14 @@ async def vens(conn: AsyncConnection, activation_id: str, now: datetime, *, stal
     ]
 
 
-async def interventions(conn: AsyncConnection, activation_id: str, *, limit: int = 200) -> list[Intervention]:
+async def interventions(conn: Connection, activation_id: str, *, limit: int = 200) -> list[Intervention]:
     """Return what was done to single VENs, newest first."""
     query = select(intervention).where(intervention.c.activation_id == activation_id)
     rows = await conn.execute(query.order_by(intervention.c.id.desc()).limit(limit))
     return [Intervention(row.at, row.ven_id, row.action, row.reason, row.power_w) for row in rows]
 
 
-async def _read(conn: AsyncConnection, activation: Activation, now: datetime) -> tuple[Called | None, Estimate]:
+async def _read(conn: Connection, activation: Activation, now: datetime) -> tuple[Called | None, Estimate]:
     if activation.dispatch_id is None:
         return None, Estimate(activation.grid, {})
     called = await members.read(conn, activation.dispatch_id)

@@ -7,7 +7,6 @@ from typing import Final
 
 import numpy as np
 from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.flexibility.fleet import Floats
 from aggregator.grid import Grid
@@ -20,6 +19,7 @@ from openadr.model.units import POWER_REAL_W
 from vtn.services import dispatch as dispatches
 from vtn.services import opt
 from vtn.services.event import Values
+from vtn.store.database import Connection
 from vtn.store.rows import portions
 from vtn.store.tables import delivery, event, ven
 
@@ -91,7 +91,7 @@ class Called:
     members: tuple[Member, ...]
 
 
-async def read(conn: AsyncConnection, dispatch_id: str) -> Called:
+async def read(conn: Connection, dispatch_id: str) -> Called:
     """Return everybody who was ever called in a dispatch, released ones too, in the order in which they were called."""
     whole = await dispatches.get(conn, dispatch_id)
     intervals = whole.shared.signals[0].intervals
@@ -103,7 +103,7 @@ async def read(conn: AsyncConnection, dispatch_id: str) -> Called:
     return Called(dispatch_id, grid, direction, answers, start_after.exact_s if start_after else 0, tuple(found))
 
 
-async def _members(conn: AsyncConnection, dispatch_id: str, grid: Grid, direction: str) -> list[Member]:
+async def _members(conn: Connection, dispatch_id: str, grid: Grid, direction: str) -> list[Member]:
     said = await opt.effective(conn, dispatch_id)
     times = (
         select(

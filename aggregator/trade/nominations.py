@@ -6,13 +6,12 @@ from datetime import UTC, date, datetime
 from typing import Any, Final, Literal
 
 from sqlalchemy import insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.tables import nomination
 from aggregator.trade import contracts
 from aggregator.trade.contracts import HORIZON
 from core.errors import ConflictError, InvalidError, NotFoundError
-from vtn.store.database import Transaction
+from vtn.store.database import Connection, Transaction
 
 Side = Literal["brp", "aggregator"]
 STEPS_S: Final = (300, 900, 1800, 3600)
@@ -87,7 +86,7 @@ async def declare(
     return new
 
 
-async def get(conn: AsyncConnection, contract_id: str, day: str, side: Side, party_id: str | None = None) -> Nomination:
+async def get(conn: Connection, contract_id: str, day: str, side: Side, party_id: str | None = None) -> Nomination:
     """Return the newest revision for a day. Raises NotFoundError."""
     await contracts.get(conn, contract_id, party_id)
     _midnight(day)
@@ -97,7 +96,7 @@ async def get(conn: AsyncConnection, contract_id: str, day: str, side: Side, par
     return found
 
 
-async def revisions(conn: AsyncConnection, contract_id: str, day: str, party_id: str | None = None) -> list[Nomination]:
+async def revisions(conn: Connection, contract_id: str, day: str, party_id: str | None = None) -> list[Nomination]:
     """Return what both sides nominated for a day, every revision, oldest first."""
     await contracts.get(conn, contract_id, party_id)
     _midnight(day)
@@ -106,7 +105,7 @@ async def revisions(conn: AsyncConnection, contract_id: str, day: str, party_id:
     return [_nomination(row) for row in rows]
 
 
-async def _newest(conn: AsyncConnection, contract_id: str, day: str, side: Side) -> Nomination | None:
+async def _newest(conn: Connection, contract_id: str, day: str, side: Side) -> Nomination | None:
     query = (
         select(nomination)
         .where(nomination.c.contract_id == contract_id)

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import numpy as np
 from sqlalchemy import insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator import money
 from aggregator.intervals import PowerInterval, check_contiguous
@@ -27,7 +26,7 @@ from aggregator.trade.requests import Need
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
 from vtn.services.webhooks import publish
-from vtn.store.database import Transaction
+from vtn.store.database import Connection, Transaction
 from vtn.store.rows import from_json, to_json
 
 FULL: Final = "full"
@@ -217,7 +216,7 @@ async def create(
 # -- read
 
 
-async def get(conn: AsyncConnection, offer_id: str, party_id: str | None = None, *, lock: bool = False) -> Offer:
+async def get(conn: Connection, offer_id: str, party_id: str | None = None, *, lock: bool = False) -> Offer:
     """Return an offer (to a party), locked if so wished. Raises NotFoundError."""
     query = select(flexibility_offer).where(flexibility_offer.c.id == offer_id)
     if party_id is not None:
@@ -229,7 +228,7 @@ async def get(conn: AsyncConnection, offer_id: str, party_id: str | None = None,
 
 
 async def listed(
-    conn: AsyncConnection,
+    conn: Connection,
     *,
     party_id: str | None = None,
     request_id: str | None = None,
@@ -247,7 +246,7 @@ async def listed(
     return await _offers(conn, (await conn.execute(query)).all())
 
 
-async def _offers(conn: AsyncConnection, rows: Sequence[Any]) -> list[Offer]:
+async def _offers(conn: Connection, rows: Sequence[Any]) -> list[Offer]:
     query = select(activation.c.offer_id, activation.c.id).where(activation.c.offer_id.in_([row.id for row in rows]))
     bought = {row.offer_id: row.id for row in await conn.execute(query)}
     return [
@@ -366,7 +365,7 @@ async def cancel_request(
             await _move(tx, one, OfferEvent.REVOKE, now, who=who)
 
 
-async def overdue(conn: AsyncConnection, now: datetime, limit: int) -> list[str]:
+async def overdue(conn: Connection, now: datetime, limit: int) -> list[str]:
     """Return the ids of open offers whose time has come."""
     open_ = (flexibility_offer.c.status == OfferStatus.OPEN) & (flexibility_offer.c.expires_at <= now)
     query = select(flexibility_offer.c.id).where(open_).order_by(flexibility_offer.c.expires_at).limit(limit)

@@ -14,7 +14,6 @@ from typing import Final
 import numpy as np
 import structlog
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.flexibility.pool import pool
 from aggregator.grid import Grid
@@ -27,7 +26,7 @@ from core.errors import EvenloadError
 from core.spans import floor_to
 from vtn.services import programme
 from vtn.services.webhooks import publish, wants
-from vtn.store.database import Database
+from vtn.store.database import Connection, Database
 from vtn.store.tables import webhook_delivery, webhook_subscription
 
 STEP_S: Final = 1800
@@ -117,7 +116,7 @@ def _has_changed(power_w: int, told_w: int | None) -> bool:
     return told_w is None or abs(power_w - told_w) >= max(LEAST_W, CHANGE * told_w)
 
 
-async def _listening(conn: AsyncConnection) -> list[str]:
+async def _listening(conn: Connection) -> list[str]:
     """Return the parties with a subscription to such messages."""
     live = select(webhook_subscription.c.party_id, webhook_subscription.c.events).where(
         webhook_subscription.c.ended_at.is_(None)
@@ -126,7 +125,7 @@ async def _listening(conn: AsyncConnection) -> list[str]:
     return sorted({row.party_id for row in rows if wants(row.events, Topic.POTENTIAL_CHANGED)})
 
 
-async def _views(conn: AsyncConnection, party_id: str, now: datetime) -> list[_View]:
+async def _views(conn: Connection, party_id: str, now: datetime) -> list[_View]:
     known = await contracts.listed(conn, party_id=party_id, limit=_MOST)
     valid = [one for one in known if one.valid_from <= now and (one.valid_to is None or now < one.valid_to)]
     return [
@@ -137,7 +136,7 @@ async def _views(conn: AsyncConnection, party_id: str, now: datetime) -> list[_V
     ]
 
 
-async def _told(conn: AsyncConnection, party_id: str) -> dict[tuple[object, ...], int]:
+async def _told(conn: Connection, party_id: str) -> dict[tuple[object, ...], int]:
     """Return what a party was told last, of what it was told lately, by `_View.key`."""
     query = (
         select(webhook_delivery.c.payload)

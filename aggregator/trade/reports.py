@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.grid import Grid
 from aggregator.tables import activation_report
@@ -29,7 +28,7 @@ from openadr.model.opt import OptType
 from vtn.services import evaluation
 from vtn.services.evaluation import STEP_S, Computed, Result, VenResult
 from vtn.services.webhooks import publish
-from vtn.store.database import Database, Transaction
+from vtn.store.database import Connection, Database, Transaction
 from vtn.store.rows import from_json, to_json
 
 LEAST_VENS: Final = 5
@@ -201,7 +200,7 @@ def _rows(activation_id: str, vens: Sequence[VenResult]) -> tuple[VenRow, ...]:
 
 
 async def get(
-    conn: AsyncConnection, activation_id: str, party_id: str | None = None, *, version: int | None = None
+    conn: Connection, activation_id: str, party_id: str | None = None, *, version: int | None = None
 ) -> ActivationReport:
     """Return the report of an activation (of a party), by default the newest version. Raises NotFoundError."""
     await activations.get(conn, activation_id, party_id)
@@ -213,7 +212,7 @@ async def get(
     return from_json(ActivationReport, row.report)
 
 
-async def versions(conn: AsyncConnection, activation_id: str, party_id: str | None = None) -> list[ActivationReport]:
+async def versions(conn: Connection, activation_id: str, party_id: str | None = None) -> list[ActivationReport]:
     """Return every version of a report, oldest first."""
     await activations.get(conn, activation_id, party_id)
     query = select(activation_report.c.report).where(activation_report.c.activation_id == activation_id)
@@ -221,7 +220,7 @@ async def versions(conn: AsyncConnection, activation_id: str, party_id: str | No
     return [from_json(ActivationReport, one) for one in rows]
 
 
-async def _last(conn: AsyncConnection, activation_id: str, version: int | None = None) -> Any:
+async def _last(conn: Connection, activation_id: str, version: int | None = None) -> Any:
     query = select(activation_report).where(activation_report.c.activation_id == activation_id)
     if version is not None:
         query = query.where(activation_report.c.version == version)

@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator import money
 from aggregator.tables import flexibility_offer, flexibility_request
@@ -24,7 +23,7 @@ from core.ids import new_id
 from core.spans import utc
 from vtn.services import programme
 from vtn.services.webhooks import publish
-from vtn.store.database import Transaction
+from vtn.store.database import Connection, Transaction
 from vtn.store.rows import from_json, to_json
 from vtn.store.tables import group
 
@@ -200,7 +199,7 @@ def check_shape(intervals: Sequence[NeedInterval]) -> None:
         raise InvalidError("A request wishes for some power.")
 
 
-async def _check_words(conn: AsyncConnection, order: Need, product: str) -> None:
+async def _check_words(conn: Connection, order: Need, product: str) -> None:
     if order.product is not None and order.product != product:
         raise InvalidError(f"This contract is about '{product}'; leave the product out or name that.")
     if order.max_price is not None:
@@ -210,7 +209,7 @@ async def _check_words(conn: AsyncConnection, order: Need, product: str) -> None
     await check_groups(conn, order.group_ids)
 
 
-async def check_groups(conn: AsyncConnection, group_ids: Sequence[str]) -> None:
+async def check_groups(conn: Connection, group_ids: Sequence[str]) -> None:
     """Raise NotFoundError for a group that is not there, InvalidError for too many of them."""
     if len(group_ids) > _MAX_GROUPS:
         raise InvalidError(f"At most {_MAX_GROUPS} groups can be named.")
@@ -219,7 +218,7 @@ async def check_groups(conn: AsyncConnection, group_ids: Sequence[str]) -> None:
         raise NotFoundError(f"No group '{min(strangers)[:80]}'.")
 
 
-async def get(conn: AsyncConnection, request_id: str, party_id: str | None = None, *, lock: bool = False) -> Request:
+async def get(conn: Connection, request_id: str, party_id: str | None = None, *, lock: bool = False) -> Request:
     """Return a request (of a party), locked if so wished. Raises NotFoundError."""
     query = select(flexibility_request).where(flexibility_request.c.id == request_id)
     if party_id is not None:
@@ -231,7 +230,7 @@ async def get(conn: AsyncConnection, request_id: str, party_id: str | None = Non
 
 
 async def listed(
-    conn: AsyncConnection,
+    conn: Connection,
     *,
     party_id: str | None = None,
     contract_id: str | None = None,
@@ -249,13 +248,13 @@ async def listed(
     return await _requests(conn, (await conn.execute(query)).all())
 
 
-async def waiting(conn: AsyncConnection, limit: int) -> list[str]:
+async def waiting(conn: Connection, limit: int) -> list[str]:
     """Return the ids of requests that wait for an answer, the most urgent first."""
     query = select(flexibility_request.c.id).where(flexibility_request.c.status == RequestStatus.RECEIVED)
     return list((await conn.execute(query.order_by(flexibility_request.c.deadline).limit(limit))).scalars())
 
 
-async def _requests(conn: AsyncConnection, rows: Sequence[Any]) -> list[Request]:
+async def _requests(conn: Connection, rows: Sequence[Any]) -> list[Request]:
     offers: dict[str, list[str]] = {}
     query = (
         select(flexibility_offer.c.id, flexibility_offer.c.request_id)

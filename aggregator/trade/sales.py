@@ -12,8 +12,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final, TypeVar, TypeVarTuple
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from aggregator import money
 from aggregator.flexibility.fleet import Floats
 from aggregator.grid import Grid
@@ -27,7 +25,7 @@ from aggregator.trade.requests import Need, NeedInterval, Request, check_groups,
 from core.clock import Clock
 from core.errors import ConflictError, ForbiddenError, InvalidError
 from vtn.services import programme
-from vtn.store.database import Database, Transaction
+from vtn.store.database import Connection, Database, Transaction
 
 _MAX_REASON: Final = 500
 _AT_ONCE: Final = 2
@@ -94,7 +92,7 @@ class Sales:
         self._offer_valid = offer_valid
         self._reckoning = asyncio.Semaphore(_AT_ONCE)
 
-    async def read(self, conn: AsyncConnection, scope: Scope, now: datetime) -> Basis:
+    async def read(self, conn: Connection, scope: Scope, now: datetime) -> Basis:
         """Read what a pool can do, and what of it is sold."""
         return await available_flexibility.read(conn, scope, now, stale_after_s=self._stale_after_s)
 
@@ -262,7 +260,7 @@ def _on_terms(option: Option, unasked: UnaskedOffer) -> Option:
 
 
 async def _checked(
-    conn: AsyncConnection, contract_id: str, wanted: DirectOrder, now: datetime, party_id: str | None
+    conn: Connection, contract_id: str, wanted: DirectOrder, now: datetime, party_id: str | None
 ) -> Contract:
     contract = await contracts.get(conn, contract_id, party_id)
     if not contract.limits.direct_orders:

@@ -11,7 +11,6 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator import money
 from aggregator.tables import settlement
@@ -21,7 +20,7 @@ from aggregator.trade.activations import Activation
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
 from vtn.services.webhooks import publish
-from vtn.store.database import Transaction
+from vtn.store.database import Connection, Transaction
 from vtn.store.rows import from_json, to_json
 
 _MAX_WORDS = 2000
@@ -125,9 +124,7 @@ async def settle(tx: Transaction, activation: Activation, report: ActivationRepo
     return settlement_id
 
 
-async def get(
-    conn: AsyncConnection, settlement_id: str, party_id: str | None = None, *, lock: bool = False
-) -> Settlement:
+async def get(conn: Connection, settlement_id: str, party_id: str | None = None, *, lock: bool = False) -> Settlement:
     """Return a settlement (of a party), locked if so wished. Raises NotFoundError."""
     query = select(settlement).where(settlement.c.id == settlement_id)
     if party_id is not None:
@@ -139,7 +136,7 @@ async def get(
 
 
 async def listed(
-    conn: AsyncConnection,
+    conn: Connection,
     *,
     party_id: str | None = None,
     contract_id: str | None = None,

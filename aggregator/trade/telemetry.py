@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.flexibility.fleet import Floats
 from aggregator.grid import Grid
@@ -21,6 +20,7 @@ from core.spans import Span
 from metrics.days import Bools
 from vtn.services import event_days
 from vtn.services.load_profile import energies
+from vtn.store.database import Connection
 
 BEFORE: Final = timedelta(hours=4)
 """How far before the start the VEN's usual power is looked for."""
@@ -74,7 +74,7 @@ class Metered:
 
 
 async def estimate(
-    conn: AsyncConnection, ven_ids: Sequence[str], grid: Grid, dispatch_id: str, direction: str, now: datetime
+    conn: Connection, ven_ids: Sequence[str], grid: Grid, dispatch_id: str, direction: str, now: datetime
 ) -> Estimate:
     """Estimate what VENs delivered on a grid, in a dispatch, until now."""
     cells = max((min(int(grid.end.timestamp()), int(now.timestamp())) - grid.start_s) // MINUTE_S, 0)
@@ -84,7 +84,7 @@ async def estimate(
 
 
 async def metered(
-    conn: AsyncConnection, ven_ids: Sequence[str], dispatch_id: str, start: datetime, shown: tuple[int, int]
+    conn: Connection, ven_ids: Sequence[str], dispatch_id: str, start: datetime, shown: tuple[int, int]
 ) -> dict[str, Metered]:
     """Return venID -> power, of those with a metered resource, for a dispatch that starts at a whole minute.
 
@@ -123,7 +123,7 @@ def _usual_w(power_w: Floats) -> float:
     return float(known.mean()) if known.size >= _LEAST_USUAL else math.nan
 
 
-async def powers(conn: AsyncConnection, ven_ids: Sequence[str], first_s: int, cells: int) -> dict[str, Floats]:
+async def powers(conn: Connection, ven_ids: Sequence[str], first_s: int, cells: int) -> dict[str, Floats]:
     """Return venID -> mean power (W) of each minute, of what is settled of it, for those that have any of that."""
     found = await energies(conn, dict.fromkeys(ven_ids, (first_s, cells)), MINUTE_S)
     return {ven_id: found.pop(ven_id) * (3600 / MINUTE_S) for ven_id in list(found)}

@@ -3,7 +3,6 @@
 from typing import Final
 
 import numpy as np
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.trade import members
 from aggregator.trade.activations import Activation
@@ -16,6 +15,7 @@ from metrics.presets import PRESETS
 from metrics.rules import DayMatch
 from openadr.model.opt import OptType
 from vtn.services import dispatch, evaluation, load_profile, programme
+from vtn.store.database import Connection
 
 MOST_VENS: Final = 30
 """For larger pools it would take too long."""
@@ -25,7 +25,7 @@ _Z90: Final = 1.645
 """Half the width of a 90 % interval, in standard deviations of a normal distribution."""
 
 
-async def inputs(conn: AsyncConnection, activation: Activation) -> tuple[list[Series], Span, DayMatch, str] | None:
+async def inputs(conn: Connection, activation: Activation) -> tuple[list[Series], Span, DayMatch, str] | None:
     """Read what `half_width_wh` works on: the readings of the VENs that stayed in; None where nothing can be said."""
     if activation.dispatch_id is None:
         return None

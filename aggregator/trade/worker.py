@@ -13,7 +13,6 @@ from functools import partial
 from typing import Final
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.topics import Topic
 from aggregator.trade import activation_start, activations, dispatch_control, offers, reports, requests, uncertainty
@@ -25,7 +24,7 @@ from core.errors import EvenloadError
 from vtn.services import result_due
 from vtn.services.result_due import Waits
 from vtn.services.webhooks import publish
-from vtn.store.database import Database
+from vtn.store.database import Connection, Database
 
 _log = structlog.get_logger(__name__)
 
@@ -167,6 +166,6 @@ class TradeWorker:
         return await asyncio.to_thread(uncertainty.half_width_wh, *known, activation.direction)
 
 
-async def _is_done(conn: AsyncConnection, activation: Activation) -> bool:
+async def _is_done(conn: Connection, activation: Activation) -> bool:
     """Tell whether another turn did this step already; the row is locked from now on."""
     return (await activations.get(conn, activation.id, lock=True)).due_at != activation.due_at

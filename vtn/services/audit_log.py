@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vtn.store.database import Connection
 from vtn.store.tables import audit
 
 
@@ -35,7 +35,7 @@ class AuditEntry:
 
 
 async def listing(
-    conn: AsyncConnection, wanted: AuditFilter, *, before: int | None = None, limit: int = 100
+    conn: Connection, wanted: AuditFilter, *, before: int | None = None, limit: int = 100
 ) -> list[AuditEntry]:
     """Return changes, newest first; `before` is the number of the last one of the page before."""
     where: list[ColumnElement[bool]] = []
@@ -60,6 +60,6 @@ async def listing(
     ]
 
 
-async def actions(conn: AsyncConnection) -> list[str]:
+async def actions(conn: Connection) -> list[str]:
     """Return every kind of change that was ever made."""
     return sorted((await conn.execute(select(audit.c.action).distinct())).scalars())

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, bindparam, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.direction import Direction
 from core.errors import ConflictError, InvalidError, NotFoundError
@@ -25,7 +24,7 @@ from vtn.services import outbox, programme
 from vtn.services.event import Values, with_values
 from vtn.services.outbox import Intent
 from vtn.services.programme import Programme
-from vtn.store.database import Transaction
+from vtn.store.database import Connection, Transaction
 from vtn.store.rows import from_json, to_json
 from vtn.store.tables import Json, delivery, dispatch, event, ven
 
@@ -97,7 +96,7 @@ async def create(tx: Transaction, order: Order, now: datetime, *, who: str) -> s
     return dispatch_id
 
 
-async def checked(conn: AsyncConnection, order: Order, now: datetime) -> tuple[Programme, list[str], Event]:
+async def checked(conn: Connection, order: Order, now: datetime) -> tuple[Programme, list[str], Event]:
     """Return the programme of an order, whom it calls, and the event that they share; nothing changes.
 
     Raises InvalidError or NotFoundError for an order that cannot be.
@@ -154,7 +153,7 @@ def _check(shared: Event) -> None:
             raise InvalidError(f"'{signal.type[:40]}' is no type of signal; OpenADR has {', '.join(sorted(_TYPES))}.")
 
 
-async def _targets(conn: AsyncConnection, order: Order, now: datetime) -> list[str]:
+async def _targets(conn: Connection, order: Order, now: datetime) -> list[str]:
     ven_ids = list(dict.fromkeys(order.ven_ids)) or await programme.enrolled(conn, order.programme_id, now)
     if not ven_ids:
         raise InvalidError("No VEN is enrolled in this programme, and none was named.")
@@ -164,7 +163,7 @@ async def _targets(conn: AsyncConnection, order: Order, now: datetime) -> list[s
     return ven_ids
 
 
-async def _known(conn: AsyncConnection, ven_ids: Sequence[str]) -> None:
+async def _known(conn: Connection, ven_ids: Sequence[str]) -> None:
     """Raise NotFoundError if there is no such VEN, or no more."""
     known = set((await conn.execute(select(ven.c.id).where(ven.c.removed_at.is_(None)))).scalars()) if ven_ids else ()
     if strangers := set(ven_ids) - set(known):
@@ -211,7 +210,7 @@ async def _queue(tx: Transaction, versions: Sequence[tuple[str, int, str]], now:
     await outbox.put_many(tx, sorted({ven_id for _, _, ven_id in versions}), Intent.EVENTS_CHANGED, now)
 
 
-async def get(conn: AsyncConnection, dispatch_id: str, *, lock: bool = False) -> Dispatch:
+async def get(conn: Connection, dispatch_id: str, *, lock: bool = False) -> Dispatch:
     """Return a dispatch, locked against other changes if so wished. Raises NotFoundError."""
     query = select(dispatch).where(dispatch.c.id == dispatch_id)
     row = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
@@ -220,7 +219,7 @@ async def get(conn: AsyncConnection, dispatch_id: str, *, lock: bool = False) ->
     return _dispatch(row)
 
 
-async def listed(conn: AsyncConnection, *, after: str | None = None, limit: int = 100) -> list[Dispatch]:
+async def listed(conn: Connection, *, after: str | None = None, limit: int = 100) -> list[Dispatch]:
     """Return dispatches, oldest first; `after`: the id of the last one of the page before."""
     query = select(dispatch).order_by(dispatch.c.id).limit(limit)
     if after is not None:

@@ -7,12 +7,12 @@ from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, case, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr.model.event import Event, EventStatus, status_at
 from openadr.model.opt import OptSource, OptType
 from openadr.model.signal import Signal
 from vtn.services.opt import SPEAKS_FOR_VEN
+from vtn.store.database import Connection
 from vtn.store.rows import from_json
 from vtn.store.tables import dispatch, event, opt, programme
 
@@ -81,7 +81,7 @@ def _time(when: When, now: datetime) -> ColumnElement[bool]:
 
 
 async def listing(
-    conn: AsyncConnection,
+    conn: Connection,
     wanted: DispatchFilter,
     now: datetime,
     *,
@@ -122,7 +122,7 @@ _RANK: Final = case((opt.c.source == OptSource.OPERATOR, 2), (opt.c.source == Op
 """Whose word counts most (openadr.model.opt.effective_opt)."""
 
 
-async def _tallies(conn: AsyncConnection, dispatch_ids: Sequence[str]) -> dict[str, Any]:
+async def _tallies(conn: Connection, dispatch_ids: Sequence[str]) -> dict[str, Any]:
     """Return dispatch -> called, opted_in, opted_out, by the word of each event's VEN that counts for it as a whole."""
     place = func.row_number().over(partition_by=opt.c.event_id, order_by=(_RANK.desc(), opt.c.sequence.desc()))
     ranked = (
@@ -173,6 +173,6 @@ def _row(row: Any, tally: Any, now: datetime) -> DispatchRow:
     )
 
 
-async def count(conn: AsyncConnection, wanted: When, now: datetime) -> int:
+async def count(conn: Connection, wanted: When, now: datetime) -> int:
     """Return how many dispatches lie there in time."""
     return int((await conn.execute(select(func.count()).select_from(dispatch).where(_time(wanted, now)))).scalar_one())

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import numpy as np
 from sqlalchemy import Select, func, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.direction import Direction
 from core.errors import ConflictError, InvalidError, NotFoundError
@@ -33,7 +32,7 @@ from vtn.services import dispatch as dispatches
 from vtn.services import event as events
 from vtn.services import event_days, load_profile, opt, programme
 from vtn.services.dispatch import Dispatch
-from vtn.store.database import Database, Transaction
+from vtn.store.database import Connection, Database, Transaction
 from vtn.store.rows import from_json, portions, to_json
 from vtn.store.tables import delivery, evaluation, event, ven
 
@@ -201,7 +200,7 @@ async def keep(tx: Transaction, computed: Computed, now: datetime) -> Result:
     return result
 
 
-async def stored(conn: AsyncConnection, dispatch_id: str, version: int | None = None) -> Result:
+async def stored(conn: Connection, dispatch_id: str, version: int | None = None) -> Result:
     """Return a stored evaluation, by default the newest. Raises NotFoundError."""
     query = select(evaluation.c.result).where(evaluation.c.dispatch_id == dispatch_id)
     if version is not None:
@@ -212,7 +211,7 @@ async def stored(conn: AsyncConnection, dispatch_id: str, version: int | None = 
     return from_json(Result, row.result)
 
 
-async def _inputs(conn: AsyncConnection, dispatch: Dispatch, rule: DayMatch) -> list[_Inputs]:
+async def _inputs(conn: Connection, dispatch: Dispatch, rule: DayMatch) -> list[_Inputs]:
     said = await opt.effective(conn, dispatch.id)
     ran: list[tuple[Any, Event]] = []
     async for rows in portions(conn, _called(dispatch.id)):

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, bindparam, func, insert, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ConflictError, EvenloadError, NotFoundError, Reason
 from openadr.model.event import (
@@ -27,7 +26,7 @@ from openadr.model.event import (
 from openadr.model.opt import OptSource, OptType
 from openadr.model.target import Target
 from vtn.services import outbox
-from vtn.store.database import Transaction
+from vtn.store.database import Connection, Transaction
 from vtn.store.rows import as_text, from_text, in_parts, portions
 from vtn.store.tables import delivery, dispatch, event, opt
 
@@ -107,12 +106,12 @@ def _listed(now: datetime) -> ColumnElement[bool]:
     return event.c.closed_at.is_(None) & or_(event.c.listed_until.is_(None), event.c.listed_until > now)
 
 
-async def of_ven(conn: AsyncConnection, ven_id: str, now: datetime) -> list[Event]:
+async def of_ven(conn: Connection, ven_id: str, now: datetime) -> list[Event]:
     """Return the events that a delivery to this VEN lists, in no particular order (EV-15..EV-17)."""
     return (await of_vens(conn, (ven_id,), now))[ven_id]
 
 
-async def of_vens(conn: AsyncConnection, ven_ids: Collection[str], now: datetime) -> dict[str, list[Event]]:
+async def of_vens(conn: Connection, ven_ids: Collection[str], now: datetime) -> dict[str, list[Event]]:
     """Return for each VEN what `of_ven` does."""
     listed: dict[str, list[Event]] = {ven_id: [] for ven_id in ven_ids}
     for names in in_parts(ven_ids):
@@ -126,7 +125,7 @@ async def of_vens(conn: AsyncConnection, ven_ids: Collection[str], now: datetime
     return listed
 
 
-async def of_dispatch(conn: AsyncConnection, dispatch_id: str) -> list[tuple[str, Event]]:
+async def of_dispatch(conn: Connection, dispatch_id: str) -> list[tuple[str, Event]]:
     """Return (venID, event) for every event of a dispatch, closed ones too."""
     query = (
         select(*COLUMNS, as_text(dispatch.c.event).label("shared"))
@@ -202,7 +201,7 @@ def _current() -> ColumnElement[bool]:
     return delivery.c.modification_number == present
 
 
-async def _open_ids(conn: AsyncConnection, listed: Iterable[Event]) -> set[str]:
+async def _open_ids(conn: Connection, listed: Iterable[Event]) -> set[str]:
     """Return those of the events whose present modification was not sent, or still needs an answer."""
     answerable = {one.event_id: one.response_required is ResponseRequired.ALWAYS for one in listed}
     unsent, unanswered = delivery.c.first_sent_at.is_(None), delivery.c.answered_at.is_(None)
@@ -256,7 +255,7 @@ _ANSWERED = (
 )
 
 
-async def _events(conn: AsyncConnection, event_ids: Collection[str]) -> dict[tuple[str, str], Any]:
+async def _events(conn: Connection, event_ids: Collection[str]) -> dict[tuple[str, str], Any]:
     """Return the rows of events by venID and eventID."""
     found = {}
     for ids in in_parts(event_ids):

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.spans import Span
 from openadr.model.event import Event
+from vtn.store.database import Connection
 from vtn.store.rows import from_json, in_parts
 from vtn.store.tables import dispatch, event
 
@@ -19,7 +19,7 @@ _PRICES: Final = frozenset({"ELECTRICITY_PRICE", "ENERGY_PRICE", "DEMAND_CHARGE"
 
 
 async def others(
-    conn: AsyncConnection, ven_ids: Sequence[str], dispatch_id: str | None, within: Span
+    conn: Connection, ven_ids: Sequence[str], dispatch_id: str | None, within: Span
 ) -> dict[str, tuple[Span, ...]]:
     """Return venID -> spans of its events that share time with `within`, oldest first; those of one dispatch left out.
 
@@ -45,7 +45,7 @@ async def others(
     return {ven_id: tuple(sorted(spans, key=lambda row: row.start)) for ven_id, spans in found.items()}
 
 
-async def _calls(conn: AsyncConnection, dispatch_ids: Sequence[str]) -> set[str]:
+async def _calls(conn: Connection, dispatch_ids: Sequence[str]) -> set[str]:
     """Return those dispatches that ask for more than to know a price."""
     found = set()
     for some in in_parts(dispatch_ids):

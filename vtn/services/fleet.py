@@ -10,12 +10,11 @@ from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, and_, case, delete, func, insert, literal, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
 from vtn.services import report
-from vtn.store.database import Transaction
+from vtn.store.database import Connection, Transaction
 from vtn.store.rows import upsert
 from vtn.store.tables import group, group_member, site, ven, ven_certificate, waiting_certificate
 
@@ -161,7 +160,7 @@ def _listing(wanted: Filter, now: datetime, stale_after_s: float) -> Select[Any]
 
 
 async def listing(
-    conn: AsyncConnection,
+    conn: Connection,
     wanted: Filter,
     now: datetime,
     stale_after_s: float,
@@ -178,7 +177,7 @@ async def listing(
     return [_row(row, groups) for row in rows]
 
 
-async def one(conn: AsyncConnection, ven_id: str, now: datetime, stale_after_s: float) -> FleetRow:
+async def one(conn: Connection, ven_id: str, now: datetime, stale_after_s: float) -> FleetRow:
     """Return one VEN as the listing shows it. Raises NotFoundError, also for a removed one."""
     query = _listing(Filter(), now, stale_after_s).where(ven.c.id == ven_id)
     row = (await conn.execute(query)).one_or_none()
@@ -187,13 +186,13 @@ async def one(conn: AsyncConnection, ven_id: str, now: datetime, stale_after_s: 
     return _row(row, await _groups_of(conn, [ven_id]))
 
 
-async def count(conn: AsyncConnection, wanted: Filter, now: datetime, stale_after_s: float) -> int:
+async def count(conn: Connection, wanted: Filter, now: datetime, stale_after_s: float) -> int:
     """Return how many VENs a filter lets through."""
     rows = _listing(wanted, now, stale_after_s).subquery()
     return int((await conn.execute(select(func.count()).select_from(rows))).scalar_one())
 
 
-async def counts(conn: AsyncConnection, now: datetime, stale_after_s: float) -> Counts:
+async def counts(conn: Connection, now: datetime, stale_after_s: float) -> Counts:
     """Return the overview of the fleet."""
     presence = _presence(now, stale_after_s).label("presence")
     query = (
@@ -208,7 +207,7 @@ async def counts(conn: AsyncConnection, now: datetime, stale_after_s: float) -> 
     return Counts(number[Presence.ONLINE], number[Presence.OFFLINE], number[Presence.STALE], registered, int(waiting))
 
 
-async def _groups_of(conn: AsyncConnection, ven_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+async def _groups_of(conn: Connection, ven_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
     query = (
         select(group_member.c.ven_id, group.c.name)
         .join(group, group.c.id == group_member.c.group_id)
@@ -238,7 +237,7 @@ def _row(row: Any, groups: dict[str, tuple[str, ...]]) -> FleetRow:
 # -- groups
 
 
-async def groups(conn: AsyncConnection) -> list[Group]:
+async def groups(conn: Connection) -> list[Group]:
     """Return all groups by name."""
     members = func.count(ven.c.id).label("members")
     query = (
@@ -254,7 +253,7 @@ async def groups(conn: AsyncConnection) -> list[Group]:
     return [Group(row.id, row.name, int(row.members)) for row in await conn.execute(query)]
 
 
-async def get_group(conn: AsyncConnection, group_id: str) -> Group:
+async def get_group(conn: Connection, group_id: str) -> Group:
     """Return a group. Raises NotFoundError."""
     found = next((one for one in await groups(conn) if one.id == group_id), None)
     if found is None:
@@ -289,7 +288,7 @@ async def delete_group(tx: Transaction, group_id: str, now: datetime, *, who: st
     await tx.audit(who, "delete group", group_id, {"name": old.name, "ven_ids": members}, at=now)
 
 
-async def members_of(conn: AsyncConnection, group_id: str) -> list[str]:
+async def members_of(conn: Connection, group_id: str) -> list[str]:
     """Return the venIDs of a group."""
     query = (
         select(group_member.c.ven_id)
@@ -300,7 +299,7 @@ async def members_of(conn: AsyncConnection, group_id: str) -> list[str]:
     return list((await conn.execute(query)).scalars())
 
 
-async def _free_name(conn: AsyncConnection, name: str, *, but: str = "") -> str:
+async def _free_name(conn: Connection, name: str, *, but: str = "") -> str:
     name = name.strip()
     if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
         raise InvalidError(f"A group's name has 1 to {_LONGEST_NAME} printable characters.")
@@ -348,7 +347,7 @@ async def request_report(
     return {ven_id: await report.request_now(tx, ven_id, name, now, who=who) for ven_id in ids}
 
 
-async def named(conn: AsyncConnection, ven_ids: Iterable[str]) -> list[str]:
+async def named(conn: Connection, ven_ids: Iterable[str]) -> list[str]:
     """Return the VENs without repetition. Raises InvalidError for too many, NotFoundError for one that is not there."""
     ids = list(dict.fromkeys(ven_ids))
     if len(ids) > MOST_NAMED:
@@ -360,6 +359,6 @@ async def named(conn: AsyncConnection, ven_ids: Iterable[str]) -> list[str]:
     return ids
 
 
-async def _members_among(conn: AsyncConnection, group_id: str, ven_ids: Sequence[str]) -> set[str]:
+async def _members_among(conn: Connection, group_id: str, ven_ids: Sequence[str]) -> set[str]:
     mine = (group_member.c.group_id == group_id) & group_member.c.ven_id.in_(ven_ids)
     return set((await conn.execute(select(group_member.c.ven_id).where(mine))).scalars())

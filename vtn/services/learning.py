@@ -12,7 +12,6 @@ from datetime import date, datetime, timedelta
 from typing import Final
 
 from sqlalchemy import and_, func, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.points import Kind, Quantity
 from core.spans import Span
@@ -22,6 +21,7 @@ from metrics.presets import DEFAULT_PRESET, PRESETS
 from metrics.rules import DayMatch
 from vtn.services import event_days, programme
 from vtn.services.programme import Programme
+from vtn.store.database import Connection
 from vtn.store.rows import in_parts
 from vtn.store.tables import chunk, series
 
@@ -92,7 +92,7 @@ def shown(learning: FleetLearning) -> dict[str, int | str | None]:
     return {**asdict(learning), "ready_on": learning.ready_on.isoformat() if learning.ready_on else None}
 
 
-async def of_programme(conn: AsyncConnection, rules: Programme, now: datetime) -> FleetLearning:
+async def of_programme(conn: Connection, rules: Programme, now: datetime) -> FleetLearning:
     """Return how far the VENs of a programme are for its baseline."""
     rule = rule_of(rules.parameters.baseline)
     ven_ids = await programme.enrolled(conn, rules.id, now)
@@ -100,7 +100,7 @@ async def of_programme(conn: AsyncConnection, rules: Programme, now: datetime) -
 
 
 async def of_vens(
-    conn: AsyncConnection, ven_ids: Collection[str], rule: DayMatch, zone: str, now: datetime
+    conn: Connection, ven_ids: Collection[str], rule: DayMatch, zone: str, now: datetime
 ) -> dict[str, Learning]:
     """Return venID -> how far it is, for events on weekdays."""
     local = now.astimezone(zone_named(zone))
@@ -125,7 +125,7 @@ async def of_vens(
 
 
 async def _weekdays(
-    conn: AsyncConnection, ven_ids: Sequence[str] | Collection[str], span: range, offset_s: int, rule: DayMatch
+    conn: Connection, ven_ids: Sequence[str] | Collection[str], span: range, offset_s: int, rule: DayMatch
 ) -> dict[str, set[int]]:
     """Return venID -> the weekdays (days since 1970-01-01) of which a metered series covers enough."""
     wanted = [day for day in span if day_type(from_days(day)) is DayType.WEEKDAY]
@@ -147,7 +147,7 @@ async def _weekdays(
     return dict(found)
 
 
-async def _heard(conn: AsyncConnection, ven_ids: Collection[str]) -> set[str]:
+async def _heard(conn: Connection, ven_ids: Collection[str]) -> set[str]:
     """Return the VENs with a metered series: nothing says when the others will begin."""
     query = select(series.c.ven_id).where(_METERED).distinct()
     rows: set[str] = set()

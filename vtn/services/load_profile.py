@@ -9,7 +9,6 @@ from functools import reduce
 from typing import Final
 
 import numpy as np
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core import plausible
 from core.points import Flow, Kind, Quality, Quantity
@@ -17,6 +16,7 @@ from metrics.days import Bools, Floats, Series, series
 from metrics.overlap import overlap
 from vtn.services import settlement_series
 from vtn.services.settlement_series import Basis, Part
+from vtn.store.database import Connection
 from vtn.store.readings import Loaded, SeriesKey, Stretch, load_many
 
 _AROUND_S: Final = 6 * 3600
@@ -25,7 +25,7 @@ _LONGEST_S: Final = 86_400
 """A longer interval (a month's sum) says nothing of the hours in it."""
 
 
-async def energy(conn: AsyncConnection, ven_id: str, start_s: int, end_s: int, step_s: int) -> Series:
+async def energy(conn: Connection, ven_id: str, start_s: int, end_s: int, step_s: int) -> Series:
     """Return the energy (Wh) of a VEN per `step_s`, summed over what is settled of it; NaN where unknown.
 
     Import counts positive. What is doubtful is not known.
@@ -33,7 +33,7 @@ async def energy(conn: AsyncConnection, ven_id: str, start_s: int, end_s: int, s
     return (await energy_of_each(conn, {ven_id: (start_s, end_s)}, step_s))[ven_id]
 
 
-async def energy_of_each(conn: AsyncConnection, spans: Mapping[str, tuple[int, int]], step_s: int) -> dict[str, Series]:
+async def energy_of_each(conn: Connection, spans: Mapping[str, tuple[int, int]], step_s: int) -> dict[str, Series]:
     """Return venID -> what `energy` returns, in the order of `spans`: venID -> (start_s, end_s), one much like another.
 
     Takes two statements for 1,000 VENs; what is held is the result, and the readings of one VEN.
@@ -52,7 +52,7 @@ def _grid(start_s: int, end_s: int, step_s: int) -> tuple[int, int]:
     return first * step_s, -(-end_s // step_s) - first
 
 
-async def energies(conn: AsyncConnection, grids: Mapping[str, tuple[int, int]], step_s: int) -> dict[str, Floats]:
+async def energies(conn: Connection, grids: Mapping[str, tuple[int, int]], step_s: int) -> dict[str, Floats]:
     """Return venID -> energy (Wh) per cell, of those of which anything is settled, as `energy_of_each` does.
 
     `grids`: venID -> first second and number of the cells, which last `step_s`.

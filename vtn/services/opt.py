@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, case, func, insert, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ConflictError, InvalidError, NotFoundError, Reason
 from core.spans import Span
@@ -21,7 +20,7 @@ from openadr.model.event import Event, ResponseRequired
 from openadr.model.opt import Opt, OptFact, OptSource, OptType, effective_opt
 from openadr.model.target import EVERYTHING
 from vtn.services import event as events
-from vtn.store.database import Transaction
+from vtn.store.database import Connection, Transaction
 from vtn.store.rows import from_json, in_parts, portions, to_json
 from vtn.store.tables import dispatch, event, opt, programme, resource
 
@@ -100,7 +99,7 @@ async def _for_event(tx: Transaction, ven_id: str, stated: Opt, now: datetime) -
         await tx.conn.execute(insert(opt), news)
 
 
-async def _last_words(conn: AsyncConnection, event_id: str) -> dict[str | None, Any]:
+async def _last_words(conn: Connection, event_id: str) -> dict[str | None, Any]:
     """Return the newest oadrCreateOpt of an event for each resource, None for the whole VEN."""
     ours = (opt.c.event_id == event_id) & (opt.c.source == OptSource.CREATE_OPT)
     newest = select(func.max(opt.c.sequence)).where(ours).group_by(opt.c.resource_id)
@@ -108,9 +107,7 @@ async def _last_words(conn: AsyncConnection, event_id: str) -> dict[str | None, 
     return {row.resource_id: row for row in rows}
 
 
-async def _resources(
-    conn: AsyncConnection, ven_id: str, opt: Opt, target_of: Event | None = None
-) -> tuple[str | None, ...]:
+async def _resources(conn: Connection, ven_id: str, opt: Opt, target_of: Event | None = None) -> tuple[str | None, ...]:
     """Return the resources that an opt is about, (None,) for the whole VEN (OP-05, OP-11).
 
     Criteria of the target are ORed, the device class is ANDed. Raises InvalidError (target mismatch) if nothing of this
@@ -224,13 +221,13 @@ _SAID: Final = (
 )
 
 
-async def facts(conn: AsyncConnection, event_id: str) -> list[OptFact]:
+async def facts(conn: Connection, event_id: str) -> list[OptFact]:
     """Return every statement about an event, oldest first."""
     rows = await conn.execute(select(*_SAID).where(opt.c.event_id == event_id).order_by(opt.c.sequence))
     return [_fact(row) for row in rows]
 
 
-async def effective(conn: AsyncConnection, dispatch_id: str) -> dict[str, tuple[OptType | None, str | None]]:
+async def effective(conn: Connection, dispatch_id: str) -> dict[str, tuple[OptType | None, str | None]]:
     """Return venID -> (the opt that counts for the whole VEN, its reason) for every event of a dispatch.
 
     None: the VEN said nothing, neither of the event nor by a schedule for its time (OP-07, OP-12).
@@ -270,7 +267,7 @@ def _fact(row: Any) -> OptFact:
     return OptFact(row.sequence, OptSource(row.source), OptType(row.opt_type), row.resource_id)
 
 
-async def schedules(conn: AsyncConnection, where: ColumnElement[bool], period: Span, context: str) -> Sequence[Any]:
+async def schedules(conn: Connection, where: ColumnElement[bool], period: Span, context: str) -> Sequence[Any]:
     """Return whole VENs' schedules that cover some of a period in a market context, oldest first (OP-07, OP-12)."""
     said = (
         opt.c.event_id.is_(None)

@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import func, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.direction import Direction
 from openadr.model.event import ActivePeriod, Event
 from openadr.model.signal import Signal
 from vtn.services import dispatch as dispatches
 from vtn.services.dispatch import Order
+from vtn.store.database import Connection
 from vtn.store.rows import in_parts
 from vtn.store.tables import dispatch, event, potential, resource, ven
 
@@ -51,7 +51,7 @@ def trial(order: Order, now: datetime) -> Event:
     )
 
 
-async def warnings(conn: AsyncConnection, order: Order, now: datetime) -> list[str]:
+async def warnings(conn: Connection, order: Order, now: datetime) -> list[str]:
     """Return what speaks against an order, a sentence each. Raises as `dispatch.create` for one that cannot be."""
     _, ven_ids, _ = await dispatches.checked(conn, order, now)
     vens = await _vens(conn, ven_ids)
@@ -76,7 +76,7 @@ def _signs(order: Order) -> list[str]:
     return []
 
 
-async def _vens(conn: AsyncConnection, ven_ids: Sequence[str]) -> dict[str, Any]:
+async def _vens(conn: Connection, ven_ids: Sequence[str]) -> dict[str, Any]:
     columns = select(ven.c.id, ven.c.name, ven.c.registered_at)
     return {row.id: row for some in in_parts(ven_ids) for row in await conn.execute(columns.where(ven.c.id.in_(some)))}
 
@@ -84,7 +84,7 @@ async def _vens(conn: AsyncConnection, ven_ids: Sequence[str]) -> dict[str, Any]
 # -- other orders
 
 
-async def _others(conn: AsyncConnection, order: Order, vens: Mapping[str, Any]) -> list[str]:
+async def _others(conn: Connection, order: Order, vens: Mapping[str, Any]) -> list[str]:
     """Return which other dispatches call the same VENs in that time: against this one, or for the same once more."""
     end = order.duration.after(order.start) if order.duration else None
     query = (
@@ -122,7 +122,7 @@ async def _others(conn: AsyncConnection, order: Order, vens: Mapping[str, Any]) 
 # -- powers
 
 
-async def _too_much(conn: AsyncConnection, order: Order, vens: Mapping[str, Any]) -> list[str]:
+async def _too_much(conn: Connection, order: Order, vens: Mapping[str, Any]) -> list[str]:
     """Return which VENs are ordered more than they can: by nameplate, by their potential, or by any sense."""
     shared_w = _most_w(order.signals, {})
     ordered_w = dict.fromkeys(vens, shared_w) | {
@@ -152,7 +152,7 @@ def _most_w(signals: Sequence[Signal], own: Mapping[str, Sequence[float]]) -> fl
     return most_w
 
 
-async def _limits(conn: AsyncConnection, ven_ids: Collection[str]) -> dict[str, float]:
+async def _limits(conn: Connection, ven_ids: Collection[str]) -> dict[str, float]:
     """Return what VENs can have or change at most (W), as far as anything is known: nameplates, or their own word."""
     found: dict[str, float] = {}
     nominal = select(resource.c.ven_id, func.sum(resource.c.nominal_w).label("power_w")).group_by(resource.c.ven_id)

@@ -12,10 +12,9 @@ from enum import StrEnum
 from typing import Final
 
 from sqlalchemy import ColumnElement, case, exists, func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vtn.services.settings import VtnSettings
-from vtn.store.database import Transaction
+from vtn.store.database import Connection, Transaction
 from vtn.store.rows import in_parts, upsert
 from vtn.store.tables import event, outbox, report_request
 
@@ -231,7 +230,7 @@ async def expire(tx: Transaction, now: datetime) -> int:
     return len(gone)
 
 
-async def count_open(conn: AsyncConnection) -> dict[str, int]:
+async def count_open(conn: Connection) -> dict[str, int]:
     """Return how many rows are in each state, for the operator and for /metrics."""
     rows = await conn.execute(select(outbox.c.state, func.count().label("rows")).group_by(outbox.c.state))
     return {row.state: int(row.rows) for row in rows}

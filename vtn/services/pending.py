@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import delete, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ConflictError, NotFoundError
 from vtn.services import outbox, report
 from vtn.services.outbox import Intent, State
-from vtn.store.database import Transaction
+from vtn.store.database import Connection, Transaction
 from vtn.store.tables import enrolment_code, ven, ven_certificate, waiting_certificate
 from vtn.store.tables import outbox as outbox_table
 
@@ -55,7 +54,7 @@ class OutboxRow:
     due_at: datetime
 
 
-async def certificates(conn: AsyncConnection) -> list[WaitingCertificate]:
+async def certificates(conn: Connection) -> list[WaitingCertificate]:
     """Return the waiting certificates, last heard of first."""
     query = select(waiting_certificate).where(_UNKNOWN).order_by(waiting_certificate.c.last_seen_at.desc()).limit(_MOST)
     return [
@@ -72,7 +71,7 @@ async def refuse(tx: Transaction, fingerprint: str, now: datetime, *, who: str) 
     await tx.audit(who, "refuse certificate", fingerprint, at=now)
 
 
-async def codes(conn: AsyncConnection) -> list[PendingCode]:
+async def codes(conn: Connection) -> list[PendingCode]:
     """Return the codes that nobody has used yet, newest first; expired ones are left out."""
     query = (
         select(enrolment_code.c.ven_id, ven.c.name, enrolment_code.c.created_at, enrolment_code.c.expires_at)
@@ -94,7 +93,7 @@ async def withdraw_code(tx: Transaction, ven_id: str, now: datetime, *, who: str
 
 
 async def messages(
-    conn: AsyncConnection,
+    conn: Connection,
     *,
     ven_id: str | None = None,
     state: State | None = None,
@@ -131,7 +130,7 @@ async def messages(
     ]
 
 
-async def unanswered(conn: AsyncConnection, ven_id: str) -> list[OutboxRow]:
+async def unanswered(conn: Connection, ven_id: str) -> list[OutboxRow]:
     """Return the messages that were sent to a VEN until they were given up, newest first."""
     return [row for row in await messages(conn, ven_id=ven_id, state=State.DEAD) if row.tries]
 
@@ -161,7 +160,7 @@ class Alerts:
     expiring_certificates: int
 
 
-async def alerts(conn: AsyncConnection, *, expiring_before: datetime) -> Alerts:
+async def alerts(conn: Connection, *, expiring_before: datetime) -> Alerts:
     """Count what asks for a person; `expiring_before` is machine time, and what has a newer certificate is no alert."""
     waiting = select(func.count()).select_from(waiting_certificate).where(_UNKNOWN).scalar_subquery()
     dead = select(func.count()).select_from(outbox_table).where(outbox_table.c.state == State.DEAD).scalar_subquery()

@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.direction import Direction
 from core.errors import InvalidError, Reason
@@ -20,7 +19,7 @@ from core.spans import floor_to
 from openadr.model.potential import DIRECTIONS, NOMINAL_TYPE, Quantile, quantile_of
 from openadr.model.report import Report, ReportDescription, ReportOffer, ReportPayload, with_starts
 from vtn.services.report_mapping import lasting_s
-from vtn.store.database import Database, Transaction
+from vtn.store.database import Connection, Database, Transaction
 from vtn.store.rows import in_parts, upsert
 from vtn.store.tables import potential, resource
 
@@ -314,7 +313,7 @@ class Thinning:
 # -- what is known
 
 
-async def latest(conn: AsyncConnection, ven_ids: Iterable[str], now: datetime) -> dict[str, list[Potential]]:
+async def latest(conn: Connection, ven_ids: Iterable[str], now: datetime) -> dict[str, list[Potential]]:
     """Return venID -> what is in force, by resource and direction. VENs of which nothing is known are left out.
 
     A resource that its VEN no longer speaks of is left out once it is stale.
@@ -338,7 +337,7 @@ def _still_told(potentials: Sequence[Potential], now: datetime) -> Iterator[Pote
 
 
 async def history(
-    conn: AsyncConnection,
+    conn: Connection,
     ven_id: str,
     since: datetime,
     until: datetime,

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic_core import from_json
 from sqlalchemy import Select, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from metrics.overlap import overlap
 from vtn.services.potential import STALE_AFTER_S
+from vtn.store.database import Connection
 from vtn.store.rows import as_text, in_parts, portions
 from vtn.store.tables import potential
 
@@ -124,9 +124,7 @@ def _numbers(texts: Sequence[str]) -> Floats:
     return np.array(from_json(f"[{','.join(texts)}]"), dtype=np.float64)
 
 
-async def batches(
-    conn: AsyncConnection, *, direction: str | None = None, ven_ids: Select[Any] | None = None
-) -> list[Batch]:
+async def batches(conn: Connection, *, direction: str | None = None, ven_ids: Select[Any] | None = None) -> list[Batch]:
     """Return the potentials in force (of the VENs that a query names, in one direction), one a resource: the newest."""
     columns = ("ven_id", "resource_id", "direction", "start_s", "step_s", "source", "issued_at")
     texts = (as_text(potential.c[name]).label(name) for name in _QUANTILES)

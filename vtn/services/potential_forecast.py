@@ -14,12 +14,12 @@ from typing import Final
 
 import numpy as np
 from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.direction import Direction
 from core.spans import floor_to
 from vtn.services import potential_arrays
 from vtn.services.potential_arrays import Batch
+from vtn.store.database import Connection
 from vtn.store.tables import ven
 
 STEP_S: Final = 1800
@@ -62,7 +62,7 @@ class Outlooks:
         self._kept: tuple[float, Outlook] | None = None
         self._lock = asyncio.Lock()
 
-    async def today(self, conn: AsyncConnection, now: datetime) -> Outlook:
+    async def today(self, conn: Connection, now: datetime) -> Outlook:
         """Return the outlook of the coming day."""
         async with self._lock:
             if self._kept is None or self._kept[0] <= self._monotonic() or self._kept[1].start != _start(now):
@@ -74,7 +74,7 @@ def _start(now: datetime) -> datetime:
     return floor_to(now, STEP_S)
 
 
-async def _outlook(conn: AsyncConnection, now: datetime) -> Outlook:
+async def _outlook(conn: Connection, now: datetime) -> Outlook:
     here = ven.c.removed_at.is_(None)
     known = await potential_arrays.batches(conn, ven_ids=select(ven.c.id).where(here))
     vens: int = (await conn.execute(select(func.count()).select_from(ven).where(here))).scalar_one()

@@ -5,11 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
-from vtn.store.database import Database, Transaction
+from vtn.store.database import Connection, Database, Transaction
 from vtn.store.tables import console_session, login_link, principal
 from web.auth import Principal, Role, hash_token, new_token
 
@@ -104,22 +103,22 @@ async def _sign_out(tx: Transaction, principal_id: str) -> None:
         await tx.conn.execute(delete(table).where(table.c.principal_id == principal_id))
 
 
-async def everyone(conn: AsyncConnection) -> list[Listed]:
+async def everyone(conn: Connection) -> list[Listed]:
     """Return all principals, oldest first."""
     return [_listed(row) for row in await conn.execute(select(principal).order_by(principal.c.id))]
 
 
-async def named(conn: AsyncConnection, name: str) -> Listed:
+async def named(conn: Connection, name: str) -> Listed:
     """Return a principal by its name. Raises NotFoundError."""
     return await _one(conn, principal.c.name == name, name)
 
 
-async def identified(conn: AsyncConnection, principal_id: str) -> Listed:
+async def identified(conn: Connection, principal_id: str) -> Listed:
     """Return a principal by its id. Raises NotFoundError."""
     return await _one(conn, principal.c.id == principal_id, principal_id)
 
 
-async def _one(conn: AsyncConnection, where: ColumnElement[bool], what: str) -> Listed:
+async def _one(conn: Connection, where: ColumnElement[bool], what: str) -> Listed:
     row = (await conn.execute(select(principal).where(where))).one_or_none()
     if row is None:
         raise NotFoundError(f"No principal '{what}'.")

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ConflictError, NotFoundError
 from core.ids import new_id
@@ -13,7 +12,7 @@ from core.spans import Duration
 from metrics.presets import DEFAULT_PRESET
 from openadr.model.contexts import normal_context
 from openadr.model.event import ResponseRequired
-from vtn.store.database import Transaction
+from vtn.store.database import Connection, Transaction
 from vtn.store.rows import from_json, to_json
 from vtn.store.tables import enrolment, programme, ven
 
@@ -122,7 +121,7 @@ async def _add(tx: Transaction, new: Programme, who: str) -> Programme:
     return new
 
 
-async def get(conn: AsyncConnection, programme_id: str, version: int | None = None) -> Programme:
+async def get(conn: Connection, programme_id: str, version: int | None = None) -> Programme:
     """Return a programme at a version, or at its newest. Raises NotFoundError."""
     query = select(programme).where(programme.c.id == programme_id).order_by(programme.c.version.desc()).limit(1)
     if version is not None:
@@ -134,7 +133,7 @@ async def get(conn: AsyncConnection, programme_id: str, version: int | None = No
     return Programme(row.id, row.version, row.name, row.market_context, parameters, row.created_at)
 
 
-async def newest(conn: AsyncConnection) -> list[Programme]:
+async def newest(conn: Connection) -> list[Programme]:
     """Return the newest version of every programme, oldest programme first."""
     last = select(programme.c.id, func.max(programme.c.version).label("version")).group_by(programme.c.id)
     rows = (await conn.execute(last.order_by(programme.c.id))).all()
@@ -188,7 +187,7 @@ async def end_enrolment(tx: Transaction, programme_id: str, ven_id: str, now: da
     await tx.audit(who, "end enrolment", f"{ven_id} in {programme_id}", at=now)
 
 
-async def enrolled(conn: AsyncConnection, programme_id: str, now: datetime) -> list[str]:
+async def enrolled(conn: Connection, programme_id: str, now: datetime) -> list[str]:
     """Return the venIDs that take part in a programme now."""
     query = select(enrolment.c.ven_id).where(
         (enrolment.c.programme_id == programme_id)

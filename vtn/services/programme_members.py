@@ -5,10 +5,10 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import case, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vtn.services import programme as programmes
 from vtn.services.programme import Limits, Programme
+from vtn.store.database import Connection
 from vtn.store.rows import from_json
 from vtn.store.tables import dispatch, enrolment, event, programme, ven
 
@@ -38,7 +38,7 @@ class Enrolment:
     consent_version: str | None
 
 
-async def versions(conn: AsyncConnection, programme_id: str) -> list[Programme]:
+async def versions(conn: Connection, programme_id: str) -> list[Programme]:
     """Return all versions of a programme, newest first. Raises NotFoundError."""
     newest = await programmes.get(conn, programme_id)
     query = select(programme).where(programme.c.id == programme_id).order_by(programme.c.version.desc())
@@ -55,7 +55,7 @@ async def versions(conn: AsyncConnection, programme_id: str) -> list[Programme]:
     ]
 
 
-async def counts(conn: AsyncConnection, now: datetime) -> dict[str, int]:
+async def counts(conn: Connection, now: datetime) -> dict[str, int]:
     """Return programme -> how many VENs take part now."""
     query = (
         select(enrolment.c.programme_id, func.count(func.distinct(enrolment.c.ven_id)).label("vens"))
@@ -66,7 +66,7 @@ async def counts(conn: AsyncConnection, now: datetime) -> dict[str, int]:
 
 
 async def members(
-    conn: AsyncConnection, programme: Programme, now: datetime, *, after: str | None = None, limit: int = 100
+    conn: Connection, programme: Programme, now: datetime, *, after: str | None = None, limit: int = 100
 ) -> list[Member]:
     """Return who takes part in a programme now, by name; `after` is the name of the last one of the page before."""
     takes_part = (enrolment.c.valid_from <= now) & (enrolment.c.valid_to.is_(None) | (enrolment.c.valid_to > now))
@@ -89,7 +89,7 @@ async def members(
 
 
 async def _calls(
-    conn: AsyncConnection, programme: Programme, ven_ids: list[str], now: datetime
+    conn: Connection, programme: Programme, ven_ids: list[str], now: datetime
 ) -> dict[str, tuple[int, int, int]]:
     """Count calls; mere signals and what was cancelled before it began are none."""
     day, week, season = periods_begin(programme.parameters.limits, ZoneInfo(programme.parameters.time_zone), now)
@@ -125,7 +125,7 @@ def periods_begin(limits: Limits, zone: ZoneInfo, now: datetime) -> tuple[dateti
     return day, week, begun
 
 
-async def of_ven(conn: AsyncConnection, ven_id: str) -> list[Enrolment]:
+async def of_ven(conn: Connection, ven_id: str) -> list[Enrolment]:
     """Return what a VEN takes part in, and took, newest first."""
     newest = select(programme.c.id, func.max(programme.c.version).label("version")).group_by(programme.c.id).subquery()
     query = (

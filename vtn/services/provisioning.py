@@ -10,13 +10,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from certs.authority import Authority
 from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from core.ids import new_code, new_id
 from vtn.services import outbox
-from vtn.store.database import Transaction
+from vtn.store.database import Connection, Transaction
 from vtn.store.rows import upsert
 from vtn.store.tables import enrolment, enrolment_code, ven, ven_certificate, waiting_certificate
 
@@ -122,7 +121,7 @@ async def renew(tx: Transaction, presented: str, csr_pem: str, authority: Author
     return Enrolled(row.ven_id, row.name, pem, added)
 
 
-async def check_present(conn: AsyncConnection, ven_id: str) -> None:
+async def check_present(conn: Connection, ven_id: str) -> None:
     """Raise NotFoundError for an unknown VEN, ConflictError for a removed one."""
     row = (await conn.execute(select(ven.c.removed_at).where(ven.c.id == ven_id))).one_or_none()
     if row is None:
@@ -173,7 +172,7 @@ async def add_fingerprint(tx: Transaction, ven_id: str, name: str, now: datetime
     tx.changed(ven_id)
 
 
-async def valid_certificates(conn: AsyncConnection) -> set[str]:
+async def valid_certificates(conn: Connection) -> set[str]:
     """Return the fingerprints of the certificates that speak for a VEN and were not revoked."""
     query = select(ven_certificate.c.fingerprint).where(ven_certificate.c.revoked_at.is_(None))
     return set((await conn.execute(query)).scalars())

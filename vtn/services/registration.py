@@ -5,14 +5,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import NotFoundError
 from core.ids import new_id
 from openadr.model.registration import VenProfile
 from vtn.services import outbox
 from vtn.services.outbox import Intent
-from vtn.store.database import Transaction
+from vtn.store.database import Connection, Transaction
 from vtn.store.rows import to_json
 from vtn.store.tables import event, report_offer, report_request, ven
 
@@ -67,7 +66,7 @@ def _reached(profile: VenProfile) -> dict[str, Any]:
     }
 
 
-async def current(conn: AsyncConnection, ven_id: str) -> str | None:
+async def current(conn: Connection, ven_id: str) -> str | None:
     """Return the VEN's registrationID, or None if it is not registered."""
     return (await conn.execute(select(ven.c.registration_id).where(ven.c.id == ven_id))).scalar_one_or_none()
 

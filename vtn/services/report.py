@@ -7,7 +7,6 @@ from typing import Any
 
 import structlog
 from sqlalchemy import ColumnElement, delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ConflictError, InvalidError, NotFoundError, Reason
 from core.spans import ZERO, Duration, floor_to
@@ -16,7 +15,7 @@ from vtn.services import outbox
 from vtn.services.outbox import Intent
 from vtn.services.settings import VtnSettings, WantedReport
 from vtn.services.wanted import check_within, requests_for
-from vtn.store.database import Transaction
+from vtn.store.database import Connection, Transaction
 from vtn.store.rows import from_json, in_parts, to_json, upsert
 from vtn.store.tables import report_offer, report_request, resource, ven
 
@@ -58,7 +57,7 @@ class Requested:
             return None  # beyond the calendar
 
 
-async def offered(conn: AsyncConnection, ven_id: str) -> list[ReportOffer]:
+async def offered(conn: Connection, ven_id: str) -> list[ReportOffer]:
     """Return what a VEN last said that it can report."""
     query = select(report_offer.c.offer).where(report_offer.c.ven_id == ven_id).order_by(report_offer.c.specifier_id)
     return [from_json(ReportOffer, offer) for offer in (await conn.execute(query)).scalars()]
@@ -125,7 +124,7 @@ async def _send_again_all(tx: Transaction, ven_id: str, request_ids: Sequence[st
     await outbox.put_subjects(tx, ven_id, Intent.REPORT_WANTED, now, request_ids)
 
 
-async def to_send(conn: AsyncConnection, request_id: str) -> ReportRequest | None:
+async def to_send(conn: Connection, request_id: str) -> ReportRequest | None:
     """Return a report request as it is to be sent now; None if it has ended. Raises NotFoundError.
 
     One that runs for ever begins with what has not come yet: a VEN that has it already need not report twice.
@@ -273,7 +272,7 @@ async def cancel(tx: Transaction, request_id: str, now: datetime, *, who: str) -
     await tx.audit(who, "cancel report", request_id, at=now)
 
 
-async def get(conn: AsyncConnection, request_id: str) -> Requested:
+async def get(conn: Connection, request_id: str) -> Requested:
     """Return a report request. Raises NotFoundError."""
     row = (await conn.execute(select(report_request).where(report_request.c.id == request_id))).one_or_none()
     if row is None:
@@ -281,7 +280,7 @@ async def get(conn: AsyncConnection, request_id: str) -> Requested:
     return _requested(row)
 
 
-async def requests_of(conn: AsyncConnection, ven_id: str, which: ColumnElement[bool] | None = None) -> list[Requested]:
+async def requests_of(conn: Connection, ven_id: str, which: ColumnElement[bool] | None = None) -> list[Requested]:
     """Return every report request ever made to a VEN (or some of them), oldest first."""
     query = select(report_request).where(report_request.c.ven_id == ven_id).order_by(report_request.c.id)
     query = query if which is None else query.where(which)

@@ -9,14 +9,13 @@ from typing import Final
 
 import structlog
 from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import EvenloadError
 from vtn.services import dispatch as dispatches
 from vtn.services import evaluation
 from vtn.services.dispatch import Dispatch
 from vtn.services.evaluation import Computed
-from vtn.store.database import Database, Transaction
+from vtn.store.database import Connection, Database, Transaction
 from vtn.store.tables import dispatch
 from vtn.store.tables import evaluation as evaluation_table
 
@@ -34,14 +33,14 @@ class Waits:
     final: timedelta
 
 
-async def due(conn: AsyncConnection, now: datetime, limit: int) -> list[str]:
+async def due(conn: Connection, now: datetime, limit: int) -> list[str]:
     """Return the ids of the dispatches whose turn it is, the longest due first."""
     column = dispatch.c.result_due_at
     query = select(dispatch.c.id).where(column <= now).order_by(column, dispatch.c.id).limit(limit)
     return list((await conn.execute(query)).scalars())
 
 
-async def due_at(conn: AsyncConnection, dispatch_id: str) -> datetime | None:
+async def due_at(conn: Connection, dispatch_id: str) -> datetime | None:
     """Return when a dispatch is looked at next; None: nothing is due any more, or not before it is cancelled."""
     query = select(dispatch.c.result_due_at).where(dispatch.c.id == dispatch_id)
     return (await conn.execute(query)).scalar_one_or_none()

@@ -10,11 +10,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ForbiddenError
 from vtn.services.principals import named
-from vtn.store.database import Transaction
+from vtn.store.database import Connection, Transaction
 from vtn.store.tables import console_device, console_session, login_link, principal
 from web.auth import Principal, Role, hash_token
 
@@ -70,18 +69,18 @@ async def begin(tx: Transaction, who: Principal, now: datetime, world_now: datet
     return token
 
 
-async def find(conn: AsyncConnection, token: str, now: datetime) -> Session | None:
+async def find(conn: Connection, token: str, now: datetime) -> Session | None:
     """Return the session of a cookie, or None if it is unknown or over, or its principal may not sign in any more."""
     found = await _working(conn, now, token_hash=hash_token(token))
     return found[0] if found else None
 
 
-async def working(conn: AsyncConnection, now: datetime, *, principal_id: str | None = None) -> list[Session]:
+async def working(conn: Connection, now: datetime, *, principal_id: str | None = None) -> list[Session]:
     """Return the sessions that work, the latest first; of one principal, or all."""
     return await _working(conn, now, principal_id=principal_id)
 
 
-async def _working(conn: AsyncConnection, now: datetime, **where: str | None) -> list[Session]:
+async def _working(conn: Connection, now: datetime, **where: str | None) -> list[Session]:
     query = (
         select(console_session, principal.c.name, principal.c.role, principal.c.party_id)
         .join(principal, principal.c.id == console_session.c.principal_id)
@@ -144,7 +143,7 @@ async def remember_device(tx: Transaction, who: Principal, now: datetime, old: s
     return token
 
 
-async def is_known_device(conn: AsyncConnection, token: str, name: str, now: datetime) -> bool:
+async def is_known_device(conn: Connection, token: str, name: str, now: datetime) -> bool:
     """Tell whether somebody of this name signed in with that browser before. It opens nothing by itself."""
     query = (
         select(console_device.c.token_hash)
@@ -158,7 +157,7 @@ async def is_known_device(conn: AsyncConnection, token: str, name: str, now: dat
 # -- signing in
 
 
-async def by_name(conn: AsyncConnection, name: str, now: datetime) -> tuple[Principal | None, str | None]:
+async def by_name(conn: Connection, name: str, now: datetime) -> tuple[Principal | None, str | None]:
     """Return who may sign in under a name, and the stored password."""
     row = (await conn.execute(select(principal).where(principal.c.name == name))).one_or_none()
     if row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now):
@@ -168,7 +167,7 @@ async def by_name(conn: AsyncConnection, name: str, now: datetime) -> tuple[Prin
     return Principal(row.id, row.name, Role(row.role), row.party_id), row.password
 
 
-async def with_password(conn: AsyncConnection) -> set[str]:
+async def with_password(conn: Connection) -> set[str]:
     """Return the ids of the principals that have a password."""
     return set((await conn.execute(select(principal.c.id).where(principal.c.password.is_not(None)))).scalars())
 
@@ -199,7 +198,7 @@ async def new_link(tx: Transaction, name: str, now: datetime, world_now: datetim
     return token
 
 
-async def link_owner(conn: AsyncConnection, token: str, now: datetime) -> Principal | None:
+async def link_owner(conn: Connection, token: str, now: datetime) -> Principal | None:
     """Return whom a link would sign in, or None if it is unknown, used or over. Looking does not use it up."""
     query = (
         select(principal)

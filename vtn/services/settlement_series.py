@@ -14,7 +14,6 @@ from itertools import groupby
 from typing import Any, Final, Literal
 
 from sqlalchemy import delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import InvalidError
 from core.plausible import HOME_W
@@ -22,7 +21,7 @@ from core.points import Flow, Kind, Phase, Quantity
 from openadr.model.target import Target
 from vtn.services.fleet import named
 from vtn.store.data_point import DIRECT_READ, USAGE
-from vtn.store.database import Transaction
+from vtn.store.database import Connection, Transaction
 from vtn.store.readings import DESCRIBED, SeriesKey, in_order, key_of, numbered
 from vtn.store.rows import in_parts
 from vtn.store.tables import series, settlement_choice, site, ven
@@ -89,7 +88,7 @@ class Basis:
         return "gross" if gross else "net"
 
 
-async def of(conn: AsyncConnection, ven_ids: Sequence[str]) -> dict[str, Basis]:
+async def of(conn: Connection, ven_ids: Sequence[str]) -> dict[str, Basis]:
     """Return venID -> what is settled, for every VEN asked."""
     bases: dict[str, Basis] = {}
     for ids in in_parts(ven_ids):

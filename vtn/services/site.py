@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import InvalidError, NotFoundError
 from core.ids import new_id
 from metrics.days import zone_named
 from vtn.services.fleet import named
-from vtn.store.database import Transaction
+from vtn.store.database import Connection, Transaction
 from vtn.store.tables import party, site, ven
 
 LEAST_W = 1_000
@@ -33,7 +32,7 @@ class Site:
     connection_w: int | None = None
 
 
-async def areas(conn: AsyncConnection) -> dict[str, int]:
+async def areas(conn: Connection) -> dict[str, int]:
     """Return area -> how many VENs stand in it."""
     query = (
         select(site.c.area, func.count().label("vens"))
@@ -45,7 +44,7 @@ async def areas(conn: AsyncConnection) -> dict[str, int]:
     return {row.area: int(row.vens) for row in await conn.execute(query)}
 
 
-async def site_of(conn: AsyncConnection, ven_id: str) -> Site | None:
+async def site_of(conn: Connection, ven_id: str) -> Site | None:
     """Return the site of a VEN, or None if nobody has said where it stands. Raises NotFoundError."""
     query = (
         select(ven.c.site_id, site.c.time_zone, site.c.area, site.c.metering_point, site.c.connection_w)

@@ -11,10 +11,9 @@ from enum import StrEnum
 from typing import Final
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.clock import Clock
-from vtn.store.database import Database
+from vtn.store.database import Connection, Database
 from vtn.store.rows import upsert
 from vtn.store.tables import ven_fault
 
@@ -121,7 +120,7 @@ class VenFaults:
                 since.first_at = tally.first_at
 
 
-async def of_ven(conn: AsyncConnection, ven_id: str) -> list[Fault]:
+async def of_ven(conn: Connection, ven_id: str) -> list[Fault]:
     """Return a VEN's faults, the last one first; what was met in the last seconds may not be there yet."""
     query = select(ven_fault).where(ven_fault.c.ven_id == ven_id).order_by(ven_fault.c.last_at.desc())
     return [

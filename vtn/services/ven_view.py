@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import NotFoundError
 from openadr.model.opt import Opt
 from openadr.model.registration import VenProfile
 from openadr.model.report import ReportOffer
 from vtn.services.outbox import Intent
+from vtn.store.database import Connection
 from vtn.store.rows import from_json, in_parts
 from vtn.store.tables import dispatch, event, opt, outbox, report_request, resource, ven, ven_certificate
 from vtn.store.tables import report_offer as report_offer_table
@@ -66,7 +66,7 @@ class Dossier(Ven):
 _COLUMNS: Final = tuple(ven.c[each.name] for each in fields(Ven))
 
 
-async def listed(conn: AsyncConnection, *, after: str | None = None, limit: int = 100) -> list[Ven]:
+async def listed(conn: Connection, *, after: str | None = None, limit: int = 100) -> list[Ven]:
     """Return the VENs that were not removed, oldest first; `after`: the id of the last one of the page before."""
     query = select(*_COLUMNS).where(ven.c.removed_at.is_(None)).order_by(ven.c.id).limit(limit)
     if after is not None:
@@ -74,7 +74,7 @@ async def listed(conn: AsyncConnection, *, after: str | None = None, limit: int 
     return [Ven(*row) for row in await conn.execute(query)]
 
 
-async def get(conn: AsyncConnection, ven_id: str) -> Ven:
+async def get(conn: Connection, ven_id: str) -> Ven:
     """Return a VEN, also a removed one. Raises NotFoundError."""
     row = (await conn.execute(select(*_COLUMNS).where(ven.c.id == ven_id))).one_or_none()
     if row is None:
@@ -82,7 +82,7 @@ async def get(conn: AsyncConnection, ven_id: str) -> Ven:
     return Ven(*row)
 
 
-async def names(conn: AsyncConnection, ven_ids: Iterable[str]) -> dict[str, str]:
+async def names(conn: Connection, ven_ids: Iterable[str]) -> dict[str, str]:
     """Return venID -> name, by name; unknown ones are left out."""
     rows: dict[str, str] = {}
     for some in in_parts(ven_ids):
@@ -90,7 +90,7 @@ async def names(conn: AsyncConnection, ven_ids: Iterable[str]) -> dict[str, str]
     return dict(sorted(rows.items(), key=lambda row: row[1]))
 
 
-async def read(conn: AsyncConnection, ven_id: str) -> Dossier:
+async def read(conn: Connection, ven_id: str) -> Dossier:
     """Return a VEN with what belongs to it, also a removed one. Raises NotFoundError."""
     about = await get(conn, ven_id)
     profile = (await conn.execute(select(ven.c.profile).where(ven.c.id == ven_id))).scalar_one_or_none()
@@ -132,7 +132,7 @@ class Said:
     ended_at: datetime | None
 
 
-async def opts(conn: AsyncConnection, ven_id: str, *, limit: int = 100) -> list[Said]:
+async def opts(conn: Connection, ven_id: str, *, limit: int = 100) -> list[Said]:
     """Return what a VEN said about taking part, newest first."""
     query = (
         select(opt, event.c.dispatch_id)
@@ -161,7 +161,7 @@ async def opts(conn: AsyncConnection, ven_id: str, *, limit: int = 100) -> list[
 
 
 async def _schedules(
-    conn: AsyncConnection, ven_id: str, rows: Sequence[Any]
+    conn: Connection, ven_id: str, rows: Sequence[Any]
 ) -> dict[str, tuple[tuple[datetime, datetime | None], ...]]:
     """Return digest -> spans for those rows whose schedule stands in another one."""
     digests = {row.schedule_digest for row in rows if row.schedule is None and row.schedule_digest is not None}
@@ -187,7 +187,7 @@ class Called:
     cancelled_at: datetime | None
 
 
-async def events(conn: AsyncConnection, ven_id: str, *, limit: int = 50) -> list[Called]:
+async def events(conn: Connection, ven_id: str, *, limit: int = 50) -> list[Called]:
     """Return a VEN's events, those that start latest first."""
     query = (
         select(event, dispatch.c.starts_at, dispatch.c.ends_at)
@@ -222,7 +222,7 @@ class RoundTrip:
         return self.state in ("refused", "unanswered", "cancelled", "done") or self.data_at is not None
 
 
-async def round_trip(conn: AsyncConnection, ven_id: str, request_id: str) -> RoundTrip:
+async def round_trip(conn: Connection, ven_id: str, request_id: str) -> RoundTrip:
     """Return how far a VEN's report request has come. Raises NotFoundError."""
     mine = (report_request.c.id == request_id) & (report_request.c.ven_id == ven_id)
     row = (await conn.execute(select(report_request).where(mine))).one_or_none()
@@ -243,7 +243,7 @@ async def round_trip(conn: AsyncConnection, ven_id: str, request_id: str) -> Rou
     )
 
 
-async def testable_report(conn: AsyncConnection, ven_id: str) -> str | None:
+async def testable_report(conn: Connection, ven_id: str) -> str | None:
     """Return the name of a report by which the way to the VEN and back can be tried; None if it offers nothing."""
     query = select(report_offer_table.c.offer).where(report_offer_table.c.ven_id == ven_id)
     offers = [from_json(ReportOffer, offer) for offer in (await conn.execute(query)).scalars()]
