@@ -1,4 +1,4 @@
-"""The console: server-rendered pages for operators. Other rooms add a `Section`: docs/reference/console.md."""
+"""The console: server-rendered pages for operators. Other rooms add a `Section`: docs/contributing/console-pages.md."""
 
 from vtn.console.console import all_pages, make_console
 from vtn.console.request import Console, ConsoleRequest
