@@ -198,13 +198,14 @@ class Reporter:
 
         So the gap goes out as one interval and not first as a placeholder.
         """
-        start, end = self._window(task)
-        if task.name == TELEMETRY_STATUS or end <= start:
-            return end
+        start, window_end = self._window(task)
+        if task.name == TELEMETRY_STATUS or window_end <= start:
+            return window_end
+        end = window_end
         windows, stop, step = _windows(task.request), _last_end(task.request) or LATEST, self._step_s(task, start)
         registers = {one.register for one in map(self._resource, task.request.r_ids) if one and one.register}
-        most = _LONGEST_GAP if len(registers) == 1 else self._most(task)
-        limit = shifted(start, step.total_seconds() * most)
+        message_end = shifted(start, step.total_seconds() * self._most(task))
+        limit = shifted(start, step.total_seconds() * _LONGEST_GAP) if len(registers) == 1 else message_end
         for _ in range(_MOST_RETURNS):
             around = [
                 self._ring.first_after(point, end)
@@ -215,7 +216,21 @@ class Reporter:
             if later is None or later > stop or (following := min(windows.from_(later), stop)) > limit:
                 break
             end = following
-        return end
+        return end if end <= message_end or self._closes(task, start, end, step) else window_end
+
+    def _closes(self, task: ReportTask, start: datetime, end: datetime, step: timedelta) -> bool:
+        """Tell whether each data point has one value for a long gap: its register is known on both sides of it."""
+        sides = {
+            (r_id, side) for r_id in task.request.r_ids for side in (min(task.covered.get(r_id, start), start), end)
+        }
+        return all(
+            (resource := self._resource(r_id)) is not None
+            and resource.register is not None
+            and is_known(
+                self._ring.between(resource.register, side, side, around=True), side, step, self._plan.connection_w
+            )
+            for r_id, side in sides
+        )
 
     def _step(self, task: ReportTask) -> Duration:
         return task.request.granularity or self._plan.min_period
@@ -296,6 +311,9 @@ class Reporter:
             covered = task.covered
         else:
             rows, covered = self._usage(task, edges)
+            if len(rows) > _MOST_VALUES and part_end < end:
+                end = part_end
+                rows, covered = self._usage(task, steps.between(start, end))
         if not task.request.granularity:
             rows = changes(rows)
         stop = _last_end(task.request)

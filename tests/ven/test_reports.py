@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from core.points import Reading
@@ -116,6 +116,32 @@ def test_what_was_dropped_from_the_store_is_passed_over_to_the_end(bench, reques
     assert bench.store.report_tasks() == []
 
 
+# -- gaps
+
+
+@pytest.mark.parametrize("back_s", [60, 600])
+def test_a_meter_that_begins_late_fills_no_report_with_placeholders(bench, request_for, back_s):
+    bench.register()
+    bench.meter(NOON - timedelta(hours=1), NOON)
+    begun = NOON - timedelta(days=50)
+    request = replace(request_for("TELEMETRY_USAGE", "home/energy", back_s=back_s), r_ids=(), start=begun)
+    ask(bench, replace(request, duration=Duration.of(days=51)))
+    found = data(told(bench, bench.now + timedelta(hours=1), most=5000))
+    assert all(len(payloads(one)) <= 1440 for one in found)
+    assert {one.value for report in found for one in payloads(report) if one.quality == GOOD} == {1000.0, 16.666667}
+
+
+def test_a_meter_that_spoke_once_in_a_month_fills_no_report_with_placeholders(bench, request_for):
+    bench.register()
+    ask(bench, request_for("TELEMETRY_USAGE", "home/energy", start=NOON, back_s=60))
+    bench.meter(NOON, NOON + 5 * MINUTE)
+    away = NOON + timedelta(days=30)
+    bench.meter(away + timedelta(seconds=20), away + timedelta(seconds=25), every_s=5, register_wh=9000.0)
+    bench.now = away + timedelta(hours=1)
+    found = data(told(bench, bench.now + timedelta(hours=1), most=5000))
+    assert all(len(payloads(one)) <= 1440 for one in found)
+
+
 # -- months
 
 
@@ -148,6 +174,7 @@ _names = st.sampled_from(["TELEMETRY_USAGE", "TELEMETRY_STATUS", "HISTORY_USAGE"
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example("TELEMETRY_USAGE", EARLIEST, Duration.of(minutes=1), Duration.of(minutes=1), None)
 @given(_names, _starts, _lengths, _lengths, st.none() | _lengths)
 def test_whatever_is_asked_the_engine_polls_on(benches, household, name, start, granularity, report_back, duration):
     bench = benches(household).register()
