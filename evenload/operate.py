@@ -1,6 +1,7 @@
 """The operator's commands: they talk to the operator API, as scripts can. VENs: `fleet`; reports: `reports`."""
 
 import contextlib
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -81,6 +82,13 @@ def programme_show(session: Session, programme_id: _ProgrammeId) -> None:
     say_learning(learning)
 
 
+_SETTLEMENT = "Length of the intervals in which delivery is settled: PT5M, PT15M, PT30M or PT1H."
+
+
+def _given(options: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
 @command(programme, "create")
 def programme_create(
     session: Session,
@@ -92,11 +100,11 @@ def programme_create(
     baseline: Annotated[
         str | None, typer.Option(help="Preset by which delivery is computed, such as mid8of10.")
     ] = None,
+    settlement_interval: Annotated[str | None, typer.Option(help=_SETTLEMENT)] = None,
 ) -> None:
     """Create a programme."""
-    parameters = {"notification": notification, "start_after": start_after, "time_zone": time_zone}
-    if baseline is not None:
-        parameters["baseline"] = baseline
+    given = {"start_after": start_after, "baseline": baseline, "settlement_interval": settlement_interval}
+    parameters = {"notification": notification, "time_zone": time_zone, **_given(given)}
     body = {"name": name, "market_context": market_context, "parameters": parameters}
     made = session.call(lambda client: client.post("/programmes", body))
     session.tell(made, made["id"])
@@ -111,10 +119,18 @@ def programme_change(
     start_after: Annotated[str | None, typer.Option(help="Width of the random start window; PT0S: none.")] = None,
     time_zone: Annotated[str | None, typer.Option(help="IANA time zone of its homes.")] = None,
     baseline: Annotated[str | None, typer.Option(help="Preset by which delivery is computed.")] = None,
+    settlement_interval: Annotated[str | None, typer.Option(help=_SETTLEMENT)] = None,
 ) -> None:
     """Change a programme for future dispatches. Existing dispatches keep their version."""
-    wished = {"notification": notification, "start_after": start_after, "time_zone": time_zone, "baseline": baseline}
-    changes = {key: value for key, value in wished.items() if value is not None}
+    changes = _given(
+        {
+            "notification": notification,
+            "start_after": start_after,
+            "time_zone": time_zone,
+            "baseline": baseline,
+            "settlement_interval": settlement_interval,
+        }
+    )
 
     async def change(client: OperatorClient) -> Any:
         path = f"/programmes/{programme_id}"

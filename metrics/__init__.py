@@ -1,22 +1,23 @@
 """Baselines, performance and statistics: pure functions on numpy arrays. May import `core`."""
 
 from core.direction import Direction
-from metrics.baseline import (
+from metrics.day_matching import DayMatch
+from metrics.days import DayMatrix, DayType, Series, day_matrix, series
+from metrics.matching import Adjustment, Match, match
+from metrics.method import (
     AdjustmentStatus,
     Baseline,
+    BaselineMethod,
     Calendar,
     DayUse,
     NoBaselineError,
     Verdict,
-    baseline,
 )
-from metrics.days import DayMatrix, DayType, Series, day_matrix, series
-from metrics.matching import Adjustment, Match, match
 from metrics.participation import Answer, Participation, participation, percentiles
 from metrics.performance import Performance, delivered, ordered_wh, performance, pooled
 from metrics.placebo import Accuracy, Placebo, accuracy, nmbe, on_common_days, placebo, pool_placebo, rrmse
 from metrics.presets import DEFAULT_PRESET, PRESETS
-from metrics.rules import AdjustmentKind, Anchor, DayMatch, Keep, Rank, Window
+from metrics.rules import AdjustmentKind, Anchor, Keep, Rank, Rule, Window
 
 __all__ = [
     "DEFAULT_PRESET",
@@ -28,6 +29,7 @@ __all__ = [
     "Anchor",
     "Answer",
     "Baseline",
+    "BaselineMethod",
     "Calendar",
     "DayMatch",
     "DayMatrix",
@@ -41,11 +43,11 @@ __all__ = [
     "Performance",
     "Placebo",
     "Rank",
+    "Rule",
     "Series",
     "Verdict",
     "Window",
     "accuracy",
-    "baseline",
     "day_matrix",
     "delivered",
     "match",

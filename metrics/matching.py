@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metrics.days import Bools, Floats, Ints
-from metrics.rules import AdjustmentKind, DayMatch, Keep, Rank
+from metrics.rules import AdjustmentKind, Keep, Rank, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Match:
     adjustment: Adjustment
 
 
-def match(rule: DayMatch, event: Floats, adjustment: Floats | None = None, actual: float = float("nan")) -> Match:
+def match(rule: Rule, event: Floats, adjustment: Floats | None = None, actual: float = float("nan")) -> Match:
     """Return the baseline of an event from the loads of eligible days.
 
     `event` (days, intervals): loads in the event window. `adjustment` (days, m): loads of the same days in the
@@ -58,7 +58,7 @@ def match(rule: DayMatch, event: Floats, adjustment: Floats | None = None, actua
     return Match(unadjusted * change.factor + change.shift, unadjusted, kept, change)
 
 
-def keep(rule: DayMatch, event: Floats, loads: Floats) -> Bools:
+def keep(rule: Rule, event: Floats, loads: Floats) -> Bools:
     """Tell which of the days count in each interval of `loads` (days, m); returns (days, m).
 
     Ranked by `event` (days, intervals), the loads in the event window, the same days count everywhere; ranked by
@@ -71,7 +71,7 @@ def keep(rule: DayMatch, event: Floats, loads: Floats) -> Bools:
     return np.column_stack([_pick(rule, column) for column in loads.T]) if loads.size else np.zeros(loads.shape, bool)
 
 
-def _pick(rule: DayMatch, rank: Floats) -> Bools:
+def _pick(rule: Rule, rank: Floats) -> Bools:
     """Tell which days are kept, by a rank (days,) newest first. Of equals, the more recent is kept."""
     days: Ints = np.flatnonzero(np.isfinite(rank))
     drop = 0 if rule.keep is Keep.ALL else max(0, len(days) - rule.x)
@@ -103,7 +103,7 @@ def average(values: Floats) -> float:
     return float(known.mean()) if known.size else float("nan")
 
 
-def adjust(rule: DayMatch, baseline: float, actual: float, floor: float) -> Adjustment:
+def adjust(rule: Rule, baseline: float, actual: float, floor: float) -> Adjustment:
     """Return the same-day adjustment from the window's two means: `baseline` unadjusted, `actual` measured.
 
     Without a rule for it, or without both means (NaN), there is none. Below `floor` a ratio means nothing: additive.

@@ -14,10 +14,10 @@ import numpy as np
 from core.direction import Direction
 from core.errors import InvalidError
 from core.spans import Span
-from metrics.baseline import ORDINARY, Calendar, NoBaselineError, baseline, touched_days
+from metrics.day_matching import touched_days
 from metrics.days import DayMatrix, Floats, day_type, from_days
+from metrics.method import ORDINARY, BaselineMethod, Calendar, NoBaselineError
 from metrics.performance import delivered
-from metrics.rules import DayMatch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,14 +51,14 @@ class Placebo:
 def placebo(
     matrix: DayMatrix,
     event: Span,
-    rule: DayMatch,
+    method: BaselineMethod,
     calendar: Calendar = ORDINARY,
     *,
     notified_at: datetime | None = None,
     direction: Direction = Direction.REDUCE,
     lookback_days: int = 365,
 ) -> Placebo:
-    """Return what the rule would have credited on earlier days at the event's wall-clock window, one participant.
+    """Return what the method would have credited on earlier days at the event's wall-clock window, one participant.
 
     Counted are like days within `lookback_days` that no event or outage touches, whose window is fully measured and
     that have a baseline. A placebo notice comes as long before the window as the real one did.
@@ -66,7 +66,7 @@ def placebo(
     calendar = replace(calendar, events=(*calendar.events, event))
     taken = set(touched_days(matrix, (*calendar.events, *calendar.outages), event))
     today = matrix.local_day(event.start)
-    alike = rule.alike(day_type(from_days(today), calendar.holidays))
+    alike = method.alike(day_type(from_days(today), calendar.holidays))
     dates: list[date] = []
     energies: list[tuple[float, float]] = []
     for day in range(today - lookback_days, today):
@@ -77,7 +77,7 @@ def placebo(
             continue
         notice = None if notified_at is None else notified_at + (window.start - event.start)
         try:
-            found = baseline(matrix, window, rule, calendar, notified_at=notice)
+            found = method.baseline(matrix, window, calendar, notified_at=notice)
         except NoBaselineError:
             continue
         error = delivered(found.baseline_wh, found.actual_wh, direction).sum()

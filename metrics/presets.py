@@ -1,17 +1,19 @@
-"""The published day-matching rules, one row of parameters each; a new preset is a new row."""
+"""The published baselines, one row of parameters each; a new preset is a new row."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from metrics.rules import AdjustmentKind, DayMatch, Keep, Rank, Window
+from metrics.day_matching import DayMatch
+from metrics.method import BaselineMethod
+from metrics.rules import AdjustmentKind, Keep, Rank, Window
 
 _HOUR = 3600
 
-PRESETS: Mapping[str, DayMatch] = MappingProxyType(
+PRESETS: Mapping[str, BaselineMethod] = MappingProxyType(
     {
-        rule.id: rule
-        for rule in (
+        method.id: method
+        for method in (
             DayMatch(
                 id="10of10",
                 version=1,
@@ -102,7 +104,7 @@ PRESETS: Mapping[str, DayMatch] = MappingProxyType(
         )
     }
 )
-"""The published rules by id. What we have not checked against a market's manual does not carry the market's name."""
+"""The published methods by id. What we have not checked against a market's manual does not carry the market's name."""
 
 DEFAULT_PRESET: Final = "10of10"
 """The preset of a programme that names none: on days without events it errs least to one side."""

@@ -56,7 +56,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class DayMatch:
+class Rule:
     """The parameters of one day-matching baseline.
 
     - `y`: so many of the latest eligible days are considered; `x` of them are kept, as `keep` and `rank` say. Ties go

@@ -63,6 +63,8 @@ class Programme(Model):
     time_zone: str
     limits: CallLimits
     baseline: Baseline
+    settlement_interval: IsoDuration
+    """Length of the intervals in which delivery is computed and settled."""
     contract_ids: list[str]
     """Your contracts about it."""
 
@@ -91,6 +93,7 @@ class Programme(Model):
                 method=f"{preset.id}/{preset.version}" if preset else rules.baseline,
                 citation=preset.citation if preset else "",
             ),
+            settlement_interval=rules.settlement_interval,
             contract_ids=contract_ids,
         )
 
@@ -112,6 +115,7 @@ _EXAMPLE: dict[str, Any] = {
         "windows": [{"start": "16:00", "end": "21:00", "days": [1, 2, 3, 4, 5]}],
     },
     "baseline": {"method": "10of10/1", "citation": "Mean of the 10 latest like days, adjusted by the day's own load."},
+    "settlement_interval": "PT30M",
     "contract_ids": [f"ctr_{ULID}"],
 }
 

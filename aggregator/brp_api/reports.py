@@ -24,7 +24,7 @@ Version = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class ReportInterval(Model):
-    """One half hour: mean powers in W, positive as ordered; null: not known."""
+    """One interval of the programme: mean powers in W, positive as ordered; null: not known."""
 
     start: UtcTime
     duration_s: int

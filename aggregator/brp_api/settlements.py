@@ -21,7 +21,7 @@ class Figures(Model):
 
     ordered_kwh: str
     delivered_kwh: str
-    """What is paid for: in each half hour at most what was ordered."""
+    """What is paid for: in each interval at most what was ordered."""
     deficiency_kwh: str
     currency: str
     price_per_kwh: str

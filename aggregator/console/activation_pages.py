@@ -140,7 +140,7 @@ def _chart(report: ActivationReport, rules: programmes.Programme) -> Chart:
 
 @page("GET", "/market/activations/{activation_id}/report.csv", role=Role.VIEWER)
 async def export_report(request: ConsoleRequest, activation_id: str) -> web.StreamResponse:
-    """Give a report's half hours as CSV."""
+    """Give a report's intervals as CSV."""
     asked = request.query.get("version", "")
     async with request.desk.db.read() as conn:
         version = int(asked) if asked.isascii() and asked.isdecimal() and len(asked) < 8 else None  # noqa: PLR2004

@@ -91,10 +91,10 @@ async def today(
             known.append((direction, slices))
         ven_ids = {ven_id for _, slices in known for one in slices for ven_id in one.ven_ids}
         source = await _source(conn, ven_ids, told, now)
-        rule = learning.rule_of(rules.parameters.baseline)
-        learnt = await learning.of_vens(conn, ven_ids, rule, rules.parameters.time_zone, now)
+        method = learning.method_of(rules.parameters.baseline)
+        learnt = await learning.of_vens(conn, ven_ids, method, rules.parameters.time_zone, now)
     curves = await asyncio.gather(*(asyncio.to_thread(_curve, direction, slices, span) for direction, slices in known))
-    return PoolForecast(rules, tuple(curves), source, learning.together(learnt, rule.min_days))
+    return PoolForecast(rules, tuple(curves), source, learning.together(learnt, method.min_days))
 
 
 async def _slices(

@@ -6,7 +6,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class ReportInterval:
-    """One half hour: mean powers in whole W, positive = as ordered; None: not known.
+    """One interval of the programme: mean powers in whole W, positive = as ordered; None: not known.
 
     `baseline_w` and `actual_w` are consumption of the VENs that count. `deficiency_w` is what was ordered and not
     delivered, None where that is not known. `coverage`: part of the called VENs (those that opted out left aside) whose

@@ -1,7 +1,7 @@
 """Activation reports: what was ordered and what was delivered, interval by interval (FN-DR-10). Versions are kept.
 
-They are made from the evaluation of the dispatch (`vtn.services.evaluation`) on the meters' grid of half hours, in
-whole watts. A version is added when late readings change the evaluation, and a last one when the report is final.
+They are made from the evaluation of the dispatch (`vtn.services.evaluation`) on the grid of the programme's intervals,
+in whole watts. A version is added when late readings change the evaluation, and a last one when the report is final.
 """
 
 import csv
@@ -26,7 +26,8 @@ from core.spans import ceil_to, floor_to
 from metrics.presets import PRESETS
 from openadr.model.opt import OptType
 from vtn.services import evaluation
-from vtn.services.evaluation import STEP_S, Computed, Result, VenResult
+from vtn.services.evaluation import Computed, Result, VenResult
+from vtn.services.programme import Parameters
 from vtn.services.webhooks import publish
 from vtn.store.database import Connection, Database, Transaction
 from vtn.store.rows import from_json, to_json
@@ -141,8 +142,9 @@ def compose(
 
 
 def _intervals(activation: Activation, result: Result | None, end: datetime) -> list[ReportInterval]:
-    first = floor_to(activation.starts_at, STEP_S)
-    grid = Grid(first, STEP_S, int((ceil_to(end, STEP_S) - first).total_seconds()) // STEP_S)
+    step_s = Parameters().interval_s if result is None else result.interval_s  # without a result nobody was called
+    first = floor_to(activation.starts_at, step_s)
+    grid = Grid(first, step_s, int((ceil_to(end, step_s) - first).total_seconds()) // step_s)
     ran = [it for it in activation.intervals if it.start < end]
     cut = [replace(it, duration_s=int((min(it.end, end) - it.start).total_seconds())) for it in ran]
     found = {it.start: it for it in result.intervals} if result else {}
@@ -156,7 +158,7 @@ def _intervals(activation: Activation, result: Result | None, end: datetime) -> 
         rows.append(
             ReportInterval(
                 start,
-                STEP_S,
+                step_s,
                 ordered,
                 _whole(pool.baseline_w) if pool else None,
                 _whole(pool.actual_w) if pool else None,

@@ -8,13 +8,12 @@ from aggregator.trade import members
 from aggregator.trade.activations import Activation
 from core.direction import Direction
 from core.spans import Span
-from metrics.baseline import Calendar
 from metrics.days import Series, day_matrix
+from metrics.method import BaselineMethod, Calendar
 from metrics.placebo import placebo, pool_placebo
 from metrics.presets import PRESETS
-from metrics.rules import DayMatch
 from openadr.model.opt import OptType
-from vtn.services import dispatch, evaluation, load_profile, programme
+from vtn.services import dispatch, load_profile, programme
 from vtn.store.database import Connection
 
 MOST_VENS: Final = 30
@@ -25,7 +24,7 @@ _Z90: Final = 1.645
 """Half the width of a 90 % interval, in standard deviations of a normal distribution."""
 
 
-async def inputs(conn: Connection, activation: Activation) -> tuple[list[Series], Span, DayMatch, str] | None:
+async def inputs(conn: Connection, activation: Activation) -> tuple[list[Series], Span, BaselineMethod, str] | None:
     """Read what `half_width_wh` works on: the readings of the VENs that stayed in; None where nothing can be said."""
     if activation.dispatch_id is None:
         return None
@@ -37,23 +36,30 @@ async def inputs(conn: Connection, activation: Activation) -> tuple[list[Series]
     ]
     whole = await dispatch.get(conn, activation.dispatch_id)
     rules = (await programme.get(conn, whole.programme_id, whole.programme_version)).parameters
-    rule = PRESETS.get(rules.baseline)
+    method = PRESETS.get(rules.baseline)
     end = whole.shared.period.end if activation.cancelled_at is None else activation.cancelled_at
-    if rule is None or end is None or end <= whole.shared.period.start or not 0 < len(counted) <= MOST_VENS:
+    if method is None or end is None or end <= whole.shared.period.start or not 0 < len(counted) <= MOST_VENS:
         return None
     span_s = int(whole.shared.period.start.timestamp()) - _LOOKBACK_DAYS * 86400, int(end.timestamp())
-    readings = await load_profile.energy_of_each(conn, dict.fromkeys(counted, span_s), evaluation.STEP_S)
-    return list(readings.values()), Span(whole.shared.period.start, end), rule, rules.time_zone
+    readings = await load_profile.energy_of_each(conn, dict.fromkeys(counted, span_s), rules.interval_s)
+    return list(readings.values()), Span(whole.shared.period.start, end), method, rules.time_zone
 
 
-def half_width_wh(readings: list[Series], span: Span, rule: DayMatch, zone: str, direction: str) -> float | None:
+def half_width_wh(
+    readings: list[Series], span: Span, method: BaselineMethod, zone: str, direction: str
+) -> float | None:
     """Return half the width (Wh) of the 90 % interval of the delivered energy; None with too few days. Takes CPU.
 
     Other events of the days before are not known here and count as error: the interval is rather too wide.
     """
     homes = [
         placebo(
-            day_matrix(one, zone), span, rule, Calendar(), direction=Direction(direction), lookback_days=_LOOKBACK_DAYS
+            day_matrix(one, zone),
+            span,
+            method,
+            Calendar(),
+            direction=Direction(direction),
+            lookback_days=_LOOKBACK_DAYS,
         )
         for one in readings
     ]

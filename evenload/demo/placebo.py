@@ -10,21 +10,21 @@ from datetime import datetime, timedelta
 from core.spans import Span
 from evenload.demo.model import HALF_HOUR, House
 from metrics.days import DayMatrix, day_matrix, series
+from metrics.method import BaselineMethod
 from metrics.placebo import Placebo, placebo, pool_placebo
-from metrics.rules import DayMatch
 
 LOOKBACK_DAYS = 72
 """Ten working days for the first baseline, and about forty placebo events after them."""
 
 
-def placebo_of(calls: Iterable[tuple[House, Span]], rule: DayMatch) -> Placebo:
+def placebo_of(calls: Iterable[tuple[House, Span]], method: BaselineMethod) -> Placebo:
     """Return the pool's placebo events at the same hours (`sd_wh` is their standard deviation, in Wh).
 
     `calls`: the homes, each with the span in which it counts; all on one day. Half-hourly meters of the homes as if
     nobody ever switched, days in UTC.
     """
     return pool_placebo(
-        [placebo(_matrix(house, span.start), span, rule, lookback_days=LOOKBACK_DAYS) for house, span in calls]
+        [placebo(_matrix(house, span.start), span, method, lookback_days=LOOKBACK_DAYS) for house, span in calls]
     )
 
 

@@ -9,7 +9,6 @@ from core.spans import Span
 from evenload.demo.model import HALF_HOUR, House, Switch, make_houses
 from evenload.demo.placebo import placebo_of
 from evenload.demo.plan import DemoPlan
-from metrics.baseline import baseline
 from metrics.days import day_matrix, series
 from metrics.performance import delivered
 from metrics.presets import PRESETS
@@ -25,7 +24,7 @@ def delivered_wh(plan: DemoPlan, house: House, event: Span, log: list[Switch]) -
     first = plan.world_start - timedelta(days=plan.history_days)
     times = [first + timedelta(seconds=int(start)) for start in starts]
     energies = [house.natural_wh(at, at + HALF_HOUR) - house.true_wh(log, at, at + HALF_HOUR) for at in times]
-    found = baseline(day_matrix(series([at.timestamp() for at in times], energies, 1800), "UTC"), event, RULE)
+    found = RULE.baseline(day_matrix(series([at.timestamp() for at in times], energies, 1800), "UTC"), event)
     return float(delivered(found.baseline_wh, found.actual_wh).sum())
 
 

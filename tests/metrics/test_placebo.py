@@ -12,7 +12,6 @@ from metrics import (
     Direction,
     Placebo,
     accuracy,
-    baseline,
     day_matrix,
     on_common_days,
     placebo,
@@ -51,7 +50,7 @@ def test_a_placebo_is_the_same_baseline_on_another_day():
     for day, error in zip(found.dates, found.delivered_wh, strict=True):
         start = datetime(day.year, day.month, day.day, 17, tzinfo=UTC)
         window = Span(start, start + timedelta(hours=2))
-        alone = baseline(matrix, window, RULE, Calendar(events=(EVENT,)), notified_at=start - timedelta(hours=4))
+        alone = RULE.baseline(matrix, window, Calendar(events=(EVENT,)), notified_at=start - timedelta(hours=4))
         assert error == pytest.approx((alone.baseline_wh - alone.actual_wh).sum())
     assert found.bias_wh == pytest.approx(np.mean(found.delivered_wh))
     assert found.sd_wh == pytest.approx(np.std(found.delivered_wh, ddof=1))

@@ -145,8 +145,8 @@ async def list_fleet(
             after=after[0] if after else None,
             limit=limit + 1,
         )
-        zone, rule = desk.settings.time_zone, learning.rule_of(DEFAULT_PRESET)
-        known = await learning.of_vens(conn, [row.ven_id for row in rows], rule, zone, desk.clock.now())
+        zone, method = desk.settings.time_zone, learning.method_of(DEFAULT_PRESET)
+        known = await learning.of_vens(conn, [row.ven_id for row in rows], method, zone, desk.clock.now())
     return _BY_NAME.page([_shown(row, known[row.ven_id]) for row in rows], limit, key=lambda row: (row.name,))
 
 

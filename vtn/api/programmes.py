@@ -1,9 +1,9 @@
 """Programmes and who takes part, in the operator API."""
 
 import math
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Literal
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, TypeAdapter
 
@@ -18,7 +18,7 @@ from vtn.api.fields import Printable, Uri
 from vtn.services import learning
 from vtn.services import programme as programmes
 from vtn.services.baseline_comparison import Hours, compare
-from vtn.services.programme import Limits, Parameters, Window
+from vtn.services.programme import SETTLEMENT_INTERVALS, Limits, Parameters, Window
 from vtn.services.programme import Programme as Stored
 from vtn.services.programme import Reward as StoredReward
 from vtn.transport.v20b.check import check_programme
@@ -36,6 +36,17 @@ _LONGEST_S = 31 * 86400
 def _check_length(name: str, length: Duration | None, least: int) -> None:
     if length is not None and (length.months or not least <= length.seconds <= _LONGEST_S):
         raise InvalidError(f"{length} is not between {Duration(0, least)} and {Duration(0, _LONGEST_S)}.", field=name)
+
+
+def _check_settlement(interval: Duration, zone: str) -> None:
+    """Raise InvalidError for lengths that no market settles by, or that do not begin on the zone's full hour."""
+    if interval not in SETTLEMENT_INTERVALS:
+        text = ", ".join(map(str, SETTLEMENT_INTERVALS))
+        raise InvalidError(f"{interval} is not one of {text}.", field="settlement_interval")
+    offset = datetime.now(ZoneInfo(zone)).utcoffset() or timedelta()
+    if offset % interval.timedelta():
+        text = f"{zone}'s clock is not a multiple of {interval} from UTC; choose a shorter one."
+        raise InvalidError(text, field="settlement_interval")
 
 
 WallClock = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", examples=["17:00"])]
@@ -106,6 +117,10 @@ class ProgrammeParameters(Model):
     priority: Annotated[int, Field(ge=0, le=1000)] | None = None
     baseline: str = Parameters().baseline
     """Preset by which delivery is computed."""
+    settlement_interval: Annotated[
+        IsoDuration, Field(json_schema_extra={"enum": [str(length) for length in SETTLEMENT_INTERVALS]})
+    ] = Parameters().settlement_interval
+    """Length of the intervals in which delivery is computed and settled."""
     time_zone: str = "UTC"
     """IANA time zone that decides which days are alike, and in which the limits are meant."""
     product: Annotated[Printable, Field(min_length=1, max_length=80)] = Parameters().product
@@ -126,6 +141,7 @@ class ProgrammeParameters(Model):
             raise InvalidError(f"There is no preset '{self.baseline}'; use {' or '.join(PRESETS)}.", field="baseline")
         if self.time_zone not in available_timezones():
             raise InvalidError(f"'{self.time_zone}' is not an IANA time zone such as Europe/London.", field="time_zone")
+        _check_settlement(self.settlement_interval, self.time_zone)
         plain = {name: getattr(self, name) for name in type(self).model_fields if name not in ("limits", "reward")}
         return Parameters(**plain, limits=self.limits.value(), reward=StoredReward(**self.reward.model_dump()))
 

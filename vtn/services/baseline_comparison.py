@@ -10,19 +10,18 @@ from zoneinfo import ZoneInfo
 
 from core.errors import InvalidError
 from core.spans import Duration, Span, utc
-from metrics.baseline import Calendar
 from metrics.days import DayType, day_matrix, day_type
+from metrics.method import Calendar
 from metrics.placebo import Accuracy, accuracy, on_common_days, placebo
 from metrics.presets import PRESETS
 from vtn.services import event_days, load_profile, programme
-from vtn.services.evaluation import STEP_S
 from vtn.services.programme import Programme
 from vtn.store.database import Database
 
 MOST_VENS: Final = 20
 """So many homes say which rule suits the programme; more would take longer and say the same."""
 _LOOKBACK_DAYS: Final = 75
-_HISTORY: Final = timedelta(days=_LOOKBACK_DAYS + max(rule.lookback_days for rule in PRESETS.values()) + 2)
+_HISTORY: Final = timedelta(days=_LOOKBACK_DAYS + max(method.lookback_days for method in PRESETS.values()) + 2)
 _LONGEST_S: Final = 86_400
 
 
@@ -71,7 +70,8 @@ async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) 
         chosen = [enrolled[place * len(enrolled) // count] for place in range(count)]
         since = event.start - _HISTORY
         busy = await event_days.others(conn, chosen, None, Span(since, event.start))
-        readings = await load_profile.energy_of_each(conn, dict.fromkeys(chosen, _seconds(since, event)), STEP_S)
+        spans = dict.fromkeys(chosen, _seconds(since, event))
+        readings = await load_profile.energy_of_each(conn, spans, rules.parameters.interval_s)
     notified_at = (-rules.parameters.notification).after(event.start)
 
     def work() -> Comparison:
@@ -82,8 +82,8 @@ async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) 
         by_home = [
             on_common_days(
                 [
-                    placebo(matrix, event, rule, calendar, notified_at=notified_at, lookback_days=_LOOKBACK_DAYS)
-                    for rule in PRESETS.values()
+                    placebo(matrix, event, method, calendar, notified_at=notified_at, lookback_days=_LOOKBACK_DAYS)
+                    for method in PRESETS.values()
                 ]
             )
             for matrix, calendar in homes

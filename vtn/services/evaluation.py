@@ -19,19 +19,19 @@ from core.direction import Direction
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.spans import Duration, Span
 from metrics import learning
-from metrics.baseline import Baseline, Calendar, NoBaselineError, baseline
 from metrics.days import Floats, Ints, Series, day_matrix, day_type, from_days, from_epoch_s
+from metrics.method import Baseline, BaselineMethod, Calendar, NoBaselineError
 from metrics.overlap import overlap
 from metrics.participation import Answer, participation
 from metrics.performance import delivered, performance
 from metrics.presets import PRESETS
-from metrics.rules import DayMatch
 from openadr.model.event import Event
 from openadr.model.opt import OptType
 from vtn.services import dispatch as dispatches
 from vtn.services import event as events
 from vtn.services import event_days, load_profile, opt, programme
 from vtn.services.dispatch import Dispatch
+from vtn.services.programme import Parameters
 from vtn.store.database import Connection, Database, Transaction
 from vtn.store.rows import from_json, portions, to_json
 from vtn.store.tables import delivery, evaluation, event, ven
@@ -39,15 +39,13 @@ from vtn.store.tables import delivery, evaluation, event, ven
 _NO_READINGS = "Readings of the event are missing."
 _EDITION = 2
 """Of what a result says; a new one makes a new version of a result even of the same readings."""
-STEP_S = 1800
-"""The grid on which baselines are computed: half hours, as meters' load profiles are read."""
 _TICK: Final = timedelta(microseconds=1)
 _TICKS_A_SECOND: Final = 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class IntervalResult:
-    """One half hour. Powers are means in W, positive target and delivered = what was ordered; None: not known."""
+    """One settlement interval. Powers are means in W; positive target and delivered: as ordered; None: not known."""
 
     start: datetime
     duration_s: int
@@ -88,7 +86,8 @@ class Result:
     """What a dispatch brought. Sums run over the VENs that count; `ordered_wh` over all that were called.
 
     `unknown`: VENs that did not opt out and whose delivery is not known. `delivered_wh`: None where that is so of all
-    that could count; `why_unknown` and `measurable_from` are as of VenResult, for all of them.
+    that could count; `why_unknown` and `measurable_from` are as of VenResult, for all of them. `interval_s`: the length
+    of the intervals.
     """
 
     dispatch_id: str
@@ -113,6 +112,7 @@ class Result:
     unknown: int = 0
     why_unknown: str | None = None
     measurable_from: str | None = None
+    interval_s: int = 1800
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,7 +136,7 @@ class Computed:
     """A result that is not stored yet, and what it was made from. Its version is that of no stored one."""
 
     result: Result
-    rule: DayMatch
+    method: BaselineMethod
     input_hash: str
 
 
@@ -164,15 +164,15 @@ async def compute(db: Database, dispatch_id: str, now: datetime) -> Computed:
         if now < end:
             raise ConflictError(f"The event lasts until {end.isoformat()}.")
         rules = await programme.get(conn, whole.programme_id, whole.programme_version)
-        rule = PRESETS.get(rules.parameters.baseline)
-        if rule is None:
+        method = PRESETS.get(rules.parameters.baseline)
+        if method is None:
             raise InvalidError(f"Unknown baseline '{rules.parameters.baseline}'; known: {', '.join(PRESETS)}.")
-        inputs = await _inputs(conn, whole, rule)
+        inputs = await _inputs(conn, whole, method, rules.parameters.interval_s)
     direction = Direction(whole.direction or Direction.REDUCE)
 
     def work() -> Computed:
-        result = _result(inputs, rule, direction, rules.parameters.time_zone, dispatch_id, now)
-        return Computed(result, rule, _hash(inputs, rule))
+        result = _result(inputs, method, direction, rules.parameters, dispatch_id, now)
+        return Computed(result, method, _hash(inputs, method))
 
     return await asyncio.to_thread(work)
 
@@ -186,12 +186,12 @@ async def keep(tx: Transaction, computed: Computed, now: datetime) -> Result:
     if last is not None and last.input_hash == computed.input_hash:
         return from_json(Result, last.result)
     result = replace(computed.result, version=1 if last is None else last.version + 1)
-    rule = computed.rule
+    method = computed.method
     await tx.conn.execute(
         insert(evaluation).values(
             dispatch_id=dispatch_id,
             version=result.version,
-            method={"id": rule.id, "version": rule.version, "citation": rule.citation},
+            method={"id": method.id, "version": method.version, "citation": method.citation},
             result=to_json(result),
             input_hash=computed.input_hash,
             created_at=now,
@@ -211,23 +211,23 @@ async def stored(conn: Connection, dispatch_id: str, version: int | None = None)
     return from_json(Result, row.result)
 
 
-async def _inputs(conn: Connection, dispatch: Dispatch, rule: DayMatch) -> list[_Inputs]:
+async def _inputs(conn: Connection, dispatch: Dispatch, method: BaselineMethod, step_s: int) -> list[_Inputs]:
     said = await opt.effective(conn, dispatch.id)
     ran: list[tuple[Any, Event]] = []
     async for rows in portions(conn, _called(dispatch.id)):
         ran += await asyncio.to_thread(_ran, dispatch.shared, rows)
-    period, lookback = dispatch.shared.period, timedelta(days=rule.lookback_days + 2)
+    period, lookback = dispatch.shared.period, timedelta(days=method.lookback_days + 2)
     ven_ids = [row.ven_id for row, _ in ran]
     history = Span(period.start - lookback, period.end)  # what comes later changes no baseline
     busy = await event_days.others(conn, ven_ids, dispatch.id, history)
     spans = {
         row.ven_id: (
             int((one.period.start - lookback).timestamp()),
-            int((one.period.end or one.period.start).timestamp()) + STEP_S,
+            int((one.period.end or one.period.start).timestamp()) + step_s,
         )
         for row, one in ran
     }
-    readings = await load_profile.energy_of_each(conn, spans, STEP_S)
+    readings = await load_profile.energy_of_each(conn, spans, step_s)
     return [
         _Inputs(
             row.ven_id,
@@ -287,8 +287,8 @@ def as_run(ordered: Event, cancelled_at: datetime | None) -> Event | None:
     return replace(ordered, period=ran, signals=tuple(signals))
 
 
-def _hash(inputs: Sequence[_Inputs], rule: DayMatch) -> str:
-    digest = hashlib.sha256(repr((_EDITION, rule)).encode())
+def _hash(inputs: Sequence[_Inputs], method: BaselineMethod) -> str:
+    digest = hashlib.sha256(repr((_EDITION, method)).encode())
     for one in inputs:
         digest.update(repr([getattr(one, name.name) for name in fields(one) if name.name != "readings"]).encode())
         digest.update(one.readings.energy_wh.tobytes())
@@ -297,13 +297,13 @@ def _hash(inputs: Sequence[_Inputs], rule: DayMatch) -> str:
 
 def _result(
     inputs: Sequence[_Inputs],
-    rule: DayMatch,
+    method: BaselineMethod,
     direction: Direction,
-    zone: str,
+    rules: Parameters,
     dispatch_id: str,
     now: datetime,
 ) -> Result:
-    rows = [_ven_result(one, rule, direction, zone) for one in inputs]
+    rows = [_ven_result(one, method, direction, rules.time_zone) for one in inputs]
     unknown = [row for row in rows if row.why_unknown is not None]
     counted = [row for row in rows if row.counts]
     intervals = _pool(counted)
@@ -314,7 +314,7 @@ def _result(
     return Result(
         dispatch_id=dispatch_id,
         version=0,
-        method=f"{rule.id}/{rule.version}",
+        method=f"{method.id}/{method.version}",
         computed_at=now,
         ordered_wh=math.fsum(row.ordered_wh for row in rows),
         delivered_wh=None if unknown and not counted else math.fsum(row.delivered_wh or 0.0 for row in rows),
@@ -334,6 +334,7 @@ def _result(
         unknown=len(unknown),
         why_unknown=_why_unknown(rows, unknown),
         measurable_from=max((row.measurable_from for row in unknown if row.measurable_from), default=None),
+        interval_s=rules.interval_s,
     )
 
 
@@ -349,7 +350,7 @@ def _why_unknown(rows: Sequence[VenResult], unknown: Sequence[VenResult]) -> str
     return f"Not known of {len(unknown)} of {len(rows)} VENs called: {', '.join(filter(None, parts))}."
 
 
-def _ven_result(ven: _Inputs, rule: DayMatch, direction: Direction, zone: str) -> VenResult:
+def _ven_result(ven: _Inputs, method: BaselineMethod, direction: Direction, zone: str) -> VenResult:
     period = ven.event.period
     span = Span(period.start, period.end)
     days: tuple[str, ...] = ()
@@ -357,10 +358,10 @@ def _ven_result(ven: _Inputs, rule: DayMatch, direction: Direction, zone: str) -
     got, why, ready = math.nan, None, None
     matrix = day_matrix(ven.readings, zone)
     try:
-        found = baseline(matrix, span, rule, ven.calendar, notified_at=ven.sent_at)
+        found = method.baseline(matrix, span, ven.calendar, notified_at=ven.sent_at)
     except NoBaselineError as error:
         note = str(error)
-        why, ready = _too_few(error, rule, matrix.local_day(span.start))
+        why, ready = _too_few(error, method, matrix.local_day(span.start))
     else:
         note = found.status.value
         days = tuple(use.day.isoformat() for use in found.days if use.verdict == "kept")
@@ -391,11 +392,11 @@ def _ven_result(ven: _Inputs, rule: DayMatch, direction: Direction, zone: str) -
     )
 
 
-def _too_few(error: NoBaselineError, rule: DayMatch, today: int) -> tuple[str, date | None]:
+def _too_few(error: NoBaselineError, method: BaselineMethod, today: int) -> tuple[str, date | None]:
     """Return why there is no baseline, and the local date from which there will be one."""
     have = learning.eligible(error.days)
-    ready = learning.ready_on(rule, have, today + 1, day_type(from_days(today)))  # today is an event day
-    text = f"{rule.id} needs {rule.min_days} days like this one without events before it, and there"
+    ready = learning.ready_on(method, have, today + 1, day_type(from_days(today)))  # today is an event day
+    text = f"{method.id} needs {method.min_days} days like this one without events before it, and there"
     return f"{text} {'is' if have == 1 else 'are'} {have}.", ready
 
 

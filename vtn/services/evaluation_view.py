@@ -7,12 +7,12 @@ from sqlalchemy import func, select
 
 from core.errors import InvalidError, NotFoundError
 from core.spans import Span
-from metrics.baseline import AdjustmentStatus, Calendar, DayUse, NoBaselineError, baseline
 from metrics.days import day_matrix
+from metrics.method import AdjustmentStatus, Calendar, DayUse, NoBaselineError
 from metrics.presets import PRESETS
 from vtn.services import dispatch, evaluation, event_days, load_profile, programme
 from vtn.services import event as events
-from vtn.services.evaluation import STEP_S, Result, VenResult
+from vtn.services.evaluation import Result, VenResult
 from vtn.store.database import Connection
 from vtn.store.tables import delivery, event
 from vtn.store.tables import evaluation as evaluation_table
@@ -95,8 +95,8 @@ async def workings(conn: Connection, dispatch_id: str, ven_id: str) -> Workings:
     """Return how a VEN's baseline comes about with the readings of now. Raises NotFoundError, InvalidError."""
     whole = await dispatch.get(conn, dispatch_id)
     rules = await programme.get(conn, whole.programme_id, whole.programme_version)
-    rule = PRESETS.get(rules.parameters.baseline)
-    if rule is None:
+    method = PRESETS.get(rules.parameters.baseline)
+    if method is None:
         raise InvalidError(f"Unknown baseline '{rules.parameters.baseline}'.")
     ordered = dict(await events.of_dispatch(conn, dispatch_id)).get(ven_id)
     if ordered is None:
@@ -106,19 +106,20 @@ async def workings(conn: Connection, dispatch_id: str, ven_id: str) -> Workings:
     if ran is None or ran.period.end is None:
         raise NotFoundError("This VEN's event was cancelled before it began, or has no end yet.")
     span = Span(ran.period.start, ran.period.end)
-    since = span.start - timedelta(days=rule.lookback_days + 2)
+    since = span.start - timedelta(days=method.lookback_days + 2)
+    step_s = rules.parameters.interval_s
     readings = await load_profile.energy(
-        conn, ven_id, int(since.timestamp()), int(ran.period.end.timestamp()) + STEP_S, STEP_S
+        conn, ven_id, int(since.timestamp()), int(ran.period.end.timestamp()) + step_s, step_s
     )
     busy = await event_days.others(conn, [ven_id], dispatch_id, Span(since, span.end))
     calendar = Calendar(events=busy.get(ven_id, ()))
     sent = select(func.min(delivery.c.first_sent_at)).where(delivery.c.event_id == ordered.event_id)
     sent_at = (await conn.execute(sent)).scalar_one_or_none()
     matrix = day_matrix(readings, rules.parameters.time_zone)
-    name = f"{rule.id}/{rule.version}"
+    name = f"{method.id}/{method.version}"
     try:
-        found = baseline(matrix, span, rule, calendar, notified_at=sent_at)
+        found = method.baseline(matrix, span, calendar, notified_at=sent_at)
     except NoBaselineError as error:
-        return Workings(error.days, str(error), None, 1.0, 0.0, (), rule.citation, name)
+        return Workings(error.days, str(error), None, 1.0, 0.0, (), method.citation, name)
     change = found.adjustment
-    return Workings(found.days, None, found.status, change.factor, change.shift, found.windows, rule.citation, name)
+    return Workings(found.days, None, found.status, change.factor, change.shift, found.windows, method.citation, name)

@@ -1,8 +1,8 @@
 """Which VENs have days enough for a baseline, and from when the others will.
 
-Counted are the local days of which a metered series covers as much as the rule asks for, without those on which the VEN
-was called. It is an outlook, made by few queries whatever the fleet: a day is taken as a whole, and days to come are
-taken to be like those so far. What counts is what `participation` finds.
+Counted are the local days of which a metered series covers as much as the method asks for, without those on which the
+VEN was called. It is an outlook, made by few queries whatever the fleet: a day is taken as a whole, and days to come
+are taken to be like those so far. What counts is what `evaluation` finds.
 """
 
 from collections import defaultdict
@@ -17,8 +17,8 @@ from core.points import Kind, Quantity
 from core.spans import Span
 from metrics.days import DAY_S, DayType, day_type, from_days, to_days, zone_named
 from metrics.learning import ready_on
+from metrics.method import BaselineMethod
 from metrics.presets import DEFAULT_PRESET, PRESETS
-from metrics.rules import DayMatch
 from vtn.services import event_days, programme
 from vtn.services.programme import Programme
 from vtn.store.database import Connection
@@ -68,8 +68,8 @@ class FleetLearning:
     ready_on: date | None
 
 
-def rule_of(preset: str) -> DayMatch:
-    """Return the rule of a preset; of an unknown one the default's, which needs as many days as any."""
+def method_of(preset: str) -> BaselineMethod:
+    """Return the method of a preset; of an unknown one the default's, which needs as many days as any."""
     return PRESETS.get(preset, PRESETS[DEFAULT_PRESET])
 
 
@@ -94,30 +94,30 @@ def shown(learning: FleetLearning) -> dict[str, int | str | None]:
 
 async def of_programme(conn: Connection, rules: Programme, now: datetime) -> FleetLearning:
     """Return how far the VENs of a programme are for its baseline."""
-    rule = rule_of(rules.parameters.baseline)
+    method = method_of(rules.parameters.baseline)
     ven_ids = await programme.enrolled(conn, rules.id, now)
-    return together(await of_vens(conn, ven_ids, rule, rules.parameters.time_zone, now), rule.min_days)
+    return together(await of_vens(conn, ven_ids, method, rules.parameters.time_zone, now), method.min_days)
 
 
 async def of_vens(
-    conn: Connection, ven_ids: Collection[str], rule: DayMatch, zone: str, now: datetime
+    conn: Connection, ven_ids: Collection[str], method: BaselineMethod, zone: str, now: datetime
 ) -> dict[str, Learning]:
     """Return venID -> how far it is, for events on weekdays."""
     local = now.astimezone(zone_named(zone))
     today = to_days(local.date())
     offset_s = int((local.utcoffset() or timedelta()).total_seconds())
-    days = await _weekdays(conn, ven_ids, range(today - _LOOK_DAYS, today), offset_s, rule)
-    unsure = [ven_id for ven_id in ven_ids if len(days.get(ven_id, ())) < rule.min_days + _SPARE_DAYS]
-    days |= await _weekdays(conn, unsure, range(today - rule.lookback_days, today), offset_s, rule)
-    lookback = Span(now - timedelta(days=rule.lookback_days + 1), now)
+    days = await _weekdays(conn, ven_ids, range(today - _LOOK_DAYS, today), offset_s, method)
+    unsure = [ven_id for ven_id in ven_ids if len(days.get(ven_id, ())) < method.min_days + _SPARE_DAYS]
+    days |= await _weekdays(conn, unsure, range(today - method.lookback_days, today), offset_s, method)
+    lookback = Span(now - timedelta(days=method.lookback_days + 1), now)
     for ven_id, spans in (await event_days.others(conn, unsure, None, lookback)).items():
         days[ven_id] = days.get(ven_id, set()) - {day for span in spans for day in _touched(span, local)}
     heard = await _heard(conn, ven_ids)
     return {
         ven_id: Learning(
-            min(count, rule.min_days),
-            rule.min_days,
-            ready_on(rule, count, today, DayType.WEEKDAY) if ven_id in heard else None,
+            min(count, method.min_days),
+            method.min_days,
+            ready_on(method, count, today, DayType.WEEKDAY) if ven_id in heard else None,
         )
         for ven_id in ven_ids
         for count in [len(days.get(ven_id, ()))]
@@ -125,7 +125,7 @@ async def of_vens(
 
 
 async def _weekdays(
-    conn: Connection, ven_ids: Sequence[str] | Collection[str], span: range, offset_s: int, rule: DayMatch
+    conn: Connection, ven_ids: Sequence[str] | Collection[str], span: range, offset_s: int, method: BaselineMethod
 ) -> dict[str, set[int]]:
     """Return venID -> the weekdays (days since 1970-01-01) of which a metered series covers enough."""
     wanted = [day for day in span if day_type(from_days(day)) is DayType.WEEKDAY]
@@ -137,7 +137,7 @@ async def _weekdays(
         .where(_METERED & day.in_(wanted))
         .where(chunk.c.start_s.between(span.start * DAY_S - offset_s, span.stop * DAY_S - offset_s - 1))
         .group_by(series.c.ven_id, series.c.id, day)
-        .having(covered >= rule.coverage * DAY_S)
+        .having(covered >= method.coverage * DAY_S)
         .distinct()
     )
     found: dict[str, set[int]] = defaultdict(set)

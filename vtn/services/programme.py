@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import func, insert, select, update
 
@@ -55,12 +56,17 @@ class Reward:
     per_call: str = "0"
 
 
+SETTLEMENT_INTERVALS: Final = tuple(Duration.of(minutes=minutes) for minutes in (5, 15, 30, 60))
+"""The settlement periods of electricity markets."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parameters:
     """What a programme fixes for its events. Durations are world time.
 
     `notification` is x-eiNotification; `start_after` the random start window; `baseline` the id of a preset of
-    `metrics.presets`; `time_zone` decides which days are alike. `product` is the name under which it is sold.
+    `metrics.presets`; `settlement_interval` the length of the intervals in which delivery is computed and settled;
+    `time_zone` decides which days are alike. `product` is the name under which it is sold.
     """
 
     notification: Duration = field(default_factory=Duration)
@@ -70,10 +76,16 @@ class Parameters:
     response_required: ResponseRequired = ResponseRequired.ALWAYS
     priority: int | None = None
     baseline: str = DEFAULT_PRESET
+    settlement_interval: Duration = SETTLEMENT_INTERVALS[2]
     time_zone: str = "UTC"
     product: str = "flexibility"
     limits: Limits = field(default_factory=Limits)
     reward: Reward = field(default_factory=Reward)
+
+    @property
+    def interval_s(self) -> int:
+        """The length of a settlement interval in seconds."""
+        return self.settlement_interval.exact_s
 
 
 @dataclass(frozen=True, slots=True)

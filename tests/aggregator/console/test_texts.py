@@ -15,7 +15,7 @@ from aggregator.tariff.tariffs import Kind, Source
 from aggregator.trade import activations, offers, requests, settlements
 from core.direction import Direction
 from core.points import Quantity
-from metrics.baseline import AdjustmentStatus, Verdict
+from metrics.method import AdjustmentStatus, Verdict
 from openadr.model.event import EventStatus, ResponseRequired
 from openadr.model.opt import OptType
 from support import market_homes

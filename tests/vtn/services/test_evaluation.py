@@ -10,11 +10,12 @@ from core.errors import ConflictError, InvalidError, NotFoundError
 from core.spans import Duration
 from openadr.model.event import ActivePeriod, Event
 from openadr.model.opt import OptType
+from openadr.model.report import ReportRequest
 from openadr.model.signal import Signal
 from openadr.model.units import currency_per_kwh
 from support.metered import HALF, metered_ven, send
-from support.vtn_world import NOON, intervals, power, simple
-from vtn.services import dispatch, evaluation
+from support.vtn_world import NOON, data, intervals, power, simple, usage
+from vtn.services import dispatch, evaluation, report
 
 START = NOON + timedelta(hours=1)
 END = START + timedelta(hours=1)
@@ -106,6 +107,35 @@ async def test_opt_out_and_no_answer_figures(world):
         leaves: ("optOut", False, False, 90),
         silent: (None, False, False, None),
     }
+
+
+async def test_the_interval_of_the_programme_counts(world):
+    """What is shed in a quarter in which nothing was ordered is not delivered in the one before."""
+    quarter, step = Duration.of(minutes=15), timedelta(minutes=15)
+    ven = await world.ven()
+    await ven.offer(usage("meter"))
+    wish = ReportRequest("w1", "usage", ("meter",), quarter, quarter, NOON, Duration())
+    async with world.tx() as tx:
+        await report.request(tx, ven.ven_id, wish, world.now, who="test")
+    await ven.drain()
+    first = NOON - timedelta(days=20)
+    sent = data(wish, first, *[250.0] * 4 * 24 * 20, step=quarter)
+    assert (await ven.report(sent)).response.code == 200
+    results = []
+    for length in (quarter, HALF):
+        rules = {"baseline": "10of10-unadjusted", "settlement_interval": length}
+        order = power(-500.0, 0.0, -500.0, 0.0, each=quarter)
+        results.append(await world.dispatch(ven, signals=(order,), rules=rules))
+        await ven.opt((await ven.events())[-1])
+    world.clock.advance(to=END)
+    await ven.report(data(wish, NOON, *[250.0] * 4, 250.0, 125.0, 250.0, 125.0, step=quarter))
+    by_quarter, by_half = [await evaluate(world, one) for one in results]
+    assert [(one.start, one.duration_s) for one in by_quarter.intervals] == [(START + n * step, 900) for n in range(4)]
+    assert [one.target_w for one in by_quarter.intervals] == [500, 0, 500, 0]
+    assert [one.delivered_w for one in by_quarter.intervals] == [0, 500, 0, 500]
+    assert by_quarter.capped_ratio == 0
+    assert (by_quarter.interval_s, by_half.interval_s) == (900, 1800)
+    assert [(one.target_w, one.delivered_w) for one in by_half.intervals] == [(250, 250), (250, 250)]
 
 
 async def test_a_vens_own_values_are_its_order(world):

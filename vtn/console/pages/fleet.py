@@ -56,8 +56,8 @@ async def fleet_page(request: ConsoleRequest, form: Form, bulk: Form) -> web.Res
         total = await fleet.count(conn, wanted, request.now, desk.stale_after_s)
         groups, areas = await fleet.groups(conn), list(await site.areas(conn))
         programmes = await programme.newest(conn)
-        rule, zone = learning.rule_of(DEFAULT_PRESET), desk.settings.time_zone
-        learnt = await learning.of_vens(conn, [row.ven_id for row in rows], rule, zone, request.now)
+        method, zone = learning.method_of(DEFAULT_PRESET), desk.settings.time_zone
+        learnt = await learning.of_vens(conn, [row.ven_id for row in rows], method, zone, request.now)
     return request.render(
         "fleet/list.html",
         form=form,

@@ -26,6 +26,7 @@ from web.auth import Role
 from web.model import Model
 from web.pages.forms import Form
 from web.pages.page import page
+from web.pages.templating import show_duration
 from web.pages.translations import N_, ngettext
 from web.pages.translations import gettext as _
 from web.pagination import Keyset
@@ -218,6 +219,7 @@ def _edit(request: ConsoleRequest, form: Form, old: Programme | None) -> web.Res
         one=one,
         windows=max(rows, len(one.limits.windows) + _BLANK_WINDOWS),
         presets=_presets(),
+        intervals=[(str(length), show_duration(length)) for length in programmes.SETTLEMENT_INTERVALS],
         zones=sorted(available_timezones()),
         responses=[(each.value, _(WORDS[each.value])) for each in ResponseRequired],
         days=[(number, _(name)) for number, name in enumerate(_DAYS, 1)],

@@ -78,8 +78,8 @@ async def _ven_page(request: ConsoleRequest, ven_id: str, form: Form) -> web.Res
         one = await ven_view.read(conn, ven_id)
         row = None if one.removed_at else await fleet.one(conn, ven_id, request.now, desk.stale_after_s)
         known = (await potential.latest(conn, [ven_id], request.now)).get(ven_id, [])
-        rule, zone = learning.rule_of(DEFAULT_PRESET), desk.settings.time_zone
-        learnt = (await learning.of_vens(conn, [ven_id], rule, zone, request.now))[ven_id]
+        method, zone = learning.method_of(DEFAULT_PRESET), desk.settings.time_zone
+        learnt = (await learning.of_vens(conn, [ven_id], method, zone, request.now))[ven_id]
         place: Site | None = None if one.removed_at else await site.site_of(conn, ven_id)
         enrolments = await programme_members.of_ven(conn, ven_id)
         faults = await ven_faults.of_ven(conn, ven_id)

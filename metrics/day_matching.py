@@ -1,4 +1,4 @@
-"""The baseline of one event: what a participant would have used without it, by day matching.
+"""Day matching: what a participant would have used without an event, from like days before it.
 
     series -> day_matrix -> eligible days -> kept days -> mean -> same-day adjustment -> Baseline
 
@@ -9,7 +9,6 @@ and the windows in a real series.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from enum import StrEnum
 
 import numpy as np
 
@@ -17,104 +16,67 @@ from core.errors import InvalidError
 from core.spans import Span
 from metrics.days import DAY_S, Bools, DayMatrix, Floats, Ints, day_type, from_days, from_epoch_s, to_days
 from metrics.matching import NO_ADJUSTMENT, Adjustment, adjust, average, keep, mean
+from metrics.method import ORDINARY, AdjustmentStatus, Baseline, Calendar, DayUse, NoBaselineError, Verdict
 from metrics.overlap import overlap
-from metrics.rules import Anchor, DayMatch, Window
+from metrics.rules import Anchor, Rule, Window
 
 _MAX_EVENT_S = 31 * DAY_S
 _EARLIEST_S = DAY_S  # an adjustment window moved further ahead of the event than this says nothing about the day
-
-
-@dataclass(frozen=True, slots=True)
-class Calendar:
-    """What is special about a participant's days.
-
-    `events` and `outages`: all of this participant's, past and present; the local days that they touch are never
-    used. `holidays`: local dates of the programme.
-    """
-
-    events: tuple[Span, ...] = ()
-    outages: tuple[Span, ...] = ()
-    holidays: frozenset[date] = frozenset()
-
-
-ORDINARY = Calendar()
-"""Nothing special: no events, outages or holidays known."""
-
 _TICK = timedelta(microseconds=1)
 
 
-class Verdict(StrEnum):
-    """What became of a day that was looked at."""
-
-    KEPT = "kept"
-    NOT_KEPT = "eligible, not among the kept"
-    EVENT = "event day"
-    OUTAGE = "outage"
-    MISSING = "missing data"
-    UNLIKE = "not a like day"
-
-
 @dataclass(frozen=True, slots=True)
-class DayUse:
-    """One local day and its verdict, the `coverage` of its windows (0 to 1) and its mean power in the event window."""
+class DayMatch(Rule):
+    """The mean of like days before the event, as its rule says; a BaselineMethod."""
 
-    day: date
-    verdict: Verdict
-    coverage: float
-    mean_w: float
+    def baseline(
+        self,
+        matrix: DayMatrix,
+        event: Span,
+        calendar: Calendar = ORDINARY,
+        *,
+        notified_at: datetime | None = None,
+        show: Span | None = None,
+    ) -> Baseline:
+        """Return the baseline of a participant for an event.
 
-
-class AdjustmentStatus(StrEnum):
-    """Whether the same-day adjustment was made, and from which window."""
-
-    NONE = "the rule has none"
-    APPLIED = "applied"
-    MOVED = "applied, window moved before the notice"
-    NO_WINDOW = "not applied: no window before the notice, or shorter than the readings' step"
-    MISSING_DATA = "not applied: too few readings in the window"
-
-
-class NoBaselineError(InvalidError):
-    """There are too few eligible days. `days` lists every day looked at, newest first, with its verdict."""
-
-    def __init__(self, message: str, days: tuple[DayUse, ...]) -> None:
-        super().__init__(message)
-        self.days = days
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Baseline:
-    """A baseline and how it came about. Arrays have one entry per interval of the meter, shape (n,).
-
-    `starts_s`: interval starts, seconds since 1970 UTC; `overlap_s`: seconds of the interval that lie in the event,
-    0 for intervals shown beyond it. `baseline_wh`, `unadjusted_wh`, `actual_wh`: NaN where unknown. An event that
-    begins or ends inside an interval counts the whole interval: what was shed in it shows in its energy.
-    `adjustment` is in W; `windows` are the spans it was made from. `days`: newest first.
-    """
-
-    rule: DayMatch
-    step_s: int
-    starts_s: Ints
-    overlap_s: Floats
-    baseline_wh: Floats
-    unadjusted_wh: Floats
-    actual_wh: Floats
-    adjustment: Adjustment
-    status: AdjustmentStatus
-    windows: tuple[Span, ...]
-    days: tuple[DayUse, ...]
-
-    @property
-    def in_event(self) -> Bools:
-        """Which intervals belong to the event, (n,)."""
-        return self.overlap_s > 0
+        An adjustment window that ends after `notified_at` moves before it. Raises NoBaselineError with too few eligible
+        days, and like `BaselineMethod.baseline`.
+        """
+        frame = _frame(matrix, event, self, notified_at, show)
+        days, uses = _eligible(matrix, frame, _blocked(matrix, event, calendar), calendar.holidays)
+        if len(days) < self.min_days:
+            raise NoBaselineError(
+                f"{self.id} needs {self.min_days} eligible days in the {self.lookback_days} days before "
+                f"{from_days(frame.today)} and found {len(days)}. Fetch more history, or choose another method.",
+                uses,
+            )
+        step_s = matrix.series.step_s
+        loads_w = matrix.gather(days, frame.offsets)[0] * (3600 / step_s)
+        event_w = loads_w[:, frame.in_event]
+        unadjusted_w = mean(loads_w, keep(self, event_w, loads_w))
+        change, status = _same_day(matrix, frame, days, event_w, (*calendar.events, *calendar.outages))
+        kept = set(days[keep(self, event_w, event_w).any(axis=1)].tolist())
+        return Baseline(
+            method=self,
+            step_s=step_s,
+            starts_s=frame.starts_s,
+            overlap_s=frame.overlap_s,
+            baseline_wh=(unadjusted_w * change.factor + change.shift) * (step_s / 3600),
+            unadjusted_wh=unadjusted_w * (step_s / 3600),
+            actual_wh=matrix.series.at(frame.starts_s),
+            adjustment=change,
+            status=status,
+            windows=tuple(Span(from_epoch_s(first), from_epoch_s(last)) for first, last in frame.windows),
+            days=tuple(replace(use, verdict=Verdict.KEPT) if to_days(use.day) in kept else use for use in uses),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Frame:
     """Where an event and its adjustment windows lie in a series: UTC starts, and wall-clock offsets from `today`."""
 
-    rule: DayMatch
+    rule: Rule
     today: int
     starts_s: Ints
     offsets: Ints
@@ -129,50 +91,6 @@ class _Frame:
         return self.overlap_s > 0
 
 
-def baseline(
-    matrix: DayMatrix,
-    event: Span,
-    rule: DayMatch,
-    calendar: Calendar = ORDINARY,
-    *,
-    notified_at: datetime | None = None,
-    show: Span | None = None,
-) -> Baseline:
-    """Return the baseline of a participant for an event.
-
-    `event` is the participant's own active period; `notified_at` when it learnt of it: an adjustment window that ends
-    later moves before it. `show`: a longer span to return intervals for. Raises NoBaselineError with too few eligible
-    days, InvalidError for an event without end or longer than 31 days.
-    """
-    frame = _frame(matrix, event, rule, notified_at, show)
-    days, uses = _eligible(matrix, frame, _blocked(matrix, event, calendar), calendar.holidays)
-    if len(days) < rule.min_days:
-        raise NoBaselineError(
-            f"{rule.id} needs {rule.min_days} eligible days in the {rule.lookback_days} days before "
-            f"{from_days(frame.today)} and found {len(days)}. Fetch more history, or choose another method.",
-            uses,
-        )
-    step_s = matrix.series.step_s
-    loads_w = matrix.gather(days, frame.offsets)[0] * (3600 / step_s)
-    event_w = loads_w[:, frame.in_event]
-    unadjusted_w = mean(loads_w, keep(rule, event_w, loads_w))
-    change, status = _same_day(matrix, frame, days, event_w, (*calendar.events, *calendar.outages))
-    kept = set(days[keep(rule, event_w, event_w).any(axis=1)].tolist())
-    return Baseline(
-        rule=rule,
-        step_s=step_s,
-        starts_s=frame.starts_s,
-        overlap_s=frame.overlap_s,
-        baseline_wh=(unadjusted_w * change.factor + change.shift) * (step_s / 3600),
-        unadjusted_wh=unadjusted_w * (step_s / 3600),
-        actual_wh=matrix.series.at(frame.starts_s),
-        adjustment=change,
-        status=status,
-        windows=tuple(Span(from_epoch_s(first), from_epoch_s(last)) for first, last in frame.windows),
-        days=tuple(replace(use, verdict=Verdict.KEPT) if to_days(use.day) in kept else use for use in uses),
-    )
-
-
 def _edges(span: Span) -> tuple[float, float]:
     """Return a span's edges as seconds since 1970, not rounded."""
     if span.end is None or not 0 < (span.end - span.start).total_seconds() <= _MAX_EVENT_S:
@@ -180,7 +98,7 @@ def _edges(span: Span) -> tuple[float, float]:
     return span.start.timestamp(), span.end.timestamp()
 
 
-def _frame(matrix: DayMatrix, event: Span, rule: DayMatch, notified_at: datetime | None, show: Span | None) -> _Frame:
+def _frame(matrix: DayMatrix, event: Span, rule: Rule, notified_at: datetime | None, show: Span | None) -> _Frame:
     start_s, end_s = _edges(event)
     shown = _edges(show or event)
     step_s, today = matrix.series.step_s, matrix.local_day(event.start)

@@ -19,7 +19,6 @@ from metrics import (
     NoBaselineError,
     Verdict,
     Window,
-    baseline,
     day_matrix,
     series,
 )
@@ -71,7 +70,7 @@ def test_the_preset_agrees_with_a_naive_baseline(seed, later, first, length):
         return
     start = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(minutes=30 * first)
     energy = loads(seed, 80)
-    found = baseline(matrix_of(energy), Span(start, start + timedelta(minutes=30 * length)), RULE)
+    found = RULE.baseline(matrix_of(energy), Span(start, start + timedelta(minutes=30 * length)))
     assert found.baseline_wh == pytest.approx(naive(energy, row(day), first, first + length))
     assert found.actual_wh == pytest.approx(energy[row(day), first : first + length])
 
@@ -79,8 +78,8 @@ def test_the_preset_agrees_with_a_naive_baseline(seed, later, first, length):
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 50))
 def test_scale_equivariance(seed, scale):
     energy = loads(seed)
-    once = baseline(matrix_of(energy), EVENT, RULE)
-    scaled = baseline(matrix_of(scale * energy), EVENT, RULE)
+    once = RULE.baseline(matrix_of(energy), EVENT)
+    scaled = RULE.baseline(matrix_of(scale * energy), EVENT)
     assert scaled.baseline_wh == pytest.approx(scale * once.baseline_wh)
 
 
@@ -91,7 +90,7 @@ def test_the_order_of_readings_means_nothing(seed):
     order = np.random.default_rng(seed).permutation(energy.size)
     shuffled = day_matrix(series(starts[order], energy[order], STEP_S), "UTC")
     assert np.array_equal(
-        baseline(shuffled, EVENT, RULE).baseline_wh, baseline(matrix_of(loads(seed)), EVENT, RULE).baseline_wh
+        RULE.baseline(shuffled, EVENT).baseline_wh, RULE.baseline(matrix_of(loads(seed)), EVENT).baseline_wh
     )
 
 
@@ -99,22 +98,22 @@ def test_the_order_of_readings_means_nothing(seed):
 def test_event_days_are_never_used(seed, back):
     energy = loads(seed)
     spans = tuple(Span(EVENT.start - timedelta(days=n), EVENT.start - timedelta(days=n, hours=-1)) for n in back)
-    calm = baseline(matrix_of(energy), EVENT, RULE, Calendar(events=spans))
+    calm = RULE.baseline(matrix_of(energy), EVENT, Calendar(events=spans))
     for n in back:
         energy[row(EVENT.start.date()) - n] = 1e6
         assert verdicts(calm).get((EVENT.start - timedelta(days=n)).date()) in {Verdict.EVENT, Verdict.UNLIKE, None}
-    wild = baseline(matrix_of(energy), EVENT, RULE, Calendar(events=spans))
+    wild = RULE.baseline(matrix_of(energy), EVENT, Calendar(events=spans))
     assert np.array_equal(calm.baseline_wh, wild.baseline_wh)
 
 
 def test_nothing_after_the_event_or_before_the_ten_days_counts():
     energy = loads()
-    once = baseline(matrix_of(energy), EVENT, RULE)
+    once = RULE.baseline(matrix_of(energy), EVENT)
     today = row(EVENT.start.date())
     energy[today, 38:] = 1e6
     energy[today + 1 :] = 1e6
     energy[: row(min(verdicts(once)))] = 1e6
-    assert np.array_equal(baseline(matrix_of(energy), EVENT, RULE).baseline_wh, once.baseline_wh)
+    assert np.array_equal(RULE.baseline(matrix_of(energy), EVENT).baseline_wh, once.baseline_wh)
 
 
 def test_every_day_looked_at_has_its_reason():
@@ -127,7 +126,7 @@ def test_every_day_looked_at_has_its_reason():
         outages=(Span(at(2, 6, 22), at(2, 7, 3)),),
         holidays=frozenset({date(2013, 2, 5)}),
     )
-    found = baseline(matrix_of(energy), EVENT, RULE, calendar)
+    found = RULE.baseline(matrix_of(energy), EVENT, calendar)
     said = verdicts(found)
     assert list(said) == sorted(said, reverse=True)
     assert said[date(2013, 2, 13)] is Verdict.EVENT
@@ -140,14 +139,14 @@ def test_every_day_looked_at_has_its_reason():
 
 
 def test_ties_go_to_the_recent_days():
-    found = baseline(matrix_of(np.full((DAYS, SLOTS), 400.0)), EVENT, RULE)
+    found = RULE.baseline(matrix_of(np.full((DAYS, SLOTS), 400.0)), EVENT)
     kept = [use.day for use in found.days if use.verdict is Verdict.KEPT]
     assert kept == [date(2013, 2, 13), date(2013, 2, 12), date(2013, 2, 11), date(2013, 2, 8), date(2013, 2, 7)]
 
 
 def test_a_weekend_event_uses_weekends_and_holidays():
     event = Span(at(2, 16, 17), at(2, 16, 19))
-    found = baseline(matrix_of(loads()), event, RULE, Calendar(holidays=frozenset({date(2013, 1, 1)})))
+    found = RULE.baseline(matrix_of(loads()), event, Calendar(holidays=frozenset({date(2013, 1, 1)})))
     eligible = [day for day, verdict in verdicts(found).items() if verdict in {Verdict.KEPT, Verdict.NOT_KEPT}]
     assert len(eligible) == 10
     assert all(day.isoweekday() > 5 or day == date(2013, 1, 1) for day in eligible)
@@ -155,15 +154,15 @@ def test_a_weekend_event_uses_weekends_and_holidays():
 
 def test_too_few_days_say_which_and_why():
     with pytest.raises(NoBaselineError, match="found 4") as caught:
-        baseline(matrix_of(loads()), Span(at(1, 7, 17), at(1, 7, 18)), RULE)
+        RULE.baseline(matrix_of(loads()), Span(at(1, 7, 17), at(1, 7, 18)))
     assert len(caught.value.days) == RULE.lookback_days
     assert {use.verdict for use in caught.value.days} == {Verdict.MISSING, Verdict.UNLIKE, Verdict.NOT_KEPT}
     with pytest.raises(NoBaselineError):
-        baseline(day_matrix(series([], [], 900), "Europe/London"), EVENT, RULE)
+        RULE.baseline(day_matrix(series([], [], 900), "Europe/London"), EVENT)
 
 
 def test_fewer_than_ten_days_are_enough_from_five_on():
-    found = baseline(matrix_of(loads()), Span(at(1, 8, 17), at(1, 8, 18)), PLAIN)
+    found = PLAIN.baseline(matrix_of(loads()), Span(at(1, 8, 17), at(1, 8, 18)))
     assert [use.verdict for use in found.days if use.verdict is not Verdict.UNLIKE][:5] == [Verdict.KEPT] * 5
 
 
@@ -172,30 +171,30 @@ def test_fewer_than_ten_days_are_enough_from_five_on():
 )
 def test_an_event_has_an_end(event):
     with pytest.raises(InvalidError, match="end"):
-        baseline(matrix_of(loads()), event, RULE)
+        RULE.baseline(matrix_of(loads()), event)
 
 
 def test_the_window_moves_before_the_notice():
     energy = loads()
     today = row(EVENT.start.date())
-    early = baseline(matrix_of(energy), EVENT, RULE, notified_at=at(2, 14, 9, 20))
+    early = RULE.baseline(matrix_of(energy), EVENT, notified_at=at(2, 14, 9, 20))
     assert early.status is AdjustmentStatus.MOVED
     assert early.windows == (Span(at(2, 14, 7, 20), at(2, 14, 9, 20)),)
     assert early.adjustment.actual == pytest.approx(energy[today, 15:18].mean() * 2)  # whole half hours inside
-    in_time = baseline(matrix_of(energy), EVENT, RULE, notified_at=at(2, 14, 16))
+    in_time = RULE.baseline(matrix_of(energy), EVENT, notified_at=at(2, 14, 16))
     assert in_time.status is AdjustmentStatus.APPLIED
     assert in_time.windows == (Span(at(2, 14, 14), at(2, 14, 16)),)
 
 
 def test_a_notice_days_ahead_leaves_no_window():
-    found = baseline(matrix_of(loads()), EVENT, RULE, notified_at=at(2, 12, 9))
+    found = RULE.baseline(matrix_of(loads()), EVENT, notified_at=at(2, 12, 9))
     assert found.status is AdjustmentStatus.NO_WINDOW
     assert found.windows == ()
     assert np.array_equal(found.baseline_wh, found.unadjusted_wh)
 
 
 def test_a_window_shorter_than_the_step_is_no_window():
-    found = baseline(matrix_of(loads()), EVENT, replace(RULE, windows=(Window(-1500, -300),)))
+    found = replace(RULE, windows=(Window(-1500, -300),)).baseline(matrix_of(loads()), EVENT)
     assert found.status is AdjustmentStatus.NO_WINDOW
 
 
@@ -204,7 +203,7 @@ def test_a_window_after_the_event():
     rule = replace(
         RULE, windows=(Window(-7200, -3600), Window(3600, 7200, Anchor.END)), adjustment=AdjustmentKind.ADDITIVE
     )
-    found = baseline(matrix_of(energy), EVENT, rule, notified_at=at(2, 14, 16))
+    found = rule.baseline(matrix_of(energy), EVENT, notified_at=at(2, 14, 16))
     today = energy[row(EVENT.start.date())]
     assert found.windows == (Span(at(2, 14, 15), at(2, 14, 16)), Span(at(2, 14, 20), at(2, 14, 21)))
     assert found.adjustment.actual == pytest.approx(today[[30, 31, 40, 41]].mean() * 2)
@@ -214,20 +213,20 @@ def test_a_window_after_the_event():
 def test_missing_readings_on_the_day_leave_it_unadjusted():
     energy = loads()
     energy[row(EVENT.start.date()), 29] = np.nan
-    found = baseline(matrix_of(energy), EVENT, RULE)
+    found = RULE.baseline(matrix_of(energy), EVENT)
     assert found.status is AdjustmentStatus.MISSING_DATA
     assert np.array_equal(found.baseline_wh, found.unadjusted_wh)
 
 
 def test_an_earlier_event_of_the_day_disturbs_the_window():
     calendar = Calendar(events=(Span(at(2, 14, 13), at(2, 14, 14, 10)), EVENT))
-    assert baseline(matrix_of(loads()), EVENT, RULE, calendar).status is AdjustmentStatus.MISSING_DATA
+    assert RULE.baseline(matrix_of(loads()), EVENT, calendar).status is AdjustmentStatus.MISSING_DATA
     running = Calendar(events=(Span(at(2, 14, 13), None),))
-    assert baseline(matrix_of(loads()), EVENT, RULE, running).status is AdjustmentStatus.MISSING_DATA
+    assert RULE.baseline(matrix_of(loads()), EVENT, running).status is AdjustmentStatus.MISSING_DATA
 
 
 def test_an_event_off_the_grid_counts_whole_intervals():
-    found = baseline(matrix_of(loads()), Span(at(2, 14, 17, 10), at(2, 14, 18, 15)), PLAIN)
+    found = PLAIN.baseline(matrix_of(loads()), Span(at(2, 14, 17, 10), at(2, 14, 18, 15)))
     assert found.overlap_s.tolist() == [1200.0, 1800.0, 900.0]
     assert found.starts_s.tolist() == [int(at(2, 14, 17, n).timestamp()) for n in (0, 30)] + [
         int(at(2, 14, 18).timestamp())
@@ -236,8 +235,8 @@ def test_an_event_off_the_grid_counts_whole_intervals():
 
 
 def test_intervals_beyond_the_event_use_the_same_days():
-    inside = baseline(matrix_of(loads()), EVENT, RULE)
-    found = baseline(matrix_of(loads()), EVENT, RULE, show=Span(at(2, 14, 12), at(2, 14, 22)))
+    inside = RULE.baseline(matrix_of(loads()), EVENT)
+    found = RULE.baseline(matrix_of(loads()), EVENT, show=Span(at(2, 14, 12), at(2, 14, 22)))
     assert found.in_event.sum() == 4
     assert len(found.starts_s) == 20
     assert np.array_equal(found.baseline_wh[found.in_event], inside.baseline_wh)
@@ -247,12 +246,12 @@ def test_intervals_beyond_the_event_use_the_same_days():
 def test_an_event_over_midnight():
     energy = loads()
     event = Span(at(2, 14, 23), at(2, 15, 1))
-    found = baseline(matrix_of(energy), event, replace(PLAIN, x=10))
+    found = replace(PLAIN, x=10).baseline(matrix_of(energy), event)
     days = [row(use.day) for use in found.days if use.verdict is Verdict.KEPT]
     usual = [np.mean([energy.ravel()[d * SLOTS + slot] for d in days]) for slot in range(46, 50)]
     assert found.baseline_wh == pytest.approx(usual)
     calendar = Calendar(events=(Span(at(2, 13, 3), at(2, 13, 4)),))
-    touched = verdicts(baseline(matrix_of(energy), event, PLAIN, calendar))
+    touched = verdicts(PLAIN.baseline(matrix_of(energy), event, calendar))
     assert touched[date(2013, 2, 13)] is touched[date(2013, 2, 12)] is Verdict.EVENT
 
 
@@ -263,22 +262,22 @@ def test_days_match_by_wall_clock_when_the_clocks_change():
     clock = (utc.offsets(starts, 0) % SLOTS).astype(float) + 100
     matrix = day_matrix(series(starts, clock, STEP_S), "Europe/London")
     event = Span(at(4, 2, 16), at(4, 2, 18))  # 17:00 to 19:00 on the wall, two days after the change
-    found = baseline(matrix, event, RULE)
+    found = RULE.baseline(matrix, event)
     assert found.baseline_wh.tolist() == found.actual_wh.tolist() == [134.0, 135.0, 136.0, 137.0]
 
 
 def test_a_day_that_lacks_the_hour_is_not_used_for_it():
     rule = replace(PLAIN, y=3, x=3, min_days=1)
     matrix = matrix_of(loads(days=120), "Europe/London")
-    found = baseline(matrix, Span(at(4, 7, 0), at(4, 7, 1)), rule)  # 01:00 to 02:00 on a Sunday
+    found = rule.baseline(matrix, Span(at(4, 7, 0), at(4, 7, 1)))  # 01:00 to 02:00 on a Sunday
     assert verdicts(found)[date(2013, 3, 31)] is Verdict.MISSING
-    wider = baseline(matrix, Span(at(4, 6, 23), at(4, 7, 2)), rule)  # 00:00 to 03:00: the missing hour is no gap
+    wider = rule.baseline(matrix, Span(at(4, 6, 23), at(4, 7, 2)))  # 00:00 to 03:00: the missing hour is no gap
     assert verdicts(wider)[date(2013, 3, 31)] is Verdict.KEPT
 
 
 def test_an_event_in_the_doubled_hour_has_an_interval_for_each():
     energy = loads(days=320)
-    found = baseline(matrix_of(energy, "Europe/London"), Span(at(10, 27, 0), at(10, 27, 2)), PLAIN)
+    found = PLAIN.baseline(matrix_of(energy, "Europe/London"), Span(at(10, 27, 0), at(10, 27, 2)))
     assert len(found.baseline_wh) == 4
     assert found.baseline_wh[:2].tolist() == found.baseline_wh[2:].tolist()
     assert found.actual_wh.tolist() == energy[row(date(2013, 10, 27)), :4].tolist()
@@ -286,13 +285,13 @@ def test_an_event_in_the_doubled_hour_has_an_interval_for_each():
 
 def test_a_day_that_runs_into_the_event_is_not_used():
     long = Span(at(2, 14, 12), at(2, 15, 14))
-    said = verdicts(baseline(matrix_of(loads()), long, PLAIN))
+    said = verdicts(PLAIN.baseline(matrix_of(loads()), long))
     assert said[date(2013, 2, 13)] is Verdict.EVENT  # its window would reach into the event itself
     assert said[date(2013, 2, 12)] in {Verdict.KEPT, Verdict.NOT_KEPT}
 
 
 def test_an_event_until_midnight_leaves_the_next_day_alone():
     calendar = Calendar(events=(Span(at(2, 11, 22), at(2, 12, 0)),))
-    said = verdicts(baseline(matrix_of(loads()), EVENT, RULE, calendar))
+    said = verdicts(RULE.baseline(matrix_of(loads()), EVENT, calendar))
     assert said[date(2013, 2, 11)] is Verdict.EVENT
     assert said[date(2013, 2, 12)] in {Verdict.KEPT, Verdict.NOT_KEPT}
