@@ -72,7 +72,8 @@ def run(config: _Configs = None) -> None:
 
 
 def _run(configs: list[Path]) -> None:
-    from ven.gateway import Gateway, run_gateways  # noqa: PLC0415  the other commands need no broker and no HTTP
+    from ven.gateway import Gateway  # noqa: PLC0415  the other commands need no broker and no HTTP
+    from ven.supervision import run_gateways  # noqa: PLC0415
 
     async def work() -> None:
         households = [load_household(path) for path in configs]

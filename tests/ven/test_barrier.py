@@ -23,13 +23,14 @@ from openadr.v20b.messages import (
     UpdateReport,
 )
 from support.waiting import until
-from ven import executor, explain, gateway
+from ven import executor, explain, gateway, supervision
 from ven.engine import EventsChanged
 from ven.engine.engine import Engine
-from ven.gateway import Gateway, run_gateways
+from ven.gateway import Gateway
 from ven.quarantine import MOST_ENDS, Quarantine
 from ven.status import as_lines, read_status
 from ven.store import Store
+from ven.supervision import run_gateways
 from ven.vtn_state import KnownEvent, version_key
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -315,12 +316,12 @@ def homes(household, tmp_path):
 
 
 async def test_a_household_that_breaks_ends_neither_the_process_nor_the_others(homes, monkeypatch):
-    monkeypatch.setattr(gateway, "_RESTART", Backoff(0.01, 0.01))
+    monkeypatch.setattr(supervision, "_RESTART", Backoff(0.01, 0.01))
     bad, good, starts, tries = homes("bad"), homes("good"), [], []
     recover, next_request = gateway.LeaseManager.recover, Engine.next_request
 
     async def broken(self):
-        if self is bad._keeper or (starts and len(starts) < 3 and self is not good._keeper):
+        if self is bad._leases or (starts and len(starts) < 3 and self is not good._leases):
             starts.append(self)
             raise KeyError("a lease that nobody expects")
         await recover(self)
@@ -341,7 +342,7 @@ async def test_a_household_that_breaks_ends_neither_the_process_nor_the_others(h
 
 
 async def test_a_part_that_breaks_begins_again_and_the_other_parts_go_on(homes, monkeypatch):
-    monkeypatch.setattr(gateway, "_RESTART", Backoff(0.01, 0.01))
+    monkeypatch.setattr(supervision, "_RESTART", Backoff(0.01, 0.01))
     home, tries = homes("home"), []
 
     async def broken():

@@ -41,6 +41,7 @@ from ven import executor
 from ven import gateway as gateways
 from ven.gateway import Gateway
 from ven.status import as_lines, open_store, read_status
+from ven.vitals_watch import VitalsWatch
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
@@ -319,9 +320,9 @@ async def test_a_time_away_from_the_command_line_is_told_to_the_vtn_and_taken_ba
 
 
 async def test_what_people_ask_for_before_the_gateway_is_registered_waits_for_it(world, vtn, monkeypatch):
-    turns, look = [], Gateway._take_notice
-    monkeypatch.setattr(gateways, "_WISHES_EVERY_S", 0.02)
-    monkeypatch.setattr(Gateway, "_take_notice", lambda gateway: (turns.append(1), look(gateway)))
+    turns, look = [], VitalsWatch.look
+    monkeypatch.setattr(gateways, "_PEOPLE_EVERY_S", 0.02)
+    monkeypatch.setattr(VitalsWatch, "look", lambda vitals: (turns.append(1), look(vitals)))
     vtn.down = True
     async with world.gateway() as gateway:
         typed = open_store(world.household)
@@ -447,7 +448,7 @@ async def test_the_status_says_what_is_held_and_that_the_disk_is_full(world, vtn
 
 
 async def test_the_status_tells_running_killed_without_broker_and_without_vtn_apart(world, vtn, event, monkeypatch):
-    monkeypatch.setattr(gateways, "_WISHES_EVERY_S", 0.02)
+    monkeypatch.setattr(gateways, "_PEOPLE_EVERY_S", 0.02)
     gateway = Gateway(world.household, connections={"mqtt": world.broker}, clock=world.clock)
     task = asyncio.create_task(gateway.run())
 
@@ -487,7 +488,7 @@ async def test_the_status_tells_running_killed_without_broker_and_without_vtn_ap
 
 
 async def test_the_status_names_a_clean_stop_and_a_device_that_its_user_took_back(world, vtn, event, monkeypatch):
-    monkeypatch.setattr(gateways, "_WISHES_EVERY_S", 0.02)
+    monkeypatch.setattr(gateways, "_PEOPLE_EVERY_S", 0.02)
     async with world.gateway():
         await until(lambda: vtn.all(Poll), "the first poll")
         vtn.publish(event(start=world.clock.now() + timedelta(minutes=5)))

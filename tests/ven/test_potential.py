@@ -501,7 +501,7 @@ async def test_a_device_that_stays_away_loses_its_potential(tmp_path, variant):
         task = gateway._reporter.begin(ReportRequest("rr", "x", ("home/reduce/p90",)), "x-FLEXIBILITY_POTENTIAL", NOON)
 
         def first(at):
-            gateway._forecast(at)
+            gateway._potential.look(at)
             return gateway._reporter.sample(task, at).report.intervals[0].payloads[0].value
 
         assert gateway._reporter.due_at(task, NOON) is None
