@@ -148,7 +148,9 @@ class Executor:
                     await self._tell(order)
                 except UnavailableError as error:
                     failure = error
-        ids = {self._id(order) for order in wanted.values()}
+        # In doubt it is at least this late: what holds a device for an order that seems to lie ahead has begun.
+        kept = [order for order in orders if order.until > now] if doubtful else wanted.values()
+        ids = {self._id(order) for order in kept}
         for lease in self._keeper.held():
             command = lease.command
             if command.rank is Rank.EVENT and command.id not in ids and command.until > now:

@@ -236,6 +236,22 @@ async def test_nothing_new_is_begun_by_a_clock_in_doubt(home, event):
     assert home.held == []  # unless somebody says so
 
 
+async def test_what_began_in_the_last_minute_before_a_crash_is_not_given_back_by_a_clock_in_doubt(home, event):
+    """The last time that was stored lies before the event's start, and a doubted clock goes on from there."""
+    start = event().period.start
+    home.know(event())
+    await home.at(start + timedelta(seconds=20))
+    assert home.held == [("heater", "off")]
+    home.clock.set(start - timedelta(seconds=30))
+    home.doubt = "it is earlier than it was"
+    home.restart()
+    await home.executor.follow()
+    assert home.held == [("heater", "off")]
+    home.know(event(cancelled=True, modification=1), stop_at=home.clock.now())
+    await home.executor.follow()
+    assert home.held == []
+
+
 async def test_a_full_disk_keeps_nothing_from_being_given_back(home, event):
     home.know(event())
     await home.at(event().period.start)
