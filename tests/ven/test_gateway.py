@@ -391,8 +391,9 @@ async def test_without_an_identity_the_next_step_is_named(world):
         Gateway(household, connections={"mqtt": world.broker}, clock=world.clock)
 
 
-async def test_a_restart_with_a_clock_that_is_behind_gives_nothing_back(world, vtn, event):
+async def test_a_restart_with_a_clock_that_is_behind_gives_nothing_back(world, vtn, event, monkeypatch):
     """The host starts half an hour in the past, within an event, and is put right later."""
+    monkeypatch.setattr(gateways, "_PEOPLE_EVERY_S", 0.02)
     start = NOON + timedelta(minutes=5)
     async with world.gateway(on_stop="keep"):
         await until(lambda: vtn.all(Poll), "the first poll")
