@@ -8,8 +8,9 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import structlog
 import typer
 
 from bridges.drivers.listing import DriverInfo, listing
@@ -21,6 +22,11 @@ from ven.explain import as_json, as_text, explain
 from ven.household import Household
 from ven.household_file import load_household, schema
 from ven.store import Store
+
+if TYPE_CHECKING:
+    from ven.gateway import Gateway
+
+_log = structlog.get_logger(__name__)
 
 app = typer.Typer(no_args_is_help=True, help="The gateway: connects a household's devices to a VTN.")
 lone = typer.Typer()
@@ -64,7 +70,7 @@ def main(context: typer.Context, config: _Configs = None) -> None:
 
 @app.command()
 def run(config: _Configs = None) -> None:
-    """Run the gateways of these households until SIGTERM or Ctrl-C."""
+    """Run the gateways of these households until SIGTERM or Ctrl-C. SIGHUP reads the household files again."""
     if not config:
         typer.echo("Give at least one household file with --config.", err=True)
         raise typer.Exit(2)
@@ -89,13 +95,28 @@ def _run(configs: list[Path]) -> None:
             for gateway in gateways:
                 gateway.stop()
 
+        def reload() -> None:
+            for path, gateway in zip(configs, gateways, strict=True):
+                _reload(path, gateway)
+
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(signal.SIGHUP, reload)
         await run_gateways(gateways)
 
     with _told():
         asyncio.run(work())
+
+
+def _reload(path: Path, gateway: "Gateway") -> None:
+    """Go on with the household file as it is now; one that cannot be read changes nothing."""
+    try:
+        household = load_household(path)
+    except EvenloadError as error:
+        _log.error("the household file cannot be used; the gateway goes on with the one before", reason=str(error))
+        return
+    _log.info("the household file was read again", file=str(path), changed=gateway.reload(household))
 
 
 @app.command()

@@ -5,7 +5,7 @@ the clock, by a modified or cancelled event, by a person, or by a restart.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -224,12 +224,16 @@ class Executor:
                 del self._overridden[event_id]
         return {device for held in self._overridden.values() for device, _ in held}
 
-    async def let_go(self) -> None:
-        """Release every device that an event holds, so that a clean stop leaves the household as it was.
+    async def let_go(self, devices: Collection[str]) -> None:
+        """Release these devices where an event holds them, so that they are left as they were.
 
         The events stay known: the next start resumes what still runs.
         """
-        leases = [lease for lease in self._keeper.held() if lease.command.rank is Rank.EVENT]
+        leases = [
+            lease
+            for lease in self._keeper.held()
+            if lease.command.rank is Rank.EVENT and lease.command.device in devices
+        ]
         try:
             self._resume([lease.command.id for lease in leases])
         except UnavailableError as error:  # the devices come first

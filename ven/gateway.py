@@ -16,7 +16,7 @@ from bridges.connections import Connection, connect
 from bridges.device import Contact, Observable, Outcome
 from bridges.leases import LeaseManager
 from core.clock import Clock, load_clock, system_clock
-from core.errors import InvalidError, UnavailableError
+from core.errors import EvenloadError, InvalidError, UnavailableError
 from core.trusted_clock import PATIENCE, TrustedClock
 from ven.backfill import backfill, backfillers
 from ven.devices import make_drivers, metered
@@ -44,8 +44,18 @@ _PEOPLE_EVERY_S: Final = 1.0
 _FAREWELL_S: Final = 15.0
 
 
+class _Life:
+    """What a gateway shares with the one that takes its place: the household file, and whether to stop."""
+
+    def __init__(self, household: Household) -> None:
+        self.household = household
+        self.stopping = asyncio.Event()
+        self.changed = asyncio.Event()
+        """To stop, or to go on with another household file."""
+
+
 class Gateway:
-    """One household's gateway. `run` works until `stop` is called or it is cancelled."""
+    """One household's gateway. `run` works until `stop` or `reload` is called or it is cancelled."""
 
     def __init__(
         self,
@@ -53,16 +63,17 @@ class Gateway:
         *,
         connections: Mapping[str, Connection] | None = None,
         clock: Clock | None = None,
-        stop: asyncio.Event | None = None,
+        life: _Life | None = None,
     ) -> None:
         """Read identity, store and drivers; opens no connection yet.
 
         `connections` (by name, kept up by the caller) and `clock` stand in for the household's own (tests,
-        simulations); `stop` ends it when set. Raises an EvenloadError that says what to do.
+        simulations); `life` is that of a gateway in whose place this one comes. Raises an EvenloadError that says what
+        to do.
         """
         self.household = household
         self.clock = _trusted(clock or (load_clock(household.clock) if household.clock else system_clock()))
-        self._stop = stop or asyncio.Event()
+        self._life = life or _Life(household)
         self._given = connections
         self._peer = read_peer(household)
         if connections is None:
@@ -145,18 +156,43 @@ class Gateway:
         _log.info("gateway stopped", household=self.household.name)
 
     def again(self) -> "Gateway":
-        """Return a fresh gateway in the place of one that has broken; `stop` of either stops it."""
-        return Gateway(self.household, connections=self._given, clock=self.clock, stop=self._stop)
+        """Return a fresh gateway in the place of one that has ended; `stop` and `reload` of either reach it.
+
+        A household file that it cannot work with is logged, and the one before is used again.
+        """
+        life = self._life
+        if not life.stopping.is_set():
+            life.changed.clear()
+        try:
+            return Gateway(life.household, connections=self._given, clock=self.clock, life=life)
+        except EvenloadError as error:
+            if life.household == self.household:
+                raise
+            _log.error("the household file cannot be used; the one before is", reason=str(error))
+            life.household = self.household
+            return Gateway(self.household, connections=self._given, clock=self.clock, life=life)
 
     async def stopped_within(self, pause_s: float) -> bool:
         """Wait for so long; tell whether `stop` was called."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), pause_s)
-        return self._stop.is_set()
+            await asyncio.wait_for(self._life.stopping.wait(), pause_s)
+        return self._life.stopping.is_set()
 
     def stop(self) -> None:
-        """Ask `run` to come to an end."""
-        self._stop.set()
+        """Ask `run` to come to an end for good."""
+        self._life.stopping.set()
+        self._life.changed.set()
+
+    def reload(self, household: Household) -> bool:
+        """Ask `run` to come to an end, for `again` to go on with another household file; return whether it is another.
+
+        Devices that are the same in both stay as they are; those that vanish or change are given back first.
+        """
+        if household == self._life.household:
+            return False
+        self._life.household = household
+        self._life.changed.set()
+        return True
 
     def close(self) -> None:
         """Close the files."""
@@ -178,7 +214,7 @@ class Gateway:
                     ("potential", self._potential.run),
                 )
             ]
-            await self._stop.wait()
+            await self._life.changed.wait()
             for task in loops:
                 task.cancel()
 
@@ -209,17 +245,24 @@ class Gateway:
             await driver.start(self._recorder.take, self._leases.listener(name))
 
     async def _leave(self) -> None:
-        """Give the devices back, as far as they can be reached now; the journal keeps the rest for the next start."""
-        if self.household.on_stop == "restore":
+        """Give devices back, as far as they can be reached now; the journal keeps the rest for the next start."""
+        if leaving := self._leaving():
             try:
-                await self._executor.let_go()
+                await self._executor.let_go(leaving)
                 async with asyncio.timeout(_FAREWELL_S):
-                    while self._leases.held():  # noqa: ASYNC110  the keeper tells of no end; a farewell may look
-                        await asyncio.sleep(0.02)
+                    while any(lease.command.device in leaving for lease in self._leases.held()):  # noqa: ASYNC110
+                        await asyncio.sleep(0.02)  # the manager tells of no end; a farewell may look
             except (TimeoutError, UnavailableError) as error:
                 _log.warning("some devices are given back at the next start", reason=str(error) or "no confirmation")
         for driver in self._drivers.values():
             await driver.stop()
+
+    def _leaving(self) -> set[str]:
+        """Return the devices that are given back at the end: all at a stop, else those that will not be the same."""
+        if self._life.stopping.is_set() and self.household.on_stop == "keep":
+            return set()
+        staying = () if self._life.stopping.is_set() else self._life.household.devices
+        return {device.id for device in self.household.devices if device not in staying}
 
     def _act(self, actions: Iterable[Action]) -> None:
         for action in actions:

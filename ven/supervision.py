@@ -18,12 +18,12 @@ _RESTART: Final = Backoff(2.0, 300.0)
 
 
 class Supervised(Protocol):
-    """A gateway, as far as it is kept running."""
+    """A gateway, as far as it is kept running: one that ends without having been stopped begins again."""
 
     household: Household
 
     async def run(self) -> None:
-        """Work until stopped."""
+        """Work until stopped, or until another household file is to be used."""
 
     def again(self) -> Self:
         """Return a fresh one in its place."""
@@ -67,11 +67,12 @@ async def run_gateways(gateways: Iterable[Supervised]) -> None:
 
 async def _run_for_good(gateway: Supervised) -> None:
     failures = _Failures()
-    current: Supervised | None = gateway
+    current, is_over = gateway, False
     while True:
         began_s = time.monotonic()
         try:
-            current = current or gateway.again()
+            current = current.again() if is_over else current
+            is_over = True
             await current.run()
         except Exception as error:  # noqa: BLE001  whatever it is, the other households go on
             pause_s = failures.pause_s(began_s)
@@ -83,8 +84,7 @@ async def _run_for_good(gateway: Supervised) -> None:
                 where=[where(cause) for cause in _causes(error)],
             )
         else:
-            return
-        current = None
+            pause_s = 0.0
         if await gateway.stopped_within(pause_s):
             return
 

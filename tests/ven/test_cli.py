@@ -153,6 +153,28 @@ def test_a_running_gateway_stops_cleanly_on_sigterm(config):
     assert "Traceback" not in rest
 
 
+def test_a_running_gateway_reads_its_file_again_on_sighup_and_keeps_the_one_before_if_it_is_no_good(config):
+    command = [sys.executable, "-m", "evenload", "ven", "--config", str(config)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    def wait_for(text):
+        return next((line for line in process.stderr if text in line), "")
+
+    with process:
+        wait_for("no answer")
+        config.write_text(BARE + "devices: [{}]\n")
+        os.kill(process.pid, signal.SIGHUP)
+        assert "household.yaml:6" in wait_for("goes on with the one before")
+        config.write_text(BARE.replace("name: home", "name: house"))
+        os.kill(process.pid, signal.SIGHUP)
+        wait_for("was read again")
+        assert '"household": "home"' in wait_for("gateway stopped")
+        assert '"household": "house"' in wait_for("gateway starts")
+        os.kill(process.pid, signal.SIGTERM)
+        assert "Traceback" not in process.stderr.read()
+        assert process.wait(timeout=30) == 0
+
+
 PLUG = "title: A plug\npoints: {power: {topic: a/power}}\n"
 
 

@@ -41,6 +41,7 @@ from ven import executor
 from ven import gateway as gateways
 from ven.gateway import Gateway
 from ven.status import as_lines, open_store, read_status
+from ven.supervision import run_gateways
 from ven.vitals_watch import VitalsWatch
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -252,6 +253,44 @@ async def test_a_clean_stop_gives_the_device_back_and_the_next_start_takes_it_ag
     async with world.gateway(on_stop="keep"):
         await until(lambda: len(world.broker.switched) > 2, "the event to be resumed")
     assert world.broker.switched[-1] == ("heater", "off")
+
+
+async def test_devices_come_and_go_with_the_household_file_while_others_stay_held(world, vtn, event, variant):
+    """Orders heater and plug; the plug leaves the file, and comes back."""
+    gateway = Gateway(world.household, connections={"mqtt": world.broker}, clock=world.clock)
+    running = asyncio.create_task(run_gateways([gateway]))
+    await until(lambda: vtn.all(Poll), "the first poll")
+    vtn.publish(event(start=world.clock.now() + timedelta(minutes=5), values=((60, -2300.0),)))
+    await world.step(lambda: {("heater", "off"), ("plug", "off")} <= set(world.broker.switched), "the switching")
+    staying = [device for device in world.household.devices if device.id != "plug"]
+    smaller = variant(
+        devices=[device.model_dump(by_alias=True, exclude_unset=True) for device in staying],
+        resources=[{"id": "home", "meter": "meter", "devices": ["heater"]}],
+        programmes=[{"match": {"signal": "LOAD_DISPATCH"}, "shed": {"order": ["heater"]}}],
+    ).model_copy(update={name: getattr(world.household, name) for name in ("vtn", "state", "log_file")})
+    assert gateway.reload(smaller)
+    assert not gateway.reload(smaller)
+    await until(lambda: ("plug", "on") in world.broker.switched, "what left the file to be given back")
+    await until(lambda: len(vtn.all(RequestEvent)) > 1, "the gateway with the smaller file")
+    assert gateway.reload(world.household)
+    await until(lambda: world.broker.switched[-1] == ("plug", "off"), "what came back to be used")
+    assert ("heater", "on") not in world.broker.switched
+    await world.step(lambda: ("heater", "on") in world.broker.switched, "the end of the event")
+    gateway.stop()
+    await running
+    assert dict(world.broker.switched) == {"heater": "on", "plug": "on"}
+
+
+async def test_a_household_file_that_nothing_can_be_made_of_changes_nothing(world, vtn):
+    gateway = Gateway(world.household, connections={"mqtt": world.broker}, clock=world.clock)
+    running = asyncio.create_task(run_gateways([gateway]))
+    await until(lambda: vtn.all(Poll), "the first poll")
+    secure = world.household.vtn.model_copy(update={"url": "https://127.0.0.1/OpenADR2/Simple/2.0b"})
+    nobody = world.household.model_copy(update={"identity": world.household.state / "nobody", "vtn": secure})
+    assert gateway.reload(nobody)
+    await until(lambda: len(vtn.all(RequestEvent)) > 1, "the gateway with the file before")
+    gateway.stop()
+    await running
 
 
 async def test_a_cancelled_event_restores_at_once(world, vtn, event):
