@@ -40,6 +40,7 @@ _ROOMS: Final = (
     "aggregator/brp_api",
     "aggregator/api",
     "aggregator/console",
+    "conformance",
     "evenload",
 )
 _PARTS: Final = ("evenload/demo", "web/pages")
