@@ -303,7 +303,7 @@ def event_change(
 def _changed(
     old: dict[str, Any], start: datetime | None, now: datetime, duration: str | None, power_w: float | None
 ) -> dict[str, Any]:
-    """Return a dispatch's signal with another length or power. What has elapsed stays as it was (EV-27)."""
+    """Return a dispatch's signal with another length or power. What has elapsed stays as it was (EV-34)."""
     (signal, *others) = old["signals"]
     if others or len(signal["intervals"]) != 1:
         raise InvalidError("This dispatch has several signals or intervals; change it in the console or over REST.")

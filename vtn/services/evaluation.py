@@ -265,7 +265,7 @@ def _ran(shared: Event, rows: Sequence[Any]) -> list[tuple[Any, Event]]:
 def as_run(ordered: Event, cancelled_at: datetime | None) -> Event | None:
     """Return the event as far as it ran, in whole seconds: cut off at its cancellation; None: it did not run.
 
-    What ran for less than a second did not run: a length of nothing would mean that it has no end (GN-05).
+    What ran for less than a second did not run: a length of nothing would mean that it has no end (EV-66).
     """
     period = ordered.period
     if cancelled_at is None or (period.end is not None and period.end <= cancelled_at):

@@ -91,7 +91,7 @@ def _fault_subject(message: str, code: int) -> str:
 
 
 def _reason(answer: EventResponse) -> str | None:
-    """Return why a VEN opts out: oadrCreatedEvent has no optReason, but a responseDescription (OP-08)."""
+    """Return why a VEN opts out: oadrCreatedEvent has no optReason, but a responseDescription."""
     said = (answer.description or "").strip()
     if answer.opt_type is not OptType.OUT or said.upper() in ("", "OK", "ERROR"):
         return None
