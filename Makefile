@@ -43,7 +43,7 @@ bench: $(VENV)/.test
 bench-selection: $(VENV)/.test
 	$(BIN)/python -m benchmarks.selection $(ARGS)
 
-# The pages of docs/reference that say what the code says: commands and settings.
+# The pages of docs/reference that say what the code says: commands, settings and the rules of OpenADR.
 reference: $(VENV)/.test
 	$(BIN)/python -m docs.reference.generate
 

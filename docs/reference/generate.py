@@ -1,6 +1,6 @@
-"""`make reference`: write commands.md and settings.md from the command line and the settings themselves.
+"""`make reference`: write commands.md, settings.md and rules.md from what the code says itself.
 
-A page says what the code says: the help of commands and options, the descriptions and defaults of settings.
+The help of commands and options, the descriptions and defaults of settings, and the catalogue of OpenADR's rules.
 """
 
 import ast
@@ -18,6 +18,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from bridges.drivers import sources
+from conformance.catalogue import TITLES, Level, Rule, load
+from conformance.vocabulary import CODES, DEVICE_CLASSES, SIGNALS
 from evenload.cli import app
 from evenload.settings import Settings
 from ven.household import Household
@@ -191,7 +193,101 @@ def _words(model: type[BaseModel]) -> dict[str, str]:
     }
 
 
-PAGES = {"commands.md": commands, "settings.md": settings}
+# -- rules
+
+
+_RULES = """What OpenADR 2.0b asks of a VTN and a VEN, in our own words: {count} rules. Comments in the code cite them
+by id, such as EV-12. What of all this evenload does today stands in [OpenADR](openadr.md).
+
+Binding are the schema and the numbered conformance rules of the OpenADR 2.0b Profile Specification (revision 1.1), free
+at the OpenADR Alliance. *source* says where in them a rule stems from: R15 is conformance rule 15, § a section, PICS
+the form on which the features of a product are declared for its certification.
+
+*who* has to obey: the VTN, the VEN, or both. *level* says how strictly: {levels}.
+
+*seen by* says how somebody notices who has only the messages, and a peer that says what the test needs.
+"""
+_LEVELS = {
+    Level.MUST: "must",
+    Level.SHOULD: "should",
+    Level.MAY: "may",
+    Level.OPEN: "left open by the specification",
+}
+_SIGNALS = """## Well-known signals
+
+What EV-29 asks for. *unit* is the itemBase; where several stand, one of them. Names that begin with `x-` are a
+deployment's own (GN-14).
+"""
+_CODES = """## Response codes
+
+The first digits say what is at fault: 45 the message, 46 what was agreed on in the deployment. Which code fits is
+advice, and the kit takes any 4xx, unless a rule says "exactly". 455 to 458 and 464 to 468 are reserved.
+"""
+_CLASSES = """## Classes of devices
+
+What an endDeviceAsset may name (EV-31, OP-11, RP-09), beside names that begin with `x-`:
+"""
+_DECISIONS = """## Decisions
+
+Where the specification is in doubt or contradicts itself: what evenload does, and what its conformance kit (not
+built yet) takes and sends. The kit takes each reading that the text allows.
+"""
+
+
+def rules() -> str:
+    """Return the page of OpenADR's rules, with the names that they speak of and our decisions."""
+    catalogue = load()
+    levels = ", ".join(
+        f"{level} {words} ({sum(rule.level is level for rule in catalogue)})" for level, words in _LEVELS.items()
+    )
+    chapters = (
+        part
+        for chapter, title in TITLES.items()
+        for part in (f"## {chapter}: {title}\n", _chapter(rule for rule in catalogue if rule.chapter is chapter))
+    )
+    signals = (
+        (signal.name, " or ".join(signal.types), " or ".join(signal.units) or "none", signal.values)
+        for signal in SIGNALS
+    )
+    codes = ((str(code.number), code.meaning, code.use) for code in CODES)
+    decided = (f"- **{rule.id}** {rule.decision}" for rule in catalogue if rule.decision is not None)
+    return "\n".join(
+        (
+            f"# The rules of OpenADR 2.0b\n\n{_NOTE}",
+            _RULES.format(count=len(catalogue), levels=levels),
+            *chapters,
+            _SIGNALS,
+            _table(("signalName", "signalType", "unit", "values"), signals),
+            _CODES,
+            _table(("code", "meaning", "such as"), codes),
+            _CLASSES,
+            f"{', '.join(DEVICE_CLASSES)}.\n",
+            _DECISIONS,
+            *decided,
+            "",
+        )
+    )
+
+
+def _chapter(rules_of_it: Iterable[Rule]) -> str:
+    """Return a chapter's table; a rule in doubt leads to what was decided."""
+    return _table(
+        ("id", "who", "level", "rule", "seen by", "source"),
+        (
+            (
+                rule.id,
+                rule.side,
+                rule.level,
+                _cell(rule.text) + (" ([decision](#decisions))" if rule.decision is not None else ""),
+                _cell(rule.check),
+                ", ".join(rule.source),
+            )
+            for rule in rules_of_it
+        ),
+    )
+
+
+PAGES = {"commands.md": commands, "settings.md": settings, "rules.md": rules}
 
 
 def main() -> None:
