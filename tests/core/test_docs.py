@@ -140,3 +140,17 @@ def test_the_index_has_every_page() -> None:
 def test_the_reference_says_what_the_code_says(name: str) -> None:
     page = ROOT / "docs" / "reference" / name
     assert page.read_text("utf-8") == GENERATED[name](), "stale: run `make reference`"
+
+
+def test_the_page_on_others_names_the_versions_that_tests_run() -> None:
+    page = (ROOT / "docs" / "reference" / "interop.md").read_text("utf-8")
+    named = dict(
+        re.findall(
+            r"^\| (openleadr's VEN|openleadr's VTN|openapi-python-client)[^|]*\| ([\d.]+) \|", page, re.MULTILINE
+        )
+    )
+    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    (openleadr,) = (name.partition("==")[2] for name in dependencies if name.startswith("openleadr=="))
+    generators = (ROOT / "tests" / "interop" / "test_generated_clients.py").read_text("utf-8")
+    (client,) = re.findall(r'"openapi-python-client==([\d.]+)"', generators)
+    assert named == {"openleadr's VEN": openleadr, "openleadr's VTN": openleadr, "openapi-python-client": client}
