@@ -89,23 +89,43 @@ def _given(options: Mapping[str, str | None]) -> dict[str, str]:
     return {name: value for name, value in options.items() if value is not None}
 
 
+@command(programme, "templates")
+def programme_templates(session: Session) -> None:
+    """List the kinds of programmes that `programme create --template` knows."""
+    rows = session.call(lambda client: client.all("/programme-templates"))
+    session.table(rows, "id", "title", "summary")
+
+
 @command(programme, "create")
 def programme_create(
     session: Session,
     name: Annotated[str, typer.Argument(help="Its name.")],
     market_context: Annotated[str, typer.Option(help="The URI by which VENs know it, such as http://example.com/dr.")],
-    notification: Annotated[str, typer.Option(help="Notice before the start, such as PT30M.")] = "PT0S",
+    notification: Annotated[
+        str | None, typer.Option(help="Notice before the start, such as PT30M.", show_default="none")
+    ] = None,
     start_after: Annotated[str | None, typer.Option(help="Width of the random start window.")] = None,
-    time_zone: Annotated[str, typer.Option(help="IANA time zone of its homes, such as Europe/London.")] = "UTC",
+    time_zone: Annotated[
+        str | None, typer.Option(help="IANA time zone of its homes, such as Europe/London.", show_default="UTC")
+    ] = None,
     baseline: Annotated[
         str | None, typer.Option(help="Preset by which delivery is computed, such as mid8of10.")
     ] = None,
     settlement_interval: Annotated[str | None, typer.Option(help=_SETTLEMENT)] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(help="Begin with one of `evenload programme templates`; what else you say counts."),
+    ] = None,
 ) -> None:
     """Create a programme."""
-    given = {"start_after": start_after, "baseline": baseline, "settlement_interval": settlement_interval}
-    parameters = {"notification": notification, "time_zone": time_zone, **_given(given)}
-    body = {"name": name, "market_context": market_context, "parameters": parameters}
+    given = {
+        "notification": notification,
+        "start_after": start_after,
+        "time_zone": time_zone,
+        "baseline": baseline,
+        "settlement_interval": settlement_interval,
+    }
+    body = {"name": name, "market_context": market_context, "template": template, "parameters": _given(given)}
     made = session.call(lambda client: client.post("/programmes", body))
     session.tell(made, made["id"])
 
@@ -219,8 +239,15 @@ def event_dispatch(
     session: Session,
     programme_id: _ProgrammeId,
     start: Moment,
-    duration: Annotated[str, typer.Option(help="Duration such as PT1H. PT0S: until cancelled.")],
-    power_w: Annotated[float, typer.Option(help="Change of each VEN's consumption in watts. Negative: consume less.")],
+    duration: Annotated[
+        str | None, typer.Option(help="Duration such as PT1H. PT0S: until cancelled. Goes with --power-w.")
+    ] = None,
+    power_w: Annotated[
+        float | None, typer.Option(help="Change of each VEN's consumption in watts. Negative: consume less.")
+    ] = None,
+    template: Annotated[
+        str | None, typer.Option(help="Send the signals of one of `evenload programme templates` instead.")
+    ] = None,
     ven_id: Annotated[
         list[str] | None,
         typer.Option("--ven", help="VEN to call (name or venID). Repeatable. Default: everybody enrolled."),
@@ -229,21 +256,22 @@ def event_dispatch(
     comment: Annotated[str | None, typer.Option(help="Shown to the household.")] = None,
     yes: Yes = False,
 ) -> None:
-    """Order a change of power: one LOAD_DISPATCH/delta event per VEN. Asks first if anything speaks against it."""
-    if not power_w:
-        raise InvalidError("--power-w 0 orders nothing; negative means consume less, positive consume more.")
-    signal = {
-        "name": "LOAD_DISPATCH",
-        "type": "delta",
-        "unit": "W",
-        "intervals": [{"duration": str(Duration.parse(duration)), "value": power_w}],
-    }
+    """Order a change of power, one LOAD_DISPATCH/delta event per VEN, or send the signals of a template.
+
+    Asks first if anything speaks against it.
+    """
+    if template is None:
+        signals, direction = [_power(duration, power_w)], "reduce" if (power_w or 0) < 0 else "increase"
+    elif duration is not None or power_w is not None:
+        raise InvalidError("A template has its own signals: leave out --duration and --power-w.")
+    else:
+        signals, direction = session.call(lambda client: _signals_of(client, template)), None
     body = {
         "programme_id": programme_id,
         "start": start.isoformat(),
-        "signals": [signal],
+        "signals": signals,
         "ven_ids": list(ven_id or []),
-        "direction": "reduce" if power_w < 0 else "increase",
+        "direction": direction,
         "comment": comment,
     }
     warnings = session.call(lambda client: client.post("/dispatches/check", body))["warnings"]
@@ -252,6 +280,24 @@ def event_dispatch(
     made = session.call(lambda client: client.post("/dispatches", body))
     number = len(made["events"])
     session.tell(made, f"{made['dispatch']['id']}: {number} {'event' if number == 1 else 'events'}")
+
+
+def _power(duration: str | None, power_w: float | None) -> dict[str, Any]:
+    """Return the signal that changes a VEN's power for so long."""
+    if duration is None or power_w is None:
+        raise InvalidError("Say --duration and --power-w, or --template.")
+    if not power_w:
+        raise InvalidError("--power-w 0 orders nothing; negative means consume less, positive consume more.")
+    interval = {"duration": str(Duration.parse(duration)), "value": power_w}
+    return {"name": "LOAD_DISPATCH", "type": "delta", "unit": "W", "intervals": [interval]}
+
+
+async def _signals_of(client: OperatorClient, template: str) -> Any:
+    """Return the signals of a template. Raises InvalidError, naming those that there are."""
+    there = {row["id"]: row["signals"] for row in await client.all("/programme-templates")}
+    if template not in there:
+        raise InvalidError(f"There is no template '{template}'; there are {', '.join(there)}.")
+    return there[template]
 
 
 @command(event, "list")

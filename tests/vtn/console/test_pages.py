@@ -297,6 +297,17 @@ async def test_a_programme_is_made_changed_and_its_versions_stay(console):
     assert page.value("name") == "Mine"
 
 
+async def test_a_new_programme_can_begin_with_a_template(console):
+    page = await console.admin.get("/programmes/new")
+    link = "/programmes/new?template=critical-peak-pricing"
+    assert link in [one.get("href") for one in page.root.iter("a")]
+    page = await console.admin.get(link)
+    fields = ("parameters.notification", "parameters.limits.longest", "parameters.limits.windows.0.start")
+    assert [page.value(name) for name in fields] == ["P1D", "PT6H", "12:00"]
+    page = await console.admin.get("/programmes/new?template=none", 422)
+    assert "there are capacity-bidding" in page.main
+
+
 @pytest.mark.parametrize(
     ("fields", "name", "words"),
     [

@@ -14,7 +14,9 @@ from metrics.days import DayType
 from metrics.presets import PRESETS
 from openadr.model.event import ResponseRequired
 from vtn.api.fields import Printable
-from vtn.api.programmes import NewProgramme, ProgrammeChange, WallClock, period_of
+from vtn.api.programme_parameters import WallClock, period_of
+from vtn.api.programme_templates import template, templates
+from vtn.api.programmes import NewProgramme, ProgrammeChange
 from vtn.console.request import ConsoleRequest
 from vtn.console.words import WORDS
 from vtn.services import baseline_comparison, dispatch_list, fleet, learning, programme_members
@@ -73,8 +75,12 @@ async def list_programmes(request: ConsoleRequest) -> web.StreamResponse:
 
 @page("GET", "/programmes/new", role=Role.ADMIN)
 async def new_programme(request: ConsoleRequest) -> web.StreamResponse:
-    """Show the form for a new programme."""
-    return _edit(request, Form(), None)
+    """Show the form for a new programme, filled in from a template if one is named."""
+    form, name = Form(), request.query.get("template")
+    given = Parameters()
+    with form.catching():
+        given = template(name).parameters.value() if name else given
+    return _edit(request, form, None, given)
 
 
 @page("POST", "/programmes", role=Role.ADMIN)
@@ -208,8 +214,8 @@ def _value(fields: NewProgramme | ProgrammeChange) -> Parameters:
         raise InvalidError(str(error), field=f"parameters.{error.field}") from error
 
 
-def _edit(request: ConsoleRequest, form: Form, old: Programme | None) -> web.Response:
-    one = old.parameters if old is not None else Parameters()
+def _edit(request: ConsoleRequest, form: Form, old: Programme | None, given: Parameters | None = None) -> web.Response:
+    one = old.parameters if old is not None else given or Parameters()
     sent = {name.split(".")[3] for name in form.names() if name.startswith("parameters.limits.windows.")}
     rows = max([int(number) + 1 for number in sent if number.isdecimal() and len(number) < 3], default=0)  # noqa: PLR2004
     return request.render(
@@ -218,6 +224,7 @@ def _edit(request: ConsoleRequest, form: Form, old: Programme | None) -> web.Res
         old=old,
         one=one,
         windows=max(rows, len(one.limits.windows) + _BLANK_WINDOWS),
+        templates=None if old is not None else list(templates().values()),
         presets=_presets(),
         intervals=[(str(length), show_duration(length)) for length in programmes.SETTLEMENT_INTERVALS],
         zones=sorted(available_timezones()),
