@@ -58,7 +58,7 @@ check: $(VENV)/.test
 # what is missing.
 packages:
 	@missing=""; \
-	for program in mosquitto:mosquitto pg_ctl:postgresql chromium-headless-shell:chromium-headless-shell faketime:faketime; do \
+	for program in mosquitto:mosquitto xmlsec1:xmlsec1 pg_ctl:postgresql chromium-headless-shell:chromium-headless-shell faketime:faketime; do \
 	  command -v $${program%%:*} >/dev/null 2>&1 || ls /usr/sbin/$${program%%:*} /usr/lib/postgresql/*/bin/$${program%%:*} 2>/dev/null | grep -q . \
 	    || missing="$$missing $${program##*:}"; \
 	done; \

@@ -7,7 +7,7 @@ bound to the schema, because a schema-bound parser can crash the process.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -16,7 +16,7 @@ from lxml import etree
 from lxml.etree import _Element
 
 from core.errors import EvenloadError, InvalidError
-from openadr.signature import Verifier
+from openadr.signature.values import SignatureError, Verified
 from openadr.v20b import decode_event, decode_opt, decode_party, decode_report
 from openadr.v20b import names as n
 from openadr.v20b.codes import Code, OpenADRError
@@ -42,6 +42,13 @@ _READERS: Final[Mapping[str, Reader]] = {
     **decode_party.READERS,
     **decode_report.READERS,
 }
+
+
+Verify = Callable[[_Element], Verified | SignatureError | None]
+"""Judges the signature of an oadrPayload as it was parsed, before any repair and not yet known to be schema-valid.
+
+Returns None where there is none; an error that it returns instead of raising is for the reader of the message to judge.
+"""
 
 
 class WireError(EvenloadError):
@@ -75,33 +82,32 @@ class UnreadableError(OpenADRError):
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A message, and the deviations that had to be mended to read it."""
+    """A message, the deviations that had to be mended to read it, and what is to be thought of its signature."""
 
     message: Message
     repairs: frozenset[Repair] = frozenset()
+    signature: Verified | SignatureError | None = None
 
 
-def decode(
-    body: bytes, *, strict: bool = False, verifier: Verifier | None = None, max_bytes: int = MAX_BYTES
-) -> Message:
+def decode(body: bytes, *, strict: bool = False, verify: Verify | None = None, max_bytes: int = MAX_BYTES) -> Message:
     """Return the message in a body; see `decode_noting`."""
-    return decode_noting(body, strict=strict, verifier=verifier, max_bytes=max_bytes).message
+    return decode_noting(body, strict=strict, verify=verify, max_bytes=max_bytes).message
 
 
 def decode_noting(
-    body: bytes, *, strict: bool = False, verifier: Verifier | None = None, max_bytes: int = MAX_BYTES
+    body: bytes, *, strict: bool = False, verify: Verify | None = None, max_bytes: int = MAX_BYTES
 ) -> Decoded:
     """Return the message in a body of at most `max_bytes`, and what was mended in it.
 
     Tolerant by default: what the XSD refuses is repaired if it is a known deviation (`openadr.v20b.repair`) and judged
     again. Strict: the body must be valid as it stands and say `ei:schemaVersion="2.0b"` (GN-02).
 
-    Raises WireError for what is not a message, UnreadableError for values that cannot be read, whatever the
-    verifier raises, and UnavailableError if the XSD is not installed.
+    What is read is the very element that `verify` found signed. Raises WireError for what is not a message,
+    UnreadableError for values that cannot be read, whatever `verify` raises, and UnavailableError if the XSD is not
+    installed.
     """
     payload = parse(body, max_bytes=max_bytes)
-    if verifier is not None:
-        verifier.verify(payload)
+    signature = verify(payload) if verify is not None else None
     if payload.tag != n.PAYLOAD:
         raise WireError(f"The root element is {n.name_of(payload)[:40]}, not oadrPayload.")
     large = len(body) > _LARGE
@@ -112,10 +118,10 @@ def decode_noting(
         wrong = fault(payload, large=large) if repairs else wrong
     if wrong is not None:
         raise WireError(f"Not a valid OpenADR 2.0b message: {wrong}")
-    message = payload[-1][0]
+    message = (signature.signed_object if isinstance(signature, Verified) else payload[-1])[0]
     if strict and (message.get(n.SCHEMA_VERSION) or "").strip() != SCHEMA_VERSION:
         raise WireError(f'{n.name_of(message)} does not say ei:schemaVersion="{SCHEMA_VERSION}".')
-    return Decoded(_read(message), repairs)
+    return Decoded(_read(message), repairs, signature)
 
 
 def parse(body: bytes, *, max_bytes: int = MAX_BYTES) -> _Element:

@@ -7,15 +7,11 @@ building a tree. The result is valid against the 2.0b XSD for every message whos
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from lxml import etree
-
-from openadr.signature import Signer
 from openadr.v20b import encode_event as event
 from openadr.v20b import encode_opt as opt
 from openadr.v20b import encode_party as party
 from openadr.v20b import encode_report as report
 from openadr.v20b import messages as m
-from openadr.v20b.decode import parse
 from openadr.v20b.names import NAMESPACES
 
 _WRITERS: Final[Mapping[type[m.Message], tuple[str, Callable[[Any], str]]]] = {
@@ -44,6 +40,9 @@ _WRITERS: Final[Mapping[type[m.Message], tuple[str, Callable[[Any], str]]]] = {
     m.Poll: ("oadrPoll", party.ven_id_only),
 }
 
+Sign = Callable[[bytes], bytes]
+"""Puts a signature into an encoded message, whose oadrSignedObject has an Id."""
+
 _DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _USED_BY_ALL: Final = ("oadr", "ei", "pyld")
 _WITH_CONTENT: Final = frozenset(
@@ -62,14 +61,15 @@ _WITH_CONTENT: Final = frozenset(
 
 def _payload_tag(prefixes: Mapping[str, str]) -> str:
     declared = "".join(f' xmlns:{prefix}="{namespace}"' for prefix, namespace in prefixes.items())
-    return f"{_DECLARATION}<oadr:oadrPayload{declared}><oadr:oadrSignedObject>"
+    return f"{_DECLARATION}<oadr:oadrPayload{declared}><oadr:oadrSignedObject"
 
 
 _ALL_NAMESPACES: Final = _payload_tag(NAMESPACES)
+_ID: Final = ' oadr:Id="signed-object"'
 _FEW_NAMESPACES: Final = _payload_tag({prefix: NAMESPACES[prefix] for prefix in _USED_BY_ALL})
 
 
-def encode(message: m.Message, *, signer: Signer | None = None) -> bytes:
+def encode(message: m.Message, *, sign: Sign | None = None) -> bytes:
     """Return the message as UTF-8 bytes with XML declaration, wrapped in oadrPayload and oadrSignedObject.
 
     Raises InvalidError for values that 2.0b cannot carry: times without zone, an event without signals, a unit that
@@ -80,15 +80,12 @@ def encode(message: m.Message, *, signer: Signer | None = None) -> bytes:
     name, write = _WRITERS[kind]
     text = (
         f"{_ALL_NAMESPACES if kind in _WITH_CONTENT else _FEW_NAMESPACES}"
+        f"{_ID if sign is not None else ''}>"
         f'<oadr:{name} ei:schemaVersion="{m.SCHEMA_VERSION}">{write(message)}</oadr:{name}>'
         "</oadr:oadrSignedObject></oadr:oadrPayload>"
     )
     body = text.encode("utf-8")
-    if signer is None:
-        return body
-    payload = parse(body, max_bytes=len(body))
-    signer.sign(payload)
-    return _DECLARATION.encode() + etree.tostring(payload, encoding="utf-8", xml_declaration=False)
+    return body if sign is None else sign(body)
 
 
 def message_name(kind: type[m.Message]) -> str:

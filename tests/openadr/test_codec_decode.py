@@ -13,10 +13,11 @@ from openadr.model.opt import OptType
 from openadr.model.report import Report, ReportInterval, ReportPayload, ReportRequest
 from openadr.model.signal import Interval, Signal
 from openadr.model.target import Target
+from openadr.signature.values import Verified
 from openadr.v20b import messages as m
 from openadr.v20b import schema as schema_module
 from openadr.v20b.codes import Code, OpenADRError
-from openadr.v20b.decode import MAX_BYTES, UnreadableError, WireError, decode, parse
+from openadr.v20b.decode import MAX_BYTES, UnreadableError, WireError, decode, decode_noting, parse
 from openadr.v20b.encode import encode
 from openadr.v20b.schema import declared_elements, fault, schema
 
@@ -387,20 +388,22 @@ def test_many_threads_may_decode():
     assert wrong == []
 
 
-class Gate:
-    def __init__(self, error=None):
-        self.error = error
-        self.seen = []
+def test_the_signature_is_judged_before_anything_else_is_believed():
+    seen = []
 
-    def verify(self, payload):
-        self.seen.append(payload.tag)
-        if self.error:
-            raise self.error
+    def refuse(payload):
+        seen.append(payload.tag)
+        raise ForbiddenError("unsigned")
 
-
-def test_the_verifier_sees_the_payload_before_anything_else_is_believed():
-    gate = Gate()
-    assert decode(POLL, verifier=gate) == m.Poll("000123")
-    assert gate.seen == ["{http://openadr.org/oadr-2.0b/2012/07}oadrPayload"]
     with pytest.raises(ForbiddenError):
-        decode(b"<invalid/>", verifier=Gate(ForbiddenError("unsigned")))
+        decode(b"<invalid/>", verify=refuse)
+    assert seen == ["invalid"]
+    assert decode(POLL, verify=lambda _: None) == m.Poll("000123")
+
+
+def test_the_element_that_was_verified_is_read():
+    other = parse(POLL.replace(b"000123", b"another"))[-1]
+    verified = Verified(other, b"", NOON, "nonce")
+    decoded = decode_noting(POLL, verify=lambda _: verified)
+    assert decoded.message == m.Poll("another")
+    assert decoded.signature is verified
