@@ -9,6 +9,7 @@ from core.errors import InvalidError
 from evenload.names import Noun
 from evenload.session import Session, Yes, command, confirm, open_group
 from openadr.fingerprint import sha256_of_pem
+from openadr.model.registration import SignaturePolicy
 
 fleet = typer.Typer(help="The VENs of a VTN.", no_args_is_help=True)
 fleet.callback()(open_group)
@@ -69,6 +70,24 @@ def fleet_show(session: Session, ven_id: _VenId) -> None:
         ("Never answered", found["unanswered"], ("kind", "subject", "tries", "sent_at")),
         ("Faults", found["faults"], ("kind", "subject", "count", "last_at", "text")),
     )
+
+
+@command(fleet, "signatures")
+def fleet_signatures(
+    session: Session,
+    ven_id: _VenId,
+    policy: Annotated[
+        SignaturePolicy, typer.Argument(help="Ignore messages without a good XML signature, with a bad one, or none.")
+    ],
+) -> None:
+    """Say what the XML signatures of a VEN's messages mean, from its next message on."""
+    answered = session.call(lambda client: client.put(f"/vens/{ven_id}/signatures", {"policy": policy.value}))
+    texts = {
+        SignaturePolicy.REQUIRED: f"Messages of {ven_id} are ignored unless they have a good signature.",
+        SignaturePolicy.WHEN_PRESENT: f"Messages of {ven_id} may be signed; those with a bad signature are ignored.",
+        SignaturePolicy.OFF: f"Signatures of {ven_id} do not count, and nothing is signed for it.",
+    }
+    session.tell(answered, texts[policy])
 
 
 @command(fleet, "potential")

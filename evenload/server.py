@@ -17,8 +17,8 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from prometheus_client import CollectorRegistry
 
 from certs.authority import Authority
-from certs.tls import server_context
-from core.clock import Clock, WorldClock, load_clock, system_clock
+from certs.tls import check_pair, server_context
+from core.clock import Clock, WorldClock, load_clock, machine_now, system_clock
 from core.errors import EvenloadError, InvalidError
 from evenload.aggregator_app import AggregatorApp, Job, with_market
 from evenload.console import console_app
@@ -30,7 +30,7 @@ from evenload.server_certificates import ServerCertificates
 from evenload.settings import ConsoleSettings, KeyPair, Settings, is_loopback, is_wildcard
 from evenload.setup import console_url
 from vtn.api import DESK, OPERATIONS, Desk
-from vtn.services import outbox
+from vtn.services import outbox, signatures
 from vtn.services.potential import Thinning
 from vtn.services.principals import StoredPrincipals
 from vtn.services.ven_cache import VenCache
@@ -43,6 +43,7 @@ from vtn.transport.renewal import PATH as RENEWAL_PATH
 from vtn.transport.renewal import Renewals
 from vtn.transport.v20b.http import Edge, OpenADRServer
 from vtn.transport.v20b.service import Vtn20b
+from vtn.transport.v20b.signatures import Signatures, SigningFiles, SigningKeys
 from web.api import Api
 from web.callers import PROXIES
 from web.connections import Connections
@@ -116,7 +117,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await _guarded(revocations.renew_list)()
         certificates = ServerCertificates(settings, authority)
         await certificates.renew()
-        vtn = Vtn20b(writer, ven_cache, settings.vtn(), clock, faults)
+        vtn = Vtn20b(writer, ven_cache, settings.vtn(), clock, faults, _signatures(settings, ven_cache, writer))
         recent = RecentMessages()
         renewals = None if authority is None else Renewals(db, authority, settings.vtn_id, clock)
         connections = Connections(settings.connections.limits(), registry)
@@ -177,12 +178,22 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
 
 def _warn_of_open_keys(settings: Settings, authority: Authority | None) -> None:
     """Say which private keys other users of this machine can read: whoever has the root's can make itself any VEN."""
-    pairs = [*settings.openadr.certificates, settings.api.certificate]
+    pairs = [*settings.openadr.certificates, *settings.openadr.signing, settings.api.certificate]
     pairs.append(settings.console.certificate if settings.console else None)
     paths = {pair.key for pair in pairs if pair is not None} | ({authority.key_path} if authority else set())
     for path in sorted(paths):
         if path.exists() and path.stat().st_mode & 0o077:
             _log.warning("a key can be read by others", path=str(path), next=f"chmod 600 {path}")
+
+
+def _signatures(settings: Settings, ven_cache: VenCache, writer: GroupWriter) -> Signatures:
+    """Return what signs and verifies messages. Raises InvalidError for files that cannot be used."""
+    openadr = settings.openadr
+    pairs = openadr.signing or openadr.certificates
+    for pair in openadr.signing:
+        check_pair(pair.cert, pair.key)
+    keys = SigningKeys([SigningFiles(pair.cert, pair.key) for pair in pairs])
+    return Signatures(ven_cache, writer, keys, window=openadr.signature_window.timedelta())
 
 
 def _openadr_url(settings: Settings, port: int) -> str:
@@ -353,6 +364,8 @@ async def _schedule(
         ven_cache.resync()
 
     async def tidy() -> None:
+        async with db.write() as tx:
+            await signatures.forget_nonces(tx, machine_now())
         await merge_days(db, clock.now())
         await thinning.turn(clock.now())
 

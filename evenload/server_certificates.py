@@ -30,7 +30,7 @@ class ServerCertificates:
     def __init__(
         self, settings: Settings, authority: Authority | None, now: Callable[[], datetime] = machine_now
     ) -> None:
-        pairs = [*settings.openadr.certificates, settings.api.certificate]
+        pairs = [*settings.openadr.certificates, *settings.openadr.signing, settings.api.certificate]
         if settings.console is not None:
             pairs.append(settings.console.certificate)
         self._pairs = list(dict.fromkeys(pair for pair in pairs if pair is not None))

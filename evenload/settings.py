@@ -92,6 +92,11 @@ class OpenADRSettings(_Section):
     """What gateways are told; made from host and port if left out. Needed where `host` is a wildcard (0.0.0.0)."""
     certificates: tuple[KeyPair, ...] = ()
     """One, or an RSA and an ECC one."""
+    signing: tuple[KeyPair, ...] = ()
+    """What signs messages to VENs that want XML signatures; `certificates` if left out. Needed where TLS ends at a
+    proxy. VENs must find in it what they find in a server's certificate: their CA, and the name by which they call."""
+    signature_window: Annotated[IsoDuration, AfterValidator(_not_zero)] = Duration.of(seconds=60)
+    """How far the time in an XML signature may be from this machine's, either way."""
     ca: Path | None = None
     """Whose client certificates are let in."""
     crl: Path | None = None
@@ -355,6 +360,7 @@ def _anchored(settings: Settings, base: Path) -> Settings:
         "ca": at(openadr.ca),
         "crl": at(openadr.crl),
         "certificates": tuple(pair(one) for one in openadr.certificates),
+        "signing": tuple(pair(one) for one in openadr.signing),
     }
     return settings.model_copy(
         update={

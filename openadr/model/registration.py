@@ -29,6 +29,17 @@ class Mode(StrEnum):
     """They are sent to its address."""
 
 
+class SignaturePolicy(StrEnum):
+    """What the XML signatures of a VEN's messages mean (SE-08)."""
+
+    REQUIRED = "required"
+    """A message without a good one is ignored."""
+    WHEN_PRESENT = "when_present"
+    """A message with a bad one is ignored."""
+    OFF = "off"
+    """They are not looked at, and nothing is signed."""
+
+
 @dataclass(frozen=True, slots=True)
 class VenProfile:
     """What a VEN says of itself when it registers (RG-04)."""

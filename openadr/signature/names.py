@@ -2,8 +2,6 @@
 
 from typing import Final
 
-from openadr.v20b.names import clark
-
 DS: Final = "http://www.w3.org/2000/09/xmldsig#"
 DSP: Final = "http://openadr.org/oadr-2.0b/2012/07/xmldsig-properties"
 
@@ -27,7 +25,7 @@ REPLAY_PROTECT: Final = f"{{{DSP}}}ReplayProtect"
 TIMESTAMP: Final = f"{{{DSP}}}timestamp"
 NONCE: Final = f"{{{DSP}}}nonce"
 
-OBJECT_ID: Final = clark("oadr:Id")
+OBJECT_ID: Final = "{http://openadr.org/oadr-2.0b/2012/07}Id"
 """The attribute by which a signature names the oadrSignedObject."""
 
 C14N: Final = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"

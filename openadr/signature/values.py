@@ -7,6 +7,7 @@ from enum import StrEnum
 from lxml.etree import _Element
 
 from core.errors import ForbiddenError
+from openadr.signature.names import SIGNATURE
 
 
 class Fault(StrEnum):
@@ -46,3 +47,8 @@ class Verified:
     certificate: bytes = field(repr=False)
     timestamp: datetime
     nonce: str
+
+
+def is_signed(payload: _Element) -> bool:
+    """Return whether there is a signature anywhere in a message, be it good or bad, and where it belongs or not."""
+    return next(payload.iter(SIGNATURE), None) is not None

@@ -21,7 +21,7 @@ from core.errors import InvalidError
 from openadr.signature import names as n
 from openadr.signature.canonical import Canonical
 from openadr.signature.keys import PublicKey, algorithm_of, is_genuine, read_certificate
-from openadr.signature.values import Fault, SignatureError, Verified
+from openadr.signature.values import Fault, SignatureError, Verified, is_signed
 from openadr.v20b.names import PAYLOAD, SIGNED_OBJECT
 from openadr.v20b.reading import instant
 
@@ -68,7 +68,7 @@ class Verifier:
         SignatureError unless the signature is good and covers the oadrSignedObject that is the payload's last child.
         Whether its nonce was used before is asked elsewhere (`openadr.signature.replay`).
         """
-        if payload.find(f".//{n.SIGNATURE}") is None:
+        if not is_signed(payload):
             return None
         signature, signed_object = _shape(payload)
         signed_info, value, key_info, holder = _parts(signature)

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from openadr.model.registration import SignaturePolicy
 from vtn.api.desk import DESK, Desk
 from vtn.api.fields import LAST_YEAR
-from vtn.services import certificates, pending, provisioning, registration, ven_faults, ven_view
+from vtn.services import certificates, pending, provisioning, registration, signatures, ven_faults, ven_view
 from vtn.services.ven_faults import Kind as FaultKind
 from web.api import Context
 from web.model import Model, UtcTime
@@ -45,6 +46,10 @@ class Ven(Model):
     """The venID."""
     name: str
     strict: bool
+    signatures: SignaturePolicy
+    """What the XML signatures of its messages mean."""
+    xml_signature: bool
+    """Whether it asked for signed messages when it registered."""
     presence: VenPresence
     created_at: UtcTime
     registered_at: UtcTime | None
@@ -54,6 +59,13 @@ class Ven(Model):
     last_seen_at: UtcTime | None
     """When it last sent a message (written every few seconds)."""
     removed_at: UtcTime | None
+
+
+class SignatureRule(Model):
+    """What the XML signatures of a VEN's messages mean."""
+
+    policy: SignaturePolicy
+    """Which messages are ignored: required, those without a good one; when_present, those with a bad one; off, none."""
 
 
 class CreatedVen(Model):
@@ -196,6 +208,21 @@ async def read_ven(context: Context, ven_id: str) -> VenDetail:
 
 
 @operation(
+    "PUT",
+    "/v1/vens/{ven_id}/signatures",
+    summary="Say whether a VEN must sign its messages",
+    role="admin",
+    tags=["vens"],
+    errors=[404],
+)
+async def set_signatures(context: Context, ven_id: str, body: SignatureRule) -> SignatureRule:
+    desk = context.service(DESK)
+    async with desk.db.write() as tx:
+        await signatures.set_policy(tx, ven_id, body.policy, desk.clock.now(), who=context.principal.name)
+    return body
+
+
+@operation(
     "DELETE",
     "/v1/vens/{ven_id}",
     summary="Retire a VEN: its certificates and enrolments end, its data stays",
@@ -260,6 +287,7 @@ OPERATIONS = (
     list_vens,
     create_ven,
     read_ven,
+    set_signatures,
     remove_ven,
     create_enrolment_code,
     request_reregistration,

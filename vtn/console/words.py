@@ -42,6 +42,10 @@ WORDS: Final[Mapping[str, str]] = {
     "queued": N_("queued"),
     "unanswered": N_("unanswered"),
     "refused": N_("refused"),
+    # what XML signatures mean
+    "required": N_("required"),
+    "when_present": N_("checked when present"),
+    "off": N_("not checked"),
     # roles
     "viewer": N_("viewer"),
     "dispatcher": N_("dispatcher"),

@@ -63,6 +63,7 @@ def _reached(profile: VenProfile) -> dict[str, Any]:
         "protocol_version": profile.profile,
         "mode": profile.mode,
         "address": profile.push_address,
+        "xml_signature": profile.xml_signature,
     }
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, case, func, select, update
 
 from core.clock import Clock
 from core.errors import EvenloadError
+from openadr.model.registration import SignaturePolicy
 from vtn.services.outbox import OPEN, DoneBy, State
 from vtn.store.database import Database
 from vtn.store.tables import outbox, ven, ven_certificate
@@ -27,6 +28,9 @@ class VenState:
     strict: bool
     due_at: datetime | None
     awaits_request: bool
+    signatures: SignaturePolicy = SignaturePolicy.WHEN_PRESENT
+    xml_signature: bool = False
+    """It asked for signed messages when it registered."""
 
     def is_due(self, now: datetime) -> bool:
         """Whether a poll must look into the outbox."""
@@ -74,13 +78,13 @@ class VenCache:
         entry = self._certificates.get(fingerprint)
         if entry is None or self._is_stale(entry[0]):
             await self.refresh()
-            entry = self._certificates.get(fingerprint)
-        if entry is None:
-            return None
-        ven_id, not_after = entry
-        if not_after is not None and not_after <= datetime.now(UTC):
-            return None
-        return self._vens.get(ven_id)
+        ven_id = self.owner(fingerprint)
+        return None if ven_id is None else self._vens.get(ven_id)
+
+    def owner(self, fingerprint: str) -> str | None:
+        """Return the venID of a valid, unrevoked certificate as it is known now: nothing is read again."""
+        ven_id, not_after = self._certificates.get(fingerprint, (None, None))
+        return None if not_after is not None and not_after <= datetime.now(UTC) else ven_id
 
     async def get(self, ven_id: str) -> VenState | None:
         """Return what is known of a venID, compared byte for byte (GN-09)."""
@@ -141,7 +145,8 @@ class VenCache:
         certificates = select(
             ven_certificate.c.fingerprint, ven_certificate.c.ven_id, ven_certificate.c.not_after
         ).where(ven_certificate.c.revoked_at.is_(None))
-        vens = select(ven.c.id, ven.c.registration_id, ven.c.strict).where(ven.c.removed_at.is_(None))
+        vens = select(ven.c.id, ven.c.registration_id, ven.c.strict, ven.c.signatures, ven.c.xml_signature)
+        vens = vens.where(ven.c.removed_at.is_(None))
         if only is not None and len(only) <= 500:  # noqa: PLR2004  beyond that, reading all is cheaper than naming them
             names = sorted(only)
             waiting = waiting.where(outbox.c.ven_id.in_(names))
@@ -168,6 +173,8 @@ class VenCache:
                 row.strict,
                 wait.due_at if wait else None,
                 bool(wait.awaits_request) if wait else False,
+                SignaturePolicy(row.signatures),
+                row.xml_signature,
             )
         for certificate in valid:
             self._certificates[certificate.fingerprint] = (certificate.ven_id, certificate.not_after)

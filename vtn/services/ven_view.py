@@ -41,11 +41,16 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Ven:
-    """A VEN as it stands in its row. `metadata_at`: when it last said what it can report."""
+    """A VEN as it stands in its row. `metadata_at`: when it last said what it can report.
+
+    `signatures` is a SignaturePolicy; `xml_signature`: whether the VEN asked for signed messages when it registered.
+    """
 
     id: str
     name: str
     strict: bool
+    signatures: str
+    xml_signature: bool
     created_at: datetime
     removed_at: datetime | None
     registration_id: str | None

@@ -141,6 +141,20 @@ ven = Table(
     Column("protocol_version", String(8), nullable=False, server_default="2.0b", comment="of OpenADR"),
     Column("mode", String(8), nullable=False, server_default="pull", comment="pull | push"),
     Column("address", Text, comment="where it is pushed to; null: it polls"),
+    Column(
+        "signatures",
+        String(16),
+        nullable=False,
+        server_default="when_present",
+        comment="required | when_present | off",
+    ),
+    Column(
+        "xml_signature",
+        Boolean,
+        nullable=False,
+        server_default=text("(false)"),
+        comment="it asked for signed messages when it registered",
+    ),
     Column("metadata_at", UtcDateTime, comment="when the VEN last registered its reports"),
     Column("last_seen_at", UtcDateTime),
 )
@@ -154,6 +168,12 @@ ven_certificate = Table(
     Column("not_after", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("revoked_at", UtcDateTime),
+)
+used_nonce = Table(
+    "used_nonce",
+    METADATA,
+    Column("key", String(32), primary_key=True, comment="of a certificate and a nonce"),
+    Column("expires_at", UtcDateTime, nullable=False, index=True, comment="machine time"),
 )
 waiting_certificate = Table(
     "waiting_certificate",

@@ -56,6 +56,9 @@ class Office:
     async def post(self, path: str, body: Any = None, status: int = 201, **options: Any) -> Any:
         return await self.call("POST", path, status, body, **options)
 
+    async def put(self, path: str, body: Any = None, status: int = 200, **options: Any) -> Any:
+        return await self.call("PUT", path, status, body, **options)
+
     async def refused(self, path: str, body: Any, text: str, status: int = 422) -> None:
         """Expect a refusal that says `text` somewhere."""
         problem = await self.post(path, body, status)

@@ -293,3 +293,17 @@ async def test_what_a_ven_never_answered_is_shown(office):
         office.world.later(minutes=2)
     (message,) = (await office.get(f"/v1/vens/{ven.ven_id}"))["unanswered"]
     assert (message["kind"], message["tries"]) == ("unregister", office.world.settings.max_tries)
+
+
+async def test_signatures_are_asked_of_a_ven(office):
+    ven = await office.world.ven()
+    path = f"/v1/vens/{ven.ven_id}"
+    told = (await office.get(path))["ven"]
+    assert (told["signatures"], told["xml_signature"]) == ("when_present", False)
+    for policy in ("required", "required", "off"):
+        assert await office.put(f"{path}/signatures", {"policy": policy}) == {"policy": policy}
+        assert (await office.get(path))["ven"]["signatures"] == policy
+    audited = [row for row in await office.world.rows("audit") if row.action == "set signatures"]
+    assert [(row.before, row.after) for row in audited] == [("when_present", "required"), ("required", "off")]
+    await office.put(f"{path}/signatures", {"policy": "perhaps"}, status=422)
+    await office.put("/v1/vens/none/signatures", {"policy": "off"}, status=404)

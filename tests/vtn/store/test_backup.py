@@ -48,7 +48,12 @@ async def fill(database):
         await tx.conn.execute(insert(site).values(id="s1", party_id="p1", time_zone="Europe/Berlin"))
         await tx.conn.execute(
             insert(ven).values(
-                id="v4", name="v4", site_id="s1", strict=True, created_at=NOON + timedelta(microseconds=1)
+                id="v4",
+                name="v4",
+                site_id="s1",
+                strict=True,
+                signatures="required",
+                created_at=NOON + timedelta(microseconds=1),
             )
         )
         await tx.conn.execute(
@@ -63,6 +68,7 @@ async def fill(database):
         )
         row = {"ven_id": "v1", "source": "operator", "opt_type": "optOut", "at": NOON}
         await tx.conn.execute(insert(opt), [{**row, "response_code": 2**31 - 1} for _ in range(3)])
+        await tx.conn.execute(insert(tables.used_nonce).values(key="0" * 32, expires_at=NOON))
         await tx.audit("ada", "test", "v1", None, {"x": 1}, at=NOON)
         await tx.audit("ada", "test", "v1", {"x": None}, None, at=NOON)
         for number in range(3):

@@ -149,6 +149,8 @@ async def test_what_was_there_stays_and_what_is_new_follows_from_it(old_database
         assert {row[1:] for row in await conn.execute(schedules)} == {(None, None)}
         asked = (await conn.execute(select(flexibility_request.c.status, flexibility_request.c.possible_w))).one()
         assert tuple(asked) == ("declined", None)
+        asked_of_them = select(ven.c.signatures, ven.c.xml_signature).distinct()
+        assert (await conn.execute(asked_of_them)).one() == ("when_present", False)
         reached = select(ven.c.protocol_version, ven.c.mode, ven.c.address).distinct()
         assert (await conn.execute(reached)).one() == ("2.0b", "pull", None)
     await database.close()

@@ -10,14 +10,15 @@ def vtn_profile(settings: VtnSettings) -> VtnProfile:
     return VtnProfile(settings.vtn_id, poll_freq=settings.poll_period)
 
 
-def check_profile(profile: VenProfile) -> None:
-    """Raise OpenADRError 459 unless the VEN speaks 2.0b by HTTP pull without signatures, as is served here (RG-04).
+def check_profile(profile: VenProfile, *, signs: bool) -> None:
+    """Raise OpenADRError 459 unless the VEN speaks 2.0b by HTTP pull, as is served here (RG-04).
 
-    A VEN that wants signatures would ignore every unsigned message (SE-08): better it hears so at once.
+    `signs`: whether this VTN can and may sign its messages to this VEN. One that wants signatures would ignore every
+    unsigned message (SE-08): better it hears so at once.
     """
     if profile.profile is not Profile.B:
         raise OpenADRError(Code.COMPLIANCE, "This VTN serves profile 2.0b.")
     if profile.mode is not Mode.PULL:
         raise OpenADRError(Code.COMPLIANCE, "This VTN serves simpleHttp in pull mode; set oadrHttpPullModel to true.")
-    if profile.xml_signature:
-        raise OpenADRError(Code.COMPLIANCE, "This VTN does not sign messages; set oadrXmlSignature to false.")
+    if profile.xml_signature and not signs:
+        raise OpenADRError(Code.COMPLIANCE, "Messages to this VEN are not signed; set oadrXmlSignature to false.")

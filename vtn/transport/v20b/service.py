@@ -17,7 +17,9 @@ from core.clock import Clock
 from core.errors import EvenloadError, UnavailableError
 from core.ids import new_id
 from openadr.model.opt import OptType
+from openadr.model.registration import SignaturePolicy
 from openadr.model.report import Report
+from openadr.signature.values import SignatureError
 from openadr.v20b.codes import Code, OpenADRError, fault_of
 from openadr.v20b.decode import UnreadableError, WireError
 from openadr.v20b.encode import message_name
@@ -62,6 +64,7 @@ from vtn.transport.peer import Peer
 from vtn.transport.v20b.outgoing import Outgoing
 from vtn.transport.v20b.profile import check_profile, vtn_profile
 from vtn.transport.v20b.refusal import refuse, refuse_unreadable
+from vtn.transport.v20b.signatures import Signature, Signatures
 
 _log = structlog.get_logger(__name__)
 
@@ -110,8 +113,16 @@ class Vtn20b:
     """Answers OpenADR 2.0b messages of pull VENs."""
 
     def __init__(
-        self, writer: GroupWriter, vens: VenCache, settings: VtnSettings, clock: Clock, faults: VenFaults
+        self,
+        writer: GroupWriter,
+        vens: VenCache,
+        settings: VtnSettings,
+        clock: Clock,
+        faults: VenFaults,
+        signatures: Signatures | None = None,
     ) -> None:
+        """Without `signatures` there is no key to sign with; what VENs sign is verified."""
+        self.signatures = signatures or Signatures(vens, writer)
         self._writer = writer
         self._vens = vens
         self._faults = faults
@@ -140,22 +151,31 @@ class Vtn20b:
         }
 
     async def answer(
-        self, service: str, message: Message, peer: Peer, repairs: AbstractSet[Repair] = frozenset()
+        self,
+        service: str,
+        message: Message,
+        peer: Peer,
+        repairs: AbstractSet[Repair] = frozenset(),
+        signature: Signature = None,
     ) -> Message:
         """Return the answer to a message that was posted to a service. Logical faults are answers too (GN-11).
 
-        `repairs` were needed to read the message. Raises UnavailableError if the store does not answer: then nothing
+        `repairs` were needed to read the message, `signature` is what is to be thought of its signature. Raises
+        SignatureError if it must be ignored for that, and UnavailableError if the store does not answer: then nothing
         was acknowledged.
         """
         ven: VenState | None = None
         try:
-            ven = await self._admit(service, message, peer)
+            ven = await self._admit(service, message, peer, signature)
             if ven is not None and repairs:
                 self._faults.mended(ven.ven_id, repairs)
             if ven is not None and type(message) in _ANSWERS:
                 self._note_errors(cast("_Answer", message), ven)
             return await self._handlers[type(message)](message, ven)
         except UnavailableError:
+            raise
+        except SignatureError as error:
+            await self._note_ignored(message_name(type(message)), error, peer)
             raise
         except EvenloadError as error:
             fault = fault_of(error)
@@ -187,6 +207,12 @@ class Vtn20b:
             self._faults.refused(ven_id, _fault_subject(name, fault.code), fault.description)
         _log_refusal(name, fault, peer, ven_id)
 
+    async def _note_ignored(self, name: str, error: SignatureError, peer: Peer) -> None:
+        ven_id = await self._speaker(peer)
+        if ven_id is not None:
+            self._faults.refused(ven_id, f"{name} signature {error.fault}", str(error))
+        _log.warning("message ignored", message=name, why=str(error), **peer.logged(), ven_id=ven_id)
+
     async def _speaker(self, peer: Peer) -> str | None:
         """Return the venID of the VEN at the other end, if its certificate tells."""
         ven = await self._vens.identify(peer.fingerprint) if peer.fingerprint else None
@@ -212,11 +238,16 @@ class Vtn20b:
         ven = await self._vens.identify(peer.fingerprint) if peer.fingerprint else None
         return self._settings.strict or (ven is not None and ven.strict)
 
-    async def _admit(self, service: str, message: Message, peer: Peer) -> VenState | None:
+    async def signs_for(self, peer: Peer, signature: Signature) -> bool:
+        """Whether what this peer is answered has to be signed, given the signature of its message."""
+        ven = await self._vens.identify(peer.fingerprint) if peer.fingerprint else None
+        return self.signatures.asked(ven, signature)
+
+    async def _admit(self, service: str, message: Message, peer: Peer, signature: Signature) -> VenState | None:
         """Return the VEN that speaks: that of the certificate, also where the message names none.
 
         None: somebody without certificate asks who we are, which is no secret on an insecure listener. Raises
-        OpenADRError 459, 463 or 452 (GN-15, SE-07, RG-14, RG-15).
+        OpenADRError 459, 463 or 452 (GN-15, SE-07, RG-14, RG-15), SignatureError.
         """
         expected = SERVICES.get(type(message))
         posted = service == expected or (isinstance(message, OadrResponse) and service != "OadrPoll")
@@ -226,6 +257,7 @@ class Vtn20b:
         if not peer.fingerprint and isinstance(message, QueryRegistration):
             return None
         ven = await self._speaking(message, claimed, peer)
+        self.signatures.check(ven, signature)
         anonymous = type(message) in _ANONYMOUS
         if ven.registration_id is None and not anonymous:
             raise OpenADRError(Code.NOT_REGISTERED, "This VEN is not registered; send oadrCreatePartyRegistration.")
@@ -235,6 +267,8 @@ class Vtn20b:
             raise OpenADRError(Code.NOT_REGISTERED, "This certificate does not belong to that venID.")
         if not claimed and not anonymous and (ven.strict or self._settings.strict):
             raise OpenADRError(Code.INVALID_ID, "The message has no venID.")
+        idle = isinstance(message, Poll) and not ven.awaits_request and not ven.is_due(self._clock.now())
+        await self.signatures.use(ven, signature, lasting=not idle)
         self._vens.seen(ven.ven_id)
         if ven.awaits_request:
             await self._writer.submit(lambda tx: event.arrived(tx, ven.ven_id, self._clock.now()))
@@ -367,7 +401,8 @@ class Vtn20b:
         return CreatedPartyRegistration(Response(Code.OK, "OK", message.request_id), profile, *ids)
 
     async def _register(self, message: CreatePartyRegistration, ven: VenState) -> Message:
-        check_profile(message.profile)
+        signs = self.signatures.can_sign and ven.signatures is not SignaturePolicy.OFF
+        check_profile(message.profile, signs=signs)
         given = await self._writer.submit(
             lambda tx: registration.register(
                 tx, ven.ven_id, message.profile, message.registration_id, self._clock.now()
