@@ -3,6 +3,7 @@
 `ven.household_file` reads the file. Drivers bring their own options; everything else is here.
 """
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
@@ -77,6 +78,16 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
 
 
+class SignatureUse(StrEnum):
+    """How the gateway uses XML signatures (SE-08)."""
+
+    REQUIRED = "required"
+    """We sign; what the VTN does not sign well is ignored."""
+    OFFERED = "offered"
+    """We sign; what the VTN signs badly is ignored."""
+    OFF = "off"
+
+
 class Vtn(_Part):
     """How to talk to the VTN; the rest comes from enrolment."""
 
@@ -89,6 +100,11 @@ class Vtn(_Part):
     longest_wait_s: float = Field(60, ge=1, le=3600, description="Longest pause before a message is tried again.")
     query: bool = Field(True, description="Ask who the VTN is before registering.")
     check_hostname: bool = Field(True, description="Compare the server's certificate with the URL's host name.")
+    signatures: SignatureUse = Field(
+        SignatureUse.OFF,
+        description="XML signatures: required (we sign, and ignore what the VTN does not sign well), offered (we sign, "
+        "and ignore what it signs badly), off.",
+    )
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> Self:

@@ -16,12 +16,13 @@ import structlog
 from certs.provisioning import Identity
 from certs.tls import client_context
 from core.clock import Clock
-from core.errors import EvenloadError, UnavailableError
+from core.errors import EvenloadError, InvalidError, UnavailableError
 from openadr.v20b.decode import UnreadableError
 from ven.engine import Action, Engine, Failure, Noted, VenSettings
-from ven.household import Household
+from ven.household import Household, SignatureUse
 from ven.quarantine import where
 from ven.transport.pull import PullTransport, TransportError
+from ven.transport.signatures import Signatures
 from ven.vitals import VtnContact
 
 _log = structlog.get_logger(__name__)
@@ -42,16 +43,31 @@ class Peer:
     ven_id: str | None
     vtn_id: str | None
     identity: Identity | None = None
+    signatures: Signatures | None = None
 
 
 def read_peer(household: Household) -> Peer:
     """Return the VTN of a household. Raises an EvenloadError where the identity is missing or damaged."""
     url = household.vtn.url
     if url is not None and url.startswith("http://"):  # the transport allows it on loopback only
+        if household.vtn.signatures is not SignatureUse.OFF:
+            raise InvalidError(
+                "vtn.signatures needs an identity and https: run `evenload ven enrol`, or set it to off."
+            )
         return Peer(url, None, household.name, None, None)
     identity = Identity.load(household.identity)
     tls = client_context(identity, check_hostname=household.vtn.check_hostname)
-    return Peer(url or identity.vtn_url, tls, identity.ven_name, identity.ven_id, identity.vtn_id, identity)
+    address = url or identity.vtn_url
+    signatures = _signatures(household, identity, address)
+    return Peer(address, tls, identity.ven_name, identity.ven_id, identity.vtn_id, identity, signatures)
+
+
+def _signatures(household: Household, identity: Identity, url: str) -> Signatures | None:
+    vtn = household.vtn
+    if vtn.signatures is SignatureUse.OFF:
+        return None
+    required = vtn.signatures is SignatureUse.REQUIRED
+    return Signatures(identity, url, required=required, check_hostname=vtn.check_hostname)
 
 
 def settings(household: Household, peer: Peer) -> VenSettings:
@@ -67,6 +83,7 @@ def settings(household: Household, peer: Peer) -> VenSettings:
         vtn.shortest_poll,
         vtn.longest_poll,
         vtn.longest_wait_s,
+        xml_signature=vtn.signatures is not SignatureUse.OFF,
     )
 
 
@@ -106,7 +123,7 @@ class Conversation:
             peer = self._peer
             if peer.identity is not None and (warning := peer.identity.warning()):
                 _log.warning(warning)
-            async with PullTransport(peer.url, peer.tls, self._household.vtn.time_out_s) as transport:
+            async with PullTransport(peer.url, peer.tls, self._household.vtn.time_out_s, peer.signatures) as transport:
                 await self._converse(transport)
 
     async def _start_engine(self) -> None:

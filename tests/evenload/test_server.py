@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from unittest.mock import ANY
 
 import aiohttp
 import pytest
@@ -29,13 +30,16 @@ from evenload.demo.processes import free_port
 from evenload.server import _warn_of_open_keys, running
 from evenload.settings import load_settings
 from evenload.setup import Shape, prepare
+from openadr.fingerprint import der_of_pem
 from openadr.model.registration import VenProfile
-from openadr.v20b.decode import decode
+from openadr.v20b.decode import decode, decode_noting
 from openadr.v20b.encode import encode
-from openadr.v20b.messages import CreatePartyRegistration, Poll
+from openadr.v20b.messages import CreatePartyRegistration, Poll, RegisterReport
+from ven.engine import Failure
 from ven.enrol import enrol
 from ven.renewal import renew
 from ven.transport.pull import PullTransport, TransportError
+from ven.transport.signatures import Signatures
 from vtn.services import provisioning
 from vtn.store.database import Database
 from vtn.store.tables import ven as ven_table
@@ -482,3 +486,70 @@ def test_it_runs_on_uvloop():
 
     _run(work())
     assert used == ["uvloop"]
+
+
+@pytest.mark.parametrize("key_type", ["ec", "rsa"])
+async def test_a_gateway_and_a_vtn_that_sign_what_they_say(tmp_path, key_type):
+    async with _place(tmp_path) as place:
+        ven_id, identity = await place.enrol("home")
+        if key_type == "rsa":  # its own certificate, while the server's is an EC one
+            issued = Authority.load(place.directory / "ca").issue_client(ven_id, key_type="rsa")
+            await place.desk.post(f"/vens/{ven_id}/certificates", {"pem": issued.chain_pem})
+            identity.key_path.write_text(issued.key_pem)
+            identity.cert_path.write_text(issued.chain_pem)
+        url = place.vtn.openadr_url
+        await place.desk.put(f"/vens/{ven_id}/signatures", {"policy": "required"})
+        with pytest.raises(TransportError, match="this VEN must sign"):
+            await place.say(identity, Poll(ven_id))
+        signatures = Signatures(identity, url, required=True)
+        async with PullTransport(url, client_context(identity), signatures=signatures) as line:
+            registered = await line.post(CreatePartyRegistration("r", VenProfile(xml_signature=True)))
+            assert (registered.response.code, registered.ven_id) == (200, ven_id)
+            assert await line.post(Poll(ven_id)) == RegisterReport(ANY, (), ven_id)
+            for _ in range(3):
+                assert (await line.post(Poll(ven_id))).response.code == 200
+            assert (await place.desk.get(f"/vens/{ven_id}"))["ven"]["xml_signature"]
+            await place.desk.put(f"/vens/{ven_id}/signatures", {"policy": "off"})
+            with pytest.raises(TransportError, match="the VTN must sign") as caught:
+                await line.post(Poll(ven_id))
+            assert caught.value.failure is Failure.UNREACHABLE, "nothing that waits may be given up for that"
+
+
+async def test_the_vtn_signs_with_keys_of_their_own(tmp_path):
+    def change(text):
+        return text.replace("[openadr]", '[openadr]\nsigning = [{ cert = "signing.pem", key = "signing.key" }]\n', 1)
+
+    with pytest.raises(InvalidError, match=r"signing\.pem cannot be read"):
+        async with _place(tmp_path, change):
+            pass
+    directory = tmp_path / "vtn"
+    issued = Authority.load(directory / "ca").issue_server(["127.0.0.1"], key_type="rsa")
+    (directory / "signing.pem").write_text(issued.chain_pem)
+    (directory / "signing.key").write_text(issued.key_pem)
+    async with running(load_settings(directory / "vtn.toml")) as vtn:
+        async with vtn.db.write() as tx:
+            ven_id = await provisioning.create_ven(tx, "home", datetime.now(UTC), who="test")
+            client = Authority.load(directory / "ca").issue_client(ven_id)
+            await provisioning.add_certificate(tx, ven_id, client.chain_pem, datetime.now(UTC), who="test")
+        for name, text in (("key", client.key_pem), ("cert", client.chain_pem)):
+            (tmp_path / f"{name}.pem").write_text(text)
+        identity = SimpleNamespace(
+            key_path=tmp_path / "key.pem",
+            cert_path=tmp_path / "cert.pem",
+            ca_path=directory / "ca" / "ca.pem",
+            directory=tmp_path,
+        )
+        signatures = Signatures(identity, vtn.openadr_url, required=True)
+        async with PullTransport(vtn.openadr_url, client_context(identity), signatures=signatures) as line:
+            assert (await line.post(CreatePartyRegistration("r", VenProfile()))).ven_id == ven_id
+        signed = await signed_answer(vtn, identity, ven_id, signatures)
+        assert signed.certificate == der_of_pem(issued.chain_pem.encode())
+
+
+async def signed_answer(vtn, identity, ven_id, signatures):
+    """Post a signed poll and return what the answer's signature says."""
+    body = encode(Poll(ven_id), sign=signatures.sign)
+    async with aiohttp.ClientSession() as session:
+        url, headers = f"{vtn.openadr_url}/OadrPoll", {"Content-Type": "application/xml"}
+        async with session.post(url, data=body, headers=headers, ssl=client_context(identity)) as answer:
+            return decode_noting(await answer.read(), verify=signatures.verify).signature

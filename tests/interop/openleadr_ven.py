@@ -26,7 +26,8 @@ class Ven:
             cert=config["cert"],
             key=config["key"],
             ca_file=config["ca"],
-            disable_signature=True,
+            disable_signature=not config["signed"],
+            vtn_fingerprint=config["vtn_fingerprint"],
             show_fingerprint=False,
         )
         self.client.add_report(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from certs.authority import Authority
+from openadr.fingerprint import fingerprint_of_pem
 from support.peer import Peer, peer
 
 from .conftest import Vtn
@@ -24,17 +25,24 @@ _POWER_W = 1234.5
 """What the VEN's only meter always shows."""
 
 
-@pytest.fixture
-async def ven(vtn: Vtn, tmp_path: Path) -> AsyncIterator[tuple[str, Peer]]:
-    """Yield the venID and the process of openleadr's VEN, registered under a certificate of our CA."""
+@pytest.fixture(params=[False, True], ids=["plain", "signed"])
+async def ven(vtn: Vtn, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[tuple[str, Peer]]:
+    """Yield the venID and the process of openleadr's VEN, registered under a certificate of our CA.
+
+    If it signs, both sides insist on it: it takes no answer without a signature of the VTN's certificate.
+    """
     ven_id = (await vtn.desk.post("/vens", {"name": "openleadr", "strict": True}))["ven"]["id"]
     issued = Authority.load(tmp_path / "vtn" / "ca").issue_client(ven_id)
     await vtn.desk.post(f"/vens/{ven_id}/certificates", {"pem": issued.chain_pem})
     (tmp_path / "cert.pem").write_text(issued.chain_pem)
     (tmp_path / "key.pem").write_text(issued.key_pem or "")
+    if request.param:
+        await vtn.desk.put(f"/vens/{ven_id}/signatures", {"policy": "required"})
+    server = fingerprint_of_pem((tmp_path / "vtn" / "server-ec.pem").read_bytes()) if request.param else None
+    signing = {"signed": request.param, "vtn_fingerprint": server}
     config = {"ven_name": "openleadr", "ven_id": ven_id, "vtn_url": vtn.url, "ca": str(vtn.ca)}
     files = {"cert": str(tmp_path / "cert.pem"), "key": str(tmp_path / "key.pem")}
-    async with peer(_SCRIPT, tmp_path / "ven.log", **config, **files) as one:
+    async with peer(_SCRIPT, tmp_path / "ven.log", **config, **files, **signing) as one:
         await one.heard("registered", lambda told: told["ven_id"] == ven_id)
         yield ven_id, one
 

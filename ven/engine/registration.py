@@ -36,7 +36,7 @@ class VenSettings:
     `ven_id` and `vtn_id` come from enrolment; without them the VTN's word is taken. `poll` counts if the VTN names no
     frequency; `jitter` is the share of the poll period that is added at random (PL-10). A VTN's frequency is bounded
     by `shortest_poll` and `longest_poll`. `longest_wait_s` bounds each message's back-off, in machine time. `burst`
-    messages may follow each other at once; in the long run it is one a second.
+    messages may follow each other at once; in the long run it is one a second. `xml_signature`: messages are signed.
     """
 
     ven_name: str
@@ -49,6 +49,7 @@ class VenSettings:
     longest_poll: Duration = _HOUR
     longest_wait_s: float = 60.0
     burst: int = 20
+    xml_signature: bool = False
 
 
 class Registrar:
@@ -110,7 +111,7 @@ class Registrar:
     def create(self) -> CreatePartyRegistration:
         """Return the registration, with our ids if we have some (RG-03, RG-04, RG-06)."""
         known = self.registration
-        profile = VenProfile(ven_name=self._settings.ven_name)
+        profile = VenProfile(ven_name=self._settings.ven_name, xml_signature=self._settings.xml_signature)
         if known is None:
             return CreatePartyRegistration(new_id("req"), profile, ven_id=self._settings.ven_id)
         return CreatePartyRegistration(new_id("req"), profile, known.registration_id, known.ven_id)

@@ -12,10 +12,12 @@ from typing import Final, Self
 import aiohttp
 
 from core.errors import EvenloadError, InvalidError
+from openadr.signature.values import SignatureError
 from openadr.v20b.decode import UnreadableError, WireError, decode
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import SERVICES, Message
 from ven.engine import Failure
+from ven.transport.signatures import Signatures
 
 LONGEST_AFTER_S: Final = 300.0
 _MOST_DIGITS: Final = 9
@@ -29,6 +31,7 @@ _HEADERS: Final = {
 _OK: Final = 200
 _BUSY: Final = frozenset({408, 429, 503})
 _NOT_IMPLEMENTED: Final = 501
+_FORBIDDEN: Final = 403
 _SERVER_ERRORS: Final = 500
 
 
@@ -50,10 +53,18 @@ class PullTransport:
     """The VTN at one base URL. Use as an async context manager.
 
     `base_url` ends before the service name: `https://vtn.example/OpenADR2/Simple/2.0b`. Plain `http` is taken on
-    loopback only. `time_out_s` is for a whole exchange (TR-10).
+    loopback only. `time_out_s` is for a whole exchange (TR-10). With `signatures` what we say is signed, and an answer
+    that must be ignored for its signature is none (SE-08).
     """
 
-    def __init__(self, base_url: str, tls: ssl.SSLContext | None, time_out_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        tls: ssl.SSLContext | None,
+        time_out_s: float = 10.0,
+        signatures: Signatures | None = None,
+    ) -> None:
+        self._signatures = signatures
         self._base = base_url.rstrip("/")
         if not self._base.startswith("https://") and not _is_loopback(self._base):
             raise InvalidError(f"{base_url} is no https:// URL; without TLS only this machine itself is talked to.")
@@ -81,7 +92,7 @@ class PullTransport:
         Raises TransportError where there is no OpenADR answer, UnreadableError where it holds an unreadable value.
         """
         url = f"{self._base}/{SERVICES[type(message)]}"
-        body = encode(message)
+        body = encode(message, sign=None if self._signatures is None else self._signatures.sign)
         try:
             async with self._session.post(url, data=body, allow_redirects=False) as response:
                 content = await _bounded(response)
@@ -93,19 +104,33 @@ class PullTransport:
         if status != _OK:
             text = content[:200].decode("utf-8", "replace").strip()
             raise TransportError(
-                _failure(status),
+                self._failure(status),
                 f"{url} answered HTTP {status}: {text}",
                 code=f"HTTP {status}",
                 after_s=_after_s(after),
             )
-        if not content.strip():
-            return None
         try:
-            return decode(content)
+            return self._read(content)
         except UnreadableError:
             raise
+        except SignatureError as error:  # as good as no answer: what we said may have arrived, and is said again
+            text = f"{url}: its answer is ignored. {error}"
+            raise TransportError(Failure.UNREACHABLE, text, code="signature") from error
         except WireError as error:
             raise TransportError(Failure.BROKEN, f"{url} answered with something unreadable: {error}") from error
+
+    def _read(self, content: bytes) -> Message | None:
+        if content.strip():
+            return decode(content, verify=None if self._signatures is None else self._signatures.verify)
+        if self._signatures is not None:
+            self._signatures.refuse_unsigned()
+        return None
+
+    def _failure(self, status: int) -> Failure:
+        """Return in which way a status fails. What is refused for its signature is signed anew, so waiting may help."""
+        if status == _FORBIDDEN and self._signatures is not None:
+            return Failure.UNREACHABLE
+        return _failure(status)
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:
