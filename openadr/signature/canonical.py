@@ -7,7 +7,7 @@ namespace that is in scope.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from itertools import islice
 from typing import Final
 
@@ -35,23 +35,26 @@ class Canonical:
             self.text: bytes = etree.tostring(root, method="c14n", with_comments=False)
         except etree.C14NError as error:
             raise SignatureError(Fault.SHAPE, "the message has no canonical form.") from error
+        self._scopes: dict[tuple[int, ...], Mapping[bytes, bytes]] = {}
         self._starts = [match.start() for match in islice(_START.finditer(self.text), tags)]
 
     def start(self, number: int) -> int:
         """Return where the start tag of an element stands; they are counted in document order, the root is 0."""
         return self._starts[number]
 
-    def scope(self, path: Sequence[int]) -> dict[bytes, bytes]:
+    def scope(self, path: tuple[int, ...]) -> Mapping[bytes, bytes]:
         """Return prefix -> namespace, as written, at the end of a path of elements from the root on."""
-        scope: dict[bytes, bytes] = {}
-        for number in path:
-            tag = self._tag(number)
+        scope = self._scopes.get(path)
+        if scope is None:
+            tag = self._tag(path[-1])
             if b" xml:" in tag["attributes"]:
                 raise SignatureError(Fault.SHAPE, "an attribute of XML's own would be inherited.")
-            scope |= {match[1] or b"": match[2] for match in _NAMESPACE.finditer(tag["namespaces"])}
-        return {prefix: namespace for prefix, namespace in scope.items() if namespace}
+            own = {match[1] or b"": match[2] for match in _NAMESPACE.finditer(tag["namespaces"])}
+            around = self.scope(path[:-1]) if len(path) > 1 else {}
+            scope = self._scopes[path] = {**around, **own} if own else around
+        return scope
 
-    def part(self, path: Sequence[int]) -> bytes:
+    def part(self, path: tuple[int, ...]) -> bytes:
         """Return the canonical form of the element at the end of a path, which holds no other of its own name."""
         tag = self._tag(path[-1])
         end = b"</" + tag["name"] + b">"
@@ -65,6 +68,12 @@ class Canonical:
         return tag
 
 
-def declared(scope: dict[bytes, bytes]) -> bytes:
-    """Return the declarations of namespaces in canonical order, each after a blank."""
-    return b"".join(b' xmlns%s="%s"' % (b":" + prefix if prefix else b"", scope[prefix]) for prefix in sorted(scope))
+def declared(scope: Mapping[bytes, bytes]) -> bytes:
+    """Return the declarations of namespaces in canonical order, each after a blank; an empty one declares nothing."""
+    return b"".join(
+        [
+            b' xmlns%s="%s"' % (b":" + prefix if prefix else b"", namespace)
+            for prefix, namespace in sorted(scope.items())
+            if namespace
+        ]
+    )

@@ -55,7 +55,7 @@ class Signer:
         if root.tag != PAYLOAD or not name or not name.isascii():
             raise InvalidError("Only an oadrPayload whose oadrSignedObject has an Id is signed.")
         canonical = Canonical(root, len(_OBJECT))
-        scope = declared(canonical.scope(_OBJECT[:1]) | _OWN).decode()
+        scope = declared({**canonical.scope(_OBJECT[:1]), **_OWN}).decode()
         replay_protect = (
             f'<ds:SignatureProperty%s Id="{_PROPERTY_ID}" Target="#{_SIGNATURE_ID}"><dsp:ReplayProtect>'
             f"<dsp:timestamp>{instant(now)}</dsp:timestamp><dsp:nonce>{nonce}</dsp:nonce>"

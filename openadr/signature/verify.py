@@ -8,7 +8,7 @@ import binascii
 import hashlib
 import hmac
 from base64 import b64decode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -81,7 +81,7 @@ class Verifier:
             raise SignatureError(
                 Fault.ALGORITHM, "RSA-SHA256 and ECDSA-SHA256 are accepted, as the certificate's key is."
             )
-        order = [payload, *signature.iter("*"), signed_object]
+        order = {element: number for number, element in enumerate((payload, *signature.iter("*"), signed_object))}
         canonical = Canonical(payload, len(order))
         for reference, target in zip(references, targets, strict=True):
             digest = hashlib.sha256(canonical.part(_path(target, order))).digest()
@@ -204,10 +204,10 @@ def _targets(references: Sequence[_Element], signed_object: _Element, protection
     return tuple(covered)
 
 
-def _path(element: _Element, order: Sequence[_Element]) -> list[int]:
+def _path(element: _Element, order: Mapping[_Element, int]) -> tuple[int, ...]:
     """Return the numbers of an element and those around it, from the root on."""
-    ancestors = [*reversed(list(element.iterancestors())), element]
-    return [next(number for number, each in enumerate(order) if each is ancestor) for ancestor in ancestors]
+    numbers = [order[element], *(order[ancestor] for ancestor in element.iterancestors())]
+    return tuple(reversed(numbers))
 
 
 def _base64(element: _Element) -> bytes:
