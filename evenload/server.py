@@ -41,6 +41,8 @@ from vtn.store.writer import GroupWriter
 from vtn.transport.message_log import RecentMessages
 from vtn.transport.renewal import PATH as RENEWAL_PATH
 from vtn.transport.renewal import Renewals
+from vtn.transport.v20a.service import PATH as PATH_20A
+from vtn.transport.v20a.service import Vtn20a
 from vtn.transport.v20b.http import Edge, OpenADRServer
 from vtn.transport.v20b.service import Vtn20b
 from vtn.transport.v20b.signatures import Signatures, SigningFiles, SigningKeys
@@ -122,7 +124,16 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         renewals = None if authority is None else Renewals(db, authority, settings.vtn_id, clock)
         connections = Connections(settings.connections.limits(), registry)
         openadr_port = await _listen_openadr(
-            stack, settings, vtn, registry, revocations, certificates, recent, renewals, connections
+            stack,
+            settings,
+            vtn,
+            Vtn20a(vtn, writer, ven_cache, clock, recent.note, settings.openadr.max_body_bytes),
+            registry,
+            revocations,
+            certificates,
+            recent,
+            renewals,
+            connections,
         )
         stale_after_s = _stale_after_s(settings, clock)
         openadr_url = _openadr_url(settings, openadr_port)
@@ -234,6 +245,7 @@ async def _listen_openadr(
     stack: contextlib.AsyncExitStack,
     settings: Settings,
     vtn: Vtn20b,
+    vtn20a: Vtn20a,
     registry: CollectorRegistry,
     revocations: Revocations,
     certificates: ServerCertificates,
@@ -253,7 +265,8 @@ async def _listen_openadr(
         if openadr.crl is not None:
             revocations.watch(context, openadr.crl)
     beside = {} if renewals is None else {RENEWAL_PATH: renewals.answer}
-    listener = web.Server(OpenADRServer(vtn, edge, registry, recent.note, beside).handle, access_log=None)
+    older = {PATH_20A: vtn20a.answer}
+    listener = web.Server(OpenADRServer(vtn, edge, registry, recent.note, beside, older).handle, access_log=None)
     runner = web.ServerRunner(listener, shutdown_timeout=_LAST_ANSWERS_S)
     return await _serve(
         stack,

@@ -9,6 +9,7 @@ from sqlalchemy import func, or_, select
 
 from core.direction import Direction
 from openadr.model.event import ActivePeriod, Event
+from openadr.model.registration import Profile
 from openadr.model.signal import Signal
 from vtn.services import dispatch as dispatches
 from vtn.services.dispatch import Order
@@ -57,6 +58,11 @@ async def warnings(conn: Connection, order: Order, now: datetime) -> list[str]:
     vens = await _vens(conn, ven_ids)
     unregistered = [ven_id for ven_id, one in vens.items() if one.registered_at is None]
     found = _signs(order)
+    if not any(signal.name == "SIMPLE" for signal in order.signals):
+        older = [ven_id for ven_id, row in vens.items() if row.protocol_version == Profile.A]
+        if older:
+            does = "speaks OpenADR 2.0a: it does" if len(older) == 1 else "speak OpenADR 2.0a: they do"
+            found.append(f"{_named(older, vens)} {does} not get the event, since it has no SIMPLE signal.")
     found += await _others(conn, order, vens)
     found += await _too_much(conn, order, vens)
     if unregistered:
@@ -77,7 +83,7 @@ def _signs(order: Order) -> list[str]:
 
 
 async def _vens(conn: Connection, ven_ids: Sequence[str]) -> dict[str, Any]:
-    columns = select(ven.c.id, ven.c.name, ven.c.registered_at)
+    columns = select(ven.c.id, ven.c.name, ven.c.registered_at, ven.c.protocol_version)
     return {row.id: row for some in in_parts(ven_ids) for row in await conn.execute(columns.where(ven.c.id.in_(some)))}
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import delete, select, update
 
 from core.errors import NotFoundError
 from core.ids import new_id
-from openadr.model.registration import VenProfile
+from openadr.model.registration import Profile, VenProfile
 from vtn.services import outbox
 from vtn.services.outbox import Intent
 from vtn.store.database import Connection, Transaction
@@ -48,7 +48,9 @@ async def register(
         .where(ven.c.id == ven_id)
         .values(registration_id=given, registered_at=now, **_reached(profile), metadata_at=None, last_seen_at=now)
     )
-    await outbox.put(tx, ven_id, Intent.REPORTS_OFFERED, now)
+    tx.changed(ven_id)
+    if profile.profile is not Profile.A:  # which has no reports
+        await outbox.put(tx, ven_id, Intent.REPORTS_OFFERED, now)
     still_open = event.c.closed_at.is_(None) & (event.c.listed_until.is_(None) | (event.c.listed_until > now))
     if (await tx.conn.execute(select(event.c.id).where((event.c.ven_id == ven_id) & still_open).limit(1))).first():
         await outbox.put(tx, ven_id, Intent.EVENTS_CHANGED, now)

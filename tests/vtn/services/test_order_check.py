@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from core.errors import InvalidError, NotFoundError
 from core.spans import Duration
@@ -11,6 +12,7 @@ from vtn.services import dispatch, order_check
 from vtn.services.dispatch import Order
 from vtn.services.order_check import direction_of
 from vtn.services.potential import Figures, derived
+from vtn.store.tables import ven as ven_table
 
 HOUR = timedelta(hours=1)
 
@@ -104,3 +106,13 @@ def test_the_direction_follows_from_the_signals():
     assert direction_of([simple(1.0)]) == "reduce"
     assert direction_of([power(1.0, -1.0)]) is None
     assert direction_of([simple(0.0)]) is None
+
+
+async def test_a_2_0a_ven_does_not_get_what_has_no_simple_signal(world):
+    old, new = await world.ven("old"), await world.ven("new")
+    async with world.tx() as tx:
+        await tx.conn.execute(update(ven_table).where(ven_table.c.id == old.ven_id).values(protocol_version="2.0a"))
+    programme = await world.programme(old, new)
+    (text,) = await check(world, programme, watts(-1500.0))
+    assert text == "old speaks OpenADR 2.0a: it does not get the event, since it has no SIMPLE signal."
+    assert await check(world, programme, watts(-1500.0), simple(1.0)) == []

@@ -51,7 +51,7 @@ async def test_rg02_a_query_tells_ids_only_to_the_registered(world):
     assert isinstance(answer, CreatedPartyRegistration)
     assert (answer.response.code, answer.response.request_id) == (200, "q")
     assert (answer.registration_id, answer.ven_id, answer.vtn.vtn_id) == (None, None, "vtn")
-    assert answer.vtn.profiles == ((Profile.B, (Transport.SIMPLE_HTTP,)),)
+    assert answer.vtn.profiles == ((Profile.B, (Transport.SIMPLE_HTTP,)), (Profile.A, (Transport.SIMPLE_HTTP,)))
     assert await registered(world) == [None]
     given = await ven.register()
     answer = await ven.say(QueryRegistration(""))
@@ -95,7 +95,7 @@ async def test_rg05_the_answer_names_everything(world):
     assert (answer.response.code, answer.ven_id, answer.vtn.vtn_id) == (200, ven.ven_id, "vtn")
     assert answer.registration_id
     assert answer.vtn.poll_freq == world.settings.poll_period
-    assert answer.vtn.profiles == ((Profile.B, (Transport.SIMPLE_HTTP,)),)
+    assert answer.vtn.profiles == ((Profile.B, (Transport.SIMPLE_HTTP,)), (Profile.A, (Transport.SIMPLE_HTTP,)))
     (row,) = await world.rows("ven")
     assert row.profile["ven_name"] == "Zoë's hütte 家"
     assert (row.protocol_version, row.mode, row.address) == ("2.0b", "pull", None)

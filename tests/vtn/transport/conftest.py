@@ -26,6 +26,7 @@ from support.vtn_world import MINUTE, Ven, World, migrated_sqlite, open_copy, wo
 from vtn.services import provisioning
 from vtn.services.settings import VtnSettings, WantedReport
 from vtn.transport.peer import Peer
+from vtn.transport.v20a.service import PATH, Vtn20a
 from vtn.transport.v20b.http import Edge, OpenADRServer
 from web.connections import Connections, Limits
 from web.listening import Site
@@ -151,7 +152,8 @@ async def line_on(
     chosen = edge or Edge()
     context: ssl.SSLContext | None = pki.server() if tls else None
     connections = Connections(limits)
-    server = OpenADRServer(world.vtn, chosen, CollectorRegistry())
+    older = Vtn20a(world.vtn, world.writer, world.directory, world.clock)
+    server = OpenADRServer(world.vtn, chosen, CollectorRegistry(), others={PATH: older.answer})
     runner: web.ServerRunner = server.runner()
     await runner.setup()
     await Site(runner, "127.0.0.1", 0, connections, tls=context, trusted=context is None).start()

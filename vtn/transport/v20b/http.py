@@ -65,6 +65,8 @@ class Edge:
 
 Beside = Callable[[Peer, bytes], Awaitable[web.Response]]
 """Answers a post that is no OpenADR message: of whom, and its body. May raise UnavailableError."""
+Answer = Callable[[Peer, bytes], Awaitable[tuple[str, bytes]]]
+"""Answers a message of another version of OpenADR: its kind, and the answer. May raise what `Vtn20b.answer` does."""
 Note = Callable[[str, str, bytes, bytes], None]
 """Hears of an exchange; see `vtn.transport.message_log`."""
 
@@ -79,15 +81,18 @@ class OpenADRServer:
         registry: CollectorRegistry,
         note: Note = lambda _who, _kind, _in, _out: None,
         beside: Mapping[str, Beside] = MappingProxyType({}),
+        others: Mapping[str, Answer] = MappingProxyType({}),
     ) -> None:
         """`note` hears of every exchange but empty polls: who (fingerprint, or venID without TLS), what, bodies.
 
-        `beside` answers posts to other addresses of this listener, path -> what answers.
+        `beside` answers posts to other addresses of this listener, path -> what answers; `others` those in other
+        versions of OpenADR.
         """
         self._note = note
         self._vtn = vtn
         self._edge = edge
         self._beside = {f"{edge.prefix.rstrip('/')}{path}": answer for path, answer in beside.items()}
+        self._others = {f"{edge.prefix.rstrip('/')}{path}": answer for path, answer in others.items()}
         self._base = f"{edge.prefix.rstrip('/')}/OpenADR2/Simple/2.0b/"
         self._usual = {(f"{self._base}{service}", "application/xml"): service for service in SERVICES}
         self._peers: WeakKeyDictionary[object, Peer] = WeakKeyDictionary()
@@ -119,6 +124,9 @@ class OpenADRServer:
             peer = self._peer(request)
             if service in SERVICES:
                 kind, answer = await self._answer(service, await self._body(request), peer)
+                response = self._respond(request, answer)
+            elif service in self._others:
+                kind, answer = await self._others[service](peer, await self._body(request))
                 response = self._respond(request, answer)
             else:
                 kind, response = service, await self._beside[service](peer, await self._body(request))
@@ -161,8 +169,8 @@ class OpenADRServer:
         if request.path in self._beside and request.method == "POST":
             return request.path
         path = posixpath.normpath(request.path)
-        service = path[len(self._base) :] if path.startswith(self._base) else ""
-        if service not in SERVICES:
+        service = path.removeprefix(self._base)
+        if service not in SERVICES and service not in self._others:
             raise _Refused(404, f"No service at {path[:200]}; services are below {self._base}.")
         if request.method != "POST":
             raise _Refused(501, "OpenADR messages are posted.")

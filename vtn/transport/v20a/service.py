@@ -1,0 +1,84 @@
+"""OpenADR 2.0a in pull mode: bytes in, bytes out, no HTTP.
+
+VEN                         VTN
+| --- oadrRequestEvent ----> |   again and again: there is no oadrPoll (PA-02)
+| <-- oadrDistributeEvent -- |   all its events that 2.0a can carry
+| --- oadrCreatedEvent ----> |
+| <-- oadrResponse --------- |
+
+What is asked and answered is 2.0b's EiEvent in other words, so 2.0b's service answers.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from core.clock import Clock
+from openadr.model.registration import Profile, VenProfile
+from openadr.v20a.decode import decode_noting
+from openadr.v20a.encode import encode
+from openadr.v20b.decode import MAX_BYTES, UnreadableError, WireError
+from openadr.v20b.messages import Message, RequestEvent
+from vtn.services import outbox, registration
+from vtn.services.ven_cache import VenCache
+from vtn.store.writer import GroupWriter
+from vtn.transport.peer import Peer
+from vtn.transport.v20b.service import Vtn20b
+
+PATH: Final = "/OpenADR2/Simple/EiEvent"
+"""Where 2.0a VENs post their messages (PA-01)."""
+_PROFILE: Final = VenProfile(profile=Profile.A)
+
+
+class Vtn20a:
+    """Answers OpenADR 2.0a messages of pull VENs."""
+
+    def __init__(
+        self,
+        vtn: Vtn20b,
+        writer: GroupWriter,
+        vens: VenCache,
+        clock: Clock,
+        note: Callable[[str, str, bytes, bytes], None] = lambda _who, _kind, _in, _out: None,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        """`note` hears of every exchange; see `vtn.transport.message_log`."""
+        self._vtn = vtn
+        self._writer = writer
+        self._vens = vens
+        self._clock = clock
+        self._note = note
+        self._max_bytes = max_bytes
+
+    async def answer(self, peer: Peer, body: bytes) -> tuple[str, bytes]:
+        """Return the kind of a message and the answer to it. Raises like `Vtn20b.answer`, and WireError."""
+        try:
+            decoded = decode_noting(body, max_bytes=self._max_bytes)
+        except UnreadableError as fault:
+            answered = encode(await self._vtn.unreadable(fault, peer))
+            self._note(peer.fingerprint, "?", body, answered)
+            return "?", answered
+        except WireError as error:
+            await self._vtn.not_acceptable(error, peer)
+            self._note(peer.fingerprint, "?", body, str(error).encode())
+            raise
+        message = decoded.message
+        kind = f"{type(message).__name__} 2.0a"
+        await self._take_in(message, peer)
+        answered = encode(await self._vtn.answer("EiEvent", message, peer, decoded.repairs))
+        self._note(peer.fingerprint or getattr(message, "ven_id", ""), kind, body, answered)
+        return kind, answered
+
+    async def _take_in(self, message: Message, peer: Peer) -> None:
+        """Register a VEN with its first message, as 2.0a has no other registration; a list that is asked for is told.
+
+        A VEN that registered by 2.0b may ask here, too, and stays what it is.
+        """
+        claimed = getattr(message, "ven_id", "")
+        ven = await (self._vens.identify(peer.fingerprint) if peer.fingerprint else self._vens.get(claimed))
+        if ven is None or claimed not in ("", ven.ven_id):
+            return
+        ven_id, now = ven.ven_id, self._clock.now()
+        if ven.registration_id is None:
+            await self._writer.submit(lambda tx: registration.register(tx, ven_id, _PROFILE, None, now))
+        if isinstance(message, RequestEvent) and ven.due_at is not None:
+            await self._writer.submit(lambda tx: outbox.all_told(tx, [ven_id]))
