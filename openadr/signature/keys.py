@@ -31,14 +31,6 @@ def algorithm_of(key: PublicKey | PrivateKey) -> str:
     return RSA_SHA256 if isinstance(key, rsa.RSAPublicKey | rsa.RSAPrivateKey) else ECDSA_SHA256
 
 
-def algorithm_of_certificate(der: bytes) -> str | None:
-    """Return the signature method of a certificate's key, None if it has none."""
-    try:
-        return algorithm_of(read_certificate(der)[0])
-    except InvalidError:
-        return None
-
-
 def sign(key: PrivateKey, text: bytes) -> bytes:
     """Return the value of a signature as XML carries it: of ECDSA the two numbers, one behind the other."""
     if isinstance(key, rsa.RSAPrivateKey):

@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 from base64 import b64encode
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -21,6 +22,9 @@ _OBJECT: Final = (0, 1)
 _PROPERTY_ID: Final = "replay-protect"
 _SIGNATURE_ID: Final = "signature"
 _OWN: Final = {b"ds": DS.encode(), b"dsp": DSP.encode()}
+_DECLARED: Final = declared(_OWN).decode()
+_SHORT: Final = 1024
+_MOST_DRAFTS: Final = 64
 _DIGEST: Final = (
     f'<ds:Transforms><ds:Transform Algorithm="{C14N}"></ds:Transform></ds:Transforms>'
     f'<ds:DigestMethod Algorithm="{SHA256}"></ds:DigestMethod>'
@@ -32,6 +36,34 @@ def new_nonce() -> str:
     return secrets.token_hex(16)
 
 
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """An unsigned message in canonical form, taken apart where the signature goes.
+
+    `scope` are the namespaces that are declared around what is signed, `reference` is that to the message's object.
+    """
+
+    before: bytes
+    after: bytes
+    scope: str
+    reference: str
+
+    @classmethod
+    def of(cls, payload: bytes) -> "_Draft":
+        root = etree.fromstring(payload)
+        name = root[0].get(OBJECT_ID) if len(root) == 1 and root[0].tag == SIGNED_OBJECT else None
+        if root.tag != PAYLOAD or not name or not name.isascii():
+            raise InvalidError("Only an oadrPayload whose oadrSignedObject has an Id is signed.")
+        canonical = Canonical(root, len(_OBJECT))
+        place = canonical.start(_OBJECT[-1])
+        return cls(
+            before=_DECLARATION + canonical.text[:place],
+            after=canonical.text[place:],
+            scope=declared({**canonical.scope(_OBJECT[:1]), **_OWN}).decode(),
+            reference=_reference(name, canonical.part(_OBJECT)),
+        )
+
+
 class Signer:
     """Signs messages with a key, and shows its certificate. Both are read once."""
 
@@ -39,6 +71,7 @@ class Signer:
         """Take a key without password (RSA, P-256, P-384, P-521) and its certificate. Raises InvalidError."""
         self._key, self.certificate = read_pair(key_pem, cert_pem)
         self.algorithm = algorithm_of(self._key)
+        self._drafts: dict[bytes, _Draft] = {}
         self._key_info = (
             "<ds:KeyInfo><ds:X509Data><ds:X509Certificate>"
             f"{b64encode(self.certificate).decode()}"
@@ -50,12 +83,7 @@ class Signer:
 
         Raises InvalidError unless it is an oadrPayload with nothing but an oadrSignedObject that has an Id.
         """
-        root = etree.fromstring(payload)
-        name = root[0].get(OBJECT_ID) if len(root) == 1 and root[0].tag == SIGNED_OBJECT else None
-        if root.tag != PAYLOAD or not name or not name.isascii():
-            raise InvalidError("Only an oadrPayload whose oadrSignedObject has an Id is signed.")
-        canonical = Canonical(root, len(_OBJECT))
-        scope = declared({**canonical.scope(_OBJECT[:1]), **_OWN}).decode()
+        draft = self._draft(payload)
         replay_protect = (
             f'<ds:SignatureProperty%s Id="{_PROPERTY_ID}" Target="#{_SIGNATURE_ID}"><dsp:ReplayProtect>'
             f"<dsp:timestamp>{instant(now)}</dsp:timestamp><dsp:nonce>{nonce}</dsp:nonce>"
@@ -64,18 +92,28 @@ class Signer:
         signed_info = (
             f'<ds:SignedInfo%s><ds:CanonicalizationMethod Algorithm="{C14N}"></ds:CanonicalizationMethod>'
             f'<ds:SignatureMethod Algorithm="{self.algorithm}"></ds:SignatureMethod>'
-            f"{_reference(name, canonical.part(_OBJECT))}"
-            f"{_reference(_PROPERTY_ID, (replay_protect % scope).encode())}</ds:SignedInfo>"
+            f"{draft.reference}"
+            f"{_reference(_PROPERTY_ID, (replay_protect % draft.scope).encode())}</ds:SignedInfo>"
         )
-        value = b64encode(sign(self._key, (signed_info % scope).encode())).decode()
+        value = b64encode(sign(self._key, (signed_info % draft.scope).encode())).decode()
         signature = (
-            f'<ds:Signature{declared(_OWN).decode()} Id="{_SIGNATURE_ID}">{signed_info % ""}'
+            f'<ds:Signature{_DECLARED} Id="{_SIGNATURE_ID}">{signed_info % ""}'
             f"<ds:SignatureValue>{value}</ds:SignatureValue>{self._key_info}"
             f"<ds:Object><ds:SignatureProperties>{replay_protect % ''}</ds:SignatureProperties></ds:Object>"
             "</ds:Signature>"
         )
-        place = canonical.start(_OBJECT[-1])
-        return _DECLARATION + canonical.text[:place] + signature.encode() + canonical.text[place:]
+        return draft.before + signature.encode() + draft.after
+
+    def _draft(self, payload: bytes) -> _Draft:
+        """Return a message ready to be signed. Short ones come again and again: a poll, and the answer to it."""
+        draft = self._drafts.get(payload)
+        if draft is None:
+            draft = _Draft.of(payload)
+            if len(payload) <= _SHORT:
+                if len(self._drafts) >= _MOST_DRAFTS:
+                    self._drafts.clear()
+                self._drafts[payload] = draft
+        return draft
 
 
 def _reference(name: str, part: bytes) -> str:

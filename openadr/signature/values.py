@@ -38,13 +38,14 @@ class SignatureError(ForbiddenError):
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A good signature: the oadrSignedObject element that it covers, its certificate (DER), when it was made, nonce.
+    """A good signature: the oadrSignedObject element that it covers, its certificate (DER), method, time and nonce.
 
-    `timestamp` is aware and the sender's machine time.
+    `timestamp` is aware and the sender's machine time. There is no element where the message was read before.
     """
 
-    signed_object: _Element = field(repr=False, compare=False)
+    signed_object: _Element | None = field(repr=False, compare=False)
     certificate: bytes = field(repr=False)
+    method: str
     timestamp: datetime
     nonce: str
 

@@ -8,7 +8,7 @@ bound to the schema, because a schema-bound parser can crash the process.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
 
@@ -118,7 +118,11 @@ def decode_noting(
         wrong = fault(payload, large=large) if repairs else wrong
     if wrong is not None:
         raise WireError(f"Not a valid OpenADR 2.0b message: {wrong}")
-    message = (signature.signed_object if isinstance(signature, Verified) else payload[-1])[0]
+    if isinstance(signature, Verified):
+        if signature.signed_object is not payload[-1]:
+            raise WireError("The signature covers something else than what is read.")
+        signature = replace(signature, signed_object=None)  # a tree is large, and signatures are kept for a while
+    message = payload[-1][0]
     if strict and (message.get(n.SCHEMA_VERSION) or "").strip() != SCHEMA_VERSION:
         raise WireError(f'{n.name_of(message)} does not say ei:schemaVersion="{SCHEMA_VERSION}".')
     return Decoded(_read(message), repairs, signature)

@@ -59,7 +59,12 @@ def instant(element: _Element) -> datetime:
 
     Fractions finer than a microsecond are cut. Raises InvalidError for a time outside the years 1 to 9999.
     """
-    text = (element.text or "").strip()
+    return instant_of(element.text or "")
+
+
+def instant_of(text: str) -> datetime:
+    """Return a date-time from its text; see `instant`."""
+    text = text.strip()
     try:
         if text[11:13] == "24":  # xs:dateTime's way to write the end of a day
             return _aware(f"{text[:11]}00{text[13:_TIME_LENGTH]}") + timedelta(days=1)

@@ -401,9 +401,14 @@ def test_the_signature_is_judged_before_anything_else_is_believed():
     assert decode(POLL, verify=lambda _: None) == m.Poll("000123")
 
 
-def test_the_element_that_was_verified_is_read():
+def test_nothing_is_read_but_the_element_that_was_verified():
+    def verified(element):
+        return Verified(element, b"", "method", NOON, "nonce")
+
+    decoded = decode_noting(POLL, verify=lambda payload: verified(payload[-1]))
+    assert decoded.message == m.Poll("000123")
+    assert decoded.signature == verified(None)
     other = parse(POLL.replace(b"000123", b"another"))[-1]
-    verified = Verified(other, b"", NOON, "nonce")
-    decoded = decode_noting(POLL, verify=lambda _: verified)
-    assert decoded.message == m.Poll("another")
-    assert decoded.signature is verified
+    for element in (other, None):
+        with pytest.raises(WireError, match="covers something else"):
+            decode_noting(POLL, verify=lambda _, element=element: verified(element))

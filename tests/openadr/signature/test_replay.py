@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lxml import etree
 
 from core.errors import UnavailableError
 from openadr.signature.replay import NonceMemory
@@ -16,7 +15,7 @@ WINDOW = timedelta(seconds=60)
 
 
 def verified(nonce="n", certificate=b"c", at=NOW):
-    return Verified(etree.Element("object"), certificate, at, nonce)
+    return Verified(None, certificate, "method", at, nonce)
 
 
 def refused(memory, message, now=NOW):

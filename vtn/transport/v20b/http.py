@@ -25,8 +25,9 @@ from openadr.fingerprint import fingerprint
 from openadr.signature.values import SignatureError
 from openadr.v20b.decode import MAX_BYTES, Decoded, UnreadableError, WireError, decode_noting
 from openadr.v20b.encode import encode
-from openadr.v20b.messages import Message, Poll
+from openadr.v20b.messages import Message
 from vtn.transport.peer import Peer
+from vtn.transport.v20b.known_polls import KnownPolls
 from vtn.transport.v20b.service import EMPTY, Vtn20b
 from vtn.transport.v20b.signatures import Signature
 
@@ -35,10 +36,7 @@ _log = structlog.get_logger(__name__)
 SERVICES: Final = frozenset({"EiEvent", "EiOpt", "EiReport", "EiRegisterParty", "OadrPoll"})
 _LARGE: Final = 64 * 1024
 """A body of more bytes is read in a thread, so that nobody else waits for it."""
-_SHORT: Final = 1024
 _LONGEST_SUBJECT: Final = 300
-_MOST_POLLS: Final = 8192
-"""A VEN's poll is the same bytes each time, and most of all messages: so many, if short, are read only once."""
 _FINGERPRINT: Final = re.compile(r"[0-9A-F]{2}(:[0-9A-F]{2}){9}")
 _CODINGS: Final[dict[str, Callable[[bytes], bytes]]] = {
     "gzip": lambda body: gzip.compress(body, compresslevel=1),
@@ -96,7 +94,7 @@ class OpenADRServer:
         self._base = f"{edge.prefix.rstrip('/')}/OpenADR2/Simple/2.0b/"
         self._usual = {(f"{self._base}{service}", "application/xml"): service for service in SERVICES}
         self._peers: WeakKeyDictionary[object, Peer] = WeakKeyDictionary()
-        self._polls: dict[tuple[bytes, bool], Decoded] = {}
+        self._polls = KnownPolls()
         self._empty = encode(EMPTY)
         self._empty_coded = {coding: compress(self._empty) for coding, compress in _CODINGS.items()}
         self._messages = Counter(
@@ -234,7 +232,7 @@ class OpenADRServer:
         return encode(answer, sign=lambda body: self._vtn.signatures.sign(body, signature))
 
     async def _decode(self, body: bytes, *, strict: bool) -> Decoded:
-        poll = self._polls.get((body, strict))
+        poll = self._polls.get(body, self._vtn.signatures.judge_claim, strict=strict)
         if poll is not None:
             return poll
         limit = self._edge.max_body_bytes
@@ -242,10 +240,7 @@ class OpenADRServer:
         if len(body) > _LARGE:
             return await asyncio.to_thread(decode_noting, body, strict=strict, verify=judge, max_bytes=limit)
         decoded = decode_noting(body, strict=strict, verify=judge, max_bytes=limit)
-        if isinstance(decoded.message, Poll) and len(body) <= _SHORT and decoded.signature is None:
-            if len(self._polls) >= _MOST_POLLS:
-                self._polls.clear()
-            self._polls[body, strict] = decoded
+        self._polls.put(body, decoded, strict=strict)
         return decoded
 
     def _respond(self, request: web.BaseRequest, body: bytes) -> web.Response:

@@ -5,6 +5,8 @@ are known on TLS, but any of them, since a VEN may have several and TLS may end 
 the first signature is met, since it is large and most fleets have none.
 """
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +26,7 @@ from vtn.services.ven_cache import VenCache, VenState
 from vtn.store.writer import GroupWriter
 
 if TYPE_CHECKING:
+    from openadr.signature.claim import Claim
     from openadr.signature.replay import NonceMemory
     from openadr.signature.sign import Signer
     from openadr.signature.verify import Verifier
@@ -32,6 +35,9 @@ _log = structlog.get_logger(__name__)
 
 WINDOW: Final = timedelta(minutes=1)
 """How far a signature's time may be from ours, either way, unless a deployment says otherwise."""
+
+_LOOK_S: Final = 5.0
+"""How often it is looked whether a key's file has changed (machine time)."""
 
 Signature = Verified | SignatureError | None
 """What is to be thought of a message's signature; None: it has none."""
@@ -53,27 +59,29 @@ class SigningFiles:
 
 
 class SigningKeys:
-    """The VTN's keys, such as an RSA and an EC one. Each is read once, and again when its file has changed."""
+    """The VTN's keys, such as an RSA and an EC one. Each is read once, and again soon after its file has changed."""
 
     def __init__(self, pairs: Sequence[SigningFiles] = ()) -> None:
         self._pairs = tuple(pairs)
         self._signers: dict[SigningFiles, tuple[int, Signer]] = {}
+        self._current: list[Signer] = []
+        self._looked_s = -math.inf
 
     def __bool__(self) -> bool:
         return bool(self._pairs)
 
-    def like(self, certificate: bytes | None) -> "Signer":
-        """Return the key of the kind of a peer's certificate (DER), which it can surely verify, or else the first.
+    def like(self, method: str | None) -> "Signer":
+        """Return the key for the signature method of a peer, which it can surely verify, or else the first.
 
         Raises UnavailableError if there is none that can be used.
         """
-        from openadr.signature.keys import algorithm_of_certificate  # noqa: PLC0415  see the module
-
-        signers = [self._signer(pair) for pair in self._pairs]
-        if not signers:
+        now_s = time.monotonic()
+        if now_s - self._looked_s > _LOOK_S:
+            self._current = [self._signer(pair) for pair in self._pairs]
+            self._looked_s = now_s
+        if not self._current:
             raise UnavailableError("This VTN has no key to sign its answers with.")
-        algorithm = None if certificate is None else algorithm_of_certificate(certificate)
-        return next((signer for signer in signers if signer.algorithm == algorithm), signers[0])
+        return next((signer for signer in self._current if signer.algorithm == method), self._current[0])
 
     def _signer(self, pair: SigningFiles) -> "Signer":
         from openadr.signature.sign import Signer  # noqa: PLC0415  see the module
@@ -127,6 +135,13 @@ class Signatures:
         except SignatureError as error:
             return error
 
+    def judge_claim(self, claim: "Claim") -> Verified | SignatureError:
+        """Return what is to be thought of a claim that was read by its form."""
+        try:
+            return self._load()[0].judge(claim, self._speaks_for_a_ven)
+        except SignatureError as error:
+            return error
+
     def check(self, ven: VenState, signature: Signature) -> None:
         """Raise SignatureError unless a VEN's message may be acted on, as far as its signature tells (SE-08)."""
         if ven.signatures is SignaturePolicy.OFF:
@@ -163,8 +178,8 @@ class Signatures:
         """Return an encoded answer with a signature. Raises UnavailableError if there is no key that can be used."""
         from openadr.signature.sign import new_nonce  # noqa: PLC0415  see the module
 
-        certificate = signature.certificate if isinstance(signature, Verified) else None
-        return self._keys.like(certificate).sign(body, self._now(), new_nonce())
+        method = signature.method if isinstance(signature, Verified) else None
+        return self._keys.like(method).sign(body, self._now(), new_nonce())
 
     def _speaks_for_a_ven(self, certificate: bytes) -> bool:
         return self._vens.owner(fingerprint(certificate)) is not None

@@ -8,8 +8,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from core.clock import machine_now
+from core.errors import UnavailableError
 from openadr.fingerprint import der_of_pem
 from openadr.model.registration import SignaturePolicy, VenProfile
+from openadr.signature.names import ECDSA_SHA256, RSA_SHA256
 from openadr.signature.sign import Signer, new_nonce
 from openadr.signature.values import Fault
 from openadr.signature.verify import Verifier
@@ -24,7 +26,7 @@ from openadr.v20b.messages import (
     RegisterReport,
 )
 from support.vtn_world import Ven
-from vtn.services import signatures
+from vtn.services import provisioning, signatures
 from vtn.services.signatures import forget_nonces, set_policy
 from vtn.transport.v20b.http import Edge
 from vtn.transport.v20b.service import Vtn20b
@@ -213,25 +215,32 @@ async def test_without_tls_the_vens_certificate_counts(line_at, pki):
         assert (await home.send(Poll(line.other.ven_id)))[0] == 403
 
 
-async def test_the_key_is_of_the_kind_that_the_ven_has(tmp_path, pki):
+@pytest.fixture
+def eager(monkeypatch):
+    """Have it looked each time whether a key's file has changed."""
+    monkeypatch.setattr("vtn.transport.v20b.signatures._LOOK_S", -1.0)
+
+
+async def test_the_key_is_of_the_kind_that_the_ven_has(tmp_path, pki, eager):
     server = pki.authority.issue_server(["127.0.0.1"], key_type="rsa")
     (tmp_path / "rsa.pem").write_text(server.chain_pem)
     (tmp_path / "rsa.key").write_text(server.key_pem)
     ec = SigningFiles(pki.directory / "server.pem", pki.directory / "server.key")
     keys = SigningKeys([ec, SigningFiles(tmp_path / "rsa.pem", tmp_path / "rsa.key")])
-    assert keys.like(der_of_pem(server.chain_pem.encode())).algorithm.endswith("rsa-sha256")
-    assert keys.like(read_signer(pki, "home").certificate).algorithm.endswith("#ecdsa-sha256")
-    assert keys.like(None).algorithm.endswith("#ecdsa-sha256")
+    assert keys.like(RSA_SHA256).algorithm == RSA_SHA256
+    assert {keys.like(method).algorithm for method in (ECDSA_SHA256, None)} == {ECDSA_SHA256}
     before = keys.like(None)
     assert keys.like(None) is before, "read once"
     (tmp_path / "rsa.pem").write_text("half of it")
-    assert keys.like(der_of_pem(server.chain_pem.encode())).algorithm.endswith("#rsa-sha256")
+    assert keys.like(RSA_SHA256).algorithm == RSA_SHA256
 
 
-async def test_a_renewed_key_is_taken_up(tmp_path, pki):
+async def test_a_renewed_key_is_taken_up(tmp_path, pki, eager):
     pair = SigningFiles(tmp_path / "it.pem", tmp_path / "it.key")
     seen = set()
     keys = SigningKeys([pair])
+    with pytest.raises(UnavailableError, match="cannot be read"):
+        keys.like(None)
     for _ in range(2):
         issued = pki.authority.issue_server(["127.0.0.1"])
         pair.cert.write_text(issued.chain_pem)
@@ -243,3 +252,25 @@ async def test_a_renewed_key_is_taken_up(tmp_path, pki):
 def test_the_default_has_no_key(world):
     vtn = Vtn20b(world.writer, world.directory, world.settings, world.clock, world.faults)
     assert not vtn.signatures.can_sign
+
+
+async def test_what_is_known_of_polls_does_not_make_them_good(home, monkeypatch):
+    """The first one is read, the next ones are recognised: that must not be told from outside."""
+    poll = Poll(home.ven.ven_id)
+    for _ in range(3):
+        assert (await home.say(poll))[1]
+    parsed = []
+    monkeypatch.setattr("vtn.transport.v20b.http.decode_noting", lambda *_, **__: parsed.append(1))
+    body = home.signed(poll)
+    assert (await home.say(poll, body))[1]
+    assert (await home.send(poll, body))[0] == 403, "again"
+    assert (await home.send(poll, home.signed(poll, after=timedelta(seconds=90))))[0] == 403, "of later"
+    fresh, other = home.signed(poll), home.signed(poll, after=timedelta(seconds=3))
+    stamp = other.partition(b"timestamp>")[2].partition(b"<")[0]
+    mixed = fresh.replace(fresh.partition(b"timestamp>")[2].partition(b"<")[0], stamp)
+    assert (await home.send(poll, mixed))[0] == 403, "changed"
+    assert parsed == []
+    async with home.line.world.tx() as tx:
+        await provisioning.revoke_certificate(tx, home.ven.peer.fingerprint, home.line.world.now, who="ann")
+    status, answer = await home.send(poll)
+    assert (status, b"463" in answer) == (200, True)
