@@ -15,6 +15,7 @@ import json
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -28,6 +29,7 @@ from benchmarks.identities import Site, homes, identified
 from benchmarks.load import DriveError, Fleet, Ven
 from benchmarks.results import PEER, Row, as_json, compare, table, write_page
 from benchmarks.servers import started
+from certs.kinds import KeyType
 
 _ROOT: Final = Path(__file__).parent.parent
 _OURS: Final = "ours"
@@ -48,7 +50,7 @@ class Bench:
     """Another checkout of evenload, measured in the place of openleadr."""
     fresh: bool = False
     """Whether every round has servers of its own, whatever the case."""
-    _identified: list[Ven] = field(default_factory=list)
+    _identified: dict[KeyType, list[Ven]] = field(default_factory=dict)
     _copies: int = 0
 
     async def measure(self, case: Case) -> Row:
@@ -78,11 +80,12 @@ class Bench:
         count = case.vens(self.plan)
         if not case.tls:
             return homes(count)
-        if not self._identified:
+        key_type = case.signs or KeyType.EC
+        if key_type not in self._identified:
             self.tell("issuing certificates")
-            most = max(self.plan.pollers, self.plan.reporters, self.plan.homes)
-            self._identified = await asyncio.to_thread(identified, self.site, most)
-        return self._identified[:count]
+            most = max(self.plan.pollers, self.plan.reporters, self.plan.homes) if key_type is KeyType.EC else count
+            self._identified[key_type] = await asyncio.to_thread(identified, self.site, most, key_type)
+        return self._identified[key_type][:count]
 
     @asynccontextmanager
     async def _ready(self, case: Case, name: str, vens: Sequence[Ven]) -> AsyncIterator[tuple[Fleet, Stage]]:
@@ -90,9 +93,11 @@ class Bench:
         self._copies += 1
         site = await self.site.copy(self.folder / f"{self._copies:02d}-{case.name}-{name}")
         arguments = [str(site.settings)] if name != "peer" else [str(site.directory)] if case.tls else []
+        if name == "peer" and case.signs is not None:
+            arguments.append(case.signs)
         program, root = (_OURS, self.against) if name == "before" else (name, None)
         log = self.folder / f"{name}.log"
-        mine = [replace(ven) for ven in vens]
+        mine = [replace(ven, prepared=deque()) for ven in vens]
         async with (
             started(program, log, *arguments, tls=case.tls, token=site.token, root=root) as server,
             connected(server, mine) as fleet,

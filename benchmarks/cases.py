@@ -11,13 +11,16 @@ from urllib.request import HTTPCookieProcessor, HTTPSHandler, OpenerDirector, bu
 
 from benchmarks import gateway
 from benchmarks.identities import Site
-from benchmarks.load import DriveError, Fleet, Load, Ven, memory_mb
+from benchmarks.load import DriveError, Fleet, Load, Script, Ven, memory_mb
 from benchmarks.servers import Server
+from certs.kinds import KeyType
 
 _WITHIN_S: Final = 180.0
 _AT_ONCE: Final = 20
 _QUARTER: Final = 15
 _POLLS: Final = 5
+_FEW: Final = 10
+"""Polls that each VEN signs before the peer is measured: it would not get through more before they are too old."""
 ANSWERS: Final = ("/v1/vens?limit=100", "/v1/dispatches?limit=100", "/v1/audit?limit=100", "/metrics")
 PAGES: Final = ("/", "/fleet", "/dispatches", "/potential", "/market", "/programmes", "/audit", "/system")
 """What an operator and a program look at while memory is measured."""
@@ -69,6 +72,8 @@ class Case:
     fresh: bool = False
     more_is_better: bool = True
     most_rounds: int = 5
+    signs: KeyType | None = None
+    """With which kind of keys every message is signed and verified, if at all."""
 
 
 @asynccontextmanager
@@ -85,6 +90,20 @@ async def connected(server: Server, vens: Sequence[Ven]) -> AsyncIterator[Fleet]
 
 async def _registered(fleet: Fleet) -> None:
     await fleet.run(partial(gateway.sign_up, reports=False), within_s=_WITHIN_S)
+
+
+async def _signing(fleet: Fleet) -> None:
+    def script(ven: Ven) -> Script:
+        assert ven.signer is not None  # noqa: S101  cases that sign have such VENs
+        return gateway.signed(gateway.sign_up(ven, reports=False), ven.signer)
+
+    await fleet.run(script, within_s=_WITHIN_S)
+
+
+async def _signed_poll(fleet: Fleet, stage: Stage, *, prepared: int) -> Figure:
+    for ven in fleet.vens:
+        gateway.prepare_polls(ven, _FEW if stage.server.name == "peer" else prepared)
+    return _rate(await fleet.drive(gateway.signed_polls, warm_s=stage.plan.warm_s, seconds=stage.plan.seconds))
 
 
 async def _reporting(fleet: Fleet) -> None:
@@ -192,6 +211,21 @@ def _of_polls(*, tls: bool) -> Case:
     return Case("poll-tls" if tls else "poll", what, "messages/s", tls, lambda plan: plan.pollers, _registered, _poll)
 
 
+def _of_signed_polls(key_type: KeyType, prepared: int) -> Case:
+    """`prepared`: how many polls each VEN signs before a stretch begins."""
+    kind = "P-256" if key_type is KeyType.EC else "RSA-2048"
+    return Case(
+        f"poll-signed-{key_type}",
+        f"oadrPoll while nothing waits, mutual TLS, poll and answer signed with {kind} and protected from replays",
+        "messages/s",
+        True,
+        lambda plan: plan.pollers,
+        _signing,
+        partial(_signed_poll, prepared=prepared),
+        signs=key_type,
+    )
+
+
 def _of_dispatch(*, tls: bool) -> Case:
     return Case(
         f"dispatch-1000{'-tls' if tls else ''}",
@@ -228,6 +262,8 @@ CASES: Final = {
     for case in (
         _of_polls(tls=False),
         _of_polls(tls=True),
+        _of_signed_polls(KeyType.EC, prepared=150),
+        _of_signed_polls(KeyType.RSA, prepared=60),
         _of_reports(10),
         _of_reports(96),
         _of_dispatch(tls=False),

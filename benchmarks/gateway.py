@@ -1,10 +1,12 @@
 """What the simulated VENs do, as scripts for `benchmarks.load`. They know both servers' ways to ask for a report."""
 
+import contextlib
 import re
 from typing import Final
 
 from benchmarks import messages
 from benchmarks.load import DriveError, Script, Ven
+from openadr.signature.sign import Signer
 
 R_IDS: Final = ("import", "export")
 _DEEPEST: Final = 10
@@ -54,6 +56,37 @@ def poll_for_ever(ven: Ven) -> Script:
         _good((yield request), b"oadrResponse")
 
 
+def signed(script: Script, signer: Signer) -> Script:
+    """Have everything that a script says signed; a server that does not sign its answer ends the measurement."""
+    with contextlib.closing(script):
+        service, body = next(script)
+        while True:
+            answer = yield service, messages.signed(body, signer)
+            _signed(answer)
+            try:
+                service, body = script.send(answer)
+            except StopIteration:
+                return
+
+
+def prepare_polls(ven: Ven, count: int) -> None:
+    """Sign polls before they are needed: the driver must cost far less than the server. Older ones are thrown away."""
+    if ven.signer is not None:
+        plain = messages.poll(ven.ven_id)
+        ven.prepared.clear()
+        ven.prepared.extend(messages.signed(plain, ven.signer) for _ in range(count))
+
+
+def signed_polls(ven: Ven) -> Script:
+    """Poll while nothing waits, each poll signed anew."""
+    while True:
+        if not ven.prepared:
+            prepare_polls(ven, 1)
+        answer = yield "OadrPoll", ven.prepared.popleft()
+        _good(answer, b"oadrResponse")
+        _signed(answer)
+
+
 def poll_once(ven: Ven) -> Script:
     """Poll while nothing waits, once."""
     _good((yield "OadrPoll", messages.poll(ven.ven_id)), b"oadrResponse")
@@ -86,6 +119,11 @@ def follow_event(ven: Ven) -> Script:
 def _kind(answer: bytes) -> bytes:
     found = _KIND.search(answer)
     return found[1] if found else b""
+
+
+def _signed(answer: bytes) -> None:
+    if b":SignatureValue>" not in answer:
+        raise DriveError(f"The answer has no signature: {answer[:500]!r}")
 
 
 def _good(answer: bytes, kind: bytes) -> None:

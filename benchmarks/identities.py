@@ -10,7 +10,9 @@ from pathlib import Path
 from benchmarks.load import DriveError, Ven
 from benchmarks.servers import of_checkout
 from certs.authority import Authority
+from certs.kinds import KeyType
 from evenload.setup import Shape, prepare
+from openadr.signature.sign import Signer
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +65,21 @@ def homes(count: int) -> list[Ven]:
     return [Ven(f"home-{number:04d}") for number in range(count)]
 
 
-def identified(site: Site, count: int) -> list[Ven]:
-    """Return VENs with a certificate each."""
+def identified(site: Site, count: int, key_type: KeyType = KeyType.EC) -> list[Ven]:
+    """Return VENs with a certificate each, which can sign messages, too."""
     authority = Authority.load(site.directory / "ca")
-    folder = site.directory.with_name("homes")
+    folder = site.directory.with_name(f"homes-{key_type}")
     folder.mkdir()
-    return [_identified(authority, folder, ven) for ven in homes(count)]
+    return [_identified(authority, folder, ven, key_type) for ven in homes(count)]
 
 
-def _identified(authority: Authority, folder: Path, ven: Ven) -> Ven:
-    issued = authority.issue_client(ven.name)
+def _identified(authority: Authority, folder: Path, ven: Ven, key_type: KeyType) -> Ven:
+    issued = authority.issue_client(ven.name, key_type=key_type)
     pem = folder / f"{ven.name}.pem"
     pem.write_text(f"{issued.key_pem}{issued.chain_pem}", encoding="ascii")
     ven.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     ven.context.load_verify_locations(authority.directory / "ca.pem")
     ven.context.load_cert_chain(pem)
+    ven.signer = Signer((issued.key_pem or "").encode(), issued.chain_pem.encode())
     ven.fingerprint = issued.record.fingerprint
     return ven

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
+from openadr.signature.sign import Signer
+
 Request: TypeAlias = tuple[str, bytes]
 """Which service, and the message for it."""
 Script: TypeAlias = Generator[Request, bytes, None]
@@ -40,6 +42,10 @@ class Ven:
     context: ssl.SSLContext | None = None
     report_request_id: str = ""
     reports: int = 0
+    signer: Signer | None = None
+    """What signs its messages, where the case has them signed."""
+    prepared: deque[bytes] = field(default_factory=deque)
+    """Signed polls for the next stretch: each goes out once."""
 
 
 @dataclass(frozen=True, slots=True)

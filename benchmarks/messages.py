@@ -6,6 +6,8 @@ They are valid OpenADR 2.0b and the same for every server.
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
+from openadr.signature.sign import Signer, new_nonce
+
 _NAMESPACES = " ".join(
     f'xmlns:{prefix}="{uri}"'
     for prefix, uri in (
@@ -21,6 +23,7 @@ _NAMESPACES = " ".join(
 )
 _FIRST = datetime(2024, 1, 1, tzinfo=UTC)
 _STEP = timedelta(minutes=15)
+_AHEAD = timedelta(seconds=20)
 SPECIFIER = "usage"
 
 
@@ -33,6 +36,16 @@ def _message(name: str, content: str) -> bytes:
 
 def _time(when: datetime) -> str:
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def signed(message: bytes, signer: Signer) -> bytes:
+    """Return a message with a signature.
+
+    Its time is a little in the future: openleadr takes messages for five seconds and ours for a minute either way, and
+    those that are made before they are needed must not be too old then.
+    """
+    named = message.replace(b"<oadr:oadrSignedObject>", b'<oadr:oadrSignedObject oadr:Id="oadrSignedObject">', 1)
+    return signer.sign(named, datetime.now(UTC) + _AHEAD, new_nonce())
 
 
 def poll(ven_id: str) -> bytes:

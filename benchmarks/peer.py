@@ -1,7 +1,10 @@
-"""openleadr's VTN as the process under test, set up as its documentation says. `python -m benchmarks.peer [DIRECTORY]`.
+"""openleadr's VTN as the process under test, set up as its documentation says.
 
-With a directory of certificates it serves mutual TLS and looks VENs up by their fingerprint. It runs on uvloop, as ours
-does. Values and answers stay in memory: openleadr leaves storing to its user.
+    python -m benchmarks.peer [DIRECTORY [ec|rsa]]
+
+With a directory of certificates it serves mutual TLS and looks VENs up by their fingerprint; with a kind of key it also
+signs with that and verifies what VENs sign. It runs on uvloop, as ours does. Values and answers stay in memory:
+openleadr leaves storing to its user.
 """
 
 import logging
@@ -19,7 +22,7 @@ from benchmarks.control import EVENT_FOR_S, EVENT_IN_S, EVENT_LEVEL, controlled,
 class Peer:
     """openleadr's server with the handlers that it asks its user to write."""
 
-    def __init__(self, certificates: Path | None) -> None:
+    def __init__(self, certificates: Path | None, signs: str | None = None) -> None:
         self._vens: dict[str, dict[str, Any]] = {}
         self._values: dict[str, list[tuple[datetime, float]]] = {}
         self._opts: list[tuple[str, str, str]] = []
@@ -31,6 +34,10 @@ class Peer:
                 "http_ca_file": str(certificates / "ca" / "ca.pem"),
                 "verify_message_signatures": False,  # ours checks certificates only, too
             }
+        if certificates is not None and signs is not None:
+            own = {"cert": f"server-{signs}.pem", "key": f"server-{signs}.key"}
+            tls |= {name: str(certificates / file) for name, file in own.items()}
+            tls |= {"verify_message_signatures": True, "show_fingerprint": False}
         self._server = OpenADRServer(vtn_id="peer", http_host="127.0.0.1", http_port=0, ven_lookup=self._lookup, **tls)
         self._server.add_handler("on_create_party_registration", self._register)
         self._server.add_handler("on_register_report", self._choose)
@@ -105,10 +112,10 @@ class Peer:
         self._opts.append((ven_id, event_id, opt_type))
 
 
-async def main(certificates: Path | None) -> None:
+async def main(certificates: Path | None, signs: str | None) -> None:
     """Run until standard input ends."""
     logging.getLogger("openleadr").setLevel(logging.WARNING)
-    peer = Peer(certificates)
+    peer = Peer(certificates, signs)
     url = await peer.start()
     async with controlled(peer, openadr=url):
         await until_told()
@@ -116,4 +123,5 @@ async def main(certificates: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(Path(sys.argv[1]) if len(sys.argv) > 1 else None))
+    given = dict(enumerate(sys.argv))
+    uvloop.run(main(Path(given[1]) if 1 in given else None, given.get(2)))

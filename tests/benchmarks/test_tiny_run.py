@@ -15,7 +15,7 @@ def test_a_tiny_run_writes_what_it_measured(tmp_path):
     page = (ROOT / "docs" / "explanation" / "performance.md").read_bytes()
     before = set((ROOT / "build").glob("bench-*"))
     rows = tmp_path / "rows.json"
-    cases = "update-report-96-tls,dispatch-1000"
+    cases = "update-report-96-tls,dispatch-1000,poll-signed-ec"
     arguments = ("--quick", "--cases", cases, "--homes", "8", "--seconds", "0.2", "--json", str(rows))
     command = [sys.executable, "-m", "benchmarks", *arguments]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
