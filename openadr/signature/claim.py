@@ -102,6 +102,8 @@ def _shape(payload: _Element) -> tuple[_Element, _Element]:
         raise SignatureError(Fault.SHAPE, "it is too large.")
     if sum(1 for _ in payload.iter(n.SIGNATURE)) > 1:
         raise SignatureError(Fault.SHAPE, "there are several.")
+    if not signed_object.get(n.OBJECT_ID):
+        raise SignatureError(Fault.SHAPE, "the oadrSignedObject has no oadr:Id.")
     ids = [name for element in elements if (name := element.get("Id")) is not None]
     if len({*ids, signed_object.get(n.OBJECT_ID)}) <= len(ids):
         raise SignatureError(Fault.SHAPE, "several elements have one Id.")

@@ -9,7 +9,7 @@ from core.errors import NotFoundError
 from openadr.model.registration import SignaturePolicy
 from openadr.signature.values import Fault, SignatureError
 from vtn.store.database import Transaction
-from vtn.store.rows import upsert
+from vtn.store.rows import insert_new
 from vtn.store.tables import used_nonce, ven
 
 
@@ -31,12 +31,10 @@ async def use_nonces(tx: Transaction, nonces: Mapping[str, datetime]) -> Mapping
 
     Each process asks with keys of its own choice that say VEN and nonce. Work for `GroupWriter.submit_to`.
     """
-    present = select(used_nonce.c.key).where(used_nonce.c.key.in_(list(nonces)))
-    used = set((await tx.conn.execute(present)).scalars())
-    rows = [{"key": key, "expires_at": at} for key, at in sorted(nonces.items()) if key not in used]
-    await upsert(tx.conn, used_nonce, rows, keys=("key",), update=())
+    rows = [{"key": key, "expires_at": at} for key, at in sorted(nonces.items())]
+    new = await insert_new(tx.conn, used_nonce, rows, key="key")
     return {
-        key: SignatureError(Fault.REPLAYED, "this message was sent before.") if key in used else None for key in nonces
+        key: None if key in new else SignatureError(Fault.REPLAYED, "this message was sent before.") for key in nonces
     }
 
 

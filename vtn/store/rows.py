@@ -56,6 +56,18 @@ def _upsert(dialect: str, table: Table, keys: tuple[str, ...], changes: tuple[st
     return statement.on_conflict_do_update(index_elements=list(keys), set_=new)
 
 
+async def insert_new(conn: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]], *, key: str) -> set[Any]:
+    """Insert rows, but none whose `key` (a primary key) is there already; return the keys of those that were inserted.
+
+    Of several transactions that insert the same key, one gets it: the others wait for its end.
+    """
+    if not rows:
+        return set()
+    insert = import_module(f"sqlalchemy.dialects.{conn.dialect.name}").insert
+    statement = insert(table).on_conflict_do_nothing(index_elements=[key]).returning(table.c[key])
+    return set((await conn.execute(statement, [dict(row) for row in rows])).scalars())
+
+
 def in_parts(names: Iterable[T], most: int = _MOST_NAMED) -> Iterator[list[T]]:
     """Yield names in parts that are short enough to be named in one statement (`IN`)."""
     left = list(names)

@@ -145,6 +145,16 @@ def test_wrapped_moved_and_doubled(party):
     assert fault_of(party, twice) is Fault.SHAPE
 
 
+@pytest.mark.parametrize("name", [None, ""])
+def test_an_object_without_id_is_none_that_a_reference_could_mean(party, name):
+    payload = parse(party.signed(POLL))
+    payload[1].attrib.pop(n.OBJECT_ID)
+    if name is not None:
+        payload[1].set(n.OBJECT_ID, name)
+    payload.find(f".//{n.REFERENCE}").set("URI", f"#{name}")
+    assert fault_of(party, payload) is Fault.SHAPE
+
+
 def test_an_object_taken_from_another_message(party):
     payload = parse(party.signed(POLL))
     payload.replace(payload[1], parse(party.signed(m.Poll("ven-2")))[1])

@@ -1,5 +1,6 @@
 """Insert-or-update, and model values as JSON."""
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -26,8 +27,9 @@ from openadr.model.signal import Interval, Signal
 from openadr.model.target import Target
 from openadr.model.units import POWER_REAL_W
 from support.databases import NOON, add_vens
-from vtn.store.rows import from_json, to_json, upsert
-from vtn.store.tables import outbox, resource
+from vtn.store.database import Database
+from vtn.store.rows import from_json, insert_new, to_json, upsert
+from vtn.store.tables import outbox, resource, used_nonce
 
 times = st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  bounds
 durations = st.builds(Duration, st.integers(0, 40), st.integers(0, 10**6))
@@ -144,3 +146,32 @@ async def test_upsert_takes_thousands_of_rows_and_the_same_twice(database):
     async with database.read() as conn:
         assert sorted(await conn.scalars(select(outbox.c.ven_id))) == sorted(names)
         assert set(await conn.scalars(select(outbox.c.state))) == {"sent"}
+
+
+async def test_of_rows_with_a_key_that_is_there_none_is_inserted(database):
+    rows = [{"key": name * 32, "expires_at": NOON} for name in "ab"]
+    async with database.write() as tx:
+        assert await insert_new(tx.conn, used_nonce, rows, key="key") == {"a" * 32, "b" * 32}
+        assert await insert_new(tx.conn, used_nonce, [], key="key") == set()
+        third = {"key": "c" * 32, "expires_at": NOON}
+        assert await insert_new(tx.conn, used_nonce, [*rows, third], key="key") == {"c" * 32}
+
+
+async def test_of_two_processes_one_inserts_a_key(database_url):
+    """A message that is replayed to two workers at once counts at one of them."""
+    row = {"key": "k" * 32, "expires_at": NOON}
+    processes = [await Database.open(database_url) for _ in range(2)]
+
+    async def insert(database):
+        async with database.write() as tx:
+            return await insert_new(tx.conn, used_nonce, [row], key="key")
+
+    try:
+        for _ in range(3):
+            inserted = await asyncio.gather(*map(insert, processes))
+            assert sorted(map(len, inserted)) == [0, 1]
+            async with processes[0].write() as tx:
+                await tx.conn.execute(used_nonce.delete())
+    finally:
+        for database in processes:
+            await database.close()
