@@ -12,7 +12,7 @@ from lxml import etree
 from core.errors import InvalidError
 from openadr.signature.canonical import Canonical, declared
 from openadr.signature.keys import algorithm_of, read_pair, sign
-from openadr.signature.names import C14N, DS, DSP, OBJECT_ID, SHA256
+from openadr.signature.names import C14N, DS, DSP, OBJECT_ID, RSA_SHA256, SHA256
 from openadr.v20b.names import PAYLOAD, SIGNED_OBJECT
 from openadr.v20b.writing import instant
 
@@ -71,6 +71,8 @@ class Signer:
         """Take a key without password (RSA, P-256, P-384, P-521) and its certificate. Raises InvalidError."""
         self._key, self.certificate = read_pair(key_pem, cert_pem)
         self.algorithm = algorithm_of(self._key)
+        self.is_slow = self.algorithm == RSA_SHA256
+        """Whether a signature takes about a millisecond: an event loop has better things to do meanwhile."""
         self._drafts: dict[bytes, _Draft] = {}
         self._key_info = (
             "<ds:KeyInfo><ds:X509Data><ds:X509Certificate>"

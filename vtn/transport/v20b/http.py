@@ -229,7 +229,7 @@ class OpenADRServer:
         """Return the bytes of an answer, signed where that is asked for: then they differ each time."""
         if not await self._vtn.signs_for(peer, signature):
             return self._empty if answer is EMPTY else encode(answer)
-        return encode(answer, sign=lambda body: self._vtn.signatures.sign(body, signature))
+        return await self._vtn.signatures.encode(answer, signature)
 
     async def _decode(self, body: bytes, *, strict: bool) -> Decoded:
         poll = self._polls.get(body, self._vtn.signatures.judge_claim, strict=strict)

@@ -5,6 +5,7 @@ are known on TLS, but any of them, since a VEN may have several and TLS may end 
 the first signature is met, since it is large and most fleets have none.
 """
 
+import asyncio
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,8 @@ from core.errors import EvenloadError, UnavailableError
 from openadr.fingerprint import fingerprint
 from openadr.model.registration import SignaturePolicy
 from openadr.signature.values import Fault, SignatureError, Verified, is_signed
+from openadr.v20b.encode import encode
+from openadr.v20b.messages import Message
 from vtn.services import signatures
 from vtn.services.ven_cache import VenCache, VenState
 from vtn.store.writer import GroupWriter
@@ -174,12 +177,16 @@ class Signatures:
             return False
         return (isinstance(signature, Verified) and self.can_sign) or (ven is not None and ven.xml_signature)
 
-    def sign(self, body: bytes, signature: Signature) -> bytes:
-        """Return an encoded answer with a signature. Raises UnavailableError if there is no key that can be used."""
+    async def encode(self, answer: Message, signature: Signature) -> bytes:
+        """Return an answer with a signature. Raises UnavailableError if there is no key that can be used."""
         from openadr.signature.sign import new_nonce  # noqa: PLC0415  see the module
 
-        method = signature.method if isinstance(signature, Verified) else None
-        return self._keys.like(method).sign(body, self._now(), new_nonce())
+        signer = self._keys.like(signature.method if isinstance(signature, Verified) else None)
+
+        def sign(body: bytes) -> bytes:
+            return signer.sign(body, self._now(), new_nonce())
+
+        return await asyncio.to_thread(encode, answer, sign=sign) if signer.is_slow else encode(answer, sign=sign)
 
     def _speaks_for_a_ven(self, certificate: bytes) -> bool:
         return self._vens.owner(fingerprint(certificate)) is not None
