@@ -27,6 +27,7 @@ class Vtn:
             "fingerprint": config["fingerprint"],
             "registration_id": None,
         }
+        signing = {"cert": config["cert"], "key": config["key"], "show_fingerprint": False} if config["signed"] else {}
         self._server = OpenADRServer(
             vtn_id=config["vtn_id"],
             http_port=config["port"],
@@ -34,7 +35,8 @@ class Vtn:
             http_key=config["key"],
             http_ca_file=config["ca"],
             ven_lookup=self._lookup,
-            verify_message_signatures=False,
+            verify_message_signatures=config["signed"],
+            **signing,
             requested_poll_freq=timedelta(seconds=1),
         )
         self._server.add_handler("on_create_party_registration", self._register)

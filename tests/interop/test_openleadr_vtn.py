@@ -1,7 +1,7 @@
 """Our VEN against openleadr's VTN: separate processes, mutual TLS, a real meter behind a real broker.
 
 What openleadr's VTN cannot do decides the set-up: it reads one value per interval (`one_value_per_interval`), fails on
-status reports (it asks for none), has no EiOpt (the later opt-out is another oadrCreatedEvent) and no signatures here.
+status reports (it asks for none) and has no EiOpt (the later opt-out is another oadrCreatedEvent).
 """
 
 import asyncio
@@ -51,8 +51,16 @@ def identity(tmp_path: Path, authority: Authority) -> tuple[Identity, int]:
     return store_bundle(tmp_path / "identity", bundle), port
 
 
+@pytest.fixture(params=[False, True], ids=["plain", "signed"])
+def signed(request: pytest.FixtureRequest) -> bool:
+    """Whether both sides sign everything, and insist on it."""
+    return bool(request.param)
+
+
 @pytest.fixture
-async def vtn(tmp_path: Path, authority: Authority, identity: tuple[Identity, int]) -> AsyncIterator[Peer]:
+async def vtn(
+    tmp_path: Path, authority: Authority, identity: tuple[Identity, int], *, signed: bool
+) -> AsyncIterator[Peer]:
     ven, port = identity
     issued = authority.issue_server(["localhost"])
     (tmp_path / "vtn.pem").write_text(issued.chain_pem)
@@ -66,6 +74,7 @@ async def vtn(tmp_path: Path, authority: Authority, identity: tuple[Identity, in
         "ven_id": ven.ven_id,
         "ven_name": _NAME,
         "fingerprint": ven.fingerprint,
+        "signed": signed,
     }
     async with peer(_SCRIPT, tmp_path / "vtn.log", **config) as one:
         await one.heard("serving")
@@ -96,14 +105,14 @@ async def _meter(broker: Broker) -> AsyncIterator[None]:
 
 
 @pytest.fixture
-async def gateway(tmp_path: Path, identity: tuple[Identity, int], vtn: Peer) -> AsyncIterator[Path]:
+async def gateway(tmp_path: Path, identity: tuple[Identity, int], vtn: Peer, *, signed: bool) -> AsyncIterator[Path]:
     """Run our gateway; yield its household file."""
     household: dict[str, Any] = {
         "version": 1,
         "name": _NAME,
         "identity": "identity",
         "state": "state",
-        "vtn": {"jitter": 0},
+        "vtn": {"jitter": 0, "signatures": "required" if signed else "off"},
         "devices": [
             {"id": "meter", "driver": "senml_meter", "with": {"id": "m1"}, "role": "grid_meter"},
             {"id": "plug", "driver": "shelly1", "with": {"id": "shellyplug-1"}, "role": "plug", "nominal_w": 500},
