@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from core.clock import Clock
-from openadr.model.registration import Profile, VenProfile
+from openadr.model.registration import Profile, SignaturePolicy, VenProfile
 from openadr.v20a.decode import decode_noting
 from openadr.v20a.encode import encode
 from openadr.v20b.decode import MAX_BYTES, UnreadableError, WireError
@@ -71,11 +71,12 @@ class Vtn20a:
     async def _take_in(self, message: Message, peer: Peer) -> None:
         """Register a VEN with its first message, as 2.0a has no other registration; a list that is asked for is told.
 
-        A VEN that registered by 2.0b may ask here, too, and stays what it is.
+        A VEN that registered by 2.0b may ask here, too, and stays what it is. Nothing is taken in of one that must sign
+        its messages: 2.0a has no signatures, so what it says will be ignored (SE-08).
         """
         claimed = getattr(message, "ven_id", "")
         ven = await (self._vens.identify(peer.fingerprint) if peer.fingerprint else self._vens.get(claimed))
-        if ven is None or claimed not in ("", ven.ven_id):
+        if ven is None or claimed not in ("", ven.ven_id) or ven.signatures is SignaturePolicy.REQUIRED:
             return
         ven_id, now = ven.ven_id, self._clock.now()
         if ven.registration_id is None:

@@ -6,9 +6,12 @@ import pytest
 from lxml import etree
 
 from openadr.model.opt import OptType
+from openadr.model.registration import SignaturePolicy
+from openadr.signature.values import SignatureError
 from openadr.v20a.names import NAMESPACES
 from support.vtn_world import power, simple
 from vtn.services import opt, provisioning
+from vtn.services.signatures import set_policy
 from vtn.transport.peer import Peer
 from vtn.transport.v20a.service import PATH, Vtn20a
 
@@ -72,6 +75,19 @@ async def test_its_first_message_registers_it(older):
     await older.say(request(older.ven_id))
     assert (await older.row()).registration_id == registration
     assert await older.world.rows("outbox", ven_id=older.ven_id) == []  # nothing waits for polls that never come
+
+
+@pytest.mark.parametrize("registered", [False, True])
+async def test_se08_of_a_ven_that_must_sign_nothing_is_taken_in(older, registered):
+    if registered:
+        await older.say(request(older.ven_id))
+        await older.world.dispatch(older)
+    async with older.world.tx() as tx:
+        await set_policy(tx, older.ven_id, SignaturePolicy.REQUIRED, older.world.now, who="ann")
+    before = await older.world.dump()
+    with pytest.raises(SignatureError, match="must sign"):
+        await older.say(request(older.ven_id))
+    assert await older.world.dump() == before
 
 
 async def test_an_event_is_fetched_answered_changed_and_cancelled(older):
