@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from openleadr.messaging import create_message
 
@@ -53,10 +53,12 @@ def test_the_next_message_is_read_as_the_parser_reads_it(party):
 def test_whatever_is_changed_both_say_the_same(ec_party, data):
     skeleton, form = form_of(ec_party.signed(POLL))
     body = ec_party.signed(POLL, nonce=data.draw(st.text("abc019+/=", min_size=1, max_size=9)))
-    place = data.draw(st.integers(0, len(body) - 1))
+    value = data.draw(st.sampled_from(cut(body).values))
+    place = body.index(value) + data.draw(st.integers(-1, len(value)))
     body = body[:place] + data.draw(st.binary(max_size=2)) + body[place + data.draw(st.integers(0, 2)) :]
     message = cut(body)
-    assume(message is not None and message.skeleton == skeleton)
+    if message is None or message.skeleton != skeleton:
+        return  # the parser's own
     try:
         by_form = judged(ec_party, form.fill(message.values))
     except InvalidError:
