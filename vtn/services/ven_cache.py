@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, case, func, select, update
 
 from core.clock import Clock
 from core.errors import EvenloadError
-from openadr.model.registration import SignaturePolicy
+from openadr.model.registration import Profile, SignaturePolicy
 from vtn.services.outbox import OPEN, DoneBy, State
 from vtn.store.database import Database
 from vtn.store.tables import outbox, ven, ven_certificate
@@ -31,6 +31,7 @@ class VenState:
     signatures: SignaturePolicy = SignaturePolicy.WHEN_PRESENT
     xml_signature: bool = False
     """It asked for signed messages when it registered."""
+    protocol_version: str = Profile.B
 
     def is_due(self, now: datetime) -> bool:
         """Whether a poll must look into the outbox."""
@@ -145,7 +146,9 @@ class VenCache:
         certificates = select(
             ven_certificate.c.fingerprint, ven_certificate.c.ven_id, ven_certificate.c.not_after
         ).where(ven_certificate.c.revoked_at.is_(None))
-        vens = select(ven.c.id, ven.c.registration_id, ven.c.strict, ven.c.signatures, ven.c.xml_signature)
+        vens = select(
+            ven.c.id, ven.c.registration_id, ven.c.strict, ven.c.signatures, ven.c.xml_signature, ven.c.protocol_version
+        )
         vens = vens.where(ven.c.removed_at.is_(None))
         if only is not None and len(only) <= 500:  # noqa: PLR2004  beyond that, reading all is cheaper than naming them
             names = sorted(only)
@@ -175,6 +178,7 @@ class VenCache:
                 bool(wait.awaits_request) if wait else False,
                 SignaturePolicy(row.signatures),
                 row.xml_signature,
+                row.protocol_version,
             )
         for certificate in valid:
             self._certificates[certificate.fingerprint] = (certificate.ven_id, certificate.not_after)

@@ -69,10 +69,11 @@ class Vtn20a:
         return kind, answered
 
     async def _take_in(self, message: Message, peer: Peer) -> None:
-        """Register a VEN with its first message, as 2.0a has no other registration; a list that is asked for is told.
+        """Register a VEN with its first message, as 2.0a has no other registration; the list that it asks for is told.
 
-        A VEN that registered by 2.0b may ask here, too, and stays what it is. Nothing is taken in of one that must sign
-        its messages: 2.0a has no signatures, so what it says will be ignored (SE-08).
+        A VEN that registered by 2.0b may ask here, too, and stays what it is: what waits for its polls still does.
+        Nothing is taken in of one that must sign its messages: 2.0a has no signatures, so what it says will be ignored
+        (SE-08).
         """
         claimed = getattr(message, "ven_id", "")
         ven = await (self._vens.identify(peer.fingerprint) if peer.fingerprint else self._vens.get(claimed))
@@ -81,5 +82,6 @@ class Vtn20a:
         ven_id, now = ven.ven_id, self._clock.now()
         if ven.registration_id is None:
             await self._writer.submit(lambda tx: registration.register(tx, ven_id, _PROFILE, None, now))
-        if isinstance(message, RequestEvent) and ven.due_at is not None:
+        of_2_0a = ven.registration_id is None or ven.protocol_version == Profile.A
+        if of_2_0a and isinstance(message, RequestEvent) and ven.due_at is not None:
             await self._writer.submit(lambda tx: outbox.all_told(tx, [ven_id]))

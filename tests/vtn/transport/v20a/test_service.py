@@ -122,11 +122,14 @@ async def test_what_it_says_wrong_is_refused_in_its_words(older):
 
 async def test_a_ven_of_2_0b_may_ask_and_stays_what_it_is(world):
     ven = await world.ven("newer")
+    await ven.drain()
     await world.dispatch(ven, signals=(simple(1.0),), starts_in=timedelta(hours=2))
+    await world.dispatch(ven, signals=(power(-500.0),), starts_in=timedelta(hours=4))
     older = Older(world, ven.ven_id, ven.peer)
     await older.say(request(ven.ven_id, "<pyld:replyLimit>1</pyld:replyLimit>"))
     assert len(older.at("//ei:eventID")) == 1
     assert (await older.row()).protocol_version == "2.0b"
+    assert len((await ven.poll()).events) == 2  # of which 2.0a could not tell one
 
 
 async def test_over_http_with_the_statuses_of_the_transport(line):
