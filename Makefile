@@ -7,7 +7,7 @@ ARGS   ?=
 # Demo and tests start some hundred processes: let them keep what they compiled, whatever the caller's shell says.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test drills chaos fuzz bench bench-selection reference check lint types rooms unit packages walk screenshots \
+.PHONY: demo test drills chaos fuzz bench conformance bench-selection reference check lint types rooms unit packages walk screenshots \
   translations clean
 
 demo: $(VENV)/.demo
@@ -38,6 +38,11 @@ fuzz: $(VENV)/.test
 # minutes; ARGS=--quick for a short look that leaves the page alone).
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# Which rules of OpenADR 2.0b our VTN and openleadr's keep; writes build/conformance.json and docs/reference/conformance.md
+# (three minutes, most of them waiting).
+conformance: $(VENV)/.test
+	$(BIN)/python -m evenload.conformance_table $(ARGS)
 
 # How fast and how good the choice of VENs is, for 100,000 homes.
 bench-selection: $(VENV)/.test

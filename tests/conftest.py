@@ -43,6 +43,7 @@ _TOGETHER = {
     "tests/aggregator/simulation/": "season",
     "tests/evenload/test_commands.py": "live",
     "tests/evenload/test_brp.py": "live",
+    "tests/conformance/": "kit",
     "tests/install/": "install",
     "tests/drills/test_kill.py::test_killed_gateways": "drills 1",
     "tests/drills/test_kill.py::test_a_killed_broker": "drills 2",

@@ -229,8 +229,8 @@ What an endDeviceAsset may name (EV-31, OP-11, RP-09), beside names that begin w
 """
 _DECISIONS = """## Decisions
 
-Where the specification is in doubt or contradicts itself: what evenload does, and what its conformance kit (not
-built yet) takes and sends. The kit takes each reading that the text allows.
+Where the specification is in doubt or contradicts itself: what evenload does, and what its
+[conformance kit](../how-to/test-your-vtn.md) takes and sends. The kit takes each reading that the text allows.
 """
 
 

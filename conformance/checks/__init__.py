@@ -1,0 +1,28 @@
+"""The checks, one a rule, by chapter of the catalogue. Each says in its name and first line what the rule asks."""
+
+from typing import Final
+
+from conformance.check import Check
+from conformance.checks import (
+    event_content,
+    event_life,
+    general,
+    opts,
+    polling,
+    registration,
+    reports,
+    security,
+    transport,
+)
+
+CHECKS: Final[tuple[Check, ...]] = (
+    *transport.CHECKS,
+    *general.CHECKS,
+    *registration.CHECKS,
+    *polling.CHECKS,
+    *event_content.CHECKS,
+    *event_life.CHECKS,
+    *reports.CHECKS,
+    *opts.CHECKS,
+    *security.CHECKS,
+)

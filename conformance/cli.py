@@ -1,0 +1,301 @@
+"""`evenload conform`: the kit on the command line. `app` is a sub-application for the main command.
+
+It exits with 0 if no must and no should is broken, with 1 if one is, with 3 if the VTN could not be tried at all.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from conformance import judge, profile, record
+from conformance import templates as t
+from conformance.check import Check
+from conformance.checks import CHECKS
+from conformance.damage import overridden
+from conformance.dialogues import DIALOGUES, HOSTILE
+from conformance.exchange import Exchange, Transcript
+from conformance.operator import Operator
+from conformance.operators.evenload import EvenloadOperator
+from conformance.operators.openleadr import started
+from conformance.operators.person import PersonOperator, VenFile, read_vens
+from conformance.profile import Profile
+from conformance.report import files, page, table
+from conformance.report.summary import Summary, summary
+from conformance.runner import Setting, judged, play, wanted
+from conformance.stage import Stage, Timeline
+from conformance.unrun import UNRUN
+from conformance.wire import Access
+from core.clock import machine_now
+from core.errors import EvenloadError, InvalidError, UnavailableError
+
+app = typer.Typer(name="conform", help="Test a VTN against the rules of OpenADR 2.0b.", no_args_is_help=True)
+
+_BROKEN: Final = 1
+_UNTRIED: Final = 3
+
+_Url = Annotated[
+    str, typer.Argument(metavar="URL", help="Where its VENs post: https://HOST:PORT/[PREFIX/]OpenADR2/Simple/2.0b")
+]
+_Ca = Annotated[Path | None, typer.Option("--ca", envvar="EVENLOAD_CA", help="The authority (PEM file) to trust.")]
+_Api = Annotated[str | None, typer.Option(help="An evenload VTN: its operator API.")]
+_Token = Annotated[str | None, typer.Option(envvar="EVENLOAD_TOKEN", help="An administrator's token for --api.")]
+_Vens = Annotated[Path | None, typer.Option(help="Another VTN: a TOML file with the VENs that it knows.")]
+_HostCheck = Annotated[
+    bool, typer.Option("--host-check/--no-host-check", help="Hold the server's certificate against its host name.")
+]
+_Seed = Annotated[int, typer.Option(help="What is random comes from this number.")]
+_Only = Annotated[
+    list[str] | None, typer.Option(help="Only these chapters or rules: EV, RG-05 ... May be given several times.")
+]
+_Profile = Annotated[
+    Path | None, typer.Option("--profile", help="A TOML file with the optional features that are absent.")
+]
+_Pace = Annotated[int, typer.Option(min=1, max=3600, help="Length of an interval that is waited for, seconds.")]
+_Record = Annotated[Path | None, typer.Option("--record", help="Keep all messages in this directory.")]
+_All = Annotated[bool, typer.Option("--all", help="List rules that passed, too.")]
+_Junit = Annotated[Path | None, typer.Option(help="Write JUnit XML to a file.")]
+_Json = Annotated[Path | None, typer.Option("--json", help="Write JSON to a file.")]
+_Html = Annotated[Path | None, typer.Option(help="Write a page with the messages of each failure.")]
+
+
+@app.command()
+def vtn(
+    url: _Url,
+    ca: _Ca = None,
+    api: _Api = None,
+    token: _Token = None,
+    vens: _Vens = None,
+    *,
+    ask: Annotated[bool, typer.Option("--ask", help="Ask you for what only the VTN's operator can do.")] = False,
+    host_check: _HostCheck = True,
+    profile_file: _Profile = None,
+    only: _Only = None,
+    seed: _Seed = 1,
+    pace: _Pace = 4,
+    speed: Annotated[float, typer.Option(min=1, help="How many times as fast the VTN's world goes.")] = 1.0,
+    record_to: _Record = None,
+    every: _All = False,
+    junit: _Junit = None,
+    json_file: _Json = None,
+    html: _Html = None,
+) -> None:
+    """Play VENs against a VTN, good and bad ones, and say which rules it keeps.
+
+    It makes VENs, programmes and events there: take a VTN for trials. The VENs are retired in the end.
+    """
+    checks = _chosen(only)
+    declared = profile.load(profile_file) if profile_file else Profile()
+    reach = _Reach(url, ca, api, token, vens, host_check)
+    with _setting(reach, ask=ask, seed=seed, pace_s=pace, speed=speed) as setting:
+        transcripts = _play(checks, setting)
+    if record_to is not None:
+        record.save(record_to, transcripts)
+    _need_answers(url, transcripts)
+    results = judged(checks, transcripts, declared)
+    _report(summary(url, checks, results, UNRUN), junit, json_file, html, every=every)
+
+
+def _need_answers(url: str, transcripts: Sequence[Transcript]) -> None:
+    """Exit with 3 if the VTN never answered anything."""
+    if not any(exchange.answer for transcript in transcripts for exchange in transcript):
+        broke = next((transcript.broke for transcript in transcripts if transcript.broke), "no dialogue was played")
+        troubles = [exchange.trouble for transcript in transcripts for exchange in transcript if exchange.trouble]
+        typer.echo(f"evenload: {url} could not be tried: {troubles[0] if troubles else broke}", err=True)
+        raise typer.Exit(_UNTRIED)
+
+
+@app.command()
+def openleadr(
+    profile_file: _Profile = None,
+    only: _Only = None,
+    *,
+    seed: _Seed = 1,
+    pace: _Pace = 4,
+    record_to: _Record = None,
+    every: _All = False,
+    junit: _Junit = None,
+    json_file: _Json = None,
+    html: _Html = None,
+) -> None:
+    """Start openleadr's VTN on this machine, over plain HTTP, and test it. It is sent nothing hostile."""
+    checks = [check for check in _chosen(only) if check.dialogue != HOSTILE]
+    declared = profile.load(profile_file) if profile_file else Profile()
+    with started() as operator, tempfile.TemporaryDirectory(prefix="conformance-") as place:
+        timeline = Timeline(operator.now(), machine_now())
+        setting = Setting(Access(operator.url), operator, timeline, Path(place), seed, pace)
+        transcripts = _play(checks, setting)
+    if record_to is not None:
+        record.save(record_to, transcripts)
+    _need_answers("openleadr's VTN", transcripts)
+    results = judged(checks, transcripts, declared)
+    _report(summary("openleadr's VTN", checks, results, UNRUN), junit, json_file, html, every=every)
+
+
+@app.command()
+def replay(
+    directory: Annotated[Path, typer.Argument(help="What `evenload conform vtn --record` wrote.")],
+    profile_file: _Profile = None,
+    only: _Only = None,
+    *,
+    every: _All = False,
+    junit: _Junit = None,
+    json_file: _Json = None,
+    html: _Html = None,
+) -> None:
+    """Judge a recorded run again, without a VTN."""
+    transcripts = record.load(directory)
+    played = {transcript.dialogue for transcript in transcripts}
+    checks = [check for check in _chosen(only) if check.dialogue in played or check.dialogue not in DIALOGUES]
+    results = judged(checks, transcripts, profile.load(profile_file) if profile_file else Profile())
+    _report(summary(str(directory), checks, results, UNRUN), junit, json_file, html, every=every)
+
+
+@app.command()
+def send(
+    url: _Url,
+    name: Annotated[str, typer.Argument(metavar="MESSAGE", help="Such as oadrPoll or oadrCreateOpt.")],
+    values: Annotated[
+        list[str] | None, typer.Option("--set", metavar="ELEMENT=TEXT", help="Another text for an element.")
+    ] = None,
+    ca: _Ca = None,
+    api: _Api = None,
+    token: _Token = None,
+    vens: _Vens = None,
+    *,
+    host_check: _HostCheck = True,
+) -> None:
+    """Register a VEN, post one message of it, and show request, answer and what the schema says."""
+    pairs = dict(_pair(value) for value in values or ())
+    with _setting(_Reach(url, ca, api, token, vens, host_check)) as setting:
+        stage = Stage("send", setting.access, setting.operator, setting.timeline, setting.directory, 1, 1)
+        ven = stage.ven("a")
+        messages = {
+            message.name: message
+            for message in (t.query(stage.token()), ven.again(), *t.of_every_kind(ven.ven_id, ven.registration_id))
+        }
+        if name not in messages:
+            raise InvalidError(f"There is no template for {name}; there are {', '.join(messages)}.")
+        exchange = ven.post("send", overridden(messages[name], pairs) if pairs else messages[name])
+    _show(exchange)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise InvalidError(f"'{text}' is not ELEMENT=TEXT, such as venID=other.")
+    return name, value
+
+
+def _show(exchange: Exchange) -> None:
+    typer.echo(f"{exchange.request.method} {exchange.request.target}\n\n{page.readable(exchange.request.body)}")
+    if exchange.answer is None:
+        typer.echo(exchange.trouble)
+        raise typer.Exit(_BROKEN)
+    typer.echo(f"HTTP {exchange.answer.status}\n\n{page.readable(exchange.answer.content)}")
+    try:
+        fault = judge.schema_fault(judge.parse(exchange.answer.content).root)
+    except ValueError as error:
+        fault = str(error)
+    typer.echo(f"The answer is not valid: {fault}" if fault else "The answer is valid.")
+    if fault:
+        raise typer.Exit(_BROKEN)
+
+
+def _chosen(only: Sequence[str] | None) -> list[Check]:
+    """Return the checks of these chapters and rules; all without any. Raises InvalidError for what there is not."""
+    if not only:
+        return list(CHECKS)
+    known_rules = {check.rule for check in CHECKS}
+    chapters = {rule.partition("-")[0] for rule in known_rules}
+    if strange := [word for word in only if word.upper() not in known_rules | chapters]:
+        raise InvalidError(f"There is no check for {', '.join(strange)}; chapters are {', '.join(sorted(chapters))}.")
+    words = {word.upper() for word in only}
+    return [check for check in CHECKS if {check.rule, check.rule.partition("-")[0]} & words]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """How a VTN and its operator are reached, as it was typed."""
+
+    url: str
+    ca: Path | None
+    api: str | None
+    token: str | None
+    vens: Path | None
+    host_check: bool
+
+
+@contextmanager
+def _setting(
+    reach: _Reach, *, ask: bool = False, seed: int = 1, pace_s: int = 1, speed: float = 1.0
+) -> Iterator[Setting]:
+    """Yield what the dialogues need; afterwards what was made for them is retired. Raises EvenloadError."""
+    ven_file = read_vens(reach.vens) if reach.vens else VenFile()
+    directory = Path(tempfile.mkdtemp(prefix="conformance-"))
+    try:
+        with _operator(reach, ven_file, directory, ask=ask) as operator:
+            timeline = Timeline(operator.now(), machine_now(), speed)
+            access = Access(reach.url.rstrip("/"), reach.ca, reach.host_check)
+            yield Setting(access, operator, timeline, directory, seed, pace_s, ven_file.expired)
+    finally:
+        shutil.rmtree(directory)
+
+
+@contextmanager
+def _operator(reach: _Reach, ven_file: VenFile, directory: Path, *, ask: bool) -> Iterator[Operator]:
+    """Yield the adapter that was asked for. Raises InvalidError without a token."""
+    if reach.api is None:
+        yield PersonOperator(ven_file.vens, _ask if ask else None)
+        return
+    if not reach.token:
+        raise InvalidError("With --api an administrator's token is needed: --token, or EVENLOAD_TOKEN.")
+    operator = EvenloadOperator(reach.api, reach.token, reach.ca, directory)
+    try:
+        yield operator
+    finally:
+        _tidy(operator)
+
+
+def _ask(text: str) -> str:
+    return str(typer.prompt(f"\n{text}\nPress Enter when it is done, or type no", default="", show_default=False))
+
+
+def _tidy(operator: EvenloadOperator) -> None:
+    try:
+        operator.tidy()
+    except EvenloadError as error:
+        typer.echo(f"The VENs of this run are still there: {error}", err=True)
+
+
+def _play(checks: Sequence[Check], setting: Setting) -> list[Transcript]:
+    """Play the dialogues that some checks need, and show how far it has come."""
+    dialogues = wanted(checks, DIALOGUES)
+    transcripts = []
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=len(dialogues))
+        for name, dialogue in dialogues.items():
+            progress.update(task, description=name)
+            transcripts.append(play(name, dialogue, setting))
+            progress.advance(task)
+    return transcripts
+
+
+def _report(run: Summary, junit: Path | None, json_file: Path | None, html: Path | None, *, every: bool) -> None:
+    """Print the table, write the files, and exit with 1 if a must or should is broken. Raises UnavailableError."""
+    table.show(run, Console(), every=every)
+    for path, text in ((junit, files.as_junit), (json_file, files.as_json), (html, page.as_html)):
+        if path is not None:
+            try:
+                path.write_text(text(run), encoding="utf-8")
+            except OSError as error:
+                raise UnavailableError(f"{path} cannot be written: {error.strerror}.") from error
+    if run.broken:
+        raise typer.Exit(_BROKEN)

@@ -1,0 +1,141 @@
+"""The adapter that starts openleadr's VTN and operates it: what that package offers its users, and no more."""
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from conformance.operator import (
+    EventOrder,
+    Identity,
+    OperatorRefusedError,
+    ReportOrder,
+    SignalOrder,
+    UnableError,
+)
+
+_PATIENCE_S: Final = 10.0
+
+
+@dataclass
+class OpenleadrOperator:
+    """A running server. Its VENs are known by their venIDs: it is reached over plain HTTP."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+    def now(self) -> datetime:
+        """Return the real time."""
+        return datetime.now(UTC)
+
+    def provide(self, name: str, *, rsa: bool = False) -> Identity:
+        """Have it know a VEN, which has no id of its own choice when it registers."""
+        if rsa:
+            raise UnableError("it is reached without TLS")
+        self._ask("provide", name=name)
+        return Identity(name)
+
+    def fingerprint(self, ven_id: str) -> str:
+        """Raise UnableError: there are no certificates."""
+        raise UnableError("it is reached without TLS")
+
+    def create_event(self, order: EventOrder, ven_ids: Sequence[str]) -> str:
+        """Add an event for one VEN; its handle is venID and eventID."""
+        if len(ven_ids) != 1 or len(order.signals) != 1 or order.signals[0].device_classes or order.signals[0].unit:
+            raise UnableError("add_event makes an event of one signal without unit, for one VEN")
+        if order.start_after_s:
+            raise UnableError("add_event has no parameter for startafter")
+        signal = order.signals[0]
+        event = {
+            "start": order.start.isoformat(),
+            "values": signal.values,
+            "signal_name": signal.name,
+            "signal_type": signal.type,
+            "market_context": order.market_context,
+            "response_required": "always" if order.always else "never",
+            "ramp_up_s": order.ramp_up_s,
+        }
+        if order.resources:
+            event["targets"] = [{"resource_id": resource} for resource in order.resources]
+        answer = self._ask("event", ven_id=ven_ids[0], event=event, priority=order.priority or 0)
+        return f"{ven_ids[0]} {answer['event_id']}"
+
+    def change_event(
+        self, handle: str, *, start: datetime | None = None, signals: Sequence[SignalOrder] | None = None
+    ) -> None:
+        """Raise UnableError."""
+        raise UnableError("openleadr has no way to change an event")
+
+    def cancel_event(self, handle: str) -> None:
+        """Cancel it."""
+        ven_id, _, event_id = handle.partition(" ")
+        self._ask("cancel", ven_id=ven_id, event_id=event_id)
+
+    def opt(self, handle: str, ven_id: str) -> str | None:
+        """Return what its callback was told last."""
+        opt = self._ask("opt", ven_id=ven_id, event_id=handle.partition(" ")[2])["opt"]
+        return None if opt is None else str(opt)
+
+    def request_report(self, ven_id: str, order: ReportOrder) -> None:
+        """Raise UnableError: reports are asked for as they are registered, and not later."""
+        raise UnableError("openleadr cannot ask for a report later than its registration")
+
+    def cancel_reports(self, ven_id: str) -> None:
+        """Raise UnableError."""
+        raise UnableError("openleadr has no way to cancel a report")
+
+    def reregister(self, ven_id: str) -> None:
+        """Raise UnableError: it asks by itself, when it does not know a VEN."""
+        raise UnableError("openleadr has no way to ask for a re-registration")
+
+    def unregister(self, ven_id: str) -> None:
+        """Raise UnableError."""
+        raise UnableError("openleadr has no way to cancel a registration")
+
+    def _ask(self, command: str, **details: object) -> dict[str, Any]:
+        """Order something and return the answer. Raises UnableError if the process has ended."""
+        assert self.process.stdin is not None  # noqa: S101  it was opened with pipes
+        assert self.process.stdout is not None  # noqa: S101
+        try:
+            self.process.stdin.write(json.dumps({"do": command} | details) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except OSError:
+            line = ""
+        if not line:
+            raise UnableError(f"openleadr's VTN has ended with {self.process.poll()}")
+        answer: dict[str, Any] = json.loads(line)
+        if "refused" in answer:
+            raise OperatorRefusedError(str(answer["refused"]))
+        return answer
+
+
+@contextlib.contextmanager
+def started() -> Iterator[OpenleadrOperator]:
+    """Run openleadr's VTN while the context lasts. Raises UnableError if it does not start."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-W", "ignore", "-m", "conformance.operators.openleadr_server", str(port)]
+    process = subprocess.Popen(  # noqa: S603  a module of ours
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        if not process.stdout or not process.stdout.readline():
+            raise UnableError("openleadr's VTN does not start; is the package openleadr installed?")
+        yield OpenleadrOperator(f"http://127.0.0.1:{port}/OpenADR2/Simple/2.0b", process)
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        process.communicate(timeout=_PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()

@@ -1,0 +1,333 @@
+"""The test of the test: each check catches a VTN with one deliberate fault, and the others stay green."""
+
+from dataclasses import replace
+
+import pytest
+
+from conformance.check import EVERY
+from conformance.checks import CHECKS
+from conformance.exchange import Answer
+from conformance.profile import Profile
+from conformance.runner import judged
+from conformance.templates import payload, request_event, usage_offer
+from conformance.verdict import Verdict
+from support.mutations import (
+    Mutation,
+    brought,
+    code,
+    empty,
+    header,
+    mutated,
+    offering,
+    response,
+    same,
+    silence,
+    status,
+    text,
+)
+
+
+def _m(rule, dialogue, step, change, *also, name="", **facts):
+    return Mutation(
+        rule, dialogue, step, change, frozenset(also), name, {k.replace("_", " "): v for k, v in facts.items()}
+    )
+
+
+_ID = "http://www.w3.org/2001/XMLSchema-instance"
+
+TRANSPORT = (
+    _m("TR-03", "transport", "address:escaped", status(404)),
+    _m("TR-04", "transport", "method:PUT", status(405)),
+    _m("TR-05", "transport", "type:json", status(415)),
+    _m("TR-05", "transport", "broken", status(400)),
+    _m("TR-05", "transport", "service:unknown", status(406)),
+    _m("TR-05", "transport", "refused in OpenADR", status(404)),
+    _m("TR-06", "transport", "valid", header("Transfer-Encoding", "chunked")),
+    _m("TR-06", "transport", "valid", header("Content-Type", "text/xml")),
+    _m("TR-06", "registration", "create", header("Content-Length", None)),
+    _m("TR-07", "transport", "name beyond ASCII", status(406)),
+    _m("TR-08", "transport", "accepts gzip", text("><", "><")),
+    _m("TR-09", "transport", "agent", status(403)),
+    _m("TR-12", "repeated", "twice:oadrCreateOpt", code(452)),
+)
+
+GENERAL = (
+    _m("GN-01", "registration", "create", text(r"<oadr:oadrProfiles>.*</oadr:oadrProfiles>", ""), "RG-05"),
+    _m("GN-01", "wrong ids", "other case", text("</ei:responseDescription>", " & </ei:responseDescription>"), "GN-09"),
+    _m("GN-02", "registration", "query:before", text(' ei:schemaVersion="2.0b"', "")),
+    _m(
+        "GN-03",
+        "registration",
+        "query:before",
+        text("<oadr:oadrPayload ", f'<oadr:oadrPayload xmlns:i="{_ID}" i:schemaLocation="a b" '),
+    ),
+    _m("GN-04", "delivery", "new", text(r"(T\d\d:\d\d:\d\d)Z", r"\1")),
+    _m("GN-05", "registration", "create", text(r"(<xcal:duration>)PT10S", r"\1P")),
+    _m(
+        "GN-06",
+        "request ids",
+        "echo:oadrRequestEvent",
+        text(
+            r"<pyld:requestID>[^<]*</pyld:requestID></ei:eiResponse>",
+            "<pyld:requestID>None</pyld:requestID></ei:eiResponse>",
+        ),
+    ),
+    _m(
+        "GN-06",
+        "request ids",
+        "echo:oadrPoll",
+        text(r"<pyld:requestID\s*/>|<pyld:requestID></pyld:requestID>", "<pyld:requestID>None</pyld:requestID>"),
+    ),
+    _m("GN-08", "wrong ids", "wrong ven:oadrRequestEvent", code(200), "RG-15"),
+    _m("GN-08", "wrong ids", "unharmed", code(452)),
+    _m("GN-09", "wrong ids", "other case", code(200)),
+    _m("GN-11", "logical faults", "fault", code(200)),
+    _m("GN-12", "invalid", "invalid:two messages", status(400)),
+    _m("GN-12", "invalid", "valid after all", silence),
+    _m("GN-13", "empty elements", "empty:target", code(459)),
+    _m("GN-14", "extensions", "extension:report name", status(406)),
+    _m("GN-15", "misplaced", "misplaced:oadrPoll to EiEvent", code(200)),
+)
+
+REGISTRATION = (
+    _m("RG-01", "misplaced", "misplaced:oadrRequestReregistration", code(200), "GN-15"),
+    _m("RG-02", "registration", "query:after", text("<ei:registrationID>.*</ei:registrationID>", "")),
+    _m("RG-02", "registration", "query:before", text("2.0b</oadr:oadrProfileName>", "2.0a</oadr:oadrProfileName>")),
+    _m("RG-03", "registration", "create:unknown ven", code(463)),
+    _m("RG-04", "registration", "create:push without address", code(200)),
+    _m(
+        "RG-05",
+        "registration",
+        "create",
+        text("<oadr:oadrRequestedOadrPollFreq>.*</oadr:oadrRequestedOadrPollFreq>", ""),
+    ),
+    _m("RG-06", "registration", "again:second", text("<ei:registrationID>", "<ei:registrationID>x")),
+    _m("RG-08", "renewals", "afresh:old request", code(200)),
+    _m("RG-09", "asked", "asked to reregister", empty),
+    _m("RG-10", "registration", "left", code(200)),
+    _m("RG-11", "registration", "cancel:wrong registration", code(200)),
+    _m("RG-14", "unregistered", "unregistered:oadrRequestEvent", code(452)),
+    _m("RG-15", "wrong ids", "wrong ven:oadrPoll", code(463), "GN-08"),
+    _m("RG-16", "asked", "told to leave", empty),
+)
+
+POLLING = (
+    _m("PL-01", "queue", "empty", status(404)),
+    _m("PL-02", "queue", "queue:1", empty),
+    _m("PL-02", "queue", "emptied", code(452)),
+    _m("PL-03", "queue", "wrong ven", code(463)),
+    _m("PL-04", "unanswered", "withheld:next", status(503)),
+    _m("PL-07", "delivery", "cancelled", empty),
+    _m("PL-07", "delivery", "new", text("<oadr:oadrEvent>.*?</oadr:oadrEvent>", "", count=1), "EV-15"),
+)
+
+REPORTS = (
+    _m("RP-01", "metadata", "early", brought("oadrRegisterReport", empty)),
+    _m("RP-02", "metadata", "offer:nothing", code(459), "RP-12"),
+    _m("RP-03", "renewals", "renewed:old data", code(200)),
+    _m("RP-04", "metadata", "early", offering(usage_offer().replace("METADATA_", ""))),
+    _m("RP-05", "metadata", "early", offering(usage_offer(), usage_offer())),
+    _m("RP-06", "metadata", "told:one-shot", text("<ei:reportRequestID>.*?</ei:reportRequestID>", "")),
+    _m("RP-12", "metadata", "offer:usage", code(461)),
+    _m("RP-14", "metadata", "told:periodic", empty, "RP-06"),
+    _m(
+        "RP-20",
+        "requests",
+        "ordered:periodic",
+        brought("oadrCreateReport", text("<ei:rID>power</ei:rID>", "<ei:rID>other</ei:rID>")),
+    ),
+    _m(
+        "RP-21",
+        "requests",
+        "ordered",
+        brought(
+            "oadrCreateReport",
+            text("<ei:reportRequestID>.*?</ei:reportRequestID>", "<ei:reportRequestID>r</ei:reportRequestID>"),
+        ),
+        "RP-60",
+    ),
+    _m(
+        "RP-22",
+        "requests",
+        "ordered:periodic",
+        text(
+            "</xcal:properties>",
+            "<ei:x-eiNotification><xcal:duration>PT0S</xcal:duration></ei:x-eiNotification></xcal:properties>",
+        ),
+    ),
+    _m("RP-23", "requests", "ordered:one-shot", text("x-notApplicable", "Direct Read")),
+    _m("RP-26", "requests", "ordered:periodic", text("<ei:reportInterval>.*</ei:reportInterval>", "")),
+    _m("RP-27", "requests", "ordered:periodic", text("(<xcal:granularity><xcal:duration>)[^<]*", r"\1PT1S")),
+    _m("RP-31", "metadata", "asks:one-shot", text("<ei:reportRequestID>.*?</ei:reportRequestID>", "")),
+    _m("RP-52", "requests", "odd id", code(452)),
+    _m("RP-53", "requests", "data:again", code(454)),
+    _m("RP-55", "requests", "wrong:rID", code(200)),
+    _m("RP-60", "requests", "stops:unknown", code(200)),
+    _m("RP-62", "requests", "data:after the end", text("(<oadr:oadrCancelReport.*<ei:reportRequestID>)", r"\1x")),
+)
+
+_LAST_ID = text("(.*<ei:eventID>)[^<]*", r"\1other")
+_VALUE = "(<ei:signalPayload><ei:payloadFloat><ei:value>)[^<]*"
+_CURRENT = "(<ei:currentValue><ei:payloadFloat><ei:value>)"
+_DTSTART = "<xcal:dtstart><xcal:date-time>2026-01-01T00:00:00Z</xcal:date-time></xcal:dtstart>"
+_TWO = "<ei:venID>a</ei:venID><ei:venID>b</ei:venID>"
+_TO_RESOURCE = text("<power:endDeviceAsset>.*?</power:endDeviceAsset>", "<ei:resourceID>r</ei:resourceID>")
+_BASELINE = (
+    f"<ei:eiEventBaseline>{_DTSTART}"
+    "<xcal:duration><xcal:duration>PT1M</xcal:duration></xcal:duration><strm:intervals><ei:interval><xcal:duration>"
+    "<xcal:duration>PT1M</xcal:duration></xcal:duration><xcal:uid><xcal:text>7</xcal:text></xcal:uid>"
+    "<ei:signalPayload><ei:payloadFloat><ei:value>1</ei:value></ei:payloadFloat></ei:signalPayload></ei:interval>"
+    "</strm:intervals><ei:baselineID>b</ei:baselineID><ei:baselineName>b</ei:baselineName></ei:eiEventBaseline>"
+)
+
+
+def _with_body(exchange, body):
+    headers = (("Content-Type", "application/xml"), ("Content-Length", str(len(body))))
+    return replace(exchange, answer=Answer(200, headers, body))
+
+
+def _metadata_again(exchange):
+    """Have the VTN register its reports once more."""
+    return _with_body(exchange, payload("oadrRegisterReport", "<pyld:requestID>r</pyld:requestID>"))
+
+
+def _asks_for_events(exchange):
+    """Have the VTN ask a VEN for its events."""
+    return _with_body(exchange, request_event("vtn").body)
+
+
+def _let_in(exchange):
+    """Answer who must not speak, as if it were well."""
+    return _with_body(exchange, response("OK").encode())
+
+
+def _status(old, new):
+    return text(f"<ei:eventStatus>{old}<", f"<ei:eventStatus>{new}<")
+
+
+def _number(new):
+    return text("<ei:modificationNumber>[^<]*", f"<ei:modificationNumber>{new}")
+
+
+CONTENT = (
+    _m("EV-01", "contents", "kind:ELECTRICITY_PRICE", text("<xcal:text>1</xcal:text>", "<xcal:text>7</xcal:text>")),
+    _m("EV-02", "contents", "kind:SIMPLE", text("</ei:eiEventSignals>", _BASELINE + "</ei:eiEventSignals>")),
+    _m(
+        "EV-03",
+        "contents",
+        "kind:SIMPLE",
+        text(
+            "<ei:interval>",
+            "<ei:interval>" + _DTSTART,
+        ),
+    ),
+    _m("EV-04", "contents", "kind:SIMPLE", text("(<ei:interval><xcal:duration><xcal:duration>)[^<]*", r"\1PT7S")),
+    _m("EV-04", "refusals", "afterwards", same, refused_unequal_lengths=""),
+    _m("EV-05", "contents", "kind:SIMPLE", text("(<ei:signalPayload>.*?</ei:signalPayload>)", r"\1\1")),
+    _m("EV-19", "contents", "kind:SIMPLE", text("<ei:eiResponse>.*?</ei:eiResponse>", "")),
+    _m("EV-20", "contents", "kind:SIMPLE", text("(</ei:eiResponse><pyld:requestID>)[^<]*", r"\1")),
+    _m("EV-21", "contents", "kind:resource", text("<ei:eventID>[^<]*", "<ei:eventID>same")),
+    _m(
+        "EV-22",
+        "several VENs",
+        "shared:a",
+        text("</ei:eiTarget></ei:eiEvent>", _TWO + "</ei:eiTarget></ei:eiEvent>"),
+    ),
+    _m("EV-23", "contents", "kind:SIMPLE", text("<ei:x-eiNotification>.*?</ei:x-eiNotification>", "")),
+    _m("EV-24", "contents", "kind:SIMPLE", text(_VALUE, r"\g<1>4")),
+    _m("EV-24", "refusals", "afterwards", same, **{"refused SIMPLE 1.5": ""}),
+    _m("EV-25", "contents", "kind:SIMPLE", text("(<ei:signalType>)level", r"\1delta"), "EV-29"),
+    _m("EV-29", "contents", "kind:ELECTRICITY_PRICE", text("(<ei:signalType>)price<", r"\1delta<")),
+    _m("EV-29", "refusals", "afterwards", same, refused_price_in_W=""),
+    _m("EV-30", "contents", "kind:several", text("<ei:signalID>[^<]*", "<ei:signalID>same")),
+    _m(
+        "EV-31",
+        "contents",
+        "kind:device class",
+        _TO_RESOURCE,
+    ),
+    _m("EV-35", "contents", "kind", text("LOAD_DISPATCH", "BID_LOAD")),
+    _m("EV-36", "contents", "kind", text("SIMPLE", "x-OTHER"), "EV-35"),
+)
+
+LIFE = (
+    _m("EV-06", "changes", "version:new", _number(1), "EV-07"),
+    _m("EV-07", "changes", "version:start", _number(1)),
+    _m("EV-08", "life", "moment:plain", _number(1)),
+    _m("EV-09", "life", "moment:ramped", _status("near", "far"), "EV-33"),
+    _m("EV-10", "changes", "version:cancelled", _status("cancelled", "far")),
+    _m("EV-11", "order", "list", text("<ei:priority>1<", "<ei:priority>0<"), "EV-12"),
+    _m("EV-12", "order", "list", text("<ei:priority>1<", "<ei:priority>3<")),
+    _m("EV-13", "order", "limited:6 again", _LAST_ID, "EV-18"),
+    _m("EV-14", "order", "one cancelled", _LAST_ID),
+    _m("EV-15", "delivery", "listed:changed", _LAST_ID),
+    _m("EV-15", "delivery", "listed:none", empty),
+    _m("EV-16", "changes", "withheld", _status("cancelled", "far")),
+    _m("EV-17", "life", "moment:randomised", text("<xcal:tolerance>.*?</xcal:tolerance>", "")),
+    _m("EV-18", "order", "limited:2", text("<oadr:oadrEvent>.*?</oadr:oadrEvent>", "", count=1)),
+    _m("EV-26", "life", "moment:plain", text(_CURRENT + r"0(\.0)?<", r"\g<1>1<")),
+    _m("EV-27", "life", "moment:plain", text(_CURRENT + r"2(\.0)?<", r"\g<1>1<")),
+    _m("EV-32", "changes", "version:values", text("(<ei:createdDateTime>)[^<]*", r"\g<1>2001-01-01T00:00:00Z")),
+    _m("EV-33", "life", "moment:randomised", _status("active", "far"), "EV-26"),
+    _m("EV-34", "past", "afterwards", text(_VALUE, r"\g<1>3", count=1), refused_past=""),
+    _m("EV-42", "answers", "separate", code(450)),
+    _m("EV-46", "answers", "mixed", code(450)),
+    _m("EV-46", "answers", "mixed", same, opts=["optIn", None, "optIn"]),
+    _m("EV-47", "answers", "later", same, opts_later=["optIn", "optOut", "optIn"]),
+    _m("EV-48", "answers", "faulty:stale", code(452)),
+    _m("EV-66", "life", "moment:open", _status("active", "completed"), "EV-33", "EV-26"),
+)
+
+OPTS = (
+    _m("GN-10", "spelling", "spelling:other", same, opt_with_the_other_spelling=None),
+    _m("OP-06", "effects", "schedule", same, opts_with_a_later_schedule=["optOut", None]),
+    _m("OP-07", "effects", "schedule", same, opts_with_a_schedule_for_the_other_context=["optOut", None]),
+    _m("RG-07", "asked", "between", _metadata_again),
+    _m("TR-14", "never called", "with an address", same, called=True),
+    _m("EV-72", "transport", "refused in OpenADR", _asks_for_events, "TR-05"),
+    _m("RP-54", "requests", "odd rID", code(452)),
+    _m("OP-01", "event opts", "qualified", code(459)),
+    _m("OP-01", "event opts", "qualified", same, opt_after_createOpt=None),
+    _m("OP-02", "event opts", "contradiction:both", code(200)),
+    _m("OP-04", "schedules", "cancels shared", code(452)),
+    _m("OP-05", "schedules", "some resources", code(462)),
+    _m("OP-08", "event opts", "answered", same, opt_after_createdEvent="optIn"),
+    _m("OP-09", "event opts", "part:foreign", code(200)),
+    _m("OP-10", "silent", "never", code(200)),
+    _m("OP-12", "schedules", "open-ended", code(454)),
+    _m("OP-14", "schedules", "cancels superseded", code(452)),
+    _m("OP-15", "schedules", "unknown", code(200)),
+    _m("OP-16", "schedules", "supersedes", text("<ei:optID>", "<ei:optID>x")),
+)
+
+SECURITY = (
+    _m("SE-01", "suites", "suite:AES128-SHA256", silence),
+    _m("SE-02", "suites", "certificate:RSA", silence),
+    _m("SE-03", "certificates", "outside:foreign", _let_in),
+    _m("SE-04", "certificates", "expired", _let_in),
+    _m("SE-06", "certificates", "unharmed", same, fingerprints={"shown": "AA", "own": "BB"}),
+    _m("SE-07", "certificates", "another:oadrPoll", code(452)),
+    _m("SX-01", "hostile", "hostile:doctype", _let_in),
+    _m("SX-02", "hostile", "hostile:entity", _let_in, "SX-01"),
+    _m("SX-03", "hostile", "hostile:depth", _let_in),
+    _m("SX-04", "hostile", "alive", silence),
+    _m("SX-05", "hostile", "slow", status(406)),
+)
+
+MUTATIONS = (*OPTS, *SECURITY, *CONTENT, *LIFE, *TRANSPORT, *GENERAL, *REGISTRATION, *POLLING, *REPORTS)
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
+def test_a_fault_is_caught_and_nothing_else(transcripts, mutation):
+    (transcript,) = (one for one in transcripts if one.dialogue == mutation.dialogue)
+    checks = [check for check in CHECKS if check.dialogue in (EVERY, mutation.dialogue)]
+    results = judged(checks, [mutated(transcript, mutation)], Profile())
+    failed = {result.rule: result.reason for result in results if result.verdict is Verdict.FAIL}
+    assert failed.keys() == {mutation.rule, *mutation.also}, failed
+    caught = next(result for result in results if result.rule == mutation.rule)
+    assert caught.exchanges, "a failure shows its messages"
+    assert caught.reason
+
+
+def test_every_check_has_a_fault_to_catch():
+    assert {check.rule for check in CHECKS} - {mutation.rule for mutation in MUTATIONS} == set()

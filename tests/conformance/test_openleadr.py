@@ -1,0 +1,66 @@
+"""The kit at openleadr's VTN: it is played at through its own adapter, and its known faults are found."""
+
+import pytest
+
+from conformance.checks import CHECKS
+from conformance.dialogues import DIALOGUES
+from conformance.operator import ReportOrder, UnableError
+from conformance.operators.openleadr import started
+from conformance.profile import Profile
+from conformance.runner import Setting, judged, play
+from conformance.stage import Timeline
+from conformance.verdict import Verdict
+from conformance.wire import Access
+from core.clock import machine_now
+
+PLAYED = (
+    "transport",
+    "request ids",
+    "invalid",
+    "registration",
+    "delivery",
+    "changes",
+    "order",
+    "answers",
+    "event opts",
+)
+FAULTS = {
+    "GN-06": "a request of an unknown kind loses its requestID",
+    "GN-12": "400 in place of 406",
+    "TR-08": "nothing is compressed",
+    "EV-12": "the start counts more than the priority",
+    "EV-15": "without events there is no list",
+    "EV-18": "replyLimit is ignored",
+    "EV-23": "the notice that add_event is given is lost",
+    "EV-47": "only the first answer to an event is told",
+    "OP-01": "there is no EiOpt",
+}
+"""What is known of version 0.5.36."""
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    with started() as operator:
+        timeline = Timeline(operator.now(), machine_now())
+        setting = Setting(Access(operator.url), operator, timeline, tmp_path_factory.mktemp("keys"), 1, 1)
+        transcripts = [play(name, DIALOGUES[name], setting) for name in PLAYED]
+        with pytest.raises(UnableError):
+            operator.request_report("Ven-1", ReportOrder("usage", ("power",)))
+    return {result.rule: result for result in judged(CHECKS, transcripts, Profile())}
+
+
+@pytest.mark.parametrize("rule", FAULTS)
+def test_a_known_fault_is_found(results, rule):
+    assert results[rule].verdict is Verdict.FAIL, results[rule]
+    assert results[rule].exchanges
+
+
+def test_what_it_does_well_passes(results):
+    for rule in ("RG-05", "RG-06", "GN-02", "GN-04", "EV-05", "EV-10", "EV-20", "TR-06"):
+        assert results[rule].verdict is Verdict.PASS, results[rule]
+
+
+def test_what_it_cannot_do_is_not_held_against_it(results):
+    assert results["EV-07"].verdict is Verdict.NOT_OBSERVABLE
+    assert "no way to change an event" in results["EV-07"].reason
+    assert results["SE-07"].verdict is Verdict.NOT_OBSERVABLE

@@ -1,0 +1,112 @@
+"""Operators: a person at the terminal, nobody, and the file that names VENs; and the profile of what is absent."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from conformance.operator import EventOrder, Identity, ReportOrder, SignalOrder, UnableError
+from conformance.operators.person import PersonOperator, read_vens
+from conformance.profile import Profile, load
+from core.errors import InvalidError
+
+_START = datetime(2026, 1, 12, 17, tzinfo=UTC)
+_ORDER = EventOrder(
+    _START,
+    (SignalOrder("SIMPLE", "level", ((60, 1.0), (60, 2.0))),),
+    "http://a.example/p",
+    priority=2,
+    ramp_up_s=300,
+    resources=("load1",),
+)
+
+
+def _asked(*answers):
+    texts, replies = [], list(answers)
+
+    def ask(text):
+        texts.append(text)
+        return replies.pop(0) if replies else ""
+
+    return PersonOperator((), ask), texts
+
+
+def test_a_person_is_told_all_of_an_event():
+    operator, texts = _asked()
+    handle = operator.create_event(_ORDER, ["ven-1", "ven-2"])
+    for part in ("ven-1, ven-2", "http://a.example/p", "2026-01-12T17:00:00+00:00", "60 s of 2.0", "ramp-up (s) 300"):
+        assert part in texts[0]
+    operator.change_event(handle, start=_START.replace(hour=18))
+    assert "18:00" in texts[1]
+    assert "60 s of 2.0" in texts[1], "what is not changed is told, too"
+    operator.cancel_event(handle)
+    assert handle in texts[2]
+
+
+def test_what_a_person_cannot_do_is_not_observable():
+    operator, _ = _asked("No")
+    with pytest.raises(UnableError):
+        operator.create_event(_ORDER, ["ven-1"])
+
+
+def test_a_person_reads_what_the_vtn_shows():
+    operator, _ = _asked("optIn", "", "AA:BB")
+    handle = "event 1"
+    assert operator.opt(handle, "ven-1") == "optIn"
+    assert operator.opt(handle, "ven-1") is None
+    assert operator.fingerprint("ven-1") == "AA:BB"
+
+
+def test_nobody_can_do_nothing():
+    operator = PersonOperator(())
+    for attempt in (
+        lambda: operator.create_event(_ORDER, []),
+        lambda: operator.request_report("v", ReportOrder("usage", ("power",))),
+        lambda: operator.cancel_reports("v"),
+        lambda: operator.reregister("v"),
+        lambda: operator.unregister("v"),
+        lambda: operator.provide("a"),
+    ):
+        with pytest.raises(UnableError):
+            attempt()
+
+
+def test_vens_of_the_file_take_turns(tmp_path):
+    (tmp_path / "vens.toml").write_text(
+        '[[vens]]\nname="a"\ncertificate="a.pem"\nkey="a.key"\nven_id="A"\n[[vens]]\nname="b"\n'
+        '[expired]\ncertificate="old.pem"\nkey="old.key"\n'
+    )
+    listed = read_vens(tmp_path / "vens.toml")
+    operator = PersonOperator(listed.vens)
+    assert [operator.provide("x").name for _ in range(3)] == ["a", "b", "a"]
+    assert listed.vens[0].credentials.key == tmp_path / "a.key"
+    assert listed.vens[1] == Identity("b")
+    assert listed.expired.certificate == tmp_path / "old.pem"
+
+
+@pytest.mark.parametrize(
+    "content", ["[[vens]", "vens = 1", "[[vens]]\nkey = 'x'", "[[vens]]\nname='a'\ncertificate='x'\n"]
+)
+def test_a_file_that_names_no_vens_is_refused(tmp_path, content):
+    (tmp_path / "vens.toml").write_text(content)
+    with pytest.raises(InvalidError, match="names no VENs"):
+        read_vens(tmp_path / "vens.toml")
+
+
+def test_a_profile_says_what_is_absent(tmp_path):
+    assert Profile().has("ramp_up")
+    assert not Profile().has("xmpp")
+    path = tmp_path / "profile.toml"
+    path.write_text("[features]\nramp_up = false\npriority = true\n")
+    assert not load(path).has("ramp_up")
+    assert load(path).has("priority")
+    assert not load(path).has("xmpp")
+
+
+@pytest.mark.parametrize(
+    "content", ["[features", "features = 1", "[features]\nramp_up = 1", "[features]\nother = true"]
+)
+def test_a_profile_of_something_else_is_refused(tmp_path, content):
+    path = tmp_path / "profile.toml"
+    path.write_text(content)
+    with pytest.raises(InvalidError):
+        load(path)
