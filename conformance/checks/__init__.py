@@ -4,6 +4,7 @@ from typing import Final
 
 from conformance.check import Check
 from conformance.checks import (
+    event_answers,
     event_content,
     event_life,
     general,
@@ -22,6 +23,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     *polling.CHECKS,
     *event_content.CHECKS,
     *event_life.CHECKS,
+    *event_answers.CHECKS,
     *reports.CHECKS,
     *opts.CHECKS,
     *security.CHECKS,

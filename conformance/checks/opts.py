@@ -7,6 +7,7 @@ from conformance.check import Check, check, needed
 from conformance.exchange import Exchange, Transcript
 from conformance.verdict import Failed, NotObservable
 
+_OK: Final = 200
 _CREATED: Final = "oadrCreatedOpt"
 _CANCELED: Final = "oadrCanceledOpt"
 
@@ -76,6 +77,9 @@ def _opts(transcript: Transcript, name: str) -> list[str | None]:
 @check("OP-08", "event opts")
 def an_opt_outlasts_later_answers(transcript: Transcript) -> None:
     """What oadrCreateOpt said of an event is not changed by oadrCreatedEvent."""
+    for exchange in needed(transcript, "qualified"):
+        if exchange.answer is None or exchange.answer.status != _OK or judge.answer(exchange).code != _OK:
+            raise NotObservable("no opt for the event was taken before")
     for exchange in needed(transcript, "answered"):
         judge.answer(exchange, "oadrResponse")
     if "opt after createdEvent" not in transcript.facts:

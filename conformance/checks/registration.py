@@ -34,13 +34,14 @@ def only_a_vtn_asks_to_reregister(transcript: Transcript) -> None:
 
 @check("RG-02", "registration")
 def a_query_is_answered_with_what_there_is(transcript: Transcript) -> None:
-    """All profiles and transports; ids only for a VEN that is registered."""
+    """All profiles and transports; ids only for a VEN that is registered, and no other ones than its own."""
+    registered = _ids(judge.accepted(needed(transcript, "create")[0], _CREATED))
     for exchange in needed(transcript, "query"):
         document = judge.accepted(exchange, _CREATED)
         _lists_profiles(exchange, document)
-        registration_id, _ = _ids(document)
-        if (registration_id is not None) != (exchange.step == "query:after"):
-            raise Failed(f"{exchange.step}: registrationID is {registration_id}", exchange)
+        allowed = registered if exchange.step == "query:after" else ()
+        if strange := [text for text in _ids(document) if text is not None and text not in allowed]:
+            raise Failed(f"{exchange.step}: the answer names {' and '.join(strange)}", exchange)
 
 
 @check("RG-03", "registration")

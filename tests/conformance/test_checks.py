@@ -91,7 +91,8 @@ GENERAL = (
 
 REGISTRATION = (
     _m("RG-01", "misplaced", "misplaced:oadrRequestReregistration", code(200), "GN-15"),
-    _m("RG-02", "registration", "query:after", text("<ei:registrationID>.*</ei:registrationID>", "")),
+    _m("RG-02", "registration", "query:after", text("<ei:registrationID>", "<ei:registrationID>x")),
+    _m("RG-02", "registration", "query:before", text("</ei:eiResponse>", "</ei:eiResponse><ei:venID>v</ei:venID>")),
     _m("RG-02", "registration", "query:before", text("2.0b</oadr:oadrProfileName>", "2.0a</oadr:oadrProfileName>")),
     _m("RG-03", "registration", "create:unknown ven", code(463)),
     _m("RG-04", "registration", "create:push without address", code(200)),
