@@ -21,6 +21,8 @@ from vtn.store.tables import report_offer, report_request, resource, ven
 
 LIVE = ("queued", "unanswered", "active")
 """States of a report request that may still bring data."""
+UNANSWERED = ("queued", "unanswered")
+"""States in which the VEN has not said that it will report."""
 UNWANTED = ("cancelled", "refused")
 """States in which no more data is wanted."""
 _LONGEST_ID = 200
@@ -316,7 +318,7 @@ async def created(
     for ids in in_parts(meant):
         await tx.conn.execute(
             update(report_request)
-            .where(report_request.c.id.in_(ids) & report_request.c.state.in_(("queued", "unanswered")))
+            .where(report_request.c.id.in_(ids) & report_request.c.state.in_(UNANSWERED))
             .values(state="active" if refusal is None else "refused", answered_at=now, reason=refusal)
         )
 

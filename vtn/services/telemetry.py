@@ -14,8 +14,10 @@ from core.errors import EvenloadError, InvalidError, NotFoundError, Reason
 from core.spans import Duration
 from openadr.model import potential
 from openadr.model.report import Report, ReportOffer, ReportRequest
+from vtn.services import outbox
 from vtn.services import potential as potentials
-from vtn.services.report import LIVE, UNWANTED
+from vtn.services.outbox import Intent
+from vtn.services.report import LIVE, UNANSWERED, UNWANTED
 from vtn.services.report_mapping import lines_of, newest_start_s, to_values
 from vtn.store.database import Transaction
 from vtn.store.readings import Arrival, SeriesHints, store_all
@@ -115,6 +117,16 @@ async def _progress(tx: Transaction, data: Sequence[_Data], now: datetime) -> No
         )
     for ids in in_parts(begun):
         await tx.conn.execute(update(report_request).where(of.id.in_(ids) & of.state.in_(LIVE)).values(state="active"))
+    await _arrived(tx, [one.asked for one in data if one.asked.state in UNANSWERED])
+
+
+async def _arrived(tx: Transaction, asked: Sequence[Any]) -> None:
+    """Ask no more for what comes: some VENs send data without an oadrCreatedReport, and stop it if asked again."""
+    ids_of: dict[str, list[str]] = {}
+    for one in asked:
+        ids_of.setdefault(one.ven_id, []).append(one.id)
+    for ven_id, ids in ids_of.items():
+        await outbox.done_subjects(tx, ven_id, Intent.REPORT_WANTED, ids)
 
 
 def _is_over(request: ReportRequest, newest_s: int) -> bool:

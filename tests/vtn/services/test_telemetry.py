@@ -17,6 +17,7 @@ from openadr.model.report import (
 )
 from openadr.model.target import Target
 from openadr.model.units import POWER_REAL_W, ItemBase
+from openadr.v20b.messages import RegisterReport
 from support.vtn_world import HOUR, MINUTE, NOON, data, usage
 from vtn.services import report
 from vtn.services.settings import VtnSettings, WantedReport
@@ -62,6 +63,21 @@ async def test_readings_are_stored_in_their_unit(any_world):
     answer = await ven.report(data(wish, NOON, 1.5, 2.0))
     assert (answer.response.code, answer.response.request_id, answer.cancel) == (200, "u", None)
     assert await values(world, ven) == [(at(0), 1500), (at(1), 2000)]
+
+
+async def test_data_shows_that_its_request_arrived(any_world):
+    """A VEN that sends what was asked for without an oadrCreatedReport is not asked again."""
+    world = any_world
+    ven = await world.ven()
+    registered = await ven.say(RegisterReport("r", (usage("meter"),), ven.ven_id))
+    assert registered.response.ok
+    (message,) = await ven.drain(answer=False)
+    (wish,) = message.requests
+    assert (await ven.report(data(wish, NOON, 1.5))).response.ok
+    (row,) = await world.rows("report_request")
+    assert row.state == "active"
+    world.later(hours=1)
+    assert await ven.drain(answer=False) == []
 
 
 async def test_several_points_and_reports_come_in_one_message(world):
