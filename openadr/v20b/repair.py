@@ -1,6 +1,7 @@
 """Mending of known deviations of fielded peers, on the parsed tree, before the XSD judges a second time.
 
-Nothing is removed and no value is invented, so what is unknown stays invalid.
+No value is invented: what is added can only be what it is. Nothing is removed but what says nothing. So what is unknown
+stays invalid.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -30,11 +31,16 @@ class Repair(StrEnum):
     SIGNAL_CASE = "case of a signal name"
     NUMBER_SPELLING = "spelling of NaN or INF"
     WHITE_SPACE = "white space around a value"
+    NAMESPACE = "namespace of an element"
+    METADATA_ID = "missing reportRequestID of metadata"
+    UNDECIDED = "answer to an event without a decision"
 
 
 def repair(payload: _Element) -> frozenset[Repair]:
     """Mend what is known to be mendable, in place. Return what was."""
     repairs: set[Repair] = set()
+    if _drop_undecided(payload):
+        repairs.add(Repair.UNDECIDED)
     for element in list(payload.iter("*")):
         if _qualify_version(element):
             repairs.add(Repair.SCHEMA_VERSION)
@@ -53,6 +59,28 @@ def repair(payload: _Element) -> frozenset[Repair]:
     return frozenset(repairs)
 
 
+def _drop_undecided(payload: _Element) -> bool:
+    """Take out each eventResponse of 200 whose optType is `none`: the VEN has the event and will decide later (EV-47).
+
+    The event stays unanswered. Descendants of VOLTTRON's VEN say so to every new event, and lose it if that is refused.
+    """
+    undecided = [
+        (responses, answer)
+        for responses in payload.iter(n.EVENT_RESPONSES)
+        for answer in responses
+        if _text(answer, n.OPT_TYPE) == "none" and _text(answer, n.RESPONSE_CODE) == "200"
+    ]
+    for responses, answer in undecided:
+        responses.remove(answer)
+        if not len(responses) and (parent := responses.getparent()) is not None:
+            parent.remove(responses)
+    return bool(undecided)
+
+
+def _text(element: _Element, name: str) -> str:
+    return (element.findtext(name) or "").strip()
+
+
 def _qualify_version(element: _Element) -> bool:
     version = element.attrib.pop("schemaVersion", None)
     if version is None:
@@ -63,21 +91,50 @@ def _qualify_version(element: _Element) -> bool:
 
 
 def _arrange(element: _Element) -> set[Repair]:
-    """Add a missing requestID and put the children into the order of the XSD; unknown ones go last."""
+    """Put the children into their namespaces and into the order of the XSD, unknown ones last, and add a missing id."""
     repairs: set[Repair] = set()
     places = child_places().get(n.tag_of(element))
     if places is None:
         return repairs
+    if _rename(element, places):
+        repairs.add(Repair.NAMESPACE)
     order = [places.get(n.tag_of(child), len(places)) for child in element]
     if order != sorted(order):
         repairs.add(Repair.ELEMENT_ORDER)
-    if n.REQUEST_ID in places and element.find(n.REQUEST_ID) is None:
-        repairs.add(Repair.REQUEST_ID)
-        etree.SubElement(element, n.REQUEST_ID)
-        order.append(places[n.REQUEST_ID])
+    for kind, name, text in _missing_ids(element, places):
+        repairs.add(kind)
+        etree.SubElement(element, name).text = text
+        order.append(places[name])
     if repairs:
         element[:] = [child for _, child in sorted(zip(order, element, strict=True), key=lambda pair: pair[0])]
     return repairs
+
+
+def _rename(element: _Element, places: Mapping[str, int]) -> bool:
+    """Give children the namespace in which the XSD has an element of their name here, if it is but one."""
+    strays = [child for child in element if n.tag_of(child) not in places]
+    if not strays or n.tag_of(element) in _ENVELOPE:
+        return False
+    homes: dict[str, list[str]] = {}
+    for name in places:
+        homes.setdefault(name.rpartition("}")[2], []).append(name)
+    renamed = False
+    for child in strays:
+        names = homes.get(n.name_of(child), [])
+        if len(names) == 1:
+            child.tag = names[0]
+            renamed = True
+    return renamed
+
+
+def _missing_ids(element: _Element, places: Mapping[str, int]) -> Iterator[tuple[Repair, str, str]]:
+    """Yield name and text of each id that is missing and can only be one: empty, or 0 for metadata (RP-06)."""
+    if n.REQUEST_ID in places and element.find(n.REQUEST_ID) is None:
+        yield Repair.REQUEST_ID, n.REQUEST_ID, ""
+    parent = element.getparent()
+    is_metadata = n.tag_of(element) == n.REPORT and parent is not None and n.tag_of(parent) == _REGISTER_REPORT
+    if is_metadata and element.find(n.REPORT_REQUEST_ID) is None:
+        yield Repair.METADATA_ID, n.REPORT_REQUEST_ID, "0"
 
 
 def _duration(text: str) -> str:
@@ -111,6 +168,8 @@ def _trimmed(text: str) -> str:
     return text
 
 
+_ENVELOPE: Final = (n.PAYLOAD, n.SIGNED_OBJECT)
+_REGISTER_REPORT: Final = n.clark("oadr:oadrRegisterReport")
 _NUMBERS: Final = {"nan": "NaN", "inf": "INF", "+inf": "INF", "-inf": "-INF", "infinity": "INF", "-infinity": "-INF"}
 """How programming languages write what xs:float calls NaN, INF and -INF."""
 

@@ -10,9 +10,9 @@ from lxml import etree
 
 from core.spans import Duration
 from openadr.model.event import ActivePeriod, DeliveredEvent, Event, EventStatus
-from openadr.model.opt import OptType
+from openadr.model.opt import Opt, OptType
 from openadr.model.registration import VtnProfile
-from openadr.model.report import Report, ReportInterval, ReportPayload
+from openadr.model.report import Report, ReportDescription, ReportInterval, ReportOffer, ReportPayload
 from openadr.model.signal import Interval, Signal
 from openadr.v20b import messages as m
 from openadr.v20b import names as n
@@ -66,6 +66,31 @@ def test_a_missing_request_id_becomes_empty(message):
     assert decode(etree.tostring(root)) == decode(etree.tostring(emptied), strict=True)
 
 
+@calm
+@given(messages, st.randoms(use_true_random=False))
+def test_names_in_a_wrong_namespace_are_put_right(message, rng):
+    root = etree.fromstring(encode(message))
+    for element in list(root.iterfind("*/*//*")):
+        if rng.random() < 0.5:
+            element.tag = f"{{urn:elsewhere}}{n.name_of(element)}"
+    assert decode(etree.tostring(root)) == message
+
+
+@pytest.mark.parametrize("path", ["*", "*/*"])
+def test_the_envelope_stays_in_its_namespace(path):
+    root = etree.fromstring(encode(m.Poll("v")))
+    (element,) = root.iterfind(path)
+    element.tag = f"{{urn:elsewhere}}{n.name_of(element)}"
+    with pytest.raises(WireError):
+        decode(etree.tostring(root))
+
+
+def test_a_name_that_stands_there_twice_after_its_renaming_stays_invalid():
+    body = encode(m.Poll("v")).replace(b"<ei:venID>v<", b"<oadr:venID>w</oadr:venID><ei:venID>v<")
+    with pytest.raises(WireError):
+        decode(body)
+
+
 NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)
 REGISTERED = m.CreatedPartyRegistration(m.Response(), VtnProfile("vtn", poll_freq=Duration.of(days=7)))
 UPDATE = m.UpdateReport("q", (Report("rr", "spec", "", NOON, (ReportInterval((ReportPayload("a", 1.0),), NOON),)),))
@@ -78,6 +103,50 @@ EVENT = Event(
     (Signal("SIMPLE", "level", "s", (Interval(Duration.of(hours=1), 1.0),)),),
 )
 DISTRIBUTE = m.DistributeEvent("vtn", "r", (DeliveredEvent(EVENT, EventStatus.FAR),))
+
+
+ANSWER_IN, ANSWER_OUT = (
+    m.EventResponse(event_id, 0, opt, "r") for event_id, opt in (("e", OptType.IN), ("f", OptType.OUT))
+)
+
+
+POINTS = (ReportDescription("a", "usage", "Direct Read"),)
+
+
+def test_rp06_metadata_without_report_request_id_has_0():
+    message = m.RegisterReport("q", (ReportOffer("spec", "TELEMETRY_USAGE", Duration.of(hours=1), POINTS, NOON),), "v")
+    body = encode(message)
+    request_id = b"<ei:reportRequestID>0</ei:reportRequestID>"
+    assert body.count(request_id) == 1
+    assert decode(body) == message
+    refused_strictly_but_read_as(body.replace(request_id, b""), message)
+    assert decode_noting(body.replace(request_id, b"")).repairs == {Repair.METADATA_ID}
+
+
+def test_data_without_report_request_id_stay_invalid():
+    with pytest.raises(WireError):
+        decode(encode(UPDATE).replace(b"<ei:reportRequestID>rr</ei:reportRequestID>", b""))
+
+
+@pytest.mark.parametrize("rest", [(), (ANSWER_IN,)])
+def test_an_answer_without_a_decision_is_left_out(rest):
+    body = encode(m.CreatedEvent("v", m.Response(), (ANSWER_OUT, *rest))).replace(b">optOut<", b">none<")
+    refused_strictly_but_read_as(body, m.CreatedEvent("v", m.Response(), rest))
+    assert decode_noting(body).repairs == {Repair.UNDECIDED}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        m.CreatedEvent("v", m.Response(), (m.EventResponse("e", 0, OptType.OUT, "r", 450),)),
+        m.CreateOpt("v", "q", Opt("o", OptType.OUT, "economic", NOON, "e", 0)),
+    ],
+)
+def test_a_refusal_or_an_opt_without_a_decision_stays_invalid(message):
+    body = encode(message)
+    assert b">optOut<" in body
+    with pytest.raises(WireError):
+        decode(body.replace(b">optOut<", b">none<"))
 
 
 def test_weeks_become_days():
