@@ -33,6 +33,7 @@ _LEFT_TO_DRILLS: Final = tuple(
         "drills",
         "install",
         "interop/test_generated_clients.py",
+        "interop/test_pyoadr_ven.py",
     )
 )
 """What takes minutes, for it waits for processes, clocks and pages, or plays a season."""
@@ -45,6 +46,7 @@ _TOGETHER = {
     "tests/evenload/test_brp.py": "live",
     "tests/conformance/": "kit",
     "tests/install/": "install",
+    "tests/interop/test_pyoadr_ven.py": "pyOADR-VEN",
     "tests/drills/test_kill.py::test_killed_gateways": "drills 1",
     "tests/drills/test_kill.py::test_a_killed_broker": "drills 2",
     "tests/drills/test_kill.py": "drills 3",

@@ -146,11 +146,20 @@ def test_the_page_on_others_names_the_versions_that_tests_run() -> None:
     page = (ROOT / "docs" / "reference" / "interop.md").read_text("utf-8")
     named = dict(
         re.findall(
-            r"^\| (openleadr's VEN|openleadr's VTN|openapi-python-client)[^|]*\| ([\d.]+) \|", page, re.MULTILINE
+            r"^\| (openleadr's VEN|openleadr's VTN|pyOADR-VEN|openapi-python-client)[^|]*\| ([\d.]+) \|",
+            page,
+            re.MULTILINE,
         )
     )
     dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
     (openleadr,) = (name.partition("==")[2] for name in dependencies if name.startswith("openleadr=="))
     generators = (ROOT / "tests" / "interop" / "test_generated_clients.py").read_text("utf-8")
     (client,) = re.findall(r'"openapi-python-client==([\d.]+)"', generators)
-    assert named == {"openleadr's VEN": openleadr, "openleadr's VTN": openleadr, "openapi-python-client": client}
+    agent = (ROOT / "tests" / "interop" / "test_pyoadr_ven.py").read_text("utf-8")
+    (pyoadr,) = re.findall(r'"pyOADR-VEN==([\d.]+)"', agent)
+    assert named == {
+        "openleadr's VEN": openleadr,
+        "openleadr's VTN": openleadr,
+        "pyOADR-VEN": pyoadr,
+        "openapi-python-client": client,
+    }

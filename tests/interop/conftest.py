@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +65,15 @@ class Vtn:
         return (self._directory.parent / "vtn.log").read_text(encoding="utf-8")
 
 
-@pytest.fixture
-async def vtn(tmp_path: Path) -> AsyncIterator[Vtn]:
+@asynccontextmanager
+async def _running(tmp_path: Path, *, strict: bool) -> AsyncIterator[Vtn]:
     openadr_port, api_port = free_port(), free_port()
     shape = Shape("127.0.0.1", openadr_port, api_port, "PT1S", "PT2S", "PT2S")
     made = await prepare(tmp_path / "vtn", ("localhost",), VTN_ID, shape)
     stage = Stage(tmp_path)
-    strict = {"EVENLOAD_OPENADR__STRICT": "true"}
+    mode = {"EVENLOAD_OPENADR__STRICT": str(strict).lower()}
     try:
-        await stage.start("vtn", "evenload", "vtn", "--config", str(made.settings), environment=strict)
+        await stage.start("vtn", "evenload", "vtn", "--config", str(made.settings), environment=mode)
         api = f"https://localhost:{api_port}/v1"
         async with OperatorClient(api, made.token, ca=tmp_path / "vtn" / "ca" / "ca.pem") as desk:
             url = f"https://localhost:{openadr_port}/OpenADR2/Simple/2.0b"
@@ -81,3 +82,17 @@ async def vtn(tmp_path: Path) -> AsyncIterator[Vtn]:
             yield running
     finally:
         await stage.stop()
+
+
+@pytest.fixture
+async def vtn(tmp_path: Path) -> AsyncIterator[Vtn]:
+    """Yield a VTN that takes messages of its VENs only as the schema has them."""
+    async with _running(tmp_path, strict=True) as running:
+        yield running
+
+
+@pytest.fixture
+async def tolerant_vtn(tmp_path: Path) -> AsyncIterator[Vtn]:
+    """Yield a VTN that mends what it knows to mend, but for VENs that are to be strict."""
+    async with _running(tmp_path, strict=False) as running:
+        yield running

@@ -68,11 +68,13 @@ class Peer:
 
 
 @asynccontextmanager
-async def peer(script: Path, log: Path, **config: object) -> AsyncIterator[Peer]:
-    """Run a script with a configuration while the context lasts."""
+async def peer(
+    script: Path, log: Path, *, python: str | Path = sys.executable, **config: object
+) -> AsyncIterator[Peer]:
+    """Run a script with a configuration while the context lasts, by this Python unless another one is named."""
     with log.open("ab") as sink:
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
+            str(python),
             str(script),
             json.dumps(config),
             stdin=subprocess.PIPE,
