@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from certs.files import is_vacant, make_private_directory, read_text, sync_directory, write_new, write_over
-from certs.kinds import KeyType
+from certs.kinds import KeyType, Kind
 from certs.register import Record, Register
 from certs.tls import check_pair
 from core.clock import machine_now
@@ -129,9 +129,20 @@ class Authority:
         """When the root itself expires; nothing that it issues lives longer."""
         return self._root.not_after
 
-    def issue_server(self, names: Sequence[str], *, key_type: KeyType | str = KeyType.EC, days: int = 365) -> Issued:
-        """Issue a key and certificate for a server known by DNS names and IP addresses; the first names it."""
-        return self._issued(*self._root.sign_server(names, key_type, self._now(), _lifetime(days)))
+    def issue_server(
+        self,
+        names: Sequence[str],
+        *,
+        key_type: KeyType | str = KeyType.EC,
+        days: int = 365,
+        calls_clients: bool = False,
+    ) -> Issued:
+        """Issue a key and certificate for a server known by DNS names and IP addresses; the first names it.
+
+        `calls_clients`: it is a client of its clients, too, as a VTN is that pushes.
+        """
+        kind = Kind.VTN if calls_clients else Kind.SERVER
+        return self._issued(*self._root.sign_server(names, key_type, self._now(), _lifetime(days), kind))
 
     def issue_client(self, name: str, *, key_type: KeyType | str = KeyType.EC, days: int = 365) -> Issued:
         """Issue a key and certificate for a client (a VEN) that cannot make its own key."""

@@ -51,7 +51,7 @@ def init(
 @app.command()
 def issue(
     names: Annotated[list[str], typer.Argument(help="Client: its name. Server: its host names and IP addresses.")],
-    kind: Annotated[Kind, typer.Option(help="What the certificate is for.")],
+    kind: Annotated[Kind, typer.Option(help="What it is for; vtn: a server that pushes to VENs.")],
     out: Out,
     ca: Ca = _DEFAULT_CA,
     request: Request = None,
@@ -65,11 +65,11 @@ def issue(
         authority = Authority.load(ca)
         if kind is Kind.CLIENT and len(names) != 1:
             raise InvalidError("A client certificate has one name.")
-        if kind is Kind.SERVER and request is not None:
+        if kind is not Kind.CLIENT and request is not None:
             raise InvalidError("--request is for clients; a server's key is made together with its certificate.")
         _room(out)
-        if kind is Kind.SERVER:
-            issued = authority.issue_server(names, key_type=key_type, days=days)
+        if kind is not Kind.CLIENT:
+            issued = authority.issue_server(names, key_type=key_type, days=days, calls_clients=kind is Kind.VTN)
         elif request is not None:
             issued = authority.sign_request(_csr(request), names[0], days=days)
         else:

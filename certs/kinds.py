@@ -8,6 +8,8 @@ class Kind(StrEnum):
 
     SERVER = "server"
     CLIENT = "client"
+    VTN = "vtn"
+    """A server that also calls servers of its clients: a VTN that pushes."""
 
 
 class KeyType(StrEnum):

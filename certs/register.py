@@ -25,7 +25,7 @@ _BUSY_S = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One issued certificate. `serial` is lower-case hex; `kind` server or client; times are aware UTC."""
+    """One issued certificate. `serial` is lower-case hex; `kind` is a Kind; times are aware UTC."""
 
     serial: str
     fingerprint: str

@@ -83,12 +83,12 @@ class Root:
         return self._certificate.not_valid_after_utc
 
     def sign_server(
-        self, names: Sequence[str], key_type: KeyType | str, now: datetime, lifetime: timedelta
+        self, names: Sequence[str], key_type: KeyType | str, now: datetime, lifetime: timedelta, kind: Kind
     ) -> tuple[Record, str]:
-        """Return a certificate for a server of those names and addresses, and its new key (PEM)."""
+        """Return a certificate for a server (or VTN) of those names and addresses, and its new key (PEM)."""
         alternatives = _alternatives(names)
         key = new_key(key_type)
-        return self._sign(names[0], Kind.SERVER, key.public_key(), now, lifetime, alternatives), key_to_pem(key)
+        return self._sign(names[0], kind, key.public_key(), now, lifetime, alternatives), key_to_pem(key)
 
     def sign_client(self, name: str, key_type: KeyType | str, now: datetime, lifetime: timedelta) -> tuple[Record, str]:
         """Return a certificate for a client, and its new key (PEM)."""
@@ -104,7 +104,7 @@ class Root:
         certificate = x509.load_pem_x509_certificate(old.pem.encode())
         key = checked_strength(certificate.public_key()) if csr_pem is None else key_of_request(csr_pem)
         alternatives = None
-        if old.kind == Kind.SERVER:
+        if old.kind != Kind.CLIENT:
             alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         return self._sign(old.name, Kind(old.kind), key, now, lifetime, alternatives)
 
@@ -121,7 +121,7 @@ class Root:
         if now >= self.not_after:
             raise ConflictError(f"The authority expired on {self.not_after:%Y-%m-%d}; make a new one and enrol again.")
         end = min(now + lifetime, self.not_after)
-        subject = common_name(name[:MAX_NAME] if kind is Kind.SERVER else name)
+        subject = common_name(name if kind is Kind.CLIENT else name[:MAX_NAME])
         builder = _builder(subject, public_key, max(now - _SKEW, self._certificate.not_valid_before_utc), end)
         builder = builder.issuer_name(self._certificate.subject).add_extension(self._identifier(), critical=False)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -167,7 +167,8 @@ def _purpose(kind: Kind, key: PublicKey) -> tuple[x509.KeyUsage, x509.ExtendedKe
         return _key_usage(digital_signature=True), x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
     # The suite AES128-SHA256 (SE-01) has the client encrypt to the server's RSA key.
     usage = _key_usage(digital_signature=True, key_encipherment=isinstance(key, rsa.RSAPublicKey))
-    return usage, x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+    also = [ExtendedKeyUsageOID.CLIENT_AUTH] if kind is Kind.VTN else []
+    return usage, x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, *also])
 
 
 def _key_usage(

@@ -50,9 +50,9 @@ def server_context(
     Raises InvalidError, naming the file that cannot be used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    _apply(context, profile)
+    with_profile(context, profile)
     for chain, private in ((cert, key), *also):
-        _load_pair(context, chain, private)
+        present(context, chain, private)
     if require_client:
         context.verify_mode = ssl.CERT_REQUIRED
         _load_trust(context, ca)
@@ -71,14 +71,15 @@ def client_context(
     set-ups, where the address is not in the certificate; even then only a server certificate of that authority passes.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    _apply(context, profile)
+    with_profile(context, profile)
     context.check_hostname = check_hostname
     _load_trust(context, identity.ca_path)
-    _load_pair(context, identity.cert_path, identity.key_path)
+    present(context, identity.cert_path, identity.key_path)
     return context
 
 
-def _apply(context: ssl.SSLContext, profile: Profile | str) -> None:
+def with_profile(context: ssl.SSLContext, profile: Profile | str) -> None:
+    """Offer what a profile names. Raises InvalidError for a profile that is none."""
     try:
         chosen = Profile(profile)
     except ValueError as error:
@@ -95,10 +96,11 @@ def _apply(context: ssl.SSLContext, profile: Profile | str) -> None:
 
 def check_pair(cert: Path, key: Path) -> None:
     """See that a certificate and its key are there, readable, and fit. Raises InvalidError, naming the files."""
-    _load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), cert, key)
+    present(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), cert, key)
 
 
-def _load_pair(context: ssl.SSLContext, cert: Path, key: Path) -> None:
+def present(context: ssl.SSLContext, cert: Path, key: Path) -> None:
+    """Show a certificate (chain) with its key. Raises InvalidError, naming the file that cannot be used."""
     for path in (cert, key):
         _readable(path)
     try:

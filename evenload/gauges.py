@@ -19,6 +19,9 @@ class Gauges:
         self._vens = Gauge("evenload_vens", "VENs that were not removed.", registry=registry)
         self._registered = Gauge("evenload_vens_registered", "VENs that are registered.", registry=registry)
         self._online = Gauge("evenload_vens_online", "VENs that were heard of lately.", registry=registry)
+        self._unreachable = Gauge(
+            "evenload_vens_unreachable", "VENs in push mode that take no messages.", registry=registry
+        )
 
     async def refresh(self) -> None:
         """Read them again."""
@@ -30,3 +33,4 @@ class Gauges:
         self._vens.set(vens.total)
         self._registered.set(vens.registered)
         self._online.set(vens.online)
+        self._unreachable.set(vens.unreachable)

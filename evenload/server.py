@@ -25,6 +25,7 @@ from evenload.console import console_app
 from evenload.expiry_watch import ExpiryWatch
 from evenload.gauges import Gauges
 from evenload.process_memory import give_back, settle, spare
+from evenload.push import push_addresses, push_client, push_rules
 from evenload.revocation import Revocations
 from evenload.server_certificates import ServerCertificates
 from evenload.settings import ConsoleSettings, KeyPair, Settings, is_loopback, is_wildcard
@@ -44,6 +45,7 @@ from vtn.transport.renewal import Renewals
 from vtn.transport.v20a.service import PATH as PATH_20A
 from vtn.transport.v20a.service import Vtn20a
 from vtn.transport.v20b.http import Edge, OpenADRServer
+from vtn.transport.v20b.push import PushSender
 from vtn.transport.v20b.service import Vtn20b
 from vtn.transport.v20b.signatures import Signatures, SigningFiles, SigningKeys
 from web.api import Api
@@ -56,6 +58,7 @@ _log = structlog.get_logger(__name__)
 
 _RESYNC_S: Final = 30
 _FLUSH_S: Final = 5
+_PUSH_S: Final = 1
 _SWEEP_S: Final = 5
 _GAUGE_S: Final = 15
 _TIDY_S: Final = 3600
@@ -119,7 +122,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await _guarded(revocations.renew_list)()
         certificates = ServerCertificates(settings, authority)
         await certificates.renew()
-        vtn = Vtn20b(writer, ven_cache, settings.vtn(), clock, faults, _signatures(settings, ven_cache, writer))
+        vtn = Vtn20b(
+            writer,
+            ven_cache,
+            settings.vtn(),
+            clock,
+            faults,
+            _signatures(settings, ven_cache, writer),
+            push_addresses(settings),
+        )
         recent = RecentMessages()
         renewals = None if authority is None else Renewals(db, authority, settings.vtn_id, clock)
         connections = Connections(settings.connections.limits(), registry)
@@ -182,7 +193,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             gauges,
             revocations,
             Thinning(db, settings.market.potential_kept.timedelta()),
-            (*market.jobs(), *watch),
+            (
+                *market.jobs(),
+                *watch,
+                *_pushes(stack, settings, vtn, ven_cache, writer, faults, clock, registry, recent),
+            ),
         )
         yield Running(desk.openadr_url, _api_url(settings, api_port), db, clock, console_at)
 
@@ -205,6 +220,29 @@ def _signatures(settings: Settings, ven_cache: VenCache, writer: GroupWriter) ->
         check_pair(pair.cert, pair.key)
     keys = SigningKeys([SigningFiles(pair.cert, pair.key) for pair in pairs])
     return Signatures(ven_cache, writer, keys, window=openadr.signature_window.timedelta())
+
+
+def _pushes(
+    stack: contextlib.AsyncExitStack,
+    settings: Settings,
+    vtn: Vtn20b,
+    ven_cache: VenCache,
+    writer: GroupWriter,
+    faults: VenFaults,
+    clock: Clock,
+    registry: CollectorRegistry,
+    recent: RecentMessages,
+) -> Sequence[Job]:
+    """Return the work of pushing, where this VTN does so; it ends with the stack."""
+    addresses = push_addresses(settings)
+    if addresses is None:
+        return ()
+    client, rules = push_client(settings, ven_cache, addresses), push_rules(settings)
+    sender = PushSender(
+        vtn, ven_cache, writer, faults, client, settings.vtn(), clock, registry, rules=rules, note=recent.note
+    )
+    stack.push_async_callback(sender.close)
+    return ((sender.turn, _PUSH_S),)
 
 
 def _openadr_url(settings: Settings, port: int) -> str:

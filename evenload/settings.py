@@ -16,6 +16,7 @@ from core.errors import InvalidError
 from core.spans import ZERO, Duration
 from vtn.services.settings import VtnSettings, WantedReport
 from web.connections import Limits
+from web.http_client import Guard
 from web.listening import free_handles
 
 _PREFIX: Final = "EVENLOAD_"
@@ -69,6 +70,14 @@ Period = Annotated[IsoDuration, AfterValidator(_positive)]
 Networks = Annotated[tuple[str, ...], AfterValidator(_networks)]
 
 
+def _addresses(entries: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        Guard.allowing(entries)
+    except InvalidError as error:
+        raise ValueError(str(error)) from error
+    return entries
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
@@ -78,6 +87,19 @@ class KeyPair(_Section):
 
     cert: Path
     key: Path
+
+
+class PushSettings(_Section):
+    """Pushing to VENs that register in push mode; a VTN without `openadr.certificates` does not push."""
+
+    allow: Annotated[tuple[str, ...], AfterValidator(_addresses)] = ()
+    """Addresses of VENs beside public ones: hosts ("home.local", "localhost:8080") and networks ("10.1.0.0/16")."""
+    timeout_s: Annotated[float, Field(ge=5, le=120)] = 10.0
+    """A VEN answers within so many seconds."""
+    longest_pause: Annotated[IsoDuration, AfterValidator(_not_zero)] = Duration.of(minutes=5)
+    """Between two tries at most; the first ones come after 1 s, 2 s, 4 s ..."""
+    unreachable_after: Annotated[int, Field(ge=1, le=1000)] = 5
+    """A VEN is shown as unreachable after so many failures in a row."""
 
 
 class OpenADRSettings(_Section):
@@ -119,6 +141,7 @@ class OpenADRSettings(_Section):
     """A message is given up after so many sendings without an answer."""
     max_body_bytes: Annotated[int, Field(ge=10_000, le=100_000_000)] = 4 * 1024 * 1024
     """The largest message that is read."""
+    push: PushSettings = PushSettings()
 
 
 class ConnectionSettings(_Section):

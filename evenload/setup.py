@@ -125,7 +125,7 @@ async def _fill(directory: Path, names: tuple[str, ...], vtn_id: str, shape: Sha
     known = tuple(dict.fromkeys((*names, "localhost", "127.0.0.1")))
     authority = Authority.create(directory / "ca", f"{vtn_id[:60]} CA")
     for kind in ("ec", "rsa"):
-        issued = authority.issue_server(known, key_type=kind)
+        issued = authority.issue_server(known, key_type=kind, calls_clients=True)
         write_new(directory / f"server-{kind}.key", issued.key_pem or "")
         write_new(directory / f"server-{kind}.pem", issued.chain_pem)
     name = f"[{names[0]}]" if ":" in names[0] else names[0]

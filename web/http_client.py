@@ -1,4 +1,4 @@
-"""HTTP requests to addresses that somebody else chose: webhook receivers, sources of prices.
+"""HTTP requests to addresses that somebody else chose: webhook receivers, sources of prices, VENs in push mode.
 
 Whoever may name an address could name one of our own network (SSRF). So only https to public addresses is spoken,
 unless a setting allows more. The name is resolved once, every address that it has is checked, and the connection goes
@@ -136,13 +136,15 @@ async def post(
     headers: Mapping[str, str] | None = None,
     timeout_s: float = 10.0,
     max_bytes: int = 1 << 14,
+    tls: ssl.SSLContext | None = None,
 ) -> HttpAnswer:
-    """Send JSON text to an address and return the answer, whatever its status.
+    """Send JSON text, or what `headers` say, to an address and return the answer, whatever its status.
 
-    Raises InvalidError for an address that is not allowed, UnavailableError if there is no answer.
+    `tls`: who is trusted, and who we are, in place of the guard's authorities. Raises InvalidError for an address that
+    is not allowed, UnavailableError if there is no answer.
     """
     wanted = {"Content-Type": "application/json", **(headers or {})}
-    return await _request("POST", url, body, wanted, guard, timeout_s, max_bytes)
+    return await _request("POST", url, body, wanted, guard, timeout_s, max_bytes, tls)
 
 
 async def _request(
@@ -153,11 +155,14 @@ async def _request(
     guard: Guard,
     timeout_s: float,
     max_bytes: int,
+    tls: ssl.SSLContext | None = None,
 ) -> HttpAnswer:
     url = guard.check_url(text)
     # An exact name in the list is free to lie anywhere; every other address has to pass.
     resolver = _Resolver(None if guard._is_listed(url.host or "", url.port) else guard)  # noqa: SLF001
-    connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, ssl=_tls(guard.ca), force_close=True)
+    connector = aiohttp.TCPConnector(
+        resolver=resolver, use_dns_cache=False, ssl=tls or _tls(guard.ca), force_close=True
+    )
     common = {"User-Agent": _AGENT, "Accept-Encoding": "identity"}
     try:
         async with (

@@ -24,7 +24,7 @@ from core.spans import Span
 from metrics.days import zone_named
 from openadr.model.contexts import normal_context
 from openadr.model.opt import OptType
-from vtn.services import potential_arrays
+from vtn.services import fleet, potential_arrays
 from vtn.services.opt import schedules
 from vtn.services.potential_arrays import Batch
 from vtn.services.programme import Programme, Reward
@@ -172,7 +172,7 @@ def _members(wanted: _Wish, area: str | None, group_ids: Sequence[str]) -> Selec
         & (enrolment.c.valid_to.is_(None) | (enrolment.c.valid_to >= wanted.end))
     )
     query = (
-        select(ven.c.id, ven.c.last_seen_at, ven.c.registered_at, site.c.area)
+        select(ven.c.id, fleet.heard_at(), ven.c.registered_at, site.c.area)
         .select_from(ven.outerjoin(site, site.c.id == ven.c.site_id))
         .where(ven.c.removed_at.is_(None) & ven.c.id.in_(select(enrolment.c.ven_id).where(enrolled)))
     )
@@ -186,7 +186,7 @@ def _members(wanted: _Wish, area: str | None, group_ids: Sequence[str]) -> Selec
 
 def _offline(rows: Sequence[Any], now: datetime, stale_after_s: float) -> Mask:
     since = now - timedelta(seconds=stale_after_s)
-    silent = [row.registered_at is None or row.last_seen_at is None or row.last_seen_at < since for row in rows]
+    silent = [row.registered_at is None or row.heard_at is None or row.heard_at < since for row in rows]
     return np.array(silent, dtype=np.bool_)
 
 

@@ -17,7 +17,7 @@ from openadr.model.opt import OptType
 from openadr.model.signal import Interval, Signal
 from openadr.model.units import POWER_REAL_W
 from vtn.services import dispatch as dispatches
-from vtn.services import opt
+from vtn.services import fleet, opt
 from vtn.services.event import Values
 from vtn.store.database import Connection
 from vtn.store.rows import portions
@@ -38,7 +38,7 @@ class Member:
     event_id: str
     ordered_w: Floats
     opt: OptType | None
-    last_seen_at: datetime | None
+    heard_at: datetime | None
     queued_at: datetime
     answered_at: datetime | None
     cancelled_at: datetime | None
@@ -51,7 +51,7 @@ class Member:
     def silent(self, now: datetime, stale_after_s: float, *, answers: bool) -> bool:
         """Tell whether it stays away: unseen for `stale_after_s` (world time), or without the answer that is due."""
         since = now - timedelta(seconds=stale_after_s)
-        if self.last_seen_at is None or self.last_seen_at < since:
+        if self.heard_at is None or self.heard_at < since:
             return True
         return answers and self.opt is None and self.queued_at < since
 
@@ -122,7 +122,7 @@ async def _members(conn: Connection, dispatch_id: str, grid: Grid, direction: st
             event.c.ven_id,
             event.c.own_values,
             event.c.cancelled_at,
-            ven.c.last_seen_at,
+            fleet.heard_at(),
             times.c.queued_at,
             times.c.answered_at,
         )
@@ -137,7 +137,7 @@ async def _members(conn: Connection, dispatch_id: str, grid: Grid, direction: st
             row.id,
             _ordered_w(row.own_values, direction, grid.count),
             said.get(row.ven_id, (None, None))[0],
-            row.last_seen_at,
+            row.heard_at,
             row.queued_at,
             row.answered_at,
             row.cancelled_at,

@@ -12,7 +12,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from certs.acceptance import check_client
 from certs.authority import Authority
 from certs.keys import common_name, new_key
+from certs.server_trust import ServerTrust
 from core.errors import InvalidError
+from openadr.fingerprint import der_of_pem
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -85,6 +87,17 @@ def test_what_our_own_authority_issues_is_accepted(tmp_path):
         check_client(issued.chain_pem, authority.ca_pem, datetime.now(UTC))
         with pytest.raises(InvalidError, match="no clientAuth"):
             check_client(authority.issue_server(["x"]).chain_pem, authority.ca_pem, datetime.now(UTC))
+
+
+def test_a_vtn_that_pushes_is_a_server_and_a_client_and_stays_so(tmp_path):
+    authority = Authority.create(tmp_path / "ca", "CA")
+    issued = authority.issue_server(["vtn.example.org"], calls_clients=True)
+    again = authority.renew(issued.record.fingerprint)
+    for one in (issued, again):
+        assert one.record.kind == "vtn"
+        check_client(one.chain_pem, authority.ca_pem, datetime.now(UTC))
+        trust = ServerTrust(authority.ca_pem.encode(), "vtn.example.org")
+        assert trust.accepts(der_of_pem(one.chain_pem.encode()))
 
 
 def test_an_authority_between_counts_if_it_is_there():

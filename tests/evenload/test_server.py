@@ -15,6 +15,7 @@ from unittest.mock import ANY
 
 import aiohttp
 import pytest
+from aiohttp import web
 from sqlalchemy import select, update
 from structlog.testing import capture_logs
 from yarl import URL
@@ -22,7 +23,7 @@ from yarl import URL
 from certs.authority import Authority
 from certs.keys import new_key, new_request
 from certs.provisioning import Identity
-from certs.tls import client_context
+from certs.tls import client_context, server_context
 from core.errors import ConflictError, EvenloadError, ForbiddenError, InvalidError
 from evenload.cli import _run
 from evenload.client import OperatorClient
@@ -34,13 +35,13 @@ from openadr.fingerprint import der_of_pem
 from openadr.model.registration import VenProfile
 from openadr.v20b.decode import decode, decode_noting
 from openadr.v20b.encode import encode
-from openadr.v20b.messages import CreatePartyRegistration, Poll, RegisterReport
+from openadr.v20b.messages import CreatePartyRegistration, Poll, RegisteredReport, RegisterReport, Response
 from ven.engine import Failure
 from ven.enrol import enrol
 from ven.renewal import renew
 from ven.transport.pull import PullTransport, TransportError
 from ven.transport.signatures import Signatures
-from vtn.services import provisioning
+from vtn.services import outbox, provisioning
 from vtn.store.database import Database
 from vtn.store.tables import ven as ven_table
 from vtn.store.tables import ven_certificate
@@ -106,7 +107,7 @@ async def _place(tmp_path, change=lambda text: text):
 @pytest.fixture(autouse=True)
 def _often(monkeypatch):
     """Have the periodic work done often, so that no test waits for it."""
-    for name in ("_SWEEP_S", "_GAUGE_S", "_FLUSH_S"):
+    for name in ("_SWEEP_S", "_GAUGE_S", "_FLUSH_S", "_PUSH_S"):
         monkeypatch.setattr(f"evenload.server.{name}", 0.1)
 
 
@@ -553,3 +554,54 @@ async def signed_answer(vtn, identity, ven_id, signatures):
         url, headers = f"{vtn.openadr_url}/OadrPoll", {"Content-Type": "application/xml"}
         async with session.post(url, data=body, headers=headers, ssl=client_context(identity)) as answer:
             return decode_noting(await answer.read(), verify=signatures.verify).signature
+
+
+class _Pushed:
+    """The server of a VEN in push mode, with the certificate of its enrolment."""
+
+    def __init__(self, ven_id):
+        self.ven_id = ven_id
+        self.heard = []
+
+    async def handle(self, request):
+        message = decode(await request.read(), strict=True)
+        self.heard.append(message)
+        if isinstance(message, RegisterReport):
+            answer = RegisteredReport(Response(200, "OK", message.request_id), (), self.ven_id)
+            return web.Response(body=encode(answer), content_type="application/xml")
+        return web.Response()
+
+
+async def test_a_ven_in_push_mode_is_pushed_to_and_shown(tmp_path):
+    def change(text):
+        return text + '\n[openadr.push]\nallow = ["127.0.0.0/8"]\nunreachable_after = 1\n'
+
+    async with _place(tmp_path, change) as place:
+        ven_id, identity = await place.enrol("home")
+        home = _Pushed(ven_id)
+        context = server_context(identity.cert_path, identity.key_path, place.ca)
+        runner = web.ServerRunner(web.Server(home.handle))
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+        address = f"https://127.0.0.1:{runner.addresses[0][1]}"
+        refused = VenProfile(http_pull=False, transport_address="https://10.0.0.1/")
+        assert (await place.say(identity, CreatePartyRegistration("r", refused))).response.code == 459
+        profile = VenProfile(http_pull=False, transport_address=address)
+        registered = await place.say(identity, CreatePartyRegistration("r", profile))
+        assert registered.response.code == 200
+
+        async def is_told():
+            async with place.vtn.db.read() as conn:
+                return home.heard and "done" in (await outbox.count_open(conn))
+
+        await _until(is_told)
+        shown = (await place.desk.get(f"/vens/{ven_id}"))["ven"]
+        assert [shown[name] for name in ("mode", "address", "presence")] == ["push", address, "online"]
+        await runner.cleanup()
+        await place.desk.post(f"/vens/{ven_id}/reregistration")
+
+        async def is_dead():
+            return (await place.desk.get(f"/vens/{ven_id}"))["ven"]["presence"] == "unreachable"
+
+        await _until(is_dead)
+        assert "does not answer" in (await place.desk.get(f"/vens/{ven_id}"))["ven"]["unreachable_why"]

@@ -50,7 +50,7 @@ def make_pki(directory: Path) -> Pki:
     Authority.create(directory / "ca", "Test CA", now=_last_month)  # old enough to have issued what has expired
     authority = Authority.load(directory / "ca")
     foreign = Authority.create(directory / "foreign", "Foreign CA")
-    server = authority.issue_server(["127.0.0.1"])
+    server = authority.issue_server(["127.0.0.1"], calls_clients=True)
     (directory / "server.pem").write_text(server.chain_pem)
     (directory / "server.key").write_text(server.key_pem or "")
     return Pki(directory, authority, foreign)

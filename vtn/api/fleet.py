@@ -65,6 +65,8 @@ class FleetCounts(Model):
     online: int
     offline: int
     stale: int
+    unreachable: int
+    """In push mode, at an address that takes no messages."""
     registered: int
     waiting: int
     """Certificates of a trusted CA that belong to no VEN."""
@@ -180,6 +182,7 @@ async def count_fleet(context: Context) -> FleetCounts:
         online=found.online,
         offline=found.offline,
         stale=found.stale,
+        unreachable=found.unreachable,
         registered=found.registered,
         waiting=found.waiting,
     )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from openadr.model.registration import SignaturePolicy
+from openadr.model.registration import Mode, SignaturePolicy
 from vtn.api.desk import DESK, Desk
 from vtn.api.fields import LAST_YEAR
 from vtn.services import certificates, pending, provisioning, registration, signatures, ven_faults, ven_view
@@ -25,9 +25,11 @@ class VenPresence(StrEnum):
     NEVER = "never"
     """It never sent a message."""
     ONLINE = "online"
-    """It polls."""
+    """It polls, or is in push mode, where it may be silent."""
     STALE = "stale"
     """It was silent for several polls."""
+    UNREACHABLE = "unreachable"
+    """It takes no messages at the address to which they are pushed."""
 
 
 class NewVen(Model):
@@ -57,7 +59,15 @@ class Ven(Model):
     metadata_at: UtcTime | None
     """When it last said what it can report."""
     last_seen_at: UtcTime | None
-    """When it last sent a message (written every few seconds)."""
+    """When it last sent a message, or took one that was pushed to it (written every few seconds)."""
+    mode: Mode
+    """How messages reach it: it asks for them, or they are pushed to its address."""
+    address: str | None
+    """The address to which they are pushed."""
+    unreachable_at: UtcTime | None
+    """Since when that address takes no messages; null: it does."""
+    unreachable_why: str | None
+    """What happened at the last try."""
     removed_at: UtcTime | None
 
 
@@ -127,11 +137,19 @@ class VenDetail(Model):
 
 
 def _shown(ven: ven_view.Ven, desk: Desk) -> Ven:
+    return Ven(
+        presence=_presence(ven, desk), **{name: getattr(ven, name) for name in Ven.model_fields if name != "presence"}
+    )
+
+
+def _presence(ven: ven_view.Ven, desk: Desk) -> VenPresence:
     since = desk.clock.now() - timedelta(seconds=desk.stale_after_s)
-    presence = VenPresence.NEVER if ven.last_seen_at is None else VenPresence.ONLINE
-    if ven.last_seen_at is not None and ven.last_seen_at < since:
-        presence = VenPresence.STALE
-    return Ven(presence=presence, **{name: getattr(ven, name) for name in Ven.model_fields if name != "presence"})
+    if ven.unreachable_at is not None:
+        return VenPresence.UNREACHABLE
+    if ven.last_seen_at is None:
+        return VenPresence.NEVER
+    silent = ven.last_seen_at < since and not (ven.mode == Mode.PUSH and ven.registration_id is not None)
+    return VenPresence.STALE if silent else VenPresence.ONLINE
 
 
 async def detail(context: Context, ven_id: str) -> VenDetail:

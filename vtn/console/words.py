@@ -14,6 +14,7 @@ WORDS: Final[Mapping[str, str]] = {
     "online": N_("online"),
     "stale": N_("stale"),
     "offline": N_("offline"),
+    "unreachable": N_("unreachable"),
     # states of events
     "none": N_("none"),
     "far": N_("upcoming"),

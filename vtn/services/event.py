@@ -150,14 +150,36 @@ async def deliver(tx: Transaction, limits: Mapping[str, int | None], now: dateti
         for ven_id, events in (await of_vens(tx.conn, limits, now)).items()
     }
     everything = [one for events in listed.values() for one in events]
-    for ids in in_parts(one.event_id for one in everything):
+    await _note_sent(tx, (one.event_id for one in everything), now)
+    open_ids = await _open_ids(tx.conn, everything)
+    return {ven_id: _delivered(events, open_ids, now) for ven_id, events in listed.items()}
+
+
+async def to_push(conn: Connection, ven_id: str, now: datetime) -> tuple[DeliveredEvent, ...]:
+    """Return a VEN's events in delivery order, for `pushed` to record once they have arrived."""
+    return _delivered(in_order(await of_ven(conn, ven_id, now), now), frozenset(), now).events
+
+
+async def pushed(tx: Transaction, events: Sequence[DeliveredEvent], now: datetime) -> bool:
+    """Record that these events have arrived at their VEN; return whether it must answer any of them.
+
+    An event that was changed on the way does not count as sent: its VEN knows an older modification.
+    """
+    listed = {one.event.event_id: one.event for one in events}
+    query = select(event.c.id, event.c.modification_number).where(event.c.id.in_(list(listed)))
+    present = {row.id: row.modification_number for row in await tx.conn.execute(query)}
+    same = [one for one in listed.values() if present.get(one.event_id) == one.modification_number]
+    await _note_sent(tx, (one.event_id for one in same), now)
+    return bool(await _open_ids(tx.conn, listed.values()))
+
+
+async def _note_sent(tx: Transaction, event_ids: Iterable[str], now: datetime) -> None:
+    for ids in in_parts(event_ids):
         await tx.conn.execute(
             update(delivery)
             .where(delivery.c.event_id.in_(ids) & _current())
             .values(first_sent_at=func.coalesce(delivery.c.first_sent_at, now), last_sent_at=now)
         )
-    open_ids = await _open_ids(tx.conn, everything)
-    return {ven_id: _delivered(events, open_ids, now) for ven_id, events in listed.items()}
 
 
 def _delivered(listed: Sequence[Event], open_ids: AbstractSet[str], now: datetime) -> EventList:

@@ -5,18 +5,33 @@ Every change is one audit row. Presence is world time; the validity of certifica
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, case, delete, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
 
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
+from openadr.model.registration import Mode
 from vtn.services import report
 from vtn.store.database import Connection, Transaction
 from vtn.store.rows import upsert
-from vtn.store.tables import group, group_member, site, ven, ven_certificate, waiting_certificate
+from vtn.store.tables import UtcDateTime, group, group_member, site, ven, ven_certificate, waiting_certificate
 
 MOST_NAMED: Final = 1000
 """VENs that one bulk action may name."""
@@ -26,11 +41,15 @@ _LONGEST_NAME: Final = 80
 
 
 class Presence(StrEnum):
-    """Whether a VEN is heard of. STALE: it was silent for several polls; OFFLINE: for long, or it never spoke."""
+    """Whether a VEN is heard of. STALE: it was silent for several polls; OFFLINE: for long, or it never spoke.
+
+    A VEN in push mode may be silent: while it is registered it is online, or UNREACHABLE if it takes no messages.
+    """
 
     ONLINE = "online"
     STALE = "stale"
     OFFLINE = "offline"
+    UNREACHABLE = "unreachable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +92,7 @@ class FleetRow:
 
     @property
     def online(self) -> bool:
-        """Whether it polls."""
+        """Whether it polls, or takes what is pushed to it."""
         return self.presence is Presence.ONLINE
 
     @property
@@ -91,20 +110,42 @@ class Counts:
     stale: int
     registered: int
     waiting: int
+    unreachable: int = 0
 
     @property
     def total(self) -> int:
         """All VENs."""
-        return self.online + self.offline + self.stale
+        return self.online + self.offline + self.stale + self.unreachable
 
 
 # -- the listing
+
+
+_PUSHED: Final = (ven.c.mode == Mode.PUSH) & ven.c.registration_id.is_not(None)
+
+
+_ALWAYS: Final = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+def heard_at() -> ColumnElement[Any]:
+    """Return the expression of when a VEN was heard of, for whoever asks whether it was silent for too long.
+
+    Silence of a VEN in push mode says nothing: it is heard of for ever, or, if it is unreachable, never was.
+    """
+    at = case(
+        (ven.c.unreachable_at.is_not(None), null()),
+        (_PUSHED, literal(_ALWAYS, UtcDateTime())),
+        else_=ven.c.last_seen_at,
+    )
+    return type_coerce(at, UtcDateTime()).label("heard_at")
 
 
 def _presence(now: datetime, stale_after_s: float) -> ColumnElement[Any]:
     online_since = now - timedelta(seconds=stale_after_s)
     stale_since = now - timedelta(seconds=stale_after_s * OFFLINE_AFTER)
     return case(
+        (ven.c.unreachable_at.is_not(None), literal(Presence.UNREACHABLE.value)),
+        (_PUSHED, literal(Presence.ONLINE.value)),
         (ven.c.last_seen_at.is_(None), literal(Presence.OFFLINE.value)),
         (ven.c.last_seen_at >= online_since, literal(Presence.ONLINE.value)),
         (ven.c.last_seen_at >= stale_since, literal(Presence.STALE.value)),
@@ -204,7 +245,14 @@ async def counts(conn: Connection, now: datetime, stale_after_s: float) -> Count
     waiting = (await conn.execute(select(func.count()).select_from(waiting_certificate))).scalar_one()
     number = {which: int(rows[which].vens) if which in rows else 0 for which in Presence}
     registered = sum(int(row.registered) for row in rows.values())
-    return Counts(number[Presence.ONLINE], number[Presence.OFFLINE], number[Presence.STALE], registered, int(waiting))
+    return Counts(
+        number[Presence.ONLINE],
+        number[Presence.OFFLINE],
+        number[Presence.STALE],
+        registered,
+        int(waiting),
+        number[Presence.UNREACHABLE],
+    )
 
 
 async def _groups_of(conn: Connection, ven_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, case, exists, func, or_, select, update
 
@@ -53,12 +53,13 @@ _GRACE: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row that a poll took."""
+    """A row that is to be delivered. `created_at` tells it from one that was queued in its place meanwhile."""
 
     id: int
     intent: Intent
     subject: str
     tries: int
+    created_at: datetime
 
 
 async def put(tx: Transaction, ven_id: str, intent: Intent, now: datetime, subject: str = "") -> None:
@@ -114,7 +115,7 @@ async def take(tx: Transaction, ven_ids: Sequence[str], now: datetime, settings:
         if found.tries >= settings.max_tries:
             await _give_up(tx, found.ven_id, Intent(found.kind), found.id, now)
         else:
-            taken[found.ven_id] = Row(found.id, Intent(found.kind), found.subject, found.tries + 1)
+            taken[found.ven_id] = _row(found)
     for ids in in_parts(row.id for row in taken.values()):
         await tx.conn.execute(
             update(outbox)
@@ -128,6 +129,43 @@ async def take(tx: Transaction, ven_ids: Sequence[str], now: datetime, settings:
             )
         )
     return taken
+
+
+def _row(stored: Any) -> Row:
+    return Row(stored.id, Intent(stored.kind), stored.subject, stored.tries + 1, stored.created_at)
+
+
+async def next_due(tx: Transaction, ven_id: str, now: datetime, settings: VtnSettings) -> Row | None:
+    """Return a VEN's oldest row that is due and leave it as it is, for `sent` to mark once it has arrived.
+
+    So a row that could not be delivered stays the first in turn. Rows that were tried too often die on the way.
+    """
+    due = (outbox.c.ven_id == ven_id) & outbox.c.state.in_(OPEN) & (outbox.c.due_at <= now)
+    for found in (await tx.conn.execute(select(outbox).where(due).order_by(*_IN_TURN))).all():
+        if found.tries < settings.max_tries:
+            return _row(found)
+        await give_up(tx, ven_id, _row(found), now)
+    return None
+
+
+async def sent(tx: Transaction, ven_id: str, row: Row, now: datetime, settings: VtnSettings) -> None:
+    """Mark a row as sent, unless it was closed or queued anew since it was read."""
+    same = (outbox.c.id == row.id) & (outbox.c.created_at == row.created_at) & outbox.c.state.in_(OPEN)
+    marks = {"state": State.SENT, "sent_at": now, "due_at": settings.resend_after.after(now), "done_by": DoneBy.ANSWER}
+    await tx.conn.execute(update(outbox).where(same).values(tries=outbox.c.tries + 1, **marks))
+    tx.changed(ven_id)
+
+
+async def drop(tx: Transaction, ven_id: str, row: Row) -> None:
+    """Close a row that has lost its sense."""
+    await _move(tx, outbox.c.id == row.id, State.DONE)
+    tx.changed(ven_id)
+
+
+async def give_up(tx: Transaction, ven_id: str, row: Row, now: datetime) -> None:
+    """Bury a row whose message its VEN will never take."""
+    await _give_up(tx, ven_id, row.intent, row.id, now)
+    tx.changed(ven_id)
 
 
 async def _give_up(tx: Transaction, ven_id: str, intent: Intent, row_id: int, now: datetime) -> None:

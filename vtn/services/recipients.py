@@ -45,11 +45,11 @@ async def of(
     if not vens and not group_ids:
         ven_ids = set(await programme.enrolled(conn, programme_id, now))
     since = now - timedelta(seconds=stale_after_s)
-    query = select(ven.c.id, ven.c.name, ven.c.last_seen_at)
+    query = select(ven.c.id, ven.c.name, fleet.heard_at())
     recipients: list[Recipient] = []
     for some in in_parts(sorted(ven_ids)):
         recipients += [
-            Recipient(row.id, row.name, bool(row.last_seen_at and row.last_seen_at >= since))
+            Recipient(row.id, row.name, bool(row.heard_at and row.heard_at >= since))
             for row in await conn.execute(query.where(ven.c.id.in_(some) & ven.c.removed_at.is_(None)))
         ]
     return tuple(sorted(recipients, key=lambda recipient: recipient.name))

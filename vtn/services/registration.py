@@ -9,7 +9,7 @@ from sqlalchemy import delete, select, update
 from core.errors import NotFoundError
 from core.ids import new_id
 from openadr.model.registration import Profile, VenProfile
-from vtn.services import outbox
+from vtn.services import outbox, push
 from vtn.services.outbox import Intent
 from vtn.store.database import Connection, Transaction
 from vtn.store.rows import to_json
@@ -36,6 +36,7 @@ async def register(
     known = (await tx.conn.execute(select(ven).where(ven.c.id == ven_id).with_for_update())).one()
     if registration_id and registration_id != known.registration_id:
         raise NotFoundError(f"registrationID '{registration_id}' is not that of this VEN.")
+    await push.fresh(tx, ven_id)
     if registration_id:
         await outbox.done(tx, ven_id, Intent.REREGISTER)
         await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(**_reached(profile), last_seen_at=now))
@@ -86,6 +87,7 @@ async def cancel(tx: Transaction, ven_id: str, registration_id: str, now: dateti
 async def erase(tx: Transaction, ven_id: str, now: datetime, *, who: str) -> None:
     """Forget a VEN's registration, metadata and report requests (RG-10). Its readings and events stay."""
     await _forget(tx, ven_id, now)
+    await push.fresh(tx, ven_id)
     cleared = {"registration_id": None, "registered_at": None, "metadata_at": None}
     await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(**cleared))
     await tx.audit(who, "cancel registration", ven_id, at=now)

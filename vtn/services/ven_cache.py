@@ -11,11 +11,28 @@ from sqlalchemy import bindparam, case, func, select, update
 
 from core.clock import Clock
 from core.errors import EvenloadError
-from openadr.model.registration import Profile, SignaturePolicy
+from openadr.model.registration import Mode, Profile, SignaturePolicy
 from vtn.services.outbox import OPEN, DoneBy, State
 from vtn.store.database import Database
-from vtn.store.tables import outbox, ven, ven_certificate
+from vtn.store.tables import outbox, push_line, ven, ven_certificate
 
+_VENS = (
+    select(
+        ven.c.id,
+        ven.c.registration_id,
+        ven.c.strict,
+        ven.c.signatures,
+        ven.c.xml_signature,
+        ven.c.protocol_version,
+        ven.c.mode,
+        ven.c.address,
+        ven.c.unreachable_at,
+        push_line.c.retry_at,
+        push_line.c.leased_until,
+    )
+    .select_from(ven.outerjoin(push_line, push_line.c.ven_id == ven.c.id))
+    .where(ven.c.removed_at.is_(None))
+)
 _SEEN = update(ven).where(ven.c.id == bindparam("ven")).values(last_seen_at=bindparam("at"))
 
 
@@ -32,6 +49,10 @@ class VenState:
     xml_signature: bool = False
     """It asked for signed messages when it registered."""
     protocol_version: str = Profile.B
+    push_at: datetime | None = None
+    """From when messages may be pushed to it, machine time; None: at once."""
+    unreachable: bool = False
+    """Its address takes no messages."""
 
     def is_due(self, now: datetime) -> bool:
         """Whether a poll must look into the outbox."""
@@ -62,6 +83,7 @@ class VenCache:
         self._everything_stale = True
         self._reading: _Reading | None = None
         self._seen: dict[str, datetime] = {}
+        self._pushed: set[str] = set()
         db.on_change(self._changed)
 
     def _changed(self, ven_ids: frozenset[str]) -> None:
@@ -92,6 +114,19 @@ class VenCache:
         if self._is_stale(ven_id):
             await self.refresh()
         return self._vens.get(ven_id)
+
+    async def to_push(self, machine_now: datetime) -> list[str]:
+        """Return the VENs in push mode for which something is due and nobody works, who waits longest first."""
+        await self.refresh()
+        now = self._clock.now()
+        due = [
+            (ven.due_at, ven_id)
+            for ven_id in self._pushed
+            if (ven := self._vens[ven_id]).due_at is not None
+            and ven.due_at <= now
+            and (ven.push_at is None or ven.push_at <= machine_now)
+        ]
+        return [ven_id for _, ven_id in sorted(due)]
 
     async def named(self, name: str) -> VenState | None:
         """Return the VEN of that name, which is unique. For registrations without certificate: it asks the store."""
@@ -146,10 +181,7 @@ class VenCache:
         certificates = select(
             ven_certificate.c.fingerprint, ven_certificate.c.ven_id, ven_certificate.c.not_after
         ).where(ven_certificate.c.revoked_at.is_(None))
-        vens = select(
-            ven.c.id, ven.c.registration_id, ven.c.strict, ven.c.signatures, ven.c.xml_signature, ven.c.protocol_version
-        )
-        vens = vens.where(ven.c.removed_at.is_(None))
+        vens = _VENS
         if only is not None and len(only) <= 500:  # noqa: PLR2004  beyond that, reading all is cheaper than naming them
             names = sorted(only)
             waiting = waiting.where(outbox.c.ven_id.in_(names))
@@ -162,8 +194,9 @@ class VenCache:
             valid = (await conn.execute(certificates)).all()
             known = (await conn.execute(vens)).all()
         if only is None:
-            self._vens, self._certificates, self._fingerprints = {}, {}, {}
+            self._vens, self._certificates, self._fingerprints, self._pushed = {}, {}, {}, set()
         else:
+            self._pushed -= only
             for ven_id in only:
                 self._vens.pop(ven_id, None)
                 for fingerprint in self._fingerprints.pop(ven_id, ()):
@@ -179,7 +212,11 @@ class VenCache:
                 SignaturePolicy(row.signatures),
                 row.xml_signature,
                 row.protocol_version,
+                max((at for at in (row.retry_at, row.leased_until) if at is not None), default=None),
+                row.unreachable_at is not None,
             )
+            if row.mode == Mode.PUSH and row.address and row.registration_id:
+                self._pushed.add(row.id)
         for certificate in valid:
             self._certificates[certificate.fingerprint] = (certificate.ven_id, certificate.not_after)
             self._fingerprints.setdefault(certificate.ven_id, []).append(certificate.fingerprint)

@@ -43,7 +43,8 @@ class Certificate:
 class Ven:
     """A VEN as it stands in its row. `metadata_at`: when it last said what it can report.
 
-    `signatures` is a SignaturePolicy; `xml_signature`: whether the VEN asked for signed messages when it registered.
+    `mode` is a Mode; with `address`, `unreachable_at` says since when it takes no messages there. `signatures` is a
+    SignaturePolicy; `xml_signature`: whether the VEN asked for signed messages when it registered.
     """
 
     id: str
@@ -57,6 +58,10 @@ class Ven:
     registered_at: datetime | None
     metadata_at: datetime | None
     last_seen_at: datetime | None
+    mode: str
+    address: str | None
+    unreachable_at: datetime | None
+    unreachable_why: str | None
 
 
 @dataclass(frozen=True, slots=True)

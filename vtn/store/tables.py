@@ -157,6 +157,16 @@ ven = Table(
     ),
     Column("metadata_at", UtcDateTime, comment="when the VEN last registered its reports"),
     Column("last_seen_at", UtcDateTime),
+    Column("unreachable_at", UtcDateTime, comment="since when its address takes no messages; null: it does"),
+    Column("unreachable_why", Text),
+)
+push_line = Table(
+    "push_line",
+    METADATA,
+    Column("ven_id", String(80), ForeignKey("ven.id", ondelete="CASCADE"), primary_key=True),
+    Column("failures", Integer, nullable=False, server_default=text("0"), comment="in a row"),
+    Column("retry_at", UtcDateTime, comment="machine time before which nothing is sent; null: at once"),
+    Column("leased_until", UtcDateTime, comment="machine time until which a process works on it; null: nobody does"),
 )
 ven_certificate = Table(
     "ven_certificate",

@@ -20,6 +20,7 @@ async def test_vens_are_listed_by_name_and_filtered(office):
     assert await ids(office, registered="true") == ["anna"]
     assert await ids(office, certificate_before="2031-01-01T00:00:00Z") == []
     assert await office.get("/v1/fleet/counts") == {
+        "unreachable": 0,
         "online": 1, "offline": 1, "stale": 0, "registered": 1, "waiting": 0
     }  # fmt: skip
     await office.get("/v1/fleet?presence=elsewhere", 422)

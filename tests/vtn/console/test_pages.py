@@ -19,6 +19,7 @@ from vtn.services.outbox import State
 from vtn.services.programme import Limits, Window
 from vtn.store.readings import numbered
 from vtn.store.tables import outbox, potential, ven_certificate
+from vtn.store.tables import ven as ven_table
 from web.pages.templating import show_power
 
 PLACES = ("/", "/potential", "/dispatches", "/programmes", "/programmes/new", "/fleet", "/groups", "/messages",
@@ -503,3 +504,22 @@ async def test_a_vens_page_shows_what_was_wrong_with_its_messages(console):
     (row,) = page.texts("//section[@id='faults']//tbody/tr")
     assert "oadrCreatedReport 452" in row
     assert HOSTILE[0] in row
+
+
+async def test_a_ven_that_takes_no_messages_is_shown_as_unreachable(console):
+    dead, quiet = await console.world.ven(), await console.world.ven()
+    pushed = {"mode": "push", "address": "https://home.example/", "last_seen_at": NOON - timedelta(days=9)}
+    async with console.world.tx() as tx:
+        await tx.conn.execute(update(ven_table).values(**pushed))
+        why = {"unreachable_at": NOON - timedelta(hours=1), "unreachable_why": "<b>nobody</b> answers"}
+        await tx.conn.execute(update(ven_table).where(ven_table.c.id == dead.ven_id).values(**why))
+    page = await console.viewer.get("/")
+    assert "1 VEN takes no messages at its address" in page.text
+    page = await console.viewer.get("/fleet?presence=unreachable")
+    assert len(page.texts("//tbody/tr")) == 1
+    page = await console.viewer.get(f"/fleet/{dead.ven_id}")
+    for text in ("unreachable", "https://home.example/", "&lt;b&gt;nobody&lt;/b&gt; answers", "push"):
+        assert text in page.text
+    page = await console.viewer.get(f"/fleet/{quiet.ven_id}")
+    assert "online" in page.text, "silence of a VEN in push mode says nothing"
+    assert "nreachable" not in page.text

@@ -53,6 +53,8 @@ async def fill(database):
                 site_id="s1",
                 strict=True,
                 signatures="required",
+                unreachable_at=NOON,
+                unreachable_why="nobody answers",
                 created_at=NOON + timedelta(microseconds=1),
             )
         )
@@ -68,6 +70,9 @@ async def fill(database):
         )
         row = {"ven_id": "v1", "source": "operator", "opt_type": "optOut", "at": NOON}
         await tx.conn.execute(insert(opt), [{**row, "response_code": 2**31 - 1} for _ in range(3)])
+        await tx.conn.execute(
+            insert(tables.push_line).values(ven_id="v4", failures=5, retry_at=NOON, leased_until=NOON)
+        )
         await tx.conn.execute(insert(tables.used_nonce).values(key="0" * 32, expires_at=NOON))
         await tx.audit("ada", "test", "v1", None, {"x": 1}, at=NOON)
         await tx.audit("ada", "test", "v1", {"x": None}, None, at=NOON)

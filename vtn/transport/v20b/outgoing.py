@@ -1,6 +1,7 @@
 """What a VEN hears next: the rows of its outbox as messages of OpenADR 2.0b, made at the moment of delivery."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from core.clock import Clock
 from core.ids import new_id
@@ -20,6 +21,14 @@ from vtn.services import event, outbox, registration, report
 from vtn.services.outbox import Intent
 from vtn.services.settings import VtnSettings
 from vtn.store.database import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A row and its message, which is on its way to a VEN."""
+
+    row: outbox.Row
+    message: Message
 
 
 class Outgoing:
@@ -49,6 +58,26 @@ class Outgoing:
                     await outbox.done(tx, ven_id, row.intent, row.subject)
                     waiting.append(ven_id)
         return messages
+
+    async def next_push(self, tx: Transaction, ven_id: str) -> Push | None:
+        """Return the message of a VEN's oldest due row, None where nothing is due; `arrived` marks it as sent."""
+        while (row := await outbox.next_due(tx, ven_id, self._clock.now(), self._settings)) is not None:
+            if row.intent is Intent.EVENTS_CHANGED:
+                events = await event.to_push(tx.conn, ven_id, self._clock.now())
+                return Push(row, DistributeEvent(self._settings.vtn_id, new_id("req"), events))
+            message = await _message(tx, ven_id, row)
+            if message is not None:
+                return Push(row, message)
+            await outbox.drop(tx, ven_id, row)
+        return None
+
+    async def arrived(self, tx: Transaction, ven_id: str, push: Push) -> None:
+        """Note that a VEN has taken a message. Events that it need not answer are told by that (TR-13)."""
+        now = self._clock.now()
+        await outbox.sent(tx, ven_id, push.row, now, self._settings)
+        if isinstance(push.message, DistributeEvent) and not await event.pushed(tx, push.message.events, now):
+            await outbox.done_by_next_request(tx, [push.row.id])
+            await event.arrived(tx, ven_id, now)
 
     async def _events(self, tx: Transaction, rows: Mapping[str, outbox.Row]) -> dict[str, Message]:
         """Return the lists of VENs whose list has changed."""

@@ -1,4 +1,4 @@
-"""OpenADR 2.0b in pull mode on the services: a message in, a message out, no HTTP.
+"""OpenADR 2.0b on the services: a message of a VEN in, a message out, no HTTP. Pull, and what push VENs send.
 
 VEN                         VTN
 | --- oadrPoll ------------> |   one outbox row, or oadrResponse (PL-02)
@@ -51,7 +51,7 @@ from openadr.v20b.messages import (
     UpdateReport,
 )
 from openadr.v20b.repair import Repair
-from vtn.services import event, opt, outbox, provisioning, registration, report, telemetry
+from vtn.services import event, opt, outbox, provisioning, push, registration, report, telemetry
 from vtn.services.event import Answer
 from vtn.services.outbox import Intent
 from vtn.services.settings import VtnSettings
@@ -63,6 +63,7 @@ from vtn.store.writer import GroupWriter
 from vtn.transport.peer import Peer
 from vtn.transport.v20b.outgoing import Outgoing
 from vtn.transport.v20b.profile import check_profile, vtn_profile
+from vtn.transport.v20b.push_address import Addresses
 from vtn.transport.v20b.refusal import refuse, refuse_unreadable
 from vtn.transport.v20b.signatures import Signature, Signatures
 
@@ -110,7 +111,7 @@ def _errors(message: _Answer) -> Iterator[Response | EventResponse]:
 
 
 class Vtn20b:
-    """Answers OpenADR 2.0b messages of pull VENs."""
+    """Answers OpenADR 2.0b messages of VENs."""
 
     def __init__(
         self,
@@ -120,8 +121,13 @@ class Vtn20b:
         clock: Clock,
         faults: VenFaults,
         signatures: Signatures | None = None,
+        addresses: Addresses | None = None,
     ) -> None:
-        """Without `signatures` there is no key to sign with; what VENs sign is verified."""
+        """Without `signatures` there is no key to sign with; what VENs sign is verified.
+
+        `addresses` are those that VENs in push mode may name; without, there is no push.
+        """
+        self._addresses = addresses
         self.signatures = signatures or Signatures(vens, writer)
         self._writer = writer
         self._vens = vens
@@ -181,6 +187,41 @@ class Vtn20b:
             fault = fault_of(error)
             await self._note_refusal(message_name(type(message)), fault, peer, ven)
             return refuse(message, fault, self._settings)
+
+    async def answered(
+        self,
+        ven_id: str,
+        message: Message,
+        peer: Peer,
+        repairs: AbstractSet[Repair] = frozenset(),
+        signature: Signature = None,
+    ) -> None:
+        """Act on a VEN's answer to what was pushed to it, as on the same message when the VEN posts it.
+
+        What is wrong with it is noted. Raises SignatureError if it must be ignored, UnavailableError if the store does
+        not answer.
+        """
+        ven = await self._vens.get(ven_id)
+        name = message_name(type(message))
+        try:
+            if ven is None or ven.registration_id is None:
+                raise OpenADRError(Code.NOT_REGISTERED, "This VEN is not registered any more.")
+            if getattr(message, "ven_id", None) not in (None, "", ven_id):
+                raise OpenADRError(Code.NOT_REGISTERED, "The answer names another VEN.")
+            self.signatures.check(ven, signature)
+            await self.signatures.use(ven, signature, lasting=True)
+            self._vens.seen(ven_id)
+            if repairs:
+                self._faults.mended(ven_id, repairs)
+            self._note_errors(cast("_Answer", message), ven)
+            await self._handlers[type(message)](message, ven)
+        except UnavailableError:
+            raise
+        except SignatureError as error:
+            await self._note_ignored(name, error, peer)
+            raise
+        except EvenloadError as error:
+            await self._note_refusal(name, fault_of(error), peer, ven)
 
     def _note_errors(self, message: _Answer, ven: VenState) -> None:
         """Count and log the errors that a VEN answers with; a long list of them is one line."""
@@ -270,6 +311,9 @@ class Vtn20b:
         idle = isinstance(message, Poll) and not ven.awaits_request and not ven.is_due(self._clock.now())
         await self.signatures.use(ven, signature, lasting=not idle)
         self._vens.seen(ven.ven_id)
+        if ven.unreachable:
+            await self._writer.submit(lambda tx: push.fresh(tx, ven.ven_id))
+            _log.info("a VEN is reachable again: it sent a message", ven_id=ven.ven_id)
         if ven.awaits_request:
             await self._writer.submit(lambda tx: event.arrived(tx, ven.ven_id, self._clock.now()))
         return ven
@@ -402,7 +446,7 @@ class Vtn20b:
 
     async def _register(self, message: CreatePartyRegistration, ven: VenState) -> Message:
         signs = self.signatures.can_sign and ven.signatures is not SignaturePolicy.OFF
-        check_profile(message.profile, signs=signs)
+        check_profile(message.profile, signs=signs, addresses=self._addresses)
         given = await self._writer.submit(
             lambda tx: registration.register(
                 tx, ven.ven_id, message.profile, message.registration_id, self._clock.now()
