@@ -126,7 +126,7 @@ def started() -> Iterator[OpenleadrOperator]:
     )
     try:
         if not process.stdout or not process.stdout.readline():
-            raise UnableError("openleadr's VTN does not start; is the package openleadr installed?")
+            raise UnableError("openleadr's VTN does not start; it needs the packages termcolor and async-timeout, too")
         yield OpenleadrOperator(f"http://127.0.0.1:{port}/OpenADR2/Simple/2.0b", process)
     finally:
         _end(process)
