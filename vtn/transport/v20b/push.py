@@ -207,7 +207,7 @@ class PushSender:
         ven = await self._vens.get(ven_id)
         if not self._vtn.signatures.asked(ven, None):
             return encode(message)
-        return encode(message, sign=lambda body: self._vtn.signatures.sign(body, None))
+        return await self._vtn.signatures.encode(message, None)
 
     async def _arrived(self, line: PushLine, waiting: Push) -> None:
         async def work(tx: Transaction) -> bool:
