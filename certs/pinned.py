@@ -29,6 +29,11 @@ def pinned_context(
     return context
 
 
+def judge_clients(context: ssl.SSLContext, check: Check) -> None:
+    """Have a server that demands client certificates let in only those that pass `check` as well."""
+    context.sslobject_class = _judged_by(check)
+
+
 def _judged_by(check: Check) -> type[ssl.SSLObject]:
     class Judged(ssl.SSLObject):
         """A connection whose handshake fails unless its peer passes."""

@@ -25,6 +25,7 @@ from core.errors import InvalidError
 from core.plausible import HOME_W
 from core.spans import Duration
 from openadr.model.opt import OptType
+from openadr.model.registration import Mode
 from openadr.model.signal import WELL_KNOWN_SIGNALS
 from openadr.model.target import Target, check_device_classes
 
@@ -74,6 +75,9 @@ CapabilityWords = dict[CapabilityName, Word]
 """What to tell a device, by capability."""
 
 
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
 
@@ -86,6 +90,25 @@ class SignatureUse(StrEnum):
     OFFERED = "offered"
     """We sign; what the VTN signs badly is ignored."""
     OFF = "off"
+
+
+class Listen(_Part):
+    """Where the VTN's messages come in, in push mode."""
+
+    host: str = Field("0.0.0.0", description="Address to listen at.")  # noqa: S104  the VTN is elsewhere
+    port: int = Field(8446, ge=1, le=65535, description="And its port.")
+    address: str = Field(
+        pattern=r"^https?://[^\s?#]+$",
+        max_length=1000,
+        description="What the VTN is told: how it reaches this gateway, such as https://home.example.com:8446.",
+    )
+    proxy_secret: str | None = Field(
+        None,
+        min_length=16,
+        max_length=200,
+        description="Where TLS ends at a proxy on this machine, which lets only the VTN in: what it says in "
+        "X-Proxy-Secret. `host` is a loopback address then.",
+    )
 
 
 class Vtn(_Part):
@@ -105,6 +128,17 @@ class Vtn(_Part):
         description="XML signatures: required (we sign, and ignore what the VTN does not sign well), offered (we sign, "
         "and ignore what it signs badly), off.",
     )
+
+    mode: Mode = Field(Mode.PULL, description="pull: ask the VTN for messages; push: it sends them to `listen`.")
+    listen: Listen | None = Field(None, description="Needed in push mode.")
+
+    @model_validator(mode="after")
+    def _listens(self) -> Self:
+        if (self.mode is Mode.PUSH) != (self.listen is not None):
+            raise ValueError("mode: push and listen go together")
+        if self.listen is not None and self.listen.proxy_secret and self.listen.host not in LOOPBACK:
+            raise ValueError("listen.proxy_secret is for a proxy on this machine: listen.host is 127.0.0.1 or ::1")
+        return self
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> Self:

@@ -132,6 +132,8 @@ def _vtn(vitals: Vitals | None, *, running: bool) -> dict[str, Any] | None:
         "last_answer": vtn.last_answer.isoformat() if vtn.last_answer else None,
         "silent_since": vtn.silent_since.isoformat() if vtn.silent_since else None,
         "reason": vtn.reason or None,
+        "listens_at": vtn.listens_at,
+        "last_push": vtn.last_push.isoformat() if vtn.last_push else None,
     }
 
 
@@ -260,6 +262,8 @@ def _process_lines(status: dict[str, Any]) -> list[str]:
         lines = ["  gateway: NOT RUNNING"]
     if vtn:
         lines.append(f"  VTN {vtn['url']}: {_vtn_words(vtn)}")
+    if vtn and vtn["listens_at"]:
+        lines.append(f"  it pushes to {vtn['listens_at']}; last message: {_local(vtn['last_push'])}")
     words = {True: "connected since", False: "NOT CONNECTED since", None: "not known while the gateway is down"}
     for name, contact in status["connections"].items():
         since = "" if contact["connected"] is None else f" {_local(contact['since'])}"

@@ -34,10 +34,17 @@ class VtnContact:
     last_answer: datetime | None = None
     silent_since: datetime | None = None
     reason: str = ""
+    listens_at: str | None = None
+    """Where it sends its messages, in push mode."""
+    last_push: datetime | None = None
 
     def answered(self, now: datetime) -> "VtnContact":
         """Return the contact after an answer."""
-        return VtnContact(self.url, now)
+        return replace(self, last_answer=now, silent_since=None, reason="")
+
+    def pushed(self, now: datetime) -> "VtnContact":
+        """Return the contact after a message that the VTN sent by itself."""
+        return replace(self, last_push=now)
 
     def unanswered(self, now: datetime, reason: str) -> "VtnContact":
         """Return the contact after a message that got none."""
@@ -108,6 +115,7 @@ class VitalsFile:
 
 def _without_times(vitals: Vitals) -> Vitals:
     vtn = replace(vitals.vtn, last_answer=vitals.started) if vitals.vtn.last_answer else vitals.vtn
+    vtn = replace(vtn, last_push=vitals.started) if vtn.last_push else vtn
     connections = {name: replace(contact, silent_s=None) for name, contact in vitals.connections.items()}
     return replace(vitals, seen=vitals.started, vtn=vtn, connections=connections)
 

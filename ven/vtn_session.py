@@ -8,6 +8,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,10 +19,13 @@ from certs.tls import client_context
 from core.clock import Clock
 from core.errors import EvenloadError, InvalidError, UnavailableError
 from openadr.v20b.decode import UnreadableError
+from openadr.v20b.messages import Message
 from ven.engine import Action, Engine, Failure, Noted, VenSettings
 from ven.household import Household, SignatureUse
 from ven.quarantine import where
+from ven.transport.door import door_of
 from ven.transport.pull import PullTransport, TransportError
+from ven.transport.push import PushListener
 from ven.transport.signatures import Signatures
 from ven.vitals import VtnContact
 
@@ -84,6 +88,7 @@ def settings(household: Household, peer: Peer) -> VenSettings:
         vtn.longest_poll,
         vtn.longest_wait_s,
         xml_signature=vtn.signatures is not SignatureUse.OFF,
+        push_address=vtn.listen.address if vtn.listen else None,
     )
 
 
@@ -109,8 +114,11 @@ class Conversation:
         self._clock = clock
         self._act = act
         self._prepare = prepare
-        self.contact = VtnContact(peer.url)
+        listen = household.vtn.listen
+        self.contact = VtnContact(peer.url, listens_at=listen.address if listen else None)
         self._poke = asyncio.Event()
+        self._turn = asyncio.Lock()
+        """Whose turn it is: one message is under way at a time, ours or a pushed one."""
 
     def poke(self) -> None:
         """Look again whether something is due."""
@@ -123,7 +131,13 @@ class Conversation:
             peer = self._peer
             if peer.identity is not None and (warning := peer.identity.warning()):
                 _log.warning(warning)
-            async with PullTransport(peer.url, peer.tls, self._household.vtn.time_out_s, peer.signatures) as transport:
+            time_out_s = self._household.vtn.time_out_s
+            async with AsyncExitStack() as stack:
+                transport = PullTransport(peer.url, peer.tls, time_out_s, peer.signatures)
+                await stack.enter_async_context(transport)
+                if self._household.vtn.listen is not None:
+                    door = door_of(self._household, self._household.vtn.listen, peer.identity, peer.url)
+                    await stack.enter_async_context(PushListener(door, self._pushed, peer.signatures, time_out_s))
                 await self._converse(transport)
 
     async def _start_engine(self) -> None:
@@ -146,20 +160,43 @@ class Conversation:
                 if self._identity_changed() or now_s - began > _WARN_EVERY_S:
                     return
             try:
-                await self._exchange(transport)
+                if not await self._exchange(transport):
+                    await self._idle()
             except UnavailableError as error:
                 _log.error("waiting for the disk", reason=str(error))
                 await asyncio.sleep(_STORE_RETRY_S)
                 await self._start_engine()
 
-    async def _exchange(self, transport: PullTransport) -> None:
-        """Post what is due, or wait until something is."""
+    async def _exchange(self, transport: PullTransport) -> bool:
+        """Post what is due; return whether something was."""
         self._poke.clear()
-        self._prepare()
-        request = self._engine.next_request(self._clock.now())
-        if request is None:
-            await self._idle()
-            return
+        async with self._turn:
+            self._prepare()
+            request = self._engine.next_request(self._clock.now())
+            if request is not None:
+                await self._say(request, transport)
+        return request is not None
+
+    async def _pushed(self, message: Message | UnreadableError) -> Message | None:
+        """Take what the VTN sends by itself, when no message of ours is under way; return the answer to it."""
+        async with self._turn:
+            self._prepare()
+            now = self._clock.now()
+            try:
+                if isinstance(message, UnreadableError):
+                    answer, actions = self._engine.pushed_unreadable(message.element, message.request_id, message, now)
+                else:
+                    answer, actions = self._engine.pushed(message, now)
+            except UnavailableError:
+                with suppress(UnavailableError):  # else our own messages meet the same, and start it again
+                    self._engine.start(now)
+                raise
+            self.contact = self.contact.pushed(now)
+            self._act(actions)
+        self.poke()
+        return answer
+
+    async def _say(self, request: Message, transport: PullTransport) -> None:
         try:
             answer = await transport.post(request)
         except TransportError as error:

@@ -38,11 +38,15 @@ from openadr.v20b.encode import encode
 from openadr.v20b.messages import CreatePartyRegistration, Poll, RegisteredReport, RegisterReport, Response
 from ven.engine import Failure
 from ven.enrol import enrol
+from ven.gateway import Gateway
+from ven.household import Household
 from ven.renewal import renew
 from ven.transport.pull import PullTransport, TransportError
 from ven.transport.signatures import Signatures
 from vtn.services import outbox, provisioning
+from vtn.services.outbox import Intent
 from vtn.store.database import Database
+from vtn.store.tables import outbox as outbox_table
 from vtn.store.tables import ven as ven_table
 from vtn.store.tables import ven_certificate
 
@@ -605,3 +609,46 @@ async def test_a_ven_in_push_mode_is_pushed_to_and_shown(tmp_path):
 
         await _until(is_dead)
         assert "does not answer" in (await place.desk.get(f"/vens/{ven_id}"))["ven"]["unreachable_why"]
+
+
+async def test_vtn_and_gateway_in_push_mode_with_mutual_tls(tmp_path):
+    def change(text):
+        return text + '\n[openadr.push]\nallow = ["127.0.0.0/8"]\n'
+
+    async with _place(tmp_path, change) as place:
+        ven_id, identity = await place.enrol("home")
+        port = free_port()
+        address = f"https://127.0.0.1:{port}/home"
+        listen = {"host": "127.0.0.1", "port": port, "address": address}
+        said = {
+            "version": 1,
+            "name": "home",
+            "identity": identity.directory,
+            "state": tmp_path / "state",
+            "devices": [],
+        }
+        gateway = Gateway(Household.model_validate(said | {"vtn": {"mode": "push", "listen": listen}}), connections={})
+        work = asyncio.create_task(gateway.run())
+
+        async def is_heard():
+            ven = (await place.desk.get(f"/vens/{ven_id}"))["ven"]
+            rows = await states()
+            return ven["registered_at"] is not None and rows.get(Intent.REPORTS_OFFERED) == "done"
+
+        async def states():
+            async with place.vtn.db.read() as conn:
+                return {row.kind: row.state for row in await conn.execute(select(outbox_table))}
+
+        await _until(is_heard)
+        first = (await place.desk.get(f"/vens/{ven_id}"))["ven"]
+        assert [first[name] for name in ("mode", "address", "presence")] == ["push", address, "online"]
+        await place.desk.post(f"/vens/{ven_id}/reregistration")
+
+        async def is_told():
+            return (await states()).get(Intent.REREGISTER) == "done"
+
+        await _until(is_told)
+        contact = gateway._conversation.contact
+        assert (contact.listens_at, contact.last_push is not None) == (address, True)
+        gateway.stop()
+        await work

@@ -17,6 +17,7 @@ from openadr.v20b.messages import Message
 from ven.engine.actions import Action
 from ven.engine.events import EventHandler, OptPolicy
 from ven.engine.inbox import Inbox
+from ven.engine.pushes import Pushes
 from ven.engine.refusals import name_with_ids
 from ven.engine.registration import Registrar, VenSettings
 from ven.engine.registration_states import Phase
@@ -30,7 +31,7 @@ from ven.vtn_state import Registration
 
 
 class Engine:
-    """One VEN's side of OpenADR 2.0b in pull mode.
+    """One VEN's side of OpenADR 2.0b.
 
     World time (`now`) says when something is due; `monotonic` is machine time, for back-off only.
     """
@@ -54,6 +55,7 @@ class Engine:
         self._schedule = Schedule(memory, self._registrar, self._reports, self._quarantine, settings, random, monotonic)
         inbox = Inbox(memory, self._registrar, self._events, self._reports)
         self._replies = Replies(memory, self._registrar, self._reports, inbox, self._schedule)
+        self._pushes = Pushes(memory, self._registrar, inbox, self._schedule)
         self._under_way: Sent | None = None
 
     def start(self, now: datetime) -> None:
@@ -134,6 +136,41 @@ class Engine:
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, it stays with this message
             return self._contained(sent, answer, self._quarantine.caught("answer", key, error, now), now)
+
+    # -- what the VTN pushes
+
+    def pushed(self, message: Message, now: datetime) -> tuple[Message | None, list[Action]]:
+        """Take a message that the VTN sends by itself, while none of ours is under way.
+
+        Returns what answers it in the same exchange (None: an empty HTTP 200), and what the gateway shall do. Raises
+        ConflictError where this VEN is not registered (RG-13), UnavailableError as `received`.
+        """
+        self._registrar.confirmed  # noqa: B018  it raises
+        key = name_with_ids(message)
+        if self._quarantine.barred("push", key):
+            return self._not_handled(message, "handling it ended this VEN before")
+        try:
+            with self._quarantine.handling("push", key), self._memory.transaction():
+                return self._pushes.take(message, now)
+        except UnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it is, it stays with this message
+            return self._not_handled(message, self._quarantine.caught("push", key, error, now))
+
+    def pushed_unreadable(
+        self, element: str, request_id: str, fault: OpenADRError, now: datetime
+    ) -> tuple[Message | None, list[Action]]:
+        """Take a pushed message that holds a value which nobody can read; it is refused in its own terms (GN-11)."""
+        self._registrar.confirmed  # noqa: B018  it raises
+        with self._memory.transaction():
+            self._memory.note_fault("unreadable message", element, fault.description, now)
+            return self._pushes.refuse(element.removeprefix("oadr"), fault, request_id)
+
+    def _not_handled(self, message: Message, reason: str) -> tuple[Message | None, list[Action]]:
+        self._registrar.reread()
+        fault = OpenADRError(Code.COMPLIANCE, f"This VEN cannot handle it: {reason}"[:200])
+        with self._memory.transaction():
+            return self._pushes.refuse(type(message).__name__, fault, getattr(message, "request_id", ""), message)
 
     def _ended(self) -> Sent | None:
         """Return the message that is no longer under way, if one was."""

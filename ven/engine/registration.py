@@ -25,6 +25,8 @@ from ven.memory import Memory
 from ven.vtn_state import Registration
 
 _IDS_UNKNOWN: Final = frozenset({Code.INVALID_ID, Code.NOT_REGISTERED})
+_PUSHED_TO: Final = "pushed to"
+"""The fact: the address that the VTN was told at the last registration."""
 _SECOND: Final = Duration.of(seconds=1)
 _HOUR: Final = Duration.of(hours=1)
 
@@ -37,6 +39,7 @@ class VenSettings:
     frequency; `jitter` is the share of the poll period that is added at random (PL-10). A VTN's frequency is bounded
     by `shortest_poll` and `longest_poll`. `longest_wait_s` bounds each message's back-off, in machine time. `burst`
     messages may follow each other at once; in the long run it is one a second. `xml_signature`: messages are signed.
+    `push_address` is where the VTN sends its messages; None: they are polled for.
     """
 
     ven_name: str
@@ -50,6 +53,7 @@ class VenSettings:
     longest_wait_s: float = 60.0
     burst: int = 20
     xml_signature: bool = False
+    push_address: str | None = None
 
 
 class Registrar:
@@ -79,7 +83,8 @@ class Registrar:
     def _read(self) -> None:
         self.registration = self._memory.registration()
         if self.registration is not None:
-            self.phase = Phase.SERVING
+            moved = self._memory.fact(_PUSHED_TO) != self._settings.push_address
+            self.phase = Phase.REGISTERING if moved else Phase.SERVING
         else:
             self.phase = Phase.ASKING if self._settings.query else Phase.REGISTERING
 
@@ -111,7 +116,13 @@ class Registrar:
     def create(self) -> CreatePartyRegistration:
         """Return the registration, with our ids if we have some (RG-03, RG-04, RG-06)."""
         known = self.registration
-        profile = VenProfile(ven_name=self._settings.ven_name, xml_signature=self._settings.xml_signature)
+        address = self._settings.push_address
+        profile = VenProfile(
+            ven_name=self._settings.ven_name,
+            xml_signature=self._settings.xml_signature,
+            http_pull=address is None,
+            transport_address=address,
+        )
         if known is None:
             return CreatePartyRegistration(new_id("req"), profile, ven_id=self._settings.ven_id)
         return CreatePartyRegistration(new_id("req"), profile, known.registration_id, known.ven_id)
@@ -154,6 +165,7 @@ class Registrar:
         if not renewed:
             self._forget_reports()
         self._memory.set_registration(new)
+        self._memory.set_fact(_PUSHED_TO, self._settings.push_address)
         self.registration = new
         if not renewed:  # a renewed one needs no new metadata, and no new request for events (RG-07)
             self.offer_due = self.sync_due = True

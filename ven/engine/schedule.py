@@ -81,7 +81,7 @@ class Schedule:
         A back-off is told as if world time ran like machine time: where it runs faster, this is too early.
         """
         phase = self._registrar.phase
-        times = [when for lane in LANES[phase] if (when := self._due_at(lane, now)) is not None]
+        times = [when for lane in self._lanes(phase) if (when := self._due_at(lane, now)) is not None]
         if phase is Phase.OVER and self._registrar.comes_back and self._timer.at is not None:
             times.append(self._timer.at)
         if (left_s := self._retries.soonest_s()) is not None:
@@ -103,7 +103,7 @@ class Schedule:
         if registrar.phase is Phase.OVER and registrar.comes_back and self._timer.due(now) and not self.outbox.next():
             registrar.happened(RegistrationEvent.BACK)
             self._timer.at_once()
-        lanes = LANES[registrar.phase]
+        lanes = self._lanes(registrar.phase)
         order = [lane for lane in lanes if lane not in self._turns] + [lane for lane in self._turns if lane in lanes]
         for lane in order:
             if (chosen := self._make(lane, now)) is not None:
@@ -111,6 +111,11 @@ class Schedule:
                     self._wait_a_turn(lane)
                 return chosen
         return None
+
+    def _lanes(self, phase: Phase) -> tuple[Lane, ...]:
+        """Return what may be said in a phase; a VEN that is pushed to never polls (PL-01)."""
+        polls = self._settings.push_address is None
+        return tuple(lane for lane in LANES[phase] if polls or lane is not Lane.POLL)
 
     def _make(self, lane: Lane, now: datetime) -> Sent | None:
         """Return a lane's message if one is due; what making it raises holds up this lane only."""
