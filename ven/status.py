@@ -10,6 +10,7 @@ from core.clock import system_clock
 from core.errors import EvenloadError, NotFoundError
 from core.spans import Duration
 from openadr.model.opt import Availability, Opt
+from openadr.model.registration import Mode
 from openadr.v20b.codes import Code
 from ven.consumption_history import source_of
 from ven.devices import describe
@@ -185,8 +186,11 @@ def _power(ring: Ring, device: Device, connection_w: float) -> tuple[float, date
     return power if power and abs(power[0]) <= connection_w else None
 
 
-def _poll_period_s(household: Household, asked: Duration | None) -> float:
+def _poll_period_s(household: Household, asked: Duration | None) -> float | None:
+    """Return how often the VTN is polled; None: it pushes."""
     vtn = household.vtn
+    if vtn.mode is Mode.PUSH:
+        return None
     return bounded_period(asked or vtn.poll, vtn.shortest_poll, vtn.longest_poll, datetime.now(UTC)).total_seconds()
 
 
@@ -312,10 +316,9 @@ def _conversation_lines(status: dict[str, Any]) -> list[str]:
     registration = status["registration"]
     if registration:
         asked = f" (it asks for {registration['poll']})" if registration["poll"] else ""
-        lines = [
-            f"  registered as {registration['ven_id']} with {registration['vtn_id']}",
-            f"  polls the VTN every {timedelta(seconds=registration['polled_every_s'])}{asked}",
-        ]
+        lines = [f"  registered as {registration['ven_id']} with {registration['vtn_id']}"]
+        if registration["polled_every_s"] is not None:
+            lines.append(f"  polls the VTN every {timedelta(seconds=registration['polled_every_s'])}{asked}")
     else:
         lines = ["  not registered"]
     for event in status["events"]:

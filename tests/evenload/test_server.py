@@ -41,6 +41,7 @@ from ven.enrol import enrol
 from ven.gateway import Gateway
 from ven.household import Household
 from ven.renewal import renew
+from ven.status import as_lines, read_status
 from ven.transport.pull import PullTransport, TransportError
 from ven.transport.signatures import Signatures
 from vtn.services import outbox, provisioning
@@ -627,7 +628,8 @@ async def test_vtn_and_gateway_in_push_mode_with_mutual_tls(tmp_path):
             "state": tmp_path / "state",
             "devices": [],
         }
-        gateway = Gateway(Household.model_validate(said | {"vtn": {"mode": "push", "listen": listen}}), connections={})
+        household = Household.model_validate(said | {"vtn": {"mode": "push", "listen": listen}})
+        gateway = Gateway(household, connections={})
         work = asyncio.create_task(gateway.run())
 
         async def is_heard():
@@ -650,5 +652,11 @@ async def test_vtn_and_gateway_in_push_mode_with_mutual_tls(tmp_path):
         await _until(is_told)
         contact = gateway._conversation.contact
         assert (contact.listens_at, contact.last_push is not None) == (address, True)
+
+        async def is_shown():
+            lines = as_lines(read_status(household))
+            return f"it pushes to {address}" in lines and "polls the VTN" not in lines
+
+        await _until(is_shown)
         gateway.stop()
         await work

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import io
+import re
 import ssl
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -10,14 +11,20 @@ from types import SimpleNamespace
 import aiohttp
 import pytest
 
+from core.clock import machine_now
 from core.errors import ConflictError, InvalidError, UnavailableError
-from openadr.v20b.decode import UnreadableError, decode
+from openadr.fingerprint import der_of_pem
+from openadr.signature.sign import Signer, new_nonce
+from openadr.signature.verify import Verifier
+from openadr.v20b.decode import UnreadableError, decode, decode_noting
 from openadr.v20b.encode import encode
-from openadr.v20b.messages import OadrResponse, RequestReregistration, Response
+from openadr.v20b.messages import OadrResponse, RegisterReport, RequestReregistration, Response
 from support.pki import make_pki
+from support.vtn_world import usage
 from ven.household import Household, Listen
 from ven.transport.door import Door, door_of
 from ven.transport.push import MOST_BYTES, PushListener
+from ven.transport.signatures import Signatures
 
 ASKED = encode(RequestReregistration("ven-1"))
 XML = {"Content-Type": "application/xml"}
@@ -113,10 +120,13 @@ async def test_what_the_house_cannot_do_is_a_status(house, error, status):
 
 
 async def test_a_value_that_cannot_be_read_goes_to_the_house(house):
-    body = ASKED.replace(b"ven-1", b"")
+    offer = encode(RegisterReport("r", (usage("meter"),), "ven-1"))
+    body = re.sub(rb"<xcal:duration>P[^<]*<", b"<xcal:duration>P99999999999999999999Y<", offer)
+    assert body != offer
     async with listening(Door("127.0.0.1", 0), house) as port:
-        await post(port, body)
-    assert all(isinstance(one, UnreadableError | RequestReregistration) for one in house.taken)
+        await post(port, body, path="/OpenADR2/Simple/2.0b/EiReport")
+    (one,) = house.taken
+    assert isinstance(one, UnreadableError)
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(house):
@@ -211,3 +221,34 @@ async def test_a_port_that_is_taken_is_said(house):
 def test_settings_that_contradict_each_other_are_refused(vtn, text):
     with pytest.raises(ValueError, match=text):
         Household.model_validate({"version": 1, "name": "home", "vtn": vtn})
+
+
+async def test_se08_with_signatures_what_is_not_signed_well_is_refused_and_answers_are_signed(house, pki):
+    home = pki.directory
+    identity = SimpleNamespace(
+        directory=home,
+        cert_path=home / "home.pem",
+        key_path=home / "home.key",
+        ca_path=pki.authority.directory / "ca.pem",
+    )
+    ours = Signatures(identity, "https://127.0.0.1:8443/OpenADR2/Simple/2.0b", required=True)
+    vtn, neighbour = (
+        Signer((home / f"{name}.key").read_bytes(), (home / f"{name}.pem").read_bytes())
+        for name in ("server", "neighbour")
+    )
+
+    def signed(signer):
+        asked = RequestReregistration("ven-1")
+        return encode(asked, sign=lambda body: signer.sign(body, machine_now(), new_nonce()))
+
+    async with listening(Door("127.0.0.1", 0), house, signatures=ours) as port:
+        good = signed(vtn)
+        for body in (ASKED, signed(neighbour), good.replace(b"ven-1", b"ven-2")):
+            assert (await post(port, body))[0] == 403
+        status, body, _ = await post(port, good)
+        assert status == 200
+        certificate = der_of_pem((home / "home.pem").read_bytes())
+        read = decode_noting(body, strict=True, verify=lambda it: Verifier().verify(it, lambda der: der == certificate))
+        assert read.signature is not None
+        assert (await post(port, good))[0] == 403, "it counts once"
+    assert len(house.taken) == 1

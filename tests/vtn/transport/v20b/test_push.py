@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 from prometheus_client import CollectorRegistry
+from sqlalchemy import update
 from structlog.testing import capture_logs
 
 from certs.tls import server_context
@@ -27,6 +28,7 @@ from support.vtn_world import Ven, simple, usage
 from vtn.services import dispatch, fleet, outbox, provisioning, push, registration, report, ven_faults
 from vtn.services.outbox import Intent
 from vtn.services.signatures import set_policy
+from vtn.store.tables import ven as ven_table
 from vtn.transport.v20b.push import PushRules, PushSender
 from vtn.transport.v20b.push_address import Addresses, url_of
 from vtn.transport.v20b.push_client import OwnTls, PushClient
@@ -65,7 +67,8 @@ class Home:
         self.heard.append(read.message)
         self.signed.append(read.signature is not None)
         self.requests.append((request.path, dict(request.headers)))
-        self.shown.append(request.transport.get_extra_info("ssl_object").getpeercert(binary_form=True))
+        tls = request.transport.get_extra_info("ssl_object")
+        self.shown.append(tls.getpeercert(binary_form=True) if tls else None)
         said = self.says.get(type(read.message), self.says.get(object))
         if callable(said):
             said = await said(request, read.message)
@@ -734,3 +737,45 @@ async def test_registering_again_ends_a_pause(stage):
     assert home.kinds == ["DistributeEvent", "DistributeEvent"]
     async with stage.world.tx() as tx:
         assert not await push.fresh(tx, home.ven.ven_id)
+
+
+async def test_an_insecure_vtn_pushes_by_http_on_this_machine(stage):
+    world = stage.world
+    world.vtn._addresses = Addresses.on_loopback()
+    ven = await world.ven(register=False)
+    home = Home(ven)
+    runner = web.ServerRunner(web.Server(home.handle))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await ven.register(http_pull=False, transport_address=f"http://127.0.0.1:{runner.addresses[0][1]}")
+    client = PushClient(world.directory, Addresses.on_loopback())
+    sender = PushSender(
+        world.vtn, world.directory, world.writer, world.faults, client, world.settings, world.clock, CollectorRegistry()
+    )
+    await stage.turn(sender)
+    assert home.kinds == ["RegisterReport"]
+    assert await world.outbox(ven) == {("reports_offered", ""): "done"}
+    await runner.cleanup()
+
+
+async def test_a_line_with_much_to_say_goes_on_at_the_next_turn(stage):
+    home = await stage.home()
+    async with stage.world.tx() as tx:
+        subjects = [f"m{number}" for number in range(30)]
+        await outbox.put_subjects(tx, home.ven.ven_id, Intent.REPORTS_OFFERED, stage.world.now, subjects)
+    await stage.turn()
+    assert len(home.heard) == 20
+    await stage.turn()
+    assert [one.report_request_id for one in home.heard] == subjects
+
+
+async def test_what_the_vtn_cannot_sign_waits(stage):
+    home = await stage.home()
+    async with stage.world.tx() as tx:
+        await tx.conn.execute(update(ven_table).values(xml_signature=True))
+        await outbox.put(tx, home.ven.ven_id, Intent.REREGISTER, stage.world.now)
+        tx.changed(home.ven.ven_id)
+    await stage.turn()
+    assert home.heard == [], "the key is gone"
+    assert (await stage.line(home)).failures == 1
+    assert (await stage.world.outbox(home.ven))["reregister", ""] == "pending"
