@@ -52,6 +52,8 @@ async def _enrolment(walk, ven):
     await step("add_certificate", ["add certificate"], "POST", f"{here}/certificates", accepted, 201)
     path = f"/v1/certificates/{bundle['fingerprint']}/revocation"
     await step("revoke_certificate", ["revoke certificate"], "POST", path, status=204)
+    path, policy = f"/v1/vens/{ven.ven_id}/signatures", {"policy": "off"}
+    await step("set_signatures", ["set signatures"], "PUT", path, policy)
     asked = ["request re-registration"]
     await step("request_reregistration", asked, "POST", f"/v1/vens/{ven.ven_id}/reregistration", status=202)
     return made["ven"]["id"]
