@@ -63,7 +63,7 @@ def past(stage: Stage) -> None:
     """Try to have an interval changed that has gone by."""
     ven = stage.ven("a")
     pace = stage.pace_s
-    start = stage.after(1)
+    start = stage.after(4)
     handle = stage.event([ven], start=start, signals=_simple(1, 2, 3, length_s=pace))
     stage.timeline.sleep_until(start + timedelta(seconds=1.5 * pace))
     changed = _simple(3, 2, 3, length_s=pace)
@@ -122,7 +122,7 @@ def order(stage: Stage) -> None:
     """Have active events of several priorities and pending ones, of several market contexts, and read the list."""
     ven = stage.ven("a")
     pace = stage.pace_s
-    start = stage.after(2)
+    start = stage.after(6)
     active = {"priority 2": (0, 2), "no priority": (1, 0), "priority 1": (2, 1)}
     handles = {
         name: stage.event(
