@@ -19,7 +19,7 @@ from openadr.v20b.encode import encode, message_name
 from openadr.v20b.schema import schema
 from support.xmlsec import find_xmlsec
 
-few = settings(max_examples=15)
+few = settings(max_examples=4)  # of each of 23 messages, with both kinds of keys
 _SIGNATURE = f"""<ds:Signature xmlns:ds="{n.DS}"><ds:SignedInfo>
  <ds:CanonicalizationMethod Algorithm="%(c14n)s"/><ds:SignatureMethod Algorithm="%(algorithm)s"/>
  <ds:Reference URI="#object"><ds:Transforms><ds:Transform Algorithm="%(c14n)s"/></ds:Transforms>
@@ -58,21 +58,21 @@ def test_signxml_verifies_ours(party, kind):
 @pytest.mark.parametrize("kind", MESSAGES, ids=message_name)
 def test_xmlsec_and_we_verify_each_other(party, kind, tmp_path):
     xmlsec = find_xmlsec(tmp_path)
-    for message in (_example(MESSAGES[kind]), _example(MESSAGES[kind], seed=2)):
-        body = party.signed(message)
-        assert xmlsec.accepts(body, party.ca_pem)
-        assert not xmlsec.accepts(body.replace(b'schemaVersion="2.0b"', b'schemaVersion="2.0c"'), party.ca_pem)
-        for c14n in sorted(n.C14NS):
-            theirs = xmlsec.sign(template(party, message, c14n), party.key_pem, party.cert_pem)
-            assert decode_noting(theirs, strict=True, verify=party.verify).message == message
-            with pytest.raises(SignatureError):
-                party.verify(theirs.replace(b'schemaVersion="2.0b"', b'schemaVersion="2.0c"'))
+    message = _example(MESSAGES[kind])
+    body = party.signed(message)
+    assert xmlsec.accepts(body, party.ca_pem)
+    assert not xmlsec.accepts(body.replace(b'schemaVersion="2.0b"', b'schemaVersion="2.0c"'), party.ca_pem)
+    for c14n in sorted(n.C14NS):
+        theirs = xmlsec.sign(template(party, message, c14n), party.key_pem, party.cert_pem)
+        assert decode_noting(theirs, strict=True, verify=party.verify).message == message
+        with pytest.raises(SignatureError):
+            party.verify(theirs.replace(b'schemaVersion="2.0b"', b'schemaVersion="2.0c"'))
 
 
-def _example(strategy, seed=1):
+def _example(strategy):
     drawn = []
 
-    @settings(max_examples=seed, database=None, derandomize=True)
+    @settings(max_examples=2, database=None, derandomize=True)
     @given(strategy)
     def draw(message):
         drawn.append(message)
