@@ -50,6 +50,7 @@ from vtn.transport.v20b.service import Vtn20b
 from vtn.transport.v20b.signatures import Signatures, SigningFiles, SigningKeys
 from web.api import Api
 from web.callers import PROXIES
+from web.connection_metrics import measured
 from web.connections import Connections
 from web.listening import listen, raise_handle_limit
 from web.server import AUTHENTICATOR, HttpMetrics, make_app
@@ -133,7 +134,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         )
         recent = RecentMessages()
         renewals = None if authority is None else Renewals(db, authority, settings.vtn_id, clock)
-        connections = Connections(settings.connections.limits(), registry)
+        connections = measured(settings.connections.limits(), registry)
         openadr_port = await _listen_openadr(
             stack,
             settings,

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge
 
 _log = structlog.get_logger("evenload.web")
 
@@ -51,20 +50,16 @@ class Connection:
 class Connections:
     """Counts the connections of all listeners of a process, and says which one has to go."""
 
-    def __init__(self, limits: Limits | None = None, registry: CollectorRegistry | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, turned_away: Callable[[], object] = lambda: None) -> None:
+        """`turned_away` is called for each connection that is closed to make room, or not taken."""
         self.limits = limits or Limits()
+        self._tell = turned_away
         self._strangers: dict[str, dict[Connection, None]] = {}
         self._by_caller: dict[str, dict[Connection, None]] = {}
         self._count = 0
         self._is_near = False
         self._turned_away = 0
         self._say_from = float("-inf")
-        registry = registry or CollectorRegistry()
-        self._closed = Counter(
-            "evenload_connections_turned_away", "Connections closed to make room, or not taken.", registry=registry
-        )
-        Gauge("evenload_connections", "Open connections.", registry=registry).set_function(lambda: self._count)
-        Gauge("evenload_connections_limit", "As many may be open.", registry=registry).set(self.limits.most)
 
     def __len__(self) -> int:
         return self._count
@@ -135,7 +130,7 @@ class Connections:
 
     def _say(self, address: str, why: str) -> None:
         """Count, and log once a minute: whoever floods us must not flood the log."""
-        self._closed.inc()
+        self._tell()
         self._turned_away += 1
         if time.monotonic() >= self._say_from:
             self._say_from = time.monotonic() + _SAY_AGAIN_S

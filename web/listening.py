@@ -193,7 +193,7 @@ class _Door:
         try:
             await loop.connect_accepted_socket(make, sock, ssl=self._tls, ssl_handshake_timeout=within_s)
         except ssl.SSLError as error:  # it never reaches HTTP, where everything else is logged (SE-03, SE-04)
-            why = getattr(error, "verify_message", None) or error.reason or str(error)
+            why = getattr(error, "verify_message", None) or getattr(error, "reason", None) or str(error)
             _log.warning("client refused", why=str(why)[:_WHY], address=address)
         except (OSError, TimeoutError) as error:
             _log.debug("client gone", why=str(error)[:_WHY], address=address)

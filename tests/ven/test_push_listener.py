@@ -22,9 +22,11 @@ from openadr.v20b.messages import OadrResponse, RegisterReport, RequestReregistr
 from support.pki import make_pki
 from support.vtn_world import usage
 from ven.household import Household, Listen
+from ven.transport import push
 from ven.transport.door import Door, door_of
 from ven.transport.push import MOST_BYTES, PushListener
 from ven.transport.signatures import Signatures
+from web.connections import Limits
 
 ASKED = encode(RequestReregistration("ven-1"))
 XML = {"Content-Type": "application/xml"}
@@ -135,6 +137,36 @@ async def test_a_body_that_does_not_come_is_not_waited_for(house):
         head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/xml\r\nContent-Length: 100\r\n\r\n<"
         writer.write(head.encode())
         assert b" 406 " in await reader.readline()
+        writer.close()
+
+
+async def test_the_vtn_may_wait_for_leave_to_send(house):
+    """aiohttp's plain server does not give it: the VTN would wait for its own time-out."""
+    async with listening(Door("127.0.0.1", 0), house) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/xml\r\nContent-Length: {len(ASKED)}\r\n"
+        writer.write(f"{head}Expect: 100-continue\r\n\r\n".encode())
+        assert await asyncio.wait_for(reader.readline(), 10) == b"HTTP/1.1 100 Continue\r\n"
+        writer.write(ASKED)
+        assert b" 200 " in (await asyncio.wait_for(reader.readuntil(b" 200 "), 10))
+        writer.close()
+
+
+async def test_strangers_and_malformed_requests_neither_fill_nor_name_the_listener(house, pki, monkeypatch):
+    monkeypatch.setattr(push, "_LIMITS", Limits(most=8, per_address=4, handshake_s=0.5))
+    async with listening(guarded(pki), house) as port:
+        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(12)]
+        assert (await post(port, tls=client(pki, "server")))[0] == 200  # while they hold on
+        closed = [asyncio.wait_for(reader.read(), 10) for reader, _ in idle]
+        assert set(await asyncio.gather(*closed)) == {b""}
+        for _, writer in idle:
+            writer.close()
+    async with listening(Door("127.0.0.1", 0), house) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"nonsense\r\n\r\n")
+        answered = await asyncio.wait_for(reader.read(), 10)
+        assert answered.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
+        assert b"aiohttp" not in answered
         writer.close()
 
 

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from support.waiting import until
+from web.connection_metrics import measured
 from web.connections import Connections, Limits
 from web.listening import Site
 
@@ -161,7 +162,7 @@ def test_a_network_of_ipv6_counts_as_one_address():
 
 def test_nobody_is_let_in_where_all_are_known_and_there_is_no_more_room():
     registry = CollectorRegistry()
-    connections = Connections(Limits(most=10), registry)
+    connections = measured(Limits(most=10), registry)
     with capture_logs() as logs:
         for number in range(10):
             connections.prove(connections.accept("192.0.2.1", lambda: None), f"VEN {number}")

@@ -4,7 +4,6 @@ Everything here is machine time.
 """
 
 import asyncio
-import hmac
 import posixpath
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -20,14 +19,17 @@ from openadr.v20b.encode import encode
 from openadr.v20b.messages import SERVICES, Message
 from ven.transport.door import Door
 from ven.transport.signatures import Signatures
+from web.connections import Connections, Limits
+from web.listening import Site
+from web.posts import RefusedError, body_of, check_proxy, check_xml
 
 _log = structlog.get_logger(__name__)
 
 MOST_BYTES: Final = 4 * 1024 * 1024
 _BASE: Final = "/OpenADR2/Simple/2.0b/"
 _SERVICES: Final = frozenset(SERVICES.values()) - {"OadrPoll"}
-_HANDSHAKE_S: Final = 10.0
-_IDLE_S: Final = 30.0
+_LIMITS: Final = Limits(most=64, per_address=16, per_client=8, handshake_s=10.0, idle_s=30.0)
+"""A VTN needs one or two connections; strangers give way to it."""
 _AT_ONCE: Final = 4
 _LAST_ANSWERS_S: Final = 2.0
 
@@ -51,34 +53,29 @@ class PushListener:
         self._signatures = signatures
         self._time_out_s = time_out_s
         self._busy = 0
-        self._http = web.Server(
-            self._handle, access_log=None, auto_decompress=False, keepalive_timeout=_IDLE_S, lingering_time=0.0
-        )
-        self._server: asyncio.Server | None = None
+        http = web.Server(self._handle, access_log=None, auto_decompress=False)
+        self._runner = web.ServerRunner(http, shutdown_timeout=_LAST_ANSWERS_S)
 
     async def __aenter__(self) -> Self:
         door = self._door
-        handshake_s = None if door.tls is None else _HANDSHAKE_S
+        await self._runner.setup()
+        site = Site(self._runner, door.host, door.port, Connections(_LIMITS), tls=door.tls, trusted=door.tls is None)
         try:
-            self._server = await asyncio.get_running_loop().create_server(
-                self._http, door.host, door.port, ssl=door.tls, ssl_handshake_timeout=handshake_s
-            )
+            await site.start()
         except OSError as error:
+            await self._runner.cleanup()
             raise UnavailableError(f"Nothing can listen at {door.host}:{door.port}: {error.strerror}.") from error
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._server is not None:
-            self._server.close()
-            await self._http.shutdown(_LAST_ANSWERS_S)
-            await self._server.wait_closed()
+        await self._runner.cleanup()
 
     @property
     def port(self) -> int:
         """The port at which it listens."""
-        return int(self._server.sockets[0].getsockname()[1]) if self._server is not None else 0
+        return int(self._runner.addresses[0][1]) if self._runner.addresses else 0
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if self._busy >= _AT_ONCE:
@@ -94,12 +91,12 @@ class PushListener:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             self._check(request)
-            answer = await self._take(self._read(await self._body(request)))
+            answer = await self._take(self._read(await body_of(request, MOST_BYTES, self._time_out_s)))
             if answer is None:
                 return web.Response(headers={"Server": "evenload"})
             body = encode(answer, sign=None if self._signatures is None else self._signatures.sign)
             return web.Response(body=body, headers={"Content-Type": "application/xml", "Server": "evenload"})
-        except _Refused as refused:
+        except RefusedError as refused:
             status, why = refused.status, str(refused)
         except WireError as error:
             status, why = error.status, str(error)
@@ -120,52 +117,19 @@ class PushListener:
         return response
 
     def _check(self, request: web.BaseRequest) -> None:
-        secret = self._door.proxy_secret
-        if secret is not None:
-            given = b"\n".join(_raw(value) for value in request.headers.getall("X-Proxy-Secret", []))
-            if not hmac.compare_digest(given, secret.encode()):
-                raise _Refused(403, "Only the proxy may speak here.")
+        if self._door.proxy_secret is not None:
+            check_proxy(request, self._door.proxy_secret)
         _, base, service = posixpath.normpath(request.path).rpartition(_BASE)
         if not base or service not in _SERVICES:
-            raise _Refused(404, "There is no such service here.")
+            raise RefusedError(404, "There is no such service here.")
         if request.method != "POST":
-            raise _Refused(501, "OpenADR messages are posted.")
-        if request.content_type != "application/xml" or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
-            raise _Refused(406, "Content-Type must be application/xml in UTF-8.")
+            raise RefusedError(501, "OpenADR messages are posted.")
+        check_xml(request)
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise _Refused(406, "What is pushed is not compressed (TR-08).")
-        if (request.content_length or 0) > MOST_BYTES:
-            raise _Refused(406, f"The body is larger than {MOST_BYTES} bytes.")
-
-    async def _body(self, request: web.BaseRequest) -> bytes:
-        body = bytearray()
-        try:
-            async with asyncio.timeout(self._time_out_s):
-                async for part in request.content.iter_any():
-                    body += part
-                    if len(body) > MOST_BYTES:
-                        raise _Refused(406, f"The body is larger than {MOST_BYTES} bytes.")
-        except TimeoutError:
-            raise _Refused(406, "The body did not arrive in time.") from None
-        except (web.RequestPayloadError, ValueError) as error:
-            raise _Refused(406, "The body could not be read.") from error
-        return bytes(body)
+            raise RefusedError(406, "What is pushed is not compressed (TR-08).")
 
     def _read(self, body: bytes) -> Message | UnreadableError:
         try:
             return decode(body, verify=None if self._signatures is None else self._signatures.verify)
         except UnreadableError as fault:
             return fault
-
-
-def _raw(header: str) -> bytes:
-    """Return the bytes of a header: aiohttp keeps those that are no UTF-8 as lone surrogates."""
-    return header.encode("utf-8", "surrogateescape")
-
-
-class _Refused(Exception):  # noqa: N818  control flow inside this module, not an error type
-    """A fault of the transport that ends the exchange."""
-
-    def __init__(self, status: int, why: str) -> None:
-        super().__init__(why)
-        self.status = status

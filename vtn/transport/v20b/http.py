@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-import hmac
 import math
 import posixpath
 import re
@@ -17,7 +16,7 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 import structlog
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from core.errors import UnavailableError
@@ -30,6 +29,7 @@ from vtn.transport.peer import Peer
 from vtn.transport.v20b.known_polls import KnownPolls
 from vtn.transport.v20b.service import EMPTY, Vtn20b
 from vtn.transport.v20b.signatures import Signature
+from web.posts import RefusedError, body_of, check_proxy, check_xml
 
 _log = structlog.get_logger(__name__)
 
@@ -120,6 +120,7 @@ class OpenADRServer:
         try:
             service = self._service(request)
             peer = self._peer(request)
+            _check_valid(peer)
             if service in SERVICES:
                 kind, answer = await self._answer(service, await self._body(request), peer)
                 response = self._respond(request, answer)
@@ -128,9 +129,8 @@ class OpenADRServer:
                 response = self._respond(request, answer)
             else:
                 kind, response = service, await self._beside[service](peer, await self._body(request))
-        except _Refused as refused:
-            who = _named(refused.peer or peer, request)
-            _log.warning("request refused", status=refused.status, why=refused.why, **who)
+        except RefusedError as refused:
+            _log.warning("request refused", status=refused.status, why=refused.why, **_named(peer, request))
             response = web.Response(status=refused.status, text=refused.why + "\n")
             response.force_close()
         except WireError as error:
@@ -169,37 +169,14 @@ class OpenADRServer:
         path = posixpath.normpath(request.path)
         service = path.removeprefix(self._base)
         if service not in SERVICES and service not in self._others:
-            raise _Refused(404, f"No service at {path[:200]}; services are below {self._base}.")
+            raise RefusedError(404, f"No service at {path[:200]}; services are below {self._base}.")
         if request.method != "POST":
-            raise _Refused(501, "OpenADR messages are posted.")
-        if request.content_type != "application/xml" or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
-            raise _Refused(406, "Content-Type must be application/xml in UTF-8.")
+            raise RefusedError(501, "OpenADR messages are posted.")
+        check_xml(request)
         return service
 
     async def _body(self, request: web.BaseRequest) -> bytes:
-        limit = self._edge.max_body_bytes
-        if (request.content_length or 0) > limit:
-            raise _Refused(406, f"The body is larger than {limit} bytes.")
-        content = request.content
-        if content.is_eof() and content.exception() is None and content.total_bytes <= limit:
-            return content.read_nowait()  # it came together with the head, as short ones do
-        if request.headers.get("Expect") and request.version >= HttpVersion11:  # anything but 100-continue got a 417
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0
-        parts: list[bytes] = []
-        size = 0
-        try:
-            async with asyncio.timeout(self._edge.read_timeout_s):
-                async for part in request.content.iter_any():
-                    size += len(part)
-                    if size > limit:
-                        raise _Refused(406, f"The body is larger than {limit} bytes.")
-                    parts.append(part)
-        except TimeoutError:
-            raise _Refused(406, "The body did not arrive in time.") from None
-        except (web.RequestPayloadError, ValueError) as error:
-            raise _Refused(406, "The body could not be read.") from error
-        return b"".join(parts)
+        return await body_of(request, self._edge.max_body_bytes, self._edge.read_timeout_s)
 
     async def _answer(self, service: str, body: bytes, peer: Peer) -> tuple[str, bytes]:
         try:
@@ -257,13 +234,11 @@ class OpenADRServer:
         """Return who speaks, from the connection's certificate (SE-07) or from the configured proxy."""
         edge = self._edge
         if edge.proxy_header is not None:
-            given = b"\n".join(_raw(one) for one in request.headers.getall("X-Proxy-Secret", []))
-            if not hmac.compare_digest(given, _raw(edge.proxy_secret or "")) or not edge.proxy_secret:
-                raise _Refused(403, "Only the proxy may speak here.")
+            check_proxy(request, edge.proxy_secret or "")
             names = request.headers.getall(edge.proxy_header, [])
             name = names[0].upper() if len(names) == 1 else ""  # of two, a client may have sent one
             if _FINGERPRINT.fullmatch(name) is None:
-                raise _Refused(
+                raise RefusedError(
                     403, "The proxy named no certificate: its header must hold one fingerprint like AA:BB:..."
                 )
             return Peer(name, "named by the proxy", request.remote or "")
@@ -275,14 +250,18 @@ class OpenADRServer:
         if peer is None:
             der = tls.getpeercert(binary_form=True) if tls else None
             if tls is None or der is None:
-                raise _Refused(403, "A client certificate is needed.")
+                raise RefusedError(403, "A client certificate is needed.")
             told = tls.getpeercert() or {}
             expires_s = ssl.cert_time_to_seconds(told["notAfter"]) if "notAfter" in told else math.inf
             peer = Peer(fingerprint(der), _subject(told), request.remote or "", expires_s)
             self._peers[tls] = peer  # a connection cannot change its certificate; whether it still counts is asked anew
-        if time.time() >= peer.expires_s:  # the handshake found it valid, but that was when the connection began
-            raise _Refused(403, "The client's certificate has expired (SE-04).", peer)
         return peer
+
+
+def _check_valid(peer: Peer) -> None:
+    """Raise RefusedError if a certificate has expired since the handshake, when the connection began (SE-04)."""
+    if time.time() >= peer.expires_s:
+        raise RefusedError(403, "The client's certificate has expired (SE-04).")
 
 
 @lru_cache(maxsize=1024)
@@ -293,11 +272,6 @@ def _anybody(address: str) -> Peer:
 
 def _named(peer: Peer | None, request: web.BaseRequest) -> dict[str, str]:
     return (peer or _anybody(request.remote or "")).logged()
-
-
-def _raw(header: str) -> bytes:
-    """Return the bytes of a header: aiohttp keeps those that are no UTF-8 as lone surrogates."""
-    return header.encode("utf-8", "surrogateescape")
 
 
 def _subject(certificate: dict[str, object] | None) -> str:
@@ -313,13 +287,3 @@ def _coding(accepted: str) -> str | None:
         name, _, weight = part.partition(";")
         wanted[name.strip().lower()] = re.fullmatch(r"\s*q=0(\.0*)?\s*", weight) is None
     return next((coding for coding in _CODINGS if wanted.get(coding, wanted.get("*", False))), None)
-
-
-class _Refused(Exception):  # noqa: N818  control flow inside this module, not an error type
-    """A transport fault that ends the exchange."""
-
-    def __init__(self, status: int, why: str, peer: Peer | None = None) -> None:
-        super().__init__(why)
-        self.status = status
-        self.why = why
-        self.peer = peer
