@@ -42,7 +42,7 @@ bench: $(VENV)/.test
 # Which rules of OpenADR 2.0b our VTN and openleadr's keep; writes build/conformance.json and docs/reference/conformance.md
 # (three minutes, most of them waiting).
 conformance: $(VENV)/.test
-	$(BIN)/python -m evenload.conformance_table $(ARGS)
+	$(BIN)/python -m docs.reference.measure_conformance $(ARGS)
 
 # How fast and how good the choice of VENs is, for 100,000 homes.
 bench-selection: $(VENV)/.test

@@ -30,7 +30,7 @@ from core.clock import machine_now
 from core.errors import UnavailableError
 from evenload.setup import Shape, prepare
 
-_TOP: Final = Path(__file__).resolve().parents[1]
+_TOP: Final = Path(__file__).resolve().parents[2]
 _JSON: Final = _TOP / "build" / "conformance.json"
 _PAGE: Final = _TOP / "docs" / "reference" / "conformance.md"
 _PATIENCE_S: Final = 20.0

@@ -3,7 +3,7 @@
 from conformance.check import check
 from conformance.report.summary import summary
 from conformance.verdict import Result, Verdict
-from evenload.conformance_table import page
+from docs.reference.measure_conformance import page
 
 
 @check("EV-12", "x")
