@@ -258,10 +258,14 @@ class Gateway:
             await driver.stop()
 
     def _leaving(self) -> set[str]:
-        """Return the devices that are given back at the end: all at a stop, else those that will not be the same."""
-        if self._life.stopping.is_set() and self.household.on_stop == "keep":
+        """Return the devices that are given back at the end: all at a stop, else those that will not be the same.
+
+        What comes after with another state directory knows nothing of our leases.
+        """
+        stops, following = self._life.stopping.is_set(), self._life.household
+        if stops and self.household.on_stop == "keep":
             return set()
-        staying = () if self._life.stopping.is_set() else self._life.household.devices
+        staying = () if stops or following.state != self.household.state else following.devices
         return {device.id for device in self.household.devices if device not in staying}
 
     def _act(self, actions: Iterable[Action]) -> None:

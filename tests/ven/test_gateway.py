@@ -281,6 +281,23 @@ async def test_devices_come_and_go_with_the_household_file_while_others_stay_hel
     assert dict(world.broker.switched) == {"heater": "on", "plug": "on"}
 
 
+async def test_another_state_directory_begins_with_devices_as_they_were_before(world, vtn, event, tmp_path):
+    gateway = Gateway(world.household, connections={"mqtt": world.broker}, clock=world.clock)
+    running = asyncio.create_task(run_gateways([gateway]))
+    await until(lambda: vtn.all(Poll), "the first poll")
+    vtn.publish(event(start=world.clock.now() + timedelta(minutes=5)))
+    await world.step(lambda: any(one["state"] == "confirmed" for one in log(world)), "the switching")
+    moved = world.household.model_copy(update={"state": tmp_path / "elsewhere"})
+    assert gateway.reload(moved)
+    await until(lambda: len(world.broker.switched) == 3, "the event under the other state")
+    assert [word for _, word in world.broker.switched] == ["off", "on", "off"]
+    (lease,) = read_status(moved)["leases"]
+    assert lease["before"] == "on"
+    await world.step(lambda: world.broker.switched[-1] == ("heater", "on"), "the end of the event")
+    gateway.stop()
+    await running
+
+
 async def test_a_household_file_that_nothing_can_be_made_of_changes_nothing(world, vtn):
     gateway = Gateway(world.household, connections={"mqtt": world.broker}, clock=world.clock)
     running = asyncio.create_task(run_gateways([gateway]))
