@@ -161,16 +161,21 @@ def test_a_disk_that_takes_nothing_is_said(pushed, monkeypatch):
         pushed.engine.pushed(RequestReregistration("ven-1"), pushed.now)
 
 
-@pytest.mark.parametrize("address", [None, "https://elsewhere.example.com"])
-def test_another_address_or_mode_is_told_to_the_vtn_at_the_next_start(household, benches, pushed, address):
+@pytest.mark.parametrize(
+    "change",
+    [{"push_address": None}, {"push_address": "https://elsewhere.example.com"}, {"xml_signature": True}],
+)
+def test_another_address_mode_or_use_of_signatures_is_told_to_the_vtn(household, benches, pushed, change):
     same = benches(household, store=pushed.store, settings=PUSHED)
     assert not isinstance(same.next(), CreatePartyRegistration)
-    moved = benches(household, store=pushed.store, settings=replace(PUSHED, push_address=address))
+    settings = replace(PUSHED, **change)
+    moved = benches(household, store=pushed.store, settings=settings)
     again = moved.next()
     assert isinstance(again, CreatePartyRegistration)
-    assert (again.registration_id, again.profile.transport_address) == ("reg-1", address)
-    assert again.profile.http_pull is (address is None)
+    assert (again.registration_id, again.profile.transport_address) == ("reg-1", settings.push_address)
+    assert again.profile.http_pull is (settings.push_address is None)
+    assert again.profile.xml_signature is settings.xml_signature
     known = CreatedPartyRegistration(Response(request_id=again.request_id), VtnProfile("vtn"), "reg-1", "ven-1")
     moved.hear(known)
-    settled = benches(household, store=pushed.store, settings=replace(PUSHED, push_address=address))
+    settled = benches(household, store=pushed.store, settings=settings)
     assert not isinstance(settled.next(), CreatePartyRegistration)

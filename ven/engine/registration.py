@@ -25,8 +25,10 @@ from ven.memory import Memory
 from ven.vtn_state import Registration
 
 _IDS_UNKNOWN: Final = frozenset({Code.INVALID_ID, Code.NOT_REGISTERED})
-_PUSHED_TO: Final = "pushed to"
-"""The fact: the address that the VTN was told at the last registration."""
+_TOLD: Final = "registered as"
+"""The fact: what the VTN was told of us at the last registration."""
+_POLLS_UNSIGNED: Final = {"push_address": None, "xml_signature": False}
+"""What was told by versions that did not keep it."""
 _SECOND: Final = Duration.of(seconds=1)
 _HOUR: Final = Duration.of(hours=1)
 
@@ -83,10 +85,14 @@ class Registrar:
     def _read(self) -> None:
         self.registration = self._memory.registration()
         if self.registration is not None:
-            moved = self._memory.fact(_PUSHED_TO) != self._settings.push_address
-            self.phase = Phase.REGISTERING if moved else Phase.SERVING
+            told = self._memory.fact(_TOLD) or _POLLS_UNSIGNED
+            self.phase = Phase.SERVING if told == self._to_tell() else Phase.REGISTERING
         else:
             self.phase = Phase.ASKING if self._settings.query else Phase.REGISTERING
+
+    def _to_tell(self) -> dict[str, str | bool | None]:
+        """Return what the VTN goes by in how it speaks to us, and has to know anew when it changes."""
+        return {"push_address": self._settings.push_address, "xml_signature": self._settings.xml_signature}
 
     def reread(self) -> None:
         """Agree with the memory again, after something was taken back there."""
@@ -165,7 +171,7 @@ class Registrar:
         if not renewed:
             self._forget_reports()
         self._memory.set_registration(new)
-        self._memory.set_fact(_PUSHED_TO, self._settings.push_address)
+        self._memory.set_fact(_TOLD, self._to_tell())
         self.registration = new
         if not renewed:  # a renewed one needs no new metadata, and no new request for events (RG-07)
             self.offer_due = self.sync_due = True

@@ -172,10 +172,17 @@ class Signatures:
             await self._writer.submit_to(signatures.use_nonces, key, expires_at(signature, self._window))
 
     def asked(self, ven: VenState | None, signature: Signature) -> bool:
-        """Whether an answer has to be signed: to a signed message, and to a VEN that registered so."""
+        """Whether what a VEN is told has to be signed.
+
+        So is the answer to a signed message, what goes to a VEN that registered so, and what goes to one that must
+        sign itself, which verifies ours as a rule.
+        """
         if ven is not None and ven.signatures is SignaturePolicy.OFF:
             return False
-        return (isinstance(signature, Verified) and self.can_sign) or (ven is not None and ven.xml_signature)
+        if ven is not None and ven.xml_signature:
+            return True
+        mutual = isinstance(signature, Verified) or (ven is not None and ven.signatures is SignaturePolicy.REQUIRED)
+        return mutual and self.can_sign
 
     async def encode(self, answer: Message, signature: Signature) -> bytes:
         """Return an answer with a signature. Raises UnavailableError if there is no key that can be used."""

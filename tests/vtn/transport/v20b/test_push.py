@@ -702,11 +702,12 @@ async def test_what_changes_on_the_way_is_pushed_next(stage):
 # -- signatures
 
 
-async def test_se08_a_ven_that_asked_for_signatures_gets_them_and_its_answers_are_verified(stage):
+@pytest.mark.parametrize("asked", [True, False])
+async def test_se08_a_ven_that_asks_for_signatures_or_must_sign_gets_them_and_its_answers_are_verified(stage, asked):
     directory = stage.pki.directory
     keys = SigningKeys([SigningFiles(directory / "server.pem", directory / "server.key")])
     stage.world.vtn.signatures = Signatures(stage.world.directory, stage.world.writer, keys)
-    home = await stage.home(drained=False, xml_signature=True)
+    home = await stage.home(drained=False, xml_signature=asked)
     server = der_of_pem((directory / "server.pem").read_bytes())
     home.verify = lambda payload: Verifier().verify(payload, lambda der: der == server)
     signer = Signer((directory / "home.key").read_bytes(), (directory / "home.pem").read_bytes())
