@@ -206,6 +206,7 @@ class Gateway:
                 group.create_task(keep_up(work, partial(self._caught, "part of the gateway", name)))
                 for name, work in (
                     ("conversation", self._conversation.run),
+                    ("listening", self._conversation.listen),
                     ("renewal", self._renewal),
                     ("executor", self._executor.run),
                     ("statuses", self._status.run),

@@ -138,6 +138,11 @@ class Vtn(_Part):
             raise ValueError("mode: push and listen go together")
         if self.listen is not None and self.listen.proxy_secret and self.listen.host not in LOOPBACK:
             raise ValueError("listen.proxy_secret is for a proxy on this machine: listen.host is 127.0.0.1 or ::1")
+        plain = self.url is not None and self.url.startswith("http://")
+        if self.listen is not None and self.listen.address.startswith("http://") and not plain:
+            raise ValueError(
+                "listen.address begins with https://: a VTN that is called by https pushes by nothing else"
+            )
         return self
 
     @model_validator(mode="after")

@@ -23,6 +23,7 @@ _log = structlog.get_logger(__name__)
 
 _LONGEST_KEY: Final = 200
 _LONGEST_MARK: Final = 2048
+_MOST_LOGGED: Final = 1000
 MOST_ENDS: Final = 3
 """An item that ended the process at so many starts is not handled any more."""
 
@@ -44,6 +45,7 @@ class Quarantine:
         self._memory = memory
         self._file: int | None = None
         self._now_handled = b""
+        self._logged: set[tuple[str, str]] = set()
         if path is not None:
             try:
                 self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -86,10 +88,13 @@ class Quarantine:
         return (kind, key[:_LONGEST_KEY]) in self._barred
 
     def caught(self, kind: str, key: str, error: Exception, now: datetime) -> str:
-        """Count what handling an item raised, log it once, and return a text for people."""
+        """Count what handling an item raised, log it once in this process, and return a text for people."""
         reason = f"{type(error).__name__}: {error}"[:200]
-        fault = self._memory.note_fault(kind, key, reason, now)
-        if fault.count == 1:
+        self._memory.note_fault(kind, key, reason, now)
+        if (item := (kind, key[:_LONGEST_KEY])) not in self._logged:
+            if len(self._logged) >= _MOST_LOGGED:
+                self._logged.clear()
+            self._logged.add(item)
             _log.error("this cannot be handled and is set aside", kind=kind, key=key, reason=reason, where=where(error))
         return reason
 

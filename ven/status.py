@@ -134,6 +134,7 @@ def _vtn(vitals: Vitals | None, *, running: bool) -> dict[str, Any] | None:
         "silent_since": vtn.silent_since.isoformat() if vtn.silent_since else None,
         "reason": vtn.reason or None,
         "listens_at": vtn.listens_at,
+        "deaf_because": vtn.deaf_because or None if running else None,
         "last_push": vtn.last_push.isoformat() if vtn.last_push else None,
     }
 
@@ -266,7 +267,9 @@ def _process_lines(status: dict[str, Any]) -> list[str]:
         lines = ["  gateway: NOT RUNNING"]
     if vtn:
         lines.append(f"  VTN {vtn['url']}: {_vtn_words(vtn)}")
-    if vtn and vtn["listens_at"]:
+    if vtn and vtn["deaf_because"]:
+        lines.append(f"  IT CANNOT PUSH to {vtn['listens_at']}: {vtn['deaf_because']}")
+    elif vtn and vtn["listens_at"]:
         lines.append(f"  it pushes to {vtn['listens_at']}; last message: {_local(vtn['last_push'])}")
     words = {True: "connected since", False: "NOT CONNECTED since", None: "not known while the gateway is down"}
     for name, contact in status["connections"].items():

@@ -36,6 +36,8 @@ class VtnContact:
     reason: str = ""
     listens_at: str | None = None
     """Where it sends its messages, in push mode."""
+    deaf_because: str = ""
+    """Why nothing listens there; empty: something does."""
     last_push: datetime | None = None
 
     def answered(self, now: datetime) -> "VtnContact":
@@ -45,6 +47,14 @@ class VtnContact:
     def pushed(self, now: datetime) -> "VtnContact":
         """Return the contact after a message that the VTN sent by itself."""
         return replace(self, last_push=now)
+
+    def listening(self) -> "VtnContact":
+        """Return the contact now that the VTN can push."""
+        return replace(self, deaf_because="")
+
+    def deaf(self, reason: str) -> "VtnContact":
+        """Return the contact while nothing can listen for the VTN."""
+        return replace(self, deaf_because=reason)
 
     def unanswered(self, now: datetime, reason: str) -> "VtnContact":
         """Return the contact after a message that got none."""

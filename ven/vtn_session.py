@@ -8,12 +8,13 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
+from bridges.backoff import Backoff
 from certs.provisioning import Identity
 from certs.tls import client_context
 from core.clock import Clock
@@ -35,6 +36,7 @@ _STORE_RETRY_S: Final = 2.0
 _IDENTITY_EVERY_S: Final = 60.0
 _WARN_EVERY_S: Final = 86_400.0
 _LONGEST_REASON: Final = 300
+_LISTEN_AGAIN: Final = Backoff(2.0, 60.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,10 @@ class Conversation:
         listen = household.vtn.listen
         self.contact = VtnContact(peer.url, listens_at=listen.address if listen else None)
         self._poke = asyncio.Event()
+        self._started = asyncio.Event()
+        """Whether the engine has read the store."""
+        self._renewed = asyncio.Event()
+        """Set when another identity is used from then on."""
         self._turn = asyncio.Lock()
         """Whose turn it is: one message is under way at a time, ours or a pushed one."""
 
@@ -131,14 +137,32 @@ class Conversation:
             peer = self._peer
             if peer.identity is not None and (warning := peer.identity.warning()):
                 _log.warning(warning)
-            time_out_s = self._household.vtn.time_out_s
-            async with AsyncExitStack() as stack:
-                transport = PullTransport(peer.url, peer.tls, time_out_s, peer.signatures)
-                await stack.enter_async_context(transport)
-                if self._household.vtn.listen is not None:
-                    door = door_of(self._household, self._household.vtn.listen, peer.identity, peer.url)
-                    await stack.enter_async_context(PushListener(door, self._pushed, peer.signatures, time_out_s))
+            async with PullTransport(peer.url, peer.tls, self._household.vtn.time_out_s, peer.signatures) as transport:
                 await self._converse(transport)
+
+    async def listen(self) -> None:
+        """Take what the VTN pushes, for ever; in pull mode there is nothing to do.
+
+        Where nothing can listen, it is tried again and shown, while our own messages go on.
+        """
+        listen, failures = self._household.vtn.listen, 0
+        if listen is None:
+            return
+        await self._started.wait()
+        while True:
+            peer = self._peer
+            self._renewed.clear()
+            try:
+                door = door_of(self._household, listen, peer.identity, peer.url)
+                async with PushListener(door, self._pushed, peer.signatures, self._household.vtn.time_out_s):
+                    failures, self.contact = 0, self.contact.listening()
+                    _log.info("listening for the VTN", host=listen.host, port=listen.port, address=listen.address)
+                    await self._renewed.wait()
+            except EvenloadError as error:
+                failures += 1
+                self.contact = self.contact.deaf(str(error)[:_LONGEST_REASON])
+                _log.error("the VTN cannot push to this gateway", reason=str(error))
+                await asyncio.sleep(_LISTEN_AGAIN.delay_s(failures))
 
     async def _start_engine(self) -> None:
         """Let the engine read the store; it must not go on without, or it would think that it is not registered."""
@@ -149,6 +173,7 @@ class Conversation:
                 _log.error("waiting for the disk", reason=str(error))
                 await asyncio.sleep(_STORE_RETRY_S)
             else:
+                self._started.set()
                 return
 
     async def _converse(self, transport: PullTransport) -> None:
@@ -243,5 +268,6 @@ class Conversation:
         if peer.identity == self._peer.identity:
             return False
         self._peer = peer
+        self._renewed.set()
         _log.info("a new identity is used from now on")
         return True

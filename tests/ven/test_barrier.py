@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from bridges.backoff import Backoff
 from bridges.connections import NoConnection
@@ -362,9 +363,14 @@ async def test_a_part_that_breaks_begins_again_and_the_other_parts_go_on(homes, 
     await running
 
 
-def test_faults_are_counted_logged_once_and_bounded(tmp_path, caplog):
+def test_faults_are_counted_logged_once_a_process_and_bounded():
     store = Store(None)
-    quarantine = Quarantine(store)
+    for _ in range(2):
+        quarantine = Quarantine(store)
+        with capture_logs() as lines:
+            for _ in range(5):
+                quarantine.caught("part of the gateway", "executor", KeyError("x"), NOON)
+        assert len(lines) == 1
     for number in range(300):
         quarantine.caught("event", f"e{number}", KeyError("x"), NOON + timedelta(seconds=number))
     for _ in range(5):

@@ -6,10 +6,12 @@ from collections import defaultdict
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
+import aiohttp
 import pytest
 from aiohttp import web
 
 from bridges.backfill_request import request_topic
+from bridges.backoff import Backoff
 from bridges.connections import Message
 from core.clock import ManualClock
 from core.errors import ConflictError, NotFoundError
@@ -32,14 +34,16 @@ from openadr.v20b.messages import (
     RegisteredReport,
     RegisterReport,
     RequestEvent,
+    RequestReregistration,
     Response,
     UpdatedReport,
     UpdateReport,
 )
 from support.waiting import until
-from ven import executor
+from ven import executor, vtn_session
 from ven import gateway as gateways
 from ven.gateway import Gateway
+from ven.household import Listen, Mode
 from ven.status import as_lines, open_store, read_status
 from ven.supervision import run_gateways
 from ven.vitals_watch import VitalsWatch
@@ -296,6 +300,35 @@ async def test_another_state_directory_begins_with_devices_as_they_were_before(w
     await world.step(lambda: world.broker.switched[-1] == ("heater", "on"), "the end of the event")
     gateway.stop()
     await running
+
+
+async def test_a_port_that_is_taken_keeps_nothing_but_pushes_from_the_gateway(world, vtn, monkeypatch):
+    monkeypatch.setattr(vtn_session, "_LISTEN_AGAIN", Backoff(0.02, 0.05))
+    taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = taken.sockets[0].getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    listen = Listen(host="127.0.0.1", port=port, address=address)
+    pushed = world.household.vtn.model_copy(update={"mode": Mode.PUSH, "listen": listen})
+    async with world.gateway(vtn=pushed) as gateway:
+        await until(lambda: vtn.all(RequestEvent), "the registration")
+        await until(lambda: "CANNOT PUSH" in as_lines(read_status(gateway.household)), "the trouble")
+        found = read_status(gateway.household)["vtn"]
+        assert str(port) in found["deaf_because"]
+        assert found["answers"]
+        taken.close()
+        await taken.wait_closed()
+        await until(lambda: f"it pushes to {address}" in as_lines(read_status(gateway.household)), "the port")
+        assert read_status(gateway.household)["vtn"]["deaf_because"] is None
+        async with (
+            aiohttp.ClientSession() as http,
+            http.post(
+                f"{address}/OpenADR2/Simple/2.0b/EiRegisterParty",
+                data=encode(RequestReregistration("ven-1")),
+                headers={"Content-Type": "application/xml"},
+            ) as answer,
+        ):
+            assert answer.status == 200
+        await until(lambda: len(vtn.all(CreatePartyRegistration)) == 2, "what the push asked for")
 
 
 async def test_a_household_file_that_nothing_can_be_made_of_changes_nothing(world, vtn):

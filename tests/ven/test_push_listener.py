@@ -18,7 +18,7 @@ from openadr.signature.sign import Signer, new_nonce
 from openadr.signature.verify import Verifier
 from openadr.v20b.decode import UnreadableError, decode, decode_noting
 from openadr.v20b.encode import encode
-from openadr.v20b.messages import OadrResponse, RegisterReport, RequestReregistration, Response
+from openadr.v20b.messages import OadrResponse, Poll, RegisterReport, RequestReregistration, Response
 from support.pki import make_pki
 from support.vtn_world import usage
 from ven.household import Household, Listen
@@ -92,6 +92,8 @@ async def test_a_message_is_taken_and_answered(house):
         (404, {"path": "/"}),
         (404, {"path": "/OpenADR2/Simple/2.0b/OadrPoll"}),
         (404, {"path": "/OpenADR2/Simple/2.0b/EiEvent/x"}),
+        (404, {"path": "/OpenADR2/Simple/2.0b/EiEvent"}),  # GN-15: the message is for EiRegisterParty
+        (404, {"body": encode(Poll("ven-1"))}),
         (406, {"headers": {"Content-Type": "text/xml"}}),
         (406, {"headers": {"Content-Type": "application/xml; charset=utf-16"}}),
         (406, {"headers": {"Content-Encoding": "gzip"}, "body": gzip.compress(ASKED)}),
@@ -247,6 +249,8 @@ async def test_a_port_that_is_taken_is_said(house):
         ({"listen": {"address": "https://home.example"}}, "go together"),
         ({"mode": "push", "listen": {"address": "home.example"}}, "address"),
         ({"mode": "push", "listen": {"address": "https://home.example", "proxy_secret": "short"}}, "proxy_secret"),
+        ({"mode": "push", "listen": {"address": "http://home.example"}}, "https"),
+        ({"mode": "push", "url": "https://vtn.example", "listen": {"address": "http://home.example"}}, "https"),
         ({"mode": "push", "listen": {"address": "https://home.example", "proxy_secret": SECRET}}, "127.0.0.1"),
     ],
 )

@@ -15,8 +15,8 @@ from aiohttp import web
 from core.errors import ConflictError, UnavailableError
 from openadr.signature.values import SignatureError
 from openadr.v20b.decode import UnreadableError, WireError, decode
-from openadr.v20b.encode import encode
-from openadr.v20b.messages import SERVICES, Message
+from openadr.v20b.encode import encode, message_name
+from openadr.v20b.messages import SERVICES, Message, OadrResponse
 from ven.transport.door import Door
 from ven.transport.signatures import Signatures
 from web.connections import Connections, Limits
@@ -90,8 +90,8 @@ class PushListener:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
-            self._check(request)
-            answer = await self._take(self._read(await body_of(request, MOST_BYTES, self._time_out_s)))
+            service = self._check(request)
+            answer = await self._take(self._read(await body_of(request, MOST_BYTES, self._time_out_s), service))
             if answer is None:
                 return web.Response(headers={"Server": "evenload"})
             body = encode(answer, sign=None if self._signatures is None else self._signatures.sign)
@@ -116,7 +116,8 @@ class PushListener:
         response.force_close()
         return response
 
-    def _check(self, request: web.BaseRequest) -> None:
+    def _check(self, request: web.BaseRequest) -> str:
+        """Return the service that is posted to. Raises RefusedError."""
         if self._door.proxy_secret is not None:
             check_proxy(request, self._door.proxy_secret)
         _, base, service = posixpath.normpath(request.path).rpartition(_BASE)
@@ -127,9 +128,14 @@ class PushListener:
         check_xml(request)
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise RefusedError(406, "What is pushed is not compressed (TR-08).")
+        return service
 
-    def _read(self, body: bytes) -> Message | UnreadableError:
+    def _read(self, body: bytes, service: str) -> Message | UnreadableError:
+        """Return the message. Raises RefusedError for one of another service (GN-15), WireError, SignatureError."""
         try:
-            return decode(body, verify=None if self._signatures is None else self._signatures.verify)
+            message = decode(body, verify=None if self._signatures is None else self._signatures.verify)
         except UnreadableError as fault:
             return fault
+        if SERVICES.get(type(message)) != service and not isinstance(message, OadrResponse):
+            raise RefusedError(404, f"{message_name(type(message))} is not for {service} of a VEN.")
+        return message
