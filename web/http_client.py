@@ -30,6 +30,7 @@ _NEVER: Final = tuple(ipaddress.ip_network(one) for one in ("::/96", "64:ff9b:1:
 """What the registries withdrew or gave to single networks, though Python calls some of it global."""
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_LOOPBACK: Final = (ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv6Address("::1"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Guard:
     def check_url(self, text: str) -> URL:
         """Return the address as a URL. Raises InvalidError, with the reason, for one that is never called.
 
-        A name passes here; what it resolves to is checked when it is called.
+        A name other than `localhost` passes here; what it resolves to is checked when it is called.
         """
         try:
             url = URL(text)
@@ -75,14 +76,19 @@ class Guard:
                 raise InvalidError("Plain http is only spoken with addresses that the operator allowed; use https.")
             if (literal := _literal(host)) is not None:
                 self.check_address(literal)
+            elif _is_loopback(host) and not any(self._allows(one) for one in _LOOPBACK):
+                raise InvalidError(f"{host} is not a public address; the operator has not allowed it.")
         return url
 
     def check_address(self, address: _Address) -> None:
         """Raise InvalidError for an address that is not public and in no allowed network."""
-        if any(address in network for network in self.networks if network.version == address.version):
+        if self._allows(address):
             return
         if not all(map(_is_public, _meanings(address))):
             raise InvalidError(f"{address} is not a public address; the operator has not allowed it.")
+
+    def _allows(self, address: _Address) -> bool:
+        return any(address in network for network in self.networks if network.version == address.version)
 
     def _is_listed(self, host: str, port: int | None) -> bool:
         name = host.lower().rstrip(".")
@@ -251,6 +257,12 @@ def _literal(host: str) -> _Address | None:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
+
+
+def _is_loopback(host: str) -> bool:
+    """Tell whether a name means this machine, wherever it is asked for (RFC 6761, section 6.3)."""
+    name = host.lower().rstrip(".")
+    return name == "localhost" or name.endswith(".localhost")
 
 
 def _network(entry: str) -> _Network | None:

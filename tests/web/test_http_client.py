@@ -52,6 +52,15 @@ def test_an_odd_address_is_refused(url):
         STRICT.check_url(url)
 
 
+@pytest.mark.parametrize("name", ["localhost", "LocalHost.", "vtn.localhost"])
+def test_the_names_of_this_machine_are_its_addresses(name):
+    with pytest.raises(InvalidError, match="not a public address"):
+        STRICT.check_url(f"https://{name}/hook")
+    for network in ("127.0.0.0/8", "::1/128"):
+        Guard.allowing([network]).check_url(f"https://{name}/hook")
+    assert Guard.allowing([name]).check_url(f"https://{name}/hook")
+
+
 def test_names_pass_until_they_are_resolved():
     assert STRICT.check_url("https://example.com:8443/hook?x=1").port == 8443
 
