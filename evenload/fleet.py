@@ -117,7 +117,7 @@ def fleet_remove(session: Session, ven_id: _VenId, yes: Yes = False) -> None:
 def fleet_reregister(session: Session, ven_id: _VenId) -> None:
     """Ask a VEN to register again."""
     session.call(lambda client: client.post(f"/vens/{ven_id}/reregistration"))
-    session.tell({"asked": ven_id}, f"{ven_id} is asked at its next poll.")
+    session.tell({"asked": ven_id}, f"{ven_id} is asked at its next poll, or by push.")
 
 
 @command(fleet, "unregister")
@@ -126,7 +126,7 @@ def fleet_unregister(session: Session, ven_id: _VenId) -> None:
     session.call(lambda client: client.post(f"/vens/{ven_id}/cancellation"))
     session.tell(
         {"asked": ven_id},
-        f"{ven_id} is told at its next poll; `evenload fleet show {ven_id}` says if it never answers.",
+        f"{ven_id} is told at its next poll, or by push; `evenload fleet show {ven_id}` says if it never answers.",
     )
 
 

@@ -328,7 +328,7 @@ def event_change(
         float | None, typer.Option(help="New power in watts. For a running dispatch it applies from the next minute.")
     ] = None,
 ) -> None:
-    """Change start, length or power of a dispatch made by `event dispatch`. VENs get the change at their next poll."""
+    """Change start, length or power of a dispatch made by `event dispatch`. VENs get it when they poll, or by push."""
     if start is None and duration is None and power_w is None:
         raise InvalidError("Say what to change: --start, --duration or --power-w.")
 

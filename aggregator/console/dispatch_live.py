@@ -185,7 +185,7 @@ async def change_dispatch(request: ConsoleRequest, dispatch_id: str) -> web.Stre
             end = _end(wish.end, zone)
             value = float(watts(wish.power)) if wish.power is not None else wish.value
             await dispatch_changes.modify(tx, dispatch_id, DispatchChange(value, end), request.now, who=request.who)
-        return _done(request, dispatch_id, _("Changed. The VENs receive the change at their next poll."))
+        return _done(request, dispatch_id, _("Changed. The VENs receive the change at their next poll, or by push."))
     return await _page(request, dispatch_id, form)
 
 
@@ -220,7 +220,7 @@ async def cancel_dispatch(request: ConsoleRequest, dispatch_id: str) -> web.Stre
         wish = form.read(_Cancelled)
         async with request.desk.db.write() as tx:
             await dispatch_changes.cancel(tx, dispatch_id, request.now, who=request.who, reason=wish.reason)
-        return _done(request, dispatch_id, _("Cancelled. The VENs learn of it at their next poll."))
+        return _done(request, dispatch_id, _("Cancelled. The VENs learn of it at their next poll, or by push."))
     return await _page(request, dispatch_id, form)
 
 

@@ -267,7 +267,7 @@ async def confirm_draft(request: ConsoleRequest, draft_id: str) -> web.StreamRes
             request.desk.db, draft_id, request.now, stale_after_s=request.desk.stale_after_s, who=request.who
         )
         return request.redirect(
-            f"/dispatches/{dispatch_id}", notice=_("Ordered. The VENs receive it at their next poll.")
+            f"/dispatches/{dispatch_id}", notice=_("Ordered. The VENs receive it at their next poll, or by push.")
         )
     return request.redirect(f"/dispatches/drafts/{draft_id}", notice=form.error(""), tone="bad")
 
@@ -334,7 +334,7 @@ async def order_signal(request: ConsoleRequest) -> web.StreamResponse:
         async with request.desk.db.write() as tx:
             dispatch_id = await dispatch.create(tx, said.order, request.now, who=request.who)
         return request.redirect(
-            f"/dispatches/{dispatch_id}", notice=_("Ordered. The VENs receive it at their next poll.")
+            f"/dispatches/{dispatch_id}", notice=_("Ordered. The VENs receive it at their next poll, or by push.")
         )
     return _again(request, "/dispatches/new/preview", form)
 

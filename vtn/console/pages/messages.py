@@ -45,7 +45,9 @@ async def send_again(request: ConsoleRequest, row_id: str) -> web.StreamResponse
     """Queue a message that was given up once more."""
     async with request.desk.db.write() as tx:
         ven_id = await pending.send_again(tx, int(row_id), request.now, who=request.who)
-    return request.redirect(f"/fleet/{ven_id}/messages", notice=_("The message will be sent at the VEN's next poll."))
+    return request.redirect(
+        f"/fleet/{ven_id}/messages", notice=_("The message will be sent at the VEN's next poll, or pushed to it.")
+    )
 
 
 @page("GET", "/fleet/{ven_id}/messages", role=Role.VIEWER)

@@ -76,7 +76,7 @@ async def request_report(request: ConsoleRequest, ven_id: str) -> web.StreamResp
                 raise ConflictError(_("%(ven)s has been removed.", ven=one.name))
             await reports.request(tx, ven_id, asked, request.now, who=request.who)
         return request.redirect(
-            f"/fleet/{ven_id}/reports", notice=_("The report will be requested at the VEN's next poll.")
+            f"/fleet/{ven_id}/reports", notice=_("The report will be requested at the VEN's next poll, or by push.")
         )
     return await _page(request, ven_id, form)
 

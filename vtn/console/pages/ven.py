@@ -169,7 +169,7 @@ async def ask_to_reregister(request: ConsoleRequest, ven_id: str) -> web.StreamR
     async with request.desk.db.write() as tx:
         await registration.ask_to_reregister(tx, ven_id, request.now, who=request.who)
     return request.redirect(
-        f"/fleet/{ven_id}/messages", notice=_("The VEN will be asked to register again at its next poll.")
+        f"/fleet/{ven_id}/messages", notice=_("The VEN will be asked to register again at its next poll, or by push.")
     )
 
 
