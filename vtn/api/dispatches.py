@@ -16,6 +16,7 @@ from vtn.services import dispatch_view, evaluation, order_check, result_due
 from vtn.services.dispatch import Order
 from vtn.services.dispatch_view import CalledVen
 from vtn.services.evaluation import Result
+from vtn.store.database import Connection
 from vtn.transport.v20b.check import check_event
 from web.api import Context
 from web.model import IsoDuration, Model, UtcTime
@@ -157,7 +158,7 @@ async def create_dispatch(context: Context, body: NewDispatch) -> CreatedDispatc
     desk = context.service(DESK)
     order = await _order(body, desk.clock.now())
     async with desk.db.read() as conn:
-        warnings = await order_check.warnings(conn, order, desk.clock.now())
+        warnings = await _warnings(conn, order, desk.clock.now())
     async with desk.db.write() as tx:
         dispatch_id = await dispatches.create(tx, order, desk.clock.now(), who=context.principal.name)
     made = await read_dispatch(context, dispatch_id)
@@ -176,8 +177,12 @@ async def check_dispatch(context: Context, body: NewDispatch) -> Warnings:
     desk = context.service(DESK)
     order = await _order(body, desk.clock.now())
     async with desk.db.read() as conn:
-        warnings = await order_check.warnings(conn, order, desk.clock.now())
+        warnings = await _warnings(conn, order, desk.clock.now())
     return Warnings(warnings=warnings)
+
+
+async def _warnings(conn: Connection, order: Order, now: datetime) -> list[str]:
+    return [*await order_check.against_length(conn, order), *await order_check.warnings(conn, order, now)]
 
 
 async def _order(body: NewDispatch, now: datetime) -> Order:

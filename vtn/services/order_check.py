@@ -12,6 +12,7 @@ from openadr.model.event import ActivePeriod, Event
 from openadr.model.registration import Profile
 from openadr.model.signal import Signal
 from vtn.services import dispatch as dispatches
+from vtn.services import programme
 from vtn.services.dispatch import Order
 from vtn.store.database import Connection
 from vtn.store.rows import in_parts
@@ -56,6 +57,8 @@ async def warnings(conn: Connection, order: Order, now: datetime) -> list[str]:
     """Return what speaks against an order, a sentence each. Raises as `dispatch.create` for one that cannot be."""
     _, ven_ids, _ = await dispatches.checked(conn, order, now)
     vens = await _vens(conn, ven_ids)
+    enrolled = set(await programme.enrolled(conn, order.programme_id, now)) if order.ven_ids else set(ven_ids)
+    strangers = [ven_id for ven_id in ven_ids if ven_id not in enrolled]
     unregistered = [ven_id for ven_id, one in vens.items() if one.registered_at is None]
     found = _signs(order)
     if not any(signal.name == "SIMPLE" for signal in order.signals):
@@ -63,12 +66,27 @@ async def warnings(conn: Connection, order: Order, now: datetime) -> list[str]:
         if older:
             does = "speaks OpenADR 2.0a: it does" if len(older) == 1 else "speak OpenADR 2.0a: they do"
             found.append(f"{_named(older, vens)} {does} not get the event, since it has no SIMPLE signal.")
+    if strangers:
+        does = "does" if len(strangers) == 1 else "do"
+        found.append(f"{_named(strangers, vens)} {does} not take part in this programme.")
     found += await _others(conn, order, vens)
     found += await _too_much(conn, order, vens)
     if unregistered:
         does = "is not registered: it gets" if len(unregistered) == 1 else "are not registered: they get"
         found.append(f"{_named(unregistered, vens)} {does} the event only after registering, if in time.")
     return found
+
+
+async def against_length(conn: Connection, order: Order) -> list[str]:
+    """Return whether an order is shorter or longer than its programme's calls, a sentence. Raises NotFoundError."""
+    limits = (await programme.get(conn, order.programme_id)).parameters.limits
+    end = order.duration.after(order.start) if order.duration else None
+    if end is not None and limits.shortest is not None and end < limits.shortest.after(order.start):
+        return [f"A call of this programme lasts at least {limits.shortest}, not {order.duration}."]
+    if limits.longest is not None and (end is None or end > limits.longest.after(order.start)):
+        lasts = f", not {order.duration}" if order.duration else "; this one has no end"
+        return [f"A call of this programme lasts at most {limits.longest}{lasts}."]
+    return []
 
 
 def _signs(order: Order) -> list[str]:

@@ -336,6 +336,9 @@ async def test_what_speaks_against_an_order_is_said_before_it_goes_out_and_with_
     assert await office.world.dump() == before
     assert [("contradicts" in text, "1,500,000,000 W" in text) for text in said] == [(True, False), (False, True)]
     assert (await office.post("/v1/dispatches", less))["warnings"] == said
+    short = office.order(await office.programme(ven, limits={"shortest": "PT3H"}))
+    (length,) = (await office.post("/v1/dispatches/check", short, status=200))["warnings"][:1]
+    assert length.startswith("A call of this programme lasts at least PT3H")
 
 
 # -- an answer tells what happened

@@ -12,6 +12,7 @@ from vtn.services import dispatch, order_check
 from vtn.services.dispatch import Order
 from vtn.services.order_check import direction_of
 from vtn.services.potential import Figures, derived
+from vtn.services.programme import Limits
 from vtn.store.tables import ven as ven_table
 
 HOUR = timedelta(hours=1)
@@ -84,6 +85,32 @@ async def test_a_ven_that_never_registered_is_named(world):
     programme = await world.programme(ven, stranger)
     (text,) = await check(world, programme, watts(-1000.0))
     assert "is not registered: it gets the event only after registering" in text
+
+
+async def test_a_ven_that_takes_no_part_is_named(world):
+    member, stranger = await world.ven(), await world.ven()
+    programme = await world.programme(member)
+    assert await check(world, programme, watts(-1000.0), ven_ids=(member.ven_id,)) == []
+    (text,) = await check(world, programme, watts(-1000.0), ven_ids=(member.ven_id, stranger.ven_id))
+    assert text.endswith("does not take part in this programme.")
+
+
+@pytest.mark.parametrize(
+    ("minutes", "text"),
+    [
+        (30, None),
+        (60, None),
+        (29, "A call of this programme lasts at least PT30M, not PT29M."),
+        (61, "A call of this programme lasts at most PT1H, not PT1H1M."),
+        (0, "A call of this programme lasts at most PT1H; this one has no end."),
+    ],
+)
+async def test_a_length_against_the_programme(world, minutes, text):
+    limits = Limits(shortest=Duration.of(minutes=30), longest=Duration.of(hours=1))
+    programme = await world.programme(await world.ven(), limits=limits)
+    order = Order(programme.id, world.now + HOUR, Duration.of(minutes=minutes), (watts(-1000.0, minutes),))
+    async with world.db.read() as conn:
+        assert await order_check.against_length(conn, order) == ([] if text is None else [text])
 
 
 async def test_values_against_the_direction(world):
