@@ -1,13 +1,15 @@
 """`evenload conform`: the kit on the command line. `app` is a sub-application for the main command.
 
-It exits with 0 if no must and no should is broken, with 1 if one is, with 3 if the VTN could not be tried at all.
+It exits with 0 if no must and no should is broken, with 1 if one is, with 2 for a wrong command line or file, with 3
+if the VTN could not be tried at all.
 """
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -32,6 +34,7 @@ from conformance.report.summary import Summary, summary
 from conformance.runner import Setting, judged, play, wanted
 from conformance.stage import Stage, Timeline
 from conformance.unrun import UNRUN
+from conformance.verdict import printable
 from conformance.wire import Access
 from core.clock import machine_now
 from core.errors import EvenloadError, InvalidError, UnavailableError
@@ -39,6 +42,7 @@ from core.errors import EvenloadError, InvalidError, UnavailableError
 app = typer.Typer(name="conform", help="Test a VTN against the rules of OpenADR 2.0b.", no_args_is_help=True)
 
 _BROKEN: Final = 1
+_MISUSED: Final = 2
 _UNTRIED: Final = 3
 
 _Url = Annotated[
@@ -66,7 +70,21 @@ _Json = Annotated[Path | None, typer.Option("--json", help="Write JSON to a file
 _Html = Annotated[Path | None, typer.Option(help="Write a page with the messages of each failure.")]
 
 
-@app.command()
+def _command(run: Callable[..., None]) -> Callable[..., None]:
+    """Add a command whose errors are a line and an exit code."""
+
+    @wraps(run)
+    def told(*arguments: object, **options: object) -> None:
+        try:
+            run(*arguments, **options)
+        except EvenloadError as error:
+            typer.echo(f"evenload: {printable(str(error))}", err=True)
+            raise typer.Exit(_MISUSED if isinstance(error, InvalidError) else _UNTRIED) from error
+
+    return app.command()(told)
+
+
+@_command
 def vtn(
     url: _Url,
     ca: _Ca = None,
@@ -93,6 +111,7 @@ def vtn(
     """
     checks = _chosen(only)
     declared = profile.load(profile_file) if profile_file else Profile()
+    _need_places(junit, json_file, html)
     reach = _Reach(url, ca, api, token, vens, host_check)
     with _setting(reach, ask=ask, seed=seed, pace_s=pace, speed=speed) as setting:
         transcripts = _play(checks, setting)
@@ -103,16 +122,31 @@ def vtn(
     _report(summary(url, checks, results, UNRUN), junit, json_file, html, every=every)
 
 
+def _need_places(*paths: Path | None) -> None:
+    """See, before anything is played, that files can be written. Raises InvalidError."""
+    for path in filter(None, paths):
+        was_there = path.exists()
+        try:
+            path.open("ab").close()
+            if not was_there:
+                path.unlink()
+        except OSError as error:
+            raise InvalidError(f"{path} cannot be written: {error.strerror}.") from error
+
+
 def _need_answers(url: str, transcripts: Sequence[Transcript]) -> None:
-    """Exit with 3 if the VTN never answered anything."""
-    if not any(exchange.answer for transcript in transcripts for exchange in transcript):
-        broke = next((transcript.broke for transcript in transcripts if transcript.broke), "no dialogue was played")
-        troubles = [exchange.trouble for transcript in transcripts for exchange in transcript if exchange.trouble]
-        typer.echo(f"evenload: {url} could not be tried: {troubles[0] if troubles else broke}", err=True)
-        raise typer.Exit(_UNTRIED)
+    """Raise UnavailableError if nothing of OpenADR was ever answered."""
+    exchanges = [exchange for transcript in transcripts for exchange in transcript]
+    if any(exchange.answer is not None and judge.is_openadr(exchange.answer) for exchange in exchanges):
+        return
+    if answered := next((exchange.answer for exchange in exchanges if exchange.answer is not None), None):
+        raise UnavailableError(f"There is no OpenADR at {url}: HTTP {answered.status}, and no oadrPayload.")
+    broke = next((transcript.broke for transcript in transcripts if transcript.broke), "no dialogue was played")
+    trouble = next((exchange.trouble for exchange in exchanges if exchange.trouble), broke)
+    raise UnavailableError(f"{url} could not be tried: {trouble}")
 
 
-@app.command()
+@_command
 def openleadr(
     profile_file: _Profile = None,
     only: _Only = None,
@@ -128,6 +162,7 @@ def openleadr(
     """Start openleadr's VTN on this machine, over plain HTTP, and test it. It is sent nothing hostile."""
     checks = [check for check in _chosen(only) if check.dialogue != HOSTILE]
     declared = profile.load(profile_file) if profile_file else Profile()
+    _need_places(junit, json_file, html)
     with started() as operator, tempfile.TemporaryDirectory(prefix="conformance-") as place:
         timeline = Timeline(operator.now(), machine_now())
         setting = Setting(Access(operator.url), operator, timeline, Path(place), seed, pace)
@@ -139,7 +174,7 @@ def openleadr(
     _report(summary("openleadr's VTN", checks, results, UNRUN), junit, json_file, html, every=every)
 
 
-@app.command()
+@_command
 def replay(
     directory: Annotated[Path, typer.Argument(help="What `evenload conform vtn --record` wrote.")],
     profile_file: _Profile = None,
@@ -151,14 +186,17 @@ def replay(
     html: _Html = None,
 ) -> None:
     """Judge a recorded run again, without a VTN."""
+    _need_places(junit, json_file, html)
     transcripts = record.load(directory)
     played = {transcript.dialogue for transcript in transcripts}
     checks = [check for check in _chosen(only) if check.dialogue in played or check.dialogue not in DIALOGUES]
+    if not checks:
+        raise InvalidError(f"{directory} holds no dialogue that these rules need; it has {', '.join(sorted(played))}.")
     results = judged(checks, transcripts, profile.load(profile_file) if profile_file else Profile())
     _report(summary(str(directory), checks, results, UNRUN), junit, json_file, html, every=every)
 
 
-@app.command()
+@_command
 def send(
     url: _Url,
     name: Annotated[str, typer.Argument(metavar="MESSAGE", help="Such as oadrPoll or oadrCreateOpt.")],

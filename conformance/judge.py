@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from lxml import etree
 
-from conformance.exchange import Exchange, Transcript
+from conformance.exchange import Answer, Exchange, Transcript
 from conformance.templates import NAMESPACES
 from conformance.verdict import Failed
 from core.errors import UnavailableError
@@ -111,6 +111,14 @@ def parse(body: bytes) -> Document:
         return Document(etree.fromstring(body, etree.XMLParser(resolve_entities=False, no_network=True)))
     except etree.XMLSyntaxError as error:
         raise ValueError(f"it is no XML: {error}") from error
+
+
+def is_openadr(reply: Answer) -> bool:
+    """Tell whether an answer is an OpenADR message, be it a bad one, or of another namespace."""
+    try:
+        return str(etree.QName(parse(reply.content).root).localname) == "oadrPayload"
+    except ValueError:
+        return False
 
 
 def answer(exchange: Exchange, *names: str) -> Document:

@@ -39,8 +39,12 @@ def _read(path: Path) -> Transcript:
             raise InvalidError(f"{path} was recorded by another version of the kit.")
         exchanges = tuple(_exchange(each) for each in shown["exchanges"])
         return Transcript(str(shown["dialogue"]), exchanges, dict(shown["facts"]), str(shown["broke"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InvalidError(f"{path} is no recorded dialogue: {error!r}.") from error
+    except OSError as error:
+        raise InvalidError(f"{path} cannot be read: {error.strerror}.") from error
+    except KeyError as error:
+        raise InvalidError(f"{path} is no recorded dialogue: it has no entry {error}.") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InvalidError(f"{path} is no recorded dialogue of this kit, or was damaged.") from error
 
 
 def _shown(transcript: Transcript) -> dict[str, Any]:

@@ -152,10 +152,22 @@ class EvenloadOperator:
             raise UnableError(f"The operator API does not answer: {outcome.trouble}.")
         text = outcome.answer.body.decode("utf-8", "replace")
         if outcome.answer.status >= _SERVER_ERROR:
-            raise UnableError(f"The operator API answers {outcome.answer.status}: {text[:300]}")
+            raise UnableError(f"The operator API answers {outcome.answer.status}: {_problem(text)}")
         if outcome.answer.status >= _ERROR:
-            raise OperatorRefusedError(f"{method} {path}: {outcome.answer.status} {text[:500]}")
-        return json.loads(text) if text else None
+            raise OperatorRefusedError(f"{method} {path}: {outcome.answer.status} {_problem(text)}")
+        try:
+            return json.loads(text) if text else None
+        except (ValueError, RecursionError) as error:
+            raise UnableError(f"There is no operator API of evenload at {self.url}: its answer is not JSON.") from error
+
+
+def _problem(text: str) -> str:
+    """Return what a problem document (RFC 9457) says, or the text as it is."""
+    try:
+        problem = json.loads(text)
+    except (ValueError, RecursionError):
+        return text[:300]
+    return str(problem.get("detail") or problem.get("title") or text)[:300] if isinstance(problem, dict) else text[:300]
 
 
 def _signal(signal: SignalOrder) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from conformance.operator import EventOrder, Identity, ReportOrder, SignalOrder, UnableError
 from conformance.wire import Credentials
@@ -30,20 +29,48 @@ def read_vens(path: Path) -> VenFile:
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-        vens = tuple(_identity(path.parent, each) for each in table.get("vens", ()))
+        vens = tuple(_identity(path.parent, each) for each in _listed(table.get("vens", [])))
         expired = _credentials(path.parent, table["expired"]) if "expired" in table else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidError(f"{path} names no VENs: {error!r}.") from error
+    except OSError as error:
+        raise InvalidError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise InvalidError(f"{path} names no VENs: {error}.") from error
     return VenFile(vens, expired)
 
 
-def _identity(base: Path, table: dict[str, Any]) -> Identity:
-    credentials = _credentials(base, table) if "certificate" in table else None
-    return Identity(str(table["name"]), credentials, table.get("ven_id"))
+def _listed(vens: object) -> list[object]:
+    if not isinstance(vens, list):
+        raise ValueError("each VEN has a table [[vens]] of its own")  # noqa: TRY004  the text is for people
+    return vens
 
 
-def _credentials(base: Path, table: dict[str, Any]) -> Credentials:
-    return Credentials(base / table["certificate"], base / table["key"])
+def _identity(base: Path, table: object) -> Identity:
+    name = _text(table, "name")
+    credentials = _credentials(base, table) if _has(table, "certificate") else None
+    return Identity(name, credentials, _text(table, "ven_id") if _has(table, "ven_id") else None)
+
+
+def _credentials(base: Path, table: object) -> Credentials:
+    return Credentials(_file(base, table, "certificate"), _file(base, table, "key"))
+
+
+def _file(base: Path, table: object, entry: str) -> Path:
+    path = base / _text(table, entry)
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}, its {entry}")
+    return path
+
+
+def _has(table: object, entry: str) -> bool:
+    return isinstance(table, dict) and entry in table
+
+
+def _text(table: object, entry: str) -> str:
+    """Return an entry of a table. Raises ValueError, which says what is missing."""
+    value = table.get(entry) if isinstance(table, dict) else None
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"a VEN has no {entry}, or one that is no text")
+    return value
 
 
 @dataclass

@@ -1,19 +1,46 @@
 """`evenload conform`: exit codes, and what is said where something is missing."""
 
 import json
+import threading
+from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from typer.testing import CliRunner
 
-from conformance import record
+from conformance import judge, record
 from conformance.cli import app
 from conformance.exchange import Answer
-from core.errors import InvalidError
 from evenload.demo.processes import free_port
 
 URL = f"http://127.0.0.1:{free_port()}/OpenADR2/Simple/2.0b"
 """Where nobody listens."""
+
+
+@contextmanager
+def _serving(body):
+    """Serve a page, whatever is asked for; yield the port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST  # noqa: N815  as http.server calls it
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 def _run(*arguments):
@@ -39,15 +66,47 @@ def test_without_vens_nothing_could_be_tried():
     assert "no VEN is named; write a file for --vens" in done.output
 
 
+def test_where_no_openadr_is_spoken_nothing_could_be_tried(vens):
+    with _serving(b"<html>Welcome</html>") as port:
+        done = _run("vtn", f"http://127.0.0.1:{port}/OpenADR2/Simple/2.0b", "--vens", vens, "--only", "RG")
+    assert done.exit_code == 3
+    assert "There is no OpenADR at http://127.0.0.1" in done.output
+    assert "HTTP 200" in done.output
+
+
+def test_every_dialogue_of_a_vtn_tells_that_it_speaks_openadr(transcripts):
+    for transcript in transcripts:
+        assert any(each.answer and judge.is_openadr(each.answer) for each in transcript), transcript.dialogue
+
+
 def test_a_rule_that_is_not_there_is_named():
     done = _run("vtn", URL, "--only", "EV", "--only", "EV-1")
-    assert isinstance(done.exception, InvalidError)
-    assert "EV-1" in str(done.exception)
-    assert "EV, " in str(done.exception)
+    assert done.exit_code == 2
+    assert "EV-1" in done.output
+    assert "EV, " in done.output
 
 
 def test_an_api_needs_a_token():
-    assert "EVENLOAD_TOKEN" in str(_run("vtn", URL, "--api", "https://localhost:1").exception)
+    done = _run("vtn", URL, "--api", "https://localhost:1")
+    assert done.exit_code == 2
+    assert "EVENLOAD_TOKEN" in done.output
+
+
+def test_an_api_that_is_not_there_means_that_nothing_could_be_tried():
+    done = _run("vtn", URL, "--api", f"http://127.0.0.1:{free_port()}", "--token", "x")
+    assert done.exit_code == 3
+    assert "The operator API does not answer" in done.output
+
+
+def test_a_file_that_cannot_be_written_is_told_before_the_run(vens, tmp_path):
+    (tmp_path / "old.json").write_text("kept")
+    for option in ("--junit", "--json", "--html"):
+        done = _run("vtn", URL, "--vens", vens, option, tmp_path / "nowhere" / "out")
+        assert done.exit_code == 2
+        assert "out cannot be written: No such file or directory." in done.output
+    _run("vtn", URL, "--vens", vens, "--only", "RG", "--json", tmp_path / "old.json", "--html", tmp_path / "new.html")
+    assert (tmp_path / "old.json").read_text() == "kept"
+    assert not (tmp_path / "new.html").exists()
 
 
 def test_replay_finds_what_is_broken(transcripts, tmp_path):
@@ -74,9 +133,14 @@ def test_replay_judges_only_what_was_played(transcripts, tmp_path):
     assert done.exit_code == 0
     assert "RG-05" in done.output
     assert "PL-01" not in done.output
+    nothing = _run("replay", tmp_path / "run", "--only", "PL")
+    assert nothing.exit_code == 2
+    assert "it has registration" in nothing.output
 
 
 def test_send_needs_a_template(live, tmp_path):
     reach = ("--api", live.api, "--token", live.token, "--ca", live.ca)
-    assert "oadrPoll" in str(_run("send", live.openadr, "oadrNothing", *reach).exception)
-    assert "ELEMENT=TEXT" in str(_run("send", live.openadr, "oadrPoll", "--set", "venID", *reach).exception)
+    done = _run("send", live.openadr, "oadrNothing", *reach)
+    assert done.exit_code == 2
+    assert "oadrPoll" in done.output
+    assert "ELEMENT=TEXT" in _run("send", live.openadr, "oadrPoll", "--set", "venID", *reach).output

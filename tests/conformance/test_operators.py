@@ -4,9 +4,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from conformance.operator import EventOrder, Identity, ReportOrder, SignalOrder, UnableError
+from conformance.exchange import Answer
+from conformance.operator import EventOrder, Identity, OperatorRefusedError, ReportOrder, SignalOrder, UnableError
+from conformance.operators.evenload import EvenloadOperator
 from conformance.operators.person import PersonOperator, read_vens
 from conformance.profile import Profile, load
+from conformance.wire import Line, Outcome
 from core.errors import InvalidError
 
 _START = datetime(2026, 1, 12, 17, tzinfo=UTC)
@@ -71,6 +74,8 @@ def test_nobody_can_do_nothing():
 
 
 def test_vens_of_the_file_take_turns(tmp_path):
+    for name in ("a.pem", "a.key", "old.pem", "old.key"):
+        (tmp_path / name).touch()
     (tmp_path / "vens.toml").write_text(
         '[[vens]]\nname="a"\ncertificate="a.pem"\nkey="a.key"\nven_id="A"\n[[vens]]\nname="b"\n'
         '[expired]\ncertificate="old.pem"\nkey="old.key"\n'
@@ -84,12 +89,43 @@ def test_vens_of_the_file_take_turns(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["[[vens]", "vens = 1", "[[vens]]\nkey = 'x'", "[[vens]]\nname='a'\ncertificate='x'\n"]
+    ("content", "text"),
+    [
+        ("[[vens]", "line 1"),
+        ("vens = 1", r"\[\[vens\]\]"),
+        ("vens = [1]", "no name"),
+        ("[[vens]]\nkey = 'x'", "no name"),
+        ("[[vens]]\nname='a'\nven_id=1", "ven_id"),
+        ("[[vens]]\nname='a'\ncertificate='x'\n", "no file .*x, its certificate"),
+        ("expired = 1", "no certificate"),
+    ],
 )
-def test_a_file_that_names_no_vens_is_refused(tmp_path, content):
+def test_a_file_that_names_no_vens_is_refused(tmp_path, content, text):
     (tmp_path / "vens.toml").write_text(content)
-    with pytest.raises(InvalidError, match="names no VENs"):
+    with pytest.raises(InvalidError, match=f"names no VENs: .*{text}"):
         read_vens(tmp_path / "vens.toml")
+
+
+def test_a_file_of_vens_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InvalidError, match=r"none\.toml cannot be read: No such file"):
+        read_vens(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error", "text"),
+    [
+        (403, b'{"detail": "Not yours.", "title": "Forbidden"}', OperatorRefusedError, "403 Not yours."),
+        (404, b"<html>nothing</html>", OperatorRefusedError, "404 <html>nothing"),
+        (404, b"[1]", OperatorRefusedError, r"404 \[1\]"),
+        (503, b'{"title": "Later"}', UnableError, "503: Later"),
+        (200, b"<html>hello</html>", UnableError, "no operator API"),
+    ],
+)
+def test_what_the_operator_api_refuses_is_told_in_its_words(tmp_path, monkeypatch, status, body, error, text):
+    monkeypatch.setattr(Line, "exchange", lambda *_: Outcome(Answer(status, (), body)))
+    operator = EvenloadOperator("http://127.0.0.1", "token", None, tmp_path)
+    with pytest.raises(error, match=text):
+        operator.now()
 
 
 def test_a_profile_says_what_is_absent(tmp_path):
