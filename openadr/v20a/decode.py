@@ -26,7 +26,8 @@ def decode_noting(body: bytes, *, max_bytes: int = MAX_BYTES) -> Decoded:
     mine = f"{{{NAMESPACES['oadr']}}}"
     name = n.name_of(root)
     if n.tag_of(root) != f"{mine}{name}" or name not in _OF_VENS:
-        raise WireError(f"The root element is {name[:40]}, not an oadrRequestEvent or oadrCreatedEvent of 2.0a.")
+        wanted = f"an oadrRequestEvent or oadrCreatedEvent of '{NAMESPACES['oadr']}'"
+        raise WireError(f"The root element is {n.shown(root)}, not {wanted}.")
     payload = etree.Element(n.PAYLOAD, nsmap=n.NAMESPACES)
     message = etree.SubElement(etree.SubElement(payload, n.SIGNED_OBJECT), n.clark(f"oadr:{name}"))
     message.set(n.SCHEMA_VERSION, SCHEMA_VERSION)

@@ -109,7 +109,7 @@ def decode_noting(
     payload = parse(body, max_bytes=max_bytes)
     signature = verify(payload) if verify is not None else None
     if payload.tag != n.PAYLOAD:
-        raise WireError(f"The root element is {n.name_of(payload)[:40]}, not oadrPayload.")
+        raise WireError(f"The root element is {n.shown(payload)}, not oadrPayload of '{n.NAMESPACES['oadr']}'.")
     large = len(body) > _LARGE
     wrong = fault(payload, large=large)
     repairs: frozenset[Repair] = frozenset()

@@ -34,6 +34,12 @@ def name_of(element: _Element) -> str:
     return str(element.tag).rpartition("}")[2]
 
 
+def shown(element: _Element) -> str:
+    """Return an element's name for a person, shortened, and its namespace if it has one."""
+    namespace, closed, name = str(element.tag).rpartition("}")
+    return f"{name[:40]} of namespace '{namespace[1:81]}'" if closed else f"{name[:40]} without a namespace"
+
+
 SCHEMA_VERSION: Final = clark("ei:schemaVersion")
 
 PAYLOAD: Final = clark("oadr:oadrPayload")

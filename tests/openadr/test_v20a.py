@@ -133,8 +133,8 @@ def test_prefixes_are_the_senders_own():
 @pytest.mark.parametrize(
     ("body", "fault"),
     [
-        (said("oadrPoll", "<ei:venID>ven-1</ei:venID>"), "oadrPoll, not an oadrRequestEvent"),
-        (said("oadrRequestEvent", REQUEST.format("")).replace(b"oadr-2.0a", b"oadr-2.0b"), "of 2.0a"),
+        (said("oadrPoll", "<ei:venID>ven-1</ei:venID>"), "oadrPoll of .*, not an oadrRequestEvent"),
+        (said("oadrRequestEvent", REQUEST.format("")).replace(b"oadr-2.0a", b"oadr-2.0b"), "of .*2.0b.*, not .*2.0a"),
         (said("oadrRequestEvent", "<ei:venID>ven-1</ei:venID>"), "Not a valid OpenADR 2.0b message"),
         (said("oadrRequestEvent", REQUEST.format("<oadr:more/>")), "Not a valid OpenADR 2.0b message"),
         (said("oadrCreatedEvent", ANSWER.format(10**30)), "modificationNumber"),
