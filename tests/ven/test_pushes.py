@@ -75,7 +75,7 @@ def test_pl01_it_never_polls(pushed):
         (RegisterReport("r", (), "ven-1"), RegisteredReport),
         (RegisterReport("r", (), "ven-2"), RegisteredReport),
         (CancelReport("x", ("rr-1",), report_to_follow=False, ven_id="ven-1"), CanceledReport),
-        (CancelReport("x", ("rr-1",), report_to_follow=False, ven_id="ven-2"), OadrResponse),
+        (CancelReport("x", ("rr-1",), report_to_follow=False, ven_id="ven-2"), CanceledReport),
         (UpdateReport("u", (), "ven-1"), UpdatedReport),
         (RequestReregistration("ven-1"), OadrResponse),
         (RequestReregistration("ven-2"), OadrResponse),

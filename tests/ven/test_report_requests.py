@@ -136,11 +136,15 @@ def test_the_same_request_again_starts_nothing_anew(bench, request_for):
     assert bench.store.report_task("rr-1").delivered_until >= before > NOON  # TR-12
 
 
-def test_a_request_for_another_ven_is_refused(bench, request_for):
+def test_gn08_what_is_for_another_ven_is_refused_in_its_own_terms(bench, request_for):
     bench.register()
     bench.poll(CreateReport("r", (request_for("TELEMETRY_USAGE", "home/energy"),), "ven-2"))
-    assert bench.exchange(OadrResponse, None).response.code == 452
+    refused = bench.exchange(CreatedReport, OadrResponse(Response())).response
+    assert (refused.code, refused.request_id) == (452, "r")
     assert bench.store.report_tasks() == []
+    bench.poll(CancelReport("x", ("rr-1",), report_to_follow=False, ven_id="ven-2"))
+    refused = bench.exchange(CanceledReport, OadrResponse(Response())).response
+    assert (refused.code, refused.request_id) == (452, "x")
 
 
 def test_metadata_can_be_asked_for_once(bench, request_for):

@@ -68,7 +68,7 @@ class Inbox:
         if message.ven_id in (None, ven_id):
             return False
         wrong = Response(Code.INVALID_ID, f"This VEN is {ven_id}.", message.request_id)
-        self._memory.push(OadrResponse(wrong, ven_id))
+        self._memory.push(refusal(type(message).__name__, wrong, ven_id, message))
         return True
 
     def _events_listed(self, message: DistributeEvent, now: datetime) -> list[Action]:
