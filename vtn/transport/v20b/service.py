@@ -308,8 +308,9 @@ class Vtn20b:
             raise OpenADRError(Code.NOT_REGISTERED, "This certificate does not belong to that venID.")
         if not claimed and not anonymous and (ven.strict or self._settings.strict):
             raise OpenADRError(Code.INVALID_ID, "The message has no venID.")
-        idle = isinstance(message, Poll) and not ven.awaits_request and not ven.is_due(self._clock.now())
-        await self.signatures.use(ven, signature, lasting=not idle)
+        if signature is not None:
+            idle = isinstance(message, Poll) and not ven.awaits_request and not ven.is_due(self._clock.now())
+            await self.signatures.use(ven, signature, lasting=not idle)
         self._vens.seen(ven.ven_id)
         if ven.unreachable:
             await self._writer.submit(lambda tx: push.fresh(tx, ven.ven_id))
