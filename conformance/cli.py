@@ -34,12 +34,20 @@ from conformance.report.summary import Summary, summary
 from conformance.runner import Setting, judged, play, wanted
 from conformance.stage import Stage, Timeline
 from conformance.unrun import UNRUN
+from conformance.vens.checks import CHECKS as VEN_CHECKS
+from conformance.vens.checks.said import messages
+from conformance.vens.desk import MARKET_CONTEXT, Rules
+from conformance.vens.dialogues import DIALOGUES as VEN_DIALOGUES
+from conformance.vens.host import Place
+from conformance.vens.runner import FIRST
+from conformance.vens.runner import play as play_ven
+from conformance.vens.unrun import UNRUN as VEN_UNRUN
 from conformance.verdict import printable
 from conformance.wire import Access
 from core.clock import machine_now
 from core.errors import EvenloadError, InvalidError, UnavailableError
 
-app = typer.Typer(name="conform", help="Test a VTN against the rules of OpenADR 2.0b.", no_args_is_help=True)
+app = typer.Typer(name="conform", help="Test a VTN or a VEN against the rules of OpenADR 2.0b.", no_args_is_help=True)
 
 _BROKEN: Final = 1
 _MISUSED: Final = 2
@@ -147,6 +155,76 @@ def _need_answers(url: str, transcripts: Sequence[Transcript]) -> None:
 
 
 @_command
+def ven(
+    *,
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where the VEN calls.")] = "127.0.0.1:8088",
+    cert: Annotated[Path | None, typer.Option(help="For TLS: our certificate (PEM file).")] = None,
+    key: Annotated[Path | None, typer.Option(help="For TLS: its key.")] = None,
+    ca: Annotated[Path | None, typer.Option("--ca", help="For TLS: the authority of the VEN's certificate.")] = None,
+    start: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help="Starts the VEN, and ends it; {url} is where it has to call.")
+    ] = None,
+    market_context: Annotated[str, typer.Option(help="The market context of its programme.")] = MARKET_CONTEXT,
+    resource: Annotated[str, typer.Option(help="A resourceID that it has.")] = "",
+    ven_id: Annotated[str | None, typer.Option(help="Its venID, where that was agreed on.")] = None,
+    poll: Annotated[int, typer.Option(min=1, max=60, help="The poll period that it is asked for, seconds.")] = 2,
+    patience: Annotated[float, typer.Option(min=5, max=3600, help="How long an answer is waited for, seconds.")] = 60.0,
+    first: Annotated[float, typer.Option(min=1, max=86400, help="How long a VEN is waited for, seconds.")] = 300.0,
+    speed: Annotated[float, typer.Option(min=1, help="How many times as fast the VEN's world goes.")] = 1.0,
+    profile_file: _Profile = None,
+    only: _Only = None,
+    seed: _Seed = 1,
+    record_to: _Record = None,
+    every: _All = False,
+    junit: _Junit = None,
+    json_file: _Json = None,
+    html: _Html = None,
+) -> None:
+    """Play a VTN, good and bad, for the pull VEN that calls, and say which rules it keeps.
+
+    It registers the VEN, sends events and report requests, and ends the registration: take a VEN without devices. All
+    is over in a few minutes; it takes longer the slower the VEN polls.
+    """
+    checks = _chosen(only, VEN_CHECKS)
+    declared = profile.load(profile_file) if profile_file else Profile()
+    _need_places(junit, json_file, html)
+    rules = Rules(poll, patience, first, market_context, resource, ven_id, seed)
+    dialogues = {FIRST: VEN_DIALOGUES[FIRST]} | wanted(checks, VEN_DIALOGUES)
+    place = _place(listen, cert, key, ca)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=len(dialogues))
+        transcripts = play_ven(
+            rules,
+            place,
+            Timeline(machine_now(), machine_now(), speed),
+            command=start,
+            ready=lambda url: progress.console.print(f"Waiting for a VEN at {url}", highlight=False),
+            begins=lambda name: progress.update(task, description=name, completed=list(dialogues).index(name)),
+            dialogues=dialogues,
+        )
+    if record_to is not None:
+        record.save(record_to, transcripts)
+    results = judged(checks, transcripts, declared)
+    _report(summary(_subject(transcripts), checks, results, VEN_UNRUN), junit, json_file, html, every=every)
+
+
+def _place(listen: str, cert: Path | None, key: Path | None, ca: Path | None) -> Place:
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004
+        raise InvalidError(f"'{listen}' is not HOST:PORT, such as 127.0.0.1:8088.")
+    return Place(host.strip("[]"), int(port), cert, key, ca)
+
+
+def _subject(transcripts: Sequence[Transcript]) -> str:
+    """Return what the VEN calls itself."""
+    for transcript in transcripts:
+        for _, document in messages(transcript, "oadrCreatePartyRegistration"):
+            if name := document.text("oadr:oadrVenName"):
+                return f"the VEN {printable(name)[:80]}"
+    return "a VEN"
+
+
+@_command
 def openleadr(
     profile_file: _Profile = None,
     only: _Only = None,
@@ -189,11 +267,14 @@ def replay(
     _need_places(junit, json_file, html)
     transcripts = record.load(directory)
     played = {transcript.dialogue for transcript in transcripts}
-    checks = [check for check in _chosen(only) if check.dialogue in played or check.dialogue not in DIALOGUES]
+    is_ven = played <= VEN_DIALOGUES.keys()
+    side, unrun = (VEN_CHECKS, VEN_UNRUN) if is_ven else (CHECKS, UNRUN)
+    dialogues = VEN_DIALOGUES.keys() if is_ven else DIALOGUES.keys()
+    checks = [check for check in _chosen(only, side) if check.dialogue in played or check.dialogue not in dialogues]
     if not checks:
         raise InvalidError(f"{directory} holds no dialogue that these rules need; it has {', '.join(sorted(played))}.")
     results = judged(checks, transcripts, profile.load(profile_file) if profile_file else Profile())
-    _report(summary(str(directory), checks, results, UNRUN), junit, json_file, html, every=every)
+    _report(summary(str(directory), checks, results, unrun), junit, json_file, html, every=every)
 
 
 @_command
@@ -247,16 +328,16 @@ def _show(exchange: Exchange) -> None:
         raise typer.Exit(_BROKEN)
 
 
-def _chosen(only: Sequence[str] | None) -> list[Check]:
+def _chosen(only: Sequence[str] | None, side: Sequence[Check] = CHECKS) -> list[Check]:
     """Return the checks of these chapters and rules; all without any. Raises InvalidError for what there is not."""
     if not only:
-        return list(CHECKS)
-    known_rules = {check.rule for check in CHECKS}
+        return list(side)
+    known_rules = {check.rule for check in side}
     chapters = {rule.partition("-")[0] for rule in known_rules}
     if strange := [word for word in only if word.upper() not in known_rules | chapters]:
         raise InvalidError(f"There is no check for {', '.join(strange)}; chapters are {', '.join(sorted(chapters))}.")
     words = {word.upper() for word in only}
-    return [check for check in CHECKS if {check.rule, check.rule.partition("-")[0]} & words]
+    return [check for check in side if {check.rule, check.rule.partition("-")[0]} & words]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from conformance.check import EVERY, Check
 from conformance.dialogues import Dialogue
@@ -13,6 +14,9 @@ from conformance.stage import Stage, Timeline
 from conformance.verdict import Result, Verdict
 from conformance.wire import Access, Credentials
 from core.errors import EvenloadError
+
+D = TypeVar("D")
+"""A dialogue with a VTN, or with a VEN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ def play(name: str, dialogue: Dialogue, setting: Setting) -> Transcript:
     return stage.transcript(broke)
 
 
-def wanted(checks: Iterable[Check], dialogues: Mapping[str, Dialogue]) -> dict[str, Dialogue]:
+def wanted(checks: Iterable[Check], dialogues: Mapping[str, D]) -> dict[str, D]:
     """Return the dialogues that some checks need, in their order."""
     names = {check.dialogue for check in checks}
     return {name: dialogue for name, dialogue in dialogues.items() if EVERY in names or name in names}

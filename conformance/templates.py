@@ -66,29 +66,34 @@ def payload(name: str, content: str) -> bytes:
     ).encode()
 
 
-def _message(name: str, service: str, *parts: str) -> Message:
+def message_of(name: str, service: str, *parts: str) -> Message:
+    """Return a message with these parts."""
     return Message(name, service, payload(name, "".join(parts)))
 
 
-def _element(tag: str, value: str | None) -> str:
+def element(tag: str, value: str | None) -> str:
+    """Return an element with a text, or nothing without one."""
     return "" if value is None else f"<{tag}>{escape(value)}</{tag}>"
 
 
-def _response(code: int, request_id: str) -> str:
+def response_part(code: int, request_id: str) -> str:
+    """Return an eiResponse."""
     return (
         f"<ei:eiResponse><ei:responseCode>{code}</ei:responseCode>"
         f"<ei:responseDescription>{'OK' if code == 200 else 'Refused'}</ei:responseDescription>"  # noqa: PLR2004
-        f"{_element('pyld:requestID', request_id)}</ei:eiResponse>"
+        f"{element('pyld:requestID', request_id)}</ei:eiResponse>"
     )
 
 
-def _duration(value: str, tag: str = "xcal:duration") -> str:
+def duration_part(value: str, tag: str = "xcal:duration") -> str:
+    """Return a duration in an element of its own."""
     return f"<{tag}><xcal:duration>{value}</xcal:duration></{tag}>"
 
 
-def _properties(start: str, duration: str, extra: str = "") -> str:
+def properties_part(start: str, duration: str, extra: str = "") -> str:
+    """Return the properties of a period."""
     began = f"<xcal:dtstart><xcal:date-time>{start}</xcal:date-time></xcal:dtstart>"
-    return f"<xcal:properties>{began}{_duration(duration)}{extra}</xcal:properties>"
+    return f"<xcal:properties>{began}{duration_part(duration)}{extra}</xcal:properties>"
 
 
 # -- EiRegisterParty
@@ -96,7 +101,7 @@ def _properties(start: str, duration: str, extra: str = "") -> str:
 
 def query(request_id: str = "q") -> Message:
     """Return oadrQueryRegistration."""
-    return _message("oadrQueryRegistration", "EiRegisterParty", _element("pyld:requestID", request_id))
+    return message_of("oadrQueryRegistration", "EiRegisterParty", element("pyld:requestID", request_id))
 
 
 def register(
@@ -109,40 +114,40 @@ def register(
     address: str | None = None,
 ) -> Message:
     """Return oadrCreatePartyRegistration of a 2.0b VEN over simple HTTP."""
-    return _message(
+    return message_of(
         "oadrCreatePartyRegistration",
         "EiRegisterParty",
-        _element("pyld:requestID", request_id),
-        _element("ei:registrationID", registration_id),
-        _element("ei:venID", ven_id),
+        element("pyld:requestID", request_id),
+        element("ei:registrationID", registration_id),
+        element("ei:venID", ven_id),
         "<oadr:oadrProfileName>2.0b</oadr:oadrProfileName><oadr:oadrTransportName>simpleHttp</oadr:oadrTransportName>",
-        _element("oadr:oadrTransportAddress", address),
+        element("oadr:oadrTransportAddress", address),
         "<oadr:oadrReportOnly>false</oadr:oadrReportOnly><oadr:oadrXmlSignature>false</oadr:oadrXmlSignature>",
-        _element("oadr:oadrVenName", name),
-        _element("oadr:oadrHttpPullModel", str(pull).lower()),
+        element("oadr:oadrVenName", name),
+        element("oadr:oadrHttpPullModel", str(pull).lower()),
     )
 
 
 def cancel_registration(ven_id: str, registration_id: str, request_id: str = "c") -> Message:
     """Return oadrCancelPartyRegistration."""
-    return _message(
+    return message_of(
         "oadrCancelPartyRegistration",
         "EiRegisterParty",
-        _element("pyld:requestID", request_id),
-        _element("ei:registrationID", registration_id),
-        _element("ei:venID", ven_id),
+        element("pyld:requestID", request_id),
+        element("ei:registrationID", registration_id),
+        element("ei:venID", ven_id),
     )
 
 
 def canceled_registration(ven_id: str, registration_id: str, request_id: str, code: int = 200) -> Message:
     """Return oadrCanceledPartyRegistration."""
-    ids = _element("ei:registrationID", registration_id), _element("ei:venID", ven_id)
-    return _message("oadrCanceledPartyRegistration", "EiRegisterParty", _response(code, request_id), *ids)
+    ids = element("ei:registrationID", registration_id), element("ei:venID", ven_id)
+    return message_of("oadrCanceledPartyRegistration", "EiRegisterParty", response_part(code, request_id), *ids)
 
 
 def response(ven_id: str, request_id: str = "", code: int = 200, service: str = "EiRegisterParty") -> Message:
     """Return oadrResponse."""
-    return _message("oadrResponse", service, _response(code, request_id), _element("ei:venID", ven_id))
+    return message_of("oadrResponse", service, response_part(code, request_id), element("ei:venID", ven_id))
 
 
 # -- OadrPoll
@@ -150,7 +155,7 @@ def response(ven_id: str, request_id: str = "", code: int = 200, service: str = 
 
 def poll(ven_id: str) -> Message:
     """Return oadrPoll."""
-    return _message("oadrPoll", "OadrPoll", _element("ei:venID", ven_id))
+    return message_of("oadrPoll", "OadrPoll", element("ei:venID", ven_id))
 
 
 # -- EiEvent
@@ -158,11 +163,11 @@ def poll(ven_id: str) -> Message:
 
 def request_event(ven_id: str, request_id: str = "e", reply_limit: int | None = None) -> Message:
     """Return oadrRequestEvent."""
-    return _message(
+    return message_of(
         "oadrRequestEvent",
         "EiEvent",
-        f"<pyld:eiRequestEvent>{_element('pyld:requestID', request_id)}{_element('ei:venID', ven_id)}",
-        _element("pyld:replyLimit", None if reply_limit is None else str(reply_limit)),
+        f"<pyld:eiRequestEvent>{element('pyld:requestID', request_id)}{element('ei:venID', ven_id)}",
+        element("pyld:replyLimit", None if reply_limit is None else str(reply_limit)),
         "</pyld:eiRequestEvent>",
     )
 
@@ -182,18 +187,18 @@ def created_event(ven_id: str, answers: Sequence[EventAnswer], *, code: int = 20
     """Return oadrCreatedEvent; without answers it has no eventResponses."""
     parts = [
         f"<ei:eventResponse><ei:responseCode>{answer.code}</ei:responseCode>"
-        f"{_element('pyld:requestID', answer.request_id)}"
-        f"<ei:qualifiedEventID>{_element('ei:eventID', answer.event_id)}"
+        f"{element('pyld:requestID', answer.request_id)}"
+        f"<ei:qualifiedEventID>{element('ei:eventID', answer.event_id)}"
         f"<ei:modificationNumber>{answer.modification}</ei:modificationNumber></ei:qualifiedEventID>"
         f"<ei:optType>{answer.opt}</ei:optType></ei:eventResponse>"
         for answer in answers
     ]
-    return _message(
+    return message_of(
         "oadrCreatedEvent",
         "EiEvent",
-        f"<pyld:eiCreatedEvent>{_response(code, request_id)}",
+        f"<pyld:eiCreatedEvent>{response_part(code, request_id)}",
         f"<ei:eventResponses>{''.join(parts)}</ei:eventResponses>" if parts else "",
-        f"{_element('ei:venID', ven_id)}</pyld:eiCreatedEvent>",
+        f"{element('ei:venID', ven_id)}</pyld:eiCreatedEvent>",
     )
 
 
@@ -215,35 +220,35 @@ def create_opt(
 ) -> Message:
     """Return oadrCreateOpt: a schedule of (start, duration), or an event's opt (id, modificationNumber)."""
     spans = "".join(
-        f"<xcal:available>{_properties(start, duration)}</xcal:available>" for start, duration in available or ()
+        f"<xcal:available>{properties_part(start, duration)}</xcal:available>" for start, duration in available or ()
     )
-    return _message(
+    return message_of(
         "oadrCreateOpt",
         "EiOpt",
-        f"{_element('ei:optID', opt_id)}<ei:optType>{opt}</ei:optType>{_element('ei:optReason', reason)}",
-        _element("emix:marketContext", market_context),
-        _element("ei:venID", ven_id),
+        f"{element('ei:optID', opt_id)}<ei:optType>{opt}</ei:optType>{element('ei:optReason', reason)}",
+        element("emix:marketContext", market_context),
+        element("ei:venID", ven_id),
         ""
         if available is None
         else f"<xcal:vavailability><xcal:components>{spans}</xcal:components></xcal:vavailability>",
-        f"<ei:createdDateTime>{_STAMP}</ei:createdDateTime>{_element('pyld:requestID', request_id)}",
+        f"<ei:createdDateTime>{_STAMP}</ei:createdDateTime>{element('pyld:requestID', request_id)}",
         ""
         if event is None
-        else f"<ei:qualifiedEventID>{_element('ei:eventID', event[0])}"
+        else f"<ei:qualifiedEventID>{element('ei:eventID', event[0])}"
         f"<ei:modificationNumber>{event[1]}</ei:modificationNumber></ei:qualifiedEventID>",
-        f"<ei:eiTarget>{''.join(_element('ei:resourceID', each) for each in resources)}",
-        f"{''.join(_element('ei:venID', each) for each in vens)}</ei:eiTarget>",
+        f"<ei:eiTarget>{''.join(element('ei:resourceID', each) for each in resources)}",
+        f"{''.join(element('ei:venID', each) for each in vens)}</ei:eiTarget>",
     )
 
 
 def cancel_opt(ven_id: str, opt_id: str, request_id: str = "x") -> Message:
     """Return oadrCancelOpt."""
-    return _message(
+    return message_of(
         "oadrCancelOpt",
         "EiOpt",
-        _element("pyld:requestID", request_id),
-        _element("ei:optID", opt_id),
-        _element("ei:venID", ven_id),
+        element("pyld:requestID", request_id),
+        element("ei:optID", opt_id),
+        element("ei:venID", ven_id),
     )
 
 
@@ -260,13 +265,13 @@ _POWER: Final = (
 def usage_offer(specifier: str = "usage", r_id: str = "power", resource: str = "load1") -> str:
     """Return a report of a metadata message: TELEMETRY_USAGE with a power in W, sampled each 10 s to 1 h."""
     return (
-        f"<oadr:oadrReport>{_duration('PT2H')}<oadr:oadrReportDescription>{_element('ei:rID', r_id)}"
-        f"<ei:reportDataSource>{_element('ei:resourceID', resource)}</ei:reportDataSource>"
+        f"<oadr:oadrReport>{duration_part('PT2H')}<oadr:oadrReportDescription>{element('ei:rID', r_id)}"
+        f"<ei:reportDataSource>{element('ei:resourceID', resource)}</ei:reportDataSource>"
         f"<ei:reportType>usage</ei:reportType>{_POWER}<ei:readingType>Direct Read</ei:readingType>"
         "<oadr:oadrSamplingRate><oadr:oadrMinPeriod>PT10S</oadr:oadrMinPeriod>"
         "<oadr:oadrMaxPeriod>PT1H</oadr:oadrMaxPeriod><oadr:oadrOnChange>false</oadr:oadrOnChange>"
         "</oadr:oadrSamplingRate></oadr:oadrReportDescription><ei:reportRequestID>0</ei:reportRequestID>"
-        f"{_element('ei:reportSpecifierID', specifier)}<ei:reportName>METADATA_TELEMETRY_USAGE</ei:reportName>"
+        f"{element('ei:reportSpecifierID', specifier)}<ei:reportName>METADATA_TELEMETRY_USAGE</ei:reportName>"
         f"<ei:createdDateTime>{_STAMP}</ei:createdDateTime></oadr:oadrReport>"
     )
 
@@ -275,19 +280,19 @@ def register_report(
     ven_id: str | None, offers: Sequence[str] = (), request_id: str = "m", report_request_id: str | None = None
 ) -> Message:
     """Return oadrRegisterReport; without offers it says that there is nothing to report."""
-    return _message(
+    return message_of(
         "oadrRegisterReport",
         "EiReport",
-        _element("pyld:requestID", request_id),
+        element("pyld:requestID", request_id),
         *offers,
-        _element("ei:venID", ven_id),
-        _element("ei:reportRequestID", report_request_id),
+        element("ei:venID", ven_id),
+        element("ei:reportRequestID", report_request_id),
     )
 
 
 def registered_report(ven_id: str, request_id: str, code: int = 200) -> Message:
     """Return oadrRegisteredReport without requests of its own."""
-    return _message("oadrRegisteredReport", "EiReport", _response(code, request_id), _element("ei:venID", ven_id))
+    return message_of("oadrRegisteredReport", "EiReport", response_part(code, request_id), element("ei:venID", ven_id))
 
 
 def create_report(
@@ -301,43 +306,44 @@ def create_report(
     back: str = "PT0S",
 ) -> Message:
     """Return oadrCreateReport; as it stands it asks for the VTN's metadata."""
-    return _message(
+    return message_of(
         "oadrCreateReport",
         "EiReport",
-        _element("pyld:requestID", request_id),
-        f"<oadr:oadrReportRequest>{_element('ei:reportRequestID', report_request_id)}<ei:reportSpecifier>",
-        _element("ei:reportSpecifierID", specifier),
-        _duration(granularity, "xcal:granularity"),
-        _duration(back, "ei:reportBackDuration"),
-        f"<ei:specifierPayload>{_element('ei:rID', r_id)}<ei:readingType>x-notApplicable</ei:readingType>",
+        element("pyld:requestID", request_id),
+        f"<oadr:oadrReportRequest>{element('ei:reportRequestID', report_request_id)}<ei:reportSpecifier>",
+        element("ei:reportSpecifierID", specifier),
+        duration_part(granularity, "xcal:granularity"),
+        duration_part(back, "ei:reportBackDuration"),
+        f"<ei:specifierPayload>{element('ei:rID', r_id)}<ei:readingType>x-notApplicable</ei:readingType>",
         "</ei:specifierPayload></ei:reportSpecifier></oadr:oadrReportRequest>",
-        _element("ei:venID", ven_id),
+        element("ei:venID", ven_id),
     )
 
 
 def created_report(ven_id: str, request_id: str, pending: Sequence[str] = (), code: int = 200) -> Message:
     """Return oadrCreatedReport with the reportRequestIDs that are still to be delivered."""
-    return _message("oadrCreatedReport", "EiReport", _response(code, request_id), _pending(pending, ven_id))
+    return message_of("oadrCreatedReport", "EiReport", response_part(code, request_id), pending_part(pending, ven_id))
 
 
 def canceled_report(ven_id: str, request_id: str, pending: Sequence[str] = (), code: int = 200) -> Message:
     """Return oadrCanceledReport."""
-    return _message("oadrCanceledReport", "EiReport", _response(code, request_id), _pending(pending, ven_id))
+    return message_of("oadrCanceledReport", "EiReport", response_part(code, request_id), pending_part(pending, ven_id))
 
 
-def _pending(ids: Sequence[str], ven_id: str) -> str:
-    listed = "".join(_element("ei:reportRequestID", each) for each in ids)
-    return f"<oadr:oadrPendingReports>{listed}</oadr:oadrPendingReports>{_element('ei:venID', ven_id)}"
+def pending_part(ids: Sequence[str], ven_id: str) -> str:
+    """Return oadrPendingReports and the venID."""
+    listed = "".join(element("ei:reportRequestID", each) for each in ids)
+    return f"<oadr:oadrPendingReports>{listed}</oadr:oadrPendingReports>{element('ei:venID', ven_id)}"
 
 
 def cancel_report(ven_id: str, ids: Sequence[str], request_id: str = "ca") -> Message:
     """Return oadrCancelReport without a last report."""
-    listed = "".join(_element("ei:reportRequestID", each) for each in ids)
-    return _message(
+    listed = "".join(element("ei:reportRequestID", each) for each in ids)
+    return message_of(
         "oadrCancelReport",
         "EiReport",
-        f"{_element('pyld:requestID', request_id)}{listed}<pyld:reportToFollow>false</pyld:reportToFollow>",
-        _element("ei:venID", ven_id),
+        f"{element('pyld:requestID', request_id)}{listed}<pyld:reportToFollow>false</pyld:reportToFollow>",
+        element("ei:venID", ven_id),
     )
 
 
@@ -353,16 +359,16 @@ def data(
 ) -> str:
     """Return a report of an oadrUpdateReport: values of one data point, each of `step`."""
     intervals = "".join(
-        f"<ei:interval>{_duration(step)}<xcal:uid><xcal:text>{number}</xcal:text></xcal:uid><oadr:oadrReportPayload>"
-        f"{_element('ei:rID', r_id)}<ei:payloadFloat><ei:value>{value}</ei:value></ei:payloadFloat>"
+        f"<ei:interval>{duration_part(step)}<xcal:uid><xcal:text>{number}</xcal:text></xcal:uid><oadr:oadrReportPayload>"
+        f"{element('ei:rID', r_id)}<ei:payloadFloat><ei:value>{value}</ei:value></ei:payloadFloat>"
         "<oadr:oadrDataQuality>Quality Good - Non Specific</oadr:oadrDataQuality></oadr:oadrReportPayload>"
         "</ei:interval>"
         for number, value in enumerate(values)
     )
     return (
         f"<oadr:oadrReport><xcal:dtstart><xcal:date-time>{start}</xcal:date-time></xcal:dtstart>"
-        f"<strm:intervals>{intervals}</strm:intervals>{_element('ei:eiReportID', report_id)}"
-        f"{_element('ei:reportRequestID', report_request_id)}{_element('ei:reportSpecifierID', specifier)}"
+        f"<strm:intervals>{intervals}</strm:intervals>{element('ei:eiReportID', report_id)}"
+        f"{element('ei:reportRequestID', report_request_id)}{element('ei:reportSpecifierID', specifier)}"
         f"<ei:reportName>TELEMETRY_USAGE</ei:reportName><ei:createdDateTime>{_STAMP}</ei:createdDateTime>"
         "</oadr:oadrReport>"
     )
@@ -370,8 +376,8 @@ def data(
 
 def update_report(ven_id: str | None, reports: Sequence[str] = (), request_id: str = "u") -> Message:
     """Return oadrUpdateReport."""
-    return _message(
-        "oadrUpdateReport", "EiReport", _element("pyld:requestID", request_id), *reports, _element("ei:venID", ven_id)
+    return message_of(
+        "oadrUpdateReport", "EiReport", element("pyld:requestID", request_id), *reports, element("ei:venID", ven_id)
     )
 
 
@@ -380,13 +386,13 @@ def update_report(ven_id: str | None, reports: Sequence[str] = (), request_id: s
 
 def distribute_event(vtn_id: str = "vtn", request_id: str = "d") -> Message:
     """Return oadrDistributeEvent without events: nothing that a VEN may send."""
-    content = _element("pyld:requestID", request_id), _element("ei:vtnID", vtn_id)
-    return _message("oadrDistributeEvent", "EiEvent", *content)
+    content = element("pyld:requestID", request_id), element("ei:vtnID", vtn_id)
+    return message_of("oadrDistributeEvent", "EiEvent", *content)
 
 
 def request_reregistration(ven_id: str) -> Message:
     """Return oadrRequestReregistration: nothing that a VEN may send."""
-    return _message("oadrRequestReregistration", "EiRegisterParty", _element("ei:venID", ven_id))
+    return message_of("oadrRequestReregistration", "EiRegisterParty", element("ei:venID", ven_id))
 
 
 def of_every_kind(ven_id: str, registration_id: str) -> tuple[Message, ...]:

@@ -44,6 +44,7 @@ _TOGETHER = {
     "tests/aggregator/simulation/": "season",
     "tests/evenload/test_commands.py": "live",
     "tests/evenload/test_brp.py": "live",
+    "tests/conformance/vens/": "kit for VENs",
     "tests/conformance/": "kit",
     "tests/install/": "install",
     "tests/interop/test_pyoadr_ven.py": "pyOADR-VEN",

@@ -25,7 +25,7 @@ def show(summary: Summary, console: Console, *, every: bool = False) -> None:
         console.print(_rules(rows))
     console.print(_chapters(summary))
     if summary.unrun:
-        console.print(f"{len(summary.unrun)} rules for VTNs have no check yet: {', '.join(summary.unrun)}")
+        console.print(f"{len(summary.unrun)} more rules have no check: {', '.join(summary.unrun)}")
     unseen = summary.counts()[Verdict.NOT_OBSERVABLE]
     verdict = Text(f"No must and no should was seen broken; {unseen} rules were not observable.", "green")
     if summary.broken:

@@ -1,0 +1,14 @@
+"""The checks of VENs, one a rule, by chapter of the catalogue; the wire's stand with polling."""
+
+from typing import Final
+
+from conformance.check import Check
+from conformance.vens.checks import events, general, polling, registration, reports
+
+CHECKS: Final[tuple[Check, ...]] = (
+    *general.CHECKS,
+    *registration.CHECKS,
+    *polling.CHECKS,
+    *events.CHECKS,
+    *reports.CHECKS,
+)

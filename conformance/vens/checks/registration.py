@@ -1,0 +1,138 @@
+"""RG: how a VEN registers, and leaves."""
+
+from typing import Final
+
+from conformance.check import Check, check
+from conformance.exchange import Exchange, Transcript
+from conformance.judge import Document
+from conformance.vens.checks.said import messages, played, told
+from conformance.verdict import Failed, NotObservable
+
+_CREATE: Final = "oadrCreatePartyRegistration"
+_REGISTRATION: Final = frozenset({"oadrQueryRegistration", _CREATE, "oadrCancelPartyRegistration"})
+
+
+def _first(transcript: Transcript) -> tuple[Exchange, Document]:
+    first = next(messages(transcript, _CREATE), None)
+    if first is None:
+        raise NotObservable("the VEN did not register")
+    return first
+
+
+@check("RG-03", "joining")
+def the_first_registration_has_no_ids(transcript: Transcript) -> None:
+    """No registrationID, and a venID only where one was agreed on."""
+    exchange, document = _first(transcript)
+    if document.text("ei:registrationID"):
+        raise Failed("the first registration has a registrationID", exchange)
+    ven_id = document.text("ei:venID")
+    given = [text for _, answer in told((exchange,)) for text in answer.texts("ei:venID")]
+    if ven_id and ven_id not in given:
+        raise Failed(f"the first registration has the venID {ven_id}, which nobody gave out", exchange)
+
+
+@check("RG-04", "joining")
+def a_registration_says_how_it_is_reached(transcript: Transcript) -> None:
+    """OadrHttpPullModel is there; who is pushed to gives an address."""
+    exchange, document = _first(transcript)
+    if document.text("oadr:oadrTransportName") != "simpleHttp":
+        raise NotObservable("the VEN registers for another transport")
+    pull = (document.text("oadr:oadrHttpPullModel") or "").strip()
+    if pull not in ("true", "false", "1", "0"):
+        raise Failed("the registration does not say oadrHttpPullModel", exchange)
+    if pull in ("false", "0") and not document.text("oadr:oadrTransportAddress"):
+        raise Failed("a VEN that is pushed to gives no oadrTransportAddress", exchange)
+
+
+@check("RG-01", "leaving")
+def only_registrations_of_a_ven(transcript: Transcript) -> None:
+    """It sends no request to register again: that is a VTN's."""
+    played(transcript, "asked again")
+    for exchange, _ in messages(transcript, "oadrRequestReregistration"):
+        raise Failed("a VEN asks nobody to register again", exchange)
+
+
+@check("RG-06", "leaving")
+def registering_again_repeats_the_ids(transcript: Transcript) -> None:
+    """A renewed registration has venID and registrationID."""
+    for exchange, document in messages(played(transcript, "asked again"), _CREATE):
+        wanted = {name: document.text(name) for name in ("ei:venID", "ei:registrationID")}
+        if wanted["ei:registrationID"] != transcript.facts.get("registration") or not wanted["ei:venID"]:
+            raise Failed(f"it registers again with {wanted}", exchange)
+        return
+    raise NotObservable("the VEN did not register again")
+
+
+@check("RG-07", "joining")
+def a_new_registration_brings_metadata_and_asks_for_events(transcript: Transcript) -> None:
+    """Metadata, and an oadrRequestEvent, follow a first registration."""
+    _first(transcript)
+    names = {document.name for _, document in messages(transcript)}
+    if missing := {"oadrRegisterReport", "oadrRequestEvent"} - names:
+        raise Failed(f"after its registration the VEN sent no {' and no '.join(sorted(missing))}", *transcript)
+
+
+@check("RG-09", "leaving")
+def it_registers_again_when_asked(transcript: Transcript) -> None:
+    """OadrRequestReregistration is answered by oadrResponse with 200, and then by a registration."""
+    names = [document.name for _, document in messages(played(transcript, "asked again"), "oadrResponse", _CREATE)]
+    if names[:2] != ["oadrResponse", _CREATE]:
+        raise Failed(f"it sent {', '.join(names) or 'nothing'}", *played(transcript, "asked again")[:20])
+    for exchange, document in messages(played(transcript, "asked again"), "oadrResponse"):
+        if document.code != 200:  # noqa: PLR2004
+            raise Failed(f"the answer says {document.code}", exchange)
+
+
+@check("RG-10", "leaving")
+def after_a_cancellation_nothing_is_left(transcript: Transcript) -> None:
+    """It sends nothing under the old registration any more."""
+    _cancelled(transcript)
+    gone = [each for each in transcript if each.step.partition(":")[0] == "gone"]
+    for exchange, document in messages(tuple(gone)):
+        if document.name not in _REGISTRATION and document.name != "oadrCanceledPartyRegistration":
+            raise Failed(f"{document.name} of a registration that is over", exchange)
+        if document.name == _CREATE and document.text("ei:registrationID"):
+            raise Failed("it registers with the registrationID of what is over", exchange)
+
+
+def _cancelled(transcript: Transcript) -> tuple[Exchange, Document]:
+    answered = next(messages(played(transcript, "cancelled"), "oadrCanceledPartyRegistration"), None)
+    if answered is None:
+        raise Failed("the VEN does not answer the cancellation", *played(transcript, "cancelled")[:20])
+    return answered
+
+
+@check("RG-11", "leaving")
+def a_wrong_cancellation_changes_nothing(transcript: Transcript) -> None:
+    """With a wrong registrationID or venID it gets 452, and the VEN polls on."""
+    for name in ("wrong registration", "wrong ven"):
+        exchanges = played(transcript, f"cancel:{name}")
+        answered = list(messages(exchanges, "oadrCanceledPartyRegistration"))
+        if not answered:
+            raise Failed(f"{name}: no answer", *exchanges[:20])
+        for exchange, document in answered:
+            if document.code != 452:  # noqa: PLR2004
+                raise Failed(f"{name}: {document.name} says {document.code} in place of 452", exchange)
+
+
+@check("RG-16", "leaving")
+def a_cancellation_is_answered_at_the_registration_service(transcript: Transcript) -> None:
+    """OadrCanceledPartyRegistration with 200 goes to EiRegisterParty."""
+    exchange, document = _cancelled(transcript)
+    if document.code != 200:  # noqa: PLR2004
+        raise Failed(f"the answer says {document.code}", exchange)
+    if not exchange.request.target.endswith("/EiRegisterParty"):
+        raise Failed(f"it went to {exchange.request.target}", exchange)
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    only_registrations_of_a_ven,
+    the_first_registration_has_no_ids,
+    a_registration_says_how_it_is_reached,
+    registering_again_repeats_the_ids,
+    a_new_registration_brings_metadata_and_asks_for_events,
+    it_registers_again_when_asked,
+    after_a_cancellation_nothing_is_left,
+    a_wrong_cancellation_changes_nothing,
+    a_cancellation_is_answered_at_the_registration_service,
+)

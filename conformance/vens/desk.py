@@ -1,0 +1,278 @@
+"""What a dialogue with a VEN has at hand: what it said, what it is told, and a transcript that grows.
+
+The VEN speaks in a thread of its own, whenever it likes; the dialogue waits for it.
+"""
+
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any, Final
+
+from conformance import judge
+from conformance import templates as t
+from conformance.exchange import Answer, Exchange, Request, Transcript
+from conformance.judge import Document
+from conformance.stage import BrokenOffError, Timeline
+from conformance.templates import Message
+from conformance.vens import messages as m
+from conformance.vens.host import Saying
+
+_LONGEST_KEPT: Final = 1 << 18
+_OK: Final = 200
+MARKET_CONTEXT: Final = "http://conformance.example/programme"
+Reply = Callable[[Document], Message]
+
+
+def answer_of(message: Message | None, status: int = _OK) -> Answer:
+    """Return a message as an HTTP answer, or a status alone."""
+    body = b"" if message is None else message.body
+    kind = (("Content-Type", "application/xml"),) if body else ()
+    return Answer(status, (*kind, ("Content-Length", str(len(body)))), body)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a run goes by. Lengths are seconds: `poll_s` of world time, the others of machine time.
+
+    `market_context` and `resource` are the VEN's; `ven_id` is given where it was agreed on before.
+    """
+
+    poll_s: int = 2
+    patience_s: float = 60.0
+    first_s: float = 300.0
+    market_context: str = MARKET_CONTEXT
+    resource: str = ""
+    ven_id: str | None = None
+    seed: int = 1
+
+
+@dataclass
+class _Registration:
+    ven_id: str = ""
+    id: str = ""
+
+
+class Desk:
+    """One VEN's VTN. The dialogue names its `step`s; whatever is said in one stands under its name."""
+
+    def __init__(self, rules: Rules, timeline: Timeline) -> None:
+        self.rules = rules
+        self.timeline = timeline
+        self.events: list[m.Event] = []
+        self.offers: list[Document] = []
+        """The metadata that the VEN registered last: its oadrReports."""
+        self._random = random.Random(rules.seed)  # noqa: S311  repeatable on purpose
+        self._changed = threading.Condition()
+        self._exchanges: list[Exchange] = []
+        self._facts: dict[str, Any] = {"poll_s": rules.poll_s, "speed": timeline.speed}
+        self._dialogue, self._step = "", "before"
+        self._queue: deque[Message] = deque()
+        self._sayings: dict[str, deque[Saying | Reply]] = {}
+        self._registration = _Registration()
+        self._empty_polls = 0
+
+    # -- what the dialogue does
+
+    def begin(self, dialogue: str) -> None:
+        """Begin a dialogue's transcript; what went before stays with the one before."""
+        with self._changed:
+            self._dialogue = dialogue
+            self._exchanges = []
+
+    def transcript(self, broke: str = "") -> Transcript:
+        """Return what has been said in this dialogue, and why not more."""
+        with self._changed:
+            return Transcript(self._dialogue, tuple(self._exchanges), dict(self._facts), broke)
+
+    def fact(self, name: str, value: Any) -> None:
+        """Keep something for the checks; JSON."""
+        self._facts[name] = value
+
+    def step(self, name: str) -> int:
+        """Begin a step; return where it begins, for `wait`."""
+        with self._changed:
+            self._step = name
+            return len(self._exchanges)
+
+    def token(self) -> str:
+        """Return an id that was not used before."""
+        return f"{self._random.getrandbits(48):012x}"
+
+    def now(self) -> datetime:
+        """Return world time."""
+        return self.timeline.now()
+
+    def tell(self, *told: Message) -> None:
+        """Let the next polls bring these messages, one each."""
+        with self._changed:
+            self._queue.extend(told)
+            self._empty_polls = 0
+
+    def say_next(self, name: str, *sayings: Saying | Reply) -> None:
+        """Answer the next messages of a name so, in place of the usual answer."""
+        with self._changed:
+            self._sayings.setdefault(name, deque()).extend(sayings)
+
+    def wait(self, name: str, since: int, what: str = "") -> Document:
+        """Return the first message of a name that came since a place. Raises BrokenOffError if none comes in time."""
+        said = self.awaited(lambda: self.heard(name, since))
+        if not said:
+            raise BrokenOffError(f"{self._step}: the VEN sent no {name}{what and ' '}{what}")
+        return said[0]
+
+    def awaited(self, look: Callable[[], Sequence[Document]], patience_s: float | None = None) -> Sequence[Document]:
+        """Wait until something is there, as long as patience lasts."""
+        deadline = time.monotonic() + (self.rules.patience_s if patience_s is None else patience_s)
+        with self._changed:
+            while not (seen := look()) and (left := deadline - time.monotonic()) > 0:
+                self._changed.wait(left)
+            return seen
+
+    def settle(self, polls: int = 2) -> None:
+        """Wait until so many polls in a row found nothing: by then the VEN has said what it had to say.
+
+        Raises BrokenOffError if the VEN falls silent.
+        """
+        with self._changed:
+            self._empty_polls = 0
+            if not self._changed.wait_for(lambda: self._empty_polls >= polls, self.rules.patience_s):
+                raise BrokenOffError(f"{self._step}: the VEN does not poll")
+
+    def deliver(self, step: str, *events: m.Event, **rules: Any) -> str:
+        """Deliver these events and no others, and give the VEN the time to answer; return the requestID."""
+        self.step(step)
+        request_id = rules.pop("request_id", None) or self.token()
+        with self._changed:
+            self.events = list(events)
+        self.tell(m.distribute_event(events, request_id, self.now(), **rules))
+        self.settle()
+        return request_id
+
+    def event(self, *, starts_in_s: float = 3600.0, **parts: Any) -> m.Event:
+        """Return an event of the VEN's market context, in an hour unless told otherwise."""
+        start = (self.now() + timedelta(seconds=starts_in_s)).replace(microsecond=0)
+        usual: dict[str, Any] = {"id": f"event-{self.token()}", "market_context": self.rules.market_context}
+        return m.Event(start=parts.pop("start", start), **(usual | parts))
+
+    @property
+    def ven_id(self) -> str:
+        """The venID of the VEN that is registered; empty before."""
+        return self._registration.ven_id
+
+    @property
+    def registration_id(self) -> str:
+        """Its registrationID."""
+        return self._registration.id
+
+    def forget_registration(self) -> None:
+        """Take the registration as over."""
+        with self._changed:
+            self._registration = _Registration()
+
+    def heard(self, name: str, since: int) -> list[Document]:
+        """Return the messages of a name that came in this dialogue since a place."""
+        documents = (_document(each.request.body) for each in self._exchanges[since:])
+        return [document for document in documents if document is not None and document.name == name]
+
+    # -- what the VEN does
+
+    def hear(self, request: Request, fault: str) -> Saying:
+        """Take a request and return what is said to it."""
+        document = None if fault else _document(request.body)
+        name = "unreadable" if document is None else document.name
+        with self._changed:
+            saying = self._saying(document, name, request)
+            kept = Request(request.method, request.target, request.headers, request.body[:_LONGEST_KEPT])
+            step = f"{self._step}:{name}"
+            trouble = fault or ("" if saying.answer else "the connection was closed on purpose")
+            self._exchanges.append(Exchange(step, "ven", kept, saying.answer, trouble, self._stamp()))
+            self._changed.notify_all()
+        return saying
+
+    def _stamp(self) -> datetime:
+        return self.timeline.now()
+
+    def _saying(self, document: Document | None, name: str, request: Request) -> Saying:
+        if document is None:
+            return Saying(answer_of(None, 406))
+        if planned := self._sayings.get(name):
+            saying = planned.popleft()
+            return saying if isinstance(saying, Saying) else Saying(answer_of(saying(document)))
+        if request.method != "POST":
+            return Saying(answer_of(None, 501))
+        return Saying(answer_of(self._usual(document)))
+
+    def _usual(self, document: Document) -> Message:
+        """Return the answer of a VTN to which nothing is special."""
+        request_id = document.text("pyld:requestID | pyld:eiRequestEvent/pyld:requestID") or ""
+        held = self._registration
+        if document.name == "oadrQueryRegistration":
+            return m.created_registration(request_id, self.rules.poll_s, held.ven_id or None, held.id or None)
+        if document.name == "oadrCreatePartyRegistration":
+            return self._register(request_id)
+        if not held.ven_id:
+            return m.response(request_id, None, 463)
+        usual = self._ANSWERS.get(document.name)
+        return m.response(request_id, held.ven_id) if usual is None else usual(self, document, request_id)
+
+    def _register(self, request_id: str) -> Message:
+        held = self._registration
+        ven_id = held.ven_id or self.rules.ven_id or f"ven-{self.token()}"
+        self._facts.setdefault("ven_ids", []).append(ven_id)
+        self._registration = _Registration(ven_id, held.id or f"reg-{self.token()}")
+        return m.created_registration(request_id, self.rules.poll_s, ven_id, self._registration.id)
+
+    def _unregister(self, _: Document, request_id: str) -> Message:
+        held, self._registration = self._registration, _Registration()
+        return t.canceled_registration(held.ven_id, held.id, request_id)
+
+    def _poll(self, _: Document, request_id: str) -> Message:
+        if self._queue:
+            return self._queue.popleft()
+        self._empty_polls += 1
+        return m.response(request_id, self.ven_id)
+
+    def _request_event(self, _: Document, request_id: str) -> Message:
+        return m.distribute_event(self.events, request_id, self.now(), answers=True)
+
+    def _register_report(self, document: Document, request_id: str) -> Message:
+        self.offers = [Document(each) for each in document.all("oadr:oadrReport")]
+        return m.registered_report(self.ven_id, request_id)
+
+    def _update_report(self, _: Document, request_id: str) -> Message:
+        return m.updated_report(self.ven_id, request_id)
+
+    def _create_report(self, _: Document, request_id: str) -> Message:
+        self._queue.append(t.register_report(self.ven_id))
+        return t.created_report(self.ven_id, request_id)
+
+    def _create_opt(self, document: Document, request_id: str) -> Message:
+        return m.created_opt(request_id, document.text("ei:optID") or "")
+
+    def _cancel_opt(self, document: Document, request_id: str) -> Message:
+        return m.canceled_opt(request_id, document.text("ei:optID") or "")
+
+    _ANSWERS: Final[Mapping[str, Callable[["Desk", Document, str], Message]]] = MappingProxyType(
+        {
+            "oadrCancelPartyRegistration": _unregister,
+            "oadrPoll": _poll,
+            "oadrRequestEvent": _request_event,
+            "oadrRegisterReport": _register_report,
+            "oadrUpdateReport": _update_report,
+            "oadrCreateReport": _create_report,
+            "oadrCreateOpt": _create_opt,
+            "oadrCancelOpt": _cancel_opt,
+        }
+    )
+
+
+def _document(body: bytes) -> Document | None:
+    try:
+        return judge.parse(body)
+    except ValueError:
+        return None

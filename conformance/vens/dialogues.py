@@ -1,0 +1,307 @@
+"""The dialogues with a VEN, in the order in which they are played: one life of a registration.
+
+A dialogue only speaks and waits; what it means is judged by the checks.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Final
+
+from conformance import judge
+from conformance import templates as t
+from conformance.exchange import Answer
+from conformance.judge import Document
+from conformance.vens import messages as m
+from conformance.vens.desk import Desk, answer_of
+from conformance.vens.host import Saying
+
+Dialogue = Callable[[Desk], None]
+
+_SLOW_S: Final = 4.5
+_DEEP: Final = 20_000
+_MUCH: Final = 24 << 20
+
+
+def joining(desk: Desk) -> None:
+    """Wait for the VEN, let it register, and exchange what comes first."""
+    since = desk.step("joining")
+    if not desk.awaited(lambda: desk.heard("oadrCreatePartyRegistration", since), desk.rules.first_s):
+        desk.wait("oadrCreatePartyRegistration", since)
+    desk.wait("oadrRegisterReport", since)
+    since = desk.step("our metadata")
+    desk.tell(t.register_report(desk.ven_id, request_id=desk.token()))
+    desk.settle()
+
+
+def polling(desk: Desk) -> None:
+    """Let three messages wait, then nothing for a while; be busy, and be slow."""
+    desk.step("three wait")
+    desk.tell(*(t.register_report(desk.ven_id, request_id=desk.token()) for _ in range(3)))
+    desk.settle()
+    desk.step("at rest")
+    desk.settle(polls=8)
+    desk.step("busy")
+    desk.say_next("oadrPoll", *(Saying(answer_of(None, 503)) for _ in range(3)))
+    desk.settle(polls=1)
+    desk.step("slow")
+    late = t.register_report(desk.ven_id, request_id="after a pause")
+    desk.say_next("oadrPoll", Saying(answer_of(late), _SLOW_S))
+    desk.settle(polls=1)
+
+
+def wrong_messages(desk: Desk) -> None:
+    """Say what is for somebody else, what a VTN never says, and what is odd but right."""
+    plain = desk.event(id="plain")
+    desk.deliver("foreign vtn", desk.event(id="of another VTN"), vtn_id="Another-VTN")
+    desk.deliver("other case", desk.event(id="of a VTN in capitals"), vtn_id=m.VTN_ID.upper())
+    desk.step("foreign ven")
+    desk.tell(t.create_report("another VEN", "for another", request_id="for another"))
+    desk.settle()
+    for misplaced in (t.poll(desk.ven_id), t.request_event(desk.ven_id), t.query("misplaced")):
+        desk.step(f"misplaced:{misplaced.name}")
+        desk.tell(misplaced)
+        desk.settle()
+    desk.deliver("unharmed", plain)
+    desk.deliver("empty", replace(plain, id="with empty elements", comment=""))
+    desk.deliver("fractions", desk.event(id="of fractions", start_text=_with_fraction(desk)))
+    month = replace(desk.event(id="of a month"), length="P1M", signals=(m.Signal(values=((0, 1.0),), length="P1M"),))
+    desk.deliver("lengths", replace(plain, id="ramped", extra=m.ramp_up("-PT1M")), month)
+    desk.deliver("none")
+
+
+def _with_fraction(desk: Desk) -> str:
+    return m.stamp(desk.now() + timedelta(hours=2)).replace("Z", ".250Z")
+
+
+def hostile(desk: Desk) -> None:
+    """Answer polls with what has the form of an attack; each time the VEN has to come again, unharmed."""
+    for name, answer in _attacks(desk).items():
+        desk.step(f"hostile:{name}")
+        desk.say_next("oadrPoll", Saying(answer))
+        desk.settle(polls=1)
+    desk.deliver("alive", desk.event(id="after all that"))
+    desk.deliver("none")
+
+
+def _attacks(desk: Desk) -> Mapping[str, Answer | None]:
+    body = m.response("", desk.ven_id).body
+    deep = b"<a>" * _DEEP + b"</a>" * _DEEP
+    declared = body.replace(b"?>\n", b'?>\n<!DOCTYPE a [<!ENTITY b "c">]>\n', 1)
+    kind = ("Content-Type", "application/xml")
+    return {
+        "no XML": _answer(b"<html>Sorry</html"),
+        "DOCTYPE": _answer(declared),
+        "deep": _answer(deep),
+        "much": _answer(body + b" " * _MUCH),
+        "two messages": _answer(body.replace(b"</oadr:oadrSignedObject>", b"<oadr:oadrPoll/></oadr:oadrSignedObject>")),
+        "nothing": _answer(b""),
+        "another type": Answer(200, (("Content-Type", "text/html"), ("Content-Length", "5")), b"hello"),
+        "cut off": Answer(200, (kind, ("Content-Length", str(len(body) + 100)), ("Connection", "close")), body),
+        "closed": None,
+        "elsewhere": Answer(302, (("Location", "http://127.0.0.1:9/"), ("Content-Length", "0")), b""),
+        "server error": Answer(500, (("Content-Length", "4"),), b"Oops"),
+    }
+
+
+def _answer(body: bytes) -> Answer:
+    return Answer(200, (("Content-Type", "application/xml"), ("Content-Length", str(len(body)))), body)
+
+
+def answers(desk: Desk) -> None:
+    """Deliver events that are new, known, changed, old, not to be answered, and several with one requestID."""
+    first, quiet = desk.event(id="first"), desk.event(id="quiet", always=False)
+    desk.deliver("new", first, quiet)
+    desk.deliver("again", first, quiet)
+    desk.deliver("changed", replace(first, modification=1, comment="changed"), quiet)
+    desk.deliver("old", first, quiet)
+    desk.deliver("one id", desk.event(id="with one id"), request_id="the same")
+    desk.deliver("one id again", desk.event(id="with one id, too"), request_id="the same")
+    desk.deliver("none")
+
+
+def faults(desk: Desk) -> None:
+    """Deliver good events among such that cannot be taken, each in its way."""
+    good, also = desk.event(id="good"), desk.event(id="good, too", starts_in_s=7200)
+    bad = {
+        "unsupported signal": desk.event(id="bad", signals=(m.Signal("x-conformance", "level"),)),
+        "unsupported type": desk.event(id="bad", signals=(m.Signal("SIMPLE", "setpoint"),)),
+        "unknown resource": desk.event(id="bad", target=t.element("ei:resourceID", "no such resource")),
+        "unknown device class": desk.event(id="bad", signals=(m.Signal(device_class="No_Such_Class"),)),
+        "unknown market": desk.event(id="bad", market_context="http://conformance.example/unknown"),
+        "over": desk.event(id="bad", starts_in_s=-90_000, status="near"),
+    }
+    for name, event in bad.items():
+        token = desk.token()
+        desk.deliver(f"faulty:{name}", replace(good, id=f"good {token}"), replace(event, id=f"bad {token}"), also)
+    desk.deliver("none")
+
+
+def signals(desk: Desk) -> None:
+    """Deliver the three signals that each VEN takes, an event without end, targets, tests, and other spellings."""
+    kinds = {
+        "SIMPLE": m.Signal("SIMPLE", "level", ((1800, 1.0), (1800, 2.0))),
+        "ELECTRICITY_PRICE": m.Signal("ELECTRICITY_PRICE", "price", ((1800, 0.25), (1800, 0.31))),
+        "LOAD_DISPATCH": m.Signal("LOAD_DISPATCH", "setpoint", ((3600, 1500.0),)),
+    }
+    for name, signal in kinds.items():
+        desk.deliver(f"signal:{name}", desk.event(id=f"{name} {desk.token()}", signals=(signal,)))
+    desk.deliver("endless", desk.event(id="endless", signals=(m.Signal(values=((0, 1.0),)),), length="PT0S"))
+    ours = t.element("ei:venID", desk.ven_id)
+    theirs = t.element("ei:venID", "another VEN")
+    desk.deliver("target:ours", desk.event(id="for it", target=ours))
+    desk.deliver("target:theirs", desk.event(id="for another", target=theirs))
+    if desk.rules.resource:
+        both = t.element("ei:resourceID", desk.rules.resource) + theirs
+        desk.deliver("target:one of two", desk.event(id="for its resource", target=both))
+    scheme, _, rest = desk.rules.market_context.partition("://")
+    host, slash, path = rest.partition("/")
+    other = f"{scheme.upper()}://{host.upper()}{slash}a/../{path}"
+    desk.deliver("spelling", desk.event(id="spelled otherwise", market_context=other))
+    desk.deliver("random start", desk.event(id="random", extra=m.startafter("PT5M")))
+    desk.deliver("none")
+
+
+def cancellations(desk: Desk) -> None:
+    """Cancel an event that it knows, one that it does not, and one by leaving it out."""
+    near, left = desk.event(id="to be cancelled"), desk.event(id="to be left out")
+    desk.deliver("both", near, left)
+    gone = replace(near, modification=1, status="cancelled")
+    desk.deliver("cancelled", gone, left)
+    desk.deliver("left out")
+    desk.deliver("never known", desk.event(id="never heard of", status="cancelled"))
+    desk.deliver("after that", desk.event(id="after that"))
+    desk.deliver("none")
+    running = desk.event(id="running", starts_in_s=0, status="active")
+    desk.deliver("running", running)
+    desk.deliver("stopped", replace(running, modification=1, status="cancelled"))
+    desk.deliver("none")
+
+
+def reports(desk: Desk) -> None:
+    """Ask for what it offers, once and periodically; for what it does not; and end that in three ways."""
+    offer = _telemetry(desk.offers)
+    since = desk.step("metadata")
+    if offer is not None:
+        along = m.Want("along", offer.specifier, offer.points, offer.step)
+        desk.say_next(
+            "oadrRegisterReport",
+            lambda document: m.registered_report(desk.ven_id, document.text("pyld:requestID") or "", [along]),
+        )
+    desk.tell(t.create_report(desk.ven_id, "the metadata", request_id=desk.token()))
+    desk.awaited(lambda: desk.heard("oadrRegisterReport", since))
+    if offer is not None:
+        desk.awaited(lambda: desk.heard("oadrUpdateReport", since))
+    desk.settle()
+    strange = [m.Want("unknown specifier", "no such specifier", ("no such point",), "PT10S")]
+    if offer is not None:
+        strange.append(m.Want("unknown point", offer.specifier, ("no such point",), offer.step))
+    for want in strange:
+        desk.step(f"not offered:{want.id}")
+        desk.tell(m.create_report(desk.ven_id, [want], desk.token()))
+        desk.settle()
+    if offer is None:
+        return
+    desk.fact("telemetry", {"specifier": offer.specifier, "points": list(offer.points), "step_s": offer.step_s})
+    since = desk.step("once")
+    _ask(desk, m.Want("once", offer.specifier, offer.points, offer.step))
+    desk.awaited(lambda: desk.heard("oadrUpdateReport", since))
+    desk.settle()
+    since = desk.step("twice")
+    request = m.create_report(
+        desk.ven_id, [m.Want("asked for twice", offer.specifier, offer.points, offer.step)], "twice"
+    )
+    desk.tell(request, request)
+    desk.awaited(lambda: desk.heard("oadrUpdateReport", since))
+    desk.settle(polls=3)
+    since = desk.step("too fine")
+    _ask(desk, m.Want("too fine", offer.specifier, offer.points, "PT1H", "PT1M", desk.now()))
+    desk.settle()
+    _periodic(desk, offer)
+
+
+def _periodic(desk: Desk, offer: "_Offer") -> None:
+    """Have data come by itself; end it by a cancellation, and the next one along with an answer."""
+    for name in ("to be cancelled", "to be ended"):
+        since = desk.step(f"periodic:{name}")
+        _ask(desk, m.Want(name, offer.specifier, offer.points, offer.step, offer.step, desk.now()))
+        wanted = 2
+        desk.awaited(lambda: seen if len(seen := desk.heard("oadrUpdateReport", since)) >= wanted else ())  # noqa: B023
+        if name == "to be cancelled":
+            desk.step("cancel")
+            desk.tell(t.cancel_report(desk.ven_id, ["never asked for"], "cancel nothing"))
+            desk.settle()
+            desk.tell(t.cancel_report(desk.ven_id, ["to be cancelled"], "cancel"))
+            desk.settle()
+        else:
+            since = desk.step("ending")
+            desk.say_next(
+                "oadrUpdateReport",
+                lambda update: m.updated_report(desk.ven_id, update.text("pyld:requestID") or "", "to be ended"),
+            )
+            desk.awaited(lambda: desk.heard("oadrUpdateReport", since))  # noqa: B023
+        desk.step(f"ended:{name}")
+        pause = 3 * offer.step_s / desk.timeline.speed
+        desk.awaited(lambda: (), min(pause, desk.rules.patience_s))
+        desk.settle()
+
+
+def _ask(desk: Desk, want: m.Want) -> None:
+    desk.tell(m.create_report(desk.ven_id, [want], desk.token()))
+
+
+class _Offer:
+    """A telemetry report of a VEN's metadata."""
+
+    def __init__(self, report: Document) -> None:
+        self.specifier = report.text("ei:reportSpecifierID") or ""
+        self.points = tuple(report.texts("oadr:oadrReportDescription/ei:rID"))
+        rates = report.texts(".//oadr:oadrSamplingRate/oadr:oadrMinPeriod/xcal:duration | .//oadr:oadrMinPeriod")
+        self.step = next((text.strip() for text in rates if judge.is_duration(text.strip())), "PT10S")
+        self.step_s = max(judge.seconds(self.step), 1)
+
+
+def _telemetry(offers: Sequence[Document]) -> _Offer | None:
+    """Return the usage that is offered, None without any."""
+    named = [report for report in offers if report.text("ei:reportName") == "METADATA_TELEMETRY_USAGE"]
+    return _Offer(named[0]) if named else None
+
+
+def leaving(desk: Desk) -> None:
+    """Have it register again; cancel wrongly and rightly."""
+    since = desk.step("asked again")
+    desk.tell(t.request_reregistration(desk.ven_id))
+    desk.wait("oadrCreatePartyRegistration", since)
+    desk.settle()
+    for name, ids in {
+        "wrong registration": (desk.ven_id, "no such registration"),
+        "wrong ven": ("another VEN", desk.registration_id),
+    }.items():
+        desk.step(f"cancel:{name}")
+        desk.tell(t.cancel_registration(*ids, request_id=f"cancel {name}"))
+        desk.settle()
+    since = desk.step("cancelled")
+    desk.fact("registration", desk.registration_id)
+    desk.tell(t.cancel_registration(desk.ven_id, desk.registration_id, "cancel"))
+    desk.wait("oadrCanceledPartyRegistration", since)
+    desk.step("gone")
+    desk.forget_registration()
+    desk.awaited(lambda: (), min(4 * desk.rules.poll_s / desk.timeline.speed + 2.0, desk.rules.patience_s))
+
+
+DIALOGUES: Final[Mapping[str, Dialogue]] = MappingProxyType(
+    {
+        "joining": joining,
+        "polling": polling,
+        "wrong messages": wrong_messages,
+        "hostile answers": hostile,
+        "answers": answers,
+        "faults": faults,
+        "signals": signals,
+        "cancellations": cancellations,
+        "reports": reports,
+        "leaving": leaving,
+    }
+)
+"""In the order of a registration's life; each needs the ones before only for being registered."""

@@ -1,0 +1,165 @@
+"""The kit's VTN on the wire: an HTTP server that keeps each request as it came, and says what it is told to say."""
+
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+
+from conformance.exchange import Answer, Request
+from core.errors import InvalidError, UnavailableError
+
+_LARGEST: Final = 16 << 20
+_MOST_AT_ONCE: Final = 32
+_SILENCE_S: Final = 90.0
+_HANDSHAKE_S: Final = 10.0
+_NOT_ACCEPTABLE: Final = 406
+_BUSY: Final = 503
+
+
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """What is said to a request: an answer, after a pause of machine time; without one the connection is closed."""
+
+    answer: Answer | None
+    pause_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where is listened. With a certificate it is TLS, and a client shows one of the authority in `trust`."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    certificate: Path | None = None
+    key: Path | None = None
+    trust: Path | None = None
+
+    def context(self) -> ssl.SSLContext | None:
+        """Return the server's context, None for plain HTTP. Raises InvalidError."""
+        if self.certificate is None or self.key is None or self.trust is None:
+            if self.certificate or self.key or self.trust:
+                raise InvalidError("TLS needs all of --cert, --key and --ca.")
+            if self.host not in ("127.0.0.1", "::1", "localhost"):
+                raise InvalidError(f"Plain HTTP is spoken on this machine only, not on {self.host}; give --cert.")
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            context.load_cert_chain(self.certificate, self.key)
+            context.load_verify_locations(self.trust)
+        except (OSError, ssl.SSLError) as error:
+            raise InvalidError(f"{self.certificate}, {self.key} and {self.trust} cannot be used: {error}.") from error
+        context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+
+Hear = Callable[[Request, str], Saying]
+"""Takes a request, or a fault of it (no request then), and returns what is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A server that runs; `url` ends before the service."""
+
+    server: "_Server"
+    scheme: str
+
+    @property
+    def url(self) -> str:
+        """The address for VENs."""
+        host, port = self.server.server_address[:2]
+        shown = f"[{host!s}]" if ":" in str(host) else str(host)
+        return f"{self.scheme}://{shown}:{port}/OpenADR2/Simple/2.0b"
+
+
+@contextmanager
+def serving(place: Place, hear: Hear) -> Iterator[Host]:
+    """Serve while the context lasts. Raises InvalidError, UnavailableError if nothing can listen there."""
+    context = place.context()
+    try:
+        server = _Server((place.host, place.port), _Handler)
+    except OSError as error:
+        raise UnavailableError(f"Nothing can listen at {place.host}:{place.port}: {error.strerror}.") from error
+    server.hear, server.context = hear, context
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
+    thread.start()
+    try:
+        yield Host(server, "http" if context is None else "https")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    hear: Hear
+    context: ssl.SSLContext | None = None
+
+    def __init__(self, *arguments: Any) -> None:
+        self._places = threading.BoundedSemaphore(_MOST_AT_ONCE)
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Speak TLS first, in the connection's own thread: a slow client holds up nobody."""
+        if self.context is None:
+            request.settimeout(_SILENCE_S)
+            super().finish_request(request, client_address)
+            return
+        request.settimeout(_HANDSHAKE_S)
+        with self.context.wrap_socket(request, server_side=True) as secured:
+            secured.settimeout(_SILENCE_S)
+            super().finish_request(secured, client_address)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing: what a VEN does to a connection shows in what it says, or does not say."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing: the transcript has it."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Take every method alike."""
+        if name.startswith("do_"):
+            return self._take
+        raise AttributeError(name)
+
+    def _take(self) -> None:
+        length = self.headers.get("Content-Length", "")
+        fault = "" if length.isdigit() and int(length) <= _LARGEST else "it has no Content-Length that can be read"
+        body = b"" if fault else self.rfile.read(int(length))
+        headers = tuple((name, str(value)) for name, value in self.headers.items())
+        saying = self.server.hear(Request(self.command, self.path, headers, body), fault)
+        time.sleep(saying.pause_s)
+        if saying.answer is None or fault:
+            self.close_connection = True
+        if saying.answer is None:
+            return
+        with suppress(ConnectionError):
+            self.send_response_only(saying.answer.status)
+            for name, value in saying.answer.headers:
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(saying.answer.body)

@@ -1,0 +1,88 @@
+"""The kit's VTN on the wire: it keeps what comes as it comes, and no VEN can hold it up."""
+
+import socket
+
+import pytest
+
+from conformance.exchange import Answer, Request
+from conformance.vens import host
+from conformance.vens.host import Place, Saying, serving
+from conformance.wire import Access, Credentials, Line, tls_context
+from support.pki import make_pki
+
+_OK = Answer(200, (("Content-Length", "2"),), b"ok")
+
+
+class Ear:
+    def __init__(self, saying):
+        self.heard, self.saying = [], saying
+
+    def hear(self, request, fault):
+        self.heard.append((request, fault))
+        return self.saying
+
+
+def _say(port, data):
+    with socket.create_connection(("127.0.0.1", port), 10) as client:
+        client.sendall(data)
+        answer = b""
+        while part := client.recv(1 << 16):
+            answer += part
+    return answer
+
+
+def _port(server):
+    return server.server.server_address[1]
+
+
+def test_a_request_is_kept_as_it_came():
+    ear = Ear(Saying(_OK))
+    with serving(Place(), ear.hear) as server:
+        assert server.url == f"http://127.0.0.1:{_port(server)}/OpenADR2/Simple/2.0b"
+        sent = b"PUT /x/../OadrPoll HTTP/1.1\r\nhOST: a\r\nContent-Length: 3\r\nConnection: close\r\n\r\n\x00\xffb"
+        assert _say(_port(server), sent).startswith(b"HTTP/1.1 200 ")
+    ((request, fault),) = ear.heard
+    assert (request.method, request.target, request.body, fault) == ("PUT", "/x/../OadrPoll", b"\x00\xffb", "")
+    assert request.headers[0] == ("hOST", "a")
+
+
+@pytest.mark.parametrize(
+    "length", ["", "Content-Length: x\r\n", f"Content-Length: {1 << 40}\r\n", "Content-Length: -1\r\n"]
+)
+def test_a_body_without_bounds_is_not_read(length):
+    ear = Ear(Saying(_OK))
+    with serving(Place(), ear.hear) as server:
+        _say(_port(server), f"POST / HTTP/1.1\r\nHost: a\r\n{length}\r\n".encode())
+    ((request, fault),) = ear.heard
+    assert (request.body, "Content-Length" in fault) == (b"", True)
+
+
+def test_it_hangs_up_when_it_is_to_say_nothing():
+    ear = Ear(Saying(None))
+    with serving(Place(), ear.hear) as server:
+        assert _say(_port(server), b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n") == b""
+
+
+def test_only_so_many_are_served_at_once(monkeypatch):
+    monkeypatch.setattr(host, "_MOST_AT_ONCE", 2)
+    ear = Ear(Saying(_OK))
+    with serving(Place(), ear.hear) as server:
+        silent = [socket.create_connection(("127.0.0.1", _port(server)), 10) for _ in range(2)]
+        with socket.create_connection(("127.0.0.1", _port(server)), 10) as third:
+            assert third.recv(1) == b"", "there is no place for it"
+        for client in silent:
+            client.close()
+
+
+def test_by_tls_a_client_shows_a_certificate(tmp_path):
+    make_pki(tmp_path).issue("home")
+    authority = tmp_path / "ca" / "ca.pem"
+    ear = Ear(Saying(_OK))
+    place = Place("127.0.0.1", 0, tmp_path / "server.pem", tmp_path / "server.key", authority)
+    with serving(place, ear.hear) as server:
+        access = Access(server.url, authority, check_hostname=False)
+        request = Request("POST", "/x", (("Host", "a"), ("Content-Length", "0"), ("Connection", "close")), b"")
+        known = Credentials(tmp_path / "home.pem", tmp_path / "home.key")
+        assert Line(access, tls_context(access, known)).exchange(request).answer.body == b"ok"
+        assert Line(access, tls_context(access, None)).exchange(request).answer is None
+    assert len(ear.heard) == 1

@@ -1,0 +1,330 @@
+"""The test of the test: each check catches a VEN with one deliberate fault, and the others stay green."""
+
+import pytest
+
+from conformance import judge
+from conformance import templates as t
+from conformance.check import EVERY
+from conformance.damage import with_text
+from conformance.profile import Profile
+from conformance.runner import judged
+from conformance.vens import messages as m
+from conformance.vens.checks import CHECKS
+from conformance.verdict import Verdict
+from support.mutations import Mutation, mutated
+from support.ven_mutations import (
+    by,
+    code,
+    event_code,
+    header,
+    instead,
+    moved,
+    posted_to,
+    said,
+    silent,
+    spaced,
+    steady,
+    ven_of,
+)
+
+
+def _m(rule, dialogue, step, change, *also, **facts):
+    return Mutation(rule, dialogue, step, change, frozenset(also), facts=facts)
+
+
+_TOASTER = (
+    "<ei:reportSubject><power:endDeviceAsset><power:mrid>Toaster</power:mrid></power:endDeviceAsset></ei:reportSubject>"
+)
+_BEGIN = "<xcal:dtstart><xcal:date-time>"
+_START = "<xcal:dtstart>.*?</xcal:dtstart>"
+_NINE = "<xcal:duration><xcal:duration>PT9H</xcal:duration></xcal:duration>"
+_INTERVAL = (
+    "(<ei:interval>)(.*?)(<xcal:duration>[^/]*?<xcal:duration>[^<]*</xcal:duration></xcal:duration>)(.*?</ei:interval>)"
+)
+_XSI = "http://www.w3.org/2001/XMLSchema-instance"
+
+
+def _late(request_id):
+    return lambda exchange: t.update_report(ven_of(exchange), [t.data(request_id)])
+
+
+def _opt(**parts):
+    return lambda exchange: t.create_opt(ven_of(exchange), **parts)
+
+
+def _ramped_opt(exchange):
+    return with_text(t.create_opt(ven_of(exchange)), "</xcal:properties>", m.ramp_up("PT1M") + "</xcal:properties>")
+
+
+def _one_answer_more(exchange):
+    """Answer the first event of what this poll brought, in a message of its own."""
+    document = judge.parse(exchange.answer.body)
+    if document.name != "oadrDistributeEvent":
+        return t.poll(ven_of(exchange))
+    request_id = document.text("pyld:requestID")
+    return t.created_event(ven_of(exchange), [t.EventAnswer(document.events[0].event_id, 0, request_id)])
+
+
+GENERAL = (
+    _m(
+        "GN-01",
+        "reports",
+        "once",
+        said("oadrUpdateReport", "</oadr:oadrUpdateReport>", "<oadr:odd/></oadr:oadrUpdateReport>"),
+    ),
+    _m("GN-02", "polling", "at rest", said("oadrPoll", ' ei:schemaVersion="2.0b"', "")),
+    _m(
+        "GN-03",
+        "polling",
+        "at rest",
+        said("oadrPoll", "<oadr:oadrPayload ", f'<oadr:oadrPayload xmlns:i="{_XSI}" i:schemaLocation="a b" '),
+    ),
+    _m("GN-04", "reports", "once", said("oadrUpdateReport", r"(T\d\d:\d\d:\d\d(?:\.\d+)?)Z", r"\1")),
+    _m("GN-04", "wrong messages", "fractions", event_code("of fractions", 459)),
+    _m("GN-05", "wrong messages", "lengths", event_code("of a month", 459)),
+    _m(
+        "GN-05",
+        "reports",
+        "once",
+        said("oadrUpdateReport", r"<xcal:duration>PT\d+[SMH]</xcal:duration>", "<xcal:duration>PT0.5S</xcal:duration>"),
+        "GN-01",
+    ),
+    _m(
+        "GN-06",
+        "reports",
+        "metadata",
+        said("oadrCreatedReport", r"<pyld:requestID>[^<]*</pyld:requestID>", "<pyld:requestID>None</pyld:requestID>"),
+    ),
+    _m("GN-07", "polling", "at rest", said("oadrPoll", "<ei:venID>[^<]*<", "<ei:venID>other<")),
+    _m("GN-08", "wrong messages", "foreign ven", code("oadrCreatedReport", 200)),
+    _m("GN-08", "wrong messages", "foreign vtn", code("oadrCreatedEvent", 200), "EV-43"),
+    _m("GN-09", "wrong messages", "other case", code("oadrCreatedEvent", 200), "EV-43"),
+    _m("GN-10", "signals", "spelling", event_code("spelled", 462)),
+    _m("GN-11", "faults", "faulty:over:oadrCreatedEvent", event_code("bad", 200)),
+    _m("GN-13", "wrong messages", "empty", event_code("with empty", 459)),
+    _m("GN-14", "faults", "faulty:unsupported signal:oadrCreatedEvent", event_code("bad", 459), "EV-51"),
+    _m("GN-15", "wrong messages", "unharmed", silent("oadrCreatedEvent")),
+)
+
+EVENTS = (
+    _m("EV-40", "answers", "again", said("oadrCreatedEvent", "(<ei:eventID>)first", r"\1another")),
+    _m("EV-41", "answers", "new", said("oadrCreatedEvent", "(<ei:eventID>)first", r"\1quiet"), "EV-40", "EV-54"),
+    _m("EV-42", "faults", "faulty:unknown resource:oadrPoll", instead("oadrPoll", _one_answer_more)),
+    _m("EV-43", "answers", "one id", said("oadrCreatedEvent", "<ei:eventResponse>.*</ei:eventResponse>", ""), "EV-45"),
+    _m("EV-44", "answers", "again", said("oadrCreatedEvent", r"(<ei:eventResponse>.*?<pyld:requestID>)[^<]*", r"\1x")),
+    _m("EV-45", "answers", "one id again", silent("oadrCreatedEvent")),
+    _m("EV-49", "faults", "faulty:unknown market:oadrCreatedEvent", event_code("bad", 459)),
+    _m("EV-50", "faults", "faulty:unknown resource:oadrCreatedEvent", event_code("bad", 200)),
+    _m("EV-51", "faults", "faulty:unsupported type:oadrCreatedEvent", event_code("bad", 200)),
+    _m("EV-52", "faults", "faulty:unknown device class:oadrCreatedEvent", event_code("bad", 462)),
+    _m("EV-53", "faults", "faulty:unknown device class:oadrCreatedEvent", event_code("good", 469)),
+    _m("EV-54", "answers", "new", event_code("first", 459)),
+    _m("EV-55", "answers", "changed", event_code("first", 450)),
+    _m("EV-56", "answers", "old", event_code("first", 200)),
+    _m("EV-57", "cancellations", "stopped", event_code("running", 459)),
+    _m("EV-58", "cancellations", "never known", event_code("never", 452)),
+    _m(
+        "EV-59",
+        "cancellations",
+        "after that",
+        said("oadrCreatedEvent", "(<ei:eventID>)after that", r"\1to be cancelled"),
+        "EV-60",
+    ),
+    _m("EV-60", "cancellations", "running", said("oadrCreatedEvent", "(<ei:eventID>)running", r"\1to be left out")),
+    _m("EV-61", "signals", "random start", event_code("random", 459)),
+    _m("EV-66", "signals", "endless", event_code("endless", 459)),
+    _m("EV-67", "signals", "target:one of two:oadrCreatedEvent", event_code("for its", 462)),
+    _m("EV-70", "signals", "signal:ELECTRICITY_PRICE:oadrCreatedEvent", event_code("ELEC", 460)),
+    _m("EV-72", "joining", "our metadata", posted_to("oadrRequestEvent", "EiReport"), "TR-03"),
+)
+
+REGISTRATION = (
+    _m(
+        "RG-01",
+        "leaving",
+        "asked again",
+        said("oadrResponse", "oadrResponse", "oadrRequestReregistration"),
+        "RG-09",
+        "GN-01",
+        "GN-15",
+    ),
+    _m(
+        "RG-03",
+        "joining",
+        "joining",
+        said(
+            "oadrCreatePartyRegistration",
+            "</pyld:requestID>",
+            "</pyld:requestID><ei:registrationID>x</ei:registrationID>",
+        ),
+    ),
+    _m(
+        "RG-04",
+        "joining",
+        "joining",
+        said("oadrCreatePartyRegistration", "(<oadr:oadrHttpPullModel>)true", r"\1false"),
+        "PL-01",
+    ),
+    _m(
+        "RG-06",
+        "leaving",
+        "asked again",
+        said("oadrCreatePartyRegistration", "<ei:registrationID>[^<]*</ei:registrationID>", ""),
+    ),
+    _m("RG-07", "joining", "our metadata", silent("oadrRequestEvent")),
+    _m("RG-09", "leaving", "asked again", code("oadrResponse", 459)),
+    _m("RG-10", "leaving", "cancelled:oadrPoll", moved("gone:oadrPoll")),
+    _m(
+        "RG-11",
+        "leaving",
+        "cancel:wrong registration:oadrCanceledPartyRegistration",
+        code("oadrCanceledPartyRegistration", 200),
+    ),
+    _m("RG-16", "leaving", "cancelled", posted_to("oadrCanceledPartyRegistration", "EiReport"), "TR-03"),
+)
+
+WIRE = (
+    _m(
+        "PL-01",
+        "joining",
+        "joining",
+        said("oadrCreatePartyRegistration", "(<oadr:oadrHttpPullModel>)true", r"\1false"),
+        "RG-04",
+    ),
+    _m("PL-05", "polling", "three wait", spaced(4.0)),
+    _m("PL-06", "polling", "at rest", spaced(0.5), "PL-10"),
+    _m("PL-08", "polling", "three wait", silent("oadrRegisteredReport")),
+    _m("PL-09", "polling", "at rest", instead("oadrPoll", lambda exchange: t.request_event(ven_of(exchange)))),
+    _m("PL-10", "polling", "at rest", spaced(6.0)),
+    _m("TR-02", "joining", "joining", said("oadrCreatePartyRegistration", "simpleHttp", "smtp"), "GN-01"),
+    _m("TR-03", "polling", "at rest", posted_to("oadrPoll", "EiEvent")),
+    _m("TR-04", "polling", "at rest", by("PUT")),
+    _m("TR-06", "polling", "at rest", header("Content-Type", "text/xml")),
+    _m("TR-06", "polling", "at rest", header("Transfer-Encoding", "chunked")),
+    _m("TR-06", "polling", "at rest", header("Content-Length", None)),
+    _m("TR-07", "polling", "at rest", said("oadrPoll", "\"UTF-8\"|\"utf-8\"|'utf-8'|'UTF-8'", '"US-ASCII"')),
+    _m("TR-08", "polling", "at rest", header("Accept", "text/html")),
+    _m("TR-10", "polling", "slow", silent("oadrRegisteredReport")),
+    _m("TR-11", "polling", "busy", spaced(0.5)),
+    _m("TR-12", "reports", "twice", code("oadrCreatedReport", 452)),
+    _m(
+        "TR-14",
+        "joining",
+        "joining",
+        said(
+            "oadrCreatePartyRegistration",
+            "</oadr:oadrTransportName>",
+            "</oadr:oadrTransportName><oadr:oadrTransportAddress>http://x</oadr:oadrTransportAddress>",
+        ),
+    ),
+    _m("SX-11", "hostile answers", "alive", silent("oadrCreatedEvent")),
+)
+
+REPORTS = (
+    _m("RP-01", "joining", "joining", silent("oadrRegisterReport"), "RP-02", "RG-07"),
+    _m("RP-02", "joining", "our metadata", code("oadrRegisteredReport", 459)),
+    _m("RP-04", "joining", "joining", said("oadrRegisterReport", "METADATA_HISTORY_USAGE", "HISTORY_USAGE")),
+    _m(
+        "RP-05",
+        "joining",
+        "joining",
+        said("oadrRegisterReport", "<ei:reportSpecifierID>[^<]*<", "<ei:reportSpecifierID>same<"),
+    ),
+    _m("RP-06", "joining", "joining", said("oadrRegisterReport", "<ei:reportRequestID>0<", "<ei:reportRequestID>1<")),
+    _m(
+        "RP-07",
+        "joining",
+        "joining",
+        said("oadrRegisterReport", "<oadr:oadrMaxPeriod>[^<]*<", "<oadr:oadrMaxPeriod>P900D<"),
+    ),
+    _m("RP-08", "joining", "joining", said("oadrRegisterReport", "Direct Read", "Estimated")),
+    _m("RP-09", "joining", "joining", said("oadrRegisterReport", "(</ei:rID>)", rf"\1{_TOASTER}")),
+    _m(
+        "RP-11",
+        "joining",
+        "joining",
+        said("oadrRegisterReport", "METADATA_TELEMETRY_STATUS", "METADATA_HISTORY_GREENBUTTON"),
+    ),
+    _m("RP-13", "reports", "metadata", silent("oadrUpdateReport")),
+    _m("RP-14", "reports", "metadata", silent("oadrRegisterReport")),
+    _m("RP-20", "reports", "not offered", code("oadrCreatedReport", 200)),
+    _m("RP-24", "reports", "once", silent("oadrUpdateReport")),
+    _m("RP-25", "reports", "periodic", spaced(4000.0)),
+    _m("RP-27", "reports", "too fine", code("oadrCreatedReport", 200)),
+    _m(
+        "RP-31",
+        "reports",
+        "periodic",
+        said(
+            "oadrCreatedReport", "<oadr:oadrPendingReports>.*</oadr:oadrPendingReports>", "<oadr:oadrPendingReports/>"
+        ),
+    ),
+    _m("RP-40", "reports", "once", said("oadrUpdateReport", "TELEMETRY_USAGE", "METADATA_TELEMETRY_USAGE")),
+    _m("RP-41", "reports", "once", said("oadrUpdateReport", rf"(<oadr:oadrReport>{_BEGIN})\d{{4}}", r"\g<1>2020")),
+    _m("RP-42", "reports", "twice", said("oadrUpdateReport", _INTERVAL, r"\1\2\3\4\1\2\4")),
+    _m("RP-44", "reports", "once", said("oadrUpdateReport", rf"(<ei:interval>){_START}", r"\1")),
+    _m(
+        "RP-45",
+        "reports",
+        "once",
+        said("oadrUpdateReport", rf"(</xcal:dtstart>)(<strm:intervals.*?<ei:interval>){_START}", rf"\1{_NINE}\2"),
+        "RP-44",
+    ),
+    _m(
+        "RP-48",
+        "reports",
+        "once",
+        said("oadrUpdateReport", "<oadr:oadrDataQuality>[^<]*<", "<oadr:oadrDataQuality>bad<"),
+        "GN-01",
+    ),
+    _m(
+        "RP-49",
+        "reports",
+        "once",
+        said("oadrUpdateReport", "(</ei:rID>)", r"\1<ei:confidence>120</ei:confidence>"),
+        "GN-01",
+    ),
+    _m("RP-60", "reports", "cancel", code("oadrCanceledReport", 459)),
+    _m(
+        "RP-61",
+        "reports",
+        "ended:to be cancelled:oadrPoll",
+        instead("oadrPoll", _late("to be cancelled")),
+        "RP-40",
+        "RP-60",
+    ),
+    _m("RP-62", "reports", "ended:to be ended:oadrPoll", instead("oadrPoll", _late("to be ended")), "RP-40"),
+)
+
+OPTS = (
+    _m("OP-02", "polling", "at rest", instead("oadrPoll", _opt(available=None))),
+    _m("OP-03", "polling", "at rest", instead("oadrPoll", _ramped_opt)),
+    _m(
+        "OP-13",
+        "polling",
+        "at rest",
+        instead(
+            "oadrPoll",
+            _opt(opt_id="of an event", available=None, event=("e", 0)),
+            lambda exchange: t.cancel_opt(ven_of(exchange), "of an event"),
+        ),
+    ),
+)
+
+MUTATIONS = (*GENERAL, *EVENTS, *REGISTRATION, *WIRE, *REPORTS, *OPTS)
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
+def test_a_fault_is_caught_and_nothing_else(transcripts, mutation):
+    (transcript,) = (each for each in transcripts if each.dialogue == mutation.dialogue)
+    checks = [check for check in CHECKS if check.dialogue in (EVERY, mutation.dialogue)]
+    results = judged(checks, [mutated(steady(transcript), mutation)], Profile())
+    failed = {result.rule: result.reason for result in results if result.verdict is Verdict.FAIL}
+    assert failed.keys() == {mutation.rule, *mutation.also}, failed
+    caught = next(result for result in results if result.rule == mutation.rule)
+    assert caught.exchanges, "a failure shows its messages"
+    assert caught.reason
+
+
+def test_every_check_has_a_fault_to_catch():
+    assert {check.rule for check in CHECKS} - {mutation.rule for mutation in MUTATIONS} == set()
