@@ -4,11 +4,12 @@ It exits with 0 if no must and no should is broken, with 1 if one is, with 2 for
 if the VTN could not be tried at all.
 """
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Final
@@ -24,6 +25,8 @@ from conformance.checks import CHECKS
 from conformance.damage import overridden
 from conformance.dialogues import DIALOGUES, HOSTILE
 from conformance.exchange import Exchange, Transcript
+from conformance.fleet import MOST_VENS, Load, check_place
+from conformance.fleet import run as run_fleet
 from conformance.operator import Operator
 from conformance.operators.evenload import EvenloadOperator
 from conformance.operators.openleadr import started
@@ -306,6 +309,46 @@ def send(
     _show(exchange)
 
 
+@_command
+def fleet(
+    vens_wanted: Annotated[int, typer.Argument(metavar="N", min=1, max=MOST_VENS, help="How many VENs.")],
+    url: _Url,
+    ca: _Ca = None,
+    api: _Api = None,
+    token: _Token = None,
+    vens: _Vens = None,
+    *,
+    seconds: Annotated[float, typer.Option(min=1, max=3600, help="How long they live.")] = 60.0,
+    period: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds between a VEN's polls.")] = 10.0,
+    anywhere: Annotated[bool, typer.Option("--anywhere", help="Also to another machine than this one.")] = False,
+    host_check: _HostCheck = True,
+    json_file: _Json = None,
+) -> None:
+    """Let N VENs live at a VTN: they register, poll and opt in, and are counted. Take a VTN for trials.
+
+    It exits with 1 if messages were not answered by OpenADR. The VENs are retired in the end.
+    """
+    check_place(url, anywhere=anywhere)
+    _need_places(json_file)
+    progress = Progress(console=Console(stderr=True), transient=True)
+    making, living = progress.add_task("made", total=vens_wanted), progress.add_task("alive", total=1.0)
+
+    def tell(count: int, share: float) -> None:
+        progress.update(making, completed=count)
+        progress.update(living, completed=share)
+
+    with _setting(_Reach(url, ca, api, token, vens, host_check)) as setting, progress:
+        outcome = run_fleet(Load(vens_wanted, period, seconds), setting, tell)
+    if not outcome.registered:
+        trouble = next(iter(outcome.troubles), "no VEN was registered")
+        raise UnavailableError(f"{url} could not be tried: {trouble}")
+    table.show_fleet(outcome, Console())
+    if json_file is not None:
+        _write(json_file, json.dumps(asdict(outcome), indent=1))
+    if outcome.failed:
+        raise typer.Exit(_BROKEN)
+
+
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
@@ -412,9 +455,13 @@ def _report(run: Summary, junit: Path | None, json_file: Path | None, html: Path
     table.show(run, Console(), every=every)
     for path, text in ((junit, files.as_junit), (json_file, files.as_json), (html, page.as_html)):
         if path is not None:
-            try:
-                path.write_text(text(run), encoding="utf-8")
-            except OSError as error:
-                raise UnavailableError(f"{path} cannot be written: {error.strerror}.") from error
+            _write(path, text(run))
     if run.broken:
         raise typer.Exit(_BROKEN)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UnavailableError(f"{path} cannot be written: {error.strerror}.") from error

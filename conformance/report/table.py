@@ -7,8 +7,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from conformance.fleet import Lives
 from conformance.report.summary import Row, Summary
-from conformance.verdict import Verdict
+from conformance.verdict import Verdict, printable
+
+_MOST_TROUBLES: Final = 10
 
 _STYLES: Final = {
     Verdict.PASS: "green",
@@ -31,6 +34,22 @@ def show(summary: Summary, console: Console, *, every: bool = False) -> None:
     if summary.broken:
         verdict = Text(f"Broken: {', '.join(row.result.rule for row in summary.broken)}", "bold red")
     console.print(verdict)
+
+
+def show_fleet(outcome: Lives, console: Console) -> None:
+    """Print what came of a fleet."""
+    rows = Table(
+        "Message", "sent", "a second", "refused", "failed", "median ms", "95 % ms", "longest ms",
+        title=Text(f"{outcome.registered} of {outcome.vens} VENs registered"),
+    )  # fmt: skip
+    for row in outcome.rows:
+        times = (f"{value:.1f}" if value is not None else "" for value in (row.median_ms, row.p95_ms, row.longest_ms))
+        rows.add_row(
+            row.name, f"{row.sent:,}", f"{row.sent / outcome.lasted_s:.1f}", str(row.refused), str(row.failed), *times
+        )
+    console.print(rows)
+    for trouble, count in sorted(outcome.troubles.items(), key=lambda item: -item[1])[:_MOST_TROUBLES]:
+        console.print(Text(f"{count:,} times: {printable(trouble)}", "bold red"))
 
 
 def _rules(rows: Iterable[Row]) -> Table:

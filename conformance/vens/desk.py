@@ -107,10 +107,10 @@ class Desk:
         """Return world time."""
         return self.timeline.now()
 
-    def tell(self, *told: Message) -> None:
+    def tell(self, *waiting: Message) -> None:
         """Let the next polls bring these messages, one each."""
         with self._changed:
-            self._queue.extend(told)
+            self._queue.extend(waiting)
             self._empty_polls = 0
 
     def say_next(self, name: str, *sayings: Saying | Reply) -> None:

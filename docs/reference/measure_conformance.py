@@ -1,12 +1,14 @@
-"""`make conformance`: the kit at our VTN and at openleadr's, and what came of it as JSON and as a page."""
+"""`make conformance`: the kit at our VTN and VEN and at openleadr's, and what came of it as JSON and as a page."""
 
 import asyncio
 import json
+import shlex
+import socket
 import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,6 +18,7 @@ from typing import Any, Final
 from conformance import keys
 from conformance.checks import CHECKS
 from conformance.dialogues import DIALOGUES, HOSTILE
+from conformance.exchange import Transcript
 from conformance.operators.evenload import EvenloadOperator
 from conformance.operators.openleadr import started
 from conformance.profile import Profile
@@ -24,9 +27,14 @@ from conformance.report.summary import Summary, summary
 from conformance.runner import Setting, judged, play
 from conformance.stage import Timeline
 from conformance.unrun import UNRUN
+from conformance.vens.checks import CHECKS as VEN_CHECKS
+from conformance.vens.desk import MARKET_CONTEXT, Rules
+from conformance.vens.host import Place
+from conformance.vens.runner import play as play_ven
+from conformance.vens.unrun import UNRUN as VEN_UNRUN
 from conformance.verdict import Verdict
 from conformance.wire import Access
-from core.clock import machine_now
+from core.clock import WorldClock, machine_now
 from core.errors import UnavailableError
 from evenload.setup import Shape, prepare
 
@@ -86,16 +94,73 @@ def _runs(pace_s: int) -> Iterator[Summary]:
             yield _run(name, Setting(Access(peer.url), peer, timeline, place, 1, pace_s), without=HOSTILE)
 
 
-def page(runs: Sequence[Summary]) -> str:
+_WORLD_SPEED: Final = 10.0
+_HOUSEHOLD: Final = """\
+version: 1
+name: evenload
+identity: identity
+state: state
+clock: clock.json
+vtn: {{url: "{url}"}}
+mqtt: {{host: 127.0.0.1, port: 9}}
+devices:
+  - {{id: meter, driver: senml_meter, with: {{id: home-01}}, role: grid_meter, class: Smart_Energy_Module}}
+  - id: plug
+    driver: shelly1
+    with: {{id: plug-1}}
+    role: plug
+    class: Simple_Residential_On_Off_Loads
+    nominal_w: 600
+resources:
+  - {{id: home-01, meter: meter, devices: [plug]}}
+programmes:
+  - {{match: {{signal: LOAD_DISPATCH}}, shed: {{order: [plug]}}}}
+  - {{match: {{signal: SIMPLE}}, levels: {{1: {{plug: {{switch: "off"}}}}}}}}
+  - {{match: {{signal: ELECTRICITY_PRICE}}, prices: [{{above: 0.3, do: {{plug: {{switch: "off"}}}}}}]}}
+market_contexts: ["{market}"]
+reports: {{min_period: PT10S, settle: PT1S}}
+"""
+"""Its world goes ten times as fast, for a minute and not ten; nobody is at the broker's port."""
+
+
+def _ven_runs() -> Iterator[Summary]:
+    """Test both VENs, one after the other."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = int(probe.getsockname()[1])
+    place = Place("127.0.0.1", port)
+    url = f"http://127.0.0.1:{port}/OpenADR2/Simple/2.0b"
+    with tempfile.TemporaryDirectory() as directory:
+        home = Path(directory)
+        clock = WorldClock(machine_now().replace(microsecond=0), machine_now(), _WORLD_SPEED)
+        clock.save(home / "clock.json")
+        (home / "household.yaml").write_text(_HOUSEHOLD.format(url=url, market=MARKET_CONTEXT))
+        command = shlex.join([sys.executable, "-m", "evenload", "ven", "run", "--config", str(home / "household.yaml")])
+        world = Timeline(clock.epoch, clock.origin, _WORLD_SPEED)
+        yield _ven_run("evenload", play_ven(Rules(resource="home-01"), place, world, command=command))
+    command = shlex.join([sys.executable, "-m", "conformance.vens.openleadr_client", "{url}"])
+    world = Timeline(machine_now(), machine_now())
+    rules = Rules(resource="heat-pump", patience_s=25.0)
+    yield _ven_run(f"openleadr {version('openleadr')}", play_ven(rules, place, world, command=command))
+
+
+def _ven_run(name: str, transcripts: Sequence[Transcript]) -> Summary:
+    return summary(f"{name}'s VEN", VEN_CHECKS, judged(VEN_CHECKS, transcripts, Profile()), VEN_UNRUN)
+
+
+def page(runs: Sequence[Summary], ven_runs: Sequence[Summary] = ()) -> str:
     """Return the page: counts by chapter, what did not pass, and what has no check."""
-    return "\n".join([_HEAD, *(part for run in runs for part in _subject(run)), *_unrun(runs[0].unrun)])
+    subjects = [part for run in (*runs, *ven_runs) for part in _subject(run)]
+    unrun = [line for run in (runs[:1], ven_runs[:1]) for each in run for line in _unrun(each)]
+    return "\n".join([_HEAD, *subjects, *unrun])
 
 
 _HEAD: Final = """\
 # Conformance, measured
 
-What `make conformance` found: [the kit](../how-to/test-your-vtn.md) at the VTN of this commit and at the VTN of the
-Python package openleadr, both in pull mode. openleadr's is reached over plain HTTP, and does what its `add_event` can.
+What `make conformance` found: the kit at [the VTN](../how-to/test-your-vtn.md) and
+[the VEN](../how-to/test-your-ven.md) of this commit, and at those of the Python package openleadr, all in pull mode.
+openleadr's VTN and both VENs speak plain HTTP; that VTN does what its `add_event` can, and that VEN opts into
+everything: it has no setting for market contexts.
 The rules are [the catalogue's](rules.md); SX is hostile input, which is for one's own VTN only.
 """
 
@@ -123,12 +188,13 @@ def _cell(text: str) -> str:
     return text.replace("|", "/").replace("\n", " ").replace("<", "&lt;")[:200]
 
 
-def _unrun(rules: Mapping[str, str]) -> list[str]:
+def _unrun(run: Summary) -> list[str]:
     reasons: dict[str, list[str]] = {}
-    for rule, reason in rules.items():
+    for rule, reason in run.unrun.items():
         reasons.setdefault(reason, []).append(rule)
+    side = "VENs" if run.subject.endswith("VEN") else "VTNs"
     return [
-        f"## {len(rules)} rules without a check",
+        f"## {len(run.unrun)} rules for {side} without a check",
         "",
         *(f"- {', '.join(ids)}: {reason}." for reason, ids in reasons.items()),
         "",
@@ -137,16 +203,16 @@ def _unrun(rules: Mapping[str, str]) -> list[str]:
 
 def main() -> None:
     """Run the kit and write both files; exit with 1 if our VTN breaks what must or should hold."""
-    runs = list(_runs(4))
+    runs, ven_runs = list(_runs(4)), list(_ven_runs())
     rows: list[Any] = [
         {key: value for key, value in row.items() if key != "exchanges"}
-        for run in runs
+        for run in (*runs, *ven_runs)
         for row in json.loads(files.as_json(run))["rows"]
     ]
     _JSON.parent.mkdir(exist_ok=True)
     _JSON.write_text(json.dumps(rows, indent=1, ensure_ascii=False), encoding="utf-8")
-    _PAGE.write_text(page(runs), encoding="utf-8")
-    broken = [row.result.rule for row in runs[0].broken]
+    _PAGE.write_text(page(runs, ven_runs), encoding="utf-8")
+    broken = [row.result.rule for run in (runs[0], ven_runs[0]) for row in run.broken]
     sys.stdout.write(f"{_JSON}\n{_PAGE}\nbroken by evenload: {', '.join(broken) or 'none'}\n")
     sys.exit(bool(broken))
 
