@@ -56,6 +56,7 @@ UNRUN: Final[Mapping[str, str]] = MappingProxyType(
         "TR-05": _PUSH,
         "TR-09": "nothing to see: a pull VEN gets no requests",
         "TR-13": _PUSH,
+        "TR-14": "nothing to see: it is about whom a VTN calls",
         "SE-01": _TLS,
         "SE-02": _TLS,
         "SE-03": "nothing to see: a pull VEN is no server",

@@ -139,7 +139,7 @@ def _ven_runs() -> Iterator[Summary]:
         yield _ven_run("evenload", play_ven(Rules(resource="home-01"), place, world, command=command))
     command = shlex.join([sys.executable, "-m", "conformance.vens.openleadr_client", "{url}"])
     world = Timeline(machine_now(), machine_now())
-    rules = Rules(resource="heat-pump", patience_s=25.0)
+    rules = Rules(resource="heat-pump", patience_s=12.0)
     yield _ven_run(f"openleadr {version('openleadr')}", play_ven(rules, place, world, command=command))
 
 

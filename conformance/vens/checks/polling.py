@@ -7,7 +7,7 @@ from typing import Final
 from conformance.check import EVERY, Check, check
 from conformance.exchange import Exchange, Transcript, header
 from conformance.vens.checks.said import messages, played, told
-from conformance.verdict import Failed, NotApplicable, NotObservable
+from conformance.verdict import Failed, NotObservable
 
 _SERVICES: Final = {
     "oadrPoll": "OadrPoll",
@@ -202,16 +202,6 @@ def it_backs_off_from_a_busy_server(transcript: Transcript) -> None:
             raise Failed(f"the pauses are {', '.join(f'{each:.2f} s' for each in pauses)}", *busy)
 
 
-@check("TR-14", EVERY)
-def a_pull_ven_opens_all_connections(transcript: Transcript) -> None:
-    """In pull the VEN calls, and gives no address to be called at."""
-    for exchange, document in messages(transcript, "oadrCreatePartyRegistration"):
-        if not _is_pull(transcript):
-            raise NotApplicable("the VEN is pushed to")
-        if document.text("oadr:oadrTransportAddress"):
-            raise Failed("a pull VEN gives an address", exchange)
-
-
 @check("SX-11", "hostile answers")
 def it_outlives_hostile_answers(transcript: Transcript) -> None:
     """After each answer that has the form of an attack it comes again, and takes an event in the end."""
@@ -238,6 +228,5 @@ CHECKS: Final[tuple[Check, ...]] = (
     it_accepts_xml,
     it_waits_for_a_slow_answer,
     it_backs_off_from_a_busy_server,
-    a_pull_ven_opens_all_connections,
     it_outlives_hostile_answers,
 )

@@ -207,16 +207,6 @@ WIRE = (
     _m("TR-10", "polling", "slow", silent("oadrRegisteredReport")),
     _m("TR-11", "polling", "busy", spaced(0.5)),
     _m("TR-12", "reports", "twice", code("oadrCreatedReport", 452)),
-    _m(
-        "TR-14",
-        "joining",
-        "joining",
-        said(
-            "oadrCreatePartyRegistration",
-            "</oadr:oadrTransportName>",
-            "</oadr:oadrTransportName><oadr:oadrTransportAddress>http://x</oadr:oadrTransportAddress>",
-        ),
-    ),
     _m("SX-11", "hostile answers", "alive", silent("oadrCreatedEvent")),
 )
 
