@@ -29,6 +29,7 @@ from ven.ingest import Recorder
 from ven.opt_policy import HouseholdOptPolicy
 from ven.people import People
 from ven.potential import Forecaster
+from ven.quiet_hours import QuietHours
 from ven.readings_store import Ring
 from ven.renewal import keep_fresh
 from ven.reports import Reporter, ReportPlan
@@ -116,6 +117,7 @@ class Gateway:
             self.engine, household, self._peer, self.clock, self._act, self._recorder.flush
         )
         self._people = People(self.engine, self.store, self.clock, self._act_and_poke)
+        self._quiet = QuietHours(household, self.engine, self.store)
         watched = (self._drivers, self._leases, self._executor)
         self._vitals = VitalsWatch(
             household, self._files, self.clock, connections, *watched, lambda: self._conversation.contact
@@ -232,8 +234,15 @@ class Gateway:
             try:
                 self._safely("vitals", self._vitals.show)
                 self._people.serve()
+                if self.clock.doubt is None:
+                    self._safely("quiet hours", self._keep_quiet)
             except UnavailableError as error:
                 _log.error("the store cannot be used", reason=str(error))
+
+    def _keep_quiet(self) -> None:
+        actions = self._quiet.keep(self.clock.now())
+        if actions is not None:
+            self._act_and_poke(actions)
 
     def _caught(self, kind: str, name: str, error: Exception) -> None:
         with suppress(UnavailableError):

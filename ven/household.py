@@ -3,9 +3,11 @@
 `ven.household_file` reads the file. Drivers bring their own options; everything else is here.
 """
 
+from datetime import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
+from zoneinfo import ZoneInfo
 
 from pydantic import (
     BaseModel,
@@ -261,6 +263,48 @@ class OptRule(_Part):
         return {"in": "optIn", "out": "optOut"}.get(str(value), value)
 
 
+class Weekday(StrEnum):
+    """A day of the week."""
+
+    MONDAY = "mon"
+    TUESDAY = "tue"
+    WEDNESDAY = "wed"
+    THURSDAY = "thu"
+    FRIDAY = "fri"
+    SATURDAY = "sat"
+    SUNDAY = "sun"
+
+    @property
+    def number(self) -> int:
+        """Its number, from 0 for Monday."""
+        return list(Weekday).index(self)
+
+
+ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+
+
+class Quiet(_Part):
+    """Hours in which the household takes no part, such as 22:00 to 06:00; local time of the site."""
+
+    start: ClockTime = Field(alias="from", description="When they begin, HH:MM.")
+    end: ClockTime = Field(alias="to", description="When they end; at or before the beginning: on the next day.")
+    days: tuple[Weekday, ...] = Field((), max_length=7, description="On which days they begin; without any, on all.")
+
+    @property
+    def begins(self) -> time:
+        """When they begin."""
+        return time.fromisoformat(self.start)
+
+    @property
+    def ends(self) -> time:
+        """When they end."""
+        return time.fromisoformat(self.end)
+
+    def __str__(self) -> str:
+        days = f" ({', '.join(self.days)})" if self.days else ""
+        return f"{self.start} to {self.end}{days}"
+
+
 class History(_Part):
     """The meters' past."""
 
@@ -307,6 +351,19 @@ class Site(_Part):
         le=100_000_000,
         description="Watts that fuse or contract let through; readings above it are not believed. 3 x 63 A: 43470.",
     )
+    time_zone: str | None = Field(
+        None, description="Its time zone, such as Europe/Zurich, for quiet hours; without it, this machine's."
+    )
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str | None) -> str | None:
+        if name is not None:
+            try:
+                ZoneInfo(name)
+            except (OSError, ValueError, KeyError) as error:
+                raise ValueError(f"'{name}' is no time zone; one is Europe/Zurich") from error
+        return name
 
 
 class Limits(_Part):
@@ -344,6 +401,9 @@ class Household(_Part):
     resources: tuple[ResourceEntry, ...] = Field((), max_length=100)
     programmes: tuple[Programme, ...] = Field((), max_length=100)
     opt: tuple[OptRule, ...] = Field((), max_length=100, description="The first rule that fits decides; else opt in.")
+    quiet: tuple[Quiet, ...] = Field(
+        (), max_length=20, description="Hours without events; the VTN is told a week ahead, by an opt schedule."
+    )
     market_contexts: tuple[str, ...] | Literal["any"] = Field("any", description="Which programmes' events to accept.")
     test_events: Literal["dry_run", "actuate"] = Field("dry_run", description="What a test event does.")
     on_stop: Literal["restore", "keep"] = Field("restore", description="What a clean stop does to held devices.")

@@ -18,6 +18,7 @@ from ven.engine import Failure
 from ven.engine.polling import bounded_period
 from ven.explain import in_a_line
 from ven.household import Household
+from ven.quiet_hours import quiet_schedule
 from ven.readings_store import Ring
 from ven.state_files import JOURNAL_FILE, STORE_FILE
 from ven.store import Store
@@ -66,7 +67,13 @@ def read_status(household: Household) -> dict[str, Any]:
             if registration
             else None,
             "events": [_event(known) for known in store.events()],
-            "away": [_absence(opt, available) for opt in store.opts() for available in opt.availability],
+            "away": [
+                _absence(opt, available)
+                for opt in store.opts()
+                if opt.opt_id != quiet_schedule(store)
+                for available in opt.availability
+            ],
+            "quiet": [str(quiet) for quiet in household.quiet],
             "reports": [
                 {
                     "request_id": task.id,
@@ -339,6 +346,7 @@ def _conversation_lines(status: dict[str, Any]) -> list[str]:
         f" ({away['reason']}), {away['opt_id']}"
         for away in status["away"]
     ]
+    lines += [f"  quiet {quiet}" for quiet in status["quiet"]]
     lines += [
         f"  report {report['name']} {report['request_id']}: delivered until {_local(report['delivered_until'])}"
         if report["delivered_until"]

@@ -43,7 +43,7 @@ from support.waiting import until
 from ven import executor, vtn_session
 from ven import gateway as gateways
 from ven.gateway import Gateway
-from ven.household import Listen, Mode
+from ven.household import Listen, Mode, Quiet
 from ven.status import as_lines, open_store, read_status
 from ven.supervision import run_gateways
 from ven.vitals_watch import VitalsWatch
@@ -329,6 +329,17 @@ async def test_a_port_that_is_taken_keeps_nothing_but_pushes_from_the_gateway(wo
         ):
             assert answer.status == 200
         await until(lambda: len(vtn.all(CreatePartyRegistration)) == 2, "what the push asked for")
+
+
+async def test_quiet_hours_are_told_to_the_vtn_and_shown(world, vtn):
+    quiet = Quiet.model_validate({"from": "22:00", "to": "06:00"})
+    async with world.gateway(quiet=(quiet,)) as gateway:
+        await until(lambda: vtn.all(CreateOpt), "the quiet hours")
+        (told,) = vtn.all(CreateOpt)
+        assert len(told.opt.availability) >= 7
+        found = read_status(gateway.household)
+        assert (found["quiet"], found["away"]) == (["22:00 to 06:00"], [])
+        assert "  quiet 22:00 to 06:00" in as_lines(found)
 
 
 async def test_a_household_file_that_nothing_can_be_made_of_changes_nothing(world, vtn):

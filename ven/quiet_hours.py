@@ -1,0 +1,94 @@
+"""Quiet hours: when a household never takes part. The VTN is told by an opt schedule, a week ahead, again and again.
+
+So it does not choose this home for those hours, and events that reach into them are opted out of (OP-02).
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from core.errors import NotFoundError
+from core.spans import Duration
+from openadr.model.opt import Availability, OptType
+from ven.engine import Action, Engine
+from ven.household import Household, Quiet
+from ven.memory import Memory
+
+_FACT: Final = "quiet hours"
+_REASON: Final = "notParticipating"
+_AHEAD: Final = timedelta(days=8)
+_RENEWED: Final = timedelta(days=2)
+"""How long before its end a schedule is followed by the next one: for that long a gateway may be away."""
+
+
+def availabilities(quiet: Iterable[Quiet], zone: tzinfo | None, now: datetime) -> tuple[Availability, ...]:
+    """Return the quiet spans from now on, eight days ahead, by the local time of `zone` (None: this machine's)."""
+    return tuple(
+        Availability(start, Duration.between(start, end))
+        for start, end in sorted(set(_spans(quiet, zone, now)))
+        if end > start
+    )
+
+
+def _spans(quiet: Iterable[Quiet], zone: tzinfo | None, now: datetime) -> Iterator[tuple[datetime, datetime]]:
+    today = now.astimezone(zone).date()
+    for each in quiet:
+        for ahead in range(-1, _AHEAD.days):
+            day = today + timedelta(days=ahead)
+            if each.days and day.weekday() not in {weekday.number for weekday in each.days}:
+                continue
+            last = day if each.ends > each.begins else day + timedelta(days=1)
+            start = datetime.combine(day, each.begins, zone).astimezone(UTC)
+            end = datetime.combine(last, each.ends, zone).astimezone(UTC)
+            if end > now:
+                yield max(start, now.replace(microsecond=0)), end
+
+
+class QuietHours:
+    """Keeps the VTN told of a household's quiet hours."""
+
+    def __init__(self, household: Household, engine: Engine, memory: Memory) -> None:
+        self._quiet = household.quiet
+        self._zone = ZoneInfo(household.site.time_zone) if household.site.time_zone else None
+        self._named = [quiet.model_dump_json() for quiet in self._quiet] + [str(self._zone)]
+        self._engine = engine
+        self._memory = memory
+
+    def keep(self, now: datetime) -> list[Action] | None:
+        """Tell the VTN what it does not know yet; returns what follows, None if it knows all, or cannot be told.
+
+        Raises UnavailableError, and InvalidError where too many schedules are kept.
+        """
+        registration = self._engine.registration
+        if registration is None:
+            return None
+        told = self._memory.fact(_FACT)
+        ours = told is not None and told["registration"] == registration.registration_id
+        if not self._quiet and told is None:
+            return None
+        if ours and told["quiet"] == self._named and now < datetime.fromisoformat(told["until"]) - _RENEWED:
+            return None
+        actions = self._tell(registration.registration_id, now)
+        if ours and told["opt_id"]:
+            with suppress(NotFoundError):  # people ended it, or it is over
+                self._engine.cancel_opt(told["opt_id"])  # after the new one: there is no gap between them
+        return actions
+
+    def _tell(self, registration_id: str, now: datetime) -> list[Action]:
+        spans = availabilities(self._quiet, self._zone, now)
+        opt_id: str | None = None
+        actions: list[Action] = []
+        if spans:
+            opt_id, actions = self._engine.schedule_opt(spans, OptType.OUT, _REASON, now)
+        until = (now + _AHEAD).isoformat()
+        told = {"registration": registration_id, "quiet": self._named, "until": until, "opt_id": opt_id}
+        self._memory.set_fact(_FACT, told if self._quiet else None)
+        return actions
+
+
+def quiet_schedule(memory: Memory) -> str | None:
+    """Return the optID of the schedule that says the quiet hours, None without one."""
+    told = memory.fact(_FACT)
+    return told["opt_id"] if told else None
