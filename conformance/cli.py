@@ -183,7 +183,7 @@ def ven(
     json_file: _Json = None,
     html: _Html = None,
 ) -> None:
-    """Play a VTN, good and bad, for the pull VEN that calls, and say which rules it keeps.
+    """Play a VTN, good and bad, for the VEN that calls, be it pulling or pushed to, and say which rules it keeps.
 
     It registers the VEN, sends events and report requests, and ends the registration: take a VEN without devices. All
     is over in a few minutes; it takes longer the slower the VEN polls.
@@ -191,7 +191,7 @@ def ven(
     checks = _chosen(only, VEN_CHECKS)
     declared = profile.load(profile_file) if profile_file else Profile()
     _need_places(junit, json_file, html)
-    rules = Rules(poll, patience, first, market_context, resource, ven_id, seed)
+    rules = Rules(poll, patience, first, market_context=market_context, resource=resource, ven_id=ven_id, seed=seed)
     dialogues = {FIRST: VEN_DIALOGUES[FIRST]} | wanted(checks, VEN_DIALOGUES)
     place = _place(listen, cert, key, ca)
     with Progress(console=Console(stderr=True), transient=True) as progress:

@@ -1,6 +1,7 @@
 """What a dialogue with a VEN has at hand: what it said, what it is told, and a transcript that grows.
 
-The VEN speaks in a thread of its own, whenever it likes; the dialogue waits for it.
+The VEN speaks in a thread of its own, whenever it likes; the dialogue waits for it. What it is told waits for its
+polls, or is pushed to it, if it registered so.
 """
 
 import random
@@ -8,10 +9,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from conformance import judge
 from conformance import templates as t
@@ -21,10 +23,12 @@ from conformance.stage import BrokenOffError, Timeline
 from conformance.templates import Message
 from conformance.vens import messages as m
 from conformance.vens.host import Saying
+from conformance.wire import Outcome
 
 _LONGEST_KEPT: Final = 1 << 18
 _OK: Final = 200
 MARKET_CONTEXT: Final = "http://conformance.example/programme"
+_PREFIX: Final = "/OpenADR2/Simple/2.0b"
 Reply = Callable[[Document], Message]
 
 
@@ -39,12 +43,14 @@ def answer_of(message: Message | None, status: int = _OK) -> Answer:
 class Rules:
     """What a run goes by. Lengths are seconds: `poll_s` of world time, the others of machine time.
 
-    `market_context` and `resource` are the VEN's; `ven_id` is given where it was agreed on before.
+    A VEN that is pushed to and says nothing for `quiet_s` has said what it had to say. `market_context` and `resource`
+    are the VEN's; `ven_id` is given where it was agreed on before.
     """
 
     poll_s: int = 2
     patience_s: float = 60.0
     first_s: float = 300.0
+    quiet_s: float = 1.5
     market_context: str = MARKET_CONTEXT
     resource: str = ""
     ven_id: str | None = None
@@ -57,10 +63,17 @@ class _Registration:
     id: str = ""
 
 
-class Desk:
-    """One VEN's VTN. The dialogue names its `step`s; whatever is said in one stands under its name."""
+Post = Callable[[str, Request], Outcome]
+"""Posts a request to a VEN whose address is given."""
 
-    def __init__(self, rules: Rules, timeline: Timeline) -> None:
+
+class Desk:
+    """One VEN's VTN. The dialogue names its `step`s; whatever is said in one stands under its name.
+
+    Exchanges that a VEN began are "ven" in the transcript, those that were pushed to it "vtn".
+    """
+
+    def __init__(self, rules: Rules, timeline: Timeline, post: Post) -> None:
         self.rules = rules
         self.timeline = timeline
         self.events: list[m.Event] = []
@@ -75,6 +88,11 @@ class Desk:
         self._sayings: dict[str, deque[Saying | Reply]] = {}
         self._registration = _Registration()
         self._empty_polls = 0
+        self._post = post
+        self._pushing = self._closed = False
+        self._last_said_s = 0.0
+        self.address = ""
+        """Where it is pushed to; empty: it polls."""
 
     # -- what the dialogue does
 
@@ -112,6 +130,7 @@ class Desk:
         with self._changed:
             self._queue.extend(waiting)
             self._empty_polls = 0
+            self._changed.notify_all()
 
     def say_next(self, name: str, *sayings: Saying | Reply) -> None:
         """Answer the next messages of a name so, in place of the usual answer."""
@@ -136,12 +155,78 @@ class Desk:
     def settle(self, polls: int = 2) -> None:
         """Wait until so many polls in a row found nothing: by then the VEN has said what it had to say.
 
-        Raises BrokenOffError if the VEN falls silent.
+        One that is pushed to has said it when it says nothing for a while. Raises BrokenOffError if a VEN falls silent
+        that has to poll, or never falls silent.
         """
+        if self.address:
+            self._quieten()
+            return
         with self._changed:
             self._empty_polls = 0
             if not self._changed.wait_for(lambda: self._empty_polls >= polls, self.rules.patience_s):
                 raise BrokenOffError(f"{self._step}: the VEN does not poll")
+
+    def _quieten(self) -> None:
+        deadline = time.monotonic() + self.rules.patience_s
+        while True:
+            with self._changed:
+                busy = bool(self._queue) or self._pushing
+                left = self._last_said_s + self.rules.quiet_s - time.monotonic()
+            if not busy and left <= 0:
+                return
+            if time.monotonic() > deadline:
+                raise BrokenOffError(f"{self._step}: the VEN does not come to rest")
+            time.sleep(0.05 if busy else left)
+
+    def push(self) -> None:
+        """Post what waits to a VEN that is pushed to, one message after the other, until `close`; for a thread."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or (self.address and self._queue))
+                if self._closed:
+                    return
+                message, self._pushing = self._queue.popleft(), True
+            try:
+                self.post(message)
+            finally:
+                with self._changed:
+                    self._pushing = False
+
+    def close(self) -> None:
+        """Let `push` come to an end."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def post(
+        self, message: Message, *, service: str = "", method: str = "POST", kind: str = "application/xml"
+    ) -> Exchange:
+        """Push a message, or what has its form, and return the exchange."""
+        with self._changed:
+            step = self._step
+        path = urlsplit(self.address).path.rstrip("/").removesuffix(_PREFIX) + _PREFIX
+        headers = (
+            ("Host", urlsplit(self.address).netloc),
+            ("Content-Type", kind),
+            ("Content-Length", str(len(message.body))),
+            ("Connection", "close"),
+        )
+        request = Request(method, f"{path}/{service or message.service}", headers, message.body)
+        outcome = self._post(self.address, request)
+        answer = outcome.answer
+        document = _document(answer.body) if answer is not None and answer.body else None
+        name = "nothing" if document is None else document.name
+        kept = replace(request, body=request.body[:_LONGEST_KEPT])
+        exchange = Exchange(f"{step}:{name}", "vtn", kept, answer, outcome.trouble, self._stamp())
+        self._keep(exchange)
+        return exchange
+
+    def _keep(self, exchange: Exchange) -> None:
+        with self._changed:
+            self._exchanges.append(exchange)
+            if not exchange.step.endswith(":oadrUpdateReport"):  # data that comes again and again is no unrest
+                self._last_said_s = time.monotonic()
+            self._changed.notify_all()
 
     def deliver(self, step: str, *events: m.Event, **rules: Any) -> str:
         """Deliver these events and no others, and give the VEN the time to answer; return the requestID."""
@@ -176,7 +261,7 @@ class Desk:
 
     def heard(self, name: str, since: int) -> list[Document]:
         """Return the messages of a name that came in this dialogue since a place."""
-        documents = (_document(each.request.body) for each in self._exchanges[since:])
+        documents = (_document(said_in(each)) for each in self._exchanges[since:])
         return [document for document in documents if document is not None and document.name == name]
 
     # -- what the VEN does
@@ -190,8 +275,7 @@ class Desk:
             kept = Request(request.method, request.target, request.headers, request.body[:_LONGEST_KEPT])
             step = f"{self._step}:{name}"
             trouble = fault or ("" if saying.answer else "the connection was closed on purpose")
-            self._exchanges.append(Exchange(step, "ven", kept, saying.answer, trouble, self._stamp()))
-            self._changed.notify_all()
+            self._keep(Exchange(step, "ven", kept, saying.answer, trouble, self._stamp()))
         return saying
 
     def _stamp(self) -> datetime:
@@ -214,14 +298,17 @@ class Desk:
         if document.name == "oadrQueryRegistration":
             return m.created_registration(request_id, self.rules.poll_s, held.ven_id or None, held.id or None)
         if document.name == "oadrCreatePartyRegistration":
-            return self._register(request_id)
+            return self._register(document, request_id)
         if not held.ven_id:
             return m.response(request_id, None, 463)
         usual = self._ANSWERS.get(document.name)
         return m.response(request_id, held.ven_id) if usual is None else usual(self, document, request_id)
 
-    def _register(self, request_id: str) -> Message:
+    def _register(self, document: Document, request_id: str) -> Message:
         held = self._registration
+        pulls = (document.text("oadr:oadrHttpPullModel") or "").strip() in ("true", "1")
+        self.address = "" if pulls else (document.text("oadr:oadrTransportAddress") or "").strip()
+        self._facts["address"] = self.address
         ven_id = held.ven_id or self.rules.ven_id or f"ven-{self.token()}"
         self._facts.setdefault("ven_ids", []).append(ven_id)
         self._registration = _Registration(ven_id, held.id or f"reg-{self.token()}")
@@ -269,6 +356,13 @@ class Desk:
             "oadrCancelOpt": _cancel_opt,
         }
     )
+
+
+def said_in(exchange: Exchange) -> bytes:
+    """Return what the VEN said in an exchange: its request, or its answer to what was pushed."""
+    if exchange.ven == "ven":
+        return exchange.request.body
+    return b"" if exchange.answer is None else exchange.answer.body
 
 
 def _document(body: bytes) -> Document | None:

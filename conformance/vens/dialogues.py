@@ -9,10 +9,11 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Final
 
-from conformance import judge
+from conformance import damage, judge
 from conformance import templates as t
 from conformance.exchange import Answer
 from conformance.judge import Document
+from conformance.stage import BrokenOffError
 from conformance.vens import messages as m
 from conformance.vens.desk import Desk, answer_of
 from conformance.vens.host import Saying
@@ -28,7 +29,7 @@ def joining(desk: Desk) -> None:
     """Wait for the VEN, let it register, and exchange what comes first."""
     since = desk.step("joining")
     if not desk.awaited(lambda: desk.heard("oadrCreatePartyRegistration", since), desk.rules.first_s):
-        desk.wait("oadrCreatePartyRegistration", since)
+        raise BrokenOffError(f"it sent no oadrCreatePartyRegistration within {desk.rules.first_s:.0f} s")
     desk.wait("oadrRegisterReport", since)
     since = desk.step("our metadata")
     desk.tell(t.register_report(desk.ven_id, request_id=desk.token()))
@@ -37,6 +38,8 @@ def joining(desk: Desk) -> None:
 
 def polling(desk: Desk) -> None:
     """Let three messages wait, then nothing for a while; be busy, and be slow."""
+    if desk.address:
+        return
     desk.step("three wait")
     desk.tell(*(t.register_report(desk.ven_id, request_id=desk.token()) for _ in range(3)))
     desk.settle()
@@ -77,10 +80,40 @@ def _with_fraction(desk: Desk) -> str:
 
 def hostile(desk: Desk) -> None:
     """Answer polls with what has the form of an attack; each time the VEN has to come again, unharmed."""
+    if desk.address:
+        return
     for name, answer in _attacks(desk).items():
         desk.step(f"hostile:{name}")
         desk.say_next("oadrPoll", Saying(answer))
         desk.settle(polls=1)
+    desk.deliver("alive", desk.event(id="after all that"))
+    desk.deliver("none")
+
+
+def pushes(desk: Desk) -> None:
+    """Push what is no message, what has the form of an attack, and what a listener does not serve."""
+    if not desk.address:
+        return
+    good = m.distribute_event([desk.event(id="in a bad message")], "bad", desk.now())
+    for name, spoiled in {
+        "cut off": damage.truncated(good),
+        "unknown element": damage.with_unknown_element(good),
+        "two messages": damage.doubled(good),
+    }.items():
+        desk.step(f"invalid:{name}")
+        desk.post(spoiled)
+    desk.step("unknown service")
+    desk.post(good, service="EiNothing")
+    desk.step("another method")
+    desk.post(good, method="GET")
+    desk.step("another content type")
+    desk.post(good, kind="text/html")
+    desk.step("document type")
+    desk.post(damage.with_doctype(good))
+    deep = replace(good, body=b"<a>" * _DEEP + b"</a>" * _DEEP)
+    for name, attack in {"deep": deep, "much": damage.padded(good, _MUCH)}.items():
+        desk.step(f"attack:{name}")
+        desk.post(attack)
     desk.deliver("alive", desk.event(id="after all that"))
     desk.deliver("none")
 
@@ -223,6 +256,7 @@ def reports(desk: Desk) -> None:
 
 def _periodic(desk: Desk, offer: "_Offer") -> None:
     """Have data come by itself; end it by a cancellation, and the next one along with an answer."""
+    ended: list[str] = []
     for name in ("to be cancelled", "to be ended"):
         since = desk.step(f"periodic:{name}")
         _ask(desk, m.Want(name, offer.specifier, offer.points, offer.step, offer.step, desk.now()))
@@ -241,6 +275,8 @@ def _periodic(desk: Desk, offer: "_Offer") -> None:
                 lambda update: m.updated_report(desk.ven_id, update.text("pyld:requestID") or "", "to be ended"),
             )
             desk.awaited(lambda: desk.heard("oadrUpdateReport", since))  # noqa: B023
+        ended.append(name)
+        desk.fact("ended", ended)
         desk.step(f"ended:{name}")
         pause = 3 * offer.step_s / desk.timeline.speed
         desk.awaited(lambda: (), min(pause, desk.rules.patience_s))
@@ -287,6 +323,10 @@ def leaving(desk: Desk) -> None:
     desk.wait("oadrCanceledPartyRegistration", since)
     desk.step("gone")
     desk.forget_registration()
+    if desk.address:
+        desk.step("unregistered")
+        desk.post(m.distribute_event([desk.event(id="for a stranger")], "late", desk.now()))
+        desk.step("gone")
     desk.awaited(lambda: (), min(4 * desk.rules.poll_s / desk.timeline.speed + 2.0, desk.rules.patience_s))
 
 
@@ -296,6 +336,7 @@ DIALOGUES: Final[Mapping[str, Dialogue]] = MappingProxyType(
         "polling": polling,
         "wrong messages": wrong_messages,
         "hostile answers": hostile,
+        "pushes": pushes,
         "answers": answers,
         "faults": faults,
         "signals": signals,

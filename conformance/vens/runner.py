@@ -3,16 +3,20 @@
 import shlex
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import IO, Final
+from urllib.parse import urlsplit
 
-from conformance.exchange import Transcript
+from conformance.exchange import Request, Transcript
 from conformance.stage import Timeline
 from conformance.vens.desk import Desk, Rules
 from conformance.vens.dialogues import DIALOGUES, Dialogue
 from conformance.vens.host import Place, serving
 from conformance.verdict import printable
+from conformance.wire import Access, Credentials, Line, Outcome, tls_context
 from core.errors import EvenloadError, InvalidError, UnavailableError
 
 FIRST: Final = "joining"
@@ -67,21 +71,38 @@ def play(
 
     What breaks one off stands in its transcript. Raises UnavailableError if no VEN came, InvalidError.
     """
-    desk = Desk(rules, timeline)
+    desk = Desk(rules, timeline, partial(_post, place))
     desk.begin(FIRST)
+    pushing = threading.Thread(target=desk.push, daemon=True)
+    pushing.start()
     transcripts = []
-    with serving(place, desk.hear) as host, ven_process(command, host.url) as last_words:
-        ready(host.url)
-        for name, dialogue in dialogues.items():
-            begins(name)
-            if name != FIRST:
-                desk.begin(name)
-            broke = _played(dialogue, desk)
-            transcripts.append(desk.transcript(broke))
-            if name == FIRST and not desk.ven_id:
-                words = last_words()
-                raise UnavailableError(f"No VEN registered at {host.url}: {broke}" + (f"\n{words}" if words else ""))
+    try:
+        with serving(place, desk.hear) as host, ven_process(command, host.url) as last_words:
+            ready(host.url)
+            for name, dialogue in dialogues.items():
+                begins(name)
+                if name != FIRST:
+                    desk.begin(name)
+                broke = _played(dialogue, desk)
+                transcripts.append(desk.transcript(broke))
+                if name == FIRST and not desk.ven_id:
+                    words = last_words()
+                    raise UnavailableError(
+                        f"No VEN registered at {host.url}: {broke}" + (f"\n{words}" if words else "")
+                    )
+    finally:
+        desk.close()
+        pushing.join()
     return transcripts
+
+
+def _post(place: Place, address: str, request: Request) -> Outcome:
+    """Post to a VEN by HTTP, or by TLS with the kit's own certificate; whose certificate it shows is not compared."""
+    access = Access(address, place.trust, check_hostname=False)
+    if urlsplit(address).scheme not in ("http", "https"):
+        return Outcome(None, f"{address[:100]} is no address to push to")
+    credentials = Credentials(place.certificate, place.key) if place.certificate and place.key else None
+    return Line(access, tls_context(access, credentials) if access.is_secure else None).exchange(request)
 
 
 def _played(dialogue: Dialogue, desk: Desk) -> str:

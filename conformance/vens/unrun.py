@@ -5,7 +5,6 @@ from types import MappingProxyType
 from typing import Final
 
 _XMPP: Final = "not built: the kit does not speak XMPP"
-_PUSH: Final = "not built: the kit does not push to VENs"
 _SIGNATURES: Final = "not built: the kit does not sign"
 _2_0_A: Final = "not built: the kit does not play a 2.0a VTN"
 _DEVICES: Final = "not observable: it shows at the devices only"
@@ -16,7 +15,6 @@ _TLS: Final = "not built: the kit shows one good certificate"
 
 UNRUN: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "GN-12": _PUSH,
         "EV-39": "nothing to see: what happens where events overlap is not defined",
         "EV-62": _DEVICES,
         "EV-63": _DEVICES,
@@ -52,10 +50,7 @@ UNRUN: Final[Mapping[str, str]] = MappingProxyType(
         "RP-54": "nothing to see: a VEN chooses its own rIDs",
         "RP-55": _VTNS,
         "RG-12": "not built: the kit does not go away and come back",
-        "RG-13": _PUSH,
-        "TR-05": _PUSH,
         "TR-09": "nothing to see: a pull VEN gets no requests",
-        "TR-13": _PUSH,
         "TR-14": "nothing to see: it is about whom a VTN calls",
         "SE-01": _TLS,
         "SE-02": _TLS,

@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import count
 
 from conformance import judge, templates
-from conformance.exchange import Exchange, Transcript
+from conformance.exchange import Answer, Exchange, Transcript
 from conformance.templates import Message
 from support.mutations import Change
 
@@ -95,6 +95,15 @@ def by(method: str) -> Change:
     return lambda exchange: _with(exchange, method=method)
 
 
+def took(status: int, body: bytes = b"") -> Change:
+    """Have a listener answer otherwise what is pushed to it."""
+
+    def change(exchange: Exchange) -> Exchange:
+        return replace(exchange, answer=Answer(status, (), body)) if exchange.ven == "vtn" else exchange
+
+    return change
+
+
 def spaced(seconds: float) -> Change:
     """Let the requests of a step be so many seconds of world time apart."""
     numbers = count()
@@ -114,8 +123,10 @@ def _with(exchange: Exchange, **parts: object) -> Exchange:
 def steady(transcript: Transcript) -> Transcript:
     """Return a transcript with the times of a machine on which nothing is slow: what was said stays."""
     poll_s, speed = float(transcript.facts["poll_s"]), float(transcript.facts["speed"])
+    exchanges: list[Exchange] = []
+    if not transcript.exchanges:
+        return transcript
     at, busy, rest = transcript.exchanges[0].at, 0, 0
-    exchanges = []
     for exchange in transcript.exchanges:
         if exchange.step == "at rest:oadrPoll":
             at += timedelta(seconds=poll_s * _POLL_SPREAD[rest % 2])

@@ -7,7 +7,19 @@ from conformance.check import EVERY, Check, check
 from conformance.exchange import Exchange, Transcript
 from conformance.judge import Document
 from conformance.templates import NAMESPACES
-from conformance.vens.checks.said import delivery, goes_on, messages, of_event, played, refused, responses, taken, told
+from conformance.vens.checks.said import (
+    delivery,
+    goes_on,
+    messages,
+    needs_push,
+    of_event,
+    played,
+    refused,
+    responses,
+    taken,
+    told,
+)
+from conformance.vens.desk import said_in
 from conformance.verdict import Failed, NotObservable
 
 _XSI: Final = "{http://www.w3.org/2001/XMLSchema-instance}schemaLocation"
@@ -20,6 +32,7 @@ _ANSWERS: Final = {
     "oadrCancelReport": "oadrCanceledReport",
     "oadrCancelPartyRegistration": "oadrCanceledPartyRegistration",
 }
+_OK: Final = 200
 _WITHOUT_VEN_ID: Final = frozenset({"oadrQueryRegistration", "oadrCreatePartyRegistration"})
 _ONLY_A_VTNS: Final = frozenset({"oadrDistributeEvent", "oadrRequestReregistration", "oadrCreatedPartyRegistration"})
 
@@ -35,8 +48,12 @@ def _all(transcript: Transcript) -> list[tuple[Exchange, Document]]:
 def every_message_fits_the_schema(transcript: Transcript) -> None:
     """The official schema finds nothing wrong, and there is one message in the envelope."""
     for exchange in transcript:
+        body = said_in(exchange)
+        refused_push = exchange.ven == "vtn" and exchange.answer is not None and exchange.answer.status != _OK
+        if not body or refused_push:
+            continue
         try:
-            document = judge.parse(exchange.request.body)
+            document = judge.parse(body)
         except ValueError as error:
             raise Failed(f"{exchange.step}: {error}", exchange) from error
         if fault := judge.schema_fault(document.root):
@@ -89,18 +106,25 @@ def the_request_id_comes_back(transcript: Transcript) -> None:
     asked: dict[str, set[str]] = {name: set() for name in _ANSWERS.values()}
     seen = False
     for exchange in transcript:
+        if exchange.ven == "vtn":
+            _note_request(exchange, asked)
         for _, document in messages((exchange,), *_ANSWERS.values()):
             request_id = document.text("ei:eiResponse/pyld:requestID") or ""
             if request_id not in asked[document.name]:
                 raise Failed(f"{document.name} has the requestID '{request_id}', and no request had", exchange)
             seen = True
-        for _, document in told((exchange,)):
-            if document.name in _ANSWERS:
-                asked[_ANSWERS[document.name]].add(document.text("pyld:requestID") or "")
-            elif document.all(".//oadr:oadrReportRequest"):  # along with an answer: it has no requestID of its own
-                asked["oadrCreatedReport"] |= {"", document.text("ei:eiResponse/pyld:requestID") or ""}
+        if exchange.ven == "ven":
+            _note_request(exchange, asked)
     if not seen:
         raise NotObservable("the VEN answered nothing")
+
+
+def _note_request(exchange: Exchange, asked: dict[str, set[str]]) -> None:
+    for _, document in told((exchange,)):
+        if document.name in _ANSWERS:
+            asked[_ANSWERS[document.name]].add(document.text("pyld:requestID") or "")
+        elif document.all(".//oadr:oadrReportRequest"):  # along with an answer: it has no requestID of its own
+            asked["oadrCreatedReport"] |= {"", document.text("ei:eiResponse/pyld:requestID") or ""}
 
 
 @check("GN-07", EVERY)
@@ -161,6 +185,14 @@ def a_logical_fault_is_an_application_error(transcript: Transcript) -> None:
             raise Failed(f"an event of yesterday got {each.code}", each.exchange)
 
 
+@check("GN-12", "pushes")
+def what_is_no_message_is_not_acceptable(transcript: Transcript) -> None:
+    """What the schema refuses gets HTTP 406 from a VEN that is pushed to."""
+    needs_push(transcript)
+    for exchange in played(transcript, "invalid"):
+        judge.status(exchange, 406)
+
+
 @check("GN-13", "wrong messages")
 def an_empty_element_is_as_good_as_none(transcript: Transcript) -> None:
     """Empty targets and comments are taken."""
@@ -197,6 +229,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     ids_compare_case_sensitively,
     market_contexts_compare_after_normalisation,
     a_logical_fault_is_an_application_error,
+    what_is_no_message_is_not_acceptable,
     an_empty_element_is_as_good_as_none,
     extensions_are_read,
     only_what_a_ven_may_say,

@@ -5,7 +5,7 @@ from typing import Final
 from conformance.check import Check, check
 from conformance.exchange import Exchange, Transcript
 from conformance.judge import Document
-from conformance.vens.checks.said import messages, played, told
+from conformance.vens.checks.said import messages, needs_push, played, told
 from conformance.verdict import Failed, NotObservable
 
 _CREATE: Final = "oadrCreatePartyRegistration"
@@ -115,13 +115,23 @@ def a_wrong_cancellation_changes_nothing(transcript: Transcript) -> None:
                 raise Failed(f"{name}: {document.name} says {document.code} in place of 452", exchange)
 
 
+@check("RG-13", "leaving")
+def who_is_not_registered_takes_nothing(transcript: Transcript) -> None:
+    """What is pushed to a VEN that is not registered gets no answer, or 463."""
+    needs_push(transcript)
+    for exchange in played(transcript, "unregistered"):
+        for _, document in messages((exchange,)):
+            if exchange.ven == "vtn" and document.code != 463:  # noqa: PLR2004
+                raise Failed(f"{document.name} with {document.code} of a VEN that is not registered", exchange)
+
+
 @check("RG-16", "leaving")
 def a_cancellation_is_answered_at_the_registration_service(transcript: Transcript) -> None:
     """OadrCanceledPartyRegistration with 200 goes to EiRegisterParty."""
     exchange, document = _cancelled(transcript)
     if document.code != 200:  # noqa: PLR2004
         raise Failed(f"the answer says {document.code}", exchange)
-    if not exchange.request.target.endswith("/EiRegisterParty"):
+    if exchange.ven == "ven" and not exchange.request.target.endswith("/EiRegisterParty"):
         raise Failed(f"it went to {exchange.request.target}", exchange)
 
 
@@ -134,5 +144,6 @@ CHECKS: Final[tuple[Check, ...]] = (
     it_registers_again_when_asked,
     after_a_cancellation_nothing_is_left,
     a_wrong_cancellation_changes_nothing,
+    who_is_not_registered_takes_nothing,
     a_cancellation_is_answered_at_the_registration_service,
 )

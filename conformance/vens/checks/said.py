@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from conformance import judge
 from conformance.exchange import Exchange, Transcript
 from conformance.judge import Document
-from conformance.verdict import Failed, NotObservable
+from conformance.vens.desk import said_in
+from conformance.verdict import Failed, NotApplicable, NotObservable
 
 
 def played(transcript: Transcript, step: str) -> tuple[Exchange, ...]:
@@ -23,25 +24,30 @@ def played(transcript: Transcript, step: str) -> tuple[Exchange, ...]:
 def messages(exchanges: tuple[Exchange, ...] | Transcript, *names: str) -> Iterator[tuple[Exchange, Document]]:
     """Yield what the VEN said, as far as it can be read: that the rest cannot is for GN-01 to judge."""
     for exchange in exchanges:
-        try:
-            document = judge.parse(exchange.request.body)
-        except ValueError:
-            continue
-        if not names or document.name in names:
-            yield exchange, document
+        yield from _read(exchange, said_in(exchange), names)
+
+
+def _read(exchange: Exchange, body: bytes, names: tuple[str, ...]) -> Iterator[tuple[Exchange, Document]]:
+    if not body:
+        return
+    try:
+        document = judge.parse(body)
+    except ValueError:
+        return
+    if not names or document.name in names:
+        yield exchange, document
+
+
+def requests(transcript: Transcript) -> list[Exchange]:
+    """Return the exchanges that the VEN began."""
+    return [exchange for exchange in transcript if exchange.ven == "ven"]
 
 
 def told(exchanges: tuple[Exchange, ...] | Transcript, *names: str) -> Iterator[tuple[Exchange, Document]]:
-    """Yield what the kit answered."""
+    """Yield what the kit answered, or pushed."""
     for exchange in exchanges:
-        if exchange.answer is None or not exchange.answer.body:
-            continue
-        try:
-            document = judge.parse(exchange.answer.body)
-        except ValueError:
-            continue
-        if not names or document.name in names:
-            yield exchange, document
+        answered = b"" if exchange.answer is None else exchange.answer.body
+        yield from _read(exchange, answered if exchange.ven == "ven" else exchange.request.body, names)
 
 
 def delivery(transcript: Transcript, step: str) -> tuple[Exchange, Document]:
@@ -108,6 +114,18 @@ def refused(response: EventResponse, *codes: str) -> None:
         raise Failed(f"'{response.event_id}' got {response.code} in place of {' or '.join(codes)}", response.exchange)
     if response.opt != "optOut":
         raise Failed(f"'{response.event_id}' is refused and opted into", response.exchange)
+
+
+def needs_push(transcript: Transcript) -> None:
+    """Raise NotApplicable for a VEN that polls."""
+    if not transcript.facts.get("address"):
+        raise NotApplicable("the VEN polls")
+
+
+def needs_pull(transcript: Transcript) -> None:
+    """Raise NotApplicable for a VEN that is pushed to."""
+    if transcript.facts.get("address"):
+        raise NotApplicable("the VEN is pushed to")
 
 
 def goes_on(transcript: Transcript, step: str) -> None:

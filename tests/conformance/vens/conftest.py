@@ -21,7 +21,7 @@ name: kit
 identity: identity
 state: state
 clock: clock.json
-vtn: {{url: "http://127.0.0.1:{port}/OpenADR2/Simple/2.0b"}}
+vtn: {{url: "http://127.0.0.1:{port}/OpenADR2/Simple/2.0b"{more}}}
 mqtt: {{host: 127.0.0.1, port: {broker}}}
 devices:
   - {{id: meter, driver: senml_meter, with: {{id: home-01}}, role: grid_meter, class: Smart_Energy_Module}}
@@ -43,21 +43,32 @@ reports: {{min_period: PT10S, settle: PT1S}}
 """Nobody is at the broker's port: what is judged here is what a gateway says, not what its devices do."""
 
 
-def household(place: Path, port: int, clock: WorldClock) -> Path:
+def household(place: Path, port: int, clock: WorldClock, more: str = "") -> Path:
     """Write a household file with a world of its own."""
     clock.save(place / "clock.json")
     path = place / "household.yaml"
-    path.write_text(_HOUSEHOLD.format(port=port, broker=free_port()))
+    path.write_text(_HOUSEHOLD.format(port=port, broker=free_port(), more=more))
     return path
 
 
 @pytest.fixture(scope="session")
 def transcripts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Transcript, ...]:
-    """All dialogues, played at our own gateway."""
-    place = tmp_path_factory.mktemp("gateway")
+    """All dialogues, played at our own gateway, which polls."""
+    return _played(tmp_path_factory.mktemp("gateway"))
+
+
+@pytest.fixture(scope="session")
+def pushed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Transcript, ...]:
+    """All dialogues, played at our own gateway, which is pushed to."""
+    port = free_port()
+    listen = f"{{host: 127.0.0.1, port: {port}, address: 'http://127.0.0.1:{port}/a/prefix'}}"
+    return _played(tmp_path_factory.mktemp("listener"), f", mode: push, listen: {listen}")
+
+
+def _played(place: Path, more: str = "") -> tuple[Transcript, ...]:
     port = free_port()
     clock = WorldClock(machine_now().replace(microsecond=0), machine_now(), SPEED)
-    path = household(place, port, clock)
-    rules = Rules(poll_s=6, resource=RESOURCE, patience_s=20.0, first_s=30.0)
+    path = household(place, port, clock, more)
+    rules = Rules(poll_s=6, resource=RESOURCE, patience_s=20.0, first_s=30.0, quiet_s=0.4)
     command = f"{sys.executable} -m evenload ven run --config {path}"
     return tuple(play(rules, Place(port=port), Timeline(clock.epoch, clock.origin, SPEED), command=command))

@@ -24,6 +24,7 @@ from support.ven_mutations import (
     silent,
     spaced,
     steady,
+    took,
     ven_of,
 )
 
@@ -301,11 +302,31 @@ OPTS = (
     ),
 )
 
+PUSHED = (
+    _m("GN-12", "pushes", "invalid", took(200)),
+    _m("RG-13", "leaving", "unregistered", took(200, t.response("v").body), "GN-07"),
+    _m("TR-04", "pushes", "another method", took(405)),
+    _m("TR-05", "pushes", "unknown service", took(406)),
+    _m("TR-05", "pushes", "document type", took(200)),
+    _m("TR-13", "answers", "new", took(200, t.response("v").body), "GN-07"),
+    _m("SX-12", "pushes", "alive", silent("oadrCreatedEvent"), "PL-01"),
+)
+"""Faults of a VEN that is pushed to."""
+
 MUTATIONS = (*GENERAL, *EVENTS, *REGISTRATION, *WIRE, *REPORTS, *OPTS)
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
 def test_a_fault_is_caught_and_nothing_else(transcripts, mutation):
+    _catch(transcripts, mutation)
+
+
+@pytest.mark.parametrize("mutation", PUSHED, ids=str)
+def test_a_fault_of_who_is_pushed_to_is_caught_and_nothing_else(pushed, mutation):
+    _catch(pushed, mutation)
+
+
+def _catch(transcripts, mutation):
     (transcript,) = (each for each in transcripts if each.dialogue == mutation.dialogue)
     checks = [check for check in CHECKS if check.dialogue in (EVERY, mutation.dialogue)]
     results = judged(checks, [mutated(steady(transcript), mutation)], Profile())
@@ -317,4 +338,4 @@ def test_a_fault_is_caught_and_nothing_else(transcripts, mutation):
 
 
 def test_every_check_has_a_fault_to_catch():
-    assert {check.rule for check in CHECKS} - {mutation.rule for mutation in MUTATIONS} == set()
+    assert {check.rule for check in CHECKS} - {mutation.rule for mutation in (*MUTATIONS, *PUSHED)} == set()
