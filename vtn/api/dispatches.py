@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from openadr.model.event import EventStatus, status_at
-from openadr.model.target import Target
 from vtn.api.desk import DESK
 from vtn.api.fields import Number, Printable
 from vtn.api.signals import SignalIn, shown, whole
+from vtn.api.targets import EventTarget, Ids
 from vtn.services import dispatch as dispatches
 from vtn.services import dispatch_view, evaluation, order_check, result_due
 from vtn.services.dispatch import Order
@@ -37,11 +37,15 @@ class NewDispatch(Model):
     """The signals; the event lasts as long as the intervals of the first one together. One interval of PT0S: until it
     is cancelled."""
     ven_ids: list[str] = Field(default_factory=list, max_length=100_000)
-    """Whom to call; everybody enrolled if empty."""
-    resource_ids: list[Annotated[Printable, Field(min_length=1, max_length=200)]] = Field(
-        default_factory=list, max_length=100
-    )
-    """Only for these resources of each VEN; for all of them if empty."""
+    """Whom to call; with groups and areas: those in them, too. Everybody enrolled if nobody is named."""
+    group_ids: list[str] = Field(default_factory=list, max_length=100)
+    """Call the VENs in these groups of the fleet."""
+    areas: list[Annotated[Printable, Field(max_length=200)]] = Field(default_factory=list, max_length=100)
+    """Call the VENs that stand in these areas of the fleet."""
+    resource_ids: Ids = Field(default_factory=list)
+    """Only for these resources of each VEN."""
+    target: EventTarget = Field(default_factory=EventTarget)
+    """What else the event names that it is for. Without this and resources it is for all of each VEN."""
     own_values: dict[str, OwnValues] = Field(default_factory=dict)
     """venID -> signal id -> values of that VEN where they differ from the signals above."""
     direction: Literal["reduce", "increase"] | None = None
@@ -87,6 +91,8 @@ class Dispatch(Model):
     """null: open-ended."""
     signals: list[SignalIn]
     resource_ids: list[str]
+    target: EventTarget
+    """What the events name that they are for, beside resources; empty without resources: the VEN that gets it."""
     direction: Literal["reduce", "increase"] | None
     status: EventStatus
     created_at: UtcTime
@@ -127,6 +133,7 @@ def _shown(dispatch: dispatches.Dispatch, now: datetime) -> Dispatch:
         end=period.end,
         signals=shown(dispatch.shared.signals),
         resource_ids=list(dispatch.shared.target.resource_ids),
+        target=EventTarget.shown(dispatch.shared.target),
         direction=dispatch.direction,
         status=status,
         created_at=dispatch.created_at,
@@ -195,7 +202,9 @@ async def _order(body: NewDispatch, now: datetime) -> Order:
         signals=signals,
         ven_ids=tuple(body.ven_ids),
         own_values=body.own_values,
-        target=Target(resource_ids=tuple(body.resource_ids)),
+        group_ids=tuple(body.group_ids),
+        areas=tuple(body.areas),
+        target=body.target.value(body.resource_ids),
         direction=body.direction or order_check.direction_of(signals),
         priority=body.priority,
         test_event=body.test_event,

@@ -20,7 +20,7 @@ from openadr.model.event import ActivePeriod, Event, check_event, listed_until
 from openadr.model.signal import SIGNAL_TABLE, Signal
 from openadr.model.target import EVERYTHING, Target
 from vtn.services import event as events
-from vtn.services import outbox, programme
+from vtn.services import outbox, programme, recipients
 from vtn.services.event import Values, with_values
 from vtn.services.outbox import Intent
 from vtn.services.programme import Programme
@@ -38,9 +38,10 @@ _BATCH: Final = 10_000
 class Order:
     """What an operator orders.
 
-    `ven_ids` empty means every VEN enrolled in the programme. `own_values` are the signal values of single VENs where
-    they differ from the order's. `target` names resources, groups or device classes, never VENs: each event goes to
-    one VEN.
+    It calls `ven_ids` and the members of `group_ids` and `areas`, which are this server's own; where none of them is
+    named, every VEN enrolled in the programme. `own_values` are the signal values of single VENs where they differ from
+    the order's. `target` is what the events say and the VENs understand (resources, groups, grid criteria ...), never
+    VENs: each event goes to one VEN.
     """
 
     programme_id: str
@@ -54,6 +55,13 @@ class Order:
     priority: int | None = None
     test_event: bool = False
     comment: str | None = None
+    group_ids: tuple[str, ...] = ()
+    areas: tuple[str, ...] = ()
+
+    @property
+    def selects(self) -> bool:
+        """Whether it says whom it calls, by name, group or area."""
+        return bool(self.ven_ids or self.group_ids or self.areas)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +162,12 @@ def _check(shared: Event) -> None:
 
 
 async def _targets(conn: Connection, order: Order, now: datetime) -> list[str]:
-    ven_ids = list(dict.fromkeys(order.ven_ids)) or await programme.enrolled(conn, order.programme_id, now)
+    members = await recipients.members(conn, order.group_ids, order.areas)
+    ven_ids = list(dict.fromkeys([*order.ven_ids, *sorted(members)]))
+    if not order.selects:
+        ven_ids = await programme.enrolled(conn, order.programme_id, now)
+    elif not ven_ids:
+        raise InvalidError("There is no VEN in these groups.")
     if not ven_ids:
         raise InvalidError("No VEN is enrolled in this programme, and none was named.")
     if strangers := set(order.own_values) - set(ven_ids):
