@@ -9,7 +9,7 @@ from pydantic import Field
 from openadr.model.event import EventStatus, status_at
 from vtn.api.desk import DESK
 from vtn.api.fields import Number, Printable
-from vtn.api.signals import SignalIn, shown, whole
+from vtn.api.signals import BaselineIn, SignalIn, shown, whole
 from vtn.api.targets import EventTarget, Ids
 from vtn.services import dispatch as dispatches
 from vtn.services import dispatch_view, evaluation, order_check, result_due
@@ -25,7 +25,7 @@ from web.pagination import Cursor, Keyset, Limit, Page
 
 _BY_ID = Keyset("dispatches", str)
 OwnValues = dict[str, Annotated[list[Number], Field(min_length=1, max_length=3000)]]
-"""signal id -> one value an interval."""
+"""signal id, or the baseline's -> one value an interval."""
 
 
 class NewDispatch(Model):
@@ -47,7 +47,8 @@ class NewDispatch(Model):
     target: EventTarget = Field(default_factory=EventTarget)
     """What else the event names that it is for. Without this and resources it is for all of each VEN."""
     own_values: dict[str, OwnValues] = Field(default_factory=dict)
-    """venID -> signal id -> values of that VEN where they differ from the signals above."""
+    """venID -> id of a signal or the baseline -> values of that VEN where they differ from those above."""
+    baseline: BaselineIn | None = None
     direction: Literal["reduce", "increase"] | None = None
     """What is ordered of consumption; where it is left out, what SIMPLE and LOAD_DISPATCH/delta signals say."""
     priority: Annotated[int, Field(ge=0, le=1000)] | None = None
@@ -61,6 +62,7 @@ class DispatchChange(Model):
 
     start: UtcTime | None = None
     signals: Annotated[list[SignalIn], Field(min_length=1, max_length=10)] | None = None
+    baseline: BaselineIn | None = None
 
 
 class Event(Model):
@@ -90,6 +92,7 @@ class Dispatch(Model):
     end: UtcTime | None
     """null: open-ended."""
     signals: list[SignalIn]
+    baseline: BaselineIn | None
     resource_ids: list[str]
     target: EventTarget
     """What the events name that they are for, beside resources; empty without resources: the VEN that gets it."""
@@ -132,6 +135,7 @@ def _shown(dispatch: dispatches.Dispatch, now: datetime) -> Dispatch:
         duration=period.duration,
         end=period.end,
         signals=shown(dispatch.shared.signals),
+        baseline=BaselineIn.shown(dispatch.shared.baseline) if dispatch.shared.baseline else None,
         resource_ids=list(dispatch.shared.target.resource_ids),
         target=EventTarget.shown(dispatch.shared.target),
         direction=dispatch.direction,
@@ -202,6 +206,7 @@ async def _order(body: NewDispatch, now: datetime) -> Order:
         signals=signals,
         ven_ids=tuple(body.ven_ids),
         own_values=body.own_values,
+        baseline=body.baseline.value(body.start) if body.baseline else None,
         group_ids=tuple(body.group_ids),
         areas=tuple(body.areas),
         target=body.target.value(body.resource_ids),
@@ -264,7 +269,11 @@ async def change_dispatch(context: Context, dispatch_id: str, body: DispatchChan
         start=body.start or old.shared.period.start,
         duration=whole(signals) if signals else old.shared.period.duration,
     )
-    await check_event(replace(old.shared, period=period, signals=signals or old.shared.signals))
+    baseline = body.baseline.value(period.start) if body.baseline else None
+    changed = replace(
+        old.shared, period=period, signals=signals or old.shared.signals, baseline=baseline or old.shared.baseline
+    )
+    await check_event(changed)
     async with desk.db.write() as tx:
         await dispatches.change(
             tx,
@@ -274,6 +283,7 @@ async def change_dispatch(context: Context, dispatch_id: str, body: DispatchChan
             start=body.start,
             duration=whole(signals) if signals else None,
             signals=signals,
+            baseline=baseline,
         )
     return await read_dispatch(context, dispatch_id)
 

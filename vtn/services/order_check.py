@@ -50,6 +50,7 @@ def trial(order: Order, now: datetime) -> Event:
         order.target,
         priority=order.priority,
         vtn_comment=order.comment,
+        baseline=order.baseline,
     )
 
 

@@ -65,6 +65,17 @@ _ODD_ORDERS = [
     ({"own_values": {"VEN": {"load_dispatch": [1, 2]}}}, "do not fit"),
     ({"own_values": {"VEN": {"load_dispatch": [1e300]}}}, "/own_values"),
     ({"surprise": 1}, "/surprise"),
+    ({"baseline": {"intervals": []}}, "/baseline/intervals"),
+    ({"baseline": {"intervals": _intervals(1), "unit": "horsepower"}}, "Unknown unit"),
+    ({"baseline": {"intervals": _intervals(1), "id": "load_dispatch"}}, "another id"),
+    ({"baseline": {"intervals": _intervals(1, each="PT0S")}}, "baseline has a length"),
+    ({"baseline": {"intervals": _intervals(1, each="-PT1H")}}, "negative"),
+    ({"baseline": {"intervals": _intervals(1, each="P300Y")}}, "2199"),
+    ({"baseline": {"intervals": _intervals(1, each="P99999Y")}}, "calendar"),
+    ({"baseline": {"intervals": _intervals(1e13)}}, "/baseline/intervals/0/value"),
+    ({"baseline": {"intervals": _intervals(1), "name": "a\u0007"}}, "/baseline/name"),
+    ({"baseline": {"intervals": _intervals(1), "start": "2026-01-12T13:00:00"}}, "/baseline/start"),
+    ({"baseline": {"intervals": _intervals(1)}, "own_values": {"VEN": {"baseline": [1, 2]}}}, "do not fit"),
     ({"target": {"ven_ids": ["ven_x"]}}, "/target/ven_ids"),  # EV-22
     ({"target": {"group_ids": [""]}}, "/target/group_ids/0"),
     ({"target": {"group_ids": ["a\u0007"]}}, "control characters"),
@@ -165,6 +176,28 @@ async def test_an_event_says_whom_it_is_for(office):
         assert replace(sent[name], other=()) == replace(target, other=())
         assert EventTarget.shown(sent[name]) == EventTarget.shown(target)
         assert not sent[name].ven_ids  # EV-22, and EV-67: else it would be for all of the VEN
+
+
+async def test_an_event_carries_a_baseline(office):
+    ven = await office.world.ven()
+    programme = await office.programme(ven)
+    body = {"unit": "kW", "resource_ids": ["heater", "kotel ä"], "intervals": _intervals(1.5, 2, each="PT30M")}
+    own = {ven.ven_id: {"baseline": [7, 8]}}
+    made = (await office.post("/v1/dispatches", office.order(programme, baseline=body, own_values=own)))["dispatch"]
+    assert made["baseline"] == body | {"id": "baseline", "name": "baseline", "start": made["start"]}
+    (listed,) = await ven.events()
+    assert [one.value for one in listed.event.baseline.intervals] == [7, 8]
+    assert listed.event.baseline.start == listed.event.period.start
+    path = f"/v1/dispatches/{made['id']}"
+    yesterday = {"start": "2026-01-11T13:00:00Z", "id": "baseline", "name": "Yesterday ä"}
+    changed = await office.call("PATCH", path, 200, {"baseline": body | yesterday})
+    assert changed["dispatch"]["baseline"] == body | yesterday
+    (listed,) = await ven.events()
+    assert (listed.event.modification_number, listed.event.baseline.name) == (1, "Yesterday ä")
+    await office.call("PATCH", path, 409, {"baseline": body | {"id": "other"}})
+    await office.call("PATCH", path, 422, {"baseline": body | {"unit": "horsepower"}})
+    plain = await office.post("/v1/dispatches", office.order(programme))
+    assert plain["dispatch"]["baseline"] is None
 
 
 async def test_a_changed_event_is_for_the_same(office):
