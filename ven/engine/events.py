@@ -210,7 +210,7 @@ class EventHandler:
         """Set a stored event aside and tell the VTN, with the delivery's requestID (EV-44, GN-11)."""
         self.set_aside(known_event, reason)
         event = known_event.event
-        if registration is not None and event.response_required is ResponseRequired.ALWAYS:
+        if registration is not None and _may_be_named(known_event):
             answer = _answer(event, known_event.request_id, OptType.OUT, Code.COMPLIANCE, reason)
             self._memory.push(CreatedEvent(registration.ven_id, Response(), (answer,)))
         return [EventsChanged((event.event_id,))]
@@ -232,14 +232,14 @@ class EventHandler:
     def opt(self, event_id: str, opt: OptType, reason: str, registration: Registration, now: datetime) -> list[Action]:
         """Change the opt of a known event by hand and tell the VTN, with the delivery's requestID (EV-44, EV-47).
 
-        An event that wants no response is only changed here (EV-41). Raises NotFoundError, or ConflictError where the
-        event is over or was refused.
+        An event that wants no response (EV-41), or that was cancelled (EV-59), is only changed here. Raises
+        NotFoundError, or ConflictError where the event is over or was refused.
         """
         known = self._changeable(event_id, now)
         if known.opt is opt:
             return []
         self._put(replace(known, opt=opt, reason=reason, by_hand=True), now)
-        if known.event.response_required is ResponseRequired.ALWAYS:
+        if _may_be_named(known):
             answer = _answer(known.event, known.request_id, opt, Code.OK, reason)
             self._memory.push(CreatedEvent(registration.ven_id, Response(), (answer,)))
         return [EventsChanged((event_id,))]
@@ -249,9 +249,12 @@ class EventHandler:
     ) -> list[Action]:
         """Like `opt`, by oadrCreateOpt: from then on only another one changes it (OP-01, OP-08).
 
-        `reason` is an OpenADR optReason. Raises ConflictError for an event without response (OP-10).
+        `reason` is an OpenADR optReason. Raises ConflictError for an event that wants no response (OP-10), or that was
+        cancelled (EV-59).
         """
         known = self._changeable(event_id, now)
+        if known.stop_at is not None:
+            raise ConflictError(f"Event {event_id} was cancelled; nothing more is said of it.")
         if known.event.response_required is ResponseRequired.NEVER:
             raise ConflictError(f"Event {event_id} wants no response; OpenADR allows no oadrCreateOpt for it.")
         self._put(replace(known, opt=opt, reason=reason, by_hand=True), now)
@@ -318,6 +321,11 @@ class EventHandler:
 
 def _answer(event: Event, request_id: str, opt: OptType, code: int = Code.OK, text: str = "") -> EventResponse:
     return EventResponse(event.event_id, event.modification_number, opt, request_id, code, text or None)
+
+
+def _may_be_named(event: KnownEvent) -> bool:
+    """Tell whether the VTN may hear of an event unasked: not if it wants no answer, or cancelled it (EV-41, EV-59)."""
+    return event.event.response_required is ResponseRequired.ALWAYS and event.stop_at is None
 
 
 def _refusal(event: UnreadableEvent, request_id: str) -> EventResponse:
