@@ -32,6 +32,8 @@ _KEPT: Final = timedelta(days=30)
 """How long an event is remembered after its end, so that an old version is still known as such (EV-56)."""
 _MOST_KEPT: Final = 4 * 1024 * 1024
 """How many bytes of events that are over are remembered: thousands, whatever a VTN sends."""
+_HOUSEHOLDS: Final = frozenset({Code.SIGNAL_NOT_SUPPORTED, Code.TARGET_MISMATCH, Code.DEPLOYMENT})
+"""The refusals that come of what stands in the household file, and not of the event alone."""
 _LONGEST_REASON: Final = 200
 _MOST_SCHEDULES: Final = 100
 
@@ -126,12 +128,17 @@ class EventHandler:
         if known is not None and _same(known.event, event) and (known.event.cancelled or known.stop_at is None):
             if delivered.status is EventStatus.COMPLETED or known.over(now):
                 return None, False  # it was answered while there was something to answer
-            if known.request_id != request_id:
-                self._put(replace(known, request_id=request_id), now)
-            return _answer(event, request_id, known.opt, known.code, known.reason), False
+            if known.code not in _HOUSEHOLDS or not self._suits(event, registration):
+                if known.request_id != request_id:
+                    self._put(replace(known, request_id=request_id), now)
+                return _answer(event, request_id, known.opt, known.code, known.reason), False
         fresh = self._decide(event, known, request_id, registration, now)
         self._put(fresh, now)
         return _answer(event, request_id, fresh.opt, fresh.code, fresh.reason), True
+
+    def _suits(self, event: Event, registration: Registration) -> bool:
+        """Tell whether nothing is wrong with an event that was refused: the household file may be another one now."""
+        return self._policy.judge(event, registration.ven_id).refusal is None
 
     def _decide(
         self, event: Event, known_event: KnownEvent | None, request_id: str, registration: Registration, now: datetime
@@ -157,8 +164,12 @@ class EventHandler:
         return KnownEvent(event, request_id, verdict.opt, offset_s, verdict.code, reason, by_hand=by_hand)
 
     def _offset(self, event: Event, known_event: KnownEvent | None) -> int:
-        """Return the random delay; a modification keeps it unless startafter changed (EV-61). Raises InvalidError."""
-        if known_event is not None and known_event.event.period.start_after == event.period.start_after:
+        """Return the random delay; a modification keeps it unless startafter changed (EV-61). Raises InvalidError.
+
+        An event that was refused has none to keep.
+        """
+        drawn = known_event is not None and known_event.code == Code.OK
+        if known_event is not None and drawn and known_event.event.period.start_after == event.period.start_after:
             return known_event.offset_s
         return self._random.randint(0, _window_s(event))
 
