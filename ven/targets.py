@@ -1,6 +1,7 @@
 """What the targets of events can mean here: the `targets` of a household file, and whether an eiTarget names them."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,8 +10,9 @@ from openadr.model.area import corners_of, surround
 from openadr.model.target import AREAS, Grid, Target
 
 _MOST: Final = 100
-_MOST_TEXT: Final = 200_000
-"""As many characters of areas are read in a target: some ten thousand corners, more than any grid area needs."""
+_MOST_AREAS: Final = 100
+_MOST_TEXT: Final = 100_000
+"""As many characters of areas are read in a target: some five thousand corners, more than any grid area needs."""
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -77,12 +79,11 @@ def _grid(ours: Targets) -> Iterator[tuple[str, str]]:
 
 def _holds(target: Target, location: Location) -> bool:
     """Tell whether a location lies in an area of the target; what exceeds all sense is not read."""
-    left = _MOST_TEXT
-    for criterion, text in target.other:
-        if criterion in AREAS:
-            left -= len(text)
-            if left < 0:
-                return False
-            if surround(corners_of(text), (location.latitude, location.longitude)):
-                return True
+    left, here = _MOST_TEXT, (location.latitude, location.longitude)
+    for text in islice((text for criterion, text in target.other if criterion in AREAS), _MOST_AREAS):
+        left -= len(text)
+        if left < 0:
+            return False
+        if surround(corners_of(text), here):
+            return True
     return False

@@ -28,7 +28,7 @@ class TransportInterface(Model):
     delivery: _Id
 
 
-Areas = Annotated[list[Annotated[list[Corner], Field(min_length=3, max_length=500)]], Field(max_length=10)]
+Areas = Annotated[list[Annotated[list[Corner], Field(min_length=3, max_length=250)]], Field(max_length=10)]
 """Areas on the map, each by its corners in order; the last is joined to the first."""
 
 
