@@ -9,9 +9,10 @@ import typer
 
 from core.errors import InvalidError
 from core.spans import Duration
+from evenload import event_target
 from evenload.client import OperatorClient, RequestError
 from evenload.names import Noun
-from evenload.output import say_learning, say_unknown
+from evenload.output import printable, say_learning, say_unknown
 from evenload.session import MaybeMoment, Moment, Session, Yes, command, confirm, open_group
 
 programme = typer.Typer(help="Programmes and enrolments.", no_args_is_help=True)
@@ -253,6 +254,15 @@ def event_dispatch(
         typer.Option("--ven", help="VEN to call (name or venID). Repeatable. Default: everybody enrolled."),
         Noun.VEN,
     ] = None,
+    group_id: Annotated[
+        list[str] | None,
+        typer.Option("--group", help="Call the VENs of this group (name or id), too. Repeatable."),
+        Noun.GROUP,
+    ] = None,
+    area: Annotated[
+        list[str] | None, typer.Option("--area", help="Call the VENs that stand in this area, too. Repeatable.")
+    ] = None,
+    target: Annotated[list[str] | None, typer.Option("--target", help=event_target.HELP)] = None,
     comment: Annotated[str | None, typer.Option(help="Shown to the household.")] = None,
     yes: Yes = False,
 ) -> None:
@@ -271,8 +281,11 @@ def event_dispatch(
         "start": start.isoformat(),
         "signals": signals,
         "ven_ids": list(ven_id or []),
+        "group_ids": list(group_id or []),
+        "areas": list(area or []),
         "direction": direction,
         "comment": comment,
+        **event_target.target_fields(target or ()),
     }
     warnings = session.call(lambda client: client.post("/dispatches/check", body))["warnings"]
     if warnings:
@@ -314,6 +327,8 @@ def event_show(session: Session, dispatch_id: _DispatchId) -> None:
     one = found["dispatch"]
     if not session.json:
         typer.echo(f"{one['id']}: {one['start']}, {one['duration']}, {one['status']}")
+        if words := event_target.target_words(one):
+            typer.echo(printable(f"For {words}"))
     columns = ("ven_name", "status", "modification_number", "opt", "reason", "first_sent_at", "answered_at")
     session.table(found if session.json else found["events"], *columns)
 

@@ -3,25 +3,26 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from bridges.device import Device
 from core.clock import system_clock
 from core.errors import InvalidError, Reason
 from openadr.model.event import DeliveredEvent, Event, EventStatus, status_at
 from openadr.model.opt import OptType
+from openadr.model.signal import Baseline
 from openadr.v20b.codes import Code
 from openadr.v20b.decode import decode
 from openadr.v20b.encode import message_name
 from openadr.v20b.messages import DistributeEvent
+from ven.baseline_view import baseline_fields, baseline_words
 from ven.devices import describe
 from ven.engine.events import Verdict
 from ven.household import Household
 from ven.opt_policy import HouseholdOptPolicy
 from ven.planning import HORIZON, Plan, Planned, plan
 from ven.vtn_state import KnownEvent
-
-_LONGEST_COMMENT: Final = 500
+from ven.words import in_a_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class Explanation:
     random_s: int
     orders: tuple[Planned, ...]
     notes: tuple[str, ...]
+    baseline: Baseline | None = None
+    """What the VTN takes for granted without the event; only of an event that is sound."""
 
 
 def explain(household: Household, body: bytes, now: datetime, ven_id: str | None = None) -> list[Explanation]:
@@ -104,12 +107,16 @@ def _one(
         int((window.held_after(start) - start).total_seconds()) if window else 0,
         made.orders,
         made.notes,
+        event.baseline if verdict.refusal is None else None,
     )
 
 
 def as_json(explanations: list[Explanation]) -> list[dict[str, Any]]:
     """Return the explanations as plain values for JSON; times are ISO 8601 in UTC."""
-    return [_plain(asdict(one)) for one in explanations]
+    return [
+        _plain(asdict(one)) | {"baseline": baseline_fields(one.baseline) if one.baseline else None}
+        for one in explanations
+    ]
 
 
 def _plain(value: Any) -> Any:
@@ -137,6 +144,8 @@ def _lines(explanation: Explanation) -> str:
     ]
     if explanation.comment:
         lines.append(f"  the operator says: {in_a_line(explanation.comment)}")
+    if explanation.baseline:
+        lines.append(f"  {baseline_words(baseline_fields(explanation.baseline))}")
     if explanation.random_s:
         lines.append(f"  start and end are delayed by up to {timedelta(seconds=explanation.random_s)}, at random")
     answer = f"  answer: {explanation.opt}" + (f" ({explanation.code})" if explanation.code != Code.OK else "")
@@ -151,12 +160,6 @@ def _lines(explanation: Explanation) -> str:
         lines.append("  no device is touched")
     lines += [f"  note: {note}" for note in explanation.notes]
     return "\n".join(lines)
-
-
-def in_a_line(comment: str) -> str:
-    """Return somebody else's words as a single line for a terminal."""
-    words = " ".join(comment.split())[:_LONGEST_COMMENT]
-    return "".join(char for char in words if char.isprintable())
 
 
 def _time(when: datetime) -> str:

@@ -30,6 +30,7 @@ from openadr.model.opt import OptType
 from openadr.model.registration import Mode
 from openadr.model.signal import WELL_KNOWN_SIGNALS
 from openadr.model.target import Target, check_device_classes
+from ven.targets import Targets
 
 _MQTT: Final = "mqtt"
 _DAY_S: Final = 86_400
@@ -199,6 +200,7 @@ class ResourceEntry(_Part):
     id: Ident
     meter: Ident | None = Field(None, description="Device whose register counts the resource's energy.")
     devices: tuple[Ident, ...] = Field((), description="Devices that events may use.")
+    targets: Targets = Field(default_factory=Targets, description="By what an event means this resource alone.")
 
 
 class Match(_Part):
@@ -399,6 +401,9 @@ class Household(_Part):
     templates: Path = Field(Path("templates"), description="Directory with device templates of the household's own.")
     devices: tuple[DeviceEntry, ...] = Field((), max_length=500)
     resources: tuple[ResourceEntry, ...] = Field((), max_length=100)
+    targets: Targets = Field(
+        default_factory=Targets, description="By what an event means all of this household, beside its venID."
+    )
     programmes: tuple[Programme, ...] = Field((), max_length=100)
     opt: tuple[OptRule, ...] = Field((), max_length=100, description="The first rule that fits decides; else opt in.")
     quiet: tuple[Quiet, ...] = Field(

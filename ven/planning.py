@@ -82,6 +82,7 @@ def plan(
     notes: list[str] = []
     pieces: list[tuple[_Piece, str]] = []
     taken: set[str] = set()
+    turns: dict[str, None] = {}
     asks = False
     for signal, programme in _by_programme(event, household, notes):
         allowed = (signal_devices(household, mine, signal) or frozenset()) - taken
@@ -92,9 +93,10 @@ def plan(
         remarks = ((index, what.remark) for index, (_, what) in enumerate(effects) if what.remark)
         notes += [f"{signal.name} interval {index}: {remark}" for index, remark in islice(remarks, _MOST_NOTES)]
         mine_now = list(_pieces(effects))
+        turns |= dict.fromkeys(setting.device for _, what in effects for setting in what.settings)
         taken |= {piece.setting.device for piece in mine_now}
         pieces += [(piece, signal.name) for piece in mine_now]
-    orders = _orders(event, pieces, household, horizon)
+    orders = _orders(event, pieces, list(turns), household, horizon)
     return Plan(tuple(sorted(orders, key=lambda row: (row.at, row.device, row.capability))), tuple(notes), asks)
 
 
@@ -146,16 +148,20 @@ def _intervals(event: KnownEvent, signal: Signal) -> Iterator[tuple[Span, float]
 
 
 def _orders(
-    known_event: KnownEvent, pieces: list[tuple[_Piece, str]], household: Household, horizon: datetime
+    known_event: KnownEvent,
+    pieces: list[tuple[_Piece, str]],
+    names: list[str],
+    household: Household,
+    horizon: datetime,
 ) -> Iterator[Planned]:
+    """Yield the orders for the pieces of the plan; `names` are the devices in the order in which they take turns."""
     event = known_event.event
     dry_run = event.is_test and household.test_events == "dry_run"
-    names = list(dict.fromkeys(piece.setting.device for piece, _ in pieces))
     for piece, signal in pieces:
         share = names.index(piece.setting.device) / len(names), (names.index(piece.setting.device) + 1) / len(names)
         entry = household.device(piece.setting.device)
         longest = entry.limits.max_event if entry else None
-        span = _bounded(_ramped(known_event, piece.span, share), known_event.start, longest)
+        span = _bounded(_ramped(known_event, piece.span, share), _first_switching(known_event, share), longest)
         if span.end is not None and span.end <= span.start:
             continue
         for lease, start, end in _leases(span, horizon, household.limits.lease.timedelta()):
@@ -169,25 +175,39 @@ def _ramped(event: KnownEvent, span: Span, share: tuple[float, float]) -> Span:
     """Spread the devices' first switching over the ramp-up and their last over the recovery (EV-65).
 
     A positive ramp-up ends with the start, a negative one begins there; a positive recovery begins with the end, a
-    negative one ends there. A cancelled event has no recovery.
+    negative one ends there, and either may take in several intervals. A cancelled event has no recovery.
     """
-    before, after = share
-    period = event.event.period
+    begins, ends = _first_switching(event, share), _last_switching(event, share)
     start, end = span.start, span.end
-    if period.ramp_up and start == event.start:
-        ramp_s = (start - (-period.ramp_up).held_after(start)).total_seconds()
-        start = shifted(start, ramp_s * (before - 1) if ramp_s > 0 else -ramp_s * before)
-    if period.recovery and end is not None and end == event.span.end and event.stop_at is None:
-        ramp_s = (period.recovery.held_after(end) - end).total_seconds()
-        end = shifted(end, ramp_s * before if ramp_s > 0 else ramp_s * (1 - after))
+    start = begins if start == event.start else max(start, begins)
+    if ends is not None and end is not None:
+        end = ends if end == event.span.end else min(end, ends)
     return replace(span, start=start, end=end)
 
 
-def _bounded(span: Span, event_start: datetime, longest: Duration | None) -> Span:
-    """Cut a span at the longest time that one event may hold the device."""
+def _first_switching(event: KnownEvent, share: tuple[float, float]) -> datetime:
+    """Return when a device's turn comes to follow the event, by its share of the ramp-up."""
+    ramp = event.event.period.ramp_up
+    if not ramp:
+        return event.start
+    ramp_s = (event.start - (-ramp).held_after(event.start)).total_seconds()
+    return shifted(event.start, ramp_s * (share[0] - 1) if ramp_s > 0 else -ramp_s * share[0])
+
+
+def _last_switching(event: KnownEvent, share: tuple[float, float]) -> datetime | None:
+    """Return when a device's turn comes to leave the event, by its share of the recovery; None: it has no end."""
+    recovery, end = event.event.period.recovery, event.span.end
+    if not recovery or end is None or event.stop_at is not None:
+        return end
+    recovery_s = (recovery.held_after(end) - end).total_seconds()
+    return shifted(end, recovery_s * share[0] if recovery_s > 0 else recovery_s * (1 - share[1]))
+
+
+def _bounded(span: Span, begins: datetime, longest: Duration | None) -> Span:
+    """Cut a span at the longest time that one event may hold the device, which it may do from `begins` on."""
     if longest is None:
         return span
-    limit = longest.held_after(event_start)
+    limit = longest.held_after(begins)
     return Span(span.start, min(span.end, limit) if span.end is not None else limit)
 
 

@@ -16,6 +16,7 @@ from openadr.model.signal import Signal
 from openadr.model.target import Target
 from openadr.model.units import POWER_REAL_W
 from ven.household import Household, OptRule, Programme
+from ven.targets import names
 
 WATT_SIGNALS: Final = frozenset(
     {
@@ -90,12 +91,13 @@ def accepts_context(household: Household, market_context: str) -> bool:
 def targeted(household: Household, target: Target, ven_id: str) -> frozenset[str] | None:
     """Return the devices that an event's target names; None if it names nothing here (EV-50, EV-67).
 
-    Criteria are ORed; none at all, or our venID, mean everything.
+    Criteria are ORed; none at all, our venID, or something that the whole household belongs to mean everything.
     """
     every = {one.id for one in household.devices}
-    if not target or ven_id in target.ven_ids:
+    if not target or ven_id in target.ven_ids or names(target, household.targets):
         return frozenset(every)
-    resources = [one for one in household.all_resources() if one.id in target.resource_ids]
+    wanted = {*target.resource_ids}
+    resources = [one for one in household.all_resources() if one.id in wanted or names(target, one.targets)]
     found = {name for resource in resources for name in resource.devices}
     found |= {one.id for one in household.devices if one.device_class in target.device_classes}
     return frozenset(found) if resources or found else None

@@ -12,11 +12,11 @@ from core.spans import Duration
 from openadr.model.opt import Availability, Opt
 from openadr.model.registration import Mode
 from openadr.v20b.codes import Code
+from ven.baseline_view import baseline_fields, baseline_words
 from ven.consumption_history import source_of
 from ven.devices import describe
 from ven.engine import Failure
 from ven.engine.polling import bounded_period
-from ven.explain import in_a_line
 from ven.household import Household
 from ven.quiet_hours import quiet_schedule
 from ven.readings_store import Ring
@@ -24,6 +24,7 @@ from ven.state_files import JOURNAL_FILE, STORE_FILE
 from ven.store import Store
 from ven.vitals import Vitals, process_runs, read_vitals
 from ven.vtn_state import KnownEvent
+from ven.words import in_a_line
 
 _STUCK: Final = timedelta(minutes=2)
 """A process that has shown no sign of life for so long does not work any more."""
@@ -206,6 +207,7 @@ def _event(event: KnownEvent) -> dict[str, Any]:
     span = None
     with suppress(EvenloadError, ArithmeticError):  # the running gateway sets such an event aside
         span = event.span if event.code == Code.OK else None
+    baseline = event.event.baseline if event.code == Code.OK else None
     return {
         "event_id": event.event.event_id,
         "modification": event.event.modification_number,
@@ -213,6 +215,7 @@ def _event(event: KnownEvent) -> dict[str, Any]:
         "code": int(event.code),
         "reason": event.reason,
         "comment": event.event.vtn_comment,
+        "baseline": baseline_fields(baseline) if baseline else None,
         "cancelled": event.stop_at is not None,
         "start": span.start.isoformat() if span else None,
         "end": span.end.isoformat() if span and span.end else None,
@@ -337,6 +340,8 @@ def _conversation_lines(status: dict[str, Any]) -> list[str]:
         lines.append(f"  event {event['event_id']}.{event['modification']}: {event['opt']}{reason}{state}")
         if event["comment"]:
             lines.append(f"    the operator says: {in_a_line(event['comment'])}")
+        if event["baseline"]:
+            lines.append(f"    {baseline_words(event['baseline'])}")
         if event["start"]:
             lines.append(
                 f"    {_local(event['start'])} .. {_local(event['end']) if event['end'] else 'until cancelled'}"

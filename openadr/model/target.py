@@ -1,6 +1,7 @@
 """Targets: whom an event, opt or report concerns."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from core.errors import InvalidError
 
@@ -16,12 +17,28 @@ DEVICE_CLASSES = frozenset(
 """The end-device classes of conformance rule R111; `x-...` is allowed beside them."""
 
 
+class Grid(StrEnum):
+    """The criteria of an eiTarget that name a place in the grid or on the map, by element, in the schema's order."""
+
+    AGGREGATED_PNODE = "aggregatedPnode"
+    METER_ASSET = "meterAsset"
+    PNODE = "pnode"
+    SERVICE_AREA = "serviceArea"
+    SERVICE_DELIVERY_POINT = "serviceDeliveryPoint"
+    SERVICE_LOCATION = "serviceLocation"
+    TRANSPORT_INTERFACE = "transportInterface"
+
+
+AREAS = (Grid.SERVICE_AREA, Grid.SERVICE_LOCATION)
+"""Those that are a ring of positions; see `openadr.model.area`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """The criteria of an eiTarget. Criteria are ORed; none at all means "the receiving VEN" (EV-67).
 
-    `device_classes` are the mRIDs of endDeviceAsset elements. The rarer grid criteria (pnode, service area...) are
-    kept by their element name in `other`, so that a message passes through unharmed.
+    `device_classes` are the mRIDs of endDeviceAsset elements. `other` are the `Grid` criteria, by their element: a
+    node or an mRID, the numbers of a ring of positions, or for a transportInterface receipt and delivery on two lines.
     """
 
     ven_ids: tuple[str, ...] = ()

@@ -54,6 +54,24 @@ def _order_by_template(shell, programme):
     assert "--power-w, or --template" in shell.bad(*when, "--duration", "PT1H")
 
 
+def _for_whom(shell, order):
+    """Order for a group, a resource and an area, by the members of a group of the fleet."""
+    shell.good("group", "create", "Callees")
+    shell.good("group", "add", "Callees", "Named 2")
+    area = "service-area=59,18 60,18 60,19.5"
+    named = ("--group", "Callees", "--target", "group=north=1", "--target", "resource=heater", "--target", area)
+    made = _json(shell, *order, *named)
+    assert {event["ven_name"] for event in made["events"]} == {"Named 1", "Named 2"}
+    dispatch = made["dispatch"]
+    assert (dispatch["resource_ids"], dispatch["target"]["group_ids"]) == (["heater"], ["north=1"])
+    assert dispatch["target"]["service_areas"][0][2] == {"latitude": 60.0, "longitude": 19.5}
+    assert "For resource=heater, group=north=1, service-area of 3 corners" in shell.good(
+        "event", "show", dispatch["id"]
+    )
+    shell.good("event", "cancel", dispatch["id"])
+    assert "'nowhere'" in shell.bad(*order, "--area", "nowhere")
+
+
 def test_a_day_of_an_operator(shell, live, tmp_path):
     added = shell.good("fleet", "add", "Home 1")
     ven_id, code = added.split()[0], re.search(r"[A-Z0-9]{4}(-[A-Z0-9]{4}){3}", added)[0]
@@ -164,6 +182,7 @@ def test_names_work_wherever_ids_do(shell):
     assert made in said
     assert other in said
     shell.good("event", "cancel", other)
+    _for_whom(shell, order)
     assert f"Cancelled {made}" in shell.good("event", "cancel", "named programme")
     assert programme in shell.good("programme", "list")
 

@@ -329,6 +329,34 @@ def test_a_modification_keeps_the_offset_unless_the_window_changes(bench, event)
     assert later != {first}
 
 
+def test_ev61_an_event_that_was_refused_has_its_delay_still_to_come(benches, household, event):
+    found = set()
+    for seed in range(8):
+        bench = benches(household, seed=seed).register()
+        refused = randomised(event, target=Target(resource_ids=("nowhere",)))
+        bench.deliver(refused)
+        assert answers(bench)["evt"].code == 462
+        bench.deliver(replace(refused, modification_number=1, target=Target()))
+        assert answers(bench)["evt"].code == 200
+        found.add(bench.store.event("evt").offset_s)
+    assert len(found) > 4
+
+
+def test_a_refused_event_is_looked_at_anew_when_the_household_is_another_one(bench, benches, variant, event):
+    """Else a group that was missing in the file would help for new events only."""
+    bench.register()
+    one = event(target=Target(group_ids=("north",)))
+    bench.deliver(one)
+    assert answers(bench)["evt"].code == 462
+    assert bench.deliver(one) == [], "nothing has changed"
+    assert answers(bench)["evt"].code == 462
+    member = benches(variant(targets={"groups": ["north"]}), store=bench.store)
+    member.exchange(RequestEvent, DistributeEvent("vtn", "again", (delivered(one),), Response()))
+    answer = answers(member)["evt"]
+    assert (answer.code, answer.opt_type, answer.request_id) == (200, OptType.IN, "again")
+    assert member.store.event("evt").runs
+
+
 def test_a_restart_keeps_the_offset(bench, benches, household, event):
     bench.register()
     bench.deliver(randomised(event))

@@ -1,5 +1,6 @@
 """Opts by hand and opt schedules."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -60,6 +61,27 @@ def test_an_event_that_wants_no_response_is_opted_out_of_in_silence(bench, event
     assert bench.store.waiting_count() == 0  # EV-41
     with pytest.raises(ConflictError):
         bench.engine.opt("evt", OptType.IN, "participating", bench.now, qualify=True)  # OP-10
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+def test_ev59_a_cancelled_event_that_runs_out_is_not_named_any_more(bench, event, explicit):
+    bench.register()
+    sent = event(
+        period={"start_after": Duration.of(hours=1)}, start=bench.now - timedelta(hours=1), values=((600, -1.0),)
+    )
+    bench.deliver(sent)
+    bench.exchange(CreatedEvent, QUIET)
+    bench.after(hours=2)
+    bench.deliver(*([replace(sent, modification_number=1, cancelled=True)] if explicit else []))
+    if explicit:
+        bench.exchange(CreatedEvent, QUIET)
+    assert not bench.store.event("evt").over(bench.now), "its stop is random (EV-62)"
+    with pytest.raises(ConflictError, match="cancelled"):
+        bench.engine.opt("evt", OptType.OUT, "overrideStatus", bench.now, qualify=True)
+    assert bench.engine.opt("evt", OptType.OUT, "economic", bench.now) == [EventsChanged(("evt",))]
+    assert not bench.store.event("evt").runs, "the devices are free at once"
+    assert bench.engine.withdraw("evt", "odd") == [EventsChanged(("evt",))]
+    assert bench.store.waiting_count() == 0
 
 
 def test_an_opt_can_qualify_an_event(known):

@@ -211,6 +211,48 @@ def test_recovery_spreads_the_last_switching(planned, event, recovery, ends):
     assert {one[1] for one in found} == ends
 
 
+def test_a_ramp_longer_than_an_interval_spreads_over_several(planned, event):
+    """EV-65: the plug's turn comes in the fourth interval, and the heater's end is in the eighth."""
+    signal = simple(3, 2, 3, 3, 1, 3, 3, 3, 1, 3, minutes=5)
+    period = {"ramp_up": Duration(0, -30 * 60), "recovery": Duration(0, -30 * 60)}
+    found = planned(event(signals=(signal,), values=((50, 0),), period=period))[1]
+    assert [one[:2] for one in found if one[2] == "heater"] == [(0, 20), (25, 35)]
+    assert [one[:2] for one in found if one[2] == "plug"] == [(15, 50)]
+
+
+def test_devices_take_their_turns_in_the_order_of_the_programme(planned, event):
+    """Not in that in which the event lets them go: the plug, which is free first, is second all the same."""
+    signal = simple(3, 2, 2)
+    found = planned(event(signals=(signal,), values=((30, 0),), period={"ramp_up": Duration.of(minutes=10)}))[1]
+    assert {one[2]: one[0] for one in found} == {"heater": -10, "plug": -5}
+
+
+@pytest.mark.parametrize(
+    ("ramp", "held"), [(Duration.of(minutes=20), (-20.0, 10.0)), (Duration(0, -1200), (0.0, 30.0))]
+)
+def test_the_longest_time_that_an_event_may_hold_a_device_includes_the_ramp_up(planned, household, event, ramp, held):
+    devices = [one.model_dump(by_alias=True) for one in household.devices]
+    devices[1]["limits"] = {"max_event": "PT30M"}
+    found = planned(event(values=((60, -2000.0),), period={"ramp_up": ramp}), changes={"devices": devices})[1]
+    assert found == [(*held, "heater", "off")]
+
+
+_RAMPS = st.none() | st.integers(-120, 120).map(lambda minutes: Duration(0, 60 * minutes))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(1, 60), st.floats(-4000, 500)), min_size=1, max_size=8), _RAMPS, _RAMPS)
+def test_orders_keep_to_ramp_up_and_recovery(planned, event, values, ramp_up, recovery):
+    made, _ = planned(event(values=tuple(values), period={"ramp_up": ramp_up, "recovery": recovery}))
+    length = timedelta(minutes=sum(minutes for minutes, _ in values))
+    first = ONE - max(timedelta(), ramp_up.timedelta() if ramp_up else timedelta())
+    last = ONE + length + max(timedelta(), recovery.timedelta() if recovery else timedelta())
+    for device in ("heater", "plug"):
+        mine = [one for one in made.orders if one.device == device]
+        assert all(first <= one.at < one.until <= last for one in mine)
+        assert all(one.until <= two.at for one, two in pairwise(mine))
+
+
 def test_ids_are_the_same_after_a_restart_and_differ_by_modification(planned, event):
     first, _ = planned(event())
     again, _ = planned(event())

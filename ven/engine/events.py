@@ -32,6 +32,8 @@ _KEPT: Final = timedelta(days=30)
 """How long an event is remembered after its end, so that an old version is still known as such (EV-56)."""
 _MOST_KEPT: Final = 4 * 1024 * 1024
 """How many bytes of events that are over are remembered: thousands, whatever a VTN sends."""
+_HOUSEHOLDS: Final = frozenset({Code.SIGNAL_NOT_SUPPORTED, Code.TARGET_MISMATCH, Code.DEPLOYMENT})
+"""The refusals that come of what stands in the household file, and not of the event alone."""
 _LONGEST_REASON: Final = 200
 _MOST_SCHEDULES: Final = 100
 
@@ -126,12 +128,17 @@ class EventHandler:
         if known is not None and _same(known.event, event) and (known.event.cancelled or known.stop_at is None):
             if delivered.status is EventStatus.COMPLETED or known.over(now):
                 return None, False  # it was answered while there was something to answer
-            if known.request_id != request_id:
-                self._put(replace(known, request_id=request_id), now)
-            return _answer(event, request_id, known.opt, known.code, known.reason), False
+            if known.code not in _HOUSEHOLDS or not self._suits(event, registration):
+                if known.request_id != request_id:
+                    self._put(replace(known, request_id=request_id), now)
+                return _answer(event, request_id, known.opt, known.code, known.reason), False
         fresh = self._decide(event, known, request_id, registration, now)
         self._put(fresh, now)
         return _answer(event, request_id, fresh.opt, fresh.code, fresh.reason), True
+
+    def _suits(self, event: Event, registration: Registration) -> bool:
+        """Tell whether nothing is wrong with an event that was refused: the household file may be another one now."""
+        return self._policy.judge(event, registration.ven_id).refusal is None
 
     def _decide(
         self, event: Event, known_event: KnownEvent | None, request_id: str, registration: Registration, now: datetime
@@ -157,8 +164,12 @@ class EventHandler:
         return KnownEvent(event, request_id, verdict.opt, offset_s, verdict.code, reason, by_hand=by_hand)
 
     def _offset(self, event: Event, known_event: KnownEvent | None) -> int:
-        """Return the random delay; a modification keeps it unless startafter changed (EV-61). Raises InvalidError."""
-        if known_event is not None and known_event.event.period.start_after == event.period.start_after:
+        """Return the random delay; a modification keeps it unless startafter changed (EV-61). Raises InvalidError.
+
+        An event that was refused has none to keep.
+        """
+        drawn = known_event is not None and known_event.code == Code.OK
+        if known_event is not None and drawn and known_event.event.period.start_after == event.period.start_after:
             return known_event.offset_s
         return self._random.randint(0, _window_s(event))
 
@@ -210,7 +221,7 @@ class EventHandler:
         """Set a stored event aside and tell the VTN, with the delivery's requestID (EV-44, GN-11)."""
         self.set_aside(known_event, reason)
         event = known_event.event
-        if registration is not None and event.response_required is ResponseRequired.ALWAYS:
+        if registration is not None and _may_be_named(known_event):
             answer = _answer(event, known_event.request_id, OptType.OUT, Code.COMPLIANCE, reason)
             self._memory.push(CreatedEvent(registration.ven_id, Response(), (answer,)))
         return [EventsChanged((event.event_id,))]
@@ -232,14 +243,14 @@ class EventHandler:
     def opt(self, event_id: str, opt: OptType, reason: str, registration: Registration, now: datetime) -> list[Action]:
         """Change the opt of a known event by hand and tell the VTN, with the delivery's requestID (EV-44, EV-47).
 
-        An event that wants no response is only changed here (EV-41). Raises NotFoundError, or ConflictError where the
-        event is over or was refused.
+        An event that wants no response (EV-41), or that was cancelled (EV-59), is only changed here. Raises
+        NotFoundError, or ConflictError where the event is over or was refused.
         """
         known = self._changeable(event_id, now)
         if known.opt is opt:
             return []
         self._put(replace(known, opt=opt, reason=reason, by_hand=True), now)
-        if known.event.response_required is ResponseRequired.ALWAYS:
+        if _may_be_named(known):
             answer = _answer(known.event, known.request_id, opt, Code.OK, reason)
             self._memory.push(CreatedEvent(registration.ven_id, Response(), (answer,)))
         return [EventsChanged((event_id,))]
@@ -249,9 +260,12 @@ class EventHandler:
     ) -> list[Action]:
         """Like `opt`, by oadrCreateOpt: from then on only another one changes it (OP-01, OP-08).
 
-        `reason` is an OpenADR optReason. Raises ConflictError for an event without response (OP-10).
+        `reason` is an OpenADR optReason. Raises ConflictError for an event that wants no response (OP-10), or that was
+        cancelled (EV-59).
         """
         known = self._changeable(event_id, now)
+        if known.stop_at is not None:
+            raise ConflictError(f"Event {event_id} was cancelled; nothing more is said of it.")
         if known.event.response_required is ResponseRequired.NEVER:
             raise ConflictError(f"Event {event_id} wants no response; OpenADR allows no oadrCreateOpt for it.")
         self._put(replace(known, opt=opt, reason=reason, by_hand=True), now)
@@ -318,6 +332,11 @@ class EventHandler:
 
 def _answer(event: Event, request_id: str, opt: OptType, code: int = Code.OK, text: str = "") -> EventResponse:
     return EventResponse(event.event_id, event.modification_number, opt, request_id, code, text or None)
+
+
+def _may_be_named(event: KnownEvent) -> bool:
+    """Tell whether the VTN may hear of an event unasked: not if it wants no answer, or cancelled it (EV-41, EV-59)."""
+    return event.event.response_required is ResponseRequired.ALWAYS and event.stop_at is None
 
 
 def _refusal(event: UnreadableEvent, request_id: str) -> EventResponse:

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from openadr.model.event import EventStatus, status_at
-from openadr.model.target import Target
 from vtn.api.desk import DESK
 from vtn.api.fields import Number, Printable
-from vtn.api.signals import SignalIn, shown, whole
+from vtn.api.signals import BaselineIn, SignalIn, shown, whole
+from vtn.api.targets import EventTarget, Ids
 from vtn.services import dispatch as dispatches
 from vtn.services import dispatch_view, evaluation, order_check, result_due
 from vtn.services.dispatch import Order
@@ -25,7 +25,7 @@ from web.pagination import Cursor, Keyset, Limit, Page
 
 _BY_ID = Keyset("dispatches", str)
 OwnValues = dict[str, Annotated[list[Number], Field(min_length=1, max_length=3000)]]
-"""signal id -> one value an interval."""
+"""signal id, or the baseline's -> one value an interval."""
 
 
 class NewDispatch(Model):
@@ -37,13 +37,18 @@ class NewDispatch(Model):
     """The signals; the event lasts as long as the intervals of the first one together. One interval of PT0S: until it
     is cancelled."""
     ven_ids: list[str] = Field(default_factory=list, max_length=100_000)
-    """Whom to call; everybody enrolled if empty."""
-    resource_ids: list[Annotated[Printable, Field(min_length=1, max_length=200)]] = Field(
-        default_factory=list, max_length=100
-    )
-    """Only for these resources of each VEN; for all of them if empty."""
+    """Whom to call; with groups and areas: those in them, too. Everybody enrolled if nobody is named."""
+    group_ids: list[str] = Field(default_factory=list, max_length=100)
+    """Call the VENs in these groups of the fleet."""
+    areas: list[Annotated[Printable, Field(max_length=200)]] = Field(default_factory=list, max_length=100)
+    """Call the VENs that stand in these areas of the fleet."""
+    resource_ids: Ids = Field(default_factory=list)
+    """Only for these resources of each VEN."""
+    target: EventTarget = Field(default_factory=EventTarget)
+    """What else the event names that it is for. Without this and resources it is for all of each VEN."""
     own_values: dict[str, OwnValues] = Field(default_factory=dict)
-    """venID -> signal id -> values of that VEN where they differ from the signals above."""
+    """venID -> id of a signal or the baseline -> values of that VEN where they differ from those above."""
+    baseline: BaselineIn | None = None
     direction: Literal["reduce", "increase"] | None = None
     """What is ordered of consumption; where it is left out, what SIMPLE and LOAD_DISPATCH/delta signals say."""
     priority: Annotated[int, Field(ge=0, le=1000)] | None = None
@@ -57,6 +62,7 @@ class DispatchChange(Model):
 
     start: UtcTime | None = None
     signals: Annotated[list[SignalIn], Field(min_length=1, max_length=10)] | None = None
+    baseline: BaselineIn | None = None
 
 
 class Event(Model):
@@ -86,7 +92,10 @@ class Dispatch(Model):
     end: UtcTime | None
     """null: open-ended."""
     signals: list[SignalIn]
+    baseline: BaselineIn | None
     resource_ids: list[str]
+    target: EventTarget
+    """What the events name that they are for, beside resources; empty without resources: the VEN that gets it."""
     direction: Literal["reduce", "increase"] | None
     status: EventStatus
     created_at: UtcTime
@@ -126,7 +135,9 @@ def _shown(dispatch: dispatches.Dispatch, now: datetime) -> Dispatch:
         duration=period.duration,
         end=period.end,
         signals=shown(dispatch.shared.signals),
+        baseline=BaselineIn.shown(dispatch.shared.baseline) if dispatch.shared.baseline else None,
         resource_ids=list(dispatch.shared.target.resource_ids),
+        target=EventTarget.shown(dispatch.shared.target),
         direction=dispatch.direction,
         status=status,
         created_at=dispatch.created_at,
@@ -195,7 +206,10 @@ async def _order(body: NewDispatch, now: datetime) -> Order:
         signals=signals,
         ven_ids=tuple(body.ven_ids),
         own_values=body.own_values,
-        target=Target(resource_ids=tuple(body.resource_ids)),
+        baseline=body.baseline.value(body.start) if body.baseline else None,
+        group_ids=tuple(body.group_ids),
+        areas=tuple(body.areas),
+        target=body.target.value(body.resource_ids),
         direction=body.direction or order_check.direction_of(signals),
         priority=body.priority,
         test_event=body.test_event,
@@ -255,7 +269,11 @@ async def change_dispatch(context: Context, dispatch_id: str, body: DispatchChan
         start=body.start or old.shared.period.start,
         duration=whole(signals) if signals else old.shared.period.duration,
     )
-    await check_event(replace(old.shared, period=period, signals=signals or old.shared.signals))
+    baseline = body.baseline.value(period.start) if body.baseline else None
+    changed = replace(
+        old.shared, period=period, signals=signals or old.shared.signals, baseline=baseline or old.shared.baseline
+    )
+    await check_event(changed)
     async with desk.db.write() as tx:
         await dispatches.change(
             tx,
@@ -265,6 +283,7 @@ async def change_dispatch(context: Context, dispatch_id: str, body: DispatchChan
             start=body.start,
             duration=whole(signals) if signals else None,
             signals=signals,
+            baseline=baseline,
         )
     return await read_dispatch(context, dispatch_id)
 

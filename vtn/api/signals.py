@@ -1,18 +1,19 @@
-"""Signals as the operator API writes them: units as people write them, not as itemBase elements."""
+"""Signals and baselines as the operator API writes them: units as people write them, not as itemBase elements."""
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Final
 
 from pydantic import Field
 
 from core.errors import InvalidError
 from core.spans import Duration
-from openadr.model.signal import Interval, Signal
+from openadr.model.signal import Baseline, Interval, Signal
 from openadr.model.target import Target
 from openadr.model.units import ItemBase, PowerAttributes
 from vtn.api.fields import Number, Printable
-from web.model import IsoDuration, Model
+from web.model import IsoDuration, Model, UtcTime
 
 _SCALES: Final = {"": "none", "k": "k", "M": "M"}
 _POWERS: Final = {
@@ -74,6 +75,41 @@ class SignalIn(Model):
         )
 
 
+class BaselineIn(Model):
+    """What would be used without the event (eiEventBaseline). VENs show it, and do nothing by it."""
+
+    id: Annotated[Printable, Field(min_length=1, max_length=80)] = "baseline"
+    """baselineID; another than those of the signals."""
+    name: Annotated[Printable, Field(min_length=1, max_length=80)] = "baseline"
+    start: UtcTime | None = None
+    """When its first interval begins; the start of the event if left out. It stays when the event is moved."""
+    unit: Annotated[str, Field(max_length=20)] | None = None
+    """As a signal's."""
+    resource_ids: Annotated[list[Annotated[Printable, Field(min_length=1, max_length=200)]], Field(max_length=100)] = (
+        Field(default_factory=list)
+    )
+    """The resources whose sum it is; without any, all of the VEN."""
+    intervals: Annotated[list[IntervalIn], Field(min_length=1, max_length=3000)]
+
+    def value(self, event_start: datetime) -> Baseline:
+        """Return the baseline of an event with that start. Raises InvalidError for an unknown unit."""
+        intervals = tuple(Interval(one.duration, one.value) for one in self.intervals)
+        start, lasts = self.start or event_start, length_of(intervals)
+        return Baseline(start, lasts, intervals, self.id, self.name, tuple(self.resource_ids), _item_base(self.unit))
+
+    @classmethod
+    def shown(cls, baseline: Baseline) -> "BaselineIn":
+        """Return a baseline as the API shows it."""
+        return cls.model_construct(
+            id=baseline.baseline_id,
+            name=baseline.name,
+            start=baseline.start,
+            unit=unit_of(baseline),
+            resource_ids=list(baseline.resource_ids),
+            intervals=_intervals(baseline.intervals),
+        )
+
+
 def _item_base(unit: str | None) -> ItemBase | None:
     if unit is None:
         return None
@@ -85,9 +121,9 @@ def _item_base(unit: str | None) -> ItemBase | None:
     raise InvalidError(f"Unknown unit '{unit}'; use {', '.join(_UNITS)}, or a currency such as EUR/kWh, EUR/kW, EUR.")
 
 
-def unit_of(signal: Signal) -> str | None:
-    """Return a signal's unit as `SignalIn` writes it."""
-    base = signal.item_base
+def unit_of(quantity: Signal | Baseline) -> str | None:
+    """Return the unit of a signal or baseline as `SignalIn` writes it."""
+    base = quantity.item_base
     if base is None:
         return None
     per = next((suffix for suffix, name in _CURRENCIES.items() if name == base.name), None)
@@ -105,13 +141,21 @@ def shown(signals: Sequence[Signal]) -> list[SignalIn]:
             unit=unit_of(one),
             id=one.signal_id,
             device_classes=list(one.target.device_classes),
-            intervals=[IntervalIn(duration=part.duration, value=part.value) for part in one.intervals],
+            intervals=_intervals(one.intervals),
         )
         for one in signals
     ]
 
 
+def _intervals(intervals: Sequence[Interval]) -> list[IntervalIn]:
+    return [IntervalIn(duration=part.duration, value=part.value) for part in intervals]
+
+
 def whole(signals: Sequence[Signal]) -> Duration:
     """Return how long the first signal lasts in all."""
-    parts = signals[0].intervals
-    return Duration(sum(one.duration.months for one in parts), sum(one.duration.seconds for one in parts))
+    return length_of(signals[0].intervals)
+
+
+def length_of(intervals: Sequence[Interval]) -> Duration:
+    """Return how long intervals last in all."""
+    return Duration(sum(one.duration.months for one in intervals), sum(one.duration.seconds for one in intervals))

@@ -17,19 +17,18 @@ from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
 from core.spans import Duration
 from openadr.model.event import ActivePeriod, Event, check_event, listed_until
-from openadr.model.signal import SIGNAL_TABLE, Signal
+from openadr.model.signal import Baseline, Signal
 from openadr.model.target import EVERYTHING, Target
 from vtn.services import event as events
-from vtn.services import outbox, programme
+from vtn.services import outbox, programme, recipients
 from vtn.services.event import Values, with_values
+from vtn.services.event_shape import check_past, check_shape
 from vtn.services.outbox import Intent
 from vtn.services.programme import Programme
 from vtn.store.database import Connection, Transaction
 from vtn.store.rows import from_json, to_json
 from vtn.store.tables import Json, delivery, dispatch, event, ven
 
-_TYPES: Final = frozenset(kind for _, kind in SIGNAL_TABLE)
-_PRIORITIES: Final = 2**32
 _BATCH: Final = 10_000
 """As many ids as fit into one statement on both databases."""
 
@@ -38,9 +37,10 @@ _BATCH: Final = 10_000
 class Order:
     """What an operator orders.
 
-    `ven_ids` empty means every VEN enrolled in the programme. `own_values` are the signal values of single VENs where
-    they differ from the order's. `target` names resources, groups or device classes, never VENs: each event goes to
-    one VEN.
+    It calls `ven_ids` and the members of `group_ids` and `areas`, which are this server's own; where none of them is
+    named, every VEN enrolled in the programme. `own_values` are the values of single VENs, of signals or the baseline,
+    where they differ from the order's. `target` is what the events say and VENs understand (resources, groups, grid
+    criteria ...), never VENs: each event goes to one VEN.
     """
 
     programme_id: str
@@ -54,6 +54,14 @@ class Order:
     priority: int | None = None
     test_event: bool = False
     comment: str | None = None
+    baseline: Baseline | None = None
+    group_ids: tuple[str, ...] = ()
+    areas: tuple[str, ...] = ()
+
+    @property
+    def selects(self) -> bool:
+        """Whether it says whom it calls, by name, group or area."""
+        return bool(self.ven_ids or self.group_ids or self.areas)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +131,9 @@ async def checked(conn: Connection, order: Order, now: datetime) -> tuple[Progra
         priority=parameters.priority if order.priority is None else order.priority,
         test_event="true" if order.test_event else None,
         vtn_comment=order.comment,
+        baseline=order.baseline,
     )
-    _check(shared)
+    check_shape(shared)
     if order.target.ven_ids:
         raise InvalidError("Name VENs in ven_ids; an event's target names parts of its own VEN only (EV-22).")
     if order.start < now:
@@ -134,27 +143,13 @@ async def checked(conn: Connection, order: Order, now: datetime) -> tuple[Progra
     return rules, ven_ids, shared
 
 
-def _check(shared: Event) -> None:
-    """Raise InvalidError for an event that breaks a rule, or that no message could carry."""
-    check_event(shared)
-    period = shared.period
-    if period.duration and period.end is None:
-        raise InvalidError("The event would outlast the calendar. One without end has no duration (PT0S).")
-    if any(one is not None and one.seconds + one.months < 0 for one in (period.start_after, period.notification)):
-        raise InvalidError("Neither the start window nor the notification can be negative.")
-    if shared.priority is not None and not 0 <= shared.priority < _PRIORITIES:
-        raise InvalidError(f"A priority is a whole number from 0 to {_PRIORITIES - 1}.")
-    for signal in shared.signals:
-        if period.duration and not all(interval.duration for interval in signal.intervals):
-            raise InvalidError(
-                "An interval of PT0S has no end: only an open-ended event has one, and no other (EV-66)."
-            )
-        if signal.type not in _TYPES:
-            raise InvalidError(f"'{signal.type[:40]}' is no type of signal; OpenADR has {', '.join(sorted(_TYPES))}.")
-
-
 async def _targets(conn: Connection, order: Order, now: datetime) -> list[str]:
-    ven_ids = list(dict.fromkeys(order.ven_ids)) or await programme.enrolled(conn, order.programme_id, now)
+    members = await recipients.members(conn, order.group_ids, order.areas)
+    ven_ids = list(dict.fromkeys([*order.ven_ids, *sorted(members)]))
+    if not order.selects:
+        ven_ids = await programme.enrolled(conn, order.programme_id, now)
+    elif not ven_ids:
+        raise InvalidError("There is no VEN in these groups.")
     if not ven_ids:
         raise InvalidError("No VEN is enrolled in this programme, and none was named.")
     if strangers := set(order.own_values) - set(ven_ids):
@@ -192,9 +187,11 @@ def _differing(shared: Event, values: Values) -> dict[str, list[float]] | None:
     if not values:
         return None
     usual = {signal.signal_id: [interval.value for interval in signal.intervals] for signal in shared.signals}
+    if shared.baseline is not None:
+        usual[shared.baseline.baseline_id] = [interval.value for interval in shared.baseline.intervals]
     for signal_id, row in values.items():
         if len(row) != len(usual.get(signal_id, ())):
-            raise InvalidError(f"Values of signal '{signal_id}' do not fit the dispatch's intervals.")
+            raise InvalidError(f"Values of '{signal_id}' do not fit the dispatch's intervals.")
     check_event(with_values(shared, values))
     own = {signal_id: [float(value) for value in row] for signal_id, row in values.items()}
     return {signal_id: row for signal_id, row in own.items() if row != usual[signal_id]} or None
@@ -249,8 +246,9 @@ async def change(
     start: datetime | None = None,
     duration: Duration | None = None,
     signals: tuple[Signal, ...] | None = None,
+    baseline: Baseline | None = None,
 ) -> None:
-    """Change what the events of a dispatch share. Only the future can change (EV-34).
+    """Change what the events of a dispatch share; None stays as it is. Only the future can change (EV-34).
 
     Raises ConflictError for a change of the past, or one that the own values of a VEN do not fit; InvalidError for a
     bad shape. A running interval is changed by splitting it: its elapsed part keeps its value.
@@ -262,11 +260,11 @@ async def change(
         start=start or shared.period.start,
         duration=shared.period.duration if duration is None else duration,
     )
-    new = replace(shared, period=period, signals=signals or shared.signals)
-    _check(new)
+    new = replace(shared, period=period, signals=signals or shared.signals, baseline=baseline or shared.baseline)
+    check_shape(new)
     if old.cancelled_at is not None or events.is_over(shared, now):
         raise ConflictError("This dispatch is over.")
-    _check_past(shared, new, now)
+    check_past(shared, new, now)
     if new == shared:
         return
     touched = []
@@ -295,37 +293,6 @@ def _result_due(dispatch: Dispatch, now: datetime) -> datetime | None:
     return None if dispatch.direction is None else now
 
 
-def _check_past(old: Event, new: Event, now: datetime) -> None:
-    """Raise ConflictError if the change touches what has elapsed (EV-34)."""
-    if now < old.period.start:
-        if new.period.start < now:
-            raise ConflictError("The start cannot be moved into the past.")
-        return
-    end = new.period.end
-    if new.period.start != old.period.start or (end is not None and end <= now):
-        raise ConflictError("The event has begun: its start and its past cannot change. To end it now, cancel it.")
-    for before in old.signals:
-        after = next((one for one in new.signals if one.signal_id == before.signal_id), None)
-        if after is None or _elapsed(after, old.period.start, now) != _elapsed(before, old.period.start, now):
-            raise ConflictError(
-                f"Signal '{before.signal_id}' would change what has elapsed. Split the running interval at a time to "
-                "come, and keep what lies before."
-            )
-
-
-def _elapsed(signal: Signal, start: datetime, now: datetime) -> tuple[object, ...]:
-    """Return what a signal has said until now: its meaning, and each value from when on."""
-    steps: list[tuple[datetime, float]] = []
-    edge = start
-    for interval in signal.intervals:
-        if edge >= now:
-            break
-        if not steps or steps[-1][1] != interval.value:
-            steps.append((edge, interval.value))
-        edge = interval.duration.after(edge)
-    return signal.name, signal.type, signal.item_base, tuple(steps)
-
-
 async def change_values(tx: Transaction, event_id: str, values: Values, now: datetime, *, who: str) -> None:
     """Give one VEN's event values of its own. Raises NotFoundError, ConflictError, InvalidError."""
     row, whole = await _locked_event(tx, event_id)
@@ -335,7 +302,7 @@ async def change_values(tx: Transaction, event_id: str, values: Values, now: dat
     if own == row.own_values:
         return
     before = with_values(whole.shared, row.own_values or {})
-    _check_past(before, with_values(whole.shared, own or {}), now)
+    check_past(before, with_values(whole.shared, own or {}), now)
     await _bump(tx, row.dispatch_id, {"own_values": own}, now, only=[event_id])
     await tx.audit(who, "change event", event_id, row.own_values, own, at=now)
 
@@ -398,13 +365,14 @@ def _changed(
 ) -> list[dict[str, Any]]:
     """Return the own values of the events that change, as parameters of an update. Raises ConflictError (EV-34)."""
     changed = []
+    supposed = old.baseline.baseline_id if old.baseline else None
     for ven_id, row in rows.items():
         had = row["own_values"] or {}
-        kept = {name: list(one)[:length] for name, one in had.items()}
+        kept = {name: list(one) if name == supposed else list(one)[:length] for name, one in had.items()}
         own = _differing(new, values.get(ven_id, kept))
         before, after = with_values(old, had), with_values(new, own or {})
         if before != after:
-            _check_past(before, after, now)
+            check_past(before, after, now)
             changed.append({"event_id_": row["id"], "own_values_": own})
     return changed
 
@@ -416,7 +384,7 @@ def _cut(shared: Event, length: int) -> Event:
     signals = tuple(replace(signal, intervals=signal.intervals[:length]) for signal in shared.signals)
     seconds = sum(interval.duration.exact_s for interval in signals[0].intervals)
     cut = replace(shared, period=replace(shared.period, duration=Duration.of(seconds=seconds)), signals=signals)
-    _check(cut)
+    check_shape(cut)
     return cut
 
 

@@ -24,6 +24,7 @@ from openadr.model.event import (
     status_at,
 )
 from openadr.model.opt import OptSource, OptType
+from openadr.model.signal import Interval
 from openadr.model.target import Target
 from vtn.services import outbox
 from vtn.store.database import Connection, Transaction
@@ -31,7 +32,7 @@ from vtn.store.rows import as_text, from_text, in_parts, portions
 from vtn.store.tables import delivery, dispatch, event, opt
 
 Values = Mapping[str, Sequence[float]]
-"""signalID -> one value an interval."""
+"""signalID, or baselineID -> one value an interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +58,22 @@ class EventList:
 
 
 def with_values(event: Event, values: Values) -> Event:
-    """Return the event with other values in some signals. The values must fit the signals' intervals."""
-    return replace(
-        event,
-        signals=tuple(
-            replace(
-                signal,
-                intervals=tuple(
-                    replace(interval, value=float(value))
-                    for interval, value in zip(signal.intervals, values[signal.signal_id], strict=True)
-                ),
-            )
-            if signal.signal_id in values
-            else signal
-            for signal in event.signals
-        ),
+    """Return the event with other values in some signals, or its baseline. They must fit the intervals there."""
+    baseline = event.baseline
+    if baseline is not None and baseline.baseline_id in values:
+        baseline = replace(baseline, intervals=_valued(baseline.intervals, values[baseline.baseline_id]))
+    signals = tuple(
+        replace(signal, intervals=_valued(signal.intervals, values[signal.signal_id]))
+        if signal.signal_id in values
+        else signal
+        for signal in event.signals
     )
+    return replace(event, signals=signals, baseline=baseline)
+
+
+def _valued(intervals: Sequence[Interval], values: Sequence[float]) -> tuple[Interval, ...]:
+    pairs = zip(intervals, values, strict=True)
+    return tuple(replace(interval, value=float(value)) for interval, value in pairs)
 
 
 def assemble(shared: Event, row: Any, *, ven_id: str) -> Event:

@@ -50,6 +50,7 @@ def trial(order: Order, now: datetime) -> Event:
         order.target,
         priority=order.priority,
         vtn_comment=order.comment,
+        baseline=order.baseline,
     )
 
 
@@ -57,15 +58,11 @@ async def warnings(conn: Connection, order: Order, now: datetime) -> list[str]:
     """Return what speaks against an order, a sentence each. Raises as `dispatch.create` for one that cannot be."""
     _, ven_ids, _ = await dispatches.checked(conn, order, now)
     vens = await _vens(conn, ven_ids)
-    enrolled = set(await programme.enrolled(conn, order.programme_id, now)) if order.ven_ids else set(ven_ids)
+    enrolled = set(await programme.enrolled(conn, order.programme_id, now)) if order.selects else set(ven_ids)
     strangers = [ven_id for ven_id in ven_ids if ven_id not in enrolled]
     unregistered = [ven_id for ven_id, one in vens.items() if one.registered_at is None]
     found = _signs(order)
-    if not any(signal.name == "SIMPLE" for signal in order.signals):
-        older = [ven_id for ven_id, row in vens.items() if row.protocol_version == Profile.A]
-        if older:
-            does = "speaks OpenADR 2.0a: it does" if len(older) == 1 else "speak OpenADR 2.0a: they do"
-            found.append(f"{_named(older, vens)} {does} not get the event, since it has no SIMPLE signal.")
+    found += _too_new(order, vens)
     if strangers:
         does = "does" if len(strangers) == 1 else "do"
         found.append(f"{_named(strangers, vens)} {does} not take part in this programme.")
@@ -86,6 +83,18 @@ async def against_length(conn: Connection, order: Order) -> list[str]:
     if limits.longest is not None and (end is None or end > limits.longest.after(order.start)):
         lasts = f", not {order.duration}" if order.duration else "; this one has no end"
         return [f"A call of this programme lasts at most {limits.longest}{lasts}."]
+    return []
+
+
+def _too_new(order: Order, vens: Mapping[str, Any]) -> list[str]:
+    """Return which VENs do not get the event, since 2.0a cannot say what it says (PA-03, PA-04)."""
+    older = [ven_id for ven_id, row in vens.items() if row.protocol_version == Profile.A]
+    does = "speaks OpenADR 2.0a: it does" if len(older) == 1 else "speak OpenADR 2.0a: they do"
+    target = order.target
+    if older and not any(signal.name == "SIMPLE" for signal in order.signals):
+        return [f"{_named(older, vens)} {does} not get the event, since it has no SIMPLE signal."]
+    if older and target and not (target.group_ids or target.resource_ids or target.party_ids):
+        return [f"{_named(older, vens)} {does} not get the event, since 2.0a has no names for whom it is."]
     return []
 
 

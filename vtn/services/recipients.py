@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import or_, select
 
-from core.errors import InvalidError
+from core.errors import InvalidError, NotFoundError
 from vtn.services import fleet, programme
 from vtn.store.database import Connection
 from vtn.store.rows import in_parts
-from vtn.store.tables import group_member, ven
+from vtn.store.tables import site, ven
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,7 @@ async def of(
     not there, NotFoundError for such a group.
     """
     ven_ids = await _named(conn, vens) if vens else set()
-    for group_id in group_ids:
-        await fleet.get_group(conn, group_id)
-    if group_ids:
-        members = select(group_member.c.ven_id).where(group_member.c.group_id.in_(group_ids))
-        ven_ids |= set((await conn.execute(members)).scalars())
+    ven_ids |= await members(conn, group_ids)
     if not vens and not group_ids:
         ven_ids = set(await programme.enrolled(conn, programme_id, now))
     since = now - timedelta(seconds=stale_after_s)
@@ -53,6 +49,21 @@ async def of(
             for row in await conn.execute(query.where(ven.c.id.in_(some) & ven.c.removed_at.is_(None)))
         ]
     return tuple(sorted(recipients, key=lambda recipient: recipient.name))
+
+
+async def members(conn: Connection, group_ids: Sequence[str], areas: Sequence[str] = ()) -> set[str]:
+    """Return the venIDs in any of the groups and areas. Raises NotFoundError for a group or area that is not there."""
+    ven_ids: set[str] = set()
+    for group_id in group_ids:
+        await fleet.get_group(conn, group_id)
+        ven_ids |= {*await fleet.members_of(conn, group_id)}
+    for area in areas:
+        there = select(ven.c.id).join(site, site.c.id == ven.c.site_id)
+        present = (site.c.area == area) & ven.c.removed_at.is_(None)
+        if not (inside := set((await conn.execute(there.where(present))).scalars())):
+            raise NotFoundError(f"No VEN stands in an area '{area[:80]}'.")
+        ven_ids |= inside
+    return ven_ids
 
 
 async def _named(conn: Connection, vens: Sequence[str]) -> set[str]:

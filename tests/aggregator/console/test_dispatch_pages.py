@@ -10,7 +10,8 @@ import pytest
 
 from core.spans import Duration
 from support import market_homes
-from vtn.api.signals import IntervalIn, SignalIn
+from vtn.api.signals import BaselineIn, IntervalIn, SignalIn
+from vtn.api.targets import EventTarget
 from vtn.services import dispatch, programme, provisioning
 from vtn.services.dispatch import Order
 
@@ -76,6 +77,24 @@ async def test_a_finished_stream_says_so(market) -> None:
         text = ""
         while "event: end" not in text:
             text += (await answer.content.readany()).decode()
+
+
+async def test_whom_an_order_names_and_its_baseline_are_shown(market) -> None:
+    """What only the API orders is on the page, too."""
+    interval = {"duration": "PT1H", "value": 1}
+    signal = SignalIn(name="SIMPLE", type="level", intervals=[IntervalIn(**interval)]).value()
+    corners = [{"latitude": latitude, "longitude": longitude} for latitude, longitude in ((1, 1), (2, 2), (3, 1))]
+    transports = [{"receipt": "A", "delivery": "B"}]
+    target = EventTarget(group_ids=["<north>"], transports=transports, service_areas=[corners]).value(["heater"])
+    start = market.now + timedelta(hours=1)
+    baseline = BaselineIn(name="Usual <day>", intervals=[IntervalIn(**interval)]).value(start)
+    order = Order(market.homes.programme.id, start, Duration.of(hours=1), (signal,), target=target, baseline=baseline)
+    async with market.world.tx() as tx:
+        dispatch_id = await dispatch.create(tx, order, market.now, who="test")
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}")
+    words = " ".join(page.main.split())
+    assert "resourceID heater, groupID <north>, serviceArea 3 corners, transportInterface A > B" in words
+    assert "Usual <day>" in words
 
 
 async def test_another_power_and_another_end(market) -> None:

@@ -22,7 +22,7 @@ from openadr.model.signal import Interval, Signal
 from openadr.model.units import currency_per_kwh
 from support.vtn_world import NOON
 from vtn.services import programme
-from vtn.services.dispatch import _check_past
+from vtn.services.event_shape import check_past
 from vtn.transport.v20b.check import check_event
 
 HOUR = timedelta(hours=1)
@@ -403,7 +403,7 @@ def test_a_followed_event_keeps_its_past_and_says_the_series_afterwards(first, s
     if shape is None:
         return
     new = _event(*shape)
-    _check_past(old, new, now)
+    check_past(old, new, now)
     cut = now.replace(second=0) + timedelta(minutes=1 if now.second else 0)
     minute = max(cut, new.period.start)
     if old.period.start <= now and old.period.end <= cut:

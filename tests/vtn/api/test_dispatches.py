@@ -21,7 +21,8 @@ from openadr.v20b.encode import encode
 from openadr.v20b.messages import CreateOpt, DistributeEvent
 from support.vtn_world import MINUTE, NOON, data, simple, usage
 from vtn.api.fields import _URI
-from vtn.services import opt
+from vtn.api.targets import EventTarget
+from vtn.services import fleet, opt, site
 from vtn.store.database import Transaction
 from vtn.transport.v20b.check import check_programme
 from web.operation import Operation
@@ -64,6 +65,28 @@ _ODD_ORDERS = [
     ({"own_values": {"VEN": {"load_dispatch": [1, 2]}}}, "do not fit"),
     ({"own_values": {"VEN": {"load_dispatch": [1e300]}}}, "/own_values"),
     ({"surprise": 1}, "/surprise"),
+    ({"baseline": {"intervals": []}}, "/baseline/intervals"),
+    ({"baseline": {"intervals": _intervals(1), "unit": "horsepower"}}, "Unknown unit"),
+    ({"baseline": {"intervals": _intervals(1), "id": "load_dispatch"}}, "another id"),
+    ({"baseline": {"intervals": _intervals(1, each="PT0S")}}, "baseline has a length"),
+    ({"baseline": {"intervals": _intervals(1, each="-PT1H")}}, "negative"),
+    ({"baseline": {"intervals": _intervals(1, each="P300Y")}}, "2199"),
+    ({"baseline": {"intervals": _intervals(1, each="P99999Y")}}, "calendar"),
+    ({"baseline": {"intervals": _intervals(1e13)}}, "/baseline/intervals/0/value"),
+    ({"baseline": {"intervals": _intervals(1), "name": "a\u0007"}}, "/baseline/name"),
+    ({"baseline": {"intervals": _intervals(1), "start": "2026-01-12T13:00:00"}}, "/baseline/start"),
+    ({"baseline": {"intervals": _intervals(1)}, "own_values": {"VEN": {"baseline": [1, 2]}}}, "do not fit"),
+    ({"target": {"ven_ids": ["ven_x"]}}, "/target/ven_ids"),  # EV-22
+    ({"target": {"group_ids": [""]}}, "/target/group_ids/0"),
+    ({"target": {"group_ids": ["a\u0007"]}}, "control characters"),
+    ({"target": {"group_ids": ["g"] * 101}}, "/target/group_ids"),
+    ({"target": {"party_ids": ["p" * 201]}}, "/target/party_ids/0"),
+    ({"target": {"device_classes": ["Toaster"]}}, "end-device class"),
+    ({"target": {"transports": [{"receipt": "A\nB", "delivery": "C"}]}}, "control characters"),
+    ({"target": {"service_areas": [[{"latitude": 1, "longitude": 1}]]}}, "/target/service_areas/0"),
+    ({"target": {"service_areas": [[{"latitude": 1, "longitude": 1}] * 3]}}, "corners"),
+    ({"target": {"service_areas": [[{"latitude": 91, "longitude": 1}] * 3]}}, "/latitude"),
+    ({"areas": ["a\u0007b"]}, "/areas/0"),
 ]
 
 
@@ -112,6 +135,95 @@ async def test_a_ven_gets_its_resources_as_target(office):
     assert made["dispatch"]["resource_ids"] == ["heater", "kotel ä"]
     (listed,) = await ven.events()
     assert listed.event.target == Target(resource_ids=("heater", "kotel ä"))
+
+
+_AREA = [{"latitude": 59.0, "longitude": 18.0}, {"latitude": 60, "longitude": 18}, {"latitude": 60, "longitude": 19}]
+_TARGET = {
+    "group_ids": ["north", "grupp ä <&>"],
+    "group_names": ["Zone 3"],
+    "party_ids": ["dso-7"],
+    "device_classes": ["Water_Heater", "x-own"],
+    "aggregated_pnodes": ["LZ_NORTH"],
+    "pnodes": ["bus-12", "bus-13"],
+    "delivery_points": ["0735999"],
+    "meters": ["urn:uuid:9"],
+    "transports": [{"receipt": "A", "delivery": "B"}],
+    "service_areas": [_AREA, [*_AREA, {"latitude": 1e-5, "longitude": -180}]],
+    "service_locations": [_AREA],
+}
+
+
+async def test_an_event_says_whom_it_is_for(office):
+    """Each criterion alone and all together: sent in the schema's order, read in strict mode, and shown again."""
+    ven = await office.world.ven()
+    programme = await office.programme(ven)
+    nothing = {name: [] for name in _TARGET}
+    chosen = [{name: value} for name, value in _TARGET.items()] + [_TARGET]
+    expected = {}
+    for target in chosen:
+        made = await office.post("/v1/dispatches", office.order(programme, target=target, resource_ids=["heater"]))
+        assert made["dispatch"]["target"] == nothing | target
+        assert made["dispatch"]["resource_ids"] == ["heater"]
+        (event,) = made["events"]
+        expected[event["id"]] = EventTarget.model_validate(target).value(["heater"])
+    sent = {one.event.event_id: one.event.target for one in await ven.events()}
+    area = {
+        ("serviceArea", text) for target in expected.values() for name, text in target.other if name == "serviceArea"
+    }
+    assert len(area) == 2
+    assert sent.keys() == expected.keys()
+    for name, target in expected.items():
+        assert replace(sent[name], other=()) == replace(target, other=())
+        assert EventTarget.shown(sent[name]) == EventTarget.shown(target)
+        assert not sent[name].ven_ids  # EV-22, and EV-67: else it would be for all of the VEN
+
+
+async def test_an_event_carries_a_baseline(office):
+    ven = await office.world.ven()
+    programme = await office.programme(ven)
+    body = {"unit": "kW", "resource_ids": ["heater", "kotel ä"], "intervals": _intervals(1.5, 2, each="PT30M")}
+    own = {ven.ven_id: {"baseline": [7, 8]}}
+    made = (await office.post("/v1/dispatches", office.order(programme, baseline=body, own_values=own)))["dispatch"]
+    assert made["baseline"] == body | {"id": "baseline", "name": "baseline", "start": made["start"]}
+    (listed,) = await ven.events()
+    assert [one.value for one in listed.event.baseline.intervals] == [7, 8]
+    assert listed.event.baseline.start == listed.event.period.start
+    path = f"/v1/dispatches/{made['id']}"
+    yesterday = {"start": "2026-01-11T13:00:00Z", "id": "baseline", "name": "Yesterday ä"}
+    changed = await office.call("PATCH", path, 200, {"baseline": body | yesterday})
+    assert changed["dispatch"]["baseline"] == body | yesterday
+    (listed,) = await ven.events()
+    assert (listed.event.modification_number, listed.event.baseline.name) == (1, "Yesterday ä")
+    await office.call("PATCH", path, 409, {"baseline": body | {"id": "other"}})
+    await office.call("PATCH", path, 422, {"baseline": body | {"unit": "horsepower"}})
+    plain = await office.post("/v1/dispatches", office.order(programme))
+    assert plain["dispatch"]["baseline"] is None
+
+
+async def test_a_changed_event_is_for_the_same(office):
+    ven = await office.world.ven()
+    order = office.order(await office.programme(ven), target={"group_ids": ["north"]})
+    made = await office.post("/v1/dispatches", order)
+    path = f"/v1/dispatches/{made['dispatch']['id']}"
+    await office.call("PATCH", path, 200, {"signals": [_signal(intervals=_intervals(-2))]})
+    (listed,) = await ven.events()
+    assert listed.event.target == Target(group_ids=("north",))
+
+
+async def test_groups_and_areas_of_the_fleet_are_called(office):
+    ven, other = await office.world.ven(), await office.world.ven()
+    programme = await office.programme(ven, other)
+    group = (await office.post("/v1/groups", {"name": "north"}))["id"]
+    for order in ({"group_ids": [group]}, {"areas": ["F1"]}):
+        await office.refused(
+            "/v1/dispatches", office.order(programme, **order), "", 422 if "group_ids" in order else 404
+        )
+    async with office.world.tx() as tx:
+        await fleet.add_to_group(tx, group, [ven.ven_id], office.world.now, who="ann")
+        await site.set_area(tx, [other.ven_id], "F1", office.world.now, time_zone="UTC", who="ann")
+    for order, called in (({"group_ids": [group]}, ven), ({"areas": ["F1"]}, other)):
+        made = await office.post("/v1/dispatches", office.order(programme, **order))
+        assert [one["ven_id"] for one in made["events"]] == [called.ven_id]
 
 
 async def test_every_signal_of_the_table_can_be_ordered(office):

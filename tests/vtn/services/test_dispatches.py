@@ -4,15 +4,18 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.spans import Duration
 from openadr.model.event import EventStatus
 from openadr.model.signal import Interval
+from openadr.model.target import Target
 from openadr.v20b.messages import DistributeEvent, OadrResponse
 from support.vtn_world import HOUR, power, simple
-from vtn.services import dispatch, programme
+from vtn.services import dispatch, fleet, programme, site
 from vtn.services.programme import Parameters
+from vtn.store.tables import ven as ven_table
 
 HALF = Duration.of(minutes=30)
 
@@ -257,6 +260,37 @@ async def test_ev22_every_ven_of_the_programme_is_called_if_none_is_named(world)
     game = await world.programme(one, other)
     await world.dispatch(under=game)
     assert {row.ven_id for row in await world.rows("event")} == {one.ven_id, other.ven_id}
+
+
+async def test_groups_and_areas_are_called_by_their_members(any_world):
+    world = any_world
+    named, north, both, removed, other = [await world.ven() for _ in range(5)]
+    programme = await world.programme(named, north, both, removed, other)
+    async with world.tx() as tx:
+        group = await fleet.create_group(tx, "north", world.now, who="ann")
+        empty = await fleet.create_group(tx, "empty", world.now, who="ann")
+        members = [north.ven_id, both.ven_id, removed.ven_id]
+        await fleet.add_to_group(tx, group.id, members, world.now, who="ann")
+        there = [both.ven_id, removed.ven_id]
+        await site.set_area(tx, there, "F1", world.now, time_zone="UTC", who="ann")
+        await tx.conn.execute(update(ven_table).where(ven_table.c.id == removed.ven_id).values(removed_at=world.now))
+
+    async def called(*vens, **order):
+        dispatch_id = await world.dispatch(*vens, under=programme, **order)
+        return {row.ven_id for row in await world.rows("event", dispatch_id=dispatch_id)}
+
+    assert await called(group_ids=(group.id,)) == {north.ven_id, both.ven_id}
+    assert await called(areas=("F1",)) == {both.ven_id}
+    assert await called(named, both, group_ids=(group.id,), areas=("F1",)) == {named.ven_id, north.ven_id, both.ven_id}
+    (listed, *_) = await both.events()
+    assert listed.event.target == Target(ven_ids=(both.ven_id,)), "a group of this server is no groupID of the VEN's"
+    for order, error in (
+        ({"group_ids": ("grp_none",)}, NotFoundError),
+        ({"areas": ("F2",)}, NotFoundError),
+        ({"group_ids": (empty.id,)}, InvalidError),
+    ):
+        with pytest.raises(error):
+            await called(**order)
 
 
 async def test_a_dispatch_needs_somebody_to_call_and_a_programme(world):

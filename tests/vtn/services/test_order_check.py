@@ -7,8 +7,9 @@ from sqlalchemy import update
 
 from core.errors import InvalidError, NotFoundError
 from core.spans import Duration
+from openadr.model.target import Target
 from support.vtn_world import power, simple
-from vtn.services import dispatch, order_check
+from vtn.services import dispatch, fleet, order_check
 from vtn.services.dispatch import Order
 from vtn.services.order_check import direction_of
 from vtn.services.potential import Figures, derived
@@ -143,3 +144,18 @@ async def test_a_2_0a_ven_does_not_get_what_has_no_simple_signal(world):
     (text,) = await check(world, programme, watts(-1500.0))
     assert text == "old speaks OpenADR 2.0a: it does not get the event, since it has no SIMPLE signal."
     assert await check(world, programme, watts(-1500.0), simple(1.0)) == []
+    pnode, ids = Target(other=(("pnode", "bus-1"),)), Target(other=(("pnode", "bus-1"),), group_ids=("north",))
+    (text,) = await check(world, programme, simple(1.0), target=pnode)
+    assert text == "old speaks OpenADR 2.0a: it does not get the event, since 2.0a has no names for whom it is."
+    assert await check(world, programme, simple(1.0), target=ids) == []
+    assert await check(world, programme, simple(1.0), target=pnode, ven_ids=(new.ven_id,)) == []
+
+
+async def test_a_member_of_a_group_that_takes_no_part_is_named(world):
+    ven, stranger = await world.ven("ours"), await world.ven("stranger")
+    programme = await world.programme(ven)
+    async with world.tx() as tx:
+        group = await fleet.create_group(tx, "north", world.now, who="ann")
+        await fleet.add_to_group(tx, group.id, [ven.ven_id, stranger.ven_id], world.now, who="ann")
+    (text,) = await check(world, programme, watts(-1500.0), group_ids=(group.id,))
+    assert text == "stranger does not take part in this programme."
