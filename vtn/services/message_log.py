@@ -180,9 +180,9 @@ async def sweep(db: Database, bounds: LogBounds, now: datetime) -> int:
     next time. Several processes may do so at once.
     """
     deleted = 0
-    for doomed in (_too_old(bounds, now), _too_many_each(bounds), _too_many(bounds)):
+    for doomed in (_too_old, _too_many_each, _too_many):
         async with db.read() as conn:
-            ids = list((await conn.execute(doomed.limit(_MOST_SWEPT))).scalars())
+            ids = list((await conn.execute((await doomed(conn, bounds, now)).limit(_MOST_SWEPT))).scalars())
         for start in range(0, len(ids), _AT_ONCE):
             async with db.write() as tx:
                 deleted += await _delete(tx, ids[start : start + _AT_ONCE])
@@ -198,25 +198,45 @@ async def _delete(tx: Tx, ids: Iterable[str]) -> int:
     return result.rowcount
 
 
-def _too_old(bounds: LogBounds, now: datetime) -> Select[Any]:
-    return select(message_log.c.id).where(message_log.c.at <= now - bounds.keep.timedelta()).order_by(message_log.c.at)
+async def _too_old(_conn: Connection, bounds: LogBounds, now: datetime) -> Select[Any]:
+    old = message_log.c.at <= now - bounds.keep.timedelta()
+    return select(message_log.c.id).where(old).order_by(message_log.c.at)
 
 
-def _too_many_each(bounds: LogBounds) -> Select[Any]:
-    return _beyond(bounds.lines_each, bounds.size_each, message_log.c.who)
+async def _too_many_each(_conn: Connection, bounds: LogBounds, _now: datetime) -> Select[Any]:
+    """Return the lines with so many newer ones of the same VEN. Only lines of VENs with too many are looked at."""
+    crowded = (
+        select(message_log.c.who)
+        .group_by(message_log.c.who)
+        .having(or_(func.count() > bounds.lines_each, func.sum(message_log.c.size) > bounds.size_each))
+    )
+    who, newest_first = message_log.c.who, (message_log.c.at.desc(), message_log.c.id.desc())
+    counted = (
+        select(
+            message_log.c.id,
+            message_log.c.at,
+            func.row_number().over(partition_by=who, order_by=newest_first).label("place"),
+            func.sum(message_log.c.size).over(partition_by=who, order_by=newest_first).label("bytes"),
+        )
+        .where(message_log.c.who.in_(crowded))
+        .subquery()
+    )
+    beyond = or_(counted.c.place > bounds.lines_each, counted.c.bytes > bounds.size_each)
+    return select(counted.c.id).where(beyond).order_by(counted.c.at)
 
 
-def _too_many(bounds: LogBounds) -> Select[Any]:
-    return _beyond(bounds.lines, bounds.size)
-
-
-def _beyond(lines: int, size: int, *among: ColumnElement[Any]) -> Select[Any]:
-    """Return which lines come after so many newer ones, or so many bytes of newer ones. An index has all it reads."""
-    order = (message_log.c.at.desc(), message_log.c.id.desc())
+async def _too_many(conn: Connection, bounds: LogBounds, _now: datetime) -> Select[Any]:
+    """Return the oldest lines, as many as there are too many, or bytes too many. Only the oldest are looked at."""
+    total = select(func.count(message_log.c.id), func.coalesce(func.sum(message_log.c.size), 0))
+    lines, size = (await conn.execute(total)).one()
+    oldest = select(message_log.c.id, message_log.c.at, message_log.c.size).order_by(message_log.c.at, message_log.c.id)
+    part = oldest.limit(_MOST_SWEPT if lines > bounds.lines or size > bounds.size else 0).subquery()
+    oldest_first = (part.c.at, part.c.id)
     counted = select(
-        message_log.c.id,
-        message_log.c.at,
-        func.row_number().over(partition_by=among or None, order_by=order).label("place"),
-        func.sum(message_log.c.size).over(partition_by=among or None, order_by=order).label("bytes"),
+        part.c.id,
+        part.c.at,
+        func.row_number().over(order_by=oldest_first).label("place"),
+        (func.sum(part.c.size).over(order_by=oldest_first) - part.c.size).label("before"),
     ).subquery()
-    return select(counted.c.id).where(or_(counted.c.place > lines, counted.c.bytes > size)).order_by(counted.c.at)
+    beyond = or_(counted.c.place <= lines - bounds.lines, counted.c.before < size - bounds.size)
+    return select(counted.c.id).where(beyond).order_by(counted.c.at)

@@ -135,7 +135,9 @@ class MessageLog:
         """Write what was heard since the last time. What cannot be written is lost, and the log says so once."""
         waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
         for start in range(0, len(waiting), _PORTION):
-            lines = await asyncio.to_thread(_lines, waiting[start : start + _PORTION])
+            portion = waiting[start : start + _PORTION]
+            lines = await asyncio.to_thread(_lines, portion)
+            self._lost.inc(len(portion) - len(lines))
             try:
                 async with self._db.write() as tx:
                     await message_log.keep(tx, lines)
@@ -153,7 +155,13 @@ class MessageLog:
 
 
 def _lines(heard: Sequence[_Heard]) -> list[LogLine]:
-    return [_line(each.at, each.who, each.exchange) for each in heard]
+    lines = []
+    for each in heard:
+        try:
+            lines.append(_line(each.at, each.who, each.exchange))
+        except Exception:  # noqa: BLE001  one message must not cost the others their lines
+            _log.exception("a message cannot be logged", who=each.who)
+    return lines
 
 
 def _line(at: datetime, who: str, exchange: Exchange) -> LogLine:

@@ -1,5 +1,6 @@
 """The log of messages as rows, on both databases: filters, pages, bounds."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -138,6 +139,14 @@ async def test_many_lines_go_in_portions(any_world, monkeypatch):
     await kept(any_world, *(a_line(n) for n in range(30)))
     assert await message_log.sweep(any_world.db, replace(BOUNDS, lines=1), NOON) == 29
     assert await minutes(any_world) == [29]
+
+
+async def test_several_processes_sweep_at_once(any_world):
+    await kept(any_world, *(a_line(n, subjects={"event": ["e"]}) for n in range(1000)))
+    bounds = replace(BOUNDS, lines=10)
+    deleted = await asyncio.gather(*(message_log.sweep(any_world.db, bounds, NOON) for _ in range(4)))
+    assert sum(deleted) == 990
+    assert await minutes(any_world) == list(range(999, 989, -1))
 
 
 def test_bodies_are_packed_well_and_come_back():

@@ -3,6 +3,8 @@
 import contextlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
@@ -13,7 +15,7 @@ from openadr.model.registration import Profile, VenProfile, VtnProfile
 from openadr.v20b import messages as m
 from openadr.v20b.encode import encode
 from support.messages import log_of, logged
-from support.vtn_world import fake_fingerprint
+from support.vtn_world import NOON, fake_fingerprint
 from vtn.services import message_log
 from vtn.services.message_log import LogFilter, MessageSender, SubjectKind
 from vtn.services.settings import LogBounds
@@ -173,6 +175,46 @@ async def test_a_locked_database_loses_lines_and_never_an_answer(line, monkeypat
     await log.flush()
     assert len(await lines(world)) == 1
     assert registry.get_sample_value("evenload_message_log_lost_total") == 3
+
+
+_PIECES = (
+    "<oadrPoll>", "<ei:eventID>", "</ei:eventID>", "<requestID a='1'>", "</requestID>", "<registrationID>", "&#0;",
+    "&#xD800;", "&amp;", "\0", "\ufffe", "responseCode>200</", "<?xml version='1.0' encoding='x'?>",
+    "x" * 130, "é", "<", ">",
+)  # fmt: skip
+
+
+@given(
+    st.lists(st.one_of(st.sampled_from(_PIECES).map(str.encode), st.binary(max_size=20)), max_size=12).map(b"".join),
+    st.sampled_from([200, 406, None]),
+)
+def test_whatever_is_said_makes_a_line_that_fits(body, status):
+    (line,) = transport_log._lines([transport_log._Heard(NOON, "", exchange(body, body, status=status))])
+    subjects = [text for kind in SubjectKind for text in line.named(kind)]
+    assert all(0 < len(text) <= 120 and "\0" not in text for text in subjects)
+    assert "".join(subjects).isascii() or "".join(subjects).encode()
+    assert line.type is None or len(line.type) <= 60
+    assert line.texts() is not None
+
+
+async def test_a_message_that_cannot_be_logged_costs_no_other_its_line(world, monkeypatch):
+    plain = transport_log.redacted
+
+    def fail(body):
+        if body == b"bad":
+            raise ZeroDivisionError
+        return plain(body)
+
+    monkeypatch.setattr(transport_log, "redacted", fail)
+    registry = CollectorRegistry()
+    log = MessageLog(world.db, world.directory, LogBounds(), registry)
+    for body in (b"good", b"bad", b"better"):
+        log.note(exchange(body))
+    with capture_logs() as said:
+        await log.flush()
+    assert [line.texts()[0] for line in await lines(world)] == ["better", "good"]
+    assert [each["event"] for each in said] == ["a message cannot be logged"]
+    assert registry.get_sample_value("evenload_message_log_lost_total") == 1
 
 
 # -- what is heard at the listener
