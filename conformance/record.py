@@ -1,4 +1,8 @@
-"""Recorded runs: a directory with one JSON file a dialogue. What was recorded is judged offline like a run."""
+"""Recorded runs: a directory with one JSON file a dialogue. What was recorded is judged offline like a run.
+
+A record may come from elsewhere, such as a VTN's own log of messages. Without headers the fact `headers` is `not
+recorded`; its exchanges belong to no dialogue of the kit, so that the rules of all messages judge them.
+"""
 
 import base64
 import json

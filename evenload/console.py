@@ -13,7 +13,6 @@ from core.clock import WorldClock
 from evenload.settings import ConsoleSettings, Settings
 from vtn.api import Desk
 from vtn.console import Section, make_console
-from vtn.transport.message_log import RecentMessages
 from web.pages.translations import N_
 from web.server import HttpMetrics
 
@@ -28,7 +27,6 @@ def console_app(
     hosts: Collection[str],
     *,
     metrics: HttpMetrics,
-    recent: RecentMessages,
 ) -> web.Application:
     """Return the console with all pages; `hosts` are the names by which browsers may call it."""
     public = URL(console.url).host if console.url else None
@@ -41,7 +39,6 @@ def console_app(
         metrics=metrics,
         zone=ZoneInfo(console.time_zone),
         about=about(settings, desk),
-        recent=recent,
     )
     share_reckoning(app)
     return app

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from core.errors import InvalidError
+from evenload import messages
 from evenload.names import Noun
 from evenload.session import Session, Yes, command, confirm, open_group
 from openadr.fingerprint import sha256_of_pem
@@ -181,6 +182,9 @@ def fleet_household_token(
     created = session.call(lambda client: client.post(f"/vens/{ven_id}/household-tokens", {"days": days}))
     session.tell(created, f"Token of {created['principal']['name']}: {created['token']}")
 
+
+command(fleet, "messages")(messages.list_messages)
+command(fleet, "message")(messages.show_message)
 
 # -- groups
 

@@ -39,7 +39,7 @@ from vtn.services.ven_faults import VenFaults
 from vtn.store.database import Database
 from vtn.store.readings import merge_days
 from vtn.store.writer import GroupWriter
-from vtn.transport.message_log import RecentMessages
+from vtn.transport.message_log import MessageLog
 from vtn.transport.renewal import PATH as RENEWAL_PATH
 from vtn.transport.renewal import Renewals
 from vtn.transport.v20a.service import PATH as PATH_20A
@@ -60,6 +60,8 @@ _log = structlog.get_logger(__name__)
 _RESYNC_S: Final = 30
 _FLUSH_S: Final = 5
 _PUSH_S: Final = 1
+_LOG_S: Final = 1
+_LOG_SWEEP_S: Final = 30
 _SWEEP_S: Final = 5
 _GAUGE_S: Final = 15
 _TIDY_S: Final = 3600
@@ -119,6 +121,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(ven_cache.flush_seen)
         faults = VenFaults(db, clock)
         stack.push_async_callback(faults.flush)
+        message_log = _message_log(stack, settings, db, ven_cache, registry)
         revocations = Revocations(db, clock, authority)
         await _guarded(revocations.renew_list)()
         certificates = ServerCertificates(settings, authority)
@@ -132,18 +135,17 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             _signatures(settings, ven_cache, writer),
             push_addresses(settings),
         )
-        recent = RecentMessages()
         renewals = None if authority is None else Renewals(db, authority, settings.vtn_id, clock)
         connections = measured(settings.connections.limits(), registry)
         openadr_port = await _listen_openadr(
             stack,
             settings,
             vtn,
-            Vtn20a(vtn, writer, ven_cache, clock, recent.note, settings.openadr.max_body_bytes),
+            Vtn20a(vtn, writer, ven_cache, clock, message_log.note, settings.openadr.max_body_bytes),
             registry,
             revocations,
             certificates,
-            recent,
+            message_log,
             renewals,
             connections,
         )
@@ -171,7 +173,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         console_at = None
         if settings.console is not None:
             names = _names(settings.console.host, settings.console.hosts)
-            console = console_app(settings, settings.console, desk, names, metrics=metrics, recent=recent)
+            console = console_app(settings, settings.console, desk, names, metrics=metrics)
             console[AUTHENTICATOR] = api[AUTHENTICATOR]  # a token that the console revokes ends there at once
             console[PROXIES] = tuple(map(ip_network, settings.console.proxies))
             market.put_into(console)  # a BRP's program that it shuts out, too
@@ -181,6 +183,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         gauges = Gauges(db, clock, registry, stale_after_s)
         await gauges.refresh()
         watch: Sequence[Job] = (
+            (message_log.flush, _LOG_S),
+            (message_log.sweep, _LOG_SWEEP_S),
             (certificates.check, _SWEEP_S),
             (certificates.renew, _TIDY_S),
             (watchman.turn, _WATCH_S),
@@ -197,7 +201,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             (
                 *market.jobs(),
                 *watch,
-                *_pushes(stack, settings, vtn, ven_cache, writer, faults, clock, registry, recent),
+                *_pushes(stack, settings, vtn, ven_cache, writer, faults, clock, registry, message_log),
             ),
         )
         yield Running(desk.openadr_url, _api_url(settings, api_port), db, clock, console_at)
@@ -223,6 +227,15 @@ def _signatures(settings: Settings, ven_cache: VenCache, writer: GroupWriter) ->
     return Signatures(ven_cache, writer, keys, window=openadr.signature_window.timedelta())
 
 
+def _message_log(
+    stack: contextlib.AsyncExitStack, settings: Settings, db: Database, ven_cache: VenCache, registry: CollectorRegistry
+) -> MessageLog:
+    """Return the log of messages; what it still holds is written when the stack ends."""
+    log = MessageLog(db, ven_cache, settings.openadr.log.bounds(), registry)
+    stack.push_async_callback(log.flush)
+    return log
+
+
 def _pushes(
     stack: contextlib.AsyncExitStack,
     settings: Settings,
@@ -232,7 +245,7 @@ def _pushes(
     faults: VenFaults,
     clock: Clock,
     registry: CollectorRegistry,
-    recent: RecentMessages,
+    message_log: MessageLog,
 ) -> Sequence[Job]:
     """Return the work of pushing, where this VTN does so; it ends with the stack."""
     addresses = push_addresses(settings)
@@ -240,7 +253,7 @@ def _pushes(
         return ()
     client, rules = push_client(settings, ven_cache, addresses), push_rules(settings)
     sender = PushSender(
-        vtn, ven_cache, writer, faults, client, settings.vtn(), clock, registry, rules=rules, note=recent.note
+        vtn, ven_cache, writer, faults, client, settings.vtn(), clock, registry, rules=rules, note=message_log.note
     )
     stack.push_async_callback(sender.close)
     return ((sender.turn, _PUSH_S),)
@@ -288,7 +301,7 @@ async def _listen_openadr(
     registry: CollectorRegistry,
     revocations: Revocations,
     certificates: ServerCertificates,
-    recent: RecentMessages,
+    message_log: MessageLog,
     renewals: Renewals | None,
     connections: Connections,
 ) -> int:
@@ -305,7 +318,7 @@ async def _listen_openadr(
             revocations.watch(context, openadr.crl)
     beside = {} if renewals is None else {RENEWAL_PATH: renewals.answer}
     older = {PATH_20A: vtn20a.answer}
-    listener = web.Server(OpenADRServer(vtn, edge, registry, recent.note, beside, older).handle, access_log=None)
+    listener = web.Server(OpenADRServer(vtn, edge, registry, message_log.note, beside, older).handle, access_log=None)
     runner = web.ServerRunner(listener, shutdown_timeout=_LAST_ANSWERS_S)
     return await _serve(
         stack,

@@ -14,7 +14,7 @@ from yarl import URL
 
 from core.errors import InvalidError
 from core.spans import ZERO, Duration
-from vtn.services.settings import VtnSettings, WantedReport
+from vtn.services.settings import LogBounds, VtnSettings, WantedReport
 from web.connections import Limits
 from web.http_client import Guard
 from web.listening import free_handles
@@ -102,6 +102,23 @@ class PushSettings(_Section):
     """A VEN is shown as unreachable after so many failures in a row."""
 
 
+class LogSettings(_Section):
+    """The log of messages: exchanges with VENs in the database, without empty polls and secrets; not in backups."""
+
+    keep: IsoDuration = Duration.of(days=14)
+    """How long (server time); PT0S keeps no log, and deletes what there is."""
+    messages: Annotated[int, Field(ge=1, le=10_000_000)] = 200_000
+    """At most so many, each with its answer; the oldest go first."""
+    bytes: Annotated[int, Field(ge=1_000_000, le=1_000_000_000_000)] = 256_000_000
+    """At most so much of the database, by and large."""
+    messages_per_ven: Annotated[int, Field(ge=1, le=10_000_000)] = 500
+    bytes_per_ven: Annotated[int, Field(ge=100_000, le=1_000_000_000_000)] = 4_000_000
+
+    def bounds(self) -> LogBounds:
+        """Return what the log needs."""
+        return LogBounds(self.keep, self.messages, self.bytes, self.messages_per_ven, self.bytes_per_ven)
+
+
 class OpenADRSettings(_Section):
     """The listener for VENs."""
 
@@ -142,6 +159,7 @@ class OpenADRSettings(_Section):
     max_body_bytes: Annotated[int, Field(ge=10_000, le=100_000_000)] = 4 * 1024 * 1024
     """The largest message that is read."""
     push: PushSettings = PushSettings()
+    log: LogSettings = LogSettings()
 
 
 class ConnectionSettings(_Section):

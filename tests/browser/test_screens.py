@@ -55,6 +55,7 @@ def _screens(world: World) -> list[str]:
         f"/fleet/{home}/events",
         f"/fleet/{home}/reports",
         f"/fleet/{home}/messages",
+        f"/fleet/{home}/messages/{ids['message']}",
         f"/fleet/{ids['spare']}",
         "/dispatches",
         "/dispatches/new",

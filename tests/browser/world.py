@@ -32,7 +32,8 @@ from evenload.settings import load_settings
 from evenload.setup import Shape, add_operator, login_link, prepare, set_password
 from openadr.model.opt import OptType
 from support.vtn_world import fake_fingerprint
-from vtn.services import api_clients, evaluation, fleet, programme, provisioning, site
+from vtn.services import api_clients, evaluation, fleet, message_log, programme, provisioning, site
+from vtn.services.message_log import LogFilter
 from vtn.services.programme import Limits as CallLimits
 from vtn.services.programme import Parameters, Programme, Reward
 from vtn.store import readings
@@ -325,3 +326,6 @@ async def live_a_day(world: World) -> None:
         world.ids["settlement"] = settlements[0]["id"]
     world.ids["next"] = await world.dispatch(3000, timedelta(hours=3))
     world.ids["draft"] = await world.draft(3000, timedelta(hours=5))
+    async with world.vtn.db.read() as conn:
+        (line,) = await message_log.listing(conn, LogFilter(world.homes[0].ven_id), limit=1)
+    world.ids["message"] = line.id

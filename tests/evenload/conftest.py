@@ -30,6 +30,7 @@ class Live:
     directory: Path
     token: str
     url: str
+    openadr_url: str
 
     @property
     def ca(self) -> Path:
@@ -54,7 +55,8 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line, (place / "log").read_text()
-        yield Live(made.settings.parent, made.token, json.loads(line)["api"])
+        urls = json.loads(line)
+        yield Live(made.settings.parent, made.token, urls["api"], urls["openadr"])
         process.terminate()
         assert process.wait(20) == 0
 
@@ -100,6 +102,15 @@ class Terminal:
         assert typed.code == code, typed
         assert "Traceback" not in typed.err
         return " ".join(typed.err.replace("│", " ").split())
+
+
+@pytest.fixture
+def shell(terminal: Terminal, live: Live, monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Return a terminal of an administrator of that VTN."""
+    monkeypatch.setenv("EVENLOAD_URL", live.url)
+    monkeypatch.setenv("EVENLOAD_TOKEN", live.token)
+    monkeypatch.setenv("EVENLOAD_CA", str(live.ca))
+    return terminal
 
 
 @pytest.fixture

@@ -18,15 +18,6 @@ from evenload.cli import app
 DEADLINE_S = 30.0
 
 
-@pytest.fixture
-def shell(terminal, live, monkeypatch):
-    """A terminal of an administrator."""
-    monkeypatch.setenv("EVENLOAD_URL", live.url)
-    monkeypatch.setenv("EVENLOAD_TOKEN", live.token)
-    monkeypatch.setenv("EVENLOAD_CA", str(live.ca))
-    return terminal
-
-
 def _json(terminal, *arguments):
     return json.loads(terminal.good(*arguments, "--json"))
 

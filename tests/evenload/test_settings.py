@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from core.clock import WorldClock
 from core.errors import InvalidError
-from core.spans import Duration
+from core.spans import ZERO, Duration
 from evenload.cli import vtn_init
 from evenload.server import clock_of
 from evenload.settings import VTN_ID, Settings, load_settings
 from support.vtn_world import NOON
+from vtn.services.settings import LogBounds
 
 LOOPBACK = "[openadr]\ninsecure = true\n"
 PEM = 'certificates = [{cert = "a.pem", key = "a.key"}]\nca = "ca.pem"\n'
@@ -231,3 +232,16 @@ def test_a_fast_clock_stays_on_this_machine(write, tmp_path, where, fits):
 def test_a_missing_clock_is_named(write):
     with pytest.raises(InvalidError, match=r"clock\.json"):
         clock_of(load_settings(write(f"clock = 'clock.json'\n{LOOPBACK}")))
+
+
+def test_the_message_log_is_bounded_or_off(write):
+    bounds = load_settings(write(LOOPBACK)).openadr.log.bounds()
+    assert bounds == LogBounds()
+    chosen = load_settings(
+        write(f"{LOOPBACK}\n[openadr.log]\nkeep = 'PT0S'\nmessages_per_ven = 9\nbytes_per_ven = 100000")
+    )
+    assert (chosen.openadr.log.bounds().keep, chosen.openadr.log.bounds().lines_each) == (ZERO, 9)
+    assert chosen.openadr.log.bounds().size_each == 100_000
+    for wrong in ("keep = 'P1M'", "messages = 0", "bytes = 5", "days = 3"):
+        with pytest.raises(InvalidError, match=r"openadr\.log"):
+            load_settings(write(f"{LOOPBACK}\n[openadr.log]\n{wrong}"))

@@ -10,7 +10,6 @@ from lxml import html
 
 from support.vtn_world import World
 from vtn.services import principals, sessions
-from vtn.transport.message_log import RecentMessages
 from web.auth import Principal, Role
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7*7 }}", "دار الزيتون", "🏠 Ωmega & sons")
@@ -146,7 +145,6 @@ class Console:
     client: TestClient
     world: World
     machine: Machine
-    recent: RecentMessages
     shell: Any
     browsers: dict[str, Browser] = field(default_factory=dict)
 

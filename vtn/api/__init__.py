@@ -4,6 +4,7 @@ from vtn.api import (
     certificates,
     dispatches,
     fleet,
+    messages,
     potential,
     principals,
     programme_templates,
@@ -18,6 +19,7 @@ from vtn.api.desk import DESK, Desk
 OPERATIONS = (
     *vens.OPERATIONS,
     *fleet.OPERATIONS,
+    *messages.OPERATIONS,
     *potential.OPERATIONS,
     *certificates.OPERATIONS,
     *programme_templates.OPERATIONS,

@@ -12,7 +12,6 @@ from vtn.console.pages import SECTION
 from vtn.console.request import Console, ConsoleCookies, ConsoleRequest
 from vtn.services import sessions
 from vtn.store.database import Database
-from vtn.transport.message_log import RecentMessages
 from web.pages import app as pages_app
 from web.pages.app import environment, make_app
 from web.pages.assets import Assets
@@ -58,15 +57,14 @@ def make_console(
     metrics: HttpMetrics | None = None,
     zone: tzinfo = UTC,
     about: Mapping[str, Mapping[str, str]] | None = None,
-    recent: RecentMessages | None = None,
     utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> web.Application:
     """Return the console: the VTN's own pages and those of other rooms' `sections`.
 
     `hosts` are the names by which browsers may call it; `cache` is a private directory for the chart library; `secure`
-    says that browsers reach it by TLS. Times are shown in `zone` unless a page says otherwise. `recent` is what the
-    transport of this process remembers of VENs' messages. Services of other rooms go into the application under their
-    keys (`app[KEY] = ...`), for `request.service(KEY)`. Raises TypeError for two pages with one address.
+    says that browsers reach it by TLS. Times are shown in `zone` unless a page says otherwise. Services of other rooms
+    go into the application under their keys (`app[KEY] = ...`), for `request.service(KEY)`. Raises TypeError for two
+    pages with one address.
     """
     rooms = (SECTION, *sections)
     assets = Assets({room.name: room.static for room in rooms if room.static is not None}, cache)
@@ -86,7 +84,6 @@ def make_console(
         desk=desk,
         utcnow=utcnow,
         about=about or {},
-        recent=recent,
     )
     app = make_app(console, rooms, ConsoleRequest, hosts=hosts, metrics=metrics)
     app[DESK] = desk

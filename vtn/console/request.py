@@ -11,7 +11,6 @@ from vtn.api.desk import Desk
 from vtn.services.passwords import PasswordCheck
 from vtn.services.potential_forecast import Outlooks
 from vtn.services.sessions import DEVICE_LIFETIME, Session
-from vtn.transport.message_log import RecentMessages
 from web.attempts import FailureLimit, network_of
 from web.auth import hash_token
 from web.pages.forms import Form
@@ -60,7 +59,6 @@ class Console(Shell):
     """One console.
 
     `utcnow` is machine time. `about` is what the server runs with, heading -> name -> text, for the settings page.
-    `recent` holds the last messages of VENs, if this process hears them.
     """
 
     cookies: ConsoleCookies
@@ -68,7 +66,6 @@ class Console(Shell):
     utcnow: Callable[[], datetime]
     about: Mapping[str, Mapping[str, str]]
     outlooks: Outlooks = field(default_factory=Outlooks)
-    recent: RecentMessages | None = None
     passwords: PasswordCheck = field(default_factory=PasswordCheck)
     limits: SignInLimits = field(default_factory=SignInLimits)
 

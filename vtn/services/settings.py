@@ -37,3 +37,17 @@ class VtnSettings:
     def resend_after(self) -> Duration:
         """How long a sent row waits for its answer."""
         return Duration.of(seconds=max(60, 2 * self.poll_period.exact_s))
+
+
+@dataclass(frozen=True, slots=True)
+class LogBounds:
+    """How much of the log of messages is kept: for how long, how many lines and bytes in all, and of each VEN.
+
+    No time at all: nothing.
+    """
+
+    keep: Duration = field(default_factory=lambda: Duration.of(days=14))
+    lines: int = 200_000
+    size: int = 256_000_000
+    lines_each: int = 500
+    size_each: int = 4_000_000

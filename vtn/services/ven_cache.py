@@ -109,6 +109,10 @@ class VenCache:
         ven_id, not_after = self._certificates.get(fingerprint, (None, None))
         return None if not_after is not None and not_after <= datetime.now(UTC) else ven_id
 
+    def has(self, ven_id: str) -> bool:
+        """Tell whether there is a VEN of that id, as it is known now: nothing is read again."""
+        return ven_id in self._vens
+
     async def get(self, ven_id: str) -> VenState | None:
         """Return what is known of a venID, compared byte for byte (GN-09)."""
         if self._is_stale(ven_id):

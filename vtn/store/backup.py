@@ -37,8 +37,9 @@ _BATCH: Final = 500
 _BATCH_BYTES: Final = 4 << 20
 _LARGEST: Final = 2**63
 _VERSION_TABLE: Final = "alembic_version"
-_LEFT_OUT: Final = frozenset({"token_key", "console_session", "login_link"})
-"""Tables that a backup does not hold: whoever has them could be anybody, and a restored server makes its own."""
+_LEFT_OUT: Final = frozenset({"token_key", "console_session", "login_link", "message_log", "message_event"})
+"""Tables that a backup does not hold: keys, by which whoever has them could be anybody, and the message log, which is
+large, private and soon forgotten. A restored server makes its own."""
 _SEALED: Final[Mapping[tuple[str, str], Callable[[], str | None]]] = {
     ("webhook_subscription", "secret"): lambda: f"whsec_{b64encode(secrets.token_bytes(32)).decode()}",
     ("webhook_subscription", "url"): lambda: "https://lost.invalid/",

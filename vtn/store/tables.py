@@ -16,6 +16,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     String,
@@ -454,6 +455,39 @@ evaluation = Table(
     Column("input_hash", String(64), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("dispatch_id", "version"),
+)
+
+# -- what VENs and the VTN said to each other, for people who look for a fault; not in backups
+
+message_log = Table(
+    "message_log",
+    METADATA,
+    _id(),
+    Column("at", UtcDateTime, nullable=False, comment="machine time"),
+    Column("who", String(80), nullable=False, comment="venID; of a stranger the certificate's fingerprint, or nothing"),
+    Column("fingerprint", String(29), nullable=False, comment="of the certificate, or empty"),
+    Column("sender", String(4), nullable=False, comment="ven | vtn: who began"),
+    Column("profile", String(8), nullable=False, comment="2.0a | 2.0b"),
+    Column("type", String(60), comment="the message's element; null: it has none that could be read"),
+    Column("answer_type", String(60)),
+    Column("status", Integer, comment="HTTP status of the answer; null: there was none, and the body says why"),
+    Column("code", Integer, comment="the first responseCode that is an error, else the answer's"),
+    Column("fault", Boolean, nullable=False),
+    Column("request_bytes", Integer, nullable=False, comment="as long as it was"),
+    Column("answer_bytes", Integer, nullable=False),
+    Column("cut", Boolean, nullable=False, comment="one of the bodies is not kept to its end"),
+    Column("size", Integer, nullable=False, comment="bytes that the row takes, about"),
+    Column("subjects", Json, nullable=False, comment="event, report_request, request -> ids that both bodies name"),
+    Column("bodies", LargeBinary, nullable=False, comment="message and answer, packed, without secrets"),
+    Index("ix_message_log_at", "at", "id", "size"),
+    Index("ix_message_log_who", "who", "at", "id", "size"),
+)
+message_event = Table(
+    "message_event",
+    METADATA,
+    Column("message_id", String(80), ForeignKey("message_log.id", ondelete="CASCADE"), nullable=False),
+    Column("event_id", String(120), nullable=False, index=True, comment="which the message or its answer names"),
+    PrimaryKeyConstraint("message_id", "event_id"),
 )
 
 # -- who may do what, and who did

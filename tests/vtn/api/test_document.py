@@ -15,7 +15,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from evenload.server import operator_api
+from support.messages import logged
 from support.vtn_world import data, usage
+from vtn.transport.message_log import Exchange
 
 _CONFORMS = [
     not_a_server_error,
@@ -56,6 +58,8 @@ async def _furnished(office):
     whole = await office.post("/v1/dispatches", office.order(programme))
     principal = await office.post("/v1/principals", {"name": "somebody"})
     group = await office.post("/v1/groups", {"name": "north"})
+    await logged(world, Exchange(fingerprint=ven.peer.fingerprint, request=b"<eventID>e</eventID>", answer=b""))
+    (message,) = (await office.get("/v1/messages"))["items"]
     return {
         "ven_id": [ven.ven_id],
         "programme_id": [programme],
@@ -65,6 +69,7 @@ async def _furnished(office):
         "principal_id": [principal["principal"]["id"]],
         "group_id": [group["id"]],
         "fingerprint": [ven.peer.fingerprint],
+        "message_id": [message["id"]],
     }
 
 

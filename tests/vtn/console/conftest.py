@@ -13,7 +13,6 @@ from vtn.api import Desk
 from vtn.console import Section, make_console
 from vtn.console.console import CONSOLE
 from vtn.services import principals
-from vtn.transport.message_log import RecentMessages
 from web.auth import Role
 
 STALE_AFTER_S = 100.0
@@ -36,7 +35,7 @@ async def console(
     tmp_path: Path, aiohttp_client: Any, migrated: Path, sections: tuple[Section, ...]
 ) -> AsyncIterator[Console]:
     async with world_on(open_copy(migrated, tmp_path / "vtn.db")) as world:
-        machine, recent = Machine(), RecentMessages()
+        machine = Machine()
         desk = Desk(world.db, world.clock, world.settings, "https://vtn.example/OpenADR2", None, STALE_AFTER_S)
         app = make_console(
             desk,
@@ -45,11 +44,10 @@ async def console(
             secure=False,
             sections=sections,
             about={"This VTN": {"vtnID": "vtn"}},
-            recent=recent,
             utcnow=machine.utcnow,
         )
         client = await aiohttp_client(app, cookie_jar=DummyCookieJar())  # each browser has its own
-        made = Console(client, world, machine, recent, app[CONSOLE])
+        made = Console(client, world, machine, app[CONSOLE])
         async with world.tx() as tx:
             for role in Role:
                 await principals.create(tx, role.value, role, machine.now, who="test")

@@ -1,5 +1,6 @@
 """What the pages show: figures that lead to their lists, hostile names as text, filters, states without data."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -12,14 +13,18 @@ from openadr.fingerprint import sha256_of_pem
 from openadr.model.opt import OptType
 from openadr.v20b.messages import CreatedReport, Response
 from support.browser import HOSTILE
+from support.messages import logged
 from support.metered import metered_ven, send
 from support.vtn_world import NOON, data, fake_fingerprint, usage
+from vtn.console.pages import messages as messages_page
 from vtn.services import fleet, provisioning, site
 from vtn.services.outbox import State
 from vtn.services.programme import Limits, Window
 from vtn.store.readings import numbered
 from vtn.store.tables import outbox, potential, ven_certificate
 from vtn.store.tables import ven as ven_table
+from vtn.transport.message_log import Exchange
+from vtn.transport.redaction import BLANK
 from web.pages.templating import show_power
 
 PLACES = ("/", "/potential", "/dispatches", "/programmes", "/programmes/new", "/fleet", "/groups", "/messages",
@@ -238,13 +243,62 @@ async def test_a_report_request_keeps_what_was_typed(console):
 
 
 async def test_the_last_messages_are_shown_without_secrets(console):
-    ven = await console.world.ven("home")
+    ven, other = await console.world.ven("home"), await console.world.ven("other")
     secret = b"<m xmlns='u'><registrationID>reg_secret</registrationID><a>&lt;script&gt;</a></m>"
-    console.recent.note(ven.peer.fingerprint, "CreateReport", secret, b"not <xml")
-    page = await console.viewer.get(f"/fleet/{ven.ven_id}/messages")
+    who = ven.peer.fingerprint
+    await logged(
+        console.world,
+        Exchange(fingerprint=who, type="oadrCreateReport", request=secret, answer=b"not <xml"),
+        Exchange(fingerprint=who, request=b"<i>hello", answer=b"not well-formed", status=406),
+        Exchange(fingerprint=other.peer.fingerprint, type="oadrPoll", request=b"<a/>", answer=b"<eventID>e1</eventID>"),
+    )
+    here = f"/fleet/{ven.ven_id}/messages"
+    page = await console.viewer.get(here)
+    assert page.texts("//section[@id='log']//tbody/tr/td[2]") == ["unreadable", "oadrCreateReport"]
+    assert page.texts("//section[@id='log']//tbody/tr/td[4]") == ["HTTP 406", "HTTP 200"]
+    unreadable, report = page.root.xpath("//section[@id='log']//tbody//a/@href")
+    page = await console.viewer.get(report)
     assert "reg_secret" not in page.text
-    assert "[blanked]" in page.main
+    assert BLANK.decode() in page.main
     assert "not <xml" in page.main
+    assert "<i>hello" in (await console.viewer.get(unreadable)).main
+    (foreign,) = (await console.viewer.get(f"/fleet/{other.ven_id}/messages")).root.xpath(
+        "//section[@id='log']//tbody//a/@href"
+    )
+    await console.viewer.get(foreign.replace(other.ven_id, ven.ven_id), 404)
+    await console.viewer.get(f"{here}/msg_none", 404)
+
+
+async def test_the_message_log_is_filtered_and_paged(console, monkeypatch):
+    ven = await console.world.ven("home")
+    spoken = Exchange(fingerprint=ven.peer.fingerprint, type="oadrPoll", request=b"<a/>", answer=b"<b/>")
+    await logged(
+        console.world,
+        spoken,
+        replace(spoken, type="oadrCreatedEvent", request=b"<eventID>e1</eventID>"),
+        replace(spoken, status=503),
+    )
+    here = f"/fleet/{ven.ven_id}/messages"
+
+    async def types(query):
+        page = await console.viewer.get(f"{here}?{query}")
+        return page.texts("//section[@id='log']//tbody/tr/td[2]")
+
+    assert await types("") == ["oadrPoll", "oadrCreatedEvent", "oadrPoll"]
+    assert await types("event=e1") == ["oadrCreatedEvent"]
+    assert await types("type=oadrCreatedEvent") == ["oadrCreatedEvent"]
+    assert await types("faults=true") == ["oadrPoll"]
+    assert await types("until=2001-01-01") == []
+    assert await types("since=2001-01-01&type=oadrPoll") == ["oadrPoll", "oadrPoll"]
+    page = await console.viewer.get(f"{here}?type=oadrCreatedEvent&faults=true")
+    assert page.value("type") == "oadrCreatedEvent"
+    assert "No message matches this filter" in page.main
+    await console.viewer.get(f"{here}?since=then", 422)
+    monkeypatch.setattr(messages_page, "_EXCHANGES", 2)
+    page = await console.viewer.get(here)
+    (following,) = page.root.xpath("//a[@rel='next']/@href")
+    page = await console.viewer.get(following)
+    assert page.texts("//section[@id='log']//tbody/tr/td[2]") == ["oadrPoll"]
 
 
 async def test_one_ven_cannot_be_reached_by_anothers_address(console):

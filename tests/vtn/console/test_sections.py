@@ -90,7 +90,7 @@ async def room(console, tmp_path, aiohttp_client):
     )
     app[LEDGER] = Ledger(["first"])
     client = await aiohttp_client(app, cookie_jar=DummyCookieJar())
-    made = Console(client, world, console.machine, console.recent, app[CONSOLE])
+    made = Console(client, world, console.machine, app[CONSOLE])
     for name, browser in console.browsers.items():
         made.browsers[name] = Browser(made, browser.token, browser.csrf)
     made.lines = app[LEDGER].lines

@@ -1,6 +1,7 @@
 """Every text of the VTN's pages goes through gettext: in a language of marks, nothing of ours stands without them."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from zoneinfo import available_timezones
 
@@ -9,14 +10,17 @@ from sqlalchemy import insert, update
 
 from metrics.presets import PRESETS
 from openadr.model.opt import OptType
+from support.messages import logged
 from support.metered import metered_ven
 from support.texts import ROOT, TAG, data_of, pseudo_catalogue, unmarked, unmarked_in
 from support.vtn_world import NOON, fake_fingerprint, usage
 from vtn.console import Section, all_pages
 from vtn.console.words import WORDS
-from vtn.services import fleet, provisioning, site
+from vtn.services import fleet, message_log, provisioning, site
+from vtn.services.message_log import LogFilter, MessageSender
 from vtn.services.outbox import State
 from vtn.store.tables import outbox, potential
+from vtn.transport.message_log import Exchange
 
 SPEAKS = {"Accept-Language": f"{TAG}, en;q=0.5"}
 TEMPLATES = sorted((ROOT / "vtn/console/templates").rglob("*.html"))
@@ -46,7 +50,12 @@ async def _lived_in(console):
         await ven.opt(event, OptType.IN)
     for event in await other.events():
         await other.opt(event, OptType.OUT)
-    console.recent.note(ven.peer.fingerprint, "?", b"<a/>", b"<b/>")
+    subject = b"<eventID>e</eventID>"
+    spoken = Exchange(fingerprint=ven.peer.fingerprint, request=b"<a/>", answer=b"<b/>")
+    lost = replace(spoken, request=subject, type="oadrPoll", sender=MessageSender.VTN, ven_id=ven.ven_id, status=None)
+    await logged(world, spoken, lost)
+    async with world.db.read() as conn:
+        lines = await message_log.listing(conn, LogFilter())
     start_s = int(world.now.timestamp())
     powers = {"p10_w": [500.0] * 48, "p50_w": [1000.0] * 48, "p90_w": [1500.0] * 48}
     shown = {"resource_id": "", "start_s": start_s, "step_s": 1800, **powers}
@@ -76,7 +85,7 @@ async def _lived_in(console):
         f"/programmes/{programme.id}/baselines?since=17:00&until=18:00", "/fleet", "/fleet?text=nobody", "/groups",
         *(f"{one}{tab}" for one in (here, there) for tab in ("", "/readings", "/reports", "/events", "/messages")),
         test.headers["Location"], "/messages", "/messages?state=done", "/enrolment", "/audit", "/settings", "/account",
-        "/system",
+        "/system", *(f"{here}/messages/{line.id}" for line in lines),
     ]  # fmt: skip
 
 

@@ -125,6 +125,17 @@ async def test_everything_comes_back_on_either_kind_of_database(database, databa
     await again.close()
 
 
+async def test_the_message_log_stays_where_it_is(database, database_url, empty_database_url, tmp_path):
+    plain = {"who": "v1", "fingerprint": "", "sender": "ven", "profile": "2.0b", "fault": False, "cut": False}
+    sizes = {"request_bytes": 1, "answer_bytes": 1, "size": 1, "subjects": {}}
+    async with database.write() as tx:
+        await tx.conn.execute(insert(tables.message_log).values(id="m", at=NOON, bodies=b"private", **plain, **sizes))
+        await tx.conn.execute(insert(tables.message_event).values(message_id="m", event_id="private"))
+    assert (await backup(database_url, tmp_path / "vtn.backup")).rows == 0
+    assert b"private" not in gzip.decompress((tmp_path / "vtn.backup").read_bytes())
+    assert (await restore(tmp_path / "vtn.backup", empty_database_url)).rows == 0
+
+
 async def test_a_backup_is_its_owners_alone_and_replaces_the_last_one(database, database_url, tmp_path):
     file = tmp_path / "backups" / "vtn.backup"
     file.parent.mkdir()

@@ -25,6 +25,7 @@ from support.pki import Pki, make_pki
 from support.vtn_world import MINUTE, Ven, World, migrated_sqlite, open_copy, world_on
 from vtn.services import provisioning
 from vtn.services.settings import VtnSettings, WantedReport
+from vtn.transport.message_log import Note, ignore
 from vtn.transport.peer import Peer
 from vtn.transport.v20a.service import PATH, Vtn20a
 from vtn.transport.v20b.http import Edge, OpenADRServer
@@ -146,14 +147,20 @@ class Line:
 
 @contextlib.asynccontextmanager
 async def line_on(
-    world: World, pki: Pki, edge: Edge | None = None, *, tls: bool = True, limits: Limits | None = None
+    world: World,
+    pki: Pki,
+    edge: Edge | None = None,
+    *,
+    tls: bool = True,
+    limits: Limits | None = None,
+    note: Note = ignore,
 ) -> AsyncIterator[Line]:
     """Run a listener until the block ends."""
     chosen = edge or Edge()
     context: ssl.SSLContext | None = pki.server() if tls else None
     connections = Connections(limits)
-    older = Vtn20a(world.vtn, world.writer, world.directory, world.clock)
-    server = OpenADRServer(world.vtn, chosen, CollectorRegistry(), others={PATH: older.answer})
+    older = Vtn20a(world.vtn, world.writer, world.directory, world.clock, note)
+    server = OpenADRServer(world.vtn, chosen, CollectorRegistry(), note, others={PATH: older.answer})
     runner: web.ServerRunner = server.runner()
     await runner.setup()
     await Site(runner, "127.0.0.1", 0, connections, tls=context, trusted=context is None).start()

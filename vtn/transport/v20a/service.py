@@ -9,7 +9,7 @@ VEN                         VTN
 What is asked and answered is 2.0b's EiEvent in other words, so 2.0b's service answers.
 """
 
-from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from core.clock import Clock
@@ -17,10 +17,12 @@ from openadr.model.registration import Profile, SignaturePolicy, VenProfile
 from openadr.v20a.decode import decode_noting
 from openadr.v20a.encode import encode
 from openadr.v20b.decode import MAX_BYTES, UnreadableError, WireError
-from openadr.v20b.messages import Message, RequestEvent
+from openadr.v20b.encode import message_name
+from openadr.v20b.messages import DistributeEvent, Message, RequestEvent
 from vtn.services import outbox, registration
 from vtn.services.ven_cache import VenCache
 from vtn.store.writer import GroupWriter
+from vtn.transport.message_log import Exchange, Note, ignore
 from vtn.transport.peer import Peer
 from vtn.transport.v20b.service import Vtn20b
 
@@ -38,10 +40,10 @@ class Vtn20a:
         writer: GroupWriter,
         vens: VenCache,
         clock: Clock,
-        note: Callable[[str, str, bytes, bytes], None] = lambda _who, _kind, _in, _out: None,
+        note: Note = ignore,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        """`note` hears of every exchange; see `vtn.transport.message_log`."""
+        """`note` hears of every exchange but those that tell of no event."""
         self._vtn = vtn
         self._writer = writer
         self._vens = vens
@@ -51,21 +53,25 @@ class Vtn20a:
 
     async def answer(self, peer: Peer, body: bytes) -> tuple[str, bytes]:
         """Return the kind of a message and the answer to it. Raises like `Vtn20b.answer`, and WireError."""
+        heard = partial(Exchange, fingerprint=peer.fingerprint, profile=Profile.A, request=body)
         try:
             decoded = decode_noting(body, max_bytes=self._max_bytes)
         except UnreadableError as fault:
             answered = encode(await self._vtn.unreadable(fault, peer))
-            self._note(peer.fingerprint, "?", body, answered)
+            self._note(heard(answer=answered))
             return "?", answered
         except WireError as error:
             await self._vtn.not_acceptable(error, peer)
-            self._note(peer.fingerprint, "?", body, str(error).encode())
+            self._note(heard(answer=str(error).encode(), status=error.status))
             raise
         message = decoded.message
         kind = f"{type(message).__name__} 2.0a"
         await self._take_in(message, peer)
-        answered = encode(await self._vtn.answer("EiEvent", message, peer, decoded.repairs))
-        self._note(peer.fingerprint or getattr(message, "ven_id", ""), kind, body, answered)
+        answer = await self._vtn.answer("EiEvent", message, peer, decoded.repairs)
+        answered = encode(answer)
+        if not _is_empty(message, answer):
+            named = getattr(message, "ven_id", "")
+            self._note(heard(ven_id=named, type=message_name(type(message)), answer=answered))
         return kind, answered
 
     async def _take_in(self, message: Message, peer: Peer) -> None:
@@ -85,3 +91,8 @@ class Vtn20a:
         of_2_0a = ven.registration_id is None or ven.protocol_version == Profile.A
         if of_2_0a and isinstance(message, RequestEvent) and ven.due_at is not None:
             await self._writer.submit(lambda tx: outbox.all_told(tx, [ven_id]))
+
+
+def _is_empty(message: Message, answer: Message) -> bool:
+    """Tell whether this is 2.0a's empty poll."""
+    return isinstance(message, RequestEvent) and isinstance(answer, DistributeEvent) and not answer.events

@@ -19,12 +19,13 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from core.errors import UnavailableError
+from core.errors import EvenloadError, UnavailableError
 from openadr.fingerprint import fingerprint
 from openadr.signature.values import SignatureError
 from openadr.v20b.decode import MAX_BYTES, Decoded, UnreadableError, WireError, decode_noting
-from openadr.v20b.encode import encode
+from openadr.v20b.encode import encode, message_name
 from openadr.v20b.messages import Message
+from vtn.transport.message_log import Exchange, Note, ignore
 from vtn.transport.peer import Peer
 from vtn.transport.v20b.known_polls import KnownPolls
 from vtn.transport.v20b.service import EMPTY, Vtn20b
@@ -65,8 +66,6 @@ Beside = Callable[[Peer, bytes], Awaitable[web.Response]]
 """Answers a post that is no OpenADR message: of whom, and its body. May raise UnavailableError."""
 Answer = Callable[[Peer, bytes], Awaitable[tuple[str, bytes]]]
 """Answers a message of another version of OpenADR: its kind, and the answer. May raise what `Vtn20b.answer` does."""
-Note = Callable[[str, str, bytes, bytes], None]
-"""Hears of an exchange; see `vtn.transport.message_log`."""
 
 
 class OpenADRServer:
@@ -77,11 +76,11 @@ class OpenADRServer:
         vtn: Vtn20b,
         edge: Edge,
         registry: CollectorRegistry,
-        note: Note = lambda _who, _kind, _in, _out: None,
+        note: Note = ignore,
         beside: Mapping[str, Beside] = MappingProxyType({}),
         others: Mapping[str, Answer] = MappingProxyType({}),
     ) -> None:
-        """`note` hears of every exchange but empty polls: who (fingerprint, or venID without TLS), what, bodies.
+        """`note` hears of every exchange but empty polls.
 
         `beside` answers posts to other addresses of this listener, path -> what answers; `others` those in other
         versions of OpenADR.
@@ -183,24 +182,30 @@ class OpenADRServer:
             decoded = await self._decode(body, strict=await self._vtn.strict_for(peer))
         except UnreadableError as fault:
             told = await self._encode(await self._vtn.unreadable(fault, peer), peer)
-            self._note(peer.fingerprint, "?", body, told)
+            self._heard(peer, body, told)
             return "?", told
         except WireError as error:
             await self._vtn.not_acceptable(error, peer)
-            self._note(peer.fingerprint, "?", body, str(error).encode())
+            self._heard(peer, body, str(error).encode(), status=error.status)
             raise
         message = decoded.message
-        kind = type(message).__name__
         try:
             answer = await self._vtn.answer(service, message, peer, decoded.repairs, decoded.signature)
-        except SignatureError as error:
-            self._note(peer.fingerprint, kind, body, str(error).encode())
+            told = await self._encode(answer, peer, decoded.signature)
+        except Exception as error:
+            self._heard(peer, body, _shown(error), message, status=_status_of(error))
             raise
-        told = await self._encode(answer, peer, decoded.signature)
-        if answer is EMPTY:
-            return kind, told
-        self._note(peer.fingerprint or getattr(message, "ven_id", None) or "", kind, body, told)
-        return kind, told
+        if answer is not EMPTY:
+            self._heard(peer, body, told, message, answer)
+        return type(message).__name__, told
+
+    def _heard(self, peer: Peer, body: bytes, answer: bytes, *spoken: Message, status: int = 200) -> None:
+        """Have an exchange noted: its bodies, and of the message and its answer what could be read."""
+        named = next(filter(None, (getattr(each, "ven_id", None) for each in spoken)), "")
+        name = message_name(type(spoken[0])) if spoken else ""
+        self._note(
+            Exchange(fingerprint=peer.fingerprint, ven_id=named, type=name, request=body, answer=answer, status=status)
+        )
 
     async def _encode(self, answer: Message, peer: Peer, signature: Signature = None) -> bytes:
         """Return the bytes of an answer, signed where that is asked for: then they differ each time."""
@@ -256,6 +261,16 @@ class OpenADRServer:
             peer = Peer(fingerprint(der), _subject(told), request.remote or "", expires_s)
             self._peers[tls] = peer  # a connection cannot change its certificate; whether it still counts is asked anew
         return peer
+
+
+def _status_of(error: Exception) -> int:
+    if isinstance(error, SignatureError):
+        return 403
+    return 503 if isinstance(error, UnavailableError) else 500
+
+
+def _shown(error: Exception) -> bytes:
+    return str(error).encode() if isinstance(error, EvenloadError) else b"Internal error."
 
 
 def _check_valid(peer: Peer) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import partial
 from typing import Final
 
 import structlog
@@ -41,12 +42,14 @@ from openadr.v20b.messages import (
     RequestReregistration,
 )
 from vtn.services import outbox, push
+from vtn.services.message_log import MessageSender
 from vtn.services.push import PushLine
 from vtn.services.settings import VtnSettings
 from vtn.services.ven_cache import VenCache
 from vtn.services.ven_faults import VenFaults
 from vtn.store.database import Transaction
 from vtn.store.writer import GroupWriter
+from vtn.transport.message_log import Exchange, Note, ignore
 from vtn.transport.v20b.outgoing import Outgoing, Push
 from vtn.transport.v20b.push_client import PushClient, Reply
 from vtn.transport.v20b.service import Vtn20b
@@ -111,10 +114,10 @@ class PushSender:
         registry: CollectorRegistry,
         *,
         rules: PushRules | None = None,
-        note: Callable[[str, str, bytes, bytes], None] = lambda _who, _kind, _in, _out: None,
+        note: Note = ignore,
         utcnow: Callable[[], datetime] = machine_now,
     ) -> None:
-        """`note` hears of every exchange; see `vtn.transport.message_log`."""
+        """`note` hears of every exchange, and of messages that found nobody."""
         self._vtn = vtn
         self._vens = vens
         self._writer = writer
@@ -184,16 +187,19 @@ class PushSender:
             return False
         message = waiting.message
         name = message_name(type(message))
+        pushed = partial(Exchange, sender=MessageSender.VTN, ven_id=line.ven_id, type=name)
+        body = b""
         try:
             body = await self._encoded(message, line.ven_id)
             reply = await self._client.post(line.ven_id, line.address, SERVICES[type(message)], body)
         except UnavailableError as error:
+            self._note(pushed(request=body, answer=str(error).encode(), status=None))
             await self._failed(line, name, str(error))
             return False
         except EvenloadError as error:  # 2.0b cannot carry it: no try will change that
             await self._give_up(line, waiting, str(error))
             return True
-        self._note(reply.peer.fingerprint or line.ven_id, f"{type(message).__name__} pushed", reply.body, body)
+        self._note(pushed(fingerprint=reply.peer.fingerprint, request=body, answer=reply.body, status=reply.status))
         if reply.status != _OK:
             await self._refused(line, waiting, reply.status)
             return False

@@ -26,6 +26,7 @@ from openadr.v20b.decode import decode, decode_noting
 from openadr.v20b.encode import encode
 from support.vtn_world import Ven, simple, usage
 from vtn.services import dispatch, fleet, outbox, provisioning, push, registration, report, ven_faults
+from vtn.services.message_log import MessageSender
 from vtn.services.outbox import Intent
 from vtn.services.signatures import set_policy
 from vtn.store.tables import ven as ven_table
@@ -133,7 +134,7 @@ class Stage:
             w.settings,
             w.clock,
             CollectorRegistry(),
-            note=lambda *exchange: self.noted.append(exchange),
+            note=self.noted.append,
             utcnow=lambda: self.machine,
             **more,
         )
@@ -381,12 +382,23 @@ async def test_tr14_nothing_is_pushed_to_a_pull_ven(stage):
 
 async def test_exchanges_are_noted_and_counted(stage):
     home = await stage.home()
-    (who, kind, received, sent) = stage.noted[0]
-    assert kind == "RegisterReport pushed"
-    assert isinstance(decode(received), m.RegisteredReport)
-    assert decode(sent) is not None
-    assert home.ven.ven_id != who, "known by its certificate"
+    pushed = stage.noted[0]
+    assert (pushed.sender, pushed.ven_id, pushed.type) == (MessageSender.VTN, home.ven.ven_id, "oadrRegisterReport")
+    assert isinstance(decode(pushed.request), m.RegisterReport)
+    assert isinstance(decode(pushed.answer), m.RegisteredReport)
+    assert (pushed.status, pushed.fingerprint != "") == (200, True)
     assert (await stage.row(home)).mode == Mode.PUSH
+
+
+async def test_a_message_that_finds_nobody_is_noted_too(stage):
+    home = await stage.home()
+    await home.runner.cleanup()
+    await stage.world.dispatch(home.ven)
+    await stage.turn()
+    lost = stage.noted[-1]
+    assert (lost.type, lost.status) == ("oadrDistributeEvent", None)
+    assert isinstance(decode(lost.request), m.DistributeEvent)
+    assert b"127.0.0.1" in lost.answer
 
 
 # -- failures
