@@ -32,6 +32,9 @@ _log = structlog.get_logger(__name__)
 
 _BODY_BYTES: Final = 64 << 10
 """A longer body is cut."""
+_REPORT_BYTES: Final = 4 << 10
+"""A report of data that was taken is cut here already: such are most messages by far, and their values are stored."""
+_DATA: Final = "oadrUpdateReport"
 _MOST_WAITING: Final = 2000
 _MOST_WAITING_BYTES: Final = 16 << 20
 _PORTION: Final = 100
@@ -165,7 +168,9 @@ def _lines(heard: Sequence[_Heard]) -> list[LogLine]:
 
 
 def _line(at: datetime, who: str, exchange: Exchange) -> LogLine:
-    request, answer = redacted(exchange.request[:_BODY_BYTES]), redacted(exchange.answer[:_BODY_BYTES])
+    answer = redacted(exchange.answer[:_BODY_BYTES])
+    kept = _REPORT_BYTES if exchange.type == _DATA and _code(b"", answer) in _GOOD else _BODY_BYTES
+    request = redacted(exchange.request[:kept])
     code = _code(request, answer)
     return LogLine(
         id=new_id("msg"),
@@ -181,7 +186,7 @@ def _line(at: datetime, who: str, exchange: Exchange) -> LogLine:
         fault=exchange.status != _OK or (code is not None and code not in _GOOD),
         request_bytes=len(exchange.request),
         answer_bytes=len(exchange.answer),
-        cut=max(len(exchange.request), len(exchange.answer)) > _BODY_BYTES,
+        cut=len(exchange.request) > kept or len(exchange.answer) > _BODY_BYTES,
         bodies=packed(request, answer),
         subjects=_subjects(request, answer),
     )

@@ -127,6 +127,16 @@ async def test_a_long_body_is_cut(world):
     assert (second.cut, second.request_bytes, len(second.texts()[0])) == (True, 70_003, 65_536)
 
 
+async def test_a_report_that_was_taken_is_cut_sooner_than_one_that_was_not(world):
+    body = b"<oadrUpdateReport>" + b"x" * 10_000
+    for code in (b"200", b"452"):
+        answer = b"<ei:responseCode>" + code + b"</ei:responseCode>"
+        await logged(world, exchange(body, answer, type="oadrUpdateReport"))
+    refused, taken = await lines(world)
+    assert (taken.cut, taken.request_bytes, len(taken.texts()[0])) == (True, len(body), 4096)
+    assert (refused.cut, len(refused.texts()[0])) == (False, len(body))
+
+
 async def test_without_time_to_keep_nothing_is_kept_and_what_there_is_goes(world):
     await logged(world, exchange())
     off = LogBounds(Duration())
