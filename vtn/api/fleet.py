@@ -16,13 +16,9 @@ from web.model import Model, UtcTime
 from web.operation import operation
 from web.pagination import Cursor, Keyset, Limit, Page
 
-_BY_NAME = Keyset("groups", str)
-
-
+_VENS_BY_NAME = Keyset("fleet", str)
+_GROUPS_BY_NAME = Keyset("groups", str)
 _BY_AREA = Keyset("areas", str)
-
-
-_BY_NAME = Keyset("fleet", str)
 
 _Name = Annotated[Printable, Field(min_length=1, max_length=80)]
 _VenIds = Annotated[
@@ -136,7 +132,7 @@ async def list_fleet(
     cursor: Cursor | None = None,
 ) -> Page[FleetVen]:
     desk = context.service(DESK)
-    after = _BY_NAME.decode(cursor)
+    after = _VENS_BY_NAME.decode(cursor)
     wanted = Filter(text, group_id, area, presence, registered, certificate_before)
     async with desk.db.read() as conn:
         rows = await fleet.listing(
@@ -149,7 +145,7 @@ async def list_fleet(
         )
         zone, method = desk.settings.time_zone, learning.method_of(DEFAULT_PRESET)
         known = await learning.of_vens(conn, [row.ven_id for row in rows], method, zone, desk.clock.now())
-    return _BY_NAME.page([_shown(row, known[row.ven_id]) for row in rows], limit, key=lambda row: (row.name,))
+    return _VENS_BY_NAME.page([_shown(row, known[row.ven_id]) for row in rows], limit, key=lambda row: (row.name,))
 
 
 def _shown(row: fleet.FleetRow, learnt: learning.Learning) -> FleetVen:
@@ -255,7 +251,7 @@ async def set_site(context: Context, ven_id: str, body: Site) -> Site:
 async def list_groups(context: Context, limit: Limit = 100, cursor: Cursor | None = None) -> Page[Group]:
     async with context.service(DESK).db.read() as conn:
         rows = [Group(id=group.id, name=group.name, members=group.members) for group in await fleet.groups(conn)]
-    return _BY_NAME.part(rows, limit, cursor, key=lambda row: (row.name,))
+    return _GROUPS_BY_NAME.part(rows, limit, cursor, key=lambda row: (row.name,))
 
 
 @operation("POST", "/v1/groups", summary="Create a group", role="dispatcher", tags=["fleet"], status=201, errors=[409])

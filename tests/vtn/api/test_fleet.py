@@ -25,6 +25,7 @@ async def test_vens_are_listed_by_name_and_filtered(office):
     }  # fmt: skip
     await office.get("/v1/fleet?presence=elsewhere", 422)
     await office.get("/v1/fleet?cursor=nonsense", 422)
+    await office.get(f"/v1/groups?cursor={page['next']}", 422)  # a cursor is of its listing
 
 
 async def test_groups_have_a_life(office):
