@@ -22,7 +22,7 @@ from ven.household import Household
 from ven.opt_policy import HouseholdOptPolicy
 from ven.planning import HORIZON, Plan, Planned, plan
 from ven.vtn_state import KnownEvent
-from ven.words import in_a_line
+from ven.words import in_a_line, printable_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ def _lines(explanation: Explanation) -> str:
     if not explanation.orders:
         lines.append("  no device is touched")
     lines += [f"  note: {note}" for note in explanation.notes]
-    return "\n".join(lines)
+    return printable_lines(lines)
 
 
 def _time(when: datetime) -> str:

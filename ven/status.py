@@ -24,7 +24,7 @@ from ven.state_files import JOURNAL_FILE, STORE_FILE
 from ven.store import Store
 from ven.vitals import Vitals, process_runs, read_vitals
 from ven.vtn_state import KnownEvent
-from ven.words import in_a_line
+from ven.words import in_a_line, printable_lines
 
 _STUCK: Final = timedelta(minutes=2)
 """A process that has shown no sign of life for so long does not work any more."""
@@ -248,9 +248,7 @@ def as_lines(status: dict[str, Any]) -> str:
         *_conversation_lines(status),
         *_trouble_lines(status),
     ]
-    return "\n".join(
-        "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in line) for line in lines
-    )
+    return printable_lines(lines)
 
 
 def _local(when: str | None) -> str:

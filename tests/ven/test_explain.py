@@ -52,6 +52,18 @@ def test_a_refusal_is_explained(household, event):
     assert invalid.code == 200
 
 
+def test_foreign_words_cannot_steer_a_terminal(household, event):
+    steering = "\x9b2J"  # a control character that XML 1.0 allows
+    found = explain(
+        household.model_copy(update={"market_contexts": ()}),
+        wire(event(f"evt{steering}", market_context=f"http://x/{steering}")),
+        NOON,
+    )
+    text = as_text(found)
+    assert "\x9b" not in text
+    assert "evt\N{REPLACEMENT CHARACTER}2J" in text
+
+
 def test_a_cancelled_event_does_nothing(household, event):
     (found,) = explain(household, wire(event(cancelled=True)), NOON)
     assert found.orders == ()
