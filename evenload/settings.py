@@ -113,10 +113,13 @@ class LogSettings(_Section):
     """At most so much of the database, by and large."""
     messages_per_ven: Annotated[int, Field(ge=1, le=10_000_000)] = 500
     bytes_per_ven: Annotated[int, Field(ge=100_000, le=1_000_000_000_000)] = 4_000_000
+    report_every: IsoDuration = Duration.of(minutes=10)
+    """Of reports of data that were taken, one of each VEN is kept in so long; PT0S keeps all of them."""
 
     def bounds(self) -> LogBounds:
         """Return what the log needs."""
-        return LogBounds(self.keep, self.messages, self.bytes, self.messages_per_ven, self.bytes_per_ven)
+        each = self.messages_per_ven, self.bytes_per_ven
+        return LogBounds(self.keep, self.messages, self.bytes, *each, self.report_every)
 
 
 class OpenADRSettings(_Section):

@@ -49,8 +49,7 @@ class LoggedMessage(Model):
     """How long the message was."""
     answer_bytes: int
     cut: bool
-    """Whether message or answer are not kept to their ends: they are longer than 64 KiB, or the message is
-    a report that was taken, of more than 4 KiB."""
+    """Whether message or answer are not kept to their ends: they are longer than 64 KiB."""
     message: str | None = None
     """What was sent; null in a listing, unless bodies are asked for."""
     answer: str | None = None

@@ -43,7 +43,8 @@ class VtnSettings:
 class LogBounds:
     """How much of the log of messages is kept: for how long, how many lines and bytes in all, and of each VEN.
 
-    No time at all: nothing.
+    No time at all: nothing. Of reports of data that were taken, by far the most messages, one of each VEN is kept in
+    each `report_every`.
     """
 
     keep: Duration = field(default_factory=lambda: Duration.of(days=14))
@@ -51,3 +52,4 @@ class LogBounds:
     size: int = 256_000_000
     lines_each: int = 500
     size_each: int = 4_000_000
+    report_every: Duration = field(default_factory=lambda: Duration.of(minutes=10))

@@ -5,7 +5,9 @@ polls are not heard of. Secrets are blanked before anything is stored.
 """
 
 import asyncio
+import math
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,9 +34,8 @@ _log = structlog.get_logger(__name__)
 
 _BODY_BYTES: Final = 64 << 10
 """A longer body is cut."""
-_REPORT_BYTES: Final = 4 << 10
-"""A report of data that was taken is cut here already: such are most messages by far, and their values are stored."""
 _DATA: Final = "oadrUpdateReport"
+_MOST_REPORTERS: Final = 100_000
 _MOST_WAITING: Final = 2000
 _MOST_WAITING_BYTES: Final = 16 << 20
 _PORTION: Final = 100
@@ -61,7 +62,8 @@ class Exchange:
     """A message and its answer as they went over the wire, at the other end a VEN, or a stranger.
 
     `ven_id` is what the VEN says of itself, where there is no certificate that says it; `type` is the message's
-    element, where it could be read. Without a `status` (HTTP's) there was no answer, and `answer` says why.
+    element, where it could be read; `good`: its answer says so. Without a `status` (HTTP's) there was no answer, and
+    `answer` says why.
     """
 
     sender: MessageSender = MessageSender.VEN
@@ -72,6 +74,7 @@ class Exchange:
     request: bytes
     answer: bytes
     status: int | None = _OK
+    good: bool = False
 
 
 Note = Callable[[Exchange], None]
@@ -112,6 +115,8 @@ class MessageLog:
         self._waiting: list[_Heard] = []
         self._waiting_bytes = 0
         self._failing = False
+        self._reports_again_s: dict[str, float] = {}
+        """When a report of a VEN is kept again, machine time."""
         self._lost = Counter(
             "evenload_message_log_lost",
             "Exchanges with VENs that are missing from the log of messages.",
@@ -123,11 +128,23 @@ class MessageLog:
         if not self._bounds.keep:
             return
         heard = _Heard(self._utcnow(), self._who(exchange), exchange)
+        if exchange.good and exchange.type == _DATA and not self._is_wanted(heard.who):
+            return
         if len(self._waiting) >= _MOST_WAITING or self._waiting_bytes + heard.size > _MOST_WAITING_BYTES:
             self._lost.inc()
             return
         self._waiting.append(heard)
         self._waiting_bytes += heard.size
+
+    def _is_wanted(self, who: str) -> bool:
+        """Tell whether a report of data that was taken is to be kept, and note that one is."""
+        now_s = time.monotonic()
+        if now_s < self._reports_again_s.get(who, -math.inf):
+            return False
+        if len(self._reports_again_s) >= _MOST_REPORTERS:
+            self._reports_again_s.clear()
+        self._reports_again_s[who] = now_s + self._bounds.report_every.exact_s
+        return True
 
     def _who(self, exchange: Exchange) -> str:
         if exchange.fingerprint and exchange.sender is MessageSender.VEN:  # whatever it says that it is
@@ -168,9 +185,7 @@ def _lines(heard: Sequence[_Heard]) -> list[LogLine]:
 
 
 def _line(at: datetime, who: str, exchange: Exchange) -> LogLine:
-    answer = redacted(exchange.answer[:_BODY_BYTES])
-    kept = _REPORT_BYTES if exchange.type == _DATA and _code(b"", answer) in _GOOD else _BODY_BYTES
-    request = redacted(exchange.request[:kept])
+    request, answer = redacted(exchange.request[:_BODY_BYTES]), redacted(exchange.answer[:_BODY_BYTES])
     code = _code(request, answer)
     return LogLine(
         id=new_id("msg"),
@@ -186,7 +201,7 @@ def _line(at: datetime, who: str, exchange: Exchange) -> LogLine:
         fault=exchange.status != _OK or (code is not None and code not in _GOOD),
         request_bytes=len(exchange.request),
         answer_bytes=len(exchange.answer),
-        cut=len(exchange.request) > kept or len(exchange.answer) > _BODY_BYTES,
+        cut=max(len(exchange.request), len(exchange.answer)) > _BODY_BYTES,
         bodies=packed(request, answer),
         subjects=_subjects(request, answer),
     )

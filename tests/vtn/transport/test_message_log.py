@@ -127,14 +127,24 @@ async def test_a_long_body_is_cut(world):
     assert (second.cut, second.request_bytes, len(second.texts()[0])) == (True, 70_003, 65_536)
 
 
-async def test_a_report_that_was_taken_is_cut_sooner_than_one_that_was_not(world):
-    body = b"<oadrUpdateReport>" + b"x" * 10_000
-    for code in (b"200", b"452"):
-        answer = b"<ei:responseCode>" + code + b"</ei:responseCode>"
-        await logged(world, exchange(body, answer, type="oadrUpdateReport"))
-    refused, taken = await lines(world)
-    assert (taken.cut, taken.request_bytes, len(taken.texts()[0])) == (True, len(body), 4096)
-    assert (refused.cut, len(refused.texts()[0])) == (False, len(body))
+async def test_of_reports_that_were_taken_one_is_kept_now_and_then_and_all_others(world):
+    a, b = await world.ven(), await world.ven()
+    kind = {"type": "oadrUpdateReport", "good": True}
+    log = log_of(world)
+    for ven in (a, a, b, a):
+        log.note(exchange(ven_id=ven.ven_id, **kind))
+    log.note(exchange(ven_id=a.ven_id, type="oadrUpdateReport"))
+    log.note(exchange(ven_id=a.ven_id, type="oadrCreatedEvent", good=True))
+    await log.flush()
+    kept = [(line.who, line.type) for line in await lines(world)]
+    assert sorted(kept) == sorted(
+        [(a.ven_id, "oadrUpdateReport")] * 2 + [(b.ven_id, "oadrUpdateReport"), (a.ven_id, "oadrCreatedEvent")]
+    )
+    every = log_of(world, LogBounds(report_every=Duration()))
+    for _ in range(3):
+        every.note(exchange(ven_id=b.ven_id, **kind))
+    await every.flush()
+    assert len([line for line in await lines(world) if line.who == b.ven_id]) == 4
 
 
 async def test_without_time_to_keep_nothing_is_kept_and_what_there_is_goes(world):

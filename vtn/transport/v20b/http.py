@@ -203,8 +203,17 @@ class OpenADRServer:
         """Have an exchange noted: its bodies, and of the message and its answer what could be read."""
         named = next(filter(None, (getattr(each, "ven_id", None) for each in spoken)), "")
         name = message_name(type(spoken[0])) if spoken else ""
+        given = getattr(spoken[-1], "response", None) if len(spoken) > 1 else None
         self._note(
-            Exchange(fingerprint=peer.fingerprint, ven_id=named, type=name, request=body, answer=answer, status=status)
+            Exchange(
+                fingerprint=peer.fingerprint,
+                ven_id=named,
+                type=name,
+                request=body,
+                answer=answer,
+                status=status,
+                good=given is not None and given.ok,
+            )
         )
 
     async def _encode(self, answer: Message, peer: Peer, signature: Signature = None) -> bytes:
