@@ -1,0 +1,140 @@
+"""Changes messages as trees, so that most of them get past the parser, and many past the schema."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from random import Random
+from typing import Final
+
+from lxml import etree
+from lxml.etree import _Element
+
+Mutate = Callable[[bytes, int], bytes]
+"""Changes bytes, of which at most so many may come out: the fuzzer's own way, which learns from comparisons."""
+
+ODD_TEXTS: Final = (
+    "", " ", "0", "-1", "1", "-0.0", "1e308", "5e-324", "1e999", "NaN", "INF", "-INF", "4294967295", "4294967296",
+    "P", "PT", "PT0S", "-PT1S", "PT1H", "P1M", "P1W", "P9999Y", "-P9999Y", "PT999999999999999S",
+    "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "9999-12-31T24:00:00Z", "-0001-01-01T00:00:00Z",
+    "2026-02-30T00:00:00Z", "2026-03-02T12:00:00+14:00", "2026-03-02T12:00:00.123456789-14:00", "2026-01-12T12:00:00Z",
+    "true", "optIn", "optOut", "active", "cancelled", "always", "x-a", "level", "delta", "SIMPLE", "LOAD_DISPATCH",
+    "METADATA", "TELEMETRY_USAGE", "HISTORY_USAGE", "200", "459", "99999", "2.0b", "٣", "a" * 300, "\U0001f50c",
+    "%s", "'; --", "http://example.com/dr",
+)  # fmt: skip
+_XSI: Final = "{http://www.w3.org/2001/XMLSchema-instance}"
+_ATTRIBUTES: Final = (
+    f"{_XSI}nil", f"{_XSI}type", "Id", "URI", "Algorithm", "{http://openadr.org/oadr-2.0b/2012/07}Id",
+    "{http://docs.oasis-open.org/ns/energyinterop/201110}schemaVersion",
+)  # fmt: skip
+_PARSER: Final = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
+_LEAST_BYTES: Final = 8
+
+
+class Mutator:
+    """Changes messages; parts come from other ones."""
+
+    def __init__(self, messages: list[bytes]) -> None:
+        """`messages`: well-formed ones, from which elements are taken."""
+        self._parts: dict[str, list[_Element]] = {}
+        for body in messages:
+            for part in etree.fromstring(body, _PARSER).iter("*"):
+                self._parts.setdefault(part.tag, []).append(part)
+
+    def change(self, body: bytes, most_bytes: int, seed: int, mutate: Mutate) -> bytes:
+        """Return another message of at most so many bytes; the same one for the same seed, as far as `mutate` allows.
+
+        What is no XML, and one in sixteen of what is, is changed as bytes.
+        """
+        random = Random(seed)  # noqa: S311  no secret
+        root = None if random.random() < 1 / 16 else _parsed(body)
+        if root is None:
+            return mutate(body, most_bytes)
+        for _ in range(random.choice((1, 1, 1, 2, 2, 3, 5))):
+            self._change_tree(root, random, mutate)
+        changed = etree.tostring(root, encoding="utf-8")
+        return changed if len(changed) <= most_bytes else mutate(body, most_bytes)
+
+    def _change_tree(self, root: _Element, random: Random, mutate: Mutate) -> None:
+        elements = list(root.iter("*"))
+        element = random.choice(elements)
+        leaves = [leaf for leaf in elements if len(leaf) == 0]
+        change = random.choice((_text, _text, _text, _attribute, _drop, _double, _move, _rename, _empty, self._graft))
+        change(random.choice(leaves) if change is _text else element, elements, random, mutate)
+
+    def _graft(self, element: _Element, _elements: list[_Element], random: Random, _mutate: Mutate) -> None:
+        """Put an element of that name from another message in this one's place, or beside it."""
+        same = self._parts.get(element.tag, ())
+        parent = element.getparent()
+        if not same or parent is None:
+            return
+        part = deepcopy(random.choice(same))
+        part.tail = None
+        element.addnext(part)
+        if random.random() < 0.7:
+            parent.remove(element)
+
+
+def _parsed(body: bytes) -> _Element | None:
+    try:
+        return etree.fromstring(body, _PARSER)
+    except etree.XMLSyntaxError:
+        return None
+
+
+def _text(element: _Element, elements: list[_Element], random: Random, mutate: Mutate) -> None:
+    """Change a text: an odd one, that of another element, or what the fuzzer makes of it."""
+    kind = random.random()
+    if kind < 0.4:
+        element.text = random.choice(ODD_TEXTS)
+    elif kind < 0.6:
+        element.text = random.choice(elements).text
+    else:
+        element.text = _fuzzed(element.text or "", mutate)
+
+
+def _fuzzed(text: str, mutate: Mutate) -> str:
+    """Return a text with the fuzzer's changes, as far as XML can hold them."""
+    raw = text.encode()
+    changed = mutate(raw, max(2 * len(raw), _LEAST_BYTES)).decode("utf-8", "replace")
+    return "".join(char for char in changed if char in "\t\n\r" or (char >= " " and char not in "\ufffe\uffff"))
+
+
+def _attribute(element: _Element, _elements: list[_Element], random: Random, mutate: Mutate) -> None:
+    names = [*element.attrib]
+    if names and random.random() < 0.3:
+        del element.attrib[random.choice(names)]
+        return
+    name = random.choice([*names, *names, random.choice(_ATTRIBUTES)])
+    odd = random.choice(("2.0b", "true", "#", "ei:PayloadFloatType", "1", ""))
+    element.set(name, odd if random.random() < 0.5 else _fuzzed(element.get(name) or "", mutate))
+
+
+def _drop(element: _Element, _elements: list[_Element], _random: Random, _mutate: Mutate) -> None:
+    parent = element.getparent()
+    if parent is not None:
+        parent.remove(element)
+
+
+def _double(element: _Element, _elements: list[_Element], random: Random, _mutate: Mutate) -> None:
+    if element.getparent() is not None:
+        for _ in range(random.choice((1, 1, 2, 8))):
+            copy = deepcopy(element)
+            copy.tail = None
+            element.addnext(copy)
+
+
+def _move(element: _Element, elements: list[_Element], random: Random, _mutate: Mutate) -> None:
+    """Put an element before another one, mostly before a sibling."""
+    parent = element.getparent()
+    if parent is None:
+        return
+    place = random.choice(list(parent) if random.random() < 0.7 else elements)
+    if place.getparent() is not None and element not in (place, *place.iterancestors()):
+        place.addprevious(element)
+
+
+def _rename(element: _Element, elements: list[_Element], random: Random, _mutate: Mutate) -> None:
+    element.tag = random.choice(elements).tag
+
+
+def _empty(element: _Element, _elements: list[_Element], _random: Random, _mutate: Mutate) -> None:
+    element[:] = []
