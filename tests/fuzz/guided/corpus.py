@@ -1,4 +1,5 @@
-"""The kept inputs: a message of each kind, from the conformance kit's templates, with ids that fit the targets.
+"""The kept inputs: a message of each kind, from the conformance kit's templates and our encoder, with ids that fit
+the targets.
 
     PYTHONPATH=.:tests python -m fuzz.guided.corpus
 
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from fuzz.gateway_world import NOON, RESOURCES
+from fuzz.guided import detailed
 from fuzz.guided.decoding import SIGNED_AT
 from fuzz.guided.server import Server
 
@@ -39,7 +41,8 @@ def unsigned() -> dict[str, bytes]:
     """Return the inputs that are the same each time, by their names."""
     server = Server()
     try:
-        return _of_vens(server) | _of_vtns() | _of_2_0a(server)
+        kit = _of_vens(server) | _of_vtns() | _of_2_0a(server)
+        return kit | detailed.of_a_vtn() | detailed.of_a_ven(server.ven.ven_id, server.requests[0].request_id)
     finally:
         server.close()
 

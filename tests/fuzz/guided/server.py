@@ -35,6 +35,7 @@ from vtn.store.tables import METADATA
 from vtn.transport.v20a.service import PATH, Vtn20a
 from vtn.transport.v20b.http import SERVICES, Edge, OpenADRServer
 from vtn.transport.v20b.push import PushSender
+from vtn.transport.v20b.push_address import Addresses
 from vtn.transport.v20b.push_client import Reply
 from vtn.transport.v20b.service import Vtn20b
 from vtn.transport.v20b.signatures import Signatures
@@ -146,7 +147,7 @@ class Server:
         database = open_copy(self._template, self._path)
         world = self._world = await self._stack.enter_async_context(world_on(database, _SETTINGS))
         signatures = Signatures(world.directory, world.writer, now=lambda: SIGNED_AT)
-        vtn = Vtn20b(world.writer, world.directory, _SETTINGS, world.clock, world.faults, signatures)
+        vtn = Vtn20b(world.writer, world.directory, _SETTINGS, world.clock, world.faults, signatures, Addresses())
         older = Vtn20a(vtn, world.writer, world.directory, world.clock)
         self._http = OpenADRServer(vtn, _EDGE, CollectorRegistry(), others={PATH: older.answer})
         client, registry = SimpleNamespace(timeout_s=1.0), CollectorRegistry()
@@ -207,7 +208,8 @@ class Server:
 
 
 def _pushes(name: str, body: bytes) -> bool:
-    return zlib.crc32(body) % 4 == 0 and (name in _PUSHED or zlib.crc32(body) % 16 == 0)
+    chance = zlib.crc32(body)
+    return chance % 4 == 0 if name in _PUSHED else chance % 64 == 0
 
 
 def _service(name: str, body: bytes) -> str:
