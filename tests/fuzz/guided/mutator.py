@@ -1,5 +1,6 @@
 """Changes messages as trees, so that most of them get past the parser, and many past the schema."""
 
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from random import Random
@@ -11,15 +12,32 @@ from lxml.etree import _Element
 Mutate = Callable[[bytes, int], bytes]
 """Changes bytes, of which at most so many may come out: the fuzzer's own way, which learns from comparisons."""
 
-ODD_TEXTS: Final = (
-    "", " ", "0", "-1", "1", "-0.0", "1e308", "5e-324", "1e999", "NaN", "INF", "-INF", "4294967295", "4294967296",
-    "P", "PT", "PT0S", "-PT1S", "PT1H", "P1M", "P1W", "P9999Y", "-P9999Y", "PT999999999999999S",
-    "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "9999-12-31T24:00:00Z", "-0001-01-01T00:00:00Z",
-    "2026-02-30T00:00:00Z", "2026-03-02T12:00:00+14:00", "2026-03-02T12:00:00.123456789-14:00", "2026-01-12T12:00:00Z",
-    "true", "optIn", "optOut", "active", "cancelled", "always", "x-a", "level", "delta", "SIMPLE", "LOAD_DISPATCH",
-    "METADATA", "TELEMETRY_USAGE", "HISTORY_USAGE", "200", "459", "99999", "2.0b", "٣", "a" * 300, "\U0001f50c",
-    "%s", "'; --", "http://example.com/dr",
+_NUMBERS: Final = (
+    "0", "1", "-1", "-0.0", "1.5", "1e308", "5e-324", "1e999", "NaN", "INF", "-INF", "200", "459", "99999",
+    "2147483648", "4294967295", "4294967296",
 )  # fmt: skip
+_LENGTHS: Final = (
+    "P", "PT", "PT0S", "-PT1S", "PT1S", "PT15M", "PT1H", "P1W", "P1M", "P9999Y", "-P9999Y", "P99999Y",
+    "PT2147483648S", "PT999999999999999S",
+)  # fmt: skip
+_TIMES: Final = (
+    "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59-14:00",
+    "9999-12-31T24:00:00Z", "-0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "2026-02-30T00:00:00Z",
+    "2026-03-02T12:00:00.123456789+14:00", "2026-03-02T12:00:00", "2026-03-02T12:00:00Z", "2026-01-12T12:00:00Z",
+    "2026-01-12T13:00:00Z",
+)  # fmt: skip
+_WORDS: Final = (
+    "", " ", "true", "optIn", "optOut", "active", "cancelled", "always", "x-a", "level", "delta", "SIMPLE",
+    "LOAD_DISPATCH", "METADATA", "TELEMETRY_USAGE", "HISTORY_USAGE", "2.0b", "\u0663", "a" * 300, "\U0001f50c", "%s",
+    "'; --", "http://example.com/dr",
+)  # fmt: skip
+_ALL: Final = (*_NUMBERS, *_LENGTHS, *_TIMES, *_WORDS)
+_KINDS: Final = (
+    (re.compile(r"-?\d{4}-\d\d-\d\dT.*"), _TIMES),
+    (re.compile(r"-?P\S+"), _LENGTHS),
+    (re.compile(r"[-+]?[0-9.]+(e[-+]?\d+)?|NaN|-?INF"), _NUMBERS),
+)
+"""What a text looks like, and the odd texts of that kind, which get past the schema."""
 _XSI: Final = "{http://www.w3.org/2001/XMLSchema-instance}"
 _ATTRIBUTES: Final = (
     f"{_XSI}nil", f"{_XSI}type", "Id", "URI", "Algorithm", "{http://openadr.org/oadr-2.0b/2012/07}Id",
@@ -83,12 +101,17 @@ def _parsed(body: bytes) -> _Element | None:
 def _text(element: _Element, elements: list[_Element], random: Random, mutate: Mutate) -> None:
     """Change a text: an odd one, that of another element, or what the fuzzer makes of it."""
     kind = random.random()
-    if kind < 0.4:
-        element.text = random.choice(ODD_TEXTS)
-    elif kind < 0.6:
+    if kind < 0.5:
+        element.text = random.choice(_odd(element.text or "") if kind < 0.4 else _ALL)
+    elif kind < 0.65:
         element.text = random.choice(elements).text
     else:
         element.text = _fuzzed(element.text or "", mutate)
+
+
+def _odd(text: str) -> tuple[str, ...]:
+    """Return odd texts of the kind of this one."""
+    return next((odd for likeness, odd in _KINDS if likeness.fullmatch(text)), _WORDS)
 
 
 def _fuzzed(text: str, mutate: Mutate) -> str:
