@@ -1,7 +1,7 @@
 """The targets of the guided fuzzing take what is kept, and notice what is wrong; its mutator makes messages."""
 
 import pytest
-from fuzz.guided import corpus
+from fuzz.guided import corpus, kept
 from fuzz.guided.decoding import Decoding
 from fuzz.guided.gateway import Gateway
 from fuzz.guided.mutator import Mutator
@@ -24,29 +24,29 @@ def identity(body, most_bytes):
 
 @pytest.fixture
 def target(request):
-    made = Server(corpus.CERTIFICATE.read_bytes()) if request.param is Server else request.param()
+    made = Server(kept.CERTIFICATE.read_bytes()) if request.param is Server else request.param()
     yield made
     made.close()
 
 
 def test_the_kept_inputs_are_those_of_the_script():
-    kept = corpus.read()
-    assert {name: body for name, body in kept.items() if not name.startswith("signed-")} == corpus.unsigned()
+    inputs = kept.read()
+    assert {name: body for name, body in inputs.items() if not name.startswith("signed-")} == corpus.unsigned()
 
 
 @pytest.mark.parametrize("target", [Decoding, Server, Gateway], indirect=True)
 def test_every_target_takes_the_kept_inputs(target):
-    for body in corpus.read().values():
+    for body in kept.read().values():
         target.take(body)
 
 
 @pytest.mark.parametrize("target", [Server], indirect=True)
 def test_kept_inputs_are_accepted_signatures_and_2_0a_included(target):
-    kept = corpus.read()
+    inputs = kept.read()
     for name in ("signed-request-event", "a-request-event", "created-event", "update-report", "create-opt"):
-        target.take(kept[name])
+        target.take(inputs[name])
     assert {code for _, code in target.answers} == {200}, target.answers
-    target.take(kept["signed-request-event"])
+    target.take(inputs["signed-request-event"])
     assert target.answers["oadrRequestEvent", 403] == 1  # it was heard before
 
 
@@ -54,7 +54,7 @@ def test_kept_inputs_are_accepted_signatures_and_2_0a_included(target):
 def test_a_reader_that_raises_what_it_must_not_is_noticed(target, monkeypatch):
     monkeypatch.setitem(decoding._READERS, n.clark("oadr:oadrPoll"), lambda message: {}[message])
     with pytest.raises(KeyError):
-        target.take(corpus.read()["poll"])
+        target.take(kept.read()["poll"])
 
 
 @pytest.mark.parametrize("target", [Server], indirect=True)
@@ -62,9 +62,9 @@ def test_a_fault_of_the_vtn_is_noticed(target, monkeypatch):
     async def fails(*_):
         raise RuntimeError("here")
 
-    monkeypatch.setitem(target._http._vtn._handlers, decoding.decode(corpus.read()["request-event"]).__class__, fails)
+    monkeypatch.setitem(target._http._vtn._handlers, decoding.decode(kept.read()["request-event"]).__class__, fails)
     with pytest.raises(AssertionError, match=r"500.*here"):
-        target.take(corpus.read()["request-event"])
+        target.take(kept.read()["request-event"])
 
 
 @pytest.mark.parametrize("target", [Server], indirect=True)
@@ -75,14 +75,14 @@ def test_a_refused_message_that_changed_something_is_noticed(target, monkeypatch
 
     monkeypatch.setattr(Vtn20b, "_query", changes)
     vtn = target._http._vtn
-    monkeypatch.setitem(vtn._handlers, decode(corpus.read()["query"]).__class__, vtn._query)
+    monkeypatch.setitem(vtn._handlers, decode(kept.read()["query"]).__class__, vtn._query)
     with pytest.raises(AssertionError, match="changed what is stored"):
-        target.take(corpus.read()["query"])
+        target.take(kept.read()["query"])
 
 
 @pytest.mark.parametrize("target", [Gateway], indirect=True)
 def test_a_gateway_that_raises_is_noticed(target, monkeypatch):
-    body = corpus.read()["distribute"]
+    body = kept.read()["distribute"]
     with monkeypatch.context() as fault:
         fault.setattr(Engine, "received", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -90,10 +90,10 @@ def test_a_gateway_that_raises_is_noticed(target, monkeypatch):
 
 
 def test_mutants_are_messages_more_often_than_not_and_the_same_for_a_seed():
-    kept = [*corpus.read().values()]
-    mutator = Mutator(kept)
-    mutants = [mutator.change(kept[seed % len(kept)], 8192, seed, identity) for seed in range(400)]
-    assert mutants == [mutator.change(kept[seed % len(kept)], 8192, seed, identity) for seed in range(400)]
+    inputs = [*kept.read().values()]
+    mutator = Mutator(inputs)
+    mutants = [mutator.change(inputs[seed % len(inputs)], 8192, seed, identity) for seed in range(400)]
+    assert mutants == [mutator.change(inputs[seed % len(inputs)], 8192, seed, identity) for seed in range(400)]
     assert len(set(mutants)) > 300
     for body in mutants:
         etree.fromstring(body)
@@ -101,9 +101,9 @@ def test_mutants_are_messages_more_often_than_not_and_the_same_for_a_seed():
 
 
 def test_a_mutant_keeps_within_its_bound_and_bytes_that_are_no_xml_change_as_bytes():
-    mutator = Mutator([*corpus.read().values()])
+    mutator = Mutator([*kept.read().values()])
     for seed in range(100):
-        assert len(mutator.change(corpus.read()["distribute"], 4300, seed, identity)) <= 4300
+        assert len(mutator.change(kept.read()["distribute"], 4300, seed, identity)) <= 4300
     assert mutator.change(b"<no", 10, 1, lambda body, _: body + b"!") == b"<no!"
 
 

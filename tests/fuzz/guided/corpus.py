@@ -1,10 +1,9 @@
-"""The kept inputs: a message of each kind, from the conformance kit's templates and our encoder, with ids that fit
-the targets.
+"""Writes the kept inputs: messages of each kind, from the conformance kit's templates and our encoder.
 
     PYTHONPATH=.:tests python -m fuzz.guided.corpus
 
-writes them anew, after a change of the templates or of what the VTN under test has stored. The signed ones then get
-another key, which is thrown away.
+writes them anew, after a change of the templates or of what the VTN under test has stored, whose ids they have. The
+signed ones then get another key, which is thrown away.
 """
 
 import tempfile
@@ -15,6 +14,7 @@ from typing import Final
 from fuzz.gateway_world import NOON, RESOURCES
 from fuzz.guided import detailed
 from fuzz.guided.decoding import SIGNED_AT
+from fuzz.guided.kept import CERTIFICATE, FOLDER
 from fuzz.guided.server import Server
 
 from certs.authority import Authority
@@ -25,16 +25,8 @@ from openadr.signature.sign import Signer
 from openadr.v20b import messages as m
 from openadr.v20b.encode import encode
 
-FOLDER: Final = Path(__file__).parent / "corpus"
-CERTIFICATE: Final = Path(__file__).parent / "signer.pem"
-"""Of the VEN that signed the kept messages."""
 _CONTEXT: Final = "http://example.com/dr"
 _SIGNED: Final = "signed"
-
-
-def read() -> dict[str, bytes]:
-    """Return the kept inputs by their names."""
-    return {path.stem: path.read_bytes() for path in sorted(FOLDER.glob("*.xml"))}
 
 
 def unsigned() -> dict[str, bytes]:

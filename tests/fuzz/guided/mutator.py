@@ -45,6 +45,10 @@ _ATTRIBUTES: Final = (
 )  # fmt: skip
 _PARSER: Final = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
 _LEAST_BYTES: Final = 8
+_TEXTS_SHARE: Final = 0.65
+"""How often a text is changed, not the tree: the schema judges the tree, and what lies behind it the texts."""
+_VALUES_SHARE: Final = 0.7
+"""How often that is a time, a length or a number, not a word."""
 
 
 class Mutator:
@@ -73,10 +77,18 @@ class Mutator:
 
     def _change_tree(self, root: _Element, random: Random, mutate: Mutate) -> None:
         elements = list(root.iter("*"))
-        element = random.choice(elements)
-        leaves = [leaf for leaf in elements if len(leaf) == 0]
-        change = random.choice((_text, _text, _text, _attribute, _drop, _double, _move, _rename, _empty, self._graft))
-        change(random.choice(leaves) if change is _text else element, elements, random, mutate)
+        if random.random() < _TEXTS_SHARE:
+            leaves = [leaf for leaf in elements if len(leaf) == 0]
+            values = [leaf for leaf in leaves if _odd(leaf.text or "") is not _WORDS]
+            _text(
+                random.choice(values if values and random.random() < _VALUES_SHARE else leaves),
+                elements,
+                random,
+                mutate,
+            )
+            return
+        change = random.choice((_attribute, _drop, _double, _move, _rename, _empty, self._graft))
+        change(random.choice(elements), elements, random, mutate)
 
     def _graft(self, element: _Element, _elements: list[_Element], random: Random, _mutate: Mutate) -> None:
         """Put an element of that name from another message in this one's place, or beside it."""
