@@ -21,7 +21,8 @@ test: packages $(VENV)/.test
 	$(BIN)/python -m pytest -n 4 $(ARGS)
 
 # What is slow (tests/conftest.py leaves it out of `make test`): every screen in a real browser; then, mostly waiting,
-# processes killed, power cut, clocks set, disks full, the demo and demos that lie, a bare install, a season.
+# processes killed, power cut, clocks set, disks full, the demo and demos that lie, a bare install, a season, and a minute
+# of guided fuzzing.
 drills: packages $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 tests/browser $(ARGS)
 	$(BIN)/python -m pytest -n 4 --drills --ignore=tests/browser $(ARGS)
@@ -30,9 +31,10 @@ drills: packages $(VENV)/.test
 chaos: packages $(VENV)/.test
 	PYTHONPATH=.:tests $(BIN)/python -m drills.chaos $(ARGS)
 
-# Every schema-valid message at every stage, with odd values and restarts in between, for ten minutes a side.
+# Every schema-valid message at every stage, with odd values and restarts in between, for ten minutes a side; and ten
+# minutes of inputs guided by what code they reach (pytest leaves their file to the drills unless it is named).
 fuzz: $(VENV)/.test
-	EVENLOAD_FUZZ_SECONDS=$${EVENLOAD_FUZZ_SECONDS:-600} $(BIN)/python -m pytest tests/fuzz $(ARGS)
+	EVENLOAD_FUZZ_SECONDS=$${EVENLOAD_FUZZ_SECONDS:-600} $(BIN)/python -m pytest tests/fuzz/test_*.py $(ARGS)
 
 # How fast it is, beside openleadr on the same machine; writes build/bench.json and docs/explanation/performance.md (some
 # minutes; ARGS=--quick for a short look that leaves the page alone).

@@ -31,6 +31,7 @@ _LEFT_TO_DRILLS: Final = tuple(
         "demo/test_demo_story.py",
         "demo/test_recomputed.py",
         "drills",
+        "fuzz/test_guided.py",
         "install",
         "interop/test_generated_clients.py",
         "interop/test_pyoadr_ven.py",
@@ -53,6 +54,7 @@ _TOGETHER = {
     "tests/drills/test_kill.py": "drills 3",
     "tests/drills/test_two_vtns.py": "two VTNs",
     "tests/demo/test_demo_faults.py": "faults",
+    "tests/fuzz/test_guided.py": "guided fuzzing",
 }
 """Tests that share what is costly, and those that mostly wait for others' clocks: each group has a worker for itself,
 while the other workers compute."""

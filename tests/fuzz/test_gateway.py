@@ -6,48 +6,28 @@ Short in the test suite; `make fuzz` looks for longer (EVENLOAD_FUZZ_SECONDS).
 import asyncio
 import os
 import time
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
 import pytest
 from codec_strategies import MESSAGES
+from fuzz.gateway_world import NOON, RESOURCES, SETTINGS, World, good
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from odd_values import bent, seeds
 
-from bridges.device import Outcome, State
-from bridges.lease_state import Lease, Phase
-from core.clock import ManualClock, system_clock
-from core.errors import EvenloadError, NotFoundError
-from core.points import Reading
+from core.errors import EvenloadError
 from core.spans import Duration
 from openadr.model.event import ActivePeriod, DeliveredEvent, Event, EventStatus, ResponseRequired
-from openadr.model.registration import VtnProfile
 from openadr.model.report import METADATA, ReportRequest
 from openadr.model.signal import Interval, Signal
 from openadr.model.units import POWER_REAL_W
 from openadr.v20b import messages as m
-from openadr.v20b.decode import UnreadableError, WireError, decode
 from openadr.v20b.encode import encode
-from ven.devices import describe, metered
-from ven.engine import Engine, Failure, VenSettings
-from ven.executor import Executor
-from ven.household_file import load_household
-from ven.opt_policy import HouseholdOptPolicy
-from ven.quarantine import Quarantine
-from ven.readings_store import Ring
-from ven.reports import Reporter, ReportPlan
-from ven.store import Store
+from ven.engine import Failure
 
-NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-HOME = load_household(Path(__file__).parents[2] / "examples" / "household.yaml")
-DEVICES = describe(HOME, system_clock())
-RESOURCES = metered(HOME, DEVICES)
-REGISTERS = [resource.register for resource in RESOURCES if resource.register]
-SETTINGS = VenSettings("home", Duration.of(minutes=1), ven_id="ven-1", vtn_id="vtn")
 SECONDS = float(os.environ.get("EVENLOAD_FUZZ_SECONDS", "0"))
 _ROUND = settings(
     deadline=None,
@@ -66,132 +46,6 @@ FITTING = {
     "report_request_ids": ("r1", "r2"),
     "market_context": ("http://example.com/dr",),
 }
-
-
-class Devices:
-    """Keeps leases as the keeper does, in memory that outlives the gateway."""
-
-    def __init__(self):
-        self.open = {}
-        self.now = NOON
-
-    async def command(self, command):
-        self.open[command.id] = command
-        return Outcome(command, State.JOURNALLED, self.now)
-
-    async def release(self, command_id):
-        if self.open.pop(command_id, None) is None:
-            raise NotFoundError(command_id)
-
-    def held(self):
-        self.open = {name: command for name, command in self.open.items() if command.until > self.now}
-        return [Lease(command, holds=True, phase=Phase.HELD, previous="on") for command in self.open.values()]
-
-
-@dataclass
-class World:
-    """One gateway's engine and executor on real files; time runs when nothing is to be said."""
-
-    folder: Path
-    loop: asyncio.AbstractEventLoop
-    now: datetime = NOON
-    devices: Devices = field(default_factory=Devices)
-    sent: list[datetime] = field(default_factory=list)
-    polls: list[datetime] = field(default_factory=list)
-
-    def __post_init__(self):
-        self.begin()
-
-    def begin(self):
-        self.store = Store(self.folder / "gateway.db")
-        self.store.db.execute("PRAGMA synchronous=OFF")
-        self.quarantine = Quarantine(self.store, self.folder / "handling")
-        self.quarantine.recall(self.now)
-        self.ring = Ring(self.store, 100_000)
-        self.engine = Engine(
-            self.store,
-            HouseholdOptPolicy(HOME, DEVICES),
-            Reporter(self.ring, RESOURCES, ReportPlan()),
-            SETTINGS,
-            Random(1),  # noqa: S311  a test repeats itself
-            quarantine=self.quarantine,
-            monotonic=self.elapsed_s,
-        )
-        clock = ManualClock(self.now)
-        clock.now = lambda: self.now
-        self.executor = Executor(
-            self.store,
-            HOME,
-            DEVICES,
-            self.devices,
-            clock,
-            lambda _: None,
-            quarantine=self.quarantine,
-            on_unplannable=self.engine.withdraw,
-        )
-        self.engine.start(self.now)
-
-    def elapsed_s(self):
-        return self.now.timestamp()
-
-    def end(self):
-        self.quarantine.close()
-        self.store.close()
-
-    def restart(self):
-        self.end()
-        self.begin()
-
-    def follow(self):
-        self.devices.now = self.now
-        self.loop.run_until_complete(self.executor.follow())
-
-    def next(self):
-        """Return the next message; let time pass until there is one."""
-        for _ in range(200):
-            message = self.engine.next_request(self.now)
-            if message is not None:
-                encode(message)
-                self.sent.append(self.now)
-                self.polls += [self.now] if isinstance(message, m.Poll) else []
-                return message
-            self.tick(self.engine.wake_at(self.now))
-        raise AssertionError("the gateway neither speaks nor lets time pass")
-
-    def tick(self, until):
-        least = self.now + timedelta(milliseconds=1)
-        self.now = max(least, min(until or least, self.now + timedelta(hours=1)))
-        self.ring.add(Reading(point, self.now, (self.now - NOON).total_seconds()) for point in REGISTERS)
-        self.follow()
-
-    def answer(self, body):
-        """Let bytes arrive, as the transport would hand them on."""
-        try:
-            message = decode(body)
-        except UnreadableError as error:
-            self.engine.unreadable(error.element, error.request_id, error, self.now)
-        except WireError:
-            self.engine.failed(Failure.BROKEN, self.now)
-        else:
-            self.engine.received(message, self.now)
-        self.now += timedelta(milliseconds=20)
-        self.follow()
-
-
-def good(asked):
-    """Return what a sound VTN without events and reports answers."""
-    match asked:
-        case m.QueryRegistration():
-            return m.CreatedPartyRegistration(m.Response(), VtnProfile("vtn"))
-        case m.CreatePartyRegistration():
-            return m.CreatedPartyRegistration(m.Response(), VtnProfile("vtn"), "reg-1", "ven-1")
-        case m.RegisterReport():
-            return m.RegisteredReport(m.Response())
-        case m.UpdateReport():
-            return m.UpdatedReport(m.Response())
-        case m.RequestEvent():
-            return m.DistributeEvent("vtn", "none", (), m.Response())
-    return m.OadrResponse(m.Response(), "ven-1")
 
 
 def sound_events(random):
@@ -293,13 +147,7 @@ def check(script, pool):
             try:
                 for step in script:
                     take(world, step, pool)
-                world.restart()
-                sound_until = world.now + timedelta(hours=3)
-                polls = len(world.polls)
-                while len(world.polls) - polls < 2 or world.devices.held():
-                    assert world.now < sound_until, "it does not poll any more, or holds a device for ever"
-                    world.answer(encode(good(world.next())))
-                assert world.store.registration() is not None
+                world.settle()
             finally:
                 world.end()
             pace(world.sent)
