@@ -36,7 +36,7 @@ LAZY_COMMANDS: Final[Mapping[str, LazyCommand]] = {
     "brp": LazyCommand("evenload.brp", "brp", "Buy flexibility as a balance responsible party."),
     "tariff": LazyCommand("evenload.tariff", "tariff", "Network and electricity tariffs and their prices."),
     "certs": LazyCommand("certs.cli", "app", "The certificate authority: issue, renew and revoke certificates."),
-    "conform": LazyCommand("conformance.cli", "app", "Test a VTN against the rules of OpenADR 2.0b."),
+    "conform": LazyCommand("conformance.cli", "app", "Test a VTN or a VEN against the rules of OpenADR 2.0b."),
     "ven": LazyCommand("ven.cli", "app", "The gateway: connects a household's devices to a VTN."),
     "explain": LazyCommand(
         "ven.cli", "lone", "Show what an event would do in a household, and when. Touches no device."

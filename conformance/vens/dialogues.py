@@ -307,6 +307,7 @@ def _telemetry(offers: Sequence[Document]) -> _Offer | None:
 def leaving(desk: Desk) -> None:
     """Have it register again; cancel wrongly and rightly."""
     since = desk.step("asked again")
+    desk.fact("registration", desk.registration_id)
     desk.tell(t.request_reregistration(desk.ven_id))
     desk.wait("oadrCreatePartyRegistration", since)
     desk.settle()
@@ -318,7 +319,6 @@ def leaving(desk: Desk) -> None:
         desk.tell(t.cancel_registration(*ids, request_id=f"cancel {name}"))
         desk.settle()
     since = desk.step("cancelled")
-    desk.fact("registration", desk.registration_id)
     desk.tell(t.cancel_registration(desk.ven_id, desk.registration_id, "cancel"))
     desk.wait("oadrCanceledPartyRegistration", since)
     desk.step("gone")
