@@ -136,7 +136,7 @@ def _ven_runs() -> Iterator[Summary]:
         (home / "household.yaml").write_text(_HOUSEHOLD.format(url=url, market=MARKET_CONTEXT))
         command = shlex.join([sys.executable, "-m", "evenload", "ven", "run", "--config", str(home / "household.yaml")])
         world = Timeline(clock.epoch, clock.origin, _WORLD_SPEED)
-        yield _ven_run("evenload", play_ven(Rules(resource="home-01"), place, world, command=command))
+        yield _ven_run("evenload", play_ven(Rules(poll_s=10, resource="home-01"), place, world, command=command))
     command = shlex.join([sys.executable, "-m", "conformance.vens.openleadr_client", "{url}"])
     world = Timeline(machine_now(), machine_now())
     rules = Rules(resource="heat-pump", patience_s=12.0)
