@@ -21,6 +21,8 @@ _REASON: Final = "notParticipating"
 _AHEAD: Final = timedelta(days=8)
 _RENEWED: Final = timedelta(days=2)
 """How long before its end a schedule is followed by the next one: for that long a gateway may be away."""
+_STEP: Final = timedelta(hours=1)
+"""A clock that is put back by less makes no new schedule."""
 
 
 def availabilities(quiet: Iterable[Quiet], zone: tzinfo | None, now: datetime) -> tuple[Availability, ...]:
@@ -68,12 +70,13 @@ class QuietHours:
         ours = told is not None and told["registration"] == registration.registration_id
         if not self._quiet and told is None:
             return None
-        if ours and told["quiet"] == self._named and now < datetime.fromisoformat(told["until"]) - _RENEWED:
+        if ours and told["quiet"] == self._named and _holds(datetime.fromisoformat(told["until"]), now):
             return None
-        actions = self._tell(registration.registration_id, now)
-        if ours and told["opt_id"]:
-            with suppress(NotFoundError):  # people ended it, or it is over
-                self._engine.cancel_opt(told["opt_id"])  # after the new one: there is no gap between them
+        with self._memory.transaction():
+            actions = self._tell(registration.registration_id, now)
+            if ours and told["opt_id"]:
+                with suppress(NotFoundError):  # people ended it, or it is over
+                    self._engine.cancel_opt(told["opt_id"])  # after the new one: there is no gap between them
         return actions
 
     def _tell(self, registration_id: str, now: datetime) -> list[Action]:
@@ -86,6 +89,11 @@ class QuietHours:
         told = {"registration": registration_id, "quiet": self._named, "until": until, "opt_id": opt_id}
         self._memory.set_fact(_FACT, told if self._quiet else None)
         return actions
+
+
+def _holds(until: datetime, now: datetime) -> bool:
+    """Tell whether a schedule reaches far enough ahead, and not as far as one that a wrong clock made."""
+    return now + _RENEWED < until <= now + _AHEAD + _STEP
 
 
 def quiet_schedule(memory: Memory) -> str | None:

@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from core.errors import UnavailableError
 from core.spans import Duration
 from openadr.model.opt import OptType
 from openadr.v20b.messages import CancelOpt, CreatedEvent, CreateOpt, OadrResponse, Response
@@ -98,6 +99,31 @@ def test_the_vtn_is_told_once_and_again_before_it_knows_no_more(home, bench):
     assert keeper.keep(bench.now + timedelta(days=7)) == []
     assert len(_said(bench, CreateOpt)) == 2
     assert [message.opt_id for message in _said(bench, CancelOpt)] == [first.opt.opt_id]
+
+
+def test_what_a_wrong_clock_told_is_told_anew(home, bench):
+    bench.register()
+    keeper = _kept(home, bench)
+    keeper.keep(bench.now + timedelta(days=365))
+    assert keeper.keep(bench.now + timedelta(days=365) - timedelta(minutes=30)) is None
+    assert keeper.keep(bench.now) == []
+    (opt,) = bench.store.opts()
+    assert opt.availability[0].start < bench.now + timedelta(days=1)
+
+
+def test_a_disk_that_takes_the_schedule_and_not_the_note_of_it_takes_neither(home, bench, monkeypatch):
+    bench.register()
+
+    def full(*_):
+        raise UnavailableError("full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.store, "set_fact", full)
+        with pytest.raises(UnavailableError):
+            _kept(home, bench).keep(bench.now)
+    assert bench.store.opts() == []
+    assert _said(bench, CreateOpt) == []
+    assert _kept(home, bench).keep(bench.now) == []
 
 
 def test_other_hours_take_the_place_of_those_before_and_none_end_them(home, bench):
