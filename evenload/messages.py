@@ -35,7 +35,10 @@ def list_messages(
         Path | None, typer.Option(help="Write them to this directory, for `evenload conform replay`.")
     ] = None,
 ) -> None:
-    """List what a VEN said and what it was answered, newest first, without empty polls. Times are server time."""
+    """List what a VEN said and what it was answered, newest first. Times are server time.
+
+    Empty polls are not kept, and of reports that were taken one now and then.
+    """
     query = {"ven_id": ven_id, "event_id": event, "type": type_, "since": since, "until": until, "faults": faults}
     most = limit or (_USUAL if record is None else _MOST)
     rows = session.call(lambda client: _newest(client, {**query, "bodies": record is not None}, most))

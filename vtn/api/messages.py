@@ -103,7 +103,10 @@ async def list_messages(
     limit: Limit = 100,
     cursor: Cursor | None = None,
 ) -> Page[LoggedMessage]:
-    """Return what was said, without empty polls; the last seconds may be missing, and old messages are deleted."""
+    """Return what was said, without empty polls; the last seconds may be missing, and old messages are deleted.
+
+    Of reports of data that were taken, one of each VEN is kept now and then (`openadr.log.report_every`).
+    """
     desk = context.service(DESK)
     before = _NEWEST_FIRST.decode(cursor)
     wanted = LogFilter(ven_id, event_id, type, since, until, faults)
