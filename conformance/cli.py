@@ -208,6 +208,7 @@ def ven(
     if record_to is not None:
         record.save(record_to, transcripts)
     results = judged(checks, transcripts, declared)
+    _tell_broken(transcripts)
     _report(summary(_subject(transcripts), checks, results, VEN_UNRUN), junit, json_file, html, every=every)
 
 
@@ -448,6 +449,13 @@ def _play(checks: Sequence[Check], setting: Setting) -> list[Transcript]:
             transcripts.append(play(name, dialogue, setting))
             progress.advance(task)
     return transcripts
+
+
+def _tell_broken(transcripts: Sequence[Transcript]) -> None:
+    """Say which dialogues were not played to their end: what they were to show could not be seen."""
+    for transcript in transcripts:
+        if transcript.broke:
+            typer.echo(f"The dialogue '{transcript.dialogue}' broke off: {printable(transcript.broke)}", err=True)
 
 
 def _report(run: Summary, junit: Path | None, json_file: Path | None, html: Path | None, *, every: bool) -> None:

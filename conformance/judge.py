@@ -17,7 +17,10 @@ from conformance.verdict import Failed
 from core.errors import UnavailableError
 
 _LARGEST: Final = 16 << 20
-_OK: Final = 200
+OK: Final = 200
+"""As an HTTP status, and as a responseCode."""
+INVALID_ID: Final = 452
+NOT_REGISTERED: Final = 463
 _DATE_TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z")
 _DURATION: Final = re.compile(
     r"(?P<sign>[+-]?)P(?:(?P<years>\d+)Y)?(?:(?P<months>\d+)M)?(?:(?P<days>\d+)D)?"
@@ -126,7 +129,7 @@ def answer(exchange: Exchange, *names: str) -> Document:
     reply = exchange.answer
     if reply is None:
         raise Failed(f"{exchange.step}: {exchange.trouble}", exchange)
-    if reply.status != _OK:
+    if reply.status != OK:
         raise Failed(f"{exchange.step}: HTTP {reply.status} in place of 200", exchange)
     try:
         document = parse(reply.content)
@@ -140,16 +143,21 @@ def answer(exchange: Exchange, *names: str) -> Document:
 def accepted(exchange: Exchange, *names: str) -> Document:
     """Return an answer that says 200. Raises Failed."""
     document = answer(exchange, *names)
-    if document.code != _OK:
+    if document.code != OK:
         raise Failed(f"{exchange.step}: responseCode {document.code} in place of 200", exchange)
     return document
+
+
+def is_error(code: int | None) -> bool:
+    """Whether a responseCode is an application error."""
+    return code is not None and 400 <= code <= 499  # noqa: PLR2004
 
 
 def refused(exchange: Exchange, *names: str, code: int | None = None) -> Document:
     """Return an answer with an application error: exactly `code`, or any 4xx. Raises Failed."""
     document = answer(exchange, *names)
     got = document.code
-    if got is None or (got != code if code is not None else not 400 <= got <= 499):  # noqa: PLR2004
+    if got != code if code is not None else not is_error(got):
         raise Failed(f"{exchange.step}: responseCode {got} in place of {code or '4xx'}", exchange)
     return document
 
@@ -157,7 +165,7 @@ def refused(exchange: Exchange, *names: str, code: int | None = None) -> Documen
 def readable(transcript: Transcript) -> Iterator[tuple[Exchange, Document]]:
     """Yield what the VTN said on HTTP 200, as far as it can be read: that the rest cannot is for GN-01 to judge."""
     for exchange in transcript:
-        if exchange.answer is not None and exchange.answer.status == _OK and exchange.answer.body:
+        if exchange.answer is not None and exchange.answer.status == OK and exchange.answer.body:
             try:
                 document = parse(exchange.answer.content)
             except ValueError:

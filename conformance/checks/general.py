@@ -2,18 +2,14 @@
 
 from typing import Final
 
-from conformance import judge
+from conformance import form, judge
 from conformance.check import EVERY, Check, check, needed, served
 from conformance.exchange import Exchange, Transcript
 from conformance.judge import Document
-from conformance.templates import ANSWERS, NAMESPACES
+from conformance.templates import ANSWERS
 from conformance.verdict import Failed, NotObservable
 
 _OK: Final = 200
-_XSI: Final = "{http://www.w3.org/2001/XMLSchema-instance}schemaLocation"
-_SCHEMA_VERSION: Final = f"{{{NAMESPACES['ei']}}}schemaVersion"
-_TIMES: Final = ".//xcal:date-time | .//ei:createdDateTime"
-_DURATIONS: Final = ".//xcal:duration[not(*)] | .//xcal:startafter | .//oadr:oadrMinPeriod | .//oadr:oadrMaxPeriod"
 
 
 def _messages(transcript: Transcript) -> list[tuple[Exchange, Document]]:
@@ -38,35 +34,25 @@ def every_message_fits_the_schema(transcript: Transcript) -> None:
 @check("GN-02", EVERY)
 def every_message_says_its_schema_version(transcript: Transcript) -> None:
     """ei:schemaVersion="2.0b" on the message's element."""
-    for exchange, document in _messages(transcript):
-        if (version := document.message.get(_SCHEMA_VERSION)) != "2.0b":
-            raise Failed(f"{exchange.step}: {document.name} has schemaVersion {version}", exchange)
+    form.has_schema_version(_messages(transcript))
 
 
 @check("GN-03", EVERY)
 def no_message_points_to_a_schema(transcript: Transcript) -> None:
     """No xsi:schemaLocation anywhere."""
-    for exchange, document in _messages(transcript):
-        if any(element.get(_XSI) is not None for element in document.root.iter()):
-            raise Failed(f"{exchange.step}: {document.name} has xsi:schemaLocation", exchange)
+    form.points_nowhere(_messages(transcript))
 
 
 @check("GN-04", EVERY)
 def every_time_is_utc_with_a_z(transcript: Transcript) -> None:
     """Times end in Z; an offset is another way to say it that is not allowed."""
-    for exchange, document in _messages(transcript):
-        for text in document.texts(_TIMES):
-            if not judge.is_date_time(text):
-                raise Failed(f"{exchange.step}: {document.name} has the time {text}", exchange)
+    form.has_times_in_utc(_messages(transcript))
 
 
 @check("GN-05", EVERY)
 def every_duration_is_whole(transcript: Transcript) -> None:
     """Durations have no fractions and no weeks."""
-    for exchange, document in _messages(transcript):
-        for text in document.texts(_DURATIONS):
-            if not judge.is_duration(text):
-                raise Failed(f"{exchange.step}: {document.name} has the duration '{text}'", exchange)
+    form.has_whole_durations(_messages(transcript))
 
 
 @check("GN-06", "request ids")

@@ -27,6 +27,7 @@ from conformance.wire import Outcome
 
 _LONGEST_KEPT: Final = 1 << 18
 _OK: Final = 200
+_LOOK_S: Final = 1.0
 MARKET_CONTEXT: Final = "http://conformance.example/programme"
 _PREFIX: Final = "/OpenADR2/Simple/2.0b"
 Reply = Callable[[Document], Message]
@@ -93,6 +94,8 @@ class Desk:
         self._last_said_s = 0.0
         self.address = ""
         """Where it is pushed to; empty: it polls."""
+        self.gone: Callable[[], bool] = lambda: False
+        """Whether its process has ended, where that can be seen."""
 
     # -- what the dialogue does
 
@@ -145,26 +148,40 @@ class Desk:
         return said[0]
 
     def awaited(self, look: Callable[[], Sequence[Document]], patience_s: float | None = None) -> Sequence[Document]:
-        """Wait until something is there, as long as patience lasts."""
-        deadline = time.monotonic() + (self.rules.patience_s if patience_s is None else patience_s)
+        """Wait until something is there, as long as patience lasts. Raises BrokenOffError if the VEN is gone."""
+        self._until(lambda: bool(look()), self.rules.patience_s if patience_s is None else patience_s)
         with self._changed:
-            while not (seen := look()) and (left := deadline - time.monotonic()) > 0:
-                self._changed.wait(left)
-            return seen
+            return look()
+
+    def _until(self, holds: Callable[[], bool], patience_s: float) -> bool:
+        """Wait until something holds; tell whether it does."""
+        deadline = time.monotonic() + patience_s
+        with self._changed:
+            while not holds():
+                if (left := deadline - time.monotonic()) <= 0:
+                    return False
+                if self.gone():
+                    raise BrokenOffError(f"{self._step}: the VEN's process has ended")
+                self._changed.wait(min(left, _LOOK_S))
+        return True
+
+    def pause(self, seconds: float) -> None:
+        """Let so much machine time pass, at most as long as patience lasts."""
+        time.sleep(min(seconds, self.rules.patience_s))
 
     def settle(self, polls: int = 2) -> None:
         """Wait until so many polls in a row found nothing: by then the VEN has said what it had to say.
 
         One that is pushed to has said it when it says nothing for a while. Raises BrokenOffError if a VEN falls silent
-        that has to poll, or never falls silent.
+        that has to poll, or never falls silent, or is gone.
         """
         if self.address:
             self._quieten()
             return
         with self._changed:
             self._empty_polls = 0
-            if not self._changed.wait_for(lambda: self._empty_polls >= polls, self.rules.patience_s):
-                raise BrokenOffError(f"{self._step}: the VEN does not poll")
+        if not self._until(lambda: self._empty_polls >= polls, self.rules.patience_s):
+            raise BrokenOffError(f"{self._step}: the VEN does not poll")
 
     def _quieten(self) -> None:
         deadline = time.monotonic() + self.rules.patience_s
@@ -174,6 +191,8 @@ class Desk:
                 left = self._last_said_s + self.rules.quiet_s - time.monotonic()
             if not busy and left <= 0:
                 return
+            if self.gone():
+                raise BrokenOffError(f"{self._step}: the VEN's process has ended")
             if time.monotonic() > deadline:
                 raise BrokenOffError(f"{self._step}: the VEN does not come to rest")
             time.sleep(0.05 if busy else left)
@@ -204,9 +223,10 @@ class Desk:
         """Push a message, or what has its form, and return the exchange."""
         with self._changed:
             step = self._step
-        path = urlsplit(self.address).path.rstrip("/").removesuffix(_PREFIX) + _PREFIX
+        address = urlsplit(self.address)
+        path = address.path.rstrip("/").removesuffix(_PREFIX) + _PREFIX
         headers = (
-            ("Host", urlsplit(self.address).netloc),
+            ("Host", address.netloc),
             ("Content-Type", kind),
             ("Content-Length", str(len(message.body))),
             ("Connection", "close"),
@@ -307,7 +327,7 @@ class Desk:
     def _register(self, document: Document, request_id: str) -> Message:
         held = self._registration
         pulls = (document.text("oadr:oadrHttpPullModel") or "").strip() in ("true", "1")
-        self.address = "" if pulls else (document.text("oadr:oadrTransportAddress") or "").strip()
+        self.address = "" if pulls else _address(document.text("oadr:oadrTransportAddress") or "")
         self._facts["address"] = self.address
         ven_id = held.ven_id or self.rules.ven_id or f"ven-{self.token()}"
         self._facts.setdefault("ven_ids", []).append(ven_id)
@@ -356,6 +376,16 @@ class Desk:
             "oadrCancelOpt": _cancel_opt,
         }
     )
+
+
+def _address(text: str) -> str:
+    """Return where a VEN is pushed to; nothing if that is no address (RG-04)."""
+    try:
+        url = urlsplit(text.strip())
+        usable = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return ""
+    return text.strip() if usable and text.strip().isascii() and text.strip().isprintable() else ""
 
 
 def said_in(exchange: Exchange) -> bytes:

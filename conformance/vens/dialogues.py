@@ -278,8 +278,7 @@ def _periodic(desk: Desk, offer: "_Offer") -> None:
         ended.append(name)
         desk.fact("ended", ended)
         desk.step(f"ended:{name}")
-        pause = 3 * offer.step_s / desk.timeline.speed
-        desk.awaited(lambda: (), min(pause, desk.rules.patience_s))
+        desk.pause(3 * offer.step_s / desk.timeline.speed)
         desk.settle()
 
 
@@ -327,7 +326,7 @@ def leaving(desk: Desk) -> None:
         desk.step("unregistered")
         desk.post(m.distribute_event([desk.event(id="for a stranger")], "late", desk.now()))
         desk.step("gone")
-    desk.awaited(lambda: (), min(4 * desk.rules.poll_s / desk.timeline.speed + 2.0, desk.rules.patience_s))
+    desk.pause(4 * desk.rules.poll_s / desk.timeline.speed + 2.0)
 
 
 DIALOGUES: Final[Mapping[str, Dialogue]] = MappingProxyType(

@@ -16,15 +16,10 @@ async def _opt_in(event: dict[str, Any]) -> str:
     return "optIn"
 
 
-async def _stay_in(event: dict[str, Any]) -> str:
-    del event
-    return "optIn"
-
-
 async def _run(url: str) -> None:
     client = OpenADRClient(ven_name="openleadr", vtn_url=url, disable_signature=True)
     client.add_handler("on_event", _opt_in)
-    client.add_handler("on_update_event", _stay_in)
+    client.add_handler("on_update_event", _opt_in)
     client.add_report(
         callback=lambda: 1234.5,
         resource_id="heat-pump",

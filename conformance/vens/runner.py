@@ -6,9 +6,9 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import IO, Final
-from urllib.parse import urlsplit
 
 from conformance.exchange import Request, Transcript
 from conformance.stage import Timeline
@@ -23,16 +23,37 @@ FIRST: Final = "joining"
 """Without it nothing can be played."""
 _FAREWELL_S: Final = 20.0
 _LAST_WORDS: Final = 2000
+_LAST_LINE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class VenProcess:
+    """A VEN that the kit started, or one that comes by itself: then nothing is known of it."""
+
+    process: subprocess.Popen[bytes] | None = None
+    log: IO[bytes] | None = None
+
+    def has_ended(self) -> bool:
+        """Whether its process has ended."""
+        return self.process is not None and self.process.poll() is not None
+
+    def last_words(self) -> str:
+        """Return the end of its output."""
+        if self.log is None:
+            return ""
+        self.log.seek(0, 2)
+        self.log.seek(max(0, self.log.tell() - _LAST_WORDS))
+        return printable(self.log.read().decode("utf-8", "replace")).strip()
 
 
 @contextmanager
-def ven_process(command: str | None, url: str) -> Iterator[Callable[[], str]]:
+def ven_process(command: str | None, url: str) -> Iterator[VenProcess]:
     """Run a VEN by a command, in which `{url}` is our address, and stop it in the end; without one it comes by itself.
 
-    Yields what tells the last words of its output. Raises InvalidError for a command that cannot be run.
+    Raises InvalidError for a command that cannot be run.
     """
     if command is None:
-        yield lambda: ""
+        yield VenProcess()
         return
     with tempfile.TemporaryFile() as log:
         try:
@@ -41,7 +62,7 @@ def ven_process(command: str | None, url: str) -> Iterator[Callable[[], str]]:
         except (OSError, ValueError, IndexError) as error:
             raise InvalidError(f"'{command}' cannot be run: {error}.") from error
         try:
-            yield lambda: _end_of(log)
+            yield VenProcess(process, log)
         finally:
             process.terminate()
             try:
@@ -49,12 +70,6 @@ def ven_process(command: str | None, url: str) -> Iterator[Callable[[], str]]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def _end_of(log: IO[bytes]) -> str:
-    log.seek(0, 2)
-    log.seek(max(0, log.tell() - _LAST_WORDS))
-    return printable(log.read().decode("utf-8", "replace"))
 
 
 def play(
@@ -77,19 +92,19 @@ def play(
     pushing.start()
     transcripts = []
     try:
-        with serving(place, desk.hear) as host, ven_process(command, host.url) as last_words:
+        with serving(place, desk.hear) as host, ven_process(command, host.url) as ven:
+            desk.gone = ven.has_ended
             ready(host.url)
             for name, dialogue in dialogues.items():
                 begins(name)
                 if name != FIRST:
                     desk.begin(name)
                 broke = _played(dialogue, desk)
+                if broke and ven.has_ended():
+                    broke = f"{broke}: {ven.last_words()[-_LAST_LINE:]}"
                 transcripts.append(desk.transcript(broke))
                 if name == FIRST and not desk.ven_id:
-                    words = last_words()
-                    raise UnavailableError(
-                        f"No VEN registered at {host.url}: {broke}" + (f"\n{words}" if words else "")
-                    )
+                    raise UnavailableError(f"No VEN registered at {host.url}: {broke}\n{ven.last_words()}".rstrip())
     finally:
         desk.close()
         pushing.join()
@@ -99,8 +114,6 @@ def play(
 def _post(place: Place, address: str, request: Request) -> Outcome:
     """Post to a VEN by HTTP, or by TLS with the kit's own certificate; whose certificate it shows is not compared."""
     access = Access(address, place.trust, check_hostname=False)
-    if urlsplit(address).scheme not in ("http", "https"):
-        return Outcome(None, f"{address[:100]} is no address to push to")
     credentials = Credentials(place.certificate, place.key) if place.certificate and place.key else None
     return Line(access, tls_context(access, credentials) if access.is_secure else None).exchange(request)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from conformance import judge
 from conformance.check import EVERY, Check, check
 from conformance.exchange import Transcript
 from conformance.vens.checks.said import (
@@ -55,7 +56,7 @@ def an_answer_has_event_responses(transcript: Transcript) -> None:
     if not sent:
         raise NotObservable("the VEN sent no oadrCreatedEvent")
     for exchange, document in sent:
-        if document.code == 200 and not document.all(".//ei:eventResponse"):  # noqa: PLR2004
+        if document.code == judge.OK and not document.all(".//ei:eventResponse"):
             raise Failed("oadrCreatedEvent without eventResponses", exchange)
 
 
@@ -127,7 +128,7 @@ def one_faulty_event_spoils_no_other(transcript: Transcript) -> None:
             if not event.event_id.startswith("bad "):
                 taken(of_event(transcript, step, event.event_id))
         for exchange, answer in messages(played(transcript, step), "oadrCreatedEvent"):
-            if answer.code != 200:  # noqa: PLR2004
+            if answer.code != judge.OK:
                 raise Failed(f"{step}: the message says {answer.code}", exchange)
 
 

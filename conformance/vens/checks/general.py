@@ -2,11 +2,10 @@
 
 from typing import Final
 
-from conformance import judge
+from conformance import form, judge
 from conformance.check import EVERY, Check, check
 from conformance.exchange import Exchange, Transcript
 from conformance.judge import Document
-from conformance.templates import NAMESPACES
 from conformance.vens.checks.said import (
     delivery,
     goes_on,
@@ -22,10 +21,6 @@ from conformance.vens.checks.said import (
 from conformance.vens.desk import said_in
 from conformance.verdict import Failed, NotObservable
 
-_XSI: Final = "{http://www.w3.org/2001/XMLSchema-instance}schemaLocation"
-_SCHEMA_VERSION: Final = f"{{{NAMESPACES['ei']}}}schemaVersion"
-_TIMES: Final = ".//xcal:date-time | .//ei:createdDateTime"
-_DURATIONS: Final = ".//xcal:duration[not(*)] | .//oadr:oadrMinPeriod[not(*)] | .//oadr:oadrMaxPeriod[not(*)]"
 _ANSWERS: Final = {
     "oadrRegisterReport": "oadrRegisteredReport",
     "oadrCreateReport": "oadrCreatedReport",
@@ -64,26 +59,19 @@ def every_message_fits_the_schema(transcript: Transcript) -> None:
 @check("GN-02", EVERY)
 def every_message_says_its_schema_version(transcript: Transcript) -> None:
     """ei:schemaVersion="2.0b" on the message's element."""
-    for exchange, document in _all(transcript):
-        if (version := document.message.get(_SCHEMA_VERSION)) != "2.0b":
-            raise Failed(f"{document.name} has schemaVersion {version}", exchange)
+    form.has_schema_version(_all(transcript))
 
 
 @check("GN-03", EVERY)
 def no_message_points_to_a_schema(transcript: Transcript) -> None:
     """No xsi:schemaLocation anywhere."""
-    for exchange, document in _all(transcript):
-        if any(element.get(_XSI) is not None for element in document.root.iter()):
-            raise Failed(f"{document.name} has xsi:schemaLocation", exchange)
+    form.points_nowhere(_all(transcript))
 
 
 @check("GN-04", EVERY)
 def every_time_is_utc_with_a_z(transcript: Transcript) -> None:
     """Its times end in Z; ours with a fraction of a second are taken."""
-    for exchange, document in _all(transcript):
-        for text in document.texts(_TIMES):
-            if not judge.is_date_time(text):
-                raise Failed(f"{document.name} has the time {text}", exchange)
+    form.has_times_in_utc(_all(transcript))
     if transcript.steps("fractions"):
         taken(of_event(transcript, "fractions", "of fractions"))
 
@@ -91,10 +79,7 @@ def every_time_is_utc_with_a_z(transcript: Transcript) -> None:
 @check("GN-05", EVERY)
 def every_duration_is_whole(transcript: Transcript) -> None:
     """Its durations have no fractions and no weeks; ours of months and below zero are taken."""
-    for exchange, document in _all(transcript):
-        for text in document.texts(_DURATIONS):
-            if not judge.is_duration(text.strip()):
-                raise Failed(f"{document.name} has the duration '{text}'", exchange)
+    form.has_whole_durations(_all(transcript))
     if transcript.steps("lengths"):
         for event_id in ("ramped", "of a month"):
             taken(of_event(transcript, "lengths", event_id))
@@ -145,10 +130,10 @@ def _not_taken(transcript: Transcript, step: str, event_id: str) -> None:
         if each.event_id == event_id and each.code != "452":
             raise Failed(f"the event of another vtnID got {each.code}", each.exchange)
     for exchange, document in messages(played(transcript, step), "oadrCreatedEvent", "oadrResponse"):
-        if document.code not in (200, 452):
+        if document.code not in (judge.OK, judge.INVALID_ID):
             raise Failed(f"{document.name} says {document.code} in place of 452", exchange)
     answered = [document.code for _, document in messages(played(transcript, step), "oadrCreatedEvent", "oadrResponse")]
-    if 452 not in answered and not [each for each in responses(transcript, step) if each.code == "452"]:  # noqa: PLR2004
+    if judge.INVALID_ID not in answered and not [each for each in responses(transcript, step) if each.code == "452"]:
         raise Failed("it says nothing of the wrong id", *played(transcript, step)[:20])
 
 
@@ -160,7 +145,7 @@ def ids_are_compared(transcript: Transcript) -> None:
         (exchange, document.code)
         for exchange, document in messages(played(transcript, "foreign ven"), "oadrCreatedReport")
     ]
-    if 452 not in [code for _, code in codes]:  # noqa: PLR2004
+    if judge.INVALID_ID not in [code for _, code in codes]:
         exchanges = [exchange for exchange, _ in codes] or played(transcript, "foreign ven")[:20]
         raise Failed("a report request for another VEN did not get 452", *exchanges)
 

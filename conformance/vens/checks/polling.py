@@ -28,6 +28,9 @@ _SERVICES: Final = {
     "oadrCancelPartyRegistration": "EiRegisterParty",
     "oadrCanceledPartyRegistration": "EiRegisterParty",
 }
+_THAT_WAIT: Final = 3
+"""So many messages wait in the step of that name."""
+_BUSY: Final = 503
 _FEW: Final = 4
 _SPREAD: Final = 0.01
 _HURRY: Final = 0.5
@@ -70,7 +73,7 @@ def it_polls_on_until_nothing_waits(transcript: Transcript) -> None:
     needs_pull(transcript)
     exchanges = played(transcript, "three wait")
     brought = [exchange for exchange, _ in told(exchanges, "oadrRegisterReport")]
-    if len(brought) < 3:  # noqa: PLR2004
+    if len(brought) < _THAT_WAIT:
         raise NotObservable("the messages that waited were not fetched")
     polls = _polls(exchanges)
     for earlier, later in pairwise(polls):
@@ -227,8 +230,8 @@ def it_waits_for_a_slow_answer(transcript: Transcript) -> None:
 def it_backs_off_from_a_busy_server(transcript: Transcript) -> None:
     """After 503 the pause is about a second, then two, and so on."""
     needs_pull(transcript)
-    busy = [exchange for exchange in played(transcript, "busy") if exchange.answer and exchange.answer.status == 503]  # noqa: PLR2004
-    if len(busy) < 3:  # noqa: PLR2004
+    busy = [exchange for exchange in played(transcript, "busy") if exchange.answer and exchange.answer.status == _BUSY]
+    if len(busy) <= len(_BACK_OFF):
         raise NotObservable("too few polls met a busy server")
     pauses = [gap / float(transcript.facts["speed"]) for gap in _gaps(busy)]
     for pause, least in zip(pauses, _BACK_OFF, strict=False):

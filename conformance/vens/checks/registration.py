@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from conformance import judge
 from conformance.check import Check, check
 from conformance.exchange import Exchange, Transcript
 from conformance.judge import Document
@@ -24,7 +25,7 @@ def the_first_registration_has_no_ids(transcript: Transcript) -> None:
     """No registrationID, and a venID only where one was agreed on."""
     exchange, document = _first(transcript)
     if document.text("ei:registrationID"):
-        raise Failed("the first registration has a registrationID", exchange)
+        raise Failed("the first registration has a registrationID: of one before, or of nobody's", exchange)
     ven_id = document.text("ei:venID")
     given = [text for _, answer in told((exchange,)) for text in answer.texts("ei:venID")]
     if ven_id and ven_id not in given:
@@ -40,8 +41,9 @@ def a_registration_says_how_it_is_reached(transcript: Transcript) -> None:
     pull = (document.text("oadr:oadrHttpPullModel") or "").strip()
     if pull not in ("true", "false", "1", "0"):
         raise Failed("the registration does not say oadrHttpPullModel", exchange)
-    if pull in ("false", "0") and not document.text("oadr:oadrTransportAddress"):
-        raise Failed("a VEN that is pushed to gives no oadrTransportAddress", exchange)
+    address = document.text("oadr:oadrTransportAddress") or ""
+    if pull in ("false", "0") and not address.strip().startswith(("http://", "https://")):
+        raise Failed("a VEN that is pushed to gives no oadrTransportAddress that can be called", exchange)
 
 
 @check("RG-01", "leaving")
@@ -79,7 +81,7 @@ def it_registers_again_when_asked(transcript: Transcript) -> None:
     if names[:2] != ["oadrResponse", _CREATE]:
         raise Failed(f"it sent {', '.join(names) or 'nothing'}", *played(transcript, "asked again")[:20])
     for exchange, document in messages(played(transcript, "asked again"), "oadrResponse"):
-        if document.code != 200:  # noqa: PLR2004
+        if document.code != judge.OK:
             raise Failed(f"the answer says {document.code}", exchange)
 
 
@@ -111,7 +113,7 @@ def a_wrong_cancellation_changes_nothing(transcript: Transcript) -> None:
         if not answered:
             raise Failed(f"{name}: no answer", *exchanges[:20])
         for exchange, document in answered:
-            if document.code != 452:  # noqa: PLR2004
+            if document.code != judge.INVALID_ID:
                 raise Failed(f"{name}: {document.name} says {document.code} in place of 452", exchange)
 
 
@@ -121,7 +123,7 @@ def who_is_not_registered_takes_nothing(transcript: Transcript) -> None:
     needs_push(transcript)
     for exchange in played(transcript, "unregistered"):
         for _, document in messages((exchange,)):
-            if exchange.ven == "vtn" and document.code != 463:  # noqa: PLR2004
+            if exchange.ven == "vtn" and document.code != judge.NOT_REGISTERED:
                 raise Failed(f"{document.name} with {document.code} of a VEN that is not registered", exchange)
 
 
@@ -129,7 +131,7 @@ def who_is_not_registered_takes_nothing(transcript: Transcript) -> None:
 def a_cancellation_is_answered_at_the_registration_service(transcript: Transcript) -> None:
     """OadrCanceledPartyRegistration with 200 goes to EiRegisterParty."""
     exchange, document = _cancelled(transcript)
-    if document.code != 200:  # noqa: PLR2004
+    if document.code != judge.OK:
         raise Failed(f"the answer says {document.code}", exchange)
     if exchange.ven == "ven" and not exchange.request.target.endswith("/EiRegisterParty"):
         raise Failed(f"it went to {exchange.request.target}", exchange)

@@ -17,6 +17,9 @@ _NO_TIME: Final = "strm:intervals | xcal:dtstart | ei:eiReportID"
 _EARLY: Final = frozenset(
     {"oadrQueryRegistration", "oadrCreatePartyRegistration", "oadrRegisterReport", "oadrRequestEvent"}
 )
+_BOTH: Final = 2
+_ALL: Final = 100
+"""Percent."""
 _NOT_OFFERED: Final = (452, 453, 461)
 
 
@@ -93,7 +96,7 @@ def our_metadata_is_answered(transcript: Transcript) -> None:
     answered = list(messages(played(transcript, "our metadata"), "oadrRegisteredReport"))
     if not answered:
         raise Failed("the VEN did not answer an oadrRegisterReport", *played(transcript, "our metadata")[:20])
-    if answered[0][1].code != 200:  # noqa: PLR2004
+    if answered[0][1].code != judge.OK:
         raise Failed(f"an empty oadrRegisterReport got {answered[0][1].code}", answered[0][0])
 
 
@@ -204,7 +207,7 @@ def a_request_may_come_along(transcript: Transcript) -> None:
     if not [True for _, document in told(played(transcript, "metadata"), "oadrRegisteredReport")]:
         raise NotObservable("the VEN did not send its metadata again")
     exchanges = played(transcript, "metadata")
-    if len(list(messages(exchanges, "oadrCreatedReport"))) < 2:  # noqa: PLR2004
+    if len(list(messages(exchanges, "oadrCreatedReport"))) < _BOTH:
         raise Failed("a request that came along is not answered by oadrCreatedReport", *exchanges[:20])
     if not _of_request(exchanges, "along"):
         raise Failed("a request that came along is not served", *exchanges[:20])
@@ -249,7 +252,7 @@ def periodic_reports_come_by_themselves(transcript: Transcript) -> None:
     _points(transcript)
     step_s = float(transcript.facts["telemetry"]["step_s"])
     reports = _of_request(tuple(transcript), "to be cancelled")
-    if len(reports) < 2:  # noqa: PLR2004
+    if len(reports) < _BOTH:
         raise Failed(f"{len(reports)} reports came of a periodic request", *(exchange for exchange, _ in reports))
     for (earlier, _), (later, _) in pairwise(reports):
         gap_s = (later.at - earlier.at).total_seconds()
@@ -265,7 +268,7 @@ def a_granularity_beyond_the_report_is_refused(transcript: Transcript) -> None:
     if not answered:
         raise Failed("no oadrCreatedReport", *played(transcript, "too fine")[:20])
     exchange, document = answered[0]
-    if document.code is None or not 400 <= document.code <= 499:  # noqa: PLR2004
+    if not judge.is_error(document.code):
         raise Failed(f"a granularity of an hour for reports each minute got {document.code}", exchange)
 
 
@@ -278,7 +281,7 @@ def what_is_still_to_come_is_named(transcript: Transcript) -> None:
             if name not in document.texts("oadr:oadrPendingReports/ei:reportRequestID"):
                 raise Failed(f"oadrCreatedReport does not name '{name}'", exchange)
     for exchange, document in messages(played(transcript, "cancel"), "oadrCanceledReport"):
-        if document.code == 200 and "to be cancelled" in document.texts(".//ei:reportRequestID"):  # noqa: PLR2004
+        if document.code == judge.OK and "to be cancelled" in document.texts(".//ei:reportRequestID"):
             raise Failed("oadrCanceledReport names what was cancelled", exchange)
 
 
@@ -365,7 +368,7 @@ def a_confidence_is_a_percentage(transcript: Transcript) -> None:
     """Confidence is a whole number from 0 to 100."""
     for exchange, report in _data(transcript):
         for text in report.texts(".//ei:confidence"):
-            if not text.strip().isdigit() or int(text) > 100:  # noqa: PLR2004
+            if not text.strip().isdigit() or int(text) > _ALL:
                 raise Failed(f"the confidence is {text}", exchange)
 
 
@@ -378,10 +381,10 @@ def a_cancelled_report_ends(transcript: Transcript) -> None:
     if not {"cancel nothing", "cancel"} <= by_id.keys():
         raise Failed("a cancellation was not answered", *played(transcript, "cancel")[:20])
     exchange, document = by_id["cancel nothing"]
-    if document.code is None or not 400 <= document.code <= 499:  # noqa: PLR2004
+    if not judge.is_error(document.code):
         raise Failed(f"the cancellation of an unknown report got {document.code}", exchange)
     exchange, document = by_id["cancel"]
-    if document.code != 200:  # noqa: PLR2004
+    if document.code != judge.OK:
         raise Failed(f"the cancellation of a report that runs got {document.code}", exchange)
     for exchange, _ in _of_request(_after(transcript, "to be cancelled"), "to be cancelled"):
         raise Failed("data came after the cancellation", exchange)
@@ -393,7 +396,7 @@ def no_last_report_unless_it_is_wanted(transcript: Transcript) -> None:
     _points(transcript)
     over = False
     for exchange, document in messages(transcript):
-        over = over or (document.name == "oadrCanceledReport" and document.code == 200)  # noqa: PLR2004
+        over = over or (document.name == "oadrCanceledReport" and document.code == judge.OK)
         if over and _of_request((exchange,), "to be cancelled"):
             raise Failed("data came after oadrCanceledReport", exchange)
     if not over:
@@ -416,10 +419,10 @@ def the_same_request_twice_does_no_harm(transcript: Transcript) -> None:
     """A report request that comes twice is answered twice with 200, and brings one report, or the same again."""
     _points(transcript)
     answered = list(messages(played(transcript, "twice"), "oadrCreatedReport"))
-    if len(answered) != 2:  # noqa: PLR2004
+    if len(answered) != _BOTH:
         raise Failed(f"{len(answered)} answers to two requests", *(exchange for exchange, _ in answered))
     for exchange, document in answered:
-        if document.code != 200:  # noqa: PLR2004
+        if document.code != judge.OK:
             raise Failed(f"the same request got {document.code}", exchange)
 
 
