@@ -6,17 +6,18 @@ if the VTN could not be tried at all.
 
 import json
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from conformance import judge, profile, record
 from conformance import templates as t
@@ -32,7 +33,9 @@ from conformance.operators.evenload import EvenloadOperator
 from conformance.operators.openleadr import started
 from conformance.operators.person import PersonOperator, VenFile, read_vens
 from conformance.profile import Profile
-from conformance.report import files, page, table
+from conformance.report import page, table
+from conformance.report.papers import Papers, console, need_places, write
+from conformance.report.progress import Progress
 from conformance.report.summary import Summary, summary
 from conformance.runner import Setting, judged, play, wanted
 from conformance.stage import Stage, Timeline
@@ -56,8 +59,23 @@ _BROKEN: Final = 1
 _MISUSED: Final = 2
 _UNTRIED: Final = 3
 
+
+def _url(text: str) -> str:
+    try:
+        url = urlsplit(text)
+        usable = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise typer.BadParameter(f"'{printable(text)[:100]}' is no http:// or https:// address")
+    return text
+
+
 _Url = Annotated[
-    str, typer.Argument(metavar="URL", help="Where its VENs post: https://HOST:PORT/[PREFIX/]OpenADR2/Simple/2.0b")
+    str,
+    typer.Argument(
+        metavar="URL", callback=_url, help="Where its VENs post: https://HOST:PORT/[PREFIX/]OpenADR2/Simple/2.0b"
+    ),
 ]
 _Ca = Annotated[Path | None, typer.Option("--ca", envvar="EVENLOAD_CA", help="The authority (PEM file) to trust.")]
 _Api = Annotated[str | None, typer.Option(help="An evenload VTN: its operator API.")]
@@ -81,13 +99,31 @@ _Json = Annotated[Path | None, typer.Option("--json", help="Write JSON to a file
 _Html = Annotated[Path | None, typer.Option(help="Write a page with the messages of each failure.")]
 
 
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM, which CI and `timeout` send, end a command as Ctrl-C does: what was made is cleaned up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _command(run: Callable[..., None]) -> Callable[..., None]:
     """Add a command whose errors are a line and an exit code."""
 
     @wraps(run)
     def told(*arguments: object, **options: object) -> None:
         try:
-            run(*arguments, **options)
+            with _ended_like_ctrl_c():
+                run(*arguments, **options)
         except EvenloadError as error:
             typer.echo(f"evenload: {printable(str(error))}", err=True)
             raise typer.Exit(_MISUSED if isinstance(error, InvalidError) else _UNTRIED) from error
@@ -109,7 +145,7 @@ def vtn(
     only: _Only = None,
     seed: _Seed = 1,
     pace: _Pace = 4,
-    speed: Annotated[float, typer.Option(min=1, help="How many times as fast the VTN's world goes.")] = 1.0,
+    speed: Annotated[float, typer.Option(min=1, max=1000, help="How many times as fast the VTN's world goes.")] = 1.0,
     record_to: _Record = None,
     every: _All = False,
     junit: _Junit = None,
@@ -122,27 +158,28 @@ def vtn(
     """
     checks = _chosen(only)
     declared = profile.load(profile_file) if profile_file else Profile()
-    _need_places(junit, json_file, html)
+    papers = Papers(record_to, every, junit, json_file, html)
+    papers.check()
     reach = _Reach(url, ca, api, token, vens, host_check)
-    with _setting(reach, ask=ask, seed=seed, pace_s=pace, speed=speed) as setting:
-        transcripts = _play(checks, setting)
-    if record_to is not None:
-        record.save(record_to, transcripts)
+    if api is None and vens is None:
+        raise InvalidError(
+            "Say whose VENs to play: --api and --token for an evenload VTN, --vens FILE for another one."
+        )
+    transcripts: list[Transcript] = []
+    with (
+        papers.recording(transcripts),
+        _setting(reach, ask=ask, seed=seed, pace_s=pace, speed=speed) as setting,
+    ):
+        _play(checks, setting, transcripts)
     _need_answers(url, transcripts)
-    results = judged(checks, transcripts, declared)
-    _report(summary(url, checks, results, UNRUN), junit, json_file, html, every=every)
+    _finish(papers, summary(url, checks, judged(checks, transcripts, declared), UNRUN))
 
 
-def _need_places(*paths: Path | None) -> None:
-    """See, before anything is played, that files can be written. Raises InvalidError."""
-    for path in filter(None, paths):
-        was_there = path.exists()
-        try:
-            path.open("ab").close()
-            if not was_there:
-                path.unlink()
-        except OSError as error:
-            raise InvalidError(f"{path} cannot be written: {error.strerror}.") from error
+def _finish(papers: Papers, run: Summary, *, is_complete: bool = True) -> None:
+    """Show what came of a run; exit with 1 if a rule is broken, or the run is not complete. Raises UnavailableError."""
+    papers.show(run)
+    if run.broken or not is_complete:
+        raise typer.Exit(_BROKEN)
 
 
 def _need_answers(url: str, transcripts: Sequence[Transcript]) -> None:
@@ -173,7 +210,7 @@ def ven(
     poll: Annotated[int, typer.Option(min=1, max=60, help="The poll period that it is asked for, seconds.")] = 2,
     patience: Annotated[float, typer.Option(min=5, max=3600, help="How long an answer is waited for, seconds.")] = 60.0,
     first: Annotated[float, typer.Option(min=1, max=86400, help="How long a VEN is waited for, seconds.")] = 300.0,
-    speed: Annotated[float, typer.Option(min=1, help="How many times as fast the VEN's world goes.")] = 1.0,
+    speed: Annotated[float, typer.Option(min=1, max=1000, help="How many times as fast the VEN's world goes.")] = 1.0,
     profile_file: _Profile = None,
     only: _Only = None,
     seed: _Seed = 1,
@@ -190,26 +227,28 @@ def ven(
     """
     checks = _chosen(only, VEN_CHECKS)
     declared = profile.load(profile_file) if profile_file else Profile()
-    _need_places(junit, json_file, html)
+    papers = Papers(record_to, every, junit, json_file, html)
+    papers.check()
     rules = Rules(poll, patience, first, market_context=market_context, resource=resource, ven_id=ven_id, seed=seed)
     dialogues = {FIRST: VEN_DIALOGUES[FIRST]} | wanted(checks, VEN_DIALOGUES)
     place = _place(listen, cert, key, ca)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=len(dialogues))
-        transcripts = play_ven(
+    transcripts: list[Transcript] = []
+    world = Timeline(machine_now(), machine_now(), speed)
+    with papers.recording(transcripts), Progress(len(dialogues)) as progress:
+        play_ven(
             rules,
             place,
-            Timeline(machine_now(), machine_now(), speed),
+            world,
             command=start,
-            ready=lambda url: progress.console.print(f"Waiting for a VEN at {url}", highlight=False),
-            begins=lambda name: progress.update(task, description=name, completed=list(dialogues).index(name)),
+            ready=lambda url: progress.say(f"Waiting for a VEN at {url}"),
+            begins=progress.begin,
             dialogues=dialogues,
+            into=transcripts,
         )
-    if record_to is not None:
-        record.save(record_to, transcripts)
-    results = judged(checks, transcripts, declared)
     _tell_broken(transcripts)
-    _report(summary(_subject(transcripts), checks, results, VEN_UNRUN), junit, json_file, html, every=every)
+    results = judged(checks, transcripts, declared)
+    is_complete = not any(transcript.broke for transcript in transcripts)
+    _finish(papers, summary(_subject(transcripts), checks, results, VEN_UNRUN), is_complete=is_complete)
 
 
 def _place(listen: str, cert: Path | None, key: Path | None, ca: Path | None) -> Place:
@@ -244,16 +283,16 @@ def openleadr(
     """Start openleadr's VTN on this machine, over plain HTTP, and test it. It is sent nothing hostile."""
     checks = [check for check in _chosen(only) if check.dialogue != HOSTILE]
     declared = profile.load(profile_file) if profile_file else Profile()
-    _need_places(junit, json_file, html)
+    papers = Papers(record_to, every, junit, json_file, html)
+    papers.check()
+    transcripts: list[Transcript] = []
     with started() as operator, tempfile.TemporaryDirectory(prefix="conformance-") as place:
         timeline = Timeline(operator.now(), machine_now())
         setting = Setting(Access(operator.url), operator, timeline, Path(place), seed, pace)
-        transcripts = _play(checks, setting)
-    if record_to is not None:
-        record.save(record_to, transcripts)
+        with papers.recording(transcripts):
+            _play(checks, setting, transcripts)
     _need_answers("openleadr's VTN", transcripts)
-    results = judged(checks, transcripts, declared)
-    _report(summary("openleadr's VTN", checks, results, UNRUN), junit, json_file, html, every=every)
+    _finish(papers, summary("openleadr's VTN", checks, judged(checks, transcripts, declared), UNRUN))
 
 
 @_command
@@ -267,8 +306,9 @@ def replay(
     json_file: _Json = None,
     html: _Html = None,
 ) -> None:
-    """Judge a recorded run again, without a VTN."""
-    _need_places(junit, json_file, html)
+    """Judge a recorded run again, without a VTN or VEN."""
+    papers = Papers(None, every, junit, json_file, html)
+    papers.check()
     transcripts = record.load(directory)
     played = {transcript.dialogue for transcript in transcripts}
     is_ven = played <= VEN_DIALOGUES.keys()
@@ -277,8 +317,14 @@ def replay(
     checks = [check for check in _chosen(only, side) if check.dialogue in played or check.dialogue not in dialogues]
     if not checks:
         raise InvalidError(f"{directory} holds no dialogue that these rules need; it has {', '.join(sorted(played))}.")
-    results = judged(checks, transcripts, profile.load(profile_file) if profile_file else Profile())
-    _report(summary(str(directory), checks, results, unrun), junit, json_file, html, every=every)
+    if not any(transcript.exchanges for transcript in transcripts):
+        raise UnavailableError(f"Nothing was said in the run of {directory}.")
+    declared = profile.load(profile_file) if profile_file else Profile()
+    try:
+        results = judged(checks, transcripts, declared)
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise InvalidError(f"The run in {directory} was damaged: its facts are not those of the kit.") from error
+    _finish(papers, summary(str(directory), checks, results, unrun))
 
 
 @_command
@@ -330,22 +376,20 @@ def fleet(
     It exits with 1 if messages were not answered by OpenADR. The VENs are retired in the end.
     """
     check_place(url, anywhere=anywhere)
-    _need_places(json_file)
-    progress = Progress(console=Console(stderr=True), transient=True)
-    making, living = progress.add_task("made", total=vens_wanted), progress.add_task("alive", total=1.0)
+    need_places(json_file)
+    progress = Progress(vens_wanted + round(seconds))
 
     def tell(count: int, share: float) -> None:
-        progress.update(making, completed=count)
-        progress.update(living, completed=share)
+        progress.reach(count + share * seconds, "VENs are made" if count < vens_wanted else "VENs live")
 
     with _setting(_Reach(url, ca, api, token, vens, host_check)) as setting, progress:
         outcome = run_fleet(Load(vens_wanted, period, seconds), setting, tell)
     if not outcome.registered:
         trouble = next(iter(outcome.troubles), "no VEN was registered")
         raise UnavailableError(f"{url} could not be tried: {trouble}")
-    table.show_fleet(outcome, Console())
+    table.show_fleet(outcome, console())
     if json_file is not None:
-        _write(json_file, json.dumps(asdict(outcome), indent=1))
+        write(json_file, json.dumps(asdict(outcome), indent=1))
     if outcome.failed:
         raise typer.Exit(_BROKEN)
 
@@ -378,6 +422,9 @@ def _chosen(only: Sequence[str] | None, side: Sequence[Check] = CHECKS) -> list[
         return list(side)
     known_rules = {check.rule for check in side}
     chapters = {rule.partition("-")[0] for rule in known_rules}
+    unrun = VEN_UNRUN if side is VEN_CHECKS else UNRUN
+    if untried := [word.upper() for word in only if word.upper() in unrun]:
+        raise InvalidError(f"The kit does not test {untried[0]}: {unrun[untried[0]]}.")
     if strange := [word for word in only if word.upper() not in known_rules | chapters]:
         raise InvalidError(f"There is no check for {', '.join(strange)}; chapters are {', '.join(sorted(chapters))}.")
     words = {word.upper() for word in only}
@@ -438,17 +485,13 @@ def _tidy(operator: EvenloadOperator) -> None:
         typer.echo(f"The VENs of this run are still there: {error}", err=True)
 
 
-def _play(checks: Sequence[Check], setting: Setting) -> list[Transcript]:
-    """Play the dialogues that some checks need, and show how far it has come."""
+def _play(checks: Sequence[Check], setting: Setting, transcripts: list[Transcript]) -> None:
+    """Play the dialogues that some checks need, one after the other, and show how far it has come."""
     dialogues = wanted(checks, DIALOGUES)
-    transcripts = []
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=len(dialogues))
+    with Progress(len(dialogues)) as progress:
         for name, dialogue in dialogues.items():
-            progress.update(task, description=name)
+            progress.begin(name)
             transcripts.append(play(name, dialogue, setting))
-            progress.advance(task)
-    return transcripts
 
 
 def _tell_broken(transcripts: Sequence[Transcript]) -> None:
@@ -456,20 +499,3 @@ def _tell_broken(transcripts: Sequence[Transcript]) -> None:
     for transcript in transcripts:
         if transcript.broke:
             typer.echo(f"The dialogue '{transcript.dialogue}' broke off: {printable(transcript.broke)}", err=True)
-
-
-def _report(run: Summary, junit: Path | None, json_file: Path | None, html: Path | None, *, every: bool) -> None:
-    """Print the table, write the files, and exit with 1 if a must or should is broken. Raises UnavailableError."""
-    table.show(run, Console(), every=every)
-    for path, text in ((junit, files.as_junit), (json_file, files.as_json), (html, page.as_html)):
-        if path is not None:
-            _write(path, text(run))
-    if run.broken:
-        raise typer.Exit(_BROKEN)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UnavailableError(f"{path} cannot be written: {error.strerror}.") from error

@@ -12,18 +12,39 @@ from pathlib import Path
 from typing import Any, Final
 
 from conformance.exchange import Answer, Exchange, Headers, Request, Transcript
-from core.errors import InvalidError
+from core.errors import InvalidError, UnavailableError
 
 _VERSION: Final = 1
 _LARGEST: Final = 64 << 20
 
 
+def check(directory: Path) -> None:
+    """See that a run can be recorded there: into a directory that is new or empty. Raises InvalidError."""
+    try:
+        if directory.exists() and any(directory.iterdir()):
+            raise InvalidError(f"{directory} is not empty: name a new directory, so that no two runs mix.")
+        was_there = directory.exists()
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (directory / ".probe").touch()
+        (directory / ".probe").unlink()
+        if not was_there:
+            directory.rmdir()
+    except OSError as error:
+        raise InvalidError(f"Nothing can be recorded in {directory}: {error.strerror}.") from error
+
+
 def save(directory: Path, transcripts: Iterable[Transcript]) -> None:
-    """Write transcripts into a directory, which is made if need be; they hold whatever the VTN told. Raises OSError."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for number, transcript in enumerate(transcripts):
-        path = directory / f"{number:02} {transcript.dialogue}.json"
-        path.write_text(json.dumps(_shown(transcript), indent=1, ensure_ascii=False), encoding="utf-8")
+    """Write transcripts into a directory, which is made if need be; they hold whatever the other side told.
+
+    Raises UnavailableError.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for number, transcript in enumerate(transcripts):
+            path = directory / f"{number:02} {transcript.dialogue}.json"
+            path.write_text(json.dumps(_shown(transcript), indent=1, ensure_ascii=False), encoding="utf-8")
+    except OSError as error:
+        raise UnavailableError(f"Nothing can be recorded in {directory}: {error.strerror}.") from error
 
 
 def load(directory: Path) -> tuple[Transcript, ...]:

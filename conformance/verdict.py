@@ -7,7 +7,10 @@ from typing import Final
 
 from conformance.exchange import Exchange
 
-_UNPRINTABLE: Final = re.compile("[^\t\n\r -~\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNPRINTABLE: Final = re.compile(
+    "[^\t\n\r -~\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+"""What is no character, and what turns the direction of those after it."""
 
 
 def printable(text: str) -> str:

@@ -7,7 +7,7 @@ polls, or is pushed to it, if it registered so.
 import random
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -25,7 +25,11 @@ from conformance.vens import messages as m
 from conformance.vens.host import Saying
 from conformance.wire import Outcome
 
-_LONGEST_KEPT: Final = 1 << 18
+_LONGEST_PUSHED: Final = 1 << 18
+"""Of what we push that is larger the transcript keeps the beginning; what a VEN says it keeps whole."""
+_MOST_KEPT: Final = 256 << 20
+"""So many bytes of what a VEN says are kept; one that says more is turned away."""
+_BUSY: Final = 503
 _OK: Final = 200
 _LOOK_S: Final = 1.0
 MARKET_CONTEXT: Final = "http://conformance.example/programme"
@@ -91,6 +95,11 @@ class Desk:
         self._empty_polls = 0
         self._post = post
         self._pushing = self._closed = False
+        self._kept_bytes = 0
+        self._faults: Counter[str] = Counter()
+        self.unreachable = ""
+        """Why nothing that was pushed arrived, if nothing ever did."""
+        self._has_arrived = False
         self._last_said_s = 0.0
         self.address = ""
         """Where it is pushed to; empty: it polls."""
@@ -234,9 +243,11 @@ class Desk:
         request = Request(method, f"{path}/{service or message.service}", headers, message.body)
         outcome = self._post(self.address, request)
         answer = outcome.answer
+        self._has_arrived = self._has_arrived or answer is not None
+        self.unreachable = "" if self._has_arrived else outcome.trouble
         document = _document(answer.body) if answer is not None and answer.body else None
         name = "nothing" if document is None else document.name
-        kept = replace(request, body=request.body[:_LONGEST_KEPT])
+        kept = replace(request, body=request.body[:_LONGEST_PUSHED])
         exchange = Exchange(f"{step}:{name}", "vtn", kept, answer, outcome.trouble, self._stamp())
         self._keep(exchange)
         return exchange
@@ -291,12 +302,20 @@ class Desk:
         document = None if fault else _document(request.body)
         name = "unreadable" if document is None else document.name
         with self._changed:
+            self._kept_bytes += len(request.body)
+            if self._kept_bytes > _MOST_KEPT:
+                return Saying(answer_of(None, _BUSY))
+            if fault:
+                self._faults[fault] += 1
             saying = self._saying(document, name, request)
-            kept = Request(request.method, request.target, request.headers, request.body[:_LONGEST_KEPT])
-            step = f"{self._step}:{name}"
             trouble = fault or ("" if saying.answer else "the connection was closed on purpose")
-            self._keep(Exchange(step, "ven", kept, saying.answer, trouble, self._stamp()))
+            self._keep(Exchange(f"{self._step}:{name}", "ven", request, saying.answer, trouble, self._stamp()))
         return saying
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What was wrong with requests that could not be read, with how often."""
+        return tuple(f"{count} requests could not be read: {text}" for text, count in self._faults.most_common(3))
 
     def _stamp(self) -> datetime:
         return self.timeline.now()

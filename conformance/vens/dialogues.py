@@ -188,12 +188,17 @@ def signals(desk: Desk) -> None:
     if desk.rules.resource:
         both = t.element("ei:resourceID", desk.rules.resource) + theirs
         desk.deliver("target:one of two", desk.event(id="for its resource", target=both))
-    scheme, _, rest = desk.rules.market_context.partition("://")
-    host, slash, path = rest.partition("/")
-    other = f"{scheme.upper()}://{host.upper()}{slash}a/../{path}"
-    desk.deliver("spelling", desk.event(id="spelled otherwise", market_context=other))
+    if (other := _respelled(desk.rules.market_context)) is not None:
+        desk.deliver("spelling", desk.event(id="spelled otherwise", market_context=other))
     desk.deliver("random start", desk.event(id="random", extra=m.startafter("PT5M")))
     desk.deliver("none")
+
+
+def _respelled(context: str) -> str | None:
+    """Return another spelling of a market context that means the same (GN-10), None if it has no host to spell."""
+    scheme, hosted, rest = context.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme.upper()}://{host.upper()}{slash}a/../{path}" if hosted and host else None
 
 
 def cancellations(desk: Desk) -> None:

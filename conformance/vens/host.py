@@ -1,8 +1,11 @@
 """The kit's VTN on the wire: an HTTP server that keeps each request as it came, and says what it is told to say."""
 
+import socket
 import ssl
+import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,12 +16,11 @@ from typing import Any, Final
 from conformance.exchange import Answer, Request
 from core.errors import InvalidError, UnavailableError
 
-_LARGEST: Final = 16 << 20
+_LARGEST: Final = 4 << 20
 _MOST_AT_ONCE: Final = 32
 _SILENCE_S: Final = 90.0
 _HANDSHAKE_S: Final = 10.0
-_NOT_ACCEPTABLE: Final = 406
-_BUSY: Final = 503
+_MOST_FAULTS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,9 @@ class Place:
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        for path in (self.certificate, self.key, self.trust):
+            if not path.is_file():
+                raise InvalidError(f"There is no file {path}.")
         try:
             context.load_cert_chain(self.certificate, self.key)
             context.load_verify_locations(self.trust)
@@ -68,6 +73,11 @@ class Host:
 
     server: "_Server"
     scheme: str
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What went wrong before a request came, with how often."""
+        return tuple(f"{count} connections failed: {text}" for text, count in self.server.faults.most_common(3))
 
     @property
     def url(self) -> str:
@@ -104,6 +114,9 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, *arguments: Any) -> None:
         self._places = threading.BoundedSemaphore(_MOST_AT_ONCE)
+        self.faults: Counter[str] = Counter()
+        if ":" in arguments[0][0]:
+            self.address_family = socket.AF_INET6
         super().__init__(*arguments)
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -129,8 +142,11 @@ class _Server(ThreadingHTTPServer):
             secured.settimeout(_SILENCE_S)
             super().finish_request(secured, client_address)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing: what a VEN does to a connection shows in what it says, or does not say."""
+    def handle_error(self, *_: Any) -> None:
+        """Count what was no TLS that we take; what else a VEN does to a connection shows in what it says."""
+        error = sys.exception()
+        if isinstance(error, ssl.SSLError) and len(self.faults) < _MOST_FAULTS:
+            self.faults[f"TLS: {error.reason or error}"] += 1
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -148,7 +164,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _take(self) -> None:
         length = self.headers.get("Content-Length", "")
-        fault = "" if length.isdigit() and int(length) <= _LARGEST else "it has no Content-Length that can be read"
+        fault = "" if length.isdigit() else "it has no Content-Length that can be read"
+        if not fault and int(length) > _LARGEST:
+            fault = f"it is larger than {_LARGEST >> 20} MiB"
         body = b"" if fault else self.rfile.read(int(length))
         headers = tuple((name, str(value)) for name, value in self.headers.items())
         saying = self.server.hear(Request(self.command, self.path, headers, body), fault)

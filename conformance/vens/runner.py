@@ -1,11 +1,13 @@
 """Plays a VTN for one VEN, from its registration to its end, and keeps what was said."""
 
+import os
 import shlex
+import signal
 import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import IO, Final
@@ -37,6 +39,12 @@ class VenProcess:
         """Whether its process has ended."""
         return self.process is not None and self.process.poll() is not None
 
+    @property
+    def farewell(self) -> str:
+        """How it ended, and the end of its output."""
+        code = None if self.process is None else self.process.poll()
+        return f"with code {code}: {self.last_words()[-_LAST_LINE:]}"
+
     def last_words(self) -> str:
         """Return the end of its output."""
         if self.log is None:
@@ -58,18 +66,29 @@ def ven_process(command: str | None, url: str) -> Iterator[VenProcess]:
     with tempfile.TemporaryFile() as log:
         try:
             words = [word.replace("{url}", url) for word in shlex.split(command)]
-            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603  the user's
-        except (OSError, ValueError, IndexError) as error:
+            if not words:
+                raise InvalidError("'' cannot be run: the command is empty.")
+            process = subprocess.Popen(  # noqa: S603  the user's own
+                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        except (OSError, ValueError) as error:
             raise InvalidError(f"'{command}' cannot be run: {error}.") from error
         try:
             yield VenProcess(process, log)
         finally:
-            process.terminate()
-            try:
-                process.wait(_FAREWELL_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all that it started: a shell does not pass on what it is told."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_FAREWELL_S)
+            break
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def play(
@@ -81,16 +100,18 @@ def play(
     ready: Callable[[str], None] = lambda _url: None,
     begins: Callable[[str], None] = lambda _name: None,
     dialogues: Mapping[str, Dialogue] = DIALOGUES,
+    into: list[Transcript] | None = None,
 ) -> list[Transcript]:
     """Play the dialogues in their order. `ready` hears the address, `begins` each name.
 
-    What breaks one off stands in its transcript. Raises UnavailableError if no VEN came, InvalidError.
+    What breaks one off stands in its transcript. `into` gets each transcript when it is whole, so that nothing is lost
+    with an interruption. Raises UnavailableError if no VEN came, or one that cannot be reached, InvalidError.
     """
     desk = Desk(rules, timeline, partial(_post, place))
     desk.begin(FIRST)
     pushing = threading.Thread(target=desk.push, daemon=True)
     pushing.start()
-    transcripts = []
+    transcripts = [] if into is None else into
     try:
         with serving(place, desk.hear) as host, ven_process(command, host.url) as ven:
             desk.gone = ven.has_ended
@@ -101,10 +122,13 @@ def play(
                     desk.begin(name)
                 broke = _played(dialogue, desk)
                 if broke and ven.has_ended():
-                    broke = f"{broke}: {ven.last_words()[-_LAST_LINE:]}"
+                    broke = f"{broke} {ven.farewell}"
                 transcripts.append(desk.transcript(broke))
+                if desk.unreachable:
+                    raise UnavailableError(f"The VEN cannot be reached at {desk.address}: {desk.unreachable}")
                 if name == FIRST and not desk.ven_id:
-                    raise UnavailableError(f"No VEN registered at {host.url}: {broke}\n{ven.last_words()}".rstrip())
+                    why = "; ".join((broke, *desk.faults, *host.faults))
+                    raise UnavailableError(f"No VEN registered at {host.url}: {why}\n{ven.last_words()}".rstrip())
     finally:
         desk.close()
         pushing.join()

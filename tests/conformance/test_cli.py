@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from conformance import judge, record
 from conformance.cli import app
-from conformance.exchange import Answer
+from conformance.exchange import Answer, Transcript
+from conformance.runner import play
 from evenload.demo.processes import free_port
 
 URL = f"http://127.0.0.1:{free_port()}/OpenADR2/Simple/2.0b"
@@ -60,10 +61,71 @@ def test_a_vtn_that_is_not_there_could_not_be_tried(vens):
     assert "could not be tried: the connection ended" in done.output
 
 
-def test_without_vens_nothing_could_be_tried():
+def test_without_vens_there_is_nothing_to_play(tmp_path):
     done = _run("vtn", URL, "--only", "RG-05")
+    assert done.exit_code == 2
+    assert "--api and --token for an evenload VTN, --vens FILE for another one" in done.output
+    (tmp_path / "none.toml").write_text("vens = []\n")
+    done = _run("vtn", URL, "--vens", tmp_path / "none.toml", "--only", "RG-05")
     assert done.exit_code == 3
     assert "no VEN is named; write a file for --vens" in done.output
+
+
+@pytest.mark.parametrize("url", ["foo", "ftp://vtn/x", "http://[::1", "http://h:99999/x", "https://"])
+def test_an_address_that_is_none_is_wrong_use(vens, url):
+    for command in (("vtn",), ("fleet", "1"), ("send",)):
+        done = _run(*command, url, *(["oadrPoll"] if command == ("send",) else []), "--vens", vens)
+        assert done.exit_code == 2
+        assert "is no http:// or https:// address" in " ".join(done.output.replace("│", " ").split())
+
+
+def test_a_run_is_recorded_into_a_new_directory(vens, tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "01 leaving.json").touch()
+    for name, text in (("file", "Nothing can be recorded in"), ("used", "is not empty")):
+        done = _run("vtn", URL, "--vens", vens, "--record", tmp_path / name)
+        assert done.exit_code == 2
+        assert text in done.output
+    _run("vtn", URL, "--vens", vens, "--only", "RG", "--record", tmp_path / "new")
+    assert list((tmp_path / "new").iterdir())
+
+
+def test_an_interrupted_run_keeps_what_was_played(vens, tmp_path, monkeypatch):
+    played = []
+
+    def interrupted(name, dialogue, setting):
+        if played:
+            raise KeyboardInterrupt
+        played.append(play(name, dialogue, setting))
+        return played[0]
+
+    monkeypatch.setattr("conformance.cli.play", interrupted)
+    done = _run("vtn", URL, "--vens", vens, "--record", tmp_path / "run")
+    assert done.exit_code not in (0, 1, 2, 3)
+    assert f"interrupted; what was played is in {tmp_path / 'run'}" in done.output
+    assert len(list((tmp_path / "run").iterdir())) == 1
+
+
+def test_a_rule_that_the_kit_does_not_test_says_why():
+    done = _run("vtn", URL, "--only", "XM-01")
+    assert done.exit_code == 2
+    assert "The kit does not test XM-01: not built: the kit does not speak XMPP." in done.output
+
+
+def test_a_run_in_which_nothing_was_said_is_not_judged(tmp_path):
+    record.save(tmp_path / "run", [Transcript("registration")])
+    done = _run("replay", tmp_path / "run")
+    assert done.exit_code == 3
+    assert "Nothing was said" in done.output
+
+
+def test_damaged_facts_are_no_traceback(transcripts, tmp_path):
+    (good,) = (each for each in transcripts if each.dialogue == "registration")
+    record.save(tmp_path / "run", [replace(good, facts={"refused EV-01": 5, "vtn_id": [], "queued": 7})])
+    done = _run("replay", tmp_path / "run", "--only", "RG")
+    assert done.exit_code in (0, 1, 2)
+    assert done.exception is None or isinstance(done.exception, SystemExit)
 
 
 def test_where_no_openadr_is_spoken_nothing_could_be_tried(vens):

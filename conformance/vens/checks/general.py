@@ -159,6 +159,7 @@ def ids_compare_case_sensitively(transcript: Transcript) -> None:
 @check("GN-10", "signals")
 def market_contexts_compare_after_normalisation(transcript: Transcript) -> None:
     """The VEN's market context with its host in capitals and dot segments is the same one."""
+    played(transcript, "spelling")
     taken(of_event(transcript, "spelling", "spelled otherwise"))
 
 

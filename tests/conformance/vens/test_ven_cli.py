@@ -1,6 +1,13 @@
 """`evenload conform ven`: exit codes, and what is said where something is missing."""
 
+import contextlib
+import fcntl
+import socket
+import subprocess
 import sys
+import threading
+import time
+import urllib.request
 
 import pytest
 from typer.testing import CliRunner
@@ -11,8 +18,11 @@ from conformance.cli import app
 from conformance.exchange import Request
 from conformance.stage import Timeline
 from conformance.vens.desk import Desk, Rules
+from conformance.vens.dialogues import _respelled
+from conformance.verdict import printable
 from core.clock import machine_now
 from evenload.demo.processes import free_port
+from support.pki import make_pki
 
 
 def _run(*arguments):
@@ -34,6 +44,10 @@ def test_plain_http_stays_on_this_machine():
 
 def test_tls_needs_all_three_files(tmp_path):
     assert "--cert, --key and --ca" in _run("--listen", "127.0.0.1:0", "--cert", tmp_path / "x").output
+    done = _run("--listen", "127.0.0.1:0", "--cert", tmp_path / "x", "--key", tmp_path / "x", "--ca", tmp_path / "x")
+    assert done.exit_code == 2
+    assert f"There is no file {tmp_path / 'x'}" in done.output
+    (tmp_path / "x").write_text("no certificate")
     done = _run("--listen", "127.0.0.1:0", "--cert", tmp_path / "x", "--key", tmp_path / "x", "--ca", tmp_path / "x")
     assert done.exit_code == 2
     assert "cannot be used" in done.output
@@ -85,9 +99,11 @@ def test_a_ven_that_ends_in_the_middle_is_not_waited_for(tmp_path):
     place = ("--listen", f"127.0.0.1:{free_port()}", "--patience", 3600, "--first", 30)
     done = _run(*place, "--start", f"{sys.executable} {script} {{url}}", "--only", "RG")
     assert (
-        "The dialogue 'joining' broke off: our metadata: the VEN's process has ended: I have had enough" in done.output
+        "The dialogue 'joining' broke off: our metadata: the VEN's process has ended with code 0: I have had enough"
+        in done.output
     )
     assert "The dialogue 'leaving' broke off" in done.output
+    assert done.exit_code == 1, "a run that was not whole is no success"
 
 
 @pytest.mark.parametrize("address", ["http://[::1", "ftp://home", "http://:0/", "javascript:x", "http://h\u00e9/"])
@@ -96,3 +112,152 @@ def test_an_address_that_cannot_be_called_is_no_address(address):
     body = t.register(pull=False, address=address).body
     desk.hear(Request("POST", "/OpenADR2/Simple/2.0b/EiRegisterParty", (), body), "")
     assert (desk.address, desk.ven_id != "") == ("", True)
+
+
+def test_a_command_that_ends_at_once_is_not_waited_for():
+    done = _run("--listen", f"127.0.0.1:{free_port()}", "--first", 3600, "--start", "false")
+    assert done.exit_code == 3
+    assert "the VEN's process has ended with code 1" in done.output
+
+
+# It holds a lock for as long as it lives.
+_LIVES = """
+import fcntl, sys, time
+lock = open(sys.argv[1], "w")
+fcntl.flock(lock, fcntl.LOCK_EX)
+lock.write("held")
+lock.flush()
+time.sleep(600)
+"""
+
+
+def _is_alive(lock):
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def test_all_that_a_command_started_is_ended(tmp_path):
+    (tmp_path / "ven.py").write_text(_LIVES)
+    command = f"sh -c '{sys.executable} {tmp_path / 'ven.py'} {tmp_path / 'lock'}; true'"
+    done = _run("--listen", f"127.0.0.1:{free_port()}", "--first", 2, "--start", command)
+    assert done.exit_code == 3
+    assert (tmp_path / "lock").read_text() == "held"
+    assert not _is_alive(tmp_path / "lock")
+
+
+def test_sigterm_ends_the_ven_as_ctrl_c_does(tmp_path):
+    (tmp_path / "ven.py").write_text(_LIVES)
+    lock = tmp_path / "lock"
+    listen = f"127.0.0.1:{free_port()}"
+    start = f"{sys.executable} {tmp_path / 'ven.py'} {lock}"
+    command = [sys.executable, "-m", "evenload", "conform", "ven", "--listen", listen, "--start", start]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as kit:
+        deadline = time.monotonic() + 60
+        while not lock.exists() or not lock.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        kit.terminate()
+        _, errors = kit.communicate(timeout=60)
+    assert kit.returncode == 130
+    assert "evenload: interrupted" in errors
+    assert not _is_alive(lock)
+
+
+class Visitor:
+    """Says something to the kit as soon as it listens, and keeps a thread busy with it."""
+
+    def __init__(self, port, say):
+        self._place, self._say = ("127.0.0.1", port), say
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                connection = socket.create_connection(self._place, 10)
+            except OSError:
+                time.sleep(0.05)
+                continue
+            with connection, contextlib.suppress(ConnectionError):
+                self._say(connection)
+            return
+
+    def end(self):
+        self._thread.join()
+
+
+def test_what_could_not_be_read_is_told_where_no_ven_registered():
+    port = free_port()
+    chunked = b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    visitor = Visitor(port, lambda connection: (connection.sendall(chunked), connection.recv(100)))
+    done = _run("--listen", f"127.0.0.1:{port}", "--first", 3)
+    visitor.end()
+    assert done.exit_code == 3
+    assert "1 requests could not be read: it has no Content-Length" in done.output
+
+
+def test_what_was_no_tls_is_told_where_no_ven_registered(tmp_path):
+    make_pki(tmp_path)
+    port = free_port()
+    plain = b"POST /x HTTP/1.1\r\nHost: a\r\n\r\n"
+    visitor = Visitor(port, lambda connection: (connection.sendall(plain), connection.recv(100)))
+    files = ("--cert", tmp_path / "server.pem", "--key", tmp_path / "server.key", "--ca", tmp_path / "ca" / "ca.pem")
+    done = _run("--listen", f"127.0.0.1:{port}", "--first", 3, *files)
+    visitor.end()
+    assert done.exit_code == 3
+    assert "1 connections failed: TLS: HTTP_REQUEST" in done.output
+
+
+def test_a_ven_that_cannot_be_reached_was_not_tried():
+    port, nobody = free_port(), free_port()
+    base = f"http://127.0.0.1:{port}/OpenADR2/Simple/2.0b/"
+
+    def register(connection):
+        connection.close()
+        for service, message in (
+            ("EiRegisterParty", t.register(pull=False, address=f"http://127.0.0.1:{nobody}")),
+            ("EiReport", t.register_report("x")),
+        ):
+            request = urllib.request.Request(base + service, message.body, {"Content-Type": "application/xml"})  # noqa: S310
+            urllib.request.urlopen(request).read()  # noqa: S310
+
+    visitor = Visitor(port, register)
+    done = _run("--listen", f"127.0.0.1:{port}", "--first", 30)
+    visitor.end()
+    assert done.exit_code == 3
+    assert f"The VEN cannot be reached at http://127.0.0.1:{nobody}: the connection ended" in done.output
+
+
+def test_long_reports_are_judged_whole():
+    desk = Desk(Rules(), Timeline(machine_now(), machine_now()), lambda *_: None)
+    desk.begin("joining")
+    desk.hear(Request("POST", "/OpenADR2/Simple/2.0b/EiRegisterParty", (), t.register().body), "")
+    many = t.register_report(desk.ven_id, [t.usage_offer(f"usage {number}") for number in range(400)])
+    assert len(many.body) > 300_000
+    desk.hear(Request("POST", "/OpenADR2/Simple/2.0b/EiReport", (), many.body), "")
+    (heard,) = desk.heard("oadrRegisterReport", 0)
+    assert len(heard.all("oadr:oadrReport")) == 400
+
+
+def test_who_says_more_than_can_be_kept_is_turned_away(monkeypatch):
+    monkeypatch.setattr("conformance.vens.desk._MOST_KEPT", 5000)
+    desk = Desk(Rules(), Timeline(machine_now(), machine_now()), lambda *_: None)
+    desk.begin("joining")
+    request = Request("POST", "/OpenADR2/Simple/2.0b/OadrPoll", (), t.poll("x").body)
+    statuses = [desk.hear(request, "").answer.status for _ in range(20)]
+    assert (statuses[0], statuses[-1]) == (200, 503)
+    assert len(desk.transcript().exchanges) < 10
+
+
+@pytest.mark.parametrize("context", ["urn:Evening:Peak", "evening", "http:///x"])
+def test_a_market_context_without_a_host_has_no_other_spelling(context):
+    assert _respelled(context) is None
+
+
+def test_a_name_cannot_turn_what_follows_it():
+    assert printable("VEN \u202egnp.exe") == "VEN \N{REPLACEMENT CHARACTER}gnp.exe"
