@@ -10,12 +10,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from core.errors import InvalidError
+from core.fault_words import fault_words
 
 _MOST_BYTES: Final = 200_000
 _MOST_NODES: Final = 50_000
 _MOST_NESTED: Final = 50
 _MOST_FAULTS: Final = 20
-_WORDS: Final = {"Extra inputs are not permitted": "unknown name", "Field required": "is missing"}
 
 Place = tuple[str | int, ...]
 """The way from the top of a file to one of its values: names in mappings, positions in lists."""
@@ -79,7 +79,7 @@ class YamlFile:
     def faults(self, error: ValidationError, prefix: Place = ()) -> list[Fault]:
         """Return what a model found wrong with the values at `prefix`."""
         return [
-            self.fault(place := (*prefix, *fault["loc"]), f"{_named(place)}{_plain_words(fault['msg'])}")
+            self.fault(place := (*prefix, *fault["loc"]), f"{_named(place)}{fault_words(fault['type'], fault['msg'])}")
             for fault in error.errors(include_url=False, include_context=False)
         ]
 
@@ -139,7 +139,3 @@ def _nested(text: bytes) -> int:
 def _named(place: Place) -> str:
     names = [str(part) for part in place if part != "[key]"]  # pydantic's word for a fault in a mapping's key
     return f"{'.'.join(names)}: " if names else ""
-
-
-def _plain_words(text: str) -> str:
-    return _WORDS.get(text, text.removeprefix("Value error, "))

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from yarl import URL
 
 from core.errors import InvalidError
+from core.fault_words import fault_words
 from core.spans import ZERO, Duration
 from vtn.services.settings import LogBounds, VtnSettings, WantedReport
 from web.connections import Limits
@@ -370,12 +371,6 @@ def load_settings(path: Path) -> Settings:
     return settings
 
 
-_PLAIN_WORDS: Final = {
-    "extra_forbidden": "no such setting; remove it or check its spelling",
-    "missing": "this is required",
-}
-
-
 def _fault(path: Path, error: ErrorDetails) -> str:
     """Say where a fault lies: in the file, or in the variable that overrules it."""
     steps = [str(step) for step in error["loc"]]
@@ -383,7 +378,7 @@ def _fault(path: Path, error: ErrorDetails) -> str:
     variables = ["__".join(steps[:length]).upper() for length in range(len(steps), 0, -1)]
     variable = next((_PREFIX + name for name in variables if _PREFIX + name in named), None)
     where = variable or f"{path}: {'.'.join(steps)}"
-    text = _PLAIN_WORDS.get(error["type"]) or error["msg"].removeprefix("Value error, ")
+    text = fault_words(error["type"], error["msg"], unknown="no such setting; remove it or check its spelling")
     return f"{where}: {text}."
 
 

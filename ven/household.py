@@ -3,7 +3,8 @@
 `ven.household_file` reads the file. Drivers bring their own options; everything else is here.
 """
 
-from datetime import time
+import re
+from datetime import time, tzinfo
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -24,6 +25,7 @@ from bridges.connections import ConnectionKind, ConnectionOptions
 from bridges.connections.mqtt_options import MqttOptions
 from bridges.device import CapabilityKind
 from core.errors import InvalidError
+from core.fault_words import formed
 from core.plausible import HOME_W
 from core.spans import Duration
 from openadr.model.opt import OptType
@@ -62,7 +64,12 @@ Span = Annotated[
 ]
 """A positive, exact ISO 8601 duration."""
 
-Ident = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\s/#]+$")]
+_IDENT: Final = r"^[^\s/#]+$"
+Ident = Annotated[
+    str,
+    BeforeValidator(formed(re.compile(_IDENT).search, "should have no blanks, / or #; my-home is good")),
+    Field(min_length=1, max_length=128, pattern=_IDENT),
+]
 Word = Annotated[float | str, Field(description="A word such as off, a number in the capability's unit, or floor.")]
 
 
@@ -282,7 +289,12 @@ class Weekday(StrEnum):
         return list(Weekday).index(self)
 
 
-ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+_CLOCK_TIME: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+ClockTime = Annotated[
+    str,
+    BeforeValidator(formed(re.compile(_CLOCK_TIME).search, "should be a time of day, from 00:00 to 23:59")),
+    Field(pattern=_CLOCK_TIME),
+]
 
 
 class Quiet(_Part):
@@ -290,7 +302,14 @@ class Quiet(_Part):
 
     start: ClockTime = Field(alias="from", description="When they begin, HH:MM.")
     end: ClockTime = Field(alias="to", description="When they end; at or before the beginning: on the next day.")
-    days: tuple[Weekday, ...] = Field((), max_length=7, description="On which days they begin; without any, on all.")
+    days: tuple[Weekday, ...] = Field((), max_length=7, description="On which days they begin; left out, on all.")
+
+    @field_validator("days")
+    @classmethod
+    def _some_days(cls, days: tuple[Weekday, ...]) -> tuple[Weekday, ...]:
+        if not days:
+            raise ValueError("should name days; leave it out for all days")
+        return days
 
     @property
     def begins(self) -> time:
@@ -304,7 +323,7 @@ class Quiet(_Part):
 
     def __str__(self) -> str:
         days = f" ({', '.join(self.days)})" if self.days else ""
-        return f"{self.start} to {self.end}{days}"
+        return f"{'all day' if self.start == self.end == '00:00' else f'{self.start} to {self.end}'}{days}"
 
 
 class History(_Part):
@@ -366,6 +385,11 @@ class Site(_Part):
             except (OSError, ValueError, KeyError) as error:
                 raise ValueError(f"'{name}' is no time zone; one is Europe/Zurich") from error
         return name
+
+    @property
+    def zone(self) -> tzinfo | None:
+        """Its time zone; None for this machine's."""
+        return ZoneInfo(self.time_zone) if self.time_zone else None
 
 
 class Limits(_Part):

@@ -6,6 +6,7 @@ from typing import Final
 from bridges.device import Device
 from core.clock import system_clock
 from core.errors import InvalidError, Reason
+from core.spans import shifted
 from openadr.model.event import Event, check_event
 from openadr.model.opt import OptType
 from openadr.model.signal import SIGNAL_TABLE, Signal
@@ -14,6 +15,7 @@ from ven.devices import describe
 from ven.engine.events import Verdict
 from ven.household import Household
 from ven.planning import plan
+from ven.quiet_hours import are_quiet
 from ven.rules import accepts_context, name_of, opt_rule, programme_for, signal_devices, targeted
 from ven.vtn_state import KnownEvent
 
@@ -71,10 +73,21 @@ class HouseholdOptPolicy:
         if rule is not None and rule.decision is OptType.OUT:
             return Verdict(OptType.OUT, reason=rule.reason)
         start = event.period.start
+        if self._is_quiet(event):
+            return Verdict(OptType.OUT, reason="quiet hours")
         follows = plan(KnownEvent(event, "", OptType.IN), self._household, self._devices, ven_id, horizon=start)
         if follows.asks and not follows.orders:
             return Verdict(OptType.OUT, reason=follows.notes[0] if follows.notes else "no device here follows it")
         return Verdict(OptType.IN)
+
+    def _is_quiet(self, event: Event) -> bool:
+        """Tell whether an event could reach into quiet hours, with the longest of its random delays (EV-61)."""
+        period = event.period
+        try:
+            end = None if period.end is None else shifted(period.end, period.window_s)
+        except InvalidError:
+            return False  # no event at all: refused for its random start
+        return are_quiet(self._household.quiet, self._household.site.zone, period.start, end)
 
 
 def _no(refusal: Reason, reason: str) -> Verdict:

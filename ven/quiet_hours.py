@@ -1,13 +1,13 @@
 """Quiet hours: when a household never takes part. The VTN is told by an opt schedule, a week ahead, again and again.
 
-So it does not choose this home for those hours, and events that reach into them are opted out of (OP-02).
+So it does not choose this home for those hours. Events that reach into them are opted out of (OP-02), also those that
+lie further ahead than the schedule.
 """
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from core.errors import NotFoundError
 from core.spans import Duration
@@ -26,7 +26,10 @@ _STEP: Final = timedelta(hours=1)
 
 
 def availabilities(quiet: Iterable[Quiet], zone: tzinfo | None, now: datetime) -> tuple[Availability, ...]:
-    """Return the quiet spans from now on, eight days ahead, by the local time of `zone` (None: this machine's)."""
+    """Return the quiet spans from now on, eight days ahead, by the local time of `zone` (None: this machine's).
+
+    Where clocks are put back or forward while one begins or ends, it is the longer one.
+    """
     return tuple(
         Availability(start, Duration.between(start, end))
         for start, end in sorted(set(_spans(quiet, zone, now)))
@@ -34,18 +37,34 @@ def availabilities(quiet: Iterable[Quiet], zone: tzinfo | None, now: datetime) -
     )
 
 
+def are_quiet(quiet: Iterable[Quiet], zone: tzinfo | None, start: datetime, end: datetime | None) -> bool:
+    """Tell whether some of the time from start to end (None: without end) is quiet, however far ahead it lies."""
+    hours = tuple(quiet)
+    try:
+        last = start + _AHEAD if end is None else min(end, start + _AHEAD)  # within a week each of them comes
+        return any(begins < last for begins, _ in _spans(hours, zone, start))
+    except OverflowError:  # at an edge of the calendar there is no telling
+        return bool(hours)
+
+
 def _spans(quiet: Iterable[Quiet], zone: tzinfo | None, now: datetime) -> Iterator[tuple[datetime, datetime]]:
     today = now.astimezone(zone).date()
     for each in quiet:
-        for ahead in range(-1, _AHEAD.days):
+        for ahead in range(-1, _AHEAD.days + 1):
             day = today + timedelta(days=ahead)
             if each.days and day.weekday() not in {weekday.number for weekday in each.days}:
                 continue
             last = day if each.ends > each.begins else day + timedelta(days=1)
-            start = datetime.combine(day, each.begins, zone).astimezone(UTC)
-            end = datetime.combine(last, each.ends, zone).astimezone(UTC)
-            if end > now:
+            start = min(_instants(day, each.begins, zone))
+            end = max(_instants(last, each.ends, zone))
+            if end > now and start < now + _AHEAD:
                 yield max(start, now.replace(microsecond=0)), end
+
+
+def _instants(day: date, clock_time: time, zone: tzinfo | None) -> list[datetime]:
+    """Return when clocks show a time: twice where they are put back; around the gap where they skip it."""
+    local = datetime.combine(day, clock_time, zone)
+    return [local.replace(fold=fold).astimezone(UTC) for fold in (0, 1)]
 
 
 class QuietHours:
@@ -53,7 +72,7 @@ class QuietHours:
 
     def __init__(self, household: Household, engine: Engine, memory: Memory) -> None:
         self._quiet = household.quiet
-        self._zone = ZoneInfo(household.site.time_zone) if household.site.time_zone else None
+        self._zone = household.site.zone
         self._named = [quiet.model_dump_json() for quiet in self._quiet] + [str(self._zone)]
         self._engine = engine
         self._memory = memory
@@ -84,7 +103,7 @@ class QuietHours:
         opt_id: str | None = None
         actions: list[Action] = []
         if spans:
-            opt_id, actions = self._engine.schedule_opt(spans, OptType.OUT, _REASON, now)
+            opt_id, actions = self._engine.schedule_opt(spans, OptType.OUT, _REASON, now, keep_chosen=True)
         until = (now + _AHEAD).isoformat()
         told = {"registration": registration_id, "quiet": self._named, "until": until, "opt_id": opt_id}
         self._memory.set_fact(_FACT, told if self._quiet else None)

@@ -75,6 +75,7 @@ def read_status(household: Household) -> dict[str, Any]:
                 for available in opt.availability
             ],
             "quiet": [str(quiet) for quiet in household.quiet],
+            "time_zone": household.site.time_zone,
             "reports": [
                 {
                     "request_id": task.id,
@@ -349,7 +350,7 @@ def _conversation_lines(status: dict[str, Any]) -> list[str]:
         f" ({away['reason']}), {away['opt_id']}"
         for away in status["away"]
     ]
-    lines += [f"  quiet {quiet}" for quiet in status["quiet"]]
+    lines += [f"  quiet {quiet}, by the time of {status['time_zone'] or 'this machine'}" for quiet in status["quiet"]]
     lines += [
         f"  report {report['name']} {report['request_id']}: delivered until {_local(report['delivered_until'])}"
         if report["delivered_until"]

@@ -49,6 +49,14 @@ class ActivePeriod:
         """The nominal end, or None for an open-ended event."""
         return Span.lasting(self.start, self.duration).end
 
+    @property
+    def window_s(self) -> int:
+        """Width of the random start window in seconds, counted from the start; a negative one is none (GN-05).
+
+        Raises InvalidError for one without end.
+        """
+        return max(0, int((self.start_after.after(self.start) - self.start).total_seconds())) if self.start_after else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Event:

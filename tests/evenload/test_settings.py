@@ -133,7 +133,7 @@ def test_reports_are_asked_as_they_say(write):
         ("[openadr]\npoll_period = 'P1M'", "openadr.poll_period"),
         ("[openadr]\nmax_tries = 0", "openadr.max_tries"),
         ("[openadr]\nmax_body_bytes = 1", "openadr.max_body_bytes"),
-        ("[[reports]]\ngranularity = 'PT1M'", "reports.0.name: this is required"),
+        ("[[reports]]\ngranularity = 'PT1M'", "reports.0.name: is missing"),
         ("[[reports]]\nname = 'X'\nhistory = '-P1D'", "reports.0.history"),
         ("vtn_id = ''", "vtn_id"),
         ('vtn_id = "a\\tb"', "vtn_id"),
@@ -155,7 +155,7 @@ def test_reports_are_asked_as_they_say(write):
         (f"[openadr]\nurl = 'https://'\n{PEM}", "openadr.url is no address"),
         (f"[openadr]\nurl = 'https://v/ x'\n{PEM}", "openadr.url is no address"),
         (LOOPBACK + "[api]\nhost = '0.0.0.0'", "api.certificate is needed"),
-        (LOOPBACK + "[api]\ncertificate = {cert = 'x'}", "api.certificate.key: this is required"),
+        (LOOPBACK + "[api]\ncertificate = {cert = 'x'}", "api.certificate.key: is missing"),
         ("reuse_port = true\n" + LOOPBACK, "not for SQLite"),
     ],
 )

@@ -159,7 +159,7 @@ def test_without_a_word_a_device_uses_the_only_connection_or_mqtt(household, mqt
     [
         (TWO, 9, "Say which way device heater is reached: `connection: cellar` or `connection: roof`"),
         (TWO.replace("driver: iflex", "driver: iflex\n    connection: attic"), 11, "There is no connection 'attic'"),
-        (TWO.replace("kind: mqtt", "kind: pigeon"), 6, "connections.cellar.kind: Input should be 'mqtt'"),
+        (TWO.replace("kind: mqtt", "kind: pigeon"), 6, "connections.cellar.kind: should be 'mqtt'"),
         (TWO.replace("host: b", "hots: b"), 7, "connections.roof.hots: unknown name"),
         (TWO + "mqtt: {}\n", 1, "short for a connection of that name"),
         (GOOD.replace("driver: iflex", "driver: iflex\n    connection: roof"), 9, "There is no connection 'roof'"),
@@ -277,3 +277,29 @@ def test_every_default_of_the_schema_is_one_that_the_schema_takes():
                 defaults += 1
                 jsonschema.Draft202012Validator({**part, "$defs": document["$defs"]}).validate(part["default"])
     assert defaults > 10
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: my home", "name: should have no blanks, / or #; my-home is good"),
+        ("quiet: {from: '22:00', to: '06:00'}", "quiet: should be a list: put brackets around it"),
+        ("quiet: [{from: 22, to: '06:00'}]", "quiet.0.from: should be a text: put it in quotes"),
+        ("quiet: [{from: '6:00', to: '22:00'}]", "quiet.0.from: should be a time of day, from 00:00 to 23:59"),
+        ("quiet: [{from: '22:00', to: '06:00', days: fri}]", "quiet.0.days: should be a list: put brackets around it"),
+        (
+            "quiet: [{from: '22:00', to: '06:00', days: []}]",
+            "quiet.0.days: should name days; leave it out for",
+        ),
+        ("quiet: [{from: '22:00', to: '06:00', days: [fry]}]", "quiet.0.days.0: should be 'mon', 'tue'"),
+        ("targets: [north]", "targets: should be a section of names and values"),
+        ("targets: {groups: north}", "targets.groups: should be a list: put brackets around it"),
+        ("targets: {delivery_points: [735999000000000017]}", "targets.delivery_points.0: should be a text: put it in"),
+        ("targets: {location: [59, 18]}", "targets.location: should be a section of names and values"),
+    ],
+)
+def test_faults_are_said_in_plain_words(tmp_path, text, words):
+    name = text.partition(":")[0]
+    others = "\n".join(line for line in GOOD.splitlines() if not line.startswith(f"{name}:"))
+    (fault,) = faults(tmp_path, f"{others}\n{text}\n")
+    assert fault[2].startswith(words)

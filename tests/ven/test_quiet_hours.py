@@ -10,7 +10,8 @@ from core.spans import Duration
 from openadr.model.opt import OptType
 from openadr.v20b.messages import CancelOpt, CreatedEvent, CreateOpt, OadrResponse, Response
 from ven.household import Household, Quiet, Site
-from ven.quiet_hours import QuietHours, availabilities, quiet_schedule
+from ven.opt_policy import HouseholdOptPolicy
+from ven.quiet_hours import QuietHours, are_quiet, availabilities, quiet_schedule
 
 QUIET = OadrResponse(Response())
 ZURICH = ZoneInfo("Europe/Zurich")
@@ -49,12 +50,48 @@ def test_local_time_counts_also_where_clocks_change():
     assert following.astimezone(ZURICH).hour == 6
 
 
+def test_what_begins_or_ends_while_clocks_change_is_the_longer_one():
+    back = datetime(2026, 10, 24, 12, tzinfo=UTC)  # in Zurich 2:30 comes twice in the night to come
+    for words, hours in (({"from": "22:00", "to": "02:30"}, 5.5), ({"from": "02:30", "to": "06:00"}, 4.5)):
+        start, end = _hours(Quiet.model_validate(words), ZURICH, back)[0]
+        assert end - start == timedelta(hours=hours)
+    skipped = datetime(2026, 3, 28, 12, tzinfo=UTC)  # and here it does not come
+    for words, hours in (({"from": "22:00", "to": "02:30"}, 4.5), ({"from": "02:30", "to": "06:00"}, 3.5)):
+        start, end = _hours(Quiet.model_validate(words), ZURICH, skipped)[0]
+        assert end - start == timedelta(hours=hours)
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 6, 9, 30, 365])
+def test_any_day_has_its_quiet_hours(ahead):
+    day = NOON + timedelta(days=ahead)
+
+    def quiet(first, last, hours=NIGHT):
+        return are_quiet([hours], UTC, day + timedelta(hours=first), day + timedelta(hours=last))
+
+    assert not quiet(0, 10)
+    assert quiet(0, 10.01)
+    assert quiet(17.99, 20)
+    assert not quiet(18, 20)
+    assert quiet(-1, 40)
+    assert are_quiet([NIGHT], UTC, day, None)
+    weekly = Quiet.model_validate({"from": "00:00", "to": "00:00", "days": ["sun"]})
+    assert are_quiet([weekly], UTC, day, day + timedelta(days=7))
+    assert not are_quiet([], UTC, day, None)
+
+
+def test_quiet_hours_are_found_up_to_the_end_of_the_calendar():
+    for end in (datetime(9999, 12, 31, 23, 59, tzinfo=UTC), None):
+        assert are_quiet([NIGHT], ZURICH, datetime(9999, 12, 31, 23, tzinfo=UTC), end)
+        assert are_quiet([NIGHT], ZURICH, datetime(1, 1, 1, tzinfo=UTC), end)
+
+
 @pytest.mark.parametrize(
     "entry",
     [
         {"from": "24:00", "to": "06:00"},
         {"from": "22", "to": "06:00"},
         {"from": "22:00", "to": "06:00", "days": ["fry"]},
+        {"from": "22:00", "to": "06:00", "days": []},
     ],
 )
 def test_what_is_no_time_is_refused(entry):
@@ -171,7 +208,32 @@ def test_an_event_in_quiet_hours_is_opted_out_of(home, bench, event):
     assert {one.event_id: one.opt_type for one in answer.event_responses} == {"night": OptType.OUT, "day": OptType.IN}
 
 
+def test_an_event_beyond_the_schedule_is_opted_out_of_by_its_own_time(home, bench, event):
+    policy = HouseholdOptPolicy(home)
+
+    def opt(hour, **more):
+        start = bench.now.replace(hour=hour) + timedelta(days=30)
+        return policy.judge(event("far", start=start, **more), "ven-1")
+
+    assert opt(20).opt is OptType.IN
+    assert (opt(23).opt, opt(23).reason, opt(23).refusal) == (OptType.OUT, "quiet hours", None)
+    assert opt(20, period={"start_after": Duration.of(minutes=61)}).opt is OptType.OUT, "it may begin an hour later"
+
+
+def test_what_people_chose_of_an_event_outlasts_the_next_schedule(home, bench, event):
+    bench.household = home
+    bench.register()
+    keeper = _kept(home, bench)
+    keeper.keep(bench.now)
+    night = event("night", start=bench.now.replace(hour=23) + timedelta(days=7))
+    bench.deliver(night)
+    bench.engine.opt("night", OptType.IN, "participating", bench.now)
+    assert keeper.keep(bench.now + timedelta(days=7)) == []
+    assert bench.store.event("night").opt is OptType.IN
+
+
 def test_a_household_file_has_quiet_hours():
     entry = {"version": 1, "name": "h", "identity": "i", "state": "s", "quiet": [{"from": "22:00", "to": "06:00"}]}
     (quiet,) = Household.model_validate(entry).quiet
     assert str(quiet) == "22:00 to 06:00"
+    assert str(Quiet.model_validate({"from": "00:00", "to": "00:00", "days": ["sun"]})) == "all day (sun)"

@@ -209,10 +209,15 @@ class Engine:
         reason: str,
         now: datetime,
         market_context: str | None = None,
+        *,
+        keep_chosen: bool = False,
     ) -> tuple[str, list[Action]]:
-        """Make an opt schedule; returns its optID."""
+        """Make an opt schedule; returns its optID. `keep_chosen`: what people chose of single events stands."""
+        registration = self._registrar.confirmed
         with self._memory.transaction():
-            return self._events.schedule(availability, opt, reason, self._registrar.confirmed, now, market_context)
+            return self._events.schedule(
+                availability, opt, reason, registration, now, market_context, keep_chosen=keep_chosen
+            )
 
     def cancel_opt(self, opt_id: str) -> None:
         """Cancel an opt schedule."""

@@ -171,7 +171,7 @@ class EventHandler:
         drawn = known_event is not None and known_event.code == Code.OK
         if known_event is not None and drawn and known_event.event.period.start_after == event.period.start_after:
             return known_event.offset_s
-        return self._random.randint(0, _window_s(event))
+        return self._random.randint(0, event.period.window_s)
 
     def _by_schedule(self, event: Event, verdict: Verdict, start: datetime, end: datetime | None) -> Verdict:
         if verdict.opt is OptType.OUT:
@@ -230,7 +230,7 @@ class EventHandler:
         """Return when a cancelled event stops here: at once, or randomised if it runs and was randomised (EV-62)."""
         if event.start > now or not event.runs:
             return now
-        return shifted(now, self._random.randint(0, _window_s(event.event)))
+        return shifted(now, self._random.randint(0, event.event.period.window_s))
 
     def _put(self, event: KnownEvent, now: datetime) -> None:
         settled = event.code != Code.OK or event.over(now)
@@ -282,11 +282,14 @@ class EventHandler:
         registration: Registration,
         now: datetime,
         market_context: str | None = None,
+        *,
+        keep_chosen: bool = False,
     ) -> tuple[str, list[Action]]:
         """Make an opt schedule and return its optID; events inside an optOut one are not carried out (OP-02).
 
-        Schedules that are over are forgotten. Raises InvalidError for one without a span, for a reason that is no
-        optReason, and where too many are kept.
+        With `keep_chosen` those stay as they are of which people chose, singly, whether to take part. Schedules that
+        are over are forgotten. Raises InvalidError for one without a span, for a reason that is no optReason, and where
+        too many are kept.
         """
         check_reason(reason)
         self._forget_schedules(now)
@@ -299,7 +302,8 @@ class EventHandler:
         self._memory.push(CreateOpt(registration.ven_id, new_id("req"), body))
         changed = []
         for known in self._memory.events():
-            if opt is OptType.OUT and known.runs and not known.over(now):
+            chosen = known.by_hand and keep_chosen
+            if opt is OptType.OUT and known.runs and not known.over(now) and not chosen:
                 span = known.span
                 if _concerns(body, known.event, span.start, span.end):
                     self._put(replace(known, opt=opt, reason=f"opt schedule: {reason}"), now)
@@ -344,12 +348,6 @@ def _refusal(event: UnreadableEvent, request_id: str) -> EventResponse:
     number = event.modification_number
     why = event.why[:_LONGEST_REASON]
     return EventResponse(event.event_id, number, OptType.OUT, request_id, Code.INVALID_DATA, why)
-
-
-def _window_s(event: Event) -> int:
-    """Return the width of the random start window, counted from the event's start; a negative one has none (GN-05)."""
-    window, start = event.period.start_after, event.period.start
-    return max(0, int((window.after(start) - start).total_seconds())) if window else 0
 
 
 def _same(event: Event, other: Event) -> bool:

@@ -1,0 +1,36 @@
+"""What is wrong with a value in a file that people write, in plain words instead of the type checker's."""
+
+from collections.abc import Callable
+from typing import Final
+
+_WORDS: Final = {
+    "missing": "is missing",
+    "tuple_type": "should be a list: put brackets around it",
+    "list_type": "should be a list: put brackets around it",
+    "string_type": "should be a text: put it in quotes",
+    "dict_type": "should be a section of names and values",
+    "model_type": "should be a section of names and values",
+    "model_attributes_type": "should be a section of names and values",
+}
+
+
+def fault_words(kind: str, text: str, *, unknown: str = "unknown name") -> str:
+    """Return what follows a value's name and a colon. `kind` and `text` are the error's `type` and `msg` of pydantic.
+
+    `unknown` is said of a name that there is not.
+    """
+    if kind == "extra_forbidden":
+        return unknown
+    plain = text.removeprefix("Value error, ").removeprefix("Input ")
+    return _WORDS.get(kind, plain.replace("String should match pattern", "should have the form"))
+
+
+def formed(is_formed: Callable[[str], object], wanted: str) -> Callable[[object], object]:
+    """Return a check that says what is wanted of a text where a regular expression would be shown."""
+
+    def check(value: object) -> object:
+        if isinstance(value, str) and not is_formed(value):
+            raise ValueError(wanted)
+        return value
+
+    return check

@@ -1,0 +1,29 @@
+"""Plain words for what is wrong in a file."""
+
+import re
+
+import pytest
+
+from core.fault_words import fault_words, formed
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "words"),
+    [
+        ("missing", "Field required", "is missing"),
+        ("extra_forbidden", "Extra inputs are not permitted", "unknown name"),
+        ("value_error", "Value error, the end is before the start", "the end is before the start"),
+        ("int_type", "Input should be a valid integer", "should be a valid integer"),
+        ("string_pattern_mismatch", "String should match pattern '^a$'", "should have the form '^a$'"),
+    ],
+)
+def test_words_follow_a_name(kind, text, words):
+    assert fault_words(kind, text) == words
+
+
+def test_what_is_wanted_stands_for_a_regular_expression():
+    check = formed(re.compile("^a+$").search, "should be a's")
+    assert check("aa") == "aa"
+    assert check(5) == 5, "that it is no text is said by the type"
+    with pytest.raises(ValueError, match="should be a's"):
+        check("b")
