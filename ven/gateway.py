@@ -6,6 +6,7 @@ Nothing here is shared between gateways, so several may run in one process (`ven
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from random import SystemRandom
 from typing import Final
@@ -46,10 +47,11 @@ _FAREWELL_S: Final = 15.0
 
 
 class _Life:
-    """What a gateway shares with the one that takes its place: the household file, and whether to stop."""
+    """What a gateway shares with the one that takes its place: the household file, whether to stop, and its age."""
 
     def __init__(self, household: Household) -> None:
         self.household = household
+        self.started: datetime | None = None
         self.stopping = asyncio.Event()
         self.changed = asyncio.Event()
         """To stop, or to go on with another household file."""
@@ -119,8 +121,9 @@ class Gateway:
         self._people = People(self.engine, self.store, self.clock, self._act_and_poke)
         self._quiet = QuietHours(household, self.engine, self.store)
         watched = (self._drivers, self._leases, self._executor)
+        started = self._life.started = self._life.started or self.clock.now()
         self._vitals = VitalsWatch(
-            household, self._files, self.clock, connections, *watched, lambda: self._conversation.contact
+            household, self._files, self.clock, connections, *watched, lambda: self._conversation.contact, started
         )
         self._status = StatusWatch(household, *watched, self._recorder, self.clock)
         self._potential = PotentialWatch(

@@ -35,6 +35,7 @@ class VitalsWatch:
         leases: LeaseManager,
         executor: Executor,
         vtn: Callable[[], VtnContact],
+        started: datetime,
     ) -> None:
         self._options = household.all_connections()
         self._files = files
@@ -45,7 +46,7 @@ class VitalsWatch:
         self._executor = executor
         self._vtn = vtn
         self._notices = Notices()
-        self._started = clock.now()
+        self._started = started
         self._reached: dict[str, ConnectionContact] = {}
         self._marked_s = -math.inf
         self._doubt: str | None = None

@@ -264,6 +264,7 @@ async def test_devices_come_and_go_with_the_household_file_while_others_stay_hel
     gateway = Gateway(world.household, connections={"mqtt": world.broker}, clock=world.clock)
     running = asyncio.create_task(run_gateways([gateway]))
     await until(lambda: vtn.all(Poll), "the first poll")
+    since = read_status(world.household)["process"]["since"]
     vtn.publish(event(start=world.clock.now() + timedelta(minutes=5), values=((60, -2300.0),)))
     await world.step(lambda: {("heater", "off"), ("plug", "off")} <= set(world.broker.switched), "the switching")
     staying = [device for device in world.household.devices if device.id != "plug"]
@@ -276,6 +277,7 @@ async def test_devices_come_and_go_with_the_household_file_while_others_stay_hel
     assert not gateway.reload(smaller)
     await until(lambda: ("plug", "on") in world.broker.switched, "what left the file to be given back")
     await until(lambda: len(vtn.all(RequestEvent)) > 1, "the gateway with the smaller file")
+    assert read_status(world.household)["process"]["since"] == since, "it runs as long as its process"
     assert gateway.reload(world.household)
     await until(lambda: world.broker.switched[-1] == ("plug", "off"), "what came back to be used")
     assert ("heater", "on") not in world.broker.switched
