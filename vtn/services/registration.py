@@ -35,7 +35,7 @@ async def register(
     """
     known = (await tx.conn.execute(select(ven).where(ven.c.id == ven_id).with_for_update())).one()
     if registration_id and registration_id != known.registration_id:
-        raise NotFoundError(f"registrationID '{registration_id}' is not that of this VEN.")
+        raise NotFoundError("The registrationID is not that of this VEN.")
     await push.fresh(tx, ven_id)
     if registration_id:
         await outbox.done(tx, ven_id, Intent.REREGISTER)
@@ -80,7 +80,7 @@ async def cancel(tx: Transaction, ven_id: str, registration_id: str, now: dateti
     query = select(ven.c.registration_id).where(ven.c.id == ven_id).with_for_update()
     known = (await tx.conn.execute(query)).scalar_one()
     if known is None or known != registration_id:
-        raise NotFoundError(f"registrationID '{registration_id}' is not that of this VEN.")
+        raise NotFoundError("The registrationID is not that of this VEN.")
     await erase(tx, ven_id, now, who=ven_id)
 
 

@@ -5,6 +5,8 @@ from typing import Final
 
 from lxml import etree
 
+_LOOSE: Final = re.DOTALL | re.IGNORECASE
+"""Names are taken in any case: who writes them wrongly means them."""
 BLANK: Final = b"++blanked+++"
 """It is text and base64Binary alike, so that a message fits the schema after all."""
 
@@ -12,16 +14,20 @@ BLANK: Final = b"++blanked+++"
 def _element(name: bytes) -> re.Pattern[bytes]:
     """Return what finds an element that is not empty: its tag, what is in it, and its end or the body's."""
     return re.compile(
-        rb"(<(?:[^<>\s/]*:)?%b(?:\s[^<>]*)?(?<!/)>)(.*?)(</(?:[^<>\s/]*:)?%b\s*>|\Z)" % (name, name), re.DOTALL
+        rb"(<(?:[^<>\s/]*:)?%b(?:\s[^<>]*)?(?<!/)>)(.*?)(</(?:[^<>\s/]*:)?%b\s*>|\Z)" % (name, name), _LOOSE
     )
 
 
 _SECRETS: Final = (
-    (b"registrationID", (_element(b"registrationID"),)),
-    (b"Signature", (_element(b"SignatureValue"), _element(b"DigestValue"), _element(b"Modulus"))),
-    (b"X509", (_element(b"X509Certificate"), _element(b"X509SKI"))),
+    (b"registrationid", (_element(b"registrationID"),)),
+    (b"signature", (_element(b"SignatureValue"), _element(b"DigestValue"), _element(b"Modulus"))),
+    (b"x509", (_element(b"X509Certificate"), _element(b"X509SKI"))),
 )
 """Elements to be blanked, by what is in every body that has them: the parts of a signature stand in ds:Signature."""
+_ELSEWHERE: Final = re.compile(
+    rb"(?:registrationID|SignatureValue|DigestValue|Modulus|X509Certificate|X509SKI)[\"']?\s*[=:]", _LOOSE
+)
+"""Secrets that are no elements: attributes, JSON. In what a document type defines they could be, too."""
 _DECLARED: Final = re.compile(rb"""<\?xml\b[^>]{0,200}?\bencoding\s*=\s*["']([\w.-]+)""")
 _PLAIN: Final = frozenset({b"utf-8", b"utf8", b"us-ascii", b"ascii", b"iso-8859-1", b"latin-1", b"windows-1252"})
 """Encodings in which ASCII is ASCII."""
@@ -35,10 +41,13 @@ def redacted(body: bytes) -> bytes:
     """
     if not _is_legible(body):
         return b"%b (%d bytes in another encoding than UTF-8)" % (BLANK, len(body))
-    for mark, elements in _SECRETS:
-        if mark in body:  # by far faster than the expressions
-            for element in elements:
-                body = element.sub(_blanked, body)
+    lower = body.lower()
+    present = [elements for mark, elements in _SECRETS if mark in lower]  # by far faster than the expressions
+    if b"<!doctype" in lower or (present and _ELSEWHERE.search(body)):
+        return b"%b (%d bytes in another form than OpenADR's)" % (BLANK, len(body))
+    for elements in present:
+        for element in elements:
+            body = element.sub(_blanked, body)
     return body
 
 

@@ -32,6 +32,14 @@ def test_keys_and_ids_of_registration_are_blanked(body):
         "<registrationID>secret</registrationID>".encode("utf-32"),
         "<registrationID>secret</registrationID>".encode("cp037"),
         b"<?xml version='1.0' encoding='UTF-7'?>+ADw-registrationID+AD4-secret",
+        b"<ei:RegistrationId>secret</ei:RegistrationId>",
+        b"<registrationID>secret</REGISTRATIONID>",
+        b"<oadrCancelPartyRegistration registrationID = 'secret'/>",
+        b'<a xmlns:ei="e" ei:registrationID="secret"/>',
+        b'{"registrationID": "secret"}',
+        b"{'registrationid' : 'secret'}",
+        b"registrationID=secret&venID=v",
+        b"<!DOCTYPE a [<!ENTITY b 'secret'>]><a><registrationID>&b;</registrationID></a>",
     ],
 )
 def test_a_secret_does_not_hide(body):
@@ -49,6 +57,7 @@ def test_a_secret_does_not_hide(body):
         b"<a><registrationID> </registrationID><venID>v</venID></a>",
         b"<?xml version='1.0' encoding='utf-8'?><a>v</a>",
         b"hello",
+        b"<a><responseDescription>The registrationID is not that of this VEN.</responseDescription></a>",
         "Größe".encode(),
         "Größe".encode()[:3],
         b"",
