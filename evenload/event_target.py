@@ -41,6 +41,10 @@ def target_fields(texts: Iterable[str]) -> dict[str, Any]:
             target.setdefault(_AREAS[kind], []).append([_corner(part) for part in value.split()])
         elif kind == _TRANSPORT:
             receipt, _, delivery = value.partition(">")
+            if not receipt or not delivery:
+                raise InvalidError(
+                    f"A transport is RECEIPT>DELIVERY, not '{value[:80]}'; put it in quotes for the shell."
+                )
             target.setdefault("transports", []).append({"receipt": receipt, "delivery": delivery})
         else:
             raise InvalidError(f"'{kind[:40]}' is no kind of target; there are {', '.join(KINDS)}.")
@@ -50,9 +54,14 @@ def target_fields(texts: Iterable[str]) -> dict[str, Any]:
 def _corner(text: str) -> dict[str, float]:
     latitude, _, longitude = text.partition(",")
     try:
-        return {"latitude": float(latitude), "longitude": float(longitude)}
+        corner = {"latitude": float(latitude), "longitude": float(longitude)}
     except ValueError:
         raise InvalidError(f"A corner is LAT,LON such as 59.33,18.06, not '{text[:40]}'.") from None
+    if not (abs(corner["latitude"]) <= 90 and abs(corner["longitude"]) <= 180):  # noqa: PLR2004  NaN is neither
+        raise InvalidError(
+            f"'{text[:40]}' is no place on the map: latitude is within 90 degrees, longitude within 180."
+        )
+    return corner
 
 
 def target_words(dispatch: Mapping[str, Any]) -> str:

@@ -13,6 +13,8 @@ from evenload.session import MaybeMoment, Session
 
 _VenId = Annotated[str, typer.Argument(help="Its name, or its venID.", metavar="VEN"), Noun.VEN]
 _USUAL: Final = 50
+_SHOWN: Final = 3
+"""As many ids stand in a line."""
 _MOST: Final = 100_000
 
 
@@ -50,7 +52,7 @@ def list_messages(
         text = text if kept else "The log has no such message; nothing was written."
         session.tell({"record": str(record), "messages": kept, "left_out": left_out}, text + more)
         return
-    shown = [row | {"events": ", ".join(row["event_ids"]), "result": _result(row)} for row in rows]
+    shown = [row | {"events": _few(row["event_ids"]), "result": _result(row)} for row in rows]
     session.table(
         rows if session.json else shown,
         "id",
@@ -84,6 +86,11 @@ async def _newest(client: OperatorClient, query: dict[str, Any], most: int) -> l
         if len(rows) == most:
             break
     return rows
+
+
+def _few(ids: list[str]) -> str:
+    more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
+    return ", ".join(ids[:_SHOWN]) + more
 
 
 def _result(row: dict[str, Any]) -> str:

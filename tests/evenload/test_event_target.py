@@ -33,6 +33,11 @@ def test_nothing_is_for_nobody_in_particular():
         ("ven=ven_1", "no kind of target"),
         ("service-area=1,2 3", "LAT,LON"),
         ("service-area=here,there", "LAT,LON"),
+        ("service-area=nan,1 2,3 4,5", "no place on the map"),
+        ("service-area=91,1 2,3 4,5", "no place on the map"),
+        ("service-location=1,inf 2,3 4,5", "no place on the map"),
+        ("transport=A", "RECEIPT>DELIVERY"),
+        ("transport=A>", "RECEIPT>DELIVERY"),
     ],
 )
 def test_mistakes_are_named(text, words):

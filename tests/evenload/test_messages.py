@@ -7,6 +7,7 @@ import ssl
 import time
 from urllib.parse import urlsplit
 
+from evenload.messages import _few
 from openadr.model.registration import VenProfile
 from openadr.v20b import messages as m
 from openadr.v20b.decode import decode
@@ -28,6 +29,12 @@ def post(live, home, service, body):
         return answer.status, answer.read()
     finally:
         connection.close()
+
+
+def test_many_events_in_a_message_are_counted():
+    assert _few([]) == ""
+    assert _few(["a", "b", "c"]) == "a, b, c"
+    assert _few(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
 
 
 def logged(shell, *arguments, number):

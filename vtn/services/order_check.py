@@ -62,6 +62,7 @@ async def warnings(conn: Connection, order: Order, now: datetime) -> list[str]:
     strangers = [ven_id for ven_id in ven_ids if ven_id not in enrolled]
     unregistered = [ven_id for ven_id, one in vens.items() if one.registered_at is None]
     found = _signs(order)
+    found += _beside_baseline(order)
     found += _too_new(order, vens)
     if strangers:
         does = "does" if len(strangers) == 1 else "do"
@@ -96,6 +97,17 @@ def _too_new(order: Order, vens: Mapping[str, Any]) -> list[str]:
     if older and target and not (target.group_ids or target.resource_ids or target.party_ids):
         return [f"{_named(older, vens)} {does} not get the event, since 2.0a has no names for whom it is."]
     return []
+
+
+def _beside_baseline(order: Order) -> list[str]:
+    """Return whether some of an event has no baseline, though it brings one."""
+    if order.baseline is None:
+        return []
+    end = order.duration.after(order.start) if order.duration else None
+    known_until = order.baseline.duration.after(order.baseline.start)
+    if order.baseline.start <= order.start and end is not None and end <= known_until:
+        return []
+    return [f"The baseline reaches from {order.baseline.start.isoformat()} to {known_until.isoformat()} only."]
 
 
 def _signs(order: Order) -> list[str]:
@@ -148,7 +160,8 @@ async def _others(conn: Connection, order: Order, vens: Mapping[str, Any]) -> li
                 f"{direction} contradicts it."
             )
     if len(ranked) > _MOST_DISPATCHES:
-        found.append(f"{len(ranked) - _MOST_DISPATCHES} more dispatches call the same VENs in that time.")
+        more = len(ranked) - _MOST_DISPATCHES
+        found.append(f"{more} more dispatch{' calls' if more == 1 else 'es call'} the same VENs in that time.")
     return found
 
 

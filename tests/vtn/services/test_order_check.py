@@ -7,7 +7,9 @@ from sqlalchemy import update
 
 from core.errors import InvalidError, NotFoundError
 from core.spans import Duration
+from openadr.model.signal import Baseline, Interval
 from openadr.model.target import Target
+from openadr.model.units import POWER_REAL_W
 from support.vtn_world import power, simple
 from vtn.services import dispatch, fleet, order_check
 from vtn.services.dispatch import Order
@@ -118,6 +120,19 @@ async def test_values_against_the_direction(world):
     programme = await world.programme(await world.ven())
     (text,) = await check(world, programme, watts(1500.0), direction="reduce")
     assert text == "The order is said to reduce consumption, and its values increase it."
+
+
+@pytest.mark.parametrize(
+    ("begins", "minutes", "known"), [(0, 60, True), (-60, 180, True), (1, 60, False), (0, 59, False)]
+)
+async def test_a_baseline_that_leaves_some_of_the_event_out_is_named(world, begins, minutes, known):
+    programme = await world.programme(await world.ven())
+    begin, lasts = world.now + HOUR + timedelta(minutes=begins), Duration.of(minutes=minutes)
+    usual = Baseline(begin, lasts, (Interval(lasts, 2000.0),), "base", "A usual day", (), POWER_REAL_W)
+    found = await check(world, programme, watts(-1000.0), baseline=usual)
+    until = begin + timedelta(minutes=minutes)
+    said = f"The baseline reaches from {begin.isoformat()} to {until.isoformat()} only."
+    assert found == ([] if known else [said])
 
 
 async def test_what_cannot_be_ordered_cannot_be_checked(world):
