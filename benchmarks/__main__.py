@@ -6,7 +6,8 @@
 The whole of it takes some minutes. With --quick, or some of the cases, docs/explanation/performance.md stays as it is.
 With --against the peer is another checkout of evenload (an older one: its directory is migrated for this one), to see
 what a change has cost. Two processes of the same code differ by some percent for as long as they live: --fresh starts
-new ones for every round, to tell a small cost from such luck.
+new ones for every round, to tell a small cost from such luck. Both of a round live at once and are measured in turn, a
+tenth of the time each, so that a host whose speed swings does the same to both.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from typing import Any, Final
 
 import uvloop
 
-from benchmarks.cases import CASES, MORE, Case, Figure, Plan, Stage, connected
+from benchmarks.cases import CASES, MORE, Case, Figure, Plan, Stage, connected, mean
 from benchmarks.identities import Site, homes, identified
 from benchmarks.load import DriveError, Fleet, Ven
 from benchmarks.results import PEER, Row, as_json, compare, table, write_page
@@ -35,6 +36,8 @@ _ROOT: Final = Path(__file__).parent.parent
 _OURS: Final = "ours"
 _QUICK: Final = Plan(homes=200, warm_s=0.3, seconds=0.7)
 _WHOLE_S: Final = 1800.0
+_SLICES: Final = 10
+_SLICE_WARM_S: Final = 0.1
 
 
 @dataclass(slots=True)
@@ -60,21 +63,41 @@ class Bench:
         figures: dict[str, list[Figure]] = {name: [] for name in servers}
         async with AsyncExitStack() as stack:
             lasting: dict[str, tuple[Fleet, Stage]] = {}
-            fresh = case.fresh or self.fresh
-            if not fresh:
+            if not (case.fresh or self.fresh):
                 for name in servers:
                     lasting[name] = await stack.enter_async_context(self._ready(case, name, vens))
             rounds = self.rounds if self.fresh else min(self.rounds, case.most_rounds)
             for number in range(rounds):
-                for name in servers if number % 2 else reversed(servers):
-                    if fresh:
-                        async with self._ready(case, name, vens) as (fleet, stage):
-                            figure = await case.run(fleet, stage)
-                    else:
-                        figure = await case.run(*lasting[name])
+                order = servers if number % 2 else servers[::-1]
+                if self.fresh and not case.fresh:
+                    round_of = await self._sliced(case, order, vens)
+                else:
+                    round_of = {name: await self._once(case, name, vens, lasting.get(name)) for name in order}
+                for name, figure in round_of.items():
                     figures[name].append(figure)
                     self.tell(f"{case.name} {number + 1}/{rounds} {name}: {figure.value:,.2f} {case.unit}")
         return compare(case, *(figures[name] for name in servers))
+
+    async def _once(self, case: Case, name: str, vens: Sequence[Ven], lasting: tuple[Fleet, Stage] | None) -> Figure:
+        """Run a case once, on a server of its own unless one is given."""
+        if lasting is not None:
+            return await case.run(*lasting)
+        async with self._ready(case, name, vens) as (fleet, stage):
+            return await case.run(fleet, stage)
+
+    async def _sliced(self, case: Case, names: Sequence[str], vens: Sequence[Ven]) -> dict[str, Figure]:
+        """Run a case on fresh servers that live at once, a slice on each in turn; return the means."""
+        slices: dict[str, list[Figure]] = {name: [] for name in names}
+        short = replace(self.plan, warm_s=_SLICE_WARM_S, seconds=self.plan.seconds / _SLICES)
+        async with AsyncExitStack() as stack:
+            ready = {name: await stack.enter_async_context(self._ready(case, name, vens)) for name in names}
+            for fleet, stage in ready.values():
+                await case.run(fleet, replace(stage, plan=replace(short, warm_s=self.plan.warm_s)))
+            for number in range(_SLICES):
+                for name in names if number % 2 else names[::-1]:
+                    fleet, stage = ready[name]
+                    slices[name].append(await case.run(fleet, replace(stage, plan=short)))
+        return {name: mean(figures) for name, figures in slices.items()}
 
     async def _vens(self, case: Case) -> list[Ven]:
         count = case.vens(self.plan)
@@ -131,7 +154,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--rounds", type=int, help="how often each server is measured, without --fresh at most 5 times (5)"
     )
-    parser.add_argument("--fresh", action="store_true", help="start new servers for each round")
+    parser.add_argument(
+        "--fresh", action="store_true", help="start new servers for each round, and measure them by turns"
+    )
     parser.add_argument("--seconds", type=float, help="how long each time (2)")
     parser.add_argument("--homes", type=int, help="VENs of dispatch-1000 and memory-1000 (1000)")
     parser.add_argument("--against", type=Path, help="another checkout of evenload, instead of openleadr")

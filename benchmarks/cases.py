@@ -46,6 +46,16 @@ class Figure:
     driver_cpu: float
 
 
+def mean(figures: Sequence[Figure]) -> Figure:
+    """Return the mean of slices of the same length."""
+    count = len(figures)
+    return Figure(
+        sum(one.value for one in figures) / count,
+        sum(one.cpu_us for one in figures) / count,
+        sum(one.driver_cpu for one in figures) / count,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A server with what a case needs around it."""

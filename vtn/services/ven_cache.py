@@ -101,13 +101,13 @@ class VenCache:
         entry = self._certificates.get(fingerprint)
         if entry is None or self._is_stale(entry[0]):
             await self.refresh()
-        ven_id = self.owner(fingerprint)
-        return None if ven_id is None else self._vens.get(ven_id)
+            entry = self._certificates.get(fingerprint)
+        return None if entry is None or _has_ended(entry[1]) else self._vens.get(entry[0])
 
     def owner(self, fingerprint: str) -> str | None:
         """Return the venID of a valid, unrevoked certificate as it is known now: nothing is read again."""
-        ven_id, not_after = self._certificates.get(fingerprint, (None, None))
-        return None if not_after is not None and not_after <= datetime.now(UTC) else ven_id
+        entry = self._certificates.get(fingerprint)
+        return None if entry is None or _has_ended(entry[1]) else entry[0]
 
     def has(self, ven_id: str) -> bool:
         """Tell whether there is a VEN of that id, as it is known now: nothing is read again."""
@@ -240,3 +240,7 @@ class VenCache:
         except BaseException:
             self._seen = seen | self._seen
             raise
+
+
+def _has_ended(not_after: datetime | None) -> bool:
+    return not_after is not None and not_after <= datetime.now(UTC)

@@ -192,9 +192,9 @@ async def test_a_refusal_names_the_element_as_it_is_called(world):
 
 async def test_strict_mode_is_the_vens_or_everybodys(world):
     loose, strict = await world.ven(), await world.ven(strict=True)
-    assert [await world.vtn.strict_for(one.peer) for one in (loose, strict)] == [False, True]
+    assert [world.vtn.is_strict_for(await world.vtn.known_by(one.peer)) for one in (loose, strict)] == [False, True]
     everybody = Vtn20b(world.writer, world.directory, VtnSettings("vtn", strict=True), world.clock, world.faults)
-    assert [await everybody.strict_for(one.peer) for one in (loose, strict)] == [True, True]
+    assert [everybody.is_strict_for(await everybody.known_by(one.peer)) for one in (loose, strict)] == [True, True]
 
 
 async def test_nothing_is_acknowledged_that_could_not_be_stored(world):

@@ -10,9 +10,9 @@ import time
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NoReturn
 from weakref import WeakKeyDictionary
 
 import structlog
@@ -94,6 +94,7 @@ class OpenADRServer:
         self._usual = {(f"{self._base}{service}", "application/xml"): service for service in SERVICES}
         self._peers: WeakKeyDictionary[object, Peer] = WeakKeyDictionary()
         self._polls = KnownPolls()
+        self._body = partial(body_of, most_bytes=edge.max_body_bytes, within_s=edge.read_timeout_s)
         self._empty = encode(EMPTY)
         self._empty_coded = {coding: compress(self._empty) for coding, compress in _CODINGS.items()}
         self._messages = Counter(
@@ -119,7 +120,8 @@ class OpenADRServer:
         try:
             service = self._service(request)
             peer = self._peer(request)
-            _check_valid(peer)
+            if time.time() >= peer.expires_s:  # since the handshake, when the connection began
+                _refuse_expired()
             if service in SERVICES:
                 kind, answer = await self._answer(service, await self._body(request), peer)
                 response = self._respond(request, answer)
@@ -174,12 +176,12 @@ class OpenADRServer:
         check_xml(request)
         return service
 
-    async def _body(self, request: web.BaseRequest) -> bytes:
-        return await body_of(request, self._edge.max_body_bytes, self._edge.read_timeout_s)
-
     async def _answer(self, service: str, body: bytes, peer: Peer) -> tuple[str, bytes]:
+        ven = await self._vtn.known_by(peer)
         try:
-            decoded = await self._decode(body, strict=await self._vtn.strict_for(peer))
+            strict = self._vtn.is_strict_for(ven)
+            known = self._polls.get(body, self._vtn.signatures.judge_claim, strict=strict)
+            decoded = known or await self._decode(body, strict=strict)
         except UnreadableError as fault:
             told = await self._encode(await self._vtn.unreadable(fault, peer), peer)
             self._heard(peer, body, told)
@@ -191,6 +193,8 @@ class OpenADRServer:
         message = decoded.message
         try:
             answer = await self._vtn.answer(service, message, peer, decoded.repairs, decoded.signature)
+            if answer is EMPTY and not self._vtn.signatures.asked(ven, decoded.signature):
+                return type(message).__name__, self._empty
             told = await self._encode(answer, peer, decoded.signature)
         except Exception as error:
             self._heard(peer, body, _shown(error), message, status=_status_of(error))
@@ -218,14 +222,12 @@ class OpenADRServer:
 
     async def _encode(self, answer: Message, peer: Peer, signature: Signature = None) -> bytes:
         """Return the bytes of an answer, signed where that is asked for: then they differ each time."""
-        if not await self._vtn.signs_for(peer, signature):
-            return self._empty if answer is EMPTY else encode(answer)
+        ven = await self._vtn.known_by(peer)  # anew: it may just have registered
+        if not self._vtn.signatures.asked(ven, signature):
+            return encode(answer)
         return await self._vtn.signatures.encode(answer, signature)
 
     async def _decode(self, body: bytes, *, strict: bool) -> Decoded:
-        poll = self._polls.get(body, self._vtn.signatures.judge_claim, strict=strict)
-        if poll is not None:
-            return poll
         limit = self._edge.max_body_bytes
         judge = self._vtn.signatures.judge
         if len(body) > _LARGE:
@@ -282,10 +284,8 @@ def _shown(error: Exception) -> bytes:
     return str(error).encode() if isinstance(error, EvenloadError) else b"Internal error."
 
 
-def _check_valid(peer: Peer) -> None:
-    """Raise RefusedError if a certificate has expired since the handshake, when the connection began (SE-04)."""
-    if time.time() >= peer.expires_s:
-        raise RefusedError(403, "The client's certificate has expired (SE-04).")
+def _refuse_expired() -> NoReturn:
+    raise RefusedError(403, "The client's certificate has expired (SE-04).")
 
 
 @lru_cache(maxsize=1024)

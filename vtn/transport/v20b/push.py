@@ -280,7 +280,7 @@ class PushSender:
     async def _read(self, reply: Reply) -> Decoded:
         if not reply.complete:
             raise WireError("The answer is too long.")
-        strict = await self._vtn.strict_for(reply.peer)
+        strict = self._vtn.is_strict_for(await self._vtn.known_by(reply.peer))
         return decode_noting(reply.body, strict=strict, verify=self._vtn.signatures.judge)
 
     def _count(self, name: str, outcome: _Outcome) -> None:

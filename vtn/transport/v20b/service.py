@@ -274,15 +274,13 @@ class Vtn20b:
             self._faults.unreadable(ven_id, str(error))
         _log.warning("message refused", status=error.status, why=str(error), **peer.logged(), ven_id=ven_id)
 
-    async def strict_for(self, peer: Peer) -> bool:
-        """Whether this peer's messages are read in strict mode."""
-        ven = await self._vens.identify(peer.fingerprint) if peer.fingerprint else None
-        return self._settings.strict or (ven is not None and ven.strict)
+    async def known_by(self, peer: Peer) -> VenState | None:
+        """Return the VEN whose certificate a peer showed."""
+        return await self._vens.identify(peer.fingerprint) if peer.fingerprint else None
 
-    async def signs_for(self, peer: Peer, signature: Signature) -> bool:
-        """Whether what this peer is answered has to be signed, given the signature of its message."""
-        ven = await self._vens.identify(peer.fingerprint) if peer.fingerprint else None
-        return self.signatures.asked(ven, signature)
+    def is_strict_for(self, ven: VenState | None) -> bool:
+        """Whether a VEN's messages are read in strict mode."""
+        return self._settings.strict or (ven is not None and ven.strict)
 
     async def _admit(self, service: str, message: Message, peer: Peer, signature: Signature) -> VenState | None:
         """Return the VEN that speaks: that of the certificate, also where the message names none.
@@ -297,7 +295,8 @@ class Vtn20b:
         claimed: str | None = getattr(message, "ven_id", None)
         if not peer.fingerprint and isinstance(message, QueryRegistration):
             return None
-        ven = await self._speaking(message, claimed, peer)
+        known = self._vens.identify(peer.fingerprint) if peer.fingerprint else self._vens.get(claimed or "")
+        ven = await known or await self._by_name(message, claimed, peer)
         self.signatures.check(ven, signature)
         anonymous = type(message) in _ANONYMOUS
         if ven.registration_id is None and not anonymous:
@@ -319,16 +318,13 @@ class Vtn20b:
             await self._writer.submit(lambda tx: event.arrived(tx, ven.ven_id, self._clock.now()))
         return ven
 
-    async def _speaking(self, message: Message, claimed: str | None, peer: Peer) -> VenState:
-        if peer.fingerprint:
-            ven = await self._vens.identify(peer.fingerprint)
-        elif isinstance(message, CreatePartyRegistration) and not claimed:
+    async def _by_name(self, message: Message, claimed: str | None, peer: Peer) -> VenState:
+        """Return the VEN that registers by its name, since it has no certificate. Raises OpenADRError 452 (RG-14)."""
+        if isinstance(message, CreatePartyRegistration) and not claimed and not peer.fingerprint:
             name = message.profile.ven_name or ""
             ven = await self._vens.named(name) or await self._vens.get(name)
-        else:
-            ven = await self._vens.get(claimed or "")
-        if ven is not None:
-            return ven
+            if ven is not None:
+                return ven
         if peer.fingerprint:
             now = self._clock.now()
             await self._writer.submit(lambda tx: provisioning.note_waiting(tx, peer.fingerprint, peer.subject, now))
