@@ -89,8 +89,8 @@ class Document:
 
     @property
     def events(self) -> list["Document"]:
-        """The eiEvents of an oadrDistributeEvent, in order."""
-        return [Document(each) for each in self.all("oadr:oadrEvent")]
+        """The eiEvents of an oadrDistributeEvent, of 2.0b or 2.0a, in order."""
+        return [Document(each) for each in self.all("*[local-name() = 'oadrEvent']")]
 
     @property
     def event_id(self) -> str:

@@ -28,6 +28,8 @@ class Identity:
     name: str
     credentials: Credentials | None = None
     ven_id: str | None = None
+    known_as: str = ""
+    """The venID by which the operator knows it already, though it may register without."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from conformance.check import EVERY, Check
 from conformance.dialogues import Dialogue
+from conformance.dialogues.profile_a import PROFILE_A
 from conformance.exchange import Transcript
 from conformance.operator import Operator
 from conformance.profile import Profile
@@ -70,7 +71,8 @@ def judged(
     """Judge transcripts; one result a check, in the order of the checks."""
     by_name = {transcript.dialogue: transcript for transcript in transcripts}
     facts = {name: value for transcript in transcripts for name, value in transcript.facts.items()}
-    every = Transcript(EVERY, tuple(exchange for transcript in transcripts for exchange in transcript), facts)
+    of_2_0b = [transcript for transcript in transcripts if transcript.dialogue != PROFILE_A]
+    every = Transcript(EVERY, tuple(exchange for transcript in of_2_0b for exchange in transcript), facts)
     results = []
     for check in checks:
         transcript = every if check.dialogue == EVERY else by_name.get(check.dialogue, Transcript(check.dialogue))

@@ -21,6 +21,8 @@ NAMESPACES: Final = {
     "gml": "http://www.opengis.net/gml/3.2",
     "ds": "http://www.w3.org/2000/09/xmldsig#",
 }
+OF_2_0_A: Final = "http://openadr.org/oadr-2.0a/2012/07"
+"""What `oadr` is in the profile 2.0a."""
 _DECLARED: Final = " ".join(f'xmlns:{prefix}="{uri}"' for prefix, uri in NAMESPACES.items() if prefix != "ds")
 _STAMP: Final = "2026-01-01T00:00:00Z"
 
@@ -64,6 +66,15 @@ def payload(name: str, content: str) -> bytes:
         f'<oadr:{name} ei:schemaVersion="2.0b">{content}</oadr:{name}>'
         "</oadr:oadrSignedObject></oadr:oadrPayload>"
     ).encode()
+
+
+def of_2_0_a(message: Message) -> Message:
+    """Return a message as the profile 2.0a has it: without envelope and schemaVersion, in its namespace (PA-01)."""
+    tag = f"oadr:{message.name}"
+    content = message.body.decode().partition(f'<{tag} ei:schemaVersion="2.0b">')[2].partition(f"</{tag}>")[0]
+    declared = _DECLARED.replace(NAMESPACES["oadr"], OF_2_0_A)
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<{tag} {declared}>{content}</{tag}>'
+    return Message(message.name, message.service, body.encode())
 
 
 def message_of(name: str, service: str, *parts: str) -> Message:

@@ -6,7 +6,6 @@ from typing import Final
 
 _SIGNATURES: Final = "not built: the kit does not sign"
 _XMPP: Final = "not built: the kit does not speak XMPP"
-_2_0_A: Final = "not built: the kit does not play 2.0a VENs"
 _OWN_REPORTS: Final = "not built: the kit does not ask a VTN for data of its own"
 _PUSH: Final = "not built: the kit does not play push VENs"
 
@@ -41,7 +40,7 @@ UNRUN: Final[Mapping[str, str]] = MappingProxyType(
         "RP-49": _OWN_REPORTS,
         "RP-51": _OWN_REPORTS,
         "RP-61": _OWN_REPORTS,
-        "TR-01": f"{_PUSH}, XMPP and 2.0a",
+        "TR-01": f"{_PUSH}, and XMPP",
         "TR-10": _PUSH,
         "TR-11": _PUSH,
         "SE-05": _PUSH,
@@ -55,9 +54,5 @@ UNRUN: Final[Mapping[str, str]] = MappingProxyType(
         "XM-07": _XMPP,
         "XM-08": _XMPP,
         "XM-09": _XMPP,
-        "PA-01": _2_0_A,
-        "PA-02": _2_0_A,
-        "PA-03": _2_0_A,
-        "PA-04": _2_0_A,
     }
 )

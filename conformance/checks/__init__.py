@@ -10,6 +10,7 @@ from conformance.checks import (
     general,
     opts,
     polling,
+    profile_a,
     registration,
     reports,
     security,
@@ -26,5 +27,6 @@ CHECKS: Final[tuple[Check, ...]] = (
     *event_answers.CHECKS,
     *reports.CHECKS,
     *opts.CHECKS,
+    *profile_a.CHECKS,
     *security.CHECKS,
 )

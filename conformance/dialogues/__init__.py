@@ -7,7 +7,17 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from conformance.dialogues import events, messages, opts, polling, registration, reports, security, transport
+from conformance.dialogues import (
+    events,
+    messages,
+    opts,
+    polling,
+    profile_a,
+    registration,
+    reports,
+    security,
+    transport,
+)
 from conformance.stage import Stage
 
 Dialogue = Callable[[Stage], None]
@@ -15,7 +25,7 @@ Dialogue = Callable[[Stage], None]
 DIALOGUES: Final[Mapping[str, Dialogue]] = MappingProxyType(
     {
         name: dialogue
-        for module in (transport, messages, registration, polling, events, reports, opts, security)
+        for module in (transport, messages, registration, polling, events, reports, opts, profile_a, security)
         for name, dialogue in module.DIALOGUES.items()
     }
 )

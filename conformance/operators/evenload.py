@@ -45,7 +45,8 @@ class EvenloadOperator:
         self._ven_ids.append(created["ven"]["id"])
         key = keys.new_key(rsa_key=rsa)
         bundle = self._call("POST", "/enrolments", {"code": created["code"], "csr": keys.signing_request(key, name)})
-        return Identity(name, keys.write(self.directory, bundle["ven_id"], key, bundle["certificate"]), None)
+        ven_id = bundle["ven_id"]
+        return Identity(name, keys.write(self.directory, ven_id, key, bundle["certificate"]), known_as=ven_id)
 
     def fingerprint(self, ven_id: str) -> str:
         """Return the fingerprint of the VEN's newest certificate."""

@@ -315,7 +315,43 @@ SECURITY = (
     _m("SX-05", "hostile", "slow", status(406)),
 )
 
-MUTATIONS = (*OPTS, *SECURITY, *CONTENT, *LIFE, *TRANSPORT, *GENERAL, *REGISTRATION, *POLLING, *REPORTS)
+_BEGINS = "<oadr:oadrDistributeEvent "
+_SIGNAL_ENDS = "</ei:eiEventSignal>"
+OLDER = (
+    _m("PA-01", "profile 2.0a", "asked:first", text("oadr-2.0a/2012/07", "oadr-2.0b/2012/07"), name="namespace"),
+    _m("PA-01", "profile 2.0a", "opted", status(500), "PA-02", "PA-03", "PA-04", name="not there"),
+    _m("PA-01", "profile 2.0a", "asked", text(_BEGINS, f'{_BEGINS}ei:schemaVersion="2.0b" '), name="version"),
+    _m("PA-02", "profile 2.0a", "opted", text("</oadr:oadrResponse>", "<ei:venID>v</ei:venID></oadr:oadrResponse>")),
+    _m("PA-02", "profile 2.0a", "asked:changed", code(454), name="refused"),
+    _m("PA-03", "profile 2.0a", "asked:events", text("<ei:signalName>SIMPLE<", "<ei:signalName>LOAD_CONTROL<")),
+    _m("PA-03", "profile 2.0a", "asked", text("<ei:currentValue>.*?</ei:currentValue>", ""), name="no value"),
+    _m(
+        "PA-04",
+        "profile 2.0a",
+        "asked:changed",
+        text(
+            "(</ei:modificationNumber>)", r"\1<ei:modificationDateTime>2026-01-01T00:00:00Z</ei:modificationDateTime>"
+        ),
+    ),
+    _m(
+        "PA-04",
+        "profile 2.0a",
+        "asked",
+        text("</ei:eiEventSignals>", _BASELINE + "</ei:eiEventSignals>"),
+        name="baseline",
+    ),
+    _m("PA-04", "profile 2.0a", "asked", text(_SIGNAL_ENDS, f"<ei:eiTarget/>{_SIGNAL_ENDS}"), name="target"),
+    _m("PA-04", "profile 2.0a", "asked", text(_SIGNAL_ENDS, f"<emix:itemBase/>{_SIGNAL_ENDS}"), name="unit"),
+    _m(
+        "PA-04",
+        "profile 2.0a",
+        "asked",
+        text("<ei:eiTarget>", '<ei:eiTarget><power:meterAsset xmlns:power="p"/>'),
+        name="where",
+    ),
+)
+
+MUTATIONS = (*OLDER, *OPTS, *SECURITY, *CONTENT, *LIFE, *TRANSPORT, *GENERAL, *REGISTRATION, *POLLING, *REPORTS)
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
