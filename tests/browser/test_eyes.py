@@ -10,6 +10,7 @@ _BAD = """<!doctype html><html lang="en"><head><title>x</title>
 <meta http-equiv="Content-Security-Policy" content="script-src 'none'">
 </head><body><main><h1>x</h1><img src="data:,x"><p style="color:#ccc;background:#fff">pale</p>
 <div style="width:600px">wide</div>
+<div class="sheet" style="width:100px"><table style="width:300px"><tr><td>figures</td></tr></table></div>
 <div data-chart="c" style="width:100px;overflow:hidden"><canvas width="300"></canvas></div>
 <script>alert(1)</script></main></body></html>"""
 _GOOD = """<!doctype html><html lang="en"><head><title>x</title><meta name="viewport" content="width=device-width">
@@ -22,7 +23,14 @@ async def test_faults_are_found(browser):
         await eyes.go("http://console.example/bad")
         await eyes.judge()
     found = "\n".join(eyes.findings)
-    for one in ("CSP: script-src", "image-alt", "color-contrast", "px wide in 390", "chart c is clipped"):
+    for one in (
+        "CSP: script-src",
+        "image-alt",
+        "color-contrast",
+        "px wide in 390",
+        "chart c is clipped",
+        "leaves its card",
+    ):
         assert one in found
     with pytest.raises(AssertionError, match="image-alt"):
         eyes.content()

@@ -14,6 +14,7 @@ import typer
 from core.errors import InvalidError
 from evenload import operate
 from evenload.cli import app
+from openadr.fingerprint import sha256_of_pem
 
 DEADLINE_S = 30.0
 
@@ -61,6 +62,11 @@ def _for_whom(shell, order):
     )
     shell.good("event", "cancel", dispatch["id"])
     assert "'nowhere'" in shell.bad(*order, "--area", "nowhere")
+
+
+def test_a_new_ven_s_gateway_is_told_how_to_get_the_authority(shell, live):
+    fingerprint = sha256_of_pem(live.ca.read_bytes())
+    assert f"evenload ven fetch-ca --vtn {live.url} --sha256 {fingerprint}" in shell.good("fleet", "add", "Home 0")
 
 
 def test_a_day_of_an_operator(shell, live, tmp_path):

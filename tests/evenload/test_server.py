@@ -247,6 +247,7 @@ async def test_metrics_cover_both_listeners_and_the_store(tmp_path):
         assert found['evenload_outbox_rows{state="pending"}'] == "1.0"
         assert found['evenload_outbox_rows{state="dead"}'] == "0.0"
         assert (found["evenload_vens"], found["evenload_vens_registered"]) == ("2.0", "1.0")
+        assert 'evenload_certificate_expiry_timestamp_seconds{certificate="authority ca.pem"}' in found
         assert (await place.text("/metrics"))[0] == 401
         status, text = await place.text("/health")
         assert (status, json.loads(text)["ready"]) == (200, ["store"])

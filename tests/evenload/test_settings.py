@@ -52,6 +52,7 @@ def test_the_defaults_are_for_one_machine(write):
     assert found.vtn().poll_period == Duration.of(seconds=10)
     assert found.vtn().wanted_reports == ()
     assert not found.reuse_port
+    assert found.openadr.tls == "compatible"
 
 
 def test_paths_are_relative_to_the_file(write, tmp_path, monkeypatch):

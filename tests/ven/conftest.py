@@ -84,11 +84,13 @@ class Bench:
     burst = 10**9
     """Tests say much in one moment; the limit on messages has tests of its own."""
 
-    def __init__(self, household, store=None, *, memory=None, seed=1, now=NOON, settings=None, quarantine=None):
+    def __init__(
+        self, household, store=None, *, memory=None, seed=1, now=NOON, settings=None, quarantine=None, plan=None
+    ):
         self.household = household
         self.store = store or Store(None)
         self.ring = Ring(self.store, household.limits.readings)
-        self.plan = ReportPlan()
+        self.plan = plan or ReportPlan()
         self.reporter = Reporter(self.ring, [Metered("home", "meter.energy")], self.plan)
         self.settings = settings or VenSettings("home", Duration.of(minutes=1), jitter=0.0)
         self.now = now

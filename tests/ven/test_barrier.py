@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -392,3 +393,18 @@ def test_foreign_text_cannot_steer_a_terminal(household, tmp_path):
 
 def test_a_modification_has_a_name_of_its_own(event):
     assert version_key(event("e", modification=3)) == "e.3"
+
+
+def test_times_are_local(household, tmp_path, monkeypatch, event):
+    home = household.model_copy(update={"state": tmp_path})
+    store = Store(tmp_path / "gateway.db")
+    store.put_event(KnownEvent(event(start=NOON), "", OptType.IN))
+    store.close()
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        try:
+            assert "2026-03-02 21:00:00 .. 2026-03-02 22:00:00" in as_lines(read_status(home))
+        finally:
+            patched.undo()
+            time.tzset()

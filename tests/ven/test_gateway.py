@@ -13,7 +13,7 @@ from aiohttp import web
 from bridges.backfill_request import request_topic
 from bridges.backoff import Backoff
 from bridges.connections import Message
-from core.clock import ManualClock
+from core.clock import ManualClock, system_clock
 from core.errors import ConflictError, NotFoundError
 from core.spans import Duration
 from openadr.model.event import DeliveredEvent, EventStatus
@@ -42,7 +42,7 @@ from openadr.v20b.messages import (
 from support.waiting import until
 from ven import executor, vtn_session
 from ven import gateway as gateways
-from ven.gateway import Gateway
+from ven.gateway import Gateway, _trusted
 from ven.household import Listen, Mode, Quiet
 from ven.status import as_lines, open_store, read_status
 from ven.supervision import run_gateways
@@ -610,3 +610,10 @@ async def test_the_status_of_a_stopped_gateway_says_that_its_vtn_never_answered(
     words = as_lines(read_status(world.household))
     assert "never answered (" in words
     assert "no OpenADR answer to QueryRegistration" in words or "answered QueryRegistration with HTTP 503" in words
+
+
+@pytest.mark.parametrize(("up_s", "doubted"), [(10, True), (100_000, False)])
+def test_a_host_that_has_just_started_is_doubted_until_its_clock_is_synchronised(monkeypatch, up_s, doubted):
+    monkeypatch.setattr("ven.gateway.uptime_s", lambda: up_s)
+    monkeypatch.setattr("ven.gateway.synchronised", lambda: False)
+    assert ("just started" in (_trusted(system_clock()).doubt or "")) is doubted

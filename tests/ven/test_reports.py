@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from core.points import Reading
 from core.spans import EARLIEST, LATEST, ZERO, Duration
-from openadr.model.report import BAD, GOOD, METADATA, ReportRequest, with_starts
+from openadr.model.report import BAD, DOUBTFUL, GOOD, METADATA, ReportRequest, with_starts
 from openadr.v20b.messages import (
     CreatedReport,
     CreateReport,
@@ -21,6 +21,7 @@ from openadr.v20b.messages import (
     UpdatedReport,
     UpdateReport,
 )
+from ven.gateway import _report_plan
 from ven.reports import Metered, Reporter, status_point
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -291,6 +292,35 @@ def test_a_meter_that_comes_and_goes_does_not_hold_up_the_report(bench, request_
     (task,) = bench.store.report_tasks()
     assert bench.reporter.sample(task, bench.now).report is not None
     assert len(asked) <= 200
+
+
+# -- doubt
+
+
+def _register(*wh):
+    return [Reading("meter.energy", NOON + number * MINUTE, value) for number, value in enumerate(wh)]
+
+
+def _usage_of_five_minutes(bench, request_for):
+    """Return the payloads of five minutes of a register that began at noon."""
+    bench.register()
+    ask(bench, request_for("TELEMETRY_USAGE", "home/energy", back_s=300))
+    sent = data(told(bench, NOON + timedelta(minutes=8)))
+    return payloads(sent[0])
+
+
+def test_what_is_doubted_is_said_to_be_doubtful(bench, request_for):
+    bench.ring.add(_register(1_000_000, 1_000_010, 1_000_020, 4, 14, 24, 34, 44))
+    qualities = [payload.quality for payload in _usage_of_five_minutes(bench, request_for)]
+    assert qualities == [GOOD, GOOD, DOUBTFUL, GOOD, GOOD]
+
+
+@pytest.mark.parametrize(("connection_w", "quality"), [(11_000, DOUBTFUL), (60_000, GOOD)])
+def test_what_the_household_s_connection_carries_is_believed(bench, variant, request_for, connection_w, quality):
+    home = variant(site={"connection_w": connection_w})
+    bench = type(bench)(home, plan=_report_plan(home))
+    bench.ring.add(_register(0, 10, 20, 930, 940, 950, 960, 970))
+    assert _usage_of_five_minutes(bench, request_for)[2].quality == quality
 
 
 # -- history

@@ -81,6 +81,7 @@ async def test_an_empty_200_is_no_message(served):
         (429, Failure.BUSY),
         (500, Failure.BROKEN),
         (502, Failure.BROKEN),
+        (504, Failure.BROKEN),
         (501, Failure.REJECTED),
         (404, Failure.REJECTED),
         (406, Failure.REJECTED),

@@ -94,6 +94,8 @@ async def test_the_potential_is_what_can_be_sold(market, trade):
     assert one["available_w"] == pytest.approx(SOLD_SHARE * one["at_confidence_w"], abs=1)
     assert one["at_confidence_w"] <= one["p10_w"]
     assert found["waterfall"][0]["vens"] == 10
+    assert found["learning"]["vens"] == 10
+    assert found["learning"]["learning"] + found["learning"]["unheard"] == 10
     assert [one["price_per_kwh"] for one in found["prices"]] == ["0.2125", "0.225", "0.2375", "0.25"]
     await market.call("GET", path, 304, who=buyer, headers={"If-None-Match": headers["ETag"]})
 

@@ -474,6 +474,13 @@ async def test_a_ven_that_opted_out_for_ever_spoils_no_dispatch(office):
     assert (await office.post(f"{path}/cancellation", status=200))["dispatch"]["status"] == "cancelled"
 
 
+async def test_a_dispatch_is_evaluated_though_a_ven_opted_out_for_ever(office):
+    made = await office.post("/v1/dispatches", office.order(await _opted_out_for_ever(office)))
+    office.world.later(days=2)
+    found = await office.post(f"/v1/dispatches/{made['dispatch']['id']}/evaluation", status=200)
+    assert found["opted_out"] == 1
+
+
 _WRITES = [
     ("POST", "/v1/dispatches/{dispatch}/cancellation", None, 200, "cancel dispatch"),
     ("PATCH", "/v1/dispatches/{dispatch}", {"start": "2026-01-12T15:00:00Z"}, 200, "change dispatch"),

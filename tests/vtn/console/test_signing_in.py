@@ -11,9 +11,11 @@ from sqlalchemy import select
 from support.vtn_world import NOON
 from support.waiting import until
 from vtn.console.pages.login import local_path
+from vtn.console.request import SignInLimits
 from vtn.services import passwords, principals, sessions
 from vtn.services.passwords import PasswordCheck
 from vtn.store.tables import console_session
+from web.attempts import attempting
 from web.auth import Role, hash_token
 from web.problem import ProblemError
 
@@ -29,6 +31,17 @@ async def with_password(console):
 
 async def _sign_in(console, name, password, status=303, **more):
     return await console.stranger.send("/login", status, {"name": name, "password": password, **more})
+
+
+def test_who_guesses_at_a_name_does_not_lock_its_owner_out_elsewhere():
+    limits = SignInLimits()
+    for _ in range(10):
+        with attempting(limits.of_stranger("owner", "192.0.2.1")):
+            pass  # without success it counts as a failure
+    with pytest.raises(ProblemError), attempting(limits.of_stranger("owner", "192.0.2.1")):
+        pass
+    with attempting(limits.of_stranger("owner", "198.51.100.1")) as attempt:
+        attempt.is_good = True
 
 
 async def test_name_and_password_sign_in_and_go_where_one_wanted(with_password):

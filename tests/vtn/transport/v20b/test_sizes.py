@@ -3,6 +3,7 @@
 import tracemalloc
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 from openadr.model.opt import Availability, Opt, OptType
 from openadr.model.registration import VenProfile
@@ -88,8 +89,15 @@ MESSAGES = {
     "query": lambda _, n: m.QueryRegistration("q" * 8 * n),
     "registration cancelled": lambda ven, n: m.CancelPartyRegistration("q", "r" * 8 * n, ven.ven_id),
     "cancellation confirmed": lambda ven, n: m.CanceledPartyRegistration(OK, "r" * 8 * n, ven.ven_id),
+    "update confirmed": lambda ven, n: m.UpdatedReport(replace(OK, description="d" * 8 * n), ven_id=ven.ven_id),
     "response": lambda ven, n: m.OadrResponse(replace(OK, description="d" * 8 * n), ven.ven_id),
 }
+
+
+def test_every_type_that_a_ven_may_send_is_among_them():
+    ven = SimpleNamespace(ven_id="v", event_id="e", asked="a")
+    ours = {m.DistributeEvent, m.RequestReregistration}
+    assert {type(build(ven, 1)) for build in MESSAGES.values()} == set(m.SERVICES) - ours
 
 
 def _largest(build, ven):
