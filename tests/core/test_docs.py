@@ -1,6 +1,7 @@
 """The docs lead where they say: links and anchors, files and functions of the code, pages that code mentions."""
 
 import ast
+import configparser
 import re
 import tomllib
 from collections import Counter
@@ -163,3 +164,24 @@ def test_the_page_on_others_names_the_versions_that_tests_run() -> None:
         "pyOADR-VEN": pyoadr,
         "openapi-python-client": client,
     }
+
+
+@pytest.mark.parametrize(("name", "page"), [("evenload-ven", "gateway"), ("evenload-vtn", "operating")])
+def test_the_steps_before_a_service_fit_its_unit(name: str, page: str) -> None:
+    unit = configparser.ConfigParser(interpolation=None, delimiters=("=",), strict=False)
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    unit.read(ROOT / "examples" / f"{name}.service")
+    service = unit["Service"]
+    steps = (ROOT / "docs" / "how-to" / f"{page}.md").read_text("utf-8")
+    home = f"/var/lib/{service['StateDirectory']}"
+    program, config = service["ExecStart"].split()[0], service["ExecStart"].split()[-1]
+    assert f"sudo cp examples/{name}.service /etc/systemd/system/" in steps
+    assert f"venv {program.removesuffix('/bin/evenload')}" in steps
+    assert f"install -d -m 700 -o {service['User']} -g {service['Group']} {home}" in steps
+    assert (config if page == "gateway" else config.removesuffix("/vtn.toml")) in steps
+    assert config.startswith(f"{home}/")
+    assert service["WorkingDirectory"].startswith(home)
+
+
+def test_a_server_may_hold_many_connections() -> None:
+    assert "\nLimitNOFILE=524288\n" in (ROOT / "examples" / "evenload-vtn.service").read_text("utf-8")
