@@ -13,7 +13,7 @@ from evenload.session import MaybeMoment, Session, command, open_group
 market = typer.Typer(help="BRPs, contracts, and what is sold to them.", no_args_is_help=True)
 market.callback()(open_group)
 
-_Brp = Annotated[str, typer.Argument(help="As `evenload market brps` shows it.")]
+_Brp = Annotated[str, typer.Argument(help="Its name, or its id.", metavar="BRP"), Noun.BRP]
 _Client = Annotated[str, typer.Argument(help="Id of an API client (cli_...).")]
 _Scope = Annotated[
     list[str] | None, typer.Option(help="Scope of the API client. Repeatable. Default: all but tariff:write.")

@@ -40,6 +40,8 @@ class Noun(Enum):
     PROGRAMME = _Listing("prg", "programme", "/programmes")
     GROUP = _Listing("grp", "group", "/groups")
     DISPATCH = _Listing("dsp", "dispatch", "/dispatches")
+    BRP = _Listing("pty", "BRP", "/brps")
+    TARIFF = _Listing("trf", "tariff", "/tariffs")
 
 
 def are_ids(noun: Noun, value: str | Sequence[str] | None) -> bool:

@@ -16,7 +16,7 @@ tariff = typer.Typer(help="Network and electricity tariffs and their prices.", n
 tariff.callback()(open_group)
 
 _MOST_BYTES: Final = 4 << 20
-_TariffId = Annotated[str, typer.Argument(help="As `evenload tariff list` shows it.")]
+_TariffId = Annotated[str, typer.Argument(help="Its name, or its id.", metavar="TARIFF"), Noun.TARIFF]
 _PRICE: Final = ("start", "end", "per_kwh")
 
 
@@ -182,7 +182,7 @@ def tariff_signals(
 @command(tariff, "household")
 def tariff_household(
     session: Session,
-    ven_id: Annotated[str, typer.Argument(help="The venID.")],
+    ven_id: Annotated[str, typer.Argument(help="Its name, or its venID.", metavar="VEN"), Noun.VEN],
     since: MaybeMoment = None,
     until: MaybeMoment = None,
 ) -> None:
