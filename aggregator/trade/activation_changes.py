@@ -140,7 +140,7 @@ async def cancel(
     ran = one.dispatch_id is not None and one.starts_at < now
     if one.dispatch_id is not None:
         whole = await dispatch.get(tx.conn, one.dispatch_id)
-        if event.may_run(whole.shared, now):
+        if not event.is_over(whole.shared, now):
             await dispatch.cancel(tx, one.dispatch_id, now, who=who)
     await tx.conn.execute(
         update(activation)

@@ -23,7 +23,7 @@ from core.spans import floor_to
 from openadr.model.event import Event, EventStatus, status_at
 from openadr.model.opt import OptType
 from openadr.model.signal import Signal
-from vtn.services import dispatch, dispatch_view, event, programme
+from vtn.services import dispatch, dispatch_view, programme
 from vtn.services.dispatch import Dispatch
 from vtn.services.dispatch_view import CalledVen
 from vtn.services.evaluation import as_run, ordered_between
@@ -143,11 +143,6 @@ class Progress:
     def is_over(self) -> bool:
         """Whether nothing more happens."""
         return self.status in (EventStatus.COMPLETED, EventStatus.CANCELLED)
-
-    @property
-    def can_be_cancelled(self) -> bool:
-        """Whether some VEN may still be at it."""
-        return self.dispatch.cancelled_at is None and event.may_run(self.dispatch.shared, self.at)
 
     @property
     def has_result(self) -> bool:

@@ -399,14 +399,11 @@ async def _locked_event(tx: Transaction, event_id: str) -> tuple[Any, Dispatch]:
 
 
 async def cancel(tx: Transaction, dispatch_id: str, now: datetime, *, who: str) -> None:
-    """Cancel a dispatch and all its events. Cancelling twice changes nothing.
-
-    Raises NotFoundError, ConflictError for one that no VEN can be at any more.
-    """
+    """Cancel a dispatch and all its events. Cancelling twice changes nothing; a completed one cannot be cancelled."""
     old = await get(tx.conn, dispatch_id, lock=True)
     if old.cancelled_at is not None:
         return
-    if not events.may_run(old.shared, now):
+    if events.is_over(old.shared, now):
         raise ConflictError("This dispatch is complete.")
     await tx.conn.execute(
         update(dispatch)
@@ -422,7 +419,7 @@ async def cancel_event(tx: Transaction, event_id: str, now: datetime, *, who: st
     row, whole = await _locked_event(tx, event_id)
     if row.cancelled_at is not None:
         return
-    if not events.may_run(whole.shared, now):
+    if events.is_over(whole.shared, now):
         raise ConflictError("This event is complete.")
     await _bump(tx, row.dispatch_id, {"cancelled_at": now}, now, only=[event_id])
     await tx.audit(who, "cancel event", event_id, at=now)

@@ -20,7 +20,6 @@ from openadr.model.event import (
     ResponseRequired,
     current_value,
     in_order,
-    listed_until,
     near_from,
     status_at,
 )
@@ -347,9 +346,3 @@ async def _add_opts(tx: Transaction, answers: Sequence[tuple[str, Answer]], now:
 def is_over(event: Event, now: datetime) -> bool:
     """Whether the event can no longer change: it is complete or cancelled."""
     return status_at(event, now) in (EventStatus.COMPLETED, EventStatus.CANCELLED)
-
-
-def may_run(event: Event, now: datetime) -> bool:
-    """Whether the event can still be cancelled: some VEN may be at it, up to startafter beyond the end (EV-61)."""
-    until = listed_until(event)
-    return not event.cancelled and (until is None or now < until)

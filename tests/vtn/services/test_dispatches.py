@@ -98,24 +98,6 @@ async def test_ev07_a_change_of_the_rest_also_counts_for_a_cancelled_event_that_
     assert (gone.status, gone.event.modification_number) == (EventStatus.CANCELLED, 2)
 
 
-async def test_ev61_ev62_what_a_random_start_may_keep_running_beyond_the_end_can_be_cancelled(world):
-    one, other = await world.ven(), await world.ven()
-    dispatch_id = await world.dispatch(one, other, rules={"start_after": Duration.of(minutes=10)})
-    (mine,), _ = await one.events(), await other.events()
-    world.later(hours=2, minutes=9)
-    async with world.tx() as tx:
-        await dispatch.cancel_event(tx, mine.event.event_id, world.now, who="test")
-    assert [it.status for it in await one.events()] == [EventStatus.CANCELLED]
-    async with world.tx() as tx:
-        await dispatch.cancel(tx, dispatch_id, world.now, who="test")
-    assert [it.status for it in await other.events()] == [EventStatus.CANCELLED]
-    following = await world.dispatch(one, rules={"start_after": Duration.of(minutes=10)})
-    world.later(hours=2, minutes=10)
-    with pytest.raises(ConflictError, match="complete"):
-        async with world.tx() as tx:
-            await dispatch.cancel(tx, following, world.now, who="test")
-
-
 async def test_a_complete_dispatch_can_be_neither_changed_nor_cancelled(world):
     ven = await world.ven()
     dispatch_id = await world.dispatch(ven)
