@@ -79,7 +79,10 @@ class YamlFile:
     def faults(self, error: ValidationError, prefix: Place = ()) -> list[Fault]:
         """Return what a model found wrong with the values at `prefix`."""
         return [
-            self.fault(place := (*prefix, *fault["loc"]), f"{_named(place)}{fault_words(fault['type'], fault['msg'])}")
+            self.fault(
+                place := (*prefix, *fault["loc"]),
+                f"{_named(place)}{fault_words(fault['type'], fault['msg'], fault['input'])}",
+            )
             for fault in error.errors(include_url=False, include_context=False)
         ]
 

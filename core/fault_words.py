@@ -5,8 +5,8 @@ from typing import Final
 
 _WORDS: Final = {
     "missing": "is missing",
-    "tuple_type": "should be a list: put brackets around it",
-    "list_type": "should be a list: put brackets around it",
+    "tuple_type": "should be a list: [a, b], or lines that begin with a dash",
+    "list_type": "should be a list: [a, b], or lines that begin with a dash",
     "string_type": "should be a text: put it in quotes",
     "dict_type": "should be a section of names and values",
     "model_type": "should be a section of names and values",
@@ -14,13 +14,15 @@ _WORDS: Final = {
 }
 
 
-def fault_words(kind: str, text: str, *, unknown: str = "unknown name") -> str:
-    """Return what follows a value's name and a colon. `kind` and `text` are the error's `type` and `msg` of pydantic.
+def fault_words(kind: str, text: str, given: object, *, unknown: str = "unknown name") -> str:
+    """Return what follows a value's name and a colon: `type`, `msg` and `input` of an error of pydantic in plain words.
 
     `unknown` is said of a name that there is not.
     """
     if kind == "extra_forbidden":
         return unknown
+    if given is None and kind in _WORDS:
+        return "is empty"
     plain = text.removeprefix("Value error, ").removeprefix("Input ")
     return _WORDS.get(kind, plain.replace("String should match pattern", "should have the form"))
 

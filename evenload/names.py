@@ -57,7 +57,9 @@ async def resolved(client: OperatorClient, noun: Noun, value: str | Sequence[str
 
 
 async def resolve(client: OperatorClient, noun: Noun, text: str) -> str:
-    """Return the id of what an id or a name says. A dispatch goes by its programme's name, if one of it is not over.
+    """Return the id of what an id or a name says. A dispatch goes by its programme's name.
+
+    What is retired, or over, stands back where there is another one.
 
     Raises InvalidError where nothing, or more than one thing, is called so.
     """
@@ -70,6 +72,8 @@ async def resolve(client: OperatorClient, noun: Noun, text: str) -> str:
     ]
     if noun is Noun.DISPATCH:
         exact = [row for row in exact if row["status"] not in _OVER] or exact
+    if noun is Noun.TARIFF:
+        exact = [row for row in exact if row["retired_at"] is None] or exact
     if len(exact) == 1:
         return str(exact[0][listing.id])
     if exact:

@@ -378,7 +378,9 @@ def _fault(path: Path, error: ErrorDetails) -> str:
     variables = ["__".join(steps[:length]).upper() for length in range(len(steps), 0, -1)]
     variable = next((_PREFIX + name for name in variables if _PREFIX + name in named), None)
     where = variable or f"{path}: {'.'.join(steps)}"
-    text = fault_words(error["type"], error["msg"], unknown="no such setting; remove it or check its spelling")
+    text = fault_words(
+        error["type"], error["msg"], error["input"], unknown="no such setting; remove it or check its spelling"
+    )
     return f"{where}: {text}."
 
 

@@ -43,7 +43,7 @@ def are_quiet(quiet: Iterable[Quiet], zone: tzinfo | None, start: datetime, end:
     try:
         last = start + _AHEAD if end is None else min(end, start + _AHEAD)  # within a week each of them comes
         return any(begins < last for begins, _ in _spans(hours, zone, start))
-    except OverflowError:  # at an edge of the calendar there is no telling
+    except (OverflowError, ValueError):  # at an edge of the calendar there is no telling
         return bool(hours)
 
 

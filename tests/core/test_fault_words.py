@@ -18,7 +18,11 @@ from core.fault_words import fault_words, formed
     ],
 )
 def test_words_follow_a_name(kind, text, words):
-    assert fault_words(kind, text) == words
+    assert fault_words(kind, text, {}) == words
+
+
+def test_what_is_empty_is_said_to_be():
+    assert fault_words("string_type", "Input should be a valid string", None) == "is empty"
 
 
 def test_what_is_wanted_stands_for_a_regular_expression():

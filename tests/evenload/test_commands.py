@@ -194,7 +194,10 @@ def test_brps_and_tariffs_go_by_their_names(shell):
     assert listed["party_id"] == created.split()[0]
     assert "no BRP called 'Nobody'" in shell.bad("market", "clients", "Nobody")
     shell.good("tariff", "create", "electricity", "Day and night", "--currency", "EUR", "--vat-included")
-    assert "Retired trf_" in shell.good("tariff", "retire", "Day and night")
+    retired = shell.good("tariff", "retire", "Day and night")
+    assert retired.startswith("Retired trf_")
+    shell.good("tariff", "create", "electricity", "Day and night", "--currency", "EUR", "--vat-included")
+    assert shell.good("tariff", "retire", "Day and night") != retired, "the one that is left"
 
 
 def test_another_power_of_a_running_dispatch_leaves_what_has_elapsed():

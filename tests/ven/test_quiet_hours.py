@@ -83,6 +83,7 @@ def test_quiet_hours_are_found_up_to_the_end_of_the_calendar():
     for end in (datetime(9999, 12, 31, 23, 59, tzinfo=UTC), None):
         assert are_quiet([NIGHT], ZURICH, datetime(9999, 12, 31, 23, tzinfo=UTC), end)
         assert are_quiet([NIGHT], ZURICH, datetime(1, 1, 1, tzinfo=UTC), end)
+        assert are_quiet([NIGHT], None, datetime(1, 1, 2, tzinfo=UTC), end)
 
 
 @pytest.mark.parametrize(
