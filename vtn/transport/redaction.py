@@ -24,11 +24,14 @@ _SECRETS: Final = (
     (b"x509", (_element(b"X509Certificate"), _element(b"X509SKI"))),
 )
 """Elements to be blanked, by what is in every body that has them: the parts of a signature stand in ds:Signature."""
+_NAMES: Final = rb"(?:registrationID|SignatureValue|DigestValue|Modulus|X509Certificate|X509SKI)"
 _ELSEWHERE: Final = re.compile(
-    rb"(?:registrationID|SignatureValue|DigestValue|Modulus|X509Certificate|X509SKI)[\"']?\s*[=:]", _LOOSE
+    rb"%(name)b\s*=|\"%(name)b\"|=\s*'%(name)b'|'%(name)b'\s*:\s*[\"'\d]|<!|<(?:[^<>\s/]*:)?%(name)b\s[^<>]*<"
+    % {b"name": _NAMES},
+    _LOOSE,
 )
-"""Secrets that are no elements: attributes, JSON. In what a document type defines they could be, too."""
-_DECLARED: Final = re.compile(rb"""<\?xml\b[^>]{0,200}?\bencoding\s*=\s*["']([\w.-]+)""")
+"""Secrets that are no elements: attributes, JSON. Comments, CDATA and broken tags could hide where elements end."""
+_DECLARED: Final = re.compile(rb"""<\?xml\b[^>]*?\bencoding\s*=\s*["']([\w.-]+)""")
 _PLAIN: Final = frozenset({b"utf-8", b"utf8", b"us-ascii", b"ascii", b"iso-8859-1", b"latin-1", b"windows-1252"})
 """Encodings in which ASCII is ASCII."""
 _MARK: Final = b"\xef\xbb\xbf"
