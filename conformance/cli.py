@@ -63,7 +63,8 @@ _UNTRIED: Final = 3
 def _url(text: str) -> str:
     try:
         url = urlsplit(text)
-        usable = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+        host = (url.hostname or "").encode("idna")  # raises for what no resolver takes
+        usable = url.scheme in ("http", "https") and host != b"" and url.port != 0 and text.split() == [text]
     except ValueError:
         usable = False
     if not usable:
@@ -324,7 +325,8 @@ def replay(
         results = judged(checks, transcripts, declared)
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise InvalidError(f"The run in {directory} was damaged: its facts are not those of the kit.") from error
-    _finish(papers, summary(str(directory), checks, results, unrun))
+    is_complete = not (is_ven and any(transcript.broke for transcript in transcripts))
+    _finish(papers, summary(str(directory), checks, results, unrun), is_complete=is_complete)
 
 
 @_command
@@ -424,7 +426,7 @@ def _chosen(only: Sequence[str] | None, side: Sequence[Check] = CHECKS) -> list[
     chapters = {rule.partition("-")[0] for rule in known_rules}
     unrun = VEN_UNRUN if side is VEN_CHECKS else UNRUN
     if untried := [word.upper() for word in only if word.upper() in unrun]:
-        raise InvalidError(f"The kit does not test {untried[0]}: {unrun[untried[0]]}.")
+        raise InvalidError(f"{untried[0]} cannot be tested: {unrun[untried[0]]}.")
     if strange := [word for word in only if word.upper() not in known_rules | chapters]:
         raise InvalidError(f"There is no check for {', '.join(strange)}; chapters are {', '.join(sorted(chapters))}.")
     words = {word.upper() for word in only}

@@ -12,7 +12,7 @@ from typing import Any, Final
 from lxml import etree
 
 from conformance.exchange import Answer, Exchange, Transcript
-from conformance.templates import NAMESPACES
+from conformance.templates import NAMESPACES, OF_2_0_A
 from conformance.verdict import Failed
 from core.errors import UnavailableError
 
@@ -117,11 +117,12 @@ def parse(body: bytes) -> Document:
 
 
 def is_openadr(reply: Answer) -> bool:
-    """Tell whether an answer is an OpenADR message, be it a bad one, or of another namespace."""
+    """Tell whether an answer is an OpenADR message, be it a bad one, of another namespace, or of 2.0a."""
     try:
-        return str(etree.QName(parse(reply.content).root).localname) == "oadrPayload"
+        name = etree.QName(parse(reply.content).root)
     except ValueError:
         return False
+    return str(name.localname) == "oadrPayload" or name.namespace == OF_2_0_A
 
 
 def answer(exchange: Exchange, *names: str) -> Document:

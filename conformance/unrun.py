@@ -40,7 +40,7 @@ UNRUN: Final[Mapping[str, str]] = MappingProxyType(
         "RP-49": _OWN_REPORTS,
         "RP-51": _OWN_REPORTS,
         "RP-61": _OWN_REPORTS,
-        "TR-01": f"{_PUSH}, and XMPP",
+        "TR-01": "not built: the kit plays neither push VENs nor XMPP",
         "TR-10": _PUSH,
         "TR-11": _PUSH,
         "SE-05": _PUSH,

@@ -14,7 +14,6 @@ from conformance.templates import NAMESPACES, OF_2_0_A
 from conformance.verdict import Failed, NotApplicable, NotObservable
 
 _FEATURE: Final = "profile_2_0_a"
-_NOT_THERE: Final = 404
 _IDS: Final = frozenset({"groupID", "resourceID", "venID", "partyID"})
 _LATER: Final = (
     ("modificationDateTime", "ei:eventDescriptor/ei:modificationDateTime"),
@@ -29,8 +28,9 @@ _LATER: Final = (
 def _spoken(transcript: Transcript) -> tuple[Exchange, ...]:
     """Return what was said in 2.0a. Raises NotApplicable if it is not served."""
     first, *others = needed(transcript, "asked")
-    if first.answer is not None and first.answer.status == _NOT_THERE:
-        raise NotApplicable("the VTN does not serve 2.0a")
+    if first.answer is None or first.answer.status != judge.OK:
+        seen = first.trouble if first.answer is None else f"HTTP {first.answer.status}"
+        raise NotApplicable(f"the VTN does not serve 2.0a: {seen}")
     return (first, *others, *transcript.steps("opted"))
 
 

@@ -44,7 +44,7 @@ class Papers:
             typer.echo(f"evenload: interrupted{kept}", err=True)
             raise
         finally:
-            if self.record_to is not None and transcripts:
+            if self.record_to is not None and any(transcript.exchanges for transcript in transcripts):
                 record.save(self.record_to, transcripts)
 
     def show(self, run: Summary) -> None:

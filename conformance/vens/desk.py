@@ -315,7 +315,9 @@ class Desk:
     @property
     def faults(self) -> tuple[str, ...]:
         """What was wrong with requests that could not be read, with how often."""
-        return tuple(f"{count} requests could not be read: {text}" for text, count in self._faults.most_common(3))
+        return tuple(
+            f"requests that could not be read: {count} ({text})" for text, count in self._faults.most_common(3)
+        )
 
     def _stamp(self) -> datetime:
         return self.timeline.now()

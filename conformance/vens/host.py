@@ -77,7 +77,7 @@ class Host:
     @property
     def faults(self) -> tuple[str, ...]:
         """What went wrong before a request came, with how often."""
-        return tuple(f"{count} connections failed: {text}" for text, count in self.server.faults.most_common(3))
+        return tuple(f"connections that failed: {count} ({text})" for text, count in self.server.faults.most_common(3))
 
     @property
     def url(self) -> str:

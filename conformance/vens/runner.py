@@ -6,10 +6,12 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import IO, Final
 
 from conformance.exchange import Request, Transcript
@@ -24,6 +26,7 @@ from core.errors import EvenloadError, InvalidError, UnavailableError
 FIRST: Final = "joining"
 """Without it nothing can be played."""
 _FAREWELL_S: Final = 20.0
+_LOOK_S: Final = 0.05
 _LAST_WORDS: Final = 2000
 _LAST_LINE: Final = 200
 
@@ -80,15 +83,37 @@ def ven_process(command: str | None, url: str) -> Iterator[VenProcess]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started: a shell does not pass on what it is told."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
+    """End a process and all that it started, which a shell does not pass on; who is asked twice to hurry kills them."""
+    try:
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, sign)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_FAREWELL_S)
-            break
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGTERM)
+        until = time.monotonic() + _FAREWELL_S
+        while _lives(process) and time.monotonic() < until:
+            time.sleep(_LOOK_S)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _lives(process: subprocess.Popen[bytes]) -> bool:
+    """Tell whether some process of its group does more than wait for being forgotten."""
+    if process.poll() is None:
+        return True
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return any(_group(place) == process.pid for place in Path("/proc").glob("[0-9]*/stat"))
+
+
+def _group(stat: Path) -> int | None:
+    """Return the process group of a process that has not ended, by its /proc/PID/stat."""
+    try:
+        state, _, group, *_ = stat.read_text(errors="replace").rpartition(")")[2].split()
+    except (OSError, ValueError):
+        return None
+    return None if state == "Z" else int(group)
 
 
 def play(

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from conformance import record
 from conformance import templates as t
 from conformance.cli import app
-from conformance.exchange import Request
+from conformance.exchange import Exchange, Request, Transcript
 from conformance.stage import Timeline
 from conformance.vens.desk import Desk, Rules
 from conformance.vens.dialogues import _respelled
@@ -167,6 +167,52 @@ def test_sigterm_ends_the_ven_as_ctrl_c_does(tmp_path):
     assert not _is_alive(lock)
 
 
+_SAYS_GOODBYE = """
+import signal, sys, time
+def end(*_):
+    time.sleep(0.5)
+    open(sys.argv[1], "w").write("goodbye")
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+open(sys.argv[1], "w").write("here")
+time.sleep(600)
+"""
+
+
+def test_a_ven_behind_a_shell_has_time_to_say_goodbye(tmp_path):
+    (tmp_path / "ven.py").write_text(_SAYS_GOODBYE)
+    command = f"sh -c '{sys.executable} {tmp_path / 'ven.py'} {tmp_path / 'said'}; true'"
+    assert _run("--listen", f"127.0.0.1:{free_port()}", "--first", 3, "--start", command).exit_code == 3
+    assert (tmp_path / "said").read_text() == "goodbye"
+
+
+def test_who_is_asked_twice_kills_what_does_not_end(tmp_path):
+    (tmp_path / "ven.py").write_text("import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + _LIVES)
+    lock = tmp_path / "lock"
+    start = f"{sys.executable} {tmp_path / 'ven.py'} {lock}"
+    listen = f"127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "evenload", "conform", "ven", "--listen", listen, "--start", start]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as kit:
+        deadline = time.monotonic() + 60
+        while not lock.exists() or not lock.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        while kit.poll() is None:
+            assert time.monotonic() < deadline
+            kit.terminate()
+            time.sleep(0.5)
+        kit.communicate()
+    assert not _is_alive(lock)
+
+
+@pytest.mark.parametrize("broke", ["", "the VEN's process has ended"])
+def test_a_run_that_broke_off_is_no_success_also_when_it_is_judged_again(tmp_path, broke):
+    spoken = Exchange("x", "ven", Request("GET", "/", (), b""), None, "the connection ended", machine_now())
+    record.save(tmp_path / "run", [Transcript("joining", (spoken,), {}, broke)])
+    done = CliRunner().invoke(app, ["replay", str(tmp_path / "run"), "--only", "RG-03"])
+    assert done.exit_code == (1 if broke else 0), done.output
+
+
 class Visitor:
     """Says something to the kit as soon as it listens, and keeps a thread busy with it."""
 
@@ -198,7 +244,7 @@ def test_what_could_not_be_read_is_told_where_no_ven_registered():
     done = _run("--listen", f"127.0.0.1:{port}", "--first", 3)
     visitor.end()
     assert done.exit_code == 3
-    assert "1 requests could not be read: it has no Content-Length" in done.output
+    assert "requests that could not be read: 1 (it has no Content-Length" in done.output
 
 
 def test_what_was_no_tls_is_told_where_no_ven_registered(tmp_path):
@@ -210,7 +256,7 @@ def test_what_was_no_tls_is_told_where_no_ven_registered(tmp_path):
     done = _run("--listen", f"127.0.0.1:{port}", "--first", 3, *files)
     visitor.end()
     assert done.exit_code == 3
-    assert "1 connections failed: TLS: HTTP_REQUEST" in done.output
+    assert "connections that failed: 1 (TLS: HTTP_REQUEST)" in done.output
 
 
 def test_a_ven_that_cannot_be_reached_was_not_tried():
