@@ -90,7 +90,7 @@ class Gateway:
         resume(self.clock, self._files)
         self._log = HouseholdLog(household.log_file, self._peer.ven_name, self.clock)
         self._ring = Ring(self.store, household.limits.readings)
-        self._recorder = Recorder(self._ring, self._poke)
+        self._recorder = Recorder(self._ring, self._poke, self.clock)
         resources = metered(household, devices)
         self._meters = frozenset(point for one in resources if (point := one.register or one.power))
         self._forecaster = Forecaster(self._ring, household, devices)

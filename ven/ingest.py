@@ -1,8 +1,14 @@
-"""What a household's devices tell, written to its ring in small batches."""
+"""What a household's devices tell, written to its ring in small batches.
+
+While the clock is behind nothing is written, since it would stand at a wrong time for ever. What arrives is kept in
+memory, and stamped by how long ago it came when the clock is right.
+"""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -11,6 +17,7 @@ from bridges.device import Device, Driver
 from bridges.lease_state import Lease
 from core.errors import UnavailableError
 from core.points import Reading
+from core.trusted_clock import TrustedClock
 from ven.household import Household
 from ven.readings_store import Ring
 from ven.reports import status_point
@@ -20,19 +27,42 @@ _log = structlog.get_logger(__name__)
 _BATCH_S: Final = 0.05
 _RETRY_S: Final = 2.0
 _MOST_WAITING: Final = 100_000
+_FRESH: Final = timedelta(minutes=2)
+"""A reading is of the moment in which it comes, or of the past."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubted:
+    """A reading that came while the clock was behind, with what the clock said and the time that cannot be set."""
+
+    reading: Reading
+    said: datetime
+    elapsed: timedelta
+
+    def put_right(self, now: datetime, elapsed: timedelta) -> Reading:
+        """Return it at its true time; what speaks of the past has its time from the device."""
+        if abs(self.reading.start + (self.reading.duration or timedelta()) - self.said) > _FRESH:
+            return self.reading
+        return replace(self.reading, start=self.reading.start + (now - (elapsed - self.elapsed) - self.said))
 
 
 class Recorder:
     """Collects readings for a moment and stores them together. While the disk is full it keeps the newest in memory."""
 
-    def __init__(self, ring: Ring, on_stored: Callable[[], None]) -> None:
+    def __init__(self, ring: Ring, on_stored: Callable[[], None], clock: TrustedClock) -> None:
         self._ring = ring
         self._on_stored = on_stored
+        self._clock = clock
         self._waiting: list[Reading] = []
+        self._doubted: deque[_Doubted] = deque(maxlen=_MOST_WAITING)
         self._some = asyncio.Event()
 
     def take(self, reading: Reading) -> None:
         """Take a reading from a driver."""
+        if self._clock.is_behind:
+            self._doubted.append(_Doubted(reading, self._clock.now(), self._clock.elapsed()))
+            self._some.set()
+            return
         self._waiting.append(reading)
         if len(self._waiting) > _MOST_WAITING:
             del self._waiting[: _MOST_WAITING // 10]
@@ -43,7 +73,7 @@ class Recorder:
         """Store what comes, until cancelled."""
         while True:
             await self._some.wait()
-            await asyncio.sleep(_BATCH_S)
+            await asyncio.sleep(_RETRY_S if self._doubted else _BATCH_S)
             try:
                 self.flush()
             except UnavailableError as error:
@@ -51,7 +81,11 @@ class Recorder:
                 await asyncio.sleep(_RETRY_S)
 
     def flush(self) -> None:
-        """Store what waits. Raises UnavailableError; nothing is lost then."""
+        """Store what waits for no better clock. Raises UnavailableError; nothing is lost then."""
+        if self._doubted and not self._clock.is_behind:
+            now, elapsed = self._clock.now(), self._clock.elapsed()
+            self._waiting += [each.put_right(now, elapsed) for each in self._doubted]
+            self._doubted.clear()
         batch = list(self._waiting)
         if batch:
             try:
@@ -62,7 +96,8 @@ class Recorder:
                 self._add_singly(batch)
             del self._waiting[: len(batch)]
             self._on_stored()
-        self._some.clear()
+        if not self._doubted:
+            self._some.clear()
 
     def _add_singly(self, batch: Sequence[Reading]) -> None:
         for reading in batch:

@@ -191,6 +191,13 @@ async def test_a_bulk_action_needs_a_choice_and_keeps_what_was_chosen(console):
     await console.dispatcher.post("/fleet/bulk", 403, action="area", area="x", ven_ids=[ven.ven_id])
 
 
+async def test_removing_a_ven_is_asked_about(console):
+    ven = await console.world.ven("home")
+    page = await console.admin.get(f"/fleet/{ven.ven_id}")
+    (asked,) = page.texts("//details[contains(@class, 'confirm')][.//form[contains(@action, '/removal')]]//p")
+    assert "This can't be undone." in asked
+
+
 async def test_what_is_settled_is_said_and_can_be_chosen(console):
     ven, _, _ = await metered_ven(console.world, 1, days=1)
     page = await console.admin.get(f"/fleet/{ven.ven_id}/readings")

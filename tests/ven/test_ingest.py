@@ -1,0 +1,83 @@
+"""Readings on their way to the ring: while the clock is behind they wait, and then stand at their true time."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from core.clock import ManualClock
+from core.points import Reading
+from core.trusted_clock import TrustedClock
+from ven.ingest import Recorder
+from ven.readings_store import Ring
+from ven.store import Store
+
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+class Place:
+    """A recorder that knows that it is noon, and a clock that says what a test says."""
+
+    def __init__(self):
+        self.clock = ManualClock(NOON)
+        self.trusted = TrustedClock(self.clock)
+        self.trusted.resume(NOON)
+        self.ring = Ring(Store(None), 1000)
+        self.recorder = Recorder(self.ring, lambda: None, self.trusted)
+
+    def hear(self, value, at=None, **more):
+        self.recorder.take(Reading("p", at or self.trusted.now(), value, **more))
+
+    def stored(self):
+        self.recorder.flush()
+        return [
+            (reading.start, reading.value)
+            for reading in self.ring.between("p", NOON - 300 * MINUTE, NOON + 300 * MINUTE)
+        ]
+
+
+@pytest.fixture
+def place():
+    return Place()
+
+
+def test_what_comes_is_stored_as_it_comes(place):
+    place.hear(1.0)
+    assert place.stored() == [(NOON, 1.0)]
+
+
+def test_what_comes_by_a_clock_that_is_behind_is_put_right(place):
+    place.clock.set(NOON - 30 * MINUTE)
+    place.hear(1.0)
+    place.clock.advance(MINUTE)
+    place.hear(2.0)
+    assert place.stored() == [], "nobody knows when that was"
+    place.clock.advance(MINUTE)
+    place.clock.set(NOON + 20 * MINUTE)  # it was down for 18 minutes
+    assert place.stored() == [(NOON + 18 * MINUTE, 1.0), (NOON + 19 * MINUTE, 2.0)]
+    place.hear(3.0)
+    assert place.stored()[-1] == (NOON + 20 * MINUTE, 3.0)
+
+
+def test_the_past_of_a_meter_is_its_own_word(place):
+    place.clock.set(NOON - 30 * MINUTE)
+    place.hear(1.0, NOON - 200 * MINUTE)
+    place.hear(2.0, NOON - 15 * MINUTE, duration=15 * MINUTE)
+    place.clock.set(NOON + 20 * MINUTE)
+    assert place.stored() == [(NOON - 200 * MINUTE, 1.0), (NOON + 5 * MINUTE, 2.0)]
+
+
+def test_a_clock_that_is_believed_after_all_has_the_last_word(place):
+    place.clock.set(NOON - 30 * MINUTE)
+    place.hear(1.0)
+    place.clock.advance(11 * MINUTE)
+    assert place.stored() == [(NOON - 30 * MINUTE, 1.0)]
+
+
+def test_a_time_that_may_well_be_right_is_not_waited_for():
+    place = Place()
+    place.trusted = TrustedClock(place.clock, lambda: False, just_booted=True)
+    place.recorder = Recorder(place.ring, lambda: None, place.trusted)
+    assert place.trusted.doubt is not None
+    place.hear(1.0)
+    assert place.stored() == [(NOON, 1.0)]
