@@ -98,9 +98,20 @@ async def test_bad_files_are_complained_of(shell, counter, tmp_path, name, text,
     assert await counter.world.rows("tariff_version") == []
 
 
+async def test_tariffs_go_by_their_names_and_retired_ones_stand_back(shell):
+    create = ("create", "electricity", "Day and night", "--currency", "EUR", "--vat-included")
+    first = (await shell(*create)).strip()
+    assert f"Retired {first}" in await shell("retire", "day and night")
+    second = (await shell(*create)).strip()
+    assert f"Retired {second}" in await shell("retire", "Day and night")
+    assert "could be any of these" in await shell("versions", "Day and night", code=1)
+    assert "no tariff called 'Nobody'" in await shell("versions", "Nobody", code=1)
+
+
 async def test_missing_files_are_complained_of(shell, tmp_path):
-    assert "cannot be read" in await shell("put", "trf", tmp_path / "none.json", code=1)
+    await shell("create", "electricity", "Mine", "--currency", "EUR", "--vat-included")
+    assert "cannot be read" in await shell("put", "Mine", tmp_path / "none.json", code=1)
     assert "no readable JSON" in await shell(
-        "source", "trf", "--address", "https://a.example/", "--mapping", tmp_path / "none.json", code=1
+        "source", "Mine", "--address", "https://a.example/", "--mapping", tmp_path / "none.json", code=1
     )
-    assert "belong together" in await shell("source", "trf", "--address", "https://a.example/", code=1)
+    assert "belong together" in await shell("source", "Mine", "--address", "https://a.example/", code=1)
