@@ -36,14 +36,14 @@ class _Doubted:
     """A reading that came while the clock was behind, with what the clock said and the time that cannot be set."""
 
     reading: Reading
-    said: datetime
+    stamp: datetime
     elapsed: timedelta
 
     def put_right(self, now: datetime, elapsed: timedelta) -> Reading:
         """Return it at its true time; what speaks of the past has its time from the device."""
-        if abs(self.reading.start + (self.reading.duration or timedelta()) - self.said) > _FRESH:
+        if abs(self.reading.start + (self.reading.duration or timedelta()) - self.stamp) > _FRESH:
             return self.reading
-        return replace(self.reading, start=self.reading.start + (now - (elapsed - self.elapsed) - self.said))
+        return replace(self.reading, start=self.reading.start + (now - (elapsed - self.elapsed) - self.stamp))
 
 
 class Recorder:
