@@ -15,6 +15,7 @@ from bridges.device import CapabilityKind, Contact, Device, DeviceSpec, StateLis
 from bridges.device_clock import NEAR, DeviceClock
 from core.clock import Clock
 from core.errors import InvalidError, UnavailableError
+from core.fault_words import faults_in_a_line
 from core.points import Flow, Kind, Phase, Point, Quantity, Reading
 
 _log = structlog.get_logger(__name__)
@@ -53,9 +54,7 @@ def options_of(model: type[OptionsT], device: DeviceSpec) -> OptionsT:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'options'}: {fault['msg']}" for fault in error.errors()
-        )
+        faults = faults_in_a_line(error.errors())
         raise InvalidError(f"Device {device.id} ({device.driver}): {faults}.") from error
 
 

@@ -19,6 +19,7 @@ from bridges.connections import ConnectionKind
 from bridges.device import CapabilityKind, same
 from bridges.yaml_file import FileError, Place, YamlFile
 from core.errors import InvalidError
+from core.fault_words import faults_in_a_line
 from core.points import UNITS, Flow, Kind, Phase, Quantity, to_unit
 
 VALUE: Final = "{value}"
@@ -301,9 +302,7 @@ class Template:
         try:
             return _body(self._rest, options)
         except ValidationError as error:
-            raise InvalidError(
-                "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-            ) from error
+            raise InvalidError(faults_in_a_line(error.errors())) from error
 
 
 def _validated(file: YamlFile, model: type[Head], values: Mapping[str, Any]) -> Head:

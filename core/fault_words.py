@@ -1,12 +1,12 @@
 """What is wrong with a value in a file that people write, in plain words instead of the type checker's."""
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
 
 _WORDS: Final = {
     "missing": "is missing",
-    "tuple_type": "should be a list: [a, b], or lines that begin with a dash",
-    "list_type": "should be a list: [a, b], or lines that begin with a dash",
+    "tuple_type": "should be a list, such as [a, b]",
+    "list_type": "should be a list, such as [a, b]",
     "string_type": "should be a text: put it in quotes",
     "dict_type": "should be a section of names and values",
     "model_type": "should be a section of names and values",
@@ -25,6 +25,14 @@ def fault_words(kind: str, text: str, given: object, *, unknown: str = "unknown 
         return "is empty"
     plain = text.removeprefix("Value error, ").removeprefix("Input ")
     return _WORDS.get(kind, plain.replace("String should match pattern", "should have the form"))
+
+
+def faults_in_a_line(errors: Iterable[Mapping[str, Any]]) -> str:
+    """Return the errors of a model of pydantic in plain words, each behind the way to its value."""
+    return "; ".join(
+        f"{'.'.join(map(str, error['loc'])) or 'options'}: {fault_words(error['type'], error['msg'], error['input'])}"
+        for error in errors
+    )
 
 
 def formed(is_formed: Callable[[str], object], wanted: str) -> Callable[[object], object]:

@@ -414,7 +414,7 @@ def test_every_driver_declares_its_options() -> None:
 def test_wrong_drivers_and_options() -> None:
     with pytest.raises(InvalidError, match="There is no driver 'zigbee'; there are iflex, senml_meter, shelly1"):
         load("zigbee")
-    with pytest.raises(InvalidError, match=r"Device heater \(shelly1\): id: Field required; ident: Extra"):
+    with pytest.raises(InvalidError, match=r"Device heater \(shelly1\): id: is missing; ident: unknown name"):
         House("shelly1", {"ident": "x"})
     with pytest.raises(InvalidError, match="unknown points pover"):
         House("iflex", HEMS | {"points": {"pover": "Active power"}})

@@ -282,9 +282,9 @@ async def test_a_word_that_people_should_know_of_is_logged() -> None:
 
 def test_an_option_that_does_not_fit_names_the_device(tmp_path: Path) -> None:
     text = "title: T\nparameters: {id: {title: I, description: I., example: a}}\npoints: {power: {topic: '{id}'}}\n"
-    with pytest.raises(InvalidError, match=r"Device box \(thing\): id: Field required"):
+    with pytest.raises(InvalidError, match=r"Device box \(thing\): id: is missing"):
         House(tmp_path, text, {"ident": 1})
-    with pytest.raises(InvalidError, match=r"Device box \(thing\): points\.power\.topic: String should match"):
+    with pytest.raises(InvalidError, match=r"Device box \(thing\): points\.power\.topic: should have the form"):
         House(tmp_path, text, {"id": "a/+"})
 
 

@@ -169,7 +169,6 @@ def test_the_page_on_others_names_the_versions_that_tests_run() -> None:
 @pytest.mark.parametrize(("name", "page"), [("evenload-ven", "gateway"), ("evenload-vtn", "operating")])
 def test_the_steps_before_a_service_fit_its_unit(name: str, page: str) -> None:
     unit = configparser.ConfigParser(interpolation=None, delimiters=("=",), strict=False)
-    unit.optionxform = str  # type: ignore[assignment, method-assign]
     unit.read(ROOT / "examples" / f"{name}.service")
     service = unit["Service"]
     steps = (ROOT / "docs" / "how-to" / f"{page}.md").read_text("utf-8")

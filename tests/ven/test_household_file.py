@@ -283,12 +283,12 @@ def test_every_default_of_the_schema_is_one_that_the_schema_takes():
     ("text", "words"),
     [
         ("name: my home", "name: should have no blanks, / or #; my-home is good"),
-        ("quiet: {from: '22:00', to: '06:00'}", "quiet: should be a list: [a, b], or lines that begin with a dash"),
+        ("quiet: {from: '22:00', to: '06:00'}", "quiet: should be a list, such as [a, b]"),
         ("quiet: [{from: 22, to: '06:00'}]", "quiet.0.from: should be a text: put it in quotes"),
         ("quiet: [{from: '6:00', to: '22:00'}]", "quiet.0.from: should be a time of day, from 00:00 to 23:59"),
         (
             "quiet: [{from: '22:00', to: '06:00', days: fri}]",
-            "quiet.0.days: should be a list: [a, b], or lines that begin with a dash",
+            "quiet.0.days: should be a list, such as [a, b]",
         ),
         (
             "quiet: [{from: '22:00', to: '06:00', days: []}]",
@@ -296,7 +296,7 @@ def test_every_default_of_the_schema_is_one_that_the_schema_takes():
         ),
         ("quiet: [{from: '22:00', to: '06:00', days: [fry]}]", "quiet.0.days.0: should be 'mon', 'tue'"),
         ("targets: [north]", "targets: should be a section of names and values"),
-        ("targets: {groups: north}", "targets.groups: should be a list: [a, b], or lines that begin with a dash"),
+        ("targets: {groups: north}", "targets.groups: should be a list, such as [a, b]"),
         ("targets: {delivery_points: [735999000000000017]}", "targets.delivery_points.0: should be a text: put it in"),
         ("targets: {location: [59, 18]}", "targets.location: should be a section of names and values"),
     ],

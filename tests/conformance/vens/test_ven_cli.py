@@ -149,21 +149,38 @@ def test_all_that_a_command_started_is_ended(tmp_path):
     assert not _is_alive(tmp_path / "lock")
 
 
-def test_sigterm_ends_the_ven_as_ctrl_c_does(tmp_path):
-    (tmp_path / "ven.py").write_text(_LIVES)
+@contextlib.contextmanager
+def _kit_with_ven(tmp_path, before=""):
+    """Run the kit as a process, with a VEN that lives until it is ended; yield the kit and what shows that it lives."""
     lock = tmp_path / "lock"
-    listen = f"127.0.0.1:{free_port()}"
+    (tmp_path / "ven.py").write_text(before + _LIVES)
     start = f"{sys.executable} {tmp_path / 'ven.py'} {lock}"
+    listen = f"127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "evenload", "conform", "ven", "--listen", listen, "--start", start]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as kit:
         deadline = time.monotonic() + 60
         while not lock.exists() or not lock.read_text():
             assert time.monotonic() < deadline
             time.sleep(0.1)
+        yield kit, lock
+
+
+def test_sigterm_ends_the_ven_as_ctrl_c_does(tmp_path):
+    with _kit_with_ven(tmp_path) as (kit, lock):
         kit.terminate()
         _, errors = kit.communicate(timeout=60)
     assert kit.returncode == 130
     assert "evenload: interrupted" in errors
+    assert not _is_alive(lock)
+
+
+def test_who_is_asked_twice_kills_what_does_not_end(tmp_path):
+    with _kit_with_ven(tmp_path, "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n") as (kit, lock):
+        kit.terminate()
+        with pytest.raises(subprocess.TimeoutExpired):
+            kit.wait(1)  # it has twenty seconds
+        kit.terminate()
+        kit.communicate(timeout=10)
     assert not _is_alive(lock)
 
 
@@ -184,25 +201,6 @@ def test_a_ven_behind_a_shell_has_time_to_say_goodbye(tmp_path):
     command = f"sh -c '{sys.executable} {tmp_path / 'ven.py'} {tmp_path / 'said'}; true'"
     assert _run("--listen", f"127.0.0.1:{free_port()}", "--first", 3, "--start", command).exit_code == 3
     assert (tmp_path / "said").read_text() == "goodbye"
-
-
-def test_who_is_asked_twice_kills_what_does_not_end(tmp_path):
-    (tmp_path / "ven.py").write_text("import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + _LIVES)
-    lock = tmp_path / "lock"
-    start = f"{sys.executable} {tmp_path / 'ven.py'} {lock}"
-    listen = f"127.0.0.1:{free_port()}"
-    command = [sys.executable, "-m", "evenload", "conform", "ven", "--listen", listen, "--start", start]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as kit:
-        deadline = time.monotonic() + 60
-        while not lock.exists() or not lock.read_text():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        while kit.poll() is None:
-            assert time.monotonic() < deadline
-            kit.terminate()
-            time.sleep(0.5)
-        kit.communicate()
-    assert not _is_alive(lock)
 
 
 @pytest.mark.parametrize("broke", ["", "the VEN's process has ended"])

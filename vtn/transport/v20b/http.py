@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from types import MappingProxyType
-from typing import Final, NoReturn
+from typing import Final
 from weakref import WeakKeyDictionary
 
 import structlog
@@ -120,8 +120,7 @@ class OpenADRServer:
         try:
             service = self._service(request)
             peer = self._peer(request)
-            if time.time() >= peer.expires_s:  # since the handshake, when the connection began
-                _refuse_expired()
+            _check_valid(peer)
             if service in SERVICES:
                 kind, answer = await self._answer(service, await self._body(request), peer)
                 response = self._respond(request, answer)
@@ -284,8 +283,10 @@ def _shown(error: Exception) -> bytes:
     return str(error).encode() if isinstance(error, EvenloadError) else b"Internal error."
 
 
-def _refuse_expired() -> NoReturn:
-    raise RefusedError(403, "The client's certificate has expired (SE-04).")
+def _check_valid(peer: Peer) -> None:
+    """Raise RefusedError if a certificate has expired since the handshake, when the connection began (SE-04)."""
+    if time.time() >= peer.expires_s:
+        raise RefusedError(403, "The client's certificate has expired (SE-04).")
 
 
 @lru_cache(maxsize=1024)
