@@ -46,6 +46,8 @@ def reports(bench, until):
         elif isinstance(message, UpdateReport):
             found += message.reports
             bench.hear(DONE)
+        elif isinstance(message, RegisterReport):
+            bench.hear(RegisteredReport(Response()))
         else:
             bench.hear(QUIET)
 
@@ -172,6 +174,26 @@ def test_metadata_can_be_asked_for_again_and_again(bench):
             bench.hear(QUIET)
     assert 2 <= seen <= 8
     assert [task.id for task in bench.store.report_tasks()] == ["md"]  # it survives its own metadata (RP-03)
+
+
+def test_periodic_metadata_that_says_nothing_new_leaves_the_data_reports_running(bench, request_for):
+    bench.register()
+    ask(bench, request_for("TELEMETRY_USAGE", "home/energy"))
+    back = Duration.of(minutes=5)
+    ask(bench, ReportRequest("md", METADATA, ("0",), report_back=back, start=bench.now, duration=ZERO))
+    bench.meter(bench.now, bench.now + timedelta(minutes=30))
+    assert len(reports(bench, bench.now + timedelta(minutes=20))) >= 15, "one a minute, whatever metadata goes between"
+    assert {task.id for task in bench.store.report_tasks()} == {"md", "rr-1"}
+
+
+def test_periodic_metadata_that_says_something_new_voids_them(bench, request_for):
+    bench.register()
+    ask(bench, request_for("TELEMETRY_USAGE", "home/energy"))
+    bench.store.set_fact("offers", "what was offered before")
+    back = Duration.of(minutes=5)
+    ask(bench, ReportRequest("md", METADATA, ("0",), report_back=back, start=bench.now, duration=ZERO))
+    bench.exchange(RegisterReport, RegisteredReport(Response()))
+    assert [task.id for task in bench.store.report_tasks()] == ["md"]  # RP-03
 
 
 # -- data

@@ -195,7 +195,7 @@ class Replies:
 
     def _offered(self, sent: Sent, answer: RegisteredReport, now: datetime) -> list[Action]:
         self._registrar.offer_due = False
-        actions = self._reports.offered(answer, self._registrar.confirmed, now)
+        actions = self._reports.offered(answer, self._registrar.confirmed, now, periodic=sent.task is not None)
         if sent.task is not None and sent.sampled is not None:
             self._reports.confirmed(sent.task, sent.sampled)
         return actions

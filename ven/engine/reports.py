@@ -55,11 +55,17 @@ class ReportHandler:
         """Tell whether the VTN has confirmed just what is offered now."""
         return bool(self._memory.fact("offers") == _digest(self._reporter.offers(now)))
 
-    def offered(self, answer: RegisteredReport, registration: Registration, now: datetime) -> list[Action]:
-        """Take the answer to our metadata: all requests but metadata ones are void (RP-03), new ones may come."""
-        for task in self._memory.report_tasks():
-            if task.name != METADATA:
-                self._memory.drop_report_task(task.id)
+    def offered(
+        self, answer: RegisteredReport, registration: Registration, now: datetime, *, periodic: bool = False
+    ) -> list[Action]:
+        """Take the answer to our metadata: all requests but metadata ones are void (RP-03), new ones may come.
+
+        Metadata that comes periodically (RP-14) and says once more what the VTN has confirmed voids nothing.
+        """
+        if not (periodic and self.offers_known(now)):
+            for task in self._memory.report_tasks():
+                if task.name != METADATA:
+                    self._memory.drop_report_task(task.id)
         self._memory.set_fact("offers", _digest(self._reporter.offers(now)))
         return self.requested(answer.requests, "", registration, now) if answer.requests else []
 
