@@ -48,12 +48,6 @@ class TrustedClock:
             self._good = last, self._clock.elapsed()
 
     @property
-    def is_behind(self) -> bool:
-        """Whether the host's time is certainly wrong: it lies before one that was seen already."""
-        self.now()
-        return self._behind_since is not None
-
-    @property
     def doubt(self) -> str | None:
         """Why this time should not be acted on now, or None."""
         now = self.now()

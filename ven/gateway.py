@@ -114,6 +114,7 @@ class Gateway:
             settings(household, self._peer),
             SystemRandom(),
             quarantine=self._quarantine,
+            in_doubt=lambda: self.clock.doubt is not None,
         )
         self._conversation = Conversation(
             self.engine, household, self._peer, self.clock, self._act, self._recorder.flush
@@ -233,7 +234,9 @@ class Gateway:
         """Serve people, and show them how this gateway does."""
         while True:
             await asyncio.sleep(_PEOPLE_EVERY_S)
-            self._vitals.look()
+            if self._vitals.look():
+                self._executor.wake()
+                self._poke()
             try:
                 self._safely("vitals", self._vitals.show)
                 self._people.serve()

@@ -1,6 +1,6 @@
 """What a household's devices tell, written to its ring in small batches.
 
-While the clock is behind nothing is written, since it would stand at a wrong time for ever. What arrives is kept in
+While the clock is in doubt nothing is written, since it might stand at a wrong time for ever. What arrives is kept in
 memory, and stamped by how long ago it came when the clock is right.
 """
 
@@ -33,7 +33,7 @@ _FRESH: Final = timedelta(minutes=2)
 
 @dataclass(frozen=True, slots=True)
 class _Doubted:
-    """A reading that came while the clock was behind, with what the clock said and the time that cannot be set."""
+    """A reading that came while the clock was in doubt, with what the clock said and the time that cannot be set."""
 
     reading: Reading
     stamp: datetime
@@ -59,7 +59,7 @@ class Recorder:
 
     def take(self, reading: Reading) -> None:
         """Take a reading from a driver."""
-        if self._clock.is_behind:
+        if self._clock.doubt is not None:
             self._doubted.append(_Doubted(reading, self._clock.now(), self._clock.elapsed()))
             self._some.set()
             return
@@ -82,7 +82,7 @@ class Recorder:
 
     def flush(self) -> None:
         """Store what waits for no better clock. Raises UnavailableError; nothing is lost then."""
-        if self._doubted and not self._clock.is_behind:
+        if self._doubted and self._clock.doubt is None:
             now, elapsed = self._clock.now(), self._clock.elapsed()
             self._waiting += [each.put_right(now, elapsed) for each in self._doubted]
             self._doubted.clear()

@@ -51,19 +51,22 @@ class VitalsWatch:
         self._marked_s = -math.inf
         self._doubt: str | None = None
 
-    def look(self) -> None:
-        """Note what people should know beside the log: a clock in doubt, a full disk."""
-        doubt = self._clock.doubt
-        if (doubt is None) != (self._doubt is None):
-            self._executor.wake()
+    def look(self) -> bool:
+        """Note what people should know beside the log: a clock in doubt, a full disk.
+
+        Returns whether the clock has come into doubt, or out of it.
+        """
+        doubt, before = self._clock.doubt, self._doubt
         self._doubt = doubt
-        self._notices.put("clock", f"{doubt}; nothing new is begun until that is settled" if doubt else None)
+        waits = "nothing new is begun and no reading reported until that is settled"
+        self._notices.put("clock", f"{doubt}; {waits}" if doubt else None)
         trouble = self._mark(_MARK_EVERY_S)
         self._files.keep_reserve()
         if waiting := self._leases.unrecorded:
             trouble = f"{waiting} steps of leases wait for room"
         full = f"the disk takes nothing ({trouble}). Devices are given back all the same, but no new event is begun"
         self._notices.put("disk", full if trouble else None)
+        return (doubt is None) != (before is None)
 
     def show(self, *, stopped: bool = False) -> None:
         """Show in a file what only this process knows: who answers, and who is there. Raises UnavailableError."""

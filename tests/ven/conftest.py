@@ -94,6 +94,7 @@ class Bench:
         self.reporter = Reporter(self.ring, [Metered("home", "meter.energy")], self.plan)
         self.settings = settings or VenSettings("home", Duration.of(minutes=1), jitter=0.0)
         self.now = now
+        self.in_doubt = False
         self.engine = Engine(
             memory or self.store,
             HouseholdOptPolicy(household),
@@ -102,6 +103,7 @@ class Bench:
             Random(seed),  # noqa: S311  a test repeats itself
             quarantine=quarantine,
             monotonic=self.elapsed_s,
+            in_doubt=lambda: self.in_doubt,
         )
         self.said = []
         self.engine.start(now)

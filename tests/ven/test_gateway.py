@@ -481,6 +481,29 @@ async def test_a_vtn_that_is_away_is_waited_for(world, vtn):
         await until(lambda: vtn.all(Poll), "the first poll after the outage")
 
 
+async def test_readings_of_a_doubtful_time_are_reported_with_their_true_one(world, vtn, request_for, monkeypatch):
+    monkeypatch.setattr(gateways, "_PEOPLE_EVERY_S", 0.02)
+    vtn.requests = [request_for("TELEMETRY_USAGE", "home/energy", start=NOON)]
+    none = world.household.history.model_copy(update={"days": 0})
+    async with world.gateway(history=none) as gateway:
+        await until(lambda: vtn.all(Poll), "the first poll")
+        right = world.clock.now()
+        world.clock.set(right - timedelta(minutes=30))
+        for minute in range(4):
+            world.broker.meter(right + timedelta(minutes=minute), 20.0 * minute)
+            await asyncio.sleep(0.03)
+            world.clock.advance(timedelta(minutes=1))
+        assert gateway.clock.doubt is not None
+        polls = len(vtn.all(Poll))
+        await until(lambda: len(vtn.all(Poll)) > polls, "another poll, in doubt")
+        assert not vtn.all(UpdateReport)
+        world.clock.set(right + timedelta(minutes=4))
+        await until(lambda: len(vtn.all(UpdateReport)) >= 3, "three reports")
+    found = [one for message in vtn.all(UpdateReport) for one in message.reports]
+    values = {one.start: one.intervals[0].payloads[0].value for one in found}
+    assert [values[right + timedelta(minutes=n)] for n in range(3)] == [20.0] * 3
+
+
 async def test_two_gateways_on_one_state_directory_are_refused(world, vtn):
     async with world.gateway():
         with pytest.raises(ConflictError, match="Another gateway"):

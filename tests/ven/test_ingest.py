@@ -74,10 +74,21 @@ def test_a_clock_that_is_believed_after_all_has_the_last_word(place):
     assert place.stored() == [(NOON - 30 * MINUTE, 1.0)]
 
 
-def test_a_time_that_may_well_be_right_is_not_waited_for():
-    place = Place()
+def test_what_comes_before_the_host_has_compared_its_clock_is_put_right_as_well(place):
+    answers = [False]
+    place.trusted = TrustedClock(place.clock, lambda: answers[-1], just_booted=True)
+    place.recorder = Recorder(place.ring, lambda: None, place.trusted)
+    place.hear(1.0)
+    assert place.stored() == []
+    place.clock.advance(MINUTE)
+    place.clock.set(NOON + 90 * MINUTE)
+    answers.append(True)
+    assert place.stored() == [(NOON + 89 * MINUTE, 1.0)]
+
+
+def test_a_host_that_nobody_sets_is_believed_in_the_end(place):
     place.trusted = TrustedClock(place.clock, lambda: False, just_booted=True)
     place.recorder = Recorder(place.ring, lambda: None, place.trusted)
-    assert place.trusted.doubt is not None
     place.hear(1.0)
+    place.clock.advance(11 * MINUTE)
     assert place.stored() == [(NOON, 1.0)]

@@ -13,6 +13,7 @@ from openadr.v20b.messages import (
     CreatedReport,
     CreateReport,
     OadrResponse,
+    Poll,
     RegisteredReport,
     RegisterReport,
     Response,
@@ -215,6 +216,21 @@ def test_periodic_reports_have_their_intervals(bench, request_for):
         assert all(duration == Duration.of(minutes=1) for _, duration in spans(report))  # RP-42
         assert set(qualities(report)) == {GOOD}
     assert bench.store.report_tasks() == []  # its time is over
+
+
+def test_while_the_time_is_in_doubt_no_data_is_reported_and_nothing_else_waits(bench, request_for):
+    bench.register()
+    ask(bench, request_for("TELEMETRY_USAGE", "home/energy"))
+    back = Duration.of(minutes=5)
+    ask(bench, ReportRequest("md", METADATA, ("0",), report_back=back, start=bench.now, duration=ZERO))
+    bench.in_doubt, before = True, len(bench.said)
+    assert reports(bench, NOON + timedelta(minutes=10)) == []
+    assert {type(message) for message in bench.said[before:]} == {Poll, RegisterReport}
+    bench.in_doubt = False
+    bench.meter(NOON, NOON + timedelta(minutes=20))
+    late = reports(bench, NOON + timedelta(minutes=15))
+    assert len(late) >= 14
+    assert {quality for report in late for quality in qualities(report)} == {GOOD}
 
 
 def test_a_future_start_delays_the_first_report(bench, request_for):

@@ -33,7 +33,8 @@ from ven.vtn_state import Registration
 class Engine:
     """One VEN's side of OpenADR 2.0b.
 
-    World time (`now`) says when something is due; `monotonic` is machine time, for back-off only.
+    World time (`now`) says when something is due; `monotonic` is machine time, for back-off only. While world time is
+    `in_doubt`, reports of data wait.
     """
 
     def __init__(
@@ -46,13 +47,15 @@ class Engine:
         *,
         quarantine: Quarantine | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        in_doubt: Callable[[], bool] = lambda: False,
     ) -> None:
         self._memory = memory
         self._quarantine = quarantine or Quarantine(memory)
         self._registrar = Registrar(memory, settings)
         self._events = EventHandler(memory, policy, random, self._quarantine)
         self._reports = ReportHandler(memory, reporter, self._quarantine)
-        self._schedule = Schedule(memory, self._registrar, self._reports, self._quarantine, settings, random, monotonic)
+        clocks = (monotonic, in_doubt)
+        self._schedule = Schedule(memory, self._registrar, self._reports, self._quarantine, settings, random, *clocks)
         inbox = Inbox(memory, self._registrar, self._events, self._reports)
         self._replies = Replies(memory, self._registrar, self._reports, inbox, self._schedule)
         self._pushes = Pushes(memory, self._registrar, inbox, self._schedule)

@@ -9,6 +9,7 @@ from typing import Final
 from core.errors import UnavailableError
 from core.ids import new_id
 from core.spans import Duration
+from openadr.model.report import METADATA
 from openadr.v20b.messages import Message, Poll, RequestEvent
 from ven.engine.outbox import Outbox
 from ven.engine.pacing import Budget, Retries
@@ -45,7 +46,8 @@ class Sent:
 class Schedule:
     """Chooses what this VEN says next, and remembers how that went.
 
-    World time (`now`) says when something is due; `monotonic` is machine time, for back-off only.
+    World time (`now`) says when something is due; `monotonic` is machine time, for back-off only. While time is
+    `in_doubt` no data is reported: it waits for its true time.
     """
 
     def __init__(
@@ -57,10 +59,12 @@ class Schedule:
         settings: VenSettings,
         random: Random,
         monotonic: Callable[[], float],
+        in_doubt: Callable[[], bool],
     ) -> None:
         self._memory = memory
         self._registrar = registrar
         self._reports = reports
+        self._in_doubt = in_doubt
         self._quarantine = quarantine
         self._settings = settings
         self._timer = PollTimer(settings.jitter, random)
@@ -147,7 +151,7 @@ class Schedule:
         return None if idle else now
 
     def _held(self, task: ReportTask) -> bool:
-        return not self._retries.ready(_report_key(task))
+        return not self._retries.ready(_report_key(task)) or (task.name != METADATA and self._in_doubt())
 
     # -- what is said
 
