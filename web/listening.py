@@ -17,6 +17,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from core.errors import InvalidError
 from web.connections import Connection, Connections
+from web.plain_response import PlainResponse
 
 _log = structlog.get_logger("evenload.web")
 
@@ -308,7 +309,7 @@ async def _no_expectation(request: web.BaseRequest) -> web.StreamResponse:
 
 
 def _plain(status: int) -> web.Response:
-    answer = web.Response(status=status, text=f"{HTTPStatus(status).phrase}\n", headers={"Server": "evenload"})
+    answer = PlainResponse(status=status, text=f"{HTTPStatus(status).phrase}\n")
     answer.force_close()
     return answer
 

@@ -13,7 +13,7 @@ from threading import Lock
 from urllib.parse import urlsplit
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -39,7 +39,6 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 _one_at_a_time = Lock()
 _QUIET = {"health", "alive", "metrics"}
 _HEADERS: Mapping[str, str] = {
-    "Server": "evenload",
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
@@ -233,7 +232,7 @@ async def _dress(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(request.get(ADVICE, {}))
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
-    response.headers["Server"] = _HEADERS["Server"]
+    response.headers.popall(hdrs.SERVER, None)  # aiohttp's name and version are nobody's business
     if request.secure:
         response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
 

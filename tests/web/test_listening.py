@@ -201,8 +201,7 @@ async def test_malformed_http_gets_400_one_line_no_traceback_and_no_banner(text,
         with capture_logs() as logs:
             head = await say(await connect(), text)
     assert head.split()[1] == "400"
-    assert "Server: evenload\r\n" in head
-    assert "aiohttp" not in head
+    assert "server" not in head.lower()
     (line,) = logs
     assert (line["event"], line["address"]) == ("malformed request", "127.0.0.1")
     assert len(str(line)) < 500

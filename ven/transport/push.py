@@ -21,6 +21,7 @@ from ven.transport.door import Door
 from ven.transport.signatures import Signatures
 from web.connections import Connections, Limits
 from web.listening import Site
+from web.plain_response import PlainResponse
 from web.posts import RefusedError, body_of, check_proxy, check_xml
 
 _log = structlog.get_logger(__name__)
@@ -79,7 +80,7 @@ class PushListener:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if self._busy >= _AT_ONCE:
-            response = web.Response(status=503, text="Busy.\n", headers={"Retry-After": "1"})
+            response = PlainResponse(status=503, text="Busy.\n", headers={"Retry-After": "1"})
             response.force_close()
             return response
         self._busy += 1
@@ -93,9 +94,9 @@ class PushListener:
             service = self._check(request)
             answer = await self._take(self._read(await body_of(request, MOST_BYTES, self._time_out_s), service))
             if answer is None:
-                return web.Response(headers={"Server": "evenload"})
+                return PlainResponse()
             body = encode(answer, sign=None if self._signatures is None else self._signatures.sign)
-            return web.Response(body=body, headers={"Content-Type": "application/xml", "Server": "evenload"})
+            return PlainResponse(body=body, headers={"Content-Type": "application/xml"})
         except RefusedError as refused:
             status, why = refused.status, str(refused)
         except WireError as error:
@@ -112,7 +113,7 @@ class PushListener:
             _log.exception("unexpected fault in a pushed message")
             status, why = 500, "Internal error."
         _log.warning("a pushed message was refused", status=status, reason=why[:300])
-        response = web.Response(status=status, text=f"{why[:300]}\n", headers={"Server": "evenload"})
+        response = PlainResponse(status=status, text=f"{why[:300]}\n")
         response.force_close()
         return response
 

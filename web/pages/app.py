@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 from jinja2 import Environment
 
@@ -266,6 +266,6 @@ async def _dress(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["X-Request-Id"] = request.get(REQUEST_ID) or new_id("req")
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
-    response.headers["Server"] = "evenload"
+    response.headers.popall(hdrs.SERVER, None)
     if request.secure:
         response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")

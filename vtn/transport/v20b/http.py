@@ -30,6 +30,7 @@ from vtn.transport.peer import Peer
 from vtn.transport.v20b.known_polls import KnownPolls
 from vtn.transport.v20b.service import EMPTY, Vtn20b
 from vtn.transport.v20b.signatures import Signature
+from web.plain_response import PlainResponse
 from web.posts import RefusedError, body_of, check_proxy, check_xml
 
 _log = structlog.get_logger(__name__)
@@ -131,21 +132,20 @@ class OpenADRServer:
                 kind, response = service, await self._beside[service](peer, await self._body(request))
         except RefusedError as refused:
             _log.warning("request refused", status=refused.status, why=refused.why, **_named(peer, request))
-            response = web.Response(status=refused.status, text=refused.why + "\n")
+            response = PlainResponse(status=refused.status, text=refused.why + "\n")
             response.force_close()
         except WireError as error:
-            response = web.Response(status=error.status, text=f"{error}\n")
+            response = PlainResponse(status=error.status, text=f"{error}\n")
         except SignatureError as error:  # ignored, but not in silence: somebody has to find out why (SE-08)
-            response = web.Response(status=403, text=f"{error}\n")
+            response = PlainResponse(status=403, text=f"{error}\n")
         except UnavailableError as error:
             _log.error("cannot answer", why=str(error), **_named(peer, request))
-            response = web.Response(status=503, text=f"{error}\n", headers={"Retry-After": "5"})
+            response = PlainResponse(status=503, text=f"{error}\n", headers={"Retry-After": "5"})
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception:  # noqa: BLE001  one bad message must not stop the server
             _log.exception("unexpected fault", **_named(peer, request))
-            response = web.Response(status=500, text="Internal error.\n")
-        response.headers["Server"] = "evenload"  # aiohttp would name itself and its version
+            response = PlainResponse(status=500, text="Internal error.\n")
         self._measure(kind, response.status, time.perf_counter() - begun)
         return response
 
@@ -243,7 +243,7 @@ class OpenADRServer:
         if coding is not None:
             headers["Content-Encoding"] = coding
             body = self._empty_coded[coding] if body is self._empty else _CODINGS[coding](body)
-        return web.Response(body=body, headers=headers)
+        return PlainResponse(body=body, headers=headers)
 
     def _peer(self, request: web.BaseRequest) -> Peer:
         """Return who speaks, from the connection's certificate (SE-07) or from the configured proxy."""

@@ -120,6 +120,13 @@ async def test_tr08_compression_as_the_ven_accepts(line):
         assert decode(plain, strict=True).response.code == 200
 
 
+async def test_no_answer_names_the_software(line):
+    """Neither a good one, nor a refusal; aiohttp by itself says which Python runs."""
+    for more in ({}, {"service": "EiEvent"}, {"service": "Nothing"}, {"headers": {"Content-Type": "text/plain"}}):
+        _, _, headers = await line.send(poll(line), **more)
+        assert "Server" not in headers
+
+
 async def test_tr12_every_message_can_be_sent_twice(line):
     world, ven = line.world, line.home
     (asked,) = await ven.offer(usage("meter"))
