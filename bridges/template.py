@@ -236,10 +236,15 @@ class Memory(_Part):
 
 
 class DeviceBody(_Part):
-    """A template whose parameters are filled in: all that its driver needs to know."""
+    """A template whose parameters are filled in: all that its driver needs to know.
+
+    `silence_s` is for a device that speaks by itself more often than that, and does not say when it starts: what it
+    says after a longer silence comes after a power cut, not from a person.
+    """
 
     presence: Presence | None = None
     starts: tuple[Start, ...] = Field((), max_length=10)
+    silence_s: Annotated[Number, Field(ge=1, le=86_400)] | None = None
     ask: tuple[Ask, ...] = Field((), max_length=10)
     history: Memory | None = None
     points: dict[Name, PointSource] = Field(default_factory=dict, max_length=100)
@@ -370,6 +375,9 @@ def _unknown_placeholders(node: Any, names: frozenset[str], place: Place = ()) -
 
 def _contradictions(body: DeviceBody) -> Iterator[tuple[Place, str]]:
     """Yield what only shows when the parts of a template are seen together."""
+    if body.capabilities and body.presence is None and not body.starts and body.silence_s is None:
+        why = "what a device does after a power cut would be taken for somebody's hand"
+        yield ("capabilities",), f"Say how its start is known, by presence, starts or silence_s: {why}."
     senml: dict[str, bool] = {}
     records: set[tuple[str, str]] = set()
     for place, source in body.sources():

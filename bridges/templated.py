@@ -67,6 +67,8 @@ class TemplatedDevice(ConnectedDevice):
         self._units = {point.id.removeprefix(f"{spec.id}."): UNITS[point.quantity] for point in points}
         self._present: bool | None = None
         self._back_s = -math.inf
+        self._heard = clock.elapsed()
+        self._silence = None if body.silence_s is None else timedelta(seconds=body.silence_s)
         self._subscriptions = tuple(self._listen())
 
     @property
@@ -77,6 +79,11 @@ class TemplatedDevice(ConnectedDevice):
     def subscriptions(self) -> tuple[tuple[str, Handler, int], ...]:
         """Return topics, handlers and QoS."""
         return self._subscriptions
+
+    def hush(self) -> None:
+        """Take nothing for a person's doing for a moment; how long the device was not heard has its reason now."""
+        super().hush()
+        self._heard = self.clock.elapsed()
 
     async def greet(self) -> None:
         """Ask for everything the device has to say, where the template knows how."""
@@ -192,8 +199,9 @@ class TemplatedDevice(ConnectedDevice):
             self._note_return()
 
     def _note_life(self) -> None:
-        """Take any sign of life: a device that was away is back."""
-        if self._present is False:
+        """Take any sign of life: a device that was away, or silent for too long, is back."""
+        heard, self._heard = self._heard, self.clock.elapsed()
+        if self._present is False or (self._silence is not None and self._heard - heard > self._silence):
             self._note_return()
         self._present = True
 

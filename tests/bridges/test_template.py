@@ -29,6 +29,7 @@ capabilities:
     normal: off
     state: {topic: "p/{id}/{relay}", words: {true: on, 0: off}}
     set: {topic: "p/{id}/{relay}/set", words: {on: 1}}
+silence_s: 600
 """
 
 
@@ -112,6 +113,8 @@ def test_our_own_templates_are_good_and_explain_themselves(path: Path) -> None:
         ("words: {on: 1}", "words: {dim: 1}", 9, "dim is none of the values"),
         ("words: {on: 1}", "payload: go", 13, "every order would be the same"),
         ("    values: [on, off]\n", "", 9, "normal is one, too"),
+        ("silence_s: 600\n", "", 8, "Say how its start is known"),
+        ("silence_s: 600", "silence_s: 0", 14, "silence_s"),
     ],
 )
 def test_a_fault_is_named_with_its_place(tmp_path: Path, old: str, new: str, line: int, words: str) -> None:

@@ -8,7 +8,7 @@ import contextlib
 import json
 import math
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,10 @@ class Wire(NoConnection):
     def __init__(self) -> None:
         self.sent: list[tuple[str, object, int, bool]] = []
         self.handlers: dict[str, tuple[Handler, int]] = {}
+        self.link: Callable[[bool], None] = lambda _: None
+
+    def observe(self, observer: Callable[[bool], None]) -> None:
+        self.link = observer
 
     async def publish(self, topic: str, payload: bytes | str, qos: int = 1, *, retain: bool = False) -> None:
         self.sent.append((topic, payload, qos, retain))
@@ -253,6 +257,24 @@ async def test_a_start_that_anybody_may_announce(tmp_path: Path) -> None:
     house.hear("box/boot", b"whatever")
     house.hear("box/boot", b"again")
     assert house.contacts == [Contact.RESTARTED]
+
+
+async def test_a_device_that_was_silent_for_too_long_has_started_anew(tmp_path: Path) -> None:
+    """A plug that says nothing of its start: what it says when power comes back is nobody's hand."""
+    text = CHARGER.replace("starts: [{topic: box/boot}]", "silence_s: 120")
+    text = text.replace("presence: {topic: box/all, path: alive, online: true, offline: false}\n", "")
+    house = House(tmp_path, text)
+    said: list[tuple[Value, datetime | None]] = []
+    await house.device.start(house.readings.append, lambda _, value, at: said.append((value, at)))
+    for wait, value, by_itself in ((1, True, False), (2, False, False), (3, True, True)):
+        house.clock.advance(wait * MINUTE)
+        house.hear("box/all", {"lazy": value})
+        assert (said[-1][1] is None) is by_itself
+    assert house.contacts == [Contact.RESTARTED]
+    house.clock.advance(3 * MINUTE)
+    house.wire.link(True)
+    house.hear("box/all", {"lazy": False})
+    assert house.contacts == [Contact.RESTARTED, Contact.LINK], "it was our link that was silent"
 
 
 async def test_what_is_stale_is_not_kept_for_us_and_what_must_arrive_is(tmp_path: Path) -> None:
