@@ -12,6 +12,7 @@ from openadr.model.registration import VenProfile
 from openadr.v20b import messages as m
 from openadr.v20b.decode import decode
 from openadr.v20b.encode import encode
+from support.vtn_world import usage
 from vtn.transport.redaction import BLANK
 
 DEADLINE_S = 30.0
@@ -83,3 +84,17 @@ def test_what_a_ven_said_is_found_and_judged(shell, live, tmp_path):
     assert re.search(r"GN-01.*pass", judged)
     assert "not empty" in shell.bad("fleet", "messages", "Talker", "--record", run)
     assert "no such message" in shell.good("fleet", "messages", "Talker", "--event", "none", "--record", run).casefold()
+
+
+def test_reports_that_cannot_be_had_are_listed(shell, live, tmp_path):
+    added = shell.good("fleet", "add", "Second hand")
+    ven_id, code = added.split()[0], re.search(r"[A-Z0-9]{4}(-[A-Z0-9]{4}){3}", added)[0]
+    home = tmp_path / "home"
+    shell.good("ven", "enrol", code, "--vtn", live.url, "--ca", live.ca, "--directory", home)
+    post(live, home, "EiRegisterParty", encode(m.CreatePartyRegistration("q", VenProfile(ven_name="Second hand"))))
+    post(live, home, "EiReport", encode(m.RegisterReport("r", (usage("meter"),), ven_id)))
+    listed = shell.good("report", "list", "Second hand")
+    assert "Cannot be had" in listed
+    assert "TELEMETRY_STATUS is wanted and not offered." in listed
+    assert "missing since" in listed.lower()
+    assert json.loads(shell.good("report", "list", ven_id, "--json"))["shortfalls"]

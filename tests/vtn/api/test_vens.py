@@ -1,6 +1,6 @@
 """VENs, codes and certificates."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -9,12 +9,14 @@ from sqlalchemy import insert
 
 from certs.authority import Authority
 from certs.keys import common_name, new_key
+from core.spans import Duration
 from openadr.fingerprint import fingerprint_of_pem
 from openadr.model.registration import VenProfile
 from openadr.v20b.messages import CreatePartyRegistration, OadrResponse, Poll
-from support.vtn_world import Ven, fake_fingerprint
+from support.vtn_world import Ven, fake_fingerprint, usage
 from vtn.api import DESK
 from vtn.services import pending
+from vtn.services.settings import WantedReport
 from vtn.store.tables import waiting_certificate
 from vtn.transport.peer import Peer
 
@@ -307,3 +309,19 @@ async def test_signatures_are_asked_of_a_ven(office):
     assert [(row.before, row.after) for row in audited] == [("when_present", "required"), ("required", "off")]
     await office.put(f"{path}/signatures", {"policy": "perhaps"}, status=422)
     await office.put("/v1/vens/none/signatures", {"policy": "off"}, status=404)
+
+
+async def test_what_cannot_be_had_and_what_never_came_is_shown(office):
+    minute = Duration.of(minutes=1)
+    wanted = (WantedReport("TELEMETRY_USAGE", minute, minute), WantedReport("TELEMETRY_STATUS", minute, minute))
+    object.__setattr__(office.world.settings, "wanted_reports", wanted)
+    ven = await office.world.ven("home")
+    asked_at = office.world.now
+    (request,) = await ven.offer(usage("meter"))
+    shown = await office.get(f"/v1/vens/{ven.ven_id}/reports")
+    assert shown["shortfalls"] == ["TELEMETRY_STATUS is wanted and not offered."]
+    assert [(one["id"], one["missing_since"]) for one in shown["requests"]] == [(request.request_id, None)]
+    office.world.later(hours=3)
+    (late,) = (await office.get(f"/v1/vens/{ven.ven_id}/reports"))["requests"]
+    due = datetime.fromisoformat(late["missing_since"])
+    assert asked_at < due <= asked_at + timedelta(hours=1)

@@ -20,6 +20,7 @@ from vtn.console.pages import messages as messages_page
 from vtn.services import fleet, provisioning, site
 from vtn.services.outbox import State
 from vtn.services.programme import Limits, Window
+from vtn.services.settings import WantedReport
 from vtn.store.readings import numbered
 from vtn.store.tables import outbox, potential, ven_certificate
 from vtn.store.tables import ven as ven_table
@@ -231,6 +232,23 @@ async def _telemetry(console, ven):
     fields = {"specifier_id": "usage", "r_ids": ["meter"], "report_back": "PT5M", "granularity": "PT1M"}
     await console.dispatcher.post(f"/fleet/{ven.ven_id}/reports", **fields, start="2026-01-12T11:00")
     return [one.request_id for message in await ven.drain() for one in getattr(message, "requests", ())]
+
+
+async def test_what_cannot_be_had_and_what_never_came_is_shown(console):
+    minute = Duration.of(minutes=1)
+    wanted = (WantedReport("TELEMETRY_USAGE", minute, minute), WantedReport("TELEMETRY_STATUS", minute, minute))
+    object.__setattr__(console.world.settings, "wanted_reports", wanted)
+    ven = await console.world.ven("home")
+    await ven.offer(usage("meter"))
+    page = await console.viewer.get(f"/fleet/{ven.ven_id}/reports")
+    assert page.texts("//h3[.='Not available']/following-sibling::ul[1]/li") == [
+        "TELEMETRY_STATUS is wanted and not offered."
+    ]
+    assert "no data" not in page.main
+    console.world.later(hours=3)
+    page = await console.viewer.get(f"/fleet/{ven.ven_id}/reports")
+    assert "no data" in page.main
+    assert "due 2 hours ago" in page.main
 
 
 async def test_a_report_request_keeps_what_was_typed(console):
