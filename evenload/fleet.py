@@ -177,9 +177,11 @@ def fleet_household_token(
     session: Session,
     ven_id: _VenId,
     days: Annotated[int, typer.Option(help="It expires after this number of days.")] = 365,
+    name: Annotated[str | None, typer.Option(help="What to call it; a second one needs a name.")] = None,
 ) -> None:
     """Create the token with which a VEN's household reads its own tariffs. It is shown only once."""
-    created = session.call(lambda client: client.post(f"/vens/{ven_id}/household-tokens", {"days": days}))
+    body = {"days": days} | ({} if name is None else {"name": name})
+    created = session.call(lambda client: client.post(f"/vens/{ven_id}/household-tokens", body))
     session.tell(created, f"Token of {created['principal']['name']}: {created['token']}")
 
 

@@ -3,10 +3,12 @@
 import importlib.util
 import json
 import re
+import ssl
 import subprocess
 import sys
 import time
 from datetime import datetime, timedelta
+from urllib.request import Request, urlopen
 
 import pytest
 import typer
@@ -123,6 +125,19 @@ def test_a_day_of_an_operator(shell, live, tmp_path):
     told = shell.good("audit")
     assert {"remove VEN", "revoke certificate"} <= {part.strip() for part in re.split(r"\s{2,}|\n|│", told)}
     assert len(_json(shell, "audit", "--limit", "3")) == 3
+
+
+def test_a_household_gets_a_token_for_its_own_tariffs(shell, live):
+    ven_id = shell.good("fleet", "add", "Token home").split()[0]
+    first = _json(shell, "fleet", "household-token", "Token home", "--days", "30")
+    assert first["principal"]["role"] == "household"
+    assert "choose another name" in shell.bad("fleet", "household-token", ven_id)
+    second = shell.good("fleet", "household-token", ven_id, "--name", "Token home, phone")
+    assert second.startswith("Token of Token home, phone: ")
+    for token in (first["token"], second.split(": ")[1].strip()):
+        asked = Request(f"{live.url}/v1/household/tariffs", headers={"Authorization": f"Bearer {token}"})  # noqa: S310  https
+        with urlopen(asked, context=ssl.create_default_context(cafile=live.ca)) as answer:  # noqa: S310  as above
+            assert [home["ven_id"] for home in json.load(answer)["items"]] == [ven_id]
 
 
 def test_what_is_settled_is_shown_and_chosen(shell):

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,10 +14,11 @@ from typer.testing import CliRunner
 
 from core.spans import Duration
 from openadr.model.opt import Availability, Opt, OptType
+from openadr.model.report import ReportRequest
 from ven.cli import app, lone
 from ven.state_files import STORE_FILE
 from ven.store import Store
-from ven.vtn_state import KnownEvent
+from ven.vtn_state import KnownEvent, Registration, ReportTask
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "household.yaml"
 
@@ -28,6 +29,10 @@ identity: identity
 state: state
 vtn: {url: "http://127.0.0.1:9/OpenADR2/Simple/2.0b"}
 """
+
+
+PLUG = "title: A plug\npoints: {power: {topic: a/power}}\n"
+METER = "devices: [{id: meter, driver: meter}]\nmqtt: {host: 127.0.0.1, port: 9}\n"
 
 
 @pytest.fixture
@@ -153,6 +158,29 @@ def test_a_running_gateway_stops_cleanly_on_sigterm(config):
     assert "Traceback" not in rest
 
 
+def test_a_gateway_with_a_hostile_request_in_its_store_stops_on_sigterm(config):
+    """A bounded request whose span is long over, in months: such a one looped for ever, and SIGTERM came to nobody."""
+    config.write_text(f"{BARE}resources: [{{id: home, meter: meter}}]\n{METER}")
+    (config.parent / "templates").mkdir()
+    (config.parent / "templates" / "meter.yaml").write_text(PLUG)
+    start = datetime.now(UTC) - timedelta(days=90)
+    span = {"granularity": Duration.of(minutes=1), "report_back": Duration(1), "start": start, "duration": Duration(2)}
+    request = ReportRequest("rr", "TELEMETRY_USAGE", ("home/power",), **span)
+    (config.parent / "state").mkdir()
+    store = Store(config.parent / "state" / STORE_FILE)
+    store.set_registration(Registration("reg", "ven", "vtn"))
+    store.put_report_task(ReportTask(request, "TELEMETRY_USAGE", start))
+    store.close()
+    command = [sys.executable, "-m", "evenload", "ven", "--config", str(config)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        heard = next((line for line in process.stderr if "no answer" in line), "")
+        os.kill(process.pid, signal.SIGTERM)
+        rest = process.stderr.read()
+        assert process.wait(timeout=30) == 0
+    assert heard, rest
+    assert "gateway stopped" in rest
+
+
 def test_a_running_gateway_reads_its_file_again_on_sighup_and_keeps_the_one_before_if_it_is_no_good(config):
     command = [sys.executable, "-m", "evenload", "ven", "--config", str(config)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -173,9 +201,6 @@ def test_a_running_gateway_reads_its_file_again_on_sighup_and_keeps_the_one_befo
         os.kill(process.pid, signal.SIGTERM)
         assert "Traceback" not in process.stderr.read()
         assert process.wait(timeout=30) == 0
-
-
-PLUG = "title: A plug\npoints: {power: {topic: a/power}}\n"
 
 
 def devices(*args):

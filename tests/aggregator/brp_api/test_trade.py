@@ -4,9 +4,12 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from aggregator.flexibility.pool import SOLD_SHARE
 from aggregator.trade.contracts import Price
+from core.errors import InvalidError
+from web.operation import Operation
 
 REQUESTS = "/brp/v1/flexibility-requests"
 OFFERS = "/brp/v1/flexibility-offers"
@@ -20,6 +23,26 @@ async def trade(market):
     programme = await market.programme(10)
     buyer = await market.buyer()
     return buyer, await market.contract(buyer, programme)
+
+
+async def test_what_a_brp_has_bought_is_never_answered_as_an_error(market, trade, monkeypatch):
+    """Whatever fails between the commit and the answer: it says what was done, and the sale stands once."""
+    buyer, contract = trade
+    wish = await market.post(REQUESTS, buyer, market.wish(contract), 202)
+    await market.turn()
+    (offer,) = (await market.get(f"{OFFERS}?request_id={wish['id']}", buyer))["items"]
+
+    def broken(*_args, **_kwargs):
+        raise InvalidError("It cannot be shown.")
+
+    body = {"option_id": offer["options"][0]["id"]}
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(Operation, "write_answer", broken)
+        sold = await market.post(f"{OFFERS}/{offer['id']}/acceptance", buyer, body, 201)
+    assert sold["type"] == "urn:evenload:problem:not-shown"
+    (activation,) = (await market.get(ACTIVATIONS, buyer))["items"]
+    assert activation["id"] in sold["detail"]
+    assert [one["event"] for one in logs if one["log_level"] == "error"] == ["committed, but not shown"]
 
 
 async def test_from_request_to_settlement(market, trade):
