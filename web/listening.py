@@ -236,6 +236,11 @@ class _Handler(RequestHandler):
         self._connections.gone(self._connection)
         super().connection_lost(exc)
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on reading, if it was paused: aiohttp lets its parser run after each body that was taken."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def pause_writing(self) -> None:
         """Wait for the client to fetch what is written."""
         super().pause_writing()
