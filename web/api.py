@@ -1,8 +1,9 @@
 """An API: operations collected into aiohttp routes and one OpenAPI document."""
 
+import functools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 from aiohttp import web
@@ -16,13 +17,15 @@ from web.body import read_body
 from web.etag import check_if_match, etag_of, is_unchanged
 from web.limits import RateLimit
 from web.openapi import PLAIN, Conventions, document
-from web.operation import Description, Handler, Operation, inspect_handler
+from web.operation import Description, Handler, Operation, answers_alike, inspect_handler, read_by
 from web.pagination import Page
 from web.problem import ProblemError, not_shown
 
 Service = TypeVar("Service")
 
 _log = structlog.get_logger("evenload.web")
+
+_CHANGED: Final = 412
 
 OPERATION = web.RequestKey("operation", str)
 """Which operation a request reached: the label of logs and metrics."""
@@ -124,7 +127,11 @@ class Api:
 
         `label` stands before the operations' names in logs and metrics.
         """
-        return [_route(one.description, _Endpoint(one, access, label + one.id)) for one in self.operations]
+        reads = read_by(self.operations)
+        return [
+            _route(one.description, _Endpoint(one, access, label + one.id, reads.get(one.id)))
+            for one in self.operations
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +141,8 @@ class _Endpoint:
     operation: Operation
     access: Access
     name: str
+    read: Operation | None = None
+    """What reads that which this one changes."""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Authenticate, read, call, answer: in this order, so that a stranger's body is never parsed."""
@@ -150,23 +159,43 @@ class _Endpoint:
             raise ProblemError(400, "This operation takes no body.")
         context = Context(request)
 
-        async def proceed() -> web.StreamResponse:
-            with noting_commits() as committed:
-                try:
-                    return self._answer(context, await one.handler(context, **arguments))
-                except (ProblemError, UnfinishedError):
-                    raise  # the operation's own answer
-                except Exception:
-                    if not committed:
-                        raise
-                    _log.exception("committed, but not shown", request_id=context.request_id, done=committed)
-                    if not one.returns:
-                        return web.Response(status=one.status, headers=context.headers)
-                    return not_shown(one.status, committed, context.request_id)
-
+        proceed = functools.partial(self._proceed, context, arguments)
         if self.access.around is None or not one.description.roles or one.description.method == "GET":
             return await proceed()
         return await self.access.around(context, raw, proceed)
+
+    async def _proceed(self, context: Context, arguments: Mapping[str, Any]) -> web.StreamResponse:
+        """Call the operation and write its answer; what was committed is not answered as an error."""
+        one = self.operation
+        with noting_commits() as committed:
+            try:
+                await self._check_version(context, arguments)
+                result = await one.handler(context, **arguments)
+                if self.read is not None and not answers_alike(one, self.read):
+                    context.headers["ETag"] = etag_of(await self._current(context, arguments))
+                return self._answer(context, result)
+            except (ProblemError, UnfinishedError):
+                raise  # the operation's own answer
+            except Exception:
+                if not committed:
+                    raise
+                _log.exception("committed, but not shown", request_id=context.request_id, done=committed)
+                if not one.returns:
+                    return web.Response(status=one.status, headers=context.headers)
+                return not_shown(one.status, committed, context.request_id)
+
+    async def _check_version(self, context: Context, arguments: Mapping[str, Any]) -> None:
+        """Raise ProblemError 412 where If-Match names another version; an operation with that error looks itself."""
+        given = context.request.headers.get("If-Match")
+        if self.read is not None and given is not None and _CHANGED not in self.operation.description.errors:
+            check_if_match(given, etag_of(await self._current(context, arguments)))
+
+    async def _current(self, context: Context, arguments: Mapping[str, Any]) -> bytes:
+        """Return what reading this address gives now."""
+        if self.read is None:
+            raise TypeError(f"{self.name}: nothing reads what it changes.")
+        named = {one.argument: arguments[one.argument] for one in self.read.parameters if one.place == "path"}
+        return self.read.write_answer(await self.read.handler(Context(context.request), **named))
 
     async def _let_in(self, request: web.Request) -> None:
         told = self.operation.description
@@ -196,6 +225,8 @@ class _Endpoint:
             headers.setdefault("Cache-Control", "private, no-cache")
             if is_unchanged(request.headers.get("If-None-Match"), headers["ETag"]):
                 return web.Response(status=304, headers=headers)
+        elif self.operation.description.method in ("PUT", "PATCH"):
+            headers.setdefault("ETag", etag_of(raw))
         status = self.operation.status
         return web.Response(status=status, body=raw, content_type="application/json", headers=headers)
 

@@ -14,6 +14,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainSerializer,
     PlainValidator,
     WithJsonSchema,
@@ -28,6 +29,7 @@ _TIME = (
     r"^(19[7-9][0-9]|2[01][0-9]{2})-[0-9]{2}-[0-9]{2}"
     r"[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
 )
+_DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _DURATION = r"^-?P(?!$)([0-9]+W|([0-9]+Y)?([0-9]+M)?([0-9]+D)?(T(?!$)([0-9]+H)?([0-9]+M)?([0-9]+S)?)?)$"
 
 
@@ -131,6 +133,13 @@ UtcTime = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time", "pattern": _TIME, "examples": ["2026-01-31T12:00:00Z"]}),
 ]
 """A time as RFC 3339 text with zone, years 1970 to 2199 (so that date arithmetic cannot leave the calendar)."""
+
+Day = Annotated[
+    str,
+    WithJsonSchema({"type": "string", "format": "date", "pattern": _DAY, "examples": ["2026-01-31"]}),
+    Field(pattern=_DAY),
+]
+"""A day of the calendar, as text."""
 
 IsoDuration = Annotated[
     Duration,

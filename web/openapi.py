@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from web.model import SchemaWriter
-from web.operation import Operation, strip_null
+from web.operation import Operation, read_by, strip_null
 from web.problem import CONTENT_TYPE, KINDS, NOT_SHOWN, Problem
 
 _COMPONENTS = "#/components/schemas/{model}"
@@ -54,6 +54,21 @@ _IDEMPOTENCY_KEY: Final = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]+$"},
     "example": "01k8x5m3e5t8n4r9w2z7h6c1qd",
 }
+_IF_NONE_MATCH: Final = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The ETag of the copy that you have: where it is the present one, the answer is 304 without a body.",
+    "schema": {"type": "string"},
+}
+_IF_MATCH: Final = {
+    "name": "If-Match",
+    "in": "header",
+    "description": "The ETag of what you read: where it is another one by now, nothing changes, and the answer is 412.",
+    "schema": {"type": "string"},
+}
+_CHANGED: Final = 412
+_UNCONDITIONAL: Final = 428
 _LIMIT_HEADERS: Final = {
     "RateLimit-Policy": "How many requests (q) in how many seconds (w).",
     "RateLimit": "How many are left (r), and in how many seconds all of them are again (t).",
@@ -65,11 +80,12 @@ def document(
 ) -> dict[str, Any]:
     """Return the document as plain JSON values."""
     schemas, components = _schemas(operations, conventions.webhooks)
+    changing = frozenset(read_by(operations))
     paths: dict[str, dict[str, Any]] = {}
     for one in operations:
         told = one.description
-        paths.setdefault(told.path, {})[told.method.lower()] = _operation(one, schemas, conventions)
-    statuses = sorted({status for one in operations for status in _errors(one, conventions)})
+        paths.setdefault(told.path, {})[told.method.lower()] = _operation(one, schemas, conventions, changing)
+    statuses = sorted({status for one in operations for status in _errors(one, conventions, changing)})
     webhooks = {one.name: {"post": _webhook(one, schemas)} for one in conventions.webhooks}
     return {
         "openapi": "3.1.0",
@@ -144,7 +160,9 @@ def _close(components: dict[str, Any], bodies: list[dict[str, Any]]) -> None:
             waiting += schema.values()
 
 
-def _operation(operation: Operation, schemas: _Schemas, conventions: Conventions) -> dict[str, Any]:
+def _operation(
+    operation: Operation, schemas: _Schemas, conventions: Conventions, changing: frozenset[str]
+) -> dict[str, Any]:
     told = operation.description
     entry: dict[str, Any] = {
         "operationId": operation.id,
@@ -153,7 +171,7 @@ def _operation(operation: Operation, schemas: _Schemas, conventions: Conventions
         "responses": {str(operation.status): _answer(operation, schemas, conventions)}
         | {
             str(status): {"$ref": f"#/components/responses/{_name(status)}"}
-            for status in _errors(operation, conventions)
+            for status in _errors(operation, conventions, changing)
         },
         "security": [{conventions.scheme_name: list(told.scopes)}] if told.roles else [],
     }
@@ -161,12 +179,17 @@ def _operation(operation: Operation, schemas: _Schemas, conventions: Conventions
         entry["x-roles"] = [role.value for role in told.roles]
     if operation.handler.__doc__:
         entry["description"] = " ".join(operation.handler.__doc__.split())
-    if operation.parameters:
-        entry["parameters"] = [
-            _parameter(operation, schemas, name) for name in (parameter.name for parameter in operation.parameters)
-        ]
+    parameters = [
+        _parameter(operation, schemas, name) for name in (parameter.name for parameter in operation.parameters)
+    ]
     if _is_idempotent(operation, conventions):
-        entry.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
+        parameters.append(_IDEMPOTENCY_KEY)
+    if operation.id in changing:
+        parameters.append(_IF_MATCH | {"required": _UNCONDITIONAL in told.errors})
+    if told.method == "GET" and operation.answer is not None:
+        parameters.append(_IF_NONE_MATCH)
+    if parameters:
+        entry["parameters"] = parameters
     if operation.body is not None:
         entry["requestBody"] = {"required": True, "content": _json(schemas[operation.id, "body"], told.example)}
     if told.method == "GET" and operation.answer is not None:
@@ -207,12 +230,17 @@ def _answer(operation: Operation, schemas: _Schemas, conventions: Conventions) -
             entry["content"][CONTENT_TYPE] = _problem_content(
                 NOT_SHOWN, "It was done, but the result cannot be shown", operation.status
             )
-        else:
-            headers["ETag"] = {"description": "Names this version of the answer.", "schema": {"type": "string"}}
+        if operation.description.method in ("GET", "PUT", "PATCH"):
+            headers["ETag"] = {"description": "Names this version.", "schema": {"type": "string"}}
         if "cursor" in {parameter.name for parameter in operation.parameters}:
             headers["Link"] = {"description": 'Address of the next page: rel="next".', "schema": {"type": "string"}}
     if operation.streams:
-        entry.setdefault("content", {}).setdefault(operation.description.media_type, {})
+        other: dict[str, Any] = (
+            {"schema": {"type": "string"}} if operation.description.media_type.startswith("text/") else {}
+        )
+        if operation.description.media_example is not None:
+            other["example"] = operation.description.media_example
+        entry.setdefault("content", {}).setdefault(operation.description.media_type, other)
     return entry
 
 
@@ -225,9 +253,11 @@ def _is_idempotent(operation: Operation, conventions: Conventions) -> bool:
     return conventions.idempotent and told.method == "POST" and bool(told.roles)
 
 
-def _errors(operation: Operation, conventions: Conventions) -> list[int]:
+def _errors(operation: Operation, conventions: Conventions, changing: frozenset[str]) -> list[int]:
     """Return every error status of an operation: its own, and those that the shell adds."""
     shell = [421, 500]
+    if operation.id in changing:
+        shell.append(_CHANGED)
     if _is_idempotent(operation, conventions):
         shell += [409, 422]
     if operation.description.roles:

@@ -33,6 +33,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from web.auth import Role
 from web.body import parse
+from web.pagination import Page
 from web.problem import Fault, ProblemError, invalid_body, invalid_parameters
 
 Handler = Callable[..., Awaitable[Any]]
@@ -67,6 +68,7 @@ class Description:
     example: Any
     answer_example: Any
     media_type: str
+    media_example: str | None
     scopes: tuple[str, ...]
     headers: Mapping[str, str]
     entry: Mapping[str, Any] | None
@@ -84,6 +86,7 @@ def operation(
     example: Any = None,
     answer_example: Any = None,
     media_type: str = "application/json",
+    media_example: str | None = None,
     scopes: Sequence[str] = (),
     headers: Mapping[str, str] | None = None,
     entry: Mapping[str, Any] | None = None,
@@ -92,10 +95,10 @@ def operation(
 
     `role` is who may call it (a role, or several of which one suffices); None, which has to be said, means everybody.
     `status` is 200, or 204 where nothing is returned, unless said.
-    `errors` are the statuses that the function itself can answer; those of the shell are known. `media_type` counts
-    for functions that return a `web.StreamResponse`. `scopes` are what the caller's token must have been made for, all
-    of them. `headers` (name to description) are those that the answer has besides the shell's. `entry` replaces parts
-    of the operation's entry in the document: for one that reads another body than JSON by itself.
+    `errors` are the statuses that the function itself can answer; those of the shell are known. `media_type`, with
+    `media_example`, counts for functions that return a `web.StreamResponse`. `scopes` are what the caller's token must
+    have been made for, all of them. `headers` (name to description) are those that the answer has besides the shell's.
+    `entry` replaces parts of the operation's entry in the document: for one that reads a body of another kind itself.
     """
     names = () if role is None else (role,) if isinstance(role, str) else role
     description = Description(
@@ -109,6 +112,7 @@ def operation(
         example=example,
         answer_example=answer_example,
         media_type=media_type,
+        media_example=media_example,
         scopes=tuple(scopes),
         headers=dict(headers or {}),
         entry=entry,
@@ -277,6 +281,30 @@ def inspect_handler(handler: Handler) -> Operation:
         raise TypeError(f"{handler.__qualname__}: the path names {sorted(unnamed)}, the function does not.")
     streams, answer = _split_answer(hints["return"])
     return Operation(handler, description, "body" in hints, answer is not type(None), streams)
+
+
+def read_by(operations: Sequence[Operation]) -> dict[str, Operation]:
+    """Return for each PUT and PATCH (by id) the GET that reads what it changes: the one of the same address.
+
+    Listings are not among them: what is put there is a part of what they return.
+    """
+    reads = {one.description.path: one for one in operations if one.description.method == "GET" and one.returns}
+    changes = [one for one in operations if one.description.method in ("PUT", "PATCH")]
+    pairs = [(one.id, reads.get(one.description.path)) for one in changes]
+    return {name: read for name, read in pairs if read is not None and not _is_listing(_answer_of(read))}
+
+
+def answers_alike(operation: Operation, other: Operation) -> bool:
+    """Tell whether two operations return the same type."""
+    return bool(_answer_of(operation) == _answer_of(other))
+
+
+def _answer_of(operation: Operation) -> Any:
+    return _split_answer(typing.get_type_hints(operation.handler, include_extras=True)["return"])[1]
+
+
+def _is_listing(answer: Any) -> bool:
+    return inspect.isclass(answer) and issubclass(answer, Page)
 
 
 def _validators(handler: Handler, description: Description) -> _Validators:

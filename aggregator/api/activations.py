@@ -8,7 +8,6 @@ from aggregator.brp_api.activations import LIVE_EXAMPLE, Activation, Live
 from aggregator.brp_api.portfolio import (
     NOMINATION_EXAMPLE,
     NOMINATIONS,
-    Day,
     NewNomination,
     Nomination,
     nomination_key,
@@ -21,6 +20,7 @@ from aggregator.brp_api.values import ULID, Cancellation, Id, shown
 from aggregator.trade import activation_changes, activations, live_view, nominations, reports, settlements
 from vtn.api.desk import DESK
 from web.api import Context
+from web.model import Day
 from web.operation import operation
 from web.pagination import Cursor, Keyset, Limit, Page
 

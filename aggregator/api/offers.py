@@ -9,10 +9,11 @@ from aggregator.brp_api.offers import EXAMPLE as OFFER_EXAMPLE
 from aggregator.brp_api.offers import FlexibilityOffer
 from aggregator.brp_api.requests import EXAMPLE as REQUEST_EXAMPLE
 from aggregator.brp_api.requests import FlexibilityRequest
-from aggregator.brp_api.values import ULID, Direction, Id, Intervals, PositiveAmount, shown
+from aggregator.brp_api.values import ULID, Id, Intervals, PositiveAmount, shown
 from aggregator.keys import SALES
 from aggregator.trade import offers, requests
 from aggregator.trade.sales import UnaskedOffer
+from core.direction import Direction
 from vtn.api.desk import DESK
 from web.api import Context
 from web.model import Model, UtcTime

@@ -11,7 +11,7 @@ from aggregator.tariff.tariff_source import TariffSource
 from core.errors import InvalidError
 from core.spans import Duration, utc
 from vtn.api.fields import Printable
-from web.model import IsoDuration, Model, UtcTime
+from web.model import Day, IsoDuration, Model, UtcTime
 
 Amount = Annotated[str, Field(pattern=r"^-?[0-9]{1,7}(\.[0-9]{1,8})?$", examples=["0.2815"])]
 """A price per kWh as a decimal string, in the tariff's currency."""
@@ -195,7 +195,7 @@ class PriceSignalSwitch(Model):
 class PriceSignalDay(Model):
     """A day's prices for the VENs of some areas that have the same tariffs."""
 
-    day: str
+    day: Day
     """In the programme's time zone."""
     areas: list[str]
     """An empty name stands for sites without area."""

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field
 
 from aggregator.brp_api.desk import BRP, party_of, writing
-from aggregator.brp_api.values import ULID, Cancellation, Direction, Id, Interval, Intervals, Words, shown
+from aggregator.brp_api.values import ULID, Cancellation, Id, Interval, Intervals, Words, shown
 from aggregator.trade import activation_changes, activations, live_view
 from aggregator.trade.activations import ModifiedError
 from aggregator.trade.sales import DirectOrder
+from core.direction import Direction
 from web.api import Context
 from web.model import Model, UtcTime
 from web.operation import operation

@@ -17,6 +17,7 @@ from aggregator.brp_api import (
 )
 from aggregator.brp_api.desk import BrpDesk
 from aggregator.brp_api.gate import TokenGate
+from aggregator.brp_api.webhook_messages import WEBHOOKS
 from aggregator.scopes import SCOPES
 from web.api import Access, Api
 from web.limits import RateLimit
@@ -59,7 +60,7 @@ _CONVENTIONS: Final = Conventions(
     },
     idempotent=True,
     limited=True,
-    webhooks=webhooks.WEBHOOKS,
+    webhooks=WEBHOOKS,
 )
 
 

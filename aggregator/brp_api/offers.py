@@ -8,9 +8,10 @@ from aggregator.brp_api.activations import EXAMPLE as ACTIVATION_EXAMPLE
 from aggregator.brp_api.activations import PATH as ACTIVATIONS
 from aggregator.brp_api.activations import Activation
 from aggregator.brp_api.desk import BRP, party_of, writing
-from aggregator.brp_api.values import ULID, Direction, Id, Interval, shown
+from aggregator.brp_api.values import ULID, Id, Interval, shown
 from aggregator.trade import activations, offers
 from aggregator.trade.offers import OfferStatus
+from core.direction import Direction
 from web.api import Context
 from web.model import Model, UtcTime
 from web.operation import operation

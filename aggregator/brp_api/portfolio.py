@@ -9,16 +9,17 @@ from pydantic import Field
 
 from aggregator import money
 from aggregator.brp_api.desk import BRP, party_of, writing
-from aggregator.brp_api.values import MAX_INTERVALS, ULID, Direction, Id, shown
+from aggregator.brp_api.values import MAX_INTERVALS, ULID, Id, shown
 from aggregator.flexibility.pool import pool
 from aggregator.grid import Grid
 from aggregator.trade import available_flexibility, contracts, nominations
 from aggregator.trade.available_flexibility import Basis, Scope
 from aggregator.trade.contracts import Price
+from core.direction import Direction
 from core.errors import ForbiddenError, InvalidError
 from vtn.services import learning, programme
 from web.api import Context
-from web.model import Model, UtcTime
+from web.model import Day, Model, UtcTime
 from web.operation import operation
 from web.pagination import Cursor, Keyset, Limit, Page
 
@@ -29,8 +30,6 @@ _SHARES = ("0.25", "0.5", "0.75", "1")
 _LONGEST = timedelta(hours=48)
 
 Resolution = Literal[300, 900, 1800, 3600]
-Day = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", examples=["2026-02-01"])]
-"""A day in UTC."""
 
 
 class PotentialInterval(Model):
@@ -99,6 +98,7 @@ class Nomination(Model):
 
     contract_id: str
     day: Day
+    """In UTC."""
     declared_by: Literal["brp", "aggregator"]
     revision: int
     step_s: int
@@ -112,6 +112,7 @@ class NewNomination(Model):
 
     contract_id: Id
     day: Day
+    """In UTC."""
     step_s: Resolution = 900
     power_w: Annotated[tuple[Annotated[int, Field(ge=-(10**12), le=10**12)], ...], Field(min_length=24, max_length=288)]
     """Mean power of each step of the day, positive = consumption."""
@@ -177,7 +178,7 @@ async def read_potential(
     contract_id: Id,
     from_: UtcTime,
     until: UtcTime,
-    direction: Direction = "reduce",
+    direction: Direction = Direction.REDUCE,
     resolution_s: Resolution = 900,
     area: Annotated[str, Field(min_length=1, max_length=80)] | None = None,
     confidence: Annotated[float, Field(ge=0.5, le=0.999)] = 0.9,

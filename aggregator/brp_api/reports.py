@@ -6,8 +6,9 @@ from aiohttp import web
 from pydantic import Field
 
 from aggregator.brp_api.desk import BRP, party_of
-from aggregator.brp_api.values import ULID, Direction, Id, shown
+from aggregator.brp_api.values import ULID, Id, shown
 from aggregator.trade import reports
+from core.direction import Direction
 from core.errors import NotFoundError
 from web.api import Context
 from web.etag import etag_of, is_unchanged
@@ -132,8 +133,9 @@ EXAMPLE: dict[str, Any] = {
     "measurable_from": None,
 }
 _CSV_EXAMPLE = (
+    "activation_id,version,direction,method,"
     "start,duration_s,ordered_w,baseline_w,actual_w,delivered_w,deficiency_w,coverage\r\n"
-    "2026-01-31T17:00:00Z,1800,83200,141000,56200,84800,0,0.98\r\n"
+    f"act_{ULID},1,reduce,high5of10/1,2026-01-31T17:00:00Z,900,83200,141000,56200,84800,0,0.98\r\n"
 )
 
 
@@ -146,6 +148,7 @@ _CSV_EXAMPLE = (
     tags=["reports"],
     errors=[404],
     media_type=_CSV,
+    media_example=_CSV_EXAMPLE,
     answer_example=EXAMPLE,
 )
 async def read_report(

@@ -9,7 +9,6 @@ from aggregator.brp_api.values import (
     MAX_INTERVALS,
     ULID,
     Cancellation,
-    Direction,
     DurationS,
     Id,
     PositiveAmount,
@@ -19,6 +18,7 @@ from aggregator.brp_api.values import (
 )
 from aggregator.trade import offers, requests
 from aggregator.trade.requests import Need, NeedInterval, RequestStatus
+from core.direction import Direction
 from web.api import Context
 from web.model import Model, UtcTime
 from web.operation import operation

@@ -1,15 +1,13 @@
 """Values that several resources of the BRP API share: powers, directions, money, contracts."""
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
 
 from aggregator.intervals import PowerInterval
 from aggregator.trade import contracts
+from core.direction import Direction
 from web.model import Model, UtcTime
-
-Direction = Literal["reduce", "increase"]
-"""What consumption is asked to do."""
 
 MAX_POWER_W = 2 * 10**9
 Watts = Annotated[int, Field(ge=0, le=MAX_POWER_W)]
@@ -65,7 +63,7 @@ class ContractLimits(Model):
     """Bounds each interval of an order."""
     max_activations_per_day: Annotated[int, Field(ge=1, le=10_000)] | None = None
     """Bounds those that start on one UTC day."""
-    directions: Annotated[tuple[Direction, ...], Field(min_length=1, max_length=2)] = ("reduce", "increase")
+    directions: Annotated[tuple[Direction, ...], Field(min_length=1, max_length=2)] = tuple(Direction)
     areas: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=80)], ...], Field(max_length=100)] = ()
     direct_orders: bool = False
     """Activations may be ordered without an offer."""

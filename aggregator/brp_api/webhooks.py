@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from aggregator.brp_api.desk import BRP, party_of, writing
 from aggregator.brp_api.values import ULID, Id
@@ -11,7 +11,6 @@ from core.clock import machine_now
 from vtn.services import webhooks
 from web.api import Context
 from web.model import Model, UtcTime
-from web.openapi import Webhook
 from web.operation import operation
 from web.pagination import Cursor, Keyset, Limit, Page
 
@@ -75,20 +74,6 @@ class Delivery(Model):
         return cls(**{name: getattr(delivery, name) for name in cls.model_fields})
 
 
-class Message(Model):
-    """What is sent: three headers name and sign it.
-
-    `webhook-id` is the same at every try; `webhook-timestamp` are seconds since 1970; `webhook-signature` is `v1,` and
-    the base64 of the HMAC-SHA-256 over `{id}.{timestamp}.{body}` under the secret (the base64 after `whsec_`).
-    """
-
-    type: str
-    timestamp: UtcTime
-    """When it happened, in the world's time."""
-    data: dict[str, Any]
-    """The ids of what it is about."""
-
-
 _URL = "https://brp.example/hooks/evenload"
 _SUBSCRIPTION = {
     "id": f"whs_{ULID}",
@@ -113,35 +98,6 @@ DELIVERY_EXAMPLE = {
     "created_at": "2026-01-31T12:00:00Z",
     "done_at": "2026-01-31T12:00:01Z",
 }
-
-
-_TOLD: dict[str, dict[str, Any]] = {
-    "request": {"request_id": f"frq_{ULID}"},
-    "offer": {"offer_id": f"fof_{ULID}", "request_id": f"frq_{ULID}"},
-    "activation": {"activation_id": f"act_{ULID}"},
-    "report": {"activation_id": f"act_{ULID}", "version": 1, "final": False},
-    "settlement": {"settlement_id": f"stl_{ULID}", "activation_id": f"act_{ULID}"},
-    "potential": {
-        "contract_id": f"ctr_{ULID}",
-        "direction": "reduce",
-        "area": None,
-        "from": "2026-01-31T12:00:00Z",
-        "until": "2026-01-31T14:00:00Z",
-        "p10_w": 104_000,
-    },
-    "webhook": {"subscription_id": f"whs_{ULID}"},
-}
-
-
-_MESSAGE = TypeAdapter(Message)
-
-
-def _message(kind: str) -> Webhook:
-    example = {"type": kind, "timestamp": "2026-01-31T12:00:00Z", "data": _TOLD[kind.partition(".")[0]]}
-    return Webhook(kind, f"Sent as {kind}", _MESSAGE, example)
-
-
-WEBHOOKS = tuple(_message(kind) for kind in (*(one.value for one in Topic), webhooks.TEST_EVENT))
 
 
 def _shown(subscription: webhooks.Subscription) -> Subscription:

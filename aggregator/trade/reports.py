@@ -230,23 +230,33 @@ async def _last(conn: Connection, activation_id: str, version: int | None = None
 
 
 def to_csv(report: ActivationReport) -> str:
-    """Return the intervals of a report as CSV (RFC 4180): a header, then one line an interval; empty: not known."""
+    """Return the intervals of a report as CSV (RFC 4180): a header, then one line an interval; empty: not known.
+
+    Each line names the report that it is from, so that lines of several can be put together.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     names = ("start", "duration_s", "ordered_w", "baseline_w", "actual_w", "delivered_w", "deficiency_w", "coverage")
-    writer.writerow(names)
+    writer.writerow((*_REPORT_NAMES, *names))
     for one in report.intervals:
-        row = [getattr(one, name) for name in names[1:]]
-        writer.writerow([one.start.isoformat().replace("+00:00", "Z"), *("" if it is None else it for it in row)])
+        row = [one.start.isoformat().replace("+00:00", "Z"), *(getattr(one, name) for name in names[1:])]
+        writer.writerow(["" if it is None else it for it in (*_of_report(report), *row)])
     return text.getvalue()
+
+
+_REPORT_NAMES: Final = ("activation_id", "version", "direction", "method")
+
+
+def _of_report(report: ActivationReport) -> list[object]:
+    return [getattr(report, name) for name in _REPORT_NAMES]
 
 
 def to_vens_csv(report: ActivationReport) -> str:
     """Return the rows of single VENs as CSV; only the header where the report has none."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(("pseudonym", "opt", "ordered_wh", "delivered_wh"))
+    writer.writerow((*_REPORT_NAMES, "pseudonym", "opt", "ordered_wh", "delivered_wh"))
     for one in report.vens or ():
-        row = (one.pseudonym, one.opt, one.ordered_wh, one.delivered_wh)
+        row = (*_of_report(report), one.pseudonym, one.opt, one.ordered_wh, one.delivered_wh)
         writer.writerow(["" if it is None else it for it in row])
     return text.getvalue()

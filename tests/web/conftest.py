@@ -120,6 +120,22 @@ class Shelf:
         self.kettles[kettle_id] = kettle.model_copy(update={"name": body.name})
         return self.kettles[kettle_id]
 
+    @operation("PUT", "/kettles/{kettle_id}", summary="Replace a kettle", role="dispatcher", errors=[404])
+    async def replace_kettle(self, context: Context, kettle_id: str, body: NewKettle) -> Kettle:
+        await self.read_kettle(context, kettle_id)
+        self.kettles[kettle_id] = Kettle(id=kettle_id, **dict(body))
+        return self.kettles[kettle_id]
+
+    @operation("PUT", "/kettles/{kettle_id}/lid", summary="Put the lid on", role="dispatcher", errors=[404])
+    async def close_lid(self, context: Context, kettle_id: str) -> str:
+        await self.read_kettle(context, kettle_id)
+        self.kettles[kettle_id] = self.kettles[kettle_id].model_copy(update={"name": "lidded"})
+        return "click"
+
+    @operation("GET", "/kettles/{kettle_id}/lid", summary="Look at the lid", role="viewer", errors=[404])
+    async def read_lid(self, context: Context, kettle_id: str) -> Kettle:
+        return await self.read_kettle(context, kettle_id)
+
     @operation("DELETE", "/kettles/{kettle_id}", summary="Drop a kettle", role="admin", tags=["kettles"], errors=[404])
     async def drop_kettle(self, context: Context, kettle_id: str) -> None:
         await self.read_kettle(context, kettle_id)
@@ -201,6 +217,9 @@ async def toy(aiohttp_client):
         shelf.list_kettles,
         shelf.read_kettle,
         shelf.rename_kettle,
+        shelf.replace_kettle,
+        shelf.close_lid,
+        shelf.read_lid,
         shelf.drop_kettle,
         shelf.me,
         shelf.double,

@@ -59,6 +59,29 @@ async def test_create_read_list_rename_delete(toy):
     assert (await problem(await toy.client.get("/kettles/k0", headers=admin), 404))["detail"] == "No kettle k0."
 
 
+async def test_whoever_read_an_older_version_changes_nothing(toy):
+    """Also where the operation itself does not look at If-Match; and what is put can be read by the tag that it got."""
+    admin = toy.bearer(Role.ADMIN)
+    await toy.client.post("/kettles", json=KETTLE, headers=admin)
+    tag = (await toy.client.get("/kettles/k0", headers=admin)).headers["ETag"]
+    other = {**KETTLE, "name": "other"}
+    changed = await toy.client.put("/kettles/k0", json=other, headers={**admin, "If-Match": tag})
+    assert changed.status == 200
+    await problem(await toy.client.put("/kettles/k0", json=KETTLE, headers={**admin, "If-Match": tag}), 412)
+    read = await toy.client.get("/kettles/k0", headers=admin)
+    assert ((await read.json())["name"], read.headers["ETag"]) == ("other", changed.headers["ETag"])
+    assert (await toy.client.put("/kettles/k0", json=KETTLE, headers=admin)).status == 200, "without a condition"
+    await problem(await toy.client.put("/kettles/k9", json=KETTLE, headers={**admin, "If-Match": tag}), 404)
+
+
+async def test_a_tag_is_that_of_what_is_read_there_even_where_another_thing_is_answered(toy):
+    admin = toy.bearer(Role.ADMIN)
+    await toy.client.post("/kettles", json=KETTLE, headers=admin)
+    answer = await toy.client.put("/kettles/k0/lid", headers=admin)
+    assert await answer.json() == "click"
+    assert answer.headers["ETag"] == (await toy.client.get("/kettles/k0/lid", headers=admin)).headers["ETag"]
+
+
 async def test_pages_follow_each_other_to_the_end(toy):
     admin = toy.bearer(Role.ADMIN)
     for number in range(5):

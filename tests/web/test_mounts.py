@@ -170,7 +170,7 @@ async def test_each_has_a_document_of_its_own(shop):
     assert cups["get"]["security"] == [{"oauth2": ["tea:drink"]}]
     assert cups["post"]["security"] == [{"oauth2": []}]
     assert [one["name"] for one in cups["post"]["parameters"]] == ["Idempotency-Key"]
-    assert [one["name"] for one in cups["get"]["parameters"]] == ["tiny"]
+    assert [one["name"] for one in cups["get"]["parameters"]] == ["tiny", "If-None-Match"]
     assert {"Location", "RateLimit", "RateLimit-Policy"} <= cups["post"]["responses"]["201"]["headers"].keys()
     assert "409" in cups["post"]["responses"]
     assert "409" not in cups["get"]["responses"]

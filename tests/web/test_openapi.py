@@ -45,7 +45,8 @@ def test_every_operation_is_described(document):
     assert document["info"] == {"title": "Kettles", "version": "1.2.3", "description": "A toy."}
     operations = {one["operationId"]: one for path in document["paths"].values() for one in path.values()}
     assert operations.keys() == {
-        "add_kettle", "list_kettles", "read_kettle", "rename_kettle", "drop_kettle", "me", "double", "fail", "stream",
+        "add_kettle", "list_kettles", "read_kettle", "rename_kettle", "replace_kettle",
+        "close_lid", "read_lid", "drop_kettle", "me", "double", "fail", "stream",
         "health", "alive",
     }  # fmt: skip
     add = operations["add_kettle"]
@@ -66,7 +67,7 @@ def test_every_operation_is_described(document):
 
 def test_parameters_are_described(document):
     listed = {one["name"]: one for one in document["paths"]["/kettles"]["get"]["parameters"]}
-    assert listed.keys() == {"limit", "cursor", "colour", "from", "cold", "order"}
+    assert listed.keys() == {"limit", "cursor", "colour", "from", "cold", "order", "If-None-Match"}
     assert not any(one["required"] for one in listed.values())
     assert listed["limit"]["schema"] == {
         "type": "integer", "minimum": 1, "maximum": 500, "default": 50, "description": "At most so many items.",
@@ -76,6 +77,25 @@ def test_parameters_are_described(document):
     assert listed["from"]["schema"]["format"] == "date-time"
     (kettle_id,) = document["paths"]["/kettles/{kettle_id}"]["delete"]["parameters"]
     assert (kettle_id["in"], kettle_id["required"]) == ("path", True)
+
+
+def test_conditions_stand_where_they_are_looked_at(document):
+    kettle = document["paths"]["/kettles/{kettle_id}"]
+    conditions = {
+        method: {one["name"]: one["required"] for one in kettle[method]["parameters"] if one["in"] == "header"}
+        for method in ("get", "patch", "put", "delete")
+    }
+    assert conditions == {
+        "get": {"If-None-Match": False},
+        "patch": {"If-Match": True},
+        "put": {"If-Match": False},
+        "delete": {},
+    }
+    for method in ("patch", "put"):
+        assert "ETag" in kettle[method]["responses"]["200"]["headers"]
+        assert "412" in kettle[method]["responses"]
+    assert "428" not in kettle["put"]["responses"]
+    assert "304" in kettle["get"]["responses"]
 
 
 def test_bodies_are_closed_and_pages_have_plain_names(document):

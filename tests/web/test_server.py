@@ -50,9 +50,9 @@ async def test_the_unexpected_is_logged_once_and_tells_nothing(toy):
 async def test_unknown_address_and_wrong_method(toy):
     response = await toy.client.get("/nothing")
     assert (response.status, response.content_type) == (404, "application/problem+json")
-    response = await toy.client.put("/kettles/k1", json={})
+    response = await toy.client.post("/kettles/k1", json={})
     assert (response.status, response.content_type) == (405, "application/problem+json")
-    assert response.headers["Allow"] == "DELETE,GET,HEAD,PATCH"
+    assert response.headers["Allow"] == "DELETE,GET,HEAD,PATCH,PUT"
     assert (await toy.client.options("/kettles")).status == 405
 
 

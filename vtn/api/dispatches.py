@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from core.direction import Direction
 from openadr.model.event import EventStatus, status_at
 from vtn.api.desk import DESK
 from vtn.api.fields import Number, Printable
@@ -49,7 +50,7 @@ class NewDispatch(Model):
     own_values: dict[str, OwnValues] = Field(default_factory=dict)
     """venID -> id of a signal or the baseline -> values of that VEN where they differ from those above."""
     baseline: BaselineIn | None = None
-    direction: Literal["reduce", "increase"] | None = None
+    direction: Direction | None = None
     """What is ordered of consumption; where it is left out, what SIMPLE and LOAD_DISPATCH/delta signals say."""
     priority: Annotated[int, Field(ge=0, le=1000)] | None = None
     test_event: bool = False
@@ -96,7 +97,7 @@ class Dispatch(Model):
     resource_ids: list[str]
     target: EventTarget
     """What the events name that they are for, beside resources; empty without resources: the VEN that gets it."""
-    direction: Literal["reduce", "increase"] | None
+    direction: Direction | None
     status: EventStatus
     created_at: UtcTime
     created_by: str

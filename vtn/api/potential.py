@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from core.direction import Direction
 from core.errors import InvalidError
 from core.spans import Duration
 from vtn.api.desk import DESK
@@ -23,7 +24,7 @@ class Potential(Model):
 
     resource_id: str
     """Empty for the VEN as a whole."""
-    direction: Literal["reduce", "increase"]
+    direction: Direction
     source: Literal["ven", "history"]
     """Who says so: the VEN itself, or this VTN out of the VEN's history."""
     issued_at: UtcTime

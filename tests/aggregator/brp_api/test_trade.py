@@ -308,12 +308,12 @@ async def test_the_report_in_every_form(market, trade):
     assert report["version"] == 1
     text, headers = await market.exchange("GET", path, 200, who=buyer, headers={"Accept": "text/csv"})
     lines = text.split("\r\n")
-    assert lines[0].startswith("start,duration_s,ordered_w,baseline_w")
+    assert lines[0].startswith("activation_id,version,direction,method,start,duration_s,ordered_w,baseline_w")
     assert len(lines) == len(report["intervals"]) + 2
     assert headers["Content-Disposition"] == f'attachment; filename="{one["id"]}-1-intervals.csv"'
     await market.call("GET", path, 304, who=buyer, headers={"Accept": "text/csv", "If-None-Match": headers["ETag"]})
     homes = await market.call("GET", f"{path}?rows=vens", 200, who=buyer, headers={"Accept": "text/csv"})
-    assert homes == "pseudonym,opt,ordered_wh,delivered_wh\r\n"
+    assert homes == "activation_id,version,direction,method,pseudonym,opt,ordered_wh,delivered_wh\r\n"
     for accept in (
         "*/*",
         "application/json, text/csv",

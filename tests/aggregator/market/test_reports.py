@@ -134,7 +134,8 @@ async def test_rows_of_homes_only_where_the_contract_allows_them_and_enough_were
     assert reports.compose(one, allowed, few, END, trade.now).vens is None
     assert reports.compose(one, trade.contract, result, END, trade.now).vens is None
     rows = list(csv.reader(io.StringIO(reports.to_vens_csv(report))))
-    assert rows[0] == ["pseudonym", "opt", "ordered_wh", "delivered_wh"]
+    assert rows[0][:4] == ["activation_id", "version", "direction", "method"]
+    assert rows[0][4:] == ["pseudonym", "opt", "ordered_wh", "delivered_wh"]
     assert len(rows) == 1 + len(called)
 
 
