@@ -38,7 +38,7 @@ class ReportInterval(Model):
     deficiency_w: int | None
     """Ordered and not delivered; null: not known."""
     coverage: float
-    """Part of the called homes (those that opted out left aside) whose delivery is known, 0 to 1."""
+    """Of the homes that were to deliver then and took part, the part whose delivery is known, 0 to 1."""
 
 
 class ReportRow(Model):
@@ -82,7 +82,7 @@ class ActivationReport(Model):
     vens: list[ReportRow] | None
     """null where the contract has no rows of single homes, or fewer than five were called."""
     why_unknown: str | None
-    """Of how many homes the delivery is not known, and why; null: it is known of all."""
+    """Of how many homes or intervals the delivery is not known, and why; null: it is known of all."""
     measurable_from: str | None
     """The local date from which, by and large, activations like this one can be measured, where homes still learn."""
 

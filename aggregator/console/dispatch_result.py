@@ -91,10 +91,10 @@ def _chart(result: Result, rules: programmes.Programme) -> Chart:
     lines = [
         line(_("baseline"), "baseline_w", dashed=True),
         line(_("actual"), "actual_w"),
-        line(_("ordered from them"), "target_w"),
+        line(_("ordered"), "target_w"),
         line(_("delivered"), "delivered_w"),
     ]
-    title = _("Half hours of the VENs that count")
+    title = _("Ordered from all VENs, the rest of those that count")
     return time_chart("result", title, "kW", lines, zone=zone_of(rules))
 
 

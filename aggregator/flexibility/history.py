@@ -223,9 +223,14 @@ def _past(ven_id: str, direction: Direction) -> Select[Any]:
 
 
 def _seen(row: Any) -> list[float]:
-    """Return delivered over baseline of each half hour; the database hands the intervals out as text."""
+    """Return delivered over baseline of each interval with an order; the database hands the intervals out as text."""
+    intervals = from_json(tuple[IntervalResult, ...], json.loads(row.intervals))
+    tells = any(one.coverage is not None for one in intervals)  # results of earlier editions do not
     return [
         one.delivered_w / one.baseline_w
-        for one in from_json(tuple[IntervalResult, ...], json.loads(row.intervals))
-        if one.delivered_w is not None and one.baseline_w is not None and one.baseline_w > 0
+        for one in intervals
+        if (one.coverage or not tells)
+        and one.delivered_w is not None
+        and one.baseline_w is not None
+        and one.baseline_w > 0
     ]

@@ -9,8 +9,8 @@ class ReportInterval:
     """One interval of the programme: mean powers in whole W, positive = as ordered; None: not known.
 
     `baseline_w` and `actual_w` are consumption of the VENs that count. `deficiency_w` is what was ordered and not
-    delivered, None where that is not known. `coverage`: part of the called VENs (those that opted out left aside) whose
-    delivery is known, 0 to 1.
+    delivered, None where that is not known. `coverage`: of those VENs that were to deliver here and took part, the part
+    whose delivery is known, 0 to 1.
     """
 
     start: datetime

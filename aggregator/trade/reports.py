@@ -24,7 +24,6 @@ from aggregator.trade.contracts import Contract
 from core.errors import ConflictError, NotFoundError
 from core.spans import ceil_to, floor_to
 from metrics.presets import PRESETS
-from openadr.model.opt import OptType
 from vtn.services import evaluation
 from vtn.services.evaluation import Computed, Result, VenResult
 from vtn.services.programme import Parameters
@@ -148,8 +147,6 @@ def _intervals(activation: Activation, result: Result | None, end: datetime) -> 
     ran = [it for it in activation.intervals if it.start < end]
     cut = [replace(it, duration_s=int((min(it.end, end) - it.start).total_seconds())) for it in ran]
     found = {it.start: it for it in result.intervals} if result else {}
-    vens = result.vens if result else ()
-    is_open = result is not None and result.unknown > 0
     rows = []
     for number, asked in enumerate(grid.power_w(cut).tolist()):
         start, ordered = grid.at(number), round(asked)
@@ -163,8 +160,8 @@ def _intervals(activation: Activation, result: Result | None, end: datetime) -> 
                 _whole(pool.baseline_w) if pool else None,
                 _whole(pool.actual_w) if pool else None,
                 got,
-                None if got is None and is_open else max(ordered - max(got or 0, 0), 0),
-                _coverage(vens, start),
+                None if pool and got is None else max(ordered - max(got or 0, 0), 0),
+                round(pool.coverage or 0.0, 4) if pool else 0.0,
             )
         )
     return rows
@@ -172,18 +169,6 @@ def _intervals(activation: Activation, result: Result | None, end: datetime) -> 
 
 def _whole(value: float | None) -> int | None:
     return None if value is None else round(value)
-
-
-def _coverage(vens: Sequence[VenResult], start: datetime) -> float:
-    expected = known = 0
-    for one in vens:
-        here = next((it for it in one.intervals if it.start == start), None)
-        # One without any interval has no baseline; one without just this was not called, or released, by then.
-        if one.opt == OptType.OUT or (here is None and one.intervals):
-            continue
-        expected += 1
-        known += here is not None and here.delivered_w is not None
-    return round(known / expected, 4) if expected else 0.0
 
 
 def _rows(activation_id: str, vens: Sequence[VenResult]) -> tuple[VenRow, ...]:

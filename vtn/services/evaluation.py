@@ -18,14 +18,14 @@ from sqlalchemy import Select, func, insert, select
 from core.direction import Direction
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.spans import Duration, Span
-from metrics import learning
+from metrics import credit, learning
 from metrics.days import Floats, Ints, Series, day_matrix, day_type, from_days, from_epoch_s
 from metrics.method import Baseline, BaselineMethod, Calendar, NoBaselineError
 from metrics.overlap import overlap
 from metrics.participation import Answer, participation
 from metrics.performance import delivered, performance
 from metrics.presets import PRESETS
-from openadr.model.event import Event
+from openadr.model.event import Event, ResponseRequired
 from openadr.model.opt import OptType
 from vtn.services import dispatch as dispatches
 from vtn.services import event as events
@@ -37,7 +37,7 @@ from vtn.store.rows import from_json, portions, to_json
 from vtn.store.tables import delivery, evaluation, event, ven
 
 _NO_READINGS = "Readings of the event are missing."
-_EDITION = 2
+_EDITION = 3
 """Of what a result says; a new one makes a new version of a result even of the same readings."""
 _TICK: Final = timedelta(microseconds=1)
 _TICKS_A_SECOND: Final = 1e6
@@ -45,7 +45,12 @@ _TICKS_A_SECOND: Final = 1e6
 
 @dataclass(frozen=True, slots=True)
 class IntervalResult:
-    """One settlement interval. Powers are means in W; positive target and delivered: as ordered; None: not known."""
+    """One settlement interval. Powers are means in W; positive target and delivered: as ordered; None: not known.
+
+    `delivered_w`: what counts, 0 where nothing was ordered. Of a dispatch, the target is what was ordered from all
+    that were called, the rest sums of the VENs that count, and `coverage` says of which share of those that were to
+    deliver here the delivery is known (0 to 1; None: of nobody was anything ordered).
+    """
 
     start: datetime
     duration_s: int
@@ -53,15 +58,18 @@ class IntervalResult:
     baseline_w: float | None
     actual_w: float | None
     delivered_w: float | None
+    coverage: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class VenResult:
-    """What one VEN did. `counts` says whether it belongs to the pool: it stayed in and its delivery is known.
+    """What one VEN did. `counts` says whether it belongs to the sum: it took part and some of its delivery is known.
 
+    A VEN took part if it opted in, or was not to answer and did not opt out; one that opted out later, until then.
     `delivered_wh`: 0 where nothing is credited, since it opted out or never opted in; None: not known, and
-    `why_unknown` says why. `measurable_from`: the local date from which, by and large, events like this one can be
-    measured, where it has too few days for a baseline so far.
+    `why_unknown` says why. `coverage`: share of its intervals with an order whose delivery is known, 0 to 1.
+    `measurable_from`: the local date from which, by and large, events like this one can be measured, where it has too
+    few days for a baseline so far.
     """
 
     ven_id: str
@@ -79,15 +87,17 @@ class VenResult:
     intervals: tuple[IntervalResult, ...]
     why_unknown: str | None = None
     measurable_from: str | None = None
+    coverage: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a dispatch brought. Sums run over the VENs that count; `ordered_wh` over all that were called.
+    """What a dispatch brought. What was delivered is that of the VENs that count, what was ordered that of all called.
 
-    `unknown`: VENs that did not opt out and whose delivery is not known. `delivered_wh`: None where that is so of all
-    that could count; `why_unknown` and `measurable_from` are as of VenResult, for all of them. `interval_s`: the length
-    of the intervals.
+    The ratios are over all that was ordered. `coverage`: share of the intervals of those that took part whose delivery
+    is known, 0 to 1; the others earn nothing. `unknown`: VENs that did not opt out and of whose delivery nothing is
+    known. `delivered_wh`: None where that is so of all that could count; `why_unknown` and `measurable_from` are as of
+    VenResult, for all of them. `interval_s`: the length of the intervals.
     """
 
     dispatch_id: str
@@ -113,6 +123,7 @@ class Result:
     why_unknown: str | None = None
     measurable_from: str | None = None
     interval_s: int = 1800
+    coverage: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,11 +135,24 @@ class _Inputs:
     event: Event
     opt: OptType | None
     reason: str | None
+    left_at: datetime | None
     readings: Series
     calendar: Calendar
     queued_at: datetime | None
     sent_at: datetime | None
     answered_at: datetime | None
+
+    @property
+    def need_not_answer(self) -> bool:
+        """Whether no answer is wanted: who says nothing takes part."""
+        return self.event.response_required is ResponseRequired.NEVER
+
+    @property
+    def took_part(self) -> bool:
+        """Whether it took part, to the end or until it left."""
+        if self.opt is None:
+            return self.need_not_answer
+        return self.opt is OptType.IN or self.left_at is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +237,7 @@ async def stored(conn: Connection, dispatch_id: str, version: int | None = None)
 
 async def _inputs(conn: Connection, dispatch: Dispatch, method: BaselineMethod, step_s: int) -> list[_Inputs]:
     said = await opt.effective(conn, dispatch.id)
+    left = await opt.left(conn, dispatch.id, dispatch.shared)
     ran: list[tuple[Any, Event]] = []
     async for rows in portions(conn, _called(dispatch.id)):
         ran += await asyncio.to_thread(_ran, dispatch.shared, rows)
@@ -234,6 +259,7 @@ async def _inputs(conn: Connection, dispatch: Dispatch, method: BaselineMethod, 
             row.name,
             one,
             *said.get(row.ven_id, (None, None)),
+            left.get(row.ven_id),
             readings[row.ven_id],
             Calendar(events=busy.get(row.ven_id, ())),
             row.queued_at,
@@ -306,23 +332,33 @@ def _result(
     rows = [_ven_result(one, method, direction, rules.time_zone) for one in inputs]
     unknown = [row for row in rows if row.why_unknown is not None]
     counted = [row for row in rows if row.counts]
-    intervals = _pool(counted)
-    figures = participation(Answer(row.opt, _nan(row.latency_s), ratio=_nan(row.performance_ratio)) for row in rows)
-    got = np.array([(one.delivered_w or 0.0) * one.duration_s / 3600 for one in intervals])
+    took_part = [row for one, row in zip(inputs, rows, strict=True) if one.took_part]
+    intervals = _pool(rows, counted, took_part)
+    figures = participation(
+        Answer(
+            OptType.IN if one.opt is None and one.need_not_answer else one.opt,
+            _nan(row.latency_s),
+            ratio=_nan(row.performance_ratio),
+        )
+        for one, row in zip(inputs, rows, strict=True)
+    )
+    known = not unknown or bool(counted)
+    got = np.array([_nan(one.delivered_w) * one.duration_s / 3600 for one in intervals])
     asked = np.array([(one.target_w or 0.0) * one.duration_s / 3600 for one in intervals])
-    figure = performance(got, asked) if asked.any() and (asked >= 0).all() else None
+    figure = performance(got, asked) if known and asked.any() and (asked >= 0).all() else None
+    expected, heard = _coverage(took_part)
     return Result(
         dispatch_id=dispatch_id,
         version=0,
         method=f"{method.id}/{method.version}",
         computed_at=now,
         ordered_wh=math.fsum(row.ordered_wh for row in rows),
-        delivered_wh=None if unknown and not counted else math.fsum(row.delivered_wh or 0.0 for row in rows),
+        delivered_wh=math.fsum(row.delivered_wh or 0.0 for row in rows) if known else None,
         performance_ratio=_known(figure.ratio) if figure else None,
         capped_ratio=_known(figure.capped_ratio) if figure else None,
         participation_rate=_known(figures.participation_rate),
         opt_out_rate=_known(figures.opt_out_rate),
-        response_rate=_known(figures.response_rate),
+        response_rate=None if all(one.need_not_answer for one in inputs) else _known(figures.response_rate),
         latency_p50_s=_known(figures.latency_p50_s),
         latency_p95_s=_known(figures.latency_p95_s),
         called=figures.called,
@@ -332,31 +368,43 @@ def _result(
         intervals=intervals,
         vens=tuple(rows),
         unknown=len(unknown),
-        why_unknown=_why_unknown(rows, unknown),
+        why_unknown=_why_unknown(rows, unknown, counted),
         measurable_from=max((row.measurable_from for row in unknown if row.measurable_from), default=None),
         interval_s=rules.interval_s,
+        coverage=heard / expected if expected else None,
     )
 
 
-def _why_unknown(rows: Sequence[VenResult], unknown: Sequence[VenResult]) -> str | None:
-    """Return in a sentence of which VENs the delivery is not known, and why."""
+def _coverage(rows: Sequence[VenResult]) -> tuple[int, int]:
+    """Return how many intervals VENs were to deliver in, and of how many of them the delivery is known."""
+    flags = [one.coverage for row in rows for one in row.intervals if one.coverage is not None]
+    return len(flags), sum(flag > 0 for flag in flags)
+
+
+def _why_unknown(rows: Sequence[VenResult], unknown: Sequence[VenResult], counted: Sequence[VenResult]) -> str | None:
+    """Return in sentences of which VENs and intervals the delivery is not known, and why."""
+    expected, heard = _coverage(counted)
+    gaps = ""
+    if heard < expected:
+        gaps = f"{expected - heard} of {expected} intervals of the VENs that count are not known, and earn nothing."
     if not unknown:
-        return None
+        return gaps or None
     late = sum(row.baseline_note == _NO_READINGS for row in unknown)
     parts = [
         f"{late} {'lacks' if late == 1 else 'lack'} readings of the event" if late else "",
         f"{few} {'has' if few == 1 else 'have'} too few days for a baseline" if (few := len(unknown) - late) else "",
     ]
-    return f"Not known of {len(unknown)} of {len(rows)} VENs called: {', '.join(filter(None, parts))}."
+    text = f"Not known of {len(unknown)} of {len(rows)} VENs called: {', '.join(filter(None, parts))}."
+    return f"{text} {gaps}".rstrip()
 
 
 def _ven_result(ven: _Inputs, method: BaselineMethod, direction: Direction, zone: str) -> VenResult:
     period = ven.event.period
     span = Span(period.start, period.end)
     days: tuple[str, ...] = ()
-    intervals: tuple[IntervalResult, ...] = ()
-    got, why, ready = math.nan, None, None
+    why, ready = None, None
     matrix = day_matrix(ven.readings, zone)
+    found = None
     try:
         found = method.baseline(matrix, span, ven.calendar, notified_at=ven.sent_at)
     except NoBaselineError as error:
@@ -365,13 +413,13 @@ def _ven_result(ven: _Inputs, method: BaselineMethod, direction: Direction, zone
     else:
         note = found.status.value
         days = tuple(use.day.isoformat() for use in found.days if use.verdict == "kept")
-        intervals, got = _intervals(found, ven.event, direction)
-        if not math.isfinite(got):
-            note, why = _NO_READINGS, f"{_NO_READINGS} It is computed as soon as they come in."
+    intervals, got, share = _intervals(found, ven, direction)
+    if found is not None and not math.isfinite(got):
+        note, why = _NO_READINGS, f"{_NO_READINGS} It is computed as soon as they come in."
     asked = float(ordered_between(ven.event, (period.start, period.end or period.start), direction)[0])
-    counts = ven.opt is OptType.IN and math.isfinite(got)
+    counts = ven.took_part and math.isfinite(got)
     latency = (ven.answered_at - ven.queued_at).total_seconds() if ven.answered_at and ven.queued_at else None
-    if ven.opt is OptType.OUT:
+    if ven.opt is OptType.OUT and not ven.took_part:
         why, ready = None, None
     return VenResult(
         ven_id=ven.ven_id,
@@ -389,6 +437,7 @@ def _ven_result(ven: _Inputs, method: BaselineMethod, direction: Direction, zone
         intervals=intervals,
         why_unknown=why,
         measurable_from=ready.isoformat() if ready else None,
+        coverage=_known(share),
     )
 
 
@@ -435,49 +484,74 @@ def _ticks(since: datetime, times: Sequence[datetime]) -> Ints:
     return np.array([(when - since) // _TICK for when in times], np.int64)
 
 
-def _intervals(baseline: Baseline, ordered: Event, direction: Direction) -> tuple[tuple[IntervalResult, ...], float]:
-    """Return the event's intervals and the delivered energy (Wh), NaN if one of them is not known."""
-    inside = baseline.in_event
-    usual, actual = baseline.baseline_wh[inside], baseline.actual_wh[inside]
-    got = delivered(usual, actual, direction)
-    step, to_w = timedelta(seconds=baseline.step_s), 3600 / baseline.step_s
-    starts = [from_epoch_s(start_s) for start_s in baseline.starts_s[inside]]
+def _names_power(ordered: Event) -> bool:
+    """Tell whether an event says how much: whether `ordered_between` goes by one of its signals."""
+    return any(
+        (signal.name, signal.type) == ("LOAD_DISPATCH", "delta") and signal.item_base is not None
+        for signal in ordered.signals
+    )
+
+
+def _intervals(
+    baseline: Baseline | None, ven: _Inputs, direction: Direction
+) -> tuple[tuple[IntervalResult, ...], float, float]:
+    """Return the event's intervals, the energy that counts (Wh, NaN: nothing is known), and its coverage."""
+    ordered, step_s = ven.event, ven.readings.step_s
+    period = ordered.period
+    starts_s = ven.readings.grid(period.start.timestamp(), (period.end or period.start).timestamp())
+    usual = actual = np.full(starts_s.shape, np.nan)
+    if baseline is not None:
+        usual, actual = baseline.baseline_wh[baseline.in_event], baseline.actual_wh[baseline.in_event]
+    step, to_w = timedelta(seconds=step_s), 3600 / step_s
+    starts = [from_epoch_s(start_s) for start_s in starts_s]
     asked = ordered_between(ordered, [*starts, starts[-1] + step], direction)
+    left_s = math.inf if ven.left_at is None else ven.left_at.timestamp()
+    earns = credit.earning(asked, starts_s < left_s, names_power=_names_power(ordered))
+    got = credit.credited(delivered(usual, actual, direction), earns)
     rows = tuple(
         IntervalResult(
             start,
-            baseline.step_s,
+            step_s,
             float(want * to_w),
             _known(float(base * to_w)),
             _known(float(used * to_w)),
             _known(float(gain * to_w)),
+            float(math.isfinite(gain)) if due else None,
         )
-        for start, want, base, used, gain in zip(starts, asked, usual, actual, got, strict=True)
+        for start, want, base, used, gain, due in zip(starts, asked, usual, actual, got, earns, strict=True)
     )
-    return rows, _total(got)
+    return rows, credit.total(got, earns), credit.coverage(got, earns)
 
 
-def _total(values: Floats) -> float:
-    return math.fsum(values.tolist()) if values.size and np.isfinite(values).all() else math.nan
+def _pool(
+    rows: Sequence[VenResult], counted: Sequence[VenResult], took_part: Sequence[VenResult]
+) -> tuple[IntervalResult, ...]:
+    """Return what was ordered from all, and the sums of those that count; not known where that is so of all of them."""
+    asked, sums, due = _by_start(rows), _by_start(counted), _by_start(took_part)
 
-
-def _pool(rows: Sequence[VenResult]) -> tuple[IntervalResult, ...]:
-    """Sum the intervals of the VENs that count."""
-    by_start: dict[datetime, list[IntervalResult]] = {}
-    for row in rows:
-        for one in row.intervals:
-            by_start.setdefault(one.start, []).append(one)
-    return tuple(
-        IntervalResult(
+    def pooled(start: datetime, ones: Sequence[IntervalResult]) -> IntervalResult:
+        flags = [one.coverage for one in due.get(start, ()) if one.coverage is not None]
+        here = [one for one in sums.get(start, ()) if one.delivered_w is not None]
+        heard = not flags or any(flags)
+        return IntervalResult(
             start,
             ones[0].duration_s,
             math.fsum(one.target_w or 0.0 for one in ones),
-            math.fsum(one.baseline_w or 0.0 for one in ones),
-            math.fsum(one.actual_w or 0.0 for one in ones),
-            math.fsum(one.delivered_w or 0.0 for one in ones),
+            math.fsum(one.baseline_w or 0.0 for one in here) if heard else None,
+            math.fsum(one.actual_w or 0.0 for one in here) if heard else None,
+            math.fsum(one.delivered_w or 0.0 for one in here) if heard else None,
+            math.fsum(flags) / len(flags) if flags else None,
         )
-        for start, ones in sorted(by_start.items())
-    )
+
+    return tuple(pooled(start, ones) for start, ones in sorted(asked.items()))
+
+
+def _by_start(rows: Sequence[VenResult]) -> dict[datetime, list[IntervalResult]]:
+    found: dict[datetime, list[IntervalResult]] = {}
+    for row in rows:
+        for one in row.intervals:
+            found.setdefault(one.start, []).append(one)
+    return found
 
 
 def _known(value: float) -> float | None:

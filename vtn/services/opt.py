@@ -256,6 +256,35 @@ async def effective(conn: Connection, dispatch_id: str) -> dict[str, tuple[OptTy
     return result
 
 
+async def left(conn: Connection, dispatch_id: str, shared: Event) -> dict[str, datetime]:
+    """Return venID -> when it opted out, of those that took part in a dispatch until then.
+
+    That is who had opted in before, or was not to answer, and whose opt-out counts and came after the start.
+    """
+    start = shared.period.start
+    silence = OptType.IN if shared.response_required is ResponseRequired.NEVER else None
+    own = event.join(opt, opt.c.event_id == event.c.id)
+    late = (event.c.dispatch_id == dispatch_id) & (opt.c.opt_type == OptType.OUT) & (opt.c.at > start)
+    ven_ids = sorted(set((await conn.execute(select(event.c.ven_id).select_from(own).where(late))).scalars()))
+    query = select(event.c.ven_id, opt.c.at, *_SAID).select_from(own).where(event.c.dispatch_id == dispatch_id)
+    said: dict[str, list[Any]] = {}
+    for some in in_parts(ven_ids):
+        for row in await conn.execute(query.where(event.c.ven_id.in_(some)).order_by(opt.c.sequence)):
+            if row.resource_id is None:
+                said.setdefault(row.ven_id, []).append(row)
+    found: dict[str, datetime] = {}
+    for ven_id, rows in said.items():
+        before, left_at = silence, start
+        for count, row in enumerate(rows, start=1):
+            counts = effective_opt(map(_fact, rows[:count]))
+            if counts is OptType.OUT and before is not OptType.OUT:
+                left_at = start if before is None else row.at
+            before = counts
+        if before is OptType.OUT and left_at > start:
+            found[ven_id] = left_at
+    return found
+
+
 def _counts(rows: Sequence[Any]) -> tuple[OptType | None, str | None]:
     """Return the opt that counts among statements for the whole VEN, oldest first, and its reason."""
     counts = effective_opt(map(_fact, rows))

@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.spans import Duration
-from openadr.model.event import ActivePeriod, Event
+from openadr.model.event import ActivePeriod, Event, ResponseRequired
 from openadr.model.opt import OptType
 from openadr.model.report import ReportRequest
 from openadr.model.signal import Signal
@@ -86,10 +86,10 @@ async def test_sums_equal_their_intervals_and_vens(world):
     np.testing.assert_allclose(result.delivered_wh, delivered)
     np.testing.assert_allclose(sum(one.delivered_wh for one in result.vens), delivered)
     np.testing.assert_allclose(sum(one.delivered_w / 2 for one in result.intervals), delivered)
-    assert [one.target_w for one in result.intervals] == [200, 400]
+    assert [one.target_w for one in result.intervals] == [600, 1200]
     assert [one.start for one in result.intervals] == [START, START + timedelta(minutes=30)]
     assert result.ordered_wh == sum(one.ordered_wh for one in result.vens) == 900
-    np.testing.assert_allclose(result.performance_ratio, delivered / 300)
+    np.testing.assert_allclose(result.performance_ratio, delivered / 900)
 
 
 async def test_opt_out_and_no_answer_figures(world):
@@ -132,8 +132,9 @@ async def test_the_interval_of_the_programme_counts(world):
     by_quarter, by_half = [await evaluate(world, one) for one in results]
     assert [(one.start, one.duration_s) for one in by_quarter.intervals] == [(START + n * step, 900) for n in range(4)]
     assert [one.target_w for one in by_quarter.intervals] == [500, 0, 500, 0]
-    assert [one.delivered_w for one in by_quarter.intervals] == [0, 500, 0, 500]
-    assert by_quarter.capped_ratio == 0
+    assert [one.delivered_w for one in by_quarter.intervals] == [0, 0, 0, 0]
+    assert [one.actual_w for one in by_quarter.intervals] == [1000, 500, 1000, 500]
+    assert (by_quarter.delivered_wh, by_quarter.performance_ratio, by_quarter.capped_ratio) == (0, 0, 0)
     assert (by_quarter.interval_s, by_half.interval_s) == (900, 1800)
     assert [(one.target_w, one.delivered_w) for one in by_half.intervals] == [(250, 250), (250, 250)]
 
@@ -146,7 +147,134 @@ async def test_a_vens_own_values_are_its_order(world):
         vens[1][0].ven_id: 300,
         vens[2][0].ven_id: 300,
     }
-    assert [one.target_w for one in result.intervals] == [1000, 0]
+    assert [one.target_w for one in result.intervals] == [1400, 800]
+    assert [one.target_w for one in result.vens[0].intervals] == [1000, 0]
+
+
+PLAIN = {"baseline": "10of10-unadjusted", "settlement_interval": HALF}
+
+
+async def steady_ven(world, wh, *, days=20):
+    """Return a VEN that has used so much in every half hour for days, and its request."""
+    ven = await world.ven()
+    await ven.offer(usage("meter"))
+    wish = ReportRequest("w", "usage", ("meter",), HALF, HALF, NOON, Duration())
+    wish = replace(wish, request_id=f"w-{ven.ven_id}")
+    async with world.tx() as tx:
+        await report.request(tx, ven.ven_id, wish, world.now, who="test")
+    await ven.drain()
+    await send(ven, wish, NOON - timedelta(days=days), *[wh] * (48 * days))
+    return ven, wish
+
+
+async def test_a_gap_costs_its_interval_only(world):
+    homes = [await steady_ven(world, 1000.0) for _ in range(4)]
+    signals = (power(*[-1500.0] * 3, each=HALF),)
+    dispatch_id = await world.dispatch(*(ven for ven, _ in homes), signals=signals, rules=PLAIN)
+    for ven, _ in homes:
+        await ven.opt((await ven.events())[0])
+    world.clock.advance(to=START + 3 * timedelta(minutes=30))
+    for place, (ven, wish) in enumerate(homes):
+        for half in range(3):
+            if half != place % 3:
+                await send(ven, wish, START + half * timedelta(minutes=30), 250.0)
+    result = await evaluate(world, dispatch_id)
+    assert (result.delivered_wh, result.unknown, result.called) == (6000, 0, 4)
+    np.testing.assert_allclose(result.coverage, 8 / 12)
+    np.testing.assert_allclose([one.coverage for one in result.intervals], [2 / 4, 3 / 4, 3 / 4])
+    assert [one.delivered_w for one in result.intervals] == [3000, 4500, 4500]
+    assert [one.actual_w for one in result.intervals] == [1000, 1500, 1500]
+    assert [one.delivered_w for one in result.vens[0].intervals] == [None, 1500, 1500]
+    np.testing.assert_allclose([one.coverage for one in result.vens], [2 / 3] * 4)
+    assert result.performance_ratio == 6000 / 9000
+    assert result.why_unknown == "4 of 12 intervals of the VENs that count are not known, and earn nothing."
+
+
+async def test_coverage_is_that_of_the_vens_in_the_sum(world):
+    homes = [await steady_ven(world, 1000.0) for _ in range(3)]
+    dispatch_id = await world.dispatch(*(ven for ven, _ in homes), rules=PLAIN)
+    await homes[0][0].opt((await homes[0][0].events())[0])
+    await homes[1][0].opt((await homes[1][0].events())[0], OptType.OUT)
+    world.clock.advance(to=END)
+    await send(*homes[0], START, 500.0)
+    await send(*homes[1], START, 500.0, 500.0)
+    await send(*homes[2], START, 500.0, 500.0)
+    result = await evaluate(world, dispatch_id)
+    assert (result.delivered_wh, result.coverage) == (500, 0.5), "one opted out, one never answered"
+    assert [one.coverage for one in result.intervals] == [1, 0]
+    assert [one.delivered_w for one in result.intervals] == [1000, None]
+
+
+async def test_an_interval_without_an_order_earns_nothing(world):
+    """A reserve home that is called at minute 31 has had low consumption before: that was nobody's order."""
+    ven, wish = await steady_ven(world, 1500.0)
+    dispatch_id = await world.dispatch(
+        ven, signals=(power(*[0.0] * 31, *[-2000.0] * 29, each=Duration.of(minutes=1)),), rules=PLAIN
+    )
+    await ven.opt((await ven.events())[0])
+    world.clock.advance(to=END)
+    await send(ven, wish, START, 500.0, 500.0)
+    result = await evaluate(world, dispatch_id)
+    assert [one.delivered_w for one in result.vens[0].intervals] == [0, 2000]
+    assert (result.delivered_wh, result.coverage) == (1000, 1)
+
+
+async def test_who_opts_out_during_the_event_keeps_what_it_delivered(any_world):
+    world = any_world
+    homes = [await steady_ven(world, 2000.0) for _ in range(3)]
+    signals = (power(-2000.0, each=Duration.of(hours=3)),)
+    dispatch_id = await world.dispatch(*(ven for ven, _ in homes), signals=signals, rules=PLAIN)
+    opened = [(await ven.events())[0] for ven, _ in homes]
+    for (ven, _), one in zip(homes[:2], opened[:2], strict=True):
+        await ven.opt(one)
+    left_at = START + timedelta(hours=2, minutes=30)
+    world.clock.advance(to=left_at)
+    await homes[1][0].opt(opened[1], OptType.OUT)
+    await homes[2][0].opt(opened[2], OptType.OUT)
+    world.clock.advance(to=START + timedelta(hours=3))
+    await send(*homes[0], START, *[1000.0] * 6)
+    await send(*homes[1], START, *[900.0] * 6)
+    await send(*homes[2], START, *[900.0] * 6)
+    result = await evaluate(world, dispatch_id)
+    by_ven = {one.ven_id: one for one in result.vens}
+    stays, leaves, never_in = (by_ven[ven.ven_id] for ven, _ in homes)
+    assert (stays.delivered_wh, leaves.delivered_wh, result.delivered_wh) == (6000, 5500, 11_500)
+    assert (leaves.counts, leaves.opt, leaves.coverage) == (True, "optOut", 1)
+    assert (never_in.counts, never_in.delivered_wh) == (False, 0), "who never opted in took no part"
+    assert [one.delivered_w for one in leaves.intervals] == [2200] * 5 + [0]
+    assert (result.opted_in, result.opted_out, result.ordered_wh) == (1, 2, 18_000)
+
+
+async def test_ratios_are_over_all_that_was_ordered(world):
+    homes = [await steady_ven(world, 10_000.0) for _ in range(2)]
+    own = {ven.ven_id: {"ld": [-order_w]} for (ven, _), order_w in zip(homes, (15_360.0, 5320.0), strict=True)}
+    dispatch_id = await world.dispatch(*(ven for ven, _ in homes), own_values=own, rules=PLAIN)
+    await homes[0][0].opt((await homes[0][0].events())[0])
+    await homes[1][0].opt((await homes[1][0].events())[0], OptType.OUT)
+    world.clock.advance(to=END)
+    for home in homes:
+        await send(*home, START, 1785.0, 1785.0)
+    result = await evaluate(world, dispatch_id)
+    assert (result.ordered_wh, result.delivered_wh) == (20_680, 16_430)
+    np.testing.assert_allclose([result.performance_ratio, result.capped_ratio], 16_430 / 20_680)
+    assert f"{result.performance_ratio:.0%}" == "79%"
+
+
+@pytest.mark.parametrize(("wanted", "delivered_wh"), [(ResponseRequired.NEVER, 1200), (ResponseRequired.ALWAYS, 0)])
+async def test_who_must_not_answer_and_was_called_took_part(world, wanted, delivered_wh):
+    homes = [await steady_ven(world, 1000.0) for _ in range(2)]
+    rules = PLAIN | {"response_required": wanted}
+    dispatch_id = await world.dispatch(*(ven for ven, _ in homes), rules=rules)
+    for ven, _ in homes:
+        await ven.events()
+    world.clock.advance(to=END)
+    for home in homes:
+        await send(*home, START, 700.0, 700.0)
+    result = await evaluate(world, dispatch_id)
+    assert result.delivered_wh == delivered_wh
+    stayed = wanted is ResponseRequired.NEVER
+    assert [(one.opt, one.counts) for one in result.vens] == [(None, stayed)] * 2
+    assert (result.participation_rate, result.no_answer) == ((1, 0) if stayed else (0, 2))
 
 
 async def test_the_same_data_is_the_same_version_and_new_data_a_new_one(world):
