@@ -15,7 +15,7 @@ import numpy as np
 from core.errors import InvalidError
 from core.spans import Span
 from metrics.days import DAY_S, Bools, DayMatrix, Floats, Ints, day_type, from_days, from_epoch_s, to_days
-from metrics.matching import NO_ADJUSTMENT, Adjustment, adjust, average, keep, mean
+from metrics.matching import NO_ADJUSTMENT, Adjustment, adjust, average, keep, mean, never_exports
 from metrics.method import ORDINARY, AdjustmentStatus, Baseline, Calendar, DayUse, NoBaselineError, Verdict
 from metrics.overlap import overlap
 from metrics.rules import Anchor, Rule, Window
@@ -55,7 +55,8 @@ class DayMatch(Rule):
         loads_w = matrix.gather(days, frame.offsets)[0] * (3600 / step_s)
         event_w = loads_w[:, frame.in_event]
         unadjusted_w = mean(loads_w, keep(self, event_w, loads_w))
-        change, status = _same_day(matrix, frame, days, event_w, (*calendar.events, *calendar.outages))
+        disturbed = (*calendar.events, *calendar.outages)
+        change, status = _same_day(matrix, frame, days, event_w, disturbed, unadjusted_w[frame.in_event])
         kept = set(days[keep(self, event_w, event_w).any(axis=1)].tolist())
         return Baseline(
             method=self,
@@ -181,9 +182,12 @@ def _eligible(
 
 
 def _same_day(
-    matrix: DayMatrix, frame: _Frame, days: Ints, event_w: Floats, disturbed: Sequence[Span]
+    matrix: DayMatrix, frame: _Frame, days: Ints, event_w: Floats, disturbed: Sequence[Span], unadjusted_w: Floats
 ) -> tuple[Adjustment, AdjustmentStatus]:
-    """Return the same-day adjustment (W) from those intervals of the windows that today and the kept days have."""
+    """Return the same-day adjustment (W) from those intervals of the windows that today and the kept days have.
+
+    `unadjusted_w`: what it is applied to, the mean of the kept days in the event.
+    """
     rule = frame.rule
     if rule.adjustment is None:
         return NO_ADJUSTMENT, AdjustmentStatus.NONE
@@ -196,7 +200,8 @@ def _same_day(
     both = np.isfinite(today_w) & np.isfinite(usual_w)
     if both.mean() < rule.coverage:
         return NO_ADJUSTMENT, AdjustmentStatus.MISSING_DATA
-    change = adjust(rule, average(usual_w[both]), average(today_w[both]), rule.ratio_floor_w)
+    scales = never_exports(unadjusted_w, usual_w[both], today_w[both])
+    change = adjust(rule, average(usual_w[both]), average(today_w[both]), rule.ratio_floor_w, scales=scales)
     return change, AdjustmentStatus.MOVED if frame.moved else AdjustmentStatus.APPLIED
 
 

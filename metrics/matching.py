@@ -54,7 +54,9 @@ def match(rule: Rule, event: Floats, adjustment: Floats | None = None, actual: f
     change = NO_ADJUSTMENT
     if adjustment is not None:
         before = adjustment[: rule.y]
-        change = adjust(rule, average(mean(before, keep(rule, event, before))), actual, rule.ratio_floor_w)
+        usual = mean(before, keep(rule, event, before))
+        scales = never_exports(unadjusted, usual, np.array([actual]))
+        change = adjust(rule, average(usual), actual, rule.ratio_floor_w, scales=scales)
     return Match(unadjusted * change.factor + change.shift, unadjusted, kept, change)
 
 
@@ -103,14 +105,23 @@ def average(values: Floats) -> float:
     return float(known.mean()) if known.size else float("nan")
 
 
-def adjust(rule: Rule, baseline: float, actual: float, floor: float) -> Adjustment:
+def never_exports(*loads: Floats) -> bool:
+    """Tell whether none of the loads is an export, so that a ratio may scale them.
+
+    Across zero a ratio turns its meaning round: more consumption than usual would make an export larger.
+    """
+    return not any((one < 0).any() for one in loads)
+
+
+def adjust(rule: Rule, baseline: float, actual: float, floor: float, *, scales: bool = True) -> Adjustment:
     """Return the same-day adjustment from the window's two means: `baseline` unadjusted, `actual` measured.
 
-    Without a rule for it, or without both means (NaN), there is none. Below `floor` a ratio means nothing: additive.
+    Without a rule for it, or without both means (NaN), there is none. Below `floor` a ratio means nothing, nor where
+    loads must not be scaled (`never_exports`): additive.
     """
     if rule.adjustment is None or not np.isfinite(baseline + actual):
         return NO_ADJUSTMENT
-    if rule.adjustment is AdjustmentKind.ADDITIVE or baseline < floor or baseline <= 0:
+    if rule.adjustment is AdjustmentKind.ADDITIVE or baseline < floor or baseline <= 0 or not scales:
         shift = actual - baseline
         return Adjustment(
             AdjustmentKind.ADDITIVE,

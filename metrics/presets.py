@@ -16,7 +16,7 @@ PRESETS: Mapping[str, BaselineMethod] = MappingProxyType(
         for method in (
             DayMatch(
                 id="10of10",
-                version=1,
+                version=2,
                 citation=(
                     "Mean of the 10 latest like days without events, adjusted by the day's own load: the frame of "
                     "California ISO's PDR/RDRR baseline (Baseline Accuracy Work Group Proposal, 2017, section 1), "
@@ -58,7 +58,7 @@ PRESETS: Mapping[str, BaselineMethod] = MappingProxyType(
             ),
             DayMatch(
                 id="high5of10",
-                version=1,
+                version=2,
                 citation=(
                     "Mean of the 5 highest of the 10 latest like days without events, adjusted by the day's own load: "
                     "the rule that PG&E Power Saver Rewards publishes for weekdays (powersaver.pge.com/faq). Ratio "
@@ -86,7 +86,7 @@ PRESETS: Mapping[str, BaselineMethod] = MappingProxyType(
             ),
             DayMatch(
                 id="high15of20",
-                version=1,
+                version=2,
                 citation=(
                     "Each interval's mean of its own 15 highest in the 20 latest like days without events, adjusted by "
                     "the load from 4 h to 1 h before the event within 20 %: as Enel X describes the rule of Ontario's "

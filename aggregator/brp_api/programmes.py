@@ -114,7 +114,7 @@ _EXAMPLE: dict[str, Any] = {
         "longest": "PT4H",
         "windows": [{"start": "16:00", "end": "21:00", "days": [1, 2, 3, 4, 5]}],
     },
-    "baseline": {"method": "10of10/1", "citation": "Mean of the 10 latest like days, adjusted by the day's own load."},
+    "baseline": {"method": "10of10/2", "citation": "Mean of the 10 latest like days, adjusted by the day's own load."},
     "settlement_interval": "PT30M",
     "contract_ids": [f"ctr_{ULID}"],
 }

@@ -106,7 +106,7 @@ EXAMPLE: dict[str, Any] = {
     "direction": "reduce",
     "starts_at": "2026-01-31T17:00:00Z",
     "ends_at": "2026-01-31T18:00:00Z",
-    "method": "10of10/1",
+    "method": "10of10/2",
     "citation": "Mean of the 10 latest like days without events, adjusted by the day's own load.",
     "called": 64,
     "opted_out": 4,

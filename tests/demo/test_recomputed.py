@@ -43,7 +43,7 @@ async def test_so_it_does_by_a_rule_that_keeps_some_days_and_adjusts_by_the_hour
     got = {
         one.ven_name: one.delivered_wh / 1000 if one.counts else None if one.opt == "optIn" else 0 for one in found.vens
     }
-    assert found.method == "high5of10/1"
+    assert found.method == "high5of10/2"
     assert got == pytest.approx(by_the_book(copy, high_5_of_10), abs=1e-6)
 
 

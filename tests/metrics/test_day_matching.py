@@ -295,3 +295,26 @@ def test_an_event_until_midnight_leaves_the_next_day_alone():
     said = verdicts(RULE.baseline(matrix_of(loads()), EVENT, calendar))
     assert said[date(2013, 2, 11)] is Verdict.EVENT
     assert said[date(2013, 2, 12)] in {Verdict.KEPT, Verdict.NOT_KEPT}
+
+
+@pytest.mark.parametrize("more_w", [300.0, -300.0])
+@pytest.mark.parametrize("usual_w", [1500.0, 200.0, -500.0])
+@pytest.mark.parametrize("preset", ["10of10", "high5of10", "high15of20", "mid8of10"])
+def test_a_ratio_never_works_across_zero(preset, usual_w, more_w):
+    """A solar home that uses 300 W more than usual all day and does not react has delivered nothing."""
+    power_w = np.full((DAYS, SLOTS), usual_w)
+    power_w[:, 34:38] = -1740.0 - more_w  # the event's hours, 17:00 to 19:00
+    power_w[row(EVENT.start.date())] += more_w
+    found = PRESETS[preset].baseline(matrix_of(power_w / 2), EVENT)
+    assert found.adjustment.kind is AdjustmentKind.ADDITIVE
+    np.testing.assert_allclose(found.actual_wh[found.in_event], -1740 / 2)
+    np.testing.assert_allclose((found.baseline_wh - found.actual_wh)[found.in_event], 0, atol=1e-9)
+
+
+def test_an_export_of_one_interval_of_the_window_is_enough_to_shift():
+    energy = np.full((DAYS, SLOTS), 500.0)
+    energy[:, 29] = -100.0
+    energy[row(EVENT.start.date())] += 50.0
+    found = RULE.baseline(matrix_of(energy), EVENT)
+    assert found.adjustment.kind is AdjustmentKind.ADDITIVE
+    np.testing.assert_allclose(found.baseline_wh[found.in_event], 550)

@@ -69,7 +69,7 @@ async def test_report_and_settlement_equal_an_independent_computation(any_trade)
     assert [it.delivered_w for it in report.intervals] == got
     assert [it.deficiency_w for it in report.intervals] == [max(POWER_W - it, 0) for it in got]
     assert [it.coverage for it in report.intervals] == [1.0, 1.0]
-    assert (report.version, report.final, report.method) == (1, False, "10of10/1")
+    assert (report.version, report.final, report.method) == (1, False, "10of10/2")
     assert (report.called, report.opted_out, report.vens) == (len(called), 1, None)
     assert report.uncertainty_wh == 0, "a steady load leaves no doubt"
     (settled,) = await settlements_of(trade, one)
