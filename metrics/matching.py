@@ -60,15 +60,15 @@ def match(rule: Rule, event: Floats, adjustment: Floats | None = None, actual: f
     return Match(unadjusted * change.factor + change.shift, unadjusted, kept, change)
 
 
-def keep(rule: Rule, event: Floats, loads: Floats) -> Bools:
+def keep(rule: Rule, rank: Floats, loads: Floats) -> Bools:
     """Tell which of the days count in each interval of `loads` (days, m); returns (days, m).
 
-    Ranked by `event` (days, intervals), the loads in the event window, the same days count everywhere; ranked by
-    interval, every interval has its own. A day without a value there is not ranked.
+    Ranked by the means of `rank` (days, k), such as the loads in the event window, the same days count everywhere;
+    ranked by interval, every interval has its own. A day without a value there is not ranked.
     """
-    if rule.rank is Rank.EVENT_WH:
+    if rule.rank is not Rank.INTERVAL:
         # The mean of what was measured: a day with a gap must not look like a day of low consumption.
-        means = mean(event.T, np.isfinite(event.T))
+        means = mean(rank.T, np.isfinite(rank.T))
         return np.broadcast_to(_pick(rule, means)[:, None], loads.shape)
     return np.column_stack([_pick(rule, column) for column in loads.T]) if loads.size else np.zeros(loads.shape, bool)
 

@@ -6,7 +6,8 @@ from typing import Final
 
 from metrics.day_matching import DayMatch
 from metrics.method import BaselineMethod
-from metrics.rules import AdjustmentKind, Keep, Rank, Window
+from metrics.rules import AdjustmentKind, Anchor, Keep, Rank, Window
+from metrics.same_day import SameDay
 
 _HOUR = 3600
 
@@ -100,6 +101,112 @@ PRESETS: Mapping[str, BaselineMethod] = MappingProxyType(
                 adjustment=AdjustmentKind.RATIO,
                 windows=(Window(-4 * _HOUR, -1 * _HOUR),),
                 cap=(0.8, 1.2),
+            ),
+            DayMatch(
+                id="high5of10-day",
+                version=1,
+                citation=(
+                    "Mean of the 5 days with the highest consumption of the whole day among the 10 latest like days "
+                    "without events. That days are chosen out of qualified ones by their load is what Oracle's "
+                    "Baseline Calculation Rule lets a utility set; numbers and the shift by the mean difference from "
+                    "3 h to 1 h before the event: ours."
+                ),
+                y=10,
+                x=5,
+                rank=Rank.DAY_WH,
+                adjustment=AdjustmentKind.ADDITIVE,
+                windows=(Window(-3 * _HOUR, -1 * _HOUR),),
+            ),
+            DayMatch(
+                id="high3of5",
+                version=1,
+                citation=(
+                    "Mean of the 3 highest of the 5 latest like days without events: what PG&E Power Saver Rewards "
+                    "publishes for weekends and holidays (powersaver.pge.com/faq), there with weights. Ratio within "
+                    "40 %, window from 3 h to 1 h before the event: ours."
+                ),
+                y=5,
+                x=3,
+                adjustment=AdjustmentKind.RATIO,
+                windows=(Window(-3 * _HOUR, -1 * _HOUR),),
+                cap=(0.6, 1.4),
+            ),
+            DayMatch(
+                id="high4of5",
+                version=1,
+                citation=(
+                    "Mean of the 4 highest of the 5 latest like days without events, shifted by the mean difference "
+                    "in the three hours that end one hour before the event. Of a kind that markets of the United "
+                    "States use; not checked against a manual."
+                ),
+                y=5,
+                x=4,
+                adjustment=AdjustmentKind.ADDITIVE,
+                windows=(Window(-4 * _HOUR, -1 * _HOUR),),
+            ),
+            DayMatch(
+                id="10of10-upward",
+                version=1,
+                citation=(
+                    "Mean of the 10 latest like days without events, raised by the day's own load and never lowered: "
+                    "the upward-only clause whose numbers (500 as usual and 600 today add 100; 400 today add nothing) "
+                    "markettransfer.info gives. Window from 3 h to 1 h before the event: ours."
+                ),
+                y=10,
+                x=10,
+                keep=Keep.ALL,
+                adjustment=AdjustmentKind.ADDITIVE,
+                windows=(Window(-3 * _HOUR, -1 * _HOUR),),
+                upward_only=True,
+            ),
+            DayMatch(
+                id="20of20",
+                version=1,
+                citation=(
+                    "Mean of the 20 latest like days without events, shifted by the event day: the Nearest 20 Like "
+                    "Days of ERCOT's Demand Response Baseline Methodologies (version 19.0, 2019) in outline. Window "
+                    "from 3 h to 1 h before the event: ours."
+                ),
+                y=20,
+                x=20,
+                keep=Keep.ALL,
+                lookback_days=60,
+                adjustment=AdjustmentKind.ADDITIVE,
+                windows=(Window(-3 * _HOUR, -1 * _HOUR),),
+            ),
+            DayMatch(
+                id="match-day-3",
+                version=1,
+                citation=(
+                    "Mean of the 3 like days without events whose other hours were most like the event day's, the "
+                    "hour on either side of the event left aside: PJM's Match Day as its stakeholder process "
+                    "describes it (rtowww.com, 23098). Among the 20 latest, by the mean of squared differences: ours."
+                ),
+                y=20,
+                x=3,
+                keep=Keep.LOW,
+                rank=Rank.UNLIKENESS,
+                lookback_days=60,
+            ),
+            SameDay(
+                id="same-day-3plus2",
+                version=1,
+                citation=(
+                    "Mean load of the event's own day in the three hours that end one hour before the event and in "
+                    "the two hours that begin one hour after it: PJM's Same Day (3+2), by which hours ending 9 to 11 "
+                    "and 19 to 20 stand for an event in hours ending 13 to 17 (rtowww.com, 23098)."
+                ),
+                windows=(Window(-4 * _HOUR, -1 * _HOUR), Window(_HOUR, 3 * _HOUR, Anchor.END)),
+            ),
+            SameDay(
+                id="meter-before",
+                version=1,
+                citation=(
+                    "Mean load of the hour before the event, or before its notice: the family Meter Before / Meter "
+                    "After of NAESB's demand response measurement and verification standards. For orders that come "
+                    "without much notice and do not last. The hour: ours."
+                ),
+                windows=(Window(-1 * _HOUR, 0),),
             ),
         )
     }

@@ -21,10 +21,16 @@ class Keep(StrEnum):
 
 
 class Rank(StrEnum):
-    """What days are ranked by: their energy in the event window, or anew in every single interval."""
+    """What days are ranked by.
+
+    Their energy in the event window, that of the whole day, anew in every single interval, or how unlike the event's
+    day they were outside the event (`low` keeps the most similar).
+    """
 
     EVENT_WH = "event_wh"
+    DAY_WH = "day_wh"
     INTERVAL = "interval"
+    UNLIKENESS = "unlikeness"
 
 
 class AdjustmentKind(StrEnum):

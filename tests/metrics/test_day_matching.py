@@ -311,6 +311,65 @@ def test_a_ratio_never_works_across_zero(preset, usual_w, more_w):
     np.testing.assert_allclose((found.baseline_wh - found.actual_wh)[found.in_event], 0, atol=1e-9)
 
 
+def like_days(count):
+    """Return the rows of the latest weekdays before the event, newest first."""
+    today = row(EVENT.start.date())
+    return [day for day in range(today - 1, -1, -1) if (FIRST + timedelta(days=day)).weekday() < 5][:count]
+
+
+def test_days_are_ranked_by_what_was_used_on_the_whole_of_them():
+    """The days with the highest evenings are not those with the highest consumption."""
+    energy = np.full((DAYS, SLOTS), 100.0)
+    busy, evenings = like_days(10)[:5], like_days(10)[5:]
+    energy[busy] = 200.0
+    for number, day in enumerate(busy):
+        energy[day, 34:38] = 110.0 + number
+    energy[evenings, 34:38] = 900.0
+    found = PRESETS["high5of10-day"].baseline(matrix_of(energy), EVENT)
+    assert {use.day for use in found.days if use.verdict is Verdict.KEPT} == {
+        (FIRST + timedelta(days=day)).date() for day in busy
+    }
+    np.testing.assert_allclose(found.unadjusted_wh[found.in_event], 112.0)
+    np.testing.assert_allclose(found.baseline_wh[found.in_event], 112.0 - 100.0)  # 200 W before on those, 100 today
+
+
+def test_the_days_most_like_the_events_other_hours_are_taken():
+    energy = np.full((DAYS, SLOTS), 300.0)
+    today, days = row(EVENT.start.date()), like_days(20)
+    for number, day in enumerate(days):
+        energy[day] = 300.0 + 10 * (number + 1)
+    near = [days[4], days[9], days[14]]
+    for number, day in enumerate(near):
+        energy[day] = 300.0 + number
+        energy[day, 34:38] = 500.0 + 10 * number
+    energy[today, 32:40] = 9_000.0  # the event and the hour on either side are not compared
+    found = PRESETS["match-day-3"].baseline(matrix_of(energy), EVENT)
+    assert {use.day for use in found.days if use.verdict is Verdict.KEPT} == {
+        (FIRST + timedelta(days=day)).date() for day in near
+    }
+    np.testing.assert_allclose(found.baseline_wh[found.in_event], 510.0)
+    assert found.status is AdjustmentStatus.NONE
+
+
+def test_a_day_that_was_hardly_measured_is_like_no_other():
+    energy = np.full((DAYS, SLOTS), 300.0)
+    energy[row(EVENT.start.date()), :30] = np.nan
+    energy[row(EVENT.start.date()), 38:] = np.nan
+    with pytest.raises(NoBaselineError, match="hardly measured"):
+        PRESETS["match-day-3"].baseline(matrix_of(energy), EVENT)
+
+
+def test_what_lies_in_an_outage_or_another_event_is_not_compared():
+    energy = np.full((DAYS, SLOTS), 300.0)
+    today, days = row(EVENT.start.date()), like_days(20)
+    for day in days[3:]:
+        energy[day] = 400.0
+    energy[today, 2:6] = 9_000.0
+    calendar = Calendar(outages=(Span(at(2, 14, 1), at(2, 14, 3)),))
+    found = PRESETS["match-day-3"].baseline(matrix_of(energy), EVENT, calendar)
+    np.testing.assert_allclose(found.baseline_wh[found.in_event], 300.0)
+
+
 def test_an_export_of_one_interval_of_the_window_is_enough_to_shift():
     energy = np.full((DAYS, SLOTS), 500.0)
     energy[:, 29] = -100.0

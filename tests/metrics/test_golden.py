@@ -52,6 +52,10 @@ def solve(rule: DayMatch, before_kw: float = 90.0) -> Match:
         pytest.param(PRESETS["mid8of10"], 101.25, 81.0, None, 110.25, 40.25, id="mid8of10"),
         pytest.param(PRESETS["high5of10"], 108.4, 86.8, 1.036866, 112.396313, 42.396313, id="high5of10"),
         pytest.param(PRESETS["high3of10"], 112.0, 89.333333, None, 112.666667, 42.666667, id="high3of10"),
+        pytest.param(PRESETS["high3of5"], 104.666667, 84.0, 1.071429, 112.142857, 42.142857, id="high3of5"),
+        pytest.param(PRESETS["high4of5"], 102.5, 82.0, None, 110.5, 40.5, id="high4of5"),
+        pytest.param(PRESETS["10of10-upward"], 102.0, 81.6, None, 110.4, 40.4, id="10of10-upward"),
+        pytest.param(PRESETS["20of20"], 102.0, 81.6, None, 110.4, 40.4, id="20of20, of which there are ten"),
         pytest.param(replace(ADDITIVE, x=5, keep=Keep.HIGH), 108.4, 86.8, None, 111.6, 41.6, id="high 5 of 10, add"),
         pytest.param(replace(ADDITIVE, x=8, keep=Keep.MID), 101.25, 81.0, None, 110.25, 40.25, id="mid 8 of 10, add"),
         pytest.param(
@@ -75,6 +79,13 @@ def test_adjusted_baselines(rule, unadjusted, before, factor, adjusted, credited
         assert found.adjustment.kind is AdjustmentKind.ADDITIVE
     else:
         assert found.adjustment.factor == pytest.approx(factor, abs=1e-6)
+
+
+@pytest.mark.parametrize(("today", "shift"), [(600.0, 100.0), (400.0, 0.0)])
+def test_an_upward_only_adjustment_never_lowers(today, shift):
+    found = match(PRESETS["10of10-upward"], np.full((10, 1), 500.0), np.full((10, 1), 500.0), today)
+    assert found.adjustment.shift == shift
+    assert found.baseline[0] == 500.0 + shift
 
 
 def test_without_an_adjustment_the_day_itself_changes_nothing():
@@ -183,6 +194,7 @@ def test_a_rule_names_the_day_types_that_it_covers():
 
 def test_every_preset_names_its_source():
     assert DEFAULT_PRESET in PRESETS
+    assert len(PRESETS) >= 12
     for name, rule in PRESETS.items():
         assert name == rule.id
         assert rule.version >= 1

@@ -55,4 +55,4 @@ def test_a_method_of_ones_own_goes_wherever_the_presets_go():
 def test_every_preset_is_a_method_whose_text_holds_all_that_decides_its_outcome():
     methods: list[BaselineMethod] = list(PRESETS.values())
     assert len({repr(one) for one in methods}) == len(methods)
-    assert all(one.lookback_days >= one.min_days > 0 for one in methods)
+    assert all(one.lookback_days >= one.min_days >= 0 and one.lookback_days > 0 for one in methods)

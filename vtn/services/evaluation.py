@@ -408,8 +408,11 @@ def _ven_result(ven: _Inputs, method: BaselineMethod, direction: Direction, zone
     try:
         found = method.baseline(matrix, span, ven.calendar, notified_at=ven.sent_at)
     except NoBaselineError as error:
-        note = str(error)
-        why, ready = _too_few(error, method, matrix.local_day(span.start))
+        note, why = str(error), str(error)
+        if learning.eligible(error.days) < method.min_days:
+            why, ready = _too_few(error, method, matrix.local_day(span.start))
+        else:  # its own day lacks what the method looks at
+            note = _NO_READINGS
     else:
         note = found.status.value
         days = tuple(use.day.isoformat() for use in found.days if use.verdict == "kept")

@@ -336,6 +336,34 @@ async def test_what_is_not_known_is_no_zero_and_says_why_and_from_when(world):
     )
 
 
+async def test_a_method_of_the_same_day_needs_no_history(world):
+    """The hour before the notice stands for the event; where hours after it count, too, those have to come first."""
+    found = {}
+    for seed, preset in enumerate(("meter-before", "same-day-3plus2")):
+        ven, wish, wh = await metered_ven(world, seed, days=1)
+        found[preset] = (
+            ven,
+            wish,
+            wh,
+            await world.dispatch(ven, signals=(power(-200.0, each=HALF),), rules={"baseline": preset}),
+        )
+        await ven.opt((await ven.events())[0])
+    world.clock.advance(to=END)
+    results = {}
+    for preset, (ven, wish, _, dispatch_id) in found.items():
+        await send(ven, wish, NOON, 100.0, 100.0, 30.0, 30.0)
+        (results[preset],) = (await evaluate(world, dispatch_id)).vens
+    before, around = results["meter-before"], results["same-day-3plus2"]
+    wh = found["meter-before"][2]
+    usual_w = wh[NOON - timedelta(hours=1)] + wh[NOON - timedelta(minutes=30)]
+    assert [row.baseline_w for row in before.intervals] == [pytest.approx(usual_w)]
+    assert before.delivered_wh == pytest.approx(usual_w / 2 - 30)
+    assert before.days_used == (START.date().isoformat(),)
+    assert around.delivered_wh is None
+    assert "hours around the event" in around.why_unknown
+    assert around.measurable_from is None
+
+
 async def test_who_opted_out_delivered_nothing_and_that_is_known(world):
     stranger = await world.ven()
     dispatch_id = await world.dispatch(stranger, rules=RULES)
