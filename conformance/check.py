@@ -3,7 +3,8 @@
     @check("RG-05", "registration")
     def created_party_registration_is_complete(transcript: Transcript) -> None: ...
 
-It returns if the rule holds, and raises Failed, NotApplicable or NotObservable if it does not.
+It returns if the rule holds, and raises Failed, NotApplicable or NotObservable if it does not. What it returns is a
+remark: something worth knowing that no rule forbids.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from conformance.verdict import Failed, NotApplicable, NotObservable, Result, Ve
 EVERY: Final = "every"
 """In place of a dialogue's name: all exchanges of all dialogues."""
 _NOT_THERE: Final = 404
-Judge = Callable[[Transcript], None]
+Judge = Callable[[Transcript], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Check:
     def of_transcript(self, transcript: Transcript) -> Result:
         """Judge a transcript. What broke off the dialogue is the reason where nothing can be seen."""
         try:
-            self.judge(transcript)
+            remark = self.judge(transcript)
         except Failed as failed:
             return Result(self.rule, Verdict.FAIL, printable(str(failed)), failed.exchanges)
         except NotApplicable as idle:
@@ -39,7 +40,7 @@ class Check:
         except NotObservable as unseen:
             reason = f"{unseen} ({transcript.broke})" if transcript.broke else str(unseen)
             return Result(self.rule, Verdict.NOT_OBSERVABLE, printable(reason))
-        return Result(self.rule, Verdict.PASS)
+        return Result(self.rule, Verdict.PASS, printable(remark or ""))
 
 
 def check(rule: str, dialogue: str, *, feature: str = "") -> Callable[[Judge], Check]:

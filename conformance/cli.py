@@ -24,10 +24,11 @@ from conformance import templates as t
 from conformance.check import Check
 from conformance.checks import CHECKS
 from conformance.damage import overridden
-from conformance.dialogues import DIALOGUES, HOSTILE
+from conformance.dialogues import DIALOGUES, FEATURES, HOSTILE
 from conformance.exchange import Exchange, Transcript
 from conformance.fleet import MOST_VENS, Load, check_place
 from conformance.fleet import run as run_fleet
+from conformance.listener import Place
 from conformance.operator import Operator
 from conformance.operators.evenload import EvenloadOperator
 from conformance.operators.openleadr import started
@@ -44,7 +45,6 @@ from conformance.vens.checks import CHECKS as VEN_CHECKS
 from conformance.vens.checks.said import messages
 from conformance.vens.desk import MARKET_CONTEXT, Rules
 from conformance.vens.dialogues import DIALOGUES as VEN_DIALOGUES
-from conformance.vens.host import Place
 from conformance.vens.runner import FIRST
 from conformance.vens.runner import play as play_ven
 from conformance.vens.unrun import UNRUN as VEN_UNRUN
@@ -70,6 +70,10 @@ def _url(text: str) -> str:
     if not usable:
         raise typer.BadParameter(f"'{printable(text)[:100]}' is no http:// or https:// address")
     return text
+
+
+def _push_address(text: str | None) -> str | None:
+    return None if text is None else _url(text)
 
 
 _Url = Annotated[
@@ -141,6 +145,14 @@ def vtn(
     vens: _Vens = None,
     *,
     ask: Annotated[bool, typer.Option("--ask", help="Ask you for what only the VTN's operator can do.")] = False,
+    push_address: Annotated[
+        str | None,
+        typer.Option(
+            callback=_push_address,
+            metavar="URL",
+            help="Where a VTN on another machine pushes to: an address of this one, with a port that is free.",
+        ),
+    ] = None,
     host_check: _HostCheck = True,
     profile_file: _Profile = None,
     only: _Only = None,
@@ -169,9 +181,9 @@ def vtn(
     transcripts: list[Transcript] = []
     with (
         papers.recording(transcripts),
-        _setting(reach, ask=ask, seed=seed, pace_s=pace, speed=speed) as setting,
+        _setting(reach, ask=ask, seed=seed, pace_s=pace, speed=speed, push_address=push_address) as setting,
     ):
-        _play(checks, setting, transcripts)
+        _play(checks, setting, declared, transcripts)
     _need_answers(url, transcripts)
     _finish(papers, summary(url, checks, judged(checks, transcripts, declared), UNRUN))
 
@@ -291,7 +303,7 @@ def openleadr(
         timeline = Timeline(operator.now(), machine_now())
         setting = Setting(Access(operator.url), operator, timeline, Path(place), seed, pace)
         with papers.recording(transcripts):
-            _play(checks, setting, transcripts)
+            _play(checks, setting, declared, transcripts)
     _need_answers("openleadr's VTN", transcripts)
     _finish(papers, summary("openleadr's VTN", checks, judged(checks, transcripts, declared), UNRUN))
 
@@ -447,7 +459,13 @@ class _Reach:
 
 @contextmanager
 def _setting(
-    reach: _Reach, *, ask: bool = False, seed: int = 1, pace_s: int = 1, speed: float = 1.0
+    reach: _Reach,
+    *,
+    ask: bool = False,
+    seed: int = 1,
+    pace_s: int = 1,
+    speed: float = 1.0,
+    push_address: str | None = None,
 ) -> Iterator[Setting]:
     """Yield what the dialogues need; afterwards what was made for them is retired. Raises EvenloadError."""
     ven_file = read_vens(reach.vens) if reach.vens else VenFile()
@@ -456,7 +474,7 @@ def _setting(
         with _operator(reach, ven_file, directory, ask=ask) as operator:
             timeline = Timeline(operator.now(), machine_now(), speed)
             access = Access(reach.url.rstrip("/"), reach.ca, reach.host_check)
-            yield Setting(access, operator, timeline, directory, seed, pace_s, ven_file.expired)
+            yield Setting(access, operator, timeline, directory, seed, pace_s, ven_file.expired, push_address)
     finally:
         shutil.rmtree(directory)
 
@@ -487,9 +505,10 @@ def _tidy(operator: EvenloadOperator) -> None:
         typer.echo(f"The VENs of this run are still there: {error}", err=True)
 
 
-def _play(checks: Sequence[Check], setting: Setting, transcripts: list[Transcript]) -> None:
+def _play(checks: Sequence[Check], setting: Setting, declared: Profile, transcripts: list[Transcript]) -> None:
     """Play the dialogues that some checks need, one after the other, and show how far it has come."""
-    dialogues = wanted(checks, DIALOGUES)
+    needed = wanted(checks, DIALOGUES).items()
+    dialogues = {name: dialogue for name, dialogue in needed if declared.has(FEATURES.get(name, ""))}
     with Progress(len(dialogues)) as progress:
         for name, dialogue in dialogues.items():
             progress.begin(name)

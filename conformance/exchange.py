@@ -13,6 +13,8 @@ from typing import Any, Final
 
 Headers = tuple[tuple[str, str], ...]
 _LARGEST: Final = 16 << 20
+VTN: Final = "vtn"
+"""Who spoke, in an exchange that the VTN began."""
 
 
 def header(headers: Headers, name: str) -> str | None:
@@ -74,7 +76,7 @@ def packed(body: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A request of one of the kit's VENs and what came of it.
+    """A request of one of the kit's VENs and what came of it; or one that was pushed to a VEN, with its answer.
 
     `step` names its place in the dialogue, `ven` who spoke, `at` is world time. Without an answer `trouble` says what
     the connection did instead.
@@ -86,6 +88,11 @@ class Exchange:
     answer: Answer | None
     trouble: str
     at: datetime
+
+    @property
+    def is_push(self) -> bool:
+        """Whether the VTN began it."""
+        return self.ven == VTN
 
 
 @dataclass(frozen=True, slots=True)

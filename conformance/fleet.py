@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from conformance import judge
 from conformance.exchange import Answer, Exchange
 from conformance.runner import Setting
 from conformance.stage import Stage, Ven
+from conformance.wire import is_here
 from core.errors import EvenloadError, InvalidError
 
 MOST_VENS: Final = 2000
@@ -68,13 +68,8 @@ class Lives:
 
 def check_place(url: str, *, anywhere: bool) -> None:
     """Raise InvalidError for an address that is not this machine, unless that is wanted."""
-    host = urlsplit(url).hostname or ""
-    try:
-        is_here = ip_address(host).is_loopback
-    except ValueError:
-        is_here = host == "localhost"
-    if not is_here and not anywhere:
-        raise InvalidError(f"{host} is not this machine. If it is yours to try, say --anywhere.")
+    if not is_here(url) and not anywhere:
+        raise InvalidError(f"{urlsplit(url).hostname} is not this machine. If it is yours to try, say --anywhere.")
 
 
 class _Tally:

@@ -125,9 +125,19 @@ def is_openadr(reply: Answer) -> bool:
     return str(name.localname) == "oadrPayload" or name.namespace == OF_2_0_A
 
 
+def said(exchange: Exchange) -> Answer | None:
+    """Return what the VTN said in an exchange: its answer, or what it pushed, as if that were an answer with 200."""
+    if exchange.is_push:
+        return Answer(OK, exchange.request.headers, exchange.request.body)
+    return exchange.answer
+
+
 def answer(exchange: Exchange, *names: str) -> Document:
-    """Return an OpenADR answer with HTTP 200, of one of these names if any are given. Raises Failed."""
-    reply = exchange.answer
+    """Return an OpenADR answer with HTTP 200, of one of these names if any are given. Raises Failed.
+
+    What was pushed is read like an answer.
+    """
+    reply = said(exchange)
     if reply is None:
         raise Failed(f"{exchange.step}: {exchange.trouble}", exchange)
     if reply.status != OK:
@@ -166,9 +176,10 @@ def refused(exchange: Exchange, *names: str, code: int | None = None) -> Documen
 def readable(transcript: Transcript) -> Iterator[tuple[Exchange, Document]]:
     """Yield what the VTN said on HTTP 200, as far as it can be read: that the rest cannot is for GN-01 to judge."""
     for exchange in transcript:
-        if exchange.answer is not None and exchange.answer.status == OK and exchange.answer.body:
+        reply = said(exchange)
+        if reply is not None and reply.status == OK and reply.body:
             try:
-                document = parse(exchange.answer.content)
+                document = parse(reply.content)
             except ValueError:
                 continue
             yield exchange, document

@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -40,8 +41,8 @@ def write(directory: Path, name: str, key: CertificateIssuerPrivateKeyTypes, cha
     return credentials
 
 
-def stranger(directory: Path, name: str) -> Credentials:
-    """Make a client certificate of an authority that nobody trusts (SE-03)."""
+def stranger(directory: Path, name: str, host: str = "") -> Credentials:
+    """Make a client's certificate of an authority that nobody trusts (SE-03); with `host` also a server's (SE-05)."""
     authority, key, now = new_key(), new_key(), machine_now()
     builder = (
         x509.CertificateBuilder()
@@ -51,8 +52,12 @@ def stranger(directory: Path, name: str) -> Credentials:
         .serial_number(x509.random_serial_number())
         .subject_name(_name(name))
         .public_key(key.public_key())
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
     )
+    uses = [ExtendedKeyUsageOID.CLIENT_AUTH]
+    if host:
+        uses.append(ExtendedKeyUsageOID.SERVER_AUTH)
+        builder = builder.add_extension(x509.SubjectAlternativeName([_host(host)]), critical=False)
+    builder = builder.add_extension(x509.ExtendedKeyUsage(uses), critical=False)
     certificate = builder.sign(authority, hashes.SHA256())
     return write(directory, name, key, certificate.public_bytes(serialization.Encoding.PEM).decode())
 
@@ -81,6 +86,13 @@ def fingerprint(certificate: Path) -> str:
     """Return the last ten bytes of the SHA-256 of a certificate (PEM file), as AA:BB:... (SE-06)."""
     der = x509.load_pem_x509_certificate(certificate.read_bytes()).public_bytes(serialization.Encoding.DER)
     return hashlib.sha256(der).digest()[-10:].hex(":").upper()
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 def _name(common: str) -> x509.Name:

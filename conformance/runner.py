@@ -32,6 +32,8 @@ class Setting:
     pace_s: int = 4
     expired: Credentials | None = None
     """An expired certificate of the VTN's authority."""
+    push_address: str | None = None
+    """Where the VTN reaches the kit's VENs; without it, on this machine."""
 
 
 def play(name: str, dialogue: Dialogue, setting: Setting) -> Transcript:
@@ -45,6 +47,7 @@ def play(name: str, dialogue: Dialogue, setting: Setting) -> Transcript:
         setting.seed,
         setting.pace_s,
         setting.expired,
+        setting.push_address,
     )
     broke = ""
     try:

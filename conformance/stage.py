@@ -63,6 +63,7 @@ class Stage:
         seed: int,
         pace_s: int,
         expired: Credentials | None = None,
+        push_address: str | None = None,
     ) -> None:
         self.access = access
         self.operator = operator
@@ -70,6 +71,7 @@ class Stage:
         self.directory = directory
         self.pace_s = pace_s
         self.expired = expired
+        self.push_address = push_address
         self._name = name
         self._run = f"{timeline.world:%Y%m%d%H%M%S%f}"
         self._random = random.Random(f"{seed} {name}")  # noqa: S311  repeatable on purpose
@@ -230,9 +232,9 @@ class Ven:
         except Failed as failed:
             raise BrokenOffError(str(failed)) from failed
 
-    def register(self, step: str = "register") -> Document:
+    def register(self, step: str = "register", **parts: Any) -> Document:
         """Register without ids. Raises BrokenOffError unless it works."""
-        message = t.register(self.stage.token(), name=self.identity.name, ven_id=self.identity.ven_id)
+        message = t.register(self.stage.token(), name=self.identity.name, ven_id=self.identity.ven_id, **parts)
         answer = self.say(step, message, "oadrCreatedPartyRegistration")
         self.ven_id = answer.text("ei:venID") or self.ven_id
         self.registration_id = answer.text("ei:registrationID") or ""
@@ -263,22 +265,28 @@ class Ven:
 
     def answer(self, document: Document, step: str, opt: str | None = "optIn") -> None:
         """Give the logical answer to what a poll brought."""
+        reply = self.reply(document)
+        if document.name == "oadrDistributeEvent" and opt is not None:
+            reply = self.opting(document, opt)
+        if document.name == "oadrRequestReregistration":  # what a VTN returns to an oadrResponse is not said (RG-09)
+            self.post(f"{step}:answer", t.response(self.ven_id))
+        elif reply is not None:
+            self.say(f"{step}:answer", reply)
+
+    def reply(self, document: Document) -> Message | None:
+        """Return what answers a message of the VTN; nothing answers events, where none of them is opted for."""
         request_id = document.text("pyld:requestID") or ""
-        reply: Message | None = None
         match document.name:
-            case "oadrDistributeEvent" if opt is not None:
-                reply = self.opting(document, opt)
             case "oadrRegisterReport":
-                reply = t.registered_report(self.ven_id, request_id)
+                return t.registered_report(self.ven_id, request_id)
             case "oadrCreateReport":
                 ids = document.texts("oadr:oadrReportRequest/ei:reportRequestID")
-                reply = t.created_report(self.ven_id, request_id, ids)
+                return t.created_report(self.ven_id, request_id, ids)
             case "oadrCancelReport":
-                reply = t.canceled_report(self.ven_id, request_id)
-            case "oadrRequestReregistration":  # what a VTN returns to an oadrResponse is not said (RG-09)
-                self.post(f"{step}:answer", t.response(self.ven_id))
-        if reply is not None:
-            self.say(f"{step}:answer", reply)
+                return t.canceled_report(self.ven_id, request_id)
+            case "oadrRequestReregistration":
+                return t.response(self.ven_id)
+        return None
 
     def opting(self, document: Document, opt: str = "optIn") -> Message | None:
         """Return the oadrCreatedEvent for the events of a delivery that ask for an answer; None without any."""

@@ -7,7 +7,6 @@ from typing import Final
 _SIGNATURES: Final = "not built: the kit does not sign"
 _XMPP: Final = "not built: the kit does not speak XMPP"
 _OWN_REPORTS: Final = "not built: the kit does not ask a VTN for data of its own"
-_PUSH: Final = "not built: the kit does not play push VENs"
 
 UNRUN: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -40,10 +39,6 @@ UNRUN: Final[Mapping[str, str]] = MappingProxyType(
         "RP-49": _OWN_REPORTS,
         "RP-51": _OWN_REPORTS,
         "RP-61": _OWN_REPORTS,
-        "TR-01": "not built: the kit plays neither push VENs nor XMPP",
-        "TR-10": _PUSH,
-        "TR-11": _PUSH,
-        "SE-05": _PUSH,
         "SE-08": _SIGNATURES,
         "SE-09": _SIGNATURES,
         "SE-10": _SIGNATURES,

@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -19,6 +20,15 @@ _LONGEST_HEAD: Final = 64 * 1024
 _LARGEST_BODY: Final = 16 << 20
 _HTTPS: Final = 443
 _HTTP: Final = 80
+
+
+def is_here(url: str) -> bool:
+    """Whether a URL names this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @dataclass(frozen=True, slots=True)

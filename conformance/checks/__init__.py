@@ -11,6 +11,7 @@ from conformance.checks import (
     opts,
     polling,
     profile_a,
+    push,
     registration,
     reports,
     security,
@@ -28,5 +29,6 @@ CHECKS: Final[tuple[Check, ...]] = (
     *reports.CHECKS,
     *opts.CHECKS,
     *profile_a.CHECKS,
+    *push.CHECKS,
     *security.CHECKS,
 )

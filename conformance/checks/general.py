@@ -24,7 +24,8 @@ def _messages(transcript: Transcript) -> list[tuple[Exchange, Document]]:
 def every_message_fits_the_schema(transcript: Transcript) -> None:
     """The official schema finds nothing wrong, and there is one message in the envelope."""
     for exchange in transcript:
-        if exchange.answer is not None and exchange.answer.status == _OK and exchange.answer.body:
+        reply = judge.said(exchange)
+        if reply is not None and reply.status == _OK and reply.body:
             judge.answer(exchange)
     for exchange, document in _messages(transcript):
         if fault := judge.schema_fault(document.root):

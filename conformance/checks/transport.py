@@ -35,16 +35,19 @@ def http_status_tells_transport_from_application(transcript: Transcript) -> None
 
 
 @check("TR-06", EVERY)
-def answers_have_a_length_and_a_type(transcript: Transcript) -> None:
-    """Every OpenADR answer is application/xml with a Content-Length, and none is chunked."""
+def messages_have_a_length_and_a_type(transcript: Transcript) -> None:
+    """Every OpenADR answer and push is application/xml with a Content-Length, not chunked; a push has a Host."""
     if transcript.facts.get("headers") == "not recorded":
         raise NotObservable("the record has no headers")
-    answers = [(exchange, exchange.answer) for exchange in transcript if exchange.answer is not None]
+    replies = [(exchange, judge.said(exchange)) for exchange in transcript]
+    answers = [(exchange, answer) for exchange, answer in replies if answer is not None]
     if not answers:
         raise NotObservable("there was no answer")
     for exchange, answer in answers:
         if "chunked" in (answer.header("Transfer-Encoding") or "").lower():
-            raise Failed(f"{exchange.step}: the answer is chunked", exchange)
+            raise Failed(f"{exchange.step}: the {'push' if exchange.is_push else 'answer'} is chunked", exchange)
+        if exchange.is_push and not answer.header("Host"):
+            raise Failed(f"{exchange.step}: a push without Host", exchange)
         if answer.status != _OK or not answer.body:
             continue
         kind, _, rest = (answer.header("Content-Type") or "none").partition(";")
@@ -120,7 +123,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     equal_addresses_are_one_address,
     other_methods_are_not_implemented,
     http_status_tells_transport_from_application,
-    answers_have_a_length_and_a_type,
+    messages_have_a_length_and_a_type,
     text_beyond_ascii_is_taken,
     an_answer_is_compressed_for_who_asks,
     the_user_agent_does_not_matter,

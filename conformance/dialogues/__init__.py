@@ -13,6 +13,7 @@ from conformance.dialogues import (
     opts,
     polling,
     profile_a,
+    push,
     registration,
     reports,
     security,
@@ -25,10 +26,15 @@ Dialogue = Callable[[Stage], None]
 DIALOGUES: Final[Mapping[str, Dialogue]] = MappingProxyType(
     {
         name: dialogue
-        for module in (transport, messages, registration, polling, events, reports, opts, profile_a, security)
+        for module in (transport, messages, registration, polling, events, reports, opts, profile_a, push, security)
         for name, dialogue in module.DIALOGUES.items()
     }
 )
+
+FEATURES: Final[Mapping[str, str]] = MappingProxyType(
+    dict.fromkeys(push.DIALOGUES, "push") | dict.fromkeys(profile_a.DIALOGUES, "profile_2_0_a")
+)
+"""Of dialogues that are about an optional feature alone: that one. Without it there is no use in playing them."""
 
 HOSTILE: Final = "hostile"
 """What has the form of an attack: for the VTN of whoever runs the kit, not for one that the kit starts by itself."""

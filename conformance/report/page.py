@@ -83,7 +83,8 @@ def _exchange(exchange: Exchange) -> str:
         except ValueError:
             content = answer.body
         got = f"HTTP {answer.status}\n{_headers(answer.headers)}\n{readable(content)}"
-    label = f"{exchange.step}, by {exchange.ven} at {exchange.at.isoformat(timespec='milliseconds')}"
+    who = "the VTN" if exchange.is_push else exchange.ven
+    label = f"{exchange.step}, by {who} at {exchange.at.isoformat(timespec='milliseconds')}"
     return (
         f"<h3>{escape(label)}</h3><p>Sent:</p><pre>{escape(sent[:_LONGEST])}</pre>"
         f"<p>Got:</p><pre>{escape(got[:_LONGEST])}</pre>"

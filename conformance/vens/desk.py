@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 
 from conformance import judge
 from conformance import templates as t
-from conformance.exchange import Answer, Exchange, Request, Transcript
+from conformance.exchange import VTN, Answer, Exchange, Request, Transcript
 from conformance.judge import Document
+from conformance.listener import Saying
 from conformance.stage import BrokenOffError, Timeline
 from conformance.templates import Message
 from conformance.vens import messages as m
-from conformance.vens.host import Saying
 from conformance.wire import Outcome
 
 _LONGEST_PUSHED: Final = 1 << 18
@@ -248,7 +248,7 @@ class Desk:
         document = _document(answer.body) if answer is not None and answer.body else None
         name = "nothing" if document is None else document.name
         kept = replace(request, body=request.body[:_LONGEST_PUSHED])
-        exchange = Exchange(f"{step}:{name}", "vtn", kept, answer, outcome.trouble, self._stamp())
+        exchange = Exchange(f"{step}:{name}", VTN, kept, answer, outcome.trouble, self._stamp())
         self._keep(exchange)
         return exchange
 

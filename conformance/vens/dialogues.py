@@ -13,10 +13,10 @@ from conformance import damage, judge
 from conformance import templates as t
 from conformance.exchange import Answer
 from conformance.judge import Document
+from conformance.listener import Saying
 from conformance.stage import BrokenOffError
 from conformance.vens import messages as m
 from conformance.vens.desk import Desk, answer_of
-from conformance.vens.host import Saying
 
 Dialogue = Callable[[Desk], None]
 

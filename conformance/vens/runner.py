@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import IO, Final
 
 from conformance.exchange import Request, Transcript
+from conformance.listener import Place, serving
 from conformance.stage import Timeline
 from conformance.vens.desk import Desk, Rules
 from conformance.vens.dialogues import DIALOGUES, Dialogue
-from conformance.vens.host import Place, serving
 from conformance.verdict import printable
 from conformance.wire import Access, Credentials, Line, Outcome, tls_context
 from core.errors import EvenloadError, InvalidError, UnavailableError

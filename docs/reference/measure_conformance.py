@@ -19,6 +19,7 @@ from conformance import keys
 from conformance.checks import CHECKS
 from conformance.dialogues import DIALOGUES, HOSTILE
 from conformance.exchange import Transcript
+from conformance.listener import Place
 from conformance.operators.evenload import EvenloadOperator
 from conformance.operators.openleadr import started
 from conformance.profile import Profile
@@ -29,7 +30,6 @@ from conformance.stage import Timeline
 from conformance.unrun import UNRUN
 from conformance.vens.checks import CHECKS as VEN_CHECKS
 from conformance.vens.desk import MARKET_CONTEXT, Rules
-from conformance.vens.host import Place
 from conformance.vens.runner import play as play_ven
 from conformance.vens.unrun import UNRUN as VEN_UNRUN
 from conformance.verdict import Verdict
@@ -57,8 +57,13 @@ class _Own:
 
 @contextmanager
 def _own(place: Path) -> Iterator[_Own]:
-    """Run our VTN with its usual settings while the context lasts. Raises UnavailableError if it does not start."""
+    """Run our VTN while the context lasts: with its usual settings, and VENs in push mode on this machine.
+
+    Raises UnavailableError if it does not start.
+    """
     prepared = asyncio.run(prepare(place / "vtn", ("127.0.0.1",), "EVENLOAD", Shape("127.0.0.1", 0, 0)))
+    with prepared.settings.open("a", encoding="utf-8") as settings:
+        settings.write('\n[openadr.push]\nallow = ["127.0.0.1/32"]\n')  # where the kit's VENs are
     command = [sys.executable, "-m", "evenload", "vtn", "--config", str(prepared.settings), "--json"]
     with (place / "log").open("wb") as log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as process:  # noqa: S603
         try:
@@ -158,9 +163,9 @@ _HEAD: Final = """\
 # Conformance, measured
 
 What `make conformance` found: the kit at [the VTN](../how-to/test-your-vtn.md) and
-[the VEN](../how-to/test-your-ven.md) of this commit, and at those of the Python package openleadr, all in pull mode.
-openleadr's VTN and both VENs speak plain HTTP; that VTN does what its `add_event` can, and that VEN opts into
-everything: it has no setting for market contexts.
+[the VEN](../how-to/test-your-ven.md) of this commit, and at those of the Python package openleadr. The VTNs meet VENs
+in pull and in push mode, the VENs are in pull mode. openleadr's VTN and both VENs speak plain HTTP; that VTN does what
+its `add_event` can, and that VEN opts into everything: it has no setting for market contexts.
 The rules are [the catalogue's](rules.md); SX is hostile input, which is for one's own VTN only.
 """
 

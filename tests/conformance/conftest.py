@@ -45,6 +45,8 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     shape = Shape("127.0.0.1", 0, 0, clock=str(clock))
     with ThreadPoolExecutor(1) as pool:  # a loop of its own: the test may have one already
         prepared = pool.submit(asyncio.run, prepare(place / "vtn", ("127.0.0.1",), "EVENLOAD", shape)).result()
+    with prepared.settings.open("a") as settings:
+        settings.write('\n[openadr.push]\nallow = ["127.0.0.1/32"]\n')
     authority = place / "vtn" / "ca"
     expired = keys.expired(place, "expired", authority / "ca.pem", authority / "ca-key.pem")
     command = [sys.executable, "-m", "evenload", "vtn", "--config", str(prepared.settings), "--json"]

@@ -1,12 +1,13 @@
 """The test of the test: each check catches a VTN with one deliberate fault, and the others stay green."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from conformance.check import EVERY
 from conformance.checks import CHECKS
-from conformance.exchange import Answer
+from conformance.exchange import VTN, Answer, packed
 from conformance.profile import Profile
 from conformance.runner import judged
 from conformance.templates import payload, request_event, usage_offer
@@ -315,6 +316,77 @@ SECURITY = (
     _m("SX-05", "hostile", "slow", status(406)),
 )
 
+_LAST_EVENT = r"(</oadr:oadrEvent>)<oadr:oadrEvent>(?:(?!<oadr:oadrEvent>).)*</oadr:oadrEvent>(?=</oadr:oadrDist)"
+
+
+def _in_push(**parts):
+    """Change the request by which something was pushed."""
+    return lambda exchange: (
+        replace(exchange, request=replace(exchange.request, **parts)) if exchange.is_push else exchange
+    )
+
+
+def _in_push_headers(**headers):
+    """Set headers of a push; None leaves one out."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    def change(exchange):
+        kept = [pair for pair in exchange.request.headers if pair[0].title() not in named]
+        new = [(name, value) for name, value in named.items() if value is not None]
+        return _in_push(headers=(*kept, *new))(exchange)
+
+    return change
+
+
+def _in_push_body(exchange, body, **headers):
+    return _in_push_headers(Content_Length=str(len(body)), **headers)(_in_push(body=body)(exchange))
+
+
+def _in_pushed_text(old, new):
+    """Replace what a regular expression matches in a push."""
+    return lambda exchange: _in_push_body(
+        exchange, re.sub(old.encode(), new.encode(), exchange.request.body, flags=re.DOTALL)
+    )
+
+
+def _compressed(exchange):
+    """Have the push compressed."""
+    return _in_push_body(exchange, packed(exchange.request.body), Content_Encoding="gzip")
+
+
+def _untaken(exchange):
+    """Have what was pushed refused."""
+    return replace(exchange, answer=Answer(503, (), b"")) if exchange.is_push else exchange
+
+
+def _again(exchange):
+    """Have the message that was of no use pushed again, in place of what came after it."""
+    return replace(_in_pushed_text(_LAST_EVENT, r"\1")(exchange), step="useless")
+
+
+_AT_ONCE = [{"came": 0.0, "answered": 0.0, "waited": True}] * 40
+_IMPATIENT = [{"came": 100.0 * number, "answered": 100.0 * number + 2, "waited": False} for number in range(40)]
+
+PUSH = (
+    _m("TR-01", "push", "register", code(459), name="refused"),
+    _m("TR-01", "push", "first", lambda exchange: replace(exchange, ven="a"), name="nothing comes"),
+    _m("TR-01", "push", "event:new", _in_push(target="/conformance/EiEvent"), name="another address"),
+    _m("TR-01", "push", "wanted", _in_push(method="PUT"), name="PUT"),
+    _m("TR-01", "push", "asked", _compressed, name="compressed"),
+    _m("TR-01", "push", "event:changed", _in_pushed_text("(<ei:modificationNumber>)1", r"\g<1>0"), name="not raised"),
+    _m("TR-01", "push", "event:cancelled", _in_pushed_text("(<ei:eventStatus>)cancelled", r"\1far"), name="not over"),
+    _m("TR-06", "push", "event:new", _in_push_headers(Transfer_Encoding="chunked"), name="push"),
+    _m("TR-06", "push", "ended", _in_push_headers(Host=None), name="push without host"),
+    _m("GN-01", "push", "wanted", _in_pushed_text("<ei:reportSpecifierID>.*?</ei:reportSpecifierID>", ""), name="push"),
+    _m("EV-01", "push", "event:new", _in_pushed_text("<xcal:text>0</xcal:text>", "<xcal:text>7</xcal:text>")),
+    _m("TR-10", "push trouble", "slow", same, name="hangs up", times=_IMPATIENT),
+    _m("TR-10", "push trouble", "slow", _in_pushed_text(_LAST_EVENT, r"\1"), name="again"),
+    _m("TR-11", "push trouble", "refused", same, name="at once", times=_AT_ONCE),
+    _m("TR-11", "push trouble", "refused", _untaken, name="gives up"),
+    _m("TR-11", "push trouble", "after", _again, name="the same in spite of 404"),
+    _m("SE-05", "wrong server", "leave", lambda exchange: replace(exchange, ven=VTN)),
+)
+
 _BEGINS = "<oadr:oadrDistributeEvent "
 _SIGNAL_ENDS = "</ei:eiEventSignal>"
 OLDER = (
@@ -351,7 +423,7 @@ OLDER = (
     ),
 )
 
-MUTATIONS = (*OLDER, *OPTS, *SECURITY, *CONTENT, *LIFE, *TRANSPORT, *GENERAL, *REGISTRATION, *POLLING, *REPORTS)
+MUTATIONS = (*PUSH, *OLDER, *OPTS, *SECURITY, *CONTENT, *LIFE, *TRANSPORT, *GENERAL, *REGISTRATION, *POLLING, *REPORTS)
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=str)

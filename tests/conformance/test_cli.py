@@ -91,6 +91,21 @@ def test_an_address_that_is_none_is_wrong_use(vens, url):
         assert "is no http:// or https:// address" in " ".join(done.output.replace("│", " ").split())
 
 
+def test_where_it_is_pushed_to_is_an_address(vens):
+    done = _run("vtn", URL, "--vens", vens, "--push-address", "tester:9443")
+    assert done.exit_code == 2
+    assert "is no http:// or https:// address" in " ".join(done.output.replace("│", " ").split())
+
+
+def test_what_a_vtn_does_not_have_is_not_played(vens, tmp_path):
+    without = tmp_path / "profile.toml"
+    without.write_text("[features]\npush = false\n")
+    for profile, is_played in ((("--profile", without), False), ((), True)):
+        done = _run("vtn", URL, "--vens", vens, "--only", "TR", *profile)
+        assert ("... push trouble" in done.output) is is_played
+        assert "... transport" in done.output
+
+
 def test_a_run_is_recorded_into_a_new_directory(vens, tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "used").mkdir()

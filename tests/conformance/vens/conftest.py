@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from conformance.exchange import Transcript
+from conformance.listener import Place
 from conformance.stage import Timeline
 from conformance.vens.desk import Rules
-from conformance.vens.host import Place
 from conformance.vens.runner import play
 from core.clock import WorldClock, machine_now
 from evenload.demo.processes import free_port

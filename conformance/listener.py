@@ -1,5 +1,6 @@
-"""The kit's VTN on the wire: an HTTP server that keeps each request as it came, and says what it is told to say."""
+"""The kit as a server, which keeps each request as it came and says what it is told to say: a VTN, or a pushed VEN."""
 
+import select
 import socket
 import ssl
 import sys
@@ -23,27 +24,39 @@ _HANDSHAKE_S: Final = 10.0
 _MOST_FAULTS: Final = 20
 
 
+def _ignore(*, waited: bool) -> None:
+    del waited
+
+
 @dataclass(frozen=True, slots=True)
 class Saying:
-    """What is said to a request: an answer, after a pause of machine time; without one the connection is closed."""
+    """What is said to a request: an answer, after a pause of machine time; without one the connection is closed.
+
+    `before` is called just before that, and hears whether the client has `waited`, or hung up during the pause.
+    """
 
     answer: Answer | None
     pause_s: float = 0.0
+    before: Callable[..., None] = _ignore
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where is listened. With a certificate it is TLS, and a client shows one of the authority in `trust`."""
+    """Where is listened. With a certificate it is TLS, and a client shows one of the authority in `trust`.
+
+    With `anybody` any client is taken, whatever it shows.
+    """
 
     host: str = "127.0.0.1"
     port: int = 0
     certificate: Path | None = None
     key: Path | None = None
     trust: Path | None = None
+    anybody: bool = False
 
     def context(self) -> ssl.SSLContext | None:
         """Return the server's context, None for plain HTTP. Raises InvalidError."""
-        if self.certificate is None or self.key is None or self.trust is None:
+        if self.certificate is None or self.key is None or (self.trust is None and not self.anybody):
             if self.certificate or self.key or self.trust:
                 raise InvalidError("TLS needs all of --cert, --key and --ca.")
             if self.host not in ("127.0.0.1", "::1", "localhost"):
@@ -51,15 +64,17 @@ class Place:
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        for path in (self.certificate, self.key, self.trust):
+        files = [path for path in (self.certificate, self.key, self.trust) if path is not None]
+        for path in files:
             if not path.is_file():
                 raise InvalidError(f"There is no file {path}.")
         try:
             context.load_cert_chain(self.certificate, self.key)
-            context.load_verify_locations(self.trust)
+            if self.trust is not None:
+                context.load_verify_locations(self.trust)
         except (OSError, ssl.SSLError) as error:
-            raise InvalidError(f"{self.certificate}, {self.key} and {self.trust} cannot be used: {error}.") from error
-        context.verify_mode = ssl.CERT_REQUIRED
+            raise InvalidError(f"{', '.join(map(str, files))} cannot be used: {error}.") from error
+        context.verify_mode = ssl.CERT_NONE if self.anybody else ssl.CERT_REQUIRED
         return context
 
 
@@ -69,10 +84,15 @@ Hear = Callable[[Request, str], Saying]
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A server that runs; `url` ends before the service."""
+    """A server that runs. `url` ends before the service."""
 
     server: "_Server"
     scheme: str
+
+    @property
+    def calls(self) -> int:
+        """How many connections were opened."""
+        return self.server.calls
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -81,10 +101,15 @@ class Host:
 
     @property
     def url(self) -> str:
-        """The address for VENs."""
+        """The address for VENs, where it is a VTN."""
+        return f"{self.base}/OpenADR2/Simple/2.0b"
+
+    @property
+    def base(self) -> str:
+        """The address without a path."""
         host, port = self.server.server_address[:2]
         shown = f"[{host!s}]" if ":" in str(host) else str(host)
-        return f"{self.scheme}://{shown}:{port}/OpenADR2/Simple/2.0b"
+        return f"{self.scheme}://{shown}:{port}"
 
 
 @contextmanager
@@ -115,11 +140,13 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, *arguments: Any) -> None:
         self._places = threading.BoundedSemaphore(_MOST_AT_ONCE)
         self.faults: Counter[str] = Counter()
+        self.calls = 0
         if ":" in arguments[0][0]:
             self.address_family = socket.AF_INET6
         super().__init__(*arguments)
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        self.calls += 1
         if self._places.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
@@ -162,6 +189,12 @@ class _Handler(BaseHTTPRequestHandler):
             return self._take
         raise AttributeError(name)
 
+    def _has_hung_up(self) -> bool:
+        """Tell whether the client has closed the connection: before it has its answer it says nothing else."""
+        poll = select.poll()
+        poll.register(self.connection, select.POLLIN)
+        return bool(poll.poll(0))
+
     def _take(self) -> None:
         length = self.headers.get("Content-Length", "")
         fault = "" if length.isdigit() else "it has no Content-Length that can be read"
@@ -171,6 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = tuple((name, str(value)) for name, value in self.headers.items())
         saying = self.server.hear(Request(self.command, self.path, headers, body), fault)
         time.sleep(saying.pause_s)
+        saying.before(waited=not self._has_hung_up())
         if saying.answer is None or fault:
             self.close_connection = True
         if saying.answer is None:

@@ -1,12 +1,14 @@
-"""The kit's VTN on the wire: it keeps what comes as it comes, and no VEN can hold it up."""
+"""The kit as a server: it keeps what comes as it comes, and nobody can hold it up."""
 
+import queue
 import socket
+from dataclasses import replace
 
 import pytest
 
+from conformance import listener
 from conformance.exchange import Answer, Request
-from conformance.vens import host
-from conformance.vens.host import Place, Saying, serving
+from conformance.listener import Place, Saying, serving
 from conformance.wire import Access, Credentials, Line, tls_context
 from support.pki import make_pki
 
@@ -70,8 +72,20 @@ def test_it_hangs_up_when_it_is_to_say_nothing():
         assert _say(_port(server), b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n") == b""
 
 
+@pytest.mark.parametrize("hangs_up", [True, False])
+def test_it_notices_who_does_not_wait_for_the_answer(hangs_up):
+    came = queue.Queue()
+    ear = Ear(Saying(_OK, 0.3, lambda *, waited: came.put(waited)))
+    with serving(Place(), ear.hear) as server, socket.create_connection(("127.0.0.1", _port(server)), 10) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+        if hangs_up:
+            client.close()
+        assert came.get(timeout=10) is not hangs_up
+        assert server.calls == 1
+
+
 def test_only_so_many_are_served_at_once(monkeypatch):
-    monkeypatch.setattr(host, "_MOST_AT_ONCE", 2)
+    monkeypatch.setattr(listener, "_MOST_AT_ONCE", 2)
     ear = Ear(Saying(_OK))
     with serving(Place(), ear.hear) as server:
         silent = [socket.create_connection(("127.0.0.1", _port(server)), 10) for _ in range(2)]
@@ -93,3 +107,7 @@ def test_by_tls_a_client_shows_a_certificate(tmp_path):
         assert Line(access, tls_context(access, known)).exchange(request).answer.body == b"ok"
         assert Line(access, tls_context(access, None)).exchange(request).answer is None
     assert len(ear.heard) == 1
+    with serving(replace(place, trust=None, anybody=True), ear.hear) as server:
+        line = Line(access, tls_context(access, None))
+        assert replace(line, access=replace(access, url=server.url)).exchange(request).answer.body == b"ok"
+    assert len(ear.heard) == 2
