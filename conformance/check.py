@@ -22,12 +22,16 @@ Judge = Callable[[Transcript], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A rule's check. `feature` is the optional one without which it does not apply."""
+    """A rule's check. `feature` is the optional one without which it does not apply.
+
+    `also` is a second dialogue that shows the rule, if it was played: its exchanges follow those of the first.
+    """
 
     rule: str
     dialogue: str
     judge: Judge
     feature: str = ""
+    also: str = ""
 
     def of_transcript(self, transcript: Transcript) -> Result:
         """Judge a transcript. What broke off the dialogue is the reason where nothing can be seen."""
@@ -43,9 +47,9 @@ class Check:
         return Result(self.rule, Verdict.PASS, printable(remark or ""))
 
 
-def check(rule: str, dialogue: str, *, feature: str = "") -> Callable[[Judge], Check]:
+def check(rule: str, dialogue: str, *, feature: str = "", also: str = "") -> Callable[[Judge], Check]:
     """Make a function the check of a rule."""
-    return lambda judge: Check(rule, dialogue, judge, feature)
+    return lambda judge: Check(rule, dialogue, judge, feature, also)
 
 
 def needed(transcript: Transcript, step: str) -> tuple[Exchange, ...]:

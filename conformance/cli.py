@@ -153,6 +153,10 @@ def vtn(
             help="Where a VTN on another machine pushes to: an address of this one, with a port that is free.",
         ),
     ] = None,
+    restart: Annotated[
+        str | None,
+        typer.Option(metavar="COMMAND", help="Restarts the VTN, such as 'systemctl restart vtn'; run on this machine."),
+    ] = None,
     host_check: _HostCheck = True,
     profile_file: _Profile = None,
     only: _Only = None,
@@ -173,7 +177,7 @@ def vtn(
     declared = profile.load(profile_file) if profile_file else Profile()
     papers = Papers(record_to, every, junit, json_file, html)
     papers.check()
-    reach = _Reach(url, ca, api, token, vens, host_check)
+    reach = _Reach(url, ca, api, token, vens, host_check, restart)
     if api is None and vens is None:
         raise InvalidError(
             "Say whose VENs to play: --api and --token for an evenload VTN, --vens FILE for another one."
@@ -455,6 +459,7 @@ class _Reach:
     token: str | None
     vens: Path | None
     host_check: bool
+    restart: str | None = None
 
 
 @contextmanager
@@ -483,11 +488,11 @@ def _setting(
 def _operator(reach: _Reach, ven_file: VenFile, directory: Path, *, ask: bool) -> Iterator[Operator]:
     """Yield the adapter that was asked for. Raises InvalidError without a token."""
     if reach.api is None:
-        yield PersonOperator(ven_file.vens, _ask if ask else None)
+        yield PersonOperator(ven_file.vens, _ask if ask else None, reach.restart)
         return
     if not reach.token:
         raise InvalidError("With --api an administrator's token is needed: --token, or EVENLOAD_TOKEN.")
-    operator = EvenloadOperator(reach.api, reach.token, reach.ca, directory)
+    operator = EvenloadOperator(reach.api, reach.token, reach.ca, directory, reach.restart)
     try:
         yield operator
     finally:

@@ -108,3 +108,6 @@ class Operator(Protocol):
 
     def unregister(self, ven_id: str) -> None:
         """Cancel the VEN's registration."""
+
+    def restart(self) -> None:
+        """End the VTN and start it again; return when its operator can be reached again."""

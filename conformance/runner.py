@@ -1,7 +1,7 @@
 """Plays dialogues and judges what was said in them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -61,7 +61,7 @@ def play(name: str, dialogue: Dialogue, setting: Setting) -> Transcript:
 
 def wanted(checks: Iterable[Check], dialogues: Mapping[str, D]) -> dict[str, D]:
     """Return the dialogues that some checks need, in their order."""
-    names = {check.dialogue for check in checks}
+    names = {name for check in checks for name in (check.dialogue, check.also)}
     return {name: dialogue for name, dialogue in dialogues.items() if EVERY in names or name in names}
 
 
@@ -79,6 +79,8 @@ def judged(
     results = []
     for check in checks:
         transcript = every if check.dialogue == EVERY else by_name.get(check.dialogue, Transcript(check.dialogue))
+        if more := by_name.get(check.also):
+            transcript = replace(transcript, exchanges=transcript.exchanges + more.exchanges)
         if check.feature and not profile.has(check.feature):
             reason = f"the profile declares no {check.feature}"
             result = Result(check.rule, Verdict.NOT_APPLICABLE, reason)

@@ -82,9 +82,9 @@ def _version(transcript: Transcript, step: str) -> tuple[Exchange, Document]:
     return exchange, listed[0]
 
 
-@check("EV-07", "changes")
+@check("EV-07", "changes", also="restart")
 def each_change_counts_once(transcript: Transcript) -> None:
-    """A change adds one to the modificationNumber, a cancellation too; without a change it stays."""
+    """A change adds one to the modificationNumber, a cancellation too; without one it stays, also in a restart."""
     _, first = _version(transcript, "version:new")
     steps = {"unchanged": 0, "values": 1, "start": 2, "unchanged again": 2, "cancelled": 3}
     needed(transcript, "version:values")
@@ -93,6 +93,19 @@ def each_change_counts_once(transcript: Transcript) -> None:
         if event.modification != first.modification + more:
             number = f"{event.modification} in place of {first.modification + more}"
             raise Failed(f"{name}: modificationNumber {number}", exchange)
+    for exchange in transcript.steps("restarted:listed"):
+        before, after = _numbers(needed(transcript, "before:listed")[0]), _numbers(exchange)
+        if wrong := [event_id for event_id in before.keys() & after.keys() if before[event_id] != after[event_id]]:
+            number = f"{after[wrong[0]]} in place of {before[wrong[0]]}"
+            raise Failed(f"after a restart: modificationNumber {number}", exchange)
+
+
+def _numbers(exchange: Exchange) -> dict[str, int]:
+    """Return the modificationNumbers of a list by eventID; nothing for what is no list (EV-15)."""
+    try:
+        return {event.event_id: event.modification for event in judge.answer(exchange, "oadrDistributeEvent").events}
+    except Failed:
+        return {}
 
 
 @check("EV-08", "life")
@@ -171,9 +184,9 @@ def a_cancelled_event_keeps_its_place(transcript: Transcript) -> None:
         raise Failed("the order is another one after a cancellation", before, after)
 
 
-@check("EV-15", "delivery")
+@check("EV-15", "delivery", also="restart")
 def every_delivery_lists_all_events(transcript: Transcript) -> None:
-    """A poll and a request list the same events; without events the list is empty, but a list."""
+    """A poll and a request list the same events, also after a restart; without events the list is empty, but a list."""
     for exchange in needed(transcript, "listed:none"):
         judge.accepted(exchange, "oadrDistributeEvent")
     for step in ("new", "changed"):
@@ -184,6 +197,10 @@ def every_delivery_lists_all_events(transcript: Transcript) -> None:
         second = [event.event_id for event in judge.accepted(asked, "oadrDistributeEvent").events]
         if first != second:
             raise Failed(f"{step}: {len(first)} events by poll, {len(second)} on request", polled, asked)
+    for exchange in transcript.steps("restarted:listed"):
+        listed = needed(transcript, "before:listed")[0]
+        if gone := _numbers(listed).keys() - _numbers(exchange).keys():
+            raise Failed(f"after a restart of the VTN {len(gone)} events are gone", listed, exchange)
 
 
 @check("EV-16", "changes")

@@ -69,13 +69,22 @@ def a_registration_is_answered_in_full(transcript: Transcript) -> None:
             raise Failed(f"the answer has no {path}", exchange)
 
 
-@check("RG-06", "registration")
-def registering_again_keeps_the_registration(transcript: Transcript) -> None:
-    """With its ids a VEN gets the same ids, as often as it asks."""
+@check("RG-06", "registration", also="restart")
+def registering_again_keeps_the_registration(transcript: Transcript) -> str | None:
+    """With its ids a VEN gets the same ids, as often as it asks, and also after a restart of the VTN."""
     first = _ids(judge.accepted(needed(transcript, "create")[0], _CREATED))
     for exchange in needed(transcript, "again"):
         if (ids := _ids(judge.accepted(exchange, _CREATED))) != first:
             raise Failed(f"{exchange.step}: the ids are {ids}, and were {first}", exchange)
+    for exchange in transcript.steps("restarted:again"):
+        first = _ids(judge.accepted(needed(transcript, "before:create")[0], _CREATED))
+        if (ids := _ids(judge.accepted(exchange, _CREATED))) != first:
+            raise Failed(f"after a restart the ids are {ids}, and were {first}", exchange)
+    for exchange in transcript.steps("restarted:data"):
+        document = judge.answer(exchange)
+        if document.code != judge.OK or document.all("oadr:oadrCancelReport"):
+            return "After a restart the VTN wants no data for a report that it had requested before."
+    return None
 
 
 @check("RG-07", "asked")

@@ -16,6 +16,7 @@ from conformance.dialogues import (
     push,
     registration,
     reports,
+    restart,
     security,
     transport,
 )
@@ -23,12 +24,21 @@ from conformance.stage import Stage
 
 Dialogue = Callable[[Stage], None]
 
+_MODULES: Final = (
+    transport,
+    messages,
+    registration,
+    polling,
+    events,
+    reports,
+    opts,
+    profile_a,
+    push,
+    security,
+    restart,
+)
 DIALOGUES: Final[Mapping[str, Dialogue]] = MappingProxyType(
-    {
-        name: dialogue
-        for module in (transport, messages, registration, polling, events, reports, opts, profile_a, push, security)
-        for name, dialogue in module.DIALOGUES.items()
-    }
+    {name: dialogue for module in _MODULES for name, dialogue in module.DIALOGUES.items()}
 )
 
 FEATURES: Final[Mapping[str, str]] = MappingProxyType(

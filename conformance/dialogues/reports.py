@@ -35,8 +35,8 @@ def requests(stage: Stage) -> None:
     ven = stage.ven("a")
     ven.post("offer", t.register_report(ven.ven_id, [t.usage_offer(), t.usage_offer(_ODD, _ODD)], stage.token()))
     ven.drain("wanted")
-    report_request_id = _ordered(stage, ven, "periodic", back_s=120)
-    _ordered(stage, ven, "one-shot", back_s=0)
+    report_request_id = ordered(stage, ven, "periodic", back_s=120)
+    ordered(stage, ven, "one-shot", back_s=0)
     start = stage.after(-60).strftime("%Y-%m-%dT%H:%M:%SZ")
     good = t.update_report(ven.ven_id, [t.data(report_request_id, start=start)], stage.token())
     ven.post("data:good", good)
@@ -52,7 +52,7 @@ def requests(stage: Stage) -> None:
     wrong = t.update_report("no such VEN", [t.data(report_request_id, start=start)], stage.token())
     ven.post("wrong:venID", wrong)
     ven.post("stops:unknown", t.cancel_report(ven.ven_id, ["no such request"], stage.token()))
-    odd = _ordered(stage, ven, "odd", specifier=_ODD, r_id=_ODD, back_s=120)
+    odd = ordered(stage, ven, "odd", specifier=_ODD, r_id=_ODD, back_s=120)
     ven.post("odd rID", t.update_report(ven.ven_id, [t.data(odd, _ODD, _ODD, start=start)], stage.token()))
     stage.operator.cancel_reports(ven.ven_id)
     ven.drain("stopped")
@@ -64,17 +64,17 @@ def renewals(stage: Stage) -> None:
     ven = stage.ven("a")
     ven.post("offer", t.register_report(ven.ven_id, [t.usage_offer()], stage.token()))
     ven.drain("wanted")
-    old = _ordered(stage, ven, "first", back_s=120)
+    old = ordered(stage, ven, "first", back_s=120)
     ven.post("renewed:offer", t.register_report(ven.ven_id, [t.usage_offer("other", "other power")], stage.token()))
     ven.drain("wanted")
     ven.post("renewed:old data", t.update_report(ven.ven_id, [t.data(old)], stage.token()))
-    second = _ordered(stage, ven, "second", specifier="other", r_id="other power", back_s=120)
+    second = ordered(stage, ven, "second", specifier="other", r_id="other power", back_s=120)
     ven.register("afresh:create")
     report = t.data(second, "other", "other power")
     ven.post("afresh:old request", t.update_report(ven.ven_id, [report], stage.token()))
 
 
-def _ordered(stage: Stage, ven: Ven, name: str, *, specifier: str = "usage", r_id: str = "power", back_s: int) -> str:
+def ordered(stage: Stage, ven: Ven, name: str, *, specifier: str = "usage", r_id: str = "power", back_s: int) -> str:
     """Have a report requested, take the request, and return its reportRequestID. Raises BrokenOffError."""
     start = stage.now().replace(microsecond=0) - timedelta(seconds=60)
     order = ReportOrder(specifier, (r_id,), 60, back_s, start, 3600)

@@ -1,6 +1,7 @@
 """The adapter for an evenload VTN: its operator API, with an administrator's token."""
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,20 +19,27 @@ from conformance.operator import (
     SignalOrder,
     UnableError,
 )
+from conformance.operators import restarting
 from conformance.wire import Access, Line, tls_context
 
 _ERROR: Final = 400
 _SERVER_ERROR: Final = 500
+_RESTART_S: Final = 60.0
+_LOOK_S: Final = 0.2
 
 
 @dataclass
 class EvenloadOperator:
-    """`url` is the operator API's, without /v1. Keys of the VENs that it makes lie in `directory`."""
+    """`url` is the operator API's, without /v1. Keys of the VENs that it makes lie in `directory`.
+
+    `restart_command` ends the VTN and starts it again.
+    """
 
     url: str
     token: str
     trust: Path | None
     directory: Path
+    restart_command: str | None = None
     _programmes: dict[str, str] = field(default_factory=dict)
     _ven_ids: list[str] = field(default_factory=list)
 
@@ -111,6 +119,20 @@ class EvenloadOperator:
     def unregister(self, ven_id: str) -> None:
         """Cancel the registration."""
         self._call("POST", f"/vens/{ven_id}/cancellation")
+
+    def restart(self) -> None:
+        """Run the command, and wait for the API."""
+        restarting.run(self.restart_command)
+        until = time.monotonic() + _RESTART_S
+        while True:
+            try:
+                self.now()
+            except UnableError as error:
+                if time.monotonic() > until:
+                    raise UnableError(f"after the restart: {error}") from error
+                time.sleep(_LOOK_S)
+            else:
+                return
 
     def tidy(self) -> None:
         """Retire the VENs that were made for the run."""

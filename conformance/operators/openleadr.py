@@ -26,8 +26,13 @@ _PATIENCE_S: Final = 10.0
 class OpenleadrOperator:
     """A running server. Its VENs are known by their venIDs: it is reached over plain HTTP."""
 
-    url: str
+    port: int
     process: subprocess.Popen[str]
+
+    @property
+    def url(self) -> str:
+        """Where its VENs post."""
+        return f"http://127.0.0.1:{self.port}/OpenADR2/Simple/2.0b"
 
     def now(self) -> datetime:
         """Return the real time."""
@@ -97,6 +102,13 @@ class OpenleadrOperator:
         """Raise UnableError."""
         raise UnableError("openleadr has no way to cancel a registration")
 
+    def restart(self) -> None:
+        """Start another process, which knows the same VENs: they are in its user's database."""
+        vens = self._ask("vens")["vens"]
+        _end(self.process)
+        self.process = _start(self.port)
+        self._ask("know", vens=vens)
+
     def _ask(self, command: str, **details: object) -> dict[str, Any]:
         """Order something and return the answer. Raises UnableError if the process has ended."""
         assert self.process.stdin is not None  # noqa: S101  it was opened with pipes
@@ -120,16 +132,22 @@ def started() -> Iterator[OpenleadrOperator]:
     """Run openleadr's VTN while the context lasts. Raises UnableError if it does not start."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
+    operator = OpenleadrOperator(port, _start(port))
+    try:
+        yield operator
+    finally:
+        _end(operator.process)
+
+
+def _start(port: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-W", "ignore", "-m", "conformance.operators.openleadr_server", str(port)]
     process = subprocess.Popen(  # noqa: S603  a module of ours
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
-    try:
-        if not process.stdout or not process.stdout.readline():
-            raise UnableError("openleadr's VTN does not start; it needs the packages termcolor and async-timeout, too")
-        yield OpenleadrOperator(f"http://127.0.0.1:{port}/OpenADR2/Simple/2.0b", process)
-    finally:
+    if not process.stdout or not process.stdout.readline():
         _end(process)
+        raise UnableError("openleadr's VTN does not start; it needs the packages termcolor and async-timeout, too")
+    return process
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -44,6 +44,15 @@ class Server:
         self._vens[ven_id] = {"ven_id": ven_id, "ven_name": name, "fingerprint": None, "registration_id": None}
         return {"ven_id": ven_id}
 
+    def do_vens(self) -> dict[str, Any]:
+        """Tell which VENs are known."""
+        return {"vens": self._vens}
+
+    def do_know(self, vens: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        """Know VENs as they were before a restart."""
+        self._vens |= vens
+        return {}
+
     def do_event(self, ven_id: str, event: dict[str, Any], priority: int) -> dict[str, Any]:
         """Add an event of one signal."""
         start = datetime.fromisoformat(event.pop("start"))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from conformance.operator import EventOrder, Identity, ReportOrder, SignalOrder, UnableError
+from conformance.operators import restarting
 from conformance.wire import Credentials
 from core.errors import InvalidError
 
@@ -75,10 +76,14 @@ def _text(table: object, entry: str) -> str:
 
 @dataclass
 class PersonOperator:
-    """VENs in turn, and what only an operator can do asked of a person; without `ask` it cannot be done."""
+    """VENs in turn, and what only an operator can do asked of a person; without `ask` it cannot be done.
+
+    `restart_command` restarts the VTN in the person's place.
+    """
 
     vens: Sequence[Identity]
     ask: Ask | None = None
+    restart_command: str | None = None
     _given: int = 0
     _handles: dict[str, EventOrder] = field(default_factory=dict)
 
@@ -144,6 +149,13 @@ class PersonOperator:
     def unregister(self, ven_id: str) -> None:
         """Ask for the cancellation of a registration."""
         self._do(f"Cancel the registration of {ven_id}.")
+
+    def restart(self) -> None:
+        """Run the command, or ask for a restart."""
+        if self.restart_command is not None:
+            restarting.run(self.restart_command)
+        else:
+            self._do("Restart the VTN: end it, and start it again.")
 
     def _do(self, text: str) -> str:
         if self.ask is None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -36,6 +36,7 @@ from conformance.verdict import Verdict
 from conformance.wire import Access
 from core.clock import WorldClock, machine_now
 from core.errors import UnavailableError
+from evenload.demo.processes import free_port
 from evenload.setup import Shape, prepare
 
 _TOP: Final = Path(__file__).resolve().parents[2]
@@ -53,6 +54,16 @@ class _Own:
     api: str
     token: str
     authority: Path
+    restart: Callable[[], None]
+
+
+class _Operator(EvenloadOperator):
+    """The operator of our VTN, which restarts it without a command."""
+
+    restarts: Callable[[], None]
+
+    def restart(self) -> None:
+        self.restarts()
 
 
 @contextmanager
@@ -61,20 +72,36 @@ def _own(place: Path) -> Iterator[_Own]:
 
     Raises UnavailableError if it does not start.
     """
-    prepared = asyncio.run(prepare(place / "vtn", ("127.0.0.1",), "EVENLOAD", Shape("127.0.0.1", 0, 0)))
+    shape = Shape("127.0.0.1", free_port(), free_port())  # the same ones after a restart
+    prepared = asyncio.run(prepare(place / "vtn", ("127.0.0.1",), "EVENLOAD", shape))
     with prepared.settings.open("a", encoding="utf-8") as settings:
         settings.write('\n[openadr.push]\nallow = ["127.0.0.1/32"]\n')  # where the kit's VENs are
     command = [sys.executable, "-m", "evenload", "vtn", "--config", str(prepared.settings), "--json"]
-    with (place / "log").open("wb") as log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as process:  # noqa: S603
-        try:
-            line = process.stdout.readline() if process.stdout else b""
-            if not line:
-                raise UnavailableError(f"The VTN does not start: {(place / 'log').read_text()[-1000:]}")
-            urls = json.loads(line)
-            yield _Own(urls["openadr"], urls["api"], prepared.token, place / "vtn" / "ca")
-        finally:
-            process.terminate()
-            process.wait(_PATIENCE_S)
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start() -> bytes:
+        with (place / "log").open("ab") as log:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)  # noqa: S603
+        running.append(process)
+        return process.stdout.readline() if process.stdout else b""
+
+    def end() -> None:
+        process = running.pop()
+        process.terminate()
+        process.communicate(timeout=_PATIENCE_S)
+
+    def restart() -> None:
+        end()
+        start()
+
+    try:
+        line = start()
+        if not line:
+            raise UnavailableError(f"The VTN does not start: {(place / 'log').read_text()[-1000:]}")
+        urls = json.loads(line)
+        yield _Own(urls["openadr"], urls["api"], prepared.token, place / "vtn" / "ca", restart)
+    finally:
+        end()
 
 
 def _run(name: str, setting: Setting, without: str = "") -> Summary:
@@ -89,7 +116,8 @@ def _runs(pace_s: int) -> Iterator[Summary]:
         place = Path(directory)
         with _own(place) as own:
             trust = own.authority / "ca.pem"
-            operator = EvenloadOperator(own.api, own.token, trust, place)
+            operator = _Operator(own.api, own.token, trust, place)
+            operator.restarts = own.restart
             expired = keys.expired(place, "expired", trust, own.authority / "ca-key.pem")
             timeline = Timeline(operator.now(), machine_now())
             yield _run("evenload", Setting(Access(own.openadr, trust), operator, timeline, place, 1, pace_s, expired))

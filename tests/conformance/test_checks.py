@@ -113,6 +113,13 @@ REGISTRATION = (
     _m("RG-16", "asked", "told to leave", empty),
 )
 
+RESTART = (
+    _m("RG-06", "restart", "restarted:again", code(463), name="forgets the VEN"),
+    _m("RG-06", "restart", "restarted:again", text("<ei:registrationID>", "<ei:registrationID>x"), name="new ids"),
+    _m("EV-15", "restart", "restarted:listed", text("<oadr:oadrEvent>.*</oadr:oadrEvent>", ""), name="forgets events"),
+    _m("EV-07", "restart", "restarted:listed", text("<ei:modificationNumber>1", "<ei:modificationNumber>0")),
+)
+
 POLLING = (
     _m("PL-01", "queue", "empty", status(404)),
     _m("PL-02", "queue", "queue:1", empty),
@@ -423,14 +430,29 @@ OLDER = (
     ),
 )
 
-MUTATIONS = (*PUSH, *OLDER, *OPTS, *SECURITY, *CONTENT, *LIFE, *TRANSPORT, *GENERAL, *REGISTRATION, *POLLING, *REPORTS)
+MUTATIONS = (
+    *PUSH,
+    *OLDER,
+    *OPTS,
+    *SECURITY,
+    *CONTENT,
+    *LIFE,
+    *TRANSPORT,
+    *GENERAL,
+    *REGISTRATION,
+    *RESTART,
+    *POLLING,
+    *REPORTS,
+)
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
 def test_a_fault_is_caught_and_nothing_else(transcripts, mutation):
-    (transcript,) = (one for one in transcripts if one.dialogue == mutation.dialogue)
-    checks = [check for check in CHECKS if check.dialogue in (EVERY, mutation.dialogue)]
-    results = judged(checks, [mutated(transcript, mutation)], Profile())
+    by_name = {transcript.dialogue: transcript for transcript in transcripts}
+    checks = [check for check in CHECKS if {check.dialogue, check.also} & {EVERY, mutation.dialogue}]
+    others = {check.dialogue for check in checks if check.also == mutation.dialogue} - {mutation.dialogue}
+    judgeable = [mutated(by_name[mutation.dialogue], mutation), *(by_name[name] for name in others)]
+    results = judged(checks, judgeable, Profile())
     failed = {result.rule: result.reason for result in results if result.verdict is Verdict.FAIL}
     assert failed.keys() == {mutation.rule, *mutation.also}, failed
     caught = next(result for result in results if result.rule == mutation.rule)
@@ -440,3 +462,17 @@ def test_a_fault_is_caught_and_nothing_else(transcripts, mutation):
 
 def test_every_check_has_a_fault_to_catch():
     assert {check.rule for check in CHECKS} - {mutation.rule for mutation in MUTATIONS} == set()
+
+
+def test_a_report_that_a_restart_made_forgotten_is_a_remark(transcripts):
+    by_name = {transcript.dialogue: transcript for transcript in transcripts}
+    (check,) = (check for check in CHECKS if check.rule == "RG-06")
+
+    def remark(restart):
+        (result,) = judged([check], [by_name["registration"], restart], Profile())
+        return result.verdict, result.reason
+
+    assert remark(by_name["restart"]) == (Verdict.PASS, "")
+    forgetful = _m("RG-06", "restart", "restarted:data", code(452))
+    verdict, reason = remark(mutated(by_name["restart"], forgetful))
+    assert (verdict, "wants no data" in reason) == (Verdict.PASS, True)

@@ -23,6 +23,7 @@ PLAYED = (
     "order",
     "answers",
     "event opts",
+    "restart",
 )
 FAULTS = {
     "GN-06": "a request of an unknown kind loses its requestID",
@@ -58,6 +59,10 @@ def test_a_known_fault_is_found(results, rule):
 def test_what_it_does_well_passes(results):
     for rule in ("RG-05", "RG-06", "GN-02", "GN-04", "EV-05", "EV-10", "EV-20", "TR-06"):
         assert results[rule].verdict is Verdict.PASS, results[rule]
+
+
+def test_a_restart_costs_it_its_events_and_not_its_vens(results):
+    assert results["RG-06"].verdict is Verdict.PASS
 
 
 def test_what_it_cannot_do_is_not_held_against_it(results):

@@ -1,11 +1,14 @@
 """Operators: a person at the terminal, nobody, and the file that names VENs; and the profile of what is absent."""
 
+import shlex
+import sys
 from datetime import UTC, datetime
 
 import pytest
 
 from conformance.exchange import Answer
 from conformance.operator import EventOrder, Identity, OperatorRefusedError, ReportOrder, SignalOrder, UnableError
+from conformance.operators import restarting
 from conformance.operators.evenload import EvenloadOperator
 from conformance.operators.person import PersonOperator, read_vens
 from conformance.profile import Profile, load
@@ -68,9 +71,40 @@ def test_nobody_can_do_nothing():
         lambda: operator.reregister("v"),
         lambda: operator.unregister("v"),
         lambda: operator.provide("a"),
+        operator.restart,
     ):
         with pytest.raises(UnableError):
             attempt()
+
+
+def test_a_restart_is_a_command_or_a_person(tmp_path):
+    operator, texts = _asked()
+    operator.restart()
+    assert texts == ["Restart the VTN: end it, and start it again."]
+    PersonOperator((), None, shlex.join([sys.executable, "-c", f"open({str(tmp_path / 'done')!r}, 'w')"])).restart()
+    assert (tmp_path / "done").is_file()
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (None, "--restart"),
+        ("/no/such/command now", "'/no/such/command now' cannot be run: .*No such file"),
+        ("'", "cannot be run: No closing quotation"),
+        ("", "cannot be run"),
+        (shlex.join([sys.executable, "-c", "import sys; sys.exit('it is masked')"]), "ended with 1: it is masked"),
+    ],
+)
+def test_a_restart_that_fails_says_why(command, words):
+    with pytest.raises(UnableError, match=words):
+        restarting.run(command)
+
+
+def test_after_a_restart_the_api_is_waited_for(tmp_path, monkeypatch):
+    outcomes = [Outcome(None, "the connection ended"), Outcome(Answer(200, (), b'{"now": "2026-01-01T00:00:00Z"}'))]
+    monkeypatch.setattr(Line, "exchange", lambda *_: outcomes.pop(0))
+    EvenloadOperator("http://127.0.0.1", "token", None, tmp_path, shlex.join([sys.executable, "-c", ""])).restart()
+    assert outcomes == []
 
 
 def test_vens_of_the_file_take_turns(tmp_path):
