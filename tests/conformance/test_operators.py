@@ -1,6 +1,8 @@
 """Operators: a person at the terminal, nobody, and the file that names VENs; and the profile of what is absent."""
 
+import os
 import shlex
+import signal
 import sys
 from datetime import UTC, datetime
 
@@ -98,6 +100,13 @@ def test_a_restart_is_a_command_or_a_person(tmp_path):
 def test_a_restart_that_fails_says_why(command, words):
     with pytest.raises(UnableError, match=words):
         restarting.run(command)
+
+
+def test_what_a_restart_started_goes_on(tmp_path):
+    script = tmp_path / "restart.sh"
+    script.write_text(f"#!/bin/sh\nsleep 60 &\necho $! > {tmp_path / 'pid'}\n")
+    restarting.run(f"sh {script}")
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)  # raises if it has ended
 
 
 def test_after_a_restart_the_api_is_waited_for(tmp_path, monkeypatch):
