@@ -49,18 +49,23 @@ def _specifier(request: Document) -> str | None:
     return request.text("ei:reportSpecifier/ei:reportSpecifierID")
 
 
-@check("RP-01", "metadata")
+@check("RP-01", "metadata", also="push")
 def metadata_comes_first(transcript: Transcript) -> None:
-    """After a first registration the VTN's oadrRegisterReport comes out of a poll, before any of its other requests."""
-    for exchange in needed(transcript, "early"):
-        if exchange.step != "early":
-            continue
+    """After a first registration the VTN's oadrRegisterReport comes, polled or pushed, before its other requests."""
+    _registers_first([exchange for exchange in needed(transcript, "early") if exchange.step == "early"])
+    if pushes := [exchange for exchange in transcript if exchange.is_push]:
+        _registers_first(pushes)
+
+
+def _registers_first(exchanges: list[Exchange]) -> None:
+    """Raise Failed if another request comes before oadrRegisterReport, or none comes at all."""
+    for exchange in exchanges:
         document = judge.answer(exchange)
         if document.name == "oadrRegisterReport":
             return
         if document.name not in ("oadrResponse", "oadrDistributeEvent"):
             raise Failed(f"{document.name} came before oadrRegisterReport", exchange)
-    raise Failed("the VTN registered no reports", *needed(transcript, "early")[-1:])
+    raise Failed("the VTN registered no reports", *exchanges[-1:])
 
 
 @check("RP-02", "metadata")

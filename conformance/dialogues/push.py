@@ -23,7 +23,7 @@ def push(stage: Stage) -> None:
     ven = stage.newcomer("a")
     with pushed_to(ven) as pushed:
         pushed.register("register")
-        pushed.comes("oadrRegisterReport")
+        pushed.settle(SETTLED_S)  # the VTN registers its reports first (RP-01)
         ven.post("offer", t.register_report(ven.ven_id, [t.usage_offer()], stage.token()))
         ven.post("asks", t.request_event(ven.ven_id, stage.token()))
         _events(stage, pushed)
@@ -68,7 +68,6 @@ def push_trouble(stage: Stage) -> None:
     ven = stage.newcomer("a")
     with pushed_to(ven) as pushed:
         pushed.register("register")
-        pushed.comes("oadrRegisterReport")
         ven.post("offer", t.register_report(ven.ven_id, [t.usage_offer()], stage.token()))
         pushed.settle(SETTLED_S)
         pushed.treat(Treatment(pause_s=SLOW_S))

@@ -376,7 +376,8 @@ _IMPATIENT = [{"came": 100.0 * number, "answered": 100.0 * number + 2, "waited":
 
 PUSH = (
     _m("TR-01", "push", "register", code(459), name="refused"),
-    _m("TR-01", "push", "first", lambda exchange: replace(exchange, ven="a"), name="nothing comes"),
+    _m("TR-01", "push", "wanted", lambda exchange: replace(exchange, ven="a"), name="nothing comes"),
+    _m("RP-01", "push", "first", lambda exchange: replace(exchange, ven="a"), name="other pushes first"),
     _m("TR-01", "push", "event:new", _in_push(target="/conformance/EiEvent"), name="another address"),
     _m("TR-01", "push", "wanted", _in_push(method="PUT"), name="PUT"),
     _m("TR-01", "push", "asked", _compressed, name="compressed"),
