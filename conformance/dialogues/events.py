@@ -17,9 +17,9 @@ def _simple(*values: float, length_s: int) -> tuple[SignalOrder, ...]:
 def life(stage: Stage) -> None:
     """Look at four events before, while and after they are active: ramped, plain, randomised, and without an end."""
     pace = stage.pace_s
-    start = stage.after(5)
     labels = ("ramped", "plain", "randomised", "open")
     vens = {label: stage.ven(label) for label in labels}
+    start = stage.after(5)  # from here on, however long it took to make the VENs
     two = _simple(1, 2, length_s=pace)
     orders: dict[str, dict[str, Any]] = {
         "ramped": {"signals": two, "ramp_up_s": 2 * pace},

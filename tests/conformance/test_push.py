@@ -46,7 +46,7 @@ def _failed(results):
         ("push", Faults(pushes_events=False), {"TR-01"}, "event:new: no oadrDistributeEvent was pushed"),
         ("push", Faults(takes_push=False), {"TR-01"}, "a VEN in push mode is refused with 459 Refused"),
         ("push trouble", Faults(), set(), ""),
-        ("push trouble", Faults(patience_s=0.5), {"TR-10"}, "the VTN hung up within"),
+        ("push trouble", Faults(patience_s=1.0), {"TR-10"}, "the VTN hung up within"),
         ("push trouble", Faults(first_pause_s=0.05), {"TR-11"}, "the VTN pushes again, not after 0.9 s"),
         ("push trouble", Faults(repeats_useless=True), {"TR-11"}, "after HTTP 404 the same message came again"),
     ],
