@@ -11,12 +11,13 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from support import postgres, tap_plugin
-from support.quick import pytest_collection_finish, share_compiled_statements
+from support.quick import pytest_collection_finish, share_compiled_statements, share_compiled_templates
 from support.tap_plugin import pytest_sessionfinish, pytest_terminal_summary
 
 __all__ = ["pytest_collection_finish", "pytest_sessionfinish", "pytest_terminal_summary"]
 
 share_compiled_statements()
+share_compiled_templates()
 
 settings.register_profile("evenload", deadline=None)  # how long an example takes is the machine's affair
 settings.load_profile("evenload")

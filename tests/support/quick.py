@@ -4,10 +4,13 @@ import gc
 from typing import Any
 
 import pytest
+from jinja2 import BytecodeCache
+from jinja2.bccache import Bucket
 from sqlalchemy.engine import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from vtn.store import engines
+from web.pages import templating
 
 _FIRST: dict[str, Engine] = {}
 
@@ -30,6 +33,29 @@ def share_compiled_statements() -> None:
         return made
 
     engines.create_async_engine = sharing  # type: ignore[assignment]
+
+
+class _Templates(BytecodeCache):
+    """Compiled templates by file and source, for all environments: those of our pages are all made alike."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[tuple[str, str], Any] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._compiled.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._compiled[bucket.key, bucket.checksum] = bucket.code
+
+
+def share_compiled_templates() -> None:
+    """Let all consoles use the templates that the first one compiled: a third of the time of tests of pages."""
+    create, compiled = templating.Environment, _Templates()
+
+    def sharing(**options: Any) -> Any:
+        return create(bytecode_cache=compiled, **options)
+
+    templating.Environment = sharing  # type: ignore[assignment, misc]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
