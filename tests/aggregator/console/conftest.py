@@ -1,7 +1,9 @@
 """The market's console pages on a VTN in memory, with homes, a BRP and people with a browser."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,10 +23,11 @@ from aggregator.trade.sales import Sales
 from aggregator.trade.worker import MarketSettings, TradeWorker
 from support import market_homes
 from support.market_homes import Homes
-from support.vtn_world import World, migrated_sqlite, open_copy, world_on
+from support.vtn_world import NOON, World, migrated_sqlite, open_copy, world_on
 from vtn.api import Desk
 from vtn.console import Section, make_console
 from vtn.services import principals, sessions
+from vtn.store import Database
 from vtn.store.tables import ven as ven_table
 from web.auth import Principal, Role
 
@@ -218,6 +221,22 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return migrated_sqlite(tmp_path_factory.mktemp("template") / "vtn.db")
 
 
+@pytest.fixture(scope="session")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Homes]:
+    """A database with the homes and their past, and what they are: seeding one takes longer than copying it."""
+    path = migrated_sqlite(tmp_path_factory.mktemp("seeded") / "vtn.db")
+
+    async def seed() -> Homes:
+        database = await Database.open(f"sqlite:///{path}")
+        try:
+            return await market_homes.seed(database, NOON, NAMES)
+        finally:
+            await database.close()
+
+    with ThreadPoolExecutor(1) as pool:  # a loop of its own: the test may have one already
+        return path, pool.submit(asyncio.run, seed()).result()
+
+
 @pytest.fixture
 def sections() -> tuple[Section, ...]:
     """Sections of the console; tests that need more have a fixture of this name."""
@@ -226,10 +245,10 @@ def sections() -> tuple[Section, ...]:
 
 @pytest.fixture
 async def market(
-    tmp_path: Path, aiohttp_client: Any, migrated: Path, sections: tuple[Section, ...]
+    tmp_path: Path, aiohttp_client: Any, seeded: tuple[Path, Homes], sections: tuple[Section, ...]
 ) -> AsyncIterator[Desks]:
-    async with world_on(open_copy(migrated, tmp_path / "vtn.db")) as world:
-        homes = await market_homes.seed(world.db, world.now, NAMES)
+    template, homes = seeded
+    async with world_on(open_copy(template, tmp_path / "vtn.db")) as world:
         desk = Desk(world.db, world.clock, world.settings, "https://vtn.example/OpenADR2", None, STALE_AFTER_S)
         app = make_console(
             desk, hosts={"127.0.0.1", "localhost"}, cache=tmp_path / "cache", secure=False, sections=sections
