@@ -47,6 +47,7 @@ class Cluster:
         self._directory = directory
         self._own: str | None = None
         self._right: object = None
+        self._cleaner: _Cleaner | None = None
         with (directory / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             ready = directory / "port"
@@ -85,16 +86,24 @@ class Cluster:
 
         That takes a tenth of the time of a new one. What a test has done to the schema costs it its database.
         """
-        if self._own is None:
+        if self._own is None or self._cleaner is None:
             self._own = f"w{os.getpid()}_{next(self._numbers)}"
             self._admin("createdb", "-T", _TEMPLATE, self._own)
-            self._right = _in_thread(_emptied_schema(self.url(self._own)))
+            self._cleaner = _Cleaner(self.url(self._own))
+            self._right = self._cleaner.emptied_schema()
         try:
             yield self.url(self._own)
         finally:
-            if _in_thread(_emptied_schema(self.url(self._own))) != self._right:
+            if self._cleaner.emptied_schema() != self._right:
+                self.close()
                 self._admin("dropdb", "--force", self._own)
                 self._own = None
+
+    def close(self) -> None:
+        """Close the connection to this worker's own database."""
+        if self._cleaner is not None:
+            self._cleaner.close()
+            self._cleaner = None
 
     def _start(self) -> None:
         options = {
@@ -150,7 +159,8 @@ def cluster(config: pytest.Config) -> Cluster:
         binaries = _find_binaries()
         if binaries is None:
             (pytest.fail if os.environ.get("CI") else pytest.skip)(_HINT)
-        config.stash[_CLUSTER] = Cluster(binaries, Path(os.environ[_SHARED]))
+        made = config.stash[_CLUSTER] = Cluster(binaries, Path(os.environ[_SHARED]))
+        config.add_cleanup(made.close)
     return config.stash[_CLUSTER]
 
 
@@ -205,18 +215,50 @@ FROM information_schema.columns WHERE table_schema = 'public'
 """
 
 
-async def _emptied_schema(url: str) -> object:
-    """Throw away what a database holds, and return what its schema is."""
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(
+class _Cleaner:
+    """One connection that empties a database, on a loop of its own: the test may have one already.
+
+    It is kept, since a new one reads the catalogue of all tables first, which takes longer than all the rest.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._runner = asyncio.Runner()
+        self._pool = ThreadPoolExecutor(1)
+        self._connection: asyncpg.Connection | None = None
+
+    def emptied_schema(self) -> object:
+        """Throw away what the database holds and whoever is connected, and return what its schema is."""
+        return self._pool.submit(self._runner.run, self._emptied_schema()).result()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._pool.submit(self._runner.run, self._end()).result()
+        self._pool.submit(self._runner.close).result()
+        self._pool.shutdown()
+
+    async def _emptied_schema(self) -> object:
+        try:
+            return await self._empty()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+            await self._end()  # a test ends connections, this one too
+            return await self._empty()
+
+    async def _empty(self) -> object:
+        if self._connection is None:
+            self._connection = await asyncpg.connect(self._url)
+        await self._connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-        await connection.execute(_EMPTY)
-        return await connection.fetchrow(_SCHEMA)
-    finally:
-        await connection.close()
+        await self._connection.execute(_EMPTY)
+        return await self._connection.fetchrow(_SCHEMA)
+
+    async def _end(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+            await asyncio.sleep(0)  # closes its socket
 
 
 async def _migrate(url: str) -> None:

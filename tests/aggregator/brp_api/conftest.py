@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,8 +25,7 @@ from aggregator.trade.contracts import Contract, ContractTerms, Limits, Price
 from aggregator.trade.sales import Sales
 from aggregator.trade.worker import MarketSettings, TradeWorker
 from core.points import Kind, Quantity
-from support import postgres
-from support.vtn_world import World, migrated_sqlite, open_copy, open_emptied, world_on
+from support.vtn_world import World, migrated_sqlite, open_copy, world_on
 from vtn.api import DESK, Desk
 from vtn.services import api_clients, potential, principals
 from vtn.services.access_tokens import Tokens
@@ -34,7 +33,7 @@ from vtn.services.idempotency import RequestKeys
 from vtn.services.potential import Figures
 from vtn.services.principals import StoredPrincipals
 from vtn.services.programme import Programme
-from vtn.store import readings
+from vtn.store import Database, readings
 from vtn.store.readings import SeriesKey, Values
 from vtn.store.tables import ven as ven_table
 from web.api import Api
@@ -255,12 +254,6 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return migrated_sqlite(tmp_path_factory.mktemp("template") / "vtn.db")
 
 
-@pytest.fixture(scope="session")
-def shared_postgresql(request: pytest.FixtureRequest) -> Iterator[str]:
-    with postgres.cluster(request.config).database(migrated=True) as url:
-        yield url
-
-
 @pytest.fixture
 async def market(tmp_path: Path, aiohttp_client: Any, migrated: Path) -> AsyncIterator[Market]:
     """Yield a market on SQLite."""
@@ -272,9 +265,9 @@ async def market(tmp_path: Path, aiohttp_client: Any, migrated: Path) -> AsyncIt
 
 
 @pytest.fixture
-async def busy_market(aiohttp_client: Any, shared_postgresql: str) -> AsyncIterator[Market]:
+async def busy_market(aiohttp_client: Any, postgresql_url: str) -> AsyncIterator[Market]:
     """Yield a market on PostgreSQL, where transactions run side by side."""
-    async with world_on(await open_emptied(shared_postgresql)) as world:
+    async with world_on(await Database.open(postgresql_url)) as world:
         yield await _market_on(world, aiohttp_client)
 
 

@@ -320,8 +320,8 @@ async def test_revoking_the_token_keys_ends_every_token_at_once(market):
     await market.get("/brp/v1/me", buyer)
 
 
-async def test_another_process_hears_that_token_keys_were_revoked(busy_market, shared_postgresql):
-    elsewhere = await Database.open(shared_postgresql)
+async def test_another_process_hears_that_token_keys_were_revoked(busy_market, postgresql_url):
+    elsewhere = await Database.open(postgresql_url)
     try:
         other = Tokens(elsewhere, busy_market.desk.tokens.issuer, "brp")
         buyer = await busy_market.buyer()

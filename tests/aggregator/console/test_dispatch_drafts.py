@@ -1,6 +1,6 @@
 """The services behind a dispatch that an operator orders from the pool, on both kinds of database."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,17 +13,12 @@ from aggregator.trade import dispatch_changes, dispatch_drafts, dispatch_progres
 from aggregator.trade.dispatch_changes import DispatchChange
 from aggregator.trade.dispatch_drafts import PoolOrder
 from core.errors import ConflictError, InvalidError, NotFoundError
-from support import market_homes, postgres
+from support import market_homes
 from support.databases import DIALECTS
-from support.vtn_world import World, open_copy, open_emptied, world_on
+from support.vtn_world import World, open_copy, world_on
+from vtn.store import Database
 
 STALE_AFTER_S = 3600.0
-
-
-@pytest.fixture(scope="session")
-def shared_postgresql(request: pytest.FixtureRequest) -> Iterator[str]:
-    with postgres.cluster(request.config).database(migrated=True) as url:
-        yield url
 
 
 @pytest_asyncio.fixture(params=DIALECTS)
@@ -31,7 +26,7 @@ async def any_world(request: pytest.FixtureRequest, migrated: Path, tmp_path: Pa
     if request.param == "sqlite":
         database = open_copy(migrated, tmp_path / "world.db")
     else:
-        database = await open_emptied(request.getfixturevalue("shared_postgresql"))
+        database = await Database.open(request.getfixturevalue("postgresql_url"))
     async with world_on(database) as world:
         yield world
 

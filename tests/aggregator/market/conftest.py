@@ -1,7 +1,7 @@
 """A market on a VTN in memory: homes with potential, a programme, a BRP with a contract, and the market's worker."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,13 +18,12 @@ from aggregator.trade.sales import Sales
 from aggregator.trade.worker import MarketSettings, TradeWorker
 from core.points import Kind, Quantity
 from openadr.model.opt import OptType
-from support import postgres
 from support.databases import DIALECTS
-from support.vtn_world import NOON, Ven, World, migrated_sqlite, open_copy, open_emptied, world_on
+from support.vtn_world import NOON, Ven, World, migrated_sqlite, open_copy, world_on
 from vtn.services import potential
 from vtn.services.potential import Figures
 from vtn.services.programme import Programme
-from vtn.store import readings
+from vtn.store import Database, readings
 from vtn.store.readings import SeriesKey, Values
 from vtn.store.tables import ven as ven_table
 from vtn.store.tables import webhook_subscription
@@ -198,12 +197,6 @@ def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return migrated_sqlite(tmp_path_factory.mktemp("template") / "vtn.db")
 
 
-@pytest.fixture(scope="session")
-def shared_postgresql(request: pytest.FixtureRequest) -> Iterator[str]:
-    with postgres.cluster(request.config).database(migrated=True) as url:
-        yield url
-
-
 @pytest.fixture
 def parameters() -> dict[str, Any]:
     """Return the programme's parameters; a test module may override them."""
@@ -225,6 +218,6 @@ async def any_trade(
     if request.param == "sqlite":
         database = open_copy(empty_sqlite, tmp_path / "world.db")
     else:
-        database = await open_emptied(request.getfixturevalue("shared_postgresql"))
+        database = await Database.open(request.getfixturevalue("postgresql_url"))
     async with world_on(database) as world:
         yield await trade_on(world, **parameters)

@@ -1,15 +1,15 @@
 """A VTN on SQLite for most tests, on PostgreSQL too for those whose SQL differs."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 import aggregator.tables  # noqa: F401  its tables are part of the schema
-from support import postgres
 from support.databases import DIALECTS
-from support.vtn_world import World, migrated_sqlite, open_copy, open_emptied, world_on
+from support.vtn_world import World, migrated_sqlite, open_copy, world_on
+from vtn.store import Database
 
 
 @pytest.fixture(scope="session")
@@ -18,20 +18,13 @@ def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return migrated_sqlite(tmp_path_factory.mktemp("template") / "vtn.db")
 
 
-@pytest.fixture(scope="session")
-def shared_postgresql(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Yield the URL of a PostgreSQL database that every test empties first."""
-    with postgres.cluster(request.config).database(migrated=True) as url:
-        yield url
-
-
 @pytest_asyncio.fixture(params=DIALECTS)
 async def world(request: pytest.FixtureRequest, empty_sqlite: Path, tmp_path: Path) -> AsyncIterator[World]:
     """Yield a VTN on each kind of database in turn."""
     if request.param == "sqlite":
         database = open_copy(empty_sqlite, tmp_path / "world.db")
     else:
-        database = await open_emptied(request.getfixturevalue("shared_postgresql"))
+        database = await Database.open(request.getfixturevalue("postgresql_url"))
     async with world_on(database) as made:
         yield made
 

@@ -1,7 +1,7 @@
 """A VTN with tariffs: on SQLite for most tests, on both databases for what SQL decides."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,14 +15,14 @@ from sqlalchemy import insert, update
 
 from aggregator.api.tariffs import OPERATIONS
 from core.ids import new_id
-from support import postgres
 from support.databases import DIALECTS
-from support.vtn_world import Ven, World, migrated_sqlite, open_copy, open_emptied, world_on
+from support.vtn_world import Ven, World, migrated_sqlite, open_copy, world_on
 from vtn.api import DESK, Desk
 from vtn.api.principals import create_household_token
 from vtn.api.system import list_audit
 from vtn.services import principals
 from vtn.services.principals import StoredPrincipals
+from vtn.store import Database
 from vtn.store.tables import party, principal, site, ven
 from web.api import Api
 from web.auth import Role
@@ -32,12 +32,6 @@ from web.server import HttpMetrics, make_app
 @pytest.fixture(scope="session")
 def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return migrated_sqlite(tmp_path_factory.mktemp("template") / "vtn.db")
-
-
-@pytest.fixture(scope="session")
-def shared_postgresql(request: pytest.FixtureRequest) -> Iterator[str]:
-    with postgres.cluster(request.config).database(migrated=True) as url:
-        yield url
 
 
 @pytest_asyncio.fixture
@@ -51,7 +45,7 @@ async def any_world(request: pytest.FixtureRequest, empty_sqlite: Path, tmp_path
     if request.param == "sqlite":
         database = open_copy(empty_sqlite, tmp_path / "world.db")
     else:
-        database = await open_emptied(request.getfixturevalue("shared_postgresql"))
+        database = await Database.open(request.getfixturevalue("postgresql_url"))
     async with world_on(database) as made:
         yield made
 

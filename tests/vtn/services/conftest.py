@@ -1,28 +1,21 @@
 """A VTN on SQLite for most tests; on SQLite and PostgreSQL for the core scenarios."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from support import postgres
 from support.databases import DIALECTS
-from support.vtn_world import World, migrated_sqlite, open_copy, open_emptied, world_on
+from support.vtn_world import World, migrated_sqlite, open_copy, world_on
 from vtn.services.settings import VtnSettings
+from vtn.store import Database
 
 
 @pytest.fixture(scope="session")
 def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a SQLite file with the schema and nothing in it, to be copied."""
     return migrated_sqlite(tmp_path_factory.mktemp("template") / "vtn.db")
-
-
-@pytest.fixture(scope="session")
-def shared_postgresql(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Yield the URL of a PostgreSQL database that every test empties first: quicker than one for each."""
-    with postgres.cluster(request.config).database(migrated=True) as url:
-        yield url
 
 
 @pytest.fixture
@@ -46,6 +39,6 @@ async def any_world(
     if request.param == "sqlite":
         database = open_copy(empty_sqlite, tmp_path / "world.db")
     else:
-        database = await open_emptied(request.getfixturevalue("shared_postgresql"))
+        database = await Database.open(request.getfixturevalue("postgresql_url"))
     async with world_on(database, settings) as made:
         yield made
