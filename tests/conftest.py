@@ -12,11 +12,17 @@ from xdist.scheduler import LoadScopeScheduling
 
 from support import postgres, tap_plugin
 from support.databases import postgresql_url
-from support.quick import pytest_collection_finish, share_compiled_statements, share_compiled_templates
+from support.quick import (
+    collect_garbage_seldom,
+    pytest_collection_finish,
+    share_compiled_statements,
+    share_compiled_templates,
+)
 from support.tap_plugin import pytest_sessionfinish, pytest_terminal_summary
 
 __all__ = ["postgresql_url", "pytest_collection_finish", "pytest_sessionfinish", "pytest_terminal_summary"]
 
+collect_garbage_seldom()
 share_compiled_statements()
 share_compiled_templates()
 

@@ -58,8 +58,12 @@ def share_compiled_templates() -> None:
     templating.Environment = sharing  # type: ignore[assignment, misc]
 
 
+def collect_garbage_seldom() -> None:
+    """Look for garbage a thirtieth as often: importing and collecting make thousands of things that stay."""
+    gc.set_threshold(20_000, 20, 50)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Leave what is there before the first test out of every later garbage collection."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
