@@ -20,6 +20,7 @@ from aggregator.api import OPERATIONS
 from aggregator.brp_api import brp_api
 from aggregator.scopes import SCOPES
 from aggregator.topics import Topic
+from support.generated_times import draw_times_that_apis_take
 from web.api import Api
 
 _CONFORMS = [
@@ -166,6 +167,7 @@ async def test_schemathesis_finds_no_difference(market, prefix):
     headers = buyer.headers if prefix else {"Authorization": f"Bearer {market.operators['admin']}"}
     base = str(market.http.make_url(""))
     schema = schemathesis.openapi.from_dict(market.documents[prefix])
+    draw_times_that_apis_take()
     schema.config.generation.update(modes=list(schemathesis.GenerationMode), allow_x00=False)
     seen: set[int] = set()
     turns: dict[str, int] = defaultdict(int)

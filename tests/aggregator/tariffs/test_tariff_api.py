@@ -18,6 +18,7 @@ from schemathesis.specs.openapi.checks import (
 
 from aggregator.api.tariffs import OPERATIONS
 from aggregator.tariff.prices import PriceSignals
+from support.generated_times import draw_times_that_apis_take
 from support.vtn_world import NOON
 from web.api import Api
 from web.auth import Role
@@ -350,6 +351,7 @@ async def test_schemathesis_finds_no_difference(counter, hours, street):
     known = {"tariff_id": tariff_id, "programme_id": game.id, "ven_id": ven.ven_id}
     base = str(counter.client.make_url(""))
     schema = schemathesis.openapi.from_dict(await (await counter.client.get("/openapi.json")).json())
+    draw_times_that_apis_take()
     schema.config.generation.update(modes=list(schemathesis.GenerationMode), allow_x00=False)
     conforms = [not_a_server_error, content_type_conformance, response_schema_conformance, status_code_conformance]
     seen = set()

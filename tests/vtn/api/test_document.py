@@ -15,6 +15,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from evenload.server import operator_api
+from support.generated_times import draw_times_that_apis_take
 from support.messages import logged
 from support.vtn_world import data, usage
 from vtn.transport.message_log import Exchange
@@ -78,6 +79,7 @@ async def test_schemathesis_finds_no_difference(office):
     known = await _furnished(office)
     base, headers = str(office.client.make_url("")), office.headers("admin")
     schema = schemathesis.openapi.from_dict(office.document)
+    draw_times_that_apis_take()
     schema.config.generation.update(modes=list(schemathesis.GenerationMode), allow_x00=False)
     seen: set[int] = set()
 
