@@ -328,7 +328,7 @@ def replay(
     papers.check()
     transcripts = record.load(directory)
     played = {transcript.dialogue for transcript in transcripts}
-    is_ven = played <= VEN_DIALOGUES.keys()
+    is_ven = FIRST in played
     side, unrun = (VEN_CHECKS, VEN_UNRUN) if is_ven else (CHECKS, UNRUN)
     dialogues = VEN_DIALOGUES.keys() if is_ven else DIALOGUES.keys()
     checks = [check for check in _chosen(only, side) if check.dialogue in played or check.dialogue not in dialogues]

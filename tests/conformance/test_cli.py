@@ -227,6 +227,14 @@ def test_replay_judges_only_what_was_played(transcripts, tmp_path):
     assert "it has registration" in nothing.output
 
 
+def test_a_run_of_a_vtn_is_not_taken_for_a_vens(transcripts, tmp_path):
+    """Though VENs have a dialogue of the same name."""
+    record.save(tmp_path / "run", [each for each in transcripts if each.dialogue == "answers"])
+    done = _run("replay", tmp_path / "run", "--only", "EV-46", "--all")
+    assert done.exit_code == 0
+    assert "EV-46" in done.output
+
+
 def test_send_needs_a_template(live, tmp_path):
     reach = ("--api", live.api, "--token", live.token, "--ca", live.ca)
     done = _run("send", live.openadr, "oadrNothing", *reach)
