@@ -112,6 +112,12 @@ class Transcript:
         """Go through the exchanges, oldest first."""
         return iter(self.exchanges)
 
+    def machine_time(self, exchange: Exchange) -> datetime:
+        """Return when an exchange was by the clock of the kit's machine, by which signatures are made (SE-10)."""
+        clock = self.facts["clock"]
+        since = exchange.at - datetime.fromisoformat(clock["world"])
+        return datetime.fromisoformat(clock["machine"]) + since / float(clock["speed"])
+
     def steps(self, prefix: str) -> tuple[Exchange, ...]:
         """Return the exchanges whose step has this name, or this name before a colon."""
         return tuple(each for each in self.exchanges if each.step.partition(":")[0] == prefix or each.step == prefix)

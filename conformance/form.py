@@ -1,10 +1,12 @@
-"""The form of all messages, whoever sends them (GN-02 to GN-05): what the checks of VTNs and of VENs share."""
+"""The form of all messages, whoever sends them (GN-02 to GN-05, SE-09, SE-10): what the checks of both sides share."""
 
+from collections import Counter
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Final, TypeAlias
 
-from conformance import judge
-from conformance.exchange import Exchange
+from conformance import judge, signatures
+from conformance.exchange import Exchange, Transcript
 from conformance.judge import Document
 from conformance.templates import NAMESPACES
 from conformance.verdict import Failed
@@ -12,6 +14,8 @@ from conformance.verdict import Failed
 Messages: TypeAlias = Iterable[tuple[Exchange, Document]]
 """What was said, with the exchange in which it was."""
 
+_NEAR: Final = timedelta(minutes=5)
+"""So far the clock of who signs may be from ours."""
 _XSI: Final = "{http://www.w3.org/2001/XMLSchema-instance}schemaLocation"
 _SCHEMA_VERSION: Final = f"{{{NAMESPACES['ei']}}}schemaVersion"
 _TIMES: Final = ".//xcal:date-time | .//ei:createdDateTime"
@@ -48,3 +52,32 @@ def has_whole_durations(messages: Messages) -> None:
         for text in document.texts(_DURATIONS):
             if not judge.is_duration(text.strip()):
                 raise Failed(f"{exchange.step}: {document.name} has the duration '{text}'", exchange)
+
+
+def is_signed_well(messages: Messages) -> str | None:
+    """Raise Failed unless each message has a good signature, of the profile (SE-09); return a note if it uses SHA-1."""
+    note = None
+    for exchange, document in messages:
+        try:
+            if signatures.verified(document):
+                note = f"{exchange.step}: {document.name} is signed with SHA-1"
+        except ValueError as error:
+            raise Failed(f"{exchange.step}: {document.name}: {error}", exchange) from error
+    return note
+
+
+def is_protected(transcript: Transcript, messages: Messages) -> None:
+    """Raise Failed unless each signature has the time of sending and a nonce of its own (SE-10)."""
+    nonces: Counter[str] = Counter()
+    for exchange, document in messages:
+        if not signatures.is_signed(document):
+            continue
+        try:
+            protection = signatures.protection(document)
+        except ValueError as error:
+            raise Failed(f"{exchange.step}: {document.name}: {error}", exchange) from error
+        if abs(protection.at - transcript.machine_time(exchange)) > _NEAR:
+            raise Failed(f"{exchange.step}: {document.name} says that it was sent at {protection.at}", exchange)
+        nonces[protection.nonce] += 1
+        if nonces[protection.nonce] > 1:
+            raise Failed(f"{exchange.step}: {document.name} has the nonce of another message", exchange)

@@ -41,9 +41,9 @@ def write(directory: Path, name: str, key: CertificateIssuerPrivateKeyTypes, cha
     return credentials
 
 
-def stranger(directory: Path, name: str, host: str = "") -> Credentials:
+def stranger(directory: Path, name: str, host: str = "", *, rsa_key: bool = False) -> Credentials:
     """Make a client's certificate of an authority that nobody trusts (SE-03); with `host` also a server's (SE-05)."""
-    authority, key, now = new_key(), new_key(), machine_now()
+    authority, key, now = new_key(), new_key(rsa_key=rsa_key), machine_now()
     builder = (
         x509.CertificateBuilder()
         .issuer_name(_name("an authority that nobody trusts"))

@@ -83,6 +83,9 @@ class Operator(Protocol):
     def fingerprint(self, ven_id: str) -> str:
         """Return the fingerprint that the VTN shows for the VEN's certificate."""
 
+    def require_signatures(self, ven: Identity, *, required: bool = True) -> None:
+        """Have the VTN pass over what a VEN does not sign, or end that again (SE-08)."""
+
     def create_event(self, order: EventOrder, ven_ids: Sequence[str]) -> str:
         """Create an event for these VENs; return a handle for it."""
 

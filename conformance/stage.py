@@ -2,7 +2,8 @@
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from conformance import templates as t
 from conformance.exchange import Exchange, Headers, Request, Transcript
 from conformance.judge import Document
 from conformance.operator import EventOrder, Identity, Operator, OperatorRefusedError, SignalOrder, UnableError
+from conformance.signing import Signer
 from conformance.templates import Message
 from conformance.verdict import Failed
 from conformance.wire import Access, Credentials, Line, Outcome, tls_context
@@ -39,6 +41,11 @@ class Timeline:
     def now(self) -> datetime:
         """Return the world's time."""
         return self.world + (machine_now() - self.machine) * self.speed
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """What of it a transcript keeps, for `Transcript.machine_time`."""
+        return {"world": self.world.isoformat(), "machine": self.machine.isoformat(), "speed": self.speed}
 
     def sleep_until(self, when: datetime) -> None:
         """Wait for a time of the world."""
@@ -76,7 +83,7 @@ class Stage:
         self._run = f"{timeline.world:%Y%m%d%H%M%S%f}"
         self._random = random.Random(f"{seed} {name}")  # noqa: S311  repeatable on purpose
         self._exchanges: list[Exchange] = []
-        self._facts: dict[str, Any] = {"pace_s": pace_s}
+        self._facts: dict[str, Any] = {"pace_s": pace_s, "clock": timeline.shown}
         self._events: list[str] = []
         self._unable: list[str] = []
         self._vens: list[Ven] = []
@@ -127,6 +134,21 @@ class Stage:
         ven.register("setup")
         ven.drain("setup")
         return ven
+
+    @contextmanager
+    def signing_ven(self, label: str, *, rsa: bool = False) -> Iterator["Ven"]:
+        """Yield a VEN that has registered and has to sign; in the end it has to no more. Raises UnableError."""
+        ven = self.newcomer(label, rsa=rsa)
+        if ven.identity.credentials is None:
+            raise BrokenOffError("a VEN without a certificate cannot sign")
+        ven.signer = Signer(ven.identity.credentials)
+        self.operator.require_signatures(ven.identity)
+        try:
+            ven.register("setup")
+            ven.drain("setup")
+            yield ven
+        finally:
+            self.operator.require_signatures(ven.identity, required=False)
 
     def foreign_credentials(self) -> Credentials:
         """Return a certificate of an authority that nobody trusts."""
@@ -195,6 +217,8 @@ class Ven:
     ven_id: str = ""
     registration_id: str = ""
     vtn_id: str = ""
+    signer: Signer | None = None
+    """What signs all that it says; None: it does not sign."""
 
     def post(
         self,
@@ -209,6 +233,7 @@ class Ven:
         pause_s: float = 0.0,
     ) -> Exchange:
         """Send a message; return the exchange. `headers` replace the usual ones of their names; a "" leaves one out."""
+        message = message if self.signer is None else self.signer.sign(message)
         usual = {
             "Host": self.line.host,
             "Content-Type": "application/xml",
@@ -234,6 +259,7 @@ class Ven:
 
     def register(self, step: str = "register", **parts: Any) -> Document:
         """Register without ids. Raises BrokenOffError unless it works."""
+        parts = {"xml_signature": self.signer is not None} | parts
         message = t.register(self.stage.token(), name=self.identity.name, ven_id=self.identity.ven_id, **parts)
         answer = self.say(step, message, "oadrCreatedPartyRegistration")
         self.ven_id = answer.text("ei:venID") or self.ven_id
@@ -246,7 +272,8 @@ class Ven:
     def again(self, **parts: Any) -> Message:
         """Return the oadrCreatePartyRegistration of a VEN that is registered, with its ids."""
         usual = {"name": self.identity.name, "ven_id": self.ven_id, "registration_id": self.registration_id}
-        return t.register(self.stage.token(), **(usual | parts))
+        signs = {"xml_signature": self.signer is not None}
+        return t.register(self.stage.token(), **(usual | signs | parts))
 
     def poll(self, step: str = "poll") -> Document:
         """Poll. Raises BrokenOffError without an OpenADR answer."""

@@ -20,10 +20,13 @@ NAMESPACES: Final = {
     "xcal": "urn:ietf:params:xml:ns:icalendar-2.0",
     "gml": "http://www.opengis.net/gml/3.2",
     "ds": "http://www.w3.org/2000/09/xmldsig#",
+    "dsp": "http://openadr.org/oadr-2.0b/2012/07/xmldsig-properties",
 }
 OF_2_0_A: Final = "http://openadr.org/oadr-2.0a/2012/07"
 """What `oadr` is in the profile 2.0a."""
-_DECLARED: Final = " ".join(f'xmlns:{prefix}="{uri}"' for prefix, uri in NAMESPACES.items() if prefix != "ds")
+_DECLARED: Final = " ".join(
+    f'xmlns:{prefix}="{uri}"' for prefix, uri in NAMESPACES.items() if not prefix.startswith("ds")
+)
 _STAMP: Final = "2026-01-01T00:00:00Z"
 
 
@@ -123,6 +126,7 @@ def register(
     name: str = "conformance",
     pull: bool = True,
     address: str | None = None,
+    xml_signature: bool = False,
 ) -> Message:
     """Return oadrCreatePartyRegistration of a 2.0b VEN over simple HTTP."""
     return message_of(
@@ -133,7 +137,8 @@ def register(
         element("ei:venID", ven_id),
         "<oadr:oadrProfileName>2.0b</oadr:oadrProfileName><oadr:oadrTransportName>simpleHttp</oadr:oadrTransportName>",
         element("oadr:oadrTransportAddress", address),
-        "<oadr:oadrReportOnly>false</oadr:oadrReportOnly><oadr:oadrXmlSignature>false</oadr:oadrXmlSignature>",
+        "<oadr:oadrReportOnly>false</oadr:oadrReportOnly>",
+        element("oadr:oadrXmlSignature", str(xml_signature).lower()),
         element("oadr:oadrVenName", name),
         element("oadr:oadrHttpPullModel", str(pull).lower()),
     )

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-_SIGNATURES: Final = "not built: the kit does not sign"
 _XMPP: Final = "not built: the kit does not speak XMPP"
 _OWN_REPORTS: Final = "not built: the kit does not ask a VTN for data of its own"
 
@@ -39,9 +38,6 @@ UNRUN: Final[Mapping[str, str]] = MappingProxyType(
         "RP-49": _OWN_REPORTS,
         "RP-51": _OWN_REPORTS,
         "RP-61": _OWN_REPORTS,
-        "SE-08": _SIGNATURES,
-        "SE-09": _SIGNATURES,
-        "SE-10": _SIGNATURES,
         "XM-01": _XMPP,
         "XM-02": _XMPP,
         "XM-03": _XMPP,

@@ -31,7 +31,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A rule's verdict, the reason in words, and for a failure the exchanges that show it."""
+    """A rule's verdict, the reason in words or a note, and for a failure the exchanges that show it."""
 
     rule: str
     verdict: Verdict

@@ -15,6 +15,7 @@ from conformance.checks import (
     registration,
     reports,
     security,
+    signatures,
     transport,
 )
 
@@ -31,4 +32,5 @@ CHECKS: Final[tuple[Check, ...]] = (
     *profile_a.CHECKS,
     *push.CHECKS,
     *security.CHECKS,
+    *signatures.CHECKS,
 )

@@ -18,6 +18,7 @@ from conformance.dialogues import (
     reports,
     restart,
     security,
+    signatures,
     transport,
 )
 from conformance.stage import Stage
@@ -35,6 +36,7 @@ _MODULES: Final = (
     profile_a,
     push,
     security,
+    signatures,
     restart,
 )
 DIALOGUES: Final[Mapping[str, Dialogue]] = MappingProxyType(

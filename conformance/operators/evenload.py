@@ -60,6 +60,11 @@ class EvenloadOperator:
         """Return the fingerprint of the VEN's newest certificate."""
         return str(self._call("GET", f"/vens/{ven_id}")["certificates"][-1]["fingerprint"])
 
+    def require_signatures(self, ven: Identity, *, required: bool = True) -> None:
+        """Set the VEN's policy."""
+        policy = "required" if required else "when_present"
+        self._call("PUT", f"/vens/{ven.known_as}/signatures", {"policy": policy})
+
     def create_event(self, order: EventOrder, ven_ids: Sequence[str]) -> str:
         """Create a dispatch; its id is the handle."""
         body: dict[str, Any] = {

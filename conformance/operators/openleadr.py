@@ -49,6 +49,10 @@ class OpenleadrOperator:
         """Raise UnableError: there are no certificates."""
         raise UnableError("it is reached without TLS")
 
+    def require_signatures(self, ven: Identity, *, required: bool = True) -> None:
+        """Raise UnableError: there are no certificates."""
+        raise UnableError("it is reached without TLS")
+
     def create_event(self, order: EventOrder, ven_ids: Sequence[str]) -> str:
         """Add an event for one VEN; its handle is venID and eventID."""
         if len(ven_ids) != 1 or len(order.signals) != 1 or order.signals[0].device_classes or order.signals[0].unit:

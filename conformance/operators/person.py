@@ -105,6 +105,12 @@ class PersonOperator:
         """Ask what the VTN shows."""
         return self._do(f"Type the fingerprint that the VTN shows for the certificate of {ven_id}.")
 
+    def require_signatures(self, ven: Identity, *, required: bool = True) -> None:
+        """Ask for the setting."""
+        wanted = "Require" if required else "No longer require"
+        whose = "" if ven.credentials is None else f", by the key of its certificate {ven.credentials.certificate}"
+        self._do(f"{wanted} XML signatures of {ven.name}{whose}.")
+
     def create_event(self, order: EventOrder, ven_ids: Sequence[str]) -> str:
         """Ask for an event."""
         handle = f"event {len(self._handles) + 1}"

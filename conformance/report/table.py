@@ -22,8 +22,8 @@ _STYLES: Final = {
 
 
 def show(summary: Summary, console: Console, *, every: bool = False) -> None:
-    """Print what did not pass (with `every` all rules), then the chapters with their counts."""
-    rows = [row for row in summary.rows if every or row.result.verdict is not Verdict.PASS]
+    """Print what did not pass, or with a note (with `every` all rules), then the chapters with their counts."""
+    rows = [row for row in summary.rows if every or row.result.reason or row.result.verdict is not Verdict.PASS]
     if rows:
         console.print(_rules(rows))
     console.print(_chapters(summary))

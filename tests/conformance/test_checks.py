@@ -2,14 +2,18 @@
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from conformance.check import EVERY
 from conformance.checks import CHECKS
+from conformance.dialogues import DIALOGUES
 from conformance.exchange import VTN, Answer, packed
+from conformance.operators.person import PersonOperator
 from conformance.profile import Profile
-from conformance.runner import judged
+from conformance.runner import judged, play
+from conformance.signing import PROTECTION
 from conformance.templates import payload, request_event, usage_offer
 from conformance.verdict import Verdict
 from support.mutations import (
@@ -22,8 +26,10 @@ from support.mutations import (
     offering,
     response,
     same,
+    signed_anew,
     silence,
     status,
+    stored,
     text,
 )
 
@@ -395,6 +401,33 @@ PUSH = (
     _m("SE-05", "wrong server", "leave", lambda exchange: replace(exchange, ven=VTN)),
 )
 
+_DESCRIBED = text("</ei:responseDescription>", "!</ei:responseDescription>")
+_EXCLUSIVE = "http://www.w3.org/2001/10/xml-exc-c14n#"
+SIGNATURES = (
+    _m("SE-08", "signatures", "bad:unsigned", _let_in),
+    _m("SE-08", "signatures", "bad:tampered", _let_in),
+    _m("SE-08", "signatures", "bad:moved", _let_in),
+    _m("SE-08", "signatures", "bad:of a foreign key", _let_in),
+    _m("SE-08", "signatures", "bad:of another VEN", _let_in),
+    _m("SE-08", "signatures", "after bad:stripped", code(463)),
+    _m("SE-08", "signatures", "signed", same, opt_after_bad="optIn"),
+    _m("SE-09", "signatures", "signed:oadrPoll:EC", text("<ds:Signature .*</ds:Signature>", ""), name="unsigned"),
+    _m("SE-09", "signatures", "signed:oadrQueryRegistration:RSA", _DESCRIBED, name="changed"),
+    _m("SE-09", "signatures", "signed:oadrCreateOpt:RSA", status(403)),
+    _m("SE-09", "signatures", "signed:oadrRequestEvent:EC", text("<ds:KeyInfo>.*</ds:KeyInfo>", ""), name="whose"),
+    _m("SE-09", "signatures", "signed", signed_anew(canonical=_EXCLUSIVE), name="another canonical form"),
+    _m("SE-09", "signatures", "signed", signed_anew(covers=(PROTECTION,)), name="of something else"),
+    _m("SE-10", "signatures", "unprotected:without ReplayProtect", _let_in),
+    _m("SE-10", "signatures", "unprotected:of yesterday", _let_in),
+    _m("SE-10", "signatures", "unprotected:of tomorrow", _let_in),
+    _m("SE-10", "signatures", "after unprotected:time changed", code(463)),
+    _m("SE-10", "signatures", "signed", same, opt_after_unprotected="optIn"),
+    _m("SE-10", "signatures", "signed", signed_anew(protected=False), name="without ReplayProtect"),
+    _m("SE-10", "signatures", "signed", signed_anew(later=timedelta(hours=1)), name="of another time"),
+    _m("SE-10", "signatures", "signed", stored("oadrResponse"), name="signed once for all"),
+    _m("SE-10", "signatures", "replay", same, opt_after_replay="optIn"),
+)
+
 _BEGINS = "<oadr:oadrDistributeEvent "
 _SIGNAL_ENDS = "</ei:eiEventSignal>"
 OLDER = (
@@ -436,6 +469,7 @@ MUTATIONS = (
     *OLDER,
     *OPTS,
     *SECURITY,
+    *SIGNATURES,
     *CONTENT,
     *LIFE,
     *TRANSPORT,
@@ -477,3 +511,31 @@ def test_a_report_that_a_restart_made_forgotten_is_a_remark(transcripts):
     forgetful = _m("RG-06", "restart", "restarted:data", code(452))
     verdict, reason = remark(mutated(by_name["restart"], forgetful))
     assert (verdict, "wants no data" in reason) == (Verdict.PASS, True)
+
+
+def test_signatures_that_nobody_can_require_are_not_observable(setting):
+    """Without an operator nobody requires a VEN to sign."""
+    known = setting.operator.provide("somebody who may sign")
+    alone = replace(setting, operator=PersonOperator((known,)))
+    transcript = play("signatures", DIALOGUES["signatures"], alone)
+    (result, *_) = judged([check for check in CHECKS if check.dialogue == "signatures"], [transcript], Profile())
+    assert result.verdict is Verdict.NOT_OBSERVABLE
+    assert "nobody is there to ask" in result.reason
+
+
+def test_signatures_that_the_profile_does_not_have_are_not_asked_for(transcripts):
+    results = judged(CHECKS, transcripts, Profile(frozenset({"signatures"})))
+    verdicts = {result.rule: result.verdict for result in results if result.rule in ("SE-08", "SE-09", "SE-10")}
+    assert set(verdicts.values()) == {Verdict.NOT_APPLICABLE}
+    assert len(verdicts) == 3
+
+
+def test_nonces_that_are_not_remembered_are_noted_and_no_fault(transcripts):
+    """To remember them is left to the receiver (SE-10)."""
+    (transcript,) = (one for one in transcripts if one.dialogue == "signatures")
+    check = next(check for check in CHECKS if check.rule == "SE-10")
+    assert check.of_transcript(transcript).reason == "", "our own VTN remembers them"
+    forgetful = mutated(transcript, _m("SE-10", "signatures", "replay:again", _let_in))
+    result = check.of_transcript(forgetful)
+    assert result.verdict is Verdict.PASS
+    assert "nonces are not remembered" in result.reason

@@ -10,14 +10,13 @@ import pytest
 
 from conformance.checks import CHECKS
 from conformance.dialogues import DIALOGUES
-from conformance.exchange import Exchange, Request
-from conformance.operator import Identity
+from conformance.exchange import Answer, Exchange, Request
 from conformance.profile import Profile
 from conformance.runner import judged, play
 from conformance.verdict import Verdict
 from conformance.wire import Access, Line, tls_context
 from core.clock import machine_now
-from support.mutations import code, status, text
+from support.mutations import code, response, status, text
 
 _SEEDS = itertools.count(1000)
 """A VTN takes a name for a VEN only once."""
@@ -31,21 +30,23 @@ class Faulty:
         self._access = access
         self._change = change
         self._ask = ask
-        self._line = None
+        self._lines = {}
 
     def __getattr__(self, name):
         return getattr(self._operator, name)
 
     def provide(self, name, *, rsa=False):
         identity = self._operator.provide(name, rsa=rsa)
-        self._line = Line(self._access, tls_context(self._access, identity.credentials))
-        return Identity(identity.name)
+        self._lines[identity.known_as] = Line(self._access, tls_context(self._access, identity.credentials))
+        return identity
 
     def answer(self, request):
         """Hand a request on; what it asks decides whether the answer is changed."""
         headers = tuple((name, value) for name, value in request.headers if name.lower() != "host")
-        sent = replace(request, headers=(("Host", self._line.host), *headers))
-        outcome = self._line.exchange(sent)
+        named = (line for ven_id, line in self._lines.items() if ven_id.encode() in request.body)
+        line = next(named, list(self._lines.values())[-1])
+        sent = replace(request, headers=(("Host", line.host), *headers))
+        outcome = line.exchange(sent)
         exchange = Exchange("", "", sent, outcome.answer, outcome.trouble, machine_now())
         return (self._change(exchange) if self._ask in request.body else exchange).answer
 
@@ -81,6 +82,11 @@ def _proxy(faulty):
         server.server_close()
 
 
+def _let_in(exchange):
+    body = response("OK").encode()
+    return replace(exchange, answer=Answer(200, (("Content-Length", str(len(body))),), body))
+
+
 def _failed(setting, dialogue, change, ask):
     faulty = Faulty(setting.operator, setting.access, change, ask)
     with _proxy(faulty) as url:
@@ -104,6 +110,8 @@ def test_the_proxy_itself_is_no_fault(setting):
         ("RG-14", "unregistered", code(452), b"oadrCreateOpt"),
         ("TR-05", "transport", status(500), b"no such VEN"),
         ("GN-12", "invalid", status(200), b"oadrSurprise"),
+        ("SE-08", "signatures", _let_in, b'oadr:Id="another"'),
+        ("SE-09", "signatures", text("<ds:Signature .*</ds:Signature>", ""), b"oadrCreateReport"),
     ],
 )
 def test_a_live_fault_is_caught(setting, rule, dialogue, change, ask):

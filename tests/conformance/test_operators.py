@@ -5,6 +5,7 @@ import shlex
 import signal
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ from conformance.operators import restarting
 from conformance.operators.evenload import EvenloadOperator
 from conformance.operators.person import PersonOperator, read_vens
 from conformance.profile import Profile, load
-from conformance.wire import Line, Outcome
+from conformance.wire import Credentials, Line, Outcome
 from core.errors import InvalidError
 
 _START = datetime(2026, 1, 12, 17, tzinfo=UTC)
@@ -50,6 +51,19 @@ def test_a_person_is_told_all_of_an_event():
     assert handle in texts[2]
 
 
+def test_a_person_is_asked_to_require_signatures():
+    operator, texts = _asked("", "", "no")
+    ven = Identity("ven-1", Credentials(Path("ven-1.pem"), Path("ven-1.key")))
+    operator.require_signatures(ven)
+    operator.require_signatures(ven, required=False)
+    assert texts == [
+        "Require XML signatures of ven-1, by the key of its certificate ven-1.pem.",
+        "No longer require XML signatures of ven-1, by the key of its certificate ven-1.pem.",
+    ]
+    with pytest.raises(UnableError):
+        operator.require_signatures(ven)
+
+
 def test_what_a_person_cannot_do_is_not_observable():
     operator, _ = _asked("No")
     with pytest.raises(UnableError):
@@ -72,6 +86,7 @@ def test_nobody_can_do_nothing():
         lambda: operator.cancel_reports("v"),
         lambda: operator.reregister("v"),
         lambda: operator.unregister("v"),
+        lambda: operator.require_signatures(Identity("v")),
         lambda: operator.provide("a"),
         operator.restart,
     ):

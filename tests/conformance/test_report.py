@@ -57,6 +57,16 @@ def test_what_must_or_should_hold_decides(verdicts, broken):
     assert [row.result.rule for row in _run(*verdicts).broken] == broken
 
 
+def test_the_table_has_what_passed_with_a_note():
+    out = io.StringIO()
+    noted = summary(
+        "a VTN", (_must, _may), [Result("EV-12", Verdict.PASS, "by SHA-1"), Result("RP-53", Verdict.PASS)], {}
+    )
+    table.show(noted, Console(file=out, width=120))
+    assert "by SHA-1" in out.getvalue()
+    assert "RP-53" not in out.getvalue()
+
+
 def test_the_table_names_what_did_not_pass():
     console = Console(file=io.StringIO(), width=200)
     table.show(_run(Verdict.FAIL, Verdict.PASS, Verdict.NOT_OBSERVABLE), console)

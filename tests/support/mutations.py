@@ -3,10 +3,16 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from conformance import judge
+from conformance import judge, keys, signatures
 from conformance.exchange import Answer, Exchange, Transcript
-from conformance.templates import NAMESPACES
+from conformance.signing import Signer
+from conformance.templates import NAMESPACES, Message
 
 Change = Callable[[Exchange], Exchange]
 
@@ -133,3 +139,41 @@ def offering(*reports: str) -> Change:
 def same(exchange: Exchange) -> Exchange:
     """Change nothing: the fault is the operator's interface's."""
     return exchange
+
+
+@cache
+def somebody() -> Signer:
+    """Return who signs, and is nobody in particular."""
+    with TemporaryDirectory() as place:
+        return Signer(keys.stranger(Path(place), "somebody"))
+
+
+def resigned(body: bytes, *, later: timedelta = timedelta(), **how: Any) -> bytes:
+    """Return a signed message with another signature, by the time of the one it had; `how` is `Signer.sign`'s."""
+    at = signatures.protection(judge.parse(body)).at + later
+    plain = re.sub(b"<ds:Signature .*</ds:Signature>", b"", body, flags=re.DOTALL)
+    plain = re.sub(b"<oadr:oadrSignedObject[^>]*>", b"<oadr:oadrSignedObject>", plain)
+    return somebody().sign(Message("", "", plain), at, **how).body
+
+
+def signed_anew(**how: Any) -> Change:
+    """Sign answers that are signed otherwise, as `resigned` does."""
+
+    def change(exchange: Exchange) -> Exchange:
+        if exchange.answer is None or b"<ds:Signature" not in exchange.answer.content:
+            return exchange
+        return _answered(exchange, lambda answer: _with_body(answer, resigned(answer.content, **how)))
+
+    return change
+
+
+def stored(name: str) -> Change:
+    """Answer by what was answered first by a message of this name, whenever it is one of this name."""
+    first: list[Answer] = []
+
+    def change(exchange: Exchange) -> Exchange:
+        assert exchange.answer is not None
+        first.append(exchange.answer)
+        return replace(exchange, answer=first[0])
+
+    return brought(name, change)
