@@ -77,7 +77,9 @@ def a_new_registration_brings_metadata_and_asks_for_events(transcript: Transcrip
 @check("RG-09", "leaving")
 def it_registers_again_when_asked(transcript: Transcript) -> None:
     """OadrRequestReregistration is answered by oadrResponse with 200, and then by a registration."""
-    names = [document.name for _, document in messages(played(transcript, "asked again"), "oadrResponse", _CREATE)]
+    said = list(messages(played(transcript, "asked again"), "oadrResponse", _CREATE))
+    said.sort(key=lambda pair: pair[0].ven != "vtn")  # what answers a push may be noted after the request that follows
+    names = [document.name for _, document in said]
     if names[:2] != ["oadrResponse", _CREATE]:
         raise Failed(f"it sent {', '.join(names) or 'nothing'}", *played(transcript, "asked again")[:20])
     for exchange, document in messages(played(transcript, "asked again"), "oadrResponse"):

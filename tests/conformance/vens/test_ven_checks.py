@@ -1,5 +1,7 @@
 """The test of the test: each check catches a VEN with one deliberate fault, and the others stay green."""
 
+from dataclasses import replace
+
 import pytest
 
 from conformance import judge
@@ -324,6 +326,16 @@ def test_a_fault_is_caught_and_nothing_else(transcripts, mutation):
 @pytest.mark.parametrize("mutation", PUSHED, ids=str)
 def test_a_fault_of_who_is_pushed_to_is_caught_and_nothing_else(pushed, mutation):
     _catch(pushed, mutation)
+
+
+def test_an_answer_to_a_push_that_is_noted_late_was_said_before(pushed):
+    """By threads of the kit, the next request may be noted first (RG-09)."""
+    (leaving,) = (each for each in pushed if each.dialogue == "leaving")
+    late = sorted(leaving, key=lambda each: each.step == "asked again:oadrResponse")
+    result = next(check for check in CHECKS if check.rule == "RG-09").of_transcript(
+        replace(leaving, exchanges=tuple(late))
+    )
+    assert (result.verdict, result.reason) == (Verdict.PASS, "")
 
 
 def _catch(transcripts, mutation):
