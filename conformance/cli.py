@@ -45,6 +45,7 @@ from conformance.vens.checks import CHECKS as VEN_CHECKS
 from conformance.vens.checks.said import messages
 from conformance.vens.desk import MARKET_CONTEXT, Rules
 from conformance.vens.dialogues import DIALOGUES as VEN_DIALOGUES
+from conformance.vens.messages import VTN_ID
 from conformance.vens.runner import FIRST
 from conformance.vens.runner import play as play_ven
 from conformance.vens.unrun import UNRUN as VEN_UNRUN
@@ -224,6 +225,7 @@ def ven(
     market_context: Annotated[str, typer.Option(help="The market context of its programme.")] = MARKET_CONTEXT,
     resource: Annotated[str, typer.Option(help="A resourceID that it has.")] = "",
     ven_id: Annotated[str | None, typer.Option(help="Its venID, where that was agreed on.")] = None,
+    vtn_id: Annotated[str, typer.Option(help="The vtnID by which it expects its VTN.")] = VTN_ID,
     poll: Annotated[int, typer.Option(min=1, max=60, help="The poll period that it is asked for, seconds.")] = 2,
     patience: Annotated[float, typer.Option(min=5, max=3600, help="How long an answer is waited for, seconds.")] = 60.0,
     first: Annotated[float, typer.Option(min=1, max=86400, help="How long a VEN is waited for, seconds.")] = 300.0,
@@ -246,7 +248,16 @@ def ven(
     declared = profile.load(profile_file) if profile_file else Profile()
     papers = Papers(record_to, every, junit, json_file, html)
     papers.check()
-    rules = Rules(poll, patience, first, market_context=market_context, resource=resource, ven_id=ven_id, seed=seed)
+    rules = Rules(
+        poll,
+        patience,
+        first,
+        market_context=market_context,
+        resource=resource,
+        ven_id=ven_id,
+        vtn_id=vtn_id,
+        seed=seed,
+    )
     dialogues = {FIRST: VEN_DIALOGUES[FIRST]} | wanted(checks, VEN_DIALOGUES)
     place = _place(listen, cert, key, ca)
     transcripts: list[Transcript] = []

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from conformance.exchange import Answer, Request
+from conformance.wire import Credentials
 from core.errors import InvalidError, UnavailableError
 
 _LARGEST: Final = 4 << 20
@@ -53,6 +54,11 @@ class Place:
     key: Path | None = None
     trust: Path | None = None
     anybody: bool = False
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """The certificate that is shown, with its key; None for plain HTTP."""
+        return Credentials(self.certificate, self.key) if self.certificate and self.key else None
 
     def context(self) -> ssl.SSLContext | None:
         """Return the server's context, None for plain HTTP. Raises InvalidError."""

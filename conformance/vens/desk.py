@@ -15,15 +15,17 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from conformance import judge
+from conformance import judge, signatures
 from conformance import templates as t
 from conformance.exchange import VTN, Answer, Exchange, Request, Transcript
 from conformance.judge import Document
 from conformance.listener import Saying
+from conformance.signing import Signer
 from conformance.stage import BrokenOffError, Timeline
 from conformance.templates import Message
 from conformance.vens import messages as m
 from conformance.wire import Outcome
+from core.errors import InvalidError
 
 _LONGEST_PUSHED: Final = 1 << 18
 """Of what we push that is larger the transcript keeps the beginning; what a VEN says it keeps whole."""
@@ -49,7 +51,7 @@ class Rules:
     """What a run goes by. Lengths are seconds: `poll_s` of world time, the others of machine time.
 
     A VEN that is pushed to and says nothing for `quiet_s` has said what it had to say. `market_context` and `resource`
-    are the VEN's; `ven_id` is given where it was agreed on before.
+    are the VEN's; `ven_id` is given where it was agreed on before, `vtn_id` is who we are to it.
     """
 
     poll_s: int = 2
@@ -60,6 +62,7 @@ class Rules:
     resource: str = ""
     ven_id: str | None = None
     seed: int = 1
+    vtn_id: str = m.VTN_ID
 
 
 @dataclass
@@ -78,8 +81,10 @@ class Desk:
     Exchanges that a VEN began are "ven" in the transcript, those that were pushed to it "vtn".
     """
 
-    def __init__(self, rules: Rules, timeline: Timeline, post: Post) -> None:
+    def __init__(self, rules: Rules, timeline: Timeline, post: Post, signer: Signer | None = None) -> None:
+        """`signer` signs what is said to a VEN that signs."""
         self.rules = rules
+        self.signer = signer
         self.timeline = timeline
         self.events: list[m.Event] = []
         self.offers: list[Document] = []
@@ -88,6 +93,7 @@ class Desk:
         self._changed = threading.Condition()
         self._exchanges: list[Exchange] = []
         self._facts: dict[str, Any] = {"poll_s": rules.poll_s, "speed": timeline.speed}
+        self._facts |= {"clock": timeline.shown, "signs": False, "can_sign": signer is not None}
         self._dialogue, self._step = "", "before"
         self._queue: deque[Message] = deque()
         self._sayings: dict[str, deque[Saying | Reply]] = {}
@@ -128,6 +134,20 @@ class Desk:
         with self._changed:
             self._step = name
             return len(self._exchanges)
+
+    @property
+    def signs(self) -> bool:
+        """Whether the VEN signs, or has registered so, and is told all signed."""
+        return self.signer is not None and bool(self._facts["signs"])
+
+    def signed(self, message: Message) -> Message:
+        """Return a message as the VEN wants it: signed if it signs. What is no message any more stays as it is."""
+        if self.signer is None or not self.signs:
+            return message
+        try:
+            return self.signer.sign(message)
+        except InvalidError:
+            return message
 
     def token(self) -> str:
         """Return an id that was not used before."""
@@ -227,9 +247,16 @@ class Desk:
             self._changed.notify_all()
 
     def post(
-        self, message: Message, *, service: str = "", method: str = "POST", kind: str = "application/xml"
+        self,
+        message: Message,
+        *,
+        service: str = "",
+        method: str = "POST",
+        kind: str = "application/xml",
+        as_it_is: bool = False,
     ) -> Exchange:
-        """Push a message, or what has its form, and return the exchange."""
+        """Push a message, or what has its form, and return the exchange; `as_it_is` without a signature of ours."""
+        message = message if as_it_is else self.signed(message)
         with self._changed:
             step = self._step
         address = urlsplit(self.address)
@@ -265,9 +292,14 @@ class Desk:
         request_id = rules.pop("request_id", None) or self.token()
         with self._changed:
             self.events = list(events)
-        self.tell(m.distribute_event(events, request_id, self.now(), **rules))
+        self.tell(self.delivery(*events, request_id=request_id, **rules))
         self.settle()
         return request_id
+
+    def delivery(self, *events: m.Event, request_id: str = "", **rules: Any) -> Message:
+        """Return an oadrDistributeEvent of ours."""
+        usual = {"vtn_id": self.rules.vtn_id}
+        return m.distribute_event(events, request_id or self.token(), self.now(), **(usual | rules))
 
     def event(self, *, starts_in_s: float = 3600.0, **parts: Any) -> m.Event:
         """Return an event of the VEN's market context, in an hour unless told otherwise."""
@@ -325,19 +357,20 @@ class Desk:
     def _saying(self, document: Document | None, name: str, request: Request) -> Saying:
         if document is None:
             return Saying(answer_of(None, 406))
+        self._facts["signs"] = self._facts["signs"] or _signs(document)
         if planned := self._sayings.get(name):
             saying = planned.popleft()
-            return saying if isinstance(saying, Saying) else Saying(answer_of(saying(document)))
+            return saying if isinstance(saying, Saying) else Saying(answer_of(self.signed(saying(document))))
         if request.method != "POST":
             return Saying(answer_of(None, 501))
-        return Saying(answer_of(self._usual(document)))
+        return Saying(answer_of(self.signed(self._usual(document))))
 
     def _usual(self, document: Document) -> Message:
         """Return the answer of a VTN to which nothing is special."""
         request_id = document.text("pyld:requestID | pyld:eiRequestEvent/pyld:requestID") or ""
         held = self._registration
         if document.name == "oadrQueryRegistration":
-            return m.created_registration(request_id, self.rules.poll_s, held.ven_id or None, held.id or None)
+            return self._registered(request_id, held)
         if document.name == "oadrCreatePartyRegistration":
             return self._register(document, request_id)
         if not held.ven_id:
@@ -353,7 +386,12 @@ class Desk:
         ven_id = held.ven_id or self.rules.ven_id or f"ven-{self.token()}"
         self._facts.setdefault("ven_ids", []).append(ven_id)
         self._registration = _Registration(ven_id, held.id or f"reg-{self.token()}")
-        return m.created_registration(request_id, self.rules.poll_s, ven_id, self._registration.id)
+        return self._registered(request_id, self._registration)
+
+    def _registered(self, request_id: str, held: _Registration) -> Message:
+        rules = self.rules
+        ids = held.ven_id or None, held.id or None
+        return m.created_registration(request_id, rules.poll_s, *ids, vtn_id=rules.vtn_id)
 
     def _unregister(self, _: Document, request_id: str) -> Message:
         held, self._registration = self._registration, _Registration()
@@ -366,7 +404,7 @@ class Desk:
         return m.response(request_id, self.ven_id)
 
     def _request_event(self, _: Document, request_id: str) -> Message:
-        return m.distribute_event(self.events, request_id, self.now(), answers=True)
+        return m.distribute_event(self.events, request_id, self.now(), vtn_id=self.rules.vtn_id, answers=True)
 
     def _register_report(self, document: Document, request_id: str) -> Message:
         self.offers = [Document(each) for each in document.all("oadr:oadrReport")]
@@ -397,6 +435,11 @@ class Desk:
             "oadrCancelOpt": _cancel_opt,
         }
     )
+
+
+def _signs(document: Document) -> bool:
+    registers_so = (document.text("oadr:oadrXmlSignature") or "").strip() in ("true", "1")
+    return registers_so or signatures.is_signed(document)
 
 
 def _address(text: str) -> str:

@@ -6,15 +6,19 @@ A dialogue only speaks and waits; what it means is judged by the checks.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Final
 
-from conformance import damage, judge
+from conformance import damage, forgery, judge, keys
 from conformance import templates as t
 from conformance.exchange import Answer
 from conformance.judge import Document
 from conformance.listener import Saying
+from conformance.signing import Signer
 from conformance.stage import BrokenOffError
+from conformance.templates import Message
 from conformance.vens import messages as m
 from conformance.vens.desk import Desk, answer_of
 
@@ -49,7 +53,7 @@ def polling(desk: Desk) -> None:
     desk.say_next("oadrPoll", *(Saying(answer_of(None, 503)) for _ in range(3)))
     desk.settle(polls=1)
     desk.step("slow")
-    late = t.register_report(desk.ven_id, request_id="after a pause")
+    late = desk.signed(t.register_report(desk.ven_id, request_id="after a pause"))
     desk.say_next("oadrPoll", Saying(answer_of(late), _SLOW_S))
     desk.settle(polls=1)
 
@@ -58,7 +62,8 @@ def wrong_messages(desk: Desk) -> None:
     """Say what is for somebody else, what a VTN never says, and what is odd but right."""
     plain = desk.event(id="plain")
     desk.deliver("foreign vtn", desk.event(id="of another VTN"), vtn_id="Another-VTN")
-    desk.deliver("other case", desk.event(id="of a VTN in capitals"), vtn_id=m.VTN_ID.upper())
+    if (other := desk.rules.vtn_id.swapcase()) != desk.rules.vtn_id:
+        desk.deliver("other case", desk.event(id="of a VTN in capitals"), vtn_id=other)
     desk.step("foreign ven")
     desk.tell(t.create_report("another VEN", "for another", request_id="for another"))
     desk.settle()
@@ -94,7 +99,7 @@ def pushes(desk: Desk) -> None:
     """Push what is no message, what has the form of an attack, and what a listener does not serve."""
     if not desk.address:
         return
-    good = m.distribute_event([desk.event(id="in a bad message")], "bad", desk.now())
+    good = desk.delivery(desk.event(id="in a bad message"), request_id="bad")
     for name, spoiled in {
         "cut off": damage.truncated(good),
         "unknown element": damage.with_unknown_element(good),
@@ -109,7 +114,7 @@ def pushes(desk: Desk) -> None:
     desk.step("another content type")
     desk.post(good, kind="text/html")
     desk.step("document type")
-    desk.post(damage.with_doctype(good))
+    desk.post(damage.with_doctype(desk.signed(good)), as_it_is=True)
     deep = replace(good, body=b"<a>" * _DEEP + b"</a>" * _DEEP)
     for name, attack in {"deep": deep, "much": damage.padded(good, _MUCH)}.items():
         desk.step(f"attack:{name}")
@@ -308,6 +313,40 @@ def _telemetry(offers: Sequence[Document]) -> _Offer | None:
     return _Offer(named[0]) if named else None
 
 
+def signatures(desk: Desk) -> None:
+    """Deliver events with signatures that are not good, or not of now, and one delivery twice."""
+    if desk.signer is None or not desk.signs:
+        return
+    with TemporaryDirectory() as place:
+        foreign = keys.stranger(Path(place), "stranger", rsa_key=desk.signer.is_rsa)
+        strangers = {
+            "of a foreign authority": Signer(foreign),
+            "of a foreign key": Signer(foreign, shows=desk.signer.own),
+        }
+    for group, spoils in {
+        "bad": forgery.badly_signed(desk.signer, strangers),
+        "unprotected": forgery.badly_protected(desk.signer),
+    }.items():
+        for name, spoil in spoils.items():
+            desk.step(f"{group}:{name}")
+            _bring(desk, spoil(desk.delivery(desk.event(id=f"{group}: {name}"))))
+        desk.deliver(f"after {group}", desk.event(id=f"after {group}"))
+    twice = desk.signer.sign(desk.delivery(desk.event(id="delivered twice")))
+    for name in ("first", "again"):
+        desk.step(f"replay:{name}")
+        _bring(desk, twice)
+    desk.deliver("none")
+
+
+def _bring(desk: Desk, message: Message) -> None:
+    """Have a message reach the VEN byte for byte, and wait until it has said what it had to say."""
+    if desk.address:
+        desk.post(message, as_it_is=True)
+    else:
+        desk.say_next("oadrPoll", Saying(answer_of(message)))
+    desk.settle()
+
+
 def leaving(desk: Desk) -> None:
     """Have it register again; cancel wrongly and rightly."""
     since = desk.step("asked again")
@@ -329,7 +368,7 @@ def leaving(desk: Desk) -> None:
     desk.forget_registration()
     if desk.address:
         desk.step("unregistered")
-        desk.post(m.distribute_event([desk.event(id="for a stranger")], "late", desk.now()))
+        desk.post(desk.delivery(desk.event(id="for a stranger"), request_id="late"))
         desk.step("gone")
     desk.pause(4 * desk.rules.poll_s / desk.timeline.speed + 2.0)
 
@@ -346,6 +385,7 @@ DIALOGUES: Final[Mapping[str, Dialogue]] = MappingProxyType(
         "signals": signals,
         "cancellations": cancellations,
         "reports": reports,
+        "signatures": signatures,
         "leaving": leaving,
     }
 )

@@ -131,7 +131,12 @@ def distribute_event(
 
 
 def created_registration(
-    request_id: str, poll_s: int | None, ven_id: str | None = None, registration_id: str | None = None, code: int = 200
+    request_id: str,
+    poll_s: int | None,
+    ven_id: str | None = None,
+    registration_id: str | None = None,
+    *,
+    vtn_id: str = VTN_ID,
 ) -> Message:
     """Return oadrCreatedPartyRegistration: 2.0b over simple HTTP."""
     transport = "<oadr:oadrTransport><oadr:oadrTransportName>simpleHttp</oadr:oadrTransportName></oadr:oadrTransport>"
@@ -139,10 +144,10 @@ def created_registration(
     return message_of(
         "oadrCreatedPartyRegistration",
         "EiRegisterParty",
-        response_part(code, request_id),
+        response_part(200, request_id),
         element("ei:registrationID", registration_id),
         element("ei:venID", ven_id),
-        element("ei:vtnID", VTN_ID),
+        element("ei:vtnID", vtn_id),
         "<oadr:oadrProfiles><oadr:oadrProfile><oadr:oadrProfileName>2.0b</oadr:oadrProfileName>"
         f"<oadr:oadrTransports>{transport}</oadr:oadrTransports></oadr:oadrProfile></oadr:oadrProfiles>",
         every,

@@ -17,11 +17,12 @@ from typing import IO, Final
 
 from conformance.exchange import Request, Transcript
 from conformance.listener import Place, serving
+from conformance.signing import Signer
 from conformance.stage import Timeline
 from conformance.vens.desk import Desk, Rules
 from conformance.vens.dialogues import DIALOGUES, Dialogue
 from conformance.verdict import printable
-from conformance.wire import Access, Credentials, Line, Outcome, tls_context
+from conformance.wire import Access, Line, Outcome, tls_context
 from core.errors import EvenloadError, InvalidError, UnavailableError
 
 FIRST: Final = "joining"
@@ -133,7 +134,7 @@ def play(
     What breaks one off stands in its transcript. `into` gets each transcript when it is whole, so that nothing is lost
     with an interruption. Raises UnavailableError if no VEN came, or one that cannot be reached, InvalidError.
     """
-    desk = Desk(rules, timeline, partial(_post, place))
+    desk = Desk(rules, timeline, partial(_post, place), _signer(place))
     desk.begin(FIRST)
     pushing = threading.Thread(target=desk.push, daemon=True)
     pushing.start()
@@ -161,6 +162,14 @@ def play(
     return transcripts
 
 
+def _signer(place: Place) -> Signer | None:
+    """Return what signs; None without a certificate, or with one of a key that signs no XML: TLS may take it."""
+    try:
+        return None if place.credentials is None else Signer(place.credentials)
+    except InvalidError:
+        return None
+
+
 def _post(place: Place, address: str, request: Request) -> Outcome:
     """Post to a VEN by HTTP, or by TLS with the kit's own certificate; whose certificate it shows is not compared.
 
@@ -168,8 +177,7 @@ def _post(place: Place, address: str, request: Request) -> Outcome:
     secrets to tell.
     """
     access = Access(address, place.trust, check_hostname=False)
-    credentials = Credentials(place.certificate, place.key) if place.certificate and place.key else None
-    context = tls_context(access, credentials) if access.is_secure else None
+    context = tls_context(access, place.credentials) if access.is_secure else None
     if context is not None:
         context.verify_mode = ssl.CERT_NONE
     return Line(access, context).exchange(request)

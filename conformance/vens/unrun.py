@@ -5,7 +5,6 @@ from types import MappingProxyType
 from typing import Final
 
 _XMPP: Final = "not built: the kit does not speak XMPP"
-_SIGNATURES: Final = "not built: the kit does not sign"
 _2_0_A: Final = "not built: the kit does not play a 2.0a VTN"
 _DEVICES: Final = "not observable: it shows at the devices only"
 _USER: Final = "not built: nobody is asked to opt at the VEN"
@@ -58,9 +57,6 @@ UNRUN: Final[Mapping[str, str]] = MappingProxyType(
         "SE-04": _TLS,
         "SE-05": _TLS,
         "SE-06": "not observable: a VEN shows its fingerprint to people",
-        "SE-08": _SIGNATURES,
-        "SE-09": _SIGNATURES,
-        "SE-10": _SIGNATURES,
         "XM-01": _XMPP,
         "XM-02": _XMPP,
         "XM-03": _XMPP,

@@ -15,6 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from certs.authority import Authority
+from certs.provisioning import new_key_and_request, store_bundle
 from conformance import keys
 from conformance.checks import CHECKS
 from conformance.dialogues import DIALOGUES, HOSTILE
@@ -30,6 +32,7 @@ from conformance.stage import Timeline
 from conformance.unrun import UNRUN
 from conformance.vens.checks import CHECKS as VEN_CHECKS
 from conformance.vens.desk import MARKET_CONTEXT, Rules
+from conformance.vens.messages import VTN_ID
 from conformance.vens.runner import play as play_ven
 from conformance.vens.unrun import UNRUN as VEN_UNRUN
 from conformance.verdict import Verdict
@@ -128,13 +131,14 @@ def _runs(pace_s: int) -> Iterator[Summary]:
 
 
 _WORLD_SPEED: Final = 10.0
+_VEN_ID: Final = "home"
 _HOUSEHOLD: Final = """\
 version: 1
 name: evenload
 identity: identity
 state: state
 clock: clock.json
-vtn: {{url: "{url}"}}
+vtn: {{url: "{url}", signatures: required}}
 mqtt: {{host: 127.0.0.1, port: 9}}
 devices:
   - {{id: meter, driver: senml_meter, with: {{id: home-01}}, role: grid_meter, class: Smart_Energy_Module}}
@@ -157,23 +161,38 @@ reports: {{min_period: PT10S, settle: PT1S}}
 
 
 def _ven_runs() -> Iterator[Summary]:
-    """Test both VENs, one after the other."""
+    """Test both VENs, one after the other: ours by TLS and with signatures, openleadr's by plain HTTP."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = int(probe.getsockname()[1])
-    place = Place("127.0.0.1", port)
-    url = f"http://127.0.0.1:{port}/OpenADR2/Simple/2.0b"
+    url = f"https://127.0.0.1:{port}/OpenADR2/Simple/2.0b"
     with tempfile.TemporaryDirectory() as directory:
         home = Path(directory)
+        place = _certified(home, port)
         clock = WorldClock(machine_now().replace(microsecond=0), machine_now(), _WORLD_SPEED)
         clock.save(home / "clock.json")
         (home / "household.yaml").write_text(_HOUSEHOLD.format(url=url, market=MARKET_CONTEXT))
         command = shlex.join([sys.executable, "-m", "evenload", "ven", "run", "--config", str(home / "household.yaml")])
         world = Timeline(clock.epoch, clock.origin, _WORLD_SPEED)
-        yield _ven_run("evenload", play_ven(Rules(poll_s=10, resource="home-01"), place, world, command=command))
+        rules = Rules(poll_s=10, resource="home-01", ven_id=_VEN_ID)
+        yield _ven_run("evenload", play_ven(rules, place, world, command=command))
+    place = Place("127.0.0.1", port)
     command = shlex.join([sys.executable, "-m", "conformance.vens.openleadr_client", "{url}"])
     world = Timeline(machine_now(), machine_now())
     rules = Rules(resource="heat-pump", patience_s=12.0)
     yield _ven_run(f"openleadr {version('openleadr')}", play_ven(rules, place, world, command=command))
+
+
+def _certified(home: Path, port: int) -> Place:
+    """Give our VEN an identity, and return where the kit is, with a certificate of the same authority."""
+    authority = Authority.create(home / "ca", "Conformance")
+    server = authority.issue_server(["127.0.0.1"])
+    (home / "kit.pem").write_text(server.chain_pem)
+    (home / "kit.key").write_text(server.key_pem or "")
+    issued = authority.sign_request(new_key_and_request(home / "identity", _VEN_ID), _VEN_ID)
+    names = {"ven_id": _VEN_ID, "ven_name": "evenload", "vtn_id": VTN_ID, "vtn_url": "https://127.0.0.1"}
+    proof = {"certificate": issued.chain_pem, "ca": authority.ca_pem, "fingerprint": issued.record.fingerprint}
+    store_bundle(home / "identity", names | proof)
+    return Place("127.0.0.1", port, home / "kit.pem", home / "kit.key", home / "ca" / "ca.pem")
 
 
 def _ven_run(name: str, transcripts: Sequence[Transcript]) -> Summary:
@@ -192,8 +211,8 @@ _HEAD: Final = """\
 
 What `make conformance` found: the kit at [the VTN](../how-to/test-your-vtn.md) and
 [the VEN](../how-to/test-your-ven.md) of this commit, and at those of the Python package openleadr. The VTNs meet VENs
-in pull and in push mode, the VENs are in pull mode. openleadr's VTN and both VENs speak plain HTTP; that VTN does what
-its `add_event` can, and that VEN opts into everything: it has no setting for market contexts.
+in pull and in push mode, the VENs are in pull mode. evenload's speak by TLS and sign; openleadr's speak plain HTTP: that
+VTN does what its `add_event` can, and that VEN opts into everything: it has no setting for market contexts.
 The rules are [the catalogue's](rules.md); SX is hostile input, which is for one's own VTN only.
 """
 

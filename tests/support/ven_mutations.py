@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
+from typing import Any
 
-from conformance import judge, templates
+from conformance import judge, signatures, templates
 from conformance.exchange import Answer, Exchange, Transcript
 from conformance.templates import Message
-from support.mutations import Change
+from support.mutations import Change, resigned, somebody
 
 _POLL_SPREAD = (0.95, 1.05)
 _BACK_OFF_S = (0.0, 1.0, 2.0, 4.0)
@@ -50,6 +51,38 @@ def instead(name: str, *says: Callable[[Exchange], Message]) -> Change:
 def ven_of(exchange: Exchange) -> str:
     """Return the venID in a message of the VEN."""
     return judge.parse(exchange.request.body).text(".//ei:venID") or "ven"
+
+
+def signed_anew(**how: Any) -> Change:
+    """Sign the VEN's messages otherwise, as `support.mutations.resigned` does."""
+
+    def change(exchange: Exchange) -> Exchange:
+        return _with(exchange, body=resigned(exchange.request.body, **how)) if exchange.ven == "ven" else exchange
+
+    return change
+
+
+def signed(message: Callable[[Exchange], Message]) -> Callable[[Exchange], Message]:
+    """Have what is said instead of a signed message signed, too, and at the same time."""
+
+    def say(exchange: Exchange) -> Message:
+        at = signatures.protection(judge.parse(exchange.request.body)).at
+        return somebody().sign(message(exchange), at)
+
+    return say
+
+
+def stored(name: str) -> Change:
+    """Say in place of all messages of a name the first, byte for byte."""
+    first: list[bytes] = []
+
+    def change(exchange: Exchange) -> Exchange:
+        if not exchange.step.endswith(f":{name}"):
+            return exchange
+        first.append(exchange.request.body)
+        return _with(exchange, body=first[0])
+
+    return change
 
 
 def moved(step: str) -> Change:

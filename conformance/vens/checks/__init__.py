@@ -3,7 +3,7 @@
 from typing import Final
 
 from conformance.check import Check
-from conformance.vens.checks import events, general, polling, registration, reports
+from conformance.vens.checks import events, general, polling, registration, reports, signatures
 
 CHECKS: Final[tuple[Check, ...]] = (
     *general.CHECKS,
@@ -11,4 +11,5 @@ CHECKS: Final[tuple[Check, ...]] = (
     *polling.CHECKS,
     *events.CHECKS,
     *reports.CHECKS,
+    *signatures.CHECKS,
 )

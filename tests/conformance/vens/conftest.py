@@ -1,27 +1,35 @@
 """A gateway process, and all dialogues of the kit played at it once; the tests judge what was recorded."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from certs.provisioning import new_key_and_request, store_bundle
 from conformance.exchange import Transcript
 from conformance.listener import Place
 from conformance.stage import Timeline
 from conformance.vens.desk import Rules
+from conformance.vens.dialogues import DIALOGUES
 from conformance.vens.runner import play
 from core.clock import WorldClock, machine_now
 from evenload.demo.processes import free_port
+from support.pki import Pki, make_pki
 
 SPEED = 30.0
 RESOURCE = "home-01"
+VTN_ID = "Utility-1"
+"""Whom a gateway that is enrolled expects."""
+SIGNED = ("joining", "signatures", "leaving")
+"""The dialogues that are played with signatures, too."""
 _HOUSEHOLD = """\
 version: 1
 name: kit
 identity: identity
 state: state
 clock: clock.json
-vtn: {{url: "http://127.0.0.1:{port}/OpenADR2/Simple/2.0b"{more}}}
+vtn: {{url: "{scheme}://127.0.0.1:{port}/OpenADR2/Simple/2.0b"{more}}}
 mqtt: {{host: 127.0.0.1, port: {broker}}}
 devices:
   - {{id: meter, driver: senml_meter, with: {{id: home-01}}, role: grid_meter, class: Smart_Energy_Module}}
@@ -43,11 +51,11 @@ reports: {{min_period: PT10S, settle: PT1S}}
 """Nobody is at the broker's port: what is judged here is what a gateway says, not what its devices do."""
 
 
-def household(place: Path, port: int, clock: WorldClock, more: str = "") -> Path:
+def household(place: Path, port: int, clock: WorldClock, more: str = "", scheme: str = "http") -> Path:
     """Write a household file with a world of its own."""
     clock.save(place / "clock.json")
     path = place / "household.yaml"
-    path.write_text(_HOUSEHOLD.format(port=port, broker=free_port(), more=more))
+    path.write_text(_HOUSEHOLD.format(port=port, broker=free_port(), more=more, scheme=scheme))
     return path
 
 
@@ -65,10 +73,41 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Transcript, ...]:
     return _played(tmp_path_factory.mktemp("listener"), f", mode: push, listen: {listen}")
 
 
-def _played(place: Path, more: str = "") -> tuple[Transcript, ...]:
-    port = free_port()
+@pytest.fixture(scope="session")
+def signed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Transcript, ...]:
+    """What signatures are about, played at our own gateway, which polls by TLS and wants all signed."""
+    place = tmp_path_factory.mktemp("signing")
+    return _played(place, ", signatures: required", pki=make_pki(place))
+
+
+@pytest.fixture(scope="session")
+def signed_and_pushed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Transcript, ...]:
+    """The same at a gateway that is pushed to."""
+    place, port = tmp_path_factory.mktemp("signing-listener"), free_port()
+    listen = f"{{host: 127.0.0.1, port: {port}, address: 'https://127.0.0.1:{port}'}}"
+    return _played(place, f", mode: push, listen: {listen}, signatures: required", pki=make_pki(place))
+
+
+def _played(place: Path, more: str = "", pki: Pki | None = None) -> tuple[Transcript, ...]:
     clock = WorldClock(machine_now().replace(microsecond=0), machine_now(), SPEED)
-    path = household(place, port, clock, more)
+    port, dialogues = free_port(), DIALOGUES
+    path, kit = household(place, port, clock, more), Place(port=port)
     rules = Rules(poll_s=6, resource=RESOURCE, patience_s=20.0, first_s=30.0, quiet_s=0.4)
+    if pki is not None:
+        rules = replace(rules, ven_id="kit", vtn_id=VTN_ID)
+        path = household(place, port, clock, more, "https")
+        enrol(pki, place / "identity")
+        kit = Place("127.0.0.1", port, place / "server.pem", place / "server.key", place / "ca" / "ca.pem")
+        dialogues = {name: DIALOGUES[name] for name in SIGNED}
     command = f"{sys.executable} -m evenload ven run --config {path}"
-    return tuple(play(rules, Place(port=port), Timeline(clock.epoch, clock.origin, SPEED), command=command))
+    world = Timeline(clock.epoch, clock.origin, SPEED)
+    return tuple(play(rules, kit, world, command=command, dialogues=dialogues))
+
+
+def enrol(pki: Pki, directory: Path) -> None:
+    """Give a gateway an identity, as enrolment does."""
+    request = new_key_and_request(directory, "kit")
+    issued = pki.authority.sign_request(request, "kit")
+    names = {"ven_id": "kit", "ven_name": "kit", "vtn_id": VTN_ID, "vtn_url": "https://127.0.0.1"}
+    trust = {"ca": pki.authority.ca_pem, "fingerprint": issued.record.fingerprint}
+    store_bundle(directory, names | trust | {"certificate": issued.chain_pem})

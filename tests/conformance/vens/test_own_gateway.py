@@ -3,6 +3,8 @@
 Times are those of a machine on which nothing is slow (`steady`): how a gateway paces itself, tests of the gateway say.
 """
 
+from dataclasses import replace
+
 import pytest
 
 from conformance import judge
@@ -20,9 +22,11 @@ SPOILED = {"hostile", "invalid", "attack", "document type"}
 """Steps in which the kit says no valid messages, on purpose."""
 _OPTS = {"OP-02", "OP-03", "OP-13"}
 """Nobody opts at this gateway."""
+_SIGNATURES = {"SE-08", "SE-09", "SE-10"}
+"""They need TLS, and have runs of their own."""
 UNSEEN = {
-    "transcripts": _OPTS | {"GN-12", "RG-13", "TR-05", "TR-13", "SX-12"},
-    "pushed": _OPTS | {"PL-05", "PL-06", "PL-08", "PL-09", "PL-10", "TR-10", "TR-11", "SX-11"},
+    "transcripts": _OPTS | _SIGNATURES | {"GN-12", "RG-13", "TR-05", "TR-13", "SX-12"},
+    "pushed": _OPTS | _SIGNATURES | {"PL-05", "PL-06", "PL-08", "PL-09", "PL-10", "TR-10", "TR-11", "SX-11"},
 }
 
 
@@ -64,6 +68,33 @@ def test_what_the_kit_says_fits_the_schema(played):
                 assert judge.schema_fault(document.root) == "", (transcript.dialogue, exchange.step, document.name)
                 seen.add(document.name)
     assert len(seen) > 10
+
+
+@pytest.mark.parametrize("mode", ["signed", "signed_and_pushed"])
+def test_a_gateway_that_signs_breaks_no_rule(request, mode):
+    played = request.getfixturevalue(mode)
+    assert {transcript.dialogue: transcript.broke for transcript in played if transcript.broke} == {}
+    results = {result.rule: (result.verdict, result.reason) for result in _results(played)}
+    assert {rule: result for rule, result in results.items() if result[0] is Verdict.FAIL} == {}
+    assert {rule: results[rule] for rule in _SIGNATURES} == dict.fromkeys(_SIGNATURES, (Verdict.PASS, ""))
+
+
+@pytest.mark.parametrize("mode", ["signed", "signed_and_pushed"])
+def test_what_the_kit_signs_fits_the_schema(request, mode):
+    for transcript in request.getfixturevalue(mode):
+        for exchange, document in told(transcript):
+            assert judge.schema_fault(document.root) == "", (transcript.dialogue, exchange.step, document.name)
+
+
+def test_a_vtn_that_cannot_sign_sees_nothing_of_it(signed):
+    played = [replace(each, facts={**each.facts, "can_sign": False}) for each in signed]
+    unseen = {result.rule for result in _results(played) if result.verdict is Verdict.NOT_OBSERVABLE}
+    assert {"SE-08", "SE-10"} <= unseen
+
+
+def test_signatures_that_the_profile_does_not_have_are_not_asked_for(signed):
+    results = judged(CHECKS, signed, Profile(frozenset({"signatures"})))
+    assert {each.verdict for each in results if each.rule in _SIGNATURES} == {Verdict.NOT_APPLICABLE}
 
 
 def test_every_check_has_a_rule_of_its_own():

@@ -1,6 +1,7 @@
 """The test of the test: each check catches a VEN with one deliberate fault, and the others stay green."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -10,6 +11,7 @@ from conformance.check import EVERY
 from conformance.damage import with_text
 from conformance.profile import Profile
 from conformance.runner import judged
+from conformance.signing import PROTECTION
 from conformance.vens import messages as m
 from conformance.vens.checks import CHECKS
 from conformance.verdict import Verdict
@@ -23,9 +25,12 @@ from support.ven_mutations import (
     moved,
     posted_to,
     said,
+    signed,
+    signed_anew,
     silent,
     spaced,
     steady,
+    stored,
     took,
     ven_of,
 )
@@ -57,6 +62,10 @@ def _opt(**parts):
 
 def _ramped_opt(exchange):
     return with_text(t.create_opt(ven_of(exchange)), "</xcal:properties>", m.ramp_up("PT1M") + "</xcal:properties>")
+
+
+def _poll_again(exchange):
+    return t.poll(ven_of(exchange))
 
 
 def _one_answer_more(exchange):
@@ -315,6 +324,30 @@ PUSHED = (
 )
 """Faults of a VEN that is pushed to."""
 
+_OF_OTHERS = "unprotected: of tomorrow"
+
+
+def _opting_into(event_id):
+    return signed(lambda exchange: t.created_event(ven_of(exchange), [t.EventAnswer(event_id, 0, "r")]))
+
+
+SIGNED = (
+    _m("SE-08", "signatures", "bad:unsigned:oadrPoll", instead("oadrPoll", _opting_into("bad: unsigned"))),
+    _m("SE-08", "signatures", "bad:moved:oadrPoll", instead("oadrPoll", _opting_into("bad: moved"))),
+    _m("SE-08", "signatures", "none:oadrPoll", instead("oadrPoll", _opting_into("bad: of a foreign key"))),
+    _m("SE-08", "signatures", "after bad", instead("oadrCreatedEvent", signed(_poll_again))),
+    _m("SE-09", "joining", "joining", said("oadrRegisterReport", "<ds:Signature .*</ds:Signature>", "")),
+    _m("SE-09", "signatures", "none", said("oadrPoll", "<ds:KeyInfo>.*</ds:KeyInfo>", "")),
+    _m("SE-09", "joining", "joining", said("oadrRegisterReport", "Direct Read", "Estimated"), "RP-08"),
+    _m("SE-09", "signatures", "none", signed_anew(covers=(PROTECTION,))),
+    _m("SE-10", "signatures", "none", signed_anew(protected=False)),
+    _m("SE-10", "signatures", "none", signed_anew(later=timedelta(hours=-1))),
+    _m("SE-10", "signatures", "none", stored("oadrPoll")),
+    _m("SE-10", "signatures", "unprotected:of tomorrow:oadrPoll", instead("oadrPoll", _opting_into(_OF_OTHERS))),
+    _m("SE-10", "signatures", "replay:first:oadrCreatedEvent", instead("oadrCreatedEvent", signed(_poll_again))),
+)
+"""Faults of a VEN that signs."""
+
 MUTATIONS = (*GENERAL, *EVENTS, *REGISTRATION, *WIRE, *REPORTS, *OPTS)
 
 
@@ -326,6 +359,22 @@ def test_a_fault_is_caught_and_nothing_else(transcripts, mutation):
 @pytest.mark.parametrize("mutation", PUSHED, ids=str)
 def test_a_fault_of_who_is_pushed_to_is_caught_and_nothing_else(pushed, mutation):
     _catch(pushed, mutation)
+
+
+@pytest.mark.parametrize("mutation", SIGNED, ids=str)
+def test_a_fault_of_who_signs_is_caught_and_nothing_else(request, mutation):
+    _catch(request.getfixturevalue("signed"), mutation)
+
+
+def test_nonces_that_are_not_remembered_are_noted_and_no_fault(request):
+    """To remember them is left to the receiver (SE-10)."""
+    played = request.getfixturevalue("signed")
+    (transcript,) = (each for each in played if each.dialogue == "signatures")
+    opting = instead("oadrPoll", _opting_into("delivered twice"))
+    forgetful = mutated(transcript, _m("SE-10", "signatures", "replay:again:oadrPoll", opting))
+    result = next(check for check in CHECKS if check.rule == "SE-10").of_transcript(forgetful)
+    assert result.verdict is Verdict.PASS
+    assert "nonces are not remembered" in result.reason
 
 
 def test_an_answer_to_a_push_that_is_noted_late_was_said_before(pushed):
@@ -350,4 +399,4 @@ def _catch(transcripts, mutation):
 
 
 def test_every_check_has_a_fault_to_catch():
-    assert {check.rule for check in CHECKS} - {mutation.rule for mutation in (*MUTATIONS, *PUSHED)} == set()
+    assert {check.rule for check in CHECKS} - {mutation.rule for mutation in (*MUTATIONS, *PUSHED, *SIGNED)} == set()
