@@ -211,8 +211,8 @@ _HEAD: Final = """\
 
 What `make conformance` found: the kit at [the VTN](../how-to/test-your-vtn.md) and
 [the VEN](../how-to/test-your-ven.md) of this commit, and at those of the Python package openleadr. The VTNs meet VENs
-in pull and in push mode, the VENs are in pull mode. evenload's speak by TLS and sign; openleadr's speak plain HTTP: that
-VTN does what its `add_event` can, and that VEN opts into everything: it has no setting for market contexts.
+in pull and in push mode, the VENs are in pull mode. evenload's speak by TLS and sign. openleadr's speak plain HTTP;
+that VTN does what its `add_event` can, and that VEN opts into everything: it has no setting for market contexts.
 The rules are [the catalogue's](rules.md); SX is hostile input, which is for one's own VTN only.
 """
 
