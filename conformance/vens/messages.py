@@ -136,6 +136,7 @@ def created_registration(
     ven_id: str | None = None,
     registration_id: str | None = None,
     *,
+    code: int = 200,
     vtn_id: str = VTN_ID,
 ) -> Message:
     """Return oadrCreatedPartyRegistration: 2.0b over simple HTTP."""
@@ -144,7 +145,7 @@ def created_registration(
     return message_of(
         "oadrCreatedPartyRegistration",
         "EiRegisterParty",
-        response_part(200, request_id),
+        response_part(code, request_id),
         element("ei:registrationID", registration_id),
         element("ei:venID", ven_id),
         element("ei:vtnID", vtn_id),
