@@ -19,7 +19,7 @@ from bridges.device import (
 from bridges.drivers import DriverModule, load
 from core.clock import Clock
 from core.errors import InvalidError
-from core.points import Kind, Quantity, Reading
+from core.points import Flow, Kind, Phase, Quantity, Reading
 from ven.household import CapabilityLimits, DeviceEntry, Household
 from ven.reports import Metered
 
@@ -50,16 +50,18 @@ def describe(household: Household, clock: Clock) -> dict[str, Device]:
 
 
 def metered(household: Household, devices: Mapping[str, Device]) -> tuple[Metered, ...]:
-    """Return where each resource's energy is read: its meter's import register, else its power."""
+    """Return where each resource's energy is read: its meter's import register, else its power; and its export."""
     found = []
     for resource in household.all_resources():
         device = devices.get(resource.meter) if resource.meter else None
         points = device.points if device else ()
-        register = next(
-            (one.id for one in points if (one.quantity, one.kind) == (Quantity.ENERGY_REAL, Kind.REGISTER)), None
-        )
-        power = next((one.id for one in points if one.quantity is Quantity.POWER_REAL), None)
-        found.append(Metered(resource.id, register, power))
+        registers = [one for one in points if (one.quantity, one.kind) == (Quantity.ENERGY_REAL, Kind.REGISTER)]
+        totals = [one for one in registers if one.phase is Phase.TOTAL]
+        register = next((one.id for one in totals if one.flow is not Flow.EXPORT), None)
+        export = next((one.id for one in totals if one.flow is Flow.EXPORT), None)
+        powers = [one for one in points if one.quantity is Quantity.POWER_REAL and one.flow is not Flow.EXPORT]
+        power = next((one.id for one in powers), None)
+        found.append(Metered(resource.id, register, power, export if register else None))
     return tuple(found)
 
 

@@ -24,6 +24,8 @@ from ven.vtn_state import ReportTask
 TELEMETRY_USAGE: Final = "TELEMETRY_USAGE"
 TELEMETRY_STATUS: Final = "TELEMETRY_STATUS"
 HISTORY_USAGE: Final = "HISTORY_USAGE"
+_EXPORT: Final = "/export"
+"""What ends the rID of an export: by the word a VTN understands which way it goes."""
 
 _MINUTE: Final = Duration.of(minutes=1)
 _HOUR: Final = Duration.of(hours=1)
@@ -49,11 +51,16 @@ _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Metered:
-    """An OpenADR resource: where its energy is read. `register` and `power` are point ids, either may be missing."""
+    """An OpenADR resource: where its energy is read. Point ids, each may be missing; `export` is a register, too."""
 
     resource: str
     register: str | None = None
     power: str | None = None
+    export: str | None = None
+
+    def register_of(self, r_id: str) -> str | None:
+        """Return the register that a data point of this resource is read from."""
+        return self.export if r_id.endswith(_EXPORT) else self.register
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,8 @@ def offers(resources: Iterable[Metered], plan: ReportPlan, now: datetime) -> tup
         source = Target(resource_ids=(one.resource,))
         if one.register:
             usage.append(_usage(f"{one.resource}/energy", source, ENERGY_REAL_WH, rate))
+        if one.export:
+            usage.append(_usage(f"{one.resource}{_EXPORT}", source, ENERGY_REAL_WH, rate))
         if one.register or one.power:
             usage.append(_usage(f"{one.resource}/power", source, POWER_REAL_W, rate))
         status.append(
@@ -203,7 +212,7 @@ class Reporter:
             return window_end
         end = window_end
         windows, stop, step = _windows(task.request), _last_end(task.request) or LATEST, self._step_s(task, start)
-        registers = {one.register for one in map(self._resource, task.request.r_ids) if one and one.register}
+        registers = {point for point in map(self._register, task.request.r_ids) if point}
         message_end = shifted(start, step.total_seconds() * self._most(task))
         limit = shifted(start, step.total_seconds() * _LONGEST_GAP) if len(registers) == 1 else message_end
         for _ in range(_MOST_RETURNS):
@@ -224,11 +233,8 @@ class Reporter:
             (r_id, side) for r_id in task.request.r_ids for side in (min(task.covered.get(r_id, start), start), end)
         }
         return all(
-            (resource := self._resource(r_id)) is not None
-            and resource.register is not None
-            and is_known(
-                self._ring.between(resource.register, side, side, around=True), side, step, self._plan.connection_w
-            )
+            (register := self._register(r_id)) is not None
+            and is_known(self._ring.between(register, side, side, around=True), side, step, self._plan.connection_w)
             for r_id, side in sides
         )
 
@@ -254,8 +260,12 @@ class Reporter:
     def _resource(self, r_id: str) -> Metered | None:
         return self._resources.get(r_id.rpartition("/")[0])
 
+    def _register(self, r_id: str) -> str | None:
+        resource = self._resource(r_id)
+        return resource.register_of(r_id) if resource else None
+
     def _points(self, request: ReportRequest) -> set[str]:
-        meters = {one.register or one.power for one in map(self._resource, request.r_ids) if one}
+        meters = {self._register(r_id) or one.power for r_id in request.r_ids if (one := self._resource(r_id))}
         return {point for point in meters if point}
 
     def _oldest(self, request: ReportRequest, name: str, otherwise: datetime) -> datetime:
@@ -349,8 +359,8 @@ class Reporter:
         resource = self._resource(r_id)
         if resource is None or len(at) < 2:  # noqa: PLR2004  two edges make an interval
             return []
-        if resource.register:
-            readings = self._ring.between(resource.register, at[0], at[-1], around=True)
+        if register := resource.register_of(r_id):
+            readings = self._ring.between(register, at[0], at[-1], around=True)
             return measured(readings, at, step, self._plan.connection_w)
         if resource.power:
             return mean_power(self._ring.between(resource.power, at[0], at[-1]), at, self._plan.connection_w)

@@ -1,11 +1,13 @@
 """Household files: what is good is read, what is wrong is named with its line."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
+from bridges import connected_device
 from bridges.connections import ConnectionKind, NoConnection
 from bridges.drivers import load
 from bridges.yaml_file import FileError
@@ -74,6 +76,15 @@ def test_the_example_is_good_and_fits_the_schema():
     tree["devices"][1]["with"]["colour"] = "red"
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(tree, schema())
+
+
+def test_a_meter_that_names_its_export_first_is_read_by_its_import(tmp_path):
+    household = load_household(EXAMPLES / "household.yaml")
+    devices = describe(household, system_clock())
+    names = ("export_power", "export_energy", "power", "energy")
+    points = tuple(connected_device.point("meter", name) for name in names)
+    found = metered(household, devices | {"meter": replace(devices["meter"], points=points)})[0]
+    assert (found.register, found.power, found.export) == ("meter.energy", "meter.power", "meter.export_energy")
 
 
 @pytest.mark.parametrize(

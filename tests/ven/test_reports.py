@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from core.points import Reading
+from core.points import Flow, Reading
 from core.spans import EARLIEST, LATEST, ZERO, Duration
 from openadr.model.report import BAD, DOUBTFUL, GOOD, METADATA, ReportRequest, with_starts
 from openadr.v20b.messages import (
@@ -23,6 +23,7 @@ from openadr.v20b.messages import (
 )
 from ven.gateway import _report_plan
 from ven.reports import Metered, Reporter, status_point
+from vtn.services.flows import flow_of
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -364,3 +365,29 @@ def test_a_status_of_long_ago_says_how_fresh_it_was(bench, request_for):
     found = data(told(bench, NOON + MINUTE))
     assert [one.start for one in found] == [start + 10 * n * MINUTE for n in range(3)]
     assert [one.quality == GOOD for report in found for one in payloads(report)] == [True, True, False]
+
+
+def test_the_export_register_is_offered_and_reported(bench, request_for):
+    meters = [Metered("home", "meter.energy", export="meter.export_energy")]
+    reporter = Reporter(bench.ring, meters, bench.plan)
+    offered = {one.r_id: one for offer in reporter.offers(NOON) for one in offer.descriptions}
+    assert (flow_of(offered["home/energy"]), flow_of(offered["home/export"])) == (Flow.IMPORT, Flow.EXPORT)
+    bench.meter(NOON, NOON + 4 * MINUTE, power_w=300.0)
+    bench.ring.add(Reading("meter.export_energy", NOON + n * MINUTE, 70.0 + 20 * n) for n in range(4))
+    asked = request_for("TELEMETRY_USAGE", "home/energy", "home/export", back_s=180)
+    task = reporter.begin(asked, "TELEMETRY_USAGE", NOON)
+    assert reporter.due_at(task, NOON + 3 * MINUTE) == NOON + 3 * MINUTE, "both registers were read at its end"
+    values = {}
+    for one in payloads(reporter.sample(task, NOON + 3 * MINUTE).report):
+        values.setdefault(one.r_id, []).append(one.value)
+    assert values == {"home/energy": [5, 5, 5], "home/export": [20, 20, 20]}
+
+
+def test_a_report_waits_for_the_export_register_as_well(bench, request_for):
+    reporter = Reporter(bench.ring, [Metered("home", "meter.energy", export="meter.export_energy")], bench.plan)
+    bench.meter(NOON, NOON + 4 * MINUTE)
+    bench.ring.add([Reading("meter.export_energy", NOON, 70.0)])
+    task = reporter.begin(
+        request_for("TELEMETRY_USAGE", "home/energy", "home/export", back_s=180), "TELEMETRY_USAGE", NOON
+    )
+    assert reporter.due_at(task, NOON + 3 * MINUTE) == NOON + 3 * MINUTE + bench.plan.settle

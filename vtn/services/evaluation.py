@@ -29,7 +29,7 @@ from openadr.model.event import Event, ResponseRequired
 from openadr.model.opt import OptType
 from vtn.services import dispatch as dispatches
 from vtn.services import event as events
-from vtn.services import event_days, load_profile, opt, programme
+from vtn.services import event_days, load_profile, opt, programme, settlement_series
 from vtn.services.dispatch import Dispatch
 from vtn.services.programme import Parameters
 from vtn.store.database import Connection, Database, Transaction
@@ -141,6 +141,8 @@ class _Inputs:
     queued_at: datetime | None
     sent_at: datetime | None
     answered_at: datetime | None
+    unsettled: str | None = None
+    """Why none of its series is settled, though it reports."""
 
     @property
     def need_not_answer(self) -> bool:
@@ -253,6 +255,9 @@ async def _inputs(conn: Connection, dispatch: Dispatch, method: BaselineMethod, 
         for row, one in ran
     }
     readings = await load_profile.energy_of_each(conn, spans, step_s)
+    blank = [ven_id for ven_id, one in readings.items() if not np.isfinite(one.energy_wh).any()]
+    bases = await settlement_series.of(conn, blank) if blank else {}
+    unsettled = {ven_id: " ".join(basis.notes) for ven_id, basis in bases.items() if not basis.parts}
     return [
         _Inputs(
             row.ven_id,
@@ -265,6 +270,7 @@ async def _inputs(conn: Connection, dispatch: Dispatch, method: BaselineMethod, 
             row.queued_at,
             row.first_sent_at,
             row.answered_at,
+            unsettled.get(row.ven_id) or None,
         )
         for row, one in ran
     ]
@@ -390,9 +396,12 @@ def _why_unknown(rows: Sequence[VenResult], unknown: Sequence[VenResult], counte
     if not unknown:
         return gaps or None
     late = sum(row.baseline_note == _NO_READINGS for row in unknown)
+    odd = sum(row.baseline_note == row.why_unknown for row in unknown)
+    few = len(unknown) - late - odd
     parts = [
         f"{late} {'lacks' if late == 1 else 'lack'} readings of the event" if late else "",
-        f"{few} {'has' if few == 1 else 'have'} too few days for a baseline" if (few := len(unknown) - late) else "",
+        f"{few} {'has' if few == 1 else 'have'} too few days for a baseline" if few else "",
+        f"{odd} {'reports' if odd == 1 else 'report'} nothing that can be settled" if odd else "",
     ]
     text = f"Not known of {len(unknown)} of {len(rows)} VENs called: {', '.join(filter(None, parts))}."
     return f"{text} {gaps}".rstrip()
@@ -408,10 +417,10 @@ def _ven_result(ven: _Inputs, method: BaselineMethod, direction: Direction, zone
     try:
         found = method.baseline(matrix, span, ven.calendar, notified_at=ven.sent_at)
     except NoBaselineError as error:
-        note, why = str(error), str(error)
-        if learning.eligible(error.days) < method.min_days:
+        note = why = ven.unsettled or str(error)
+        if ven.unsettled is None and learning.eligible(error.days) < method.min_days:
             why, ready = _too_few(error, method, matrix.local_day(span.start))
-        else:  # its own day lacks what the method looks at
+        elif ven.unsettled is None:  # its own day lacks what the method looks at
             note = _NO_READINGS
     else:
         note = found.status.value

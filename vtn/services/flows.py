@@ -12,12 +12,8 @@ from core.points import Flow, Phase
 from openadr.model.report import ReportDescription
 
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-_EXPORT: Final = frozenset(
-    (
-        *("exp", "export", "exported", "exports", "feedin", "injected", "injection"),
-        *("produced", "production", "generated", "generation", "gen", "pv"),
-    )
-)
+_GENERATED: Final = frozenset({"produced", "production", "generated", "generation", "gen", "pv"})
+_EXPORT: Final = _GENERATED | {"exp", "export", "exported", "exports", "feedin", "injected", "injection"}
 _NET: Final = frozenset({"net", "netto", "saldo"})
 _OBIS: Final = re.compile(r"(?<![\d.])(1|2|16|21|22|41|42|61|62)\.[78]\.\d(?![\d.])")
 _OBIS_EXPORT: Final = frozenset({"2", "22", "42", "62"})
@@ -43,6 +39,11 @@ def flow_of(description: ReportDescription) -> Flow:
     if description.reading_type == "Net" or words & _NET or (obis and obis[1] == "16"):
         return Flow.NET
     return Flow.IMPORT
+
+
+def is_generation(report_type: str, r_id: str) -> bool:
+    """Tell whether a data point speaks of what is generated: some of that is used at once, and is no export."""
+    return bool({*_words(report_type), *_words(r_id)} & _GENERATED)
 
 
 def phase_of(r_id: str) -> Phase:

@@ -31,8 +31,8 @@ _SPARE_DAYS: Final = 10
 
 
 _METERED: Final = or_(
-    and_(series.c.quantity == Quantity.ENERGY_REAL, series.c.kind == Kind.SUM),
-    and_(series.c.quantity == Quantity.POWER_REAL, series.c.kind == Kind.MEAN),
+    and_(series.c.quantity == Quantity.ENERGY_REAL, series.c.kind.in_((Kind.SUM, Kind.REGISTER))),
+    and_(series.c.quantity == Quantity.POWER_REAL, series.c.kind.in_((Kind.MEAN, Kind.INSTANT))),
 )
 
 

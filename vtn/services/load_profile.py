@@ -5,6 +5,7 @@ what the VEN itself calls uncertain: it is kept, marked, and never settled.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import Final
 
@@ -21,6 +22,9 @@ from vtn.store.readings import Loaded, SeriesKey, Stretch, load_many
 
 _AROUND_S: Final = 6 * 3600
 """How far around a grid registers are read: what comes next tells which readings are believed."""
+_FARTHEST_S: Final = 3600
+_SPACINGS: Final = 3
+"""Between powers of moments farther apart than this (s), or than so many of their usual distances, nothing is known."""
 _LONGEST_S: Final = 86_400
 """A longer interval (a month's sum) says nothing of the hours in it."""
 
@@ -72,7 +76,7 @@ async def energies(conn: Connection, grids: Mapping[str, tuple[int, int]], step_
 
 def _stretch(part: Part, first_s: int, cells: int, step_s: int) -> Stretch:
     """Return what is read of a part's series for a grid."""
-    around_s = _AROUND_S if part.key.kind == Kind.REGISTER else 0
+    around_s = {Kind.REGISTER: _AROUND_S, Kind.INSTANT: _FARTHEST_S}.get(Kind(part.key.kind), 0)
     return Stretch(part.key.kind, max(first_s - around_s, 0), first_s + cells * step_s + around_s)
 
 
@@ -100,7 +104,9 @@ def marked(loaded: Loaded, key: SeriesKey, connection_w: float) -> Loaded:
     """Return values with what a connection cannot carry marked uncertain (core.plausible); none is left out."""
     if not len(loaded) or key.quantity not in (Quantity.ENERGY_REAL, Quantity.POWER_REAL):
         return loaded
-    if key.kind == Kind.REGISTER:
+    if _are_sums(loaded, key, connection_w):
+        doubtful = np.zeros(len(loaded), dtype=np.bool_)
+    elif key.kind == Kind.REGISTER:
         doubtful = np.ones(len(loaded), dtype=np.bool_)
         doubtful[[one.place for one in _believed(loaded, key, connection_w)]] = False
         doubtful &= np.isfinite(loaded.values)
@@ -114,7 +120,15 @@ def marked(loaded: Loaded, key: SeriesKey, connection_w: float) -> Loaded:
 
 
 def amounts(loaded: Loaded, key: SeriesKey, connection_w: float) -> Loaded:
-    """Return values of intervals, doubtful ones marked; a register's lie between the readings that are believed."""
+    """Return values of intervals, doubtful ones marked; a register's lie between the readings that are believed.
+
+    Powers of moments are taken to change evenly from one to the next. Energies of moments that do not rise as a
+    register does are those of the time until the next.
+    """
+    if _are_sums(loaded, key, connection_w):
+        return marked(_until_the_next(loaded), replace(key, kind=Kind.SUM), connection_w)
+    if key.kind == Kind.INSTANT:
+        return _between(marked(loaded, key, connection_w))
     if key.kind != Kind.REGISTER:
         return marked(loaded, key, connection_w)
     levels = _believed(loaded, key, connection_w)
@@ -126,6 +140,42 @@ def amounts(loaded: Loaded, key: SeriesKey, connection_w: float) -> Loaded:
         uncertain, Quality.UNCERTAIN.value, np.where(estimated, Quality.ESTIMATED.value, Quality.GOOD.value)
     )
     return Loaded(starts[:-1], np.diff(starts), np.diff(total), words)
+
+
+def _are_sums(loaded: Loaded, key: SeriesKey, connection_w: float) -> bool:
+    """Tell whether energies of moments are no register's after all, but each that of an interval.
+
+    Some VENs send every value with a start alone. A register rises, but for a reset now and then; and soon stands
+    higher than what a connection carries from one reading to the next.
+    """
+    if key.kind != Kind.REGISTER or key.point.flow is Flow.NET:
+        return False
+    values = loaded.values[np.isfinite(loaded.values)]
+    changes = np.diff(values)
+    falls, rises = int((changes < 0).sum()), int((changes > 0).sum())
+    if not falls or rises > 2 * falls:
+        return False
+    spacing_s = float(np.median(np.diff(loaded.starts_s)))
+    return bool((values >= 0).all()) and plausible.carries(float(values.max()), spacing_s, connection_w)
+
+
+def _until_the_next(points: Loaded) -> Loaded:
+    """Return values that are stamped with a start alone as those of the time until the next, if that is near."""
+    apart_s = np.diff(points.starts_s)
+    usual_s = int(np.median(apart_s))
+    durations_s = np.minimum(np.append(apart_s, usual_s), usual_s)
+    return Loaded(points.starts_s, durations_s, points.values, points.qualities)
+
+
+def _between(points: Loaded) -> Loaded:
+    """Return the mean powers between points in time, of those that lie close enough together."""
+    known = points.take(np.flatnonzero(np.isfinite(points.values) & (points.qualities != Quality.UNCERTAIN)))
+    if len(known) < 2:  # noqa: PLR2004  two points make an interval
+        return known.take(np.zeros(0, np.int64))
+    apart_s = np.diff(known.starts_s)
+    near = (apart_s > 0) & (apart_s <= min(_FARTHEST_S, _SPACINGS * float(np.median(apart_s))))
+    means = (known.values[:-1] + known.values[1:]) / 2
+    return Loaded(known.starts_s[:-1][near], apart_s[near], means[near], known.qualities[:-1][near])
 
 
 def _believed(loaded: Loaded, key: SeriesKey, connection_w: float) -> list[plausible.Level]:

@@ -1,9 +1,9 @@
 """Which series count as a VEN's consumption: for results, baselines, derived potential and the live view alike.
 
-By meaning, unless the operator has chosen: real energy (intervals, else a register) or mean power whose description
-says usage, read directly, not export. Of several, those that name the site's metering point; else the VEN's resources,
-added up, none of them twice. Where descriptions do not tell data points apart, nothing is settled until the operator
-chooses.
+By meaning, unless the operator has chosen: real energy (intervals, else a register) or power (means, else points in
+time) whose description says usage, read directly. Of several, those that name the site's metering point; else the VEN's
+resources, added up, none of them twice. What is exported of the same is taken off: what a baseline sees is net. Where
+descriptions do not tell data points apart, nothing is settled until the operator chooses.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from core.plausible import HOME_W
 from core.points import Flow, Kind, Phase, Quantity
 from openadr.model.target import Target
 from vtn.services.fleet import named
+from vtn.services.flows import is_generation
 from vtn.store.data_point import DIRECT_READ, USAGE
 from vtn.store.database import Connection, Transaction
 from vtn.store.readings import DESCRIBED, SeriesKey, in_order, key_of, numbered
@@ -31,10 +32,12 @@ _RANKS: Final[Mapping[tuple[str, str], int]] = {
     (Quantity.ENERGY_REAL, Kind.SUM): 0,
     (Quantity.ENERGY_REAL, Kind.REGISTER): 1,
     (Quantity.POWER_REAL, Kind.MEAN): 2,
+    (Quantity.POWER_REAL, Kind.INSTANT): 3,
 }
 _TYPES: Final = (USAGE, "reading")
 """Report types in order: RP-08 asks for the first; VENs that say the second of what they metered are common."""
-_READ: Final = (DIRECT_READ, "Net")
+_READ: Final = (DIRECT_READ, "Net", "Summed", "Mean")
+"""Reading types that say how something was metered: by one meter or several, of a moment or an interval."""
 _METERED: Final = series.c.quantity.in_((Quantity.ENERGY_REAL, Quantity.POWER_REAL))
 _OF_VENS: Final = select(
     ven.c.id.label("owner"), site.c.metering_point, site.c.connection_w, settlement_choice.c.chosen_by, *DESCRIBED
@@ -120,7 +123,7 @@ async def choose(tx: Transaction, ven_id: str, numbers: Iterable[int], now: date
     wanted = sorted(set(numbers))
     own = await numbered(tx.conn, [ven_id], _METERED)
     if strangers := [number for number in wanted if number not in own or _rank(own[number]) is None]:
-        raise InvalidError(f"Series {strangers[0]} is no metered real energy or mean power of this VEN.")
+        raise InvalidError(f"Series {strangers[0]} is no metered real energy or power of this VEN.")
     parts = _chosen(own, dict.fromkeys(wanted, who)).parts
     things = [_thing(one.key) for one in parts]
     if len(set(things)) < len(things):
@@ -155,14 +158,12 @@ def _chosen(own: Mapping[int, SeriesKey], numbers: Mapping[int, str]) -> Basis:
 
 def by_meaning(own: Mapping[int, SeriesKey], metering_point: str | None = None) -> Basis:
     """Choose by what the descriptions say."""
-    read = {
-        number: key
-        for number, key in own.items()
-        if _rank(key) is not None and key.point.reading_type in _READ and key.point.flow is not Flow.EXPORT
-    }
-    usable = next((some for word in _TYPES if (some := _typed(read, word))), {})
+    read = {number: key for number, key in own.items() if _rank(key) is not None and key.point.reading_type in _READ}
+    taken = {number: key for number, key in read.items() if key.point.flow is not Flow.EXPORT}
+    usable = next((some for word in _TYPES if (some := _typed(taken, word))), {})
     if not usable:
         return Basis(notes=("No data point is a usage that was read directly.",) if own else ())
+    exports = _by_source({n: key for n, key in read.items() if key.point.flow is Flow.EXPORT and _is_exported(key)})
     usable = {number: key for number, key in usable.items() if not key.point.subject} or usable
     at_point = {n: key for n, key in usable.items() if metering_point and metering_point in _names(key)}
     usable = at_point or usable
@@ -177,11 +178,19 @@ def by_meaning(own: Mapping[int, SeriesKey], metering_point: str | None = None) 
             return Basis(notes=(f"Several data points say the same of {name}: choose which of them counts.",))
         parts += best
         covered |= sources
+        if sources in exports and not any(one.key.point.flow is Flow.NET for one in best):
+            back = _best({number: read[number] for number in exports[sources]})
+            if back is None:
+                name = read[exports[sources][0]].resource_id
+                return Basis(notes=(f"Several data points say the same of {name}'s export: choose which counts.",))
+            parts += back
     notes = [f"The metering point {metering_point}."] if at_point else []
     if len(resources := {one.key.resource_id for one in parts}) > 1:
         notes.append(f"The sum of {len(resources)} resources.")
     if any(one.key.point.phase is not Phase.TOTAL for one in parts):
         notes.append("The sum of its phases.")
+    if any(one.key.point.flow is Flow.EXPORT for one in parts):
+        notes.append("What is exported is taken off.")
     return Basis(tuple(parts), notes=tuple(notes))
 
 
@@ -189,12 +198,24 @@ def _typed(keys: Mapping[int, SeriesKey], report_type: str) -> dict[int, SeriesK
     return {number: key for number, key in keys.items() if key.point.report_type == report_type}
 
 
-def _by_sources(keys: Mapping[int, SeriesKey]) -> list[tuple[frozenset[str], list[int]]]:
-    """Return sources -> series, those that cover the most first; "" is everything behind the VEN (RP-10)."""
+def _is_exported(key: SeriesKey) -> bool:
+    """Tell whether an export is what leaves the site: not what is generated behind its meter, or planned."""
+    point = key.point
+    metered = point.report_type in _TYPES or point.report_type.startswith("x-")
+    return metered and not point.subject and not is_generation(point.report_type, point.r_id)
+
+
+def _by_source(keys: Mapping[int, SeriesKey]) -> dict[frozenset[str], list[int]]:
+    """Return sources -> series; "" is everything behind the VEN (RP-10)."""
     found: dict[frozenset[str], list[int]] = {}
     for number, key in keys.items():
         found.setdefault(frozenset(_criteria(key.point.sources)) or frozenset({""}), []).append(number)
-    return sorted(found.items(), key=lambda item: ("" not in item[0], -len(item[0]), sorted(item[0])))
+    return found
+
+
+def _by_sources(keys: Mapping[int, SeriesKey]) -> list[tuple[frozenset[str], list[int]]]:
+    """Return sources -> series, those that cover the most first."""
+    return sorted(_by_source(keys).items(), key=lambda item: ("" not in item[0], -len(item[0]), sorted(item[0])))
 
 
 def _best(keys: Mapping[int, SeriesKey]) -> list[Part] | None:
@@ -216,7 +237,7 @@ def _best(keys: Mapping[int, SeriesKey]) -> list[Part] | None:
 
 
 def can_settle(key: SeriesKey) -> bool:
-    """Tell whether a series may be chosen: metered real energy, or mean power."""
+    """Tell whether a series may be chosen: metered real energy, or real power."""
     return _rank(key) is not None
 
 

@@ -277,6 +277,25 @@ async def test_who_must_not_answer_and_was_called_took_part(world, wanted, deliv
     assert (result.participation_rate, result.no_answer) == ((1, 0) if stayed else (0, 2))
 
 
+async def test_what_cannot_be_settled_says_why(world):
+    ven = await world.ven()
+    line = replace(usage("meter").descriptions[0], reading_type="Estimated")
+    await ven.offer(replace(usage("meter"), descriptions=(line,)))
+    wish = ReportRequest("w", "usage", ("meter",), HALF, HALF, NOON, Duration())
+    async with world.tx() as tx:
+        await report.request(tx, ven.ven_id, wish, world.now, who="test")
+    await ven.drain()
+    await send(ven, wish, NOON - timedelta(days=20), *[250.0] * (48 * 20))
+    dispatch_id = await world.dispatch(ven, rules=PLAIN)
+    await ven.opt((await ven.events())[0])
+    world.clock.advance(to=END)
+    result = await evaluate(world, dispatch_id)
+    (one,) = result.vens
+    assert (one.why_unknown, one.measurable_from) == ("No data point is a usage that was read directly.", None)
+    assert one.baseline_note == one.why_unknown
+    assert result.why_unknown == "Not known of 1 of 1 VENs called: 1 reports nothing that can be settled."
+
+
 async def test_the_same_data_is_the_same_version_and_new_data_a_new_one(world):
     vens, dispatch_id = await story(world)
     first = await evaluate(world, dispatch_id)

@@ -1,14 +1,19 @@
 """A VEN's energy on an even grid: gaps, overlaps, resources (vtn.services.load_profile)."""
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
 
+from core.points import Kind, Quantity
 from core.spans import Duration
-from openadr.model.units import POWER_REAL_W
+from openadr.model.report import Report, ReportDescription, ReportInterval, ReportOffer, ReportPayload, SamplingRate
+from openadr.model.target import Target
+from openadr.model.units import ENERGY_REAL_WH, POWER_REAL_W
 from support.vtn_world import MINUTE, NOON, data, usage
 from vtn.services import load_profile
 from vtn.services.settings import VtnSettings, WantedReport
-from vtn.store.readings import Loaded
+from vtn.store.readings import Loaded, SeriesKey
 
 HALF_S = 1800
 START = int(NOON.timestamp())
@@ -110,3 +115,57 @@ async def test_history_and_telemetry_of_the_same_meter_are_one_series(any_world)
 async def test_a_ven_without_readings_has_no_energy(world):
     ven = await world.ven()
     assert np.isnan(await energy(world, ven)).all()
+
+
+QUARTER = Duration.of(minutes=15)
+HOME_WH = [150.0, 150.0, 140.0, 160.0, 150.0, 150.0, 150.0, 150.0]
+"""What a home used in eight quarters of an hour, the first four together 600 Wh."""
+SHAPES = {
+    "sums": (ENERGY_REAL_WH, "Direct Read", QUARTER, HOME_WH),
+    "means": (POWER_REAL_W, "Direct Read", QUARTER, [4 * one for one in HOME_WH]),
+    "means that say so": (POWER_REAL_W, "Mean", QUARTER, [4 * one for one in HOME_WH]),
+    "powers of moments": (POWER_REAL_W, "Direct Read", None, [600.0] * 9),
+    "powers of instants": (POWER_REAL_W, "Direct Read", Duration(), [600.0] * 9),
+    "a register": (ENERGY_REAL_WH, "Direct Read", None, np.cumsum([71_000.0, *HOME_WH]).tolist()),
+    "a register of several meters": (ENERGY_REAL_WH, "Summed", None, np.cumsum([71_000.0, *HOME_WH]).tolist()),
+    "a register that stands still": (ENERGY_REAL_WH, "Net", Duration(), np.cumsum([0.0, *HOME_WH]).tolist()),
+    "energies with a start alone": (ENERGY_REAL_WH, "Direct Read", None, HOME_WH),
+}
+
+
+@pytest.mark.parametrize(("base", "reading_type", "lasts", "values"), SHAPES.values(), ids=SHAPES)
+async def test_every_shape_of_telemetry_is_settled(any_world, base, reading_type, lasts, values):
+    """With a start alone is how openleadr's VEN sends (`ReportInterval(dtstart, payload)`)."""
+    ven = await any_world.ven()
+    rate = SamplingRate(MINUTE, QUARTER)
+    line = ReportDescription("m", "usage", reading_type, Target(resource_ids=("m",)), item_base=base, sampling=rate)
+    (wish,) = await ven.offer(ReportOffer("usage", "TELEMETRY_USAGE", QUARTER, (line,), NOON))
+    edges = [NOON + n * timedelta(minutes=15) for n in range(len(values))]
+    rows = tuple(ReportInterval((ReportPayload("m", v),), at, lasts) for at, v in zip(edges, values, strict=True))
+    answer = await ven.report(Report(wish.request_id, "usage", "TELEMETRY_USAGE", NOON, rows, NOON))
+    assert answer.response.code == 200
+    found = await energy(any_world, ven, hours=2)
+    np.testing.assert_allclose(found[:2].sum(), 600)
+    np.testing.assert_allclose(found[2:].sum(), 600)
+
+
+def test_powers_of_moments_far_apart_say_nothing_of_the_time_between():
+    key = SeriesKey("v", "m", Quantity.POWER_REAL, Kind.INSTANT)
+    points = loaded(*[(60 * n, 0, 600.0) for n in range(31)], (3600, 0, 600.0), (3660, 0, 600.0))
+    means = load_profile.amounts(points, key, 43_470)
+    grid = load_profile.on_grid(means, START, 3, HALF_S, is_power=True)
+    np.testing.assert_allclose(grid, [300, NAN, NAN])
+    too_much = loaded((0, 0, 600.0), (1800, 0, 1e6), (3600, 0, 600.0))
+    assert load_profile.amounts(too_much, key, 43_470).durations_s.tolist() == [3600], (
+        "what no home can draw is no point"
+    )
+
+
+def test_a_register_is_no_sum_for_a_reset_or_a_tremble():
+    key = SeriesKey("v", "m", Quantity.ENERGY_REAL, Kind.REGISTER)
+    reset = loaded(
+        *[(900 * n, 0, 9000.0 + 100 * n) for n in range(4)], *[(3600 + 900 * n, 0, 100.0 * n) for n in range(4)]
+    )
+    assert load_profile.amounts(reset, key, 43_470).values.tolist()[:3] == [100, 100, 100]
+    still = loaded(*[(900 * n, 0, 71_000.0 - n % 2) for n in range(8)])
+    assert load_profile.amounts(still, key, 43_470).values.max() <= 1

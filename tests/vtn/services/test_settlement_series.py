@@ -50,14 +50,40 @@ PHASES = [key(f"l{n}", "home", phase=phase) for n, phase in enumerate(Phase) if 
 TWINS = [key(name, "home", ambiguous=True) for name in ("one", "two")]
 CHOICES = {
     "nothing": ([], []),
-    "usage and not export": ([EXPORT, ENERGY], [(ENERGY,)]),
+    "export is taken off": ([EXPORT, ENERGY], [(ENERGY,), (EXPORT,)]),
+    "export of another report type": (
+        [x := key("x", "home", report_type="x-export", flow=Flow.EXPORT), ENERGY],
+        [(ENERGY,), (x,)],
+    ),
+    "export alone": ([EXPORT], []),
+    "no planned export": ([key("x", "home", report_type="setPoint", flow=Flow.EXPORT), ENERGY], [(ENERGY,)]),
+    "no export of another resource": ([key("x", "roof", flow=Flow.EXPORT), ENERGY], [(ENERGY,)]),
+    "what is generated is no export": ([key("home/pv", "home", flow=Flow.EXPORT), ENERGY], [(ENERGY,)]),
+    "what a generator makes is no export": (
+        [key("x", "home", flow=Flow.EXPORT, subject=("Generation_Systems",)), ENERGY],
+        [(ENERGY,)],
+    ),
+    "net has its export in it": ([EXPORT, net_ := key("n", "home", flow=Flow.NET)], [(net_,)]),
+    "exports that nobody can tell apart: nothing": (
+        [ENERGY, *(key(name, "home", flow=Flow.EXPORT, ambiguous=True) for name in ("x1", "x2"))],
+        [],
+    ),
+    "means are metered, too": (
+        [mean := key("p", "home", reading_type="Mean", quantity=Quantity.POWER_REAL, kind=Kind.MEAN)],
+        [(mean,)],
+    ),
+    "powers of moments, where there is nothing else": (
+        [moments := key("i", "home", quantity=Quantity.POWER_REAL, kind=Kind.INSTANT)],
+        [(moments,)],
+    ),
+    "means before moments": ([moments, POWER], [(POWER,)]),
     "usage and not a set-point": ([TARGET, POWER], [(POWER,)]),
     "usage and not a baseline": ([key("b", "home", report_type="baseline"), ENERGY], [(ENERGY,)]),
     "no estimates": ([key("e", "home", reading_type="Estimated"), POWER], [(POWER,)]),
     "energies before registers before powers": ([POWER, REGISTER, ENERGY], [(ENERGY,)]),
     "registers before powers": ([POWER, REGISTER], [(REGISTER,)]),
     "import before net": ([key("n", "home", flow=Flow.NET), ENERGY], [(ENERGY,)]),
-    "net if there is no import": ([EXPORT, net := key("n", "home", flow=Flow.NET)], [(net,)]),
+    "net if there is no import": ([net := key("n", "home", flow=Flow.NET)], [(net,)]),
     "readings, where nothing is called usage": ([reading := key("e", "home", report_type="reading")], [(reading,)]),
     "telemetry and history under two rIDs": ([ENERGY, again := key("e2", "home")], [(ENERGY, again)]),
     "three phases": (PHASES, [(one,) for one in PHASES]),
@@ -79,7 +105,8 @@ def test_what_is_settled_is_chosen_by_meaning(keys, expected):
     own = dict(enumerate(keys))
     basis = by_meaning(own)
     assert [tuple(own[number] for number in part.numbers) for part in basis.parts] == expected
-    assert basis.flow == ("none" if not expected else "net" if basis.parts[0].key.point.flow is Flow.NET else "gross")
+    gross = all(part.key.point.flow is Flow.IMPORT for part in basis.parts)
+    assert basis.flow == ("none" if not expected else "gross" if gross else "net")
     assert expected or not keys or basis.notes, "nothing is left out without a word"
 
 
@@ -124,16 +151,17 @@ async def choose(world, ven, *r_ids, who="ann"):
 IMPORT_AND_EXPORT = (("imp", "usage", ENERGY_REAL_WH), ("exp", "x-export", ENERGY_REAL_WH))
 
 
-async def test_export_is_no_consumption_unless_the_operator_wants_it_net(any_world):
+async def test_export_is_taken_off_unless_the_operator_wants_it_gross(any_world):
     world = any_world
     ven = await world.ven()
     await told(world, ven, *IMPORT_AND_EXPORT, values=[(100.0, 900.0)])
-    assert await energy(world, ven) == [100]
-    basis = await choose(world, ven, "imp", "exp")
-    assert (basis.flow, basis.chosen_by) == ("net", "ann")
     assert await energy(world, ven) == [-800]
-    assert (await choose(world, ven)).flow == "gross"
+    basis = await choose(world, ven, "imp")
+    assert (basis.flow, basis.chosen_by) == ("gross", "ann")
     assert await energy(world, ven) == [100]
+    basis = await choose(world, ven)
+    assert (basis.flow, basis.notes) == ("net", ("What is exported is taken off.",))
+    assert await energy(world, ven) == [-800]
     (first, second) = [row for row in await world.rows("audit") if row.action == "choose settlement series"]
     assert (first.who, first.before["chosen_by"], second.after["chosen_by"]) == ("ann", "meaning", "meaning")
 
