@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from vtn.store.tables import METADATA, Json, Serial, UtcDateTime
@@ -187,6 +188,9 @@ settlement = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("disputed_at", UtcDateTime),
     Column("dispute", Text),
+    Column("report_version", Integer, comment="of the activation report that it follows"),
+    Column("final", Boolean, nullable=False, server_default=text("(false)"), comment="false: provisional"),
+    Column("final_at", UtcDateTime, comment="when it becomes, or became, final"),
     UniqueConstraint("activation_id", "version"),
 )
 

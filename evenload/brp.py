@@ -321,12 +321,20 @@ def report(
     )
     typer.echo(
         printable(
-            f"Version {found['version']}{' (final)' if found['final'] else ''}, {found['method']}: {delivered}, "
+            f"Version {found['version']}{_finality(found)}, {found['method']}: {delivered}, "
             f"{found['called']} called, {found['opted_out']} opted out, coverage {found['coverage']:.0%}"
         )
     )
     say_unknown(found)
-    session.table(rows, "start", "ordered_w", "baseline_w", "actual_w", "delivered_w", "deficiency_w", "coverage")
+    session.table(
+        rows, "number", "local_start", "ordered_w", "baseline_w", "actual_w", "delivered_w", "deficiency_w", "coverage"
+    )
+
+
+def _finality(report: dict[str, Any]) -> str:
+    if report["final"]:
+        return " (final)"
+    return f" (provisional, final at {report['final_at']})" if report["final_at"] else " (provisional)"
 
 
 @command(brp, "settlements")
@@ -337,7 +345,8 @@ def settlements(session: BrpSession) -> None:
         session.table(rows)
         return
     flat = [{**one, **one["figures"]} for one in rows]
-    session.table(flat, "id", "activation_id", "version", "delivered_kwh", "price", "penalty", "net", "currency")
+    columns = "id", "activation_id", "version", "report_version", "final", "final_at"
+    session.table(flat, *columns, "delivered_kwh", "price", "penalty", "net", "currency")
 
 
 @command(brp, "tariffs")

@@ -75,6 +75,17 @@ def to_local_s(utc_s: Ints, zone: ZoneInfo) -> Ints:
     return utc_s + offsets
 
 
+def period_of(start: datetime, step_s: int, zone: ZoneInfo) -> tuple[int, str]:
+    """Return a settlement period's number in its local day, from 1, and its start by the wall clock (ISO 8601).
+
+    Counted is the time since local midnight: a day of 23 hours has 92 quarters, one of 25 hours has 100.
+    """
+    local = start.astimezone(zone)
+    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    since_s = (start - midnight.astimezone(UTC)).total_seconds()
+    return int(since_s // step_s) + 1, local.isoformat(timespec="minutes")
+
+
 def _offset_s(utc_s: int, zone: ZoneInfo) -> int:
     offset = datetime.fromtimestamp(utc_s, zone).utcoffset()
     return 0 if offset is None else int(offset.total_seconds())

@@ -115,7 +115,7 @@ _EXAMPLE: dict[str, Any] = {
         "windows": [{"start": "16:00", "end": "21:00", "days": [1, 2, 3, 4, 5]}],
     },
     "baseline": {"method": "10of10/2", "citation": "Mean of the 10 latest like days, adjusted by the day's own load."},
-    "settlement_interval": "PT30M",
+    "settlement_interval": "PT15M",
     "contract_ids": [f"ctr_{ULID}"],
 }
 

@@ -39,6 +39,10 @@ class ReportInterval(Model):
     """Ordered and not delivered; null: not known."""
     coverage: float
     """Of the homes that were to deliver then and took part, the part whose delivery is known, 0 to 1."""
+    number: int | None
+    """Which of the local day's settlement periods it is, from 1; null in reports made before it was said."""
+    local_start: str | None
+    """Its start by the wall clock of `time_zone`."""
 
 
 class ReportRow(Model):
@@ -85,6 +89,12 @@ class ActivationReport(Model):
     """Of how many homes or intervals the delivery is not known, and why; null: it is known of all."""
     measurable_from: str | None
     """The local date from which, by and large, activations like this one can be measured, where homes still learn."""
+    final_at: UtcTime | None
+    """When it becomes, or became, final."""
+    interval_s: int | None
+    """The programme's settlement period."""
+    time_zone: str | None
+    """The programme's."""
 
 
 class ReportVersion(Model):
@@ -119,23 +129,29 @@ EXAMPLE: dict[str, Any] = {
     "intervals": [
         {
             "start": "2026-01-31T17:00:00Z",
-            "duration_s": 1800,
+            "duration_s": 900,
             "ordered_w": 83_200,
             "baseline_w": 141_000,
             "actual_w": 56_200,
             "delivered_w": 84_800,
             "deficiency_w": 0,
             "coverage": 0.98,
+            "number": 73,
+            "local_start": "2026-01-31T18:00+01:00",
         }
     ],
     "vens": None,
     "why_unknown": None,
     "measurable_from": None,
+    "final_at": "2026-02-07T18:00:00Z",
+    "interval_s": 900,
+    "time_zone": "Europe/Paris",
 }
 _CSV_EXAMPLE = (
     "activation_id,version,direction,method,"
-    "start,duration_s,ordered_w,baseline_w,actual_w,delivered_w,deficiency_w,coverage\r\n"
-    f"act_{ULID},1,reduce,high5of10/1,2026-01-31T17:00:00Z,900,83200,141000,56200,84800,0,0.98\r\n"
+    "start,duration_s,ordered_w,baseline_w,actual_w,delivered_w,deficiency_w,coverage,number,local_start\r\n"
+    f"act_{ULID},1,reduce,high5of10/2,"
+    "2026-01-31T17:00:00Z,900,83200,141000,56200,84800,0,0.98,73,2026-01-31T18:00+01:00\r\n"
 )
 
 

@@ -49,6 +49,12 @@ class Settlement(Model):
     created_at: UtcTime
     disputed_at: UtcTime | None
     dispute: str | None
+    report_version: int | None
+    """Of the activation's report that it follows; null where it was made before that was said."""
+    final: bool
+    """false: provisional, late readings may still supersede it."""
+    final_at: UtcTime | None
+    """When it becomes, or became, final."""
 
 
 class Dispute(Model):
@@ -79,6 +85,9 @@ EXAMPLE: dict[str, Any] = {
     "created_at": "2026-01-31T18:10:00Z",
     "disputed_at": None,
     "dispute": None,
+    "report_version": 1,
+    "final": False,
+    "final_at": "2026-02-07T18:00:00Z",
 }
 
 

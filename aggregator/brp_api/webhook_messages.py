@@ -111,6 +111,7 @@ class AboutSettlement(Model):
 
     settlement_id: str
     activation_id: str
+    final: bool
 
 
 class AboutPotential(Model):
@@ -175,7 +176,7 @@ _EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     Topic.ACTIVATION_MODIFIED: _ACTIVATION | {"modification_number": 1},
     Topic.ACTIVATION_CANCELLED: _ACTIVATION | {"reason": "The line is back."},
     "report": _ACTIVATION | {"version": 1, "final": False},
-    "settlement": _ACTIVATION | {"settlement_id": f"stl_{ULID}"},
+    "settlement": _ACTIVATION | {"settlement_id": f"stl_{ULID}", "final": False},
     "potential": {
         "contract_id": f"ctr_{ULID}",
         "direction": "reduce",

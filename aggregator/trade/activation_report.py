@@ -1,6 +1,6 @@
 """An activation report as values: what was ordered and what was delivered, interval by interval (FN-DR-10)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 
@@ -8,6 +8,8 @@ from datetime import datetime
 class ReportInterval:
     """One interval of the programme: mean powers in whole W, positive = as ordered; None: not known.
 
+    `number`: which of the local day's settlement periods it is, from 1; `local_start`: the start by the wall clock of
+    the programme's time zone, ISO 8601 (None in reports that were made before they were said).
     `baseline_w` and `actual_w` are consumption of the VENs that count. `deficiency_w` is what was ordered and not
     delivered, None where that is not known. `coverage`: of those VENs that were to deliver here and took part, the part
     whose delivery is known, 0 to 1.
@@ -21,6 +23,8 @@ class ReportInterval:
     delivered_w: int | None
     deficiency_w: int | None
     coverage: float
+    number: int | None = None
+    local_start: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,9 @@ class VenRow:
 @dataclass(frozen=True, slots=True)
 class ActivationReport:
     """A report at one version; `starts_at` to `ends_at` is what ran.
+
+    `final`: late readings change it no more; before, `final_at` says from when. `interval_s` and `time_zone` are the
+    programme's.
 
     `uncertainty_wh`: half the width of the 90 % interval of the delivered energy, from what the same baseline errs on
     days without an event; None: too large a pool, or too few days. `vens`: None where the contract does not allow rows
@@ -64,3 +71,16 @@ class ActivationReport:
     vens: tuple[VenRow, ...] | None
     why_unknown: str | None = None
     measurable_from: str | None = None
+    final_at: datetime | None = None
+    interval_s: int | None = None
+    time_zone: str | None = None
+
+    def says_the_same(self, other: "ActivationReport") -> bool:
+        """Tell whether two reports differ in nothing but version, time, and whether they are final."""
+        return self == replace(
+            other,
+            version=self.version,
+            final=self.final,
+            created_at=self.created_at,
+            final_at=self.final_at,
+        )

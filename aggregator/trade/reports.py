@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from aggregator.grid import Grid
 from aggregator.tables import activation_report
@@ -23,8 +24,9 @@ from aggregator.trade.activations import Activation
 from aggregator.trade.contracts import Contract
 from core.errors import ConflictError, NotFoundError
 from core.spans import ceil_to, floor_to
+from metrics.days import period_of, zone_named
 from metrics.presets import PRESETS
-from vtn.services import evaluation
+from vtn.services import dispatch, evaluation, programme
 from vtn.services.evaluation import Computed, Result, VenResult
 from vtn.services.programme import Parameters
 from vtn.services.webhooks import publish
@@ -57,11 +59,13 @@ async def publish_report(
     who: str,
     final: bool,
     uncertainty_wh: float | None = None,
+    final_at: datetime | None = None,
 ) -> int | None:
     """Report on an activation that has come to its end, as it was evaluated, and settle; return the version.
 
-    Returns None, and nothing changes, where the data and the finality are those of the newest version. Raises
-    ConflictError before the end.
+    A report that says the same as the newest one makes no version: that becomes final, if it is to be. `final_at`: when
+    reports become final. Returns None, and nothing changes, where the finality is the same, too. Raises ConflictError
+    before the end.
     """
     one = await activations.get(tx.conn, activation_id, lock=True)
     end = one.ended_at(now)
@@ -72,12 +76,14 @@ async def publish_report(
         return None
     result = None if computed is None else await evaluation.keep(tx, computed, now)
     evaluation_version = 0 if result is None else result.version
-    if last is not None and last.evaluation_version == evaluation_version and not final:
-        return None
-    version = 1 if last is None else last.version + 1
     contract = await contracts.get(tx.conn, one.contract_id)
-    report = compose(one, contract, result, end, now, uncertainty_wh)
-    report = replace(report, version=version, final=final)
+    rules = await _rules(tx.conn, one, contract)
+    report = compose(one, contract, result, end, now, uncertainty_wh, rules)
+    newest = None if last is None else _report(last)
+    if newest is not None and newest.says_the_same(report):
+        return await _finalise(tx, one, newest, now, who=who) if final else None
+    version = 1 if newest is None else newest.version + 1
+    report = replace(report, version=version, final=final, final_at=now if final else final_at)
     await tx.conn.execute(
         insert(activation_report).values(
             activation_id=one.id,
@@ -88,12 +94,38 @@ async def publish_report(
             created_at=now,
         )
     )
-    await tx.audit(who, "report", f"{one.id}/{version}", after={"final": final}, at=now)
-    told = {"activation_id": one.id, "version": version, "final": final}
-    await publish(tx, one.party_id, Topic.REPORT_PUBLISHED, told, now)
-    if report.delivered_wh is not None or final:  # what nobody knows costs nothing before it is final
-        await settlements.settle(tx, one, report, now, who=who)
+    await _published(tx, one, report, now, who=who)
     return version
+
+
+async def _finalise(
+    tx: Transaction, activation: Activation, report: ActivationReport, now: datetime, *, who: str
+) -> int:
+    """Let the newest report be the final one: its figures stay."""
+    final = replace(report, final=True, final_at=now)
+    this = (activation_report.c.activation_id == activation.id) & (activation_report.c.version == report.version)
+    await tx.conn.execute(update(activation_report).where(this).values(final=True, report=to_json(final)))
+    await _published(tx, activation, final, now, who=who)
+    return report.version
+
+
+async def _published(
+    tx: Transaction, activation: Activation, report: ActivationReport, now: datetime, *, who: str
+) -> None:
+    """Let everybody know of a report, and settle it."""
+    await tx.audit(who, "report", f"{activation.id}/{report.version}", after={"final": report.final}, at=now)
+    told = {"activation_id": activation.id, "version": report.version, "final": report.final}
+    await publish(tx, activation.party_id, Topic.REPORT_PUBLISHED, told, now)
+    if report.delivered_wh is not None or report.final:  # what nobody knows costs nothing before it is final
+        await settlements.settle(tx, activation, report, now, who=who)
+
+
+async def _rules(conn: Connection, activation: Activation, contract: Contract) -> Parameters:
+    """Return the programme's rules as they were for the dispatch; where nobody was called, as they are."""
+    if activation.dispatch_id is None:
+        return (await programme.get(conn, contract.programme_id)).parameters
+    whole = await dispatch.get(conn, activation.dispatch_id)
+    return (await programme.get(conn, whole.programme_id, whole.programme_version)).parameters
 
 
 def compose(
@@ -103,10 +135,13 @@ def compose(
     end: datetime,
     now: datetime,
     uncertainty_wh: float | None = None,
+    rules: Parameters | None = None,
 ) -> ActivationReport:
-    """Return the report of an activation that ran until `end`; version 1, not final."""
+    """Return the report of an activation that ran until `end`; version 1, not final. `rules` of the programme."""
+    rules = rules or Parameters()
+    step_s = rules.interval_s if result is None else result.interval_s
     vens = () if result is None else result.vens
-    intervals = _intervals(activation, result, end)
+    intervals = _intervals(activation, result, end, step_s, zone_named(rules.time_zone))
     asked = sum(it.ordered_w * it.duration_s for it in intervals)
     got = sum((it.delivered_w or 0) * it.duration_s for it in intervals)
     lacked = sum((it.deficiency_w or 0) * it.duration_s for it in intervals)
@@ -137,11 +172,14 @@ def compose(
         vens=_rows(activation.id, vens) if rows else None,
         why_unknown=None if result is None else result.why_unknown,
         measurable_from=None if result is None else result.measurable_from,
+        interval_s=step_s,
+        time_zone=rules.time_zone,
     )
 
 
-def _intervals(activation: Activation, result: Result | None, end: datetime) -> list[ReportInterval]:
-    step_s = Parameters().interval_s if result is None else result.interval_s  # without a result nobody was called
+def _intervals(
+    activation: Activation, result: Result | None, end: datetime, step_s: int, zone: ZoneInfo
+) -> list[ReportInterval]:
     first = floor_to(activation.starts_at, step_s)
     grid = Grid(first, step_s, int((ceil_to(end, step_s) - first).total_seconds()) // step_s)
     ran = [it for it in activation.intervals if it.start < end]
@@ -162,6 +200,7 @@ def _intervals(activation: Activation, result: Result | None, end: datetime) -> 
                 got,
                 None if pool and got is None else max(ordered - max(got or 0, 0), 0),
                 round(pool.coverage or 0.0, 4) if pool else 0.0,
+                *period_of(start, step_s, zone),
             )
         )
     return rows
@@ -196,7 +235,7 @@ async def get(
         raise NotFoundError(
             f"No report of activation '{activation_id}'" + (f", version {version}." if version else ".")
         )
-    return from_json(ActivationReport, row.report)
+    return _report(row)
 
 
 async def versions(conn: Connection, activation_id: str, party_id: str | None = None) -> list[ActivationReport]:
@@ -205,6 +244,10 @@ async def versions(conn: Connection, activation_id: str, party_id: str | None = 
     query = select(activation_report.c.report).where(activation_report.c.activation_id == activation_id)
     rows = (await conn.execute(query.order_by(activation_report.c.version))).scalars()
     return [from_json(ActivationReport, one) for one in rows]
+
+
+def _report(row: Any) -> ActivationReport:
+    return from_json(ActivationReport, row.report)
 
 
 async def _last(conn: Connection, activation_id: str, version: int | None = None) -> Any:
@@ -221,7 +264,10 @@ def to_csv(report: ActivationReport) -> str:
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    names = ("start", "duration_s", "ordered_w", "baseline_w", "actual_w", "delivered_w", "deficiency_w", "coverage")
+    names = (
+        *("start", "duration_s", "ordered_w", "baseline_w", "actual_w", "delivered_w", "deficiency_w", "coverage"),
+        *("number", "local_start"),
+    )
     writer.writerow((*_REPORT_NAMES, *names))
     for one in report.intervals:
         row = [one.start.isoformat().replace("+00:00", "Z"), *(getattr(one, name) for name in names[1:])]

@@ -48,7 +48,11 @@ class SettlementFigures:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """A settlement at one version; `supersedes` is the one before. `dispute`: the BRP's words."""
+    """A settlement at one version; `supersedes` is the one before. `dispute`: the BRP's words.
+
+    `report_version`: of the report that it follows. It is provisional until it is `final`; `final_at` says from when
+    late readings change it no more (None: it was made before that was said).
+    """
 
     id: str
     activation_id: str
@@ -62,6 +66,9 @@ class Settlement:
     created_at: datetime
     disputed_at: datetime | None
     dispute: str | None
+    report_version: int | None = None
+    final: bool = False
+    final_at: datetime | None = None
 
 
 def figures(report: ActivationReport, price_per_kwh: str, penalty_per_kwh: str, currency: str) -> SettlementFigures:
@@ -96,13 +103,13 @@ def _kwh(energy_ws: int) -> str:
 
 
 async def settle(tx: Transaction, activation: Activation, report: ActivationReport, now: datetime, *, who: str) -> str:
-    """Add a settlement of a report, superseding the last; return its id. The same figures again are no version."""
+    """Add a settlement of a report, superseding the last; return its id. That of the same report may become final."""
     query = select(settlement).where(settlement.c.activation_id == activation.id).order_by(settlement.c.version.desc())
     last = (await tx.conn.execute(query.limit(1).with_for_update())).one_or_none()
     terms = activation.terms
     new = figures(report, terms.price_per_kwh, terms.penalty_per_kwh, terms.currency)
-    if last is not None and from_json(SettlementFigures, last.figures) == new:
-        return str(last.id)
+    if last is not None and last.report_version == report.version:
+        return await _finalise(tx, activation, last, report, now, who=who)
     settlement_id = new_id("stl")
     await tx.conn.execute(
         insert(settlement).values(
@@ -116,12 +123,33 @@ async def settle(tx: Transaction, activation: Activation, report: ActivationRepo
             ends_at=report.ends_at,
             figures=to_json(new),
             created_at=now,
+            report_version=report.version,
+            final=report.final,
+            final_at=report.final_at,
         )
     )
     await tx.audit(who, "settlement", settlement_id, after=to_json(new), at=now)
-    told = {"settlement_id": settlement_id, "activation_id": activation.id}
-    await publish(tx, activation.party_id, Topic.SETTLEMENT_PUBLISHED, told, now)
+    await _published(tx, activation, settlement_id, now, final=report.final)
     return settlement_id
+
+
+async def _finalise(
+    tx: Transaction, activation: Activation, last: Any, report: ActivationReport, now: datetime, *, who: str
+) -> str:
+    """Let the settlement of a report be final with it."""
+    if report.final and not last.final:
+        values = {"final": True, "final_at": report.final_at}
+        await tx.conn.execute(update(settlement).where(settlement.c.id == last.id).values(values))
+        await tx.audit(who, "final settlement", last.id, at=now)
+        await _published(tx, activation, last.id, now, final=True)
+    return str(last.id)
+
+
+async def _published(
+    tx: Transaction, activation: Activation, settlement_id: str, now: datetime, *, final: bool
+) -> None:
+    told = {"settlement_id": settlement_id, "activation_id": activation.id, "final": final}
+    await publish(tx, activation.party_id, Topic.SETTLEMENT_PUBLISHED, told, now)
 
 
 async def get(conn: Connection, settlement_id: str, party_id: str | None = None, *, lock: bool = False) -> Settlement:

@@ -134,7 +134,14 @@ class TradeWorker:
                 if await _is_done(tx.conn, activation):
                     return
                 await reports.publish_report(
-                    tx, activation.id, computed, now, who=WORKER, final=final, uncertainty_wh=width_wh
+                    tx,
+                    activation.id,
+                    computed,
+                    now,
+                    who=WORKER,
+                    final=final,
+                    uncertainty_wh=width_wh,
+                    final_at=final_at,
                 )
                 wait = max(_LEAST_WAIT, (now - ended_at) / 2)
                 await activations.advance(tx, activation, now, None if final else min(final_at, now + wait))

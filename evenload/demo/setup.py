@@ -210,6 +210,7 @@ async def _enrol(scene: Scene, households: Sequence[Path]) -> None:
                 "notification": "PT10M",
                 "time_zone": "Europe/London",
                 "baseline": scene.plan.baseline,
+                "settlement_interval": "PT30M",  # the series under the homes are of half hours
                 "product": "evening reduction",
                 "limits": {"per_day": 2, "per_week": 5, "longest": "PT3H"},
                 "reward": {"currency": "GBP", "per_kwh": "0.15"},

@@ -1,3 +1,4 @@
+import json
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from vtn.store.database import Database
 THE_DAY_AFTER = datetime(2013, 11, 21, tzinfo=UTC)
 EVENTS = """SELECT v.id, name, (SELECT opt_type FROM opt WHERE event_id = e.id ORDER BY sequence DESC LIMIT 1),
     strftime('%s', starts_at) + 0, strftime('%s', min(ends_at, coalesce(e.cancelled_at, ends_at))) + 0 AS ended,
-    (SELECT strftime('%s', min(first_sent_at)) + 0 FROM delivery WHERE event_id = e.id) FROM event e
+    (SELECT strftime('%s', min(first_sent_at)) + 0 FROM delivery WHERE event_id = e.id), own_values, d.event FROM event e
     JOIN ven v ON v.id = ven_id JOIN dispatch d ON d.id = dispatch_id WHERE ended > strftime('%s', starts_at) + 0"""
 ROWS = """SELECT start_s, start_s + duration_s, value FROM reading WHERE ven_id = ? AND quantity = 'energy_real'
     AND kind = 'sum' AND value IS NOT NULL ORDER BY start_s"""
@@ -54,14 +55,26 @@ def by_the_book(database, rule):
     return {name: by_rule(rule, *rest) if opt == "optIn" else 0 for name, opt, *rest in events}
 
 
-def by_rule(rule, start, end, sent, values):
-    return rule(start, end, sent, values) if values[0][0] < start - 86400 else None
+def by_rule(rule, start, end, sent, own, dispatched, values):
+    if values[0][0] >= start - 86400:
+        return None
+    delivered = rule(start, end, sent, values)
+    return (
+        sum(one for one, asked in zip(delivered, orders(len(delivered), own, dispatched), strict=True) if asked) / 1000
+    )
+
+
+def orders(count, own, dispatched):
+    """Tell in which half hours anything was ordered."""
+    step_s = json.loads(dispatched)["signals"][0]["intervals"][0]["duration"]["seconds"]
+    (powers,) = json.loads(own).values()
+    return [any(powers[n * 1800 // step_s : (n + 1) * 1800 // step_s]) for n in range(count)]
 
 
 def ten_of_ten(start, end, _, values):
     half_hours, end = energies(values), -(-end // 1800) * 1800
     usual = np.mean([half_hours(start - s, end - s) for s in weekdays_before(start)], 0)
-    return (usual - half_hours(start, end)).sum() / 1000
+    return usual - half_hours(start, end)
 
 
 def high_5_of_10(start, end, sent, values):
@@ -70,7 +83,7 @@ def high_5_of_10(start, end, sent, values):
     kept = sorted(weekdays_before(start), key=lambda s: -half_hours(start - s, end - s).sum())[:5]
     usual, earlier = (np.mean([half_hours(a - s, b - s) for s in kept], 0) for a, b in ((start, end), before))
     usual *= np.clip(half_hours(*before).mean() / earlier.mean(), 0.8, 1.2)
-    return (usual - half_hours(start, end)).sum() / 1000
+    return usual - half_hours(start, end)
 
 
 def weekdays_before(start):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidError
 from metrics import DayType, day_matrix, series
-from metrics.days import day_type, from_days, to_days, to_local_s, zone_named
+from metrics.days import day_type, from_days, period_of, to_days, to_local_s, zone_named
 
 
 def hours(start: str, count: int, step_s: int = 3600) -> np.ndarray:
@@ -116,3 +116,21 @@ def test_day_types():
     assert day_type(friday, frozenset({friday})) is DayType.HOLIDAY
     assert day_type(date(2013, 3, 30)) is DayType.WEEKEND
     assert from_days(to_days(friday)) == friday
+
+
+@pytest.mark.parametrize(
+    ("when", "step_s", "zone", "number", "local"),
+    [
+        ("2026-01-31T17:00", 900, "Europe/Paris", 73, "2026-01-31T18:00+01:00"),
+        ("2026-01-31T23:00", 900, "Europe/Paris", 1, "2026-02-01T00:00+01:00"),
+        ("2026-01-31T18:15", 900, "Asia/Kathmandu", 1, "2026-02-01T00:00+05:45"),
+        ("2026-01-31T18:30", 900, "Asia/Kathmandu", 2, "2026-02-01T00:15+05:45"),
+        ("2026-03-29T21:45", 900, "Europe/Paris", 92, "2026-03-29T23:45+02:00"),
+        ("2026-10-25T01:00", 900, "Europe/Paris", 13, "2026-10-25T02:00+01:00"),
+        ("2026-10-25T22:45", 900, "Europe/Paris", 100, "2026-10-25T23:45+01:00"),
+        ("2026-01-31T17:00", 3600, "Europe/Paris", 19, "2026-01-31T18:00+01:00"),
+    ],
+)
+def test_settlement_periods_are_numbered_in_the_local_day(when, step_s, zone, number, local):
+    start = datetime.fromisoformat(when).replace(tzinfo=UTC)
+    assert period_of(start, step_s, zone_named(zone)) == (number, local)

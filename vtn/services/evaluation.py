@@ -48,8 +48,8 @@ class IntervalResult:
     """One settlement interval. Powers are means in W; positive target and delivered: as ordered; None: not known.
 
     `delivered_w`: what counts, 0 where nothing was ordered. Of a dispatch, the target is what was ordered from all
-    that were called, the rest sums of the VENs that count, and `coverage` says of which share of those that were to
-    deliver here the delivery is known (0 to 1; None: of nobody was anything ordered).
+    that were called, the rest are sums of the VENs that were to deliver here and count, and `coverage` says of which
+    share of those that were to deliver here the delivery is known (0 to 1; None: of nobody was anything ordered).
     """
 
     start: datetime
@@ -543,7 +543,7 @@ def _pool(
 
     def pooled(start: datetime, ones: Sequence[IntervalResult]) -> IntervalResult:
         flags = [one.coverage for one in due.get(start, ()) if one.coverage is not None]
-        here = [one for one in sums.get(start, ()) if one.delivered_w is not None]
+        here = [one for one in sums.get(start, ()) if one.coverage]
         heard = not flags or any(flags)
         return IntervalResult(
             start,

@@ -76,7 +76,7 @@ class Parameters:
     response_required: ResponseRequired = ResponseRequired.ALWAYS
     priority: int | None = None
     baseline: str = DEFAULT_PRESET
-    settlement_interval: Duration = SETTLEMENT_INTERVALS[2]
+    settlement_interval: Duration = SETTLEMENT_INTERVALS[1]
     time_zone: str = "UTC"
     product: str = "flexibility"
     limits: Limits = field(default_factory=Limits)

@@ -13,14 +13,21 @@ from aggregator.trade.activation_report import ReportInterval
 from aggregator.trade.contracts import Limits
 from aggregator.trade.reports import LEAST_VENS
 from core.errors import ConflictError, InvalidError, NotFoundError
+from core.spans import Duration
 from openadr.model.opt import OptType
 from vtn.services.evaluation import stored
+from vtn.services.programme import Parameters
 
 from .conftest import SETTINGS, START
 
 HALF, HOUR, DAY = timedelta(minutes=30), timedelta(hours=1), timedelta(days=1)
 END = START + HOUR
 POWER_W = 4000
+
+
+@pytest.fixture
+def parameters():
+    return {"settlement_interval": Duration.of(minutes=30)}
 
 
 async def sold(trade, **more):
@@ -96,6 +103,10 @@ async def test_late_readings_make_a_version_and_nothing_else_does(trade):
     first = await report_of(trade, one)
     await trade.at(END + HOUR)
     assert await report_of(trade, one) == first
+    await trade.consume(called[1], START - 20 * DAY, [2000.5], step_s=60)
+    await trade.at(END + 4 * HOUR)
+    versions = [row.version for row in await trade.world.rows("evaluation")]
+    assert (versions, await report_of(trade, one)) == ([1, 2], first), "other inputs, but nothing that a report says"
     await delivered(trade, called[1:2], 1500.0, 1500.0)
     await trade.at(END + 6 * HOUR)
     second = await report_of(trade, one)
@@ -103,17 +114,46 @@ async def test_late_readings_make_a_version_and_nothing_else_does(trade):
     assert await report_of(trade, one, version=1) == first
     new, old = await settlements_of(trade, one)
     assert (new.version, new.supersedes) == (2, old.id)
+    assert [(it.report_version, it.final, it.final_at) for it in (old, new)] == [
+        (1, False, END + SETTINGS.final_after),
+        (2, False, END + SETTINGS.final_after),
+    ]
+    assert (second.final, second.final_at) == (False, END + SETTINGS.final_after)
     await trade.at(END + SETTINGS.final_after)
     last = await report_of(trade, one)
-    assert (last.version, last.final, last.intervals) == (3, True, second.intervals)
-    assert len(await settlements_of(trade, one)) == 2, "the same figures are no new settlement"
+    assert (last.version, last.final, last.final_at) == (2, True, END + SETTINGS.final_after)
+    assert last.says_the_same(second), "the newest version became final"
+    assert not (await report_of(trade, one, version=1)).final
+    settled = await settlements_of(trade, one)
+    assert [(it.version, it.report_version, it.final) for it in settled] == [(2, 2, True), (1, 1, False)]
+    assert (settled[0].figures, settled[0].final_at) == (new.figures, END + SETTINGS.final_after)
+    assert (await trade.told())[-2:] == ["report.published", "settlement.published"]
     assert (await trade.activation(one.id)).due_at is None
     await delivered(trade, called[1:2], 0.0, 0.0)
     computed = await reports.evaluated(trade.world.db, one, trade.now)
     async with trade.world.tx() as tx:
         assert await reports.publish_report(tx, one.id, computed, trade.now, who="test", final=True) is None
     async with trade.world.db.read() as conn:
-        assert [it.version for it in await reports.versions(conn, one.id, trade.party_id)] == [1, 2, 3]
+        assert [it.version for it in await reports.versions(conn, one.id, trade.party_id)] == [1, 2]
+
+
+async def test_intervals_have_their_number_and_local_time(trade):
+    one, called = await sold(trade)
+    await trade.at(END)
+    await delivered(trade, called[1:], 500.0, 500.0)
+    await trade.at(END + SETTINGS.report_after)
+    async with trade.world.db.read() as conn:
+        result = await stored(conn, one.dispatch_id)
+    report = await report_of(trade, one)
+    assert (report.interval_s, report.time_zone) == (result.interval_s, "UTC")
+    first = 13 * 3600 // report.interval_s + 1
+    assert [it.number for it in report.intervals] == list(range(first, first + len(report.intervals)))
+    assert report.intervals[0].local_start == "2026-01-12T13:00+00:00"
+    paris = reports.compose(one, trade.contract, result, END, trade.now, None, Parameters(time_zone="Europe/Paris"))
+    assert paris.intervals[0].local_start == "2026-01-12T14:00+01:00"
+    assert paris.intervals[0].number == 14 * 3600 // report.interval_s + 1
+    row = next(csv.DictReader(io.StringIO(reports.to_csv(report))))
+    assert (row["number"], row["local_start"]) == (str(first), "2026-01-12T13:00+00:00")
 
 
 async def test_rows_of_homes_only_where_the_contract_allows_them_and_enough_were_called(trade):

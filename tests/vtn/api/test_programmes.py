@@ -36,7 +36,7 @@ async def test_odd_limits_are_refused(office):
         ({"limits": {"seasons": []}}, "/seasons"),
         ({"settlement_interval": "PT7M"}, "not one of PT5M, PT15M, PT30M, PT1H"),
         ({"settlement_interval": "P1M"}, "settlement_interval P1M is not one of"),
-        ({"time_zone": "Asia/Kathmandu"}, "not a multiple of PT30M"),
+        ({"time_zone": "Asia/Kathmandu", "settlement_interval": "PT30M"}, "not a multiple of PT30M"),
         ({"time_zone": "Asia/Kolkata", "settlement_interval": "PT1H"}, "choose a shorter one"),
         ({"reward": {"currency": "euro"}}, "/reward/currency"),
         ({"reward": {"per_kwh": "-1"}}, "/reward/per_kwh"),
@@ -46,8 +46,13 @@ async def test_odd_limits_are_refused(office):
     assert (await office.get("/v1/programmes"))["items"] == []
 
 
-async def test_the_settlement_interval_is_kept_and_half_an_hour_unless_said(office):
-    for given, kept in (({}, "PT30M"), ({"settlement_interval": "PT15M", "time_zone": "Asia/Kathmandu"}, "PT15M")):
+async def test_the_settlement_interval_is_kept_and_a_quarter_of_an_hour_unless_said(office):
+    for given, kept in (
+        ({}, "PT15M"),
+        ({"time_zone": "Asia/Kathmandu"}, "PT15M"),
+        ({"settlement_interval": "PT30M"}, "PT30M"),
+        ({"settlement_interval": "PT5M", "time_zone": "Asia/Kathmandu"}, "PT5M"),
+    ):
         programme_id = await office.programme(**given)
         assert (await office.get(f"/v1/programmes/{programme_id}"))["parameters"]["settlement_interval"] == kept
 

@@ -19,7 +19,7 @@ from vtn.services import dispatch, evaluation, report
 
 START = NOON + timedelta(hours=1)
 END = START + timedelta(hours=1)
-RULES = {"baseline": "high5of10"}
+RULES = {"baseline": "high5of10", "settlement_interval": HALF}
 """The preset that tells most about days: it keeps some and leaves some."""
 
 
@@ -133,7 +133,10 @@ async def test_the_interval_of_the_programme_counts(world):
     assert [(one.start, one.duration_s) for one in by_quarter.intervals] == [(START + n * step, 900) for n in range(4)]
     assert [one.target_w for one in by_quarter.intervals] == [500, 0, 500, 0]
     assert [one.delivered_w for one in by_quarter.intervals] == [0, 0, 0, 0]
-    assert [one.actual_w for one in by_quarter.intervals] == [1000, 500, 1000, 500]
+    assert [one.actual_w for one in by_quarter.vens[0].intervals] == [1000, 500, 1000, 500]
+    assert [one.baseline_w - one.actual_w for one in by_quarter.intervals] == [0, 0, 0, 0], (
+        "of those that were to deliver"
+    )
     assert (by_quarter.delivered_wh, by_quarter.performance_ratio, by_quarter.capped_ratio) == (0, 0, 0)
     assert (by_quarter.interval_s, by_half.interval_s) == (900, 1800)
     assert [(one.target_w, one.delivered_w) for one in by_half.intervals] == [(250, 250), (250, 250)]
@@ -571,3 +574,15 @@ def test_an_event_as_far_as_it_ran():
         signals=(replace(power(0.0), intervals=intervals(-1.0, each=Duration())),),
     )
     assert evaluation.as_run(endless, END).signals[0].intervals == intervals(-1.0)
+
+
+async def test_zones_that_are_three_quarters_off_are_settled_by_quarters(world):
+    """Asia/Kathmandu is 5:45 ahead of UTC: its days begin at 18:15."""
+    ven, wish = await steady_ven(world, 500.0)
+    rules = {"baseline": "10of10-unadjusted", "time_zone": "Asia/Kathmandu"}
+    dispatch_id = await world.dispatch(ven, signals=(power(-600.0),), rules=rules)
+    await ven.opt((await ven.events())[0])
+    world.clock.advance(to=END)
+    await send(ven, wish, START, 200.0, 200.0)
+    result = await evaluate(world, dispatch_id)
+    assert (result.interval_s, [one.delivered_w for one in result.intervals]) == (900, [600] * 4)

@@ -13,7 +13,7 @@ from vtn.store.tables import event as event_table
 from vtn.store.tables import opt
 
 START = NOON + timedelta(hours=1)
-MOST_STATEMENTS = 13
+MOST_STATEMENTS = 14
 HALF_S = 1800
 DAY_S = 86_400
 FIRST_S = int(NOON.timestamp()) // DAY_S * DAY_S - 20 * DAY_S
@@ -71,7 +71,8 @@ async def test_evaluating_takes_as_many_statements_for_many_vens_as_for_few(any_
         assert result.called == count - 1
         assert sum(one.counts for one in result.vens) > count // 2
         counts.append(len([one for one in seen if not one.startswith("BEGIN")]))
-    assert counts[0] == counts[1] <= MOST_STATEMENTS
+    assert counts[1] <= MOST_STATEMENTS
+    assert counts[1] - counts[0] in (0, 1), "why nothing is settled is asked once, where there is such a VEN"
 
 
 async def test_energies_read_together_are_those_of_each_alone(any_world):

@@ -27,7 +27,7 @@ from vtn.services.report_mapping import lines_of
 from vtn.store import Database, engines, schema
 from vtn.store.data_point import usage_of
 from vtn.store.readings import SeriesKey, Values, load, series_of, store
-from vtn.store.tables import METADATA, api_client, audit, dispatch, opt, outbox, report_offer, ven
+from vtn.store.tables import METADATA, api_client, audit, dispatch, opt, outbox, programme, report_offer, ven
 
 REVISIONS = sorted(one.revision for one in ScriptDirectory.from_config(schema.configuration()).walk_revisions())
 
@@ -145,6 +145,9 @@ async def test_what_was_there_stays_and_what_is_new_follows_from_it(old_database
         assert (evaluated.direction, evaluated.result_due_at) == ("reduce", None)
         assert (late.direction, late.result_due_at) == ("reduce", late.starts_at)
         assert (signal.direction, signal.result_due_at) == (None, None)
+        parameters = (await conn.execute(select(programme.c.parameters))).scalars()
+        lengths = {one["settlement_interval"]["seconds"] for one in parameters}
+        assert lengths == {1800}, "what was settled by half hours stays so"
         schedules = select(opt.c.ended_at, opt.c.schedule_digest, opt.c.cancelled_at).where(opt.c.schedule.is_not(None))
         assert {row[1:] for row in await conn.execute(schedules)} == {(None, None)}
         asked = (await conn.execute(select(flexibility_request.c.status, flexibility_request.c.possible_w))).one()
