@@ -81,6 +81,8 @@ class ActivationReport(Model):
     """Ordered and not delivered; null: not known yet."""
     uncertainty_wh: int | None
     """Half the width of the 90 % interval of the delivered energy; null: not known."""
+    bias_wh: int | None
+    """What the baseline credits in the mean on days without an event; it is not taken off. null: not known."""
     coverage: float
     intervals: list[ReportInterval]
     vens: list[ReportRow] | None
@@ -125,6 +127,7 @@ EXAMPLE: dict[str, Any] = {
     "delivered_wh": 84_000,
     "deficiency_wh": 300,
     "uncertainty_wh": 4_100,
+    "bias_wh": -350,
     "coverage": 0.98,
     "intervals": [
         {

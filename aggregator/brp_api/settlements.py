@@ -32,6 +32,10 @@ class Figures(Model):
     """deficiency x penalty per kWh"""
     net: str
     """price - penalty: what you owe; negative: what you get."""
+    uncertainty_kwh: str | None
+    """Half the width of the 90 % interval of the delivered energy; null: not known. It changes no money."""
+    bias_kwh: str | None
+    """What the baseline credits in the mean on days without an event; it is not taken off."""
 
 
 class Settlement(Model):
@@ -81,6 +85,8 @@ EXAMPLE: dict[str, Any] = {
         "price": "20.72",
         "penalty": "0.12",
         "net": "20.60",
+        "uncertainty_kwh": "4.1",
+        "bias_kwh": "-0.35",
     },
     "created_at": "2026-01-31T18:10:00Z",
     "disputed_at": None,

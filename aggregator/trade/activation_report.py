@@ -45,7 +45,8 @@ class ActivationReport:
     programme's.
 
     `uncertainty_wh`: half the width of the 90 % interval of the delivered energy, from what the same baseline errs on
-    days without an event; None: too large a pool, or too few days. `vens`: None where the contract does not allow rows
+    days without an event, and `bias_wh` what it credits in the mean on these, which is not taken off; None: too few
+    days. `vens`: None where the contract does not allow rows
     of VENs, or too few were called.
     """
 
@@ -74,6 +75,7 @@ class ActivationReport:
     final_at: datetime | None = None
     interval_s: int | None = None
     time_zone: str | None = None
+    bias_wh: int | None = None
 
     def says_the_same(self, other: "ActivationReport") -> bool:
         """Tell whether two reports differ in nothing but version, time, and whether they are final."""

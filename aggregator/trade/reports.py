@@ -26,6 +26,7 @@ from core.errors import ConflictError, NotFoundError
 from core.spans import ceil_to, floor_to
 from metrics.days import period_of, zone_named
 from metrics.presets import PRESETS
+from metrics.uncertainty import Uncertainty
 from vtn.services import dispatch, evaluation, programme
 from vtn.services.evaluation import Computed, Result, VenResult
 from vtn.services.programme import Parameters
@@ -58,7 +59,7 @@ async def publish_report(
     *,
     who: str,
     final: bool,
-    uncertainty_wh: float | None = None,
+    uncertainty: Uncertainty | None = None,
     final_at: datetime | None = None,
 ) -> int | None:
     """Report on an activation that has come to its end, as it was evaluated, and settle; return the version.
@@ -77,8 +78,8 @@ async def publish_report(
     result = None if computed is None else await evaluation.keep(tx, computed, now)
     evaluation_version = 0 if result is None else result.version
     contract = await contracts.get(tx.conn, one.contract_id)
-    rules = await _rules(tx.conn, one, contract)
-    report = compose(one, contract, result, end, now, uncertainty_wh, rules)
+    rules = await rules_of(tx.conn, one)
+    report = compose(one, contract, result, end, now, uncertainty, rules)
     newest = None if last is None else _report(last)
     if newest is not None and newest.says_the_same(report):
         return await _finalise(tx, one, newest, now, who=who) if final else None
@@ -120,9 +121,10 @@ async def _published(
         await settlements.settle(tx, activation, report, now, who=who)
 
 
-async def _rules(conn: Connection, activation: Activation, contract: Contract) -> Parameters:
+async def rules_of(conn: Connection, activation: Activation) -> Parameters:
     """Return the programme's rules as they were for the dispatch; where nobody was called, as they are."""
     if activation.dispatch_id is None:
+        contract = await contracts.get(conn, activation.contract_id)
         return (await programme.get(conn, contract.programme_id)).parameters
     whole = await dispatch.get(conn, activation.dispatch_id)
     return (await programme.get(conn, whole.programme_id, whole.programme_version)).parameters
@@ -134,7 +136,7 @@ def compose(
     result: Result | None,
     end: datetime,
     now: datetime,
-    uncertainty_wh: float | None = None,
+    uncertainty: Uncertainty | None = None,
     rules: Parameters | None = None,
 ) -> ActivationReport:
     """Return the report of an activation that ran until `end`; version 1, not final. `rules` of the programme."""
@@ -166,7 +168,8 @@ def compose(
         ordered_wh=round(asked / 3600),
         delivered_wh=round(got / 3600) if is_known else None,
         deficiency_wh=round(lacked / 3600) if is_known else None,
-        uncertainty_wh=None if uncertainty_wh is None else round(uncertainty_wh),
+        uncertainty_wh=None if uncertainty is None else round(uncertainty.half_width_wh),
+        bias_wh=None if uncertainty is None else round(uncertainty.bias_wh),
         coverage=round(known / asked, 4) if asked else 0.0,
         intervals=tuple(intervals),
         vens=_rows(activation.id, vens) if rows else None,

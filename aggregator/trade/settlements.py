@@ -33,6 +33,7 @@ class SettlementFigures:
 
     `delivered_kwh` is what is paid for: in each interval at most what was ordered, at least 0. `price` = delivered x
     price per kWh, `penalty` = deficiency x penalty per kWh, `net` = price - penalty: what the BRP owes the aggregator.
+    `uncertainty_kwh` and `bias_kwh` are the report's, and change no money.
     """
 
     ordered_kwh: str
@@ -44,6 +45,8 @@ class SettlementFigures:
     price: str
     penalty: str
     net: str
+    uncertainty_kwh: str | None = None
+    bias_kwh: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,8 @@ def figures(report: ActivationReport, price_per_kwh: str, penalty_per_kwh: str, 
         price,
         penalty,
         money.rounded(Decimal(price) - Decimal(penalty), currency),
+        None if report.uncertainty_wh is None else _kwh(report.uncertainty_wh * 3600),
+        None if report.bias_wh is None else _kwh(report.bias_wh * 3600),
     )
 
 

@@ -1,67 +1,106 @@
 """How far the delivered energy of an activation is known: what the same baseline errs on days without an event."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
-import numpy as np
+from sqlalchemy import func, select
 
-from aggregator.trade import members
-from aggregator.trade.activations import Activation
 from core.direction import Direction
 from core.spans import Span
 from metrics.days import Series, day_matrix
 from metrics.method import BaselineMethod, Calendar
-from metrics.placebo import placebo, pool_placebo
-from metrics.presets import PRESETS
-from openadr.model.opt import OptType
-from vtn.services import dispatch, load_profile, programme
+from metrics.placebo import placebo
+from metrics.uncertainty import Uncertainty, uncertainty
+from vtn.services import event_days, load_profile
+from vtn.services.evaluation import Computed, VenResult
+from vtn.services.programme import Parameters
 from vtn.store.database import Connection
+from vtn.store.rows import in_parts
+from vtn.store.tables import delivery
 
-MOST_VENS: Final = 30
-"""For larger pools it would take too long."""
+MOST_VENS: Final = 60
+"""Of a larger pool so many homes speak for all, spread evenly over their ids: some seconds of CPU."""
 _LOOKBACK_DAYS: Final = 75
-_LEAST_DAYS: Final = 8
-_Z90: Final = 1.645
-"""Half the width of a 90 % interval, in standard deviations of a normal distribution."""
 
 
-async def inputs(conn: Connection, activation: Activation) -> tuple[list[Series], Span, BaselineMethod, str] | None:
-    """Read what `half_width_wh` works on: the readings of the VENs that stayed in; None where nothing can be said."""
-    if activation.dispatch_id is None:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Home:
+    """A home of the sum: its readings, when it delivered, when it learnt of it, and its other events."""
+
+    readings: Series
+    span: Span
+    notified_at: datetime | None
+    calendar: Calendar
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """What `estimated` works on. `count`: how many homes are in the sum; `homes` are some or all of them."""
+
+    homes: tuple[_Home, ...]
+    count: int
+    method: BaselineMethod
+    zone: str
+
+
+async def inputs(conn: Connection, computed: Computed, rules: Parameters) -> Inputs | None:
+    """Read what is needed for a result: of the homes in its sum, released ones too; None where there are none."""
+    spans = {one.ven_id: (one.event_id, span) for one in computed.result.vens if (span := _delivered_in(one))}
+    count = len(spans)
+    if not count:
         return None
-    called = await members.read(conn, activation.dispatch_id)
-    counted = [
-        it.ven_id
-        for it in called.members
-        if it.opt is OptType.IN and it.cancelled_at in (None, activation.cancelled_at)
-    ]
-    whole = await dispatch.get(conn, activation.dispatch_id)
-    rules = (await programme.get(conn, whole.programme_id, whole.programme_version)).parameters
-    method = PRESETS.get(rules.baseline)
-    end = whole.shared.period.end if activation.cancelled_at is None else activation.cancelled_at
-    if method is None or end is None or end <= whole.shared.period.start or not 0 < len(counted) <= MOST_VENS:
+    ven_ids = sorted(spans)
+    asked = min(count, MOST_VENS)
+    chosen = [ven_ids[place * count // asked] for place in range(asked)]
+    since = min(spans[ven_id][1].start for ven_id in chosen) - timedelta(days=_LOOKBACK_DAYS + 2)
+    until = max(spans[ven_id][1].end or since for ven_id in chosen)
+    busy = await event_days.others(conn, chosen, computed.result.dispatch_id, Span(since, until))
+    sent = await _sent(conn, [spans[ven_id][0] for ven_id in chosen])
+    stretch = int(since.timestamp()), int(until.timestamp())
+    readings = await load_profile.energy_of_each(conn, dict.fromkeys(chosen, stretch), rules.interval_s)
+    homes = tuple(
+        _Home(readings[ven_id], spans[ven_id][1], sent.get(spans[ven_id][0]), Calendar(events=busy.get(ven_id, ())))
+        for ven_id in chosen
+    )
+    return Inputs(homes, count, computed.method, rules.time_zone)
+
+
+def _delivered_in(ven: VenResult) -> Span | None:
+    """Return from when to when what a home delivered is in the sum."""
+    heard = [one for one in ven.intervals if one.coverage]
+    if not ven.counts or not heard:
         return None
-    span_s = int(whole.shared.period.start.timestamp()) - _LOOKBACK_DAYS * 86400, int(end.timestamp())
-    readings = await load_profile.energy_of_each(conn, dict.fromkeys(counted, span_s), rules.interval_s)
-    return list(readings.values()), Span(whole.shared.period.start, end), method, rules.time_zone
+    return Span(heard[0].start, heard[-1].start + timedelta(seconds=heard[-1].duration_s))
 
 
-def half_width_wh(
-    readings: list[Series], span: Span, method: BaselineMethod, zone: str, direction: str
-) -> float | None:
-    """Return half the width (Wh) of the 90 % interval of the delivered energy; None with too few days. Takes CPU.
+async def _sent(conn: Connection, event_ids: Sequence[str]) -> dict[str, datetime]:
+    """Return eventID -> when it first went out."""
+    found: dict[str, datetime] = {}
+    query = select(delivery.c.event_id, func.min(delivery.c.first_sent_at).label("at")).group_by(delivery.c.event_id)
+    for some in in_parts(event_ids):
+        rows = await conn.execute(query.where(delivery.c.event_id.in_(some)))
+        found |= {row.event_id: row.at for row in rows if row.at is not None}
+    return found
 
-    Other events of the days before are not known here and count as error: the interval is rather too wide.
+
+def estimated(data: Inputs, direction: str) -> Uncertainty | None:
+    """Return how far the delivered energy is known; None with too few days. Takes CPU.
+
+    Each home is asked about the days before on which it was in no event, at the hours in which it delivered and with
+    the notice that it had.
     """
     homes = [
         placebo(
-            day_matrix(one, zone),
-            span,
-            method,
-            Calendar(),
+            day_matrix(one.readings, data.zone),
+            one.span,
+            data.method,
+            one.calendar,
+            notified_at=one.notified_at,
             direction=Direction(direction),
             lookback_days=_LOOKBACK_DAYS,
         )
-        for one in readings
+        for one in data.homes
     ]
-    pool = pool_placebo(homes)
-    return _Z90 * pool.sd_wh if len(pool.dates) >= _LEAST_DAYS and np.isfinite(pool.sd_wh) else None
+    return uncertainty(homes, data.count)

@@ -21,7 +21,9 @@ from aggregator.trade.activations import Activation
 from aggregator.trade.sales import Sales
 from core.clock import Clock
 from core.errors import EvenloadError
+from metrics.uncertainty import Uncertainty
 from vtn.services import result_due
+from vtn.services.evaluation import Computed
 from vtn.services.result_due import Waits
 from vtn.services.webhooks import publish
 from vtn.store.database import Connection, Database
@@ -129,7 +131,7 @@ class TradeWorker:
         else:
             final = now >= final_at
             computed = await reports.evaluated(self._db, activation, now)
-            width_wh = await self._uncertainty(activation)
+            doubt = await self._uncertainty(activation, computed)
             async with self._db.write() as tx:
                 if await _is_done(tx.conn, activation):
                     return
@@ -140,7 +142,7 @@ class TradeWorker:
                     now,
                     who=WORKER,
                     final=final,
-                    uncertainty_wh=width_wh,
+                    uncertainty=doubt,
                     final_at=final_at,
                 )
                 wait = max(_LEAST_WAIT, (now - ended_at) / 2)
@@ -165,12 +167,15 @@ class TradeWorker:
         waits = Waits(self._settings.report_after, self._settings.final_after)
         await result_due.tick(self._db, dispatch_id, self._clock.now(), waits, who=WORKER)
 
-    async def _uncertainty(self, activation: Activation) -> float | None:
+    async def _uncertainty(self, activation: Activation, computed: Computed | None) -> Uncertainty | None:
+        if computed is None:
+            return None
         async with self._db.read() as conn:
-            known = await uncertainty.inputs(conn, activation)
+            rules = await reports.rules_of(conn, activation)
+            known = await uncertainty.inputs(conn, computed, rules)
         if known is None:
             return None
-        return await asyncio.to_thread(uncertainty.half_width_wh, *known, activation.direction)
+        return await asyncio.to_thread(uncertainty.estimated, known, activation.direction)
 
 
 async def _is_done(conn: Connection, activation: Activation) -> bool:

@@ -214,7 +214,7 @@ def _ven(scene: Scene, name: str, ven: dict[str, Any] | None, sale: Sale, true_w
 
     What it delivered is None where it stayed in and that is not known; nothing is credited to who did not stay in.
     """
-    delivered_wh = ven["delivered_wh"] if ven and ven["opt"] == "optIn" else 0.0
+    delivered_wh = ven["delivered_wh"] if ven and (ven["opt"] == "optIn" or ven["counts"]) else 0.0
     return {
         "ven_name": name,
         "selected": sale.selected[name],

@@ -12,7 +12,8 @@ from vtn.store.database import Database
 THE_DAY_AFTER = datetime(2013, 11, 21, tzinfo=UTC)
 EVENTS = """SELECT v.id, name, (SELECT opt_type FROM opt WHERE event_id = e.id ORDER BY sequence DESC LIMIT 1),
     strftime('%s', starts_at) + 0, strftime('%s', min(ends_at, coalesce(e.cancelled_at, ends_at))) + 0 AS ended,
-    (SELECT strftime('%s', min(first_sent_at)) + 0 FROM delivery WHERE event_id = e.id), own_values, d.event FROM event e
+    (SELECT strftime('%s', min(first_sent_at)) + 0 FROM delivery WHERE event_id = e.id), own_values, d.event
+    FROM event e
     JOIN ven v ON v.id = ven_id JOIN dispatch d ON d.id = dispatch_id WHERE ended > strftime('%s', starts_at) + 0"""
 ROWS = """SELECT start_s, start_s + duration_s, value FROM reading WHERE ven_id = ? AND quantity = 'energy_real'
     AND kind = 'sum' AND value IS NOT NULL ORDER BY start_s"""

@@ -429,7 +429,7 @@ def _ven_result(ven: _Inputs, method: BaselineMethod, direction: Direction, zone
     if found is not None and not math.isfinite(got):
         note, why = _NO_READINGS, f"{_NO_READINGS} It is computed as soon as they come in."
     asked = float(ordered_between(ven.event, (period.start, period.end or period.start), direction)[0])
-    counts = ven.took_part and math.isfinite(got)
+    counts = ven.took_part and math.isfinite(got) and (ven.left_at is None or math.isfinite(share))
     latency = (ven.answered_at - ven.queued_at).total_seconds() if ven.answered_at and ven.queued_at else None
     if ven.opt is OptType.OUT and not ven.took_part:
         why, ready = None, None
@@ -518,7 +518,7 @@ def _intervals(
     starts = [from_epoch_s(start_s) for start_s in starts_s]
     asked = ordered_between(ordered, [*starts, starts[-1] + step], direction)
     left_s = math.inf if ven.left_at is None else ven.left_at.timestamp()
-    earns = credit.earning(asked, starts_s < left_s, names_power=_names_power(ordered))
+    earns = credit.earning(asked, starts_s + step_s <= left_s, names_power=_names_power(ordered))
     got = credit.credited(delivered(usual, actual, direction), earns)
     rows = tuple(
         IntervalResult(

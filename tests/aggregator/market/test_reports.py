@@ -78,7 +78,7 @@ async def test_report_and_settlement_equal_an_independent_computation(any_trade)
     assert [it.coverage for it in report.intervals] == [1.0, 1.0]
     assert (report.version, report.final, report.method) == (1, False, "10of10/2")
     assert (report.called, report.opted_out, report.vens) == (len(called), 1, None)
-    assert report.uncertainty_wh == 0, "a steady load leaves no doubt"
+    assert (report.uncertainty_wh, report.bias_wh) == (0, 0), "a steady load leaves no doubt"
     (settled,) = await settlements_of(trade, one)
     credited = sum(min(it, POWER_W) for it in got) * Decimal("0.5") / 1000
     lacking = POWER_W * Decimal("0.001") - credited
@@ -279,8 +279,16 @@ def interval(ordered_w, delivered_w, duration_s=1800):
 
 
 class Report:
-    def __init__(self, *intervals):
+    def __init__(self, *intervals, uncertainty_wh=None, bias_wh=None):
         self.intervals = intervals
+        self.uncertainty_wh, self.bias_wh = uncertainty_wh, bias_wh
+
+
+def test_a_settlement_says_how_far_what_it_pays_for_is_known():
+    report = Report(interval(1000, 800), uncertainty_wh=4100, bias_wh=-350)
+    figures = settlements.figures(report, "0.30", "0.50", "EUR")
+    assert (figures.uncertainty_kwh, figures.bias_kwh, figures.delivered_kwh) == ("4.1", "-0.35", "0.4")
+    assert settlements.figures(Report(), "0", "0", "EUR").uncertainty_kwh is None
 
 
 def test_over_delivery_earns_nothing_and_makes_up_for_nothing():

@@ -78,7 +78,7 @@ async def check(trade: Trade) -> None:
     assert await trade.told() == ONCE
     assert len(await trade.world.rows("dispatch")) == 1
     assert len(await trade.world.rows("selection")) == 1
-    assert [(row.version, row.final) for row in await trade.world.rows("activation_report")] == [(1, False), (2, True)]
+    assert [(row.version, row.final) for row in await trade.world.rows("activation_report")] == [(1, True)]
     assert len(await trade.world.rows("settlement")) == 1
     (one,) = await trade.world.rows("activation")
     assert (one.due_at, one.completed_at) == (None, END)
