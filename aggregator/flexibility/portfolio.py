@@ -109,6 +109,7 @@ async def load(
             Reason.OFFLINE: _offline(rows, now, stale_after_s),
             Reason.STALE: stale,
             Reason.NO_POTENTIAL: unknown,
+            Reason.UNMEASURED: np.isnan(responds),
             Reason.OUTSIDE_WINDOW: np.full(len(rows), closed),
             Reason.BUSY: busy,
             Reason.LIMIT: calls.left <= 0,
