@@ -28,7 +28,7 @@ def greedy(fleet: Fleet, ask: Ask, *, seed: int = 0) -> Choice:
     check(fleet, ask)
     case = prepare(fleet, ask, seed)
     plan = fill(case)
-    return _answer(fleet, ask, case, plan, cost_classes(case.unit), "greedy", _flat_bound(case, plan), began)
+    return _answer(fleet, ask, case, plan, cost_classes(case.merit), "greedy", _flat_bound(case, plan), began)
 
 
 def select(fleet: Fleet, ask: Ask, *, seed: int = 0, deadline_s: float = 5.0) -> Choice:
@@ -45,7 +45,7 @@ def select(fleet: Fleet, ask: Ask, *, seed: int = 0, deadline_s: float = 5.0) ->
     incumbent = fill(case)
     if not case.rows.size or not case.columns.size:
         return _answer(
-            fleet, ask, case, incumbent, cost_classes(case.unit), "greedy", _flat_bound(case, incumbent), began
+            fleet, ask, case, incumbent, cost_classes(case.merit), "greedy", _flat_bound(case, incumbent), began
         )
     kinds = group(case, min(max(case.rows.size // _PER_KIND, _FEWEST), _MOST))
     relaxed = relax(
@@ -57,7 +57,7 @@ def select(fleet: Fleet, ask: Ask, *, seed: int = 0, deadline_s: float = 5.0) ->
     plan = rounded(case, kinds, relaxed.columns, began + _REPAIR * deadline_s)
     if evaluate(case, plan)[1] <= evaluate(case, incumbent)[1]:
         return _answer(fleet, ask, case, plan, kinds.kind_of, "lp", bound, began)
-    return _answer(fleet, ask, case, incumbent, cost_classes(case.unit), "greedy", bound, began)
+    return _answer(fleet, ask, case, incumbent, cost_classes(case.merit), "greedy", bound, began)
 
 
 def _flat_bound(case: Case, plan: Plan) -> float:
