@@ -326,6 +326,8 @@ def report(
         )
     )
     say_unknown(found)
+    if found["unadjusted"]:
+        typer.echo(f"{found['unadjusted']} of the baselines lack their same-day adjustment.")
     session.table(rows, "start", "ordered_w", "baseline_w", "actual_w", "delivered_w", "deficiency_w", "coverage")
 
 

@@ -84,6 +84,10 @@ class ActivationReport(Model):
     """Of how many homes the delivery is not known, and why; null: it is known of all."""
     measurable_from: str | None
     """The local date from which, by and large, activations like this one can be measured, where homes still learn."""
+    unadjusted: int
+    """Homes that count whose baseline lacks the same-day adjustment of its method: what they delivered is less sure.
+
+    They were told too long ahead (more than a day, or all that the method looks at), or were not read before."""
 
 
 class ReportVersion(Model):
@@ -130,6 +134,7 @@ EXAMPLE: dict[str, Any] = {
     "vens": None,
     "why_unknown": None,
     "measurable_from": None,
+    "unadjusted": 0,
 }
 _CSV_EXAMPLE = (
     "start,duration_s,ordered_w,baseline_w,actual_w,delivered_w,deficiency_w,coverage\r\n"

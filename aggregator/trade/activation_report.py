@@ -38,7 +38,8 @@ class ActivationReport:
     """A report at one version; `starts_at` to `ends_at` is what ran.
 
     `uncertainty_wh`: half the width of the 90 % interval of the delivered energy, from what the same baseline errs on
-    days without an event; None: too large a pool, or too few days. `vens`: None where the contract does not allow rows
+    days without an event; None: too large a pool, or too few days. `unadjusted`: homes that count whose baseline lacks
+    the same-day adjustment that its method has. `vens`: None where the contract does not allow rows
     of VENs, or too few were called.
     """
 
@@ -64,3 +65,4 @@ class ActivationReport:
     vens: tuple[VenRow, ...] | None
     why_unknown: str | None = None
     measurable_from: str | None = None
+    unadjusted: int = 0

@@ -23,6 +23,7 @@ from aggregator.trade.activations import Activation
 from aggregator.trade.contracts import Contract
 from core.errors import ConflictError, NotFoundError
 from core.spans import ceil_to, floor_to
+from metrics.method import AdjustmentStatus
 from metrics.presets import PRESETS
 from openadr.model.opt import OptType
 from vtn.services import evaluation
@@ -34,6 +35,7 @@ from vtn.store.rows import from_json, to_json
 
 LEAST_VENS: Final = 5
 """With fewer called VENs no rows of single VENs are given away (k-anonymity)."""
+_UNADJUSTED: Final = {AdjustmentStatus.NO_WINDOW.value, AdjustmentStatus.MISSING_DATA.value}
 
 
 # -- made
@@ -138,6 +140,7 @@ def compose(
         vens=_rows(activation.id, vens) if rows else None,
         why_unknown=None if result is None else result.why_unknown,
         measurable_from=None if result is None else result.measurable_from,
+        unadjusted=sum(one.counts and one.baseline_note in _UNADJUSTED for one in vens),
     )
 
 

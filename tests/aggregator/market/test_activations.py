@@ -19,6 +19,7 @@ from aggregator.trade.activations import TRANSITIONS, ActivationEvent, Activatio
 from aggregator.trade.contracts import Limits
 from aggregator.trade.sales import DirectOrder
 from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
+from core.spans import Duration
 from openadr.model.event import EventStatus
 from openadr.v20b.messages import OadrResponse
 from vtn.services import dispatch, event
@@ -123,14 +124,23 @@ async def test_a_late_call_begins_with_the_next_step(trade):
     assert "activation.started" in await trade.told()
 
 
-async def test_far_ahead_nobody_is_called_yet(trade):
+@pytest.mark.parametrize(
+    ("parameters", "ahead"),
+    [
+        ({}, timedelta(hours=1)),
+        ({"notification": Duration.of(minutes=30)}, timedelta(hours=1)),
+        ({"notification": Duration.of(hours=4)}, timedelta(hours=4, minutes=5)),
+    ],
+)
+async def test_homes_are_called_at_the_programmes_notice_and_not_at_the_sale(trade, ahead):
     await trade.join(6)
     start = trade.now + timedelta(hours=30)
     one = await trade.activation(await trade.accept(await trade.offer(start=start)))
     await trade.market.turn()
-    assert await trade.world.rows("dispatch") == []
     await trade.can(trade.homes)
-    await trade.at(start - activations.CALL_AHEAD)
+    await trade.at(start - ahead - timedelta(seconds=1))
+    assert await trade.world.rows("dispatch") == []
+    await trade.at(start - ahead)
     assert (await trade.activation(one.id)).dispatch_id is not None
 
 
