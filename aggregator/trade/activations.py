@@ -108,8 +108,24 @@ class ActivationTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the choice of VENs promised when it was made: powers in whole W, the least of all steps.
+
+    `called`: how many VENs are called, 0: nobody could be. `expected_w`: what they deliver on average; `short_w`: by
+    how much that is less than what was ordered, in the worst step.
+    """
+
+    called: int
+    expected_w: int
+    short_w: int
+
+
+@dataclass(frozen=True, slots=True)
 class Activation:
-    """An activation as it stands; `intervals` is what is ordered now. `due_at`: when the worker looks at it next."""
+    """An activation as it stands; `intervals` is what is ordered now. `due_at`: when the worker looks at it next.
+
+    `outlook` is from the call (or the first try at it); None: nobody was looked for yet.
+    """
 
     id: str
     contract_id: str
@@ -129,6 +145,7 @@ class Activation:
     cancelled_at: datetime | None
     cancel_reason: str | None
     completed_at: datetime | None
+    outlook: Outlook | None = None
 
     def status(self, now: datetime) -> ActivationStatus:
         """Return its status at a time."""
@@ -284,6 +301,7 @@ def _activation(row: Any) -> Activation:
     values = dict(row._mapping)  # noqa: SLF001  SQLAlchemy's public name for a row as a mapping
     values["intervals"] = from_json(tuple[PowerInterval, ...], row.intervals)
     values["terms"] = from_json(ActivationTerms, row.terms)
+    values["outlook"] = None if row.outlook is None else from_json(Outlook, row.outlook)
     return Activation(**values)
 
 

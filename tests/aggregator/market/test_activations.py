@@ -110,6 +110,34 @@ async def test_where_nobody_can_be_called_it_is_said_and_tried_again(trade):
     assert (await trade.activation(activation_id)).dispatch_id is not None
 
 
+async def test_what_a_call_promises_is_known_before_the_start(trade):
+    await trade.join(8)
+    one = await trade.running(trade.wish((3000, 3000)))
+    assert trade.now < one.starts_at
+    assert one.outlook.called == len(await trade.called())
+    assert 3000 <= one.outlook.expected_w <= 4000
+    assert one.outlook.short_w == 0
+    assert "activation.short" not in await trade.told()
+
+
+async def test_who_bought_hears_before_the_start_that_it_will_be_short_or_nobody_can_be_called(any_trade):
+    trade = any_trade
+    homes = await trade.join(8)
+    activation_id = await trade.accept(await trade.offer(trade.wish((3000, 3000), start=START + timedelta(hours=2))))
+    await trade.at(START + timedelta(hours=1), seen=False, turns=2)
+    nobody = await trade.activation(activation_id)
+    assert nobody.outlook == activations.Outlook(called=0, expected_w=0, short_w=3000)
+    await trade.seen(*homes[:2])
+    await trade.at(trade.now + timedelta(minutes=1), seen=False)
+    few = await trade.activation(activation_id)
+    assert few.status(trade.now) is ActivationStatus.NOTIFIED
+    assert few.outlook == activations.Outlook(called=2, expected_w=1600, short_w=1400)
+    said = [
+        row.payload["data"] for row in await trade.world.rows("webhook_delivery") if row.event == "activation.short"
+    ]
+    assert [(one["called"], one["expected_w"], one["short_w"]) for one in said] == [(0, 0, 3000), (2, 1600, 1400)]
+
+
 async def test_a_late_call_begins_with_the_next_step(trade):
     await trade.join(6)
     activation_id = await trade.accept(await trade.offer())
