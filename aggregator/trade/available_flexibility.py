@@ -42,6 +42,7 @@ from vtn.store.tables import programme as programme_table
 
 CONFIDENCE: Final = 0.9
 """What is sold is the pool's p10: with this probability at least that much is delivered."""
+_SMALLEST_PART: Final = 0.5
 _RHO: Final = 0.03
 """Correlation of the responses of two VENs, as the pool has it."""
 Stamp = frozenset[tuple[str, int]]
@@ -216,6 +217,18 @@ def possible_w(basis: Basis) -> Floats:
             share = np.where(basis.contrary_w > 0, basis.contrary_w / other, 0.0)
         free = free * (1.0 - np.clip(share, 0.0, 1.0))
     return np.floor(np.maximum(free - basis.sold_w, 0.0) + 1e-6)
+
+
+def least_w(basis: Basis) -> Floats:
+    """Return the power (W) in each step, (T,), below which nothing is sold: a home is called at its whole power.
+
+    It is half of what the smallest home gives. Who sold less would call for more than twice of it, or nobody.
+    """
+    fleet = basis.fleet
+    free = np.array([why is None for why in fleet.barred], dtype=bool) & (fleet.calls_left > 0)
+    power_w = np.nan_to_num(fleet.p50_w[free])
+    smallest = np.where(power_w > 0, power_w, np.inf).min(axis=0, initial=np.inf)
+    return np.where(np.isfinite(smallest), smallest * _SMALLEST_PART, 0.0)
 
 
 def per_interval(grid: Grid, power_w: Floats, bounds: Sequence[tuple[datetime, datetime]]) -> list[int]:

@@ -5,11 +5,12 @@ something was sold meanwhile, and only then writes: what is sold stands on what 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from math import ceil
 from typing import Final, TypeVar, TypeVarTuple
 
 from aggregator import money
@@ -175,7 +176,7 @@ class Sales:
         outcome = await self.reckon(_compose, basis, wish, contract)
         if isinstance(outcome, Refusal):
             raise OverPotentialError(outcome)
-        options = tuple(_on_terms(option, unasked) for option in outcome)
+        options = tuple(_on_terms(option, unasked, _least_w(basis, wish.intervals)) for option in outcome)
         async with self._db.write() as tx:
             await _hold(tx, basis, now)
             offer_id = await offers.create(
@@ -211,7 +212,7 @@ class Sales:
         async with (writing or self._db.write)() as tx:
             contract = await _checked(tx.conn, contract_id, wanted, now, party_id)
             await _hold(tx, basis, now)
-            terms = _ordered(wanted, contract, basis.scope.grid, possible)
+            terms = _ordered(wanted, contract, basis, possible)
             activation_id = await activations.add(tx, contract, wanted.direction, terms, now, who=who)
             return await activations.get(tx.conn, activation_id)
 
@@ -225,7 +226,13 @@ def _compose(basis: Basis, order: Need, contract: Contract) -> tuple[Option, ...
     """Return what can be offered for a wish. Takes CPU: use a thread."""
     bounds = [(it.start, it.end) for it in order.intervals]
     possible = available_flexibility.per_interval(basis.scope.grid, available_flexibility.possible_w(basis), bounds)
-    return offers.compose(order, possible, contract.price)
+    return offers.compose(order, possible, contract.price, _least_w(basis, order.intervals))
+
+
+def _least_w(basis: Basis, intervals: Sequence[NeedInterval | PowerInterval]) -> list[int]:
+    """Return the least power (W) that can be sold in each interval."""
+    bounds = [(it.start, it.end) for it in intervals]
+    return available_flexibility.per_interval(basis.scope.grid, available_flexibility.least_w(basis), bounds)
 
 
 async def _hold(tx: Transaction, basis: Basis, now: datetime) -> None:
@@ -250,9 +257,14 @@ def _wanted(sale: UnaskedOffer | DirectOrder) -> Wanted:
     return Wanted(sale.direction, first.start, last.end, max(it.power_w for it in sale.intervals), sale.area)
 
 
-def _on_terms(option: Option, unasked: UnaskedOffer) -> Option:
-    """Return an option as its operator wants it: the factor, and the price if one is named."""
-    option = replace(option, min_activation_factor=round(unasked.min_activation_factor, 4))
+def _on_terms(option: Option, unasked: UnaskedOffer, least_w: Sequence[int]) -> Option:
+    """Return an option as its operator wants it: the factor, and the price if one is named.
+
+    No factor leaves less than `least_w` (W, one an interval): no home could be called for that.
+    """
+    parts = [least / it.power_w for it, least in zip(option.intervals, least_w, strict=True) if it.power_w]
+    factor = min(max(unasked.min_activation_factor, *parts), 1.0)
+    option = replace(option, min_activation_factor=ceil(factor * 10_000 - 1e-6) / 10_000)
     if unasked.price_per_kwh is None:
         return option
     unit = money.unit_price(unasked.price_per_kwh)
@@ -274,11 +286,13 @@ async def _checked(
     return contract
 
 
-def _ordered(wanted: DirectOrder, contract: Contract, grid: Grid, possible: Floats) -> ActivationTerms:
+def _ordered(wanted: DirectOrder, contract: Contract, basis: Basis, possible: Floats) -> ActivationTerms:
+    grid, bounds = basis.scope.grid, [(it.start, it.end) for it in wanted.intervals]
     ordered = grid.power_w(wanted.intervals)
     if (ordered > possible).any():
-        most = available_flexibility.per_interval(grid, possible, [(it.start, it.end) for it in wanted.intervals])
+        most = available_flexibility.per_interval(grid, possible, bounds)
         raise ConflictError(f"More than can be had now. Possible in each interval: {shown_w(most)} W.")
+    offers.check_least([it.power_w for it in wanted.intervals], _least_w(basis, wanted.intervals))
     return ActivationTerms(
         option_id=None,
         factor=1.0,
