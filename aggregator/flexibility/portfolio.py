@@ -5,7 +5,7 @@ Whatever the size of the fleet, the number of queries is the same.
 
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -89,12 +89,14 @@ async def load(
     exclude: Collection[str] = (),
     batches: Sequence[Batch] | None = None,
     promised: Sequence[Promised] = (),
+    is_part: bool = False,
 ) -> Fleet:
     """Return the VENs enrolled in a programme throughout a span, by venID, with their potential in steps of `step_s`.
 
     `area` and `group_ids` (any of them) narrow the fleet, `exclude` leaves VENs out. A VEN that was silent for
     `stale_after_s` (world time) is offline. `batches`: the potentials in force, if they were read before. `promised`
-    calls count like planned ones. Raises InvalidError for a span that the steps do not divide, or without end.
+    calls count like planned ones. `is_part`: the span is a part of whatever call, so that it may be shorter than calls
+    are. Raises InvalidError for a span that the steps do not divide, or without end.
     """
     wish = _wish(programme, span, step_s, direction, now)
     members = _members(wish, area, group_ids)
@@ -114,7 +116,8 @@ async def load(
 
     def fleet() -> Fleet:
         powers, unknown, stale = _potentials(batches, wish, index)
-        closed = not allows(programme.parameters.limits, _zone(programme), span)
+        limits = programme.parameters.limits
+        closed = not allows(replace(limits, shortest=None) if is_part else limits, _zone(programme), span)
         bars = {
             Reason.OFFLINE: _offline(rows, now, stale_after_s),
             Reason.STALE: stale,

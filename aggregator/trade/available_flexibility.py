@@ -11,8 +11,9 @@ rest. As many VENs as it will take, in the order in which they would be called, 
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Final
 
 import numpy as np
@@ -50,18 +51,28 @@ Stamp = frozenset[tuple[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose flexibility, when and which way."""
+    """Whose flexibility, when and which way. `is_part`: the time is only a part of calls that may be made."""
 
     programme: Programme
     direction: str
     grid: Grid
     area: str | None = None
     group_ids: tuple[str, ...] = ()
+    is_part: bool = False
 
     @property
     def span(self) -> Span:
         """Its time."""
         return Span(self.grid.start, self.grid.end)
+
+    def parts(self, most: int) -> "list[Scope]":
+        """Return its steps as scopes of their own; several steps in one where there are more than `most`."""
+        grid = self.grid
+        width = ceil(grid.count / most)
+        pieces = [
+            Grid(grid.at(first), grid.step_s, min(width, grid.count - first)) for first in range(0, grid.count, width)
+        ]
+        return [replace(self, grid=piece, is_part=True) for piece in pieces]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,18 +119,20 @@ class _Sale:
         return np.where(beside, power_w.max(initial=0.0), power_w)
 
 
-async def read(conn: Connection, scope: Scope, now: datetime, *, stale_after_s: float) -> Basis:
-    """Read what `possible_w` works on, from one snapshot."""
+async def read(
+    conn: Connection, scope: Scope, now: datetime, *, stale_after_s: float, batches: Sequence[Batch] | None = None
+) -> Basis:
+    """Read what `possible_w` works on, from one snapshot. `batches`: the potentials in force, if read before."""
     sales = await _sales(conn, scope, now)
     here = [one for one in sales if one.overlaps(scope.grid)]
     same = [one.missing_w(scope.grid) for one in here if one.direction == scope.direction]
     other = [one.missing_w(scope.grid) for one in here if one.direction != scope.direction]
     nothing = np.zeros(scope.grid.count)
     contrary_w = np.sum(other, axis=0) if other else nothing
-    fleet = await load(conn, scope, now, stale_after_s)
+    fleet = await load(conn, scope, now, stale_after_s, batches=batches)
     promised = await _promised(conn, scope, [one for one in sales if one not in here], fleet, now, stale_after_s)
     if promised:
-        fleet = await load(conn, scope, now, stale_after_s, promised=promised)
+        fleet = await load(conn, scope, now, stale_after_s, promised=promised, batches=batches)
     contrary = None
     if contrary_w.any():
         contrary = await load(conn, scope, now, stale_after_s, contrary=True, promised=promised)
@@ -159,7 +172,14 @@ async def load(
         group_ids=scope.group_ids,
         batches=batches,
         promised=promised,
+        is_part=scope.is_part,
     )
+
+
+async def potentials(conn: Connection, scope: Scope) -> list[Batch]:
+    """Return the potentials in force of the programme's VENs, for several looks at them."""
+    members = select(enrolment.c.ven_id).where(enrolment.c.programme_id == scope.programme.id)
+    return await potential_arrays.batches(conn, ven_ids=members)
 
 
 async def _promised(
@@ -173,8 +193,7 @@ async def _promised(
     enough = fleet.calls_left[free].min(initial=np.iinfo(np.int64).max) > len(sales)
     if not sales or not free.any() or (enough and not scope.programme.parameters.limits.rest):
         return []
-    members = select(enrolment.c.ven_id).where(enrolment.c.programme_id == scope.programme.id)
-    batches = await potential_arrays.batches(conn, ven_ids=members)
+    batches = await potentials(conn, scope)
     found: list[Promised] = []
     for sale in sorted(sales, key=lambda one: (one.grid.start, one.id)):
         grid = sale.grid

@@ -33,6 +33,7 @@ _AT_ONCE: Final = 2
 """Pools reckoned at once: each takes a core for up to seconds."""
 
 _T = TypeVar("_T")
+_Read = TypeVar("_Read", Basis, list[Basis])
 _Args = TypeVarTuple("_Args")
 
 Writing = Callable[[], AbstractAsyncContextManager[Transaction]]
@@ -97,7 +98,15 @@ class Sales:
         """Read what a pool can do, and what of it is sold."""
         return await available_flexibility.read(conn, scope, now, stale_after_s=self._stale_after_s)
 
-    async def reckon(self, work: Callable[[Basis, *_Args], _T], basis: Basis, *args: *_Args) -> _T:
+    async def read_parts(self, conn: Connection, scope: Scope, now: datetime, most: int) -> list[Basis]:
+        """Read what a pool can do in each step for itself, or in `most` parts if there are more steps."""
+        batches = await available_flexibility.potentials(conn, scope)
+        return [
+            await available_flexibility.read(conn, one, now, stale_after_s=self._stale_after_s, batches=batches)
+            for one in scope.parts(most)
+        ]
+
+    async def reckon(self, work: Callable[[_Read, *_Args], _T], basis: _Read, *args: *_Args) -> _T:
         """Compute something from a pool in a thread, a few at once."""
         async with self._reckoning:
             return await asyncio.to_thread(work, basis, *args)
