@@ -197,7 +197,7 @@ async def read_potential(
             raise ForbiddenError(f"The contract is for the areas {', '.join(contract.limits.areas)}: name one of them.")
         rules = await programme.get(conn, contract.programme_id)
         scope = Scope(rules, direction, grid, area)
-        bases = await desk.sales.read_parts(conn, scope, now, _MOST_PARTS)
+        bases = await desk.sales.read_parts(conn, scope, contract, now, _MOST_PARTS)
         learnt = await learning.of_programme(conn, rules, now)
     intervals, waterfall = await desk.sales.reckon(_reckon, bases, confidence)
     context.headers["Cache-Control"] = f"private, max-age={_KEEP_S}"
@@ -302,7 +302,10 @@ async def read_baseline(
     answer_example=NOMINATION_EXAMPLE,
 )
 async def put_baseline(context: Context, body: NewNomination) -> Nomination:
-    """Say what the portfolio will consume; until the day begins (UTC). The same again is no new revision."""
+    """Say what the portfolio will consume; until the day begins (UTC). The same again is no new revision.
+
+    It bounds what is offered as a reduction, unless the aggregator nominates something else.
+    """
     now, who = context.service(BRP).clock.now(), context.principal.name
     async with writing(context) as tx:
         made = await nominations.declare(

@@ -77,7 +77,10 @@ class Scope:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Basis:
-    """Everything that the answer rests on, read in one snapshot. `stamp` names the sales that were known."""
+    """Everything that the answer rests on, read in one snapshot. `stamp` names the sales that were known.
+
+    `nominated_w` (T): what the portfolio is to consume, infinite where nobody said; None: nobody asked.
+    """
 
     scope: Scope
     fleet: Fleet
@@ -85,6 +88,7 @@ class Basis:
     sold_w: Floats
     contrary_w: Floats
     stamp: Stamp
+    nominated_w: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +239,10 @@ def possible_w(basis: Basis) -> Floats:
         with np.errstate(divide="ignore", invalid="ignore"):
             share = np.where(basis.contrary_w > 0, basis.contrary_w / other, 0.0)
         free = free * (1.0 - np.clip(share, 0.0, 1.0))
-    return np.floor(np.maximum(free - basis.sold_w, 0.0) + 1e-6)
+    left = free - basis.sold_w
+    if basis.nominated_w is not None and basis.scope.direction == Direction.REDUCE:
+        left = np.minimum(left, basis.nominated_w - basis.sold_w)
+    return np.floor(np.maximum(left, 0.0) + 1e-6)
 
 
 def least_w(basis: Basis) -> Floats:

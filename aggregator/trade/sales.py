@@ -17,7 +17,7 @@ from aggregator import money
 from aggregator.flexibility.fleet import Floats
 from aggregator.grid import Grid
 from aggregator.intervals import PowerInterval
-from aggregator.trade import activations, available_flexibility, contracts, offers, requests
+from aggregator.trade import activations, available_flexibility, contracts, nominations, offers, requests
 from aggregator.trade.activations import Activation, ActivationTerms, price_per_kwh, shown_w
 from aggregator.trade.available_flexibility import Basis, Scope
 from aggregator.trade.contracts import Contract, Wanted
@@ -26,6 +26,7 @@ from aggregator.trade.requests import Need, NeedInterval, Request, check_groups,
 from core.clock import Clock
 from core.errors import ConflictError, ForbiddenError, InvalidError
 from vtn.services import programme
+from vtn.services.potential_arrays import Batch
 from vtn.store.database import Connection, Database, Transaction
 
 _MAX_REASON: Final = 500
@@ -94,17 +95,20 @@ class Sales:
         self._offer_valid = offer_valid
         self._reckoning = asyncio.Semaphore(_AT_ONCE)
 
-    async def read(self, conn: Connection, scope: Scope, now: datetime) -> Basis:
-        """Read what a pool can do, and what of it is sold."""
-        return await available_flexibility.read(conn, scope, now, stale_after_s=self._stale_after_s)
+    async def read(
+        self, conn: Connection, scope: Scope, contract: Contract, now: datetime, batches: Sequence[Batch] | None = None
+    ) -> Basis:
+        """Read what a pool can do, what of it is sold, and what the contract's portfolio is to consume."""
+        stale_after_s = self._stale_after_s
+        basis = await available_flexibility.read(conn, scope, now, stale_after_s=stale_after_s, batches=batches)
+        return replace(basis, nominated_w=await nominations.consumption_w(conn, contract.id, scope.grid))
 
-    async def read_parts(self, conn: Connection, scope: Scope, now: datetime, most: int) -> list[Basis]:
+    async def read_parts(
+        self, conn: Connection, scope: Scope, contract: Contract, now: datetime, most: int
+    ) -> list[Basis]:
         """Read what a pool can do in each step for itself, or in `most` parts if there are more steps."""
         batches = await available_flexibility.potentials(conn, scope)
-        return [
-            await available_flexibility.read(conn, one, now, stale_after_s=self._stale_after_s, batches=batches)
-            for one in scope.parts(most)
-        ]
+        return [await self.read(conn, one, contract, now, batches) for one in scope.parts(most)]
 
     async def reckon(self, work: Callable[[_Read, *_Args], _T], basis: _Read, *args: *_Args) -> _T:
         """Compute something from a pool in a thread, a few at once."""
@@ -127,7 +131,7 @@ class Sales:
             rules = await programme.get(conn, contract.programme_id)
             basis = None
             if now < request.need.deadline:
-                basis = await self.read(conn, _scope(rules, request.need), now)
+                basis = await self.read(conn, _scope(rules, request.need), contract, now)
         if basis is None:
             async with self._db.write() as tx:
                 await self._conclude(tx, request.id, None, now, now, who)
@@ -181,7 +185,7 @@ class Sales:
             contract = await contracts.get(conn, unasked.contract_id)
             rules = await programme.get(conn, contract.programme_id)
             contracts.check(contract, _wanted(unasked), rules.parameters, now)
-            basis = await self.read(conn, _scope(rules, wish), now)
+            basis = await self.read(conn, _scope(rules, wish), contract, now)
         outcome = await self.reckon(_compose, basis, wish, contract)
         if isinstance(outcome, Refusal):
             raise OverPotentialError(outcome)
@@ -216,7 +220,7 @@ class Sales:
             contract = await _checked(conn, contract_id, wanted, now, party_id)
             rules = await programme.get(conn, contract.programme_id)
             scope = Scope(rules, wanted.direction, Grid.over(wanted.intervals), wanted.area, wanted.group_ids)
-            basis = await self.read(conn, scope, now)
+            basis = await self.read(conn, scope, contract, now)
         possible = await self.reckon(available_flexibility.possible_w, basis)
         async with (writing or self._db.write)() as tx:
             contract = await _checked(tx.conn, contract_id, wanted, now, party_id)
