@@ -248,9 +248,9 @@ def _reckon(bases: list[Basis], confidence: float) -> tuple[list[PotentialInterv
     return intervals, steps
 
 
-def _intervals(basis: Basis, found: Pool, confidence: float) -> list[PotentialInterval]:
+def _intervals(basis: Basis, homes: Pool, confidence: float) -> list[PotentialInterval]:
     grid = basis.scope.grid
-    columns = (found.p10_w, found.p50_w, found.p90_w, found.at(confidence), available_flexibility.possible_w(basis))
+    columns = (homes.p10_w, homes.p50_w, homes.p90_w, homes.at(confidence), available_flexibility.possible_w(basis))
     rows = np.floor(np.maximum(np.stack(columns, axis=1), 0.0) + 1e-6).astype(np.int64).tolist()
     return [
         PotentialInterval(

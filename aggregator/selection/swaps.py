@@ -129,9 +129,9 @@ class _Options:
         for place in found.tolist():
             yield self._moved(plan, *divmod(place, self.home.size))
 
-    def _moved(self, plan: Plan, one: int, other: int) -> Plan:
+    def _moved(self, plan: Plan, first: int, other: int) -> Plan:
         start, stop = plan.start.copy(), plan.stop.copy()
-        for place in (other, one):
+        for place in (other, first):
             start[self.home[place]], stop[self.home[place]] = self.start[place], self.stop[place]
         return Plan(start, stop)
 

@@ -199,7 +199,7 @@ async def _promised(
         return []
     batches = await potentials(conn, scope)
     found: list[Promised] = []
-    for sale in sorted(sales, key=lambda one: (one.grid.start, one.id)):
+    for sale in sorted(sales, key=lambda row: (row.grid.start, row.id)):
         grid = sale.grid
         theirs = Scope(scope.programme, sale.direction, grid, sale.area, sale.group_ids)
         candidates = await load(conn, theirs, now, stale_after_s, promised=found, batches=batches)
