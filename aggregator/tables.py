@@ -146,6 +146,7 @@ activation = Table(
     Column("due_at", UtcDateTime, index=True, comment="when the worker looks at it next; null: nothing left to do"),
     Column("dispatch_id", String(80), ForeignKey("dispatch.id"), unique=True, comment="null: nobody called yet"),
     Column("selection_id", String(80), ForeignKey("selection.id")),
+    Column("outlook", Json, comment="aggregator.trade.activations.Outlook; null: not looked for anybody yet"),
     Column("cancelled_at", UtcDateTime),
     Column("cancel_reason", Text),
     Column("completed_at", UtcDateTime),

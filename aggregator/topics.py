@@ -17,6 +17,7 @@ class Topic(StrEnum):
     OFFER_REVOKED = "offer.revoked"
     ACTIVATION_SCHEDULED = "activation.scheduled"
     ACTIVATION_NOTIFIED = "activation.notified"
+    ACTIVATION_SHORT = "activation.short"
     ACTIVATION_STARTED = "activation.started"
     ACTIVATION_MODIFIED = "activation.modified"
     ACTIVATION_COMPLETED = "activation.completed"

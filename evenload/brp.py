@@ -306,9 +306,10 @@ def report(
     found = session.call(lambda client: client.get(f"/activations/{activation_id}/report", query))
     rows = found["intervals"]
     if as_csv:
-        writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else ["start"])
+        which = {name: found[name] for name in ("activation_id", "version", "direction", "method")}
+        writer = csv.DictWriter(sys.stdout, [*which, *(rows[0] if rows else ["start"])])
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(which | row for row in rows)
         return
     if session.json:
         session.tell(found, "")
@@ -326,6 +327,8 @@ def report(
         )
     )
     say_unknown(found)
+    if found["unadjusted"]:
+        typer.echo(f"{found['unadjusted']} of the baselines lack their same-day adjustment.")
     session.table(
         rows, "number", "local_start", "ordered_w", "baseline_w", "actual_w", "delivered_w", "deficiency_w", "coverage"
     )

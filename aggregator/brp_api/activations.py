@@ -44,6 +44,17 @@ class Change(Model):
     """The one that you read, beside `If-Match`; a 412 if it is another by now."""
 
 
+class Outlook(Model):
+    """What the choice of homes promised when it was made, before the start; powers are those of the worst step."""
+
+    called: int
+    """Homes that were called; 0: nobody could be, and it is tried again each minute."""
+    expected_w: int
+    """What they deliver on average."""
+    short_w: int
+    """By how much that is less than what was ordered."""
+
+
 class Activation(Model):
     """An activation as it stands."""
 
@@ -74,6 +85,8 @@ class Activation(Model):
     cancelled_at: UtcTime | None
     cancel_reason: str | None
     completed_at: UtcTime | None
+    outlook: Outlook | None
+    """null: homes were not chosen yet; they are called by the notice of the programme."""
 
     @classmethod
     def of(cls, activation: activations.Activation, now: datetime) -> Self:
@@ -103,6 +116,7 @@ class Activation(Model):
             cancelled_at=activation.cancelled_at,
             cancel_reason=activation.cancel_reason,
             completed_at=activation.completed_at,
+            outlook=None if activation.outlook is None else shown(Outlook, activation.outlook),
         )
 
 
@@ -164,6 +178,7 @@ EXAMPLE: dict[str, Any] = {
     "cancelled_at": None,
     "cancel_reason": None,
     "completed_at": None,
+    "outlook": {"called": 64, "expected_w": 85_300, "short_w": 0},
 }
 _ORDER = {"contract_id": f"ctr_{ULID}", "direction": "reduce", "intervals": [_INTERVAL], "reason": "outage"}
 LIVE_EXAMPLE: dict[str, Any] = {

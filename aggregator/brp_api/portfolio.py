@@ -10,7 +10,7 @@ from pydantic import Field
 from aggregator import money
 from aggregator.brp_api.desk import BRP, party_of, writing
 from aggregator.brp_api.values import MAX_INTERVALS, ULID, Id, shown
-from aggregator.flexibility.pool import pool
+from aggregator.flexibility.pool import Pool, Step, pool
 from aggregator.grid import Grid
 from aggregator.trade import available_flexibility, contracts, nominations
 from aggregator.trade.available_flexibility import Basis, Scope
@@ -28,6 +28,7 @@ _BASELINE = "/brp/v1/portfolio/baseline"
 _KEEP_S = 60
 _SHARES = ("0.25", "0.5", "0.75", "1")
 _LONGEST = timedelta(hours=48)
+_MOST_PARTS = 96
 
 Resolution = Literal[300, 900, 1800, 3600]
 
@@ -48,7 +49,7 @@ class PotentialInterval(Model):
 
 
 class WaterfallStep(Model):
-    """What is left, from what stands on nameplates to what is offered (mean over the time)."""
+    """What is left, from what stands on nameplates to what is offered (means over the time)."""
 
     name: str
     power_w: int
@@ -183,7 +184,11 @@ async def read_potential(
     area: Annotated[str, Field(min_length=1, max_length=80)] | None = None,
     confidence: Annotated[float, Field(ge=0.5, le=0.999)] = 0.9,
 ) -> Potential:
-    """Return the pool of a contract's programme per interval, at most 48 hours; good for a minute."""
+    """Return the pool of a contract's programme per interval, at most 48 hours; good for a minute.
+
+    Each interval is looked at for itself (of more than 96 intervals, a few together): a home that is in an event, opted
+    out or outside its window in one counts in the others. For a call of all of the time, request that.
+    """
     desk = context.service(BRP)
     now = desk.clock.now()
     grid = grid_of(from_, until, resolution_s)
@@ -193,9 +198,9 @@ async def read_potential(
             raise ForbiddenError(f"The contract is for the areas {', '.join(contract.limits.areas)}: name one of them.")
         rules = await programme.get(conn, contract.programme_id)
         scope = Scope(rules, direction, grid, area)
-        basis = await desk.sales.read(conn, scope, now)
+        bases = await desk.sales.read_parts(conn, scope, contract, now, _MOST_PARTS)
         learnt = await learning.of_programme(conn, rules, now)
-    intervals, waterfall = await desk.sales.reckon(_reckon, basis, confidence)
+    intervals, waterfall = await desk.sales.reckon(_reckon, bases, confidence)
     context.headers["Cache-Control"] = f"private, max-age={_KEEP_S}"
     return Potential(
         contract_id=contract.id,
@@ -225,12 +230,30 @@ def grid_of(start: datetime, until: datetime, step_s: int) -> Grid:
     return Grid(start, step_s, count)
 
 
-def _reckon(basis: Basis, confidence: float) -> tuple[list[PotentialInterval], list[WaterfallStep]]:
-    """Pool the homes. Takes CPU: use a thread."""
-    found, grid = pool(basis.fleet), basis.scope.grid
-    columns = (found.p10_w, found.p50_w, found.p90_w, found.at(confidence), available_flexibility.possible_w(basis))
+def _reckon(bases: list[Basis], confidence: float) -> tuple[list[PotentialInterval], list[WaterfallStep]]:
+    """Pool the homes of each part. Takes CPU: use a thread."""
+    intervals: list[PotentialInterval] = []
+    falls: list[tuple[Step, ...]] = []
+    for basis in bases:
+        found = pool(basis.fleet)
+        intervals += _intervals(basis, found, confidence)
+        falls += [found.waterfall] * basis.scope.grid.count
+    steps = [
+        WaterfallStep(
+            name=some[0].name,
+            power_w=round(float(np.mean([one.power_w for one in some]))),
+            vens=round(float(np.mean([one.vens for one in some]))),
+        )
+        for some in zip(*falls, strict=True)
+    ]
+    return intervals, steps
+
+
+def _intervals(basis: Basis, homes: Pool, confidence: float) -> list[PotentialInterval]:
+    grid = basis.scope.grid
+    columns = (homes.p10_w, homes.p50_w, homes.p90_w, homes.at(confidence), available_flexibility.possible_w(basis))
     rows = np.floor(np.maximum(np.stack(columns, axis=1), 0.0) + 1e-6).astype(np.int64).tolist()
-    intervals = [
+    return [
         PotentialInterval(
             start=grid.at(number),
             duration_s=grid.step_s,
@@ -242,8 +265,6 @@ def _reckon(basis: Basis, confidence: float) -> tuple[list[PotentialInterval], l
         )
         for number, row in enumerate(rows)
     ]
-    steps = [WaterfallStep(name=one.name, power_w=round(one.power_w), vens=one.vens) for one in found.waterfall]
-    return intervals, steps
 
 
 def _prices(price: Price) -> list[PriceStep]:
@@ -282,7 +303,10 @@ async def read_baseline(
     answer_example=NOMINATION_EXAMPLE,
 )
 async def put_baseline(context: Context, body: NewNomination) -> Nomination:
-    """Say what the portfolio will consume; until the day begins (UTC). The same again is no new revision."""
+    """Say what the portfolio will consume; until the day begins (UTC). The same again is no new revision.
+
+    It bounds what is offered as a reduction, unless the aggregator nominates something else.
+    """
     now, who = context.service(BRP).clock.now(), context.principal.name
     async with writing(context) as tx:
         made = await nominations.declare(

@@ -97,6 +97,10 @@ class ActivationReport(Model):
     """The programme's settlement period."""
     time_zone: str | None
     """The programme's."""
+    unadjusted: int
+    """Homes that count whose baseline lacks the same-day adjustment of its method: what they delivered is less sure.
+
+    They were told too long ahead (more than a day, or all that the method looks at), or were not read before."""
 
 
 class ReportVersion(Model):
@@ -149,6 +153,7 @@ EXAMPLE: dict[str, Any] = {
     "final_at": "2026-02-07T18:00:00Z",
     "interval_s": 900,
     "time_zone": "Europe/Paris",
+    "unadjusted": 0,
 }
 _CSV_EXAMPLE = (
     "activation_id,version,direction,method,"

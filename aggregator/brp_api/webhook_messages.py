@@ -86,6 +86,18 @@ class AboutCalledActivation(AboutActivation):
     dispatch_id: str | None
 
 
+class AboutShortActivation(AboutActivation):
+    """An activation of which less is to be expected than was bought, while there is time to buy elsewhere."""
+
+    starts_at: UtcTime
+    called: int
+    """How many homes are called; 0: none can be."""
+    expected_w: int
+    """The least power that is expected of any interval."""
+    short_w: int
+    """The most that any interval lacks."""
+
+
 class AboutModifiedActivation(AboutActivation):
     """An activation that was changed."""
 
@@ -149,6 +161,7 @@ BODIES: Final[dict[str, TypeAdapter[Any]]] = {
     Topic.OFFER_REVOKED.value: TypeAdapter(Message[AboutOffer]),
     Topic.ACTIVATION_SCHEDULED.value: TypeAdapter(Message[AboutScheduledActivation]),
     Topic.ACTIVATION_NOTIFIED.value: TypeAdapter(Message[AboutCalledActivation]),
+    Topic.ACTIVATION_SHORT.value: TypeAdapter(Message[AboutShortActivation]),
     Topic.ACTIVATION_STARTED.value: TypeAdapter(Message[AboutActivation]),
     Topic.ACTIVATION_MODIFIED.value: TypeAdapter(Message[AboutModifiedActivation]),
     Topic.ACTIVATION_COMPLETED.value: TypeAdapter(Message[AboutActivation]),
@@ -173,6 +186,8 @@ _EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     Topic.ACTIVATION_SCHEDULED: _ACTIVATION
     | {"offer_id": f"fof_{ULID}", "starts_at": "2026-01-31T17:00:00Z", "ends_at": "2026-01-31T18:00:00Z"},
     Topic.ACTIVATION_NOTIFIED: _ACTIVATION | {"called": 42, "dispatch_id": f"dsp_{ULID}"},
+    Topic.ACTIVATION_SHORT: _ACTIVATION
+    | {"starts_at": "2026-01-31T17:00:00Z", "called": 42, "expected_w": 61_000, "short_w": 22_200},
     Topic.ACTIVATION_MODIFIED: _ACTIVATION | {"modification_number": 1},
     Topic.ACTIVATION_CANCELLED: _ACTIVATION | {"reason": "The line is back."},
     "report": _ACTIVATION | {"version": 1, "final": False},

@@ -79,6 +79,7 @@ TONES: Final[Mapping[str, str]] = {
     Reason.OFFLINE: "bad",
     Reason.STALE: "warn",
     Reason.NO_POTENTIAL: "quiet",
+    Reason.UNMEASURED: "warn",
     Reason.OUTSIDE_WINDOW: "warn",
     Reason.LIMIT: "warn",
     Reason.RESTING: "warn",

@@ -23,6 +23,7 @@ WORDS: Final[Mapping[str, str]] = {
     "turn of others": N_("turn of others"),
     "stale potential": N_("stale potential"),
     "no potential": N_("no potential"),
+    "not measured": N_("not measured"),
     "outside window": N_("outside window"),
     "limit reached": N_("limit reached"),
     "resting": N_("resting"),

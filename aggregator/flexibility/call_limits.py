@@ -37,6 +37,27 @@ def periods(limits: Limits, zone: ZoneInfo, when: datetime) -> Periods:
     )
 
 
+def counted(limits: Limits, zone: ZoneInfo, span: Span) -> Span | None:
+    """Return the time in which other calls count against one in a span, None where no limit looks at others.
+
+    That is its day, week and season as far as they are limited, and the rest around it.
+    """
+    around = periods(limits, zone, span.start)
+    spans = [
+        one
+        for one, limit in (
+            (around.day, limits.per_day),
+            (around.week, limits.per_week),
+            (around.season, limits.per_season),
+        )
+        if limit is not None
+    ]
+    if limits.rest and span.end is not None:
+        spans.append(Span((-limits.rest).after(span.start), limits.rest.after(span.end)))
+    ends = [one.end for one in spans if one.end is not None]
+    return Span(min(one.start for one in spans), max(ends)) if ends else None
+
+
 def midnight(day: date, zone: ZoneInfo) -> datetime:
     """Return when a local day begins, UTC."""
     return datetime.combine(day, time(), zone).astimezone(UTC)

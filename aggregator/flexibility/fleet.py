@@ -21,6 +21,7 @@ class Reason(StrEnum):
     OFFLINE = "offline"
     STALE = "stale potential"
     NO_POTENTIAL = "no potential"
+    UNMEASURED = "not measured"
     OUTSIDE_WINDOW = "outside window"
     LIMIT = "limit reached"
     RESTING = "resting"
@@ -35,7 +36,7 @@ class Fleet:
 
     `nameplate_w` (N): what the devices could do at most, nan: not known. `p10_w`, `p50_w`, `p90_w` (N, T): the change
     of consumption that a VEN achieves if it responds, positive = as asked; 0 where it has none. `reliability` (N):
-    probability that it responds when called. `price` (N): cost of a kWh, in the programme's currency.
+    probability that it responds when called, nan: not known. `price` (N): cost of a kWh, in the programme's currency.
     `calls_left` (N): calls that the limits still allow (a large number: no limit). `calls`, `last_call_s` (N): calls
     this season, and when the last one began (0: never), for rotation. `barred` (N): why a VEN cannot be called, or
     None. `area` (N): index of its area or feeder in `areas`, -1: none.

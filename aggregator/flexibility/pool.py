@@ -32,6 +32,7 @@ _LOST_AT = MappingProxyType(
         Reason.OFFLINE: 1,
         Reason.STALE: 1,
         Reason.NO_POTENTIAL: 2,
+        Reason.UNMEASURED: 2,
         Reason.OUTSIDE_WINDOW: 2,
         Reason.FEEDER_CAP: 2,
         Reason.LIMIT: 3,

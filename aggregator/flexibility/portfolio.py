@@ -5,7 +5,7 @@ Whatever the size of the fleet, the number of queries is the same.
 
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -66,6 +66,15 @@ class _Wish:
         return (self.end_s - self.start_s) // self.step_s
 
 
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """VENs that will be called from `start` to `end` for what was sold or offered, though nobody called them yet."""
+
+    ven_ids: tuple[str, ...]
+    start: datetime
+    end: datetime
+
+
 async def load(
     conn: Connection,
     programme: Programme,
@@ -79,12 +88,15 @@ async def load(
     group_ids: Sequence[str] = (),
     exclude: Collection[str] = (),
     batches: Sequence[Batch] | None = None,
+    promised: Sequence[Promised] = (),
+    is_part: bool = False,
 ) -> Fleet:
     """Return the VENs enrolled in a programme throughout a span, by venID, with their potential in steps of `step_s`.
 
     `area` and `group_ids` (any of them) narrow the fleet, `exclude` leaves VENs out. A VEN that was silent for
-    `stale_after_s` (world time) is offline. `batches`: the potentials in force, if they were read before. Raises
-    InvalidError for a span that the steps do not divide, or without end.
+    `stale_after_s` (world time) is offline. `batches`: the potentials in force, if they were read before. `promised`
+    calls count like planned ones. `is_part`: the span is a part of whatever call, so that it may be shorter than calls
+    are. Raises InvalidError for a span that the steps do not divide, or without end.
     """
     wish = _wish(programme, span, step_s, direction, now)
     members = _members(wish, area, group_ids)
@@ -96,7 +108,7 @@ async def load(
     chosen = select(ids.c.id)
     if batches is None:
         batches = await potential_arrays.batches(conn, direction=direction, ven_ids=chosen)
-    calls = await _calls(conn, wish, index, chosen)
+    calls = await _calls(conn, wish, index, chosen, promised)
     busy, refused = await _elsewhere(conn, wish, index, chosen)
     opted_out = refused | await _opted_out(conn, wish, index, chosen)
     nameplate_w = await _nameplates(conn, index, chosen)
@@ -104,11 +116,13 @@ async def load(
 
     def fleet() -> Fleet:
         powers, unknown, stale = _potentials(batches, wish, index)
-        closed = not allows(programme.parameters.limits, _zone(programme), span)
+        limits = programme.parameters.limits
+        closed = not allows(replace(limits, shortest=None) if is_part else limits, _zone(programme), span)
         bars = {
             Reason.OFFLINE: _offline(rows, now, stale_after_s),
             Reason.STALE: stale,
             Reason.NO_POTENTIAL: unknown,
+            Reason.UNMEASURED: np.isnan(responds),
             Reason.OUTSIDE_WINDOW: np.full(len(rows), closed),
             Reason.BUSY: busy,
             Reason.LIMIT: calls.left <= 0,
@@ -253,8 +267,10 @@ class _Calls:
     resting: Mask
 
 
-async def _calls(conn: Connection, wanted: _Wish, index: dict[str, int], chosen: Select[Any]) -> _Calls:
-    """Count past and planned calls around the span; one that was cancelled before it began is none."""
+async def _calls(
+    conn: Connection, wanted: _Wish, index: dict[str, int], chosen: Select[Any], promised: Sequence[Promised]
+) -> _Calls:
+    """Count past, planned and promised calls around the span; one that was cancelled before it began is none."""
     limits = wanted.programme.parameters.limits
     around = periods(limits, _zone(wanted.programme), wanted.start)
     rested_from, rested_until = (-limits.rest).after(wanted.start), limits.rest.after(wanted.end)
@@ -277,6 +293,7 @@ async def _calls(conn: Connection, wanted: _Wish, index: dict[str, int], chosen:
         for ven_id, dispatch_id, cancelled_at in await conn.execute(query)
         if ven_id in index and (cancelled_at is None or cancelled_at > planned[dispatch_id].starts_at)
     ]
+    rows += [(index[name], one.start, one.end) for one in promised for name in one.ven_ids if name in index]
     place = np.array([row[0] for row in rows], dtype=np.int64)
     starts = np.array([row[1].timestamp() for row in rows])
     ends = np.array([row[2].timestamp() if row[2] else np.inf for row in rows])

@@ -1,9 +1,12 @@
 """How likely a VEN responds: the mean of a Beta distribution over what it did when it was called.
 
 It begins at 0.8 with the weight of five calls; each later call of a VEN takes 3 % off the weight of those before.
+Only what was seen counts: a refusal or silence, and a delivery that was measured. Who says yes and is not measured
+proves nothing, and who has no meter at all is not judged (NaN).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import Any, Final
@@ -14,6 +17,7 @@ from sqlalchemy import ColumnElement, Select, case, func, select
 from aggregator.flexibility.fleet import Floats
 from openadr.model.event import Event
 from openadr.model.opt import OptSource, OptType
+from vtn.services import learning
 from vtn.services.opt import SPEAKS_FOR_VEN
 from vtn.store.database import Connection
 from vtn.store.rows import from_json
@@ -43,7 +47,8 @@ def effective_opts(events: Select[Any]) -> Select[Any]:
 async def reliability(conn: Connection, index: Mapping[str, int], members: Select[Any], now: datetime) -> Floats:
     """Return the probability (N) that each VEN responds; `index` gives its place, `members` selects the venIDs.
 
-    Active means: it answered optIn, and delivered half of what was asked where that has been evaluated.
+    Active means: it answered optIn, and was measured to deliver half of what was asked. A call that it followed and
+    that nobody could measure (yet) is left out. NaN for a VEN without a meter (`learning.metered`).
     """
     recent = await _recent(conn, now)
     opts = effective_opts(select(event.c.id).where(event.c.dispatch_id.in_(recent))).subquery()
@@ -59,16 +64,25 @@ async def reliability(conn: Connection, index: Mapping[str, int], members: Selec
         if ven_id in index and (cancelled_at is None or cancelled_at > recent[dispatch_id])
     ]
     ratios = await _ratios(conn, recent)
-    weight = np.ones(len(index))
-    active, passive = np.full(len(index), PRIOR[0]), np.full(len(index), PRIOR[1])
+    seen: defaultdict[str, list[bool]] = defaultdict(list)
     for _, ven_id, dispatch_id, said in sorted(rows, key=itemgetter(0)):
-        place = index[ven_id]
         ratio = ratios.get((dispatch_id, ven_id))
-        took_part = said == OptType.IN and (ratio is None or ratio >= ACTIVE_FROM)
-        (active if took_part else passive)[place] += weight[place]
-        weight[place] *= DECAY
-    chances: Floats = active / (active + passive)
-    return chances
+        if said != OptType.IN:
+            seen[ven_id].append(False)
+        elif ratio is not None:
+            seen[ven_id].append(ratio >= ACTIVE_FROM)
+    metered = await learning.metered(conn, members)
+    return np.array([learnt(seen[ven_id]) if ven_id in metered else np.nan for ven_id in index], dtype=np.float64)
+
+
+def learnt(active: Iterable[bool]) -> float:
+    """Return the probability that a VEN responds, from whether it was active in each of its calls, newest first."""
+    weight = 1.0
+    good, bad = PRIOR
+    for one in active:
+        good, bad = (good + weight, bad) if one else (good, bad + weight)
+        weight *= DECAY
+    return good / (good + bad)
 
 
 async def _recent(conn: Connection, now: datetime) -> dict[str, datetime]:

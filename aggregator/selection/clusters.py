@@ -59,21 +59,22 @@ def cost_classes(unit: Floats, ratio: float = 1.05) -> Whole:
 
 
 def group(case: Case, most: int) -> Kinds:
-    """Return kinds by cap, cost of a kWh, energy, and where in the event it lies: the finest of at most `most` kinds.
+    """Return kinds by cap, merit, energy, and where in the event it lies: the finest of at most `most` kinds.
 
-    What a home has been called for before plays no part, so that equal homes are of one kind for ever.
+    What a home has been called for before, and how it answered, plays no part (but see `problem.prepare`), so that
+    equal homes are of one kind for ever.
     """
     total = case.total
     spot = np.arange(case.aim.size) / max(case.aim.size, 1)
     centre = case.energy @ spot / total
     early = case.energy[:, : case.aim.size // 2].sum(axis=1) / total
     of = np.zeros(case.rows.size, np.int64)
-    yields = total / case.ordered.sum(axis=1) if len(case.caps) else np.ones(case.rows.size)
+    yields = case.if_all / case.ordered.sum(axis=1) if len(case.caps) else np.ones(case.rows.size)
     for cost, energy, shape, share in _WIDTHS:
         parts = (
             case.capped,
-            cost_classes(case.unit, cost),
-            np.floor(np.log(total) / np.log(energy)).astype(np.int64),
+            cost_classes(case.merit, cost),
+            np.floor(np.log(case.if_all) / np.log(energy)).astype(np.int64),
             np.rint(centre / shape).astype(np.int64),
             np.rint(early / shape).astype(np.int64),
             np.where(case.capped >= 0, np.floor(np.log(yields) / np.log(share)), 0).astype(np.int64),

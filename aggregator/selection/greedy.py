@@ -14,8 +14,8 @@ from aggregator.selection.windows import within
 
 
 def merit_order(case: Case) -> Whole:
-    """Return the candidates, cheapest class of cost first, in rotation order within a class."""
-    return np.lexsort((case.rank, cost_classes(case.unit)))
+    """Return the candidates, cheapest class of merit first, in rotation order within a class."""
+    return np.lexsort((case.rank, cost_classes(case.merit)))
 
 
 def fill(case: Case) -> Plan:

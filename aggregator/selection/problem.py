@@ -14,6 +14,10 @@ from aggregator.selection.windows import within
 CHUNK = 1024  # rows at a time: they stay in the processor's cache
 _W_PER_KW = 1000.0
 _LEAST_RELIABLE = 0.05
+# Homes take turns with those of their price whatever was learnt about them, but for those that fail as often as not:
+# these come after the others, until they are so many calls behind.
+_USUAL, _DOUBTFUL, _UNRELIABLE = 0.8, 0.5, 1 / 3
+_BEHIND = 2
 
 Flags = npt.NDArray[np.bool_]
 Patch = slice | Whole | tuple[Whole, ...]
@@ -24,8 +28,10 @@ class Case:
     """n candidates (callable, with something to give) over the m intervals that ask for power. Energies in kWh.
 
     - `rows` (n): their indices in the fleet; `columns` (m): the intervals' indices; `hours`: length of an interval.
-    - `energy` (n, m): expected delivery; `total` (n): its sum. `unit` (n): cost of an expected kWh: the price, plus
-      unreliability, for what a home fails to deliver has to be found elsewhere. `rank` (n): place in the rotation.
+    - `energy` (n, m): expected delivery; `total` (n): its sum, `if_all` (n): the sum if it responds for sure. `unit`
+      (n): cost of an expected kWh: the price, plus unreliability, for what a home fails to deliver has to be found
+      elsewhere. `merit` (n): the cost by which homes are alike or not: the price, and hardly anything that was learnt
+      (`_merits`). `rank` (n): place in the rotation.
     - `aim` (m). `short`, `over`: penalty for each kWh below and above it. `call`: what a call costs, however long:
       about a hundredth of a usual call's energy, so that one long call is better than two short ones.
     - `capped` (n): row of `caps` (c, m) that the home falls under, -1: none. `ordered` (n, m): what it is asked for,
@@ -38,7 +44,9 @@ class Case:
     hours: float
     energy: Floats
     total: Floats
+    if_all: Floats
     unit: Floats
+    merit: Floats
     rank: Whole
     aim: Floats
     short: float
@@ -75,7 +83,9 @@ def prepare(fleet: Fleet, ask: Ask, seed: int) -> Case:
     hours = fleet.step_s / 3600
     free = np.array([why is None for why in fleet.barred], dtype=bool) & (fleet.calls_left > 0)
     rows, energy, total = _energies(fleet, free, columns, hours)
-    unit = _unit_costs(fleet, rows)
+    price = _prices(fleet, rows)
+    chance = probability(fleet.reliability[rows])
+    unit = _unit_costs(price, chance)
     usual = float(np.median(unit)) if rows.size else 1.0
     areas = sorted(ask.caps)
     capped = np.full(rows.size, -1, np.int64)
@@ -87,7 +97,9 @@ def prepare(fleet: Fleet, ask: Ask, seed: int) -> Case:
         hours=hours,
         energy=energy,
         total=total,
+        if_all=np.divide(total, chance, out=np.zeros_like(total), where=chance > 0),
         unit=unit,
+        merit=_merits(price, chance, fleet.calls[rows]),
         rank=ranks([fleet.ven_ids[row] for row in rows.tolist()], fleet.last_call_s[rows], fleet.calls[rows], seed),
         aim=ask.aim_w[columns] * hours / _W_PER_KW,
         short=10 * max(usual, float(unit.max(initial=0.0))),
@@ -169,11 +181,30 @@ def _ordered(fleet: Fleet, rows: Whole, columns: Whole, hours: float) -> Floats:
     return np.maximum(power, 0.0) * hours / _W_PER_KW
 
 
-def _unit_costs(fleet: Fleet, rows: Whole) -> Floats:
-    """Return what an expected kWh costs (n): never below a thousandth, so that nothing is free."""
+def _prices(fleet: Fleet, rows: Whole) -> Floats:
+    """Return the price of a kWh (n); the usual one where none is known."""
     known = np.isfinite(fleet.price[rows])
     price = np.where(known, np.maximum(fleet.price[rows], 0.0), 0.0)
     usual = float(np.median(price[known])) if known.any() else 0.0
-    price = np.where(known, price, usual)
-    chance = np.maximum(probability(fleet.reliability[rows]), _LEAST_RELIABLE)
-    return price + max(usual, 0.01) / 4 * (1 - chance) / chance + 0.001
+    return np.where(known, price, usual)
+
+
+def _unit_costs(price: Floats, chance: Floats) -> Floats:
+    """Return what an expected kWh costs (n): never below a thousandth, so that nothing is free."""
+    usual = float(np.median(price)) if price.size else 0.0
+    chance = np.maximum(chance, _LEAST_RELIABLE)
+    costs: Floats = price + max(usual, 0.01) / 4 * (1 - chance) / chance + 0.001
+    return costs
+
+
+def _merits(price: Floats, chance: Floats, calls: Whole) -> Floats:
+    """Return the cost by which homes are alike (n): it keeps what was learnt about homes from deciding who is called.
+
+    Reliability is learnt from calls. If it decided, a home with bad luck would not be asked again, and another every
+    day. So it does not, down to `_DOUBTFUL`; below, only until a home is `_BEHIND` calls behind others of its price.
+    """
+    _, alike = np.unique(price, return_inverse=True)
+    most = np.zeros(int(alike.max(initial=-1)) + 1, np.int64)
+    np.maximum.at(most, alike.reshape(-1), calls)
+    behind = calls + _BEHIND <= most[alike.reshape(-1)]
+    return _unit_costs(price, np.where((chance > _DOUBTFUL) | behind, _USUAL, _UNRELIABLE))

@@ -13,6 +13,7 @@ from aggregator.selection.linear_program import Columns, bound_of, first_prices,
 from aggregator.selection.problem import CHUNK, Case, Plan, evaluate, patch, prepare
 from aggregator.selection.reasons import explain
 from aggregator.selection.rounding import rounded
+from aggregator.selection.swaps import is_small, swapped
 from aggregator.selection.target import Ask, Choice, check
 from aggregator.selection.windows import within
 
@@ -28,7 +29,7 @@ def greedy(fleet: Fleet, ask: Ask, *, seed: int = 0) -> Choice:
     check(fleet, ask)
     case = prepare(fleet, ask, seed)
     plan = fill(case)
-    return _answer(fleet, ask, case, plan, cost_classes(case.unit), "greedy", _flat_bound(case, plan), began)
+    return _answer(fleet, ask, case, plan, cost_classes(case.merit), "greedy", _flat_bound(case, plan), began)
 
 
 def select(fleet: Fleet, ask: Ask, *, seed: int = 0, deadline_s: float = 5.0) -> Choice:
@@ -45,7 +46,7 @@ def select(fleet: Fleet, ask: Ask, *, seed: int = 0, deadline_s: float = 5.0) ->
     incumbent = fill(case)
     if not case.rows.size or not case.columns.size:
         return _answer(
-            fleet, ask, case, incumbent, cost_classes(case.unit), "greedy", _flat_bound(case, incumbent), began
+            fleet, ask, case, incumbent, cost_classes(case.merit), "greedy", _flat_bound(case, incumbent), began
         )
     kinds = group(case, min(max(case.rows.size // _PER_KIND, _FEWEST), _MOST))
     relaxed = relax(
@@ -55,9 +56,11 @@ def select(fleet: Fleet, ask: Ask, *, seed: int = 0, deadline_s: float = 5.0) ->
         return _answer(fleet, ask, case, incumbent, kinds.kind_of, "greedy", _flat_bound(case, incumbent), began)
     bound = max(bound_of(case, relaxed.prices), 0.0)
     plan = rounded(case, kinds, relaxed.columns, began + _REPAIR * deadline_s)
+    if is_small(case):
+        plan = swapped(case, (plan, incumbent), kinds.kind_of, began + _REPAIR * deadline_s)
     if evaluate(case, plan)[1] <= evaluate(case, incumbent)[1]:
         return _answer(fleet, ask, case, plan, kinds.kind_of, "lp", bound, began)
-    return _answer(fleet, ask, case, incumbent, cost_classes(case.unit), "greedy", bound, began)
+    return _answer(fleet, ask, case, incumbent, cost_classes(case.merit), "greedy", bound, began)
 
 
 def _flat_bound(case: Case, plan: Plan) -> float:

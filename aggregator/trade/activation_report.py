@@ -46,7 +46,8 @@ class ActivationReport:
 
     `uncertainty_wh`: half the width of the 90 % interval of the delivered energy, from what the same baseline errs on
     days without an event, and `bias_wh` what it credits in the mean on these, which is not taken off; None: too few
-    days. `vens`: None where the contract does not allow rows
+    days. `unadjusted`: homes that count whose baseline lacks the same-day adjustment that its method has. `vens`: None
+    where the contract does not allow rows
     of VENs, or too few were called.
     """
 
@@ -76,6 +77,7 @@ class ActivationReport:
     interval_s: int | None = None
     time_zone: str | None = None
     bias_wh: int | None = None
+    unadjusted: int = 0
 
     def says_the_same(self, other: "ActivationReport") -> bool:
         """Tell whether two reports differ in nothing but version, time, and whether they are final."""

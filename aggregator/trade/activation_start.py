@@ -8,6 +8,7 @@ import asyncio
 import zlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import ceil, floor
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +22,7 @@ from aggregator.selection import select as choose
 from aggregator.tables import selection, selection_reason
 from aggregator.topics import Topic
 from aggregator.trade import activations, available_flexibility, contracts, members
-from aggregator.trade.activations import Activation, ActivationEvent
+from aggregator.trade.activations import Activation, ActivationEvent, Outlook
 from aggregator.trade.available_flexibility import Scope
 from core.ids import new_id
 from core.spans import Duration
@@ -35,6 +36,8 @@ WORKER: Final = "market"
 """Who did it, in the audit, where nobody asked for just that."""
 AGAIN: Final = timedelta(minutes=1)
 """World time after which a running activation is looked at again."""
+_WORTH_SAYING: Final = 0.01
+"""Part of the ordered power from which a shortfall is worth a message."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,10 +107,12 @@ async def _commit(tx: Transaction, call: _Call, now: datetime) -> bool:
     called = call.called
     if await available_flexibility.calls(tx.conn) != call.calls:
         return False
+    outlook = _outlook(call)
     if not called:
         if one.selection_id is None:
             selection_id = await _store(tx, call, None, now)
-            await activations.advance(tx, one, now, now + AGAIN, selection_id=selection_id)
+            await activations.advance(tx, one, now, now + AGAIN, selection_id=selection_id, outlook=to_json(outlook))
+            await _warn(tx, one, outlook, now)
         else:
             await activations.advance(tx, one, now, now + AGAIN)
         return False
@@ -115,10 +120,28 @@ async def _commit(tx: Transaction, call: _Call, now: datetime) -> bool:
     selection_id = await _store(tx, call, dispatch_id, now)
     # The events may begin later than the activation: who is called late is called from the next step on.
     due_at = next_due(one, now)
-    await activations.advance(tx, one, now, due_at, dispatch_id=dispatch_id, selection_id=selection_id)
+    changes = {"dispatch_id": dispatch_id, "selection_id": selection_id, "outlook": to_json(outlook)}
+    await activations.advance(tx, one, now, due_at, **changes)
     told = {"activation_id": one.id, "called": len(called), "dispatch_id": dispatch_id}
     await publish(tx, one.party_id, Topic.ACTIVATION_NOTIFIED, told, now)
+    if outlook.short_w > _WORTH_SAYING * call.ask.target_w.max(initial=0.0):
+        await _warn(tx, one, outlook, now)
     return True
+
+
+def _outlook(call: _Call) -> Outlook:
+    """Return what a choice promises, in the worst of the steps that ask for something."""
+    asks = call.ask.target_w > 0
+    expected, short = call.choice.expected_w[asks], call.choice.short_w[asks]
+    return Outlook(
+        len(call.called), floor(expected.min(initial=np.inf)) if asks.any() else 0, ceil(short.max(initial=0))
+    )
+
+
+async def _warn(tx: Transaction, activation: Activation, outlook: Outlook, now: datetime) -> None:
+    """Tell the BRP that less is to be expected than it bought, or nothing, while it can still buy elsewhere."""
+    told = {"activation_id": activation.id, "starts_at": activation.starts_at, **to_json(outlook)}
+    await publish(tx, activation.party_id, Topic.ACTIVATION_SHORT, told, now)
 
 
 def next_due(activation: Activation, now: datetime) -> datetime:

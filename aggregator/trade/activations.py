@@ -25,12 +25,17 @@ from aggregator.trade import contracts
 from aggregator.trade.contracts import Contract, Price
 from core.errors import ConflictError, ForbiddenError, NotFoundError
 from core.ids import new_id
+from core.spans import Duration
+from vtn.services import programme
 from vtn.services.webhooks import publish
 from vtn.store.database import Connection, Transaction
 from vtn.store.rows import from_json, to_json
 
-CALL_AHEAD: Final = timedelta(hours=24)
-"""Households are called as soon as something is sold, but not earlier than this before its start."""
+LEAST_NOTICE: Final = timedelta(hours=1)
+"""Households are called so long before the start at least, however short the programme's notice: who refuses or stays
+silent can then be replaced before it."""
+POLLED_WITHIN: Final = timedelta(minutes=5)
+"""So much earlier than the programme's notice, because VENs fetch their events by and by."""
 
 
 class ActivationStatus(StrEnum):
@@ -103,8 +108,24 @@ class ActivationTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the choice of VENs promised when it was made: powers in whole W, the least of all steps.
+
+    `called`: how many VENs are called, 0: nobody could be. `expected_w`: what they deliver on average; `short_w`: by
+    how much that is less than what was ordered, in the worst step.
+    """
+
+    called: int
+    expected_w: int
+    short_w: int
+
+
+@dataclass(frozen=True, slots=True)
 class Activation:
-    """An activation as it stands; `intervals` is what is ordered now. `due_at`: when the worker looks at it next."""
+    """An activation as it stands; `intervals` is what is ordered now. `due_at`: when the worker looks at it next.
+
+    `outlook` is from the call (or the first try at it); None: nobody was looked for yet.
+    """
 
     id: str
     contract_id: str
@@ -124,6 +145,7 @@ class Activation:
     cancelled_at: datetime | None
     cancel_reason: str | None
     completed_at: datetime | None
+    outlook: Outlook | None = None
 
     def status(self, now: datetime) -> ActivationStatus:
         """Return its status at a time."""
@@ -157,6 +179,15 @@ def check_allowed(activation: Activation, what: ActivationEvent, now: datetime) 
 # -- made
 
 
+def notice(notification: Duration) -> timedelta:
+    """Return how long before its start the VENs of an activation are called, by their programme's notice.
+
+    Not when it is sold: a baseline is adjusted by what homes did before they were told, and the longer ago that is, the
+    less it says about the day.
+    """
+    return max(notification.timedelta() + POLLED_WITHIN, LEAST_NOTICE)
+
+
 def price_per_kwh(price: Price, power_w: Floats, possible: Floats) -> str:
     """Return the contract's price plus its margin, the latter in proportion to the pool's use where that is highest."""
     used = np.divide(power_w, possible, out=np.zeros_like(power_w), where=possible > 0)
@@ -183,6 +214,7 @@ async def add(
     """Make an activation; the caller has checked everything but the contract's activations of a day."""
     start, end = terms.accepted[0].start, terms.accepted[-1].end
     await _check_day(tx, contract, start)
+    rules = (await programme.get(tx.conn, contract.programme_id)).parameters
     activation_id = new_id("act")
     await tx.conn.execute(
         insert(activation).values(
@@ -198,7 +230,7 @@ async def add(
             modification_number=0,
             created_at=now,
             created_by=who,
-            due_at=max(now, start - CALL_AHEAD),
+            due_at=max(now, start - notice(rules.notification)),
         )
     )
     await tx.audit(who, "activation", activation_id, after=to_json(terms), at=now)
@@ -269,6 +301,7 @@ def _activation(row: Any) -> Activation:
     values = dict(row._mapping)  # noqa: SLF001  SQLAlchemy's public name for a row as a mapping
     values["intervals"] = from_json(tuple[PowerInterval, ...], row.intervals)
     values["terms"] = from_json(ActivationTerms, row.terms)
+    values["outlook"] = None if row.outlook is None else from_json(Outlook, row.outlook)
     return Activation(**values)
 
 

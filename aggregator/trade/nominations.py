@@ -1,12 +1,18 @@
-"""Baseline nominations (D-prognoses): what each side says the portfolio will consume on a day. Revisions, kept."""
+"""Baseline nominations (D-prognoses): what each side says the portfolio will consume on a day. Revisions, kept.
+
+A portfolio cannot consume less by more than it was to consume: no more is offered as a reduction.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final, Literal
 
+import numpy as np
 from sqlalchemy import insert, select
 
+from aggregator.flexibility.fleet import Floats
+from aggregator.grid import Grid
 from aggregator.tables import nomination
 from aggregator.trade import contracts
 from aggregator.trade.contracts import HORIZON
@@ -103,6 +109,26 @@ async def revisions(conn: Connection, contract_id: str, day: str, party_id: str 
     query = select(nomination).where((nomination.c.contract_id == contract_id) & (nomination.c.day == day))
     rows = await conn.execute(query.order_by(nomination.c.created_at, nomination.c.declared_by, nomination.c.revision))
     return [_nomination(row) for row in rows]
+
+
+async def consumption_w(conn: Connection, contract_id: str, grid: Grid) -> Floats:
+    """Return the least power (W) nominated in each step of a grid, (count,); infinite where nothing is, 0 at least.
+
+    The aggregator's newest word counts, where it has given none the BRP's.
+    """
+    found = np.full(grid.count, np.inf)
+    for day in sorted({grid.at(step).date() for step in range(grid.count)}):
+        own = await _newest(conn, contract_id, day.isoformat(), "aggregator")
+        said = own or await _newest(conn, contract_id, day.isoformat(), "brp")
+        if said is None:
+            continue
+        first_s = int(_midnight(said.day).timestamp())
+        edges_s = grid.start_s + grid.step_s * np.arange(grid.count + 1)
+        for number, power_w in enumerate(said.power_w):
+            start_s = first_s + number * said.step_s
+            touched = (edges_s[:-1] < start_s + said.step_s) & (edges_s[1:] > start_s)
+            found[touched] = np.minimum(found[touched], max(power_w, 0))
+    return found
 
 
 async def _newest(conn: Connection, contract_id: str, day: str, side: Side) -> Nomination | None:

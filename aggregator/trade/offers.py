@@ -120,8 +120,12 @@ class Refusal:
 # -- made
 
 
-def compose(order: Need, possible_w: Sequence[int], price: Price) -> tuple[Option, ...] | Refusal:
-    """Return the options for a wish, the fullest first, or why there is none. `possible_w`: one an interval, W.
+def compose(
+    order: Need, possible_w: Sequence[int], price: Price, least_w: Sequence[int] = ()
+) -> tuple[Option, ...] | Refusal:
+    """Return the options for a wish, the fullest first, or why there is none.
+
+    `possible_w` and `least_w`: one an interval, W; an interval has nothing, or at least `least_w`.
 
     The full option goes as far as wish and pool allow; the reduced one is half of that (never below the wish's
     minimum) and cheaper, because it uses less of the pool. Options above the wish's price are left out.
@@ -138,11 +142,15 @@ def compose(order: Need, possible_w: Sequence[int], price: Price) -> tuple[Optio
     full = [min(one.max_w, can) for one, can in zip(order.intervals, most, strict=True)]
     if not any(full):
         return Refusal("No flexibility is left in that time.", most)
+    least = tuple(least_w) or (0,) * len(full)
+    if any(0 < power < one for power, one in zip(full, least, strict=True)):
+        return Refusal(f"{_too_little(least)} Possible in each interval: {shown_w(most)} W.", most)
     half = [max(one.min_w, power // 2) for one, power in zip(order.intervals, full, strict=True)]
+    half = [min(max(power, one), most) for power, one, most in zip(half, least, full, strict=True)]
     powers = {FULL: full}
     if 0 < sum(half) < _WORTH_OFFERING * sum(full):
         powers[REDUCED] = half
-    options = tuple(_option(name, order, power, most, price) for name, power in powers.items())
+    options = tuple(_option(name, order, power, most, price, least) for name, power in powers.items())
     if order.max_price is None:
         return options
     affordable = tuple(one for one in options if Decimal(one.price_per_kwh) <= Decimal(order.max_price))
@@ -152,12 +160,25 @@ def compose(order: Need, possible_w: Sequence[int], price: Price) -> tuple[Optio
     return Refusal(f"The price is at least {cheapest.price_per_kwh} {cheapest.currency} per kWh.", most)
 
 
-def _option(name: str, order: Need, power: Sequence[int], most: Sequence[int], price: Price) -> Option:
+def _too_little(least_w: Sequence[int]) -> str:
+    return f"Too little: homes are called at their whole power, so that {shown_w(least_w)} W are sold at least."
+
+
+def check_least(power_w: Sequence[int], least_w: Sequence[int]) -> None:
+    """Raise ConflictError for an order of less than homes can give, of one power an interval."""
+    if any(0 < power < least for power, least in zip(power_w, least_w, strict=True)):
+        raise ConflictError(_too_little(least_w))
+
+
+def _option(
+    name: str, order: Need, power: Sequence[int], most: Sequence[int], price: Price, least: Sequence[int]
+) -> Option:
     intervals = tuple(
         PowerInterval(one.start, one.duration_s, watts) for one, watts in zip(order.intervals, power, strict=True)
     )
     per_kwh = price_per_kwh(price, np.asarray(power, np.float64), np.asarray(most, np.float64))
-    needed = [one.min_w / watts for one, watts in zip(order.intervals, power, strict=True) if watts]
+    bounds = zip(order.intervals, least, power, strict=True)
+    needed = [max(one.min_w, smallest) / watts for one, smallest, watts in bounds if watts]
     factor = min(1.0, math.ceil(max(_LEAST_FACTOR, *needed) * 100 - 1e-9) / 100)
     return Option(
         name, intervals, per_kwh, cost(intervals, per_kwh, price.currency), price.currency, factor, CONFIDENCE

@@ -25,6 +25,7 @@ from aggregator.trade.contracts import Contract
 from core.errors import ConflictError, NotFoundError
 from core.spans import ceil_to, floor_to
 from metrics.days import period_of, zone_named
+from metrics.method import AdjustmentStatus
 from metrics.presets import PRESETS
 from metrics.uncertainty import Uncertainty
 from vtn.services import dispatch, evaluation, programme
@@ -36,6 +37,7 @@ from vtn.store.rows import from_json, to_json
 
 LEAST_VENS: Final = 5
 """With fewer called VENs no rows of single VENs are given away (k-anonymity)."""
+_UNADJUSTED: Final = {AdjustmentStatus.NO_WINDOW.value, AdjustmentStatus.MISSING_DATA.value}
 
 
 # -- made
@@ -177,6 +179,7 @@ def compose(
         measurable_from=None if result is None else result.measurable_from,
         interval_s=step_s,
         time_zone=rules.time_zone,
+        unadjusted=sum(one.counts and one.baseline_note in _UNADJUSTED for one in vens),
     )
 
 

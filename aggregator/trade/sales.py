@@ -5,18 +5,19 @@ something was sold meanwhile, and only then writes: what is sold stands on what 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from math import ceil
 from typing import Final, TypeVar, TypeVarTuple
 
 from aggregator import money
 from aggregator.flexibility.fleet import Floats
 from aggregator.grid import Grid
 from aggregator.intervals import PowerInterval
-from aggregator.trade import activations, available_flexibility, contracts, offers, requests
+from aggregator.trade import activations, available_flexibility, contracts, nominations, offers, requests
 from aggregator.trade.activations import Activation, ActivationTerms, price_per_kwh, shown_w
 from aggregator.trade.available_flexibility import Basis, Scope
 from aggregator.trade.contracts import Contract, Wanted
@@ -25,6 +26,7 @@ from aggregator.trade.requests import Need, NeedInterval, Request, check_groups,
 from core.clock import Clock
 from core.errors import ConflictError, ForbiddenError, InvalidError
 from vtn.services import programme
+from vtn.services.potential_arrays import Batch
 from vtn.store.database import Connection, Database, Transaction
 
 _MAX_REASON: Final = 500
@@ -32,6 +34,7 @@ _AT_ONCE: Final = 2
 """Pools reckoned at once: each takes a core for up to seconds."""
 
 _T = TypeVar("_T")
+_Read = TypeVar("_Read", Basis, list[Basis])
 _Args = TypeVarTuple("_Args")
 
 Writing = Callable[[], AbstractAsyncContextManager[Transaction]]
@@ -92,11 +95,22 @@ class Sales:
         self._offer_valid = offer_valid
         self._reckoning = asyncio.Semaphore(_AT_ONCE)
 
-    async def read(self, conn: Connection, scope: Scope, now: datetime) -> Basis:
-        """Read what a pool can do, and what of it is sold."""
-        return await available_flexibility.read(conn, scope, now, stale_after_s=self._stale_after_s)
+    async def read(
+        self, conn: Connection, scope: Scope, contract: Contract, now: datetime, batches: Sequence[Batch] | None = None
+    ) -> Basis:
+        """Read what a pool can do, what of it is sold, and what the contract's portfolio is to consume."""
+        stale_after_s = self._stale_after_s
+        basis = await available_flexibility.read(conn, scope, now, stale_after_s=stale_after_s, batches=batches)
+        return replace(basis, nominated_w=await nominations.consumption_w(conn, contract.id, scope.grid))
 
-    async def reckon(self, work: Callable[[Basis, *_Args], _T], basis: Basis, *args: *_Args) -> _T:
+    async def read_parts(
+        self, conn: Connection, scope: Scope, contract: Contract, now: datetime, most: int
+    ) -> list[Basis]:
+        """Read what a pool can do in each step for itself, or in `most` parts if there are more steps."""
+        batches = await available_flexibility.potentials(conn, scope)
+        return [await self.read(conn, one, contract, now, batches) for one in scope.parts(most)]
+
+    async def reckon(self, work: Callable[[_Read, *_Args], _T], basis: _Read, *args: *_Args) -> _T:
         """Compute something from a pool in a thread, a few at once."""
         async with self._reckoning:
             return await asyncio.to_thread(work, basis, *args)
@@ -117,7 +131,7 @@ class Sales:
             rules = await programme.get(conn, contract.programme_id)
             basis = None
             if now < request.need.deadline:
-                basis = await self.read(conn, _scope(rules, request.need), now)
+                basis = await self.read(conn, _scope(rules, request.need), contract, now)
         if basis is None:
             async with self._db.write() as tx:
                 await self._conclude(tx, request.id, None, now, now, who)
@@ -171,11 +185,11 @@ class Sales:
             contract = await contracts.get(conn, unasked.contract_id)
             rules = await programme.get(conn, contract.programme_id)
             contracts.check(contract, _wanted(unasked), rules.parameters, now)
-            basis = await self.read(conn, _scope(rules, wish), now)
+            basis = await self.read(conn, _scope(rules, wish), contract, now)
         outcome = await self.reckon(_compose, basis, wish, contract)
         if isinstance(outcome, Refusal):
             raise OverPotentialError(outcome)
-        options = tuple(_on_terms(option, unasked) for option in outcome)
+        options = tuple(_on_terms(option, unasked, _least_w(basis, wish.intervals)) for option in outcome)
         async with self._db.write() as tx:
             await _hold(tx, basis, now)
             offer_id = await offers.create(
@@ -206,12 +220,12 @@ class Sales:
             contract = await _checked(conn, contract_id, wanted, now, party_id)
             rules = await programme.get(conn, contract.programme_id)
             scope = Scope(rules, wanted.direction, Grid.over(wanted.intervals), wanted.area, wanted.group_ids)
-            basis = await self.read(conn, scope, now)
+            basis = await self.read(conn, scope, contract, now)
         possible = await self.reckon(available_flexibility.possible_w, basis)
         async with (writing or self._db.write)() as tx:
             contract = await _checked(tx.conn, contract_id, wanted, now, party_id)
             await _hold(tx, basis, now)
-            terms = _ordered(wanted, contract, basis.scope.grid, possible)
+            terms = _ordered(wanted, contract, basis, possible)
             activation_id = await activations.add(tx, contract, wanted.direction, terms, now, who=who)
             return await activations.get(tx.conn, activation_id)
 
@@ -225,7 +239,13 @@ def _compose(basis: Basis, order: Need, contract: Contract) -> tuple[Option, ...
     """Return what can be offered for a wish. Takes CPU: use a thread."""
     bounds = [(it.start, it.end) for it in order.intervals]
     possible = available_flexibility.per_interval(basis.scope.grid, available_flexibility.possible_w(basis), bounds)
-    return offers.compose(order, possible, contract.price)
+    return offers.compose(order, possible, contract.price, _least_w(basis, order.intervals))
+
+
+def _least_w(basis: Basis, intervals: Sequence[NeedInterval | PowerInterval]) -> list[int]:
+    """Return the least power (W) that can be sold in each interval."""
+    bounds = [(it.start, it.end) for it in intervals]
+    return available_flexibility.per_interval(basis.scope.grid, available_flexibility.least_w(basis), bounds)
 
 
 async def _hold(tx: Transaction, basis: Basis, now: datetime) -> None:
@@ -250,9 +270,14 @@ def _wanted(sale: UnaskedOffer | DirectOrder) -> Wanted:
     return Wanted(sale.direction, first.start, last.end, max(it.power_w for it in sale.intervals), sale.area)
 
 
-def _on_terms(option: Option, unasked: UnaskedOffer) -> Option:
-    """Return an option as its operator wants it: the factor, and the price if one is named."""
-    option = replace(option, min_activation_factor=round(unasked.min_activation_factor, 4))
+def _on_terms(option: Option, unasked: UnaskedOffer, least_w: Sequence[int]) -> Option:
+    """Return an option as its operator wants it: the factor, and the price if one is named.
+
+    No factor leaves less than `least_w` (W, one an interval): no home could be called for that.
+    """
+    parts = [least / it.power_w for it, least in zip(option.intervals, least_w, strict=True) if it.power_w]
+    factor = min(max(unasked.min_activation_factor, *parts), 1.0)
+    option = replace(option, min_activation_factor=ceil(factor * 10_000 - 1e-6) / 10_000)
     if unasked.price_per_kwh is None:
         return option
     unit = money.unit_price(unasked.price_per_kwh)
@@ -274,11 +299,13 @@ async def _checked(
     return contract
 
 
-def _ordered(wanted: DirectOrder, contract: Contract, grid: Grid, possible: Floats) -> ActivationTerms:
+def _ordered(wanted: DirectOrder, contract: Contract, basis: Basis, possible: Floats) -> ActivationTerms:
+    grid, bounds = basis.scope.grid, [(it.start, it.end) for it in wanted.intervals]
     ordered = grid.power_w(wanted.intervals)
     if (ordered > possible).any():
-        most = available_flexibility.per_interval(grid, possible, [(it.start, it.end) for it in wanted.intervals])
+        most = available_flexibility.per_interval(grid, possible, bounds)
         raise ConflictError(f"More than can be had now. Possible in each interval: {shown_w(most)} W.")
+    offers.check_least([it.power_w for it in wanted.intervals], _least_w(basis, wanted.intervals))
     return ActivationTerms(
         option_id=None,
         factor=1.0,

@@ -22,6 +22,7 @@ from sqlalchemy import select
 from sqlalchemy.engine import Engine
 
 from core.clock import ManualClock
+from core.points import Kind, Quantity
 from core.spans import Duration
 from openadr.model.event import DeliveredEvent
 from openadr.model.opt import OptType
@@ -64,8 +65,10 @@ from vtn.services.programme import Parameters, Programme
 from vtn.services.settings import VtnSettings
 from vtn.services.ven_cache import VenCache
 from vtn.services.ven_faults import VenFaults
+from vtn.store import readings
 from vtn.store.database import Database, Transaction
 from vtn.store.engines import parse
+from vtn.store.readings import SeriesKey, Values
 from vtn.store.tables import METADATA
 from vtn.store.writer import GroupWriter
 from vtn.transport.peer import Peer
@@ -138,6 +141,14 @@ class World:
 
         await asyncio.gather(*map(settle, made))
         return made
+
+    async def metered(self, *vens: "Ven") -> None:
+        """Let the meters of VENs have been heard of, long before anything that a test looks at."""
+        key = functools.partial(SeriesKey, resource_id="meter", quantity=Quantity.ENERGY_REAL, kind=Kind.SUM)
+        long_ago_s = int((self.now - timedelta(days=300)).timestamp()) // 3600 * 3600
+        async with self.tx() as tx:
+            for ven in vens:
+                await readings.store(tx, key(ven.ven_id), "Wh", Values(long_ago_s, 1800, (500.0,)), self.now)
 
     async def programme(self, *vens: "Ven", context: str | None = None, **parameters: Any) -> Programme:
         """Create a programme and enrol VENs in it."""

@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 
 from core.points import Kind, Quantity
 from core.spans import Span
@@ -154,6 +154,12 @@ async def _heard(conn: Connection, ven_ids: Collection[str]) -> set[str]:
     for some in in_parts(ven_ids):
         rows |= set((await conn.execute(query.where(series.c.ven_id.in_(some)))).scalars())
     return rows
+
+
+async def metered(conn: Connection, ven_ids: Select[Any]) -> set[str]:
+    """Return those of the VENs that a query names whose meter was ever heard of: only they can be measured."""
+    query = select(series.c.ven_id).where(_METERED & series.c.ven_id.in_(ven_ids)).distinct()
+    return set((await conn.execute(query)).scalars())
 
 
 def _touched(span: Span, local: datetime) -> range:

@@ -107,6 +107,7 @@ class Market:
         """Create a programme with homes that are online and can do so much in either direction, for two days."""
         vens = [await self.world.ven(register=False) for _ in range(homes)]
         await asyncio.gather(*(one.register() for one in vens))
+        await self.world.metered(*vens)
         made = await self.world.programme(*vens, **parameters)
         start_s = int(self.world.now.timestamp()) // 900 * 900
         rows = [(power_w * part,) * 192 for part in (0.9, 1.0, 1.1)]

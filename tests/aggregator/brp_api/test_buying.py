@@ -79,8 +79,8 @@ async def test_the_commands_of_a_day(shop, type_):
     report = await type_("report", activation_id)
     assert "of 2000 Wh" in report
     rows = [line for line in _lines(await type_("report", activation_id, "--csv")) if line]
-    assert rows[0].startswith("start,duration_s,ordered_w")
-    assert len(rows) == 3
+    assert rows[0].startswith("activation_id,version,direction,method,start,duration_s,ordered_w")
+    assert len(rows) == 5  # an hour of quarters
     whole = await type_("report", activation_id, "--json")
     assert json.loads("\n".join(_lines(whole)))["activation_id"] == activation_id
     assert "EUR" in await type_("settlements")

@@ -9,6 +9,8 @@ from structlog.testing import capture_logs
 from aggregator.flexibility.pool import SOLD_SHARE
 from aggregator.trade.contracts import Price
 from core.errors import InvalidError
+from core.spans import Duration
+from vtn.services.programme import Limits, Window
 from web.operation import Operation
 
 REQUESTS = "/brp/v1/flexibility-requests"
@@ -134,6 +136,42 @@ async def test_the_potential_is_what_can_be_sold(market, trade):
         await market.get(path + bad, buyer, 422)
     await market.get(path.replace(":00:00Z", ":00:30Z"), buyer, 422)
     await market.get(path.replace("until=2026-01-", "until=2026-02-"), buyer, 422)
+
+
+async def potential_of(market, buyer, contract, first_hour, last_hour):
+    start, until = (market.world.now + timedelta(hours=hours) for hours in (first_hour, last_hour))
+    span = f"from={start.strftime('%Y-%m-%dT%H:%M:%SZ')}&until={until.strftime('%Y-%m-%dT%H:%M:%SZ')}"
+    path = f"/brp/v1/portfolio/potential?contract_id={contract.id}&{span}&resolution_s=3600"
+    return (await market.get(path, buyer))["intervals"]
+
+
+async def test_each_interval_of_the_potential_speaks_for_itself(market):
+    """Neither a window, nor the longest call, nor where what homes said ends, empties the other intervals."""
+    hours = {"shortest": Duration.of(hours=2), "longest": Duration.of(hours=3)}
+    evening = await market.programme(10, limits=Limits(windows=(Window("14:00", "18:00"),), **hours))
+    buyer = await market.buyer()
+    contract = await market.contract(buyer, evening)
+    shown = await potential_of(market, buyer, contract, 1, 7)
+    assert [one["available_w"] > 0 for one in shown] == [False, True, True, True, True, False]
+    far = await potential_of(market, buyer, contract, 25, 49)
+    assert [one["available_w"] > 0 for one in far] == [False, *[True] * 4, *[False] * 19]
+
+
+async def test_a_sale_takes_from_the_potential_of_its_own_time(market, trade):
+    buyer, contract = trade
+    before = await potential_of(market, buyer, contract, 1, 5)
+    await market.post(
+        ACTIVATIONS,
+        buyer,
+        {"contract_id": contract.id, "direction": "reduce", "intervals": [market.hour(2, power_w=4000)]},
+        201,
+    )
+    sold = await potential_of(market, buyer, contract, 1, 5)
+    assert [one["available_w"] for one in sold][::2] == [one["available_w"] for one in before][::2]
+    assert sold[1]["available_w"] == before[1]["available_w"] - 4000
+    await market.turn(later=timedelta(hours=1))
+    called = await potential_of(market, buyer, contract, 0, 4)
+    assert 0 < called[1]["p50_w"] < called[0]["p50_w"] == before[0]["p50_w"]
 
 
 async def test_what_nobody_can_do_is_declined_with_what_is_possible(market, trade):
@@ -332,7 +370,10 @@ async def test_the_report_in_every_form(market, trade):
     await market.turn(later=timedelta(days=8))
     last = await market.get(f"{path}?final=true", buyer)
     assert last["final"]
-    assert [it["version"] for it in (await market.get(f"{path}/versions", buyer))["items"]] == [1, last["version"]]
+    assert [it["version"] for it in (await market.get(f"{path}/versions", buyer))["items"]] == [1], (
+        "it is final as it was"
+    )
+    assert last["version"] == 1
 
 
 async def test_rows_of_homes_need_the_contract_and_five_of_them(market):
@@ -441,4 +482,5 @@ async def test_money_is_exact(market):
     figures = settlement["figures"]
     assert (figures["price_per_kwh"], figures["penalty_per_kwh"]) == ("0.1", "0.123456")
     assert figures["ordered_kwh"] == f"{one['intervals'][0]['power_w'] / 1000:g}"
-    assert all(isinstance(value, str) for value in figures.values())
+    assert all(isinstance(value, str) for name, value in figures.items() if name not in ("uncertainty_kwh", "bias_kwh"))
+    assert figures["uncertainty_kwh"] is figures["bias_kwh"] is None, "there are no days to tell it from"

@@ -57,6 +57,7 @@ class Trade:
         new = await self.world.vens(count)
         async with self.world.tx() as tx:
             await programme.enrol(tx, self.programme.id, [one.ven_id for one in new], self.now, who="test")
+        await self.world.metered(*new)
         await self.can(new, **power)
         self.homes += new
         await self.seen()

@@ -19,6 +19,7 @@ from aggregator.trade.activations import TRANSITIONS, ActivationEvent, Activatio
 from aggregator.trade.contracts import Limits
 from aggregator.trade.sales import DirectOrder
 from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
+from core.spans import Duration
 from openadr.model.event import EventStatus
 from openadr.v20b.messages import OadrResponse
 from vtn.services import dispatch, event
@@ -109,6 +110,34 @@ async def test_where_nobody_can_be_called_it_is_said_and_tried_again(trade):
     assert (await trade.activation(activation_id)).dispatch_id is not None
 
 
+async def test_what_a_call_promises_is_known_before_the_start(trade):
+    await trade.join(8)
+    one = await trade.running(trade.wish((3000, 3000)))
+    assert trade.now < one.starts_at
+    assert one.outlook.called == len(await trade.called())
+    assert 3000 <= one.outlook.expected_w <= 4000
+    assert one.outlook.short_w == 0
+    assert "activation.short" not in await trade.told()
+
+
+async def test_who_bought_hears_before_the_start_that_it_will_be_short_or_nobody_can_be_called(any_trade):
+    trade = any_trade
+    homes = await trade.join(8)
+    activation_id = await trade.accept(await trade.offer(trade.wish((3000, 3000), start=START + timedelta(hours=2))))
+    await trade.at(START + timedelta(hours=1), seen=False, turns=2)
+    nobody = await trade.activation(activation_id)
+    assert nobody.outlook == activations.Outlook(called=0, expected_w=0, short_w=3000)
+    await trade.seen(*homes[:2])
+    await trade.at(trade.now + timedelta(minutes=1), seen=False)
+    few = await trade.activation(activation_id)
+    assert few.status(trade.now) is ActivationStatus.NOTIFIED
+    assert few.outlook == activations.Outlook(called=2, expected_w=1600, short_w=1400)
+    said = [
+        row.payload["data"] for row in await trade.world.rows("webhook_delivery") if row.event == "activation.short"
+    ]
+    assert [(one["called"], one["expected_w"], one["short_w"]) for one in said] == [(0, 0, 3000), (2, 1600, 1400)]
+
+
 async def test_a_late_call_begins_with_the_next_step(trade):
     await trade.join(6)
     activation_id = await trade.accept(await trade.offer())
@@ -123,14 +152,23 @@ async def test_a_late_call_begins_with_the_next_step(trade):
     assert "activation.started" in await trade.told()
 
 
-async def test_far_ahead_nobody_is_called_yet(trade):
+@pytest.mark.parametrize(
+    ("parameters", "ahead"),
+    [
+        ({}, timedelta(hours=1)),
+        ({"notification": Duration.of(minutes=30)}, timedelta(hours=1)),
+        ({"notification": Duration.of(hours=4)}, timedelta(hours=4, minutes=5)),
+    ],
+)
+async def test_homes_are_called_at_the_programmes_notice_and_not_at_the_sale(trade, ahead):
     await trade.join(6)
     start = trade.now + timedelta(hours=30)
     one = await trade.activation(await trade.accept(await trade.offer(start=start)))
     await trade.market.turn()
-    assert await trade.world.rows("dispatch") == []
     await trade.can(trade.homes)
-    await trade.at(start - activations.CALL_AHEAD)
+    await trade.at(start - ahead - timedelta(seconds=1))
+    assert await trade.world.rows("dispatch") == []
+    await trade.at(start - ahead)
     assert (await trade.activation(one.id)).dispatch_id is not None
 
 

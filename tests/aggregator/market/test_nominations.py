@@ -1,9 +1,13 @@
 """Nominations: revisions of what each side says of a day, until the day begins (aggregator.trade.nominations)."""
 
+from datetime import timedelta
+
 import pytest
 
-from aggregator.trade import nominations
+from aggregator.trade import nominations, offers
 from core.errors import ConflictError, InvalidError, NotFoundError
+
+from .conftest import START
 
 DAY = "2026-01-13"
 FLAT = [1000] * 24
@@ -49,3 +53,22 @@ async def test_a_wrong_nomination_changes_nothing(trade):
         with pytest.raises(expected):
             await declare(trade, **more)
         assert await trade.world.dump() == before, more
+
+
+async def test_a_nomination_bounds_what_is_offered_as_a_reduction(trade):
+    """A portfolio cannot consume less by more than it is to consume; the aggregator's own word counts first."""
+    await trade.join(10)
+    tomorrow = START + timedelta(days=1)
+
+    async def offered(direction="reduce"):
+        made = await trade.offer(trade.wish(*((0, 10**6),) * 4, start=tomorrow, direction=direction))
+        async with trade.world.tx() as tx:
+            await offers.revoke(tx, made.id, trade.now, who="test")
+        return [one.power_w for one in made.options[0].intervals]
+
+    whole, up = await offered(), await offered("increase")
+    await declare(trade, power_w=[3000] * 24)
+    assert await offered() == [3000] * 4
+    assert await offered("increase") == up
+    await declare(trade, side="aggregator", step_s=900, power_w=[10**6] * 53 + [2000] * 43)
+    assert await offered() == [whole[0], 2000, 2000, 2000]

@@ -15,6 +15,8 @@ from aggregator.trade.available_flexibility import Scope
 from aggregator.trade.offers import TRANSITIONS, OfferEvent, OfferStatus, Refusal, compose
 from aggregator.trade.requests import Need
 from core.errors import ConflictError, InvalidError, NotFoundError
+from core.spans import Duration
+from vtn.services.programme import Limits
 
 from .conftest import PRICE, SETTINGS, STALE_AFTER_S, START
 
@@ -61,6 +63,78 @@ async def test_what_is_offered_or_sold_is_not_offered_again(any_trade):
     assert (await trade.requested(request_id)).status == "declined"
     elsewhen = await trade.offer(trade.wish((0, 10**6), start=START + timedelta(hours=2)))
     assert most_w(elsewhen) >= whole * 0.9, "another time is free"
+
+
+LATER, TOMORROW = START + timedelta(hours=3), START + timedelta(days=1)
+
+
+async def asked(trade, start, most=10**6):
+    """Ask for all that there is in an hour; return the offered power, 0 where it was declined, and the offer."""
+    request_id = await trade.request(trade.wish(*((0, most),) * 4, start=start))
+    await trade.market.turn()
+    found = await trade.requested(request_id)
+    if found.status == "declined":
+        return 0, None
+    offer = await trade.offered(found.offer_ids[0])
+    return most_w(offer), offer
+
+
+@pytest.mark.parametrize("parameters", [{"limits": Limits(per_day=1)}])
+@pytest.mark.parametrize("sold", [False, True])
+async def test_two_sales_of_a_day_share_the_calls_of_that_day(any_trade, sold):
+    trade = any_trade
+    await trade.join(10)
+    whole, first = await asked(trade, LATER)
+    if sold:
+        await trade.accept(first)
+    assert (await asked(trade, START))[0] == 0, "every home has its call of the day already"
+    assert (await asked(trade, TOMORROW))[0] == whole
+
+
+@pytest.mark.parametrize("parameters", [{"limits": Limits(per_day=1)}])
+async def test_both_sales_of_a_day_can_be_called(trade):
+    await trade.join(16)
+    whole = await for_sale_w(trade)
+    sales = []
+    for start in (LATER, START):
+        power_w, offer = await asked(trade, start, int(whole * 0.45))
+        sales.append((start, power_w, await trade.accept(offer)))
+    assert 0 < sales[1][1] < whole * 0.55
+    for start, power_w, activation_id in reversed(sales):
+        await trade.at(start - timedelta(hours=1), turns=2)
+        one = await trade.activation(activation_id)
+        called = await trade.world.rows("event", dispatch_id=one.dispatch_id)
+        assert 1000 * len(called) * 0.8 >= power_w
+    events = await trade.world.rows("event")
+    assert len({row.ven_id for row in events}) == len(events)
+
+
+@pytest.mark.parametrize("parameters", [{"limits": Limits(per_day=2)}])
+async def test_who_has_calls_left_is_sold_again(trade):
+    await trade.join(10)
+    whole, first = await asked(trade, LATER)
+    await trade.accept(first)
+    assert (await asked(trade, START))[0] == whole
+    assert (await asked(trade, START + timedelta(hours=6)))[0] == 0
+
+
+@pytest.mark.parametrize("parameters", [{"limits": Limits(rest=Duration.of(hours=4))}])
+async def test_who_rests_after_a_sale_is_not_sold(trade):
+    await trade.join(10)
+    whole, first = await asked(trade, LATER)
+    await trade.accept(first)
+    assert (await asked(trade, START))[0] == 0
+    assert (await asked(trade, LATER + timedelta(hours=6)))[0] == whole
+
+
+async def test_a_sale_of_a_part_of_the_time_is_missing_from_all_of_it(trade):
+    await trade.join(20)
+    whole = await for_sale_w(trade)
+    half = int(whole / 2)
+    await trade.offer(trade.wish((half, half), start=START + QUARTER))
+    offer = await trade.offer(trade.wish(*((0, 10**6),) * 4))
+    full = next(one for one in offer.options if one.id == "full")
+    assert max(one.power_w for one in full.intervals) <= whole - half
 
 
 async def test_an_offer_that_is_gone_is_for_sale_again(trade):

@@ -95,6 +95,38 @@ async def test_report_and_settlement_equal_an_independent_computation(any_trade)
     assert (await trade.told())[-2:] == ["report.published", "settlement.published"]
 
 
+async def ran_a_day_after_the_sale(trade):
+    """Sell an hour a day ahead; on that day homes draw 2.3 kW, not 2 kW as before, and give 1 kW of it."""
+    await trade.join(12)
+    start = START + DAY
+    one = await trade.activation(
+        await trade.accept(await trade.offer(trade.wish(*((POWER_W, POWER_W),) * 4, start=start)))
+    )
+    await trade.can(trade.homes)
+    await trade.at(max(one.due_at, trade.now))
+    await trade.at(trade.now + timedelta(minutes=1))
+    await trade.answer()
+    called = await trade.called()
+    for ven_id in called:
+        await trade.consume(ven_id, start - DAY * 20, [2000.0] * (48 * 20 - 26) + [2300.0] * 26 + [1300.0] * 2, 1800)
+    await trade.at(start + HOUR)
+    await trade.at(start + HOUR + SETTINGS.report_after)
+    return await report_of(trade, one), called
+
+
+async def test_a_sale_a_day_ahead_is_measured_like_any_other(trade):
+    report, called = await ran_a_day_after_the_sale(trade)
+    assert report.delivered_wh == pytest.approx(1000 * len(called), rel=0.02)
+    assert report.unadjusted == 0
+
+
+@pytest.mark.parametrize("parameters", [{"notification": Duration.of(hours=24)}])
+async def test_a_report_says_where_homes_were_told_too_long_ahead_for_an_adjustment(trade):
+    report, called = await ran_a_day_after_the_sale(trade)
+    assert report.delivered_wh == pytest.approx(700 * len(called), rel=0.02)
+    assert report.unadjusted == report.called == len(called)
+
+
 async def test_late_readings_make_a_version_and_nothing_else_does(trade):
     one, called = await sold(trade)
     await trade.at(END)

@@ -7,8 +7,8 @@ import pytest
 from aggregator.intervals import PowerInterval
 from aggregator.trade import offers
 from aggregator.trade.contracts import Limits
-from aggregator.trade.sales import OverPotentialError, UnaskedOffer
-from core.errors import InvalidError
+from aggregator.trade.sales import DirectOrder, OverPotentialError, UnaskedOffer
+from core.errors import ConflictError, InvalidError
 from vtn.services import site
 
 from .conftest import START
@@ -40,8 +40,36 @@ async def test_more_than_the_pool_can_do_says_what_it_can(trade):
     assert refused.value.field == "intervals"
 
 
+async def test_what_is_sold_is_called_and_less_than_homes_can_give_is_not_sold(trade):
+    await trade.join(10, power_w=100_000.0)
+    request_id = await trade.request(trade.wish((1000, 5000)))
+    await trade.market.turn()
+    declined = await trade.requested(request_id)
+    assert declined.status == "declined"
+    assert "50000 W are sold at least" in declined.reason
+    assert declined.possible_w[0] > 100_000
+    with pytest.raises(OverPotentialError, match="50000 W are sold at least"):
+        await trade.sales.offer(unasked(trade.contract, 5000), who="test")
+    direct = await trade.contract_with(limits=Limits(direct_orders=True))
+    with pytest.raises(ConflictError, match="50000 W are sold at least"):
+        await trade.sales.order(direct.id, DirectOrder("reduce", (PowerInterval(START, 900, 5000),)), who="test")
+    offer = await trade.offer(trade.wish((0, 50_000)))
+    assert [(one.id, one.min_activation_factor) for one in offer.options] == [("full", 1.0)]
+    await trade.accept(offer)
+    await trade.market.turn()
+    assert len(await trade.called()) == 1
+
+
+async def test_no_factor_leaves_less_than_homes_can_give(trade):
+    await trade.join(10)
+    offer = await trade.offer(trade.wish((0, 2000)))
+    assert {one.id: one.min_activation_factor for one in offer.options} == {"full": 0.25, "reduced": 0.5}
+    made = await trade.sales.offer(unasked(trade.contract, 2000, min_activation_factor=0.1), who="test")
+    assert made.options[0].min_activation_factor == 0.25
+
+
 async def test_less_than_a_watt_cannot_be_accepted(trade):
-    await trade.join(4)
+    await trade.join(100, power_w=1.0)
     made = await trade.sales.offer(unasked(trade.contract, 50, min_activation_factor=0.01), who="test")
     async with trade.world.tx() as tx:
         with pytest.raises(InvalidError, match="less than a watt"):

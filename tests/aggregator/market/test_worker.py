@@ -175,8 +175,10 @@ async def test_what_changes_during_the_selection_is_selected_anew(trade, monkeyp
 @pytest.mark.parametrize("parameters", [{"limits": CallLimits(per_day=1)}])
 async def test_nobody_is_called_more_often_than_the_programme_allows(trade):
     await trade.join(12)
-    later = trade.wish((3000, 3000), start=START + timedelta(hours=3))
-    for wish in (trade.wish((3000, 3000)), later):
-        await trade.running(wish)
+    await trade.running(trade.wish((3000, 3000)))
+    later = START + timedelta(hours=3)
+    activation_id = await trade.accept(await trade.offer(trade.wish((3000, 3000), start=later)))
+    await trade.at(later - timedelta(hours=1))
+    assert (await trade.activation(activation_id)).dispatch_id is not None
     rows = await trade.world.rows("event")
     assert len({row.ven_id for row in rows}) == len(rows)

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from aggregator.flexibility.call_limits import allows, periods
+from aggregator.flexibility.call_limits import allows, counted, periods
 from core.errors import InvalidError
 from core.spans import Duration, Span
 from vtn.services.programme import Limits, Window
@@ -53,6 +53,16 @@ def test_seasons_begin_on_their_days():
     for wrong in ("13-01", "spring", "04", "02-30"):
         with pytest.raises(InvalidError, match="season"):
             season("2026-06-01T00:00", wrong)
+
+
+def test_other_calls_count_as_far_as_a_limit_looks():
+    evening = span("2026-01-14T17:00", 2)
+    assert counted(Limits(), ATHENS, evening) is None
+    assert counted(Limits(per_day=1), ATHENS, evening) == Span(at("2026-01-13T22:00"), at("2026-01-14T22:00"))
+    assert counted(Limits(rest=Duration.of(hours=1)), ATHENS, evening) == span("2026-01-14T16:00", 4)
+    both = counted(Limits(per_day=1, rest=Duration.of(hours=6)), ATHENS, evening)
+    assert both == Span(at("2026-01-13T22:00"), at("2026-01-15T01:00"))
+    assert lasts(counted(Limits(per_week=2), ATHENS, evening)) == 7 * 24
 
 
 UTC_ZONE = ZoneInfo("UTC")

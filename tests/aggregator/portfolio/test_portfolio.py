@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from aggregator.flexibility.fleet import Reason
+from aggregator.flexibility.pool import pool
 from aggregator.flexibility.portfolio import NO_LIMIT, load
 from core.errors import InvalidError
 from core.spans import Duration, Span
@@ -34,6 +35,7 @@ async def give(world, one, *p50, start_s=NOON_S, step_s=1800, name="home", direc
 async def homes(world, number, *p50, **parameters):
     """Return VENs with the same potential for a day, and the programme that they are enrolled in."""
     vens = [await world.ven() for _ in range(number)]
+    await world.metered(*vens)
     game = await world.programme(*vens, **parameters)
     for one in vens:
         await give(world, one, *(p50 or (1000.0,) * 48))
@@ -166,6 +168,7 @@ async def test_silent_and_unregistered_vens_are_offline(world):
 async def test_potential_is_there_fresh_and_long_enough(world):
     (a, b, c), game = await homes(world, 3)
     mute = await world.ven()
+    await world.metered(mute)
     async with world.tx() as tx:
         await programme.enrol(tx, game.id, [mute.ven_id], NOON, who="test")
         derived = Figures("", "reduce", NOON_S, 1800, (0.0,) * 96, (9.0,) * 96, (9.0,) * 96)
@@ -188,6 +191,22 @@ async def test_potential_is_there_fresh_and_long_enough(world):
     world.later(hours=35)
     tomorrow = Span(NOON + 40 * HOUR, NOON + 41 * HOUR)
     assert reason(await seen(world, game, tomorrow), mute) is Reason.STALE
+
+
+async def test_who_has_no_meter_is_neither_called_nor_sold(world):
+    (metered,), game = await homes(world, 1)
+    blind = await world.ven()
+    async with world.tx() as tx:
+        await programme.enrol(tx, game.id, [blind.ven_id], NOON, who="test")
+    await give(world, blind, *[1000.0] * 48)
+    await world.directory.flush_seen()
+    found = await seen(world, game)
+    assert [reason(found, one) for one in (metered, blind)] == [None, Reason.UNMEASURED]
+    sold = pool(found)
+    assert sold.waterfall[-1].vens == 1
+    assert sold.expected_w.max() < 1000.0
+    await world.metered(blind)
+    assert reason(await seen(world, game), blind) is None
 
 
 async def test_outside_the_window_nobody_is_called(quick_world):

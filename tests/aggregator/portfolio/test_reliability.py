@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import numpy as np
 import pytest
 from sqlalchemy import insert, select
 
@@ -49,21 +50,47 @@ def beta(*active):
     return good / (sum(PRIOR) + sum(weights))
 
 
+async def homes(world, number=1):
+    """Return VENs whose meters were heard of."""
+    made = [await world.ven() for _ in range(number)]
+    await world.metered(*made)
+    return made
+
+
 async def test_nothing_known_is_the_prior(world):
-    one = await world.ven()
+    (one,) = await homes(world)
     assert await chance(world, one) == [0.8]
 
 
 async def test_answers_count_newest_first(world):
-    a, b, c = [await world.ven() for _ in range(3)]
-    await called(world, [(a, OptType.OUT), (b, OptType.IN), (c, None)])
-    await called(world, [(a, OptType.IN), (b, OptType.IN)])
+    a, b, c = await homes(world, 3)
+    first = await called(world, [(a, OptType.OUT), (b, OptType.IN), (c, None)])
+    second = await called(world, [(a, OptType.IN), (b, OptType.IN)])
+    await evaluated(world, first, 1, **{b.ven_id: 1.0})
+    await evaluated(world, second, 1, **{a.ven_id: 1.0, b.ven_id: 1.0})
     found = await chance(world, a, b, c)
     assert found == pytest.approx([beta(True, False), beta(True, True), beta(False)])
 
 
-async def test_op05_an_opt_out_of_the_only_resource_is_the_ven_s(world):
+async def test_who_has_no_meter_is_not_judged(world):
     one = await world.ven()
+    assert np.isnan(await chance(world, one)).all()
+    made = await called(world, [(one, OptType.IN)])
+    await evaluated(world, made, 1, **{one.ven_id: None})
+    assert np.isnan(await chance(world, one)).all()
+
+
+async def test_agreeing_proves_nothing_until_it_was_measured(world):
+    (one,) = await homes(world)
+    for _ in range(3):
+        made = await called(world, [(one, OptType.IN)])
+        assert await chance(world, one) == [0.8]
+    await evaluated(world, made, 1, **{one.ven_id: 1.0})
+    assert await chance(world, one) == pytest.approx([beta(True)])
+
+
+async def test_op05_an_opt_out_of_the_only_resource_is_the_ven_s(world):
+    (one,) = await homes(world)
     await one.offer(usage("heater"))
     await world.dispatch(one)
     (event,) = await one.events()
@@ -76,15 +103,15 @@ async def test_op05_an_opt_out_of_the_only_resource_is_the_ven_s(world):
 
 
 async def test_delivery_counts_where_it_was_evaluated(world):
-    a, b, c = [await world.ven() for _ in range(3)]
+    a, b, c = await homes(world, 3)
     made = await called(world, [(one, OptType.IN) for one in (a, b, c)])
     await evaluated(world, made, 1, **{a.ven_id: 0.1, b.ven_id: 0.9})
     await evaluated(world, made, 2, **{a.ven_id: 0.5, b.ven_id: 0.49, c.ven_id: None})
-    assert await chance(world, a, b, c) == pytest.approx([beta(True), beta(False), beta(True)])
+    assert await chance(world, a, b, c) == pytest.approx([beta(True), beta(False), 0.8])
 
 
 async def test_what_did_not_happen_does_not_count(world):
-    one = await world.ven()
+    (one,) = await homes(world)
     await called(world, [(one, OptType.OUT)], test_event=True)
     await called(world, [(one, OptType.OUT)], direction=None)
     cancelled = await world.dispatch(one, starts_in=timedelta(hours=1), duration=HOUR)
@@ -96,7 +123,7 @@ async def test_what_did_not_happen_does_not_count(world):
 
 
 async def test_a_later_opt_by_name_decides(world):
-    one = await world.ven()
+    (one,) = await homes(world)
     await world.dispatch(one)
     (event,) = await one.events()
     await one.opt(event, OptType.IN)
