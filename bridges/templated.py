@@ -67,7 +67,7 @@ class TemplatedDevice(ConnectedDevice):
         self._units = {point.id.removeprefix(f"{spec.id}."): UNITS[point.quantity] for point in points}
         self._present: bool | None = None
         self._back_s = -math.inf
-        self._heard = clock.elapsed()
+        self._heard: timedelta | None = None
         self._silence = None if body.silence_s is None else timedelta(seconds=body.silence_s)
         self._subscriptions = tuple(self._listen())
 
@@ -200,8 +200,10 @@ class TemplatedDevice(ConnectedDevice):
 
     def _note_life(self) -> None:
         """Take any sign of life: a device that was away, or silent for too long, is back."""
-        heard, self._heard = self._heard, self.clock.elapsed()
-        if self._present is False or (self._silence is not None and self._heard - heard > self._silence):
+        heard, now = self._heard, self.clock.elapsed()
+        self._heard = now
+        silent = self._silence is not None and heard is not None and now - heard > self._silence
+        if self._present is False or silent:
             self._note_return()
         self._present = True
 
