@@ -83,6 +83,7 @@ def programme_show(session: Session, programme_id: _ProgrammeId) -> None:
     say_learning(learning)
 
 
+_SPREAD = "How readings longer than that count: evenly, or by_order (where something was ordered)."
 _SETTLEMENT = "Length of the intervals in which delivery is settled: PT5M, PT15M, PT30M or PT1H."
 
 
@@ -113,6 +114,7 @@ def programme_create(
         str | None, typer.Option(help="Preset by which delivery is computed, such as mid8of10.")
     ] = None,
     settlement_interval: Annotated[str | None, typer.Option(help=_SETTLEMENT)] = None,
+    spread: Annotated[str | None, typer.Option(help=_SPREAD)] = None,
     template: Annotated[
         str | None,
         typer.Option(help="Begin with one of `evenload programme templates`; what else you say counts."),
@@ -125,6 +127,7 @@ def programme_create(
         "time_zone": time_zone,
         "baseline": baseline,
         "settlement_interval": settlement_interval,
+        "spread": spread,
     }
     body = {"name": name, "market_context": market_context, "template": template, "parameters": _given(given)}
     made = session.call(lambda client: client.post("/programmes", body))
@@ -141,6 +144,7 @@ def programme_change(
     time_zone: Annotated[str | None, typer.Option(help="IANA time zone of its homes.")] = None,
     baseline: Annotated[str | None, typer.Option(help="Preset by which delivery is computed.")] = None,
     settlement_interval: Annotated[str | None, typer.Option(help=_SETTLEMENT)] = None,
+    spread: Annotated[str | None, typer.Option(help=_SPREAD)] = None,
 ) -> None:
     """Change a programme for future dispatches. Existing dispatches keep their version."""
     changes = _given(
@@ -150,6 +154,7 @@ def programme_change(
             "time_zone": time_zone,
             "baseline": baseline,
             "settlement_interval": settlement_interval,
+            "spread": spread,
         }
     )
 

@@ -5,7 +5,7 @@ Arrays run over the settlement intervals of the event, (n,), energies in Wh, pos
 
 import numpy as np
 
-from metrics.days import Bools, Floats
+from metrics.days import Bools, Floats, Ints
 
 
 def earning(ordered_wh: Floats, takes_part: Bools, *, names_power: bool) -> Bools:
@@ -31,3 +31,18 @@ def total(credited_wh: Floats, earns: Bools) -> float:
     if earns.any() and not np.isfinite(credited_wh[earns]).any():
         return float("nan")
     return float(np.nansum(credited_wh))
+
+
+def by_order(delivered_wh: Floats, starts_s: Ints, step_s: int, weights: Floats, spans_s: Ints) -> Floats:
+    """Return deliveries with those of long readings put where something was ordered, (n,).
+
+    `spans_s` (k, 2): start and end of readings longer than a step; `weights` (n,): what was ordered in each interval,
+    0 outside of the order. What is not all known, or had no order in it, stays as it is.
+    """
+    moved = delivered_wh.copy()
+    for start_s, end_s in spans_s.tolist():
+        inside = (starts_s >= start_s) & (starts_s + step_s <= end_s)
+        share = np.where(inside, np.abs(weights), 0.0)
+        if share.sum() > 0 and np.isfinite(delivered_wh[inside]).all():
+            moved[inside] = delivered_wh[inside].sum() * share[inside] / share.sum()
+    return moved

@@ -101,6 +101,8 @@ class ActivationReport(Model):
     """Homes that count whose baseline lacks the same-day adjustment of its method: what they delivered is less sure.
 
     They were told too long ahead (more than a day, or all that the method looks at), or were not read before."""
+    spread: int
+    """Of how many homes that count the readings are longer than a settlement period, and were spread over several."""
 
 
 class ReportVersion(Model):
@@ -154,6 +156,7 @@ EXAMPLE: dict[str, Any] = {
     "interval_s": 900,
     "time_zone": "Europe/Paris",
     "unadjusted": 0,
+    "spread": 0,
 }
 _CSV_EXAMPLE = (
     "activation_id,version,direction,method,"

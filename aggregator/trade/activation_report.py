@@ -42,7 +42,7 @@ class ActivationReport:
     """A report at one version; `starts_at` to `ends_at` is what ran.
 
     `final`: late readings change it no more; before, `final_at` says from when. `interval_s` and `time_zone` are the
-    programme's.
+    programme's. `spread`: of how many homes in the sum the readings are longer than that, and spread over intervals.
 
     `uncertainty_wh`: half the width of the 90 % interval of the delivered energy, from what the same baseline errs on
     days without an event, and `bias_wh` what it credits in the mean on these, which is not taken off; None: too few
@@ -78,6 +78,7 @@ class ActivationReport:
     time_zone: str | None = None
     bias_wh: int | None = None
     unadjusted: int = 0
+    spread: int = 0
 
     def says_the_same(self, other: "ActivationReport") -> bool:
         """Tell whether two reports differ in nothing but version, time, and whether they are final."""

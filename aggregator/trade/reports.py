@@ -178,6 +178,7 @@ def compose(
         why_unknown=None if result is None else result.why_unknown,
         measurable_from=None if result is None else result.measurable_from,
         interval_s=step_s,
+        spread=0 if result is None else result.spread,
         time_zone=rules.time_zone,
         unadjusted=sum(one.counts and one.baseline_note in _UNADJUSTED for one in vens),
     )

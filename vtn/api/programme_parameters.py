@@ -11,7 +11,7 @@ from core.spans import Duration
 from metrics.presets import PRESETS
 from openadr.model.event import ActivePeriod, ResponseRequired
 from vtn.api.fields import Printable
-from vtn.services.programme import SETTLEMENT_INTERVALS, Limits, Parameters, Window
+from vtn.services.programme import SETTLEMENT_INTERVALS, Limits, Parameters, Spread, Window
 from vtn.services.programme import Reward as StoredReward
 from web.model import IsoDuration, Model
 
@@ -106,6 +106,8 @@ class ProgrammeParameters(Model):
         IsoDuration, Field(json_schema_extra={"enum": [str(length) for length in SETTLEMENT_INTERVALS]})
     ] = Parameters().settlement_interval
     """Length of the intervals in which delivery is computed and settled."""
+    spread: Spread = Spread.EVENLY
+    """Whether what was delivered in a reading longer than that is spread evenly, or by what was ordered in it."""
     time_zone: str = "UTC"
     """IANA time zone that decides which days are alike, and in which the limits are meant."""
     product: Annotated[Printable, Field(min_length=1, max_length=80)] = Parameters().product

@@ -31,7 +31,7 @@ from vtn.services import dispatch as dispatches
 from vtn.services import event as events
 from vtn.services import event_days, load_profile, opt, programme, settlement_series
 from vtn.services.dispatch import Dispatch
-from vtn.services.programme import Parameters
+from vtn.services.programme import Parameters, Spread
 from vtn.store.database import Connection, Database, Transaction
 from vtn.store.rows import from_json, portions, to_json
 from vtn.store.tables import delivery, evaluation, event, ven
@@ -39,6 +39,8 @@ from vtn.store.tables import delivery, evaluation, event, ven
 _NO_READINGS = "Readings of the event are missing."
 _EDITION = 3
 """Of what a result says; a new one makes a new version of a result even of the same readings."""
+_LONGEST_S: Final = 86_400
+"""How long a reading may be."""
 _TICK: Final = timedelta(microseconds=1)
 _TICKS_A_SECOND: Final = 1e6
 
@@ -69,7 +71,8 @@ class VenResult:
     `delivered_wh`: 0 where nothing is credited, since it opted out or never opted in; None: not known, and
     `why_unknown` says why. `coverage`: share of its intervals with an order whose delivery is known, 0 to 1.
     `measurable_from`: the local date from which, by and large, events like this one can be measured, where it has too
-    few days for a baseline so far.
+    few days for a baseline so far. `spread`: how readings longer than the interval count (`programme.Spread`), where
+    there are such in the event; None: there are none.
     """
 
     ven_id: str
@@ -88,6 +91,7 @@ class VenResult:
     why_unknown: str | None = None
     measurable_from: str | None = None
     coverage: float | None = None
+    spread: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,8 @@ class Result:
     The ratios are over all that was ordered. `coverage`: share of the intervals of those that took part whose delivery
     is known, 0 to 1; the others earn nothing. `unknown`: VENs that did not opt out and of whose delivery nothing is
     known. `delivered_wh`: None where that is so of all that could count; `why_unknown` and `measurable_from` are as of
-    VenResult, for all of them. `interval_s`: the length of the intervals.
+    VenResult, for all of them. `interval_s`: the length of the intervals. `spread`: of how many VENs that count the
+    readings are longer than that.
     """
 
     dispatch_id: str
@@ -124,6 +129,7 @@ class Result:
     measurable_from: str | None = None
     interval_s: int = 1800
     coverage: float | None = None
+    spread: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,6 +147,8 @@ class _Inputs:
     queued_at: datetime | None
     sent_at: datetime | None
     answered_at: datetime | None
+    long_s: tuple[tuple[int, int], ...] = ()
+    """Starts and ends of the event's readings that are longer than an interval, seconds since 1970."""
     unsettled: str | None = None
     """Why none of its series is settled, though it reports."""
 
@@ -193,7 +201,7 @@ async def compute(db: Database, dispatch_id: str, now: datetime) -> Computed:
         method = PRESETS.get(rules.parameters.baseline)
         if method is None:
             raise InvalidError(f"Unknown baseline '{rules.parameters.baseline}'; known: {', '.join(PRESETS)}.")
-        inputs = await _inputs(conn, whole, method, rules.parameters.interval_s)
+        inputs = await _inputs(conn, whole, method, rules.parameters)
     direction = Direction(whole.direction or Direction.REDUCE)
 
     def work() -> Computed:
@@ -237,7 +245,8 @@ async def stored(conn: Connection, dispatch_id: str, version: int | None = None)
     return from_json(Result, row.result)
 
 
-async def _inputs(conn: Connection, dispatch: Dispatch, method: BaselineMethod, step_s: int) -> list[_Inputs]:
+async def _inputs(conn: Connection, dispatch: Dispatch, method: BaselineMethod, rules: Parameters) -> list[_Inputs]:
+    step_s, by_order = rules.interval_s, rules.spread is Spread.BY_ORDER
     said = await opt.effective(conn, dispatch.id)
     left = await opt.left(conn, dispatch.id, dispatch.shared)
     ran: list[tuple[Any, Event]] = []
@@ -250,11 +259,17 @@ async def _inputs(conn: Connection, dispatch: Dispatch, method: BaselineMethod, 
     spans = {
         row.ven_id: (
             int((one.period.start - lookback).timestamp()),
-            int((one.period.end or one.period.start).timestamp()) + step_s,
+            int((one.period.end or one.period.start).timestamp()) + (_LONGEST_S if by_order else step_s),
         )
         for row, one in ran
     }
-    readings = await load_profile.energy_of_each(conn, spans, step_s)
+    metered = await load_profile.metered_of_each(conn, spans, step_s)
+    long_s = {row.ven_id: _touching(metered[row.ven_id].long_s, one) for row, one in ran}
+    ends_s = {
+        ven_id: max(_end_s(one) + step_s, *(end for _, end in long_s[ven_id]), 0)
+        for ven_id, one in ((row.ven_id, one) for row, one in ran)
+    }
+    readings = {ven_id: _until(one.series, ends_s[ven_id]) for ven_id, one in metered.items()}
     blank = [ven_id for ven_id, one in readings.items() if not np.isfinite(one.energy_wh).any()]
     bases = await settlement_series.of(conn, blank) if blank else {}
     unsettled = {ven_id: " ".join(basis.notes) for ven_id, basis in bases.items() if not basis.parts}
@@ -270,10 +285,27 @@ async def _inputs(conn: Connection, dispatch: Dispatch, method: BaselineMethod, 
             row.queued_at,
             row.first_sent_at,
             row.answered_at,
+            long_s[row.ven_id],
             unsettled.get(row.ven_id) or None,
         )
         for row, one in ran
     ]
+
+
+def _end_s(ordered: Event) -> int:
+    return math.ceil((ordered.period.end or ordered.period.start).timestamp())
+
+
+def _touching(spans_s: Ints, ordered: Event) -> tuple[tuple[int, int], ...]:
+    """Return those of some spans (k, 2) that share time with an event."""
+    start_s, end_s = ordered.period.start.timestamp(), _end_s(ordered)
+    return tuple((first, last) for first, last in spans_s.tolist() if first < end_s and last > start_s)
+
+
+def _until(readings: Series, end_s: int) -> Series:
+    """Return a series without what begins later: that changes no result, and makes no version."""
+    count = int(np.searchsorted(readings.starts_s, end_s))
+    return Series(readings.starts_s[:count], readings.energy_wh[:count], readings.step_s)
 
 
 def _called(dispatch_id: str) -> Select[Any]:
@@ -335,7 +367,7 @@ def _result(
     dispatch_id: str,
     now: datetime,
 ) -> Result:
-    rows = [_ven_result(one, method, direction, rules.time_zone) for one in inputs]
+    rows = [_ven_result(one, method, direction, rules) for one in inputs]
     unknown = [row for row in rows if row.why_unknown is not None]
     counted = [row for row in rows if row.counts]
     took_part = [row for one, row in zip(inputs, rows, strict=True) if one.took_part]
@@ -378,6 +410,7 @@ def _result(
         measurable_from=max((row.measurable_from for row in unknown if row.measurable_from), default=None),
         interval_s=rules.interval_s,
         coverage=heard / expected if expected else None,
+        spread=sum(row.spread is not None for row in counted),
     )
 
 
@@ -407,15 +440,17 @@ def _why_unknown(rows: Sequence[VenResult], unknown: Sequence[VenResult], counte
     return f"{text} {gaps}".rstrip()
 
 
-def _ven_result(ven: _Inputs, method: BaselineMethod, direction: Direction, zone: str) -> VenResult:
+def _ven_result(ven: _Inputs, method: BaselineMethod, direction: Direction, rules: Parameters) -> VenResult:
     period = ven.event.period
     span = Span(period.start, period.end)
     days: tuple[str, ...] = ()
     why, ready = None, None
-    matrix = day_matrix(ven.readings, zone)
+    matrix = day_matrix(ven.readings, rules.time_zone)
     found = None
+    by_order = bool(ven.long_s) and rules.spread is Spread.BY_ORDER
     try:
-        found = method.baseline(matrix, span, ven.calendar, notified_at=ven.sent_at)
+        show = _shown(span, ven.long_s) if by_order else None
+        found = method.baseline(matrix, span, ven.calendar, notified_at=ven.sent_at, show=show)
     except NoBaselineError as error:
         note = why = ven.unsettled or str(error)
         if ven.unsettled is None and learning.eligible(error.days) < method.min_days:
@@ -425,7 +460,7 @@ def _ven_result(ven: _Inputs, method: BaselineMethod, direction: Direction, zone
     else:
         note = found.status.value
         days = tuple(use.day.isoformat() for use in found.days if use.verdict == "kept")
-    intervals, got, share = _intervals(found, ven, direction)
+    intervals, got, share = _intervals(found, ven, direction, by_order=by_order)
     if found is not None and not math.isfinite(got):
         note, why = _NO_READINGS, f"{_NO_READINGS} It is computed as soon as they come in."
     asked = float(ordered_between(ven.event, (period.start, period.end or period.start), direction)[0])
@@ -450,7 +485,14 @@ def _ven_result(ven: _Inputs, method: BaselineMethod, direction: Direction, zone
         why_unknown=why,
         measurable_from=ready.isoformat() if ready else None,
         coverage=_known(share),
+        spread=rules.spread.value if ven.long_s else None,
     )
+
+
+def _shown(span: Span, long_s: Sequence[tuple[int, int]]) -> Span:
+    """Return the event's span with the long readings that it shares time with."""
+    starts, ends = zip(*((from_epoch_s(first), from_epoch_s(last)) for first, last in long_s), strict=True)
+    return Span(min(span.start, *starts), max(span.end or span.start, *ends))
 
 
 def _too_few(error: NoBaselineError, method: BaselineMethod, today: int) -> tuple[str, date | None]:
@@ -505,7 +547,7 @@ def _names_power(ordered: Event) -> bool:
 
 
 def _intervals(
-    baseline: Baseline | None, ven: _Inputs, direction: Direction
+    baseline: Baseline | None, ven: _Inputs, direction: Direction, *, by_order: bool
 ) -> tuple[tuple[IntervalResult, ...], float, float]:
     """Return the event's intervals, the energy that counts (Wh, NaN: nothing is known), and its coverage."""
     ordered, step_s = ven.event, ven.readings.step_s
@@ -519,6 +561,8 @@ def _intervals(
     asked = ordered_between(ordered, [*starts, starts[-1] + step], direction)
     left_s = math.inf if ven.left_at is None else ven.left_at.timestamp()
     earns = credit.earning(asked, starts_s + step_s <= left_s, names_power=_names_power(ordered))
+    if baseline is not None and by_order:
+        actual = _by_order(baseline, ven, direction)
     got = credit.credited(delivered(usual, actual, direction), earns)
     rows = tuple(
         IntervalResult(
@@ -533,6 +577,19 @@ def _intervals(
         for start, want, base, used, gain, due in zip(starts, asked, usual, actual, got, earns, strict=True)
     )
     return rows, credit.total(got, earns), credit.coverage(got, earns)
+
+
+def _by_order(baseline: Baseline, ven: _Inputs, direction: Direction) -> Floats:
+    """Return what was used in the event's intervals if long readings hold what they delivered where it was ordered."""
+    step = timedelta(seconds=baseline.step_s)
+    starts = [from_epoch_s(start_s) for start_s in baseline.starts_s]
+    asked = ordered_between(ven.event, [*starts, starts[-1] + step], direction)
+    weights = asked if _names_power(ven.event) else baseline.overlap_s
+    got = delivered(baseline.baseline_wh, baseline.actual_wh, direction)
+    spans_s = np.array(ven.long_s, np.int64).reshape(-1, 2)
+    got = credit.by_order(got, baseline.starts_s, baseline.step_s, weights, spans_s)
+    actual = baseline.baseline_wh - (got if direction is Direction.REDUCE else -got)
+    return actual[baseline.in_event]
 
 
 def _pool(

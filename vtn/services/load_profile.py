@@ -4,8 +4,8 @@ Which of its series count, `vtn.services.settlement_series` says. What its conne
 what the VEN itself calls uncertain: it is kept, marked, and never settled.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Final
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from core import plausible
 from core.points import Flow, Kind, Quality, Quantity
-from metrics.days import Bools, Floats, Series, series
+from metrics.days import Bools, Floats, Ints, Series, series
 from metrics.overlap import overlap
 from vtn.services import settlement_series
 from vtn.services.settlement_series import Basis, Part
@@ -25,6 +25,7 @@ _AROUND_S: Final = 6 * 3600
 _FARTHEST_S: Final = 3600
 _SPACINGS: Final = 3
 """Between powers of moments farther apart than this (s), or than so many of their usual distances, nothing is known."""
+_LATEST_S: Final = 2 * 86_400
 _LONGEST_S: Final = 86_400
 """A longer interval (a month's sum) says nothing of the hours in it."""
 
@@ -42,12 +43,32 @@ async def energy_of_each(conn: Connection, spans: Mapping[str, tuple[int, int]],
 
     Takes two statements for 1,000 VENs; what is held is the result, and the readings of one VEN.
     """
+    return {ven_id: one.series for ven_id, one in (await metered_of_each(conn, spans, step_s)).items()}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Metered:
+    """A VEN's energy per step, and which of it comes from longer readings: their starts and ends (k, 2), s since 1970.
+
+    Of the last two days only.
+    """
+
+    series: Series
+    long_s: Ints
+
+
+async def metered_of_each(conn: Connection, spans: Mapping[str, tuple[int, int]], step_s: int) -> dict[str, Metered]:
+    """Return venID -> energy and how it was read, as `energy_of_each` does."""
     grids = {ven_id: _grid(start_s, end_s, step_s) for ven_id, (start_s, end_s) in spans.items()}
-    found = await energies(conn, grids, step_s)
-    return {
-        ven_id: series(first_s + step_s * np.arange(cells), found.pop(ven_id, np.full(cells, np.nan)), step_s)
-        for ven_id, (first_s, cells) in grids.items()
+    found = {
+        ven_id: (_energy(parts, *grids[ven_id], step_s), _long(parts, *grids[ven_id], step_s))
+        async for ven_id, parts in _settled(conn, grids, step_s)
     }
+    made = {}
+    for ven_id, (first_s, cells) in grids.items():
+        energy_wh, long_s = found.pop(ven_id, (np.full(cells, np.nan), np.zeros((0, 2), np.int64)))
+        made[ven_id] = Metered(series(first_s + step_s * np.arange(cells), energy_wh, step_s), long_s)
+    return made
 
 
 def _grid(start_s: int, end_s: int, step_s: int) -> tuple[int, int]:
@@ -61,17 +82,42 @@ async def energies(conn: Connection, grids: Mapping[str, tuple[int, int]], step_
 
     `grids`: venID -> first second and number of the cells, which last `step_s`.
     """
+    found = {ven_id: _energy(parts, *grids[ven_id], step_s) async for ven_id, parts in _settled(conn, grids, step_s)}
+    return {ven_id: found[ven_id] for ven_id in grids if ven_id in found}
+
+
+async def _settled(
+    conn: Connection, grids: Mapping[str, tuple[int, int]], step_s: int
+) -> AsyncIterator[tuple[str, list[tuple[Part, Loaded]]]]:
+    """Yield the parts of what is settled of each VEN that has anything, with the amounts of their intervals."""
     bases = await settlement_series.of(conn, list(grids))
     wanted = {
         ven_id: {number: _stretch(part, *grids[ven_id], step_s) for part in basis.parts for number in part.numbers}
         for ven_id, basis in bases.items()
         if basis.parts
     }
-    found = {
-        ven_id: _energy(bases[ven_id], loaded, *grids[ven_id], step_s)
-        async for ven_id, loaded in load_many(conn, wanted)
-    }
-    return {ven_id: found[ven_id] for ven_id in grids if ven_id in found}
+    async for ven_id, loaded in load_many(conn, wanted):
+        yield ven_id, [(part, _amounts(bases[ven_id], part, loaded)) for part in bases[ven_id].parts]
+
+
+def _amounts(basis: Basis, part: Part, loaded: Mapping[int, Loaded]) -> Loaded:
+    return joined([amounts(loaded[number], part.key, basis.connection_w) for number in part.numbers])
+
+
+def _long(parts: Sequence[tuple[Part, Loaded]], first_s: int, cells: int, step_s: int) -> Ints:
+    """Return start and end of the readings longer than a step that count, of the last two days, (k, 2)."""
+    end_s = first_s + cells * step_s
+    spans: set[tuple[int, int]] = set()
+    for _, amount in parts:
+        last_s = amount.starts_s + amount.durations_s
+        counts = np.isfinite(amount.values) & (amount.qualities != Quality.UNCERTAIN) & (amount.durations_s > 0)
+        counts &= (amount.durations_s <= _LONGEST_S) & (last_s > end_s - _LATEST_S) & (amount.starts_s < end_s)
+        own = sorted(zip(amount.starts_s[counts].tolist(), last_s[counts].tolist(), strict=True))
+        for start_s, until_s in own:
+            shorter = (one for one in own if one[1] - one[0] < until_s - start_s)
+            if until_s - start_s > step_s and not any(a < until_s and b > start_s for a, b in shorter):
+                spans.add((start_s, until_s))
+    return np.array(sorted(spans), np.int64).reshape(-1, 2)
 
 
 def _stretch(part: Part, first_s: int, cells: int, step_s: int) -> Stretch:
@@ -80,14 +126,12 @@ def _stretch(part: Part, first_s: int, cells: int, step_s: int) -> Stretch:
     return Stretch(part.key.kind, max(first_s - around_s, 0), first_s + cells * step_s + around_s)
 
 
-def _energy(basis: Basis, loaded: Mapping[int, Loaded], first_s: int, cells: int, step_s: int) -> Floats:
+def _energy(parts: Sequence[tuple[Part, Loaded]], first_s: int, cells: int, step_s: int) -> Floats:
     """Return the sum of the parts (Wh), shape (cells,)."""
-
-    def energy_wh(part: Part) -> Floats:
-        amount = joined([amounts(loaded[number], part.key, basis.connection_w) for number in part.numbers])
-        return part.sign * on_grid(amount, first_s, cells, step_s, is_power=part.is_power)
-
-    return reduce(np.add, map(energy_wh, basis.parts))
+    return reduce(
+        np.add,
+        (part.sign * on_grid(amount, first_s, cells, step_s, is_power=part.is_power) for part, amount in parts),
+    )
 
 
 def joined(parts: Sequence[Loaded]) -> Loaded:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
 from sqlalchemy import func, insert, select, update
@@ -60,13 +61,24 @@ SETTLEMENT_INTERVALS: Final = tuple(Duration.of(minutes=minutes) for minutes in 
 """The settlement periods of electricity markets."""
 
 
+class Spread(StrEnum):
+    """Where the energy of a reading lies that is longer than a settlement interval, such as a meter's hour.
+
+    Evenly in its time; or what was delivered in it by what was ordered, as far as a market trusts that.
+    """
+
+    EVENLY = "evenly"
+    BY_ORDER = "by_order"
+
+
 @dataclass(frozen=True, slots=True)
 class Parameters:
     """What a programme fixes for its events. Durations are world time.
 
     `notification` is x-eiNotification; `start_after` the random start window; `baseline` the id of a preset of
     `metrics.presets`; `settlement_interval` the length of the intervals in which delivery is computed and settled;
-    `time_zone` decides which days are alike. `product` is the name under which it is sold.
+    `spread` says how readings longer than that count; `time_zone` decides which days are alike. `product` is the name
+    under which it is sold.
     """
 
     notification: Duration = field(default_factory=Duration)
@@ -77,6 +89,7 @@ class Parameters:
     priority: int | None = None
     baseline: str = DEFAULT_PRESET
     settlement_interval: Duration = SETTLEMENT_INTERVALS[1]
+    spread: Spread = Spread.EVENLY
     time_zone: str = "UTC"
     product: str = "flexibility"
     limits: Limits = field(default_factory=Limits)

@@ -16,6 +16,7 @@ from openadr.model.units import currency_per_kwh
 from support.metered import HALF, metered_ven, send
 from support.vtn_world import NOON, data, intervals, power, simple, usage
 from vtn.services import dispatch, evaluation, report
+from vtn.services.programme import Spread
 
 START = NOON + timedelta(hours=1)
 END = START + timedelta(hours=1)
@@ -297,6 +298,48 @@ async def test_what_cannot_be_settled_says_why(world):
     assert (one.why_unknown, one.measurable_from) == ("No data point is a usage that was read directly.", None)
     assert one.baseline_note == one.why_unknown
     assert result.why_unknown == "Not known of 1 of 1 VENs called: 1 reports nothing that can be settled."
+
+
+@pytest.mark.parametrize(("spread", "delivered_wh"), [("by_order", 2000), ("evenly", 1000)])
+@pytest.mark.parametrize("names_power", [True, False])
+async def test_hourly_meters_are_spread_by_the_order_if_the_programme_allows_it(
+    world, spread, delivered_wh, names_power
+):
+    hour = Duration.of(hours=1)
+    ven = await world.ven()
+    await ven.offer(usage("meter"))
+    wish = ReportRequest("w", "usage", ("meter",), hour, hour, NOON, Duration())
+    async with world.tx() as tx:
+        await report.request(tx, ven.ven_id, wish, world.now, who="test")
+    await ven.drain()
+    first = NOON - timedelta(days=20)
+    assert (await ven.report(data(wish, first, *[3000.0] * 480, step=hour))).response.code == 200
+    order = power(-4000.0, each=HALF) if names_power else simple(1, each=HALF)
+    rules = {"baseline": "10of10-unadjusted", "spread": Spread(spread)}
+    dispatch_id = await world.dispatch(ven, signals=(order,), rules=rules)
+    await ven.opt((await ven.events())[0])
+    world.clock.advance(to=START + timedelta(minutes=30))
+    before = await evaluate(world, dispatch_id)
+    assert (before.delivered_wh, before.unknown) == (None, 1), "the hour is not over"
+    world.later(hours=1)
+    await ven.report(data(wish, NOON, 3000.0, 1000.0, step=hour))
+    result = await evaluate(world, dispatch_id)
+    assert result.delivered_wh == delivered_wh
+    assert [one.delivered_w for one in result.intervals] == [2 * delivered_wh] * 2
+    assert (result.vens[0].spread, result.spread) == (spread, 1), "it is flagged"
+    await ven.report(data(wish, NOON + timedelta(hours=2), 5.0, 5.0, step=hour))
+    assert (await evaluate(world, dispatch_id)).version == result.version, "what comes later makes no version"
+
+
+async def test_readings_as_short_as_the_interval_are_no_matter_of_spreading(world):
+    ven, wish = await steady_ven(world, 1000.0)
+    dispatch_id = await world.dispatch(ven, rules=PLAIN | {"spread": Spread.BY_ORDER})
+    await ven.opt((await ven.events())[0])
+    world.clock.advance(to=END)
+    await send(ven, wish, START, 900.0, 700.0)
+    result = await evaluate(world, dispatch_id)
+    assert [one.delivered_w for one in result.intervals] == [200, 600]
+    assert (result.vens[0].spread, result.spread) == (None, 0)
 
 
 async def test_the_same_data_is_the_same_version_and_new_data_a_new_one(world):

@@ -226,6 +226,10 @@ def _edit(request: ConsoleRequest, form: Form, old: Programme | None, given: Par
         windows=max(rows, len(one.limits.windows) + _BLANK_WINDOWS),
         templates=None if old is not None else list(templates().values()),
         presets=_presets(),
+        spreads=[
+            (programmes.Spread.EVENLY.value, _("spread evenly")),
+            (programmes.Spread.BY_ORDER.value, _("by what was ordered")),
+        ],
         intervals=[(str(length), show_duration(length)) for length in programmes.SETTLEMENT_INTERVALS],
         zones=sorted(available_timezones()),
         responses=[(each.value, _(WORDS[each.value])) for each in ResponseRequired],
