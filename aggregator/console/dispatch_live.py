@@ -47,7 +47,7 @@ from web.pages.translations import ngettext
 from web.pagination import Keyset
 
 _BY_NAME: Final = Keyset("live-vens", str)
-_STATES: Final = ("opted in", "opted out", "no answer", "not sent yet", "released")
+_STATES: Final = ("opted in", "opted out", "no answer", "no answer wanted", "not sent yet", "released")
 
 
 class _Modified(Model):

@@ -43,6 +43,7 @@ WORDS: Final[Mapping[str, str]] = {
     "opted in": N_("opted in"),
     "opted out": N_("opted out"),
     "not sent yet": N_("not sent yet"),
+    "no answer wanted": N_("no answer wanted"),
     "released": N_("released"),
     "order": N_("order"),
     "message": N_("message"),

@@ -7,6 +7,7 @@ proves nothing, and who has no meter at all is not judged (NaN).
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 from typing import Any, Final
@@ -15,7 +16,7 @@ import numpy as np
 from sqlalchemy import ColumnElement, Select, case, func, select
 
 from aggregator.flexibility.fleet import Floats
-from openadr.model.event import Event
+from openadr.model.event import Event, ResponseRequired
 from openadr.model.opt import OptSource, OptType
 from vtn.services import learning
 from vtn.services.opt import SPEAKS_FOR_VEN
@@ -47,8 +48,8 @@ def effective_opts(events: Select[Any]) -> Select[Any]:
 async def reliability(conn: Connection, index: Mapping[str, int], members: Select[Any], now: datetime) -> Floats:
     """Return the probability (N) that each VEN responds; `index` gives its place, `members` selects the venIDs.
 
-    Active means: it answered optIn, and was measured to deliver half of what was asked. A call that it followed and
-    that nobody could measure (yet) is left out. NaN for a VEN without a meter (`learning.metered`).
+    Active means: it answered optIn, or was not to answer, and was measured to deliver half of what was asked. A call
+    that it followed and nobody could measure (yet) is left out. NaN for a VEN without a meter (`learning.metered`).
     """
     recent = await _recent(conn, now)
     opts = effective_opts(select(event.c.id).where(event.c.dispatch_id.in_(recent))).subquery()
@@ -59,9 +60,9 @@ async def reliability(conn: Connection, index: Mapping[str, int], members: Selec
     )
     newest_first = {dispatch_id: place for place, dispatch_id in enumerate(recent)}
     rows = [
-        (newest_first[dispatch_id], ven_id, dispatch_id, said)
+        (newest_first[dispatch_id], ven_id, dispatch_id, said or recent[dispatch_id].silence)
         for ven_id, dispatch_id, cancelled_at, said in await conn.execute(query)
-        if ven_id in index and (cancelled_at is None or cancelled_at > recent[dispatch_id])
+        if ven_id in index and (cancelled_at is None or cancelled_at > recent[dispatch_id].starts_at)
     ]
     ratios = await _ratios(conn, recent)
     seen: defaultdict[str, list[bool]] = defaultdict(list)
@@ -85,15 +86,28 @@ def learnt(active: Iterable[bool]) -> float:
     return good / (good + bad)
 
 
-async def _recent(conn: Connection, now: datetime) -> dict[str, datetime]:
-    """Return the dispatches that ended last, newest first, with their starts; tests and mere signals are no calls."""
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """When a dispatch began, and what silence meant in it: where no answer was wanted, that a VEN stayed in."""
+
+    starts_at: datetime
+    silence: OptType | None
+
+
+async def _recent(conn: Connection, now: datetime) -> dict[str, _Call]:
+    """Return the dispatches that ended last, newest first; tests and mere signals are no calls."""
     query = (
         select(dispatch.c.id, dispatch.c.starts_at, dispatch.c.event)
         .where(dispatch.c.direction.is_not(None) & (dispatch.c.ends_at <= now))
         .order_by(dispatch.c.ends_at.desc(), dispatch.c.id.desc())
         .limit(_MOST_DISPATCHES)
     )
-    return {row.id: row.starts_at for row in await conn.execute(query) if not from_json(Event, row.event).is_test}
+    found = [(row.id, row.starts_at, from_json(Event, row.event)) for row in await conn.execute(query)]
+    return {
+        dispatch_id: _Call(starts_at, OptType.IN if shared.response_required is ResponseRequired.NEVER else None)
+        for dispatch_id, starts_at, shared in found
+        if not shared.is_test
+    }
 
 
 async def _ratios(conn: Connection, dispatch_ids: Collection[str]) -> dict[tuple[str, str], float]:

@@ -20,7 +20,7 @@ from aggregator.trade.dispatch_timeline import Line
 from aggregator.trade.telemetry import Metered
 from core.direction import Direction
 from core.spans import floor_to
-from openadr.model.event import Event, EventStatus, status_at
+from openadr.model.event import Event, EventStatus, ResponseRequired, status_at
 from openadr.model.opt import OptType
 from openadr.model.signal import Signal
 from vtn.services import dispatch, dispatch_view, programme
@@ -67,6 +67,8 @@ class Row:
     delivered_w: float | None
     last_seen_at: datetime | None
     cancelled_at: datetime | None
+    answers: bool
+    """Whether an answer is wanted."""
 
     @property
     def state(self) -> str:
@@ -77,7 +79,9 @@ class Row:
             return "opted out"
         if self.opt is OptType.IN:
             return "opted in"
-        return "no answer" if self.sent_at is not None else "not sent yet"
+        if self.sent_at is None:
+            return "not sent yet"
+        return "no answer" if self.answers else "no answer wanted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +256,7 @@ def _rows(
                 delivered_w=sign * ((usual or 0.0) - (actual or 0.0)) if running else None,
                 last_seen_at=ven.last_seen_at,
                 cancelled_at=released_at,
+                answers=ven.event.response_required is ResponseRequired.ALWAYS,
             )
         )
     return tuple(rows)
@@ -277,7 +282,7 @@ def _counts(rows: Sequence[Row]) -> Counts:
         delivered_to=sum(one.sent_at is not None for one in rows),
         opted_in=sum(one.opt is OptType.IN for one in here),
         opted_out=sum(one.opt is OptType.OUT for one in here),
-        no_answer=sum(one.opt is None for one in here),
+        no_answer=sum(one.opt is None and one.answers for one in here),
         released=len(rows) - len(here),
         measured=sum(one.actual_w is not None for one in here),
     )

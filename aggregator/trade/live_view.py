@@ -155,7 +155,7 @@ def _figures(
         called=len(everybody),
         opted_in=sum(it.opt is OptType.IN for it in everybody),
         opted_out=sum(it.opt is OptType.OUT for it in everybody),
-        no_answer=sum(it.opt is None for it in everybody),
+        no_answer=sum(it.opt is None for it in everybody) if answers else 0,
         silent=sum(it.silent(now, stale_after_s, answers=answers) for it in staying),
         released=sum(it.cancelled_at is not None for it in everybody),
         intervals=_intervals(activation.intervals, called, estimate),

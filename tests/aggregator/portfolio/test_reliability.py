@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from aggregator.flexibility.reliability import DECAY, PRIOR, reliability
+from openadr.model.event import ResponseRequired
 from openadr.model.opt import Opt, OptType
 from openadr.model.target import Target
 from openadr.v20b.messages import CreateOpt
@@ -70,6 +71,15 @@ async def test_answers_count_newest_first(world):
     await evaluated(world, second, 1, **{a.ven_id: 1.0, b.ven_id: 1.0})
     found = await chance(world, a, b, c)
     assert found == pytest.approx([beta(True, False), beta(True, True), beta(False)])
+
+
+async def test_silence_where_no_answer_was_wanted_is_no_refusal(world):
+    a, b = await homes(world, 2)
+    quiet = {"response_required": ResponseRequired.NEVER}
+    made = await called(world, [(a, None), (b, None)], rules=quiet)
+    assert await chance(world, a, b) == [0.8, 0.8]
+    await evaluated(world, made, 1, **{a.ven_id: 1.0, b.ven_id: 0.1})
+    assert await chance(world, a, b) == pytest.approx([beta(True), beta(False)])
 
 
 async def test_who_has_no_meter_is_not_judged(world):
