@@ -7,7 +7,7 @@ ARGS   ?=
 # Demo and tests start some hundred processes: let them keep what they compiled, whatever the caller's shell says.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test drills chaos fuzz bench conformance bench-selection reference check lint types rooms unit packages walk screenshots \
+.PHONY: demo test drills chaos fuzz bench conformance bench-selection bench-metrics reference check lint types rooms unit packages walk screenshots \
   translations clean
 
 demo: $(VENV)/.demo
@@ -42,13 +42,18 @@ bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks $(ARGS)
 
 # Which rules of OpenADR 2.0b our VTN and openleadr's keep; writes build/conformance.json and docs/reference/conformance.md
-# (three minutes, most of them waiting).
+# (a quarter of an hour, most of it waiting).
 conformance: $(VENV)/.test
 	$(BIN)/python -m docs.reference.measure_conformance $(ARGS)
 
 # How fast and how good the choice of VENs is, for 100,000 homes.
 bench-selection: $(VENV)/.test
 	$(BIN)/python -m benchmarks.selection $(ARGS)
+
+# How far baselines are off where nothing was ordered: one home, and pools of 10, 100 and 1,000; writes
+# build/bench-metrics.json (eight minutes).
+bench-metrics: $(VENV)/.test
+	$(BIN)/python -m benchmarks.placebo_study $(ARGS)
 
 # The pages of docs/reference that say what the code says: commands, settings and the rules of OpenADR.
 reference: $(VENV)/.test

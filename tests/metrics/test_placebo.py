@@ -133,3 +133,12 @@ def test_where_nothing_is_known_there_is_no_accuracy():
 def test_an_exporting_home_has_a_positive_error():
     found = accuracy([told([10, -10], [-100, -100], DAYS[:2])])
     assert found.pool_rmse == pytest.approx(0.1)
+
+
+def test_one_in_so_many_days_is_tried_counted_from_the_event_back():
+    matrix = home(1)
+    everything = placebo(matrix, EVENT, RULE)
+    some = placebo(matrix, EVENT, RULE, every=3)
+    assert set(some.dates) < set(everything.dates)
+    assert some.dates[-1] == everything.dates[-1]
+    np.testing.assert_allclose(some.delivered_wh, everything.on(some.dates).delivered_wh)

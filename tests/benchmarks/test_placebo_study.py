@@ -1,0 +1,35 @@
+"""The placebo study: its population is the same each time, its figures are those of errors that are known."""
+
+import numpy as np
+import pytest
+
+from benchmarks.placebo_study import population, study, t95
+from metrics import Placebo
+from metrics.days import from_days
+
+
+@pytest.mark.parametrize(("freedom", "value"), [(8, 1.860), (20, 1.725), (53, 1.674), (1000, 1.646)])
+def test_students_t_is_that_of_tables(freedom, value):
+    assert t95(freedom) == pytest.approx(value, abs=1e-3)
+
+
+def test_a_population_is_the_same_each_time():
+    (first,), (again,) = list(population(1)), list(population(1))
+    assert np.array_equal(first.energy_wh, again.energy_wh)
+    assert first.energy_wh.shape == (365 * 96,)
+    assert first.energy_wh.min() > 0
+
+
+def test_errors_that_are_alike_do_not_cancel_and_others_do():
+    """Every home errs by the same normal error of the day: a pool on the same date errs as one home, shuffled less."""
+    rng = np.random.default_rng(1)
+    error = rng.normal(50, 100, 60)
+    days = tuple(from_days(20_000 + number) for number in range(60))
+    homes = [Placebo(days, error, np.full(60, 1000.0)) for _ in range(5)]
+    rows = {(row.pool, row.drawn): row for row in study("x", homes, "10of10")}
+    for row in rows.values():
+        assert row.bias_percent == pytest.approx(error.mean() / 10, abs=1.5)
+        assert 80 <= row.coverage_percent <= 97
+    alone, together, apart = rows[1, "same date"], rows[1000, "same date"], rows[1000, "shuffled"]
+    assert together.cvrmse_percent == pytest.approx(alone.cvrmse_percent)
+    assert apart.cvrmse_percent == pytest.approx(abs(error.mean()) / 10, rel=0.1)
