@@ -27,18 +27,20 @@ from metrics.performance import delivered, performance
 from metrics.presets import PRESETS
 from openadr.model.event import Event
 from openadr.model.opt import OptType
+from vtn.services import day_calendar, load_profile, opt, programme
 from vtn.services import dispatch as dispatches
 from vtn.services import event as events
-from vtn.services import event_days, load_profile, opt, programme
 from vtn.services.dispatch import Dispatch
-from vtn.services.programme import Parameters
+from vtn.services.programme import Parameters, Programme
 from vtn.store.database import Connection, Database, Transaction
 from vtn.store.rows import from_json, portions, to_json
 from vtn.store.tables import delivery, evaluation, event, ven
 
 _NO_READINGS = "Readings of the event are missing."
+_OUTAGE = "An outage touched the event."
 _EDITION = 2
 """Of what a result says; a new one makes a new version of a result even of the same readings."""
+_BY_HAND: Final = frozenset({"readings", "calendar"})
 _TICK: Final = timedelta(microseconds=1)
 _TICKS_A_SECOND: Final = 1e6
 
@@ -167,7 +169,7 @@ async def compute(db: Database, dispatch_id: str, now: datetime) -> Computed:
         method = PRESETS.get(rules.parameters.baseline)
         if method is None:
             raise InvalidError(f"Unknown baseline '{rules.parameters.baseline}'; known: {', '.join(PRESETS)}.")
-        inputs = await _inputs(conn, whole, method, rules.parameters.interval_s)
+        inputs = await _inputs(conn, whole, method, rules)
     direction = Direction(whole.direction or Direction.REDUCE)
 
     def work() -> Computed:
@@ -211,7 +213,8 @@ async def stored(conn: Connection, dispatch_id: str, version: int | None = None)
     return from_json(Result, row.result)
 
 
-async def _inputs(conn: Connection, dispatch: Dispatch, method: BaselineMethod, step_s: int) -> list[_Inputs]:
+async def _inputs(conn: Connection, dispatch: Dispatch, method: BaselineMethod, rules: Programme) -> list[_Inputs]:
+    step_s = rules.parameters.interval_s
     said = await opt.effective(conn, dispatch.id)
     ran: list[tuple[Any, Event]] = []
     async for rows in portions(conn, _called(dispatch.id)):
@@ -219,7 +222,7 @@ async def _inputs(conn: Connection, dispatch: Dispatch, method: BaselineMethod, 
     period, lookback = dispatch.shared.period, timedelta(days=method.lookback_days + 2)
     ven_ids = [row.ven_id for row, _ in ran]
     history = Span(period.start - lookback, period.end)  # what comes later changes no baseline
-    busy = await event_days.others(conn, ven_ids, dispatch.id, history)
+    calendars = await day_calendar.of_each(conn, rules, ven_ids, dispatch.id, history)
     spans = {
         row.ven_id: (
             int((one.period.start - lookback).timestamp()),
@@ -235,7 +238,7 @@ async def _inputs(conn: Connection, dispatch: Dispatch, method: BaselineMethod, 
             one,
             *said.get(row.ven_id, (None, None)),
             readings[row.ven_id],
-            Calendar(events=busy.get(row.ven_id, ())),
+            calendars[row.ven_id],
             row.queued_at,
             row.first_sent_at,
             row.answered_at,
@@ -290,7 +293,9 @@ def as_run(ordered: Event, cancelled_at: datetime | None) -> Event | None:
 def _hash(inputs: Sequence[_Inputs], method: BaselineMethod) -> str:
     digest = hashlib.sha256(repr((_EDITION, method)).encode())
     for one in inputs:
-        digest.update(repr([getattr(one, name.name) for name in fields(one) if name.name != "readings"]).encode())
+        digest.update(repr([getattr(one, name.name) for name in fields(one) if name.name not in _BY_HAND]).encode())
+        days = one.calendar
+        digest.update(repr((days.events, days.outages, sorted(days.holidays))).encode())  # a set has no order
         digest.update(one.readings.energy_wh.tobytes())
     return digest.hexdigest()
 
@@ -343,9 +348,13 @@ def _why_unknown(rows: Sequence[VenResult], unknown: Sequence[VenResult]) -> str
     if not unknown:
         return None
     late = sum(row.baseline_note == _NO_READINGS for row in unknown)
+    dark = sum(row.baseline_note == _OUTAGE for row in unknown)
     parts = [
+        f"{dark} had an outage" if dark else "",
         f"{late} {'lacks' if late == 1 else 'lack'} readings of the event" if late else "",
-        f"{few} {'has' if few == 1 else 'have'} too few days for a baseline" if (few := len(unknown) - late) else "",
+        f"{few} {'has' if few == 1 else 'have'} too few days for a baseline"
+        if (few := len(unknown) - late - dark)
+        else "",
     ]
     return f"Not known of {len(unknown)} of {len(rows)} VENs called: {', '.join(filter(None, parts))}."
 
@@ -361,13 +370,15 @@ def _ven_result(ven: _Inputs, method: BaselineMethod, direction: Direction, zone
         found = method.baseline(matrix, span, ven.calendar, notified_at=ven.sent_at)
     except NoBaselineError as error:
         note = str(error)
-        why, ready = _too_few(error, method, matrix.local_day(span.start))
+        why, ready = _too_few(error, method, matrix.local_day(span.start), ven.calendar)
     else:
         note = found.status.value
         days = tuple(use.day.isoformat() for use in found.days if use.verdict == "kept")
         intervals, got = _intervals(found, ven.event, direction)
         if not math.isfinite(got):
             note, why = _NO_READINGS, f"{_NO_READINGS} It is computed as soon as they come in."
+    if any(span.overlaps(one) for one in ven.calendar.outages):
+        got, note, why, ready = math.nan, _OUTAGE, f"{_OUTAGE} What it did not use then was not saved.", None
     asked = float(ordered_between(ven.event, (period.start, period.end or period.start), direction)[0])
     counts = ven.opt is OptType.IN and math.isfinite(got)
     latency = (ven.answered_at - ven.queued_at).total_seconds() if ven.answered_at and ven.queued_at else None
@@ -392,10 +403,11 @@ def _ven_result(ven: _Inputs, method: BaselineMethod, direction: Direction, zone
     )
 
 
-def _too_few(error: NoBaselineError, method: BaselineMethod, today: int) -> tuple[str, date | None]:
+def _too_few(error: NoBaselineError, method: BaselineMethod, today: int, days: Calendar) -> tuple[str, date | None]:
     """Return why there is no baseline, and the local date from which there will be one."""
     have = learning.eligible(error.days)
-    ready = learning.ready_on(method, have, today + 1, day_type(from_days(today)))  # today is an event day
+    kind = day_type(from_days(today), days.holidays)
+    ready = learning.ready_on(method, have, today + 1, kind, days.holidays)  # today is an event day
     text = f"{method.id} needs {method.min_days} days like this one without events before it, and there"
     return f"{text} {'is' if have == 1 else 'are'} {have}.", ready
 

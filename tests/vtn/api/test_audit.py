@@ -33,11 +33,23 @@ async def test_every_change_is_in_the_audit(office):
     await ven.offer(usage("meter"))
     newcomer = await _enrolment(walk, ven)
     programme = await _programme(walk, [ven.ven_id, newcomer])
+    await _days(walk, programme)
     await _fleet(walk, ven)
     await _report(walk, ven)
     await _dispatch(walk, ven, programme, newcomer)
     await _ending(walk, ven, newcomer, programme)
     assert walk.walked == _CHANGING
+
+
+async def _days(walk, programme):
+    here, holiday = f"/v1/programmes/{programme}/holidays", {"day": "2026-12-24", "name": "Eve"}
+    await walk.step("add_holiday", ["add holiday"], "POST", here, holiday, 201)
+    await walk.step("remove_holiday", ["remove holiday"], "DELETE", f"{here}/2026-12-24", status=204)
+    dark = {"starts_at": "2026-01-05T10:00:00Z", "reason": "Cable"}
+    made = await walk.step("add_outage", ["add outage"], "POST", "/v1/outages", dark, 201)
+    path, ended = f"/v1/outages/{made['id']}", {"ends_at": "2026-01-05T12:00:00Z"}
+    await walk.step("end_outage", ["end outage"], "POST", f"{path}/end", ended)
+    await walk.step("remove_outage", ["remove outage"], "DELETE", path, status=204)
 
 
 async def _enrolment(walk, ven):
