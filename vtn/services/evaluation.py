@@ -17,7 +17,7 @@ from sqlalchemy import Select, func, insert, select
 
 from core.direction import Direction
 from core.errors import ConflictError, InvalidError, NotFoundError
-from core.spans import Duration, Span
+from core.spans import Duration, Span, ceil_to, floor_to
 from metrics import learning
 from metrics.days import Floats, Ints, Series, day_matrix, day_type, from_days, from_epoch_s
 from metrics.method import Baseline, BaselineMethod, Calendar, NoBaselineError
@@ -27,9 +27,10 @@ from metrics.performance import delivered, performance
 from metrics.presets import PRESETS
 from openadr.model.event import Event
 from openadr.model.opt import OptType
-from vtn.services import day_calendar, load_profile, opt, programme
+from vtn.services import credit, day_calendar, load_profile, opt, programme
 from vtn.services import dispatch as dispatches
 from vtn.services import event as events
+from vtn.services.credit import Claim
 from vtn.services.dispatch import Dispatch
 from vtn.services.programme import Parameters, Programme
 from vtn.store.database import Connection, Database, Transaction
@@ -38,7 +39,7 @@ from vtn.store.tables import delivery, evaluation, event, ven
 
 _NO_READINGS = "Readings of the event are missing."
 _OUTAGE = "An outage touched the event."
-_EDITION = 2
+_EDITION = 3
 """Of what a result says; a new one makes a new version of a result even of the same readings."""
 _BY_HAND: Final = frozenset({"readings", "calendar"})
 _TICK: Final = timedelta(microseconds=1)
@@ -47,7 +48,10 @@ _TICKS_A_SECOND: Final = 1e6
 
 @dataclass(frozen=True, slots=True)
 class IntervalResult:
-    """One settlement interval. Powers are means in W; positive target and delivered: as ordered; None: not known."""
+    """One settlement interval. Powers are means in W; positive target and delivered: as ordered; None: not known.
+
+    `credited_to`: the dispatch that goes before this one here (`vtn.services.credit`); then nothing is delivered.
+    """
 
     start: datetime
     duration_s: int
@@ -55,6 +59,7 @@ class IntervalResult:
     baseline_w: float | None
     actual_w: float | None
     delivered_w: float | None
+    credited_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,7 @@ class _Inputs:
     reason: str | None
     readings: Series
     calendar: Calendar
+    claims: tuple[Claim, ...]
     queued_at: datetime | None
     sent_at: datetime | None
     answered_at: datetime | None
@@ -221,8 +227,11 @@ async def _inputs(conn: Connection, dispatch: Dispatch, method: BaselineMethod, 
         ran += await asyncio.to_thread(_ran, dispatch.shared, rows)
     period, lookback = dispatch.shared.period, timedelta(days=method.lookback_days + 2)
     ven_ids = [row.ven_id for row, _ in ran]
-    history = Span(period.start - lookback, period.end)  # what comes later changes no baseline
+    touched = Span(floor_to(period.start, step_s), None if period.end is None else ceil_to(period.end, step_s))
+    history = Span(period.start - lookback, touched.end)  # what comes later changes no baseline
     calendars = await day_calendar.of_each(conn, rules, ven_ids, dispatch.id, history)
+    busy = [ven_id for ven_id, days in calendars.items() if any(touched.overlaps(one) for one in days.events)]
+    claims = await credit.of_each(conn, dispatch.id, busy, touched) if busy else {}
     spans = {
         row.ven_id: (
             int((one.period.start - lookback).timestamp()),
@@ -239,6 +248,7 @@ async def _inputs(conn: Connection, dispatch: Dispatch, method: BaselineMethod, 
             *said.get(row.ven_id, (None, None)),
             readings[row.ven_id],
             calendars[row.ven_id],
+            claims.get(row.ven_id, ()),
             row.queued_at,
             row.first_sent_at,
             row.answered_at,
@@ -374,7 +384,7 @@ def _ven_result(ven: _Inputs, method: BaselineMethod, direction: Direction, zone
     else:
         note = found.status.value
         days = tuple(use.day.isoformat() for use in found.days if use.verdict == "kept")
-        intervals, got = _intervals(found, ven.event, direction)
+        intervals, got = _intervals(found, ven.event, direction, ven.claims)
         if not math.isfinite(got):
             note, why = _NO_READINGS, f"{_NO_READINGS} It is computed as soon as they come in."
     if any(span.overlaps(one) for one in ven.calendar.outages):
@@ -447,13 +457,20 @@ def _ticks(since: datetime, times: Sequence[datetime]) -> Ints:
     return np.array([(when - since) // _TICK for when in times], np.int64)
 
 
-def _intervals(baseline: Baseline, ordered: Event, direction: Direction) -> tuple[tuple[IntervalResult, ...], float]:
-    """Return the event's intervals and the delivered energy (Wh), NaN if one of them is not known."""
+def _intervals(
+    baseline: Baseline, ordered: Event, direction: Direction, claims: Sequence[Claim]
+) -> tuple[tuple[IntervalResult, ...], float]:
+    """Return the event's intervals and the delivered energy (Wh), NaN if one of them is not known.
+
+    Nothing is delivered in those that are credited to another dispatch.
+    """
     inside = baseline.in_event
     usual, actual = baseline.baseline_wh[inside], baseline.actual_wh[inside]
     got = delivered(usual, actual, direction)
     step, to_w = timedelta(seconds=baseline.step_s), 3600 / baseline.step_s
     starts = [from_epoch_s(start_s) for start_s in baseline.starts_s[inside]]
+    first = [next((it for it in claims if it.span.overlaps(Span(start, start + step))), None) for start in starts]
+    got = np.where([one is None for one in first], got, 0.0)
     asked = ordered_between(ordered, [*starts, starts[-1] + step], direction)
     rows = tuple(
         IntervalResult(
@@ -463,8 +480,9 @@ def _intervals(baseline: Baseline, ordered: Event, direction: Direction) -> tupl
             _known(float(base * to_w)),
             _known(float(used * to_w)),
             _known(float(gain * to_w)),
+            None if claim is None else claim.dispatch_id,
         )
-        for start, want, base, used, gain in zip(starts, asked, usual, actual, got, strict=True)
+        for start, want, base, used, gain, claim in zip(starts, asked, usual, actual, got, first, strict=True)
     )
     return rows, _total(got)
 
