@@ -324,6 +324,17 @@ async def _signals_of(client: OperatorClient, template: str) -> Any:
     return there[template]
 
 
+@command(event, "dispute")
+def event_dispute(
+    session: Session,
+    dispatch_id: _DispatchId,
+    reason: Annotated[str, typer.Argument(help="Why it is not right.")],
+) -> None:
+    """Dispute a final result: it is computed anew with the data of now, and may change again."""
+    session.call(lambda client: client.post(f"/dispatches/{dispatch_id}/dispute", {"reason": reason}))
+    session.tell({"disputed": dispatch_id}, "The result is open again; a new version comes within a minute.")
+
+
 @command(event, "list")
 def event_list(session: Session) -> None:
     """List dispatches."""

@@ -25,7 +25,7 @@ from core.errors import ConflictError, NotFoundError
 from core.spans import ceil_to, floor_to
 from metrics.presets import PRESETS
 from openadr.model.opt import OptType
-from vtn.services import evaluation
+from vtn.services import evaluation, result_due
 from vtn.services.evaluation import Computed, Result, VenResult
 from vtn.services.programme import Parameters
 from vtn.services.webhooks import publish
@@ -73,6 +73,8 @@ async def publish_report(
         return None
     result = None if computed is None else await evaluation.keep(tx, computed, now)
     evaluation_version = 0 if result is None else result.version
+    if final and result is not None:
+        await result_due.freeze(tx, result.dispatch_id, now)
     if last is not None and last.evaluation_version == evaluation_version and not final:
         return None
     version = 1 if last is None else last.version + 1

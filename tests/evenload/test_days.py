@@ -37,3 +37,15 @@ def test_an_outage_from_its_start_to_its_removal(shell):
     shell.good("outage", "remove", made)
     assert made not in shell.good("outage", "list", "--json")
     assert "No VEN stands" in shell.bad("outage", "add", "x", "--start", "2026-01-05T10:00:00Z", "--area", "nowhere")
+
+
+def test_meter_data_of_a_file_is_taken_row_by_row(shell, tmp_path):
+    path = tmp_path / "meters.csv"
+    path.write_text("metering_point,series,start,end,energy_wh,quality\nMP-nobody,import,a,b,1,validated\n")
+    said = shell.good("report", "import", str(path))
+    assert "0 rows taken, 1 refused." in said
+    assert "No VEN has this metering point." in said
+    path.write_text("")
+    assert "empty" in shell.bad("report", "import", str(path))
+    path.write_text("a,b\n1,2\n")
+    assert "names the columns" in shell.bad("report", "import", str(path))

@@ -27,7 +27,7 @@ from metrics.performance import delivered, performance
 from metrics.presets import PRESETS
 from openadr.model.event import Event
 from openadr.model.opt import OptType
-from vtn.services import credit, day_calendar, load_profile, opt, programme
+from vtn.services import credit, day_calendar, load_profile, opt, precedence, programme
 from vtn.services import dispatch as dispatches
 from vtn.services import event as events
 from vtn.services.credit import Claim
@@ -36,12 +36,13 @@ from vtn.services.programme import Parameters, Programme
 from vtn.store.database import Connection, Database, Transaction
 from vtn.store.rows import from_json, portions, to_json
 from vtn.store.tables import delivery, evaluation, event, ven
+from vtn.store.tables import dispatch as dispatch_table
 
 _NO_READINGS = "Readings of the event are missing."
 _OUTAGE = "An outage touched the event."
 _EDITION = 3
 """Of what a result says; a new one makes a new version of a result even of the same readings."""
-_BY_HAND: Final = frozenset({"readings", "calendar"})
+_BY_HAND: Final = frozenset({"readings", "ranks", "calendar"})
 _TICK: Final = timedelta(microseconds=1)
 _TICKS_A_SECOND: Final = 1e6
 
@@ -50,7 +51,8 @@ _TICKS_A_SECOND: Final = 1e6
 class IntervalResult:
     """One settlement interval. Powers are means in W; positive target and delivered: as ordered; None: not known.
 
-    `credited_to`: the dispatch that goes before this one here (`vtn.services.credit`); then nothing is delivered.
+    `source`: who says what was used (`vtn.services.precedence`). `credited_to`: the dispatch that goes before this one
+    here (`vtn.services.credit`); then nothing is delivered.
     """
 
     start: datetime
@@ -60,6 +62,7 @@ class IntervalResult:
     actual_w: float | None
     delivered_w: float | None
     credited_to: str | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ class Result:
 
     `unknown`: VENs that did not opt out and whose delivery is not known. `delivered_wh`: None where that is so of all
     that could count; `why_unknown` and `measurable_from` are as of VenResult, for all of them. `interval_s`: the length
-    of the intervals.
+    of the intervals. `final_at`: since when it is frozen (`vtn.services.result_due`).
     """
 
     dispatch_id: str
@@ -120,6 +123,7 @@ class Result:
     why_unknown: str | None = None
     measurable_from: str | None = None
     interval_s: int = 1800
+    final_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,6 +136,7 @@ class _Inputs:
     opt: OptType | None
     reason: str | None
     readings: Series
+    ranks: Ints
     calendar: Calendar
     claims: tuple[Claim, ...]
     queued_at: datetime | None
@@ -159,8 +164,8 @@ async def compute(db: Database, dispatch_id: str, now: datetime) -> Computed:
     """Evaluate a dispatch with the data that is there now. Nobody waits for it: it holds no lock, and takes a thread.
 
     An event that was cancelled while it ran counts until then; one that was cancelled before it began was not called.
-    Raises ConflictError before the event is over and for a dispatch that never began, InvalidError for an open-ended
-    event.
+    A result that is final is returned as it is stored. Raises ConflictError before the event is over and for a dispatch
+    that never began, InvalidError for an open-ended event.
     """
     async with db.read() as conn:
         whole = await dispatches.get(conn, dispatch_id)
@@ -175,6 +180,9 @@ async def compute(db: Database, dispatch_id: str, now: datetime) -> Computed:
         method = PRESETS.get(rules.parameters.baseline)
         if method is None:
             raise InvalidError(f"Unknown baseline '{rules.parameters.baseline}'; known: {', '.join(PRESETS)}.")
+        frozen = None if await final_at(conn, dispatch_id) is None else await _newest(conn, dispatch_id)
+        if frozen is not None:
+            return Computed(from_json(Result, frozen.result), method, frozen.input_hash)
         inputs = await _inputs(conn, whole, method, rules)
     direction = Direction(whole.direction or Direction.REDUCE)
 
@@ -189,8 +197,7 @@ async def keep(tx: Transaction, computed: Computed, now: datetime) -> Result:
     """Store a result as the newest version and return it; of the same data, return the version that is there."""
     dispatch_id = computed.result.dispatch_id
     await dispatches.get(tx.conn, dispatch_id, lock=True)
-    newest = select(evaluation).where(evaluation.c.dispatch_id == dispatch_id).order_by(evaluation.c.version.desc())
-    last = (await tx.conn.execute(newest)).first()
+    last = await _newest(tx.conn, dispatch_id)
     if last is not None and last.input_hash == computed.input_hash:
         return from_json(Result, last.result)
     result = replace(computed.result, version=1 if last is None else last.version + 1)
@@ -210,13 +217,26 @@ async def keep(tx: Transaction, computed: Computed, now: datetime) -> Result:
 
 async def stored(conn: Connection, dispatch_id: str, version: int | None = None) -> Result:
     """Return a stored evaluation, by default the newest. Raises NotFoundError."""
-    query = select(evaluation.c.result).where(evaluation.c.dispatch_id == dispatch_id)
-    if version is not None:
-        query = query.where(evaluation.c.version == version)
-    row = (await conn.execute(query.order_by(evaluation.c.version.desc()).limit(1))).one_or_none()
+    newest = await _newest(conn, dispatch_id)
+    row = newest
+    if version is not None and newest is not None and newest.version != version:
+        where = (evaluation.c.dispatch_id == dispatch_id) & (evaluation.c.version == version)
+        row = (await conn.execute(select(evaluation).where(where))).one_or_none()
     if row is None:
         raise NotFoundError(f"There is no result of dispatch '{dispatch_id}' yet; it comes by itself after the end.")
-    return from_json(Result, row.result)
+    result = from_json(Result, row.result)
+    return replace(result, final_at=await final_at(conn, dispatch_id)) if row is newest else result
+
+
+async def final_at(conn: Connection, dispatch_id: str) -> datetime | None:
+    """Return since when the result of a dispatch is frozen; None: new data changes it."""
+    query = select(dispatch_table.c.result_final_at).where(dispatch_table.c.id == dispatch_id)
+    return (await conn.execute(query)).scalar_one_or_none()
+
+
+async def _newest(conn: Connection, dispatch_id: str) -> Any:
+    query = select(evaluation).where(evaluation.c.dispatch_id == dispatch_id).order_by(evaluation.c.version.desc())
+    return (await conn.execute(query.limit(1))).first()
 
 
 async def _inputs(conn: Connection, dispatch: Dispatch, method: BaselineMethod, rules: Programme) -> list[_Inputs]:
@@ -239,14 +259,14 @@ async def _inputs(conn: Connection, dispatch: Dispatch, method: BaselineMethod, 
         )
         for row, one in ran
     }
-    readings = await load_profile.energy_of_each(conn, spans, step_s)
+    readings = await load_profile.profiles_of_each(conn, spans, step_s)
     return [
         _Inputs(
             row.ven_id,
             row.name,
             one,
             *said.get(row.ven_id, (None, None)),
-            readings[row.ven_id],
+            *readings[row.ven_id],
             calendars[row.ven_id],
             claims.get(row.ven_id, ()),
             row.queued_at,
@@ -307,6 +327,7 @@ def _hash(inputs: Sequence[_Inputs], method: BaselineMethod) -> str:
         days = one.calendar
         digest.update(repr((days.events, days.outages, sorted(days.holidays))).encode())  # a set has no order
         digest.update(one.readings.energy_wh.tobytes())
+        digest.update(one.ranks.tobytes())
     return digest.hexdigest()
 
 
@@ -384,7 +405,7 @@ def _ven_result(ven: _Inputs, method: BaselineMethod, direction: Direction, zone
     else:
         note = found.status.value
         days = tuple(use.day.isoformat() for use in found.days if use.verdict == "kept")
-        intervals, got = _intervals(found, ven.event, direction, ven.claims)
+        intervals, got = _intervals(found, ven, direction)
         if not math.isfinite(got):
             note, why = _NO_READINGS, f"{_NO_READINGS} It is computed as soon as they come in."
     if any(span.overlaps(one) for one in ven.calendar.outages):
@@ -457,9 +478,7 @@ def _ticks(since: datetime, times: Sequence[datetime]) -> Ints:
     return np.array([(when - since) // _TICK for when in times], np.int64)
 
 
-def _intervals(
-    baseline: Baseline, ordered: Event, direction: Direction, claims: Sequence[Claim]
-) -> tuple[tuple[IntervalResult, ...], float]:
+def _intervals(baseline: Baseline, ven: _Inputs, direction: Direction) -> tuple[tuple[IntervalResult, ...], float]:
     """Return the event's intervals and the delivered energy (Wh), NaN if one of them is not known.
 
     Nothing is delivered in those that are credited to another dispatch.
@@ -469,9 +488,11 @@ def _intervals(
     got = delivered(usual, actual, direction)
     step, to_w = timedelta(seconds=baseline.step_s), 3600 / baseline.step_s
     starts = [from_epoch_s(start_s) for start_s in baseline.starts_s[inside]]
-    first = [next((it for it in claims if it.span.overlaps(Span(start, start + step))), None) for start in starts]
+    first = [next((it for it in ven.claims if it.span.overlaps(Span(start, start + step))), None) for start in starts]
     got = np.where([one is None for one in first], got, 0.0)
-    asked = ordered_between(ordered, [*starts, starts[-1] + step], direction)
+    asked = ordered_between(ven.event, [*starts, starts[-1] + step], direction)
+    places = np.searchsorted(ven.readings.starts_s, baseline.starts_s[inside])
+    sources = [precedence.word(rank) for rank in ven.ranks[places].tolist()]
     rows = tuple(
         IntervalResult(
             start,
@@ -481,8 +502,11 @@ def _intervals(
             _known(float(used * to_w)),
             _known(float(gain * to_w)),
             None if claim is None else claim.dispatch_id,
+            source,
         )
-        for start, want, base, used, gain, claim in zip(starts, asked, usual, actual, got, first, strict=True)
+        for start, want, base, used, gain, claim, source in zip(
+            starts, asked, usual, actual, got, first, sources, strict=True
+        )
     )
     return rows, _total(got)
 

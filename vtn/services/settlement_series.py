@@ -1,13 +1,15 @@
 """Which series count as a VEN's consumption: for results, baselines, derived potential and the live view alike.
 
-By meaning, unless the operator has chosen: real energy (intervals, else a register) or mean power whose description
-says usage, read directly, not export. Of several, those that name the site's metering point; else the VEN's resources,
-added up, none of them twice. Where descriptions do not tell data points apart, nothing is settled until the operator
-chooses.
+The metering point's own series goes before everything that VENs report (`vtn.services.precedence`); they stand behind
+it, for intervals of which it says nothing. Of these, by meaning, unless the operator has chosen: real energy
+(intervals, else a register) or mean power whose description says usage, read directly, not export. Of several, those
+that name the site's metering point; else those that name a meter; else the VEN's resources, added up, none of them
+twice, and no device beside what is none: a sub-meter never adds to the main meter. Where descriptions do not tell data
+points apart, nothing is settled until the operator chooses.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
@@ -18,13 +20,14 @@ from sqlalchemy import delete, insert, select
 from core.errors import InvalidError
 from core.plausible import HOME_W
 from core.points import Flow, Kind, Phase, Quantity
-from openadr.model.target import Target
+from openadr.model.target import Grid, Target
 from vtn.services.fleet import named
+from vtn.services.precedence import METER
 from vtn.store.data_point import DIRECT_READ, USAGE
 from vtn.store.database import Connection, Transaction
 from vtn.store.readings import DESCRIBED, SeriesKey, in_order, key_of, numbered
 from vtn.store.rows import in_parts
-from vtn.store.tables import series, settlement_choice, site, ven
+from vtn.store.tables import resource, series, settlement_choice, site, ven
 
 BY_MEANING: Final = "meaning"
 _RANKS: Final[Mapping[tuple[str, str], int]] = {
@@ -37,7 +40,12 @@ _TYPES: Final = (USAGE, "reading")
 _READ: Final = (DIRECT_READ, "Net")
 _METERED: Final = series.c.quantity.in_((Quantity.ENERGY_REAL, Quantity.POWER_REAL))
 _OF_VENS: Final = select(
-    ven.c.id.label("owner"), site.c.metering_point, site.c.connection_w, settlement_choice.c.chosen_by, *DESCRIBED
+    ven.c.id.label("owner"),
+    site.c.metering_point,
+    site.c.connection_w,
+    settlement_choice.c.chosen_by,
+    resource.c.device_class,
+    *DESCRIBED,
 ).select_from(
     ven.outerjoin(site, site.c.id == ven.c.site_id)
     .outerjoin(series, (series.c.ven_id == ven.c.id) & _METERED)
@@ -45,6 +53,7 @@ _OF_VENS: Final = select(
         settlement_choice,
         (settlement_choice.c.ven_id == ven.c.id) & (settlement_choice.c.series_id == series.c.id),
     )
+    .outerjoin(resource, (resource.c.ven_id == ven.c.id) & (resource.c.resource_id == series.c.resource_id))
 )
 
 
@@ -52,11 +61,13 @@ _OF_VENS: Final = select(
 class Part:
     """Series that say the same of one thing (history and telemetry, say), `numbers`; `key` stands for all of them.
 
-    An export counts against consumption.
+    An export counts against consumption. `others` say the same in another way (mean power beside energies): they count
+    where these have nothing.
     """
 
     key: SeriesKey
     numbers: tuple[int, ...]
+    others: tuple["Part", ...] = ()
 
     @property
     def sign(self) -> int:
@@ -71,13 +82,23 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What is settled of a VEN: the sum of `parts`. `connection_w` is what its connection can carry."""
+    """What is settled of a VEN: the sum of `parts`, and where these say nothing the sum of those that stand `behind`.
+
+    `connection_w` is what its connection can carry.
+    """
 
     parts: tuple[Part, ...] = ()
+    behind: tuple[Part, ...] = ()
     chosen_by: str = BY_MEANING
     notes: tuple[str, ...] = ()
     connection_w: float = HOME_W
     connection_is_known: bool = False
+
+    @property
+    def everything(self) -> tuple[Part, ...]:
+        """All parts, and those that count where they have nothing."""
+        parts = (*self.parts, *self.behind)
+        return tuple(each for one in parts for each in (one, *one.others))
 
     @property
     def flow(self) -> Literal["gross", "net", "none"]:
@@ -106,7 +127,8 @@ def _basis(rows: Sequence[Any]) -> Basis:
     """Return what is settled of a VEN, from a row for each of its metered series, or one without any."""
     own = in_order({row.id: key_of(row) for row in rows if row.id is not None})
     chosen = {row.id: row.chosen_by for row in rows if row.chosen_by is not None}
-    basis = _chosen(own, chosen) if chosen else by_meaning(own, rows[0].metering_point)
+    devices = frozenset(row.resource_id for row in rows if row.device_class is not None)
+    basis = _chosen(own, chosen) if chosen else by_meaning(own, rows[0].metering_point, devices)
     connection_w = rows[0].connection_w
     return basis if connection_w is None else replace(basis, connection_w=float(connection_w), connection_is_known=True)
 
@@ -150,11 +172,33 @@ def _chosen(own: Mapping[int, SeriesKey], numbers: Mapping[int, str]) -> Basis:
             if other == number or (not key.point.ambiguous and not one.point.ambiguous and _same(one) == _same(key))
         )
         parts[alike] = Part(key, alike)
-    return Basis(tuple(parts.values()), next(iter(numbers.values()), BY_MEANING))
+    chosen = Basis(tuple(parts.values()), chosen_by=next(iter(numbers.values()), BY_MEANING))
+    return _metered(own, chosen) if any(part.key.source != METER for part in chosen.parts) else chosen
 
 
-def by_meaning(own: Mapping[int, SeriesKey], metering_point: str | None = None) -> Basis:
-    """Choose by what the descriptions say."""
+def by_meaning(
+    own: Mapping[int, SeriesKey], metering_point: str | None = None, devices: frozenset[str] = frozenset()
+) -> Basis:
+    """Choose by what the descriptions say; `devices`: the resources that are known to be devices (RP-09)."""
+    return _metered(own, _of_ven({n: key for n, key in own.items() if key.source != METER}, metering_point, devices))
+
+
+def _metered(own: Mapping[int, SeriesKey], of_ven: Basis) -> Basis:
+    """Put the metering point's own series before what the VEN reports, its export where the VEN's is taken off."""
+    net = of_ven.flow == "net"
+    parts = tuple(
+        Part(key, (number,))
+        for number, key in own.items()
+        if key.source == METER and _rank(key) is not None and (net or key.point.flow is Flow.IMPORT)
+    )
+    if not any(part.key.point.flow is Flow.IMPORT for part in parts):
+        return of_ven
+    behind = tuple(part for part in of_ven.parts if part.key.source != METER)
+    notes = (f"The settlement meter of {parts[0].key.resource_id}.", *(of_ven.notes if behind else ()))
+    return replace(of_ven, parts=parts, behind=behind, notes=notes)
+
+
+def _of_ven(own: Mapping[int, SeriesKey], metering_point: str | None, devices: frozenset[str]) -> Basis:
     read = {
         number: key
         for number, key in own.items()
@@ -163,9 +207,10 @@ def by_meaning(own: Mapping[int, SeriesKey], metering_point: str | None = None) 
     usable = next((some for word in _TYPES if (some := _typed(read, word))), {})
     if not usable:
         return Basis(notes=("No data point is a usage that was read directly.",) if own else ())
-    usable = {number: key for number, key in usable.items() if not key.point.subject} or usable
+    usable = _main(usable, lambda key: not key.point.subject)
+    usable = _main(usable, lambda key: not devices & set(key.point.sources.resource_ids))
     at_point = {n: key for n, key in usable.items() if metering_point and metering_point in _names(key)}
-    usable = at_point or usable
+    usable = at_point or _main(usable, lambda key: any(kind is Grid.METER_ASSET for kind, _ in key.point.sources.other))
     parts: list[Part] = []
     covered: set[str] = set()
     for sources, numbers in _by_sources(usable):
@@ -177,12 +222,20 @@ def by_meaning(own: Mapping[int, SeriesKey], metering_point: str | None = None) 
             return Basis(notes=(f"Several data points say the same of {name}: choose which of them counts.",))
         parts += best
         covered |= sources
+    if metering_point and not at_point and len({frozenset(_criteria(one.key.point.sources)) for one in parts}) > 1:
+        text = f"Several meters, and none of them names the metering point {metering_point}: choose which counts."
+        return Basis(notes=(text,))
     notes = [f"The metering point {metering_point}."] if at_point else []
     if len(resources := {one.key.resource_id for one in parts}) > 1:
-        notes.append(f"The sum of {len(resources)} resources.")
+        notes.append(f"The sum of {len(resources)} resources: choose, if one of them meters what others do, too.")
     if any(one.key.point.phase is not Phase.TOTAL for one in parts):
         notes.append("The sum of its phases.")
     return Basis(tuple(parts), notes=tuple(notes))
+
+
+def _main(keys: dict[int, SeriesKey], is_main: Callable[[SeriesKey], bool]) -> dict[int, SeriesKey]:
+    """Return the series of main meters, all where there is none among them: sub-meters lie behind a main meter."""
+    return {number: key for number, key in keys.items() if is_main(key)} or keys
 
 
 def _typed(keys: Mapping[int, SeriesKey], report_type: str) -> dict[int, SeriesKey]:
@@ -204,7 +257,8 @@ def _best(keys: Mapping[int, SeriesKey]) -> list[Part] | None:
         key = keys[number]
         return _rank(key) or 0, key.source, key.point.flow is Flow.NET, key.point.reading_type != DIRECT_READ
 
-    _, first = next(groupby(sorted(keys, key=lambda number: (*order(number), number)), key=order))
+    groups = [list(some) for _, some in groupby(sorted(keys, key=lambda number: (*order(number), number)), key=order)]
+    first = groups[0]
     by_phase: dict[Phase, list[int]] = {}
     for number in first:
         by_phase.setdefault(keys[number].point.phase, []).append(number)
@@ -212,7 +266,19 @@ def _best(keys: Mapping[int, SeriesKey]) -> list[Part] | None:
         by_phase = {Phase.TOTAL: by_phase[Phase.TOTAL]}
     if any(keys[number].point.ambiguous for numbers in by_phase.values() for number in numbers):
         return None
-    return [Part(keys[numbers[-1]], tuple(numbers)) for _, numbers in sorted(by_phase.items())]
+    others = _others(keys, keys[first[0]], groups[1:]) if Phase.TOTAL in by_phase else ()
+    return [Part(keys[numbers[-1]], tuple(numbers), others) for _, numbers in sorted(by_phase.items())]
+
+
+def _others(keys: Mapping[int, SeriesKey], first: SeriesKey, groups: Sequence[Sequence[int]]) -> tuple[Part, ...]:
+    """Return what says the same as the first in another way: of the same flow, in total, and not ambiguous."""
+    parts = []
+    for group in groups:
+        total = [number for number in group if keys[number].point.phase is Phase.TOTAL]
+        flows = {keys[number].point.flow for number in total}
+        if total and flows == {first.point.flow} and not any(keys[number].point.ambiguous for number in total):
+            parts.append(Part(keys[total[-1]], tuple(total)))
+    return tuple(parts)
 
 
 def can_settle(key: SeriesKey) -> bool:
