@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, permutations
 from typing import Any, Final, Literal
 
 from sqlalchemy import delete, insert, select
@@ -136,7 +136,8 @@ def _basis(rows: Sequence[Any]) -> Basis:
 async def choose(tx: Transaction, ven_id: str, numbers: Iterable[int], now: datetime, *, who: str) -> Basis:
     """Settle these series of a VEN from now on, for past times too; none at all: by meaning again.
 
-    Raises NotFoundError for the VEN, InvalidError for series that are not its metered ones or count the same twice.
+    Raises NotFoundError for the VEN, InvalidError for series that are not its metered ones or count the same twice,
+    be it as a part of what another one meters.
     """
     await named(tx.conn, [ven_id])
     wanted = sorted(set(numbers))
@@ -147,6 +148,7 @@ async def choose(tx: Transaction, ven_id: str, numbers: Iterable[int], now: date
     things = [_thing(one.key) for one in parts]
     if len(set(things)) < len(things):
         raise InvalidError("Two of these series measure the same thing: energy and power of it would count twice.")
+    _check_apart([one.key for one in parts], await _devices(tx.conn, ven_id))
     old = (await of(tx.conn, [ven_id]))[ven_id]
     await tx.conn.execute(delete(settlement_choice).where(settlement_choice.c.ven_id == ven_id))
     if wanted:
@@ -155,6 +157,26 @@ async def choose(tx: Transaction, ven_id: str, numbers: Iterable[int], now: date
     made = (await of(tx.conn, [ven_id]))[ven_id]
     await tx.audit(who, "choose settlement series", ven_id, _audited(old), _audited(made), at=now)
     return made
+
+
+async def _devices(conn: Connection, ven_id: str) -> frozenset[str]:
+    query = select(resource.c.resource_id).where((resource.c.ven_id == ven_id) & resource.c.device_class.is_not(None))
+    return frozenset((await conn.execute(query)).scalars())
+
+
+def _check_apart(keys: Sequence[SeriesKey], devices: frozenset[str]) -> None:
+    """Raise InvalidError where one of the series to add up is known to meter a part of what another does."""
+    for one, other in permutations(keys, 2):
+        if one.point.flow is Flow.EXPORT or other.point.flow is Flow.EXPORT or one.point.phase is not other.point.phase:
+            continue
+        inner, outer = set(_criteria(one.point.sources)), set(_criteria(other.point.sources))
+        if (inner and not outer) or inner < outer or (_is_device(one, devices) and not _is_device(other, devices)):
+            text = f"{one.resource_id} lies behind {other.resource_id}: a sub-meter does not add to the main meter."
+            raise InvalidError(text)
+
+
+def _is_device(key: SeriesKey, devices: frozenset[str]) -> bool:
+    return bool(key.point.subject) or bool(devices & set(key.point.sources.resource_ids))
 
 
 def _audited(basis: Basis) -> dict[str, object]:
@@ -208,7 +230,7 @@ def _of_ven(own: Mapping[int, SeriesKey], metering_point: str | None, devices: f
     if not usable:
         return Basis(notes=("No data point is a usage that was read directly.",) if own else ())
     usable = _main(usable, lambda key: not key.point.subject)
-    usable = _main(usable, lambda key: not devices & set(key.point.sources.resource_ids))
+    usable = _main(usable, lambda key: not _is_device(key, devices))
     at_point = {n: key for n, key in usable.items() if metering_point and metering_point in _names(key)}
     usable = at_point or _main(usable, lambda key: any(kind is Grid.METER_ASSET for kind, _ in key.point.sources.other))
     parts: list[Part] = []

@@ -5,6 +5,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from core.errors import InvalidError
 from core.points import Flow, Kind, Quality, Quantity
 from core.spans import Duration
 from openadr.model.report import Report, ReportDescription, ReportInterval, ReportOffer, ReportPayload, SamplingRate
@@ -134,6 +135,20 @@ async def test_sub_meters_of_a_home_do_not_add_to_its_main_meter(world):
         for name, kind in kinds.items():
             where = (resource.c.ven_id == ven.ven_id) & (resource.c.resource_id == name)
             await tx.conn.execute(resource.update().where(where).values(device_class=kind))
+    assert await profile(world, ven, cells=1) == ([4000], ["VEN register"])
+
+
+async def test_a_sub_meter_and_the_main_meter_cannot_be_chosen_together(world):
+    ven = await world.ven()
+    await told(world, ven, main=4000.0, heat_pump=2647.0, car=1500.0)
+    numbers = [row.id for row in await world.rows("series")]
+    async with world.tx() as tx:
+        of_car = (resource.c.ven_id == ven.ven_id) & (resource.c.resource_id == "car")
+        await tx.conn.execute(resource.update().where(of_car).values(device_class="Electric_Vehicle"))
+        with pytest.raises(InvalidError, match=r"car lies behind (main|heat_pump): a sub-meter does not add"):
+            await settlement_series.choose(tx, ven.ven_id, numbers, world.now, who="ann")
+        main = [row.id for row in await world.rows("series") if row.resource_id == "main"]
+        await settlement_series.choose(tx, ven.ven_id, main, world.now, who="ann")
     assert await profile(world, ven, cells=1) == ([4000], ["VEN register"])
 
 
