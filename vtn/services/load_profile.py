@@ -1,21 +1,22 @@
 """A VEN's metered energy on an even grid, from whatever its reports brought.
 
 Which of its series count, `vtn.services.settlement_series` says. What its connection cannot carry is doubtful, as is
-what the VEN itself calls uncertain: it is kept, marked, and never settled.
+what the VEN itself calls uncertain: it is kept, marked, and never settled. Of several sources the one that goes before
+the others counts, interval by interval (`vtn.services.precedence`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from functools import reduce
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from core import plausible
 from core.points import Flow, Kind, Quality, Quantity
-from metrics.days import Bools, Floats, Series, series
+from metrics.days import Bools, Floats, Ints, Series, series
 from metrics.overlap import overlap
 from vtn.services import settlement_series
+from vtn.services.precedence import Rank, rank_of
 from vtn.services.settlement_series import Basis, Part
 from vtn.store.database import Connection
 from vtn.store.readings import Loaded, SeriesKey, Stretch, load_many
@@ -27,6 +28,14 @@ _SPACINGS: Final = 3
 """Between powers of moments farther apart than this (s), or than so many of their usual distances, nothing is known."""
 _LONGEST_S: Final = 86_400
 """A longer interval (a month's sum) says nothing of the hours in it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Profile:
+    """Energy (Wh) per cell, shape (cells,), NaN where unknown, and the Rank of the source that says so."""
+
+    energy_wh: Floats
+    ranks: Ints
 
 
 async def energy(conn: Connection, ven_id: str, start_s: int, end_s: int, step_s: int) -> Series:
@@ -42,12 +51,24 @@ async def energy_of_each(conn: Connection, spans: Mapping[str, tuple[int, int]],
 
     Takes two statements for 1,000 VENs; what is held is the result, and the readings of one VEN.
     """
+    return {ven_id: one for ven_id, (one, _) in (await profiles_of_each(conn, spans, step_s)).items()}
+
+
+async def profiles_of_each(
+    conn: Connection, spans: Mapping[str, tuple[int, int]], step_s: int
+) -> dict[str, tuple[Series, Ints]]:
+    """Return venID -> what `energy_of_each` returns, and the Rank of the source of each of its intervals."""
     grids = {ven_id: _grid(start_s, end_s, step_s) for ven_id, (start_s, end_s) in spans.items()}
-    found = await energies(conn, grids, step_s)
-    return {
-        ven_id: series(first_s + step_s * np.arange(cells), found.pop(ven_id, np.full(cells, np.nan)), step_s)
-        for ven_id, (first_s, cells) in grids.items()
-    }
+    found = await _profiles(conn, grids, step_s)
+    profiles = {}
+    for ven_id, (first_s, cells) in grids.items():
+        one = found.pop(ven_id, None) or _unknown(cells)
+        profiles[ven_id] = series(first_s + step_s * np.arange(cells), one.energy_wh, step_s), one.ranks
+    return profiles
+
+
+def _unknown(cells: int) -> Profile:
+    return Profile(np.full(cells, np.nan), np.full(cells, Rank.UNKNOWN, np.int64))
 
 
 def _grid(start_s: int, end_s: int, step_s: int) -> tuple[int, int]:
@@ -61,14 +82,18 @@ async def energies(conn: Connection, grids: Mapping[str, tuple[int, int]], step_
 
     `grids`: venID -> first second and number of the cells, which last `step_s`.
     """
+    return {ven_id: one.energy_wh for ven_id, one in (await _profiles(conn, grids, step_s)).items()}
+
+
+async def _profiles(conn: Connection, grids: Mapping[str, tuple[int, int]], step_s: int) -> dict[str, Profile]:
     bases = await settlement_series.of(conn, list(grids))
     wanted = {
-        ven_id: {number: _stretch(part, *grids[ven_id], step_s) for part in basis.parts for number in part.numbers}
+        ven_id: {number: _stretch(part, *grids[ven_id], step_s) for part in basis.everything for number in part.numbers}
         for ven_id, basis in bases.items()
         if basis.parts
     }
     found = {
-        ven_id: _energy(bases[ven_id], loaded, *grids[ven_id], step_s)
+        ven_id: _profile(bases[ven_id], loaded, *grids[ven_id], step_s)
         async for ven_id, loaded in load_many(conn, wanted)
     }
     return {ven_id: found[ven_id] for ven_id in grids if ven_id in found}
@@ -80,14 +105,33 @@ def _stretch(part: Part, first_s: int, cells: int, step_s: int) -> Stretch:
     return Stretch(part.key.kind, max(first_s - around_s, 0), first_s + cells * step_s + around_s)
 
 
-def _energy(basis: Basis, loaded: Mapping[int, Loaded], first_s: int, cells: int, step_s: int) -> Floats:
-    """Return the sum of the parts (Wh), shape (cells,)."""
+def _profile(basis: Basis, loaded: Mapping[int, Loaded], first_s: int, cells: int, step_s: int) -> Profile:
+    """Return the sum of the parts, in cells where what stands behind them does not go before it."""
 
-    def energy_wh(part: Part) -> Floats:
-        amount = joined([amounts(loaded[number], part.key, basis.connection_w) for number in part.numbers])
-        return part.sign * on_grid(amount, first_s, cells, step_s, is_power=part.is_power)
+    def summed(parts: Sequence[Part]) -> Profile:
+        energy_wh, ranks = np.zeros(cells), np.full(cells, Rank.METER, np.int64)
+        for part in parts:
+            layers = [
+                Layer(
+                    joined([amounts(loaded[number], one.key, basis.connection_w) for number in one.numbers]),
+                    one.is_power,
+                    rank_of(one.key),
+                )
+                for one in (part, *part.others)
+            ]
+            own = laid(layers, first_s, cells, step_s)
+            energy_wh, ranks = energy_wh + part.sign * own.energy_wh, np.maximum(ranks, own.ranks)
+        return Profile(energy_wh, ranks)
 
-    return reduce(np.add, map(energy_wh, basis.parts))
+    first = summed(basis.parts)
+    if not basis.behind:
+        return first
+    second = summed(basis.behind)
+    kept = np.isfinite(first.energy_wh) & (np.isnan(second.energy_wh) | (first.ranks <= second.ranks))
+    return Profile(
+        np.where(kept, first.energy_wh, second.energy_wh),
+        np.where(kept, first.ranks, second.ranks),
+    )
 
 
 def joined(parts: Sequence[Loaded]) -> Loaded:
@@ -195,21 +239,63 @@ def on_grid(loaded: Loaded, first_s: int, cells: int, step_s: int, *, is_power: 
     intervals of different length cover the same time (history asked again over telemetry), the shortest counts.
     Uncertain values cover nothing.
     """
-    known: Bools = np.isfinite(loaded.values) & (loaded.durations_s > 0) & (loaded.durations_s <= _LONGEST_S)
-    known &= loaded.qualities != Quality.UNCERTAIN
-    starts, durations = loaded.starts_s[known], loaded.durations_s[known]
-    power_w = loaded.values[known] * (1.0 if is_power else 3600 / durations)
+    return laid([Layer(loaded, is_power, Rank.POWER if is_power else Rank.REGISTER)], first_s, cells, step_s).energy_wh
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """Values of one source: energies of their intervals, or mean powers; `rank`: where it stands."""
+
+    loaded: Loaded
+    is_power: bool
+    rank: Rank
+
+
+def laid(layers: Sequence[Layer], first_s: int, cells: int, step_s: int) -> Profile:
+    """Lay several sources of the same thing over a grid, as `on_grid` does one of them.
+
+    At any time the source counts that goes before the others; of the same rank the earlier layer, then the shortest
+    interval. The rank of a cell is the last of those that it is made of.
+    """
+    known = [_usable(layer.loaded) for layer in layers]
+    starts = np.concatenate([layer.loaded.starts_s[some] for layer, some in zip(layers, known, strict=True)])
+    durations = np.concatenate([layer.loaded.durations_s[some] for layer, some in zip(layers, known, strict=True)])
+    power_w = np.concatenate([_power_w(layer, some) for layer, some in zip(layers, known, strict=True)])
+    ranks = np.concatenate(
+        [
+            np.where(layer.loaded.qualities[some] == Quality.ESTIMATED, Rank.ESTIMATE, layer.rank)
+            for layer, some in zip(layers, known, strict=True)
+        ]
+    )
+    places = np.repeat(np.arange(len(layers)), [int(some.sum()) for some in known])
+    order = (ranks * len(layers) + places) * (_LONGEST_S + 1) + durations
     cuts = np.unique(np.concatenate((first_s + step_s * np.arange(cells + 1), starts, starts + durations)))
     cuts = cuts[(cuts >= first_s) & (cuts <= first_s + cells * step_s)]
     begin, length = cuts[:-1], np.diff(cuts)
     mean_w = np.full(begin.shape, np.nan)
-    for duration in np.unique(durations):
-        same = np.flatnonzero(durations == duration)
+    rank_of_part = np.full(begin.shape, Rank.UNKNOWN, np.int64)
+    for number in np.unique(order):
+        same = np.flatnonzero(order == number)
         same = same[np.argsort(starts[same], kind="stable")]
         latest = np.searchsorted(starts[same], begin, side="right") - 1
         running = same[np.maximum(latest, 0)]
-        here_s = overlap(starts[running], starts[running] + duration, begin, begin + length)
+        here_s = overlap(starts[running], starts[running] + durations[running], begin, begin + length)
         free = (here_s > 0) & np.isnan(mean_w)
         mean_w[free] = power_w[running[free]]
-    energy_wh = np.bincount((begin - first_s) // step_s, weights=mean_w * length / 3600, minlength=cells)
-    return energy_wh.astype(np.float64)
+        rank_of_part[free] = ranks[running[free]]
+    cell = (begin - first_s) // step_s
+    energy_wh = np.bincount(cell, weights=mean_w * length / 3600, minlength=cells)
+    worst = np.zeros(cells, np.int64)
+    np.maximum.at(worst, cell, rank_of_part)
+    return Profile(energy_wh.astype(np.float64), worst)
+
+
+def _usable(loaded: Loaded) -> Bools:
+    usable: Bools = np.isfinite(loaded.values) & (loaded.durations_s > 0) & (loaded.durations_s <= _LONGEST_S)
+    usable &= loaded.qualities != Quality.UNCERTAIN
+    return usable
+
+
+def _power_w(layer: Layer, some: Bools) -> Floats:
+    values: Floats = layer.loaded.values[some]
+    return values if layer.is_power else values * (3600 / layer.loaded.durations_s[some])

@@ -332,7 +332,7 @@ async def test_the_report_in_every_form(market, trade):
     await market.turn(later=timedelta(days=8))
     last = await market.get(f"{path}?final=true", buyer)
     assert last["final"]
-    assert [it["version"] for it in (await market.get(f"{path}/versions", buyer))["items"]] == [1, last["version"]]
+    assert [it["version"] for it in (await market.get(f"{path}/versions", buyer))["items"]] == [last["version"]]
 
 
 async def test_rows_of_homes_need_the_contract_and_five_of_them(market):
@@ -441,4 +441,5 @@ async def test_money_is_exact(market):
     figures = settlement["figures"]
     assert (figures["price_per_kwh"], figures["penalty_per_kwh"]) == ("0.1", "0.123456")
     assert figures["ordered_kwh"] == f"{one['intervals'][0]['power_w'] / 1000:g}"
-    assert all(isinstance(value, str) for value in figures.values())
+    unknown = {"uncertainty_kwh", "bias_kwh"}  # there is no baseline to be unsure of
+    assert all((value is None) if name in unknown else isinstance(value, str) for name, value in figures.items())

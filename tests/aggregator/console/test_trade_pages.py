@@ -84,7 +84,7 @@ async def test_a_request_becomes_an_offer_an_activation_a_report_and_a_settlemen
     page = await market.viewer.get(f"/market/activations/{one.id}")
     assert "There is no report yet" not in page.main
     text = await market.viewer.get(f"/market/activations/{one.id}/report.csv")
-    assert text.text.startswith("start,duration_s,ordered_w")
+    assert text.text.startswith("activation_id,version,direction,method,start,duration_s,ordered_w")
     await market.viewer.get(f"/market/activations/{one.id}?report=99", 404)
     assert not page.hrefs("/market/settlements/stl_"), "no meter said what was delivered: that costs nothing yet"
     await market.at(one.ends_at + timedelta(days=7, seconds=1), turns=1)
