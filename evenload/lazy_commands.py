@@ -26,6 +26,8 @@ LAZY_COMMANDS: Final[Mapping[str, LazyCommand]] = {
     "fleet": LazyCommand("evenload.fleet", "fleet", "The VENs of a VTN."),
     "group": LazyCommand("evenload.fleet", "group", "Groups of VENs."),
     "programme": LazyCommand("evenload.operate", "programme", "Programmes and enrolments."),
+    "holiday": LazyCommand("evenload.days", "holiday", "Holidays of programmes: days held against weekends."),
+    "outage": LazyCommand("evenload.days", "outage", "Outages: times that make no baseline and have no result."),
     "event": LazyCommand("evenload.operate", "event", "Dispatches, their events and results."),
     "report": LazyCommand("evenload.reports", "report", "Reports and readings."),
     "status": LazyCommand(

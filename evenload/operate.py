@@ -85,6 +85,8 @@ def programme_show(session: Session, programme_id: _ProgrammeId) -> None:
 
 _SPREAD = "How readings longer than that count: evenly, or by_order (where something was ordered)."
 _SETTLEMENT = "Length of the intervals in which delivery is settled: PT5M, PT15M, PT30M or PT1H."
+_COUNTRY = "Country (ISO 3166-1) whose public holidays are no weekdays, such as DE; empty: none."
+_SUBDIVISION = "Its part (ISO 3166-2 without the country), such as BY; empty: none."
 
 
 def _given(options: Mapping[str, str | None]) -> dict[str, str]:
@@ -115,6 +117,8 @@ def programme_create(
     ] = None,
     settlement_interval: Annotated[str | None, typer.Option(help=_SETTLEMENT)] = None,
     spread: Annotated[str | None, typer.Option(help=_SPREAD)] = None,
+    country: Annotated[str | None, typer.Option(help=_COUNTRY)] = None,
+    subdivision: Annotated[str | None, typer.Option(help=_SUBDIVISION)] = None,
     template: Annotated[
         str | None,
         typer.Option(help="Begin with one of `evenload programme templates`; what else you say counts."),
@@ -128,6 +132,8 @@ def programme_create(
         "baseline": baseline,
         "settlement_interval": settlement_interval,
         "spread": spread,
+        "country": country,
+        "subdivision": subdivision,
     }
     body = {"name": name, "market_context": market_context, "template": template, "parameters": _given(given)}
     made = session.call(lambda client: client.post("/programmes", body))
@@ -145,18 +151,23 @@ def programme_change(
     baseline: Annotated[str | None, typer.Option(help="Preset by which delivery is computed.")] = None,
     settlement_interval: Annotated[str | None, typer.Option(help=_SETTLEMENT)] = None,
     spread: Annotated[str | None, typer.Option(help=_SPREAD)] = None,
+    country: Annotated[str | None, typer.Option(help=_COUNTRY)] = None,
+    subdivision: Annotated[str | None, typer.Option(help=_SUBDIVISION)] = None,
 ) -> None:
     """Change a programme for future dispatches. Existing dispatches keep their version."""
-    changes = _given(
-        {
-            "notification": notification,
-            "start_after": start_after,
-            "time_zone": time_zone,
-            "baseline": baseline,
-            "settlement_interval": settlement_interval,
-            "spread": spread,
-        }
-    )
+    changes: dict[str, str | None] = {
+        "notification": notification,
+        "start_after": start_after,
+        "time_zone": time_zone,
+        "baseline": baseline,
+        "settlement_interval": settlement_interval,
+        "spread": spread,
+    }
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if country is not None:  # another country has other parts
+        changes |= {"country": country or None, "subdivision": None}
+    if subdivision is not None:
+        changes["subdivision"] = subdivision or None
 
     async def change(client: OperatorClient) -> Any:
         path = f"/programmes/{programme_id}"
@@ -316,6 +327,17 @@ async def _signals_of(client: OperatorClient, template: str) -> Any:
     if template not in there:
         raise InvalidError(f"There is no template '{template}'; there are {', '.join(there)}.")
     return there[template]
+
+
+@command(event, "dispute")
+def event_dispute(
+    session: Session,
+    dispatch_id: _DispatchId,
+    reason: Annotated[str, typer.Argument(help="Why it is not right.")],
+) -> None:
+    """Dispute a final result: it is computed anew with the data of now, and may change again."""
+    session.call(lambda client: client.post(f"/dispatches/{dispatch_id}/dispute", {"reason": reason}))
+    session.tell({"disputed": dispatch_id}, "The result is open again; a new version comes within a minute.")
 
 
 @command(event, "list")

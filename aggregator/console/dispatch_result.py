@@ -133,7 +133,10 @@ async def recompute(request: ConsoleRequest, dispatch_id: str) -> web.StreamResp
         computed = await evaluation.compute(request.desk.db, dispatch_id, request.now)
         async with request.desk.db.write() as tx:
             is_new = await result_due.keep(tx, computed, request.now, who=request.who)
+            is_final = await evaluation.final_at(tx.conn, dispatch_id) is not None
         text = _("Computed.") if is_new else _("Nothing has changed: no new readings have come in.")
+        if is_final:
+            text = _("Nothing has changed: the result is final until it is disputed.")
         return request.redirect(f"/dispatches/{dispatch_id}/result", notice=text)
     return await _page(request, dispatch_id, form)
 
@@ -156,7 +159,19 @@ async def export_csv(request: ConsoleRequest, dispatch_id: str) -> web.StreamRes
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(
-        ("ven_id", "ven_name", "opt", "start", "duration_s", "ordered_w", "baseline_w", "actual_w", "delivered_w")
+        (
+            "ven_id",
+            "ven_name",
+            "opt",
+            "start",
+            "duration_s",
+            "ordered_w",
+            "baseline_w",
+            "actual_w",
+            "delivered_w",
+            "source",
+            "credited_to",
+        )
     )
     parts = [("", "pool", "", found.intervals)]
     parts += [(one.ven_id, _safe(one.ven_name), one.opt or "", one.intervals) for one in found.vens]
@@ -165,7 +180,9 @@ async def export_csv(request: ConsoleRequest, dispatch_id: str) -> web.StreamRes
             powers = (each.target_w, each.baseline_w, each.actual_w, each.delivered_w)
             start = each.start.isoformat().replace("+00:00", "Z")
             shown = ["" if value is None else f"{value:.3f}" for value in powers]
-            writer.writerow([ven_id, name, said, start, each.duration_s, *shown])
+            writer.writerow(
+                [ven_id, name, said, start, each.duration_s, *shown, each.source or "", each.credited_to or ""]
+            )
     return request.file(text.getvalue(), "text/csv; charset=utf-8", f"{dispatch_id}-v{found.version}.csv")
 
 

@@ -63,6 +63,10 @@ WORDS: Final[Mapping[str, str]] = {
     "Answers": N_("Answers"),
     # days of a baseline, and its adjustment
     "kept": N_("used"),
+    "settlement meter": N_("settlement meter"),
+    "VEN register": N_("VEN: energy"),
+    "VEN power": N_("VEN: power"),
+    "estimate": N_("estimate"),
     "eligible, not among the kept": N_("eligible, not used"),
     "event day": N_("event day"),
     "outage": N_("outage"),

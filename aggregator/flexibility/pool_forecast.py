@@ -92,7 +92,8 @@ async def today(
         ven_ids = {ven_id for _, slices in known for one in slices for ven_id in one.ven_ids}
         source = await _source(conn, ven_ids, told, now)
         method = learning.method_of(rules.parameters.baseline)
-        learnt = await learning.of_vens(conn, ven_ids, method, rules.parameters.time_zone, now)
+        free = await learning.holidays_of(conn, rules, now)
+        learnt = await learning.of_vens(conn, ven_ids, method, rules.parameters.time_zone, now, free)
     curves = await asyncio.gather(*(asyncio.to_thread(_curve, direction, slices, span) for direction, slices in known))
     return PoolForecast(rules, tuple(curves), source, learning.together(learnt, method.min_days))
 

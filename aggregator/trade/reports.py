@@ -28,9 +28,9 @@ from metrics.days import period_of, zone_named
 from metrics.method import AdjustmentStatus
 from metrics.presets import PRESETS
 from metrics.uncertainty import Uncertainty
-from vtn.services import dispatch, evaluation, programme
+from vtn.services import dispatch, evaluation, programme, result_due
 from vtn.services.evaluation import Computed, Result, VenResult
-from vtn.services.programme import Parameters
+from vtn.services.programme import Parameters, Programme
 from vtn.services.webhooks import publish
 from vtn.store.database import Connection, Database, Transaction
 from vtn.store.rows import from_json, to_json
@@ -79,8 +79,10 @@ async def publish_report(
         return None
     result = None if computed is None else await evaluation.keep(tx, computed, now)
     evaluation_version = 0 if result is None else result.version
+    if final and result is not None:
+        await result_due.freeze(tx, result.dispatch_id, now)
     contract = await contracts.get(tx.conn, one.contract_id)
-    rules = await rules_of(tx.conn, one)
+    rules = (await rules_of(tx.conn, one)).parameters
     report = compose(one, contract, result, end, now, uncertainty, rules)
     newest = None if last is None else _report(last)
     if newest is not None and newest.says_the_same(report):
@@ -123,13 +125,13 @@ async def _published(
         await settlements.settle(tx, activation, report, now, who=who)
 
 
-async def rules_of(conn: Connection, activation: Activation) -> Parameters:
-    """Return the programme's rules as they were for the dispatch; where nobody was called, as they are."""
+async def rules_of(conn: Connection, activation: Activation) -> Programme:
+    """Return the programme as it was for the dispatch; where nobody was called, as it is."""
     if activation.dispatch_id is None:
         contract = await contracts.get(conn, activation.contract_id)
-        return (await programme.get(conn, contract.programme_id)).parameters
+        return await programme.get(conn, contract.programme_id)
     whole = await dispatch.get(conn, activation.dispatch_id)
-    return (await programme.get(conn, whole.programme_id, whole.programme_version)).parameters
+    return await programme.get(conn, whole.programme_id, whole.programme_version)
 
 
 def compose(

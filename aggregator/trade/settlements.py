@@ -15,10 +15,12 @@ from sqlalchemy import insert, select, update
 from aggregator import money
 from aggregator.tables import settlement
 from aggregator.topics import Topic
+from aggregator.trade import activations
 from aggregator.trade.activation_report import ActivationReport
 from aggregator.trade.activations import Activation
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
+from vtn.services import evaluation, result_due
 from vtn.services.webhooks import publish
 from vtn.store.database import Connection, Transaction
 from vtn.store.rows import from_json, to_json
@@ -191,7 +193,10 @@ async def listed(
 async def dispute(
     tx: Transaction, settlement_id: str, words: str, now: datetime, *, who: str, party_id: str | None = None
 ) -> None:
-    """Note that the BRP disputes a settlement. Raises ConflictError for one that is superseded or disputed already."""
+    """Note that the BRP disputes a settlement, and open the result that it was made from again.
+
+    Raises ConflictError for one that is superseded or disputed already.
+    """
     one = await get(tx.conn, settlement_id, party_id, lock=True)
     if not words.strip() or len(words) > _MAX_WORDS:
         raise InvalidError(f"A dispute says why, in 1 to {_MAX_WORDS} characters.")
@@ -203,6 +208,9 @@ async def dispute(
     where = settlement.c.id == one.id
     await tx.conn.execute(update(settlement).where(where).values(disputed_at=now, dispute=words.strip()))
     await tx.audit(who, "dispute settlement", one.id, after={"words": words.strip()}, at=now)
+    ran = (await activations.get(tx.conn, one.activation_id)).dispatch_id
+    if ran is not None and await evaluation.final_at(tx.conn, ran) is not None:
+        await result_due.reopen(tx, ran, words, now, who=who)
 
 
 def _settlements(rows: Sequence[Any]) -> list[Settlement]:

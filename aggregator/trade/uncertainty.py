@@ -13,9 +13,9 @@ from metrics.days import Series, day_matrix
 from metrics.method import BaselineMethod, Calendar
 from metrics.placebo import placebo
 from metrics.uncertainty import Uncertainty, uncertainty
-from vtn.services import event_days, load_profile
+from vtn.services import day_calendar, load_profile
 from vtn.services.evaluation import Computed, VenResult
-from vtn.services.programme import Parameters
+from vtn.services.programme import Programme
 from vtn.store.database import Connection
 from vtn.store.rows import in_parts
 from vtn.store.tables import delivery
@@ -27,7 +27,7 @@ _LOOKBACK_DAYS: Final = 75
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Home:
-    """A home of the sum: its readings, when it delivered, when it learnt of it, and its other events."""
+    """A home of the sum: its readings, when it delivered, when it learnt of it, and what is special about its days."""
 
     readings: Series
     span: Span
@@ -45,7 +45,7 @@ class Inputs:
     zone: str
 
 
-async def inputs(conn: Connection, computed: Computed, rules: Parameters) -> Inputs | None:
+async def inputs(conn: Connection, computed: Computed, rules: Programme) -> Inputs | None:
     """Read what is needed for a result: of the homes in its sum, released ones too; None where there are none."""
     spans = {one.ven_id: (one.event_id, span) for one in computed.result.vens if (span := _delivered_in(one))}
     count = len(spans)
@@ -56,15 +56,14 @@ async def inputs(conn: Connection, computed: Computed, rules: Parameters) -> Inp
     chosen = [ven_ids[place * count // asked] for place in range(asked)]
     since = min(spans[ven_id][1].start for ven_id in chosen) - timedelta(days=_LOOKBACK_DAYS + 2)
     until = max(spans[ven_id][1].end or since for ven_id in chosen)
-    busy = await event_days.others(conn, chosen, computed.result.dispatch_id, Span(since, until))
+    calendars = await day_calendar.of_each(conn, rules, chosen, computed.result.dispatch_id, Span(since, until))
     sent = await _sent(conn, [spans[ven_id][0] for ven_id in chosen])
     stretch = int(since.timestamp()), int(until.timestamp())
-    readings = await load_profile.energy_of_each(conn, dict.fromkeys(chosen, stretch), rules.interval_s)
+    readings = await load_profile.energy_of_each(conn, dict.fromkeys(chosen, stretch), rules.parameters.interval_s)
     homes = tuple(
-        _Home(readings[ven_id], spans[ven_id][1], sent.get(spans[ven_id][0]), Calendar(events=busy.get(ven_id, ())))
-        for ven_id in chosen
+        _Home(readings[ven_id], spans[ven_id][1], sent.get(spans[ven_id][0]), calendars[ven_id]) for ven_id in chosen
     )
-    return Inputs(homes, count, computed.method, rules.time_zone)
+    return Inputs(homes, count, computed.method, rules.parameters.time_zone)
 
 
 def _delivered_in(ven: VenResult) -> Span | None:
@@ -88,8 +87,8 @@ async def _sent(conn: Connection, event_ids: Sequence[str]) -> dict[str, datetim
 def estimated(data: Inputs, direction: str) -> Uncertainty | None:
     """Return how far the delivered energy is known; None with too few days. Takes CPU.
 
-    Each home is asked about the days before on which it was in no event, at the hours in which it delivered and with
-    the notice that it had.
+    Each home is asked about the days before on which it had no event and no outage, at the hours in which it delivered
+    and with the notice that it had.
     """
     homes = [
         placebo(

@@ -46,6 +46,7 @@ def _screens(world: World) -> list[str]:
         f"/programmes/{programme}",
         f"/programmes/{programme}/edit",
         f"/programmes/{programme}/baselines?since=17:00&until=18:30",
+        f"/programmes/{programme}/days",
         f"/programmes/{programme}/versions/1",
         "/fleet",
         "/fleet?presence=online&area=North",

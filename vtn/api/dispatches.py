@@ -359,6 +359,27 @@ async def evaluate_dispatch(context: Context, dispatch_id: str) -> Result:
         return await evaluation.stored(tx.conn, dispatch_id)
 
 
+class Dispute(Model):
+    """Why a final result is disputed."""
+
+    reason: Annotated[Printable, Field(min_length=1, max_length=2_000, examples=["The settlement meter shows less."])]
+
+
+@operation(
+    "POST",
+    "/v1/dispatches/{dispatch_id}/dispute",
+    summary="Dispute a final result: it is computed anew with the data of now, and may change again",
+    role="dispatcher",
+    tags=["results"],
+    status=204,
+    errors=[404, 409],
+)
+async def dispute_result(context: Context, dispatch_id: str, body: Dispute) -> None:
+    desk = context.service(DESK)
+    async with desk.db.write() as tx:
+        await result_due.reopen(tx, dispatch_id, body.reason, desk.clock.now(), who=context.principal.name)
+
+
 @operation(
     "GET",
     "/v1/dispatches/{dispatch_id}/result",
@@ -385,5 +406,6 @@ OPERATIONS = (
     change_event_values,
     cancel_event,
     evaluate_dispatch,
+    dispute_result,
     read_result,
 )

@@ -11,6 +11,7 @@ from core.spans import Duration
 from metrics.presets import PRESETS
 from openadr.model.event import ActivePeriod, ResponseRequired
 from vtn.api.fields import Printable
+from vtn.services import holidays
 from vtn.services.programme import SETTLEMENT_INTERVALS, Limits, Parameters, Spread, Window
 from vtn.services.programme import Reward as StoredReward
 from web.model import IsoDuration, Model
@@ -110,6 +111,10 @@ class ProgrammeParameters(Model):
     """Whether what was delivered in a reading longer than that is spread evenly, or by what was ordered in it."""
     time_zone: str = "UTC"
     """IANA time zone that decides which days are alike, and in which the limits are meant."""
+    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$", examples=["DE"])] | None = None
+    """Country (ISO 3166-1) whose public holidays are no weekdays; null: none is known."""
+    subdivision: Annotated[Printable, Field(min_length=1, max_length=40, examples=["BY"])] | None = None
+    """Its subdivision (ISO 3166-2 without the country) with holidays of its own."""
     product: Annotated[Printable, Field(min_length=1, max_length=80)] = Parameters().product
     """The name under which BRPs buy it."""
     limits: CallLimits = CallLimits()
@@ -129,6 +134,7 @@ class ProgrammeParameters(Model):
         if self.time_zone not in available_timezones():
             raise InvalidError(f"'{self.time_zone}' is not an IANA time zone such as Europe/London.", field="time_zone")
         _check_settlement(self.settlement_interval, self.time_zone)
+        holidays.check(self.country, self.subdivision)
         plain = {name: getattr(self, name) for name in type(self).model_fields if name not in ("limits", "reward")}
         return Parameters(**plain, limits=self.limits.value(), reward=StoredReward(**self.reward.model_dump()))
 

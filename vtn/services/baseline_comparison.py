@@ -4,17 +4,16 @@ import asyncio
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from core.errors import InvalidError
 from core.spans import Duration, Span, utc
 from metrics.days import DayType, day_matrix, day_type
-from metrics.method import Calendar
 from metrics.placebo import Accuracy, accuracy, on_common_days, placebo
 from metrics.presets import PRESETS
-from vtn.services import event_days, load_profile, programme
+from vtn.services import day_calendar, holidays, load_profile, programme
 from vtn.services.programme import Programme
 from vtn.store.database import Database
 
@@ -23,6 +22,7 @@ MOST_VENS: Final = 20
 _LOOKBACK_DAYS: Final = 75
 _HISTORY: Final = timedelta(days=_LOOKBACK_DAYS + max(method.lookback_days for method in PRESETS.values()) + 2)
 _LONGEST_S: Final = 86_400
+_AHEAD_DAYS: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +65,19 @@ async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) 
     async with db.read() as conn:
         rules = await programme.get(conn, programme_id)
         enrolled = await programme.enrolled(conn, programme_id, now)
-        event = _event(rules, hours, now)
+        to_come = await holidays.within(conn, rules.id, rules.parameters, Span(now, now + timedelta(days=_AHEAD_DAYS)))
+        event = _event(rules, hours, now, to_come)
         count = min(len(enrolled), MOST_VENS)
         chosen = [enrolled[place * len(enrolled) // count] for place in range(count)]
         since = event.start - _HISTORY
-        busy = await event_days.others(conn, chosen, None, Span(since, event.start))
+        calendars = await day_calendar.of_each(conn, rules, chosen, None, Span(since, event.end))
         spans = dict.fromkeys(chosen, _seconds(since, event))
         readings = await load_profile.energy_of_each(conn, spans, rules.parameters.interval_s)
     notified_at = (-rules.parameters.notification).after(event.start)
 
     def work() -> Comparison:
         homes = [
-            (day_matrix(series, rules.parameters.time_zone), Calendar(events=busy.get(ven_id, ())))
-            for ven_id, series in readings.items()
+            (day_matrix(series, rules.parameters.time_zone), calendars[ven_id]) for ven_id, series in readings.items()
         ]
         by_home = [
             on_common_days(
@@ -94,12 +94,14 @@ async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) 
     return await asyncio.to_thread(work)
 
 
-def _event(rules: Programme, hours: Hours, now: datetime) -> Span:
+def _event(rules: Programme, hours: Hours, now: datetime, holidays_: frozenset[date]) -> Span:
     """Return the hours on the next such day: all days before it can be asked about."""
     zone = ZoneInfo(rules.parameters.time_zone)
     today = now.astimezone(zone).date()
-    week = (today + timedelta(days=number) for number in range(1, 8))
-    day = next(one for one in week if day_type(one) is hours.days)
+    days = [today + timedelta(days=number) for number in range(1, _AHEAD_DAYS)]
+    day = next((one for one in days if day_type(one, holidays_) is hours.days), None)
+    if day is None:
+        raise InvalidError(f"The next {_AHEAD_DAYS} days have no {hours.days}: all of them are holidays.", field="days")
     start = utc(datetime.combine(day, hours.start, zone))
     return Span(start, hours.duration.after(start))
 

@@ -17,8 +17,9 @@ from sqlalchemy import Select, func, insert, select
 
 from core.direction import Direction
 from core.errors import ConflictError, InvalidError, NotFoundError
-from core.spans import Duration, Span
-from metrics import credit, learning
+from core.spans import Duration, Span, ceil_to, floor_to
+from metrics import credit as earnings
+from metrics import learning
 from metrics.days import Floats, Ints, Series, day_matrix, day_type, from_days, from_epoch_s
 from metrics.method import Baseline, BaselineMethod, Calendar, NoBaselineError
 from metrics.overlap import overlap
@@ -27,20 +28,24 @@ from metrics.performance import delivered, performance
 from metrics.presets import PRESETS
 from openadr.model.event import Event, ResponseRequired
 from openadr.model.opt import OptType
+from vtn.services import credit, day_calendar, load_profile, opt, precedence, programme, settlement_series
 from vtn.services import dispatch as dispatches
 from vtn.services import event as events
-from vtn.services import event_days, load_profile, opt, programme, settlement_series
+from vtn.services.credit import Claim
 from vtn.services.dispatch import Dispatch
-from vtn.services.programme import Parameters, Spread
+from vtn.services.programme import Parameters, Programme, Spread
 from vtn.store.database import Connection, Database, Transaction
 from vtn.store.rows import from_json, portions, to_json
 from vtn.store.tables import delivery, evaluation, event, ven
+from vtn.store.tables import dispatch as dispatch_table
 
 _NO_READINGS = "Readings of the event are missing."
-_EDITION = 3
+_OUTAGE = "An outage touched the event."
+_EDITION = 4
 """Of what a result says; a new one makes a new version of a result even of the same readings."""
 _LONGEST_S: Final = 86_400
 """How long a reading may be."""
+_BY_HAND: Final = frozenset({"readings", "ranks", "calendar"})
 _TICK: Final = timedelta(microseconds=1)
 _TICKS_A_SECOND: Final = 1e6
 
@@ -52,6 +57,8 @@ class IntervalResult:
     `delivered_w`: what counts, 0 where nothing was ordered. Of a dispatch, the target is what was ordered from all
     that were called, the rest are sums of the VENs that were to deliver here and count, and `coverage` says of which
     share of those that were to deliver here the delivery is known (0 to 1; None: of nobody was anything ordered).
+    `credited_to`: the dispatch that goes before this one here (`vtn.services.credit`); then nothing was to be delivered
+    to this one. `source`: who says what was used (`vtn.services.precedence`).
     """
 
     start: datetime
@@ -61,6 +68,8 @@ class IntervalResult:
     actual_w: float | None
     delivered_w: float | None
     coverage: float | None = None
+    credited_to: str | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +111,7 @@ class Result:
     is known, 0 to 1; the others earn nothing. `unknown`: VENs that did not opt out and of whose delivery nothing is
     known. `delivered_wh`: None where that is so of all that could count; `why_unknown` and `measurable_from` are as of
     VenResult, for all of them. `interval_s`: the length of the intervals. `spread`: of how many VENs that count the
-    readings are longer than that.
+    readings are longer than that. `final_at`: since when it is frozen (`vtn.services.result_due`).
     """
 
     dispatch_id: str
@@ -130,6 +139,7 @@ class Result:
     interval_s: int = 1800
     coverage: float | None = None
     spread: int = 0
+    final_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,7 +153,9 @@ class _Inputs:
     reason: str | None
     left_at: datetime | None
     readings: Series
+    ranks: Ints
     calendar: Calendar
+    claims: tuple[Claim, ...]
     queued_at: datetime | None
     sent_at: datetime | None
     answered_at: datetime | None
@@ -163,6 +175,12 @@ class _Inputs:
         if self.opt is None:
             return self.need_not_answer
         return self.opt is OptType.IN or self.left_at is not None
+
+    @property
+    def had_outage(self) -> bool:
+        """Whether an outage touched its event."""
+        period = self.event.period
+        return any(Span(period.start, period.end).overlaps(one) for one in self.calendar.outages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +203,8 @@ async def compute(db: Database, dispatch_id: str, now: datetime) -> Computed:
     """Evaluate a dispatch with the data that is there now. Nobody waits for it: it holds no lock, and takes a thread.
 
     An event that was cancelled while it ran counts until then; one that was cancelled before it began was not called.
-    Raises ConflictError before the event is over and for a dispatch that never began, InvalidError for an open-ended
-    event.
+    A result that is final is returned as it is stored. Raises ConflictError before the event is over and for a dispatch
+    that never began, InvalidError for an open-ended event.
     """
     async with db.read() as conn:
         whole = await dispatches.get(conn, dispatch_id)
@@ -201,7 +219,10 @@ async def compute(db: Database, dispatch_id: str, now: datetime) -> Computed:
         method = PRESETS.get(rules.parameters.baseline)
         if method is None:
             raise InvalidError(f"Unknown baseline '{rules.parameters.baseline}'; known: {', '.join(PRESETS)}.")
-        inputs = await _inputs(conn, whole, method, rules.parameters)
+        frozen = None if await final_at(conn, dispatch_id) is None else await _newest(conn, dispatch_id)
+        if frozen is not None:
+            return Computed(from_json(Result, frozen.result), method, frozen.input_hash)
+        inputs = await _inputs(conn, whole, method, rules)
     direction = Direction(whole.direction or Direction.REDUCE)
 
     def work() -> Computed:
@@ -215,8 +236,7 @@ async def keep(tx: Transaction, computed: Computed, now: datetime) -> Result:
     """Store a result as the newest version and return it; of the same data, return the version that is there."""
     dispatch_id = computed.result.dispatch_id
     await dispatches.get(tx.conn, dispatch_id, lock=True)
-    newest = select(evaluation).where(evaluation.c.dispatch_id == dispatch_id).order_by(evaluation.c.version.desc())
-    last = (await tx.conn.execute(newest)).first()
+    last = await _newest(tx.conn, dispatch_id)
     if last is not None and last.input_hash == computed.input_hash:
         return from_json(Result, last.result)
     result = replace(computed.result, version=1 if last is None else last.version + 1)
@@ -236,17 +256,30 @@ async def keep(tx: Transaction, computed: Computed, now: datetime) -> Result:
 
 async def stored(conn: Connection, dispatch_id: str, version: int | None = None) -> Result:
     """Return a stored evaluation, by default the newest. Raises NotFoundError."""
-    query = select(evaluation.c.result).where(evaluation.c.dispatch_id == dispatch_id)
-    if version is not None:
-        query = query.where(evaluation.c.version == version)
-    row = (await conn.execute(query.order_by(evaluation.c.version.desc()).limit(1))).one_or_none()
+    newest = await _newest(conn, dispatch_id)
+    row = newest
+    if version is not None and newest is not None and newest.version != version:
+        where = (evaluation.c.dispatch_id == dispatch_id) & (evaluation.c.version == version)
+        row = (await conn.execute(select(evaluation).where(where))).one_or_none()
     if row is None:
         raise NotFoundError(f"There is no result of dispatch '{dispatch_id}' yet; it comes by itself after the end.")
-    return from_json(Result, row.result)
+    result = from_json(Result, row.result)
+    return replace(result, final_at=await final_at(conn, dispatch_id)) if row is newest else result
 
 
-async def _inputs(conn: Connection, dispatch: Dispatch, method: BaselineMethod, rules: Parameters) -> list[_Inputs]:
-    step_s, by_order = rules.interval_s, rules.spread is Spread.BY_ORDER
+async def final_at(conn: Connection, dispatch_id: str) -> datetime | None:
+    """Return since when the result of a dispatch is frozen; None: new data changes it."""
+    query = select(dispatch_table.c.result_final_at).where(dispatch_table.c.id == dispatch_id)
+    return (await conn.execute(query)).scalar_one_or_none()
+
+
+async def _newest(conn: Connection, dispatch_id: str) -> Any:
+    query = select(evaluation).where(evaluation.c.dispatch_id == dispatch_id).order_by(evaluation.c.version.desc())
+    return (await conn.execute(query.limit(1))).first()
+
+
+async def _inputs(conn: Connection, dispatch: Dispatch, method: BaselineMethod, rules: Programme) -> list[_Inputs]:
+    step_s, by_order = rules.parameters.interval_s, rules.parameters.spread is Spread.BY_ORDER
     said = await opt.effective(conn, dispatch.id)
     left = await opt.left(conn, dispatch.id, dispatch.shared)
     ran: list[tuple[Any, Event]] = []
@@ -254,8 +287,11 @@ async def _inputs(conn: Connection, dispatch: Dispatch, method: BaselineMethod, 
         ran += await asyncio.to_thread(_ran, dispatch.shared, rows)
     period, lookback = dispatch.shared.period, timedelta(days=method.lookback_days + 2)
     ven_ids = [row.ven_id for row, _ in ran]
-    history = Span(period.start - lookback, period.end)  # what comes later changes no baseline
-    busy = await event_days.others(conn, ven_ids, dispatch.id, history)
+    touched = Span(floor_to(period.start, step_s), None if period.end is None else ceil_to(period.end, step_s))
+    history = Span(period.start - lookback, touched.end)  # what comes later changes no baseline
+    calendars = await day_calendar.of_each(conn, rules, ven_ids, dispatch.id, history)
+    busy = [ven_id for ven_id, days in calendars.items() if any(touched.overlaps(one) for one in days.events)]
+    claims = await credit.of_each(conn, dispatch.id, busy, touched, step_s) if busy else {}
     spans = {
         row.ven_id: (
             int((one.period.start - lookback).timestamp()),
@@ -281,7 +317,9 @@ async def _inputs(conn: Connection, dispatch: Dispatch, method: BaselineMethod, 
             *said.get(row.ven_id, (None, None)),
             left.get(row.ven_id),
             readings[row.ven_id],
-            Calendar(events=busy.get(row.ven_id, ())),
+            metered[row.ven_id].ranks[: readings[row.ven_id].starts_s.size],
+            calendars[row.ven_id],
+            claims.get(row.ven_id, ()),
             row.queued_at,
             row.first_sent_at,
             row.answered_at,
@@ -354,8 +392,11 @@ def as_run(ordered: Event, cancelled_at: datetime | None) -> Event | None:
 def _hash(inputs: Sequence[_Inputs], method: BaselineMethod) -> str:
     digest = hashlib.sha256(repr((_EDITION, method)).encode())
     for one in inputs:
-        digest.update(repr([getattr(one, name.name) for name in fields(one) if name.name != "readings"]).encode())
+        digest.update(repr([getattr(one, name.name) for name in fields(one) if name.name not in _BY_HAND]).encode())
+        days = one.calendar
+        digest.update(repr((days.events, days.outages, sorted(days.holidays))).encode())  # a set has no order
         digest.update(one.readings.energy_wh.tobytes())
+        digest.update(one.ranks.tobytes())
     return digest.hexdigest()
 
 
@@ -429,9 +470,11 @@ def _why_unknown(rows: Sequence[VenResult], unknown: Sequence[VenResult], counte
     if not unknown:
         return gaps or None
     late = sum(row.baseline_note == _NO_READINGS for row in unknown)
+    dark = sum(row.baseline_note == _OUTAGE for row in unknown)
     odd = sum(row.baseline_note == row.why_unknown for row in unknown)
-    few = len(unknown) - late - odd
+    few = len(unknown) - late - dark - odd
     parts = [
+        f"{dark} had an outage" if dark else "",
         f"{late} {'lacks' if late == 1 else 'lack'} readings of the event" if late else "",
         f"{few} {'has' if few == 1 else 'have'} too few days for a baseline" if few else "",
         f"{odd} {'reports' if odd == 1 else 'report'} nothing that can be settled" if odd else "",
@@ -454,17 +497,19 @@ def _ven_result(ven: _Inputs, method: BaselineMethod, direction: Direction, rule
     except NoBaselineError as error:
         note = why = ven.unsettled or str(error)
         if ven.unsettled is None and learning.eligible(error.days) < method.min_days:
-            why, ready = _too_few(error, method, matrix.local_day(span.start))
+            why, ready = _too_few(error, method, matrix.local_day(span.start), ven.calendar)
         elif ven.unsettled is None:  # its own day lacks what the method looks at
             note = _NO_READINGS
     else:
         note = found.status.value
         days = tuple(use.day.isoformat() for use in found.days if use.verdict == "kept")
     intervals, got, share = _intervals(found, ven, direction, by_order=by_order)
-    if found is not None and not math.isfinite(got):
+    if ven.had_outage:
+        got, note, why, ready = math.nan, _OUTAGE, f"{_OUTAGE} What it did not use then was not saved.", None
+    elif found is not None and not math.isfinite(got):
         note, why = _NO_READINGS, f"{_NO_READINGS} It is computed as soon as they come in."
     asked = float(ordered_between(ven.event, (period.start, period.end or period.start), direction)[0])
-    counts = ven.took_part and math.isfinite(got) and (ven.left_at is None or math.isfinite(share))
+    counts = ven.took_part and why is None and math.isfinite(got) and (ven.left_at is None or math.isfinite(share))
     latency = (ven.answered_at - ven.queued_at).total_seconds() if ven.answered_at and ven.queued_at else None
     if ven.opt is OptType.OUT and not ven.took_part:
         why, ready = None, None
@@ -495,10 +540,11 @@ def _shown(span: Span, long_s: Sequence[tuple[int, int]]) -> Span:
     return Span(min(span.start, *starts), max(span.end or span.start, *ends))
 
 
-def _too_few(error: NoBaselineError, method: BaselineMethod, today: int) -> tuple[str, date | None]:
+def _too_few(error: NoBaselineError, method: BaselineMethod, today: int, days: Calendar) -> tuple[str, date | None]:
     """Return why there is no baseline, and the local date from which there will be one."""
     have = learning.eligible(error.days)
-    ready = learning.ready_on(method, have, today + 1, day_type(from_days(today)))  # today is an event day
+    kind = day_type(from_days(today), days.holidays)
+    ready = learning.ready_on(method, have, today + 1, kind, days.holidays)  # today is an event day
     text = f"{method.id} needs {method.min_days} days like this one without events before it, and there"
     return f"{text} {'is' if have == 1 else 'are'} {have}.", ready
 
@@ -549,7 +595,10 @@ def _names_power(ordered: Event) -> bool:
 def _intervals(
     baseline: Baseline | None, ven: _Inputs, direction: Direction, *, by_order: bool
 ) -> tuple[tuple[IntervalResult, ...], float, float]:
-    """Return the event's intervals, the energy that counts (Wh, NaN: nothing is known), and its coverage."""
+    """Return the event's intervals, the energy that counts (Wh, NaN: nothing is known), and its coverage.
+
+    Nothing can be earned in those that are credited to another dispatch, and of an outage's nothing is known.
+    """
     ordered, step_s = ven.event, ven.readings.step_s
     period = ordered.period
     starts_s = ven.readings.grid(period.start.timestamp(), (period.end or period.start).timestamp())
@@ -560,10 +609,14 @@ def _intervals(
     starts = [from_epoch_s(start_s) for start_s in starts_s]
     asked = ordered_between(ordered, [*starts, starts[-1] + step], direction)
     left_s = math.inf if ven.left_at is None else ven.left_at.timestamp()
-    earns = credit.earning(asked, starts_s + step_s <= left_s, names_power=_names_power(ordered))
+    first = [next((it for it in ven.claims if it.span.overlaps(Span(start, start + step))), None) for start in starts]
+    free = np.array([one is None for one in first])
+    earns = earnings.earning(asked, (starts_s + step_s <= left_s) & free, names_power=_names_power(ordered))
     if baseline is not None and by_order:
         actual = _by_order(baseline, ven, direction)
-    got = credit.credited(delivered(usual, actual, direction), earns)
+    saved = np.full(starts_s.shape, np.nan) if ven.had_outage else delivered(usual, actual, direction)
+    got = earnings.credited(saved, earns)
+    sources = [precedence.word(rank) for rank in ven.ranks[np.searchsorted(ven.readings.starts_s, starts_s)].tolist()]
     rows = tuple(
         IntervalResult(
             start,
@@ -573,10 +626,14 @@ def _intervals(
             _known(float(used * to_w)),
             _known(float(gain * to_w)),
             float(math.isfinite(gain)) if due else None,
+            None if claim is None else claim.dispatch_id,
+            source,
         )
-        for start, want, base, used, gain, due in zip(starts, asked, usual, actual, got, earns, strict=True)
+        for start, want, base, used, gain, due, claim, source in zip(
+            starts, asked, usual, actual, got, earns, first, sources, strict=True
+        )
     )
-    return rows, credit.total(got, earns), credit.coverage(got, earns)
+    return rows, earnings.total(got, earns), earnings.coverage(got, earns)
 
 
 def _by_order(baseline: Baseline, ven: _Inputs, direction: Direction) -> Floats:
@@ -587,7 +644,7 @@ def _by_order(baseline: Baseline, ven: _Inputs, direction: Direction) -> Floats:
     weights = asked if _names_power(ven.event) else baseline.overlap_s
     got = delivered(baseline.baseline_wh, baseline.actual_wh, direction)
     spans_s = np.array(ven.long_s, np.int64).reshape(-1, 2)
-    got = credit.by_order(got, baseline.starts_s, baseline.step_s, weights, spans_s)
+    got = earnings.by_order(got, baseline.starts_s, baseline.step_s, weights, spans_s)
     actual = baseline.baseline_wh - (got if direction is Direction.REDUCE else -got)
     return actual[baseline.in_event]
 

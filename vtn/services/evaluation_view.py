@@ -8,9 +8,9 @@ from sqlalchemy import func, select
 from core.errors import InvalidError, NotFoundError
 from core.spans import Span
 from metrics.days import day_matrix
-from metrics.method import AdjustmentStatus, Calendar, DayUse, NoBaselineError
+from metrics.method import AdjustmentStatus, DayUse, NoBaselineError
 from metrics.presets import PRESETS
-from vtn.services import dispatch, evaluation, event_days, load_profile, programme
+from vtn.services import day_calendar, dispatch, evaluation, load_profile, programme
 from vtn.services import event as events
 from vtn.services.evaluation import Result, VenResult
 from vtn.store.database import Connection
@@ -111,14 +111,13 @@ async def workings(conn: Connection, dispatch_id: str, ven_id: str) -> Workings:
     readings = await load_profile.energy(
         conn, ven_id, int(since.timestamp()), int(ran.period.end.timestamp()) + step_s, step_s
     )
-    busy = await event_days.others(conn, [ven_id], dispatch_id, Span(since, span.end))
-    calendar = Calendar(events=busy.get(ven_id, ()))
+    calendars = await day_calendar.of_each(conn, rules, [ven_id], dispatch_id, Span(since, span.end))
     sent = select(func.min(delivery.c.first_sent_at)).where(delivery.c.event_id == ordered.event_id)
     sent_at = (await conn.execute(sent)).scalar_one_or_none()
     matrix = day_matrix(readings, rules.parameters.time_zone)
     name = f"{method.id}/{method.version}"
     try:
-        found = method.baseline(matrix, span, calendar, notified_at=sent_at)
+        found = method.baseline(matrix, span, calendars[ven_id], notified_at=sent_at)
     except NoBaselineError as error:
         return Workings(error.days, str(error), None, 1.0, 0.0, (), method.citation, name)
     change = found.adjustment

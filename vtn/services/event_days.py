@@ -50,6 +50,11 @@ async def _calls(conn: Connection, dispatch_ids: Sequence[str]) -> set[str]:
     found = set()
     for some in in_parts(dispatch_ids):
         for row in await conn.execute(select(dispatch.c.id, dispatch.c.event).where(dispatch.c.id.in_(some))):
-            if any(signal.name not in _PRICES for signal in from_json(Event, row.event).signals):
+            if calls(row):
                 found.add(row.id)
     return found
+
+
+def calls(row: Any) -> bool:
+    """Tell whether the dispatch of a row asks for more than to know a price."""
+    return any(signal.name not in _PRICES for signal in from_json(Event, row.event).signals)

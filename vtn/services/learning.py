@@ -19,7 +19,7 @@ from metrics.days import DAY_S, DayType, day_type, from_days, to_days, zone_name
 from metrics.learning import ready_on
 from metrics.method import BaselineMethod
 from metrics.presets import DEFAULT_PRESET, PRESETS
-from vtn.services import event_days, programme
+from vtn.services import event_days, holidays, outages, programme
 from vtn.services.programme import Programme
 from vtn.store.database import Connection
 from vtn.store.rows import in_parts
@@ -96,28 +96,42 @@ async def of_programme(conn: Connection, rules: Programme, now: datetime) -> Fle
     """Return how far the VENs of a programme are for its baseline."""
     method = method_of(rules.parameters.baseline)
     ven_ids = await programme.enrolled(conn, rules.id, now)
-    return together(await of_vens(conn, ven_ids, method, rules.parameters.time_zone, now), method.min_days)
+    days = await holidays_of(conn, rules, now)
+    return together(await of_vens(conn, ven_ids, method, rules.parameters.time_zone, now, days), method.min_days)
+
+
+async def holidays_of(conn: Connection, rules: Programme, now: datetime) -> frozenset[date]:
+    """Return the holidays of a programme that an outlook looks at: those of the days before, and of a year."""
+    lookback = timedelta(days=method_of(rules.parameters.baseline).lookback_days + 2)
+    return await holidays.within(conn, rules.id, rules.parameters, Span(now - lookback, now + timedelta(days=400)))
 
 
 async def of_vens(
-    conn: Connection, ven_ids: Collection[str], method: BaselineMethod, zone: str, now: datetime
+    conn: Connection,
+    ven_ids: Collection[str],
+    method: BaselineMethod,
+    zone: str,
+    now: datetime,
+    free: frozenset[date] = frozenset(),
 ) -> dict[str, Learning]:
-    """Return venID -> how far it is, for events on weekdays."""
+    """Return venID -> how far it is, for events on weekdays; `free`: the holidays among them, which are none."""
     local = now.astimezone(zone_named(zone))
     today = to_days(local.date())
     offset_s = int((local.utcoffset() or timedelta()).total_seconds())
-    days = await _weekdays(conn, ven_ids, range(today - _LOOK_DAYS, today), offset_s, method)
+    days = await _weekdays(conn, ven_ids, range(today - _LOOK_DAYS, today), offset_s, method, free)
     unsure = [ven_id for ven_id in ven_ids if len(days.get(ven_id, ())) < method.min_days + _SPARE_DAYS]
-    days |= await _weekdays(conn, unsure, range(today - method.lookback_days, today), offset_s, method)
+    days |= await _weekdays(conn, unsure, range(today - method.lookback_days, today), offset_s, method, free)
     lookback = Span(now - timedelta(days=method.lookback_days + 1), now)
-    for ven_id, spans in (await event_days.others(conn, unsure, None, lookback)).items():
+    busy = await event_days.others(conn, unsure, None, lookback)
+    dark = await outages.of_each(conn, unsure, lookback)
+    for ven_id, spans in [*busy.items(), *dark.items()]:
         days[ven_id] = days.get(ven_id, set()) - {day for span in spans for day in _touched(span, local)}
     heard = await _heard(conn, ven_ids)
     return {
         ven_id: Learning(
             min(count, method.min_days),
             method.min_days,
-            ready_on(method, count, today, DayType.WEEKDAY) if ven_id in heard else None,
+            ready_on(method, count, today, DayType.WEEKDAY, free) if ven_id in heard else None,
         )
         for ven_id in ven_ids
         for count in [len(days.get(ven_id, ()))]
@@ -125,10 +139,15 @@ async def of_vens(
 
 
 async def _weekdays(
-    conn: Connection, ven_ids: Sequence[str] | Collection[str], span: range, offset_s: int, method: BaselineMethod
+    conn: Connection,
+    ven_ids: Sequence[str] | Collection[str],
+    span: range,
+    offset_s: int,
+    method: BaselineMethod,
+    free: frozenset[date],
 ) -> dict[str, set[int]]:
     """Return venID -> the weekdays (days since 1970-01-01) of which a metered series covers enough."""
-    wanted = [day for day in span if day_type(from_days(day)) is DayType.WEEKDAY]
+    wanted = [day for day in span if day_type(from_days(day), free) is DayType.WEEKDAY]
     day = (chunk.c.start_s + offset_s) // DAY_S
     covered = func.sum(chunk.c.end_s - chunk.c.start_s)
     query = (

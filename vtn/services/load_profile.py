@@ -1,12 +1,12 @@
 """A VEN's metered energy on an even grid, from whatever its reports brought.
 
 Which of its series count, `vtn.services.settlement_series` says. What its connection cannot carry is doubtful, as is
-what the VEN itself calls uncertain: it is kept, marked, and never settled.
+what the VEN itself calls uncertain: it is kept, marked, and never settled. Of several sources the one that goes before
+the others counts, interval by interval (`vtn.services.precedence`).
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import Final
 
 import numpy as np
@@ -16,6 +16,7 @@ from core.points import Flow, Kind, Quality, Quantity
 from metrics.days import Bools, Floats, Ints, Series, series
 from metrics.overlap import overlap
 from vtn.services import settlement_series
+from vtn.services.precedence import Rank, rank_of
 from vtn.services.settlement_series import Basis, Part
 from vtn.store.database import Connection
 from vtn.store.readings import Loaded, SeriesKey, Stretch, load_many
@@ -28,6 +29,14 @@ _SPACINGS: Final = 3
 _LATEST_S: Final = 2 * 86_400
 _LONGEST_S: Final = 86_400
 """A longer interval (a month's sum) says nothing of the hours in it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Profile:
+    """Energy (Wh) per cell, shape (cells,), NaN where unknown, and the Rank of the source that says so."""
+
+    energy_wh: Floats
+    ranks: Ints
 
 
 async def energy(conn: Connection, ven_id: str, start_s: int, end_s: int, step_s: int) -> Series:
@@ -48,27 +57,29 @@ async def energy_of_each(conn: Connection, spans: Mapping[str, tuple[int, int]],
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Metered:
-    """A VEN's energy per step, and which of it comes from longer readings: their starts and ends (k, 2), s since 1970.
+    """A VEN's energy per step, the Rank of the source of each, and which of it comes from longer readings.
 
-    Of the last two days only.
+    `long_s`: their starts and ends (k, 2), seconds since 1970, of the last two days only.
     """
 
     series: Series
+    ranks: Ints
     long_s: Ints
 
 
 async def metered_of_each(conn: Connection, spans: Mapping[str, tuple[int, int]], step_s: int) -> dict[str, Metered]:
     """Return venID -> energy and how it was read, as `energy_of_each` does."""
     grids = {ven_id: _grid(start_s, end_s, step_s) for ven_id, (start_s, end_s) in spans.items()}
-    found = {
-        ven_id: (_energy(parts, *grids[ven_id], step_s), _long(parts, *grids[ven_id], step_s))
-        async for ven_id, parts in _settled(conn, grids, step_s)
-    }
+    found = await _profiles(conn, grids, step_s)
     made = {}
     for ven_id, (first_s, cells) in grids.items():
-        energy_wh, long_s = found.pop(ven_id, (np.full(cells, np.nan), np.zeros((0, 2), np.int64)))
-        made[ven_id] = Metered(series(first_s + step_s * np.arange(cells), energy_wh, step_s), long_s)
+        one, long_s = found[ven_id] if ven_id in found else (_unknown(cells), np.zeros((0, 2), np.int64))
+        made[ven_id] = Metered(series(first_s + step_s * np.arange(cells), one.energy_wh, step_s), one.ranks, long_s)
     return made
+
+
+def _unknown(cells: int) -> Profile:
+    return Profile(np.full(cells, np.nan), np.full(cells, Rank.UNKNOWN, np.int64))
 
 
 def _grid(start_s: int, end_s: int, step_s: int) -> tuple[int, int]:
@@ -82,41 +93,51 @@ async def energies(conn: Connection, grids: Mapping[str, tuple[int, int]], step_
 
     `grids`: venID -> first second and number of the cells, which last `step_s`.
     """
-    found = {ven_id: _energy(parts, *grids[ven_id], step_s) async for ven_id, parts in _settled(conn, grids, step_s)}
-    return {ven_id: found[ven_id] for ven_id in grids if ven_id in found}
+    return {ven_id: one.energy_wh for ven_id, (one, _) in (await _profiles(conn, grids, step_s)).items()}
 
 
-async def _settled(
+async def _profiles(
     conn: Connection, grids: Mapping[str, tuple[int, int]], step_s: int
-) -> AsyncIterator[tuple[str, list[tuple[Part, Loaded]]]]:
-    """Yield the parts of what is settled of each VEN that has anything, with the amounts of their intervals."""
+) -> dict[str, tuple[Profile, Ints]]:
     bases = await settlement_series.of(conn, list(grids))
     wanted = {
-        ven_id: {number: _stretch(part, *grids[ven_id], step_s) for part in basis.parts for number in part.numbers}
+        ven_id: {number: _stretch(part, *grids[ven_id], step_s) for part in basis.everything for number in part.numbers}
         for ven_id, basis in bases.items()
         if basis.parts
     }
-    async for ven_id, loaded in load_many(conn, wanted):
-        yield ven_id, [(part, _amounts(bases[ven_id], part, loaded)) for part in bases[ven_id].parts]
+    found = {
+        ven_id: (
+            _profile(bases[ven_id], loaded, *grids[ven_id], step_s),
+            _long(bases[ven_id], loaded, *grids[ven_id], step_s),
+        )
+        async for ven_id, loaded in load_many(conn, wanted)
+    }
+    return {ven_id: found[ven_id] for ven_id in grids if ven_id in found}
 
 
 def _amounts(basis: Basis, part: Part, loaded: Mapping[int, Loaded]) -> Loaded:
     return joined([amounts(loaded[number], part.key, basis.connection_w) for number in part.numbers])
 
 
-def _long(parts: Sequence[tuple[Part, Loaded]], first_s: int, cells: int, step_s: int) -> Ints:
-    """Return start and end of the readings longer than a step that count, of the last two days, (k, 2)."""
+def _long(basis: Basis, loaded: Mapping[int, Loaded], first_s: int, cells: int, step_s: int) -> Ints:
+    """Return start and end of the readings longer than a step that count, of the last two days, (k, 2).
+
+    One does not count where a shorter one of its source speaks, or any of a source that goes before it.
+    """
     end_s = first_s + cells * step_s
+    taken: list[tuple[int, int]] = []
     spans: set[tuple[int, int]] = set()
-    for _, amount in parts:
+    for part in sorted(basis.everything, key=lambda layer: rank_of(layer.key)):
+        amount = _amounts(basis, part, loaded)
         last_s = amount.starts_s + amount.durations_s
         counts = np.isfinite(amount.values) & (amount.qualities != Quality.UNCERTAIN) & (amount.durations_s > 0)
         counts &= (amount.durations_s <= _LONGEST_S) & (last_s > end_s - _LATEST_S) & (amount.starts_s < end_s)
         own = sorted(zip(amount.starts_s[counts].tolist(), last_s[counts].tolist(), strict=True))
         for start_s, until_s in own:
-            shorter = (one for one in own if one[1] - one[0] < until_s - start_s)
-            if until_s - start_s > step_s and not any(a < until_s and b > start_s for a, b in shorter):
+            before = [*taken, *(one for one in own if one[1] - one[0] < until_s - start_s)]
+            if until_s - start_s > step_s and not any(a < until_s and b > start_s for a, b in before):
                 spans.add((start_s, until_s))
+        taken += own
     return np.array(sorted(spans), np.int64).reshape(-1, 2)
 
 
@@ -126,11 +147,27 @@ def _stretch(part: Part, first_s: int, cells: int, step_s: int) -> Stretch:
     return Stretch(part.key.kind, max(first_s - around_s, 0), first_s + cells * step_s + around_s)
 
 
-def _energy(parts: Sequence[tuple[Part, Loaded]], first_s: int, cells: int, step_s: int) -> Floats:
-    """Return the sum of the parts (Wh), shape (cells,)."""
-    return reduce(
-        np.add,
-        (part.sign * on_grid(amount, first_s, cells, step_s, is_power=part.is_power) for part, amount in parts),
+def _profile(basis: Basis, loaded: Mapping[int, Loaded], first_s: int, cells: int, step_s: int) -> Profile:
+    """Return the sum of the parts, in cells where what stands behind them does not go before it."""
+
+    def summed(parts: Sequence[Part]) -> Profile:
+        energy_wh, ranks = np.zeros(cells), np.full(cells, Rank.METER, np.int64)
+        for part in parts:
+            layers = [
+                Layer(_amounts(basis, one, loaded), one.is_power, rank_of(one.key)) for one in (part, *part.others)
+            ]
+            own = laid(layers, first_s, cells, step_s)
+            energy_wh, ranks = energy_wh + part.sign * own.energy_wh, np.maximum(ranks, own.ranks)
+        return Profile(energy_wh, ranks)
+
+    first = summed(basis.parts)
+    if not basis.behind:
+        return first
+    second = summed(basis.behind)
+    kept = np.isfinite(first.energy_wh) & (np.isnan(second.energy_wh) | (first.ranks <= second.ranks))
+    return Profile(
+        np.where(kept, first.energy_wh, second.energy_wh),
+        np.where(kept, first.ranks, second.ranks),
     )
 
 
@@ -239,21 +276,63 @@ def on_grid(loaded: Loaded, first_s: int, cells: int, step_s: int, *, is_power: 
     intervals of different length cover the same time (history asked again over telemetry), the shortest counts.
     Uncertain values cover nothing.
     """
-    known: Bools = np.isfinite(loaded.values) & (loaded.durations_s > 0) & (loaded.durations_s <= _LONGEST_S)
-    known &= loaded.qualities != Quality.UNCERTAIN
-    starts, durations = loaded.starts_s[known], loaded.durations_s[known]
-    power_w = loaded.values[known] * (1.0 if is_power else 3600 / durations)
+    return laid([Layer(loaded, is_power, Rank.POWER if is_power else Rank.REGISTER)], first_s, cells, step_s).energy_wh
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """Values of one source: energies of their intervals, or mean powers; `rank`: where it stands."""
+
+    loaded: Loaded
+    is_power: bool
+    rank: Rank
+
+
+def laid(layers: Sequence[Layer], first_s: int, cells: int, step_s: int) -> Profile:
+    """Lay several sources of the same thing over a grid, as `on_grid` does one of them.
+
+    At any time the source counts that goes before the others; of the same rank the earlier layer, then the shortest
+    interval. The rank of a cell is the last of those that it is made of.
+    """
+    known = [_usable(layer.loaded) for layer in layers]
+    starts = np.concatenate([layer.loaded.starts_s[some] for layer, some in zip(layers, known, strict=True)])
+    durations = np.concatenate([layer.loaded.durations_s[some] for layer, some in zip(layers, known, strict=True)])
+    power_w = np.concatenate([_power_w(layer, some) for layer, some in zip(layers, known, strict=True)])
+    ranks = np.concatenate(
+        [
+            np.where(layer.loaded.qualities[some] == Quality.ESTIMATED, Rank.ESTIMATE, layer.rank)
+            for layer, some in zip(layers, known, strict=True)
+        ]
+    )
+    places = np.repeat(np.arange(len(layers)), [int(some.sum()) for some in known])
+    order = (ranks * len(layers) + places) * (_LONGEST_S + 1) + durations
     cuts = np.unique(np.concatenate((first_s + step_s * np.arange(cells + 1), starts, starts + durations)))
     cuts = cuts[(cuts >= first_s) & (cuts <= first_s + cells * step_s)]
     begin, length = cuts[:-1], np.diff(cuts)
     mean_w = np.full(begin.shape, np.nan)
-    for duration in np.unique(durations):
-        same = np.flatnonzero(durations == duration)
+    rank_of_part = np.full(begin.shape, Rank.UNKNOWN, np.int64)
+    for number in np.unique(order):
+        same = np.flatnonzero(order == number)
         same = same[np.argsort(starts[same], kind="stable")]
         latest = np.searchsorted(starts[same], begin, side="right") - 1
         running = same[np.maximum(latest, 0)]
-        here_s = overlap(starts[running], starts[running] + duration, begin, begin + length)
+        here_s = overlap(starts[running], starts[running] + durations[running], begin, begin + length)
         free = (here_s > 0) & np.isnan(mean_w)
         mean_w[free] = power_w[running[free]]
-    energy_wh = np.bincount((begin - first_s) // step_s, weights=mean_w * length / 3600, minlength=cells)
-    return energy_wh.astype(np.float64)
+        rank_of_part[free] = ranks[running[free]]
+    cell = (begin - first_s) // step_s
+    energy_wh = np.bincount(cell, weights=mean_w * length / 3600, minlength=cells)
+    worst = np.zeros(cells, np.int64)
+    np.maximum.at(worst, cell, rank_of_part)
+    return Profile(energy_wh.astype(np.float64), worst)
+
+
+def _usable(loaded: Loaded) -> Bools:
+    usable: Bools = np.isfinite(loaded.values) & (loaded.durations_s > 0) & (loaded.durations_s <= _LONGEST_S)
+    usable &= loaded.qualities != Quality.UNCERTAIN
+    return usable
+
+
+def _power_w(layer: Layer, some: Bools) -> Floats:
+    values: Floats = layer.loaded.values[some]
+    return values if layer.is_power else values * (3600 / layer.loaded.durations_s[some])

@@ -77,8 +77,9 @@ class Parameters:
 
     `notification` is x-eiNotification; `start_after` the random start window; `baseline` the id of a preset of
     `metrics.presets`; `settlement_interval` the length of the intervals in which delivery is computed and settled;
-    `spread` says how readings longer than that count; `time_zone` decides which days are alike. `product` is the name
-    under which it is sold.
+    `spread` says how readings longer than that count; `time_zone` decides which days are alike, and so do the public
+    holidays of `country` (ISO 3166-1) and its `subdivision` (`vtn.services.holidays`). `product` is the name under
+    which it is sold.
     """
 
     notification: Duration = field(default_factory=Duration)
@@ -91,6 +92,8 @@ class Parameters:
     settlement_interval: Duration = SETTLEMENT_INTERVALS[1]
     spread: Spread = Spread.EVENLY
     time_zone: str = "UTC"
+    country: str | None = None
+    subdivision: str | None = None
     product: str = "flexibility"
     limits: Limits = field(default_factory=Limits)
     reward: Reward = field(default_factory=Reward)

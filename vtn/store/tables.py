@@ -250,6 +250,28 @@ enrolment = Table(
     Column("consent_version", String(40)),
     Column("consent_at", UtcDateTime),
 )
+own_holiday = Table(
+    "own_holiday",
+    METADATA,
+    Column("programme_id", String(80), nullable=False),
+    Column("day", String(10), nullable=False, comment="local date of the programme, ISO 8601"),
+    Column("name", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("created_by", Text, nullable=False),
+    PrimaryKeyConstraint("programme_id", "day"),
+)
+outage = Table(
+    "outage",
+    METADATA,
+    _id(),
+    _ven(nullable=True, index=True),
+    Column("area", String(80), comment="grid area or feeder; this and ven_id null: everybody"),
+    Column("starts_at", UtcDateTime, nullable=False),
+    Column("ends_at", UtcDateTime, comment="null: it lasts"),
+    Column("reason", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("created_by", Text, nullable=False),
+)
 
 # -- dispatches and events
 
@@ -267,6 +289,8 @@ dispatch = Table(
     Column("created_by", Text, nullable=False),
     Column("cancelled_at", UtcDateTime),
     Column("result_due_at", UtcDateTime, index=True, comment="when its result is computed next; null: nothing is due"),
+    Column("result_final_at", UtcDateTime, comment="since when its result is frozen; null: it may change"),
+    Column("result_reopened_at", UtcDateTime, comment="when a dispute last opened it again"),
     ForeignKeyConstraint(["programme_id", "programme_version"], ["programme.id", "programme.version"]),
 )
 event = Table(

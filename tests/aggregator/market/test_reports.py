@@ -169,6 +169,28 @@ async def test_late_readings_make_a_version_and_nothing_else_does(trade):
         assert [it.version for it in await reports.versions(conn, one.id, trade.party_id)] == [1, 2]
 
 
+@pytest.mark.parametrize(("late_w", "version"), [(500.0, 1), (1500.0, 2)], ids=["the same", "a last version"])
+async def test_the_result_is_frozen_with_the_final_report(trade, late_w, version):
+    one, called = await sold(trade)
+    await trade.at(END)
+    await delivered(trade, called[1:], 500.0, 500.0)
+    await trade.at(END + SETTINGS.final_after - timedelta(minutes=1))
+    assert await frozen_at(trade) is None
+    await delivered(trade, called[1:2], late_w, late_w)
+    await trade.at(END + SETTINGS.final_after)
+    report = await report_of(trade, one)
+    assert (report.version, report.final) == (version, True)
+    assert await frozen_at(trade) == trade.now
+    await delivered(trade, called[1:2], 0.0, 0.0)
+    computed = await reports.evaluated(trade.world.db, one, trade.now)
+    assert computed.result.version == version, "what comes in later changes nothing"
+
+
+async def frozen_at(trade):
+    (row,) = await trade.world.rows("dispatch")
+    return row.result_final_at
+
+
 async def test_intervals_have_their_number_and_local_time(trade):
     one, called = await sold(trade)
     await trade.at(END)

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from support.vtn_world import data, fake_fingerprint, usage
 from vtn.api import OPERATIONS
+from vtn.services import result_due
 from web.operation import inspect_handler
 
 _CHANGING = {one.id for one in map(inspect_handler, OPERATIONS) if one.description.method != "GET"}
@@ -33,11 +34,24 @@ async def test_every_change_is_in_the_audit(office):
     await ven.offer(usage("meter"))
     newcomer = await _enrolment(walk, ven)
     programme = await _programme(walk, [ven.ven_id, newcomer])
+    await _days(walk, programme)
     await _fleet(walk, ven)
     await _report(walk, ven)
     await _dispatch(walk, ven, programme, newcomer)
     await _ending(walk, ven, newcomer, programme)
     assert walk.walked == _CHANGING
+
+
+async def _days(walk, programme):
+    here, holiday = f"/v1/programmes/{programme}/holidays", {"day": "2026-12-24", "name": "Eve"}
+    await walk.step("add_holiday", ["add holiday"], "POST", here, holiday, 201)
+    await walk.step("remove_holiday", ["remove holiday"], "DELETE", f"{here}/2026-12-24", status=204)
+    dark = {"starts_at": "2026-01-05T10:00:00Z", "reason": "Cable"}
+    made = await walk.step("add_outage", ["add outage"], "POST", "/v1/outages", dark, 201)
+    path, ended = f"/v1/outages/{made['id']}", {"ends_at": "2026-01-05T12:00:00Z"}
+    await walk.step("end_outage", ["end outage"], "POST", f"{path}/end", ended)
+    await walk.step("take_meter_data", ["take in meter data"], "POST", "/v1/meter-data", {"rows": []})
+    await walk.step("remove_outage", ["remove outage"], "DELETE", path, status=204)
 
 
 async def _enrolment(walk, ven):
@@ -117,6 +131,10 @@ async def _dispatch(walk, ven, programme, newcomer):
     again = await office.post(path, status=200)
     assert again["version"] == 1
     assert len([row for row in await office.audit() if row["action"] == "evaluate dispatch"]) == 1
+    async with world.tx() as tx:
+        await result_due.freeze(tx, dispatch.rpartition("/")[2], world.now)
+    reason = {"reason": "The meter shows less."}
+    await step("dispute_result", ["dispute result"], "POST", f"{dispatch}/dispute", reason, 204, who="dispatcher")
     other = await office.post("/v1/dispatches", office.order(programme))
     path = f"/v1/dispatches/{other['dispatch']['id']}/cancellation"
     await step("cancel_dispatch", ["cancel dispatch"], "POST", path, who="dispatcher")

@@ -60,6 +60,8 @@ async def _furnished(office):
     principal = await office.post("/v1/principals", {"name": "somebody"})
     group = await office.post("/v1/groups", {"name": "north"})
     await logged(world, Exchange(fingerprint=ven.peer.fingerprint, request=b"<eventID>e</eventID>", answer=b""))
+    await office.post(f"/v1/programmes/{programme}/holidays", {"day": "2026-12-24", "name": "Christmas Eve"})
+    outage = await office.post("/v1/outages", {"starts_at": "2025-12-01T00:00:00Z", "reason": "Cable"})
     (message,) = (await office.get("/v1/messages"))["items"]
     return {
         "ven_id": [ven.ven_id],
@@ -71,6 +73,8 @@ async def _furnished(office):
         "group_id": [group["id"]],
         "fingerprint": [ven.peer.fingerprint],
         "message_id": [message["id"]],
+        "day": ["2026-12-24", "2026-12-25"],
+        "outage_id": [outage["id"]],
     }
 
 

@@ -38,6 +38,10 @@ async def test_odd_limits_are_refused(office):
         ({"settlement_interval": "P1M"}, "settlement_interval P1M is not one of"),
         ({"time_zone": "Asia/Kathmandu", "settlement_interval": "PT30M"}, "not a multiple of PT30M"),
         ({"time_zone": "Asia/Kolkata", "settlement_interval": "PT1H"}, "choose a shorter one"),
+        ({"country": "XX"}, "country 'XX' is no country"),
+        ({"country": "germany"}, "/parameters/country"),
+        ({"country": "DE", "subdivision": "XX"}, "subdivision 'XX' is no part of DE"),
+        ({"subdivision": "BY"}, "belongs to a country"),
         ({"reward": {"currency": "euro"}}, "/reward/currency"),
         ({"reward": {"per_kwh": "-1"}}, "/reward/per_kwh"),
     ):

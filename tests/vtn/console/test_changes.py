@@ -72,8 +72,18 @@ async def _programme(walk, ven):
     await walk.step(here, ["programme"], name="Night", version=1, parameters__product="x")
     await walk.step(f"{here}/members", ["enrol"], ven_ids=[ven.ven_id], consent_version="2026-01")
     await walk.step(f"{here}/members/{ven.ven_id}/end", ["end enrolment"])
+    await _days(walk, f"{here}/days")
     programme = here.rpartition("/")[2]
     await walk.step("/fleet/bulk", ["enrol"], action="enrol", programme=programme, ven_ids=[ven.ven_id])
+
+
+async def _days(walk, here):
+    await walk.step(here, ["add holiday"], day="2026-12-24", name="Christmas Eve")
+    await walk.step(f"{here}/2026-12-24/remove", ["remove holiday"])
+    await walk.step(f"{here}/outages", ["add outage"], starts_at="2026-01-05T10:00", reason="Cable")
+    (row,) = await walk.console.world.rows("outage")
+    await walk.step(f"{here}/outages/{row.id}/end", ["end outage"], ends_at="2026-01-05T12:30")
+    await walk.step(f"{here}/outages/{row.id}/remove", ["remove outage"])
 
 
 async def _enrolment(walk):

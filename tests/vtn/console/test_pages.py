@@ -602,3 +602,26 @@ async def test_a_ven_that_takes_no_messages_is_shown_as_unreachable(console):
     page = await console.viewer.get(f"/fleet/{quiet.ven_id}")
     assert "online" in page.text, "silence of a VEN in push mode says nothing"
     assert "nreachable" not in page.text
+
+
+async def test_a_programmes_holidays_and_outages_are_shown_and_entered(console):
+    programme = await console.world.programme(country="DE", time_zone="Europe/Berlin")
+    here = f"/programmes/{programme.id}/days"
+    assert here in [one.get("href") for one in (await console.viewer.get(f"/programmes/{programme.id}")).root.iter("a")]
+    page = await console.viewer.get(here)
+    assert "Labor Day" in page.main
+    assert "Add a holiday" not in page.main
+    assert "Christmas Eve" not in (await console.viewer.get(f"{here}?year=2027")).main
+    await console.viewer.get(f"{here}?year=12", 404)
+    page = await console.admin.post(here, 422, day="2026-02-30", name="x")
+    await console.admin.post(here, day="2026-12-24", name="Christmas Eve")
+    assert "Christmas Eve" in (await console.viewer.get(here)).main
+    # 10:00 in Berlin is 9:00 in UTC; half past two does not exist on 29 March.
+    await console.admin.post(f"{here}/outages", starts_at="2026-01-05T10:00", reason="Cable damaged")
+    (row,) = await console.world.rows("outage")
+    assert row.starts_at.isoformat() == "2026-01-05T09:00:00+00:00"
+    page = await console.admin.post(f"{here}/outages", 422, starts_at="2026-03-29T02:30", reason="Clocks")
+    assert "clocks are set forward" in page.main
+    assert "Cable damaged" in (await console.viewer.get(here)).main
+    page = await console.admin.post(f"/programmes/{programme.id}", 422, name="P", version=1, parameters__country="XX")
+    assert "is no country" in page.main

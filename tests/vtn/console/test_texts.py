@@ -82,6 +82,7 @@ async def _lived_in(console):
         "/", "/potential", "/potential?only=stale", "/dispatches", "/dispatches?when=over", "/programmes",
         "/programmes/new", f"/programmes/{programme.id}", f"/programmes/{programme.id}/edit",
         f"/programmes/{programme.id}/versions/1", f"/programmes/{programme.id}/baselines",
+        f"/programmes/{programme.id}/days", f"/programmes/{programme.id}/days?year=2027",
         f"/programmes/{programme.id}/baselines?since=17:00&until=18:00", "/fleet", "/fleet?text=nobody", "/groups",
         *(f"{one}{tab}" for one in (here, there) for tab in ("", "/readings", "/reports", "/events", "/messages")),
         test.headers["Location"], "/messages", "/messages?state=done", "/enrolment", "/audit", "/settings", "/account",

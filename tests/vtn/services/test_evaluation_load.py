@@ -13,7 +13,7 @@ from vtn.store.tables import event as event_table
 from vtn.store.tables import opt
 
 START = NOON + timedelta(hours=1)
-MOST_STATEMENTS = 14
+MOST_STATEMENTS = 22  # eight of them ask for outages, holidays, other calls and who left them, and whether it is final
 HALF_S = 1800
 DAY_S = 86_400
 FIRST_S = int(NOON.timestamp()) // DAY_S * DAY_S - 20 * DAY_S

@@ -7,7 +7,7 @@ from core.errors import InvalidError, NotFoundError
 from core.points import Flow, Kind, Phase, Quantity
 from core.spans import Duration
 from openadr.model.report import Report, ReportDescription, ReportInterval, ReportOffer, ReportPayload, SamplingRate
-from openadr.model.target import Target
+from openadr.model.target import Grid, Target
 from openadr.model.units import ENERGY_REAL_WH, POWER_REAL_W
 from support.vtn_world import HOUR, MINUTE, NOON
 from vtn.services import load_profile, settlement_series, site
@@ -108,6 +108,42 @@ def test_what_is_settled_is_chosen_by_meaning(keys, expected):
     gross = all(part.key.point.flow is Flow.IMPORT for part in basis.parts)
     assert basis.flow == ("none" if not expected else "gross" if gross else "net")
     assert expected or not keys or basis.notes, "nothing is left out without a word"
+
+
+METERS = {
+    "a device's resource lies behind what is none": (
+        [main := key("m", "home"), key("h", "heater")], None, frozenset({"heater"}), [main]
+    ),
+    "a device alone is what there is": ([heater_ := key("h", "heater")], None, frozenset({"heater"}), [heater_]),
+    "a meter goes before resources": (
+        [key("h", "heater"), main_ := key("m", other=((Grid.METER_ASSET, "MP9"),))], None, frozenset(), [main_]
+    ),
+    "several meters of one metering point that none of them names": ([a, b], "MP1", frozenset(), []),
+    "one meter at a metering point that it does not name": ([a], "MP1", frozenset(), [a]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("keys", "metering_point", "devices", "expected"), METERS.values(), ids=METERS)
+def test_a_sub_meter_never_adds_to_the_main_meter(keys, metering_point, devices, expected):
+    basis = by_meaning(dict(enumerate(keys)), metering_point, devices)
+    assert [part.key for part in basis.parts] == expected
+    assert expected or basis.notes
+
+
+FILED, FILED_EXPORT = (key(flow.value, "MP1", source="meter file", flow=flow) for flow in (Flow.IMPORT, Flow.EXPORT))
+FILES = {
+    "of a VEN that is settled net": ([ENERGY, EXPORT], [FILED, FILED_EXPORT], [ENERGY, EXPORT]),
+    "of a VEN that is settled gross": ([ENERGY], [FILED], [ENERGY]),
+    "of a VEN without series": ([], [FILED, FILED_EXPORT], []),
+}
+
+
+@pytest.mark.parametrize(("reported", "parts", "behind"), FILES.values(), ids=FILES)
+def test_the_settlement_meters_export_is_taken_off_as_the_vens(reported, parts, behind):
+    basis = by_meaning(dict(enumerate([*reported, FILED, FILED_EXPORT])))
+    assert [part.key for part in basis.parts] == parts
+    assert [part.key for part in basis.behind] == behind
+    assert basis.notes.count("What is exported is taken off.") == (FILED_EXPORT in parts)
 
 
 @pytest.mark.parametrize("metered", [key("e", "MP1"), key("MP1", "x"), key("e", other=(("meterAsset", "MP1"),))])

@@ -73,6 +73,10 @@ async def fill(database):
         await tx.conn.execute(
             insert(tables.push_line).values(ven_id="v4", failures=5, retry_at=NOON, leased_until=NOON)
         )
+        own = {"programme_id": "pr", "day": "2026-12-24", "name": "n", "created_at": NOON, "created_by": "ada"}
+        await tx.conn.execute(insert(tables.own_holiday).values(own))
+        dark = {"id": "out", "ven_id": "v1", "starts_at": NOON, "reason": "r", "created_at": NOON, "created_by": "ada"}
+        await tx.conn.execute(insert(tables.outage).values(dark))
         await tx.conn.execute(insert(tables.used_nonce).values(key="0" * 32, expires_at=NOON))
         await tx.audit("ada", "test", "v1", None, {"x": 1}, at=NOON)
         await tx.audit("ada", "test", "v1", {"x": None}, None, at=NOON)

@@ -19,7 +19,7 @@ from vtn.api.programme_templates import template, templates
 from vtn.api.programmes import NewProgramme, ProgrammeChange
 from vtn.console.request import ConsoleRequest
 from vtn.console.words import WORDS
-from vtn.services import baseline_comparison, dispatch_list, fleet, learning, programme_members
+from vtn.services import baseline_comparison, dispatch_list, fleet, holidays, learning, programme_members
 from vtn.services import programme as programmes
 from vtn.services.dispatch_list import DispatchFilter
 from vtn.services.programme import Parameters, Programme
@@ -232,6 +232,7 @@ def _edit(request: ConsoleRequest, form: Form, old: Programme | None, given: Par
         ],
         intervals=[(str(length), show_duration(length)) for length in programmes.SETTLEMENT_INTERVALS],
         zones=sorted(available_timezones()),
+        countries=list(holidays.countries()),
         responses=[(each.value, _(WORDS[each.value])) for each in ResponseRequired],
         days=[(number, _(name)) for number, name in enumerate(_DAYS, 1)],
     )

@@ -1,0 +1,51 @@
+"""`evenload holiday` and `evenload outage` against a server."""
+
+import json
+
+
+def _programme(shell, name, *more):
+    context = f"http://example.com/{name}"
+    return shell.good("programme", "create", name, "--market-context", context, *more).strip()
+
+
+def _days(shell, programme):
+    found = json.loads(shell.good("holiday", "list", programme, "--year", "2026", "--json"))
+    return {one["day"]: (one["name"], one["own"]) for one in found["days"]}
+
+
+def test_holidays_of_a_country_and_ones_own(shell):
+    programme = _programme(shell, "holidays", "--country", "DE", "--subdivision", "BY")
+    assert _days(shell, programme)["2026-05-01"] == ("Labor Day", False)
+    assert "2026-12-24 is held against weekends" in shell.good("holiday", "add", "holidays", "2026-12-24", "Eve")
+    assert _days(shell, programme)["2026-12-24"] == ("Eve", True)
+    assert "Eve" in shell.good("holiday", "list", programme, "--year", "2026")
+    shell.good("holiday", "remove", programme, "2026-12-24")
+    assert "2026-12-24" not in _days(shell, programme)
+    assert "no country" in shell.bad("programme", "change", programme, "--country", "XX")
+    shell.good("programme", "change", programme, "--country", "FR")
+    assert "2026-07-14" in _days(shell, programme)
+    shell.good("programme", "change", programme, "--country", "")
+    assert _days(shell, programme) == {}
+
+
+def test_an_outage_from_its_start_to_its_removal(shell):
+    made = shell.good("outage", "add", "Cable", "--start", "2026-01-05T10:00:00Z").strip()
+    listed = {one["id"]: one for one in json.loads(shell.good("outage", "list", "--json"))}
+    assert (listed[made]["reason"], listed[made]["ends_at"]) == ("Cable", None)
+    assert "2026-01-05T12:00:00Z" in shell.good("outage", "end", made, "--end", "2026-01-05T13:00:00+01:00")
+    assert "ended" in shell.bad("outage", "end", made, "--end", "2026-01-05T12:00:00Z")
+    shell.good("outage", "remove", made)
+    assert made not in shell.good("outage", "list", "--json")
+    assert "No VEN stands" in shell.bad("outage", "add", "x", "--start", "2026-01-05T10:00:00Z", "--area", "nowhere")
+
+
+def test_meter_data_of_a_file_is_taken_row_by_row(shell, tmp_path):
+    path = tmp_path / "meters.csv"
+    path.write_text("metering_point,series,start,end,energy_wh,quality\nMP-nobody,import,a,b,1,validated\n")
+    said = shell.good("report", "import", str(path))
+    assert "0 rows taken, 1 refused." in said
+    assert "No VEN has this metering point." in said
+    path.write_text("")
+    assert "empty" in shell.bad("report", "import", str(path))
+    path.write_text("a,b\n1,2\n")
+    assert "names the columns" in shell.bad("report", "import", str(path))
