@@ -15,7 +15,7 @@ from core.errors import UnavailableError
 XS = "{http://www.w3.org/2001/XMLSchema}"
 _NAMESPACE = re.compile(r"\{[^{}]*\}")
 _FAULT_LENGTH = 300
-_FILES = ("oadr", "oadr_ei", "oadr_pyld", "oadr_strm", "oadr_xcal", "oadr_emix", "oadr_power")
+_FILES = ("oadr", "oadr_ei", "oadr_pyld", "oadr_strm", "oadr_xcal", "oadr_emix", "oadr_power", "oadr_gml")
 _CROWD = 64
 _MOST_LOCALS = 1000
 _one_at_a_time = Lock()

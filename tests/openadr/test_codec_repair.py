@@ -14,6 +14,7 @@ from openadr.model.opt import Opt, OptType
 from openadr.model.registration import VtnProfile
 from openadr.model.report import Report, ReportDescription, ReportInterval, ReportOffer, ReportPayload
 from openadr.model.signal import Interval, Signal
+from openadr.model.target import Grid, Target
 from openadr.v20b import messages as m
 from openadr.v20b import names as n
 from openadr.v20b.decode import WireError, decode, decode_noting
@@ -261,3 +262,11 @@ def test_one_order_for_substitutes_of_a_head():
     places = child_places()[n.EVENT_SIGNAL]
     assert places[n.ITEM_BASES["powerReal"]] == places[n.ITEM_BASES["customUnit"]]
     assert places[n.SIGNAL_ID] < places[n.ITEM_BASES["powerReal"]] < places[n.CURRENT_VALUE]
+
+
+def test_positions_of_an_area_are_put_right_too():
+    """They are GML, which the schema keeps in a file of its own."""
+    area = Target(other=((Grid.SERVICE_AREA, "50.0 8.0 50.0 9.0 51.0 8.5 50.0 8.0"),))
+    message = m.CreateOpt("v", "r", Opt("o", OptType.OUT, "x-away", NOON, "e", 0, target=area))
+    body = encode(message).replace(b"<gml:", b"<oadr:").replace(b"</gml:", b"</oadr:")
+    assert decode(body) == message
