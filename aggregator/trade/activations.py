@@ -316,6 +316,11 @@ async def advance(tx: Transaction, old: Activation, now: datetime, due_at: datet
         await publish(tx, old.party_id, Topic.ACTIVATION_STARTED, {"activation_id": old.id}, now)
 
 
+async def look_again(tx: Transaction, activation_id: str, now: datetime) -> None:
+    """Have the worker look at an activation that was over and done with: its result is disputed."""
+    await tx.conn.execute(update(activation).where(activation.c.id == activation_id).values(due_at=now))
+
+
 def check_number(activation: Activation, expected: int | None) -> None:
     """Raise ModifiedError unless the expected modification is the present one (None: whatever it is)."""
     if expected is not None and expected != activation.modification_number:

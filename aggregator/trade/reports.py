@@ -66,7 +66,8 @@ async def publish_report(
 ) -> int | None:
     """Report on an activation that has come to its end, as it was evaluated, and settle; return the version.
 
-    A report that says the same as the newest one makes no version: that becomes final, if it is to be. `final_at`: when
+    A final report is the last, unless its result is disputed. One that says the same as the newest makes no version:
+    that becomes final, if it is to be. `final_at`: when
     reports become final. Returns None, and nothing changes, where the finality is the same, too. Raises ConflictError
     before the end.
     """
@@ -75,7 +76,7 @@ async def publish_report(
     if end is None:
         raise ConflictError(f"The activation lasts until {one.ends_at.isoformat()}.")
     last = await _last(tx.conn, activation_id)
-    if last is not None and last.final:
+    if last is not None and last.final and not await _is_open_again(tx.conn, one):
         return None
     result = None if computed is None else await evaluation.keep(tx, computed, now)
     evaluation_version = 0 if result is None else result.version
@@ -86,7 +87,7 @@ async def publish_report(
     report = compose(one, contract, result, end, now, uncertainty, rules)
     newest = None if last is None else _report(last)
     if newest is not None and newest.says_the_same(report):
-        return await _finalise(tx, one, newest, now, who=who) if final else None
+        return await _finalise(tx, one, newest, now, who=who) if final and not newest.final else None
     version = 1 if newest is None else newest.version + 1
     report = replace(report, version=version, final=final, final_at=now if final else final_at)
     await tx.conn.execute(
@@ -101,6 +102,14 @@ async def publish_report(
     )
     await _published(tx, one, report, now, who=who)
     return version
+
+
+async def _is_open_again(conn: Connection, activation: Activation) -> bool:
+    """Tell whether a dispute has opened the result again that the final report was made from."""
+    if activation.dispatch_id is None:
+        return False
+    opened = await result_due.reopened_at(conn, activation.dispatch_id)
+    return opened is not None and await evaluation.final_at(conn, activation.dispatch_id) is None
 
 
 async def _finalise(

@@ -121,7 +121,8 @@ class TradeWorker:
 
     async def _finish(self, activation: Activation, ended_at: datetime, now: datetime) -> None:
         """Complete an activation at its end; then report on it until the report is final."""
-        report_at, final_at = ended_at + self._settings.report_after, ended_at + self._settings.final_after
+        report_at = ended_at + self._settings.report_after
+        final_at = await self._open_since(activation, ended_at) + self._settings.final_after
         if activation.completed_at is None and activation.cancelled_at is None:
             await self._complete(activation, report_at, now)
         elif now < report_at:
@@ -148,6 +149,14 @@ class TradeWorker:
                 wait = max(_LEAST_WAIT, (now - ended_at) / 2)
                 await activations.advance(tx, activation, now, None if final else min(final_at, now + wait))
 
+    async def _open_since(self, activation: Activation, ended_at: datetime) -> datetime:
+        """Return since when an activation's report is open: since its end, or a dispute of a final result."""
+        if activation.dispatch_id is None:
+            return ended_at
+        async with self._db.read() as conn:
+            opened = await result_due.reopened_at(conn, activation.dispatch_id)
+        return max(ended_at, opened or ended_at)
+
     async def _complete(self, activation: Activation, report_at: datetime, now: datetime) -> None:
         async with self._db.write() as tx:
             if await _is_done(tx.conn, activation):
@@ -157,12 +166,14 @@ class TradeWorker:
             await publish(tx, activation.party_id, Topic.ACTIVATION_COMPLETED, {"activation_id": activation.id}, now)
 
     async def _result(self, dispatch_id: str) -> None:
-        """Compute what a dispatch brought; that of an activation is computed for its report."""
+        """Compute what a dispatch brought; that of an activation is computed for its report, anew after a dispute."""
         async with self._db.read() as conn:
             activation_id = await activations.of_dispatch(conn, dispatch_id)
         if activation_id is not None:
             async with self._db.write() as tx:
                 await result_due.settle(tx, dispatch_id, None)
+                if await result_due.reopened_at(tx.conn, dispatch_id) is not None:
+                    await activations.look_again(tx, activation_id, self._clock.now())
             return
         waits = Waits(self._settings.report_after, self._settings.final_after)
         await result_due.tick(self._db, dispatch_id, self._clock.now(), waits, who=WORKER)

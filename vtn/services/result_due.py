@@ -60,7 +60,7 @@ async def tick(db: Database, dispatch_id: str, now: datetime, waits: Waits, *, w
     async with db.read() as conn:
         one = await dispatches.get(conn, dispatch_id)
         before = await due_at(conn, dispatch_id)
-        reopened_at = await _reopened_at(conn, dispatch_id)
+        opened = await reopened_at(conn, dispatch_id)
     if before is None or before > now:
         return
     end = min(filter(None, (one.shared.period.end, one.cancelled_at)), default=None)
@@ -70,7 +70,7 @@ async def tick(db: Database, dispatch_id: str, now: datetime, waits: Waits, *, w
             wait = end + waits.first
         else:
             computed = await _computed(db, one, now)
-            final = max(end, reopened_at or end) + waits.final
+            final = max(end, opened or end) + waits.final
             is_final = computed is not None and now >= final
             wait = None if now >= final else min(final, now + max(LEAST_WAIT, (now - end) / 2))
     async with db.write() as tx:
@@ -84,7 +84,8 @@ async def tick(db: Database, dispatch_id: str, now: datetime, waits: Waits, *, w
         await settle(tx, dispatch_id, wait)
 
 
-async def _reopened_at(conn: Connection, dispatch_id: str) -> datetime | None:
+async def reopened_at(conn: Connection, dispatch_id: str) -> datetime | None:
+    """Return when a final result was opened again by a dispute, the last time; None: never."""
     query = select(dispatch.c.result_reopened_at).where(dispatch.c.id == dispatch_id)
     return (await conn.execute(query)).scalar_one_or_none()
 

@@ -186,6 +186,35 @@ async def test_the_result_is_frozen_with_the_final_report(trade, late_w, version
     assert computed.result.version == version, "what comes in later changes nothing"
 
 
+@pytest.mark.parametrize(("late_w", "versions"), [(0.0, [1, 2]), (500.0, [1])], ids=["other data", "the same"])
+async def test_a_dispute_opens_a_final_report_again(trade, late_w, versions):
+    """With other data it becomes a new version, which is open as long as the first one was; else all stays as it is."""
+    one, called = await sold(trade)
+    await trade.at(END)
+    await delivered(trade, called[1:], 500.0, 500.0)
+    await trade.at(END + SETTINGS.final_after)
+    (first,) = await settlements_of(trade, one)
+    assert first.final
+    await delivered(trade, called[1:2], late_w, late_w)
+    disputed_at = END + SETTINGS.final_after + timedelta(hours=1)
+    await trade.at(disputed_at)
+    async with trade.world.tx() as tx:
+        await settlements.dispute(tx, first.id, "One home gave more.", trade.now, who="brp", party_id=trade.party_id)
+    await trade.at(disputed_at + timedelta(minutes=1))
+    await trade.at(disputed_at + timedelta(minutes=2))
+    async with trade.world.db.read() as conn:
+        assert [it.version for it in await reports.versions(conn, one.id, trade.party_id)] == versions
+    report = await report_of(trade, one)
+    assert report.final is (versions == [1])
+    await trade.at(disputed_at + SETTINGS.final_after + timedelta(hours=1))
+    assert (await report_of(trade, one)).final
+    assert await frozen_at(trade) == trade.now
+    assert (await trade.activation(one.id)).due_at is None
+    settled = await settlements_of(trade, one)
+    assert [(it.report_version, it.final) for it in settled] == [(number, True) for number in reversed(versions)]
+    assert [it.supersedes for it in settled][:-1] == [first.id] * (len(versions) - 1)
+
+
 async def frozen_at(trade):
     (row,) = await trade.world.rows("dispatch")
     return row.result_final_at
