@@ -105,6 +105,7 @@ class BaselineMethod(Protocol):
     - `id`, `version`, `citation`: what a stored result names as its method. `repr` holds all that decides the outcome:
       results are hashed with it.
     - `lookback_days`: readings from so many days before the event are of use.
+    - `reach_s`: so long after an event readings still say something of its baseline.
     - `min_days`, `coverage`: so many days, each measured to that share (0 to 1), are needed; `alike` says which.
     """
 
@@ -123,6 +124,10 @@ class BaselineMethod(Protocol):
     @property
     def lookback_days(self) -> int:
         """How many days before an event it looks at."""
+
+    @property
+    def reach_s(self) -> int:
+        """How many seconds after an event's end it looks at."""
 
     @property
     def min_days(self) -> int:

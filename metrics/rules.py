@@ -4,11 +4,15 @@ Every day-matching baseline is "x of the last y eligible days", told apart by ho
 how the result is adjusted on the day itself. The published ones are `metrics.presets`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from core.errors import InvalidError
 from metrics.days import DayType
+
+_DAY_S: Final = 86_400
 
 
 class Keep(StrEnum):
@@ -61,6 +65,11 @@ class Window:
             raise InvalidError("An adjustment window lies before the event's start or after its end, and has a length.")
 
 
+def reach_s(windows: Sequence[Window]) -> int:
+    """Return how many seconds after an event's end the last of some windows ends; 0: none lies after it."""
+    return max((window.to_s for window in windows if window.anchor is Anchor.END), default=0)
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """The parameters of one day-matching baseline.
@@ -101,6 +110,11 @@ class Rule:
             raise InvalidError(f"{self.id}: coverage is a share above 0, the cap encloses 1, the floor is a power.")
         if (self.adjustment is None) != (not self.windows):
             raise InvalidError(f"{self.id}: an adjustment and its windows come together.")
+
+    @property
+    def reach_s(self) -> int:
+        """How many seconds after an event's end it looks at: to the end of a window, or of the day that it compares."""
+        return _DAY_S if self.rank is Rank.UNLIKENESS else reach_s(self.windows)
 
     def alike(self, kind: DayType) -> tuple[DayType, ...]:
         """Return the day types that count as like `kind`. Raises InvalidError if the rule does not cover it."""

@@ -12,7 +12,7 @@ from metrics.days import DayMatrix, DayType, from_days, from_epoch_s
 from metrics.event_frame import event_frame, undisturbed
 from metrics.matching import NO_ADJUSTMENT, average
 from metrics.method import ORDINARY, AdjustmentStatus, Baseline, Calendar, DayUse, NoBaselineError, Verdict
-from metrics.rules import Window
+from metrics.rules import Window, reach_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,11 @@ class SameDay:
     def __post_init__(self) -> None:
         if not self.windows or not 0 < self.coverage <= 1:
             raise InvalidError(f"{self.id}: there are windows, and coverage is a share above 0.")
+
+    @property
+    def reach_s(self) -> int:
+        """How many seconds after an event's end it looks at."""
+        return reach_s(self.windows)
 
     def alike(self, kind: DayType) -> Sequence[DayType]:
         """Return the kinds of days that say something about a day of that kind."""

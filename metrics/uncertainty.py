@@ -58,8 +58,9 @@ def uncertainty(homes: Sequence[Placebo], count: int) -> Uncertainty | None:
     if not seen:
         return None
     errors_wh = _common(seen)
+    errors_wh = errors_wh[:, np.isfinite(errors_wh).sum(axis=0) > 1]  # of a single day nobody knows a spread
     days, sample = errors_wh.shape
-    if days < LEAST_DAYS:
+    if days < LEAST_DAYS or not sample:
         return None
     own = np.nanvar(errors_wh, axis=0, ddof=1)
     sums_wh = np.nanmean(errors_wh, axis=1) * sample

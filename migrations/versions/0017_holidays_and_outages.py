@@ -54,6 +54,15 @@ def upgrade() -> None:
                 "result_reopened_at", columns.UTC_TIME, nullable=True, comment="when a dispute last opened it again"
             )
         )
+    op.execute(
+        # What was final stays so: a report of an activation, and a result that nothing computes any more.
+        "UPDATE dispatch SET result_final_at ="
+        " (SELECT max(evaluation.created_at) FROM evaluation WHERE evaluation.dispatch_id = dispatch.id)"
+        " WHERE dispatch.id IN (SELECT activation.dispatch_id FROM activation"
+        " JOIN activation_report ON activation_report.activation_id = activation.id WHERE activation_report.final)"
+        " OR (dispatch.result_due_at IS NULL AND dispatch.id NOT IN"
+        " (SELECT activation.dispatch_id FROM activation WHERE activation.dispatch_id IS NOT NULL))"
+    )
 
 
 def downgrade() -> None:

@@ -66,3 +66,16 @@ def test_too_few_days_say_nothing():
     assert uncertainty(homes(np.zeros((LEAST_DAYS - 1, 2))), 2) is None
     assert uncertainty([], 0) is None
     assert uncertainty(homes(np.zeros((0, 2))), 2) is None
+
+
+def test_a_home_of_which_a_single_day_is_known_says_nothing_of_the_spread():
+    rng = np.random.default_rng(3)
+    days = [date(2026, 1, 1) + timedelta(days=number) for number in range(40)]
+
+    def seen(some):
+        return Placebo(tuple(some), rng.normal(size=len(some)), np.ones(len(some)))
+
+    many = [seen(days[:20]) for _ in range(9)]
+    for late in (days[20:30], days[19:30]):
+        found = uncertainty([*many, seen(late)], 50)
+        assert np.isfinite([found.half_width_wh, found.bias_wh]).all()

@@ -237,7 +237,9 @@ async def keep(tx: Transaction, computed: Computed, now: datetime) -> Result:
     dispatch_id = computed.result.dispatch_id
     await dispatches.get(tx.conn, dispatch_id, lock=True)
     last = await _newest(tx.conn, dispatch_id)
-    if last is not None and last.input_hash == computed.input_hash:
+    if last is not None and (
+        last.input_hash == computed.input_hash or await final_at(tx.conn, dispatch_id) is not None
+    ):  # of the same data; or it became final while this one was computed
         return from_json(Result, last.result)
     result = replace(computed.result, version=1 if last is None else last.version + 1)
     method = computed.method
@@ -288,21 +290,23 @@ async def _inputs(conn: Connection, dispatch: Dispatch, method: BaselineMethod, 
     period, lookback = dispatch.shared.period, timedelta(days=method.lookback_days + 2)
     ven_ids = [row.ven_id for row, _ in ran]
     touched = Span(floor_to(period.start, step_s), None if period.end is None else ceil_to(period.end, step_s))
-    history = Span(period.start - lookback, touched.end)  # what comes later changes no baseline
+    after_s = max(_LONGEST_S if by_order else step_s, method.reach_s)
+    reach = timedelta(seconds=method.reach_s)  # what comes later changes no baseline
+    history = Span(period.start - lookback, None if touched.end is None else touched.end + reach)
     calendars = await day_calendar.of_each(conn, rules, ven_ids, dispatch.id, history)
     busy = [ven_id for ven_id, days in calendars.items() if any(touched.overlaps(one) for one in days.events)]
     claims = await credit.of_each(conn, dispatch.id, busy, touched, step_s) if busy else {}
     spans = {
         row.ven_id: (
             int((one.period.start - lookback).timestamp()),
-            int((one.period.end or one.period.start).timestamp()) + (_LONGEST_S if by_order else step_s),
+            int((one.period.end or one.period.start).timestamp()) + after_s,
         )
         for row, one in ran
     }
     metered = await load_profile.metered_of_each(conn, spans, step_s)
     long_s = {row.ven_id: _touching(metered[row.ven_id].long_s, one) for row, one in ran}
     ends_s = {
-        ven_id: max(_end_s(one) + step_s, *(end for _, end in long_s[ven_id]), 0)
+        ven_id: max(_end_s(one) + max(step_s, method.reach_s), *(end for _, end in long_s[ven_id]), 0)
         for ven_id, one in ((row.ven_id, one) for row, one in ran)
     }
     readings = {ven_id: _until(one.series, ends_s[ven_id]) for ven_id, one in metered.items()}

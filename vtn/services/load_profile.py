@@ -16,7 +16,7 @@ from core.points import Flow, Kind, Quality, Quantity
 from metrics.days import Bools, Floats, Ints, Series, series
 from metrics.overlap import overlap
 from vtn.services import settlement_series
-from vtn.services.precedence import Rank, rank_of
+from vtn.services.precedence import METER, Rank, rank_of
 from vtn.services.settlement_series import Basis, Part
 from vtn.store.database import Connection
 from vtn.store.readings import Loaded, SeriesKey, Stretch, load_many
@@ -26,6 +26,9 @@ _AROUND_S: Final = 6 * 3600
 _FARTHEST_S: Final = 3600
 _SPACINGS: Final = 3
 """Between powers of moments farther apart than this (s), or than so many of their usual distances, nothing is known."""
+_MOST_LONG: Final = 600
+"""Readings longer than five minutes in two days; more of them overlap."""
+_NONE: Final = np.zeros((0, 2), np.int64)
 _LATEST_S: Final = 2 * 86_400
 _LONGEST_S: Final = 86_400
 """A longer interval (a month's sum) says nothing of the hours in it."""
@@ -70,10 +73,10 @@ class Metered:
 async def metered_of_each(conn: Connection, spans: Mapping[str, tuple[int, int]], step_s: int) -> dict[str, Metered]:
     """Return venID -> energy and how it was read, as `energy_of_each` does."""
     grids = {ven_id: _grid(start_s, end_s, step_s) for ven_id, (start_s, end_s) in spans.items()}
-    found = await _profiles(conn, grids, step_s)
+    found = await _profiles(conn, grids, step_s, tell_long=True)
     made = {}
     for ven_id, (first_s, cells) in grids.items():
-        one, long_s = found[ven_id] if ven_id in found else (_unknown(cells), np.zeros((0, 2), np.int64))
+        one, long_s = found[ven_id] if ven_id in found else (_unknown(cells), _NONE)
         made[ven_id] = Metered(series(first_s + step_s * np.arange(cells), one.energy_wh, step_s), one.ranks, long_s)
     return made
 
@@ -97,7 +100,7 @@ async def energies(conn: Connection, grids: Mapping[str, tuple[int, int]], step_
 
 
 async def _profiles(
-    conn: Connection, grids: Mapping[str, tuple[int, int]], step_s: int
+    conn: Connection, grids: Mapping[str, tuple[int, int]], step_s: int, *, tell_long: bool = False
 ) -> dict[str, tuple[Profile, Ints]]:
     bases = await settlement_series.of(conn, list(grids))
     wanted = {
@@ -108,7 +111,7 @@ async def _profiles(
     found = {
         ven_id: (
             _profile(bases[ven_id], loaded, *grids[ven_id], step_s),
-            _long(bases[ven_id], loaded, *grids[ven_id], step_s),
+            _long(bases[ven_id], loaded, *grids[ven_id], step_s) if tell_long else _NONE,
         )
         async for ven_id, loaded in load_many(conn, wanted)
     }
@@ -122,23 +125,48 @@ def _amounts(basis: Basis, part: Part, loaded: Mapping[int, Loaded]) -> Loaded:
 def _long(basis: Basis, loaded: Mapping[int, Loaded], first_s: int, cells: int, step_s: int) -> Ints:
     """Return start and end of the readings longer than a step that count, of the last two days, (k, 2).
 
-    One does not count where a shorter one of its source speaks, or any of a source that goes before it.
+    One does not count where a shorter one of its source speaks, or any of a source that goes before it: in the same
+    summand, or before all that stands behind. Of readings that overlap in such numbers none counts as long.
     """
     end_s = first_s + cells * step_s
-    taken: list[tuple[int, int]] = []
     spans: set[tuple[int, int]] = set()
-    for part in sorted(basis.everything, key=lambda layer: rank_of(layer.key)):
-        amount = _amounts(basis, part, loaded)
-        last_s = amount.starts_s + amount.durations_s
-        counts = np.isfinite(amount.values) & (amount.qualities != Quality.UNCERTAIN) & (amount.durations_s > 0)
-        counts &= (amount.durations_s <= _LONGEST_S) & (last_s > end_s - _LATEST_S) & (amount.starts_s < end_s)
-        own = sorted(zip(amount.starts_s[counts].tolist(), last_s[counts].tolist(), strict=True))
-        for start_s, until_s in own:
-            before = [*taken, *(one for one in own if one[1] - one[0] < until_s - start_s)]
-            if until_s - start_s > step_s and not any(a < until_s and b > start_s for a, b in before):
-                spans.add((start_s, until_s))
-        taken += own
+    heard: list[tuple[Ints, Ints]] = []
+    for parts, before in ((basis.parts, ()), (basis.behind, heard)):
+        for part in parts:
+            taken = list(before)
+            for layer in sorted((part, *part.others), key=lambda one: rank_of(one.key)):
+                starts_s, lasts_s = _latest(_amounts(basis, layer, loaded), end_s)
+                spans |= _uncovered(starts_s, lasts_s, taken, step_s)
+                taken.append((starts_s, lasts_s))
+            heard += taken if before is not heard else []
     return np.array(sorted(spans), np.int64).reshape(-1, 2)
+
+
+def _latest(amount: Loaded, end_s: int) -> tuple[Ints, Ints]:
+    """Return starts and ends of the readings of intervals that count, of the last two days."""
+    last_s = amount.starts_s + amount.durations_s
+    counts = np.isfinite(amount.values) & (amount.qualities != Quality.UNCERTAIN) & (amount.durations_s > 0)
+    counts &= (amount.durations_s <= _LONGEST_S) & (last_s > end_s - _LATEST_S) & (amount.starts_s < end_s)
+    return amount.starts_s[counts], last_s[counts]
+
+
+def _uncovered(starts_s: Ints, lasts_s: Ints, taken: Sequence[tuple[Ints, Ints]], step_s: int) -> set[tuple[int, int]]:
+    """Return the readings longer than a step that share no time with shorter ones, or with those taken before."""
+    long = lasts_s - starts_s > step_s
+    if not long.any() or long.sum() > _MOST_LONG:
+        return set()
+    others = [*taken, (starts_s[~long], lasts_s[~long])]
+    ordered = [(np.sort(first), np.sort(last)) for first, last in others if first.size]
+    found: set[tuple[int, int]] = set()
+    own = list(zip(starts_s[long].tolist(), lasts_s[long].tolist(), strict=True))
+    for start, last in own:
+        # As many that begin before its end have ended by its start: then none of them touches it.
+        free = all(
+            np.searchsorted(firsts, last, "left") == np.searchsorted(ends, start, "right") for firsts, ends in ordered
+        )
+        if free and not any(a < last and b > start for a, b in own if b - a < last - start):
+            found.add((start, last))
+    return found
 
 
 def _stretch(part: Part, first_s: int, cells: int, step_s: int) -> Stretch:
@@ -157,7 +185,10 @@ def _profile(basis: Basis, loaded: Mapping[int, Loaded], first_s: int, cells: in
                 Layer(_amounts(basis, one, loaded), one.is_power, rank_of(one.key)) for one in (part, *part.others)
             ]
             own = laid(layers, first_s, cells, step_s)
-            energy_wh, ranks = energy_wh + part.sign * own.energy_wh, np.maximum(ranks, own.ranks)
+            back_wh = part.sign * own.energy_wh
+            if part.key.source == METER and part.key.point.flow is Flow.EXPORT:  # a meter that tells of none had none
+                back_wh = np.nan_to_num(back_wh)
+            energy_wh, ranks = energy_wh + back_wh, np.maximum(ranks, own.ranks)
         return Profile(energy_wh, ranks)
 
     first = summed(basis.parts)

@@ -133,7 +133,8 @@ def _basis(rows: Sequence[Any]) -> Basis:
     own = in_order({row.id: key_of(row) for row in rows if row.id is not None})
     chosen = {row.id: row.chosen_by for row in rows if row.chosen_by is not None}
     devices = frozenset(row.resource_id for row in rows if row.device_class is not None)
-    basis = _chosen(own, chosen) if chosen else by_meaning(own, rows[0].metering_point, devices)
+    point = rows[0].metering_point
+    basis = _chosen(own, chosen, point) if chosen else by_meaning(own, point, devices)
     connection_w = rows[0].connection_w
     return basis if connection_w is None else replace(basis, connection_w=float(connection_w), connection_is_known=True)
 
@@ -149,7 +150,7 @@ async def choose(tx: Transaction, ven_id: str, numbers: Iterable[int], now: date
     own = await numbered(tx.conn, [ven_id], _METERED)
     if strangers := [number for number in wanted if number not in own or _rank(own[number]) is None]:
         raise InvalidError(f"Series {strangers[0]} is no metered real energy or power of this VEN.")
-    parts = _chosen(own, dict.fromkeys(wanted, who)).parts
+    parts = _chosen(own, dict.fromkeys(wanted, who), None).parts
     things = [_thing(one.key) for one in parts]
     if len(set(things)) < len(things):
         raise InvalidError("Two of these series measure the same thing: energy and power of it would count twice.")
@@ -188,7 +189,7 @@ def _audited(basis: Basis) -> dict[str, object]:
     return {"chosen_by": basis.chosen_by, "series": [list(one.numbers) for one in basis.parts]}
 
 
-def _chosen(own: Mapping[int, SeriesKey], numbers: Mapping[int, str]) -> Basis:
+def _chosen(own: Mapping[int, SeriesKey], numbers: Mapping[int, str], metering_point: str | None) -> Basis:
     """Return what the operator chose; a series of the same meaning that came since goes with it."""
     parts: dict[tuple[int, ...], Part] = {}
     for number in sorted(numbers):
@@ -200,23 +201,31 @@ def _chosen(own: Mapping[int, SeriesKey], numbers: Mapping[int, str]) -> Basis:
         )
         parts[alike] = Part(key, alike)
     chosen = Basis(tuple(parts.values()), chosen_by=next(iter(numbers.values()), BY_MEANING))
-    return _metered(own, chosen) if any(part.key.source != METER for part in chosen.parts) else chosen
+    of_ven = any(part.key.source != METER for part in chosen.parts)
+    return _metered(own, chosen, metering_point) if of_ven else chosen
 
 
 def by_meaning(
     own: Mapping[int, SeriesKey], metering_point: str | None = None, devices: frozenset[str] = frozenset()
 ) -> Basis:
     """Choose by what the descriptions say; `devices`: the resources that are known to be devices (RP-09)."""
-    return _metered(own, _of_ven({n: key for n, key in own.items() if key.source != METER}, metering_point, devices))
+    of_ven = _of_ven({n: key for n, key in own.items() if key.source != METER}, metering_point, devices)
+    return _metered(own, of_ven, metering_point)
 
 
-def _metered(own: Mapping[int, SeriesKey], of_ven: Basis) -> Basis:
-    """Put the metering point's own series before what the VEN reports; where that is gross, without its export."""
+def _metered(own: Mapping[int, SeriesKey], of_ven: Basis, metering_point: str | None) -> Basis:
+    """Put the metering point's own series before what the VEN reports; where that is gross, without its export.
+
+    Those of other points, which the site once had, are of another meter. A site without one has that of its only file.
+    """
     gross = of_ven.flow == "gross"
+    metered = {number: key for number, key in own.items() if key.source == METER and _rank(key) is not None}
+    points = {key.resource_id for key in metered.values()}
+    point = metering_point if metering_point is not None or len(points) != 1 else next(iter(points))
     parts = tuple(
         Part(key, (number,))
-        for number, key in own.items()
-        if key.source == METER and _rank(key) is not None and (not gross or key.point.flow is Flow.IMPORT)
+        for number, key in metered.items()
+        if key.resource_id == point and (not gross or key.point.flow is Flow.IMPORT)
     )
     if not any(part.key.point.flow is Flow.IMPORT for part in parts):
         return of_ven

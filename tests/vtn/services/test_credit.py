@@ -146,3 +146,20 @@ async def test_a_mere_price_takes_nothing(world):
     late = await order(world, ven)
     (second,) = await results(world, ven, wish, late)
     assert [one.credited_to for one in second.vens[0].intervals] == [None, None]
+
+
+async def test_a_call_that_was_taken_back_at_once_takes_nothing(world):
+    """One that ran for less than a second did not run."""
+    ven, wish, _ = await metered_ven(world, 20)
+    rules = {"baseline": "10of10-unadjusted", "settlement_interval": HALF}
+    first, second = [await world.dispatch(ven, rules=rules) for _ in range(2)]
+    for one in await ven.events():
+        await ven.opt(one)
+    world.clock.advance(to=NOON + timedelta(hours=1, milliseconds=500))
+    async with world.tx() as tx:
+        await dispatch.cancel(tx, first, world.now, who="test")
+    world.clock.advance(to=NOON + timedelta(hours=3))
+    await send(ven, wish, NOON, *[100.0] * 4)
+    (row,) = (await evaluation.evaluate(world.db, second, world.now)).vens
+    assert [one.credited_to for one in row.intervals] == [None, None]
+    assert row.delivered_wh > 0

@@ -633,3 +633,19 @@ async def test_zones_that_are_three_quarters_off_are_settled_by_quarters(world):
     await send(ven, wish, START, 200.0, 200.0)
     result = await evaluate(world, dispatch_id)
     assert (result.interval_s, [one.delivered_w for one in result.intervals]) == (900, [600] * 4)
+
+
+async def test_a_method_that_looks_past_the_event_waits_for_what_comes_then(world):
+    ven, wish, _ = await metered_ven(world, 20)
+    rules = {"baseline": "same-day-3plus2", "settlement_interval": HALF}
+    dispatch_id = await world.dispatch(ven, signals=(power(-200.0, -200.0, each=HALF),), rules=rules)
+    await ven.opt((await ven.events())[0])
+    world.clock.advance(to=END)
+    await send(ven, wish, NOON, *[100.0] * 4)
+    assert (await evaluate(world, dispatch_id)).delivered_wh is None
+    world.clock.advance(to=END + timedelta(hours=3))
+    await send(ven, wish, END, *[300.0] * 6)
+    (row,) = (await evaluate(world, dispatch_id)).vens
+    assert row.why_unknown is None
+    assert len(row.intervals) == 2
+    assert row.delivered_wh is not None

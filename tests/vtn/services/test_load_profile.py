@@ -5,15 +5,19 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from core.points import Kind, Quantity
+from core.points import Flow, Kind, Phase, Quality, Quantity
 from core.spans import Duration
 from openadr.model.report import Report, ReportDescription, ReportInterval, ReportOffer, ReportPayload, SamplingRate
-from openadr.model.target import Target
+from openadr.model.target import EVERYTHING, Target
 from openadr.model.units import ENERGY_REAL_WH, POWER_REAL_W
 from support.vtn_world import MINUTE, NOON, data, usage
 from vtn.services import load_profile
 from vtn.services.settings import VtnSettings, WantedReport
+from vtn.services.settlement_series import Basis, Part
+from vtn.store.data_point import DIRECT_READ, USAGE, DataPoint, digest
 from vtn.store.readings import Loaded, SeriesKey
+
+FIELDS = ("starts_s", "durations_s", "values", "qualities")
 
 HALF_S = 1800
 START = int(NOON.timestamp())
@@ -169,3 +173,33 @@ def test_a_register_is_no_sum_for_a_reset_or_a_tremble():
     assert load_profile.amounts(reset, key, 43_470).values.tolist()[:3] == [100, 100, 100]
     still = loaded(*[(900 * n, 0, 71_000.0 - n % 2) for n in range(8)])
     assert load_profile.amounts(still, key, 43_470).values.max() <= 1
+
+
+def _part(number, resource):
+    sources = Target(resource_ids=(resource,))
+    names = (f"r{number}", USAGE, DIRECT_READ, sources, EVERYTHING)
+    point = DataPoint(digest(*names), *names, Flow.IMPORT, Phase.TOTAL)
+    return Part(SeriesKey("v", resource, Quantity.ENERGY_REAL, Kind.SUM, "x", point), (number,))
+
+
+def _steps(step_s, span_s=7200):
+    count = span_s // step_s
+    return Loaded(np.arange(count) * step_s, np.full(count, step_s), np.ones(count), np.full(count, Quality.GOOD.value))
+
+
+def test_long_readings_of_one_meter_are_seen_beside_short_ones_of_another():
+    a, b = _part(1, "a"), _part(2, "b")
+    hours = [[0, 3600], [3600, 7200]]
+    assert load_profile._long(Basis((b,)), {2: _steps(3600)}, 0, 8, 900).tolist() == hours
+    assert load_profile._long(Basis((a, b)), {1: _steps(900), 2: _steps(3600)}, 0, 8, 900).tolist() == hours
+    both = Loaded(*(np.concatenate([getattr(_steps(900, 3600), name), getattr(_steps(3600), name)]) for name in FIELDS))
+    assert load_profile._long(Basis((a,)), {1: both}, 0, 8, 900).tolist() == [[3600, 7200]], "quarters cover the first"
+
+
+def test_many_readings_are_looked_through_at_once():
+    """Two days of ten seconds, and more long readings than can follow each other: neither takes a walk through all."""
+    day_s = 86_400
+    assert load_profile._long(Basis((_part(1, "a"),)), {1: _steps(10, 2 * day_s)}, 0, 192, 900).tolist() == []
+    count = 5000
+    odd = Loaded(np.arange(count), 1000 + np.arange(count), np.ones(count), np.full(count, Quality.GOOD.value))
+    assert load_profile._long(Basis((_part(1, "a"),)), {1: odd}, 0, 192, 900).tolist() == []

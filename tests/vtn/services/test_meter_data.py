@@ -1,13 +1,14 @@
 """Validated meter data: what is taken, what is refused and why (vtn.services.meter_data)."""
 
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
 from core.errors import ConflictError, InvalidError
 from support.metered import HALF, metered_ven, send
 from support.vtn_world import NOON
-from vtn.services import evaluation, meter_data, result_due, site
+from vtn.services import evaluation, load_profile, meter_data, result_due, site
 from vtn.services.meter_data import MeterRow
 from vtn.services.result_due import Waits
 
@@ -174,3 +175,52 @@ async def test_a_result_says_its_sources_is_frozen_when_final_and_opened_by_a_di
 
     world.later(days=7)
     assert (await look(world, dispatch_id)).final_at == world.now, "as long open as after the end"
+
+
+async def test_another_metering_point_is_another_meter(world):
+    """What was metered at the site's former point is not added to what is metered at the present one."""
+    dispatch_id = await metered(world)
+    world.later(minutes=10)
+    await take(world, hour("300"))
+    first = await look(world, dispatch_id)
+    ven_id = first.vens[0].ven_id
+    async with world.tx() as tx:
+        await site.set_site(tx, ven_id, time_zone="UTC", area=None, metering_point="MP2", now=NOON, who="test")
+    await take(world, row(metering_point="MP2", start=START.isoformat(), end=END.isoformat(), energy_wh="300"))
+    world.later(days=1)
+    second = await look(world, dispatch_id)
+    assert [one.actual_w for one in second.vens[0].intervals] == [one.actual_w for one in first.vens[0].intervals]
+    assert second.delivered_wh == first.delivered_wh
+
+
+async def test_a_meter_that_tells_of_no_export_had_none(world):
+    ven = await home(world)
+    since = NOON - timedelta(hours=4)
+    quarters = [since + number * timedelta(minutes=15) for number in range(13)]
+    rows = [
+        row(number, start=start.isoformat(), end=end.isoformat())
+        for number, (start, end) in enumerate(pairwise(quarters), 1)
+    ]
+    await take(world, *rows)
+    await take(world, row(series="export", energy_wh="10"))
+    first_s = int(since.timestamp())
+    async with world.db.read() as conn:
+        found = await load_profile.energy(conn, ven.ven_id, first_s, first_s + 3 * 3600, 900)
+    assert found.energy_wh.tolist() == [250.5] * 8 + [240.5] + [250.5] * 3
+
+
+async def test_what_was_computed_before_the_freezing_is_not_kept_after_it(world):
+    dispatch_id = await metered(world)
+    world.later(minutes=10)
+    await look(world, dispatch_id)
+    world.clock.advance(to=END + timedelta(days=7))
+    await take(world, hour("300"))
+    early = await evaluation.compute(world.db, dispatch_id, world.now)
+    await take(world, hour("500"))
+    final = await look(world, dispatch_id)
+    assert final.final_at is not None
+    async with world.tx() as tx:
+        await result_due.keep(tx, early, world.now, who="ann")
+    async with world.db.read() as conn:
+        after = await evaluation.stored(conn, dispatch_id)
+    assert (after.version, after.delivered_wh) == (final.version, final.delivered_wh)
