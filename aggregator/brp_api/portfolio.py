@@ -28,7 +28,8 @@ _BASELINE = "/brp/v1/portfolio/baseline"
 _KEEP_S = 60
 _SHARES = ("0.25", "0.5", "0.75", "1")
 _LONGEST = timedelta(hours=48)
-_MOST_PARTS = 96
+_MOST_PARTS = 24
+"""Of a day, each hour is looked at for itself: every part asks the database anew."""
 
 Resolution = Literal[300, 900, 1800, 3600]
 
@@ -186,13 +187,13 @@ async def read_potential(
 ) -> Potential:
     """Return the pool of a contract's programme per interval, at most 48 hours; good for a minute.
 
-    Each interval is looked at for itself (of more than 96 intervals, a few together): a home that is in an event, opted
+    Each interval is looked at for itself (of more than 24 intervals, a few together): a home that is in an event, opted
     out or outside its window in one counts in the others. For a call of all of the time, request that.
     """
     desk = context.service(BRP)
     now = desk.clock.now()
     grid = grid_of(from_, until, resolution_s)
-    async with desk.db.read() as conn:
+    async with desk.sales.reading, desk.db.read() as conn:
         contract = await contracts.get(conn, contract_id, party_of(context))
         if contract.limits.areas and area not in contract.limits.areas:
             raise ForbiddenError(f"The contract is for the areas {', '.join(contract.limits.areas)}: name one of them.")

@@ -94,6 +94,8 @@ class Sales:
         self._stale_after_s = stale_after_s
         self._offer_valid = offer_valid
         self._reckoning = asyncio.Semaphore(_AT_ONCE)
+        self.reading = asyncio.Semaphore(1)
+        """Who reads in parts: one caller after another, before it takes a connection."""
 
     async def read(
         self, conn: Connection, scope: Scope, contract: Contract, now: datetime, batches: Sequence[Batch] | None = None
@@ -106,7 +108,10 @@ class Sales:
     async def read_parts(
         self, conn: Connection, scope: Scope, contract: Contract, now: datetime, most: int
     ) -> list[Basis]:
-        """Read what a pool can do in each step for itself, or in `most` parts if there are more steps."""
+        """Read what a pool can do in each step for itself, or in `most` parts if there are more steps.
+
+        That is many statements: hold `reading` meanwhile.
+        """
         batches = await available_flexibility.potentials(conn, scope)
         return [await self.read(conn, one, contract, now, batches) for one in scope.parts(most)]
 
