@@ -134,7 +134,7 @@ def _long(basis: Basis, loaded: Mapping[int, Loaded], first_s: int, cells: int, 
     for parts, before in ((basis.parts, ()), (basis.behind, heard)):
         for part in parts:
             taken = list(before)
-            for layer in sorted((part, *part.others), key=lambda one: rank_of(one.key)):
+            for layer in sorted((part, *part.others), key=lambda part: rank_of(part.key)):
                 starts_s, lasts_s = _latest(_amounts(basis, layer, loaded), end_s)
                 spans |= _uncovered(starts_s, lasts_s, taken, step_s)
                 taken.append((starts_s, lasts_s))
