@@ -30,6 +30,7 @@ import numpy as np
 from core.spans import Span
 from metrics import PRESETS, Placebo, Series, day_matrix, placebo, series
 from metrics.days import Floats
+from metrics.uncertainty import t95
 
 _ROOT: Final = Path(__file__).parent.parent
 _METERS: Final = _ROOT / "examples" / "data" / "uk-households-2013-halfhourly.csv.gz"
@@ -163,20 +164,6 @@ def _is_inside(error: Floats, day: int) -> bool:
     others = np.delete(error, day)
     half = t95(others.size - 1) * float(others.std(ddof=1)) * math.sqrt(1 + 1 / others.size)
     return bool(abs(error[day] - others.mean()) <= half)
-
-
-def t95(freedom: int) -> float:
-    """Return Student's t at 95 % (two-sided 90 %), by Cornish and Fisher's expansion; exact to 0.001 from 8 on.
-
-    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5.
-    """
-    z = 1.6448536269514722
-    return (
-        z
-        + (z**3 + z) / (4 * freedom)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
-    )
 
 
 def _of_home(work: tuple[Series, str]) -> Placebo:

@@ -16,7 +16,7 @@ from metrics.presets import PRESETS
 from vtn.console import ConsoleRequest, Form, page
 from vtn.services import dispatch, evaluation, evaluation_view, result_due
 from vtn.services import programme as programmes
-from vtn.services.evaluation import Result
+from vtn.services.evaluation_result import Result
 from vtn.store.rows import to_json
 from web.auth import Role
 from web.model import Model

@@ -27,7 +27,7 @@ from metrics.days import DAY_S, Floats, Ints, Series
 from openadr.model.opt import OptType
 from vtn.services import load_profile
 from vtn.services import potential as potentials
-from vtn.services.evaluation import IntervalResult
+from vtn.services.evaluation_result import IntervalResult
 from vtn.services.potential import WHOLE_VEN, Figures
 from vtn.store.database import Connection, Database
 from vtn.store.rows import from_json

@@ -26,7 +26,7 @@ from openadr.model.signal import Signal
 from vtn.services import dispatch, dispatch_view, programme
 from vtn.services.dispatch import Dispatch
 from vtn.services.dispatch_view import CalledVen
-from vtn.services.evaluation import as_run, ordered_between
+from vtn.services.ordered_energy import as_run, ordered_between
 from vtn.services.programme import Programme
 from vtn.store.database import Connection
 

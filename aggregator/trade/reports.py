@@ -29,7 +29,8 @@ from metrics.method import AdjustmentStatus
 from metrics.presets import PRESETS
 from metrics.uncertainty import Uncertainty
 from vtn.services import dispatch, evaluation, programme, result_due
-from vtn.services.evaluation import Computed, Result, VenResult
+from vtn.services.evaluation import Computed
+from vtn.services.evaluation_result import Result, VenResult
 from vtn.services.programme import Parameters, Programme
 from vtn.services.webhooks import publish
 from vtn.store.database import Connection, Database, Transaction

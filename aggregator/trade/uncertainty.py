@@ -14,7 +14,8 @@ from metrics.method import BaselineMethod, Calendar
 from metrics.placebo import placebo
 from metrics.uncertainty import Uncertainty, uncertainty
 from vtn.services import day_calendar, load_profile
-from vtn.services.evaluation import Computed, VenResult
+from vtn.services.evaluation import Computed
+from vtn.services.evaluation_result import VenResult
 from vtn.services.programme import Programme
 from vtn.store.database import Connection
 from vtn.store.rows import in_parts

@@ -16,7 +16,7 @@ from vtn.services import dispatch as dispatches
 from vtn.services import dispatch_view, evaluation, order_check, result_due
 from vtn.services.dispatch import Order
 from vtn.services.dispatch_view import CalledVen
-from vtn.services.evaluation import Result
+from vtn.services.evaluation_result import Result
 from vtn.store.database import Connection
 from vtn.transport.v20b.check import check_event
 from web.api import Context

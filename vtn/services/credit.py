@@ -12,8 +12,8 @@ the intervals that were over by then.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import or_, select
 
@@ -21,11 +21,10 @@ from core.spans import Span, floor_to
 from openadr.model.event import Event, ResponseRequired
 from openadr.model.opt import OptType
 from vtn.services import event_days, opt
+from vtn.services.ordered_energy import LEAST_RUN
 from vtn.store.database import Connection
 from vtn.store.rows import from_json, in_parts
 from vtn.store.tables import dispatch, event
-
-_LEAST: Final = timedelta(seconds=1)
 
 _Rank = tuple[bool, bool, int, datetime, str]
 _COLUMNS = (dispatch.c.id, dispatch.c.event, dispatch.c.direction, dispatch.c.created_at)
@@ -57,7 +56,7 @@ async def of_each(
         left_at = took_part[row.dispatch_id][row.ven_id]
         until = None if left_at is None else floor_to(left_at, step_s)
         end = min((one for one in (row.ends_at, row.cancelled_at, until) if one is not None), default=None)
-        ran = end is None or end - row.starts_at >= _LEAST  # as `evaluation.as_run` has it
+        ran = end is None or end - row.starts_at >= LEAST_RUN
         if ran and (end is None or max(row.starts_at, within.start) < end):
             claims.setdefault(row.ven_id, []).append(Claim(row.dispatch_id, Span(row.starts_at, end)))
     return {ven_id: tuple(some) for ven_id, some in claims.items()}

@@ -10,9 +10,10 @@ from core.spans import Span
 from metrics.days import day_matrix
 from metrics.method import AdjustmentStatus, DayUse, NoBaselineError
 from metrics.presets import PRESETS
-from vtn.services import day_calendar, dispatch, evaluation, load_profile, programme
+from vtn.services import day_calendar, dispatch, load_profile, programme
 from vtn.services import event as events
-from vtn.services.evaluation import Result, VenResult
+from vtn.services.evaluation_result import Result, VenResult
+from vtn.services.ordered_energy import as_run
 from vtn.store.database import Connection
 from vtn.store.tables import delivery, event
 from vtn.store.tables import evaluation as evaluation_table
@@ -102,7 +103,7 @@ async def workings(conn: Connection, dispatch_id: str, ven_id: str) -> Workings:
     if ordered is None:
         raise NotFoundError("This VEN has no event of this dispatch.")
     row = (await conn.execute(select(event.c.cancelled_at).where(event.c.id == ordered.event_id))).one()
-    ran = evaluation.as_run(ordered, row.cancelled_at)
+    ran = as_run(ordered, row.cancelled_at)
     if ran is None or ran.period.end is None:
         raise NotFoundError("This VEN's event was cancelled before it began, or has no end yet.")
     span = Span(ran.period.start, ran.period.end)

@@ -30,7 +30,7 @@ _MOST_LONG: Final = 600
 """Readings longer than five minutes in two days; more of them overlap."""
 _NONE: Final = np.zeros((0, 2), np.int64)
 _LATEST_S: Final = 2 * 86_400
-_LONGEST_S: Final = 86_400
+LONGEST_S: Final = 86_400
 """A longer interval (a month's sum) says nothing of the hours in it."""
 
 
@@ -146,7 +146,7 @@ def _latest(amount: Loaded, end_s: int) -> tuple[Ints, Ints]:
     """Return starts and ends of the readings of intervals that count, of the last two days."""
     last_s = amount.starts_s + amount.durations_s
     counts = np.isfinite(amount.values) & (amount.qualities != Quality.UNCERTAIN) & (amount.durations_s > 0)
-    counts &= (amount.durations_s <= _LONGEST_S) & (last_s > end_s - _LATEST_S) & (amount.starts_s < end_s)
+    counts &= (amount.durations_s <= LONGEST_S) & (last_s > end_s - _LATEST_S) & (amount.starts_s < end_s)
     return amount.starts_s[counts], last_s[counts]
 
 
@@ -336,7 +336,7 @@ def laid(layers: Sequence[Layer], first_s: int, cells: int, step_s: int) -> Prof
         ]
     )
     places = np.repeat(np.arange(len(layers)), [int(some.sum()) for some in known])
-    order = (ranks * len(layers) + places) * (_LONGEST_S + 1) + durations
+    order = (ranks * len(layers) + places) * (LONGEST_S + 1) + durations
     cuts = np.unique(np.concatenate((first_s + step_s * np.arange(cells + 1), starts, starts + durations)))
     cuts = cuts[(cuts >= first_s) & (cuts <= first_s + cells * step_s)]
     begin, length = cuts[:-1], np.diff(cuts)
@@ -359,7 +359,7 @@ def laid(layers: Sequence[Layer], first_s: int, cells: int, step_s: int) -> Prof
 
 
 def _usable(loaded: Loaded) -> Bools:
-    usable: Bools = np.isfinite(loaded.values) & (loaded.durations_s > 0) & (loaded.durations_s <= _LONGEST_S)
+    usable: Bools = np.isfinite(loaded.values) & (loaded.durations_s > 0) & (loaded.durations_s <= LONGEST_S)
     usable &= loaded.qualities != Quality.UNCERTAIN
     return usable
 

@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.spans import Duration
-from openadr.model.event import ActivePeriod, Event, ResponseRequired
+from openadr.model.event import ResponseRequired
 from openadr.model.opt import OptType
 from openadr.model.report import ReportRequest
 from openadr.model.signal import Signal
@@ -599,28 +599,6 @@ async def test_an_unknown_baseline_is_refused(world):
     world.clock.advance(to=END)
     with pytest.raises(InvalidError, match="crystal ball"):
         await evaluate(world, dispatch_id)
-
-
-def test_an_event_as_far_as_it_ran():
-    whole = Event("e", 1, "c", NOON, ActivePeriod(START, Duration.of(hours=1)), (power(-1.0, -2.0, each=HALF),))
-    assert evaluation.as_run(whole, None) is whole
-    assert evaluation.as_run(whole, END) is whole
-    assert evaluation.as_run(whole, START) is None
-    assert evaluation.as_run(whole, START + timedelta(milliseconds=999)) is None
-    blink = evaluation.as_run(whole, START + timedelta(seconds=1, milliseconds=500))
-    assert blink.period.duration == Duration.of(seconds=1)
-    cut = evaluation.as_run(whole, START + timedelta(minutes=40))
-    assert cut.period.duration == Duration.of(minutes=40)
-    assert [(one.duration, one.value) for one in cut.signals[0].intervals] == [
-        (HALF, -1),
-        (Duration.of(minutes=10), -2),
-    ]
-    endless = replace(
-        whole,
-        period=ActivePeriod(START, Duration()),
-        signals=(replace(power(0.0), intervals=intervals(-1.0, each=Duration())),),
-    )
-    assert evaluation.as_run(endless, END).signals[0].intervals == intervals(-1.0)
 
 
 async def test_zones_that_are_three_quarters_off_are_settled_by_quarters(world):
