@@ -136,17 +136,20 @@ class Stage:
         return ven
 
     @contextmanager
-    def signing_ven(self, label: str, *, rsa: bool = False) -> Iterator["Ven"]:
-        """Yield a VEN that has registered and has to sign; in the end it has to no more. Raises UnableError."""
+    def signing_ven(self, label: str, *, rsa: bool = False) -> Iterator[tuple["Ven", Signer]]:
+        """Yield a VEN that has registered and has to sign, and what signs for it; in the end it has to no more.
+
+        Raises UnableError, and BrokenOffError for a VEN without a certificate.
+        """
         ven = self.newcomer(label, rsa=rsa)
         if ven.identity.credentials is None:
             raise BrokenOffError("a VEN without a certificate cannot sign")
-        ven.signer = Signer(ven.identity.credentials)
+        ven.signer = signer = Signer(ven.identity.credentials)
         self.operator.require_signatures(ven.identity)
         try:
             ven.register("setup")
             ven.drain("setup")
-            yield ven
+            yield ven, signer
         finally:
             self.operator.require_signatures(ven.identity, required=False)
 

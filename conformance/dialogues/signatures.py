@@ -22,20 +22,20 @@ _DISTANT: Final = 1000
 
 def signatures(stage: Stage) -> None:
     """Sign by both methods, and in every wrong way."""
-    with stage.signing_ven("EC") as ven:
-        _sign_all(stage, ven, "EC")
+    with stage.signing_ven("EC") as (ven, signer):
+        _sign_all(stage, ven, signer, "EC")
         ven.register("setup")
-        _spoil(stage, ven)
+        _spoil(stage, ven, signer)
     try:
-        with stage.signing_ven("RSA", rsa=True) as ven:
-            _sign_all(stage, ven, "RSA")
+        with stage.signing_ven("RSA", rsa=True) as (ven, signer):
+            _sign_all(stage, ven, signer, "RSA")
     except UnableError as error:
         stage.fact("no RSA", str(error))
 
 
-def _sign_all(stage: Stage, ven: Ven, label: str) -> None:
+def _sign_all(stage: Stage, ven: Ven, signer: Signer, label: str) -> None:
     """Send messages of every kind; the last ends the registration."""
-    with_comments = _signer(ven).sign(t.poll(ven.ven_id), canonical=WITH_COMMENTS)
+    with_comments = signer.sign(t.poll(ven.ven_id), canonical=WITH_COMMENTS)
     replace(ven, signer=None).post(f"signed:oadrPoll:{label}, with comments", with_comments)
     answers = (t.registered_report, t.created_report, t.canceled_report)
     messages = (
@@ -48,9 +48,9 @@ def _sign_all(stage: Stage, ven: Ven, label: str) -> None:
         ven.post(f"signed:{message.name}:{label}", message)
 
 
-def _spoil(stage: Stage, ven: Ven) -> None:
+def _spoil(stage: Stage, ven: Ven, signer: Signer) -> None:
     """Opt in, and cancel the registration, with signatures that are not good; after each see whether it did harm."""
-    signer, other = _signer(ven), stage.newcomer("another").identity.credentials
+    other = stage.newcomer("another").identity.credentials
     handle = stage.event([ven], starts_in=_DISTANT)
     delivered = ven.drain("setup", opt=None)
     foreign = stage.foreign_credentials()
@@ -61,7 +61,7 @@ def _spoil(stage: Stage, ven: Ven) -> None:
     stage.fact("opt after bad", stage.operator.opt(handle, ven.ven_id))
     _try(stage, ven, "unprotected", forgery.badly_protected(signer), delivered)
     stage.fact("opt after unprotected", stage.operator.opt(handle, ven.ven_id))
-    _replay(ven, delivered)
+    _replay(ven, signer, delivered)
     stage.fact("opt after replay", stage.operator.opt(handle, ven.ven_id))
 
 
@@ -73,10 +73,10 @@ def _try(stage: Stage, ven: Ven, group: str, spoils: Mapping[str, Spoil], delive
         ven.post(f"after {group}:{name}", t.poll(ven.ven_id))
 
 
-def _replay(ven: Ven, delivered: list[Document]) -> None:
+def _replay(ven: Ven, signer: Signer, delivered: list[Document]) -> None:
     """Opt in, opt out, and send what opted in once more, byte for byte."""
     mute = replace(ven, signer=None)
-    opting_in = _signer(ven).sign(_opting(ven, delivered, "optIn"))
+    opting_in = signer.sign(_opting(ven, delivered, "optIn"))
     mute.post("replay:first", opting_in)
     ven.post("replay:then", _opting(ven, delivered, "optOut"))
     mute.post("replay:again", opting_in)
@@ -87,11 +87,6 @@ def _opting(ven: Ven, delivered: list[Document], opt: str) -> t.Message:
         if document.name == "oadrDistributeEvent" and (message := ven.opting(document, opt)) is not None:
             return message
     raise BrokenOffError("the event did not come")
-
-
-def _signer(ven: Ven) -> Signer:
-    assert ven.signer is not None  # noqa: S101  it is one that signs
-    return ven.signer
 
 
 DIALOGUES: Final = MappingProxyType({"signatures": signatures})
