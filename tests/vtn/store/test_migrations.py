@@ -27,7 +27,18 @@ from vtn.services.report_mapping import lines_of
 from vtn.store import Database, engines, schema
 from vtn.store.data_point import usage_of
 from vtn.store.readings import SeriesKey, Values, load, series_of, store
-from vtn.store.tables import METADATA, api_client, audit, dispatch, opt, outbox, programme, report_offer, ven
+from vtn.store.tables import (
+    METADATA,
+    api_client,
+    audit,
+    dispatch,
+    evaluation,
+    opt,
+    outbox,
+    programme,
+    report_offer,
+    ven,
+)
 
 REVISIONS = sorted(one.revision for one in ScriptDirectory.from_config(schema.configuration()).walk_revisions())
 
@@ -156,6 +167,33 @@ async def test_what_was_there_stays_and_what_is_new_follows_from_it(old_database
         assert (await conn.execute(asked_of_them)).one() == ("when_present", False)
         reached = select(ven.c.protocol_version, ven.c.mode, ven.c.address).distinct()
         assert (await conn.execute(reached)).one() == ("2.0b", "pull", None)
+    await database.close()
+
+
+@pytest.mark.parametrize("report", [None, "provisional", "final"])
+async def test_results_that_were_final_are_frozen_and_no_others(old_database_url, report):
+    """A result that nothing computes any more, and one that a final report of an activation tells."""
+    async with changing(old_database_url) as conn:
+        await schema.migrate(conn, "0016")
+        if report is not None:
+            await conn.exec_driver_sql(
+                "INSERT INTO activation (id, contract_id, party_id, direction, starts_at, ends_at, intervals, terms,"
+                " modification_number, created_at, created_by, dispatch_id) SELECT 'act_1', id, party_id, 'reduce',"
+                " valid_from, valid_from, '[]', '{}', 0, valid_from, 'ann', (SELECT dispatch_id FROM evaluation)"
+                " FROM contract"
+            )
+            await conn.exec_driver_sql(
+                "INSERT INTO activation_report (activation_id, version, final, report, evaluation_version, created_at)"
+                " SELECT id, 1, (1 = 0), '{}', 1, created_at FROM activation"
+            )
+        if report == "final":
+            await conn.exec_driver_sql("UPDATE activation_report SET final = (1 = 1)")
+    database = await Database.open(old_database_url)
+    async with database.read() as conn:
+        query = select(dispatch.c.result_final_at).order_by(dispatch.c.starts_at)
+        evaluated, late, signal = (await conn.execute(query)).scalars()
+        since = None if report == "provisional" else await conn.scalar(select(evaluation.c.created_at))
+        assert (evaluated, late, signal) == (since, None, None)
     await database.close()
 
 
