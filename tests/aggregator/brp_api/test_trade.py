@@ -138,10 +138,10 @@ async def test_the_potential_is_what_can_be_sold(market, trade):
     await market.get(path.replace("until=2026-01-", "until=2026-02-"), buyer, 422)
 
 
-async def potential_of(market, buyer, contract, first_hour, last_hour):
+async def potential_of(market, buyer, contract, first_hour, last_hour, step_s=3600):
     start, until = (market.world.now + timedelta(hours=hours) for hours in (first_hour, last_hour))
     span = f"from={start.strftime('%Y-%m-%dT%H:%M:%SZ')}&until={until.strftime('%Y-%m-%dT%H:%M:%SZ')}"
-    path = f"/brp/v1/portfolio/potential?contract_id={contract.id}&{span}&resolution_s=3600"
+    path = f"/brp/v1/portfolio/potential?contract_id={contract.id}&{span}&resolution_s={step_s}"
     return (await market.get(path, buyer))["intervals"]
 
 
@@ -155,6 +155,9 @@ async def test_each_interval_of_the_potential_speaks_for_itself(market):
     assert [one["available_w"] > 0 for one in shown] == [False, True, True, True, True, False]
     far = await potential_of(market, buyer, contract, 25, 49)
     assert [one["available_w"] > 0 for one in far] == [False, *[True] * 4, *[False] * 19]
+    fine = await potential_of(market, buyer, contract, 25, 49, step_s=900)
+    assert [one["start"] for one in fine[::4]] == [one["start"] for one in far]
+    assert [one["available_w"] > 0 for one in fine] == [False] * 4 + [True] * 16 + [False] * 76
 
 
 async def test_a_sale_takes_from_the_potential_of_its_own_time(market, trade):
