@@ -72,7 +72,6 @@ class Description:
     scopes: tuple[str, ...]
     headers: Mapping[str, str]
     entry: Mapping[str, Any] | None
-    conditional: bool
 
 
 def operation(
@@ -91,7 +90,6 @@ def operation(
     scopes: Sequence[str] = (),
     headers: Mapping[str, str] | None = None,
     entry: Mapping[str, Any] | None = None,
-    conditional: bool = True,
 ) -> Callable[[_Function], _Function]:
     """Describe the function below as an operation.
 
@@ -101,7 +99,6 @@ def operation(
     `media_example`, counts for functions that return a `web.StreamResponse`. `scopes` are what the caller's token must
     have been made for, all of them. `headers` (name to description) are those that the answer has besides the shell's.
     `entry` replaces parts of the operation's entry in the document: for one that reads a body of another kind itself.
-    `conditional`: whether what it changes stays as it was read, so that If-Match makes sense.
     """
     names = () if role is None else (role,) if isinstance(role, str) else role
     description = Description(
@@ -119,7 +116,6 @@ def operation(
         scopes=tuple(scopes),
         headers=dict(headers or {}),
         entry=entry,
-        conditional=conditional,
     )
 
     def mark(function: _Function) -> _Function:
@@ -290,11 +286,10 @@ def inspect_handler(handler: Handler) -> Operation:
 def read_by(operations: Sequence[Operation]) -> dict[str, Operation]:
     """Return for each PUT and PATCH (by id) the GET that reads what it changes: the one of the same address.
 
-    Listings are not among them: what is put there is a part of what they return. Nor is what changes by itself
-    (`conditional`): its tag is an old one before anybody can send it back.
+    Listings are not among them: what is put there is a part of what they return.
     """
     reads = {one.description.path: one for one in operations if one.description.method == "GET" and one.returns}
-    changes = [one for one in operations if one.description.method in ("PUT", "PATCH") and one.description.conditional]
+    changes = [one for one in operations if one.description.method in ("PUT", "PATCH")]
     pairs = [(one.id, reads.get(one.description.path)) for one in changes]
     return {name: read for name, read in pairs if read is not None and not _is_listing(_answer_of(read))}
 

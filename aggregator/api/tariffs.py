@@ -248,7 +248,6 @@ async def read_tariff_source(context: Context, tariff_id: str) -> TariffSourceOu
     role="admin",
     tags=["tariffs"],
     errors=[404, 409],
-    conditional=False,
 )
 async def put_tariff_source(context: Context, tariff_id: str, body: NewSource) -> TariffSourceOut:
     """Ask it at once, then `every` so often. The tariff's `source` tells what came of it."""

@@ -259,7 +259,6 @@ def _event(called: CalledVen, now: datetime) -> Event:
     role="dispatcher",
     tags=["dispatches"],
     errors=[404, 409],
-    conditional=False,
 )
 async def change_dispatch(context: Context, dispatch_id: str, body: DispatchChange) -> DispatchDetail:
     desk = context.service(DESK)

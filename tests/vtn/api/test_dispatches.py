@@ -535,3 +535,30 @@ async def test_what_fails_before_the_commit_is_an_error(office, monkeypatch):
         patch.setattr(Transaction, "check", broken)
         await office.post("/v1/dispatches", office.order(programme), 422)
     assert await office.world.dump() == before
+
+
+async def test_a_dispatch_is_changed_on_condition_that_nobody_else_changed_it(office):
+    """A condition that is sent is kept: also where answers of VENs change what is read."""
+    ven = await office.world.ven()
+    made = await office.post("/v1/dispatches", office.order(await office.programme(ven)))
+    path, admin = f"/v1/dispatches/{made['dispatch']['id']}", office.headers("admin")
+
+    async def change(watts, tag):
+        body = {"signals": [_signal(intervals=_intervals(watts))]}
+        async with office.client.patch(path, json=body, headers=admin | {"If-Match": tag}) as answer:
+            return answer.status, answer.headers.get("ETag")
+
+    async def tag():
+        async with office.client.get(path, headers=admin) as answer:
+            return answer.headers["ETag"]
+
+    old = await tag()
+    assert await tag() == old
+    status, new = await change(-2, old)
+    assert (status, await tag()) == (200, new)
+    assert (await change(-3, old))[0] == 412
+    signal = (await office.get(path))["dispatch"]["signals"][0]
+    assert [one["value"] for one in signal["intervals"]] == [-2]
+    await ven.opt((await ven.events())[0])
+    assert (await change(-3, new))[0] == 412, "the VEN answered: what was read is old"
+    assert (await change(-3, await tag()))[0] == 200
