@@ -33,8 +33,11 @@ class Check:
     feature: str = ""
     also: str = ""
 
-    def of_transcript(self, transcript: Transcript) -> Result:
-        """Judge a transcript. What broke off the dialogue is the reason where nothing can be seen."""
+    def of_transcript(self, transcript: Transcript, *, also_broke: str = "") -> Result:
+        """Judge a transcript. What broke off the dialogue is the reason where nothing can be seen.
+
+        `also_broke`: what broke off the second dialogue; of a rule that holds without it, it is a remark.
+        """
         try:
             remark = self.judge(transcript)
         except Failed as failed:
@@ -44,7 +47,8 @@ class Check:
         except NotObservable as unseen:
             reason = f"{unseen} ({transcript.broke})" if transcript.broke else str(unseen)
             return Result(self.rule, Verdict.NOT_OBSERVABLE, printable(reason))
-        return Result(self.rule, Verdict.PASS, printable(remark or ""))
+        unseen = f"Not all was seen of the {self.also}: {also_broke}." if also_broke else ""
+        return Result(self.rule, Verdict.PASS, printable(" ".join(filter(None, (remark, unseen)))))
 
 
 def check(rule: str, dialogue: str, *, feature: str = "", also: str = "") -> Callable[[Judge], Check]:

@@ -30,6 +30,7 @@ from conformance.fleet import MOST_VENS, Load, check_place
 from conformance.fleet import run as run_fleet
 from conformance.listener import Place
 from conformance.operator import Operator
+from conformance.operators import restarting
 from conformance.operators.evenload import EvenloadOperator
 from conformance.operators.openleadr import started
 from conformance.operators.person import PersonOperator, VenFile, read_vens
@@ -184,13 +185,22 @@ def vtn(
             "Say whose VENs to play: --api and --token for an evenload VTN, --vens FILE for another one."
         )
     transcripts: list[Transcript] = []
+    if restart is not None:
+        restarting.check(restart)
     with (
         papers.recording(transcripts),
         _setting(reach, ask=ask, seed=seed, pace_s=pace, speed=speed, push_address=push_address) as setting,
     ):
         _play(checks, setting, declared, transcripts)
     _need_answers(url, transcripts)
-    _finish(papers, summary(url, checks, judged(checks, transcripts, declared), UNRUN))
+    not_restarted = [] if restart is None else [each for each in transcripts if _lacks_restart(each)]
+    _tell_broken(not_restarted)
+    results = judged(checks, transcripts, declared)
+    _finish(papers, summary(url, checks, results, UNRUN), is_complete=not not_restarted)
+
+
+def _lacks_restart(transcript: Transcript) -> bool:
+    return transcript.dialogue == "restart" and not transcript.facts.get("restarted")
 
 
 def _finish(papers: Papers, run: Summary, *, is_complete: bool = True) -> None:

@@ -79,13 +79,13 @@ def judged(
     results = []
     for check in checks:
         transcript = every if check.dialogue == EVERY else by_name.get(check.dialogue, Transcript(check.dialogue))
-        if more := by_name.get(check.also):
-            transcript = replace(transcript, exchanges=transcript.exchanges + more.exchanges)
+        more = by_name.get(check.also, Transcript(check.also))
+        transcript = replace(transcript, exchanges=transcript.exchanges + more.exchanges)
         if check.feature and not profile.has(check.feature):
             reason = f"the profile declares no {check.feature}"
             result = Result(check.rule, Verdict.NOT_APPLICABLE, reason)
         else:
-            result = check.of_transcript(transcript)
+            result = check.of_transcript(transcript, also_broke=more.broke)
         tell(result)
         results.append(result)
     return tuple(results)

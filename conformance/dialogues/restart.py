@@ -28,6 +28,7 @@ def restart(stage: Stage) -> None:
     if not stage.able(stage.operator.restart):
         return
     _answers_again(stage, ven)
+    stage.fact("restarted", value=True)
     ven.post("restarted:again", ven.again())
     ven.post("restarted:listed", t.request_event(ven.ven_id, stage.token()))
     for report_request_id in wanted:

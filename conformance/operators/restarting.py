@@ -1,14 +1,27 @@
 """Restarting a VTN by a command of the user's."""
 
 import shlex
+import shutil
 import subprocess
 import tempfile
 from typing import Final
 
 from conformance.operator import UnableError
+from core.errors import InvalidError
 
 _LONGEST_S: Final = 120.0
 _LAST_WORDS: Final = 300
+
+
+def check(command: str) -> None:
+    """Raise InvalidError for what can be no command here, before anything is tried."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise InvalidError(f"--restart '{command}' is no command: {error}") from error
+    if not words or shutil.which(words[0]) is None:
+        text = f"--restart '{command}': there is no such command. Give one that ends the VTN and starts it again."
+        raise InvalidError(text)
 
 
 def run(command: str | None) -> None:

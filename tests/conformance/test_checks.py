@@ -9,7 +9,7 @@ import pytest
 from conformance.check import EVERY
 from conformance.checks import CHECKS
 from conformance.dialogues import DIALOGUES
-from conformance.exchange import VTN, Answer, packed
+from conformance.exchange import VTN, Answer, Transcript, packed
 from conformance.operators.person import PersonOperator
 from conformance.profile import Profile
 from conformance.runner import judged, play
@@ -511,6 +511,8 @@ def test_a_report_that_a_restart_made_forgotten_is_a_remark(transcripts):
     forgetful = _m("RG-06", "restart", "restarted:data", code(452))
     verdict, reason = remark(mutated(by_name["restart"], forgetful))
     assert (verdict, "wants no data" in reason) == (Verdict.PASS, True)
+    unseen = remark(Transcript("restart", broke="nobody can restart the VTN"))
+    assert unseen == (Verdict.PASS, "Not all was seen of the restart: nobody can restart the VTN.")
 
 
 def test_signatures_that_nobody_can_require_are_not_observable(setting):

@@ -1,6 +1,8 @@
 """`evenload conform`: exit codes, and what is said where something is missing."""
 
 import json
+import shlex
+import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
@@ -233,6 +235,21 @@ def test_a_run_of_a_vtn_is_not_taken_for_a_vens(transcripts, tmp_path):
     done = _run("replay", tmp_path / "run", "--only", "EV-46", "--all")
     assert done.exit_code == 0
     assert "EV-46" in done.output
+
+
+def test_a_restart_that_fails_is_no_clean_run(live):
+    command = shlex.join([sys.executable, "-c", "import sys; sys.exit('it is masked')"])
+    reach = ("--api", live.api, "--token", live.token, "--ca", live.ca)
+    done = _run("vtn", live.openadr, *reach, "--only", "RG-06", "--pace", 1, "--restart", command, "--all")
+    assert done.exit_code == 1, done.output
+    assert "The dialogue 'restart' broke off" in done.output
+    assert "Not all was seen of the restart: " in " ".join(done.output.split())
+
+
+def test_a_restart_command_that_is_not_there_is_wrong_use(vens):
+    done = _run("vtn", URL, "--vens", vens, "--restart", "/no/such/command")
+    assert done.exit_code == 2
+    assert "there is no such command" in done.output
 
 
 def test_send_needs_a_template(live, tmp_path):

@@ -117,6 +117,13 @@ def test_a_restart_that_fails_says_why(command, words):
         restarting.run(command)
 
 
+@pytest.mark.parametrize("command", ["/no/such/command now", "'", "", "no-such-command-at-all"])
+def test_what_is_no_command_is_said_before_the_run(command):
+    restarting.check(shlex.join([sys.executable, "-c", ""]))
+    with pytest.raises(InvalidError, match=r"--restart .* command"):
+        restarting.check(command)
+
+
 def test_what_a_restart_started_goes_on(tmp_path):
     script = tmp_path / "restart.sh"
     script.write_text(f"#!/bin/sh\nsleep 60 &\necho $! > {tmp_path / 'pid'}\n")
