@@ -47,8 +47,8 @@ class Check:
         except NotObservable as unseen:
             reason = f"{unseen} ({transcript.broke})" if transcript.broke else str(unseen)
             return Result(self.rule, Verdict.NOT_OBSERVABLE, printable(reason))
-        unseen = f"Not all was seen of the {self.also}: {also_broke}." if also_broke else ""
-        return Result(self.rule, Verdict.PASS, printable(" ".join(filter(None, (remark, unseen)))))
+        gap = f"Not all was seen of the {self.also}: {also_broke}." if also_broke else ""
+        return Result(self.rule, Verdict.PASS, printable(" ".join(filter(None, (remark, gap)))))
 
 
 def check(rule: str, dialogue: str, *, feature: str = "", also: str = "") -> Callable[[Judge], Check]:
