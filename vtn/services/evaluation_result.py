@@ -21,7 +21,7 @@ from vtn.services.evaluation_inputs import VenInputs
 from vtn.services.ordered_energy import names_power, ordered_between
 from vtn.services.programme import Parameters, Spread
 
-EDITION: Final = 4
+EDITION: Final = 5
 """Of what a result says; a new one makes a new version of a result even of the same readings."""
 _NO_READINGS: Final = "Readings of the event are missing."
 _OUTAGE: Final = "An outage touched the event."
@@ -31,9 +31,10 @@ _OUTAGE: Final = "An outage touched the event."
 class IntervalResult:
     """One settlement interval. Powers are means in W; positive target and delivered: as ordered; None: not known.
 
-    `delivered_w`: what counts, 0 where nothing was ordered. Of a dispatch, the target is what was ordered from all
-    that were called, the rest are sums of the VENs that were to deliver here and count, and `coverage` says of which
-    share of those that were to deliver here the delivery is known (0 to 1; None: of nobody was anything ordered).
+    `delivered_w`: what counts, 0 where nobody was to deliver. Of a dispatch, the target is what was ordered from all
+    that were called, the rest are sums of the VENs that were to deliver here and count (None: of nobody is anything
+    known), and `coverage` says of which share of those that were to deliver here the delivery is known (0 to 1; None:
+    nobody was to).
     `credited_to`: the dispatch that goes before this one here (`vtn.services.credit`); then nothing was to be delivered
     to this one. `source`: who says what was used (`vtn.services.precedence`).
     """
@@ -335,14 +336,13 @@ def _pool(
     def pooled(start: datetime, ones: Sequence[IntervalResult]) -> IntervalResult:
         flags = [one.coverage for one in due.get(start, ()) if one.coverage is not None]
         here = [one for one in sums.get(start, ()) if one.coverage]
-        heard = not flags or any(flags)
         return IntervalResult(
             start,
             ones[0].duration_s,
             math.fsum(one.target_w or 0.0 for one in ones),
-            math.fsum(one.baseline_w or 0.0 for one in here) if heard else None,
-            math.fsum(one.actual_w or 0.0 for one in here) if heard else None,
-            math.fsum(one.delivered_w or 0.0 for one in here) if heard else None,
+            math.fsum(one.baseline_w or 0.0 for one in here) if here else None,
+            math.fsum(one.actual_w or 0.0 for one in here) if here else None,
+            math.fsum(one.delivered_w or 0.0 for one in here) if here else None if flags else 0.0,
             math.fsum(flags) / len(flags) if flags else None,
         )
 

@@ -137,9 +137,8 @@ async def test_the_interval_of_the_programme_counts(world):
     assert [one.target_w for one in by_quarter.intervals] == [500, 0, 500, 0]
     assert [one.delivered_w for one in by_quarter.intervals] == [0, 0, 0, 0]
     assert [one.actual_w for one in by_quarter.vens[0].intervals] == [1000, 500, 1000, 500]
-    assert [one.baseline_w - one.actual_w for one in by_quarter.intervals] == [0, 0, 0, 0], (
-        "of those that were to deliver"
-    )
+    used = [(one.baseline_w, one.actual_w) for one in by_quarter.intervals]
+    assert used == [(1000, 1000), (None, None)] * 2, "of those that were to deliver"
     assert (by_quarter.delivered_wh, by_quarter.performance_ratio, by_quarter.capped_ratio) == (0, 0, 0)
     assert (by_quarter.interval_s, by_half.interval_s) == (900, 1800)
     assert [(one.target_w, one.delivered_w) for one in by_half.intervals] == [(250, 250), (250, 250)]
@@ -194,6 +193,17 @@ async def test_a_gap_costs_its_interval_only(world):
     np.testing.assert_allclose([one.coverage for one in result.vens], [2 / 3] * 4)
     assert result.performance_ratio == 6000 / 9000
     assert result.why_unknown == "4 of 12 intervals of the VENs that count are not known, and earn nothing."
+
+
+async def test_where_nobody_takes_part_nothing_is_delivered_and_no_consumption_is_summed(world):
+    ven, _ = home = await steady_ven(world, 1000.0)
+    dispatch_id = await world.dispatch(ven, rules=PLAIN)
+    await ven.opt((await ven.events())[0], OptType.OUT)
+    world.clock.advance(to=END)
+    await send(*home, START, 500.0, 500.0)
+    result = await evaluate(world, dispatch_id)
+    assert (result.delivered_wh, result.coverage) == (0, None)
+    assert [(one.baseline_w, one.actual_w, one.delivered_w) for one in result.intervals] == [(None, None, 0.0)] * 2
 
 
 async def test_coverage_is_that_of_the_vens_in_the_sum(world):
