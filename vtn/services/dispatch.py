@@ -293,6 +293,14 @@ def _result_due(dispatch: Dispatch, now: datetime) -> datetime | None:
     return None if dispatch.direction is None else now
 
 
+async def look_again(tx: Transaction, now: datetime, *, programme_id: str | None = None) -> None:
+    """Let results that are not final, of a programme or all, be computed anew soon: what they rest on has changed."""
+    which = (dispatch.c.result_due_at > now) & (dispatch.c.starts_at < now)
+    if programme_id is not None:
+        which &= dispatch.c.programme_id == programme_id
+    await tx.conn.execute(update(dispatch).where(which).values(result_due_at=now))
+
+
 async def change_values(tx: Transaction, event_id: str, values: Values, now: datetime, *, who: str) -> None:
     """Give one VEN's event values of its own. Raises NotFoundError, ConflictError, InvalidError."""
     row, whole = await _locked_event(tx, event_id)

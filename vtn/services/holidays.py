@@ -1,7 +1,8 @@
 """The days on which homes live as on a Sunday: a country's public holidays, and days that the operator adds.
 
 The public ones come from the `holidays` package, by the programme's country (ISO 3166-1) and subdivision (ISO 3166-2
-without the country, as the package lists them). They are dates of the programme's local calendar.
+without the country, as the package lists them). They are dates of the programme's local calendar. Results that are not
+final follow what is added and removed.
 """
 
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ from sqlalchemy import delete, insert, select
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.spans import Span
 from metrics.days import zone_named
+from vtn.services import dispatch
 from vtn.services import programme as programmes
 from vtn.services.programme import Parameters
 from vtn.store.database import Connection, Transaction
@@ -109,6 +111,7 @@ async def add(tx: Transaction, programme_id: str, day: date, name: str, now: dat
     row = {"programme_id": programme_id, "day": day.isoformat(), "name": name, "created_at": now, "created_by": who}
     await tx.conn.execute(insert(own_holiday).values(**row))
     await tx.audit(who, "add holiday", programme_id, after={"day": day.isoformat(), "name": name}, at=now)
+    await dispatch.look_again(tx, now, programme_id=programme_id)
     return Holiday(day, name, own=True)
 
 
@@ -120,3 +123,4 @@ async def remove(tx: Transaction, programme_id: str, day: date, now: datetime, *
         raise NotFoundError(f"{day.isoformat()} is no day of this programme's own.")
     await tx.conn.execute(delete(own_holiday).where(where))
     await tx.audit(who, "remove holiday", programme_id, {"day": day.isoformat(), "name": name}, at=now)
+    await dispatch.look_again(tx, now, programme_id=programme_id)

@@ -1,7 +1,7 @@
 """Times without power, or without a meter that can be believed: of a VEN, of an area, or of everybody.
 
 What a home used then says nothing of what it uses: the days that they touch make no baseline, and an event that they
-touch has no result.
+touch has no result. Results that are not final follow what is entered.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from sqlalchemy import and_, delete, insert, or_, select, update
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
 from core.spans import Span
+from vtn.services import dispatch
 from vtn.services.fleet import named
 from vtn.store.database import Connection, Transaction
 from vtn.store.rows import in_parts
@@ -89,6 +90,7 @@ async def add(
     made = Outage(new_id("out"), starts_at, ends_at, reason.strip(), ven_id, area, now, who)
     await tx.conn.execute(insert(outage).values(**{name: getattr(made, name) for name in made.__slots__}))
     await tx.audit(who, "add outage", made.id, after=made, at=now)
+    await dispatch.look_again(tx, now)
     return made
 
 
@@ -105,6 +107,7 @@ async def end(tx: Transaction, outage_id: str, ends_at: datetime, now: datetime,
     _check(old.starts_at, ends_at)
     await tx.conn.execute(update(outage).where(outage.c.id == outage_id).values(ends_at=ends_at))
     await tx.audit(who, "end outage", outage_id, after={"ends_at": ends_at.isoformat()}, at=now)
+    await dispatch.look_again(tx, now)
     return await get(tx.conn, outage_id)
 
 
@@ -113,6 +116,7 @@ async def remove(tx: Transaction, outage_id: str, now: datetime, *, who: str) ->
     old = await get(tx.conn, outage_id)
     await tx.conn.execute(delete(outage).where(outage.c.id == outage_id))
     await tx.audit(who, "remove outage", outage_id, old, at=now)
+    await dispatch.look_again(tx, now)
 
 
 async def of_each(conn: Connection, ven_ids: Sequence[str], within: Span) -> dict[str, tuple[Span, ...]]:

@@ -6,7 +6,7 @@ from core.spans import Duration
 from openadr.model.opt import OptType
 from support.metered import HALF, metered_ven, send
 from support.vtn_world import NOON, power
-from vtn.services import dispatch, evaluation, result_due
+from vtn.services import dispatch, evaluation, holidays, outages, result_due
 from vtn.services.result_due import Waits
 
 WAITS = Waits(timedelta(minutes=10), timedelta(days=7))
@@ -83,6 +83,44 @@ async def test_what_never_ran_has_no_result(world):
     await turn(world)
     assert await next_look(world, dispatch_id) is None
     assert await versions(world) == []
+
+
+async def test_what_a_result_rests_on_makes_it_due_again_until_it_is_final(any_world):
+    """Outages concern everybody's results, holidays those of their programme."""
+    world = any_world
+    ven, _, _ = await metered_ven(world, 2)
+    dispatch_id = await world.dispatch(ven)
+    planned = await world.dispatch(ven, starts_in=timedelta(days=30))
+    (programme_id,) = (row.programme_id for row in await world.rows("dispatch") if row.id == dispatch_id)
+    day = (NOON - timedelta(days=3)).date()
+
+    async def change(what):
+        async with world.tx() as tx:
+            await what(tx)
+        return await next_look(world, dispatch_id) == world.now
+
+    def entered(tx):
+        return outages.add(tx, START - timedelta(days=3), None, "a cable", world.now, who="ada")
+
+    world.clock.advance(to=END + timedelta(hours=1))
+    await turn(world)
+    later = await next_look(world, planned)
+    assert await change(entered)
+    (outage,) = await world.rows("outage")
+    for what in (
+        lambda tx: outages.end(tx, outage.id, START - timedelta(days=2), world.now, who="ada"),
+        lambda tx: outages.remove(tx, outage.id, world.now, who="ada"),
+        lambda tx: holidays.add(tx, programme_id, day, "Fair", world.now, who="ada"),
+        lambda tx: holidays.remove(tx, programme_id, day, world.now, who="ada"),
+    ):
+        await turn(world)
+        world.later(minutes=1)
+        assert await change(what)
+    assert await next_look(world, planned) == later
+    world.clock.advance(to=END + WAITS.final)
+    await turn(world)
+    assert not await change(entered)
+    assert await next_look(world, dispatch_id) is None, "it is final"
 
 
 async def test_a_baseline_that_does_not_exist_is_not_tried_all_the_time(world):
