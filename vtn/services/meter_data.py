@@ -2,13 +2,14 @@
 
 They come row by row, and each row is taken or refused by itself, with a reason. What was taken goes before everything
 that VENs report (`vtn.services.precedence`). A row that says something else of an interval corrects it; the old value
-is kept (`vtn.store.readings`).
+is kept (`vtn.store.readings`). Of intervals of other lengths, that came earlier, the shortest count.
 """
 
 import csv
 import io
 import math
 import re
+from bisect import bisect
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -120,19 +121,16 @@ async def take(
     """Store what is good of rows, and say of the others why not; `refused`: those that are none already."""
     owners = await _owners(tx.conn, {row.metering_point for row in rows})
     bad, values = list(refused), []
-    seen: dict[tuple[SeriesKey, int, int], _Value] = {}
+    taken: dict[SeriesKey, list[_Value]] = defaultdict(list)
     for row in rows:
         try:
             value = _read(row, owners, now)
+            _lay(value, taken[value.key])
         except InvalidError as error:
             bad.append(Refused(row.line, str(error)))
             continue
-        before = seen.setdefault((value.key, value.start_s, value.duration_s), value)
-        if (before.energy_wh, before.quality) != (value.energy_wh, value.quality):
-            bad.append(Refused(row.line, f"Line {before.line} says something else of this interval."))
-        else:
-            values.append(value)
-    arrivals = list(_arrivals(seen.values()))
+        values.append(value)
+    arrivals = list(_arrivals(one for some in taken.values() for one in some))
     if arrivals:
         await store_all(tx, arrivals, now)
     points = sorted({one.key.resource_id for one in values})
@@ -166,6 +164,19 @@ def _read(row: MeterRow, owners: Mapping[str, Sequence[Any]], now: datetime) -> 
         raise InvalidError(f"It is more than the connection carries, {limit_w:g} W.")
     key = key_of_meter(owner.id, row.metering_point, FLOWS[row.series])
     return _Value(row.line, key, int(start.timestamp()), duration_s, energy_wh, QUALITIES[row.quality])
+
+
+def _lay(value: _Value, taken: list[_Value]) -> None:
+    """Put a value among those of its series, which share no time and are in order. Raises InvalidError for a clash."""
+    place = bisect(taken, value.start_s, key=lambda one: one.start_s)
+    for other in taken[max(place - 1, 0) : place + 1]:
+        if (other.start_s, other.duration_s) == (value.start_s, value.duration_s):
+            if (other.energy_wh, other.quality) != (value.energy_wh, value.quality):
+                raise InvalidError(f"Line {other.line} says something else of this interval.")
+            return
+        if other.start_s < value.start_s + value.duration_s and value.start_s < other.start_s + other.duration_s:
+            raise InvalidError(f"It shares time with line {other.line}, whose interval is another.")
+    taken.insert(place, value)
 
 
 def _owner(owners: Sequence[Any]) -> Any:

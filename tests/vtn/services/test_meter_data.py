@@ -90,6 +90,34 @@ async def test_the_same_interval_twice_counts_once_and_another_value_is_refused(
     assert (await take(world, row(1, energy_wh="1"))).accepted == 1, "a correction, in a later message"
 
 
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [("09:55", "10:05"), ("10:05", "10:10"), ("10:10", "10:20"), ("09:45", "10:30"), ("10:00", "11:00")],
+)
+async def test_rows_of_one_message_share_no_time(world, start, end):
+    await home(world)
+    other = row(2, start=f"2026-01-12T{start}:00Z", end=f"2026-01-12T{end}:00Z", energy_wh="1")
+    exported = row(3, series="export", start=other.start, end=other.end, energy_wh="1")
+    before = row(4, start="2026-01-12T09:30:00Z", end="2026-01-12T09:45:00Z")
+    taken = await take(world, row(1), other, exported, before)
+    assert (taken.accepted, [one.line for one in taken.refused]) == (3, [2])
+    assert taken.refused[0].reason == "It shares time with line 1, whose interval is another."
+
+
+async def test_of_intervals_of_other_lengths_the_shortest_count(world):
+    ven = await home(world)
+    for rows in (
+        [row(end="2026-01-12T10:30:00Z", energy_wh="1000")],
+        [row(energy_wh="100")],
+        [row(end="2026-01-12T11:00:00Z", energy_wh="3000")],
+    ):
+        assert (await take(world, *rows)).accepted == 1
+    start_s = int((NOON - timedelta(hours=2)).timestamp())
+    async with world.db.read() as conn:
+        found = await load_profile.energy(conn, ven.ven_id, start_s, start_s + 3600, 900)
+    assert found.energy_wh.tolist() == [100, 500, 750, 750]
+
+
 def test_csv_is_read_in_any_order_of_columns():
     text = f'\ufeff{",".join(reversed(HEADER.split(",")))}\r\nvalidated,250,b,a,import,"MP,1"\r\n\r\nx,y\r\n'
     rows, refused = meter_data.read_csv(text)
