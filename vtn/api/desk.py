@@ -23,8 +23,8 @@ class Desk:
     `openadr_url` is what gateways are told, `api_url` where they enrol; a VEN that was silent for `stale_after_s`
     (world time) counts as stale. `client_ca` is the file of the authorities whose clients TLS lets in. `watched` are
     files with certificates (by name) whose end is told `expires_within` before, machine time. `comparing` lets one
-    comparison of baselines run at a time: each takes seconds of CPU. `codes_by_address` and `codes_in_all` count
-    wrong enrolment codes.
+    comparison of baselines run at a time: each takes seconds of CPU. `codes_by_address` counts wrong enrolment codes;
+    in all they need no limit, which would keep good ones out: nobody guesses 80 bits.
     """
 
     db: Database
@@ -39,7 +39,6 @@ class Desk:
     expires_within: timedelta = timedelta(days=30)
     comparing: asyncio.Lock = field(default_factory=asyncio.Lock)
     codes_by_address: FailureLimit = field(default_factory=lambda: FailureLimit(10))
-    codes_in_all: FailureLimit = field(default_factory=lambda: FailureLimit(200, 5.0, longest_s=60.0))
 
 
 DESK: Final = web.AppKey("desk", Desk)

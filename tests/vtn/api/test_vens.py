@@ -73,11 +73,13 @@ async def test_guessing_codes_has_to_wait(office):
     await office.post("/v1/enrolments", body | {"code": made["code"]}, who=None)
 
 
-async def test_codes_are_limited_in_all_too(office):
-    desk = office.client.app[DESK]
-    for _ in range(200):
-        desk.codes_in_all.failed("all")
-    await office.post("/v1/enrolments", {"code": "WRNG-CODE", "csr": office.signing_request()}, 429, who=None)
+async def test_wrong_codes_from_everywhere_keep_no_good_one_out(office):
+    made = await office.post("/v1/vens", {"name": "Home 1"})
+    body = {"csr": office.signing_request()}
+    for number in range(300):
+        office.client.app[DESK].codes_by_address._failures.clear()  # each is from another address
+        await office.post("/v1/enrolments", body | {"code": f"WRNG-{number}"}, 403, who=None)
+    await office.post("/v1/enrolments", body | {"code": made["code"]}, who=None)
 
 
 async def test_old_and_new_certificate_work_until_the_old_one_is_revoked(office):
