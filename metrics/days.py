@@ -8,6 +8,7 @@ that an autumn day has twice is one column with the mean of both.
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -86,6 +87,7 @@ def period_of(start: datetime, step_s: int, zone: ZoneInfo) -> tuple[int, str]:
     return int(since_s // step_s) + 1, local.isoformat(timespec="minutes")
 
 
+@lru_cache(maxsize=4096)  # a day or a quarter is asked of as often as there are VENs
 def _offset_s(utc_s: int, zone: ZoneInfo) -> int:
     offset = datetime.fromtimestamp(utc_s, zone).utcoffset()
     return 0 if offset is None else int(offset.total_seconds())

@@ -129,6 +129,12 @@ def _long(basis: Basis, loaded: Mapping[int, Loaded], first_s: int, cells: int, 
     summand, or before all that stands behind. Of readings that overlap in such numbers none counts as long.
     """
     end_s = first_s + cells * step_s
+    if all(
+        part.key.kind in (Kind.SUM, Kind.MEAN) and (loaded[number].durations_s <= step_s).all()
+        for part in basis.everything
+        for number in part.numbers
+    ):
+        return _NONE
     spans: set[tuple[int, int]] = set()
     heard: list[tuple[Ints, Ints]] = []
     for parts, before in ((basis.parts, ()), (basis.behind, heard)):
@@ -335,6 +341,8 @@ def laid(layers: Sequence[Layer], first_s: int, cells: int, step_s: int) -> Prof
             for layer, some in zip(layers, known, strict=True)
         ]
     )
+    if (even := _laid_evenly(starts, durations, power_w, ranks, first_s, cells, step_s)) is not None:
+        return even
     places = np.repeat(np.arange(len(layers)), [int(some.sum()) for some in known])
     order = (ranks * len(layers) + places) * (LONGEST_S + 1) + durations
     cuts = np.unique(np.concatenate((first_s + step_s * np.arange(cells + 1), starts, starts + durations)))
@@ -356,6 +364,28 @@ def laid(layers: Sequence[Layer], first_s: int, cells: int, step_s: int) -> Prof
     worst = np.zeros(cells, np.int64)
     np.maximum.at(worst, cell, rank_of_part)
     return Profile(energy_wh.astype(np.float64), worst)
+
+
+def _laid_evenly(
+    starts_s: Ints, durations_s: Ints, power_w: Floats, ranks: Ints, first_s: int, cells: int, step_s: int
+) -> Profile | None:
+    """Return what `laid` does if no two intervals overlap, all are alike and none lies in two cells; None if not.
+
+    That is what most meters send. It takes a tenth of the time.
+    """
+    if not starts_s.size:
+        return None
+    length_s, rank = int(durations_s[0]), int(ranks[0])
+    if step_s % length_s or (durations_s != length_s).any() or (ranks != rank).any():
+        return None
+    after_s = starts_s - first_s
+    if (after_s % length_s).any() or (np.diff(starts_s) <= 0).any():
+        return None
+    inside = (after_s >= 0) & (after_s < cells * step_s)
+    cell = after_s[inside] // step_s
+    whole = np.bincount(cell, minlength=cells) == step_s // length_s
+    energy_wh = np.bincount(cell, weights=power_w[inside] * length_s / 3600, minlength=cells)
+    return Profile(np.where(whole, energy_wh, np.nan), np.where(whole, rank, int(Rank.UNKNOWN)))
 
 
 def _usable(loaded: Loaded) -> Bools:

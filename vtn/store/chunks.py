@@ -5,8 +5,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Row
 
 from core.errors import InvalidError
@@ -87,33 +90,40 @@ def evenly(
     return Content(start_s, last_s + lasting_s, step, None, None, [_short(value) for value in values], None, None)
 
 
-def columns(
+def arrays(
     row: Content | Row[Any], kind: str
-) -> tuple[Sequence[int], Sequence[int], Sequence[Any], Sequence[str], Sequence[int]]:
-    """Return starts, durations, values, qualities and times of receipt (as in Point) of a chunk, by start."""
-    count = len(row.values)
-    step = row.step_s or 0
-    starts: Sequence[int]
-    if row.offsets is not None:
-        starts = [row.start_s + offset for offset in row.offsets]
-    else:
-        starts = [row.start_s] if count == 1 else range(row.start_s, row.start_s + count * step, step)
-    implied = step if kind in _SPANNING else 0
-    return (
-        starts,
-        row.durations if row.durations is not None else [implied] * count,
-        row.values,
-        row.qualities if row.qualities is not None else [Quality.GOOD.value] * count,
-        row.received if row.received is not None else [0] * count,
-    )
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.str_]]:
+    """Return starts, durations, values and qualities (as in Point) of a chunk, by start; NaN: a value is missing."""
+    count, step = len(row.values), row.step_s or 0
+    starts_s = row.start_s + (step * np.arange(count) if row.offsets is None else np.array(row.offsets, np.int64))
+    durations_s, words = _usual(count, step if kind in _SPANNING else 0)
+    if row.durations is not None:
+        durations_s = np.array(row.durations, np.int64)
+    if row.qualities is not None:
+        words = np.array(row.qualities, np.str_)
+    return starts_s, durations_s, np.array(row.values, np.float64), words
+
+
+@lru_cache(maxsize=64)  # most chunks of a fleet are alike
+def _usual(count: int, duration_s: int) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+    """Return durations and qualities of values that are all good, for reading only."""
+    durations_s, words = np.full(count, duration_s, np.int64), np.full(count, Quality.GOOD.value)
+    durations_s.flags.writeable = words.flags.writeable = False
+    return durations_s, words
 
 
 def expand(row: Content | Row[Any], kind: str) -> Iterable[Point]:
     """Return the points of a chunk, by start."""
-    starts, durations, values, qualities, received = columns(row, kind)
+    count, step = len(row.values), row.step_s or 0
+    starts: Iterable[int] = itertools.count(row.start_s, step)
+    if row.offsets is not None:
+        starts = [row.start_s + offset for offset in row.offsets]
+    durations = itertools.repeat(step if kind in _SPANNING else 0) if row.durations is None else row.durations
     # Whole numbers come back as integers, and from PostgreSQL 1e300 as one of 301 digits that is not the same number.
-    floats = (None if value is None else float(value) for value in values)
-    return map(Point, starts, durations, floats, qualities, received)
+    floats = (None if value is None else float(value) for value in row.values)
+    words = row.qualities if row.qualities is not None else itertools.repeat(Quality.GOOD.value, count)
+    received = row.received if row.received is not None else itertools.repeat(0)
+    return map(Point, starts, durations, floats, words, received)
 
 
 def by_day(points: Iterable[Point]) -> list[list[Point]]:

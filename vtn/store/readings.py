@@ -7,7 +7,6 @@ was received, so that `as_of` gives the same answer before and after.
 
 import asyncio
 import itertools
-import math
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,7 +53,8 @@ _SPANS = select(chunk.c.id, chunk.c.series_id, chunk.c.start_s, chunk.c.end_s).w
 )
 _CHUNKS = select(chunk).where(chunk.c.id.in_(bindparam("ids", expanding=True)))
 _OF_KEY = select(chunk).join(series).where(_SAME_KEY, _TOUCHING)
-_OF_VENS = select(chunk).join(series).order_by(series.c.ven_id, chunk.c.series_id)
+_NEWEST = ("series_id", "start_s", "step_s", "offsets", "durations", "values", "qualities", "revision")
+_OF_VENS = select(*(chunk.c[name] for name in _NEWEST)).join(series).order_by(series.c.ven_id, chunk.c.series_id)
 DESCRIBED: Final = (
     *(one for one in series.c if one.name not in ("sources", "subject")),
     as_text(series.c.sources).label("sources"),
@@ -125,6 +125,9 @@ class Loaded:
     def take(self, which: NDArray[Any]) -> Self:
         """Return a choice of the values: by mask or by indices."""
         return type(self)(self.starts_s[which], self.durations_s[which], self.values[which], self.qualities[which])
+
+
+_NOTHING: Final = Loaded(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.str_))
 
 
 class Stretch(NamedTuple):
@@ -263,29 +266,29 @@ def _newest_of(rows: Mapping[int, Sequence[Any]], stretches: Mapping[int, Stretc
 def _newest(rows: Sequence[Any], kind: str, start_s: int, end_s: int, as_of: datetime | None) -> Loaded:
     """Return the newest revision of each start and duration among the chunks of one series."""
     if not rows:
-        return _loaded([], [], [], [])
-    starts: list[int] = []
-    durations: list[int] = []
-    values: list[float | None] = []
-    qualities: list[str] = []
-    revisions: list[int] = []
-    known: list[bool] = []
-    for row in rows:
-        of_starts, of_durations, of_values, of_qualities, of_receipt = chunks.columns(row, kind)
-        starts += of_starts
-        durations += of_durations
-        values += of_values
-        qualities += of_qualities
-        revisions += [row.revision] * len(of_starts)
-        limit_us = math.inf if as_of is None else (as_of - row.received_at) / timedelta(microseconds=1)
-        known += [us <= limit_us for us in of_receipt]
-    whole = _loaded(starts, durations, values, qualities)
-    wanted = np.flatnonzero(np.array(known) & (whole.starts_s >= start_s) & (whole.starts_s < end_s))
-    starts_of, durations_of = whole.starts_s[wanted], whole.durations_s[wanted]
-    order = wanted[np.lexsort((np.array(revisions)[wanted], durations_of, starts_of))]
+        return _NOTHING
+    parts = [chunks.arrays(row, kind) for row in rows]
+    starts_s, durations_s, values, qualities = (np.concatenate(each) for each in zip(*parts, strict=True))
+    whole = Loaded(starts_s, durations_s, values, qualities)
+    here = (starts_s >= start_s) & (starts_s < end_s)
+    if as_of is not None:
+        here &= np.concatenate([_received_by(row, len(part[0]), as_of) for row, part in zip(rows, parts, strict=True)])
+    wanted = np.flatnonzero(here)
+    starts_s = starts_s[wanted]
+    if (np.diff(starts_s) > 0).all():  # nothing was corrected, and all came in its order: most of what is read
+        return whole.take(wanted)
+    revisions = np.repeat([row.revision for row in rows], [len(part[0]) for part in parts])
+    order = wanted[np.lexsort((revisions[wanted], durations_s[wanted], starts_s))]
     newest = np.ones(len(order), dtype=bool)
     newest[:-1] = (np.diff(whole.starts_s[order]) > 0) | (np.diff(whole.durations_s[order]) > 0)
     return whole.take(order[newest])
+
+
+def _received_by(row: Any, count: int, as_of: datetime) -> NDArray[np.bool_]:
+    """Tell which values of a chunk had been received at a time."""
+    after_us = np.zeros(count) if row.received is None else np.array(row.received, np.float64)
+    known: NDArray[np.bool_] = after_us <= (as_of - row.received_at) / timedelta(microseconds=1)
+    return known
 
 
 async def series_of(conn: AsyncConnection, ven_id: str) -> list[SeriesKey]:
@@ -523,12 +526,3 @@ async def _merge_series(conn: AsyncConnection, series_id: int, days: list[int]) 
                 await conn.execute(insert(chunk).values(_row(series_id, revision, since, content)))
                 saved += len(merged) - 1
     return saved
-
-
-def _loaded(starts: list[int], durations: list[int], values: list[float | None], qualities: list[str]) -> Loaded:
-    return Loaded(
-        np.array(starts, dtype=np.int64),
-        np.array(durations, dtype=np.int64),
-        np.array(values, dtype=np.float64),
-        np.array(qualities, dtype=np.str_),
-    )

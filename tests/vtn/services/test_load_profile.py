@@ -4,6 +4,8 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.points import Flow, Kind, Phase, Quality, Quantity
 from core.spans import Duration
@@ -12,6 +14,7 @@ from openadr.model.target import EVERYTHING, Target
 from openadr.model.units import ENERGY_REAL_WH, POWER_REAL_W
 from support.vtn_world import MINUTE, NOON, data, usage
 from vtn.services import load_profile
+from vtn.services.precedence import Rank
 from vtn.services.settings import VtnSettings, WantedReport
 from vtn.services.settlement_series import Basis, Part
 from vtn.store.data_point import DIRECT_READ, USAGE, DataPoint, digest
@@ -73,6 +76,20 @@ CASES = {
 def test_energies_on_a_grid(rows, expected):
     np.testing.assert_allclose(on_grid(*rows), expected)
     np.testing.assert_allclose(on_grid(*reversed(rows)), expected)
+
+
+@given(
+    length_s=st.sampled_from([60, 600, 900, 1800, 3600]),
+    late_s=st.integers(-10, 10).map(lambda number: number * 450),
+    values=st.lists(st.none() | st.integers(-1000, 1000), min_size=1, max_size=60),
+)
+def test_what_is_even_is_laid_as_all_else_is(length_s, late_s, values):
+    rows = [(late_s + place * length_s, length_s, value) for place, value in enumerate(values) if value is not None]
+    far = (-86_400, 7, 1.0)  # of another length, and before the grid
+    alone, beside = ([load_profile.Layer(loaded(*some), False, Rank.REGISTER)] for some in (rows, [far, *rows]))
+    first, second = (load_profile.laid(layers, START, 3, HALF_S) for layers in (alone, beside))
+    np.testing.assert_array_equal(first.energy_wh, second.energy_wh)
+    np.testing.assert_array_equal(first.ranks, second.ranks)
 
 
 def test_mean_powers_become_energies():
