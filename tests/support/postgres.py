@@ -164,6 +164,19 @@ def cluster(config: pytest.Config) -> Cluster:
     return config.stash[_CLUSTER]
 
 
+@contextlib.contextmanager
+def serving() -> Iterator[Cluster]:
+    """Start a server that ends with this; for what is no test. Raises FileNotFoundError without PostgreSQL."""
+    binaries = _find_binaries()
+    if binaries is None:
+        raise FileNotFoundError(_HINT)
+    place = Path(tempfile.mkdtemp(prefix="evpg"))
+    try:
+        yield Cluster(binaries, place)
+    finally:
+        _end(place)
+
+
 def share(config: pytest.Config) -> None:
     """Give the workers of this session a place for the server, and end it with the session; call when configured."""
     if not hasattr(config, "workerinput"):

@@ -4,6 +4,7 @@ An evaluation is a row with a version: it names its method and the hash of its i
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -16,7 +17,8 @@ from metrics.method import BaselineMethod
 from metrics.presets import PRESETS
 from vtn.services import dispatch as dispatches
 from vtn.services import evaluation_inputs, programme
-from vtn.services.evaluation_result import EDITION, Result, result_of
+from vtn.services.evaluation_inputs import Digest, VenInputs
+from vtn.services.evaluation_result import EDITION, Result, VenRow, result_of, rows_of
 from vtn.store.database import Connection, Database, Transaction
 from vtn.store.rows import from_json, to_json
 from vtn.store.tables import dispatch as dispatch_table
@@ -62,14 +64,17 @@ async def compute(db: Database, dispatch_id: str, now: datetime) -> Computed:
         frozen = None if await final_at(conn, dispatch_id) is None else await _newest(conn, dispatch_id)
         if frozen is not None:
             return Computed(from_json(Result, frozen.result), method, frozen.input_hash)
-        inputs = await evaluation_inputs.read(conn, whole, method, rules)
-    direction = Direction(whole.direction or Direction.REDUCE)
+        direction = Direction(whole.direction or Direction.REDUCE)
+        digest, rows = Digest(method, EDITION), []
 
-    def work() -> Computed:
-        result = result_of(inputs, method, direction, rules.parameters, dispatch_id, now)
-        return Computed(result, method, evaluation_inputs.digest_of(inputs, method, EDITION))
+        def work(inputs: Sequence[VenInputs]) -> list[VenRow]:
+            digest.add(inputs)
+            return rows_of(inputs, method, direction, rules.parameters)
 
-    return await asyncio.to_thread(work)
+        async for inputs in evaluation_inputs.read(conn, whole, method, rules):
+            rows += await asyncio.to_thread(work, inputs)
+    result = await asyncio.to_thread(result_of, rows, method, rules.parameters, dispatch_id, now)
+    return Computed(result, method, str(digest))
 
 
 async def keep(tx: Transaction, computed: Computed, now: datetime) -> Result:

@@ -1,9 +1,9 @@
-"""What the evaluation of a dispatch is made from, read for all of its VENs at once."""
+"""What the evaluation of a dispatch is made from, read for many of its VENs at once."""
 
 import asyncio
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -23,9 +23,10 @@ from vtn.services.dispatch import Dispatch
 from vtn.services.ordered_energy import as_run
 from vtn.services.programme import Programme, Spread
 from vtn.store.database import Connection
-from vtn.store.rows import portions
 from vtn.store.tables import delivery, event, ven
 
+_SOME: Final = 500
+"""VENs that are read at once: some 100 kB each."""
 _BY_HAND: Final = frozenset({"readings", "ranks", "calendar"})
 
 
@@ -70,14 +71,34 @@ class VenInputs:
         return any(Span(period.start, period.end).overlaps(one) for one in self.calendar.outages)
 
 
-async def read(conn: Connection, dispatch: Dispatch, method: BaselineMethod, rules: Programme) -> list[VenInputs]:
-    """Return the inputs of every VEN whose event ran, by venID. The number of statements is that of one VEN."""
-    step_s, by_order = rules.parameters.interval_s, rules.parameters.spread is Spread.BY_ORDER
+async def read(
+    conn: Connection, dispatch: Dispatch, method: BaselineMethod, rules: Programme
+) -> AsyncIterator[list[VenInputs]]:
+    """Yield the inputs of every VEN whose event ran, by venID, some hundreds at a time: each has weeks of readings.
+
+    The number of statements is that of one VEN, for every so many.
+    """
     said = await opt.effective(conn, dispatch.id)
     left = await opt.left(conn, dispatch.id, dispatch.shared)
-    ran: list[tuple[Any, Event]] = []
-    async for rows in portions(conn, _called(dispatch.id)):
-        ran += await asyncio.to_thread(_ran, dispatch.shared, rows)
+    last: str | None = ""
+    while last is not None:
+        rows = (await conn.execute(_called(dispatch.id).where(event.c.ven_id > last).limit(_SOME))).all()
+        if ran := await asyncio.to_thread(_ran, dispatch.shared, rows):
+            yield await _inputs(conn, dispatch, method, rules, ran, said, left)
+        last = rows[-1].ven_id if len(rows) == _SOME else None
+
+
+async def _inputs(
+    conn: Connection,
+    dispatch: Dispatch,
+    method: BaselineMethod,
+    rules: Programme,
+    ran: Sequence[tuple[Any, Event]],
+    said: Mapping[str, tuple[OptType | None, str | None]],
+    left: Mapping[str, datetime],
+) -> list[VenInputs]:
+    """Return the inputs of some VENs; `ran`: their events, each with its row."""
+    step_s, by_order = rules.parameters.interval_s, rules.parameters.spread is Spread.BY_ORDER
     period, lookback = dispatch.shared.period, timedelta(days=method.lookback_days + 2)
     ven_ids = [row.ven_id for row, _ in ran]
     touched = Span(floor_to(period.start, step_s), None if period.end is None else ceil_to(period.end, step_s))
@@ -159,13 +180,22 @@ def _ran(shared: Event, rows: Sequence[Any]) -> list[tuple[Any, Event]]:
     return [(row, one) for row, one in ordered if one is not None]
 
 
-def digest_of(inputs: Sequence[VenInputs], method: BaselineMethod, edition: int) -> str:
-    """Return a hash of all that decides a result; `edition` is that of what a result says."""
-    digest = hashlib.sha256(repr((edition, method)).encode())
-    for one in inputs:
-        digest.update(repr([getattr(one, name.name) for name in fields(one) if name.name not in _BY_HAND]).encode())
-        days = one.calendar
-        digest.update(repr((days.events, days.outages, sorted(days.holidays))).encode())  # a set has no order
-        digest.update(one.readings.energy_wh.tobytes())
-        digest.update(one.ranks.tobytes())
-    return digest.hexdigest()
+class Digest:
+    """A hash of all that decides a result; `edition` is that of what a result says."""
+
+    def __init__(self, method: BaselineMethod, edition: int) -> None:
+        self._hash = hashlib.sha256(repr((edition, method)).encode())
+
+    def add(self, inputs: Sequence[VenInputs]) -> None:
+        """Take in the inputs of some VENs."""
+        for one in inputs:
+            plain = [getattr(one, name.name) for name in fields(one) if name.name not in _BY_HAND]
+            days = one.calendar
+            self._hash.update(repr(plain).encode())
+            self._hash.update(repr((days.events, days.outages, sorted(days.holidays))).encode())  # a set has no order
+            self._hash.update(one.readings.energy_wh.tobytes())
+            self._hash.update(one.ranks.tobytes())
+
+    def __str__(self) -> str:
+        """Return the hash of what was taken in so far, as hexadecimal digits."""
+        return self._hash.hexdigest()

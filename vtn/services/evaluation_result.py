@@ -120,28 +120,39 @@ class Result:
     final_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class VenRow:
+    """What one VEN did, and what the sum of all asks besides: whether it took part, and was to answer."""
+
+    result: VenResult
+    answer: Answer
+    took_part: bool
+    need_not_answer: bool
+
+
+def rows_of(
+    inputs: Sequence[VenInputs], method: BaselineMethod, direction: Direction, rules: Parameters
+) -> list[VenRow]:
+    """Return what some VENs did. Takes CPU: use a thread."""
+    return [_row(one, _ven_result(one, method, direction, rules)) for one in inputs]
+
+
+def _row(ven: VenInputs, result: VenResult) -> VenRow:
+    said = OptType.IN if ven.opt is None and ven.need_not_answer else ven.opt
+    answer = Answer(said, _nan(result.latency_s), ratio=_nan(result.performance_ratio))
+    return VenRow(result, answer, ven.took_part, ven.need_not_answer)
+
+
 def result_of(
-    inputs: Sequence[VenInputs],
-    method: BaselineMethod,
-    direction: Direction,
-    rules: Parameters,
-    dispatch_id: str,
-    now: datetime,
+    vens: Sequence[VenRow], method: BaselineMethod, rules: Parameters, dispatch_id: str, now: datetime
 ) -> Result:
     """Return what a dispatch brought, as version 0. Takes CPU: use a thread."""
-    rows = [_ven_result(one, method, direction, rules) for one in inputs]
+    rows = [one.result for one in vens]
     unknown = [row for row in rows if row.why_unknown is not None]
     counted = [row for row in rows if row.counts]
-    took_part = [row for one, row in zip(inputs, rows, strict=True) if one.took_part]
+    took_part = [one.result for one in vens if one.took_part]
     intervals = _pool(rows, counted, took_part)
-    figures = participation(
-        Answer(
-            OptType.IN if one.opt is None and one.need_not_answer else one.opt,
-            _nan(row.latency_s),
-            ratio=_nan(row.performance_ratio),
-        )
-        for one, row in zip(inputs, rows, strict=True)
-    )
+    figures = participation(one.answer for one in vens)
     known = not unknown or bool(counted)
     got = np.array([_nan(one.delivered_w) * one.duration_s / 3600 for one in intervals])
     asked = np.array([(one.target_w or 0.0) * one.duration_s / 3600 for one in intervals])
@@ -158,7 +169,7 @@ def result_of(
         capped_ratio=_known(figure.capped_ratio) if figure else None,
         participation_rate=_known(figures.participation_rate),
         opt_out_rate=_known(figures.opt_out_rate),
-        response_rate=None if all(one.need_not_answer for one in inputs) else _known(figures.response_rate),
+        response_rate=None if all(one.need_not_answer for one in vens) else _known(figures.response_rate),
         latency_p50_s=_known(figures.latency_p50_s),
         latency_p95_s=_known(figures.latency_p95_s),
         called=figures.called,

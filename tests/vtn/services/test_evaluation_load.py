@@ -7,7 +7,7 @@ import numpy as np
 from sqlalchemy import insert
 
 from support.vtn_world import NOON, Ven, counted_statements, power
-from vtn.services import dispatch, evaluation, load_profile, provisioning
+from vtn.services import dispatch, evaluation, evaluation_inputs, load_profile, provisioning
 from vtn.store.readings import Arrival, SeriesKey, Values, store_all
 from vtn.store.tables import event as event_table
 from vtn.store.tables import opt
@@ -92,3 +92,14 @@ async def test_energies_read_together_are_those_of_each_alone(any_world):
             assert one.energy_wh.tobytes() == alone.energy_wh.tobytes()
     unmeasured = [name for name, one in together.items() if np.isnan(one.energy_wh).all()]
     assert unmeasured == [vens[9].ven_id, vens[4].ven_id, "nobody"]
+
+
+async def test_it_does_not_matter_how_many_vens_are_read_at_once(world, monkeypatch):
+    vens = await homes(world, 7)
+    await consume(world, *zip(vens, itertools.cycle(KINDS), strict=False))
+    dispatch_id = await world.dispatch(*vens, signals=(power(-200.0, -400.0),))
+    whole = await evaluation.compute(world.db, dispatch_id, START + timedelta(hours=3))
+    assert [one.ven_id for one in whole.result.vens] == sorted(one.ven_id for one in vens)
+    for some in (1, 3, 7):
+        monkeypatch.setattr(evaluation_inputs, "_SOME", some)
+        assert await evaluation.compute(world.db, dispatch_id, START + timedelta(hours=3)) == whole
