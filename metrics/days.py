@@ -87,7 +87,6 @@ def period_of(start: datetime, step_s: int, zone: ZoneInfo) -> tuple[int, str]:
     return int(since_s // step_s) + 1, local.isoformat(timespec="minutes")
 
 
-@lru_cache(maxsize=4096)  # a day or a quarter is asked of as often as there are VENs
 def _offset_s(utc_s: int, zone: ZoneInfo) -> int:
     offset = datetime.fromtimestamp(utc_s, zone).utcoffset()
     return 0 if offset is None else int(offset.total_seconds())
@@ -141,8 +140,9 @@ def series(starts: ArrayLike, energy_wh: ArrayLike, step_s: int) -> Series:
         raise InvalidError(f"A series needs one start per energy, not shapes {starts_s.shape} and {energy.shape}.")
     if not 1 <= step_s <= DAY_S or DAY_S % step_s:
         raise InvalidError(f"A step of {step_s} s does not divide a day; resample the readings first.")
-    order = np.argsort(starts_s, kind="stable")
-    starts_s, energy = starts_s[order], energy[order]
+    if (np.diff(starts_s) < 0).any():
+        order = np.argsort(starts_s, kind="stable")
+        starts_s, energy = starts_s[order], energy[order]
     if starts_s.size:
         if starts_s[0] < 0 or starts_s[-1] > _LATEST_S:
             raise InvalidError("A reading lies outside the years 1970 to 2200; are the times in seconds?")
@@ -151,6 +151,20 @@ def series(starts: ArrayLike, energy_wh: ArrayLike, step_s: int) -> Series:
         if np.any(starts_s % step_s != starts_s[0] % step_s):
             raise InvalidError(f"The readings do not lie on one grid of {step_s} s; resample them first.")
     return Series(starts_s, np.where(np.isfinite(energy), energy, np.nan), step_s)
+
+
+def _wall_clock(starts_s: Ints, step_s: int, zone: ZoneInfo) -> Ints:
+    """Return what `to_local_s` does of ascending starts on a grid; for reading only."""
+    if not starts_s.size or starts_s[-1] - starts_s[0] != (starts_s.size - 1) * step_s:  # there are gaps
+        return to_local_s(starts_s, zone)
+    return _even_wall_clock(int(starts_s[0]), starts_s.size, step_s, zone)
+
+
+@lru_cache(maxsize=64)  # the homes of one event are looked at over the same time
+def _even_wall_clock(first_s: int, count: int, step_s: int, zone: ZoneInfo) -> Ints:
+    local = to_local_s(first_s + step_s * np.arange(count), zone)
+    local.flags.writeable = False
+    return local
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -213,7 +227,7 @@ def day_matrix(readings: Series, zone: str) -> DayMatrix:
     span_s = int(readings.starts_s[-1] - readings.starts_s[0])
     if span_s // readings.step_s > _MAX_CELLS:
         raise InvalidError("The series is too long for one baseline; pass the look-back days only.")
-    local = to_local_s(readings.starts_s, where)
+    local = _wall_clock(readings.starts_s, readings.step_s, where)
     if np.any(local % readings.step_s):
         raise InvalidError(
             f"Steps of {readings.step_s} s do not begin on {zone}'s wall clock; use readings of 900 s or less."
@@ -223,7 +237,7 @@ def day_matrix(readings: Series, zone: str) -> DayMatrix:
     index = (local - first_day * DAY_S) // readings.step_s
     # Offsets from UTC stay below 26 hours; two days of margin cover every local day whole.
     calendar = readings.grid((first_day - 2) * DAY_S, (last_day + 3) * DAY_S)
-    calendar_index = (to_local_s(calendar, where) - first_day * DAY_S) // readings.step_s
+    calendar_index = (_wall_clock(calendar, readings.step_s, where) - first_day * DAY_S) // readings.step_s
     inside = (calendar_index >= 0) & (calendar_index < cells)
     here = np.isfinite(readings.energy_wh)
     measured = np.bincount(index[here], minlength=cells)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import from_json
 from sqlalchemy import Connection, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -172,6 +173,7 @@ def _postgresql(address: Address, command_timeout: float | None = _COMMAND_S, **
         "postgresql+asyncpg://",
         async_creator=connector(address, command_timeout),
         json_serializer=to_text,
+        json_deserializer=from_json,  # reads an array of numbers in a tenth of the time that json takes
         **(options or pool),
     )
 
@@ -181,6 +183,7 @@ def _sqlite(path: Path, begin: str, *pragmas: str, **options: Any) -> AsyncEngin
         "sqlite+aiosqlite:///file",  # the name only tells SQLAlchemy that it is a file
         async_creator=partial(sqlite.connect, path),
         json_serializer=to_text,
+        json_deserializer=from_json,  # reads an array of numbers in a tenth of the time that json takes
         **options,
     )
 
