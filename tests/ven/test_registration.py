@@ -110,6 +110,14 @@ def test_other_ids_in_the_answer_are_a_new_registration(bench):
     assert isinstance(bench.next(), RegisterReport)
 
 
+def test_with_a_new_registration_no_failure_of_before_counts(bench):
+    bench.register_until_sync()
+    bench.hear(OadrResponse(Response(463)))  # to the request for events
+    bench.exchange(CreatePartyRegistration, bench.registered(registration_id="reg-9"))
+    bench.exchange(RegisterReport, RegisteredReport(Response(), ()))
+    assert isinstance(bench.next(), RequestEvent)  # RG-07: before other traffic, and without a back-off
+
+
 def test_a_request_to_register_again_is_answered_first(bench):
     bench.register()
     bench.poll(RequestReregistration("ven-1"))

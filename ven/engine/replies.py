@@ -143,7 +143,9 @@ class Replies:
 
     def _registered(self, asked: Message, answer: Message | None, response: Response, now: datetime) -> list[Action]:
         actions = self._registrar.answered(asked, answer, response.code, response.description or "")
-        confirmed = any(isinstance(action, Registered) for action in actions)
+        confirmed = [action for action in actions if isinstance(action, Registered)]
+        if confirmed and not confirmed[0].renewed:
+            self._schedule.begin_anew()
         if confirmed and (text := self._schedule.odd_period(now)) is not None:
             actions.append(Noted(text, problem=True))
         return actions

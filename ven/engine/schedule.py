@@ -214,8 +214,17 @@ class Schedule:
     def arrived(self, sent: Sent) -> None:
         """Take notice that a message was answered as it should be."""
         self._retries.over(sent.key)
-        if sent.lane in RIGHT_OF_WAY and sent.lane in self._turns:
-            self._turns.remove(sent.lane)
+        self._give_way_to(sent.lane)
+
+    def begin_anew(self) -> None:
+        """Let metadata and the request for events go at once: no failure of before counts with a new registration."""
+        for lane in (Lane.OFFER, Lane.SYNC):  # RG-07
+            self._retries.over(lane)
+            self._give_way_to(lane)
+
+    def _give_way_to(self, lane: Lane) -> None:
+        if lane in RIGHT_OF_WAY and lane in self._turns:
+            self._turns.remove(lane)
 
     def _wait_a_turn(self, lane: Lane) -> None:
         if lane in self._turns:
