@@ -17,9 +17,9 @@ from bridges.drivers.listing import DriverInfo, listing
 from certs.provisioning import Identity
 from core.clock import load_clock, system_clock
 from core.errors import EvenloadError, InvalidError, NotFoundError
-from openadr.model.opt import OptType
+from openadr.model.opt import OptType, check_reason
 from ven.explain import as_json, as_text, explain
-from ven.household import Household
+from ven.household import Household, OptMessage
 from ven.household_file import load_household, schema
 from ven.store import Store
 
@@ -204,8 +204,10 @@ def back(
 
 
 def _wish(event: str, config: Path, opt: OptType, reason: str) -> None:
-    _, store = _opened(config)
+    household, store = _opened(config)
     with _told(), closing(store):
+        if household.vtn.opts is OptMessage.CREATE_OPT:
+            check_reason(reason)
         store.wish(event, opt, reason)
     typer.echo(f"The gateway is told: {opt} of {event}.")
 

@@ -24,7 +24,7 @@ from ven.devices import make_drivers, metered
 from ven.engine import Action, Engine, EventsChanged, Noted, Refused, Registered, Unregistered
 from ven.executor import Executor
 from ven.host_clock import synchronised, uptime_s
-from ven.household import Household
+from ven.household import Household, OptMessage
 from ven.household_log import HouseholdLog
 from ven.ingest import Recorder
 from ven.opt_policy import HouseholdOptPolicy
@@ -119,7 +119,8 @@ class Gateway:
         self._conversation = Conversation(
             self.engine, household, self._peer, self.clock, self._act, self._recorder.flush
         )
-        self._people = People(self.engine, self.store, self.clock, self._act_and_poke)
+        by_create_opt = household.vtn.opts is OptMessage.CREATE_OPT
+        self._people = People(self.engine, self.store, self.clock, self._act_and_poke, by_create_opt=by_create_opt)
         self._quiet = QuietHours(household, self.engine, self.store)
         watched = (self._drivers, self._leases, self._executor)
         started = self._life.started = self._life.started or self.clock.now()

@@ -102,6 +102,13 @@ class SignatureUse(StrEnum):
     OFF = "off"
 
 
+class OptMessage(StrEnum):
+    """By which message the VTN hears what people choose of an event."""
+
+    CREATED_EVENT = "createdEvent"
+    CREATE_OPT = "createOpt"
+
+
 class Listen(_Part):
     """Where the VTN's messages come in, in push mode."""
 
@@ -137,6 +144,11 @@ class Vtn(_Part):
         SignatureUse.OFF,
         description="XML signatures: required (we sign, and ignore what the VTN does not sign well), offered (we sign, "
         "and ignore what it signs badly), off.",
+    )
+    opts: OptMessage = Field(
+        OptMessage.CREATED_EVENT,
+        description="By which message the VTN hears what people choose of an event: createdEvent, or createOpt for a "
+        "VTN that serves EiOpt.",
     )
 
     mode: Mode = Field(Mode.PULL, description="pull: ask the VTN for messages; push: it sends them to `listen`.")

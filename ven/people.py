@@ -1,12 +1,13 @@
 """What people ask of a gateway: opts and times away from the command line, and the hand on a device."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 
 import structlog
 
 from core.clock import Clock
-from core.errors import EvenloadError, InvalidError, UnavailableError
+from core.errors import ConflictError, EvenloadError, InvalidError, UnavailableError
 from core.spans import Duration
 from openadr.model.opt import Availability, OptType
 from ven.engine import Action, Engine
@@ -16,9 +17,21 @@ _log = structlog.get_logger(__name__)
 
 
 class People:
-    """Passes on to the engine what people want. `act` gets what follows from it."""
+    """Passes on to the engine what people want. `act` gets what follows from it.
 
-    def __init__(self, engine: Engine, store: Store, clock: Clock, act: Callable[[Iterable[Action]], None]) -> None:
+    With `by_create_opt` the VTN hears by EiOpt what they choose of an event, where that may be said so (OP-01).
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: Store,
+        clock: Clock,
+        act: Callable[[Iterable[Action]], None],
+        *,
+        by_create_opt: bool = False,
+    ) -> None:
+        self._by_create_opt = by_create_opt
         self._engine = engine
         self._store = store
         self._clock = clock
@@ -40,8 +53,14 @@ class People:
             self._store.absence_granted(absence)
 
     def _opt(self, event_id: str, opt: OptType, reason: str) -> None:
+        self._taken(f"{opt} of event {event_id}", partial(self._chosen, event_id, opt, reason))
+
+    def _chosen(self, event_id: str, opt: OptType, reason: str) -> list[Action]:
         now = self._clock.now()
-        self._taken(f"{opt} of event {event_id}", lambda: self._engine.opt(event_id, opt, reason, now))
+        if self._by_create_opt:
+            with suppress(ConflictError):  # of what wants no answer, or was cancelled, no more is said (OP-10)
+                return self._engine.opt(event_id, opt, reason, now, qualify=True)
+        return self._engine.opt(event_id, opt, reason, now)
 
     def _absent(self, absence: AbsenceWish) -> list[Action]:
         if absence.ends_opt_id is not None:

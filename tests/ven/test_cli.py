@@ -118,6 +118,18 @@ def test_status_and_opt_out_need_a_gateway_that_ran(config, event):
     store.close()
 
 
+def test_a_reason_that_the_vtn_could_not_read_is_refused(config, event):
+    config.write_text(BARE.replace("vtn: {", "vtn: {opts: createOpt, "))
+    store = Store(config.parent / "state" / STORE_FILE)
+    store.put_event(KnownEvent(event(), "r", OptType.IN))
+    refused = call("opt-out", "evt", "--config", config, "--reason", "we have guests")
+    assert refused.exit_code == 1
+    assert "is no reason to opt. Say one of" in refused.output
+    assert call("opt-out", "evt", "--config", config, "--reason", "x-guests").exit_code == 0
+    assert [wish.reason for wish in store.wishes()] == ["x-guests"]
+    store.close()
+
+
 def test_a_time_away_is_asked_for_shown_and_ended(config):
     assert "has not run yet" in call("away", "2026-03-02T12:00Z", "2026-03-09", "--config", config).output
     store = Store(config.parent / "state" / STORE_FILE)

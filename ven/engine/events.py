@@ -260,9 +260,10 @@ class EventHandler:
     ) -> list[Action]:
         """Like `opt`, by oadrCreateOpt: from then on only another one changes it (OP-01, OP-08).
 
-        `reason` is an OpenADR optReason. Raises ConflictError for an event that wants no response (OP-10), or that was
-        cancelled (EV-59).
+        Raises ConflictError for an event that wants no response (OP-10), or that was cancelled (EV-59), InvalidError
+        for a reason that is no optReason.
         """
+        check_reason(reason)
         known = self._changeable(event_id, now)
         if known.stop_at is not None:
             raise ConflictError(f"Event {event_id} was cancelled; nothing more is said of it.")
