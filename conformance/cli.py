@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Final
@@ -50,6 +50,7 @@ from conformance.vens.messages import VTN_ID
 from conformance.vens.runner import FIRST
 from conformance.vens.runner import play as play_ven
 from conformance.vens.unrun import UNRUN as VEN_UNRUN
+from conformance.vens.user import User
 from conformance.verdict import printable
 from conformance.wire import Access
 from core.clock import machine_now
@@ -229,9 +230,23 @@ def ven(
     cert: Annotated[Path | None, typer.Option(help="For TLS: our certificate (PEM file).")] = None,
     key: Annotated[Path | None, typer.Option(help="For TLS: its key.")] = None,
     ca: Annotated[Path | None, typer.Option("--ca", help="For TLS: the authority of the VEN's certificate.")] = None,
+    ca_key: Annotated[
+        Path | None, typer.Option(help="For TLS: the key of that authority, for certificates that have a fault.")
+    ] = None,
+    host_check: Annotated[
+        bool, typer.Option("--host-check/--no-host-check", help="The VEN holds certificates against host names.")
+    ] = True,
     start: Annotated[
         str | None, typer.Option(metavar="COMMAND", help="Starts the VEN, and ends it; {url} is where it has to call.")
     ] = None,
+    user: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND",
+            help="Opts as the VEN's user does; {do} becomes opt-out EVENT, opt-in EVENT, away START END or back ID.",
+        ),
+    ] = None,
+    ask: Annotated[bool, typer.Option("--ask", help="Ask you to opt at the VEN.")] = False,
     market_context: Annotated[str, typer.Option(help="The market context of its programme.")] = MARKET_CONTEXT,
     resource: Annotated[str, typer.Option(help="A resourceID that it has.")] = "",
     ven_id: Annotated[str | None, typer.Option(help="Its venID, where that was agreed on.")] = None,
@@ -267,9 +282,10 @@ def ven(
         ven_id=ven_id,
         vtn_id=vtn_id,
         seed=seed,
+        checks_host=host_check,
     )
     dialogues = {FIRST: VEN_DIALOGUES[FIRST]} | wanted(checks, VEN_DIALOGUES)
-    place = _place(listen, cert, key, ca)
+    place = replace(_place(listen, cert, key, ca), authority_key=ca_key)
     transcripts: list[Transcript] = []
     world = Timeline(machine_now(), machine_now(), speed)
     with papers.recording(transcripts), Progress(len(dialogues)) as progress:
@@ -278,6 +294,7 @@ def ven(
             place,
             world,
             command=start,
+            user=User(user, _ask if ask else None),
             ready=lambda url: progress.say(f"Waiting for a VEN at {url}"),
             begins=progress.begin,
             dialogues=dialogues,

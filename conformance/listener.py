@@ -45,7 +45,8 @@ class Saying:
 class Place:
     """Where is listened. With a certificate it is TLS, and a client shows one of the authority in `trust`.
 
-    With `anybody` any client is taken, whatever it shows.
+    With `anybody` any client is taken, whatever it shows. `authority_key` is the key of the authority in `trust`, where
+    the kit may issue by it.
     """
 
     host: str = "127.0.0.1"
@@ -54,6 +55,7 @@ class Place:
     key: Path | None = None
     trust: Path | None = None
     anybody: bool = False
+    authority_key: Path | None = None
 
     @property
     def credentials(self) -> Credentials | None:
@@ -63,7 +65,7 @@ class Place:
     def context(self) -> ssl.SSLContext | None:
         """Return the server's context, None for plain HTTP. Raises InvalidError."""
         if self.certificate is None or self.key is None or (self.trust is None and not self.anybody):
-            if self.certificate or self.key or self.trust:
+            if self.certificate or self.key or self.trust or self.authority_key:
                 raise InvalidError("TLS needs all of --cert, --key and --ca.")
             if self.host not in ("127.0.0.1", "::1", "localhost"):
                 raise InvalidError(f"Plain HTTP is spoken on this machine only, not on {self.host}; give --cert.")
@@ -88,12 +90,43 @@ Hear = Callable[[Request, str], Saying]
 """Takes a request, or a fault of it (no request then), and returns what is said."""
 
 
+@dataclass(eq=False)
+class Front:
+    """What a server is for a while: its TLS (None: plain HTTP), and who hears what comes; and how clients took it.
+
+    `certificate` is what a client showed last (DER). A front that `is_shut` closes each connection at once, as that of
+    a server that is being restarted.
+    """
+
+    context: ssl.SSLContext | None
+    hear: Hear
+    is_shut: bool = False
+    certificate: bytes = b""
+    ended: int = 0
+    """How many connections are over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """A server that runs. `url` ends before the service."""
 
     server: "_Server"
     scheme: str
+
+    @property
+    def front(self) -> Front:
+        """What it is now."""
+        return self.server.front
+
+    @contextmanager
+    def meanwhile(self, front: Front) -> Iterator[Front]:
+        """Be something else while the context lasts. Connections from before end, and those in the end."""
+        before = self.front
+        self.server.turn(front)
+        try:
+            yield front
+        finally:
+            self.server.turn(before)
 
     @property
     def calls(self) -> int:
@@ -126,7 +159,7 @@ def serving(place: Place, hear: Hear) -> Iterator[Host]:
         server = _Server((place.host, place.port), _Handler)
     except OSError as error:
         raise UnavailableError(f"Nothing can listen at {place.host}:{place.port}: {error.strerror}.") from error
-    server.hear, server.context = hear, context
+    server.front = Front(context, hear)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
     thread.start()
     try:
@@ -140,16 +173,25 @@ def serving(place: Place, hear: Hear) -> Iterator[Host]:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
-    hear: Hear
-    context: ssl.SSLContext | None = None
+    front: Front
 
     def __init__(self, *arguments: Any) -> None:
         self._places = threading.BoundedSemaphore(_MOST_AT_ONCE)
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
         self.faults: Counter[str] = Counter()
         self.calls = 0
         if ":" in arguments[0][0]:
             self.address_family = socket.AF_INET6
         super().__init__(*arguments)
+
+    def turn(self, front: Front) -> None:
+        """Be another front from now on; who is connected has to connect anew."""
+        with self._lock:
+            self.front = front
+            for connection in self._open:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self.calls += 1
@@ -166,14 +208,33 @@ class _Server(ThreadingHTTPServer):
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Speak TLS first, in the connection's own thread: a slow client holds up nobody."""
-        if self.context is None:
-            request.settimeout(_SILENCE_S)
-            super().finish_request(request, client_address)
-            return
-        request.settimeout(_HANDSHAKE_S)
-        with self.context.wrap_socket(request, server_side=True) as secured:
-            secured.settimeout(_SILENCE_S)
-            super().finish_request(secured, client_address)
+        with self._lock:
+            front = self.front
+        try:
+            if front.is_shut:
+                return
+            if front.context is None:
+                self._serve(request, client_address, front)
+                return
+            request.settimeout(_HANDSHAKE_S)
+            with front.context.wrap_socket(request, server_side=True) as secured:
+                front.certificate = secured.getpeercert(binary_form=True) or b""
+                self._serve(secured, client_address, front)
+        finally:
+            with self._lock:
+                front.ended += 1
+
+    def _serve(self, connection: socket.socket, client_address: Any, front: Front) -> None:
+        with self._lock:
+            if front is not self.front:
+                return
+            self._open.add(connection)
+        try:
+            connection.settimeout(_SILENCE_S)
+            _Handler(connection, client_address, self, front.hear)
+        finally:
+            with self._lock:
+                self._open.discard(connection)
 
     def handle_error(self, *_: Any) -> None:
         """Count what was no TLS that we take; what else a VEN does to a connection shows in what it says."""
@@ -184,7 +245,10 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: _Server
+
+    def __init__(self, connection: socket.socket, client_address: Any, server: _Server, hear: Hear) -> None:
+        self._hear = hear
+        super().__init__(connection, client_address, server)
 
     def log_message(self, *_: Any) -> None:
         """Nothing: the transcript has it."""
@@ -208,7 +272,7 @@ class _Handler(BaseHTTPRequestHandler):
             fault = f"it is larger than {_LARGEST >> 20} MiB"
         body = b"" if fault else self.rfile.read(int(length))
         headers = tuple((name, str(value)) for name, value in self.headers.items())
-        saying = self.server.hear(Request(self.command, self.path, headers, body), fault)
+        saying = self._hear(Request(self.command, self.path, headers, body), fault)
         time.sleep(saying.pause_s)
         saying.before(waited=not self._has_hung_up())
         if saying.answer is None or fault:

@@ -5,12 +5,14 @@ polls, or is pushed to it, if it registered so.
 """
 
 import random
+import ssl
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -19,12 +21,14 @@ from conformance import judge, signatures
 from conformance import templates as t
 from conformance.exchange import VTN, Answer, Exchange, Request, Transcript
 from conformance.judge import Document
-from conformance.listener import Saying
+from conformance.listener import Front, Host, Place, Saying
+from conformance.operator import UnableError
 from conformance.signing import Signer
 from conformance.stage import BrokenOffError, Timeline
 from conformance.templates import Message
 from conformance.vens import messages as m
-from conformance.wire import Outcome
+from conformance.vens.user import User
+from conformance.wire import Credentials, Outcome
 from core.errors import InvalidError
 
 _LONGEST_PUSHED: Final = 1 << 18
@@ -51,7 +55,8 @@ class Rules:
     """What a run goes by. Lengths are seconds: `poll_s` of world time, the others of machine time.
 
     A VEN that is pushed to and says nothing for `quiet_s` has said what it had to say. `market_context` and `resource`
-    are the VEN's; `ven_id` is given where it was agreed on before, `vtn_id` is who we are to it.
+    are the VEN's; `ven_id` is given where it was agreed on before, `vtn_id` is who we are to it. Without `checks_host`
+    it is set up not to hold certificates against host names.
     """
 
     poll_s: int = 2
@@ -63,6 +68,7 @@ class Rules:
     ven_id: str | None = None
     seed: int = 1
     vtn_id: str = m.VTN_ID
+    checks_host: bool = True
 
 
 @dataclass
@@ -71,8 +77,8 @@ class _Registration:
     id: str = ""
 
 
-Post = Callable[[str, Request], Outcome]
-"""Posts a request to a VEN whose address is given."""
+Post = Callable[[str, Request, Credentials | None], Outcome]
+"""Posts a request to a VEN whose address is given, as a client with a certificate."""
 
 
 class Desk:
@@ -111,6 +117,12 @@ class Desk:
         """Where it is pushed to; empty: it polls."""
         self.gone: Callable[[], bool] = lambda: False
         """Whether its process has ended, where that can be seen."""
+        self.place = Place()
+        """What the kit has for TLS."""
+        self.host: Host | None = None
+        """The server that the VEN calls."""
+        self.user = User()
+        """Who opts at the VEN."""
 
     # -- what the dialogue does
 
@@ -194,6 +206,24 @@ class Desk:
                 self._changed.wait(min(left, _LOOK_S))
         return True
 
+    def opts(self, step: str, deed: str, *about: str, patience_s: float | None = None) -> Document | None:
+        """Have the VEN's user do something, and return the oadrCreateOpt or oadrCancelOpt that comes of it, if any.
+
+        The fact `opted` has the step with what the user could not do; nothing, if it could be done.
+        """
+        since, unable = self.step(step), ""
+        try:
+            self.user.does(deed, *about)
+        except UnableError as error:
+            unable = str(error)
+        self._facts["opted"] = self._facts.get("opted", {}) | {step: unable}
+        if unable:
+            return None
+        names = ("oadrCreateOpt", "oadrCancelOpt", "oadrCreatedEvent")
+        said = self.awaited(lambda: [each for name in names for each in self.heard(name, since)], patience_s)
+        self.settle()
+        return next((each for each in said if each.name != "oadrCreatedEvent"), None)
+
     def pause(self, seconds: float) -> None:
         """Let so much machine time pass, at most as long as patience lasts."""
         time.sleep(min(seconds, self.rules.patience_s))
@@ -257,6 +287,13 @@ class Desk:
     ) -> Exchange:
         """Push a message, or what has its form, and return the exchange; `as_it_is` without a signature of ours."""
         message = message if as_it_is else self.signed(message)
+        return self._posted(message, service or message.service, method, kind, self.place.credentials)
+
+    def post_as(self, client: Credentials | None, message: Message) -> Exchange:
+        """Push a message with another certificate than the kit's, or with none."""
+        return self._posted(self.signed(message), message.service, "POST", "application/xml", client)
+
+    def _posted(self, message: Message, service: str, method: str, kind: str, client: Credentials | None) -> Exchange:
         with self._changed:
             step = self._step
         address = urlsplit(self.address)
@@ -267,8 +304,8 @@ class Desk:
             ("Content-Length", str(len(message.body))),
             ("Connection", "close"),
         )
-        request = Request(method, f"{path}/{service or message.service}", headers, message.body)
-        outcome = self._post(self.address, request)
+        request = Request(method, f"{path}/{service}", headers, message.body)
+        outcome = self._post(self.address, request, client)
         answer = outcome.answer
         self._has_arrived = self._has_arrived or answer is not None
         self.unreachable = "" if self._has_arrived else outcome.trouble
@@ -278,6 +315,26 @@ class Desk:
         exchange = Exchange(f"{step}:{name}", VTN, kept, answer, outcome.trouble, self._stamp())
         self._keep(exchange)
         return exchange
+
+    def show(self, step: str, host: Host, context: ssl.SSLContext | None, tries: int = 1) -> None:
+        """Be another server until the VEN has said something there, or has called in vain so often; then the usual one.
+
+        What it says there stands under the step, before and after that under `back:`. The fact `shown` has how often it
+        called. Raises BrokenOffError if a VEN that polls does not come back.
+        """
+        since = self.step(f"back:{step}")
+        front = Front(context, partial(self.hear, step=step), is_shut=context is None)
+        with host.meanwhile(front):
+            if self.address:
+                self.tell(self.delivery(self.event(id=f"while it is shown {step}")))
+            self._until(lambda: front.ended >= tries or self._has_said(step, since), self.rules.patience_s)
+        self._facts["shown"] = self._facts.get("shown", {}) | {step: front.ended}
+        if self.address:
+            self.awaited(lambda: self.heard("oadrCreatedEvent", since))
+        self.settle(polls=1)
+
+    def _has_said(self, step: str, since: int) -> bool:
+        return any(each.step.startswith(f"{step}:") for each in self._exchanges[since:])
 
     def _keep(self, exchange: Exchange) -> None:
         with self._changed:
@@ -329,8 +386,8 @@ class Desk:
 
     # -- what the VEN does
 
-    def hear(self, request: Request, fault: str) -> Saying:
-        """Take a request and return what is said to it."""
+    def hear(self, request: Request, fault: str, step: str = "") -> Saying:
+        """Take a request, as of a step if it is not the one of now, and return what is said to it."""
         document = None if fault else _document(request.body)
         name = "unreadable" if document is None else document.name
         with self._changed:
@@ -341,7 +398,7 @@ class Desk:
                 self._faults[fault] += 1
             saying = self._saying(document, name, request)
             trouble = fault or ("" if saying.answer else "the connection was closed on purpose")
-            self._keep(Exchange(f"{self._step}:{name}", "ven", request, saying.answer, trouble, self._stamp()))
+            self._keep(Exchange(f"{step or self._step}:{name}", "ven", request, saying.answer, trouble, self._stamp()))
         return saying
 
     @property

@@ -3,13 +3,16 @@
 A dialogue only speaks and waits; what it means is judged by the checks.
 """
 
+import ssl
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from conformance import damage, forgery, judge, keys
 from conformance import templates as t
@@ -21,10 +24,17 @@ from conformance.stage import BrokenOffError
 from conformance.templates import Message
 from conformance.vens import messages as m
 from conformance.vens.desk import Desk, answer_of
+from conformance.vens.impostors import clients, impostors
+from core.errors import InvalidError
 
 Dialogue = Callable[[Desk], None]
 
 _SLOW_S: Final = 4.5
+_SEVERAL: Final = 3
+"""So many intervals of a report."""
+_PAST_S: Final = 7200
+_MOST_PATIENCE: Final = 4
+_AWAY_S: Final = 5400
 _DEEP: Final = 20_000
 _MUCH: Final = 24 << 20
 
@@ -34,7 +44,8 @@ def joining(desk: Desk) -> None:
     since = desk.step("joining")
     if not desk.awaited(lambda: desk.heard("oadrCreatePartyRegistration", since), desk.rules.first_s):
         raise BrokenOffError(f"it sent no oadrCreatePartyRegistration within {desk.rules.first_s:.0f} s")
-    desk.wait("oadrRegisterReport", since)
+    offered = desk.wait("oadrRegisterReport", since)
+    desk.fact("resources", sorted({desk.rules.resource, *offered.texts(".//ei:reportDataSource/ei:resourceID")} - {""}))
     since = desk.step("our metadata")
     desk.tell(t.register_report(desk.ven_id, request_id=desk.token()))
     desk.settle()
@@ -222,9 +233,29 @@ def cancellations(desk: Desk) -> None:
     desk.deliver("none")
 
 
+def opts(desk: Desk) -> None:
+    """Have the VEN's user opt out of an event and in again, of one that wants no answer, and for a time."""
+    if not desk.user.is_there:
+        return
+    chosen, quiet = desk.event(id="chosen", starts_in_s=7200), desk.event(id="unasked", starts_in_s=7200, always=False)
+    desk.deliver("before opts", chosen, quiet)
+    begun = time.monotonic()
+    if desk.opts("opted out", "opt-out", chosen.id) is not None:
+        slow_s = time.monotonic() - begun
+        desk.deliver("changed", replace(chosen, modification=1, comment="changed"), quiet)
+        desk.opts("opted in", "opt-in", chosen.id)
+        desk.opts("opted unasked", "opt-out", quiet.id, patience_s=min(2 * slow_s, desk.rules.patience_s))
+    start = desk.now().replace(microsecond=0) + timedelta(days=1)
+    desk.fact("away", {"start": m.stamp(start), "lasts_s": _AWAY_S})
+    away = desk.opts("away", "away", m.stamp(start), m.stamp(start + timedelta(seconds=_AWAY_S)))
+    if away is not None:
+        desk.opts("back", "back", away.text("ei:optID") or "")
+    desk.deliver("none")
+
+
 def reports(desk: Desk) -> None:
     """Ask for what it offers, once and periodically; for what it does not; and end that in three ways."""
-    offer = _telemetry(desk.offers)
+    offer = _offered(desk.offers, "TELEMETRY_USAGE")
     since = desk.step("metadata")
     if offer is not None:
         along = m.Want("along", offer.specifier, offer.points, offer.step)
@@ -246,7 +277,7 @@ def reports(desk: Desk) -> None:
         desk.settle()
     if offer is None:
         return
-    desk.fact("telemetry", {"specifier": offer.specifier, "points": list(offer.points), "step_s": offer.step_s})
+    desk.fact("telemetry", offer.shown | {"asked_at": m.stamp(desk.now())})
     since = desk.step("once")
     _ask(desk, m.Want("once", offer.specifier, offer.points, offer.step))
     desk.awaited(lambda: desk.heard("oadrUpdateReport", since))
@@ -297,20 +328,90 @@ def _ask(desk: Desk, want: m.Want) -> None:
 
 
 class _Offer:
-    """A telemetry report of a VEN's metadata."""
+    """A report of a VEN's metadata; lengths are seconds. `holds_s` is how much of the past it has."""
 
     def __init__(self, report: Document) -> None:
         self.specifier = report.text("ei:reportSpecifierID") or ""
         self.points = tuple(report.texts("oadr:oadrReportDescription/ei:rID"))
-        rates = report.texts(".//oadr:oadrSamplingRate/oadr:oadrMinPeriod/xcal:duration | .//oadr:oadrMinPeriod")
-        self.step = next((text.strip() for text in rates if judge.is_duration(text.strip())), "PT10S")
+        self.step = _rate(report, "oadr:oadrMinPeriod") or "PT10S"
         self.step_s = max(judge.seconds(self.step), 1)
+        self.longest_s = max(judge.seconds(_rate(report, "oadr:oadrMaxPeriod") or self.step), self.step_s)
+        length = (report.text("xcal:duration/xcal:duration") or "").strip()
+        self.holds_s = judge.seconds(length) if judge.is_duration(length) else 0
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """What the checks need of it; JSON."""
+        rates = {"step_s": self.step_s, "longest_s": self.longest_s}
+        return {"specifier": self.specifier, "points": list(self.points)} | rates
 
 
-def _telemetry(offers: Sequence[Document]) -> _Offer | None:
-    """Return the usage that is offered, None without any."""
-    named = [report for report in offers if report.text("ei:reportName") == "METADATA_TELEMETRY_USAGE"]
+def _rate(report: Document, name: str) -> str | None:
+    texts = report.texts(f".//oadr:oadrSamplingRate/{name}/xcal:duration | .//oadr:oadrSamplingRate/{name}")
+    return next((text.strip() for text in texts if judge.is_duration(text.strip())), None)
+
+
+def _offered(offers: Sequence[Document], name: str) -> _Offer | None:
+    """Return the report of that name that is offered, None without any."""
+    named = [report for report in offers if report.text("ei:reportName") == f"METADATA_{name}"]
     return _Offer(named[0]) if named else None
+
+
+def spans(desk: Desk) -> None:
+    """Ask for the past, for what begins later and ends, for several intervals at once; then have it all made void."""
+    past, usage = _offered(desk.offers, "HISTORY_USAGE"), _offered(desk.offers, "TELEMETRY_USAGE")
+    if past is not None:
+        _ask_for_the_past(desk, past)
+    if usage is None:
+        return
+    paces_s = max(usage.step_s, desk.rules.poll_s)
+    lasts_s = 3 * usage.step_s
+    if (3 * paces_s + lasts_s) / desk.timeline.speed > _MOST_PATIENCE * desk.rules.patience_s:
+        desk.fact("too slow", f"its reports are {usage.step_s} s apart: give more --patience")
+        return
+    since = desk.step("spans")
+    start = (desk.now() + timedelta(seconds=4 * paces_s)).replace(microsecond=0)
+    desk.fact("span", {"start": m.stamp(start), "lasts_s": lasts_s, "step_s": usage.step_s})
+    later = m.Want("later", usage.specifier, usage.points, usage.step, usage.step, start, f"PT{lasts_s}S")
+    several = f"PT{_SEVERAL * usage.step_s}S"
+    wants = [later, m.Want("several", usage.specifier, usage.points, usage.step, several, desk.now())]
+    if (status := _offered(desk.offers, "TELEMETRY_STATUS")) is not None:
+        wants.append(m.Want("status", status.specifier, status.points, status.step, several, desk.now()))
+    for want in wants:
+        _ask(desk, want)
+    desk.timeline.sleep_until(start + timedelta(seconds=lasts_s + 2 * paces_s))
+    desk.awaited(lambda: _of(desk, "several", since))
+    desk.settle()
+    desk.step("after the span")
+    desk.timeline.sleep_until(desk.now() + timedelta(seconds=2 * paces_s))
+    since = desk.step("voiding")
+    desk.tell(t.create_report(desk.ven_id, "the metadata", request_id=desk.token()))
+    desk.wait("oadrRegisterReport", since)
+    desk.settle()
+    desk.step("void")
+    desk.timeline.sleep_until(desk.now() + timedelta(seconds=(_SEVERAL + 1) * usage.step_s))
+    desk.settle()
+
+
+def _of(desk: Desk, request_id: str, since: int) -> list[Document]:
+    path = "oadr:oadrReport/ei:reportRequestID"
+    return [each for each in desk.heard("oadrUpdateReport", since) if request_id in each.texts(path)]
+
+
+def _ask_for_the_past(desk: Desk, offer: _Offer) -> None:
+    """Ask for twice of what is offered, and for two hours of it."""
+    if offer.holds_s:
+        desk.step("too much past")
+        start = desk.now() - timedelta(seconds=2 * offer.holds_s)
+        _ask(desk, m.Want("too much past", offer.specifier, offer.points, start=start, lasts=f"PT{2 * offer.holds_s}S"))
+        desk.settle()
+    since = desk.step("past")
+    start = (desk.now() - timedelta(seconds=_PAST_S)).replace(microsecond=0)
+    desk.fact("past", {"start": m.stamp(start), "step_s": offer.step_s})
+    _ask(desk, m.Want("past", offer.specifier, offer.points, start=start, lasts=f"PT{_PAST_S}S"))
+    desk.awaited(lambda: desk.heard("oadrCreatedReport", since))
+    desk.awaited(lambda: _of(desk, "past", since), desk.rules.patience_s / 2)
+    desk.settle()
 
 
 def signatures(desk: Desk) -> None:
@@ -344,6 +445,40 @@ def _bring(desk: Desk, message: Message) -> None:
         desk.post(message, as_it_is=True)
     else:
         desk.say_next("oadrPoll", Saying(answer_of(message)))
+    desk.settle()
+
+
+def certificates(desk: Desk) -> None:
+    """Show other certificates and other TLS, each until the VEN has called; show a VEN that serves other clients."""
+    host = desk.host
+    if host is None or host.front.context is None:
+        return
+    if host.front.certificate:
+        desk.fact("certificate", ssl.DER_cert_to_PEM_cert(host.front.certificate))
+    with TemporaryDirectory() as place:
+        for step, make in impostors(desk.place, Path(place)).items():
+            if step != "bad:another host" or desk.rules.checks_host:
+                with suppress(InvalidError):  # what OpenSSL has no more cannot be shown
+                    desk.show(step, host, make(), tries=1 if step.startswith("bad") else 2)
+        if not desk.address.startswith("https:"):
+            return
+        for name, client in clients(desk.place, Path(place)).items():
+            desk.step(f"client:{name}")
+            desk.post_as(client, desk.delivery(desk.event(id=f"of a client with {name}")))
+    desk.deliver("after other clients", desk.event(id="after other clients"))
+    desk.deliver("none")
+
+
+def outages(desk: Desk) -> None:
+    """Go away for a while, and come back: as before, and then without knowing the VEN any more."""
+    host = desk.host
+    if host is None:
+        return
+    desk.show("away:remembered", host, None, tries=2)
+    since = desk.step("forgetting")
+    desk.forget_registration()
+    desk.show("away:forgotten", host, None, tries=2)
+    desk.wait("oadrCreatePartyRegistration", since)
     desk.settle()
 
 
@@ -384,8 +519,12 @@ DIALOGUES: Final[Mapping[str, Dialogue]] = MappingProxyType(
         "faults": faults,
         "signals": signals,
         "cancellations": cancellations,
+        "opts": opts,
         "reports": reports,
+        "spans": spans,
         "signatures": signatures,
+        "certificates": certificates,
+        "outages": outages,
         "leaving": leaving,
     }
 )

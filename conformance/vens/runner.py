@@ -21,8 +21,10 @@ from conformance.signing import Signer
 from conformance.stage import Timeline
 from conformance.vens.desk import Desk, Rules
 from conformance.vens.dialogues import DIALOGUES, Dialogue
+from conformance.vens.impostors import read_authority
+from conformance.vens.user import User
 from conformance.verdict import printable
-from conformance.wire import Access, Line, Outcome, tls_context
+from conformance.wire import Access, Credentials, Line, Outcome, tls_context
 from core.errors import EvenloadError, InvalidError, UnavailableError
 
 FIRST: Final = "joining"
@@ -124,24 +126,28 @@ def play(
     timeline: Timeline,
     *,
     command: str | None = None,
+    user: User | None = None,
     ready: Callable[[str], None] = lambda _url: None,
     begins: Callable[[str], None] = lambda _name: None,
     dialogues: Mapping[str, Dialogue] = DIALOGUES,
     into: list[Transcript] | None = None,
 ) -> list[Transcript]:
-    """Play the dialogues in their order. `ready` hears the address, `begins` each name.
+    """Play the dialogues in their order. `user` opts at the VEN, `ready` hears the address, `begins` each name.
 
     What breaks one off stands in its transcript. `into` gets each transcript when it is whole, so that nothing is lost
     with an interruption. Raises UnavailableError if no VEN came, or one that cannot be reached, InvalidError.
     """
-    desk = Desk(rules, timeline, partial(_post, place), _signer(place))
+    if place.authority_key is not None:
+        read_authority(place)
+    desk = Desk(rules, timeline, partial(_post, place.trust), _signer(place))
+    desk.place, desk.user = place, user or User()
     desk.begin(FIRST)
     pushing = threading.Thread(target=desk.push, daemon=True)
     pushing.start()
     transcripts = [] if into is None else into
     try:
         with serving(place, desk.hear) as host, ven_process(command, host.url) as ven:
-            desk.gone = ven.has_ended
+            desk.gone, desk.host = ven.has_ended, host
             ready(host.url)
             for name, dialogue in dialogues.items():
                 begins(name)
@@ -170,14 +176,14 @@ def _signer(place: Place) -> Signer | None:
         return None
 
 
-def _post(place: Place, address: str, request: Request) -> Outcome:
-    """Post to a VEN by HTTP, or by TLS with the kit's own certificate; whose certificate it shows is not compared.
+def _post(trust: Path | None, address: str, request: Request, client: Credentials | None) -> Outcome:
+    """Post to a VEN by HTTP, or by TLS with a certificate of the kit; whose certificate it shows is not compared.
 
     A VEN may well have one certificate only, for clients, which OpenSSL takes from no server; and the kit has no
     secrets to tell.
     """
-    access = Access(address, place.trust, check_hostname=False)
-    context = tls_context(access, place.credentials) if access.is_secure else None
+    access = Access(address, trust, check_hostname=False)
+    context = tls_context(access, client) if access.is_secure else None
     if context is not None:
         context.verify_mode = ssl.CERT_NONE
     return Line(access, context).exchange(request)

@@ -7,10 +7,7 @@ from typing import Final
 _XMPP: Final = "not built: the kit does not speak XMPP"
 _2_0_A: Final = "not built: the kit does not play a 2.0a VTN"
 _DEVICES: Final = "not observable: it shows at the devices only"
-_USER: Final = "not built: nobody is asked to opt at the VEN"
 _VTNS: Final = "nothing to see: a VEN asks for no reports, and gets none"
-_LONG: Final = "not built: it takes hours, or a source that can be taken away"
-_TLS: Final = "not built: the kit shows one good certificate"
 
 UNRUN: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -22,40 +19,20 @@ UNRUN: Final[Mapping[str, str]] = MappingProxyType(
         "EV-68": "not built: the kit does not know which device classes a VEN has",
         "EV-69": "nothing to see: it allows something",
         "EV-71": "nothing to compare: how far clocks may differ is for the deployment to say",
-        "OP-01": _USER,
-        "OP-04": _USER,
-        "OP-05": _USER,
-        "OP-08": _USER,
-        "OP-10": _USER,
-        "OP-11": _USER,
-        "OP-12": _USER,
         "OP-17": "nothing to see: it is left to each deployment",
-        "RP-03": "not built: a VEN that changes its metadata while it runs",
         "RP-10": "not observable: it is a matter of meaning",
         "RP-21": _VTNS,
         "RP-22": _VTNS,
         "RP-23": _VTNS,
         "RP-26": _VTNS,
-        "RP-28": _LONG,
-        "RP-29": _LONG,
-        "RP-30": _LONG,
         "RP-43": "not observable: whether a value is of a time or of a point shows in no message",
-        "RP-46": _LONG,
-        "RP-47": _LONG,
-        "RP-50": _LONG,
-        "RP-51": _LONG,
+        "RP-47": "not built: a source whose values stand still",
         "RP-52": _VTNS,
         "RP-53": _VTNS,
         "RP-54": "nothing to see: a VEN chooses its own rIDs",
         "RP-55": _VTNS,
-        "RG-12": "not built: the kit does not go away and come back",
         "TR-09": "nothing to see: a pull VEN gets no requests",
         "TR-14": "nothing to see: it is about whom a VTN calls",
-        "SE-01": _TLS,
-        "SE-02": _TLS,
-        "SE-03": "nothing to see: a pull VEN is no server",
-        "SE-04": _TLS,
-        "SE-05": _TLS,
         "SE-06": "not observable: a VEN shows its fingerprint to people",
         "XM-01": _XMPP,
         "XM-02": _XMPP,

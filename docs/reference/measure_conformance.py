@@ -35,6 +35,7 @@ from conformance.vens.desk import MARKET_CONTEXT, Rules
 from conformance.vens.messages import VTN_ID
 from conformance.vens.runner import play as play_ven
 from conformance.vens.unrun import UNRUN as VEN_UNRUN
+from conformance.vens.user import User
 from conformance.verdict import Verdict
 from conformance.wire import Access
 from core.clock import WorldClock, machine_now
@@ -138,7 +139,7 @@ name: evenload
 identity: identity
 state: state
 clock: clock.json
-vtn: {{url: "{url}", signatures: required}}
+vtn: {{url: "{url}", signatures: required, opts: createOpt}}
 mqtt: {{host: 127.0.0.1, port: 9}}
 devices:
   - {{id: meter, driver: senml_meter, with: {{id: home-01}}, role: grid_meter, class: Smart_Energy_Module}}
@@ -171,10 +172,13 @@ def _ven_runs() -> Iterator[Summary]:
         clock = WorldClock(machine_now().replace(microsecond=0), machine_now(), _WORLD_SPEED)
         clock.save(home / "clock.json")
         (home / "household.yaml").write_text(_HOUSEHOLD.format(url=url, market=MARKET_CONTEXT))
-        command = shlex.join([sys.executable, "-m", "evenload", "ven", "run", "--config", str(home / "household.yaml")])
+        config = ["--config", str(home / "household.yaml")]
+        gateway = shlex.join([sys.executable, "-m", "evenload", "ven"])
+        user = User(f"{gateway} {{do}} {shlex.join(config)}")
         world = Timeline(clock.epoch, clock.origin, _WORLD_SPEED)
         rules = Rules(poll_s=10, resource="home-01", ven_id=_VEN_ID)
-        yield _ven_run("evenload", play_ven(rules, place, world, command=command))
+        command = f"{gateway} run {shlex.join(config)}"
+        yield _ven_run("evenload", play_ven(rules, place, world, command=command, user=user))
     place = Place("127.0.0.1", port)
     command = shlex.join([sys.executable, "-m", "conformance.vens.openleadr_client", "{url}"])
     world = Timeline(machine_now(), machine_now())
@@ -192,7 +196,8 @@ def _certified(home: Path, port: int) -> Place:
     names = {"ven_id": _VEN_ID, "ven_name": "evenload", "vtn_id": VTN_ID, "vtn_url": "https://127.0.0.1"}
     proof = {"certificate": issued.chain_pem, "ca": authority.ca_pem, "fingerprint": issued.record.fingerprint}
     store_bundle(home / "identity", names | proof)
-    return Place("127.0.0.1", port, home / "kit.pem", home / "kit.key", home / "ca" / "ca.pem")
+    key = home / "ca" / "ca-key.pem"
+    return Place("127.0.0.1", port, home / "kit.pem", home / "kit.key", home / "ca" / "ca.pem", authority_key=key)
 
 
 def _ven_run(name: str, transcripts: Sequence[Transcript]) -> Summary:

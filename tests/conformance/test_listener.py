@@ -1,14 +1,16 @@
 """The kit as a server: it keeps what comes as it comes, and nobody can hold it up."""
 
+import contextlib
 import queue
 import socket
+import time
 from dataclasses import replace
 
 import pytest
 
 from conformance import listener
 from conformance.exchange import Answer, Request
-from conformance.listener import Place, Saying, serving
+from conformance.listener import Front, Place, Saying, serving
 from conformance.wire import Access, Credentials, Line, tls_context
 from support.pki import make_pki
 
@@ -111,3 +113,39 @@ def test_by_tls_a_client_shows_a_certificate(tmp_path):
         line = Line(access, tls_context(access, None))
         assert replace(line, access=replace(access, url=server.url)).exchange(request).answer.body == b"ok"
     assert len(ear.heard) == 2
+
+
+def _post(client):
+    client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+    answer = b""
+    while not answer.endswith((b"\r\nok", b"\r\nother")) and (part := client.recv(100)):
+        answer += part
+    return answer
+
+
+def test_for_a_while_it_is_another_server():
+    usual, other = Ear(Saying(_OK)), Ear(Saying(Answer(200, (("Content-Length", "5"),), b"other")))
+    with serving(Place(), usual.hear) as server:
+        place = ("127.0.0.1", _port(server))
+        with socket.create_connection(place, 10) as before:
+            assert _post(before).endswith(b"ok")
+            with server.meanwhile(Front(None, other.hear)) as front:
+                assert before.recv(1) == b"", "who is connected has to come anew"
+                with socket.create_connection(place, 10) as during:
+                    assert _post(during).endswith(b"other")
+            assert front.ended <= 1
+        with socket.create_connection(place, 10) as after:
+            assert _post(after).endswith(b"ok")
+    assert (len(usual.heard), len(other.heard)) == (2, 1)
+
+
+def test_a_server_that_is_shut_hears_nothing():
+    ear = Ear(Saying(_OK))
+    with serving(Place(), ear.hear) as server, server.meanwhile(Front(None, ear.hear, is_shut=True)) as front:
+        with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", _port(server)), 10) as client:
+            assert _post(client) == b""
+        until = time.monotonic() + 10
+        while not front.ended:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    assert ear.heard == []

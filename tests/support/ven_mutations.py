@@ -16,13 +16,13 @@ _POLL_SPREAD = (0.95, 1.05)
 _BACK_OFF_S = (0.0, 1.0, 2.0, 4.0)
 
 
-def said(name: str, old: str, new: str) -> Change:
-    """Replace what a regular expression matches in the VEN's messages of a name ("" for all)."""
+def said(name: str, old: str, new: str, *, count: int = 0) -> Change:
+    """Replace what a regular expression matches in the VEN's messages of a name ("" for all); `count` times in each."""
 
     def change(exchange: Exchange) -> Exchange:
         if name and not exchange.step.endswith(f":{name}"):
             return exchange
-        body = re.sub(old.encode(), new.encode(), exchange.request.body, flags=re.DOTALL)
+        body = re.sub(old.encode(), new.encode(), exchange.request.body, count=count, flags=re.DOTALL)
         return _with(exchange, body=body)
 
     return change

@@ -3,7 +3,7 @@
 from typing import Final
 
 from conformance.check import Check
-from conformance.vens.checks import events, general, polling, registration, reports, signatures
+from conformance.vens.checks import events, general, opts, polling, registration, reports, security, signatures, spans
 
 CHECKS: Final[tuple[Check, ...]] = (
     *general.CHECKS,
@@ -11,5 +11,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     *polling.CHECKS,
     *events.CHECKS,
     *reports.CHECKS,
+    *spans.CHECKS,
+    *opts.CHECKS,
+    *security.CHECKS,
     *signatures.CHECKS,
 )

@@ -1,5 +1,6 @@
 """RG: how a VEN registers, and leaves."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from conformance import judge
@@ -65,13 +66,23 @@ def registering_again_repeats_the_ids(transcript: Transcript) -> None:
     raise NotObservable("the VEN did not register again")
 
 
-@check("RG-07", "joining")
+@check("RG-07", "joining", also="outages")
 def a_new_registration_brings_metadata_and_asks_for_events(transcript: Transcript) -> None:
-    """Metadata, and an oadrRequestEvent, follow a first registration."""
+    """Metadata, and an oadrRequestEvent, follow a first registration, and one with a VTN that forgot the VEN."""
     _first(transcript)
-    names = {document.name for _, document in messages(transcript)}
+    again = transcript.steps("back") + transcript.steps("forgetting")
+    _brings_what_belongs_to_it([each for each in transcript if each not in again])
+    forgotten = [each for each in again if each.step.startswith("back:away:forgotten:")]
+    for number, exchange in enumerate(forgotten):
+        if list(messages((exchange,), _CREATE)):
+            _brings_what_belongs_to_it(forgotten[number:])
+            return
+
+
+def _brings_what_belongs_to_it(exchanges: Sequence[Exchange]) -> None:
+    names = {document.name for _, document in messages(tuple(exchanges))}
     if missing := {"oadrRegisterReport", "oadrRequestEvent"} - names:
-        raise Failed(f"after its registration the VEN sent no {' and no '.join(sorted(missing))}", *transcript)
+        raise Failed(f"after its registration the VEN sent no {' and no '.join(sorted(missing))}", *exchanges)
 
 
 @check("RG-09", "leaving")
@@ -119,6 +130,18 @@ def a_wrong_cancellation_changes_nothing(transcript: Transcript) -> None:
                 raise Failed(f"{name}: {document.name} says {document.code} in place of 452", exchange)
 
 
+@check("RG-12", "outages")
+def it_registers_when_it_is_not_registered(transcript: Transcript) -> None:
+    """It comes back to a VTN that was away, and registers with one that does not know it any more."""
+    if not transcript.facts.get("shown", {}).get("away:remembered"):
+        raise NotObservable("the VEN did not call while its VTN was away")
+    if not list(messages(played(transcript, "back:away:remembered"))):
+        raise Failed("the VEN does not come back to a VTN that was away", *transcript.exchanges[-5:])
+    exchanges = played(transcript, "back:away:forgotten")
+    if not list(messages(exchanges, _CREATE)):
+        raise Failed("the VEN does not register with a VTN that has forgotten it", *exchanges[:20])
+
+
 @check("RG-13", "leaving")
 def who_is_not_registered_takes_nothing(transcript: Transcript) -> None:
     """What is pushed to a VEN that is not registered gets no answer, or 463."""
@@ -148,6 +171,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     it_registers_again_when_asked,
     after_a_cancellation_nothing_is_left,
     a_wrong_cancellation_changes_nothing,
+    it_registers_when_it_is_not_registered,
     who_is_not_registered_takes_nothing,
     a_cancellation_is_answered_at_the_registration_service,
 )

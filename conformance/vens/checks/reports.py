@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import timedelta
 from itertools import pairwise
 from typing import Final
 
@@ -17,6 +18,8 @@ _NO_TIME: Final = "strm:intervals | xcal:dtstart | ei:eiReportID"
 _EARLY: Final = frozenset(
     {"oadrQueryRegistration", "oadrCreatePartyRegistration", "oadrRegisterReport", "oadrRequestEvent"}
 )
+_ASKED_FOR: Final = ("metadata", "voiding")
+"""The steps in which the VEN is asked for its metadata."""
 _BOTH: Final = 2
 _ALL: Final = 100
 """Percent."""
@@ -55,7 +58,14 @@ def _data(transcript: Transcript) -> list[tuple[Exchange, Document]]:
     return reports
 
 
-def _of_request(exchanges: Sequence[Exchange], request_id: str) -> list[tuple[Exchange, Document]]:
+def length_s(interval: Document) -> int | None:
+    """Return how long an interval lasts, seconds; None without a duration, or with one that is none (GN-05)."""
+    text = (interval.text("xcal:duration/xcal:duration") or "").strip()
+    return judge.seconds(text) if judge.is_duration(text) else None
+
+
+def of_request(exchanges: Sequence[Exchange], request_id: str) -> list[tuple[Exchange, Document]]:
+    """Return the reports of a request that came in some exchanges."""
     return [pair for pair in _reports(exchanges) if pair[1].text("ei:reportRequestID") == request_id]
 
 
@@ -135,7 +145,7 @@ def metadata_has_the_request_id_0(transcript: Transcript) -> None:
         if (text := report.text("ei:reportRequestID")) != "0":
             raise Failed(f"a metadata report has the reportRequestID '{text}'", exchange)
     for exchange, document in messages(transcript, "oadrRegisterReport"):
-        wanted = "the metadata" if exchange.step.startswith("metadata:") else None
+        wanted = "the metadata" if exchange.step.partition(":")[0] in _ASKED_FOR else None
         if (text := document.text("ei:reportRequestID")) and text != wanted:
             raise Failed(f"the message has the reportRequestID '{text}'", exchange)
 
@@ -209,7 +219,7 @@ def a_request_may_come_along(transcript: Transcript) -> None:
     exchanges = played(transcript, "metadata")
     if len(list(messages(exchanges, "oadrCreatedReport"))) < _BOTH:
         raise Failed("a request that came along is not answered by oadrCreatedReport", *exchanges[:20])
-    if not _of_request(exchanges, "along"):
+    if not of_request(exchanges, "along"):
         raise Failed("a request that came along is not served", *exchanges[:20])
 
 
@@ -235,7 +245,7 @@ def only_what_is_offered_can_be_asked_for(transcript: Transcript) -> None:
 def one_report_at_once(transcript: Transcript) -> None:
     """With a reportBackDuration of 0 one report comes, with one interval for each data point."""
     _points(transcript)
-    reports = _of_request(played(transcript, "once"), "once")
+    reports = of_request(played(transcript, "once"), "once")
     if not reports:
         raise Failed("no report came", *played(transcript, "once")[:20])
     if len(reports) > 1:
@@ -246,12 +256,32 @@ def one_report_at_once(transcript: Transcript) -> None:
             raise Failed(f"{count} intervals of '{r_id}'", exchange)
 
 
+@check("RP-51", "reports")
+def what_is_asked_for_at_once_is_of_now(transcript: Transcript) -> None:
+    """One report at once has the newest sample, with its duration where a range of rates is offered."""
+    _points(transcript)
+    reports, rates = of_request(played(transcript, "once"), "once"), transcript.facts["telemetry"]
+    if not reports:
+        raise NotObservable("no report came")
+    longest_s, oldest = float(rates["longest_s"]), judge.date_time(rates["asked_at"])
+    oldest -= timedelta(seconds=longest_s + float(rates["step_s"]))
+    for exchange, report in reports:
+        for interval in map(Document, report.all("strm:intervals/ei:interval")):
+            length = length_s(interval)
+            if not interval.all("xcal:duration") and longest_s > float(rates["step_s"]):
+                raise Failed("an interval has no duration, and several rates are offered", exchange)
+            start = interval.text("xcal:dtstart/xcal:date-time") or report.text("xcal:dtstart/xcal:date-time") or ""
+            end = judge.date_time(start.strip()) + timedelta(seconds=length or 0)
+            if end < oldest:
+                raise Failed(f"the sample ends at {end}, and newer ones are kept each {longest_s:.0f} s", exchange)
+
+
 @check("RP-25", "reports")
 def periodic_reports_come_by_themselves(transcript: Transcript) -> None:
     """A report comes each time that reportBackDuration has passed."""
     _points(transcript)
     step_s = float(transcript.facts["telemetry"]["step_s"])
-    reports = _of_request(tuple(transcript), "to be cancelled")
+    reports = of_request(tuple(transcript), "to be cancelled")
     if len(reports) < _BOTH:
         raise Failed(f"{len(reports)} reports came of a periodic request", *(exchange for exchange, _ in reports))
     for (earlier, _), (later, _) in pairwise(reports):
@@ -386,7 +416,7 @@ def a_cancelled_report_ends(transcript: Transcript) -> None:
     exchange, document = by_id["cancel"]
     if document.code != judge.OK:
         raise Failed(f"the cancellation of a report that runs got {document.code}", exchange)
-    for exchange, _ in _of_request(_after(transcript, "to be cancelled"), "to be cancelled"):
+    for exchange, _ in of_request(_after(transcript, "to be cancelled"), "to be cancelled"):
         raise Failed("data came after the cancellation", exchange)
 
 
@@ -397,7 +427,7 @@ def no_last_report_unless_it_is_wanted(transcript: Transcript) -> None:
     over = False
     for exchange, document in messages(transcript):
         over = over or (document.name == "oadrCanceledReport" and document.code == judge.OK)
-        if over and _of_request((exchange,), "to be cancelled"):
+        if over and of_request((exchange,), "to be cancelled"):
             raise Failed("data came after oadrCanceledReport", exchange)
     if not over:
         raise NotObservable("no cancellation was answered with 200")
@@ -408,7 +438,7 @@ def a_cancellation_comes_along_with_an_answer(transcript: Transcript) -> None:
     """An oadrCancelReport in oadrUpdatedReport ends the report, and is not confirmed."""
     _points(transcript)
     played(transcript, "ending")
-    for exchange, _ in _of_request(_after(transcript, "to be ended"), "to be ended"):
+    for exchange, _ in of_request(_after(transcript, "to be ended"), "to be ended"):
         raise Failed("data came after the cancellation", exchange)
     for exchange, _ in messages(_after(transcript, "to be ended"), "oadrCanceledReport"):
         raise Failed("the cancellation is confirmed", exchange)
@@ -426,56 +456,6 @@ def the_same_request_twice_does_no_harm(transcript: Transcript) -> None:
             raise Failed(f"the same request got {document.code}", exchange)
 
 
-# -- opts: a VEN's user makes them, so they are judged where they occur
-
-
-def _opts(transcript: Transcript) -> list[tuple[Exchange, Document]]:
-    opts = list(messages(transcript, "oadrCreateOpt"))
-    if not opts:
-        raise NotObservable("the VEN sent no oadrCreateOpt")
-    return opts
-
-
-@check("OP-02", EVERY)
-def an_opt_is_for_an_event_or_for_a_time(transcript: Transcript) -> None:
-    """One for an event has neither vavailability nor market context; any other has a vavailability."""
-    for exchange, document in _opts(transcript):
-        is_event = bool(document.all("ei:qualifiedEventID"))
-        if is_event and document.all("xcal:vavailability | emix:marketContext"):
-            raise Failed("an opt for an event has a vavailability or a market context", exchange)
-        if not is_event and not document.all("xcal:vavailability"):
-            raise Failed("an opt for no event has no vavailability", exchange)
-
-
-@check("OP-03", EVERY)
-def a_schedule_is_plain(transcript: Transcript) -> None:
-    """Its vavailability has no tolerance, ramp-up, recovery or notification."""
-    paths = "xcal:tolerance | ei:x-eiNotification | ei:x-eiRampUp | ei:x-eiRecovery"
-    for exchange, document in _opts(transcript):
-        if Document(document.message).all(".//xcal:available/xcal:properties/*[" + _selfs(paths) + "]"):
-            raise Failed("a schedule has more than times", exchange)
-
-
-def _selfs(paths: str) -> str:
-    return " or ".join(f"self::{path.strip()}" for path in paths.split("|"))
-
-
-@check("OP-13", EVERY)
-def an_opt_for_an_event_is_never_cancelled(transcript: Transcript) -> None:
-    """No oadrCancelOpt names the optID of an opt for an event."""
-    cancels = list(messages(transcript, "oadrCancelOpt"))
-    if not cancels:
-        raise NotObservable("the VEN sent no oadrCancelOpt")
-    of_events = {
-        document.text("ei:optID")
-        for _, document in messages(transcript, "oadrCreateOpt")
-        if document.all("ei:qualifiedEventID")
-    }
-    for exchange, document in cancels:
-        if document.text("ei:optID") in of_events:
-            raise Failed("an opt for an event is cancelled", exchange)
-
-
 CHECKS: Final[tuple[Check, ...]] = (
     metadata_comes_first,
     our_metadata_is_answered,
@@ -490,6 +470,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     a_request_may_come_along,
     only_what_is_offered_can_be_asked_for,
     one_report_at_once,
+    what_is_asked_for_at_once_is_of_now,
     periodic_reports_come_by_themselves,
     a_granularity_beyond_the_report_is_refused,
     what_is_still_to_come_is_named,
@@ -504,7 +485,4 @@ CHECKS: Final[tuple[Check, ...]] = (
     no_last_report_unless_it_is_wanted,
     a_cancellation_comes_along_with_an_answer,
     the_same_request_twice_does_no_harm,
-    an_opt_is_for_an_event_or_for_a_time,
-    a_schedule_is_plain,
-    an_opt_for_an_event_is_never_cancelled,
 )

@@ -13,6 +13,7 @@ from conformance.stage import Timeline
 from conformance.vens.desk import Rules
 from conformance.vens.dialogues import DIALOGUES
 from conformance.vens.runner import play
+from conformance.vens.user import User
 from core.clock import WorldClock, machine_now
 from evenload.demo.processes import free_port
 from support.pki import Pki, make_pki
@@ -21,8 +22,8 @@ SPEED = 30.0
 RESOURCE = "home-01"
 VTN_ID = "Utility-1"
 """Whom a gateway that is enrolled expects."""
-SIGNED = ("joining", "signatures", "leaving")
-"""The dialogues that are played with signatures, too."""
+SIGNED = ("joining", "signatures", "certificates", "leaving")
+"""The dialogues that are played by TLS and with signatures, too."""
 _HOUSEHOLD = """\
 version: 1
 name: kit
@@ -61,8 +62,10 @@ def household(place: Path, port: int, clock: WorldClock, more: str = "", scheme:
 
 @pytest.fixture(scope="session")
 def transcripts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Transcript, ...]:
-    """All dialogues, played at our own gateway, which polls."""
-    return _played(tmp_path_factory.mktemp("gateway"))
+    """All dialogues, played at our own gateway, which polls, and whose user opts by its command line."""
+    place = tmp_path_factory.mktemp("gateway")
+    user = User(f"{sys.executable} -m evenload ven {{do}} --config {place / 'household.yaml'}")
+    return _played(place, ", opts: createOpt", user=user)
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +91,7 @@ def signed_and_pushed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Transcr
     return _played(place, f", mode: push, listen: {listen}, signatures: required", pki=make_pki(place))
 
 
-def _played(place: Path, more: str = "", pki: Pki | None = None) -> tuple[Transcript, ...]:
+def _played(place: Path, more: str = "", pki: Pki | None = None, user: User | None = None) -> tuple[Transcript, ...]:
     clock = WorldClock(machine_now().replace(microsecond=0), machine_now(), SPEED)
     port, dialogues = free_port(), DIALOGUES
     path, kit = household(place, port, clock, more), Place(port=port)
@@ -98,10 +101,11 @@ def _played(place: Path, more: str = "", pki: Pki | None = None) -> tuple[Transc
         path = household(place, port, clock, more, "https")
         enrol(pki, place / "identity")
         kit = Place("127.0.0.1", port, place / "server.pem", place / "server.key", place / "ca" / "ca.pem")
+        kit = replace(kit, authority_key=place / "ca" / "ca-key.pem")
         dialogues = {name: DIALOGUES[name] for name in SIGNED}
     command = f"{sys.executable} -m evenload ven run --config {path}"
     world = Timeline(clock.epoch, clock.origin, SPEED)
-    return tuple(play(rules, kit, world, command=command, dialogues=dialogues))
+    return tuple(play(rules, kit, world, command=command, user=user, dialogues=dialogues))
 
 
 def enrol(pki: Pki, directory: Path) -> None:

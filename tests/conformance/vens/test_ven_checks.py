@@ -4,8 +4,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 
-from conformance import judge
+from conformance import judge, keys
 from conformance import templates as t
 from conformance.check import EVERY
 from conformance.damage import with_text
@@ -15,7 +18,8 @@ from conformance.signing import PROTECTION
 from conformance.vens import messages as m
 from conformance.vens.checks import CHECKS
 from conformance.verdict import Verdict
-from support.mutations import Mutation, mutated
+from core.clock import machine_now
+from support.mutations import Mutation, mutated, same
 from support.ven_mutations import (
     by,
     code,
@@ -49,6 +53,8 @@ _NINE = "<xcal:duration><xcal:duration>PT9H</xcal:duration></xcal:duration>"
 _INTERVAL = (
     "(<ei:interval>)(.*?)(<xcal:duration>[^/]*?<xcal:duration>[^<]*</xcal:duration></xcal:duration>)(.*?</ei:interval>)"
 )
+_ENDLESS = "<xcal:duration>PT0S</xcal:duration>"
+_AN_HOUR = "<xcal:duration>PT1H</xcal:duration>"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 
 
@@ -62,6 +68,17 @@ def _opt(**parts):
 
 def _ramped_opt(exchange):
     return with_text(t.create_opt(ven_of(exchange)), "</xcal:properties>", m.ramp_up("PT1M") + "</xcal:properties>")
+
+
+def _toasting_opt(exchange):
+    toaster = "<oadr:oadrDeviceClass><power:endDeviceAsset><power:mrid>Toaster</power:mrid></power:endDeviceAsset>"
+    return with_text(
+        t.create_opt(ven_of(exchange)), "</ei:eiTarget>", f"</ei:eiTarget>{toaster}</oadr:oadrDeviceClass>"
+    )
+
+
+def _created_event(event_id):
+    return lambda exchange: t.created_event(ven_of(exchange), [t.EventAnswer(event_id, 0, "r")])
 
 
 def _poll_again(exchange):
@@ -184,6 +201,7 @@ REGISTRATION = (
         said("oadrCreatePartyRegistration", "<ei:registrationID>[^<]*</ei:registrationID>", ""),
     ),
     _m("RG-07", "joining", "our metadata", silent("oadrRequestEvent")),
+    _m("RG-12", "outages", "back", silent("oadrCreatePartyRegistration")),
     _m("RG-09", "leaving", "asked again", code("oadrResponse", 459)),
     _m("RG-10", "leaving", "cancelled:oadrPoll", moved("gone:oadrPoll")),
     _m(
@@ -298,9 +316,57 @@ REPORTS = (
     _m("RP-62", "reports", "ended:to be ended:oadrPoll", instead("oadrPoll", _late("to be ended")), "RP-40"),
 )
 
+_STATE = "<oadr:oadrLoadControlState><oadr:oadrCapacity><oadr:oadrCurrent>1</oadr:oadrCurrent></oadr:oadrCapacity>"
+
+SPANS = (
+    _m("RP-03", "spans", "void:oadrPoll", instead("oadrPoll", _late("several"))),
+    _m("RP-28", "spans", "after the span:oadrPoll", instead("oadrPoll", _late("later"))),
+    _m("RP-28", "spans", "spans", said("oadrUpdateReport", rf"({_BEGIN})\d{{4}}", r"\g<1>2020")),
+    _m("RP-28", "spans", "spans", said("oadrUpdateReport", rf"({_BEGIN})\d{{4}}", r"\g<1>2090")),
+    _m("RP-28", "spans", "spans", said("oadrUpdateReport", "<ei:reportRequestID>later<", "<ei:reportRequestID>x<")),
+    _m("RP-29", "spans", "past", said("oadrUpdateReport", rf"({_BEGIN})\d{{4}}", r"\g<1>2020")),
+    _m("RP-30", "spans", "too much past", code("oadrCreatedReport", 452)),
+    _m("RP-30", "spans", "too much past", silent("oadrCreatedReport")),
+    _m("RP-46", "spans", "spans", said("oadrUpdateReport", r"<ei:interval>.*</ei:interval>(?=<ei:interval>)", "")),
+    _m(
+        "RP-50",
+        "spans",
+        "spans",
+        said(
+            "oadrUpdateReport",
+            "(<ei:interval>(?:(?!</ei:interval>).)*?</oadr:oadrManualOverride>)(?:(?!</ei:interval>).)*?"
+            "(</oadr:oadrPayloadResourceStatus>)",
+            rf"\1{_STATE}</oadr:oadrLoadControlState>\2",
+            count=1,
+        ),
+    ),
+    _m("RP-51", "reports", "once", said("oadrUpdateReport", _INTERVAL, r"\1\2\4")),
+    _m("RP-51", "reports", "once", said("oadrUpdateReport", rf"({_BEGIN})\d{{4}}", r"\g<1>2020")),
+)
+
+_CHOSEN = "<ei:eventID>chosen<"
+_OPT_TYPE = "<ei:optType>opt(In|Out)<"
+
 OPTS = (
+    _m("OP-01", "opts", "opted out", instead("oadrCreateOpt", _created_event("chosen"))),
+    _m("OP-01", "opts", "opted out", said("oadrCreateOpt", _CHOSEN, "<ei:eventID>another<")),
+    _m("OP-01", "opts", "opted out", said("oadrCreateOpt", _OPT_TYPE, "<ei:optType>optIn<")),
+    _m("OP-01", "opts", "opted out", said("oadrCreateOpt", "(<ei:modificationNumber>)0", r"\g<1>7")),
     _m("OP-02", "polling", "at rest", instead("oadrPoll", _opt(available=None))),
     _m("OP-03", "polling", "at rest", instead("oadrPoll", _ramped_opt)),
+    _m("OP-04", "opts", "back", said("oadrCancelOpt", "<ei:optID>[^<]*<", "<ei:optID>another<")),
+    _m("OP-04", "opts", "back", silent("oadrCancelOpt")),
+    _m("OP-04", "opts", "away", said("oadrCreateOpt", "<ei:optID>[^<]*<", "<ei:optID><")),
+    _m("OP-05", "polling", "at rest", instead("oadrPoll", _opt(vens=["another VEN"]))),
+    _m("OP-05", "polling", "at rest", instead("oadrPoll", _opt(resources=["no such resource"]))),
+    _m("OP-08", "opts", "opted in", instead("oadrCreateOpt", _created_event("chosen"))),
+    _m("OP-08", "opts", "opted in", said("oadrCreateOpt", "(<ei:modificationNumber>)1", r"\g<1>0")),
+    _m("OP-10", "opts", "opted unasked:oadrPoll", instead("oadrPoll", _opt(available=None, event=("unasked", 0)))),
+    _m("OP-11", "polling", "at rest", instead("oadrPoll", _toasting_opt)),
+    _m("OP-12", "opts", "away", said("oadrCreateOpt", "<xcal:duration>PT?[^<]*</xcal:duration>", _ENDLESS)),
+    _m("OP-12", "opts", "away", said("oadrCreateOpt", "<xcal:duration>PT?[^<]*</xcal:duration>", _AN_HOUR)),
+    _m("OP-12", "opts", "away", said("oadrCreateOpt", r"(<xcal:date-time>)\d{4}", r"\g<1>2020")),
+    _m("OP-12", "opts", "away", silent("oadrCreateOpt"), "OP-04"),
     _m(
         "OP-13",
         "polling",
@@ -331,6 +397,22 @@ def _opting_into(event_id):
     return signed(lambda exchange: t.created_event(ven_of(exchange), [t.EventAnswer(event_id, 0, "r")]))
 
 
+_BACK = "back:bad:expired:oadrPoll"
+
+
+def _not_with(server):
+    """Have the VEN say nothing to a server that it was shown."""
+    return lambda exchange: replace(exchange, step="back") if exchange.step.startswith(server) else exchange
+
+
+def _shown_by(key, digest=None):
+    """Return the certificate of a VEN (PEM)."""
+    name, now = x509.Name([]), machine_now()
+    builder = x509.CertificateBuilder().issuer_name(name).subject_name(name).serial_number(1)
+    builder = builder.not_valid_before(now).not_valid_after(now).public_key(key.public_key())
+    return builder.sign(key, digest or hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
 SIGNED = (
     _m("SE-08", "signatures", "bad:unsigned:oadrPoll", instead("oadrPoll", _opting_into("bad: unsigned"))),
     _m("SE-08", "signatures", "bad:moved:oadrPoll", instead("oadrPoll", _opting_into("bad: moved"))),
@@ -348,7 +430,36 @@ SIGNED = (
 )
 """Faults of a VEN that signs."""
 
-MUTATIONS = (*GENERAL, *EVENTS, *REGISTRATION, *WIRE, *REPORTS, *OPTS)
+TLS = (
+    _m("SE-01", "certificates", _BACK, moved("bad:TLS 1.1:oadrPoll")),
+    _m("SE-01", "certificates", _BACK, moved("bad:no encryption:oadrPoll")),
+    _m("SE-01", "certificates", "good", _not_with("good:default suites:")),
+    _m("SE-02", "certificates", "", same, certificate=_shown_by(rsa.generate_private_key(65537, 1024))),  # noqa: S505
+    _m("SE-02", "certificates", "", same, certificate=_shown_by(ec.generate_private_key(ec.SECP192R1()))),
+    _m("SE-02", "certificates", "", same, certificate=_shown_by(keys.new_key(), hashes.SHA224())),
+    _m("SE-02", "certificates", "", same, certificate=_shown_by(dsa.generate_private_key(2048))),
+    _m("SE-02", "certificates", "", same, certificate="no certificate"),
+    _m("SE-04", "certificates", _BACK, moved("bad:expired:oadrPoll")),
+    _m("SE-05", "certificates", _BACK, moved("bad:foreign authority:oadrPoll")),
+    _m("SE-05", "certificates", _BACK, moved("bad:another host:oadrPoll")),
+)
+"""Faults of a VEN that calls by TLS; its keys are weak on purpose."""
+
+SERVING = (
+    _m("SE-03", "certificates", "client", took(200)),
+    _m("SE-03", "certificates", "client:expired:nothing", took(406)),
+    _m(
+        "SE-03",
+        "certificates",
+        "after other clients",
+        said("oadrCreatedEvent", "(<ei:eventID>)after other clients", r"\1of a client with expired"),
+        "SE-09",
+    ),
+    _m("SE-03", "certificates", "after other clients", event_code("after", 459), "SE-09"),
+)
+"""Faults of a VEN that serves by TLS."""
+
+MUTATIONS = (*GENERAL, *EVENTS, *REGISTRATION, *WIRE, *REPORTS, *SPANS, *OPTS)
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
@@ -364,6 +475,27 @@ def test_a_fault_of_who_is_pushed_to_is_caught_and_nothing_else(pushed, mutation
 @pytest.mark.parametrize("mutation", SIGNED, ids=str)
 def test_a_fault_of_who_signs_is_caught_and_nothing_else(request, mutation):
     _catch(request.getfixturevalue("signed"), mutation)
+
+
+@pytest.mark.parametrize("mutation", TLS, ids=str)
+def test_a_fault_of_who_calls_by_tls_is_caught_and_nothing_else(request, mutation):
+    _catch(request.getfixturevalue("signed"), mutation)
+
+
+@pytest.mark.parametrize("mutation", SERVING, ids=str)
+def test_a_fault_of_who_serves_by_tls_is_caught_and_nothing_else(request, mutation):
+    _catch(request.getfixturevalue("signed_and_pushed"), mutation)
+
+
+def test_who_does_not_ask_for_events_where_it_was_forgotten_is_caught(transcripts):
+    """The check begins with the first registration, and goes on with the one after an outage (RG-07)."""
+    forgetful = _m("RG-07", "outages", "back", silent("oadrRequestEvent"))
+    played = [mutated(each, forgetful) if each.dialogue == "outages" else each for each in transcripts]
+    (result,) = judged([check for check in CHECKS if check.rule == "RG-07"], played, Profile())
+    assert (result.verdict, result.reason) == (
+        Verdict.FAIL,
+        "after its registration the VEN sent no oadrRequestEvent",
+    )
 
 
 def test_nonces_that_are_not_remembered_are_noted_and_no_fault(request):
@@ -399,4 +531,5 @@ def _catch(transcripts, mutation):
 
 
 def test_every_check_has_a_fault_to_catch():
-    assert {check.rule for check in CHECKS} - {mutation.rule for mutation in (*MUTATIONS, *PUSHED, *SIGNED)} == set()
+    mutations = (*MUTATIONS, *PUSHED, *SIGNED, *TLS, *SERVING)
+    assert {check.rule for check in CHECKS} - {mutation.rule for mutation in mutations} == set()

@@ -53,6 +53,19 @@ def test_tls_needs_all_three_files(tmp_path):
     assert "cannot be used" in done.output
 
 
+def test_the_key_of_the_authority_is_held_against_it(tmp_path):
+    make_pki(tmp_path)
+    files = ["--cert", tmp_path / "server.pem", "--key", tmp_path / "server.key", "--ca", tmp_path / "ca" / "ca.pem"]
+    place = ("--listen", "127.0.0.1:0", "--first", 1)
+    done = _run(*place, *files, "--ca-key", tmp_path / "server.key")
+    assert done.exit_code == 2
+    assert "is not the key of the authority in" in " ".join(done.output.split())
+    assert _run(*place, *files, "--ca-key", tmp_path / "ca" / "ca-key.pem").exit_code == 3, "no VEN came"
+    alone = _run(*place, "--ca-key", tmp_path / "ca" / "ca-key.pem")
+    assert alone.exit_code == 2
+    assert "--ca-key is the key of the authority in --ca: give both" in " ".join(alone.output.split())
+
+
 def test_a_ven_that_does_not_come_was_not_tried():
     done = _run("--listen", f"127.0.0.1:{free_port()}", "--first", 1)
     assert done.exit_code == 3
