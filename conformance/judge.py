@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,8 +23,8 @@ INVALID_ID: Final = 452
 NOT_REGISTERED: Final = 463
 _DATE_TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z")
 _DURATION: Final = re.compile(
-    r"(?P<sign>[+-]?)P(?:(?P<years>\d+)Y)?(?:(?P<months>\d+)M)?(?:(?P<days>\d+)D)?"
-    r"(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+)S)?)?"
+    r"(?P<sign>[+-]?)P(?:(?P<years>\d{1,9})Y)?(?:(?P<months>\d{1,9})M)?(?:(?P<days>\d{1,9})D)?"
+    r"(?:T(?:(?P<hours>\d{1,9})H)?(?:(?P<minutes>\d{1,9})M)?(?:(?P<seconds>\d{1,9})S)?)?"
 )
 _LENGTHS_S: Final = {"years": 31_536_000, "months": 2_592_000, "days": 86_400, "hours": 3600, "minutes": 60}
 
@@ -224,6 +224,14 @@ def seconds(text: str | None) -> int:
     parts = match.groupdict()
     length = sum(int(parts[name] or 0) * size for name, size in (_LENGTHS_S | {"seconds": 1}).items())
     return -length if parts["sign"] == "-" else length
+
+
+def after(at: datetime, length_s: float) -> datetime:
+    """Return the time that is so many seconds later. Raises Failed where the calendar ends before."""
+    try:
+        return at + timedelta(seconds=length_s)
+    except OverflowError:
+        raise Failed(f"what begins at {at} and lasts {length_s} s has no end in the calendar") from None
 
 
 def duration_at(document: Document, path: str) -> int | None:

@@ -1,9 +1,12 @@
 """Templates fit the schema as they stand; what is spoiled on purpose does not."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from conformance import damage, judge
 from conformance import templates as t
+from conformance.verdict import Failed
 from core.errors import InvalidError
 
 MESSAGES = {
@@ -77,9 +80,17 @@ def test_durations(text, length):
     assert judge.seconds(text) == length
 
 
-@pytest.mark.parametrize("text", ["P", "PT", "P1W", "PT1.5S", "1W", "", "x"])
+@pytest.mark.parametrize("text", ["P", "PT", "P1W", "PT1.5S", "1W", "", "x", f"PT{'9' * 5000}S"])
 def test_what_is_no_duration(text):
     assert not judge.is_duration(text)
+
+
+def test_what_ends_beyond_the_calendar_is_a_fault_and_no_crash():
+    assert judge.after(datetime(2026, 1, 1, tzinfo=UTC), 60) == datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
+    with pytest.raises(Failed, match="no end in the calendar"):
+        judge.after(datetime(9999, 12, 31, tzinfo=UTC), judge.seconds("P1D"))
+    with pytest.raises(Failed, match="no end in the calendar"):
+        judge.after(datetime(2026, 1, 1, tzinfo=UTC), judge.seconds("P999999999Y"))
 
 
 def test_a_message_of_entities_is_not_read():

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timedelta
 from itertools import pairwise
 from typing import Final
 
@@ -101,8 +100,9 @@ def metadata_comes_first(transcript: Transcript) -> None:
 @check("RP-02", "joining")
 def our_metadata_is_answered(transcript: Transcript) -> None:
     """It sends metadata, if only to say that there is none, and answers ours, which is empty."""
+    joined = played(transcript, "joining")
     if not list(messages(transcript, "oadrRegisterReport")):
-        raise Failed("the VEN sent no oadrRegisterReport", *transcript.exchanges[:5])
+        raise Failed("the VEN sent no oadrRegisterReport", *joined[:5])
     answered = list(messages(played(transcript, "our metadata"), "oadrRegisteredReport"))
     if not answered:
         raise Failed("the VEN did not answer an oadrRegisterReport", *played(transcript, "our metadata")[:20])
@@ -263,15 +263,15 @@ def what_is_asked_for_at_once_is_of_now(transcript: Transcript) -> None:
     reports, rates = of_request(played(transcript, "once"), "once"), transcript.facts["telemetry"]
     if not reports:
         raise NotObservable("no report came")
-    longest_s, oldest = float(rates["longest_s"]), judge.date_time(rates["asked_at"])
-    oldest -= timedelta(seconds=longest_s + float(rates["step_s"]))
+    longest_s = float(rates["longest_s"])
+    oldest = judge.after(judge.date_time(rates["asked_at"]), -longest_s - float(rates["step_s"]))
     for exchange, report in reports:
         for interval in map(Document, report.all("strm:intervals/ei:interval")):
             length = length_s(interval)
             if not interval.all("xcal:duration") and longest_s > float(rates["step_s"]):
                 raise Failed("an interval has no duration, and several rates are offered", exchange)
             start = interval.text("xcal:dtstart/xcal:date-time") or report.text("xcal:dtstart/xcal:date-time") or ""
-            end = judge.date_time(start.strip()) + timedelta(seconds=length or 0)
+            end = judge.after(judge.date_time(start.strip()), length or 0)
             if end < oldest:
                 raise Failed(f"the sample ends at {end}, and newer ones are kept each {longest_s:.0f} s", exchange)
 

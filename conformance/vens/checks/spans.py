@@ -44,7 +44,7 @@ def _starts(report: Document) -> Iterator[datetime]:
         own = interval.text("xcal:dtstart/xcal:date-time")
         start = at if own is None else judge.date_time(own.strip())
         yield start
-        at = start + timedelta(seconds=length_s(interval) or 0)
+        at = judge.after(start, length_s(interval) or 0)
 
 
 @check("RP-03", "spans")
