@@ -25,6 +25,7 @@ from conformance.check import Check
 from conformance.checks import CHECKS
 from conformance.damage import overridden
 from conformance.dialogues import DIALOGUES, FEATURES, HOSTILE
+from conformance.dialogues.profile_a import VEN_OF_2_0_A
 from conformance.exchange import Exchange, Transcript
 from conformance.fleet import MOST_VENS, Load, check_place
 from conformance.fleet import run as run_fleet
@@ -301,9 +302,17 @@ def ven(
             into=transcripts,
         )
     _tell_broken(transcripts)
+    checks = _that_apply(checks, transcripts)
     results = judged(checks, transcripts, declared)
     is_complete = not any(transcript.broke for transcript in transcripts)
     _finish(papers, summary(_subject(transcripts), checks, results, VEN_UNRUN), is_complete=is_complete)
+
+
+def _that_apply(checks: Sequence[Check], transcripts: Sequence[Transcript]) -> list[Check]:
+    """Return the checks for a VEN of the profile that it spoke: 2.0a has few rules, and 2.0b all."""
+    if VEN_OF_2_0_A not in [transcript.dialogue for transcript in transcripts]:
+        return list(checks)
+    return [check for check in checks if check.dialogue == VEN_OF_2_0_A]
 
 
 def _place(listen: str, cert: Path | None, key: Path | None, ca: Path | None) -> Place:
@@ -366,10 +375,11 @@ def replay(
     papers.check()
     transcripts = record.load(directory)
     played = {transcript.dialogue for transcript in transcripts}
-    is_ven = FIRST in played
+    is_ven = bool(played & {FIRST, VEN_OF_2_0_A})
     side, unrun = (VEN_CHECKS, VEN_UNRUN) if is_ven else (CHECKS, UNRUN)
     dialogues = VEN_DIALOGUES.keys() if is_ven else DIALOGUES.keys()
     checks = [check for check in _chosen(only, side) if check.dialogue in played or check.dialogue not in dialogues]
+    checks = _that_apply(checks, transcripts)
     if not checks:
         raise InvalidError(f"{directory} holds no dialogue that these rules need; it has {', '.join(sorted(played))}.")
     if not any(transcript.exchanges for transcript in transcripts):

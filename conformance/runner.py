@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from conformance.check import EVERY, Check
 from conformance.dialogues import Dialogue
-from conformance.dialogues.profile_a import PROFILE_A
+from conformance.dialogues.profile_a import PROFILE_A, VEN_OF_2_0_A
 from conformance.exchange import Transcript
 from conformance.operator import Operator
 from conformance.profile import Profile
@@ -74,7 +74,7 @@ def judged(
     """Judge transcripts; one result a check, in the order of the checks."""
     by_name = {transcript.dialogue: transcript for transcript in transcripts}
     facts = {name: value for transcript in transcripts for name, value in transcript.facts.items()}
-    of_2_0b = [transcript for transcript in transcripts if transcript.dialogue != PROFILE_A]
+    of_2_0b = [transcript for transcript in transcripts if transcript.dialogue not in (PROFILE_A, VEN_OF_2_0_A)]
     every = Transcript(EVERY, tuple(exchange for transcript in of_2_0b for exchange in transcript), facts)
     results = []
     for check in checks:

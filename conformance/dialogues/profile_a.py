@@ -12,7 +12,8 @@ from conformance.templates import Message
 from conformance.verdict import Failed
 
 PROFILE_A: Final = "profile 2.0a"
-"""What is said in it is none of 2.0b's messages."""
+VEN_OF_2_0_A: Final = "VEN of 2.0a"
+"""What is said in these, with a VTN and with a VEN, is none of 2.0b's messages."""
 _PRICE: Final = SignalOrder("ELECTRICITY_PRICE", "price", ((60, 0.3),), "EUR/kWh")
 
 

@@ -17,6 +17,8 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from lxml import etree
+
 from conformance import judge, signatures
 from conformance import templates as t
 from conformance.exchange import VTN, Answer, Exchange, Request, Transcript
@@ -37,6 +39,7 @@ _MOST_KEPT: Final = 256 << 20
 """So many bytes of what a VEN says are kept; one that says more is turned away."""
 _BUSY: Final = 503
 _OK: Final = 200
+_2_0_A: Final = "2.0a"
 _LOOK_S: Final = 1.0
 MARKET_CONTEXT: Final = "http://conformance.example/programme"
 _PREFIX: Final = "/OpenADR2/Simple/2.0b"
@@ -141,11 +144,32 @@ class Desk:
         """Keep something for the checks; JSON."""
         self._facts[name] = value
 
+    def rename(self, dialogue: str) -> None:
+        """Call the dialogue otherwise: it has become another one."""
+        with self._changed:
+            self._dialogue = dialogue
+
     def step(self, name: str) -> int:
         """Begin a step; return where it begins, for `wait`."""
         with self._changed:
             self._step = name
             return len(self._exchanges)
+
+    def list_events(self, step: str, *events: m.Event, asks: int = 2) -> None:
+        """Begin a step in which these events are listed to a VEN that asks for them, until it has asked so often.
+
+        Raises BrokenOffError if it does not.
+        """
+        with self._changed:
+            since = self.step(step)
+            self.events = list(events)
+        if not self._until(lambda: len(self.heard("oadrRequestEvent", since)) >= asks, self.rules.patience_s):
+            raise BrokenOffError(f"{step}: the VEN does not ask for events")
+
+    @property
+    def speaks_2_0_a(self) -> bool:
+        """Whether the VEN has said something of the profile 2.0a."""
+        return self._facts.get("profile") == _2_0_A
 
     @property
     def signs(self) -> bool:
@@ -420,7 +444,17 @@ class Desk:
             return saying if isinstance(saying, Saying) else Saying(answer_of(self.signed(saying(document))))
         if request.method != "POST":
             return Saying(answer_of(None, 501))
+        if etree.QName(document.root).namespace == t.OF_2_0_A:
+            self._facts["profile"] = _2_0_A
+            return Saying(answer_of(t.of_2_0_a(self._in_2_0_a(document))))
         return Saying(answer_of(self.signed(self._usual(document))))
+
+    def _in_2_0_a(self, document: Document) -> Message:
+        """Return the answer of a VTN to a VEN of 2.0a, which registers with nobody (PA-02)."""
+        request_id = document.text("*/pyld:requestID | pyld:eiCreatedEvent/ei:eiResponse/pyld:requestID") or ""
+        if document.name == "oadrRequestEvent":
+            return self._request_event(document, request_id)
+        return m.response(request_id, None, _OK if document.name in ("oadrCreatedEvent", "oadrResponse") else 459)
 
     def _usual(self, document: Document) -> Message:
         """Return the answer of a VTN to which nothing is special."""

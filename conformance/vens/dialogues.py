@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from conformance import damage, forgery, judge, keys
 from conformance import templates as t
+from conformance.dialogues.profile_a import VEN_OF_2_0_A
 from conformance.exchange import Answer
 from conformance.judge import Document
 from conformance.listener import Saying
@@ -33,6 +34,8 @@ _SLOW_S: Final = 4.5
 _SEVERAL: Final = 3
 """So many intervals of a report."""
 _PAST_S: Final = 7200
+_MOST_PAST_S: Final = 20 * 365 * 86_400
+"""Of a VEN that has more of the past than that, nobody can ask too much."""
 _MOST_PATIENCE: Final = 4
 _AWAY_S: Final = 5400
 _DEEP: Final = 20_000
@@ -40,15 +43,31 @@ _MUCH: Final = 24 << 20
 
 
 def joining(desk: Desk) -> None:
-    """Wait for the VEN, let it register, and exchange what comes first."""
+    """Wait for the VEN, let it register, and exchange what comes first; one of 2.0a does not register."""
     since = desk.step("joining")
-    if not desk.awaited(lambda: desk.heard("oadrCreatePartyRegistration", since), desk.rules.first_s):
+    firsts = ("oadrCreatePartyRegistration", "oadrRequestEvent")
+    desk.awaited(lambda: [each for name in firsts for each in desk.heard(name, since)], desk.rules.first_s)
+    if desk.speaks_2_0_a:
+        desk.rename(VEN_OF_2_0_A)
+        profile_a(desk)
+        return
+    if not desk.heard("oadrCreatePartyRegistration", since):
         raise BrokenOffError(f"it sent no oadrCreatePartyRegistration within {desk.rules.first_s:.0f} s")
     offered = desk.wait("oadrRegisterReport", since)
     desk.fact("resources", sorted({desk.rules.resource, *offered.texts(".//ei:reportDataSource/ei:resourceID")} - {""}))
     since = desk.step("our metadata")
     desk.tell(t.register_report(desk.ven_id, request_id=desk.token()))
     desk.settle()
+
+
+def profile_a(desk: Desk) -> None:
+    """List events to a VEN of 2.0a: new ones, one changed, one cancelled, and none."""
+    plain = desk.event(extra=m.notification("PT0S"), signals=(m.Signal(current=0.0),))
+    first, also = replace(plain, id="first"), replace(plain, id="also", start=plain.start + timedelta(hours=2))
+    desk.list_events("new", first, also, replace(also, id="quiet", always=False))
+    desk.list_events("changed", replace(first, modification=1, comment="changed"), also)
+    desk.list_events("cancelled", replace(first, modification=2, status="cancelled"), also)
+    desk.list_events("none")
 
 
 def polling(desk: Desk) -> None:
@@ -337,7 +356,7 @@ class _Offer:
         self.step_s = max(judge.seconds(self.step), 1)
         self.longest_s = max(judge.seconds(_rate(report, "oadr:oadrMaxPeriod") or self.step), self.step_s)
         length = (report.text("xcal:duration/xcal:duration") or "").strip()
-        self.holds_s = judge.seconds(length) if judge.is_duration(length) else 0
+        self.holds_s = min(judge.seconds(length), _MOST_PAST_S) if judge.is_duration(length) else 0
 
     @property
     def shown(self) -> dict[str, Any]:
@@ -400,7 +419,7 @@ def _of(desk: Desk, request_id: str, since: int) -> list[Document]:
 
 def _ask_for_the_past(desk: Desk, offer: _Offer) -> None:
     """Ask for twice of what is offered, and for two hours of it."""
-    if offer.holds_s:
+    if 0 < offer.holds_s < _MOST_PAST_S:
         desk.step("too much past")
         start = desk.now() - timedelta(seconds=2 * offer.holds_s)
         _ask(desk, m.Want("too much past", offer.specifier, offer.points, start=start, lasts=f"PT{2 * offer.holds_s}S"))

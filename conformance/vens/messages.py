@@ -29,7 +29,7 @@ def stamp(when: datetime) -> str:
 class Signal:
     """A signal: `values` are (seconds, value) of its intervals; `device_class` is an endDeviceAsset's mrid.
 
-    `length` is that of each interval as ISO 8601, in place of seconds.
+    `length` is that of each interval as ISO 8601, in place of seconds; `current` is its currentValue, if it has one.
     """
 
     name: str = "SIMPLE"
@@ -37,6 +37,7 @@ class Signal:
     values: tuple[tuple[int, float], ...] = ((3600, 1.0),)
     device_class: str = ""
     length: str = ""
+    current: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +94,17 @@ def _signal(signal: Signal, number: int) -> str:
         for uid, (seconds, value) in enumerate(signal.values)
     )
     device = f"<power:endDeviceAsset><power:mrid>{signal.device_class}</power:mrid></power:endDeviceAsset>"
+    current = (
+        ""
+        if signal.current is None
+        else "<ei:currentValue><ei:payloadFloat>"
+        f"<ei:value>{signal.current}</ei:value></ei:payloadFloat></ei:currentValue>"
+    )
     return (
         f"<ei:eiEventSignal><strm:intervals>{intervals}</strm:intervals>"
         f"{f'<ei:eiTarget>{device}</ei:eiTarget>' if signal.device_class else ''}"
         f"{element('ei:signalName', signal.name)}{element('ei:signalType', signal.type)}"
-        f"<ei:signalID>signal {number}</ei:signalID>{_ITEM_BASES.get(signal.name, '')}</ei:eiEventSignal>"
+        f"<ei:signalID>signal {number}</ei:signalID>{_ITEM_BASES.get(signal.name, '')}{current}</ei:eiEventSignal>"
     )
 
 
@@ -106,6 +113,11 @@ def startafter(length: str) -> str:
     return (
         f"<xcal:tolerance><xcal:tolerate><xcal:startafter>{length}</xcal:startafter></xcal:tolerate></xcal:tolerance>"
     )
+
+
+def notification(length: str) -> str:
+    """Return how long before its start an event is told of."""
+    return duration_part(length, "ei:x-eiNotification")
 
 
 def ramp_up(length: str) -> str:

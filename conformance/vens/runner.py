@@ -132,10 +132,11 @@ def play(
     dialogues: Mapping[str, Dialogue] = DIALOGUES,
     into: list[Transcript] | None = None,
 ) -> list[Transcript]:
-    """Play the dialogues in their order. `user` opts at the VEN, `ready` hears the address, `begins` each name.
+    """Play the dialogues in their order; with a VEN of 2.0a one of its own only.
 
-    What breaks one off stands in its transcript. `into` gets each transcript when it is whole, so that nothing is lost
-    with an interruption. Raises UnavailableError if no VEN came, or one that cannot be reached, InvalidError.
+    `user` opts at the VEN, `ready` hears the address, `begins` each name. What breaks a dialogue off stands in its
+    transcript. `into` gets each transcript when it is whole, so that nothing is lost with an interruption. Raises
+    UnavailableError if no VEN came, or one that cannot be reached, InvalidError.
     """
     if place.authority_key is not None:
         read_authority(place)
@@ -159,6 +160,8 @@ def play(
                 transcripts.append(desk.transcript(broke))
                 if desk.unreachable:
                     raise UnavailableError(f"The VEN cannot be reached at {desk.address}: {desk.unreachable}")
+                if desk.speaks_2_0_a and not desk.ven_id:
+                    return transcripts
                 if name == FIRST and not desk.ven_id:
                     why = "; ".join((broke, *desk.faults, *host.faults))
                     raise UnavailableError(f"No VEN registered at {host.url}: {why}\n{ven.last_words()}".rstrip())

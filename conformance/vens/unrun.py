@@ -5,7 +5,6 @@ from types import MappingProxyType
 from typing import Final
 
 _XMPP: Final = "not built: the kit does not speak XMPP"
-_2_0_A: Final = "not built: the kit does not play a 2.0a VTN"
 _DEVICES: Final = "not observable: it shows at the devices only"
 _VTNS: Final = "nothing to see: a VEN asks for no reports, and gets none"
 
@@ -42,8 +41,6 @@ UNRUN: Final[Mapping[str, str]] = MappingProxyType(
         "XM-06": _XMPP,
         "XM-07": _XMPP,
         "XM-08": _XMPP,
-        "PA-02": _2_0_A,
-        "PA-05": _2_0_A,
-        "PA-06": _2_0_A,
+        "PA-06": "nothing to see: it allows something",
     }
 )

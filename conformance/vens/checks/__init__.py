@@ -3,7 +3,18 @@
 from typing import Final
 
 from conformance.check import Check
-from conformance.vens.checks import events, general, opts, polling, registration, reports, security, signatures, spans
+from conformance.vens.checks import (
+    events,
+    general,
+    opts,
+    polling,
+    profile_a,
+    registration,
+    reports,
+    security,
+    signatures,
+    spans,
+)
 
 CHECKS: Final[tuple[Check, ...]] = (
     *general.CHECKS,
@@ -15,4 +26,5 @@ CHECKS: Final[tuple[Check, ...]] = (
     *opts.CHECKS,
     *security.CHECKS,
     *signatures.CHECKS,
+    *profile_a.CHECKS,
 )

@@ -60,6 +60,8 @@ def _is_pull(transcript: Transcript) -> bool:
 @check("PL-01", EVERY)
 def a_pull_ven_polls(transcript: Transcript) -> None:
     """It uses OadrPoll; a VEN that is pushed to does not."""
+    if not transcript.exchanges:
+        raise NotObservable("the VEN said nothing")
     polls = _polls(tuple(transcript))
     if not _is_pull(transcript) and polls:
         raise Failed("a VEN that is pushed to polls", *polls[:1])

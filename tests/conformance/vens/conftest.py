@@ -17,6 +17,7 @@ from conformance.vens.user import User
 from core.clock import WorldClock, machine_now
 from evenload.demo.processes import free_port
 from support.pki import Pki, make_pki
+from support.small_vens import SmallVenOf20a
 
 SPEED = 30.0
 RESOURCE = "home-01"
@@ -74,6 +75,14 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Transcript, ...]:
     port = free_port()
     listen = f"{{host: 127.0.0.1, port: {port}, address: 'http://127.0.0.1:{port}/a/prefix'}}"
     return _played(tmp_path_factory.mktemp("listener"), f", mode: push, listen: {listen}")
+
+
+@pytest.fixture(scope="session")
+def of_2_0_a() -> tuple[Transcript, ...]:
+    """What is played with a VEN of 2.0a."""
+    port, now = free_port(), machine_now()
+    with SmallVenOf20a(f"http://127.0.0.1:{port}"):
+        return tuple(play(Rules(patience_s=20.0), Place(port=port), Timeline(now, now)))
 
 
 @pytest.fixture(scope="session")

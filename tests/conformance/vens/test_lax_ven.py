@@ -1,14 +1,10 @@
 """The kit at small VENs that look at the servers that they call, or do not: what it says of them, from end to end."""
 
 import ssl
-import threading
 import warnings
 
 import pytest
 
-from conformance import judge
-from conformance import templates as t
-from conformance.exchange import Request
 from conformance.listener import Place
 from conformance.profile import Profile
 from conformance.runner import judged
@@ -18,55 +14,10 @@ from conformance.vens.desk import Rules
 from conformance.vens.dialogues import DIALOGUES
 from conformance.vens.runner import play
 from conformance.verdict import Verdict
-from conformance.wire import Access, Line
 from core.clock import machine_now
 from evenload.demo.processes import free_port
 from support.pki import make_pki
-
-_PERIOD_S = 0.2
-
-
-class SmallVen:
-    """Registers, offers nothing, and polls, until it is ended; with `forgiving` it registers again when it has to."""
-
-    def __init__(self, base, context, *, forgiving=True):
-        self._line = Line(Access(f"{base}/OpenADR2/Simple/2.0b"), context)
-        self._forgiving = forgiving
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._live)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._over.set()
-        self._thread.join()
-
-    def _live(self):
-        ven_id = None
-        while not self._over.wait(_PERIOD_S):
-            if ven_id is None:
-                ven_id = self._register()
-                continue
-            answer = self._post(t.poll(ven_id))
-            if answer is not None and answer.code == judge.NOT_REGISTERED and self._forgiving:
-                ven_id = None
-
-    def _register(self):
-        answer = self._post(t.register())
-        if answer is None or (ven_id := answer.text("ei:venID")) is None:
-            return None
-        self._post(t.register_report(ven_id))
-        self._post(t.request_event(ven_id))
-        return ven_id
-
-    def _post(self, message):
-        length = ("Content-Length", str(len(message.body)))
-        headers = (("Host", "kit"), ("Content-Type", "application/xml"), length, ("Connection", "close"))
-        target = f"/OpenADR2/Simple/2.0b/{message.service}"
-        answer = self._line.exchange(Request("POST", target, headers, message.body)).answer
-        return judge.parse(answer.body) if answer is not None and answer.body else None
+from support.small_vens import SmallVen
 
 
 def _played(place, scheme, context, *names, **how):

@@ -9,6 +9,7 @@ import pytest
 
 from conformance import judge
 from conformance.catalogue import Side, load
+from conformance.exchange import Transcript
 from conformance.profile import Profile
 from conformance.runner import judged
 from conformance.vens.checks import CHECKS
@@ -26,9 +27,15 @@ _SIGNATURES = {"SE-08", "SE-09", "SE-10"}
 """They need TLS, and have runs of their own."""
 _TLS = {"SE-01", "SE-02", "SE-03", "SE-04", "SE-05"}
 """They, too."""
+_OLD = {"PA-02", "PA-05"}
+"""Our gateway speaks 2.0b."""
 UNSEEN = {
-    "transcripts": _SIGNATURES | _TLS | {"GN-12", "RG-13", "TR-05", "TR-13", "SX-12"},
-    "pushed": _OPTS | _SIGNATURES | _TLS | {"PL-05", "PL-06", "PL-08", "PL-09", "PL-10", "TR-10", "TR-11", "SX-11"},
+    "transcripts": _OLD | _SIGNATURES | _TLS | {"GN-12", "RG-13", "TR-05", "TR-13", "SX-12"},
+    "pushed": _OLD
+    | _OPTS
+    | _SIGNATURES
+    | _TLS
+    | {"PL-05", "PL-06", "PL-08", "PL-09", "PL-10", "TR-10", "TR-11", "SX-11"},
 }
 
 
@@ -118,6 +125,10 @@ def test_signatures_that_the_profile_does_not_have_are_not_asked_for(signed):
 def test_every_check_has_a_rule_of_its_own():
     rules = [check.rule for check in CHECKS]
     assert len(rules) == len(set(rules))
+
+
+def test_what_was_not_played_is_nobodys_fault():
+    assert {check.of_transcript(Transcript(check.dialogue)).verdict for check in CHECKS} & {Verdict.FAIL} == set()
 
 
 def test_a_rule_for_vens_has_a_check_or_a_reason_why_not():

@@ -12,6 +12,7 @@ from conformance import judge, keys
 from conformance import templates as t
 from conformance.check import EVERY
 from conformance.damage import with_text
+from conformance.dialogues.profile_a import VEN_OF_2_0_A
 from conformance.profile import Profile
 from conformance.runner import judged
 from conformance.signing import PROTECTION
@@ -83,6 +84,15 @@ def _created_event(event_id):
 
 def _poll_again(exchange):
     return t.poll(ven_of(exchange))
+
+
+def _names_itself(exchange):
+    """Say an oadrResponse of 2.0a with a venID."""
+    return t.of_2_0_a(replace(m.response("r", "small"), service="EiEvent"))
+
+
+def _asks_again(exchange):
+    return t.of_2_0_a(t.request_event(ven_of(exchange), "r"))
 
 
 def _one_answer_more(exchange):
@@ -459,6 +469,16 @@ SERVING = (
 )
 """Faults of a VEN that serves by TLS."""
 
+OLD = (
+    _m("PA-02", VEN_OF_2_0_A, "changed", instead("oadrRequestEvent", _poll_again)),
+    _m("PA-02", VEN_OF_2_0_A, "new", posted_to("oadrRequestEvent", "2.0b/EiEvent")),
+    _m("PA-02", VEN_OF_2_0_A, "new", said("oadrRequestEvent", "oadr-2.0a", "oadr-2.0b")),
+    _m("PA-02", VEN_OF_2_0_A, "none", instead("oadrRequestEvent", _names_itself)),
+    _m("PA-05", VEN_OF_2_0_A, "changed", said("oadrCreatedEvent", "(<ei:eventID>)also", r"\1another")),
+    _m("PA-05", VEN_OF_2_0_A, "new", instead("oadrCreatedEvent", _asks_again)),
+)
+"""Faults of a VEN of 2.0a."""
+
 MUTATIONS = (*GENERAL, *EVENTS, *REGISTRATION, *WIRE, *REPORTS, *SPANS, *OPTS)
 
 
@@ -475,6 +495,18 @@ def test_a_fault_of_who_is_pushed_to_is_caught_and_nothing_else(pushed, mutation
 @pytest.mark.parametrize("mutation", SIGNED, ids=str)
 def test_a_fault_of_who_signs_is_caught_and_nothing_else(request, mutation):
     _catch(request.getfixturevalue("signed"), mutation)
+
+
+@pytest.mark.parametrize("mutation", OLD, ids=str)
+def test_a_fault_of_a_ven_of_2_0_a_is_caught_and_nothing_else(of_2_0_a, mutation):
+    _catch(of_2_0_a, mutation)
+
+
+def test_a_ven_of_2_0_a_without_a_fault_breaks_no_rule(of_2_0_a):
+    assert [transcript.dialogue for transcript in of_2_0_a] == [VEN_OF_2_0_A]
+    results = {result.rule: result for result in judged(CHECKS, of_2_0_a, Profile())}
+    assert {results[rule].verdict for rule in ("PA-02", "PA-05")} == {Verdict.PASS}
+    assert Verdict.FAIL not in {result.verdict for result in results.values()}
 
 
 @pytest.mark.parametrize("mutation", TLS, ids=str)
@@ -531,5 +563,5 @@ def _catch(transcripts, mutation):
 
 
 def test_every_check_has_a_fault_to_catch():
-    mutations = (*MUTATIONS, *PUSHED, *SIGNED, *TLS, *SERVING)
+    mutations = (*MUTATIONS, *PUSHED, *SIGNED, *TLS, *SERVING, *OLD)
     assert {check.rule for check in CHECKS} - {mutation.rule for mutation in mutations} == set()

@@ -23,6 +23,7 @@ from conformance.verdict import printable
 from core.clock import machine_now
 from evenload.demo.processes import free_port
 from support.pki import make_pki
+from support.small_vens import SmallVenOf20a
 
 
 def _run(*arguments):
@@ -64,6 +65,17 @@ def test_the_key_of_the_authority_is_held_against_it(tmp_path):
     alone = _run(*place, "--ca-key", tmp_path / "ca" / "ca-key.pem")
     assert alone.exit_code == 2
     assert "--ca-key is the key of the authority in --ca: give both" in " ".join(alone.output.split())
+
+
+def test_a_ven_of_2_0_a_is_held_to_the_rules_of_2_0_a(tmp_path):
+    port = free_port()
+    with SmallVenOf20a(f"http://127.0.0.1:{port}"):
+        done = _run("--listen", f"127.0.0.1:{port}", "--first", 30, "--record", tmp_path / "run", "--all")
+    again = CliRunner().invoke(app, ["replay", str(tmp_path / "run"), "--all"])
+    for shown in (done, again):
+        assert shown.exit_code == 0, shown.output
+        assert {"PA-02", "PA-05"} <= set(shown.output.split())
+        assert "GN-01" not in shown.output.partition("PA-05")[0], "what 2.0a does not have is not asked for"
 
 
 def test_a_ven_that_does_not_come_was_not_tried():
