@@ -361,7 +361,13 @@ def openleadr(
 
 @_command
 def replay(
-    directory: Annotated[Path, typer.Argument(help="What `evenload conform vtn --record` wrote.")],
+    place: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RECORD",
+            help="What --record of `evenload conform vtn` or `ven` wrote, or the file of a VEN's messages.",
+        ),
+    ],
     profile_file: _Profile = None,
     only: _Only = None,
     *,
@@ -373,7 +379,7 @@ def replay(
     """Judge a recorded run again, without a VTN or VEN."""
     papers = Papers(None, every, junit, json_file, html)
     papers.check()
-    transcripts = record.load(directory)
+    transcripts = record.load(place)
     played = {transcript.dialogue for transcript in transcripts}
     is_ven = bool(played & {FIRST, VEN_OF_2_0_A})
     side, unrun = (VEN_CHECKS, VEN_UNRUN) if is_ven else (CHECKS, UNRUN)
@@ -381,16 +387,17 @@ def replay(
     checks = [check for check in _chosen(only, side) if check.dialogue in played or check.dialogue not in dialogues]
     checks = _that_apply(checks, transcripts)
     if not checks:
-        raise InvalidError(f"{directory} holds no dialogue that these rules need; it has {', '.join(sorted(played))}.")
+        raise InvalidError(f"{place} holds no dialogue that these rules need; it has {', '.join(sorted(played))}.")
     if not any(transcript.exchanges for transcript in transcripts):
-        raise UnavailableError(f"Nothing was said in the run of {directory}.")
+        raise UnavailableError(f"Nothing was said in the run of {place}.")
+    _tell_left_out(transcripts)
     declared = profile.load(profile_file) if profile_file else Profile()
     try:
         results = judged(checks, transcripts, declared)
     except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise InvalidError(f"The run in {directory} was damaged: its facts are not those of the kit.") from error
+        raise InvalidError(f"The run in {place} was damaged: its facts are not those of the kit.") from error
     is_complete = not (is_ven and any(transcript.broke for transcript in transcripts))
-    _finish(papers, summary(str(directory), checks, results, unrun), is_complete=is_complete)
+    _finish(papers, summary(str(place), checks, results, unrun), is_complete=is_complete)
 
 
 @_command
@@ -573,3 +580,14 @@ def _tell_broken(transcripts: Sequence[Transcript]) -> None:
     for transcript in transcripts:
         if transcript.broke:
             typer.echo(f"The dialogue '{transcript.dialogue}' broke off: {printable(transcript.broke)}", err=True)
+
+
+def _tell_left_out(transcripts: Sequence[Transcript]) -> None:
+    """Say what a log had that its record has not, so that nobody takes it for judged."""
+    for facts in (transcript.facts for transcript in transcripts):
+        if count := facts.get("left_out"):
+            typer.echo(
+                f"{count} of the messages are not in the record: of 2.0a, or too long to be kept whole.", err=True
+            )
+        if facts.get("older_missing"):
+            typer.echo("Older messages are not in the record, which would have become too large.", err=True)

@@ -1,7 +1,8 @@
 """Recorded runs: a directory with one JSON file a dialogue. What was recorded is judged offline like a run.
 
-A record may come from elsewhere, such as a VTN's own log of messages. Without headers the fact `headers` is `not
-recorded`; its exchanges belong to no dialogue of the kit, so that the rules of all messages judge them.
+A record may come from elsewhere, such as a VTN's own log of messages: that is one such file. Without headers the fact
+`headers` is `not recorded`; with `newest_first` the exchanges stand in that order. They belong to no dialogue of the
+kit, so that the rules of all messages judge them.
 """
 
 import base64
@@ -47,11 +48,11 @@ def save(directory: Path, transcripts: Iterable[Transcript]) -> None:
         raise UnavailableError(f"Nothing can be recorded in {directory}: {error.strerror}.") from error
 
 
-def load(directory: Path) -> tuple[Transcript, ...]:
-    """Read a recorded run, in its order. Raises InvalidError for what is none."""
-    paths = sorted(directory.glob("*.json"))
+def load(place: Path) -> tuple[Transcript, ...]:
+    """Read a recorded run, in its order: a directory, or one file of one. Raises InvalidError for what is none."""
+    paths = sorted(place.glob("*.json")) if place.is_dir() else [place]
     if not paths:
-        raise InvalidError(f"{directory} holds no recorded dialogue.")
+        raise InvalidError(f"{place} holds no recorded dialogue.")
     return tuple(_read(path) for path in paths)
 
 
@@ -62,7 +63,8 @@ def _read(path: Path) -> Transcript:
         shown = json.loads(path.read_text(encoding="utf-8"))
         if shown["version"] != _VERSION:
             raise InvalidError(f"{path} was recorded by another version of the kit.")
-        exchanges = tuple(_exchange(each) for each in shown["exchanges"])
+        order = -1 if shown.get("newest_first") else 1
+        exchanges = tuple(_exchange(each) for each in shown["exchanges"][::order])
         return Transcript(str(shown["dialogue"]), exchanges, dict(shown["facts"]), str(shown["broke"]))
     except OSError as error:
         raise InvalidError(f"{path} cannot be read: {error.strerror}.") from error

@@ -1,18 +1,19 @@
 """`evenload fleet messages` and `evenload fleet message`: the log of what VENs and the VTN said to each other."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from evenload import message_record
+from certs.files import write_new
 from evenload.client import OperatorClient
 from evenload.names import Noun
 from evenload.output import printable_lines
 from evenload.session import MaybeMoment, Session
 
 _VenId = Annotated[str, typer.Argument(help="Its name, or its venID.", metavar="VEN"), Noun.VEN]
-_USUAL: Final = 50
 _SHOWN: Final = 3
 """As many ids stand in a line."""
 _MOST: Final = 100_000
@@ -29,29 +30,21 @@ def list_messages(
     until: MaybeMoment = None,
     *,
     faults: Annotated[bool, typer.Option("--faults", help="Only those with an error.")] = False,
-    limit: Annotated[
-        int | None,
-        typer.Option(min=1, max=_MOST, help="The newest, at most so many; 50 unless said, with --record all."),
-    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=_MOST, help="The newest, at most so many.")] = 50,
     record: Annotated[
-        Path | None, typer.Option(help="Write them to this directory, for `evenload conform replay`.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Save all of them to a new file, for `evenload conform replay`."),
     ] = None,
 ) -> None:
     """List what a VEN said and what it was answered, newest first. Times are server time.
 
     Empty polls are not kept, and of reports that were taken one now and then.
     """
-    query = {"ven_id": ven_id, "event_id": event, "type": type_, "since": since, "until": until, "faults": faults}
-    most = limit or (_USUAL if record is None else _MOST)
-    rows = session.call(lambda client: _newest(client, {**query, "bodies": record is not None}, most))
+    query = {"event_id": event, "type": type_, "since": since, "until": until, "faults": faults}
     if record is not None:
-        kept = message_record.save(record, rows)
-        left_out = len(rows) - kept
-        more = f" {left_out} are left out: pushed, of 2.0a, or cut." if left_out else ""
-        text = f"{kept} {'message' if kept == 1 else 'messages'} in {record}."
-        text = text if kept else "The log has no such message; nothing was written."
-        session.tell({"record": str(record), "messages": kept, "left_out": left_out}, text + more)
+        _save(session, ven_id, query, record)
         return
+    rows = session.call(lambda client: _newest(client, {"ven_id": ven_id, **query}, limit))
     shown = [row | {"events": _few(row["event_ids"]), "result": _result(row)} for row in rows]
     session.table(
         rows if session.json else shown,
@@ -77,6 +70,23 @@ def show_message(
     session.table({name: value for name, value in message.items() if name not in ("message", "answer")})
     for name in ("message", "answer"):
         typer.echo(f"\n{name.capitalize()}:\n{printable_lines(message[name].replace(chr(13), ''))}")
+
+
+def _save(session: Session, ven_id: str, query: Mapping[str, Any], path: Path) -> None:
+    """Write the record of messages to a new file, which only its owner may read. Raises EvenloadError."""
+    saved = session.call(lambda client: client.get(f"/vens/{ven_id}/message-record", query))
+    messages, facts = len(saved["exchanges"]), saved["facts"]
+    more = ""
+    if facts["left_out"]:
+        more += f" {facts['left_out']} are left out: of 2.0a, or cut."
+    if facts["older_missing"]:
+        more += " Older ones are left out: the file would have become too large."
+    if messages:
+        write_new(path, json.dumps(saved, ensure_ascii=False))
+        text = f"{messages} {'message' if messages == 1 else 'messages'} in {path}."
+    else:
+        text = "The log has no such message; nothing was written."
+    session.tell({"record": str(path) if messages else None, "messages": messages} | facts, text + more)
 
 
 async def _newest(client: OperatorClient, query: dict[str, Any], most: int) -> list[Any]:

@@ -11,6 +11,7 @@ from aggregator.trade import reports
 from core.direction import Direction
 from core.errors import NotFoundError
 from web.api import Context
+from web.downloads import attachment
 from web.etag import etag_of, is_unchanged
 from web.model import Model, UtcTime
 from web.operation import operation
@@ -207,9 +208,7 @@ def _csv(context: Context, text: str, name: str) -> web.Response:
     context.headers["Cache-Control"] = "private, no-cache"
     if is_unchanged(context.request.headers.get("If-None-Match"), tag):
         return web.Response(status=304)
-    safe = "".join(char for char in name if char.isascii() and (char.isalnum() or char in "._-"))
-    headers = {"Content-Disposition": f'attachment; filename="{safe}"'}
-    return web.Response(body=raw, content_type=_CSV, charset="utf-8", headers=headers)
+    return web.Response(body=raw, content_type=_CSV, charset="utf-8", headers=attachment(name))
 
 
 def _wants_csv(accept: str) -> bool:

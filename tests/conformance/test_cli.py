@@ -1,6 +1,7 @@
 """`evenload conform`: exit codes, and what is said where something is missing."""
 
 import json
+import re
 import shlex
 import sys
 import threading
@@ -227,6 +228,33 @@ def test_replay_judges_only_what_was_played(transcripts, tmp_path):
     nothing = _run("replay", tmp_path / "run", "--only", "PL")
     assert nothing.exit_code == 2
     assert "it has registration" in nothing.output
+
+
+def test_one_file_is_a_record_and_says_what_it_leaves_out(transcripts, tmp_path):
+    (good,) = (each for each in transcripts if each.dialogue == "registration")
+    record.save(tmp_path, [replace(good, dialogue="messages", facts={"headers": "not recorded", "left_out": 3})])
+    (path,) = tmp_path.glob("*.json")
+    done = _run("replay", path, "--only", "GN", "--all")
+    assert done.exit_code == 0
+    assert re.search(r"GN-01.*pass", done.output)
+    assert "3 of the messages are not in the record" in done.output
+    assert "older" not in done.output.casefold()
+    shown = json.loads(path.read_text())
+    path.write_text(json.dumps(shown | {"newest_first": True, "facts": {"older_missing": True}}))
+    assert [exchange.step for exchange in record.load(path)[0]] == [exchange.step for exchange in good][::-1]
+    assert "Older messages are not in the record" in _run("replay", path).output
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"version": 1, "exchanges": {}}', '{"version": 1, "exchanges": [1]}'])
+def test_a_file_that_is_no_record_is_refused(tmp_path, text):
+    (path := tmp_path / "run.json").write_text(text)
+    done = _run("replay", path)
+    assert (done.exit_code, "no recorded dialogue" in " ".join(done.output.split())) == (2, True)
+
+
+def test_a_record_that_is_not_there_is_refused(tmp_path):
+    done = _run("replay", tmp_path / "none.json")
+    assert (done.exit_code, "cannot be read: No such file" in " ".join(done.output.split())) == (2, True)
 
 
 def test_a_run_of_a_vtn_is_not_taken_for_a_vens(transcripts, tmp_path):

@@ -78,12 +78,16 @@ def test_what_a_ven_said_is_found_and_judged(shell, live, tmp_path):
     assert json.loads(shell.good("fleet", "message", rows[0]["id"], "--json"))["message"] == "<nothing/>"
     assert "no message" in shell.bad("fleet", "message", "msg_none")
 
-    run = tmp_path / "run"
+    run = tmp_path / "run.json"
     assert shell.good("fleet", "messages", "Talker", "--record", run) == f"3 messages in {run}.\n"
+    assert run.stat().st_mode & 0o077 == 0
     judged = shell.good("conform", "replay", run, "--all")
     assert re.search(r"GN-01.*pass", judged)
-    assert "not empty" in shell.bad("fleet", "messages", "Talker", "--record", run)
-    assert "no such message" in shell.good("fleet", "messages", "Talker", "--event", "none", "--record", run).casefold()
+    assert registration not in run.read_text()
+    assert "exists already" in shell.bad("fleet", "messages", "Talker", "--record", run)
+    none = tmp_path / "none.json"
+    assert "no such message" in shell.good("fleet", "messages", "Talker", "--event", "e", "--record", none).casefold()
+    assert not none.exists()
 
 
 def test_reports_that_cannot_be_had_are_listed(shell, live, tmp_path):

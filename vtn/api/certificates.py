@@ -16,6 +16,7 @@ from vtn.services import certificates, pending, provisioning
 from web.api import Context
 from web.attempts import attempting
 from web.callers import address_of
+from web.downloads import attachment
 from web.model import Model, UtcTime
 from web.operation import operation
 from web.pagination import Cursor, Keyset, Limit, Page
@@ -157,7 +158,7 @@ def ca_download(desk: Desk) -> web.Response:
     """Return the authority's certificate as a file. Raises NotFoundError where there is no authority."""
     if desk.authority is None:
         raise NotFoundError("This VTN issues no certificates; ask your operator for its authority's.")
-    headers = {"Content-Disposition": 'attachment; filename="vtn-ca.pem"'}
+    headers = attachment("vtn-ca.pem")
     return web.Response(text=desk.authority.ca_pem, content_type="application/x-pem-file", headers=headers)
 
 

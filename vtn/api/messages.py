@@ -3,13 +3,15 @@
 from datetime import datetime
 from typing import Annotated, Final
 
+from aiohttp import web
 from pydantic import Field
 
 from openadr.model.registration import Profile
 from vtn.api.desk import DESK
-from vtn.services import message_log, ven_view
+from vtn.services import message_log, message_record, ven_view
 from vtn.services.message_log import LogFilter, LogLine, MessageSender, SubjectKind
 from web.api import Context
+from web.downloads import attachment
 from web.model import Model, UtcTime
 from web.operation import operation
 from web.pagination import Cursor, Keyset, Limit, Page
@@ -133,4 +135,36 @@ async def read_message(context: Context, message_id: str) -> LoggedMessage:
         return _shown(await message_log.get(conn, message_id))
 
 
-OPERATIONS = (list_messages, read_message)
+@operation(
+    "GET",
+    "/v1/vens/{ven_id}/message-record",
+    summary="Download a VEN's messages as a record for `evenload conform replay`",
+    role="viewer",
+    tags=["messages"],
+    errors=[404],
+    headers={"Content-Disposition": "The name of the file."},
+)
+async def download_record(
+    context: Context,
+    ven_id: str,
+    event_id: Annotated[str, Field(max_length=120)] | None = None,
+    type: Annotated[str, Field(max_length=60)] | None = None,  # noqa: A002  the query's name
+    since: UtcTime | None = None,
+    until: UtcTime | None = None,
+    faults: bool = False,
+) -> web.StreamResponse:
+    """Return one JSON file with what was said, filtered like the listing and as free of secrets, up to 60 MiB.
+
+    What the kit cannot judge is left out, and counted in the file's `facts`: messages of 2.0a, and those that are not
+    kept to their ends.
+    """
+    desk = context.service(DESK)
+    async with desk.db.read() as conn:
+        await ven_view.get(conn, ven_id)
+    wanted = LogFilter(ven_id, event_id, type, since, until, faults)
+    body = message_record.record(desk.db, ven_id, wanted)
+    headers = attachment(f"messages-{ven_id}.json")
+    return web.Response(body=body, content_type="application/json", headers=headers)
+
+
+OPERATIONS = (list_messages, read_message, download_record)

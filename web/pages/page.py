@@ -12,7 +12,7 @@ SECTION = Section("market", pages=(board, accept), nav=(NavEntry("Market", "/mar
 
 import base64
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
@@ -26,6 +26,7 @@ from yarl import URL
 from core.clock import WorldClock
 from core.errors import NotFoundError
 from web.auth import Principal, Role
+from web.downloads import attachment
 from web.pages.forms import CSRF_FIELD, Form, parse_form, read_form
 from web.pages.shell import NavEntry, Session, Shell
 from web.pages.templating import zone_name
@@ -260,9 +261,7 @@ class PageRequest:
             self.shell.cookies.set_notice(answer, Notice(notice, tone, reveal or {}).encode())
         return answer
 
-    def file(self, body: bytes | str, content_type: str, name: str) -> web.Response:
-        """Answer with a file to keep."""
+    def file(self, body: bytes | str | AsyncIterator[bytes], content_type: str, name: str) -> web.Response:
+        """Answer with a file to keep; a large one may come in parts."""
         raw = body.encode() if isinstance(body, str) else body
-        safe = "".join(char if char.isascii() and (char.isalnum() or char in "._-") else "_" for char in name)
-        headers = {"Content-Type": content_type, "Content-Disposition": f'attachment; filename="{safe}"'}
-        return web.Response(body=raw, headers=headers)
+        return web.Response(body=raw, headers={"Content-Type": content_type} | attachment(name))

@@ -103,7 +103,7 @@ class Office:
             assert value is None
             return
         draft = jsonschema.Draft202012Validator
-        schema = {**described["content"][answer.content_type]["schema"], "components": components}
+        schema = {**described["content"][answer.content_type].get("schema", {}), "components": components}
         draft(schema, format_checker=draft.FORMAT_CHECKER).validate(value)
 
     def _responses(self, method: str, path: str) -> dict[str, Any]:

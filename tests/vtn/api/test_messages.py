@@ -63,3 +63,22 @@ async def test_with_bodies_a_page_is_short(office):
     page = await office.get("/v1/messages?bodies=true&limit=500")
     assert len(page["items"]) == 50
     assert len((await office.get(f"/v1/messages?bodies=true&cursor={page['next']}"))["items"]) == 10
+
+
+async def test_a_ven_s_messages_are_one_file(office):
+    ven, other = await office.world.ven(), await office.world.ven()
+    await logged(
+        office.world,
+        replace(SPOKEN, fingerprint=ven.peer.fingerprint, request=b"<registrationID>reg_secret</registrationID>"),
+        replace(SPOKEN, fingerprint=ven.peer.fingerprint, type="oadrCreateOpt", status=503),
+        replace(SPOKEN, fingerprint=other.peer.fingerprint),
+    )
+    path = f"/v1/vens/{ven.ven_id}/message-record"
+    saved = await office.get(path, who="viewer")
+    assert [each["step"].partition(":")[0] for each in saved["exchanges"]] == ["oadrCreateOpt", "oadrPoll"]
+    assert "reg_secret" not in str(saved)
+    assert len((await office.get(f"{path}?faults=true"))["exchanges"]) == 1
+    async with office.client.get(path, headers=office.headers("viewer")) as answer:
+        assert answer.headers["Content-Disposition"] == f'attachment; filename="messages-{ven.ven_id}.json"'
+    await office.get("/v1/vens/nobody/message-record", 404)
+    await office.get(f"{path}?since=yesterday", 422)

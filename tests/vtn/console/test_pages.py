@@ -2,16 +2,21 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from unittest.mock import ANY
 
 import pytest
 from sqlalchemy import insert, update
+from typer.testing import CliRunner
 
 from certs.authority import Authority
+from conformance import record
+from conformance.cli import app as conform
 from core.spans import Duration
 from metrics.presets import PRESETS
 from openadr.fingerprint import sha256_of_pem
 from openadr.model.opt import OptType
-from openadr.v20b.messages import CreatedReport, Response
+from openadr.v20b.encode import encode
+from openadr.v20b.messages import CreatedReport, OadrResponse, Response
 from support.browser import HOSTILE
 from support.messages import logged
 from support.metered import metered_ven, send
@@ -324,6 +329,41 @@ async def test_the_message_log_is_filtered_and_paged(console, monkeypatch):
     (following,) = page.root.xpath("//a[@rel='next']/@href")
     page = await console.viewer.get(following)
     assert page.texts("//section[@id='log']//tbody/tr/td[2]") == ["oadrPoll"]
+
+
+async def test_the_messages_that_are_shown_can_be_downloaded_and_judged(console, tmp_path):
+    ven, other = await console.world.ven("home"), await console.world.ven("other")
+    answer = encode(OadrResponse(Response(request_id="q"), ven.ven_id))
+    broken = answer.replace(b'ei:schemaVersion="2.0b"', b"")
+    spoken = Exchange(
+        fingerprint=ven.peer.fingerprint, type="oadrPoll", request=b"<registrationID>reg_secret", answer=answer
+    )
+    await logged(
+        console.world,
+        replace(spoken, answer=broken, type="oadrCreatedEvent"),
+        spoken,
+        replace(spoken, fingerprint=other.peer.fingerprint),
+    )
+    here = f"/fleet/{ven.ven_id}/messages"
+
+    async def judged(query):
+        page = await console.viewer.get(f"{here}{query}")
+        (link,) = page.root.xpath("//section[@id='log']//a[@class='button']/@href")
+        saved = await console.viewer.get(link)
+        assert "reg_secret" not in saved.text
+        assert saved.headers["Content-Disposition"] == f'attachment; filename="messages-{ven.ven_id}.json"'
+        (path := tmp_path / "saved.json").write_text(saved.text)
+        done = CliRunner().invoke(conform, ["replay", str(path), "--only", "GN-02", "--all"])
+        return len(record.load(path)[0].exchanges), done.exit_code, done.output
+
+    assert await judged("?type=oadrPoll") == (1, 0, ANY)
+    messages, code, told = await judged("")
+    assert (messages, code) == (2, 1)
+    assert "Broken: GN-02" in told
+    refused = await console.viewer.get(f"/fleet/{ven.ven_id}/message-record?since=then", 303)
+    assert refused.headers["Location"] == f"{here}?since=then"
+    await console.viewer.get("/fleet/nobody/message-record", 404)
+    await console.stranger.get(f"/fleet/{ven.ven_id}/message-record", 303)
 
 
 async def test_one_ven_cannot_be_reached_by_anothers_address(console):

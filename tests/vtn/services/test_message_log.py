@@ -7,39 +7,13 @@ from datetime import timedelta
 import pytest
 
 from core.errors import NotFoundError
-from core.ids import new_id
 from core.spans import Duration
+from support.messages import a_line, kept
 from support.vtn_world import NOON
 from vtn.services import message_log
 from vtn.services.message_bodies import packed, unpacked
-from vtn.services.message_log import ROW_BYTES, LogFilter, LogLine, SubjectKind
+from vtn.services.message_log import ROW_BYTES, LogFilter, SubjectKind
 from vtn.services.settings import LogBounds
-
-
-def a_line(minute=0, who="ven_1", **more):
-    plain = {
-        "id": new_id("msg"),
-        "at": NOON + timedelta(minutes=minute),
-        "who": who,
-        "fingerprint": "AA:01",
-        "sender": "ven",
-        "profile": "2.0b",
-        "type": "oadrPoll",
-        "answer_type": "oadrDistributeEvent",
-        "status": 200,
-        "code": 200,
-        "fault": False,
-        "request_bytes": 1,
-        "answer_bytes": 2,
-        "cut": False,
-        "bodies": packed(b"<a/>", b"<b/>"),
-    }
-    return LogLine(**plain | more)
-
-
-async def kept(world, *lines):
-    async with world.tx() as tx:
-        await message_log.keep(tx, lines)
 
 
 async def minutes(world, wanted=None, **options):

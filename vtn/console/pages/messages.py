@@ -8,7 +8,7 @@ from pydantic import Field
 
 from core.errors import NotFoundError
 from vtn.console.request import ConsoleRequest
-from vtn.services import message_log, pending, ven_view
+from vtn.services import message_log, message_record, pending, ven_view
 from vtn.services.message_log import LogFilter, LogLine, MessageSender, SubjectKind
 from vtn.services.outbox import State
 from vtn.transport.redaction import readable
@@ -105,6 +105,19 @@ async def show_messages(request: ConsoleRequest, ven_id: str) -> web.StreamRespo
     )
 
 
+@page("GET", "/fleet/{ven_id}/message-record", role=Role.VIEWER)
+async def download_record(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
+    """Answer with a file of the messages that the log shows by the same filter, for `evenload conform replay`."""
+    form = request.filters()
+    async with request.desk.db.read() as conn:
+        await ven_view.get(conn, ven_id)
+    with form.catching():
+        wanted = form.read(_Shown).value(ven_id, request.zone)
+        body = message_record.record(request.desk.db, ven_id, wanted)
+        return request.file(body, "application/json", f"messages-{ven_id}.json")
+    return request.redirect(f"/fleet/{ven_id}/messages?{request.query_text}")
+
+
 @page("GET", "/fleet/{ven_id}/messages/{message_id}", role=Role.VIEWER)
 async def show_message(request: ConsoleRequest, ven_id: str, message_id: str) -> web.StreamResponse:
     """Show one exchange of a VEN, without its secrets."""
@@ -138,4 +151,4 @@ def _outcome(line: LogLine) -> str:
     return str(line.code)
 
 
-PAGES = (list_messages, send_again, show_messages, show_message)
+PAGES = (list_messages, send_again, show_messages, download_record, show_message)
