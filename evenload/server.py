@@ -70,6 +70,8 @@ _WATCH_S: Final = 300
 _DAY_S: Final = 86400
 _LAST_ANSWERS_S: Final = 5.0
 """How long a stopping VTN waits for answers that are on their way."""
+_LONGEST_ADDRESS: Final = 64 << 10
+"""Of the console's pages, bytes: all that was typed for a new dispatch lies in one."""
 _LAST_WORK_S: Final = 10.0
 """And how long for periodic work."""
 
@@ -372,7 +374,7 @@ async def _listen_console(
     connections: Connections,
 ) -> str:
     """Serve the console and return its address."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LAST_ANSWERS_S)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LAST_ANSWERS_S, max_line_size=_LONGEST_ADDRESS)
     context = _tls(console.certificate, certificates)
     port = await _serve(stack, runner, console.host, console.port, context, connections, shared=settings.reuse_port)
     return console_url(settings, port)

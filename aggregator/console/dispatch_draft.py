@@ -8,14 +8,15 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
+from aggregator.console.event_fields import MOST_MINUTES, BaselineFields, TargetFields, intervals_of
 from aggregator.console.shared import Id, Kilowatts, LocalTime, Words, in_utc, part, watts, zone_of
 from aggregator.flexibility.call_limits import allows
 from aggregator.trade.dispatch_drafts import PoolOrder
 from core.errors import InvalidError
 from core.spans import Duration, Span
 from openadr.model.signal import Signal
-from vtn.api.fields import Number, Printable
-from vtn.api.signals import IntervalIn, SignalIn
+from vtn.api.fields import Printable
+from vtn.api.signals import SignalIn
 from vtn.console import Form
 from vtn.services import programme as programmes
 from vtn.services import recipients
@@ -28,8 +29,6 @@ from web.model import Model
 from web.pages.translations import N_
 from web.pages.translations import gettext as _
 
-MOST_MINUTES: Final = 48 * 60
-_MOST_VALUES: Final = 96
 _MOST_NAMED: Final = 100
 _MINUTE: Final = timedelta(minutes=1)
 
@@ -83,6 +82,8 @@ class SignalStep(_Words):
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "EUR"
     group_ids: Annotated[list[Id], Field(max_length=20)] = Field(default_factory=list)
     vens: Annotated[str, Field(max_length=6000)] = ""
+    target: TargetFields = Field(default_factory=TargetFields)
+    baseline: BaselineFields = Field(default_factory=BaselineFields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,21 +206,11 @@ async def signal(conn: Connection, form: Form, when: Plan, now: datetime, *, sta
     label, unit = SIGNALS.get(step.signal, ("", ""))
     if not label:
         raise InvalidError(_("Choose a signal from the list."), field="signal")
-    values = _values(step.values)
-    if when.minutes % len(values):
-        raise InvalidError(
-            _(
-                "%(minutes)s minutes can't be divided into %(count)s parts of whole minutes.",
-                minutes=when.minutes,
-                count=len(values),
-            ),
-            field="values",
-        )
+    intervals = intervals_of(step.values, when.minutes, field="values")
     name, kind = step.signal.split("/", 1)
     unit = f"{step.currency}/kWh" if unit == "currency" else unit
-    each = Duration.of(minutes=when.minutes // len(values))
-    intervals = [IntervalIn(duration=each, value=value) for value in values]
     made = SignalIn(name=name, type=kind, unit=unit or None, intervals=intervals).value()
+    baseline = step.baseline.value(when.start, when.minutes, when.zone)
     vens = await _whom(conn, step, when.programme, now, stale_after_s)
     order = Order(
         programme_id=when.programme.id,
@@ -230,24 +221,10 @@ async def signal(conn: Connection, form: Form, when: Plan, now: datetime, *, sta
         direction=direction_of((made,)),
         test_event=step.test_event,
         comment=step.comment,
+        target=step.target.value(step.target.resource_ids),
+        baseline=baseline,
     )
     return Broadcast(order, vens, unit, label)
-
-
-class _Value(Model):
-    value: Number
-
-
-def _values(text: str) -> tuple[float, ...]:
-    words = [word for word in re.split(r"[\s;]+", text.strip()) if word]
-    if not 1 <= len(words) <= _MOST_VALUES:
-        raise InvalidError(
-            _("Enter one value, or up to %(most)s separated by spaces.", most=_MOST_VALUES), field="values"
-        )
-    try:
-        return tuple(_Value(value=float(word.replace(",", ".").replace("\N{MINUS SIGN}", "-"))).value for word in words)
-    except ValueError:
-        raise InvalidError(_("Enter values such as 2 or -1.5, separated by spaces."), field="values") from None
 
 
 async def _whom(

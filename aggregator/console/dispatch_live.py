@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
+from aggregator.console.event_fields import named
 from aggregator.console.live_boards import LIVE, LiveBoards
 from aggregator.console.shared import (
     PER_PAGE,
@@ -26,9 +27,7 @@ from aggregator.trade.dispatch_changes import DispatchChange
 from aggregator.trade.dispatch_progress import Progress, Row
 from core.errors import InvalidError, NotFoundError
 from core.ids import new_id
-from openadr.model.area import corners_of
 from openadr.model.event import DeliveredEvent, status_at
-from openadr.model.target import AREAS, Target
 from openadr.v20b.codes import Code
 from openadr.v20b.messages import DistributeEvent, Response
 from vtn.api.fields import Number
@@ -43,7 +42,6 @@ from web.model import Model
 from web.pages import streams
 from web.pages.charts import Chart, Line, line_rows, now_rows, time_chart
 from web.pages.translations import gettext as _
-from web.pages.translations import ngettext
 from web.pagination import Keyset
 
 _BY_NAME: Final = Keyset("live-vens", str)
@@ -95,27 +93,8 @@ def _facts(progress: Progress) -> dict[str, Any]:
         "unit": unit_of(progress.signal) or "",
         "values": values,
         "states": _STATES,
-        "named": _named(progress.dispatch.shared.target),
+        "named": named(progress.dispatch.shared.target),
     }
-
-
-def _named(target: Target) -> list[tuple[str, str]]:
-    """Return whom events name, by element and value, as operators wrote it; an area by the number of its corners."""
-    ids = (
-        ("resourceID", target.resource_ids),
-        ("groupID", target.group_ids),
-        ("groupName", target.group_names),
-        ("partyID", target.party_ids),
-        ("endDeviceAsset", target.device_classes),
-    )
-    named = [(element, text) for element, texts in ids for text in texts]
-    for element, text in target.other:
-        if element in AREAS:
-            count = len(corners_of(text))
-            named.append((element, ngettext("%(count)s corner", "%(count)s corners", count, count=count)))
-        else:
-            named.append((element, " > ".join(text.split("\n"))))
-    return named
 
 
 def _table(request: ConsoleRequest, progress: Progress) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Each step is an address that holds all that was typed, so back and forward lose 
 selected and kept as a draft on the server; a plain signal lives in its address until it is confirmed.
 """
 
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urlencode
 
@@ -11,13 +12,16 @@ from aiohttp import web
 
 from aggregator.console import dispatch_draft
 from aggregator.console.dispatch_draft import SIGNALS, Broadcast, Plan, suggested_start
+from aggregator.console.event_fields import BASELINE_UNITS, GRID_FIELDS, PREFIXES, is_typed, named
 from aggregator.console.shared import PER_PAGE, TONES, local_text, part, pretty, with_defaults, zone_of
 from aggregator.flexibility.fleet import Reason
 from aggregator.trade import dispatch_drafts, selection_view
 from core.errors import InvalidError, NotFoundError
 from core.ids import new_id
+from openadr.model.target import DEVICE_CLASSES
 from openadr.v20b.codes import Code
 from openadr.v20b.messages import DistributeEvent, Response
+from vtn.api.signals import unit_of
 from vtn.console import ConsoleRequest, Form, page
 from vtn.services import dispatch, fleet, order_check, site, ven_view
 from vtn.services import programme as programmes
@@ -119,6 +123,9 @@ async def _order_step(request: ConsoleRequest, form: Form, when: Plan) -> web.Re
         groups = await fleet.groups(conn)
         areas = await site.areas(conn)
     shown = {"signal", "values", "currency", "vens"} if when.kind == "signal" else {"direction", "power", "area"}
+    if when.kind == "signal":
+        shown |= {name for name in form.names() if name.startswith(PREFIXES)}
+    details = {name for name in form.names() if is_typed(name, form.values(name))} | set(form.errors)
     currency = when.programme.parameters.reward.currency
     return request.render(
         f"market/new_{when.kind}.html",
@@ -128,6 +135,10 @@ async def _order_step(request: ConsoleRequest, form: Form, when: Plan) -> web.Re
         groups=groups,
         areas=areas,
         signals=[(key, _(label)) for key, (label, unit) in SIGNALS.items()],
+        device_classes=sorted(DEVICE_CLASSES),
+        baseline_units=BASELINE_UNITS,
+        has_details=any(name.startswith(PREFIXES) for name in details),
+        has_grid=not details.isdisjoint(GRID_FIELDS),
         hidden=typed(form, *shown, "group_ids[]", "comment", "test_event"),
         links=_links(form),
     )
@@ -298,16 +309,7 @@ async def _preview(request: ConsoleRequest, form: Form, when: Plan, broadcast: B
     ven_id = request.query.get("ven_id") or next(iter(names))
     if ven_id not in names:
         raise NotFoundError(_("This VEN doesn't receive the signal."))
-    wish = Order(
-        broadcast.order.programme_id,
-        broadcast.order.start,
-        broadcast.order.duration,
-        broadcast.order.signals,
-        ven_ids=(ven_id,),
-        direction=broadcast.order.direction,
-        test_event=broadcast.order.test_event,
-        comment=broadcast.order.comment,
-    )
+    wish, baseline = replace(broadcast.order, ven_ids=(ven_id,)), broadcast.order.baseline
     async with request.desk.db.read() as conn:
         warnings = await order_check.warnings(conn, broadcast.order, request.now)
     return request.render(
@@ -319,6 +321,9 @@ async def _preview(request: ConsoleRequest, form: Form, when: Plan, broadcast: B
         said=broadcast,
         names=names,
         ven_id=ven_id,
+        named=named(broadcast.order.target),
+        baseline=baseline,
+        baseline_unit=unit_of(baseline) if baseline else None,
         xml=await message_of(request, wish),
         hidden=typed(form, "ven_id"),
         links=_links(form) | {"preview": _address("/dispatches/new/preview", form)},

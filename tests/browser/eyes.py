@@ -23,7 +23,7 @@ addEventListener("securitypolicyviolation", (event) =>
 _UNREST: Final = """() => document.readyState === "complete"
   && !document.querySelector("[data-chart] .loading")
   && [...document.querySelectorAll("[data-chart]")].every(
-    (one) => one.querySelector(".empty") || one.querySelector("canvas")?.width)"""
+    (one) => (one.closest("figure") ?? one).querySelector(".empty") || one.querySelector("canvas")?.width)"""
 _SPILT: Final = """() => {
   const wide = document.documentElement.scrollWidth, room = document.documentElement.clientWidth, found = [];
   if (wide > room) {

@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from math import cos, sin, tau
+from urllib.parse import urlencode
 
 import pytest
 from browser.eyes import DESKTOP, PHONE, Eyes, Look, looking
@@ -201,6 +203,52 @@ async def test_the_wizard_by_keyboard_alone(browser, lived):
         await keys.press("Escape")
         assert await eyes.page.locator("details.confirm[open]").count() == 0
         eyes.content()
+
+
+async def test_a_signal_for_some_devices_with_a_baseline(browser, lived):
+    """What is rarely needed is out of the way, opens by the keyboard, and keeps what was typed."""
+    async with _two(browser, lived, DESKTOP, PHONE) as (eyes, other):
+        start = lived.local(lived.now + timedelta(hours=1))
+        window = urlencode({"programme_id": lived.programme.id, "kind": "signal", "start": start, "minutes": "60"})
+        await eyes.go(f"/dispatches/new/order?{window}")
+        await eyes.judge_with(other)
+        await eyes.fill(values="1")
+        assert not await eyes.page.locator("[name='baseline.values']").is_visible()
+        for place in ("details.details > summary", "details.details details.details > summary"):
+            await _tab_to(eyes, place)
+            await eyes.page.keyboard.press("Enter")
+        await eyes.page.get_by_label("Water_Heater").check()
+        await eyes.page.get_by_label("Areas (serviceArea)").fill(_ring(200) + "\n1,1 2,2")
+        await eyes.page.get_by_label("Baseline values").fill("1.5 2")
+        await eyes.judge()
+        eyes.wanted.add(422)
+        other.wanted.add(422)
+        await eyes.press("Next: recipients")
+        await eyes.judge_with(other)
+        assert "at least 3 different corners" in await eyes.text(".field:has([aria-invalid=true])")
+        assert await eyes.page.get_by_label("Water_Heater").is_checked()
+        await eyes.page.get_by_label("Areas (serviceArea)").fill(_ring(200))
+        await eyes.press("Next: recipients")
+        await eyes.judge_with(other)
+        said = await eyes.text()
+        assert "endDeviceAsset Water_Heater, serviceArea 200 corners" in said
+        assert "Baseline sent along" in said
+        await eyes.press("Order now")
+        await eyes.judge()
+        assert "serviceArea 200 corners" in await eyes.text()
+        await lived.turn()
+        heard = [one.event for home in lived.homes for one in home.events.values() if one.event.baseline]
+        assert len(heard) == len(lived.homes)
+        assert {(event.baseline.name, event.target.device_classes) for event in heard} == {
+            ("baseline", ("Water_Heater",))
+        }
+
+
+def _ring(corners: int) -> str:
+    """Return an area as it is typed; so many corners take more than the 8 KiB that web servers take as an address."""
+    return " ".join(
+        f"{50 + cos(tau * each / corners):.14f},{10 + sin(tau * each / corners):.14f}" for each in range(corners)
+    )
 
 
 async def _tab_to(eyes: Eyes, place: str) -> None:

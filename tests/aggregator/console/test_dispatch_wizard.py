@@ -5,7 +5,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from lxml import etree
+from pydantic import ValidationError
 
+from aggregator.console.event_fields import TargetFields
 from openadr.v20b.names import NAMESPACES
 from support import market_homes
 
@@ -186,3 +188,112 @@ async def test_what_contradicts_or_is_absurd_is_said_before_it_is_confirmed(mark
     assert "contradicts it" in text
     assert "is ordered 1,500,000,000 W" in text
     assert "Order anyway" in page.main
+
+
+def advanced(market, **more):
+    """Return the fields of a plain signal to two homes; `a__b` stands for `a.b`."""
+    fields = first_steps(market, kind="signal", signal="SIMPLE/level", values="1 2", vens="home 01\nhome 02")
+    return fields | {name.replace("__", "."): value for name, value in more.items()}
+
+
+async def _preview(market, fields, status=200):
+    return await market.dispatcher.get("/dispatches/new/preview?" + urlencode(fields, doseq=True), status)
+
+
+async def test_whom_a_signal_is_for_and_its_baseline_are_in_the_message(market) -> None:
+    fields = advanced(
+        market,
+        target__resource_ids="heater\n\n car ",
+        target__group_ids="north",
+        target__transports="A>B\nC > D",
+        target__service_areas="1,1 2,2 3,1",
+        baseline__values="1,5 2",
+        baseline__unit="kW",
+        baseline__name="Usual",
+        baseline__resource_ids="heater",
+    ) | {"target.device_classes[]": ["Water_Heater", "EVSE"]}
+    page = await _preview(market, fields)
+    words = " ".join(page.main.split())
+    assert "resourceID heater, resourceID car, groupID north" in words
+    assert "endDeviceAsset Water_Heater, endDeviceAsset EVSE" in words
+    assert "serviceArea 3 corners, transportInterface A > B, transportInterface C > D" in words
+    assert "Usual: 1.5 kW for 30 min, 2 kW for 30 min" in words
+    message = etree.fromstring(page.root.xpath("//pre")[0].text)
+
+    def said(path):
+        return message.xpath(path, namespaces=NAMESPACES)
+
+    assert said("//ei:eiTarget/ei:resourceID/text()") == ["heater", "car"]
+    assert said("//ei:eiTarget/power:endDeviceAsset/power:mrid/text()") == ["Water_Heater", "EVSE"]
+    assert said("//ei:eiEventBaseline//ei:value/text()") == ["1.5", "2.0"]
+    assert said("//ei:eiEventBaseline/ei:resourceID/text()") == ["heater"]
+    await market.dispatcher.post(
+        "/dispatches/new", **{name: value for name, value in fields.items() if "[]" not in name}
+    )
+    (row,) = await market.world.rows("dispatch")
+    assert row.event["target"]["resource_ids"] == ["heater", "car"]
+    assert row.event["baseline"]["name"] == "Usual"
+
+
+async def test_a_baseline_may_begin_before_the_event(market) -> None:
+    start = market.local(market.now + timedelta(minutes=30))
+    fields = advanced(market, baseline__values="1 2 3", baseline__start=start, baseline__minutes="90")
+    page = await _preview(market, fields)
+    message = etree.fromstring(page.root.xpath("//pre")[0].text)
+    begins = message.xpath("//ei:eiEventBaseline/xcal:dtstart//text()", namespaces=NAMESPACES)
+    assert "".join(begins).strip() == f"{market.now + timedelta(minutes=30):%Y-%m-%dT%H:%M:%SZ}"
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "why"),
+    [
+        ("target.resource_ids", "a" * 201, "at most 200"),
+        ("target.pnodes", "\n".join("abc"[:1] + str(number) for number in range(101)), "at most 100"),
+        ("target.transports", "A>B\nC", "RECEIPT > DELIVERY"),
+        ("target.transports", "A>B>C", "RECEIPT > DELIVERY"),
+        ("target.service_areas", "1,1 2,2 here", "corners of an area"),
+        ("target.service_areas", "1,1 2,2", "at least 3 different corners"),
+        ("target.service_locations", "1,1 2,2 nan,3", "latitude from -90 to 90"),
+        ("target.service_locations", "1,1 2,2 91,3", "latitude from -90 to 90"),
+        ("baseline.values", "a lot", "values such as"),
+        ("baseline.values", "1 2 3 4 5 6 7", "can't be divided"),
+        ("baseline.minutes", "0", "1 or more"),
+        ("baseline.start", "soon", "local time"),
+        ("baseline.name", "x" * 81, "at most 80"),
+    ],
+)
+async def test_a_fault_of_what_is_advanced_stands_beside_its_field(market, field, typed, why) -> None:
+    fields = advanced(market) | {"baseline.values": "1", field: typed}
+    page = await _preview(market, fields, 422)
+    assert why in page.fault(field)
+    assert page.value(field) == typed
+    assert not _is_hidden(page, field)
+    assert page.value("values") == "1 2"
+    assert not await market.world.rows("dispatch")
+
+
+async def test_a_baseline_without_values_is_no_baseline(market) -> None:
+    page = await _preview(market, advanced(market, baseline__values="", baseline__name="Usual"), 422)
+    assert "Enter the baseline's values" in page.fault("baseline.values")
+    page = await _preview(market, advanced(market, baseline__values="", baseline__unit="W"))
+    assert "eiEventBaseline" not in page.main
+
+
+def _is_hidden(page, field):
+    return bool(page.root.xpath(f"//*[@name='{field}']/ancestor::details[not(@open)]"))
+
+
+async def test_what_is_advanced_is_out_of_the_way_until_it_is_used(market) -> None:
+    async def hidden(**more):
+        page = await market.dispatcher.get("/dispatches/new/order?" + urlencode(advanced(market, **more)))
+        return [_is_hidden(page, field) for field in ("baseline.values", "target.group_ids", "target.pnodes")]
+
+    assert await hidden(baseline__unit="kW", target__pnodes="") == [True, True, True]
+    assert await hidden(baseline__values="1") == [False, False, True]
+    assert await hidden(target__pnodes="N1") == [False, False, False]
+
+
+@pytest.mark.parametrize("field", ["meters", "transports", "service_areas"])
+def test_a_field_takes_no_more_than_an_address_can(field) -> None:
+    with pytest.raises(ValidationError, match="at most 10000 characters"):
+        TargetFields.model_validate({field: "1,1 2,2 3,1\n" * 1000})

@@ -18,6 +18,7 @@ from core.points import Quantity
 from metrics.method import AdjustmentStatus, Verdict
 from openadr.model.event import EventStatus, ResponseRequired
 from openadr.model.opt import OptType
+from openadr.model.target import DEVICE_CLASSES
 from support import market_homes
 from support.texts import ROOT, TAG, data_of, pseudo_catalogue, unmarked, unmarked_in
 from vtn.console import Section, all_pages
@@ -54,6 +55,7 @@ def _wizard(market):
     target = first | {"start": start, "minutes": "60"}
     signal = target | {"kind": "signal"}
     shown = signal | {"signal": "SIMPLE/level", "values": "2", "vens": "home 01"}
+    advanced = shown | {"target.pnodes": "home 01", "target.service_areas": "1,1 2,2 3,1", "baseline.values": "2"}
     return [
         "/dispatches/new",
         f"/dispatches/new/window?{urlencode(first)}",
@@ -62,6 +64,8 @@ def _wizard(market):
         f"/dispatches/new/order?{urlencode(target | {'start': '2026-13-01T10:00', 'minutes': 'x'})}",
         f"/dispatches/new/preview?{urlencode(shown)}",
         f"/dispatches/new/preview?{urlencode(shown | {'values': 'much'})}",
+        f"/dispatches/new/order?{urlencode(advanced)}",
+        f"/dispatches/new/preview?{urlencode(advanced)}",
     ]
 
 
@@ -80,7 +84,7 @@ def _places(market, one, draft, ven_id, request_id):
 
 async def _walk(market, places):
     """Return what pages say outside the marks, to somebody who may do everything and to a viewer."""
-    data = await data_of(market.world) | {"vtn"}
+    data = await data_of(market.world) | {"vtn"} | DEVICE_CLASSES
     found = set()
     for path in places:
         page = await market.admin.get(path, 422 if "values=much" in path or "2026-13-01" in path else 200, **SPEAKS)
@@ -100,7 +104,7 @@ async def test_every_page_speaks_the_language_that_is_asked_for(market):
     await market.admin.post("/tariffs/signals/" + market.homes.programme.id, on="true")
     market.admin.notice = None  # said in English: the form was sent so
     await market.at(one.starts_at + timedelta(minutes=20))
-    assert await _walk(market, places[9:]) == []
+    assert await _walk(market, places[11:]) == []
 
     await market.at(one.ends_at + timedelta(hours=1), turns=2)
     await market.dispatcher.post(f"/dispatches/{one.dispatch_id}/result")
@@ -112,7 +116,7 @@ async def test_every_page_speaks_the_language_that_is_asked_for(market):
     async with market.world.tx() as tx:
         await settlements.dispute(tx, settled, "We saw less.", market.now, who="brp")
     result = f"/dispatches/{one.dispatch_id}/result"
-    places = [*places[9:], f"{result}/vens/{ven_id}", f"{result}?version=1", f"/market/settlements/{settled}"]
+    places = [*places[11:], f"{result}/vens/{ven_id}", f"{result}?version=1", f"/market/settlements/{settled}"]
     assert await _walk(market, places) == []
     visited = [path.partition("?")[0] for path in (*_wizard(market), *places, "/dispatches/drafts/x/messages")]
     visited += ["/dispatches/drafts/x", *(f"/dispatches/{one.dispatch_id}/{tab}" for tab in ("selection", "messages"))]
