@@ -73,6 +73,21 @@ def fleet_show(session: Session, ven_id: _VenId) -> None:
     )
 
 
+@command(fleet, "push")
+def fleet_push(
+    session: Session,
+    ven_id: _VenId,
+    address: Annotated[
+        str | None,
+        typer.Argument(metavar="URL", help="Where it listens, by https; without one it asks for its events."),
+    ] = None,
+) -> None:
+    """Say where the events for a VEN of OpenADR 2.0a are pushed to. VENs of 2.0b say so when they register."""
+    answered = session.call(lambda client: client.put(f"/vens/{ven_id}/push-address", {"address": address}))
+    text = f"Events are pushed to {address}." if address else "The VEN asks for its events."
+    session.tell(answered, text)
+
+
 @command(fleet, "signatures")
 def fleet_signatures(
     session: Session,

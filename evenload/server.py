@@ -42,6 +42,7 @@ from vtn.store.writer import GroupWriter
 from vtn.transport.message_log import MessageLog
 from vtn.transport.renewal import PATH as RENEWAL_PATH
 from vtn.transport.renewal import Renewals
+from vtn.transport.v20a.push import Push20a
 from vtn.transport.v20a.service import PATH as PATH_20A
 from vtn.transport.v20a.service import Vtn20a
 from vtn.transport.v20b.http import Edge, OpenADRServer
@@ -143,7 +144,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             stack,
             settings,
             vtn,
-            Vtn20a(vtn, writer, ven_cache, clock, message_log.note, settings.openadr.max_body_bytes),
+            _vtn20a(settings, vtn, ven_cache, writer, clock, message_log),
             registry,
             revocations,
             certificates,
@@ -166,6 +167,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             api_url=_enrol_url(settings, openadr_url),
             watched=certificates.watched,
             expires_within=settings.alerts.expires_within.timedelta(),
+            pushes_to=push_addresses(settings),
         )
         metrics = HttpMetrics(registry)
         market = AggregatorApp.build(settings, desk)
@@ -238,6 +240,17 @@ def _message_log(
     return log
 
 
+def _vtn20a(
+    settings: Settings,
+    vtn: Vtn20b,
+    ven_cache: VenCache,
+    writer: GroupWriter,
+    clock: Clock,
+    message_log: MessageLog,
+) -> Vtn20a:
+    return Vtn20a(vtn, writer, ven_cache, clock, message_log.note, settings.openadr.max_body_bytes)
+
+
 def _pushes(
     stack: contextlib.AsyncExitStack,
     settings: Settings,
@@ -255,7 +268,17 @@ def _pushes(
         return ()
     client, rules = push_client(settings, ven_cache, addresses), push_rules(settings)
     sender = PushSender(
-        vtn, ven_cache, writer, faults, client, settings.vtn(), clock, registry, rules=rules, note=message_log.note
+        vtn,
+        ven_cache,
+        writer,
+        faults,
+        client,
+        settings.vtn(),
+        clock,
+        registry,
+        older=Push20a(_vtn20a(settings, vtn, ven_cache, writer, clock, message_log)),
+        rules=rules,
+        note=message_log.note,
     )
     stack.push_async_callback(sender.close)
     return ((sender.turn, _PUSH_S),)

@@ -148,6 +148,16 @@ def test_what_is_settled_is_shown_and_chosen(shell):
     assert "--by-meaning" in shell.bad("report", "settled", ven_id, "--by-meaning", "--use", "1")
 
 
+def test_where_a_ven_of_2_0a_is_pushed_to(shell, live):
+    ven_id = shell.good("fleet", "add", "Older").split()[0]
+    assert "not a public address" in shell.bad("fleet", "push", "Older", "https://10.0.0.1")
+    said = shell.good("fleet", "push", "Older", "https://ven.example.com")
+    assert said == "Events are pushed to https://ven.example.com.\n"
+    shown = json.loads(shell.good("fleet", "show", ven_id, "--json"))["ven"]
+    assert (shown["mode"], shown["address"]) == ("push", "https://ven.example.com")
+    assert shell.good("fleet", "push", "Older") == "The VEN asks for its events.\n"
+
+
 def test_removing_a_ven_is_asked_about_and_frees_its_name(shell):
     ven_id = shell.good("fleet", "add", "Short stay").split()[0]
     said = shell.bad("fleet", "remove", "Short stay")

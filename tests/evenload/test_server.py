@@ -36,6 +36,7 @@ from openadr.model.registration import VenProfile
 from openadr.v20b.decode import decode, decode_noting
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import CreatePartyRegistration, Poll, RegisteredReport, RegisterReport, Response
+from support.older_ven import NAMES, OlderVen
 from ven.engine import Failure
 from ven.enrol import enrol
 from ven.gateway import Gateway
@@ -611,6 +612,72 @@ async def test_a_ven_in_push_mode_is_pushed_to_and_shown(tmp_path):
 
         await _until(is_dead)
         assert "does not answer" in (await place.desk.get(f"/vens/{ven_id}"))["ven"]["unreachable_why"]
+
+
+async def test_a_ven_of_2_0a_is_pushed_to_across_a_restart(tmp_path):
+    """The operator says where it is; what it could not take before the restart comes after it."""
+
+    def change(text):
+        return text + '\n[openadr.push]\nallow = ["127.0.0.0/8"]\nunreachable_after = 1\n'
+
+    async def called(desk, programme_id, value):
+        signal = {"name": "SIMPLE", "type": "level", "intervals": [{"duration": "PT1H", "value": value}]}
+        start = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+        made = await desk.post("/dispatches", {"programme_id": programme_id, "start": start, "signals": [signal]})
+        return made["events"][0]["id"]
+
+    async with _place(tmp_path, change) as place:
+        ven_id, identity = await place.enrol("home")
+        path = f"/vens/{ven_id}"
+        older = OlderVen(
+            ven_id,
+            server_context(identity.cert_path, identity.key_path, place.ca),
+            client_context(identity),
+            place.vtn.openadr_url.removesuffix("/OpenADR2/Simple/2.0b"),
+        )
+        await older.start()
+        with pytest.raises(EvenloadError, match="not a public address"):
+            await place.desk.put(f"{path}/push-address", {"address": "https://10.0.0.1/"})
+        await place.desk.put(f"{path}/push-address", {"address": older.address})
+        programme = await place.desk.post("/programmes", {"name": "P", "market_context": "http://grid/p"})
+        await place.desk.post(f"/programmes/{programme['id']}/enrolments", {"ven_ids": [ven_id]})
+        event_id = await called(place.desk, programme["id"], 1)
+
+        async def has_opted_in():
+            (event,) = (await place.desk.get(f"/events/{event_id}"))["events"]
+            return event["opt"] == "optIn"
+
+        await _until(has_opted_in)
+        assert [answer.tag for answer in older.answers] == [f"{{{NAMES['oadr']}}}oadrResponse"]
+
+        async def is_shown():
+            ven = (await place.desk.get(path))["ven"]
+            return [ven[name] for name in ("mode", "address", "presence")] == ["push", older.address, "online"]
+
+        await _until(is_shown)
+        await older.stop()
+        await called(place.desk, programme["id"], 2)
+
+        async def is_unreachable():
+            return (await place.desk.get(path))["ven"]["presence"] == "unreachable"
+
+        await _until(is_unreachable)
+
+    await older.start()
+    async with running(load_settings(place.directory / "vtn.toml")) as vtn:
+
+        async def has_both():
+            return len(older.at("//oadr:oadrEvent")) == 2
+
+        await _until(has_both)
+        assert sorted(older.at("//ei:signalPayload//ei:value/text()")) == ["1.0", "2.0"]
+
+        async def is_online():
+            async with OperatorClient(f"{vtn.api_url}/v1", place.token, ca=place.ca) as desk:
+                return (await desk.get(path))["ven"]["presence"] == "online"
+
+        await _until(is_online)
+    await older.stop()
 
 
 async def test_vtn_and_gateway_in_push_mode_with_mutual_tls(tmp_path):

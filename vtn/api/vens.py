@@ -8,7 +8,7 @@ from pydantic import Field
 
 from openadr.model.registration import Mode, SignaturePolicy
 from vtn.api.desk import DESK, Desk
-from vtn.api.fields import LAST_YEAR
+from vtn.api.fields import LAST_YEAR, Printable
 from vtn.services import certificates, pending, provisioning, registration, signatures, ven_faults, ven_view
 from vtn.services.ven_faults import Kind as FaultKind
 from web.api import Context
@@ -76,6 +76,13 @@ class SignatureRule(Model):
 
     policy: SignaturePolicy
     """Which messages are ignored: required, those without a good one; when_present, those with a bad one; off, none."""
+
+
+class PushAddress(Model):
+    """Where the messages for a VEN of OpenADR 2.0a are pushed to."""
+
+    address: Annotated[Printable, Field(min_length=1, max_length=2000)] | None
+    """By https, with or without `/OpenADR2/Simple/EiEvent` at its end; null: the VEN asks for them."""
 
 
 class CreatedVen(Model):
@@ -241,6 +248,28 @@ async def set_signatures(context: Context, ven_id: str, body: SignatureRule) -> 
 
 
 @operation(
+    "PUT",
+    "/v1/vens/{ven_id}/push-address",
+    summary="Say where messages for a VEN of OpenADR 2.0a are pushed to",
+    role="admin",
+    tags=["vens"],
+    errors=[404, 409],
+)
+async def set_push_address(context: Context, ven_id: str, body: PushAddress) -> PushAddress:
+    """Register a VEN of 2.0a with the address of its EiEvent service; 2.0a has no message by which it could do so.
+
+    A VEN of 2.0b says its address itself, when it registers.
+    """
+    desk = context.service(DESK)
+    if body.address is not None:
+        desk.check_push_address(body.address)
+    async with desk.db.write() as tx:
+        now, who = desk.clock.now(), context.principal.name
+        await registration.set_push_address(tx, ven_id, body.address, now, who=who)
+    return body
+
+
+@operation(
     "DELETE",
     "/v1/vens/{ven_id}",
     summary="Retire a VEN: its certificates and enrolments end, its data stays",
@@ -278,7 +307,7 @@ async def create_enrolment_code(context: Context, ven_id: str) -> Code:
     role="dispatcher",
     tags=["vens"],
     status=202,
-    errors=[404],
+    errors=[404, 409],
 )
 async def request_reregistration(context: Context, ven_id: str) -> None:
     desk = context.service(DESK)
@@ -306,6 +335,7 @@ OPERATIONS = (
     create_ven,
     read_ven,
     set_signatures,
+    set_push_address,
     remove_ven,
     create_enrolment_code,
     request_reregistration,

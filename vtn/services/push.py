@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import or_, select, update
 
-from openadr.model.registration import Mode
+from openadr.model.registration import Mode, Profile
 from vtn.store.database import Transaction
 from vtn.store.rows import upsert
 from vtn.store.tables import push_line, ven
@@ -21,10 +21,11 @@ _LONGEST_WHY: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class PushLine:
-    """A leased line: whose, and where to."""
+    """A leased line: whose, where to, and in which version."""
 
     ven_id: str
     address: str
+    version: Profile = Profile.B
 
 
 async def claim(tx: Transaction, ven_ids: Sequence[str], now: datetime, until: datetime) -> list[PushLine]:
@@ -35,13 +36,15 @@ async def claim(tx: Transaction, ven_ids: Sequence[str], now: datetime, until: d
     rested = or_(push_line.c.retry_at.is_(None), push_line.c.retry_at <= now)
     pushed = (ven.c.mode == Mode.PUSH) & ven.c.address.is_not(None) & ven.c.registration_id.is_not(None)
     query = (
-        select(push_line.c.ven_id, ven.c.address)
+        select(push_line.c.ven_id, ven.c.address, ven.c.protocol_version)
         .join(ven, ven.c.id == push_line.c.ven_id)
         .where(push_line.c.ven_id.in_(ven_ids) & free & rested & pushed & ven.c.removed_at.is_(None))
         .order_by(push_line.c.ven_id)
         .with_for_update(of=push_line, skip_locked=True)
     )
-    lines = [PushLine(row.ven_id, row.address) for row in (await tx.conn.execute(query)).all()]
+    lines = [
+        PushLine(row.ven_id, row.address, Profile(row.protocol_version)) for row in (await tx.conn.execute(query)).all()
+    ]
     mine = push_line.c.ven_id.in_([line.ven_id for line in lines])
     await tx.conn.execute(update(push_line).where(mine).values(leased_until=until))
     tx.changed(*(line.ven_id for line in lines))

@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import delete, select, update
 
-from core.errors import NotFoundError
+from core.errors import ConflictError, NotFoundError
 from core.ids import new_id
-from openadr.model.registration import Profile, VenProfile
+from openadr.model.registration import Profile, SignaturePolicy, VenProfile
 from vtn.services import outbox, push
 from vtn.services.outbox import Intent
 from vtn.store.database import Connection, Transaction
@@ -25,9 +25,15 @@ class Registration:
 
 
 async def register(
-    tx: Transaction, ven_id: str, profile: VenProfile, registration_id: str | None, now: datetime
+    tx: Transaction,
+    ven_id: str,
+    profile: VenProfile,
+    registration_id: str | None,
+    now: datetime,
+    *,
+    who: str | None = None,
 ) -> Registration:
-    """Register a VEN, or re-register it if it names its registrationID.
+    """Register a VEN, or re-register it if it names its registrationID. `who` does so; None: the VEN itself.
 
     Without registrationID everything about the VEN's reports starts afresh (RG-08); the registrationID stays the same
     until it is cancelled (RG-06), so that a message sent twice does no harm (TR-12). Raises NotFoundError for a
@@ -55,8 +61,37 @@ async def register(
     still_open = event.c.closed_at.is_(None) & (event.c.listed_until.is_(None) | (event.c.listed_until > now))
     if (await tx.conn.execute(select(event.c.id).where((event.c.ven_id == ven_id) & still_open).limit(1))).first():
         await outbox.put(tx, ven_id, Intent.EVENTS_CHANGED, now)
-    await tx.audit(ven_id, "register", ven_id, known.registration_id, given, at=now)
+    await tx.audit(who or ven_id, "register", ven_id, known.registration_id, given, at=now)
     return Registration(ven_id, given)
+
+
+async def set_push_address(tx: Transaction, ven_id: str, address: str | None, now: datetime, *, who: str) -> None:
+    """Say where the messages for a VEN of 2.0a are pushed to; None: it asks for them.
+
+    2.0a has no registration by which a VEN could say so, and one that is pushed to need never speak first: so this
+    registers it. Raises NotFoundError for a VEN that is not there, ConflictError for one of 2.0b, which says its own
+    address, and for one that must sign its messages.
+    """
+    query = select(ven).where((ven.c.id == ven_id) & ven.c.removed_at.is_(None)).with_for_update()
+    known = (await tx.conn.execute(query)).one_or_none()
+    if known is None:
+        raise NotFoundError(f"No VEN '{ven_id}'.")
+    is_registered = known.registration_id is not None
+    if is_registered and known.protocol_version != Profile.A:
+        raise ConflictError("This VEN registered by OpenADR 2.0b: it says itself where its messages are pushed to.")
+    if address is not None and known.signatures == SignaturePolicy.REQUIRED:
+        raise ConflictError("This VEN must sign its messages, and OpenADR 2.0a has no signatures.")
+    profile = VenProfile(profile=Profile.A, transport_address=address, http_pull=address is None)
+    changed = {"mode": profile.mode, "address": address}
+    if is_registered:
+        changed = _reached(profile)
+        await push.fresh(tx, ven_id)
+    elif address is not None:
+        await register(tx, ven_id, profile, None, now, who=who)
+        changed = {"last_seen_at": known.last_seen_at}  # it has not spoken
+    await tx.conn.execute(update(ven).where(ven.c.id == ven_id).values(**changed))
+    tx.changed(ven_id)
+    await tx.audit(who, "set push address", ven_id, known.address, address, at=now)
 
 
 def _reached(profile: VenProfile) -> dict[str, Any]:
@@ -104,20 +139,30 @@ async def _forget(tx: Transaction, ven_id: str, now: datetime) -> None:
 
 
 async def ask_to_reregister(tx: Transaction, ven_id: str, now: datetime, *, who: str) -> None:
-    """Queue an oadrRequestReregistration (RG-09)."""
-    await _registered(tx, ven_id)
+    """Queue an oadrRequestReregistration (RG-09). Raises ConflictError for a VEN of 2.0a, which has none."""
+    if await _registered(tx, ven_id) == Profile.A:
+        raise ConflictError("OpenADR 2.0a has no registration that a VEN could be asked to repeat.")
     await outbox.put(tx, ven_id, Intent.REREGISTER, now)
     await tx.audit(who, "request re-registration", ven_id, at=now)
 
 
-async def ask_to_cancel(tx: Transaction, ven_id: str, now: datetime, *, who: str) -> None:
-    """Queue an oadrCancelPartyRegistration; the VEN's answer ends the registration (RG-16)."""
-    await _registered(tx, ven_id)
+async def ask_to_cancel(tx: Transaction, ven_id: str, now: datetime, *, who: str) -> bool:
+    """Queue an oadrCancelPartyRegistration; the VEN's answer ends the registration (RG-16).
+
+    A VEN of 2.0a cannot be told so: its registration ends at once. Returns whether it has ended.
+    """
+    if await _registered(tx, ven_id) == Profile.A:
+        await erase(tx, ven_id, now, who=who)
+        return True
     await outbox.put(tx, ven_id, Intent.UNREGISTER, now)
     await tx.audit(who, "cancel registration", ven_id, at=now)
+    return False
 
 
-async def _registered(tx: Transaction, ven_id: str) -> None:
-    query = select(ven.c.id).where((ven.c.id == ven_id) & ven.c.registration_id.is_not(None))
-    if (await tx.conn.execute(query)).first() is None:
+async def _registered(tx: Transaction, ven_id: str) -> str:
+    """Return the version by which a VEN is registered. Raises NotFoundError for one that is not."""
+    query = select(ven.c.protocol_version).where((ven.c.id == ven_id) & ven.c.registration_id.is_not(None))
+    version = (await tx.conn.execute(query)).scalar_one_or_none()
+    if version is None:
         raise NotFoundError(f"No VEN '{ven_id}' is registered.")
+    return str(version)

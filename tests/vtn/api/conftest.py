@@ -19,10 +19,13 @@ from support.vtn_world import Ven, World, migrated_sqlite, open_copy, world_on
 from vtn.api import DESK, Desk
 from vtn.services import principals
 from vtn.services.principals import StoredPrincipals
+from vtn.transport.v20b.push_address import Addresses
 from web.auth import Role
+from web.http_client import Guard
 from web.server import HttpMetrics, make_app
 
 STALE_AFTER_S = 100.0
+PUSHES_TO = Addresses(Guard.allowing(["10.0.0.0/8"]))
 _DOCUMENT: dict[str, Any] = {}
 """What is served at `/openapi.json`, read once: it never changes."""
 
@@ -136,7 +139,13 @@ async def office(tmp_path: Path, aiohttp_client: Any, migrated: Path) -> AsyncIt
             operator_api(), StoredPrincipals(world.db), hosts=hosts, metrics=HttpMetrics(CollectorRegistry())
         )
         app[DESK] = Desk(
-            world.db, world.clock, world.settings, "https://vtn.example/OpenADR2", authority, STALE_AFTER_S
+            world.db,
+            world.clock,
+            world.settings,
+            "https://vtn.example/OpenADR2",
+            authority,
+            STALE_AFTER_S,
+            pushes_to=PUSHES_TO,
         )
         client = await aiohttp_client(app)
         if not _DOCUMENT:

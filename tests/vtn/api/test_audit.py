@@ -68,6 +68,9 @@ async def _enrolment(walk, ven):
     await step("revoke_certificate", ["revoke certificate"], "POST", path, status=204)
     path, policy = f"/v1/vens/{ven.ven_id}/signatures", {"policy": "off"}
     await step("set_signatures", ["set signatures"], "PUT", path, policy)
+    older = await office.world.ven(register=False)
+    path, address = f"/v1/vens/{older.ven_id}/push-address", {"address": "https://10.0.0.5"}
+    await step("set_push_address", ["register", "set push address"], "PUT", path, address)
     asked = ["request re-registration"]
     await step("request_reregistration", asked, "POST", f"/v1/vens/{ven.ven_id}/reregistration", status=202)
     return made["ven"]["id"]

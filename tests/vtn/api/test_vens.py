@@ -327,3 +327,20 @@ async def test_what_cannot_be_had_and_what_never_came_is_shown(office):
     (late,) = (await office.get(f"/v1/vens/{ven.ven_id}/reports"))["requests"]
     due = datetime.fromisoformat(late["missing_since"])
     assert asked_at < due <= asked_at + timedelta(hours=1)
+
+
+async def test_where_a_ven_of_2_0a_is_pushed_to(office):
+    older, newer = await office.world.ven(register=False), await office.world.ven()
+    path = f"/v1/vens/{older.ven_id}/push-address"
+    for address, why in (("https://192.168.0.1", "not a public address"), ("10.0.0.5", "no URL"), ("", "")):
+        problem = await office.put(path, {"address": address}, 422)
+        assert why in str(problem)
+    assert await office.put(path, {"address": "https://10.0.0.5"}) == {"address": "https://10.0.0.5"}
+    ven = (await office.get(f"/v1/vens/{older.ven_id}"))["ven"]
+    assert (ven["mode"], ven["address"], ven["presence"]) == ("push", "https://10.0.0.5", "never")
+    assert ven["registered_at"] is not None
+    await office.put(path, {"address": None})
+    ven = (await office.get(f"/v1/vens/{older.ven_id}"))["ven"]
+    assert (ven["mode"], ven["address"]) == ("pull", None)
+    await office.put(f"/v1/vens/{newer.ven_id}/push-address", {"address": "https://10.0.0.5"}, 409)
+    await office.put("/v1/vens/nobody/push-address", {"address": None}, 404)

@@ -13,9 +13,12 @@ from vtn.api import Desk
 from vtn.console import Section, make_console
 from vtn.console.console import CONSOLE
 from vtn.services import principals
+from vtn.transport.v20b.push_address import Addresses
 from web.auth import Role
+from web.http_client import Guard
 
 STALE_AFTER_S = 100.0
+PUSHES_TO = Addresses(Guard.allowing(["10.0.0.0/8"]))
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +39,15 @@ async def console(
 ) -> AsyncIterator[Console]:
     async with world_on(open_copy(migrated, tmp_path / "vtn.db")) as world:
         machine = Machine()
-        desk = Desk(world.db, world.clock, world.settings, "https://vtn.example/OpenADR2", None, STALE_AFTER_S)
+        desk = Desk(
+            world.db,
+            world.clock,
+            world.settings,
+            "https://vtn.example/OpenADR2",
+            None,
+            STALE_AFTER_S,
+            pushes_to=PUSHES_TO,
+        )
         app = make_console(
             desk,
             hosts={"127.0.0.1", "localhost"},

@@ -154,6 +154,9 @@ async def _ven(walk, ven):
     here = f"/fleet/{ven.ven_id}"
     await walk.step(f"{here}/site", ["set site"], time_zone="Europe/Athens", area="feeder 9")
     await walk.step(f"{here}/code", ["enrolment code"])
+    older = await walk.console.world.ven("older", register=False)
+    pushed = ["register", "set push address"]
+    await walk.step(f"/fleet/{older.ven_id}/push-address", pushed, address="https://10.0.0.5/ven")
     await walk.step(f"{here}/reregistration", ["request re-registration"], who="dispatcher")
     await walk.step(f"{here}/cancellation", ["cancel registration"])
     await walk.step(f"{here}/removal", ["remove VEN"])

@@ -366,6 +366,33 @@ async def test_the_messages_that_are_shown_can_be_downloaded_and_judged(console,
     await console.stranger.get(f"/fleet/{ven.ven_id}/message-record", 303)
 
 
+async def test_an_operator_says_where_a_ven_of_2_0a_is_pushed_to(console):
+    newer, older = await console.world.ven("newer"), await console.world.ven("older", register=False)
+    form = "//form[contains(@action, 'push-address')]"
+    here = f"/fleet/{older.ven_id}"
+    page = await console.admin.get(here)
+    assert page.root.xpath(f"{form}/ancestor::details[not(@open)]")
+    for who, ven in ((console.admin, newer), (console.dispatcher, older)):
+        assert not (await who.get(f"/fleet/{ven.ven_id}")).root.xpath(form)
+    for address, why in (
+        ("https://192.168.0.1", "not a public address"),
+        ("ven", "no URL"),
+        ("http://10.0.0.5", "https"),
+    ):
+        page = await console.admin.post(f"{here}/push-address", 422, address=address)
+        assert why in page.fault("address")
+        assert page.value("address") == address
+        assert page.value("time_zone") == "UTC", "the other forms of the page are as they were"
+        assert page.root.xpath(f"{form}/ancestor::details[@open]")
+    await console.admin.post(f"/fleet/{newer.ven_id}/push-address", 422, address="https://10.0.0.5")
+    await console.dispatcher.post(f"{here}/push-address", 403, address="https://10.0.0.5")
+    page = await console.admin.follow(await console.admin.post(f"{here}/push-address", address="https://10.0.0.5/"))
+    assert page.texts("//dt[text()='Pushed to']/following-sibling::dd[1]") == ["https://10.0.0.5/"]
+    assert "OpenADR 2.0a, simpleHttp, push" in page.main
+    page = await console.admin.follow(await console.admin.post(f"{here}/push-address", address=""))
+    assert "Pushed to" not in page.main
+
+
 async def test_one_ven_cannot_be_reached_by_anothers_address(console):
     ven, other = await console.world.ven("a"), await console.world.ven("b")
     fingerprint = other.peer.fingerprint

@@ -12,6 +12,7 @@ from core.direction import Direction
 from core.errors import InvalidError
 from core.points import UNITS, Flow, Phase, Quality, Quantity
 from metrics.presets import DEFAULT_PRESET
+from vtn.api.fields import Printable
 from vtn.console.pages.overview import power_now
 from vtn.console.request import ConsoleRequest
 from vtn.console.words import WORDS
@@ -61,6 +62,10 @@ class _SettledForm(Model):
     connection_w: Annotated[int, Field(ge=site.LEAST_W, le=site.MOST_W)] | None = None
 
 
+class _PushForm(Model):
+    address: Annotated[Printable, Field(max_length=2000)] | None = None
+
+
 class _SpanFilter(Model):
     span: Literal["PT3H", "P1D", "P7D", "P31D"] = "P1D"
     until: Annotated[NaiveDatetime, Field(ge=datetime(1970, 2, 1), le=datetime(2199, 12, 1))] | None = None  # noqa: DTZ001  local
@@ -72,7 +77,7 @@ async def show_ven(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
     return await _ven_page(request, ven_id, Form())
 
 
-async def _ven_page(request: ConsoleRequest, ven_id: str, form: Form) -> web.Response:
+async def _ven_page(request: ConsoleRequest, ven_id: str, form: Form, push_form: Form | None = None) -> web.Response:
     desk = request.desk
     async with desk.db.read() as conn:
         one = await ven_view.read(conn, ven_id)
@@ -89,7 +94,9 @@ async def _ven_page(request: ConsoleRequest, ven_id: str, form: Form) -> web.Res
         ven=one,
         row=row,
         tab="about",
+        status=422 if push_form is not None and push_form.failed else None,
         form=form,
+        push_form=push_form or Form(),
         site=place,
         learnt=None if one.removed_at else learnt,
         enrolments=enrolments,
@@ -142,6 +149,21 @@ async def set_site(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
     return await _ven_page(request, ven_id, form)
 
 
+@page("POST", "/fleet/{ven_id}/push-address", role=Role.ADMIN)
+async def set_push_address(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
+    """Say where the events for a VEN of 2.0a are pushed to."""
+    form = await request.form()
+    with form.catching():
+        address = form.read(_PushForm).address
+        if address is not None:
+            request.desk.check_push_address(address)
+        async with request.desk.db.write() as tx:
+            await registration.set_push_address(tx, ven_id, address, request.now, who=request.who)
+        notice = _("The VEN asks for its events.") if address is None else _("Events will be pushed to this address.")
+        return request.redirect(f"/fleet/{ven_id}", notice=notice)
+    return await _ven_page(request, ven_id, Form(), form)
+
+
 @page("POST", "/fleet/{ven_id}/code", role=Role.ADMIN)
 async def new_code(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
     """Make a new enrolment code; older ones stop working."""
@@ -177,8 +199,9 @@ async def ask_to_reregister(request: ConsoleRequest, ven_id: str) -> web.StreamR
 async def cancel_registration(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
     """Cancel a VEN's registration."""
     async with request.desk.db.write() as tx:
-        await registration.ask_to_cancel(tx, ven_id, request.now, who=request.who)
-    return request.redirect(f"/fleet/{ven_id}/messages", notice=_("The registration will end when the VEN answers."))
+        has_ended = await registration.ask_to_cancel(tx, ven_id, request.now, who=request.who)
+    notice = _("The registration has ended.") if has_ended else _("The registration will end when the VEN answers.")
+    return request.redirect(f"/fleet/{ven_id}/messages", notice=notice)
 
 
 @page("POST", "/fleet/{ven_id}/removal", role=Role.ADMIN)
@@ -295,6 +318,7 @@ async def show_events(request: ConsoleRequest, ven_id: str) -> web.StreamRespons
 PAGES = (
     show_ven,
     set_site,
+    set_push_address,
     new_code,
     revoke_certificate,
     ask_to_reregister,

@@ -1,4 +1,4 @@
-"""OpenADR 2.0b in push mode: what waits for a VEN is posted to its address, and its answer is taken at once.
+"""Push mode: what waits for a VEN is posted to its address, and its answer is taken at once. In OpenADR 2.0b:
 
 VTN                                        VEN
 | --- oadrDistributeEvent ----------------> |   an empty 200 (TR-13); its oadrCreatedEvent follows as its own request
@@ -13,17 +13,18 @@ process that dies in between leaves it to the next one; the VEN then hears it tw
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
 from core.clock import Clock, machine_now
-from core.errors import EvenloadError, UnavailableError
+from core.errors import EvenloadError, InvalidError, UnavailableError
+from openadr.model.registration import Profile
 from openadr.signature.values import SignatureError
 from openadr.v20b.decode import Decoded, UnreadableError, WireError, decode_noting
 from openadr.v20b.encode import encode, message_name
@@ -51,6 +52,7 @@ from vtn.store.database import Transaction
 from vtn.store.writer import GroupWriter
 from vtn.transport.message_log import Exchange, Note, ignore
 from vtn.transport.v20b.outgoing import Outgoing, Push
+from vtn.transport.v20b.push_address import url_of
 from vtn.transport.v20b.push_client import PushClient, Reply
 from vtn.transport.v20b.service import Vtn20b
 
@@ -73,6 +75,19 @@ _LEASE: Final = timedelta(seconds=30)
 """How much longer than an exchange a line is leased: what this VTN needs itself for a message."""
 _LAST_EXCHANGES_S: Final = 5.0
 _MOST_DOUBLINGS: Final = 20
+
+
+class OlderVersion(Protocol):
+    """How VENs of a version before 2.0b are pushed to."""
+
+    def carried(self, message: Message) -> Message:
+        """Return a message with as much of it as the version can say."""
+
+    def posted(self, address: str, message: Message) -> tuple[str, bytes]:
+        """Return where a message is posted, and its bytes. Raises InvalidError for one that the version lacks."""
+
+    async def answered(self, reply: Reply) -> None:
+        """Act on the body of a 200."""
 
 
 class _Outcome(Enum):
@@ -113,11 +128,12 @@ class PushSender:
         clock: Clock,
         registry: CollectorRegistry,
         *,
+        older: OlderVersion | None = None,
         rules: PushRules | None = None,
         note: Note = ignore,
         utcnow: Callable[[], datetime] = machine_now,
     ) -> None:
-        """`note` hears of every exchange, and of messages that found nobody."""
+        """`note` hears of every exchange, and of messages that found nobody. `older` is for VENs of 2.0a."""
         self._vtn = vtn
         self._vens = vens
         self._writer = writer
@@ -125,6 +141,7 @@ class PushSender:
         self._client = client
         self._outgoing = Outgoing(settings, clock)
         self._clock = clock
+        self._older = older
         self._rules = rules or PushRules()
         self._note = note
         self._utcnow = utcnow
@@ -185,18 +202,21 @@ class PushSender:
         waiting = await self._writer.submit(take)
         if waiting is None:
             return False
+        older = self._older if line.version is Profile.A else None
+        if older is not None:
+            waiting = replace(waiting, message=older.carried(waiting.message))
         message = waiting.message
         name = message_name(type(message))
-        pushed = partial(Exchange, sender=MessageSender.VTN, ven_id=line.ven_id, type=name)
+        pushed = partial(Exchange, sender=MessageSender.VTN, ven_id=line.ven_id, profile=line.version, type=name)
         body = b""
         try:
-            body = await self._encoded(message, line.ven_id)
-            reply = await self._client.post(line.ven_id, line.address, SERVICES[type(message)], body)
+            url, body = await self._posted(line, message)
+            reply = await self._client.post(line.ven_id, url, body)
         except UnavailableError as error:
             self._note(pushed(request=body, answer=str(error).encode(), status=None))
             await self._failed(line, name, str(error))
             return False
-        except EvenloadError as error:  # 2.0b cannot carry it: no try will change that
+        except EvenloadError as error:  # the VEN's version cannot carry it: no try will change that
             await self._give_up(line, waiting, str(error))
             return True
         self._note(pushed(fingerprint=reply.peer.fingerprint, request=body, answer=reply.body, status=reply.status))
@@ -205,15 +225,26 @@ class PushSender:
             return False
         self._count(name, _Outcome.TAKEN)
         await self._arrived(line, waiting)
-        await self._take_answer(line, message, reply)
+        if older is not None:
+            await older.answered(reply)
+        else:
+            await self._take_answer(line, message, reply)
         return True
 
-    async def _encoded(self, message: Message, ven_id: str) -> bytes:
-        """Return the bytes of a message, signed if the VEN asked for that when it registered (SE-08)."""
-        ven = await self._vens.get(ven_id)
+    async def _posted(self, line: PushLine, message: Message) -> tuple[str, bytes]:
+        """Return where a message is posted, and its bytes, signed if the VEN asked for that (SE-08).
+
+        Raises InvalidError for one that cannot be said.
+        """
+        if line.version is Profile.A:
+            if self._older is None:
+                raise InvalidError("This VTN does not push to VENs of OpenADR 2.0a.")
+            return self._older.posted(line.address, message)
+        url = url_of(line.address, SERVICES[type(message)])
+        ven = await self._vens.get(line.ven_id)
         if not self._vtn.signatures.asked(ven, None):
-            return encode(message)
-        return await self._vtn.signatures.encode(message, None)
+            return url, encode(message)
+        return url, await self._vtn.signatures.encode(message, None)
 
     async def _arrived(self, line: PushLine, waiting: Push) -> None:
         async def work(tx: Transaction) -> bool:

@@ -11,7 +11,7 @@ from core.errors import EvenloadError, InvalidError, UnavailableError
 from openadr.fingerprint import fingerprint
 from vtn.services.ven_cache import VenCache
 from vtn.transport.peer import Peer
-from vtn.transport.v20b.push_address import Addresses, url_of
+from vtn.transport.v20b.push_address import Addresses
 from web import http_client
 
 TIMEOUT_S: Final = 10.0
@@ -50,21 +50,21 @@ class PushClient:
         self._tls = tls
         self.timeout_s = timeout_s
 
-    async def post(self, ven_id: str, address: str, service: str, body: bytes) -> Reply:
-        """Post a message to a VEN and return what it answers, whatever that is.
+    async def post(self, ven_id: str, url: str, body: bytes) -> Reply:
+        """Post a message to a service of a VEN and return what it answers, whatever that is.
 
         Nothing is sent unless the server shows a certificate that is registered for this VEN (SE-07). Requests are
         never compressed (TR-08), and redirects not followed. Raises UnavailableError, with the reason.
         """
         pin = _Pin(self._vens, ven_id, None if self._tls is None else self._tls.ca)
         try:
-            self._addresses.check(address)  # the operator may have changed the rules since the VEN registered
+            self._addresses.check(url)  # the operator may have changed the rules since the VEN registered
             if self._tls is None and not self._addresses.plain:
                 raise InvalidError("This VTN has no certificate to push with.")
             own = self._tls
             tls = None if own is None else pinned_context(own.cert, own.key, pin.check, profile=own.profile)
             answer = await http_client.post(
-                url_of(address, service),
+                url,
                 body,
                 guard=self._addresses.guard,
                 headers={"Content-Type": "application/xml", "Accept": "application/xml"},
@@ -74,7 +74,7 @@ class PushClient:
             )
         except EvenloadError as error:
             raise UnavailableError(pin.refusal or str(error)) from error
-        return Reply(answer.status, answer.body, answer.complete, Peer(pin.fingerprint, address=address))
+        return Reply(answer.status, answer.body, answer.complete, Peer(pin.fingerprint, address=url))
 
 
 class _Pin:
