@@ -121,9 +121,8 @@ class Counts:
 # -- the listing
 
 
-_PUSHED: Final = (ven.c.mode == Mode.PUSH) & ven.c.registration_id.is_not(None)
-
-
+_PUSHED: Final = (ven.c.mode == Mode.PUSH) & ven.c.registration_id.is_not(None) & ven.c.last_seen_at.is_not(None)
+"""In push mode, and heard of since: one of 2.0a is registered by the operator, and may never have been there."""
 _ALWAYS: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 

@@ -14,7 +14,8 @@ from openadr.model.registration import Profile, SignaturePolicy, VenProfile
 from openadr.model.target import Target
 from support.older_ven import EI_EVENT, OlderVen
 from support.vtn_world import power, simple
-from vtn.services import dispatch, outbox, provisioning, registration, ven_faults
+from vtn.services import dispatch, fleet, outbox, provisioning, registration, ven_faults
+from vtn.services.fleet import Presence
 from vtn.services.message_log import MessageSender
 from vtn.services.outbox import Intent
 from vtn.services.signatures import set_policy
@@ -267,6 +268,22 @@ async def test_without_an_address_it_asks_again(stage):
     assert ven.heard == []
     actions = [row.action for row in await stage.world.rows("audit") if row.who == "ann"]
     assert actions == ["register", "set push address", "set push address"]
+
+
+async def test_it_is_online_from_when_it_took_a_message(stage):
+    ven = await stage.older()
+
+    async def presence():
+        await stage.world.directory.flush_seen()
+        async with stage.world.db.read() as conn:
+            return (await fleet.one(conn, ven.ven_id, stage.world.now, 60.0)).presence
+
+    assert await presence() == Presence.OFFLINE
+    await stage.world.dispatch(ven, signals=(simple(2.0),))
+    await stage.turn()
+    assert await presence() == Presence.ONLINE
+    stage.world.later(hours=9)
+    assert await presence() == Presence.ONLINE, "it may be silent"
 
 
 async def test_another_address_ends_a_pause(stage):
