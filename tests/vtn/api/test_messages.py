@@ -80,5 +80,7 @@ async def test_a_ven_s_messages_are_one_file(office):
     assert len((await office.get(f"{path}?faults=true"))["exchanges"]) == 1
     async with office.client.get(path, headers=office.headers("viewer")) as answer:
         assert answer.headers["Content-Disposition"] == f'attachment; filename="messages-{ven.ven_id}.json"'
+    async with office.client.head(path, headers=office.headers("viewer")) as answer:
+        assert (answer.status, await answer.read()) == (200, b"")
     await office.get("/v1/vens/nobody/message-record", 404)
     await office.get(f"{path}?since=yesterday", 422)
