@@ -124,7 +124,7 @@ def with_defaults(form: Form, **defaults: object) -> Form:
     for name, value in defaults.items():
         if value is not None:
             typed.setdefault(name, [str(value)])
-    filled = Form(typed)
+    filled = Form(typed, form.action)
     filled.errors = form.errors
     return filled
 

@@ -100,6 +100,8 @@ class Browser:
         sent = self.cookies() | origin | headers
         async with client.post(path, data=data, headers=sent, allow_redirects=False) as answer:
             page = await self._read(answer, status)
+        if status == 422:
+            _check_faults(page, path)
         if "evenload-notice" in answer.cookies:
             self.notice = answer.cookies["evenload-notice"].value
         return page
@@ -136,6 +138,16 @@ def _check_page(page: Page) -> None:
         assert labelled or one.get("hidden") is not None, html.tostring(one)
     for hostile in HOSTILE[:2]:
         assert hostile not in page.text
+
+
+def _check_faults(page: Page, path: str) -> None:
+    """Hold a form that came back against what it promises: what is wrong stands in the one that was sent."""
+    _check_page(page)
+    faulty = "//form[.//*[@role='alert'] or .//*[contains(@class, 'fault')] or .//*[@aria-invalid]]/@action"
+    assert set(page.root.xpath(faulty)) <= {path.partition("?")[0]}
+    assert page.root.xpath("//*[@role='alert']"), "nobody says what is wrong"
+    linked = [one.removeprefix("#") for one in page.root.xpath("//*[@role='alert']//a/@href")]
+    assert set(linked) <= set(page.root.xpath("//@id")), linked
 
 
 @dataclass

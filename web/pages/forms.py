@@ -65,12 +65,35 @@ class FormError(EvenloadError):
 
 
 class Form:
-    """What was typed into a form (or a filter), and what is wrong with it. An empty one stands for a fresh form."""
+    """What was typed into a form (or a filter), and what is wrong with it. An empty one stands for a fresh form.
 
-    def __init__(self, typed: Mapping[str, list[str]] | None = None) -> None:
+    `action`: the address that it was sent to. `key` begins the ids of its fields on a page.
+    """
+
+    def __init__(self, typed: Mapping[str, list[str]] | None = None, action: str = "", key: str = "") -> None:
         self._typed = dict(typed or {})
+        self.action = action
+        self.key = key
         self.errors: dict[str, str] = {}
         """Name of the field -> what is wrong; "" for the form as a whole."""
+        self.is_told = False
+
+    def of(self, action: str, key: str = "") -> "Form":
+        """Return what one form of a page with several shows: this one, if it was sent to its action, else a fresh one.
+
+        `key` tells its fields from those of the same name in the page's other forms.
+        """
+        if not self.action:
+            return Form(self._typed, key=key)
+        if self.action != action:
+            return Form(key=key)
+        self.key = key
+        return self
+
+    def tell(self) -> list[tuple[str, str]]:
+        """Return what is wrong, by field, for the one place of a page that says so."""
+        self.is_told = True
+        return list(self.errors.items())
 
     @property
     def was_sent(self) -> bool:
@@ -185,10 +208,10 @@ async def read_form(request: web.Request) -> Form:
         raise ProblemError(415, _("Send the form from its page."))
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise ProblemError(415, _("Send the form without compression."))
-    return parse_form((await request.read()).decode("ascii", "replace"))
+    return parse_form((await request.read()).decode("ascii", "replace"), request.path)
 
 
-def parse_form(text: str) -> Form:
+def parse_form(text: str, action: str = "") -> Form:
     """Read fields as browsers write them into a form's body or an address. Raises ProblemError 400."""
     try:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
@@ -201,4 +224,4 @@ def parse_form(text: str) -> Form:
         if "\0" in name or "\0" in value:
             raise ProblemError(400, _("A field contains an invalid character (U+0000)."))
         typed.setdefault(name, []).append(value.replace("\r\n", "\n"))
-    return Form(typed)
+    return Form(typed, action)

@@ -554,6 +554,34 @@ async def test_accepting_a_certificate_needs_just_one_ven(console):
     assert answer.headers["Location"] == f"/fleet/{ven.ven_id}"
 
 
+async def test_of_several_forms_only_the_one_that_was_sent_says_what_is_wrong(console):
+    """`Browser.send` looks that nothing is said in another one, and that each fault leads to its field."""
+    for name in ("North", "South"):
+        await console.admin.post("/groups", name=name)
+    north, south = await console.world.rows("ven_group")
+    page = await console.admin.post(f"/groups/{north.id}/name", 422, name="South")
+    assert "named 'South' already" in page.texts(f"//form[@action='/groups/{north.id}/name']")[0]
+    assert page.texts("//details[@open]/summary") == ["Rename North …"]
+    assert page.root.xpath(f"//input[@id='f-{south.id}-name']/@value") == ["South"]
+    page = await console.admin.post("/groups/nothing/name", 422, name="East")
+    assert "No group" in page.texts("//main/div[@role='alert']")[0], "what has no form any more is said at the top"
+    (me,) = [row for row in await console.world.rows("principal") if row.name == "viewer"]
+    path = f"/settings/operators/{me.id}/password"
+    page = await console.admin.post(path, 422, password="short")
+    assert page.texts("//details[@open]/summary") == ["Set password of viewer …"]
+    programme = await console.world.programme(time_zone="Europe/Berlin")
+    here = f"/programmes/{programme.id}/days"
+    for reason in ("Cable", "Meter"):
+        await console.admin.post(f"{here}/outages", starts_at="2026-01-05T10:00", reason=reason)
+    cable, meter = await console.world.rows("outage")
+    page = await console.admin.post(f"{here}/outages/{meter.id}/end", 422, ends_at="2026-01-05T09:00")
+    assert "f-outage-ends_at" in page.root.xpath("//@id")
+    assert page.root.xpath("//*[@aria-invalid]/@id") == [f"f-{meter.id}-ends_at"]
+    await console.admin.post(f"{here}/outages/{cable.id}/end", ends_at="2026-01-05T11:00")
+    page = await console.admin.post(f"{here}/outages/{cable.id}/end", 422, ends_at="2026-01-05T11:30")
+    assert "ended" in page.texts("//main/div[@role='alert']")[0]
+
+
 async def test_a_token_is_shown_once_and_nobody_revokes_themselves(console):
     answer = await console.admin.post("/settings/operators", name="Bea", role="viewer")
     page = await console.admin.follow(answer)

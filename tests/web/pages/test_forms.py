@@ -88,6 +88,18 @@ def test_a_fresh_form_shows_what_is_there_a_sent_one_what_was_typed():
     assert fresh.value("name", None) == ""
 
 
+def test_of_several_forms_only_the_one_that_was_sent_shows_what_was_typed():
+    sent = parse_form("name=x", "/groups/1/name")
+    sent.fail("It is taken.", "name")
+    other, own = sent.of("/groups"), sent.of("/groups/1/name", "1")
+    assert (other.failed, other.was_sent, own.error("name"), own.key) == (False, False, "It is taken.", "1")
+    assert not sent.is_told
+    assert own.tell() == [("name", "It is taken.")]
+    assert sent.is_told
+    query = parse_form("name=x")
+    assert [query.of(path, "k").value("name") for path in ("/a", "/b")] == ["x", "x"]
+
+
 @pytest.mark.parametrize("text", ["a.b.c.d.e.f.g=1", "a=1&a.b=2", "a.b=1&a.b.c=2", "inner=1&inner.start=2"])
 def test_names_that_contradict_each_other_are_refused(text):
     form = parse_form(text)

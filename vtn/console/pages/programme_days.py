@@ -60,7 +60,7 @@ async def _page(request: ConsoleRequest, programme_id: str, form: Form) -> web.R
         days=days,
         outages=known,
         areas=sorted(areas),
-        vens=everybody,
+        vens=[(row.ven_id, row.name) for row in everybody],
         names={row.ven_id: row.name for row in everybody},
         first_year=holidays.FIRST_YEAR,
         last_year=holidays.LAST_YEAR,
