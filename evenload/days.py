@@ -1,10 +1,12 @@
 """`evenload holiday` and `evenload outage`: days that are like no others."""
 
-from datetime import datetime
-from typing import Annotated
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Annotated, Any
 
 import typer
 
+from evenload.client import OperatorClient
 from evenload.names import Noun
 from evenload.session import MaybeMoment, Moment, Session, command, open_group
 
@@ -14,7 +16,16 @@ holiday.callback()(open_group)
 outage.callback()(open_group)
 
 _ProgrammeId = Annotated[str, typer.Argument(help="Its name, or its id.", metavar="PROGRAMME"), Noun.PROGRAMME]
-_Day = Annotated[str, typer.Argument(help="Local date, such as 2026-12-24.", metavar="DAY")]
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"'{text}' is not a date such as 2026-12-24.") from error
+
+
+_Day = Annotated[date, typer.Argument(help="Local date, such as 2026-12-24.", metavar="DAY", parser=_day)]
 _OutageId = Annotated[str, typer.Argument(help="Its id, as `evenload outage list` shows it.", metavar="OUTAGE")]
 
 
@@ -30,7 +41,12 @@ def holiday_list(
     if session.json:
         session.tell(found, "")
         return
-    session.table(found["days"], "day", "name", "own")
+    session.table(found["days"], "day", "name", "own", "public", empty=_none_known(found))
+
+
+def _none_known(found: Mapping[str, Any]) -> str:
+    country = "" if found["country"] else " and the programme has no country (`evenload programme change --country`)"
+    return f"No holidays in {found['year']}: none was added{country or ', and its country has none'}."
 
 
 @command(holiday, "add")
@@ -41,15 +57,24 @@ def holiday_add(
     name: Annotated[str, typer.Argument(help="What the day is called.")],
 ) -> None:
     """Add a holiday of a programme's own: its homes live on it as on a Sunday."""
-    made = session.call(lambda client: client.post(f"/programmes/{programme_id}/holidays", {"day": day, "name": name}))
-    session.tell(made, f"{made['day']} is held against weekends and holidays.")
+    body = {"day": day.isoformat(), "name": name}
+    made = session.call(lambda client: client.post(f"/programmes/{programme_id}/holidays", body))
+    session.tell(made, f"{made['day']} counts as a holiday: it is compared with weekends and holidays.")
 
 
 @command(holiday, "remove")
 def holiday_remove(session: Session, programme_id: _ProgrammeId, day: _Day) -> None:
-    """Remove a holiday of a programme's own."""
-    session.call(lambda client: client.delete(f"/programmes/{programme_id}/holidays/{day}"))
-    session.tell({"removed": day}, f"{day} is an ordinary day again.")
+    """Remove a holiday of a programme's own. A public holiday on that day remains one."""
+    path = f"/programmes/{programme_id}/holidays"
+
+    async def remove(client: OperatorClient) -> str | None:
+        await client.delete(f"{path}/{day}")
+        left = (await client.get(path, {"year": day.year}))["days"]
+        return next((one["name"] for one in left if one["day"] == day.isoformat()), None)
+
+    public = session.call(remove)
+    text = "is an ordinary day again" if public is None else f"remains a public holiday: {public}"
+    session.tell({"removed": day.isoformat(), "public": public}, f"{day} {text}.")
 
 
 @command(outage, "list")

@@ -221,31 +221,43 @@ def programme_baselines(
     if session.json:
         session.tell(found, "")
         return
+    if not found["enrolled"]:
+        typer.echo("No VEN takes part in this programme. Enrol some with `evenload programme enrol`.")
+        return
+    known = [one for one in found["presets"] if one["pool_rmse"] is not None]
+    if not known:
+        typer.echo(
+            "No home has enough history: a preset needs readings of at least five similar days before the day it is "
+            "tried on. Request the VENs' history with `evenload report request` (HISTORY_USAGE), or wait."
+        )
+        return
     typer.echo(
-        f"{found['vens']} of {found['enrolled']} VENs; errors in per cent of what they used in these hours. "
-        f"In use: {found['in_use']}."
+        f"{found['vens']} of {found['enrolled']} VENs. Errors on days without events, in per cent of what the homes "
+        f"used in these hours. In use: {found['in_use']}."
     )
     session.table(
         [
             {
                 "preset": one["preset"],
-                "all": _percent(one["pool_rmse"]),
-                "to one side": _percent(one["bias"]),
-                "one home": _percent(one["home_rmse"]),
+                "pool_error": _percent(one["pool_rmse"]),
+                "bias": _percent(one["bias"], "+"),
+                "home_error": _percent(one["home_rmse"]),
                 "days": one["days"],
             }
-            for one in found["presets"]
+            for one in known
         ],
-        "preset",
-        "all",
-        "to one side",
-        "one home",
-        "days",
+        *("preset", "pool_error", "bias", "home_error", "days"),
+    )
+    typer.echo(
+        "Pool error: the typical error of an event, of all homes together. Bias: the mean error, above 0 if the "
+        "baseline is too high; it does not cancel out, however many homes there are. Home error: the typical error of "
+        "a single home."
     )
 
 
-def _percent(share: float | None) -> str | None:
-    return None if share is None else f"{100 * share:.1f}"
+def _percent(share: float, sign: str = "") -> str:
+    text = f"{100 * share:{sign}.1f}"
+    return "0.0" if not text.strip("+-0.") else text
 
 
 # -- events

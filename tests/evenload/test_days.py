@@ -16,16 +16,29 @@ def _days(shell, programme):
 def test_holidays_of_a_country_and_ones_own(shell):
     programme = _programme(shell, "holidays", "--country", "DE", "--subdivision", "BY")
     assert _days(shell, programme)["2026-05-01"] == ("Labor Day", False)
-    assert "2026-12-24 is held against weekends" in shell.good("holiday", "add", "holidays", "2026-12-24", "Eve")
+    assert "2026-12-24 counts as a holiday" in shell.good("holiday", "add", "holidays", "2026-12-24", "Eve")
     assert _days(shell, programme)["2026-12-24"] == ("Eve", True)
     assert "Eve" in shell.good("holiday", "list", programme, "--year", "2026")
-    shell.good("holiday", "remove", programme, "2026-12-24")
+    assert "ordinary day again" in shell.good("holiday", "remove", programme, "2026-12-24")
     assert "2026-12-24" not in _days(shell, programme)
     assert "no country" in shell.bad("programme", "change", programme, "--country", "XX")
     shell.good("programme", "change", programme, "--country", "FR")
     assert "2026-07-14" in _days(shell, programme)
     shell.good("programme", "change", programme, "--country", "")
     assert _days(shell, programme) == {}
+    assert "no country (`evenload programme change --country`)" in shell.good("holiday", "list", programme)
+
+
+def test_an_own_holiday_on_a_public_one_hides_nothing(shell):
+    programme = _programme(shell, "both", "--country", "DE")
+    shell.good("holiday", "add", programme, "2026-05-01", "Works outing")
+    (line,) = [one for one in shell.good("holiday", "list", programme, "--year", "2026").splitlines() if "05-01" in one]
+    assert line.split() == ["2026-05-01", "Works", "outing", "yes", "Labor", "Day"]
+    said = shell.good("holiday", "remove", programme, "2026-05-01")
+    assert said.strip() == "2026-05-01 remains a public holiday: Labor Day."
+    assert "name of 1 to 80" in shell.bad("holiday", "add", programme, "2026-12-24", "  ")
+    assert "name of 1 to 200" in shell.bad("programme", "change", programme, "--name", "  ")
+    assert "2026-02-30" in shell.bad("holiday", "add", programme, "2026-02-30", "never", code=2)
 
 
 def test_an_outage_from_its_start_to_its_removal(shell):

@@ -9,6 +9,7 @@ from vtn.api.desk import DESK
 from vtn.api.fields import Printable
 from vtn.services import holidays
 from vtn.services import programme as programmes
+from vtn.services.holidays import Holiday as Stored
 from web.api import Context
 from web.model import Model
 from web.operation import operation
@@ -30,8 +31,11 @@ class Holiday(Model):
 
     day: date
     name: str
+    """The programme's own name of it, where it has one."""
     own: bool
-    """false: a public holiday of the programme's country."""
+    """Whether the operator added it."""
+    public: str | None
+    """The name of the public holiday of the programme's country that it is; null: it is none."""
 
 
 class Holidays(Model):
@@ -41,6 +45,10 @@ class Holidays(Model):
     country: str | None
     subdivision: str | None
     days: list[Holiday]
+
+
+def _shown(one: Stored) -> Holiday:
+    return Holiday(day=one.day, name=one.name, own=one.own, public=one.public)
 
 
 @operation(
@@ -62,7 +70,7 @@ async def list_holidays(context: Context, programme_id: str, year: _Year | None 
         year=wanted,
         country=rules.country,
         subdivision=rules.subdivision,
-        days=[Holiday(day=each.day, name=each.name, own=each.own) for each in days],
+        days=[_shown(each) for each in days],
     )
 
 
@@ -80,7 +88,7 @@ async def add_holiday(context: Context, programme_id: str, body: NewHoliday) -> 
     async with desk.db.write() as tx:
         who = context.principal.name
         made = await holidays.add(tx, programme_id, body.day, body.name, desk.clock.now(), who=who)
-    return Holiday(day=made.day, name=made.name, own=made.own)
+    return _shown(made)
 
 
 @operation(

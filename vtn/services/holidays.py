@@ -25,15 +25,17 @@ from vtn.store.tables import own_holiday
 FIRST_YEAR: Final = 2000
 LAST_YEAR: Final = 2100
 _MOST_SHOWN: Final = 8
+_LONGEST_NAME: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
 class Holiday:
-    """A local date of a programme. `own`: the operator added it; else it is a public holiday."""
+    """A local date of a programme. `own`: the operator added it; `public`: the public holiday that it is, or None."""
 
     day: date
     name: str
     own: bool
+    public: str | None
 
 
 @lru_cache(maxsize=1)
@@ -83,13 +85,14 @@ def public(rules: Parameters, years: Iterable[int]) -> dict[date, str]:
 
 
 async def listing(conn: Connection, programme_id: str, rules: Parameters, first: date, last: date) -> list[Holiday]:
-    """Return the holidays of a programme from one date to another, in order; an own day hides a public one's name."""
+    """Return the holidays of a programme from one date to another, in order; of a day that is both the own name."""
     query = select(own_holiday.c.day, own_holiday.c.name).where(
         (own_holiday.c.programme_id == programme_id) & own_holiday.c.day.between(first.isoformat(), last.isoformat())
     )
     own = {date.fromisoformat(row.day): row.name for row in await conn.execute(query)}
-    days = public(rules, range(first.year, last.year + 1)) | own
-    return [Holiday(day, name, day in own) for day, name in sorted(days.items()) if first <= day <= last]
+    theirs = public(rules, range(first.year, last.year + 1))
+    days = [(day, name) for day, name in sorted((theirs | own).items()) if first <= day <= last]
+    return [Holiday(day, name, day in own, theirs.get(day)) for day, name in days]
 
 
 async def within(conn: Connection, programme_id: str, rules: Parameters, span: Span) -> frozenset[date]:
@@ -102,7 +105,10 @@ async def within(conn: Connection, programme_id: str, rules: Parameters, span: S
 
 async def add(tx: Transaction, programme_id: str, day: date, name: str, now: datetime, *, who: str) -> Holiday:
     """Let a programme's homes live as on a holiday on a date. Raises NotFoundError, ConflictError, InvalidError."""
-    await programmes.get(tx.conn, programme_id)
+    rules = (await programmes.get(tx.conn, programme_id)).parameters
+    name = name.strip()
+    if not 1 <= len(name) <= _LONGEST_NAME:
+        raise InvalidError(f"A holiday has a name of 1 to {_LONGEST_NAME} characters.", field="name")
     if not FIRST_YEAR <= day.year <= LAST_YEAR:
         raise InvalidError(f"A holiday lies in the years {FIRST_YEAR} to {LAST_YEAR}.", field="day")
     where = (own_holiday.c.programme_id == programme_id) & (own_holiday.c.day == day.isoformat())
@@ -112,11 +118,14 @@ async def add(tx: Transaction, programme_id: str, day: date, name: str, now: dat
     await tx.conn.execute(insert(own_holiday).values(**row))
     await tx.audit(who, "add holiday", programme_id, after={"day": day.isoformat(), "name": name}, at=now)
     await dispatch.look_again(tx, now, programme_id=programme_id)
-    return Holiday(day, name, own=True)
+    return Holiday(day, name, own=True, public=public(rules, [day.year]).get(day))
 
 
-async def remove(tx: Transaction, programme_id: str, day: date, now: datetime, *, who: str) -> None:
-    """Take back a day that the operator added. Raises NotFoundError."""
+async def remove(tx: Transaction, programme_id: str, day: date, now: datetime, *, who: str) -> str | None:
+    """Take back a day that the operator added; return the name of the public holiday that it still is, or None.
+
+    Raises NotFoundError.
+    """
     where = (own_holiday.c.programme_id == programme_id) & (own_holiday.c.day == day.isoformat())
     name = (await tx.conn.execute(select(own_holiday.c.name).where(where))).scalar_one_or_none()
     if name is None:
@@ -124,3 +133,5 @@ async def remove(tx: Transaction, programme_id: str, day: date, now: datetime, *
     await tx.conn.execute(delete(own_holiday).where(where))
     await tx.audit(who, "remove holiday", programme_id, {"day": day.isoformat(), "name": name}, at=now)
     await dispatch.look_again(tx, now, programme_id=programme_id)
+    rules = (await programmes.get(tx.conn, programme_id)).parameters
+    return public(rules, [day.year]).get(day)

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import func, insert, select, update
 
-from core.errors import ConflictError, NotFoundError
+from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
 from core.spans import Duration
 from metrics.presets import DEFAULT_PRESET
@@ -17,6 +17,8 @@ from openadr.model.event import ResponseRequired
 from vtn.store.database import Connection, Transaction
 from vtn.store.rows import from_json, to_json
 from vtn.store.tables import enrolment, programme, ven
+
+_LONGEST_NAME: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,11 @@ class Programme:
 async def create(
     tx: Transaction, name: str, market_context: str, parameters: Parameters, now: datetime, *, who: str
 ) -> Programme:
-    """Create a programme. Raises ConflictError if the market context is taken, in whatever spelling (GN-10)."""
+    """Create a programme.
+
+    Raises InvalidError, ConflictError if the market context is taken, in whatever spelling (GN-10).
+    """
+    name = _name(name)
     taken = (await tx.conn.execute(select(programme.c.market_context).distinct())).scalars()
     if normal_context(market_context) in map(normal_context, taken):
         raise ConflictError(f"A programme with market context '{market_context}' exists already.")
@@ -129,9 +135,20 @@ async def create(
 async def change(
     tx: Transaction, programme_id: str, name: str, parameters: Parameters, now: datetime, *, who: str
 ) -> Programme:
-    """Add a version. Dispatches made before keep the version that they were made with."""
+    """Add a version. Dispatches made before keep the version that they were made with.
+
+    Raises NotFoundError, InvalidError.
+    """
+    name = _name(name)
     old = await get(tx.conn, programme_id)
     return await _add(tx, Programme(old.id, old.version + 1, name, old.market_context, parameters, now), who)
+
+
+def _name(text: str) -> str:
+    name = text.strip()
+    if not 1 <= len(name) <= _LONGEST_NAME:
+        raise InvalidError(f"A programme has a name of 1 to {_LONGEST_NAME} characters.", field="name")
+    return name
 
 
 async def _add(tx: Transaction, new: Programme, who: str) -> Programme:

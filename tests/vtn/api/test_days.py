@@ -9,8 +9,8 @@ async def test_holidays_are_those_of_the_country_and_ones_own(office):
     path = f"/v1/programmes/{programme}/holidays"
     found = await office.get(path)
     assert (found["year"], found["country"], found["subdivision"]) == (2026, "DE", "BY")
-    assert {"day": "2026-05-01", "name": "Labor Day", "own": False} in found["days"]
-    assert {"day": "2026-01-06", "name": "Epiphany", "own": False} in found["days"]
+    assert {"day": "2026-05-01", "name": "Labor Day", "own": False, "public": "Labor Day"} in found["days"]
+    assert {"day": "2026-01-06", "name": "Epiphany", "own": False, "public": "Epiphany"} in found["days"]
     assert await office.post(path, CHRISTMAS) == {**CHRISTMAS, "own": True}
     assert {**CHRISTMAS, "own": True} in (await office.get(f"{path}?year=2026"))["days"]
     assert CHRISTMAS["day"] not in {one["day"] for one in (await office.get(f"{path}?year=2027"))["days"]}

@@ -12,6 +12,7 @@ from certs.authority import Authority
 from conformance import record
 from conformance.cli import app as conform
 from core.spans import Duration
+from metrics.placebo import Accuracy
 from metrics.presets import PRESETS
 from openadr.fingerprint import sha256_of_pem
 from openadr.model.opt import OptType
@@ -22,7 +23,7 @@ from support.messages import logged
 from support.metered import metered_ven, send
 from support.vtn_world import NOON, data, fake_fingerprint, usage
 from vtn.console.pages import messages as messages_page
-from vtn.services import fleet, provisioning, site
+from vtn.services import baseline_comparison, fleet, provisioning, site
 from vtn.services.outbox import State
 from vtn.services.programme import Limits, Window
 from vtn.services.settings import WantedReport
@@ -648,6 +649,39 @@ async def test_presets_are_compared_when_asked(console):
     (used,) = [text for text in page.texts("//tbody//th") if "in use" in text]
     assert used.startswith(programme.parameters.baseline)
     assert len(page.texts("//tbody//meter")) == len(PRESETS)
+    assert page.texts("//section//h2") == ["17:00 to 18:00, weekdays"]
+    assert not any(mark in text for text in page.texts("//tbody//td") for mark in "-\N{MINUS SIGN}"), "signs and words"
+
+
+@pytest.mark.parametrize(
+    ("bias", "said"), [(-0.064, "6.4 % too low"), (0.064, "6.4 % too high"), (-0.0004, "0 %"), (0.0004, "0 %")]
+)
+async def test_a_bias_is_said_in_words(console, monkeypatch, bias, said):
+    figures = Accuracy(homes=1, days=9, bias=bias, pool_rmse=0.1, home_rmse=0.2)
+    found = baseline_comparison.Comparison("10of10", 1, 1, {"10of10": figures})
+
+    async def compare(*_):
+        return found
+
+    monkeypatch.setattr(baseline_comparison, "compare", compare)
+    programme = await console.world.programme()
+    page = await console.viewer.get(f"/programmes/{programme.id}/baselines?since=17:00&until=18:00")
+    assert [text.replace("\xa0", " ") for text in page.texts("//td[@data-label='Bias']")] == [said]
+
+
+async def test_hours_of_a_comparison_that_end_before_they_begin_are_said_to_end_on_the_next_day(console):
+    ven, wish, _ = await metered_ven(console.world, 1, days=1)
+    await send(ven, wish, NOON - timedelta(days=31), *[300.0] * (30 * 48))
+    programme = await console.world.programme(ven, time_zone="Asia/Tokyo")
+    here = f"/programmes/{programme.id}/baselines"
+    page = await console.viewer.get(f"{here}?since=22:00&until=02:00")
+    assert page.texts("//section//h2") == ["22:00 to 02:00 on the next day, weekdays"]
+    assert "Asia/Tokyo" in page.texts("//header")[0], "the clock is that of the page"
+    page = await console.viewer.get(f"{here}?since=17:00&until=17:00", 422)
+    assert "Enter another time" in page.fault("until")
+    nobody = await console.world.programme()
+    page = await console.viewer.get(f"/programmes/{nobody.id}/baselines?since=17:00&until=18:00")
+    assert "No VEN takes part" in page.main
 
 
 async def test_a_comparison_without_history_says_what_to_do(console):
@@ -711,6 +745,13 @@ async def test_a_programmes_holidays_and_outages_are_shown_and_entered(console):
     page = await console.admin.post(here, 422, day="2026-02-30", name="x")
     await console.admin.post(here, day="2026-12-24", name="Christmas Eve")
     assert "Christmas Eve" in (await console.viewer.get(here)).main
+    await console.admin.post(here, 422, day="2026-12-24", name="  ")
+    # A day can be both; what is taken back is the programme's own.
+    await console.admin.post(here, day="2026-05-01", name="Works outing")
+    page = await console.viewer.get(here)
+    assert "the programme's own, and public: Labor Day" in page.main
+    answer = await console.admin.post(f"{here}/2026-05-01/remove")
+    assert "2026-05-01 remains a public holiday: Labor Day." in (await console.admin.follow(answer)).main
     # 10:00 in Berlin is 9:00 in UTC; half past two does not exist on 29 March.
     await console.admin.post(f"{here}/outages", starts_at="2026-01-05T10:00", reason="Cable damaged")
     (row,) = await console.world.rows("outage")

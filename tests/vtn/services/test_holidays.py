@@ -159,11 +159,14 @@ async def test_days_of_ones_own_are_entered_once_taken_back_and_audited(any_worl
     day = date(2026, 12, 24)
     async with world.tx() as tx:
         made = await holidays.add(tx, game.id, day, "Christmas Eve", world.now, who="ada")
-        assert made == holidays.Holiday(day, "Christmas Eve", own=True)
+        assert made == holidays.Holiday(day, "Christmas Eve", own=True, public=None)
         with pytest.raises(ConflictError):
             await holidays.add(tx, game.id, day, "Again", world.now, who="ada")
         with pytest.raises(NotFoundError):
             await holidays.add(tx, "prg_nobody", day, "x", world.now, who="ada")
+        for name in ("", "  ", "x" * 81):
+            with pytest.raises(InvalidError, match="1 to 80"):
+                await holidays.add(tx, game.id, day, name, world.now, who="ada")
         with pytest.raises(InvalidError, match="2000 to 2100"):
             await holidays.add(tx, game.id, date(9999, 12, 31), "x", world.now, who="ada")
     async with world.db.read() as conn:

@@ -97,8 +97,10 @@ async def remove_holiday(request: ConsoleRequest, programme_id: str, day: str) -
     except ValueError as error:
         raise NotFoundError(_("There is no such day.")) from error
     async with request.desk.db.write() as tx:
-        await holidays.remove(tx, programme_id, when, request.now, who=request.who)
-    return request.redirect(f"/programmes/{programme_id}/days?year={when.year}", notice=_("Holiday removed."))
+        public = await holidays.remove(tx, programme_id, when, request.now, who=request.who)
+    said = {"day": when.isoformat(), "name": public or ""}
+    notice = _("%(day)s remains a public holiday: %(name)s.", **said) if public else _("Holiday removed.")
+    return request.redirect(f"/programmes/{programme_id}/days?year={when.year}", notice=notice)
 
 
 @page("POST", f"{_PATH}/outages", role=Role.ADMIN)

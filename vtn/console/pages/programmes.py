@@ -1,8 +1,7 @@
 """Programmes: their versioned rules, who takes part, and how much of the limits is used."""
 
-from collections.abc import Mapping
 from datetime import time
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from aiohttp import web
@@ -58,10 +57,12 @@ class _Hours(Model):
     days: Literal["weekday", "weekend"] = "weekday"
 
     def value(self) -> baseline_comparison.Hours:
-        """Return the hours; an end at or before the start lies on the next day."""
+        """Return the hours; an end before the start lies on the next day. Raises InvalidError for none at all."""
         since, until = time.fromisoformat(self.since), time.fromisoformat(self.until)
-        minutes = (until.hour - since.hour) * 60 + until.minute - since.minute
-        return baseline_comparison.Hours(since, Duration.of(minutes=minutes % _DAY_MIN or _DAY_MIN), DayType(self.days))
+        minutes = ((until.hour - since.hour) * 60 + until.minute - since.minute) % _DAY_MIN
+        if not minutes:
+            raise InvalidError(_("Enter another time than the start."), field="until")
+        return baseline_comparison.Hours(since, Duration.of(minutes=minutes), DayType(self.days))
 
 
 @page("GET", "/programmes", role=Role.VIEWER)
@@ -165,6 +166,7 @@ async def compare_baselines(request: ConsoleRequest, programme_id: str) -> web.S
     windows = one.parameters.limits.windows
     return request.render(
         "programmes/baselines.html",
+        zone=ZoneInfo(one.parameters.time_zone),
         programme=one,
         form=form,
         found=found,
@@ -220,12 +222,13 @@ def _edit(request: ConsoleRequest, form: Form, old: Programme | None, given: Par
     rows = max([int(number) + 1 for number in sent if number.isdecimal() and len(number) < 3], default=0)  # noqa: PLR2004
     return request.render(
         "programmes/edit.html",
+        zone=None if old is None else ZoneInfo(old.parameters.time_zone),
         form=form,
         old=old,
         one=one,
         windows=max(rows, len(one.limits.windows) + _BLANK_WINDOWS),
         templates=None if old is not None else list(templates().values()),
-        presets=_presets(),
+        presets=PRESETS,
         spreads=[
             (programmes.Spread.EVENLY.value, _("spread evenly")),
             (programmes.Spread.BY_ORDER.value, _("by what was ordered")),
@@ -236,11 +239,6 @@ def _edit(request: ConsoleRequest, form: Form, old: Programme | None, given: Par
         responses=[(each.value, _(WORDS[each.value])) for each in ResponseRequired],
         days=[(number, _(name)) for number, name in enumerate(_DAYS, 1)],
     )
-
-
-def _presets() -> list[tuple[str, str]]:
-    found: Mapping[str, Any] = PRESETS
-    return [(name, f"{name}: {rule.citation}") for name, rule in found.items()]
 
 
 @page("POST", "/programmes/{programme_id}/members", role=Role.ADMIN)
