@@ -8,7 +8,7 @@ are taken to be like those so far. What counts is what `evaluation` finds.
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Select, and_, func, or_, select
@@ -121,20 +121,24 @@ async def of_vens(
     days = await _weekdays(conn, ven_ids, range(today - _LOOK_DAYS, today), offset_s, method, free)
     unsure = [ven_id for ven_id in ven_ids if len(days.get(ven_id, ())) < method.min_days + _SPARE_DAYS]
     days |= await _weekdays(conn, unsure, range(today - method.lookback_days, today), offset_s, method, free)
-    lookback = Span(now - timedelta(days=method.lookback_days + 1), now)
+    midnight = datetime.combine(local.date() + timedelta(days=1), time(), local.tzinfo)
+    lookback = Span(now - timedelta(days=method.lookback_days + 1), midnight)
     busy = await event_days.others(conn, unsure, None, lookback)
     dark = await outages.of_each(conn, unsure, lookback)
+    taken: dict[str, set[int]] = defaultdict(set)
     for ven_id, spans in [*busy.items(), *dark.items()]:
-        days[ven_id] = days.get(ven_id, set()) - {day for span in spans for day in _touched(span, local)}
+        taken[ven_id] |= {day for span in spans for day in _touched(span, local)}
+        days[ven_id] = days.get(ven_id, set()) - taken[ven_id]
     heard = await _heard(conn, ven_ids)
     return {
         ven_id: Learning(
             min(count, method.min_days),
             method.min_days,
-            ready_on(method, count, today, DayType.WEEKDAY, free) if ven_id in heard else None,
+            ready_on(method, count, first, DayType.WEEKDAY, free) if ven_id in heard else None,
         )
         for ven_id in ven_ids
         for count in [len(days.get(ven_id, ()))]
+        for first in [today + (count < method.min_days and today in taken.get(ven_id, ()))]
     }
 
 

@@ -38,7 +38,9 @@ async def test_half_a_day_is_no_day(world):
 
 async def test_days_of_events_do_not_count(world):
     ven, wish, _ = await metered_ven(world, 4, days=6)  # from Tuesday noon on: Wednesday to Friday are whole
+    assert (await of(world, ven))[0].ready_on == date(2026, 1, 14), "Monday and Tuesday are to come"
     await world.dispatch(ven, starts_in=timedelta(hours=1))  # on Monday
+    assert (await of(world, ven))[0].ready_on == date(2026, 1, 15), "a result of today says the same"
     world.clock.advance(to=NOON + timedelta(days=2))
     await send(ven, wish, NOON, *[100.0] * 96)
     (after,) = await of(world, ven)
