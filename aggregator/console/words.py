@@ -72,13 +72,13 @@ WORDS: Final[Mapping[str, str]] = {
     "outage": N_("outage"),
     "missing data": N_("missing data"),
     "not a like day": N_("not a similar day"),
-    "the rule has none": N_("the baseline has none"),
+    "the rule has none": N_("none in this preset"),
     "applied": N_("applied"),
     "applied, window moved before the notice": N_("applied; its window was moved to before the notice"),
     "not applied: no window before the notice, or shorter than the readings' step": N_(
-        "not applied: there is no window before the notice, or it is shorter than the interval of the readings"
+        "not applied, since there is no window before the notice, or it is shorter than the interval of the readings"
     ),
-    "not applied: too few readings in the window": N_("not applied: there are too few readings in the window"),
+    "not applied: too few readings in the window": N_("not applied, since there are too few readings in the window"),
     # tariffs
     "network": N_("network"),
     "electricity": N_("electricity"),

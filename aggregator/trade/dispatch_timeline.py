@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from aggregator.tables import intervention
 from core.spans import floor_to
+from openadr.model.opt import OptType
 from vtn.store.database import Connection
 from vtn.store.tables import audit, delivery
 from vtn.store.tables import event as event_table
@@ -53,7 +54,7 @@ async def lines(conn: Connection, dispatch_id: str, activation_id: str | None) -
     for row in await conn.execute(said):
         answers.setdefault(row.opt_type, []).append(row.at)
     for word, times in answers.items():
-        found += _by_minute(times, "answer", f"{word} by")
+        found += _by_minute(times, "answer", "opt-in of" if word == OptType.IN else "opt-out of")
     if activation_id is not None:
         query = select(intervention).where(intervention.c.activation_id == activation_id)
         found += [

@@ -17,6 +17,7 @@ from aggregator.trade.members import Called, Member
 from aggregator.trade.telemetry import Estimate
 from openadr.model.opt import OptType
 from vtn.store.database import Connection
+from vtn.store.tables import ven
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class Intervention:
 
     at: datetime
     ven_id: str
+    ven_name: str
     action: str
     reason: str
     power_w: int | None
@@ -118,9 +120,10 @@ async def vens(conn: Connection, activation_id: str, now: datetime, *, stale_aft
 
 async def interventions(conn: Connection, activation_id: str, *, limit: int = 200) -> list[Intervention]:
     """Return what was done to single VENs, newest first."""
-    query = select(intervention).where(intervention.c.activation_id == activation_id)
+    query = select(intervention, ven.c.name).join(ven, ven.c.id == intervention.c.ven_id)
+    query = query.where(intervention.c.activation_id == activation_id)
     rows = await conn.execute(query.order_by(intervention.c.id.desc()).limit(limit))
-    return [Intervention(row.at, row.ven_id, row.action, row.reason, row.power_w) for row in rows]
+    return [Intervention(row.at, row.ven_id, row.name, row.action, row.reason, row.power_w) for row in rows]
 
 
 async def _read(conn: Connection, activation: Activation, now: datetime) -> tuple[Called | None, Estimate]:

@@ -24,7 +24,7 @@ _UNREST: Final = """() => document.readyState === "complete"
   && !document.querySelector("[data-chart] .loading")
   && [...document.querySelectorAll("[data-chart]")].every(
     (one) => (one.closest("figure") ?? one).querySelector(".empty") || one.querySelector("canvas")?.width)"""
-_SPILT: Final = """() => {
+_SPILT: Final = r"""() => {
   const wide = document.documentElement.scrollWidth, room = document.documentElement.clientWidth, found = [];
   if (wide > room) {
     const spills = [...document.querySelectorAll("body *")].filter((one) => one.getBoundingClientRect().right > room + 1
@@ -43,6 +43,28 @@ _SPILT: Final = """() => {
     const canvas = one.querySelector("canvas")?.getBoundingClientRect(), box = one.getBoundingClientRect();
     if (canvas && box.width && (canvas.right > box.right + 1 || canvas.left < box.left - 1))
       found.push(`chart ${one.dataset.chart} is clipped: ${canvas.width} px in ${box.width}`);
+  }
+  for (const one of document.querySelectorAll("main .stat dd")) {
+    if (one.scrollWidth > one.clientWidth + 1) found.push(`figure "${one.innerText}" leaves its tile`);
+  }
+  for (const one of document.querySelectorAll("main table bdi")) {
+    const text = one.firstChild, range = document.createRange();
+    if (text?.nodeType !== Node.TEXT_NODE || !one.getClientRects().length) continue;
+    for (const word of text.data.matchAll(/[^\s-]{1,16}(?![^\s-])-?/g)) {
+      if (/[^\s-]/.test(text.data[word.index - 1] ?? " ")) continue; // the end of a longer one
+      range.setStart(text, word.index);
+      range.setEnd(text, word.index + word[0].length);
+      if (new Set([...range.getClientRects()].map((line) => Math.round(line.top))).size > 1)
+        found.push(`"${word[0]}" of "${text.data}" is broken in two`);
+    }
+  }
+  const pen = document.createElement("canvas").getContext("2d");
+  for (const one of document.querySelectorAll("main select:not([multiple])")) {
+    if (one.closest("details:not([open])")) continue;
+    const style = getComputedStyle(one), shown = one.selectedOptions[0]?.text ?? "", arrow = 20;
+    pen.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+    const room = one.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - arrow;
+    if (one.clientWidth && pen.measureText(shown).width > room + 1) found.push(`choice "${shown}" is cut off`);
   }
   for (const one of document.querySelectorAll("details.confirm:not([open])")) {
     one.open = true;
@@ -174,7 +196,7 @@ class Eyes:
         assert size is not None
         await self.page.set_viewport_size({"width": NARROW, "height": size["height"]})
         for text in await self.page.evaluate(_SPILT):
-            if not text.startswith("chart "):  # they are drawn anew only later
+            if not text.startswith(("chart ", "choice ")):  # charts are drawn anew only later, choices open
                 self._note(f"at {NARROW} px: {text}")
         await self.page.set_viewport_size(size)
 

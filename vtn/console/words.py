@@ -26,6 +26,15 @@ WORDS: Final[Mapping[str, str]] = {
     "optIn": N_("opted in"),
     "optOut": N_("opted out"),
     "no answer": N_("no answer"),
+    # reasons of opts
+    "economic": N_("economic reasons"),
+    "emergency": N_("emergency"),
+    "mustRun": N_("must run"),
+    "notParticipating": N_("not participating"),
+    "outageRunStatus": N_("outage"),
+    "overrideStatus": N_("overridden on site"),
+    "participating": N_("participating"),
+    "x-schedule": N_("schedule"),
     "always": N_("always"),
     "never": N_("never"),
     # messages for VENs, and their states

@@ -1,7 +1,7 @@
 """Charts: Vega-Lite specifications made here, drawn by the browser, always with a table of the same values beside.
 
 Vega-Lite knows two zones, the browser's and UTC. So that everybody sees the same clock times, values are moved by the
-zone's offset at the chart's start, drawn as UTC, and the axis names the offset.
+zone's offset at the chart's start, drawn as UTC, and the axis names the zone as it is called then (CET, CEST).
 """
 
 import json
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
+from web.pages.templating import zone_name
 from web.pages.translations import gettext as _
 from web.pages.translations import ngettext
 
@@ -18,6 +19,10 @@ _Point = tuple[datetime, float | None]
 _MOST_POINTS: Final = 600
 _MOST_ROWS: Final = 300
 _HEIGHT: Final = 260
+_TICK_PX: Final = 110
+"""Pixels between two ticks, about; with half as many, the labels at both ends still keep off their neighbours."""
+_LABEL_GAP: Final = 8
+"""Pixels between two labels at least."""
 _TICK: Final = (
     "utchours(datum.value) || utcminutes(datum.value) || utcseconds(datum.value)"
     " ? utcFormat(datum.value, utcseconds(datum.value) ? '%H:%M:%S' : '%H:%M') : utcFormat(datum.value, '%d %b')"
@@ -75,9 +80,9 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """Moves times so that a chart drawn in UTC shows the clock times of a zone."""
+    """Moves times so that a chart drawn in UTC shows the clock times of a zone, and says its name."""
 
-    zone: tzinfo
+    name: str
     offset_ms: int = field(default=0)
 
     def ms(self, when: datetime) -> int:
@@ -156,28 +161,26 @@ def now_rows(chart: Chart, now: datetime) -> list[dict[str, Any]]:
 
 
 def _axis_of(chart: Chart) -> _Axis:
-    return _Axis(UTC, chart.specification["usermeta"]["offset_ms"])
+    return _Axis("", chart.specification["usermeta"]["offset_ms"])
 
 
 def _axis(zone: tzinfo, at: datetime) -> _Axis:
     offset = at.astimezone(zone).utcoffset()
-    return _Axis(zone, round(offset.total_seconds() * 1000) if offset else 0)
-
-
-def _offset(axis: _Axis) -> str:
-    minutes = axis.offset_ms // 60_000
-    if not minutes:
-        return "UTC"
-    sign = "-" if minutes < 0 else "+"
-    return f"UTC{sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
+    return _Axis(zone_name(zone, at), round(offset.total_seconds() * 1000) if offset else 0)
 
 
 def _time_encoding(axis: _Axis, span: tuple[datetime, datetime] | None) -> dict[str, Any]:
     scale: dict[str, Any] = {"type": "utc"}
     if span is not None:
         scale["domain"] = [axis.ms(span[0]), axis.ms(span[1])]
-    title = _("Time (%(offset)s)", offset=_offset(axis))
-    ticks = {"labelExpr": _TICK, "tickCount": {"expr": "width / 80"}, "labelOverlap": "greedy", "labelFlush": True}
+    title = _("Time in %(zone)s", zone=axis.name)
+    ticks = {
+        "labelExpr": _TICK,
+        "tickCount": {"expr": f"width / {_TICK_PX}"},
+        "labelOverlap": "greedy",
+        "labelSeparation": _LABEL_GAP,
+        "labelFlush": True,
+    }
     return {"field": "t", "type": "temporal", "scale": scale, "title": title, "axis": ticks}
 
 

@@ -7,13 +7,16 @@ import json
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from core.spans import Duration
+from openadr.model.opt import OptType
 from support import market_homes
 from vtn.api.signals import BaselineIn, IntervalIn, SignalIn
 from vtn.api.targets import EventTarget
 from vtn.services import dispatch, programme, provisioning
 from vtn.services.dispatch import Order
+from vtn.store.tables import opt
 
 
 async def ordered_and_answered(market, **more):
@@ -46,7 +49,7 @@ async def test_live_figures_count_answers_and_delivery(market) -> None:
     assert page.stat("Opted in") == str(len(called) - 2)
     assert float(page.stat("Delivered").split()[0]) > 3
     assert "30 s" in page.main
-    assert "optOut by 1 VEN" in page.main
+    assert "opt-out of 1 VEN" in page.main
     chart = json.loads(page.root.xpath("//script[@data-spec='live']")[0].text)
     assert {row["s"] for row in chart["datasets"]["lines"]} == {"target", "baseline (estimate)", "actual"}
     assert not page.root.xpath("//form[contains(@action, 'cancellation')]"), "a viewer is offered nothing to do"
@@ -173,6 +176,8 @@ async def test_who_and_why_and_messages_of_a_dispatch(market) -> None:
 
 async def test_results_have_versions_exports_and_workings(market) -> None:
     dispatch_id, called = await ordered_and_answered(market)
+    async with market.world.tx() as tx:
+        await tx.conn.execute(update(opt).where(opt.c.opt_type == OptType.OUT).values(reason="notParticipating"))
     start = market.now + timedelta(hours=1)
     half = start + timedelta(minutes=30)
     for ven_id in market.homes.ven_ids:
@@ -196,6 +201,11 @@ async def test_results_have_versions_exports_and_workings(market) -> None:
     rows = list(csv.DictReader(io.StringIO(text.text)))
     assert {row["ven_name"] for row in rows} > {"pool"}
     assert text.headers["Content-Disposition"].startswith("attachment")
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}/result")
+    (out,) = [text for text in page.texts("//section[@aria-labelledby='vens-heading']//tr") if "opted out" in text]
+    assert "not participating" in out, "in words, not as the wire has it"
+    assert "%" not in out, "who is credited nothing has no performance"
+    assert f"{len(called) - 2} of all {len(called)} called opted in" in page.main
     page = await market.viewer.get(f"/dispatches/{dispatch_id}/result/vens/{called[2]}")
     assert "used" in page.texts("//section[@aria-labelledby='days-heading']//tbody/tr/td[1]")
     await market.viewer.get("/dispatches/dsp_none/result", 404)
@@ -244,10 +254,12 @@ async def test_a_result_says_what_is_not_known_yet_and_from_when_it_will_be(mark
     await market_homes.answer(market.world.db, dispatch_id, market.now)
     await market.at(market.now + timedelta(hours=3), turns=0)
     page = await market.dispatcher.follow(await market.dispatcher.post(f"/dispatches/{dispatch_id}/result"))
-    assert page.stat("Delivered") == "not known yet"
+    assert page.stat("Delivered") == "\N{EN DASH}", "no energy is known, which is not 0"
+    assert set(page.texts("//td[@data-label='Delivered'] | //td[@data-label='Actual']")) == {"\N{EN DASH}"}
     assert "1 has too few days for a baseline. Events like this one can be measured from about Tuesday, 20" in page.main
     page = await market.viewer.get(f"/dispatches/{dispatch_id}/result/vens/{ven_id}")
-    assert page.stat("Delivered") == "not known yet"
+    assert page.stat("Delivered") == "\N{EN DASH}"
+    assert "not known yet" in page.main
     assert "from about Tuesday, 20 January on" in page.main
 
 
@@ -263,7 +275,7 @@ async def test_ordered_is_one_number_that_its_column_adds_up_to(market) -> None:
         assert page.stat("Target") == "4 kW"
     await market.dispatcher.post(f"/dispatches/{dispatch_id}/result")
     page = await market.viewer.get(f"/dispatches/{dispatch_id}/result")
-    column = page.texts("//td[@data-label='Ordered']")
+    column = page.texts("//section[@aria-labelledby='vens-heading']//td[@data-label='Ordered']")
     energy = sum(watts_of(text.replace("Wh", "W")) for text in column)
     assert energy == pytest.approx(watts_of(page.stat("Ordered").replace("Wh", "W")), abs=5 * len(called))
 

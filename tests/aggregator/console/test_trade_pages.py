@@ -83,6 +83,8 @@ async def test_a_request_becomes_an_offer_an_activation_a_report_and_a_settlemen
     await market.at(one.ends_at + timedelta(hours=1), turns=2)
     page = await market.viewer.get(f"/market/activations/{one.id}")
     assert "There is no report yet" not in page.main
+    assert page.texts("//dl[@id='figures']//dt")[:3] == ["Status", "Ordered", "Delivered"]
+    assert "by the report below" in page.texts("//dl[@id='figures']")[0], "one figure, not an estimate beside it"
     text = await market.viewer.get(f"/market/activations/{one.id}/report.csv")
     assert text.text.startswith("activation_id,version,direction,method,start,duration_s,ordered_w")
     await market.viewer.get(f"/market/activations/{one.id}?report=99", 404)
@@ -129,7 +131,13 @@ async def test_a_home_of_an_activation_is_replaced_by_hand(market) -> None:
     called = sorted(row.ven_id for row in await market.world.rows("event"))
     await market.dispatcher.post(f"/dispatches/{one.dispatch_id}/replacement", ven_id=called[0])
     assert {row.reason for row in await market.world.rows("intervention")} == {"by an operator"}
-    assert "by an operator" in (await market.viewer.get(f"/market/activations/{one.id}")).main
+    page = await market.viewer.get(f"/market/activations/{one.id}")
+    touched = {row.ven_id for row in await market.world.rows("intervention")}
+    names = {row.name for row in await market.world.rows("ven") if row.id in touched}
+    assert set(page.texts("//ol[@class='timeline']/li//a")) == names
+    assert "by an operator" in page.main
+    page = await market.viewer.get(f"/dispatches/{one.dispatch_id}")
+    assert "1 released since" in page.main
 
 
 async def test_an_unsolicited_offer_is_made_and_revoked(market) -> None:

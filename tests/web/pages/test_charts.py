@@ -27,7 +27,9 @@ def test_times_are_shown_as_the_zone_has_them_and_gaps_stay_gaps():
     assert [row["v"] for row in rows] == [1.0, None, None, 4.0, 2.0]
     assert datetime.fromtimestamp(rows[0]["t"] / 1000, UTC).hour == 13
     text = json.dumps(chart.specification, allow_nan=False)
-    assert "UTC+01:00" in text
+    assert "Time in Europe/Berlin (CET)" in text
+    plain = time_chart("c", "T", "kW", [Line("x", TIMES, [1.0] * 4)], zone=UTC)
+    assert "Time in UTC" in json.dumps(plain.specification)
 
 
 def test_the_table_has_the_same_values():
