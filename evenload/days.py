@@ -41,12 +41,12 @@ def holiday_list(
     if session.json:
         session.tell(found, "")
         return
-    session.table(found["days"], "day", "name", "own", "public", empty=_none_known(found))
+    session.table(found["days"], "day", "name", "own", "public", empty=_without_days(found))
 
 
-def _none_known(found: Mapping[str, Any]) -> str:
-    country = "" if found["country"] else " and the programme has no country (`evenload programme change --country`)"
-    return f"No holidays in {found['year']}: none was added{country or ', and its country has none'}."
+def _without_days(listing: Mapping[str, Any]) -> str:
+    country = "" if listing["country"] else " and the programme has no country (`evenload programme change --country`)"
+    return f"No holidays in {listing['year']}: none was added{country or ', and its country has none'}."
 
 
 @command(holiday, "add")

@@ -13,6 +13,7 @@ from aggregator.console.shared import zone_of
 from aggregator.trade import activations, dispatch_changes, reports, settlements
 from core.errors import InvalidError
 from metrics.presets import PRESETS
+from vtn.api.dispatches import Dispute
 from vtn.console import ConsoleRequest, Form, page
 from vtn.services import dispatch, evaluation, evaluation_view, result_due
 from vtn.services import programme as programmes
@@ -51,6 +52,7 @@ async def _page(request: ConsoleRequest, dispatch_id: str, form: Form) -> web.Re
         versions = await evaluation_view.versions(conn, dispatch_id)
         found = await evaluation.stored(conn, dispatch_id, wanted) if versions or wanted else None
         due_at = await result_due.due_at(conn, dispatch_id)
+        reopened_at = await result_due.reopened_at(conn, dispatch_id)
         before = await evaluation.stored(conn, dispatch_id, found.version - 1) if found and found.version > 1 else None
         activation_id = await activations.of_dispatch(conn, dispatch_id)
         selection_id = await dispatch_changes.selection_of(conn, dispatch_id)
@@ -67,6 +69,7 @@ async def _page(request: ConsoleRequest, dispatch_id: str, form: Form) -> web.Re
         preset=PRESETS.get(rules.parameters.baseline),
         result=found,
         due_at=due_at,
+        reopened_at=reopened_at,
         versions=versions,
         sums=sums,
         vens=vens[:_MOST_ROWS],
@@ -141,6 +144,21 @@ async def recompute(request: ConsoleRequest, dispatch_id: str) -> web.StreamResp
     return await _page(request, dispatch_id, form)
 
 
+@page("POST", "/dispatches/{dispatch_id}/result/dispute", role=Role.DISPATCHER)
+async def dispute(request: ConsoleRequest, dispatch_id: str) -> web.StreamResponse:
+    """Open a final result again, since it is disputed."""
+    form = await request.form()
+    with form.catching("reason"):
+        wish = form.read(Dispute)
+        async with request.desk.db.write() as tx:
+            await result_due.reopen(tx, dispatch_id, wish.reason, request.now, who=request.who)
+        return request.redirect(
+            f"/dispatches/{dispatch_id}/result",
+            notice=_("The result is open again: it is computed with the data of now, and again for what comes in."),
+        )
+    return await _page(request, dispatch_id, form)
+
+
 # -- to take away
 
 
@@ -196,4 +214,4 @@ async def _stored(request: ConsoleRequest, dispatch_id: str) -> Result:
         return await evaluation.stored(conn, dispatch_id, _version(request))
 
 
-PAGES = (show_result, show_ven_result, recompute, export_json, export_csv)
+PAGES = (show_result, show_ven_result, recompute, dispute, export_json, export_csv)

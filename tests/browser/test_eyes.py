@@ -11,7 +11,7 @@ _BAD = """<!doctype html><html lang="en"><head><title>x</title>
 </head><body><main><h1>x</h1><img src="data:,x"><p style="color:#ccc;background:#fff">pale</p>
 <div style="width:600px">wide</div>
 <div class="sheet" style="width:100px"><table style="width:300px"><tr><td>figures</td></tr></table></div>
-<dl><div class="stat" style="width:60px"><dd style="overflow:hidden;white-space:nowrap">20.01 kilowatt hours</dd></div></dl>
+<dl><div class="stat" style="width:60px"><dd style="overflow:hidden;white-space:nowrap">20.01 kilowatt hours</div></dl>
 <table style="width:30px;table-layout:fixed"><tr><td style="overflow-wrap:anywhere"><bdi>homestead</bdi></table>
 <label>one <select style="width:60px"><option>a choice that is long</option></select></label>
 <div data-chart="c" style="width:100px;overflow:hidden"><canvas width="300"></canvas></div>

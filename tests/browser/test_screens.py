@@ -39,6 +39,7 @@ def _screens(world: World) -> list[str]:
         "/audit",
         "/settings",
         "/messages",
+        "/meter-data",
         "/enrolment",
         "/groups",
         "/programmes",

@@ -47,8 +47,8 @@ class Holidays(Model):
     days: list[Holiday]
 
 
-def _shown(one: Stored) -> Holiday:
-    return Holiday(day=one.day, name=one.name, own=one.own, public=one.public)
+def _shown(holiday: Stored) -> Holiday:
+    return Holiday(day=holiday.day, name=holiday.name, own=holiday.own, public=holiday.public)
 
 
 @operation(

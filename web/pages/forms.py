@@ -11,7 +11,8 @@ Names of fields: `limits.per_day` is a member of a member, `windows.0.start` one
 repetition. A field that was left blank is left out, so that the model's default counts.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
@@ -30,6 +31,10 @@ M = TypeVar("M", bound=BaseModel)
 MAX_FIELDS: Final = 5000
 CSRF_FIELD: Final = "csrf"
 _MAX_DEPTH: Final = 6
+_BOUNDARY: Final = re.compile(r';\s*boundary=(?:"(?P<quoted>[^"\r\n]{1,70})"|(?P<plain>[^\s;"]{1,70}))', re.IGNORECASE)
+_PART_NAME: Final = re.compile(
+    r'^content-disposition: *form-data; *name="(?P<name>[^"\r\n]{1,200})"', re.IGNORECASE | re.MULTILINE
+)
 _PLAIN_WORDS: Final[Mapping[str, str]] = {
     "missing": N_("This is required."),
     "extra_forbidden": N_("There is no field of this name."),
@@ -203,12 +208,14 @@ def _lists(value: Any) -> Any:
 
 
 async def read_form(request: web.Request) -> Form:
-    """Read a form's body. Raises ProblemError for what no browser sends for our forms."""
-    if request.content_type != "application/x-www-form-urlencoded":
-        raise ProblemError(415, _("Send the form from its page."))
+    """Read a form's body; of a file, its text. Raises ProblemError for what no browser sends for our forms."""
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise ProblemError(415, _("Send the form without compression."))
-    return parse_form((await request.read()).decode("ascii", "replace"), request.path)
+    if request.content_type == "application/x-www-form-urlencoded":
+        return parse_form((await request.read()).decode("ascii", "replace"), request.path)
+    if request.content_type == "multipart/form-data":
+        return parse_parts(await request.read(), request.headers["Content-Type"], request.path)
+    raise ProblemError(415, _("Send the form from its page."))
 
 
 def parse_form(text: str, action: str = "") -> Form:
@@ -219,6 +226,36 @@ def parse_form(text: str, action: str = "") -> Form:
         raise ProblemError(
             400, _("The form can't be read. It may have at most %(count)s fields, in UTF-8.", count=MAX_FIELDS)
         ) from error
+    return _form_of(pairs, action)
+
+
+def parse_parts(body: bytes, content_type: str, action: str = "") -> Form:
+    """Read a form with files, as browsers write it (RFC 7578): fields and files alike are text, in UTF-8.
+
+    Raises ProblemError 400. Linear in the body, whose size the application limits.
+    """
+    found = _BOUNDARY.search(content_type)
+    delimiter = b"\r\n--" + (found["plain"] or found["quoted"]).encode() if found else b""
+    _before, *parts = (b"\r\n" + body).split(delimiter, MAX_FIELDS + 1) if delimiter else [b""]
+    if not parts or not parts[-1].startswith(b"--"):  # cut off, or too many
+        raise ProblemError(
+            400, _("The form can't be read. It may have at most %(count)s fields, in UTF-8.", count=MAX_FIELDS)
+        )
+    pairs = []
+    for part in parts[:-1]:
+        head, _blank, value = part.partition(b"\r\n\r\n")
+        try:
+            name = _PART_NAME.search(head.decode())
+            text = value.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ProblemError(400, _("The file is not a text in UTF-8. Save it as one, and send it again.")) from error
+        if name is None:
+            raise ProblemError(400, _("Send the form from its page."))
+        pairs.append((name["name"], text))
+    return _form_of(pairs, action)
+
+
+def _form_of(pairs: Iterable[tuple[str, str]], action: str) -> Form:
     typed: dict[str, list[str]] = {}
     for name, value in pairs:
         if "\0" in name or "\0" in value:

@@ -248,7 +248,7 @@ class PageRequest:
         """Return what this person may open, and whether it is where they are."""
         path = self.http.path
         shown = [entry for entry in self.shell.nav if self.may(entry.role)]
-        within = [entry for entry in shown if path == entry.path or path.startswith(entry.path.rstrip("/") + "/")]
+        within = [entry for entry in shown if path == entry.path or path.startswith(f"{entry.path}/")]
         here = max(within, key=lambda entry: len(entry.path), default=None)
         return [(entry, entry is here) for entry in shown]
 

@@ -294,8 +294,22 @@ async def test_a_result_is_there_without_pressing_anything(market) -> None:
     page = await market.viewer.get(f"/dispatches/{dispatch_id}/result")
     assert page.stat("Delivered")
     assert "Until then this result is preliminary" in page.main
+    path = f"/dispatches/{dispatch_id}/result"
+    page = await market.dispatcher.post(f"{path}/dispute", 422, reason="The meter shows less.")
+    assert "not final" in page.main
     await market.at(market.now + timedelta(days=8), turns=2)
-    assert "this result is final" in (await market.viewer.get(f"/dispatches/{dispatch_id}/result")).main
+    page = await market.viewer.get(path)
+    assert "this result is final" in page.main
+    assert not page.root.xpath("//form[contains(@action, 'dispute')]"), "a viewer is offered nothing to do"
+    page = await market.dispatcher.post(f"{path}/dispute", 422, reason="  ")
+    assert page.root.xpath("//details[@open]//textarea[@aria-invalid]"), "it comes back open, with what is wrong"
+    await market.viewer.post(f"{path}/dispute", 403, reason="The meter shows less.")
+    since = await market.last()
+    answer = await market.dispatcher.post(f"{path}/dispute", reason="The meter shows less.")
+    page = await market.dispatcher.follow(answer)
+    assert "Opened again" in page.main
+    assert not page.root.xpath("//form[contains(@action, 'dispute')]")
+    assert await market.actions(since) == [("dispatcher", "dispute result")]
 
 
 async def test_fleet_programme_and_pool_say_who_is_learning_and_until_when(market) -> None:

@@ -11,11 +11,12 @@ async def test_holidays_are_those_of_the_country_and_ones_own(office):
     assert (found["year"], found["country"], found["subdivision"]) == (2026, "DE", "BY")
     assert {"day": "2026-05-01", "name": "Labor Day", "own": False, "public": "Labor Day"} in found["days"]
     assert {"day": "2026-01-06", "name": "Epiphany", "own": False, "public": "Epiphany"} in found["days"]
-    assert await office.post(path, CHRISTMAS) == {**CHRISTMAS, "own": True}
-    assert {**CHRISTMAS, "own": True} in (await office.get(f"{path}?year=2026"))["days"]
+    assert await office.post(path, CHRISTMAS) == {**CHRISTMAS, "own": True, "public": None}
+    assert {**CHRISTMAS, "own": True, "public": None} in (await office.get(f"{path}?year=2026"))["days"]
     assert CHRISTMAS["day"] not in {one["day"] for one in (await office.get(f"{path}?year=2027"))["days"]}
     await office.refused(path, CHRISTMAS, "already", 409)
     await office.refused(path, {"day": "2026-02-30", "name": "x"}, "/day")
+    await office.refused(path, {"day": "2026-12-23", "name": "   "}, "1 to 80 characters")
     await office.refused(path, {"day": "9999-12-31", "name": "x"}, "2000 to 2100")
     await office.refused(path, {"day": "2026-12-24", "name": "a\nb"}, "/name")
     await office.get(f"{path}?year=1", 422)

@@ -5,6 +5,7 @@ from datetime import timedelta
 from unittest.mock import ANY
 
 import pytest
+from aiohttp import FormData
 from sqlalchemy import insert, update
 from typer.testing import CliRunner
 
@@ -553,6 +554,41 @@ async def test_accepting_a_certificate_needs_just_one_ven(console):
     assert len(await console.world.rows("waiting_certificate")) == 1
     answer = await console.admin.post(path, **wish, ven_id=ven.ven_id)
     assert answer.headers["Location"] == f"/fleet/{ven.ven_id}"
+
+
+async def test_a_file_of_meter_data_is_taken_and_refused_rows_are_grouped_by_reason(console):
+    ven = await console.world.ven("metered home")
+    async with console.world.tx() as tx:
+        await site.set_site(tx, ven.ven_id, time_zone="UTC", area=None, metering_point="MP1", now=NOON, who="test")
+    hours = [(f"2026-01-12T{hour:02}:00:00Z", f"2026-01-12T{hour + 1:02}:00:00Z") for hour in range(3)]
+    head, good, bad = "metering_point,series,start,end,energy_wh,quality", "MP1,import,{},{},250.5,validated", "MP2"
+
+    async def send(*lines, status=303):
+        data = FormData(default_to_multipart=True)
+        data.add_field("csrf", console.admin.csrf)
+        data.add_field("csv", "\r\n".join(lines).encode(), filename="meters.csv", content_type="text/csv")
+        return await console.admin.send("/meter-data", status, data)
+
+    assert "/meter-data" in [one.get("href") for one in (await console.admin.get("/fleet")).root.iter("a")]
+    page = await console.admin.follow(await send(head, *(good.format(*each) for each in hours)))
+    assert "3 rows were taken in." in page.texts("//main/div[@role='status']")[0]
+    assert len(await console.world.rows("chunk")) > 0
+    page = await send(
+        head, good.format(*hours[0]), *(good.replace("MP1", bad).format(*each) for each in hours), status=200
+    )
+    assert "1 row was taken in. 3 were refused." in page.main
+    assert page.texts("//tbody/tr/td") == ["3", "3, 4, 5"], "equal reasons are said once, with their lines"
+    assert "No VEN has this metering point" in page.texts("//tbody/tr/th")[0]
+    for lines, said in (
+        ((head,), "no rows below"),
+        (("a,b", "1,2"), "names the columns"),
+        (("",), "This is required."),
+        (("x" * 500_001,), "500000"),
+    ):
+        assert said in (await send(*lines, status=422)).fault("csv")
+    await console.viewer.get("/meter-data", 403)
+    page = await console.admin.get("/meter-data")
+    assert not page.root.xpath("//nav//a[@aria-current]"), "it is not in the navigation, and not the overview"
 
 
 async def test_of_several_forms_only_the_one_that_was_sent_says_what_is_wrong(console):

@@ -85,14 +85,14 @@ async def _lived_in(console):
         f"/programmes/{programme.id}/days", f"/programmes/{programme.id}/days?year=2027",
         f"/programmes/{programme.id}/baselines?since=17:00&until=18:00", "/fleet", "/fleet?text=nobody", "/groups",
         *(f"{one}{tab}" for one in (here, there) for tab in ("", "/readings", "/reports", "/events", "/messages")),
-        test.headers["Location"], "/messages", "/messages?state=done", "/enrolment", "/audit", "/settings", "/account",
-        "/system", *(f"{here}/messages/{line.id}" for line in lines),
+        test.headers["Location"], "/messages", "/messages?state=done", "/meter-data", "/enrolment", "/audit",
+        "/settings", "/account", "/system", *(f"{here}/messages/{line.id}" for line in lines),
     ]  # fmt: skip
 
 
 async def _known(console):
     strings = await data_of(console.world)
-    citations = {f"{name}: {rule.citation}" for name, rule in PRESETS.items()}
+    citations = {rule.citation for rule in PRESETS.values()}
     return strings | citations | set(available_timezones()) | set(PRESETS) | {"vtn", "vtnID", "rID meter"}
 
 
@@ -121,7 +121,7 @@ async def test_every_page_speaks_the_language_that_is_asked_for(console):
     assert sorted(missed) == ["/ca.pem", "/fleet/[^/]+/message-record"]  # files
 
 
-ADMINS = {"/programmes/new", "/audit", "/settings"}
+ADMINS = {"/programmes/new", "/meter-data", "/audit", "/settings"}
 
 
 @pytest.mark.parametrize(

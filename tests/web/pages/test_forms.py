@@ -7,7 +7,7 @@ from pydantic import Field
 
 from core.errors import ConflictError, ForbiddenError, InvalidError
 from web.model import Model
-from web.pages.forms import Form, parse_form
+from web.pages.forms import Form, parse_form, parse_parts
 from web.problem import ProblemError
 
 
@@ -106,6 +106,41 @@ def test_names_that_contradict_each_other_are_refused(text):
     with form.catching():
         form.read(Wish)
     assert form.failed
+
+
+PARTS = (
+    b'--b0\r\nContent-Disposition: form-data; name="csrf"\r\n\r\nsecret\r\n'
+    b'--b0\r\nContent-Disposition: form-data; name="csv"; filename="a.csv"\r\nContent-Type: text/csv\r\n\r\n'
+    b"\xef\xbb\xbfa,b\r\n1,\xc3\xbc\r\n\r\n--b0--\r\n"
+)
+KIND = "multipart/form-data; boundary=b0"
+
+
+@pytest.mark.parametrize("kind", [KIND, 'Multipart/Form-Data; charset=utf-8; Boundary="b0"'])
+def test_a_file_is_read_as_its_text(kind):
+    form = parse_parts(PARTS, kind, "/meter-data")
+    assert (form.value("csrf"), form.value("csv"), form.action) == ("secret", "a,b\n1,\u00fc\n", "/meter-data")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (PARTS[:-10], KIND),
+        (b"", KIND),
+        (PARTS, "multipart/form-data"),
+        (PARTS, "multipart/form-data; boundary=other"),
+        (PARTS.replace(b"\xc3\xbc", b"\xff"), KIND),
+        (PARTS.replace(b"1,", b"\0"), KIND),
+        (PARTS.replace(b'name="csv"', b"name=csv"), KIND),
+        (PARTS.replace(b"form-data", b"attachment"), KIND),
+        (b"--b0" + b"\r\n--b0" * 6000 + b"--", KIND),
+        (b"--b0\r\n" * 20_000, KIND),
+    ],
+)
+def test_parts_that_no_browser_writes_are_refused(body, kind):
+    with pytest.raises(ProblemError) as caught:
+        parse_parts(body, kind)
+    assert caught.value.status == 400
 
 
 @pytest.mark.parametrize("text", ["name=%ff", "name=%00", "&".join("a=b" for _ in range(6000))])
