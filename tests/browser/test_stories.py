@@ -174,6 +174,42 @@ async def test_a_brp_buys_and_the_board_shows_it(browser, lived):
         await eyes.judge_with(other)
 
 
+async def test_meter_data_are_sent_and_a_final_result_is_disputed(browser, lived):
+    dispatch_id = await lived.dispatch(4000, timedelta(minutes=15))
+    await lived.later(100, 20)
+    home = next(one for one in lived.homes if one.orders)
+    start = lived.now - timedelta(hours=1)
+    head, row = "metering_point,series,start,end,energy_wh,quality", "{},import,{},{},1000,validated"
+    rows = [row.format(point, start.isoformat(), lived.now.isoformat()) for point in ("MP1", "MP2", "MP2")]
+    async with looking(browser, lived.url, PHONE) as eyes:
+        await _in(eyes, lived, "admin")
+        await eyes.go(f"/fleet/{home.ven_id}")
+        await eyes.fill(metering_point="MP1")
+        await eyes.press("Save site")
+        await eyes.go("/fleet")
+        await eyes.follow("Meter data")
+        file = {"name": "meters.csv", "mimeType": "text/csv", "buffer": "\r\n".join((head, *rows)).encode()}
+        await eyes.page.locator("input[type=file]").set_input_files(file)
+        await eyes.press("Send")
+        assert "1 row was taken in. 2 were refused." in await eyes.text()
+        await eyes.judge()
+        lived.clock.advance(to=lived.now + timedelta(days=8))
+        for _ in range(2):
+            await lived.worker.turn()
+        await eyes.go(f"/dispatches/{dispatch_id}/result")
+        await eyes.page.locator("summary", has_text="Dispute").click()
+        await eyes.judge()
+        eyes.wanted.add(422)
+        await eyes.press("Dispute the result")
+        assert await eyes.page.locator("details[open] textarea[aria-invalid=true]").count() == 1
+        await eyes.judge()
+        await eyes.fill(reason="The settlement meter shows less.")
+        await eyes.press("Dispute the result")
+        assert "Opened again" in await eyes.text()
+        await eyes.judge()
+        eyes.content()
+
+
 async def test_the_wizard_by_keyboard_alone(browser, lived):
     async with looking(browser, lived.url) as eyes:
         await _in(eyes, lived, "dispatcher")

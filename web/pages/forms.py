@@ -56,6 +56,8 @@ _PLAIN_WORDS: Final[Mapping[str, str]] = {
     "greater_than_equal": N_("Enter %(ge)s or more."),
     "less_than": N_("Enter less than %(lt)s."),
     "less_than_equal": N_("Enter %(le)s or less."),
+    "greater_than_equal, time": N_("Enter a time from %(ge)s on."),
+    "less_than_equal, time": N_("Enter a time up to %(le)s."),
     "date_parsing": N_("Enter a date such as 2026-01-31."),
     "date_from_datetime_parsing": N_("Enter a date such as 2026-01-31."),
     "datetime_parsing": N_("Enter a date and time such as 2026-01-31 17:30."),
@@ -81,6 +83,8 @@ class Form:
         self.key = key
         self.errors: dict[str, str] = {}
         """Name of the field -> what is wrong; "" for the form as a whole."""
+        self.labels: dict[str, str] = {}
+        """Name of the field -> what the page calls it."""
         self.is_told = False
 
     def of(self, action: str, key: str = "") -> "Form":
@@ -95,10 +99,18 @@ class Form:
         self.key = key
         return self
 
+    def label(self, name: str, text: str) -> str:
+        """Note what the page calls a field, for the list of what is wrong; return it."""
+        self.labels[name] = text
+        return text
+
     def tell(self) -> list[tuple[str, str]]:
-        """Return what is wrong, by field, for the one place of a page that says so."""
+        """Return what is wrong, by field, for the one place of a page that says so; with the fields' labels."""
         self.is_told = True
-        return list(self.errors.items())
+        return [
+            (name, f"{self.labels[name]}: {text}" if name in self.labels else text)
+            for name, text in self.errors.items()
+        ]
 
     @property
     def was_sent(self) -> bool:
@@ -171,10 +183,16 @@ class Form:
 
 
 def _explained(finding: ErrorDetails) -> str:
-    text = _PLAIN_WORDS.get(finding["type"])
+    kind, context = finding["type"], dict(finding.get("ctx", {}))
+    if kind in ("too_short", "too_long") and context.get("field_type") == "Value":
+        kind = f"string_{kind}"  # of a text that was checked for something else before
+    for name, value in context.items():
+        if name in ("ge", "le") and isinstance(value, str):
+            kind, context[name] = f"{kind}, time", value.replace("T", " ")[: len("2026-01-31 17:30")]
+    text = _PLAIN_WORDS.get(kind)
     if text is None:
         return finding["msg"].removeprefix("Value error, ")
-    return _(text, **finding.get("ctx", {}))
+    return _(text, **context)
 
 
 def _nested(typed: Mapping[str, list[str]]) -> dict[str, Any]:

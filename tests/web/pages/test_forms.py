@@ -1,9 +1,10 @@
 """Forms as values: what is read, what is refused, what is kept."""
 
+from datetime import datetime
 from typing import Annotated
 
 import pytest
-from pydantic import Field
+from pydantic import AfterValidator, Field, NaiveDatetime
 
 from core.errors import ConflictError, ForbiddenError, InvalidError
 from web.model import Model
@@ -14,6 +15,11 @@ from web.problem import ProblemError
 class Inner(Model):
     start: str
     days: list[Annotated[int, Field(ge=1, le=7)]] = Field(default_factory=list)
+
+
+class Checked(Model):
+    name: Annotated[str, AfterValidator(str.upper), Field(max_length=3)]
+    at: Annotated[NaiveDatetime, Field(ge=datetime(2000, 1, 1))]  # noqa: DTZ001  local
 
 
 class Wish(Model):
@@ -55,6 +61,13 @@ def test_each_fault_stands_at_its_field_and_what_was_typed_stays():
     assert form.values("windows.0.days[]") == ("9",)
 
 
+def test_a_text_and_a_time_that_are_checked_twice_are_spoken_of_as_such():
+    form = parse_form("name=abcd&at=1999-12-31T00:00")
+    with form.catching():
+        form.read(Checked)
+    assert form.errors == {"name": "Enter at most 3 characters.", "at": "Enter a time from 2000-01-01 00:00 on."}
+
+
 def test_a_missing_field_is_required():
     form = parse_form("count=1&name=")
     with form.catching():
@@ -94,7 +107,8 @@ def test_of_several_forms_only_the_one_that_was_sent_shows_what_was_typed():
     other, own = sent.of("/groups"), sent.of("/groups/1/name", "1")
     assert (other.failed, other.was_sent, own.error("name"), own.key) == (False, False, "It is taken.", "1")
     assert not sent.is_told
-    assert own.tell() == [("name", "It is taken.")]
+    assert own.label("name", "New name") == "New name"
+    assert own.tell() == [("name", "New name: It is taken.")]
     assert sent.is_told
     query = parse_form("name=x")
     assert [query.of(path, "k").value("name") for path in ("/a", "/b")] == ["x", "x"]
