@@ -192,7 +192,8 @@ def _value_encoding(lines: Sequence[Line], bands: Sequence[Band], unit: str) -> 
     if len(values) == 1:
         (value,) = values
         room = abs(value) / 10 or 1.0
-        scale["domain"] = {"unionWith": [value - room, value + room]}
+        around = [value - room, value + room]
+        scale["domain"] = around if bands else {"unionWith": around}  # a band's two edges cannot be united with more
     return {"type": "quantitative", "title": unit, "scale": scale}
 
 

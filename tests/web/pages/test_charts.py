@@ -70,6 +70,10 @@ def test_an_axis_of_one_value_has_room_for_ticks_that_differ(value, domain):
     chart = time_chart("c", "Title", "kW", [line], zone=UTC)
     scales = [layer["encoding"]["y"].get("scale", {}) for layer in chart.specification["layer"]]
     assert {"unionWith": domain} in [scale.get("domain") for scale in scales]
+    band = Band("power", TIMES, [value] * 4, [value] * 4)
+    banded = time_chart("c", "Title", "kW", [line], bands=[band], zone=UTC)
+    scales = [layer["encoding"]["y"].get("scale", {}) for layer in banded.specification["layer"]]
+    assert domain in [scale.get("domain") for scale in scales]
     varied = time_chart("c", "Title", "kW", [Line("target", TIMES, [1.0, 2.0, 3.0, 4.0])], zone=UTC)
     assert not any("domain" in layer["encoding"]["y"].get("scale", {}) for layer in varied.specification["layer"])
 
