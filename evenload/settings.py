@@ -123,6 +123,15 @@ class LogSettings(_Section):
         return LogBounds(self.keep, self.messages, self.bytes, *each, self.report_every)
 
 
+class OwnReportSettings(_Section):
+    """Reports that this VTN offers to VENs: to each its own energy as it is settled, as telemetry and as history."""
+
+    offer: bool = False
+    """Some VENs do not expect that a VTN offers any."""
+    settle: IsoDuration = Duration.of(minutes=15)
+    """How long a periodic report waits after the end of what it covers, so that the readings are there."""
+
+
 class OpenADRSettings(_Section):
     """The listener for VENs."""
 
@@ -163,6 +172,7 @@ class OpenADRSettings(_Section):
     max_body_bytes: Annotated[int, Field(ge=10_000, le=100_000_000)] = 4 * 1024 * 1024
     """The largest message that is read."""
     push: PushSettings = PushSettings()
+    own_reports: OwnReportSettings = OwnReportSettings()
     log: LogSettings = LogSettings()
 
 
@@ -345,6 +355,7 @@ class Settings(BaseSettings):
             wanted_reports=tuple(
                 WantedReport(one.name, one.granularity, one.report_back, one.history) for one in self.reports
             ),
+            own_reports_after=self.openadr.own_reports.settle if self.openadr.own_reports.offer else None,
         )
 
 

@@ -51,6 +51,7 @@ def test_the_defaults_are_for_one_machine(write):
     assert (found.openadr.host, found.api.host) == ("127.0.0.1", "127.0.0.1")
     assert found.vtn().poll_period == Duration.of(seconds=10)
     assert found.vtn().wanted_reports == ()
+    assert found.vtn().own_reports_after is None, "none are offered"
     assert not found.reuse_port
     assert found.openadr.tls == "compatible"
 
@@ -110,6 +111,12 @@ def test_reports_are_asked_as_they_say(write):
     text = LOOPBACK + '[[reports]]\nname = "HISTORY_USAGE"\nhistory = "P20D"\n'
     (wanted,) = load_settings(write(text)).vtn().wanted_reports
     assert (wanted.name, wanted.history, wanted.report_back) == ("HISTORY_USAGE", Duration.of(days=20), Duration())
+
+
+def test_reports_are_offered_as_they_say(write):
+    text = LOOPBACK + "[openadr.own_reports]\noffer = true\n"
+    assert load_settings(write(text)).vtn().own_reports_after == Duration.of(minutes=15)
+    assert load_settings(write(text + 'settle = "PT0S"\n')).vtn().own_reports_after == Duration()
 
 
 @pytest.mark.parametrize(

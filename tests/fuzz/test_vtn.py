@@ -25,6 +25,7 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from core.errors import EvenloadError
+from core.spans import Duration
 from openadr.v20b import messages as m
 from openadr.v20b.decode import UnreadableError, WireError, decode
 from openadr.v20b.encode import encode
@@ -47,10 +48,13 @@ _ROUND = settings(
     database=None,
     phases=(Phase.generate,),  # a conversation is told in whole when it fails; making it smaller takes minutes
 )
-_SETTINGS = VtnSettings("vtn", wanted_reports=(WantedReport("TELEMETRY_USAGE", MINUTE, MINUTE),))
+_SETTINGS = VtnSettings(
+    "vtn", wanted_reports=(WantedReport("TELEMETRY_USAGE", MINUTE, MINUTE),), own_reports_after=Duration()
+)
 _EDGE = Edge(proxy_header="X-Fingerprint", proxy_secret="the secret of a proxy")
-_OWN_WORD = (m.CreatedEvent, m.RegisteredReport)
-"""Refused in part only: good answers beside a bad one count (EV-48), and so does a receipt of our metadata (RP-13)."""
+_OWN_WORD = (m.CreatedEvent, m.RegisteredReport, m.CancelReport)
+"""Refused in part only: good answers beside a bad one count (EV-48), and so do a receipt of our metadata (RP-13) and
+the end of a report beside that of an unknown one (RP-60)."""
 _COUNTS = tuple({"waiting_certificate", "ven_fault"} & set(METADATA.tables))
 """Tables that note refusals."""
 
@@ -132,9 +136,9 @@ class Trial:
                 "request_id": (asked[0].request_id, "q"),
                 "report_request_id": (asked[0].request_id,),
                 "pending": ((asked[0].request_id,),),
-                "specifier_id": ("usage", "METADATA"),
+                "specifier_id": ("usage", "METADATA", "TELEMETRY_USAGE", "HISTORY_USAGE"),
                 "name": ("TELEMETRY_USAGE", "TELEMETRY_STATUS", "HISTORY_USAGE"),
-                "r_id": ("meter", "car"),
+                "r_id": ("meter", "car", "energy"),
                 "resource_id": ("meter", "car"),
                 "opt_id": ("o1", "o2"),
             }

@@ -125,7 +125,7 @@ class Unanswered(Model):
     """A message that the VEN never answered, and that was given up."""
 
     kind: str
-    """events_changed, reports_offered, report_wanted, report_unwanted, reregister or unregister."""
+    """events_changed, reports_offered, report_wanted, report_unwanted, report_due, reregister or unregister."""
     subject: str
     tries: int
     sent_at: UtcTime | None

@@ -42,6 +42,7 @@ WORDS: Final[Mapping[str, str]] = {
     "reports_offered": N_("Report registration"),
     "report_wanted": N_("Report request"),
     "report_unwanted": N_("Report cancellation"),
+    "report_due": N_("Report data"),
     "reregister": N_("Re-registration request"),
     "unregister": N_("Registration cancellation"),
     "pending": N_("pending"),

@@ -99,6 +99,17 @@ async def energies(conn: Connection, grids: Mapping[str, tuple[int, int]], step_
     return {ven_id: one.energy_wh for ven_id, (one, _) in (await _profiles(conn, grids, step_s)).items()}
 
 
+async def profile_of(conn: Connection, ven_id: str, first_s: int, cells: int, step_s: int) -> Profile:
+    """Return the energy (Wh) of a VEN in cells of `step_s` from a second on, as `energy` does, with its sources.
+
+    The cells may begin anywhere, in the middle of a reading, too.
+    """
+    before = -(-LONGEST_S // step_s)
+    found = await _profiles(conn, {ven_id: (first_s - before * step_s, before + cells)}, step_s)
+    whole = found[ven_id][0] if ven_id in found else _unknown(before + cells)
+    return Profile(whole.energy_wh[before:], whole.ranks[before:])
+
+
 async def _profiles(
     conn: Connection, grids: Mapping[str, tuple[int, int]], step_s: int, *, tell_long: bool = False
 ) -> dict[str, tuple[Profile, Ints]]:

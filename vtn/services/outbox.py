@@ -5,18 +5,18 @@ VEN, set back to pending by each change. Every other row is one message. A row i
 nobody answers, by the VEN's next request.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, case, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, case, delete, exists, func, or_, select, update
 
 from vtn.services.settings import VtnSettings
 from vtn.store.database import Connection, Transaction
 from vtn.store.rows import in_parts, upsert
-from vtn.store.tables import event, outbox, report_request
+from vtn.store.tables import event, outbox, own_report, report_request
 
 
 class Intent(StrEnum):
@@ -24,9 +24,11 @@ class Intent(StrEnum):
 
     EVENTS_CHANGED = "events_changed"
     REPORTS_OFFERED = "reports_offered"
-    """What this VTN reports itself. The subject is the VEN's request for it, if it asked (RP-14)."""
+    """What this VTN can report itself. The subject is the VEN's request for it, if it asked (RP-14)."""
     REPORT_WANTED = "report_wanted"
     REPORT_UNWANTED = "report_unwanted"
+    REPORT_DUE = "report_due"
+    """Data that the VEN asked this VTN for. The subject is the VEN's request."""
     REREGISTER = "reregister"
     UNREGISTER = "unregister"
 
@@ -64,20 +66,26 @@ class Row:
 
 async def put(tx: Transaction, ven_id: str, intent: Intent, now: datetime, subject: str = "") -> None:
     """Queue an intent; a row of the same intent and subject starts over instead of standing there twice."""
-    await _put(tx, [(ven_id, subject)], intent, now)
+    await _put(tx, [(ven_id, subject, now)], intent, now)
 
 
 async def put_many(tx: Transaction, ven_ids: Sequence[str], intent: Intent, now: datetime, subject: str = "") -> None:
     """Queue the same intent for several VENs."""
-    await _put(tx, [(ven_id, subject) for ven_id in ven_ids], intent, now)
+    await _put(tx, [(ven_id, subject, now) for ven_id in ven_ids], intent, now)
 
 
 async def put_subjects(tx: Transaction, ven_id: str, intent: Intent, now: datetime, subjects: Iterable[str]) -> None:
     """Queue an intent about several subjects for one VEN, in one statement."""
-    await _put(tx, [(ven_id, subject) for subject in dict.fromkeys(subjects)], intent, now)
+    await _put(tx, [(ven_id, subject, now) for subject in dict.fromkeys(subjects)], intent, now)
 
 
-async def _put(tx: Transaction, messages: Sequence[tuple[str, str]], intent: Intent, now: datetime) -> None:
+async def plan(tx: Transaction, ven_id: str, intent: Intent, now: datetime, due: Mapping[str, datetime]) -> None:
+    """Queue an intent about several subjects for one VEN, each to go at a time of its own."""
+    await _put(tx, [(ven_id, subject, due_at) for subject, due_at in due.items()], intent, now)
+
+
+async def _put(tx: Transaction, messages: Sequence[tuple[str, str, datetime]], intent: Intent, now: datetime) -> None:
+    """Queue an intent; `messages`: venID, subject, and when it may go."""
     rows = [
         {
             "ven_id": ven_id,
@@ -88,12 +96,12 @@ async def _put(tx: Transaction, messages: Sequence[tuple[str, str]], intent: Int
             "done_by": None,
             "created_at": now,
             "sent_at": None,
-            "due_at": now,
+            "due_at": due_at,
         }
-        for ven_id, subject in messages
+        for ven_id, subject, due_at in messages
     ]
     await upsert(tx.conn, outbox, rows, keys=("ven_id", "kind", "subject"))
-    tx.changed(*(ven_id for ven_id, _ in messages))
+    tx.changed(*(ven_id for ven_id, _, _ in messages))
 
 
 _IN_TURN: Final = (outbox.c.created_at, case((outbox.c.kind == Intent.REPORTS_OFFERED, 0), else_=1), outbox.c.id)
@@ -171,10 +179,15 @@ async def give_up(tx: Transaction, ven_id: str, row: Row, now: datetime) -> None
 async def _give_up(tx: Transaction, ven_id: str, intent: Intent, row_id: int, now: datetime) -> None:
     """Bury a row that was tried too often, and say so where it matters.
 
-    Cancellations that it should have told are not listed any more (EV-16); a report request is unanswered.
+    Cancellations that it should have told are not listed any more (EV-16); a report request is unanswered; what the VEN
+    asked this VTN to report has ended.
     """
     await _move(tx, outbox.c.id == row_id, State.DEAD)
-    request = report_request.c.id == select(outbox.c.subject).where(outbox.c.id == row_id).scalar_subquery()
+    subject = select(outbox.c.subject).where(outbox.c.id == row_id).scalar_subquery()
+    request = report_request.c.id == subject
+    if intent in (Intent.REPORT_DUE, Intent.REPORTS_OFFERED):
+        ended = (own_report.c.ven_id == ven_id) & (own_report.c.request_id == subject)
+        await tx.conn.execute(delete(own_report).where(ended))
     if intent is Intent.REPORT_WANTED:
         unanswered = {"state": "unanswered", "reason": "The VEN did not answer the request."}
         waited = request & (report_request.c.state == "queued")
@@ -214,6 +227,14 @@ async def done_subjects(tx: Transaction, ven_id: str, intent: Intent, subjects: 
     sent = (outbox.c.ven_id == ven_id) & (outbox.c.kind == intent) & outbox.c.state.in_((State.SENT, State.DEAD))
     for names in in_parts(subjects):
         await _move(tx, sent & outbox.c.subject.in_(names), State.DONE)
+    tx.changed(ven_id)
+
+
+async def withdraw_all(tx: Transaction, ven_id: str, intent: Intent, subjects: Iterable[str]) -> None:
+    """Close the rows of an intent for these subjects, sent or not: nobody means them any more."""
+    mine = (outbox.c.ven_id == ven_id) & (outbox.c.kind == intent) & outbox.c.state.in_(OPEN)
+    for names in in_parts(subjects):
+        await _move(tx, mine & outbox.c.subject.in_(names), State.DONE)
     tx.changed(ven_id)
 
 

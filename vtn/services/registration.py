@@ -13,7 +13,7 @@ from vtn.services import outbox, push
 from vtn.services.outbox import Intent
 from vtn.store.database import Connection, Transaction
 from vtn.store.rows import to_json
-from vtn.store.tables import event, report_offer, report_request, ven
+from vtn.store.tables import event, own_report, report_offer, report_request, ven
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,8 @@ async def erase(tx: Transaction, ven_id: str, now: datetime, *, who: str) -> Non
 
 async def _forget(tx: Transaction, ven_id: str, now: datetime) -> None:
     await outbox.clear(tx, ven_id)
-    await tx.conn.execute(delete(report_offer).where(report_offer.c.ven_id == ven_id))
+    for table in (report_offer, own_report):
+        await tx.conn.execute(delete(table).where(table.c.ven_id == ven_id))
     gone = delete(report_request).where(report_request.c.ven_id == ven_id).returning(report_request.c.id)
     ids = sorted((await tx.conn.execute(gone)).scalars())
     if ids:

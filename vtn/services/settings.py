@@ -23,7 +23,8 @@ class VtnSettings:
     """Settings of the OpenADR side. Durations are world time.
 
     `resend_after` is when a row that was sent and not answered may be sent again: two poll periods, at least 60 s.
-    After `max_tries` sendings it is dead and shown to the operator.
+    After `max_tries` sendings it is dead and shown to the operator. `own_reports_after` is how long a report of this
+    VTN's own waits after the end of what it covers; None: it offers VENs no reports.
     """
 
     vtn_id: str
@@ -31,6 +32,7 @@ class VtnSettings:
     strict: bool = False
     max_tries: int = 10
     wanted_reports: tuple[WantedReport, ...] = ()
+    own_reports_after: Duration | None = None
     time_zone: str = "UTC"
 
     @property

@@ -402,6 +402,17 @@ report_request = Table(
     Column("last_report_at", UtcDateTime),
     Column("ended_at", UtcDateTime),
 )
+own_report = Table(
+    "own_report",
+    METADATA,
+    _ven(),
+    Column("request_id", String(80), nullable=False, comment="the VEN's reportRequestID"),
+    Column("request", Json, nullable=False, comment="openadr.model.report.ReportRequest"),
+    Column("next_at", UtcDateTime, comment="where the next report of a periodic request begins; null: there is one"),
+    Column("last", Boolean, nullable=False, comment="it is cancelled, and one report follows (RP-61)"),
+    Column("created_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("ven_id", "request_id"),
+)
 series = Table(
     "series",
     METADATA,

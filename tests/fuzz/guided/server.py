@@ -23,6 +23,7 @@ from aiohttp.test_utils import make_mocked_request
 from fuzz.guided.decoding import SIGNED_AT
 from prometheus_client import CollectorRegistry
 
+from core.spans import Duration
 from openadr.v20a.names import NAMESPACES as NAMESPACES_20A
 from openadr.v20b import messages as m
 from openadr.v20b.decode import decode
@@ -40,7 +41,9 @@ from vtn.transport.v20b.push_client import Reply
 from vtn.transport.v20b.service import Vtn20b
 from vtn.transport.v20b.signatures import Signatures
 
-_SETTINGS = VtnSettings("vtn", wanted_reports=(WantedReport("TELEMETRY_USAGE", MINUTE, MINUTE),))
+_SETTINGS = VtnSettings(
+    "vtn", wanted_reports=(WantedReport("TELEMETRY_USAGE", MINUTE, MINUTE),), own_reports_after=Duration()
+)
 _EDGE = Edge(proxy_header="X-Fingerprint", proxy_secret="the secret of a proxy")
 _LIVES_FOR = 40
 """A VTN is made anew after so many messages that changed what it has stored."""
@@ -51,14 +54,16 @@ _DUMP = tuple(
     for name in METADATA.tables
     if name not in _COUNTS
 )
-_IN_PART = frozenset({"oadrCreatedEvent", "oadrRegisteredReport"})
-"""Refused in part only: good answers beside a bad one count (EV-48), and so does a receipt of our metadata (RP-13)."""
+_IN_PART = frozenset({"oadrCreatedEvent", "oadrRegisteredReport", "oadrCancelReport"})
+"""Refused in part only: good answers beside a bad one count (EV-48), and so do a receipt of our metadata (RP-13) and
+the end of a report beside that of an unknown one (RP-60)."""
 _NAME = re.compile(rb"<(?:[\w.-]+:)?(oadr(?!Payload|SignedObject)\w+)")
 _SERVICE_OF = {message_name(kind): service for kind, service in m.SERVICES.items()}
 _PUSHED = {
     "oadrRegisteredReport": m.RegisterReport("r"),
     "oadrCreatedReport": m.CreateReport("c", ()),
     "oadrCanceledReport": m.CancelReport("c", ("r",)),
+    "oadrUpdatedReport": m.UpdateReport("u", ()),
     "oadrResponse": m.RequestReregistration("v"),
     "oadrCanceledPartyRegistration": m.CancelPartyRegistration("c", "r"),
 }

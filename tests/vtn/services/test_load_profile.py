@@ -12,6 +12,7 @@ from core.spans import Duration
 from openadr.model.report import Report, ReportDescription, ReportInterval, ReportOffer, ReportPayload, SamplingRate
 from openadr.model.target import EVERYTHING, Target
 from openadr.model.units import ENERGY_REAL_WH, POWER_REAL_W
+from support.metered import metered_ven
 from support.vtn_world import MINUTE, NOON, data, usage
 from vtn.services import load_profile
 from vtn.services.precedence import Rank
@@ -220,3 +221,13 @@ def test_many_readings_are_looked_through_at_once():
     count = 5000
     odd = Loaded(np.arange(count), 1000 + np.arange(count), np.ones(count), np.full(count, Quality.GOOD.value))
     assert load_profile._long(Basis((_part(1, "a"),)), {1: odd}, 0, 192, 900).tolist() == []
+
+
+async def test_a_profile_may_begin_within_a_reading(any_world):
+    ven, _, wh = await metered_ven(any_world, 6, days=1)
+    start = NOON - timedelta(hours=2)
+    async with any_world.db.read() as conn:
+        found = await load_profile.profile_of(conn, ven.ven_id, int(start.timestamp()) + 420, 4, 420)
+    half, following = wh[start], wh[start + timedelta(minutes=30)]
+    assert found.energy_wh == pytest.approx([half * 7 / 30] * 3 + [half * 2 / 30 + following * 5 / 30])
+    assert found.ranks.tolist() == [Rank.REGISTER] * 4

@@ -89,7 +89,6 @@ def not_for_a_vtn(ven):
         m.DistributeEvent("vtn", "q", (), fine),
         m.CreatedOpt(fine, "o"),
         m.CanceledOpt(fine, "o"),
-        m.UpdatedReport(fine, None, ven_id),
         m.CreatedPartyRegistration(fine, VtnProfile("vtn"), "reg", ven_id),
         m.RequestReregistration(ven_id),
     ]

@@ -77,6 +77,8 @@ async def fill(database):
         await tx.conn.execute(insert(tables.own_holiday).values(own))
         dark = {"id": "out", "ven_id": "v1", "starts_at": NOON, "reason": "r", "created_at": NOON, "created_by": "ada"}
         await tx.conn.execute(insert(tables.outage).values(dark))
+        wish = {"request_id": "r", "request": {"a": 1}, "next_at": NOON, "last": False, "created_at": NOON}
+        await tx.conn.execute(insert(tables.own_report).values(ven_id="v1", **wish))
         await tx.conn.execute(insert(tables.used_nonce).values(key="0" * 32, expires_at=NOON))
         await tx.audit("ada", "test", "v1", None, {"x": 1}, at=NOON)
         await tx.audit("ada", "test", "v1", {"x": None}, None, at=NOON)

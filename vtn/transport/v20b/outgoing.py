@@ -16,8 +16,9 @@ from openadr.v20b.messages import (
     RegisterReport,
     RequestReregistration,
     Response,
+    UpdateReport,
 )
-from vtn.services import event, outbox, registration, report
+from vtn.services import event, outbox, own_report, registration, report
 from vtn.services.outbox import Intent
 from vtn.services.settings import VtnSettings
 from vtn.store.database import Transaction
@@ -53,7 +54,7 @@ class Outgoing:
             for ven_id, row in rows.items():
                 if ven_id in changed:
                     continue
-                messages[ven_id] = await _message(tx, ven_id, row)
+                messages[ven_id] = await self._message(tx, ven_id, row)
                 if messages[ven_id] is None:
                     await outbox.done(tx, ven_id, row.intent, row.subject)
                     waiting.append(ven_id)
@@ -65,7 +66,7 @@ class Outgoing:
             if row.intent is Intent.EVENTS_CHANGED:
                 events = await event.to_push(tx.conn, ven_id, self._clock.now())
                 return Push(row, DistributeEvent(self._settings.vtn_id, new_id("req"), events))
-            message = await _message(tx, ven_id, row)
+            message = await self._message(tx, ven_id, row)
             if message is not None:
                 return Push(row, message)
             await outbox.drop(tx, ven_id, row)
@@ -93,21 +94,24 @@ class Outgoing:
         response = Response(Code.OK, "OK", request_id)
         return DistributeEvent(self._settings.vtn_id, new_id("req"), events, response)
 
-
-async def _message(tx: Transaction, ven_id: str, row: outbox.Row) -> Message | None:
-    """Return the message for a row that is not about events; None if nobody means it any more."""
-    message: Message | None = None
-    match row.intent:
-        case Intent.REPORTS_OFFERED:
-            message = RegisterReport(new_id("req"), (), ven_id, row.subject or None)
-        case Intent.REPORT_WANTED:
-            wanted = await report.to_send(tx.conn, row.subject)
-            message = CreateReport(row.subject, (wanted,), ven_id) if wanted else None
-        case Intent.REPORT_UNWANTED:
-            message = CancelReport(row.subject, (row.subject,), report_to_follow=False, ven_id=ven_id)
-        case Intent.REREGISTER:
-            message = RequestReregistration(ven_id)
-        case Intent.UNREGISTER:
-            registration_id = await registration.current(tx.conn, ven_id)
-            message = CancelPartyRegistration(new_id("req"), registration_id, ven_id) if registration_id else None
-    return message
+    async def _message(self, tx: Transaction, ven_id: str, row: outbox.Row) -> Message | None:
+        """Return the message for a row that is not about events; None if nobody means it any more."""
+        message: Message | None = None
+        match row.intent:
+            case Intent.REPORTS_OFFERED:
+                offers = own_report.offers(ven_id, self._settings, self._clock.now())
+                message = RegisterReport(new_id("req"), offers, ven_id, row.subject or None)
+            case Intent.REPORT_WANTED:
+                wanted = await report.to_send(tx.conn, row.subject)
+                message = CreateReport(row.subject, (wanted,), ven_id) if wanted else None
+            case Intent.REPORT_UNWANTED:
+                message = CancelReport(row.subject, (row.subject,), report_to_follow=False, ven_id=ven_id)
+            case Intent.REPORT_DUE:
+                data = await own_report.due(tx, ven_id, row.subject, self._settings, self._clock.now())
+                message = UpdateReport(row.subject, (data,), ven_id) if data else None
+            case Intent.REREGISTER:
+                message = RequestReregistration(ven_id)
+            case Intent.UNREGISTER:
+                registration_id = await registration.current(tx.conn, ven_id)
+                message = CancelPartyRegistration(new_id("req"), registration_id, ven_id) if registration_id else None
+        return message

@@ -41,6 +41,8 @@ from openadr.v20b.messages import (
     RegisteredReport,
     RegisterReport,
     RequestReregistration,
+    UpdatedReport,
+    UpdateReport,
 )
 from vtn.services import outbox, push
 from vtn.services.message_log import MessageSender
@@ -62,6 +64,7 @@ _ANSWERS: Final[dict[type[Message], type[Message]]] = {
     RegisterReport: RegisteredReport,
     CreateReport: CreatedReport,
     CancelReport: CanceledReport,
+    UpdateReport: UpdatedReport,
     RequestReregistration: OadrResponse,
     CancelPartyRegistration: CanceledPartyRegistration,
 }
@@ -300,13 +303,31 @@ class PushSender:
                 self._faults.answered(line.ven_id, f"{name} with {got}", f"{message_name(expected)} is expected")
                 _log.warning("a VEN answered with another message", message=name, answer=got, ven_id=line.ven_id)
                 return
-            await self._vtn.answered(line.ven_id, decoded.message, reply.peer, decoded.repairs, decoded.signature)
+            follows = await self._vtn.answered(
+                line.ven_id, decoded.message, reply.peer, decoded.repairs, decoded.signature
+            )
+            if follows is not None:
+                await self._confirm(line, follows)
         except UnreadableError as fault:
             await self._vtn.unreadable(fault, reply.peer)
         except WireError as error:
             await self._vtn.not_acceptable(error, reply.peer)
         except SignatureError:
             return  # noted by who found it
+
+    async def _confirm(self, line: PushLine, message: CreatedReport) -> None:
+        """Post what is still to be said to an answer, once: the reports themselves tell as much (RP-13)."""
+        name = message_name(type(message))
+        pushed = partial(Exchange, sender=MessageSender.VTN, ven_id=line.ven_id, type=name)
+        body = await self._encoded(message, line.ven_id)
+        try:
+            reply = await self._client.post(line.ven_id, line.address, SERVICES[type(message)], body)
+        except UnavailableError as error:
+            self._note(pushed(request=body, answer=str(error).encode(), status=None))
+            self._count(name, _Outcome.FAILED)
+            return
+        self._note(pushed(fingerprint=reply.peer.fingerprint, request=body, answer=reply.body, status=reply.status))
+        self._count(name, _Outcome.TAKEN if reply.status == _OK else _Outcome.FAILED)
 
     async def _read(self, reply: Reply) -> Decoded:
         if not reply.complete:

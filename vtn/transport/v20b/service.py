@@ -14,11 +14,11 @@ from typing import Final, cast, get_args
 import structlog
 
 from core.clock import Clock
-from core.errors import EvenloadError, UnavailableError
+from core.errors import EvenloadError, InvalidError, Reason, UnavailableError
 from core.ids import new_id
 from openadr.model.opt import OptType
 from openadr.model.registration import SignaturePolicy
-from openadr.model.report import Report
+from openadr.model.report import Report, ReportRequest
 from openadr.signature.values import SignatureError
 from openadr.v20b.codes import Code, OpenADRError, fault_of
 from openadr.v20b.decode import UnreadableError, WireError
@@ -51,7 +51,7 @@ from openadr.v20b.messages import (
     UpdateReport,
 )
 from openadr.v20b.repair import Repair
-from vtn.services import event, opt, outbox, provisioning, push, registration, report, telemetry
+from vtn.services import event, opt, outbox, own_report, provisioning, push, registration, report, telemetry
 from vtn.services.event import Answer
 from vtn.services.outbox import Intent
 from vtn.services.settings import VtnSettings
@@ -74,12 +74,19 @@ EMPTY: Final = OadrResponse(Response(Code.OK, "OK"))
 
 
 _CODES: Final = frozenset(int(code) for code in Code)
-_LONGEST_SUBJECT: Final = 80
 _LONGEST_REASON: Final = 500
 _LONGEST_TEXT: Final = 200
 _ANONYMOUS: Final = (QueryRegistration, CreatePartyRegistration)
 """What a VEN may say before it is registered, and without its venID."""
-_Answer = CreatedEvent | RegisteredReport | CreatedReport | CanceledReport | CanceledPartyRegistration | OadrResponse
+_Answer = (
+    CreatedEvent
+    | RegisteredReport
+    | CreatedReport
+    | CanceledReport
+    | UpdatedReport
+    | CanceledPartyRegistration
+    | OadrResponse
+)
 """What a VEN answers with to what its polls brought."""
 _ANSWERS: Final[frozenset[type]] = frozenset(get_args(_Answer))
 
@@ -149,6 +156,7 @@ class Vtn20b:
             UpdateReport: self._update_report,
             CancelReport: self._cancel_report,
             CanceledReport: self._canceled_report,
+            UpdatedReport: self._updated_report,
             QueryRegistration: self._query,
             CreatePartyRegistration: self._register,
             CancelPartyRegistration: self._cancel,
@@ -195,10 +203,11 @@ class Vtn20b:
         peer: Peer,
         repairs: AbstractSet[Repair] = frozenset(),
         signature: Signature = None,
-    ) -> None:
+    ) -> CreatedReport | None:
         """Act on a VEN's answer to what was pushed to it, as on the same message when the VEN posts it.
 
-        What is wrong with it is noted. Raises SignatureError if it must be ignored, UnavailableError if the store does
+        Returned is what the VEN still has to be told: what it asked for beside its answer (RP-13). What is wrong with
+        the answer is noted. Raises SignatureError if it must be ignored, UnavailableError if the store does
         not answer.
         """
         ven = await self._vens.get(ven_id)
@@ -214,7 +223,7 @@ class Vtn20b:
             if repairs:
                 self._faults.mended(ven_id, repairs)
             self._note_errors(cast("_Answer", message), ven)
-            await self._handlers[type(message)](message, ven)
+            answer = await self._handlers[type(message)](message, ven)
         except UnavailableError:
             raise
         except SignatureError as error:
@@ -222,6 +231,8 @@ class Vtn20b:
             raise
         except EvenloadError as error:
             await self._note_refusal(name, fault_of(error), peer, ven)
+            return None
+        return answer if isinstance(answer, CreatedReport) else None
 
     def _note_errors(self, message: _Answer, ven: VenState) -> None:
         """Count and log the errors that a VEN answers with; a long list of them is one line."""
@@ -386,22 +397,33 @@ class Vtn20b:
         return RegisteredReport(Response(Code.OK, "OK", message.request_id), (), ven.ven_id)
 
     async def _registered_report(self, message: RegisteredReport, ven: VenState) -> Message:
-        await self._writer.submit(lambda tx: outbox.done(tx, ven.ven_id, Intent.REPORTS_OFFERED))
+        await self._writer.submit(lambda tx: own_report.offered(tx, ven.ven_id, self._settings, self._clock.now()))
         if message.requests:
-            raise OpenADRError(Code.REPORT_NOT_SUPPORTED, "This VTN offers no reports.")
+            return await self._ask(message.requests, message.response.request_id, ven)
         return self._ok(message.response.request_id, ven)
 
     async def _create_report(self, message: CreateReport, ven: VenState) -> Message:
-        """Take a request for our metadata (RP-14): it is answered with an oadrRegisterReport that names it (RP-06)."""
-        if not all(one.is_metadata for one in message.requests):
-            raise OpenADRError(Code.REPORT_NOT_SUPPORTED, "This VTN offers no reports.")
-        ids = tuple(one.request_id for one in message.requests)
-        if any(len(one) > _LONGEST_SUBJECT for one in ids):
-            raise OpenADRError(Code.INVALID_DATA, f"A reportRequestID is longer than {_LONGEST_SUBJECT} characters.")
+        return await self._ask(message.requests, message.request_id, ven)
 
-        now = self._clock.now()
-        await self._writer.submit(lambda tx: outbox.put_subjects(tx, ven.ven_id, Intent.REPORTS_OFFERED, now, ids))
-        return CreatedReport(Response(Code.OK, "OK", message.request_id), ids, ven.ven_id)
+    async def _ask(self, requests: Sequence[ReportRequest], request_id: str, ven: VenState) -> CreatedReport:
+        """Take requests for reports of our own, and say what is still to come, also where one was bad (RP-31)."""
+        response = Response(Code.OK, "OK", request_id)
+        try:
+            await self._writer.submit(
+                lambda tx: own_report.ask(tx, ven.ven_id, requests, self._settings, self._clock.now())
+            )
+        except InvalidError as error:
+            response = self._refused("oadrReportRequest", error, request_id, ven)
+        pending = await self._writer.submit(lambda tx: own_report.pending(tx.conn, ven.ven_id))
+        return CreatedReport(response, pending, ven.ven_id)
+
+    def _refused(self, name: str, error: InvalidError, request_id: str, ven: VenState) -> Response:
+        """Note what is refused of a message whose answer says more than that, and return its eiResponse."""
+        fault = fault_of(error)
+        self._faults.refused(ven.ven_id, _fault_subject(name, fault.code), fault.description)
+        why = fault.description[:_LONGEST_REASON]
+        _log.warning("part of a message refused", part=name, code=int(fault.code), why=why, ven_id=ven.ven_id)
+        return Response(fault.code, why, request_id)
 
     async def _created_report(self, message: CreatedReport, ven: VenState) -> Message:
         said = message.response
@@ -423,8 +445,33 @@ class Vtn20b:
         return await telemetry.record(tx, reports_of, self._clock.now(), self._series)
 
     async def _cancel_report(self, message: CancelReport, ven: VenState) -> Message:
-        del message, ven
-        raise OpenADRError(Code.INVALID_ID, "This VTN sends no reports.")
+        ids, follow = message.report_request_ids, message.report_to_follow
+
+        async def work(tx: Transaction) -> tuple[list[str], tuple[str, ...]]:
+            unknown = await own_report.cancel(tx, ven.ven_id, ids, self._settings, self._clock.now(), follow=follow)
+            return unknown, await own_report.pending(tx.conn, ven.ven_id)
+
+        unknown, pending = await self._writer.submit(work)
+        if not unknown:
+            return CanceledReport(Response(Code.OK, "OK", message.request_id), pending, ven.ven_id)
+        error = InvalidError(f"No report is due for '{unknown[0][:80]}'.", reason=Reason.UNKNOWN_ID)
+        response = self._refused(message_name(CancelReport), error, message.request_id, ven)
+        return CanceledReport(response, pending, ven.ven_id)
+
+    async def _updated_report(self, message: UpdatedReport, ven: VenState) -> Message:
+        """Take the answer to a report of our own; it may stop that (RP-62)."""
+        said, stop = message.response, message.cancel
+        wanted = said.code != Code.INVALID_ID  # else the VEN does not know the request any more
+
+        async def work(tx: Transaction) -> None:
+            now = self._clock.now()
+            await own_report.delivered(tx, ven.ven_id, said.request_id, self._settings, now, wanted=wanted)
+            if stop is not None:
+                ids, follow = stop.report_request_ids, stop.report_to_follow
+                await own_report.cancel(tx, ven.ven_id, ids, self._settings, now, follow=follow)
+
+        await self._writer.submit(work)
+        return self._ok(said.request_id, ven)
 
     async def _canceled_report(self, message: CanceledReport, ven: VenState) -> Message:
         said = message.response

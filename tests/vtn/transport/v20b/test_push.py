@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
@@ -16,9 +16,11 @@ from structlog.testing import capture_logs
 
 from certs.tls import server_context
 from core.clock import machine_now
+from core.spans import Duration
 from openadr.fingerprint import der_of_pem, fingerprint_of_pem
 from openadr.model.event import ResponseRequired
 from openadr.model.registration import Mode, SignaturePolicy, Transport, VenProfile
+from openadr.model.report import ReportRequest
 from openadr.signature.sign import Signer, new_nonce
 from openadr.signature.verify import Verifier
 from openadr.v20b import messages as m
@@ -792,3 +794,49 @@ async def test_what_the_vtn_cannot_sign_waits(stage):
     assert home.heard == [], "the key is gone"
     assert (await stage.line(home)).failures == 1
     assert (await stage.world.outbox(home.ven))["reregister", ""] == "pending"
+
+
+async def test_rp13_what_a_ven_asks_for_beside_its_receipt_is_confirmed_and_reported(stage):
+    world = stage.world
+    world.settings = world.vtn._settings = replace(world.settings, own_reports_after=Duration())
+    stage.sender = stage.make()
+    home = await stage.home(drained=False)
+
+    async def taken(_request, message):
+        return 200, encode(m.UpdatedReport(m.Response(200, "OK", message.request_id), None, home.ven.ven_id))
+
+    home.says[m.UpdateReport] = taken
+    minute = Duration.of(minutes=1)
+    bad = ReportRequest("bad", "no such", ("energy",))
+    wish = ReportRequest("r", "TELEMETRY_USAGE", ("energy",), minute, minute, world.now, Duration())
+    for wanted, answered in ((bad, (452, ())), (wish, (200, ("r",)))):
+        receipt = m.RegisteredReport(m.Response(200, "OK", "m"), (wanted,), home.ven.ven_id)
+        home.says[m.RegisterReport] = 200, encode(receipt)
+        async with world.tx() as tx:
+            await outbox.put(tx, home.ven.ven_id, Intent.REPORTS_OFFERED, world.now)
+        await stage.turn()
+        assert home.kinds[-2:] == ["RegisterReport", "CreatedReport"]
+        assert (home.heard[-1].response.code, home.heard[-1].pending) == answered
+        assert home.requests[-1][0].endswith("/OpenADR2/Simple/2.0b/EiReport")
+    for _ in range(2):
+        world.later(minutes=1)
+        await stage.turn()
+    starts = [one.reports[0].start for one in home.heard if isinstance(one, m.UpdateReport)]
+    assert starts == [wish.start, minute.after(wish.start)]
+    assert await stage.faults(home) == ["oadrReportRequest 452"]
+
+
+async def test_a_confirmation_that_a_ven_does_not_take_is_not_repeated(stage):
+    home = await stage.home(drained=False)
+    wanted = ReportRequest("r", "no such", ("energy",))
+    home.says[m.RegisterReport] = 200, encode(m.RegisteredReport(m.Response(), (wanted,), home.ven.ven_id))
+    for trouble in ((500, b""), web.Response(status=404)):
+        home.says[m.CreatedReport] = trouble
+        async with stage.world.tx() as tx:
+            await outbox.put(tx, home.ven.ven_id, Intent.REPORTS_OFFERED, stage.world.now)
+        await stage.turn()
+        await stage.turn()
+        assert home.kinds == ["RegisterReport", "CreatedReport"]
+        home.heard.clear()
+    assert (await stage.world.outbox(home.ven))["reports_offered", ""] == "done"
+    assert (await stage.line(home)).failures == 0
