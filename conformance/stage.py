@@ -16,6 +16,7 @@ from conformance.judge import Document
 from conformance.operator import EventOrder, Identity, Operator, OperatorRefusedError, SignalOrder, UnableError
 from conformance.signing import Signer
 from conformance.templates import Message
+from conformance.vens.messages import updated_report
 from conformance.verdict import Failed
 from conformance.wire import Access, Credentials, Line, Outcome, tls_context
 from core.clock import machine_now
@@ -312,6 +313,8 @@ class Ven:
             case "oadrCreateReport":
                 ids = document.texts("oadr:oadrReportRequest/ei:reportRequestID")
                 return t.created_report(self.ven_id, request_id, ids)
+            case "oadrUpdateReport":
+                return updated_report(self.ven_id, request_id)
             case "oadrCancelReport":
                 return t.canceled_report(self.ven_id, request_id)
             case "oadrRequestReregistration":

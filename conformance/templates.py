@@ -352,13 +352,13 @@ def pending_part(ids: Sequence[str], ven_id: str) -> str:
     return f"<oadr:oadrPendingReports>{listed}</oadr:oadrPendingReports>{element('ei:venID', ven_id)}"
 
 
-def cancel_report(ven_id: str, ids: Sequence[str], request_id: str = "ca") -> Message:
-    """Return oadrCancelReport without a last report."""
+def cancel_report(ven_id: str, ids: Sequence[str], request_id: str = "ca", *, follow: bool = False) -> Message:
+    """Return oadrCancelReport, by which no report follows unless one is wanted."""
     listed = "".join(element("ei:reportRequestID", each) for each in ids)
     return message_of(
         "oadrCancelReport",
         "EiReport",
-        f"{element('pyld:requestID', request_id)}{listed}<pyld:reportToFollow>false</pyld:reportToFollow>",
+        f"{element('pyld:requestID', request_id)}{listed}{element('pyld:reportToFollow', str(follow).lower())}",
         element("ei:venID", ven_id),
     )
 

@@ -17,6 +17,7 @@ from conformance.checks import (
     security,
     signatures,
     transport,
+    vtn_reports,
 )
 
 CHECKS: Final[tuple[Check, ...]] = (
@@ -28,6 +29,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     *event_life.CHECKS,
     *event_answers.CHECKS,
     *reports.CHECKS,
+    *vtn_reports.CHECKS,
     *opts.CHECKS,
     *profile_a.CHECKS,
     *push.CHECKS,

@@ -5,11 +5,13 @@ from typing import Final
 
 from conformance import judge
 from conformance.check import Check, check, needed
+from conformance.dialogues.vtn_reports import VTN_REPORTS
 from conformance.exchange import Exchange, Transcript
 from conformance.judge import Document
 from conformance.verdict import Failed, NotApplicable, NotObservable
 
 _OK: Final = 200
+_NOT_OFFERED: Final = (452, 453, 461)
 _METADATA: Final = "METADATA"
 _DESCRIPTIONS: Final = "oadr:oadrReportDescription"
 _PAYLOADS: Final = "ei:reportSpecifier/ei:specifierPayload"
@@ -22,7 +24,7 @@ def _offered(transcript: Transcript) -> Iterator[tuple[Exchange, Document]]:
             yield exchange, document
 
 
-def _own_reports(transcript: Transcript) -> list[tuple[Exchange, Document]]:
+def own_reports(transcript: Transcript) -> list[tuple[Exchange, Document]]:
     """Return the reports that the VTN offers. Raises NotApplicable if it offers none."""
     reports = [
         (exchange, Document(report))
@@ -91,7 +93,7 @@ def new_metadata_ends_old_requests(transcript: Transcript) -> None:
 @check("RP-04", "metadata")
 def metadata_describes_and_holds_no_data(transcript: Transcript) -> None:
     """A metadata report has descriptions, a METADATA_ name and a duration, but no intervals and no dtstart."""
-    for exchange, report in _own_reports(transcript):
+    for exchange, report in own_reports(transcript):
         if not report.all(_DESCRIPTIONS) or not (report.text("ei:reportName") or "").startswith(_METADATA):
             raise Failed("a report without descriptions, or not named METADATA_", exchange)
         if report.all("xcal:dtstart | strm:intervals") or not report.all("xcal:duration"):
@@ -101,7 +103,7 @@ def metadata_describes_and_holds_no_data(transcript: Transcript) -> None:
 @check("RP-05", "metadata")
 def ids_of_metadata_are_unique(transcript: Transcript) -> None:
     """A message has each reportSpecifierID once, a report each rID once."""
-    for exchange, report in _own_reports(transcript):
+    for exchange, report in own_reports(transcript):
         r_ids = report.texts(f"{_DESCRIPTIONS}/ei:rID")
         if len(set(r_ids)) != len(r_ids):
             raise Failed("an rID occurs twice in a report", exchange)
@@ -113,7 +115,10 @@ def ids_of_metadata_are_unique(transcript: Transcript) -> None:
 
 @check("RP-06", "metadata")
 def metadata_names_the_request_that_it_answers(transcript: Transcript) -> None:
-    """ReportRequestID stands in the message exactly if it was asked for, and is that of the request."""
+    """ReportRequestID stands in the message exactly if it was asked for, as in the request; in a report it is 0."""
+    for exchange, document in _offered(transcript):
+        if strange := set(document.texts("oadr:oadrReport/ei:reportRequestID")) - {"0"}:
+            raise Failed(f"a metadata report has the reportRequestID {min(strange)}", exchange)
     for exchange in needed(transcript, "early"):
         if exchange.step == "early":
             document = judge.answer(exchange)
@@ -146,9 +151,9 @@ def metadata_can_be_asked_for(transcript: Transcript) -> None:
         judge.answer(exchange, "oadrRegisterReport")
 
 
-@check("RP-20", "requests")
+@check("RP-20", "requests", also=VTN_REPORTS)
 def only_what_was_offered_is_asked_for(transcript: Transcript) -> None:
-    """ReportSpecifierID and rIDs of a request are those of the VEN's metadata."""
+    """ReportSpecifierID and rIDs of a request are those of the VEN's metadata; such a request of ours is refused."""
     offers: dict[str | None, set[str]] = {}
     for exchange in needed(transcript, "offer"):
         for report in judge.request(exchange).all("oadr:oadrReport"):
@@ -159,6 +164,10 @@ def only_what_was_offered_is_asked_for(transcript: Transcript) -> None:
             strange = set(request.texts(f"{_PAYLOADS}/ei:rID")) - offers.get(_specifier(request), set())
             if strange or _specifier(request) not in offers:
                 raise Failed(f"{_specifier(request)} with {sorted(strange)} was not offered", exchange)
+    for exchange in transcript.steps("beyond"):
+        document = judge.answer(exchange, "oadrCreatedReport")
+        if document.code not in _NOT_OFFERED:
+            raise Failed(f"{exchange.step}: responseCode {document.code} in place of 452, 453 or 461", exchange)
 
 
 @check("RP-21", "requests")
@@ -284,9 +293,10 @@ def _told_beside(transcript: Transcript) -> list[str]:
     return texts
 
 
-@check("RP-62", "requests")
+@check("RP-62", "requests", also=VTN_REPORTS)
 def only_the_report_at_hand_is_cancelled_beside_it(transcript: Transcript) -> None:
-    """OadrCancelReport in oadrUpdatedReport only names reports of the update that it answers."""
+    """OadrCancelReport in oadrUpdatedReport only names reports of the update that it answers; what it names ends."""
+    _ended_beside(transcript)
     seen = False
     for exchange in transcript:
         if exchange.answer is None or judge.request(exchange).name != "oadrUpdateReport":
@@ -297,6 +307,19 @@ def only_the_report_at_hand_is_cancelled_beside_it(transcript: Transcript) -> No
             raise Failed(f"{exchange.step}: {', '.join(sorted(strange))} is not in the update", exchange)
     if not seen:
         raise NotObservable("no oadrUpdatedReport carried an oadrCancelReport")
+
+
+def _ended_beside(transcript: Transcript) -> None:
+    """Raise Failed if data comes of a report that a VEN has cancelled in its oadrUpdatedReport."""
+    ended: set[str] = set()
+    for exchange in transcript:
+        if exchange.answer is None or exchange.is_push:
+            continue
+        if again := ended & set(judge.answer(exchange).texts("self::oadr:oadrUpdateReport//ei:reportRequestID")):
+            raise Failed(f"data of '{min(again)}' came after it was cancelled in oadrUpdatedReport", exchange)
+        ended |= set(
+            judge.request(exchange).texts("self::oadr:oadrUpdatedReport/oadr:oadrCancelReport/ei:reportRequestID")
+        )
 
 
 CHECKS: Final[tuple[Check, ...]] = (

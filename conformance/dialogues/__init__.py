@@ -20,6 +20,7 @@ from conformance.dialogues import (
     security,
     signatures,
     transport,
+    vtn_reports,
 )
 from conformance.stage import Stage
 
@@ -32,6 +33,7 @@ _MODULES: Final = (
     polling,
     events,
     reports,
+    vtn_reports,
     opts,
     profile_a,
     push,

@@ -72,7 +72,7 @@ class _Operator(EvenloadOperator):
 
 @contextmanager
 def _own(place: Path) -> Iterator[_Own]:
-    """Run our VTN while the context lasts: with its usual settings, and VENs in push mode on this machine.
+    """Run our VTN while the context lasts: with its usual settings, VENs in push mode on this machine, and reports.
 
     Raises UnavailableError if it does not start.
     """
@@ -80,6 +80,7 @@ def _own(place: Path) -> Iterator[_Own]:
     prepared = asyncio.run(prepare(place / "vtn", ("127.0.0.1",), "EVENLOAD", shape))
     with prepared.settings.open("a", encoding="utf-8") as settings:
         settings.write('\n[openadr.push]\nallow = ["127.0.0.1/32"]\n')  # where the kit's VENs are
+        settings.write('\n[openadr.own_reports]\noffer = true\nsettle = "PT0S"\n')  # none of which waits for readings
     command = [sys.executable, "-m", "evenload", "vtn", "--config", str(prepared.settings), "--json"]
     running: list[subprocess.Popen[bytes]] = []
 

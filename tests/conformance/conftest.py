@@ -82,6 +82,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         prepared = pool.submit(asyncio.run, prepare(place / "vtn", ("127.0.0.1",), "EVENLOAD", shape)).result()
     with prepared.settings.open("a") as settings:
         settings.write('\n[openadr.push]\nallow = ["127.0.0.1/32"]\n')
+        settings.write('\n[openadr.own_reports]\noffer = true\nsettle = "PT0S"\n')
     authority = place / "vtn" / "ca"
     expired = keys.expired(place, "expired", authority / "ca.pem", authority / "ca-key.pem")
     process = _Process(prepared.settings, place / "log")

@@ -142,7 +142,8 @@ REPORTS = (
     _m("RP-03", "renewals", "renewed:old data", code(200)),
     _m("RP-04", "metadata", "early", offering(usage_offer().replace("METADATA_", ""))),
     _m("RP-05", "metadata", "early", offering(usage_offer(), usage_offer())),
-    _m("RP-06", "metadata", "told:one-shot", text("<ei:reportRequestID>.*?</ei:reportRequestID>", "")),
+    _m("RP-06", "metadata", "told:one-shot", text("(</ei:venID>)<ei:reportRequestID>.*?</ei:reportRequestID>", r"\1")),
+    _m("RP-06", "metadata", "early", text("<ei:reportRequestID>0<", "<ei:reportRequestID>1<"), name="in a report"),
     _m("RP-12", "metadata", "offer:usage", code(461)),
     _m("RP-14", "metadata", "told:periodic", empty, "RP-06"),
     _m(
@@ -179,6 +180,72 @@ REPORTS = (
     _m("RP-55", "requests", "wrong:rID", code(200)),
     _m("RP-60", "requests", "stops:unknown", code(200)),
     _m("RP-62", "requests", "data:after the end", text("(<oadr:oadrCancelReport.*<ei:reportRequestID>)", r"\1x")),
+)
+
+_OFFERED = "VTN reports"
+_LENGTH = "<xcal:duration><xcal:duration>PT[0-9]+M</xcal:duration></xcal:duration>"
+
+
+def _renamed(old, new="other"):
+    """Let a report be of another request."""
+    return text(f"<ei:reportRequestID>{old}<", f"<ei:reportRequestID>{new}<")
+
+
+def _in_year(year):
+    """Let a report and all its intervals be of another year."""
+    return text(r"(<xcal:date-time>)\d{4}", rf"\g<1>{year}")
+
+
+def _about(subject):
+    return text("<ei:reportDataSource>", f"<ei:reportSubject>{subject}</ei:reportSubject><ei:reportDataSource>")
+
+
+VTN_REPORTS = (
+    _m("RP-07", "metadata", "early", text("<oadr:oadrSamplingRate>.*?</oadr:oadrSamplingRate>", "", count=1)),
+    _m("RP-07", "metadata", "early", text("<oadr:oadrMaxPeriod>PT1H", "<oadr:oadrMaxPeriod>P2D"), name="too long"),
+    _m("RP-08", "metadata", "early", text("<ei:readingType>Direct Read", "<ei:readingType>Net")),
+    _m("RP-08", "metadata", "early", text("<ei:reportType>usage", "<ei:reportType>demand"), name="type"),
+    _m("RP-08", "metadata", "early", text("METADATA_TELEMETRY_USAGE", "METADATA_TELEMETRY_STATUS"), name="status"),
+    _m("RP-09", "metadata", "early", _about("<ei:venID>v</ei:venID>")),
+    _m(
+        "RP-09",
+        "metadata",
+        "early",
+        _about("<power:endDeviceAsset><power:mrid>Toaster</power:mrid></power:endDeviceAsset>"),
+        name="class",
+    ),
+    _m("RP-13", _OFFERED, "along", empty),
+    _m("RP-13", _OFFERED, "along data", _renamed("along"), name="no data"),
+    _m("RP-20", _OFFERED, "beyond:rID", code(200)),
+    _m("RP-24", _OFFERED, "once", text("(<ei:interval>.*</ei:interval>)", r"\1\1")),
+    _m("RP-24", _OFFERED, "once", _renamed("once"), name="no data"),
+    _m("RP-25", _OFFERED, "second window", _renamed("periodic")),
+    _m("RP-28", _OFFERED, "first window", _in_year(2001)),
+    _m("RP-28", _OFFERED, "past:part", _in_year(2999), name="history"),
+    _m("RP-29", _OFFERED, "past:all", _in_year(2001)),
+    _m("RP-29", _OFFERED, "past:part", brought("oadrUpdateReport", empty), name="no history"),
+    _m("RP-30", _OFFERED, "too much", code(452)),
+    _m("RP-40", _OFFERED, "once", text("<ei:reportName>", "<ei:reportName>METADATA_")),
+    _m("RP-40", _OFFERED, "once", text("<ei:rID>energy<", "<ei:rID>other<"), name="another rID"),
+    _m("RP-41", _OFFERED, "past:part", text(r"(<oadr:oadrReport><xcal:dtstart><xcal:date-time>)\d{4}", r"\g<1>2999")),
+    _m("RP-42", _OFFERED, "past:part", text(_LENGTH, "", count=1)),
+    _m("RP-43", _OFFERED, "past:part", text(_LENGTH, "")),
+    _m("RP-44", _OFFERED, "past:part", text("(<ei:interval>)<xcal:dtstart>.*?</xcal:dtstart>", r"\1")),
+    _m(
+        "RP-45",
+        _OFFERED,
+        "past:part",
+        text("(<strm:intervals>)", r"<xcal:duration><xcal:duration>PT7S</xcal:duration></xcal:duration>\1"),
+    ),
+    _m("RP-46", _OFFERED, "second window", text("(<ei:interval>.*</ei:interval>)", r"\1\1\1")),
+    _m("RP-48", _OFFERED, "once", text("Quality Bad - Non Specific", "Bad"), "GN-01"),
+    _m("RP-49", _OFFERED, "once", text("(<ei:rID>energy</ei:rID>)", r"\1<ei:confidence>101</ei:confidence>"), "GN-01"),
+    _m("RP-51", _OFFERED, "once", text(_LENGTH, ""), "RP-43"),
+    _m("RP-51", _OFFERED, "once", _in_year(2999), name="ahead"),
+    _m("RP-61", _OFFERED, "last", _renamed("last")),
+    _m("RP-61", _OFFERED, "ends:stopped", code(452), name="refused"),
+    _m("RP-61", _OFFERED, "second window", _renamed("periodic", "stopped"), "RP-25", name="not wanted"),
+    _m("RP-62", _OFFERED, "second window", _renamed("periodic", "beside"), "RP-25"),
 )
 
 _LAST_ID = text("(.*<ei:eventID>)[^<]*", r"\1other")
@@ -478,6 +545,7 @@ MUTATIONS = (
     *RESTART,
     *POLLING,
     *REPORTS,
+    *VTN_REPORTS,
 )
 
 
@@ -493,6 +561,28 @@ def test_a_fault_is_caught_and_nothing_else(transcripts, mutation):
     caught = next(result for result in results if result.rule == mutation.rule)
     assert caught.exchanges, "a failure shows its messages"
     assert caught.reason
+
+
+@pytest.mark.parametrize("offers", ["", usage_offer()], ids=["nothing", "no history"])
+def test_what_a_vtn_does_not_offer_is_not_asked_of_it(transcripts, offers):
+    """A VTN need not offer reports (RP-12): then their rules do not apply; what is not there cannot be seen."""
+    dialogues = {mutation.dialogue for mutation in VTN_REPORTS}
+    plain = text("<oadr:oadrReport>.*</oadr:oadrReport>", "")
+    silent = []
+    for transcript in transcripts:
+        if transcript.dialogue in dialogues:
+            exchanges = [offering(offers)(brought("oadrRegisterReport", plain)(one)) for one in transcript]
+            kept = [
+                one for one in exchanges if transcript.dialogue == "metadata" or one.step in ("register", "metadata")
+            ]
+            silent.append(replace(transcript, exchanges=tuple(kept)))
+    rules = {mutation.rule for mutation in VTN_REPORTS} - {"RP-20", "RP-62"}
+    verdicts = {result.rule: result.verdict for result in judged(CHECKS, silent, Profile()) if result.rule in rules}
+    if not offers:
+        assert set(verdicts.values()) == {Verdict.NOT_APPLICABLE}
+    else:
+        assert set(verdicts.values()) == {Verdict.PASS, Verdict.NOT_OBSERVABLE}
+        assert {rule for rule, verdict in verdicts.items() if verdict is Verdict.PASS} == {"RP-07", "RP-08", "RP-09"}
 
 
 def test_every_check_has_a_fault_to_catch():

@@ -13,9 +13,10 @@ SPOILED = ("broken", "invalid", "hostile")
 """Steps whose requests are no valid messages, on purpose."""
 
 UNSEEN = {
-    "RP-04": Verdict.NOT_APPLICABLE,  # our VTN offers no reports
-    "RP-05": Verdict.NOT_APPLICABLE,
-    "EV-02": Verdict.NOT_OBSERVABLE,  # nor sends it baselines
+    "EV-02": Verdict.NOT_OBSERVABLE,  # our VTN sends no baselines of its own accord
+    "RP-44": Verdict.NOT_OBSERVABLE,  # each interval of its reports has a dtstart,
+    "RP-45": Verdict.NOT_OBSERVABLE,  # no report a duration,
+    "RP-49": Verdict.NOT_OBSERVABLE,  # and no value a confidence
 }
 
 
