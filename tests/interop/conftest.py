@@ -71,7 +71,7 @@ async def _running(tmp_path: Path, *, strict: bool) -> AsyncIterator[Vtn]:
     shape = Shape("127.0.0.1", openadr_port, api_port, "PT1S", "PT2S", "PT2S")
     made = await prepare(tmp_path / "vtn", ("localhost",), VTN_ID, shape)
     stage = Stage(tmp_path)
-    mode = {"EVENLOAD_OPENADR__STRICT": str(strict).lower()}
+    mode = {"EVENLOAD_OPENADR__STRICT": str(strict).lower(), "EVENLOAD_OPENADR__OWN_REPORTS__OFFER": "true"}
     try:
         await stage.start("vtn", "evenload", "vtn", "--config", str(made.settings), environment=mode)
         api = f"https://localhost:{api_port}/v1"

@@ -134,6 +134,7 @@ async def _check_new_beginning(vtn: Vtn, ven_id: str, client: Peer, request: dic
 async def test_openleadrs_ven_lives_with_our_vtn(vtn: Vtn, ven: tuple[str, Peer]) -> None:
     ven_id, client = ven
     assert (await vtn.desk.get(f"/vens/{ven_id}"))["ven"]["registered_at"]
+    await client.heard("message", lambda one: one["kind"] == "oadrRegisterReport")
     request = await _telemetry_request(vtn, ven_id)
     assert request["r_ids"] == ["heat-pump-power"]
     assert request["granularity"] == "PT1S", "PT2S is wanted, and it offers PT1S to PT1S"
