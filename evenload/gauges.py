@@ -26,7 +26,7 @@ class Gauges:
     async def refresh(self) -> None:
         """Read them again."""
         async with self._db.read() as conn:
-            rows = await outbox.count_open(conn)
+            rows = await outbox.count_open(conn, self._clock.now())
             vens = await fleet.counts(conn, self._clock.now(), self._stale_after_s)
         for state in State:
             self._outbox.labels(state).set(rows.get(state, 0))

@@ -599,7 +599,7 @@ async def test_a_ven_in_push_mode_is_pushed_to_and_shown(tmp_path):
 
         async def is_told():
             async with place.vtn.db.read() as conn:
-                return home.heard and "done" in (await outbox.count_open(conn))
+                return home.heard and "done" in (await outbox.count_open(conn, datetime.now(UTC)))
 
         await _until(is_told)
         shown = (await place.desk.get(f"/vens/{ven_id}"))["ven"]

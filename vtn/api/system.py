@@ -52,7 +52,7 @@ class AuditRow(Model):
 async def read_status(context: Context) -> Status:
     desk = context.service(DESK)
     async with desk.db.read() as conn:
-        counts = await outbox.count_open(conn)
+        counts = await outbox.count_open(conn, desk.clock.now())
         dead = await pending.messages(conn, state=State.DEAD)
     return Status(
         vtn_id=desk.settings.vtn_id,

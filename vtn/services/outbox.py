@@ -289,9 +289,11 @@ async def expire(tx: Transaction, now: datetime) -> int:
     return len(gone)
 
 
-async def count_open(conn: Connection) -> dict[str, int]:
-    """Return how many rows are in each state, for the operator and for /metrics."""
-    rows = await conn.execute(select(outbox.c.state, func.count().label("rows")).group_by(outbox.c.state))
+async def count_open(conn: Connection, now: datetime) -> dict[str, int]:
+    """Return how many rows are in each state, for the operator and for /metrics; none that is planned for later."""
+    planned = (outbox.c.state == State.PENDING) & (outbox.c.due_at > now)
+    counts = select(outbox.c.state, func.count().label("rows")).where(~planned).group_by(outbox.c.state)
+    rows = await conn.execute(counts)
     return {row.state: int(row.rows) for row in rows}
 
 

@@ -25,7 +25,8 @@ from support.metered import metered_ven, send
 from support.vtn_world import NOON, data, fake_fingerprint, usage
 from vtn.console.pages import messages as messages_page
 from vtn.services import baseline_comparison, fleet, provisioning, site
-from vtn.services.outbox import State
+from vtn.services import outbox as services_outbox
+from vtn.services.outbox import Intent, State
 from vtn.services.programme import Limits, Window
 from vtn.services.settings import WantedReport
 from vtn.store.readings import numbered
@@ -797,3 +798,13 @@ async def test_a_programmes_holidays_and_outages_are_shown_and_entered(console):
     assert "Cable damaged" in (await console.viewer.get(here)).main
     page = await console.admin.post(f"/programmes/{programme.id}", 422, name="P", version=1, parameters__country="XX")
     assert "is no country" in page.main
+
+
+async def test_a_message_that_is_planned_says_for_when(console):
+    world = console.world
+    ven = await world.ven("home")
+    async with world.tx() as tx:
+        await services_outbox.plan(tx, ven.ven_id, Intent.REPORT_DUE, world.now, {"r": NOON + timedelta(hours=2)})
+    page = await console.viewer.get(f"/fleet/{ven.ven_id}/messages")
+    assert "Report data r pending due" in " ".join(page.main.split())
+    assert "14:00" in page.main

@@ -21,6 +21,7 @@ from openadr.v20b.messages import (
 )
 from support.vtn_world import counted_statements, fake_fingerprint, power, usage
 from vtn.services import dispatch, outbox, pending, registration, report
+from vtn.services.outbox import Intent
 from vtn.services.settings import VtnSettings, WantedReport
 from vtn.transport.peer import Peer
 from vtn.transport.v20b.service import EMPTY
@@ -306,7 +307,20 @@ async def test_what_waits_is_counted(world):
     ven = await world.ven()
     await world.dispatch(ven)
     async with world.db.read() as conn:
-        assert await outbox.count_open(conn) == {"done": 1, "pending": 1}
+        assert await outbox.count_open(conn, world.now) == {"done": 1, "pending": 1}
+
+
+async def test_what_is_planned_for_later_does_not_wait_yet(world):
+    ven = await world.ven()
+    due_at = world.now + timedelta(hours=1)
+    async with world.tx() as tx:
+        await outbox.plan(tx, ven.ven_id, Intent.REREGISTER, world.now, {"": due_at})
+    async with world.db.read() as conn:
+        assert await outbox.count_open(conn, world.now) == {"done": 1}
+        assert await outbox.count_open(conn, due_at) == {"done": 1, "pending": 1}
+    assert isinstance(await ven.poll(), OadrResponse)
+    world.later(hours=1)
+    assert isinstance(await ven.poll(), RequestReregistration)
 
 
 async def test_an_empty_poll_touches_no_sql(any_world):

@@ -30,7 +30,7 @@ async def show_system(request: ConsoleRequest) -> web.StreamResponse:
     fault = None
     try:
         async with desk.db.read() as conn:
-            counts = await outbox.count_open(conn)
+            counts = await outbox.count_open(conn, desk.clock.now())
         took_s = time.perf_counter() - began
     except EvenloadError as error:
         took_s, fault = time.perf_counter() - began, str(error)
