@@ -47,7 +47,7 @@ R_ID: Final = "energy"
 _MINUTE: Final = Duration.of(minutes=1)
 _HALF_HOUR: Final = Duration.of(minutes=30)
 _DAY: Final = Duration.of(days=1)
-_KEPT: Final = Duration.of(days=31)
+_WEEK: Final = Duration.of(days=7)
 _LATE: Final = timedelta(days=1)
 """A VEN that does not fetch its periodic reports misses what is older."""
 _MOST: Final = 200
@@ -64,7 +64,7 @@ def offers(ven_id: str, settings: VtnSettings, now: datetime) -> tuple[ReportOff
     history = replace(point, sampling=SamplingRate(_HALF_HOUR, _HALF_HOUR))
     return (
         ReportOffer(TELEMETRY, TELEMETRY, _DAY, (telemetry,), now),
-        ReportOffer(HISTORY, HISTORY, _KEPT, (history,), now),
+        ReportOffer(HISTORY, HISTORY, _WEEK, (history,), now),
     )
 
 
@@ -247,10 +247,10 @@ def _newest(now: datetime) -> _Cells:
 
 
 def _past(request: ReportRequest, now: datetime) -> _Cells:
-    """Return the half hours of a history, none of them in the future; without a length the last that are kept."""
+    """Return the half hours of a history, none of them in the future; without a length those of the last week."""
     start = request.start or now
     if not request.duration:
-        start = Steps(start, _HALF_HOUR).from_(max(start, (-_KEPT).after(now)))
+        start = Steps(start, _HALF_HOUR).from_(max(start, (-_WEEK).after(now)))
     end = min(request.duration.held_after(start) if request.duration else now, now)
     step_s = _HALF_HOUR.exact_s
     return _Cells(start, max(1, int((end - start).total_seconds()) // step_s), step_s)
