@@ -14,6 +14,7 @@ _OK: Final = 200
 _NOT_OFFERED: Final = (452, 453, 461)
 _METADATA: Final = "METADATA"
 _DESCRIPTIONS: Final = "oadr:oadrReportDescription"
+_PENDING: Final = "oadr:oadrPendingReports/ei:reportRequestID"
 _PAYLOADS: Final = "ei:reportSpecifier/ei:specifierPayload"
 
 
@@ -218,25 +219,31 @@ def _back_s(request: Document) -> int:
     return judge.duration_at(request, "ei:reportSpecifier/ei:reportBackDuration/xcal:duration") or 0
 
 
-@check("RP-27", "requests")
+@check("RP-27", "requests", also=VTN_REPORTS)
 def granularity_fits_the_offer(transcript: Transcript) -> None:
-    """Granularity is at least oadrMinPeriod and at most reportBackDuration, or zero."""
+    """Granularity is at least oadrMinPeriod and at most reportBackDuration, or zero; ours that is more is refused."""
     (offer, *_) = needed(transcript, "offer")
     least = judge.duration_at(judge.request(offer), ".//oadr:oadrMinPeriod") or 0
     for exchange, request in _asked(transcript):
         granularity = judge.duration_at(request, "ei:reportSpecifier/xcal:granularity/xcal:duration") or 0
         if _back_s(request) and granularity and not least <= granularity <= _back_s(request):
             raise Failed(f"granularity {granularity} s is not between {least} s and {_back_s(request)} s", exchange)
+    for exchange in transcript.steps("too coarse"):
+        judge.refused(exchange, "oadrCreatedReport")
 
 
-@check("RP-31", "metadata")
+@check("RP-31", "metadata", also=VTN_REPORTS)
 def what_is_to_come_is_listed(transcript: Transcript) -> None:
-    """OadrCreatedReport lists the reportRequestID that is still to be delivered."""
+    """OadrCreatedReport lists each reportRequestID still to be delivered, oadrCanceledReport none that has ended."""
     for exchange in needed(transcript, "asks"):
-        wanted = judge.request(exchange).text("oadr:oadrReportRequest/ei:reportRequestID")
-        pending = judge.accepted(exchange, "oadrCreatedReport").texts("oadr:oadrPendingReports/ei:reportRequestID")
-        if wanted not in pending:
-            raise Failed(f"{exchange.step}: {wanted} is not among the pending reports", exchange)
+        wanted = judge.request(exchange).texts("oadr:oadrReportRequest/ei:reportRequestID")
+        pending = judge.accepted(exchange, "oadrCreatedReport").texts(_PENDING)
+        if missing := set(wanted) - set(pending):
+            raise Failed(f"{exchange.step}: {min(missing)} is not among the pending reports", exchange)
+    for exchange in transcript.steps("ends:stopped"):
+        stopped = judge.request(exchange).texts("ei:reportRequestID")
+        if set(stopped) & set(judge.answer(exchange).texts(_PENDING)):
+            raise Failed(f"{exchange.step}: what was cancelled is among the pending reports", exchange)
 
 
 @check("RP-52", "requests")

@@ -90,6 +90,8 @@ def _telemetry(stage: Stage, ven: Ven, offer: _Offer) -> None:
     ):
         want = m.Want(f"unknown {name}", specifier, points)
         ven.post(f"beyond:{name}", m.create_report(ven.ven_id, [want], stage.token()))
+    coarse = offer.want("coarse", f"PT{2 * offer.step_s}S", f"PT{offer.step_s}S", start=stage.after(1))
+    ven.post("too coarse", m.create_report(ven.ven_id, [coarse], stage.token()))
 
 
 def _history(stage: Stage, ven: Ven, offer: _Offer) -> None:

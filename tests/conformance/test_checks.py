@@ -220,11 +220,14 @@ VTN_REPORTS = (
     _m("RP-24", _OFFERED, "once", text("(<ei:interval>.*</ei:interval>)", r"\1\1")),
     _m("RP-24", _OFFERED, "once", _renamed("once"), name="no data"),
     _m("RP-25", _OFFERED, "second window", _renamed("periodic")),
+    _m("RP-27", _OFFERED, "too coarse", code(200)),
     _m("RP-28", _OFFERED, "first window", _in_year(2001)),
     _m("RP-28", _OFFERED, "past:part", _in_year(2999), name="history"),
     _m("RP-29", _OFFERED, "past:all", _in_year(2001)),
     _m("RP-29", _OFFERED, "past:part", brought("oadrUpdateReport", empty), name="no history"),
     _m("RP-30", _OFFERED, "too much", code(452)),
+    _m("RP-31", _OFFERED, "asks:periodic", text("<ei:reportRequestID>last</ei:reportRequestID>", "")),
+    _m("RP-31", _OFFERED, "ends:stopped", _renamed("periodic", "stopped"), name="ended"),
     _m("RP-40", _OFFERED, "once", text("<ei:reportName>", "<ei:reportName>METADATA_")),
     _m("RP-40", _OFFERED, "once", text("<ei:rID>energy<", "<ei:rID>other<"), name="another rID"),
     _m("RP-41", _OFFERED, "past:part", text(r"(<oadr:oadrReport><xcal:dtstart><xcal:date-time>)\d{4}", r"\g<1>2999")),
@@ -576,7 +579,7 @@ def test_what_a_vtn_does_not_offer_is_not_asked_of_it(transcripts, offers):
                 one for one in exchanges if transcript.dialogue == "metadata" or one.step in ("register", "metadata")
             ]
             silent.append(replace(transcript, exchanges=tuple(kept)))
-    rules = {mutation.rule for mutation in VTN_REPORTS} - {"RP-20", "RP-62"}
+    rules = {mutation.rule for mutation in VTN_REPORTS} - {"RP-20", "RP-27", "RP-31", "RP-62"}
     verdicts = {result.rule: result.verdict for result in judged(CHECKS, silent, Profile()) if result.rule in rules}
     if not offers:
         assert set(verdicts.values()) == {Verdict.NOT_APPLICABLE}
