@@ -319,9 +319,9 @@ class PushSender:
         """Post what is still to be said to an answer, once: the reports themselves tell as much (RP-13)."""
         name = message_name(type(message))
         pushed = partial(Exchange, sender=MessageSender.VTN, ven_id=line.ven_id, type=name)
-        body = await self._encoded(message, line.ven_id)
+        url, body = await self._posted(line, message)
         try:
-            reply = await self._client.post(line.ven_id, line.address, SERVICES[type(message)], body)
+            reply = await self._client.post(line.ven_id, url, body)
         except UnavailableError as error:
             self._note(pushed(request=body, answer=str(error).encode(), status=None))
             self._count(name, _Outcome.FAILED)
