@@ -6,17 +6,17 @@ The rule is data (`metrics.rules`), the arithmetic is on plain arrays (`metrics.
 and the windows in a real series.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
 
 import numpy as np
 
 from core.spans import Span
-from metrics.days import DAY_S, DayMatrix, Floats, Ints, day_type, from_days, from_epoch_s, to_days
+from metrics.days import DAY_S, Bools, DayMatrix, Floats, Ints, day_type, from_days, from_epoch_s
 from metrics.event_frame import EventFrame, event_frame, undisturbed
-from metrics.matching import NO_ADJUSTMENT, Adjustment, adjust, average, keep, mean, never_exports
+from metrics.matching import NO_ADJUSTMENT, Adjustment, adjust, average, keeping, mean, never_exports
 from metrics.method import ORDINARY, AdjustmentStatus, Baseline, Calendar, DayUse, NoBaselineError, Verdict
 from metrics.rules import Rank, Rule
 
@@ -60,9 +60,10 @@ class DayMatch(Rule):
         rank = _rank(self, matrix, event, frame, days, disturbed)
         if not np.isfinite(rank).any():
             raise NoBaselineError(f"{self.id} compares days, and the event's own was hardly measured.", uses)
-        unadjusted_w = mean(loads_w, keep(self, rank, loads_w))
-        change, status = _same_day(self, matrix, frame, days, rank, disturbed, unadjusted_w[frame.in_event])
-        kept = set(days[keep(self, rank, event_w).any(axis=1)].tolist())
+        keep = keeping(self, rank)
+        unadjusted_w = mean(loads_w, keep(loads_w))
+        change, status = _same_day(self, matrix, frame, days, keep, disturbed, unadjusted_w[frame.in_event])
+        kept = {from_days(day) for day in days[keep(event_w).any(axis=1)].tolist()}
         return Baseline(
             method=self,
             step_s=step_s,
@@ -74,7 +75,9 @@ class DayMatch(Rule):
             adjustment=change,
             status=status,
             windows=tuple(Span(from_epoch_s(first), from_epoch_s(last)) for first, last in frame.windows),
-            days=tuple(replace(use, verdict=Verdict.KEPT) if to_days(use.day) in kept else use for use in uses),
+            days=tuple(
+                DayUse(use.day, Verdict.KEPT, use.coverage, use.mean_w) if use.day in kept else use for use in uses
+            ),
         )
 
 
@@ -103,24 +106,25 @@ def _eligible(
     energy_wh, coverage = matrix.gather(days, in_event)
     if frame.before_offsets.size:
         coverage = np.minimum(coverage, matrix.gather(days, frame.before_offsets)[1])
-    reach = np.unique(np.concatenate((in_event, frame.before_offsets)) // matrix.slots)
+    reach = sorted({*(in_event // matrix.slots).tolist(), *(frame.before_offsets // matrix.slots).tolist()})
     uses: list[DayUse] = []
     eligible: list[int] = []
-    for row, day in enumerate(days.tolist()):
+    means_w = mean(energy_wh.T, np.isfinite(energy_wh.T)) * (3600 / matrix.series.step_s)
+    for day, share, mean_w in zip(days.tolist(), coverage.tolist(), means_w.tolist(), strict=True):
         if len(eligible) == rule.y:
             break
-        hit = [blocked[near] for near in (day + reach).tolist() if near in blocked]
-        if day_type(from_days(day), holidays) not in alike:
+        when = from_days(day)
+        hit = next((blocked[day + near] for near in reach if day + near in blocked), None)
+        if day_type(when, holidays) not in alike:
             verdict = Verdict.UNLIKE
-        elif hit:
-            verdict = hit[0]
-        elif coverage[row] < rule.coverage:
+        elif hit is not None:
+            verdict = hit
+        elif share < rule.coverage:
             verdict = Verdict.MISSING
         else:
             verdict = Verdict.NOT_KEPT
             eligible.append(day)
-        mean_w = average(energy_wh[row]) * 3600 / matrix.series.step_s
-        uses.append(DayUse(from_days(day), verdict, float(coverage[row]), mean_w))
+        uses.append(DayUse(when, verdict, share, mean_w))
     return np.array(eligible, np.int64), tuple(uses)
 
 
@@ -159,13 +163,14 @@ def _same_day(
     matrix: DayMatrix,
     frame: EventFrame,
     days: Ints,
-    rank: Floats,
+    keep: Callable[[Floats], Bools],
     disturbed: Sequence[Span],
     unadjusted_w: Floats,
 ) -> tuple[Adjustment, AdjustmentStatus]:
     """Return the same-day adjustment (W) from those intervals of the windows that today and the kept days have.
 
-    `unadjusted_w`: what it is applied to, the mean of the kept days in the event.
+    `keep` tells which of the days' loads count (`matching.keeping`); `unadjusted_w`: what the adjustment is applied to,
+    their mean in the event.
     """
     if rule.adjustment is None:
         return NO_ADJUSTMENT, AdjustmentStatus.NONE
@@ -174,7 +179,7 @@ def _same_day(
     to_w = 3600 / matrix.series.step_s
     today_w = np.where(undisturbed(matrix, frame.before_s, disturbed), matrix.series.at(frame.before_s) * to_w, np.nan)
     before_w = matrix.gather(days, frame.before_offsets)[0] * to_w
-    usual_w = mean(before_w, keep(rule, rank, before_w))
+    usual_w = mean(before_w, keep(before_w))
     both = np.isfinite(today_w) & np.isfinite(usual_w)
     if both.mean() < rule.coverage:
         return NO_ADJUSTMENT, AdjustmentStatus.MISSING_DATA

@@ -155,7 +155,7 @@ def series(starts: ArrayLike, energy_wh: ArrayLike, step_s: int) -> Series:
 
 def _wall_clock(starts_s: Ints, step_s: int, zone: ZoneInfo) -> Ints:
     """Return what `to_local_s` does of ascending starts on a grid; for reading only."""
-    if not starts_s.size or starts_s[-1] - starts_s[0] != (starts_s.size - 1) * step_s:  # there are gaps
+    if not starts_s.size or int(starts_s[-1]) - int(starts_s[0]) != (starts_s.size - 1) * step_s:  # there are gaps
         return to_local_s(starts_s, zone)
     return _even_wall_clock(int(starts_s[0]), starts_s.size, step_s, zone)
 
@@ -190,7 +190,7 @@ class DayMatrix:
 
     def offsets(self, starts_s: Ints, day: int) -> Ints:
         """Return the wall-clock steps from local midnight of `day` to intervals of the series, same shape."""
-        return (to_local_s(starts_s, self.zone) - day * DAY_S) // self.series.step_s
+        return (_wall_clock(starts_s, self.series.step_s, self.zone) - day * DAY_S) // self.series.step_s
 
     def local_day(self, when: datetime) -> int:
         """Return the local calendar date at a time, as days since 1970-01-01."""

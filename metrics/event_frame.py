@@ -58,7 +58,7 @@ def event_frame(
     placed = [_before_notice(window, one, notice_s) for window, one in zip(windows, wanted, strict=True)]
     near = tuple(one for one in placed if one[0] >= start_s - _EARLIEST_S)
     grids = [matrix.series.grid(first, last, within=True) for first, last in near]
-    before_s = np.unique(np.concatenate(grids)) if grids else np.zeros(0, np.int64)
+    before_s = grids[0] if len(grids) == 1 else np.unique(np.concatenate([np.zeros(0, np.int64), *grids]))
     return EventFrame(
         today=today,
         starts_s=starts_s,

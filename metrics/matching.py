@@ -4,6 +4,7 @@ Rows are eligible days, **newest first**; columns are intervals. One unit throug
 NaN is a missing value and is left out of means.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,16 +62,23 @@ def match(rule: Rule, event: Floats, adjustment: Floats | None = None, actual: f
 
 
 def keep(rule: Rule, rank: Floats, loads: Floats) -> Bools:
-    """Tell which of the days count in each interval of `loads` (days, m); returns (days, m).
+    """Tell which of the days count in each interval of `loads` (days, m), as `keeping` does; returns (days, m)."""
+    return keeping(rule, rank)(loads)
+
+
+def keeping(rule: Rule, rank: Floats) -> Callable[[Floats], Bools]:
+    """Return what tells which of the days count in each interval of some of their loads: (days, m) -> (days, m).
 
     Ranked by the means of `rank` (days, k), such as the loads in the event window, the same days count everywhere;
     ranked by interval, every interval has its own. A day without a value there is not ranked.
     """
-    if rule.rank is not Rank.INTERVAL:
-        # The mean of what was measured: a day with a gap must not look like a day of low consumption.
-        means = mean(rank.T, np.isfinite(rank.T))
-        return np.broadcast_to(_pick(rule, means)[:, None], loads.shape)
-    return np.column_stack([_pick(rule, column) for column in loads.T]) if loads.size else np.zeros(loads.shape, bool)
+    if rule.rank is Rank.INTERVAL:
+        return lambda loads: (
+            np.column_stack([_pick(rule, column) for column in loads.T]) if loads.size else np.zeros(loads.shape, bool)
+        )
+    # The mean of what was measured: a day with a gap must not look like a day of low consumption.
+    picked = _pick(rule, mean(rank.T, np.isfinite(rank.T)))[:, None]
+    return lambda loads: np.broadcast_to(picked, loads.shape)
 
 
 def _pick(rule: Rule, rank: Floats) -> Bools:

@@ -298,7 +298,10 @@ def _intervals(
     starts = [from_epoch_s(start_s) for start_s in starts_s]
     asked = ordered_between(ordered, [*starts, starts[-1] + step], direction)
     left_s = math.inf if ven.left_at is None else ven.left_at.timestamp()
-    first = [next((it for it in ven.claims if it.span.overlaps(Span(start, start + step))), None) for start in starts]
+    first = [
+        next((it for it in ven.claims if it.span.overlaps(Span(start, start + step))), None) if ven.claims else None
+        for start in starts
+    ]
     free = np.array([one is None for one in first])
     earns = earnings.earning(asked, (starts_s + step_s <= left_s) & free, names_power=names_power(ordered))
     if baseline is not None and by_order:
