@@ -78,13 +78,13 @@ async def read(
 
     The number of statements is that of one VEN, for every so many.
     """
-    said = await opt.effective(conn, dispatch.id)
+    opts = await opt.effective(conn, dispatch.id)
     left = await opt.left(conn, dispatch.id, dispatch.shared)
     last: str | None = ""
     while last is not None:
         rows = (await conn.execute(_called(dispatch.id).where(event.c.ven_id > last).limit(_SOME))).all()
         if ran := await asyncio.to_thread(_ran, dispatch.shared, rows):
-            yield await _inputs(conn, dispatch, method, rules, ran, said, left)
+            yield await _inputs(conn, dispatch, method, rules, ran, opts, left)
         last = rows[-1].ven_id if len(rows) == _SOME else None
 
 
@@ -94,7 +94,7 @@ async def _inputs(
     method: BaselineMethod,
     rules: Programme,
     ran: Sequence[tuple[Any, Event]],
-    said: Mapping[str, tuple[OptType | None, str | None]],
+    opts: Mapping[str, tuple[OptType | None, str | None]],
     left: Mapping[str, datetime],
 ) -> list[VenInputs]:
     """Return the inputs of some VENs; `ran`: their events, each with its row."""
@@ -130,7 +130,7 @@ async def _inputs(
             row.ven_id,
             row.name,
             one,
-            *said.get(row.ven_id, (None, None)),
+            *opts.get(row.ven_id, (None, None)),
             left.get(row.ven_id),
             readings[row.ven_id],
             metered[row.ven_id].ranks[: readings[row.ven_id].starts_s.size],

@@ -168,7 +168,7 @@ def _read(row: MeterRow, owners: Mapping[str, Sequence[Any]], now: datetime) -> 
 
 def _lay(value: _Value, taken: list[_Value]) -> None:
     """Put a value among those of its series, which share no time and are in order. Raises InvalidError for a clash."""
-    place = bisect(taken, value.start_s, key=lambda one: one.start_s)
+    place = bisect(taken, value.start_s, key=lambda other: other.start_s)
     for other in taken[max(place - 1, 0) : place + 1]:
         if (other.start_s, other.duration_s) == (value.start_s, value.duration_s):
             if (other.energy_wh, other.quality) != (value.energy_wh, value.quality):

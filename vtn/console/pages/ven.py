@@ -77,7 +77,7 @@ async def show_ven(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
     return await _ven_page(request, ven_id, Form())
 
 
-async def _ven_page(request: ConsoleRequest, ven_id: str, form: Form, push_form: Form | None = None) -> web.Response:
+async def _ven_page(request: ConsoleRequest, ven_id: str, form: Form) -> web.Response:
     desk = request.desk
     async with desk.db.read() as conn:
         one = await ven_view.read(conn, ven_id)
@@ -94,9 +94,7 @@ async def _ven_page(request: ConsoleRequest, ven_id: str, form: Form, push_form:
         ven=one,
         row=row,
         tab="about",
-        status=422 if push_form is not None and push_form.failed else None,
         form=form,
-        push_form=push_form or Form(),
         site=place,
         learnt=None if one.removed_at else learnt,
         enrolments=enrolments,
@@ -161,7 +159,7 @@ async def set_push_address(request: ConsoleRequest, ven_id: str) -> web.StreamRe
             await registration.set_push_address(tx, ven_id, address, request.now, who=request.who)
         notice = _("The VEN asks for its events.") if address is None else _("Events will be pushed to this address.")
         return request.redirect(f"/fleet/{ven_id}", notice=notice)
-    return await _ven_page(request, ven_id, Form(), form)
+    return await _ven_page(request, ven_id, form)
 
 
 @page("POST", "/fleet/{ven_id}/code", role=Role.ADMIN)
