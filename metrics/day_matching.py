@@ -54,7 +54,7 @@ class DayMatch(Rule):
                 uses,
             )
         step_s = matrix.series.step_s
-        loads_w = matrix.gather(days, frame.offsets)[0] * (3600 / step_s)
+        loads_w = matrix.energies(days, frame.offsets) * (3600 / step_s)
         event_w = loads_w[:, frame.in_event]
         disturbed = (*calendar.events, *calendar.outages)
         rank = _rank(self, matrix, event, frame, days, disturbed)
@@ -133,10 +133,10 @@ def _rank(
 ) -> Floats:
     """Return what the eligible days (k,) are ranked by, (k, m): each day's rank is the mean of its row."""
     if rule.rank is Rank.DAY_WH:
-        return matrix.gather(days, np.arange(matrix.slots))[0]
+        return matrix.energies(days, np.arange(matrix.slots))
     if rule.rank is Rank.UNLIKENESS:
         return _unlikeness(matrix, event, frame.today, days, disturbed)[:, None]
-    return matrix.gather(days, frame.offsets[frame.in_event])[0]
+    return matrix.energies(days, frame.offsets[frame.in_event])
 
 
 def _unlikeness(matrix: DayMatrix, event: Span, today: int, days: Ints, disturbed: Sequence[Span]) -> Floats:
@@ -150,7 +150,7 @@ def _unlikeness(matrix: DayMatrix, event: Span, today: int, days: Ints, disturbe
     around = Span(event.start - _APART, (event.end or event.start) + _APART)
     counts = (offsets >= 0) & (offsets < matrix.slots) & undisturbed(matrix, starts_s, (*disturbed, around))
     starts_s, offsets = starts_s[counts], offsets[counts]
-    apart = matrix.gather(days, offsets)[0] - matrix.series.at(starts_s)[None, :]
+    apart = matrix.energies(days, offsets) - matrix.series.at(starts_s)[None, :]
     heard = np.isfinite(apart).sum(axis=1)
     enough = heard >= _LEAST_HOURS * 3600 / matrix.series.step_s
     squares = np.where(np.isfinite(apart), apart, 0.0) ** 2
@@ -178,7 +178,7 @@ def _same_day(
         return NO_ADJUSTMENT, AdjustmentStatus.NO_WINDOW
     to_w = 3600 / matrix.series.step_s
     today_w = np.where(undisturbed(matrix, frame.before_s, disturbed), matrix.series.at(frame.before_s) * to_w, np.nan)
-    before_w = matrix.gather(days, frame.before_offsets)[0] * to_w
+    before_w = matrix.energies(days, frame.before_offsets) * to_w
     usual_w = mean(before_w, keep(before_w))
     both = np.isfinite(today_w) & np.isfinite(usual_w)
     if both.mean() < rule.coverage:

@@ -196,18 +196,27 @@ class DayMatrix:
         """Return the local calendar date at a time, as days since 1970-01-01."""
         return to_days(when.astimezone(self.zone).date())
 
+    def energies(self, days: Ints, offsets: Ints) -> Floats:
+        """Return the energies (Wh) that `gather` does, (k, m)."""
+        return self._gathered(days, offsets)[0]
+
+    def _gathered(self, days: Ints, offsets: Ints) -> tuple[Floats, Ints, Bools]:
+        flat = (days[:, None] - self.first_day) * self.slots + offsets[None, :]
+        known = (flat >= 0) & (flat < self.energy_wh.size)
+        if not self.energy_wh.size:
+            return np.full(flat.shape, np.nan), flat, known
+        index = np.where(known, flat, 0)
+        return np.where(known, self.energy_wh.ravel()[index], np.nan), index, known
+
     def gather(self, days: Ints, offsets: Ints) -> tuple[Floats, Floats]:
         """Return energies (Wh) at wall-clock `offsets` (m,) from the midnights of `days` (k,), and each day's coverage.
 
         Shapes (k, m) and (k,). Offsets may reach into neighbouring days. Coverage = intervals measured / intervals
         that exist, 0 to 1; beyond the series every interval exists and none is measured.
         """
-        flat = (days[:, None] - self.first_day) * self.slots + offsets[None, :]
-        known = (flat >= 0) & (flat < self.energy_wh.size)
-        index = np.where(known, flat, 0)
+        energy, index, known = self._gathered(days, offsets)
         if not self.energy_wh.size:
-            return np.full(flat.shape, np.nan), np.zeros(len(days))
-        energy = np.where(known, self.energy_wh.ravel()[index], np.nan)
+            return energy, np.zeros(len(days))
         measured = np.where(known, self.measured.ravel()[index], 0).sum(axis=1)
         expected = np.where(known, self.expected.ravel()[index], 1).sum(axis=1)
         return energy, np.divide(measured, expected, out=np.zeros(len(days)), where=expected > 0)
@@ -235,16 +244,30 @@ def day_matrix(readings: Series, zone: str) -> DayMatrix:
     first_day, last_day = int(local.min()) // DAY_S, int(local.max()) // DAY_S
     cells = (last_day - first_day + 1) * slots
     index = (local - first_day * DAY_S) // readings.step_s
-    # Offsets from UTC stay below 26 hours; two days of margin cover every local day whole.
-    calendar = readings.grid((first_day - 2) * DAY_S, (last_day + 3) * DAY_S)
-    calendar_index = (_wall_clock(calendar, readings.step_s, where) - first_day * DAY_S) // readings.step_s
-    inside = (calendar_index >= 0) & (calendar_index < cells)
+    expected = _expected(readings.phase_s, readings.step_s, where, first_day, last_day)
     here = np.isfinite(readings.energy_wh)
-    measured = np.bincount(index[here], minlength=cells)
-    total = np.bincount(index[here], weights=readings.energy_wh[here], minlength=cells)
-    energy = np.divide(total, measured, out=np.full(cells, np.nan), where=measured > 0)
-    expected = np.bincount(calendar_index[inside], minlength=cells)
+    if (index[1:] > index[:-1]).all():  # no hour is there twice
+        measured, energy = np.zeros(cells, np.int64), np.full(cells, np.nan)
+        measured[index], energy[index] = here, readings.energy_wh
+    else:
+        measured = np.bincount(index[here], minlength=cells)
+        total = np.bincount(index[here], weights=readings.energy_wh[here], minlength=cells)
+        energy = np.divide(total, measured, out=np.full(cells, np.nan), where=measured > 0)
     shape = (-1, slots)
     return DayMatrix(
         readings, where, first_day, energy.reshape(shape), measured.reshape(shape), expected.reshape(shape)
     )
+
+
+@lru_cache(maxsize=64)  # the homes of one event are looked at over the same days
+def _expected(phase_s: int, step_s: int, zone: ZoneInfo, first_day: int, last_day: int) -> Ints:
+    """Return how many intervals the calendar has in each step of some local days, (days * slots,), for reading only."""
+    cells = (last_day - first_day + 1) * (DAY_S // step_s)
+    # Offsets from UTC stay below 26 hours; two days of margin cover every local day whole.
+    first = ((first_day - 2) * DAY_S - phase_s) // step_s
+    last = -(-((last_day + 3) * DAY_S - phase_s) // step_s)
+    starts_s = np.arange(first, last, dtype=np.int64) * step_s + phase_s
+    index = (to_local_s(starts_s, zone) - first_day * DAY_S) // step_s
+    expected: Ints = np.bincount(index[(index >= 0) & (index < cells)], minlength=cells)
+    expected.flags.writeable = False
+    return expected

@@ -13,7 +13,7 @@ import numpy as np
 
 from core import plausible
 from core.points import Flow, Kind, Quality, Quantity
-from metrics.days import Bools, Floats, Ints, Series, series
+from metrics.days import Bools, Floats, Ints, Series
 from metrics.overlap import overlap
 from vtn.services import settlement_series
 from vtn.services.precedence import METER, Rank, rank_of
@@ -77,7 +77,7 @@ async def metered_of_each(conn: Connection, spans: Mapping[str, tuple[int, int]]
     made = {}
     for ven_id, (first_s, cells) in grids.items():
         one, long_s = found[ven_id] if ven_id in found else (_unknown(cells), _NONE)
-        made[ven_id] = Metered(series(first_s + step_s * np.arange(cells), one.energy_wh, step_s), one.ranks, long_s)
+        made[ven_id] = Metered(Series(first_s + step_s * np.arange(cells), one.energy_wh, step_s), one.ranks, long_s)
     return made
 
 

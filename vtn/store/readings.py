@@ -267,21 +267,25 @@ def _newest(rows: Sequence[Any], kind: str, start_s: int, end_s: int, as_of: dat
     """Return the newest revision of each start and duration among the chunks of one series."""
     if not rows:
         return _NOTHING
-    parts = [chunks.arrays(row, kind) for row in rows]
-    starts_s, durations_s, values, qualities = (np.concatenate(each) for each in zip(*parts, strict=True))
-    whole = Loaded(starts_s, durations_s, values, qualities)
-    here = (starts_s >= start_s) & (starts_s < end_s)
+    whole = Loaded(*(chunks.even_arrays(rows, kind) or _one_by_one(rows, kind)))
+    counts = [len(row.values) for row in rows]
+    here = (whole.starts_s >= start_s) & (whole.starts_s < end_s)
     if as_of is not None:
-        here &= np.concatenate([_received_by(row, len(part[0]), as_of) for row, part in zip(rows, parts, strict=True)])
+        here &= np.concatenate([_received_by(row, count, as_of) for row, count in zip(rows, counts, strict=True)])
     wanted = np.flatnonzero(here)
-    starts_s = starts_s[wanted]
-    if (np.diff(starts_s) > 0).all():  # nothing was corrected, and all came in its order: most of what is read
-        return whole.take(wanted)
-    revisions = np.repeat([row.revision for row in rows], [len(part[0]) for part in parts])
+    starts_s, durations_s = whole.starts_s[wanted], whole.durations_s
+    if (starts_s[1:] > starts_s[:-1]).all():  # nothing was corrected, all came in its order: most of what is read
+        return whole if here.all() else whole.take(wanted)
+    revisions = np.repeat([row.revision for row in rows], counts)
     order = wanted[np.lexsort((revisions[wanted], durations_s[wanted], starts_s))]
     newest = np.ones(len(order), dtype=bool)
     newest[:-1] = (np.diff(whole.starts_s[order]) > 0) | (np.diff(whole.durations_s[order]) > 0)
     return whole.take(order[newest])
+
+
+def _one_by_one(rows: Sequence[Any], kind: str) -> tuple[Any, ...]:
+    parts = [chunks.arrays(row, kind) for row in rows]
+    return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
 
 
 def _received_by(row: Any, count: int, as_of: datetime) -> NDArray[np.bool_]:
