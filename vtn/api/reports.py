@@ -292,7 +292,7 @@ async def read_readings(
                     start=[datetime.fromtimestamp(int(one), UTC) for one in loaded.starts_s],
                     duration_s=[int(one) for one in loaded.durations_s],
                     value=[float(one) if math.isfinite(one) else None for one in loaded.values],
-                    quality=[str(one) for one in loaded.qualities],
+                    quality=loaded.words.tolist(),
                 )
             )
     return Page(items=found)

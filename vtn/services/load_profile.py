@@ -162,7 +162,7 @@ def _long(basis: Basis, loaded: Mapping[int, Loaded], first_s: int, cells: int, 
 def _latest(amount: Loaded, end_s: int) -> tuple[Ints, Ints]:
     """Return starts and ends of the readings of intervals that count, of the last two days."""
     last_s = amount.starts_s + amount.durations_s
-    counts = np.isfinite(amount.values) & (amount.qualities != Quality.UNCERTAIN) & (amount.durations_s > 0)
+    counts = np.isfinite(amount.values) & ~amount.are(Quality.UNCERTAIN) & (amount.durations_s > 0)
     counts &= (amount.durations_s <= LONGEST_S) & (last_s > end_s - _LATEST_S) & (amount.starts_s < end_s)
     return amount.starts_s[counts], last_s[counts]
 
@@ -223,7 +223,7 @@ def joined(parts: Sequence[Loaded]) -> Loaded:
     """Return the values of several series as one; of the same start and duration the later series counts."""
     if len(parts) == 1:
         return parts[0]
-    names = ("starts_s", "durations_s", "values", "qualities")
+    names = ("starts_s", "durations_s", "values", "words")
     empty = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.str_))
     columns = zip(names, empty, strict=True)
     return Loaded(*(np.concatenate([none, *(getattr(one, name) for one in parts)]) for name, none in columns))
@@ -244,7 +244,9 @@ def marked(loaded: Loaded, key: SeriesKey, connection_w: float) -> Loaded:
         powers_w = loaded.values * (3600 / durations if key.quantity == Quantity.ENERGY_REAL else 1.0)
         with np.errstate(invalid="ignore"):
             doubtful = np.abs(powers_w) > connection_w * (1 + 1e-9)
-    qualities = np.where(doubtful, Quality.UNCERTAIN.value, loaded.qualities)
+    if not doubtful.any():
+        return loaded
+    qualities = np.where(doubtful, Quality.UNCERTAIN.value, loaded.words)
     return Loaded(loaded.starts_s, loaded.durations_s, loaded.values, qualities)
 
 
@@ -298,13 +300,13 @@ def _until_the_next(points: Loaded) -> Loaded:
 
 def _between(points: Loaded) -> Loaded:
     """Return the mean powers between points in time, of those that lie close enough together."""
-    known = points.take(np.flatnonzero(np.isfinite(points.values) & (points.qualities != Quality.UNCERTAIN)))
+    known = points.take(np.flatnonzero(np.isfinite(points.values) & ~points.are(Quality.UNCERTAIN)))
     if len(known) < 2:  # noqa: PLR2004  two points make an interval
         return known.take(np.zeros(0, np.int64))
     apart_s = np.diff(known.starts_s)
     near = (apart_s > 0) & (apart_s <= min(_FARTHEST_S, _SPACINGS * float(np.median(apart_s))))
     means = (known.values[:-1] + known.values[1:]) / 2
-    return Loaded(known.starts_s[:-1][near], apart_s[near], means[near], known.qualities[:-1][near])
+    return Loaded(known.starts_s[:-1][near], apart_s[near], means[near], known.words[:-1][near])
 
 
 def _believed(loaded: Loaded, key: SeriesKey, connection_w: float) -> list[plausible.Level]:
@@ -312,7 +314,7 @@ def _believed(loaded: Loaded, key: SeriesKey, connection_w: float) -> list[plaus
         plausible.RegisterReading,
         loaded.starts_s.tolist(),
         loaded.values.tolist(),
-        (loaded.qualities == Quality.GOOD).tolist(),
+        loaded.are(Quality.GOOD).tolist(),
     )
     return plausible.believed(readings, connection_w, net=key.point.flow is Flow.NET)
 
@@ -348,7 +350,7 @@ def laid(layers: Sequence[Layer], first_s: int, cells: int, step_s: int) -> Prof
     power_w = np.concatenate([_power_w(layer, some) for layer, some in zip(layers, known, strict=True)])
     ranks = np.concatenate(
         [
-            np.where(layer.loaded.qualities[some] == Quality.ESTIMATED, Rank.ESTIMATE, layer.rank)
+            np.where(layer.loaded.are(Quality.ESTIMATED)[some], Rank.ESTIMATE, layer.rank)
             for layer, some in zip(layers, known, strict=True)
         ]
     )
@@ -401,7 +403,7 @@ def _laid_evenly(
 
 def _usable(loaded: Loaded) -> Bools:
     usable: Bools = np.isfinite(loaded.values) & (loaded.durations_s > 0) & (loaded.durations_s <= LONGEST_S)
-    usable &= loaded.qualities != Quality.UNCERTAIN
+    usable &= ~loaded.are(Quality.UNCERTAIN)
     return usable
 
 

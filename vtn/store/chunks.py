@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -96,17 +95,16 @@ def arrays(
     """Return starts, durations, values and qualities (as in Point) of a chunk, by start; NaN: a value is missing."""
     count, step = len(row.values), row.step_s or 0
     starts_s = row.start_s + (step * np.arange(count) if row.offsets is None else np.array(row.offsets, np.int64))
-    durations_s, words = _usual(count, step if kind in _SPANNING else 0)
+    durations_s = np.full(count, step if kind in _SPANNING else 0, np.int64)
     if row.durations is not None:
         durations_s = np.array(row.durations, np.int64)
-    if row.qualities is not None:
-        words = np.array(row.qualities, np.str_)
+    words = np.full(count, Quality.GOOD.value) if row.qualities is None else np.array(row.qualities, np.str_)
     return starts_s, durations_s, np.array(row.values, np.float64), words
 
 
 def even_arrays(
     rows: Sequence[Content | Row[Any]], kind: str
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.str_]] | None:
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]] | None:
     """Return what `arrays` does of several chunks, one after another, if all have one step and good values; else None.
 
     That is what most meters send. It takes half of the time.
@@ -121,16 +119,8 @@ def even_arrays(
         row.start_s - step * before for row, before in zip(rows, itertools.accumulate(counts, initial=0), strict=False)
     ]
     starts_s = np.repeat(np.array(firsts, np.int64), counts) + step * np.arange(total)
-    durations_s, words = _usual(total, step if kind in _SPANNING else 0)
-    return starts_s, durations_s, np.array([value for row in rows for value in row.values], np.float64), words
-
-
-@lru_cache(maxsize=64)  # most chunks of a fleet are alike
-def _usual(count: int, duration_s: int) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
-    """Return durations and qualities of values that are all good, for reading only."""
-    durations_s, words = np.full(count, duration_s, np.int64), np.full(count, Quality.GOOD.value)
-    durations_s.flags.writeable = words.flags.writeable = False
-    return durations_s, words
+    durations_s = np.full(total, step if kind in _SPANNING else 0, np.int64)
+    return starts_s, durations_s, np.array([value for row in rows for value in row.values], np.float64)
 
 
 def expand(row: Content | Row[Any], kind: str) -> Iterable[Point]:

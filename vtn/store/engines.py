@@ -1,8 +1,11 @@
 """Where the database is, and the engines that talk to it. Users write URLs; drivers are chosen here."""
 
+import asyncio
 import json
 import os
 import shutil
+import sqlite3
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,13 +17,14 @@ from sqlalchemy import Connection, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
+from sqlalchemy.util import await_only
 
 from core.errors import InvalidError, NotFoundError, UnavailableError
 from core.private import private_database, private_directory
 from vtn.store import sqlite
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 
 SQLITE = "sqlite"
 POSTGRESQL = "postgresql"
@@ -30,6 +34,7 @@ _WRITERS_BUSY_MS = 100
 """A writer that finds the file locked comes back to see whether it may still wait."""
 LOCK_WAIT_S = 2.8
 """Nobody waits longer to write: a request is answered within three seconds, if only with a 503 (TR-05)."""
+_SOON_S = 0.02
 _CONNECT_S = 10.0
 _COMMAND_S = 60.0
 _READERS = 2
@@ -142,7 +147,9 @@ def keeper(address: Address) -> AsyncEngine:
     """
     if address.path is None:
         return _postgresql(address, command_timeout=None, poolclass=NullPool)
-    pragmas = ("PRAGMA journal_mode=WAL", "PRAGMA foreign_keys=OFF")
+    # Who waits for the file alone lets nobody else begin: of several that open it at once each would wait for another.
+    alone = ("PRAGMA busy_timeout=0", "PRAGMA journal_mode=WAL", f"PRAGMA busy_timeout={_BUSY_MS}")
+    pragmas = (*alone, "PRAGMA foreign_keys=OFF")
     return _sqlite(address.path, "BEGIN IMMEDIATE", *pragmas, poolclass=NullPool)
 
 
@@ -196,7 +203,7 @@ def _sqlite(path: Path, begin: str, *pragmas: str, **options: Any) -> AsyncEngin
             "PRAGMA journal_size_limit=67108864",
             *pragmas,
         ):
-            cursor.execute(pragma)
+            _set(cursor, pragma)
         cursor.close()
 
     def began(connection: Connection) -> None:
@@ -205,3 +212,17 @@ def _sqlite(path: Path, begin: str, *pragmas: str, **options: Any) -> AsyncEngin
     event.listen(engine.sync_engine, "connect", connected)
     event.listen(engine.sync_engine, "begin", began)
     return engine
+
+
+def _set(cursor: "DBAPICursor", pragma: str) -> None:
+    """Run a pragma; while the file is locked, again and again."""
+    until = time.monotonic() + _BUSY_MS / 1000
+    while True:
+        try:
+            cursor.execute(pragma)
+        except sqlite3.OperationalError as error:
+            if "is locked" not in str(error) or time.monotonic() >= until:
+                raise
+            await_only(asyncio.sleep(_SOON_S))
+        else:
+            return

@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, delete, func, insert, or_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import InvalidError
-from core.points import Flow, Phase
+from core.points import Flow, Phase, Quality
 from openadr.model.target import Target
 from vtn.store import chunks
 from vtn.store.chunks import DAY_S, MAX_VALUES, Content, Point
@@ -111,23 +111,36 @@ class Loaded:
     """Values of a series by start, as arrays of one length.
 
     `starts_s` are seconds since 1970, `durations_s` 0 for instants, `values` NaN where a value is missing, `qualities`
-    words of core.points.Quality.
+    words of core.points.Quality; None: all are good.
     """
 
     starts_s: NDArray[np.int64]
     durations_s: NDArray[np.int64]
     values: NDArray[np.float64]
-    qualities: NDArray[np.str_]
+    qualities: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.starts_s)
 
     def take(self, which: NDArray[Any]) -> Self:
         """Return a choice of the values: by mask or by indices."""
-        return type(self)(self.starts_s[which], self.durations_s[which], self.values[which], self.qualities[which])
+        qualities = None if self.qualities is None else self.qualities[which]
+        return type(self)(self.starts_s[which], self.durations_s[which], self.values[which], qualities)
+
+    def are(self, quality: Quality) -> NDArray[np.bool_]:
+        """Tell which values are of that quality."""
+        if self.qualities is None:
+            return np.full(len(self), quality is Quality.GOOD)
+        same: NDArray[np.bool_] = self.qualities == quality
+        return same
+
+    @property
+    def words(self) -> NDArray[np.str_]:
+        """The quality of each value."""
+        return np.full(len(self), Quality.GOOD.value) if self.qualities is None else self.qualities
 
 
-_NOTHING: Final = Loaded(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.str_))
+_NOTHING: Final = Loaded(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
 
 
 class Stretch(NamedTuple):

@@ -94,7 +94,13 @@ class _Cursor:
     # -- in the thread
 
     def _start(self, cursor: sqlite3.Cursor, statement: Callable[[sqlite3.Cursor], object]) -> list[Any]:
-        statement(cursor)
+        try:
+            statement(cursor)
+        except BaseException:
+            # Left to the garbage collector it would be finished in the loop's thread, which then waits as long as this
+            # connection's next statement waits for a lock.
+            cursor.close()
+            raise
         self._cursor, self.description, self.lastrowid = cursor, cursor.description, cursor.lastrowid
         rows = self._fetch(_FIRST_ROWS)
         self.rowcount = cursor.rowcount  # only now: with RETURNING it counts the rows that were fetched

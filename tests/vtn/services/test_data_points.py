@@ -138,7 +138,7 @@ async def test_two_values_of_one_time_are_doubted_unless_they_agree(world, secon
     async with world.db.read() as conn:
         (key,) = await series_of(conn, ven.ven_id)
         found = await load(conn, key, 0, 2**33)
-    assert found.qualities.tolist() == [quality, "good"]
+    assert found.words.tolist() == [quality, "good"]
 
 
 def test_data_points_that_differ_by_their_r_id_alone_are_ambiguous():

@@ -21,7 +21,7 @@ from vtn.services.settlement_series import Basis, Part
 from vtn.store.data_point import DIRECT_READ, USAGE, DataPoint, digest
 from vtn.store.readings import Loaded, SeriesKey
 
-FIELDS = ("starts_s", "durations_s", "values", "qualities")
+FIELDS = ("starts_s", "durations_s", "values", "words")
 
 HALF_S = 1800
 START = int(NOON.timestamp())

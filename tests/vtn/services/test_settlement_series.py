@@ -251,7 +251,7 @@ async def test_a_register_is_settled_as_its_differences_and_one_zero_is_bridged(
         ((_, own),) = (await numbered(conn, [ven.ven_id])).items()
         read = load_profile.marked(await load(conn, own, 0, 2**33), own, 43_470)
     assert read.values.tolist() == values, "all of it is kept"
-    assert read.qualities.tolist() == ["good", "good", "uncertain", "good", "good", "good", "good"]
+    assert read.words.tolist() == ["good", "good", "uncertain", "good", "good", "good", "good"]
 
 
 async def test_what_its_sender_calls_uncertain_is_never_settled(world):

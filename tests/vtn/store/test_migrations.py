@@ -228,7 +228,8 @@ async def test_what_waits_for_vens_keeps_its_meaning_both_ways(old_database_url)
         assert (await conn.execute(kinds)).all() == before
 
 
-async def test_many_may_open_an_empty_database_at_once(empty_database_url):
+@pytest.mark.parametrize("time", range(8))
+async def test_many_may_open_an_empty_database_at_once(empty_database_url, time):
     databases = await asyncio.gather(*(Database.open(empty_database_url) for _ in range(4)))
     for database in databases:
         async with database.read() as conn:

@@ -102,7 +102,7 @@ numbers = itertools.count()
 
 
 def as_rows(loaded):
-    columns = (loaded.starts_s, loaded.durations_s, loaded.values, loaded.qualities)
+    columns = (loaded.starts_s, loaded.durations_s, loaded.values, loaded.words)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return [(start, duration, None if math.isnan(value) else value, word) for start, duration, value, word in rows]
 

@@ -281,7 +281,7 @@ def _word(value: str) -> str:
 def _chart(request: ConsoleRequest, number: int, key: SeriesKey, loaded: Loaded) -> Chart:
     """Return a chart of a series: energies as mean powers, which is how people compare them; without doubtful ones."""
     times = [datetime.fromtimestamp(int(start), UTC) for start in loaded.starts_s]
-    doubtful = loaded.qualities == Quality.UNCERTAIN
+    doubtful = loaded.are(Quality.UNCERTAIN)
     values = [math.nan if left else float(value) for value, left in zip(loaded.values, doubtful, strict=True)]
     unit = UNITS.get(Quantity(key.quantity), "") if key.quantity in set(Quantity) else ""
     what = _word(key.quantity)
