@@ -46,7 +46,10 @@ class SignalOrder:
 
 @dataclass(frozen=True, slots=True)
 class EventOrder:
-    """An event. Lengths are seconds of world time; the event lasts as long as its first signal."""
+    """An event. Lengths are seconds of world time; the event lasts as long as its first signal.
+
+    `baseline` are (seconds, value) of the intervals of an eiEventBaseline that begins with the event; () for none.
+    """
 
     start: datetime
     signals: tuple[SignalOrder, ...]
@@ -57,6 +60,7 @@ class EventOrder:
     start_after_s: int = 0
     always: bool = True
     resources: tuple[str, ...] = ()
+    baseline: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

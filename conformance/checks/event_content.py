@@ -15,6 +15,7 @@ _PERIOD: Final = ".//ei:eiActivePeriod/xcal:properties"
 _SIGNALS: Final = ".//ei:eiEventSignals/ei:eiEventSignal"
 _BASELINES: Final = ".//ei:eiEventSignals/ei:eiEventBaseline"
 _INTERVALS: Final = "strm:intervals/ei:interval"
+_LENGTH: Final = "xcal:duration/xcal:duration"
 _SHARES: Final = frozenset({("CHARGE_STATE", "multiplier"), ("LOAD_CONTROL", "x-loadControlCapacity")})
 _UNITS: Final = frozenset(unit for signal in SIGNALS for unit in signal.units)
 _LEVELS: Final = range(-10, 11)
@@ -61,7 +62,7 @@ def _numbered(exchange: Exchange, signal: Document) -> None:
 
 
 def _lengths(signal: Document) -> list[int]:
-    return [judge.seconds(text) for text in signal.texts(f"{_INTERVALS}/xcal:duration/xcal:duration")]
+    return [judge.seconds(text) for text in signal.texts(f"{_INTERVALS}/{_LENGTH}")]
 
 
 def _refused(transcript: Transcript, *names: str) -> None:
@@ -100,12 +101,19 @@ def intervals_have_a_duration_and_no_start(transcript: Transcript) -> None:
 
 @check("EV-04", EVERY)
 def intervals_fill_the_event(transcript: Transcript) -> None:
-    """A signal's intervals together last as long as the event; the operator's interface refuses others."""
+    """A signal's intervals together last as long as the event, a baseline's as long as the baseline.
+
+    The operator's interface refuses others.
+    """
     _refused(transcript, "unequal lengths")
     for exchange, event, signal in signals(transcript):
-        length = judge.duration_at(event, f"{_PERIOD}/xcal:duration/xcal:duration")
+        length = judge.duration_at(event, f"{_PERIOD}/{_LENGTH}")
         if sum(_lengths(signal)) != length:
             raise Failed(f"the intervals last {sum(_lengths(signal))} s, the event {length} s", exchange)
+    for exchange, _, baseline in signals(transcript, _BASELINES):
+        length = judge.duration_at(baseline, _LENGTH)
+        if sum(_lengths(baseline)) != length:
+            raise Failed(f"a baseline's intervals last {sum(_lengths(baseline))} s, the baseline {length} s", exchange)
 
 
 @check("EV-05", EVERY)

@@ -85,6 +85,7 @@ def contents(stage: Stage) -> None:
         "several": {"signals": [simple, price]},
         "device class": {"signals": [control]},
         "resource": {"signals": [simple], "resources": ("load1",)},
+        "baseline": {"signals": [simple], "baseline": ((length, 3.0), (length, 4.0))},
     }
     for number, (kind, order) in enumerate(kinds.items()):
         if stage.able(partial(stage.event, [ven], starts_in=100 + 60 * number, **order)):

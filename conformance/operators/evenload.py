@@ -77,6 +77,8 @@ class EvenloadOperator:
         }
         if order.priority is not None:
             body["priority"] = order.priority
+        if order.baseline:
+            body["baseline"] = {"intervals": _intervals(order.baseline)}
         return str(self._call("POST", "/dispatches", body)["dispatch"]["id"])
 
     def change_event(
@@ -198,12 +200,16 @@ def _problem(text: str) -> str:
     return str(problem.get("detail") or problem.get("title") or text)[:300] if isinstance(problem, dict) else text[:300]
 
 
+def _intervals(values: Sequence[tuple[int, float]]) -> list[dict[str, Any]]:
+    return [{"duration": f"PT{length}S", "value": value} for length, value in values]
+
+
 def _signal(signal: SignalOrder) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "name": signal.name,
         "type": signal.type,
         "device_classes": list(signal.device_classes),
-        "intervals": [{"duration": f"PT{length}S", "value": value} for length, value in signal.values],
+        "intervals": _intervals(signal.values),
     }
     if signal.unit:
         shown["unit"] = signal.unit

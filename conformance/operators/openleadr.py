@@ -59,6 +59,8 @@ class OpenleadrOperator:
             raise UnableError("add_event makes an event of one signal without unit, for one VEN")
         if order.start_after_s:
             raise UnableError("add_event has no parameter for startafter")
+        if order.baseline:
+            raise UnableError("add_event has no parameter for a baseline")
         signal = order.signals[0]
         event = {
             "start": order.start.isoformat(),

@@ -174,15 +174,18 @@ class PersonOperator:
 
 def _event(order: EventOrder) -> str:
     lines = [f"  market context {order.market_context}", f"  start {order.start.isoformat()}"]
-    for signal in order.signals:
-        spans = ", ".join(f"{length} s of {value}" for length, value in signal.values)
-        lines.append(f"  signal {signal.name} {signal.type} {signal.unit}: {spans}")
+    lines += [f"  signal {each.name} {each.type} {each.unit}: {_spans(each.values)}" for each in order.signals]
     extra = {
         "priority": order.priority,
         "notification (s)": order.notification_s,
         "ramp-up (s)": order.ramp_up_s,
         "startafter (s)": order.start_after_s,
         "resources": ", ".join(order.resources),
+        "baseline": _spans(order.baseline),
     }
     lines += [f"  {name} {value}" for name, value in extra.items() if value]
     return "\n".join([*lines, f"  responseRequired {'always' if order.always else 'never'}"])
+
+
+def _spans(values: Sequence[tuple[int, float]]) -> str:
+    return ", ".join(f"{length} s of {value}" for length, value in values)

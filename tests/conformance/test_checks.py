@@ -264,6 +264,7 @@ _BASELINE = (
     "<ei:signalPayload><ei:payloadFloat><ei:value>1</ei:value></ei:payloadFloat></ei:signalPayload></ei:interval>"
     "</strm:intervals><ei:baselineID>b</ei:baselineID><ei:baselineName>b</ei:baselineName></ei:eiEventBaseline>"
 )
+_IN_BASELINE = "(<ei:eiEventBaseline>.*<ei:interval>.*"
 
 
 def _with_body(exchange, body):
@@ -297,6 +298,7 @@ def _number(new):
 CONTENT = (
     _m("EV-01", "contents", "kind:ELECTRICITY_PRICE", text("<xcal:text>1</xcal:text>", "<xcal:text>7</xcal:text>")),
     _m("EV-02", "contents", "kind:SIMPLE", text("</ei:eiEventSignals>", _BASELINE + "</ei:eiEventSignals>")),
+    _m("EV-02", "contents", "kind:baseline", text(f"{_IN_BASELINE}<xcal:text>)1<", r"\g<1>7<")),
     _m(
         "EV-03",
         "contents",
@@ -307,6 +309,7 @@ CONTENT = (
         ),
     ),
     _m("EV-04", "contents", "kind:SIMPLE", text("(<ei:interval><xcal:duration><xcal:duration>)[^<]*", r"\1PT7S")),
+    _m("EV-04", "contents", "kind:baseline", text(f"{_IN_BASELINE}<xcal:duration>)PT[^<]*", r"\1PT7S")),
     _m("EV-04", "refusals", "afterwards", same, refused_unequal_lengths=""),
     _m("EV-05", "contents", "kind:SIMPLE", text("(<ei:signalPayload>.*?</ei:signalPayload>)", r"\1\1")),
     _m("EV-19", "contents", "kind:SIMPLE", text("<ei:eiResponse>.*?</ei:eiResponse>", "")),

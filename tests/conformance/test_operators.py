@@ -26,6 +26,7 @@ _ORDER = EventOrder(
     priority=2,
     ramp_up_s=300,
     resources=("load1",),
+    baseline=((120, 3.5),),
 )
 
 
@@ -42,7 +43,14 @@ def _asked(*answers):
 def test_a_person_is_told_all_of_an_event():
     operator, texts = _asked()
     handle = operator.create_event(_ORDER, ["ven-1", "ven-2"])
-    for part in ("ven-1, ven-2", "http://a.example/p", "2026-01-12T17:00:00+00:00", "60 s of 2.0", "ramp-up (s) 300"):
+    for part in (
+        "ven-1, ven-2",
+        "http://a.example/p",
+        "2026-01-12T17:00:00+00:00",
+        "60 s of 2.0",
+        "ramp-up (s) 300",
+        "baseline 120 s of 3.5",
+    ):
         assert part in texts[0]
     operator.change_event(handle, start=_START.replace(hour=18))
     assert "18:00" in texts[1]

@@ -13,7 +13,6 @@ SPOILED = ("broken", "invalid", "hostile")
 """Steps whose requests are no valid messages, on purpose."""
 
 UNSEEN = {
-    "EV-02": Verdict.NOT_OBSERVABLE,  # our VTN sends no baselines of its own accord
     "RP-44": Verdict.NOT_OBSERVABLE,  # each interval of its reports has a dtstart,
     "RP-45": Verdict.NOT_OBSERVABLE,  # no report a duration,
     "RP-49": Verdict.NOT_OBSERVABLE,  # and no value a confidence
