@@ -62,6 +62,7 @@ app = typer.Typer(name="conform", help="Test a VTN or a VEN against the rules of
 _BROKEN: Final = 1
 _MISUSED: Final = 2
 _UNTRIED: Final = 3
+_NOT_ACCEPTABLE: Final = 406
 
 
 def _url(text: str) -> str:
@@ -480,13 +481,23 @@ def _show(exchange: Exchange) -> None:
         typer.echo(exchange.trouble)
         raise typer.Exit(_BROKEN)
     typer.echo(f"HTTP {exchange.answer.status}\n\n{page.readable(exchange.answer.content)}")
-    try:
-        fault = judge.schema_fault(judge.parse(exchange.answer.content).root)
-    except ValueError as error:
-        fault = str(error)
+    if wrong := _fault(exchange.request.body):
+        typer.echo(f"The request is not valid: {wrong}")
+        if exchange.answer.status == _NOT_ACCEPTABLE:
+            typer.echo("It is refused as it has to be (GN-12).")
+            return
+    fault = _fault(exchange.answer.content)
     typer.echo(f"The answer is not valid: {fault}" if fault else "The answer is valid.")
     if fault:
         raise typer.Exit(_BROKEN)
+
+
+def _fault(body: bytes) -> str:
+    """Return what the schema refuses of a message; empty if nothing."""
+    try:
+        return judge.schema_fault(judge.parse(body).root)
+    except ValueError as error:
+        return str(error)
 
 
 def _chosen(only: Sequence[str] | None, side: Sequence[Check] = CHECKS) -> list[Check]:

@@ -49,7 +49,7 @@ def schema_fault(root: Any) -> str:
     except etree.XMLSchemaValidateError as error:
         return str(error)
     first = next(iter(schema.error_log), None)
-    return "it does not match the schema" if first is None else re.sub(r"\{[^{}]*\}", "", first.message)[:300]
+    return "it does not match the schema" if first is None else re.sub(r"\{[^{}']*\}", "", first.message)[:300]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from lxml.etree import _Element
 from core.errors import UnavailableError
 
 XS = "{http://www.w3.org/2001/XMLSchema}"
-_NAMESPACE = re.compile(r"\{[^{}]*\}")
+_NAMESPACE = re.compile(r"\{[^{}']*\}")
+"""In braces, as sets of values are, whose members are in quotes."""
 _FAULT_LENGTH = 300
 _FILES = ("oadr", "oadr_ei", "oadr_pyld", "oadr_strm", "oadr_xcal", "oadr_emix", "oadr_power", "oadr_gml")
 _CROWD = 64

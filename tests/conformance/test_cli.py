@@ -286,3 +286,13 @@ def test_send_needs_a_template(live, tmp_path):
     assert done.exit_code == 2
     assert "oadrPoll" in done.output
     assert "ELEMENT=TEXT" in _run("send", live.openadr, "oadrPoll", "--set", "venID", *reach).output
+
+
+def test_what_is_sent_and_refused_as_it_has_to_be_is_no_fault(live):
+    reach = ("--api", live.api, "--token", live.token, "--ca", live.ca)
+    done = _run("send", live.openadr, "oadrCreateOpt", "--set", "optType=maybe", *reach)
+    assert done.exit_code == 0, done.output
+    assert "HTTP 406" in done.output
+    assert "The request is not valid: " in done.output
+    assert "{'optIn', 'optOut'}" in done.output, "what could have been said"
+    assert "refused as it has to be (GN-12)" in done.output

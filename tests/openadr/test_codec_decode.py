@@ -98,6 +98,11 @@ def test_schema_invalid_is_406_with_a_short_reason(old, new, says, strict):
     assert "http://docs.oasis-open.org" not in str(caught.value)
 
 
+def test_a_word_of_no_list_is_refused_with_those_that_are():
+    with pytest.raises(WireError, match=r"'maybe' is not an element of the set \{'optIn', 'optOut'\}"):
+        decode(swapped(CREATED, b"<ei:optType>optIn<", b"<ei:optType>maybe<"))
+
+
 def test_a_global_element_is_no_payload():
     namespace = "http://docs.oasis-open.org/ns/energyinterop/201110"
     body = f'<venID xmlns="{namespace}">x</venID>'.encode()
