@@ -43,10 +43,16 @@ _MUCH: Final = 24 << 20
 
 
 def joining(desk: Desk) -> None:
-    """Wait for the VEN, let it register, and exchange what comes first; one of 2.0a does not register."""
+    """Wait for the VEN, let it register, and exchange what comes first; one of 2.0a does not register.
+
+    One of 2.0b that has a registration from before may say other things first, until it has heard that it is unknown.
+    """
     since = desk.step("joining")
-    firsts = ("oadrCreatePartyRegistration", "oadrRequestEvent")
-    desk.awaited(lambda: [each for name in firsts for each in desk.heard(name, since)], desk.rules.first_s)
+
+    def first() -> Sequence[Document]:
+        return desk.heard("oadrRequestEvent" if desk.speaks_2_0_a else "oadrCreatePartyRegistration", since)
+
+    desk.awaited(first, desk.rules.first_s)
     if desk.speaks_2_0_a:
         desk.rename(VEN_OF_2_0_A)
         profile_a(desk)

@@ -10,6 +10,8 @@ from conformance.vens.checks.said import all_responses, messages, played
 from conformance.verdict import Failed, NotObservable
 from conformance.vocabulary import DEVICE_CLASSES
 
+_ANSWERED: Final = ".//ei:qualifiedEventID/ei:eventID"
+
 
 def _opts(transcript: Transcript) -> list[tuple[Exchange, Document]]:
     opts = list(messages(transcript, "oadrCreateOpt"))
@@ -40,7 +42,11 @@ def _qualified(transcript: Transcript, step: str, opt: str, modification: str) -
     exchanges = _done(transcript, step)
     said = _of_event(exchanges, "chosen")
     if not said:
-        raise Failed(f"{step}: the user's opt is not said by oadrCreateOpt", *exchanges[:20])
+        otherwise = any(
+            document.texts(_ANSWERED).count("chosen") for _, document in messages(exchanges, "oadrCreatedEvent")
+        )
+        hint = ", but by oadrCreatedEvent; if it can say it by either, have it use oadrCreateOpt" if otherwise else ""
+        raise Failed(f"{step}: the user's opt is not said by oadrCreateOpt{hint}", *exchanges[:20])
     exchange, document = said[-1]
     got = (document.text("ei:optType") or "").strip()
     if got != opt:

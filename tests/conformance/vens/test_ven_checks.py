@@ -530,6 +530,13 @@ def test_who_does_not_ask_for_events_where_it_was_forgotten_is_caught(transcript
     )
 
 
+def test_an_opt_that_is_said_otherwise_is_told_so(transcripts):
+    (opts,) = (each for each in transcripts if each.dialogue == "opts")
+    otherwise = _m("OP-01", "opts", "opted out", instead("oadrCreateOpt", _created_event("chosen")))
+    result = next(check for check in CHECKS if check.rule == "OP-01").of_transcript(mutated(opts, otherwise))
+    assert (result.verdict, "but by oadrCreatedEvent" in result.reason) == (Verdict.FAIL, True)
+
+
 def test_nonces_that_are_not_remembered_are_noted_and_no_fault(request):
     """To remember them is left to the receiver (SE-10)."""
     played = request.getfixturevalue("signed")

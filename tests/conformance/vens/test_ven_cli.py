@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import re
 import socket
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from conformance.verdict import printable
 from core.clock import machine_now
 from evenload.demo.processes import free_port
 from support.pki import make_pki
-from support.small_vens import SmallVenOf20a
+from support.small_vens import SmallVen, SmallVenOf20a
 
 
 def _run(*arguments):
@@ -76,6 +77,26 @@ def test_a_ven_of_2_0_a_is_held_to_the_rules_of_2_0_a(tmp_path):
         assert shown.exit_code == 0, shown.output
         assert {"PA-02", "PA-05"} <= set(shown.output.split())
         assert "GN-01" not in shown.output.partition("PA-05")[0], "what 2.0a does not have is not asked for"
+
+
+class _Returning(SmallVen):
+    """Has a registration from before, and asks for its events by it first, as a gateway does that is started again."""
+
+    _has_asked = False
+
+    def turn(self):
+        if not self._has_asked:
+            self._has_asked = self.post(t.request_event("from before", "r")) is not None
+            return
+        super().turn()
+
+
+def test_a_ven_with_a_registration_from_before_is_waited_for():
+    port = free_port()
+    with _Returning(f"http://127.0.0.1:{port}"):
+        done = _run("--listen", f"127.0.0.1:{port}", "--only", "RG-03", "--first", 20, "--patience", 10, "--all")
+    assert done.exit_code == 0, done.output
+    assert re.search(r"RG-03 +│ M +│ pass", done.output)
 
 
 def test_a_ven_that_does_not_come_was_not_tried():
