@@ -476,7 +476,8 @@ class Desk:
         self._facts["address"] = self.address
         ven_id = held.ven_id or self.rules.ven_id or f"ven-{self.token()}"
         self._facts.setdefault("ven_ids", []).append(ven_id)
-        self._registration = _Registration(ven_id, held.id or f"reg-{self.token()}")
+        run = f"{self.timeline.machine:%Y%m%d%H%M%S%f}"  # a VEN may remember that of a run with the same seed
+        self._registration = _Registration(ven_id, held.id or f"reg-{run}-{self.token()}")
         return self._registered(request_id, self._registration)
 
     def _registered(self, request_id: str, held: _Registration) -> Message:

@@ -13,7 +13,7 @@ import urllib.request
 import pytest
 from typer.testing import CliRunner
 
-from conformance import record
+from conformance import judge, record
 from conformance import templates as t
 from conformance.cli import app
 from conformance.exchange import Exchange, Request, Transcript
@@ -97,6 +97,18 @@ def test_a_ven_with_a_registration_from_before_is_waited_for():
         done = _run("--listen", f"127.0.0.1:{port}", "--only", "RG-03", "--first", 20, "--patience", 10, "--all")
     assert done.exit_code == 0, done.output
     assert re.search(r"RG-03 +│ M +│ pass", done.output)
+
+
+def test_a_registration_is_never_that_of_an_earlier_run():
+    """A VEN that knows it would take itself for registered, and not register its reports (RG-07)."""
+    ids = []
+    message = t.register()
+    for _ in range(2):
+        desk = Desk(Rules(), Timeline(machine_now(), machine_now()), lambda *_: None)
+        request = Request("POST", f"/OpenADR2/Simple/2.0b/{message.service}", (), message.body)
+        ids.append(judge.parse(desk.hear(request, "").answer.body).text("ei:registrationID"))
+    assert None not in ids
+    assert len(set(ids)) == 2
 
 
 def test_a_ven_that_does_not_come_was_not_tried():
