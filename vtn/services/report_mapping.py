@@ -39,6 +39,10 @@ _QUANTITIES: Final = {
 }
 _ENERGIES: Final = (Quantity.ENERGY_REAL, Quantity.ENERGY_REACTIVE, Quantity.ENERGY_APPARENT, Quantity.PULSES)
 _FAHRENHEIT: Final = (5 / 9, -32 * 5 / 9)
+_AHEAD_S: Final = 300
+"""So far a VEN's clock may run ahead."""
+_LONGEST_AHEAD_S: Final = 3600
+"""Some VENs stamp an interval with its end, so that it seems to last until later; longer ones are not believed."""
 _LONGEST_NAME: Final = 200
 _LONGEST_UNIT: Final = 16
 
@@ -134,16 +138,21 @@ class _Column:
         self.qualities.append(quality)
 
 
-def to_values(ven_id: str, report: Report, lines: Mapping[str, Line]) -> Iterator[tuple[SeriesKey, str, Values]]:
+def to_values(
+    ven_id: str, report: Report, lines: Mapping[str, Line], now: datetime
+) -> Iterator[tuple[SeriesKey, str, Values]]:
     """Yield (series, unit, values) for every data point of a report. NaN, INF and bad quality mean "no value" (RP-48).
 
-    Raises InvalidError: not offered for an rID that the offer lacks (RP-55), breaks a rule for intervals without time,
+    What nobody can have measured yet at `now` is uncertain: it begins later, or lasts until much later. Raises
+    InvalidError: not offered for an rID that the offer lacks (RP-55), breaks a rule for intervals without time,
     invalid data for those that last less than nothing or reach beyond the calendar.
     """
     columns: dict[tuple[str, str], _Column] = {}
     numbers: dict[str, _Column] = {}  # the same columns, of those rIDs that are numbers
+    latest_s = now.timestamp() + _AHEAD_S
     for start, duration, interval in with_starts(report):
         start_s, duration_s = int(start.timestamp()), lasting_s(start, duration)
+        is_ahead = start_s > latest_s or start_s + duration_s > latest_s + _LONGEST_AHEAD_S
         for payload in interval.payloads:
             r_id, value = payload.r_id, payload.value
             quality = "good" if payload.quality is None else _quality(payload.quality)
@@ -155,7 +164,8 @@ def to_values(ven_id: str, report: Report, lines: Mapping[str, Line]) -> Iterato
             if column is None:
                 column = numbers[r_id] = columns[r_id, ""] = _Column()
             known = quality != "bad" and math.isfinite(value)
-            column.add(start_s, duration_s, value if known else None, quality if known else "bad")
+            word = "bad" if not known else "uncertain" if is_ahead else quality
+            column.add(start_s, duration_s, value if known else None, word)
     for (r_id, status), column in columns.items():
         line = lines.get(r_id)
         if line is None:

@@ -16,7 +16,7 @@ from datetime import datetime
 from itertools import groupby, permutations
 from typing import Any, Final, Literal
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, exists, insert, select
 
 from core.errors import InvalidError
 from core.plausible import HOME_W
@@ -43,6 +43,8 @@ _TYPES: Final = (USAGE, "reading")
 _READ: Final = (DIRECT_READ, "Net", "Summed", "Mean")
 """Reading types that say how something was metered: by one meter or several, of a moment or an interval."""
 _TAKEN_OFF: Final = "What is exported is taken off."
+_OTHER_UNITS: Final = "Nothing that it reports is a real energy or power: see the units of its data points."
+_EVERY: Final = series.alias()
 _METERED: Final = series.c.quantity.in_((Quantity.ENERGY_REAL, Quantity.POWER_REAL))
 _OF_VENS: Final = select(
     ven.c.id.label("owner"),
@@ -50,6 +52,7 @@ _OF_VENS: Final = select(
     site.c.connection_w,
     settlement_choice.c.chosen_by,
     resource.c.device_class,
+    exists().where(_EVERY.c.ven_id == ven.c.id).label("reports"),
     *DESCRIBED,
 ).select_from(
     ven.outerjoin(site, site.c.id == ven.c.site_id)
@@ -135,6 +138,8 @@ def _basis(rows: Sequence[Any]) -> Basis:
     devices = frozenset(row.resource_id for row in rows if row.device_class is not None)
     point = rows[0].metering_point
     basis = _chosen(own, chosen, point) if chosen else by_meaning(own, point, devices)
+    if not own and rows[0].reports:
+        basis = replace(basis, notes=(_OTHER_UNITS,))
     connection_w = rows[0].connection_w
     return basis if connection_w is None else replace(basis, connection_w=float(connection_w), connection_is_known=True)
 

@@ -100,7 +100,7 @@ def _read(ven_id: str, report: Report, asked: Any, now: datetime) -> _Data:
     if asked.name == potential.REPORT_NAME:
         brought = potentials.read(report, from_text(ReportOffer, asked.offer))
         return _Data(asked, (), int(now.timestamp()), brought)  # its intervals lie ahead
-    arrivals = tuple(Arrival(*one) for one in to_values(ven_id, report, lines_of(asked.offer)))
+    arrivals = tuple(Arrival(*one) for one in to_values(ven_id, report, lines_of(asked.offer), now))
     return _Data(asked, arrivals, max((newest_start_s(one.values) for one in arrivals), default=0))
 
 

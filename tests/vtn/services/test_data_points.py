@@ -133,6 +133,7 @@ async def test_two_values_of_one_time_are_doubted_unless_they_agree(world, secon
     payloads = [ReportPayload("meter", second, quality=said), ReportPayload("meter", 100.0)]
     intervals = [ReportInterval((each,), NOON, HOUR) for each in payloads]
     intervals.append(ReportInterval((ReportPayload("meter", 50.0),), NOON + timedelta(hours=1), HOUR))
+    world.later(hours=2)
     answer = await ven.report(Report(wish.request_id, "usage", "TELEMETRY_USAGE", NOON, tuple(intervals), NOON))
     assert answer.response.code == 200
     async with world.db.read() as conn:

@@ -473,8 +473,8 @@ async def test_days_with_prices_alone_are_used(world):
     day = Duration.of(hours=24)
     prices = Signal("ELECTRICITY_PRICE", "price", "price", intervals(0.3, each=day), currency_per_kwh("EUR"))
     await world.dispatch(ven, starts_in=timedelta(), signals=(prices,), direction=None, rules=RULES)
-    await send(ven, wish, NOON, *[5000.0] * 48)
     world.later(days=1)
+    await send(ven, wish, NOON, *[5000.0] * 48)
     later = await world.dispatch(ven, rules=RULES)
     world.later(hours=2)
     await send(ven, wish, NOON + timedelta(days=1), *[100.0] * 4)
@@ -497,8 +497,8 @@ async def test_days_with_other_events_are_not_used(world, cancelled):
     if cancelled:
         async with world.tx() as tx:
             await dispatch.cancel(tx, earlier, world.now, who="test")
-    await send(ven, wish, NOON, *[5000.0] * 48)
     world.later(days=1)
+    await send(ven, wish, NOON, *[5000.0] * 48)
     later = await world.dispatch(ven, rules=RULES)
     world.later(hours=2)
     await send(ven, wish, NOON + timedelta(days=1), *[100.0] * 4)

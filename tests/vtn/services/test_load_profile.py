@@ -129,6 +129,7 @@ async def test_history_and_telemetry_of_the_same_meter_are_one_series(any_world)
     ven = await world.ven()
     (live,) = await ven.offer(usage("m"))
     half = Duration.of(minutes=30)
+    world.later(hours=1)
     await ven.report(data(live, NOON, *[2.0] * 30, r_id="m"))
     await ven.report(data(live, NOON, 60.0, 7.0, step=half, r_id="m"))
     np.testing.assert_allclose(await energy(world, ven), [60, 7])
@@ -164,6 +165,7 @@ async def test_every_shape_of_telemetry_is_settled(any_world, base, reading_type
     (wish,) = await ven.offer(ReportOffer("usage", "TELEMETRY_USAGE", QUARTER, (line,), NOON))
     edges = [NOON + n * timedelta(minutes=15) for n in range(len(values))]
     rows = tuple(ReportInterval((ReportPayload("m", v),), at, lasts) for at, v in zip(edges, values, strict=True))
+    any_world.later(hours=3)
     answer = await ven.report(Report(wish.request_id, "usage", "TELEMETRY_USAGE", NOON, rows, NOON))
     assert answer.response.code == 200
     found = await energy(any_world, ven, hours=2)

@@ -170,6 +170,7 @@ async def told(world, ven, *lines, values, step=HOUR):
         rows.append(ReportInterval(payloads, edge, step))
         edge = (step or HOUR).after(edge)
     sent = Report(wish.request_id, "usage", "TELEMETRY_USAGE", NOON, tuple(rows), NOON)
+    world.clock.advance(to=max(edge, world.now))
     assert (await ven.report(sent)).response.code == 200
 
 
