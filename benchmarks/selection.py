@@ -5,6 +5,7 @@
 Each case runs in a process of its own, so that its peak memory is its own, fleet and answer included. `tiers`: homes of
 eight habits and three prices, as a programme has them. `spread`: every home has its own price, size and shape: the
 hardest case for grouping. `caps`: `spread` on 20 feeders, of which five may carry half their share of the target.
+`partial`: `tiers`, where every second home has a set-point.
 """
 
 import argparse
@@ -48,7 +49,7 @@ def fleet_of(kind: str, homes: int, intervals: int, seed: int = 1) -> Fleet:
     """Return a synthetic fleet; the same for the same arguments."""
     rng = np.random.default_rng(seed)
     spot = np.linspace(0, 1, intervals, endpoint=False)
-    if kind == "tiers":
+    if kind in {"tiers", "partial"}:
         phase = rng.choice(np.linspace(0, 1, 8, endpoint=False), (homes, 1))
         shape = 1 + 0.5 * np.sin(2 * np.pi * (spot[None, :] + phase))
         price = rng.choice([0.18, 0.22, 0.26], homes)
@@ -57,6 +58,7 @@ def fleet_of(kind: str, homes: int, intervals: int, seed: int = 1) -> Fleet:
         price = rng.uniform(0.1, 0.4, homes)
     p50 = rng.gamma(3.0, 300.0, (homes, 1)) * np.maximum(shape + 0.15 * rng.standard_normal((homes, intervals)), 0.0)
     drawn = rng.random(homes)
+    step = np.where(np.arange(homes) % 2, 100.0, np.nan) if kind == "partial" else None
     return Fleet(
         ven_ids=tuple(f"ven-{home:07d}" for home in range(homes)),
         start_s=0,
@@ -75,6 +77,8 @@ def fleet_of(kind: str, homes: int, intervals: int, seed: int = 1) -> Fleet:
         ],
         area=rng.integers(0, FEEDERS, homes),
         areas=tuple(f"feeder-{n}" for n in range(FEEDERS)),
+        minimum_w=None if step is None else 3 * step,
+        step_w=step,
     )
 
 
@@ -158,6 +162,7 @@ RUNS = (
     ("select", "tiers", 100_000, 96),
     ("select", "spread", 100_000, 96),
     ("select", "caps", 100_000, 96),
+    ("select", "partial", 100_000, 96),
     ("greedy", "tiers", 100_000, 96),
     ("greedy", "spread", 100_000, 96),
     ("select", "tiers", 10_000, 32),

@@ -40,6 +40,9 @@ class Fleet:
     `calls_left` (N): calls that the limits still allow (a large number: no limit). `calls`, `last_call_s` (N): calls
     this season, and when the last one began (0: never), for rotation. `barred` (N): why a VEN cannot be called, or
     None. `area` (N): index of its area or feeder in `areas`, -1: none.
+
+    `minimum_w`, `step_w` (N): a VEN with a set-point can be called at partial power too, at any multiple of its step
+    that is not below its minimum, up to its p50; nan: only as a whole. None: nobody has a set-point.
     """
 
     ven_ids: tuple[str, ...]
@@ -57,6 +60,16 @@ class Fleet:
     barred: Sequence[Reason | None]
     area: Whole
     areas: tuple[str, ...] = ()
+    minimum_w: Floats | None = None
+    step_w: Floats | None = None
+
+    @property
+    def set_points(self) -> tuple[Floats, Floats]:
+        """Return minimum and step of each VEN (N), W, nan: it is called as a whole."""
+        nothing = np.full(len(self.ven_ids), np.nan)
+        if self.minimum_w is None or self.step_w is None:
+            return nothing, nothing
+        return self.minimum_w, self.step_w
 
     @property
     def size(self) -> tuple[int, int]:

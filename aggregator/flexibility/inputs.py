@@ -27,6 +27,7 @@ def to_json(fleet: Fleet) -> dict[str, Any]:
         **{name: [runs(row) for row in getattr(fleet, name)] for name in _POWERS},
         **{name: [_plain(value) for value in getattr(fleet, name).tolist()] for name in _FLOATS},
         **{name: getattr(fleet, name).tolist() for name in _WHOLES},
+        **{name: [_plain(value) for value in row.tolist()] for name, row in _set_points(fleet)},
     }
 
 
@@ -59,7 +60,14 @@ def from_json(data: dict[str, Any]) -> Fleet:
         barred=tuple(None if why is None else Reason(why) for why in data["barred"]),
         area=wholes("area"),
         areas=tuple(data["areas"]),
+        minimum_w=floats("minimum_w") if "minimum_w" in data else None,
+        step_w=floats("step_w") if "step_w" in data else None,
     )
+
+
+def _set_points(fleet: Fleet) -> list[tuple[str, Floats]]:
+    """Return the columns of set-points; none where no VEN has one."""
+    return [(name, row) for name in ("minimum_w", "step_w") if (row := getattr(fleet, name)) is not None]
 
 
 def runs(row: Floats) -> list[list[float | int | None]]:

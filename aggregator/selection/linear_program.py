@@ -104,10 +104,16 @@ def relax(case: Case, kinds: Kinds, first: Columns, guess: Prices, deadline: flo
 def bound_of(case: Case, prices: Prices) -> float:
     """Return what no plan undercuts, at these prices, over single homes."""
     total = _base(case, prices)
+    adjustable = case.adjustable
     for first in range(0, case.rows.size, CHUNK):
         some = slice(first, first + CHUNK)
         ordered = case.ordered[some] if len(case.caps) else case.ordered
         net = _net(case, case.energy[some], case.unit[some], case.capped[some], ordered, prices)
+        mine = np.flatnonzero(adjustable[some])
+        if mine.size:
+            # At partial power a home gives its minimum, and no more, where that costs more than it is worth.
+            least = np.minimum(case.minimum_w[some][mine, None] / np.maximum(case.whole_w(first + mine), _SMALL), 1.0)
+            net[mine] = np.maximum(net[mine], net[mine] * least)
         value, _, _ = best_blocks(net, one_block=case.one_block)
         total -= float(np.maximum(value + prices.call - case.call, 0.0).sum())
     return total

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from aggregator.flexibility.fleet import Fleet, Floats, Whole
 from aggregator.flexibility.response import known, mean_w, probability
+from aggregator.selection.partial import stepped
 from aggregator.selection.rotation import ranks
 from aggregator.selection.target import Ask, check
 from core.errors import InvalidError
@@ -89,7 +90,7 @@ class Members:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Call:
-    """Call this home now, at `power_w` (T), W: 0 in the intervals that are over."""
+    """Call this home now, at `power_w` (T), W: its p50 or a level of its set-point, 0 in intervals that are over."""
 
     index: int
     power_w: Floats
@@ -248,16 +249,26 @@ def _calls(
     gains = power * probability(fleet.reliability[waiting]) * state.fresh()
     room = _Room(fleet, ask, state, effect)
     causes = _causes(state, lack_w, aim_w)
+    minimum_w, step_w = fleet.set_points
     calls: list[Call] = []
     gained = 0.0
     for index, gain in zip(waiting.tolist(), gains.tolist(), strict=True):
         if gained >= lack_w:
             break
-        order = np.where(ask.target_w > 0, np.maximum(known(fleet.p50_w[index]), 0.0), 0.0)
-        order[:effect] = 0.0
+        whole = np.where(ask.target_w > 0, np.maximum(known(fleet.p50_w[index]), 0.0), 0.0)
+        whole[:effect] = 0.0
+        # Who has a set-point gives what is still missing, and as much more as the target is higher later.
+        wanted = ask.target_w * (whole[effect] / ask.target_w[effect]) * ((lack_w - gained) / gain if gain > 0 else 1.0)
+        lower, order = stepped(wanted, whole, minimum_w[index], step_w[index])
+        enough = gained + gain * lower[effect] / whole[effect] >= lack_w - (aim_w - ask.target_w[effect])
+        is_last = enough and bool(lower[effect] < order[effect])
+        if is_last:
+            order = lower
         if gain > 0 and room.take(int(fleet.area[index]), order):
             calls.append(Call(index, order, next(why for limit, why in causes if gained < limit)))
-            gained += gain
+            gained += gain * order[effect] / whole[effect]
+            if is_last:
+                break
     return tuple(calls)
 
 

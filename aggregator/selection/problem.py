@@ -1,6 +1,7 @@
 """The arithmetic that the greedy rule and the programme share: candidates, energies, costs."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -32,11 +33,13 @@ class Case:
       (n): cost of an expected kWh: the price, plus unreliability, for what a home fails to deliver has to be found
       elsewhere. `merit` (n): the cost by which homes are alike or not: the price, and hardly anything that was learnt
       (`_merits`). `rank` (n): place in the rotation.
-    - `aim` (m). `short`, `over`: penalty for each kWh below and above it. `call`: what a call costs, however long:
-      about a hundredth of a usual call's energy, so that one long call is better than two short ones.
+    - `target`, `aim`, `most_level` (m): what is wanted at least, what is steered for, and what is tolerated. `short`,
+      `over`: penalty for each kWh below and above the aim. `call`: what a call costs, however long: about a hundredth
+      of a usual call's energy, so that one long call is better than two short ones.
     - `capped` (n): row of `caps` (c, m) that the home falls under, -1: none. `ordered` (n, m): what it is asked for,
       which is what counts against a cap; no rows where there are no caps.
     - `most`: most calls. `one_block`: calls are for all intervals.
+    - `minimum_w`, `step_w` (n): of its set-point, W, nan: it is called as a whole. `p50_w`: that of the fleet.
     """
 
     rows: Whole
@@ -48,7 +51,9 @@ class Case:
     unit: Floats
     merit: Floats
     rank: Whole
+    target: Floats
     aim: Floats
+    most_level: Floats
     short: float
     over: float
     call: float
@@ -57,6 +62,18 @@ class Case:
     caps: Floats
     most: int
     one_block: bool
+    minimum_w: Floats
+    step_w: Floats
+    p50_w: Floats
+
+    @property
+    def adjustable(self) -> Flags:
+        """Tell of each candidate (n) whether it can be called at partial power."""
+        return np.isfinite(self.step_w)
+
+    def whole_w(self, places: Whole) -> Floats:
+        """Return what candidates are ordered when called as a whole (k, m), W."""
+        return np.maximum(known(self.p50_w[np.ix_(self.rows[places], self.columns)]), 0.0)
 
     def penalty(self, level: Floats) -> Floats:
         """Return the penalties for delivering `level` (..., m)."""
@@ -66,10 +83,14 @@ class Case:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """A block for each candidate (n): from `start` up to before `stop`; equal: not called."""
+    """A block for each candidate (n): from `start` up to before `stop`; equal: not called.
+
+    `shares`: of those called at partial power, the part of their whole power in each interval (m): 0 outside the block.
+    """
 
     start: Whole
     stop: Whole
+    shares: Mapping[int, Floats] = field(default_factory=dict)
 
     @property
     def called(self) -> Whole:
@@ -87,6 +108,7 @@ def prepare(fleet: Fleet, ask: Ask, seed: int) -> Case:
     chance = probability(fleet.reliability[rows])
     unit = _unit_costs(price, chance)
     usual = float(np.median(unit)) if rows.size else 1.0
+    minimum_w, step_w = fleet.set_points
     areas = sorted(ask.caps)
     capped = np.full(rows.size, -1, np.int64)
     for place, area in enumerate(areas):
@@ -101,7 +123,9 @@ def prepare(fleet: Fleet, ask: Ask, seed: int) -> Case:
         unit=unit,
         merit=_merits(price, chance, fleet.calls[rows]),
         rank=ranks([fleet.ven_ids[row] for row in rows.tolist()], fleet.last_call_s[rows], fleet.calls[rows], seed),
+        target=ask.target_w[columns] * hours / _W_PER_KW,
         aim=ask.aim_w[columns] * hours / _W_PER_KW,
+        most_level=ask.target_w[columns] * (1 + ask.tolerance) * hours / _W_PER_KW,
         short=10 * max(usual, float(unit.max(initial=0.0))),
         over=usual / 10,
         call=usual * float(total.sum()) / max(rows.size, 1) / 100,
@@ -112,27 +136,43 @@ def prepare(fleet: Fleet, ask: Ask, seed: int) -> Case:
         ),
         most=rows.size if ask.most_calls is None else min(ask.most_calls, rows.size),
         one_block=ask.one_block,
+        minimum_w=minimum_w[rows],
+        step_w=step_w[rows],
+        p50_w=fleet.p50_w,
     )
 
 
 def evaluate(case: Case, plan: Plan) -> tuple[Floats, float]:
     """Return the expected delivery (m), kWh, and the cost of a plan: what the bound is a bound of."""
-    called = plan.called
-    level, cost = np.zeros(case.aim.size), case.call * called.size
+    called = _whole(plan)
+    level, cost = np.zeros(case.aim.size), case.call * (called.size + len(plan.shares))
     for first in range(0, called.size, CHUNK):
         some = called[first : first + CHUNK]
         inside = within(plan.start[some], plan.stop[some], case.aim.size)
         inside *= case.energy[some]
         level += inside.sum(axis=0)
         cost += float(case.unit[some] @ inside.sum(axis=1))
+    for place, share in plan.shares.items():
+        level += case.energy[place] * share
+        cost += float(case.unit[place] * (case.energy[place] @ share))
     return level, cost + float(case.penalty(level).sum())
 
 
 def loads_of(case: Case, plan: Plan) -> Floats:
     """Return what is ordered under each cap (c, m), kWh."""
-    called = plan.called
+    called = _whole(plan)
     found = [_summed(case.ordered, plan, called[case.capped[called] == place]) for place in range(len(case.caps))]
-    return np.array(found).reshape(case.caps.shape)
+    loads: Floats = np.array(found).reshape(case.caps.shape)
+    for place, share in plan.shares.items():
+        if case.capped[place] >= 0:
+            loads[case.capped[place]] += case.ordered[place] * share
+    return loads
+
+
+def _whole(plan: Plan) -> Whole:
+    """Return the places of those who are called as a whole."""
+    called = plan.called
+    return called[~np.isin(called, list(plan.shares))] if plan.shares else called
 
 
 def _summed(values: Floats, plan: Plan, places: Whole) -> Floats:

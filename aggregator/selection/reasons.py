@@ -8,7 +8,7 @@ import numpy.typing as npt
 from aggregator.flexibility.fleet import Fleet, Reason, Whole
 from aggregator.flexibility.response import probability
 from aggregator.selection.greedy import merit_order
-from aggregator.selection.problem import Case, Plan, loads_of
+from aggregator.selection.problem import Case, Plan, evaluate, loads_of
 
 _WORDS = tuple(Reason)
 _CODE = MappingProxyType({why: code for code, why in enumerate(_WORDS)})
@@ -64,7 +64,8 @@ def _reserve(fleet: Fleet, case: Case, plan: Plan, excluded: npt.NDArray[np.bool
     chance = probability(fleet.reliability[case.rows[called]])
     mean = max(float(energy[called] @ chance / energy[called].sum()), 0.05)
     spread = _Z * np.sqrt((1 - mean) / mean * (_RHO + 1 / called.size))
-    wanted = max(float(energy[called].sum()), float(case.aim.sum())) * spread / (1 - min(spread, 0.5))
+    delivered = float(evaluate(case, plan)[0].sum())
+    wanted = max(delivered, float(case.aim.sum())) * spread / (1 - min(spread, 0.5))
     before = np.cumsum(energy[waiting]) - energy[waiting]
     count = max(int(np.searchsorted(before, wanted)), _LEAST)
     chosen = waiting[:count]

@@ -38,8 +38,8 @@ class Ask:
 class Choice:
     """Who is called, at what power, and why everybody else is not.
 
-    - `power_w` (N, T), W: what each VEN is ordered: its p50 in the intervals it is called for, else 0. A row of zeros:
-      not called.
+    - `power_w` (N, T), W: what each VEN is ordered in the intervals it is called for, else 0: its p50, or, where it has
+      a set-point, a multiple of its step from its minimum on. A row of zeros: not called.
     - `reasons` (N): one for each VEN. `reserve`: who is called next if others fail, first to last (fleet indices).
     - `method`: "lp", or "greedy" where that is better, or the programme failed or ran out of time.
     - `expected_w`, `short_w` (T), W: what the called deliver on average, and what the target lacks of it.
@@ -81,6 +81,17 @@ def check(fleet: Fleet, ask: Ask) -> None:
         raise InvalidError("The most calls are zero or more.")
     if fleet.step_s <= 0:
         raise InvalidError("A fleet has a step above zero.")
-    columns = (fleet.reliability, fleet.price, fleet.calls_left, fleet.calls, fleet.last_call_s, fleet.area)
+    set_points = fleet.set_points
+    columns = (
+        fleet.reliability,
+        fleet.price,
+        fleet.calls_left,
+        fleet.calls,
+        fleet.last_call_s,
+        fleet.area,
+        *set_points,
+    )
     if any(column.shape != (homes,) for column in columns) or not homes == len(fleet.ven_ids) == len(fleet.barred):
         raise InvalidError("Every column of a fleet has one entry for each VEN.")
+    if not all((np.isnan(column) | ((column > 0) & np.isfinite(column))).all() for column in set_points):
+        raise InvalidError("The minimum and the step of a set-point are powers above zero.")

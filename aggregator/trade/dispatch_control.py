@@ -17,7 +17,7 @@ from sqlalchemy import insert
 from aggregator import selection
 from aggregator.flexibility.fleet import Fleet, Floats
 from aggregator.grid import Grid
-from aggregator.selection import Ask, Moves
+from aggregator.selection import Ask, Moves, stepped
 from aggregator.selection.loop import Why
 from aggregator.tables import intervention
 from aggregator.trade import activation_start, activations, available_flexibility, live_view, members, telemetry
@@ -268,14 +268,19 @@ async def replace_ven(
 
 
 def _stand_ins(fleet: Fleet, reserve: Sequence[int], ordered_w: Floats) -> dict[int, Floats]:
-    """Return who takes over an order, and its powers: the next in the reserve, as many as it takes."""
+    """Return who takes over an order, and its powers: the next in the reserve, as many as it takes.
+
+    Who has a set-point takes over what is left of the order, as near as its step allows, and not less.
+    """
     chosen: dict[int, Floats] = {}
-    left = ordered_w.sum()
+    left_w = ordered_w
+    minimum_w, step_w = fleet.set_points
     for place in reserve:
-        if left <= 0:
+        if left_w.sum() <= 0:
             break
-        power_w = np.where(ordered_w > 0, np.maximum(fleet.p50_w[place], 0.0), 0.0)
-        if fleet.barred[place] is None and fleet.calls_left[place] > 0 and power_w.any():
-            chosen[place] = power_w
-            left -= power_w.sum()
+        whole_w = np.where(ordered_w > 0, np.maximum(fleet.p50_w[place], 0.0), 0.0)
+        if fleet.barred[place] is None and fleet.calls_left[place] > 0 and whole_w.any():
+            wanted_w = np.maximum(left_w, 0.0)
+            chosen[place] = stepped(wanted_w, whole_w, minimum_w[place], step_w[place])[1]
+            left_w = left_w - chosen[place]
     return chosen

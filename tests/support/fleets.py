@@ -46,6 +46,9 @@ def fleets(draw: st.DrawFn, most: int = 30) -> Fleet:
     p50 = np.where(holes, draw(st.sampled_from([np.nan, np.inf, -50.0])), p50)
     reasons = [None, None, None, *sorted(set(Reason) - _ANSWERS)]
     odd = draw(st.booleans())
+    step_w = np.where(
+        rng.random(homes) < draw(st.sampled_from([0.0, 0.0, 0.5, 1.0])), rng.choice([1.0, 100.0], homes), np.nan
+    )
     return Fleet(
         ven_ids=tuple(f"v{home}" for home in range(homes)),
         start_s=0,
@@ -62,6 +65,8 @@ def fleets(draw: st.DrawFn, most: int = 30) -> Fleet:
         barred=[reasons[n] for n in rng.integers(0, len(reasons) if odd else 3, homes)],
         area=rng.integers(-1, 2, homes),
         areas=("north", "south"),
+        minimum_w=step_w * rng.choice([1, 3, 10], homes),
+        step_w=step_w,
     )
 
 

@@ -213,6 +213,10 @@ def test_stand_ins_take_over_as_much_as_was_ordered():
         p50_w=np.array([[500.0, 500.0], [0.0, 0.0], [400.0, 400.0], [900.0, 900.0]]),
         barred=(None, None, None, None),
         calls_left=np.array([1, 1, 1, 1]),
+        set_points=(np.full(4, np.nan), np.full(4, np.nan)),
     )
     chosen = dispatch_control._stand_ins(fleet, (0, 1, 2, 3), np.array([0.0, 800.0]))
     assert {place: power.tolist() for place, power in chosen.items()} == {0: [0, 500], 2: [0, 400]}
+    fleet.set_points = (np.full(4, 100.0), np.full(4, 50.0))
+    chosen = dispatch_control._stand_ins(fleet, (0, 1, 2, 3), np.array([0.0, 780.0]))
+    assert {place: power.tolist() for place, power in chosen.items()} == {0: [0, 500], 2: [0, 300]}

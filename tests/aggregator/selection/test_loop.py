@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregator.flexibility.fleet import Reason
+from aggregator.flexibility.fleet import Fleet, Reason
 from aggregator.selection import Ask, Member, Members, Why, correct, select
 from support.fleets import alike, asks, fleets
 
@@ -172,3 +172,37 @@ def test_whatever_is_known_no_limit_is_broken(data: st.DataObject):
     rows = correct(fleet, ask, members, choice.reserve, t, into_s=60.0, ahead_wh=0.0)
     assert [c.index for c in same.call] == [c.index for c in rows.call]
     assert same.release == rows.release
+
+
+def adjustable(homes: int, power_w: float, minimum_w: float, step_w: float) -> Fleet:
+    return alike(homes, 4, power_w, 1.0, minimum_w=np.full(homes, minimum_w), step_w=np.full(homes, step_w))
+
+
+def test_a_stand_in_with_a_set_point_is_called_for_what_is_missing():
+    fleet = adjustable(10, 100_000.0, 5000.0, 1000.0)
+    gone = [Member(0, np.full(4, 5000.0), "out")]
+    moves = correct(fleet, Ask(np.full(4, 5000.0)), gone, range(1, 10), 0)
+    assert [call.index for call in moves.call] == [1]
+    # One of one opted out: a little less is expected of the next one, too.
+    assert moves.call[0].power_w.tolist() == [6000.0] * 4
+
+
+def test_a_stand_in_follows_the_target():
+    fleet = adjustable(10, 100_000.0, 5000.0, 1000.0)
+    moves = correct(fleet, Ask(np.array([10.0, 10.0, 20.0, 0.0]) * 1000), [], range(10), 1)
+    assert [call.power_w.tolist() for call in moves.call] == [[0.0, 10_000.0, 20_000.0, 0.0]]
+
+
+@given(st.integers(1, 40), st.integers(1, 10), st.integers(0, 15), st.integers(0, 3))
+@settings(max_examples=80)
+def test_stand_ins_keep_to_their_set_points(step: int, least: int, out: int, t: int):
+    """Whole, or a multiple of the step from the minimum on; as much as may be lacking, and the last one's step."""
+    step_w = 10.0 * step
+    fleet = adjustable(60, 1000.0, least * step_w, step_w)
+    members = delivering(20 - out) + [Member(index, POWER, "out") for index in range(20 - out, 20)]
+    moves = correct(fleet, TARGET, members, range(20, 60), t)
+    for call in moves.call:
+        for power_w in call.power_w[t:].tolist():
+            assert power_w in {0.0, 1000.0} or (power_w % step_w == 0 and least * step_w <= power_w < 1000.0)
+    ordered = sum(call.power_w[3] for call in moves.call)
+    assert ordered <= 2 * (out * 1000.0 + 500.0) + max(step_w, min(least * step_w, 1000.0))
