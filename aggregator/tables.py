@@ -63,6 +63,7 @@ selection_reason = Table(
     Column("ven_id", String(80), ForeignKey("ven.id", ondelete="CASCADE"), nullable=False),
     Column("reason", String(40), nullable=False),
     Column("power_w", Integer),
+    Column("whole_w", Integer, comment="where power_w is less: what it would be ordered as a whole"),
     PrimaryKeyConstraint("selection_id", "ven_id"),
 )
 dispatch_draft = Table(

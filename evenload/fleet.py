@@ -106,6 +106,30 @@ def fleet_signatures(
     session.tell(answered, texts[policy])
 
 
+@command(fleet, "partial-power")
+def fleet_partial_power(
+    session: Session,
+    ven_id: _VenId,
+    minimum: Annotated[int | None, typer.Option(help="The least that it can be called for, W.")] = None,
+    step: Annotated[int | None, typer.Option(help="In steps of so many W; the minimum is a number of steps.")] = None,
+    none: Annotated[bool, typer.Option("--none", help="It has no set-point: it is called as a whole.")] = False,
+) -> None:
+    """Say at which levels a VEN can be called, if it has a set-point. Without options: show it."""
+    path = f"/vens/{ven_id}/partial-power"
+    if none:
+        if minimum is not None or step is not None:
+            raise InvalidError("Either --none, or --minimum and --step.")
+        session.call(lambda client: client.delete(path))
+        session.tell(None, f"{ven_id} is called as a whole.")
+        return
+    if (minimum is None) != (step is None):
+        raise InvalidError("Say both --minimum and --step.")
+    body = {"minimum_w": minimum, "step_w": step}
+    found = session.call(lambda client: client.get(path) if step is None else client.put(path, body))
+    levels = found and f"from {found['minimum_w']} W on in steps of {found['step_w']} W, up to what it can do"
+    session.tell(found, f"{ven_id} is called {levels or 'as a whole'}.")
+
+
 @command(fleet, "potential")
 def fleet_potential(session: Session, ven_id: _VenId) -> None:
     """Show by how much a VEN can change its consumption, with source, age and the first power."""

@@ -22,11 +22,13 @@ class ChosenVen(Model):
     ven_name: str
     reason: Reason
     power_w: int
-    """The most that it was ordered; 0: not called."""
+    """What it was ordered, mean over the window; 0: not called."""
+    whole_w: int | None
+    """What it would have been ordered as a whole, if it was called at partial power; null: it was not."""
 
 
 _EXAMPLE: dict[str, Any] = {
-    "items": [{"ven_id": f"ven_{ULID}", "ven_name": "home-01", "reason": "called", "power_w": 1800}],
+    "items": [{"ven_id": f"ven_{ULID}", "ven_name": "home-01", "reason": "called", "power_w": 1800, "whole_w": 3600}],
     "next": None,
 }
 
@@ -50,7 +52,10 @@ async def read_selection(
         if one.selection_id is None:
             raise NotFoundError("Nobody has been chosen for this activation yet.")
         rows = await selection_view.by_id(conn, one.selection_id, after=after[0] if after else None, limit=limit + 1)
-    found = [ChosenVen(ven_id=row.ven_id, ven_name=row.name, reason=row.reason, power_w=row.power_w) for row in rows]
+    found = [
+        ChosenVen(ven_id=row.ven_id, ven_name=row.name, reason=row.reason, power_w=row.power_w, whole_w=row.whole_w)
+        for row in rows
+    ]
     return _BY_VEN.page(found, limit, key=lambda row: (row.ven_id,))
 
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, case, func, or_, select
 
 from aggregator.flexibility.call_limits import Periods, allows, periods
 from aggregator.flexibility.fleet import Fleet, Floats, Reason, Whole
@@ -24,6 +24,7 @@ from core.spans import Span
 from metrics.days import zone_named
 from openadr.model.contexts import normal_context
 from openadr.model.opt import OptType
+from openadr.model.registration import Profile
 from vtn.services import fleet, potential_arrays
 from vtn.services.opt import schedules
 from vtn.services.potential_arrays import Batch
@@ -37,6 +38,10 @@ Mask = npt.NDArray[np.bool_]
 NO_LIMIT: Final = 2**31
 _MOST_INTERVALS: Final = 10_000
 _LONGEST_CALL: Final = timedelta(days=2)
+# A VEN of 2.0a cannot be told a level: it has no signal for it.
+_LEVELS: Final = tuple(
+    case((ven.c.protocol_version != Profile.A, column)).label(column.name) for column in (ven.c.minimum_w, ven.c.step_w)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +151,8 @@ async def load(
             barred=_barred(bars, len(rows)),
             area=np.array([areas.index(row.area) if row.area else -1 for row in rows], dtype=np.int64),
             areas=areas,
+            minimum_w=np.array([row.minimum_w for row in rows], dtype=np.float64),
+            step_w=np.array([row.step_w for row in rows], dtype=np.float64),
         )
 
     return await asyncio.to_thread(fleet)  # some tenths of a second for 10,000 homes
@@ -186,7 +193,7 @@ def _members(wanted: _Wish, area: str | None, group_ids: Sequence[str]) -> Selec
         & (enrolment.c.valid_to.is_(None) | (enrolment.c.valid_to >= wanted.end))
     )
     query = (
-        select(ven.c.id, fleet.heard_at(), ven.c.registered_at, site.c.area)
+        select(ven.c.id, fleet.heard_at(), ven.c.registered_at, site.c.area, *_LEVELS)
         .select_from(ven.outerjoin(site, site.c.id == ven.c.site_id))
         .where(ven.c.removed_at.is_(None) & ven.c.id.in_(select(enrolment.c.ven_id).where(enrolled)))
     )

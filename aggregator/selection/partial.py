@@ -25,7 +25,9 @@ _WORTH = 1e-5
 _HARDLY = 1e-9
 
 
-def stepped(wanted_w: Floats, whole_w: Floats, minimum_w: Floats, step_w: Floats) -> tuple[Floats, Floats]:
+def stepped(
+    wanted_w: Floats, whole_w: Floats, minimum_w: Floats | np.float64, step_w: Floats | np.float64
+) -> tuple[Floats, Floats]:
     """Return the orders next below and next above a wanted power, any shapes that fit, W.
 
     An order is a multiple of the step that is not below the minimum, or `whole_w`, which is the only one where it is

@@ -9,15 +9,18 @@ from sqlalchemy import update
 
 from aggregator.flexibility.fleet import Floats
 from aggregator.intervals import PowerInterval, check_contiguous
+from aggregator.selection import stepped
 from aggregator.tables import activation
 from aggregator.topics import Topic
 from aggregator.trade import activations, members
 from aggregator.trade.activations import Activation, ActivationEvent
+from aggregator.trade.members import Called
 from aggregator.trade.requests import MAX_INTERVALS
 from core.errors import ConflictError, InvalidError
-from vtn.services import dispatch, event
+from vtn.services import dispatch, event, partial_power
+from vtn.services.partial_power import PartialPower
 from vtn.services.webhooks import publish
-from vtn.store.database import Transaction
+from vtn.store.database import Connection, Transaction
 from vtn.store.rows import to_json
 
 _MAX_WORDS: Final = 500
@@ -33,7 +36,9 @@ async def modify(
     expected_number: int | None = None,
     party_id: str | None = None,
 ) -> int:
-    """Change what is ordered from now on, each VEN in proportion; return the new modification number.
+    """Change what is ordered from now on, each VEN in proportion (or at the next level that it can be called at).
+
+    Returns the new modification number.
 
     The new intervals lie on the activation's grid, within the time that is ordered, and never exceed what was accepted.
     What has elapsed, the running step of the grid included (5 minutes at most), stays. Raises ModifiedError if
@@ -95,12 +100,38 @@ async def _pass_on(
     before, after = grid.power_w(activation.intervals), grid.power_w(new)
     length = round((new[-1].end - grid.start) / timedelta(seconds=grid.step_s))
     keep = grid.ahead(now)
-    values = {}
+    powers = await passed_on(tx.conn, called, before, after, keep)
+    values = {ven_id: members.values(power_w[:length], called.direction) for ven_id, power_w in powers.items()}
+    await dispatch.reorder(tx, called.dispatch_id, values, now, who=who, length=length if length < grid.count else None)
+
+
+async def passed_on(conn: Connection, called: Called, before: Floats, after: Floats, keep: int) -> dict[str, Floats]:
+    """Return venID -> powers (T) of those called, where the whole goes from `before` to `after` (T).
+
+    Each in proportion, but those that have levels at the next one: what one of them is above or below, the next makes
+    up for. The first `keep` steps stay.
+    """
+    levels = await partial_power.of_vens(conn, [member.ven_id for member in called.members])
+    rest_w = np.zeros(before.size)
+    powers = {}
     for member in called.members:
         if member.cancelled_at is None:
             power_w = scaled(member.ordered_w, before, after, keep)
-            values[member.ven_id] = members.values(power_w[:length], called.direction)
-    await dispatch.reorder(tx, called.dispatch_id, values, now, who=who, length=length if length < grid.count else None)
+            if member.ven_id in levels:
+                wanted_w = power_w + rest_w
+                power_w = _at_levels(member.ordered_w, power_w, wanted_w, levels[member.ven_id], keep)
+                rest_w = wanted_w - power_w
+            powers[member.ven_id] = power_w
+    return powers
+
+
+def _at_levels(ordered_w: Floats, scaled_w: Floats, wanted_w: Floats, levels: PartialPower, keep: int) -> Floats:
+    """Return the orders (T) next to what is wanted of a VEN that has levels; the first `keep` steps stay."""
+    whole_w = np.maximum(ordered_w, scaled_w)
+    lower, upper = stepped(wanted_w, whole_w, np.float64(levels.minimum_w), np.float64(levels.step_w))
+    result = np.where(wanted_w - lower <= upper - wanted_w, lower, upper)
+    result[:keep] = ordered_w[:keep]
+    return np.where(scaled_w > 0, result, 0.0)
 
 
 def scaled(ordered_w: Floats, before: Floats, after: Floats, keep: int) -> Floats:

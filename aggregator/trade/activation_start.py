@@ -185,15 +185,34 @@ async def _store(tx: Transaction, call: _Call, dispatch_id: str | None, now: dat
     await tx.conn.execute(
         insert(selection).values(id=selection_id, dispatch_id=dispatch_id, inputs=content, created_at=now)
     )
-    mean_w = ordered_w(choice)
+    await store_reasons(tx, selection_id, fleet, choice)
+    await tx.audit(WORKER, "selection", selection_id, after=to_json(content["result"]), at=now)
+    return selection_id
+
+
+async def store_reasons(tx: Transaction, selection_id: str, fleet: Fleet, choice: Choice) -> None:
+    """Store one reason for every VEN, with what it is ordered."""
+    powers = zip(fleet.ven_ids, choice.reasons, ordered_w(choice), _whole_w(fleet, choice), strict=True)
     rows = [
-        {"selection_id": selection_id, "ven_id": ven_id, "reason": Reason(why).value, "power_w": power_w}
-        for ven_id, why, power_w in zip(fleet.ven_ids, choice.reasons, mean_w, strict=True)
+        {
+            "selection_id": selection_id,
+            "ven_id": ven_id,
+            "reason": Reason(why).value,
+            "power_w": power_w,
+            "whole_w": whole_w if whole_w > power_w else None,
+        }
+        for ven_id, why, power_w, whole_w in powers
     ]
     if rows:
         await tx.conn.execute(insert(selection_reason), rows)
-    await tx.audit(WORKER, "selection", selection_id, after=to_json(content["result"]), at=now)
-    return selection_id
+
+
+def _whole_w(fleet: Fleet, choice: Choice) -> list[int]:
+    """Return what each VEN would be ordered as a whole in the intervals it is called for, as `ordered_w`; else 0."""
+    if not choice.power_w.shape[1]:
+        return [0] * len(choice.reasons)
+    whole_w = np.where(choice.power_w > 0, fleet.p50_w, 0.0).mean(axis=1)
+    return [round(power_w) for power_w in whole_w.tolist()]
 
 
 def ordered_w(choice: Choice) -> list[int]:

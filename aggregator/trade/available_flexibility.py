@@ -17,6 +17,7 @@ from math import ceil
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from sqlalchemy import func, select
 
 from aggregator.flexibility import portfolio
@@ -246,15 +247,27 @@ def possible_w(basis: Basis) -> Floats:
 
 
 def least_w(basis: Basis) -> Floats:
-    """Return the power (W) in each step, (T,), below which nothing is sold: a home is called at its whole power.
+    """Return the power (W) in each step, (T,), below which nothing is sold.
 
-    It is half of what the smallest home gives. Who sold less would call for more than twice of it, or nobody.
+    It is half of the smallest call: of the least that a home gives at partial power, or as a whole. Who sold less would
+    call for more than twice of it, or nobody.
     """
-    fleet = basis.fleet
-    free = np.array([why is None for why in fleet.barred], dtype=bool) & (fleet.calls_left > 0)
-    power_w = np.nan_to_num(fleet.p50_w[free])
+    free = _free(basis.fleet)
+    power_w = np.nan_to_num(basis.fleet.p50_w[free])
+    power_w = np.fmin(power_w, basis.fleet.set_points[0][free, None])
     smallest = np.where(power_w > 0, power_w, np.inf).min(axis=0, initial=np.inf)
     return np.where(np.isfinite(smallest), smallest * _SMALLEST_PART, 0.0)
+
+
+def step_w(basis: Basis) -> int | None:
+    """Return the smallest step (W) in which homes can be called at partial power; None: they are called as a whole."""
+    steps = basis.fleet.set_points[1][_free(basis.fleet)]
+    steps = steps[np.isfinite(steps)]
+    return int(steps.min()) if steps.size else None
+
+
+def _free(fleet: Fleet) -> npt.NDArray[np.bool_]:
+    return np.array([why is None for why in fleet.barred], dtype=bool) & (fleet.calls_left > 0)
 
 
 def per_interval(grid: Grid, power_w: Floats, bounds: Sequence[tuple[datetime, datetime]]) -> list[int]:

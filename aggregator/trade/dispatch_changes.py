@@ -13,9 +13,10 @@ from sqlalchemy import insert, select
 from aggregator.flexibility import inputs
 from aggregator.flexibility.fleet import Floats
 from aggregator.intervals import PowerInterval
+from aggregator.selection import stepped
 from aggregator.tables import dispatch_draft, intervention, selection
 from aggregator.trade import activation_changes, activation_start, activations, members
-from aggregator.trade.activation_changes import scaled
+from aggregator.trade.activation_changes import passed_on
 from aggregator.trade.members import Called
 from core.errors import ConflictError, InvalidError
 from core.spans import Duration
@@ -114,11 +115,8 @@ async def _modify_pool(tx: Transaction, dispatch_id: str, change: DispatchChange
         if change.value <= 0:
             raise InvalidError("The value must be above zero; to end the dispatch, cancel it.", field="value")
         after[keep:] = change.value * await _surplus(tx, dispatch_id)
-    values: dict[str, Values] = {}
-    for one in called.members:
-        if one.cancelled_at is None:
-            power_w = scaled(one.ordered_w, ordered, after, keep)[:length]
-            values[one.ven_id] = members.values(power_w, called.direction)
+    powers = await passed_on(tx.conn, called, ordered, after, keep)
+    values = {ven_id: members.values(power_w[:length], called.direction) for ven_id, power_w in powers.items()}
     await dispatch.reorder(tx, dispatch_id, values, now, who=who, length=length if length < grid.count else None)
 
 
@@ -212,7 +210,7 @@ async def replace_ven(tx: Transaction, dispatch_id: str, ven_id: str, now: datet
         raise ConflictError("The last step has begun; nobody can be replaced any more.")
     await dispatch.cancel_event(tx, leaving.event_id, now, who=who)
     taken = {one.ven_id for one in called.members}
-    offered = await _reserve(tx, dispatch_id)
+    offered = await _reserve(tx, dispatch_id, leaving.ordered_w)
     successor = next((one for one in offered if one not in taken), None)
     if successor is not None:
         power_w = offered[successor].copy()
@@ -226,8 +224,11 @@ async def replace_ven(tx: Transaction, dispatch_id: str, ven_id: str, now: datet
     return successor
 
 
-async def _reserve(tx: Transaction, dispatch_id: str) -> dict[str, Floats]:
-    """Return venID -> what it can give (T), W, of those in reserve, in their order; the grid is the dispatch's."""
+async def _reserve(tx: Transaction, dispatch_id: str, wanted_w: Floats) -> dict[str, Floats]:
+    """Return venID -> what it is called for (T), W, of those in reserve, in their order; the grid is the dispatch's.
+
+    It is what they can give; of those with a set-point as much of it as is wanted (T).
+    """
     selection_id = await selection_of(tx.conn, dispatch_id)
     if selection_id is None:
         return {}
@@ -236,13 +237,16 @@ async def _reserve(tx: Transaction, dispatch_id: str) -> dict[str, Floats]:
         (await tx.conn.execute(select(selection.c.inputs["fleet"]).where(selection.c.id == selection_id))).scalar_one()
     )
     place = {ven_id: row for row, ven_id in enumerate(fleet.ven_ids)}
+    minimum_w, step_w = fleet.set_points
     count = (await members.read(tx.conn, dispatch_id)).grid.count
     found = {}
     for ven_id in names:
         if ven_id in place:
-            power_w = np.nan_to_num(fleet.p50_w[place[ven_id]])[:count]
-            found[ven_id] = np.maximum(power_w, 0.0)
-    return {ven_id: power_w for ven_id, power_w in found.items() if power_w.size == count}
+            row = place[ven_id]
+            whole_w = np.maximum(np.nan_to_num(fleet.p50_w[row])[:count], 0.0)
+            if whole_w.size == count:
+                found[ven_id] = stepped(wanted_w, whole_w, minimum_w[row], step_w[row])[1]
+    return found
 
 
 async def _note(

@@ -17,7 +17,7 @@ import numpy as np
 from sqlalchemy import delete, insert, select, update
 
 from aggregator.flexibility import inputs
-from aggregator.flexibility.fleet import Fleet, Floats, Reason
+from aggregator.flexibility.fleet import Fleet, Floats
 from aggregator.flexibility.pool import Pool, Step, pool
 from aggregator.grid import Grid
 from aggregator.intervals import PowerInterval
@@ -25,7 +25,7 @@ from aggregator.selection import Ask, Choice
 from aggregator.selection import select as choose
 from aggregator.tables import dispatch_draft, selection, selection_reason
 from aggregator.trade import available_flexibility, members
-from aggregator.trade.activation_start import finite, ordered_w
+from aggregator.trade.activation_start import finite, ordered_w, store_reasons
 from aggregator.trade.available_flexibility import Basis, Scope
 from aggregator.trade.requests import LONGEST, MAX_POWER_W
 from core.direction import Direction
@@ -246,13 +246,7 @@ async def _store(
         },
     }
     await tx.conn.execute(insert(selection).values(id=selection_id, dispatch_id=None, inputs=content, created_at=now))
-    mean_w = ordered_w(choice)
-    rows = [
-        {"selection_id": selection_id, "ven_id": ven_id, "reason": Reason(why).value, "power_w": power_w}
-        for ven_id, why, power_w in zip(fleet.ven_ids, choice.reasons, mean_w, strict=True)
-    ]
-    if rows:
-        await tx.conn.execute(insert(selection_reason), rows)
+    await store_reasons(tx, selection_id, fleet, choice)
 
 
 async def _forget(tx: Transaction, now: datetime) -> None:

@@ -121,11 +121,16 @@ class Refusal:
 
 
 def compose(
-    order: Need, possible_w: Sequence[int], price: Price, least_w: Sequence[int] = ()
+    order: Need,
+    possible_w: Sequence[int],
+    price: Price,
+    least_w: Sequence[int] = (),
+    step_w: int | None = None,
 ) -> tuple[Option, ...] | Refusal:
     """Return the options for a wish, the fullest first, or why there is none.
 
-    `possible_w` and `least_w`: one an interval, W; an interval has nothing, or at least `least_w`.
+    `possible_w` and `least_w`: one an interval, W; an interval has nothing, or at least `least_w`. `step_w`: the
+    smallest step of partial power, None: nobody can be called at partial power.
 
     The full option goes as far as wish and pool allow; the reduced one is half of that (never below the wish's
     minimum) and cheaper, because it uses less of the pool. Options above the wish's price are left out.
@@ -144,7 +149,7 @@ def compose(
         return Refusal("No flexibility is left in that time.", most)
     least = tuple(least_w) or (0,) * len(full)
     if any(0 < power < one for power, one in zip(full, least, strict=True)):
-        return Refusal(f"{_too_little(least)} Possible in each interval: {shown_w(most)} W.", most)
+        return Refusal(f"{_too_little(least, step_w)} Possible in each interval: {shown_w(most)} W.", most)
     half = [max(one.min_w, power // 2) for one, power in zip(order.intervals, full, strict=True)]
     half = [min(max(power, one), most) for power, one, most in zip(half, least, full, strict=True)]
     powers = {FULL: full}
@@ -160,14 +165,15 @@ def compose(
     return Refusal(f"The price is at least {cheapest.price_per_kwh} {cheapest.currency} per kWh.", most)
 
 
-def _too_little(least_w: Sequence[int]) -> str:
-    return f"Too little: homes are called at their whole power, so that {shown_w(least_w)} W are sold at least."
+def _too_little(least_w: Sequence[int], step_w: int | None) -> str:
+    levels = "" if step_w is None else f", or from their minimum on in steps of {step_w} W and more"
+    return f"Too little: homes are called at their whole power{levels}, so that {shown_w(least_w)} W are sold at least."
 
 
-def check_least(power_w: Sequence[int], least_w: Sequence[int]) -> None:
+def check_least(power_w: Sequence[int], least_w: Sequence[int], step_w: int | None) -> None:
     """Raise ConflictError for an order of less than homes can give, of one power an interval."""
     if any(0 < power < least for power, least in zip(power_w, least_w, strict=True)):
-        raise ConflictError(_too_little(least_w))
+        raise ConflictError(_too_little(least_w, step_w))
 
 
 def _option(

@@ -244,7 +244,8 @@ def _compose(basis: Basis, order: Need, contract: Contract) -> tuple[Option, ...
     """Return what can be offered for a wish. Takes CPU: use a thread."""
     bounds = [(it.start, it.end) for it in order.intervals]
     possible = available_flexibility.per_interval(basis.scope.grid, available_flexibility.possible_w(basis), bounds)
-    return offers.compose(order, possible, contract.price, _least_w(basis, order.intervals))
+    least = _least_w(basis, order.intervals)
+    return offers.compose(order, possible, contract.price, least, available_flexibility.step_w(basis))
 
 
 def _least_w(basis: Basis, intervals: Sequence[NeedInterval | PowerInterval]) -> list[int]:
@@ -310,7 +311,8 @@ def _ordered(wanted: DirectOrder, contract: Contract, basis: Basis, possible: Fl
     if (ordered > possible).any():
         most = available_flexibility.per_interval(grid, possible, bounds)
         raise ConflictError(f"More than can be had now. Possible in each interval: {shown_w(most)} W.")
-    offers.check_least([it.power_w for it in wanted.intervals], _least_w(basis, wanted.intervals))
+    least = _least_w(basis, wanted.intervals)
+    offers.check_least([it.power_w for it in wanted.intervals], least, available_flexibility.step_w(basis))
     return ActivationTerms(
         option_id=None,
         factor=1.0,

@@ -15,13 +15,17 @@ from vtn.store.tables import site, ven
 
 @dataclass(frozen=True, slots=True)
 class SelectedVen:
-    """One VEN of a selection: why it was called or not; `power_w`: what it was ordered, mean over the window."""
+    """One VEN of a selection: why it was called or not; `power_w`: what it was ordered, mean over the window.
+
+    `whole_w`: what it would have been ordered as a whole, where it was called at partial power.
+    """
 
     ven_id: str
     name: str
     area: str | None
     reason: Reason
     power_w: int
+    whole_w: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ def _reasons(selection_id: str) -> Select[Any]:
 
 
 def _selected(row: Any) -> SelectedVen:
-    return SelectedVen(row.ven_id, row.name, row.area, Reason(row.reason), row.power_w or 0)
+    return SelectedVen(row.ven_id, row.name, row.area, Reason(row.reason), row.power_w or 0, row.whole_w)
 
 
 async def about(conn: Connection, selection_id: str) -> About:

@@ -72,6 +72,17 @@ def test_a_new_ven_s_gateway_is_told_how_to_get_the_authority(shell, live):
     assert f"evenload ven fetch-ca --vtn {live.url} --sha256 {fingerprint}" in shell.good("fleet", "add", "Home 0")
 
 
+def test_an_operator_says_at_which_levels_a_ven_can_be_called(shell):
+    ven_id = shell.good("fleet", "add", "Charger").split()[0]
+    power = ("fleet", "partial-power", ven_id)
+    assert "as a whole" in shell.good(*power)
+    assert "from 1380 W on in steps of 230 W" in shell.good(*power, "--minimum", "1380", "--step", "230")
+    assert _json(shell, *power) == {"minimum_w": 1380, "step_w": 230}
+    assert "--minimum and --step" in shell.bad(*power, "--minimum", "5")
+    assert "Either --none" in shell.bad(*power, "--none", "--step", "5")
+    assert "as a whole" in shell.good(*power, "--none")
+
+
 def test_a_day_of_an_operator(shell, live, tmp_path):
     added = shell.good("fleet", "add", "Home 1")
     ven_id, code = added.split()[0], re.search(r"[A-Z0-9]{4}(-[A-Z0-9]{4}){3}", added)[0]

@@ -8,7 +8,7 @@ from core.errors import InvalidError
 from metrics.presets import DEFAULT_PRESET
 from vtn.api.desk import DESK
 from vtn.api.fields import LAST_YEAR, Printable
-from vtn.services import fleet, learning
+from vtn.services import fleet, learning, partial_power
 from vtn.services import site as sites
 from vtn.services.fleet import Filter, Presence
 from web.api import Context
@@ -20,6 +20,7 @@ _VENS_BY_NAME = Keyset("fleet", str)
 _GROUPS_BY_NAME = Keyset("groups", str)
 _BY_AREA = Keyset("areas", str)
 
+_Watts = Annotated[int, Field(ge=1, le=partial_power.MOST_W)]
 _Name = Annotated[Printable, Field(min_length=1, max_length=80)]
 _VenIds = Annotated[
     list[Annotated[Printable, Field(min_length=1, max_length=80)]], Field(min_length=1, max_length=fleet.MOST_NAMED)
@@ -87,6 +88,14 @@ class Area(Model):
 
     area: str
     vens: int
+
+
+class PartialPower(Model):
+    """The levels at which a VEN can be called: multiples of the step from the minimum up to what it can do."""
+
+    minimum_w: _Watts
+    """The least that it can be called for, a whole number of steps."""
+    step_w: _Watts
 
 
 class Site(Model):
@@ -247,6 +256,55 @@ async def set_site(context: Context, ven_id: str, body: Site) -> Site:
     return Site(time_zone=made.time_zone, area=made.area, metering_point=made.metering_point)
 
 
+@operation(
+    "GET",
+    "/v1/vens/{ven_id}/partial-power",
+    summary="Read at which levels a VEN can be called",
+    role="viewer",
+    tags=["fleet"],
+    errors=[404],
+)
+async def read_partial_power(context: Context, ven_id: str) -> PartialPower | None:
+    """Return minimum and step; null: it is called as a whole."""
+    async with context.service(DESK).db.read() as conn:
+        found = await partial_power.partial_power_of(conn, ven_id)
+    return None if found is None else PartialPower(minimum_w=found.minimum_w, step_w=found.step_w)
+
+
+@operation(
+    "PUT",
+    "/v1/vens/{ven_id}/partial-power",
+    summary="Set the levels at which a VEN can be called",
+    role="dispatcher",
+    tags=["fleet"],
+    errors=[404],
+)
+async def set_partial_power(context: Context, ven_id: str, body: PartialPower) -> PartialPower:
+    """Say that a VEN has a set-point, so that it is called for no more than is wanted, from the next call on.
+
+    Its events say the level as its own values of a LOAD_DISPATCH signal. A VEN of OpenADR 2.0a cannot be told.
+    """
+    desk = context.service(DESK)
+    levels = partial_power.PartialPower(body.minimum_w, body.step_w)
+    async with desk.db.write() as tx:
+        await partial_power.set_partial_power(tx, ven_id, levels, desk.clock.now(), who=context.principal.name)
+    return body
+
+
+@operation(
+    "DELETE",
+    "/v1/vens/{ven_id}/partial-power",
+    summary="Call a VEN as a whole",
+    role="dispatcher",
+    tags=["fleet"],
+    errors=[404],
+)
+async def delete_partial_power(context: Context, ven_id: str) -> None:
+    desk = context.service(DESK)
+    async with desk.db.write() as tx:
+        await partial_power.set_partial_power(tx, ven_id, None, desk.clock.now(), who=context.principal.name)
+
+
 @operation("GET", "/v1/groups", summary="List groups", role="viewer", tags=["fleet"])
 async def list_groups(context: Context, limit: Limit = 100, cursor: Cursor | None = None) -> Page[Group]:
     async with context.service(DESK).db.read() as conn:
@@ -286,6 +344,9 @@ OPERATIONS = (
     list_areas,
     read_site,
     set_site,
+    read_partial_power,
+    set_partial_power,
+    delete_partial_power,
     list_groups,
     create_group,
     rename_group,

@@ -160,6 +160,8 @@ ven = Table(
     Column("last_seen_at", UtcDateTime),
     Column("unreachable_at", UtcDateTime, comment="since when its address takes no messages; null: it does"),
     Column("unreachable_why", Text),
+    Column("minimum_w", Integer, comment="W; null: it is called as a whole"),
+    Column("step_w", Integer, comment="W; null: it is called as a whole"),
 )
 push_line = Table(
     "push_line",

@@ -26,7 +26,7 @@ from aggregator.trade.sales import Sales
 from aggregator.trade.worker import MarketSettings, TradeWorker
 from core.points import Kind, Quantity
 from support.vtn_world import World, migrated_sqlite, open_copy, world_on
-from vtn.api import DESK, Desk
+from vtn.api import DESK, Desk, fleet
 from vtn.services import api_clients, potential, principals
 from vtn.services.access_tokens import Tokens
 from vtn.services.idempotency import RequestKeys
@@ -292,7 +292,7 @@ async def _market_on(world: World, aiohttp_client: Any) -> Market:
     )
     gate = TokenGate(world.db, tokens, failures)
     app = make_app(
-        Api("evenload operator API", "1", OPERATIONS),
+        Api("evenload operator API", "1", (*OPERATIONS, *fleet.OPERATIONS)),
         StoredPrincipals(world.db),
         hosts={"127.0.0.1", "localhost"},
         metrics=HttpMetrics(CollectorRegistry()),

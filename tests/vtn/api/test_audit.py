@@ -95,6 +95,9 @@ async def _fleet(walk, ven):
     await step("act_on_fleet", ["add to group"], "POST", "/v1/fleet/actions", action)
     site = {"time_zone": "Europe/London", "area": "A"}
     await step("set_site", ["set site"], "PUT", f"/v1/vens/{ven.ven_id}/site", site)
+    path, levels = f"/v1/vens/{ven.ven_id}/partial-power", {"minimum_w": 600, "step_w": 200}
+    await step("set_partial_power", ["set partial power"], "PUT", path, levels)
+    await step("delete_partial_power", ["set partial power"], "DELETE", path, status=204)
     await step("delete_group", ["delete group"], "DELETE", f"/v1/groups/{group}", status=204)
 
 

@@ -65,6 +65,22 @@ async def test_areas_are_set_and_listed(office):
     await office.get("/v1/vens/nobody/site", 404)
 
 
+async def test_the_levels_at_which_a_ven_can_be_called(office):
+    ven = await office.world.ven()
+    path = f"/v1/vens/{ven.ven_id}/partial-power"
+    assert await office.get(path) is None
+    levels = {"minimum_w": 1380, "step_w": 230}
+    assert await office.call("PUT", path, 200, levels) == levels
+    assert await office.get(path) == levels
+    for wrong in ({"minimum_w": 1400}, {"step_w": 1500}, {"step_w": 0}, {"minimum_w": 2**31}, {"step_w": None}):
+        await office.call("PUT", path, 422, levels | wrong)
+    assert await office.get(path) == levels
+    await office.call("DELETE", path, 204)
+    assert await office.get(path) is None
+    for method, body in (("PUT", levels), ("DELETE", None), ("GET", None)):
+        await office.call(method, "/v1/vens/nobody/partial-power", 404, body)
+
+
 async def test_a_bulk_action_is_all_or_nothing(office):
     ven = await office.world.ven("anna")
     body = {"action": "set_area", "ven_ids": [ven.ven_id, "nobody"], "area": "F1"}

@@ -155,6 +155,7 @@ async def _account(walk):
 async def _ven(walk, ven):
     here = f"/fleet/{ven.ven_id}"
     await walk.step(f"{here}/site", ["set site"], time_zone="Europe/Athens", area="feeder 9")
+    await walk.step(f"{here}/partial-power", ["set partial power"], minimum_w=600, step_w=200)
     await walk.step(f"{here}/code", ["enrolment code"])
     older = await walk.console.world.ven("older", register=False)
     pushed = ["register", "set push address"]

@@ -396,6 +396,22 @@ async def test_an_operator_says_where_a_ven_of_2_0a_is_pushed_to(console):
     assert "Pushed to" not in page.main
 
 
+async def test_an_operator_says_at_which_levels_a_ven_can_be_called(console):
+    ven = await console.world.ven("charger")
+    here = f"/fleet/{ven.ven_id}"
+    page = await console.admin.post(f"{here}/partial-power", 422, minimum_w=1400, step_w=230)
+    assert "whole number of steps" in page.fault("minimum_w")
+    assert page.value("time_zone") == "UTC", "the other forms of the page are as they were"
+    page = await console.admin.post(f"{here}/partial-power", 422, minimum_w=1400, step_w="")
+    assert "both minimum and step" in page.fault("step_w")
+    await console.dispatcher.post(f"{here}/partial-power", 403, minimum_w=1380, step_w=230)
+    page = await console.admin.follow(await console.admin.post(f"{here}/partial-power", minimum_w=1380, step_w=230))
+    assert (page.value("minimum_w"), page.value("step_w")) == ("1380", "230")
+    assert "in steps of 230 W" in (await console.viewer.get(here)).main
+    page = await console.admin.follow(await console.admin.post(f"{here}/partial-power", minimum_w="", step_w=""))
+    assert page.value("minimum_w") == ""
+
+
 async def test_one_ven_cannot_be_reached_by_anothers_address(console):
     ven, other = await console.world.ven("a"), await console.world.ven("b")
     fingerprint = other.peer.fingerprint

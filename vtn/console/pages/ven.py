@@ -20,6 +20,7 @@ from vtn.services import (
     certificates,
     fleet,
     learning,
+    partial_power,
     pending,
     potential,
     programme_members,
@@ -31,6 +32,7 @@ from vtn.services import (
     ven_view,
 )
 from vtn.services.load_profile import marked
+from vtn.services.partial_power import PartialPower
 from vtn.services.site import Site
 from vtn.store.data_point import DIRECT_READ, USAGE
 from vtn.store.readings import Loaded, SeriesKey, load, numbered
@@ -62,6 +64,11 @@ class _SettledForm(Model):
     connection_w: Annotated[int, Field(ge=site.LEAST_W, le=site.MOST_W)] | None = None
 
 
+class _LevelsForm(Model):
+    minimum_w: Annotated[int, Field(ge=1, le=partial_power.MOST_W)] | None = None
+    step_w: Annotated[int, Field(ge=1, le=partial_power.MOST_W)] | None = None
+
+
 class _PushForm(Model):
     address: Annotated[Printable, Field(max_length=2000)] | None = None
 
@@ -86,6 +93,7 @@ async def _ven_page(request: ConsoleRequest, ven_id: str, form: Form) -> web.Res
         method, zone = learning.method_of(DEFAULT_PRESET), desk.settings.time_zone
         learnt = (await learning.of_vens(conn, [ven_id], method, zone, request.now))[ven_id]
         place: Site | None = None if one.removed_at else await site.site_of(conn, ven_id)
+        levels = None if one.removed_at else await partial_power.partial_power_of(conn, ven_id)
         enrolments = await programme_members.of_ven(conn, ven_id)
         faults = await ven_faults.of_ven(conn, ven_id)
         unanswered = await pending.unanswered(conn, ven_id)
@@ -95,6 +103,7 @@ async def _ven_page(request: ConsoleRequest, ven_id: str, form: Form) -> web.Res
         row=row,
         tab="about",
         form=form,
+        levels=levels,
         site=place,
         learnt=None if one.removed_at else learnt,
         enrolments=enrolments,
@@ -144,6 +153,26 @@ async def set_site(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
         async with request.desk.db.write() as tx:
             await site.set_site(tx, ven_id, **wish.model_dump(), now=request.now, who=request.who)
         return request.redirect(f"/fleet/{ven_id}", notice=_("Site saved."))
+    return await _ven_page(request, ven_id, form)
+
+
+@page("POST", "/fleet/{ven_id}/partial-power", role=Role.ADMIN)
+async def set_partial_power(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
+    """Say at which levels a VEN can be called."""
+    form = await request.form()
+    with form.catching():
+        wish = form.read(_LevelsForm)
+        levels = None
+        if wish.minimum_w is not None or wish.step_w is not None:
+            if wish.minimum_w is None or wish.step_w is None:
+                raise InvalidError(
+                    _("Enter both minimum and step, or neither."), field="minimum_w" if wish.step_w else "step_w"
+                )
+            levels = PartialPower(wish.minimum_w, wish.step_w)
+        async with request.desk.db.write() as tx:
+            await partial_power.set_partial_power(tx, ven_id, levels, request.now, who=request.who)
+        notice = _("The VEN is called as a whole.") if levels is None else _("Partial power saved.")
+        return request.redirect(f"/fleet/{ven_id}", notice=notice)
     return await _ven_page(request, ven_id, form)
 
 
@@ -316,6 +345,7 @@ async def show_events(request: ConsoleRequest, ven_id: str) -> web.StreamRespons
 PAGES = (
     show_ven,
     set_site,
+    set_partial_power,
     set_push_address,
     new_code,
     revoke_certificate,
