@@ -231,6 +231,24 @@ def status(config: _Config, as_json_: _Json = False) -> None:
     typer.echo(json.dumps(found, indent=2) if as_json_ else as_lines(found))
 
 
+@app.command()
+def assessments(
+    config: _Config,
+    most: Annotated[int, typer.Option("--most", min=1, max=400, help="So many, the newest.")] = 20,
+    as_json_: _Json = False,
+) -> None:
+    """Show what events brought, as this gateway itself has computed it. The newest come last."""
+    from ven.assessment import Assessments  # noqa: PLC0415  only needed here
+    from ven.assessment_view import as_lines, assessment_fields  # noqa: PLC0415  only needed here
+    from ven.words import printable_lines  # noqa: PLC0415  only needed here
+
+    _, store = _opened(config)
+    with _told(), closing(store):
+        found = [assessment_fields(one) for one in reversed(Assessments(store).newest(most))]
+    lines = as_lines(found) or ["No event has been assessed yet."]
+    typer.echo(json.dumps(found, indent=2) if as_json_ else printable_lines(lines))
+
+
 @app.command("schema")
 def print_schema(templates: _Templates = None) -> None:
     """Print the JSON Schema of a household file."""
@@ -246,8 +264,22 @@ def check(config: _Config) -> None:
     for options in household.all_connections().values():
         if options.warning:
             typer.echo(f"Warning: {options.warning}.", err=True)
+    if household.assess.enabled:
+        with _told():
+            _check_assess(household.assess.baseline)
     devices, programmes = _counted(len(household.devices), "device"), _counted(len(household.programmes), "programme")
     typer.echo(f"{config} is good: {devices}, {programmes}.")
+
+
+def _check_assess(baseline: str | None) -> None:
+    """Say what is missing to compute what events bring. Raises InvalidError for a method that there is not."""
+    from ven.assess import chosen  # noqa: PLC0415  only needed here
+    from ven.assessment import HOW_TO_INSTALL, is_installed  # noqa: PLC0415  only needed here
+
+    if is_installed():
+        chosen(baseline)
+    else:
+        typer.echo(f"Note: what events bring is not computed here. {HOW_TO_INSTALL} lets it be.", err=True)
 
 
 def _counted(count: int, noun: str) -> str:

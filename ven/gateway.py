@@ -19,6 +19,9 @@ from bridges.leases import LeaseManager
 from core.clock import Clock, load_clock, system_clock
 from core.errors import EvenloadError, InvalidError, UnavailableError
 from core.trusted_clock import PATIENCE, TrustedClock
+from ven.assessment import Assessments
+from ven.assessment_report import AssessmentReports
+from ven.assessor import Assessor
 from ven.backfill import backfill, backfillers
 from ven.devices import make_drivers, metered
 from ven.engine import Action, Engine, EventsChanged, Noted, Refused, Registered, Unregistered
@@ -94,7 +97,19 @@ class Gateway:
         resources = metered(household, devices)
         self._meters = frozenset(point for one in resources if (point := one.register or one.power))
         self._forecaster = Forecaster(self._ring, household, devices)
-        self._reporter = Reporter(self._ring, resources, _report_plan(household), self._forecaster)
+        self._assessor = Assessor(
+            household,
+            resources,
+            self.store,
+            self._quarantine,
+            self.clock,
+            flush=self._recorder.flush,
+            ready=lambda: self._reporter.history_ready,
+            renewed=self._poke,
+        )
+        plan, mine = _report_plan(household), resources if self._assessor.works else ()
+        assessed = AssessmentReports(Assessments(self.store), mine, household.assess.step, single=plan.single)
+        self._reporter = Reporter(self._ring, resources, plan, self._forecaster, assessed)
         self._leases = LeaseManager(self._drivers, self._journal, self.clock, self._outcome)
         self._executor = Executor(
             self.store,
@@ -220,6 +235,7 @@ class Gateway:
                     ("requests of people", self._look_after),
                     ("meters' past", self._past),
                     ("potential", self._potential.run),
+                    ("assessment", self._assessor.run),
                 )
             ]
             await self._life.changed.wait()
@@ -306,6 +322,7 @@ class Gateway:
         match action:
             case EventsChanged(event_ids):
                 self._executor.wake()
+                self._assessor.look_again()
                 for event_id in event_ids:
                     if (event := self.store.event(event_id)) is not None:
                         self._log.opt(event)

@@ -36,6 +36,7 @@ from ven.targets import Targets
 
 _MQTT: Final = "mqtt"
 _DAY_S: Final = 86_400
+_HOUR_S: Final = 3600
 _LEAST_STEP_S: Final = 60
 _LEAST_LEASE_S: Final = 600
 _LONGEST_LEASE_S: Final = 7 * _DAY_S
@@ -375,6 +376,23 @@ class PotentialPlan(_Part):
         return self
 
 
+class Assess(_Part):
+    """The gateway's own view of what events brought; it needs the extra `assess`."""
+
+    enabled: bool = Field(True, description="Compute it after each event, and offer it to the VTN as a report.")
+    baseline: str | None = Field(
+        None, max_length=80, description="The baseline method, as a programme names it; without it, the default one."
+    )
+    step: Span = Field(Duration.of(minutes=15), description="Length of one interval: a divisor of an hour.")
+    wait: Span = Field(Duration.of(minutes=15), description="World time after the end, for the last readings.")
+
+    @model_validator(mode="after")
+    def _whole_steps(self) -> Self:
+        if self.step.exact_s < _LEAST_STEP_S or _HOUR_S % self.step.exact_s:
+            raise ValueError("step is a divisor of an hour, a minute at least")
+        return self
+
+
 class Site(_Part):
     """Where the household stands."""
 
@@ -451,6 +469,7 @@ class Household(_Part):
     history: History = Field(default_factory=History)
     reports: Reports = Field(default_factory=Reports)
     potential: PotentialPlan = Field(default_factory=PotentialPlan)
+    assess: Assess = Field(default_factory=Assess)
     site: Site = Field(default_factory=Site)
     limits: Limits = Field(default_factory=Limits)
 

@@ -265,6 +265,8 @@ class _Forecast:
 class Forecaster:
     """Keeps the household's potential up to date, and reports it periodically and when it has changed."""
 
+    name = REPORT_NAME
+
     def __init__(self, ring: Ring, household: Household, devices: Mapping[str, Device]) -> None:
         plan: PotentialPlan = household.potential
         self._plan = plan

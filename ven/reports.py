@@ -12,7 +12,6 @@ from typing import Final, Protocol
 from core.errors import InvalidError
 from core.plausible import HOME_W
 from core.spans import LATEST, Duration, Span, Steps, ceil_to, floor_to, shifted
-from openadr.model.potential import REPORT_NAME as POTENTIAL
 from openadr.model.report import Report, ReportDescription, ReportOffer, ReportRequest, SamplingRate
 from openadr.model.target import Target
 from openadr.model.units import ENERGY_REAL_WH, POWER_REAL_W, ItemBase
@@ -125,8 +124,12 @@ class Sampled:
     after: ReportTask | None
 
 
-class Ahead(Protocol):
-    """Reports of what is to come, which no reading tells; see `ven.potential`."""
+class ReportSource(Protocol):
+    """A report of what no reading tells: what is to come (`ven.potential`), or what an event brought."""
+
+    @property
+    def name(self) -> str:
+        """Its reportName."""
 
     def offer(self, now: datetime) -> ReportOffer | None:
         """Return the metadata, or None if there is nothing to be told."""
@@ -139,14 +142,14 @@ class Ahead(Protocol):
 
 
 class Reporter:
-    """Samples the store into the reports that the VTN asked for. `ahead` adds what is to come.
+    """Samples the store into the reports that the VTN asked for. `others` add what no reading tells.
 
     A periodic request has windows, each as long as its report-back duration, counted from its start. A window is due
     once it is over; one too large for a message goes out in several.
     """
 
-    def __init__(self, ring: Ring, resources: Sequence[Metered], plan: ReportPlan, ahead: Ahead | None = None) -> None:
-        self._ahead = ahead
+    def __init__(self, ring: Ring, resources: Sequence[Metered], plan: ReportPlan, *others: ReportSource) -> None:
+        self._others = {one.name: one for one in others}
         self._ring = ring
         self._resources = {one.resource: one for one in resources}
         self._plan = plan
@@ -155,12 +158,12 @@ class Reporter:
 
     def offers(self, now: datetime) -> tuple[ReportOffer, ...]:
         """Return what this gateway can report."""
-        coming = self._ahead.offer(now) if self._ahead else None
-        return (*offers(self._resources.values(), self._plan, now), *((coming,) if coming else ()))
+        made = (one.offer(now) for one in self._others.values())
+        return (*offers(self._resources.values(), self._plan, now), *(one for one in made if one is not None))
 
     def begin(self, request: ReportRequest, name: str, now: datetime) -> ReportTask:
         """Return the task of a fresh request: where its first window starts (RP-24..RP-29)."""
-        if name in (HISTORY_USAGE, POTENTIAL) or not request.report_back:
+        if name == HISTORY_USAGE or name in self._others or not request.report_back:
             return ReportTask(request, name)
         request = replace(request, start=request.start or floor_to(now, 60))
         windows, end = _windows(request), _last_end(request)
@@ -177,8 +180,8 @@ class Reporter:
         """Return when the next report of a task should go; None while it waits for the meters' memory."""
         if task.name != TELEMETRY_STATUS and not self.history_ready:
             return None
-        if task.name == POTENTIAL:
-            return self._ahead.due_at(task, now) if self._ahead else None
+        if task.name in self._others:
+            return self._others[task.name].due_at(task, now)
         if task.name == HISTORY_USAGE or not task.request.report_back or task.last:
             return task.next_try or now
         end = self._window(task)[1]
@@ -281,8 +284,8 @@ class Reporter:
 
         `report` is None if nothing is left to be said (an exhausted history): the task then just becomes `after`.
         """
-        if task.name == POTENTIAL and self._ahead:
-            return self._ahead.sample(task, now)
+        if task.name in self._others:
+            return self._others[task.name].sample(task, now)
         if task.name == HISTORY_USAGE:
             return self._history(task, now)
         if not task.request.report_back:

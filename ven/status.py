@@ -12,6 +12,8 @@ from core.spans import Duration
 from openadr.model.opt import Availability, Opt
 from openadr.model.registration import Mode
 from openadr.v20b.codes import Code
+from ven.assessment import Assessments
+from ven.assessment_view import status_fields, status_lines
 from ven.baseline_view import baseline_fields, baseline_words
 from ven.consumption_history import source_of
 from ven.devices import describe
@@ -84,6 +86,7 @@ def read_status(household: Household) -> dict[str, Any]:
                 }
                 for task in store.report_tasks()
             ],
+            "assessment": status_fields(household, Assessments(store)),
             "readings": {"kept": len(ring), "dropped": ring.dropped},
             "notices": vitals.notices if vitals and running else {},
             "outbox": {"waiting": store.waiting_count(), "set_aside": [list(one) for one in store.dead()]},
@@ -357,6 +360,7 @@ def _conversation_lines(status: dict[str, Any]) -> list[str]:
         else f"  report {report['name']} {report['request_id']}: nothing delivered yet"
         for report in status["reports"]
     ]
+    lines += status_lines(status["assessment"])
     kept, dropped = status["readings"]["kept"], status["readings"]["dropped"]
     waiting, aside = status["outbox"]["waiting"], len(status["outbox"]["set_aside"])
     return [*lines, f"  readings: {kept} kept, {dropped} dropped", f"  messages: {waiting} waiting, {aside} set aside"]

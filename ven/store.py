@@ -47,8 +47,11 @@ CREATE TABLE IF NOT EXISTS faults (
 CREATE TABLE IF NOT EXISTS refusals (
     message TEXT NOT NULL, code TEXT NOT NULL, count INTEGER NOT NULL, reason TEXT NOT NULL, last_us INTEGER NOT NULL,
     PRIMARY KEY (message, code)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS assessments (
+    event_id TEXT PRIMARY KEY, start_us INTEGER NOT NULL, end_us INTEGER NOT NULL, made_us INTEGER NOT NULL,
+    body TEXT NOT NULL) WITHOUT ROWID;
 """
-_LAYOUT: Final = 3
+_LAYOUT: Final = 4
 _KEEP_DEAD: Final = 100
 _MOST_WAITING: Final = 1000
 _MOST_FAULTS: Final = 200
@@ -481,12 +484,12 @@ class Store:
     # -- all of it
 
     def erase_relation(self) -> None:
-        """Forget everything about the VTN: registration, events, report requests, opts, outbox (RG-10).
+        """Forget everything about the VTN: registration, events and what they brought, reports, opts, outbox (RG-10).
 
         The readings stay: they are the household's own.
         """
         with self.transaction() as db:
-            for table in ("events", "reports", "opts", "outbox", "wishes", "absence_wishes"):
+            for table in ("events", "assessments", "reports", "opts", "outbox", "wishes", "absence_wishes"):
                 db.execute(f"DELETE FROM {table}")  # noqa: S608  the names are written here
             db.execute("DELETE FROM facts WHERE name IN ('registration', 'offers')")
 

@@ -27,7 +27,7 @@ _POTENTIAL_SOON: Final = timedelta(minutes=2)
 """How soon the potential is looked at again while a device is lost."""
 
 
-class _Bell:
+class Bell:
     """Wakes a loop before its time."""
 
     def __init__(self, clock: Clock) -> None:
@@ -35,9 +35,11 @@ class _Bell:
         self._rung = asyncio.Event()
 
     def ring(self) -> None:
+        """Wake it."""
         self._rung.set()
 
     def silence(self) -> None:
+        """Forget that it rang."""
         self._rung.clear()
 
     async def rung_or(self, until: datetime) -> None:
@@ -71,7 +73,7 @@ class StatusWatch:
         self._executor = executor
         self._recorder = recorder
         self._clock = clock
-        self._bell = _Bell(clock)
+        self._bell = Bell(clock)
         self.look_again = self._bell.ring
 
     async def run(self) -> None:
@@ -125,7 +127,7 @@ class PotentialWatch:
         self._ready = ready
         self._renewed = renewed
         self._lost: dict[str, datetime] = {}
-        self._bell = _Bell(clock)
+        self._bell = Bell(clock)
         self.look_again = self._bell.ring
 
     async def run(self) -> None:
