@@ -56,6 +56,10 @@ report_back = "{report_back}"
 name = "x-FLEXIBILITY_POTENTIAL"
 granularity = "PT30M"
 report_back = "PT30M"
+
+[[reports]]                     # what VENs themselves say that events brought; at once when they know
+name = "x-SELF_ASSESSMENT"
+report_back = "P1D"
 """
 
 _CONSOLE = """

@@ -56,7 +56,7 @@ class Assessor:
     """Watches for events that are over, and has them assessed one after the other.
 
     `flush` writes what was read to the store; `ready` says whether the meters' past is known; `renewed` is called after
-    each new assessment.
+    each new assessment. Who has the `turn` computes: several at once would want much memory.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Assessor:
         flush: Callable[[], None],
         ready: Callable[[], bool],
         renewed: Callable[[], None],
+        turn: asyncio.Lock | None = None,
         command: Sequence[str] = _COMMAND,
         deadline_s: float = _DEADLINE_S,
     ) -> None:
@@ -82,6 +83,7 @@ class Assessor:
         self._flush = flush
         self._ready = ready
         self._renewed = renewed
+        self._turn = turn or asyncio.Lock()
         self._command = command
         self._deadline_s = deadline_s
         self._bell = Bell(clock)
@@ -152,9 +154,12 @@ class Assessor:
         )
         self._flush()
         try:
-            outcome = await self._computed(job)
-        except (InvalidError, OSError) as error:
-            outcome = Outcome(failure=str(error))
+            async with self._turn:
+                outcome = await self._computed(job)
+        except UnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it is, it stays with this event
+            outcome = Outcome(failure=str(error) or type(error).__name__)
         now = self._clock.now()
         if outcome.failure:
             self._quarantine.caught(_KIND, event_id, InvalidError(outcome.failure), now)

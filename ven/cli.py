@@ -85,7 +85,8 @@ def _run(configs: list[Path]) -> None:
         households = [load_household(path) for path in configs]
         gateways: list[Gateway] = []
         try:
-            gateways += [Gateway(household) for household in households]
+            turn = asyncio.Lock()
+            gateways += [Gateway(household, turn=turn) for household in households]
         except EvenloadError:
             for gateway in gateways:
                 gateway.close()

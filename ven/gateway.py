@@ -50,10 +50,11 @@ _FAREWELL_S: Final = 15.0
 
 
 class _Life:
-    """What a gateway shares with the one that takes its place: the household file, whether to stop, and its age."""
+    """What a gateway shares with the one in its place: household file, whether to stop, its age, and its turn."""
 
-    def __init__(self, household: Household) -> None:
+    def __init__(self, household: Household, turn: asyncio.Lock | None) -> None:
         self.household = household
+        self.turn = turn or asyncio.Lock()
         self.started: datetime | None = None
         self.stopping = asyncio.Event()
         self.changed = asyncio.Event()
@@ -70,16 +71,17 @@ class Gateway:
         connections: Mapping[str, Connection] | None = None,
         clock: Clock | None = None,
         life: _Life | None = None,
+        turn: asyncio.Lock | None = None,
     ) -> None:
         """Read identity, store and drivers; opens no connection yet.
 
         `connections` (by name, kept up by the caller) and `clock` stand in for the household's own (tests,
-        simulations); `life` is that of a gateway in whose place this one comes. Raises an EvenloadError that says what
-        to do.
+        simulations); `life` is that of a gateway in whose place this one comes. Gateways that share a `turn` compute
+        what events brought one after the other. Raises an EvenloadError that says what to do.
         """
         self.household = household
         self.clock = _trusted(clock or (load_clock(household.clock) if household.clock else system_clock()))
-        self._life = life or _Life(household)
+        self._life = life or _Life(household, turn)
         self._given = connections
         self._peer = read_peer(household)
         if connections is None:
@@ -106,6 +108,7 @@ class Gateway:
             flush=self._recorder.flush,
             ready=lambda: self._reporter.history_ready,
             renewed=self._poke,
+            turn=self._life.turn,
         )
         plan, mine = _report_plan(household), resources if self._assessor.works else ()
         assessed = AssessmentReports(Assessments(self.store), mine, household.assess.step, single=plan.single)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Final
 
@@ -11,13 +12,16 @@ from pydantic import Field
 
 from aggregator.console.shared import zone_of
 from aggregator.trade import activations, dispatch_changes, reports, settlements
+from core.direction import Direction
 from core.errors import InvalidError
 from metrics.presets import PRESETS
 from vtn.api.dispatches import Dispute
 from vtn.console import ConsoleRequest, Form, page
-from vtn.services import dispatch, evaluation, evaluation_view, result_due
+from vtn.services import dispatch, evaluation, evaluation_view, result_due, self_assessment
 from vtn.services import programme as programmes
-from vtn.services.evaluation_result import Result
+from vtn.services.dispatch import Dispatch
+from vtn.services.evaluation_result import Result, VenResult
+from vtn.store.database import Connection
 from vtn.store.rows import to_json
 from web.auth import Role
 from web.model import Model
@@ -54,6 +58,7 @@ async def _page(request: ConsoleRequest, dispatch_id: str, form: Form) -> web.Re
         due_at = await result_due.due_at(conn, dispatch_id)
         reopened_at = await result_due.reopened_at(conn, dispatch_id)
         before = await evaluation.stored(conn, dispatch_id, found.version - 1) if found and found.version > 1 else None
+        own = await _own(conn, whole, found, found.vens[:_MOST_ROWS]) if found else None
         activation_id = await activations.of_dispatch(conn, dispatch_id)
         selection_id = await dispatch_changes.selection_of(conn, dispatch_id)
         made = await reports.versions(conn, activation_id) if activation_id else []
@@ -73,6 +78,8 @@ async def _page(request: ConsoleRequest, dispatch_id: str, form: Form) -> web.Re
         versions=versions,
         sums=sums,
         vens=vens[:_MOST_ROWS],
+        own=own,
+        own_of={row.ven_id: row for row in own.vens} if own else {},
         chart=_chart(found, rules) if found else None,
         activation_id=activation_id,
         has_selection=selection_id is not None,
@@ -80,6 +87,13 @@ async def _page(request: ConsoleRequest, dispatch_id: str, form: Form) -> web.Re
         settlements=settled,
         most_rows=_MOST_ROWS,
     )
+
+
+async def _own(
+    conn: Connection, ordered: Dispatch, result: Result, vens: Sequence[VenResult]
+) -> self_assessment.SelfAssessments:
+    """Return what VENs themselves say of a result."""
+    return await self_assessment.of_result(conn, result, Direction(ordered.direction or Direction.REDUCE), vens)
 
 
 def _chart(result: Result, rules: programmes.Programme) -> Chart:
@@ -114,7 +128,8 @@ async def show_ven_result(request: ConsoleRequest, dispatch_id: str, ven_id: str
         rules = await programmes.get(conn, whole.programme_id, whole.programme_version)
         found = await evaluation.stored(conn, dispatch_id, wanted)
         how = await evaluation_view.workings(conn, dispatch_id, ven_id)
-    one = next((row for row in found.vens if row.ven_id == ven_id), None)
+        one = next((row for row in found.vens if row.ven_id == ven_id), None)
+        own = (await _own(conn, whole, found, [one])).vens if one else ()
     return request.render(
         "market/result_ven.html",
         zone=zone_of(rules),
@@ -122,6 +137,7 @@ async def show_ven_result(request: ConsoleRequest, dispatch_id: str, ven_id: str
         programme=rules,
         result=found,
         one=one,
+        own=own[0] if own else None,
         ven_id=ven_id,
         how=how,
         is_newest=wanted is None,

@@ -41,6 +41,7 @@ async def test_everything_is_private_and_fits_together(prepared):
         "TELEMETRY_USAGE",
         "TELEMETRY_STATUS",
         "x-FLEXIBILITY_POTENTIAL",
+        "x-SELF_ASSESSMENT",
     ]
     certificate = x509.load_pem_x509_certificate((directory / "server-rsa.pem").read_bytes())
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

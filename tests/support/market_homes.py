@@ -16,13 +16,16 @@ from aggregator.trade import brps, contracts
 from aggregator.trade.contracts import Contract, ContractTerms, Limits, Price
 from core.points import Kind, Quantity
 from core.spans import Duration, floor_to
+from openadr.model.assessment import DELTA
 from openadr.model.opt import OptType
+from openadr.model.target import Target
 from vtn.services import api_clients, event, fleet, potential, programme, provisioning, site
 from vtn.services.event import Answer
 from vtn.services.potential import Figures
 from vtn.services.programme import Limits as CallLimits
 from vtn.services.programme import Parameters, Programme, Reward
 from vtn.store import readings
+from vtn.store.data_point import DataPoint, digest
 from vtn.store.database import Database, Transaction
 from vtn.store.readings import SeriesKey, Values
 from vtn.store.tables import delivery as delivery_table
@@ -103,6 +106,18 @@ async def meter(
     if values:
         async with db.write() as tx:
             await readings.store(tx, key, "Wh", Values(first_s, step_s, values), now)
+
+
+async def word(
+    db: Database, ven_id: str, start: datetime, delta_w: Sequence[float], now: datetime, step_s: int = 1800
+) -> None:
+    """Store what a home itself says by how much it changed its consumption from a time on."""
+    target = Target(resource_ids=("meter",))
+    point = DataPoint(digest("own", DELTA, "Derived", target, Target()), "own", DELTA, "Derived", target)
+    key = SeriesKey(ven_id, "meter", Quantity.ENERGY_REAL, Kind.SUM, point=point)
+    values = Values(int(start.timestamp()), step_s, tuple(watts * step_s / 3600 for watts in delta_w))
+    async with db.write() as tx:
+        await readings.store(tx, key, "Wh", values, now)
 
 
 def _usual_w(at_s: int) -> float:

@@ -320,6 +320,21 @@ async def test_a_computation_that_fails_costs_nothing_but_its_event(homes, event
     assert why in as_lines([assessment_fields(found)])[0]
 
 
+async def test_gateways_that_share_a_turn_compute_one_after_the_other(homes, event, tmp_path):
+    """The process marks its presence in a file, and fails if there is another."""
+    marks = (
+        "import pathlib, sys, time; mark = pathlib.Path(sys.argv[1]); mark.touch(exist_ok=False);"
+        " time.sleep(0.3); mark.unlink(); print('{}')"
+    )
+    command, turn = (sys.executable, "-c", marks, str(tmp_path / "mark")), asyncio.Lock()
+    home = homes(command=command, turn=turn)
+    home.knows(event(start=NOON))
+    home.clock.advance(timedelta(hours=2))
+    await asyncio.gather(home.assessor.look(home.clock.now()), home.assessor.look(home.clock.now()))
+    assert [one.outcome.failure for one in home.kept.newest(9)] == [""]
+    assert home.news == [1, 1], "both have computed"
+
+
 async def test_a_program_that_is_not_there_is_said(homes, event):
     home = homes(command=("/nowhere/python",))
     home.knows(event(start=NOON))

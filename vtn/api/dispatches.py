@@ -13,10 +13,11 @@ from vtn.api.fields import Number, Printable
 from vtn.api.signals import BaselineIn, SignalIn, shown, whole
 from vtn.api.targets import EventTarget, Ids
 from vtn.services import dispatch as dispatches
-from vtn.services import dispatch_view, evaluation, order_check, result_due
+from vtn.services import dispatch_view, evaluation, order_check, result_due, self_assessment
 from vtn.services.dispatch import Order
 from vtn.services.dispatch_view import CalledVen
 from vtn.services.evaluation_result import Result
+from vtn.services.self_assessment import SelfAssessments
 from vtn.store.database import Connection
 from vtn.transport.v20b.check import check_event
 from web.api import Context
@@ -395,6 +396,23 @@ async def read_result(
         return await evaluation.stored(conn, dispatch_id, version)
 
 
+@operation(
+    "GET",
+    "/v1/dispatches/{dispatch_id}/self-assessments",
+    summary="Read what the VENs themselves say that a dispatch brought, and whether the result agrees",
+    role="viewer",
+    tags=["results"],
+    errors=[404],
+)
+async def read_self_assessments(
+    context: Context, dispatch_id: str, version: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+) -> SelfAssessments:
+    async with context.service(DESK).db.read() as conn:
+        whole = await dispatches.get(conn, dispatch_id)
+        result = await evaluation.stored(conn, dispatch_id, version)
+        return await self_assessment.of_result(conn, result, Direction(whole.direction or Direction.REDUCE))
+
+
 OPERATIONS = (
     list_dispatches,
     create_dispatch,
@@ -408,4 +426,5 @@ OPERATIONS = (
     evaluate_dispatch,
     dispute_result,
     read_result,
+    read_self_assessments,
 )

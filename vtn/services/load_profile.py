@@ -241,8 +241,8 @@ def marked(loaded: Loaded, key: SeriesKey, connection_w: float) -> Loaded:
         doubtful &= np.isfinite(loaded.values)
     else:
         durations = np.maximum(loaded.durations_s, 1)
-        powers_w = loaded.values * (3600 / durations if key.quantity == Quantity.ENERGY_REAL else 1.0)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
+            powers_w = loaded.values * (3600 / durations if key.quantity == Quantity.ENERGY_REAL else 1.0)
             doubtful = np.abs(powers_w) > connection_w * (1 + 1e-9)
     if not doubtful.any():
         return loaded

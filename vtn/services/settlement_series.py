@@ -21,6 +21,7 @@ from sqlalchemy import delete, exists, insert, select
 from core.errors import InvalidError
 from core.plausible import HOME_W
 from core.points import Flow, Kind, Phase, Quantity
+from openadr.model import assessment
 from openadr.model.target import Grid, Target
 from vtn.services.fleet import named
 from vtn.services.flows import is_generation
@@ -363,6 +364,8 @@ def can_settle(key: SeriesKey) -> bool:
 
 
 def _rank(key: SeriesKey) -> int | None:
+    if key.point.report_type in assessment.REPORT_TYPES:
+        return None  # what a VEN thinks of an event is no meter
     return _RANKS.get((key.quantity, key.kind))
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from core.errors import InvalidError
 from core.ids import new_id
 from core.spans import ZERO, Duration, floor_to
-from openadr.model import potential
+from openadr.model import assessment, potential
 from openadr.model.report import ReportDescription, ReportOffer, ReportRequest, SamplingRate
 from vtn.services.settings import WantedReport
 
@@ -84,7 +84,7 @@ def shortfalls(wanted_reports: Iterable[WantedReport], offers: Sequence[ReportOf
 
 def _shortfall(wanted: WantedReport, offers: Sequence[ReportOffer], now: datetime) -> Iterator[str]:
     named = [offer for offer in offers if offer.name == wanted.name and offer.descriptions]
-    if not named:
+    if not named and wanted.name != assessment.REPORT_NAME:  # what a VEN thinks of itself it may keep to itself
         yield f"{wanted.name} is wanted and not offered."
     for offer in named:
         try:

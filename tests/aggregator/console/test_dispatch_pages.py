@@ -212,6 +212,34 @@ async def test_results_have_versions_exports_and_workings(market) -> None:
     await market.viewer.get("/dispatches/dsp_none", 404)
 
 
+async def test_what_vens_say_of_their_own_delivery_stands_beside_it_and_disputes_are_flagged(market) -> None:
+    dispatch_id, called = await ordered_and_answered(market)
+    start = market.now + timedelta(hours=1)
+    for ven_id in market.homes.ven_ids:
+        await market_homes.meter(market.world.db, ven_id, market.now, start + timedelta(hours=1), market.now)
+    await market.at(start + timedelta(hours=3), turns=0)
+    await market.dispatcher.post(f"/dispatches/{dispatch_id}/result")
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}/result")
+    assert "By the VEN" not in page.main, "nobody says anything"
+    found = json.loads((await market.viewer.get(f"/dispatches/{dispatch_id}/result.json")).text)
+    vens = {one["ven_id"]: one for one in found["vens"] if one["counts"]}
+    honest, boastful, *_ = vens
+    for ven_id, more_w in ((honest, 0.0), (boastful, 3000.0)):
+        powers = [-(one["delivered_w"] + more_w) for one in vens[ven_id]["intervals"]]
+        await market_homes.word(market.world.db, ven_id, start, powers, market.now, found["interval_s"])
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}/result")
+    assert "1 VEN has computed a delivery of its own that differs" in page.main
+    assert "1 agrees" in page.main
+    rows = page.texts("//section[@aria-labelledby='vens-heading']//tbody/tr")
+    assert sum("disputed" in row for row in rows) == 1
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}/result/vens/{boastful}")
+    assert "disputed" in page.main
+    assert "up to" in page.main
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}/result/vens/{honest}")
+    assert "agrees" in page.main
+    assert called
+
+
 async def constant(market, minutes: int, *ven_ids: str) -> str:
     """Order one constant step, of everybody unless somebody is named; 0 minutes: until it is cancelled."""
     length = Duration.of(minutes=minutes)

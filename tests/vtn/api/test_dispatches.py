@@ -481,6 +481,22 @@ async def test_a_dispatch_is_evaluated_though_a_ven_opted_out_for_ever(office):
     assert found["opted_out"] == 1
 
 
+async def test_what_vens_say_of_a_result_is_told_beside_it(office):
+    """That they say what, and what agrees, is tested with the service."""
+    ven = await office.world.ven()
+    made = await office.post("/v1/dispatches", office.order(await office.programme(ven)))
+    path = f"/v1/dispatches/{made['dispatch']['id']}"
+    assert (await ven.opt((await ven.events())[0])).response.code == 200
+    await office.get(f"{path}/self-assessments", 404)
+    office.world.later(days=2)
+    await office.post(f"{path}/evaluation", status=200)
+    found = await office.get(f"{path}/self-assessments")
+    assert found == {
+        "dispatch_id": made["dispatch"]["id"], "version": 1, "agreeing": 0, "disputed": 0, "silent": 1, "vens": [],
+    }  # fmt: skip
+    await office.get(f"{path}/self-assessments?version=2", 404)
+
+
 _WRITES = [
     ("POST", "/v1/dispatches/{dispatch}/cancellation", None, 200, "cancel dispatch"),
     ("PATCH", "/v1/dispatches/{dispatch}", {"start": "2026-01-12T15:00:00Z"}, 200, "change dispatch"),
