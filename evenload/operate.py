@@ -454,3 +454,14 @@ def event_result(
         say_unknown(found)
     columns = ("ven_name", "opt", "ordered_wh", "delivered_wh", "performance_ratio", "baseline_note")
     session.table(found if session.json else found["vens"], *columns)
+
+
+@command(event, "self-assessments")
+def event_self_assessments(session: Session, dispatch_id: _DispatchId) -> None:
+    """Show what the VENs themselves say that a dispatch brought, and whether its result agrees. It settles nothing."""
+    found = session.call(lambda client: client.get(f"/dispatches/{dispatch_id}/self-assessments"))
+    if not session.json:
+        counts = f"{found['agreeing']} agree, {found['disputed']} differ, {found['silent']} say nothing"
+        typer.echo(f"Result, version {found['version']}: {counts}.")
+    columns = ("ven_name", "own_wh", "result_wh", "difference_wh", "tolerance_wh", "agrees", "coverage")
+    session.table(found if session.json else found["vens"], *columns, empty="No VEN says anything.")

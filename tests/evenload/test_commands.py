@@ -121,6 +121,7 @@ def test_a_day_of_an_operator(shell, live, tmp_path):
     assert "Events like this one can be measured from about" in result.out
     assert "Home 1" in result.out
     assert _json(shell, "event", "result", dispatch)["no_answer"] == 1
+    assert "No VEN says anything" in shell.good("event", "self-assessments", dispatch)
     _order_by_template(shell, programme)
     other = _json(shell, "event", "dispatch", programme, *("--start", _soon(shell, hours=9)), *order[2:], "--yes")
     cancelled = other["dispatch"]["id"]

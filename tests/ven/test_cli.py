@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from core.spans import Duration
 from openadr.model.opt import Availability, Opt, OptType
 from openadr.model.report import ReportRequest
+from ven.assessment import HOW_TO_INSTALL, Assessment, Assessments, Interval, OfResource, Outcome
 from ven.cli import app, lone
 from ven.state_files import STORE_FILE
 from ven.store import Store
@@ -51,6 +52,36 @@ def _own_logs():
 
 def call(*args):
     return CliRunner().invoke(app, [str(one) for one in args])
+
+
+def test_what_events_brought_is_listed(config, tmp_path):
+    folder = tmp_path / "state"
+    folder.mkdir()
+    store = Store(folder / STORE_FILE)
+    assert "No event has been assessed" in call("assessments", "--config", config).output
+    start = datetime(2026, 3, 2, 12, tzinfo=UTC)
+    quarters = tuple(Interval(start + n * timedelta(minutes=15), 250.0, 100.0) for n in range(4))
+    outcome = Outcome("10of10/2", (OfResource("home", quarters, "applied"),))
+    Assessments(store).put(Assessment("evt", start, start + timedelta(hours=1), start, 900, outcome))
+    store.close()
+    assert "used 600 Wh less than the 1,000 Wh expected (by 10of10/2)" in call("assessments", "-c", config).output
+    (found,) = json.loads(call("assessments", "-c", config, "--json").output)
+    assert found["resources"][0]["delta_wh"] == -600.0
+    assert len(found["resources"][0]["intervals"]) == 4
+
+
+def test_a_baseline_that_there_is_not_is_named_by_the_check(config, monkeypatch):
+    good = config.read_text()
+    config.write_text(good + "assess: {baseline: mid8of10}\n")
+    assert call("check", "-c", config).exit_code == 0
+    config.write_text(good + "assess: {baseline: 11of10}\n")
+    answer = call("check", "-c", config)
+    assert answer.exit_code == 1
+    assert "mid8of10" in answer.output
+    monkeypatch.setattr("ven.assessment.is_installed", lambda: False)
+    answer = call("check", "-c", config)
+    assert answer.exit_code == 0
+    assert HOW_TO_INSTALL in answer.output
 
 
 def test_help_without_anything():

@@ -16,6 +16,7 @@ from bridges.connections import Message
 from core.clock import ManualClock, system_clock
 from core.errors import ConflictError, NotFoundError
 from core.spans import Duration
+from openadr.model.assessment import REPORT_NAME
 from openadr.model.event import DeliveredEvent, EventStatus
 from openadr.model.opt import OptType
 from openadr.model.registration import VtnProfile
@@ -42,6 +43,7 @@ from openadr.v20b.messages import (
 from support.waiting import until
 from ven import executor, vtn_session
 from ven import gateway as gateways
+from ven.assessment import HOW_TO_INSTALL, Assessments
 from ven.gateway import Gateway, _trusted
 from ven.household import Listen, Mode, Quiet
 from ven.status import as_lines, open_store, read_status
@@ -227,6 +229,28 @@ async def test_an_event_from_the_poll_to_the_restored_device(world, vtn, event):
     assert states == ["journalled", "sent", "confirmed", "restored"]
     (line, *_) = world.lines("opt")
     assert (line["event"], line["opt"], line["ven"]) == ("evt", "optIn", "home")
+
+
+async def test_what_an_event_brought_is_computed_offered_and_shown(world, vtn, event):
+    async with world.gateway() as gateway:
+        await until(lambda: vtn.all(Poll), "the first poll")
+        vtn.publish(event(start=world.clock.now() + timedelta(minutes=30)))
+        await world.step(lambda: Assessments(gateway.store).newest(1), "the assessment")
+        (kept,) = Assessments(gateway.store).newest(9)
+    assert kept.event_id == "evt"
+    assert "eligible days" in kept.outcome.resources[0].note, "its meter remembers two days"
+    assert REPORT_NAME in {offer.name for message in vtn.all(RegisterReport) for offer in message.offers}
+    assert read_status(world.household)["assessment"]["last"]["event_id"] == "evt"
+    assert "last assessed: evt" in as_lines(read_status(world.household))
+
+
+async def test_without_numpy_all_else_works_and_status_says_what_is_missing(world, vtn, monkeypatch):
+    for module in ("ven.assessor", "ven.assessment_view"):
+        monkeypatch.setattr(f"{module}.is_installed", lambda: False)
+    async with world.gateway():
+        await until(lambda: vtn.all(Poll), "the first poll")
+    assert REPORT_NAME not in {offer.name for message in vtn.all(RegisterReport) for offer in message.offers}
+    assert HOW_TO_INSTALL in as_lines(read_status(world.household))
 
 
 async def test_a_restart_goes_on_with_a_running_event(world, vtn, event):
