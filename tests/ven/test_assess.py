@@ -507,3 +507,41 @@ def test_long_absences_are_made_up_for_in_several_reports(reports, kept, request
 
 def reports_begin(reports, kept, request):
     return Reporter(Ring(kept._store, 1000), [METERED], ReportPlan(), reports).begin(request, REPORT_NAME, NOON)
+
+
+# -- what a store may hold
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ("meter.energy", 1_772_600_000_000_000, None, "a lot", "good"),
+        ("meter.energy", 1_772_600_000_000_000, None, 1.0, "excellent"),
+        ("meter.energy", "yesterday", None, 1.0, "good"),
+        ("meter.energy", 2**62, None, 1.0, "good"),
+        ("meter.energy", 1_772_600_000_000_000, None, float("inf"), "good"),
+        ("meter.energy", 1_772_600_000_000_000, None, -1e300, "good"),
+    ],
+)
+async def test_a_reading_that_is_none_costs_at_most_its_event(home, event, row):
+    register(home.ring, NOON + DAY / 12, 20, power_w=shed)
+    with home.store.transaction() as db:
+        db.execute("INSERT INTO readings VALUES (?, ?, ?, ?, ?)", row)
+    home.knows(event(start=NOON))
+    (found,) = await home.looked(minutes=20)
+    known = [one.delta_wh for one in found.outcome.resources]
+    assert found.outcome.failure or known == [pytest.approx(-1000.0)], found.outcome
+
+
+async def test_an_event_that_cannot_be_read_leaves_the_others_alone(home, event):
+    register(home.ring, NOON + DAY / 12, 20, power_w=shed)
+    home.knows(event(start=NOON))
+    with home.store.transaction() as db:
+        db.execute("INSERT INTO events VALUES ('bad', '{}', NULL), ('worse', '[[[', NULL)")
+    assert [one.event_id for one in await home.looked(minutes=20)] == ["evt"]
+
+
+def test_a_store_that_is_none_is_said(home, tmp_path):
+    (tmp_path / "broken.db").write_bytes(b"no database at all" * 1000)
+    outcome = json.loads(run(TypeAdapter(Job).dump_json(_job(home, store=tmp_path / "broken.db"))))
+    assert "broken.db" in outcome["failure"]
