@@ -138,7 +138,7 @@ class VenDetail(Model):
     resources: list[str]
     certificates: list[Certificate]
     faults: list[VenFault]
-    """What was wrong with its messages: mended, unreadable, refused, or errors that it answered with."""
+    """What was wrong with its messages: mended, doubted, unreadable, refused, or errors that it answered with."""
     unanswered: list[Unanswered]
     """What it never answered, such as the cancellation of its registration."""
 

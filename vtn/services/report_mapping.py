@@ -39,7 +39,7 @@ _QUANTITIES: Final = {
 }
 _ENERGIES: Final = (Quantity.ENERGY_REAL, Quantity.ENERGY_REACTIVE, Quantity.ENERGY_APPARENT, Quantity.PULSES)
 _FAHRENHEIT: Final = (5 / 9, -32 * 5 / 9)
-_AHEAD_S: Final = 300
+AHEAD_S: Final = 300
 """So far a VEN's clock may run ahead."""
 _LONGEST_AHEAD_S: Final = 3600
 """Some VENs stamp an interval with its end, so that it seems to last until later; longer ones are not believed."""
@@ -149,7 +149,7 @@ def to_values(
     """
     columns: dict[tuple[str, str], _Column] = {}
     numbers: dict[str, _Column] = {}  # the same columns, of those rIDs that are numbers
-    latest_s = now.timestamp() + _AHEAD_S
+    latest_s = now.timestamp() + AHEAD_S
     for start, duration, interval in with_starts(report):
         start_s, duration_s = int(start.timestamp()), lasting_s(start, duration)
         is_ahead = start_s > latest_s or start_s + duration_s > latest_s + _LONGEST_AHEAD_S

@@ -18,14 +18,27 @@ from vtn.services import outbox
 from vtn.services import potential as potentials
 from vtn.services.outbox import Intent
 from vtn.services.report import LIVE, UNANSWERED, UNWANTED
-from vtn.services.report_mapping import lines_of, newest_start_s, to_values
+from vtn.services.report_mapping import AHEAD_S, lines_of, newest_start_s, to_values
 from vtn.store.database import Transaction
 from vtn.store.readings import Arrival, SeriesHints, store_all
 from vtn.store.rows import as_text, from_text, in_parts
 from vtn.store.tables import report_offer, report_request
 
-Outcome = tuple[str, ...] | EvenloadError
-"""The requests among a VEN's reports that this VTN has cancelled (RP-62), or why nothing of them is stored."""
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of a VEN's reports: all is stored.
+
+    `unwanted`: the requests among them that this VTN has cancelled (RP-62). `ahead_s`: so long after now the newest
+    value begins, seconds, if that is more than a clock may run ahead, else 0: it is kept as uncertain.
+    """
+
+    unwanted: tuple[str, ...] = ()
+    ahead_s: int = 0
+
+
+Outcome = Recorded | EvenloadError
+"""What became of a VEN's reports, or why nothing of them is stored."""
 
 _ASKED: Final = (
     select(
@@ -79,7 +92,9 @@ async def record(
             outcomes[ven_id] = error
         else:
             good += [(ven_id, one) for one in data]
-            outcomes[ven_id] = tuple(dict.fromkeys(one.asked.id for one in data if one.asked.state in UNWANTED))
+            unwanted = tuple(dict.fromkeys(one.asked.id for one in data if one.asked.state in UNWANTED))
+            ahead_s = max((one.newest_s for one in data), default=0) - int(now.timestamp())
+            outcomes[ven_id] = Recorded(unwanted, ahead_s if ahead_s > AHEAD_S else 0)
     for ven_id, one in good:
         if one.potential is not None:
             await potentials.store(tx, ven_id, one.potential, now)

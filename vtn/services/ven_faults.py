@@ -25,6 +25,8 @@ class Kind(StrEnum):
 
     MENDED = "mended"
     """The message broke the schema in a known way and was read all the same."""
+    DOUBTED = "doubted"
+    """What the message says was stored, and is not believed."""
     UNREADABLE = "unreadable"
     """The message was refused with HTTP 406, or holds a value that nobody can read."""
     REFUSED = "refused"
@@ -65,6 +67,10 @@ class VenFaults:
         """Count deviations that were mended in a message."""
         for repair in repairs:
             self._add(ven_id, Kind.MENDED, repair, "")
+
+    def doubted(self, ven_id: str, subject: str, text: str) -> None:
+        """Count a message with values that are not believed; `subject` is what is wrong with them."""
+        self._add(ven_id, Kind.DOUBTED, subject, text)
 
     def unreadable(self, ven_id: str, text: str) -> None:
         """Count a message that could not be read."""

@@ -13,7 +13,7 @@ from openadr.model.opt import OptType
 from openadr.model.report import Report, ReportInterval, ReportPayload, ReportRequest
 from openadr.model.units import ENERGY_REAL_WH, ItemBase
 from support.vtn_world import NOON, Ven, World, power, usage
-from vtn.services import evaluation, load_profile, report
+from vtn.services import evaluation, load_profile, report, ven_faults
 from vtn.store.readings import load, numbered
 
 QUARTER = Duration.of(minutes=15)
@@ -67,6 +67,7 @@ class Home:
 
 
 async def home(world, *, register=False, base: ItemBase = ENERGY_REAL_WH, start=START, hours=1) -> Home:
+    world.clock.advance(to=start - timedelta(minutes=10))
     ven = await world.ven()
     await ven.offer(usage("meter", item_base=base))
     wish = ReportRequest("w", "usage", ("meter",), QUARTER, QUARTER, NOON, Duration())
@@ -113,6 +114,11 @@ async def test_readings_in_the_future_are_kept_as_uncertain_and_never_settled(an
     assert (result.delivered_wh, [each.source for each in result.intervals]) == (None, [None] * 4)
     assert result.why_unknown.startswith("Readings of the event are missing.")
     assert await one.qualities(START, 4) == ["uncertain"] * 4
+    await any_world.faults.flush()
+    async with any_world.db.read() as conn:
+        (fault,) = await ven_faults.of_ven(conn, one.ven.ven_id)
+    assert (fault.kind, fault.subject, fault.count) == ("doubted", "readings of the future", 1)
+    assert fault.text.startswith("They begin up to 3300 s after they came")
     await one.tell(START, *GOOD)
     assert figures(await one.result()) == (DELIVERED, 1.0, [VEN] * 4)
 
@@ -129,7 +135,7 @@ async def test_an_interval_that_lasts_until_far_in_the_future_is_not_believed(wo
     one = await home(world)
     one.lasts = Duration.of(hours=3)
     await one.tell(NOON, 0.0)
-    assert "uncertain" in await one.qualities(NOON, 1)
+    assert await one.qualities(NOON, 1) == ["good", "uncertain"], "of a quarter of an hour, and of three hours"
 
 
 async def test_a_negative_register_reading_is_bridged_by_an_estimate(any_world):
@@ -217,7 +223,6 @@ async def test_a_unit_that_is_no_energy_is_not_settled_and_says_so(any_world):
     ids=["23 hours", "25 hours"],
 )
 async def test_on_a_day_of_another_length_every_interval_is_settled_once(any_world, start, hours):
-    any_world.clock.advance(to=start - timedelta(hours=1))
     one = await home(any_world, start=start, hours=hours)
     end = start + timedelta(hours=hours)
     any_world.clock.advance(to=end)

@@ -435,7 +435,11 @@ class Vtn20b:
         return self._ok(said.request_id, ven)
 
     async def _update_report(self, message: UpdateReport, ven: VenState) -> Message:
-        unwanted = await self._writer.submit_to(self._record, ven.ven_id, message.reports)
+        recorded = await self._writer.submit_to(self._record, ven.ven_id, message.reports)
+        if recorded.ahead_s:
+            text = f"They begin up to {recorded.ahead_s} s after they came, and are not settled. Is its clock right?"
+            self._faults.doubted(ven.ven_id, "readings of the future", text)
+        unwanted = recorded.unwanted
         stop = CancelReport(new_id("req"), unwanted, ven_id=ven.ven_id) if unwanted else None
         return UpdatedReport(Response(Code.OK, "OK", message.request_id), stop, ven.ven_id)
 
