@@ -126,10 +126,15 @@ async def passed_on(conn: Connection, called: Called, before: Floats, after: Flo
 
 
 def _at_levels(ordered_w: Floats, scaled_w: Floats, wanted_w: Floats, levels: PartialPower, keep: int) -> Floats:
-    """Return the orders (T) next to what is wanted of a VEN that has levels; the first `keep` steps stay."""
-    whole_w = np.maximum(ordered_w, scaled_w)
+    """Return the orders (T) next to what is wanted of a VEN that has levels; the first `keep` steps stay.
+
+    What it is ordered now it can do, whatever level that is; above, it gets no more than its part of the whole.
+    """
+    raised = scaled_w > ordered_w
+    wanted_w = np.where(raised, np.minimum(wanted_w, scaled_w), wanted_w)
+    whole_w = np.where(raised, np.inf, ordered_w)
     lower, upper = stepped(wanted_w, whole_w, np.float64(levels.minimum_w), np.float64(levels.step_w))
-    result = np.where(wanted_w - lower <= upper - wanted_w, lower, upper)
+    result = np.where(raised | (wanted_w - lower <= upper - wanted_w), lower, upper)
     result[:keep] = ordered_w[:keep]
     return np.where(scaled_w > 0, result, 0.0)
 

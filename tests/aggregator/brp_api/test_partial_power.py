@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from aggregator.trade import dispatch_control
 from support.vtn_world import World
 
@@ -46,6 +48,13 @@ async def test_five_kw_of_ten_resources_of_a_hundred_are_called_at_five(market):
     await market.turn(later=timedelta(hours=1, minutes=1))
     live = await market.get(f"/v1/activations/{one['id']}/live", "viewer")
     assert live["called_w"] == -own[0]
+    for later in (timedelta(hours=1), timedelta(minutes=10)):
+        await market.turn(later=later)
+        await market.meter()
+    evaluated = (await market.world.rows("evaluation"))[-1].result
+    energies = {one["ven_id"]: one["ordered_wh"] for one in evaluated["vens"]}
+    assert energies[called["ven_id"]] == pytest.approx(-own[0])
+    assert max(energies.values()) < 2 * -own[0], "it never answered: who replaces it is called at partial power, too"
 
 
 async def test_without_partial_power_the_offer_says_what_can_be_had(market):
@@ -93,3 +102,9 @@ async def test_a_change_keeps_to_the_levels(market):
     assert all(value % 1000 == 0 and value <= -5000 for own in after for value in own)
     ratio = sum(own[0] for own in after) / sum(own[0] for own in before)
     assert abs(ratio - 101.5 / 250) < 0.01
+    tag = {"If-Match": (await market.exchange("GET", path, 200, who=buyer))[1]["ETag"]}
+    await market.call("PATCH", path, 200, {"intervals": [interval | {"power_w": 183_300}]}, who=buyer, headers=tag)
+    again = await ordered(market.world)
+    assert all(value % 1000 == 0 and -100_000 <= value <= -5000 for own in again for value in own)
+    ratio = sum(own[0] for own in again) / sum(own[0] for own in before)
+    assert 183.3 / 250 - 0.03 < ratio <= 183.3 / 250
