@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import select
 
 from aggregator.flexibility import inputs
@@ -23,6 +25,7 @@ from core.spans import Duration
 from openadr.model.event import EventStatus
 from openadr.v20b.messages import OadrResponse
 from vtn.services import dispatch, event
+from vtn.services.partial_power import PartialPower
 
 from .conftest import START
 
@@ -360,3 +363,23 @@ def test_a_ven_keeps_its_part_where_nothing_was_ordered():
     before, after = np.array([100.0, 0, 0, 200]), np.array([50.0, 100, 200, 0])
     np.testing.assert_allclose(scaled(np.array([10.0, 0, 0, 40]), before, after, 0), [5, 10, 40, 0])
     np.testing.assert_allclose(scaled(np.array([10.0, 0, 0, 40]), before, after, 2), [10, 0, 40, 0])
+
+
+@given(
+    st.integers(1, 50),
+    st.integers(1, 20),
+    st.lists(st.integers(1, 2000), min_size=1, max_size=12),
+    st.floats(0.05, 3.0),
+)
+def test_a_changed_order_keeps_to_levels(step: int, steps: int, orders: list[int], factor: float):
+    """Each gets what it had, or a multiple of its step from its minimum on; together they get what is wanted."""
+    levels = PartialPower(step * steps, step)
+    rest, total, wanted = np.zeros(1), 0.0, sum(orders) * factor
+    for order in orders:
+        ordered, part = np.array([float(order)]), np.array([order * factor])
+        power = activation_changes._at_levels(ordered, part, part + rest, levels, 0)
+        rest = part + rest - power
+        total += float(power[0])
+        assert power[0] == order or (power[0] % step == 0 and power[0] >= levels.minimum_w)
+    if factor <= 1 and all(order * factor >= 2 * levels.minimum_w for order in orders):
+        assert abs(total - wanted) <= step
