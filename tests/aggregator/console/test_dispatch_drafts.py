@@ -16,6 +16,8 @@ from core.errors import ConflictError, InvalidError, NotFoundError
 from support import market_homes
 from support.databases import DIALECTS
 from support.vtn_world import World, open_copy, world_on
+from vtn.services import partial_power
+from vtn.services.partial_power import PartialPower
 from vtn.store import Database
 
 STALE_AFTER_S = 3600.0
@@ -118,3 +120,30 @@ async def test_what_no_pool_can_meet_is_refused(any_world: World, more: dict, wh
     )
     with pytest.raises(InvalidError, match=why):
         await dispatch_drafts.draft(any_world.db, wish, any_world.now, stale_after_s=STALE_AFTER_S, who="dan")
+
+
+async def test_a_small_order_is_drafted_changed_and_replaced_at_partial_power(any_world: World) -> None:
+    homes = await market_homes.seed(any_world.db, any_world.now, [f"home {n}" for n in range(9)], days=1)
+    async with any_world.tx() as tx:
+        for ven_id in homes.ven_ids:
+            await partial_power.set_partial_power(tx, ven_id, PartialPower(50, 10), any_world.now, who="dan")
+    wish = PoolOrder(homes.programme.id, "reduce", any_world.now + timedelta(hours=1), 3600, 100)
+    draft_id = await dispatch_drafts.draft(any_world.db, wish, any_world.now, stale_after_s=STALE_AFTER_S, who="dan")
+    async with any_world.db.read() as conn:
+        one = await dispatch_drafts.get(conn, draft_id)
+        powers = await dispatch_drafts.orders(conn, one)
+        (called,) = await selection_view.reasons(conn, one.selection_id, reason="called")
+    ((ven_id, power_w),) = powers.items()
+    assert (power_w % 10 == 0).all()
+    assert 100 <= power_w.max() <= 200
+    assert called.whole_w is not None
+    assert called.power_w == round(power_w.mean()) < called.whole_w
+    dispatch_id = await dispatch_drafts.confirm(
+        any_world.db, draft_id, any_world.now, stale_after_s=STALE_AFTER_S, who="dan"
+    )
+    async with any_world.tx() as tx:
+        await dispatch_changes.modify(tx, dispatch_id, DispatchChange(62.0), any_world.now, who="dan")
+        successor = await dispatch_changes.replace_ven(tx, dispatch_id, ven_id, any_world.now, who="dan")
+    orders = {row.ven_id: row.own_values["power"] for row in await any_world.rows("event")}
+    assert orders[successor] == orders[ven_id]
+    assert all(value % 10 == 0 and -200 < value <= -50 for value in orders[ven_id])

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -14,8 +15,9 @@ from openadr.model.opt import OptType
 from support import market_homes
 from vtn.api.signals import BaselineIn, IntervalIn, SignalIn
 from vtn.api.targets import EventTarget
-from vtn.services import dispatch, programme, provisioning
+from vtn.services import dispatch, partial_power, programme, provisioning
 from vtn.services.dispatch import Order
+from vtn.services.partial_power import PartialPower
 from vtn.store.tables import opt
 
 
@@ -353,3 +355,12 @@ async def test_fleet_programme_and_pool_say_who_is_learning_and_until_when(marke
     (row,) = [text for text in (await market.viewer.get("/fleet")).texts("//tbody/tr") if "fresh home" in text]
     assert "0 of 5 days, ready around Monday, 19 January" in row
     assert "0 of 5 days" in (await market.viewer.get(f"/fleet/{fresh}")).main
+
+
+async def test_the_reasons_say_of_how_much_a_part_is_called(market):
+    async with market.world.tx() as tx:
+        for ven_id in market.homes.ven_ids:
+            await partial_power.set_partial_power(tx, ven_id, PartialPower(50, 10), market.now, who="dan")
+    page = await market.dispatcher.get(f"{await market.draft('0.1')}?reason=called")
+    (powers,) = page.texts("//section[@id='reasons']//tbody/tr/td[last()]")
+    assert re.fullmatch(r"1\d0 W of [\d,.]+ k?W", powers.strip())
