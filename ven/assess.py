@@ -79,13 +79,13 @@ def assess(job: Job) -> Outcome:
     return Outcome(f"{method.id}/{method.version}", found)
 
 
-def chosen(name: str | None) -> "BaselineMethod":
-    """Return a baseline method by its id, the default one for None. Raises InvalidError, UnavailableError."""
+def chosen(name: str) -> "BaselineMethod":
+    """Return a baseline method by its id. Raises InvalidError, UnavailableError."""
     try:
-        from metrics import DEFAULT_PRESET, PRESETS  # noqa: PLC0415  needs numpy, which may be missing
+        from metrics import PRESETS  # noqa: PLC0415  needs numpy, which may be missing
     except ModuleNotFoundError as error:
         raise UnavailableError(f"{error.name} is not installed; {HOW_TO_INSTALL} brings it.") from error
-    method = PRESETS.get(name or DEFAULT_PRESET)
+    method = PRESETS.get(name)
     if method is None:
         raise InvalidError(f"There is no baseline '{name}'; there are {', '.join(PRESETS)}.")
     return method

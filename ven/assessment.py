@@ -40,8 +40,7 @@ class Job:
     """All that the computation needs, for one event. Times are aware UTC.
 
     `start`, `end`: of the event, as far as it ran here; `others`: when other events held this household; `told_at`:
-    since when its load may answer the event. `baseline`: id of the method, None for the default one. `time_zone`: None
-    for the machine's.
+    since when its load may answer the event. `baseline`: id of the method. `time_zone`: None for the machine's.
     """
 
     store: Path
@@ -50,7 +49,7 @@ class Job:
     end: datetime
     others: tuple[tuple[datetime, datetime], ...]
     told_at: datetime | None
-    baseline: str | None
+    baseline: str
     step_s: int
     time_zone: str | None
     connection_w: float

@@ -13,6 +13,7 @@ from core.spans import Duration, Span, floor_to
 from openadr.model.assessment import BASELINE, REPORT_NAME, REPORT_TYPES, describe, r_id
 from openadr.model.report import ESTIMATED, Report, ReportOffer, ReportPayload, SamplingRate
 from ven.assessment import MOST_INTERVALS, Assessment, Assessments, measurable
+from ven.household import Assess
 from ven.report_rows import Row, intervals, placeholder
 from ven.reports import Metered, Sampled
 from ven.vtn_state import ReportTask
@@ -31,17 +32,18 @@ class AssessmentReports:
     name = REPORT_NAME
 
     def __init__(
-        self, assessments: Assessments, resources: Sequence[Metered], step: Duration, *, single: bool = False
+        self, assessments: Assessments, resources: Sequence[Metered], assess: Assess, *, single: bool = False
     ) -> None:
         self._assessments = assessments
         self._resources = measurable(resources)
-        self._step = step
+        self._step = assess.step
+        self._method = assess.baseline
         self._single = single
 
     def offer(self, now: datetime) -> ReportOffer | None:
         """Return the metadata (RP-04, RP-07)."""
         rate = SamplingRate(self._step, _DAY, on_change=True)
-        points = tuple(point for one in self._resources for point in describe(one.resource, rate))
+        points = tuple(point for one in self._resources for point in describe(one.resource, self._method, rate))
         return ReportOffer(REPORT_NAME, REPORT_NAME, _HOLDS, points, now) if points else None
 
     def due_at(self, task: ReportTask, now: datetime) -> datetime | None:
@@ -84,12 +86,12 @@ class AssessmentReports:
 
 
 def _rows(assessment: Assessment, wanted: set[str]) -> list[Row]:
-    step = timedelta(seconds=assessment.step_s)
+    step, (method, _, _) = timedelta(seconds=assessment.step_s), assessment.outcome.method.partition("/")
     return [
         _row(name, one.start, one.start + step, one.baseline_wh if kind == BASELINE else one.delta_wh)
         for resource in assessment.outcome.resources
         for kind in REPORT_TYPES
-        if (name := r_id(resource.resource, kind)) in wanted
+        if (name := r_id(resource.resource, kind, method)) in wanted
         for one in resource.intervals
     ]
 

@@ -272,7 +272,7 @@ def check(config: _Config) -> None:
     typer.echo(f"{config} is good: {devices}, {programmes}.")
 
 
-def _check_assess(baseline: str | None) -> None:
+def _check_assess(baseline: str) -> None:
     """Say what is missing to compute what events bring. Raises InvalidError for a method that there is not."""
     from ven.assess import chosen  # noqa: PLC0415  only needed here
     from ven.assessment import HOW_TO_INSTALL, is_installed  # noqa: PLC0415  only needed here

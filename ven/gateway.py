@@ -111,7 +111,7 @@ class Gateway:
             turn=self._life.turn,
         )
         plan, mine = _report_plan(household), resources if self._assessor.works else ()
-        assessed = AssessmentReports(Assessments(self.store), mine, household.assess.step, single=plan.single)
+        assessed = AssessmentReports(Assessments(self.store), mine, household.assess, single=plan.single)
         self._reporter = Reporter(self._ring, resources, plan, self._forecaster, assessed)
         self._leases = LeaseManager(self._drivers, self._journal, self.clock, self._outcome)
         self._executor = Executor(

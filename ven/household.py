@@ -380,8 +380,11 @@ class Assess(_Part):
     """The gateway's own view of what events brought; it needs the extra `assess`."""
 
     enabled: bool = Field(True, description="Compute it after each event, and offer it to the VTN as a report.")
-    baseline: str | None = Field(
-        None, max_length=80, description="The baseline method, as a programme names it; without it, the default one."
+    baseline: str = Field(
+        "10of10",
+        pattern=r"^[A-Za-z0-9-]+$",
+        max_length=60,
+        description="The baseline method: best the one of the programme, which the operator knows.",
     )
     step: Span = Field(Duration.of(minutes=15), description="Length of one interval: a divisor of an hour.")
     wait: Span = Field(Duration.of(minutes=15), description="World time after the end, for the last readings.")

@@ -18,17 +18,27 @@ REPORT_TYPES: Final = (BASELINE, DELTA)
 _READING_TYPE: Final = "Derived"
 
 
-def r_id(resource: str, report_type: str) -> str:
-    """Return the rID of one data point: `{resource}/{baseline|deltaUsage}`."""
-    return f"{resource}/{report_type}"
+def r_id(resource: str, report_type: str, method: str) -> str:
+    """Return the rID of one data point: `{resource}/{baseline|deltaUsage}/{id of the baseline method}`."""
+    return f"{resource}/{report_type}/{method}"
 
 
-def describe(resource: str, sampling: SamplingRate) -> tuple[ReportDescription, ...]:
+def method_of(name: str) -> str:
+    """Return the id of the baseline method that an rID of ours names; of one of another make just its end."""
+    return name.rpartition("/")[2]
+
+
+def describe(resource: str, method: str, sampling: SamplingRate) -> tuple[ReportDescription, ...]:
     """Return the metadata of a resource's assessments, energies in Wh (RP-04, RP-07)."""
     source = Target(resource_ids=(resource,))
     return tuple(
         ReportDescription(
-            r_id(resource, name), name, _READING_TYPE, source=source, item_base=ENERGY_REAL_WH, sampling=sampling
+            r_id(resource, name, method),
+            name,
+            _READING_TYPE,
+            source=source,
+            item_base=ENERGY_REAL_WH,
+            sampling=sampling,
         )
         for name in REPORT_TYPES
     )

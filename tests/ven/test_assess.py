@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from pydantic import TypeAdapter
 from core.clock import ManualClock
 from core.errors import InvalidError
 from core.points import Reading
-from core.spans import Duration
+from metrics import DEFAULT_PRESET
 from openadr.model.assessment import REPORT_NAME
 from openadr.model.opt import OptType
 from openadr.model.report import BAD, ESTIMATED, check_offers
@@ -225,7 +226,7 @@ def _job(home, **changes):
         "end": NOON + timedelta(hours=1),
         "others": (),
         "told_at": None,
-        "baseline": None,
+        "baseline": "10of10",
         "step_s": 900,
         "time_zone": "UTC",
         "connection_w": 43_470.0,
@@ -428,24 +429,26 @@ def test_words_of_others_do_not_steer_a_terminal():
 
 @pytest.fixture
 def reports(kept):
-    return AssessmentReports(kept, [METERED, Metered("nothing")], Duration.of(minutes=15))
+    return AssessmentReports(kept, [METERED, Metered("nothing")], Assess())
 
 
 def test_the_offer_is_of_what_is_metered_and_sound(reports, kept):
     offer = reports.offer(NOON)
     check_offers([offer])
     assert [(one.r_id, one.report_type, one.reading_type) for one in offer.descriptions] == [
-        ("home/baseline", "baseline", "Derived"),
-        ("home/deltaUsage", "deltaUsage", "Derived"),
+        ("home/baseline/10of10", "baseline", "Derived"),
+        ("home/deltaUsage/10of10", "deltaUsage", "Derived"),
     ]
     message = RegisterReport("rq", (offer,), "ven-1")
     assert decode(encode(message), strict=True).offers[0].descriptions == offer.descriptions
-    assert AssessmentReports(kept, [], Duration.of(minutes=15)).offer(NOON) is None
+    assert AssessmentReports(kept, [], Assess()).offer(NOON) is None
 
 
 def test_each_assessment_is_sent_once_as_soon_as_it_is_there(reports, kept, request_for):
     reporter = Reporter(Ring(kept._store, 1000), [METERED], ReportPlan(), reports)
-    request = request_for(REPORT_NAME, "home/baseline", "home/deltaUsage", step_s=0, back_s=86_400, start=NOON)
+    request = request_for(
+        REPORT_NAME, "home/baseline/10of10", "home/deltaUsage/10of10", step_s=0, back_s=86_400, start=NOON
+    )
     task = reporter.begin(request, REPORT_NAME, NOON)
     assert reporter.due_at(task, NOON) == NOON + DAY
     kept.put(made(0, values=((100.0, 40.0), (None, 30.0))))
@@ -455,8 +458,8 @@ def test_each_assessment_is_sent_once_as_soon_as_it_is_there(reports, kept, requ
         (each.start, [(one.r_id, one.value, one.quality) for one in each.payloads]) for each in sampled.report.intervals
     ]
     assert said == [
-        (NOON, [("home/baseline", 100.0, ESTIMATED), ("home/deltaUsage", -60.0, ESTIMATED)]),
-        (NOON + QUARTER, [("home/baseline", 0.0, BAD), ("home/deltaUsage", 0.0, BAD)]),
+        (NOON, [("home/baseline/10of10", 100.0, ESTIMATED), ("home/deltaUsage/10of10", -60.0, ESTIMATED)]),
+        (NOON + QUARTER, [("home/baseline/10of10", 0.0, BAD), ("home/deltaUsage/10of10", 0.0, BAD)]),
     ]
     decode(encode(UpdateReport("rq", (sampled.report,), "ven-1")), strict=True)
     assert reporter.due_at(task, NOON) == NOON, "the VTN has not confirmed it"
@@ -467,7 +470,7 @@ def test_each_assessment_is_sent_once_as_soon_as_it_is_there(reports, kept, requ
 
 
 def test_without_news_the_day_says_that_there_are_none(reports, request_for):
-    request = request_for(REPORT_NAME, "home/deltaUsage", step_s=0, back_s=86_400)
+    request = request_for(REPORT_NAME, "home/deltaUsage/10of10", step_s=0, back_s=86_400)
     reporter = Reporter(Ring(Store(None), 1000), [METERED], ReportPlan(), reports)
     sampled = reporter.sample(reporter.begin(request, REPORT_NAME, NOON), NOON + DAY)
     (one,) = sampled.report.intervals
@@ -478,16 +481,27 @@ def test_without_news_the_day_says_that_there_are_none(reports, request_for):
 def test_one_report_at_once_has_the_newest(reports, kept, request_for):
     kept.put(made(-3))
     kept.put(made(-2, values=((80.0, 70.0),)))
-    request = request_for(REPORT_NAME, "home/deltaUsage", step_s=0, back_s=0, start=None)
+    request = request_for(REPORT_NAME, "home/deltaUsage/10of10", step_s=0, back_s=0, start=None)
     reporter = Reporter(Ring(kept._store, 1000), [METERED], ReportPlan(), reports)
     sampled = reporter.sample(reporter.begin(request, REPORT_NAME, NOON), NOON)
     assert [one.value for each in sampled.report.intervals for one in each.payloads] == [-10.0]
     assert sampled.after is None
 
 
+def test_what_another_method_said_is_not_sent_as_if_it_were_this_one_s(reports, kept, request_for):
+    kept.put(replace(made(0), outcome=replace(made(0).outcome, method="20of20/1")))
+    request = request_for(REPORT_NAME, "home/deltaUsage/10of10", step_s=0, back_s=0, start=None)
+    sampled = reports.sample(reports_begin(reports, kept, request), NOON)
+    assert [one.quality for each in sampled.report.intervals for one in each.payloads] == [BAD]
+
+
+def test_the_default_method_is_the_programmes_default():
+    assert Assess().baseline == DEFAULT_PRESET
+
+
 def test_a_request_that_is_over_ends(reports, kept, request_for):
     kept.put(made(0))
-    request = request_for(REPORT_NAME, "home/deltaUsage", step_s=0, back_s=3600, duration_s=7200)
+    request = request_for(REPORT_NAME, "home/deltaUsage/10of10", step_s=0, back_s=3600, duration_s=7200)
     reporter = Reporter(Ring(kept._store, 1000), [METERED], ReportPlan(), reports)
     task = reporter.begin(request, REPORT_NAME, NOON)
     assert reporter.sample(task, NOON + DAY / 12).after is None
@@ -496,7 +510,9 @@ def test_a_request_that_is_over_ends(reports, kept, request_for):
 def test_long_absences_are_made_up_for_in_several_reports(reports, kept, request_for):
     for number in range(6):
         kept.put(made(4 * number, values=((100.0, 50.0),) * 200))
-    request = request_for(REPORT_NAME, "home/baseline", "home/deltaUsage", step_s=0, back_s=86_400, start=NOON)
+    request = request_for(
+        REPORT_NAME, "home/baseline/10of10", "home/deltaUsage/10of10", step_s=0, back_s=86_400, start=NOON
+    )
     task, sizes = reports_begin(reports, kept, request), []
     while task is not None and reports.due_at(task, NOON) == NOON:
         sampled = reports.sample(task, NOON)

@@ -8,7 +8,7 @@ a value that comes late counts, and one that is corrected, too.
 import asyncio
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -17,7 +17,8 @@ from core.direction import Direction
 from core.plausible import HOME_W
 from core.points import Kind, Quantity
 from metrics.days import Floats
-from openadr.model.assessment import DELTA, delivered_wh
+from metrics.presets import PRESETS
+from openadr.model.assessment import DELTA, delivered_wh, method_of
 from vtn.services import load_profile, settlement_series
 from vtn.services.evaluation_result import IntervalResult, Result, VenResult
 from vtn.services.settlement_series import Basis
@@ -41,7 +42,8 @@ class Agreement:
 
     Energies in Wh, positive as ordered. `difference_wh`: the VEN's less ours; `difference_ratio`: of ours. `agrees`:
     within `tolerance_wh`. These are None where our result knows nothing of it: then `own_wh` is all that the VEN says.
-    `coverage`: share of the intervals that count of which both know, 0 to 1.
+    `coverage`: share of the intervals that count of which both know, 0 to 1. `method`: the baseline by which the VEN
+    computes, if it says so; `same_method`: whether that is the result's.
     """
 
     ven_id: str
@@ -53,6 +55,8 @@ class Agreement:
     tolerance_wh: float | None
     agrees: bool | None
     coverage: float
+    method: str | None = None
+    same_method: bool | None = None
 
     @property
     def is_disputed(self) -> bool:
@@ -77,7 +81,7 @@ async def of_result(
 ) -> SelfAssessments:
     """Return what the VENs of a result (or some of them) say of it, in the result's order; those that say something."""
     asked = [one for one in (result.vens if vens is None else vens) if _due(one)]
-    rows = await _said_by(conn, asked, direction)
+    rows = await _said_by(conn, asked, direction, result.method.partition("/")[0])
     return SelfAssessments(
         result.dispatch_id,
         result.version,
@@ -95,7 +99,7 @@ def _due(ven: VenResult) -> list[IntervalResult]:
     return [one for one in ven.intervals if one.coverage is not None]
 
 
-async def _said_by(conn: Connection, vens: Sequence[VenResult], direction: Direction) -> list[Agreement]:
+async def _said_by(conn: Connection, vens: Sequence[VenResult], direction: Direction, method: str) -> list[Agreement]:
     keys = await numbered(conn, [one.ven_id for one in vens], *_SAID)
     own: dict[str, dict[int, SeriesKey]] = {}
     for number, key in keys.items():
@@ -111,7 +115,9 @@ async def _said_by(conn: Connection, vens: Sequence[VenResult], direction: Direc
         words = [load_profile.marked(one, keys[number], connection_w) for number, one in loaded.items()]
         found = await asyncio.to_thread(compared, results[ven_id], words, direction)
         if found is not None:
-            rows[ven_id] = found
+            own_method = _method_of(keys[number] for number in loaded)
+            same = None if own_method is None else own_method == method
+            rows[ven_id] = replace(found, method=own_method, same_method=same)
     return [rows[one.ven_id] for one in vens if one.ven_id in rows]
 
 
@@ -122,6 +128,12 @@ def _chosen(own: Mapping[int, SeriesKey], basis: Basis | None) -> list[int]:
         first.setdefault(key.resource_id, number)
     settled = {part.key.resource_id for part in basis.everything} if basis else set()
     return [number for name, number in first.items() if name in settled] or list(first.values())
+
+
+def _method_of(keys: Iterable[SeriesKey]) -> str | None:
+    """Return the baseline method that all of some data points name, or None."""
+    names = {method_of(key.point.r_id) for key in keys}
+    return name if len(names) == 1 and (name := names.pop()) in PRESETS else None
 
 
 def _stretch(ven: VenResult) -> Stretch:

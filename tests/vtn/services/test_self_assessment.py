@@ -69,7 +69,7 @@ class Gateway:
             self.household, metered, self.store, quarantine, world.clock,
             flush=lambda: None, ready=lambda: True, renewed=lambda: None,
         )  # fmt: skip
-        assessed = AssessmentReports(Assessments(self.store), metered, self.household.assess.step)
+        assessed = AssessmentReports(Assessments(self.store), metered, self.household.assess)
         plan = ReportPlan(history_step=QUARTER)
         self.engine = Engine(
             self.store,
@@ -149,6 +149,7 @@ async def test_a_gateway_and_its_vtn_agree(world, tmp_path):
     assert row.own_wh == pytest.approx(1000, abs=1)
     assert row.result_wh == pytest.approx(result.delivered_wh)
     assert (row.agrees, row.coverage, row.tolerance_wh) == (True, 1.0, pytest.approx(100))
+    assert (row.method, row.same_method) == ("10of10", True)
 
 
 async def test_another_method_may_come_to_another_figure_which_settles_nothing(world, tmp_path):
@@ -158,6 +159,7 @@ async def test_another_method_may_come_to_another_figure_which_settles_nothing(w
     assert (row.own_wh, row.result_wh) == (pytest.approx(400, abs=1), pytest.approx(600, abs=1))
     assert row.difference_ratio == pytest.approx(-1 / 3, abs=0.01)
     assert row.is_disputed
+    assert (row.method, row.same_method) == ("10of10-unadjusted", False)
     assert result.delivered_wh == pytest.approx(600, abs=1)
 
 
@@ -232,7 +234,7 @@ async def test_the_same_points_of_any_ven_are_read(world):
     assert (await home.found()).silent == 1
     await home.says(-50.0, -70.0)
     (row,) = (await home.found()).vens
-    assert row.own_wh == 120.0
+    assert (row.own_wh, row.method, row.same_method) == (120.0, None, None)
     await home.says(-50.0, -80.0)
     assert (await home.found()).vens[0].own_wh == 130.0, "the newest word counts"
 
