@@ -45,6 +45,7 @@ def household(index: int, plan: DemoPlan, run_dir: Path, mqtt: Mapping[str, Any]
         ],
         "opt": [{"opt": "out", "market_context": plan.market_context}] if index == plan.opt_out else [],
         "market_contexts": [plan.market_context],
+        "assess": {"baseline": plan.baseline},
         "history": {"step": "PT30M", "days": 0 if index == plan.newcomer else plan.history_days},
     }
 
