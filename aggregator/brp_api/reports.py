@@ -85,6 +85,7 @@ class ActivationReport(Model):
     bias_wh: int | None
     """What the baseline credits in the mean on days without an event; it is not taken off. null: not known."""
     coverage: float
+    """That of its intervals, each weighted by what was ordered in it."""
     intervals: list[ReportInterval]
     vens: list[ReportRow] | None
     """null where the contract has no rows of single homes, or fewer than five were called."""

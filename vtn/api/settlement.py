@@ -20,6 +20,8 @@ class SettlementSeries(Model):
     series: Series
     point: Description
     settled: bool
+    stands_in: bool
+    """It is not settled itself, but counts in those intervals of which the settled ones say nothing."""
     sign: Literal[-1, 1]
     """-1: it is taken off, as an export is."""
 
@@ -49,7 +51,8 @@ class SettlementChoice(Model):
 
 
 def _shown(basis: Basis, keys: dict[int, SeriesKey]) -> SettlementBasis:
-    signs = {number: part.sign for part in basis.parts for number in part.numbers}
+    signs = {number: part.sign for part in basis.everything for number in part.numbers}
+    settled = {number for part in basis.parts for number in part.numbers}
     return SettlementBasis(
         flow=basis.flow,
         chosen_by=basis.chosen_by,
@@ -60,7 +63,8 @@ def _shown(basis: Basis, keys: dict[int, SeriesKey]) -> SettlementBasis:
             SettlementSeries(
                 series=shown_series(key),
                 point=description(number, key),
-                settled=number in signs,
+                settled=number in settled,
+                stands_in=number in signs and number not in settled,
                 sign=-1 if signs.get(number) == -1 else 1,
             )
             for number, key in keys.items()

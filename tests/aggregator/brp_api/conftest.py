@@ -27,6 +27,7 @@ from aggregator.trade.worker import MarketSettings, TradeWorker
 from core.points import Kind, Quantity
 from support.vtn_world import World, migrated_sqlite, open_copy, world_on
 from vtn.api import DESK, Desk, fleet
+from vtn.api import OPERATIONS as VTN_OPERATIONS
 from vtn.services import api_clients, potential, principals
 from vtn.services.access_tokens import Tokens
 from vtn.services.idempotency import RequestKeys
@@ -40,11 +41,12 @@ from web.api import Api
 from web.auth import FailureLimit, Role
 from web.http_client import Guard
 from web.idempotency import Idempotency
+from web.operation import Operation
 from web.server import HttpMetrics, make_app
 
 STALE_AFTER_S = 100.0
-_DOCUMENTS: dict[str, dict[str, Any]] = {}
-"""What is served at either address, read once: it never changes."""
+_DOCUMENTS: dict[tuple[str, int], dict[str, Any]] = {}
+"""What is served at either address with so many operations, read once: it never changes."""
 
 
 @dataclass
@@ -272,7 +274,16 @@ async def busy_market(aiohttp_client: Any, postgresql_url: str) -> AsyncIterator
         yield await _market_on(world, aiohttp_client)
 
 
-async def _market_on(world: World, aiohttp_client: Any) -> Market:
+@pytest.fixture
+async def whole_market(tmp_path: Path, aiohttp_client: Any, migrated: Path) -> AsyncIterator[Market]:
+    """Yield a market on SQLite that serves the VTN's own operator API, too."""
+    async with world_on(open_copy(migrated, tmp_path / "vtn.db")) as world:
+        yield await _market_on(world, aiohttp_client, (*VTN_OPERATIONS, *OPERATIONS))
+
+
+async def _market_on(
+    world: World, aiohttp_client: Any, operations: tuple[Operation, ...] = (*OPERATIONS, *fleet.OPERATIONS)
+) -> Market:
     operators = {}
     async with world.tx() as tx:
         for role in Role:
@@ -292,7 +303,7 @@ async def _market_on(world: World, aiohttp_client: Any) -> Market:
     )
     gate = TokenGate(world.db, tokens, failures)
     app = make_app(
-        Api("evenload operator API", "1", (*OPERATIONS, *fleet.OPERATIONS)),
+        Api("evenload operator API", "1", operations),
         StoredPrincipals(world.db),
         hosts={"127.0.0.1", "localhost"},
         metrics=HttpMetrics(CollectorRegistry()),
@@ -303,7 +314,8 @@ async def _market_on(world: World, aiohttp_client: Any) -> Market:
     worker = TradeWorker(world.db, world.clock, MarketSettings(STALE_AFTER_S), sales)
     made = Market(await aiohttp_client(app), world, desk, gate, worker, operators)
     for prefix in ("", "/brp"):
-        if prefix not in _DOCUMENTS:
-            _DOCUMENTS[prefix] = await (await made.http.get(f"{prefix}/openapi.json")).json()
-    made.documents = _DOCUMENTS
+        kept = (prefix, len(operations))
+        if kept not in _DOCUMENTS:
+            _DOCUMENTS[kept] = await (await made.http.get(f"{prefix}/openapi.json")).json()
+        made.documents[prefix] = _DOCUMENTS[kept]
     return made
