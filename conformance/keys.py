@@ -1,7 +1,7 @@
 """Keys and certificates of the VENs that the kit plays, the malicious ones too."""
 
 import hashlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -44,15 +44,7 @@ def write(directory: Path, name: str, key: CertificateIssuerPrivateKeyTypes, cha
 def stranger(directory: Path, name: str, host: str = "", *, rsa_key: bool = False) -> Credentials:
     """Make a client's certificate of an authority that nobody trusts (SE-03); with `host` also a server's (SE-05)."""
     authority, key, now = new_key(), new_key(rsa_key=rsa_key), machine_now()
-    builder = (
-        x509.CertificateBuilder()
-        .issuer_name(_name("an authority that nobody trusts"))
-        .not_valid_before(now - _DAY)
-        .not_valid_after(now + _DAY)
-        .serial_number(x509.random_serial_number())
-        .subject_name(_name(name))
-        .public_key(key.public_key())
-    )
+    builder = _builder(key, name, now - _DAY, now + _DAY).issuer_name(_name("an authority that nobody trusts"))
     uses = [ExtendedKeyUsageOID.CLIENT_AUTH]
     if host:
         uses.append(ExtendedKeyUsageOID.SERVER_AUTH)
@@ -62,24 +54,60 @@ def stranger(directory: Path, name: str, host: str = "", *, rsa_key: bool = Fals
     return write(directory, name, key, certificate.public_bytes(serialization.Encoding.PEM).decode())
 
 
+def authority(directory: Path, name: str) -> Credentials:
+    """Make an authority for a trial of a day."""
+    key, now = new_key(), machine_now()
+    builder = _builder(key, name, now - _DAY, now + _DAY).issuer_name(_name(name))
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    pem = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    return write(directory, name, key, pem.decode())
+
+
 def expired(directory: Path, name: str, authority: Path, authority_key: Path) -> Credentials:
     """Make a client certificate of an authority (PEM files) that ended yesterday (SE-04)."""
-    issuer = x509.load_pem_x509_certificate(authority.read_bytes())
-    issuer_key = serialization.load_pem_private_key(authority_key.read_bytes(), None)
-    key, yesterday = new_key(), machine_now() - _DAY
-    builder = (
+    yesterday = machine_now() - _DAY
+    return _issued(directory, name, Credentials(authority, authority_key), yesterday - _DAY, yesterday)
+
+
+def issued(directory: Path, name: str, authority: Credentials, host: str = "", *, rsa_key: bool = False) -> Credentials:
+    """Make a certificate of an authority, good until tomorrow; with `host` it is a server's."""
+    now = machine_now()
+    return _issued(directory, name, authority, now - _DAY, now + _DAY, host, rsa_key=rsa_key)
+
+
+def _issued(
+    directory: Path,
+    name: str,
+    authority: Credentials,
+    begins: datetime,
+    ends: datetime,
+    host: str = "",
+    *,
+    rsa_key: bool = False,
+) -> Credentials:
+    issuer = x509.load_pem_x509_certificate(authority.certificate.read_bytes())
+    issuer_key = serialization.load_pem_private_key(authority.key.read_bytes(), None)
+    if not isinstance(issuer_key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise InvalidError(f"{authority.key} is no key of an authority.")
+    key = new_key(rsa_key=rsa_key)
+    builder = _builder(key, name, begins, ends).issuer_name(issuer.subject)
+    if host:
+        builder = builder.add_extension(x509.SubjectAlternativeName([_host(host)]), critical=False)
+    pem = builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    return write(directory, name, key, pem.decode())
+
+
+def _builder(
+    key: CertificateIssuerPrivateKeyTypes, name: str, begins: datetime, ends: datetime
+) -> x509.CertificateBuilder:
+    return (
         x509.CertificateBuilder()
-        .issuer_name(issuer.subject)
-        .not_valid_before(yesterday - _DAY)
-        .not_valid_after(yesterday)
+        .not_valid_before(begins)
+        .not_valid_after(ends)
         .serial_number(x509.random_serial_number())
         .subject_name(_name(name))
         .public_key(key.public_key())
     )
-    if not isinstance(issuer_key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-        raise InvalidError(f"{authority_key} is no key of an authority.")
-    pem = builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    return write(directory, name, key, pem.decode())
 
 
 def fingerprint(certificate: Path) -> str:

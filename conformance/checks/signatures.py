@@ -11,6 +11,7 @@ from conformance.templates import ANSWERS
 from conformance.verdict import Failed, NotObservable
 
 _FEATURE: Final = "signatures"
+_INNER_FAULT: Final = 500
 _NAMES_NOTHING: Final = frozenset(
     {
         "oadrQueryRegistration",
@@ -26,17 +27,33 @@ _NAMES_NOTHING: Final = frozenset(
 
 
 def _was_taken(exchange: Exchange) -> bool:
-    """Tell whether a message was acted on: it was answered in OpenADR, and by no error."""
+    """Tell whether a message was acted on: it was answered in OpenADR, by no error and not by asking to register."""
     if exchange.answer is None or exchange.answer.status != judge.OK or not exchange.answer.body:
         return False
-    return not judge.is_error(judge.answer(exchange).code)
+    document = judge.answer(exchange)
+    return document.name != "oadrRequestReregistration" and not judge.is_error(document.code)
 
 
-def _passed_over(transcript: Transcript, group: str) -> None:
-    """Raise Failed if a message of a group was acted on, by what it was answered and by what it left behind."""
-    for exchange in needed(transcript, group):
+def _passed_over(transcript: Transcript, *groups: str) -> None:
+    """Raise Failed if a message of some groups was acted on, by its answer and by what it left behind, or did harm."""
+    taken, broken = [], []
+    for exchange in (exchange for group in groups for exchange in needed(transcript, group)):
         if _was_taken(exchange):
-            raise Failed(f"{exchange.step}: {judge.request(exchange).name} was taken", exchange)
+            taken.append(exchange)
+        elif exchange.answer is not None and exchange.answer.status == _INNER_FAULT:
+            broken.append(exchange)
+    faults = [
+        f"{what}: {', '.join(dict.fromkeys(each.step for each in exchanges))}"
+        for what, exchanges in (("taken", taken), (f"an inner fault, HTTP {_INNER_FAULT}", broken))
+        if exchanges
+    ]
+    if faults:
+        raise Failed("; ".join(faults), *taken, *broken)
+    for group in groups:
+        _left_nothing(transcript, group)
+
+
+def _left_nothing(transcript: Transcript, group: str) -> None:
     for exchange in needed(transcript, f"after {group}"):
         document = judge.answer(exchange)
         if judge.is_error(document.code):
@@ -47,8 +64,8 @@ def _passed_over(transcript: Transcript, group: str) -> None:
 
 @check("SE-08", "signatures", feature=_FEATURE)
 def what_is_not_signed_well_is_passed_over(transcript: Transcript) -> None:
-    """Unsigned, changed, moved, signed by others: nothing of such a message is done."""
-    _passed_over(transcript, "bad")
+    """Unsigned of every kind, changed, moved, signed by others: nothing is done, and a refusal is no inner fault."""
+    _passed_over(transcript, "unsigned", "bad")
 
 
 def _answers(transcript: Transcript) -> Iterator[tuple[Exchange, Document]]:

@@ -37,15 +37,18 @@ def _sign_all(stage: Stage, ven: Ven, signer: Signer, label: str) -> None:
     """Send messages of every kind; the last ends the registration."""
     with_comments = signer.sign(t.poll(ven.ven_id), canonical=WITH_COMMENTS)
     replace(ven, signer=None).post(f"signed:oadrPoll:{label}, with comments", with_comments)
+    for message in _of_every_kind(stage, ven):
+        ven.post(f"signed:{message.name}:{label}", message)
+
+
+def _of_every_kind(stage: Stage, ven: Ven) -> tuple[t.Message, ...]:
     answers = (t.registered_report, t.created_report, t.canceled_report)
-    messages = (
+    return (
         t.query(stage.token()),
         ven.again(),
         *(answer(ven.ven_id, "no such request") for answer in answers),
         *t.of_every_kind(ven.ven_id, ven.registration_id),
     )
-    for message in messages:
-        ven.post(f"signed:{message.name}:{label}", message)
 
 
 def _spoil(stage: Stage, ven: Ven, signer: Signer) -> None:
@@ -53,6 +56,11 @@ def _spoil(stage: Stage, ven: Ven, signer: Signer) -> None:
     other = stage.newcomer("another").identity.credentials
     handle = stage.event([ven], starts_in=_DISTANT)
     delivered = ven.drain("setup", opt=None)
+    mute = replace(ven, signer=None)
+    for message in _of_every_kind(stage, ven):
+        mute.post(f"unsigned:{message.name}", message)
+    ven.post("after unsigned", t.poll(ven.ven_id))
+    stage.fact("opt after unsigned", stage.operator.opt(handle, ven.ven_id))
     foreign = stage.foreign_credentials()
     strangers = {"of a foreign authority": Signer(foreign), "of a foreign key": Signer(foreign, shows=signer.own)}
     if other not in (None, signer.own):  # a file of VENs may name one only

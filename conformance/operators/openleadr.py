@@ -2,14 +2,17 @@
 
 import contextlib
 import json
+import secrets
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
+from conformance import keys
 from conformance.operator import (
     EventOrder,
     Identity,
@@ -18,21 +21,27 @@ from conformance.operator import (
     SignalOrder,
     UnableError,
 )
+from conformance.wire import Credentials
 
 _PATIENCE_S: Final = 10.0
+AUTHORITY: Final = "authority"
+OWN: Final = "vtn"
 
 
 @dataclass
 class OpenleadrOperator:
-    """A running server. Its VENs are known by their venIDs: it is reached over plain HTTP."""
+    """A running server. Without an authority it is reached over plain HTTP, and its VENs are known by their venIDs."""
 
     port: int
+    directory: Path | None
+    authority: Credentials | None
     process: subprocess.Popen[str]
 
     @property
     def url(self) -> str:
         """Where its VENs post."""
-        return f"http://127.0.0.1:{self.port}/OpenADR2/Simple/2.0b"
+        scheme = "http" if self.authority is None else "https"
+        return f"{scheme}://127.0.0.1:{self.port}/OpenADR2/Simple/2.0b"
 
     def now(self) -> datetime:
         """Return the real time."""
@@ -40,18 +49,27 @@ class OpenleadrOperator:
 
     def provide(self, name: str, *, rsa: bool = False) -> Identity:
         """Have it know a VEN, which has no id of its own choice when it registers."""
-        if rsa:
-            raise UnableError("it is reached without TLS")
-        self._ask("provide", name=name)
-        return Identity(name)
+        if self.directory is None or self.authority is None:
+            if rsa:
+                raise UnableError("it is reached without TLS")
+            self._ask("provide", name=name)
+            return Identity(name)
+        credentials = keys.issued(self.directory, f"ven-{secrets.token_hex(6)}", self.authority, rsa_key=rsa)
+        self._ask("provide", name=name, fingerprint=keys.fingerprint(credentials.certificate))
+        return Identity(name, credentials)
 
     def fingerprint(self, ven_id: str) -> str:
-        """Raise UnableError: there are no certificates."""
-        raise UnableError("it is reached without TLS")
+        """Return what it told its user of the certificate with which the VEN registered."""
+        shown = self._ask("shown", ven_id=ven_id)["fingerprint"]
+        if shown is None:
+            raise UnableError("it is reached without TLS")
+        return str(shown)
 
     def require_signatures(self, ven: Identity, *, required: bool = True) -> None:
-        """Raise UnableError: there are no certificates."""
-        raise UnableError("it is reached without TLS")
+        """Start it anew with or without signatures: it has one setting for all VENs, for when it begins."""
+        if self.authority is None:
+            raise UnableError("it is reached without TLS")
+        self._begin_anew("--signed" if required else "")
 
     def create_event(self, order: EventOrder, ven_ids: Sequence[str]) -> str:
         """Add an event for one VEN; its handle is venID and eventID."""
@@ -110,9 +128,12 @@ class OpenleadrOperator:
 
     def restart(self) -> None:
         """Start another process, which knows the same VENs: they are in its user's database."""
+        self._begin_anew()
+
+    def _begin_anew(self, *how: str) -> None:
         vens = self._ask("vens")["vens"]
         _end(self.process)
-        self.process = _start(self.port)
+        self.process = _start(self.port, self.directory, *how)
         self._ask("know", vens=vens)
 
     def _ask(self, command: str, **details: object) -> dict[str, Any]:
@@ -134,19 +155,27 @@ class OpenleadrOperator:
 
 
 @contextlib.contextmanager
-def started() -> Iterator[OpenleadrOperator]:
-    """Run openleadr's VTN while the context lasts. Raises UnableError if it does not start."""
+def started(directory: Path | None = None) -> Iterator[OpenleadrOperator]:
+    """Run openleadr's VTN while the context lasts. Raises UnableError if it does not start.
+
+    With a directory, where its keys are kept then, it is by mutual TLS, and what it says is signed.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    operator = OpenleadrOperator(port, _start(port))
+    authority = None
+    if directory is not None:
+        authority = keys.authority(directory, AUTHORITY)
+        keys.issued(directory, OWN, authority, "127.0.0.1")
+    operator = OpenleadrOperator(port, directory, authority, _start(port, directory))
     try:
         yield operator
     finally:
         _end(operator.process)
 
 
-def _start(port: int) -> subprocess.Popen[str]:
+def _start(port: int, directory: Path | None, *how: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-W", "ignore", "-m", "conformance.operators.openleadr_server", str(port)]
+    command += [] if directory is None else [str(directory), *filter(None, how)]
     process = subprocess.Popen(  # noqa: S603  a module of ours
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )

@@ -1,6 +1,8 @@
-"""openleadr's VTN as a process of its own, over plain HTTP on loopback: run by `python -m`, one JSON line each way.
+"""openleadr's VTN as a process of its own, on loopback: run by `python -m`, one JSON line each way.
 
 It is that package as it comes; what is added here is what its users write: who registers, and which events there are.
+Its arguments are a port and, for mutual TLS, a directory with its certificate and its authority's; then `--signed` has
+it require signatures.
 """
 
 import asyncio
@@ -8,19 +10,27 @@ import contextlib
 import json
 import sys
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from openleadr import OpenADRServer
+
+from conformance.operators.openleadr import AUTHORITY, OWN
 
 
 class Server:
     """The server, its VENs by id, and what they answered."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, directory: Path | None = None, *, signed: bool = False) -> None:
         self._vens: dict[str, dict[str, Any]] = {}
         self._opts: dict[tuple[str, str], str] = {}
         self._server = OpenADRServer(
-            vtn_id="openleadr", http_port=port, ven_lookup=self._lookup, requested_poll_freq=timedelta(seconds=10)
+            vtn_id="openleadr",
+            http_port=port,
+            ven_lookup=self._lookup,
+            requested_poll_freq=timedelta(seconds=10),
+            verify_message_signatures=signed,
+            **({} if directory is None else _keys(directory)),
         )
         self._server.add_handler("on_create_party_registration", self._register)
         self._server.add_handler("on_cancel_party_registration", self._cancel)
@@ -38,11 +48,16 @@ class Server:
                 answer = {"refused": repr(error)}
             _say(answer)
 
-    def do_provide(self, name: str) -> dict[str, Any]:
+    def do_provide(self, name: str, fingerprint: str | None = None) -> dict[str, Any]:
         """Know a VEN, which is not registered yet."""
         ven_id = f"Ven-{len(self._vens) + 1}"
-        self._vens[ven_id] = {"ven_id": ven_id, "ven_name": name, "fingerprint": None, "registration_id": None}
+        known = {"ven_id": ven_id, "ven_name": name, "fingerprint": fingerprint}
+        self._vens[ven_id] = known | {"registration_id": None, "shown": None}
         return {"ven_id": ven_id}
+
+    def do_shown(self, ven_id: str) -> dict[str, Any]:
+        """Tell which fingerprint openleadr told when a VEN registered."""
+        return {"fingerprint": self._vens[ven_id]["shown"]}
 
     def do_vens(self) -> dict[str, Any]:
         """Tell which VENs are known."""
@@ -88,18 +103,26 @@ class Server:
     async def _register(self, payload: dict[str, Any]) -> tuple[str, str] | bool:
         for ven in self._vens.values():
             if payload.get("ven_id") in (None, ven["ven_id"]) and payload.get("ven_name") == ven["ven_name"]:
+                ven["shown"] = payload.get("fingerprint")
+                if ven["fingerprint"] != ven["shown"]:
+                    return False
                 ven["registration_id"] = f"registration of {ven['ven_id']}"
                 return ven["ven_id"], ven["registration_id"]
         return False
 
-    async def _cancel(self, payload: dict[str, Any]) -> bool:
-        ven = self._vens.get(payload.get("ven_id", ""))
-        if ven is not None:
+    async def _cancel(self, payload: dict[str, Any]) -> None:
+        if ven := self._vens.get(payload.get("ven_id", "")):
             ven["registration_id"] = None
-        return ven is not None
 
     async def _answered(self, ven_id: str, event_id: str, opt_type: str) -> None:
         self._opts[ven_id, event_id] = opt_type
+
+
+def _keys(directory: Path) -> dict[str, str]:
+    """Return what it takes for TLS and for signing, by the names of its parameters."""
+    cert, key = str(directory / f"{OWN}.pem"), str(directory / f"{OWN}.key")
+    trust = str(directory / f"{AUTHORITY}.pem")
+    return {"http_cert": cert, "http_key": key, "http_ca_file": trust, "cert": cert, "key": key}
 
 
 def _say(answer: dict[str, Any]) -> None:
@@ -111,4 +134,5 @@ def _say(answer: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     with contextlib.redirect_stdout(sys.stderr):
-        asyncio.run(Server(int(sys.argv[1])).run())
+        place = Path(sys.argv[2]) if sys.argv[2:] else None
+        asyncio.run(Server(int(sys.argv[1]), place, signed="--signed" in sys.argv).run())

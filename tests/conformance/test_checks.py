@@ -477,6 +477,9 @@ PUSH = (
 _DESCRIBED = text("</ei:responseDescription>", "!</ei:responseDescription>")
 _EXCLUSIVE = "http://www.w3.org/2001/10/xml-exc-c14n#"
 SIGNATURES = (
+    _m("SE-08", "signatures", "unsigned:oadrQueryRegistration", _let_in),
+    _m("SE-08", "signatures", "unsigned:oadrPoll", status(500)),
+    _m("SE-08", "signatures", "after unsigned", code(463)),
     _m("SE-08", "signatures", "bad:unsigned", _let_in),
     _m("SE-08", "signatures", "bad:tampered", _let_in),
     _m("SE-08", "signatures", "bad:moved", _let_in),

@@ -3,7 +3,7 @@
 from conformance.check import check
 from conformance.report.summary import summary
 from conformance.verdict import Result, Verdict
-from docs.reference.measure_conformance import page
+from docs.reference.measure_conformance import merged, page
 
 
 @check("EV-12", "x")
@@ -31,3 +31,12 @@ def test_the_page_counts_by_chapter_and_lists_what_did_not_pass():
     (odd,) = (line for line in lines if "&lt;b>" in line)
     assert len(odd) < 300
     assert "- XM-01, XM-02: no XMPP." in lines
+
+
+def test_of_two_runs_the_one_counts_that_saw_more():
+    def results(*verdicts):
+        return [Result(f"SE-{number}", verdict) for number, verdict in enumerate(verdicts)]
+
+    plain = results(Verdict.NOT_OBSERVABLE, Verdict.NOT_OBSERVABLE, Verdict.FAIL, Verdict.PASS, Verdict.PASS)
+    secure = results(Verdict.PASS, Verdict.FAIL, Verdict.PASS, Verdict.NOT_OBSERVABLE)
+    assert merged(plain, secure) == results(Verdict.PASS, Verdict.FAIL, Verdict.FAIL, Verdict.PASS, Verdict.PASS)

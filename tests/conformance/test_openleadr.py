@@ -2,6 +2,7 @@
 
 import pytest
 
+from conformance import keys
 from conformance.checks import CHECKS
 from conformance.dialogues import DIALOGUES
 from conformance.operator import ReportOrder, UnableError
@@ -48,6 +49,41 @@ def results(tmp_path_factory):
         with pytest.raises(UnableError):
             operator.request_report("Ven-1", ReportOrder("usage", ("power",)))
     return {result.rule: result for result in judged(CHECKS, transcripts, Profile())}
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory):
+    place = tmp_path_factory.mktemp("secure")
+    with started(place) as operator:
+        authority = operator.authority
+        expired = keys.expired(place, "expired", authority.certificate, authority.key)
+        access = Access(operator.url, authority.certificate)
+        setting = Setting(access, operator, Timeline(operator.now(), machine_now()), place, 1, 1, expired)
+        transcripts = [play(name, DIALOGUES[name], setting) for name in ("certificates", "suites", "signatures")]
+    assert [transcript.broke for transcript in transcripts] == ["", "", ""]
+    return {result.rule: result for result in judged(CHECKS, transcripts, Profile())}
+
+
+def test_by_tls_it_lets_nobody_in_whom_it_does_not_know(secure):
+    for rule in ("SE-02", "SE-03", "SE-04", "SE-06"):
+        assert secure[rule].verdict is Verdict.PASS, secure[rule]
+
+
+def test_it_has_one_certificate_and_so_one_of_the_suites(secure):
+    assert secure["SE-01"].verdict is Verdict.FAIL
+    assert secure["SE-01"].reason.startswith("suite:AES128-SHA256")
+
+
+def test_an_unsigned_message_that_names_no_ven_is_taken_and_others_are_an_inner_fault(secure):
+    taken, _, broken = secure["SE-08"].reason.partition("; ")
+    assert taken == "taken: unsigned:oadrQueryRegistration"
+    assert broken.startswith("an inner fault, HTTP 500: ")
+    assert "unsigned:oadrPoll" in broken
+
+
+def test_a_signature_of_tomorrow_is_taken(secure):
+    assert secure["SE-10"].verdict is Verdict.FAIL
+    assert secure["SE-10"].reason.startswith("taken: unprotected:of tomorrow")
 
 
 @pytest.mark.parametrize("rule", FAULTS)
