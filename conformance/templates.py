@@ -233,8 +233,12 @@ def create_opt(
     event: tuple[str, int] | None = None,
     resources: Sequence[str] = (),
     vens: Sequence[str] = (),
+    device_class: str = "",
 ) -> Message:
-    """Return oadrCreateOpt: a schedule of (start, duration), or an event's opt (id, modificationNumber)."""
+    """Return oadrCreateOpt: a schedule of (start, duration), or an event's opt (id, modificationNumber).
+
+    `device_class` is what stands in its oadrDeviceClass, XML.
+    """
     spans = "".join(
         f"<xcal:available>{properties_part(start, duration)}</xcal:available>" for start, duration in available or ()
     )
@@ -254,7 +258,13 @@ def create_opt(
         f"<ei:modificationNumber>{event[1]}</ei:modificationNumber></ei:qualifiedEventID>",
         f"<ei:eiTarget>{''.join(element('ei:resourceID', each) for each in resources)}",
         f"{''.join(element('ei:venID', each) for each in vens)}</ei:eiTarget>",
+        f"<oadr:oadrDeviceClass>{device_class}</oadr:oadrDeviceClass>" if device_class else "",
     )
+
+
+def end_device(device_class: str) -> str:
+    """Return an endDeviceAsset, which names a class of devices."""
+    return f"<power:endDeviceAsset>{element('power:mrid', device_class)}</power:endDeviceAsset>"
 
 
 def cancel_opt(ven_id: str, opt_id: str, request_id: str = "x") -> Message:
@@ -278,10 +288,11 @@ _POWER: Final = (
 )
 
 
-def usage_offer(specifier: str = "usage", r_id: str = "power", resource: str = "load1") -> str:
+def usage_offer(specifier: str = "usage", r_id: str = "power", resource: str = "load1", device_class: str = "") -> str:
     """Return a report of a metadata message: TELEMETRY_USAGE with a power in W, sampled each 10 s to 1 h."""
+    subject = f"<ei:reportSubject>{end_device(device_class)}</ei:reportSubject>" if device_class else ""
     return (
-        f"<oadr:oadrReport>{duration_part('PT2H')}<oadr:oadrReportDescription>{element('ei:rID', r_id)}"
+        f"<oadr:oadrReport>{duration_part('PT2H')}<oadr:oadrReportDescription>{element('ei:rID', r_id)}{subject}"
         f"<ei:reportDataSource>{element('ei:resourceID', resource)}</ei:reportDataSource>"
         f"<ei:reportType>usage</ei:reportType>{_POWER}<ei:readingType>Direct Read</ei:readingType>"
         "<oadr:oadrSamplingRate><oadr:oadrMinPeriod>PT10S</oadr:oadrMinPeriod>"

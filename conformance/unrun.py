@@ -13,7 +13,6 @@ UNRUN: Final[Mapping[str, str]] = MappingProxyType(
         "EV-38": "nothing to see: it allows something",
         "EV-39": "nothing to see: what happens where events overlap is not defined",
         "EV-55": "not observable: a VTN gets no events",
-        "OP-11": "not built: the kit sends no device classes in opts",
         "OP-17": "nothing to see: it is left to each programme",
         "RP-10": "not observable: it is about what values mean, not about messages",
         "RP-47": "not built: the kit asks a VTN for no values on change",

@@ -103,6 +103,15 @@ def what_wants_no_answer_gets_none(transcript: Transcript) -> None:
         judge.refused(exchange, _CREATED)
 
 
+@check("OP-11", "schedules", feature="targets")
+def an_opt_may_name_classes_of_devices(transcript: Transcript) -> None:
+    """An oadrDeviceClass with a class of the list is taken; another class, and what is no class, get 4xx."""
+    _taken(transcript, "class:own")
+    for step in ("class:not of the list", "class:by resource"):
+        for exchange in needed(transcript, step):
+            judge.refused(exchange, _CREATED)
+
+
 @check("OP-12", "schedules")
 def a_schedule_may_have_no_end(transcript: Transcript) -> None:
     """A duration of zero is taken."""
@@ -150,6 +159,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     an_opt_outlasts_later_answers,
     an_opt_is_for_a_part_of_the_event,
     what_wants_no_answer_gets_none,
+    an_opt_may_name_classes_of_devices,
     a_schedule_may_have_no_end,
     cancelling_what_was_superseded_is_no_error,
     an_unknown_opt_is_refused,

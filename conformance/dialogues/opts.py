@@ -7,11 +7,17 @@ from typing import Final
 from conformance import templates as t
 from conformance.stage import Stage, Ven
 
+_CLASS: Final = "Thermostat"
+
 
 def _with_resources(stage: Stage) -> Ven:
-    """Return a VEN whose metadata name the resources load1 and load2."""
+    """Return a VEN whose metadata name the resources load1, load2 and thermostat1."""
     ven = stage.ven("a")
-    offers = [t.usage_offer(), t.usage_offer("usage of load2", resource="load2")]
+    offers = [
+        t.usage_offer(),
+        t.usage_offer("usage of load2", resource="load2"),
+        t.usage_offer("usage of thermostat1", resource="thermostat1", device_class=_CLASS),
+    ]
     ven.post("offer", t.register_report(ven.ven_id, offers, stage.token()))
     ven.drain("wanted")
     return ven
@@ -69,6 +75,14 @@ def schedules(stage: Stage) -> None:
     create("some resources", "some", ("2035-01-01T00:00:00Z", "PT1H"), resources=("load1", "load2"))
     itself = t.create_opt(ven.ven_id, "itself", request_id=stage.token(), vens=[ven.ven_id])
     ven.post("the VEN itself", itself)
+    classes = {
+        "own": t.end_device(_CLASS),
+        "not of the list": t.end_device("Toaster"),
+        "by resource": t.element("ei:resourceID", "load1"),
+    }
+    for name, device_class in classes.items():
+        by_class = t.create_opt(ven.ven_id, f"class {name}", request_id=stage.token(), device_class=device_class)
+        ven.post(f"class:{name}", by_class)
     ven.post("unknown", t.cancel_opt(ven.ven_id, "no such opt", stage.token()))
     ven.post("no request id", t.create_opt(ven.ven_id, "quiet", request_id=""))
 
