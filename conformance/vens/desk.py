@@ -75,7 +75,9 @@ class Rules:
 
 
 @dataclass
-class _Registration:
+class Registration:
+    """By which ids a VEN is registered; both are empty for one that is not."""
+
     ven_id: str = ""
     id: str = ""
 
@@ -106,7 +108,7 @@ class Desk:
         self._dialogue, self._step = "", "before"
         self._queue: deque[Message] = deque()
         self._sayings: dict[str, deque[Saying | Reply]] = {}
-        self._registration = _Registration()
+        self._registration = Registration()
         self._empty_polls = 0
         self._post = post
         self._pushing = self._closed = False
@@ -398,10 +400,17 @@ class Desk:
         """Its registrationID."""
         return self._registration.id
 
-    def forget_registration(self) -> None:
-        """Take the registration as over."""
+    def forget_registration(self) -> Registration:
+        """Take the registration as over, and return what it was."""
         with self._changed:
-            self._registration = _Registration()
+            held, self._registration = self._registration, Registration()
+        return held
+
+    def remember(self, held: Registration) -> None:
+        """Know the VEN again by a registration that was forgotten, if it has made no other one."""
+        with self._changed:
+            if not self._registration.ven_id:
+                self._registration = held
 
     def heard(self, name: str, since: int) -> list[Document]:
         """Return the messages of a name that came in this dialogue since a place."""
@@ -436,7 +445,7 @@ class Desk:
         return self.timeline.now()
 
     def _saying(self, document: Document | None, name: str, request: Request) -> Saying:
-        if document is None:
+        if document is None or etree.QName(document.root).namespace not in (t.NAMESPACES["oadr"], t.OF_2_0_A):
             return Saying(answer_of(None, 406))
         self._facts["signs"] = self._facts["signs"] or _signs(document)
         if planned := self._sayings.get(name):
@@ -477,16 +486,16 @@ class Desk:
         ven_id = held.ven_id or self.rules.ven_id or f"ven-{self.token()}"
         self._facts.setdefault("ven_ids", []).append(ven_id)
         run = f"{self.timeline.machine:%Y%m%d%H%M%S%f}"  # a VEN may remember that of a run with the same seed
-        self._registration = _Registration(ven_id, held.id or f"reg-{run}-{self.token()}")
+        self._registration = Registration(ven_id, held.id or f"reg-{run}-{self.token()}")
         return self._registered(request_id, self._registration)
 
-    def _registered(self, request_id: str, held: _Registration) -> Message:
+    def _registered(self, request_id: str, held: Registration) -> Message:
         rules = self.rules
         ids = held.ven_id or None, held.id or None
         return m.created_registration(request_id, rules.poll_s, *ids, vtn_id=rules.vtn_id)
 
     def _unregister(self, _: Document, request_id: str) -> Message:
-        held, self._registration = self._registration, _Registration()
+        held, self._registration = self._registration, Registration()
         return t.canceled_registration(held.ven_id, held.id, request_id)
 
     def _poll(self, _: Document, request_id: str) -> Message:

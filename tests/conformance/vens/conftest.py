@@ -23,7 +23,7 @@ SPEED = 30.0
 RESOURCE = "home-01"
 VTN_ID = "Utility-1"
 """Whom a gateway that is enrolled expects."""
-SIGNED = ("joining", "signatures", "certificates", "leaving")
+SIGNED = ("joining", "signatures", "certificates", "renewing", "leaving")
 """The dialogues that are played by TLS and with signatures, too."""
 _HOUSEHOLD = """\
 version: 1

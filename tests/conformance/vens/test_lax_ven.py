@@ -67,8 +67,10 @@ def test_who_talks_to_any_server_is_caught_and_who_looks_is_not(place, lax):
 
 @pytest.mark.parametrize("forgiving", [True, False])
 def test_who_does_not_register_with_a_vtn_that_forgot_it_is_caught(forgiving):
-    results = _played(Place(port=free_port()), "http", None, "outages", forgiving=forgiving)
+    results = _played(Place(port=free_port()), "http", None, "renewing", "outages", "leaving", forgiving=forgiving)
     assert results["RG-12"].verdict is (Verdict.PASS if forgiving else Verdict.FAIL)
     if not forgiving:
         assert results["RG-12"].reason == "the VEN does not register with a VTN that has forgotten it"
         assert results["RG-12"].exchanges
+    for rule in ("RG-10", "RG-11", "RG-16"):  # it answers no cancellation, be it known again or not
+        assert results[rule].verdict is Verdict.FAIL, results[rule]

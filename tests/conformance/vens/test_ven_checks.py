@@ -180,7 +180,7 @@ EVENTS = (
 REGISTRATION = (
     _m(
         "RG-01",
-        "leaving",
+        "renewing",
         "asked again",
         said("oadrResponse", "oadrResponse", "oadrRequestReregistration"),
         "RG-09",
@@ -194,7 +194,7 @@ REGISTRATION = (
         said(
             "oadrCreatePartyRegistration",
             "</pyld:requestID>",
-            "</pyld:requestID><ei:registrationID>x</ei:registrationID>",
+            "</pyld:requestID><ei:venID>x</ei:venID>",
         ),
     ),
     _m(
@@ -206,17 +206,17 @@ REGISTRATION = (
     ),
     _m(
         "RG-06",
-        "leaving",
+        "renewing",
         "asked again",
         said("oadrCreatePartyRegistration", "<ei:registrationID>[^<]*</ei:registrationID>", ""),
     ),
     _m("RG-07", "joining", "our metadata", silent("oadrRequestEvent")),
     _m("RG-12", "outages", "back", silent("oadrCreatePartyRegistration")),
-    _m("RG-09", "leaving", "asked again", code("oadrResponse", 459)),
+    _m("RG-09", "renewing", "asked again", code("oadrResponse", 459)),
     _m("RG-10", "leaving", "cancelled:oadrPoll", moved("gone:oadrPoll")),
     _m(
         "RG-11",
-        "leaving",
+        "renewing",
         "cancel:wrong registration:oadrCanceledPartyRegistration",
         code("oadrCanceledPartyRegistration", 200),
     ),
@@ -530,6 +530,18 @@ def test_who_does_not_ask_for_events_where_it_was_forgotten_is_caught(transcript
     )
 
 
+def test_the_first_registration_of_who_was_registered_before_is_not_seen(transcripts):
+    """Whose registrationID it has nobody can tell (RG-03)."""
+    (joining,) = (each for each in transcripts if each.dialogue == "joining")
+    old = said(
+        "oadrCreatePartyRegistration", "</pyld:requestID>", "</pyld:requestID><ei:registrationID>x</ei:registrationID>"
+    )
+    result = next(check for check in CHECKS if check.rule == "RG-03").of_transcript(
+        mutated(joining, _m("RG-03", "joining", "joining", old))
+    )
+    assert (result.verdict, "from before" in result.reason) == (Verdict.NOT_OBSERVABLE, True)
+
+
 def test_an_opt_that_is_said_otherwise_is_told_so(transcripts):
     (opts,) = (each for each in transcripts if each.dialogue == "opts")
     otherwise = _m("OP-01", "opts", "opted out", instead("oadrCreateOpt", _created_event("chosen")))
@@ -550,10 +562,10 @@ def test_nonces_that_are_not_remembered_are_noted_and_no_fault(request):
 
 def test_an_answer_to_a_push_that_is_noted_late_was_said_before(pushed):
     """By threads of the kit, the next request may be noted first (RG-09)."""
-    (leaving,) = (each for each in pushed if each.dialogue == "leaving")
-    late = sorted(leaving, key=lambda each: each.step == "asked again:oadrResponse")
+    (renewing,) = (each for each in pushed if each.dialogue == "renewing")
+    late = sorted(renewing, key=lambda each: each.step == "asked again:oadrResponse")
     result = next(check for check in CHECKS if check.rule == "RG-09").of_transcript(
-        replace(leaving, exchanges=tuple(late))
+        replace(renewing, exchanges=tuple(late))
     )
     assert (result.verdict, result.reason) == (Verdict.PASS, "")
 
