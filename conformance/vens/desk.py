@@ -57,9 +57,9 @@ def answer_of(message: Message | None, status: int = _OK) -> Answer:
 class Rules:
     """What a run goes by. Lengths are seconds: `poll_s` of world time, the others of machine time.
 
-    A VEN that is pushed to and says nothing for `quiet_s` has said what it had to say. `market_context` and `resource`
-    are the VEN's; `ven_id` is given where it was agreed on before, `vtn_id` is who we are to it. Without `checks_host`
-    it is set up not to hold certificates against host names.
+    A VEN that is pushed to and says nothing for `quiet_s` has said what it had to say. `market_context`, `resource` and
+    `device_class` are the VEN's; `ven_id` is given where it was agreed on before, `vtn_id` is who we are to it. Without
+    `checks_host` it is set up not to hold certificates against host names.
     """
 
     poll_s: int = 2
@@ -68,6 +68,7 @@ class Rules:
     quiet_s: float = 1.5
     market_context: str = MARKET_CONTEXT
     resource: str = ""
+    device_class: str = ""
     ven_id: str | None = None
     seed: int = 1
     vtn_id: str = m.VTN_ID

@@ -26,6 +26,7 @@ from conformance.templates import Message
 from conformance.vens import messages as m
 from conformance.vens.desk import Desk, answer_of
 from conformance.vens.impostors import clients, impostors
+from conformance.vocabulary import DEVICE_CLASSES
 from core.errors import InvalidError
 
 Dialogue = Callable[[Desk], None]
@@ -38,6 +39,7 @@ _MOST_PAST_S: Final = 20 * 365 * 86_400
 """Of a VEN that has more of the past than that, nobody can ask too much."""
 _MOST_PATIENCE: Final = 4
 _AWAY_S: Final = 5400
+_NO_CLASS: Final = "No_Such_Class"
 _DEEP: Final = 20_000
 _MUCH: Final = 24 << 20
 
@@ -202,7 +204,7 @@ def faults(desk: Desk) -> None:
         "unsupported signal": desk.event(id="bad", signals=(m.Signal("x-conformance", "level"),)),
         "unsupported type": desk.event(id="bad", signals=(m.Signal("SIMPLE", "setpoint"),)),
         "unknown resource": desk.event(id="bad", target=t.element("ei:resourceID", "no such resource")),
-        "unknown device class": desk.event(id="bad", signals=(m.Signal(device_class="No_Such_Class"),)),
+        "unknown device class": desk.event(id="bad", signals=(m.Signal(device_classes=(_NO_CLASS,)),)),
         "unknown market": desk.event(id="bad", market_context="http://conformance.example/unknown"),
         "over": desk.event(id="bad", starts_in_s=-90_000, status="near"),
     }
@@ -229,8 +231,19 @@ def signals(desk: Desk) -> None:
     if desk.rules.resource:
         both = t.element("ei:resourceID", desk.rules.resource) + theirs
         desk.deliver("target:one of two", desk.event(id="for its resource", target=both))
-    if (other := _respelled(desk.rules.market_context)) is not None:
-        desk.deliver("spelling", desk.event(id="spelled otherwise", market_context=other))
+    if desk.rules.device_class:
+        own, no = m.Signal(device_classes=(desk.rules.device_class,)), m.Signal(device_classes=(_NO_CLASS,))
+        other = next(name for name in DEVICE_CLASSES if name != desk.rules.device_class)
+        either = m.Signal(device_classes=(other, desk.rules.device_class))
+        for name, target, signal in (
+            ("ours, own class", ours, own),
+            ("ours, one of two classes", ours, either),
+            ("ours, no class of it", ours, no),
+            ("theirs, own class", theirs, own),
+        ):
+            desk.deliver(f"targets:{name}", desk.event(id=f"for {name}", target=target, signals=(signal,)))
+    if (respelled := _respelled(desk.rules.market_context)) is not None:
+        desk.deliver("spelling", desk.event(id="spelled otherwise", market_context=respelled))
     desk.deliver("random start", desk.event(id="random", extra=m.startafter("PT5M")))
     desk.deliver("none")
 

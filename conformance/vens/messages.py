@@ -5,7 +5,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from conformance.templates import Message, duration_part, element, message_of, properties_part, response_part
+from conformance.templates import (
+    Message,
+    duration_part,
+    element,
+    end_device,
+    message_of,
+    properties_part,
+    response_part,
+)
 
 VTN_ID: Final = "Conformance-VTN"
 _WATTS: Final = (
@@ -27,7 +35,7 @@ def stamp(when: datetime) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """A signal: `values` are (seconds, value) of its intervals; `device_class` is an endDeviceAsset's mrid.
+    """A signal: `values` are (seconds, value) of its intervals; `device_classes` are the mrids of endDeviceAssets.
 
     `length` is that of each interval as ISO 8601, in place of seconds; `current` is its currentValue, if it has one.
     """
@@ -35,7 +43,7 @@ class Signal:
     name: str = "SIMPLE"
     type: str = "level"
     values: tuple[tuple[int, float], ...] = ((3600, 1.0),)
-    device_class: str = ""
+    device_classes: tuple[str, ...] = ()
     length: str = ""
     current: float | None = None
 
@@ -93,7 +101,7 @@ def _signal(signal: Signal, number: int) -> str:
         "</ei:interval>"
         for uid, (seconds, value) in enumerate(signal.values)
     )
-    device = f"<power:endDeviceAsset><power:mrid>{signal.device_class}</power:mrid></power:endDeviceAsset>"
+    devices = "".join(end_device(name) for name in signal.device_classes)
     current = (
         ""
         if signal.current is None
@@ -102,7 +110,7 @@ def _signal(signal: Signal, number: int) -> str:
     )
     return (
         f"<ei:eiEventSignal><strm:intervals>{intervals}</strm:intervals>"
-        f"{f'<ei:eiTarget>{device}</ei:eiTarget>' if signal.device_class else ''}"
+        f"{f'<ei:eiTarget>{devices}</ei:eiTarget>' if devices else ''}"
         f"{element('ei:signalName', signal.name)}{element('ei:signalType', signal.type)}"
         f"<ei:signalID>signal {number}</ei:signalID>{_ITEM_BASES.get(signal.name, '')}{current}</ei:eiEventSignal>"
     )

@@ -15,7 +15,6 @@ UNRUN: Final[Mapping[str, str]] = MappingProxyType(
         "EV-63": _DEVICES,
         "EV-64": _DEVICES,
         "EV-65": _DEVICES,
-        "EV-68": "not built: the kit does not know which device classes a VEN has",
         "EV-69": "nothing to see: it allows something",
         "EV-71": "nothing to compare: how far clocks may differ is for the deployment to say",
         "OP-17": "nothing to see: it is left to each deployment",

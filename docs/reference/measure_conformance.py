@@ -159,6 +159,7 @@ def _runs(pace_s: int) -> Iterator[Summary]:
 
 _WORLD_SPEED: Final = 10.0
 _VEN_ID: Final = "home"
+_CLASS: Final = "Simple_Residential_On_Off_Loads"
 _HOUSEHOLD: Final = """\
 version: 1
 name: evenload
@@ -202,7 +203,7 @@ def _ven_runs() -> Iterator[Summary]:
         gateway = shlex.join([sys.executable, "-m", "evenload", "ven"])
         user = User(f"{gateway} {{do}} {shlex.join(config)}")
         world = Timeline(clock.epoch, clock.origin, _WORLD_SPEED)
-        rules = Rules(poll_s=10, resource="home-01", ven_id=_VEN_ID)
+        rules = Rules(poll_s=10, resource="home-01", device_class=_CLASS, ven_id=_VEN_ID)
         command = f"{gateway} run {shlex.join(config)}"
         yield _ven_run("evenload", play_ven(rules, place, world, command=command, user=user))
     place = Place("127.0.0.1", port)

@@ -212,6 +212,17 @@ def one_matching_target_is_enough(transcript: Transcript) -> None:
         taken(of_event(transcript, "target:one of two", "for its resource"))
 
 
+@check("EV-68", "signals")
+def targets_of_event_and_signal_both_have_to_match(transcript: Transcript) -> None:
+    """Its venID and one of the signal's device classes match; without either the event is refused."""
+    if not transcript.steps("targets"):
+        raise NotObservable("no device class of the VEN is known (--device-class)")
+    for name in ("ours, own class", "ours, one of two classes"):
+        taken(of_event(transcript, f"targets:{name}", f"for {name}"))
+    for name, code in (("ours, no class of it", "469"), ("theirs, own class", "462")):
+        refused(of_event(transcript, f"targets:{name}", f"for {name}"), code)
+
+
 @check("EV-70", "signals")
 def three_signals_are_the_least(transcript: Transcript) -> None:
     """SIMPLE, ELECTRICITY_PRICE with price and LOAD_DISPATCH with setpoint get 200."""
@@ -260,6 +271,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     a_random_start_is_understood,
     an_event_may_have_no_end,
     one_matching_target_is_enough,
+    targets_of_event_and_signal_both_have_to_match,
     three_signals_are_the_least,
     events_are_asked_for_at_event_service,
 )

@@ -104,7 +104,7 @@ def _played(place: Path, more: str = "", pki: Pki | None = None, user: User | No
     clock = WorldClock(machine_now().replace(microsecond=0), machine_now(), SPEED)
     port, dialogues = free_port(), DIALOGUES
     path, kit = household(place, port, clock, more), Place(port=port)
-    rules = Rules(poll_s=6, resource=RESOURCE, patience_s=20.0, first_s=30.0, quiet_s=0.4)
+    rules = Rules(poll_s=6, resource=RESOURCE, device_class="Water_Heater", patience_s=20.0, first_s=30.0, quiet_s=0.4)
     if pki is not None:
         rules = replace(rules, ven_id="kit", vtn_id=VTN_ID)
         path = household(place, port, clock, more, "https")

@@ -173,6 +173,8 @@ EVENTS = (
     _m("EV-61", "signals", "random start", event_code("random", 459)),
     _m("EV-66", "signals", "endless", event_code("endless", 459)),
     _m("EV-67", "signals", "target:one of two:oadrCreatedEvent", event_code("for its", 462)),
+    _m("EV-68", "signals", "targets:ours, one of two classes:oadrCreatedEvent", event_code("for ours, one", 469)),
+    _m("EV-68", "signals", "targets:theirs, own class:oadrCreatedEvent", event_code("for theirs", 200)),
     _m("EV-70", "signals", "signal:ELECTRICITY_PRICE:oadrCreatedEvent", event_code("ELEC", 460)),
     _m("EV-72", "joining", "our metadata", posted_to("oadrRequestEvent", "EiReport"), "TR-03"),
 )

@@ -111,6 +111,12 @@ def test_a_registration_is_never_that_of_an_earlier_run():
     assert len(set(ids)) == 2
 
 
+@pytest.mark.parametrize("path", ["/OpenADR2/Simple/EiEvent", "/OpenADR2/Simple/2.0b/OadrPoll"])
+def test_what_is_no_message_of_openadr_is_not_acceptable(path):
+    desk = Desk(Rules(), Timeline(machine_now(), machine_now()), lambda *_: None)
+    assert desk.hear(Request("POST", path, (), b"<a/>"), "").answer.status == 406
+
+
 def test_a_ven_that_does_not_come_was_not_tried():
     done = _run("--listen", f"127.0.0.1:{free_port()}", "--first", 1)
     assert done.exit_code == 3
