@@ -135,6 +135,14 @@ def test_a_gateway_starts_as_far_as_its_missing_identity(bare: Install) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_the_check_says_how_what_events_bring_can_be_computed(bare: Install) -> None:
+    done = bare.run("evenload", "ven", "check", "--config", "household.yaml")
+
+    assert done.returncode == 0
+    assert "pip install 'evenload[assess]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_vtn_says_what_to_install(bare: Install) -> None:
     done = bare.run("evenload", "vtn", "--config", "vtn.toml")
 
