@@ -190,10 +190,24 @@ settlement = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("disputed_at", UtcDateTime),
     Column("dispute", Text),
+    Column("answered_at", UtcDateTime),
+    Column("answer", Text, comment="what the dispute was answered"),
     Column("report_version", Integer, comment="of the activation report that it follows"),
     Column("final", Boolean, nullable=False, server_default=text("(false)"), comment="false: provisional"),
     Column("final_at", UtcDateTime, comment="when it becomes, or became, final"),
     UniqueConstraint("activation_id", "version"),
+)
+statement = Table(
+    "statement",
+    METADATA,
+    _id(),
+    _contract(),
+    _party(),
+    Column("month", String(7), nullable=False, comment="of the programme's time zone, YYYY-MM"),
+    Column("version", Integer, nullable=False),
+    Column("content", Json, nullable=False, comment="aggregator.trade.statements.Content"),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("contract_id", "month", "version"),
 )
 
 # -- tariffs

@@ -12,6 +12,7 @@ from aggregator.brp_api import (
     reports,
     requests,
     settlements,
+    statements,
     tariffs,
     webhooks,
 )
@@ -37,6 +38,7 @@ OPERATIONS = (
     *activations.OPERATIONS,
     *reports.OPERATIONS,
     *settlements.OPERATIONS,
+    *statements.OPERATIONS,
     *tariffs.OPERATIONS,
     *webhooks.OPERATIONS,
 )

@@ -196,13 +196,14 @@ async def read_report(
     if final and not found.final:
         raise NotFoundError(f"The report of activation '{activation_id}' is not final yet.")
     context.headers["Vary"] = "Accept"
-    if not _wants_csv(context.request.headers.get("Accept", "")):
+    if not wants_csv(context.request.headers.get("Accept", "")):
         return shown(ActivationReport, found)
     text = reports.to_csv(found) if rows == "intervals" else reports.to_vens_csv(found)
-    return _csv(context, text, f"{activation_id}-{found.version}-{rows}.csv")
+    return csv_answer(context, text, f"{activation_id}-{found.version}-{rows}.csv")
 
 
-def _csv(context: Context, text: str, name: str) -> web.Response:
+def csv_answer(context: Context, text: str, name: str) -> web.Response:
+    """Return CSV as a file with an ETag, 304 where the caller has it."""
     raw = text.encode()
     tag = etag_of(raw)
     context.headers["ETag"] = tag
@@ -212,7 +213,7 @@ def _csv(context: Context, text: str, name: str) -> web.Response:
     return web.Response(body=raw, content_type=_CSV, charset="utf-8", headers=attachment(name))
 
 
-def _wants_csv(accept: str) -> bool:
+def wants_csv(accept: str) -> bool:
     """Tell whether CSV is what the caller likes best (RFC 9110, 12.5.1); JSON if in doubt."""
     quality: dict[str, float] = {}
     for part in accept.split(","):

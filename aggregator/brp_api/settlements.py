@@ -53,6 +53,9 @@ class Settlement(Model):
     created_at: UtcTime
     disputed_at: UtcTime | None
     dispute: str | None
+    answered_at: UtcTime | None
+    answer: str | None
+    """What the operator answered to the dispute."""
     report_version: int | None
     """Of the activation's report that it follows; null where it was made before that was said."""
     final: bool
@@ -91,6 +94,8 @@ EXAMPLE: dict[str, Any] = {
     "created_at": "2026-01-31T18:10:00Z",
     "disputed_at": None,
     "dispute": None,
+    "answered_at": None,
+    "answer": None,
     "report_version": 1,
     "final": False,
     "final_at": "2026-02-07T18:00:00Z",

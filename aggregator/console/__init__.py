@@ -14,6 +14,7 @@ from aggregator.console import (
     offer_pages,
     party_pages,
     potential_pages,
+    statement_pages,
     tariff_pages,
 )
 from aggregator.console.live_boards import LIVE, LiveBoards
@@ -37,6 +38,7 @@ SECTION: Final = Section(
         *offer_pages.PAGES,
         *activation_pages.PAGES,
         *party_pages.PAGES,
+        *statement_pages.PAGES,
         *tariff_pages.PAGES,
         *potential_pages.PAGES,
     ),

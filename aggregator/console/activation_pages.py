@@ -231,13 +231,18 @@ async def list_settlements(request: ConsoleRequest) -> web.StreamResponse:
 @page("GET", "/market/settlements/{settlement_id}", role=Role.VIEWER)
 async def show_settlement(request: ConsoleRequest, settlement_id: str) -> web.StreamResponse:
     """Show a settlement with its versions, and what it is disputed for."""
+    return await settlement_page(request, settlement_id, Form())
+
+
+async def settlement_page(request: ConsoleRequest, settlement_id: str, form: Form) -> web.Response:
+    """Return the page of a settlement, with a form that answers its dispute."""
     async with request.desk.db.read() as conn:
         one = await settlements.get(conn, settlement_id)
         every = await settlements.listed(conn, activation_id=one.activation_id)
         contract = await contracts.get(conn, one.contract_id)
         rules = await programmes.get(conn, contract.programme_id)
         names = await trade_view.names(conn)
-    return request.render("market/settlement.html", zone=zone_of(rules), one=one, every=every, names=names)
+    return request.render("market/settlement.html", zone=zone_of(rules), one=one, every=every, names=names, form=form)
 
 
 # -- nominations

@@ -10,7 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Select, insert, select, update
 
 from aggregator import money
 from aggregator.tables import settlement
@@ -53,7 +53,7 @@ class SettlementFigures:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """A settlement at one version; `supersedes` is the one before. `dispute`: the BRP's words.
+    """A settlement at one version; `supersedes` is the one before. `dispute`: the BRP's words, `answer`: ours.
 
     `report_version`: of the report that it follows. It is provisional until it is `final`; `final_at` says from when
     late readings change it no more (None: it was made before that was said).
@@ -74,6 +74,8 @@ class Settlement:
     report_version: int | None = None
     final: bool = False
     final_at: datetime | None = None
+    answered_at: datetime | None = None
+    answer: str | None = None
 
 
 def figures(report: ActivationReport, price_per_kwh: str, penalty_per_kwh: str, currency: str) -> SettlementFigures:
@@ -190,6 +192,13 @@ async def listed(
     return _settlements((await conn.execute(query)).all())
 
 
+async def of_activations(conn: Connection, activation_ids: Select[Any]) -> list[Settlement]:
+    """Return the settlements of the activations whose ids a query gives, every version, oldest first."""
+    query = select(settlement).where(settlement.c.activation_id.in_(activation_ids))
+    order = query.order_by(settlement.c.activation_id, settlement.c.version)
+    return _settlements((await conn.execute(order)).all())
+
+
 async def dispute(
     tx: Transaction, settlement_id: str, words: str, now: datetime, *, who: str, party_id: str | None = None
 ) -> None:
@@ -211,6 +220,20 @@ async def dispute(
     ran = (await activations.get(tx.conn, one.activation_id)).dispatch_id
     if ran is not None and await evaluation.final_at(tx.conn, ran) is not None:
         await result_due.reopen(tx, ran, words, now, who=who)
+
+
+async def answer(tx: Transaction, settlement_id: str, words: str, now: datetime, *, who: str) -> None:
+    """Answer the dispute of a settlement. Raises ConflictError where there is none, or it is answered already."""
+    one = await get(tx.conn, settlement_id, lock=True)
+    if not words.strip() or len(words) > _MAX_WORDS:
+        raise InvalidError(f"An answer has 1 to {_MAX_WORDS} characters.")
+    if one.disputed_at is None:
+        raise ConflictError("This settlement is not disputed.")
+    if one.answered_at is not None:
+        raise ConflictError("This dispute is answered already.")
+    where = settlement.c.id == one.id
+    await tx.conn.execute(update(settlement).where(where).values(answered_at=now, answer=words.strip()))
+    await tx.audit(who, "answer dispute", one.id, after={"words": words.strip()}, at=now)
 
 
 def _settlements(rows: Sequence[Any]) -> list[Settlement]:

@@ -20,6 +20,7 @@ _OTHERS = {
     "/dispatches/{dispatch_id}/result.json",  # files to take away
     "/dispatches/{dispatch_id}/result.csv",
     "/market/activations/{activation_id}/report.csv",
+    "/market/statements/{statement_id}/statement.csv",
     "/fleet/{ven_id}/test/{request_id}",  # test_stories
     "/ca.pem",  # a file to take away: tests/vtn/console/test_pages.py
 }
@@ -89,6 +90,8 @@ def _screens(world: World) -> list[str]:
         "/market/contracts/new",
         f"/market/contracts/{contract}",
         f"/market/contracts/{contract}/nominations",
+        f"/market/contracts/{contract}/statements",
+        f"/market/statements/{ids['statement']}",
         "/market/brps",
         "/market/brps/new",
         f"/market/brps/{ids['brp']}",

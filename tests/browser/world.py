@@ -18,7 +18,7 @@ from aggregator.scopes import SCOPES
 from aggregator.tariff import tariffs
 from aggregator.tariff.price_series import Price as TariffPrice
 from aggregator.tariff.tariffs import NewTariff
-from aggregator.trade import brps, contracts, dispatch_drafts
+from aggregator.trade import brps, contracts, dispatch_drafts, statements
 from aggregator.trade.contracts import Contract, ContractTerms, Limits, Price
 from aggregator.trade.dispatch_drafts import PoolOrder
 from aggregator.trade.worker import MarketSettings, TradeWorker
@@ -166,6 +166,13 @@ class World:
         assert self.programme is not None
         wish = PoolOrder(self.programme.id, "reduce", self.now + starts_in, minutes * 60, power_w, comment=comment)
         return await dispatch_drafts.draft(self.vtn.db, wish, self.now, stale_after_s=_STALE_AFTER_S, who="dispatcher")
+
+    async def statement(self) -> str:
+        """Make the statement of the running month; return its id."""
+        assert self.contract is not None
+        async with self.vtn.db.write() as tx:
+            made = await statements.make(tx, self.contract.id, f"{self.now:%Y-%m}", self.now, who="dispatcher")
+        return made.id
 
     async def dispatch(self, power_w: int, starts_in: timedelta, minutes: int = 60, comment: str | None = None) -> str:
         """Order a power of the pool; return the dispatch's id."""
@@ -324,6 +331,7 @@ async def live_a_day(world: World) -> None:
         world.ids["waiting"] = second["id"]
         settlements = await brp.all("/settlements", {"activation_id": world.ids["activation"]})
         world.ids["settlement"] = settlements[0]["id"]
+        world.ids["statement"] = await world.statement()
     world.ids["next"] = await world.dispatch(3000, timedelta(hours=3))
     world.ids["draft"] = await world.draft(3000, timedelta(hours=5))
     async with world.vtn.db.read() as conn:

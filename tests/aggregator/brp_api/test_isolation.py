@@ -86,6 +86,8 @@ async def _everything(market, buyer, contract):
     """Let a BRP have one of everything; return the ids by the name of the path parameter."""
     done = await market.reported(buyer, contract)
     (settlement,) = (await market.get("/brp/v1/settlements", buyer))["items"]
+    wish = {"contract_id": contract.id, "month": done["starts_at"][:7]}
+    statement = await market.post("/brp/v1/statements", buyer, wish, 200)
     subscription = await market.post("/brp/v1/webhook-subscriptions", buyer, {"url": "https://brp.example/h"})
     test = f"/brp/v1/webhook-subscriptions/{subscription['subscription']['id']}/test"
     delivery = await market.post(test, buyer, None, 202)
@@ -95,6 +97,7 @@ async def _everything(market, buyer, contract):
         "offer_id": offer["id"],
         "request_id": offer["request_id"],
         "settlement_id": settlement["id"],
+        "statement_id": statement["id"],
         "subscription_id": subscription["subscription"]["id"],
         "delivery_id": delivery["id"],
         "contract_id": contract.id,
@@ -145,8 +148,8 @@ async def test_what_is_another_brps_is_not_there(market):
                 headers={"If-Match": "*"} if one.description.method in {"PATCH", "PUT"} else None,
             )
     for listing in (
-        "flexibility-requests", "flexibility-offers", "activations", "settlements", "tariffs", "webhook-deliveries",
-        "programmes", "webhook-subscriptions",
+        "flexibility-requests", "flexibility-offers", "activations", "settlements", "statements", "tariffs",
+        "webhook-deliveries", "programmes", "webhook-subscriptions",
     ):  # fmt: skip
         assert (await market.get(f"/brp/v1/{listing}", other))["items"] == []
     for query in (f"contract_id={ids['contract_id']}", f"activation_id={ids['activation_id']}"):

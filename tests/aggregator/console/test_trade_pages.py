@@ -36,6 +36,7 @@ async def test_every_page_is_refused_to_whom_it_is_not_for(market) -> None:
         path = told.path
         for name in ("draft_id", "dispatch_id", "ven_id", "request_id", "offer_id", "activation_id", "settlement_id"):
             path = path.replace(f"{{{name}}}", "x_none")
+        path = path.replace("{statement_id}", "x_none")
         for name in ("party_id", "client_id", "contract_id", "delivery_id", "tariff_id", "programme_id"):
             path = path.replace(f"{{{name}}}", "x_none")
         assert "{" not in path, path
@@ -101,6 +102,34 @@ async def test_a_request_becomes_an_offer_an_activation_a_report_and_a_settlemen
     assert (await market.viewer.get("/market/settlements?only=disputed")).hrefs(settled)
     page = await market.viewer.get(f"/dispatches/{one.dispatch_id}/result")
     assert page.hrefs(settled)
+    await market.viewer.post(f"{settled}/answer", 403, answer="No.")
+    await market.dispatcher.post(f"{settled}/answer", 422, answer="")
+    await _stated(market, one, words)
+    await market.dispatcher.post(f"{settled}/answer", answer="The <i>meters</i> agree.")
+    page = await market.viewer.get(settled)
+    assert "The <i>meters</i> agree." in page.main
+    assert "Answer the dispute" not in page.main
+    page = await _stated(market, one, "The <i>meters</i> agree.")
+    assert "What differs from version 1" in page.main
+    assert "Effect on the net: 0.00" in page.main
+
+
+async def _stated(market, one, words):
+    """Make the statement of an activation's month twice; return its page, which says so."""
+    path = f"/market/contracts/{one.contract_id}/statements"
+    await market.viewer.post(path, 403, month="2026-01")
+    for wrong in ("2026-13", "soon", "2099-01"):
+        assert (await market.dispatcher.post(path, 422, month=wrong)).fault("month")
+    places = {
+        (await market.dispatcher.post(path, month=f"{one.starts_at:%Y-%m}")).headers["Location"] for _ in range(2)
+    }
+    (place,) = places
+    page = await market.viewer.get(place)
+    assert words in page.main
+    assert (await market.viewer.get(path)).hrefs(place)
+    text = (await market.viewer.get(f"{place}/statement.csv")).text
+    assert text.count("\r\n") == 1 + 1
+    return page
 
 
 async def test_an_activation_is_changed_and_cancelled(market) -> None:
