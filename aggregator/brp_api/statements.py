@@ -1,5 +1,6 @@
-"""Monthly statements of a contract, in the BRP API: as JSON or CSV, every version."""
+"""Monthly statements of a contract, in the BRP API: as JSON, CSV or PDF, every version."""
 
+import asyncio
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
@@ -10,9 +11,11 @@ from aggregator.brp_api.reports import csv_answer, wants_csv
 from aggregator.brp_api.settlements import EXAMPLE as SETTLEMENT_EXAMPLE
 from aggregator.brp_api.settlements import Figures
 from aggregator.brp_api.values import ULID, Id, shown
-from aggregator.trade import statements
+from aggregator.trade import brps, statements
+from aggregator.trade.statement_pdf import to_pdf
 from core.direction import Direction
 from web.api import Context
+from web.downloads import attachment
 from web.model import Model, UtcTime
 from web.operation import operation
 from web.pagination import Cursor, Keyset, Limit, Page
@@ -254,4 +257,26 @@ async def read_statement(context: Context, statement_id: Id) -> Statement | web.
     return shown(Statement, found)
 
 
-OPERATIONS = (make_statement, list_statements, read_statement)
+@operation(
+    "GET",
+    f"{_PATH}/{{statement_id}}/pdf",
+    summary="Read a statement as PDF",
+    role="brp",
+    scopes=["report:read"],
+    tags=["statements"],
+    errors=[404, 503],
+    media_type="application/pdf",
+)
+async def print_statement(context: Context, statement_id: Id) -> web.Response:
+    """Return one version as PDF, the same to the byte each time; 503 where the server has no extra `[pdf]`."""
+    async with context.service(BRP).db.read() as conn:
+        found = await statements.get(conn, statement_id, party_of(context))
+        name = await brps.name_of(conn, found.party_id)
+    raw = await asyncio.to_thread(to_pdf, found, name)
+    named = attachment(f"{found.contract_id}-{found.month}-{found.version}.pdf")
+    return web.Response(
+        body=raw, content_type="application/pdf", headers=named | {"Cache-Control": "private, no-cache"}
+    )
+
+
+OPERATIONS = (make_statement, list_statements, read_statement, print_statement)

@@ -1,5 +1,6 @@
 """Monthly statements of a contract: each version, what differs, to take away; and the answer to a dispute."""
 
+import asyncio
 from typing import Annotated
 
 from aiohttp import web
@@ -7,7 +8,8 @@ from pydantic import Field
 
 from aggregator.console.activation_pages import settlement_page
 from aggregator.console.shared import PER_PAGE, listing, zone_of
-from aggregator.trade import contracts, settlements, statements, trade_view
+from aggregator.trade import brps, contracts, settlements, statements, trade_view
+from aggregator.trade.statement_pdf import to_pdf
 from aggregator.trade.statements import Statement
 from metrics.days import zone_named
 from vtn.console import ConsoleRequest, Form, page
@@ -117,6 +119,16 @@ async def export_statement(request: ConsoleRequest, statement_id: str) -> web.St
     return request.file(statements.to_csv(one), "text/csv; charset=utf-8", name)
 
 
+@page("GET", "/market/statements/{statement_id}/statement.pdf", role=Role.VIEWER)
+async def print_statement(request: ConsoleRequest, statement_id: str) -> web.StreamResponse:
+    """Give a statement as PDF."""
+    async with request.desk.db.read() as conn:
+        one = await statements.get(conn, statement_id)
+        name = await brps.name_of(conn, one.party_id)
+    raw = await asyncio.to_thread(to_pdf, one, name)
+    return request.file(raw, "application/pdf", f"{one.contract_id}-{one.month}-{one.version}.pdf")
+
+
 @page("POST", "/market/settlements/{settlement_id}/answer", role=Role.DISPATCHER)
 async def answer_dispute(request: ConsoleRequest, settlement_id: str) -> web.StreamResponse:
     """Answer a dispute; the BRP reads it in the settlement and in the statement."""
@@ -129,4 +141,4 @@ async def answer_dispute(request: ConsoleRequest, settlement_id: str) -> web.Str
     return await settlement_page(request, settlement_id, form)
 
 
-PAGES = (list_statements, make_statement, show_statement, export_statement, answer_dispute)
+PAGES = (list_statements, make_statement, show_statement, export_statement, print_statement, answer_dispute)

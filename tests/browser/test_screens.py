@@ -21,6 +21,7 @@ _OTHERS = {
     "/dispatches/{dispatch_id}/result.csv",
     "/market/activations/{activation_id}/report.csv",
     "/market/statements/{statement_id}/statement.csv",
+    "/market/statements/{statement_id}/statement.pdf",
     "/fleet/{ven_id}/test/{request_id}",  # test_stories
     "/ca.pem",  # a file to take away: tests/vtn/console/test_pages.py
 }

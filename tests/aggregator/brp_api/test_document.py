@@ -136,6 +136,8 @@ async def _furnished(market):
     coming = await market.activation(buyer, contract, hours_ahead=3)
     open_ = await market.offer(buyer, contract, hours_ahead=5)
     (settlement, *_) = (await market.get("/brp/v1/settlements", buyer))["items"]
+    month = {"contract_id": contract.id, "month": done["starts_at"][:7]}
+    statement = await market.post("/brp/v1/statements", buyer, month, 200)
     subscription = await market.post("/brp/v1/webhook-subscriptions", buyer, {"url": "https://brp.example/h"})
     own = f"/brp/v1/webhook-subscriptions/{subscription['subscription']['id']}"
     delivery = await market.post(f"{own}/test", buyer, None, 202)
@@ -149,6 +151,7 @@ async def _furnished(market):
         "offer_id": [open_["id"], done["offer_id"]],
         "request_id": [open_["request_id"]],
         "settlement_id": [settlement["id"]],
+        "statement_id": [statement["id"]],
         "subscription_id": [own.rpartition("/")[2]],
         "delivery_id": [delivery["id"]],
         "contract_id": [contract.id],

@@ -47,6 +47,20 @@ async def test_what_a_brp_has_bought_is_never_answered_as_an_error(market, trade
     assert [one["event"] for one in logs if one["log_level"] == "error"] == ["committed, but not shown"]
 
 
+async def _stated(market, buyer, made, settlement_id):
+    """Make the statement of an activation's month, twice, and read it in every form."""
+    wish = {"contract_id": made["contract_id"], "month": made["starts_at"][:7]}
+    stated = await market.post("/brp/v1/statements", buyer, wish, 200)
+    assert await market.post("/brp/v1/statements", buyer, wish, 200) == stated
+    path = f"/brp/v1/statements/{stated['id']}"
+    assert await market.get(path, buyer) == stated
+    assert stated["content"]["activations"][0]["disputes"][0]["words"] == "No!"
+    async with market.http.get(path, headers=buyer.headers | {"Accept": "text/csv"}) as answer:
+        assert (await answer.text()).count(settlement_id) == 1
+    async with market.http.get(f"{path}/pdf", headers=buyer.headers) as answer:
+        assert (answer.content_type, (await answer.read())[:5]) == ("application/pdf", b"%PDF-")
+
+
 async def test_from_request_to_settlement(market, trade):
     buyer, contract = trade
     me = await market.get("/brp/v1/me", buyer)
@@ -97,6 +111,8 @@ async def test_from_request_to_settlement(market, trade):
     assert disputed["dispute"] == "No!"
     await market.post(f"{SETTLEMENTS}/{settlement['id']}/dispute", buyer, {"reason": "No!"}, 409)
     assert (await market.get(f"{SETTLEMENTS}/{settlement['id']}", buyer)) == disputed
+
+    await _stated(market, buyer, made, settlement["id"])
 
     me = f"brp:{buyer.client_id}"
     actions = [action for who, action, _ in await market.audited() if who == me]

@@ -1,7 +1,9 @@
 """Requests, offers, activations, settlements as pages; who may do what; and that every change is in the audit."""
 
+import io
 from datetime import timedelta
 
+import pypdf
 import pytest
 
 from aggregator.console import SECTION
@@ -129,6 +131,11 @@ async def _stated(market, one, words):
     assert (await market.viewer.get(path)).hrefs(place)
     text = (await market.viewer.get(f"{place}/statement.csv")).text
     assert text.count("\r\n") == 1 + 1
+    cookie = {"Cookie": f"evenload-session={market.viewer.token}"}
+    async with market.viewer.client.get(f"{place}/statement.pdf", headers=cookie) as answer:
+        assert (answer.status, answer.content_type) == (200, "application/pdf")
+        (first, *_) = pypdf.PdfReader(io.BytesIO(await answer.read())).pages
+        assert f"Statement {one.starts_at:%Y-%m}" in first.extract_text()
     return page
 
 
