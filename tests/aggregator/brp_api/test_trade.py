@@ -116,7 +116,7 @@ async def test_from_request_to_settlement(market, trade):
 
     me = f"brp:{buyer.client_id}"
     actions = [action for who, action, _ in await market.audited() if who == me]
-    assert actions == ["request", "offer accept", "activation", "dispute settlement"]
+    assert actions == ["request", "offer accept", "activation", "dispute settlement", "statement"]
 
 
 async def test_the_potential_is_what_can_be_sold(market, trade):
