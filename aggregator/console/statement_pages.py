@@ -92,21 +92,21 @@ async def show_statement(request: ConsoleRequest, statement_id: str) -> web.Stre
     )
 
 
-def _chart(one: Statement) -> Chart:
+def _chart(stated: Statement) -> Chart:
     """Draw what was ordered and paid for, summed over the month."""
-    times, ordered, paid = [one.content.starts_at], [0.0], [0.0]
-    for row in one.content.activations:
+    times, ordered, paid = [stated.content.starts_at], [0.0], [0.0]
+    for row in stated.content.activations:
         if row.figures is not None:
             times.append(row.ends_at)
             ordered.append(ordered[-1] + float(row.figures.ordered_kwh))
             paid.append(paid[-1] + float(row.figures.delivered_kwh))
-    times.append(max(one.content.ends_at, times[-1]))
+    times.append(max(stated.content.ends_at, times[-1]))
     lines = [
         Line(_("ordered"), times, [*ordered, ordered[-1]], step=True, dashed=True),
         Line(_("delivered and paid"), times, [*paid, paid[-1]], step=True),
     ]
     return time_chart(
-        "statement", _("Energy since the month began"), "kWh", lines, zone=zone_named(one.content.time_zone)
+        "statement", _("Energy since the month began"), "kWh", lines, zone=zone_named(stated.content.time_zone)
     )
 
 

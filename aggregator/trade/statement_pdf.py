@@ -26,7 +26,7 @@ _UNKNOWN: Final = "\N{EN DASH}"
 _INK, _PALE, _ORDERED, _PAID = "#1c2733", "#d7dde3", "#8a97a5", "#0b62a4"
 
 
-def to_pdf(one: Statement, brp: str) -> bytes:
+def to_pdf(stated: Statement, brp: str) -> bytes:
     """Return a statement as PDF. Takes CPU: use a thread. Raises UnavailableError without the extra."""
     try:
         platypus = import_module("reportlab.platypus")
@@ -34,11 +34,11 @@ def to_pdf(one: Statement, brp: str) -> bytes:
         raise UnavailableError("This server makes no PDF: install evenload[pdf].") from None
     _register_fonts()
     out = io.BytesIO()
-    title = f"Statement {one.month}, version {one.version}"
+    title = f"Statement {stated.month}, version {stated.version}"
     sheet = platypus.SimpleDocTemplate(
         out, title=title, author="evenload", invariant=1, leftMargin=48, rightMargin=48, topMargin=48, bottomMargin=48
     )
-    sheet.build(_story(one, brp, title), onFirstPage=_footer(one), onLaterPages=_footer(one))
+    sheet.build(_story(stated, brp, title), onFirstPage=_footer(stated), onLaterPages=_footer(stated))
     return out.getvalue()
 
 
@@ -58,23 +58,23 @@ def _text(words: str, *, size: int = 9, bold: bool = False) -> Any:
     return import_module("reportlab.platypus").Paragraph(escape(words), style)
 
 
-def _footer(one: Statement) -> Any:
+def _footer(stated: Statement) -> Any:
     def draw(canvas: Any, sheet: Any) -> None:
         canvas.setFont("Vera", 7)
-        canvas.drawString(48, 28, f"{one.id}, version {one.version}")
+        canvas.drawString(48, 28, f"{stated.id}, version {stated.version}")
         canvas.drawRightString(sheet.pagesize[0] - 48, 28, f"page {canvas.getPageNumber()}")
 
     return draw
 
 
-def _story(one: Statement, brp: str, title: str) -> list[Any]:
-    content, zone = one.content, zone_named(one.content.time_zone)
-    rows, changes = content.activations[:_MOST_ROWS], one.changes[:_MOST_ROWS]
+def _story(stated: Statement, brp: str, title: str) -> list[Any]:
+    content, zone = stated.content, zone_named(stated.content.time_zone)
+    rows, changes = content.activations[:_MOST_ROWS], stated.changes[:_MOST_ROWS]
     story = [
         _text(title, size=18, bold=True),
-        _text(f"{brp}, contract {one.contract_id}"),
+        _text(f"{brp}, contract {stated.contract_id}"),
         _text(f"{_local(content.starts_at, zone)} to {_local(content.ends_at, zone)} ({content.time_zone})"),
-        *(_text(words, size=11) for words in _in_words(one, zone)),
+        *(_text(words, size=11) for words in _in_words(stated, zone)),
     ]
     settled = [row for row in rows if row.figures is not None]
     if settled:
@@ -100,7 +100,7 @@ def _story(one: Statement, brp: str, title: str) -> list[Any]:
         ]
         story.append(_table(("Settlement", "Dispute", "State", "Answer", "Effect on net"), cells))
     if changes:
-        story.append(_text(f"What differs from version {one.version - 1}", size=12, bold=True))
+        story.append(_text(f"What differs from version {stated.version - 1}", size=12, bold=True))
         told = [
             (it.activation_id or f"sum in {it.currency}", it.what, it.before or _UNKNOWN, it.after or _UNKNOWN)
             for it in changes
@@ -109,8 +109,8 @@ def _story(one: Statement, brp: str, title: str) -> list[Any]:
     return story
 
 
-def _in_words(one: Statement, zone: ZoneInfo) -> list[str]:
-    content = one.content
+def _in_words(stated: Statement, zone: ZoneInfo) -> list[str]:
+    content = stated.content
     words = [
         f"{each.activations} of {len(content.activations)} activations are settled. Of {each.ordered_kwh} kWh ordered, "
         f"{each.delivered_kwh} kWh were delivered and are paid"

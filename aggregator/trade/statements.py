@@ -240,16 +240,18 @@ def _stated(row: Any, versions: Sequence[Settlement], zone: ZoneInfo) -> StatedA
     )
 
 
-def _dispute(one: Settlement, at: datetime, successor: Settlement | None) -> StatedDispute:
+def _dispute(disputed: Settlement, at: datetime, successor: Settlement | None) -> StatedDispute:
     state: DisputeState = "open"
     effect = None
     if successor is not None:
         state = "corrected"
-        more = Decimal(successor.figures.net) - Decimal(one.figures.net)
-        effect = money.rounded(more, one.figures.currency)
-    elif one.answered_at is not None:
-        state, effect = "answered", money.rounded(Decimal(0), one.figures.currency)
-    return StatedDispute(one.id, one.version, at, one.dispute or "", state, one.answered_at, one.answer, effect)
+        more = Decimal(successor.figures.net) - Decimal(disputed.figures.net)
+        effect = money.rounded(more, disputed.figures.currency)
+    elif disputed.answered_at is not None:
+        state, effect = "answered", money.rounded(Decimal(0), disputed.figures.currency)
+    return StatedDispute(
+        disputed.id, disputed.version, at, disputed.dispute or "", state, disputed.answered_at, disputed.answer, effect
+    )
 
 
 def _sums(stated: Iterable[StatedActivation]) -> list[StatementSum]:
@@ -300,9 +302,9 @@ def differences(before: Content, after: Content) -> tuple[StatementChange, ...]:
     return tuple(changes)
 
 
-def _facts(one: StatedActivation) -> dict[str, str | None]:
+def _facts(row: StatedActivation) -> dict[str, str | None]:
     """Return what a row says, name -> text."""
-    facts = to_json(one)
+    facts = to_json(row)
     figures, disputes = facts.pop("figures") or {}, facts.pop("disputes")
     for dispute in disputes:
         figures[f"dispute of version {dispute['settlement_version']}"] = dispute["state"]
@@ -381,16 +383,16 @@ _FIGURES: Final = (
 )
 
 
-def to_csv(one: Statement) -> str:
+def to_csv(stated: Statement) -> str:
     """Return a statement as CSV (RFC 4180): a header, then one line an activation; empty: not known."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(("statement_id", "month", "version", *_NAMES, *_FIGURES, "disputes", "dispute_effect"))
-    for row in one.content.activations:
+    for row in stated.content.activations:
         facts = to_json(row)
         figures = facts["figures"] or {}
         states = " ".join(dispute.state for dispute in row.disputes)
         effects = " ".join(dispute.effect or "?" for dispute in row.disputes)
         values = [*(facts[name] for name in _NAMES), *(figures.get(name) for name in _FIGURES), states, effects]
-        writer.writerow(["" if it is None else it for it in (one.id, one.month, one.version, *values)])
+        writer.writerow(["" if it is None else it for it in (stated.id, stated.month, stated.version, *values)])
     return text.getvalue()
