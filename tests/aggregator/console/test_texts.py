@@ -35,6 +35,8 @@ FILES = {
     "/dispatches/{dispatch_id}/result.json",
     "/dispatches/{dispatch_id}/result.csv",
     "/market/activations/{activation_id}/report.csv",
+    "/market/statements/{statement_id}/statement.csv",
+    "/market/statements/{statement_id}/statement.pdf",
 }
 TEMPLATES = sorted((ROOT / "aggregator/console/templates").rglob("*.html"))
 
@@ -115,8 +117,18 @@ async def test_every_page_speaks_the_language_that_is_asked_for(market):
     settled = max((row for row in await market.world.rows("settlement")), key=lambda row: row.version).id
     async with market.world.tx() as tx:
         await settlements.dispute(tx, settled, "We saw less.", market.now, who="brp")
+    stated = f"/market/contracts/{one.contract_id}/statements"
+    page = await market.dispatcher.post(stated, month=f"{one.starts_at:%Y-%m}")
+    market.dispatcher.notice = None
     result = f"/dispatches/{one.dispatch_id}/result"
-    places = [*places[11:], f"{result}/vens/{ven_id}", f"{result}?version=1", f"/market/settlements/{settled}"]
+    places = [
+        *places[11:],
+        stated,
+        page.headers["Location"],
+        f"{result}/vens/{ven_id}",
+        f"{result}?version=1",
+        f"/market/settlements/{settled}",
+    ]
     assert await _walk(market, places) == []
     visited = [path.partition("?")[0] for path in (*_wizard(market), *places, "/dispatches/drafts/x/messages")]
     visited += ["/dispatches/drafts/x", *(f"/dispatches/{one.dispatch_id}/{tab}" for tab in ("selection", "messages"))]
