@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import zip_longest
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -218,7 +219,6 @@ async def _content(conn: Connection, contract_id: str, month: str, now: datetime
 def _stated(row: Any, versions: Sequence[Settlement], zone: ZoneInfo) -> StatedActivation:
     """Return an activation with its settlements, oldest first."""
     last = versions[-1] if versions else None
-    following = [*versions[1:], None]
     return StatedActivation(
         activation_id=row.id,
         direction=row.direction,
@@ -234,7 +234,7 @@ def _stated(row: Any, versions: Sequence[Settlement], zone: ZoneInfo) -> StatedA
         figures=last.figures if last else None,
         disputes=tuple(
             _dispute(one, one.disputed_at, successor)
-            for one, successor in zip(versions, following, strict=True)
+            for one, successor in zip_longest(versions, versions[1:])
             if one.disputed_at is not None
         ),
     )

@@ -84,6 +84,8 @@ def test_every_operation_has_examples_that_fit(document):
         contents += [one["responses"][status].get("content", {}) for status in one["responses"] if status[0] == "2"]
         for content in contents:
             for media_type, part in content.items():
+                if media_type == "application/pdf":
+                    continue  # no text
                 assert "example" in part, f"{one['operationId']}: {media_type}"
                 jsonschema.validate(
                     part["example"],

@@ -139,6 +139,15 @@ async def test_it_is_final_when_the_month_is_over_and_all_of_it_is_final(trade):
     assert late.content.final_at >= span.end
 
 
+async def test_an_activation_that_is_not_settled_yet_stands_there_without_figures(trade):
+    await trade.join(8)
+    one = await trade.running(trade.wish(*((4000, 4000),) * 4))
+    found = (await made(trade)).content
+    (row,) = found.activations
+    assert (row.activation_id, row.settlement_id, row.figures, row.disputes) == (one.id, None, None, ())
+    assert (found.sums, found.final, found.final_at) == ((), False, None)
+
+
 async def test_a_month_without_activations_and_one_to_come(trade):
     empty = await made(trade, "2020-02")
     assert (empty.content.activations, empty.content.sums, empty.content.final) == ((), (), True)
