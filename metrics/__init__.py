@@ -17,7 +17,9 @@ from metrics.participation import Answer, Participation, participation, percenti
 from metrics.performance import Performance, delivered, ordered_wh, performance, pooled
 from metrics.placebo import Accuracy, Placebo, accuracy, nmbe, on_common_days, placebo, pool_placebo, rrmse
 from metrics.presets import DEFAULT_PRESET, PRESETS
+from metrics.regression import Regression
 from metrics.rules import AdjustmentKind, Anchor, Keep, Rank, Rule, Window
+from metrics.weather import Weather
 
 __all__ = [
     "DEFAULT_PRESET",
@@ -43,9 +45,11 @@ __all__ = [
     "Performance",
     "Placebo",
     "Rank",
+    "Regression",
     "Rule",
     "Series",
     "Verdict",
+    "Weather",
     "Window",
     "accuracy",
     "day_matrix",

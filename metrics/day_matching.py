@@ -46,7 +46,7 @@ class DayMatch(Rule):
         days, and like `BaselineMethod.baseline`.
         """
         frame = event_frame(matrix, event, self.windows, notified_at, show)
-        days, uses = _eligible(self, matrix, frame, _blocked(matrix, event, calendar), calendar.holidays)
+        days, uses = _eligible(self, matrix, frame, disturbed_days(matrix, event, calendar), calendar.holidays)
         if len(days) < self.min_days:
             raise NoBaselineError(
                 f"{self.id} needs {self.min_days} eligible days in the {self.lookback_days} days before "
@@ -81,7 +81,7 @@ class DayMatch(Rule):
         )
 
 
-def _blocked(matrix: DayMatrix, event: Span, calendar: Calendar) -> Mapping[int, Verdict]:
+def disturbed_days(matrix: DayMatrix, event: Span, calendar: Calendar) -> Mapping[int, Verdict]:
     """Return the local days that events and outages touch."""
     blocked = dict.fromkeys(touched_days(matrix, calendar.outages, event), Verdict.OUTAGE)
     return blocked | dict.fromkeys(touched_days(matrix, (*calendar.events, event), event), Verdict.EVENT)

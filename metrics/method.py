@@ -13,19 +13,21 @@ from core.errors import InvalidError
 from core.spans import Span
 from metrics.days import Bools, DayMatrix, DayType, Floats, Ints
 from metrics.matching import Adjustment
+from metrics.weather import Weather
 
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """What is special about a participant's days.
+    """What is special about a participant's days, and how warm they were.
 
     `events` and `outages`: all of this participant's, past and present; the local days that they touch are never
-    used. `holidays`: local dates of the programme.
+    used. `holidays`: local dates of the programme. `weather`: outdoor temperatures where it is, None: not known.
     """
 
     events: tuple[Span, ...] = ()
     outages: tuple[Span, ...] = ()
     holidays: frozenset[date] = frozenset()
+    weather: Weather | None = None
 
 
 ORDINARY = Calendar()
@@ -54,13 +56,14 @@ class DayUse:
 
 
 class AdjustmentStatus(StrEnum):
-    """Whether the same-day adjustment was made, and from which window."""
+    """Whether the day's own load or temperature was taken into account, and from which window."""
 
     NONE = "the rule has none"
     APPLIED = "applied"
     MOVED = "applied, window moved before the notice"
     NO_WINDOW = "not applied: no window before the notice, or shorter than the readings' step"
     MISSING_DATA = "not applied: too few readings in the window"
+    NO_TEMPERATURE = "by time of week alone: the temperatures do not reach"
 
 
 class NoBaselineError(InvalidError):

@@ -6,6 +6,7 @@ from typing import Final
 
 from metrics.day_matching import DayMatch
 from metrics.method import BaselineMethod
+from metrics.regression import Regression
 from metrics.rules import AdjustmentKind, Anchor, Keep, Rank, Window
 from metrics.same_day import SameDay
 
@@ -207,6 +208,16 @@ PRESETS: Mapping[str, BaselineMethod] = MappingProxyType(
                     "without much notice and do not last. The hour: ours."
                 ),
                 windows=(Window(-1 * _HOUR, 0),),
+            ),
+            Regression(
+                id="time-of-week",
+                version=1,
+                citation=(
+                    "Least squares on the time of the week, over like days without events: the regression of Mathieu, "
+                    "Price, Kiliccote and Piette (IEEE Transactions on Smart Grid 2, 2011) without its temperatures. "
+                    "Ten weeks back, of which a day two weeks older weighs half, and a weekday drawn to the mean "
+                    "of all like days: ours."
+                ),
             ),
         )
     }
