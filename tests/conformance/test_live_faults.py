@@ -31,6 +31,7 @@ class Faulty:
         self._change = change
         self._ask = ask
         self._lines = {}
+        self._spoke = None
 
     def __getattr__(self, name):
         return getattr(self._operator, name)
@@ -44,7 +45,9 @@ class Faulty:
         """Hand a request on; what it asks decides whether the answer is changed."""
         headers = tuple((name, value) for name, value in request.headers if name.lower() != "host")
         named = (line for ven_id, line in self._lines.items() if ven_id.encode() in request.body)
-        line = next(named, list(self._lines.values())[-1])
+        newest = list(self._lines.values())[-1]
+        is_new = self._spoke is None or b"oadrCreatePartyRegistration" in request.body
+        self._spoke = line = next(named, newest if is_new else self._spoke)
         sent = replace(request, headers=(("Host", line.host), *headers))
         outcome = line.exchange(sent)
         exchange = Exchange("", "", sent, outcome.answer, outcome.trouble, machine_now())
