@@ -255,6 +255,38 @@ def programme_baselines(
     )
 
 
+@command(programme, "season")
+def programme_season(
+    session: Session,
+    programme_id: _ProgrammeId,
+    first: Annotated[str | None, typer.Option(help="First local day, such as 2026-01-01. Default: 90 days.")] = None,
+    until: Annotated[str | None, typer.Option(help="Local day before which it ends. Default: today counts.")] = None,
+    *,
+    vens: Annotated[bool, typer.Option("--vens", help="List VENs instead of events.")] = False,
+) -> None:
+    """Show what a programme's events of some months brought, or what each VEN did in them."""
+    path, query = f"/programmes/{programme_id}/season", {"first": first, "until": until}
+    if vens:
+        rows = session.call(lambda client: client.all(f"{path}/vens", query))
+        session.table(rows, "ven_id", "name", "calls", "opt_outs", "measured", "ordered_wh", "delivered_wh")
+        return
+    found = session.call(lambda client: client.get(path, query))
+    if session.json:
+        session.tell(found, "")
+        return
+    sums, span = found["sums"], found["span"]
+    share = "" if sums["ratio"] is None else f" ({sums['ratio']:.0%})"
+    width = "" if sums["uncertainty_wh"] is None else f" \N{PLUS-MINUS SIGN} {sums['uncertainty_wh'] / 1000:.2f}"
+    typer.echo(
+        f"{span['first']} to before {span['until']}: {sums['events']} events, "
+        f"of {sums['measured']} the delivery is known. "
+        f"Delivered {sums['delivered_wh'] / 1000:.2f}{width} of {sums['ordered_wh'] / 1000:.2f} kWh{share}, "
+        f"{sums['opted_out']} opt-outs of {sums['called']} calls."
+    )
+    columns = "starts_at", "dispatch_id", "final", "ordered_wh", "delivered_wh", "uncertainty_wh", "ratio"
+    session.table(found["events"], *columns, "participation_rate", "opted_out")
+
+
 def _percent(share: float, sign: str = "") -> str:
     text = f"{100 * share:{sign}.1f}"
     return "0.0" if not text.strip("+-0.") else text

@@ -1,6 +1,6 @@
 """What the aggregator adds to the operator API: one module a noun, all operations in OPERATIONS."""
 
-from aggregator.api import activations, brps, contracts, offers, selections, tariffs, webhooks
+from aggregator.api import activations, brps, contracts, offers, season, selections, tariffs, webhooks
 
 OPERATIONS = (
     *brps.OPERATIONS,
@@ -8,6 +8,7 @@ OPERATIONS = (
     *offers.OPERATIONS,
     *activations.OPERATIONS,
     *selections.OPERATIONS,
+    *season.OPERATIONS,
     *tariffs.OPERATIONS,
     *webhooks.OPERATIONS,
 )

@@ -11,8 +11,7 @@ from aggregator.trade import reports
 from core.direction import Direction
 from core.errors import NotFoundError
 from web.api import Context
-from web.downloads import attachment
-from web.etag import etag_of, is_unchanged
+from web.csv_answer import CSV, csv_answer, wants_csv
 from web.model import Model, UtcTime
 from web.operation import operation
 from web.pagination import Cursor, Keyset, Limit, Page
@@ -21,7 +20,6 @@ _BY_VERSION = Keyset("report-versions", int)
 
 
 _PATH = "/brp/v1/activations/{activation_id}"
-_CSV = "text/csv"
 Version = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
@@ -176,7 +174,7 @@ _CSV_EXAMPLE = (
     scopes=["report:read"],
     tags=["reports"],
     errors=[404],
-    media_type=_CSV,
+    media_type=CSV,
     media_example=_CSV_EXAMPLE,
     answer_example=EXAMPLE,
 )
@@ -195,36 +193,10 @@ async def read_report(
         found = await reports.get(conn, activation_id, party_of(context), version=version)
     if final and not found.final:
         raise NotFoundError(f"The report of activation '{activation_id}' is not final yet.")
-    context.headers["Vary"] = "Accept"
-    if not wants_csv(context.request.headers.get("Accept", "")):
+    if not wants_csv(context):
         return shown(ActivationReport, found)
     text = reports.to_csv(found) if rows == "intervals" else reports.to_vens_csv(found)
     return csv_answer(context, text, f"{activation_id}-{found.version}-{rows}.csv")
-
-
-def csv_answer(context: Context, text: str, name: str) -> web.Response:
-    """Return CSV as a file with an ETag, 304 where the caller has it."""
-    raw = text.encode()
-    tag = etag_of(raw)
-    context.headers["ETag"] = tag
-    context.headers["Cache-Control"] = "private, no-cache"
-    if is_unchanged(context.request.headers.get("If-None-Match"), tag):
-        return web.Response(status=304)
-    return web.Response(body=raw, content_type=_CSV, charset="utf-8", headers=attachment(name))
-
-
-def wants_csv(accept: str) -> bool:
-    """Tell whether CSV is what the caller likes best (RFC 9110, 12.5.1); JSON if in doubt."""
-    quality: dict[str, float] = {}
-    for part in accept.split(","):
-        kind, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        given = next((one.removeprefix("q=") for one in parameters if one.startswith("q=")), "1")
-        try:
-            quality[kind] = float(given)
-        except ValueError:
-            quality[kind] = 0.0
-    others = [quality.get(kind, 0.0) for kind in ("application/json", "application/*", "*/*")]
-    return quality.get(_CSV, 0.0) > max(others)
 
 
 @operation(

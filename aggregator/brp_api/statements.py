@@ -7,7 +7,6 @@ from aiohttp import web
 from pydantic import Field
 
 from aggregator.brp_api.desk import BRP, party_of, writing
-from aggregator.brp_api.reports import csv_answer, wants_csv
 from aggregator.brp_api.settlements import EXAMPLE as SETTLEMENT_EXAMPLE
 from aggregator.brp_api.settlements import Figures
 from aggregator.brp_api.values import ULID, Id, shown
@@ -15,6 +14,7 @@ from aggregator.trade import brps, statements
 from aggregator.trade.statement_pdf import to_pdf
 from core.direction import Direction
 from web.api import Context
+from web.csv_answer import CSV, csv_answer, wants_csv
 from web.downloads import attachment
 from web.model import Model, UtcTime
 from web.operation import operation
@@ -243,7 +243,7 @@ async def list_statements(
     scopes=["report:read"],
     tags=["statements"],
     errors=[404],
-    media_type="text/csv",
+    media_type=CSV,
     media_example=_CSV_EXAMPLE,
     answer_example=_EXAMPLE,
 )
@@ -251,8 +251,7 @@ async def read_statement(context: Context, statement_id: Id) -> Statement | web.
     """Return one version, the same to the byte each time; `Accept: text/csv` gets its activations as CSV."""
     async with context.service(BRP).db.read() as conn:
         found = await statements.get(conn, statement_id, party_of(context))
-    context.headers["Vary"] = "Accept"
-    if wants_csv(context.request.headers.get("Accept", "")):
+    if wants_csv(context):
         return csv_answer(context, statements.to_csv(found), f"{found.contract_id}-{found.month}-{found.version}.csv")
     return shown(Statement, found)
 

@@ -14,6 +14,7 @@ from aggregator.console import (
     offer_pages,
     party_pages,
     potential_pages,
+    season_pages,
     statement_pages,
     tariff_pages,
 )
@@ -41,6 +42,7 @@ SECTION: Final = Section(
         *statement_pages.PAGES,
         *tariff_pages.PAGES,
         *potential_pages.PAGES,
+        *season_pages.PAGES,
     ),
     nav=(NavEntry(N_("Market"), "/market", rank=60), NavEntry(N_("Tariffs"), "/tariffs", rank=70)),
     templates=_HERE / "templates",

@@ -22,6 +22,8 @@ _OTHERS = {
     "/market/activations/{activation_id}/report.csv",
     "/market/statements/{statement_id}/statement.csv",
     "/market/statements/{statement_id}/statement.pdf",
+    "/programmes/{programme_id}/season.csv",
+    "/programmes/{programme_id}/season/vens.csv",
     "/fleet/{ven_id}/test/{request_id}",  # test_stories
     "/ca.pem",  # a file to take away: tests/vtn/console/test_pages.py
 }
@@ -50,6 +52,7 @@ def _screens(world: World) -> list[str]:
         f"/programmes/{programme}/edit",
         f"/programmes/{programme}/baselines?since=17:00&until=18:30",
         f"/programmes/{programme}/days",
+        f"/programmes/{programme}/season",
         f"/programmes/{programme}/versions/1",
         "/fleet",
         "/fleet?presence=online&area=North",

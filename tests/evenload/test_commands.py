@@ -482,3 +482,29 @@ def test_a_comparison_of_baselines_says_what_its_figures_are(shell, monkeypatch)
     assert head.split() == ["preset", "pool", "error", "bias", "home", "error", "days"]
     assert figures.split()[1:] == ["1.2", "0.0", "20.0", "9"]
     assert told.startswith("Pool error: ")
+
+
+def test_a_season_is_told_event_by_event_and_ven_by_ven(shell, monkeypatch):
+    context = "http://example.com/season"
+    programme = shell.good("programme", "create", "season", "--market-context", context).strip()
+    assert "0 events" in shell.good("programme", "season", programme)
+    assert (
+        _json(shell, "programme", "season", programme, "--first", "2026-01-01", "--until", "2026-02-01")["events"] == []
+    )
+    assert "yet" in shell.good("programme", "season", programme, "--vens")
+    assert "2026-01-31" in shell.bad("programme", "season", programme, "--first", "2026-02-31")
+    asked = OperatorClient.get
+
+    async def get(client, path, *more):
+        found = await asked(client, path, *more)
+        if path.endswith("/season"):
+            sums = {"events": 2, "measured": 1, "ordered_wh": 2000.0, "delivered_wh": 1600.0, "ratio": 0.8}
+            found["sums"] |= sums | {"uncertainty_wh": 150.0, "called": 9, "opted_out": 2}
+        return found
+
+    monkeypatch.setattr(OperatorClient, "get", get)
+    told = shell.good("programme", "season", programme)
+    assert (
+        "2 events, of 1 the delivery is known. Delivered 1.60 \N{PLUS-MINUS SIGN} 0.15 of 2.00 kWh (80%), 2 opt-outs"
+        in told
+    )

@@ -503,3 +503,23 @@ async def test_money_is_exact(market):
     assert figures["ordered_kwh"] == f"{one['intervals'][0]['power_w'] / 1000:g}"
     assert all(isinstance(value, str) for name, value in figures.items() if name not in ("uncertainty_kwh", "bias_kwh"))
     assert figures["uncertainty_kwh"] is figures["bias_kwh"] is None, "there are no days to tell it from"
+
+
+async def test_a_season_is_read_by_operators(market, trade):
+    buyer, contract = trade
+    one = await market.reported(buyer, contract)
+    path = f"/v1/programmes/{contract.programme_id}/season"
+    found, headers = await market.exchange("GET", path, 200, who="viewer")
+    (event,) = found["events"]
+    assert event["starts_at"] == one["starts_at"]
+    await market.call("GET", path, 304, who="viewer", headers={"If-None-Match": headers["ETag"]})
+    text, _ = await market.exchange("GET", path, 200, who="viewer", headers={"Accept": "text/csv"})
+    assert text.splitlines()[1].startswith(f"{contract.programme_id},{event['dispatch_id']},")
+    rows = (await market.get(f"{path}/vens", "viewer"))["items"]
+    assert len(rows) == event["called"] > 1
+    page = await market.get(f"{path}/vens?limit=1", "viewer")
+    following = await market.get(f"{path}/vens?cursor={page['next']}", "viewer")
+    assert [*page["items"], *following["items"]] == rows
+    for bad in ("first=2026-02-31", "until=x", "first=2020-01-01"):
+        await market.get(f"{path}?{bad}", "viewer", 422)
+    await market.get("/v1/programmes/prg_none/season", "viewer", 404)

@@ -34,6 +34,8 @@ FILES = {
     "/dispatches/{dispatch_id}/stream",
     "/dispatches/{dispatch_id}/result.json",
     "/dispatches/{dispatch_id}/result.csv",
+    "/programmes/{programme_id}/season.csv",
+    "/programmes/{programme_id}/season/vens.csv",
     "/market/activations/{activation_id}/report.csv",
     "/market/statements/{statement_id}/statement.csv",
     "/market/statements/{statement_id}/statement.pdf",
@@ -75,7 +77,8 @@ def _places(market, one, draft, ven_id, request_id):
     dispatch, contract = f"/dispatches/{one.dispatch_id}", f"/market/contracts/{market.homes.contract.id}"
     return [
         *_wizard(market), draft, f"{draft}/messages", dispatch, f"{dispatch}/selection", f"{dispatch}/messages",
-        f"{dispatch}/result", "/", "/dispatches", "/market", "/market/potential", "/market/requests",
+        f"{dispatch}/result", f"/programmes/{market.homes.programme.id}/season",
+        "/", "/dispatches", "/market", "/market/potential", "/market/requests",
         f"/market/requests/{request_id}", "/market/offers", "/market/offers/new", f"/market/offers/{one.offer_id}",
         "/market/activations", f"/market/activations/{one.id}", "/market/settlements",
         "/market/settlements?only=disputed", "/market/contracts", "/market/contracts/new", contract,
