@@ -59,6 +59,15 @@ _EXAMPLE: dict[str, Any] = {
 }
 
 
+class MarketReport(ActivationReport):
+    """A report, with what it was made from."""
+
+    dispatch_id: str | None
+    """null: nobody was called."""
+    result_version: int | None
+    """The version of that dispatch's result: `GET /v1/dispatches/{dispatch_id}/result?version=`."""
+
+
 @operation(
     "GET",
     "/v1/activations",
@@ -142,14 +151,15 @@ async def cancel_activation(context: Context, activation_id: str, body: Cancella
     role="viewer",
     tags=["market"],
     errors=[404],
-    answer_example=REPORT_EXAMPLE,
+    answer_example=REPORT_EXAMPLE | {"dispatch_id": f"dsp_{ULID}", "result_version": 1},
 )
-async def read_activation_report(
-    context: Context, activation_id: str, version: Version | None = None
-) -> ActivationReport:
-    """Return the newest version, or the one named, as the BRP sees it."""
+async def read_activation_report(context: Context, activation_id: str, version: Version | None = None) -> MarketReport:
+    """Return the newest version, or the one named, as the BRP sees it, and the result that it was made from."""
     async with context.service(DESK).db.read() as conn:
-        return shown(ActivationReport, await reports.get(conn, activation_id, version=version))
+        found = await reports.get(conn, activation_id, version=version)
+        made_from = await reports.result_version(conn, found)
+        dispatch_id = (await activations.get(conn, activation_id)).dispatch_id
+    return MarketReport(**dict(shown(ActivationReport, found)), dispatch_id=dispatch_id, result_version=made_from)
 
 
 @operation(

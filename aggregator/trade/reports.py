@@ -257,6 +257,12 @@ async def get(
     return _report(row)
 
 
+async def result_version(conn: Connection, report: ActivationReport) -> int | None:
+    """Return the version of the dispatch's result that a report was made from; None where nobody was called."""
+    row = await _last(conn, report.activation_id, report.version)
+    return row.evaluation_version or None
+
+
 async def versions(conn: Connection, activation_id: str, party_id: str | None = None) -> list[ActivationReport]:
     """Return every version of a report, oldest first."""
     await activations.get(conn, activation_id, party_id)

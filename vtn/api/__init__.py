@@ -16,6 +16,7 @@ from vtn.api import (
     settlement,
     system,
     vens,
+    workings,
 )
 from vtn.api.desk import DESK, Desk
 
@@ -31,6 +32,7 @@ OPERATIONS = (
     *outages.OPERATIONS,
     *meter_data.OPERATIONS,
     *dispatches.OPERATIONS,
+    *workings.OPERATIONS,
     *reports.OPERATIONS,
     *settlement.OPERATIONS,
     *principals.OPERATIONS,

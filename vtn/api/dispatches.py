@@ -1,8 +1,7 @@
 """Dispatches, their events and results, in the operator API."""
 
-import math
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -14,7 +13,7 @@ from vtn.api.fields import Number, Printable
 from vtn.api.signals import BaselineIn, SignalIn, shown, whole
 from vtn.api.targets import EventTarget, Ids
 from vtn.services import dispatch as dispatches
-from vtn.services import dispatch_view, evaluation, evaluation_view, order_check, result_due, self_assessment
+from vtn.services import dispatch_view, evaluation, order_check, result_due, self_assessment
 from vtn.services.dispatch import Order
 from vtn.services.dispatch_view import CalledVen
 from vtn.services.evaluation_result import Result
@@ -414,76 +413,6 @@ async def read_self_assessments(
         return await self_assessment.of_result(conn, result, Direction(whole.direction or Direction.REDUCE))
 
 
-class LookedAtDay(Model):
-    """A local day that a baseline looked at."""
-
-    day: date
-    verdict: str
-    """`kept`: the baseline is made of it; anything else says why not."""
-    coverage: float
-    """Share of its intervals that were read, 0 to 1."""
-    mean_w: float | None
-    """Its mean power at the time of the event; null: not known."""
-
-
-class AdjustmentWindow(Model):
-    """A time of the event's own day that adjusts the baseline."""
-
-    start: UtcTime
-    end: UtcTime
-
-
-class BaselineWorkings(Model):
-    """How the baseline of one VEN comes about: the mean of the days kept, times `factor`, plus `shift_w`.
-
-    Its readings are those of `GET /v1/vens/{ven_id}/readings` as of the result's `computed_at`: each is named by its
-    series, start and duration. `GET /v1/vens/{ven_id}/settlement-series` says which series count.
-    """
-
-    method: str
-    citation: str
-    """Where that method is laid down."""
-    days: list[LookedAtDay]
-    windows: list[AdjustmentWindow]
-    adjustment: str | None
-    """What became of the adjustment; null: there is no baseline."""
-    factor: float
-    shift_w: float
-    why_not: str | None
-    """Why there is no baseline."""
-
-
-@operation(
-    "GET",
-    "/v1/dispatches/{dispatch_id}/vens/{ven_id}/baseline",
-    summary="Read how one VEN's baseline comes about, with the readings of now",
-    role="viewer",
-    tags=["results"],
-    errors=[404],
-)
-async def read_baseline(context: Context, dispatch_id: str, ven_id: str) -> BaselineWorkings:
-    async with context.service(DESK).db.read() as conn:
-        found = await evaluation_view.workings(conn, dispatch_id, ven_id)
-    return BaselineWorkings(
-        method=found.rule,
-        citation=found.citation,
-        days=[
-            LookedAtDay(
-                day=one.day,
-                verdict=one.verdict.value,
-                coverage=one.coverage,
-                mean_w=one.mean_w if math.isfinite(one.mean_w) else None,
-            )
-            for one in found.days
-        ],
-        windows=[AdjustmentWindow(start=one.start, end=one.end) for one in found.windows if one.end is not None],
-        adjustment=None if found.status is None else found.status.value,
-        factor=found.factor,
-        shift_w=found.shift_w,
-        why_not=found.why_not,
-    )
-
-
 OPERATIONS = (
     list_dispatches,
     create_dispatch,
@@ -498,5 +427,4 @@ OPERATIONS = (
     dispute_result,
     read_result,
     read_self_assessments,
-    read_baseline,
 )

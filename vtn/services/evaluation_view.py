@@ -1,7 +1,9 @@
 """A dispatch's result beyond the stored evaluation: its versions, and how a baseline came about."""
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from sqlalchemy import func, select
 
@@ -10,11 +12,14 @@ from core.spans import Span
 from metrics.days import day_matrix
 from metrics.method import AdjustmentStatus, DayUse, NoBaselineError
 from metrics.presets import PRESETS
-from vtn.services import day_calendar, dispatch, load_profile, programme
+from openadr.model.event import Event
+from vtn.services import day_calendar, dispatch, load_profile, opt, precedence, programme, settlement_series
 from vtn.services import event as events
 from vtn.services.evaluation_result import Result, VenResult
 from vtn.services.ordered_energy import as_run
+from vtn.services.settlement_series import Basis
 from vtn.store.database import Connection
+from vtn.store.readings import SeriesKey
 from vtn.store.tables import delivery, event
 from vtn.store.tables import evaluation as evaluation_table
 
@@ -38,10 +43,23 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class SettledSeries:
+    """A series that readings of a VEN are taken from; `sign` -1: it is taken off, as an export is."""
+
+    number: int
+    key: SeriesKey
+    source: str
+    sign: int
+
+
+@dataclass(frozen=True, slots=True)
 class Workings:
     """How one VEN's baseline came about: every day looked at, and the same-day adjustment (W).
 
-    `why_not`: why there is none; then nothing else but the days is known.
+    `why_not`: why there is none; then of the baseline nothing but the days is known. `usual_w` and `today_w`: the means
+    in the `windows` that the adjustment was made from, of the days used and of the event's own; None without one.
+    `ordered`: the VEN's event as far as it ran. `notified_at`: when that first went out; `left_at`: when the VEN opted
+    out of it after its start. `series`: what its readings are in, the source that goes before the others first.
     """
 
     days: tuple[DayUse, ...]
@@ -49,9 +67,15 @@ class Workings:
     status: AdjustmentStatus | None
     factor: float
     shift_w: float
+    usual_w: float | None
+    today_w: float | None
     windows: tuple[Span, ...]
     citation: str
     rule: str
+    ordered: Event
+    notified_at: datetime | None
+    left_at: datetime | None
+    series: tuple[SettledSeries, ...]
 
 
 async def versions(conn: Connection, dispatch_id: str) -> list[Version]:
@@ -117,10 +141,36 @@ async def workings(conn: Connection, dispatch_id: str, ven_id: str) -> Workings:
     sent = select(func.min(delivery.c.first_sent_at)).where(delivery.c.event_id == ordered.event_id)
     sent_at = (await conn.execute(sent)).scalar_one_or_none()
     matrix = day_matrix(readings, rules.parameters.time_zone)
-    name = f"{method.id}/{method.version}"
+    basis = (await settlement_series.of(conn, [ven_id]))[ven_id]
+    told = partial(
+        Workings,
+        citation=method.citation,
+        rule=f"{method.id}/{method.version}",
+        ordered=ran,
+        notified_at=sent_at,
+        left_at=(await opt.left(conn, dispatch_id, whole.shared)).get(ven_id),
+        series=_series(basis),
+    )
     try:
         found = method.baseline(matrix, span, calendars[ven_id], notified_at=sent_at)
     except NoBaselineError as error:
-        return Workings(error.days, str(error), None, 1.0, 0.0, (), method.citation, name)
+        return told(error.days, str(error), None, 1.0, 0.0, None, None, ())
     change = found.adjustment
-    return Workings(found.days, None, found.status, change.factor, change.shift, found.windows, method.citation, name)
+    return told(
+        found.days,
+        None,
+        found.status,
+        change.factor,
+        change.shift,
+        None if math.isnan(change.baseline) else change.baseline,
+        None if math.isnan(change.actual) else change.actual,
+        found.windows,
+    )
+
+
+def _series(basis: Basis) -> tuple[SettledSeries, ...]:
+    return tuple(
+        SettledSeries(number, part.key, precedence.WORDS[precedence.rank_of(part.key)], part.sign)
+        for part in sorted(basis.everything, key=lambda part: precedence.rank_of(part.key))
+        for number in part.numbers
+    )

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,9 +25,9 @@ from aggregator.trade.contracts import Contract, ContractTerms, Limits, Price
 from aggregator.trade.sales import Sales
 from aggregator.trade.worker import MarketSettings, TradeWorker
 from core.points import Kind, Quantity
-from support.vtn_world import World, migrated_sqlite, open_copy, world_on
-from vtn.api import DESK, Desk, fleet
-from vtn.api import OPERATIONS as VTN_OPERATIONS
+from support.vtn_world import Ven, World, migrated_sqlite, open_copy, world_on
+from vtn.api import DESK, Desk
+from vtn.api import OPERATIONS as OF_VTN
 from vtn.services import api_clients, potential, principals
 from vtn.services.access_tokens import Tokens
 from vtn.services.idempotency import RequestKeys
@@ -41,7 +41,6 @@ from web.api import Api
 from web.auth import FailureLimit, Role
 from web.http_client import Guard
 from web.idempotency import Idempotency
-from web.operation import Operation
 from web.server import HttpMetrics, make_app
 
 STALE_AFTER_S = 100.0
@@ -111,6 +110,11 @@ class Market:
         await asyncio.gather(*(one.register() for one in vens))
         await self.world.metered(*vens)
         made = await self.world.programme(*vens, **parameters)
+        await self.can(vens, power_w)
+        return made
+
+    async def can(self, vens: Sequence[Ven], power_w: float = 1000.0) -> None:
+        """Let VENs be online and able to do so much in either direction, for two days."""
         start_s = int(self.world.now.timestamp()) // 900 * 900
         rows = [(power_w * part,) * 192 for part in (0.9, 1.0, 1.1)]
         async with self.world.tx() as tx:
@@ -118,7 +122,6 @@ class Market:
                 figures = [Figures("heater", which, start_s, 900, *rows) for which in ("reduce", "increase")]
                 await potential.derived(tx, one.ven_id, figures, self.world.now)
         await self.seen()
-        return made
 
     async def seen(self) -> None:
         """Note that every VEN was seen just now."""
@@ -274,16 +277,7 @@ async def busy_market(aiohttp_client: Any, postgresql_url: str) -> AsyncIterator
         yield await _market_on(world, aiohttp_client)
 
 
-@pytest.fixture
-async def whole_market(tmp_path: Path, aiohttp_client: Any, migrated: Path) -> AsyncIterator[Market]:
-    """Yield a market on SQLite that serves the VTN's own operator API, too."""
-    async with world_on(open_copy(migrated, tmp_path / "vtn.db")) as world:
-        yield await _market_on(world, aiohttp_client, (*VTN_OPERATIONS, *OPERATIONS))
-
-
-async def _market_on(
-    world: World, aiohttp_client: Any, operations: tuple[Operation, ...] = (*OPERATIONS, *fleet.OPERATIONS)
-) -> Market:
+async def _market_on(world: World, aiohttp_client: Any) -> Market:
     operators = {}
     async with world.tx() as tx:
         for role in Role:
@@ -303,7 +297,7 @@ async def _market_on(
     )
     gate = TokenGate(world.db, tokens, failures)
     app = make_app(
-        Api("evenload operator API", "1", operations),
+        Api("evenload operator API", "1", (*OF_VTN, *OPERATIONS)),
         StoredPrincipals(world.db),
         hosts={"127.0.0.1", "localhost"},
         metrics=HttpMetrics(CollectorRegistry()),

@@ -210,6 +210,8 @@ async def test_results_have_versions_exports_and_workings(market) -> None:
     assert f"{len(called) - 2} of all {len(called)} called opted in" in page.main
     page = await market.viewer.get(f"/dispatches/{dispatch_id}/result/vens/{called[2]}")
     assert "used" in page.texts("//section[@aria-labelledby='days-heading']//tbody/tr/td[1]")
+    assert re.search(r"series \d+, \S+ \(", page.main), "the series that its readings are in"
+    assert "on the days used" in page.main
     await market.viewer.get("/dispatches/dsp_none/result", 404)
     await market.viewer.get("/dispatches/dsp_none", 404)
 
