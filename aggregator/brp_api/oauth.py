@@ -27,7 +27,7 @@ _KNOWN: Final = {"grant_type", "scope", "client_id", "client_secret"}
 _UNCACHED: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 _ENTRY: Final[Mapping[str, Any]] = {
-    "security": [{}],
+    "security": [],
     "requestBody": {
         "required": True,
         "content": {

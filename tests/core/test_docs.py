@@ -154,7 +154,7 @@ def test_the_page_on_others_names_the_versions_that_tests_run() -> None:
     )
     dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
     (openleadr,) = (name.partition("==")[2] for name in dependencies if name.startswith("openleadr=="))
-    generators = (ROOT / "tests" / "interop" / "test_generated_clients.py").read_text("utf-8")
+    generators = (ROOT / "tests" / "support" / "generated_clients.py").read_text("utf-8")
     (client,) = re.findall(r'"openapi-python-client==([\d.]+)"', generators)
     agent = (ROOT / "tests" / "interop" / "test_pyoadr_ven.py").read_text("utf-8")
     (pyoadr,) = re.findall(r'"pyOADR-VEN==([\d.]+)"', agent)
