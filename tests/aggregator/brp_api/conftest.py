@@ -44,7 +44,7 @@ from web.idempotency import Idempotency
 from web.server import HttpMetrics, make_app
 
 STALE_AFTER_S = 100.0
-_DOCUMENTS: dict[tuple[str, int], dict[str, Any]] = {}
+_DOCUMENTS: dict[str, dict[str, Any]] = {}
 """What is served at either address with so many operations, read once: it never changes."""
 
 
@@ -308,8 +308,7 @@ async def _market_on(world: World, aiohttp_client: Any) -> Market:
     worker = TradeWorker(world.db, world.clock, MarketSettings(STALE_AFTER_S), sales)
     made = Market(await aiohttp_client(app), world, desk, gate, worker, operators)
     for prefix in ("", "/brp"):
-        kept = (prefix, len(operations))
-        if kept not in _DOCUMENTS:
-            _DOCUMENTS[kept] = await (await made.http.get(f"{prefix}/openapi.json")).json()
-        made.documents[prefix] = _DOCUMENTS[kept]
+        if prefix not in _DOCUMENTS:
+            _DOCUMENTS[prefix] = await (await made.http.get(f"{prefix}/openapi.json")).json()
+        made.documents[prefix] = _DOCUMENTS[prefix]
     return made
