@@ -15,6 +15,8 @@ from evenload.server import operator_api
 
 _PYTHON_GENERATOR = "openapi-python-client==0.29.1"
 _NODE_TOOLS = ("openapi-typescript@7.13.0", "openapi-fetch@0.17.0", "typescript@5.9.3")
+_OPTIONAL = ("--default-non-nullable", "false")
+"""What has a default may be left out of what is sent."""
 _STRICT = ("--strict", "--target", "es2022", "--module", "nodenext", "--lib", "es2022,dom,dom.iterable")
 _NODE_GLOBALS = "declare const process: { env: Record<string, string | undefined>; argv: string[] };\n"
 _NAMES = ("operator", "brp")
@@ -67,6 +69,6 @@ def typescript_clients(directory: Path, script: str) -> None:
     run("npm", "install", "--silent", "--no-fund", "--no-audit", *_NODE_TOOLS, cwd=directory)
     tools = directory / "node_modules" / ".bin"
     for name in _NAMES:
-        run(tools / "openapi-typescript", f"{name}.json", "-o", f"{name}.d.ts", cwd=directory)
+        run(tools / "openapi-typescript", f"{name}.json", "-o", f"{name}.d.ts", *_OPTIONAL, cwd=directory)
     (directory / "node.d.ts").write_text(_NODE_GLOBALS)
     run(tools / "tsc", *_STRICT, f"{script}.ts", "node.d.ts", "brp.d.ts", cwd=directory)

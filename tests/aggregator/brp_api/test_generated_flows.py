@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from support.generated_clients import python_clients, run, write_documents
+from support.generated_clients import need_node, python_clients, run, typescript_clients, write_documents
 
 pytestmark = pytest.mark.slow
 
@@ -173,6 +173,163 @@ globals()[sys.argv[1]]()
 print(json.dumps(state))
 """
 
+_TYPESCRIPT = """\
+import createClient, { type Middleware } from "openapi-fetch";
+import type { paths as OfBrp } from "./brp.js";
+import type { components, paths as OfOperator } from "./operator.js";
+
+const state = JSON.parse(process.env.STATE!);
+const now = new Date(process.env.NOW!);
+const baseUrl = process.env.URL!;
+const desk = createClient<OfOperator>({ baseUrl, headers: { Authorization: `Bearer ${process.env.TOKEN}` } });
+const buyer = createClient<OfBrp>({ baseUrl });
+const authorized: Middleware = {
+  onRequest({ request }) {
+    if (state.token) request.headers.set("Authorization", `Bearer ${state.token}`);
+    return request;
+  },
+};
+buyer.use(authorized);
+
+function check(holds: boolean, what: string): asserts holds {
+  if (!holds) throw new Error(what);
+}
+
+type Problem = components["schemas"]["Problem"];
+type Shown<T> = Exclude<T, Problem | string | undefined>; // what was done may not be shown, and reports may be CSV
+
+function done<T>(answer: { data?: T; error?: unknown; response: Response }, status = 200): Shown<T> {
+  check(answer.response.status === status, `${answer.response.status}: ${JSON.stringify(answer.error ?? answer.data)}`);
+  check(answer.response.headers.get("Content-Type")!.startsWith("application/json"), "it is shown as JSON");
+  return answer.data as Shown<T>;
+}
+
+const after = (minutes: number) => new Date(now.getTime() + minutes * 60_000).toISOString();
+
+function order(minutes: number): components["schemas"]["NewDispatch"] {
+  const intervals = [{ duration: "PT1H", value: -500 }];
+  const signals = [{ name: "LOAD_DISPATCH", type: "delta", unit: "W", intervals }];
+  return { programme_id: state.programme, start: after(minutes), signals, ven_ids: state.vens };
+}
+
+const steps: Record<string, () => Promise<void>> = {
+  async operate() {
+    const { ven } = done(await desk.POST("/v1/vens", { body: { name: "Mill Lane 1" } }), 201);
+    const { items } = done(await desk.GET("/v1/vens"));
+    check(items.some((one) => one.id === ven.id), "the VEN is listed");
+    const site = { params: { path: { ven_id: state.vens[0] } }, body: { time_zone: "UTC", metering_point: "MP-1" } };
+    done(await desk.PUT("/v1/vens/{ven_id}/site", site));
+    const rules = { name: "Evenings", market_context: "http://grid/evenings" };
+    state.programme = done(await desk.POST("/v1/programmes", { body: rules }), 201).id;
+    const enrolment = { params: { path: { programme_id: state.programme } }, body: { ven_ids: state.vens } };
+    done(await desk.POST("/v1/programmes/{programme_id}/enrolments", enrolment));
+    state.dispatch = done(await desk.POST("/v1/dispatches", { body: order(240) }), 201).dispatch.id;
+    const path = { dispatch_id: done(await desk.POST("/v1/dispatches", { body: order(480) }), 201).dispatch.id };
+    const read = await desk.GET("/v1/dispatches/{dispatch_id}", { params: { path } });
+    const header = { "If-Match": read.response.headers.get("ETag")! };
+    const change = { params: { path, header }, body: { start: after(540) } };
+    done(await desk.PATCH("/v1/dispatches/{dispatch_id}", change));
+    const refused = await desk.PATCH("/v1/dispatches/{dispatch_id}", change);
+    check(refused.response.status === 412 && refused.error!.status === 412, "a stale tag is refused");
+    const cancelled = done(await desk.POST("/v1/dispatches/{dispatch_id}/cancellation", { params: { path } }));
+    check(cancelled.dispatch.cancelled_at !== null, "it is cancelled");
+    const party = done(await desk.POST("/v1/brps", { body: { name: "Balance & Co" } }), 201);
+    const price = { currency: "EUR", per_kwh: "0.20", penalty_per_kwh: "0.40" };
+    const terms = { brp_id: party.brp.id, programme_id: state.programme, price };
+    state.contract = done(await desk.POST("/v1/contracts", { body: terms }), 201).id;
+    Object.assign(state, { client_id: party.client.id, secret: party.secret });
+  },
+
+  async request() {
+    const form = { grant_type: "client_credentials" as const, client_id: state.client_id, client_secret: state.secret };
+    const bodySerializer = (body: object) => new URLSearchParams(body as Record<string, string>);
+    const headers = { "Content-Type": "application/x-www-form-urlencoded" };
+    state.token = done(await buyer.POST("/brp/v1/token", { body: form, bodySerializer, headers })).access_token;
+    const me = done(await buyer.GET("/brp/v1/me"));
+    check(me.contracts.length === 1 && me.contracts[0].id === state.contract, "its contract");
+    const query = { contract_id: state.contract, from: after(60), until: after(120) };
+    const potential = done(await buyer.GET("/brp/v1/portfolio/potential", { params: { query } }));
+    check(potential.intervals[0].available_w > 0, "there is something to sell");
+    const intervals = [{ start: after(60), duration_s: 3600, min_w: 500, max_w: 2000 }];
+    const body = { contract_id: state.contract, direction: "reduce" as const, intervals, deadline: after(20) };
+    const wish = { params: { header: { "Idempotency-Key": "wish-1" } }, body };
+    state.request = done(await buyer.POST("/brp/v1/flexibility-requests", wish), 202).id;
+    const again = done(await buyer.POST("/brp/v1/flexibility-requests", wish), 202);
+    check(again.id === state.request, "one key is one request");
+  },
+
+  async accept() {
+    const path = { request_id: state.request };
+    const found = done(await buyer.GET("/brp/v1/flexibility-requests/{request_id}", { params: { path } }));
+    check(found.status === "offered", found.status);
+    const query = { request_id: found.id };
+    const { items } = done(await buyer.GET("/brp/v1/flexibility-offers", { params: { query } }));
+    const params = { path: { offer_id: items[0].id }, header: { "Idempotency-Key": "yes-1" } };
+    const body = { option_id: items[0].options[0].id };
+    state.activation = done(
+      await buyer.POST("/brp/v1/flexibility-offers/{offer_id}/acceptance", { params, body }), 201,
+    ).id;
+  },
+
+  async modify() {
+    const path = { activation_id: state.activation };
+    const read = await buyer.GET("/brp/v1/activations/{activation_id}", { params: { path } });
+    const one = done(read);
+    check(one.status === "notified", one.status);
+    const body = { intervals: one.intervals.map((each) => ({ ...each, power_w: each.power_w - 100 })) };
+    const stale = { params: { path, header: { "If-Match": '"stale"' } }, body };
+    const refused = await buyer.PATCH("/brp/v1/activations/{activation_id}", stale);
+    check(refused.response.status === 412, "a stale tag is refused");
+    const fresh = { params: { path, header: { "If-Match": read.response.headers.get("ETag")! } }, body };
+    const changed = done(await buyer.PATCH("/brp/v1/activations/{activation_id}", fresh));
+    check(changed.modification_number === 1, "it is changed");
+  },
+
+  async follow() {
+    const path = { activation_id: state.activation };
+    const live = done(await buyer.GET("/brp/v1/activations/{activation_id}/live", { params: { path } }));
+    check(live.status === "active" && live.called > 0, live.status);
+  },
+
+  async settle() {
+    const path = { activation_id: state.activation };
+    const report = done(await buyer.GET("/brp/v1/activations/{activation_id}/report", { params: { path } }));
+    check(report.ordered_wh > 0 && report.intervals.length === 4, "an hour of quarters");
+    const csv = await buyer.GET("/brp/v1/activations/{activation_id}/report", {
+      params: { path }, headers: { Accept: "text/csv" }, parseAs: "text",
+    });
+    check(String(csv.data).startsWith("activation_id,version,"), "the same as CSV");
+    const query = { activation_id: state.activation };
+    const [settlement] = done(await buyer.GET("/brp/v1/settlements", { params: { query } })).items;
+    check(settlement.figures.penalty_per_kwh === "0.40", settlement.figures.penalty_per_kwh);
+    const disputed = done(await buyer.POST("/brp/v1/settlements/{settlement_id}/dispute", {
+      params: { path: { settlement_id: settlement.id } }, body: { reason: "Our meters show more." },
+    }));
+    check(disputed.dispute === "Our meters show more.", "it is disputed");
+  },
+
+  async result() {
+    const hour = now.getTime() - (now.getTime() % 3_600_000);
+    const at = (quarter: number) => new Date(hour - quarter * 900_000).toISOString();
+    const rows = [4, 3, 2, 1].map((one) => `MP-1,import,${at(one)},${at(one - 1)},100,validated`);
+    const csv = ["metering_point,series,start,end,energy_wh,quality", ...rows].join("\\n");
+    const taken = done(await desk.POST("/v1/meter-data", { body: { csv } }));
+    check(taken.accepted === 4 && taken.refused.length === 0, JSON.stringify(taken));
+    const path = { dispatch_id: state.dispatch };
+    const made = done(await desk.POST("/v1/dispatches/{dispatch_id}/evaluation", { params: { path } }));
+    const query = { version: made.version };
+    const found = done(await desk.GET("/v1/dispatches/{dispatch_id}/result", { params: { path, query } }));
+    check(found.called === state.vens.length && found.ordered_wh === 500 * state.vens.length, "all were called");
+    const one = { params: { path: { ...path, ven_id: state.vens[0] as string } } };
+    const how = done(await desk.GET("/v1/dispatches/{dispatch_id}/result/vens/{ven_id}", one));
+    check(how.series[0].source === "settlement meter", how.series[0].source);
+  },
+};
+
+await steps[process.argv[2]]();
+console.log(JSON.stringify(state));
+"""
+
 
 async def _work(market: Any, step: Callable[..., str]) -> None:
     """Let a client do all the steps of the operator and of the BRP, in the market with four homes."""
@@ -212,3 +369,11 @@ async def test_a_python_client_does_the_whole_work(market: Any, tmp_path: Path) 
     python = await asyncio.to_thread(python_clients, tmp_path)
     (tmp_path / "work.py").write_text(_PYTHON)
     await _work(market, lambda name, **environment: run(python, "work.py", name, cwd=tmp_path, **environment))
+
+
+async def test_a_typescript_client_does_the_whole_work(market: Any, tmp_path: Path) -> None:
+    need_node()
+    write_documents(tmp_path)
+    (tmp_path / "work.ts").write_text(_TYPESCRIPT)
+    await asyncio.to_thread(typescript_clients, tmp_path, "work")
+    await _work(market, lambda name, **environment: run("node", "work.js", name, cwd=tmp_path, **environment))
