@@ -1,6 +1,6 @@
 """What the aggregator adds to the operator API: one module a noun, all operations in OPERATIONS."""
 
-from aggregator.api import activations, brps, contracts, offers, season, selections, tariffs, webhooks
+from aggregator.api import activations, brps, contracts, home_reports, offers, season, selections, tariffs, webhooks
 
 OPERATIONS = (
     *brps.OPERATIONS,
@@ -9,6 +9,7 @@ OPERATIONS = (
     *activations.OPERATIONS,
     *selections.OPERATIONS,
     *season.OPERATIONS,
+    *home_reports.OPERATIONS,
     *tariffs.OPERATIONS,
     *webhooks.OPERATIONS,
 )

@@ -1,5 +1,6 @@
 """What a dispatch brought: chart, metrics, each VEN with its baseline, versions, exports, report and settlement."""
 
+import asyncio
 import csv
 import io
 import json
@@ -11,7 +12,7 @@ from aiohttp import web
 from pydantic import Field
 
 from aggregator.console.shared import zone_of
-from aggregator.trade import activations, dispatch_changes, reports, settlements
+from aggregator.trade import activations, dispatch_changes, home_report, reports, settlements
 from core.direction import Direction
 from core.errors import InvalidError
 from metrics.presets import PRESETS
@@ -144,6 +145,14 @@ async def show_ven_result(request: ConsoleRequest, dispatch_id: str, ven_id: str
     )
 
 
+@page("GET", "/dispatches/{dispatch_id}/result/vens/{ven_id}/report.pdf", role=Role.VIEWER)
+async def export_pdf(request: ConsoleRequest, dispatch_id: str, ven_id: str) -> web.StreamResponse:
+    """Give what one VEN did as a PDF for its household."""
+    told = await home_report.read(request.desk.db, dispatch_id, ven_id, _version(request))
+    raw = await asyncio.to_thread(home_report.to_pdf, told)
+    return request.file(raw, "application/pdf", f"{dispatch_id}-{ven_id}-v{told.version}.pdf")
+
+
 @page("POST", "/dispatches/{dispatch_id}/result", role=Role.DISPATCHER)
 async def recompute(request: ConsoleRequest, dispatch_id: str) -> web.StreamResponse:
     """Evaluate with the readings of now; new readings make a new version."""
@@ -230,4 +239,4 @@ async def _stored(request: ConsoleRequest, dispatch_id: str) -> Result:
         return await evaluation.stored(conn, dispatch_id, _version(request))
 
 
-PAGES = (show_result, show_ven_result, recompute, dispute, export_json, export_csv)
+PAGES = (show_result, show_ven_result, export_pdf, recompute, dispute, export_json, export_csv)

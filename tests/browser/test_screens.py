@@ -19,6 +19,7 @@ _OTHERS = {
     "/dispatches/{dispatch_id}/stream",  # no page: what a live page listens to
     "/dispatches/{dispatch_id}/result.json",  # files to take away
     "/dispatches/{dispatch_id}/result.csv",
+    "/dispatches/{dispatch_id}/result/vens/{ven_id}/report.pdf",
     "/market/activations/{activation_id}/report.csv",
     "/market/statements/{statement_id}/statement.csv",
     "/market/statements/{statement_id}/statement.pdf",

@@ -20,6 +20,8 @@ _OPTIONAL = ("--default-non-nullable", "false")
 _STRICT = ("--strict", "--target", "es2022", "--module", "nodenext", "--lib", "es2022,dom,dom.iterable")
 _NODE_GLOBALS = "declare const process: { env: Record<string, string | undefined>; argv: string[] };\n"
 _NAMES = ("operator", "brp")
+_BINARY = {"application/pdf": "application/octet-stream"}
+"""The generator has to be told what is binary."""
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> str:
@@ -45,10 +47,11 @@ def python_clients(directory: Path) -> Path:
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", environment)
     run(*pip, "install", "-q", _PYTHON_GENERATOR, cwd=directory)
     path = f"{environment}/bin:{os.environ['PATH']}"
+    (directory / "config.json").write_text(json.dumps({"content_type_overrides": _BINARY}))
     for name in _NAMES:
         told = run(
             environment / "bin" / "openapi-python-client", "generate", "--meta", "none", "--path", f"{name}.json",
-            "--output-path", f"evenload_{name}_api_client", cwd=directory, PATH=path,
+            "--output-path", f"evenload_{name}_api_client", "--config", "config.json", cwd=directory, PATH=path,
         )  # fmt: skip
         lost = [line for line in told.splitlines() if line.startswith(("WARNING", "Unable")) and "ca.pem" not in line]
         assert not lost, told

@@ -524,3 +524,9 @@ async def test_a_season_is_read_by_operators(market, trade):
     for bad in ("first=2026-02-31", "until=x", "first=2020-01-01"):
         await market.get(f"{path}?{bad}", "viewer", 422)
     await market.get("/v1/programmes/prg_none/season", "viewer", 404)
+    path = f"/v1/dispatches/{event['dispatch_id']}/result/vens/{rows[0]['ven_id']}/report"
+    headers = {"Authorization": f"Bearer {market.operators['viewer']}"}
+    async with market.http.get(path, headers=headers) as answer:
+        assert (answer.status, answer.content_type) == (200, "application/pdf")
+        assert (await answer.read()).startswith(b"%PDF-")
+    await market.get(f"{path}?version=9", "viewer", 404)

@@ -34,6 +34,7 @@ FILES = {
     "/dispatches/{dispatch_id}/stream",
     "/dispatches/{dispatch_id}/result.json",
     "/dispatches/{dispatch_id}/result.csv",
+    "/dispatches/{dispatch_id}/result/vens/{ven_id}/report.pdf",
     "/programmes/{programme_id}/season.csv",
     "/programmes/{programme_id}/season/vens.csv",
     "/market/activations/{activation_id}/report.csv",
