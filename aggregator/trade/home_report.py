@@ -101,7 +101,7 @@ def sentences(report: HomeReport) -> Iterator[str]:
             f"Your home delivered {_kwh(ven.delivered_wh)} of the {_kwh(ven.ordered_wh)} that were asked for{share}. "
             f"Delivered means: used {verb} than it would have without the event."
         )
-        yield _doubt(report.doubt)
+        yield _doubt(ven.delivered_wh, report.doubt)
     if ven.days_used:
         days = ", ".join(ven.days_used[:_MOST_DAYS])
         yield (
@@ -114,17 +114,21 @@ def sentences(report: HomeReport) -> Iterator[str]:
         yield f"This result is provisional (version {report.version}): late meter readings may still change it."
 
 
-def _doubt(doubt: Uncertainty | None) -> str:
+def _doubt(delivered_wh: float, doubt: Uncertainty | None) -> str:
     if doubt is None:
         return "How exact that is cannot be said yet: there are too few days without an event to compare with."
+    middle_wh = delivered_wh - doubt.bias_wh
+    low_wh, high_wh = middle_wh - doubt.half_width_wh, middle_wh + doubt.half_width_wh
     text = (
-        f"How exact is that? In 9 of 10 cases the true value lies within {_kwh(doubt.half_width_wh)} of it, "
+        f"How exact is that? In 9 of 10 cases the true value lies between {_kwh(low_wh)} and {_kwh(high_wh)}, "
         f"judged by {doubt.days} days without an event."
     )
     if round(abs(doubt.bias_wh)) == 0:
         return text
     way = "too much" if doubt.bias_wh > 0 else "too little"
-    return f"{text} On these days the method credits {_kwh(abs(doubt.bias_wh))} {way} in the mean."
+    return (
+        f"{text} On these days the method credits {_kwh(abs(doubt.bias_wh))} {way} in the mean, which this allows for."
+    )
 
 
 def _kwh(energy_wh: float) -> str:

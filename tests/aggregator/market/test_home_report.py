@@ -45,7 +45,7 @@ async def test_a_household_reads_what_it_delivered_and_how_sure_that_is(trade):
     assert f"Result of {ven.ven_name}" in text
     assert "On 2026-01-12, from 13:00 to 14:00 (UTC), your home was asked to use less electricity." in text
     assert f"delivered 0.75 kWh of the {ven.ordered_wh / 1000:.2f} kWh" in text
-    assert "In 9 of 10 cases the true value lies within 0.00 kWh of it" in text, "a steady load leaves no doubt"
+    assert "In 9 of 10 cases the true value lies between 0.75 kWh and 0.75 kWh" in text, "a steady load leaves no doubt"
     assert ven.days_used[0] in text
     assert "provisional (version 1)" in text
     for word in ("Mean power, kW", "without the event (estimate)", "13:30", "2.00"):
@@ -53,7 +53,7 @@ async def test_a_household_reads_what_it_delivered_and_how_sure_that_is(trade):
     assert home_report.to_pdf(report) == home_report.to_pdf(report)
     final = text_of(replace(report, final=True, doubt=Uncertainty(120.0, -40.0, 11), direction=Direction.INCREASE))
     assert "This result is final (version 1)." in final
-    assert "within 0.12 kWh of it, judged by 11 days" in final
+    assert "lies between 0.67 kWh and 0.91 kWh, judged by 11 days" in final
     assert "credits 0.04 kWh too little in the mean" in final
     assert "asked to use more electricity" in final
     assert "cannot be said yet" in text_of(replace(report, doubt=None))
