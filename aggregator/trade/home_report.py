@@ -9,13 +9,14 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
+from importlib import import_module
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from aggregator.pdf_fonts import BOLD, PLAIN, register_fonts
 from aggregator.trade import uncertainty
 from core.direction import Direction
-from core.errors import NotFoundError, UnavailableError
+from core.errors import NotFoundError
 from metrics.days import zone_named
 from metrics.presets import PRESETS
 from metrics.uncertainty import Uncertainty
@@ -140,28 +141,19 @@ def to_pdf(report: HomeReport) -> bytes:
 
     Raises UnavailableError where the library that draws it is not installed.
     """
-    try:
-        import reportlab  # noqa: PLC0415  an extra
-        from reportlab.lib.utils import simpleSplit  # noqa: PLC0415
-        from reportlab.pdfbase.pdfmetrics import registerFont  # noqa: PLC0415
-        from reportlab.pdfbase.ttfonts import TTFont  # noqa: PLC0415
-        from reportlab.pdfgen.canvas import Canvas  # noqa: PLC0415
-    except ImportError as error:
-        raise UnavailableError("PDFs need the extra 'pdf': pip install 'evenload[pdf]'.") from error
-    fonts = Path(reportlab.__file__).parent / "fonts"
-    for name, file in (("Vera", "Vera.ttf"), ("VeraBd", "VeraBd.ttf")):
-        registerFont(TTFont(name, fonts / file))
+    register_fonts()
+    split = import_module("reportlab.lib.utils").simpleSplit
     raw = io.BytesIO()
-    canvas = Canvas(raw, pagesize=_A4, invariant=1, pageCompression=1)
+    canvas = import_module("reportlab.pdfgen.canvas").Canvas(raw, pagesize=_A4, invariant=1, pageCompression=1)
     title = f"Result of {_printable(report.ven.ven_name)}"
     canvas.setTitle(title)
     y = _A4[1] - _MARGIN
     for text, font, size in (
-        (title, "VeraBd", 16),
-        (_printable(report.programme), "Vera", 11),
-        *((_printable(one, longest=1200), "Vera", 10) for one in sentences(report)),
+        (title, BOLD, 16),
+        (_printable(report.programme), PLAIN, 11),
+        *((_printable(one, longest=1200), PLAIN, 10) for one in sentences(report)),
     ):
-        for line in simpleSplit(text, font, size, _WIDTH):
+        for line in split(text, font, size, _WIDTH):
             canvas.setFont(font, size)
             canvas.drawString(_MARGIN, y, line)
             y -= size * 1.4
@@ -188,9 +180,9 @@ def _draw_chart(canvas: Any, report: HomeReport, bottom: float) -> None:
     def at(value_kw: float) -> float:
         return bottom + (value_kw - low) / (high - low) * _CHART_HEIGHT
 
-    canvas.setFont("VeraBd", 10)
+    canvas.setFont(BOLD, 10)
     canvas.drawString(_MARGIN, bottom + _CHART_HEIGHT + 14, "Mean power, kW")
-    canvas.setFont("Vera", 8)
+    canvas.setFont(PLAIN, 8)
     canvas.setStrokeGray(0.8)
     for step in range(5):
         value = low + (high - low) * step / 4

@@ -12,8 +12,8 @@ from typing import Any, Final
 from xml.sax.saxutils import escape
 from zoneinfo import ZoneInfo
 
+from aggregator.pdf_fonts import BOLD, PLAIN, register_fonts
 from aggregator.trade.statements import StatedActivation, Statement
-from core.errors import UnavailableError
 from metrics.days import zone_named
 
 _MOST_ROWS: Final = 1000
@@ -28,11 +28,8 @@ _INK, _PALE, _ORDERED, _PAID = "#1c2733", "#d7dde3", "#8a97a5", "#0b62a4"
 
 def to_pdf(stated: Statement, brp: str) -> bytes:
     """Return a statement as PDF. Takes CPU: use a thread. Raises UnavailableError without the extra."""
-    try:
-        platypus = import_module("reportlab.platypus")
-    except ImportError:
-        raise UnavailableError("This server makes no PDF: install evenload[pdf].") from None
-    _register_fonts()
+    register_fonts()
+    platypus = import_module("reportlab.platypus")
     out = io.BytesIO()
     title = f"Statement {stated.month}, version {stated.version}"
     sheet = platypus.SimpleDocTemplate(
@@ -42,16 +39,9 @@ def to_pdf(stated: Statement, brp: str) -> bytes:
     return out.getvalue()
 
 
-def _register_fonts() -> None:
-    """Let texts be set in fonts that the file carries: ReportLab brings Bitstream Vera along."""
-    metrics, fonts = import_module("reportlab.pdfbase.pdfmetrics"), import_module("reportlab.pdfbase.ttfonts")
-    for name, file in (("Vera", "Vera.ttf"), ("VeraBd", "VeraBd.ttf")):
-        metrics.registerFont(fonts.TTFont(name, file))
-
-
 def _text(words: str, *, size: int = 9, bold: bool = False) -> Any:
     style = import_module("reportlab.lib.styles").ParagraphStyle(
-        "text", fontName="VeraBd" if bold else "Vera", fontSize=size, leading=size * 1.35, textColor=_INK, spaceAfter=4
+        "text", fontName=BOLD if bold else PLAIN, fontSize=size, leading=size * 1.35, textColor=_INK, spaceAfter=4
     )
     style.splitLongWords = 1
     style.spaceBefore, style.keepWithNext = (size, 1) if bold else (0, 0)
@@ -60,7 +50,7 @@ def _text(words: str, *, size: int = 9, bold: bool = False) -> Any:
 
 def _footer(stated: Statement) -> Any:
     def draw(canvas: Any, sheet: Any) -> None:
-        canvas.setFont("Vera", 7)
+        canvas.setFont(PLAIN, 7)
         canvas.drawString(48, 28, f"{stated.id}, version {stated.version}")
         canvas.drawRightString(sheet.pagesize[0] - 48, 28, f"page {canvas.getPageNumber()}")
 
@@ -162,7 +152,7 @@ def _drawing(rows: Sequence[StatedActivation], zone: ZoneInfo) -> Any:
     tall, step = height - floor - 24, (width - left) / len(rows)
 
     def label(x: float, y: float, words: str, anchor: str = "middle") -> None:
-        sheet.add(shapes.String(x, y, words, fontName="Vera", fontSize=7, textAnchor=anchor))
+        sheet.add(shapes.String(x, y, words, fontName=PLAIN, fontSize=7, textAnchor=anchor))
 
     for part in (0.0, 0.5, 1.0):
         y = floor + part * tall

@@ -87,6 +87,6 @@ def test_a_long_word_does_not_break_the_page():
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "reportlab.platypus", None)
+    monkeypatch.setitem(sys.modules, "reportlab.pdfbase.pdfmetrics", None)
     with pytest.raises(UnavailableError, match=r"evenload\[pdf\]"):
         to_pdf(statement(), "B")
