@@ -25,6 +25,7 @@ _OTHERS = {
     "/market/statements/{statement_id}/statement.pdf",
     "/programmes/{programme_id}/season.csv",
     "/programmes/{programme_id}/season/vens.csv",
+    "/fleet/{ven_id}/message-record",
     "/fleet/{ven_id}/test/{request_id}",  # test_stories
     "/ca.pem",  # a file to take away: tests/vtn/console/test_pages.py
 }
