@@ -31,5 +31,7 @@ def _cell(value: Any) -> str:
             return str(value).lower()
         case datetime():
             return value.isoformat().replace("+00:00", "Z")
+        case int() | float():
+            return str(value)
     text = str(value)
     return f"'{text}" if text[:1] in _FORMULA and text and not _NUMBER.fullmatch(text) else text

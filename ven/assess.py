@@ -10,9 +10,11 @@ import resource
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
 
 from pydantic import TypeAdapter
 
@@ -167,14 +169,19 @@ def _known(value: float) -> float | None:
 
 
 def machine_zone() -> str:
-    """Return the IANA name of this machine's time zone, UTC where it has none."""
-    name = os.environ.get("TZ", "").lstrip(":")
-    if not name:
-        try:
-            name = str(_LOCALTIME.readlink()).partition(_ZONEINFO)[2]
-        except OSError:
-            name = ""
-    return name or "UTC"
+    """Return the IANA name of this machine's time zone, UTC where it has none (as where TZ is a rule, not a name)."""
+    names = [os.environ.get("TZ", "").lstrip(":")]
+    with suppress(OSError):
+        names.append(str(_LOCALTIME.readlink()).partition(_ZONEINFO)[2])
+    return next((name for name in names if name and _is_zone(name)), "UTC")
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ class StatementChange(Model):
     """One value that differs from the version before; null: was not, or is no more, there."""
 
     activation_id: str | None
-    """null: it is one of the sums, in `currency`."""
+    """null: it is one of the sums, in `currency`, or without that of the statement itself."""
     currency: str | None
     what: str
     before: str | None

@@ -134,6 +134,7 @@ def _at_levels(ordered_w: Floats, scaled_w: Floats, wanted_w: Floats, levels: Pa
     wanted_w = np.where(raised, np.minimum(wanted_w, scaled_w), wanted_w)
     whole_w = np.where(raised, np.inf, ordered_w)
     lower, upper = stepped(wanted_w, whole_w, np.float64(levels.minimum_w), np.float64(levels.step_w))
+    lower = np.where(raised & (lower > scaled_w), ordered_w, lower)
     result = np.where(raised | (wanted_w - lower <= upper - wanted_w), lower, upper)
     result[:keep] = ordered_w[:keep]
     return np.where(scaled_w > 0, result, 0.0)

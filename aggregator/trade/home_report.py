@@ -21,7 +21,7 @@ from metrics.days import zone_named
 from metrics.presets import PRESETS
 from metrics.uncertainty import Uncertainty
 from openadr.model.opt import OptType
-from vtn.services import dispatch, evaluation, programme
+from vtn.services import dispatch, evaluation, evaluation_view, programme
 from vtn.services.evaluation import Computed
 from vtn.services.evaluation_result import VenResult
 from vtn.store.database import Database
@@ -64,16 +64,15 @@ async def read(db: Database, dispatch_id: str, ven_id: str, version: int | None 
         method = PRESETS[result.method.partition("/")[0]]
         computed = Computed(replace(result, vens=(ven,)), method, "")
         inputs = await uncertainty.inputs(conn, computed, rules)
+        period = (await evaluation_view.workings(conn, dispatch_id, ven_id)).ordered.period  # its own may end earlier
     direction = Direction(ordered.direction or Direction.REDUCE)
     doubt = None if inputs is None else await asyncio.to_thread(uncertainty.estimated, inputs, direction)
-    period = ordered.shared.period
-    ends_at = min(filter(None, (period.end, ordered.cancelled_at)), default=period.start)
     return HomeReport(
         rules.name,
         zone_named(rules.parameters.time_zone),
         direction,
         period.start,
-        ends_at,
+        period.end or period.start,
         result.version,
         result.final_at is not None,
         method.citation,

@@ -4,6 +4,7 @@ Nothing is computed anew, and no result is read as a whole: the database takes o
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from datetime import UTC, date, datetime, time, timedelta
@@ -25,6 +26,8 @@ from vtn.store.tables import dispatch, evaluation, ven
 
 USUAL_DAYS: Final = 90
 LONGEST_DAYS: Final = 366
+_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_YEARS: Final = range(1970, 2200)
 MOST_EVENTS: Final = 400
 """Of one season: more than one a day of the longest."""
 
@@ -125,10 +128,14 @@ def span_of(rules: Programme, first: date | None, until: date | None, now: datet
 
 def read_day(text: str | None, field: str) -> date | None:
     """Return a day of the calendar from its text; None, or nothing: the usual one. Raises InvalidError."""
+    if not text:
+        return None
     try:
-        return date.fromisoformat(text) if text else None
-    except ValueError as error:
-        raise InvalidError("Write a day of the calendar, such as 2026-01-31.", field=field) from error
+        if _DAY.fullmatch(text) and (day := date.fromisoformat(text)).year in _YEARS:
+            return day
+    except ValueError:
+        pass  # the 30th of February
+    raise InvalidError("Write a day of the calendar, such as 2026-01-31.", field=field)
 
 
 async def of_programme(

@@ -13,11 +13,11 @@ from xml.sax.saxutils import escape
 from zoneinfo import ZoneInfo
 
 from aggregator.pdf_fonts import BOLD, PLAIN, register_fonts
-from aggregator.trade.statements import StatedActivation, Statement
+from aggregator.trade.statements import StatedActivation, Statement, StatementChange
 from metrics.days import zone_named
 
 _MOST_ROWS: Final = 1000
-"""More activations, or changes, are counted and left to the CSV: setting a table takes a millisecond a row."""
+"""More activations are counted and left to the CSV, more changes to the JSON: a table takes a millisecond a row."""
 _WIDTH: Final = 487.0
 """Points between the margins of A4."""
 _MOST_BARS: Final = 62
@@ -68,13 +68,14 @@ def _story(stated: Statement, brp: str, title: str) -> list[Any]:
     ]
     settled = [row for row in rows if row.figures is not None]
     if settled:
-        story += [_text("Ordered, and delivered and paid, of each activation (kWh)", bold=True)]
+        which = "each activation" if len(settled) <= _MOST_BARS else f"the last {_MOST_BARS} activations"
+        story += [_text(f"Ordered, and delivered and paid, of {which} (kWh)", bold=True)]
         story += [_drawing(settled[-_MOST_BARS:], zone)]
     if rows:
         heads = ("Start", "Settlement", "Ordered kWh", "Paid kWh", "± kWh", "Net")
         story += [_text("Activations", size=12, bold=True), _table(heads, [_cells(row, zone) for row in rows])]
     if len(rows) < len(content.activations):
-        story.append(_text(f"{len(content.activations) - len(rows)} more are in the CSV."))
+        story.append(_text(f"{len(content.activations) - len(rows)} more, with their disputes, are in the CSV."))
     disputes = [dispute for row in rows for dispute in row.disputes]
     if disputes:
         story.append(_text("Disputes", size=12, bold=True))
@@ -92,11 +93,22 @@ def _story(stated: Statement, brp: str, title: str) -> list[Any]:
     if changes:
         story.append(_text(f"What differs from version {stated.version - 1}", size=12, bold=True))
         told = [
-            (it.activation_id or f"sum in {it.currency}", it.what, it.before or _UNKNOWN, it.after or _UNKNOWN)
+            (
+                it.activation_id or (f"sum in {it.currency}" if it.currency else "statement"),
+                it.what,
+                it.before or _UNKNOWN,
+                it.after or _UNKNOWN,
+            )
             for it in changes
         ]
         story.append(_table(("Of", "Value", "Before", "Now"), told))
+        if len(changes) < len(stated.changes):
+            story.append(_text(f"{len(stated.changes) - len(changes)} more are in the JSON."))
     return story
+
+
+def _subject(change: StatementChange) -> str:
+    return change.activation_id or (f"sum in {change.currency}" if change.currency else "statement")
 
 
 def _in_words(stated: Statement, zone: ZoneInfo) -> list[str]:

@@ -16,7 +16,7 @@ from itertools import zip_longest
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 
 from aggregator import money
 from aggregator.tables import activation, contract, statement
@@ -28,9 +28,12 @@ from core.spans import Span
 from metrics.days import zone_named
 from vtn.services import programme
 from vtn.store.database import Connection, Transaction
+from vtn.store.engines import SQLITE
 from vtn.store.rows import from_json, to_json
 
 _MONTH: Final = re.compile(r"(20\d\d)-(0[1-9]|1[0-2])", re.ASCII)
+
+_OF_ALL: Final = ("time_zone", "starts_at", "ends_at", "final", "final_at")
 
 DisputeState = Literal["open", "answered", "corrected"]
 
@@ -98,7 +101,7 @@ class StatementSum:
 class StatementChange:
     """One value that differs from the version before; None: was not, or is no more, there.
 
-    `activation_id` None: it is one of the sums, in `currency`.
+    `activation_id` None: it is one of the sums, in `currency`, or without that of the statement itself.
     """
 
     activation_id: str | None
@@ -137,6 +140,22 @@ class Statement:
     created_at: datetime
     content: Content
     changes: tuple[StatementChange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StatementHead:
+    """What a statement says in short; `activations`: how many there are. The rest as in Statement and Content."""
+
+    id: str
+    contract_id: str
+    party_id: str
+    month: str
+    version: int
+    created_at: datetime
+    final: bool
+    final_at: datetime | None
+    activations: int
+    sums: tuple[StatementSum, ...]
 
 
 def month_span(month: str, zone: ZoneInfo) -> Span:
@@ -287,7 +306,7 @@ def _sum(currency: str, ones: Sequence[SettlementFigures]) -> StatementSum:
 
 
 def differences(before: Content, after: Content) -> tuple[StatementChange, ...]:
-    """Return every value that differs between two versions, by activation and then in the sums."""
+    """Return every value that differs between two versions: by activation, in the sums, of the statement itself."""
     old = {one.activation_id: _facts(one) for one in before.activations}
     new = {one.activation_id: _facts(one) for one in after.activations}
     changes = [
@@ -299,6 +318,8 @@ def differences(before: Content, after: Content) -> tuple[StatementChange, ...]:
     for currency in sorted({*sums[0], *sums[1]}):
         found = _differing(sums[0].get(currency, {}), sums[1].get(currency, {}))
         changes += [StatementChange(None, currency, *change) for change in found]
+    whole = [_texts({name: to_json(getattr(each, name)) for name in _OF_ALL}) for each in (before, after)]
+    changes += [StatementChange(None, None, *change) for change in _differing(*whole)]
     return tuple(changes)
 
 
@@ -358,18 +379,38 @@ async def listed(
     month: str | None = None,
     before: str | None = None,
     limit: int = 50,
-) -> list[Statement]:
-    """Return statements without what differs, every version, newest first, at most `limit` before the id `before`."""
-    query = select(statement).order_by(statement.c.id.desc()).limit(limit)
+) -> list[StatementHead]:
+    """Return statements in short, every version, newest first, at most `limit` before the id `before`.
+
+    The database takes what is short out of each: a month can be megabytes.
+    """
+    of, content = statement.c, statement.c.content
+    length = func.json_array_length if conn.dialect.name == SQLITE else func.jsonb_array_length
+    query = (
+        select(
+            *(of.id, of.contract_id, of.party_id, of.month, of.version, of.created_at),
+            content["final"].as_boolean().label("final"),
+            content["final_at"].as_string().label("final_at"),
+            content["sums"].label("sums"),
+            length(content["activations"]).label("activations"),
+        )
+        .order_by(of.id.desc())
+        .limit(limit)
+    )
     for column, value in {"party_id": party_id, "contract_id": contract_id, "month": month}.items():
         if value is not None:
-            query = query.where(statement.c[column] == value)
+            query = query.where(of[column] == value)
     if before is not None:
-        query = query.where(statement.c.id < before)
+        query = query.where(of.id < before)
     return [
-        Statement(one.id, one.contract_id, one.party_id, one.month, one.version, one.created_at, content)
+        StatementHead(
+            *(one.id, one.contract_id, one.party_id, one.month, one.version, one.created_at),
+            final=one.final,
+            final_at=None if one.final_at is None else datetime.fromisoformat(one.final_at),
+            activations=one.activations,
+            sums=from_json(tuple[StatementSum, ...], one.sums),
+        )
         for one in (await conn.execute(query)).all()
-        for content in (from_json(Content, one.content),)
     ]
 
 

@@ -269,6 +269,9 @@ def test_the_machines_zone_is_named(monkeypatch):
     monkeypatch.delenv("TZ")
     monkeypatch.setattr(assess, "_LOCALTIME", assess.Path("/nowhere"))
     assert assess.machine_zone() == "UTC"
+    for rule in ("CET-1CEST,M3.5.0,M10.5.0/3", ":/etc/localtime"):
+        monkeypatch.setenv("TZ", rule)
+        assert assess.machine_zone() == "UTC", "a rule has no name"
 
 
 HANGS = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"

@@ -112,22 +112,41 @@ async def _said_by(conn: Connection, vens: Sequence[VenResult], direction: Direc
     rows: dict[str, Agreement] = {}
     async for ven_id, loaded in load_many(conn, wanted):
         connection_w = bases[ven_id].connection_w if ven_id in bases else HOME_W
-        words = [load_profile.marked(one, keys[number], connection_w) for number, one in loaded.items()]
-        found = await asyncio.to_thread(compared, results[ven_id], words, direction)
+        marked = {number: load_profile.marked(one, keys[number], connection_w) for number, one in loaded.items()}
+        words = _one_of_each(results[ven_id], marked, keys)
+        found = await asyncio.to_thread(compared, results[ven_id], words.values(), direction)
         if found is not None:
-            own_method = _method_of(keys[number] for number in loaded)
+            own_method = _method_of(keys[number] for number in words)
             same = None if own_method is None else own_method == method
             rows[ven_id] = replace(found, method=own_method, same_method=same)
     return [rows[one.ven_id] for one in vens if one.ven_id in rows]
 
 
 def _chosen(own: Mapping[int, SeriesKey], basis: Basis | None) -> list[int]:
-    """Return the series to add up: one of each resource that is settled; of all resources where none of them is."""
-    first: dict[str, int] = {}
-    for number, key in own.items():
-        first.setdefault(key.resource_id, number)
+    """Return the series of the resources that are settled; of all resources where none of them is."""
     settled = {part.key.resource_id for part in basis.everything} if basis else set()
-    return [number for name, number in first.items() if name in settled] or list(first.values())
+    return [number for number, key in own.items() if key.resource_id in settled] or list(own)
+
+
+def _one_of_each(ven: VenResult, words: Mapping[int, Loaded], keys: Mapping[int, SeriesKey]) -> dict[int, Loaded]:
+    """Return the series to add up: of each resource the newest that says something of the event, if any does.
+
+    A VEN that computes by another baseline from now on says so by another data point.
+    """
+    best: dict[str, tuple[bool, int]] = {}
+    for number, loaded in words.items():
+        name = keys[number].resource_id
+        heard = bool(np.isfinite(_on_intervals(ven, loaded)).any())
+        best[name] = max(best.get(name, (False, number)), (heard, number))
+    return {number: words[number] for _, number in best.values()}
+
+
+def _on_intervals(ven: VenResult, loaded: Loaded) -> Floats:
+    """Return energies (Wh) in the intervals of a VEN's result."""
+    first = ven.intervals[0]
+    return load_profile.on_grid(
+        loaded, int(first.start.timestamp()), len(ven.intervals), first.duration_s, is_power=False
+    )
 
 
 def _method_of(keys: Iterable[SeriesKey]) -> str | None:
@@ -144,11 +163,9 @@ def _stretch(ven: VenResult) -> Stretch:
 
 def compared(ven: VenResult, words: Iterable[Loaded], direction: Direction) -> Agreement | None:
     """Hold what a VEN says against its result; None: it says nothing of it. `words`: a series for each resource."""
-    step_s = ven.intervals[0].duration_s
-    first_s, cells = int(ven.intervals[0].start.timestamp()), len(ven.intervals)
-    deltas_wh: Floats = np.zeros(cells)
+    deltas_wh: Floats = np.zeros(len(ven.intervals))
     for loaded in words:
-        deltas_wh = deltas_wh + load_profile.on_grid(loaded, first_s, cells, step_s, is_power=False)
+        deltas_wh = deltas_wh + _on_intervals(ven, loaded)
     due = [
         (float(delta_wh), one, one.duration_s / 3600)
         for delta_wh, one in zip(deltas_wh.tolist(), ven.intervals, strict=True)

@@ -521,7 +521,7 @@ async def test_a_season_is_read_by_operators(market, trade):
     page = await market.get(f"{path}/vens?limit=1", "viewer")
     following = await market.get(f"{path}/vens?cursor={page['next']}", "viewer")
     assert [*page["items"], *following["items"]] == rows
-    for bad in ("first=2026-02-31", "until=x", "first=2020-01-01"):
+    for bad in ("first=2026-02-31", "until=x", "first=2020-01-01", "until=0001-01-02", "first=2026-W05-6"):
         await market.get(f"{path}?{bad}", "viewer", 422)
     await market.get("/v1/programmes/prg_none/season", "viewer", 404)
     path = f"/v1/dispatches/{event['dispatch_id']}/result/vens/{rows[0]['ven_id']}/report"

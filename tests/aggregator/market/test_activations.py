@@ -365,6 +365,11 @@ def test_a_ven_keeps_its_part_where_nothing_was_ordered():
     np.testing.assert_allclose(scaled(np.array([10.0, 0, 0, 40]), before, after, 2), [10, 0, 40, 0])
 
 
+def test_a_home_that_can_do_less_than_its_minimum_is_not_raised_to_it():
+    levels, ordered = PartialPower(1000, 500), np.array([600.0])
+    assert activation_changes._at_levels(ordered, 1.1 * ordered, 1.1 * ordered, levels, 0) == 600
+
+
 @given(
     st.integers(1, 50),
     st.integers(1, 20),

@@ -77,7 +77,7 @@ def test_an_empty_month_and_one_without_figures():
 
 def test_a_long_month_goes_over_pages_and_is_bounded():
     raw = to_pdf(statement(*(row(number) for number in range(1003))), "B")
-    assert "3 more are in the CSV." in read(raw)
+    assert "3 more, with their disputes, are in the CSV." in read(raw)
     assert len(raw) < 1_000_000
 
 

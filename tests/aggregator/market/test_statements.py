@@ -95,7 +95,7 @@ async def test_the_same_again_is_the_same_to_the_byte_and_a_correction_is_a_vers
     disputed = await made(trade)
     (dispute,) = disputed.content.activations[0].disputes
     assert (disputed.version, dispute.state, dispute.effect, disputed.content.final_at) == (2, "open", None, None)
-    assert [it.what for it in disputed.changes] == ["dispute of version 1"]
+    assert [it.what for it in disputed.changes] == ["dispute of version 1", "final_at"]
 
     await trade.consume(called[0], START, [2000.0, 2000.0], step_s=1800)
     await trade.at(END + SETTINGS.final_after, turns=2)
@@ -153,6 +153,27 @@ async def test_a_month_without_activations_and_one_to_come(trade):
     assert (empty.content.activations, empty.content.sums, empty.content.final) == ((), (), True)
     with pytest.raises(InvalidError):
         await made(trade, "2099-12")
+
+
+async def test_that_it_became_final_is_a_difference(trade):
+    month = trade.now.strftime("%Y-%m")
+    assert not (await made(trade, month)).content.final
+    trade.world.clock.advance(timedelta(days=32))
+    last = await made(trade, month)
+    assert (last.version, last.content.final) == (2, True)
+    assert ("final", "False", "True") in [(one.what, one.before, one.after) for one in last.changes]
+
+
+async def test_a_list_has_statements_in_short(any_trade):
+    trade = any_trade
+    await settled(trade, 500.0, 500.0)
+    whole = await made(trade)
+    async with trade.world.db.read() as conn:
+        (head,) = await statements.listed(conn, contract_id=trade.contract.id)
+        assert await statements.listed(conn, before=head.id) == []
+    content = whole.content
+    assert (head.id, head.version, head.activations) == (whole.id, 1, len(content.activations))
+    assert (head.sums, head.final, head.final_at) == (content.sums, content.final, content.final_at)
 
 
 async def test_only_of_ones_own_contract(trade):

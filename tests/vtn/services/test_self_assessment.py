@@ -239,6 +239,17 @@ async def test_the_same_points_of_any_ven_are_read(world):
     assert (await home.found()).vens[0].own_wh == 130.0, "the newest word counts"
 
 
+async def test_a_ven_that_computes_by_another_baseline_is_heard(world):
+    """It says so by another data point; what the old one said of other times is no word of this event."""
+    home = await called(world, word_of("meter/deltaUsage/10of10", resource_ids=("meter",)))
+    await home.says(-50.0, start=END, r_id="meter/deltaUsage/10of10")
+    wanted = await home.ven.offer(usage("meter"), word_of("meter/deltaUsage/20of20", resource_ids=("meter",)))
+    home.wishes[:] = [one for one in wanted if one.specifier_id == "own"]
+    await home.says(-50.0, -70.0, r_id="meter/deltaUsage/20of20")
+    (row,) = (await home.found()).vens
+    assert (row.own_wh, row.method) == (120.0, "20of20")
+
+
 async def test_what_a_ven_thinks_is_never_settled(world):
     home = await called(world, word_of("delta", resource_ids=("meter",)))
     await home.says(-50.0, -70.0)
