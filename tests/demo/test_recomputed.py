@@ -16,7 +16,7 @@ EVENTS = """SELECT v.id, name, (SELECT opt_type FROM opt WHERE event_id = e.id O
     FROM event e
     JOIN ven v ON v.id = ven_id JOIN dispatch d ON d.id = dispatch_id WHERE ended > strftime('%s', starts_at) + 0"""
 ROWS = """SELECT start_s, start_s + duration_s, value FROM reading WHERE ven_id = ? AND quantity = 'energy_real'
-    AND kind = 'sum' AND value IS NOT NULL ORDER BY start_s"""
+    AND kind = 'sum' AND report_type = 'usage' AND value IS NOT NULL ORDER BY start_s"""
 
 
 @pytest.mark.slow
