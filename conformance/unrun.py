@@ -15,7 +15,7 @@ UNRUN: Final[Mapping[str, str]] = MappingProxyType(
         "EV-55": "not observable: a VTN gets no events",
         "OP-17": "nothing to see: it is left to each programme",
         "RP-10": "not observable: it is about what values mean, not about messages",
-        "RP-47": "not built: the kit asks a VTN for no values on change",
+        "RP-47": "not observable: nobody can have a VTN's values stand still",
         "XM-01": _XMPP,
         "XM-02": _XMPP,
         "XM-03": _XMPP,

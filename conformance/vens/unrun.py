@@ -24,7 +24,7 @@ UNRUN: Final[Mapping[str, str]] = MappingProxyType(
         "RP-23": _VTNS,
         "RP-26": _VTNS,
         "RP-43": "not observable: whether a value is of a time or of a point shows in no message",
-        "RP-47": "not built: a source whose values stand still",
+        "RP-47": "not observable: nobody can have a VEN's values stand still",
         "RP-52": _VTNS,
         "RP-53": _VTNS,
         "RP-54": "nothing to see: a VEN chooses its own rIDs",
