@@ -1,5 +1,6 @@
 """`evenload fleet`: the VENs of a VTN, their codes and certificates."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,14 @@ from evenload.names import Noun
 from evenload.session import Session, Yes, command, confirm, open_group
 from openadr.fingerprint import sha256_of_pem
 from openadr.model.registration import SignaturePolicy
+
+
+class _AgreedMethod(StrEnum):
+    """The baselines that rest on an agreement."""
+
+    FIXED_PROFILE = "fixed-profile"
+    FIRM_LEVEL = "firm-level"
+
 
 fleet = typer.Typer(help="The VENs of a VTN.", no_args_is_help=True)
 fleet.callback()(open_group)
@@ -128,6 +137,48 @@ def fleet_partial_power(
     found = session.call(lambda client: client.get(path) if step is None else client.put(path, body))
     levels = found and f"from {found['minimum_w']} W on in steps of {found['step_w']} W, up to what it can do"
     session.tell(found, f"{ven_id} is called {levels or 'as a whole'}.")
+
+
+@command(fleet, "agree")
+def fleet_agree(
+    session: Session,
+    method: Annotated[_AgreedMethod, typer.Argument(help="The baseline that it is for.")],
+    ven_ids: Annotated[list[str], typer.Argument(help="Names or venIDs.", metavar="VEN..."), Noun.VEN],
+    *,
+    watts: Annotated[
+        str, typer.Option(help="Mean powers, W, of equal parts of a day: 1, 24, 48, 96 or 288, by comma.")
+    ],
+    weekends: Annotated[
+        str | None, typer.Option(help="Those of weekends and holidays. Default: as on weekdays.")
+    ] = None,
+    valid_from: Annotated[str, typer.Option(help="The first local day that it is for, such as 2026-01-31.")],
+) -> None:
+    """Enter what was agreed with VENs as their baseline: a profile by time of day, or a firm level."""
+    body = {"method": method.value, "ven_ids": ven_ids, "valid_from": valid_from, "weekdays_w": _watts(watts)}
+    if weekends is not None:
+        body["weekends_w"] = _watts(weekends)
+    made = session.call(lambda client: client.post("/agreed-baselines", body))
+    count = made["vens"]
+    session.tell(made, f"{method.value} of {count} {'VEN' if count == 1 else 'VENs'} from {valid_from} on.")
+
+
+def _watts(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InvalidError(f"'{text[:40]}' is no list of watts such as 300,280,310.") from error
+
+
+@command(fleet, "agreed")
+def fleet_agreed(session: Session, ven_id: _VenId) -> None:
+    """Show what was agreed with a VEN as its baseline."""
+    rows = session.call(lambda client: client.all(f"/vens/{ven_id}/agreed-baselines"))
+    flat = [
+        row | {name: ",".join(map(str, row[name])) for name in ("weekdays_w", "weekends_w") if not session.json}
+        for row in rows
+    ]
+    columns = ("method", "valid_from", "weekdays_w", "weekends_w", "created_at", "created_by")
+    session.table(flat, *columns, empty="Nothing was agreed with it; see `evenload fleet agree`.")
 
 
 @command(fleet, "potential")

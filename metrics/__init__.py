@@ -1,6 +1,8 @@
 """Baselines, performance and statistics: pure functions on numpy arrays. May import `core`."""
 
 from core.direction import Direction
+from metrics.agreed import Agreed
+from metrics.agreed_profile import AgreedProfile
 from metrics.day_matching import DayMatch
 from metrics.days import DayMatrix, DayType, Series, day_matrix, series
 from metrics.matching import Adjustment, Match, match
@@ -11,6 +13,7 @@ from metrics.method import (
     Calendar,
     DayUse,
     NoBaselineError,
+    NoBasisError,
     Verdict,
 )
 from metrics.participation import Answer, Participation, participation, percentiles
@@ -28,6 +31,8 @@ __all__ = [
     "Adjustment",
     "AdjustmentKind",
     "AdjustmentStatus",
+    "Agreed",
+    "AgreedProfile",
     "Anchor",
     "Answer",
     "Baseline",
@@ -41,6 +46,7 @@ __all__ = [
     "Keep",
     "Match",
     "NoBaselineError",
+    "NoBasisError",
     "Participation",
     "Performance",
     "Placebo",

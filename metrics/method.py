@@ -3,14 +3,15 @@
 A programme names its method by id (`metrics.presets`); services feed it and store what it says, whatever it is.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Protocol
 
 from core.errors import InvalidError
 from core.spans import Span
+from metrics.agreed_profile import AgreedProfile
 from metrics.days import Bools, DayMatrix, DayType, Floats, Ints
 from metrics.matching import Adjustment
 from metrics.weather import Weather
@@ -22,12 +23,14 @@ class Calendar:
 
     `events` and `outages`: all of this participant's, past and present; the local days that they touch are never
     used. `holidays`: local dates of the programme. `weather`: outdoor temperatures where it is, None: not known.
+    `agreed`: the powers that were agreed with it beforehand, by the id of the method that rests on them.
     """
 
     events: tuple[Span, ...] = ()
     outages: tuple[Span, ...] = ()
     holidays: frozenset[date] = frozenset()
     weather: Weather | None = None
+    agreed: Mapping[str, tuple[AgreedProfile, ...]] = field(default_factory=dict)
 
 
 ORDINARY = Calendar()
@@ -74,6 +77,10 @@ class NoBaselineError(InvalidError):
         self.days = days
 
 
+class NoBasisError(NoBaselineError):
+    """What the method rests on, besides readings, was not entered."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Baseline:
     """A baseline and how it came about. Arrays have one entry per interval of the meter, shape (n,).
@@ -110,6 +117,7 @@ class BaselineMethod(Protocol):
     - `lookback_days`: readings from so many days before the event are of use.
     - `reach_s`: so long after an event readings still say something of its baseline.
     - `min_days`, `coverage`: so many days, each measured to that share (0 to 1), are needed; `alike` says which.
+    - `needs_agreed`: it asks for the calendar's `agreed`.
     """
 
     @property
@@ -139,6 +147,10 @@ class BaselineMethod(Protocol):
     @property
     def coverage(self) -> float:
         """Which share of a day must be measured for it to be of use."""
+
+    @property
+    def needs_agreed(self) -> bool:
+        """Whether it rests on what was agreed with a participant."""
 
     def alike(self, kind: DayType) -> Sequence[DayType]:
         """Return the kinds of days that say something about a day of that kind. Raises InvalidError if none does."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from metrics.agreed import Agreed
 from metrics.day_matching import DayMatch
 from metrics.method import BaselineMethod
 from metrics.regression import Regression
@@ -218,6 +219,26 @@ PRESETS: Mapping[str, BaselineMethod] = MappingProxyType(
                     "Ten weeks back, of which a day two weeks older weighs half, and a weekday drawn to the mean "
                     "of all like days: ours."
                 ),
+            ),
+            Agreed(
+                id="fixed-profile",
+                version=1,
+                citation=(
+                    "Power by time of day that was agreed beforehand, whatever the home used: the fixed reference "
+                    "that network operators of Great Britain take for domestic flexibility, a half-hourly value of an "
+                    "asset times the number of assets (help.electron.net). Weekends of their own: ours."
+                ),
+            ),
+            Agreed(
+                id="firm-level",
+                version=1,
+                citation=(
+                    "One agreed power: what is used below it counts as delivered. The idea of a firm service level, "
+                    "that is counted from a site's peak load and not from a baseline of its days (PJM's capacity "
+                    "market and PG&E's Base Interruptible Program, as enelx.com describes them). Losses of the grid "
+                    "are left out."
+                ),
+                level=True,
             ),
         )
     }

@@ -136,6 +136,11 @@ class Regression:
             raise InvalidError(f"{self.id}: the half-life is above 0, and what it is drawn by not below.")
 
     @property
+    def needs_agreed(self) -> bool:
+        """Whether it rests on what was agreed with a participant: it does not."""
+        return False
+
+    @property
     def reach_s(self) -> int:
         """How many seconds after an event's end it looks at: none."""
         return 0

@@ -112,6 +112,11 @@ class Rule:
             raise InvalidError(f"{self.id}: an adjustment and its windows come together.")
 
     @property
+    def needs_agreed(self) -> bool:
+        """Whether it rests on what was agreed with a participant: it does not."""
+        return False
+
+    @property
     def reach_s(self) -> int:
         """How many seconds after an event's end it looks at: to the end of a window, or of the day that it compares."""
         return _DAY_S if self.rank is Rank.UNLIKENESS else reach_s(self.windows)

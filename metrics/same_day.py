@@ -36,6 +36,11 @@ class SameDay:
             raise InvalidError(f"{self.id}: there are windows, and coverage is a share above 0.")
 
     @property
+    def needs_agreed(self) -> bool:
+        """Whether it rests on what was agreed with a participant: it does not."""
+        return False
+
+    @property
     def reach_s(self) -> int:
         """How many seconds after an event's end it looks at."""
         return reach_s(self.windows)

@@ -83,6 +83,18 @@ def test_an_operator_says_at_which_levels_a_ven_can_be_called(shell):
     assert "as a whole" in shell.good(*power, "--none")
 
 
+def test_an_operator_enters_what_was_agreed(shell):
+    ven_id = shell.good("fleet", "add", "Workshop").split()[0]
+    assert "Nothing was agreed" in shell.good("fleet", "agreed", ven_id)
+    agree = ("fleet", "agree", "fixed-profile", ven_id, "--valid-from", "2026-01-31")
+    assert shell.good(*agree, "--watts", "300", "--weekends=-20") == "fixed-profile of 1 VEN from 2026-01-31 on.\n"
+    (row,) = _json(shell, "fleet", "agreed", ven_id)
+    assert (row["weekdays_w"], row["weekends_w"]) == ([300], [-20])
+    assert "-20" in shell.good("fleet", "agreed", "Workshop")
+    assert "no list of watts" in shell.bad(*agree, "--watts", "300,x")
+    assert "values a day" in shell.bad(*agree, "--watts", "1,2")
+
+
 def test_a_day_of_an_operator(shell, live, tmp_path):
     added = shell.good("fleet", "add", "Home 1")
     ven_id, code = added.split()[0], re.search(r"[A-Z0-9]{4}(-[A-Z0-9]{4}){3}", added)[0]

@@ -1,6 +1,7 @@
 """The operator API: one module a noun, all operations in OPERATIONS."""
 
 from vtn.api import (
+    agreed_baselines,
     certificates,
     dispatches,
     fleet,
@@ -31,6 +32,7 @@ OPERATIONS = (
     *holidays.OPERATIONS,
     *outages.OPERATIONS,
     *meter_data.OPERATIONS,
+    *agreed_baselines.OPERATIONS,
     *dispatches.OPERATIONS,
     *workings.OPERATIONS,
     *reports.OPERATIONS,

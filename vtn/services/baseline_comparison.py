@@ -70,7 +70,9 @@ async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) 
         count = min(len(enrolled), MOST_VENS)
         chosen = [enrolled[place * len(enrolled) // count] for place in range(count)]
         since = event.start - _HISTORY
-        calendars = await day_calendar.of_each(conn, rules, chosen, None, Span(since, event.end))
+        calendars = await day_calendar.of_each(
+            conn, rules, list(PRESETS.values()), chosen, None, Span(since, event.end)
+        )
         spans = dict.fromkeys(chosen, _seconds(since, event))
         readings = await load_profile.energy_of_each(conn, spans, rules.parameters.interval_s)
     notified_at = (-rules.parameters.notification).after(event.start)
@@ -79,16 +81,22 @@ async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) 
         homes = [
             (day_matrix(series, rules.parameters.time_zone), calendars[ven_id]) for ven_id, series in readings.items()
         ]
+        asked = {
+            name: method
+            for name, method in PRESETS.items()
+            if not method.needs_agreed or all(name in calendar.agreed for _, calendar in homes)
+        }
         by_home = [
             on_common_days(
                 [
                     placebo(matrix, event, method, calendar, notified_at=notified_at, lookback_days=_LOOKBACK_DAYS)
-                    for method in PRESETS.values()
+                    for method in asked.values()
                 ]
             )
             for matrix, calendar in homes
         ]
-        found = {name: accuracy([home[place] for home in by_home]) for place, name in enumerate(PRESETS)}
+        found = dict.fromkeys(PRESETS, accuracy([]))
+        found |= {name: accuracy([home[place] for home in by_home]) for place, name in enumerate(asked)}
         return Comparison(rules.parameters.baseline, len(enrolled), len(chosen), found)
 
     return await asyncio.to_thread(work)

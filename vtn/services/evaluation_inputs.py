@@ -105,7 +105,7 @@ async def _inputs(
     after_s = max(load_profile.LONGEST_S if by_order else step_s, method.reach_s)
     reach = timedelta(seconds=method.reach_s)  # what comes later changes no baseline
     history = Span(period.start - lookback, None if touched.end is None else touched.end + reach)
-    calendars = await day_calendar.of_each(conn, rules, ven_ids, dispatch.id, history)
+    calendars = await day_calendar.of_each(conn, rules, [method], ven_ids, dispatch.id, history)
     busy = [ven_id for ven_id, days in calendars.items() if any(touched.overlaps(one) for one in days.events)]
     claims = await credit.of_each(conn, dispatch.id, busy, touched, step_s) if busy else {}
     spans = {
@@ -193,6 +193,8 @@ class Digest:
             days = one.calendar
             self._hash.update(repr(plain).encode())
             self._hash.update(repr((days.events, days.outages, sorted(days.holidays))).encode())  # a set has no order
+            if days.agreed:
+                self._hash.update(repr(sorted(days.agreed.items())).encode())
             self._hash.update(one.readings.energy_wh.tobytes())
             self._hash.update(one.ranks.tobytes())
 

@@ -137,7 +137,7 @@ async def workings(conn: Connection, dispatch_id: str, ven_id: str) -> Workings:
         conn, ven_id, int(since.timestamp()), int(ran.period.end.timestamp()) + max(step_s, method.reach_s), step_s
     )
     seen = Span(since, ran.period.end + timedelta(seconds=method.reach_s))
-    calendars = await day_calendar.of_each(conn, rules, [ven_id], dispatch_id, seen)
+    calendars = await day_calendar.of_each(conn, rules, [method], [ven_id], dispatch_id, seen)
     sent = select(func.min(delivery.c.first_sent_at)).where(delivery.c.event_id == ordered.event_id)
     sent_at = (await conn.execute(sent)).scalar_one_or_none()
     matrix = day_matrix(readings, rules.parameters.time_zone)

@@ -274,6 +274,17 @@ outage = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("created_by", Text, nullable=False),
 )
+agreed_baseline = Table(
+    "agreed_baseline",
+    METADATA,
+    _ven(),
+    Column("method", String(40), nullable=False, comment="the preset that it is for"),
+    Column("valid_from", String(10), nullable=False, comment="local date of the programme, ISO 8601"),
+    Column("profile", Json, nullable=False, comment="metrics.agreed_profile.AgreedProfile"),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("created_by", Text, nullable=False),
+    PrimaryKeyConstraint("ven_id", "method", "valid_from"),
+)
 
 # -- dispatches and events
 

@@ -98,6 +98,8 @@ async def _fleet(walk, ven):
     path, levels = f"/v1/vens/{ven.ven_id}/partial-power", {"minimum_w": 600, "step_w": 200}
     await step("set_partial_power", ["set partial power"], "PUT", path, levels)
     await step("delete_partial_power", ["set partial power"], "DELETE", path, status=204)
+    body = {"method": "firm-level", "valid_from": "2026-01-31", "weekdays_w": [3000], "ven_ids": [ven.ven_id]}
+    await step("agree_baseline", ["agree baseline"], "POST", "/v1/agreed-baselines", body)
     await step("delete_group", ["delete group"], "DELETE", f"/v1/groups/{group}", status=204)
 
 

@@ -156,6 +156,8 @@ async def _ven(walk, ven):
     here = f"/fleet/{ven.ven_id}"
     await walk.step(f"{here}/site", ["set site"], time_zone="Europe/Athens", area="feeder 9")
     await walk.step(f"{here}/partial-power", ["set partial power"], minimum_w=600, step_w=200)
+    agreed = {"method": "fixed-profile", "valid_from": "2026-01-31", "weekdays_w": "300"}
+    await walk.step(f"{here}/agreed-baseline", ["agree baseline"], **agreed)
     await walk.step(f"{here}/code", ["enrolment code"])
     older = await walk.console.world.ven("older", register=False)
     pushed = ["register", "set push address"]

@@ -11,12 +11,14 @@ from pydantic import Field, NaiveDatetime
 from core.direction import Direction
 from core.errors import InvalidError
 from core.points import UNITS, Flow, Phase, Quality, Quantity
+from metrics.agreed_profile import LENGTHS, AgreedProfile
 from metrics.presets import DEFAULT_PRESET
 from vtn.api.fields import Printable
 from vtn.console.pages.overview import power_now
 from vtn.console.request import ConsoleRequest
 from vtn.console.words import WORDS
 from vtn.services import (
+    agreed,
     certificates,
     fleet,
     learning,
@@ -51,6 +53,7 @@ _SPANS: Final = {
     "P31D": timedelta(days=31),
 }
 _MOST_CHARTS: Final = 12
+_LONGEST_POWERS: Final = 12 * max(LENGTHS)
 
 
 class _SiteForm(Model):
@@ -67,6 +70,13 @@ class _SettledForm(Model):
 class _LevelsForm(Model):
     minimum_w: Annotated[int, Field(ge=1, le=partial_power.MOST_W)] | None = None
     step_w: Annotated[int, Field(ge=1, le=partial_power.MOST_W)] | None = None
+
+
+class _AgreedForm(Model):
+    method: Annotated[str, Field(max_length=40)]
+    valid_from: Annotated[str, Field(max_length=10)]
+    weekdays_w: Annotated[str, Field(max_length=_LONGEST_POWERS)]
+    weekends_w: Annotated[str, Field(max_length=_LONGEST_POWERS)] | None = None
 
 
 class _PushForm(Model):
@@ -95,6 +105,7 @@ async def _ven_page(request: ConsoleRequest, ven_id: str, form: Form) -> web.Res
         place: Site | None = None if one.removed_at else await site.site_of(conn, ven_id)
         levels = None if one.removed_at else await partial_power.partial_power_of(conn, ven_id)
         enrolments = await programme_members.of_ven(conn, ven_id)
+        agreements = [] if one.removed_at else await agreed.of_ven(conn, ven_id)
         faults = await ven_faults.of_ven(conn, ven_id)
         unanswered = await pending.unanswered(conn, ven_id)
     return request.render(
@@ -107,6 +118,8 @@ async def _ven_page(request: ConsoleRequest, ven_id: str, form: Form) -> web.Res
         site=place,
         learnt=None if one.removed_at else learnt,
         enrolments=enrolments,
+        agreements=agreements,
+        agreed_methods=agreed.METHODS,
         faults=faults,
         unanswered=unanswered,
         potential=[(each, power_now(each, request)) for each in known],
@@ -174,6 +187,28 @@ async def set_partial_power(request: ConsoleRequest, ven_id: str) -> web.StreamR
         notice = _("The VEN is called as a whole.") if levels is None else _("Partial power saved.")
         return request.redirect(f"/fleet/{ven_id}", notice=notice)
     return await _ven_page(request, ven_id, form)
+
+
+@page("POST", "/fleet/{ven_id}/agreed-baseline", role=Role.ADMIN)
+async def agree_baseline(request: ConsoleRequest, ven_id: str) -> web.StreamResponse:
+    """Enter what was agreed with a VEN as its baseline."""
+    form = await request.form()
+    with form.catching():
+        wish = form.read(_AgreedForm)
+        powers = _powers(wish.weekdays_w, "weekdays_w"), _powers(wish.weekends_w or "", "weekends_w")
+        profile = AgreedProfile(agreed.first_day(wish.valid_from), *powers)
+        async with request.desk.db.write() as tx:
+            await agreed.agree(tx, [ven_id], wish.method, profile, request.now, who=request.who)
+        return request.redirect(f"/fleet/{ven_id}#agreed", notice=_("Agreed baseline saved."))
+    return await _ven_page(request, ven_id, form)
+
+
+def _powers(text: str, name: str) -> tuple[int, ...]:
+    """Return the watts of a field: whole numbers by comma, space or line."""
+    try:
+        return tuple(int(part) for part in text.replace(",", " ").split())
+    except ValueError as error:
+        raise InvalidError(_("Enter whole watts, such as 300, 280, 310."), field=name) from error
 
 
 @page("POST", "/fleet/{ven_id}/push-address", role=Role.ADMIN)
@@ -346,6 +381,7 @@ PAGES = (
     show_ven,
     set_site,
     set_partial_power,
+    agree_baseline,
     set_push_address,
     new_code,
     revoke_certificate,
