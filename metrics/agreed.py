@@ -17,6 +17,7 @@ from metrics.days import DAY_S, DayMatrix, DayType, Floats, Ints, day_type, from
 from metrics.event_frame import event_frame
 from metrics.matching import NO_ADJUSTMENT
 from metrics.method import ORDINARY, AdjustmentStatus, Baseline, Calendar, NoBasisError
+from metrics.needs import Need
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,9 @@ class Agreed:
     coverage: float = 0.0
 
     @property
-    def needs_agreed(self) -> bool:
-        """Whether it rests on what was agreed with a participant: it does."""
-        return True
+    def needs(self) -> frozenset[Need]:
+        """What it asks of the calendar: the agreed powers."""
+        return frozenset({Need.AGREED})
 
     @property
     def reach_s(self) -> int:

@@ -12,8 +12,9 @@ from typing import Protocol
 from core.errors import InvalidError
 from core.spans import Span
 from metrics.agreed_profile import AgreedProfile
-from metrics.days import Bools, DayMatrix, DayType, Floats, Ints
+from metrics.days import Bools, DayMatrix, DayType, Floats, Ints, Series
 from metrics.matching import Adjustment
+from metrics.needs import Need
 from metrics.weather import Weather
 
 
@@ -23,6 +24,7 @@ class Calendar:
 
     `events` and `outages`: all of this participant's, past and present; the local days that they touch are never
     used. `holidays`: local dates of the programme. `weather`: outdoor temperatures where it is, None: not known.
+    `nominated`: what its baseline gets on top so that those of its portfolio add up to a nomination, Wh per interval.
     `agreed`: the powers that were agreed with it beforehand, by the id of the method that rests on them.
     """
 
@@ -30,6 +32,7 @@ class Calendar:
     outages: tuple[Span, ...] = ()
     holidays: frozenset[date] = frozenset()
     weather: Weather | None = None
+    nominated: Series | None = None
     agreed: Mapping[str, tuple[AgreedProfile, ...]] = field(default_factory=dict)
 
 
@@ -117,7 +120,7 @@ class BaselineMethod(Protocol):
     - `lookback_days`: readings from so many days before the event are of use.
     - `reach_s`: so long after an event readings still say something of its baseline.
     - `min_days`, `coverage`: so many days, each measured to that share (0 to 1), are needed; `alike` says which.
-    - `needs_agreed`: it asks for the calendar's `agreed`.
+    - `needs`: what else it asks of the calendar.
     """
 
     @property
@@ -149,8 +152,8 @@ class BaselineMethod(Protocol):
         """Which share of a day must be measured for it to be of use."""
 
     @property
-    def needs_agreed(self) -> bool:
-        """Whether it rests on what was agreed with a participant."""
+    def needs(self) -> frozenset[Need]:
+        """What it asks of the calendar."""
 
     def alike(self, kind: DayType) -> Sequence[DayType]:
         """Return the kinds of days that say something about a day of that kind. Raises InvalidError if none does."""

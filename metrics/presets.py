@@ -7,11 +7,23 @@ from typing import Final
 from metrics.agreed import Agreed
 from metrics.day_matching import DayMatch
 from metrics.method import BaselineMethod
+from metrics.nominated import Nominated
 from metrics.regression import Regression
 from metrics.rules import AdjustmentKind, Anchor, Keep, Rank, Window
 from metrics.same_day import SameDay
 
 _HOUR = 3600
+_10_OF_10 = DayMatch(
+    id="10of10-unadjusted",
+    version=1,
+    citation=(
+        "Mean of the 10 latest like days without events, as it is. For hours of which the hours before "
+        "say nothing, mornings above all. Ours."
+    ),
+    y=10,
+    x=10,
+    keep=Keep.ALL,
+)
 
 PRESETS: Mapping[str, BaselineMethod] = MappingProxyType(
     {
@@ -33,17 +45,7 @@ PRESETS: Mapping[str, BaselineMethod] = MappingProxyType(
                 windows=(Window(-4 * _HOUR, -1 * _HOUR),),
                 cap=(0.8, 1.2),
             ),
-            DayMatch(
-                id="10of10-unadjusted",
-                version=1,
-                citation=(
-                    "Mean of the 10 latest like days without events, as it is. For hours of which the hours before "
-                    "say nothing, mornings above all. Ours."
-                ),
-                y=10,
-                x=10,
-                keep=Keep.ALL,
-            ),
+            _10_OF_10,
             DayMatch(
                 id="mid8of10",
                 version=1,
@@ -219,6 +221,16 @@ PRESETS: Mapping[str, BaselineMethod] = MappingProxyType(
                     "Ten weeks back, of which a day two weeks older weighs half, and a weekday drawn to the mean "
                     "of all like days: ours."
                 ),
+            ),
+            Nominated(
+                id="nominated",
+                version=1,
+                citation=(
+                    "What the BRP nominated for the portfolio before the day began: a baseline by prognosis, as the "
+                    "D-prognosis of the Universal Smart Energy Framework. Shared out among the homes so that each has "
+                    "its mean of the 10 latest like days and the same part of the rest: ours."
+                ),
+                usual=_10_OF_10,
             ),
             Agreed(
                 id="fixed-profile",

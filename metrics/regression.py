@@ -31,6 +31,7 @@ from metrics.method import (
     NoBaselineError,
     Verdict,
 )
+from metrics.needs import Need
 from metrics.weather import Weather
 
 _WEEK: Final = 7
@@ -136,9 +137,9 @@ class Regression:
             raise InvalidError(f"{self.id}: the half-life is above 0, and what it is drawn by not below.")
 
     @property
-    def needs_agreed(self) -> bool:
-        """Whether it rests on what was agreed with a participant: it does not."""
-        return False
+    def needs(self) -> frozenset[Need]:
+        """What it asks of the calendar: nothing."""
+        return frozenset()
 
     @property
     def reach_s(self) -> int:

@@ -11,6 +11,7 @@ from typing import Final
 
 from core.errors import InvalidError
 from metrics.days import DayType
+from metrics.needs import Need
 
 _DAY_S: Final = 86_400
 
@@ -112,9 +113,9 @@ class Rule:
             raise InvalidError(f"{self.id}: an adjustment and its windows come together.")
 
     @property
-    def needs_agreed(self) -> bool:
-        """Whether it rests on what was agreed with a participant: it does not."""
-        return False
+    def needs(self) -> frozenset[Need]:
+        """What it asks of the calendar: nothing."""
+        return frozenset()
 
     @property
     def reach_s(self) -> int:

@@ -12,6 +12,7 @@ from metrics.days import DayMatrix, DayType, from_days, from_epoch_s
 from metrics.event_frame import event_frame, undisturbed
 from metrics.matching import NO_ADJUSTMENT, average
 from metrics.method import ORDINARY, AdjustmentStatus, Baseline, Calendar, DayUse, NoBaselineError, Verdict
+from metrics.needs import Need
 from metrics.rules import Window, reach_s
 
 
@@ -36,9 +37,9 @@ class SameDay:
             raise InvalidError(f"{self.id}: there are windows, and coverage is a share above 0.")
 
     @property
-    def needs_agreed(self) -> bool:
-        """Whether it rests on what was agreed with a participant: it does not."""
-        return False
+    def needs(self) -> frozenset[Need]:
+        """What it asks of the calendar: nothing."""
+        return frozenset()
 
     @property
     def reach_s(self) -> int:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from core.errors import InvalidError
 from core.spans import Duration, Span, utc
 from metrics.days import DayType, day_matrix, day_type
+from metrics.needs import Need
 from metrics.placebo import Accuracy, accuracy, on_common_days, placebo
 from metrics.presets import PRESETS
 from vtn.services import day_calendar, holidays, load_profile, programme
@@ -84,7 +85,8 @@ async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) 
         asked = {
             name: method
             for name, method in PRESETS.items()
-            if not method.needs_agreed or all(name in calendar.agreed for _, calendar in homes)
+            if method.needs <= {Need.AGREED}
+            and (not method.needs or all(name in calendar.agreed for _, calendar in homes))
         }
         by_home = [
             on_common_days(

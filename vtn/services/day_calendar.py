@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from core.spans import Span
 from metrics.days import zone_named
 from metrics.method import BaselineMethod, Calendar
+from metrics.needs import Need
 from vtn.services import agreed, event_days, holidays, outages
 from vtn.services.programme import Programme
 from vtn.store.database import Connection
@@ -26,7 +27,9 @@ async def of_each(
     dark = await outages.of_each(conn, ven_ids, within)
     days = await holidays.within(conn, rules.id, rules.parameters, within)
     until = (within.end or within.start).astimezone(zone_named(rules.parameters.time_zone)).date()
-    powers = await agreed.of_each(conn, [method.id for method in methods if method.needs_agreed], ven_ids, until)
+    powers = await agreed.of_each(
+        conn, [method.id for method in methods if Need.AGREED in method.needs], ven_ids, until
+    )
     return {
         ven_id: Calendar(busy.get(ven_id, ()), dark.get(ven_id, ()), days, agreed=powers.get(ven_id, {}))
         for ven_id in ven_ids
