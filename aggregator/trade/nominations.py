@@ -1,6 +1,7 @@
 """Baseline nominations (D-prognoses): what each side says the portfolio will consume on a day. Revisions, kept.
 
-A portfolio cannot consume less by more than it was to consume: no more is offered as a reduction.
+A portfolio cannot consume less by more than it was to consume: no more is offered as a reduction. What the BRP
+nominates is the baseline of a programme whose preset is `nominated` (`vtn.services.nominated`).
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from aggregator.tables import nomination
 from aggregator.trade import contracts
 from aggregator.trade.contracts import HORIZON
 from core.errors import ConflictError, InvalidError, NotFoundError
+from vtn.services import nominated
 from vtn.store.database import Connection, Transaction
 
 Side = Literal["brp", "aggregator"]
@@ -87,6 +89,8 @@ async def declare(
             created_by=who,
         )
     )
+    if side == "brp":
+        await nominated.put(tx, contract.programme_id, contract_id, day, step_s, powers, now)
     subject = f"{contract_id}/{day}/{side}/{new.revision}"
     await tx.audit(who, "nomination", subject, after={"energy_wh": sum(powers) * step_s // 3600}, at=now)
     return new

@@ -1,4 +1,4 @@
-"""Powers that were agreed with a VEN, as its baseline."""
+"""Powers that were agreed with a VEN, or nominated for all of a programme, as a baseline."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -24,8 +24,34 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["ven_id"], ["ven.id"], name=op.f("fk_agreed_baseline_ven_id_ven"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("ven_id", "method", "valid_from", name=op.f("pk_agreed_baseline")),
     )
+    op.create_table(
+        "nominated_power",
+        sa.Column("programme_id", sa.String(length=80), nullable=False),
+        sa.Column("day", sa.String(length=10), nullable=False, comment="UTC day, ISO 8601"),
+        sa.Column("source", sa.String(length=80), nullable=False, comment="the contract that it was nominated under"),
+        sa.Column("step_s", sa.Integer(), nullable=False),
+        sa.Column(
+            "power_w",
+            columns.JSON,
+            nullable=False,
+            comment="mean power of each step of the day, positive = consumption",
+        ),
+        sa.Column("created_at", columns.UTC_TIME, nullable=False),
+        sa.PrimaryKeyConstraint("programme_id", "day", "source", name=op.f("pk_nominated_power")),
+    )
+    # What BRPs nominated so far: the newest revision of each day.
+    op.execute(
+        sa.text(
+            "INSERT INTO nominated_power (programme_id, day, source, step_s, power_w, created_at) "
+            "SELECT c.programme_id, n.day, n.contract_id, n.step_s, n.power_w, n.created_at "
+            "FROM nomination n JOIN contract c ON c.id = n.contract_id "
+            "WHERE n.declared_by = 'brp' AND n.revision = (SELECT MAX(m.revision) FROM nomination m "
+            "WHERE m.contract_id = n.contract_id AND m.day = n.day AND m.declared_by = 'brp')"
+        )
+    )
 
 
 def downgrade() -> None:
     """Take the schema back: the rows of an older backup are filled in there, and nothing is in it yet."""
+    op.drop_table("nominated_power")
     op.drop_table("agreed_baseline")

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, bindparam, insert, select, update
 from core.direction import Direction
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
-from core.spans import Duration
+from core.spans import Duration, Span
 from openadr.model.event import ActivePeriod, Event, check_event, listed_until
 from openadr.model.signal import Baseline, Signal
 from openadr.model.target import EVERYTHING, Target
@@ -76,6 +76,13 @@ class Dispatch:
     created_at: datetime
     created_by: str
     cancelled_at: datetime | None
+
+    @property
+    def span(self) -> Span:
+        """From its start to its nominal end, or until it was cancelled."""
+        start, end = self.shared.period.start, self.shared.period.end
+        ends = [one for one in (end, self.cancelled_at) if one is not None]
+        return Span(start, max(min(ends), start) if ends else None)
 
 
 async def create(tx: Transaction, order: Order, now: datetime, *, who: str) -> str:

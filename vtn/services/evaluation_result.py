@@ -211,7 +211,7 @@ def _why_unknown(rows: Sequence[VenResult], unknown: Sequence[VenResult], counte
         f"{dark} had an outage" if dark else "",
         f"{late} {'lacks' if late == 1 else 'lack'} readings of the event" if late else "",
         f"{few} {'has' if few == 1 else 'have'} too few days for a baseline" if few else "",
-        f"{bare} {'lacks' if bare == 1 else 'lack'} an agreed baseline" if bare else "",
+        f"{bare} {'lacks' if bare == 1 else 'lack'} what its baseline rests on" if bare else "",
         f"{odd} {'reports' if odd == 1 else 'report'} nothing that can be settled" if odd else "",
     ]
     text = f"Not known of {len(unknown)} of {len(rows)} VENs called: {', '.join(filter(None, parts))}."

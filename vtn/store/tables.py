@@ -285,6 +285,17 @@ agreed_baseline = Table(
     Column("created_by", Text, nullable=False),
     PrimaryKeyConstraint("ven_id", "method", "valid_from"),
 )
+nominated_power = Table(
+    "nominated_power",
+    METADATA,
+    Column("programme_id", String(80), nullable=False),
+    Column("day", String(10), nullable=False, comment="UTC day, ISO 8601"),
+    Column("source", String(80), nullable=False, comment="the contract that it was nominated under"),
+    Column("step_s", Integer, nullable=False),
+    Column("power_w", Json, nullable=False, comment="mean power of each step of the day, positive = consumption"),
+    Column("created_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("programme_id", "day", "source"),
+)
 
 # -- dispatches and events
 

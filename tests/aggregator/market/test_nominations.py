@@ -18,6 +18,17 @@ async def declare(trade, day=DAY, side="brp", step_s=3600, power_w=FLAT, **more)
         return await nominations.declare(tx, trade.contract.id, day, side, step_s, power_w, trade.now, who=side, **more)
 
 
+async def test_what_the_brp_nominates_is_a_baseline_of_the_programme(any_trade):
+    trade = any_trade
+    await declare(trade, side="aggregator")
+    assert await trade.world.rows("nominated_power") == []
+    for powers in ([500] * 24, [-5] * 96):
+        await declare(trade, power_w=powers, step_s=86400 // len(powers))
+    (row,) = await trade.world.rows("nominated_power")
+    assert (row.programme_id, row.source, row.day) == (trade.contract.programme_id, trade.contract.id, DAY)
+    assert (row.step_s, row.power_w) == (900, [-5] * 96)
+
+
 async def test_each_side_has_its_own_revisions(any_trade):
     trade = any_trade
     first = await declare(trade, party_id=trade.party_id)
