@@ -306,7 +306,8 @@ async def read_baseline(
 async def put_baseline(context: Context, body: NewNomination) -> Nomination:
     """Say what the portfolio will consume; until the day begins (UTC). The same again is no new revision.
 
-    It bounds what is offered as a reduction, unless the aggregator nominates something else.
+    It bounds what is offered as a reduction, unless the aggregator nominates something else; and it is the baseline,
+    where the programme's is `nominated`.
     """
     now, who = context.service(BRP).clock.now(), context.principal.name
     async with writing(context) as tx:
