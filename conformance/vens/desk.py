@@ -33,6 +33,7 @@ from conformance.vens.user import User
 from conformance.wire import Credentials, Outcome
 from core.errors import InvalidError
 
+_LATEST_ANSWER_S: Final = 1.0
 _LONGEST_PUSHED: Final = 1 << 18
 """Of what we push that is larger the transcript keeps the beginning; what a VEN says it keeps whole."""
 _MOST_KEPT: Final = 256 << 20
@@ -113,6 +114,7 @@ class Desk:
         self._empty_polls = 0
         self._post = post
         self._pushing = self._closed = False
+        self._posting = 0
         self._kept_bytes = 0
         self._faults: Counter[str] = Counter()
         self.unreachable = ""
@@ -332,7 +334,13 @@ class Desk:
             ("Connection", "close"),
         )
         request = Request(method, f"{path}/{service}", headers, message.body)
-        outcome = self._post(self.address, request, client)
+        with self._changed:
+            self._posting += 1
+        try:
+            outcome = self._post(self.address, request, client)
+        except BaseException:
+            self._posted_one()
+            raise
         answer = outcome.answer
         self._has_arrived = self._has_arrived or answer is not None
         self.unreachable = "" if self._has_arrived else outcome.trouble
@@ -341,7 +349,13 @@ class Desk:
         kept = replace(request, body=request.body[:_LONGEST_PUSHED])
         exchange = Exchange(f"{step}:{name}", VTN, kept, answer, outcome.trouble, self._stamp())
         self._keep(exchange)
+        self._posted_one()
         return exchange
+
+    def _posted_one(self) -> None:
+        with self._changed:
+            self._posting -= 1
+            self._changed.notify_all()
 
     def show(self, step: str, host: Host, context: ssl.SSLContext | None, tries: int = 1) -> None:
         """Be another server until the VEN has said something there, or has called in vain so often; then the usual one.
@@ -425,6 +439,8 @@ class Desk:
         document = None if fault else _document(request.body)
         name = "unreadable" if document is None else document.name
         with self._changed:
+            # What it answered to a push it said before this, though a thread of its own may read that only now.
+            self._changed.wait_for(lambda: not self._posting, _LATEST_ANSWER_S)
             self._kept_bytes += len(request.body)
             if self._kept_bytes > _MOST_KEPT:
                 return Saying(answer_of(None, _BUSY))
