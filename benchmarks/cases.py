@@ -17,6 +17,7 @@ from certs.kinds import KeyType
 
 _WITHIN_S: Final = 180.0
 _AT_ONCE: Final = 20
+"""VENs that register at a time: of a thousand at once, a slow host tells some to come back later."""
 _QUARTER: Final = 15
 _POLLS: Final = 5
 _FEW: Final = 10
@@ -99,7 +100,7 @@ async def connected(server: Server, vens: Sequence[Ven]) -> AsyncIterator[Fleet]
 
 
 async def _registered(fleet: Fleet) -> None:
-    await fleet.run(partial(gateway.sign_up, reports=False), within_s=_WITHIN_S)
+    await fleet.run(partial(gateway.sign_up, reports=False), within_s=_WITHIN_S, at_once=_AT_ONCE)
 
 
 async def _signing(fleet: Fleet) -> None:
