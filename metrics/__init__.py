@@ -1,6 +1,8 @@
 """Baselines, performance and statistics: pure functions on numpy arrays. May import `core`."""
 
 from core.direction import Direction
+from metrics.control import Control, ControlMean
+from metrics.control_group import ControlGroup
 from metrics.day_matching import DayMatch
 from metrics.days import DayMatrix, DayType, Series, day_matrix, series
 from metrics.matching import Adjustment, Match, match
@@ -11,6 +13,7 @@ from metrics.method import (
     Calendar,
     DayUse,
     NoBaselineError,
+    NoControlError,
     Verdict,
 )
 from metrics.participation import Answer, Participation, participation, percentiles
@@ -33,6 +36,9 @@ __all__ = [
     "Baseline",
     "BaselineMethod",
     "Calendar",
+    "Control",
+    "ControlGroup",
+    "ControlMean",
     "DayMatch",
     "DayMatrix",
     "DayType",
@@ -41,6 +47,7 @@ __all__ = [
     "Keep",
     "Match",
     "NoBaselineError",
+    "NoControlError",
     "Participation",
     "Performance",
     "Placebo",

@@ -31,6 +31,11 @@ _LEAST_HOURS: Final = 4
 class DayMatch(Rule):
     """The mean of like days before the event, as its rule says; a BaselineMethod."""
 
+    @property
+    def needs_control(self) -> bool:
+        """Whether it asks for the load of a control group."""
+        return False
+
     def baseline(
         self,
         matrix: DayMatrix,

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from core.errors import InvalidError
 from core.spans import Span
+from metrics.control import Control
 from metrics.days import Bools, DayMatrix, DayType, Floats, Ints
 from metrics.matching import Adjustment
 from metrics.weather import Weather
@@ -22,12 +23,14 @@ class Calendar:
 
     `events` and `outages`: all of this participant's, past and present; the local days that they touch are never
     used. `holidays`: local dates of the programme. `weather`: outdoor temperatures where it is, None: not known.
+    `control`: what the programme's control group used, None: it has none, or the method does not ask for it.
     """
 
     events: tuple[Span, ...] = ()
     outages: tuple[Span, ...] = ()
     holidays: frozenset[date] = frozenset()
     weather: Weather | None = None
+    control: Control | None = None
 
 
 ORDINARY = Calendar()
@@ -74,6 +77,10 @@ class NoBaselineError(InvalidError):
         self.days = days
 
 
+class NoControlError(NoBaselineError):
+    """There is no control group, or too little is known of its homes: no fault of the participant's readings."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Baseline:
     """A baseline and how it came about. Arrays have one entry per interval of the meter, shape (n,).
@@ -109,6 +116,7 @@ class BaselineMethod(Protocol):
       results are hashed with it.
     - `lookback_days`: readings from so many days before the event are of use.
     - `reach_s`: so long after an event readings still say something of its baseline.
+    - `needs_control`: it asks for `Calendar.control`.
     - `min_days`, `coverage`: so many days, each measured to that share (0 to 1), are needed; `alike` says which.
     """
 
@@ -131,6 +139,10 @@ class BaselineMethod(Protocol):
     @property
     def reach_s(self) -> int:
         """How many seconds after an event's end it looks at."""
+
+    @property
+    def needs_control(self) -> bool:
+        """Whether it asks for the load of a control group."""
 
     @property
     def min_days(self) -> int:

@@ -136,6 +136,11 @@ class Regression:
             raise InvalidError(f"{self.id}: the half-life is above 0, and what it is drawn by not below.")
 
     @property
+    def needs_control(self) -> bool:
+        """Whether it asks for the load of a control group."""
+        return False
+
+    @property
     def reach_s(self) -> int:
         """How many seconds after an event's end it looks at: none."""
         return 0

@@ -36,6 +36,11 @@ class SameDay:
             raise InvalidError(f"{self.id}: there are windows, and coverage is a share above 0.")
 
     @property
+    def needs_control(self) -> bool:
+        """Whether it asks for the load of a control group."""
+        return False
+
+    @property
     def reach_s(self) -> int:
         """How many seconds after an event's end it looks at."""
         return reach_s(self.windows)
