@@ -139,7 +139,8 @@ class ControlGroup:
         """Return why the control group does not do: how many of its homes are known at most in those hours."""
         most = int(control.homes_at(starts_s).max(initial=0))
         return NoControlError(
-            f"{self.id} needs {self.min_homes} homes of the control group in the hours {hours}, and {most} are known at most.",
+            f"{self.id} needs {self.min_homes} homes of the control group in the hours {hours}, and {most} are known "
+            "at most.",
             (),
         )
 

@@ -82,7 +82,10 @@ def assess(job: Job) -> Outcome:
 
 
 def chosen(name: str) -> "BaselineMethod":
-    """Return a baseline method by its id. Raises InvalidError, UnavailableError."""
+    """Return a baseline method by its id. Raises InvalidError, UnavailableError.
+
+    One that needs a control group cannot be the gateway's: it knows of no other home.
+    """
     try:
         from metrics import PRESETS  # noqa: PLC0415  needs numpy, which may be missing
     except ModuleNotFoundError as error:
@@ -90,6 +93,11 @@ def chosen(name: str) -> "BaselineMethod":
     method = PRESETS.get(name)
     if method is None:
         raise InvalidError(f"There is no baseline '{name}'; there are {', '.join(PRESETS)}.")
+    if method.needs_control:
+        raise InvalidError(
+            f"'{name}' holds a home against a control group, of which only the VTN knows; choose another baseline for "
+            "the gateway's own assessment."
+        )
     return method
 
 

@@ -13,7 +13,7 @@ from metrics.days import Series, day_matrix
 from metrics.method import BaselineMethod, Calendar
 from metrics.placebo import placebo
 from metrics.uncertainty import Uncertainty, uncertainty
-from vtn.services import day_calendar, load_profile
+from vtn.services import control_group, day_calendar, load_profile
 from vtn.services.evaluation import Computed
 from vtn.services.evaluation_result import VenResult
 from vtn.services.programme import Programme
@@ -58,6 +58,8 @@ async def inputs(conn: Connection, computed: Computed, rules: Programme) -> Inpu
     since = min(spans[ven_id][1].start for ven_id in chosen) - timedelta(days=_LOOKBACK_DAYS + 2)
     until = max(spans[ven_id][1].end or since for ven_id in chosen)
     calendars = await day_calendar.of_each(conn, rules, chosen, computed.result.dispatch_id, Span(since, until))
+    if computed.method.needs_control:
+        calendars = control_group.with_control(calendars, await control_group.on_days(conn, rules, Span(since, until)))
     sent = await _sent(conn, [spans[ven_id][0] for ven_id in chosen])
     stretch = int(since.timestamp()), int(until.timestamp())
     readings = await load_profile.energy_of_each(conn, dict.fromkeys(chosen, stretch), rules.parameters.interval_s)

@@ -13,10 +13,11 @@ from sqlalchemy import insert, select
 
 from core.direction import Direction
 from core.errors import ConflictError, InvalidError, NotFoundError
+from core.spans import Span
 from metrics.method import BaselineMethod
 from metrics.presets import PRESETS
+from vtn.services import control_group, evaluation_inputs, programme
 from vtn.services import dispatch as dispatches
-from vtn.services import evaluation_inputs, programme
 from vtn.services.evaluation_inputs import Digest, VenInputs
 from vtn.services.evaluation_result import EDITION, Result, VenRow, result_of, rows_of
 from vtn.store.database import Connection, Database, Transaction
@@ -71,7 +72,12 @@ async def compute(db: Database, dispatch_id: str, now: datetime) -> Computed:
             digest.add(inputs)
             return rows_of(inputs, method, direction, rules.parameters)
 
-        async for inputs in evaluation_inputs.read(conn, whole, method, rules):
+        control = None
+        if method.needs_control:
+            control = await control_group.of_event(conn, rules, Span(whole.shared.period.start, end))
+        if control is not None:
+            digest.add_control(control)
+        async for inputs in evaluation_inputs.read(conn, whole, method, rules, control):
             rows += await asyncio.to_thread(work, inputs)
     result = await asyncio.to_thread(result_of, rows, method, rules.parameters, dispatch_id, now)
     return Computed(result, method, str(digest))

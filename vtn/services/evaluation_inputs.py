@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ import numpy as np
 from sqlalchemy import Select, func, select
 
 from core.spans import Span, ceil_to, floor_to
+from metrics.control import Control
 from metrics.days import Ints, Series
 from metrics.method import BaselineMethod, Calendar
 from openadr.model.event import Event, ResponseRequired
@@ -72,10 +73,15 @@ class VenInputs:
 
 
 async def read(
-    conn: Connection, dispatch: Dispatch, method: BaselineMethod, rules: Programme
+    conn: Connection,
+    dispatch: Dispatch,
+    method: BaselineMethod,
+    rules: Programme,
+    control: Control | None = None,
 ) -> AsyncIterator[list[VenInputs]]:
     """Yield the inputs of every VEN whose event ran, by venID, some hundreds at a time: each has weeks of readings.
 
+    `control`: what the control group used, for all of them.
     The number of statements is that of one VEN, for every so many.
     """
     opts = await opt.effective(conn, dispatch.id)
@@ -84,7 +90,7 @@ async def read(
     while last is not None:
         rows = (await conn.execute(_called(dispatch.id).where(event.c.ven_id > last).limit(_SOME))).all()
         if ran := await asyncio.to_thread(_ran, dispatch.shared, rows):
-            yield await _inputs(conn, dispatch, method, rules, ran, opts, left)
+            yield await _inputs(conn, dispatch, method, rules, control, ran, opts, left)
         last = rows[-1].ven_id if len(rows) == _SOME else None
 
 
@@ -93,6 +99,7 @@ async def _inputs(
     dispatch: Dispatch,
     method: BaselineMethod,
     rules: Programme,
+    control: Control | None,
     ran: Sequence[tuple[Any, Event]],
     opts: Mapping[str, tuple[OptType | None, str | None]],
     left: Mapping[str, datetime],
@@ -134,7 +141,7 @@ async def _inputs(
             left.get(row.ven_id),
             readings[row.ven_id],
             metered[row.ven_id].ranks[: readings[row.ven_id].starts_s.size],
-            calendars[row.ven_id],
+            replace(calendars[row.ven_id], control=control),
             claims.get(row.ven_id, ()),
             row.queued_at,
             row.first_sent_at,
@@ -195,6 +202,13 @@ class Digest:
             self._hash.update(repr((days.events, days.outages, sorted(days.holidays))).encode())  # a set has no order
             self._hash.update(one.readings.energy_wh.tobytes())
             self._hash.update(one.ranks.tobytes())
+
+    def add_control(self, control: Control) -> None:
+        """Take in what the control group used, and of how many homes that is the mean: once, for all VENs."""
+        days = control.series
+        self._hash.update(repr(("control group", days.step_s, days.starts_s[:1].tolist())).encode())
+        self._hash.update(days.energy_wh.tobytes())
+        self._hash.update(control.homes.tobytes())
 
     def __str__(self) -> str:
         """Return the hash of what was taken in so far, as hexadecimal digits."""

@@ -13,7 +13,16 @@ from metrics.days import day_matrix
 from metrics.method import AdjustmentStatus, DayUse, NoBaselineError
 from metrics.presets import PRESETS
 from openadr.model.event import Event
-from vtn.services import day_calendar, dispatch, load_profile, opt, precedence, programme, settlement_series
+from vtn.services import (
+    control_group,
+    day_calendar,
+    dispatch,
+    load_profile,
+    opt,
+    precedence,
+    programme,
+    settlement_series,
+)
 from vtn.services import event as events
 from vtn.services.evaluation_result import Result, VenResult
 from vtn.services.ordered_energy import as_run
@@ -138,6 +147,10 @@ async def workings(conn: Connection, dispatch_id: str, ven_id: str) -> Workings:
     )
     seen = Span(since, ran.period.end + timedelta(seconds=method.reach_s))
     calendars = await day_calendar.of_each(conn, rules, [ven_id], dispatch_id, seen)
+    if method.needs_control:
+        end = min(filter(None, (whole.shared.period.end, whole.cancelled_at)), default=ran.period.end)
+        control = await control_group.of_event(conn, rules, Span(whole.shared.period.start, end))
+        calendars = control_group.with_control(calendars, control)
     sent = select(func.min(delivery.c.first_sent_at)).where(delivery.c.event_id == ordered.event_id)
     sent_at = (await conn.execute(sent)).scalar_one_or_none()
     matrix = day_matrix(readings, rules.parameters.time_zone)

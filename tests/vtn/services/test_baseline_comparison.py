@@ -69,9 +69,11 @@ async def test_presets_are_ranked_by_the_error_of_all_together(world):
     programme = await world.programme(*(ven for ven, _, _ in vens))
     found = await baseline_comparison.compare(world.db, programme.id, EVENING, world.now)
     assert {name for name, _ in found.ranked()} == set(PRESETS)
-    told = [one.pool_rmse for _, one in found.ranked()]
+    *ranked, (last, alone) = found.ranked()
+    told = [one.pool_rmse for _, one in ranked]
     assert told == sorted(told)
-    assert all(one.days for _, one in found.ranked())
+    assert all(one.days for _, one in ranked)
+    assert (last, alone.days, found.why_unknown(last)) == ("control-group", 0, "no control group")
     assert found.presets["high3of10"].bias > found.presets["10of10-unadjusted"].bias
 
 
