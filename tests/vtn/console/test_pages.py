@@ -463,6 +463,32 @@ async def test_a_programme_is_made_changed_and_its_versions_stay(console):
     assert page.value("name") == "Mine"
 
 
+async def test_a_control_group_is_chosen_or_drawn_on_a_programmes_pages(console):
+    world = console.world
+    vens = [await world.ven(f"one of many {number}", register=False) for number in range(20)]
+    programme = await world.programme(*vens)
+    here = f"/programmes/{programme.id}"
+    assert "Draw a control group" in (await console.admin.get(here)).main
+    assert "Draw a control group" not in (await console.viewer.get(here)).main
+    page = await console.admin.post(f"{here}/control-group", 422, share="10")
+    assert "a control group needs 10 at least" in page.fault("share")
+    fields = {"name": "P", "version": 1, "parameters__baseline": "control-group"}
+    page = await console.admin.post(here, 422, **fields, parameters__control_group="")
+    assert "name a group" in page.fault("parameters.control_group")
+    page = await console.admin.post(here, 422, **fields, parameters__control_group="grp_nothing")
+    assert "There is no group" in page.fault("parameters.control_group")
+    await console.admin.post(f"{here}/control-group", share="50")
+    (group,) = await world.rows("ven_group")
+    page = await console.admin.get(here)
+    assert f"{group.name} (10 VENs)" in page.main.replace("\u00a0", " ")
+    assert "Draw a control group" not in page.main
+    edit = await console.admin.get(f"{here}/edit")
+    assert edit.root.xpath("//select[@name='parameters.control_group']/option[@selected]/@value") == [group.id]
+    await console.admin.post(here, **fields | {"version": 2, "parameters__control_group": group.id})
+    old = await console.viewer.get(f"{here}/versions/1")
+    assert group.name not in old.main
+
+
 async def test_a_new_programme_can_begin_with_a_template(console):
     page = await console.admin.get("/programmes/new")
     link = "/programmes/new?template=critical-peak-pricing"
