@@ -125,9 +125,9 @@ async def load(
         limits = programme.parameters.limits
         closed = not allows(replace(limits, shortest=None) if is_part else limits, _zone(programme), span)
         bars = {
-            Reason.CONTROL: control,
             Reason.OFFLINE: _offline(rows, now, stale_after_s),
             Reason.STALE: stale,
+            Reason.CONTROL: control,
             Reason.NO_POTENTIAL: unknown,
             Reason.UNMEASURED: np.isnan(responds),
             Reason.OUTSIDE_WINDOW: np.full(len(rows), closed),

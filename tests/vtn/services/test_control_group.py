@@ -50,15 +50,15 @@ async def homes(world, count):
 
 
 async def report(world, loads_w):
-    """Let VENs tell of all days at once; `loads_w`: VEN -> powers of each half hour (days x 48,)."""
+    """Let VENs tell of all days at once; `loads_w`: venID -> powers of each half hour (days x 48,)."""
     async with world.tx() as tx:
         arrivals = [
             Arrival(
-                SeriesKey(ven.ven_id, "meter", "energy_real", "sum"),
+                SeriesKey(ven_id, "meter", "energy_real", "sum"),
                 "Wh",
                 Values(FIRST_S + day * DAY_S, HALF_S, tuple((row / 2).tolist())),
             )
-            for ven, load_w in loads_w.items()
+            for ven_id, load_w in loads_w.items()
             for day, row in enumerate(load_w.reshape(-1, 48))
         ]
         await store_all(tx, arrivals, world.now)
@@ -96,11 +96,11 @@ async def story(world, baseline="control-group", **rules):
     group_id = await grouped(world, control)
     rules = {"baseline": baseline, "control_group": group_id, "settlement_interval": HALF} | rules
     game = await world.programme(*treated, *control, **rules)
-    loads_w = {ven: usual_w(number) for number, ven in enumerate([*treated, *control])}
+    loads_w = {ven.ven_id: usual_w(number) for number, ven in enumerate([*treated, *control])}
     for load_w in loads_w.values():
         load_w[at(START) : at(END)] += SHOCK_W
     for ven in treated:
-        loads_w[ven][at(START) : at(END)] -= SHED_W
+        loads_w[ven.ven_id][at(START) : at(END)] -= SHED_W
     await report(world, loads_w)
     dispatch_id = await world.dispatch(under=game, signals=(power(-SHED_W),))
     await take_part(world, dispatch_id)
@@ -139,8 +139,8 @@ async def test_a_control_home_that_was_called_counts_no_longer(world):
     before = await evaluate(world, dispatch_id)
     called, dark = control[:2]
     for ven in (called, dark):
-        loads_w[ven][at(START) : at(END)] -= 3_000.0
-    await report(world, {called: loads_w[called], dark: loads_w[dark]})
+        loads_w[ven.ven_id][at(START) : at(END)] -= 3_000.0
+    await report(world, {ven.ven_id: loads_w[ven.ven_id] for ven in (called, dark)})
     moved = await evaluate(world, dispatch_id)
     # 2 of 30 homes use 3,000 W less: the mean is 200 W lower, and so is the baseline of every home.
     assert moved.delivered_wh == pytest.approx(before.delivered_wh - TREATED * 200)
@@ -186,8 +186,9 @@ async def test_the_same_readings_make_no_new_version_and_a_control_homes_do(worl
     computed = await evaluation.compute(world.db, dispatch_id, world.now)
     assert computed.input_hash == row.input_hash
     assert replace(computed.result, version=1) == first
-    loads_w[control[7]][at(START)] += 30.0
-    await report(world, {control[7]: loads_w[control[7]]})
+    late = control[7].ven_id
+    loads_w[late][at(START)] += 30.0
+    await report(world, {late: loads_w[late]})
     second = await evaluate(world, dispatch_id)
     assert (first.version, second.version) == (1, 2)
     assert second.delivered_wh == pytest.approx(TREATED * SHED_W + TREATED * 0.5 * 30 / CONTROL)
@@ -225,7 +226,7 @@ async def test_its_workings_name_both_means(world):
     assert found.rule == "control-group/1"
     assert found.today_w == pytest.approx(600 + 20 * 3)
     assert found.usual_w == pytest.approx(600 + 20 * (TREATED + (CONTROL - 1) / 2))
-    assert found.shift == pytest.approx(found.today_w - found.usual_w)
+    assert found.shift_w == pytest.approx(found.today_w - found.usual_w)
 
 
 async def test_of_a_large_group_some_speak_for_all(world, monkeypatch):
@@ -344,7 +345,7 @@ async def test_presets_are_compared_with_a_control_group_too(world):
     days_w = np.random.default_rng(3).uniform(0, 2000, DAYS)
     evening = (np.arange(48) >= 34) & (np.arange(48) < 36)
     loads_w = {
-        ven: usual_w(number) + (days_w[:, None] * evening[None, :]).ravel()
+        ven.ven_id: usual_w(number) + (days_w[:, None] * evening[None, :]).ravel()
         for number, ven in enumerate([*treated, *control])
     }
     await report(world, loads_w)
@@ -362,20 +363,19 @@ async def test_presets_are_compared_with_a_control_group_too(world):
 async def test_days_on_which_a_control_home_was_called_are_none_of_its(world):
     treated, control = await homes(world, 2), await homes(world, 11)
     game = await world.programme(*treated, *control, control_group=await grouped(world, control))
-    loads_w = {ven: usual_w(number) for number, ven in enumerate([*treated, *control])}
+    loads_w = {ven.ven_id: usual_w(number) for number, ven in enumerate([*treated, *control])}
     called, dark = control[:2]
     for ven in (called, dark):
-        loads_w[ven][at(NOON) : at(NOON) + 24] -= 3_000.0
+        loads_w[ven.ven_id][at(NOON) : at(NOON) + 24] -= 3_000.0
     await report(world, loads_w)
     async with world.tx() as tx:
         await outages.add(tx, NOON, NOON + timedelta(hours=1), "Cable", world.now, who="test", ven_id=dark.ven_id)
     await world.dispatch(called, starts_in=timedelta(hours=1))
     period = Span(NOON - timedelta(days=3), NOON + timedelta(hours=12))
+    bare = await world.programme()
     async with world.db.read() as conn:
         found = await control_group.on_days(conn, game, period)
-        assert (
-            await control_group.on_days(conn, await programme.get(conn, (await world.programme()).id), period) is None
-        )
+        assert await control_group.on_days(conn, bare, period) is None
     today = found.series.starts_s >= int(NOON.timestamp()) - DAY_S // 2
     assert set(found.homes[today].tolist()) == {9}
     assert set(found.homes[~today].tolist()) == {11}
@@ -384,7 +384,7 @@ async def test_days_on_which_a_control_home_was_called_are_none_of_its(world):
 async def test_without_a_control_group_the_others_are_compared_all_the_same(world):
     vens = await homes(world, 2)
     game = await world.programme(*vens)
-    await report(world, {ven: usual_w(number) for number, ven in enumerate(vens)})
+    await report(world, {ven.ven_id: usual_w(number) for number, ven in enumerate(vens)})
     found = await baseline_comparison.compare(world.db, game.id, EVENING, world.now)
     assert found.why_unknown("control-group") == "no control group"
     assert found.presets["10of10"].days > 5
@@ -394,7 +394,7 @@ async def test_without_a_control_group_the_others_are_compared_all_the_same(worl
 async def test_a_control_group_without_history_takes_no_days_from_the_others(world):
     vens, control = await homes(world, 2), await homes(world, 10)
     game = await world.programme(*vens, control_group=await grouped(world, control))
-    await report(world, {ven: usual_w(number) for number, ven in enumerate(vens)})
+    await report(world, {ven.ven_id: usual_w(number) for number, ven in enumerate(vens)})
     found = await baseline_comparison.compare(world.db, game.id, EVENING, world.now)
     assert found.why_unknown("control-group") == "too little history"
     assert found.presets["10of10"].days > 5
