@@ -11,6 +11,9 @@ in common stays).
 Errors are shares of what the pool used: bias is the mean, CVRMSE the root mean square. Coverage is the share of placebo
 events whose error lies inside the 90 % interval that the other days give: mean and spread with Student's t, as for one
 more day (NIST/SEMATECH e-Handbook of Statistical Methods, 7.2.2 and 4.5.1.2).
+
+Of the synthetic homes the first hundred are the control group of `control-group`, and in none of its pools: which homes
+they are is chance. The two British homes have none.
 """
 
 import argparse
@@ -21,6 +24,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from multiprocessing import Pool
 from pathlib import Path
 from typing import Final
@@ -28,8 +32,9 @@ from typing import Final
 import numpy as np
 
 from core.spans import Span
-from metrics import PRESETS, Placebo, Series, day_matrix, placebo, series
+from metrics import PRESETS, Calendar, Control, ControlMean, Placebo, Series, day_matrix, placebo, series
 from metrics.days import Floats
+from metrics.needs import Need
 from metrics.uncertainty import t95
 
 _ROOT: Final = Path(__file__).parent.parent
@@ -47,7 +52,8 @@ _EVERY: Final = 4
 """One weekday of four is tried, so that all of them come about alike often."""
 _UNBIASED: Final = 2.0
 """Per cent of bias up to which a method counts as unbiased; of these the one that errs least is told first."""
-METHODS: Final = ("10of10", "mid8of10", "20of20", "high5of10", "match-day-3", "meter-before")
+METHODS: Final = ("10of10", "mid8of10", "20of20", "high5of10", "match-day-3", "meter-before", "control-group")
+_CONTROL: Final = 100
 WAYS: Final = ("same date", "within 21 days", "shuffled")
 
 
@@ -108,13 +114,22 @@ def meters() -> list[Series]:
     ]
 
 
-def placebos(readings: Series, method: str) -> Placebo:
+def placebos(readings: Series, method: str, control: Control | None = None) -> Placebo:
     """Return a home's placebo events on weekdays from 17:00 to 19:00 UTC, in the latest ten months of its readings."""
     matrix = day_matrix(readings, "UTC")
     last = datetime.fromtimestamp(int(readings.starts_s[-1]), UTC)
     start = (last - timedelta(days=last.weekday() + 1)).replace(hour=0, minute=0, second=0)  # a Sunday
     start += timedelta(days=-2) + _EVENT[0]
-    return placebo(matrix, Span(start, start + _EVENT[1]), PRESETS[method], lookback_days=300, every=_EVERY)
+    event, calendar = Span(start, start + _EVENT[1]), Calendar(control=control)
+    return placebo(matrix, event, PRESETS[method], calendar, lookback_days=300, every=_EVERY)
+
+
+def control_of(homes: Sequence[Series]) -> Control:
+    """Return what homes used in the mean."""
+    mean = ControlMean(homes[0].starts_s, homes[0].step_s)
+    for home in homes:
+        mean.add(home.energy_wh[None, :])
+    return mean.control()
 
 
 def study(name: str, homes: Sequence[Placebo], method: str, seed: int = 1) -> list[Row]:
@@ -166,8 +181,8 @@ def _is_inside(error: Floats, day: int) -> bool:
     return bool(abs(error[day] - others.mean()) <= half)
 
 
-def _of_home(work: tuple[Series, str]) -> Placebo:
-    return placebos(*work)
+def _of_home(home: Series, method: str, control: Control | None) -> Placebo:
+    return placebos(home, method, control)
 
 
 def run(homes: int) -> list[Row]:
@@ -176,9 +191,12 @@ def run(homes: int) -> list[Row]:
     rows: list[Row] = []
     with Pool() as workers:
         for method in METHODS:
-            found = workers.map(_of_home, [(one, method) for one in everybody], chunksize=4)
-            rows += study("synthetic", found, method)
-            rows += study("British, 2013", [placebos(one, method) for one in meters()], method)
+            apart = _CONTROL if Need.CONTROL in PRESETS[method].needs else 0
+            control = control_of(everybody[:apart]) if apart else None
+            asked = partial(_of_home, method=method, control=control)
+            rows += study("synthetic", workers.map(asked, everybody[apart:], chunksize=4), method)
+            if not apart:
+                rows += study("British, 2013", [placebos(one, method) for one in meters()], method)
     return rows
 
 

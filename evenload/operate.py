@@ -87,6 +87,7 @@ _SPREAD = "How readings longer than that count: evenly, or by_order (where somet
 _SETTLEMENT = "Length of the intervals in which delivery is settled: PT5M, PT15M, PT30M or PT1H."
 _COUNTRY = "Country (ISO 3166-1) whose public holidays are no weekdays, such as DE; empty: none."
 _SUBDIVISION = "Its part (ISO 3166-2 without the country), such as BY; empty: none."
+_CONTROL = "Group of VENs that are never called, so that others can be held against them; empty: none."
 
 
 def _given(options: Mapping[str, str | None]) -> dict[str, str]:
@@ -119,6 +120,7 @@ def programme_create(
     spread: Annotated[str | None, typer.Option(help=_SPREAD)] = None,
     country: Annotated[str | None, typer.Option(help=_COUNTRY)] = None,
     subdivision: Annotated[str | None, typer.Option(help=_SUBDIVISION)] = None,
+    control_group: Annotated[str | None, typer.Option(help=_CONTROL)] = None,
     template: Annotated[
         str | None,
         typer.Option(help="Begin with one of `evenload programme templates`; what else you say counts."),
@@ -134,6 +136,7 @@ def programme_create(
         "spread": spread,
         "country": country,
         "subdivision": subdivision,
+        "control_group": control_group,
     }
     body = {"name": name, "market_context": market_context, "template": template, "parameters": _given(given)}
     made = session.call(lambda client: client.post("/programmes", body))
@@ -153,6 +156,7 @@ def programme_change(
     spread: Annotated[str | None, typer.Option(help=_SPREAD)] = None,
     country: Annotated[str | None, typer.Option(help=_COUNTRY)] = None,
     subdivision: Annotated[str | None, typer.Option(help=_SUBDIVISION)] = None,
+    control_group: Annotated[str | None, typer.Option(help=_CONTROL)] = None,
 ) -> None:
     """Change a programme for future dispatches. Existing dispatches keep their version."""
     changes: dict[str, str | None] = {
@@ -168,6 +172,8 @@ def programme_change(
         changes |= {"country": country or None, "subdivision": None}
     if subdivision is not None:
         changes["subdivision"] = subdivision or None
+    if control_group is not None:
+        changes["control_group"] = control_group or None
 
     async def change(client: OperatorClient) -> Any:
         path = f"/programmes/{programme_id}"
@@ -204,6 +210,28 @@ def programme_end(session: Session, programme_id: _ProgrammeId, ven_id: _VenIds,
 
     session.call(end)
     session.tell({"ended": ven_id}, text)
+
+
+@command(programme, "control-group")
+def programme_control_group(
+    session: Session,
+    programme_id: _ProgrammeId,
+    share: Annotated[float, typer.Option(help="Per cent of the VENs that take part, up to 50.")],
+    seed: Annotated[
+        int | None, typer.Option(help="The same seed draws the same of the same VENs.", show_default="any")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the new group.", show_default="that of the programme")
+    ] = None,
+) -> None:
+    """Draw a control group by chance out of the VENs that take part: they are called no longer."""
+    body = {"share": share, "seed": seed, "name": name}
+    drawn = session.call(lambda client: client.post(f"/programmes/{programme_id}/control-group", body))
+    session.tell(
+        drawn,
+        f"{drawn['members']} of {drawn['enrolled']} VENs are in the control group '{printable(drawn['group'])}' "
+        f"({drawn['group_id']}), drawn with seed {drawn['seed']}.",
+    )
 
 
 @command(programme, "baselines")
@@ -248,6 +276,9 @@ def programme_baselines(
         ],
         *("preset", "pool_error", "bias", "home_error", "days"),
     )
+    for one in found["presets"]:
+        if one["why_unknown"] == "no control group":
+            typer.echo(f"{one['preset']}: the programme has no control group.")
     typer.echo(
         "Pool error: the typical error of an event, of all homes together. Bias: the mean error, above 0 if the "
         "baseline is too high; it does not cancel out, however many homes there are. Home error: the typical error of "

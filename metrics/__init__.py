@@ -3,6 +3,8 @@
 from core.direction import Direction
 from metrics.agreed import Agreed
 from metrics.agreed_profile import AgreedProfile
+from metrics.control import Control, ControlMean
+from metrics.control_group import ControlGroup
 from metrics.day_matching import DayMatch
 from metrics.days import DayMatrix, DayType, Series, day_matrix, series
 from metrics.matching import Adjustment, Match, match
@@ -38,6 +40,9 @@ __all__ = [
     "Baseline",
     "BaselineMethod",
     "Calendar",
+    "Control",
+    "ControlGroup",
+    "ControlMean",
     "DayMatch",
     "DayMatrix",
     "DayType",

@@ -12,6 +12,7 @@ from typing import Protocol
 from core.errors import InvalidError
 from core.spans import Span
 from metrics.agreed_profile import AgreedProfile
+from metrics.control import Control
 from metrics.days import Bools, DayMatrix, DayType, Floats, Ints, Series
 from metrics.matching import Adjustment
 from metrics.needs import Need
@@ -24,6 +25,7 @@ class Calendar:
 
     `events` and `outages`: all of this participant's, past and present; the local days that they touch are never
     used. `holidays`: local dates of the programme. `weather`: outdoor temperatures where it is, None: not known.
+    `control`: what the programme's control group used, None: it has none.
     `nominated`: what its baseline gets on top so that those of its portfolio add up to a nomination, Wh per interval.
     `agreed`: the powers that were agreed with it beforehand, by the id of the method that rests on them.
     """
@@ -32,6 +34,7 @@ class Calendar:
     outages: tuple[Span, ...] = ()
     holidays: frozenset[date] = frozenset()
     weather: Weather | None = None
+    control: Control | None = None
     nominated: Series | None = None
     agreed: Mapping[str, tuple[AgreedProfile, ...]] = field(default_factory=dict)
 
@@ -81,7 +84,7 @@ class NoBaselineError(InvalidError):
 
 
 class NoBasisError(NoBaselineError):
-    """What the method rests on, besides readings, was not entered."""
+    """What the method rests on, besides the participant's readings, is not there: no fault of these."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

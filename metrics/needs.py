@@ -7,4 +7,5 @@ class Need(StrEnum):
     """A field of `metrics.method.Calendar` that a method asks for."""
 
     AGREED = "agreed"
+    CONTROL = "control"
     NOMINATED = "nominated"

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 from metrics.agreed import Agreed
+from metrics.control_group import ControlGroup
 from metrics.day_matching import DayMatch
 from metrics.method import BaselineMethod
 from metrics.nominated import Nominated
@@ -211,6 +212,18 @@ PRESETS: Mapping[str, BaselineMethod] = MappingProxyType(
                     "without much notice and do not last. The hour: ours."
                 ),
                 windows=(Window(-1 * _HOUR, 0),),
+            ),
+            ControlGroup(
+                id="control-group",
+                version=1,
+                citation=(
+                    "Mean load of a control group, shifted by how much the home differed from it before the event "
+                    "(difference in differences): randomised control and that difference are what SEE Action's guide "
+                    "for behaviour-based programmes recommends (Evaluation, Measurement, and Verification (EM&V) of "
+                    "Residential Behavior-Based Energy Efficiency Programs, 2012). For single events, with a window "
+                    "from 4 h to 1 h before them: ours."
+                ),
+                windows=(Window(-4 * _HOUR, -1 * _HOUR),),
             ),
             Regression(
                 id="time-of-week",

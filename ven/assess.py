@@ -82,7 +82,10 @@ def assess(job: Job) -> Outcome:
 
 
 def chosen(name: str) -> "BaselineMethod":
-    """Return a baseline method by its id. Raises InvalidError, UnavailableError."""
+    """Return a baseline method by its id. Raises InvalidError, UnavailableError.
+
+    One that rests on more than readings cannot be the gateway's: it knows of no other home, and of no agreement.
+    """
     try:
         from metrics import PRESETS  # noqa: PLC0415  needs numpy, which may be missing
     except ModuleNotFoundError as error:
@@ -90,6 +93,11 @@ def chosen(name: str) -> "BaselineMethod":
     method = PRESETS.get(name)
     if method is None:
         raise InvalidError(f"There is no baseline '{name}'; there are {', '.join(PRESETS)}.")
+    if method.needs:
+        raise InvalidError(
+            f"'{name}' rests on more than a home's readings, of which only the VTN knows; choose another baseline for "
+            "the gateway's own assessment."
+        )
     return method
 
 

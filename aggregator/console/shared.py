@@ -86,6 +86,7 @@ TONES: Final[Mapping[str, str]] = {
     Reason.OPTED_OUT: "warn",
     Reason.BUSY: "warn",
     Reason.FEEDER_CAP: "warn",
+    Reason.CONTROL: "quiet",
 }
 """How the chips of reasons look."""
 

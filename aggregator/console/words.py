@@ -29,6 +29,7 @@ WORDS: Final[Mapping[str, str]] = {
     "resting": N_("resting"),
     "in another event": N_("in another event"),
     "feeder cap": N_("feeder cap"),
+    "in the control group": N_("in the control group"),
     "lp": N_("linear programming"),
     "greedy": N_("merit order"),
     "unknown": N_("unknown"),

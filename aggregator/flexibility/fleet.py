@@ -28,6 +28,7 @@ class Reason(StrEnum):
     OPTED_OUT = "opted out"
     BUSY = "in another event"
     FEEDER_CAP = "feeder cap"
+    CONTROL = "in the control group"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -35,6 +35,7 @@ _LOST_AT = MappingProxyType(
         Reason.UNMEASURED: 2,
         Reason.OUTSIDE_WINDOW: 2,
         Reason.FEEDER_CAP: 2,
+        Reason.CONTROL: 2,
         Reason.LIMIT: 3,
         Reason.RESTING: 3,
         Reason.BUSY: 3,

@@ -28,7 +28,7 @@ from openadr.model.registration import Profile
 from vtn.services import fleet, potential_arrays
 from vtn.services.opt import schedules
 from vtn.services.potential_arrays import Batch
-from vtn.services.programme import Programme, Reward
+from vtn.services.programme import Programme, Reward, control_homes
 from vtn.store.database import Connection
 from vtn.store.rows import portions
 from vtn.store.tables import dispatch, enrolment, event, group_member, opt, resource, site, ven
@@ -118,6 +118,7 @@ async def load(
     opted_out = refused | await _opted_out(conn, wish, index, chosen)
     nameplate_w = await _nameplates(conn, index, chosen)
     responds = await reliability(conn, index, chosen, now)
+    control = _mask(index, await control_homes(conn, programme.parameters))
 
     def fleet() -> Fleet:
         powers, unknown, stale = _potentials(batches, wish, index)
@@ -126,6 +127,7 @@ async def load(
         bars = {
             Reason.OFFLINE: _offline(rows, now, stale_after_s),
             Reason.STALE: stale,
+            Reason.CONTROL: control,
             Reason.NO_POTENTIAL: unknown,
             Reason.UNMEASURED: np.isnan(responds),
             Reason.OUTSIDE_WINDOW: np.full(len(rows), closed),

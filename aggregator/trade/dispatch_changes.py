@@ -21,7 +21,7 @@ from aggregator.trade.members import Called
 from core.errors import ConflictError, InvalidError
 from core.spans import Duration
 from openadr.model.signal import Interval
-from vtn.services import dispatch
+from vtn.services import dispatch, programme
 from vtn.services.event import Values
 from vtn.store.database import Connection, Transaction
 from vtn.store.rows import to_json
@@ -209,7 +209,8 @@ async def replace_ven(tx: Transaction, dispatch_id: str, ven_id: str, now: datet
     if whole.cancelled_at is not None or keep >= called.grid.count:
         raise ConflictError("The last step has begun; nobody can be replaced any more.")
     await dispatch.cancel_event(tx, leaving.event_id, now, who=who)
-    taken = {one.ven_id for one in called.members}
+    rules = await programme.get(tx.conn, whole.programme_id)
+    taken = {one.ven_id for one in called.members} | set(await programme.control_homes(tx.conn, rules.parameters))
     offered = await _reserve(tx, dispatch_id, leaving.ordered_w)
     successor = next((one for one in offered if one not in taken), None)
     if successor is not None:

@@ -11,9 +11,10 @@ from core.direction import Direction
 from core.spans import Span
 from metrics.days import Series, day_matrix
 from metrics.method import BaselineMethod, Calendar
+from metrics.needs import Need
 from metrics.placebo import placebo
 from metrics.uncertainty import Uncertainty, uncertainty
-from vtn.services import day_calendar, load_profile
+from vtn.services import control_group, day_calendar, load_profile
 from vtn.services.evaluation import Computed
 from vtn.services.evaluation_result import VenResult
 from vtn.services.programme import Programme
@@ -60,6 +61,8 @@ async def inputs(conn: Connection, computed: Computed, rules: Programme) -> Inpu
     calendars = await day_calendar.of_each(
         conn, rules, [computed.method], chosen, computed.result.dispatch_id, Span(since, until)
     )
+    if Need.CONTROL in computed.method.needs:
+        calendars = control_group.with_control(calendars, await control_group.on_days(conn, rules, Span(since, until)))
     sent = await _sent(conn, [spans[ven_id][0] for ven_id in chosen])
     stretch = int(since.timestamp()), int(until.timestamp())
     readings = await load_profile.energy_of_each(conn, dict.fromkeys(chosen, stretch), rules.parameters.interval_s)

@@ -496,6 +496,25 @@ def test_a_comparison_of_baselines_says_what_its_figures_are(shell, monkeypatch)
     assert told.startswith("Pool error: ")
 
 
+def test_a_control_group_is_named_and_drawn(shell):
+    name = _programme(shell, "controlled")
+    group = shell.good("group", "create", "left alone").strip()
+    changed = ("programme", "change", name, "--baseline", "control-group")
+    assert "name a group" in shell.bad(*changed)
+    shell.good(*changed, "--control-group", "left alone")
+    assert _json(shell, "programme", "show", name)["parameters"]["control_group"] in group
+    assert "has a control group already" in shell.bad("programme", "control-group", name, "--share", "10")
+    shell.good("programme", "change", name, "--baseline", "10of10", "--control-group", "")
+    assert _json(shell, "programme", "show", name)["parameters"]["control_group"] is None
+    homes = [f"drawn {number}" for number in range(20)]
+    for home in homes:
+        shell.good("fleet", "add", home)
+    shell.good("programme", "enrol", name, *homes)
+    told = shell.good("programme", "control-group", name, "--share", "50", "--seed", "4", "--name", "by chance")
+    assert told.startswith("10 of 20 VENs are in the control group 'by chance' (grp_")
+    assert told.endswith("drawn with seed 4.\n")
+
+
 def test_a_season_is_told_event_by_event_and_ven_by_ven(shell, monkeypatch):
     context = "http://example.com/season"
     programme = shell.good("programme", "create", "season", "--market-context", context).strip()

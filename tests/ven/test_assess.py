@@ -258,6 +258,11 @@ def test_the_process_names_the_methods_that_there_are(home):
     assert "10of10" in outcome["failure"]
 
 
+def test_a_gateway_knows_of_no_control_group(home):
+    outcome = json.loads(run(TypeAdapter(Job).dump_json(_job(home, baseline="control-group"))))
+    assert "of which only the VTN knows" in outcome["failure"]
+
+
 def test_the_gateway_itself_never_imports_numpy():
     code = "import sys, ven.gateway, ven.cli, ven.status; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

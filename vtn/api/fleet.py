@@ -330,7 +330,9 @@ async def rename_group(context: Context, group_id: str, body: GroupName) -> Grou
     return Group(id=made.id, name=made.name, members=made.members)
 
 
-@operation("DELETE", "/v1/groups/{group_id}", summary="Delete a group", role="dispatcher", tags=["fleet"], errors=[404])
+@operation(
+    "DELETE", "/v1/groups/{group_id}", summary="Delete a group", role="dispatcher", tags=["fleet"], errors=[404, 409]
+)
 async def delete_group(context: Context, group_id: str) -> None:
     desk = context.service(DESK)
     async with desk.db.write() as tx:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from core.errors import InvalidError
 from core.spans import Duration
+from metrics.needs import Need
 from metrics.presets import PRESETS
 from openadr.model.event import ActivePeriod, ResponseRequired
 from vtn.api.fields import Printable
@@ -115,6 +116,8 @@ class ProgrammeParameters(Model):
     """Country (ISO 3166-1) whose public holidays are no weekdays; null: none is known."""
     subdivision: Annotated[Printable, Field(min_length=1, max_length=40, examples=["BY"])] | None = None
     """Its subdivision (ISO 3166-2 without the country) with holidays of its own."""
+    control_group: Annotated[Printable, Field(min_length=1, max_length=80)] | None = None
+    """Id or name of a group of VENs that are never called, so that others can be held against them; null: none."""
     product: Annotated[Printable, Field(min_length=1, max_length=80)] = Parameters().product
     """The name under which BRPs buy it."""
     limits: CallLimits = CallLimits()
@@ -131,6 +134,10 @@ class ProgrammeParameters(Model):
             _check_length(name, getattr(self, name), least)
         if self.baseline not in PRESETS:
             raise InvalidError(f"There is no preset '{self.baseline}'; use {' or '.join(PRESETS)}.", field="baseline")
+        if Need.CONTROL in PRESETS[self.baseline].needs and self.control_group is None:
+            raise InvalidError(
+                f"'{self.baseline}' holds homes against a control group; name a group.", field="control_group"
+            )
         if self.time_zone not in available_timezones():
             raise InvalidError(f"'{self.time_zone}' is not an IANA time zone such as Europe/London.", field="time_zone")
         _check_settlement(self.settlement_interval, self.time_zone)

@@ -13,9 +13,9 @@ from vtn.api.desk import DESK
 from vtn.api.fields import Printable, Uri
 from vtn.api.programme_parameters import ProgrammeParameters, WallClock, period_of
 from vtn.api.programme_templates import filled
-from vtn.services import learning
+from vtn.services import control_group, learning
 from vtn.services import programme as programmes
-from vtn.services.baseline_comparison import Hours, compare
+from vtn.services.baseline_comparison import Hours, WhyUnknown, compare
 from vtn.services.programme import Parameters
 from vtn.services.programme import Programme as Stored
 from vtn.transport.v20b.check import check_programme
@@ -75,6 +75,8 @@ class PresetAccuracy(Model):
     """Root mean square error of the homes together, per event."""
     home_rmse: float | None
     """Mean of the homes' own root mean square errors."""
+    why_unknown: WhyUnknown | None
+    """Why its errors are not known."""
 
 
 class BaselineComparison(Model):
@@ -98,6 +100,29 @@ class NewEnrolment(Model):
     ven_ids: Annotated[list[str], Field(min_length=1, max_length=1_000)]
     consent_version: Annotated[Printable, Field(min_length=1, max_length=40)] | None = None
     """Version of the text that the households agreed to."""
+
+
+class NewControlGroup(Model):
+    """How a control group is drawn by chance."""
+
+    share: Annotated[float, Field(gt=0, le=control_group.MOST_PERCENT, examples=[10])]
+    """Per cent of the VENs that take part."""
+    seed: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    """The same seed draws the same of the same VENs; null: any."""
+    name: Annotated[Printable, Field(min_length=1, max_length=80)] | None = None
+    """Of the new group; null: that of the programme."""
+
+
+class ControlGroup(Model):
+    """A control group that was drawn, and the version of the programme that names it."""
+
+    group_id: str
+    group: str
+    members: int
+    enrolled: int
+    """VENs that take part, of which it was drawn."""
+    seed: int
+    programme_version: int
 
 
 class ProgrammeLearning(Model):
@@ -236,6 +261,37 @@ async def list_enrolled(context: Context, programme_id: str) -> Enrolled:
 
 
 @operation(
+    "POST",
+    "/v1/programmes/{programme_id}/control-group",
+    summary="Draw a control group by chance out of the VENs that take part",
+    role="admin",
+    tags=["programmes"],
+    status=201,
+    errors=[404, 409],
+)
+async def draw_control_group(context: Context, programme_id: str, body: NewControlGroup) -> ControlGroup:
+    desk = context.service(DESK)
+    async with desk.db.write() as tx:
+        drawn = await control_group.draw(
+            tx,
+            programme_id,
+            body.share,
+            desk.clock.now(),
+            who=context.principal.name,
+            seed=body.seed,
+            name=body.name,
+        )
+    return ControlGroup(
+        group_id=drawn.group.id,
+        group=drawn.group.name,
+        members=drawn.group.members,
+        enrolled=drawn.enrolled,
+        seed=drawn.seed,
+        programme_version=drawn.programme.version,
+    )
+
+
+@operation(
     "GET",
     "/v1/programmes/{programme_id}/learning",
     summary="Read how many VENs have enough days for the baseline, and when the others will",
@@ -276,15 +332,21 @@ async def compare_baselines(
         enrolled=found.enrolled,
         vens=found.vens,
         in_use=found.in_use,
-        presets=[_accuracy(name, one) for name, one in found.ranked()],
+        presets=[_accuracy(name, one, found.why_unknown(name)) for name, one in found.ranked()],
     )
 
 
-def _accuracy(name: str, accuracy: Accuracy) -> PresetAccuracy:
+def _accuracy(name: str, accuracy: Accuracy, why_unknown: WhyUnknown | None) -> PresetAccuracy:
     rule = PRESETS[name]
     shares = {field: _known(getattr(accuracy, field)) for field in ("bias", "pool_rmse", "home_rmse")}
     return PresetAccuracy(
-        preset=name, version=rule.version, citation=rule.citation, homes=accuracy.homes, days=accuracy.days, **shares
+        preset=name,
+        version=rule.version,
+        citation=rule.citation,
+        homes=accuracy.homes,
+        days=accuracy.days,
+        why_unknown=why_unknown,
+        **shares,
     )
 
 
@@ -300,6 +362,7 @@ OPERATIONS = (
     enrol_vens,
     list_enrolled,
     end_enrolment,
+    draw_control_group,
     read_learning,
     compare_baselines,
 )

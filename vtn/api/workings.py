@@ -44,13 +44,13 @@ class BaselineWindow(Model):
 
 
 class BaselineAdjustment(Model):
-    """The same-day adjustment: baseline = mean of the days used x `factor` + `shift_w`."""
+    """The same-day adjustment: baseline = mean of the days used, or of the control group, x `factor` + `shift_w`."""
 
     status: AdjustmentStatus
     factor: float
     shift_w: float
     usual_w: float | None
-    """Mean power of the days used in the windows; null: there is no adjustment."""
+    """Mean power of the days used in the windows, or of the control group; null: there is no adjustment."""
     today_w: float | None
     """Mean power of the event's own day in them."""
     windows: list[BaselineWindow]

@@ -10,6 +10,11 @@ WORDS: Final[Mapping[str, str]] = {
     "reduce": N_("reduce"),
     "increase": N_("increase"),
     "signal": N_("signal"),
+    # why nothing is known of how far a baseline errs
+    "too little history": N_("too little history"),
+    "nothing agreed": N_("nothing agreed"),
+    "no control group": N_("no control group"),
+    "nothing nominated for days past": N_("nothing nominated for days past"),
     # presence of VENs
     "online": N_("online"),
     "stale": N_("stale"),

@@ -38,9 +38,10 @@ class Order:
     """What an operator orders.
 
     It calls `ven_ids` and the members of `group_ids` and `areas`, which are this server's own; where none of them is
-    named, every VEN enrolled in the programme. `own_values` are the values of single VENs, of signals or the baseline,
-    where they differ from the order's. `target` is what the events say and VENs understand (resources, groups, grid
-    criteria ...), never VENs: each event goes to one VEN.
+    named, every VEN enrolled in the programme. Who is in the programme's control group is called only by name.
+    `own_values` are the values of single VENs, of signals or the baseline, where they differ from the order's. `target`
+    is what the events say and VENs understand (resources, groups, grid criteria ...), never VENs: each event goes to
+    one VEN.
     """
 
     programme_id: str
@@ -117,7 +118,7 @@ async def checked(conn: Connection, order: Order, now: datetime) -> tuple[Progra
     Raises InvalidError or NotFoundError for an order that cannot be.
     """
     rules = await programme.get(conn, order.programme_id)
-    ven_ids = await _targets(conn, order, now)
+    ven_ids = await _targets(conn, order, rules, now)
     parameters = rules.parameters
     shared = Event(
         event_id="",
@@ -150,13 +151,17 @@ async def checked(conn: Connection, order: Order, now: datetime) -> tuple[Progra
     return rules, ven_ids, shared
 
 
-async def _targets(conn: Connection, order: Order, now: datetime) -> list[str]:
+async def _targets(conn: Connection, order: Order, rules: Programme, now: datetime) -> list[str]:
+    control = set(await programme.control_homes(conn, rules.parameters))
     members = await recipients.members(conn, order.group_ids, order.areas)
-    ven_ids = list(dict.fromkeys([*order.ven_ids, *sorted(members)]))
+    ven_ids = list(dict.fromkeys([*order.ven_ids, *sorted(members - control)]))
     if not order.selects:
-        ven_ids = await programme.enrolled(conn, order.programme_id, now)
-    elif not ven_ids:
+        members = set(await programme.enrolled(conn, order.programme_id, now))
+        ven_ids = sorted(members - control)
+    elif not members and not ven_ids:
         raise InvalidError("There is no VEN in these groups.")
+    if not ven_ids and members:
+        raise InvalidError("All of these VENs are in the programme's control group, which is not called.")
     if not ven_ids:
         raise InvalidError("No VEN is enrolled in this programme, and none was named.")
     if strangers := set(order.own_values) - set(ven_ids):

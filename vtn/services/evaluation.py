@@ -15,8 +15,8 @@ from core.direction import Direction
 from core.errors import ConflictError, InvalidError, NotFoundError
 from metrics.method import BaselineMethod
 from metrics.presets import PRESETS
+from vtn.services import common_basis, evaluation_inputs, programme
 from vtn.services import dispatch as dispatches
-from vtn.services import evaluation_inputs, programme
 from vtn.services.evaluation_inputs import Digest, VenInputs
 from vtn.services.evaluation_result import EDITION, Result, VenRow, result_of, rows_of
 from vtn.store.database import Connection, Database, Transaction
@@ -71,7 +71,9 @@ async def compute(db: Database, dispatch_id: str, now: datetime) -> Computed:
             digest.add(inputs)
             return rows_of(inputs, method, direction, rules.parameters)
 
-        async for inputs in evaluation_inputs.read(conn, whole, method, rules):
+        common = await common_basis.of_event(conn, rules, method, whole.span, dispatch_id)
+        digest.add_common(common)
+        async for inputs in evaluation_inputs.read(conn, whole, method, rules, common):
             rows += await asyncio.to_thread(work, inputs)
     result = await asyncio.to_thread(result_of, rows, method, rules.parameters, dispatch_id, now)
     return Computed(result, method, str(digest))

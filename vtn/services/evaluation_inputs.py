@@ -14,11 +14,11 @@ from sqlalchemy import Select, func, select
 from core.spans import Span, ceil_to, floor_to
 from metrics.days import Ints, Series
 from metrics.method import BaselineMethod, Calendar
-from metrics.nominated import Nominated
 from openadr.model.event import Event, ResponseRequired
 from openadr.model.opt import OptType
-from vtn.services import credit, day_calendar, load_profile, nominated, opt, settlement_series
+from vtn.services import credit, day_calendar, load_profile, opt, settlement_series
 from vtn.services import event as events
+from vtn.services.common_basis import CommonBasis
 from vtn.services.credit import Claim
 from vtn.services.dispatch import Dispatch
 from vtn.services.ordered_energy import as_run
@@ -73,22 +73,23 @@ class VenInputs:
 
 
 async def read(
-    conn: Connection, dispatch: Dispatch, method: BaselineMethod, rules: Programme
+    conn: Connection,
+    dispatch: Dispatch,
+    method: BaselineMethod,
+    rules: Programme,
+    common: CommonBasis,
 ) -> AsyncIterator[list[VenInputs]]:
     """Yield the inputs of every VEN whose event ran, by venID, some hundreds at a time: each has weeks of readings.
 
-    The number of statements is that of one VEN, for every so many.
+    `common`: what the baselines of all of them rest on. The number of statements is that of one VEN, for every so many.
     """
-    share = None
-    if isinstance(method, Nominated):
-        share = await nominated.on_top(conn, rules, method, dispatch.span, dispatch.id)
     opts = await opt.effective(conn, dispatch.id)
     left = await opt.left(conn, dispatch.id, dispatch.shared)
     last: str | None = ""
     while last is not None:
         rows = (await conn.execute(_called(dispatch.id).where(event.c.ven_id > last).limit(_SOME))).all()
         if ran := await asyncio.to_thread(_ran, dispatch.shared, rows):
-            yield await _inputs(conn, dispatch, method, rules, ran, opts, left, share)
+            yield await _inputs(conn, dispatch, method, rules, ran, opts, left, common)
         last = rows[-1].ven_id if len(rows) == _SOME else None
 
 
@@ -100,9 +101,9 @@ async def _inputs(
     ran: Sequence[tuple[Any, Event]],
     opts: Mapping[str, tuple[OptType | None, str | None]],
     left: Mapping[str, datetime],
-    share: Series | None,
+    common: CommonBasis,
 ) -> list[VenInputs]:
-    """Return the inputs of some VENs; `ran`: their events, each with its row; `share`: of a nomination."""
+    """Return the inputs of some VENs; `ran`: their events, each with its row."""
     step_s, by_order = rules.parameters.interval_s, rules.parameters.spread is Spread.BY_ORDER
     period, lookback = dispatch.shared.period, timedelta(days=method.lookback_days + 2)
     ven_ids = [row.ven_id for row, _ in ran]
@@ -111,7 +112,7 @@ async def _inputs(
     reach = timedelta(seconds=method.reach_s)  # what comes later changes no baseline
     history = Span(period.start - lookback, None if touched.end is None else touched.end + reach)
     calendars = await day_calendar.of_each(conn, rules, [method], ven_ids, dispatch.id, history)
-    calendars = nominated.with_share(calendars, share)
+    calendars = common.into(calendars)
     busy = [ven_id for ven_id, days in calendars.items() if any(touched.overlaps(one) for one in days.events)]
     claims = await credit.of_each(conn, dispatch.id, busy, touched, step_s) if busy else {}
     spans = {
@@ -199,12 +200,15 @@ class Digest:
             days = one.calendar
             self._hash.update(repr(plain).encode())
             self._hash.update(repr((days.events, days.outages, sorted(days.holidays))).encode())  # a set has no order
-            if days.nominated is not None:
-                self._hash.update(days.nominated.energy_wh.tobytes())
             if days.agreed:
                 self._hash.update(repr(sorted(days.agreed.items())).encode())
             self._hash.update(one.readings.energy_wh.tobytes())
             self._hash.update(one.ranks.tobytes())
+
+    def add_common(self, common: CommonBasis) -> None:
+        """Take in what all VENs have in common."""
+        for part in common.parts():
+            self._hash.update(part)
 
     def __str__(self) -> str:
         """Return the hash of what was taken in so far, as hexadecimal digits."""

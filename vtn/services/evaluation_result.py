@@ -24,7 +24,7 @@ from vtn.services.programme import Parameters, Spread
 EDITION: Final = 5
 """Of what a result says; a new one makes a new version of a result even of the same readings."""
 _NO_READINGS: Final = "Readings of the event are missing."
-_NO_BASIS: Final = "What its baseline rests on was not entered."
+_NO_BASIS: Final = "What its baseline rests on is not there."
 _OUTAGE: Final = "An outage touched the event."
 
 
@@ -211,7 +211,7 @@ def _why_unknown(rows: Sequence[VenResult], unknown: Sequence[VenResult], counte
         f"{dark} had an outage" if dark else "",
         f"{late} {'lacks' if late == 1 else 'lack'} readings of the event" if late else "",
         f"{few} {'has' if few == 1 else 'have'} too few days for a baseline" if few else "",
-        f"{bare} {'lacks' if bare == 1 else 'lack'} what its baseline rests on" if bare else "",
+        f"{bare} {'lacks' if bare == 1 else 'lack'} what the baseline rests on" if bare else "",
         f"{odd} {'reports' if odd == 1 else 'report'} nothing that can be settled" if odd else "",
     ]
     text = f"Not known of {len(unknown)} of {len(rows)} VENs called: {', '.join(filter(None, parts))}."

@@ -11,10 +11,18 @@ from core.errors import InvalidError, NotFoundError
 from core.spans import Span
 from metrics.days import day_matrix
 from metrics.method import AdjustmentStatus, DayUse, NoBaselineError
-from metrics.nominated import Nominated
 from metrics.presets import PRESETS
 from openadr.model.event import Event
-from vtn.services import day_calendar, dispatch, load_profile, nominated, opt, precedence, programme, settlement_series
+from vtn.services import (
+    common_basis,
+    day_calendar,
+    dispatch,
+    load_profile,
+    opt,
+    precedence,
+    programme,
+    settlement_series,
+)
 from vtn.services import event as events
 from vtn.services.evaluation_result import Result, VenResult
 from vtn.services.ordered_energy import as_run
@@ -139,9 +147,7 @@ async def workings(conn: Connection, dispatch_id: str, ven_id: str) -> Workings:
     )
     seen = Span(since, ran.period.end + timedelta(seconds=method.reach_s))
     calendars = await day_calendar.of_each(conn, rules, [method], [ven_id], dispatch_id, seen)
-    if isinstance(method, Nominated):
-        share = await nominated.on_top(conn, rules, method, whole.span, dispatch_id)
-        calendars = nominated.with_share(calendars, share)
+    calendars = (await common_basis.of_event(conn, rules, method, whole.span, dispatch_id)).into(calendars)
     sent = select(func.min(delivery.c.first_sent_at)).where(delivery.c.event_id == ordered.event_id)
     sent_at = (await conn.execute(sent)).scalar_one_or_none()
     matrix = day_matrix(readings, rules.parameters.time_zone)

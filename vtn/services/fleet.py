@@ -28,7 +28,7 @@ from sqlalchemy import (
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
 from openadr.model.registration import Mode
-from vtn.services import report
+from vtn.services import programme, report
 from vtn.store.database import Connection, Transaction
 from vtn.store.rows import upsert
 from vtn.store.tables import UtcDateTime, group, group_member, site, ven, ven_certificate, waiting_certificate
@@ -327,8 +327,10 @@ async def rename_group(tx: Transaction, group_id: str, name: str, now: datetime,
 
 
 async def delete_group(tx: Transaction, group_id: str, now: datetime, *, who: str) -> None:
-    """Delete a group; its VENs stay. Raises NotFoundError."""
+    """Delete a group; its VENs stay. Raises NotFoundError, ConflictError for the control group of a programme."""
     old = await get_group(tx.conn, group_id)
+    if names := await programme.controlled_by(tx.conn, group_id):
+        raise ConflictError(f"This is the control group of {', '.join(names[:5])}; take it out of the programme first.")
     members = await members_of(tx.conn, group_id)
     await tx.conn.execute(delete(group_member).where(group_member.c.group_id == group_id))
     await tx.conn.execute(delete(group).where(group.c.id == group_id))

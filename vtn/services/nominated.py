@@ -6,7 +6,6 @@ taken once a day has begun, so no result changes by it.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -71,11 +70,6 @@ async def on_top(
     if not usual:
         return None
     return Series(starts_s, nominated_wh / len(ven_ids) - np.mean(usual, axis=0), step_s)
-
-
-def with_share(calendars: dict[str, Calendar], share: Series | None) -> dict[str, Calendar]:
-    """Return the calendars of VENs with what each has on top."""
-    return {ven_id: replace(one, nominated=share) for ven_id, one in calendars.items()}
 
 
 def _usual(

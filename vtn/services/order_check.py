@@ -12,8 +12,9 @@ from openadr.model.event import ActivePeriod, Event
 from openadr.model.registration import Profile
 from openadr.model.signal import Signal
 from vtn.services import dispatch as dispatches
-from vtn.services import programme
+from vtn.services import programme, recipients
 from vtn.services.dispatch import Order
+from vtn.services.programme import Programme
 from vtn.store.database import Connection
 from vtn.store.rows import in_parts
 from vtn.store.tables import dispatch, event, potential, resource, ven
@@ -56,7 +57,7 @@ def trial(order: Order, now: datetime) -> Event:
 
 async def warnings(conn: Connection, order: Order, now: datetime) -> list[str]:
     """Return what speaks against an order, a sentence each. Raises as `dispatch.create` for one that cannot be."""
-    _, ven_ids, _ = await dispatches.checked(conn, order, now)
+    rules, ven_ids, _ = await dispatches.checked(conn, order, now)
     vens = await _vens(conn, ven_ids)
     enrolled = set(await programme.enrolled(conn, order.programme_id, now)) if order.selects else set(ven_ids)
     strangers = [ven_id for ven_id in ven_ids if ven_id not in enrolled]
@@ -67,6 +68,7 @@ async def warnings(conn: Connection, order: Order, now: datetime) -> list[str]:
     if strangers:
         does = "does" if len(strangers) == 1 else "do"
         found.append(f"{_named(strangers, vens)} {does} not take part in this programme.")
+    found += await _control(conn, order, rules, vens)
     found += await _others(conn, order, vens)
     found += await _too_much(conn, order, vens)
     if unregistered:
@@ -85,6 +87,21 @@ async def against_length(conn: Connection, order: Order) -> list[str]:
         lasts = f", not {order.duration}" if order.duration else "; this one has no end"
         return [f"A call of this programme lasts at most {limits.longest}{lasts}."]
     return []
+
+
+async def _control(conn: Connection, order: Order, rules: Programme, vens: Mapping[str, Any]) -> list[str]:
+    """Return who of the programme's control group is called, or left out of groups and areas."""
+    control = set(await programme.control_homes(conn, rules.parameters))
+    called = sorted(control & set(vens))
+    found = []
+    if called:
+        does, them = ("is", "it is") if len(called) == 1 else ("are", "they are")
+        found.append(f"{_named(called, vens)} {does} in the control group: once called, {them} not counted there.")
+    members = await recipients.members(conn, order.group_ids, order.areas) if control else set()
+    if left_out := len((members & control) - set(vens)):
+        does = "VEN of the control group is" if left_out == 1 else "VENs of the control group are"
+        found.append(f"{left_out} {does} left out.")
+    return found
 
 
 def _too_new(order: Order, vens: Mapping[str, Any]) -> list[str]:

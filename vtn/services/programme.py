@@ -1,12 +1,12 @@
 """Programmes: versioned rules of the game. A new set of parameters is a new version; old dispatches keep theirs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, or_, select, update
 
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import new_id
@@ -16,7 +16,7 @@ from openadr.model.contexts import normal_context
 from openadr.model.event import ResponseRequired
 from vtn.store.database import Connection, Transaction
 from vtn.store.rows import from_json, to_json
-from vtn.store.tables import enrolment, programme, ven
+from vtn.store.tables import enrolment, group, group_member, programme, ven
 
 _LONGEST_NAME: Final = 200
 
@@ -81,7 +81,8 @@ class Parameters:
     `metrics.presets`; `settlement_interval` the length of the intervals in which delivery is computed and settled;
     `spread` says how readings longer than that count; `time_zone` decides which days are alike, and so do the public
     holidays of `country` (ISO 3166-1) and its `subdivision` (`vtn.services.holidays`). `product` is the name under
-    which it is sold.
+    which it is sold. `control_group` is the id of a group of VENs that are never called, so that others can be held
+    against them (`vtn.services.control_group`).
     """
 
     notification: Duration = field(default_factory=Duration)
@@ -96,6 +97,7 @@ class Parameters:
     time_zone: str = "UTC"
     country: str | None = None
     subdivision: str | None = None
+    control_group: str | None = None
     product: str = "flexibility"
     limits: Limits = field(default_factory=Limits)
     reward: Reward = field(default_factory=Reward)
@@ -123,9 +125,11 @@ async def create(
 ) -> Programme:
     """Create a programme.
 
-    Raises InvalidError, ConflictError if the market context is taken, in whatever spelling (GN-10).
+    Its control group may be named by id or name. Raises InvalidError, ConflictError if the market context is taken, in
+    whatever spelling (GN-10).
     """
     name = _name(name)
+    parameters = await _with_group(tx.conn, parameters)
     taken = (await tx.conn.execute(select(programme.c.market_context).distinct())).scalars()
     if normal_context(market_context) in map(normal_context, taken):
         raise ConflictError(f"A programme with market context '{market_context}' exists already.")
@@ -137,9 +141,10 @@ async def change(
 ) -> Programme:
     """Add a version. Dispatches made before keep the version that they were made with.
 
-    Raises NotFoundError, InvalidError.
+    Its control group may be named by id or name. Raises NotFoundError, InvalidError.
     """
     name = _name(name)
+    parameters = await _with_group(tx.conn, parameters)
     old = await get(tx.conn, programme_id)
     return await _add(tx, Programme(old.id, old.version + 1, name, old.market_context, parameters, now), who)
 
@@ -149,6 +154,20 @@ def _name(text: str) -> str:
     if not 1 <= len(name) <= _LONGEST_NAME:
         raise InvalidError(f"A programme has a name of 1 to {_LONGEST_NAME} characters.", field="name")
     return name
+
+
+async def _with_group(conn: Connection, parameters: Parameters) -> Parameters:
+    """Return parameters whose control group is named by its id. Raises InvalidError if there is no such group."""
+    named = parameters.control_group
+    if named is None:
+        return parameters
+    rows = (
+        await conn.execute(select(group.c.id, group.c.name).where(or_(group.c.id == named, group.c.name == named)))
+    ).all()
+    there = next((row.id for row in sorted(rows, key=lambda row: row.id != named)), None)
+    if there is None:
+        raise InvalidError(f"There is no group '{named[:80]}' to be the control group.", field="control_group")
+    return replace(parameters, control_group=there)
 
 
 async def _add(tx: Transaction, new: Programme, who: str) -> Programme:
@@ -240,3 +259,21 @@ async def enrolled(conn: Connection, programme_id: str, now: datetime) -> list[s
         & (enrolment.c.valid_to.is_(None) | (enrolment.c.valid_to > now))
     )
     return sorted(set((await conn.execute(query)).scalars()))
+
+
+async def control_homes(conn: Connection, parameters: Parameters) -> list[str]:
+    """Return the venIDs that are in a programme's control group now, by id; nobody where it has none."""
+    if parameters.control_group is None:
+        return []
+    query = (
+        select(group_member.c.ven_id)
+        .join(ven, ven.c.id == group_member.c.ven_id)
+        .where((group_member.c.group_id == parameters.control_group) & ven.c.removed_at.is_(None))
+        .order_by(group_member.c.ven_id)
+    )
+    return list((await conn.execute(query)).scalars())
+
+
+async def controlled_by(conn: Connection, group_id: str) -> list[str]:
+    """Return the names of the programmes whose control group a group is, at their newest versions."""
+    return [each.name for each in await newest(conn) if each.parameters.control_group == group_id]

@@ -33,13 +33,16 @@ async def of(
 ) -> tuple[Recipient, ...]:
     """Return the VENs (ids or names) and those in the groups, or everybody enrolled if neither is named; by name.
 
+    Who is in the programme's control group is among them only where it is named itself.
     `stale_after_s`: how long (world time) an online VEN may have been silent. Raises InvalidError for a VEN that is
-    not there, NotFoundError for such a group.
+    not there, NotFoundError for such a group or programme.
     """
+    rules = await programme.get(conn, programme_id)
+    control = set(await programme.control_homes(conn, rules.parameters))
     ven_ids = await _named(conn, vens) if vens else set()
-    ven_ids |= await members(conn, group_ids)
+    ven_ids |= await members(conn, group_ids) - control
     if not vens and not group_ids:
-        ven_ids = set(await programme.enrolled(conn, programme_id, now))
+        ven_ids = set(await programme.enrolled(conn, programme_id, now)) - control
     since = now - timedelta(seconds=stale_after_s)
     query = select(ven.c.id, ven.c.name, fleet.heard_at())
     recipients: list[Recipient] = []

@@ -1,5 +1,6 @@
 """The fleet of a programme: powers on the asked grid, and one reason for each VEN that cannot be called."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -207,6 +208,18 @@ async def test_who_has_no_meter_is_neither_called_nor_sold(world):
     assert sold.expected_w.max() < 1000.0
     await world.metered(blind)
     assert reason(await seen(world, game), blind) is None
+
+
+async def test_the_control_group_is_neither_called_nor_sold(world):
+    (called, alone), game = await homes(world, 2)
+    async with world.tx() as tx:
+        group = await fleet.create_group(tx, "left alone", NOON, who="test")
+        await fleet.add_to_group(tx, group.id, [alone.ven_id], NOON, who="test")
+        apart = replace(game.parameters, control_group=group.id)
+        game = await programme.change(tx, game.id, game.name, apart, NOON, who="test")
+    found = await seen(world, game)
+    assert [reason(found, one) for one in (called, alone)] == [None, Reason.CONTROL]
+    assert pool(found).waterfall[-1].vens == 1
 
 
 async def test_outside_the_window_nobody_is_called(quick_world):

@@ -42,6 +42,9 @@ async def test_odd_limits_are_refused(office):
         ({"country": "germany"}, "/parameters/country"),
         ({"country": "DE", "subdivision": "XX"}, "subdivision 'XX' is no part of DE"),
         ({"subdivision": "BY"}, "belongs to a country"),
+        ({"baseline": "control-group"}, "control_group 'control-group' holds homes against a control group; name"),
+        ({"control_group": "nobody"}, "control_group There is no group 'nobody'"),
+        ({"control_group": ""}, "/parameters/control_group"),
         ({"reward": {"currency": "euro"}}, "/reward/currency"),
         ({"reward": {"per_kwh": "-1"}}, "/reward/per_kwh"),
     ):
@@ -93,9 +96,17 @@ async def test_presets_are_compared_on_the_programmes_own_homes(office):
     found = await office.get(f"{path}?start=17:00&duration=PT1H", who="viewer")
     assert (found["enrolled"], found["vens"], found["in_use"], found["days"]) == (1, 1, "high5of10", "weekday")
     assert {one["preset"] for one in found["presets"]} == set(PRESETS)
-    errors = [one["pool_rmse"] for one in found["presets"]]
+    asked = [one for one in found["presets"] if one["why_unknown"] is None]
+    errors = [one["pool_rmse"] for one in asked]
     assert errors == sorted(errors)
-    assert all(one["days"] > 0 and one["homes"] == 1 and one["citation"] for one in found["presets"])
+    assert all(one["days"] > 0 and one["homes"] == 1 and one["citation"] for one in asked)
+    bare = {one["preset"]: one["why_unknown"] for one in found["presets"][len(asked) :]}
+    assert bare == {
+        "nominated": "nothing nominated for days past",
+        "fixed-profile": "nothing agreed",
+        "firm-level": "nothing agreed",
+        "control-group": "no control group",
+    }
 
 
 async def test_without_homes_the_presets_errors_are_not_known(office):
@@ -109,3 +120,26 @@ async def test_without_homes_the_presets_errors_are_not_known(office):
     for query in ("", "start=17:00", "start=24:00&duration=PT1H", f"{hour}PT0S", f"{hour}P2D", f"{hour}P1M",
                   f"{hour}PT1H&days=holiday"):  # fmt: skip
         await office.get(f"{path}?{query}", 422)
+
+
+async def test_a_control_group_is_named_by_name_or_id(office):
+    group = await office.post("/v1/groups", {"name": "left alone"})
+    for named in ("left alone", group["id"]):
+        programme_id = await office.programme(baseline="control-group", control_group=named)
+        parameters = (await office.get(f"/v1/programmes/{programme_id}"))["parameters"]
+        assert (parameters["baseline"], parameters["control_group"]) == ("control-group", group["id"])
+
+
+async def test_a_control_group_is_drawn_by_chance(office):
+    vens = [await office.world.ven(f"home {number}", register=False) for number in range(20)]
+    programme_id = await office.programme(*vens)
+    path = f"/v1/programmes/{programme_id}/control-group"
+    await office.refused(path, {"share": 10}, "a control group needs 10 at least")
+    await office.refused(path, {"share": 60}, "/share")
+    drawn = await office.post(path, {"share": 50, "seed": 3, "name": "left alone"})
+    assert (drawn["members"], drawn["enrolled"], drawn["seed"], drawn["programme_version"]) == (10, 20, 3, 2)
+    assert drawn["group"] == "left alone"
+    parameters = (await office.get(f"/v1/programmes/{programme_id}"))["parameters"]
+    assert parameters["control_group"] == drawn["group_id"]
+    await office.refused(path, {"share": 50}, "has a control group already", 409)
+    await office.refused("/v1/programmes/prg_nothing/control-group", {"share": 50}, "No programme", 404)

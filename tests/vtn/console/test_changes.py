@@ -7,7 +7,7 @@ from sqlalchemy import update
 
 from support.vtn_world import data, fake_fingerprint, usage
 from vtn.console import all_pages
-from vtn.services import fleet, outbox, provisioning
+from vtn.services import fleet, outbox, programme, provisioning
 from vtn.services.outbox import Intent, State
 from vtn.store.tables import outbox as outbox_table
 
@@ -71,10 +71,20 @@ async def _programme(walk, ven):
     here = made.headers["Location"]
     await walk.step(here, ["programme"], name="Night", version=1, parameters__product="x")
     await walk.step(f"{here}/members", ["enrol"], ven_ids=[ven.ven_id], consent_version="2026-01")
+    await _control_group(walk, here)
     await walk.step(f"{here}/members/{ven.ven_id}/end", ["end enrolment"])
     await _days(walk, f"{here}/days")
     programme = here.rpartition("/")[2]
     await walk.step("/fleet/bulk", ["enrol"], action="enrol", programme=programme, ven_ids=[ven.ven_id])
+
+
+async def _control_group(walk, here):
+    world = walk.console.world
+    ids = [(await world.ven(f"one of many {number}", register=False)).ven_id for number in range(20)]
+    async with world.tx() as tx:
+        await programme.enrol(tx, here.rpartition("/")[2], ids, world.now, who="test")
+    actions = ["create group", "add to group", "programme", "draw control group"]
+    await walk.step(f"{here}/control-group", actions, share="50")
 
 
 async def _days(walk, here):

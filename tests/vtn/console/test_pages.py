@@ -463,6 +463,32 @@ async def test_a_programme_is_made_changed_and_its_versions_stay(console):
     assert page.value("name") == "Mine"
 
 
+async def test_a_control_group_is_chosen_or_drawn_on_a_programmes_pages(console):
+    world = console.world
+    vens = [await world.ven(f"one of many {number}", register=False) for number in range(20)]
+    programme = await world.programme(*vens)
+    here = f"/programmes/{programme.id}"
+    assert "Draw a control group" in (await console.admin.get(here)).main
+    assert "Draw a control group" not in (await console.viewer.get(here)).main
+    page = await console.admin.post(f"{here}/control-group", 422, share="10")
+    assert "a control group needs 10 at least" in page.fault("share")
+    fields = {"name": "P", "version": 1, "parameters__baseline": "control-group"}
+    page = await console.admin.post(here, 422, **fields, parameters__control_group="")
+    assert "name a group" in page.fault("parameters.control_group")
+    page = await console.admin.post(here, 422, **fields, parameters__control_group="grp_nothing")
+    assert "There is no group" in page.fault("parameters.control_group")
+    await console.admin.post(f"{here}/control-group", share="50")
+    (group,) = await world.rows("ven_group")
+    page = await console.admin.get(here)
+    assert f"{group.name} (10 VENs)" in page.main.replace("\u00a0", " ")
+    assert "Draw a control group" not in page.main
+    edit = await console.admin.get(f"{here}/edit")
+    assert edit.root.xpath("//select[@name='parameters.control_group']/option[@selected]/@value") == [group.id]
+    await console.admin.post(here, **fields | {"version": 2, "parameters__control_group": group.id})
+    old = await console.viewer.get(f"{here}/versions/1")
+    assert group.name not in old.main
+
+
 async def test_a_new_programme_can_begin_with_a_template(console):
     page = await console.admin.get("/programmes/new")
     link = "/programmes/new?template=critical-peak-pricing"
@@ -701,7 +727,8 @@ async def test_presets_are_compared_when_asked(console):
     assert "smallest error" in page.texts("//tbody//th")[0]
     (used,) = [text for text in page.texts("//tbody//th") if "in use" in text]
     assert used.startswith(programme.parameters.baseline)
-    assert len(page.texts("//tbody//meter")) == len(PRESETS)
+    assert len(page.texts("//tbody//meter")) == sum(not method.needs for method in PRESETS.values())
+    assert any("no control group" in text for text in page.texts("//tbody//tr"))
     assert page.texts("//section//h2") == ["17:00 to 18:00, weekdays"]
     assert not any(mark in text for text in page.texts("//tbody//td") for mark in "-\N{MINUS SIGN}"), "signs and words"
 
@@ -752,7 +779,8 @@ async def test_a_comparison_without_any_error_is_one(console):
     await send(ven, wish, NOON - timedelta(days=31), *[300.0] * (30 * 48))
     programme = await console.world.programme(ven)
     page = await console.viewer.get(f"/programmes/{programme.id}/baselines?since=23:00&until=01:00")
-    assert len(page.texts("//tbody//meter")) == len(PRESETS)
+    assert len(page.texts("//tbody//meter")) == sum(not method.needs for method in PRESETS.values())
+    assert any("no control group" in text for text in page.texts("//tbody//tr"))
     assert set(page.texts("//tbody//td[@data-label='Days']")) != {"0"}
     assert {" ".join(text.split()) for text in page.texts("//tbody//td[@data-label='Bias']")} == {"0 %"}
 

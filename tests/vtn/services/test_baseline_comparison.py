@@ -69,9 +69,17 @@ async def test_presets_are_ranked_by_the_error_of_all_together(world):
     programme = await world.programme(*(ven for ven, _, _ in vens))
     found = await baseline_comparison.compare(world.db, programme.id, EVENING, world.now)
     assert {name for name, _ in found.ranked()} == set(PRESETS)
-    told = [one.pool_rmse for _, one in found.ranked()]
+    ranked = [(name, one) for name, one in found.ranked() if one.is_known]
+    told = [one.pool_rmse for _, one in ranked]
     assert told == sorted(told)
-    assert all(one.days for _, one in found.ranked())
+    assert all(one.days for _, one in ranked)
+    bare = {name: found.why_unknown(name) for name, _ in found.ranked()[len(ranked) :]}
+    assert bare == {
+        "nominated": "nothing nominated for days past",
+        "fixed-profile": "nothing agreed",
+        "firm-level": "nothing agreed",
+        "control-group": "no control group",
+    }
     assert found.presets["high3of10"].bias > found.presets["10of10-unadjusted"].bias
 
 

@@ -1,5 +1,7 @@
 """Programmes: their versioned rules, who takes part, and how much of the limits is used."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import time
 from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -13,12 +15,12 @@ from metrics.days import DayType
 from metrics.presets import PRESETS
 from openadr.model.event import ResponseRequired
 from vtn.api.fields import Printable
-from vtn.api.programme_parameters import WallClock, period_of
+from vtn.api.programme_parameters import ProgrammeParameters, WallClock, period_of
 from vtn.api.programme_templates import template, templates
-from vtn.api.programmes import NewProgramme, ProgrammeChange
+from vtn.api.programmes import NewControlGroup, NewProgramme, ProgrammeChange
 from vtn.console.request import ConsoleRequest
 from vtn.console.words import WORDS
-from vtn.services import baseline_comparison, dispatch_list, fleet, holidays, learning, programme_members
+from vtn.services import baseline_comparison, control_group, dispatch_list, fleet, holidays, learning, programme_members
 from vtn.services import programme as programmes
 from vtn.services.dispatch_list import DispatchFilter
 from vtn.services.programme import Parameters, Programme
@@ -81,7 +83,7 @@ async def new_programme(request: ConsoleRequest) -> web.StreamResponse:
     given = Parameters()
     with form.catching():
         given = template(name).parameters.value() if name else given
-    return _edit(request, form, None, given)
+    return await _edit(request, form, None, given)
 
 
 @page("POST", "/programmes", role=Role.ADMIN)
@@ -92,12 +94,15 @@ async def create_programme(request: ConsoleRequest) -> web.StreamResponse:
         wish = form.read(NewProgramme)
         parameters = _value(wish)
         await check_programme(wish.market_context, period_of(parameters))
-        async with request.desk.db.write() as tx:
-            made = await programmes.create(tx, wish.name, wish.market_context, parameters, request.now, who=request.who)
+        with _in_parameters():
+            async with request.desk.db.write() as tx:
+                made = await programmes.create(
+                    tx, wish.name, wish.market_context, parameters, request.now, who=request.who
+                )
         return request.redirect(
             f"/programmes/{made.id}", notice=_("Programme %(programme)s created. Enrol VENs next.", programme=made.name)
         )
-    return _edit(request, form, None)
+    return await _edit(request, form, None)
 
 
 @page("GET", "/programmes/{programme_id}", role=Role.VIEWER)
@@ -142,8 +147,10 @@ async def show_version(request: ConsoleRequest, programme_id: str, version: str)
     async with request.desk.db.read() as conn:
         one = await programmes.get(conn, programme_id, int(version))
         newest = await programmes.get(conn, programme_id)
+        groups = await fleet.groups(conn)
     return request.render(
         "programmes/version.html",
+        groups=groups,
         zone=ZoneInfo(one.parameters.time_zone),
         programme=one,
         newest=newest,
@@ -181,7 +188,7 @@ async def edit_programme(request: ConsoleRequest, programme_id: str) -> web.Stre
     """Show the form that makes the next version."""
     async with request.desk.db.read() as conn:
         one = await programmes.get(conn, programme_id)
-    return _edit(request, Form(), one)
+    return await _edit(request, Form(), one)
 
 
 @page("POST", "/programmes/{programme_id}", role=Role.ADMIN)
@@ -200,23 +207,37 @@ async def change_programme(request: ConsoleRequest, programme_id: str) -> web.St
                 raise ConflictError(
                     _("Somebody else created version %(version)s. Check it before you go on.", version=newest.version)
                 )
-            made = await programmes.change(tx, programme_id, wish.name, parameters, request.now, who=request.who)
+            with _in_parameters():
+                made = await programmes.change(tx, programme_id, wish.name, parameters, request.now, who=request.who)
         return request.redirect(
             f"/programmes/{programme_id}",
             notice=_("Version %(version)s is in force from now on.", version=made.version),
         )
-    return _edit(request, form, old)
+    return await _edit(request, form, old)
 
 
 def _value(fields: NewProgramme | ProgrammeChange) -> Parameters:
     """Return the parameters. Raises InvalidError, naming the field as the form has it."""
-    try:
+    with _in_parameters():
         return fields.parameters.value()
+
+
+@contextmanager
+def _in_parameters() -> Iterator[None]:
+    """Let errors name a field of the parameters as the form has it."""
+    try:
+        yield
     except InvalidError as error:
+        if error.field is None or error.field not in ProgrammeParameters.model_fields:
+            raise
         raise InvalidError(str(error), field=f"parameters.{error.field}") from error
 
 
-def _edit(request: ConsoleRequest, form: Form, old: Programme | None, given: Parameters | None = None) -> web.Response:
+async def _edit(
+    request: ConsoleRequest, form: Form, old: Programme | None, given: Parameters | None = None
+) -> web.Response:
+    async with request.desk.db.read() as conn:
+        groups = await fleet.groups(conn)
     one = old.parameters if old is not None else given or Parameters()
     sent = {name.split(".")[3] for name in form.names() if name.startswith("parameters.limits.windows.")}
     rows = max([int(number) + 1 for number in sent if number.isdecimal() and len(number) < 3], default=0)  # noqa: PLR2004
@@ -229,6 +250,7 @@ def _edit(request: ConsoleRequest, form: Form, old: Programme | None, given: Par
         windows=max(rows, len(one.limits.windows) + _BLANK_WINDOWS),
         templates=None if old is not None else list(templates().values()),
         presets=PRESETS,
+        groups=groups,
         spreads=[
             (programmes.Spread.EVENLY.value, _("spread evenly")),
             (programmes.Spread.BY_ORDER.value, _("by what was ordered")),
@@ -265,6 +287,28 @@ async def enrol(request: ConsoleRequest, programme_id: str) -> web.StreamRespons
     return await _page(request, programme_id, form)
 
 
+@page("POST", "/programmes/{programme_id}/control-group", role=Role.ADMIN)
+async def draw_control_group(request: ConsoleRequest, programme_id: str) -> web.StreamResponse:
+    """Draw a control group by chance out of the VENs that take part."""
+    form = await request.form()
+    with form.catching():
+        wish = form.read(NewControlGroup)
+        async with request.desk.db.write() as tx:
+            drawn = await control_group.draw(
+                tx, programme_id, wish.share, request.now, who=request.who, seed=wish.seed, name=wish.name
+            )
+        return request.redirect(
+            f"/programmes/{programme_id}",
+            notice=ngettext(
+                "Control group %(group)s drawn: %(num)s VEN.",
+                "Control group %(group)s drawn: %(num)s VENs.",
+                drawn.group.members,
+                group=drawn.group.name,
+            ),
+        )
+    return await _page(request, programme_id, form)
+
+
 @page("POST", "/programmes/{programme_id}/members/{ven_id}/end", role=Role.ADMIN)
 async def end_enrolment(request: ConsoleRequest, programme_id: str, ven_id: str) -> web.StreamResponse:
     """Let a VEN take part no longer."""
@@ -285,5 +329,6 @@ PAGES = (
     edit_programme,
     change_programme,
     enrol,
+    draw_control_group,
     end_enrolment,
 )
