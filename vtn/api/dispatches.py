@@ -40,7 +40,7 @@ class NewDispatch(Model):
     is cancelled."""
     ven_ids: list[str] = Field(default_factory=list, max_length=100_000)
     """Whom to call; with groups and areas: those in them, too. Everybody enrolled if nobody is named. Who is in the
-    control group is called by name only."""
+    programme's control group is called only if named here."""
     group_ids: list[str] = Field(default_factory=list, max_length=100)
     """Call the VENs in these groups of the fleet."""
     areas: list[Annotated[Printable, Field(max_length=200)]] = Field(default_factory=list, max_length=100)
