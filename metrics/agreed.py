@@ -97,10 +97,10 @@ def agreed_wh(
     energy_wh = np.full(days.shape, np.nan)
     for day in np.unique(days).tolist():
         local = from_days(day)
-        valid = [one for one in profiles if one.valid_from <= local]
+        valid = [profile for profile in profiles if profile.valid_from <= local]
         if not valid:
             continue
-        newest = max(valid, key=lambda one: one.valid_from)
+        newest = max(valid, key=lambda profile: profile.valid_from)
         powers_w = np.array(newest.of(day_type(local, holidays)), np.float64)
         edges_s = np.linspace(0, DAY_S, powers_w.size + 1)
         sums_wh = np.concatenate(([0.0], np.cumsum(powers_w))) * (DAY_S / powers_w.size / 3600)

@@ -36,6 +36,7 @@ async def test_every_change_is_in_the_audit(office):
     programme = await _programme(walk, [ven.ven_id, newcomer])
     await _days(walk, programme)
     await _fleet(walk, ven)
+    await _control_group(walk)
     await _report(walk, ven)
     await _dispatch(walk, ven, programme, newcomer)
     await _ending(walk, ven, newcomer, programme)
@@ -85,6 +86,17 @@ async def _programme(walk, ven_ids):
     ids = {"ven_ids": ven_ids}
     await step("enrol_vens", ["enrol", "enrol"], "POST", f"/v1/programmes/{programme}/enrolments", ids)
     return programme
+
+
+async def _control_group(walk):
+    step, world = walk.step, walk.office.world
+    crowd = [ven.ven_id for ven in await world.vens(20)]
+    body = {"name": "R", "market_context": "http://grid/r"}
+    programme = (await step("create_programme", ["programme"], "POST", "/v1/programmes", body, 201))["id"]
+    ids = {"ven_ids": crowd}
+    await step("enrol_vens", ["enrol"] * 20, "POST", f"/v1/programmes/{programme}/enrolments", ids)
+    noted = ["create group", "add to group", "programme", "draw control group"]
+    await step("draw_control_group", noted, "POST", f"/v1/programmes/{programme}/control-group", {"share": 50}, 201)
 
 
 async def _fleet(walk, ven):
