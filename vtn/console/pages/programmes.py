@@ -228,7 +228,7 @@ def _in_parameters() -> Iterator[None]:
     try:
         yield
     except InvalidError as error:
-        if error.field is None or error.field not in ProgrammeParameters.model_fields:
+        if (error.field or "").partition(".")[0] not in ProgrammeParameters.model_fields:
             raise
         raise InvalidError(str(error), field=f"parameters.{error.field}") from error
 
