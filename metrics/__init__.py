@@ -11,6 +11,7 @@ from metrics.method import (
     Calendar,
     DayUse,
     NoBaselineError,
+    NoTemperatureError,
     Verdict,
 )
 from metrics.participation import Answer, Participation, participation, percentiles
@@ -41,6 +42,7 @@ __all__ = [
     "Keep",
     "Match",
     "NoBaselineError",
+    "NoTemperatureError",
     "Participation",
     "Performance",
     "Placebo",

@@ -3,6 +3,7 @@
 A programme names its method by id (`metrics.presets`); services feed it and store what it says, whatever it is.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -43,16 +44,21 @@ class Verdict(StrEnum):
     OUTAGE = "outage"
     MISSING = "missing data"
     UNLIKE = "not a like day"
+    NO_TEMPERATURE = "no temperature"
 
 
 @dataclass(frozen=True, slots=True)
 class DayUse:
-    """One local day and its verdict, the `coverage` of its windows (0 to 1) and its mean power in the event window."""
+    """One local day and its verdict, the `coverage` of its windows (0 to 1) and its mean power in the event window.
+
+    `celsius`: the mean outdoor temperature there; NaN where it is not known, or the method asks for none.
+    """
 
     day: date
     verdict: Verdict
     coverage: float
     mean_w: float
+    celsius: float = math.nan
 
 
 class AdjustmentStatus(StrEnum):
@@ -74,6 +80,10 @@ class NoBaselineError(InvalidError):
         self.days = days
 
 
+class NoTemperatureError(NoBaselineError):
+    """The method compares temperatures, and those of the event or of the days before it are not known."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Baseline:
     """A baseline and how it came about. Arrays have one entry per interval of the meter, shape (n,).
@@ -81,7 +91,8 @@ class Baseline:
     `starts_s`: interval starts, seconds since 1970 UTC; `overlap_s`: seconds of the interval that lie in the event,
     0 for intervals shown beyond it. `baseline_wh`, `unadjusted_wh`, `actual_wh`: NaN where unknown. An event that
     begins or ends inside an interval counts the whole interval: what was shed in it shows in its energy.
-    `adjustment` is in W; `windows` are the spans it was made from. `days`: newest first.
+    `adjustment` is in W; `windows` are the spans it was made from. `days`: newest first. `celsius`: the mean outdoor
+    temperature in the event; NaN where it is not known, or the method asks for none.
     """
 
     method: "BaselineMethod"
@@ -95,6 +106,7 @@ class Baseline:
     status: AdjustmentStatus
     windows: tuple[Span, ...]
     days: tuple[DayUse, ...]
+    celsius: float = math.nan
 
     @property
     def in_event(self) -> Bools:
@@ -110,6 +122,7 @@ class BaselineMethod(Protocol):
     - `lookback_days`: readings from so many days before the event are of use.
     - `reach_s`: so long after an event readings still say something of its baseline.
     - `min_days`, `coverage`: so many days, each measured to that share (0 to 1), are needed; `alike` says which.
+    - `uses_temperature`: the calendar's `weather` says something; where not, nobody need read it.
     """
 
     @property
@@ -140,6 +153,10 @@ class BaselineMethod(Protocol):
     def coverage(self) -> float:
         """Which share of a day must be measured for it to be of use."""
 
+    @property
+    def uses_temperature(self) -> bool:
+        """Whether outdoor temperatures decide anything."""
+
     def alike(self, kind: DayType) -> Sequence[DayType]:
         """Return the kinds of days that say something about a day of that kind. Raises InvalidError if none does."""
 
@@ -156,5 +173,6 @@ class BaselineMethod(Protocol):
 
         `event` is the participant's own active period; `notified_at` when it learnt of it: what was used from then on
         may already answer it. `show`: a longer span to return intervals for. Raises NoBaselineError where the readings
-        do not suffice, InvalidError for an event without end or longer than 31 days.
+        do not suffice, its kind NoTemperatureError where temperatures do not and nothing stands in for them,
+        InvalidError for an event without end or longer than 31 days.
         """

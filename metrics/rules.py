@@ -27,14 +27,16 @@ class Keep(StrEnum):
 class Rank(StrEnum):
     """What days are ranked by.
 
-    Their energy in the event window, that of the whole day, anew in every single interval, or how unlike the event's
-    day they were outside the event (`low` keeps the most similar).
+    Their energy in the event window, that of the whole day, anew in every single interval, how unlike the event's day
+    they were outside the event (`low` keeps the most similar), or how far from the event's the mean outdoor temperature
+    of the same wall-clock hours was (`low` keeps the nearest).
     """
 
     EVENT_WH = "event_wh"
     DAY_WH = "day_wh"
     INTERVAL = "interval"
     UNLIKENESS = "unlikeness"
+    TEMPERATURE = "temperature"
 
 
 class AdjustmentKind(StrEnum):
@@ -115,6 +117,11 @@ class Rule:
     def reach_s(self) -> int:
         """How many seconds after an event's end it looks at: to the end of a window, or of the day that it compares."""
         return _DAY_S if self.rank is Rank.UNLIKENESS else reach_s(self.windows)
+
+    @property
+    def uses_temperature(self) -> bool:
+        """Whether days are compared by their outdoor temperature."""
+        return self.rank is Rank.TEMPERATURE
 
     def alike(self, kind: DayType) -> tuple[DayType, ...]:
         """Return the day types that count as like `kind`. Raises InvalidError if the rule does not cover it."""

@@ -40,6 +40,11 @@ class SameDay:
         """How many seconds after an event's end it looks at."""
         return reach_s(self.windows)
 
+    @property
+    def uses_temperature(self) -> bool:
+        """Whether outdoor temperatures decide anything: the day itself was as warm as it was."""
+        return False
+
     def alike(self, kind: DayType) -> Sequence[DayType]:
         """Return the kinds of days that say something about a day of that kind."""
         return (DayType.WEEKDAY,) if kind is DayType.WEEKDAY else (DayType.WEEKEND, DayType.HOLIDAY)

@@ -27,6 +27,8 @@ class Fixed:
     lookback_days: int = 0
     min_days: int = 0
     coverage: float = 0.0
+    reach_s: int = 0
+    uses_temperature: bool = False
 
     def alike(self, kind):
         return (kind,)

@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo
 
 from core.errors import InvalidError
 from core.spans import Duration, Span, utc
-from metrics.days import DayType, day_matrix, day_type
-from metrics.placebo import Accuracy, accuracy, on_common_days, placebo
+from metrics.days import DayMatrix, DayType, day_matrix, day_type
+from metrics.method import Calendar
+from metrics.placebo import Accuracy, Placebo, accuracy, on_common_days, placebo
 from metrics.presets import PRESETS
 from vtn.services import day_calendar, holidays, load_profile, programme
 from vtn.services.programme import Programme
@@ -58,9 +59,10 @@ class Comparison:
 async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) -> Comparison:
     """Ask every preset about the days of the last eleven weeks on which no VEN asked was in an event.
 
-    Of each home only days count on which every preset has a baseline, so that all are asked the same. At most
-    `MOST_VENS` of the VENs that take part now are looked at, spread evenly over their ids; each has the notice that
-    the programme gives. Takes a second or several of CPU, in a thread. Raises NotFoundError.
+    Of each home only days count on which every preset has a baseline, so that all are asked the same; of presets that
+    compare temperatures nothing is known where these are not. At most `MOST_VENS` of the VENs that take part now are
+    looked at, spread evenly over their ids; each has the notice that the programme gives. Takes a second or several of
+    CPU, in a thread. Raises NotFoundError.
     """
     async with db.read() as conn:
         rules = await programme.get(conn, programme_id)
@@ -79,19 +81,35 @@ async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) 
         homes = [
             (day_matrix(series, rules.parameters.time_zone), calendars[ven_id]) for ven_id, series in readings.items()
         ]
-        by_home = [
-            on_common_days(
-                [
-                    placebo(matrix, event, method, calendar, notified_at=notified_at, lookback_days=_LOOKBACK_DAYS)
-                    for method in PRESETS.values()
-                ]
-            )
-            for matrix, calendar in homes
-        ]
-        found = {name: accuracy([home[place] for home in by_home]) for place, name in enumerate(PRESETS)}
+        by_home = [_placebos(matrix, event, calendar, notified_at) for matrix, calendar in homes]
+        found = {name: accuracy([home[name] for home in by_home]) for name in PRESETS}
         return Comparison(rules.parameters.baseline, len(enrolled), len(chosen), found)
 
     return await asyncio.to_thread(work)
+
+
+def _placebos(matrix: DayMatrix, event: Span, calendar: Calendar, notified_at: datetime) -> dict[str, Placebo]:
+    """Return what each preset errs on a home, on the days that all of them have.
+
+    One that lacks temperatures on most of the days that the others have is left out, with no days: it would take
+    theirs from them.
+    """
+    asked = {
+        name: placebo(
+            matrix,
+            event,
+            method,
+            calendar,
+            notified_at=notified_at,
+            lookback_days=_LOOKBACK_DAYS,
+            needs_temperature=True,
+        )
+        for name, method in PRESETS.items()
+    }
+    days = set.intersection(*(set(one.dates) for name, one in asked.items() if not PRESETS[name].uses_temperature))
+    names = [name for name, one in asked.items() if 2 * len(days & set(one.dates)) >= len(days)]
+    alike = zip(names, on_common_days([asked[name] for name in names]), strict=True)
+    return {name: one.on(()) for name, one in asked.items()} | dict(alike)
 
 
 def _event(rules: Programme, hours: Hours, now: datetime, holidays_: frozenset[date]) -> Span:

@@ -93,9 +93,12 @@ async def test_presets_are_compared_on_the_programmes_own_homes(office):
     found = await office.get(f"{path}?start=17:00&duration=PT1H", who="viewer")
     assert (found["enrolled"], found["vens"], found["in_use"], found["days"]) == (1, 1, "high5of10", "weekday")
     assert {one["preset"] for one in found["presets"]} == set(PRESETS)
-    errors = [one["pool_rmse"] for one in found["presets"]]
+    warm = [one for one in found["presets"] if not PRESETS[one["preset"]].uses_temperature]
+    errors = [one["pool_rmse"] for one in warm]
     assert errors == sorted(errors)
-    assert all(one["days"] > 0 and one["homes"] == 1 and one["citation"] for one in found["presets"])
+    assert all(one["days"] > 0 and one["homes"] == 1 and one["citation"] for one in warm)
+    cold = found["presets"][len(warm) :]
+    assert [(one["days"], one["pool_rmse"]) for one in cold] == [(0, None)] * len(cold), "no temperature is known"
 
 
 async def test_without_homes_the_presets_errors_are_not_known(office):
