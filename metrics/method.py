@@ -60,6 +60,11 @@ class DayUse:
     mean_w: float
     celsius: float = math.nan
 
+    @property
+    def has_temperature(self) -> bool:
+        """Tell whether its temperature is known."""
+        return math.isfinite(self.celsius)
+
 
 class AdjustmentStatus(StrEnum):
     """Whether the day's own load or temperature was taken into account, and from which window."""

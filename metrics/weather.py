@@ -1,5 +1,6 @@
 """Outdoor temperatures: moments as they were measured or forecast, read for the intervals of a meter."""
 
+import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -31,6 +32,10 @@ class Weather:
             raise InvalidError("Temperatures have one time each, ascending.")
         if not (np.abs(self.celsius) <= 100).all():  # noqa: PLR2004  water boils; NaN is refused, too
             raise InvalidError("A temperature lies between -100 and 100 degrees Celsius.")
+
+    def digest(self) -> bytes:
+        """Return a hash of all that is in it."""
+        return hashlib.sha256(self.times_s.tobytes() + self.celsius.tobytes()).digest()
 
     def at(self, times_s: Ints) -> Floats:
         """Return the temperatures at some times, same shape: even between moments up to six hours apart, else NaN."""

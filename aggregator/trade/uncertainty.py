@@ -57,7 +57,8 @@ async def inputs(conn: Connection, computed: Computed, rules: Programme) -> Inpu
     chosen = [ven_ids[place * count // asked] for place in range(asked)]
     since = min(spans[ven_id][1].start for ven_id in chosen) - timedelta(days=_LOOKBACK_DAYS + 2)
     until = max(spans[ven_id][1].end or since for ven_id in chosen)
-    calendars = await day_calendar.of_each(conn, rules, chosen, computed.result.dispatch_id, Span(since, until))
+    asked_of, seen, warm = computed.result.dispatch_id, Span(since, until), computed.method.uses_temperature
+    calendars = await day_calendar.of_each(conn, rules, chosen, asked_of, seen, uses_temperature=warm)
     sent = await _sent(conn, [spans[ven_id][0] for ven_id in chosen])
     stretch = int(since.timestamp()), int(until.timestamp())
     readings = await load_profile.energy_of_each(conn, dict.fromkeys(chosen, stretch), rules.parameters.interval_s)

@@ -15,6 +15,7 @@ from vtn.api import (
     reports,
     settlement,
     system,
+    temperatures,
     vens,
     workings,
 )
@@ -31,6 +32,7 @@ OPERATIONS = (
     *holidays.OPERATIONS,
     *outages.OPERATIONS,
     *meter_data.OPERATIONS,
+    *temperatures.OPERATIONS,
     *dispatches.OPERATIONS,
     *workings.OPERATIONS,
     *reports.OPERATIONS,

@@ -22,6 +22,7 @@ MOST_VENS: Final = 20
 """So many homes say which rule suits the programme; more would take longer and say the same."""
 _LOOKBACK_DAYS: Final = 75
 _HISTORY: Final = timedelta(days=_LOOKBACK_DAYS + max(method.lookback_days for method in PRESETS.values()) + 2)
+_USES_TEMPERATURE: Final = any(method.uses_temperature for method in PRESETS.values())
 _LONGEST_S: Final = 86_400
 _AHEAD_DAYS: Final = 30
 
@@ -72,7 +73,8 @@ async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) 
         count = min(len(enrolled), MOST_VENS)
         chosen = [enrolled[place * len(enrolled) // count] for place in range(count)]
         since = event.start - _HISTORY
-        calendars = await day_calendar.of_each(conn, rules, chosen, None, Span(since, event.end))
+        asked = Span(since, event.end)
+        calendars = await day_calendar.of_each(conn, rules, chosen, None, asked, uses_temperature=_USES_TEMPERATURE)
         spans = dict.fromkeys(chosen, _seconds(since, event))
         readings = await load_profile.energy_of_each(conn, spans, rules.parameters.interval_s)
     notified_at = (-rules.parameters.notification).after(event.start)

@@ -105,7 +105,9 @@ async def _inputs(
     after_s = max(load_profile.LONGEST_S if by_order else step_s, method.reach_s)
     reach = timedelta(seconds=method.reach_s)  # what comes later changes no baseline
     history = Span(period.start - lookback, None if touched.end is None else touched.end + reach)
-    calendars = await day_calendar.of_each(conn, rules, ven_ids, dispatch.id, history)
+    calendars = await day_calendar.of_each(
+        conn, rules, ven_ids, dispatch.id, history, uses_temperature=method.uses_temperature
+    )
     busy = [ven_id for ven_id, days in calendars.items() if any(touched.overlaps(one) for one in days.events)]
     claims = await credit.of_each(conn, dispatch.id, busy, touched, step_s) if busy else {}
     spans = {
@@ -188,6 +190,7 @@ class Digest:
 
     def add(self, inputs: Sequence[VenInputs]) -> None:
         """Take in the inputs of some VENs."""
+        warmth: dict[int, bytes] = {}  # VENs of one area share one Weather
         for one in inputs:
             plain = [getattr(one, name.name) for name in fields(one) if name.name not in _BY_HAND]
             days = one.calendar
@@ -195,6 +198,11 @@ class Digest:
             self._hash.update(repr((days.events, days.outages, sorted(days.holidays))).encode())  # a set has no order
             self._hash.update(one.readings.energy_wh.tobytes())
             self._hash.update(one.ranks.tobytes())
+            if days.weather is not None:
+                shared = id(days.weather)
+                if shared not in warmth:
+                    warmth[shared] = days.weather.digest()
+                self._hash.update(warmth[shared])
 
     def __str__(self) -> str:
         """Return the hash of what was taken in so far, as hexadecimal digits."""

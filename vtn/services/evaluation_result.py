@@ -12,7 +12,7 @@ from core.direction import Direction
 from core.spans import Span
 from metrics import earnings, learning
 from metrics.days import Floats, day_matrix, day_type, from_days, from_epoch_s
-from metrics.method import Baseline, BaselineMethod, Calendar, NoBaselineError
+from metrics.method import Baseline, BaselineMethod, Calendar, NoBaselineError, NoTemperatureError
 from metrics.participation import Answer, participation
 from metrics.performance import delivered, performance
 from openadr.model.opt import OptType
@@ -24,6 +24,7 @@ from vtn.services.programme import Parameters, Spread
 EDITION: Final = 5
 """Of what a result says; a new one makes a new version of a result even of the same readings."""
 _NO_READINGS: Final = "Readings of the event are missing."
+_NO_TEMPERATURES: Final = "Outdoor temperatures are missing."
 _OUTAGE: Final = "An outage touched the event."
 
 
@@ -203,11 +204,13 @@ def _why_unknown(rows: Sequence[VenResult], unknown: Sequence[VenResult], counte
         return gaps or None
     late = sum(row.baseline_note == _NO_READINGS for row in unknown)
     dark = sum(row.baseline_note == _OUTAGE for row in unknown)
+    cold = sum(row.baseline_note == _NO_TEMPERATURES for row in unknown)
     odd = sum(row.baseline_note == row.why_unknown for row in unknown)
-    few = len(unknown) - late - dark - odd
+    few = len(unknown) - late - dark - cold - odd
     parts = [
         f"{dark} had an outage" if dark else "",
         f"{late} {'lacks' if late == 1 else 'lack'} readings of the event" if late else "",
+        f"{cold} {'lacks' if cold == 1 else 'lack'} outdoor temperatures" if cold else "",
         f"{few} {'has' if few == 1 else 'have'} too few days for a baseline" if few else "",
         f"{odd} {'reports' if odd == 1 else 'report'} nothing that can be settled" if odd else "",
     ]
@@ -228,7 +231,9 @@ def _ven_result(ven: VenInputs, method: BaselineMethod, direction: Direction, ru
         found = method.baseline(matrix, span, ven.calendar, notified_at=ven.sent_at, show=show)
     except NoBaselineError as error:
         note = why = ven.unsettled or str(error)
-        if ven.unsettled is None and learning.eligible(error.days) < method.min_days:
+        if ven.unsettled is None and isinstance(error, NoTemperatureError):
+            note, why = _NO_TEMPERATURES, f"{error} It is computed as soon as they are imported."
+        elif ven.unsettled is None and learning.eligible(error.days) < method.min_days:
             why, ready = _too_few(error, method, matrix.local_day(span.start), ven.calendar)
         elif ven.unsettled is None:  # its own day lacks what the method looks at
             note = _NO_READINGS
