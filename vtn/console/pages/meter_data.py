@@ -27,6 +27,10 @@ class _Upload(Model):
     csv: Annotated[str, Field(max_length=csv_rows.MOST_CHARS)]
 
 
+class _Temperatures(Model):
+    temperatures: Annotated[str, Field(max_length=csv_rows.MOST_CHARS)]
+
+
 @dataclass(frozen=True, slots=True)
 class _Reason:
     """Why rows were refused: how many, and the first of their lines."""
@@ -87,9 +91,8 @@ async def upload_temperatures(request: ConsoleRequest) -> web.StreamResponse:
     """Take in the good temperatures of a file, and say why the other rows were refused."""
     form = await request.form()
     taken = None
-    with form.catching("csv"):
-        wish = form.read(_Upload)
-        rows, refused = weather.read_csv(wish.csv)
+    with form.catching("temperatures"):
+        rows, refused = weather.read_csv(form.read(_Temperatures).temperatures)
         _need_rows(rows, refused)
         async with request.desk.db.write() as tx:
             taken = await weather.take(tx, rows, refused, request.now, who=request.who)
