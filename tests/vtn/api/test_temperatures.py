@@ -1,5 +1,8 @@
 """Outdoor temperatures by the operator API."""
 
+from datetime import timedelta
+
+from support.metered import metered_ven
 from vtn.services import site
 
 ROW = {"area": None, "time": "2026-01-12T10:00:00Z", "celsius": "-3.5"}
@@ -50,3 +53,22 @@ async def test_neither_or_both_and_too_many_are_refused(office):
     await office.get("/v1/temperatures?start=yesterday", 422)
     await office.get("/v1/temperatures?cursor=x", 422)
     await office.post("/v1/temperatures", {"rows": []}, 403, who="dispatcher")
+
+
+async def test_how_a_result_comes_about_says_how_warm_it_was(office):
+    world = office.world
+    ven, _, _ = await metered_ven(world, 1)
+    dispatch_id = await world.dispatch(ven, rules={"baseline": "time-of-week-temperature"})
+    world.later(hours=3)
+    path = f"/v1/dispatches/{dispatch_id}/result/vens/{ven.ven_id}"
+    how = await office.get(path)
+    assert (how["celsius"], {one["celsius"] for one in how["days"]}) == (None, {None})
+    assert how["adjustment"]["status"] == "by time of week alone: the temperatures do not reach"
+    hours = [world.now - timedelta(hours=number) for number in range(31 * 24)]
+    lines = [f",{at.isoformat()},{(world.now - at).days}" for at in hours]
+    taken = await office.post("/v1/temperatures", {"csv": "\n".join(["area,time,celsius", *lines])}, 200)
+    assert taken == {"accepted": len(hours), "areas": 1, "refused": []}
+    how = await office.get(path)
+    assert (how["celsius"], how["adjustment"]["status"]) == (0, "the rule has none")
+    assert [one["celsius"] for one in how["days"][:3]] == [1, 2, 3]
+    assert how["days"][-1]["celsius"] is None
