@@ -1,6 +1,6 @@
 """How far baselines are off where nothing was ordered: single homes, and pools of 10, 100 and 1,000 of them.
 
-    python -m benchmarks.placebo_study [--homes 1000] [--json FILE]
+    python -m benchmarks.placebo_study [--homes 1000] [--method PRESET]... [--json FILE]
 
 Two populations: a synthetic one, described at `population`, and the two half-hourly British homes of `examples/data`,
 which support no claim about a market. A pool of n is drawn from the homes with replacement, a hundred times over. How
@@ -13,7 +13,8 @@ events whose error lies inside the 90 % interval that the other days give: mean 
 more day (NIST/SEMATECH e-Handbook of Statistical Methods, 7.2.2 and 4.5.1.2).
 
 Of the synthetic homes the first hundred are the control group of `control-group`, and in none of its pools: which homes
-they are is chance. The two British homes have none.
+they are is chance. Presets that compare temperatures are given those of the synthetic population. The two British homes
+have neither, so nothing is said of them there.
 """
 
 import argparse
@@ -32,7 +33,19 @@ from typing import Final
 import numpy as np
 
 from core.spans import Span
-from metrics import PRESETS, Calendar, Control, ControlMean, Placebo, Series, day_matrix, placebo, series
+from metrics import (
+    ORDINARY,
+    PRESETS,
+    Calendar,
+    Control,
+    ControlMean,
+    Placebo,
+    Series,
+    Weather,
+    day_matrix,
+    placebo,
+    series,
+)
 from metrics.days import Floats
 from metrics.needs import Need
 from metrics.uncertainty import t95
@@ -81,10 +94,7 @@ def population(homes: int, seed: int = 1) -> Iterator[Series]:
     """
     rng = np.random.default_rng(seed)
     day = np.arange(_DAYS)
-    weather = np.zeros(_DAYS)
-    for number in range(1, _DAYS):
-        weather[number] = 0.8 * weather[number - 1] + rng.normal(0, 2.5 * math.sqrt(1 - 0.8**2))
-    cold_k = np.maximum(0.0, 15 - (10 - 8 * np.cos(2 * np.pi * (day - 15) / 365) + weather))
+    cold_k = np.maximum(0.0, 15 - _celsius(rng))
     weekend = np.array([(_FIRST + timedelta(days=int(n))).weekday() >= 5 for n in day])  # noqa: PLR2004  Saturday
     hours = np.arange(_SLOTS) * 24 / _SLOTS
     starts = np.datetime64(_FIRST.replace(tzinfo=None), "s") + np.arange(_DAYS * _SLOTS) * np.timedelta64(_STEP_S, "s")
@@ -102,6 +112,21 @@ def population(homes: int, seed: int = 1) -> Iterator[Series]:
         yield series(starts, load_w.ravel() * _STEP_S / 3600, _STEP_S)
 
 
+def _celsius(rng: np.random.Generator) -> Floats:
+    """Return the temperature of each day; the first thing that is drawn for a population."""
+    weather = np.zeros(_DAYS)
+    for number in range(1, _DAYS):
+        weather[number] = 0.8 * weather[number - 1] + rng.normal(0, 2.5 * math.sqrt(1 - 0.8**2))
+    return 10 - 8 * np.cos(2 * np.pi * (np.arange(_DAYS) - 15) / 365) + weather
+
+
+def outdoors(seed: int = 1) -> Weather:
+    """Return the weather of a population, by the hour: each day has one temperature."""
+    celsius = _celsius(np.random.default_rng(seed))
+    times_s = int(_FIRST.timestamp()) + 3600 * np.arange(24 * _DAYS) + 1800
+    return Weather(times_s, np.repeat(celsius, 24))
+
+
 def meters() -> list[Series]:
     """Return the half hours (Wh) of the two British homes of 2013."""
     with gzip.open(_METERS, "rt", newline="") as file:
@@ -114,14 +139,24 @@ def meters() -> list[Series]:
     ]
 
 
-def placebos(readings: Series, method: str, control: Control | None = None) -> Placebo:
-    """Return a home's placebo events on weekdays from 17:00 to 19:00 UTC, in the latest ten months of its readings."""
+def placebos(readings: Series, method: str, calendar: Calendar = ORDINARY) -> Placebo:
+    """Return a home's placebo events on weekdays from 17:00 to 19:00 UTC, in the latest ten months of its readings.
+
+    None of a method that rests on more than readings, where the calendar lacks it.
+    """
     matrix = day_matrix(readings, "UTC")
     last = datetime.fromtimestamp(int(readings.starts_s[-1]), UTC)
     start = (last - timedelta(days=last.weekday() + 1)).replace(hour=0, minute=0, second=0)  # a Sunday
     start += timedelta(days=-2) + _EVENT[0]
-    event, calendar = Span(start, start + _EVENT[1]), Calendar(control=control)
-    return placebo(matrix, event, PRESETS[method], calendar, lookback_days=300, every=_EVERY)
+    return placebo(
+        matrix,
+        Span(start, start + _EVENT[1]),
+        PRESETS[method],
+        calendar,
+        lookback_days=300,
+        every=_EVERY,
+        needs_temperature=True,
+    )
 
 
 def control_of(homes: Sequence[Series]) -> Control:
@@ -181,21 +216,25 @@ def _is_inside(error: Floats, day: int) -> bool:
     return bool(abs(error[day] - others.mean()) <= half)
 
 
-def _of_home(home: Series, method: str, control: Control | None) -> Placebo:
-    return placebos(home, method, control)
+def _of_home(home: Series, method: str, calendar: Calendar) -> Placebo:
+    return placebos(home, method, calendar)
 
 
-def run(homes: int) -> list[Row]:
-    """Study every method on both populations."""
-    everybody = list(population(homes))
+def run(homes: int, methods: Sequence[str] = METHODS) -> list[Row]:
+    """Study methods on both populations."""
+    everybody, weather = list(population(homes)), outdoors()
     rows: list[Row] = []
     with Pool() as workers:
-        for method in METHODS:
-            apart = _CONTROL if Need.CONTROL in PRESETS[method].needs else 0
-            control = control_of(everybody[:apart]) if apart else None
-            asked = partial(_of_home, method=method, control=control)
+        for method in methods:
+            needs = PRESETS[method].needs
+            apart = _CONTROL if Need.CONTROL in needs else 0
+            calendar = Calendar(
+                weather=weather if Need.TEMPERATURE in needs else None,
+                control=control_of(everybody[:apart]) if apart else None,
+            )
+            asked = partial(_of_home, method=method, calendar=calendar)
             rows += study("synthetic", workers.map(asked, everybody[apart:], chunksize=4), method)
-            if not apart:
+            if not needs:
                 rows += study("British, 2013", [placebos(one, method) for one in meters()], method)
     return rows
 
@@ -204,18 +243,20 @@ def main() -> None:
     """Run, print the table, and write it if asked to."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--homes", type=int, default=1000)
+    options.add_argument("--method", action="append", choices=sorted(PRESETS), help="only these, else the usual six")
     options.add_argument("--json", type=Path, default=_ROOT / "build" / "bench-metrics.json")
     chosen = options.parse_args()
-    rows = run(chosen.homes)
+    rows = run(chosen.homes, chosen.method or METHODS)
     print("| population | method | pool | drawn | days | bias % | CVRMSE % | inside 90 % |\n|" + "---|" * 8)
     for row in rows:
         figures = f"{row.bias_percent:.1f} | {row.cvrmse_percent:.1f} | {row.coverage_percent:.0f}"
         print(f"| {row.population} | `{row.method}` | {row.pool:,} | {row.drawn} | {row.days} | {figures} |")
     thousand = [row for row in rows if (row.population, row.pool, row.drawn) == ("synthetic", 1000, WAYS[0])]
-    pool = min((row for row in thousand if abs(row.bias_percent) <= _UNBIASED), key=lambda row: row.cvrmse_percent)
+    unbiased = (row for row in thousand if abs(row.bias_percent) <= _UNBIASED)
+    pool = min(unbiased, key=lambda row: row.cvrmse_percent, default=None)
     chosen.json.parent.mkdir(exist_ok=True)
     kept = json.loads(chosen.json.read_text()) if chosen.json.exists() else {}
-    kept |= {"placebo": [asdict(row) for row in rows], "placebo_pool_1000": asdict(pool)}
+    kept |= {"placebo": [asdict(row) for row in rows]} | ({"placebo_pool_1000": asdict(pool)} if pool else {})
     chosen.json.write_text(json.dumps(kept, indent=1))
 
 

@@ -28,6 +28,9 @@ LAZY_COMMANDS: Final[Mapping[str, LazyCommand]] = {
     "programme": LazyCommand("evenload.operate", "programme", "Programmes and enrolments."),
     "holiday": LazyCommand("evenload.days", "holiday", "Holidays of programmes: days held against weekends."),
     "outage": LazyCommand("evenload.days", "outage", "Outages: times that make no baseline and have no result."),
+    "temperature": LazyCommand(
+        "evenload.temperatures", "temperature", "Outdoor temperatures, for baselines that follow the weather."
+    ),
     "event": LazyCommand("evenload.operate", "event", "Dispatches, their events and results."),
     "report": LazyCommand("evenload.reports", "report", "Reports and readings."),
     "status": LazyCommand(

@@ -2,11 +2,12 @@
 
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
 from core.errors import InvalidError
+from evenload import csv_file
 from evenload.client import OperatorClient
 from evenload.names import Noun
 from evenload.session import MaybeMoment, Session, command, open_group
@@ -14,8 +15,6 @@ from evenload.session import MaybeMoment, Session, command, open_group
 report = typer.Typer(help="Reports and readings.", no_args_is_help=True)
 report.callback()(open_group)
 
-_MOST_BYTES: Final = 64 << 20
-_LINES: Final = 4_000
 _VenId = Annotated[str, typer.Argument(help="Its name, or its venID.", metavar="VEN"), Noun.VEN]
 
 
@@ -66,26 +65,7 @@ def report_import(
     ],
 ) -> None:
     """Take in validated meter data of metering points; it goes before what VENs report. Refused rows are listed."""
-    if file.stat().st_size > _MOST_BYTES:
-        raise InvalidError(f"The file is larger than {_MOST_BYTES >> 20} MB; split it.")
-    try:
-        header, *lines = file.read_text("utf-8-sig").splitlines()
-    except ValueError as error:
-        raise InvalidError("The file is empty, or not in UTF-8.") from error
-    refused: list[dict[str, Any]] = []
-    accepted = 0
-    for first in range(0, max(len(lines), 1), _LINES):
-        text = "\n".join([header, *lines[first : first + _LINES]])
-        taken = _take(session, text)
-        accepted += taken["accepted"]
-        refused += [{**row, "line": row["line"] + first} for row in taken["refused"]]
-    session.tell({"accepted": accepted, "refused": refused}, f"{accepted} rows taken, {len(refused)} refused.")
-    if refused and not session.json:
-        session.table(refused, "line", "reason")
-
-
-def _take(session: Session, text: str) -> Any:
-    return session.call(lambda client: client.post("/meter-data", {"csv": text}))
+    csv_file.send(session, file, "/meter-data")
 
 
 @command(report, "request")

@@ -69,7 +69,8 @@ class Agreed:
         since_s = frame.offsets % matrix.slots * step_s
         usual_wh = agreed_wh(calendar.agreed.get(self.id, ()), days, since_s, step_s, calendar.holidays)
         if np.isnan(usual_wh[frame.in_event]).any():
-            raise NoBasisError(f"{self.id} needs a power that was agreed for this home and day; enter it.", ())
+            text = f"{self.id} needs a power that was agreed for this home and day; enter it."
+            raise NoBasisError(text, (), "an agreed baseline")
         return Baseline(
             method=self,
             step_s=step_s,

@@ -26,6 +26,7 @@ from metrics.method import (
 from metrics.needs import Need
 from metrics.rules import AdjustmentKind, Window, reach_s
 
+_LACKS: Final = "a control group to be held against"
 LEAST_HOMES: Final = 10
 """The mean of fewer homes is a single home's chance above all."""
 
@@ -92,7 +93,7 @@ class ControlGroup:
         frame = event_frame(matrix, event, self.windows, notified_at, show)
         control, step_s, phase_s = calendar.control, matrix.series.step_s, matrix.series.phase_s
         if control is None:
-            raise NoBasisError(f"{self.id} needs a control group, and there is none.", ())
+            raise NoBasisError(f"{self.id} needs a control group, and there is none.", (), _LACKS)
         if control.series.step_s != step_s or (control.series.starts_s.size and control.series.phase_s != phase_s):
             raise InvalidError("The control group's intervals are not those of the participant.")
         usual_wh, usual_before_wh = (
@@ -143,6 +144,7 @@ class ControlGroup:
             f"{self.id} needs {self.min_homes} homes of the control group in the hours {hours}, and {most} are known "
             "at most.",
             (),
+            _LACKS,
         )
 
     def _change(self, usual_wh: Floats, usual_before_wh: Floats, own_before_wh: Floats, *, to_w: float) -> Adjustment:

@@ -6,8 +6,9 @@ The rule is data (`metrics.rules`), the arithmetic is on plain arrays (`metrics.
 and the windows in a real series.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -17,14 +18,28 @@ from core.spans import Span
 from metrics.days import DAY_S, Bools, DayMatrix, Floats, Ints, day_type, from_days, from_epoch_s
 from metrics.event_frame import EventFrame, event_frame, undisturbed
 from metrics.matching import NO_ADJUSTMENT, Adjustment, adjust, average, keeping, mean, never_exports
-from metrics.method import ORDINARY, AdjustmentStatus, Baseline, Calendar, DayUse, NoBaselineError, Verdict
+from metrics.method import (
+    ORDINARY,
+    AdjustmentStatus,
+    Baseline,
+    Calendar,
+    DayUse,
+    NoBaselineError,
+    NoBasisError,
+    Verdict,
+)
+from metrics.needs import Need
 from metrics.rules import Rank, Rule
+from metrics.weather import in_window
 
 _TICK = timedelta(microseconds=1)
 _APART: Final = timedelta(hours=1)
 """So close to an event a load may answer it already, or still; such hours are not compared."""
+_LACKS: Final = "outdoor temperatures"
 _LEAST_HOURS: Final = 4
 """From fewer hours no day is like another."""
+_DECIMALS: Final = 3
+"""To so many of a kelvin days are equally warm: no rounding in a sum decides between them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +61,11 @@ class DayMatch(Rule):
         days, and like `BaselineMethod.baseline`.
         """
         frame = event_frame(matrix, event, self.windows, notified_at, show)
-        days, uses = _eligible(self, matrix, frame, disturbed_days(matrix, event, calendar), calendar.holidays)
+        lately = frame.today - np.arange(1, self.lookback_days + 1)
+        weather = calendar.weather if Need.TEMPERATURE in self.needs else None
+        celsius, own_celsius = in_window(weather, matrix, frame, lately, self.coverage)
+        days, uses = _eligible(self, matrix, frame, disturbed_days(matrix, event, calendar), calendar.holidays, celsius)
+        _need_temperatures(self, own_celsius, len(days), uses)
         if len(days) < self.min_days:
             raise NoBaselineError(
                 f"{self.id} needs {self.min_days} eligible days in the {self.lookback_days} days before "
@@ -57,7 +76,8 @@ class DayMatch(Rule):
         loads_w = matrix.energies(days, frame.offsets) * (3600 / step_s)
         event_w = loads_w[:, frame.in_event]
         disturbed = (*calendar.events, *calendar.outages)
-        rank = _rank(self, matrix, event, frame, days, disturbed)
+        apart_k = np.abs(celsius[frame.today - days - 1] - own_celsius)
+        rank = _rank(self, matrix, event, frame, days, disturbed, apart_k)
         if not np.isfinite(rank).any():
             raise NoBaselineError(f"{self.id} compares days, and the event's own was hardly measured.", uses)
         keep = keeping(self, rank)
@@ -75,9 +95,8 @@ class DayMatch(Rule):
             adjustment=change,
             status=status,
             windows=tuple(Span(from_epoch_s(first), from_epoch_s(last)) for first, last in frame.windows),
-            days=tuple(
-                DayUse(use.day, Verdict.KEPT, use.coverage, use.mean_w) if use.day in kept else use for use in uses
-            ),
+            days=tuple(replace(use, verdict=Verdict.KEPT) if use.day in kept else use for use in uses),
+            celsius=own_celsius,
         )
 
 
@@ -96,10 +115,30 @@ def touched_days(matrix: DayMatrix, spans: Sequence[Span], event: Span) -> Itera
         yield from range(first, min(max(first, end), last) + 1)
 
 
+def _need_temperatures(rule: Rule, own_celsius: float, eligible: int, uses: tuple[DayUse, ...]) -> None:
+    """Raise NoBasisError if temperatures are all that a rule lacks: days of other weather would pay wrongly."""
+    cold = sum(use.verdict is Verdict.NO_TEMPERATURE for use in uses)
+    if Need.TEMPERATURE not in rule.needs or eligible + cold < rule.min_days:
+        return
+    if not np.isfinite(own_celsius):
+        raise NoBasisError(f"{rule.id} compares temperatures, and that of the event is not known.", uses, _LACKS)
+    if eligible < rule.min_days:
+        text = f"{rule.id} compares temperatures, and they are not known of {cold} of {eligible + cold} days."
+        raise NoBasisError(text, uses, _LACKS)
+
+
 def _eligible(
-    rule: Rule, matrix: DayMatrix, frame: EventFrame, blocked: Mapping[int, Verdict], holidays: frozenset[date]
+    rule: Rule,
+    matrix: DayMatrix,
+    frame: EventFrame,
+    blocked: Mapping[int, Verdict],
+    holidays: frozenset[date],
+    celsius: Floats,
 ) -> tuple[Ints, tuple[DayUse, ...]]:
-    """Return the latest y eligible days, newest first, and the verdict on each day looked at for them."""
+    """Return the latest y eligible days, newest first, and the verdict on each day looked at for them.
+
+    `celsius` (lookback_days,): their temperatures, newest first; NaN where not known.
+    """
     alike = rule.alike(day_type(from_days(frame.today), holidays))
     days = frame.today - np.arange(1, rule.lookback_days + 1)
     in_event = frame.offsets[frame.in_event]
@@ -110,7 +149,8 @@ def _eligible(
     uses: list[DayUse] = []
     eligible: list[int] = []
     means_w = mean(energy_wh.T, np.isfinite(energy_wh.T)) * (3600 / matrix.series.step_s)
-    for day, share, mean_w in zip(days.tolist(), coverage.tolist(), means_w.tolist(), strict=True):
+    figures = (one.tolist() for one in (days, coverage, means_w, celsius))
+    for day, share, mean_w, warmth in zip(*figures, strict=True):
         if len(eligible) == rule.y:
             break
         when = from_days(day)
@@ -121,17 +161,30 @@ def _eligible(
             verdict = hit
         elif share < rule.coverage:
             verdict = Verdict.MISSING
+        elif Need.TEMPERATURE in rule.needs and not math.isfinite(warmth):
+            verdict = Verdict.NO_TEMPERATURE
         else:
             verdict = Verdict.NOT_KEPT
             eligible.append(day)
-        uses.append(DayUse(when, verdict, share, mean_w))
+        uses.append(DayUse(when, verdict, share, mean_w, warmth))
     return np.array(eligible, np.int64), tuple(uses)
 
 
 def _rank(
-    rule: Rule, matrix: DayMatrix, event: Span, frame: EventFrame, days: Ints, disturbed: Sequence[Span]
+    rule: Rule,
+    matrix: DayMatrix,
+    event: Span,
+    frame: EventFrame,
+    days: Ints,
+    disturbed: Sequence[Span],
+    apart_k: Floats,
 ) -> Floats:
-    """Return what the eligible days (k,) are ranked by, (k, m): each day's rank is the mean of its row."""
+    """Return what the eligible days (k,) are ranked by, (k, m): each day's rank is the mean of its row.
+
+    `apart_k` (k,): how far from the event's their temperature was.
+    """
+    if rule.rank is Rank.TEMPERATURE:
+        return np.round(apart_k, _DECIMALS)[:, None]
     if rule.rank is Rank.DAY_WH:
         return matrix.energies(days, np.arange(matrix.slots))
     if rule.rank is Rank.UNLIKENESS:

@@ -8,11 +8,11 @@ from metrics.days import DayType, day_type, from_days
 from metrics.method import BaselineMethod, DayUse, Verdict
 
 _LONGEST_DAYS: Final = 400
-_ELIGIBLE: Final = frozenset({Verdict.KEPT, Verdict.NOT_KEPT})
+_ELIGIBLE: Final = frozenset({Verdict.KEPT, Verdict.NOT_KEPT, Verdict.NO_TEMPERATURE})
 
 
 def eligible(days: Sequence[DayUse]) -> int:
-    """Return how many of the days looked at could be used."""
+    """Return how many of the days looked at could be used, once their temperatures are there where those are asked."""
     return sum(one.verdict in _ELIGIBLE for one in days)
 
 

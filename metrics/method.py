@@ -3,6 +3,7 @@
 A programme names its method by id (`metrics.presets`); services feed it and store what it says, whatever it is.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -52,16 +53,26 @@ class Verdict(StrEnum):
     OUTAGE = "outage"
     MISSING = "missing data"
     UNLIKE = "not a like day"
+    NO_TEMPERATURE = "no temperature"
 
 
 @dataclass(frozen=True, slots=True)
 class DayUse:
-    """One local day and its verdict, the `coverage` of its windows (0 to 1) and its mean power in the event window."""
+    """One local day and its verdict, the `coverage` of its windows (0 to 1) and its mean power in the event window.
+
+    `celsius`: the mean outdoor temperature there; NaN where it is not known, or the method asks for none.
+    """
 
     day: date
     verdict: Verdict
     coverage: float
     mean_w: float
+    celsius: float = math.nan
+
+    @property
+    def has_temperature(self) -> bool:
+        """Tell whether its temperature is known."""
+        return math.isfinite(self.celsius)
 
 
 class AdjustmentStatus(StrEnum):
@@ -84,7 +95,14 @@ class NoBaselineError(InvalidError):
 
 
 class NoBasisError(NoBaselineError):
-    """What the method rests on, besides the participant's readings, is not there: no fault of these."""
+    """What the method rests on, besides the participant's readings, is not there: no fault of these.
+
+    `lacks` says what, for a sentence such as "it lacks outdoor temperatures".
+    """
+
+    def __init__(self, message: str, days: tuple[DayUse, ...], lacks: str) -> None:
+        super().__init__(message, days)
+        self.lacks = lacks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +112,8 @@ class Baseline:
     `starts_s`: interval starts, seconds since 1970 UTC; `overlap_s`: seconds of the interval that lie in the event,
     0 for intervals shown beyond it. `baseline_wh`, `unadjusted_wh`, `actual_wh`: NaN where unknown. An event that
     begins or ends inside an interval counts the whole interval: what was shed in it shows in its energy.
-    `adjustment` is in W; `windows` are the spans it was made from. `days`: newest first.
+    `adjustment` is in W; `windows` are the spans it was made from. `days`: newest first. `celsius`: the mean outdoor
+    temperature in the event; NaN where it is not known, or the method asks for none.
     """
 
     method: "BaselineMethod"
@@ -108,6 +127,7 @@ class Baseline:
     status: AdjustmentStatus
     windows: tuple[Span, ...]
     days: tuple[DayUse, ...]
+    celsius: float = math.nan
 
     @property
     def in_event(self) -> Bools:
@@ -174,5 +194,6 @@ class BaselineMethod(Protocol):
 
         `event` is the participant's own active period; `notified_at` when it learnt of it: what was used from then on
         may already answer it. `show`: a longer span to return intervals for. Raises NoBaselineError where the readings
-        do not suffice, InvalidError for an event without end or longer than 31 days.
+        do not suffice, its kind NoBasisError where something else is missing and nothing stands in for it,
+        InvalidError for an event without end or longer than 31 days.
         """

@@ -9,3 +9,4 @@ class Need(StrEnum):
     AGREED = "agreed"
     CONTROL = "control"
     NOMINATED = "nominated"
+    TEMPERATURE = "temperature"

@@ -77,5 +77,6 @@ class Nominated:
         found = self.usual.baseline(matrix, event, calendar, notified_at=notified_at, show=show)
         more_wh = None if calendar.nominated is None else calendar.nominated.at(found.starts_s)
         if more_wh is None or np.isnan(more_wh[found.in_event]).any():
-            raise NoBasisError(f"{self.id} needs what its BRP nominated for the portfolio on this day.", found.days)
+            text = f"{self.id} needs what its BRP nominated for the portfolio on this day."
+            raise NoBasisError(text, found.days, "a nomination of its BRP")
         return replace(found, method=self, baseline_wh=found.baseline_wh + more_wh)

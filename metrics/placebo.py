@@ -16,7 +16,7 @@ from core.errors import InvalidError
 from core.spans import Span
 from metrics.day_matching import touched_days
 from metrics.days import DayMatrix, Floats, day_type, from_days
-from metrics.method import ORDINARY, BaselineMethod, Calendar, NoBaselineError
+from metrics.method import ORDINARY, AdjustmentStatus, BaselineMethod, Calendar, NoBaselineError
 from metrics.performance import delivered
 
 
@@ -58,12 +58,13 @@ def placebo(
     direction: Direction = Direction.REDUCE,
     lookback_days: int = 365,
     every: int = 1,
+    needs_temperature: bool = False,
 ) -> Placebo:
     """Return what the method would have credited on earlier days at the event's wall-clock window, one participant.
 
     Counted are like days within `lookback_days` that no event or outage touches, whose window is fully measured and
     that have a baseline; with `every` only one in so many of the like days, to be quick. A placebo notice comes as long
-    before the window as the real one did.
+    before the window as the real one did. `needs_temperature`: no day counts on which the method has to do without.
     """
     calendar = replace(calendar, events=(*calendar.events, event))
     taken = set(touched_days(matrix, (*calendar.events, *calendar.outages), event))
@@ -80,6 +81,8 @@ def placebo(
         try:
             found = method.baseline(matrix, window, calendar, notified_at=notice)
         except NoBaselineError:
+            continue
+        if needs_temperature and found.status is AdjustmentStatus.NO_TEMPERATURE:
             continue
         error = delivered(found.baseline_wh, found.actual_wh, direction).sum()
         if np.isfinite(error):

@@ -193,6 +193,21 @@ PRESETS: Mapping[str, BaselineMethod] = MappingProxyType(
                 rank=Rank.UNLIKENESS,
                 lookback_days=60,
             ),
+            DayMatch(
+                id="weather-5",
+                version=1,
+                citation=(
+                    "Mean of the 5 like days without events on which the hours of the event were most nearly as warm "
+                    "as the event was: matching days by the weather, as markets of the United States do for homes. "
+                    "Among the 30 latest whose outdoor temperatures are known, by the mean of these hours: ours; not "
+                    "checked against a manual."
+                ),
+                y=30,
+                x=5,
+                keep=Keep.LOW,
+                rank=Rank.TEMPERATURE,
+                lookback_days=60,
+            ),
             SameDay(
                 id="same-day-3plus2",
                 version=1,
@@ -234,6 +249,18 @@ PRESETS: Mapping[str, BaselineMethod] = MappingProxyType(
                     "Ten weeks back, of which a day two weeks older weighs half, and a weekday drawn to the mean "
                     "of all like days: ours."
                 ),
+            ),
+            Regression(
+                id="time-of-week-temperature",
+                version=1,
+                citation=(
+                    "Least squares on the time of the week and, in pieces, the outdoor temperature, over like days "
+                    "without events: the regression of Mathieu, Price, Kiliccote and Piette (IEEE Transactions on "
+                    "Smart Grid 2, 2011). Ten weeks back, of which a day two weeks older weighs half, a weekday drawn "
+                    "to the mean of all like days, pieces between fifths of the temperatures, one effect for all "
+                    "hours: ours."
+                ),
+                uses_temperature=True,
             ),
             Nominated(
                 id="nominated",

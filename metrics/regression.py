@@ -19,7 +19,7 @@ import numpy as np
 from core.errors import InvalidError
 from core.spans import Span
 from metrics.day_matching import disturbed_days
-from metrics.days import Bools, DayMatrix, DayType, Floats, Ints, day_matrix, day_type, from_days, series
+from metrics.days import Bools, DayMatrix, DayType, Floats, Ints, day_type, from_days
 from metrics.event_frame import EventFrame, event_frame
 from metrics.matching import NO_ADJUSTMENT, average
 from metrics.method import (
@@ -32,7 +32,7 @@ from metrics.method import (
     Verdict,
 )
 from metrics.needs import Need
-from metrics.weather import Weather
+from metrics.weather import Weather, by_day, in_window
 
 _WEEK: Final = 7
 _SUNDAY: Final = 6
@@ -138,8 +138,8 @@ class Regression:
 
     @property
     def needs(self) -> frozenset[Need]:
-        """What it asks of the calendar: nothing."""
-        return frozenset()
+        """What it asks of the calendar: temperatures, if it uses them."""
+        return frozenset({Need.TEMPERATURE} if self.uses_temperature else ())
 
     @property
     def reach_s(self) -> int:
@@ -161,7 +161,10 @@ class Regression:
     ) -> Baseline:
         """Return the baseline of a participant for an event, as `BaselineMethod.baseline` says."""
         frame = event_frame(matrix, event, (), notified_at, show)
-        used, uses = self._days(matrix, frame, event, calendar)
+        lately = frame.today - np.arange(1, self.lookback_days + 1)
+        weather = calendar.weather if self.uses_temperature else None
+        warmth, own_celsius = in_window(weather, matrix, frame, lately, self.coverage)
+        used, uses = self._days(matrix, frame, event, calendar, warmth)
         if len(used) < self.min_days:
             raise NoBaselineError(
                 f"{self.id} needs {self.min_days} eligible days in the {self.lookback_days} days before "
@@ -175,7 +178,7 @@ class Regression:
         days = frame.today + frame.offsets // matrix.slots
         asked = _weekdays(days, calendar.holidays), frame.offsets % matrix.slots
         status = AdjustmentStatus.NONE
-        celsius = self._celsius(matrix, frame, calendar.weather, used)
+        celsius = self._celsius(matrix, frame, weather, used)
         if celsius is None:
             usual_wh = fit(loads, weekdays, None, weights, self.drawn).at(*asked, None)
             status = AdjustmentStatus.NO_TEMPERATURE if self.uses_temperature else status
@@ -193,12 +196,13 @@ class Regression:
             status=status,
             windows=(),
             days=uses,
+            celsius=own_celsius,
         )
 
     def _days(
-        self, matrix: DayMatrix, frame: EventFrame, event: Span, calendar: Calendar
+        self, matrix: DayMatrix, frame: EventFrame, event: Span, calendar: Calendar, warmth: Floats
     ) -> tuple[Ints, tuple[DayUse, ...]]:
-        """Return the days used, newest first, and the verdict on each day of the look-back."""
+        """Return the days used, newest first, and the verdict on each day of the look-back, of that `warmth`."""
         blocked = disturbed_days(matrix, event, calendar)
         alike = self.alike(day_type(from_days(frame.today), calendar.holidays))
         days = frame.today - np.arange(1, self.lookback_days + 1)
@@ -212,7 +216,7 @@ class Regression:
             elif verdict is Verdict.KEPT and coverage[row] < self.coverage:
                 verdict = Verdict.MISSING
             mean_w = average(in_event_wh[row]) * 3600 / matrix.series.step_s
-            uses.append(DayUse(from_days(day), verdict, float(coverage[row]), mean_w))
+            uses.append(DayUse(from_days(day), verdict, float(coverage[row]), mean_w, float(warmth[row])))
         kept: Bools = np.array([use.verdict is Verdict.KEPT for use in uses])
         return days[kept], tuple(uses)
 
@@ -223,14 +227,10 @@ class Regression:
 
         None without them: where one of the event is not known, or of fewer days than are needed.
         """
-        if not self.uses_temperature or weather is None:
+        if weather is None:
             return None
-        step_s = matrix.series.step_s
-        grid = matrix.series.grid(frame.starts_s[0] - (self.lookback_days + 2) * 86_400, frame.starts_s[-1] + step_s)
-        known = weather.at(grid + step_s // 2)
-        asked = known[np.searchsorted(grid, frame.starts_s)]
-        days = day_matrix(series(grid, known, step_s), matrix.zone.key)
-        before, coverage = days.gather(used, np.arange(days.slots))
+        asked = weather.at(frame.starts_s + matrix.series.step_s // 2)
+        before, coverage = by_day(weather, matrix).gather(used, np.arange(matrix.slots))
         if np.isnan(asked[frame.in_event]).any() or (coverage >= self.coverage).sum() < self.min_days:
             return None
         return before, asked

@@ -28,14 +28,16 @@ class Keep(StrEnum):
 class Rank(StrEnum):
     """What days are ranked by.
 
-    Their energy in the event window, that of the whole day, anew in every single interval, or how unlike the event's
-    day they were outside the event (`low` keeps the most similar).
+    Their energy in the event window, that of the whole day, anew in every single interval, how unlike the event's day
+    they were outside the event (`low` keeps the most similar), or how far from the event's the mean outdoor temperature
+    of the same wall-clock hours was (`low` keeps the nearest).
     """
 
     EVENT_WH = "event_wh"
     DAY_WH = "day_wh"
     INTERVAL = "interval"
     UNLIKENESS = "unlikeness"
+    TEMPERATURE = "temperature"
 
 
 class AdjustmentKind(StrEnum):
@@ -114,8 +116,8 @@ class Rule:
 
     @property
     def needs(self) -> frozenset[Need]:
-        """What it asks of the calendar: nothing."""
-        return frozenset()
+        """What it asks of the calendar: temperatures, if days are ranked by them."""
+        return frozenset({Need.TEMPERATURE} if self.rank is Rank.TEMPERATURE else ())
 
     @property
     def reach_s(self) -> int:

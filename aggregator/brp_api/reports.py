@@ -98,9 +98,10 @@ class ActivationReport(Model):
     time_zone: str | None
     """The programme's."""
     unadjusted: int
-    """Homes that count whose baseline lacks the same-day adjustment of its method: what they delivered is less sure.
+    """Homes that count whose baseline lacks its method's same-day adjustment or temperatures: it is less sure.
 
-    They were told too long ahead (more than a day, or all that the method looks at), or were not read before."""
+    They were told too long ahead (more than a day, or all that the method looks at), were not read before, or it is not
+    known how warm it was."""
     spread: int
     """Of how many homes that count the readings are longer than a settlement period, and were spread over several."""
 

@@ -73,6 +73,7 @@ WORDS: Final[Mapping[str, str]] = {
     "outage": N_("outage"),
     "missing data": N_("missing data"),
     "not a like day": N_("not a similar day"),
+    "no temperature": N_("no temperature"),
     "the rule has none": N_("none in this preset"),
     "applied": N_("applied"),
     "applied, window moved before the notice": N_("applied; its window was moved to before the notice"),

@@ -46,9 +46,8 @@ class ActivationReport:
 
     `uncertainty_wh`: half the width of the 90 % interval of the delivered energy, from what the same baseline errs on
     days without an event, and `bias_wh` what it credits in the mean on these, which is not taken off; None: too few
-    days. `unadjusted`: homes that count whose baseline lacks the same-day adjustment that its method has. `vens`: None
-    where the contract does not allow rows
-    of VENs, or too few were called.
+    days. `unadjusted`: homes that count whose baseline lacks the same-day adjustment, or the temperatures, that its
+    method has. `vens`: None where the contract does not allow rows of VENs, or too few were called.
     """
 
     activation_id: str

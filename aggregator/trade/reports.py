@@ -38,7 +38,11 @@ from vtn.store.rows import from_json, to_json
 
 LEAST_VENS: Final = 5
 """With fewer called VENs no rows of single VENs are given away (k-anonymity)."""
-_UNADJUSTED: Final = {AdjustmentStatus.NO_WINDOW.value, AdjustmentStatus.MISSING_DATA.value}
+_UNADJUSTED: Final = {
+    AdjustmentStatus.NO_WINDOW.value,
+    AdjustmentStatus.MISSING_DATA.value,
+    AdjustmentStatus.NO_TEMPERATURE.value,
+}
 
 
 # -- made

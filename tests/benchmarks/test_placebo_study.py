@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.placebo_study import population, study
+from benchmarks.placebo_study import meters, outdoors, placebos, population, study
 from metrics import Placebo
 from metrics.days import from_days
 
@@ -13,6 +13,18 @@ def test_a_population_is_the_same_each_time():
     assert np.array_equal(first.energy_wh, again.energy_wh)
     assert first.energy_wh.shape == (365 * 96,)
     assert first.energy_wh.min() > 0
+
+
+def test_what_compares_temperatures_has_those_of_the_population_and_none_where_there_are_none():
+    (home,) = population(1)
+    weather = outdoors()
+    assert np.array_equal(weather.celsius, outdoors().celsius)
+    assert weather.celsius.min() < 5
+    assert weather.celsius.max() > 15
+    for method in ("weather-5", "time-of-week-temperature"):
+        assert len(placebos(home, method, weather).dates) > 40
+        assert placebos(home, method).dates == ()
+        assert study("x", [placebos(one, method) for one in meters()], method) == []
 
 
 def test_errors_that_are_alike_do_not_cancel_and_others_do():

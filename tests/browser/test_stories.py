@@ -189,7 +189,7 @@ async def test_meter_data_are_sent_and_a_final_result_is_disputed(browser, lived
         await eyes.go("/fleet")
         await eyes.follow("Meter data")
         file = {"name": "meters.csv", "mimeType": "text/csv", "buffer": "\r\n".join((head, *rows)).encode()}
-        await eyes.page.locator("input[type=file]").set_input_files(file)
+        await eyes.page.locator("input[name=csv]").set_input_files(file)
         await eyes.press("Send")
         assert "1 row was taken in. 2 were refused." in await eyes.text()
         await eyes.judge()

@@ -1,4 +1,4 @@
-"""`evenload holiday` and `evenload outage` against a server."""
+"""`evenload holiday`, `outage` and `temperature`, and files of meter data, against a server."""
 
 import json
 
@@ -62,3 +62,23 @@ def test_meter_data_of_a_file_is_taken_row_by_row(shell, tmp_path):
     assert "empty" in shell.bad("report", "import", str(path))
     path.write_text("a,b\n1,2\n")
     assert "names the columns" in shell.bad("report", "import", str(path))
+
+
+def test_temperatures_of_a_file_are_taken_row_by_row_and_listed(shell, tmp_path):
+    path = tmp_path / "warm.csv"
+    path.write_text("area,time,celsius\n,2026-01-05T10:00:00Z,-3.5\n,2026-01-05T11:00:00Z,2\nnowhere,now,1\n")
+    said = shell.good("temperature", "import", str(path))
+    assert "2 rows taken, 1 refused." in said
+    assert "No VEN stands in an area 'nowhere'." in said
+    ask = ("temperature", "list", "--start", "2026-01-05T10:00:00Z", "--end", "2026-01-05T11:00:00Z")
+    listed = json.loads(shell.good(*ask, "--json"))
+    assert [(one["area"], one["time"], one["celsius"]) for one in listed] == [
+        (None, "2026-01-05T10:00:00Z", -3.5),
+        (None, "2026-01-05T11:00:00Z", 2.0),
+    ]
+    assert "-3.5" in shell.good(*ask)
+    assert json.loads(shell.good(*ask, "--area", "", "--json")) == listed
+    assert json.loads(shell.good(*ask, "--area", "north", "--json")) == []
+    assert "-3.5" not in shell.good("temperature", "list"), "from 24 hours ago on"
+    path.write_text("a,b\n1,2\n")
+    assert "names the columns" in shell.bad("temperature", "import", str(path))

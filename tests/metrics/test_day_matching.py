@@ -17,11 +17,14 @@ from metrics import (
     Calendar,
     DayMatrix,
     NoBaselineError,
+    NoBasisError,
     Verdict,
+    Weather,
     Window,
     day_matrix,
     series,
 )
+from metrics.needs import Need
 
 RULE = PRESETS["high5of10"]
 PLAIN = replace(RULE, adjustment=None, windows=())
@@ -377,3 +380,120 @@ def test_an_export_of_one_interval_of_the_window_is_enough_to_shift():
     found = RULE.baseline(matrix_of(energy), EVENT)
     assert found.adjustment.kind is AdjustmentKind.ADDITIVE
     np.testing.assert_allclose(found.baseline_wh[found.in_event], 550)
+
+
+# -- ranked by temperature
+
+WARM = PRESETS["weather-5"]
+
+
+def weather_of(by_row, *, known=None):
+    """Return the temperatures of days (rows of the readings), each the same all day, hourly; `known`: which rows."""
+    rows = [row_ for row_ in range(len(by_row)) if known is None or row_ in known]
+    hours = np.concatenate([24 * row_ + np.arange(24) for row_ in rows]) if rows else np.zeros(0, np.int64)
+    return Weather(int(FIRST.timestamp()) + 3600 * hours + 1800, np.repeat(np.asarray(by_row, float)[rows], 24))
+
+
+def kept(found):
+    return {row(use.day) for use in found.days if use.verdict is Verdict.KEPT}
+
+
+def test_the_days_nearest_in_temperature_are_taken_worked_by_hand():
+    """The event is at 30 degrees. Of the weekdays before it, five lay at 29, 31.5, 28, 33 and 26.5 degrees.
+
+    They are 1, 1.5, 2, 3 and 3.5 K away, all others 4 K or more (26, 34, 20): the mean of 500, 520, 540, 560 and 580 Wh
+    in half an hour is 540 Wh. A Saturday at 30 degrees is no like day.
+    """
+    celsius, energy = np.full(DAYS, 20.0), np.full((DAYS, SLOTS), 100.0)
+    today, days = row(EVENT.start.date()), like_days(30)
+    celsius[today] = 30.0
+    near = [days[2], days[7], days[11], days[16], days[23]]
+    for day, warmth, wh in zip(near, (29.0, 31.5, 28.0, 33.0, 26.5), (500.0, 520.0, 540.0, 560.0, 580.0), strict=True):
+        celsius[day], energy[day, 34:38] = warmth, wh
+    celsius[days[0]], celsius[days[1]] = 26.0, 34.0
+    celsius[today - 5], energy[today - 5] = 30.0, 9_000.0  # a Saturday
+    found = WARM.baseline(matrix_of(energy), EVENT, Calendar(weather=weather_of(celsius)))
+    assert kept(found) == set(near)
+    np.testing.assert_allclose(found.baseline_wh[found.in_event], 540.0)
+    assert (found.celsius, found.status) == (30.0, AdjustmentStatus.NONE)
+    assert {use.celsius for use in found.days if row(use.day) in near} == {29.0, 31.5, 28.0, 33.0, 26.5}
+
+
+def test_the_temperature_is_that_of_the_events_hours():
+    """A morning as warm as the event's says nothing of an afternoon."""
+    today, days = row(EVENT.start.date()), like_days(30)
+    celsius = np.full((DAYS, 24), 10.0)
+    celsius[days[:5], :12], celsius[days[5:10], 12:], celsius[today] = 30.0, 29.0, 30.0
+    hourly = Weather(int(FIRST.timestamp()) + 3600 * np.arange(24 * DAYS) + 1800, celsius.ravel())
+    assert kept(WARM.baseline(matrix_of(loads()), EVENT, Calendar(weather=hourly))) == set(days[5:10])
+
+
+def test_days_without_temperature_are_not_ranked_and_say_so():
+    today, days = row(EVENT.start.date()), like_days(30)
+    celsius = np.full(DAYS, 20.0)
+    lacking = set(days[:3])
+    found = WARM.baseline(
+        matrix_of(loads()), EVENT, Calendar(weather=weather_of(celsius, known=set(range(DAYS)) - lacking))
+    )
+    said = {row(day): verdict for day, verdict in verdicts(found).items()}
+    assert {said[day] for day in lacking} == {Verdict.NO_TEMPERATURE}
+    assert kept(found) == set(days[3:8]), "of equals the more recent"
+    assert today not in said
+
+
+def test_without_the_events_temperature_or_those_of_enough_days_there_is_no_baseline():
+    """No other days stand in: what they would have used in other weather might pay too much."""
+    matrix, celsius = matrix_of(loads()), np.full(DAYS, 20.0)
+    today, days = row(EVENT.start.date()), like_days(30)
+    for weather in (None, weather_of(celsius, known=())):
+        with pytest.raises(NoBasisError, match="that of the event is not known"):
+            WARM.baseline(matrix, EVENT, Calendar(weather=weather))
+    with pytest.raises(NoBasisError, match="that of the event"):
+        WARM.baseline(matrix, EVENT, Calendar(weather=weather_of(celsius, known=set(range(DAYS)) - {today})))
+    few = {today, *days[:4]}
+    with pytest.raises(NoBasisError, match="not known of 28 of 32 days") as caught:
+        WARM.baseline(matrix, EVENT, Calendar(weather=weather_of(celsius, known=few)))
+    assert caught.value.days[0].verdict is Verdict.NOT_KEPT
+    with pytest.raises(NoBaselineError, match="needs 5 eligible days") as caught:
+        WARM.baseline(matrix_of(np.full((DAYS, SLOTS), np.nan)), EVENT, Calendar(weather=weather_of(celsius)))
+    assert not isinstance(caught.value, NoBasisError)
+
+
+def test_a_rule_that_asks_for_no_temperature_is_not_changed_by_any():
+    assert {rule.id for rule in PRESETS.values() if Need.TEMPERATURE in rule.needs} == {
+        "weather-5",
+        "time-of-week-temperature",
+    }
+    energy, celsius = loads(), np.random.default_rng(1).uniform(-10, 30, DAYS)
+    for rule in (one for one in PRESETS.values() if Need.TEMPERATURE not in one.needs):
+        plain = rule.baseline(matrix_of(energy), EVENT)
+        warm = rule.baseline(matrix_of(energy), EVENT, Calendar(weather=weather_of(celsius)))
+        assert np.array_equal(plain.baseline_wh, warm.baseline_wh, equal_nan=True)
+        assert np.isnan(warm.celsius)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.1, 50), st.floats(-20, 20))
+def test_nearness_in_temperature_is_that_of_a_naive_baseline_whatever_the_scale(seed, scale, warmer):
+    """Loads may be scaled and all temperatures shifted: the days are the same, and their mean is scaled."""
+    energy, celsius = loads(seed), np.random.default_rng(seed).integers(0, 12, DAYS).astype(float)
+    today, days = row(EVENT.start.date()), like_days(30)
+    nearest = sorted(days, key=lambda day: abs(celsius[day] - celsius[today]))[:5]  # stable: of equals the more recent
+    found = WARM.baseline(matrix_of(energy), EVENT, Calendar(weather=weather_of(celsius)))
+    assert kept(found) == set(nearest)
+    assert found.baseline_wh == pytest.approx(energy[nearest, 34:38].mean(axis=0))
+    again = WARM.baseline(matrix_of(scale * energy), EVENT, Calendar(weather=weather_of(celsius + warmer)))
+    assert kept(again) == set(nearest)
+    assert again.baseline_wh == pytest.approx(scale * found.baseline_wh)
+
+
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 30), min_size=1, max_size=12, unique=True))
+def test_days_of_events_are_never_used_however_near_their_temperature(seed, back):
+    energy, celsius = loads(seed), np.random.default_rng(seed).uniform(0, 30, DAYS)
+    today = row(EVENT.start.date())
+    celsius[[today - n for n in back]] = celsius[today]
+    spans = tuple(Span(EVENT.start - timedelta(days=n), EVENT.start - timedelta(days=n, hours=-1)) for n in back)
+    calendar = Calendar(events=spans, weather=weather_of(celsius))
+    calm = WARM.baseline(matrix_of(energy), EVENT, calendar)
+    energy[[today - n for n in back]] = 1e6
+    assert not kept(calm) & {today - n for n in back}
+    assert np.array_equal(calm.baseline_wh, WARM.baseline(matrix_of(energy), EVENT, calendar).baseline_wh)

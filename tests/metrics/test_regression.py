@@ -19,7 +19,7 @@ DAYS = 36
 DAY = FIRST + timedelta(days=DAYS - 1)  # a Monday
 EVENT = Span(DAY + timedelta(hours=17), DAY + timedelta(hours=19))
 PLAIN = PRESETS["time-of-week"]
-WARM = replace(PLAIN, uses_temperature=True)
+WARM = PRESETS["time-of-week-temperature"]
 
 
 def matrix_of(loads_wh, zone="UTC", first=FIRST):
@@ -66,6 +66,23 @@ def test_a_day_of_frost_uses_more_than_its_hour_of_the_week_says():
     calendar = Calendar(weather=weather_of(celsius))
     np.testing.assert_allclose(WARM.baseline(matrix_of(loads), EVENT, calendar).baseline_wh, 1250)
     assert (PLAIN.baseline(matrix_of(loads), EVENT, calendar).baseline_wh < 1000).all()
+
+
+def test_the_preset_with_temperatures_worked_by_hand():
+    """A home uses 300 Wh an hour at 20 degrees and 50 Wh more for each degree above, less below; days had 15 to 25.
+
+    The last piece has no outer end, so at 30 degrees it is 300 + 10 x 50 = 800 Wh, beyond the 550 Wh of the warmest day
+    that was seen. The clock alone says no more than those.
+    """
+    celsius = np.repeat(np.random.default_rng(5).permutation(np.linspace(15, 25, DAYS)), 24).reshape(DAYS, 24)
+    celsius[-1] = 30.0
+    calendar = Calendar(weather=weather_of(celsius))
+    matrix = matrix_of(300 + 50 * (celsius - 20))
+    found = WARM.baseline(matrix, EVENT, calendar)
+    np.testing.assert_allclose(found.baseline_wh, 800)
+    assert (found.celsius, found.status) == (30.0, AdjustmentStatus.NONE)
+    assert [use.celsius for use in found.days[:3]] == pytest.approx(celsius[-2:-5:-1, 17])
+    assert (PLAIN.baseline(matrix, EVENT, calendar).baseline_wh <= 550).all()
 
 
 def test_where_temperatures_do_not_reach_time_of_week_stands_alone_and_says_so():

@@ -16,6 +16,7 @@ from vtn.api import (
     reports,
     settlement,
     system,
+    temperatures,
     vens,
     workings,
 )
@@ -33,6 +34,7 @@ OPERATIONS = (
     *outages.OPERATIONS,
     *meter_data.OPERATIONS,
     *agreed_baselines.OPERATIONS,
+    *temperatures.OPERATIONS,
     *dispatches.OPERATIONS,
     *workings.OPERATIONS,
     *reports.OPERATIONS,

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from core.errors import InvalidError
 from vtn.api.desk import DESK
-from vtn.services import meter_data
+from vtn.services import csv_rows, meter_data
 from vtn.services.meter_data import MeterRow as Row
 from web.api import Context
 from web.model import Model
@@ -33,8 +33,8 @@ class MeterRow(Model):
 class MeterData(Model):
     """Rows, or a CSV text with a line of column names and a row a line; one of both."""
 
-    rows: Annotated[list[MeterRow], Field(max_length=meter_data.MOST_ROWS)] | None = None
-    csv: Annotated[str, Field(max_length=meter_data.MOST_CHARS)] | None = None
+    rows: Annotated[list[MeterRow], Field(max_length=csv_rows.MOST_ROWS)] | None = None
+    csv: Annotated[str, Field(max_length=csv_rows.MOST_CHARS)] | None = None
 
 
 class RefusedRow(Model):

@@ -34,6 +34,8 @@ class BaselineDay(Model):
     """Which part of the hours looked at was measured, 0 to 1."""
     mean_w: float | None
     """Mean power in the hours of the event; null: not known."""
+    celsius: float | None = None
+    """Mean outdoor temperature in these hours; null: not known, or the baseline asks for none."""
 
 
 class BaselineWindow(Model):
@@ -76,6 +78,8 @@ class VenWorkings(Model):
     """The source that goes before the others first: of each interval, the first that covers all of it counts."""
     days: list[BaselineDay]
     """Newest first."""
+    celsius: float | None = None
+    """Mean outdoor temperature in the event; null: not known, or the baseline asks for none."""
     adjustment: BaselineAdjustment | None
     """null: there is no baseline."""
     why_not: str | None
@@ -122,9 +126,11 @@ def _shown(ven_id: str, how: Workings) -> VenWorkings:
                 verdict=one.verdict,
                 coverage=one.coverage,
                 mean_w=one.mean_w if math.isfinite(one.mean_w) else None,
+                celsius=one.celsius if math.isfinite(one.celsius) else None,
             )
             for one in how.days
         ],
+        celsius=how.celsius,
         adjustment=_adjustment(how),
         why_not=how.why_not,
     )

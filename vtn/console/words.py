@@ -12,6 +12,7 @@ WORDS: Final[Mapping[str, str]] = {
     "signal": N_("signal"),
     # why nothing is known of how far a baseline errs
     "too little history": N_("too little history"),
+    "too few temperatures": N_("too few temperatures"),
     "nothing agreed": N_("nothing agreed"),
     "no control group": N_("no control group"),
     "nothing nominated for days past": N_("nothing nominated for days past"),

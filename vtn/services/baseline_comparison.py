@@ -20,11 +20,18 @@ from vtn.store.database import Database
 
 MOST_VENS: Final = 20
 """So many homes say which rule suits the programme; more would take longer and say the same."""
-WhyUnknown = Literal["too little history", "nothing agreed", "no control group", "nothing nominated for days past"]
+WhyUnknown = Literal[
+    "too little history",
+    "nothing agreed",
+    "no control group",
+    "nothing nominated for days past",
+    "too few temperatures",
+]
 _WHY: Final[Mapping[Need, WhyUnknown]] = {
     Need.AGREED: "nothing agreed",
     Need.CONTROL: "no control group",
     Need.NOMINATED: "nothing nominated for days past",
+    Need.TEMPERATURE: "too few temperatures",
 }
 _LOOKBACK_DAYS: Final = 75
 _HISTORY: Final = timedelta(days=_LOOKBACK_DAYS + max(method.lookback_days for method in PRESETS.values()) + 2)
@@ -101,7 +108,15 @@ async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) 
         ]
         by_home = [
             {
-                name: placebo(matrix, event, method, calendar, notified_at=notified_at, lookback_days=_LOOKBACK_DAYS)
+                name: placebo(
+                    matrix,
+                    event,
+                    method,
+                    calendar,
+                    notified_at=notified_at,
+                    lookback_days=_LOOKBACK_DAYS,
+                    needs_temperature=True,
+                )
                 for name, method in PRESETS.items()
             }
             for matrix, calendar in homes
@@ -113,6 +128,7 @@ async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) 
         }
         there = {Need.CONTROL} if control is not None else set()
         there |= {Need.AGREED} if any(calendar.agreed for _, calendar in homes) else set()
+        there |= {Need.TEMPERATURE} if all(calendar.weather is not None for _, calendar in homes) else set()
         return Comparison(rules.parameters.baseline, len(enrolled), len(chosen), found, frozenset(there))
 
     return await asyncio.to_thread(work)

@@ -5,7 +5,7 @@ modificationNumber of each event that it touches (EV-07); a cancellation is a ch
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -28,6 +28,7 @@ from vtn.services.programme import Programme
 from vtn.store.database import Connection, Transaction
 from vtn.store.rows import from_json, to_json
 from vtn.store.tables import Json, delivery, dispatch, event, ven
+from vtn.store.tables import programme as programmes
 
 _BATCH: Final = 10_000
 """As many ids as fit into one statement on both databases."""
@@ -305,11 +306,21 @@ def _result_due(dispatch: Dispatch, now: datetime) -> datetime | None:
     return None if dispatch.direction is None else now
 
 
-async def look_again(tx: Transaction, now: datetime, *, programme_id: str | None = None) -> None:
-    """Let results that are not final, of a programme or all, be computed anew soon: what they rest on has changed."""
+async def look_again(
+    tx: Transaction, now: datetime, *, programme_id: str | None = None, baselines: Collection[str] | None = None
+) -> None:
+    """Let results that are not final be computed anew soon: what they rest on has changed.
+
+    Of a programme, or of those with some `baselines` (ids of presets), or all.
+    """
     which = (dispatch.c.result_due_at > now) & (dispatch.c.starts_at < now)
     if programme_id is not None:
         which &= dispatch.c.programme_id == programme_id
+    if baselines is not None:
+        rules = programmes.c
+        ordered_under = (rules.id == dispatch.c.programme_id) & (rules.version == dispatch.c.programme_version)
+        preset = rules.parameters["baseline"].as_string()
+        which &= select(rules.id).where(ordered_under & preset.in_(sorted(baselines))).exists()
     await tx.conn.execute(update(dispatch).where(which).values(result_due_at=now))
 
 

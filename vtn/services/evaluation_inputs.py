@@ -195,6 +195,7 @@ class Digest:
 
     def add(self, inputs: Sequence[VenInputs]) -> None:
         """Take in the inputs of some VENs."""
+        warmth: dict[int, bytes] = {}  # VENs of one area share one Weather
         for one in inputs:
             plain = [getattr(one, name.name) for name in fields(one) if name.name not in _BY_HAND]
             days = one.calendar
@@ -204,6 +205,11 @@ class Digest:
                 self._hash.update(repr(sorted(days.agreed.items())).encode())
             self._hash.update(one.readings.energy_wh.tobytes())
             self._hash.update(one.ranks.tobytes())
+            if days.weather is not None:
+                shared = id(days.weather)
+                if shared not in warmth:
+                    warmth[shared] = days.weather.digest()
+                self._hash.update(warmth[shared])
 
     def add_common(self, common: CommonBasis) -> None:
         """Take in what all VENs have in common."""

@@ -1,6 +1,7 @@
 """What a dispatch brought, reckoned from its inputs: nothing here reads or stores."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -24,7 +25,8 @@ from vtn.services.programme import Parameters, Spread
 EDITION: Final = 5
 """Of what a result says; a new one makes a new version of a result even of the same readings."""
 _NO_READINGS: Final = "Readings of the event are missing."
-_NO_BASIS: Final = "What its baseline rests on is not there."
+_LACKS: Final = "Lacks "
+"""So begins the note of a baseline that rests on something that is not there."""
 _OUTAGE: Final = "An outage touched the event."
 
 
@@ -205,13 +207,15 @@ def _why_unknown(rows: Sequence[VenResult], unknown: Sequence[VenResult], counte
     late = sum(row.baseline_note == _NO_READINGS for row in unknown)
     dark = sum(row.baseline_note == _OUTAGE for row in unknown)
     odd = sum(row.baseline_note == row.why_unknown for row in unknown)
-    bare = sum(row.baseline_note == _NO_BASIS for row in unknown)
-    few = len(unknown) - late - dark - odd - bare
+    lacking = Counter(
+        note.removeprefix(_LACKS)[:-1] for row in unknown if (note := row.baseline_note).startswith(_LACKS)
+    )
+    few = len(unknown) - late - dark - odd - lacking.total()
     parts = [
         f"{dark} had an outage" if dark else "",
         f"{late} {'lacks' if late == 1 else 'lack'} readings of the event" if late else "",
+        *(f"{count} {'lacks' if count == 1 else 'lack'} {what}" for what, count in sorted(lacking.items())),
         f"{few} {'has' if few == 1 else 'have'} too few days for a baseline" if few else "",
-        f"{bare} {'lacks' if bare == 1 else 'lack'} what the baseline rests on" if bare else "",
         f"{odd} {'reports' if odd == 1 else 'report'} nothing that can be settled" if odd else "",
     ]
     text = f"Not known of {len(unknown)} of {len(rows)} VENs called: {', '.join(filter(None, parts))}."
@@ -230,7 +234,7 @@ def _ven_result(ven: VenInputs, method: BaselineMethod, direction: Direction, ru
         show = _shown(span, ven.long_s) if by_order else None
         found = method.baseline(matrix, span, ven.calendar, notified_at=ven.sent_at, show=show)
     except NoBasisError as error:
-        note, why = _NO_BASIS, str(error)
+        note, why = f"{_LACKS}{error.lacks}.", str(error)
     except NoBaselineError as error:
         note = why = ven.unsettled or str(error)
         if ven.unsettled is None and learning.eligible(error.days) < method.min_days:

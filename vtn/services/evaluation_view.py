@@ -67,6 +67,7 @@ class Workings:
 
     `why_not`: why there is none; then of the baseline nothing but the days is known. `usual_w` and `today_w`: the means
     in the `windows` that the adjustment was made from, of the days used and of the event's own; None without one.
+    `celsius`: the mean outdoor temperature in the event, None where it is not known or nobody asks.
     `ordered`: the VEN's event as far as it ran. `notified_at`: when that first went out; `left_at`: when the VEN opted
     out of it after its start. `series`: what its readings are in, the source that goes before the others first.
     """
@@ -85,6 +86,7 @@ class Workings:
     notified_at: datetime | None
     left_at: datetime | None
     series: tuple[SettledSeries, ...]
+    celsius: float | None = None
 
 
 async def versions(conn: Connection, dispatch_id: str) -> list[Version]:
@@ -175,6 +177,7 @@ async def workings(conn: Connection, dispatch_id: str, ven_id: str) -> Workings:
         None if math.isnan(change.baseline) else change.baseline,
         None if math.isnan(change.actual) else change.actual,
         found.windows,
+        celsius=None if math.isnan(found.celsius) else found.celsius,
     )
 
 

@@ -5,8 +5,6 @@ that VENs report (`vtn.services.precedence`). A row that says something else of 
 is kept (`vtn.store.readings`). Of intervals of other lengths, that came earlier, the shortest count.
 """
 
-import csv
-import io
 import math
 import re
 from bisect import bisect
@@ -21,8 +19,9 @@ from sqlalchemy import select
 from core.errors import InvalidError
 from core.plausible import HOME_W
 from core.points import Flow, Kind, Phase, Quality, Quantity
-from core.spans import utc
 from openadr.model.target import EVERYTHING, Target
+from vtn.services import csv_rows
+from vtn.services.csv_rows import LONGEST_FIELD, Refused, check_lengths, moment
 from vtn.services.precedence import METER
 from vtn.store.chunks import DAY_S
 from vtn.store.data_point import DIRECT_READ, USAGE, DataPoint, digest
@@ -32,8 +31,6 @@ from vtn.store.rows import in_parts
 from vtn.store.tables import site, ven
 
 COLUMNS: Final = ("metering_point", "series", "start", "end", "energy_wh", "quality")
-MOST_ROWS: Final = 5_000
-MOST_CHARS: Final = 500_000
 QUALITIES: Final[Mapping[str, Quality]] = {
     "validated": Quality.GOOD,
     "substituted": Quality.ESTIMATED,
@@ -42,7 +39,6 @@ QUALITIES: Final[Mapping[str, Quality]] = {
 """How a value came about; substitutes are estimates, and go after what was measured."""
 FLOWS: Final[Mapping[str, Flow]] = {"import": Flow.IMPORT, "export": Flow.EXPORT}
 _EARLIEST: Final = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
-_LONGEST_FIELD: Final = 80
 _NUMBER: Final = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 
 
@@ -57,14 +53,6 @@ class MeterRow:
     end: str
     energy_wh: str
     quality: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A row that was not taken, and why."""
-
-    line: int
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,32 +75,9 @@ class _Value:
 
 
 def read_csv(text: str) -> tuple[list[MeterRow], list[Refused]]:
-    """Return the rows of a CSV text (RFC 4180) with the header COLUMNS, in any order, and those that are none.
-
-    Raises InvalidError for a text that is too long, for another header and for too many rows.
-    """
-    if len(text) > MOST_CHARS:
-        raise InvalidError(f"The text is longer than {MOST_CHARS} characters; send it in parts.", field="csv")
-    lines = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
-    rows: list[MeterRow] = []
-    refused: list[Refused] = []
-    try:
-        header = [name.strip() for name in next(lines, [])]
-        if sorted(header) != sorted(COLUMNS):
-            raise InvalidError(f"The first line names the columns: {','.join(COLUMNS)}.", field="csv")
-        for fields in lines:
-            line = lines.line_num
-            if not fields:
-                continue
-            if len(rows) + len(refused) >= MOST_ROWS:
-                raise InvalidError(f"There are more than {MOST_ROWS} rows; send them in parts.", field="csv")
-            if len(fields) != len(COLUMNS):
-                refused.append(Refused(line, f"It has {len(fields)} fields, not {len(COLUMNS)}."))
-            else:
-                rows.append(MeterRow(line, **{name: one.strip() for name, one in zip(header, fields, strict=True)}))
-    except csv.Error as error:
-        raise InvalidError(f"Line {lines.line_num} is no CSV: {error}.", field="csv") from error
-    return rows, refused
+    """Return the rows of a CSV text with the header COLUMNS, and those that are none. Raises as `csv_rows.read`."""
+    rows, refused = csv_rows.read(text, COLUMNS)
+    return [MeterRow(line, **fields) for line, fields in rows], refused
 
 
 async def take(
@@ -143,15 +108,13 @@ async def take(
 
 def _read(row: MeterRow, owners: Mapping[str, Sequence[Any]], now: datetime) -> _Value:
     """Return the value of a row. Raises InvalidError, in words for whoever sent it."""
-    for name in COLUMNS:
-        if len(getattr(row, name)) > _LONGEST_FIELD:
-            raise InvalidError(f"Its {name} is longer than {_LONGEST_FIELD} characters.")
+    check_lengths(row, COLUMNS)
     owner = _owner(owners.get(row.metering_point, ()))
     if row.series not in FLOWS:
         raise InvalidError(f"Its series is none of {', '.join(FLOWS)}.")
     if row.quality not in QUALITIES:
         raise InvalidError(f"Its quality is none of {', '.join(QUALITIES)}.")
-    start, end = _time(row.start, "start"), _time(row.end, "end")
+    start, end = moment(row.start, "start"), moment(row.end, "end")
     if not timedelta() < end - start <= timedelta(days=1):
         raise InvalidError("It does not end after its start, within a day.")
     if start < _EARLIEST or end > now:
@@ -187,17 +150,6 @@ def _owner(owners: Sequence[Any]) -> Any:
     return owners[0]
 
 
-def _time(text: str, name: str) -> datetime:
-    try:
-        when = datetime.fromisoformat(text)
-        whole = utc(when) if when.tzinfo is not None else None
-    except (ValueError, OverflowError, InvalidError):
-        whole = None
-    if whole is None or whole.microsecond:
-        raise InvalidError(f"Its {name} is no time in whole seconds with zone, such as 2026-01-31T17:00:00Z.")
-    return whole
-
-
 def key_of_meter(ven_id: str, metering_point: str, flow: Flow) -> SeriesKey:
     """Return the series in which the values of a metering point lie."""
     sources = Target(resource_ids=(metering_point,))
@@ -214,7 +166,7 @@ async def _owners(conn: Connection, points: set[str]) -> dict[str, list[Any]]:
         .where(ven.c.removed_at.is_(None))
     )
     owners: dict[str, list[Any]] = defaultdict(list)
-    for some in in_parts(sorted(one for one in points if len(one) <= _LONGEST_FIELD)):
+    for some in in_parts(sorted(one for one in points if len(one) <= LONGEST_FIELD)):
         for row in await conn.execute(query.where(site.c.metering_point.in_(some))):
             owners[row.metering_point].append(row)
     return owners

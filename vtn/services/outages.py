@@ -16,9 +16,9 @@ from core.ids import new_id
 from core.spans import Span
 from vtn.services import dispatch
 from vtn.services.fleet import named
+from vtn.services.site import areas_of
 from vtn.store.database import Connection, Transaction
-from vtn.store.rows import in_parts
-from vtn.store.tables import outage, site, ven
+from vtn.store.tables import outage, site
 
 _LONGEST: Final = timedelta(days=366)
 _LONGEST_TEXT: Final = 200
@@ -126,7 +126,7 @@ async def of_each(conn: Connection, ven_ids: Sequence[str], within: Span) -> dic
         shares.append(outage.c.starts_at < within.end)
     query = select(outage.c.ven_id, outage.c.area, outage.c.starts_at, outage.c.ends_at).where(and_(*shares))
     rows = (await conn.execute(query.order_by(outage.c.starts_at, outage.c.id))).all()
-    areas = await _areas(conn, ven_ids) if any(row.area is not None for row in rows) else {}
+    areas = await areas_of(conn, ven_ids) if any(row.area is not None for row in rows) else {}
     spans = {ven_id: tuple(_spans(rows, ven_id, areas.get(ven_id))) for ven_id in ven_ids}
     return {ven_id: some for ven_id, some in spans.items() if some}
 
@@ -135,11 +135,3 @@ def _spans(rows: Sequence[Any], ven_id: str, area: str | None) -> list[Span]:
     everybody = (None, None)
     mine = {everybody, (ven_id, None), (None, area)}
     return [Span(row.starts_at, row.ends_at) for row in rows if (row.ven_id, row.area) in mine]
-
-
-async def _areas(conn: Connection, ven_ids: Sequence[str]) -> dict[str, str | None]:
-    areas: dict[str, str | None] = {}
-    query = select(ven.c.id, site.c.area).join(site, site.c.id == ven.c.site_id)
-    for some in in_parts(ven_ids):
-        areas |= {row.id: row.area for row in await conn.execute(query.where(ven.c.id.in_(some)))}
-    return areas

@@ -11,6 +11,7 @@ from core.ids import new_id
 from metrics.days import zone_named
 from vtn.services.fleet import named
 from vtn.store.database import Connection, Transaction
+from vtn.store.rows import in_parts
 from vtn.store.tables import party, site, ven
 
 LEAST_W = 1_000
@@ -42,6 +43,15 @@ async def areas(conn: Connection) -> dict[str, int]:
         .order_by(site.c.area)
     )
     return {row.area: int(row.vens) for row in await conn.execute(query)}
+
+
+async def areas_of(conn: Connection, ven_ids: Iterable[str]) -> dict[str, str | None]:
+    """Return venID -> the area in which it stands, of those that have a site; one statement for 1,000 VENs."""
+    where: dict[str, str | None] = {}
+    query = select(ven.c.id, site.c.area).join(site, site.c.id == ven.c.site_id)
+    for some in in_parts(ven_ids):
+        where |= {row.id: row.area for row in await conn.execute(query.where(ven.c.id.in_(some)))}
+    return where
 
 
 async def site_of(conn: Connection, ven_id: str) -> Site | None:

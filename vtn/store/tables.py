@@ -12,6 +12,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Float,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -261,6 +262,15 @@ own_holiday = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("created_by", Text, nullable=False),
     PrimaryKeyConstraint("programme_id", "day"),
+)
+temperature = Table(
+    "temperature",
+    METADATA,
+    Column("area", String(80), nullable=False, comment="grid area or feeder; empty: everybody"),
+    Column("time_s", BigInteger, nullable=False, comment="seconds since 1970, UTC"),
+    Column("celsius", Float, nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("area", "time_s"),
 )
 outage = Table(
     "outage",

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -15,9 +16,10 @@ from openadr.model.opt import OptType
 from support import market_homes
 from vtn.api.signals import BaselineIn, IntervalIn, SignalIn
 from vtn.api.targets import EventTarget
-from vtn.services import dispatch, partial_power, programme, provisioning
+from vtn.services import dispatch, partial_power, programme, provisioning, weather
 from vtn.services.dispatch import Order
 from vtn.services.partial_power import PartialPower
+from vtn.services.weather import TemperatureRow
 from vtn.store.tables import opt
 
 
@@ -214,6 +216,34 @@ async def test_results_have_versions_exports_and_workings(market) -> None:
     assert "on the days used" in page.main
     await market.viewer.get("/dispatches/dsp_none/result", 404)
     await market.viewer.get("/dispatches/dsp_none", 404)
+
+
+async def test_the_workings_of_a_baseline_by_temperature_say_how_warm_it_was(market) -> None:
+    game, ven_id = market.homes.programme, market.homes.ven_ids[0]
+    async with market.world.tx() as tx:
+        rules = replace(game.parameters, baseline="weather-5")
+        await programme.change(tx, game.id, game.name, rules, market.now, who="test")
+    dispatch_id = await constant(market, 60, ven_id)
+    start = market.now + timedelta(minutes=30)
+    await market_homes.answer(market.world.db, dispatch_id, market.now)
+    await market_homes.meter(market.world.db, ven_id, market.now, start + timedelta(hours=1), market.now, less_w=500.0)
+    await market.at(start + timedelta(hours=2), turns=0)
+    await market.dispatcher.post(f"/dispatches/{dispatch_id}/result")
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}/result/vens/{ven_id}")
+    assert "that of the event is not known" in page.main
+    assert "no temperature" in page.texts("//section[@aria-labelledby='days-heading']//tbody/tr/td[1]")
+    assert not page.texts("//td[@data-label='Outdoors']")
+    hours = [market.now - timedelta(hours=number) for number in range(24 * 40)]
+    rows = [
+        TemperatureRow(1, "", at.replace(minute=0, second=0, microsecond=0).isoformat(), str(-(market.now - at).days))
+        for at in hours
+    ]
+    async with market.world.tx() as tx:
+        assert (await weather.take(tx, rows, (), market.now, who="test")).refused == ()
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}/result/vens/{ven_id}")
+    assert "0 \N{DEGREE SIGN}C in the event" in page.main
+    warm = page.texts("//td[@data-label='Outdoors']")
+    assert warm[0] == "\N{MINUS SIGN}3 \N{DEGREE SIGN}C", "of Friday, the latest like day"
 
 
 async def test_what_vens_say_of_their_own_delivery_stands_beside_it_and_disputes_are_flagged(market) -> None:

@@ -43,7 +43,7 @@ def test_reading_needs_a_viewer_and_administration_an_admin():
         "revoke_certificate", "create_programme", "change_programme", "enrol_vens", "create_principal",
         "revoke_principal", "end_enrolment", "create_household_token", "choose_settlement",
         "set_signatures", "set_push_address", "add_holiday", "remove_holiday", "add_outage", "end_outage",
-        "remove_outage", "take_meter_data", "draw_control_group", "agree_baseline",
+        "remove_outage", "take_meter_data", "draw_control_group", "agree_baseline", "take_temperatures",
     }  # fmt: skip
 
 

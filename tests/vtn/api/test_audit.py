@@ -52,6 +52,7 @@ async def _days(walk, programme):
     path, ended = f"/v1/outages/{made['id']}", {"ends_at": "2026-01-05T12:00:00Z"}
     await walk.step("end_outage", ["end outage"], "POST", f"{path}/end", ended)
     await walk.step("take_meter_data", ["take in meter data"], "POST", "/v1/meter-data", {"rows": []})
+    await walk.step("take_temperatures", ["take in temperatures"], "POST", "/v1/temperatures", {"rows": []})
     await walk.step("remove_outage", ["remove outage"], "DELETE", path, status=204)
 
 

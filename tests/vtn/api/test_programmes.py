@@ -106,6 +106,8 @@ async def test_presets_are_compared_on_the_programmes_own_homes(office):
         "fixed-profile": "nothing agreed",
         "firm-level": "nothing agreed",
         "control-group": "no control group",
+        "weather-5": "too few temperatures",
+        "time-of-week-temperature": "too few temperatures",
     }
 
 

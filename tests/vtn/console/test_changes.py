@@ -131,6 +131,9 @@ async def _reports(walk, ven):
     await walk.step(f"{here}/settlement-series", settled, connection_w=24_000)
     file = "metering_point,series,start,end,energy_wh,quality\nMP1,import,a,b,1,validated\n"
     await walk.step("/meter-data", ["take in meter data"], 200, csv=file)
+    await walk.step(
+        "/meter-data/temperatures", ["take in temperatures"], 200, temperatures="area,time,celsius\n,now,1\n"
+    )
     async with world.tx() as tx:
         await outbox.put(tx, ven.ven_id, Intent.REREGISTER, world.now)
         await tx.conn.execute(update(outbox_table).values(state=State.DEAD))

@@ -634,6 +634,29 @@ async def test_a_file_of_meter_data_is_taken_and_refused_rows_are_grouped_by_rea
     assert not page.root.xpath("//nav//a[@aria-current]"), "it is not in the navigation, and not the overview"
 
 
+async def test_a_file_of_temperatures_is_taken_beside_the_meter_data(console):
+    async def send(*lines, status=303):
+        data = FormData(default_to_multipart=True)
+        data.add_field("csrf", console.admin.csrf)
+        data.add_field("temperatures", "\r\n".join(lines).encode(), filename="warm.csv", content_type="text/csv")
+        return await console.admin.send("/meter-data/temperatures", status, data)
+
+    head = "area,time,celsius"
+    page = await console.admin.follow(await send(head, ",2026-01-12T10:00:00Z,-3.5", ",2026-01-12T11:00:00Z,2"))
+    assert "2 rows were taken in." in page.texts("//main/div[@role='status']")[0]
+    assert [(row.area, row.celsius) for row in await console.world.rows("temperature")] == [("", -3.5), ("", 2.0)]
+    page = await send(head, "nowhere,2026-01-12T10:00:00Z,1", status=200)
+    assert "0 rows were taken in. 1 was refused." in page.main
+    assert page.texts("//tbody/tr/th") == ["No VEN stands in an area 'nowhere'."]
+    for lines, said in (
+        ((head,), "no rows below"),
+        (("a,b", "1,2"), "names the columns"),
+        (("",), "This is required."),
+    ):
+        assert said in (await send(*lines, status=422)).fault("temperatures")
+    await console.dispatcher.get("/meter-data", 403)
+
+
 async def test_of_several_forms_only_the_one_that_was_sent_says_what_is_wrong(console):
     """`Browser.send` looks that nothing is said in another one, and that each fault leads to its field."""
     for name in ("North", "South"):

@@ -48,7 +48,7 @@ async def test_without_an_agreement_the_result_says_so_and_follows_it(world):
     ven, dispatch_id = await called(world)
     before = await evaluation.evaluate(world.db, dispatch_id, world.now)
     assert before.delivered_wh is None
-    assert before.why_unknown == "Not known of 1 of 1 VENs called: 1 lacks what the baseline rests on."
+    assert before.why_unknown == "Not known of 1 of 1 VENs called: 1 lacks an agreed baseline."
     assert "agreed for this home" in before.vens[0].why_unknown
     await agree(world, ven.ven_id)
     after = await evaluation.evaluate(world.db, dispatch_id, world.now)

@@ -79,6 +79,8 @@ async def test_presets_are_ranked_by_the_error_of_all_together(world):
         "fixed-profile": "nothing agreed",
         "firm-level": "nothing agreed",
         "control-group": "no control group",
+        "weather-5": "too few temperatures",
+        "time-of-week-temperature": "too few temperatures",
     }
     assert found.presets["high3of10"].bias > found.presets["10of10-unadjusted"].bias
 

@@ -202,9 +202,9 @@ async def test_without_enough_of_a_control_group_nothing_is_known_and_it_says_wh
         await fleet.remove_from_group(tx, game.parameters.control_group, ids, world.now, who="test")
     result = await evaluate(world, dispatch_id)
     assert result.delivered_wh is None
-    assert result.why_unknown == "Not known of 30 of 30 VENs called: 30 lack what the baseline rests on."
+    assert result.why_unknown == "Not known of 30 of 30 VENs called: 30 lack a control group to be held against."
     one = result.vens[0]
-    assert one.baseline_note == "What its baseline rests on is not there."
+    assert one.baseline_note == "Lacks a control group to be held against."
     assert "needs 10 homes of the control group in the hours of the event, and 9 are known at most" in one.why_unknown
     assert one.measurable_from is None
 

@@ -71,7 +71,7 @@ async def test_without_a_nomination_there_is_no_result_and_it_says_so(world):
     await send(ven, wish, NOON, 200.0, 200.0, 30.0, 30.0)
     found = await evaluation.evaluate(world.db, dispatch_id, world.now)
     assert found.delivered_wh is None
-    assert found.why_unknown == "Not known of 1 of 1 VENs called: 1 lacks what the baseline rests on."
+    assert found.why_unknown == "Not known of 1 of 1 VENs called: 1 lacks a nomination of its BRP."
     assert "BRP nominated" in found.vens[0].why_unknown
     await nominate(world, rules, [1400] * 24)
     assert (await evaluation.evaluate(world.db, dispatch_id, world.now)).version == 2

@@ -77,6 +77,8 @@ async def fill(database):
         await tx.conn.execute(insert(tables.own_holiday).values(own))
         dark = {"id": "out", "ven_id": "v1", "starts_at": NOON, "reason": "r", "created_at": NOON, "created_by": "ada"}
         await tx.conn.execute(insert(tables.outage).values(dark))
+        warm = [{"area": area, "time_s": 2**33, "celsius": -7.1, "received_at": NOON} for area in ("", "N\u00f6rd")]
+        await tx.conn.execute(insert(tables.temperature), warm)
         wish = {"request_id": "r", "request": {"a": 1}, "next_at": NOON, "last": False, "created_at": NOON}
         await tx.conn.execute(insert(tables.own_report).values(ven_id="v1", **wish))
         await tx.conn.execute(insert(tables.used_nonce).values(key="0" * 32, expires_at=NOON))
