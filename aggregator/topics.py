@@ -24,4 +24,5 @@ class Topic(StrEnum):
     ACTIVATION_CANCELLED = "activation.cancelled"
     REPORT_PUBLISHED = "report.published"
     SETTLEMENT_PUBLISHED = "settlement.published"
+    STATEMENT_CREATED = "statement.created"
     POTENTIAL_CHANGED = "potential.changed"

@@ -126,6 +126,16 @@ class AboutSettlement(Model):
     final: bool
 
 
+class AboutStatement(Model):
+    """A new version of the statement of a month."""
+
+    statement_id: str
+    contract_id: str
+    month: str
+    version: int
+    final: bool
+
+
 class AboutPotential(Model):
     """What a pool could do in the next hours, when that has changed by much."""
 
@@ -168,6 +178,7 @@ BODIES: Final[dict[str, TypeAdapter[Any]]] = {
     Topic.ACTIVATION_CANCELLED.value: TypeAdapter(Message[AboutCancelledActivation]),
     Topic.REPORT_PUBLISHED.value: TypeAdapter(Message[AboutReport]),
     Topic.SETTLEMENT_PUBLISHED.value: TypeAdapter(Message[AboutSettlement]),
+    Topic.STATEMENT_CREATED.value: TypeAdapter(Message[AboutStatement]),
     Topic.POTENTIAL_CHANGED.value: TypeAdapter(Message[AboutPotential]),
     TEST_EVENT: TypeAdapter(Message[AboutSubscription]),
 }
@@ -192,6 +203,13 @@ _EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     Topic.ACTIVATION_CANCELLED: _ACTIVATION | {"reason": "The line is back."},
     "report": _ACTIVATION | {"version": 1, "final": False},
     "settlement": _ACTIVATION | {"settlement_id": f"stl_{ULID}", "final": False},
+    "statement": {
+        "statement_id": f"stm_{ULID}",
+        "contract_id": f"ctr_{ULID}",
+        "month": "2026-01",
+        "version": 1,
+        "final": False,
+    },
     "potential": {
         "contract_id": f"ctr_{ULID}",
         "direction": "reduce",

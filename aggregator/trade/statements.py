@@ -16,10 +16,11 @@ from itertools import zip_longest
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import ColumnElement, func, insert, select
 
 from aggregator import money
 from aggregator.tables import activation, contract, statement
+from aggregator.topics import Topic
 from aggregator.trade import contracts, settlements
 from aggregator.trade.settlements import Settlement, SettlementFigures
 from core.errors import InvalidError, NotFoundError
@@ -27,6 +28,7 @@ from core.ids import new_id
 from core.spans import Span
 from metrics.days import zone_named
 from vtn.services import programme
+from vtn.services.webhooks import publish
 from vtn.store.database import Connection, Transaction
 from vtn.store.engines import SQLITE
 from vtn.store.rows import from_json, to_json
@@ -177,7 +179,7 @@ async def make(
 ) -> Statement:
     """Return the statement of a month as of now: the newest version, or a new one if something has changed.
 
-    Raises NotFoundError for a contract that is not (the party's), InvalidError for a month that has not begun.
+    The BRP hears of a new one. Raises NotFoundError for a contract that is not (the party's), InvalidError for a month that has not begun.
     """
     await contracts.get(tx.conn, contract_id, party_id)
     await tx.conn.execute(select(contract.c.id).where(contract.c.id == contract_id).with_for_update())
@@ -199,6 +201,8 @@ async def make(
         )
     )
     await tx.audit(who, "statement", statement_id, after={"month": month, "version": version}, at=now)
+    told = {"statement_id": statement_id, "contract_id": contract_id, "month": month}
+    await publish(tx, held, Topic.STATEMENT_CREATED, told | {"version": version, "final": new.final}, now)
     return await get(tx.conn, statement_id)
 
 
@@ -211,8 +215,7 @@ async def _content(conn: Connection, contract_id: str, month: str, now: datetime
         raise InvalidError("This month has not begun.", field="month")
     there = (activation.c.contract_id == contract_id) & (activation.c.starts_at >= span.start)
     there &= activation.c.starts_at < span.end
-    begun = activation.c.cancelled_at.is_(None) | (activation.c.cancelled_at > activation.c.starts_at)
-    query = select(activation).where(there & begun).order_by(activation.c.starts_at, activation.c.id)
+    query = select(activation).where(there & begun()).order_by(activation.c.starts_at, activation.c.id)
     rows = (await conn.execute(query)).all()
     ids = select(activation.c.id).where(there)
     settled: dict[str, list[Settlement]] = {}
@@ -233,6 +236,11 @@ async def _content(conn: Connection, contract_id: str, month: str, now: datetime
         activations=stated,
         sums=tuple(_sums(stated)),
     )
+
+
+def begun() -> ColumnElement[bool]:
+    """Return the condition of what a statement has: activations that were not cancelled before their start."""
+    return activation.c.cancelled_at.is_(None) | (activation.c.cancelled_at > activation.c.starts_at)
 
 
 def _stated(row: Any, versions: Sequence[Settlement], zone: ZoneInfo) -> StatedActivation:

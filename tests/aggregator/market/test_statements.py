@@ -189,3 +189,16 @@ async def test_csv_has_a_line_for_each_activation(trade):
     newest = await newest_of(trade, one)
     assert (row["activation_id"], row["net"], row["currency"]) == (one.id, newest.figures.net, "EUR")
     assert (row["version"], row["final"], row["disputes"]) == ("1", "False", "")
+
+
+async def test_the_brp_hears_of_each_version_once(trade):
+    month = trade.now.strftime("%Y-%m")
+    first = await made(trade, month)
+    await made(trade, month)
+    trade.world.clock.advance(timedelta(days=32))
+    last = await made(trade, month)
+    rows = [row for row in await trade.world.rows("webhook_delivery") if row.event == "statement.created"]
+    assert [row.payload["data"] for row in rows] == [
+        {"statement_id": it.id, "contract_id": trade.contract.id, "month": month, "version": number, "final": final}
+        for it, number, final in ((first, 1, False), (last, 2, True))
+    ]
