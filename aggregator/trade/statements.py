@@ -179,7 +179,8 @@ async def make(
 ) -> Statement:
     """Return the statement of a month as of now: the newest version, or a new one if something has changed.
 
-    The BRP hears of a new one. Raises NotFoundError for a contract that is not (the party's), InvalidError for a month that has not begun.
+    The BRP hears of a new one. Raises NotFoundError for a contract that is not (the party's), InvalidError for a month
+    that has not begun.
     """
     await contracts.get(tx.conn, contract_id, party_id)
     await tx.conn.execute(select(contract.c.id).where(contract.c.id == contract_id).with_for_update())

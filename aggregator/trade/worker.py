@@ -19,6 +19,7 @@ from aggregator.trade import activation_start, activations, dispatch_control, of
 from aggregator.trade.activation_start import WORKER
 from aggregator.trade.activations import Activation
 from aggregator.trade.sales import Sales
+from aggregator.trade.statement_watch import StatementWatch
 from core.clock import Clock
 from core.errors import EvenloadError
 from metrics.uncertainty import Uncertainty
@@ -64,6 +65,7 @@ class TradeWorker:
         self._clock = clock
         self._settings = settings
         self._sales = sales or settings.sales(db, clock)
+        self._statements = StatementWatch(db, clock)
         self._paused: dict[str, float] = {}
 
     async def turn(self) -> None:
@@ -76,6 +78,7 @@ class TradeWorker:
             overdue = await offers.overdue(conn, now, _MOST)
             waiting = await requests.waiting(conn, _MOST)
             ended = await result_due.due(conn, now, _MOST)
+            unstated = await self._statements.due(conn, now, _MOST)
         for activation_id in running:
             await self._guarded(activation_id, self._activation)
         for offer_id in overdue:
@@ -84,6 +87,8 @@ class TradeWorker:
             await self._guarded(request_id, partial(self._sales.answer, who=WORKER))
         for dispatch_id in ended:
             await self._guarded(dispatch_id, self._result)
+        for contract_month in unstated:
+            await self._guarded(contract_month, self._statements.make)
 
     async def _guarded(self, subject: str, job: Callable[[str], Awaitable[None]]) -> None:
         """Keep one bad row from holding up the others."""

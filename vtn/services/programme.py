@@ -204,6 +204,14 @@ async def newest(conn: Connection) -> list[Programme]:
     return [await get(conn, row.id, row.version) for row in rows]
 
 
+async def time_zones(conn: Connection) -> dict[str, str]:
+    """Return the time zone of every programme's newest version by the programme's id, in one statement."""
+    last = select(programme.c.id, func.max(programme.c.version).label("version")).group_by(programme.c.id).subquery()
+    newest_version = (programme.c.id == last.c.id) & (programme.c.version == last.c.version)
+    rows = await conn.execute(select(programme.c.id, programme.c.parameters).join(last, newest_version))
+    return {row.id: from_json(Parameters, row.parameters).time_zone for row in rows}
+
+
 async def enrol(
     tx: Transaction,
     programme_id: str,
