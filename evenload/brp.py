@@ -15,6 +15,7 @@ from evenload.brp_client import BrpClient
 from evenload.brp_session import BrpSession, Contract, command, contract_of
 from evenload.output import printable, say_learning, say_unknown
 from evenload.session import MaybeMoment, Moment
+from evenload.statements import brp_statement
 
 _Direction = Annotated[str, typer.Option(help="reduce or increase consumption.")]
 _Length = Annotated[str, typer.Option(help="Such as PT1H or PT15M.")]
@@ -25,6 +26,7 @@ _Subscription = Annotated[str, typer.Argument(help="As `evenload brp webhook lis
 brp = typer.Typer(help="Buy flexibility as a balance responsible party.", no_args_is_help=True)
 webhook = typer.Typer(help="Webhooks: where messages are sent.", no_args_is_help=True)
 brp.add_typer(baseline, name="baseline")
+brp.add_typer(brp_statement, name="statement")
 brp.add_typer(webhook, name="webhook")
 
 

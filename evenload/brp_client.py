@@ -73,6 +73,11 @@ class BrpClient:
         """Return what is at a path such as `/me`."""
         return await self._do(lambda api: api.get(path, query))
 
+    async def file(self, path: str, media_type: str) -> bytes:
+        """Return what is at a path as a file of that type, such as `text/csv`."""
+        raw: bytes = await self._do(lambda api: api.file(path, media_type))
+        return raw
+
     async def all(self, path: str, query: Query | None = None) -> list[Any]:
         """Return every item of a listing."""
         found: list[Any] = await self._do(lambda api: api.all(path, query))

@@ -28,6 +28,7 @@ _TRIES = 4
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 _MAX_ANSWER_BYTES = 64 << 20
+_JSON = "application/json"
 _PASSING = {429, 502, 503, 504}
 _EMPTY = {202, 204}
 """Done, or taken on, and nothing more to say."""
@@ -74,7 +75,7 @@ class OperatorClient:
         self._base = _checked(base_url)
         if not token.isascii() or not token.isprintable() or not token.strip():
             raise InvalidError("That is not a token; copy it again, without quotes and line breaks.")
-        self._headers = {"Authorization": f"Bearer {token.strip()}", "Accept": "application/json"}
+        self._headers = {"Authorization": f"Bearer {token.strip()}", "Accept": _JSON}
         self._tls = ca if isinstance(ca, ssl.SSLContext) else _trust(ca)
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, 10.0))
         self._sleep = sleep
@@ -97,10 +98,18 @@ class OperatorClient:
 
     async def get(self, path: str, query: Query | None = None) -> Any:
         """Return what is at the path. Tries again while the VTN is away for a moment."""
+        return await self._again(path, query, _JSON)
+
+    async def file(self, path: str, media_type: str) -> bytes:
+        """Return what is at the path as a file of that type, such as `text/csv`. Tries again as `get`."""
+        raw: bytes = await self._again(path, None, media_type)
+        return raw
+
+    async def _again(self, path: str, query: Query | None, media_type: str) -> Any:
         for attempt in range(_TRIES):
             pause_s = _FIRST_PAUSE_S * 2**attempt
             try:
-                return await self._request("GET", path, query)
+                return await self._request("GET", path, query, headers={"Accept": media_type}, media_type=media_type)
             except _PassingError as passing:
                 pause_s = passing.retry_after_s or pause_s
                 if attempt == _TRIES - 1 or pause_s > _LONGEST_PAUSE_S:
@@ -157,6 +166,7 @@ class OperatorClient:
         query: Query | None = None,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
+        media_type: str = _JSON,
     ) -> Any:
         if self._session is None:
             raise TypeError("Use the client in 'async with'.")
@@ -166,7 +176,7 @@ class OperatorClient:
             async with self._session.request(
                 method, url, json=body, headers=dict(headers or {}), allow_redirects=False
             ) as answer:
-                return _read(answer.status, answer.headers, await _bounded(answer), self._base)
+                return _read(answer.status, answer.headers, await _bounded(answer), self._base, media_type)
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
             why = printable(str(error.certificate_error if hasattr(error, "certificate_error") else error))
             raise InvalidError(
@@ -272,22 +282,25 @@ async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
     return bytes(raw)
 
 
-def _read(status: int, headers: Mapping[str, str], raw: bytes, base: str) -> Any:
+def _read(status: int, headers: Mapping[str, str], raw: bytes, base: str, media_type: str) -> Any:
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if status in _EMPTY and not raw:
+    if status in _EMPTY and not raw and media_type == _JSON:
         return None
     try:
-        value = json.loads(raw) if kind in {"application/json", "application/problem+json"} else None
+        value = json.loads(raw) if kind in {_JSON, "application/problem+json"} else None
     except (ValueError, RecursionError):
         value = None
     ok = 200 <= status < 300  # noqa: PLR2004
-    if ok and kind == "application/json" and (value is not None or raw.strip() == b"null"):
+    if ok and kind == media_type != _JSON:
+        return raw
+    if ok and kind == media_type and (value is not None or raw.strip() == b"null"):
         return value
     if isinstance(value, dict) and (not ok or kind == "application/problem+json"):
         # With a status of success it says what was done, and that the result cannot be shown.
         error: EvenloadError = _refusal(status, value)
     else:
-        error = UnavailableError(f"{base} answered {status} without JSON; is it really the VTN's operator API?")
+        form = "JSON" if media_type == _JSON else media_type
+        error = UnavailableError(f"{base} answered {status} without {form}; is it really the VTN's operator API?")
     if status in _PASSING:
         raise _PassingError(error, _seconds(headers.get("Retry-After")))
     raise error

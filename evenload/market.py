@@ -9,9 +9,11 @@ from evenload.client import OperatorClient
 from evenload.names import Noun
 from evenload.output import printable
 from evenload.session import MaybeMoment, Session, command, open_group
+from evenload.statements import market_statement
 
 market = typer.Typer(help="BRPs, contracts, and what is sold to them.", no_args_is_help=True)
 market.callback()(open_group)
+market.add_typer(market_statement, name="statement")
 
 _Brp = Annotated[str, typer.Argument(help="Its name, or its id.", metavar="BRP"), Noun.BRP]
 _Client = Annotated[str, typer.Argument(help="Id of an API client (cli_...).")]
@@ -141,6 +143,30 @@ def activations(session: Session) -> None:
     """List what BRPs bought, newest first."""
     rows = session.call(lambda client: client.all("/activations"))
     session.table(rows, "id", "brp_id", "status", "direction", "starts_at", "ends_at", "dispatch_id")
+
+
+@command(market, "settlements")
+def settlements(
+    session: Session,
+    activation_id: Annotated[str | None, typer.Option("--activation", help="Only of this one.")] = None,
+) -> None:
+    """List what activations cost and what BRPs dispute, newest first, every version."""
+    query = {"activation_id": activation_id}
+    rows = session.call(lambda client: client.all("/settlements", query))
+    flat = rows if session.json else [{**one, **one["figures"]} for one in rows]
+    columns = ("id", "activation_id", "version", "final", "price", "penalty", "net", "currency", "dispute", "answer")
+    session.table(flat, *columns)
+
+
+@command(market, "answer")
+def answer(
+    session: Session,
+    settlement_id: Annotated[str, typer.Argument(help="stl_...")],
+    words: Annotated[str, typer.Argument(help="What the BRP is to read.")],
+) -> None:
+    """Answer the dispute of a settlement, once. What changes its figures is new data, not the answer."""
+    made = session.call(lambda client: client.post(f"/settlements/{settlement_id}/answer", {"answer": words}))
+    session.tell(made, f"Answered the dispute of {made['id']}.")
 
 
 @command(market, "deliveries")

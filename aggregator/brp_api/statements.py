@@ -1,7 +1,7 @@
 """Monthly statements of a contract, in the BRP API: as JSON, CSV or PDF, every version."""
 
 import asyncio
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from aiohttp import web
 from pydantic import Field
@@ -13,6 +13,7 @@ from aggregator.brp_api.values import ULID, Id, shown
 from aggregator.trade import brps, statements
 from aggregator.trade.statement_pdf import to_pdf
 from core.direction import Direction
+from vtn.store.database import Database
 from web.api import Context
 from web.csv_answer import CSV, csv_answer, wants_csv
 from web.downloads import attachment
@@ -20,6 +21,7 @@ from web.model import Model, UtcTime
 from web.operation import operation
 from web.pagination import Cursor, Keyset, Limit, Page
 
+PDF: Final = "application/pdf"
 _PATH = "/brp/v1/statements"
 _NEWEST = Keyset("statements", str)
 Month = Annotated[str, Field(pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])$", max_length=7, examples=["2026-01"])]
@@ -105,13 +107,24 @@ class StatementContent(Model):
 
 
 class StatementSummary(Model):
-    """A statement without its rows."""
+    """Which statement it is."""
 
     id: str
     contract_id: str
     month: str
     version: int
     created_at: UtcTime
+
+
+class StatementHead(StatementSummary):
+    """A statement without its activations."""
+
+    final: bool
+    final_at: UtcTime | None
+    """From when it is; null: it cannot be said yet."""
+    activations: int
+    """How many there are."""
+    sums: list[StatementSum]
 
 
 class Statement(StatementSummary):
@@ -136,7 +149,7 @@ _SUMMARY: dict[str, Any] = {
     "version": 1,
     "created_at": "2026-02-01T08:00:00Z",
 }
-_EXAMPLE: dict[str, Any] = _SUMMARY | {
+EXAMPLE: dict[str, Any] = _SUMMARY | {
     "content": {
         "programme_id": f"prg_{ULID}",
         "time_zone": "Europe/Paris",
@@ -177,7 +190,13 @@ _EXAMPLE: dict[str, Any] = _SUMMARY | {
     },
     "changes": [],
 }
-_CSV_EXAMPLE = (
+HEAD_EXAMPLE: dict[str, Any] = _SUMMARY | {
+    "final": False,
+    "final_at": EXAMPLE["content"]["final_at"],
+    "activations": 1,
+    "sums": EXAMPLE["content"]["sums"],
+}
+CSV_EXAMPLE = (
     "statement_id,month,version,activation_id,direction,starts_at,ends_at,local_start,cancelled,settlement_id,"
     "settlement_version,report_version,final,final_at,ordered_kwh,delivered_kwh,deficiency_kwh,uncertainty_kwh,"
     "bias_kwh,currency,price_per_kwh,penalty_per_kwh,price,penalty,net,disputes,dispute_effect\r\n"
@@ -193,7 +212,7 @@ _CSV_EXAMPLE = (
     tags=["statements"],
     errors=[404],
     example={"contract_id": f"ctr_{ULID}", "month": "2026-01"},
-    answer_example=_EXAMPLE,
+    answer_example=EXAMPLE,
 )
 async def make_statement(context: Context, body: StatementWish) -> Statement:
     """Return the statement as of now: the newest version, or a new one if something of it has changed."""
@@ -212,7 +231,7 @@ async def make_statement(context: Context, body: StatementWish) -> Statement:
     role="brp",
     scopes=["report:read"],
     tags=["statements"],
-    answer_example={"items": [_SUMMARY], "next": None},
+    answer_example={"items": [HEAD_EXAMPLE], "next": None},
 )
 async def list_statements(
     context: Context,
@@ -220,8 +239,8 @@ async def list_statements(
     month: Month | None = None,
     limit: Limit = 50,
     cursor: Cursor | None = None,
-) -> Page[StatementSummary]:
-    """List every version without its rows; the newest of a month counts."""
+) -> Page[StatementHead]:
+    """List every version without its activations; the newest of a month counts."""
     after = _NEWEST.decode(cursor)
     async with context.service(BRP).db.read() as conn:
         rows = await statements.listed(
@@ -232,7 +251,7 @@ async def list_statements(
             before=after[0] if after else None,
             limit=limit + 1,
         )
-    return _NEWEST.page([shown(StatementSummary, one) for one in rows], limit, key=lambda row: (row.id,))
+    return _NEWEST.page([shown(StatementHead, one) for one in rows], limit, key=lambda row: (row.id,))
 
 
 @operation(
@@ -244,16 +263,14 @@ async def list_statements(
     tags=["statements"],
     errors=[404],
     media_type=CSV,
-    media_example=_CSV_EXAMPLE,
-    answer_example=_EXAMPLE,
+    media_example=CSV_EXAMPLE,
+    answer_example=EXAMPLE,
 )
 async def read_statement(context: Context, statement_id: Id) -> Statement | web.Response:
     """Return one version, the same to the byte each time; `Accept: text/csv` gets its activations as CSV."""
     async with context.service(BRP).db.read() as conn:
         found = await statements.get(conn, statement_id, party_of(context))
-    if wants_csv(context):
-        return csv_answer(context, statements.to_csv(found), f"{found.contract_id}-{found.month}-{found.version}.csv")
-    return shown(Statement, found)
+    return statement_csv(context, found) if wants_csv(context) else shown(Statement, found)
 
 
 @operation(
@@ -264,18 +281,33 @@ async def read_statement(context: Context, statement_id: Id) -> Statement | web.
     scopes=["report:read"],
     tags=["statements"],
     errors=[404, 503],
-    media_type="application/pdf",
+    media_type=PDF,
 )
 async def print_statement(context: Context, statement_id: Id) -> web.Response:
     """Return one version as PDF, the same to the byte each time; 503 where the server has no extra `[pdf]`."""
-    async with context.service(BRP).db.read() as conn:
-        found = await statements.get(conn, statement_id, party_of(context))
-        name = await brps.name_of(conn, found.party_id)
-    raw = await asyncio.to_thread(to_pdf, found, name)
-    named = attachment(f"{found.contract_id}-{found.month}-{found.version}.pdf")
-    return web.Response(
-        body=raw, content_type="application/pdf", headers=named | {"Cache-Control": "private, no-cache"}
-    )
+    return await statement_pdf(context.service(BRP).db, statement_id, party_of(context))
+
+
+# -- files, of either API
+
+
+def statement_csv(context: Context, stated: statements.Statement) -> web.Response:
+    """Return a statement's activations as CSV."""
+    return csv_answer(context, statements.to_csv(stated), _file_name(stated, "csv"))
+
+
+async def statement_pdf(db: Database, statement_id: str, party_id: str | None = None) -> web.Response:
+    """Return a statement (of a party) as PDF. Raises NotFoundError, UnavailableError without the extra `[pdf]`."""
+    async with db.read() as conn:
+        stated = await statements.get(conn, statement_id, party_id)
+        name = await brps.name_of(conn, stated.party_id)
+    raw = await asyncio.to_thread(to_pdf, stated, name)
+    headers = attachment(_file_name(stated, "pdf")) | {"Cache-Control": "private, no-cache"}
+    return web.Response(body=raw, content_type=PDF, headers=headers)
+
+
+def _file_name(stated: statements.Statement, kind: str) -> str:
+    return f"{stated.contract_id}-{stated.month}-{stated.version}.{kind}"
 
 
 OPERATIONS = (make_statement, list_statements, read_statement, print_statement)

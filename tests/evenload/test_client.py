@@ -306,3 +306,16 @@ def pem(tmp_path_factory):
         + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return path
+
+
+async def test_a_file_is_read_as_the_type_that_was_asked_for(script, client):
+    script.answers = [web.Response(status=503), web.Response(body=b"a,b\r\n", content_type="text/csv")]
+    assert await client.file("/statements/stm_1", "text/csv") == b"a,b\r\n"
+    assert script.asked[1][3]["Accept"] == "text/csv"
+    script.answers = [problem(404)]
+    with pytest.raises(RequestError, match="It is so"):
+        await client.file("/statements/stm_1", "text/csv")
+    for answer in (web.json_response({}), web.Response(status=204), web.Response(text="x", content_type="text/html")):
+        script.answers = [answer]
+        with pytest.raises(UnavailableError, match="without text/csv"):
+            await client.file("/statements/stm_1", "text/csv")
