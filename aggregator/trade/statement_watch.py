@@ -229,8 +229,8 @@ def _settled(calendars: Sequence[_Calendar], contract_id: str | None) -> Select[
             func.coalesce(func.sum(of.version), 0).label("versions"),
         )
         .where(of.month.is_not(None))
-        .group_by(of.contract_id, of.programme_id, of.month)
-        .order_by(of.contract_id, of.month)
+        .group_by(of.month, of.contract_id, of.programme_id)
+        .order_by(of.month, of.contract_id)
     )
 
 
