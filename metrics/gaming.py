@@ -145,9 +145,12 @@ def _means(loads: Floats) -> list[float]:
     """Return the mean of each day's loads (k, m), of those days of which enough was measured."""
     known = np.isfinite(loads)
     if known.all():  # by far the most often
-        return (loads.sum(axis=1) / loads.shape[1]).tolist()
-    enough = known.mean(axis=1) >= _COVERAGE
-    return mean(loads[enough].T, known[enough].T).tolist()
+        means = loads.sum(axis=1) / loads.shape[1]
+    else:
+        enough = known.mean(axis=1) >= _COVERAGE
+        means = mean(loads[enough].T, known[enough].T)
+    plain: list[float] = means.tolist()
+    return plain
 
 
 def stands_out(before: LoadBefore | None, least: float = LEAST_W) -> bool:
