@@ -256,7 +256,7 @@ async def test_who_used_more_than_usual_just_before_is_marked_and_can_be_listed_
     await market.dispatcher.post(f"/dispatches/{dispatch_id}/result")
     page = await market.viewer.get(f"/dispatches/{dispatch_id}/result")
     assert "1 VEN used more than usual just before the event." in page.main
-    assert f"It can be told of {len(called) - 2} VENs." in page.main
+    assert f"{len(called) - 2} VENs could be compared." in page.main
     rows = "//section[@aria-labelledby='vens-heading']//tbody/tr"
     (odd,) = [row for row in page.texts(rows) if "odd" in row]
     assert "It used more than usual just before the event." in odd
