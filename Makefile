@@ -50,10 +50,11 @@ conformance: $(VENV)/.test
 bench-selection: $(VENV)/.test
 	$(BIN)/python -m benchmarks.selection $(ARGS)
 
-# How far baselines are off where nothing was ordered (one home, and pools of 10, 100 and 1,000), and what an evaluation
-# costs for 1,000 to 100,000 VENs; writes build/bench-metrics.json (half an hour).
+# How far baselines are off where nothing was ordered (one home, and pools of 10, 100 and 1,000), how often homes look odd
+# by chance, and what an evaluation costs for 1,000 to 100,000 VENs; writes build/bench-metrics.json (half an hour).
 bench-metrics: packages $(VENV)/.test
 	$(BIN)/python -m benchmarks.placebo_study
+	$(BIN)/python -m benchmarks.gaming_rate
 	PYTHONPATH=.:tests $(BIN)/python -m benchmarks.evaluation_cost $(ARGS)
 
 # The pages of docs/reference that say what the code says: commands, settings and the rules of OpenADR.

@@ -12,7 +12,7 @@ from core.spans import Duration
 from evenload import event_target
 from evenload.client import OperatorClient, RequestError
 from evenload.names import Noun
-from evenload.output import printable, say_learning, say_unknown
+from evenload.output import printable, say_learning, say_odd, say_unknown
 from evenload.session import MaybeMoment, Moment, Session, Yes, command, confirm, open_group
 
 programme = typer.Typer(help="Programmes and enrolments.", no_args_is_help=True)
@@ -299,7 +299,8 @@ def programme_season(
     path, query = f"/programmes/{programme_id}/season", {"first": first, "until": until}
     if vens:
         rows = session.call(lambda client: client.all(f"{path}/vens", query))
-        session.table(rows, "ven_id", "name", "calls", "opt_outs", "measured", "ordered_wh", "delivered_wh")
+        columns = ("ven_id", "name", "calls", "opt_outs", "measured", "ordered_wh", "delivered_wh")
+        session.table(rows, *columns, "compared", "flagged", "excess_w", "systematic")
         return
     found = session.call(lambda client: client.get(path, query))
     if session.json:
@@ -515,8 +516,10 @@ def event_result(
         )
         typer.echo(f"{ordered}, {delivered} ({found['method']}, version {found['version']}).")
         say_unknown(found)
-    columns = ("ven_name", "opt", "ordered_wh", "delivered_wh", "performance_ratio", "baseline_note")
-    session.table(found if session.json else found["vens"], *columns)
+        say_odd(found["vens"])
+    columns = ("ven_name", "opt", "ordered_wh", "delivered_wh", "performance_ratio", "baseline_note", "flags")
+    rows = [{**ven, "flags": ", ".join(ven.get("flags", ()))} for ven in found["vens"]]
+    session.table(found if session.json else rows, *columns)
 
 
 @command(event, "self-assessments")

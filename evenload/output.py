@@ -66,6 +66,14 @@ def say_unknown(result: Mapping[str, Any], file: TextIO | None = None) -> None:
         print(f"Events like this one can be measured from about {day} on.", file=file)
 
 
+def say_odd(vens: Sequence[Mapping[str, Any]], file: TextIO | None = None) -> None:
+    """Print how many VENs of a result looked odd just before the event; nothing if none did."""
+    for flag, change in (("raised_before", "more"), ("lowered_before", "less")):
+        if number := sum(flag in ven.get("flags", ()) for ven in vens):
+            who = f"{number} VEN" if number == 1 else f"{number} VENs"
+            print(f"{who} used {change} than usual just before the event.", file=file)
+
+
 def say_learning(learning: Mapping[str, Any], file: TextIO | None = None) -> None:
     """Print how many VENs have no baseline yet, and from when they will; nothing if all have one."""
     if learning["learning"]:

@@ -4,7 +4,8 @@ import asyncio
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Final
 
@@ -15,6 +16,7 @@ from aggregator.console.shared import zone_of
 from aggregator.trade import activations, dispatch_changes, home_report, reports, settlements
 from core.direction import Direction
 from core.errors import InvalidError
+from metrics.gaming import Flag
 from metrics.presets import PRESETS
 from vtn.api.dispatches import Dispute
 from vtn.console import ConsoleRequest, Form, page
@@ -50,7 +52,7 @@ async def show_result(request: ConsoleRequest, dispatch_id: str) -> web.StreamRe
 
 
 async def _page(request: ConsoleRequest, dispatch_id: str, form: Form) -> web.Response:
-    wanted = _version(request)
+    wanted, only_odd = _version(request), request.query.get("only") == "odd"
     async with request.desk.db.read() as conn:
         whole = await dispatch.get(conn, dispatch_id)
         rules = await programmes.get(conn, whole.programme_id, whole.programme_version)
@@ -59,7 +61,9 @@ async def _page(request: ConsoleRequest, dispatch_id: str, form: Form) -> web.Re
         due_at = await result_due.due_at(conn, dispatch_id)
         reopened_at = await result_due.reopened_at(conn, dispatch_id)
         before = await evaluation.stored(conn, dispatch_id, found.version - 1) if found and found.version > 1 else None
-        own = await _own(conn, whole, found, found.vens[:_MOST_ROWS]) if found else None
+        chosen = [one for one in found.vens if one.flags or not only_odd] if found else []
+        shown = {one.ven_id: one for one in (*found.vens[:_MOST_ROWS], *chosen[:_MOST_ROWS])} if found else {}
+        own = await _own(conn, whole, found, list(shown.values())) if found else None
         activation_id = await activations.of_dispatch(conn, dispatch_id)
         selection_id = await dispatch_changes.selection_of(conn, dispatch_id)
         made = await reports.versions(conn, activation_id) if activation_id else []
@@ -81,6 +85,11 @@ async def _page(request: ConsoleRequest, dispatch_id: str, form: Form) -> web.Re
         vens=vens[:_MOST_ROWS],
         own=own,
         own_of={row.ven_id: row for row in own.vens} if own else {},
+        chosen=chosen[:_MOST_ROWS],
+        left_off=len(chosen) > _MOST_ROWS,
+        only_odd=only_odd,
+        odd=_odd(found) if found else {},
+        compared=sum(one.before is not None for one in found.vens) if found else 0,
         chart=_chart(found, rules) if found else None,
         activation_id=activation_id,
         has_selection=selection_id is not None,
@@ -95,6 +104,11 @@ async def _own(
 ) -> self_assessment.SelfAssessments:
     """Return what VENs themselves say of a result."""
     return await self_assessment.of_result(conn, result, Direction(ordered.direction or Direction.REDUCE), vens)
+
+
+def _odd(result: Result) -> Mapping[Flag, int]:
+    """Return of how many VENs each thing looks odd."""
+    return Counter(flag for one in result.vens for flag in one.flags)
 
 
 def _chart(result: Result, rules: programmes.Programme) -> Chart:
@@ -214,17 +228,20 @@ async def export_csv(request: ConsoleRequest, dispatch_id: str) -> web.StreamRes
             "delivered_w",
             "source",
             "credited_to",
+            "flags",
         )
     )
-    parts = [("", "pool", "", found.intervals)]
-    parts += [(one.ven_id, _safe(one.ven_name), one.opt or "", one.intervals) for one in found.vens]
-    for ven_id, name, said, intervals in parts:
+    parts = [("", "pool", "", found.intervals, "")]
+    parts += [
+        (one.ven_id, _safe(one.ven_name), one.opt or "", one.intervals, " ".join(one.flags)) for one in found.vens
+    ]
+    for ven_id, name, said, intervals, flags in parts:
         for each in intervals:
             powers = (each.target_w, each.baseline_w, each.actual_w, each.delivered_w)
             start = each.start.isoformat().replace("+00:00", "Z")
             shown = ["" if value is None else f"{value:.3f}" for value in powers]
             writer.writerow(
-                [ven_id, name, said, start, each.duration_s, *shown, each.source or "", each.credited_to or ""]
+                [ven_id, name, said, start, each.duration_s, *shown, each.source or "", each.credited_to or "", flags]
             )
     return request.file(text.getvalue(), "text/csv; charset=utf-8", f"{dispatch_id}-v{found.version}.csv")
 

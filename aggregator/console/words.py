@@ -64,6 +64,10 @@ WORDS: Final[Mapping[str, str]] = {
     "Answers": N_("Answers"),
     # days of a baseline, and its adjustment
     "kept": N_("used"),
+    # what looks odd about a VEN in an event
+    "raised_before": N_("It used more than usual just before the event."),
+    "lowered_before": N_("It used less than usual just before the event."),
+    # sources of readings
     "settlement meter": N_("settlement meter"),
     "VEN register": N_("VEN: energy"),
     "VEN power": N_("VEN: power"),

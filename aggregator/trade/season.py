@@ -5,7 +5,7 @@ Nothing is computed anew, and no result is read as a whole: the database takes o
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
@@ -16,6 +16,7 @@ from aggregator.csv_text import csv_text
 from aggregator.tables import activation, activation_report
 from core.direction import Direction
 from core.errors import InvalidError
+from metrics import gaming
 from metrics.days import zone_named
 from openadr.model.opt import OptType
 from vtn.services import programme
@@ -100,7 +101,10 @@ class SeasonVen:
     """What one VEN was asked for and did, over the events that have a result.
 
     `ordered_wh` and `delivered_wh` are sums over the events in which its delivery is known, so many as `measured`;
-    delivered is 0 where it opted out or never opted in.
+    delivered is 0 where it opted out or never opted in. `compared`: in so many events its load before is known beside
+    that of like days, in `flagged` of them something looked odd, and `excess_w` is by how much it lay, in the mean, on
+    the side that raises what is credited (`metrics.gaming`). `systematic`: that is so by and large; None: of fewer than
+    five events it is known.
     """
 
     ven_id: str
@@ -110,6 +114,10 @@ class SeasonVen:
     measured: int
     ordered_wh: float
     delivered_wh: float
+    compared: int
+    flagged: int
+    excess_w: float | None
+    systematic: bool | None
 
 
 def span_of(rules: Programme, first: date | None, until: date | None, now: datetime) -> SeasonSpan:
@@ -258,6 +266,8 @@ async def vens(
     each, read = _rows_of_vens(conn.dialect.name)
     ven_id = cast(read("ven_id"), String).label("ven_id")
     ordered, got = cast(read("ordered_wh"), Float), cast(read("delivered_wh"), Float)
+    excess = cast(read("before", "excess_w"), Float)
+    odd = func.coalesce(cast(read("flags"), String), "[]") != "[]"
     query = (
         select(
             ven_id,
@@ -267,6 +277,10 @@ async def vens(
             func.count(got).label("measured"),
             func.sum(case((got.is_not(None), ordered), else_=0.0)).label("ordered_wh"),
             func.coalesce(func.sum(got), 0.0).label("delivered_wh"),
+            func.count(excess).label("compared"),
+            func.sum(case((odd, 1), else_=0)).label("flagged"),
+            func.coalesce(func.sum(excess), 0.0).label("excess"),
+            func.coalesce(func.sum(excess * excess), 0.0).label("squares"),
         )
         .select_from(evaluation)
         .join(newest, (newest.c.dispatch_id == evaluation.c.dispatch_id) & (newest.c.version == evaluation.c.version))
@@ -280,28 +294,41 @@ async def vens(
         query = query.where(cast(read("ven_id"), String) > after)
     rows = (await conn.execute(query)).all()
     names = await _names(conn, [row.ven_id for row in rows])
-    return [
-        SeasonVen(
-            row.ven_id,
-            names.get(row.ven_id, row.name),
-            int(row.calls),
-            int(row.opt_outs),
-            int(row.measured),
-            float(row.ordered_wh),
-            float(row.delivered_wh),
-        )
-        for row in rows
-    ]
+    return [_season_ven(row, names) for row in rows]
+
+
+def _season_ven(row: Any, names: Mapping[str, str]) -> SeasonVen:
+    ramp = gaming.ramp(int(row.compared), float(row.excess), float(row.squares))
+    return SeasonVen(
+        ven_id=row.ven_id,
+        name=names.get(row.ven_id, row.name),
+        calls=int(row.calls),
+        opt_outs=int(row.opt_outs),
+        measured=int(row.measured),
+        ordered_wh=float(row.ordered_wh),
+        delivered_wh=float(row.delivered_wh),
+        compared=int(row.compared),
+        flagged=int(row.flagged),
+        excess_w=float(row.excess) / row.compared if row.compared else None,
+        systematic=None if ramp is None else ramp.is_systematic(),
+    )
 
 
 def _rows_of_vens(dialect: str) -> tuple[Any, Any]:
-    """Return the VENs of a stored result as a table of JSON values, and how to read a field of one as text."""
+    """Return the VENs of a stored result as a table of JSON values, and how to read a field (of a field) as text."""
     if dialect == "sqlite":
         each = func.json_each(evaluation.c.result, "$.vens").table_valued("value", name="each", joins_implicitly=True)
-        return each, lambda name: func.json_extract(each.c.value, f"$.{name}")
+        return each, lambda *path: func.json_extract(each.c.value, ".".join(("$", *path)))
     rows = func.jsonb_array_elements(evaluation.c.result["vens"])
     each = rows.table_valued("value", name="each", joins_implicitly=True).render_derived()
-    return each, each.c.value.op("->>")
+
+    def read(*path: str) -> Any:
+        inner: Any = each.c.value
+        for name in path[:-1]:
+            inner = inner.op("->")(name)
+        return inner.op("->>")(path[-1])
+
+    return each, read
 
 
 async def _names(conn: Connection, ven_ids: Sequence[str]) -> dict[str, str]:

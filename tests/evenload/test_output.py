@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from evenload.output import printable, show
+from evenload.output import printable, say_odd, show
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +70,17 @@ def test_markup_stays_text():
 
 def test_printable():
     assert printable("grüße 🙂\t\x00") == "grüße 🙂??"
+
+
+def test_how_many_vens_looked_odd_just_before():
+    out = io.StringIO()
+    say_odd(
+        [{"flags": ["raised_before"]}, {"flags": []}, {"flags": ["raised_before"]}, {"flags": ["lowered_before"]}], out
+    )
+    assert out.getvalue().splitlines() == [
+        "2 VENs used more than usual just before the event.",
+        "1 VEN used less than usual just before the event.",
+    ]
+    out = io.StringIO()
+    say_odd([{"flags": []}, {}], out)
+    assert not out.getvalue(), "an earlier server knows no flags"

@@ -3,6 +3,7 @@
 import math
 from typing import Literal
 
+from metrics.gaming import LoadBefore
 from metrics.method import AdjustmentStatus, Verdict
 from vtn.api.desk import DESK
 from vtn.api.signals import SignalIn, shown
@@ -82,6 +83,8 @@ class VenWorkings(Model):
     """Mean outdoor temperature in the event; null: not known, or the baseline asks for none."""
     adjustment: BaselineAdjustment | None
     """null: there is no baseline."""
+    before: LoadBefore | None
+    """How its load before the event compares with that of like days, whether it took part or not; null: not known."""
     why_not: str | None
     """Why there is no baseline."""
 
@@ -132,6 +135,7 @@ def _shown(ven_id: str, how: Workings) -> VenWorkings:
         ],
         celsius=how.celsius,
         adjustment=_adjustment(how),
+        before=how.before,
         why_not=how.why_not,
     )
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from core.direction import Direction
 from core.spans import Span
-from metrics import earnings, learning
-from metrics.days import Floats, day_matrix, day_type, from_days, from_epoch_s
+from metrics import earnings, gaming, learning
+from metrics.days import DayMatrix, Floats, day_matrix, day_type, from_days, from_epoch_s
+from metrics.gaming import Flag, LoadBefore
 from metrics.method import Baseline, BaselineMethod, Calendar, NoBaselineError, NoBasisError
 from metrics.participation import Answer, participation
 from metrics.performance import delivered, performance
@@ -22,7 +23,7 @@ from vtn.services.evaluation_inputs import VenInputs
 from vtn.services.ordered_energy import names_power, ordered_between
 from vtn.services.programme import Parameters, Spread
 
-EDITION: Final = 5
+EDITION: Final = 6
 """Of what a result says; a new one makes a new version of a result even of the same readings."""
 _NO_READINGS: Final = "Readings of the event are missing."
 _LACKS: Final = "Lacks "
@@ -62,7 +63,9 @@ class VenResult:
     `why_unknown` says why. `coverage`: share of its intervals with an order whose delivery is known, 0 to 1.
     `measurable_from`: the local date from which, by and large, events like this one can be measured, where it has too
     few days for a baseline so far. `spread`: how readings longer than the interval count (`programme.Spread`), where
-    there are such in the event; None: there are none.
+    there are such in the event; None: there are none. `flags`: what looks odd about a VEN that took part, for somebody
+    to look at (it changes no figure), and `before`: how its load before the event compares with that of like days;
+    None: it did not take part, or that is not known.
     """
 
     ven_id: str
@@ -82,6 +85,8 @@ class VenResult:
     measurable_from: str | None = None
     coverage: float | None = None
     spread: str | None = None
+    flags: tuple[Flag, ...] = ()
+    before: LoadBefore | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +256,7 @@ def _ven_result(ven: VenInputs, method: BaselineMethod, direction: Direction, ru
         note, why = _NO_READINGS, f"{_NO_READINGS} It is computed as soon as they come in."
     asked = float(ordered_between(ven.event, (period.start, period.end or period.start), direction)[0])
     counts = ven.took_part and why is None and math.isfinite(got) and (ven.left_at is None or math.isfinite(share))
+    before = None if found is None else _before(ven, matrix, found, direction)
     latency = (ven.answered_at - ven.queued_at).total_seconds() if ven.answered_at and ven.queued_at else None
     if ven.opt is OptType.OUT and not ven.took_part:
         why, ready = None, None
@@ -272,7 +278,17 @@ def _ven_result(ven: VenInputs, method: BaselineMethod, direction: Direction, ru
         measurable_from=ready.isoformat() if ready else None,
         coverage=_known(share),
         spread=rules.spread.value if ven.long_s else None,
+        flags=gaming.flags(before, direction),
+        before=before,
     )
+
+
+def _before(ven: VenInputs, matrix: DayMatrix, baseline: Baseline, direction: Direction) -> LoadBefore | None:
+    """Return how the load of a VEN that took part, before its event, compares with that of like days."""
+    if not ven.took_part or ven.had_outage:
+        return None
+    span = Span(ven.event.period.start, ven.event.period.end)
+    return gaming.load_before(matrix, span, baseline, ven.calendar, notified_at=ven.sent_at, direction=direction)
 
 
 def _shown(span: Span, long_s: Sequence[tuple[int, int]]) -> Span:

@@ -7,9 +7,11 @@ from functools import partial
 
 from sqlalchemy import func, select
 
+from core.direction import Direction
 from core.errors import InvalidError, NotFoundError
 from core.spans import Span
 from metrics.days import day_matrix
+from metrics.gaming import LoadBefore, load_before
 from metrics.method import AdjustmentStatus, DayUse, NoBaselineError
 from metrics.presets import PRESETS
 from openadr.model.event import Event
@@ -70,6 +72,8 @@ class Workings:
     `celsius`: the mean outdoor temperature in the event, None where it is not known or nobody asks.
     `ordered`: the VEN's event as far as it ran. `notified_at`: when that first went out; `left_at`: when the VEN opted
     out of it after its start. `series`: what its readings are in, the source that goes before the others first.
+    `before`: how its load before the event compares with that of like days, whether it took part or not; None: not
+    known.
     """
 
     days: tuple[DayUse, ...]
@@ -87,6 +91,7 @@ class Workings:
     left_at: datetime | None
     series: tuple[SettledSeries, ...]
     celsius: float | None = None
+    before: LoadBefore | None = None
 
 
 async def versions(conn: Connection, dispatch_id: str) -> list[Version]:
@@ -178,6 +183,14 @@ async def workings(conn: Connection, dispatch_id: str, ven_id: str) -> Workings:
         None if math.isnan(change.actual) else change.actual,
         found.windows,
         celsius=None if math.isnan(found.celsius) else found.celsius,
+        before=load_before(
+            matrix,
+            span,
+            found,
+            calendars[ven_id],
+            notified_at=sent_at,
+            direction=Direction(whole.direction or Direction.REDUCE),
+        ),
     )
 
 

@@ -274,6 +274,48 @@ async def test_what_vens_say_of_their_own_delivery_stands_beside_it_and_disputes
     assert called
 
 
+async def test_who_used_more_than_usual_just_before_is_marked_and_can_be_listed_alone(market) -> None:
+    dispatch_id, called = await ordered_and_answered(market)
+    start = market.now + timedelta(hours=1)
+    window = start - timedelta(hours=3), start - timedelta(hours=1)
+    for ven_id in called[:3]:  # of these the first opts out, and the second says nothing
+        await market_homes.meter(market.world.db, ven_id, *window, market.now, less_w=-1500.0)
+    for ven_id in market.homes.ven_ids:
+        await market_homes.meter(market.world.db, ven_id, market.now, start + timedelta(hours=1), market.now)
+    await market.at(start + timedelta(hours=3), turns=0)
+    await market.dispatcher.post(f"/dispatches/{dispatch_id}/result")
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}/result")
+    assert "1 VEN used more than usual just before the event." in page.main
+    assert f"{len(called) - 2} VENs could be compared." in page.main
+    rows = "//section[@aria-labelledby='vens-heading']//tbody/tr"
+    (odd,) = [row for row in page.texts(rows) if "odd" in row]
+    assert "It used more than usual just before the event." in odd
+    assert len(page.texts(rows)) == len(called)
+    (address,) = page.hrefs("?only=odd")
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}/result{address.partition('#')[0]}")
+    assert page.texts(rows) == [odd]
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}/result/vens/{called[2]}")
+    assert "It used more than usual just before the event." in page.main
+    assert "on similar days" in page.main
+    text = await market.viewer.get(f"/dispatches/{dispatch_id}/result.csv")
+    flags = {row["ven_id"]: row["flags"] for row in csv.DictReader(io.StringIO(text.text))}
+    assert {ven_id for ven_id, words in flags.items() if words} == {called[2]}
+    assert flags[called[2]] == "raised_before"
+
+
+async def test_where_nothing_looks_odd_nothing_is_said_of_it(market) -> None:
+    dispatch_id, _called = await ordered_and_answered(market)
+    start = market.now + timedelta(hours=1)
+    for ven_id in market.homes.ven_ids:
+        await market_homes.meter(market.world.db, ven_id, market.now, start + timedelta(hours=1), market.now)
+    await market.at(start + timedelta(hours=3), turns=0)
+    await market.dispatcher.post(f"/dispatches/{dispatch_id}/result")
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}/result")
+    assert "odd" not in page.main
+    page = await market.viewer.get(f"/dispatches/{dispatch_id}/result?only=odd")
+    assert "None looks odd." in page.main
+
+
 async def constant(market, minutes: int, *ven_ids: str) -> str:
     """Order one constant step, of everybody unless somebody is named; 0 minutes: until it is cancelled."""
     length = Duration.of(minutes=minutes)

@@ -15,6 +15,7 @@ from aggregator.tariff.tariffs import Kind, Source
 from aggregator.trade import activations, offers, requests, settlements
 from core.direction import Direction
 from core.points import Quantity
+from metrics.gaming import Flag
 from metrics.method import AdjustmentStatus, Verdict
 from openadr.model.event import EventStatus, ResponseRequired
 from openadr.model.opt import REASONS, OptType
@@ -157,7 +158,7 @@ async def test_what_is_wrong_and_what_was_done_is_said_in_the_language(market):
     "values",
     [Direction, Presence, EventStatus, ResponseRequired, OptType, Role.__members__.values(), outbox.State,
      outbox.Intent, Quantity, requests.RequestStatus, offers.OfferStatus, activations.ActivationStatus, Reason, STEPS,
-     Verdict, AdjustmentStatus, Kind, Source, REASONS],
+     Verdict, AdjustmentStatus, Flag, Kind, Source, REASONS],
 )  # fmt: skip
 def test_every_value_that_a_page_shows_has_a_word(values):
     assert {str(value) for value in values} - set(WORDS) == set()

@@ -6,7 +6,7 @@ import math
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from aggregator.tables import activation_report
 from aggregator.trade import season
@@ -15,6 +15,7 @@ from core.spans import Duration
 from openadr.model.opt import OptType
 from vtn.services import evaluation, programme
 from vtn.services.programme import Parameters
+from vtn.store.tables import dispatch as dispatch_table
 from vtn.store.tables import evaluation as evaluation_table
 
 from .conftest import SETTINGS, START
@@ -119,6 +120,50 @@ async def test_an_event_without_a_result_is_shown_and_one_to_come_is_not(trade):
     found = await season_of(trade, until=START.date())
     assert (found.events, found.sums.ratio, found.sums.participation_rate) == ((), None, None)
     assert await vens_of(trade, found) == []
+
+
+async def repeated(trade, excesses):
+    """Store a result of an event of each day before, in which the first VEN's load before was so far above usual."""
+    one, _called = await ran(trade)
+    (row,) = await trade.world.rows("dispatch", id=one.dispatch_id)
+    (result,) = await trade.world.rows("evaluation")
+    async with trade.world.tx() as tx:
+        for number, excess_w in enumerate(excesses, start=1):
+            columns = row._asdict() | {"id": f"dsp_{number}", "starts_at": row.starts_at - timedelta(days=number)}
+            await tx.conn.execute(insert(dispatch_table).values(**columns))
+            first, *others = result.result["vens"]
+            before = {"excess_w": excess_w, "z": None, "actual_w": 500.0 + excess_w, "usual_w": 500.0}
+            flags = ["raised_before"] if excess_w > 150 else []
+            vens = [{**first, "flags": flags, "before": before}, *({**one, "before": None} for one in others)]
+            columns = result._asdict() | {"dispatch_id": f"dsp_{number}", "result": {**result.result, "vens": vens}}
+            await tx.conn.execute(insert(evaluation_table).values(**columns))
+        stripped = [{k: v for k, v in one.items() if k not in ("flags", "before")} for one in result.result["vens"]]
+        # the event itself has a result of an edition that knew nothing of it
+        await tx.conn.execute(
+            update(evaluation_table)
+            .where(evaluation_table.c.dispatch_id == one.dispatch_id)
+            .values(result={**result.result, "vens": stripped})
+        )
+    return result.result["vens"][0]["ven_id"]
+
+
+@pytest.mark.parametrize(
+    ("excesses", "flagged", "systematic"),
+    [
+        ((100.0, 200.0, 300.0, 200.0, 200.0), 4, True),
+        ((1000.0, 0.0, 0.0, 0.0, 0.0), 1, False),
+        ((300.0, 300.0, 300.0, 300.0), 4, None),
+    ],
+)
+async def test_who_raises_its_load_before_events_again_and_again_is_seen(any_trade, excesses, flagged, systematic):
+    trade = any_trade
+    ven_id = await repeated(trade, excesses)
+    rows = {row.ven_id: row for row in await vens_of(trade, await season_of(trade))}
+    ramp = rows.pop(ven_id)
+    assert (ramp.calls, ramp.compared, ramp.flagged) == (len(excesses) + 1, len(excesses), flagged)
+    assert ramp.excess_w == pytest.approx(math.fsum(excesses) / len(excesses))
+    assert ramp.systematic is systematic
+    assert {(row.compared, row.flagged, row.excess_w, row.systematic) for row in rows.values()} == {(0, 0, None, None)}
 
 
 def test_a_span_is_of_local_days_and_ends_today_by_default():

@@ -8,6 +8,7 @@ import pytest
 
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.spans import Duration
+from metrics import gaming
 from openadr.model.event import ResponseRequired
 from openadr.model.opt import OptType
 from openadr.model.report import ReportRequest
@@ -15,8 +16,10 @@ from openadr.model.signal import Signal
 from openadr.model.units import currency_per_kwh
 from support.metered import HALF, metered_ven, send
 from support.vtn_world import NOON, data, intervals, power, simple, usage
-from vtn.services import dispatch, evaluation, report
+from vtn.services import dispatch, evaluation, evaluation_view, report
+from vtn.services.evaluation_result import Result
 from vtn.services.programme import Spread
+from vtn.store.rows import from_json
 
 START = NOON + timedelta(hours=1)
 END = START + timedelta(hours=1)
@@ -637,3 +640,86 @@ async def test_a_method_that_looks_past_the_event_waits_for_what_comes_then(worl
     assert row.why_unknown is None
     assert len(row.intervals) == 2
     assert row.delivered_wh is not None
+
+
+async def raised(world, *, direction="reduce", wh=3000.0):
+    """Run an event before which two of three VENs use so much per half hour; one of these opts out."""
+    vens = [await metered_ven(world, seed) for seed in (1, 2, 3)]
+    start = NOON - timedelta(hours=2)
+    for ven, wish, used in vens[:2]:
+        await send(ven, wish, start, *[wh] * 4)
+        used |= {start + n * timedelta(minutes=30): wh for n in range(4)}
+    signal = power(-200.0 if direction == "reduce" else 200.0)
+    dispatch_id = await world.dispatch(
+        *(ven for ven, _, _ in vens), signals=(signal,), direction=direction, rules=RULES
+    )
+    for (ven, _, _), said in zip(vens, (OptType.IN, OptType.OUT, OptType.IN), strict=True):
+        await ven.opt((await ven.events())[0], said)
+    world.clock.advance(to=END)
+    for ven, wish, _ in vens:
+        await send(ven, wish, NOON, *[300.0] * 4)
+    return vens, dispatch_id
+
+
+def like_days_before(wh):
+    """Return the mean powers (W) from 3 h to 1 h before the event on the ten like days before, computed naively."""
+    days = [START - n * timedelta(days=1) for n in range(1, 30) if (START - n * timedelta(days=1)).isoweekday() <= 5]
+    window = [n * timedelta(minutes=30) for n in range(-6, -2)]
+    return [2 * np.mean([wh[day + step] for step in window]) for day in days[:10]]
+
+
+@pytest.mark.parametrize(
+    ("direction", "wh", "flag"), [("reduce", 3000.0, "raised_before"), ("increase", 5.0, "lowered_before")]
+)
+async def test_a_load_that_was_changed_just_before_is_flagged_of_those_that_took_part(world, direction, wh, flag):
+    vens, dispatch_id = await raised(world, direction=direction, wh=wh)
+    result = await evaluate(world, dispatch_id)
+    by_ven = {one.ven_id: one for one in result.vens}
+    odd, left, usual = (by_ven[ven.ven_id] for ven, _, _ in vens)
+    assert (odd.flags, left.flags, usual.flags) == ((flag,), (), ())
+    assert left.before is None, "it did not take part"
+    for (_, _, used), one in zip(vens[::2], (odd, usual), strict=True):
+        means = like_days_before(used)
+        today = 2 * np.mean([used[START + n * timedelta(minutes=30)] for n in range(-6, -2)])
+        sign = 1 if direction == "reduce" else -1
+        seen = one.before
+        np.testing.assert_allclose(
+            (seen.actual_w, seen.usual_w, seen.sd_w, seen.excess_w, seen.z),
+            (
+                today,
+                np.mean(means),
+                np.std(means, ddof=1),
+                sign * (today - np.mean(means)),
+                sign * (today - np.mean(means)) / np.std(means, ddof=1),
+            ),
+        )
+        assert (seen.days, seen.starts_at, seen.ends_at) == (10, START - timedelta(hours=3), START - timedelta(hours=1))
+    async with world.db.read() as conn:
+        assert await evaluation.stored(conn, dispatch_id) == result
+        how = await evaluation_view.workings(conn, dispatch_id, odd.ven_id)
+    assert how.before == odd.before
+
+
+async def test_a_flag_changes_no_figure(world, monkeypatch):
+    _, dispatch_id = await raised(world)
+    async with world.db.read() as conn:
+        whole = await dispatch.get(conn, dispatch_id)
+    marked = (await evaluation.compute(world.db, whole.id, world.now)).result
+    monkeypatch.setattr(gaming, "load_before", lambda *_args, **_more: None)
+    plain = (await evaluation.compute(world.db, whole.id, world.now)).result
+    assert any(one.flags for one in marked.vens)
+    assert replace(marked, vens=tuple(replace(one, flags=(), before=None) for one in marked.vens)) == plain
+
+
+async def test_results_of_an_earlier_edition_can_still_be_read(world):
+    _, dispatch_id = await raised(world)
+    result = await evaluate(world, dispatch_id)
+    (row,) = await world.rows("evaluation")
+    old = {**row.result, "vens": [_without(one, "flags", "before") for one in row.result["vens"]]}
+    read = from_json(Result, old)
+    assert all((one.flags, one.before) == ((), None) for one in read.vens)
+    assert read.delivered_wh == result.delivered_wh
+
+
+def _without(data, *names):
+    return {name: value for name, value in data.items() if name not in names}
