@@ -163,7 +163,10 @@ async def test_a_correction_of_a_final_statement_is_stated_when_it_is_final(any_
     second = await book.settled(one, 2, net="0.70")
     await trade.at(trade.now + HOUR)
     assert await book.versions() == [True], "the correction is provisional"
-    await book.changed(second, final=True)
+    await book.changed(second, final=True, disputed_at=trade.now, dispute="Still not!")
+    await trade.at(trade.now + HOUR)
+    assert await book.versions() == [True], "the correction is disputed"
+    await book.changed(second, answered_at=trade.now, answer="It is.")
     await trade.at(trade.now + HOUR, turns=2)
     assert await book.versions() == [True, True]
     async with trade.world.db.read() as conn:
