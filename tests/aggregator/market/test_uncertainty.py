@@ -7,7 +7,7 @@ import numpy as np
 from aggregator.trade import reports, uncertainty
 from openadr.model.opt import OptType
 from support.vtn_world import power
-from vtn.services import dispatch
+from vtn.services import dispatch, evaluation, fleet
 
 from .conftest import SETTINGS, START
 
@@ -73,3 +73,28 @@ async def test_days_of_other_events_are_left_out(trade):
     events = {(span.start, span.end) for each in found.homes for span in each.calendar.events}
     assert events == {(START, START + HOUR)}
     assert len(found.homes) == len(await trade.called()) - 5, "the others are those of the day before"
+
+
+async def test_a_control_group_is_held_against_on_the_same_days(trade):
+    """What all homes have in common is no error, since the control group has it as well: nothing else moves them."""
+    world = trade.world
+    called, alone = await world.vens(3), await world.vens(10)
+    async with world.tx() as tx:
+        group = await fleet.create_group(tx, "left alone", world.now, who="test")
+        await fleet.add_to_group(tx, group.id, [ven.ven_id for ven in alone], world.now, who="test")
+    game = await world.programme(*called, *alone, baseline="control-group", control_group=group.id)
+    dispatch_id = await world.dispatch(under=game, signals=(power(-100.0),))
+    for ven in called:
+        await ven.opt((await ven.events())[0])
+    start = world.now + HOUR
+    shared_w = np.random.default_rng(5).uniform(500.0, 1500.0, 4 * 24 * 30 + 4)
+    for place, ven in enumerate([*called, *alone]):
+        await trade.consume(ven.ven_id, start - 30 * DAY, shared_w + 100.0 * place, step_s=900)
+    await trade.at(start + HOUR, turns=0)
+    computed = await evaluation.compute(world.db, dispatch_id, trade.now)
+    async with world.db.read() as conn:
+        found = await uncertainty.inputs(conn, computed, game)
+    assert len(found.homes) == 3
+    figures = uncertainty.estimated(found, "reduce")
+    assert figures.days >= 8
+    assert abs(figures.half_width_wh) + abs(figures.bias_wh) < 1e-6

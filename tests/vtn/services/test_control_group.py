@@ -27,7 +27,7 @@ from vtn.services import (
 )
 from vtn.services.baseline_comparison import Hours
 from vtn.services.dispatch import Order
-from vtn.services.programme import Parameters
+from vtn.services.programme import Parameters, Spread
 from vtn.store.readings import Arrival, SeriesKey, Values, store_all
 from vtn.store.tables import dispatch as dispatch_table
 from vtn.store.tables import opt
@@ -399,3 +399,14 @@ async def test_a_control_group_without_history_takes_no_days_from_the_others(wor
     found = await baseline_comparison.compare(world.db, game.id, EVENING, world.now)
     assert found.why_unknown("control-group") == "too little history"
     assert found.presets["10of10"].days > 5
+
+
+async def test_where_longer_readings_are_spread_by_the_order_the_control_goes_on_for_a_day(world):
+    group_id = await grouped(world, await homes(world, 1))
+    plain = await world.programme(control_group=group_id, settlement_interval=HALF)
+    longer = await world.programme(control_group=group_id, settlement_interval=HALF, spread=Spread.BY_ORDER)
+    async with world.db.read() as conn:
+        found = [await control_group.of_event(conn, one, PERIOD) for one in (plain, longer)]
+    # A day before the event and its hour; and a day after it.
+    assert [one.series.starts_s.size for one in found] == [50, 98]
+    assert [int(one.series.starts_s[0]) for one in found] == [int(START.timestamp()) - DAY_S] * 2
