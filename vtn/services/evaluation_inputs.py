@@ -104,7 +104,8 @@ async def _inputs(
     touched = Span(floor_to(period.start, step_s), None if period.end is None else ceil_to(period.end, step_s))
     after_s = max(load_profile.LONGEST_S if by_order else step_s, method.reach_s)
     reach = timedelta(seconds=method.reach_s)  # what comes later changes no baseline
-    history = Span(period.start - lookback, None if touched.end is None else touched.end + reach)
+    over = touched.end or ceil_to(max(one.period.end or one.period.start for _, one in ran), step_s)
+    history = Span(period.start - lookback, over + reach)
     calendars = await day_calendar.of_each(
         conn, rules, ven_ids, dispatch.id, history, uses_temperature=method.uses_temperature
     )
