@@ -8,6 +8,8 @@ from datetime import date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
 from core.errors import InvalidError
 from core.spans import Duration, Span, utc
 from metrics.days import DayMatrix, DayType, day_matrix, day_type
@@ -23,6 +25,7 @@ MOST_VENS: Final = 20
 _LOOKBACK_DAYS: Final = 75
 _HISTORY: Final = timedelta(days=_LOOKBACK_DAYS + max(method.lookback_days for method in PRESETS.values()) + 2)
 _USES_TEMPERATURE: Final = any(method.uses_temperature for method in PRESETS.values())
+_NOTHING: Final = Placebo((), np.zeros(0), np.zeros(0))
 _LONGEST_S: Final = 86_400
 _AHEAD_DAYS: Final = 30
 
@@ -107,11 +110,12 @@ def _placebos(matrix: DayMatrix, event: Span, calendar: Calendar, notified_at: d
             needs_temperature=True,
         )
         for name, method in PRESETS.items()
+        if calendar.weather is not None or not method.uses_temperature
     }
     days = set.intersection(*(set(one.dates) for name, one in asked.items() if not PRESETS[name].uses_temperature))
     names = [name for name, one in asked.items() if 2 * len(days & set(one.dates)) >= len(days)]
     alike = zip(names, on_common_days([asked[name] for name in names]), strict=True)
-    return {name: one.on(()) for name, one in asked.items()} | dict(alike)
+    return dict.fromkeys(PRESETS, _NOTHING) | dict(alike)
 
 
 def _event(rules: Programme, hours: Hours, now: datetime, holidays_: frozenset[date]) -> Span:
