@@ -8,9 +8,12 @@ from datetime import date, datetime, time, timedelta
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
 from core.errors import InvalidError
 from core.spans import Duration, Span, utc
 from metrics.days import DayType, day_matrix, day_type
+from metrics.method import BaselineMethod, Calendar
 from metrics.needs import Need
 from metrics.placebo import Accuracy, Placebo, accuracy, on_common_days, placebo
 from metrics.presets import PRESETS
@@ -35,6 +38,7 @@ _WHY: Final[Mapping[Need, WhyUnknown]] = {
 }
 _LOOKBACK_DAYS: Final = 75
 _HISTORY: Final = timedelta(days=_LOOKBACK_DAYS + max(method.lookback_days for method in PRESETS.values()) + 2)
+_NOTHING: Final = Placebo((), np.zeros(0), np.zeros(0))
 _LONGEST_S: Final = 86_400
 _AHEAD_DAYS: Final = 30
 
@@ -117,6 +121,8 @@ async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) 
                     lookback_days=_LOOKBACK_DAYS,
                     needs_temperature=True,
                 )
+                if _has_all(calendar, method)
+                else _NOTHING
                 for name, method in PRESETS.items()
             }
             for matrix, calendar in homes
@@ -132,6 +138,17 @@ async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) 
         return Comparison(rules.parameters.baseline, len(enrolled), len(chosen), found, frozenset(there))
 
     return await asyncio.to_thread(work)
+
+
+def _has_all(calendar: Calendar, method: BaselineMethod) -> bool:
+    """Tell whether a home has what a method asks of its calendar; else it need not be tried."""
+    there = {
+        Need.AGREED: method.id in calendar.agreed,
+        Need.CONTROL: calendar.control is not None,
+        Need.NOMINATED: calendar.nominated is not None,
+        Need.TEMPERATURE: calendar.weather is not None,
+    }
+    return all(there[need] for need in method.needs)
 
 
 def _asked(homes: Sequence[Mapping[str, Placebo]]) -> list[str]:

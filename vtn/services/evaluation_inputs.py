@@ -110,9 +110,9 @@ async def _inputs(
     touched = Span(floor_to(period.start, step_s), None if period.end is None else ceil_to(period.end, step_s))
     after_s = max(load_profile.LONGEST_S if by_order else step_s, method.reach_s)
     reach = timedelta(seconds=method.reach_s)  # what comes later changes no baseline
-    history = Span(period.start - lookback, None if touched.end is None else touched.end + reach)
-    calendars = await day_calendar.of_each(conn, rules, [method], ven_ids, dispatch.id, history)
-    calendars = common.into(calendars)
+    over = touched.end or ceil_to(max(one.period.end or one.period.start for _, one in ran), step_s)
+    history = Span(period.start - lookback, over + reach)
+    calendars = common.into(await day_calendar.of_each(conn, rules, [method], ven_ids, dispatch.id, history))
     busy = [ven_id for ven_id, days in calendars.items() if any(touched.overlaps(one) for one in days.events)]
     claims = await credit.of_each(conn, dispatch.id, busy, touched, step_s) if busy else {}
     spans = {

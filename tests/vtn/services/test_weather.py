@@ -13,8 +13,8 @@ from metrics.needs import Need
 from metrics.presets import PRESETS
 from openadr.model.report import ReportRequest
 from support.metered import HALF, metered_ven, send
-from support.vtn_world import NOON, counted_statements, usage
-from vtn.services import baseline_comparison, evaluation, evaluation_view, report, result_due, site, weather
+from support.vtn_world import NOON, counted_statements, power, usage
+from vtn.services import baseline_comparison, dispatch, evaluation, evaluation_view, report, result_due, site, weather
 from vtn.services.baseline_comparison import Hours
 from vtn.services.result_due import Waits
 from vtn.services.weather import Temperature, TemperatureRow
@@ -288,6 +288,25 @@ async def test_a_result_changes_only_with_what_decides_it(world):
     assert (await look(world, dispatch_id)).version == 1, "neither what comes after nor what lay long before"
     await take_all(world, {START + HOUR / 2: 34.0})
     assert (await look(world, dispatch_id)).version == 2
+
+
+async def test_of_an_event_without_end_what_comes_after_its_cancellation_decides_nothing(world):
+    ven, wish, warm = await home_that_follows_the_weather(world, days=20)
+    await take_all(world, warm)
+    open_ended = power(-100.0, each=Duration())
+    rules = {"baseline": "time-of-week-temperature", "settlement_interval": HALF}
+    dispatch_id = await world.dispatch(ven, signals=(open_ended,), duration=Duration(), rules=rules)
+    await ven.opt((await ven.events())[0])
+    world.clock.advance(to=END)
+    async with world.tx() as tx:
+        await dispatch.cancel(tx, dispatch_id, world.now, who="ada")
+    await send(ven, wish, NOON, 800.0, 800.0, 300.0, 300.0)
+    first = await evaluation.evaluate(world.db, dispatch_id, world.now)
+    assert first.vens[0].baseline_note == AdjustmentStatus.NONE.value
+    await take_all(world, {END + n * HOUR: 3.0 for n in range(1, 100)})
+    assert (await evaluation.evaluate(world.db, dispatch_id, world.now)).version == first.version
+    await take_all(world, {START + HOUR / 2: 3.0})
+    assert (await evaluation.evaluate(world.db, dispatch_id, world.now)).version == first.version + 1
 
 
 async def test_who_compares_no_temperatures_is_not_looked_at_again(world):
