@@ -137,7 +137,7 @@ activation = Table(
     _party(),
     Column("offer_id", String(80), ForeignKey("flexibility_offer.id"), unique=True, comment="null: a direct order"),
     Column("direction", String(8), nullable=False),
-    Column("starts_at", UtcDateTime, nullable=False),
+    Column("starts_at", UtcDateTime, nullable=False, index=True),
     Column("ends_at", UtcDateTime, nullable=False),
     Column("intervals", Json, nullable=False, comment="tuple of aggregator.intervals.PowerInterval, as ordered now"),
     Column("terms", Json, nullable=False, comment="aggregator.trade.activations.Terms: option, factor, price"),

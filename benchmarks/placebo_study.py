@@ -34,7 +34,6 @@ import numpy as np
 
 from core.spans import Span
 from metrics import (
-    ORDINARY,
     PRESETS,
     Calendar,
     Control,
@@ -47,6 +46,7 @@ from metrics import (
     series,
 )
 from metrics.days import Floats
+from metrics.method import ORDINARY
 from metrics.needs import Need
 from metrics.uncertainty import t95
 

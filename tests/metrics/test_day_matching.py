@@ -465,7 +465,7 @@ def test_a_rule_that_asks_for_no_temperature_is_not_changed_by_any():
         "time-of-week-temperature",
     }
     energy, celsius = loads(), np.random.default_rng(1).uniform(-10, 30, DAYS)
-    for rule in (one for one in PRESETS.values() if Need.TEMPERATURE not in one.needs):
+    for rule in (one for one in PRESETS.values() if not one.needs):
         plain = rule.baseline(matrix_of(energy), EVENT)
         warm = rule.baseline(matrix_of(energy), EVENT, Calendar(weather=weather_of(celsius)))
         assert np.array_equal(plain.baseline_wh, warm.baseline_wh, equal_nan=True)
