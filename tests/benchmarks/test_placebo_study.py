@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.placebo_study import meters, outdoors, placebos, population, study
-from metrics import Placebo
+from metrics import Calendar, Placebo
 from metrics.days import from_days
 
 
@@ -22,7 +22,7 @@ def test_what_compares_temperatures_has_those_of_the_population_and_none_where_t
     assert weather.celsius.min() < 5
     assert weather.celsius.max() > 15
     for method in ("weather-5", "time-of-week-temperature"):
-        assert len(placebos(home, method, weather).dates) > 40
+        assert len(placebos(home, method, Calendar(weather=weather)).dates) > 40
         assert placebos(home, method).dates == ()
         assert study("x", [placebos(one, method) for one in meters()], method) == []
 
