@@ -1,8 +1,6 @@
 """What a dispatch brought: chart, metrics, each VEN with its baseline, versions, exports, report and settlement."""
 
 import asyncio
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +11,7 @@ from aiohttp import web
 from pydantic import Field
 
 from aggregator.console.shared import zone_of
+from aggregator.csv_text import csv_text
 from aggregator.trade import activations, dispatch_changes, home_report, reports, settlements
 from core.direction import Direction
 from core.errors import InvalidError
@@ -23,7 +22,7 @@ from vtn.console import ConsoleRequest, Form, page
 from vtn.services import dispatch, evaluation, evaluation_view, result_due, self_assessment
 from vtn.services import programme as programmes
 from vtn.services.dispatch import Dispatch
-from vtn.services.evaluation_result import Result, VenResult
+from vtn.services.evaluation_result import IntervalResult, Result, VenResult
 from vtn.store.database import Connection
 from vtn.store.rows import to_json
 from web.auth import Role
@@ -32,6 +31,7 @@ from web.pages.charts import Chart, Line, time_chart
 from web.pages.translations import gettext as _
 
 _MOST_ROWS: Final = 500
+_POWERS: Final = ("ordered_w", "baseline_w", "actual_w", "delivered_w")
 
 
 class _Which(Model):
@@ -213,42 +213,21 @@ async def export_json(request: ConsoleRequest, dispatch_id: str) -> web.StreamRe
 async def export_csv(request: ConsoleRequest, dispatch_id: str) -> web.StreamResponse:
     """Give the intervals of the pool and of each VEN as CSV (RFC 4180)."""
     found = await _stored(request, dispatch_id)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(
-        (
-            "ven_id",
-            "ven_name",
-            "opt",
-            "start",
-            "duration_s",
-            "ordered_w",
-            "baseline_w",
-            "actual_w",
-            "delivered_w",
-            "source",
-            "credited_to",
-            "flags",
-        )
-    )
+    names = ("ven_id", "ven_name", "opt", "start", "duration_s", *_POWERS, "source", "credited_to", "flags")
     parts = [("", "pool", "", found.intervals, "")]
-    parts += [
-        (one.ven_id, _safe(one.ven_name), one.opt or "", one.intervals, " ".join(one.flags)) for one in found.vens
-    ]
-    for ven_id, name, said, intervals, flags in parts:
-        for each in intervals:
-            powers = (each.target_w, each.baseline_w, each.actual_w, each.delivered_w)
-            start = each.start.isoformat().replace("+00:00", "Z")
-            shown = ["" if value is None else f"{value:.3f}" for value in powers]
-            writer.writerow(
-                [ven_id, name, said, start, each.duration_s, *shown, each.source or "", each.credited_to or "", flags]
-            )
-    return request.file(text.getvalue(), "text/csv; charset=utf-8", f"{dispatch_id}-v{found.version}.csv")
+    parts += [(one.ven_id, one.ven_name, one.opt or "", one.intervals, " ".join(one.flags)) for one in found.vens]
+    rows = (
+        (ven_id, name, said, each.start, each.duration_s, *_powers(each), each.source, each.credited_to, flags)
+        for ven_id, name, said, intervals, flags in parts
+        for each in intervals
+    )
+    return request.file(csv_text(names, rows), "text/csv; charset=utf-8", f"{dispatch_id}-v{found.version}.csv")
 
 
-def _safe(name: str) -> str:
-    """Return a name that no spreadsheet takes for a formula."""
-    return f"'{name}" if name[:1] in "=+-@\t\r" else name
+def _powers(each: IntervalResult) -> list[str | None]:
+    """Return the powers of an interval as _POWERS names them, W to the milliwatt."""
+    powers = (each.target_w, each.baseline_w, each.actual_w, each.delivered_w)
+    return [None if value is None else f"{value:.3f}" for value in powers]
 
 
 async def _stored(request: ConsoleRequest, dispatch_id: str) -> Result:
