@@ -116,9 +116,15 @@ class ControlGroup:
             raise self._too_few(control, frame.starts_s[frame.in_event], "of the event")
         if has_windows and known.mean() < self.coverage:
             raise self._too_few(control, frame.before_s, "before it")
+        if share < self.coverage and has_windows and (np.isfinite(own_before_wh) & known).mean() >= self.coverage:
+            raise NoBasisError(
+                f"{self.id} needs the hours before the event, and another event or an outage lies in them.",
+                (use,),
+                "undisturbed hours before the event",
+            )
         if share < self.coverage:
             raise NoBaselineError(
-                f"{self.id} needs the hours before the event, and too few of them were measured or undisturbed.", (use,)
+                f"{self.id} needs the hours before the event, and too few of them were measured.", (use,)
             )
         change = self._change(
             usual_wh[frame.in_event], usual_before_wh[heard], own_before_wh[heard], to_w=3600 / step_s

@@ -76,7 +76,7 @@ class DayUse:
 
 
 class AdjustmentStatus(StrEnum):
-    """Whether the day's own load or temperature was taken into account, and from which window."""
+    """Whether the day's own load, temperature or nomination was taken into account, and from which window."""
 
     NONE = "the rule has none"
     APPLIED = "applied"
@@ -84,6 +84,7 @@ class AdjustmentStatus(StrEnum):
     NO_WINDOW = "not applied: no window before the notice, or shorter than the readings' step"
     MISSING_DATA = "not applied: too few readings in the window"
     NO_TEMPERATURE = "by time of week alone: the temperatures do not reach"
+    NOT_NOMINATED = "by the usual load alone: nothing was nominated in time"
 
 
 class NoBaselineError(InvalidError):

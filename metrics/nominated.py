@@ -3,7 +3,8 @@
     baseline_i(t) = usual_i(t) + (N(t) - sum over the portfolio of usual_j(t)) / n
 
 N is what was nominated for all n homes, usual what a method of their own makes of their days. So the homes' baselines
-add up to what was nominated, and one that usually uses more has more of it.
+add up to what was nominated, and one that usually uses more has more of it. Where nothing was nominated it is the usual
+load alone: who is to nominate cannot make what was delivered unknown by not doing so.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import numpy as np
 from core.spans import Span
 from metrics.day_matching import DayMatch
 from metrics.days import DayMatrix, DayType
-from metrics.method import ORDINARY, Baseline, Calendar, NoBasisError
+from metrics.method import ORDINARY, AdjustmentStatus, Baseline, Calendar
 from metrics.needs import Need
 
 
@@ -70,13 +71,15 @@ class Nominated:
         notified_at: datetime | None = None,
         show: Span | None = None,
     ) -> Baseline:
-        """Return the baseline of a participant for an event.
-
-        Raises NoBasisError where nothing was nominated for the event, and like `BaselineMethod.baseline`.
-        """
+        """Return the baseline of a participant for an event; raises like `BaselineMethod.baseline`."""
         found = self.usual.baseline(matrix, event, calendar, notified_at=notified_at, show=show)
-        more_wh = None if calendar.nominated is None else calendar.nominated.at(found.starts_s)
-        if more_wh is None or np.isnan(more_wh[found.in_event]).any():
-            text = f"{self.id} needs what its BRP nominated for the portfolio on this day."
-            raise NoBasisError(text, found.days, "a nomination of its BRP")
-        return replace(found, method=self, baseline_wh=found.baseline_wh + more_wh)
+        more_wh = np.full(found.starts_s.shape, np.nan)
+        if calendar.nominated is not None:
+            more_wh = calendar.nominated.at(found.starts_s)
+        known = np.isfinite(more_wh)
+        return replace(
+            found,
+            method=self,
+            baseline_wh=found.baseline_wh + np.where(known, more_wh, 0.0),
+            status=found.status if known[found.in_event].all() else AdjustmentStatus.NOT_NOMINATED,
+        )

@@ -11,7 +11,16 @@ from core.spans import Span
 from metrics.days import DayMatrix, DayType, from_days, from_epoch_s
 from metrics.event_frame import event_frame, undisturbed
 from metrics.matching import NO_ADJUSTMENT, average
-from metrics.method import ORDINARY, AdjustmentStatus, Baseline, Calendar, DayUse, NoBaselineError, Verdict
+from metrics.method import (
+    ORDINARY,
+    AdjustmentStatus,
+    Baseline,
+    Calendar,
+    DayUse,
+    NoBaselineError,
+    NoBasisError,
+    Verdict,
+)
 from metrics.needs import Need
 from metrics.rules import Window, reach_s
 
@@ -76,9 +85,16 @@ class SameDay:
             share,
             mean_wh * 3600 / matrix.series.step_s,
         )
+        has_windows = frame.before_s.size > 0 and len(frame.windows) == len(self.windows)
+        if share < self.coverage and has_windows and np.isfinite(energy_wh).mean() >= self.coverage:
+            raise NoBasisError(
+                f"{self.id} needs the hours around the event, and another event or an outage lies in them.",
+                (use,),
+                "undisturbed hours around the event",
+            )
         if share < self.coverage:
             raise NoBaselineError(
-                f"{self.id} needs the hours around the event, and too few of them were measured or undisturbed.", (use,)
+                f"{self.id} needs the hours around the event, and too few of them were measured.", (use,)
             )
         usual_wh = np.full(frame.starts_s.shape, mean_wh)
         return Baseline(

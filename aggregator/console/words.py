@@ -85,6 +85,9 @@ WORDS: Final[Mapping[str, str]] = {
         "not applied, since there is no window before the notice, or it is shorter than the interval of the readings"
     ),
     "not applied: too few readings in the window": N_("not applied, since there are too few readings in the window"),
+    "by the usual load alone: nothing was nominated in time": N_(
+        "by the usual load alone: nothing was nominated in time"
+    ),
     "by time of week alone: the temperatures do not reach": N_("by time of week alone, since temperatures are missing"),
     # tariffs
     "network": N_("network"),

@@ -90,7 +90,7 @@ async def declare(
         )
     )
     if side == "brp":
-        await nominated.put(tx, contract.programme_id, contract_id, day, step_s, powers, now)
+        await nominated.put(tx, contract.programme_id, contract_id, day, new.revision, step_s, powers, now)
     subject = f"{contract_id}/{day}/{side}/{new.revision}"
     await tx.audit(who, "nomination", subject, after={"energy_wh": sum(powers) * step_s // 3600}, at=now)
     return new

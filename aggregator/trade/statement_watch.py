@@ -45,7 +45,7 @@ class MonthState:
 
     `settled`: everything that began has a settlement. `final`: all newest settlements are final, and no dispute is
     open. `versions`: the sum of their versions, which grows whenever one is superseded. `statement_id`: the newest
-    statement, None: there is none.
+    statement made since it ended, None: there is none.
     """
 
     contract_id: str
@@ -76,8 +76,8 @@ class StatementWatch:
         self._clock = clock
         self._waiting: list[str] = []
         self._look_at = 0.0
-        self._stated: dict[str, tuple[str, int]] = {}
-        """Of months whose newest statement is final: its id, and the settlements' `versions` that it has."""
+        self._stated: dict[str, tuple[str | None, int, bool]] = {}
+        """Of months of which nothing is to be stated anew: as they were then (`_as_it_is`)."""
 
     async def due(self, conn: Connection, now: datetime, limit: int) -> list[str]:
         """Return the keys of up to `limit` months to call `make` for; it looks for them every ten minutes at most.
@@ -93,7 +93,7 @@ class StatementWatch:
         return taken
 
     def _is_stated(self, state: MonthState) -> bool:
-        return self._stated.get(state.key) == (state.statement_id, state.versions)
+        return self._stated.get(state.key) == _as_it_is(state)
 
     async def make(self, key: str) -> None:
         """Make the statement of a month if it is due, unless another process did so meanwhile."""
@@ -105,13 +105,19 @@ class StatementWatch:
                 return
             if not await _is_due(conn, state, now):
                 if state.statement_id is not None and state.final:
-                    self._stated[key] = state.statement_id, state.versions
+                    self._stated[key] = _as_it_is(state)
                 return
         async with self._db.write() as tx:
             await contracts.get(tx.conn, contract_id, lock=True)
             state = await _state(tx.conn, now, contract_id, month)
             if state is not None and await _is_due(tx.conn, state, now):
-                await statements.make(tx, contract_id, month, now, who=WORKER)
+                made = await statements.make(tx, contract_id, month, now, who=WORKER)
+                if made.created_at < state.ended_at:  # one of before says the same already
+                    self._stated[key] = _as_it_is(state)
+
+
+def _as_it_is(state: MonthState) -> tuple[str | None, int, bool]:
+    return state.statement_id, state.versions, state.final
 
 
 async def states(conn: Connection, now: datetime, contract_id: str | None = None) -> list[MonthState]:
@@ -122,7 +128,7 @@ async def states(conn: Connection, now: datetime, contract_id: str | None = None
     ends = {
         (each, one.name): one.end for calendar in calendars for each in calendar.programmes for one in calendar.over
     }
-    stored = {(row.contract_id, row.month): row.id for row in await conn.execute(_newest(calendars, contract_id))}
+    stored = {(row.contract_id, row.month): row for row in await conn.execute(_newest(calendars, contract_id))}
     return [
         MonthState(
             row.contract_id,
@@ -131,10 +137,15 @@ async def states(conn: Connection, now: datetime, contract_id: str | None = None
             settled=row.settled == row.begun,
             final=row.final == row.begun and row.disputed == 0,
             versions=row.versions,
-            statement_id=stored.get((row.contract_id, row.month)),
+            statement_id=_made_since(stored.get((row.contract_id, row.month)), ends[row.programme_id, row.month]),
         )
         for row in await conn.execute(_settled(calendars, contract_id))
     ]
+
+
+def _made_since(row: Any, ended_at: datetime) -> str | None:
+    """Return the id of a month's statement; one that was made before the month's end says too little, and is none."""
+    return row.id if row is not None and row.created_at >= ended_at else None
 
 
 async def _state(conn: Connection, now: datetime, contract_id: str, month: str) -> MonthState | None:
@@ -261,7 +272,7 @@ def _newest(calendars: Sequence[_Calendar], contract_id: str | None) -> Select[A
         last = last.where(of.contract_id == contract_id)
     newest = last.group_by(of.contract_id, of.month).subquery().c
     same = (of.contract_id == newest.contract_id) & (of.month == newest.month) & (of.version == newest.version)
-    return select(of.id, of.contract_id, of.month).join_from(statement, newest.contract_id.table, same)
+    return select(of.id, of.contract_id, of.month, of.created_at).join_from(statement, newest.contract_id.table, same)
 
 
 def _said(conn: Connection, statement_id: str) -> Select[Any]:

@@ -51,7 +51,7 @@ async def inputs(conn: Connection, computed: Computed, rules: Programme) -> Inpu
     """Read what is needed for a result: of the homes in its sum, released ones too; None where there are none."""
     spans = {one.ven_id: (one.event_id, span) for one in computed.result.vens if (span := _delivered_in(one))}
     count = len(spans)
-    if not count:
+    if not count or Need.NOMINATED in computed.method.needs:  # days without an order have no nomination to err by
         return None
     ven_ids = sorted(spans)
     asked = min(count, MOST_VENS)

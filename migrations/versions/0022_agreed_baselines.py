@@ -29,6 +29,7 @@ def upgrade() -> None:
         sa.Column("programme_id", sa.String(length=80), nullable=False),
         sa.Column("day", sa.String(length=10), nullable=False, comment="UTC day, ISO 8601"),
         sa.Column("source", sa.String(length=80), nullable=False, comment="the contract that it was nominated under"),
+        sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("step_s", sa.Integer(), nullable=False),
         sa.Column(
             "power_w",
@@ -37,16 +38,14 @@ def upgrade() -> None:
             comment="mean power of each step of the day, positive = consumption",
         ),
         sa.Column("created_at", columns.UTC_TIME, nullable=False),
-        sa.PrimaryKeyConstraint("programme_id", "day", "source", name=op.f("pk_nominated_power")),
+        sa.PrimaryKeyConstraint("programme_id", "day", "source", "revision", name=op.f("pk_nominated_power")),
     )
-    # What BRPs nominated so far: the newest revision of each day.
+    # What BRPs nominated so far.
     op.execute(
         sa.text(
-            "INSERT INTO nominated_power (programme_id, day, source, step_s, power_w, created_at) "
-            "SELECT c.programme_id, n.day, n.contract_id, n.step_s, n.power_w, n.created_at "
-            "FROM nomination n JOIN contract c ON c.id = n.contract_id "
-            "WHERE n.declared_by = 'brp' AND n.revision = (SELECT MAX(m.revision) FROM nomination m "
-            "WHERE m.contract_id = n.contract_id AND m.day = n.day AND m.declared_by = 'brp')"
+            "INSERT INTO nominated_power (programme_id, day, source, revision, step_s, power_w, created_at) "
+            "SELECT c.programme_id, n.day, n.contract_id, n.revision, n.step_s, n.power_w, n.created_at "
+            "FROM nomination n JOIN contract c ON c.id = n.contract_id WHERE n.declared_by = 'brp'"
         )
     )
 

@@ -170,7 +170,7 @@ def test_without_a_control_group_there_is_no_baseline():
 def test_what_is_disturbed_says_nothing():
     own, control = worked()
     other = (Span(DAY + timedelta(hours=8), DAY + timedelta(hours=9)),)
-    with pytest.raises(NoBaselineError, match="undisturbed"):
+    with pytest.raises(NoBasisError, match="another event or an outage lies in them"):
         RULE.baseline(hourly(own), EVENT, control_of(control, events=other))
     with pytest.raises(NoBaselineError, match="hours before"):  # a notice of two days leaves no window
         RULE.baseline(hourly(own), EVENT, control_of(control), notified_at=DAY - timedelta(days=2))

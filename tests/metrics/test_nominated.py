@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.spans import Span
-from metrics import PRESETS, Calendar, DayMatrix, NoBaselineError, NoBasisError, Series, day_matrix, series
+from metrics import PRESETS, AdjustmentStatus, Calendar, DayMatrix, NoBaselineError, Series, day_matrix, series
 
 NOMINATED = PRESETS["nominated"]
 FIRST = datetime(2026, 2, 2, tzinfo=UTC)  # a Monday
@@ -38,10 +38,13 @@ def test_each_home_has_its_usual_load_and_the_same_part_of_the_rest():
     assert small.method is NOMINATED
 
 
-@pytest.mark.parametrize("calendar", [Calendar(), on_top(500.0), on_top(500.0, float("nan"))])
-def test_without_a_nomination_of_every_interval_there_is_no_baseline(calendar: Calendar):
-    with pytest.raises(NoBasisError, match="BRP nominated"):
-        NOMINATED.baseline(home(1000.0), EVENT, calendar)
+@pytest.mark.parametrize("calendar", [Calendar(), on_top(0.0), on_top(0.0, float("nan"))])
+def test_where_nothing_was_nominated_it_is_the_usual_load_and_says_so(calendar: Calendar):
+    """Who is to nominate cannot make what was delivered unknown by not doing so."""
+    found = NOMINATED.baseline(home(1000.0), EVENT, calendar)
+    np.testing.assert_allclose(found.baseline_wh, 1000.0)
+    assert found.status is AdjustmentStatus.NOT_NOMINATED
+    assert NOMINATED.baseline(home(1000.0), EVENT, on_top(0.0, 0.0)).status is AdjustmentStatus.NONE
 
 
 def test_a_home_without_days_has_none_either():

@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidError
 from core.spans import Span
-from metrics import PRESETS, Calendar, DayMatrix, DayType, NoBaselineError, Verdict, day_matrix, placebo, series
+from metrics import (
+    PRESETS,
+    Calendar,
+    DayMatrix,
+    DayType,
+    NoBaselineError,
+    NoBasisError,
+    Verdict,
+    day_matrix,
+    placebo,
+    series,
+)
 from metrics.same_day import SameDay
 
 AROUND, BEFORE = PRESETS["same-day-3plus2"], PRESETS["meter-before"]
@@ -65,8 +76,9 @@ def test_what_is_not_measured_or_disturbed_says_nothing():
     assert caught.value.days[0].coverage == 0.8
     assert np.isfinite(replace(AROUND, coverage=0.8).baseline(hourly(loads), EVENT).baseline_wh).all()
     other = Calendar(events=(Span(DAY + timedelta(hours=8), DAY + timedelta(hours=9)),))
-    with pytest.raises(NoBaselineError):
+    with pytest.raises(NoBasisError, match="another event or an outage lies in them") as disturbed:
         AROUND.baseline(hourly(np.ones(24)), EVENT, other)
+    assert disturbed.value.lacks == "undisturbed hours around the event"
 
 
 def test_windows_are_hours_of_the_clock_that_runs_on():

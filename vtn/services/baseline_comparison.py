@@ -21,7 +21,7 @@ from vtn.services import control_group, day_calendar, holidays, load_profile, pr
 from vtn.services.programme import Programme
 from vtn.store.database import Database
 
-MOST_VENS: Final = 20
+MOST_VENS: Final = 12
 """So many homes say which rule suits the programme; more would take longer and say the same."""
 WhyUnknown = Literal[
     "too little history",
@@ -36,6 +36,8 @@ _WHY: Final[Mapping[Need, WhyUnknown]] = {
     Need.NOMINATED: "nothing nominated for days past",
     Need.TEMPERATURE: "too few temperatures",
 }
+_FEW_VENS: Final = 6
+"""Of more, every other day is asked about: it would take longer and say the same."""
 _LOOKBACK_DAYS: Final = 75
 _HISTORY: Final = timedelta(days=_LOOKBACK_DAYS + max(method.lookback_days for method in PRESETS.values()) + 2)
 _NOTHING: Final = Placebo((), np.zeros(0), np.zeros(0))
@@ -85,8 +87,8 @@ async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) 
 
     Of each home only days count on which every preset has a baseline, so that all are asked the same; one that rests on
     more than readings stands aside where it has fewer than half of the others' days. At most `MOST_VENS` of the VENs
-    that take part now and are not in the control group are looked at, spread evenly over their ids; each has the notice
-    that the programme gives. Takes a second or several of CPU, in a thread. Raises NotFoundError.
+    that take part now and are not in the control group are looked at, spread evenly over their ids, more than
+    `_FEW_VENS` on every other day alone; each has the notice that the programme gives. Takes a second or several of CPU, in a thread. Raises NotFoundError.
     """
     async with db.read() as conn:
         rules = await programme.get(conn, programme_id)
@@ -119,6 +121,7 @@ async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) 
                     calendar,
                     notified_at=notified_at,
                     lookback_days=_LOOKBACK_DAYS,
+                    every=1 if len(homes) <= _FEW_VENS else 2,
                     needs_temperature=True,
                 )
                 if _has_all(calendar, method)

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from core.spans import Span
 from metrics.control import Control
 from metrics.days import Series
 from metrics.method import BaselineMethod, Calendar
 from metrics.needs import Need
 from metrics.nominated import Nominated
 from vtn.services import control_group, nominated
+from vtn.services.dispatch import Dispatch
 from vtn.services.programme import Programme
 from vtn.store.database import Connection
 
@@ -40,10 +40,8 @@ class CommonBasis:
             yield self.nominated.energy_wh.tobytes()
 
 
-async def of_event(
-    conn: Connection, rules: Programme, method: BaselineMethod, event: Span, dispatch_id: str
-) -> CommonBasis:
-    """Return what a method asks for an event with an end."""
-    control = await control_group.of_event(conn, rules, event) if Need.CONTROL in method.needs else None
-    share = await nominated.on_top(conn, rules, method, event, dispatch_id) if isinstance(method, Nominated) else None
+async def of_dispatch(conn: Connection, rules: Programme, method: BaselineMethod, dispatch: Dispatch) -> CommonBasis:
+    """Return what a method asks for a dispatch whose event has an end."""
+    control = await control_group.of_event(conn, rules, dispatch.span) if Need.CONTROL in method.needs else None
+    share = await nominated.on_top(conn, rules, method, dispatch) if isinstance(method, Nominated) else None
     return CommonBasis(control, share)

@@ -81,7 +81,7 @@ async def draw(
         )
     chance = secrets.randbelow(2**31) if seed is None else seed
     chosen = sorted(random.Random(chance).sample(enrolled, count))  # noqa: S311  to be drawn again, not to be secret
-    group = await fleet.create_group(tx, name or f"{rules.name[:50]}: control group", now, who=who)
+    group = await fleet.create_group(tx, name or f"{rules.name[:50]}: control group {rules.version + 1}", now, who=who)
     for some in in_parts(chosen, fleet.MOST_NAMED):
         await fleet.add_to_group(tx, group.id, some, now, who=who)
     parameters = replace(rules.parameters, control_group=group.id)

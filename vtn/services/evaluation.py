@@ -71,7 +71,7 @@ async def compute(db: Database, dispatch_id: str, now: datetime) -> Computed:
             digest.add(inputs)
             return rows_of(inputs, method, direction, rules.parameters)
 
-        common = await common_basis.of_event(conn, rules, method, whole.span, dispatch_id)
+        common = await common_basis.of_dispatch(conn, rules, method, whole)
         digest.add_common(common)
         async for inputs in evaluation_inputs.read(conn, whole, method, rules, common):
             rows += await asyncio.to_thread(work, inputs)

@@ -154,7 +154,7 @@ async def workings(conn: Connection, dispatch_id: str, ven_id: str) -> Workings:
     )
     seen = Span(since, ran.period.end + timedelta(seconds=method.reach_s))
     calendars = await day_calendar.of_each(conn, rules, [method], [ven_id], dispatch_id, seen)
-    calendars = (await common_basis.of_event(conn, rules, method, whole.span, dispatch_id)).into(calendars)
+    calendars = (await common_basis.of_dispatch(conn, rules, method, whole)).into(calendars)
     sent = select(func.min(delivery.c.first_sent_at)).where(delivery.c.event_id == ordered.event_id)
     sent_at = (await conn.execute(sent)).scalar_one_or_none()
     matrix = day_matrix(readings, rules.parameters.time_zone)

@@ -330,7 +330,8 @@ async def delete_group(tx: Transaction, group_id: str, now: datetime, *, who: st
     """Delete a group; its VENs stay. Raises NotFoundError, ConflictError for the control group of a programme."""
     old = await get_group(tx.conn, group_id)
     if names := await programme.controlled_by(tx.conn, group_id):
-        raise ConflictError(f"This is the control group of {', '.join(names[:5])}; take it out of the programme first.")
+        text = f"This is, or was, the control group of {', '.join(names[:5])}, and results rest on it; it stays."
+        raise ConflictError(text)
     members = await members_of(tx.conn, group_id)
     await tx.conn.execute(delete(group_member).where(group_member.c.group_id == group_id))
     await tx.conn.execute(delete(group).where(group.c.id == group_id))

@@ -51,9 +51,9 @@ class Learning:
     @property
     def state(self) -> str:
         """One word: ready, learning, or unheard (of its meter)."""
-        if self.days >= self.needed:
-            return "ready"
-        return "unheard" if self.ready_on is None else "learning"
+        if self.ready_on is None:
+            return "unheard"
+        return "ready" if self.days >= self.needed else "learning"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What was nominated for the VENs of a programme together, as their baseline (`metrics.nominated`).
 
-A nomination is of a UTC day and of everybody who takes part in the programme. Who nominates keeps the gate: nothing is
-taken once a day has begun, so no result changes by it.
+A nomination is of a UTC day and of everybody who takes part in the programme. What was said before a dispatch was
+ordered counts for it: who has bought could make its own bill by nominating anew.
 """
 
 import asyncio
@@ -10,50 +10,61 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import func, insert, select
 
 from core.spans import Span
-from metrics.days import DAY_S, Floats, Ints, Series, day_matrix
+from metrics.days import DAY_S, Floats, Ints, Series, day_matrix, from_epoch_s
 from metrics.method import Calendar, NoBaselineError
 from metrics.nominated import Nominated
 from vtn.services import day_calendar, load_profile, programme
-from vtn.services.programme import Programme
+from vtn.services.dispatch import Dispatch
+from vtn.services.programme import Programme, Spread
 from vtn.store.database import Connection, Transaction
-from vtn.store.rows import in_parts, upsert
+from vtn.store.rows import in_parts
 from vtn.store.tables import nominated_power
 
 MOST_VENS: Final = 2_000
 """So many VENs say how much all of a programme usually use; more would take longer and say the same."""
 _SOME: Final = 500
 _BESIDE: Final = timedelta(hours=1)
-"""Readings that reach so far beyond an event have a baseline."""
+"""Readings that reach so far beyond an event have a part of the nomination."""
 
 
 async def put(
-    tx: Transaction, programme_id: str, source: str, day: str, step_s: int, power_w: Sequence[int], now: datetime
+    tx: Transaction,
+    programme_id: str,
+    source: str,
+    day: str,
+    revision: int,
+    step_s: int,
+    power_w: Sequence[int],
+    now: datetime,
 ) -> None:
-    """Keep what a source (a contract) nominates for a UTC day; it replaces what that source said before.
+    """Keep what a source (a contract) nominates for a UTC day; from now on it counts instead of earlier revisions.
 
     `power_w`: the mean power of each step of the day, W, positive = consumption.
     """
-    row = {"programme_id": programme_id, "source": source, "day": day, "step_s": step_s, "power_w": list(power_w)}
-    await upsert(tx.conn, nominated_power, row | {"created_at": now}, keys=("programme_id", "day", "source"))
+    row = {"programme_id": programme_id, "source": source, "day": day, "revision": revision, "created_at": now}
+    await tx.conn.execute(insert(nominated_power).values(**row, step_s=step_s, power_w=list(power_w)))
 
 
-async def on_top(
-    conn: Connection, rules: Programme, method: Nominated, event: Span, dispatch_id: str | None
-) -> Series | None:
+async def on_top(conn: Connection, rules: Programme, method: Nominated, dispatch: Dispatch) -> Series | None:
     """Return what each VEN's usual load lacks so that those of all who take part add up to the nomination, Wh.
 
-    Around an event with an end. None where nothing was nominated, several sources did so, or of no VEN anything usual
-    is known. Of more than `MOST_VENS` VENs so many are asked, spread evenly over their ids.
+    Around an event with an end; NaN where nothing was nominated before it was ordered. None where that is so of all of
+    it, several sources nominated for its days, or of no VEN anything usual is known. Of more than `MOST_VENS` VENs so
+    many are asked, spread evenly over their ids.
     """
+    event, dispatch_id = dispatch.span, dispatch.id
+    beside = _BESIDE
+    if rules.parameters.spread is Spread.BY_ORDER:  # readings that are longer reach so far
+        beside = timedelta(seconds=load_profile.LONGEST_S)
     step_s = rules.parameters.interval_s
     end = event.end or event.start
-    first_s = int((event.start - _BESIDE).timestamp()) // step_s * step_s
-    cells = -(-(int((end + _BESIDE).timestamp()) - first_s) // step_s)
+    first_s = int((event.start - beside).timestamp()) // step_s * step_s
+    cells = -(-(int((end + beside).timestamp()) - first_s) // step_s)
     starts_s = first_s + step_s * np.arange(cells, dtype=np.int64)
-    nominated_wh = await _nominated_wh(conn, rules.id, starts_s, step_s)
+    nominated_wh = await _nominated_wh(conn, rules.id, dispatch, starts_s, step_s)
     ven_ids = await programme.enrolled(conn, rules.id, event.start)
     if nominated_wh is None or not ven_ids:
         return None
@@ -76,7 +87,7 @@ def _usual(
     method: Nominated, homes: Sequence[tuple[Series, Calendar]], event: Span, zone: str, starts_s: Ints
 ) -> list[Floats]:
     """Return the usual energies (Wh) of those homes that have them in all intervals, each (n,)."""
-    shown = Span(event.start - _BESIDE, (event.end or event.start) + _BESIDE)
+    shown = Span(from_epoch_s(starts_s[0]), from_epoch_s(starts_s[-1] + 1))
     found = []
     for readings, calendar in homes:
         try:
@@ -89,15 +100,30 @@ def _usual(
     return found
 
 
-async def _nominated_wh(conn: Connection, programme_id: str, starts_s: Ints, step_s: int) -> Floats | None:
+async def _nominated_wh(
+    conn: Connection, programme_id: str, dispatch: Dispatch, starts_s: Ints, step_s: int
+) -> Floats | None:
     """Return what was nominated for intervals (n,), Wh, NaN where nothing was; None: nothing, or by several."""
-    days = sorted({_day(start_s) for start_s in (int(starts_s[0]), int(starts_s[-1]) + step_s - 1)})
-    query = select(nominated_power).where(
-        (nominated_power.c.programme_id == programme_id) & nominated_power.c.day.in_(days)
+    last_s = int(starts_s[-1]) + step_s - 1
+    column = nominated_power.c
+    asked = (column.programme_id == programme_id) & (column.created_at <= dispatch.created_at)
+    asked &= column.day.between(_day(int(starts_s[0])), _day(last_s))
+    newest = (
+        select(column.day, column.source, func.max(column.revision).label("revision"))
+        .where(asked)
+        .group_by(column.day, column.source)
+        .subquery()
     )
+    same = (column.day == newest.c.day) & (column.source == newest.c.source) & (column.revision == newest.c.revision)
+    query = select(nominated_power).join(newest, same).where(column.programme_id == programme_id)
     rows: Sequence[Any] = (await conn.execute(query)).all()
-    if len({row.source for row in rows}) != 1:
+    event = dispatch.span
+    end_s = int((event.end or event.start).timestamp())
+    first, last = _day(int(event.start.timestamp())), _day(max(end_s - 1, int(event.start.timestamp())))
+    sources = {row.source for row in rows if first <= row.day <= last}
+    if len(sources) != 1:
         return None
+    rows = [row for row in rows if row.source in sources]
     energy_wh = np.full(starts_s.shape, np.nan)
     for row in rows:
         midnight_s = int(datetime.fromisoformat(row.day).replace(tzinfo=UTC).timestamp())

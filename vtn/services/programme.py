@@ -16,7 +16,7 @@ from openadr.model.contexts import normal_context
 from openadr.model.event import ResponseRequired
 from vtn.store.database import Connection, Transaction
 from vtn.store.rows import from_json, to_json
-from vtn.store.tables import enrolment, group, group_member, programme, ven
+from vtn.store.tables import dispatch, enrolment, group, group_member, programme, ven
 
 _LONGEST_NAME: Final = 200
 
@@ -283,5 +283,10 @@ async def control_homes(conn: Connection, parameters: Parameters) -> list[str]:
 
 
 async def controlled_by(conn: Connection, group_id: str) -> list[str]:
-    """Return the names of the programmes whose control group a group is, at their newest versions."""
-    return [each.name for each in await newest(conn) if each.parameters.control_group == group_id]
+    """Return the names of the programmes whose control group a group is, or was for a dispatch: results need it."""
+    names = [each.name for each in await newest(conn) if each.parameters.control_group == group_id]
+    ran = select(dispatch.c.programme_id, dispatch.c.programme_version).distinct().subquery()
+    here = (programme.c.id == ran.c.programme_id) & (programme.c.version == ran.c.programme_version)
+    asked = programme.c.parameters["control_group"].as_string() == group_id
+    rows = await conn.execute(select(programme.c.name).join(ran, here).where(asked).order_by(programme.c.id))
+    return list(dict.fromkeys([*names, *rows.scalars()]))

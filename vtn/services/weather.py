@@ -31,6 +31,7 @@ from vtn.store.tables import temperature, ven
 COLUMNS: Final = ("area", "time", "celsius")
 AHEAD: Final = timedelta(days=16)
 """So far go the longest forecasts that are of use."""
+_ENOUGH: Final = 0.9
 _EVERYBODY: Final = ""
 _EARLIEST: Final = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 _MOST_CELSIUS: Final = 100.0
@@ -166,14 +167,34 @@ async def listing(
 async def of_each(conn: Connection, ven_ids: Sequence[str], within: Span) -> dict[str, Weather]:
     """Return venID -> the temperatures where it stands within a span; VENs without any are left out.
 
-    They are those of its area, if that has any then, else everybody's. VENs of one area share one Weather, which holds
-    what decides the temperatures of the span and nothing else. A statement for 1,000 VENs, and one for 1,000 areas.
+    They are those of its area, if these are known for nine tenths of the hours of which everybody's are, the last one
+    included; else everybody's: a feed that has just begun takes nothing away. VENs of one area share one Weather, which
+    holds what decides the temperatures of the span and nothing else. A statement for 1,000 VENs, and one for 1,000
+    areas.
     """
     where = await site.areas_of(conn, ven_ids)
     moments = await _moments(conn, {_EVERYBODY, *(area for area in where.values() if area)}, within)
     everybody = moments.get(_EVERYBODY)
+    if everybody is not None:
+        hours_s = _hours_s(within, everybody)
+        known = np.isfinite(everybody.at(hours_s))
+        moments = {area: one for area, one in moments.items() if _reaches(one, hours_s[known])}
     found = {ven_id: moments.get(where.get(ven_id) or _EVERYBODY, everybody) for ven_id in ven_ids}
     return {ven_id: one for ven_id, one in found.items() if one is not None}
+
+
+def _hours_s(within: Span, everybody: Weather) -> Ints:
+    """Return the middles of the hours of a span, seconds since 1970; of one without end as far as anything is known."""
+    first_s = int(within.start.timestamp())
+    last_s = int(everybody.times_s[-1]) if within.end is None else int(within.end.timestamp())
+    hours = np.arange(first_s, max(last_s, first_s + 1), 3600, dtype=np.int64)
+    return np.minimum(hours + 1800, max(last_s - 1, first_s))
+
+
+def _reaches(one: Weather, hours_s: Ints) -> bool:
+    """Tell whether temperatures are known for nine tenths of some hours and for the last of them."""
+    known = np.isfinite(one.at(hours_s))
+    return not known.size or bool(known[-1] and known.mean() >= _ENOUGH)
 
 
 async def _moments(conn: Connection, areas: Collection[str], within: Span) -> Mapping[str, Weather]:

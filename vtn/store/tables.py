@@ -301,10 +301,11 @@ nominated_power = Table(
     Column("programme_id", String(80), nullable=False),
     Column("day", String(10), nullable=False, comment="UTC day, ISO 8601"),
     Column("source", String(80), nullable=False, comment="the contract that it was nominated under"),
+    Column("revision", Integer, nullable=False),
     Column("step_s", Integer, nullable=False),
     Column("power_w", Json, nullable=False, comment="mean power of each step of the day, positive = consumption"),
     Column("created_at", UtcDateTime, nullable=False),
-    PrimaryKeyConstraint("programme_id", "day", "source"),
+    PrimaryKeyConstraint("programme_id", "day", "source", "revision"),
 )
 
 # -- dispatches and events

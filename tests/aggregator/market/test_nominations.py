@@ -24,9 +24,9 @@ async def test_what_the_brp_nominates_is_a_baseline_of_the_programme(any_trade):
     assert await trade.world.rows("nominated_power") == []
     for powers in ([500] * 24, [-5] * 96):
         await declare(trade, power_w=powers, step_s=86400 // len(powers))
-    (row,) = await trade.world.rows("nominated_power")
+    first, row = await trade.world.rows("nominated_power")
     assert (row.programme_id, row.source, row.day) == (trade.contract.programme_id, trade.contract.id, DAY)
-    assert (row.step_s, row.power_w) == (900, [-5] * 96)
+    assert (first.revision, row.revision, row.step_s, row.power_w) == (1, 2, 900, [-5] * 96)
 
 
 async def test_each_side_has_its_own_revisions(any_trade):

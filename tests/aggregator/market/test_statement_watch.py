@@ -123,6 +123,34 @@ async def test_a_month_is_stated_by_itself_when_it_is_over_and_settled(any_trade
     ]
 
 
+async def test_one_that_was_made_within_the_month_is_not_the_months(any_trade):
+    """A BRP asks on the way: what began later would be missing until everything is final."""
+    trade = any_trade
+    book = Book(trade)
+    await book.settled(await book.began(MONTH_END - 5 * DAY))
+    await trade.at(MONTH_END - 3 * DAY)
+    async with trade.world.tx() as tx:
+        await statements.make(tx, trade.contract.id, "2026-01", trade.now, who="somebody")
+    await book.settled(await book.began(MONTH_END - HOUR))
+    await trade.at(MONTH_END, turns=3)
+    assert await who_made(trade) == ["somebody", "market"]
+    async with trade.world.db.read() as conn:
+        assert len((await statements.newest(conn, trade.contract.id, "2026-01")).content.activations) == 2
+
+
+async def test_one_that_says_the_same_already_is_not_made_again_and_again(trade):
+    book = Book(trade)
+    own = await book.settled(await book.began(MONTH_END - 5 * DAY))
+    await trade.at(MONTH_END - 3 * DAY)
+    async with trade.world.tx() as tx:
+        await statements.make(tx, trade.contract.id, "2026-01", trade.now, who="somebody")
+    await trade.at(MONTH_END, turns=3)
+    assert await book.versions() == [False]
+    await book.changed(own, final=True)
+    await trade.at(MONTH_END + HOUR, turns=2)
+    assert await book.versions() == [False, True]
+
+
 async def test_it_does_not_wait_for_settlements_for_ever(trade):
     book = Book(trade)
     late = await book.began(MONTH_END - 2 * HOUR)

@@ -290,6 +290,18 @@ async def test_a_group_in_use_stays_and_an_unknown_one_is_refused(world):
         await fleet.delete_group(tx, group_id, world.now, who="test")
 
 
+async def test_a_group_that_results_rest_on_stays_when_the_programme_has_another(world):
+    """Deleted, it would take away what a dispatch under the older version delivered, as soon as that is looked at."""
+    group_id = await grouped(world, await homes(world, 1))
+    (called,) = await homes(world, 1)
+    game = await world.programme(called, control_group=group_id)
+    await world.dispatch(called, under=game)
+    async with world.tx() as tx:
+        await programme.change(tx, game.id, "P", Parameters(), world.now, who="test")
+        with pytest.raises(ConflictError, match="results rest on it"):
+            await fleet.delete_group(tx, group_id, world.now, who="test")
+
+
 # -- drawing one
 
 

@@ -7,10 +7,13 @@ import pytest
 
 from core.spans import Duration, Span
 from metrics import PRESETS
+from openadr.model.event import ActivePeriod, Event
 from openadr.model.report import ReportRequest
 from support.metered import HALF, send
 from support.vtn_world import NOON, power, usage
 from vtn.services import evaluation, evaluation_view, nominated, report
+from vtn.services.dispatch import Dispatch
+from vtn.services.programme import Spread
 
 START, END = NOON + timedelta(hours=1), NOON + timedelta(hours=2)
 EVENT = Span(START, END)
@@ -28,14 +31,19 @@ async def steady_ven(world, wh, *, days=20):
     return ven, wish
 
 
-async def nominate(world, rules, powers, source="contract", step_s=3600):
+async def nominate(world, rules, powers, source="contract", step_s=3600, days=0):
+    day = (START.date() + timedelta(days=days)).isoformat()
     async with world.tx() as tx:
-        await nominated.put(tx, rules.id, source, START.date().isoformat(), step_s, powers, world.now)
+        await nominated.put(tx, rules.id, source, day, next(world.numbers), step_s, powers, world.now)
 
 
-async def share(world, rules, event=EVENT):
+async def share(world, rules, event=EVENT, ordered_at=None):
+    """Return what is on top for a dispatch that was ordered then, by default now."""
+    period = ActivePeriod(event.start, Duration.of(seconds=int((event.end - event.start).total_seconds())))
+    whole = Event("", 0, rules.market_context, event.start, period, ())
+    asked = Dispatch("dsp", rules.id, 1, whole, "reduce", ordered_at or world.now, "test", None)
     async with world.db.read() as conn:
-        return await nominated.on_top(conn, rules, PRESETS["nominated"], event, None)
+        return await nominated.on_top(conn, rules, PRESETS["nominated"], asked)
 
 
 async def portfolio(world, *more):
@@ -62,19 +70,61 @@ async def test_the_nomination_is_shared_out_among_those_who_take_part(any_world)
     assert (how.why_not, how.rule) == (None, "nominated/1")
 
 
-async def test_without_a_nomination_there_is_no_result_and_it_says_so(world):
+async def test_without_a_nomination_in_time_it_is_the_usual_load_and_says_so(world):
+    """Whoever has bought could make its own bill by nominating anew: what comes after the order changes nothing."""
     pair, rules = await portfolio(world)
     (ven, wish), _ = pair
     dispatch_id = await world.dispatch(ven, under=rules, signals=(power(-200.0, each=HALF),))
+    world.later(minutes=1)
+    await nominate(world, rules, [0] * 24)
     await ven.opt((await ven.events())[0])
     world.clock.advance(to=END)
     await send(ven, wish, NOON, 200.0, 200.0, 30.0, 30.0)
     found = await evaluation.evaluate(world.db, dispatch_id, world.now)
-    assert found.delivered_wh is None
-    assert found.why_unknown == "Not known of 1 of 1 VENs called: 1 lacks a nomination of its BRP."
-    assert "BRP nominated" in found.vens[0].why_unknown
+    assert found.delivered_wh == pytest.approx(170.0)
+    assert found.vens[0].baseline_note == "by the usual load alone: nothing was nominated in time"
+
+
+async def test_what_was_said_before_the_order_counts_however_it_is_revised_later(world):
+    _, rules = await portfolio(world)
     await nominate(world, rules, [1400] * 24)
-    assert (await evaluation.evaluate(world.db, dispatch_id, world.now)).version == 2
+    ordered_at = world.now
+    world.later(minutes=1)
+    await nominate(world, rules, [0] * 24)
+    at = np.array([int(START.timestamp())])
+    assert (await share(world, rules, ordered_at=ordered_at)).at(at) == pytest.approx(100)
+    assert (await share(world, rules)).at(at) == pytest.approx(-250)
+    assert await share(world, rules, ordered_at=ordered_at - timedelta(seconds=1)) is None
+
+
+async def test_another_contract_s_nomination_for_the_next_day_changes_nothing(world):
+    _, rules = await portfolio(world)
+    late = Span(START.replace(hour=22, minute=30), START.replace(hour=23, minute=30))
+    await nominate(world, rules, [1400] * 24)
+    before = await share(world, rules, late)
+    await nominate(world, rules, [9000] * 24, source="its successor", days=1)
+    np.testing.assert_array_equal((await share(world, rules, late)).energy_wh, before.energy_wh)
+
+
+async def test_an_event_of_several_days_has_what_was_nominated_for_each(world):
+    _, rules = await portfolio(world)
+    for days in range(4):
+        await nominate(world, rules, [1000] * 24, days=days)
+    found = await share(world, rules, Span(START, START + timedelta(hours=60)))
+    np.testing.assert_allclose(found.energy_wh, 0.0, atol=1e-9)
+
+
+async def test_readings_spread_by_the_order_reach_a_day_further(world):
+    """A baseline of a part of a long reading would spread it wrongly."""
+    pair = [await steady_ven(world, 200.0), await steady_ven(world, 300.0)]
+    rules = await world.programme(
+        *(ven for ven, _ in pair), baseline="nominated", settlement_interval=HALF, spread=Spread.BY_ORDER
+    )
+    for days in (-1, 0, 1):
+        await nominate(world, rules, [1000] * 24, days=days)
+    found = await share(world, rules)
+    assert found.starts_s[0] == int((START - timedelta(days=1)).timestamp())
+    assert np.isfinite(found.energy_wh).all()
 
 
 async def test_steps_of_any_length_are_laid_into_the_settlement_intervals(world):

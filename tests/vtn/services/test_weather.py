@@ -146,6 +146,29 @@ async def test_a_ven_has_those_of_its_area_else_everybodys_and_vens_of_an_area_s
     assert found[west.ven_id].celsius.tolist() == [10, 11, 12]
 
 
+async def test_a_feed_of_an_area_that_has_just_begun_takes_nothing_away(world):
+    """Else the results of the day on which it begins would lose their temperatures, and new ones for two months."""
+    (ven,) = await world.vens(1)
+    await in_area(world, "north", ven)
+    within = Span(NOON - 10 * HOUR, NOON)
+    every = {NOON - n * HOUR: 5.0 for n in range(-1, 12)}
+    await take_all(world, every)
+    await take_all(world, {at: 20.0 for at in every if at > NOON - 4 * HOUR}, "north")
+    assert set((await of_each(world, [ven], within))[ven.ven_id].celsius) == {5.0}, "it knows four hours of ten"
+    await take_all(world, {at: 20.0 for at in every if at < NOON - 4 * HOUR}, "north")
+    assert set((await of_each(world, [ven], within))[ven.ven_id].celsius) == {20.0}
+
+
+async def test_an_area_whose_feed_ends_before_the_event_has_everybodys(world):
+    (ven,) = await world.vens(1)
+    await in_area(world, "north", ven)
+    within = Span(NOON - 100 * HOUR, NOON)
+    every = {NOON - n * HOUR: 5.0 for n in range(-1, 102)}
+    await take_all(world, every)
+    await take_all(world, {at: 20.0 for at in every if at < NOON - 5 * HOUR}, "north")
+    assert set((await of_each(world, [ven], within))[ven.ven_id].celsius) == {5.0}
+
+
 async def test_only_what_decides_a_span_is_read(world):
     ven = await world.ven()
     await take_all(world, {NOON + n * HOUR / 2: n for n in range(-20, 20)})
