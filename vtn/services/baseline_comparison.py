@@ -88,7 +88,8 @@ async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) 
     Of each home only days count on which every preset has a baseline, so that all are asked the same; one that rests on
     more than readings stands aside where it has fewer than half of the others' days. At most `MOST_VENS` of the VENs
     that take part now and are not in the control group are looked at, spread evenly over their ids, more than
-    `_FEW_VENS` on every other day alone; each has the notice that the programme gives. Takes a second or several of CPU, in a thread. Raises NotFoundError.
+    `_FEW_VENS` on every other day alone; each has the notice that the programme gives. Takes a second or several of
+    CPU, in a thread. Raises NotFoundError.
     """
     async with db.read() as conn:
         rules = await programme.get(conn, programme_id)
