@@ -20,7 +20,7 @@ from sqlalchemy import Connection, func, inspect, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator.tables import dispatch_draft, flexibility_request, selection
+from aggregator.tables import contract, dispatch_draft, flexibility_request, selection
 from core.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from vtn.services.outbox import Intent
 from vtn.services.report_mapping import lines_of
@@ -33,6 +33,7 @@ from vtn.store.tables import (
     audit,
     dispatch,
     evaluation,
+    nominated_power,
     opt,
     outbox,
     programme,
@@ -376,6 +377,26 @@ async def test_programs_of_brps_and_drafts_of_dispatches_keep_their_ids_in_table
     assert (kept.id, kept.selection_id, kept.created_by) == ("drf_1", "drf_1", "ann")
     assert (kept.pool_order, kept.figures) == ({"power_w": 3000}, {"ordered_w": 3300.0})
     assert (selections["drf_1"], selections["sel_1"]) == ({"seed": 7}, {"seed": 8})
+
+
+async def test_what_brps_nominated_so_far_is_there_for_baselines(old_database_url):
+    """Every revision with its time, of the BRPs alone: what was said before an order counts."""
+    async with changing(old_database_url) as conn:
+        await schema.migrate(conn, "0021")
+        for side, revision, power_w in (("brp", 1, 5), ("brp", 2, 7), ("aggregator", 1, 9)):
+            await conn.exec_driver_sql(
+                "INSERT INTO nomination"
+                " (contract_id, day, declared_by, revision, step_s, power_w, created_at, created_by)"
+                f" SELECT id, '2031-01-31', '{side}', {revision}, 86400, '[{power_w}]',"  # noqa: S608  our own words
+                " valid_from, 'ann' FROM contract"
+            )
+    database = await Database.open(old_database_url)
+    async with database.read() as conn:
+        rows = (await conn.execute(select(nominated_power).order_by(nominated_power.c.revision))).all()
+        held = (await conn.execute(select(contract.c.id, contract.c.programme_id, contract.c.valid_from))).one()
+    await database.close()
+    assert [(row.revision, row.step_s, row.power_w) for row in rows] == [(1, 86400, [5]), (2, 86400, [7])]
+    assert {(row.source, row.programme_id, row.created_at, row.day) for row in rows} == {(*held, "2031-01-31")}
 
 
 async def test_a_database_that_lacks_a_table_is_refused_by_name(database_url):
