@@ -385,9 +385,9 @@ async def test_what_brps_nominated_so_far_is_there_for_baselines(old_database_ur
         await schema.migrate(conn, "0021")
         for side, revision, power_w in (("brp", 1, 5), ("brp", 2, 7), ("aggregator", 1, 9)):
             await conn.exec_driver_sql(
-                "INSERT INTO nomination"
+                "INSERT INTO nomination"  # noqa: S608  our own words
                 " (contract_id, day, declared_by, revision, step_s, power_w, created_at, created_by)"
-                f" SELECT id, '2031-01-31', '{side}', {revision}, 86400, '[{power_w}]',"  # noqa: S608  our own words
+                f" SELECT id, '2031-01-31', '{side}', {revision}, 86400, '[{power_w}]',"
                 " valid_from, 'ann' FROM contract"
             )
     database = await Database.open(old_database_url)
