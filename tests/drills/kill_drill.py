@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from core.spans import Span
+from evenload.client import OperatorClient
 from evenload.demo.data import data_dir, load_series
 from evenload.demo.home_log import LOG_NAME, read_log, switches
 from evenload.demo.model import MINUTE, House, Switch, make_houses
@@ -30,6 +32,7 @@ PLAN = replace(DemoPlan(), homes=4, opt_out=4, alone=0, event_duration=timedelta
 WINDOW = Span(datetime(2013, 11, 20, 17, 0, tzinfo=UTC), datetime(2013, 11, 20, 17, 30, tzinfo=UTC))
 """The same event in every run: the homes draw the same, whatever the host was doing."""
 
+_LATE_S = 30.0
 _SABOTAGE = Path(__file__).with_name("sabotage")
 _LEAST_NOTICE = timedelta(minutes=6)
 _HEAD_STARTS = (timedelta(minutes=30), timedelta(minutes=90))
@@ -172,12 +175,22 @@ async def _run(directory: Path, plan: DemoPlan, kill: Kill | None) -> Outcome | 
             await watch(scene, dispatch_id, WINDOW, _show)
             await _until_restored(directory)
         async with scene.client() as client:
-            result = await client.post(f"/dispatches/{dispatch_id}/evaluation")
+            result = await _result(client, dispatch_id)
             outbox = (await client.get("/status"))["outbox"]
     finally:
         await stage.stop()
     homes, intervals = _left_behind(directory, ordered_at)
     return Outcome(homes, result["delivered_wh"], intervals, stage.kills, outbox)
+
+
+async def _result(client: OperatorClient, dispatch_id: str) -> dict[str, Any]:
+    """Return what the dispatch brought once all readings are in: a gateway sends those of a kill's time later."""
+    until = time.monotonic() + _LATE_S
+    while True:
+        found: dict[str, Any] = await client.post(f"/dispatches/{dispatch_id}/evaluation")
+        if found["coverage"] == 1 or time.monotonic() > until:
+            return found
+        await asyncio.sleep(0.5)
 
 
 def _show(_done: float, _text: str) -> None:
@@ -290,7 +303,7 @@ def _intervals(store: Path, house: House, log: Sequence[Switch], since: datetime
     rows = _rows(
         store,
         "SELECT start_s, duration_s, value, reading.quality FROM reading JOIN ven ON ven.id = ven_id WHERE name = ?"
-        " AND quantity = 'energy_real' AND kind = 'sum' AND value IS NOT NULL"
+        " AND quantity = 'energy_real' AND kind = 'sum' AND report_type = 'usage' AND value IS NOT NULL"
         " AND start_s + duration_s >= ? ORDER BY start_s",
         house.home.id,
         math.ceil(since.timestamp()),
