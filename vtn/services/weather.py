@@ -191,9 +191,9 @@ def _hours_s(within: Span, everybody: Weather) -> Ints:
     return np.minimum(hours + 1800, max(last_s - 1, first_s))
 
 
-def _reaches(one: Weather, hours_s: Ints) -> bool:
+def _reaches(outdoors: Weather, hours_s: Ints) -> bool:
     """Tell whether temperatures are known for nine tenths of some hours and for the last of them."""
-    known = np.isfinite(one.at(hours_s))
+    known = np.isfinite(outdoors.at(hours_s))
     return not known.size or bool(known[-1] and known.mean() >= _ENOUGH)
 
 
