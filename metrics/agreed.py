@@ -13,7 +13,7 @@ import numpy as np
 from core.errors import InvalidError
 from core.spans import Span
 from metrics.agreed_profile import AgreedProfile
-from metrics.days import DAY_S, DayMatrix, DayType, Floats, Ints, day_type, from_days
+from metrics.days import DAY_S, DayMatrix, Floats, Ints, LikeDays, day_type, from_days
 from metrics.event_frame import event_frame
 from metrics.matching import NO_ADJUSTMENT
 from metrics.method import ORDINARY, AdjustmentStatus, Baseline, Calendar, NoBasisError
@@ -21,7 +21,7 @@ from metrics.needs import Need
 
 
 @dataclass(frozen=True, slots=True)
-class Agreed:
+class Agreed(LikeDays):
     """The agreed power itself; a BaselineMethod.
 
     `level`: it is one power for all times, such as the peak that a firm service level is counted from. `id`, `version`,
@@ -45,10 +45,6 @@ class Agreed:
     def reach_s(self) -> int:
         """How many seconds after an event's end it looks at: none."""
         return 0
-
-    def alike(self, kind: DayType) -> Sequence[DayType]:
-        """Return the kinds of days that say something about a day of that kind."""
-        return (DayType.WEEKDAY,) if kind is DayType.WEEKDAY else (DayType.WEEKEND, DayType.HOLIDAY)
 
     def baseline(
         self,

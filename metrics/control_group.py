@@ -1,6 +1,5 @@
 """Baselines out of a control group: what homes used meanwhile that nobody called."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -10,7 +9,7 @@ import numpy as np
 from core.errors import InvalidError
 from core.spans import Span
 from metrics.control import Control
-from metrics.days import DayMatrix, DayType, Floats, Ints, from_days, from_epoch_s
+from metrics.days import DayMatrix, Floats, Ints, LikeDays, from_days, from_epoch_s
 from metrics.event_frame import event_frame, undisturbed
 from metrics.matching import Adjustment, average, never_exports
 from metrics.method import (
@@ -32,7 +31,7 @@ LEAST_HOMES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class ControlGroup:
+class ControlGroup(LikeDays):
     """The mean load C(t) of a control group, fitted to a home by the hours before the event; a BaselineMethod.
 
     With the means of home and control in the windows, `T` and `C`: additive `C(t) + (T - C)`, which is the difference
@@ -70,10 +69,6 @@ class ControlGroup:
     def reach_s(self) -> int:
         """How many seconds after an event's end it looks at."""
         return reach_s(self.windows)
-
-    def alike(self, kind: DayType) -> Sequence[DayType]:
-        """Return the kinds of days that say something about a day of that kind."""
-        return (DayType.WEEKDAY,) if kind is DayType.WEEKDAY else (DayType.WEEKEND, DayType.HOLIDAY)
 
     def baseline(
         self,

@@ -41,6 +41,16 @@ def day_type(day: date, holidays: frozenset[date] = frozenset()) -> DayType:
     return DayType.WEEKDAY if day.isoweekday() <= 5 else DayType.WEEKEND  # noqa: PLR2004  Friday is the fifth day
 
 
+class LikeDays:
+    """Which days say something about a day where weekdays are one kind, and weekends and holidays the other."""
+
+    __slots__ = ()
+
+    def alike(self, kind: DayType) -> tuple[DayType, ...]:
+        """Return the kinds of days that say something about a day of that kind."""
+        return (DayType.WEEKDAY,) if kind is DayType.WEEKDAY else (DayType.WEEKEND, DayType.HOLIDAY)
+
+
 def from_epoch_s(seconds: float) -> datetime:
     """Return seconds since 1970 as an aware UTC time."""
     return datetime.fromtimestamp(int(seconds), UTC)

@@ -8,7 +8,6 @@ days weigh less the longer ago they were, a weekday's load is drawn to that of a
 the effect of the temperature is one for all hours.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import pairwise
@@ -19,7 +18,7 @@ import numpy as np
 from core.errors import InvalidError
 from core.spans import Span
 from metrics.day_matching import disturbed_days
-from metrics.days import Bools, DayMatrix, DayType, Floats, Ints, day_type, from_days
+from metrics.days import Bools, DayMatrix, Floats, Ints, LikeDays, day_type, from_days
 from metrics.event_frame import EventFrame, event_frame
 from metrics.matching import NO_ADJUSTMENT, average
 from metrics.method import (
@@ -111,7 +110,7 @@ def _means(columns: Floats, weight: Floats) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class Regression:
+class Regression(LikeDays):
     """Time of week, and perhaps temperature, fitted on like days before the event; a BaselineMethod.
 
     - `uses_temperature`: it needs the calendar's `weather`; where that does not reach, time of week stands alone.
@@ -145,10 +144,6 @@ class Regression:
     def reach_s(self) -> int:
         """How many seconds after an event's end it looks at: none."""
         return 0
-
-    def alike(self, kind: DayType) -> Sequence[DayType]:
-        """Return the kinds of days that say something about a day of that kind."""
-        return (DayType.WEEKDAY,) if kind is DayType.WEEKDAY else (DayType.WEEKEND, DayType.HOLIDAY)
 
     def baseline(
         self,

@@ -1,6 +1,5 @@
 """Baselines out of the event's own day: the mean load in windows before the event, and perhaps after it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from core.errors import InvalidError
 from core.spans import Span
-from metrics.days import DayMatrix, DayType, from_days, from_epoch_s
+from metrics.days import DayMatrix, LikeDays, from_days, from_epoch_s
 from metrics.event_frame import event_frame, undisturbed
 from metrics.matching import NO_ADJUSTMENT, average
 from metrics.method import (
@@ -26,7 +25,7 @@ from metrics.rules import Window, reach_s
 
 
 @dataclass(frozen=True, slots=True)
-class SameDay:
+class SameDay(LikeDays):
     """The mean load in windows around the event, the same for all of its intervals; a BaselineMethod.
 
     It needs no history, so a home can be measured from its first day on. `coverage`: least share of the windows'
@@ -54,10 +53,6 @@ class SameDay:
     def reach_s(self) -> int:
         """How many seconds after an event's end it looks at."""
         return reach_s(self.windows)
-
-    def alike(self, kind: DayType) -> Sequence[DayType]:
-        """Return the kinds of days that say something about a day of that kind."""
-        return (DayType.WEEKDAY,) if kind is DayType.WEEKDAY else (DayType.WEEKEND, DayType.HOLIDAY)
 
     def baseline(
         self,

@@ -6,7 +6,7 @@ nominates is the baseline of a programme whose preset is `nominated` (`vtn.servi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -14,11 +14,13 @@ from sqlalchemy import insert, select
 
 from aggregator.flexibility.fleet import Floats
 from aggregator.grid import Grid
-from aggregator.tables import nomination
+from aggregator.tables import activation, flexibility_offer, nomination
 from aggregator.trade import contracts
-from aggregator.trade.contracts import HORIZON
+from aggregator.trade.contracts import HORIZON, Contract
 from core.errors import ConflictError, InvalidError, NotFoundError
-from vtn.services import nominated
+from metrics.needs import Need
+from metrics.presets import PRESETS
+from vtn.services import nominated, programme
 from vtn.store.database import Connection, Transaction
 
 Side = Literal["brp", "aggregator"]
@@ -55,8 +57,9 @@ async def declare(
 ) -> Nomination:
     """Add a revision for a UTC day (YYYY-MM-DD); the same powers again are no revision.
 
-    Raises ConflictError once the day has begun (the gate is closed), NotFoundError for another's contract,
-    InvalidError for steps that do not make a day.
+    Raises ConflictError once the day has begun (the gate is closed), and for the BRP's word on a day of which something
+    is offered or sold that is to be measured by it; NotFoundError for another's contract, InvalidError for steps that
+    do not make a day.
     """
     contract = await contracts.get(tx.conn, contract_id, party_id, lock=True)
     midnight = _midnight(day)
@@ -76,6 +79,8 @@ async def declare(
     powers = tuple(power_w)
     if last is not None and (last.step_s, last.power_w) == (step_s, powers):
         return last
+    if side == "brp" and await _is_relied_on(tx.conn, contract, midnight, now):
+        raise ConflictError(f"What is offered or sold of {day} is measured by what was nominated so far; that stays.")
     new = Nomination(contract_id, day, side, 1 if last is None else last.revision + 1, step_s, powers, now, who)
     await tx.conn.execute(
         insert(nomination).values(
@@ -94,6 +99,26 @@ async def declare(
     subject = f"{contract_id}/{day}/{side}/{new.revision}"
     await tx.audit(who, "nomination", subject, after={"energy_wh": sum(powers) * step_s // 3600}, at=now)
     return new
+
+
+async def _is_relied_on(conn: Connection, contract: Contract, midnight: datetime, now: datetime) -> bool:
+    """Tell whether something of a UTC day is sold, or offered to be, whose baseline is the nomination.
+
+    Whoever has bought could otherwise make its own bill, until those who are called are told (which may be much later).
+    """
+    rules = await programme.get(conn, contract.programme_id)
+    method = PRESETS.get(rules.parameters.baseline)
+    if method is None or Need.NOMINATED not in method.needs:
+        return False
+    end = midnight + timedelta(days=1)
+    for table, stands in (
+        (activation, activation.c.cancelled_at.is_(None)),
+        (flexibility_offer, (flexibility_offer.c.status == "open") & (flexibility_offer.c.expires_at > now)),
+    ):
+        there = (table.c.contract_id == contract.id) & (table.c.starts_at < end) & (table.c.ends_at > midnight) & stands
+        if (await conn.execute(select(table.c.id).where(there).limit(1))).first() is not None:
+            return True
+    return False
 
 
 async def get(conn: Connection, contract_id: str, day: str, side: Side, party_id: str | None = None) -> Nomination:

@@ -8,11 +8,14 @@ from typing import Any, Final
 from sqlalchemy import func, or_, select
 
 from core.direction import Direction
+from metrics.days import zone_named
+from metrics.needs import Need
+from metrics.presets import PRESETS
 from openadr.model.event import ActivePeriod, Event
 from openadr.model.registration import Profile
 from openadr.model.signal import Signal
+from vtn.services import agreed, programme, recipients
 from vtn.services import dispatch as dispatches
-from vtn.services import programme, recipients
 from vtn.services.dispatch import Order
 from vtn.services.programme import Programme
 from vtn.store.database import Connection
@@ -69,6 +72,7 @@ async def warnings(conn: Connection, order: Order, now: datetime) -> list[str]:
         does = "does" if len(strangers) == 1 else "do"
         found.append(f"{_named(strangers, vens)} {does} not take part in this programme.")
     found += await _control(conn, order, rules, vens)
+    found += await _unagreed(conn, order, rules, vens)
     found += await _others(conn, order, vens)
     found += await _too_much(conn, order, vens)
     if unregistered:
@@ -102,6 +106,20 @@ async def _control(conn: Connection, order: Order, rules: Programme, vens: Mappi
         does = "VEN of the control group is" if left_out == 1 else "VENs of the control group are"
         found.append(f"{left_out} {does} left out.")
     return found
+
+
+async def _unagreed(conn: Connection, order: Order, rules: Programme, vens: Mapping[str, Any]) -> list[str]:
+    """Return with whom nothing was agreed on which the programme's baseline could rest."""
+    method = PRESETS.get(rules.parameters.baseline)
+    if order.direction is None or method is None or Need.AGREED not in method.needs:
+        return []
+    day = order.start.astimezone(zone_named(rules.parameters.time_zone)).date()
+    agreements = await agreed.of_each(conn, [method.id], list(vens), day)
+    without = [ven_id for ven_id in vens if ven_id not in agreements]
+    if not without:
+        return []
+    have = "has" if len(without) == 1 else "have"
+    return [f"{_named(without, vens)} {have} no agreed baseline for that day: what is delivered cannot be measured."]
 
 
 def _too_new(order: Order, vens: Mapping[str, Any]) -> list[str]:

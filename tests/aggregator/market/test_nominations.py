@@ -1,11 +1,13 @@
 """Nominations: revisions of what each side says of a day, until the day begins (aggregator.trade.nominations)."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from aggregator.trade import nominations, offers
 from core.errors import ConflictError, InvalidError, NotFoundError
+from vtn.services import programme
 
 from .conftest import START
 
@@ -27,6 +29,34 @@ async def test_what_the_brp_nominates_is_a_baseline_of_the_programme(any_trade):
     first, row = await trade.world.rows("nominated_power")
     assert (row.programme_id, row.source, row.day) == (trade.contract.programme_id, trade.contract.id, DAY)
     assert (first.revision, row.revision, row.step_s, row.power_w) == (1, 2, 900, [-5] * 96)
+
+
+async def test_what_is_offered_or_sold_is_measured_by_what_was_nominated_before(any_trade):
+    """Who has bought could make its own bill, for homes are told of their calls much later than that."""
+    trade = any_trade
+    async with trade.world.tx() as tx:
+        rules = await programme.get(tx.conn, trade.contract.programme_id)
+        parameters = replace(rules.parameters, baseline="nominated")
+        await programme.change(tx, rules.id, rules.name, parameters, trade.now, who="ann")
+    first = await declare(trade, power_w=[9000] * 24)
+    await trade.join(10)
+    wish = trade.wish(*((0, 10**6),) * 4, start=START + timedelta(days=1))
+
+    async def stays():
+        with pytest.raises(ConflictError, match=f"offered or sold of {DAY}"):
+            await declare(trade, power_w=[0] * 24)
+
+    offer = await trade.offer(wish)
+    await stays()
+    assert await declare(trade, power_w=[9000] * 24) == first, "the same again is no revision"
+    await declare(trade, side="aggregator", power_w=[9000] * 24)
+    await declare(trade, day="2026-01-15", power_w=[5] * 24)
+    async with trade.world.tx() as tx:
+        await offers.revoke(tx, offer.id, trade.now, who="test")
+    assert (await declare(trade, power_w=[8000] * 24)).revision == 2, "what is offered no more relies on nothing"
+    await trade.accept(await trade.offer(wish))
+    await stays()
+    assert [row.revision for row in await trade.world.rows("nominated_power", day=DAY)] == [1, 2]
 
 
 async def test_each_side_has_its_own_revisions(any_trade):

@@ -7,11 +7,12 @@ from sqlalchemy import update
 
 from core.errors import InvalidError, NotFoundError
 from core.spans import Duration
+from metrics import AgreedProfile
 from openadr.model.signal import Baseline, Interval
 from openadr.model.target import Target
 from openadr.model.units import POWER_REAL_W
 from support.vtn_world import power, simple
-from vtn.services import dispatch, fleet, order_check
+from vtn.services import agreed, dispatch, fleet, order_check
 from vtn.services.dispatch import Order
 from vtn.services.order_check import direction_of
 from vtn.services.potential import Figures, derived
@@ -96,6 +97,22 @@ async def test_a_ven_that_takes_no_part_is_named(world):
     assert await check(world, programme, watts(-1000.0), ven_ids=(member.ven_id,)) == []
     (text,) = await check(world, programme, watts(-1000.0), ven_ids=(member.ven_id, stranger.ven_id))
     assert text.endswith("does not take part in this programme.")
+
+
+async def test_who_has_no_agreed_baseline_is_named(world):
+    vens = [await world.ven() for _ in range(2)]
+    programme = await world.programme(*vens, baseline="firm-level")
+    (text,) = await check(world, programme, watts(-1500.0), direction="reduce")
+    assert text.endswith("have no agreed baseline for that day: what is delivered cannot be measured.")
+    later = world.now.date() + timedelta(days=1)
+    for ven, first in zip(vens, (world.now.date(), later), strict=True):
+        async with world.tx() as tx:
+            profile = AgreedProfile(first, (3000,))
+            await agreed.agree(tx, [ven.ven_id], "firm-level", profile, world.now, who="test")
+    (text,) = await check(world, programme, watts(-1500.0), direction="reduce")
+    assert text.startswith("home 2 has no agreed baseline")
+    assert await check(world, programme, watts(-1500.0), direction="reduce", starts_in=24 * HOUR) == []
+    assert await check(world, programme, simple(1.0), direction=None) == []
 
 
 @pytest.mark.parametrize(
