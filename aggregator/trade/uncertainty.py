@@ -19,7 +19,7 @@ from vtn.services.evaluation import Computed
 from vtn.services.evaluation_result import VenResult
 from vtn.services.programme import Programme
 from vtn.store.database import Connection
-from vtn.store.rows import in_parts
+from vtn.store.rows import evenly, in_parts
 from vtn.store.tables import delivery
 
 MOST_VENS: Final = 60
@@ -53,9 +53,7 @@ async def inputs(conn: Connection, computed: Computed, rules: Programme) -> Inpu
     count = len(spans)
     if not count or Need.NOMINATED in computed.method.needs:  # days without an order have no nomination to err by
         return None
-    ven_ids = sorted(spans)
-    asked = min(count, MOST_VENS)
-    chosen = [ven_ids[place * count // asked] for place in range(asked)]
+    chosen = evenly(sorted(spans), MOST_VENS)
     since = min(spans[ven_id][1].start for ven_id in chosen) - timedelta(days=_LOOKBACK_DAYS + 2)
     until = max(spans[ven_id][1].end or since for ven_id in chosen)
     calendars = await day_calendar.of_each(

@@ -301,7 +301,7 @@ async def test_a_gateway_that_stops_ends_its_computation(homes, event, tmp_path)
     home.knows(event(start=NOON))
     home.clock.advance(timedelta(hours=2))
     looking = asyncio.create_task(home.assessor.look(home.clock.now()))
-    while not pid.exists() or not pid.read_text():  # noqa: ASYNC110
+    while not pid.exists() or not pid.read_text():  # noqa: ASYNC110  another process writes it
         await asyncio.sleep(0.02)
     looking.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -20,6 +20,7 @@ from metrics.presets import PRESETS
 from vtn.services import control_group, day_calendar, holidays, load_profile, programme
 from vtn.services.programme import Programme
 from vtn.store.database import Database
+from vtn.store.rows import evenly
 
 MOST_VENS: Final = 12
 """So many homes say which rule suits the programme; more would take longer and say the same."""
@@ -97,7 +98,7 @@ async def compare(db: Database, programme_id: str, hours: Hours, now: datetime) 
         to_come = await holidays.within(conn, rules.id, rules.parameters, Span(now, now + timedelta(days=_AHEAD_DAYS)))
         event = _event(rules, hours, now, to_come)
         apart = set(await programme.control_homes(conn, rules.parameters))
-        chosen = control_group.evenly([ven_id for ven_id in enrolled if ven_id not in apart], MOST_VENS)
+        chosen = evenly([ven_id for ven_id in enrolled if ven_id not in apart], MOST_VENS)
         since = event.start - _HISTORY
         calendars = await day_calendar.of_each(
             conn, rules, list(PRESETS.values()), chosen, None, Span(since, event.end)

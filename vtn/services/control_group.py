@@ -24,7 +24,7 @@ from vtn.services import event_days, fleet, load_profile, outages, programme
 from vtn.services.fleet import Group
 from vtn.services.programme import Programme, Spread
 from vtn.store.database import Connection, Transaction
-from vtn.store.rows import in_parts
+from vtn.store.rows import evenly, in_parts
 
 MOST_HOMES: Final = 2_000
 """Of a larger group so many homes speak for all, spread evenly over their ids: the mean of more is hardly surer."""
@@ -148,12 +148,6 @@ async def on_days(conn: Connection, rules: Programme, period: Span) -> Control |
 def with_control(calendars: Mapping[str, Calendar], control: Control | None) -> dict[str, Calendar]:
     """Return calendars that know of a control group, the same for all."""
     return {ven_id: replace(calendar, control=control) for ven_id, calendar in calendars.items()}
-
-
-def evenly(ven_ids: Sequence[str], most: int) -> list[str]:
-    """Return at most so many of some ids, spread evenly over them."""
-    count = min(len(ven_ids), most)
-    return [ven_ids[place * len(ven_ids) // count] for place in range(count)]
 
 
 def _grid(period: Span, step_s: int, after_s: int) -> tuple[Ints, int]:

@@ -20,7 +20,7 @@ from vtn.services import day_calendar, load_profile, programme
 from vtn.services.dispatch import Dispatch
 from vtn.services.programme import Programme, Spread
 from vtn.store.database import Connection, Transaction
-from vtn.store.rows import in_parts
+from vtn.store.rows import evenly, in_parts
 from vtn.store.tables import nominated_power
 
 MOST_VENS: Final = 2_000
@@ -68,12 +68,10 @@ async def on_top(conn: Connection, rules: Programme, method: Nominated, dispatch
     ven_ids = await programme.enrolled(conn, rules.id, event.start)
     if nominated_wh is None or not ven_ids:
         return None
-    count = min(len(ven_ids), MOST_VENS)
-    asked = [ven_ids[place * len(ven_ids) // count] for place in range(count)]
     since = event.start - timedelta(days=method.lookback_days + 2)
     span_s = int(since.timestamp()), int(end.timestamp()) + step_s
     usual: list[Floats] = []
-    for some in in_parts(asked, _SOME):
+    for some in in_parts(evenly(ven_ids, MOST_VENS), _SOME):
         calendars = await day_calendar.of_each(conn, rules, [method.usual], some, dispatch_id, Span(since, end))
         readings = await load_profile.energy_of_each(conn, dict.fromkeys(some, span_s), step_s)
         homes = [(readings[ven_id], calendars[ven_id]) for ven_id in some]

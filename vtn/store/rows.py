@@ -75,6 +75,12 @@ def in_parts(names: Iterable[T], most: int = _MOST_NAMED) -> Iterator[list[T]]:
         yield left[first : first + most]
 
 
+def evenly(names: Sequence[T], most: int) -> list[T]:
+    """Return at most so many of some names, spread evenly over them."""
+    count = min(len(names), most)
+    return [names[place * len(names) // count] for place in range(count)]
+
+
 async def portions(
     conn: AsyncConnection, query: Select[Any], most: int = _PORTION
 ) -> AsyncIterator[Sequence[Row[Any]]]:

@@ -238,8 +238,6 @@ async def test_of_a_large_group_some_speak_for_all(world, monkeypatch):
     async with world.db.read() as conn:
         found = await control_group.of_event(conn, game, PERIOD)
     assert found.homes.max() == 12
-    assert control_group.evenly(list("abcdefgh"), 3) == ["a", "c", "f"]
-    assert control_group.evenly([], 3) == []
 
 
 # -- who is called

@@ -28,7 +28,7 @@ from openadr.model.target import Target
 from openadr.model.units import POWER_REAL_W
 from support.databases import NOON, add_vens
 from vtn.store.database import Database
-from vtn.store.rows import from_json, insert_new, to_json, upsert
+from vtn.store.rows import evenly, from_json, insert_new, to_json, upsert
 from vtn.store.tables import outbox, resource, used_nonce
 
 times = st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  bounds
@@ -175,3 +175,9 @@ async def test_of_two_processes_one_inserts_a_key(database_url):
     finally:
         for database in processes:
             await database.close()
+
+
+def test_some_of_many_names_are_spread_over_them():
+    assert evenly(list("abcdefgh"), 3) == ["a", "c", "f"]
+    assert evenly(list("ab"), 3) == ["a", "b"]
+    assert evenly([], 3) == []
