@@ -8,7 +8,7 @@ and the windows in a real series.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -28,7 +28,6 @@ from metrics.method import (
     NoBasisError,
     Verdict,
 )
-from metrics.needs import Need
 from metrics.rules import Rank, Rule
 from metrics.weather import in_window
 
@@ -62,7 +61,7 @@ class DayMatch(Rule):
         """
         frame = event_frame(matrix, event, self.windows, notified_at, show)
         lately = frame.today - np.arange(1, self.lookback_days + 1)
-        weather = calendar.weather if Need.TEMPERATURE in self.needs else None
+        weather = calendar.weather if self.rank is Rank.TEMPERATURE else None
         celsius, own_celsius = in_window(weather, matrix, frame, lately, self.coverage)
         days, uses = _eligible(self, matrix, frame, disturbed_days(matrix, event, calendar), calendar.holidays, celsius)
         _need_temperatures(self, own_celsius, len(days), uses)
@@ -76,8 +75,10 @@ class DayMatch(Rule):
         loads_w = matrix.energies(days, frame.offsets) * (3600 / step_s)
         event_w = loads_w[:, frame.in_event]
         disturbed = (*calendar.events, *calendar.outages)
-        apart_k = np.abs(celsius[frame.today - days - 1] - own_celsius)
-        rank = _rank(self, matrix, event, frame, days, disturbed, apart_k)
+        rank = _rank(self, matrix, event, frame, days, disturbed)
+        if self.rank is Rank.TEMPERATURE:
+            apart_k: Floats = np.abs(celsius[frame.today - days - 1] - own_celsius)
+            rank = np.round(apart_k, _DECIMALS)[:, None]
         if not np.isfinite(rank).any():
             raise NoBaselineError(f"{self.id} compares days, and the event's own was hardly measured.", uses)
         keep = keeping(self, rank)
@@ -95,7 +96,10 @@ class DayMatch(Rule):
             adjustment=change,
             status=status,
             windows=tuple(Span(from_epoch_s(first), from_epoch_s(last)) for first, last in frame.windows),
-            days=tuple(replace(use, verdict=Verdict.KEPT) if use.day in kept else use for use in uses),
+            days=tuple(
+                DayUse(use.day, Verdict.KEPT, use.coverage, use.mean_w, use.celsius) if use.day in kept else use
+                for use in uses
+            ),
             celsius=own_celsius,
         )
 
@@ -117,8 +121,10 @@ def touched_days(matrix: DayMatrix, spans: Sequence[Span], event: Span) -> Itera
 
 def _need_temperatures(rule: Rule, own_celsius: float, eligible: int, uses: tuple[DayUse, ...]) -> None:
     """Raise NoBasisError if temperatures are all that a rule lacks: days of other weather would pay wrongly."""
+    if rule.rank is not Rank.TEMPERATURE:
+        return
     cold = sum(use.verdict is Verdict.NO_TEMPERATURE for use in uses)
-    if Need.TEMPERATURE not in rule.needs or eligible + cold < rule.min_days:
+    if eligible + cold < rule.min_days:
         return
     if not np.isfinite(own_celsius):
         raise NoBasisError(f"{rule.id} compares temperatures, and that of the event is not known.", uses, _LACKS)
@@ -149,6 +155,7 @@ def _eligible(
     uses: list[DayUse] = []
     eligible: list[int] = []
     means_w = mean(energy_wh.T, np.isfinite(energy_wh.T)) * (3600 / matrix.series.step_s)
+    by_temperature = rule.rank is Rank.TEMPERATURE
     figures = (one.tolist() for one in (days, coverage, means_w, celsius))
     for day, share, mean_w, warmth in zip(*figures, strict=True):
         if len(eligible) == rule.y:
@@ -161,7 +168,7 @@ def _eligible(
             verdict = hit
         elif share < rule.coverage:
             verdict = Verdict.MISSING
-        elif Need.TEMPERATURE in rule.needs and not math.isfinite(warmth):
+        elif by_temperature and not math.isfinite(warmth):
             verdict = Verdict.NO_TEMPERATURE
         else:
             verdict = Verdict.NOT_KEPT
@@ -177,14 +184,8 @@ def _rank(
     frame: EventFrame,
     days: Ints,
     disturbed: Sequence[Span],
-    apart_k: Floats,
 ) -> Floats:
-    """Return what the eligible days (k,) are ranked by, (k, m): each day's rank is the mean of its row.
-
-    `apart_k` (k,): how far from the event's their temperature was.
-    """
-    if rule.rank is Rank.TEMPERATURE:
-        return np.round(apart_k, _DECIMALS)[:, None]
+    """Return what the eligible days (k,) are ranked by, (k, m): each day's rank is the mean of its row."""
     if rule.rank is Rank.DAY_WH:
         return matrix.energies(days, np.arange(matrix.slots))
     if rule.rank is Rank.UNLIKENESS:
