@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from core.spans import Duration
 from openadr.v20b.messages import (
     CanceledPartyRegistration,
@@ -116,6 +118,47 @@ def test_with_a_new_registration_no_failure_of_before_counts(bench):
     bench.exchange(CreatePartyRegistration, bench.registered(registration_id="reg-9"))
     bench.exchange(RegisterReport, RegisteredReport(Response(), ()))
     assert isinstance(bench.next(), RequestEvent)  # RG-07: before other traffic, and without a back-off
+
+
+def test_a_gateway_that_was_forgotten_in_an_outage_polls_soon_after_it(bench):
+    bench.register()
+    outage_ends = bench.now + timedelta(minutes=15)
+    while bench.now < outage_ends:
+        if bench.next() is None:
+            bench.now = bench.engine.wake_at(bench.now)
+        else:
+            bench.engine.failed(Failure.UNREACHABLE, bench.now)
+    while not isinstance(message := bench.next(), Poll | RequestEvent):
+        bench.now = bench.engine.wake_at(bench.now)
+    bench.hear(OadrResponse(Response(463)))
+    bench.exchange(CreatePartyRegistration, bench.registered(registration_id="reg-9"))
+    bench.exchange(RegisterReport, RegisteredReport(Response(), ()))
+    bench.exchange(RequestEvent, DistributeEvent("vtn", "d", (), Response()))
+    registered_at = bench.now
+    bench.poll(OadrResponse(Response()))
+    assert bench.now - registered_at <= timedelta(minutes=1), message  # its period, and no back-off of before
+
+
+@pytest.mark.parametrize("forgets_at", [Poll, RequestEvent])
+def test_a_vtn_that_forgets_every_registration_gets_one_a_minute(bench, forgets_at):
+    registrations, ends = [], bench.now + timedelta(minutes=30)
+    while bench.now < ends:
+        message = bench.next()
+        if message is None:
+            bench.now = bench.engine.wake_at(bench.now)
+        elif isinstance(message, CreatePartyRegistration):
+            registrations.append(bench.now)
+            bench.hear(bench.registered(registration_id=f"reg-{len(registrations)}"))
+        elif isinstance(message, forgets_at):
+            bench.hear(OadrResponse(Response(463)))
+        elif isinstance(message, RegisterReport):
+            bench.hear(RegisteredReport(Response(), ()))
+        elif isinstance(message, RequestEvent):
+            bench.hear(DistributeEvent("vtn", "d", (), Response()))
+        else:
+            bench.hear(bench.registered(with_ids=False))
+    assert 25 <= len(registrations) <= 40
+    assert registrations[1] - registrations[0] <= timedelta(minutes=1)  # RG-14: the first time it is not put off
 
 
 def test_a_request_to_register_again_is_answered_first(bench):

@@ -71,6 +71,9 @@ class Schedule:
         self._retries = Retries(settings.longest_wait_s, random, monotonic)
         self.outbox = Outbox(memory, self._retries)
         self._budget = Budget(settings.burst)
+        self._proof = Lane.POLL if settings.push_address is None else Lane.SYNC
+        self._has_proof = True
+        """Whether something was answered as it should be that shows that the VTN knows its last new registration."""
         self._turns: list[Lane] = [Lane.POLL, Lane.REPORT]
 
     def start(self) -> None:
@@ -213,14 +216,24 @@ class Schedule:
 
     def arrived(self, sent: Sent) -> None:
         """Take notice that a message was answered as it should be."""
-        self._retries.over(sent.key)
+        if sent.lane is self._proof:
+            self._has_proof = True
+            self._retries.over(Lane.REGISTER)
+        if sent.lane is not Lane.REGISTER:
+            self._retries.over(sent.key)
         self._give_way_to(sent.lane)
 
     def begin_anew(self) -> None:
-        """Let metadata and the request for events go at once: no failure of before counts with a new registration."""
-        for lane in (Lane.OFFER, Lane.SYNC):  # RG-07
+        """Let all that was put off go at once: no failure of before counts with a new registration (RG-07).
+
+        Where the VTN forgot the last one before it was of any use, the next one waits for its back-off.
+        """
+        for lane in (Lane.OFFER, Lane.SYNC, Lane.POLL):
             self._retries.over(lane)
             self._give_way_to(lane)
+        if not self._has_proof:
+            self._retries.failed(Lane.REGISTER)
+        self._has_proof = False
 
     def _give_way_to(self, lane: Lane) -> None:
         if lane in RIGHT_OF_WAY and lane in self._turns:
