@@ -34,8 +34,12 @@ class CapabilityKind(StrEnum):
     EXPORT_LIMIT = "export_limit"
     CURRENT_LIMIT = "current_limit"
     SETPOINT = "setpoint"
+    OFFSET = "offset"
     MODE = "mode"
+    BOOST = "boost"
     STORAGE_POWER = "storage_power"
+    SOC_TARGET = "soc_target"
+    DUTY = "duty"
 
 
 @dataclass(frozen=True, slots=True)

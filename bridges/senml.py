@@ -135,6 +135,18 @@ def read_time(text: str) -> datetime:
         raise InvalidError(f"{text!r:.40} is not a time.") from error
 
 
+def read_stamp(stamp: str | float) -> datetime:
+    """Read a time as devices write it: ISO text, or seconds or milliseconds since 1970. Raises InvalidError."""
+    if isinstance(stamp, bool):
+        raise InvalidError("true and false are no times.")
+    if isinstance(stamp, str):
+        return read_time(stamp)
+    try:
+        return datetime.fromtimestamp(stamp / 1000 if abs(stamp) > _MS_FROM else stamp, UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise InvalidError(f"{stamp!r:.40} is not a time.") from error
+
+
 class _Base:
     """The base fields, which hold from their record on."""
 

@@ -24,9 +24,11 @@ from core.points import UNITS, Flow, Kind, Phase, Quantity, to_unit
 
 VALUE: Final = "{value}"
 """Stands in an order for the value in the device's words."""
+LEASE: Final = "{lease_s}"
+"""Stands in an order for the seconds after which the device itself goes back."""
 
 _PLACEHOLDER: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
-_HEAD: Final = ("title", "description", "connection", "parameters")
+_IN_ORDERS: Final = frozenset({VALUE, LEASE})
 
 
 def _as_text(value: object) -> object:
@@ -36,9 +38,16 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int | float) else value
 
 
+def _as_texts(value: object) -> object:
+    """Take a single word for a list of it."""
+    return tuple(_as_text(each) for each in value) if isinstance(value, list) else (_as_text(value),)
+
+
 Text = Annotated[str, BeforeValidator(_as_text), Field(min_length=1, max_length=200)]
 Topic = Annotated[str, BeforeValidator(_as_text), Field(min_length=1, max_length=512, pattern=r"^[^+#\x00]+$")]
 Word = Annotated[str, BeforeValidator(_as_text), Field(max_length=64)]
+Words = Annotated[tuple[Word, ...], BeforeValidator(_as_texts), Field(min_length=1, max_length=20)]
+JsonPath = Annotated[str, Field(min_length=1, max_length=200)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e12, le=1e12)]
 
@@ -84,12 +93,23 @@ class Parameter(_Part):
 
 
 class Head(_Part):
-    """What a template says of itself."""
+    """What a template says of itself.
+
+    `firmware` and `source` say which version it was written against, and whose document or code says so; `limits` are
+    sentences for people; `roles` what such devices usually are in a home.
+    """
 
     title: str = Field(min_length=1, max_length=100)
     description: str = Field("", max_length=1000)
+    firmware: str = Field("", max_length=200)
+    source: str = Field("", max_length=500)
+    limits: tuple[Annotated[str, Field(min_length=1, max_length=500)], ...] = Field((), max_length=20)
+    roles: tuple[Name, ...] = Field((), max_length=10)
     connection: ConnectionKind = ConnectionKind.MQTT
     parameters: dict[Name, Parameter] = Field(default_factory=dict, max_length=30)
+
+
+_HEAD: Final = tuple(Head.model_fields)
 
 
 class Scaled(_Part):
@@ -116,22 +136,40 @@ class Scaled(_Part):
 class StateTemplate(_Part):
     """Where something is heard: the payload as it is, or what lies in it.
 
-    `path` leads through JSON (`switch.output`, `phases.0.power`). `qos` 0 suits what carries no time of its own and
-    would be stale after a wait at the broker.
+    A path leads through JSON: `switch.output`, `phases.0.power`, or a JSON Pointer (RFC 6901) where keys have dots:
+    `/values/power.total`. `each` leads to an array whose elements are read singly, `/` being the message itself; only
+    those count in which each path of `where` says its word. `qos` 0 suits what carries no time of its own and would be
+    stale after a wait at the broker.
     """
 
     topic: Topic
-    path: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    path: JsonPath | None = None
+    each: JsonPath | None = None
+    where: dict[JsonPath, Word] = Field(default_factory=dict, max_length=10)
     qos: Literal[0, 1] = 0
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the payload is JSON, not a single word."""
+        return self.path is not None or self.each is not None or bool(self.where)
+
+    @model_validator(mode="after")
+    def _has_a_path(self) -> Self:
+        if self.path is None and self.is_json:
+            raise ValueError("each and where are for JSON: give the value's path, too")
+        return self
 
 
 class PointSource(StateTemplate, Scaled):
     """Where a point's values come from, and what they are.
 
-    `record` is the name of a SenML record, which carries its own time. A point whose name is one of the usual ones
-    needs no `quantity`. `period_s`: the seconds up to its time that a mean or a sum covers.
+    `time` leads to when it was taken (ISO text, UTC unless it says otherwise; or seconds or milliseconds since 1970);
+    without it that is its arrival. `record` is the name of a SenML record, which carries its own time. A point whose
+    name is one of the usual ones needs no `quantity`. `period_s`: the seconds up to its time that a mean or a sum
+    covers.
     """
 
+    time: JsonPath | None = None
     record: Text | None = None
     unit: str | None = Field(None, max_length=20)
     quantity: Quantity | None = None
@@ -142,8 +180,10 @@ class PointSource(StateTemplate, Scaled):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
-        if self.path is not None and self.record is not None:
+        if self.is_json and self.record is not None:
             raise ValueError("path is for JSON, record for SenML; give one of them")
+        if self.time is not None and self.path is None:
+            raise ValueError("time is for JSON: give the value's path, too")
         if self.quantity is not None and self.kind is None:
             raise ValueError("a quantity needs a kind: instant, mean, sum or register")
         return self
@@ -157,10 +197,15 @@ class StateSource(StateTemplate, Scaled):
 
 
 class CommandTemplate(Scaled):
-    """How a device is told: `{value}` in the payload is the value in its words (`words`: ours to theirs), or number."""
+    """How a device is told: `{value}` in the payload is the value in its words (`words`: ours to theirs), or number.
+
+    `lease` is the payload of an order that ends: after `{lease_s}` seconds the device itself goes back to what it did
+    before (a hardware lease).
+    """
 
     topic: Topic
     payload: Annotated[str, BeforeValidator(_as_text), Field(max_length=2000)] = VALUE
+    lease: Annotated[str, Field(max_length=2000)] | None = None
     words: dict[Word, Word] = Field(default_factory=dict, max_length=50)
     qos: Literal[0, 1] = 1
     retain: bool = False
@@ -169,6 +214,8 @@ class CommandTemplate(Scaled):
     def _says_something(self) -> Self:
         if VALUE not in self.payload:
             raise ValueError("the payload has no {value} in it, so every order would be the same")
+        if self.lease is not None and not all(part in self.lease for part in (VALUE, LEASE)):
+            raise ValueError("a lease has {value} and {lease_s} in it")
         return self
 
 
@@ -203,15 +250,15 @@ class CapabilityBody(_Part):
 
 
 class Presence(StateTemplate):
-    """Where the device, or its last will, says whether it is there; other words than these two change nothing."""
+    """Where the device, or its last will, says whether it is there; other words than these change nothing."""
 
-    online: Word
-    offline: Word
+    online: Words
+    offline: Words
     qos: Literal[0, 1] = 1
 
     @model_validator(mode="after")
     def _differ(self) -> Self:
-        if self.online == self.offline:
+        if not set(self.online).isdisjoint(self.offline):
             raise ValueError("online and offline are different words")
         return self
 
@@ -223,9 +270,10 @@ class Start(StateTemplate):
 
 
 class Ask(_Part):
-    """What makes a device say everything at once."""
+    """What makes a device say everything at once; with `every_s` also so often, for one that falls silent else."""
 
     topic: Topic
+    every_s: Annotated[Number, Field(ge=5, le=86_400)] | None = None
     payload: Annotated[str, BeforeValidator(_as_text), Field(max_length=2000)] = ""
 
 
@@ -322,7 +370,7 @@ def _options_model(file: YamlFile, name: str, head: Head) -> type[BaseModel]:
     config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True, protected_namespaces=())
     fields: dict[str, Any] = {}
     for parameter, what in head.parameters.items():
-        if parameter == "value" or hasattr(BaseModel, parameter):
+        if f"{{{parameter}}}" in _IN_ORDERS or hasattr(BaseModel, parameter):
             text = f"a parameter cannot be named {parameter}; take another name"
             raise FileError([file.fault(("parameters", parameter), text)])
         fields[parameter] = what.field()
@@ -340,7 +388,11 @@ def _options_model(file: YamlFile, name: str, head: Head) -> type[BaseModel]:
 def _body(rest: Mapping[str, Any], options: BaseModel) -> DeviceBody:
     given = options.model_dump()
     # A text may hold others, as a topic holds an id; what stands in those is no placeholder any more.
-    plain = {name: value for name, value in given.items() if not isinstance(value, str) or VALUE not in value}
+    plain = {
+        name: value
+        for name, value in given.items()
+        if not isinstance(value, str) or not any(word in value for word in _IN_ORDERS)
+    }
     values = {name: _filled(value, plain) if isinstance(value, str) else value for name, value in given.items()}
     return DeviceBody.model_validate_json(json.dumps(_rendered(rest, values), default=str))
 
@@ -369,7 +421,7 @@ def _unknown_placeholders(node: Any, names: frozenset[str], place: Place = ()) -
             yield from _unknown_placeholders(value, names, (*place, index))
     elif isinstance(node, str):
         for name in _PLACEHOLDER.findall(node):
-            if name not in names and f"{{{name}}}" != VALUE:
+            if name not in names and f"{{{name}}}" not in _IN_ORDERS:
                 yield place, f"There is no parameter '{name}'; there are {', '.join(sorted(names)) or 'none'}."
 
 

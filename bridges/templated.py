@@ -1,11 +1,14 @@
 """The driver of every device that a template describes: it hears topics and publishes orders as the template says."""
 
+import asyncio
 import math
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
+from operator import itemgetter
 from typing import Any, Final
 
 import structlog
@@ -13,10 +16,22 @@ import structlog
 from bridges import senml
 from bridges.connected_device import ConnectedDevice, options_of
 from bridges.connections import Connection, Handler, Message
-from bridges.device import Capability, CapabilityKind, Contact, Device, DeviceSpec, Driver, Value
-from bridges.senml import finite, parse_json
+from bridges.device import (
+    Capability,
+    CapabilityKind,
+    Contact,
+    Device,
+    DeviceSpec,
+    Driver,
+    StateListener,
+    Value,
+    same,
+)
+from bridges.senml import finite, parse_json, read_stamp
 from bridges.template import (
+    LEASE,
     VALUE,
+    Ask,
     CapabilityBody,
     DeviceBody,
     PointSource,
@@ -28,17 +43,25 @@ from bridges.template import (
     meaning,
 )
 from core.clock import Clock
-from core.errors import InvalidError
-from core.points import UNITS, Point, to_unit
+from core.errors import InvalidError, UnavailableError
+from core.points import UNITS, Point, Reading, to_unit
 
 _log = structlog.get_logger(__name__)
 
 _LONGEST: Final = 64
+_LONGEST_INDEX: Final = 10
+_MOST_FAULTS: Final = 5
+_MOST_ELEMENTS: Final = 5_000
 _ONE_START_S: Final = 5.0
 """A device that connects may say so twice: online, then its announcement."""
+_GRACE_S: Final = 60
+"""A device gives itself back so much later than we do."""
+_LONGEST_LEASE_S: Final = 86_400.0
 _SEGMENT: Final = re.compile(r"[:/]")
 
 _Word = str | bool | float
+_Stamped = list[tuple[str, datetime, float]]
+"""Values of one message with times of their own: point, time, value."""
 _Use = Callable[[_Word, bool], None]
 """Takes what a source says, and whether it was stored on the way."""
 
@@ -64,11 +87,14 @@ class TemplatedDevice(ConnectedDevice):
         )
         super().__init__(Device(spec.id, spec.role, points, capabilities, spec.nominal_w), connection, clock)
         self._body = body
+        self._names = {id(source): name for name, source in body.points.items()}
         self._units = {point.id.removeprefix(f"{spec.id}."): UNITS[point.quantity] for point in points}
         self._present: bool | None = None
         self._back_s = -math.inf
         self._heard: timedelta | None = None
         self._silence = None if body.silence_s is None else timedelta(seconds=body.silence_s)
+        self._leased: set[CapabilityKind] = set()
+        """What goes back by itself, because of our order."""
         self._subscriptions = tuple(self._listen())
 
     @property
@@ -85,21 +111,54 @@ class TemplatedDevice(ConnectedDevice):
         super().hush()
         self._heard = self.clock.elapsed()
 
+    async def start(self, on_reading: Callable[[Reading], None], on_state: StateListener) -> None:
+        """Begin to listen, and to remind the devices that have to be reminded."""
+        await super().start(on_reading, on_state)
+        for ask in self._body.ask:
+            if ask.every_s is not None:
+                self.in_background(self._remind(ask, ask.every_s))
+
     async def greet(self) -> None:
         """Ask for everything the device has to say, where the template knows how."""
         for ask in self._body.ask:
             await self.connection.publish(ask.topic, ask.payload)
 
-    async def apply(self, capability: CapabilityKind, value: Value, until: object = None) -> None:  # noqa: ARG002  no lease here
+    async def _remind(self, ask: Ask, every_s: float) -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            with suppress(UnavailableError):  # it is asked when the link is back
+                await self.connection.publish(ask.topic, ask.payload)
+
+    async def apply(self, capability: CapabilityKind, value: Value, until: datetime | None = None) -> None:
         """Send an order, then ask for the state, so that a device that was there already confirms, too."""
         body = self._body.capabilities.get(capability)
         if body is None:
             raise InvalidError(f"{self.device.id} has no {capability}.")
         order = body.set
-        payload = order.payload.replace(VALUE, _their_words(self.device.id, capability, body, value))
+        text = order.payload
+        if order.lease is not None and until is not None and self._reverts(capability, value):
+            text = order.lease.replace(LEASE, str(self._lease_s(until)))
+        elif until is None:
+            self._leased.discard(capability)
+        payload = text.replace(VALUE, _their_words(self.device.id, capability, body, value))
         self.speak()
         await self.connection.publish(order.topic, payload, order.qos, retain=order.retain)
         await self.greet()
+
+    def _reverts(self, capability: CapabilityKind, value: Value) -> bool:
+        """Tell whether a device that goes back by itself would go back to what it did before us.
+
+        Such a device goes to the state that it had; one that was as it is told to be would end in another one.
+        """
+        before = self.state(capability)
+        if before is not None and not same(before, value):
+            self._leased.add(capability)
+        return capability in self._leased
+
+    def _lease_s(self, until: datetime) -> int:
+        """Return the length of a lease: we give the device back first, and only without us it does so itself."""
+        left_s = (until - self.clock.now()).total_seconds()
+        return math.ceil(min(max(left_s, 0.0), _LONGEST_LEASE_S)) + _GRACE_S
 
     # -- what is heard
 
@@ -137,17 +196,48 @@ class TemplatedDevice(ConnectedDevice):
         """Give every listener its part of a message; a part that is wrong spoils no other. Raises InvalidError."""
         faults: dict[str, None] = {}
         parsed: list[Any] = []
+        stamped: _Stamped = []
         for source, use in listeners:
             try:
-                if source.path is not None and not parsed:
+                if not source.is_json:
+                    use(_text(message), message.retained)
+                    continue
+                if not parsed:
                     parsed.append(parse_json(message.payload))
-                word = _text(message) if source.path is None else _at(parsed[0], source.path)
-                if word is not None:
-                    use(word, message.retained)
+                parts = _elements(parsed[0], source.each)
             except InvalidError as error:
                 faults[str(error)] = None
+                continue
+            for part in parts:
+                try:
+                    self._take_part(source, use, part, stamped, retained=message.retained)
+                except InvalidError as error:
+                    faults[str(error)] = None
+        self._pass_on_stamped(stamped, retained=message.retained)
         if faults:
-            raise InvalidError("; ".join(faults))
+            raise InvalidError("; ".join(list(faults)[:_MOST_FAULTS]))
+
+    def _take_part(self, source: StateTemplate, use: _Use, part: Any, stamped: _Stamped, *, retained: bool) -> None:
+        word = None if source.path is None else _at(part, source.path)
+        if word is None or not all(_says(part, path, wanted) for path, wanted in source.where.items()):
+            return
+        if isinstance(source, PointSource) and source.time is not None:
+            stamp = _at(part, source.time)
+            if stamp is None:
+                raise InvalidError(f"There is no time at {source.time}.")
+            stamped.append((self._names[id(source)], read_stamp(stamp), _number(word)))
+        else:
+            use(word, retained)
+
+    def _pass_on_stamped(self, values: _Stamped, *, retained: bool) -> None:
+        """Pass on values that carry their own time, oldest first; they are as old as they say, stored or not."""
+        if not values:
+            return
+        off = self.correction((at for _, at, _ in values), retained=retained)
+        if not retained:
+            self._note_life()
+        for name, at, number in sorted(values, key=itemgetter(1)):
+            self._pass_on(name, at + off, number, "")
 
     def _take_records(self, names: dict[str, str], message: Message) -> None:
         """Take a SenML pack: its values carry their own time."""
@@ -184,9 +274,9 @@ class TemplatedDevice(ConnectedDevice):
 
     def _take_presence(self, presence: Presence, word: _Word, retained: bool) -> None:
         spelled = _spelled(word)
-        if spelled == presence.offline:
+        if spelled in presence.offline:
             self._note_absence()
-        elif spelled != presence.online:
+        elif spelled not in presence.online:
             _log.warning("a device's presence is said in an unknown word", device=self.device.id, word=spelled)
         elif retained:
             self._note_life()
@@ -239,6 +329,7 @@ def _capability(kind: CapabilityKind, body: CapabilityBody, *, readable: bool) -
         body.low,
         body.high,
         body.floor,
+        hardware_lease=body.set.lease is not None,
         readable=readable,
         min_interval=timedelta(seconds=body.min_interval_s),
     )
@@ -274,13 +365,7 @@ def _text(message: Message) -> str:
 
 def _at(node: Any, path: str) -> _Word | None:
     """Return what stands at a path in JSON, None where nothing does. Raises InvalidError for what is no value."""
-    for part in path.split("."):
-        if isinstance(node, dict) and part in node:
-            node = node[part]
-        elif isinstance(node, list) and part.isdecimal() and int(part) < len(node):
-            node = node[int(part)]
-        else:
-            return None
+    node = _node(node, path)
     if node is None or isinstance(node, bool | str | float):
         return node
     if isinstance(node, int):
@@ -289,6 +374,50 @@ def _at(node: Any, path: str) -> _Word | None:
         except OverflowError as error:
             raise InvalidError(f"The number at {path} is out of range.") from error
     raise InvalidError(f"What stands at {path} is no single value.")
+
+
+def _node(node: Any, path: str) -> Any:
+    """Follow a path; None where it leads nowhere."""
+    for part in _steps(path):
+        if isinstance(node, dict) and part in node:
+            node = node[part]
+        elif isinstance(node, list) and part.isdecimal() and len(part) < _LONGEST_INDEX and int(part) < len(node):
+            node = node[int(part)]
+        else:
+            return None
+    return node
+
+
+@lru_cache(maxsize=4096)
+def _steps(path: str) -> tuple[str, ...]:
+    """Return the steps of a path: a JSON Pointer (RFC 6901), or names with dots between them."""
+    if path == "/":
+        return ()
+    if path.startswith("/"):
+        return tuple(step.replace("~1", "/").replace("~0", "~") for step in path[1:].split("/"))
+    return tuple(path.split("."))
+
+
+def _elements(content: Any, each: str | None) -> Sequence[Any]:
+    """Return the parts of a message that are read singly."""
+    if each is None:
+        return (content,)
+    elements = _node(content, each)
+    if elements is None:
+        return ()
+    if not isinstance(elements, list):
+        raise InvalidError(f"What stands at {each} is no array.")
+    if len(elements) > _MOST_ELEMENTS:
+        raise InvalidError(f"{len(elements)} elements at {each} are too many; at most {_MOST_ELEMENTS} are read.")
+    return elements
+
+
+def _says(part: Any, path: str, wanted: str) -> bool:
+    node = _node(part, path)
+    if node is None or isinstance(node, dict | list):
+        return False
+    spelled = _spelled(node) if isinstance(node, bool | str | float) else str(node)
+    return spelled == wanted
 
 
 def _spelled(word: _Word) -> str:

@@ -20,6 +20,11 @@ class Quantity(StrEnum):
     CURRENT = "current"
     FREQUENCY = "frequency"
     TEMPERATURE = "temperature"
+    HEAT_POWER = "heat_power"
+    HEAT_ENERGY = "heat_energy"
+    VOLUME = "volume"
+    VOLUME_FLOW = "volume_flow"
+    CHARGE = "charge"
     STATE = "state"
     PULSES = "pulses"
     COUNT = "count"
@@ -36,6 +41,11 @@ UNITS: dict[Quantity, str] = {
     Quantity.CURRENT: "A",
     Quantity.FREQUENCY: "Hz",
     Quantity.TEMPERATURE: "Cel",
+    Quantity.HEAT_POWER: "W",
+    Quantity.HEAT_ENERGY: "Wh",
+    Quantity.VOLUME: "l",
+    Quantity.VOLUME_FLOW: "l/h",
+    Quantity.CHARGE: "%",
     Quantity.STATE: "",
     Quantity.PULSES: "count",
     Quantity.COUNT: "",
@@ -55,6 +65,12 @@ _FACTORS: dict[str, tuple[str, float]] = {
     "Wmin": ("Wh", 1 / 60),
     "mV": ("V", 1e-3),
     "mA": ("A", 1e-3),
+    "m3": ("l", 1e3),
+    "m³": ("l", 1e3),
+    "L": ("l", 1.0),
+    "m3/h": ("l/h", 1e3),
+    "m³/h": ("l/h", 1e3),
+    "l/s": ("l/h", 3600.0),
     "°C": ("Cel", 1.0),
     "C": ("Cel", 1.0),
 }

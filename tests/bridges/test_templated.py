@@ -113,6 +113,131 @@ class House:
         self.wire.handlers[topic][0](Message(topic, raw, retained))
 
 
+BATCHES = """\
+title: A meter whose gateway speaks for several, in batches
+parameters:
+  id: {title: Id, description: Of the meter., example: M1}
+points:
+  energy:
+    topic: site/batch
+    each: /
+    where: {hardwareId: "{id}", kind: measured}
+    path: /values/energy.active.total
+    time: at
+    unit: kWh
+  heat: {topic: site/batch, each: /, where: {hardwareId: "{id}"}, path: /values/heating.volume, time: at, unit: m3,
+    quantity: volume, kind: register}
+"""
+RELAY = """\
+title: A relay that goes back by itself
+presence: {topic: relay/alive, online: [Alive, Awake], offline: Dead}
+ask: [{topic: relay/tell, payload: all, every_s: 30}]
+capabilities:
+  switch:
+    values: [on, off]
+    normal: on
+    state: {topic: relay/state}
+    set: {topic: relay/set, payload: '{"to":"{value}"}', lease: '{"to":"{value}","back_after":{lease_s}}'}
+"""
+
+
+async def test_a_batch_is_read_element_by_element_with_the_times_in_it(tmp_path: Path) -> None:
+    house = await House(tmp_path, BATCHES, {"id": "M7"}).start()
+    records = [
+        {"hardwareId": "M7", "kind": "measured", "values": {"energy.active.total": 2.5}, "at": "2026-03-02T16:59:30Z"},
+        {"hardwareId": "M8", "kind": "measured", "values": {"energy.active.total": 9}, "at": "2026-03-02T16:59:30Z"},
+        {"hardwareId": "M7", "kind": "guessed", "values": {"energy.active.total": 9}, "at": "2026-03-02T16:59:30Z"},
+        {"hardwareId": "M7", "values": {"heating.volume": 0.5}, "at": 1772470740000},
+        {"hardwareId": "M7", "kind": "measured", "values": {"energy.active.total": 2.4}, "at": "2026-03-02T16:58:30"},
+        {
+            "hardwareId": "M7",
+            "kind": "measured",
+            "values": {"energy.active.total": 2.6},
+            "at": "2026-03-02T19:59:40+03:00",
+        },
+        "no record",
+    ]
+    house.hear("site/batch", records)
+    assert [(one.point, one.start, one.value) for one in house.readings] == [
+        ("box.energy", NOW - timedelta(seconds=90), 2400.0),
+        ("box.heat", NOW - timedelta(seconds=60), 500.0),
+        ("box.energy", NOW - timedelta(seconds=30), 2500.0),
+        ("box.energy", NOW - timedelta(seconds=20), 2600.0),
+    ]
+
+
+@pytest.mark.parametrize("at", [None, True, "soon", 1e300, "9999-99-99", [1]])
+async def test_a_value_whose_time_is_none_is_refused_and_its_neighbours_count(tmp_path: Path, at: object) -> None:
+    house = await House(tmp_path, BATCHES, {"id": "M7"}).start()
+    good = {"hardwareId": "M7", "kind": "measured", "values": {"energy.active.total": 1}, "at": "2026-03-02T16:59:30Z"}
+    with pytest.raises(InvalidError):
+        house.hear("site/batch", [good | {"at": at}, good])
+    assert [one.value for one in house.readings] == [1000.0]
+
+
+@pytest.mark.parametrize("content", [{"a": 1}, "text", 7, [{}] * 5001])
+async def test_a_batch_that_is_none_is_refused(tmp_path: Path, content: object) -> None:
+    house = await House(tmp_path, BATCHES, {"id": "M7"}).start()
+    with pytest.raises(InvalidError, match=r"no array|too many"):
+        house.hear("site/batch", content)
+    assert house.readings == []
+
+
+async def test_a_stored_batch_counts_with_its_own_times(tmp_path: Path) -> None:
+    house = await House(tmp_path, BATCHES, {"id": "M7"}).start()
+    kept = {"hardwareId": "M7", "kind": "measured", "values": {"energy.active.total": 1}, "at": "2026-03-01T00:00:00Z"}
+    house.hear("site/batch", [kept], retained=True)
+    assert [one.start for one in house.readings] == [datetime(2026, 3, 1, tzinfo=UTC)]
+
+
+async def relay(tmp_path: Path, state: str) -> House:
+    house = await House(tmp_path, RELAY).start()
+    house.hear("relay/state", state.encode())
+    house.wire.sent.clear()
+    return house
+
+
+def orders(house: House) -> list[object]:
+    sent = [payload for topic, payload, _, _ in house.wire.sent if topic == "relay/set"]
+    house.wire.sent.clear()
+    return sent
+
+
+async def test_an_order_that_ends_lets_the_device_go_back_by_itself(tmp_path: Path) -> None:
+    house = await relay(tmp_path, "on")
+    await house.device.apply(CapabilityKind.SWITCH, "off", NOW + 10 * MINUTE)
+    assert orders(house) == ['{"to":"off","back_after":660}']  # a minute after us
+    house.hear("relay/state", b"off")
+    await house.device.apply(CapabilityKind.SWITCH, "off", NOW + 30 * MINUTE)
+    assert orders(house) == ['{"to":"off","back_after":1860}']  # asserted again, for longer
+    await house.device.apply(CapabilityKind.SWITCH, "on", None)
+    assert orders(house) == ['{"to":"on"}']
+    assert house.device.describe().capabilities[0].hardware_lease
+
+
+async def test_a_device_that_is_so_already_is_not_told_to_become_different_later(tmp_path: Path) -> None:
+    house = await relay(tmp_path, "off")
+    await house.device.apply(CapabilityKind.SWITCH, "off", NOW + 10 * MINUTE)
+    assert orders(house) == ['{"to":"off"}']
+
+
+async def test_several_words_mean_that_a_device_is_there(tmp_path: Path) -> None:
+    house = await House(tmp_path, RELAY).start()
+    house.hear("relay/alive", b"Dead")
+    assert not house.device.online
+    house.hear("relay/alive", b"Awake")
+    assert house.device.online
+    assert house.contacts == [Contact.LOST, Contact.RESTARTED]
+
+
+async def test_a_device_that_falls_silent_is_reminded(tmp_path: Path) -> None:
+    house = await House(tmp_path, RELAY.replace("every_s: 30", "every_s: 5")).start()
+    house.wire.sent.clear()
+    await until(lambda: house.wire.sent, "the reminder")
+    assert house.wire.sent[0][:2] == ("relay/tell", "all")
+    await house.device.stop()
+
+
 async def test_one_message_may_say_everything(tmp_path: Path) -> None:
     house = await House(tmp_path, CHARGER).start()
     everything = {
