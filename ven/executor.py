@@ -16,6 +16,7 @@ from bridges.device import Command, Device, Outcome, Rank, State
 from bridges.lease_state import Lease
 from core.clock import Clock, StepWatch
 from core.errors import NotFoundError, UnavailableError
+from ven.comfort import Comfort
 from ven.household import Household
 from ven.planning import HORIZON, Plan, Planned, plan
 from ven.quarantine import Quarantine
@@ -60,8 +61,9 @@ class Executor:
         quarantine: Quarantine | None = None,
         on_unplannable: Callable[[str, str], None] = lambda _, __: None,
         doubt: Callable[[], str | None] = lambda: None,
+        comfort: Comfort | None = None,
     ) -> None:
-        """`on_override` is called with an event's id once a person has taken every device back from it.
+        """`on_override` is called with an event's id once every device was taken back from it, by a person or comfort.
 
         `on_unplannable` is called with the id of an event that cannot be planned, and the reason. `doubt` gives the
         reason why the clock should not be acted on, if there is any: nothing new is begun then.
@@ -75,6 +77,8 @@ class Executor:
         self._clock = clock
         self._on_override = on_override
         self._doubt = doubt
+        self._comfort = comfort or Comfort(household, store, clock)
+        self._comfort.on_change = self.wake
         self._steps = StepWatch(clock)
         self._wake = asyncio.Event()
         self._reported: set[str] = set()
@@ -138,7 +142,7 @@ class Executor:
         in the end.
         """
         now, doubtful = self._clock.now(), self._doubt() is not None
-        orders = [order for _, made in self.plans(now) for order in made.orders]
+        orders = self._wanted(now)
         wanted = {order.id: order for order in orders if order.at <= now < order.until}
         standing = self._standing()
         failure = None
@@ -161,6 +165,22 @@ class Executor:
             raise failure
         edges = [edge for order in orders for edge in (order.at, order.until) if edge > now]
         return min([*edges, now + (_DOUBTFUL_SLEEP if doubtful else _LONGEST_SLEEP)])
+
+    def _wanted(self, now: datetime) -> list[Planned]:
+        """Return the orders of all plans but those without which their events do, for comfort."""
+        wanted: list[Planned] = []
+        for known, made in self.plans(now):
+            event_id = known.event.event_id
+            left = [order for order in made.orders if not self._given_up(order, now)]
+            gone = self._comfort.given_up(event_id)
+            if gone and all((order.device, order.capability) in gone for order in made.orders):
+                self._on_override(event_id)
+            wanted += left
+        self._comfort.forget(known.event.event_id for known in self._store.events())
+        return wanted
+
+    def _given_up(self, order: Planned, now: datetime) -> bool:
+        return order.at <= now < order.until and self._comfort.gives_up(order.event_id, order.device, order.capability)
 
     async def _tell(self, order: Planned) -> None:
         if order.dry_run:
@@ -213,16 +233,17 @@ class Executor:
         if known is None or not known.runs:
             return
         orders = next((made.orders for one, made in self.plans(outcome.at) if one.event.event_id == event_id), ())
-        if all((order.device, order.capability) in mine for order in orders):
+        gone = mine | self._comfort.given_up(event_id)
+        if all((order.device, order.capability) in gone for order in orders):
             self._on_override(event_id)
 
     def overridden(self, now: datetime) -> set[str]:
-        """Return the devices that their user holds against an event that still runs."""
+        """Return the devices that their user holds against an event that still runs, or that comfort needs now."""
         for event_id in list(self._overridden):
             known = self._store.event(event_id)
             if known is None or known.over(now):
                 del self._overridden[event_id]
-        return {device for held in self._overridden.values() for device, _ in held}
+        return {device for held in self._overridden.values() for device, _ in held} | self._comfort.devices()
 
     async def let_go(self, devices: Collection[str]) -> None:
         """Release these devices where an event holds them, so that they are left as they were.

@@ -18,11 +18,13 @@ from bridges.device import Contact, Observable, Outcome
 from bridges.leases import LeaseManager
 from core.clock import Clock, load_clock, system_clock
 from core.errors import EvenloadError, InvalidError, UnavailableError
+from core.points import Reading
 from core.trusted_clock import PATIENCE, TrustedClock
 from ven.assessment import Assessments
 from ven.assessment_report import AssessmentReports
 from ven.assessor import Assessor
 from ven.backfill import backfill, backfillers
+from ven.comfort import Comfort
 from ven.devices import make_drivers, metered
 from ven.engine import Action, Engine, EventsChanged, Noted, Refused, Registered, Unregistered
 from ven.executor import Executor
@@ -114,6 +116,7 @@ class Gateway:
         assessed = AssessmentReports(Assessments(self.store), mine, household.assess, single=plan.single)
         self._reporter = Reporter(self._ring, resources, plan, self._forecaster, assessed)
         self._leases = LeaseManager(self._drivers, self._journal, self.clock, self._outcome)
+        self._comfort = Comfort(household, self.store, self.clock)
         self._executor = Executor(
             self.store,
             household,
@@ -124,6 +127,7 @@ class Gateway:
             quarantine=self._quarantine,
             on_unplannable=self._unplannable,
             doubt=lambda: self.clock.doubt,
+            comfort=self._comfort,
         )
         self.engine = Engine(
             self.store,
@@ -278,7 +282,11 @@ class Gateway:
         for name, driver in self._drivers.items():
             if isinstance(driver, Observable):
                 driver.observe(self._contact)
-            await driver.start(self._recorder.take, self._leases.listener(name))
+            await driver.start(self._hear, self._leases.listener(name))
+
+    def _hear(self, reading: Reading) -> None:
+        self._recorder.take(reading)
+        self._comfort.take(reading)
 
     async def _leave(self) -> None:
         """Give devices back, as far as they can be reached now; the journal keeps the rest for the next start."""

@@ -32,6 +32,7 @@ from openadr.model.opt import OptType
 from openadr.model.registration import Mode
 from openadr.model.signal import WELL_KNOWN_SIGNALS
 from openadr.model.target import Target, check_device_classes
+from ven import formula
 from ven.targets import Targets
 
 _MQTT: Final = "mqtt"
@@ -185,6 +186,37 @@ class CapabilityLimits(_Part):
     min_interval: Span | None = Field(None, description="Least time between two writes.")
 
 
+_COMFORT: Final = re.compile(r"(?:([^\s/#<>]+)\.)?([a-z][a-z0-9_]*)\s*([<>]=?)\s*(-?[0-9]+(?:\.[0-9]+)?)")
+
+
+class ComfortRule(_Part):
+    """When a device is given back in the middle of an event, because people would miss it."""
+
+    when: Annotated[
+        str,
+        BeforeValidator(formed(_COMFORT.fullmatch, "should compare a point with a number, such as tank < 42")),
+        Field(max_length=200, description="A point of this device, or device.point, compared with a number."),
+    ]
+    release: tuple[CapabilityName, ...] = Field((), description="What is given back; left out, all of the device.")
+
+    def reading(self) -> tuple[str | None, str]:
+        """Return the device (None: its own) and the point that is compared."""
+        device, point, _, _ = self._parts()
+        return device, point
+
+    def holds(self, value: float) -> bool:
+        """Tell whether it applies at a value of the point, in the point's unit."""
+        _, _, sign, number = self._parts()
+        bound = float(number)
+        return {"<": value < bound, "<=": value <= bound, ">": value > bound, ">=": value >= bound}[sign]
+
+    def _parts(self) -> tuple[str | None, str, str, str]:
+        match = _COMFORT.fullmatch(self.when)
+        if match is None:
+            raise InvalidError(f"'{self.when}' compares nothing.")
+        return match[1], match[2], match[3], match[4]
+
+
 class DeviceLimits(_Part):
     """Limits on what events may do to a device."""
 
@@ -203,6 +235,7 @@ class DeviceEntry(_Part):
     nominal_w: float | None = Field(None, gt=0, description="Watts that it draws when it runs.")
     capabilities: dict[CapabilityName, CapabilityLimits] = Field(default_factory=dict)
     limits: DeviceLimits = Field(default_factory=DeviceLimits)
+    comfort: tuple[ComfortRule, ...] = Field((), max_length=20, description="When events give it back early.")
 
     @field_validator("device_class")
     @classmethod
@@ -263,13 +296,32 @@ class Programme(_Part):
     shed: Shed | None = Field(None, description="LOAD_DISPATCH and LOAD_CONTROL: the devices in their order.")
     increase: Shed | None = Field(None, description="Where those signals ask for more: the devices to switch on.")
     prices: tuple[Above, ...] | None = Field(None, description="Prices: the highest threshold that is passed counts.")
+    follow: dict[Ident, dict[CapabilityName, Annotated[str, Field(max_length=200)]]] | None = Field(
+        None,
+        min_length=1,
+        description="device -> capability -> formula of the signal's value in its bare unit, such as value * 100.",
+    )
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
         in_watts = self.shed is not None or self.increase is not None
-        if [self.levels is not None, self.prices is not None, in_watts].count(True) != 1:
-            raise ValueError("give exactly one of levels, shed (with or without increase) and prices")
+        given = [self.levels is not None, self.prices is not None, self.follow is not None, in_watts]
+        if given.count(True) != 1:
+            raise ValueError("give exactly one of levels, shed (with or without increase), prices and follow")
         return self
+
+    @field_validator("follow")
+    @classmethod
+    def _formulas(
+        cls, follow: dict[str, dict[CapabilityKind, str]] | None
+    ) -> dict[str, dict[CapabilityKind, str]] | None:
+        for settings in (follow or {}).values():
+            for text in settings.values():
+                try:
+                    formula.read(text)
+                except InvalidError as error:
+                    raise ValueError(str(error).rstrip(".")) from error
+        return follow
 
 
 class OptRule(_Part):

@@ -16,7 +16,7 @@ from core.direction import Direction
 from core.errors import InvalidError
 from core.spans import Duration
 from ven.devices import make_driver
-from ven.household import CapabilityWords, Household, Programme
+from ven.household import CapabilityWords, DeviceEntry, Household, Programme
 from ven.rules import lever, order_of
 
 
@@ -58,10 +58,33 @@ def _check(file: YamlFile, household: Household) -> Iterator[Fault]:
         except InvalidError as error:
             yield file.fault((*where, "capabilities"), str(error))
     known = {entry.id for entry in household.devices}
+    yield from _check_comforts(file, household, devices)
     yield from _check_resources(file, household, known)
     for index, programme in enumerate(household.programmes):
         for loc, text in _check_programme(programme, household, known, devices):
             yield file.fault(("programmes", index, *loc), text)
+
+
+def _check_comforts(file: YamlFile, household: Household, devices: dict[str, Device]) -> Iterator[Fault]:
+    names = {entry.id for entry in household.devices}
+    for index, entry in enumerate(household.devices):
+        for loc, text in _check_comfort(entry, devices, names):
+            yield file.fault(("devices", index, "comfort", *loc), text)
+
+
+def _check_comfort(entry: DeviceEntry, devices: dict[str, Device], names: set[str]) -> Iterator[tuple[Place, str]]:
+    for index, rule in enumerate(entry.comfort):
+        other, point = rule.reading()
+        owner = entry.id if other is None else other
+        if owner not in names:
+            yield (index, "when"), f"There is no device '{owner}'."
+        elif owner in devices and f"{owner}.{point}" not in {each.id for each in devices[owner].points}:
+            points = ", ".join(each.id.removeprefix(f"{owner}.") for each in devices[owner].points) or "none"
+            yield (index, "when"), f"Device '{owner}' reads no {point}; it reads {points}."
+        device = devices.get(entry.id)
+        for name in rule.release if device is not None else ():
+            if device is not None and device.capability(name) is None:
+                yield (index, "release"), f"Device '{entry.id}' has no {name}."
 
 
 def _check_resources(file: YamlFile, household: Household, names: set[str]) -> Iterator[Fault]:
@@ -98,6 +121,19 @@ def _check_programme(
             continue
         for capability, value in settings.items():
             yield from (((*loc, capability), text) for text in _unfit(device, capability, value))
+    yield from _check_follow(programme, names, devices)
+
+
+def _check_follow(programme: Programme, names: set[str], devices: dict[str, Device]) -> Iterator[tuple[Place, str]]:
+    for name, formulas in (programme.follow or {}).items():
+        if name not in names:
+            yield ("follow", name), f"There is no device '{name}'."
+        for kind in formulas if name in devices else ():
+            known = devices[name].capability(kind)
+            if known is None:
+                yield ("follow", name, kind), f"Device '{name}' has no {kind}."
+            elif known.values:
+                yield ("follow", name, kind), f"{kind} of '{name}' is {' or '.join(known.values)}, no number."
 
 
 def _uses(programme: Programme) -> Iterator[tuple[Place, str, CapabilityWords | None]]:

@@ -15,6 +15,7 @@ from openadr.model.opt import OptType
 from openadr.model.signal import Signal
 from openadr.model.target import Target
 from openadr.model.units import POWER_REAL_W
+from ven import formula
 from ven.household import Household, OptRule, Programme
 from ven.targets import names
 
@@ -129,6 +130,13 @@ def effect(
         return _by_table({}, signal, value, devices, allowed)
     if programme.levels is not None:
         return _by_table(programme.levels.get(round(value), {}), signal, value, devices, allowed)
+    if programme.follow is not None:
+        bare = bare_value(signal, value)
+        formulas = {
+            name: {kind: result for kind, text in each.items() if (result := formula.read(text).of(bare)) is not None}
+            for name, each in programme.follow.items()
+        }
+        return _by_table(formulas, signal, value, devices, allowed)
     if programme.prices is not None:
         price = bare_value(signal, value)
         passed = [rule for rule in programme.prices if price > rule.above]

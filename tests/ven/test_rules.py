@@ -276,3 +276,65 @@ def test_a_ramp_up_in_months_counts_back_from_the_start(variant):
         "heater": datetime(2026, 2, 2, 12, tzinfo=UTC),  # GN-05
         "plug": NOON - timedelta(days=14),
     }
+
+
+# -- follow
+
+FOLLOWER = """\
+title: An inverter and a battery
+presence: {topic: pv/alive, online: yes, offline: no}
+capabilities:
+  export_limit:
+    {unit: "%", low: 0, high: 100, normal: 100, state: {topic: pv/limit}, set: {topic: pv/limit/set}}
+  mode: {values: [auto, hold], normal: auto, state: {topic: pv/mode}, set: {topic: pv/mode/set}}
+"""
+FOLLOWS = """\
+version: 1
+name: home
+identity: identity
+state: state
+mqtt: {host: localhost}
+devices:
+  - {id: pv, driver: inverter, role: pv_inverter}
+programmes:
+  - match: {signal: LOAD_CONTROL}
+    follow: {pv: {export_limit: value * 100}}
+"""
+
+
+def following(tmp_path, text=FOLLOWS):
+    (tmp_path / "templates").mkdir(exist_ok=True)
+    (tmp_path / "templates" / "inverter.yaml").write_text(FOLLOWER)
+    (tmp_path / "household.yaml").write_text(text)
+    home = load_household(tmp_path / "household.yaml")
+    return home, describe(home, system_clock())
+
+
+@pytest.mark.parametrize(("value", "limit"), [(0.6, 60.0), (1.0, 100.0), (0.0, 0.0), (7.0, 100.0)])
+def test_a_device_follows_a_signal_by_a_formula(tmp_path, value, limit):
+    home, devices = following(tmp_path)
+    event = dispatch(one_signal("LOAD_CONTROL", "x-loadControlCapacity", value))
+    assert [(order.device, order.capability, order.value) for order in orders(home, devices, event)] == [
+        ("pv", "export_limit", pytest.approx(limit))
+    ]
+
+
+def test_a_formula_without_a_result_orders_nothing(tmp_path):
+    home, devices = following(tmp_path, FOLLOWS.replace("value * 100", "10 / value"))
+    assert orders(home, devices, dispatch(one_signal("LOAD_CONTROL", "x-loadControlCapacity", 0.0))) == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("value * 100", "value ^ 2", "is no formula"),
+        ("export_limit: value", "setpoint: value", "has no setpoint"),
+        ("export_limit: value", "mode: value", "auto or hold, no number"),
+        ("follow: {pv:", "follow: {roof:", "There is no device 'roof'"),
+        ("follow:", "levels: {1: {}}\n    follow:", "exactly one of"),
+    ],
+)
+def test_a_formula_that_fits_nothing_is_named_with_its_place(tmp_path, old, new, words):
+    with pytest.raises(FileError, match=words) as raised:
+        following(tmp_path, FOLLOWS.replace(old, new))
+    assert raised.value.faults[0].line >= 9
