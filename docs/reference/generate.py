@@ -1,6 +1,7 @@
-"""`make reference`: write commands.md, settings.md and rules.md from what the code says itself.
+"""`make reference`: write commands.md, settings.md, rules.md and a page for each device from what the code says itself.
 
-The help of commands and options, the descriptions and defaults of settings, and the catalogue of OpenADR's rules.
+The help of commands and options, the descriptions and defaults of settings, the catalogue of OpenADR's rules, and the
+device templates.
 """
 
 import ast
@@ -20,21 +21,14 @@ from pydantic_core import PydanticUndefined
 from bridges.drivers import sources
 from conformance.catalogue import TITLES, Level, Rule, load
 from conformance.vocabulary import CODES, DEVICE_CLASSES, SIGNALS
+from docs.reference import device_pages
+from docs.reference.device_pages import NOTE
+from docs.reference.markdown import cell, table
 from evenload.cli import app
 from evenload.settings import Settings
 from ven.household import Household
 
 HERE = Path(__file__).parent
-_NOTE = "<!-- Written by `make reference`; change the code's own words instead. -->\n"
-
-
-def _cell(text: object) -> str:
-    return " ".join(str(text).replace("|", "\\|").split())
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows)]
-    return "\n".join(lines).replace("| --- ", "|---").replace("--- |", "---|") + "\n"
 
 
 # -- commands
@@ -48,7 +42,7 @@ def commands() -> str:
         for param in root.params
         if param.name in {"show_version", "log_level"}
     )
-    return f"# Commands\n\n{_NOTE}\n{intro}.\n\n" + "\n".join(_commands(root, "evenload"))
+    return f"# Commands\n\n{NOTE}\n{intro}.\n\n" + "\n".join(_commands(root, "evenload"))
 
 
 def _commands(group: Any, path: str) -> Iterator[str]:
@@ -61,14 +55,14 @@ def _commands(group: Any, path: str) -> Iterator[str]:
         arguments = [param for param in command.params if param.param_type_name == "argument"]
         usage = " ".join([place, *(f"{_metavar(param)}" for param in arguments)])
         yield f"{level} `{usage}`\n"
-        yield f"{_cell(inspect.cleandoc(command.help or ''))}\n"
+        yield f"{cell(inspect.cleandoc(command.help or ''))}\n"
         rows = [
             (f"`{_metavar(param)}`" if param in arguments else _option(param), _help(param))
             for param in command.params
             if not getattr(param, "hidden", False) and param.name != "help"
         ]
         if rows:
-            yield _table(("argument or option", "meaning"), rows)
+            yield table(("argument or option", "meaning"), rows)
         if hasattr(command, "list_commands"):
             yield from _commands(command, place)
 
@@ -85,14 +79,14 @@ def _option(param: Any) -> str:
 
 
 def _help(param: Any) -> str:
-    text = _cell(param.help or "")
+    text = cell(param.help or "")
     parts = [text if not text or text[-1] in ".?!:" else f"{text}."]
     if (
         isinstance(param.default, str | int | float | Path)
         and not isinstance(param.default, bool)
         and param.default != ""
     ):
-        parts.append(f"Default: `{_cell(param.default)}`.")
+        parts.append(f"Default: `{cell(param.default)}`.")
     if param.envvar:
         parts.append(f"Variable: `{param.envvar}`.")
     if param.required and param.param_type_name == "option":
@@ -125,7 +119,7 @@ def settings() -> str:
         for name, source in sources().items()
         for part in _model(source.load().Options, name, set(), heading=f"### `{name}`\n")
     )
-    return "\n".join((f"# Settings\n\n{_NOTE}", _VTN, *vtn, _HOUSEHOLD, *household, _WITH, *drivers))
+    return "\n".join((f"# Settings\n\n{NOTE}", _VTN, *vtn, _HOUSEHOLD, *household, _WITH, *drivers))
 
 
 def _model(model: type[BaseModel], prefix: str, shown: set[type[BaseModel]], heading: str = "") -> Iterator[str]:
@@ -143,10 +137,10 @@ def _model(model: type[BaseModel], prefix: str, shown: set[type[BaseModel]], hea
                 inner.append((place + _plural(field.annotation), part))
                 shown.add(part)
             text = text or _first_line(part)
-        rows.append((f"`{name}`", _default(field), _cell(text)))
+        rows.append((f"`{name}`", _default(field), cell(text)))
     if prefix:
-        yield heading or f"### `{prefix}`\n\n{_cell(inspect.getdoc(model) or '')}\n"
-    yield _table(("setting", "default", "meaning"), rows)
+        yield heading or f"### `{prefix}`\n\n{cell(inspect.getdoc(model) or '')}\n"
+    yield table(("setting", "default", "meaning"), rows)
     for place, part in inner:
         yield from _model(part, place, shown)
 
@@ -161,7 +155,7 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if value is None or value is PydanticUndefined or isinstance(value, BaseModel) or value in ((), {}, ""):
         return "none" if value is None else ""
-    return f"`{_cell(str(value).lower() if isinstance(value, bool) else value)}`"
+    return f"`{cell(str(value).lower() if isinstance(value, bool) else value)}`"
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -253,13 +247,13 @@ def rules() -> str:
     decided = (f"- **{rule.id}** {rule.decision}" for rule in catalogue if rule.decision is not None)
     return "\n".join(
         (
-            f"# The rules of OpenADR 2.0b\n\n{_NOTE}",
+            f"# The rules of OpenADR 2.0b\n\n{NOTE}",
             _RULES.format(count=len(catalogue), levels=levels),
             *chapters,
             _SIGNALS,
-            _table(("signalName", "signalType", "unit", "values"), signals),
+            table(("signalName", "signalType", "unit", "values"), signals),
             _CODES,
-            _table(("code", "meaning", "such as"), codes),
+            table(("code", "meaning", "such as"), codes),
             _CLASSES,
             f"{', '.join(DEVICE_CLASSES)}.\n",
             _DECISIONS,
@@ -271,15 +265,15 @@ def rules() -> str:
 
 def _chapter(rules_of_it: Iterable[Rule]) -> str:
     """Return a chapter's table; a rule in doubt leads to what was decided."""
-    return _table(
+    return table(
         ("id", "who", "level", "rule", "seen by", "source"),
         (
             (
                 rule.id,
                 rule.side,
                 rule.level,
-                _cell(rule.text) + (" ([decision](#decisions))" if rule.decision is not None else ""),
-                _cell(rule.check),
+                cell(rule.text) + (" ([decision](#decisions))" if rule.decision is not None else ""),
+                cell(rule.check),
                 ", ".join(rule.source),
             )
             for rule in rules_of_it
@@ -287,11 +281,12 @@ def _chapter(rules_of_it: Iterable[Rule]) -> str:
     )
 
 
-PAGES = {"commands.md": commands, "settings.md": settings, "rules.md": rules}
+PAGES = {"commands.md": commands, "settings.md": settings, "rules.md": rules} | device_pages.pages()
 
 
 def main() -> None:
     """Write the pages."""
+    (HERE / device_pages.FOLDER).mkdir(exist_ok=True)
     for name, write in PAGES.items():
         (HERE / name).write_text(write(), encoding="utf-8")
         sys.stdout.write(f"docs/reference/{name}\n")

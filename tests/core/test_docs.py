@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from bridges.drivers import TEMPLATES
 from docs.reference.generate import PAGES as GENERATED
+from ven.household_file import load_household
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
@@ -132,8 +134,13 @@ def test_contracts_that_catch_a_mistake_are_there() -> None:
 
 
 def test_the_index_has_every_page() -> None:
+    """Those of single devices are listed by the page on devices."""
     index = ROOT / "docs" / "index.md"
-    linked = {(index.parent / target.partition("#")[0]).resolve() for target in _LINK.findall(index.read_text("utf-8"))}
+    linked = {
+        (page.parent / target.partition("#")[0]).resolve()
+        for page in (index, ROOT / "docs" / "reference" / "devices.md")
+        for target in _LINK.findall(page.read_text("utf-8"))
+    }
     assert [str(page) for page in PAGES if index.parent in page.parents and page != index and page not in linked] == []
 
 
@@ -141,6 +148,15 @@ def test_the_index_has_every_page() -> None:
 def test_the_reference_says_what_the_code_says(name: str) -> None:
     page = ROOT / "docs" / "reference" / name
     assert page.read_text("utf-8") == GENERATED[name](), "stale: run `make reference`"
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in TEMPLATES.glob("*.yaml")))
+def test_the_example_on_a_devices_page_is_good(name: str, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "reference" / "devices" / f"{name}.md").read_text("utf-8")
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    path = tmp_path / "household.yaml"
+    path.write_text(f"version: 1\nname: home\nidentity: identity\nstate: state\n{shown}", encoding="utf-8")
+    assert load_household(path).devices[0].driver == name
 
 
 def test_the_page_on_others_names_the_versions_that_tests_run() -> None:
