@@ -25,6 +25,7 @@ from ven.assessment_report import AssessmentReports
 from ven.assessor import Assessor
 from ven.backfill import backfill, backfillers
 from ven.comfort import Comfort
+from ven.copies import Copier, CopyQueue
 from ven.devices import make_drivers, metered
 from ven.engine import Action, Engine, EventsChanged, Noted, Refused, Registered, Unregistered
 from ven.executor import Executor
@@ -96,7 +97,8 @@ class Gateway:
         self._quarantine.recall(self.clock.now())
         resume(self.clock, self._files)
         self._log = HouseholdLog(household.log_file, self._peer.ven_name, self.clock)
-        self._ring = Ring(self.store, household.limits.readings)
+        self._copies = CopyQueue(self.store, household.copies)
+        self._ring = Ring(self.store, household.limits.readings, self._copies.put if household.copies else None)
         self._recorder = Recorder(self._ring, self._poke, self.clock)
         resources = metered(household, devices)
         self._meters = frozenset(point for one in resources if (point := one.register or one.power))
@@ -116,6 +118,8 @@ class Gateway:
         assessed = AssessmentReports(Assessments(self.store), mine, household.assess, single=plan.single)
         self._reporter = Reporter(self._ring, resources, plan, self._forecaster, assessed)
         self._leases = LeaseManager(self._drivers, self._journal, self.clock, self._outcome)
+        points = [point for device in devices.values() for point in device.points]
+        self._copier = Copier(household, self._copies, connections, points)
         self._comfort = Comfort(household, self.store, self.clock)
         self._executor = Executor(
             self.store,
@@ -243,6 +247,7 @@ class Gateway:
                     ("meters' past", self._past),
                     ("potential", self._potential.run),
                     ("assessment", self._assessor.run),
+                    ("copies", self._copier.run),
                 )
             ]
             await self._life.changed.wait()

@@ -33,6 +33,7 @@ from openadr.model.registration import Mode
 from openadr.model.signal import WELL_KNOWN_SIGNALS
 from openadr.model.target import Target, check_device_classes
 from ven import formula
+from ven.copy_formats import SITEWHERE_BATCH, TOPICS, CopyFormat
 from ven.targets import Targets
 
 _MQTT: Final = "mqtt"
@@ -493,6 +494,37 @@ class Limits(_Part):
         return lease
 
 
+class Copy(_Part):
+    """Readings that are passed on to a broker, for whoever wants them."""
+
+    id: Ident
+    connection: Ident | None = Field(None, description="One of `connections`; left out, the only one, else mqtt.")
+    format: CopyFormat = Field(CopyFormat.JSON, description="json, senml (RFC 8428), iflex, or sitewhere.")
+    topic: str | None = Field(
+        None,
+        min_length=1,
+        max_length=512,
+        pattern=r"^[^+#\x00]+$",
+        description="With {home}, {device}, {point} and {hardware_id}; left out, the usual one of the format.",
+    )
+    points: tuple[str, ...] = Field((), max_length=100, description="Such as meter.energy or meter.*; left out, all.")
+    names: dict[str, Annotated[str, Field(min_length=1, max_length=200)]] = Field(
+        default_factory=dict, max_length=500, description="What points are called there, by point: meter.energy: E."
+    )
+    hardware_id: str | None = Field(
+        None, min_length=1, max_length=100, description="Who we are there; left out, the household's name."
+    )
+    batch: int = Field(1, ge=1, le=1000, description="Most readings that go together.")
+    keep: int = Field(100_000, ge=100, le=10_000_000, description="Most readings that wait; the oldest go first.")
+
+    def place(self) -> str:
+        """Return its topic, with what is to be filled in."""
+        if self.topic is not None:
+            return self.topic
+        batch = self.format is CopyFormat.SITEWHERE and self.batch > 1
+        return SITEWHERE_BATCH if batch else TOPICS[self.format]
+
+
 class Household(_Part):
     """A household file."""
 
@@ -527,6 +559,7 @@ class Household(_Part):
     assess: Assess = Field(default_factory=Assess)
     site: Site = Field(default_factory=Site)
     limits: Limits = Field(default_factory=Limits)
+    copies: tuple[Copy, ...] = Field((), max_length=10, description="Where readings are passed on to.")
 
     @model_validator(mode="after")
     def _one_mqtt(self) -> Self:
@@ -568,6 +601,21 @@ class Household(_Part):
             ways = " or ".join(f"`connection: {name}`" for name in fitting)
             raise InvalidError(f"Say which way device {entry.id} is reached: {ways}.")
         return fitting[0] if len(fitting) == 1 else _MQTT
+
+    def copy_connection(self, copy: Copy) -> str:
+        """Return by which connection a copy goes. Raises InvalidError that says what to write."""
+        ways = list(self.all_connections())  # all of them lead to brokers
+        if copy.connection is not None:
+            if copy.connection not in ways:
+                raise InvalidError(
+                    f"There is no connection '{copy.connection}'; there are {', '.join(ways) or 'none'}."
+                )
+            return copy.connection
+        if not ways:
+            raise InvalidError("A copy needs a broker: describe one in the section `mqtt`.")
+        if len(ways) > 1 and _MQTT not in ways:
+            raise InvalidError(f"Say where the copy goes: {' or '.join(f'`connection: {name}`' for name in ways)}.")
+        return ways[0] if len(ways) == 1 else _MQTT
 
     def device(self, device_id: str) -> DeviceEntry | None:
         """Return a device by its id, or None."""

@@ -60,6 +60,7 @@ def _check(file: YamlFile, household: Household) -> Iterator[Fault]:
     known = {entry.id for entry in household.devices}
     yield from _check_comforts(file, household, devices)
     yield from _check_resources(file, household, known)
+    yield from _check_copies(file, household)
     for index, programme in enumerate(household.programmes):
         for loc, text in _check_programme(programme, household, known, devices):
             yield file.fault(("programmes", index, *loc), text)
@@ -85,6 +86,16 @@ def _check_comfort(entry: DeviceEntry, devices: dict[str, Device], names: set[st
         for name in rule.release if device is not None else ():
             if device is not None and device.capability(name) is None:
                 yield (index, "release"), f"Device '{entry.id}' has no {name}."
+
+
+def _check_copies(file: YamlFile, household: Household) -> Iterator[Fault]:
+    for index, copy in enumerate(household.copies):
+        if copy.id in {other.id for other in household.copies[:index]}:
+            yield file.fault(("copies", index, "id"), f"There are two copies '{copy.id}'.")
+        try:
+            household.copy_connection(copy)
+        except InvalidError as error:
+            yield file.fault(("copies", index, "connection"), str(error))
 
 
 def _check_resources(file: YamlFile, household: Household, names: set[str]) -> Iterator[Fault]:

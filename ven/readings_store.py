@@ -1,6 +1,6 @@
 """The ring of readings: durable, bounded, the oldest go first and are counted."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -10,6 +10,7 @@ from ven.store import Store, from_microseconds, microseconds
 _SLACK: Final = 64
 """The cap is enforced in steps of 1/64 of it, so that a full ring does not delete one row for each new one."""
 _MICROSECOND: Final = timedelta(microseconds=1)
+_INSERT: Final = "INSERT OR IGNORE INTO readings VALUES (?, ?, ?, ?, ?)"
 
 
 class Ring:
@@ -18,9 +19,11 @@ class Ring:
     A reading of the same point and time as one that is there replaces nothing: readings are never overwritten.
     """
 
-    def __init__(self, store: Store, cap: int) -> None:
+    def __init__(self, store: Store, cap: int, on_new: Callable[[Sequence[Reading]], None] | None = None) -> None:
+        """`on_new` gets the readings that are new, within the transaction that stores them."""
         self._store = store
         self._cap = cap
+        self._on_new = on_new
         self._count = int(store.rows("SELECT count(*) FROM readings")[0][0])
 
     def __len__(self) -> int:
@@ -39,6 +42,7 @@ class Ring:
 
     def add(self, readings: Iterable[Reading]) -> None:
         """Store readings in one transaction; drop the oldest above the cap."""
+        batch = list(readings)
         rows = [
             (
                 one.point,
@@ -47,13 +51,18 @@ class Ring:
                 one.value,
                 one.quality.value,
             )
-            for one in readings
+            for one in batch
         ]
         count = self._count
         with self._store.transaction() as db:
             before = db.total_changes
-            db.executemany("INSERT OR IGNORE INTO readings VALUES (?, ?, ?, ?, ?)", rows)
-            count += db.total_changes - before
+            if self._on_new is None:
+                db.executemany(_INSERT, rows)
+                count += db.total_changes - before
+            else:
+                new = [one for one, row in zip(batch, rows, strict=True) if db.execute(_INSERT, row).rowcount]
+                count += len(new)
+                self._on_new(new)
             if count > self._cap:
                 count -= self._drop(count - self._cap + self._cap // _SLACK)
         self._count = count

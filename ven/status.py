@@ -1,6 +1,7 @@
 """What a gateway knows, read from its store beside the running process."""
 
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from ven.assessment import Assessments
 from ven.assessment_view import status_fields, status_lines
 from ven.baseline_view import baseline_fields, baseline_words
 from ven.consumption_history import source_of
+from ven.copies import backlogs
 from ven.devices import describe
 from ven.engine import Failure
 from ven.engine.polling import bounded_period
@@ -88,6 +90,7 @@ def read_status(household: Household) -> dict[str, Any]:
             ],
             "assessment": status_fields(household, Assessments(store)),
             "readings": {"kept": len(ring), "dropped": ring.dropped},
+            "copies": [asdict(backlog) for backlog in backlogs(store, household)],
             "notices": vitals.notices if vitals and running else {},
             "outbox": {"waiting": store.waiting_count(), "set_aside": [list(one) for one in store.dead()]},
             "faults": [
@@ -363,7 +366,12 @@ def _conversation_lines(status: dict[str, Any]) -> list[str]:
     lines += status_lines(status["assessment"])
     kept, dropped = status["readings"]["kept"], status["readings"]["dropped"]
     waiting, aside = status["outbox"]["waiting"], len(status["outbox"]["set_aside"])
-    return [*lines, f"  readings: {kept} kept, {dropped} dropped", f"  messages: {waiting} waiting, {aside} set aside"]
+    copies = [
+        f"  copy {copy['copy']}: {copy['waiting']} readings waiting, {copy['dropped']} dropped"
+        for copy in status["copies"]
+    ]
+    lines += [f"  readings: {kept} kept, {dropped} dropped", *copies]
+    return [*lines, f"  messages: {waiting} waiting, {aside} set aside"]
 
 
 def _refusal_words(error: dict[str, Any]) -> str:

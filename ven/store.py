@@ -50,8 +50,12 @@ CREATE TABLE IF NOT EXISTS refusals (
 CREATE TABLE IF NOT EXISTS assessments (
     event_id TEXT PRIMARY KEY, start_us INTEGER NOT NULL, end_us INTEGER NOT NULL, made_us INTEGER NOT NULL,
     body TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS copies (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, copy TEXT NOT NULL, point TEXT NOT NULL, start_us INTEGER NOT NULL,
+    duration_us INTEGER, value REAL NOT NULL, quality TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS copies_by_copy ON copies (copy, seq);
 """
-_LAYOUT: Final = 4
+_LAYOUT: Final = 5
 _KEEP_DEAD: Final = 100
 _MOST_WAITING: Final = 1000
 _MOST_FAULTS: Final = 200
