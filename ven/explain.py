@@ -21,6 +21,7 @@ from ven.engine.events import Verdict
 from ven.household import Household
 from ven.opt_policy import HouseholdOptPolicy
 from ven.planning import HORIZON, Plan, Planned, plan
+from ven.timeline import drawn
 from ven.vtn_state import KnownEvent
 from ven.words import in_a_line, printable_lines
 
@@ -156,6 +157,7 @@ def _lines(explanation: Explanation) -> str:
             f"  {_time(order.at)}  {order.device}.{order.capability} {shown} set to {order.value}"
             f" until {_time(order.until)}  [{order.signal}, interval {order.interval}]"
         )
+    lines += [f"  {line}" for line in drawn(explanation.orders)]
     if not explanation.orders:
         lines.append("  no device is touched")
     lines += [f"  note: {note}" for note in explanation.notes]
