@@ -187,7 +187,7 @@ class Copier:
         if not readings:
             return False
         labels = Labels(self._household.name, copy.hardware_id or self._household.name, copy.names, self._units)
-        connection = self._connections[self._household.copy_connection(copy)]
+        connection = self._connections[self._household.broker_name(copy.connection, copy.id)]
         try:
             for topic, payload in written(copy.format, copy.place(), readings, labels):
                 await connection.publish(topic, payload, qos=1)

@@ -29,6 +29,7 @@ from ven.copies import Copier, CopyQueue
 from ven.devices import make_drivers, metered
 from ven.engine import Action, Engine, EventsChanged, Noted, Refused, Registered, Unregistered
 from ven.executor import Executor
+from ven.heartbeat import Heartbeat
 from ven.host_clock import synchronised, uptime_s
 from ven.household import Household, OptMessage
 from ven.household_log import HouseholdLog
@@ -153,6 +154,7 @@ class Gateway:
         self._vitals = VitalsWatch(
             household, self._files, self.clock, connections, *watched, lambda: self._conversation.contact, started
         )
+        self._heartbeat = Heartbeat(household, connections, self.clock, started)
         self._status = StatusWatch(household, *watched, self._recorder, self.clock)
         self._potential = PotentialWatch(
             self._forecaster,
@@ -248,6 +250,7 @@ class Gateway:
                     ("potential", self._potential.run),
                     ("assessment", self._assessor.run),
                     ("copies", self._copier.run),
+                    ("heartbeat", self._heartbeat.run),
                 )
             ]
             await self._life.changed.wait()

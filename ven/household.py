@@ -40,6 +40,7 @@ _MQTT: Final = "mqtt"
 _DAY_S: Final = 86_400
 _HOUR_S: Final = 3600
 _LEAST_STEP_S: Final = 60
+_LEAST_HEARTBEAT_S: Final = 10
 _LEAST_LEASE_S: Final = 600
 _LONGEST_LEASE_S: Final = 7 * _DAY_S
 
@@ -525,6 +526,21 @@ class Copy(_Part):
         return SITEWHERE_BATCH if batch else TOPICS[self.format]
 
 
+class HeartbeatPlan(_Part):
+    """A sign of life at a broker."""
+
+    connection: Ident | None = Field(None, description="One of `connections`; left out, the only one, else mqtt.")
+    topic: str = Field("evenload/{home}/heartbeat", min_length=1, max_length=512, pattern=r"^[^+#\x00]+$")
+    every: Span = Field(Duration.of(minutes=1), description="How often.")
+
+    @field_validator("every")
+    @classmethod
+    def _not_too_often(cls, every: Duration) -> Duration:
+        if every.exact_s < _LEAST_HEARTBEAT_S:
+            raise ValueError("every is ten seconds at least")
+        return every
+
+
 class Household(_Part):
     """A household file."""
 
@@ -560,6 +576,7 @@ class Household(_Part):
     site: Site = Field(default_factory=Site)
     limits: Limits = Field(default_factory=Limits)
     copies: tuple[Copy, ...] = Field((), max_length=10, description="Where readings are passed on to.")
+    heartbeat: HeartbeatPlan | None = Field(None, description="Say at a broker that the gateway lives.")
 
     @model_validator(mode="after")
     def _one_mqtt(self) -> Self:
@@ -602,19 +619,17 @@ class Household(_Part):
             raise InvalidError(f"Say which way device {entry.id} is reached: {ways}.")
         return fitting[0] if len(fitting) == 1 else _MQTT
 
-    def copy_connection(self, copy: Copy) -> str:
-        """Return by which connection a copy goes. Raises InvalidError that says what to write."""
+    def broker_name(self, chosen: str | None, what: str) -> str:
+        """Return by which connection something goes that names one or none. Raises InvalidError: what to write."""
         ways = list(self.all_connections())  # all of them lead to brokers
-        if copy.connection is not None:
-            if copy.connection not in ways:
-                raise InvalidError(
-                    f"There is no connection '{copy.connection}'; there are {', '.join(ways) or 'none'}."
-                )
-            return copy.connection
+        if chosen is not None:
+            if chosen not in ways:
+                raise InvalidError(f"There is no connection '{chosen}'; there are {', '.join(ways) or 'none'}.")
+            return chosen
         if not ways:
-            raise InvalidError("A copy needs a broker: describe one in the section `mqtt`.")
+            raise InvalidError(f"A broker is needed for {what}: describe one in the section `mqtt`.")
         if len(ways) > 1 and _MQTT not in ways:
-            raise InvalidError(f"Say where the copy goes: {' or '.join(f'`connection: {name}`' for name in ways)}.")
+            raise InvalidError(f"Say where to send {what}: {' or '.join(f'`connection: {name}`' for name in ways)}.")
         return ways[0] if len(ways) == 1 else _MQTT
 
     def device(self, device_id: str) -> DeviceEntry | None:

@@ -93,9 +93,14 @@ def _check_copies(file: YamlFile, household: Household) -> Iterator[Fault]:
         if copy.id in {other.id for other in household.copies[:index]}:
             yield file.fault(("copies", index, "id"), f"There are two copies '{copy.id}'.")
         try:
-            household.copy_connection(copy)
+            household.broker_name(copy.connection, f"the copy {copy.id}")
         except InvalidError as error:
             yield file.fault(("copies", index, "connection"), str(error))
+    if household.heartbeat is not None:
+        try:
+            household.broker_name(household.heartbeat.connection, "the heartbeat")
+        except InvalidError as error:
+            yield file.fault(("heartbeat", "connection"), str(error))
 
 
 def _check_resources(file: YamlFile, household: Household, names: set[str]) -> Iterator[Fault]:
