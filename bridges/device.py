@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -42,6 +42,10 @@ class CapabilityKind(StrEnum):
     DUTY = "duty"
 
 
+LIMITS: Final = frozenset({CapabilityKind.IMPORT_LIMIT, CapabilityKind.EXPORT_LIMIT, CapabilityKind.CURRENT_LIMIT})
+"""Capabilities of which the lower value is the more restrictive; none of them is negative."""
+
+
 @dataclass(frozen=True, slots=True)
 class Capability:
     """Something a device can be told, of the kind `name`.
@@ -62,6 +66,12 @@ class Capability:
     hardware_lease: bool = False
     readable: bool = False
     min_interval: timedelta = timedelta()
+
+    @property
+    def least(self) -> float:
+        """The least number that it may be set to; negative infinity if nothing bounds it."""
+        bounds = [bound for bound in (self.low, self.floor) if bound is not None]
+        return max([*bounds, 0.0 if self.name in LIMITS else -math.inf])
 
 
 @dataclass(frozen=True, slots=True)

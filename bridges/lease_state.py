@@ -55,13 +55,10 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
 
-from bridges.device import Capability, CapabilityKind, Command, Driver, Value, same
+from bridges.device import LIMITS, Capability, Command, Driver, Value, same
 from bridges.own_state import OwnState
 from core.errors import InvalidError
 from core.spans import utc
-
-_LIMITS: Final = frozenset({CapabilityKind.IMPORT_LIMIT, CapabilityKind.EXPORT_LIMIT, CapabilityKind.CURRENT_LIMIT})
-"""Capabilities of which the lower value is the more restrictive."""
 
 
 class Phase(Enum):
@@ -322,7 +319,7 @@ class CapabilityState:
 
     def strongest(self, claims: Iterable[Claim]) -> Claim | None:
         """Return the claim that holds: the highest rank; of equals the lowest limit, else the newest."""
-        limit = self.capability.name in _LIMITS
+        limit = self.capability.name in LIMITS
 
         def strength(claim: Claim) -> tuple[int, float, int]:
             return claim.command.rank, -float(claim.command.value) if limit else 0.0, claim.seq
@@ -365,7 +362,7 @@ def admitted(command: Command, capability: Capability, now: datetime) -> tuple[V
     if capability.floor is not None and value < capability.floor:
         note = f"raised from {value:g} to the floor {capability.floor:g} {capability.unit}".rstrip()
         value = capability.floor
-    low = -math.inf if capability.low is None else capability.low
+    low = capability.least
     high = math.inf if capability.high is None else capability.high
     if not low <= value <= high:
         raise InvalidError(f"{capability.name} takes {low:g} to {high:g} {capability.unit}, not {value:g}.")

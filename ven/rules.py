@@ -271,9 +271,7 @@ def fit(capability: Capability | None, value: Value) -> Value | None:
         return value
     if value == "floor":
         return capability.floor
-    number = float(value)
-    lows = [bound for bound in (capability.low, capability.floor) if bound is not None]
-    number = max([number, *lows])
+    number = max(float(value), capability.least)
     return min(number, capability.high) if capability.high is not None else number
 
 
