@@ -17,6 +17,7 @@ from bridges.lease_state import Lease
 from core.clock import Clock, StepWatch
 from core.errors import NotFoundError, UnavailableError
 from ven.comfort import Comfort
+from ven.daily_use import DailyUse
 from ven.household import Household
 from ven.planning import HORIZON, Plan, Planned, plan
 from ven.quarantine import Quarantine
@@ -79,10 +80,13 @@ class Executor:
         self._doubt = doubt
         self._comfort = comfort or Comfort(household, store, clock)
         self._comfort.on_change = self.wake
+        self._daily = DailyUse(household, store, clock)
         self._steps = StepWatch(clock)
         self._wake = asyncio.Event()
         self._reported: set[str] = set()
         self._overridden: dict[str, set[tuple[str, str]]] = {}
+        self._spared: dict[str, set[tuple[str, str]]] = {}
+        """What events do without, since it was used often enough today."""
         self._resumed: dict[str, int] = store.fact("resumed") or {}
 
     def wake(self) -> None:
@@ -167,20 +171,32 @@ class Executor:
         return min([*edges, now + (_DOUBTFUL_SLEEP if doubtful else _LONGEST_SLEEP)])
 
     def _wanted(self, now: datetime) -> list[Planned]:
-        """Return the orders of all plans but those without which their events do, for comfort."""
+        """Return the orders of all plans but those without which their events do: for comfort, or by a day's limit."""
         wanted: list[Planned] = []
         for known, made in self.plans(now):
             event_id = known.event.event_id
             left = [order for order in made.orders if not self._given_up(order, now)]
-            gone = self._comfort.given_up(event_id)
+            gone = self._comfort.given_up(event_id) | self._spared.get(event_id, set())
             if gone and all((order.device, order.capability) in gone for order in made.orders):
                 self._on_override(event_id)
             wanted += left
-        self._comfort.forget(known.event.event_id for known in self._store.events())
+        there = {known.event.event_id for known in self._store.events()}
+        self._comfort.forget(there)
+        self._spared = {event_id: what for event_id, what in self._spared.items() if event_id in there}
         return wanted
 
     def _given_up(self, order: Planned, now: datetime) -> bool:
-        return order.at <= now < order.until and self._comfort.gives_up(order.event_id, order.device, order.capability)
+        if order.dry_run or not order.at <= now < order.until:
+            return False
+        if self._comfort.gives_up(order.event_id, order.device, order.capability):
+            return True
+        if self._daily.allows(order.event_id, order.device):
+            return False
+        spared = self._spared.setdefault(order.event_id, set())
+        if (order.device, order.capability) not in spared:
+            spared.add((order.device, order.capability))
+            _log.info("a device was used often enough today", event_id=order.event_id, device=order.device)
+        return True
 
     async def _tell(self, order: Planned) -> None:
         if order.dry_run:

@@ -223,6 +223,7 @@ class DeviceLimits(_Part):
     """Limits on what events may do to a device."""
 
     max_event: Span | None = Field(None, description="Longest time that one event may hold the device.")
+    max_per_day: int | None = Field(None, ge=0, le=1000, description="Most events that may use it on one local day.")
 
 
 class DeviceEntry(_Part):
