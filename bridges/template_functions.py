@@ -2,7 +2,7 @@
 
 Filters, functions, tests and operators, with Home Assistant's own meaning where it differs from Jinja's (its `float`
 has no silent zero, its `round` to no digits is a whole number). Source: Home Assistant's documentation of templating,
-2026.11. Every one costs at most what its bounded operands are long. What is undefined makes the result unknown.
+2025. Every one costs at most what its bounded operands are long. What is undefined makes the result unknown.
 """
 
 import json
