@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from bridges.senml import parse_json
+from bridges.template_forms import path_of, payload_of
 from bridges.template_functions import (
     COMPARISONS,
     FILTERS,
     FUNCTIONS,
     METHODS,
-    MOST_TEXT,
     OPERATORS,
     SIGNS,
     TESTS,
@@ -46,7 +46,6 @@ _NUMBER: Final = re.compile(r"[+-]?(?!0\d)(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+
 """What Home Assistant reads as a number (leading zeros are no number), and what Python writes for small ones."""
 _LONGEST_NUMBER: Final = 60
 _UNKNOWN: Final = frozenset({"", "None", "unknown"})
-_ROUNDED: Final = frozenset({"float", "int", "round", "string"})
 
 _Expression = Callable[["_Scope"], Any]
 _Block = Callable[["_Scope", list[str]], None]
@@ -124,7 +123,7 @@ def read(text: str) -> ValueTemplate:
     body = _parsed(text)
     reader = _Reader(body)
     blocks = tuple(reader.blocks(body, 0))
-    return ValueTemplate(text, _path(body), _payload(body), blocks)
+    return ValueTemplate(text, path_of(body), payload_of(body), blocks)
 
 
 def _parsed(text: str) -> "Sequence[Node]":
@@ -412,76 +411,3 @@ def _item(data: Any, key: Any) -> Any:
     if isinstance(data, list | str) and isinstance(key, int) and -len(data) <= key < len(data):
         return data[key]
     return UNDEFINED
-
-
-# -- templates that are less than one
-
-
-def _path(body: "Sequence[Any]") -> str | None:
-    """Return the way through JSON where a template is no more than that."""
-    if len(body) != 1 or type(body[0]).__name__ != "Output":
-        return None
-    parts = [part for part in body[0].nodes if type(part).__name__ != "TemplateData" or part.data.strip()]
-    if len(parts) != 1:
-        return None
-    node = parts[0]
-    if type(node).__name__ == "Name" and node.name == "value":
-        return ""
-    if type(node).__name__ == "Filter" and node.name == "is_defined":
-        return _way(node.node)
-    if type(node).__name__ == "CondExpr" and type(node.expr2).__name__ == "Const":
-        # What EMS-ESP writes: the constant stands in where nothing was said, which is no reading.
-        way = _way(node.expr1)
-        return way if way in _defined(node.test) else None
-    return _way(node)
-
-
-def _defined(test: Any) -> set[str | None]:
-    """Return the ways that a test asks to be defined, where it asks nothing else."""
-    match type(test).__name__:
-        case "And":
-            left, right = _defined(test.left), _defined(test.right)
-            return left | right if left and right else set()
-        case "Test" if test.name == "defined":
-            return {_way(test.node)} - {None}
-        case _:
-            return set()
-
-
-def _way(node: Any) -> str | None:
-    parts: list[str] = []
-    while True:
-        match type(node).__name__:
-            case "Getattr":
-                parts.append(node.attr)
-            case "Getitem" if type(node.arg).__name__ == "Const" and not isinstance(node.arg.value, bool):
-                key = node.arg.value
-                if not isinstance(key, str) and not (isinstance(key, int) and key >= 0):
-                    return None
-                parts.append(str(key))
-            case "Name" if node.name == "value_json" and parts:
-                plain = all(part and "." not in part and part.isprintable() for part in parts)
-                return ".".join(reversed(parts)) if plain else None
-            case _:
-                return None
-        node = node.node
-
-
-def _payload(body: "Sequence[Any]") -> str | None:
-    """Return a command template that only puts text around the value; a number's form is ours to choose."""
-    if len(body) != 1 or type(body[0]).__name__ != "Output":
-        return None
-    parts, values = [], 0
-    for part in body[0].nodes:
-        node = part
-        while type(node).__name__ == "Filter" and node.name in _ROUNDED and not (node.args or node.kwargs):
-            node = node.node
-        if type(node).__name__ == "TemplateData":
-            parts.append(node.data)
-        elif type(node).__name__ == "Name" and node.name == "value":
-            parts.append("{value}")
-            values += 1
-        else:
-            return None
-    text = "".join(parts).strip()
-    return text if values == 1 == text.count("{value}") and len(text) <= MOST_TEXT else None
