@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from bridges.device import CapabilityKind
 from bridges.discovery import FoundDevice
 from bridges.discovery.homeassistant_capabilities import SETTABLE, Settable, chosen, settable
+from bridges.discovery.homeassistant_channels import split
 from bridges.discovery.homeassistant_messages import MOST_ENTITIES, Entity, entities, printable, words
 from bridges.discovery.homeassistant_points import MOST_POINTS, Measured, named, sensor, state, temperature
 from bridges.discovery.homeassistant_sources import Sources
@@ -26,8 +27,8 @@ from core.fault_words import faults_in_a_line
 SOURCE: Final = "homeassistant"
 
 _MOST_DEVICES: Final = 250
-_MOST_TOPICS: Final = 10_000
-_MOST_BYTES: Final = 16_000_000
+_MOST_TOPICS: Final = 5000
+_MOST_BYTES: Final = 8_000_000
 _MOST_STARTS: Final = 10
 _JSON_WORDS: Final = {"True": "true", "False": "false"}
 _LONGEST_SILENCE_S: Final = 86_400
@@ -64,7 +65,7 @@ class HomeAssistantCollector:
         self._places: dict[str, tuple[frozenset[str], int]] = {}
         self._vias: dict[str, str] = {}
         self._bytes = 0
-        self._built: dict[str, FoundDevice] = {}
+        self._built: dict[str, list[FoundDevice]] = {}
 
     def take(self, topic: str, payload: bytes) -> None:
         """Take a message. What cannot be used is counted in `refused`, and what stood there before stays."""
@@ -86,11 +87,12 @@ class HomeAssistantCollector:
             self._forget(identity)
 
     def devices(self) -> list[FoundDevice]:
-        """Return the devices that are announced now, sorted by key."""
+        """Return the devices that are announced now, sorted by key; those are worked out that changed since."""
         for identity, group in self._groups.items():
             if identity not in self._built:
-                self._built[identity] = self._device(identity, list(group.values()))
-        return sorted(self._built.values(), key=lambda device: device.key)
+                self._built[identity] = list(self._devices(identity, list(group.values())))
+        built = (device for devices in self._built.values() for device in devices)
+        return sorted(built, key=lambda device: device.key)
 
     def _check_room(self, topic: str, announced: list[Entity], size: int) -> None:
         """Check the bounds of what is kept. Raises InvalidError."""
@@ -128,8 +130,19 @@ class HomeAssistantCollector:
 
     # -- one device
 
-    def _device(self, identity: str, group: list[Entity]) -> FoundDevice:
+    def _devices(self, identity: str, group: list[Entity]) -> Iterator[FoundDevice]:
+        """Yield what a device makes: one, or one for each of its channels besides."""
+        behind = list(self._groups.get(self._vias.get(identity, ""), {}).values())
+        rest, channels = split(group)
+        if rest or not channels:
+            yield self._device(identity, "", rest, [*behind, *group])
+        for channel, own in channels.items():
+            yield self._device(identity, channel, own, [*behind, *group])
+
+    def _device(self, identity: str, channel: str, group: list[Entity], near: list[Entity]) -> FoundDevice:
+        """Work out a device, or a channel of it; `near` are all entities that may tell its presence."""
         name = next((entity.device_name for entity in group if entity.device_name), printable(identity))
+        name = f"{name} {channel}".strip()
         maker = next((entity.maker for entity in group if entity.maker), "")
         model = next((entity.model for entity in group if entity.model), "")
         role = _role(name, model, group)
@@ -141,8 +154,7 @@ class HomeAssistantCollector:
         skipped += [(entry.entity.label, why) for entry, why in others]
         presence: dict[str, Any] = {}
         if capabilities:
-            behind = list(self._groups.get(self._vias.get(identity, ""), {}).values())
-            presence = self._presence(group, behind, [entry.entity for entry in capabilities.values()])
+            presence = self._presence(near, [entry.entity for entry in capabilities.values()])
             if not presence:
                 why = "The device does not say when it starts, so what it does then would be taken for somebody's hand."
                 skipped += [(entry.entity.label, why) for entry in capabilities.values()]
@@ -153,7 +165,7 @@ class HomeAssistantCollector:
         elif not role and CapabilityKind.SWITCH in capabilities and points:
             role = "plug"
         return FoundDevice(
-            key=f"{SOURCE}:{identity}",
+            key=_key(identity, channel),
             source=SOURCE,
             name=name,
             maker=maker,
@@ -194,14 +206,14 @@ class HomeAssistantCollector:
                 skipped.append((entity.label, printable(str(error), 200)))
         return measured, settables
 
-    def _presence(self, group: list[Entity], behind: list[Entity], used: list[Entity]) -> dict[str, Any]:
+    def _presence(self, near: list[Entity], used: list[Entity]) -> dict[str, Any]:
         """Return how a device's start is known, as a template says it: `presence` and `starts`, or `silence_s`.
 
-        `behind` are the entities of the bridge that the device is behind, `used` those whose state is set.
+        `near` are the entities of the device and of the bridge before it, `used` those whose state is set.
         """
         spoken = {
             value
-            for entity in group
+            for entity in near
             for key, value in entity.options.items()
             if key.endswith("state_topic") and isinstance(value, str)
         }
@@ -215,12 +227,13 @@ class HomeAssistantCollector:
         if not places:
             places = {
                 entity.object_id: place
-                for entity in (*behind, *group)
+                for entity in near
                 if (place := _connectivity(entity, self._sources)) is not None
             }
         if places:
             # The device's own word stands nearest to its states; in lists it comes after that of the bridge.
-            *others, own = sorted(places.values(), key=lambda place: _nearness(place["topic"], spoken))
+            states = [value for entity in used for key, value in entity.options.items() if key.endswith("state_topic")]
+            *others, own = sorted(places.values(), key=lambda place: _nearness(place["topic"], states))
             starts = [
                 {key: value for key, value in place.items() if key not in {"online", "offline"}}
                 | {"equals": place["online"]}
@@ -232,6 +245,12 @@ class HomeAssistantCollector:
             float(value) for value in silences if isinstance(value, int | float) and 1 <= value <= _LONGEST_SILENCE_S
         ]
         return {"silence_s": min(seconds)} if seconds else {}
+
+
+def _key(identity: str, channel: str) -> str:
+    """Return a key; a slash stands before a channel only."""
+    plain = identity.replace("%", "%25").replace("/", "%2F")
+    return f"{SOURCE}:{plain}/{channel}" if channel else f"{SOURCE}:{plain}"
 
 
 def _temperature(entity: Entity, sources: Sources) -> Measured | None:
@@ -286,12 +305,12 @@ def _place(topic: object, text: object, online: object, offline: object, sources
     return place
 
 
-def _nearness(topic: str, others: Iterable[str]) -> int:
+def _nearness(topic: str, others: Iterable[object]) -> int:
     """Return how many segments a topic shares with the one of the others that is nearest to it."""
     own = topic.split("/")
 
-    def shared(other: str) -> int:
-        pairs = zip(own, other.split("/"), strict=False)
+    def shared(other: object) -> int:
+        pairs = zip(own, str(other).split("/"), strict=False)
         return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
 
     return max((shared(other) for other in others), default=0)

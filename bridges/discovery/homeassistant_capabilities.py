@@ -23,10 +23,10 @@ from core.fault_words import faults_in_a_line
 from core.points import Quantity
 
 _MOST_OPTIONS: Final = 50
-_SWITCHING: Final = frozenset(
+SWITCHING: Final = frozenset(
     words("""
         switch relay state power output plug socket outlet on off load channel light main heater pump boiler charger
-        charging heating enable enabled active activated heatingactivated wwactivated dhw hc hp heat
+        charging heating enable enabled active activated heatingactivated wwactivated dhw hc hp heat rl
     """)
 )
 """Words of what switches the device itself."""
@@ -96,7 +96,7 @@ def _switch(entity: Entity, sources: Sources) -> Iterator[Settable]:
 def _odd(entity: Entity, text: str) -> list[str]:
     of_device = words(entity.device_name, entity.device)
     names = [word for word in words(text) if word not in of_device and not word.isdecimal() and word != "l"]
-    return [word for word in names if word not in _SWITCHING] if words(text) else ["no", "name"]
+    return [word for word in names if word not in SWITCHING] if words(text) else ["no", "name"]
 
 
 def _light(entity: Entity, sources: Sources) -> Iterator[Settable]:

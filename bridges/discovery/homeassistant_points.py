@@ -86,7 +86,7 @@ _NOT_NOW: Final = frozenset(
     """)
 )
 _PERIODS: Final = frozenset(
-    words("today yesterday tomorrow daily day weekly week monthly month yearly year hourly hour last session")
+    words("today yesterday tomorrow daily day weekly week monthly month yearly year hourly hour last session period")
 )
 _HEAT: Final = frozenset(words("heat heating thermal cooling pool dhw ww warmwater solarthermal"))
 _PLAIN: Final = frozenset(

@@ -252,6 +252,19 @@ def test_a_new_announcement_replaces_the_old_one_also_with_another_device() -> N
     assert collector.devices()[0].name == "Second"
 
 
+def test_keys_are_unique_whatever_devices_call_themselves() -> None:
+    config = {"stat_t": "a/p", "unit_of_meas": "W"}
+    names = ["a/1", "a%2F1", "a", "a%1"]
+    collector = collected(
+        *(
+            {f"homeassistant/sensor/e{index}/config": config | {"dev": {"ids": name}}}
+            for index, name in enumerate(names)
+        )
+    )
+    assert len({found.key for found in collector.devices()}) == 4
+    assert collector.devices()[0].key == "homeassistant:a"
+
+
 def test_an_entity_without_a_device_is_one() -> None:
     found = device({"homeassistant/sensor/attic/config": {"name": "Attic", "stat_t": "a/p", "unit_of_meas": "W"}})
     assert (found.key, found.name) == ("homeassistant:attic", "Attic")
@@ -316,7 +329,7 @@ def test_what_is_kept_is_bounded() -> None:
     large = HomeAssistantCollector()
     for index in range(100):
         large.take(f"homeassistant/sensor/d{index}/config", json.dumps({"stat_t": "a", "x": "y" * 200_000}).encode())
-    assert large.refused["The announcements are too long taken together."] == 21
+    assert large.refused["The announcements are too long taken together."] == 61
 
 
 def test_a_device_has_at_most_a_hundred_values(tmp_path: Path) -> None:
@@ -550,11 +563,53 @@ def test_of_several_switches_none_is_taken_unless_one_is_plainly_the_devices() -
     switches = {
         f"homeassistant/switch/d1/{name}/config": SWITCH
         | {"name": name, "cmd_t": f"d1/{name}", "avty_t": "d1/status", "dev": {"ids": "d1"}}
-        for name in ("relay_1", "relay_2")
+        for name in ("heater", "pump")
     }
     found = device(switches)
     assert found.template is None
     assert {reason for _, reason in found.skipped} == {"None of 2 is plainly the switch of the device."}
+
+
+def strip(switches: list[str], sensors: list[str]) -> list[FoundDevice]:
+    common = {"dev": {"ids": "302F1B", "name": "Strip"}, "avty_t": "s/alive"}
+    announced = {
+        f"homeassistant/switch/{name}/config": common | {"stat_t": f"s/{name}", "cmd_t": f"s/{name}/set", "name": name}
+        for name in switches
+    } | {
+        f"homeassistant/sensor/{name}/config": common | {"stat_t": f"s/{name}", "unit_of_meas": "W", "name": name}
+        for name in sensors
+    }
+    return collected(announced).devices()
+
+
+@pytest.mark.parametrize(
+    ("switches", "sensors", "channels"),
+    [
+        (["302F1B_RL_1", "302F1B_RL_2"], ["302F1B_power_1", "302F1B_power_2"], ["1", "2"]),  # Tasmota
+        (["switch_l1", "switch_l2", "child_lock"], ["power_l1", "power_l2"], ["1", "2"]),  # zigbee2mqtt
+        (["switch_left", "switch_right"], ["left_power", "right_power"], ["left", "right"]),
+    ],
+)
+def test_channels_are_devices_of_their_own(switches: list[str], sensors: list[str], channels: list[str]) -> None:
+    devices = {found.key: found for found in strip(switches, [*sensors, "power"])}
+    assert set(devices) == {"homeassistant:302F1B", *(f"homeassistant:302F1B/{channel}" for channel in channels)}
+    rest = devices["homeassistant:302F1B"].template
+    assert rest is not None
+    assert rest["points"] == {"power": {"topic": "s/power", "unit": "W"}}
+    assert "capabilities" not in rest
+    for channel, switch, power in zip(channels, switches, sensors, strict=False):
+        found = devices[f"homeassistant:302F1B/{channel}"]
+        assert (found.name, found.role) == (f"Strip {channel}", "plug")
+        assert found.template is not None
+        assert found.template["points"] == {"power": {"topic": f"s/{power}", "unit": "W"}}
+        assert found.template["capabilities"]["switch"]["set"]["topic"] == f"s/{switch}/set"
+
+
+@pytest.mark.parametrize(
+    "switches", [["relay", "relay_2"], ["1", "2"], ["heater_1", "pump_2"], ["relay_12_3_4", "relay_1"]]
+)
+def test_what_differs_by_more_than_a_channel_stays_one_device(switches: list[str]) -> None:
+    assert [found.key for found in strip(switches, [])] == ["homeassistant:302F1B"]
 
 
 def test_a_water_heater(tmp_path: Path) -> None:
@@ -695,7 +750,7 @@ def test_whatever_is_announced_every_template_that_comes_out_is_good(
     collector = HomeAssistantCollector()
     for index, (component, config, owner) in enumerate(announced):
         values = config if owner is None else config | {"dev": owner}
-        collector.take(f"homeassistant/{component}/e{index}/config", json.dumps(values).encode())
+        collector.take(f"homeassistant/{component}/n/relay_{index}/config", json.dumps(values).encode())
         message = {"dev": owner, "cmps": {"c": config | {"p": component}}, "avty_t": "a/s"}
         collector.take(f"homeassistant/device/d{index}/config", json.dumps(message).encode())
     directory = tmp_path_factory.getbasetemp()
