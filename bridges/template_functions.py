@@ -212,6 +212,16 @@ def _bool(value: Any, default: Any = UNDEFINED) -> Any:
     return _default_or(default, value, "true or false")
 
 
+def _multiply(value: Any, amount: Any, default: Any = UNDEFINED) -> Any:
+    number = _as_float(value)
+    return _default_or(default, value, "a number") if number is None else number * _numeric(amount)
+
+
+def _plus(value: Any, amount: Any, default: Any = UNDEFINED) -> Any:
+    number = _as_float(value)
+    return _default_or(default, value, "a number") if number is None else number + _numeric(amount)
+
+
 def _is_number(value: Any) -> bool:
     return _as_float(value) is not None
 
@@ -289,6 +299,7 @@ def _abs(value: Any) -> float:
 
 FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "abs": _abs,
+    "add": _plus,
     "bool": _bool,
     "capitalize": lambda value: text_of(value).capitalize(),
     "count": _length,
@@ -303,6 +314,7 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "lower": lambda value: text_of(value).lower(),
     "max": _extreme(max),
     "min": _extreme(min),
+    "multiply": _multiply,
     "replace": _replace,
     "round": _round,
     "string": text_of,

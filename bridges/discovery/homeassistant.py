@@ -145,7 +145,7 @@ class HomeAssistantCollector:
         name = f"{name} {channel}".strip()
         maker = next((entity.maker for entity in group if entity.maker), "")
         model = next((entity.model for entity in group if entity.model), "")
-        role = _role(name, model, group)
+        role = _role(words(name, maker, model), group)
         skipped: list[tuple[str, str]] = []
         measured, settables = self._usable(group, role, skipped)
         points, left = named(measured)
@@ -195,7 +195,7 @@ class HomeAssistantCollector:
                     case component if component in SETTABLE:
                         if (warmth := _temperature(entity, self._sources)) is not None:
                             measured.append(_checked(warmth))
-                        settables += settable(entity, self._sources)
+                        settables += settable(entity, self._sources, role)
                     case "button":
                         skipped.append((entity.label, "A button has no state that could be given back."))
                     case _:
@@ -337,9 +337,9 @@ def _template(
     return template
 
 
-def _role(name: str, model: str, group: list[Entity]) -> str:
+def _role(own: list[str], group: list[Entity]) -> str:
     """Guess what a device is to the household, by its own names first, then by its entities'."""
-    role = _role_by(words(name, model))
+    role = _role_by(own)
     if role not in ("", "plug", "water_heater"):
         return role
     inner = {word for entity in group for word in words(entity.object_id)}

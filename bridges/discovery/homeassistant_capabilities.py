@@ -8,7 +8,7 @@ taken: switching the wrong thing is worse than switching nothing.
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -37,7 +37,10 @@ _SETPOINTS: Final = frozenset(words("setpoint seltemp target selected thermostat
 _STORING: Final = frozenset(words("setpoint charge discharge"))
 _MODES: Final = frozenset(words("mode operation operating operationmode"))
 _NORMAL: Final = ("auto", "automatic", "normal", "standard", "heat_cool", "heat", "eco", "comfort", "on")
-_OFF: Final = "off"
+_CONFIGURED: Final = frozenset({"number", "switch"})
+"""Components of which some publishers announce as configuration what others announce plainly; all else is one."""
+_AFTER: Final = 10
+_OF_INVERTERS: Final = {CapabilityKind.IMPORT_LIMIT: CapabilityKind.EXPORT_LIMIT}
 _ROOM_C: Final = 20.0
 _WATER_C: Final = 50.0
 
@@ -52,11 +55,20 @@ class Settable:
     body: dict[str, Any]
 
 
-def settable(entity: Entity, sources: Sources) -> list[Settable]:
-    """Return what an entity can be told. Raises InvalidError where that is nothing that is set here."""
-    if entity.options.get("entity_category") in ("config", "diagnostic"):
+def settable(entity: Entity, sources: Sources, role: str) -> list[Settable]:
+    """Return what an entity of a device of that role can be told.
+
+    Raises InvalidError where that is nothing that is set here.
+    """
+    category = entity.options.get("entity_category")
+    if category is not None and not (category == "config" and entity.component in _CONFIGURED):
         raise InvalidError("It is a setting of the device, not of what it does.")
-    return [_checked(entry) for entry in _READERS[entity.component](entity, sources)]
+    entries = [_checked(entry) for entry in _READERS[entity.component](entity, sources)]
+    if category is not None:
+        entries = [replace(entry, rank=entry.rank + _AFTER) for entry in entries]
+    if role == "pv":  # what limits an inverter limits what it feeds in
+        entries = [replace(entry, kind=_OF_INVERTERS.get(entry.kind, entry.kind)) for entry in entries]
+    return entries
 
 
 def chosen(entries: list[Settable]) -> tuple[dict[CapabilityKind, Settable], list[tuple[Settable, str]]]:
@@ -128,6 +140,8 @@ def _number(entity: Entity, sources: Sources) -> Iterator[Settable]:
     options = entity.options
     names = frozenset(entity.words())
     quantity, factor, offset = scale(printable(options.get("unit_of_measurement"), 20))
+    if "persistent" in names and "non" not in names:
+        raise InvalidError("Its name says that it is written into memory that wears out.")
     low, high = _bound(options, "min", 1.0), _bound(options, "max", 100.0)
     kind, normal, rank = _kind_of_number(quantity, names, low, high)
     scaled = {key: value for key, value in (("scale", factor), ("offset", offset)) if value != float(key == "scale")}

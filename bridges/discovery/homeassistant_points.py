@@ -7,6 +7,7 @@ not say which phase a value is of, nor which way energy goes; names do, and only
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import dropwhile
 from typing import Any, Final
 
 from bridges.connected_device import POINTS
@@ -207,7 +208,7 @@ def _kind(quantity: Quantity, state_class: object, names: Sequence[str]) -> Kind
         return Kind.INSTANT
     if state_class == "measurement":
         raise InvalidError("It says that its energy is no counter.")
-    if not _PERIODS.isdisjoint(names):
+    if not _PERIODS.isdisjoint(names) or any(name.endswith("day") for name in names):
         raise InvalidError("It counts a day, a month or the like, so it is not the meter's register.")
     if _is_heat(names):
         raise InvalidError("Its name says that it is heat.")
@@ -279,7 +280,9 @@ def _has_rivals(entry: Measured, measured: Sequence[Measured]) -> bool:
 
 
 def _own_name(entity: Entity, taken: Mapping[str, object]) -> str:
-    slug = "_".join(words(entity.object_id)) or "_".join(words(entity.name)) or "value"
+    of_device = set(words(entity.device, entity.device_name))
+    ids = list(dropwhile(of_device.__contains__, words(entity.object_id)))
+    slug = "_".join(ids or words(entity.object_id) or words(entity.name)) or "value"
     slug = (slug if slug[0].isalpha() else f"p_{slug}")[:60]
     name, count = slug, 1
     while name in taken or name in POINTS:

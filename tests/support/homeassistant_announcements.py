@@ -2,7 +2,8 @@
 
 EMS-ESP 3.7.2: src/core/mqtt.cpp. zigbee2mqtt 1.42 and 2.x: lib/extension/homeassistant.ts (one topic an entity).
 zwave-js-ui 9 to 11: api/hass/configurations.ts and api/lib/Gateway.ts. ESPHome 2025: components/mqtt/mqtt_component.cpp
-and its neighbours. OpenMQTTGateway 1.7: main/ZmqttDiscovery.ino. The device form: Home Assistant's page on MQTT, 2025.
+and its neighbours. OpenMQTTGateway 1.7: main/ZmqttDiscovery.ino. OpenDTU 2024: src/MqttHandleHass.cpp. Tasmota 9 with
+SetOption19: tasmota/xdrv_12_home_assistant.ino. The device form: Home Assistant's page on MQTT, 2025.
 """
 
 from typing import Any, Final
@@ -285,6 +286,8 @@ def _esphome(component: str, object_id: str, **more: Any) -> dict[str, Any]:
 
 
 _POWER: Final = {"dev_cla": "power", "unit_of_meas": "kW", "stat_cla": "measurement"}
+_WATTS: Final = {"dev_cla": "power", "unit_of_meas": "W", "stat_cla": "measurement"}
+_WH: Final = {"dev_cla": "energy", "unit_of_meas": "Wh", "stat_cla": "total_increasing"}
 _ENERGY: Final = {"dev_cla": "energy", "unit_of_meas": "kWh", "stat_cla": "total_increasing"}
 ESPHOME: Final[Announcements] = {
     "homeassistant/sensor/utility-meter/power_consumed/config": _esphome("sensor", "power_consumed", **_POWER),
@@ -369,6 +372,106 @@ OPENMQTTGATEWAY: Final[Announcements] = {
         "cmd_t": "home/OMG_RN8209/commands/MQTTtoSYS/config",
         "device": {"name": "OMG_RN8209", "ids": ["A0B1C2D3E4F5"]},
     },
+}
+
+
+def _opendtu(component: str, object_id: str, **more: Any) -> tuple[str, dict[str, Any]]:
+    serial = "114100000001"
+    return f"homeassistant/{component}/{serial}/{object_id}/config", {
+        "uniq_id": f"{serial}_{object_id}",
+        "avty_t": "solar/dtu/status",
+        "pl_avail": "online",
+        "pl_not_avail": "offline",
+        "dev": {
+            "name": "Roof",
+            "ids": serial,
+            "mf": "Hoymiles",
+            "mdl": "HM-800",
+            "via_device": "a0b1c2",
+        },
+        **more,
+    }
+
+
+_LIMIT: Final = {"stat_t": "solar/114100000001/status/limit_absolute", "ent_cat": "config", "unit_of_meas": "W"}
+OPENDTU: Final[Announcements] = dict(
+    [
+        _opendtu("sensor", "ch0_Power", name="Power", stat_t="solar/114100000001/0/power", exp_aft=60, **_WATTS),
+        _opendtu("sensor", "ch0_YieldDay", name="YieldDay", stat_t="solar/114100000001/0/yieldday", **_WH),
+        _opendtu("sensor", "ch0_YieldTotal", name="YieldTotal", stat_t="solar/114100000001/0/yieldtotal", **_ENERGY),
+        _opendtu(
+            "number",
+            "limit_nonpersistent_absolute",
+            name="Limit NonPersistent Absolute",
+            cmd_t="solar/114100000001/cmd/limit_nonpersistent_absolute",
+            min=0,
+            max=2250,
+            **_LIMIT,
+        ),
+        _opendtu(
+            "number",
+            "limit_persistent_absolute",
+            name="Limit Persistent Absolute",
+            cmd_t="solar/114100000001/cmd/limit_persistent_absolute",
+            min=0,
+            max=2250,
+            **_LIMIT,
+        ),
+        _opendtu(
+            "binary_sensor",
+            "reachable",
+            name="Reachable",
+            stat_t="solar/114100000001/status/reachable",
+            dev_cla="connectivity",
+            pl_on="1",
+            pl_off="0",
+        ),
+        _opendtu(
+            "button", "restart", name="Restart Inverter", cmd_t="solar/114100000001/cmd/restart", ent_cat="config"
+        ),
+    ]
+)
+
+TASMOTA: Final[Announcements] = {
+    "homeassistant/switch/302F1B_RL_1/config": {
+        "name": "Boiler plug",
+        "stat_t": "tele/plug_302F1B/STATE",
+        "avty_t": "tele/plug_302F1B/LWT",
+        "pl_avail": "Online",
+        "pl_not_avail": "Offline",
+        "cmd_t": "cmnd/plug_302F1B/POWER",
+        "val_tpl": "{{value_json.POWER}}",
+        "pl_off": "OFF",
+        "pl_on": "ON",
+        "uniq_id": "302F1B_RL_1",
+        "dev": {"ids": ["302F1B"], "name": "Boiler plug", "mdl": "Generic", "sw": "9.1.0", "mf": "Tasmota"},
+    },
+} | {
+    f"homeassistant/sensor/302F1B_ENERGY_{name}/config": {
+        "name": f"Boiler plug ENERGY {name}",
+        "stat_t": "tele/plug_302F1B/SENSOR",
+        "avty_t": "tele/plug_302F1B/LWT",
+        "pl_avail": "Online",
+        "pl_not_avail": "Offline",
+        "uniq_id": f"302F1B_ENERGY_{name}",
+        "dev": {"ids": ["302F1B"]},
+        "unit_of_meas": unit,
+        "frc_upd": True,
+        "val_tpl": f"{{{{value_json['ENERGY']['{name}']}}}}",
+    }
+    for name, unit in {
+        "TotalStartTime": " ",
+        "Total": "kWh",
+        "Yesterday": "kWh",
+        "Today": "kWh",
+        "Period": "Wh",
+        "Power": "W",
+        "ApparentPower": "VA",
+        "ReactivePower": "VAr",
+        "Factor": "Cos φ",
+        "Voltage": "V",
+        "Current": "A",
+    }.items()
 }
 
 WALLBOX: Final[Announcements] = {

@@ -20,14 +20,18 @@ from support.homeassistant_announcements import (
     EMS_ESP,
     EMS_ESP_THERMOSTAT,
     ESPHOME,
+    OPENDTU,
     OPENMQTTGATEWAY,
+    TASMOTA,
     WALLBOX,
     ZIGBEE2MQTT,
     ZWAVE_JS_UI,
     Announcements,
 )
 
-EVERYTHING = EMS_ESP | EMS_ESP_THERMOSTAT | ZIGBEE2MQTT | ZWAVE_JS_UI | ESPHOME | OPENMQTTGATEWAY | WALLBOX
+EVERYTHING = (
+    EMS_ESP | EMS_ESP_THERMOSTAT | ZIGBEE2MQTT | ZWAVE_JS_UI | ESPHOME | OPENMQTTGATEWAY | OPENDTU | TASMOTA | WALLBOX
+)
 
 WORKED_OUT = pytest.mark.skipif(
     "template" not in StateTemplate.model_fields, reason="device templates do not work values out by templates"
@@ -76,9 +80,9 @@ def test_the_collector_is_one() -> None:
 def test_every_template_can_be_used_as_it_is(tmp_path: Path) -> None:
     devices = collected(EVERYTHING).devices()
     assert [found.key for found in devices] == sorted(found.key for found in devices)
-    assert len(devices) == 8
+    assert len(devices) == 10
     templates = [found for found in devices if found.template is not None]
-    assert len(templates) == 7
+    assert len(templates) == 9
     for found in templates:
         assert found.source == "homeassistant"
         assert found.driver is None
@@ -92,7 +96,7 @@ def test_ems_esp(tmp_path: Path) -> None:
     template = body(found, tmp_path)
     assert template.points["power"].path == "hppower"  # what stands in for a missing value is no reading
     assert (template.points["energy"].path, template.points["energy"].unit) == ("nrgconstotal", "kWh")
-    assert meaning("x", template.points["boiler_outdoortemp"])[:2] == (Quantity.TEMPERATURE, Kind.INSTANT)
+    assert meaning("x", template.points["outdoortemp"])[:2] == (Quantity.TEMPERATURE, Kind.INSTANT)
     limit = template.capabilities[CapabilityKind.IMPORT_LIMIT]
     assert (limit.low, limit.high, limit.normal, limit.set.topic) == (0, 6000, 6000, "ems-esp/boiler/hppowerlimit")
     assert template.capabilities[CapabilityKind.SETPOINT].state.path == "dhw.seltemp"
@@ -129,7 +133,7 @@ def test_a_thermostat_has_a_setpoint_and_a_mode(tmp_path: Path) -> None:
     assert (mode["values"], mode["normal"]) == (["auto", "heat", "off"], "auto")
     template = read(mode["state"]["template"])
     assert template.value('{"hc1":{"mode":"manual"}}') == "heat"
-    assert body(found, tmp_path).points["thermostat_hc_1"].path == "hc1.currtemp"
+    assert body(found, tmp_path).points["hc_1"].path == "hc1.currtemp"
 
 
 def test_zigbee2mqtt(tmp_path: Path) -> None:
@@ -192,6 +196,40 @@ def test_openmqttgateway(tmp_path: Path) -> None:
     assert list(body(found, tmp_path).points) == ["energy"]
     assert "wildcards" in dict(found.skipped)["sensor NRG power"]
     assert "does not say that it switches" in dict(found.skipped)["switch SYS: Auto discovery"]
+
+
+def test_opendtu(tmp_path: Path) -> None:
+    found = device(OPENDTU)
+    assert (found.name, found.role) == ("Roof", "pv")
+    template = body(found, tmp_path)
+    assert {name: source.topic for name, source in template.points.items()} == {
+        "export_power": "solar/114100000001/0/power",
+        "export_energy": "solar/114100000001/0/yieldtotal",
+    }
+    # What limits an inverter limits what it feeds in; what is written into its flash memory is left alone.
+    limit = template.capabilities[CapabilityKind.EXPORT_LIMIT]
+    assert (limit.high, limit.set.topic) == (2250, "solar/114100000001/cmd/limit_nonpersistent_absolute")
+    skipped = dict(found.skipped)
+    assert "wears out" in skipped["number Limit Persistent Absolute"]
+    assert "a day" in skipped["sensor YieldDay"]
+
+
+def test_tasmota(tmp_path: Path) -> None:
+    found = device(TASMOTA)
+    assert (found.key, found.name, found.role) == ("homeassistant:302F1B", "Boiler plug", "water_heater")
+    template = body(found, tmp_path)
+    assert {name: source.path for name, source in template.points.items()} == {
+        "energy": "ENERGY.Total",
+        "power": "ENERGY.Power",
+        "voltage_l1": "ENERGY.Voltage",
+        "current_l1": "ENERGY.Current",
+        "energy_apparent_power": "ENERGY.ApparentPower",
+        "energy_reactive_power": "ENERGY.ReactivePower",
+    }
+    assert template.presence is not None
+    assert (template.presence.online, template.presence.offline) == ("Online", "Offline")
+    assert template.capabilities[CapabilityKind.SWITCH].set.words == {"on": "ON", "off": "OFF"}
+    assert len(found.skipped) == 5
 
 
 @WORKED_OUT
@@ -489,7 +527,8 @@ SWITCH = {"stat_t": "d1/state", "cmd_t": "d1/set", "name": "Relay"}
         ("switch", {"pl_on": {"a": 1}}, "not short words"),
         ("switch", {"cmd_tpl": "{{ now() }}"}, "now"),
         ("switch", {"cmd_tpl": "same"}, "not different"),
-        ("switch", {"ent_cat": "config"}, "setting"),
+        ("switch", {"ent_cat": "diagnostic"}, "setting"),
+        ("select", {"name": "Mode", "ops": ["auto", "x"], "ent_cat": "config"}, "setting"),
         ("light", {"on_command_type": "brightness"}, "not switched by words"),
         ("light", {"schema": "template"}, "not switched by words"),
         ("number", {"unit_of_meas": "W"}, "limit or a setpoint"),
