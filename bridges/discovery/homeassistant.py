@@ -211,24 +211,24 @@ class HomeAssistantCollector:
 
         `near` are the entities of the device and of the bridge before it, `used` those whose state is set.
         """
-        spoken = {
+        spoken = Counter(
             value
             for entity in near
             for key, value in entity.options.items()
             if key.endswith("state_topic") and isinstance(value, str)
-        }
+        )
+        # What stands beside a state tells of that value, and comes again with each message: it is no word of a start.
         places = {
             json.dumps(place, sort_keys=True): place
             for entity in used
             for place in _availability(entity, self._sources)
-            # What stands beside the state itself tells of that value, not of the device.
             if place["topic"] not in spoken
         }
         if not places:
             places = {
                 entity.object_id: place
                 for entity in near
-                if (place := _connectivity(entity, self._sources)) is not None
+                if (place := _connectivity(entity, self._sources)) is not None and spoken[place["topic"]] == 1
             }
         if places:
             # The device's own word stands nearest to its states; in lists it comes after that of the bridge.

@@ -122,6 +122,19 @@ def test_the_presence_of_a_bridge_counts_for_what_is_behind_it() -> None:
     assert "when it starts" in dict(boiler.skipped)["switch Heizen aktiviert"]
 
 
+def test_what_tells_a_presence_with_every_value_tells_no_start() -> None:
+    owner = {"ids": "d1", "name": "Thing"}
+    switch = SWITCH | {"dev": owner, "val_tpl": "{{ value_json.relay }}"}
+    link = {"stat_t": "d1/link", "dev_cla": "connectivity", "pl_on": "up", "pl_off": "down", "dev": owner}
+    topics = ("homeassistant/switch/d1/relay/config", "homeassistant/binary_sensor/d1/link/config")
+    found = device(dict(zip(topics, (switch, link), strict=True)))
+    assert found.template is not None
+    assert found.template["presence"] == {"topic": "d1/link", "online": "up", "offline": "down"}
+    beside = link | {"stat_t": "d1/state", "val_tpl": "{{ value_json.link }}"}
+    for entities in ((switch, beside), (switch | {"avty_t": "d1/state"}, beside)):
+        assert device(dict(zip(topics, entities, strict=True))).template is None
+
+
 @WORKED_OUT
 def test_a_thermostat_has_a_setpoint_and_a_mode(tmp_path: Path) -> None:
     found = device(EMS_ESP_THERMOSTAT | EMS_ESP, "thermostat")
