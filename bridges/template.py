@@ -11,12 +11,22 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 from pydantic_core import SchemaError
 
 from bridges.connected_device import POINTS
 from bridges.connections import ConnectionKind
 from bridges.device import CapabilityKind, same
+from bridges.value_template import MOST_TEMPLATE, read
 from bridges.yaml_file import FileError, Place, YamlFile
 from core.errors import InvalidError
 from core.fault_words import faults_in_a_line
@@ -34,6 +44,14 @@ def _as_text(value: object) -> object:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, int | float) else value
+
+
+def _readable(text: str) -> str:
+    try:
+        read(text)
+    except InvalidError as error:
+        raise ValueError(str(error)) from error
+    return text
 
 
 Text = Annotated[str, BeforeValidator(_as_text), Field(min_length=1, max_length=200)]
@@ -116,13 +134,21 @@ class Scaled(_Part):
 class StateTemplate(_Part):
     """Where something is heard: the payload as it is, or what lies in it.
 
-    `path` leads through JSON (`switch.output`, `phases.0.power`). `qos` 0 suits what carries no time of its own and
-    would be stale after a wait at the broker.
+    `path` leads through JSON (`switch.output`, `phases.0.power`), or `template` works the value out, as those of Home
+    Assistant do (`bridges.value_template`). `qos` 0 suits what carries no time of its own and would be stale after a
+    wait at the broker.
     """
 
     topic: Topic
     path: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    template: Annotated[str, Field(min_length=1, max_length=MOST_TEMPLATE), AfterValidator(_readable)] | None = None
     qos: Literal[0, 1] = 0
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.path is not None and self.template is not None:
+            raise ValueError("path and template are two ways to the value; give one of them")
+        return self
 
 
 class PointSource(StateTemplate, Scaled):
@@ -142,8 +168,8 @@ class PointSource(StateTemplate, Scaled):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
-        if self.path is not None and self.record is not None:
-            raise ValueError("path is for JSON, record for SenML; give one of them")
+        if self.record is not None and (self.path is not None or self.template is not None):
+            raise ValueError("path and template are for JSON, record for SenML; give one of them")
         if self.quantity is not None and self.kind is None:
             raise ValueError("a quantity needs a kind: instant, mean, sum or register")
         return self

@@ -27,6 +27,7 @@ from bridges.template import (
     Template,
     meaning,
 )
+from bridges.value_template import read
 from core.clock import Clock
 from core.errors import InvalidError
 from core.points import UNITS, Point, to_unit
@@ -69,6 +70,7 @@ class TemplatedDevice(ConnectedDevice):
         self._back_s = -math.inf
         self._heard: timedelta | None = None
         self._silence = None if body.silence_s is None else timedelta(seconds=body.silence_s)
+        self._templates = {text: read(text) for _, source in body.sources() if (text := source.template) is not None}
         self._subscriptions = tuple(self._listen())
 
     @property
@@ -141,7 +143,11 @@ class TemplatedDevice(ConnectedDevice):
             try:
                 if source.path is not None and not parsed:
                     parsed.append(parse_json(message.payload))
-                word = _text(message) if source.path is None else _at(parsed[0], source.path)
+                word: _Word | None
+                if source.template is not None:
+                    word = self._templates[source.template].value(message.payload)
+                else:
+                    word = _text(message) if source.path is None else _at(parsed[0], source.path)
                 if word is not None:
                     use(word, message.retained)
             except InvalidError as error:
