@@ -11,12 +11,22 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 from pydantic_core import SchemaError
 
 from bridges.connected_device import POINTS
 from bridges.connections import ConnectionKind
 from bridges.device import CapabilityKind, same
+from bridges.value_template import MOST_TEMPLATE, read
 from bridges.yaml_file import FileError, Place, YamlFile
 from core.errors import InvalidError
 from core.fault_words import faults_in_a_line
@@ -41,6 +51,14 @@ def _as_text(value: object) -> object:
 def _as_texts(value: object) -> object:
     """Take a single word for a list of it."""
     return tuple(_as_text(each) for each in value) if isinstance(value, list) else (_as_text(value),)
+
+
+def _readable(text: str) -> str:
+    try:
+        read(text)
+    except InvalidError as error:
+        raise ValueError(str(error)) from error
+    return text
 
 
 Text = Annotated[str, BeforeValidator(_as_text), Field(min_length=1, max_length=200)]
@@ -138,12 +156,14 @@ class StateTemplate(_Part):
 
     A path leads through JSON: `switch.output`, `phases.0.power`, or a JSON Pointer (RFC 6901) where keys have dots:
     `/values/power.total`. `each` leads to an array whose elements are read singly, `/` being the message itself; only
-    those count in which each path of `where` says its word. `qos` 0 suits what carries no time of its own and would be
+    those count in which each path of `where` says its word. Or a `template` works the value out, as those of Home
+    Assistant do (`bridges.value_template`). `qos` 0 suits what carries no time of its own and would be
     stale after a wait at the broker.
     """
 
     topic: Topic
     path: JsonPath | None = None
+    template: Annotated[str, Field(min_length=1, max_length=MOST_TEMPLATE), AfterValidator(_readable)] | None = None
     each: JsonPath | None = None
     where: dict[JsonPath, Word] = Field(default_factory=dict, max_length=10)
     qos: Literal[0, 1] = 0
@@ -157,6 +177,8 @@ class StateTemplate(_Part):
     def _has_a_path(self) -> Self:
         if self.path is None and self.is_json:
             raise ValueError("each and where are for JSON: give the value's path, too")
+        if self.template is not None and self.is_json:
+            raise ValueError("path and template are two ways to the value; give one of them")
         return self
 
 
@@ -180,8 +202,8 @@ class PointSource(StateTemplate, Scaled):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
-        if self.is_json and self.record is not None:
-            raise ValueError("path is for JSON, record for SenML; give one of them")
+        if self.record is not None and (self.is_json or self.template is not None):
+            raise ValueError("path and template are for JSON, record for SenML; give one of them")
         if self.time is not None and self.path is None:
             raise ValueError("time is for JSON: give the value's path, too")
         if self.quantity is not None and self.kind is None:

@@ -42,6 +42,7 @@ from bridges.template import (
     Template,
     meaning,
 )
+from bridges.value_template import read
 from core.clock import Clock
 from core.errors import InvalidError, UnavailableError
 from core.points import UNITS, Point, Reading, to_unit
@@ -95,6 +96,7 @@ class TemplatedDevice(ConnectedDevice):
         self._silence = None if body.silence_s is None else timedelta(seconds=body.silence_s)
         self._leased: set[CapabilityKind] = set()
         """What goes back by itself, because of our order."""
+        self._templates = {text: read(text) for _, source in body.sources() if (text := source.template) is not None}
         self._subscriptions = tuple(self._listen())
 
     @property
@@ -195,16 +197,16 @@ class TemplatedDevice(ConnectedDevice):
     def _take(self, listeners: Sequence[tuple[StateTemplate, _Use]], message: Message) -> None:
         """Give every listener its part of a message; a part that is wrong spoils no other. Raises InvalidError."""
         faults: dict[str, None] = {}
-        parsed: list[Any] = []
+        content = _Content(message)
         stamped: _Stamped = []
         for source, use in listeners:
             try:
                 if not source.is_json:
-                    use(_text(message), message.retained)
+                    word = self._word(source, message, content)
+                    if word is not None:
+                        use(word, message.retained)
                     continue
-                if not parsed:
-                    parsed.append(parse_json(message.payload))
-                parts = _elements(parsed[0], source.each)
+                parts = _elements(content.json(), source.each)
             except InvalidError as error:
                 faults[str(error)] = None
                 continue
@@ -216,6 +218,12 @@ class TemplatedDevice(ConnectedDevice):
         self._pass_on_stamped(stamped, retained=message.retained)
         if faults:
             raise InvalidError("; ".join(list(faults)[:_MOST_FAULTS]))
+
+    def _word(self, source: StateTemplate, message: Message, content: "_Content") -> _Word | None:
+        """Return what a message says as a whole."""
+        if source.template is None:
+            return _text(message)
+        return self._templates[source.template].value(message.payload, content.json)
 
     def _take_part(self, source: StateTemplate, use: _Use, part: Any, stamped: _Stamped, *, retained: bool) -> None:
         word = None if source.path is None else _at(part, source.path)
@@ -318,6 +326,27 @@ class RememberingDevice(TemplatedDevice):
         memory = self._body.history
         if memory is not None:
             await self.ask_history(memory.topic, since, until, None)
+
+
+class _Content:
+    """The JSON of a message, parsed once for all that ask for it."""
+
+    def __init__(self, message: Message) -> None:
+        self._message = message
+        self._parsed: list[Any] = []
+        self._fault = ""
+
+    def json(self) -> Any:
+        """Return it. Raises InvalidError for what is none."""
+        if self._fault:
+            raise InvalidError(self._fault)
+        if not self._parsed:
+            try:
+                self._parsed.append(parse_json(self._message.payload))
+            except InvalidError as error:
+                self._fault = str(error)
+                raise
+        return self._parsed[0]
 
 
 def _capability(kind: CapabilityKind, body: CapabilityBody, *, readable: bool) -> Capability:

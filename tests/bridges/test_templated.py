@@ -262,6 +262,39 @@ async def test_one_message_may_say_everything(tmp_path: Path) -> None:
     assert len(house.states) == 2
 
 
+PUMP = """\
+title: A heat pump that takes working out
+points:
+  power: {topic: pump/data, template: "{{ value_json.kw | float * 1000 }}"}
+presence: {topic: pump/link, template: "{{ 'up' if value_json.rssi > -90 else 'down' }}", online: up, offline: down}
+starts: [{topic: pump/log, template: "{{ value.split(' ')[0] }}", equals: boot}]
+capabilities:
+  switch:
+    values: [on, off]
+    normal: on
+    state: {topic: pump/data, template: "{{ value_json.mode != 'standby' }}", words: {true: on, false: off}}
+    set: {topic: pump/set}
+"""
+
+
+async def test_values_that_are_worked_out(tmp_path: Path) -> None:
+    house = await House(tmp_path, PUMP).start()
+    house.hear("pump/data", {"kw": "1.5", "mode": "heat"})
+    house.hear("pump/data", {"kw": 0, "mode": "standby"})
+    assert [reading.value for reading in house.readings] == [1500.0, 0.0]
+    assert house.states == [("switch", "on"), ("switch", "off")]
+    house.hear("pump/log", b"boot 17")
+    assert house.contacts == [Contact.RESTARTED]
+    house.hear("pump/data", {"mode": "heat"})  # says nothing of its power, which is no fault
+    house.hear("pump/link", {"snr": 3})
+    assert len(house.readings) == 2
+    assert house.device.online
+    house.hear("pump/link", {"rssi": -95})
+    assert not house.device.online
+    with pytest.raises(InvalidError, match="not a number"):
+        house.hear("pump/data", {"kw": "much", "mode": "heat"})
+
+
 async def test_orders_in_the_words_and_numbers_of_the_device(tmp_path: Path) -> None:
     house = await House(tmp_path, CHARGER).start()
     await house.device.apply(CapabilityKind.CURRENT_LIMIT, 16, None)

@@ -1,0 +1,48 @@
+"""Devices that announce themselves: what they say of themselves becomes a driver with its options, or a template.
+
+Pure: collectors are given messages and say which devices those make; who listens and who writes files is elsewhere.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDevice:
+    """A device that announced itself, with what it takes to use it.
+
+    `key` is stable and unique (`homeassistant:0x00158d0001a2b3c4`). `source` is how it announced itself:
+    `homeassistant`, `zigbee2mqtt`, `shelly`, `tasmota`, `victron` or `ems_esp`. `name` is what its owner calls it,
+    bounded and printable. `role` is a guess (`grid_meter`, `pv`, `water_heater`, `heat_pump`, `ev_charger`, `battery`,
+    `plug`), empty where nothing tells. Either `driver` names a bundled driver or template that fits with its `options`,
+    or `template` is the body of a template of its own, as `bridges.template` reads it; both None: nothing of it can be
+    used. `skipped` says what of it cannot be used, and why.
+    """
+
+    key: str
+    source: str
+    name: str
+    maker: str
+    model: str
+    role: str
+    driver: str | None
+    options: Mapping[str, Any]
+    template: Mapping[str, Any] | None
+    skipped: tuple[tuple[str, str], ...]
+
+
+class Collector(Protocol):
+    """Hears announcements and says which devices they make.
+
+    `topics` are the topic filters to listen to; `refused` counts, by reason, the messages that could not be used.
+    """
+
+    topics: tuple[str, ...]
+    refused: Mapping[str, int]
+
+    def take(self, topic: str, payload: bytes) -> None:
+        """Take a message. Raises nothing: a bad one is counted."""
+
+    def devices(self) -> list[FoundDevice]:
+        """Return the devices that are announced now, sorted by key."""
