@@ -99,6 +99,10 @@ class ConnectedDevice:
         """Return the last state that the device itself reported; before it spoke, the one that the broker has."""
         return self._states.get(capability, self._stored.get(capability))
 
+    def said_at(self, capability: CapabilityKind) -> timedelta:
+        """Return when it said so, by `Clock.elapsed`; the beginning of time if it never did."""
+        return self._said_at.get(capability, timedelta.min)
+
     def observe(self, on_contact: Callable[[Contact], None]) -> None:
         """Call `on_contact` when the device, or our link, comes and goes."""
         self._observers.append(on_contact)

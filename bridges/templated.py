@@ -33,6 +33,7 @@ from bridges.template import (
     VALUE,
     Ask,
     CapabilityBody,
+    CommandTemplate,
     DeviceBody,
     PointSource,
     Presence,
@@ -58,6 +59,8 @@ _ONE_START_S: Final = 5.0
 _GRACE_S: Final = 60
 """A device gives itself back so much later than we do."""
 _LONGEST_LEASE_S: Final = 86_400.0
+_FLIP: Final = timedelta(seconds=5)
+"""A device's timer is so exact, and says so within that time."""
 _SEGMENT: Final = re.compile(r"[:/]")
 
 _Word = str | bool | float
@@ -96,6 +99,8 @@ class TemplatedDevice(ConnectedDevice):
         self._silence = None if body.silence_s is None else timedelta(seconds=body.silence_s)
         self._leased: set[CapabilityKind] = set()
         """What goes back by itself, because of our order."""
+        self._flips: dict[CapabilityKind, timedelta] = {}
+        """When it would, by the clock that cannot be set."""
         self._templates = {text: read(text) for _, source in body.sources() if (text := source.template) is not None}
         self._subscriptions = tuple(self._listen())
 
@@ -138,14 +143,37 @@ class TemplatedDevice(ConnectedDevice):
             raise InvalidError(f"{self.device.id} has no {capability}.")
         order = body.set
         text = order.payload
+        flip = self._flips.pop(capability, None)
         if order.lease is not None and until is not None and self._reverts(capability, value):
-            text = order.lease.replace(LEASE, str(self._lease_s(until)))
+            lease_s = self._lease_s(until)
+            text = order.lease.replace(LEASE, str(lease_s))
+            self._flips[capability] = self.clock.elapsed() + timedelta(seconds=lease_s)
         elif until is None:
             self._leased.discard(capability)
-        payload = text.replace(VALUE, _their_words(self.device.id, capability, body, value))
         self.speak()
-        await self.connection.publish(order.topic, payload, order.qos, retain=order.retain)
+        await self._tell(order, text, _their_words(self.device.id, capability, body, value))
         await self.greet()
+        if until is None and flip is not None and flip > self.clock.elapsed():
+            self.in_background(self._stay(capability, value, flip))
+
+    async def _tell(self, order: CommandTemplate, text: str, words: str) -> None:
+        await self.connection.publish(order.topic, text.replace(VALUE, words), order.qos, retain=order.retain)
+
+    async def _stay(self, capability: CapabilityKind, value: Value, flip: timedelta) -> None:
+        """Hold a device that was given back early against a timer of its own, should that still run.
+
+        Not every maker says whether a new order ends the timer of an old one. What changes at another time is
+        somebody's hand.
+        """
+        await self.clock.sleep_until(self.clock.now() + flip - self.clock.elapsed() + _FLIP)
+        state, heard = self.state(capability), self.said_at(capability)
+        itself = flip - 2 * _FLIP <= heard <= flip + 2 * _FLIP
+        if capability in self._flips or state is None or same(state, value) or not itself:
+            return
+        _log.warning("a timer of the device's own ran on; it is given back again", device=self.device.id)
+        body = self._body.capabilities[capability]
+        with suppress(UnavailableError):
+            await self._tell(body.set, body.set.payload, _their_words(self.device.id, capability, body, value))
 
     def _reverts(self, capability: CapabilityKind, value: Value) -> bool:
         """Tell whether a device that goes back by itself would go back to what it did before us.

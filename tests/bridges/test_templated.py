@@ -221,6 +221,25 @@ async def test_a_device_that_is_so_already_is_not_told_to_become_different_later
     assert orders(house) == ['{"to":"off"}']
 
 
+@pytest.mark.parametrize(("flips_after_s", "again"), [(660, True), (662, True), (400, False), (None, False)])
+async def test_a_timer_that_runs_on_takes_nothing_back(tmp_path: Path, flips_after_s: int | None, again: bool) -> None:
+    house = await relay(tmp_path, "on")
+    await house.device.apply(CapabilityKind.SWITCH, "off", NOW + 10 * MINUTE)
+    house.hear("relay/state", b"off")
+    house.clock.advance(to=NOW + 2 * MINUTE)
+    await house.device.apply(CapabilityKind.SWITCH, "on", None)  # given back early
+    house.hear("relay/state", b"on")
+    orders(house)
+    await asyncio.sleep(0)
+    if flips_after_s is not None:
+        house.clock.advance(to=NOW + timedelta(seconds=flips_after_s))
+        house.hear("relay/state", b"off")
+    house.clock.advance(to=NOW + timedelta(seconds=700))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert orders(house) == (['{"to":"on"}'] if again else [])
+
+
 async def test_several_words_mean_that_a_device_is_there(tmp_path: Path) -> None:
     house = await House(tmp_path, RELAY).start()
     house.hear("relay/alive", b"Dead")
