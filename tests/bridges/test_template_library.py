@@ -99,6 +99,81 @@ SHELLY2_ON: Final = says(
     {"switch": "on"},
 )
 PLUG: Final = "zigbee2mqtt/boiler-plug"
+VENUS: Final = "c0619ab00112"
+VENUS_ASKS: Final = (
+    (f"R/{VENUS}/keepalive", '{ "keepalive-options" : ["suppress-republish"] }'),
+    (f"R/{VENUS}/system/0/Ac/Grid", ""),
+    (f"R/{VENUS}/system/0/Ac/Consumption", ""),
+    (f"R/{VENUS}/system/0/Dc/Battery", ""),
+    (f"R/{VENUS}/settings/0/Settings/CGwacs/AcPowerSetPoint", ""),
+)
+BOILER: Final = says(
+    "ems-esp/boiler_data",
+    {
+        "heatingactive": "on",
+        "outdoortemp": -3.2,
+        "curflowtemp": 38.4,
+        "rettemp": 33.1,
+        "nrgconstotal": 5120,
+        "nrgsupptotal": 17410,
+        "hpcurrpower": 2140,
+        "hppowerlimit": 9000,
+        "hpactivity": "heating",
+        "dhw": {"seltemp": 50, "curtemp": 47.6, "onetime": "off", "activated": "on"},
+    },
+    {
+        "power": 2140,
+        "energy": 5_120_000,
+        "heat": 17_410_000,
+        "outdoor": -3.2,
+        "supply_temperature": 38.4,
+        "return_temperature": 33.1,
+        "tank": 47.6,
+    },
+    {"import_limit": 9000, "boost": "off"},
+)
+
+
+def measured(path: str, value: object) -> dict[str, object]:
+    """Return a single message of a FLEXMETER device, a minute old."""
+    return {
+        "hardwareId": "M-1042",
+        "type": "DeviceMeasurements",
+        "request": {"measurements": {path: value}, "updateState": True, "eventDate": "2026-03-02T16:59:00.000Z"},
+    }
+
+
+FLEXMETER: Final = {
+    "electricity.energy.active.consumed.total": (87.1, "energy", 87_100),
+    "electricity.energy.active.injected.total": (3.5, "export_energy", 3_500),
+    "electricity.power.active.consumed.total": (1200, "power", 1200),
+    "electricity.power.active.injected.total": (0, "export_power", 0),
+    "electricity.energy.active.consumed.l1": (1, "energy_l1", 1000),
+    "electricity.energy.active.consumed.l2": (2, "energy_l2", 2000),
+    "electricity.energy.active.consumed.l3": (3, "energy_l3", 3000),
+    "electricity.power.active.consumed.l1": (100, "power_l1", 100),
+    "electricity.power.active.consumed.l2": (200, "power_l2", 200),
+    "electricity.power.active.consumed.l3": (300, "power_l3", 300),
+    "electricity.voltage.rms.l1": (231.1, "voltage_l1", 231.1),
+    "electricity.voltage.rms.l2": (232.1, "voltage_l2", 232.1),
+    "electricity.voltage.rms.l3": (233.1, "voltage_l3", 233.1),
+    "electricity.current.rms.l1": (1.1, "current_l1", 1.1),
+    "electricity.current.rms.l2": (1.2, "current_l2", 1.2),
+    "electricity.current.rms.l3": (1.3, "current_l3", 1.3),
+    "electricity.frequency": (49.98, "frequency", 49.98),
+    "electricity.instantaneous.rms.volatge.l1": (230.4, "midori_voltage_l1", 230.4),
+    "electricity.instantaneous.rms.current.l1": (4.2, "midori_current_l1", 4.2),
+}
+"""FLEXMETER's name of a measurement, what it says, our point and its value."""
+FLEXMETER_HEAT: Final = {
+    "heating.energy": (12.5, "heat", 12_500_000),
+    "heating.power": (4.2, "heat_power", 4200),
+    "heating.volume": (1500, "volume", 1500),
+    "heating.flowrate": (0.35, "flow", 350),
+    "heating.temp.primary.inlet": (82.4, "inlet", 82.4),
+    "heating.temp.primary.outlet": (45.1, "outlet", 45.1),
+    "heating.temp.secondary.inlet": (55.2, "secondary_inlet", 55.2),
+}
 ROWS: Final = (
     Row(
         "shelly1",
@@ -379,6 +454,302 @@ ROWS: Final = (
         ),
         ("boiler-plug/status", "online", "offline"),
     ),
+    Row(
+        "ems_esp_heat_pump",
+        {"normal_w": 9000},
+        (
+            BOILER,
+            says(
+                "ems-esp/boiler_data",
+                {"hppowerlimit": 2500, "dhw": {"onetime": True}},
+                {},
+                {"import_limit": 2500, "boost": "on"},
+            ),
+            says("ems-esp/boiler_data", {"dhw": {"onetime": 0}}, {}, {"boost": "off"}),
+        ),
+        (
+            order("import_limit", 2500, "ems-esp/boiler/hppowerlimit", "2500"),
+            order("boost", "on", "ems-esp/boiler/dhw/onetime", "on", until=SOON),
+        ),
+        ("ems-esp/status", "online", "offline"),
+        asks=(("ems-esp/system/publish", "boiler"),),
+    ),
+    Row(
+        "ems_esp_hot_water",
+        {"normal_c": 50},
+        (says("ems-esp/boiler_data", BOILER.payload, {"tank": 47.6}, {"setpoint": 50}),),
+        (order("setpoint", 42.5, "ems-esp/boiler/dhw/seltemp", "42.5"),),
+        ("ems-esp/status", "online", "offline"),
+        asks=(("ems-esp/system/publish", "boiler"),),
+    ),
+    Row(
+        "ems_esp_thermostat",
+        {"normal_c": 21, "circuit": "hc2"},
+        (
+            says(
+                "ems-esp/thermostat_data",
+                {
+                    "datetime": "02.03.2026 18:00",
+                    "hc1": {"seltemp": 15.0, "currtemp": 18.2},
+                    "hc2": {"seltemp": 21.0, "currtemp": 20.7, "mode": "auto"},
+                },
+                {"room": 20.7},
+                {"setpoint": 21},
+            ),
+        ),
+        (order("setpoint", 19.5, "ems-esp/thermostat/hc2/seltemp", "19.5"),),
+        ("ems-esp/status", "online", "offline"),
+        asks=(("ems-esp/system/publish", "thermostat"),),
+    ),
+    Row(
+        "victron",
+        {"portal": VENUS, "normal_w": 50},
+        (
+            says(f"N/{VENUS}/system/0/Ac/Grid/L1/Power", {"value": -120.5}, {"power_l1": -120.5}),
+            says(f"N/{VENUS}/system/0/Ac/Grid/L2/Power", {"value": 30}, {"power_l2": 30}),
+            says(f"N/{VENUS}/system/0/Ac/Grid/L3/Power", {"value": 0.0}, {"power_l3": 0}),
+            says(f"N/{VENUS}/system/0/Ac/Grid/L3/Power", {"value": None}),
+            says(f"N/{VENUS}/system/0/Ac/Consumption/L1/Power", {"value": 1000}, {"load_l1": 1000}),
+            says(f"N/{VENUS}/system/0/Ac/Consumption/L2/Power", {"value": 500}, {"load_l2": 500}),
+            says(f"N/{VENUS}/system/0/Ac/Consumption/L3/Power", {"value": 400}, {"load_l3": 400}),
+            says(f"N/{VENUS}/system/0/Dc/Battery/Power", {"value": -500}, {"battery_power": -500}),
+            says(f"N/{VENUS}/system/0/Dc/Battery/Soc", {"value": 81.5}, {"charge": 81.5}),
+            says(
+                f"N/{VENUS}/settings/0/Settings/CGwacs/AcPowerSetPoint",
+                {"max": 0, "min": 0, "value": 50.0},
+                states={"setpoint": 50},
+            ),
+        ),
+        (
+            order("setpoint", -1300, f"W/{VENUS}/settings/0/Settings/CGwacs/AcPowerSetPoint", '{"value": -1300}'),
+            order("setpoint", 0, f"W/{VENUS}/settings/0/Settings/CGwacs/AcPowerSetPoint", '{"value": 0}', until=SOON),
+        ),
+        asks=VENUS_ASKS,
+    ),
+    Row(
+        "evcc_loadpoint",
+        {"loadpoint": 2},
+        (
+            says("evcc/loadpoints/2/chargePower", "3847.48", {"power": 3847.48}),
+            says("evcc/loadpoints/2/chargeTotalImport", "6663.93", {"energy": 6_663_930}),
+            says("evcc/loadpoints/2/chargeCurrents/l1", "16.1", {"current_l1": 16.1}),
+            says("evcc/loadpoints/2/chargeCurrents/l2", "16", {"current_l2": 16}),
+            says("evcc/loadpoints/2/chargeCurrents/l3", "0", {"current_l3": 0}),
+            says("evcc/loadpoints/2/vehicleSoc", "61", {"charge": 61}),
+            says("evcc/loadpoints/2/mode", "minpv", states={"mode": "minpv"}),
+            says("evcc/loadpoints/2/maxCurrent", "16", states={"current_limit": 16}),
+        ),
+        (
+            order("mode", "off", "evcc/loadpoints/2/mode/set", "off"),
+            order("current_limit", 6, "evcc/loadpoints/2/maxCurrent/set", "6", until=SOON),
+        ),
+        ("evcc/status", "online", "offline"),
+    ),
+    Row(
+        "openhab_switch",
+        {"item": "Boiler", "inbox": "home/in"},
+        (
+            says("openhab/out/Boiler/state", "ON", states={"switch": "on"}),
+            says("openhab/out/Boiler/state", "OFF", states={"switch": "off"}),
+            says("openhab/out/Boiler_Power/state", "1985.4 W", {"power": 1985.4}),
+            says("openhab/out/Boiler_Power/state", "0", {"power": 0}),
+            says("openhab/out/Boiler_Energy/state", "20.5 kWh", {"energy": 20_500}),
+        ),
+        (order("switch", "off", "home/in/Boiler/command", "OFF"),),
+        ("openhab/status", "ONLINE", "OFFLINE"),
+    ),
+    Row(
+        "emonhub",
+        {"node": "emonpi", "power": "power1", "energy": "pulse1_wh"},
+        (
+            says("emon/emonpi/power1", "-250", {"power": -250}),
+            says("emon/emonpi/pulse1_wh", "123456", {"energy": 123_456}),
+        ),
+    ),
+    Row(
+        "opendtu",
+        {"serial": "116100001122"},
+        (
+            says("solar/116100001122/0/power", "312.4", {"export_power": 312.4}),
+            says("solar/116100001122/0/yieldtotal", "812.355", {"export_energy": 812_355}),
+            says("solar/116100001122/0/voltage", "231.9", {"voltage_l1": 231.9}),
+            says("solar/116100001122/0/current", "1.35", {"current_l1": 1.35}),
+            says("solar/116100001122/0/frequency", "49.99", {"frequency": 49.99}),
+            says("solar/116100001122/status/limit_relative", "100.00", states={"export_limit": 100}),
+        ),
+        (order("export_limit", 40, "solar/116100001122/cmd/limit_nonpersistent_relative", "40"),),
+        ("solar/116100001122/status/reachable", "1", "0"),
+        ("solar/dtu/status", "online"),
+    ),
+    Row(
+        "dsmr_reader",
+        {},
+        (
+            says(
+                "dsmr/json",
+                {
+                    "id": 4711,
+                    "timestamp": "2026-03-02T17:00:00Z",
+                    "electricity_delivered_1": "1500.250",
+                    "electricity_returned_1": "10.001",
+                    "electricity_delivered_2": "2000.500",
+                    "electricity_returned_2": "20.002",
+                    "electricity_currently_delivered": "0.350",
+                    "electricity_currently_returned": "0.000",
+                    "phase_currently_delivered_l1": "0.100",
+                    "phase_currently_delivered_l2": "0.200",
+                    "phase_currently_delivered_l3": "0.050",
+                    "extra_device_timestamp": None,
+                    "extra_device_delivered": None,
+                },
+                {
+                    "energy": 3_500_750,
+                    "export_energy": 30_003,
+                    "energy_t1": 1_500_250,
+                    "energy_t2": 2_000_500,
+                    "power": 350,
+                    "export_power": 0,
+                    "power_l1": 100,
+                    "power_l2": 200,
+                    "power_l3": 50,
+                },
+            ),
+            says(
+                "dsmr/json",
+                {"timestamp": "2026-03-02T16:59:50+00:00", "electricity_currently_delivered": "0.4"},
+                {"power": 400},
+                at=NOW - timedelta(seconds=10),
+            ),
+        ),
+    ),
+    Row(
+        "slimmelezer",
+        {},
+        (
+            says("slimmelezer/sensor/energy_consumed_tariff_1/state", "1500.250", {"energy_t1": 1_500_250}),
+            says("slimmelezer/sensor/energy_consumed_tariff_2/state", "2000.500", {"energy_t2": 2_000_500}),
+            says("slimmelezer/sensor/energy_produced_tariff_1/state", "12.000", {"export_energy_t1": 12_000}),
+            says("slimmelezer/sensor/energy_produced_tariff_2/state", "13.000", {"export_energy_t2": 13_000}),
+            says("slimmelezer/sensor/power_consumed/state", "0.350", {"power": 350}),
+            says("slimmelezer/sensor/power_produced/state", "0.000", {"export_power": 0}),
+            says("slimmelezer/sensor/voltage_phase_1/state", "231.0", {"voltage_l1": 231}),
+            says("slimmelezer/sensor/voltage_phase_2/state", "232.0", {"voltage_l2": 232}),
+            says("slimmelezer/sensor/voltage_phase_3/state", "233.0", {"voltage_l3": 233}),
+        ),
+        presence=("slimmelezer/status", "online", "offline"),
+    ),
+    Row(
+        "tibber_pulse_local",
+        {"meter": "01EBZ0100112233"},
+        (
+            says("01EBZ0100112233/energyImportTotal", "123123.45", {"energy": 123_123.45}),
+            says("01EBZ0100112233/energyExportTotal", "345234.56", {"export_energy": 345_234.56}),
+            says("01EBZ0100112233/powerTotal", "-411.2", {"power": -411.2}),
+        ),
+    ),
+    Row(
+        "home_assistant_statestream",
+        {"power": "boiler_power", "energy": "boiler_energy", "power_unit": "kW"},
+        (
+            says("homeassistant/sensor/boiler_power/state", "1.985", {"power": 1985}),
+            says("homeassistant/sensor/boiler_energy/state", "20.5", {"energy": 20_500}),
+        ),
+    ),
+    Row(
+        "wled",
+        {"topic": "wled/001122"},
+        (
+            says("wled/001122/g", "128", states={"switch": "on"}),
+            says("wled/001122/g", "0", states={"switch": "off"}),
+        ),
+        (order("switch", "off", "wled/001122", "OFF"), order("switch", "on", "wled/001122", "ON", until=SOON)),
+        ("wled/001122/status", "online", "offline"),
+    ),
+    Row(
+        "plain_switch",
+        {
+            "state_topic": "cellar/boiler/state",
+            "command_topic": "cellar/boiler/set",
+            "presence_topic": "cellar/boiler/alive",
+            "state_on": "1",
+            "state_off": "0",
+            "command_on": "zu",
+            "command_off": "auf",
+            "online": "ja",
+            "offline": "nein",
+        },
+        (
+            says("cellar/boiler/state", "1", states={"switch": "on"}),
+            says("cellar/boiler/state", "0", states={"switch": "off"}),
+        ),
+        (order("switch", "on", "cellar/boiler/set", "zu"), order("switch", "off", "cellar/boiler/set", "auf")),
+        ("cellar/boiler/alive", "ja", "nein"),
+    ),
+    Row(
+        "plain_meter",
+        {
+            "energy_topic": "cellar/meter",
+            "energy_path": "total.in",
+            "power_topic": "cellar/meter/power",
+            "power_unit": "kW",
+        },
+        (
+            says("cellar/meter", {"total": {"in": 1234.5, "out": 1}}, {"energy": 1_234_500}),
+            says("cellar/meter/power", "-0.25", {"power": -250}),
+        ),
+    ),
+    Row(
+        "plain_register",
+        {"topic": "cellar/meter", "path": "/total.in", "unit": "Wh"},
+        (says("cellar/meter", {"total.in": "1234.5"}, {"energy": 1234.5}),),
+    ),
+    Row("plain_power", {"topic": "cellar/power"}, (says("cellar/power", "351", {"power": 351}),)),
+    Row(
+        "flexmeter",
+        {"id": "M-1042"},
+        (
+            *(
+                says("SiteWhere/input/json", measured(path, value), {name: ours}, at=NOW - timedelta(minutes=1))
+                for path, (value, name, ours) in FLEXMETER.items()
+            ),
+            says(
+                "SiteWhere/input/json", measured("electricity.power.active.consumed.total", 5) | {"hardwareId": "M-1"}
+            ),
+            says(
+                "SiteWhere/input/json", measured("electricity.power.active.consumed.total", 5) | {"type": "DeviceAlert"}
+            ),
+        ),
+    ),
+    Row(
+        "flexmeter_batch",
+        {"topic": "SiteWhere/input/jsonbatch/M-1042"},
+        (
+            says(
+                "SiteWhere/input/jsonbatch/M-1042",
+                {
+                    "hardwareId": "M-1042",
+                    "measurements": [
+                        {
+                            "measurements": {path: value for path, (value, _, _) in FLEXMETER.items()},
+                            "eventDate": "2026-03-02T16:59:00.000Z",
+                        }
+                    ],
+                    "locations": [],
+                    "alerts": [],
+                },
+                {name: ours for _, name, ours in FLEXMETER.values()},
+                at=NOW - timedelta(minutes=1),
+            ),
+        ),
+    ),
+    Row(
+        "flexmeter_heat",
+        {"id": "M-1042"},
+        tuple(
+            says("SiteWhere/input/json", measured(path, value), {name: ours}, at=NOW - timedelta(minutes=1))
+            for path, (value, name, ours) in FLEXMETER_HEAT.items()
+        ),
+    ),
 )
 """One row for each template."""
 
@@ -393,7 +764,7 @@ WRONG: Final = (
     b"-inf",
     b"1e999",
     b"unavailable",
-    b"12.5 W",
+    b"about 12.5",
     b"[1]",
     b'"text"',
     b'{"x": 1}',
