@@ -261,7 +261,7 @@ def test_devices_lists_drivers_and_templates(tmp_path):
     assert "  id (required): Shelly id." in result.output
     assert "my_plug (own template, mqtt): A plug" in result.output
     listed = {one["name"]: one for one in json.loads(devices("--templates", tmp_path, "--json").output)}
-    assert sorted(listed) == ["iflex", "my_plug", "senml_meter", "shelly1"]
+    assert {"iflex", "my_plug", "senml_meter", "shelly1"} <= set(listed)
     assert listed["shelly1"]["capabilities"] == ["switch"]
     relay = next(option for option in listed["shelly1"]["options"] if option["name"] == "relay")
     assert relay == {
