@@ -113,6 +113,11 @@ class TemplatedDevice(ConnectedDevice):
         """Return topics, handlers and QoS."""
         return self._subscriptions
 
+    def telling(self) -> frozenset[str]:
+        """Return the topics on which its values and states come."""
+        states = (body.state.topic for body in self._body.capabilities.values())
+        return frozenset([*states, *(source.topic for source in self._body.points.values())])
+
     def hush(self) -> None:
         """Take nothing for a person's doing for a moment; how long the device was not heard has its reason now."""
         super().hush()

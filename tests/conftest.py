@@ -34,6 +34,7 @@ _LEFT_TO_DRILLS: Final = tuple(
     for name in (
         "aggregator/simulation",
         "benchmarks/test_tiny_run.py",
+        "bridges/discovery/test_converters.py",
         "browser",
         "demo/test_demo_faults.py",
         "demo/test_demo_story.py",

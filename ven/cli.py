@@ -272,6 +272,28 @@ def check(config: _Config) -> None:
     typer.echo(f"{config} is good: {devices}, {programmes}.")
 
 
+@app.command()
+def discover(
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="The household file: its broker, and where devices go.")
+    ] = None,
+    broker: Annotated[
+        str, typer.Option("--broker", help="HOST or HOST:PORT, where there is no household file yet.")
+    ] = "",
+    seconds: Annotated[float, typer.Option("--seconds", min=1, max=3600, help="So long it listens.")] = 10,
+    add: Annotated[
+        str, typer.Option("--add", help="What goes into the file without a question: all, or numbers.")
+    ] = "",
+    watch: Annotated[bool, typer.Option("--watch", help="Go on listening, and tell what comes and goes.")] = False,
+    as_json_: _Json = False,
+) -> None:
+    """Find devices that announce themselves at the broker, and add them to the household file."""
+    from ven import discover_command  # noqa: PLC0415  the other commands need no broker
+
+    with _told():
+        discover_command.discover(config, broker, seconds, add, watch=watch, as_json=as_json_)
+
+
 def _check_assess(baseline: str) -> None:
     """Say what is missing to compute what events bring. Raises InvalidError for a method that there is not."""
     from ven.assess import chosen  # noqa: PLC0415  only needed here

@@ -33,16 +33,18 @@ class FoundDevice:
 
 
 class Collector(Protocol):
-    """Hears announcements and says which devices they make.
+    """Hears announcements and says which devices they make."""
 
-    `topics` are the topic filters to listen to; `refused` counts, by reason, the messages that could not be used.
-    """
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topic filters to listen to."""
 
-    topics: tuple[str, ...]
-    refused: Mapping[str, int]
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """Why messages were refused, and how many."""
 
     def take(self, topic: str, payload: bytes) -> None:
-        """Take a message. Raises nothing: a bad one is counted."""
+        """Take a message. Raises nothing: what is wrong is counted in `refused`."""
 
     def devices(self) -> list[FoundDevice]:
-        """Return the devices that are announced now, sorted by key."""
+        """Return the devices that are announced now, by their keys."""

@@ -8,6 +8,7 @@ import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -154,7 +155,9 @@ def load(name: str, folder: Path | None = None) -> DriverModule:
     by_name = sources(folder)
     if name not in by_name:
         rule = "" if _NAME.fullmatch(name) else " A name is of small letters, digits and _."
-        raise InvalidError(f"There is no driver '{name:.64}'; there are {', '.join(by_name)}.{rule}")
+        near = get_close_matches(name[:64].lower(), by_name, n=3, cutoff=0.5)
+        hint = f"; do you mean {' or '.join(near)}?" if near else "."
+        raise InvalidError(f"There is no driver '{name:.64}'{hint} `evenload devices` lists them.{rule}")
     return by_name[name].load()
 
 

@@ -412,7 +412,9 @@ def test_every_driver_declares_its_options() -> None:
 
 
 def test_wrong_drivers_and_options() -> None:
-    with pytest.raises(InvalidError, match="There is no driver 'zigbee'; there are iflex, senml_meter, shelly1"):
+    with pytest.raises(
+        InvalidError, match=r"There is no driver 'zigbee'; do you mean zigbee2mqtt_plug.*`evenload devices`"
+    ):
         load("zigbee")
     with pytest.raises(InvalidError, match=r"Device heater \(shelly1\): id: is missing; ident: unknown name"):
         House("shelly1", {"ident": "x"})

@@ -43,7 +43,7 @@ def test_a_household_has_its_own(tmp_path: Path) -> None:
     device = module.create(DeviceSpec("a", "my_plug", "plug"), NoConnection(), system_clock()).describe()
     assert [point.id for point in device.points] == ["a.power"]
     assert "my_plug" not in sources(tmp_path / "nowhere")
-    with pytest.raises(InvalidError, match=r"There is no driver 'my_plug'; there are .*iflex, "):
+    with pytest.raises(InvalidError, match="There is no driver 'my_plug'"):
         load("my_plug")
 
 

@@ -1,0 +1,144 @@
+"""`evenload ven discover` at a real broker: what announces itself is shown, with what it says now, and added."""
+
+import json
+
+import pytest
+from paho.mqtt import publish
+from typer.testing import CliRunner
+
+from evenload.cli import app
+from support.broker import mosquitto
+from ven.household_file import load_household
+
+PLUG = "shellyplug-s-376D1F"
+TASMOTA = {
+    "dn": "Dishwasher\x1b[31m [bold]",
+    "md": "Sonoff",
+    "t": "tasmota_1",
+    "ft": "%prefix%/%topic%/",
+    "tp": ["cmnd", "stat", "tele"],
+    "ofln": "Offline",
+    "onln": "Online",
+    "rl": [1],
+}
+METER = {
+    "name": "Grid power",
+    "uniq_id": "m1_power",
+    "stat_t": "meter/state",
+    "val_tpl": "{{ value_json.kw }}",
+    "unit_of_meas": "kW",
+    "dev_cla": "power",
+    "stat_cla": "measurement",
+    "dev": {"ids": ["m1"], "name": "Meter", "mf": "ACME"},
+}
+TWICE = METER | {
+    "uniq_id": "t1",
+    "stat_t": "tele/tasmota_1/SENSOR",
+    "val_tpl": "{{ value_json.ENERGY.Power }}",
+    "unit_of_meas": "W",
+    "dev": {"ids": ["t1"], "name": "The same again"},
+}
+HOUSEHOLD = """\
+version: 1
+name: home   # ours
+identity: identity
+state: state
+mqtt: {{host: 127.0.0.1, port: {port}, client_id: gateway}}
+"""
+
+
+def retained(topic, words):
+    return {"topic": topic, "payload": words if isinstance(words, str) else json.dumps(words), "retain": True}
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory):
+    with mosquitto(tmp_path_factory.mktemp("broker")) as running:
+        announcements = [
+            retained("shellies/announce", {"id": PLUG, "model": "SHPLG-S", "fw_ver": "1.14"}),
+            retained(f"shellies/{PLUG}/online", "true"),
+            retained("tasmota/discovery/AABBCC001122/config", TASMOTA),
+            retained("homeassistant/sensor/m1/power/config", METER),
+            retained("homeassistant/sensor/t1/power/config", TWICE),
+            retained("homeassistant/sensor/bad/config", "no json"),
+        ]
+        publish.multiple(announcements, hostname=running.host, port=running.port)
+        yield running
+
+
+@pytest.fixture
+def household(broker, tmp_path):
+    path = tmp_path / "household.yaml"
+    path.write_text(HOUSEHOLD.format(port=broker.port))
+    return path
+
+
+def discover(*words):
+    return CliRunner().invoke(app, ["ven", "discover", "--seconds", "3", *map(str, words)])
+
+
+def test_what_announces_itself_is_listed(broker):
+    done = discover("--broker", f"{broker.host}:{broker.port}", "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert [(each["source"], each["driver"], each["with"]) for each in told["devices"]] == [
+        ("homeassistant", "found_homeassistant_m1", {}),
+        ("shelly", "shelly1", {"id": PLUG}),
+        ("tasmota", "tasmota", {"topic": "tasmota_1"}),
+    ]
+    assert told["devices"][0]["reads"] == ["power"]
+    assert sum(told["refused"].values()) == 1
+
+
+def test_the_table_is_for_people(broker, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    done = discover("--broker", f"{broker.host}:{broker.port}")
+    assert done.exit_code == 0, done.output
+    assert "Dishwasher [31m [bold]" in " ".join(done.stdout.split())  # a name is data
+    assert "\x1b[31m" not in done.stdout
+    assert "The same again" not in done.stdout
+    assert "1 message could not be read" in done.stdout
+    assert "With --config household.yaml they can be added" in done.stdout
+
+
+def test_devices_are_added_once(household):
+    done = discover("--config", household, "--add", "all")
+    assert done.exit_code == 0, done.output
+    added = load_household(household)
+    assert {entry.id: entry.driver for entry in added.devices} == {
+        "meter": "found_homeassistant_m1",
+        "shellyplug-s-376d1f": "shelly1",
+        "dishwasher-31m-bold": "tasmota",
+    }
+    assert household.read_text().startswith(HOUSEHOLD.format(port=added.mqtt.port))
+    before = household.read_text()
+    again = discover("--config", household, "--add", "all")
+    assert again.exit_code == 0, again.output
+    assert household.read_text() == before
+    assert "in the file as" in " ".join(again.stdout.split())
+
+
+def test_numbers_choose(household):
+    done = discover("--config", household, "--add", "2")
+    assert done.exit_code == 0, done.output
+    assert [entry.driver for entry in load_household(household).devices] == ["shelly1"]
+    wrong = discover("--config", household, "--add", "9")
+    assert wrong.exit_code == 1
+    assert "'9' is no number of a device that can be added" in wrong.output
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ((), "--broker HOST"),
+        (("--broker", "x", "--config", "y"), "--broker HOST"),
+        (("--broker", "x", "--add", "all"), "give it with --config"),
+        (("--broker", "x:99999"), "is no broker"),
+        (("--broker", "127.0.0.1:9"), "is it running"),
+    ],
+)
+def test_what_is_wrong_is_said(words, text, monkeypatch):
+    monkeypatch.setattr("bridges.discovery.search._CONNECT_S", 0.5)
+    done = discover(*words)
+    assert done.exit_code == 1
+    assert text in " ".join(done.output.split())
