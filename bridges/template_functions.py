@@ -128,9 +128,11 @@ def _ordered(order: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
 
 
 def _contains(item: Any, where: Any) -> bool:
-    if where is UNDEFINED or item is UNDEFINED:
+    if where is UNDEFINED:
         return False
     if isinstance(where, str):
+        if item is UNDEFINED:
+            raise UnknownError
         if not isinstance(item, str):
             raise InvalidError(f"{_shown(item)} is no text, so it is not looked for in one.")
         return item in where
@@ -318,7 +320,6 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "replace": _replace,
     "round": _round,
     "string": text_of,
-    "title": lambda value: text_of(value).title(),
     "to_json": _to_json,
     "tojson": _to_json,
     "trim": lambda value: text_of(value).strip(),

@@ -4,12 +4,16 @@ The templates are of the forms that EMS-ESP 3.7 (src/core/mqtt.cpp), zigbee2mqtt
 zwave-js-ui (api/hass/configurations.ts), OpenMQTTGateway (main/config_mqttDiscovery.h) and Tasmota (xdrv_12) write.
 """
 
+import contextlib
 import json
+import subprocess
 import sys
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from jinja2 import UndefinedError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from bridges.template_functions import FILTERS, FUNCTIONS, MOST_TEXT, TESTS
 from bridges.value_template import MOST_TEMPLATE, read
@@ -275,9 +279,7 @@ def test_an_order_that_reckons_with_messages_is_refused() -> None:
         read("{{ value_json.a + 1 }}").order("x")
 
 
-def test_jinja_is_imported_only_when_a_template_is_read(tmp_path: object) -> None:
-    import subprocess  # noqa: PLC0415
-
+def test_jinja_is_imported_only_when_a_template_is_read() -> None:
     code = "import bridges.value_template, sys; assert 'jinja2' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -363,3 +365,67 @@ def test_no_text_does_anything_but_work_or_be_refused(text: str, payload: bytes)
 @given(_EXPRESSIONS, _PAYLOADS)
 def test_no_expression_does_anything_but_work_or_be_refused(expression: str, payload: bytes) -> None:
     _try(f"{{{{ {expression} }}}}", payload)
+
+
+# -- Jinja itself as the oracle, for what Home Assistant leaves as it is
+
+_AS_IN_JINJA = ["abs", "default", "length", "lower", "upper", "trim", "string", "capitalize"]
+_JINJAS_TESTS = sorted(set(TESTS) - {"is_number"})
+_SHARED = st.recursive(
+    st.sampled_from(
+        [
+            *("value", "value_json", "value_json.a", "value_json.b", "value_json.c", "value_json.a.b", "none", "true"),
+            *("1", "2.5", "0", "'x'", "'Ab c'", "''", "[1, 2]", "{'a': 1}", "false"),
+        ]
+    ),
+    lambda inner: st.one_of(
+        st.tuples(
+            inner, st.sampled_from([*"+-*/~<>", "%", "//", "==", "!=", "<=", ">=", "in", "not in", "and", "or"]), inner
+        ).map(lambda parts: f"({parts[0]} {parts[1]} {parts[2]})"),
+        st.tuples(inner, st.sampled_from(_AS_IN_JINJA)).map(lambda parts: f"({parts[0]} | {parts[1]})"),
+        st.tuples(inner, st.sampled_from(["is", "is not"]), st.sampled_from(_JINJAS_TESTS)).map(
+            lambda parts: f"({parts[0]} {parts[1]} {parts[2]})"
+        ),
+        inner.map(lambda part: f"(not {part})"),
+        inner.map(lambda part: f"(-{part})"),
+        st.tuples(inner, inner, inner).map(lambda parts: f"({parts[0]} if {parts[1]} else {parts[2]})"),
+        st.tuples(inner, inner).map(lambda parts: f"({parts[0]} if {parts[1]})"),
+        st.tuples(inner, inner).map(lambda parts: f"({parts[0]} | default({parts[1]}, true))"),
+        st.tuples(inner, inner, inner).map(lambda parts: f"({parts[0]} | replace({parts[1]}, {parts[2]}))"),
+        st.tuples(inner, st.sampled_from(["0", "-1", "'a'", "'b'"])).map(lambda parts: f"({parts[0]})[{parts[1]}]"),
+        st.tuples(inner, inner, inner).map(lambda parts: f"({parts[0]} < {parts[1]} <= {parts[2]})"),
+    ),
+    max_leaves=6,
+)
+_SHARED_TEMPLATES = _SHARED.map(lambda part: f"{{{{ {part} }}}}") | st.tuples(_SHARED, _SHARED, _SHARED, _SHARED).map(
+    lambda parts: (
+        f"{{% if {parts[0]} %}}{{{{ {parts[1]} }}}}{{% elif {parts[2]} %}} x "
+        f"{{% else %}}{{% set y = {parts[3]} %}}{{{{ y }}}}{{% endif %}}{{{{ y }}}}"
+    )
+)
+
+
+@given(
+    _SHARED_TEMPLATES,
+    st.sampled_from(
+        ['{"a":1,"b":"text","c":null}', '{"a":{"b":[1,"2"]},"b":2.5,"c":true}', "{}", "3", '"s"', "no", "[1,2]", "null"]
+    ),
+)
+def test_what_is_worked_out_is_what_jinja_renders(text: str, payload: str) -> None:
+    values: dict[str, object] = {"value": payload}
+    with contextlib.suppress(ValueError):
+        values["value_json"] = json.loads(payload)
+    try:
+        rendered = ImmutableSandboxedEnvironment().from_string(text).render(values).strip()
+    except (UndefinedError, TypeError, ValueError, ArithmeticError):
+        expected = None  # Home Assistant logs an error, and the state stays unknown
+    else:
+        expected = read("{{ value }}").value(rendered)
+    try:
+        result = read(text).value(payload)
+    except InvalidError as error:
+        # Stricter on purpose: lists are no values, and texts are neither multiplied nor formatted.
+        stricter = "mapping" in str(error) or ("not a number" in str(error) and ("*" in text or "%" in text))
+        assert expected is None or stricter
+    else:
+        assert result == expected
