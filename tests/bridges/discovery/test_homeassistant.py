@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from bridges.device import CapabilityKind
+from bridges.connections import Handler, Message, NoConnection
+from bridges.device import CapabilityKind, DeviceSpec
 from bridges.discovery import Collector, FoundDevice
 from bridges.discovery.homeassistant import HomeAssistantCollector
 from bridges.template import DeviceBody, StateTemplate, Template, meaning
+from bridges.templated import create
 from bridges.value_template import read
+from core.clock import ManualClock
 from core.points import Flow, Kind, Phase, Quantity, to_unit
 from support.homeassistant_announcements import (
     EMS_ESP,
@@ -168,6 +172,42 @@ def test_zigbee2mqtt(tmp_path: Path) -> None:
         "switch Child lock",
         "update update",
     }
+
+
+class Wire(NoConnection):
+    """A connection to nothing that keeps what is sent, and who listens."""
+
+    connected = True  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[object, ...]] = []
+        self.handlers: dict[str, tuple[Handler, int]] = {}
+
+    async def publish(self, topic: str, payload: bytes | str, qos: int = 1, *, retain: bool = False) -> None:
+        self.sent.append((topic, payload, qos, retain))
+
+    async def subscribe(self, topic_filter: str, handler: Handler, qos: int = 1) -> None:
+        self.handlers[topic_filter] = handler, qos
+
+
+async def test_an_announced_device_is_read_and_switched(tmp_path: Path) -> None:
+    found = device(ZIGBEE2MQTT)
+    body(found, tmp_path)
+    wire, readings, states = Wire(), [], []
+    spec = DeviceSpec("laundry", "announced", found.role, None, {})
+    driver = create(Template(tmp_path / "announced.yaml"), spec, wire, ManualClock(datetime(2026, 3, 2, tzinfo=UTC)))
+    await driver.start(readings.append, lambda kind, value, _: states.append((kind, value)))
+    message = {"state": "ON", "power": 812.4, "energy": 3.5, "voltage": 231, "current": 3.6, "linkquality": 120}
+    wire.handlers["zigbee2mqtt/Laundry"][0](Message("zigbee2mqtt/Laundry", json.dumps(message).encode()))
+    assert {reading.point: reading.value for reading in readings} == {
+        "laundry.power": 812.4,
+        "laundry.energy": 3500,
+        "laundry.voltage_l1": 231,
+        "laundry.current_l1": 3.6,
+    }
+    assert states == [("switch", "on")]
+    await driver.apply(CapabilityKind.SWITCH, "off", None)
+    assert wire.sent == [("zigbee2mqtt/Laundry/set", "OFF", 1, False)]
 
 
 @WORKED_OUT
