@@ -7,7 +7,7 @@ ARGS   ?=
 # Demo and tests start some hundred processes: let them keep what they compiled, whatever the caller's shell says.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test drills chaos fuzz bench conformance bench-selection bench-metrics reference check lint types rooms unit packages walk screenshots \
+.PHONY: demo test drills chaos fuzz bench conformance bench-selection bench-metrics bench-bridges reference check lint types rooms unit packages walk screenshots \
   translations clean
 
 demo: $(VENV)/.demo
@@ -56,6 +56,11 @@ bench-metrics: packages $(VENV)/.test
 	$(BIN)/python -m benchmarks.placebo_study
 	$(BIN)/python -m benchmarks.gaming_rate
 	PYTHONPATH=.:tests $(BIN)/python -m benchmarks.evaluation_cost $(ARGS)
+
+# What of the meters' messages a gateway stores, behind a real Mosquitto: sessions, bursts, and how many in a second, beside
+# a bare subscriber and an older build; writes build/bench-bridges.json (a quarter of an hour; ARGS=--quick for a short look).
+bench-bridges: packages $(VENV)/.test
+	$(BIN)/python -m benchmarks.bridges $(ARGS)
 
 # The pages of docs/reference that say what the code says: commands, settings and the rules of OpenADR.
 reference: $(VENV)/.test

@@ -33,6 +33,7 @@ _LEFT_TO_DRILLS: Final = tuple(
     Path(__file__).parent / name
     for name in (
         "aggregator/simulation",
+        "benchmarks/test_bridges_run.py",
         "benchmarks/test_tiny_run.py",
         "bridges/discovery/test_converters.py",
         "browser",

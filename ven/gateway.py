@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from bridges.connections import Connection, connect
+from bridges.connections import Acknowledging, Connection, connect
 from bridges.device import Contact, Observable, Outcome
 from bridges.leases import LeaseManager
 from core.clock import Clock, load_clock, system_clock
@@ -101,6 +101,9 @@ class Gateway:
         self._copies = CopyQueue(self.store, household.copies)
         self._ring = Ring(self.store, household.limits.readings, self._copies.put if household.copies else None)
         self._recorder = Recorder(self._ring, self._poke, self.clock)
+        for connection in connections.values() if self._given is None else ():
+            if isinstance(connection, Acknowledging):
+                connection.acknowledge_after(self._recorder.storing)
         resources = metered(household, devices)
         self._meters = frozenset(point for one in resources if (point := one.register or one.power))
         self._forecaster = Forecaster(self._ring, household, devices)
@@ -182,6 +185,8 @@ class Gateway:
                 await self._start_drivers()
                 await self._serve()
                 await self._leave()
+                with suppress(UnavailableError):
+                    self._recorder.flush()  # before the connections close, so that they can acknowledge it
                 for task in below:
                     task.cancel()
             with suppress(UnavailableError):

@@ -7,6 +7,7 @@ memory, and stamped by how long ago it came when the clock is right.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -26,6 +27,8 @@ _log = structlog.get_logger(__name__)
 
 _BATCH_S: Final = 0.05
 _RETRY_S: Final = 2.0
+_MOST_HELD: Final = 20
+"""A broker sends no more before some of so many messages are acknowledged (Mosquitto's max_inflight_messages)."""
 _MOST_WAITING: Final = 100_000
 _FRESH: Final = timedelta(minutes=2)
 """A reading is of the moment in which it comes, or of the past."""
@@ -56,6 +59,25 @@ class Recorder:
         self._waiting: list[Reading] = []
         self._doubted: deque[_Doubted] = deque(maxlen=_MOST_WAITING)
         self._some = asyncio.Event()
+        self._pressing = asyncio.Event()
+        self._stored: asyncio.Future[None] | None = None
+        self._held = 0
+        self._failing = False
+
+    def storing(self) -> asyncio.Future[None] | None:
+        """Return what is done once all that was taken so far is on disk; None where nothing waits for that.
+
+        Nobody waits while the disk is full or the clock is in doubt. That might be for hours, and a broker would keep
+        everything else back meanwhile, what devices say of their state among it.
+        """
+        if not self._waiting or self._failing:
+            return None
+        self._held += 1
+        if self._held >= _MOST_HELD:
+            self._pressing.set()
+        if self._stored is None:
+            self._stored = asyncio.get_running_loop().create_future()
+        return self._stored
 
     def take(self, reading: Reading) -> None:
         """Take a reading from a driver."""
@@ -73,7 +95,9 @@ class Recorder:
         """Store what comes, until cancelled."""
         while True:
             await self._some.wait()
-            await asyncio.sleep(_RETRY_S if self._doubted else _BATCH_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_RETRY_S if self._doubted else _BATCH_S):
+                    await self._pressing.wait()
             try:
                 self.flush()
             except UnavailableError as error:
@@ -89,15 +113,33 @@ class Recorder:
         batch = list(self._waiting)
         if batch:
             try:
-                self._ring.add(batch)
+                self._add(batch)
             except UnavailableError:
+                self._failing = True
+                self._release()
                 raise
-            except Exception:  # noqa: BLE001  a reading that cannot be stored must not keep the others from it
-                self._add_singly(batch)
+            self._failing = False
             del self._waiting[: len(batch)]
+            self._release()
             self._on_stored()
         if not self._doubted:
             self._some.clear()
+
+    def _release(self) -> None:
+        """Tell those who wait for what was taken."""
+        self._pressing.clear()
+        self._held = 0
+        if self._stored is not None and not self._stored.done():
+            self._stored.set_result(None)
+        self._stored = None
+
+    def _add(self, batch: Sequence[Reading]) -> None:
+        try:
+            self._ring.add(batch)
+        except UnavailableError:
+            raise
+        except Exception:  # noqa: BLE001  a reading that cannot be stored must not keep the others from it
+            self._add_singly(batch)
 
     def _add_singly(self, batch: Sequence[Reading]) -> None:
         for reading in batch:

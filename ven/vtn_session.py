@@ -194,9 +194,9 @@ class Conversation:
 
     async def _exchange(self, transport: PullTransport) -> bool:
         """Post what is due; return whether something was."""
-        self._poke.clear()
         async with self._turn:
             self._prepare()
+            self._poke.clear()  # after that, which pokes: else what comes all the time would keep us from ever sleeping
             request = self._engine.next_request(self._clock.now())
             if request is not None:
                 await self._say(request, transport)

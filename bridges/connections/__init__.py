@@ -4,11 +4,12 @@ A device's driver says which kind it needs; the household file says how to reach
 `ConnectionKind`, a module of that name with `create(options)`, and its options in the union `ConnectionOptions`.
 """
 
+import asyncio
 import importlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from bridges.connections.mqtt_options import MqttOptions
 from core.errors import UnavailableError
@@ -35,6 +36,10 @@ class Message:
 
 Handler = Callable[[Message], Awaitable[None] | None]
 """Takes a message, in the order of arrival; a coroutine is awaited before the next message is taken."""
+
+
+Storing = Callable[[], asyncio.Future[None] | None]
+"""Tells what to wait for until all that was taken so far is on disk; None where there is nothing to wait for."""
 
 
 class Connection(Protocol):
@@ -65,6 +70,14 @@ class Connection(Protocol):
 
     def observe(self, observer: Callable[[bool], None]) -> None:
         """Call `observer` with True and False when the connection comes up and goes down."""
+
+
+@runtime_checkable
+class Acknowledging(Protocol):
+    """A connection whose other side keeps a message until it is acknowledged, and else sends it again."""
+
+    def acknowledge_after(self, storing: Storing) -> None:
+        """Acknowledge messages from now on only when what `storing` returns after their handling is done."""
 
 
 def connect(options: ConnectionOptions) -> Connection:

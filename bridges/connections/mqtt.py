@@ -11,7 +11,7 @@ import structlog
 from paho.mqtt.client import MQTTMessage, topic_matches_sub
 
 from bridges.backoff import Backoff
-from bridges.connections import Handler, Message
+from bridges.connections import Handler, Message, Storing
 from bridges.connections.mqtt_options import MqttOptions
 from bridges.connections.mqtt_session import LostError, MqttSession
 from core.errors import EvenloadError, InvalidError, UnavailableError
@@ -22,6 +22,7 @@ _STEADY_S: Final = 10.0
 """A connection that lasted this long was good; shorter ones keep the back-off growing (two clients of one id)."""
 _FAREWELL_S: Final = 2.0
 _LONGEST_FILTER: Final = 65535
+_WILDCARDS: Final = frozenset("+#")
 _BROKER_VERSION: Final = "$SYS/broker/version"
 
 
@@ -44,10 +45,13 @@ class MqttConnection:
         self._password = options.secret()
         self._tls = options.tls.context() if options.tls else None
         self._handlers: dict[str, list[tuple[Handler, int]]] = {}
+        self._wild: dict[str, None] = {}
+        """Those of the filters that have wildcards, in order."""
         self._observers: list[Callable[[bool], None]] = []
         self._session: MqttSession | None = None
         self._heard_s: float | None = None
         self._been_connected = False
+        self._storing: Storing = _nothing_to_store
         if options.warning:
             _log.warning(options.warning)
 
@@ -60,6 +64,10 @@ class MqttConnection:
     def heard_s(self) -> float | None:
         """When the broker was last heard, in seconds of `time.monotonic`; None if never."""
         return self._heard_s if self._session is None else self._session.heard_s
+
+    def acknowledge_after(self, storing: Storing) -> None:
+        """Acknowledge messages only when what came of them is on disk; until now, when they are handled."""
+        self._storing = storing
 
     def observe(self, observer: Callable[[bool], None]) -> None:
         """Call `observer` with True and False when the connection comes up and goes down."""
@@ -90,6 +98,8 @@ class MqttConnection:
         """
         _check_filter(topic_filter)
         self._handlers.setdefault(topic_filter, []).append((handler, qos))
+        if not _WILDCARDS.isdisjoint(topic_filter):
+            self._wild[topic_filter] = None
         if self._session is not None:
             await self._tell_broker(self._session, topic_filter)
 
@@ -103,6 +113,7 @@ class MqttConnection:
             self._handlers[topic_filter] = left
         else:
             self._handlers.pop(topic_filter, None)
+            self._wild.pop(topic_filter, None)
 
     async def run(self) -> None:
         """Keep the connection up until cancelled; a broker that is away is waited for."""
@@ -194,19 +205,22 @@ class MqttConnection:
         ours = Message(topic, bytes(message.payload), message.retain)
         if topic == _BROKER_VERSION:
             self._judge_broker(ours.payload)
-        for topic_filter, handlers in list(self._handlers.items()):
-            if not topic_matches_sub(topic_filter, topic):
-                continue
-            for handler, _ in handlers:
-                try:
-                    waiting = handler(ours)
-                    if inspect.isawaitable(waiting):
-                        await waiting
-                except EvenloadError as error:
-                    _log.warning("a message is of no use", topic=topic, reason=str(error))
-                except Exception:  # noqa: BLE001  a handler's fault must not break the connection
-                    _log.exception("a message could not be handled", topic=topic)
-        session.acknowledge(message)
+        for handler in self._listeners(topic):
+            try:
+                waiting = handler(ours)
+                if inspect.isawaitable(waiting):
+                    await waiting
+            except EvenloadError as error:
+                _log.warning("a message is of no use", topic=topic, reason=str(error))
+            except Exception:  # noqa: BLE001  a handler's fault must not break the connection
+                _log.exception("a message could not be handled", topic=topic)
+        if message.qos > 0:
+            session.acknowledge(message, self._storing())
+
+    def _listeners(self, topic: str) -> list[Handler]:
+        """Return who listens to a topic. Most filters are topics: they are looked up, so that many cost no more."""
+        filters = [topic, *(each for each in self._wild if topic_matches_sub(each, topic))]
+        return [handler for each in dict.fromkeys(filters) for handler, _ in self._handlers.get(each, ())]
 
     def _judge_broker(self, version: bytes) -> None:
         if b"amqtt" in version.lower():
@@ -214,6 +228,10 @@ class MqttConnection:
                 "amqtt keeps no messages for anonymous clients while they are away: give it a user name and password",
                 broker=self._options.address,
             )
+
+
+def _nothing_to_store() -> None:
+    """Take the place of what stores, until there is something."""
 
 
 def _check_filter(topic_filter: str) -> None:

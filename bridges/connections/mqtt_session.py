@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import ssl
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -26,6 +27,8 @@ _TIMEOUT_S: Final = 10.0
 _TICK_S: Final = 1.0
 _SESSION_EXPIRY_S: Final = 7 * 24 * 3600
 _MAX_WAITING: Final = 1000
+_MOST_READ: Final = 100
+"""So many messages are read before others have their turn."""
 _FIXED_HEADER: Final = 65536
 """Room for a topic and properties beside a payload."""
 
@@ -50,6 +53,9 @@ class MqttSession:
         self._answers: dict[int, asyncio.Future[list[ReasonCode]]] = {}
         self._messages: asyncio.Queue[paho.MQTTMessage | None] = asyncio.Queue()
         self._overflowing = False
+        self._arrived = 0
+        self._handled: deque[tuple[paho.MQTTMessage, asyncio.Future[None] | None]] = deque()
+        """What is not acknowledged yet, in the order of arrival, and what each waits for."""
         self._lost = asyncio.Event()
         self._reason = ""
         self._timer: asyncio.TimerHandle | None = None
@@ -94,9 +100,20 @@ class MqttSession:
             raise LostError(self._reason)
         return message
 
-    def acknowledge(self, message: paho.MQTTMessage) -> None:
-        """Tell the broker that a message is handled."""
-        self._client.ack(message.mid, message.qos)
+    def acknowledge(self, message: paho.MQTTMessage, after: asyncio.Future[None] | None = None) -> None:
+        """Tell the broker that a message is handled as soon as `after` is done; in the order of arrival (MQTT 4.6)."""
+        if after is not None and (not self._handled or self._handled[-1][1] is not after):
+            after.add_done_callback(self._acknowledge_handled)
+        self._handled.append((message, after))
+        self._acknowledge_handled()
+
+    def _acknowledge_handled(self, _: object = None) -> None:
+        while self._handled and not self.lost:
+            message, after = self._handled[0]
+            if after is not None and not after.done():
+                return
+            self._handled.popleft()
+            self._client.ack(message.mid, message.qos)
 
     async def farewell(self) -> None:
         """Disconnect politely, so that the last will is not spoken."""
@@ -160,9 +177,19 @@ class MqttSession:
     def _read(self) -> None:
         self.heard_s = time.monotonic()
         with self._or_lost():
-            self._client.loop_read()
-            while isinstance(sock := self._client.socket(), ssl.SSLSocket) and sock.pending():
+            last = self._arrived + _MOST_READ
+            while (before := self._arrived) < last:
                 self._client.loop_read()
+                if self._arrived == before and not self._decrypted:
+                    return
+        if self._decrypted:  # nothing on the socket would tell of it
+            self._loop.call_soon(self._read)
+
+    @property
+    def _decrypted(self) -> bool:
+        """Whether TLS holds bytes that have come from the socket already."""
+        sock = None if self.lost else self._client.socket()
+        return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
 
     def _write(self) -> None:
         with self._or_lost():
@@ -207,6 +234,7 @@ class MqttSession:
         self._lose(f"The connection was lost: {code}")
 
     def _on_message(self, client: paho.Client, _: Any, message: paho.MQTTMessage) -> None:
+        self._arrived += 1
         if (fault := self._fault(message)) is not None:
             _log.warning(f"a message {fault} and is dropped", topic=_topic(message), bytes=len(message.payload))
             client.ack(message.mid, message.qos)

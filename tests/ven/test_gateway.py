@@ -41,11 +41,12 @@ from openadr.v20b.messages import (
     UpdateReport,
 )
 from support.waiting import until
-from ven import executor, vtn_session
+from ven import executor, ingest, vtn_session
 from ven import gateway as gateways
 from ven.assessment import HOW_TO_INSTALL, Assessments
 from ven.gateway import Gateway, _trusted
 from ven.household import Listen, Mode, Quiet
+from ven.readings_store import Ring
 from ven.status import as_lines, open_store, read_status
 from ven.supervision import run_gateways
 from ven.vitals_watch import VitalsWatch
@@ -111,6 +112,15 @@ class Broker:
 
     def observe(self, observer):
         pass
+
+    def acknowledge_after(self, storing):
+        self.storing = storing
+
+    async def run(self):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.closed_with = self.storing()
 
 
 class Vtn:
@@ -495,6 +505,40 @@ async def test_live_readings_become_reports(world, vtn, request_for):
     found = [one for message in vtn.all(UpdateReport) for one in message.reports]
     assert [one.start for one in found[:3]] == [NOON + timedelta(minutes=n) for n in range(3)]
     assert [payload.value for payload in found[0].intervals[0].payloads] == [20.0, 1200.0]
+
+
+async def test_a_message_is_acknowledged_when_its_readings_are_stored(world, monkeypatch):
+    monkeypatch.setattr(gateways, "connect", lambda _: world.broker)
+    gateway = Gateway(world.household, clock=world.clock)
+    task = asyncio.create_task(gateway.run())
+    await until(lambda: world.broker.handlers["meter/m/measurement"], "the meter's driver")
+    world.broker.meter(NOON - timedelta(minutes=1), 20.0)
+    storing = world.broker.storing()
+    assert storing is not None
+    assert not gateway._ring.newest("meter.energy")
+    await until(storing.done, "the acknowledgement")
+    assert gateway._ring.newest("meter.energy").value == 20.0
+    world.broker.meter(NOON, 30.0)
+    storing = world.broker.storing()
+    gateway.stop()
+    await task
+    assert storing.done()
+    assert world.broker.closed_with is None, "all was stored, and could be acknowledged, before the link closed"
+
+
+async def test_what_comes_all_the_time_is_stored_in_batches(world, vtn, monkeypatch):
+    """Storing makes the conversation look again; it stores what waits itself, which must not make it look again."""
+    batches, add = [], Ring.add
+    monkeypatch.setattr(Ring, "add", lambda ring, readings: (batches.append(len(readings)), add(ring, readings)))
+    monkeypatch.setattr(ingest, "_BATCH_S", 3600.0)
+    async with world.gateway() as gateway:
+        await until(lambda: vtn.all(Poll), "the first poll")
+        batches.clear()
+        gateway._poke()
+        for number in range(500):
+            world.broker.meter(NOON - timedelta(seconds=number), 20.0)
+            await asyncio.sleep(0)
+        assert len(batches) < 5, "a conversation that keeps itself awake stores readings nearly singly"
 
 
 async def test_a_vtn_that_is_away_is_waited_for(world, vtn):

@@ -1,12 +1,17 @@
 """Readings on their way to the ring: while the clock is behind they wait, and then stand at their true time."""
 
+import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from core.clock import ManualClock
+from core.errors import UnavailableError
 from core.points import Reading
 from core.trusted_clock import TrustedClock
+from support.waiting import until
+from ven import ingest
 from ven.ingest import Recorder
 from ven.readings_store import Ring
 from ven.store import Store
@@ -92,3 +97,56 @@ def test_a_host_that_nobody_sets_is_believed_in_the_end(place):
     place.hear(1.0)
     place.clock.advance(11 * MINUTE)
     assert place.stored() == [(NOON, 1.0)]
+
+
+async def test_who_waits_for_readings_is_told_when_they_are_on_disk(place):
+    assert place.recorder.storing() is None, "nothing waits"
+    place.hear(1.0)
+    storing = place.recorder.storing()
+    place.hear(2.0, NOON + MINUTE)
+    assert place.recorder.storing() is storing, "both are stored together"
+    assert not storing.done()
+    place.recorder.flush()
+    assert storing.done()
+    assert place.recorder.storing() is None
+
+
+async def test_nobody_waits_for_a_disk_that_is_full(place, monkeypatch):
+    """A broker that waits for acknowledgements would keep back what devices say of their state."""
+
+    def full(_):
+        raise UnavailableError("The disk is full.")
+
+    place.hear(1.0)
+    storing = place.recorder.storing()
+    with monkeypatch.context() as patch:
+        patch.setattr(place.ring, "add", full)
+        with pytest.raises(UnavailableError):
+            place.recorder.flush()
+        assert storing.done()
+        assert place.recorder.storing() is None
+    assert place.stored() == [(NOON, 1.0)]
+    place.hear(2.0, NOON + MINUTE)
+    assert place.recorder.storing() is not None, "the disk takes readings again"
+
+
+async def test_nobody_waits_for_a_better_clock(place):
+    place.clock.set(NOON - 30 * MINUTE)
+    place.hear(1.0)
+    assert place.recorder.storing() is None
+
+
+async def test_as_soon_as_a_broker_may_send_no_more_what_came_is_stored(place, monkeypatch):
+    monkeypatch.setattr(ingest, "_BATCH_S", 3600.0)
+    task = asyncio.create_task(place.recorder.run())
+    waits = []
+    for number in range(ingest._MOST_HELD):
+        place.hear(float(number), NOON + number * MINUTE)
+        await asyncio.sleep(0)
+        assert not place.ring.newest("p"), "nothing hurries yet"
+        waits.append(place.recorder.storing())
+    await until(lambda: all(storing.done() for storing in waits))
+    assert len(place.ring) == ingest._MOST_HELD
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

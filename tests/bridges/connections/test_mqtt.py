@@ -171,6 +171,45 @@ async def test_a_message_in_hand_when_the_gateway_dies_comes_again(tmp_path: Pat
             await until(lambda: inbox.payloads == [b"precious"])
 
 
+@pytest.mark.parametrize("stored", [False, True])
+async def test_what_was_not_stored_when_the_gateway_dies_comes_again(tmp_path: Path, stored: bool) -> None:
+    with mosquitto(tmp_path) as broker:
+        inbox, again = Inbox(), Inbox()
+        storing = asyncio.get_running_loop().create_future()
+        first = MqttConnection(options(broker, "gateway"), FAST)
+        first.acknowledge_after(lambda: storing)
+        await first.subscribe("t", inbox)
+        async with running(first), running(MqttConnection(options(broker, "sender"), FAST)) as sender:
+            await sender.publish("t", "1")
+            await until(lambda: inbox.payloads == [b"1"])
+            if stored:
+                storing.set_result(None)
+        second = MqttConnection(options(broker, "gateway"), FAST)
+        await second.subscribe("t", again)
+        async with running(second):
+            await second.publish("t", "2")
+            await until(lambda: b"2" in again.payloads)
+    assert again.payloads == ([b"2"] if stored else [b"1", b"2"])
+
+
+async def test_messages_are_acknowledged_in_the_order_of_their_arrival(tmp_path: Path) -> None:
+    """The second needs no storing; acknowledged before the first it would break MQTT 4.6."""
+    with mosquitto(tmp_path) as broker:
+        inbox, again = Inbox(), Inbox()
+        storing = [asyncio.get_running_loop().create_future()]
+        first = MqttConnection(options(broker, "gateway"), FAST)
+        first.acknowledge_after(lambda: storing.pop() if storing else None)
+        await first.subscribe("t", inbox)
+        async with running(first), running(MqttConnection(options(broker, "sender"), FAST)) as sender:
+            await sender.publish("t", "1")
+            await sender.publish("t", "2")
+            await until(lambda: inbox.payloads == [b"1", b"2"])
+        second = MqttConnection(options(broker, "gateway"), FAST)
+        await second.subscribe("t", again)
+        async with running(second):
+            await until(lambda: again.payloads == [b"1", b"2"])
+
+
 async def test_a_broker_that_forgets_is_named(tmp_path: Path) -> None:
     with mosquitto(tmp_path, persistence=False) as broker:
         link = MqttConnection(options(broker), FAST)
@@ -423,6 +462,22 @@ async def test_a_flood_is_bounded_and_what_waits_comes_in_order(
             await until(lambda: len(taken) >= 6)
     assert taken[:6] == [b"0", b"1", b"2", b"3", b"4", b"5"]
     assert [log["event"] for log in logs].count("too many messages wait; those on top are dropped") < 5
+
+
+async def test_all_who_listen_to_a_topic_get_a_message_once(tmp_path: Path) -> None:
+    with mosquitto(tmp_path) as broker:
+        inboxes = {topic_filter: Inbox() for topic_filter in ("a/b", "a/+", "#", "a/c")}
+        link = MqttConnection(options(broker), FAST)
+        for topic_filter, inbox in inboxes.items():
+            await link.subscribe(topic_filter, inbox)
+        async with running(link), running(MqttConnection(options(broker, "sender"), FAST)) as sender:
+            await sender.publish("a/b", "1")
+            await until(lambda: inboxes["#"].messages)
+            await link.unsubscribe("#", inboxes["#"])
+            await sender.publish("a/b", "2")
+            await until(lambda: len(inboxes["a/+"].messages) == 2)
+    heard = {topic_filter: inbox.payloads for topic_filter, inbox in inboxes.items()}
+    assert heard == {"a/b": [b"1", b"2"], "a/+": [b"1", b"2"], "#": [b"1"], "a/c": []}
 
 
 @pytest.mark.parametrize("wrong", ["", "a/#/b", "a+", "#a", "a\0b", "\ud800", "x" * 65536])
