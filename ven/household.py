@@ -74,7 +74,12 @@ Ident = Annotated[
     BeforeValidator(formed(re.compile(_IDENT).search, "should have no blanks, / or #; my-home is good")),
     Field(min_length=1, max_length=128, pattern=_IDENT),
 ]
-Word = Annotated[float | str, Field(description="A word such as off, a number in the capability's unit, or floor.")]
+Word = Annotated[
+    float | str,
+    Field(
+        description="A word such as off; a number in the capability's unit, floor, or a shift from normal (-1K, -25%)."
+    ),
+]
 
 
 def _capability(word: object) -> CapabilityKind:

@@ -1,6 +1,7 @@
 """Reading `household.yaml`: every fault is named with file, line and column."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from core.errors import InvalidError
 from core.spans import Duration
 from ven.devices import make_driver
 from ven.household import CapabilityWords, DeviceEntry, Household, Programme
-from ven.rules import lever, order_of
+from ven.rules import lever, order_of, shifted_value
 
 
 def load_household(path: Path) -> Household:
@@ -174,6 +175,9 @@ def _unfit(device: Device, name: CapabilityKind, value: float | str) -> Iterator
         if value not in capability.values:
             yield f"{name} of '{device.id}' is {' or '.join(capability.values)}, not {value}."
     elif isinstance(value, str) and not (value == "floor" and capability.floor is not None):
+        with suppress(InvalidError):
+            shifted_value(capability, value)
+            return
         unit = f" of {capability.unit}" if capability.unit else ""
         yield f"{name} of '{device.id}' is a number{unit}, not '{value}'."
 

@@ -4,12 +4,14 @@ The plan carries it out, the opt decision and `evenload explain` ask it, and the
 than it: for (programme, signal, direction), what follows.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from bridges.device import Capability, CapabilityKind, Device, Value
 from core.direction import Direction
+from core.errors import InvalidError
 from openadr.model.contexts import same_context
 from openadr.model.opt import OptType
 from openadr.model.signal import Signal
@@ -31,6 +33,7 @@ WATT_SIGNALS: Final = frozenset(
 """The signals that `shed` and `increase` know how to turn into a number of watts."""
 
 _ENOUGH_W: Final = 1e-6
+_SHIFT: Final = re.compile(r"([+-][0-9]+(?:\.[0-9]+)?) ?(K|%|W|A)?")
 _ELSEWHERE: Final = ""
 """A market context that no household names: what holds for it holds wherever nothing else is said."""
 _CALL: Final = Signal("LOAD_DISPATCH", "delta", "", (), POWER_REAL_W)
@@ -263,6 +266,18 @@ def _change(device: Device, direction: Direction, wanted_w: float) -> tuple[Sett
     return Setting(device.id, name, value), nominal_w - value
 
 
+def shifted_value(capability: Capability, word: str) -> float:
+    """Return what a word such as `-1K`, `+500` or `-25%` means: so much more or less than what is normal.
+
+    Raises InvalidError for a word that is none.
+    """
+    match = _SHIFT.fullmatch(word)
+    if match is None or isinstance(capability.normal, str):
+        raise InvalidError(f"'{word:.40}' is no number, and no shift such as -1K or -25%.")
+    shift = float(match[1])
+    return capability.normal * (1 + shift / 100) if match[2] == "%" else capability.normal + shift
+
+
 def fit(capability: Capability | None, value: Value) -> Value | None:
     """Return a value that the capability can take: words as they are, numbers within its bounds and above its floor."""
     if capability is None:
@@ -271,7 +286,7 @@ def fit(capability: Capability | None, value: Value) -> Value | None:
         return value
     if value == "floor":
         return capability.floor
-    number = max(float(value), capability.least)
+    number = max(float(value) if isinstance(value, int | float) else shifted_value(capability, value), capability.least)
     return min(number, capability.high) if capability.high is not None else number
 
 
