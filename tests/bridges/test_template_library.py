@@ -209,6 +209,12 @@ ROWS: Final = (
                 [{"n": "energy", "t": 1772470800, "u": "Wh", "v": 1234500}],
                 {"energy": 1_234_500},
             ),
+            says(
+                "meter/home-7/measurement",
+                [{"n": "power", "t": 1772470800, "u": "W", "v": 350}],
+                {"power": 350},
+                at=NOW - timedelta(minutes=1),
+            ),
         ),
     ),
     Row(
@@ -360,22 +366,23 @@ ROWS: Final = (
             says("stat/tasmota_001122/POWER2", "ON", states={"switch": "on"}),
             says("stat/tasmota_001122/POWER2", "OFF", states={"switch": "off"}),
             says(
-                "tele/tasmota_001122/SENSOR",
+                "stat/tasmota_001122/STATUS8",
                 {
-                    "Time": "2026-03-02T18:00:00",
-                    "ENERGY": {
-                        "TotalStartTime": "2025-09-16T00:00:00",
-                        "Total": 514.153,
-                        "Yesterday": 1.495,
-                        "Today": 0.537,
-                        "Period": 0,
-                        "Power": 56,
-                        "ApparentPower": 92,
-                        "ReactivePower": 73,
-                        "Factor": 0.61,
-                        "Voltage": 234,
-                        "Current": 0.392,
-                    },
+                    "StatusSNS": {
+                        "Time": "2026-03-02T18:00:00",
+                        "ENERGY": {
+                            "TotalStartTime": "2025-09-16T00:00:00",
+                            "Total": 514.153,
+                            "Yesterday": 1.495,
+                            "Today": 0.537,
+                            "Power": 56,
+                            "ApparentPower": 92,
+                            "ReactivePower": 73,
+                            "Factor": 0.61,
+                            "Voltage": 234,
+                            "Current": 0.392,
+                        },
+                    }
                 },
                 {"power": 56, "energy": 514_153, "voltage_l1": 234, "current_l1": 0.392},
             ),
@@ -385,7 +392,7 @@ ROWS: Final = (
             order("switch", "off", "cmnd/tasmota_001122/POWER2", "OFF", until=SOON),
         ),
         ("tele/tasmota_001122/LWT", "Online", "Offline"),
-        asks=(("cmnd/tasmota_001122/POWER2", ""),),
+        asks=(("cmnd/tasmota_001122/POWER2", ""), ("cmnd/tasmota_001122/Status", "8")),
     ),
     Row(
         "zigbee2mqtt_plug",
@@ -771,8 +778,6 @@ ROWS: Final = (
 )
 """One row for each template."""
 
-LOCAL: Final = ("shelly1", "senml_meter")
-"""Older than the heads with firmware and source."""
 WRONG: Final = (
     b"",
     b"\xff\xfe\x00",
@@ -870,8 +875,7 @@ async def test_messages_become_readings_and_states(row: Row) -> None:
         assert {reading.start for reading in house.readings} <= {said.at}
         assert dict(house.states) == said.states
     heard = {name for said in row.messages for name in said.readings}
-    if row.template not in LOCAL:
-        assert heard == {point.id.removeprefix("it.") for point in house.device.describe().points}
+    assert heard == {point.id.removeprefix("it.") for point in house.device.describe().points}
     assert {kind for said in row.messages for kind in said.states} == {
         capability.name for capability in house.device.describe().capabilities
     }
@@ -945,7 +949,7 @@ async def test_what_others_say_is_nothing_to_us(row: Row) -> None:
     await house.stop()
 
 
-@_each(lambda row: row.template not in LOCAL)
+@_each(lambda _: True)
 def test_heads_name_their_source(row: Row) -> None:
     module = load(row.template)
     assert isinstance(module, TemplateModule)
@@ -962,7 +966,7 @@ def test_heads_name_their_source(row: Row) -> None:
         assert not what.title.endswith(".")
 
 
-@_each(lambda row: row.template not in LOCAL)
+@_each(lambda _: True)
 async def test_points_mean_what_their_names_say(row: Row) -> None:
     for point in House(row).device.describe().points:
         name = point.id.removeprefix("it.")
