@@ -59,8 +59,8 @@ def metered(household: Household, devices: Mapping[str, Device]) -> tuple[Metere
         totals = [one for one in registers if one.phase is Phase.TOTAL]
         register = next((one.id for one in totals if one.flow is not Flow.EXPORT), None)
         export = next((one.id for one in totals if one.flow is Flow.EXPORT), None)
-        powers = [one for one in points if one.quantity is Quantity.POWER_REAL and one.flow is not Flow.EXPORT]
-        power = next((one.id for one in powers), None)
+        powers = [one for one in points if one.quantity is Quantity.POWER_REAL and one.phase is Phase.TOTAL]
+        power = next((one.id for one in powers if one.flow is not Flow.EXPORT), None)
         found.append(Metered(resource.id, register, power, export if register else None))
     return tuple(found)
 

@@ -33,8 +33,8 @@ METER = {
 }
 TWICE = METER | {
     "uniq_id": "t1",
-    "stat_t": "tele/tasmota_1/SENSOR",
-    "val_tpl": "{{ value_json.ENERGY.Power }}",
+    "stat_t": "stat/tasmota_1/STATUS8",
+    "val_tpl": "{{ value_json.StatusSNS.ENERGY.Power }}",
     "unit_of_meas": "W",
     "dev": {"ids": ["t1"], "name": "The same again"},
 }

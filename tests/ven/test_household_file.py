@@ -13,11 +13,13 @@ from bridges.drivers import load
 from bridges.yaml_file import FileError
 from core.clock import system_clock
 from core.errors import InvalidError
+from core.points import Flow, Kind, Phase, Point, Quantity
 from core.spans import Duration
 from ven.devices import describe, make_driver, metered
 from ven.household import DeviceEntry, Household
 from ven.household_file import load_household, schema
 
+PHASES = (("power_l1", Phase.L1), ("power", Phase.TOTAL))
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 GOOD = """\
@@ -85,6 +87,17 @@ def test_a_meter_that_names_its_export_first_is_read_by_its_import(tmp_path):
     points = tuple(connected_device.point("meter", name) for name in names)
     found = metered(household, devices | {"meter": replace(devices["meter"], points=points)})[0]
     assert (found.register, found.power, found.export) == ("meter.energy", "meter.power", "meter.export_energy")
+
+
+def test_a_phase_is_not_taken_for_the_meter():
+    household = load_household(EXAMPLES / "household.yaml")
+    devices = describe(household, system_clock())
+    l1, total = (Point(f"meter.{name}", Quantity.POWER_REAL, Kind.INSTANT, Flow.NET, phase) for name, phase in PHASES)
+    read = [
+        metered(household, devices | {"meter": replace(devices["meter"], points=points)})[0].power
+        for points in ((l1,), (l1, total))
+    ]
+    assert read == [None, "meter.power"]
 
 
 @pytest.mark.parametrize(
