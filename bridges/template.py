@@ -156,9 +156,9 @@ class StateTemplate(_Part):
 
     A path leads through JSON: `switch.output`, `phases.0.power`, or a JSON Pointer (RFC 6901) where keys have dots:
     `/values/power.total`. `each` leads to an array whose elements are read singly, `/` being the message itself; only
-    those count in which each path of `where` says its word. Or a `template` works the value out, as those of Home
-    Assistant do (`bridges.value_template`). `qos` 0 suits what carries no time of its own and would be
-    stale after a wait at the broker.
+    those count in which each path of `where` says its word, and only messages in which those of `message` do. Or a
+    `template` works the value out, as those of Home Assistant do (`bridges.value_template`). `qos` 0 suits what carries
+    no time of its own and would be stale after a wait at the broker.
     """
 
     topic: Topic
@@ -166,17 +166,18 @@ class StateTemplate(_Part):
     template: Annotated[str, Field(min_length=1, max_length=MOST_TEMPLATE), AfterValidator(_readable)] | None = None
     each: JsonPath | None = None
     where: dict[JsonPath, Word] = Field(default_factory=dict, max_length=10)
+    message: dict[JsonPath, Word] = Field(default_factory=dict, max_length=10)
     qos: Literal[0, 1] = 0
 
     @property
     def is_json(self) -> bool:
         """Whether the payload is JSON, not a single word."""
-        return self.path is not None or self.each is not None or bool(self.where)
+        return self.path is not None or self.each is not None or bool(self.where or self.message)
 
     @model_validator(mode="after")
     def _has_a_path(self) -> Self:
         if self.path is None and self.is_json:
-            raise ValueError("each and where are for JSON: give the value's path, too")
+            raise ValueError("each, where and message are for JSON: give the value's path, too")
         if self.template is not None and self.is_json:
             raise ValueError("path and template are two ways to the value; give one of them")
         return self

@@ -239,7 +239,9 @@ class TemplatedDevice(ConnectedDevice):
                     if word is not None:
                         use(word, message.retained)
                     continue
-                parts = _elements(content.json(), source.each)
+                around = content.json()
+                meant = all(_says(around, path, wanted) for path, wanted in source.message.items())
+                parts = _elements(around, source.each) if meant else ()
             except InvalidError as error:
                 faults[str(error)] = None
                 continue

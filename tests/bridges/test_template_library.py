@@ -755,10 +755,10 @@ ROWS: Final = (
     ),
     Row(
         "flexmeter_batch",
-        {"topic": "SiteWhere/input/jsonbatch/M-1042"},
+        {"id": "M-1042"},
         (
             says(
-                "SiteWhere/input/jsonbatch/M-1042",
+                "SiteWhere/input/jsonbatch",
                 {
                     "hardwareId": "M-1042",
                     "measurements": [

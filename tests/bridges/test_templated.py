@@ -190,6 +190,16 @@ async def test_a_stored_batch_counts_with_its_own_times(tmp_path: Path) -> None:
     assert [one.start for one in house.readings] == [datetime(2026, 3, 1, tzinfo=UTC)]
 
 
+async def test_a_batch_may_say_outside_of_its_elements_whose_it_is(tmp_path: Path) -> None:
+    text = BATCHES.partition("  heat:")[0].replace("each: /\n", "each: /parts\n    message: {owner: '{id}'}\n")
+    house = await House(tmp_path, text, {"id": "M7"}).start()
+    part = {"hardwareId": "M7", "kind": "measured", "values": {"energy.active.total": 1}, "at": "2026-03-02T16:59:30Z"}
+    house.hear("site/batch", {"owner": "M8", "parts": [part]})
+    assert house.readings == []
+    house.hear("site/batch", {"owner": "M7", "parts": [part]})
+    assert [one.value for one in house.readings] == [1000.0]
+
+
 async def relay(tmp_path: Path, state: str) -> House:
     house = await House(tmp_path, RELAY).start()
     house.hear("relay/state", state.encode())
