@@ -24,6 +24,7 @@ from ven.household_file import load_household, schema
 from ven.store import Store
 
 if TYPE_CHECKING:
+    from bridges.device import Outcome
     from ven.gateway import Gateway
 
 _log = structlog.get_logger(__name__)
@@ -250,6 +251,29 @@ def assessments(
     typer.echo(json.dumps(found, indent=2) if as_json_ else printable_lines(lines))
 
 
+@app.command()
+def restore(
+    config: _Config,
+    seconds: Annotated[float, typer.Option("--seconds", min=1, max=3600, help="How long devices may take.")] = 30,
+) -> None:
+    """Give back by hand what events hold, as after a crash. A gateway that runs does so when it is stopped."""
+    from ven.give_back import is_back  # noqa: PLC0415  only needed here
+    from ven.give_back import restore as give_back  # noqa: PLC0415
+
+    def tell(outcome: "Outcome") -> None:
+        if is_back(outcome):
+            typer.echo(f"{outcome.command.device}.{outcome.command.capability} is as it was.")
+
+    with _told():
+        left = asyncio.run(give_back(load_household(config), seconds, tell))
+    if left:
+        typer.echo(
+            f"Not confirmed yet: {', '.join(left)}. The next start of the gateway, or of this, goes on.", err=True
+        )
+        raise typer.Exit(1)
+    typer.echo("Nothing is held.")
+
+
 @app.command("schema")
 def print_schema(templates: _Templates = None) -> None:
     """Print the JSON Schema of a household file."""
@@ -270,6 +294,30 @@ def check(config: _Config) -> None:
             _check_assess(household.assess.baseline)
     devices, programmes = _counted(len(household.devices), "device"), _counted(len(household.programmes), "programme")
     typer.echo(f"{config} is good: {devices}, {programmes}.")
+
+
+@app.command()
+def setup(
+    config: Annotated[Path, typer.Option("--config", "-c", help="The household file to write.")] = Path(
+        "household.yaml"
+    ),
+    name: Annotated[str, typer.Option("--name", help="Name of the household; else it is asked for.")] = "",
+    broker: Annotated[str, typer.Option("--broker", help="HOST or HOST:PORT of the MQTT broker.")] = "",
+    seconds: Annotated[float, typer.Option("--seconds", min=1, max=3600, help="So long it listens for devices.")] = 10,
+    vtn: Annotated[str, typer.Option("--vtn", help="The VTN's operator address, https://..., to enrol there.")] = "",
+    sha256: Annotated[
+        str, typer.Option("--sha256", help="Of its authority's certificate, as the operator told it.")
+    ] = "",
+    code: Annotated[str, typer.Option("--code", help="The one-time code that the operator gave out.")] = "",
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Ask nothing: take all devices, and what they draw now.")
+    ] = False,
+) -> None:
+    """Set up a household: find its devices, propose what events may do, write the file, and enrol."""
+    from ven import setup_command  # noqa: PLC0415  the other commands need no broker
+
+    with _told():
+        setup_command.setup(config, name, broker, seconds, vtn, sha256, code, yes=yes)
 
 
 @app.command()

@@ -57,14 +57,21 @@ def discover(path: Path | None, broker: str, seconds: float, add: str, *, watch:
         typer.echo("With --config household.yaml they can be added to that file.")
 
 
+def broker_at(words: str) -> MqttOptions:
+    """Return a broker by HOST or HOST:PORT. Raises InvalidError."""
+    host, _, port = words.rpartition(":")
+    if not host or not port.isdecimal():
+        host, port = words, "1883"
+    try:
+        return MqttOptions(host=host.strip("[]"), port=int(port))
+    except ValidationError as error:
+        raise InvalidError(f"'{words:.80}' is no broker such as localhost or broker.lan:1883.") from error
+
+
 def _broker(household: Household | None, broker: str) -> MqttOptions:
     """Return the broker to listen at."""
     if household is None:
-        host, _, port = broker.rpartition(":") if broker.rpartition(":")[2].isdecimal() else (broker, "", "1883")
-        try:
-            return MqttOptions(host=host.strip("[]"), port=int(port))
-        except ValidationError as error:
-            raise InvalidError(f"'{broker}' is no broker such as localhost or broker.lan:1883.") from error
+        return broker_at(broker)
     ways = household.all_connections()
     if not ways:
         raise InvalidError("The household file has no broker: describe it in the section `mqtt`.")

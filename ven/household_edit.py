@@ -35,9 +35,7 @@ def add_devices(path: Path, devices: Sequence[NewDevice]) -> None:
     folder = load_household(path).templates
     written: list[Path] = []
     try:
-        for device in devices:
-            if device.template is not None:
-                written += _put(folder / f"{device.driver}.yaml", device.template)
+        written = put_templates(folder, devices)
         _replace(path, _with(path.read_text(encoding="utf-8"), devices))
     except OSError as error:
         _drop(written)
@@ -45,6 +43,27 @@ def add_devices(path: Path, devices: Sequence[NewDevice]) -> None:
     except BaseException:
         _drop(written)
         raise
+
+
+def put_templates(folder: Path, devices: Sequence[NewDevice]) -> list[Path]:
+    """Write the templates of devices that need one of their own; return those that are new. Raises ConflictError."""
+    written: list[Path] = []
+    try:
+        for device in devices:
+            if device.template is not None:
+                written += _put(folder / f"{device.driver}.yaml", device.template)
+    except BaseException:
+        _drop(written)
+        raise
+    return written
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a household file where there is none, if it is a good one. Raises InvalidError, UnavailableError."""
+    try:
+        _replace(path, text)
+    except OSError as error:
+        raise UnavailableError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def _put(place: Path, text: str) -> list[Path]:
@@ -69,7 +88,7 @@ def _with(text: str, devices: Sequence[NewDevice]) -> str:
     household = YAML().load(text)
     entries = household.get("devices")
     lines = text.splitlines()
-    rows = [_row(device) for device in devices]
+    rows = [row(device) for device in devices]
     if not entries:
         kept = lines if "devices" not in household else _without(lines, *household.lc.key("devices"))
         return "\n".join([*kept, "devices:", *(f"  - {row}" for row in rows), ""])
@@ -91,11 +110,13 @@ def _without(lines: Sequence[str], line: int, _column: int) -> list[str]:
     return [*lines[:line], *lines[line + 1 :]]
 
 
-def _row(device: NewDevice) -> str:
+def row(device: NewDevice, nominal_w: float | None = None) -> str:
     """Return an entry as one line."""
     entry: dict[str, Any] = {"id": device.id, "driver": device.driver}
     if device.role:
         entry["role"] = device.role
+    if nominal_w is not None:
+        entry["nominal_w"] = int(nominal_w) if nominal_w.is_integer() else nominal_w
     if device.options:
         entry["with"] = dict(device.options)
     yaml, out = YAML(typ="safe", pure=True), StringIO()
@@ -117,7 +138,7 @@ def _replace(path: Path, text: str) -> None:
             load_household(draft)
         except InvalidError as error:
             raise InvalidError(str(error).replace(str(draft), str(path))) from error
-        draft.chmod(path.stat().st_mode & 0o777)
+        draft.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o600)
         draft.replace(path)
     finally:
         with suppress(FileNotFoundError):
