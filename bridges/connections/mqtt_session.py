@@ -108,12 +108,13 @@ class MqttSession:
         self._acknowledge_handled()
 
     def _acknowledge_handled(self, _: object = None) -> None:
-        while self._handled and not self.lost:
-            message, after = self._handled[0]
-            if after is not None and not after.done():
-                return
-            self._handled.popleft()
-            self._client.ack(message.mid, message.qos)
+        with self._or_lost():
+            while self._handled and not self.lost:
+                message, after = self._handled[0]
+                if after is not None and not after.done():
+                    return
+                self._handled.popleft()
+                self._client.ack(message.mid, message.qos)
 
     async def farewell(self) -> None:
         """Disconnect politely, so that the last will is not spoken."""
