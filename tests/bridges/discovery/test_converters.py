@@ -1,12 +1,13 @@
 """Every device of the real converter list maps, or is refused by a named reason; the docs have the counts."""
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
 
 from bridges.discovery.search import template_text
 from bridges.discovery.zigbee2mqtt import found_devices
-from bridges.template import Template
+from bridges.template import DeviceBody, Template
 from core.errors import InvalidError
 from support.zigbee_definitions import PACKAGE, definitions
 
@@ -26,6 +27,9 @@ def test_the_whole_list(tmp_path):
         counts["usable"] += 1
         counts["with a switch"] += any("capabilities" in device.template for device in devices)
         counts["with values"] += "points" in devices[0].template
+        for device in devices:
+            body = {name: value for name, value in device.template.items() if name not in ("title", "description")}
+            DeviceBody.model_validate_json(json.dumps(body))
         if number % 25 == 0:  # reading YAML takes its time
             for device in devices:
                 path = tmp_path / "drawn.yaml"
