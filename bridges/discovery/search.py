@@ -105,7 +105,9 @@ class Search:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(outcome, Exception):  # not that it was cancelled
+                    raise outcome
 
     async def _connected(self) -> None:
         up = asyncio.Event()
