@@ -1,10 +1,14 @@
 """What `evenload ven discover` shows of the devices that it finds, and what it adds to the household file."""
 
+import logging
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+import structlog
 from rich.table import Table
 from rich.text import Text
 
@@ -35,6 +39,17 @@ class Offer:
         return NewDevice(self.id, sight.driver, sight.device.role, dict(sight.device.options), sight.template)
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Log errors alone meanwhile: who looks around is told in words, and leaves no messages at the broker."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
 def as_guest(options: MqttOptions) -> MqttOptions:
     """Return a broker's options for somebody who only looks in: the gateway may be there under its own name."""
     return options.model_copy(update={"client_id": "", "clean_session": True, "will_topic": None})
@@ -58,8 +73,13 @@ def _same(options: Mapping[str, Any]) -> str:
     return repr(sorted((name, str(value)) for name, value in options.items()))
 
 
+def plain(name: str) -> str:
+    """Return a name in letters that need no accents: `Kuche Spulmaschine`."""
+    return unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+
+
 def _free(name: str, taken: set[str]) -> str:
-    slug = _UNFIT.sub("-", name.lower()).strip("-")[:_LONGEST_ID] or "device"
+    slug = _UNFIT.sub("-", plain(name.casefold())).strip("-")[:_LONGEST_ID].strip("-") or "device"
     number, free = 1, slug
     while free in taken:
         number += 1

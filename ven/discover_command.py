@@ -17,7 +17,7 @@ from bridges.connections.mqtt_options import MqttOptions
 from bridges.discovery.search import Result, Search, search
 from core.clock import system_clock
 from core.errors import InvalidError
-from ven.discover import Offer, as_guest, as_json, as_table, chosen, notes, offers
+from ven.discover import Offer, as_guest, as_json, as_table, chosen, notes, offers, quietly
 from ven.household import Household
 from ven.household_edit import add_devices
 from ven.household_file import load_household
@@ -40,11 +40,13 @@ def discover(path: Path | None, broker: str, seconds: float, add: str, *, watch:
     household = None if path is None else load_household(path)
     options = as_guest(_broker(household, broker))
     if watch:
-        asyncio.run(_watch(options, household))
+        with quietly():
+            asyncio.run(_watch(options, household))
         return
     if not as_json:
         typer.echo(f"Listening at {options.host}:{options.port} for {seconds:g} seconds ...", err=True)
-    result = asyncio.run(search(connect(options), system_clock(), seconds))
+    with quietly():
+        result = asyncio.run(search(connect(options), system_clock(), seconds))
     those = offers(result, household)
     if as_json:
         _add(path, chosen(add, those))

@@ -16,7 +16,7 @@ from bridges.connections.mqtt_options import MqttOptions
 from bridges.discovery.search import search
 from core.clock import system_clock
 from core.errors import ConflictError, InvalidError
-from ven.discover import Offer, as_guest, as_table, chosen, notes, offers
+from ven.discover import Offer, as_guest, as_table, chosen, notes, offers, plain, quietly
 from ven.discover_command import broker_at
 from ven.enrol import enrol, fetch_ca
 from ven.first_file import Chosen, is_switched, written
@@ -47,7 +47,7 @@ def setup(path: Path, name: str, broker: str, seconds: float, vtn: str, sha256: 
         raise InvalidError("Enrolment needs all of --vtn, --sha256 and --code; the operator has them.")
     asks = not yes and _somebody_is_there()
     ask: Ask = _typed if asks else lambda _, usual: usual
-    name = _UNFIT.sub("-", ask("Name of the household", name or socket.gethostname())).strip("-") or "home"
+    name = _UNFIT.sub("-", plain(ask("Name of the household", name or socket.gethostname()))).strip("-") or "home"
     options = broker_at(ask("MQTT broker (HOST or HOST:PORT)", broker or "localhost"))
     those = _found(options, seconds)
     picked = _picked(ask, those, everything=not asks)
@@ -73,7 +73,8 @@ def _typed(question: str, usual: str) -> str:
 
 def _found(options: MqttOptions, seconds: float) -> list[Offer]:
     typer.echo(f"Listening at {options.host}:{options.port} for {seconds:g} seconds ...")
-    result = asyncio.run(search(connect(as_guest(options)), system_clock(), seconds))
+    with quietly():
+        result = asyncio.run(search(connect(as_guest(options)), system_clock(), seconds))
     those = offers(result, None)
     if those:
         Console().print(as_table(those))

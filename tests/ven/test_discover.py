@@ -98,6 +98,7 @@ def test_the_table_is_for_people(broker, monkeypatch):
     assert "\x1b[31m" not in done.stdout
     assert "The same again" not in done.stdout
     assert "1 message could not be read" in done.stdout
+    assert "client_id" not in done.output  # a guest keeps no session, and need not hear why that might matter
     assert "With --config household.yaml they can be added" in done.stdout
 
 

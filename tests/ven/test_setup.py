@@ -43,10 +43,10 @@ def setup(*words, typed=None):
 
 def test_without_questions_all_that_is_found_goes_in(at):
     path, words = at
-    done = setup(*words, "--name", "home 7/a", "--yes")
+    done = setup(*words, "--name", "Müller 7/a", "--yes")
     assert done.exit_code == 0, done.output
     home = load_household(path)
-    assert home.name == "home-7-a"
+    assert home.name == "Muller-7-a"
     assert {entry.id: entry.driver for entry in home.devices} == {
         "shellyplug-s-376d1f": "shelly1",
         "shellyplus1pm-aabbcc001122": "shelly2_switch",
