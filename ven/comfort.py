@@ -60,7 +60,7 @@ class Comfort:
             return
         at = reading.start + (reading.duration or timedelta())
         known = self._newest.get(reading.point)
-        if known is not None and known[0] > at:
+        if known is not None and at < known[0] <= self._clock.now():  # what lies ahead is of a clock that was set back
             return
         before = self._applying()
         self._newest[reading.point] = (at, reading.value)

@@ -28,7 +28,9 @@ class Formula:
     tree: ast.expr
 
     def of(self, value: float) -> float | None:
-        """Return what it makes of a signal's value; None where that is no number."""
+        """Return what it makes of a signal's value; None where that is no number, or the value is none."""
+        if not math.isfinite(value):
+            return None
         try:
             result = _worked_out(self.tree, value)
         except (ZeroDivisionError, OverflowError):

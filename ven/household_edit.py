@@ -5,12 +5,12 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
+from bridges.yaml_text import yaml_text
 from core.errors import ConflictError, InvalidError, UnavailableError
 from ven.household_file import load_household
 
@@ -119,10 +119,7 @@ def row(device: NewDevice, nominal_w: float | None = None) -> str:
         entry["nominal_w"] = int(nominal_w) if nominal_w.is_integer() else nominal_w
     if device.options:
         entry["with"] = dict(device.options)
-    yaml, out = YAML(typ="safe", pure=True), StringIO()
-    yaml.default_flow_style, yaml.width, yaml.sort_base_mapping_type_on_output = True, 10_000, False  # type: ignore[assignment]
-    yaml.dump(entry, out)
-    return out.getvalue().strip()
+    return yaml_text(entry, flow=True, width=100_000).strip()
 
 
 def _replace(path: Path, text: str) -> None:

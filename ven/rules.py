@@ -267,7 +267,7 @@ def _change(device: Device, direction: Direction, wanted_w: float) -> tuple[Sett
 
 
 def shifted_value(capability: Capability, word: str) -> float:
-    """Return what a word such as `-1K`, `+500` or `-25%` means: so much more or less than what is normal.
+    """Return what a word such as `-1K`, `+500W` or `-25%` means: so much more or less than what is normal.
 
     Raises InvalidError for a word that is none.
     """

@@ -8,11 +8,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from io import StringIO
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
-
-from ruamel.yaml import YAML
 
 from bridges.connections import Connection, Message
 from bridges.device import CapabilityKind, DeviceSpec, Driver, Value
@@ -24,6 +22,7 @@ from bridges.discovery.zigbee2mqtt import Zigbee2MqttCollector
 from bridges.drivers import TemplateModule, load
 from bridges.template import Template
 from bridges.templated import TemplatedDevice
+from bridges.yaml_text import yaml_text
 from core.clock import Clock
 from core.errors import InvalidError, UnavailableError
 from core.points import Reading
@@ -42,7 +41,9 @@ _CONNECT_S: Final = 10.0
 _LOOK_S: Final = 0.5
 _MOST_LIVE: Final = 200
 _UNFIT: Final = re.compile(r"[^a-z0-9]+")
-_LONGEST_NAME: Final = 48
+_TELLING: Final = re.compile(r"[A-Za-z0-9:/._-]+")
+"""Keys that differ enough when only letters and digits are left of them."""
+_LONGEST_NAME: Final = 40
 
 
 @dataclass(slots=True)
@@ -191,24 +192,15 @@ def _note_state(sight: Sight, kind: CapabilityKind, value: Value, _: datetime | 
 
 
 def template_name(key: str) -> str:
-    """Return the file name of a device's own template, always the same for the same device."""
-    return "found_" + _UNFIT.sub("_", key.lower()).strip("_")[:_LONGEST_NAME]
+    """Return the file name of a device's own template, always the same for the same device, and its alone."""
+    name = "found_" + _UNFIT.sub("_", key.lower()).strip("_")[:_LONGEST_NAME]
+    tells_all = _TELLING.fullmatch(key) is not None and len(key) <= _LONGEST_NAME
+    return name if tells_all else f"{name}_{sha256(key.encode()).hexdigest()[:8]}"
 
 
 def template_text(template: Mapping[str, Any]) -> str:
     """Return a template as the text of its file."""
-    out = StringIO()
-    yaml = YAML()
-    yaml.default_flow_style = None
-    yaml.width = 120
-    yaml.dump(_plain(template), out)
-    return out.getvalue()
-
-
-def _plain(node: Any) -> Any:
-    if isinstance(node, Mapping):
-        return {key: _plain(value) for key, value in node.items()}
-    return [_plain(value) for value in node] if isinstance(node, list | tuple) else node
+    return yaml_text(template)
 
 
 async def search(connection: Connection, clock: Clock, seconds: float) -> Result:

@@ -140,6 +140,15 @@ async def test_an_older_reading_overtakes_no_newer_one(event):
     assert home.held == ["heater"]
 
 
+def test_a_clock_that_is_set_back_makes_no_reading_stand_for_ever():
+    clock = ManualClock(NOON)
+    comfort = Comfort(home_with(plug=[{"when": "power < 300"}]), Store(None), clock)
+    comfort.take(Reading("plug.power", NOON, 100.0))
+    clock.set(NOON - timedelta(days=1))
+    comfort.take(Reading("plug.power", clock.now(), 900.0))
+    assert comfort.devices() == set()
+
+
 @pytest.mark.parametrize(
     ("when", "value", "holds"),
     [

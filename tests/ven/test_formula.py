@@ -21,6 +21,8 @@ from ven import formula
         ("round(value)", 2.6, 3.0),
         ("abs(+value)", -2.0, 2.0),
         ("1 / value", 0.0, None),
+        ("max(6, value)", math.nan, None),
+        ("min(6, value)", math.inf, None),
         ("value * 1e308 * 10", 5.0, None),
     ],
 )
