@@ -67,9 +67,12 @@ def public_pem(key: PublicKey) -> bytes:
 
 
 def common_name(name: str) -> x509.Name:
-    """Return a subject with that common name. Raises InvalidError unless it is 1 to 64 printable characters."""
-    if not (0 < len(name) <= MAX_NAME and name.isprintable() and name.strip() == name):
-        raise InvalidError(f"'{name[:MAX_NAME]}' cannot be a certificate's name: 1 to {MAX_NAME} printable characters.")
+    """Return a subject with that common name. Raises InvalidError unless it is printable and has 1 to 64 bytes."""
+    if not (0 < len(name.encode("utf-8", "replace")) <= MAX_NAME and name.isprintable() and name.strip() == name):
+        raise InvalidError(
+            f"'{name[:MAX_NAME]}' cannot be a certificate's name: 1 to {MAX_NAME} printable characters, fewer where "
+            "they are no plain letters."
+        )
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 

@@ -121,7 +121,7 @@ class Root:
         if now >= self.not_after:
             raise ConflictError(f"The authority expired on {self.not_after:%Y-%m-%d}; make a new one and enrol again.")
         end = min(now + lifetime, self.not_after)
-        subject = common_name(name if kind is Kind.CLIENT else name[:MAX_NAME])
+        subject = common_name(name if kind is Kind.CLIENT else name.encode()[:MAX_NAME].decode(errors="ignore").strip())
         builder = _builder(subject, public_key, max(now - _SKEW, self._certificate.not_valid_before_utc), end)
         builder = builder.issuer_name(self._certificate.subject).add_extension(self._identifier(), critical=False)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
