@@ -4,7 +4,7 @@
 """
 
 import re
-from datetime import time, tzinfo
+from datetime import time, timedelta, tzinfo
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -287,11 +287,54 @@ class Shed(_Part):
     order: tuple[Ident, ...] = Field(min_length=1)
 
 
-class Above(_Part):
-    """What to do while a price is above a threshold."""
+class PriceRule(_Part):
+    """What to do by the price: above or below a threshold, or in the dearest or cheapest hours of a day."""
 
-    above: float
+    above: float | None = Field(None, allow_inf_nan=False, description="While the price is above this.")
+    below: float | None = Field(None, allow_inf_nan=False, description="While the price is below this.")
+    until: float | None = Field(
+        None, allow_inf_nan=False, description="With above or below: once begun, until the price is back at this."
+    )
+    dearest: Span | None = Field(None, description="In that many of the dearest hours of a local day, such as PT3H.")
+    cheapest: Span | None = Field(None, description="In that many of its cheapest hours.")
     do: dict[Ident, CapabilityWords] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _one_condition(self) -> Self:
+        given = [self.above, self.below, self.dearest, self.cheapest]
+        if sum(condition is not None for condition in given) != 1:
+            raise ValueError("give exactly one of above, below, dearest and cheapest")
+        if self.hours is not None:
+            if self.until is not None:
+                raise ValueError("until goes with above or below")
+            if self.hours >= timedelta(days=1):
+                raise ValueError("the dearest or cheapest hours of a day are less than a day")
+        elif self.until is not None and not self._back_at(self.until):
+            raise ValueError("until is lower than above, or higher than below")
+        return self
+
+    def _back_at(self, until: float) -> bool:
+        return until < self.above if self.above is not None else until > (self.below or 0.0)
+
+    @property
+    def hours(self) -> timedelta | None:
+        """How long a day it applies, of a rule by rank."""
+        span = self.dearest or self.cheapest
+        return None if span is None else span.timedelta()
+
+    def holds(self, price: float, *, running: bool) -> bool:
+        """Tell whether a threshold applies at a price (per kWh, bare), where it did just before or not."""
+        if self.above is not None:
+            return price > (self.until if running and self.until is not None else self.above)
+        return self.below is not None and price < (self.until if running and self.until is not None else self.below)
+
+    def precedence(self) -> tuple[int, float]:
+        """Return its place among rules that apply at once; the lowest counts."""
+        if self.above is not None:
+            return 0, -self.above
+        if self.below is not None:
+            return 1, self.below
+        return (2 if self.dearest is not None else 3), (self.hours or timedelta()).total_seconds()
 
 
 class Programme(_Part):
@@ -303,7 +346,12 @@ class Programme(_Part):
     )
     shed: Shed | None = Field(None, description="LOAD_DISPATCH and LOAD_CONTROL: the devices in their order.")
     increase: Shed | None = Field(None, description="Where those signals ask for more: the devices to switch on.")
-    prices: tuple[Above, ...] | None = Field(None, description="Prices: the highest threshold that is passed counts.")
+    prices: tuple[PriceRule, ...] | None = Field(
+        None, max_length=50, description="Prices: thresholds, and the dearest or cheapest hours of a day."
+    )
+    hold: Span | None = Field(
+        None, description="Prices: how long what was begun, or left, stays so at least; left out, PT15M."
+    )
     follow: dict[Ident, dict[CapabilityName, Annotated[str, Field(max_length=200)]]] | None = Field(
         None,
         min_length=1,
@@ -316,6 +364,8 @@ class Programme(_Part):
         given = [self.levels is not None, self.prices is not None, self.follow is not None, in_watts]
         if given.count(True) != 1:
             raise ValueError("give exactly one of levels, shed (with or without increase), prices and follow")
+        if self.hold is not None and self.prices is None:
+            raise ValueError("hold goes with prices")
         return self
 
     @field_validator("follow")

@@ -15,7 +15,7 @@ from bridges.device import CapabilityKind, Device, Value
 from core.spans import Duration, Span, shifted
 from openadr.model.signal import Signal
 from ven.household import Household, Programme
-from ven.rules import Effect, Setting, effect, programme_for, signal_devices, targeted
+from ven.rules import Effect, Setting, effects, programme_for, signal_devices, targeted
 from ven.vtn_state import KnownEvent
 
 OPEN_LEASE: Final = timedelta(hours=24)
@@ -86,14 +86,14 @@ def plan(
     asks = False
     for signal, programme in _by_programme(event, household, notes):
         allowed = (signal_devices(household, mine, signal) or frozenset()) - taken
-        effects = [
-            (span, effect(programme, signal, value, devices, allowed)) for span, value in _intervals(event, signal)
-        ]
-        asks = asks or any(what.asks for _, what in effects)
-        remarks = ((index, what.remark) for index, (_, what) in enumerate(effects) if what.remark)
+        intervals = list(_intervals(event, signal))
+        follows = effects(programme, signal, intervals, devices, allowed, household.site.zone)
+        carried = list(_until(event.span.end, zip([span for span, _ in intervals], follows, strict=True)))
+        asks = asks or any(what.asks for _, what in carried)
+        remarks = ((index, what.remark) for index, (_, what) in enumerate(carried) if what.remark)
         notes += [f"{signal.name} interval {index}: {remark}" for index, remark in islice(remarks, _MOST_NOTES)]
-        mine_now = list(_pieces(effects))
-        turns |= dict.fromkeys(setting.device for _, what in effects for setting in what.settings)
+        mine_now = list(_pieces(carried))
+        turns |= dict.fromkeys(setting.device for _, what in carried for setting in what.settings)
         taken |= {piece.setting.device for piece in mine_now}
         pieces += [(piece, signal.name) for piece in mine_now]
     orders = _orders(event, pieces, list(turns), household, horizon)
@@ -129,19 +129,27 @@ def _pieces(effects: Iterable[tuple[Span, Effect]]) -> Iterator[_Piece]:
 
 
 def _intervals(event: KnownEvent, signal: Signal) -> Iterator[tuple[Span, float]]:
-    """Yield each interval that is carried out, with its value; cut where the event stops here."""
-    stop = event.span.end
+    """Yield each interval of a signal, with its value, up to the first that never ends."""
     start = event.start
     for interval in signal.intervals:
         timeless = not interval.duration and bool(event.event.period.duration)  # of a bounded event (EV-27)
         end = start if timeless else Span.lasting(start, interval.duration).end
-        if stop is not None:
-            end = min(end, stop) if end is not None else stop
-        if end is None or end > start:
-            yield Span(start, end), interval.value
-        if end is None or end == stop:
+        yield Span(start, end), interval.value
+        if end is None:
             return
         start = end
+
+
+def _until(stop: datetime | None, effects: Iterable[tuple[Span, Effect]]) -> Iterator[tuple[Span, Effect]]:
+    """Yield what is carried out of a signal: cut where the event stops here."""
+    for span, what in effects:
+        end = span.end
+        if stop is not None:
+            end = min(end, stop) if end is not None else stop
+        if end is None or end > span.start:
+            yield Span(span.start, end), what
+        if end is None or end == stop:
+            return
 
 
 # -- settings to orders

@@ -7,17 +7,19 @@ than it: for (programme, signal, direction), what follows.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Final
 
 from bridges.device import Capability, CapabilityKind, Device, Value
 from core.direction import Direction
 from core.errors import InvalidError
+from core.spans import Span
 from openadr.model.contexts import same_context
 from openadr.model.opt import OptType
 from openadr.model.signal import Signal
 from openadr.model.target import Target
 from openadr.model.units import POWER_REAL_W
-from ven import formula
+from ven import formula, prices
 from ven.household import Household, OptRule, Programme
 from ven.targets import names
 
@@ -122,13 +124,31 @@ def bare_value(signal: Signal, value: float) -> float:
     return value if factor == 1.0 else float(f"{value * factor:.12g}")
 
 
-def effect(
+def effects(
+    programme: Programme | None,
+    signal: Signal,
+    intervals: Sequence[tuple[Span, float]],
+    devices: Mapping[str, Device],
+    allowed: frozenset[str],
+    zone: tzinfo | None,
+) -> list[Effect]:
+    """Return what each interval of a signal means, for those devices that the event may use.
+
+    `programme` None: nothing here follows the signal. Days are local days of `zone`.
+    """
+    if programme is None or programme.prices is None:
+        return [_effect(programme, signal, value, devices, allowed) for _, value in intervals]
+    bare = [(span, bare_value(signal, value)) for span, value in intervals]
+    hold = {} if programme.hold is None else {"hold": programme.hold.timedelta()}
+    chosen = prices.tables(programme.prices, bare, zone, **hold)
+    return [
+        _by_table(table, signal, value, devices, allowed) for table, (_, value) in zip(chosen, intervals, strict=True)
+    ]
+
+
+def _effect(
     programme: Programme | None, signal: Signal, value: float, devices: Mapping[str, Device], allowed: frozenset[str]
 ) -> Effect:
-    """Return what a value of a signal means, for those devices that the event may use.
-
-    `programme` None: nothing here follows the signal.
-    """
     if programme is None:
         return _by_table({}, signal, value, devices, allowed)
     if programme.levels is not None:
@@ -140,11 +160,6 @@ def effect(
             for name, each in programme.follow.items()
         }
         return _by_table(formulas, signal, value, devices, allowed)
-    if programme.prices is not None:
-        price = bare_value(signal, value)
-        passed = [rule for rule in programme.prices if price > rule.above]
-        table = max(passed, key=lambda rule: rule.above).do if passed else {}
-        return _by_table(table, signal, value, devices, allowed)
     return _by_watts(programme, signal, value, devices, allowed)
 
 

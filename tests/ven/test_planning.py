@@ -101,11 +101,21 @@ def test_prices_follow_the_highest_threshold_passed(planned, event):
         {"above": 0.2, "do": {"plug": {"switch": "off"}}},
         {"above": 0.5, "do": {"heater": {"switch": "off"}}},
     ]
-    programmes = [{"match": {"signal": "ELECTRICITY_PRICE"}, "prices": rules}]
+    programmes = [{"match": {"signal": "ELECTRICITY_PRICE"}, "prices": rules, "hold": "PT10M"}]
     intervals = tuple(Interval(Duration.of(minutes=10), value) for value in (0.1, 0.3, 0.6))
     signal = Signal("ELECTRICITY_PRICE", "price", "s", intervals, currency_per_kwh("EUR"))
     found = planned(event(values=((30, 0),), signals=(signal,)), changes={"programmes": programmes})[1]
     assert found == [(10, 20, "plug", "off"), (20, 30, "heater", "off")]
+
+
+def test_the_dearest_hour_stays_the_same_when_the_event_is_cut_short(planned, event):
+    rules = [{"dearest": "PT1H", "do": {"plug": {"switch": "off"}}}]
+    changes = {"programmes": [{"match": {"signal": "ELECTRICITY_PRICE"}, "prices": rules}]}
+    intervals = tuple(Interval(Duration.of(minutes=60), value) for value in (0.2, 0.1, 0.3))
+    signal = Signal("ELECTRICITY_PRICE", "price", "s", intervals, currency_per_kwh("EUR"))
+    prices = event(values=((180, 0),), signals=(signal,))
+    assert planned(prices, changes=changes)[1] == [(120, 180, "plug", "off")]
+    assert planned(prices, changes=changes, stop_at=prices.period.start + timedelta(hours=2))[1] == []
 
 
 def test_a_signal_without_programme_is_noted(planned, event):
