@@ -1,5 +1,6 @@
 """What is wrong with a value in a file that people write, in plain words instead of the type checker's."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ _WORDS: Final = {
     "model_type": "should be a section of names and values",
     "model_attributes_type": "should be a section of names and values",
 }
+_COUNT: Final = re.compile(r"at (?:least|most) (\d+) items?")
 
 
 def fault_words(kind: str, text: str, given: object, *, unknown: str = "unknown name") -> str:
@@ -23,6 +25,9 @@ def fault_words(kind: str, text: str, given: object, *, unknown: str = "unknown 
         return unknown
     if given is None and kind in _WORDS:
         return "is empty"
+    if kind in ("too_short", "too_long") and (match := _COUNT.search(text)) is not None:
+        what = "entry" if match[1] == "1" else "entries"
+        return f"should have {match[1]} {what} at {'least' if kind == 'too_short' else 'most'}"
     plain = text.removeprefix("Value error, ").removeprefix("Input ")
     return _WORDS.get(kind, plain.replace("String should match pattern", "should have the form"))
 

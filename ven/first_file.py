@@ -9,7 +9,8 @@ from typing import Final
 from bridges.device import CapabilityKind
 from ven.household_edit import NewDevice, row
 
-_SETTABLE: Final = frozenset({CapabilityKind.SWITCH, CapabilityKind.IMPORT_LIMIT})
+_HALVED: Final = (CapabilityKind.IMPORT_LIMIT, CapabilityKind.CURRENT_LIMIT)
+_SETTABLE: Final = frozenset({CapabilityKind.SWITCH, CapabilityKind.STORAGE_POWER, *_HALVED})
 """What a proposed programme knows how to use."""
 _METERS: Final = frozenset({"grid_meter"})
 
@@ -35,6 +36,11 @@ class Chosen:
     def sheds(self) -> bool:
         """Whether events may use it, by the proposed programmes."""
         return self.nominal_w is not None and not _SETTABLE.isdisjoint(self.sets)
+
+    @property
+    def stores(self) -> bool:
+        """Whether it is a battery: nobody misses anything while it helps."""
+        return CapabilityKind.STORAGE_POWER in self.sets
 
 
 def is_switched(sets: Sequence[str]) -> bool:
@@ -77,23 +83,29 @@ def _resources(name: str, devices: Sequence[Chosen]) -> list[str]:
 
 
 def _programmes(devices: Sequence[Chosen]) -> list[str]:
-    """Propose what signals mean: the largest first where watts are asked, and more with each level."""
-    ordered = sorted((each for each in devices if each.sheds), key=lambda each: -(each.nominal_w or 0.0))
+    """Propose what signals mean: batteries, then the largest first where watts are asked, and more with each level."""
+    ordered = sorted(
+        (each for each in devices if each.sheds), key=lambda each: (not each.stores, -(each.nominal_w or 0.0))
+    )
     if not ordered:
         return ["# programmes: say here what events may do, once there is a device that can be switched", ""]
     lines = [
         "programmes:                   # a proposal: change what does not suit you",
         "  - match: {signal: LOAD_DISPATCH}",
         f"    shed: {{order: [{', '.join(quoted(each.device.id) for each in ordered)}]}}",
-        "  - match: {signal: SIMPLE}",
-        "    levels:",
     ]
-    for level in (1, 2, 3):
-        count = -(-len(ordered) * level // 3)
-        table = ", ".join(f"{quoted(each.device.id)}: {_least(each)}" for each in ordered[:count])
+    levelled = [(each.device.id, least) for each in ordered if (least := _least(each)) is not None]
+    if levelled:
+        lines += ["  - match: {signal: SIMPLE}", "    levels:"]
+    for level in (1, 2, 3) if levelled else ():
+        count = -(-len(levelled) * level // 3)
+        table = ", ".join(f"{quoted(name)}: {least}" for name, least in levelled[:count])
         lines.append(f"      {level}: {{{table}}}")
     return [*lines, ""]
 
 
-def _least(chosen: Chosen) -> str:
-    return "{switch: off}" if CapabilityKind.SWITCH in chosen.sets else "{import_limit: -50%}"
+def _least(chosen: Chosen) -> str | None:
+    """Return what a level tells a device, or None: how far a battery goes, a level does not say."""
+    if CapabilityKind.SWITCH in chosen.sets:
+        return "{switch: off}"
+    return next((f"{{{kind}: -50%}}" for kind in _HALVED if kind in chosen.sets), None)

@@ -240,7 +240,15 @@ class DeviceEntry(_Part):
     options: dict[str, object] = Field(default_factory=dict, alias="with", description="The driver's own options.")
     role: str = Field("load", description="What it is to the household: grid_meter, water_heater, plug ...")
     device_class: str | None = Field(None, alias="class", description="OpenADR end-device class.")
-    nominal_w: float | None = Field(None, gt=0, description="Watts that it draws when it runs.")
+    nominal_w: float | None = Field(
+        None, gt=0, description="Watts that it draws when it runs; of a battery, that it charges and gives at most."
+    )
+    storage_wh: float | None = Field(
+        None,
+        gt=0,
+        le=1e9,
+        description="Watt-hours that a battery gives from full to empty; without it, none is promised.",
+    )
     capabilities: dict[CapabilityName, CapabilityLimits] = Field(default_factory=dict)
     limits: DeviceLimits = Field(default_factory=DeviceLimits)
     comfort: tuple[ComfortRule, ...] = Field((), max_length=20, description="When events give it back early.")
@@ -281,10 +289,47 @@ class Match(_Part):
         return name
 
 
+class Step(_Part):
+    """A device in an order that is told something of its own, and by how much that changes what it draws."""
+
+    device: Ident
+    do: CapabilityWords | None = Field(None, min_length=1, description="What it is told, such as {offset: -2K}.")
+    changes_w: float | None = Field(
+        None, gt=0, le=1e9, description="By how many watts that changes what it draws while it runs."
+    )
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.do is None) != (self.changes_w is None):
+            raise ValueError("do and changes_w go together: what the device is told, and what that brings")
+        return self
+
+
 class Shed(_Part):
     """Use devices one after the other until what they draw covers what is asked."""
 
-    order: tuple[Ident, ...] = Field(min_length=1)
+    order: tuple[
+        Annotated[
+            Step,
+            BeforeValidator(
+                lambda step: {"device": step} if isinstance(step, str) else step, json_schema_input_type=Ident | Step
+            ),
+        ],
+        ...,
+    ] = Field(
+        max_length=500, json_schema_extra={"minItems": 1}, description="Devices by name, or with what each is told."
+    )
+
+    @field_validator("order")
+    @classmethod
+    def _once(cls, order: tuple[Step, ...]) -> tuple[Step, ...]:
+        if not order:
+            raise ValueError("should name a device at least")
+        names = [step.device for step in order]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"'{twice}' stands there twice; each device has one place in an order")
+        return order
 
 
 class PriceRule(_Part):

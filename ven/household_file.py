@@ -18,7 +18,8 @@ from core.errors import InvalidError
 from core.spans import Duration
 from ven.devices import make_driver
 from ven.household import CapabilityWords, DeviceEntry, Household, Programme
-from ven.rules import lever, order_of, shifted_value
+from ven.levers import levers, shifted_value
+from ven.rules import order_of
 
 
 def load_household(path: Path) -> Household:
@@ -133,8 +134,9 @@ def _check_programme(
                 yield loc, f"Device '{name}' needs `nominal_w`: how much does it draw?"
             if not device.capabilities:
                 yield loc, f"Device '{name}' cannot be controlled."
-            elif loc[0] == "increase" and lever(device, Direction.INCREASE) is None:
-                yield loc, f"Device '{name}' cannot be switched on."
+            elif not levers(device, Direction.INCREASE if loc[0] == "increase" else Direction.REDUCE):
+                way = "more" if loc[0] == "increase" else "less"
+                yield loc, f"Nothing makes device '{name}' draw {way}: say what to tell it, with do and changes_w."
             continue
         for capability, value in settings.items():
             yield from (((*loc, capability), text) for text in _unfit(device, capability, value))
@@ -159,8 +161,8 @@ def _uses(programme: Programme) -> Iterator[tuple[Place, str, CapabilityWords | 
         for name, settings in table.items():
             yield ("levels", level, name), name, settings
     for key, direction in (("shed", Direction.REDUCE), ("increase", Direction.INCREASE)):
-        for index, name in enumerate(order_of(programme, direction)):
-            yield (key, "order", index), name, None
+        for index, step in enumerate(order_of(programme, direction)):
+            yield (key, "order", index), step.device, step.do
     for index, rule in enumerate(programme.prices or ()):
         for name, settings in rule.do.items():
             yield ("prices", index, "do", name), name, settings

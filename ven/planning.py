@@ -15,7 +15,8 @@ from bridges.device import CapabilityKind, Device, Value
 from core.spans import Duration, Span, shifted
 from openadr.model.signal import Signal
 from ven.household import Household, Programme
-from ven.rules import Effect, Setting, effects, programme_for, signal_devices, targeted
+from ven.levers import Setting
+from ven.rules import Effect, effects, programme_for, signal_devices, targeted
 from ven.vtn_state import KnownEvent
 
 OPEN_LEASE: Final = timedelta(hours=24)

@@ -14,6 +14,7 @@ from typing import Final
 from bridges.device import CapabilityKind, Device, Driver, Rank
 from bridges.lease_state import Lease
 from core.direction import Direction
+from core.points import Quantity
 from core.spans import Span
 from openadr.model.potential import (
     REPORT_NAME,
@@ -24,8 +25,10 @@ from openadr.model.potential import (
     r_id,
 )
 from openadr.model.report import Report, ReportDescription, ReportInterval, ReportOffer, ReportPayload, SamplingRate
+from ven.charge_history import ChargeMemory, Stored
 from ven.consumption_history import ConsumptionMemory, Drawn, at_time, source_of
-from ven.household import Household, PotentialPlan
+from ven.household import Household, PotentialPlan, Step
+from ven.levers import Lever, is_storage
 from ven.readings_store import Ring
 from ven.reports import Sampled
 from ven.rules import callable_devices
@@ -39,6 +42,8 @@ _UNSEEN_SHARE: Final = 0.5
 
 This belief weighs as much as one step with the mean of what lies above.
 """
+_KEPT_UP_H: Final = 1.0
+"""For how many hours a battery should keep up what is promised of it."""
 _UNLEARNT_SHARE: Final = 0.1
 """How much of its nominal power a device is believed to draw by who has never seen it draw anything."""
 _PATIENCE: Final = timedelta(minutes=2)
@@ -50,26 +55,69 @@ _METER: Final = "meter of "
 
 
 @dataclass(frozen=True, slots=True)
+class Storage:
+    """What a battery can do: `discharge_w` and `charge_w` at most, `capacity_wh` from full to empty."""
+
+    discharge_w: float
+    charge_w: float
+    capacity_wh: float | None = None
+
+    def room_w(self, drawn_w: float, direction: Direction, stored_wh: float | None) -> float:
+        """Return by how much it could have changed what it drew, and kept that up for an hour.
+
+        How much it holds decides; where that is not known, it could only have ceased to charge.
+        """
+        if stored_wh is None or self.capacity_wh is None:
+            return max(0.0, drawn_w) if direction is Direction.REDUCE else 0.0
+        if direction is Direction.REDUCE:
+            return max(0.0, drawn_w + min(self.discharge_w, stored_wh / _KEPT_UP_H))
+        return max(0.0, min(self.charge_w, (self.capacity_wh - stored_wh) / _KEPT_UP_H) - drawn_w)
+
+
+@dataclass(frozen=True, slots=True)
 class Flexible:
     """A device that events may use here, and how far: down to `floor_w`, and up to nominal if it `increases`.
 
-    `nominal_w` None: not known.
+    `nominal_w` None: not known. `reduces_w` and `increases_w` bound what the order of a programme gets of it by a
+    setting of its own.
     """
 
     device: str
     nominal_w: float | None
     floor_w: float | None
     increases: bool = False
+    reduces_w: float | None = None
+    increases_w: float | None = None
+    storage: Storage | None = None
 
     def can(self, direction: Direction) -> bool:
         """Tell whether events may change its consumption that way."""
         return self.floor_w is not None if direction is Direction.REDUCE else self.increases
 
-    def room_w(self, drawn_w: float, direction: Direction) -> float:
-        """Return by how much its consumption could have changed while it drew that much."""
+    def most_w(self, direction: Direction) -> float | None:
+        """Return by how much it can change its consumption at most; None if nobody knows what it draws."""
+        own = self.reduces_w if direction is Direction.REDUCE else self.increases_w
+        if own is not None:
+            return own
+        if self.storage is not None:
+            reach = self.storage.discharge_w if direction is Direction.REDUCE else self.storage.charge_w
+            return reach if self.storage.capacity_wh is not None else 0.0
+        if self.nominal_w is None:
+            return None
+        return max(0.0, self.nominal_w - (self.floor_w or 0.0 if direction is Direction.REDUCE else 0.0))
+
+    def room_w(self, drawn_w: float, direction: Direction, stored_wh: float | None = None) -> float:
+        """Return by how much its consumption could have changed while it drew that much (and held so much)."""
+        if self.storage is not None:
+            return self.storage.room_w(drawn_w, direction, stored_wh)
         if direction is Direction.REDUCE:
-            return max(0.0, drawn_w - (self.floor_w or 0.0))
-        return max(0.0, (self.nominal_w or drawn_w) - drawn_w)
+            return min(max(0.0, drawn_w - (self.floor_w or 0.0)), _or_any(self.reduces_w))
+        room_w = max(0.0, self.nominal_w - drawn_w) if self.nominal_w is not None else _or_any(self.increases_w)
+        return min(room_w, _or_any(self.increases_w))
+
+
+def _or_any(bound_w: float | None) -> float:
+    return math.inf if bound_w is None else bound_w
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +141,10 @@ NOTHING: Final = Spread()
 
 def flexible(household: Household, devices: Mapping[str, Device]) -> dict[str, tuple[Flexible, ...]]:
     """Return resource -> its devices that an event can call on (`ven.rules`); a device counts at one resource."""
-    levers = {direction: callable_devices(household, devices, direction) for direction in Direction}
-    reduced, increased = levers[Direction.REDUCE], levers[Direction.INCREASE]
+    reduced = callable_devices(household, devices, Direction.REDUCE)
+    increased = callable_devices(household, devices, Direction.INCREASE)
     reach = {
-        name: Flexible(
-            name,
-            devices[name].nominal_w,
-            reduced[name].floor_w if name in reduced else None,
-            increases=name in increased,
-        )
+        name: _reach(household, devices[name], reduced.get(name), increased.get(name))
         for name in dict.fromkeys([*reduced, *increased])
     }
     found: dict[str, tuple[Flexible, ...]] = {}
@@ -110,6 +153,28 @@ def flexible(household: Household, devices: Mapping[str, Device]) -> dict[str, t
         if mine:
             found[resource.id] = mine
     return found
+
+
+def _reach(
+    household: Household, device: Device, less: tuple[Step, Lever] | None, more: tuple[Step, Lever] | None
+) -> Flexible:
+    entry, nominal_w = household.device(device.id), device.nominal_w
+    floor_w = None if less is None else 0.0
+    if less is not None and less[0].do is None and nominal_w is not None:
+        floor_w = max(0.0, nominal_w - less[1].most_w)
+    storage = None
+    if is_storage(device):
+        discharge_w, charge_w = (each[1].most_w if each is not None else 0.0 for each in (less, more))
+        storage = Storage(discharge_w, charge_w, entry.storage_wh if entry is not None else None)
+    return Flexible(
+        device.id,
+        nominal_w,
+        floor_w,
+        increases=more is not None,
+        reduces_w=less[0].changes_w if less is not None else None,
+        increases_w=more[0].changes_w if more is not None else None,
+        storage=storage,
+    )
 
 
 def absences(
@@ -148,19 +213,40 @@ def potential(
     starts_s: Iterable[int],
     direction: Direction,
     days: int,
+    stored: Mapping[str, Stored] | None = None,
 ) -> list[Spread]:
     """Return the potential of a resource in each step that begins at `starts_s` (seconds since 1970).
 
     Each of the last `days` days on which all devices that are there now are known gives one sample: what could have
     been changed on it at that time, all devices together. Where no such day is known yet, each half hour that is known
-    gives one, from the first one on.
+    gives one, from the first one on. `stored` says what batteries held; what they hold in a step itself, where that
+    is known, goes before what they held in the past.
     """
-    return [_spread(devices, drawn, absent, start, direction, days) for start in starts_s]
+    past = _Past(drawn, stored or {})
+    return [_spread(devices, past, absent, start, direction, days) for start in starts_s]
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    drawn: Mapping[str, Drawn]
+    stored: Mapping[str, Stored]
+
+    def room_w(self, device: Flexible, then_s: int, direction: Direction, now_s: int | None = None) -> float | None:
+        """Return by how much a device could have changed what it drew in a past step; None: nobody knows.
+
+        What a battery holds at `now_s`, where that is known, goes before what it held then.
+        """
+        drawn_w = self.drawn.get(device.device, {}).get(then_s)
+        if device.storage is None:
+            return None if drawn_w is None else device.room_w(drawn_w, direction)
+        held = self.stored.get(device.device, {})
+        stored_wh = held[now_s] if now_s is not None and now_s in held else held.get(then_s)
+        return device.room_w(drawn_w or 0.0, direction, stored_wh)
 
 
 def _spread(
     devices: Sequence[Flexible],
-    drawn: Mapping[str, Drawn],
+    past: _Past,
     absent: Mapping[str, datetime],
     start_s: int,
     direction: Direction,
@@ -169,33 +255,29 @@ def _spread(
     begin = at_time(start_s)
     able = [one for one in devices if one.can(direction) and absent.get(one.device, begin) <= begin]
     if direction is Direction.INCREASE:
-        able = [one for one in able if one.nominal_w is not None]
+        able = [one for one in able if one.most_w(direction) is not None]
     if not able:
         return NOTHING
     samples: list[float] = []
     for day in range(1, days + 1):
-        then = [drawn.get(one.device, {}).get(start_s - day * DAY_S) for one in able]
-        known = [one.room_w(draw, direction) for one, draw in zip(able, then, strict=True) if draw is not None]
+        rooms = [past.room_w(one, start_s - day * DAY_S, direction, start_s) for one in able]
+        known = [room for room in rooms if room is not None]
         if len(known) == len(able):
             samples.append(math.fsum(known))
-    limits = [one.nominal_w - ((one.floor_w or 0.0) if direction is Direction.REDUCE else 0.0)
-              for one in able if one.nominal_w is not None]  # fmt: skip
-    most = max(0.0, math.fsum(limits)) if len(limits) == len(able) else max(samples, default=0.0)
+    limits = [most_w for one in able if (most_w := one.most_w(direction)) is not None]
+    most = math.fsum(limits) if len(limits) == len(able) else max(samples, default=0.0)
     if samples:
         return quantiles(samples, most)
-    anytime = _anytime(able, drawn, direction, start_s - days * DAY_S)
+    anytime = _anytime(able, past, direction, start_s - days * DAY_S)
     most = max(most, max(anytime, default=0.0)) if len(limits) < len(able) else most
     return Spread(0.0, quantiles(anytime, most).p50_w, most)
 
 
-def _anytime(able: Sequence[Flexible], drawn: Mapping[str, Drawn], direction: Direction, since_s: int) -> list[float]:
+def _anytime(able: Sequence[Flexible], past: _Past, direction: Direction, since_s: int) -> list[float]:
     """Return what could have been changed in each step in which all devices are known, whatever the time of day."""
-    first, *others = (drawn.get(one.device, {}) for one in able)
-    return [
-        math.fsum(one.room_w(drawn[one.device][start], direction) for one in able)
-        for start in first
-        if start >= since_s and all(start in each for each in others)
-    ]
+    first = next((past.drawn.get(one.device, {}) for one in able if one.storage is None), {})
+    steps = ([past.room_w(one, start, direction) for one in able] for start in first if start >= since_s)
+    return [math.fsum(room for room in rooms if room is not None) for rooms in steps if None not in rooms]
 
 
 def quantiles(samples: Sequence[float], most_w: float) -> Spread:
@@ -228,8 +310,10 @@ def filled(devices: Sequence[Flexible], drawn: Mapping[str, Drawn], meter: Drawn
     base = sorted(meter.values())[int(_BASE_SHARE * (len(meter) - 1))]
     surplus = {start: max(0.0, power - base) for start, power in meter.items()}
     usual = math.fsum(surplus.values()) / len(surplus)
-    nominal = math.fsum(one.nominal_w or 0.0 for one in devices)
+    nominal = math.fsum(one.nominal_w or 0.0 for one in devices if one.storage is None)
     for one in devices:
+        if one.storage is not None:
+            continue
         mine = whole[one.device]
         both = [start for start in mine if start in surplus]
         above = math.fsum(surplus[start] for start in both)
@@ -241,6 +325,16 @@ def filled(devices: Sequence[Flexible], drawn: Mapping[str, Drawn], meter: Drawn
         for start, power in surplus.items():
             mine.setdefault(start, min(share * power, most))
     return whole
+
+
+def _charge_points(mine: Iterable[Flexible], devices: Mapping[str, Device]) -> dict[str, str]:
+    """Return device -> the point of its state of charge, of the batteries that tell it."""
+    found: dict[str, str] = {}
+    for one in mine:
+        points = (point.id for point in devices[one.device].points if point.quantity is Quantity.CHARGE)
+        if one.storage is not None and (point := next(points, None)) is not None:
+            found[one.device] = point
+    return found
 
 
 # -- the report
@@ -278,6 +372,7 @@ class Forecaster:
         known = {name: source for name, source in sources.items() if source is not None}
         self._sources = frozenset(known)
         self._memory = ConsumptionMemory(ring, known, plan.step.timedelta(), plan.days, household.site.connection_w)
+        self._charge = ChargeMemory(ring, _charge_points(self.devices, devices), plan.step.timedelta(), plan.days)
         self._rate = SamplingRate(plan.least, household.reports.max_period, on_change=True)
         self._now: _Forecast | None = None
         self._sent: dict[str, tuple[tuple[datetime, _Forecast], ...]] = {}
@@ -290,10 +385,12 @@ class Forecaster:
     def forget(self) -> None:
         """Read the past anew: the meters have told of it."""
         self._memory.forget()
+        self._charge.forget()
 
     def refresh(self, now: datetime, absent: Mapping[str, datetime], held: Mapping[str, Sequence[Span]]) -> None:
         """Compute the potential as it is now. May raise UnavailableError."""
         self._memory.refresh(now, self._with_meters(held))
+        self._charge.refresh(now)
         step_s = self._plan.step.exact_s
         first = int(now.timestamp()) // step_s * step_s
         starts = range(first, first + self._plan.horizon.exact_s, step_s)
@@ -301,11 +398,20 @@ class Forecaster:
         for resource, mine in self.resources.items():
             drawn = {one.device: self._memory.of(one.device) for one in mine if one.device in self._sources}
             meter = _METER + resource
+            stored = self._stored(mine)
             whole = filled(mine, drawn, self._memory.of(meter) if meter in self._sources else {})
             for direction in self._directions(mine):
-                found = potential(mine, whole, absent, starts, direction, self._plan.days)
+                found = potential(mine, whole, absent, starts, direction, self._plan.days, stored)
                 spreads[resource, direction] = dict(zip(starts, found, strict=True))
         self._now = _Forecast(spreads)
+
+    def _stored(self, mine: Iterable[Flexible]) -> dict[str, Stored]:
+        """Return what the batteries among these devices held at the beginning of each step, Wh."""
+        return {
+            one.device: {start: share * one.storage.capacity_wh for start, share in self._charge.of(one.device).items()}
+            for one in mine
+            if one.storage is not None and one.storage.capacity_wh is not None
+        }
 
     def _with_meters(self, held: Mapping[str, Sequence[Span]]) -> dict[str, Sequence[Span]]:
         """Return when events held devices, and with that when the meters did not show the usual load."""

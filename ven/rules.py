@@ -4,15 +4,14 @@ The plan carries it out, the opt decision and `evenload explain` ask it, and the
 than it: for (programme, signal, direction), what follows.
 """
 
-import re
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Final
 
-from bridges.device import Capability, CapabilityKind, Device, Value
+from bridges.device import CapabilityKind, Device, Value
 from core.direction import Direction
-from core.errors import InvalidError
 from core.spans import Span
 from openadr.model.contexts import same_context
 from openadr.model.opt import OptType
@@ -20,7 +19,8 @@ from openadr.model.signal import Signal
 from openadr.model.target import Target
 from openadr.model.units import POWER_REAL_W
 from ven import formula, prices
-from ven.household import Household, OptRule, Programme
+from ven.household import Household, OptRule, Programme, Step
+from ven.levers import Lever, Setting, best, is_storage, levers, table_settings
 from ven.targets import names
 
 WATT_SIGNALS: Final = frozenset(
@@ -35,20 +35,10 @@ WATT_SIGNALS: Final = frozenset(
 """The signals that `shed` and `increase` know how to turn into a number of watts."""
 
 _ENOUGH_W: Final = 1e-6
-_SHIFT: Final = re.compile(r"([+-][0-9]+(?:\.[0-9]+)?) ?(K|%|W|A)?")
 _ELSEWHERE: Final = ""
 """A market context that no household names: what holds for it holds wherever nothing else is said."""
 _CALL: Final = Signal("LOAD_DISPATCH", "delta", "", (), POWER_REAL_W)
 """The signal by which flexibility is called."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What a device shall be set to."""
-
-    device: str
-    capability: CapabilityKind
-    value: Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +160,8 @@ def _by_table(
     devices: Mapping[str, Device],
     allowed: frozenset[str],
 ) -> Effect:
-    settings = tuple(
-        Setting(name, capability, fitted)
-        for name, wanted in table.items()
-        if name in allowed and name in devices
-        for capability, setting in wanted.items()
-        if (fitted := fit(devices[name].capability(capability), setting)) is not None
-    )
+    usable = {name: wanted for name, wanted in table.items() if name in allowed}
+    settings = tuple(table_settings(usable, devices))
     asks = _asks(signal, value)
     return Effect(settings, asks, None if settings or not asks else f"{value:g} is asked; nothing here follows it")
 
@@ -197,7 +182,7 @@ def _in_watts(programme: Programme) -> bool:
     return programme.shed is not None or programme.increase is not None
 
 
-def order_of(programme: Programme, direction: Direction) -> Sequence[str]:
+def order_of(programme: Programme, direction: Direction) -> Sequence[Step]:
     """Return the devices that a programme uses one after the other in a direction."""
     order = programme.shed if direction is Direction.REDUCE else programme.increase
     return order.order if order is not None else ()
@@ -207,20 +192,19 @@ def _by_watts(
     programme: Programme, signal: Signal, value: float, devices: Mapping[str, Device], allowed: frozenset[str]
 ) -> Effect:
     """Use devices in their order until what is asked is covered; what they all draw is what shares are of."""
-    every = dict.fromkeys(name for direction in Direction for name in order_of(programme, direction))
-    whole_w = sum(devices[name].nominal_w or 0.0 for name in every if name in allowed and name in devices)
-    asked = asked_w(signal, value, whole_w)
+    usable = {name: devices[name] for name in allowed if name in devices}
+    asked = asked_w(signal, value, _whole_w(programme, usable))
     direction, left_w = (Direction.REDUCE if asked > 0 else Direction.INCREASE), abs(asked)
     settings: list[Setting] = []
-    for name in order_of(programme, direction):
+    for step in order_of(programme, direction):
         if left_w <= _ENOUGH_W:
             break
-        if name not in allowed or name not in devices:
-            continue
-        step = _change(devices[name], direction, left_w)
-        if step is not None:
-            settings.append(step[0])
-            left_w -= step[1]
+        device = usable.get(step.device)
+        means = best(levers(device, direction, step), left_w) if device is not None else None
+        if means is not None:
+            mine, change_w = means.change(left_w)
+            settings += mine
+            left_w -= change_w
     remark = None
     if left_w > _ENOUGH_W:
         change_w = abs(asked) - left_w
@@ -228,6 +212,16 @@ def _by_watts(
         if direction is Direction.INCREASE:
             remark = f"asks to use more: {abs(asked):g} W are asked, {change_w:g} W can be added"
     return Effect(tuple(settings), abs(asked) > _ENOUGH_W, remark)
+
+
+def _whole_w(programme: Programme, devices: Mapping[str, Device]) -> float:
+    """Return what a programme's devices draw without an event, all of them running."""
+    steps = {step.device: step for direction in Direction for step in order_of(programme, direction)}
+    return math.fsum(
+        device.nominal_w or steps[name].changes_w or 0.0
+        for name, device in devices.items()
+        if name in steps and not is_storage(device)
+    )
 
 
 def asked_w(signal: Signal, value: float, whole_w: float) -> float:
@@ -245,84 +239,27 @@ def asked_w(signal: Signal, value: float, whole_w: float) -> float:
     return 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Lever:
-    """How a device's consumption is changed in a direction; a reduction leaves `floor_w`."""
-
-    capability: Capability
-    floor_w: float = 0.0
-
-
-def lever(device: Device, direction: Direction) -> Lever | None:
-    """Return what changes a device's consumption in a direction, or None if nothing does."""
-    switch = device.capability(CapabilityKind.SWITCH)
-    if switch is not None and ("off" if direction is Direction.REDUCE else "on") in switch.values:
-        return Lever(switch)
-    limit = device.capability(CapabilityKind.IMPORT_LIMIT)
-    if limit is None or direction is Direction.INCREASE:
-        return None
-    floor = fit(limit, 0.0)
-    if not isinstance(floor, int | float) or floor >= (device.nominal_w or 0.0):
-        return None
-    return Lever(limit, floor)
-
-
-def _change(device: Device, direction: Direction, wanted_w: float) -> tuple[Setting, float] | None:
-    """Return the setting that changes a device by as much as is wanted, or all it can, and by how many watts."""
-    means = lever(device, direction)
-    if means is None:
-        return None
-    nominal_w, name = device.nominal_w or 0.0, means.capability.name
-    if means.capability.values:
-        return Setting(device.id, name, "off" if direction is Direction.REDUCE else "on"), nominal_w
-    value = fit(means.capability, max(0.0, nominal_w - wanted_w))
-    if not isinstance(value, int | float) or value >= nominal_w:
-        return None
-    return Setting(device.id, name, value), nominal_w - value
-
-
-def shifted_value(capability: Capability, word: str) -> float:
-    """Return what a word such as `-1K`, `+500W` or `-25%` means: so much more or less than what is normal.
-
-    Raises InvalidError for a word that is none.
-    """
-    match = _SHIFT.fullmatch(word)
-    if match is None or isinstance(capability.normal, str):
-        raise InvalidError(f"'{word:.40}' is no number, and no shift such as -1K or -25%.")
-    shift = float(match[1])
-    return capability.normal * (1 + shift / 100) if match[2] == "%" else capability.normal + shift
-
-
-def fit(capability: Capability | None, value: Value) -> Value | None:
-    """Return a value that the capability can take: words as they are, numbers within its bounds and above its floor."""
-    if capability is None:
-        return None
-    if capability.values:
-        return value
-    if value == "floor":
-        return capability.floor
-    number = max(float(value) if isinstance(value, int | float) else shifted_value(capability, value), capability.least)
-    return min(number, capability.high) if capability.high is not None else number
-
-
 # -- what may be promised
 
 
-def callable_devices(household: Household, devices: Mapping[str, Device], direction: Direction) -> dict[str, Lever]:
+def callable_devices(
+    household: Household, devices: Mapping[str, Device], direction: Direction
+) -> dict[str, tuple[Step, Lever]]:
     """Return the devices that LOAD_DISPATCH/delta changes in a direction, in any market context that is taken part in.
 
-    Flexibility is called by nothing else, so nothing else is promised.
+    With each the lever that reaches furthest. Flexibility is called by nothing else, so nothing else is promised.
     """
-    found: dict[str, Lever] = {}
+    found: dict[str, tuple[Step, Lever]] = {}
     for context in _contexts(household):
         rule = opt_rule(household, context)
         if not accepts_context(household, context) or (rule is not None and rule.decision is OptType.OUT):
             continue
         programme = programme_for(household, _CALL, context)
-        for name in order_of(programme, direction) if programme is not None else ():
-            means = lever(devices[name], direction) if name in devices else None
+        for step in order_of(programme, direction) if programme is not None else ():
+            device = devices.get(step.device)
+            means = best(levers(device, direction, step), math.inf) if device is not None else None
             if means is not None:
-                found[name] = means
+                found[step.device] = step, means
     return found
 
 

@@ -15,6 +15,8 @@ from core.fault_words import fault_words, formed
         ("value_error", "Value error, the end is before the start", "the end is before the start"),
         ("int_type", "Input should be a valid integer", "should be a valid integer"),
         ("string_pattern_mismatch", "String should match pattern '^a$'", "should have the form '^a$'"),
+        ("too_short", "Tuple should have at least 1 item after validation, not 0", "should have 1 entry at least"),
+        ("too_long", "Dictionary should have at most 5 items after validation, not 9", "should have 5 entries at most"),
     ],
 )
 def test_words_follow_a_name(kind, text, words):

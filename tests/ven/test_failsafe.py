@@ -14,7 +14,7 @@ from core.errors import InvalidError
 from openadr.model.opt import OptType
 from openadr.v20b.messages import DistributeEvent, OadrResponse, Poll, RequestEvent, Response
 from ven.engine import Failure
-from ven.rules import fit
+from ven.levers import fit
 from ven.vtn_state import KnownEvent
 
 from .conftest import NOON, delivered

@@ -26,7 +26,7 @@ def test_a_meter_counts_and_the_largest_is_shed_first(tmp_path):
     (resource,) = home.resources
     assert (resource.id, resource.meter, resource.devices) == ("home", "meter", ("boiler", "pump", "lamp"))
     watts, levels = home.programmes
-    assert watts.shed.order == ("pump", "boiler")
+    assert [step.device for step in watts.shed.order] == ["pump", "boiler"]
     assert levels.levels == {
         1: {"pump": {"import_limit": "-50%"}},
         2: {"pump": {"import_limit": "-50%"}, "boiler": {"switch": "off"}},
@@ -46,5 +46,6 @@ def test_a_home_without_anything_to_switch_has_no_programmes(tmp_path, devices):
 def test_names_are_names(tmp_path, name):
     odd = Chosen(NewDevice(name, "shelly1", "plug", {"id": "shellyplug-s-1"}), ("switch",), 100.0)
     home = loaded(tmp_path, odd, name=name)
-    assert (home.name, home.devices[0].id, home.programmes[0].shed.order) == (name, name, (name,))
+    (step,) = home.programmes[0].shed.order
+    assert (home.name, home.devices[0].id, step.device) == (name, name, name)
     assert YAML(typ="safe").load(f"[{quoted(name)}]") == [name]

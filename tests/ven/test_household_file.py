@@ -111,7 +111,7 @@ def test_a_phase_is_not_taken_for_the_meter():
         ("      hems_id: H1\n", "", 9, 5, "devices.0.with.hems_id: is missing"),
         ('device_id: "2"', 'device_ids: "2"', 11, 7, "unknown name"),
         ("{order: [heater]}", "{order: [boiler]}", 16, 20, "There is no device 'boiler'"),
-        ("{order: [heater]}", "{order: []}", 16, 12, "at least 1"),
+        ("{order: [heater]}", "{order: []}", 16, 12, "a device at least"),
         ("signal: LOAD_DISPATCH", "signal: LOAD_DISPACH", 15, 13, "knows no signal"),
         ("    nominal_w: 2000\n", "", 15, 20, "nominal_w"),
         ("mqtt: {host: localhost, password_file: secret, username: me}\n", "", 6, 5, "mqtt"),

@@ -24,7 +24,7 @@ from ven.devices import describe
 from ven.engine.reports import ReportHandler
 from ven.gateway import Gateway
 from ven.household import Household
-from ven.potential import Flexible, Forecaster, Spread, absences, filled, flexible, potential, quantiles
+from ven.potential import Flexible, Forecaster, Spread, Storage, absences, filled, flexible, potential, quantiles
 from ven.readings_store import Ring
 from ven.reports import Metered, Reporter, ReportPlan
 from ven.store import Store
@@ -511,3 +511,91 @@ async def test_a_device_that_stays_away_loses_its_potential(tmp_path, variant):
         assert first(minutes(2)) == 0
     finally:
         gateway.close()
+
+
+# -- batteries, and steps of their own
+
+
+BATTERY = Flexible("battery", 3000.0, 0.0, increases=True, storage=Storage(3000.0, 2000.0, 10_000.0))
+
+
+def held(*shares, start_s=NOON_S):
+    return {"battery": {start_s - day * DAY_S: 10_000.0 * share for day, share in enumerate(shares, 1)}}
+
+
+def battery(stored, drawn=(), direction=Direction.REDUCE):
+    (spread,) = potential([BATTERY], {"battery": past(*drawn)}, {}, [NOON_S], direction, 14, stored)
+    return spread
+
+
+def test_a_battery_gives_what_it_holds_for_an_hour():
+    assert battery(held(*[0.5] * 14)).p50_w == 3000
+    assert battery(held(*[0.1] * 14)).p50_w == 1000
+    assert battery(held(*[0.0] * 14)).p50_w == 0
+
+
+def test_a_battery_that_charges_gives_that_too_and_one_that_discharges_gives_less():
+    assert battery(held(*[0.1] * 14), [1500] * 14).p50_w == 2500
+    assert battery(held(*[0.5] * 14), [-2000] * 14).p50_w == 1000
+    assert battery(held(*[0.5] * 14), [-2000] * 14, Direction.INCREASE).p50_w == 2000  # no more than it may
+
+
+def test_a_battery_takes_what_it_has_room_for():
+    assert battery(held(*[0.5] * 14), direction=Direction.INCREASE).p50_w == 2000
+    assert battery(held(*[0.95] * 14), direction=Direction.INCREASE).p50_w == 500
+    assert battery(held(*[1.0] * 14), direction=Direction.INCREASE).p50_w == 0
+
+
+def test_what_it_holds_now_goes_before_what_it_held_then():
+    stored = held(*[0.9] * 14)
+    stored["battery"][NOON_S] = 0.0
+    assert battery(stored).p50_w == 0
+
+
+def test_a_battery_of_which_nobody_knows_what_it_holds_can_only_cease_to_charge():
+    assert battery({}, [1500] * 14).p50_w == 1500
+    assert battery({}, [1500] * 14, Direction.INCREASE).p50_w == 0
+    unknown = Flexible("battery", 3000.0, 0.0, increases=True, storage=Storage(3000.0, 2000.0))
+    (spread,) = potential([unknown], {}, {}, [NOON_S], Direction.REDUCE, 14, held(*[0.5] * 14))
+    assert spread == Spread()
+
+
+def test_the_meters_surplus_is_no_batterys():
+    whole = filled([HEATER, BATTERY], {}, {NOON_S - index * 1800: 1000.0 + index for index in range(20)})
+    assert whole["heater"]
+    assert not whole["battery"]
+
+
+def test_a_step_of_its_own_promises_no_more_than_it_brings(variant):
+    step = {"device": "heater", "do": {"switch": "off"}, "changes_w": 700}
+    home = variant(programmes=[{"match": {"signal": "LOAD_DISPATCH"}, "shed": {"order": [step]}}])
+    ((found,),) = flexible(home, describe(home, None)).values()
+    assert found.most_w(Direction.REDUCE) == 700
+    assert now([found], {"heater": past(*[1500] * 9)}).p50_w == 700
+    assert now([found], {"heater": past(*[300] * 9)}).p50_w == 300
+
+
+@pytest.mark.parametrize("told", ["now", "never"])
+def test_a_home_with_a_battery_reports_what_it_holds(variant, told):
+    """From the readings in the store to the potential, by the template of the household's own."""
+    storage = Capability("storage_power", 0.0, "W", low=-3000.0, high=3000.0)
+    charge = Point("battery.charge", Quantity.CHARGE, Kind.INSTANT)
+    devices = {"battery": Device("battery", "battery", (charge,), (storage,), 3000.0)}
+    home = variant(
+        devices=[{"id": "battery", "driver": "plain_switch", "role": "battery", "nominal_w": 3000, "storage_wh": 5000}],
+        resources=[{"id": "home", "devices": ["battery"]}],
+        programmes=[
+            {"match": {"signal": "LOAD_DISPATCH"}, "shed": {"order": ["battery"]}, "increase": {"order": ["battery"]}}
+        ],
+    )
+    store = Store(None)
+    ring = Ring(store, 1000)
+    if told == "now":
+        ring.add([Reading("battery.charge", NOON - timedelta(minutes=5), 40.0)])
+    forecaster = Forecaster(ring, home, devices)
+    forecaster.refresh(NOON, {}, {})
+    spreads = forecaster._now.spreads
+    assert spreads["home", Direction.REDUCE][NOON_S].p50_w == (2000 if told == "now" else 0)
+    assert spreads["home", Direction.INCREASE][NOON_S].p50_w == (3000 if told == "now" else 0)
+    later = NOON_S + 7200
+    assert spreads["home", Direction.REDUCE][later].p50_w == 0  # what it will hold then, nobody knows yet

@@ -84,10 +84,17 @@ def test_an_increase_switches_devices_on_in_their_order(variant):
     [
         ("increase: {order: [meter]}", "cannot be controlled"),
         ("increase: {order: [nobody]}", "There is no device"),
+        ("shed: {order: [{device: nobody, do: {switch: off}, changes_w: 5}]}", "There is no device"),
+        ("shed: {order: [{device: plug, do: {switch: 5}, changes_w: 5}]}", "switch of 'plug' is on or off, not 5"),
+        ("shed: {order: [{device: plug, do: {offset: -2K}, changes_w: 5}]}", "has no offset; it has switch"),
+        ("shed: {order: [{device: plug, do: {switch: off}}]}", "do and changes_w go together"),
+        ("shed: {order: []}", "should name a device at least"),
+        ("shed: {order: [plug, plug]}", "'plug' stands there twice"),
+        ("shed: {order: [{device: plug}, 5]}", "order.1: should be a section"),
         ("increase: {order: [plug]}, levels: {1: {plug: {switch: on}}}", "give exactly one"),
     ],
 )
-def test_an_increase_names_what_can_be_switched_on(tmp_path, rule, fault):
+def test_an_order_names_what_can_be_used(tmp_path, rule, fault):
     path = tmp_path / "household.yaml"
     path.write_text(
         "version: 1\nname: home\nidentity: id\nstate: state\nmqtt: {host: localhost}\ndevices:\n"
