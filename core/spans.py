@@ -8,7 +8,7 @@ import calendar
 import math
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final, Self
 
 from core.errors import InvalidError
@@ -227,6 +227,24 @@ def utc(when: datetime) -> datetime:
         return when.astimezone(UTC)
     except OverflowError as error:
         raise InvalidError(f"{when.isoformat()} is outside the calendar in UTC.") from error
+
+
+def local_day(when: datetime, zone: tzinfo | None) -> date:
+    """Return the day that it is at a time in a zone (None: this machine's); at the calendar's edges, that of UTC."""
+    try:
+        return when.astimezone(zone).date()
+    except (OverflowError, ValueError, OSError):
+        return when.date()
+
+
+def next_midnight(when: datetime, zone: tzinfo | None) -> datetime:
+    """Return when the next local day begins (UTC); where clocks leave midnight out, the first moment after it."""
+    try:
+        day = local_day(when, zone) + timedelta(days=1)
+        midnight = datetime.combine(day, time(), tzinfo=zone).astimezone(UTC)
+    except (OverflowError, ValueError, OSError):
+        return LATEST
+    return midnight if midnight > when else shifted(when, 3600)
 
 
 def floor_to(when: datetime, step_s: int) -> datetime:

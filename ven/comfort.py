@@ -79,6 +79,11 @@ class Comfort:
         """Return the devices to which a rule applies now: nothing may be asked of them."""
         return {each.device for each in self._applying()}
 
+    def reason(self, device: str, capability: CapabilityKind) -> str | None:
+        """Return the rule by which a device would be given back now, or None."""
+        applies = (each for each in self._applying() if each.device == device and each.covers(capability))
+        return next((f"comfort: {each.rule.when}" for each in applies), None)
+
     def gives_up(self, event_id: str, device: str, capability: CapabilityKind) -> bool:
         """Tell whether an event that runs does without a device; remembered until it is over, also over restarts."""
         what = f"{device} {capability}"

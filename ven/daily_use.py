@@ -1,31 +1,50 @@
-"""How often a day events may use a device (`limits.max_per_day`): one more does without it."""
+"""How many events may use a device on one local day, and how long; what goes beyond does without it."""
 
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import date, datetime, timedelta, tzinfo
 from typing import Final
 
 import structlog
 
 from core.clock import Clock
 from core.errors import UnavailableError
+from core.spans import Span, local_day, next_midnight
 from ven.household import Household
+from ven.planning import Planned
 from ven.store import Store
 
 _log = structlog.get_logger(__name__)
 
 _FACT: Final = "used"
 
+DayEnds = Mapping[tuple[str, date], datetime]
+"""(device, local day) -> when events have used it as long as they may that day."""
+
 
 class DailyUse:
-    """Which events used the devices that have such a limit, on the local day that it is now."""
+    """Which events used the devices that have such limits, and how long they may."""
 
     def __init__(self, household: Household, store: Store, clock: Clock) -> None:
         self._most = {entry.id: most for entry in household.devices if (most := entry.limits.max_per_day) is not None}
+        self._longest = {
+            entry.id: longest.timedelta()
+            for entry in household.devices
+            if (longest := entry.limits.max_time_per_day) is not None
+        }
         self._zone = household.site.zone
         self._store = store
         self._clock = clock
         kept = store.fact(_FACT) or {}
         self._day: str = kept.get("day", "")
         self._users: dict[str, list[str]] = kept.get("users", {})
+
+    @property
+    def limits_anything(self) -> bool:
+        """Whether any device has such a limit."""
+        return bool(self._most or self._longest)
+
+    # -- how many events
 
     def allows(self, event_id: str, device: str) -> bool:
         """Tell whether an event may use a device now; it counts from then on, until the end of the local day."""
@@ -44,7 +63,7 @@ class DailyUse:
 
     def _turn(self, now: datetime) -> None:
         """Begin another day, where it is one. An event that runs on counts there, too, once it is asked about."""
-        day = now.astimezone(self._zone).date().isoformat()
+        day = local_day(now, self._zone).isoformat()
         if day != self._day:
             self._day, self._users = day, {}
 
@@ -53,3 +72,77 @@ class DailyUse:
             self._store.set_fact(_FACT, {"day": self._day, "users": self._users})
         except UnavailableError as error:
             _log.error("which devices were used today is forgotten by a restart", reason=str(error))
+
+    # -- how long
+
+    def ends(self, orders: Iterable[Planned]) -> DayEnds:
+        """Return when all orders together have used a device as long as they may, by local day."""
+        found: dict[tuple[str, date], datetime] = {}
+        every = [order for order in orders if order.device in self._longest and not order.dry_run]
+        for device, longest in self._longest.items():
+            left: dict[date, timedelta] = {}
+            for day, span in _by_day(_joined(order for order in every if order.device == device), self._zone):
+                rest = left.setdefault(day, longest)
+                length = (span.end or span.start) - span.start
+                if (device, day) not in found and length >= rest:
+                    found[device, day] = span.start + rest
+                left[day] = max(timedelta(), rest - length)
+        return found
+
+    def cut(self, order: Planned, ends: DayEnds) -> Planned | None:
+        """Return an order up to where its device was used as long as it may be; None where nothing is left of it.
+
+        It is not taken up again on the next day.
+        """
+        if order.device not in self._longest or order.dry_run:
+            return order
+        for day, span in _by_day([Span(order.at, order.until)], self._zone):
+            end = ends.get((order.device, day))
+            if end is not None and span.end is not None and end < span.end:
+                return replace(order, until=end) if end > order.at else None
+        return order
+
+    # -- what is to be expected
+
+    def spent(self, orders: Iterable[Planned], others: Iterable[Planned]) -> frozenset[str]:
+        """Return the devices that an event, by its orders, will not get, since those of others come before it."""
+        mine, theirs = list(orders), list(others)
+        days = {order.device: local_day(order.at, self._zone) for order in reversed(mine)}
+        gone = set()
+        for device, day in days.items():
+            if device in self._most:
+                users = {order.event_id for order in theirs if order.device == device and day in self._days(order)}
+                if day.isoformat() == self._day:
+                    users |= set(self._users.get(device, ()))
+                if len(users - {order.event_id for order in mine}) >= self._most[device]:
+                    gone.add(device)
+        ends = self.ends([*theirs, *mine])
+        left = {order.device for order in mine if self.cut(order, ends) is not None}
+        return frozenset(gone | (days.keys() - left))
+
+    def _days(self, order: Planned) -> set[date]:
+        return {day for day, _ in _by_day([Span(order.at, order.until)], self._zone)}
+
+
+def _joined(orders: Iterable[Planned]) -> Iterator[Span]:
+    """Yield when any of the orders holds the device, ascending."""
+    start = end = None
+    for order in sorted(orders, key=lambda order: order.at):
+        if start is None or end is None or order.at > end:
+            if start is not None:
+                yield Span(start, end)
+            start, end = order.at, order.until
+        else:
+            end = max(end, order.until)
+    if start is not None:
+        yield Span(start, end)
+
+
+def _by_day(spans: Iterable[Span], zone: tzinfo | None) -> Iterator[tuple[date, Span]]:
+    """Yield spans with an end cut at midnight, with their local day."""
+    for span in spans:
+        start = span.start
+        while span.end is not None and start < span.end:
+            until = min(next_midnight(start, zone), span.end)
+            yield local_day(start, zone), Span(start, until)
+            start = until

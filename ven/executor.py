@@ -5,7 +5,7 @@ the clock, by a modified or cancelled event, by a person, or by a restart.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -17,7 +17,7 @@ from bridges.lease_state import Lease
 from core.clock import Clock, StepWatch
 from core.errors import NotFoundError, UnavailableError
 from ven.comfort import Comfort
-from ven.daily_use import DailyUse
+from ven.daily_use import DailyUse, DayEnds
 from ven.household import Household
 from ven.planning import HORIZON, Plan, Planned, plan
 from ven.quarantine import Quarantine
@@ -173,9 +173,11 @@ class Executor:
     def _wanted(self, now: datetime) -> list[Planned]:
         """Return the orders of all plans but those without which their events do: for comfort, or by a day's limit."""
         wanted: list[Planned] = []
-        for known, made in self.plans(now):
+        plans = self.plans(now)
+        ends = self._daily.ends(order for _, made in plans for order in made.orders)
+        for known, made in plans:
             event_id = known.event.event_id
-            left = [order for order in made.orders if not self._given_up(order, now)]
+            left = [order for each in made.orders if (order := self._left(each, ends, now)) is not None]
             gone = self._comfort.given_up(event_id) | self._spared.get(event_id, set())
             if gone and all((order.device, order.capability) in gone for order in made.orders):
                 self._on_override(event_id)
@@ -185,18 +187,34 @@ class Executor:
         self._spared = {event_id: what for event_id, what in self._spared.items() if event_id in there}
         return wanted
 
-    def _given_up(self, order: Planned, now: datetime) -> bool:
+    def _left(self, order: Planned, ends: DayEnds, now: datetime) -> Planned | None:
+        """Return what is carried out of an order; None where its event does without the device."""
+        left = self._daily.cut(order, ends)
         if order.dry_run or not order.at <= now < order.until:
-            return False
+            return left
         if self._comfort.gives_up(order.event_id, order.device, order.capability):
-            return True
-        if self._daily.allows(order.event_id, order.device):
-            return False
+            return None
+        if left is not None and left.until > now and self._daily.allows(order.event_id, order.device):
+            return left
         spared = self._spared.setdefault(order.event_id, set())
         if (order.device, order.capability) not in spared:
             spared.add((order.device, order.capability))
-            _log.info("a device was used often enough today", event_id=order.event_id, device=order.device)
-        return True
+            _log.info("a device was used enough today", event_id=order.event_id, device=order.device)
+        return None
+
+    def withheld(self, event: KnownEvent, orders: Sequence[Planned]) -> dict[str, str]:
+        """Return device -> why an event that is being judged would not get it, by its orders."""
+        now = self._clock.now()
+        found: dict[str, str] = {}
+        if event.start <= now:
+            found = {
+                order.device: rule for order in orders if (rule := self._comfort.reason(order.device, order.capability))
+            }
+        if self._daily.limits_anything:
+            mine = event.event.event_id
+            others = [order for known, made in self.plans(now) if known.event.event_id != mine for order in made.orders]
+            found |= dict.fromkeys(self._daily.spent(orders, others), "it is used enough on that day")
+        return found
 
     async def _tell(self, order: Planned) -> None:
         if order.dry_run:

@@ -1,6 +1,6 @@
 """What an event would do here, and when: the planner's own answer, without a device, a store or a VTN."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -92,6 +92,7 @@ def _one(
     made = Plan((), ("the event is cancelled: nothing is done",))
     if not event.cancelled:
         made = plan(known, household, devices, ours, now + HORIZON)
+        made = replace(made, notes=(*made.notes, *_reservations(household, {order.device for order in made.orders})))
     window, start = event.period.start_after, event.period.start
     return Explanation(
         event.event_id,
@@ -110,6 +111,21 @@ def _one(
         made.notes,
         event.baseline if verdict.refusal is None else None,
     )
+
+
+def _reservations(household: Household, used: set[str]) -> Iterator[str]:
+    """Yield on what it depends, beside the event, whether its devices are really used."""
+    for entry in household.devices:
+        if entry.id not in used:
+            continue
+        limits = entry.limits
+        if limits.max_per_day is not None:
+            yield f"{entry.id} is used by {limits.max_per_day} events a day at most"
+        if limits.max_time_per_day is not None:
+            yield f"{entry.id} is used for {limits.max_time_per_day} a day at most"
+        for rule in entry.comfort:
+            what = f" ({', '.join(rule.release)})" if rule.release else ""
+            yield f"{entry.id}{what} is given back as soon as {rule.when}"
 
 
 def as_json(explanations: list[Explanation]) -> list[dict[str, Any]]:

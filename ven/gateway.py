@@ -139,7 +139,7 @@ class Gateway:
         )
         self.engine = Engine(
             self.store,
-            HouseholdOptPolicy(household, devices),
+            HouseholdOptPolicy(household, devices, self._executor.withheld),
             self._reporter,
             settings(household, self._peer),
             SystemRandom(),

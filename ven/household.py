@@ -41,6 +41,7 @@ _DAY_S: Final = 86_400
 _HOUR_S: Final = 3600
 _LEAST_STEP_S: Final = 60
 _LEAST_HEARTBEAT_S: Final = 10
+_LEAST_CYCLE_S: Final = 120
 _LEAST_LEASE_S: Final = 600
 _LONGEST_LEASE_S: Final = 7 * _DAY_S
 
@@ -229,6 +230,19 @@ class DeviceLimits(_Part):
 
     max_event: Span | None = Field(None, description="Longest time that one event may hold the device.")
     max_per_day: int | None = Field(None, ge=0, le=1000, description="Most events that may use it on one local day.")
+    max_time_per_day: Span | None = Field(
+        None, description="Longest time that events may hold it on one local day, all together."
+    )
+    cycle: Span = Field(
+        Duration.of(minutes=30), description="Length of one turn of off and on, where a duty is asked of a mere switch."
+    )
+
+    @field_validator("cycle")
+    @classmethod
+    def _slow(cls, cycle: Duration) -> Duration:
+        if not _LEAST_CYCLE_S <= cycle.exact_s <= _DAY_S:
+            raise ValueError("cycle is two minutes at least, and a day at most")
+        return cycle
 
 
 class DeviceEntry(_Part):
@@ -668,6 +682,9 @@ class Household(_Part):
         (), max_length=20, description="Hours without events; the VTN is told a week ahead, by an opt schedule."
     )
     market_contexts: tuple[str, ...] | Literal["any"] = Field("any", description="Which programmes' events to accept.")
+    recovery: Span | None = Field(
+        None, description="Over how long devices go back, one after the other, where an event names no recovery."
+    )
     test_events: Literal["dry_run", "actuate"] = Field("dry_run", description="What a test event does.")
     on_stop: Literal["restore", "keep"] = Field("restore", description="What a clean stop does to held devices.")
     history: History = Field(default_factory=History)

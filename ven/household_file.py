@@ -18,7 +18,7 @@ from core.errors import InvalidError
 from core.spans import Duration
 from ven.devices import make_driver
 from ven.household import CapabilityWords, DeviceEntry, Household, Programme
-from ven.levers import levers, shifted_value
+from ven.levers import capability_of, levers, shifted_value
 from ven.rules import order_of
 
 
@@ -148,7 +148,7 @@ def _check_follow(programme: Programme, names: set[str], devices: dict[str, Devi
         if name not in names:
             yield ("follow", name), f"There is no device '{name}'."
         for kind in formulas if name in devices else ():
-            known = devices[name].capability(kind)
+            known = capability_of(devices[name], kind)
             if known is None:
                 yield ("follow", name, kind), f"Device '{name}' has no {kind}."
             elif known.values:
@@ -169,7 +169,7 @@ def _uses(programme: Programme) -> Iterator[tuple[Place, str, CapabilityWords | 
 
 
 def _unfit(device: Device, name: CapabilityKind, value: float | str) -> Iterator[str]:
-    capability = device.capability(name)
+    capability = capability_of(device, name)
     if capability is None:
         names = ", ".join(one.name for one in device.capabilities) or "nothing"
         yield f"Device '{device.id}' has no {name}; it has {names}."

@@ -18,6 +18,7 @@ _KILO: Final = 1000.0
 _SHARED: Final = frozenset({CapabilityKind.CURRENT_LIMIT, CapabilityKind.DUTY})
 """Capabilities that stand for a share of what the device draws without them."""
 _ENOUGH: Final = 1e-9
+_BY_TURNS: Final = Capability(CapabilityKind.DUTY, 100.0, "%", low=0.0, high=100.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +126,27 @@ def is_storage(device: Device) -> bool:
     return device.capability(CapabilityKind.STORAGE_POWER) is not None
 
 
+def capability_of(device: Device, kind: CapabilityKind) -> Capability | None:
+    """Return a device's capability of a kind; what can be switched off can have a duty, too: by turns of off and on."""
+    own = device.capability(kind)
+    if own is None and kind == CapabilityKind.DUTY:
+        switch = device.capability(CapabilityKind.SWITCH)
+        return _BY_TURNS if switch is not None and "off" in switch.values else None
+    return own
+
+
+def by_turns(device: Device, kind: CapabilityKind) -> bool:
+    """Tell whether that is a duty which its switch has to make."""
+    return capability_of(device, kind) is _BY_TURNS
+
+
 def table_settings(
     table: Mapping[str, Mapping[CapabilityKind, Value]], devices: Mapping[str, Device]
 ) -> Iterator[Setting]:
     """Yield the settings of a table (device -> capability -> value) that its devices can take."""
     for name, wanted in table.items():
         for kind, value in wanted.items() if name in devices else ():
-            fitted = fit(devices[name].capability(kind), value)
+            fitted = fit(capability_of(devices[name], kind), value)
             if fitted is not None:
                 yield Setting(name, kind, fitted)
 

@@ -1,6 +1,6 @@
 """The household's opinion of an event: can it, and does it want to (EV-49..EV-52)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from bridges.device import Device
@@ -14,7 +14,7 @@ from openadr.model.units import SCALES
 from ven.devices import describe
 from ven.engine.events import Verdict
 from ven.household import Household
-from ven.planning import plan
+from ven.planning import Planned, plan
 from ven.quiet_hours import are_quiet
 from ven.rules import accepts_context, name_of, opt_rule, programme_for, signal_devices, targeted
 from ven.vtn_state import KnownEvent
@@ -23,11 +23,22 @@ ALWAYS_TAKEN: Final = frozenset({("SIMPLE", "level"), ("ELECTRICITY_PRICE", "pri
 """What every VEN takes, with or without a programme for it (EV-70)."""
 
 
+Withheld = Callable[[KnownEvent, Sequence[Planned]], Mapping[str, str]]
+"""Takes an event and its orders, and returns device -> why the event would not get it."""
+
+
+def _nothing(_: KnownEvent, __: Sequence[Planned]) -> Mapping[str, str]:
+    return {}
+
+
 class HouseholdOptPolicy:
     """Judges events by a household file."""
 
-    def __init__(self, household: Household, devices: Mapping[str, Device] | None = None) -> None:
-        """Without `devices`, what the drivers say of them is asked for."""
+    def __init__(
+        self, household: Household, devices: Mapping[str, Device] | None = None, withheld: Withheld = _nothing
+    ) -> None:
+        """Without `devices`, what the drivers say of them is asked for; `withheld` knows of the day so far."""
+        self._withheld = withheld
         self._household = household
         self._devices = describe(household, system_clock()) if devices is None else devices
 
@@ -75,9 +86,14 @@ class HouseholdOptPolicy:
         start = event.period.start
         if self._is_quiet(event):
             return Verdict(OptType.OUT, reason="quiet hours")
-        follows = plan(KnownEvent(event, "", OptType.IN), self._household, self._devices, ven_id, horizon=start)
+        known = KnownEvent(event, "", OptType.IN)
+        follows = plan(known, self._household, self._devices, ven_id, horizon=start)
         if follows.asks and not follows.orders:
             return Verdict(OptType.OUT, reason=follows.notes[0] if follows.notes else "no device here follows it")
+        withheld = self._withheld(known, follows.orders) if follows.asks else {}
+        if withheld and all(order.device in withheld for order in follows.orders):
+            name = follows.orders[0].device
+            return Verdict(OptType.OUT, reason=f"{name}: {withheld[name]}")
         return Verdict(OptType.IN)
 
     def _is_quiet(self, event: Event) -> bool:

@@ -15,7 +15,7 @@ from bridges.device import CapabilityKind, Device, Value
 from core.spans import Duration, Span, shifted
 from openadr.model.signal import Signal
 from ven.household import Household, Programme
-from ven.levers import Setting
+from ven.levers import Setting, by_turns
 from ven.rules import Effect, effects, programme_for, signal_devices, targeted
 from ven.vtn_state import KnownEvent
 
@@ -97,7 +97,7 @@ def plan(
         turns |= dict.fromkeys(setting.device for _, what in carried for setting in what.settings)
         taken |= {piece.setting.device for piece in mine_now}
         pieces += [(piece, signal.name) for piece in mine_now]
-    orders = _orders(event, pieces, list(turns), household, horizon)
+    orders = _orders(event, pieces, list(turns), household, devices, horizon)
     return Plan(tuple(sorted(orders, key=lambda row: (row.at, row.device, row.capability))), tuple(notes), asks)
 
 
@@ -161,6 +161,7 @@ def _orders(
     pieces: list[tuple[_Piece, str]],
     names: list[str],
     household: Household,
+    devices: Mapping[str, Device],
     horizon: datetime,
 ) -> Iterator[Planned]:
     """Yield the orders for the pieces of the plan; `names` are the devices in the order in which they take turns."""
@@ -170,23 +171,29 @@ def _orders(
         share = names.index(piece.setting.device) / len(names), (names.index(piece.setting.device) + 1) / len(names)
         entry = household.device(piece.setting.device)
         longest = entry.limits.max_event if entry else None
-        span = _bounded(_ramped(known_event, piece.span, share), _first_switching(known_event, share), longest)
+        ramped = _ramped(known_event, piece.span, share, household.recovery)
+        span = _bounded(ramped, _first_switching(known_event, share), longest)
         if span.end is not None and span.end <= span.start:
             continue
-        for lease, start, end in _leases(span, horizon, household.limits.lease.timedelta()):
-            setting = piece.setting
+        setting, longest_lease = piece.setting, household.limits.lease.timedelta()
+        leases = _leases(span, horizon, longest_lease)
+        where = (setting.device, setting.capability, setting.value)
+        if entry is not None and by_turns(devices[setting.device], setting.capability):
+            where = (setting.device, CapabilityKind.SWITCH, "off")
+            leases = _turns(span, horizon, setting.value, entry.limits.cycle.timedelta(), longest_lease)
+        for lease, start, end in leases:
             ident = command_id(known_event, piece.interval, setting.device, setting.capability, lease)
-            where = (setting.device, setting.capability, setting.value)
             yield Planned(ident, event.event_id, start, end, *where, signal, piece.interval, dry_run)
 
 
-def _ramped(event: KnownEvent, span: Span, share: tuple[float, float]) -> Span:
+def _ramped(event: KnownEvent, span: Span, share: tuple[float, float], recovery: Duration | None) -> Span:
     """Spread the devices' first switching over the ramp-up and their last over the recovery (EV-65).
 
     A positive ramp-up ends with the start, a negative one begins there; a positive recovery begins with the end, a
-    negative one ends there, and either may take in several intervals. A cancelled event has no recovery.
+    negative one ends there, and either may take in several intervals. A cancelled event has no recovery; one that names
+    none has the household's.
     """
-    begins, ends = _first_switching(event, share), _last_switching(event, share)
+    begins, ends = _first_switching(event, share), _last_switching(event, share, recovery)
     start, end = span.start, span.end
     start = begins if start == event.start else max(start, begins)
     if ends is not None and end is not None:
@@ -203,9 +210,9 @@ def _first_switching(event: KnownEvent, share: tuple[float, float]) -> datetime:
     return shifted(event.start, ramp_s * (share[0] - 1) if ramp_s > 0 else -ramp_s * share[0])
 
 
-def _last_switching(event: KnownEvent, share: tuple[float, float]) -> datetime | None:
+def _last_switching(event: KnownEvent, share: tuple[float, float], usual: Duration | None) -> datetime | None:
     """Return when a device's turn comes to leave the event, by its share of the recovery; None: it has no end."""
-    recovery, end = event.event.period.recovery, event.span.end
+    recovery, end = event.event.period.recovery or usual, event.span.end
     if not recovery or end is None or event.stop_at is not None:
         return end
     recovery_s = (recovery.held_after(end) - end).total_seconds()
@@ -218,6 +225,20 @@ def _bounded(span: Span, begins: datetime, longest: Duration | None) -> Span:
         return span
     limit = longest.held_after(begins)
     return Span(span.start, min(span.end, limit) if span.end is not None else limit)
+
+
+def _turns(
+    span: Span, horizon: datetime, duty: Value, cycle: timedelta, longest: timedelta
+) -> Iterator[tuple[int, datetime, datetime]]:
+    """Yield when a device is off that shall run for `duty` per cent of each cycle: number, start and end."""
+    off = cycle * (1 - duty / 100) if isinstance(duty, int | float) else cycle
+    if off >= cycle:
+        yield from _leases(span, horizon, longest)
+        return
+    for number, start, end in _leases(span, horizon, cycle):
+        until = min(end, shifted(start, min(off, longest).total_seconds()))
+        if until > start:
+            yield number, start, until
 
 
 def _leases(span: Span, horizon: datetime, longest: timedelta) -> Iterator[tuple[int, datetime, datetime]]:

@@ -5,11 +5,11 @@ would wear devices out.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta, tzinfo
+from datetime import date, timedelta, tzinfo
 from typing import Final
 
 from bridges.device import CapabilityKind, Value
-from core.spans import Span
+from core.spans import Span, local_day
 from ven.household import PriceRule
 
 Table = Mapping[str, Mapping[CapabilityKind, Value]]
@@ -49,10 +49,10 @@ def tables(
 
 def _ranked(rule: PriceRule, prices: Sequence[tuple[Span, float]], zone: tzinfo | None) -> Iterator[int]:
     """Yield the intervals that are among a day's dearest (or cheapest) hours; of a day of one price none is."""
-    days: dict[object, list[int]] = {}
+    days: dict[date, list[int]] = {}
     for index, (span, _) in enumerate(prices):
         if span.end is not None:
-            days.setdefault(span.start.astimezone(zone).date(), []).append(index)
+            days.setdefault(local_day(span.start, zone), []).append(index)
     for mine in days.values():
         yield from _of_a_day(rule, mine, prices)
 

@@ -1,13 +1,27 @@
 """Durations, spans and rounding of times."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidError
-from core.spans import EARLIEST, LATEST, ZERO, Duration, Span, Steps, ceil_to, floor_to, shifted, utc
+from core.spans import (
+    EARLIEST,
+    LATEST,
+    ZERO,
+    Duration,
+    Span,
+    Steps,
+    ceil_to,
+    floor_to,
+    local_day,
+    next_midnight,
+    shifted,
+    utc,
+)
 
 NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)
 lengths = st.builds(Duration, st.integers(0, 10**6), st.integers(0, 10**10))
@@ -212,3 +226,25 @@ def test_a_duration_whose_own_text_could_not_be_read_is_refused(text):
         Duration.parse(text)
     longest = Duration.parse("P999999999999DT23H59M59S")
     assert Duration.parse(str(longest)) == longest
+
+
+@pytest.mark.parametrize(
+    ("when", "zone", "day", "midnight"),
+    [
+        ("2026-03-02T23:30:00+00:00", "Europe/Zurich", "2026-03-03", "2026-03-03T23:00:00+00:00"),
+        ("2026-03-29T00:30:00+00:00", "Europe/Zurich", "2026-03-29", "2026-03-29T22:00:00+00:00"),  # of 23 hours
+        ("2026-09-05T12:00:00+00:00", "America/Santiago", "2026-09-05", "2026-09-06T04:00:00+00:00"),  # no midnight
+        ("2026-03-02T12:00:00+00:00", "Asia/Kathmandu", "2026-03-02", "2026-03-02T18:15:00+00:00"),
+    ],
+)
+def test_local_days(when, zone, day, midnight):
+    moment = datetime.fromisoformat(when)
+    assert local_day(moment, ZoneInfo(zone)).isoformat() == day
+    assert next_midnight(moment, ZoneInfo(zone)) == datetime.fromisoformat(midnight)
+
+
+@pytest.mark.parametrize("when", [EARLIEST, LATEST])
+@pytest.mark.parametrize("zone", ["Pacific/Auckland", "America/Los_Angeles", "UTC"])
+def test_local_days_hold_at_the_ends_of_the_calendar(when, zone):
+    assert local_day(when, ZoneInfo(zone))
+    assert next_midnight(when, ZoneInfo(zone)) > when or when == LATEST

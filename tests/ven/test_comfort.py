@@ -40,9 +40,15 @@ class Home:
 
     def begin(self):
         self.comfort = Comfort(self.household, self.store, self.clock)
-        devices = describe(self.household, system_clock())
+        self.devices = describe(self.household, system_clock())
         self.executor = Executor(
-            self.store, self.household, devices, self.keeper, self.clock, self.opted_out.append, comfort=self.comfort
+            self.store,
+            self.household,
+            self.devices,
+            self.keeper,
+            self.clock,
+            self.opted_out.append,
+            comfort=self.comfort,
         )
 
     def know(self, event):
@@ -58,7 +64,8 @@ class Home:
 
     @property
     def held(self):
-        return sorted(command.device for command in self.keeper.open.values())
+        now = self.clock.now()  # a lease ends by itself
+        return sorted(command.device for command in self.keeper.open.values() if command.until > now)
 
 
 async def test_a_device_is_given_back_and_not_taken_again_by_the_same_event(event):

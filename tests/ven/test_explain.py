@@ -131,3 +131,20 @@ def test_what_the_operator_says_is_shown_in_a_line_of_its_own(household, event):
     (line,) = [one for one in as_text([found]).splitlines() if "operator" in one]
     assert line.startswith("  the operator says: Grid is tight. Thank you! xxx")
     assert len(line) < 600
+
+
+def test_what_keeps_a_device_from_being_used_is_named(variant, event, household):
+    devices = [one.model_dump(by_alias=True) for one in household.devices]
+    devices[1] |= {
+        "limits": {"max_per_day": 2, "max_time_per_day": "PT3H"},
+        "comfort": [{"when": "meter.power < 300", "release": ["switch"]}, {"when": "meter.power > 9000"}],
+    }
+    (found,) = explain(variant(devices=devices), wire(event(values=((60, -1500.0),))), NOON)
+    assert [note.removeprefix("heater ") for note in found.notes] == [
+        "is used by 2 events a day at most",
+        "is used for PT3H a day at most",
+        "(switch) is given back as soon as meter.power < 300",
+        "is given back as soon as meter.power > 9000",
+    ]
+    (other,) = explain(variant(devices=devices), wire(event(values=((60, 0.0),))), NOON)
+    assert other.notes == ()

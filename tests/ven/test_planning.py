@@ -288,3 +288,50 @@ def test_orders_never_overlap_and_never_leave_the_event(planned, event, values, 
         mine = [one for one in made.orders if one.device == device]
         assert all(start <= one.at < one.until <= end for one in mine)
         assert all(one.until <= two.at for one, two in pairwise(mine))
+
+
+# -- duties by turns, and the household's own recovery
+
+
+def duty(value, **limits):
+    device = {"id": "heater", "driver": "shelly1", "with": {"id": "h"}, "nominal_w": 2000, "limits": limits}
+    levels = {1: {"heater": {"duty": value}}}
+    return {"devices": [device], "resources": [], "programmes": [{"match": {"signal": "SIMPLE"}, "levels": levels}]}
+
+
+@pytest.mark.parametrize(
+    ("value", "limits", "expected"),
+    [
+        (50, {}, [(0, 15), (30, 45)]),
+        (75, {"cycle": "PT20M"}, [(0, 5), (20, 25), (40, 45)]),
+        ("-20%", {"cycle": "PT1H"}, [(0, 12)]),
+        (0, {}, [(0, 60)]),
+        (-5, {}, [(0, 60)]),
+        (100, {}, []),
+        (50, {"cycle": "PT50M"}, [(0, 25), (50, 60)]),
+    ],
+)
+def test_a_duty_of_a_switch_is_made_by_turns(planned, event, value, limits, expected):
+    signal = simple(1, minutes=60)
+    made, found = planned(event(values=((60, 0),), signals=(signal,)), changes=duty(value, **limits))
+    assert found == [(start, end, "heater", "off") for start, end in expected]
+    assert {order.capability for order in made.orders} <= {"switch"}
+    assert len({order.id for order in made.orders}) == len(expected)
+
+
+def test_turns_of_an_event_without_end_are_planned_as_time_goes_on(planned, event):
+    signal = Signal("SIMPLE", "level", "s", (Interval(Duration(), 1.0),))
+    made, _ = planned(event(values=((0, 0),), signals=(signal,)), changes=duty(50), horizon=ONE + timedelta(days=100))
+    assert len(made.orders) < 110
+    around = ONE + timedelta(days=99)
+    assert any(order.at <= around < order.until for order in made.orders)
+    assert not any(order.at <= around + timedelta(minutes=15) < order.until for order in made.orders)
+
+
+def test_devices_go_back_one_after_the_other_where_the_event_leaves_it_open(planned, event):
+    home = {"recovery": "PT10M"}
+    assert {one[1] for one in planned(event(values=((60, -2500.0),)), changes=home)[1]} == {60.0, 65.0}
+    own = event(values=((60, -2500.0),), period={"recovery": Duration.of(minutes=20)})
+    assert {one[1] for one in planned(own, changes=home)[1]} == {60.0, 70.0}
+    cancelled = planned(event(values=((60, -2500.0),)), changes=home, stop_at=ONE + timedelta(minutes=30))[1]
+    assert {one[1] for one in cancelled} == {30.0}
