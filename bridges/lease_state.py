@@ -318,11 +318,15 @@ class CapabilityState:
         self.settled, self.settled_until = value, now_s + self.pace.ack_s
 
     def strongest(self, claims: Iterable[Claim]) -> Claim | None:
-        """Return the claim that holds: the highest rank; of equals the lowest limit, else the newest."""
-        limit = self.capability.name in LIMITS
+        """Return the claim that holds: the highest rank; of equals the lowest limit, else the newest.
+
+        Of limits that are words nobody knows which is the lower, and the newest counts.
+        """
+        limit = self.capability.name in LIMITS and not self.capability.values
 
         def strength(claim: Claim) -> tuple[int, float, int]:
-            return claim.command.rank, -float(claim.command.value) if limit else 0.0, claim.seq
+            value = claim.command.value  # a word is of a driver that this device had before
+            return claim.command.rank, 0.0 if isinstance(value, str) or not limit else -value, claim.seq
 
         return max(claims, key=strength, default=None)
 

@@ -488,7 +488,7 @@ class LeaseManager:
         """Give up an order that the driver rejects: nothing was sent, and asking again does not help."""
         _log.error("the device cannot do that", device=slot.device, capability=slot.capability.name, reason=reason)
         if slot.phase is Phase.RESTORING:
-            self._move(slot, Event.HOPELESS, detail=f"the previous state cannot be restored: {reason}")
+            self._restore_otherwise(slot, reason)
             return
         self._move(slot, Event.UNTOLD)
         if first:
@@ -505,6 +505,14 @@ class LeaseManager:
         slot.holder = None
         if not slot.claims:
             self._move(slot, Event.END)
+
+    def _restore_otherwise(self, slot: CapabilityState, reason: str) -> None:
+        """Give a device back to what is normal where its driver no longer takes what it did before us."""
+        if same(slot.before, slot.capability.normal):
+            self._move(slot, Event.HOPELESS, detail=f"the previous state cannot be restored: {reason}")
+        else:
+            slot.previous = slot.capability.normal
+            self._move(slot, Event.UNTOLD)
 
     async def _rest(self, slot: CapabilityState) -> None:
         """Wait until something is due or somebody wakes the slot."""

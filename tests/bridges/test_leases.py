@@ -64,6 +64,9 @@ class Scripted:
         assert capability == self.capability.name
         if self.fault is not None:
             raise self.fault
+        fits = value in self.capability.values if self.capability.values else not isinstance(value, str)
+        if not fits:
+            raise InvalidError(f"{value} is no word of this device")
         self.orders.append(value)
         self.until.append(until)
         if self.obeys:
@@ -463,6 +466,19 @@ async def test_a_driver_that_cannot(path: Path, clock: ManualClock) -> None:
         assert gateway.keeper.held() == []
 
 
+async def test_what_the_driver_no_longer_takes_is_replaced_by_what_is_normal(path: Path, clock: ManualClock) -> None:
+    plug = Scripted(Capability("mode", normal="eco", values=("eco", "fast", "off")), "fast")
+    async with living(Gateway(path, clock, plug)) as first:
+        await first.keeper.command(order(capability="mode"))
+        await first.reach(State.CONFIRMED)
+    other = Scripted(Capability("mode", normal="eco", values=("eco", "off")), "off")  # the file was changed meanwhile
+    async with living(Gateway(path, clock, other)) as second:
+        clock.advance(HOUR)
+        await second.reach(State.RESTORED)
+        assert other.value == "eco"
+        assert second.keeper.held() == []
+
+
 async def test_a_faulty_driver_and_a_faulty_listener_stop_nobody(path: Path, clock: ManualClock) -> None:
     plug = Scripted()
     plug.fault = RuntimeError("a fault of the driver")
@@ -527,6 +543,23 @@ async def test_of_equal_limits_the_stricter(
         clock.advance(HOUR)
         await until(lambda: gateway.driver.value == 8000.0)
         assert gateway.driver.orders == ([2000.0, 8000.0] if one < two else [3000.0, 2000.0, 8000.0])
+
+
+async def test_of_limits_that_are_words_the_newest(path: Path, clock: ManualClock) -> None:
+    words = Capability("import_limit", normal="full", values=("full", "half", "floor"))
+    async with living(Gateway(path, clock, Scripted(words, "full"))) as gateway:
+        await gateway.keeper.command(order("c1", "half", by="a", capability="import_limit"))
+        await gateway.reach(State.CONFIRMED)
+        await gateway.keeper.command(order("c2", "floor", by="b", capability="import_limit"))
+        await gateway.reach(State.CONFIRMED, "c2")
+        await gateway.keeper.release("c2")
+        await until(lambda: gateway.driver.value == "half", "the older one")
+    numbers = Scripted(LIMIT, 8000.0)  # the file was changed meanwhile
+    async with living(Gateway(path, clock, numbers)) as second:
+        await second.keeper.command(limit("c3", 3000.0, "b"))
+        clock.advance(HOUR)
+        await until(lambda: not second.keeper.held(), "the end of all")
+        assert numbers.value == 9000.0
 
 
 async def test_the_same_cause_replaces_its_command(path: Path, clock: ManualClock) -> None:
