@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from bridges.backfill_request import HistoryRequest, request_topic, write_request
 from bridges.connections import Connection, Handler
-from bridges.device import CapabilityKind, Contact, Device, DeviceSpec, StateListener, Value
+from bridges.device import CapabilityKind, Contact, Device, DeviceSpec, StateListener, Value, same
 from bridges.device_clock import NEAR, DeviceClock
 from core.clock import Clock
 from core.errors import InvalidError, UnavailableError
@@ -75,6 +75,7 @@ class ConnectedDevice:
         self.clock = clock
         self._states: dict[CapabilityKind, Value] = {}
         self._said_at: dict[CapabilityKind, timedelta] = {}
+        self._changed: dict[CapabilityKind, tuple[timedelta, Value]] = {}
         self._stored: dict[CapabilityKind, Value] = {}
         self._quiet: tuple[float, datetime] | None = None
         self._meter_clock = DeviceClock()
@@ -99,9 +100,9 @@ class ConnectedDevice:
         """Return the last state that the device itself reported; before it spoke, the one that the broker has."""
         return self._states.get(capability, self._stored.get(capability))
 
-    def said_at(self, capability: CapabilityKind) -> timedelta:
-        """Return when it said so, by `Clock.elapsed`; the beginning of time if it never did."""
-        return self._said_at.get(capability, timedelta.min)
+    def changed(self, capability: CapabilityKind) -> tuple[timedelta, Value] | None:
+        """Return when it last was said to change, by `Clock.elapsed`, and what it was before; None if it never did."""
+        return self._changed.get(capability)
 
     def observe(self, on_contact: Callable[[Contact], None]) -> None:
         """Call `on_contact` when the device, or our link, comes and goes."""
@@ -165,6 +166,9 @@ class ConnectedDevice:
         elapsed = self.clock.elapsed()
         said = elapsed if at is None else elapsed - max(timedelta(), self.clock.now() - at)
         if said >= self._said_at.get(capability, said):
+            before = self.state(capability)
+            if before is not None and not same(before, value):
+                self._changed[capability] = said, before
             self._states[capability], self._said_at[capability] = value, said
         self._on_state(capability, value, self._said(at))
 
@@ -197,11 +201,12 @@ class ConnectedDevice:
             request_topic(measurement_topic), write_request(HistoryRequest(since, until, device)), qos=1
         )
 
-    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something that a message or the link gave rise to."""
+    def in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something that a message or the link gave rise to; `stop` ends it."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _link_changed(self, up: bool) -> None:
         if not self._listening:

@@ -214,6 +214,17 @@ class Observable(Protocol):
 
 
 @runtime_checkable
+class Reverting(Protocol):
+    """A driver whose device goes back by itself (`Capability.hardware_lease`)."""
+
+    def recall(self, capability: CapabilityKind, before: Value | None, order: Command) -> None:
+        """Take notice, before `start`, of the last order of an earlier life, and of what the device did before it.
+
+        `before` is None where it has been given back: then only its timer may still run.
+        """
+
+
+@runtime_checkable
 class Backfill(Protocol):
     """A driver whose device remembers its readings."""
 

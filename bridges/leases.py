@@ -24,12 +24,13 @@ from bridges.device import (
     Observable,
     Outcome,
     Rank,
+    Reverting,
     State,
     StateListener,
     Value,
     same,
 )
-from bridges.journal import Journal
+from bridges.journal import Held, Journal
 from bridges.lease_state import (
     SAME_MOMENT,
     UNANSWERED,
@@ -124,6 +125,7 @@ class LeaseManager:
             slot.may_write_at = self._clock.elapsed() + min(max(left, timedelta()), slot.capability.min_interval)
             slot.owed_until = self._now_s() + self._pace.settle_s
         holder = slot.strongest(slot.claims.values())
+        self._recall_timer(slot, known, holder)
         if holder is None or not known.touched:
             return
         slot.previous, slot.holder, slot.phase = known.previous, holder, Phase.WRITE
@@ -131,6 +133,18 @@ class LeaseManager:
             slot.phase, slot.back_at = Phase.RECHECK, now
             slot.heard_at = self._said(holder.confirmed_at)
             slot.retry_at = self._now_s() + self._pace.settle_s
+
+    def _recall_timer(self, slot: CapabilityState, known: Held, holder: Claim | None) -> None:
+        """Tell a driver whose device goes back by itself which timer may run there."""
+        if not slot.capability.hardware_lease or not isinstance(slot.driver, Reverting):
+            return
+        is_told = holder is not None and known.written is not None and same(known.written, holder.command.value)
+        if holder is not None and known.touched and is_told:
+            last: Command | None = holder.command  # a crash may have come before its step
+        else:
+            last = self._journal.last_sent(slot.device, slot.capability.name)
+        if last is not None:
+            slot.driver.recall(slot.capability.name, known.previous if known.touched else None, last)
 
     async def command(self, command: Command) -> Outcome:
         """Take a command and return how far it got; the writes follow in `run()`.
@@ -413,7 +427,7 @@ class LeaseManager:
         first = slot.phase is Phase.CLAIMED
         if first and not self._mark(slot):
             return
-        goal, until = slot.goal, slot.holder.command.until if slot.holder else None
+        goal, until = slot.goal, self._until(slot)
         slot.note_order(self._now_s())
         slot.written, slot.written_at = goal, self._clock.elapsed()
         slot.may_write_at = slot.written_at + slot.capability.min_interval
@@ -434,6 +448,12 @@ class LeaseManager:
             self._handed_over(slot)
         finally:
             slot.handing_over = False
+
+    def _until(self, slot: CapabilityState) -> datetime | None:
+        """Return until when an order holds that goes out now: no timer of the device's shall switch it too soon."""
+        if slot.holder is None:
+            return None
+        return max(slot.holder.command.until, self._clock.now() + slot.capability.min_interval)
 
     def _handed_over(self, slot: CapabilityState) -> None:
         if slot.holder is not None:

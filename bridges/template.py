@@ -239,6 +239,8 @@ class CommandTemplate(Scaled):
             raise ValueError("the payload has no {value} in it, so every order would be the same")
         if self.lease is not None and not all(part in self.lease for part in (VALUE, LEASE)):
             raise ValueError("a lease has {value} and {lease_s} in it")
+        if self.lease is not None and self.retain:
+            raise ValueError("an order that ends is not retained: the device would begin it anew at each connection")
         return self
 
 

@@ -19,6 +19,7 @@ from bridges.connections import Connection, Handler, Message
 from bridges.device import (
     Capability,
     CapabilityKind,
+    Command,
     Contact,
     Device,
     DeviceSpec,
@@ -44,7 +45,7 @@ from bridges.template import (
     meaning,
 )
 from bridges.value_template import read
-from core.clock import Clock
+from core.clock import Clock, pause
 from core.errors import InvalidError, UnavailableError
 from core.points import UNITS, Point, Reading, to_unit
 
@@ -58,7 +59,9 @@ _ONE_START_S: Final = 5.0
 """A device that connects may say so twice: online, then its announcement."""
 _GRACE_S: Final = 60
 """A device gives itself back so much later than we do."""
-_LONGEST_LEASE_S: Final = 86_400.0
+_LONGEST_LEASE_S: Final = 7 * 86_400.0
+"""No order lasts longer; a shorter timer would end it early."""
+_RETRY_S: Final = 5.0
 _FLIP: Final = timedelta(seconds=5)
 """A device's timer is so exact, and says so within that time."""
 _SEGMENT: Final = re.compile(r"[:/]")
@@ -97,10 +100,12 @@ class TemplatedDevice(ConnectedDevice):
         self._back_s = -math.inf
         self._heard: timedelta | None = None
         self._silence = None if body.silence_s is None else timedelta(seconds=body.silence_s)
-        self._leased: set[CapabilityKind] = set()
-        """What goes back by itself, because of our order."""
-        self._flips: dict[CapabilityKind, timedelta] = {}
-        """When it would, by the clock that cannot be set."""
+        self._before: dict[CapabilityKind, Value] = {}
+        """What it did before us."""
+        self._told: dict[CapabilityKind, tuple[Value, timedelta]] = {}
+        """What it was told last, and when, by the clock that cannot be set."""
+        self._timers: dict[CapabilityKind, asyncio.Task[None]] = {}
+        """Who watches out for the ends of its timers."""
         self._templates = {text: read(text) for _, source in body.sources() if (text := source.template) is not None}
         self._subscriptions = tuple(self._listen())
 
@@ -146,49 +151,74 @@ class TemplatedDevice(ConnectedDevice):
         body = self._body.capabilities.get(capability)
         if body is None:
             raise InvalidError(f"{self.device.id} has no {capability}.")
-        order = body.set
+        order, words = body.set, _their_words(self.device.id, capability, body, value)
         text = order.payload
-        flip = self._flips.pop(capability, None)
-        if order.lease is not None and until is not None and self._reverts(capability, value):
+        if until is None:
+            self._before.pop(capability, None)
+        elif order.lease is not None and self._reverts(capability, value):
             lease_s = self._lease_s(until)
             text = order.lease.replace(LEASE, str(lease_s))
-            self._flips[capability] = self.clock.elapsed() + timedelta(seconds=lease_s)
-        elif until is None:
-            self._leased.discard(capability)
+            self._expect(capability, value, self.clock.elapsed() + timedelta(seconds=lease_s))
+        self._told[capability] = value, self.clock.elapsed()
         self.speak()
-        await self._tell(order, text, _their_words(self.device.id, capability, body, value))
+        await self._tell(order, text, words)
         await self.greet()
-        if until is None and flip is not None and flip > self.clock.elapsed():
-            self.in_background(self._stay(capability, value, flip))
+
+    def recall(self, capability: CapabilityKind, before: Value | None, order: Command) -> None:
+        """Take notice of the last order of an earlier life: its timer may still run in the device."""
+        left = order.until - self.clock.now() + timedelta(seconds=_GRACE_S)
+        if before is not None:
+            self._before[capability] = before
+            self._told[capability] = order.value, timedelta.min
+        if -_FLIP < left <= timedelta(seconds=_LONGEST_LEASE_S + _GRACE_S):
+            self._expect(capability, order.value, self.clock.elapsed() + left)
 
     async def _tell(self, order: CommandTemplate, text: str, words: str) -> None:
         await self.connection.publish(order.topic, text.replace(VALUE, words), order.qos, retain=order.retain)
 
-    async def _stay(self, capability: CapabilityKind, value: Value, flip: timedelta) -> None:
-        """Hold a device that was given back early against a timer of its own, should that still run.
+    def _expect(self, capability: CapabilityKind, value: Value, flip: timedelta) -> None:
+        """Watch out for the end of a timer of the device's own; of several that of the last order counts."""
+        if (before := self._timers.get(capability)) is not None:
+            before.cancel()
+        self._timers[capability] = self.in_background(self._outlast(capability, value, flip))
 
-        Not every maker says whether a new order ends the timer of an old one. What changes at another time is
-        somebody's hand.
+    async def _outlast(self, capability: CapabilityKind, value: Value, flip: timedelta) -> None:
+        """Undo what a timer does that ran on after its order: the device was given back early, or taken by hand.
+
+        Not every maker says whether a new order, or a hand, ends the timer of an old one. What changes at another time
+        is somebody's hand.
         """
-        await self.clock.sleep_until(self.clock.now() + flip - self.clock.elapsed() + _FLIP)
-        state, heard = self.state(capability), self.said_at(capability)
-        itself = flip - 2 * _FLIP <= heard <= flip + 2 * _FLIP
-        if capability in self._flips or state is None or same(state, value) or not itself:
+        await pause(self.clock, flip + _FLIP - self.clock.elapsed())
+        change, told_at = self.changed(capability), self._told_at(capability)
+        if change is None or told_at >= flip - 2 * _FLIP:
+            return
+        at, before = change
+        if same(before, value) or not flip - 2 * _FLIP <= at <= flip + 2 * _FLIP:
             return
         _log.warning("a timer of the device's own ran on; it is given back again", device=self.device.id)
-        body = self._body.capabilities[capability]
-        with suppress(UnavailableError):
-            await self._tell(body.set, body.set.payload, _their_words(self.device.id, capability, body, value))
+        body, sent = self._body.capabilities[capability], False
+        words = _their_words(self.device.id, capability, body, before)
+        while not sent and self._told_at(capability) == told_at:
+            try:
+                await self._tell(body.set, body.set.payload, words)
+                sent = True
+            except UnavailableError:
+                await asyncio.sleep(_RETRY_S)
+
+    def _told_at(self, capability: CapabilityKind) -> timedelta:
+        return self._told[capability][1] if capability in self._told else timedelta.min
 
     def _reverts(self, capability: CapabilityKind, value: Value) -> bool:
         """Tell whether a device that goes back by itself would go back to what it did before us.
 
-        Such a device goes to the state that it had; one that was as it is told to be would end in another one.
+        Such a device changes to the other state; one that was as it is told to be would end in another one.
         """
-        before = self.state(capability)
-        if before is not None and not same(before, value):
-            self._leased.add(capability)
-        return capability in self._leased
+        state, (told, _) = self.state(capability), self._told.get(capability, (None, None))
+        ours = state is not None and told is not None and same(state, told)
+        if state is not None and not (ours and capability in self._before):
+            self._before[capability] = state
+        before = self._before.get(capability)
+        return before is not None and not same(before, value)
 
     def _lease_s(self, until: datetime) -> int:
         """Return the length of a lease: we give the device back first, and only without us it does so itself."""

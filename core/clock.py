@@ -7,6 +7,7 @@ import asyncio
 import json
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -100,6 +101,15 @@ def load_clock(path: Path) -> WorldClock:
     if clock.epoch.tzinfo is None or clock.origin.tzinfo is None or not 0 < clock.speed < math.inf:
         raise InvalidError(f"{path}: a clock needs two times with zone and a positive speed.")
     return clock
+
+
+async def pause(clock: Clock, span: timedelta) -> None:
+    """Return once so much world time has passed, however the clock is set meanwhile."""
+    end = clock.elapsed() + span
+    while (left := end - clock.elapsed()) > timedelta():
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LONGEST_NAP_S):
+                await clock.sleep_until(clock.now() + left)
 
 
 class StepWatch:

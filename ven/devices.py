@@ -8,11 +8,13 @@ from bridges.connections import Connection, NoConnection
 from bridges.device import (
     Capability,
     CapabilityKind,
+    Command,
     Contact,
     Device,
     DeviceSpec,
     Driver,
     Observable,
+    Reverting,
     StateListener,
     Value,
 )
@@ -118,6 +120,11 @@ class Limited:
     async def apply(self, capability: CapabilityKind, value: Value, until: datetime | None) -> None:
         """Send an order."""
         await self.inner.apply(capability, value, until)
+
+    def recall(self, capability: CapabilityKind, before: Value | None, order: Command) -> None:
+        """Pass on what an earlier life told the device, if its driver wants to know."""
+        if isinstance(self.inner, Reverting):
+            self.inner.recall(capability, before, order)
 
     def observe(self, on_contact: Callable[[Contact], None]) -> None:
         """Pass on what the driver tells of its contact, if it does."""

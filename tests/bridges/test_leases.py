@@ -676,6 +676,16 @@ async def test_writes_keep_their_distance(path: Path, clock: ManualClock) -> Non
             await second.reach(State.CONFIRMED, "c3")
 
 
+async def test_no_timer_of_the_devices_own_ends_an_order_before_the_next_may_go_out(
+    path: Path, clock: ManualClock
+) -> None:
+    slow = Capability("switch", normal="on", values=("on", "off"), min_interval=10 * MINUTE, hardware_lease=True)
+    async with living(Gateway(path, clock, Scripted(slow))) as gateway:
+        await gateway.keeper.command(order(until=START + MINUTE))
+        await gateway.reach(State.CONFIRMED)
+        assert gateway.driver.until == [START + 10 * MINUTE]
+
+
 async def test_a_full_disk_is_waited_out(path: Path, clock: ManualClock) -> None:
     async with living(Gateway(path, clock, Scripted())) as gateway:
         gateway.journal._db.execute("PRAGMA query_only = ON")

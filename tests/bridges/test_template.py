@@ -142,6 +142,11 @@ def test_a_fault_is_named_with_its_place(tmp_path: Path, old: str, new: str, lin
             "different scales",
         ),
         ("title: A\npresence: {topic: t, online: 1, offline: 1}\npoints: {power: {topic: t}}\n", "different words"),
+        (
+            "title: A\nstarts: [{topic: b}]\ncapabilities: {setpoint: {normal: 1, state: {topic: t}, "
+            "set: {topic: s, lease: '{value} {lease_s}', retain: true}}}\n",
+            "is not retained",
+        ),
         ("- 1\n", "is a mapping"),
     ],
 )

@@ -25,17 +25,18 @@ from bridges.connections.mqtt_options import MqttOptions
 from bridges.device import CapabilityKind, Command, Contact, DeviceSpec, Outcome, State, Value
 from bridges.drivers import load
 from bridges.journal import Journal
+from bridges.lease_state import Phase
 from bridges.leases import LeaseManager, Pace
 from bridges.template import Template
 from bridges.templated import TemplatedDevice, create
 from core.clock import ManualClock, system_clock
-from core.errors import InvalidError
+from core.errors import InvalidError, UnavailableError
 from core.points import Reading
 from support.broker import mosquitto
 from support.waiting import until
 
 NOW = datetime(2026, 3, 2, 17, 0, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "add-a-device.md"
 
 CHARGER = """\
@@ -72,11 +73,14 @@ class Wire(NoConnection):
         self.sent: list[tuple[str, object, int, bool]] = []
         self.handlers: dict[str, tuple[Handler, int]] = {}
         self.link: Callable[[bool], None] = lambda _: None
+        self.down = False
 
     def observe(self, observer: Callable[[bool], None]) -> None:
         self.link = observer
 
     async def publish(self, topic: str, payload: bytes | str, qos: int = 1, *, retain: bool = False) -> None:
+        if self.down:
+            raise UnavailableError("the broker is away")
         self.sent.append((topic, payload, qos, retain))
 
     async def subscribe(self, topic_filter: str, handler: Handler, qos: int = 1) -> None:
@@ -248,6 +252,137 @@ async def test_a_timer_that_runs_on_takes_nothing_back(tmp_path: Path, flips_aft
     for _ in range(5):
         await asyncio.sleep(0)
     assert orders(house) == (['{"to":"on"}'] if again else [])
+
+
+async def leased(tmp_path: Path) -> House:
+    """Return a relay that was on, is off for ten minutes, and has said so."""
+    house = await relay(tmp_path, "on")
+    await house.device.apply(CapabilityKind.SWITCH, "off", NOW + 10 * MINUTE)
+    house.hear("relay/state", b"off")
+    house.clock.advance(2 * MINUTE)
+    orders(house)
+    return house
+
+
+async def flipped(house: House) -> list[object]:
+    """Let the relay's timer run out, and return what it is told then."""
+    await asyncio.sleep(0)
+    house.clock.advance(timedelta(seconds=540))
+    house.hear("relay/state", b"off")
+    house.clock.advance(timedelta(seconds=10))
+    await asyncio.sleep(0.05)
+    return orders(house)
+
+
+BACK = '{"to":"on"}'
+
+
+async def test_a_give_back_that_fails_at_first_is_held_against_the_timer(tmp_path: Path) -> None:
+    house = await leased(tmp_path)
+    house.wire.down = True
+    with pytest.raises(UnavailableError):
+        await house.device.apply(CapabilityKind.SWITCH, "on", None)
+    house.wire.down = False
+    await house.device.apply(CapabilityKind.SWITCH, "on", None)
+    house.hear("relay/state", b"on")
+    assert orders(house) == [BACK]
+    assert await flipped(house) == [BACK]
+
+
+async def test_what_a_person_takes_back_is_held_against_the_timer(tmp_path: Path) -> None:
+    house = await leased(tmp_path)
+    house.hear("relay/state", b"on")
+    assert await flipped(house) == [BACK]
+
+
+async def test_what_a_person_did_long_before_is_not_the_timer(tmp_path: Path) -> None:
+    house = await leased(tmp_path)
+    await house.device.apply(CapabilityKind.SWITCH, "on", None)
+    house.hear("relay/state", b"on")
+    house.hear("relay/state", b"off")  # by hand, and said again whenever it is asked
+    orders(house)
+    assert await flipped(house) == []
+
+
+async def test_a_new_order_at_that_moment_is_not_the_timer(tmp_path: Path) -> None:
+    house = await leased(tmp_path)
+    await house.device.apply(CapabilityKind.SWITCH, "on", None)
+    house.clock.advance(timedelta(seconds=535))
+    house.device._states.clear()  # so that it takes no timer of its own
+    await house.device.apply(CapabilityKind.SWITCH, "off", NOW + HOUR)
+    house.hear("relay/state", b"on")
+    house.hear("relay/state", b"off")
+    orders(house)
+    house.clock.advance(timedelta(seconds=10))
+    await asyncio.sleep(0.05)
+    assert orders(house) == []
+
+
+async def test_a_clock_that_is_set_does_not_hide_a_timer_that_runs_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.clock._LONGEST_NAP_S", 0.02)
+    house = await leased(tmp_path)
+    await house.device.apply(CapabilityKind.SWITCH, "on", None)
+    house.hear("relay/state", b"on")
+    orders(house)
+    await asyncio.sleep(0)
+    house.clock.set(NOW - 24 * HOUR)
+    await asyncio.sleep(0.1)
+    assert await flipped(house) == [BACK]
+
+
+async def test_an_order_for_days_is_not_ended_by_a_timer_of_one(tmp_path: Path) -> None:
+    house = await relay(tmp_path, "on")
+    await house.device.apply(CapabilityKind.SWITCH, "off", NOW + 72 * HOUR)
+    assert orders(house) == ['{"to":"off","back_after":259260}']
+
+
+async def test_an_order_that_leaves_a_device_as_it_was_before_us_has_no_timer(tmp_path: Path) -> None:
+    house = await leased(tmp_path)
+    await house.device.apply(CapabilityKind.SWITCH, "on", NOW + 30 * MINUTE)  # another event's
+    assert orders(house) == [BACK]
+
+
+@pytest.mark.parametrize("given_back", [True, False])
+async def test_a_timer_outlasts_a_restart_and_so_does_who_watches_it(tmp_path: Path, given_back: bool) -> None:
+    house = await relay(tmp_path, "on")
+    clock, driver = house.clock, house.device
+    journal = Journal(tmp_path / "leases.db")
+    first = LeaseManager({"box": driver}, journal, clock, lambda _: None)
+    await first.recover()
+    driver._on_state = first.listener("box")
+    async with running(first.run()):
+        await first.command(Command("c1", "box", CapabilityKind.SWITCH, "off", NOW + 10 * MINUTE, "event-1"))
+        await until(lambda: house.wire.sent, "the order")
+        house.hear("relay/state", b"off")
+        await until(lambda: first.held()[0].phase is Phase.HELD, "the answer")
+        if given_back:
+            house.wire.sent.clear()
+            await first.release("c1")
+            await until(lambda: house.wire.sent, "the give-back")
+            house.hear("relay/state", b"on")
+            await until(lambda: not first.held(), "the end")
+    clock.advance(2 * MINUTE)
+    again = House(tmp_path, RELAY)
+    again.clock, again.device.clock = clock, clock
+    second = LeaseManager({"box": again.device}, journal, clock, lambda _: None)
+    await second.recover()
+    await again.device.start(again.readings.append, second.listener("box"))
+    again.device._quiet = None
+    again.hear("relay/state", b"on" if given_back else b"off")
+    async with running(second.run()):
+        if not given_back:
+            await until(lambda: len(again.wire.sent) > 1, "the order once more")
+            assert orders(again) == ['{"to":"off","back_after":540}']  # also from now on it goes back by itself
+            again.hear("relay/state", b"off")
+            await second.release("c1")
+            await until(lambda: BACK in [payload for _, payload, _, _ in again.wire.sent], "the give-back")
+            again.hear("relay/state", b"on")
+            await until(lambda: not second.held(), "the end")
+        again.wire.sent.clear()
+        assert await flipped(again) == [BACK]
+    journal.close()
 
 
 async def test_several_words_mean_that_a_device_is_there(tmp_path: Path) -> None:
