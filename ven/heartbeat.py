@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 
 from bridges.connections import Connection
-from core.clock import Clock
+from core.clock import Clock, pause
 from core.errors import EvenloadError
 from ven.household import Household
 
@@ -55,7 +55,7 @@ class Heartbeat:
                 await self._connections[name].publish(topic, json.dumps(words), qos=0)
             except EvenloadError as error:
                 _log.debug("no heartbeat was sent", reason=str(error))
-            await self._clock.sleep_until(self._clock.now() + asked.every.timedelta())
+            await pause(self._clock, asked.every.timedelta())
 
     def words(self, host: str) -> dict[str, Any]:
         """Return what is said; `host` is whom it is said to, by which our own address is known."""

@@ -9,6 +9,7 @@ import pytest
 from bridges.connections import NoConnection
 from core.clock import ManualClock
 from core.errors import UnavailableError
+from support.waiting import until
 from ven.heartbeat import Heartbeat
 from ven.household import Household
 
@@ -52,6 +53,19 @@ async def test_it_says_each_minute_that_the_gateway_lives(tmp_path):
     assert words["ip"] in ("127.0.0.1", "::1")
     assert words["runtime"].startswith("evenload ")
     assert words["firmware"]
+
+
+async def test_a_clock_set_back_by_a_day_does_not_silence_it_for_a_day(monkeypatch):
+    monkeypatch.setattr("core.clock._LONGEST_NAP_S", 0.02)
+    broker, clock = Broker(), ManualClock(NOON)
+    work = asyncio.create_task(Heartbeat(home(), {"mqtt": broker}, clock, NOON).run())
+    await until(lambda: clock._sleepers, "the wait after the first")
+    clock.set(NOON - timedelta(days=1))
+    await asyncio.sleep(0.1)
+    assert len(broker.sent) == 1
+    clock.advance(timedelta(minutes=1))
+    await until(lambda: len(broker.sent) == 2, "the second")
+    work.cancel()
 
 
 @pytest.mark.parametrize("text", ["", "hot", "9" * 5000])
