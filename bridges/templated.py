@@ -102,7 +102,7 @@ class TemplatedDevice(ConnectedDevice):
         self._silence = None if body.silence_s is None else timedelta(seconds=body.silence_s)
         self._before: dict[CapabilityKind, Value] = {}
         """What it did before us."""
-        self._told: dict[CapabilityKind, tuple[Value, timedelta]] = {}
+        self._ordered: dict[CapabilityKind, tuple[Value, timedelta]] = {}
         """What it was told last, and when, by the clock that cannot be set."""
         self._timers: dict[CapabilityKind, asyncio.Task[None]] = {}
         """Who watches out for the ends of its timers."""
@@ -159,7 +159,7 @@ class TemplatedDevice(ConnectedDevice):
             lease_s = self._lease_s(until)
             text = order.lease.replace(LEASE, str(lease_s))
             self._expect(capability, value, self.clock.elapsed() + timedelta(seconds=lease_s))
-        self._told[capability] = value, self.clock.elapsed()
+        self._ordered[capability] = value, self.clock.elapsed()
         self.speak()
         await self._tell(order, text, words)
         await self.greet()
@@ -169,7 +169,7 @@ class TemplatedDevice(ConnectedDevice):
         left = order.until - self.clock.now() + timedelta(seconds=_GRACE_S)
         if before is not None:
             self._before[capability] = before
-            self._told[capability] = order.value, timedelta.min
+            self._ordered[capability] = order.value, timedelta.min
         if -_FLIP < left <= timedelta(seconds=_LONGEST_LEASE_S + _GRACE_S):
             self._expect(capability, order.value, self.clock.elapsed() + left)
 
@@ -189,7 +189,7 @@ class TemplatedDevice(ConnectedDevice):
         is somebody's hand.
         """
         await pause(self.clock, flip + _FLIP - self.clock.elapsed())
-        change, told_at = self.changed(capability), self._told_at(capability)
+        change, told_at = self.changed(capability), self._ordered_at(capability)
         if change is None or told_at >= flip - 2 * _FLIP:
             return
         at, before = change
@@ -198,22 +198,22 @@ class TemplatedDevice(ConnectedDevice):
         _log.warning("a timer of the device's own ran on; it is given back again", device=self.device.id)
         body, sent = self._body.capabilities[capability], False
         words = _their_words(self.device.id, capability, body, before)
-        while not sent and self._told_at(capability) == told_at:
+        while not sent and self._ordered_at(capability) == told_at:
             try:
                 await self._tell(body.set, body.set.payload, words)
                 sent = True
             except UnavailableError:
                 await asyncio.sleep(_RETRY_S)
 
-    def _told_at(self, capability: CapabilityKind) -> timedelta:
-        return self._told[capability][1] if capability in self._told else timedelta.min
+    def _ordered_at(self, capability: CapabilityKind) -> timedelta:
+        return self._ordered[capability][1] if capability in self._ordered else timedelta.min
 
     def _reverts(self, capability: CapabilityKind, value: Value) -> bool:
         """Tell whether a device that goes back by itself would go back to what it did before us.
 
         Such a device changes to the other state; one that was as it is told to be would end in another one.
         """
-        state, (told, _) = self.state(capability), self._told.get(capability, (None, None))
+        state, (told, _) = self.state(capability), self._ordered.get(capability, (None, None))
         ours = state is not None and told is not None and same(state, told)
         if state is not None and not (ours and capability in self._before):
             self._before[capability] = state
