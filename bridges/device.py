@@ -40,6 +40,7 @@ class CapabilityKind(StrEnum):
     STORAGE_POWER = "storage_power"
     SOC_TARGET = "soc_target"
     DUTY = "duty"
+    NOTIFY = "notify"
 
 
 LIMITS: Final = frozenset({CapabilityKind.IMPORT_LIMIT, CapabilityKind.EXPORT_LIMIT, CapabilityKind.CURRENT_LIMIT})
@@ -53,7 +54,8 @@ class Capability:
     `normal` is the value that means "no limit" and stands in for an unknown previous state; `values` lists the words
     of an enumerated capability; `low`/`high` bound a numeric one and `floor` is the least value that a shed may ask
     for. `hardware_lease` says that the device itself reverts when the lease runs out, `readable` that it answers when
-    its driver asks for its state.
+    its driver asks for its state. Without `readback` it never says what it does: an order is sent, and never confirmed.
+    `text`: it takes any text, as a notice for people does.
     """
 
     name: CapabilityKind
@@ -66,6 +68,8 @@ class Capability:
     hardware_lease: bool = False
     readable: bool = False
     min_interval: timedelta = timedelta()
+    readback: bool = True
+    text: bool = False
 
     @property
     def least(self) -> float:

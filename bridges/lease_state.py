@@ -169,6 +169,7 @@ TABLE: Final[Mapping[Phase, Mapping[Event, tuple[Phase, Action]]]] = {
     },
 }
 
+_LONGEST_TEXT: Final = 200
 SAME_MOMENT: Final = timedelta(milliseconds=50)
 """An age is read off two clocks; times that differ by less are the same."""
 
@@ -356,6 +357,10 @@ def admitted(command: Command, capability: Capability, now: datetime) -> tuple[V
     if utc(command.until) <= now:
         raise InvalidError(f"It was over at {command.until.isoformat()}.")
     value = command.value
+    if capability.text:
+        if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
+            raise InvalidError(f"{capability.name} takes a text of {_LONGEST_TEXT} characters at most.")
+        return value, ""
     if capability.values:
         if value not in capability.values:
             raise InvalidError(f"{capability.name} takes {', '.join(capability.values)}, not {value!r:.40}.")

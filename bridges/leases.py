@@ -134,17 +134,17 @@ class LeaseManager:
             slot.heard_at = self._said(holder.confirmed_at)
             slot.retry_at = self._now_s() + self._pace.settle_s
 
-    def _recall_timer(self, slot: CapabilityState, known: Held, holder: Claim | None) -> None:
+    def _recall_timer(self, slot: CapabilityState, before: Held, holder: Claim | None) -> None:
         """Tell a driver whose device goes back by itself which timer may run there."""
         if not slot.capability.hardware_lease or not isinstance(slot.driver, Reverting):
             return
-        is_told = holder is not None and known.written is not None and same(known.written, holder.command.value)
-        if holder is not None and known.touched and is_told:
+        is_told = holder is not None and before.written is not None and same(before.written, holder.command.value)
+        if holder is not None and before.touched and is_told:
             last: Command | None = holder.command  # a crash may have come before its step
         else:
             last = self._journal.last_sent(slot.device, slot.capability.name)
         if last is not None:
-            slot.driver.recall(slot.capability.name, known.previous if known.touched else None, last)
+            slot.driver.recall(slot.capability.name, before.previous if before.touched else None, last)
 
     async def command(self, command: Command) -> Outcome:
         """Take a command and return how far it got; the writes follow in `run()`.
@@ -321,7 +321,8 @@ class LeaseManager:
         match slot.move(event):
             case Action.CONFIRM if holder is not None:
                 slot.back_at = None
-                self._step(holder, State.CONFIRMED)
+                if slot.capability.readback:
+                    self._step(holder, State.CONFIRMED)
             case Action.RESTORED if restoring is not None:
                 self._let_go(slot, [restoring], State.RESTORED, "", previous)
             case Action.GIVE_UP if restoring is not None:
@@ -461,7 +462,7 @@ class LeaseManager:
         if slot.phase in UNANSWERED:
             slot.attempts = 0
             slot.retry_at = self._now_s() + min(self._pace.ack_s * 2 ** min(slot.silent, 10), self._pace.longest_s)
-            if slot.early:
+            if slot.early or not slot.capability.readback:  # who never answers is believed to have heard
                 slot.heard_at = slot.written_at
                 self._move(slot, Event.AGREED)
 
@@ -490,7 +491,7 @@ class LeaseManager:
             slot.previous = slot.settled
             return True
         slot.previous = slot.driver.state(slot.capability.name)
-        mute = slot.previous is None or (slot.capability.readable and not slot.spoken)
+        mute = slot.capability.readback and (slot.previous is None or (slot.capability.readable and not slot.spoken))
         slot.listening = mute and not slot.listening
         if slot.listening:
             slot.retry_at = now_s + self._pace.first_word_s

@@ -244,33 +244,104 @@ class CommandTemplate(Scaled):
         return self
 
 
+class RelayPart(_Part):
+    """One of several relays that together make a mode: what each mode is to it, and where it says what it does.
+
+    The words of `set` are ours to theirs, all of them; those of `state`, theirs to the words of `set`.
+    """
+
+    state: StateSource
+    set: CommandTemplate
+
+
 class CapabilityBody(_Part):
-    """Something the device can be told: one of `values`, or a number of `unit`."""
+    """Something the device can be told: one of `values`, a number of `unit`, or (`text`) any text.
+
+    Told by `set`, and heard by `state`, without which orders count as sent and are never confirmed; or by several
+    relays (`parts`).
+    """
 
     values: tuple[Word, ...] = Field((), max_length=50)
+    text: bool = False
     unit: str = Field("", max_length=20)
     low: Number | None = None
     high: Number | None = None
     floor: Number | None = None
     normal: Annotated[str, Field(max_length=64)] | Number
     min_interval_s: Annotated[Number, Field(ge=0, le=86_400)] = 0.0
-    state: StateSource
-    set: CommandTemplate
+    state: StateSource | None = None
+    set: CommandTemplate | None = None
+    parts: tuple[RelayPart, ...] = Field((), max_length=8)
+
+    @property
+    def readback(self) -> bool:
+        """Whether the device says what it does."""
+        return self.state is not None or bool(self.parts)
+
+    @property
+    def orders(self) -> tuple[CommandTemplate, ...]:
+        """What is sent when it is told something."""
+        return (self.set,) if self.set is not None else tuple(part.set for part in self.parts)
+
+    @property
+    def has_lease(self) -> bool:
+        """Whether the device goes back by itself."""
+        return self.set is not None and self.set.lease is not None
+
+    def sources(self) -> Iterator[tuple[Place, StateSource]]:
+        """Yield where it says what it does, and where the template says so."""
+        if self.state is not None:
+            yield ("state",), self.state
+        yield from ((("parts", index, "state"), part.state) for index, part in enumerate(self.parts))
+
+    @model_validator(mode="after")
+    def _can_be_told(self) -> Self:
+        if self.parts and (self.set is not None or self.state is not None):
+            raise ValueError("parts stand instead of state and set")
+        if not self.orders:
+            raise ValueError("say how it is told: set, or parts")
+        if any(order.lease is not None for order in self.orders) and self.state is None:
+            raise ValueError("a lease needs a state: what the device goes back to has to be known")
+        if self.text and (self.values or self.unit or self.floor is not None):
+            raise ValueError("a text has no values, unit or bounds")
+        return self
 
     @model_validator(mode="after")
     def _words_fit(self) -> Self:
-        if self.values:
+        heard = self.state.words.values() if self.state is not None else ()
+        told = self.set.words if self.set is not None else {}
+        if self.text:
+            if not isinstance(self.normal, str):
+                raise ValueError("normal is a text here, such as ''")
+        elif self.values:
             if self.normal not in self.values:
                 raise ValueError(f"normal is one of the values {', '.join(self.values)}, not {self.normal}")
-            unknown = {*self.state.words.values(), *self.set.words} - set(self.values)
+            unknown = {*heard, *told} - set(self.values)
             if unknown:
                 raise ValueError(f"{', '.join(sorted(unknown))} is none of the values {', '.join(self.values)}")
         elif isinstance(self.normal, str):
             raise ValueError("without values it takes numbers, and normal is one, too")
-        elif self.state.words or self.set.words:
+        elif heard or told:
             raise ValueError("words need the values that they stand for")
-        elif not same(self.state.ours(self.set.theirs(self.normal)), self.normal):
+        elif (
+            self.state is not None
+            and self.set is not None
+            and not same(self.state.ours(self.set.theirs(self.normal)), self.normal)
+        ):
             raise ValueError("state and set have different scales: what is set would never be confirmed")
+        return self
+
+    @model_validator(mode="after")
+    def _parts_tell_all_values(self) -> Self:
+        for part in self.parts:
+            if set(part.set.words) != set(self.values):
+                raise ValueError(f"each part has a word in set for each of the values: {', '.join(self.values)}")
+            strange = set(part.state.words.values()) - set(part.set.words.values())
+            if strange:
+                raise ValueError(f"{', '.join(sorted(strange))} is no word that the part is told")
+        ways = [tuple(part.set.words[value] for part in self.parts) for value in self.values if self.parts]
+        if len(set(ways)) < len(ways):
+            raise ValueError("two of the values are the same to all parts")
         return self
 
 
@@ -334,7 +405,8 @@ class DeviceBody(_Part):
         if self.presence is not None:
             yield ("presence",), self.presence
         yield from ((("starts", index), start) for index, start in enumerate(self.starts))
-        yield from ((("capabilities", name, "state"), body.state) for name, body in self.capabilities.items())
+        for name, body in self.capabilities.items():
+            yield from ((("capabilities", name, *place), source) for place, source in body.sources())
         yield from ((("points", name), source) for name, source in self.points.items())
 
 
@@ -452,7 +524,8 @@ def _unknown_placeholders(node: Any, names: frozenset[str], place: Place = ()) -
 
 def _contradictions(body: DeviceBody) -> Iterator[tuple[Place, str]]:
     """Yield what only shows when the parts of a template are seen together."""
-    if body.capabilities and body.presence is None and not body.starts and body.silence_s is None:
+    heard = any(capability.readback for capability in body.capabilities.values())
+    if heard and body.presence is None and not body.starts and body.silence_s is None:
         why = "what a device does after a power cut would be taken for somebody's hand"
         yield ("capabilities",), f"Say how its start is known, by presence, starts or silence_s: {why}."
     senml: dict[str, bool] = {}

@@ -1,6 +1,7 @@
 """The driver of every device that a template describes: it hears topics and publishes orders as the template says."""
 
 import asyncio
+import json
 import math
 import re
 import time
@@ -64,6 +65,8 @@ _LONGEST_LEASE_S: Final = 7 * 86_400.0
 _RETRY_S: Final = 5.0
 _FLIP: Final = timedelta(seconds=5)
 """A device's timer is so exact, and says so within that time."""
+_STATE_PLACE: Final = 3
+"""So long is the place of a state in a template; that of a part's is longer."""
 _SEGMENT: Final = re.compile(r"[:/]")
 
 _Word = str | bool | float
@@ -107,6 +110,8 @@ class TemplatedDevice(ConnectedDevice):
         self._timers: dict[CapabilityKind, asyncio.Task[None]] = {}
         """Who watches out for the ends of its timers."""
         self._templates = {text: read(text) for _, source in body.sources() if (text := source.template) is not None}
+        self._parts: dict[CapabilityKind, dict[int, str]] = {}
+        """What the relays of a mode do, by their places."""
         self._subscriptions = tuple(self._listen())
 
     @property
@@ -120,7 +125,7 @@ class TemplatedDevice(ConnectedDevice):
 
     def telling(self) -> frozenset[str]:
         """Return the topics on which its values and states come."""
-        states = (body.state.topic for body in self._body.capabilities.values())
+        states = (source.topic for body in self._body.capabilities.values() for _, source in body.sources())
         return frozenset([*states, *(source.topic for source in self._body.points.values())])
 
     def hush(self) -> None:
@@ -151,17 +156,16 @@ class TemplatedDevice(ConnectedDevice):
         body = self._body.capabilities.get(capability)
         if body is None:
             raise InvalidError(f"{self.device.id} has no {capability}.")
-        order, words = body.set, _their_words(self.device.id, capability, body, value)
-        text = order.payload
+        words = _their_words(self.device.id, capability, body, value)
+        lease_s = None
         if until is None:
             self._before.pop(capability, None)
-        elif order.lease is not None and self._reverts(capability, value):
+        elif body.has_lease and self._reverts(capability, value):
             lease_s = self._lease_s(until)
-            text = order.lease.replace(LEASE, str(lease_s))
             self._expect(capability, value, self.clock.elapsed() + timedelta(seconds=lease_s))
         self._ordered[capability] = value, self.clock.elapsed()
         self.speak()
-        await self._tell(order, text, words)
+        await self._tell(body, words, lease_s)
         await self.greet()
 
     def recall(self, capability: CapabilityKind, before: Value | None, order: Command) -> None:
@@ -173,8 +177,12 @@ class TemplatedDevice(ConnectedDevice):
         if -_FLIP < left <= timedelta(seconds=_LONGEST_LEASE_S + _GRACE_S):
             self._expect(capability, order.value, self.clock.elapsed() + left)
 
-    async def _tell(self, order: CommandTemplate, text: str, words: str) -> None:
-        await self.connection.publish(order.topic, text.replace(VALUE, words), order.qos, retain=order.retain)
+    async def _tell(self, body: CapabilityBody, words: Sequence[str], lease_s: int | None = None) -> None:
+        for order, word in zip(body.orders, words, strict=True):
+            text = order.payload
+            if lease_s is not None and order.lease is not None:
+                text = order.lease.replace(LEASE, str(lease_s))
+            await self.connection.publish(order.topic, text.replace(VALUE, word), order.qos, retain=order.retain)
 
     def _expect(self, capability: CapabilityKind, value: Value, flip: timedelta) -> None:
         """Watch out for the end of a timer of the device's own; of several that of the last order counts."""
@@ -200,7 +208,7 @@ class TemplatedDevice(ConnectedDevice):
         words = _their_words(self.device.id, capability, body, before)
         while not sent and self._ordered_at(capability) == told_at:
             try:
-                await self._tell(body.set, body.set.payload, words)
+                await self._tell(body, words)
                 sent = True
             except UnavailableError:
                 await asyncio.sleep(_RETRY_S)
@@ -248,6 +256,8 @@ class TemplatedDevice(ConnectedDevice):
         match place[0], source:
             case "points", PointSource():
                 return partial(self._take_value, str(place[1]))
+            case "capabilities", StateSource() if len(place) > _STATE_PLACE:
+                return partial(self._take_part_state, CapabilityKind(str(place[1])), int(place[3]), source)
             case "capabilities", StateSource():
                 return partial(self._take_state, CapabilityKind(str(place[1])), source)
             case _, Presence():
@@ -336,7 +346,7 @@ class TemplatedDevice(ConnectedDevice):
         self.reading(name, at if period is None else at - period, converted, period)
 
     def _take_state(self, kind: CapabilityKind, source: StateSource, word: _Word, retained: bool) -> None:
-        value = _our_words(kind, self._body.capabilities[kind], word)
+        value = _our_words(kind, self._body.capabilities[kind], source, word)
         if (warning := source.warn.get(_spelled(word))) is not None:
             _log.warning(warning, device=self.device.id, capability=kind)
         if retained:
@@ -344,6 +354,28 @@ class TemplatedDevice(ConnectedDevice):
             return
         self._note_life()
         self.report(kind, value)
+
+    def _take_part_state(
+        self, kind: CapabilityKind, index: int, source: StateSource, word: _Word, retained: bool
+    ) -> None:
+        """Take what one of several relays says; together they say what the device does."""
+        body, parts = self._body.capabilities[kind], self._parts.setdefault(kind, {})
+        spelled = _spelled(word)
+        told = source.words.get(spelled) if source.words else spelled
+        if told is None or told not in body.parts[index].set.words.values():
+            raise InvalidError(f"{spelled!r:.80} is not the state of a part of a {kind}.")
+        parts[index] = told
+        if not retained:
+            self._note_life()
+        values = [
+            value
+            for value in body.values
+            if all(part.set.words[value] == parts.get(place) for place, part in enumerate(body.parts))
+        ]
+        if values and retained:
+            self.note_stored(kind, values[0])
+        elif values:
+            self.report(kind, values[0])
 
     def _take_presence(self, presence: Presence, word: _Word, retained: bool) -> None:
         spelled = _spelled(word)
@@ -423,29 +455,40 @@ def _capability(kind: CapabilityKind, body: CapabilityBody, *, readable: bool) -
         body.low,
         body.high,
         body.floor,
-        hardware_lease=body.set.lease is not None,
-        readable=readable,
+        hardware_lease=body.has_lease,
+        readable=readable and body.readback,
         min_interval=timedelta(seconds=body.min_interval_s),
+        readback=body.readback,
+        text=body.text,
     )
 
 
-def _their_words(device: str, kind: CapabilityKind, body: CapabilityBody, value: Value) -> str:
-    """Return a value as the device is told it. Raises InvalidError for what it does not take."""
+def _their_words(device: str, kind: CapabilityKind, body: CapabilityBody, value: Value) -> tuple[str, ...]:
+    """Return a value as the device is told it, by each order. Raises InvalidError for what it does not take."""
+    return tuple(_their_word(device, kind, body, order, value) for order in body.orders)
+
+
+def _their_word(device: str, kind: CapabilityKind, body: CapabilityBody, order: CommandTemplate, value: Value) -> str:
+    if body.text:
+        text = str(value)
+        return json.dumps(text)[1:-1] if order.payload != VALUE and order.payload.lstrip()[:1] in ("{", "[") else text
     if body.values:
         if value not in body.values:
             raise InvalidError(f"{kind} of {device} is {' or '.join(body.values)}, not {value!r:.40}.")
-        return body.set.words.get(str(value), str(value))
+        return order.words.get(str(value), str(value))
     if isinstance(value, bool | str):
         raise InvalidError(f"{kind} of {device} is a number, not {value!r:.40}.")
-    return f"{finite(body.set.theirs(value)):.6f}".rstrip("0").rstrip(".")
+    return f"{finite(order.theirs(value)):.6f}".rstrip("0").rstrip(".")
 
 
-def _our_words(kind: CapabilityKind, body: CapabilityBody, word: _Word) -> Value:
+def _our_words(kind: CapabilityKind, body: CapabilityBody, source: StateSource, word: _Word) -> Value:
     """Return what a device's word on its state means. Raises InvalidError for a word that means nothing."""
+    if body.text:
+        return _spelled(word)
     if not body.values:
-        return finite(body.state.ours(_number(word)))
+        return finite(source.ours(_number(word)))
     spelled = _spelled(word)
-    value = body.state.words.get(spelled) if body.state.words else spelled
+    value = source.words.get(spelled) if source.words else spelled
     if value not in body.values:
         raise InvalidError(f"{spelled!r:.80} is not the state of a {kind}.")
     return value

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema
@@ -20,6 +20,8 @@ from ven.devices import make_driver
 from ven.household import CapabilityWords, DeviceEntry, Household, Programme
 from ven.levers import capability_of, levers, shifted_value
 from ven.rules import order_of
+
+_LONGEST_TEXT: Final = 200
 
 
 def load_household(path: Path) -> Household:
@@ -151,6 +153,8 @@ def _check_follow(programme: Programme, names: set[str], devices: dict[str, Devi
             known = capability_of(devices[name], kind)
             if known is None:
                 yield ("follow", name, kind), f"Device '{name}' has no {kind}."
+            elif known.text:
+                yield ("follow", name, kind), f"{kind} of '{name}' is a text, no number."
             elif known.values:
                 yield ("follow", name, kind), f"{kind} of '{name}' is {' or '.join(known.values)}, no number."
 
@@ -173,6 +177,9 @@ def _unfit(device: Device, name: CapabilityKind, value: float | str) -> Iterator
     if capability is None:
         names = ", ".join(one.name for one in device.capabilities) or "nothing"
         yield f"Device '{device.id}' has no {name}; it has {names}."
+    elif capability.text:
+        if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
+            yield f"{name} of '{device.id}' is a text of {_LONGEST_TEXT} characters at most; put it in quotes."
     elif capability.values:
         if value not in capability.values:
             yield f"{name} of '{device.id}' is {' or '.join(capability.values)}, not {value}."

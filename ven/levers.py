@@ -90,7 +90,7 @@ def _scaled(device: Device, direction: Direction, scale: _Scale, end: Value | No
 def _scales(device: Device, direction: Direction, nominal_w: float) -> Iterator[tuple[_Scale, Value | None]]:
     """Yield the numbers that change a device's consumption, and how far each may go."""
     for one in device.capabilities:
-        if one.values:
+        if one.values or one.text:
             continue
         if one.name == CapabilityKind.STORAGE_POWER:
             unit_w = _unit_w(one)
@@ -167,7 +167,7 @@ def fit(capability: Capability | None, value: Value) -> Value | None:
     """Return a value that the capability can take: words as they are, numbers within its bounds and above its floor."""
     if capability is None:
         return None
-    if capability.values:
+    if capability.values or capability.text:
         return value
     if value == "floor":
         return capability.floor

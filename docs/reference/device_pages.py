@@ -139,9 +139,12 @@ def _capability(body: CapabilityBody) -> tuple[str, str, str]:
         values = ", ".join(f"`{value}`" for value in body.values)
     else:
         low, high = ("any" if bound is None else f"{bound:g}" for bound in (body.low, body.high))
-        values = f"{low} to {high} {body.unit}".strip()
-    lease = "; goes back by itself" if body.set.lease else ""
-    return cell(f"{values} (normal: `{body.normal}`)"), cell(f"`{body.set.topic}`{lease}"), _place(body.state)
+        values = "any text" if body.text else f"{low} to {high} {body.unit}".strip()
+    lease = "; goes back by itself" if body.has_lease else ""
+    told = ", ".join(dict.fromkeys(f"`{order.topic}`" for order in body.orders))
+    heard = "; ".join(_place(source) for _, source in body.sources()) or "nothing is heard of it"
+    normal = f"`{body.normal}`" if body.normal != "" else "none"
+    return cell(f"{values} (normal: {normal})"), cell(f"{told}{lease}"), heard
 
 
 def _presence(body: DeviceBody) -> Iterator[str]:

@@ -12,6 +12,7 @@ import structlog
 from bridges.backoff import Backoff
 from bridges.device import Capability, Command, Contact, Device, Outcome, Rank, State, Value
 from bridges.journal import Journal
+from bridges.lease_state import Phase
 from bridges.leases import LeaseManager, Pace
 from core.clock import ManualClock
 from core.errors import InvalidError, NotFoundError, UnavailableError
@@ -64,12 +65,13 @@ class Scripted:
         assert capability == self.capability.name
         if self.fault is not None:
             raise self.fault
-        fits = value in self.capability.values if self.capability.values else not isinstance(value, str)
+        words = self.capability.values
+        fits = value in words if words else isinstance(value, str) == self.capability.text
         if not fits:
             raise InvalidError(f"{value} is no word of this device")
         self.orders.append(value)
         self.until.append(until)
-        if self.obeys:
+        if self.obeys and self.capability.readback:
             self.value = value
             self.speak()
 
@@ -922,3 +924,55 @@ async def test_a_full_disk_keeps_nothing_from_being_released(path: Path, clock: 
     ) as second:  # the journal does not know: it is done once more
         await second.keeper.release("c1")
         await second.reach(State.RESTORED)
+
+
+# -- a device that never says what it does
+
+MUTE = Capability("notify", normal="", readback=False, text=True)
+
+
+async def test_an_order_to_a_device_that_never_answers_counts_as_sent(path: Path, clock: ManualClock) -> None:
+    async with living(Gateway(path, clock, Scripted(MUTE, None))) as gateway:
+        await gateway.keeper.command(order(capability="notify", value="Peak hours"))
+        await gateway.reach(State.SENT)
+        await until(lambda: gateway.keeper.held()[0].phase is Phase.HELD, "believed to have heard")
+        assert gateway.driver.orders == ["Peak hours"]  # once
+        clock.advance(HOUR)
+        await gateway.reach(State.RESTORED)
+        assert gateway.driver.orders == ["Peak hours", ""]
+    assert gateway.states() == [State.JOURNALLED, State.SENT, State.RESTORED]
+
+
+async def test_it_is_told_again_after_a_restart_and_when_the_link_is_back(path: Path, clock: ManualClock) -> None:
+    first = Scripted(MUTE, None)
+    async with living(Gateway(path, clock, first)) as gateway:
+        await gateway.keeper.command(order(capability="notify", value="Peak hours"))
+        await gateway.reach(State.SENT)
+    second = Scripted(MUTE, None)
+    async with living(Gateway(path, clock, second)) as gateway:
+        await until(lambda: second.orders == ["Peak hours"], "told again")
+        assert second._on_contact is not None
+        await until(lambda: gateway.keeper.held()[0].phase is Phase.HELD, "believed to have heard")
+        second._on_contact(Contact.RESTARTED)
+        await until(lambda: second.orders == ["Peak hours"] * 2, "told again")
+        clock.advance(HOUR)
+        await until(lambda: second.orders[-1] == "", "given back")
+
+
+async def test_a_link_that_is_down_is_waited_for(path: Path, clock: ManualClock) -> None:
+    device = Scripted(MUTE, None)
+    device.fault = UnavailableError("no link")
+    async with living(Gateway(path, clock, device)) as gateway:
+        await gateway.keeper.command(order(capability="notify", value="Peak hours"))
+        await until(lambda: gateway.keeper.held()[0].phase is not Phase.CLAIMED, "tried")
+        assert gateway.states() == [State.JOURNALLED]
+        device.fault = None
+        await gateway.reach(State.SENT)
+
+
+@pytest.mark.parametrize("value", [5.0, "x" * 201])
+async def test_a_text_is_a_text_of_bounded_length(path: Path, clock: ManualClock, value: Value) -> None:
+    async with living(Gateway(path, clock, Scripted(MUTE, None))) as gateway:
+        outcome = await gateway.keeper.command(order(capability="notify", value=value))
+        assert outcome.state is State.REFUSED
+        assert "text of 200 characters" in outcome.detail

@@ -128,6 +128,12 @@ def test_a_fault_is_named_with_its_place(tmp_path: Path, old: str, new: str, lin
     assert "plug.yaml" in str(caught.value)
 
 
+MODE = (
+    "title: A\nstarts: [{topic: b}]\ncapabilities: {mode: {values: [a, b], normal: a, "
+    "parts: [{state: {topic: t}, set: {topic: s, words: {a: 1, b: 0}}}]}}\n"
+)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -143,11 +149,27 @@ def test_a_fault_is_named_with_its_place(tmp_path: Path, old: str, new: str, lin
         ),
         ("title: A\npresence: {topic: t, online: 1, offline: 1}\npoints: {power: {topic: t}}\n", "different words"),
         (
-            "title: A\nstarts: [{topic: b}]\ncapabilities: {setpoint: {normal: 1, state: {topic: t}, "
-            "set: {topic: s, lease: '{value} {lease_s}', retain: true}}}\n",
+            (
+                "title: A\nstarts: [{topic: b}]\ncapabilities: {setpoint: {normal: 1, state: {topic: t}, "
+                "set: {topic: s, lease: '{value} {lease_s}', retain: true}}}\n"
+            ),
             "is not retained",
         ),
         ("- 1\n", "is a mapping"),
+        (
+            MODE.replace("set: {topic: s, words: {a: 1, b: 0}}", "set: {topic: s, words: {a: 1}}"),
+            "for each of the values",
+        ),
+        (MODE.replace("words: {a: 1, b: 0}", "words: {a: 1, b: 1}"), "the same to all parts"),
+        (MODE.replace("{topic: t}", "{topic: t, words: {x: y}}"), "y is no word that the part is told"),
+        (MODE.replace("parts:", "set: {topic: s}, parts:"), "parts stand instead of"),
+        ("title: A\ncapabilities: {mode: {values: [a, b], normal: a}}\n", "say how it is told"),
+        ("title: A\ncapabilities: {notify: {text: true, normal: 1, set: {topic: s}}}\n", "normal is a text"),
+        ("title: A\ncapabilities: {notify: {text: true, unit: W, normal: '', set: {topic: s}}}\n", "a text has no"),
+        (
+            "title: A\ncapabilities: {setpoint: {normal: 1, set: {topic: s, lease: '{value} {lease_s}'}}}\n",
+            "a lease needs a state",
+        ),
     ],
 )
 def test_what_contradicts_itself_is_refused(tmp_path: Path, text: str, words: str) -> None:
