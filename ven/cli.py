@@ -266,10 +266,18 @@ def restore(
 
     with _told():
         left = asyncio.run(give_back(load_household(config), seconds, tell))
-    if left:
+    if left.silent:
         typer.echo(
-            f"Not confirmed yet: {', '.join(left)}. The next start of the gateway, or of this, goes on.", err=True
+            f"Not confirmed yet: {', '.join(left.silent)}. The next start of the gateway, or of this, goes on.",
+            err=True,
         )
+    if left.unnamed:
+        typer.echo(
+            f"Held, but not as the household file has it now: {', '.join(left.unnamed)}. Put back what it said of"
+            " them and run this again, or set them by hand.",
+            err=True,
+        )
+    if left.silent or left.unnamed:
         raise typer.Exit(1)
     typer.echo("Nothing is held.")
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 from bridges.connections import connect
 from bridges.device import Outcome, Rank, State
@@ -16,10 +17,21 @@ from ven.state_files import StateFiles
 _LOOK_S = 0.1
 
 
-async def restore(household: Household, patience_s: float, on_outcome: Callable[[Outcome], None]) -> list[str]:
-    """Give back whatever events hold, and return the devices that have not confirmed within so many seconds.
+@dataclass(frozen=True, slots=True)
+class StillHeld:
+    """Devices that were not given back: `silent` ones did not confirm, `unnamed` ones the household file has no more.
 
-    Those stay in the journal, and the next gateway goes on with them. `on_outcome` hears of each that is back. Raises
+    Of an unnamed one the capability may be what the file, or its template, has no more.
+    """
+
+    silent: tuple[str, ...]
+    unnamed: tuple[str, ...]
+
+
+async def restore(household: Household, patience_s: float, on_outcome: Callable[[Outcome], None]) -> StillHeld:
+    """Give back whatever events hold, and return the devices that are not back within so many seconds.
+
+    Those stay in the journal, and the next gateway that knows them goes on with them. `on_outcome` hears of each that is back. Raises
     ConflictError if a gateway runs here: a clean stop of it does the same.
     """
     clock = load_clock(household.clock) if household.clock else system_clock()
@@ -40,7 +52,15 @@ async def restore(household: Household, patience_s: float, on_outcome: Callable[
                 async with asyncio.timeout(patience_s):
                     while leases.held():  # noqa: ASYNC110  the manager tells of no end
                         await asyncio.sleep(_LOOK_S)
-            return sorted({lease.command.device for lease in leases.held()})
+            silent = {lease.command.device for lease in leases.held()}
+            named = {
+                (name, capability.name)
+                for name, driver in drivers.items()
+                for capability in driver.describe().capabilities
+            }
+            commands = [entry.command for entry in files.journal.open()]
+            unnamed = {each.device for each in commands if (each.device, each.capability) not in named}
+            return StillHeld(tuple(sorted(silent)), tuple(sorted(unnamed)))
         finally:
             for task in tasks:
                 task.cancel()

@@ -99,6 +99,21 @@ def test_a_device_that_does_not_confirm_is_named_and_stays_in_the_journal(broker
         assert "boiler.switch is as it was." in restore(path).output
 
 
+def test_a_device_that_the_file_names_no_more_is_said(broker, path):
+    crash_in_an_event(path)
+    before = path.read_text()
+    path.write_text(before.replace("id: boiler", "id: tank"))
+    with plug(broker) as orders:
+        done = restore(path)
+    assert (done.exit_code, orders) == (1, [])
+    assert "Held, but not as the household file has it now: boiler." in done.output
+    assert "Nothing is held" not in done.output
+    path.write_text(before)
+    with plug(broker) as orders:
+        assert restore(path).exit_code == 0
+    assert orders == ["on"]
+
+
 def test_where_nothing_is_held_nothing_is_told(broker, path):
     with plug(broker) as orders:
         done = restore(path)
