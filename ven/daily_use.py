@@ -17,13 +17,18 @@ from ven.store import Store
 _log = structlog.get_logger(__name__)
 
 _FACT: Final = "used"
+_DAYS_KEPT: Final = 4
+"""Also those of late: a clock that went wrong and is put right again makes no day a new one."""
 
 DayEnds = Mapping[tuple[str, date], datetime]
 """(device, local day) -> when events have used it as long as they may that day."""
 
 
 class DailyUse:
-    """Which events used the devices that have such limits, and how long they may."""
+    """Which events used the devices that have such limits, by local day, and how long they may.
+
+    An event that runs on past midnight counts on the new day, too, once it is asked about.
+    """
 
     def __init__(self, household: Household, store: Store, clock: Clock) -> None:
         self._most = {entry.id: most for entry in household.devices if (most := entry.limits.max_per_day) is not None}
@@ -36,8 +41,8 @@ class DailyUse:
         self._store = store
         self._clock = clock
         kept = store.fact(_FACT) or {}
-        self._day: str = kept.get("day", "")
-        self._users: dict[str, list[str]] = kept.get("users", {})
+        earlier = {kept["day"]: kept["users"]} if "day" in kept else {}
+        self._days: dict[str, dict[str, list[str]]] = kept.get("days", earlier)
 
     @property
     def limits_anything(self) -> bool:
@@ -51,25 +56,21 @@ class DailyUse:
         most = self._most.get(device)
         if most is None:
             return True
-        self._turn(self._clock.now())
-        users = self._users.get(device, [])
+        day = local_day(self._clock.now(), self._zone).isoformat()
+        today = self._days.get(day, {})
+        users = today.get(device, [])
         if event_id in users:
             return True
         if len(users) >= most:
             return False
-        self._users = self._users | {device: [*users, event_id]}
+        others = [(each, used) for each, used in self._days.items() if each != day]
+        self._days = dict([*others[1 - _DAYS_KEPT :], (day, today | {device: [*users, event_id]})])
         self._keep()
         return True
 
-    def _turn(self, now: datetime) -> None:
-        """Begin another day, where it is one. An event that runs on counts there, too, once it is asked about."""
-        day = local_day(now, self._zone).isoformat()
-        if day != self._day:
-            self._day, self._users = day, {}
-
     def _keep(self) -> None:
         try:
-            self._store.set_fact(_FACT, {"day": self._day, "users": self._users})
+            self._store.set_fact(_FACT, {"days": self._days})
         except UnavailableError as error:
             _log.error("which devices were used today is forgotten by a restart", reason=str(error))
 
@@ -111,16 +112,15 @@ class DailyUse:
         gone = set()
         for device, day in days.items():
             if device in self._most:
-                users = {order.event_id for order in theirs if order.device == device and day in self._days(order)}
-                if day.isoformat() == self._day:
-                    users |= set(self._users.get(device, ()))
+                users = {order.event_id for order in theirs if order.device == device and day in self._reached(order)}
+                users |= set(self._days.get(day.isoformat(), {}).get(device, ()))
                 if len(users - {order.event_id for order in mine}) >= self._most[device]:
                     gone.add(device)
         ends = self.ends([*theirs, *mine])
         left = {order.device for order in mine if self.cut(order, ends) is not None}
         return frozenset(gone | (days.keys() - left))
 
-    def _days(self, order: Planned) -> set[date]:
+    def _reached(self, order: Planned) -> set[date]:
         return {day for day, _ in _by_day([Span(order.at, order.until)], self._zone)}
 
 

@@ -31,8 +31,8 @@ class StillHeld:
 async def restore(household: Household, patience_s: float, on_outcome: Callable[[Outcome], None]) -> StillHeld:
     """Give back whatever events hold, and return the devices that are not back within so many seconds.
 
-    Those stay in the journal, and the next gateway that knows them goes on with them. `on_outcome` hears of each that is back. Raises
-    ConflictError if a gateway runs here: a clean stop of it does the same.
+    Those stay in the journal, and the next gateway that knows them goes on with them. `on_outcome` hears of each that
+    is back. Raises ConflictError if a gateway runs here: a clean stop of it does the same.
     """
     clock = load_clock(household.clock) if household.clock else system_clock()
     files = StateFiles(household.state)

@@ -83,6 +83,32 @@ def test_a_full_disk_changes_nothing_about_the_limit(monkeypatch):
     assert not use.allows("two", "heater")
 
 
+def test_a_clock_that_was_wrong_for_a_while_makes_no_day_a_new_one():
+    clock, store = ManualClock(NOON), Store(None)
+    use = DailyUse(home_with(1), store, clock)
+    assert use.allows("one", "heater")
+    clock.set(NOON + timedelta(days=9))
+    assert use.allows("two", "heater")
+    clock.set(NOON + timedelta(minutes=1))
+    assert not use.allows("three", "heater")
+    assert not DailyUse(home_with(1), store, clock).allows("three", "heater")
+
+
+def test_days_of_late_are_remembered_and_no_others():
+    clock, store = ManualClock(NOON), Store(None)
+    use = DailyUse(home_with(1), store, clock)
+    for day in range(100):
+        clock.set(NOON + timedelta(days=day))
+        assert use.allows(f"e{day}", "heater")
+    assert len(store.fact("used")["days"]) == 4
+
+
+def test_what_an_earlier_version_noted_counts():
+    store = Store(None)
+    store.set_fact("used", {"day": NOON.date().isoformat(), "users": {"heater": ["one"]}})
+    assert not DailyUse(home_with(1), store, ManualClock(NOON)).allows("two", "heater")
+
+
 # -- how long
 
 
