@@ -13,6 +13,7 @@ from bridges.backfill_request import HistoryRequest, request_topic, write_reques
 from bridges.connections import Connection, Handler
 from bridges.device import CapabilityKind, Contact, Device, DeviceSpec, StateListener, Value, same
 from bridges.device_clock import NEAR, DeviceClock
+from bridges.senml import finite
 from core.clock import Clock
 from core.errors import InvalidError, UnavailableError
 from core.fault_words import faults_in_a_line
@@ -137,7 +138,11 @@ class ConnectedDevice:
             observer(contact)
 
     def reading(self, name: str, at: datetime, value: float, duration: timedelta | None = None) -> None:
-        """Pass on a value; a stored one that claims to come from the future is dropped."""
+        """Pass on a value; a stored one that claims to come from the future is dropped.
+
+        Raises InvalidError for what is no number in our unit, though it may have been one in the device's.
+        """
+        finite(value)
         if at <= self.clock.now() + NEAR:
             self._on_reading(Reading(f"{self.device.id}.{name}", at, value, duration))
 

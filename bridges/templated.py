@@ -341,7 +341,7 @@ class TemplatedDevice(ConnectedDevice):
 
     def _pass_on(self, name: str, at: datetime, value: float, unit: str) -> None:
         source, ours = self._body.points[name], self._units[name]
-        converted = finite(to_unit(source.ours(value), unit or source.unit or ours, ours))
+        converted = to_unit(source.ours(value), unit or source.unit or ours, ours)
         period = None if source.period_s is None else timedelta(seconds=source.period_s)
         self.reading(name, at if period is None else at - period, converted, period)
 

@@ -4,12 +4,14 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from itertools import groupby
 from types import MappingProxyType
 from typing import Any, Final
 
 from bridges.senml import Dialect, Record, write
+from core.errors import InvalidError
 from core.points import Quality, Reading
 
 _WILD: Final = re.compile(r"[+#\x00]")
@@ -67,7 +69,7 @@ Written = Iterator[tuple[str, str]]
 
 
 def written(form: CopyFormat, topic: str, readings: Sequence[Reading], labels: Labels) -> Written:
-    """Yield the messages that carry these readings, in their order."""
+    """Yield the messages that carry these readings, in their order. Raises InvalidError for what cannot be written."""
     return _WRITERS[form](topic, readings, labels)
 
 
@@ -105,8 +107,7 @@ def _record(reading: Reading, labels: Labels) -> Record:
 def _sitewhere(topic: str, readings: Sequence[Reading], labels: Labels) -> Written:
     """Write as SiteWhere 1.x reads it: a request for each time, or a batch of them (DeviceEventBatch)."""
     requests = [
-        {"measurements": {labels.name(reading): reading.value for reading in those}, "eventDate": when.isoformat()}
-        for when, those in groupby(readings, lambda reading: reading.start)
+        {"measurements": measurements, "eventDate": when.isoformat()} for when, measurements in _named(readings, labels)
     ]
     if not topic.endswith("batch"):
         for request in requests:
@@ -116,8 +117,24 @@ def _sitewhere(topic: str, readings: Sequence[Reading], labels: Labels) -> Writt
         yield labels.fill(topic, readings[0]), _dump({"hardwareId": labels.hardware_id, "measurements": requests})
 
 
+def _named(readings: Sequence[Reading], labels: Labels) -> Iterator[tuple[datetime, dict[str, float]]]:
+    """Yield values by name, of one time each; where two readings of one time have one name, neither hides the other."""
+    for when, those in groupby(readings, lambda reading: reading.start):
+        values: dict[str, float] = {}
+        for reading in those:
+            name = labels.name(reading)
+            if name in values:
+                yield when, values
+                values = {}
+            values[name] = reading.value
+        yield when, values
+
+
 def _dump(fields: Mapping[str, Any]) -> str:
-    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    try:
+        return json.dumps(fields, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise InvalidError(f"JSON has no such number: {error}") from error
 
 
 _WRITERS: Final[Mapping[CopyFormat, Callable[[str, Sequence[Reading], Labels], Written]]] = MappingProxyType(

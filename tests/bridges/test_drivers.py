@@ -215,6 +215,9 @@ async def test_iflex_readings() -> None:
     )
     with pytest.raises(InvalidError, match="Cannot turn"):
         house.wire.deliver(topic, measure(283, "Active power", 1.0, "V"))
+    with pytest.raises(InvalidError, match="out of range"):
+        house.wire.deliver(topic, measure(517, "Import active energy", 1e308, "kWh"))  # of Wh there are no so many
+    assert len(house.readings) == 3
 
 
 async def test_a_reading_from_the_future_counts_from_its_arrival() -> None:

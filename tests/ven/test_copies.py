@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -224,6 +225,26 @@ async def test_sitewhere_gets_batches():
     assert batch["hardwareId"] == "home"
     assert len(batch["measurements"]) == 10
     assert batch["measurements"][0] == {"measurements": {"energy": 30.0}, "eventDate": "2026-03-02T12:30:00+00:00"}
+
+
+@pytest.mark.parametrize("form", ["json", "senml", "iflex", "sitewhere"])
+async def test_a_reading_that_cannot_be_written_holds_up_no_other(form):
+    home = Home({"id": "s", "format": form, "batch": 3, "topic": "t"})
+    home.ring.add([reading(0, 5.5), reading(1, math.inf), reading(2, 6.5)])
+    sent = "".join(str(payload) for _, payload in await home.all())
+    assert "5.5" in sent
+    assert "6.5" in sent
+    assert "nfinity" not in sent
+    assert [each.waiting for each in backlogs(home.store, home.household)] == [0]
+
+
+@pytest.mark.parametrize("topic", ["SiteWhere/input/json", "SiteWhere/input/jsonbatch"])
+async def test_readings_of_one_name_and_time_do_not_hide_each_other(topic):
+    home = Home({"id": "s", "format": "sitewhere", "batch": 3, "topic": topic})
+    home.ring.add([reading(0, 5.5), reading(0, 7.25, "plug.energy")])
+    sent = "".join(payload for _, payload in await home.all())
+    assert '"energy":5.5' in sent
+    assert '"energy":7.25' in sent
 
 
 async def test_it_sends_what_comes_and_goes_on_after_trouble():
