@@ -346,9 +346,12 @@ class CapabilityBody(_Part):
 
 
 class Presence(StateTemplate):
-    """Where the device, or its last will, says whether it is there; other words than these change nothing."""
+    """Where the device, or its last will, says whether it is there; other words than these change nothing.
 
-    online: Words
+    Without `online` it only says that it goes (a last gasp): whatever it says afterwards means that it is there.
+    """
+
+    online: Words = ()
     offline: Words
     qos: Literal[0, 1] = 1
 

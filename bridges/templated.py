@@ -382,7 +382,8 @@ class TemplatedDevice(ConnectedDevice):
         if spelled in presence.offline:
             self._note_absence()
         elif spelled not in presence.online:
-            _log.warning("a device's presence is said in an unknown word", device=self.device.id, word=spelled)
+            if presence.online:
+                _log.warning("a device's presence is said in an unknown word", device=self.device.id, word=spelled)
         elif retained:
             self._note_life()
         else:

@@ -152,4 +152,7 @@ def _presence(body: DeviceBody) -> Iterator[str]:
         there, away = (
             " or ".join(f"`{word}`" for word in words) for words in (body.presence.online, body.presence.offline)
         )
-        yield f"It is there when {_place(body.presence)} says {there}, and away when it says {away}.\n"
+        if there:
+            yield f"It is there when {_place(body.presence)} says {there}, and away when it says {away}.\n"
+        else:
+            yield f"It is away when {_place(body.presence)} says {away}, and there when it says anything else.\n"

@@ -150,6 +150,12 @@ def measured(path: str, value: object) -> dict[str, object]:
     }
 
 
+def alert(kind: str, hardware_id: str = "M-1042") -> dict[str, object]:
+    """Return an alert of a FLEXMETER device."""
+    request = {"type": kind, "level": "Critical", "message": kind, "eventDate": "2026-03-02T16:59:00.000Z"}
+    return {"hardwareId": hardware_id, "type": "DeviceAlert", "request": request}
+
+
 FLEXMETER: Final = {
     "electricity.energy.active.consumed.total": (87.1, "energy", 87_100),
     "electricity.energy.active.injected.total": (3.5, "export_energy", 3_500),
@@ -785,13 +791,18 @@ ROWS: Final = (
                 says("SiteWhere/input/json", measured(next(iter(measurements)), 50) | {"type": "DeviceAlert"}),
                 says("SiteWhere/input/json", measured("l1.phase.fail", 1)),
             ),
+            presence=(
+                ("SiteWhere/input/json", measured(next(iter(measurements)), 50), alert("power.failure"))
+                if gasps
+                else None
+            ),
         )
-        for name, measurements in (
-            ("flexmeter", FLEXMETER),
-            ("flexmeter_substation", FLEXMETER_SUBSTATION),
-            ("flexmeter_midori", FLEXMETER_MIDORI),
-            ("flexmeter_heat", FLEXMETER_HEAT),
-            ("flexmeter_water", FLEXMETER_WATER),
+        for name, measurements, gasps in (
+            ("flexmeter", FLEXMETER, True),
+            ("flexmeter_substation", FLEXMETER_SUBSTATION, True),
+            ("flexmeter_midori", FLEXMETER_MIDORI, False),
+            ("flexmeter_heat", FLEXMETER_HEAT, False),
+            ("flexmeter_water", FLEXMETER_WATER, False),
         )
     ),
     Row(
@@ -945,6 +956,20 @@ async def test_presence(row: Row) -> None:
     house.hear(topic, away)
     assert not house.device.online
     house.hear(topic, here)
+    assert house.device.online
+    assert house.contacts == [Contact.LOST, Contact.RESTARTED]
+    await house.stop()
+
+
+async def test_only_its_own_last_gasp_is_one() -> None:
+    (row,) = (row for row in ROWS if row.template == "flexmeter_batch")
+    house = await House(row).start()
+    for said in (alert("l1.phase.fail"), alert("power.failure", "M-1"), measured("electricity.frequency", 50)):
+        house.hear("SiteWhere/input/json", said)
+    assert house.device.online
+    house.hear("SiteWhere/input/json", alert("power.failure"))
+    assert not house.device.online
+    house.hear(row.messages[0].topic, row.messages[0].payload)
     assert house.device.online
     assert house.contacts == [Contact.LOST, Contact.RESTARTED]
     await house.stop()
