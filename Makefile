@@ -7,7 +7,7 @@ ARGS   ?=
 # Demo and tests start some hundred processes: let them keep what they compiled, whatever the caller's shell says.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test drills chaos fuzz bench conformance bench-selection bench-metrics bench-bridges reference check lint types rooms unit packages walk screenshots \
+.PHONY: demo test test-itc drills chaos fuzz bench conformance bench-selection bench-metrics bench-bridges reference check lint types rooms unit packages walk screenshots \
   translations clean
 
 demo: $(VENV)/.demo
@@ -19,6 +19,11 @@ test: packages $(VENV)/.test
 	$(MAKE) check
 	@$(BIN)/python -m pytest --collect-only -qq >/dev/null || true # what is wrong is told by the next line
 	$(BIN)/python -m pytest -n 4 $(ARGS)
+
+# The integration cases of BENEFFICE, FLEXMETER and TwinERGY, by name (docs/reference/integration-tests.md). They are part
+# of `make test`, too.
+test-itc: packages $(VENV)/.test
+	$(BIN)/python -m pytest -v --no-header tests/itc $(ARGS)
 
 # What is slow (tests/conftest.py leaves it out of `make test`): every screen in a real browser; then, mostly waiting,
 # processes killed, power cut, clocks set, disks full, the demo and demos that lie, a bare install, a season, and a minute
