@@ -21,6 +21,7 @@ from ven.daily_use import DailyUse, DayEnds
 from ven.household import Household
 from ven.planning import HORIZON, Plan, Planned, plan
 from ven.quarantine import Quarantine
+from ven.site_limits import SiteLimiter
 from ven.store import Store
 from ven.vtn_state import KnownEvent, version_key
 
@@ -81,6 +82,9 @@ class Executor:
         self._comfort = comfort or Comfort(household, store, clock)
         self._comfort.on_change = self.wake
         self._daily = DailyUse(household, store, clock)
+        self.site = SiteLimiter(household, devices, store, clock)
+        self.site.on_change = self.wake
+        self._site_edges: list[datetime] = []
         self._steps = StepWatch(clock)
         self._wake = asyncio.Event()
         self._reported: set[str] = set()
@@ -168,24 +172,42 @@ class Executor:
         if failure is not None:
             raise failure
         edges = [edge for order in orders for edge in (order.at, order.until) if edge > now]
-        return min([*edges, now + (_DOUBTFUL_SLEEP if doubtful else _LONGEST_SLEEP)])
+        return min([*edges, *self._site_edges, now + (_DOUBTFUL_SLEEP if doubtful else _LONGEST_SLEEP)])
 
     def _wanted(self, now: datetime) -> list[Planned]:
         """Return the orders of all plans but those without which their events do: for comfort, or by a day's limit."""
         wanted: list[Planned] = []
         plans = self.plans(now)
-        ends = self._daily.ends(order for _, made in plans for order in made.orders)
+        of_site = self._site_orders([made for _, made in plans], now)
+        ends = self._daily.ends([*(order for _, made in plans for order in made.orders), *of_site])
         for known, made in plans:
             event_id = known.event.event_id
-            left = [order for each in made.orders if (order := self._left(each, ends, now)) is not None]
-            gone = self._comfort.given_up(event_id) | self._spared.get(event_id, set())
-            if gone and all((order.device, order.capability) in gone for order in made.orders):
+            orders = [*made.orders, *(order for order in of_site if order.event_id == event_id)]
+            wanted += [order for each in orders if (order := self._left(each, ends, now)) is not None]
+            if _nothing_left(made, self._gone(event_id)):
                 self._on_override(event_id)
-            wanted += left
         there = {known.event.event_id for known in self._store.events()}
         self._comfort.forget(there)
         self._spared = {event_id: what for event_id, what in self._spared.items() if event_id in there}
         return wanted
+
+    def _site_orders(self, plans: Iterable[Plan], now: datetime) -> list[Planned]:
+        """Return what keeps the site's limits now, and note when the next of them begins or ends."""
+        limits = [limit for made in plans for limit in made.limits]
+        edges = [edge for limit in limits for edge in (limit.at, limit.until) if edge > now]
+        orders = self.site.orders(limits, lambda event_id, device: device in self._lost(event_id), now)
+        again = self.site.look_again(now)
+        self._site_edges = edges if again is None else [*edges, again]
+        return orders
+
+    def _gone(self, event_id: str) -> set[tuple[str, str]]:
+        """Return (device, capability) of what an event does without: taken back, given up, or used enough."""
+        return (
+            self._overridden.get(event_id, set()) | self._comfort.given_up(event_id) | self._spared.get(event_id, set())
+        )
+
+    def _lost(self, event_id: str) -> set[str]:
+        return {device for device, _ in self._gone(event_id)} | self._comfort.devices()
 
     def _left(self, order: Planned, ends: DayEnds, now: datetime) -> Planned | None:
         """Return what is carried out of an order; None where its event does without the device."""
@@ -266,9 +288,8 @@ class Executor:
         known = self._store.event(event_id)
         if known is None or not known.runs:
             return
-        orders = next((made.orders for one, made in self.plans(outcome.at) if one.event.event_id == event_id), ())
-        gone = mine | self._comfort.given_up(event_id)
-        if all((order.device, order.capability) in gone for order in orders):
+        made = next((made for each, made in self.plans(outcome.at) if each.event.event_id == event_id), None)
+        if made is None or _nothing_left(made, self._gone(event_id)):
             self._on_override(event_id)
 
     def overridden(self, now: datetime) -> set[str]:
@@ -296,6 +317,14 @@ class Executor:
         for lease in leases:
             with suppress(NotFoundError):
                 await self._keeper.release(lease.command.id)
+
+
+def _nothing_left(event_plan: Plan, gone: Collection[tuple[str, str]]) -> bool:
+    """Tell whether an event that could do something here does without all of it."""
+    devices = {device for device, _ in gone}
+    orders = all((order.device, order.capability) in gone for order in event_plan.orders)
+    limits = all(step.device in devices for limit in event_plan.limits for step in limit.order)
+    return bool(gone) and orders and limits
 
 
 def _words(order: Planned) -> dict[str, object]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from bridges.device import Device
 from core.clock import system_clock
+from core.direction import Direction
 from core.errors import InvalidError, Reason
 from openadr.model.event import DeliveredEvent, Event, EventStatus, status_at
 from openadr.model.opt import OptType
@@ -20,7 +21,7 @@ from ven.devices import describe
 from ven.engine.events import Verdict
 from ven.household import Household
 from ven.opt_policy import HouseholdOptPolicy
-from ven.planning import HORIZON, Plan, Planned, plan
+from ven.planning import HORIZON, Plan, Planned, SiteLimit, plan
 from ven.timeline import drawn
 from ven.vtn_state import KnownEvent
 from ven.words import in_a_line, printable_lines
@@ -108,9 +109,16 @@ def _one(
         event.period.end,
         int((window.held_after(start) - start).total_seconds()) if window else 0,
         made.orders,
-        made.notes,
+        (*(_limit_words(limit) for limit in made.limits), *made.notes),
         event.baseline if verdict.refusal is None else None,
     )
+
+
+def _limit_words(limit: SiteLimit) -> str:
+    what = "feed in" if limit.direction is Direction.INCREASE else "draw"
+    order = ", ".join(step.device for step in limit.order)
+    span = f"{_time(limit.at)} to {_time(limit.until)}"
+    return f"{span}: the site may {what} {limit.watts:g} W; as far as {limit.meter} shows the need, held back: {order}"
 
 
 def _reservations(household: Household, used: set[str]) -> Iterator[str]:

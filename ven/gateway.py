@@ -300,6 +300,7 @@ class Gateway:
     def _hear(self, reading: Reading) -> None:
         self._recorder.take(reading)
         self._comfort.take(reading)
+        self._executor.site.take(reading)
 
     async def _leave(self) -> None:
         """Give devices back, as far as they can be reached now; the journal keeps the rest for the next start."""

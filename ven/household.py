@@ -346,6 +346,16 @@ class Shed(_Part):
         return order
 
 
+class SiteRule(Shed):
+    """Keep what the whole site draws, or feeds in, below what a signal says, by devices in their order."""
+
+    meter: Ident = Field(description="The device that measures the site.")
+    feed_in: bool = Field(False, description="Whether the limit is on what is fed in; else on what is drawn.")
+    margin_w: float = Field(
+        200, ge=0, le=1e6, description="So many watts of room are left before a device is given back."
+    )
+
+
 class PriceRule(_Part):
     """What to do by the price: above or below a threshold, or in the dearest or cheapest hours of a day."""
 
@@ -397,7 +407,7 @@ class PriceRule(_Part):
 
 
 class Programme(_Part):
-    """One rule from signal values to device settings: levels, or prices, or devices to shed, to increase, or both."""
+    """One rule from signal values to settings: levels, prices, devices to shed or increase, or a limit of the site."""
 
     match: Match
     levels: dict[int, dict[Ident, CapabilityWords]] | None = Field(
@@ -411,6 +421,9 @@ class Programme(_Part):
     hold: Span | None = Field(
         None, description="Prices: how long what was begun, or left, stays so at least; left out, PT15M."
     )
+    site: SiteRule | None = Field(
+        None, description="LOAD_DISPATCH setpoint, LOAD_CONTROL x-loadControlCapacity: what the whole site may draw."
+    )
     follow: dict[Ident, dict[CapabilityName, Annotated[str, Field(max_length=200)]]] | None = Field(
         None,
         min_length=1,
@@ -420,9 +433,9 @@ class Programme(_Part):
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
         in_watts = self.shed is not None or self.increase is not None
-        given = [self.levels is not None, self.prices is not None, self.follow is not None, in_watts]
-        if given.count(True) != 1:
-            raise ValueError("give exactly one of levels, shed (with or without increase), prices and follow")
+        rules = (self.levels, self.prices, self.follow, self.site)
+        if [*(rule is not None for rule in rules), in_watts].count(True) != 1:
+            raise ValueError("give exactly one of levels, shed (with or without increase), prices, follow and site")
         if self.hold is not None and self.prices is None:
             raise ValueError("hold goes with prices")
         return self

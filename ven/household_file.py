@@ -15,6 +15,7 @@ from bridges.yaml_file import Fault, FileError, Place, YamlFile
 from core.clock import system_clock
 from core.direction import Direction
 from core.errors import InvalidError
+from core.points import Phase, Quantity
 from core.spans import Duration
 from ven.devices import make_driver
 from ven.household import CapabilityWords, DeviceEntry, Household, Programme
@@ -136,13 +137,31 @@ def _check_programme(
                 yield loc, f"Device '{name}' needs `nominal_w`: how much does it draw?"
             if not device.capabilities:
                 yield loc, f"Device '{name}' cannot be controlled."
-            elif not levers(device, Direction.INCREASE if loc[0] == "increase" else Direction.REDUCE):
-                way = "more" if loc[0] == "increase" else "less"
+            elif not levers(device, direction := _direction(programme, loc)):
+                way = "more" if direction is Direction.INCREASE else "less"
                 yield loc, f"Nothing makes device '{name}' draw {way}: say what to tell it, with do and changes_w."
             continue
         for capability, value in settings.items():
             yield from (((*loc, capability), text) for text in _unfit(device, capability, value))
     yield from _check_follow(programme, names, devices)
+    if programme.site is not None:
+        yield from _check_meter(programme.site.meter, names, devices)
+
+
+def _direction(programme: Programme, loc: Place) -> Direction:
+    """Return which way an order changes what its devices draw."""
+    more = loc[0] == "increase" or (loc[0] == "site" and programme.site is not None and programme.site.feed_in)
+    return Direction.INCREASE if more else Direction.REDUCE
+
+
+def _check_meter(meter: str, names: set[str], devices: dict[str, Device]) -> Iterator[tuple[Place, str]]:
+    if meter not in names:
+        yield ("site", "meter"), f"There is no device '{meter}'."
+    elif meter in devices and not any(
+        point.quantity in (Quantity.POWER_REAL, Quantity.ENERGY_REAL) and point.phase is Phase.TOTAL
+        for point in devices[meter].points
+    ):
+        yield ("site", "meter"), f"Device '{meter}' measures neither power nor energy of the site."
 
 
 def _check_follow(programme: Programme, names: set[str], devices: dict[str, Device]) -> Iterator[tuple[Place, str]]:
@@ -167,6 +186,8 @@ def _uses(programme: Programme) -> Iterator[tuple[Place, str, CapabilityWords | 
     for key, direction in (("shed", Direction.REDUCE), ("increase", Direction.INCREASE)):
         for index, step in enumerate(order_of(programme, direction)):
             yield (key, "order", index), step.device, step.do
+    for index, step in enumerate(programme.site.order if programme.site is not None else ()):
+        yield ("site", "order", index), step.device, step.do
     for index, rule in enumerate(programme.prices or ()):
         for name, settings in rule.do.items():
             yield ("prices", index, "do", name), name, settings

@@ -99,6 +99,9 @@ def _scales(device: Device, direction: Direction, nominal_w: float) -> Iterator[
         elif direction is Direction.REDUCE and one.name == CapabilityKind.IMPORT_LIMIT:
             unit_w = _unit_w(one)
             yield _Scale(one, nominal_w / unit_w, unit_w), fit(one, 0.0)
+        elif direction is Direction.INCREASE and one.name == CapabilityKind.EXPORT_LIMIT:
+            full = _full(one) or nominal_w  # feeding in less is drawing more
+            yield _Scale(one, full, -(nominal_w / full if one.unit == "%" else _unit_w(one))), fit(one, 0.0)
         elif direction is Direction.REDUCE and one.name in _SHARED and (full := _full(one)) > 0:
             yield _Scale(one, full, nominal_w / full), fit(one, 0.0)
 
@@ -119,6 +122,11 @@ def best(choices: Iterable[Lever], wanted_w: float) -> Lever | None:
     every = list(choices)
     covering = (lever for lever in every if lever.most_w + _ENOUGH >= wanted_w)
     return next(covering, max(every, key=lambda lever: lever.most_w, default=None))
+
+
+def is_source(device: Device) -> bool:
+    """Tell whether a device is there to feed in: what it could draw more is not known by what it drew."""
+    return device.capability(CapabilityKind.EXPORT_LIMIT) is not None
 
 
 def is_storage(device: Device) -> bool:

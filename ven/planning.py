@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from operator import itemgetter
-from typing import Final
+from typing import Final, TypeVar
 
 from bridges.device import CapabilityKind, Device, Value
+from core.direction import Direction
 from core.spans import Duration, Span, shifted
 from openadr.model.signal import Signal
-from ven.household import Household, Programme
+from ven.household import Household, Programme, SiteRule, Step
 from ven.levers import Setting, by_turns
-from ven.rules import Effect, effects, programme_for, signal_devices, targeted
+from ven.rules import Effect, effects, programme_for, signal_devices, site_w, targeted
 from ven.vtn_state import KnownEvent
 
 OPEN_LEASE: Final = timedelta(hours=24)
@@ -24,6 +25,7 @@ OPEN_LEASE: Final = timedelta(hours=24)
 HORIZON: Final = timedelta(hours=24)
 """How far ahead of now an executor plans; later leases of a long event follow as time goes on."""
 _FEW_LEASES: Final = 30
+_What = TypeVar("_What")
 _MOST_NOTES: Final = 20
 
 
@@ -44,6 +46,27 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
+class SiteLimit:
+    """What the whole site may draw (REDUCE), or feed in (INCREASE), in [at, until), by the devices of an order.
+
+    `id` is that of the rule and its event: the same in all intervals.
+    """
+
+    id: str
+    event_id: str
+    at: datetime
+    until: datetime
+    watts: float
+    direction: Direction
+    meter: str
+    order: tuple[Step, ...]
+    margin_w: float
+    signal: str
+    interval: int
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What an event means for a household: orders by time, and remarks on what it does not do."""
 
@@ -51,6 +74,8 @@ class Plan:
     notes: tuple[str, ...] = ()
     asks: bool = False
     """Whether the event asks for any change: one that does and has no orders is not carried out at all."""
+    limits: tuple[SiteLimit, ...] = ()
+    """What the meter decides while the event runs (`ven.site_limits`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +110,13 @@ def plan(
     taken: set[str] = set()
     turns: dict[str, None] = {}
     asks = False
+    limits: list[SiteLimit] = []
     for signal, programme in _by_programme(event, household, notes):
         allowed = (signal_devices(household, mine, signal) or frozenset()) - taken
         intervals = list(_intervals(event, signal))
+        if programme is not None and programme.site is not None:
+            limits += _site_limits(event, signal, programme.site, intervals, allowed, household, horizon)
+            continue
         follows = effects(programme, signal, intervals, devices, allowed, household.site.zone)
         carried = list(_until(event.span.end, zip([span for span, _ in intervals], follows, strict=True)))
         asks = asks or any(what.asks for _, what in carried)
@@ -98,7 +127,8 @@ def plan(
         taken |= {piece.setting.device for piece in mine_now}
         pieces += [(piece, signal.name) for piece in mine_now]
     orders = _orders(event, pieces, list(turns), household, devices, horizon)
-    return Plan(tuple(sorted(orders, key=lambda row: (row.at, row.device, row.capability))), tuple(notes), asks)
+    ordered = tuple(sorted(orders, key=lambda row: (row.at, row.device, row.capability)))
+    return Plan(ordered, tuple(notes), asks, tuple(limits))
 
 
 def _by_programme(event: KnownEvent, household: Household, notes: list[str]) -> list[tuple[Signal, Programme | None]]:
@@ -141,7 +171,7 @@ def _intervals(event: KnownEvent, signal: Signal) -> Iterator[tuple[Span, float]
         start = end
 
 
-def _until(stop: datetime | None, effects: Iterable[tuple[Span, Effect]]) -> Iterator[tuple[Span, Effect]]:
+def _until(stop: datetime | None, effects: Iterable[tuple[Span, _What]]) -> Iterator[tuple[Span, _What]]:
     """Yield what is carried out of a signal: cut where the event stops here."""
     for span, what in effects:
         end = span.end
@@ -184,6 +214,28 @@ def _orders(
         for lease, start, end in leases:
             ident = command_id(known_event, piece.interval, setting.device, setting.capability, lease)
             yield Planned(ident, event.event_id, start, end, *where, signal, piece.interval, dry_run)
+
+
+def _site_limits(
+    known_event: KnownEvent,
+    signal: Signal,
+    rule: SiteRule,
+    intervals: Iterable[tuple[Span, float]],
+    allowed: frozenset[str],
+    household: Household,
+    horizon: datetime,
+) -> Iterator[SiteLimit]:
+    """Yield what a signal allows the site, by interval and lease, for those devices that the event may use."""
+    event = known_event.event
+    order = tuple(step for step in rule.order if step.device in allowed)
+    direction = Direction.INCREASE if rule.feed_in else Direction.REDUCE
+    ident = f"{event.event_id} {signal.name} {rule.meter} {direction}"
+    dry_run = event.is_test and household.test_events == "dry_run"
+    spans = [(span, site_w(signal, value, household.site.connection_w)) for span, value in intervals]
+    for index, (span, watts) in enumerate(_until(known_event.span.end, spans)):
+        for _, start, end in _leases(span, horizon, household.limits.lease.timedelta()) if order else ():
+            where = (direction, rule.meter, order, rule.margin_w, signal.name, index, dry_run)
+            yield SiteLimit(ident, event.event_id, start, end, watts, *where)
 
 
 def _ramped(event: KnownEvent, span: Span, share: tuple[float, float], recovery: Duration | None) -> Span:

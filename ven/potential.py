@@ -28,7 +28,7 @@ from openadr.model.report import Report, ReportDescription, ReportInterval, Repo
 from ven.charge_history import ChargeMemory, Stored
 from ven.consumption_history import ConsumptionMemory, Drawn, at_time, source_of
 from ven.household import Household, PotentialPlan, Step
-from ven.levers import Lever, is_storage
+from ven.levers import Lever, is_source, is_storage
 from ven.readings_store import Ring
 from ven.reports import Sampled
 from ven.rules import callable_devices
@@ -146,6 +146,7 @@ def flexible(household: Household, devices: Mapping[str, Device]) -> dict[str, t
     reach = {
         name: _reach(household, devices[name], reduced.get(name), increased.get(name))
         for name in dict.fromkeys([*reduced, *increased])
+        if not is_source(devices[name])
     }
     found: dict[str, tuple[Flexible, ...]] = {}
     for resource in household.all_resources():

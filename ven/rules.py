@@ -34,6 +34,9 @@ WATT_SIGNALS: Final = frozenset(
 )
 """The signals that `shed` and `increase` know how to turn into a number of watts."""
 
+SITE_SIGNALS: Final = frozenset({("LOAD_DISPATCH", "setpoint"), ("LOAD_CONTROL", "x-loadControlCapacity")})
+"""The signals that `site` knows how to turn into what the whole site may draw."""
+
 _ENOUGH_W: Final = 1e-6
 _ELSEWHERE: Final = ""
 """A market context that no household names: what holds for it holds wherever nothing else is said."""
@@ -65,6 +68,8 @@ def programme_for(household: Household, signal: Signal, market_context: str) -> 
         if match.market_context is not None and not same_context(match.market_context, market_context):
             continue
         if _in_watts(programme) and (name_of(signal), signal.type) not in WATT_SIGNALS:
+            continue
+        if programme.site is not None and (name_of(signal), signal.type) not in SITE_SIGNALS:
             continue
         return programme
     return None
@@ -222,6 +227,12 @@ def _whole_w(programme: Programme, devices: Mapping[str, Device]) -> float:
         for name, device in devices.items()
         if name in steps and not is_storage(device)
     )
+
+
+def site_w(signal: Signal, value: float, connection_w: float) -> float:
+    """Return what a signal allows the whole site, W: a set point as it is, a capacity as a share of the connection."""
+    bare = bare_value(signal, value)
+    return bare if name_of(signal) == "LOAD_DISPATCH" else bare * connection_w
 
 
 def asked_w(signal: Signal, value: float, whole_w: float) -> float:
