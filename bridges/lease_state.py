@@ -190,7 +190,8 @@ class Pace:
     state message to tell of the user's hand before a lease is asserted again. `first_word_s`: how long the first write
     waits for a device that has not spoken yet, so that its real state is what gets restored. `grace_s`: after a lease
     ran out, time for the next interval's command to follow without the device going back and forth. At most `burst`
-    orders go out in `burst_s`, however many commands come, tries of the same one apart. `nap_s`: how
+    orders go out in `burst_s`, however many commands come, tries of the same one apart. After `drifts` a command
+    that the device keeps leaving counts as FAILED, and is asserted every `longest_s` only. `nap_s`: how
     soon a clock that was set is noticed.
     """
 
@@ -202,6 +203,7 @@ class Pace:
     grace_s: float = 0.05
     burst: int = 4
     burst_s: float = 10.0
+    drifts: int = 10
     nap_s: float = 10.0
 
 
@@ -227,6 +229,8 @@ class Claim:
     command: Command
     released: bool = False
     confirmed_at: datetime | None = None
+    drifts: int = 0
+    """How often the device left it by itself."""
 
     def over(self, now: datetime) -> bool:
         """Tell whether the claim has ended."""

@@ -312,8 +312,17 @@ class LeaseManager:
         if slot.holder is not None and slot.holder.command.rank > Rank.USER:
             _log.warning("the device left a safety command, asserting it again", device=slot.device, state=value)
             self._move(slot, Event.DRIFT)
+            self._note_drift(slot, slot.holder, value)
         else:
             self._move(slot, Event.HAND, value)
+
+    def _note_drift(self, slot: CapabilityState, holder: Claim, value: Value) -> None:
+        """Say that a device does not stay where it is told to be, and from then on press it now and then only."""
+        holder.drifts += 1
+        if holder.drifts == self._pace.drifts:
+            self._step(holder, State.FAILED, f"the device went to {value} again and again")
+        if holder.drifts >= self._pace.drifts:
+            slot.retry_at = self._now_s() + self._pace.longest_s
 
     def _move(self, slot: CapabilityState, event: Event, value: Value | None = None, detail: str = "") -> None:
         """Let something happen to a slot, and record what the table says follows from it."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -976,3 +977,20 @@ async def test_a_text_is_a_text_of_bounded_length(path: Path, clock: ManualClock
         outcome = await gateway.keeper.command(order(capability="notify", value=value))
         assert outcome.state is State.REFUSED
         assert "text of 200 characters" in outcome.detail
+
+
+async def test_what_a_device_keeps_leaving_is_not_asserted_for_ever(path: Path, clock: ManualClock) -> None:
+    pace = replace(FAST, drifts=3, burst_s=0.0, longest_s=3600.0)
+    async with living(Gateway(path, clock, Scripted(), pace)) as gateway:
+        await gateway.keeper.command(order(rank=Rank.SAFETY, by="comfort"))
+        for orders in (1, 2, 3):
+            await until(lambda: gateway.keeper.held()[0].phase is Phase.HELD, "held")
+            assert gateway.driver.orders == ["off"] * orders
+            clock.advance(timedelta(seconds=1))
+            gateway.driver.speak("on")
+        await gateway.reach(State.FAILED)
+        await asyncio.sleep(0.1)
+        assert gateway.driver.orders == ["off"] * 3
+        assert "again and again" in gateway.outcomes[-1].detail
+        clock.advance(HOUR)
+        await gateway.reach(State.RESTORED)
