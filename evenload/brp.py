@@ -13,7 +13,8 @@ from core.spans import Duration
 from evenload.brp_baseline import baseline
 from evenload.brp_client import BrpClient
 from evenload.brp_session import BrpSession, Contract, command, contract_of
-from evenload.output import printable, say_learning, say_unknown
+from evenload.output import say_learning, say_unknown
+from evenload.printable import printable
 from evenload.session import MaybeMoment, Moment
 from evenload.statements import brp_statement
 

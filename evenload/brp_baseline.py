@@ -9,7 +9,7 @@ import typer
 
 from core.errors import InvalidError, NotFoundError
 from evenload.brp_session import BrpSession, Contract, command, contract_of
-from evenload.output import printable
+from evenload.printable import printable
 
 _DAY_S: Final = 86_400
 _STEPS_S: Final = (3600, 1800, 900, 300)

@@ -13,7 +13,8 @@ import typer
 
 from core.errors import InvalidError
 from evenload.brp_client import BrpClient
-from evenload.output import printable, show
+from evenload.output import show
+from evenload.printable import printable
 
 DEFAULT_URL = "https://localhost:8444"
 _PANEL = "Reaching the aggregator"

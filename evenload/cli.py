@@ -3,7 +3,6 @@
 Here are the commands of who runs a VTN; `lazy_commands` says where the others are.
 """
 
-import asyncio
 import json
 import os
 import shlex
@@ -13,14 +12,16 @@ from datetime import timedelta
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from core.errors import EvenloadError, InvalidError
 from evenload.lazy_commands import LazyGroup
-from evenload.logs import configure_logs
-from evenload.output import printable_lines, show
+from evenload.output import show
+from evenload.printable import printable_lines
+
+_Result = TypeVar("_Result")
 
 app = typer.Typer(
     name="evenload",
@@ -52,8 +53,16 @@ def root(
     ] = "info",
 ) -> None:
     """Hold the options of all commands."""
+    from evenload.logs import configure_logs  # noqa: PLC0415  help needs no logs
+
     del show_version
     configure_logs(log_level)
+
+
+def _waited_for(work: Coroutine[Any, Any, _Result]) -> _Result:
+    import asyncio  # noqa: PLC0415  help needs none
+
+    return asyncio.run(work)
 
 
 def _need_server() -> None:
@@ -121,7 +130,7 @@ def vtn_init(
     from evenload.setup import prepare  # noqa: PLC0415  the server's libraries are optional
     from openadr.fingerprint import sha256_of_pem  # noqa: PLC0415
 
-    made = asyncio.run(prepare(directory, tuple(host or ()), vtn_id))
+    made = _waited_for(prepare(directory, tuple(host or ()), vtn_id))
     ca = directory.resolve() / "ca" / "ca.pem"
     if json_:
         typer.echo(json.dumps({"settings": str(made.settings.resolve()), "ca": str(ca), "token": made.token}))
@@ -159,7 +168,7 @@ def backup(
     if target.is_dir():
         raise InvalidError(f"{target} is a directory; name the file to write.")
     settings = load_settings(config)
-    asyncio.run(write(settings.database, target, settings.backup_key))
+    _waited_for(write(settings.database, target, settings.backup_key))
     typer.echo(f"Wrote {target} ({target.stat().st_size:,} bytes). Its secrets open with {settings.backup_key}.")
 
 
@@ -180,7 +189,7 @@ def restore(
     from vtn.store.backup import restore as read  # noqa: PLC0415
 
     settings = load_settings(config)
-    asyncio.run(read(source, settings.database, settings.backup_key, without_secrets=without_secrets))
+    _waited_for(read(source, settings.database, settings.backup_key, without_secrets=without_secrets))
     typer.echo(f"Restored {source}.")
 
 
@@ -205,7 +214,7 @@ def operator_add(
     from evenload.setup import add_operator  # noqa: PLC0415  the server's libraries are optional
 
     lifetime = timedelta(days=days) if days else None
-    token = asyncio.run(add_operator(config, name, role, lifetime))
+    token = _waited_for(add_operator(config, name, role, lifetime))
     typer.echo(json.dumps({"name": name, "role": role, "token": token}) if json_ else token)
 
 
@@ -216,7 +225,7 @@ def operator_list(config: ConfigOption = Path("vtn.toml"), json_: JsonOption = F
     from evenload.setup import list_operators  # noqa: PLC0415  the server's libraries are optional
 
     columns = ("name", "role", "created_at", "expires_at", "revoked_at")
-    show(asyncio.run(list_operators(config)), as_json=json_, columns=columns)
+    show(_waited_for(list_operators(config)), as_json=json_, columns=columns)
 
 
 @operator_app.command("revoke")
@@ -228,7 +237,7 @@ def operator_revoke(
     _need_server()
     from evenload.setup import revoke_operator  # noqa: PLC0415  the server's libraries are optional
 
-    asyncio.run(revoke_operator(config, name))
+    _waited_for(revoke_operator(config, name))
     typer.echo(f"Revoked {name}.")
 
 
@@ -243,7 +252,7 @@ def operator_login_link(
     _need_server()
     from evenload.setup import login_link  # noqa: PLC0415  the server's libraries are optional
 
-    link = asyncio.run(login_link(config, name, url))
+    link = _waited_for(login_link(config, name, url))
     typer.echo(json.dumps({"name": name, "link": link}) if json_ else link)
 
 
@@ -262,7 +271,7 @@ def operator_password(
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     elif not none:
         password = sys.stdin.readline().rstrip("\r\n")
-    asyncio.run(set_password(config, name, password))
+    _waited_for(set_password(config, name, password))
     typer.echo(f"{name} has {'no password any more' if none else 'a new password; its sessions have ended'}.")
 
 
@@ -288,7 +297,7 @@ def demo(
     from evenload.demo.run import Options, tell  # noqa: PLC0415  the server's libraries are optional
 
     options = Options(households, speed, once=once, json_file=json_file, seed=seed, run=run_directory, fault=fault)
-    raise typer.Exit(asyncio.run(tell(options)))
+    raise typer.Exit(_waited_for(tell(options)))
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
@@ -298,7 +307,7 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 
         uvloop.run(work)
     else:
-        asyncio.run(work)
+        _waited_for(work)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

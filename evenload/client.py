@@ -22,7 +22,7 @@ import aiohttp
 from yarl import URL
 
 from core.errors import EvenloadError, InvalidError, UnavailableError
-from evenload.output import printable
+from evenload.printable import printable
 
 _TRIES = 4
 _FIRST_PAUSE_S = 0.5

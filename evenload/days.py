@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evenload.client import OperatorClient
 from evenload.names import Noun
 from evenload.session import MaybeMoment, Moment, Session, command, open_group
+
+if TYPE_CHECKING:
+    from evenload.client import OperatorClient
 
 holiday = typer.Typer(help="Holidays of programmes: days held against weekends.", no_args_is_help=True)
 outage = typer.Typer(help="Outages: times that make no baseline and have no result.", no_args_is_help=True)
@@ -67,7 +69,7 @@ def holiday_remove(session: Session, programme_id: _ProgrammeId, day: _Day) -> N
     """Remove a holiday of a programme's own. A public holiday on that day remains one."""
     path = f"/programmes/{programme_id}/holidays"
 
-    async def remove(client: OperatorClient) -> str | None:
+    async def remove(client: "OperatorClient") -> str | None:
         await client.delete(f"{path}/{day}")
         left = (await client.get(path, {"year": day.year}))["days"]
         return next((one["name"] for one in left if one["day"] == day.isoformat()), None)

@@ -1,15 +1,17 @@
 """The seller's commands: BRPs, their programs and contracts, what they buy. `evenload market`, on the operator API."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from core.errors import InvalidError
-from evenload.client import OperatorClient
 from evenload.names import Noun
-from evenload.output import printable
+from evenload.printable import printable
 from evenload.session import MaybeMoment, Session, command, open_group
 from evenload.statements import market_statement
+
+if TYPE_CHECKING:
+    from evenload.client import OperatorClient
 
 market = typer.Typer(help="BRPs, contracts, and what is sold to them.", no_args_is_help=True)
 market.callback()(open_group)
@@ -175,7 +177,7 @@ def deliveries(session: Session, state: Annotated[str, typer.Option(help="pendin
     if state not in {"pending", "done", "dead"}:
         raise InvalidError("--state is pending, done or dead.")
 
-    async def ask(client: OperatorClient) -> Any:
+    async def ask(client: "OperatorClient") -> Any:
         return await client.all("/webhook-deliveries", {"state": state})
 
     rows = session.call(ask)

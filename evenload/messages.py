@@ -3,15 +3,17 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from certs.files import write_new
-from evenload.client import OperatorClient
 from evenload.names import Noun
-from evenload.output import printable_lines
+from evenload.printable import printable_lines
 from evenload.session import MaybeMoment, Session
+
+if TYPE_CHECKING:
+    from evenload.client import OperatorClient
 
 _VenId = Annotated[str, typer.Argument(help="Its name, or its venID.", metavar="VEN"), Noun.VEN]
 _SHOWN: Final = 3
@@ -89,7 +91,7 @@ def _save(session: Session, ven_id: str, query: Mapping[str, Any], path: Path) -
     session.tell({"record": str(path) if messages else None, "messages": messages} | facts, text + more)
 
 
-async def _newest(client: OperatorClient, query: dict[str, Any], most: int) -> list[Any]:
+async def _newest(client: "OperatorClient", query: dict[str, Any], most: int) -> list[Any]:
     rows: list[Any] = []
     async for row in client.each("/messages", {**query, "limit": min(most, 500)}):
         rows.append(row)

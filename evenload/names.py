@@ -9,11 +9,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import InvalidError
-from evenload.client import OperatorClient
-from evenload.output import printable
+from evenload.printable import printable
+
+if TYPE_CHECKING:
+    from evenload.client import OperatorClient
 
 _OVER: Final = {"completed", "cancelled"}
 _MOST_SHOWN: Final = 10
@@ -49,14 +51,14 @@ def are_ids(noun: Noun, value: str | Sequence[str] | None) -> bool:
     return all(noun.value.is_id(text) for text in ([value] if isinstance(value, str) else value or ()))
 
 
-async def resolved(client: OperatorClient, noun: Noun, value: str | Sequence[str]) -> str | list[str]:
+async def resolved(client: "OperatorClient", noun: Noun, value: str | Sequence[str]) -> str | list[str]:
     """Return the id, or ids, of what was typed. Raises InvalidError as `resolve`."""
     if isinstance(value, str):
         return await resolve(client, noun, value)
     return [await resolve(client, noun, text) for text in value]
 
 
-async def resolve(client: OperatorClient, noun: Noun, text: str) -> str:
+async def resolve(client: "OperatorClient", noun: Noun, text: str) -> str:
     """Return the id of what an id or a name says. A dispatch goes by its programme's name.
 
     What is retired, or over, stands back where there is another one.
@@ -86,7 +88,7 @@ async def resolve(client: OperatorClient, noun: Noun, text: str) -> str:
     raise InvalidError(f"There is no {listing.word} called '{printable(text[:120])}'.")
 
 
-async def _rows(client: OperatorClient, noun: Noun, text: str) -> list[dict[str, Any]]:
+async def _rows(client: "OperatorClient", noun: Noun, text: str) -> list[dict[str, Any]]:
     path = noun.value.path
     if noun is Noun.VEN:
         return await client.all(path, {"text": text[:120]})

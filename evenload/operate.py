@@ -3,17 +3,20 @@
 import contextlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from core.errors import InvalidError
 from core.spans import Duration
 from evenload import event_target
-from evenload.client import OperatorClient, RequestError
 from evenload.names import Noun
-from evenload.output import printable, say_learning, say_odd, say_unknown
+from evenload.output import say_learning, say_odd, say_unknown
+from evenload.printable import printable
 from evenload.session import MaybeMoment, Moment, Session, Yes, command, confirm, open_group
+
+if TYPE_CHECKING:
+    from evenload.client import OperatorClient
 
 programme = typer.Typer(help="Programmes and enrolments.", no_args_is_help=True)
 event = typer.Typer(help="Dispatches, their events and results.", no_args_is_help=True)
@@ -69,7 +72,7 @@ def programme_list(session: Session) -> None:
 def programme_show(session: Session, programme_id: _ProgrammeId) -> None:
     """Show a programme, its parameters and the VENs that take part."""
 
-    async def ask(client: OperatorClient) -> dict[str, Any]:
+    async def ask(client: "OperatorClient") -> dict[str, Any]:
         one: dict[str, Any] = await client.get(f"/programmes/{programme_id}")
         here = f"/programmes/{programme_id}"
         return {**one, **await client.get(f"{here}/enrolments"), "learning": await client.get(f"{here}/learning")}
@@ -175,7 +178,7 @@ def programme_change(
     if control_group is not None:
         changes["control_group"] = control_group or None
 
-    async def change(client: OperatorClient) -> Any:
+    async def change(client: "OperatorClient") -> Any:
         path = f"/programmes/{programme_id}"
         old = await client.get(path)
         return await client.put(path, {"name": name or old["name"], "parameters": {**old["parameters"], **changes}})
@@ -204,7 +207,7 @@ def programme_end(session: Session, programme_id: _ProgrammeId, ven_id: _VenIds,
     text = f"{number} {'VEN takes' if number == 1 else 'VENs take'} part no longer."
     confirm(text, question="End it?", yes=yes)
 
-    async def end(client: OperatorClient) -> None:
+    async def end(client: "OperatorClient") -> None:
         for one in ven_id:
             await client.delete(f"/programmes/{programme_id}/enrolments/{one}")
 
@@ -397,7 +400,7 @@ def _power(duration: str | None, power_w: float | None) -> dict[str, Any]:
     return {"name": "LOAD_DISPATCH", "type": "delta", "unit": "W", "intervals": [interval]}
 
 
-async def _signals_of(client: OperatorClient, template: str) -> Any:
+async def _signals_of(client: "OperatorClient", template: str) -> Any:
     """Return the signals of a template. Raises InvalidError, naming those that there are."""
     there = {row["id"]: row["signals"] for row in await client.all("/programme-templates")}
     if template not in there:
@@ -450,7 +453,7 @@ def event_change(
     if start is None and duration is None and power_w is None:
         raise InvalidError("Say what to change: --start, --duration or --power-w.")
 
-    async def change(client: OperatorClient) -> Any:
+    async def change(client: "OperatorClient") -> Any:
         path = f"/dispatches/{dispatch_id}"
         old = (await client.get(path))["dispatch"]
         body: dict[str, Any] = {} if start is None else {"start": start.isoformat()}
@@ -499,8 +502,9 @@ def event_result(
     anew: Annotated[bool, typer.Option("--anew", help="Compute it from the readings available now.")] = False,
 ) -> None:
     """Show the result of a dispatch. It is computed after the end, and again when late readings come in."""
+    from evenload.client import RequestError  # noqa: PLC0415  help needs no client
 
-    async def ask(client: OperatorClient) -> Any:
+    async def ask(client: "OperatorClient") -> Any:
         if not anew:
             with contextlib.suppress(RequestError):
                 return await client.get(f"/dispatches/{dispatch_id}/result")

@@ -5,29 +5,13 @@ Names and texts in it come from other people's devices: nothing that a terminal 
 
 import json
 import sys
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import date
 from typing import Any, TextIO
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from core.spans import day_in_words
-
-_UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-
-
-def printable(text: str) -> str:
-    """Return the text with every control, direction and line-breaking character made a visible `?`."""
-    return "".join("?" if unicodedata.category(char) in _UNSAFE else char for char in text)
-
-
-def printable_lines(text: str) -> str:
-    """Return a text of several lines, each made printable."""
-    return "\n".join(map(printable, text.split("\n")))
+from evenload.printable import plain, printable
 
 
 def show(
@@ -45,16 +29,19 @@ def show(
     """
     out = file if file is not None else sys.stdout
     if as_json:
-        json.dump(data, out, default=_plain, indent=1)
+        json.dump(data, out, default=plain, indent=1)
         out.write("\n")
         return
-    # Only a terminal has a width to fit into; a pipe gets whole lines.
-    console = Console(file=out, width=None if out.isatty() else 10_000, highlight=False)
+    from evenload.tables import print_card, print_listing, print_text  # noqa: PLC0415  help and JSON need no tables
+
     if isinstance(data, Sequence) and not isinstance(data, str):
         rows = [_fields(row) for row in data]
-        console.print(_listing(rows, columns) if rows else Text(empty))
+        if rows:
+            print_listing(rows, columns, out)
+        else:
+            print_text(empty, out)
     else:
-        console.print(_card(_fields(data), columns))
+        print_card(_fields(data), columns, out)
 
 
 def say_unknown(result: Mapping[str, Any], file: TextIO | None = None) -> None:
@@ -85,41 +72,7 @@ def say_learning(learning: Mapping[str, Any], file: TextIO | None = None) -> Non
         print(f"No meter reading of {number} {'VEN' if number == 1 else 'VENs'} has come yet.", file=file)
 
 
-def _listing(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table:
-    names = list(columns) or list(rows[0])
-    table = Table(header_style="bold", box=None)
-    for name in names:
-        table.add_column(Text(printable(name).replace("_", " ")))
-    for row in rows:
-        table.add_row(*(_cell(row.get(name)) for name in names))
-    return table
-
-
-def _card(fields: Mapping[str, Any], columns: Sequence[str]) -> Table:
-    table = Table(show_header=False, box=None)
-    for name in columns or fields:
-        table.add_row(Text(printable(name).replace("_", " "), style="bold"), _cell(fields.get(name)))
-    return table
-
-
-def _cell(value: Any) -> Text:
-    """Return a value as text without markup: `[red]` in a device's name stays what it is."""
-    match value:
-        case None:
-            return Text("")
-        case bool():
-            return Text("yes" if value else "no")
-        case dict() | list():
-            return Text(json.dumps(value, default=_plain))
-        case _:
-            return Text(printable(str(value)))
-
-
 def _fields(row: Any) -> Mapping[str, Any]:
     if is_dataclass(row) and not isinstance(row, type):
         return asdict(row)
     return row if isinstance(row, Mapping) else {"value": row}
-
-
-def _plain(value: Any) -> Any:
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)

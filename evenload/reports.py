@@ -2,15 +2,17 @@
 
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from core.errors import InvalidError
 from evenload import csv_file
-from evenload.client import OperatorClient
 from evenload.names import Noun
 from evenload.session import MaybeMoment, Session, command, open_group
+
+if TYPE_CHECKING:
+    from evenload.client import OperatorClient
 
 report = typer.Typer(help="Reports and readings.", no_args_is_help=True)
 report.callback()(open_group)
@@ -112,7 +114,7 @@ def report_readings(
 ) -> None:
     """Show a VEN's readings. Default: of the last 24 hours."""
 
-    async def ask(client: OperatorClient) -> Any:
+    async def ask(client: "OperatorClient") -> Any:
         end = until or datetime.fromisoformat((await client.get("/status"))["now"])
         query = {
             "since": since or end - timedelta(days=1),
@@ -153,7 +155,7 @@ def report_settled(
         raise InvalidError("Either --use or --by-meaning.")
     path = f"/vens/{ven_id}/settlement-series"
 
-    async def ask(client: OperatorClient) -> Any:
+    async def ask(client: "OperatorClient") -> Any:
         found = await client.get(path)
         if not (use or by_meaning or connection_w):
             return found

@@ -6,7 +6,6 @@
 What is not said on the command line comes from EVENLOAD_URL, EVENLOAD_TOKEN and EVENLOAD_CA.
 """
 
-import asyncio
 import inspect
 import json
 import os
@@ -15,14 +14,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from core.errors import InvalidError
-from evenload.client import OperatorClient
 from evenload.names import Noun, are_ids, resolved
-from evenload.output import printable, printable_lines, show
+from evenload.output import show
+from evenload.printable import printable, printable_lines
+
+if TYPE_CHECKING:
+    from evenload.client import OperatorClient
 
 DEFAULT_URL = "https://localhost:8444"
 _PANEL = "Reaching the VTN"
@@ -61,13 +63,17 @@ class Session:
     ca: Path | None
     json: bool = False
 
-    def call(self, work: Callable[[OperatorClient], Awaitable[T]]) -> T:
+    def call(self, work: Callable[["OperatorClient"], Awaitable[T]]) -> T:
         """Run a few requests. Raises EvenloadError with text for people."""
         if not self.token:
             raise InvalidError(
                 "No token: pass --token or set EVENLOAD_TOKEN (make one with `evenload operator add`, where the VTN's "
                 "settings are)."
             )
+        import asyncio  # noqa: PLC0415  help needs none of it
+
+        from evenload.client import OperatorClient  # noqa: PLC0415
+
         base = self.url.rstrip("/").removesuffix("/v1")
 
         async def run() -> T:
@@ -148,7 +154,7 @@ def _with_ids(session: Session, nouns: Mapping[str, Noun], arguments: dict[str, 
     if not named:
         return arguments
 
-    async def ask(client: OperatorClient) -> dict[str, Any]:
+    async def ask(client: "OperatorClient") -> dict[str, Any]:
         return {name: await resolved(client, noun, arguments[name]) for name, noun in named.items()}
 
     return arguments | session.call(ask)

@@ -11,7 +11,7 @@ from evenload.brp_client import BrpClient
 from evenload.brp_session import BrpSession, Contract, contract_of
 from evenload.brp_session import command as brp_command
 from evenload.names import Noun
-from evenload.output import printable, printable_lines
+from evenload.printable import printable, printable_lines
 from evenload.session import Session
 from evenload.session import command as operator_command
 

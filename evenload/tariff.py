@@ -3,14 +3,16 @@
 import csv
 import json
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from core.errors import InvalidError
-from evenload.client import OperatorClient
 from evenload.names import Noun
 from evenload.session import MaybeMoment, Session, command, open_group
+
+if TYPE_CHECKING:
+    from evenload.client import OperatorClient
 
 tariff = typer.Typer(help="Network and electricity tariffs and their prices.", no_args_is_help=True)
 tariff.callback()(open_group)
@@ -134,7 +136,7 @@ def tariff_source(
         raise InvalidError("--address and --mapping belong together.")
     rules = None if mapping is None else _object(mapping)
 
-    async def work(client: OperatorClient) -> Any:
+    async def work(client: "OperatorClient") -> Any:
         if remove:
             return await client.delete(path)
         if rules is not None:
@@ -169,7 +171,7 @@ def tariff_signals(
     """Show the price signals to a programme's VENs, or switch them on or off."""
     path = f"/programmes/{programme_id}/price-signals"
 
-    async def work(client: OperatorClient) -> Any:
+    async def work(client: "OperatorClient") -> Any:
         return await client.get(path) if on is None else await client.put(path, {"enabled": on})
 
     found = session.call(work)

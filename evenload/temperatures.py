@@ -2,13 +2,15 @@
 
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from evenload import csv_file
-from evenload.client import OperatorClient
 from evenload.session import MaybeMoment, Session, command, open_group
+
+if TYPE_CHECKING:
+    from evenload.client import OperatorClient
 
 temperature = typer.Typer(help="Outdoor temperatures, for baselines that follow the weather.", no_args_is_help=True)
 temperature.callback()(open_group)
@@ -35,7 +37,7 @@ def temperature_list(
 ) -> None:
     """List outdoor temperatures by area and time. Default: from 24 hours ago on."""
 
-    async def ask(client: OperatorClient) -> Any:
+    async def ask(client: "OperatorClient") -> Any:
         since = start or datetime.fromisoformat((await client.get("/status"))["now"]) - timedelta(days=1)
         return await client.all("/temperatures", {"area": area, "start": since, "end": end})
 

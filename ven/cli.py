@@ -1,6 +1,5 @@
 """The command line of the gateway: `evenload ven ...`, `evenload explain` and `evenload devices`."""
 
-import asyncio
 import json
 import signal
 from collections.abc import Iterator
@@ -10,24 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import structlog
 import typer
 
-from bridges.drivers.listing import DriverInfo, listing
-from certs.provisioning import Identity
-from core.clock import load_clock, system_clock
 from core.errors import EvenloadError, InvalidError, NotFoundError
-from openadr.model.opt import OptType, check_reason
-from ven.explain import as_json, as_text, explain
-from ven.household import Household, OptMessage
-from ven.household_file import load_household, schema
-from ven.store import Store
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # help needs none of them, and comes at once
     from bridges.device import Outcome
+    from bridges.drivers.listing import DriverInfo
+    from openadr.model.opt import OptType
     from ven.gateway import Gateway
-
-_log = structlog.get_logger(__name__)
+    from ven.household import Household
+    from ven.store import Store
 
 app = typer.Typer(no_args_is_help=True, help="The gateway: connects a household's devices to a VTN.")
 lone = typer.Typer()
@@ -39,6 +31,12 @@ _Configs = Annotated[list[Path] | None, typer.Option("--config", "-c", help="A h
 
 _Templates = Annotated[Path | None, typer.Option("--templates", help="Directory with device templates of your own.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _load(path: Path) -> "Household":
+    from ven.household_file import load_household
+
+    return load_household(path)
 
 
 @contextmanager
@@ -79,11 +77,13 @@ def run(config: _Configs = None) -> None:
 
 
 def _run(configs: list[Path]) -> None:
-    from ven.gateway import Gateway  # noqa: PLC0415  the other commands need no broker and no HTTP
-    from ven.supervision import run_gateways  # noqa: PLC0415
+    import asyncio
+
+    from ven.gateway import Gateway
+    from ven.supervision import run_gateways
 
     async def work() -> None:
-        households = [load_household(path) for path in configs]
+        households = [_load(path) for path in configs]
         gateways: list[Gateway] = []
         try:
             turn = asyncio.Lock()
@@ -113,8 +113,11 @@ def _run(configs: list[Path]) -> None:
 
 def _reload(path: Path, gateway: "Gateway") -> None:
     """Go on with the household file as it is now; one that cannot be read changes nothing."""
+    import structlog
+
+    _log = structlog.get_logger(__name__)
     try:
-        household = load_household(path)
+        household = _load(path)
     except EvenloadError as error:
         _log.error("the household file cannot be used; the gateway goes on with the one before", reason=str(error))
         return
@@ -133,10 +136,10 @@ def enrol(
     replace: Annotated[bool, typer.Option("--replace", help="Put a new identity in the place of an old one.")] = False,
 ) -> None:
     """Get this gateway's certificate: the key is made here and never leaves."""
-    from ven.enrol import enrol as redeem  # noqa: PLC0415  only needed here
+    from ven.enrol import enrol as redeem
 
     with _told():
-        household = load_household(config) if config else None
+        household = _load(config) if config else None
         target = directory or (household.identity if household else None)
         if target is None:
             raise InvalidError("Say where the identity goes: --config household.yaml or --directory DIRECTORY.")
@@ -153,7 +156,7 @@ def fetch_ca(
     out: Annotated[Path, typer.Option("--out", help="The file to write.")] = Path("vtn-ca.pem"),
 ) -> None:
     """Get the certificate of the VTN's authority, for `enrol --ca`; only the one with that fingerprint is taken."""
-    from ven.enrol import fetch_ca as fetch  # noqa: PLC0415  only needed here
+    from ven.enrol import fetch_ca as fetch
 
     with _told():
         fetch(vtn, sha256, out)
@@ -167,6 +170,8 @@ def opt_out(
     reason: Annotated[str, typer.Option("--reason", help="Told to the VTN.")] = "notParticipating",
 ) -> None:
     """Opt out of an event; the running gateway tells the VTN and gives the devices back."""
+    from openadr.model.opt import OptType
+
     _wish(event, config, OptType.OUT, reason)
 
 
@@ -177,6 +182,8 @@ def opt_in(
     reason: Annotated[str, typer.Option("--reason", help="Told to the VTN.")] = "participating",
 ) -> None:
     """Opt in to an event after all."""
+    from openadr.model.opt import OptType
+
     _wish(event, config, OptType.IN, reason)
 
 
@@ -205,7 +212,10 @@ def back(
     typer.echo(f"The gateway is told: {opt_id} ends.")
 
 
-def _wish(event: str, config: Path, opt: OptType, reason: str) -> None:
+def _wish(event: str, config: Path, opt: "OptType", reason: str) -> None:
+    from openadr.model.opt import check_reason
+    from ven.household import OptMessage
+
     household, store = _opened(config)
     with _told(), closing(store):
         if household.vtn.opts is OptMessage.CREATE_OPT:
@@ -214,22 +224,22 @@ def _wish(event: str, config: Path, opt: OptType, reason: str) -> None:
     typer.echo(f"The gateway is told: {opt} of {event}.")
 
 
-def _opened(config: Path) -> tuple[Household, Store]:
+def _opened(config: Path) -> "tuple[Household, Store]":
     """Return a household and the store of its gateway."""
-    from ven.status import open_store  # noqa: PLC0415  only needed here
+    from ven.status import open_store
 
     with _told():
-        household = load_household(config)
+        household = _load(config)
         return household, open_store(household)
 
 
 @app.command()
 def status(config: _Config, as_json_: _Json = False) -> None:
     """Show what a gateway knows: registration, events, reports, store."""
-    from ven.status import as_lines, read_status  # noqa: PLC0415  only needed here
+    from ven.status import as_lines, read_status
 
     with _told():
-        found = read_status(load_household(config))
+        found = read_status(_load(config))
     typer.echo(json.dumps(found, indent=2) if as_json_ else as_lines(found))
 
 
@@ -240,9 +250,9 @@ def assessments(
     as_json_: _Json = False,
 ) -> None:
     """Show what events brought, as this gateway itself has computed it. The newest come last."""
-    from ven.assessment import Assessments  # noqa: PLC0415  only needed here
-    from ven.assessment_view import as_lines, assessment_fields  # noqa: PLC0415  only needed here
-    from ven.words import printable_lines  # noqa: PLC0415  only needed here
+    from ven.assessment import Assessments
+    from ven.assessment_view import as_lines, assessment_fields
+    from ven.words import printable_lines
 
     _, store = _opened(config)
     with _told(), closing(store):
@@ -257,15 +267,17 @@ def restore(
     seconds: Annotated[float, typer.Option("--seconds", min=1, max=3600, help="How long devices may take.")] = 30,
 ) -> None:
     """Give back by hand what events hold, as after a crash. A gateway that runs does so when it is stopped."""
-    from ven.give_back import is_back  # noqa: PLC0415  only needed here
-    from ven.give_back import restore as give_back  # noqa: PLC0415
+    import asyncio
+
+    from ven.give_back import is_back
+    from ven.give_back import restore as give_back
 
     def tell(outcome: "Outcome") -> None:
         if is_back(outcome):
             typer.echo(f"{outcome.command.device}.{outcome.command.capability} is as it was.")
 
     with _told():
-        left = asyncio.run(give_back(load_household(config), seconds, tell))
+        left = asyncio.run(give_back(_load(config), seconds, tell))
     if left.silent:
         typer.echo(
             f"Not confirmed yet: {', '.join(left.silent)}. The next start of the gateway, or of this, goes on.",
@@ -285,6 +297,8 @@ def restore(
 @app.command("schema")
 def print_schema(templates: _Templates = None) -> None:
     """Print the JSON Schema of a household file."""
+    from ven.household_file import schema
+
     with _told():
         typer.echo(json.dumps(schema(templates), indent=2))
 
@@ -293,7 +307,7 @@ def print_schema(templates: _Templates = None) -> None:
 def check(config: _Config) -> None:
     """Check a household file."""
     with _told():
-        household = load_household(config)
+        household = _load(config)
     for options in household.all_connections().values():
         if options.warning:
             typer.echo(f"Warning: {options.warning}.", err=True)
@@ -322,7 +336,7 @@ def setup(
     ] = False,
 ) -> None:
     """Set up a household: find its devices, propose what events may do, write the file, and enrol."""
-    from ven import setup_command  # noqa: PLC0415  the other commands need no broker
+    from ven import setup_command
 
     with _told():
         setup_command.setup(config, name, broker, seconds, vtn, sha256, code, yes=yes)
@@ -344,7 +358,7 @@ def discover(
     as_json_: _Json = False,
 ) -> None:
     """Find devices that announce themselves at the broker, and add them to the household file."""
-    from ven import discover_command  # noqa: PLC0415  the other commands need no broker
+    from ven import discover_command
 
     with _told():
         discover_command.discover(config, broker, seconds, add, watch=watch, as_json=as_json_)
@@ -352,8 +366,8 @@ def discover(
 
 def _check_assess(baseline: str) -> None:
     """Say what is missing to compute what events bring. Raises InvalidError for a method that there is not."""
-    from ven.assess import chosen  # noqa: PLC0415  only needed here
-    from ven.assessment import HOW_TO_INSTALL, is_installed  # noqa: PLC0415  only needed here
+    from ven.assess import chosen
+    from ven.assessment import HOW_TO_INSTALL, is_installed
 
     if is_installed():
         chosen(baseline)
@@ -368,6 +382,8 @@ def _counted(count: int, noun: str) -> str:
 @lone.command("devices")
 def devices_command(templates: _Templates = None, as_json_: _Json = False) -> None:
     """List the drivers and templates that a household file may name; exit with 1 if one of them is no good."""
+    from bridges.drivers.listing import listing
+
     with _told():
         drivers = listing(templates)
     if as_json_:
@@ -378,7 +394,7 @@ def devices_command(templates: _Templates = None, as_json_: _Json = False) -> No
         raise typer.Exit(1)
 
 
-def _driver_lines(driver: DriverInfo) -> Iterator[str]:
+def _driver_lines(driver: "DriverInfo") -> Iterator[str]:
     if driver.fault is not None:
         yield f"{driver.name}: CANNOT BE USED\n  {driver.fault}"
         return
@@ -398,8 +414,10 @@ def explain_command(
     as_json_: _Json = False,
 ) -> None:
     """Show what an event would do in a household, and when. Touches no device."""
+    from ven.explain import as_json, as_text, explain
+
     with _told():
-        home = load_household(household)
+        home = _load(household)
         try:
             body = event.read_bytes()
         except OSError as error:
@@ -408,7 +426,9 @@ def explain_command(
     typer.echo(json.dumps(as_json(found), indent=2) if as_json_ else as_text(found))
 
 
-def _moment(text: str, household: Household) -> datetime:
+def _moment(text: str, household: "Household") -> datetime:
+    from core.clock import load_clock, system_clock
+
     if not text:
         return (load_clock(household.clock) if household.clock else system_clock()).now()
     try:
@@ -418,8 +438,10 @@ def _moment(text: str, household: Household) -> datetime:
     return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
 
 
-def _ven_id(household: Household) -> str | None:
+def _ven_id(household: "Household") -> str | None:
     """Return our venID if this household is enrolled."""
+    from certs.provisioning import Identity
+
     try:
         return Identity.load(household.identity).ven_id
     except EvenloadError:

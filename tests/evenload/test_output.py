@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from evenload.output import printable, say_odd, show
+from evenload.output import say_odd, show
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +66,6 @@ def test_markup_stays_text():
     assert "[red]x[/red]" in shown([{"name": "[red]x[/red]"}])
     assert "[bold]" in shown([{"[bold]": 1}])
     assert "[red]x" in shown({"[red]x": "[/nonsense]"})
-
-
-def test_printable():
-    assert printable("grüße 🙂\t\x00") == "grüße 🙂??"
 
 
 def test_how_many_vens_looked_odd_just_before():
