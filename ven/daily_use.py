@@ -9,7 +9,7 @@ import structlog
 
 from core.clock import Clock
 from core.errors import UnavailableError
-from core.spans import Span, local_day, next_midnight
+from core.spans import LATEST, Span, local_day, next_midnight
 from ven.household import Household
 from ven.planning import Planned
 from ven.store import Store
@@ -105,7 +105,20 @@ class DailyUse:
 
     # -- what is to be expected
 
-    def spent(self, orders: Iterable[Planned], others: Iterable[Planned]) -> frozenset[str]:
+    def spent(self, now: datetime, orders: Iterable[Planned]) -> dict[str, datetime]:
+        """Return device -> until when no other event may use it: those that were used enough today, by all orders."""
+        today = local_day(now, self._zone)
+        users = self._days.get(today.isoformat(), {})
+        found = {device: LATEST for device, most in self._most.items() if not most}
+        midnight = next_midnight(now, self._zone)
+        found |= {
+            device: midnight for device, most in self._most.items() if most and len(users.get(device, [])) >= most
+        }
+        return found | {
+            device: midnight for (device, day), end in self.ends(orders).items() if day == today and end <= now
+        }
+
+    def out_of_reach(self, orders: Iterable[Planned], others: Iterable[Planned]) -> frozenset[str]:
         """Return the devices that an event, by its orders, will not get, since those of others come before it."""
         mine, theirs = list(orders), list(others)
         days = {order.device: local_day(order.at, self._zone) for order in reversed(mine)}

@@ -235,7 +235,7 @@ class Executor:
         if self._daily.limits_anything:
             mine = event.event.event_id
             others = [order for known, made in self.plans(now) if known.event.event_id != mine for order in made.orders]
-            found |= dict.fromkeys(self._daily.spent(orders, others), "it is used enough on that day")
+            found |= dict.fromkeys(self._daily.out_of_reach(orders, others), "it is used enough on that day")
         return found
 
     async def _tell(self, order: Planned) -> None:
@@ -299,6 +299,12 @@ class Executor:
             if known is None or known.over(now):
                 del self._overridden[event_id]
         return {device for held in self._overridden.values() for device, _ in held} | self._comfort.devices()
+
+    def spent(self, now: datetime) -> dict[str, datetime]:
+        """Return device -> until when no other event may use it, since it was used enough today."""
+        if not self._daily.limits_anything:
+            return {}
+        return self._daily.spent(now, (order for _, made in self.plans(now) for order in made.orders))
 
     async def let_go(self, devices: Collection[str]) -> None:
         """Release these devices where an event holds them, so that they are left as they were.

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Final
 
 from bridges.device import CapabilityKind, Device, Driver, Rank
@@ -51,6 +52,7 @@ _PATIENCE: Final = timedelta(minutes=2)
 _BY_HAND: Final = timedelta(hours=2)
 """How long a device that somebody switched off, or took back, is believed to stay out of reach."""
 _NEVER_BACK: Final = datetime.max.replace(tzinfo=UTC)
+_NONE_SPENT: Final[Mapping[str, datetime]] = MappingProxyType({})
 _METER: Final = "meter of "
 
 
@@ -185,10 +187,13 @@ def absences(
     overridden: Iterable[str],
     lost: Mapping[str, datetime],
     now: datetime,
+    direction: Direction = Direction.REDUCE,
+    spent: Mapping[str, datetime] = _NONE_SPENT,
 ) -> dict[str, datetime]:
-    """Return device -> until when it has no potential: out of reach, held by an event, or in its user's hand.
+    """Return device -> until when it has no potential in a direction, since nothing would be done.
 
-    `lost` says since when devices are out of reach.
+    It is out of reach, held by an event, in its user's hand, used often enough (`spent`: until when), or does already
+    what an event would tell it. `lost` says since when devices are out of reach.
     """
     theirs = set(overridden)
     until: dict[str, datetime] = {}
@@ -199,9 +204,27 @@ def absences(
         driver = drivers.get(one.device)
         if driver is None or lost.get(one.device, now) + _PATIENCE <= now:
             until[one.device] = _NEVER_BACK
-        elif one.device not in until and (one.device in theirs or driver.state(CapabilityKind.SWITCH) == "off"):
-            until[one.device] = now + _BY_HAND
+        elif one.device not in until:
+            kept = now + _BY_HAND if one.device in theirs else _idle_until(driver, direction, now)
+            if kept is not None:
+                until[one.device] = kept
+        if one.device in spent:
+            until[one.device] = max(spent[one.device], until.get(one.device, now))
     return until
+
+
+def _idle_until(driver: Driver, direction: Direction, now: datetime) -> datetime | None:
+    """Return until when a switch is believed to be already where an event would put it; None: it is not there.
+
+    One that somebody switched off stays so for a while. One that is on can be switched on at no time where that is what
+    it is in normal times.
+    """
+    there = "off" if direction is Direction.REDUCE else "on"
+    if driver.state(CapabilityKind.SWITCH) != there:
+        return None
+    switch = driver.describe().capability(CapabilityKind.SWITCH)
+    always = direction is Direction.INCREASE and switch is not None and switch.normal == there
+    return _NEVER_BACK if always else now + _BY_HAND
 
 
 # -- how much
@@ -388,8 +411,13 @@ class Forecaster:
         self._memory.forget()
         self._charge.forget()
 
-    def refresh(self, now: datetime, absent: Mapping[str, datetime], held: Mapping[str, Sequence[Span]]) -> None:
-        """Compute the potential as it is now. May raise UnavailableError."""
+    def refresh(
+        self,
+        now: datetime,
+        absent: Mapping[Direction, Mapping[str, datetime]],
+        held: Mapping[str, Sequence[Span]],
+    ) -> None:
+        """Compute the potential as it is now; `absent` is what `absences` says. May raise UnavailableError."""
         self._memory.refresh(now, self._with_meters(held))
         self._charge.refresh(now)
         step_s = self._plan.step.exact_s
@@ -402,7 +430,7 @@ class Forecaster:
             stored = self._stored(mine)
             whole = filled(mine, drawn, self._memory.of(meter) if meter in self._sources else {})
             for direction in self._directions(mine):
-                found = potential(mine, whole, absent, starts, direction, self._plan.days, stored)
+                found = potential(mine, whole, absent.get(direction, {}), starts, direction, self._plan.days, stored)
                 spreads[resource, direction] = dict(zip(starts, found, strict=True))
         self._now = _Forecast(spreads)
 

@@ -11,6 +11,7 @@ from bridges.device import Driver
 from bridges.journal import Journal
 from bridges.leases import LeaseManager
 from core.clock import Clock
+from core.direction import Direction
 from core.errors import UnavailableError
 from ven.consumption_history import held_spans
 from ven.executor import Executor
@@ -145,7 +146,13 @@ class PotentialWatch:
             held, overridden = self._leases.held(), self._executor.overridden(now)
             lost = {name: self._lost.get(name, now) for name, driver in self._drivers.items() if not driver.online}
             self._lost = lost
-            absent = absences(self._drivers, self._forecaster.devices, held, overridden, lost, now)
+            spent = self._executor.spent(now)
+            absent = {
+                direction: absences(
+                    self._drivers, self._forecaster.devices, held, overridden, lost, now, direction, spent
+                )
+                for direction in Direction
+            }
             self._recorder.flush()
             self._forecaster.refresh(now, absent, held_spans(self._journal.outcomes(), now))
         except UnavailableError as error:

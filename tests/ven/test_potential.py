@@ -1,34 +1,37 @@
 """The gateway's own flexibility potential: what it is made of, and when it is told."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridges.connections import NoConnection
-from bridges.device import Capability, Command, Device, Outcome, Rank, State
+from bridges.device import Capability, CapabilityKind, Command, Device, Outcome, Rank, State
 from bridges.lease_state import Lease, Phase
 from core.clock import ManualClock
 from core.direction import Direction
 from core.errors import InvalidError
 from core.points import Kind, Point, Quantity, Reading
 from core.spans import Duration, Span
+from openadr.model.opt import OptType
 from openadr.model.potential import REPORT_TYPES, Quantile, quantile_of, r_id
 from openadr.model.report import ReportRequest, check_offers
 from openadr.v20b.decode import decode
 from openadr.v20b.encode import encode
 from openadr.v20b.messages import RegisterReport, Response, UpdatedReport, UpdateReport
 from ven.consumption_history import ConsumptionMemory, Source, held_spans, source_of
+from ven.daily_use import DailyUse
 from ven.devices import describe
 from ven.engine.reports import ReportHandler
 from ven.gateway import Gateway
 from ven.household import Household
+from ven.planning import plan
 from ven.potential import Flexible, Forecaster, Spread, Storage, absences, filled, flexible, potential, quantiles
 from ven.readings_store import Ring
 from ven.reports import Metered, Reporter, ReportPlan
 from ven.store import Store
-from ven.vtn_state import Registration
+from ven.vtn_state import KnownEvent, Registration
 
 NOON = datetime.fromisoformat("2026-03-02T12:00:00+00:00")
 HALF_HOUR = timedelta(minutes=30)
@@ -271,11 +274,14 @@ def test_exports_and_phases_are_no_draw(household):
 
 
 class Present:
-    def __init__(self, state="on"):
-        self._state = state
+    def __init__(self, state="on", normal="on"):
+        self._state, self._normal = state, normal
 
     def state(self, _):
         return self._state
+
+    def describe(self):
+        return Device("it", "plug", (), (Capability(CapabilityKind.SWITCH, self._normal, values=("on", "off")),))
 
 
 def test_absence_is_reach_lease_or_hand():
@@ -291,6 +297,109 @@ def test_absence_is_reach_lease_or_hand():
     off = absences({"heater": Present("off")}, [HEATER], [], [], {}, NOON)
     assert off == {"heater": NOON + timedelta(hours=2)}
     assert absences({"heater": Present()}, [HEATER], [], [], {}, NOON) == {}
+
+
+@pytest.mark.parametrize(
+    ("state", "normal", "until"),
+    [
+        ("on", "off", NOON + timedelta(hours=2)),
+        ("on", "on", datetime.max.replace(tzinfo=UTC)),
+        ("off", "on", None),
+        ("off", "off", None),
+        (None, "off", None),
+    ],
+)
+def test_what_is_on_already_cannot_be_switched_on(state, normal, until):
+    """An order to switch it on would change nothing; before, only what was on counted, and what was off did not."""
+    plug = Flexible("plug", 500.0, None, increases=True)
+    now = absences({"plug": Present(state, normal)}, [plug], [], [], {}, NOON, Direction.INCREASE)
+    assert now == ({} if until is None else {"plug": until})
+
+
+def test_what_was_used_often_enough_today_has_none():
+    midnight = NOON + timedelta(hours=12)
+    for state, at in (("on", NOON), ("off", NOON)):
+        until = absences({"heater": Present(state)}, [HEATER], [], [], {}, at, spent={"heater": midnight})
+        assert until == {"heater": midnight}
+    assert absences({"heater": Present()}, [HEATER], [], [], {}, NOON, spent={"plug": midnight}) == {}
+
+
+async def test_a_device_that_no_event_may_use_today_is_not_offered(variant):
+    """`limits.max_per_day` as the executor keeps it; at midnight it is offered again, unless it is never used."""
+    clock = ManualClock(NOON)
+    for most, until in ((1, NOON + timedelta(hours=12)), (0, datetime.max.replace(tzinfo=UTC))):
+        devices = [{"id": "heater", "driver": "shelly1", "with": {"id": "p"}, "limits": {"max_per_day": most}}]
+        home = variant(devices=devices, resources=[], programmes=[], site={"time_zone": "UTC"})
+        use = DailyUse(home, Store(None), clock)
+        assert use.spent(NOON, ()) == ({} if most else {"heater": until})
+        assert use.allows("evt", "heater") is bool(most)
+        assert use.spent(NOON, ()) == {"heater": until}
+        assert use.spent(NOON + timedelta(hours=12), ()) == ({} if most else {"heater": until})
+
+
+# -- the same rules as the plan
+
+CAPABILITIES = {
+    CapabilityKind.SWITCH: Capability(CapabilityKind.SWITCH, "on", values=("on", "off")),
+    CapabilityKind.MODE: Capability(CapabilityKind.MODE, "pv", values=("off", "pv", "now")),
+    CapabilityKind.BOOST: Capability(CapabilityKind.BOOST, "off", values=("on", "off")),
+    CapabilityKind.IMPORT_LIMIT: Capability(
+        CapabilityKind.IMPORT_LIMIT, 9000.0, "W", low=0.0, high=9000.0, floor=300.0
+    ),
+    CapabilityKind.EXPORT_LIMIT: Capability(CapabilityKind.EXPORT_LIMIT, 100.0, "%", low=0.0, high=100.0),
+    CapabilityKind.CURRENT_LIMIT: Capability(CapabilityKind.CURRENT_LIMIT, 16.0, "A", low=6.0, high=32.0, floor=6.0),
+    CapabilityKind.SETPOINT: Capability(CapabilityKind.SETPOINT, 50.0, "Cel", low=30.0, high=60.0),
+    CapabilityKind.OFFSET: Capability(CapabilityKind.OFFSET, 0.0, "K", low=-3.0, high=3.0),
+    CapabilityKind.STORAGE_POWER: Capability(CapabilityKind.STORAGE_POWER, 0.0, "W", low=-3000.0, high=3000.0),
+    CapabilityKind.SOC_TARGET: Capability(CapabilityKind.SOC_TARGET, 80.0, "%", low=10.0, high=100.0),
+    CapabilityKind.DUTY: Capability(CapabilityKind.DUTY, 1.0, "", low=0.0, high=1.0),
+    CapabilityKind.NOTIFY: Capability(CapabilityKind.NOTIFY, "", text=True, readback=False),
+}
+
+
+def test_the_table_has_every_capability():
+    assert set(CAPABILITIES) == set(CapabilityKind)
+
+
+def called(home, devices, event, watts):
+    """Return the devices that the plan gives orders when a call of so many watts comes, and what the orders are."""
+    known = KnownEvent(event(values=((60, watts),)), "req", OptType.IN)
+    return {order.device: order.value for order in plan(known, home, devices, "ven-1", NOON + timedelta(days=1)).orders}
+
+
+RULES = {
+    "both orders": {"shed": {"order": ["it"]}, "increase": {"order": ["it"]}},
+    "shed": {"shed": {"order": ["it"]}},
+    "increase": {"increase": {"order": ["it"]}},
+    "another device": {"shed": {"order": ["other"]}, "increase": {"order": ["other"]}},
+    "none": None,
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("nominal_w", [2000.0, 250.0, None])
+@pytest.mark.parametrize("kind", CapabilityKind)
+def test_what_is_offered_is_what_a_call_would_do(variant, event, kind, nominal_w, rule):
+    """Of every capability: a device is offered in a direction exactly if a call in it would give it an order."""
+    entries = [{"id": name, "driver": "shelly1", "with": {"id": name}} for name in ("it", "other")]
+    programmes = [{"match": {"signal": "LOAD_DISPATCH"}, **RULES[rule]}] if RULES[rule] else []
+    home = variant(devices=entries, resources=[{"id": "home", "devices": ["it"]}], programmes=programmes)
+    devices = {
+        "it": Device("it", "plug", (), (CAPABILITIES[kind],), nominal_w),
+        "other": Device("other", "plug", (), (), None),
+    }
+    offered = flexible(home, devices).get("home", ())
+    for direction, watts in ((Direction.REDUCE, -100_000.0), (Direction.INCREASE, 100_000.0)):
+        orders = called(home, devices, event, watts)
+        # What an inverter would feed in nobody knows, and so nothing of it is promised.
+        promised = "it" in orders and kind is not CapabilityKind.EXPORT_LIMIT
+        assert promised == any(each.can(direction) for each in offered), (direction, orders)
+        spread = now(offered, {"it": past(*[200.0] * 9)}, direction) if offered else Spread()
+        if "it" not in orders:
+            assert spread == Spread()
+    for each in offered:
+        if kind is CapabilityKind.IMPORT_LIMIT:
+            assert called(home, devices, event, -100_000.0)["it"] == each.floor_w == 300.0
 
 
 # -- the report
@@ -333,7 +442,7 @@ class Home:
         assert self.store.report_task("rr") is not None
 
     def refresh(self, at, absent=None):
-        self.forecaster.refresh(at, absent or {}, {})
+        self.forecaster.refresh(at, dict.fromkeys(Direction, absent or {}), {})
 
     def send(self, at, *, arrives=True):
         """Deliver what is due and return it as the VTN reads it, or None."""
