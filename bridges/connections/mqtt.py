@@ -137,9 +137,9 @@ class MqttConnection:
             raise
         try:
             self._judge_session(kept=kept)
-            for topic_filter in list(self._handlers):
-                await self._tell_broker(session, topic_filter)
+            told = await self._tell_all(session, set())
             await self._say_status(session, "online")
+            await self._tell_all(session, told)
             self._turn(session)
             if self._options.anonymous:
                 with contextlib.suppress(LostError):  # not every broker tells who it is
@@ -174,6 +174,14 @@ class MqttConnection:
                 broker=self._options.address,
             )
         self._been_connected = True
+
+    async def _tell_all(self, session: MqttSession, told: set[str]) -> set[str]:
+        """Subscribe to all that is listened to and not in `told`, also to what is added meanwhile; return all of it."""
+        while untold := [topic_filter for topic_filter in self._handlers if topic_filter not in told]:
+            for topic_filter in untold:
+                await self._tell_broker(session, topic_filter)
+            told.update(untold)
+        return told
 
     async def _tell_broker(self, session: MqttSession, topic_filter: str) -> None:
         qos = max((qos for _, qos in self._handlers.get(topic_filter, [])), default=1)

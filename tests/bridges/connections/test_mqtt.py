@@ -80,6 +80,26 @@ async def test_a_message_goes_round(tmp_path: Path, version: str) -> None:
         assert not link.connected
 
 
+async def test_who_subscribes_while_the_connection_comes_up_is_heard_by_the_broker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver may begin to listen at any moment; before, such a topic waited for the next connection."""
+    inbox, told = Inbox(), MqttSession.subscribe
+
+    async def meanwhile(session: MqttSession, topic_filter: str, qos: int) -> bool:
+        if topic_filter == "house/#":
+            await link.subscribe("late/#", inbox)
+        return await told(session, topic_filter, qos)
+
+    monkeypatch.setattr(MqttSession, "subscribe", meanwhile)
+    with mosquitto(tmp_path) as broker:
+        link = MqttConnection(options(broker), FAST)
+        await link.subscribe("house/#", Inbox())
+        async with running(link):
+            await link.publish("late/1", "230")
+            await until(lambda: inbox.payloads == [b"230"], "the message")
+
+
 @pytest.mark.parametrize("serving", ["loop_misc", "loop_read", "loop_write"])
 async def test_what_serving_the_socket_raises_costs_the_connection_and_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serving: str
