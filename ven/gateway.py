@@ -19,6 +19,7 @@ from bridges.leases import LeaseManager
 from core.clock import Clock, load_clock, system_clock
 from core.errors import EvenloadError, InvalidError, UnavailableError
 from core.points import Reading
+from core.spans import Span
 from core.trusted_clock import PATIENCE, TrustedClock
 from ven.assessment import Assessments
 from ven.assessment_report import AssessmentReports
@@ -37,7 +38,7 @@ from ven.ingest import Recorder
 from ven.opt_policy import HouseholdOptPolicy
 from ven.people import People
 from ven.potential import Forecaster
-from ven.quiet_hours import QuietHours
+from ven.quiet_hours import QuietHours, spans_without_events
 from ven.readings_store import Ring
 from ven.renewal import keep_fresh
 from ven.reports import Reporter, ReportPlan
@@ -165,6 +166,7 @@ class Gateway:
             self._recorder,
             self._journal,
             self.clock,
+            without=self._without_events,
             ready=lambda: self._reporter.history_ready,
             renewed=self._poke,
         )
@@ -286,6 +288,9 @@ class Gateway:
         actions = self._quiet.keep(self.clock.now())
         if actions is not None:
             self._act_and_poke(actions)
+
+    def _without_events(self, now: datetime) -> list[Span]:
+        return spans_without_events(self.household.quiet, self.household.site.zone, self.store.opts(), now)
 
     def _caught(self, kind: str, name: str, error: Exception) -> None:
         with suppress(UnavailableError):

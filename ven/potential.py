@@ -416,13 +416,19 @@ class Forecaster:
         now: datetime,
         absent: Mapping[Direction, Mapping[str, datetime]],
         held: Mapping[str, Sequence[Span]],
+        without: Sequence[Span] = (),
     ) -> None:
-        """Compute the potential as it is now; `absent` is what `absences` says. May raise UnavailableError."""
+        """Compute the potential as it is now. May raise UnavailableError.
+
+        `absent` is what `absences` says; `held` when events held devices; `without` when no event is taken part in.
+        """
         self._memory.refresh(now, self._with_meters(held))
         self._charge.refresh(now)
         step_s = self._plan.step.exact_s
         first = int(now.timestamp()) // step_s * step_s
         starts = range(first, first + self._plan.horizon.exact_s, step_s)
+        steps = (Span(at_time(start), at_time(start + step_s)) for start in starts)
+        out = {start for start, step in zip(starts, steps, strict=True) if any(map(step.overlaps, without))}
         spreads: dict[tuple[str, Direction], Mapping[int, Spread]] = {}
         for resource, mine in self.resources.items():
             drawn = {one.device: self._memory.of(one.device) for one in mine if one.device in self._sources}
@@ -431,7 +437,7 @@ class Forecaster:
             whole = filled(mine, drawn, self._memory.of(meter) if meter in self._sources else {})
             for direction in self._directions(mine):
                 found = potential(mine, whole, absent.get(direction, {}), starts, direction, self._plan.days, stored)
-                spreads[resource, direction] = dict(zip(starts, found, strict=True))
+                spreads[resource, direction] = dict(zip(starts, found, strict=True)) | dict.fromkeys(out, NOTHING)
         self._now = _Forecast(spreads)
 
     def _stored(self, mine: Iterable[Flexible]) -> dict[str, Stored]:

@@ -10,8 +10,8 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final
 
 from core.errors import NotFoundError
-from core.spans import Duration
-from openadr.model.opt import Availability, OptType
+from core.spans import Duration, Span
+from openadr.model.opt import Availability, Opt, OptType
 from ven.engine import Action, Engine
 from ven.household import Household, Quiet
 from ven.memory import Memory
@@ -45,6 +45,13 @@ def are_quiet(quiet: Iterable[Quiet], zone: tzinfo | None, start: datetime, end:
         return any(begins < last for begins, _ in _spans(hours, zone, start))
     except (OverflowError, ValueError):  # at an edge of the calendar there is no telling
         return bool(hours)
+
+
+def spans_without_events(quiet: Iterable[Quiet], zone: tzinfo | None, opts: Iterable[Opt], now: datetime) -> list[Span]:
+    """Return when a household takes part in nothing: its quiet hours, and where it opted out of all by a schedule."""
+    schedules = (opt for opt in opts if opt.opt_type is OptType.OUT and opt.market_context is None)
+    every = [*availabilities(quiet, zone, now), *(each for opt in schedules for each in opt.availability)]
+    return [each.span for each in every]
 
 
 def _spans(quiet: Iterable[Quiet], zone: tzinfo | None, now: datetime) -> Iterator[tuple[datetime, datetime]]:

@@ -1,7 +1,7 @@
 """What a running gateway looks at again and again: the statuses of its resources, and what it could do."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -13,6 +13,7 @@ from bridges.leases import LeaseManager
 from core.clock import Clock
 from core.direction import Direction
 from core.errors import UnavailableError
+from core.spans import Span
 from ven.consumption_history import held_spans
 from ven.executor import Executor
 from ven.household import Household
@@ -102,7 +103,8 @@ class StatusWatch:
 class PotentialWatch:
     """Keeps the flexibility potential up to date: now and then, and when a device changes hands.
 
-    `ready` says whether the meters' past is known; `renewed` is called after each look.
+    `without` says when no event is taken part in, from a time on; `ready` whether the meters' past is known; `renewed`
+    is called after each look.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class PotentialWatch:
         journal: Journal,
         clock: Clock,
         *,
+        without: Callable[[datetime], Sequence[Span]],
         ready: Callable[[], bool],
         renewed: Callable[[], None],
     ) -> None:
@@ -125,6 +128,7 @@ class PotentialWatch:
         self._recorder = recorder
         self._journal = journal
         self._clock = clock
+        self._without = without
         self._ready = ready
         self._renewed = renewed
         self._lost: dict[str, datetime] = {}
@@ -154,7 +158,7 @@ class PotentialWatch:
                 for direction in Direction
             }
             self._recorder.flush()
-            self._forecaster.refresh(now, absent, held_spans(self._journal.outcomes(), now))
+            self._forecaster.refresh(now, absent, held_spans(self._journal.outcomes(), now), self._without(now))
         except UnavailableError as error:
             _log.error("the potential cannot be computed", reason=str(error))
         else:

@@ -1,5 +1,6 @@
 """The gateway's own flexibility potential: what it is made of, and when it is told."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,7 +15,7 @@ from core.direction import Direction
 from core.errors import InvalidError
 from core.points import Kind, Point, Quantity, Reading
 from core.spans import Duration, Span
-from openadr.model.opt import OptType
+from openadr.model.opt import Availability, Opt, OptType
 from openadr.model.potential import REPORT_TYPES, Quantile, quantile_of, r_id
 from openadr.model.report import ReportRequest, check_offers
 from openadr.v20b.decode import decode
@@ -32,6 +33,8 @@ from ven.readings_store import Ring
 from ven.reports import Metered, Reporter, ReportPlan
 from ven.store import Store
 from ven.vtn_state import KnownEvent, Registration
+
+from .conftest import HOUSEHOLD
 
 NOON = datetime.fromisoformat("2026-03-02T12:00:00+00:00")
 HALF_HOUR = timedelta(minutes=30)
@@ -618,6 +621,68 @@ async def test_a_device_that_stays_away_loses_its_potential(tmp_path, variant):
         assert gateway._reporter.due_at(task, NOON) == NOON
         assert first(minutes(1)) > 400
         assert first(minutes(2)) == 0
+    finally:
+        gateway.close()
+
+
+def known_past(gateway):
+    """Let both devices and the meter have a week behind them, and nothing be out of reach."""
+    for day in range(1, 8):
+        for device, power in (("plug", 400.0), ("heater", 1500.0)):
+            register(gateway._ring, f"{device}.energy", NOON - timedelta(days=day), 23.5, power)
+        register(gateway._ring, "meter.energy", NOON - timedelta(days=day), 23.5, 3000.0 if day % 2 else 500.0)
+
+
+def told(gateway, at):
+    """Return start -> p90 of what can be reduced, as a report would say it now."""
+    request = ReportRequest("rr", "x", ("home/reduce/p90",))
+    task = gateway._reporter.begin(request, "x-FLEXIBILITY_POTENTIAL", NOON)
+    gateway._potential.look(at)
+    intervals = gateway._reporter.sample(task, at).report.intervals
+    return {one.start: one.payloads[0].value for one in intervals}
+
+
+async def test_in_hours_without_events_nothing_is_offered(tmp_path, variant):
+    """Neither in quiet hours nor where the household opted out of everything: a call then would be answered optOut."""
+    quiet = [{"from": "18:00", "to": "20:15"}]
+    home = variant(
+        state=str(tmp_path),
+        vtn={"url": "http://127.0.0.1:9/OpenADR2/Simple/2.0b"},
+        quiet=quiet,
+        site={"time_zone": "UTC"},
+    )
+    gateway = Gateway(home, connections={"mqtt": NoConnection()}, clock=ManualClock(NOON))
+    try:
+        known_past(gateway)
+        away = Availability(minutes(600), Duration.of(hours=1))
+        gateway.store.put_opt(Opt("a", OptType.OUT, "economic", NOON, availability=(away,)))
+        elsewhere = replace(away, start=minutes(720))
+        gateway.store.put_opt(
+            Opt("b", OptType.OUT, "economic", NOON, availability=(elsewhere,), market_context="http://x")
+        )
+        gateway.store.put_opt(Opt("c", OptType.IN, "economic", NOON, availability=(replace(away, start=NOON),)))
+        nothing = [start for start, value in told(gateway, NOON).items() if value == 0]
+        assert nothing == [*(minutes(360 + 30 * n) for n in range(5)), minutes(600), minutes(630)]
+    finally:
+        gateway.close()
+
+
+async def test_a_device_that_was_used_often_enough_offers_nothing_until_midnight(tmp_path, variant):
+    devices = [each | {"limits": {"max_per_day": 1}} for each in HOUSEHOLD["devices"]]
+    home = variant(
+        state=str(tmp_path),
+        vtn={"url": "http://127.0.0.1:9/OpenADR2/Simple/2.0b"},
+        devices=devices,
+        site={"time_zone": "UTC"},
+    )
+    gateway = Gateway(home, connections={"mqtt": NoConnection()}, clock=ManualClock(NOON))
+    try:
+        known_past(gateway)
+        assert all(value > 0 for value in told(gateway, NOON).values())
+        for device in ("heater", "plug"):
+            assert gateway._executor._daily.allows("evt", device)
+        values = told(gateway, NOON)
+        assert [start for start, value in values.items() if value == 0] == [minutes(30 * n) for n in range(24)]
     finally:
         gateway.close()
 
