@@ -137,9 +137,9 @@ class MqttConnection:
             raise
         try:
             self._judge_session(kept=kept)
-            told = await self._tell_all(session, set())
+            subscribed = await self._tell_all(session, set())
             await self._say_status(session, "online")
-            await self._tell_all(session, told)
+            await self._tell_all(session, subscribed)
             self._turn(session)
             if self._options.anonymous:
                 with contextlib.suppress(LostError):  # not every broker tells who it is
@@ -175,13 +175,13 @@ class MqttConnection:
             )
         self._been_connected = True
 
-    async def _tell_all(self, session: MqttSession, told: set[str]) -> set[str]:
-        """Subscribe to all that is listened to and not in `told`, also to what is added meanwhile; return all of it."""
-        while untold := [topic_filter for topic_filter in self._handlers if topic_filter not in told]:
-            for topic_filter in untold:
+    async def _tell_all(self, session: MqttSession, subscribed: set[str]) -> set[str]:
+        """Subscribe to all else that is listened to, also to what is added meanwhile; return what is subscribed to."""
+        while rest := [topic_filter for topic_filter in self._handlers if topic_filter not in subscribed]:
+            for topic_filter in rest:
                 await self._tell_broker(session, topic_filter)
-            told.update(untold)
-        return told
+            subscribed.update(rest)
+        return subscribed
 
     async def _tell_broker(self, session: MqttSession, topic_filter: str) -> None:
         qos = max((qos for _, qos in self._handlers.get(topic_filter, [])), default=1)
