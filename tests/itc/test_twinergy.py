@@ -351,3 +351,31 @@ async def test_it10_01_what_was_measured_while_the_cdmp_was_away_comes_once_it_i
                     await until(lambda: missed.items() <= cdmp.received().items(), "the rest")
                 assert cdmp.twice() == []
                 assert before | cdmp.received() == place.stored() == first | missed
+
+
+async def test_it10_01_is_suspended_by_incorrect_values_or_none(home: Make, broker: Broker) -> None:
+    """A cycle of which the HEMS has nothing leaves the platform nothing; a value that is not the HEMS's is seen."""
+    place = home(PLATFORM, templates=TEMPLATES, copies=platform_copy("it10-suspended"))
+    with client(broker) as device, sink(broker, "it10-suspended") as cdmp:
+        async with place.gateway():
+            lost: dict[Key, float] = {}
+            for name, asset in PLATFORM.items():
+                lost |= of(name, asset.register(0, place.clock.now()))
+                for topic, _ in asset.messages(0, place.clock.now()):
+                    for payload in NOTHING:
+                        device.say(topic, payload)
+            place.clock.advance(STEP)
+            good = measure(place, device, 1)
+            await until(lambda: good.keys() <= cdmp.received().keys(), "the next cycle")
+            assert (verdict(lost, cdmp.received()), verdict(good, cdmp.received())) == (Verdict.NONE, Verdict.PASSED)
+            place.clock.advance(STEP)
+            register = {key: value + 1 for key, value in measure(place, device, 2).items()}
+            await until(lambda: register.keys() <= cdmp.received().keys(), "the last cycle")
+            assert verdict(register, cdmp.received()) is Verdict.INCORRECT
+            (point, when), value = next(iter(good.items()))
+            body = {"v": value + 1, "u": "", "t": when.isoformat()}
+            device.say(f"it10-suspended/{point.replace('.', '/')}", body)  # not by the gateway
+            await until(lambda: len(cdmp.heard) > len(place.stored()), "the strange value")
+            with pytest.raises(AssertionError, match="two values at one time"):
+                cdmp.received()
+    assert {key: place.stored()[key] for key in good} == good
