@@ -55,7 +55,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
 
-from bridges.device import LIMITS, Capability, Command, Driver, Value, same
+from bridges.device import LIMITS, Capability, CapabilityKind, Command, Driver, Rank, Value, same
 from bridges.own_state import OwnState
 from core.errors import InvalidError
 from core.spans import utc
@@ -180,6 +180,9 @@ UNANSWERED: Final = frozenset({Phase.SENT, Phase.RESTORING})
 _AGAIN: Final = frozenset({Event.TOLD, Event.UNTOLD, Event.SILENCE})
 """Events within one effort: its tries go on being counted."""
 
+_NEVER_LOOSENED: Final = frozenset({CapabilityKind.IMPORT_LIMIT, CapabilityKind.EXPORT_LIMIT})
+"""Limits that stand for people's or the grid's own: an event adds to them. (A car may well be given more current.)"""
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -293,8 +296,23 @@ class CapabilityState:
 
     @property
     def goal(self) -> Value:
-        """What the device shall do: the holder's value, or what it did before us."""
-        return self.before if self.holder is None else self.holder.command.value
+        """What the device shall do: the holder's value, or what it did before us.
+
+        What an event limits is limited by at least so much: it loosens no stricter limit that was there before.
+        """
+        if self.holder is None:
+            return self.before
+        wanted, own = self.holder.command.value, self.previous
+        if self.capability.name not in _NEVER_LOOSENED or self.holder.command.rank > Rank.EVENT:
+            return wanted
+        if isinstance(own, str | None) or isinstance(wanted, str) or not self._is_limit(own):
+            return wanted
+        return min(own, wanted)
+
+    def _is_limit(self, value: float) -> bool:
+        """Tell whether a device's own word is a limit; for having none it may say 0, or less than it takes."""
+        nothing_at_all = self.capability.name == CapabilityKind.EXPORT_LIMIT  # 0 is a limit there
+        return value >= self.capability.least and (value > 0 or nothing_at_all)
 
     @property
     def repeats(self) -> bool:

@@ -548,6 +548,52 @@ async def test_of_equal_limits_the_stricter(
         assert gateway.driver.orders == ([2000.0, 8000.0] if one < two else [3000.0, 2000.0, 8000.0])
 
 
+EXPORT = Capability("export_limit", normal=100.0, unit="%", low=0.0, high=100.0)
+CURRENT = Capability("current_limit", normal=16.0, unit="A", low=6.0, high=32.0, floor=6.0)
+
+
+@pytest.mark.parametrize(
+    ("capability", "before", "wanted", "rank", "told"),
+    [
+        (LIMIT, 2000.0, 3000.0, Rank.EVENT, 2000.0),
+        (LIMIT, 2000.0, 1700.0, Rank.EVENT, 1700.0),
+        (LIMIT, 2000.0, 3000.0, Rank.SCHEDULE, 2000.0),
+        (LIMIT, 2000.0, 3000.0, Rank.USER, 3000.0),
+        (LIMIT, 0.0, 3000.0, Rank.EVENT, 3000.0),
+        (LIMIT, 100.0, 3000.0, Rank.EVENT, 3000.0),
+        (LIMIT, None, 3000.0, Rank.EVENT, 3000.0),
+        (EXPORT, 70.0, 80.0, Rank.EVENT, 70.0),
+        (EXPORT, 0.0, 80.0, Rank.EVENT, 0.0),
+        (EXPORT, 100.0, 80.0, Rank.EVENT, 80.0),
+        (CURRENT, 10.0, 16.0, Rank.EVENT, 16.0),
+    ],
+)
+async def test_an_event_loosens_no_limit_that_was_there_before(
+    path: Path,
+    clock: ManualClock,
+    capability: Capability,
+    before: float | None,
+    wanted: float,
+    rank: Rank,
+    told: float,
+) -> None:
+    """A shed to 3 kW is no reason to let a heat pump draw more than the 2 kW that its user allows.
+
+    0, or less than the device takes, is how devices say that they have no import limit.
+    """
+    async with living(Gateway(path, clock, Scripted(capability, before))) as gateway:
+        await gateway.keeper.command(order(value=wanted, capability=capability.name, rank=rank))
+        await gateway.reach(State.CONFIRMED)
+        assert gateway.driver.orders == [told]
+    after = before if before is not None else capability.normal
+    async with living(Gateway(path, clock, Scripted(capability, told))) as gateway:
+        await gateway.settled()
+        assert gateway.driver.value == told, "after a restart, too"
+        clock.advance(HOUR)
+        await gateway.reach(State.RESTORED)
+        assert gateway.driver.value == after
+
+
 async def test_of_limits_that_are_words_the_newest(path: Path, clock: ManualClock) -> None:
     words = Capability("import_limit", normal="full", values=("full", "half", "floor"))
     async with living(Gateway(path, clock, Scripted(words, "full"))) as gateway:
