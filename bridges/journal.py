@@ -307,16 +307,18 @@ class Journal:
         )
         return _readable(rows, lambda row: Entry(row[0], _command(row[3:]), bool(row[1]), _when(row[2])))
 
-    def last_sent(self, device: str, capability: CapabilityKind) -> Command | None:
-        """Return the command that a device was last sent, however that has ended; None if it never was sent any."""
+    def last_sent(self, device: str, capability: CapabilityKind, unlike: Value | None) -> Outcome | None:
+        """Return when a device was last sent a value, another than `unlike`, however that has ended; None if never."""
         rows = self._rows(
-            f"SELECT {_COMMAND} FROM step JOIN command ON command.id = step.command_id"  # noqa: S608  constants only
-            " WHERE device = ? AND capability = ? AND state = ? ORDER BY step.seq DESC LIMIT 1",
+            f"SELECT at, {_COMMAND} FROM step JOIN command ON command.id = step.command_id"  # noqa: S608  constants only
+            " WHERE device = ? AND capability = ? AND state = ? AND value != ? ORDER BY step.seq DESC LIMIT 1",
             device,
             capability,
             State.SENT.value,
+            json.dumps(unlike),
         )
-        return next(iter(_readable(rows, _command)), None)
+        sent = _readable(rows, lambda row: Outcome(_command(row[1:]), State.SENT, datetime.fromisoformat(row[0])))
+        return next(iter(sent), None)
 
     def latest(self, command_id: str) -> Outcome | None:
         """Return the last step of a command, or None if the id is unknown."""

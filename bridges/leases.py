@@ -134,17 +134,19 @@ class LeaseManager:
             slot.heard_at = self._said(holder.confirmed_at)
             slot.retry_at = self._now_s() + self._pace.settle_s
 
-    def _recall_timer(self, slot: CapabilityState, before: Held, holder: Claim | None) -> None:
+    def _recall_timer(self, slot: CapabilityState, kept: Held, holder: Claim | None) -> None:
         """Tell a driver whose device goes back by itself which timer may run there."""
         if not slot.capability.hardware_lease or not isinstance(slot.driver, Reverting):
             return
-        is_told = holder is not None and before.written is not None and same(before.written, holder.command.value)
-        if holder is not None and before.touched and is_told:
-            last: Command | None = holder.command  # a crash may have come before its step
-        else:
-            last = self._journal.last_sent(slot.device, slot.capability.name)
-        if last is not None:
-            slot.driver.recall(slot.capability.name, before.previous if before.touched else None, last)
+        before = kept.previous if kept.touched else None
+        sent = self._journal.last_sent(slot.device, slot.capability.name, before)
+        if holder is not None and before is not None and kept.written is not None and kept.written_at is not None:
+            value = holder.command.value
+            if same(kept.written, value) and not same(value, before):  # a crash may have come before its step
+                sent = Outcome(holder.command, State.SENT, kept.written_at)
+        if sent is not None:
+            until = max(sent.command.until, sent.at + slot.capability.min_interval)
+            slot.driver.recall(slot.capability.name, before, replace(sent.command, until=until))
 
     async def command(self, command: Command) -> Outcome:
         """Take a command and return how far it got; the writes follow in `run()`.

@@ -72,5 +72,5 @@ class OwnState:
     def instead_of(self, state: Value | None, now: timedelta) -> Value | None:
         """Return what counts as the device's state where it shows `state`."""
         recent = now - self.since < LEFT_ALONE and self.since - self.seen < REMEMBERED
-        unchosen = state is None or self.fallen is None or same(state, self.fallen)
+        unchosen = state is None or self.silent or (self.fallen is not None and same(state, self.fallen))
         return self.chosen if recent and unchosen and self.chosen is not None else state

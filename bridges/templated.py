@@ -63,8 +63,9 @@ _GRACE_S: Final = 60
 _LONGEST_LEASE_S: Final = 7 * 86_400.0
 """No order lasts longer; a shorter timer would end it early."""
 _RETRY_S: Final = 5.0
-_FLIP: Final = timedelta(seconds=5)
-"""A device's timer is so exact, and says so within that time."""
+_EARLY: Final = timedelta(seconds=10)
+_LATE: Final = timedelta(seconds=20)
+"""A device's timer is so exact, and says so within that time; an order may have come to it late."""
 _STATE_PLACE: Final = 3
 """So long is the place of a state in a template; that of a part's is longer."""
 _SEGMENT: Final = re.compile(r"[:/]")
@@ -157,13 +158,13 @@ class TemplatedDevice(ConnectedDevice):
         if body is None:
             raise InvalidError(f"{self.device.id} has no {capability}.")
         words = _their_words(self.device.id, capability, body, value)
-        lease_s = None
+        lease_s, now = None, self.clock.elapsed()
         if until is None:
             self._before.pop(capability, None)
         elif body.has_lease and self._reverts(capability, value):
             lease_s = self._lease_s(until)
-            self._expect(capability, value, self.clock.elapsed() + timedelta(seconds=lease_s))
-        self._ordered[capability] = value, self.clock.elapsed()
+            self._expect(capability, value, now, now + timedelta(seconds=lease_s))
+        self._ordered[capability] = value, now
         self.speak()
         await self._tell(body, words, lease_s)
         await self.greet()
@@ -171,11 +172,12 @@ class TemplatedDevice(ConnectedDevice):
     def recall(self, capability: CapabilityKind, before: Value | None, order: Command) -> None:
         """Take notice of the last order of an earlier life: its timer may still run in the device."""
         left = order.until - self.clock.now() + timedelta(seconds=_GRACE_S)
+        now = self.clock.elapsed()
         if before is not None:
             self._before[capability] = before
-            self._ordered[capability] = order.value, timedelta.min
-        if -_FLIP < left <= timedelta(seconds=_LONGEST_LEASE_S + _GRACE_S):
-            self._expect(capability, order.value, self.clock.elapsed() + left)
+            self._ordered[capability] = order.value, now
+        if -_LATE < left <= timedelta(seconds=_LONGEST_LEASE_S + _GRACE_S):
+            self._expect(capability, order.value, now if before is not None else None, now + left)
 
     async def _tell(self, body: CapabilityBody, words: Sequence[str], lease_s: int | None = None) -> None:
         for order, word in zip(body.orders, words, strict=True):
@@ -184,47 +186,54 @@ class TemplatedDevice(ConnectedDevice):
                 text = order.lease.replace(LEASE, str(lease_s))
             await self.connection.publish(order.topic, text.replace(VALUE, word), order.qos, retain=order.retain)
 
-    def _expect(self, capability: CapabilityKind, value: Value, flip: timedelta) -> None:
-        """Watch out for the end of a timer of the device's own; of several that of the last order counts."""
+    def _expect(self, capability: CapabilityKind, value: Value, since: timedelta | None, flip: timedelta) -> None:
+        """Watch out for the end of a timer of the device's own; of several that of the last order counts.
+
+        Its order went out at `since`; None: something else was ordered after it.
+        """
         if (before := self._timers.get(capability)) is not None:
             before.cancel()
-        self._timers[capability] = self.in_background(self._outlast(capability, value, flip))
+        self._timers[capability] = self.in_background(self._outlast(capability, value, since, flip))
 
-    async def _outlast(self, capability: CapabilityKind, value: Value, flip: timedelta) -> None:
-        """Undo what a timer does that ran on after its order: the device was given back early, or taken by hand.
+    async def _outlast(
+        self, capability: CapabilityKind, value: Value, since: timedelta | None, flip: timedelta
+    ) -> None:
+        """Undo what a timer does that ran on after its order: the device was given back, or taken by hand.
 
         Not every maker says whether a new order, or a hand, ends the timer of an old one. What changes at another time
         is somebody's hand.
         """
-        await pause(self.clock, flip + _FLIP - self.clock.elapsed())
-        change, told_at = self.changed(capability), self._ordered_at(capability)
-        if change is None or told_at >= flip - 2 * _FLIP:
+        await pause(self.clock, flip + _LATE - self.clock.elapsed())
+        change, (last, last_at) = self.changed(capability), self._ordered.get(capability, (value, since))
+        if change is None or not flip - _EARLY <= change[0] <= flip + _LATE:
             return
-        at, before = change
-        if same(before, value) or not flip - 2 * _FLIP <= at <= flip + 2 * _FLIP:
+        in_force = since is not None and last_at == since and same(change[1], value)
+        state = self.state(capability)
+        ours = last_at is not None and last_at >= flip - _EARLY and state is not None and same(state, last)
+        if in_force or ours:
             return
         _log.warning("a timer of the device's own ran on; it is given back again", device=self.device.id)
         body, sent = self._body.capabilities[capability], False
-        words = _their_words(self.device.id, capability, body, before)
-        while not sent and self._ordered_at(capability) == told_at:
+        words = _their_words(self.device.id, capability, body, change[1])
+        while not sent and self._ordered.get(capability, (value, since))[1] == last_at:
             try:
                 await self._tell(body, words)
                 sent = True
             except UnavailableError:
                 await asyncio.sleep(_RETRY_S)
 
-    def _ordered_at(self, capability: CapabilityKind) -> timedelta:
-        return self._ordered[capability][1] if capability in self._ordered else timedelta.min
-
     def _reverts(self, capability: CapabilityKind, value: Value) -> bool:
         """Tell whether a device that goes back by itself would go back to what it did before us.
 
         Such a device changes to the other state; one that was as it is told to be would end in another one.
         """
-        state, (told, _) = self.state(capability), self._ordered.get(capability, (None, None))
-        ours = state is not None and told is not None and same(state, told)
-        if state is not None and not (ours and capability in self._before):
-            self._before[capability] = state
+        state, last, change = self.state(capability), self._ordered.get(capability), self.changed(capability)
+        if state is not None and last is not None and change is not None and same(change[1], last[0]):
+            # It did what it was told, and then something else; what comes soon may still answer an earlier order.
+            by_hand = not same(state, last[0]) and change[0] > last[1] + _EARLY
+            self._before |= {capability: state} if by_hand else {}
+        if state is not None:
+            self._before.setdefault(capability, state)
         before = self._before.get(capability)
         return before is not None and not same(before, value)
 

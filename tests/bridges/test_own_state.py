@@ -107,3 +107,12 @@ def test_rounded_numbers_are_the_same_state() -> None:
     own.hear(6000.0, T0, own=False)
     own.hear(6000.01, T0 + MINUTE, own=True)
     assert own.instead_of(6000.0, T0 + MINUTE) == 9000.0
+
+
+def test_what_it_has_said_since_stands_against_what_was_chosen_before() -> None:
+    own = OwnState()
+    own.began(T0)
+    own.hear("on", T0 + MINUTE, own=True)  # we gave it back; a hand right after that is not told from our own order
+    assert own.instead_of("off", T0 + 2 * MINUTE) == "off"
+    own.began(T0 + 3 * MINUTE)
+    assert own.instead_of("off", T0 + 4 * MINUTE) == "on"  # what a broker has stored is not its word
