@@ -86,7 +86,19 @@ def _narrow(capability: Capability, limits: CapabilityLimits | None) -> Capabili
         return capability
     given = {name: value for name in ("floor", "low", "high", "normal") if (value := getattr(limits, name)) is not None}
     interval = limits.min_interval.timedelta() if limits.min_interval else capability.min_interval
-    return replace(capability, min_interval=interval, **given)
+    return _checked(replace(capability, min_interval=interval, **given))
+
+
+def _checked(capability: Capability) -> Capability:
+    """Return a capability whose normal state the device takes: else it might be left as an event had it."""
+    name, normal = capability.name, capability.normal
+    if capability.values and normal not in capability.values:
+        raise InvalidError(f"{name}.normal is {' or '.join(capability.values)}, not {normal!s:.40}.")
+    if not capability.values and isinstance(normal, str):
+        raise InvalidError(f"{name}.normal is a number, not '{normal:.40}'.")
+    if capability.high is not None and capability.high < capability.least:
+        raise InvalidError(f"{name} has nothing between {capability.least:g} and {capability.high:g} to be set to.")
+    return capability
 
 
 class Limited:

@@ -184,13 +184,16 @@ class Vtn(_Part):
         return self
 
 
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
 class CapabilityLimits(_Part):
     """What the household knows better than the driver about one capability."""
 
-    floor: float | None = Field(None, description="Least value that an event may ask for.")
-    low: float | None = None
-    high: float | None = None
-    normal: float | str | None = Field(None, description="Restored when the state before is not known.")
+    floor: Number | None = Field(None, description="Least value that an event may ask for.")
+    low: Number | None = None
+    high: Number | None = None
+    normal: Number | str | None = Field(None, description="Restored when the state before is not known.")
     min_interval: Span | None = Field(None, description="Least time between two writes.")
 
 

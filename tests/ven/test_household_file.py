@@ -232,6 +232,31 @@ def test_capabilities_that_the_device_lacks_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ("switch: {normal: onn}", "switch.normal is on or off, not onn"),
+        ("switch: {normal: 7}", "switch.normal is on or off, not 7"),
+        ("switch: {floor: .nan}", "finite"),
+        ("import_limit: {normal: full}", "import_limit.normal is a number, not 'full'"),
+        ("import_limit: {normal: .inf}", "finite"),
+        ("import_limit: {floor: 8000, high: 4000}", "nothing between 8000 and 4000"),
+    ],
+)
+def test_a_normal_state_is_one_that_the_device_takes(tmp_path, limits, words):
+    driver, _, _ = limits.partition(":")
+    device = {
+        "switch": "driver: shelly1, with: {id: a}",
+        "import_limit": "driver: ems_esp_heat_pump, with: {normal_w: 9}",
+    }
+    head = "version: 1\nname: h\nidentity: id\nstate: st\nmqtt: {}\ndevices"
+    text = f"{head}:\n  - {{id: d, {device[driver]}, capabilities: {{{limits}}}}}\n"
+    path = tmp_path / "household.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidError, match=words):
+        load_household(path)
+
+
+@pytest.mark.parametrize(
     ("text", "line"),
     [
         ("version: 1\n  name: [", 2),
