@@ -56,12 +56,13 @@ def _axis(begin: datetime, end: datetime) -> str:
     """Return the times above the rows, at full minutes, quarters or hours."""
     step = next((each for each in _STEPS if (end - begin) / each <= _MARKS + 1), _STEPS[-1])
     day = begin.replace(hour=0, minute=0, second=0, microsecond=0)
-    mark = day + -((day - begin) // step) * step
     form = "%H:%M" if step < timedelta(days=1) else "%m-%d"
     line = ""
-    while mark <= end:
+    after = -((day - begin) // step) * step
+    while after <= end - day:  # by distances: beyond the end there may be no time
+        mark = day + after
         column = _column(mark, begin, end)
         if column >= len(line):
             line = f"{line:<{column}}{mark.strftime(form)} "
-        mark += step
+        after += step
     return line.rstrip()

@@ -1,7 +1,9 @@
 """What is drawn of orders."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +37,14 @@ def test_what_needs_no_drawing_gets_none():
 
 def test_days_have_dates():
     assert "03-04" in drawn([order(0, 60), order(60, 4 * 1440)])[0]
+
+
+@pytest.mark.parametrize("minutes", [0.3, 1, 20, 60, 60 * 24 * 365])
+def test_the_end_of_the_calendar_is_an_end(minutes):
+    last = datetime.max.replace(tzinfo=UTC)
+    early = replace(order(0, 0), at=last - minutes * MINUTE, until=last)
+    lines = drawn([early, replace(early, device="plug")])
+    assert "[off" in lines[1]
 
 
 @given(
