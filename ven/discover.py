@@ -175,7 +175,7 @@ def as_json(result: Result, those: Sequence[Offer]) -> dict[str, Any]:
 def notes(result: Result, those: Sequence[Offer]) -> Iterator[str]:
     """Yield what people should know beside the table."""
     for device, why in result.unusable:
-        yield f"{device.name or device.key} cannot be used: {why}"
+        yield f"{device.name or device.key} was not added to the list. {why}"
     skipped = sum(len(offer.sight.device.skipped) for offer in those)
     if skipped:
         yield f"{skipped} parts of these devices are of no use here; --json says which, and why."

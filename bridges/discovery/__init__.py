@@ -15,9 +15,10 @@ class FoundDevice:
     `key` is stable and unique (`homeassistant:0x00158d0001a2b3c4`). `source` is how it announced itself:
     `homeassistant`, `zigbee2mqtt`, `shelly`, `tasmota`, `victron` or `ems_esp`. `name` is what its owner calls it,
     bounded and printable. `role` is a guess (`grid_meter`, `pv`, `water_heater`, `heat_pump`, `ev_charger`, `battery`,
-    `plug`), empty where nothing tells. Either `driver` names a bundled driver or template that fits with its `options`,
-    or `template` is the body of a template of its own, as `bridges.template` reads it; both None: nothing of it can be
-    used. `skipped` says what of it cannot be used, and why.
+    `plug`, `thermostat`), empty where nothing tells. Either `driver` names a bundled driver or template that fits with
+    its `options`, or `template` is the body of a template of its own, as `bridges.template` reads it; both None:
+    nothing of it can be used without its owner. `skipped` says what of it cannot be used, and why. `speaks` is how the
+    topics begin on which such a device speaks: where another announcement has it listened to there, it is not told of.
     """
 
     key: str
@@ -30,6 +31,7 @@ class FoundDevice:
     options: Mapping[str, Any]
     template: Mapping[str, Any] | None
     skipped: tuple[tuple[str, str], ...]
+    speaks: str = ""
 
 
 class Collector(Protocol):
@@ -42,6 +44,9 @@ class Collector(Protocol):
     @property
     def refused(self) -> Mapping[str, int]:
         """Why messages were refused, and how many."""
+
+    def questions(self) -> tuple[tuple[str, str], ...]:
+        """Return what makes devices say more, topic and payload, after what was heard; each is asked once."""
 
     def take(self, topic: str, payload: bytes) -> None:
         """Take a message. Raises nothing: what is wrong is counted in `refused`."""

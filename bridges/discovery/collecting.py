@@ -29,6 +29,10 @@ class BoundedCollector:
         """Why messages were refused, and how many."""
         return self._refused
 
+    def questions(self) -> tuple[tuple[str, str], ...]:
+        """Return what makes devices say more; nothing, where they say all by themselves."""
+        return ()
+
     def take(self, topic: str, payload: bytes) -> None:
         """Take a message. What is wrong in it is counted in `refused`."""
         if len(payload) > self.longest:

@@ -67,6 +67,10 @@ class HomeAssistantCollector:
         self._bytes = 0
         self._built: dict[str, list[FoundDevice]] = {}
 
+    def questions(self) -> tuple[tuple[str, str], ...]:
+        """Return nothing: announcements are kept by the broker."""
+        return ()
+
     def take(self, topic: str, payload: bytes) -> None:
         """Take a message. What cannot be used is counted in `refused`, and what stood there before stays."""
         try:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -15,9 +16,12 @@ from typing import Any, Final
 from bridges.connections import Connection, Message
 from bridges.device import CapabilityKind, DeviceSpec, Driver, Value
 from bridges.discovery import Collector, FoundDevice
+from bridges.discovery.ems_esp import EmsEspCollector
+from bridges.discovery.homeassistant import SOURCE as HOME_ASSISTANT
 from bridges.discovery.homeassistant import HomeAssistantCollector
 from bridges.discovery.shelly import ShellyCollector
 from bridges.discovery.tasmota import TasmotaCollector
+from bridges.discovery.victron import VictronCollector
 from bridges.discovery.zigbee2mqtt import Zigbee2MqttCollector
 from bridges.drivers import TemplateModule, load
 from bridges.template import Template
@@ -31,15 +35,19 @@ COLLECTORS: Final[tuple[Callable[[], Collector], ...]] = (
     ShellyCollector,
     TasmotaCollector,
     Zigbee2MqttCollector,
+    VictronCollector,
+    EmsEspCollector,
     HomeAssistantCollector,
 )
 """The ways to announce oneself; of a device that does so twice, the earlier one counts here."""
-QUESTIONS: Final[tuple[tuple[str, str], ...]] = (("shellies/command", "announce"),)
-"""What makes devices announce themselves that do not do so by themselves."""
 
 _CONNECT_S: Final = 10.0
 _LOOK_S: Final = 0.5
 _MOST_LIVE: Final = 200
+_MOST_QUESTIONS: Final = 300
+_LOOKS_AHEAD: Final = 3
+"""What the broker keeps is there at once, what devices are asked for a moment later. So much later the announcements
+for Home Assistant count, which many devices have besides their own."""
 _UNFIT: Final = re.compile(r"[^a-z0-9]+")
 _TELLING: Final = re.compile(r"[A-Za-z0-9:/._-]+")
 """Keys that differ enough when only letters and digits are left of them."""
@@ -61,6 +69,12 @@ class Sight:
     sets: tuple[str, ...] = ()
     readings: dict[str, tuple[float, str]] = field(default_factory=dict)
     states: dict[str, Value] = field(default_factory=dict)
+
+    def renew(self, device: FoundDevice) -> None:
+        """Take what is announced of the device now, if it is used in the same way."""
+        same = (device.driver, device.options) == (self.device.driver, self.device.options)
+        if same and device.template == self.device.template:
+            self.device = device
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +100,9 @@ class Search:
         self._telling: dict[str, str] = {}
         """Topics on which values come, and by which announcement they are known."""
         self._drivers: list[Driver] = []
+        self._asked: set[tuple[str, str]] = set()
+        self._looks: Counter[str] = Counter()
+        """How often announcements for Home Assistant were seen that do not count yet."""
 
     @asynccontextmanager
     async def listening(self, drafts: Path) -> AsyncIterator["Search"]:
@@ -96,8 +113,7 @@ class Search:
             for collector in self._collectors:
                 for topic in collector.topics:
                     await self._connection.subscribe(topic, _handler(collector), 0)
-            for topic, payload in QUESTIONS:
-                await self._connection.publish(topic, payload, 0)
+            await self._ask()
             tasks.append(asyncio.create_task(self._look(drafts)))
             yield self
             for driver in self._drivers:
@@ -123,9 +139,32 @@ class Search:
     async def _look(self, drafts: Path) -> None:
         while True:
             await asyncio.sleep(_LOOK_S)
+            await self._ask()
             for device in self._found():
-                if not any(device.key in known for known in (self._sights, self._unusable, self._twice)):
+                if device.key in self._sights:
+                    self._sights[device.key].renew(device)
+                elif not self._is_known(device):
                     await self._use(device, drafts)
+
+    async def _ask(self) -> None:
+        """Ask what was not asked yet. What cannot be sent now is asked later."""
+        for question in [each for collector in self._collectors for each in collector.questions()]:
+            if question in self._asked or len(self._asked) >= _MOST_QUESTIONS:
+                continue
+            with suppress(UnavailableError):
+                await self._connection.publish(*question, 0)
+                self._asked.add(question)
+
+    def _is_known(self, device: FoundDevice) -> bool:
+        """Return whether a device need not be looked at, or not yet."""
+        if device.key in self._twice:
+            return True
+        if device.key in self._unusable:  # what it announces now may be another thing
+            return self._unusable[device.key][0] == device
+        if device.source != HOME_ASSISTANT:
+            return False
+        self._looks[device.key] += 1
+        return self._looks[device.key] <= _LOOKS_AHEAD
 
     def _found(self) -> Iterator[FoundDevice]:
         for collector in self._collectors:
@@ -133,6 +172,7 @@ class Search:
 
     async def _use(self, device: FoundDevice, drafts: Path) -> None:
         """Listen to what a device says."""
+        self._unusable.pop(device.key, None)
         try:
             sight, driver = self._sight(device, drafts)
         except InvalidError as error:
@@ -151,6 +191,8 @@ class Search:
 
     def _sight(self, device: FoundDevice, drafts: Path) -> tuple[Sight, Driver]:
         if device.template is None and device.driver is None:
+            if device.speaks or len(device.skipped) == 1:  # its owner can
+                raise InvalidError(device.skipped[0][1])
             why = f" {device.skipped[0][0]}: {device.skipped[0][1]}" if device.skipped else ""
             raise InvalidError(f"Nothing of it can be used here.{why}")
         spec = DeviceSpec("found", device.driver or "", device.role, None, device.options)
@@ -174,8 +216,12 @@ class Search:
                 refused[reason] = refused.get(reason, 0) + count
         there = {device.key for device in self._found()}
         sights = [sight for key, sight in sorted(self._sights.items()) if key in there]
-        unusable = [each for key, each in sorted(self._unusable.items()) if key in there]
+        unusable = [each for key, each in sorted(self._unusable.items()) if key in there and not self._heard(each[0])]
         return Result(tuple(sights), tuple(unusable), refused)
+
+    def _heard(self, device: FoundDevice) -> bool:
+        """Return whether a device that cannot be used by itself is, by another announcement."""
+        return bool(device.speaks) and any(topic.startswith(device.speaks) for topic in self._telling)
 
 
 def _handler(collector: Collector) -> Callable[[Message], None]:

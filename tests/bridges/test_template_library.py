@@ -573,6 +573,19 @@ ROWS: Final = (
         asks=(VENUS_ASKS[0], (f"R/{VENUS}/grid/30/Ac", "")),
     ),
     Row(
+        "victron_pv_inverter",
+        {"portal": VENUS, "instance": 20},
+        (
+            says(f"N/{VENUS}/pvinverter/20/Ac/Power", {"value": 936}, {"export_power": 936}),
+            says(f"N/{VENUS}/pvinverter/20/Ac/Energy/Forward", {"value": 4215.7}, {"export_energy": 4_215_700}),
+            says(f"N/{VENUS}/pvinverter/20/Ac/L1/Voltage", {"value": 231.5}, {"voltage_l1": 231.5}),
+            says(f"N/{VENUS}/pvinverter/20/Ac/L2/Voltage", {"value": 232.5}, {"voltage_l2": 232.5}),
+            says(f"N/{VENUS}/pvinverter/20/Ac/L3/Voltage", {"value": 233.5}, {"voltage_l3": 233.5}),
+            says(f"N/{VENUS}/pvinverter/20/Ac/Power", {"value": None}),
+        ),
+        asks=(VENUS_ASKS[0], (f"R/{VENUS}/pvinverter/20/Ac", "")),
+    ),
+    Row(
         "evcc_loadpoint",
         {"loadpoint": 2},
         (

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from paho.mqtt import publish
+from paho.mqtt import client, publish
+from paho.mqtt.enums import CallbackAPIVersion
 from typer.testing import CliRunner
 
 from evenload.cli import app
@@ -143,3 +144,99 @@ def test_what_is_wrong_is_said(words, text, monkeypatch):
     done = discover(*words)
     assert done.exit_code == 1
     assert text in " ".join(done.output.split())
+
+
+PORTAL = "c0619ab00112"
+LATER = "shellyplus1pm-aabbcc001122"
+CONFIG = {"mqtt": {"topic_prefix": None, "status_ntf": True}, "switch:0": {"name": "Boiler"}}
+GX_FOR_HOME_ASSISTANT = METER | {
+    "uniq_id": "gx_grid",
+    "stat_t": f"N/{PORTAL}/grid/30/Ac/Power",
+    "val_tpl": "{{ value_json.value }}",
+    "unit_of_meas": "W",
+    "dev": {"ids": ["gx_grid"], "name": "The same meter"},
+}
+HEATING_FOR_HOME_ASSISTANT = METER | {
+    "uniq_id": "outdoor",
+    "stat_t": "ems-esp/thermostat_data",
+    "val_tpl": "{{ value_json.hc1.seltemp }}",
+    "unit_of_meas": "°C",
+    "dev_cla": "temperature",
+    "dev": {"ids": ["ems-esp-thermostat"], "name": "Thermostat"},
+}
+ANSWERS = {
+    (f"R/{PORTAL}/keepalive", ""): {
+        f"N/{PORTAL}/grid/30/DeviceInstance": {"value": 30},
+        f"N/{PORTAL}/grid/30/CustomName": {"value": "Main meter"},
+        f"N/{PORTAL}/evcharger/40/DeviceInstance": {"value": 40},
+    },
+    (f"R/{PORTAL}/grid/30/Ac", ""): {f"N/{PORTAL}/grid/30/Ac/Power": {"value": -120.5}},
+    (f"{LATER}/rpc", "Shelly.GetConfig"): {"evenload-discover/rpc": {"src": LATER, "result": CONFIG}},
+    ("ems-esp/system/publish", "boiler"): {"ems-esp/boiler_data": {"hppowerlimit": 9000}},
+    ("ems-esp/system/publish", "thermostat"): {"ems-esp/thermostat_data": {"hc1": {"seltemp": 21}}},
+}
+"""What devices say that say nothing by themselves, by what they are asked."""
+
+
+@pytest.fixture(scope="module")
+def silent(tmp_path_factory):
+    """A broker with devices that have to be asked, and how often each was."""
+    with mosquitto(tmp_path_factory.mktemp("silent")) as running:
+        asked = []
+        devices = client.Client(CallbackAPIVersion.VERSION2)
+
+        def answer(_, __, message):
+            text = message.payload.decode()
+            question = message.topic, json.loads(text)["method"] if message.topic.endswith("/rpc") else text
+            asked.append(question)
+            for topic, words in ANSWERS.get(question, {}).items():
+                devices.publish(topic, json.dumps(words))
+
+        devices.on_message = answer
+        devices.connect(running.host, running.port)
+        devices.subscribe(
+            [(topic, 0) for topic in ("R/#", f"{LATER}/rpc", "ems-esp/system/publish", "shellies/command")]
+        )
+        devices.loop_start()
+        kept = [
+            retained(f"N/{PORTAL}/system/0/Serial", {"value": PORTAL}),
+            retained(f"{LATER}/online", "true"),
+            retained("ems-esp/info", {"version": "3.7.2", "network": "wifi"}),
+            retained("homeassistant/sensor/gx/power/config", GX_FOR_HOME_ASSISTANT),
+            retained("homeassistant/sensor/ems/outdoor/config", HEATING_FOR_HOME_ASSISTANT),
+        ]
+        publish.multiple(kept, hostname=running.host, port=running.port)
+        yield running, asked
+        devices.loop_stop()
+        devices.disconnect()
+
+
+def test_devices_that_say_nothing_by_themselves_are_asked_once(silent):
+    broker, asked = silent
+    asked.clear()
+    done = discover("--broker", f"{broker.host}:{broker.port}", "--json")
+    assert done.exit_code == 0, done.output
+    seen = json.loads(done.stdout)
+    assert [(each["source"], each["name"], each["driver"], each["with"]) for each in seen["devices"]] == [
+        ("homeassistant", "Thermostat", "found_homeassistant_ems_esp_thermostat", {}),
+        ("shelly", "Boiler", "shelly2_switch", {"id": LATER}),
+        ("victron", "Main meter", "victron_grid_meter", {"portal": PORTAL, "instance": 30}),
+    ]
+    assert seen["devices"][2]["values"]["power"] == {"value": -120.5, "unit": "W"}
+    assert [each["name"] for each in seen["unusable"]] == [  # the thermostat is used by its other announcement
+        "ems-esp heat pump",
+        "Victron EV charging station 40",
+        f"Victron {PORTAL}",
+    ]
+    for question in (
+        (f"R/{PORTAL}/keepalive", ""),
+        ("shellies/command", "announce"),
+        (f"{LATER}/rpc", "Shelly.GetConfig"),
+    ):
+        assert asked.count(question) == 1
+
+
+def test_what_is_left_to_its_owner_says_how(silent):
+    broker, _ = silent
+    done = discover("--broker", f"{broker.host}:{broker.port}")
+    assert "ems_esp_heat_pump, base ems-esp, and normal_w (hppowerlimit says 9000 now)" in done.stdout
