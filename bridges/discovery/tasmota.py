@@ -1,8 +1,9 @@
 """Tasmota devices, as they announce themselves for Home Assistant's own Tasmota integration (SetOption19 0).
 
 Heard are `tasmota/discovery/<mac>/config` and `/sensors`. Source: Tasmota's `xdrv_12_discovery.ino`, version 9 to 14:
-`t` topic, `ft` full topic, `tp` prefixes, `rl` relays (1: a relay), `dn` and `fn` names, `md` model, `ofln` and `onln`
-the words of the last will.
+`t` topic, `ft` full topic, `tp` prefixes, `rl` relays (1: a relay, 2: a light, 3: half a shutter), `dn` and `fn` names,
+`md` model, `mac` address, `state` the words for off and on, `ofln` and `onln` those of the last will, `so` options (30:
+its relays are lights). How HATasmota 0.9.2, Home Assistant's own reader, takes them is tested beside ours.
 """
 
 import re
@@ -17,13 +18,14 @@ from core.errors import InvalidError
 SOURCE: Final = "tasmota"
 _PLACE: Final = re.compile(r"tasmota/discovery/([0-9A-F]{12})/(config|sensors)")
 _TOPIC: Final = re.compile(r"[^/+#\s]{1,64}")
-_USUAL: Final[Mapping[str, object]] = {
-    "ft": "%prefix%/%topic%/",
-    "tp": ["cmnd", "stat", "tele"],
-    "ofln": "Offline",
-    "onln": "Online",
+_USUAL: Final[Mapping[str, tuple[object, str]]] = {
+    "ft": ("%prefix%/%topic%/", "FullTopic"),
+    "tp": (["cmnd", "stat", "tele"], "prefixes"),
+    "state": (["OFF", "ON"], "words for off and on (StateText)"),
+    "ofln": ("Offline", "words of its last will"),
+    "onln": ("Online", "words of its last will"),
 }
-"""What the template goes by; what its owner changed needs a template of its own."""
+"""What the template goes by, and its name; what its owner changed needs a template of its own."""
 _MOST_RELAYS: Final = 32
 
 
@@ -35,7 +37,8 @@ class TasmotaCollector(BoundedCollector):
     def __init__(self) -> None:
         super().__init__()
         self._configs: dict[str, dict[str, Any]] = {}
-        self._measures: set[str] = set()
+        self._energies: dict[str, str] = {}
+        """Why no power and energy can be read, by address; empty where they can."""
 
     def hear(self, topic: str, payload: bytes) -> None:
         """Take a message. Raises InvalidError."""
@@ -49,44 +52,42 @@ class TasmotaCollector(BoundedCollector):
                 self.drop(f"{SOURCE}:{mac}/")
             return
         content = mapping(payload, "A Tasmota announcement")
-        self.check_room(self._configs if kind == "config" else self._measures, mac)
+        self.check_room(self._configs if kind == "config" else self._energies, mac)
         if kind == "config":
             self.drop(f"{SOURCE}:{mac}/")
             self._configs[mac] = content
-        elif isinstance(sensors := content.get("sn"), dict) and isinstance(sensors.get("ENERGY"), dict):
-            self._measures.add(mac)
+        elif isinstance(sensors := content.get("sn"), dict) and isinstance(energy := sensors.get("ENERGY"), dict):
+            several = any(isinstance(energy.get(name), list) for name in ("Power", "Total"))
+            self._energies[mac] = "It measures several channels, and sends lists." if several else ""
         if mac in self._configs:
-            for device in _devices(mac, self._configs[mac], measures=mac in self._measures):
+            for device in _devices(mac, self._configs[mac], self._energies.get(mac, "It announced no energy sensor.")):
                 self.put(device)
 
 
-def _devices(mac: str, config: Mapping[str, Any], *, measures: bool) -> Iterator[FoundDevice]:
+def _devices(mac: str, config: Mapping[str, Any], unmeasured: str) -> Iterator[FoundDevice]:
+    if config.get("mac", mac) != mac:
+        raise InvalidError("A Tasmota device announced itself under an address that is not its own.")
     topic = config.get("t")
     if not isinstance(topic, str) or not _TOPIC.fullmatch(topic):
         raise InvalidError("A Tasmota device announced itself without a topic that can be used.")
-    if changed := [key for key, usual in _USUAL.items() if config.get(key, usual) != usual]:
-        names = {
-            "ft": "FullTopic",
-            "tp": "prefixes",
-            "ofln": "words of its last will",
-            "onln": "words of its last will",
-        }
-        reason = f"Tasmota devices whose {names[changed[0]]} were changed need a template of their own."
-        raise InvalidError(reason)
+    for key, (usual, what) in _USUAL.items():
+        said = config.get(key, usual)
+        if (said[: len(usual)] if isinstance(said, list) and isinstance(usual, list) else said) != usual:
+            raise InvalidError(f"Tasmota devices whose {what} were changed need a template of their own.")
     relays = config.get("rl")
-    numbers = (
-        [number for number, kind in enumerate(relays[:_MOST_RELAYS], 1) if kind == 1]
-        if isinstance(relays, list)
-        else []
-    )
+    kinds = relays[:_MOST_RELAYS] if isinstance(relays, list) else []
+    numbers = [number for number, kind in enumerate(kinds, 1) if kind == 1 and kind is not True]
+    alone = numbers == [1] and not any(kinds[1:])  # POWER; among lights and shutters, too, a relay has its number
     name, model = printable(config.get("dn")) or topic, printable(config.get("md"))
-    skipped = () if measures else (("power, energy", "It announced no energy sensor."),)
+    skipped = (("power, energy", unmeasured),) if unmeasured else ()
     if not numbers:
         raise InvalidError("Tasmota devices without a relay are found by Home Assistant's discovery (SetOption19 1).")
+    settings = config.get("so")
+    role = "" if isinstance(settings, dict) and settings.get("30") == 1 else "plug"  # lights, says its owner
     labels = config.get("fn")
     for number in numbers:
-        options = {"topic": topic} if len(numbers) == 1 else {"topic": topic, "relay": f"POWER{number}"}
+        options = {"topic": topic} if alone else {"topic": topic, "relay": f"POWER{number}"}
         own = printable(labels[number - 1]) if isinstance(labels, list) and number <= len(labels) else ""
         label = name if len(numbers) == 1 else own or f"{name} {number}"
         key = f"{SOURCE}:{mac}/{number}"
-        yield FoundDevice(key, SOURCE, label, "Tasmota", model, "plug", "tasmota", options, None, skipped)
+        yield FoundDevice(key, SOURCE, label, "Tasmota", model, role, "tasmota", options, None, skipped)

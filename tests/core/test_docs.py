@@ -163,13 +163,15 @@ def test_the_page_on_others_names_the_versions_that_tests_run() -> None:
     page = (ROOT / "docs" / "reference" / "interop.md").read_text("utf-8")
     named = dict(
         re.findall(
-            r"^\| (openleadr's VEN|openleadr's VTN|pyOADR-VEN|openapi-python-client)[^|]*\| ([\d.]+) \|",
+            r"^\| (openleadr's VEN|openleadr's VTN|pyOADR-VEN|openapi-python-client|HATasmota)[^|]*\| ([\d.]+) \|",
             page,
             re.MULTILINE,
         )
     )
-    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    dependencies = [*project["dependencies"], *project["optional-dependencies"]["test"]]
     (openleadr,) = (name.partition("==")[2] for name in dependencies if name.startswith("openleadr=="))
+    (hatasmota,) = (name.partition("==")[2] for name in dependencies if name.startswith("hatasmota=="))
     generators = (ROOT / "tests" / "support" / "generated_clients.py").read_text("utf-8")
     (client,) = re.findall(r'"openapi-python-client==([\d.]+)"', generators)
     agent = (ROOT / "tests" / "interop" / "test_pyoadr_ven.py").read_text("utf-8")
@@ -179,6 +181,7 @@ def test_the_page_on_others_names_the_versions_that_tests_run() -> None:
         "openleadr's VTN": openleadr,
         "pyOADR-VEN": pyoadr,
         "openapi-python-client": client,
+        "HATasmota": hatasmota,
     }
 
 

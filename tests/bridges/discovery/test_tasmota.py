@@ -56,12 +56,33 @@ def test_each_relay_is_a_device_with_its_name():
     assert [(device.name, device.options["relay"]) for device in devices] == [("Left", "POWER1"), ("Right", "POWER3")]
 
 
+@pytest.mark.parametrize("others", [{"rl": [3, 3, 1]}, {"rl": [2, 0, 1]}, {"rl": [0, 0, 1]}])
+def test_the_only_relay_among_others_keeps_its_number(others):
+    (device,) = hear(TasmotaCollector(), others)
+    assert (device.name, device.options["relay"]) == ("Boiler", "POWER3")
+
+
+def test_a_relay_that_its_owner_calls_a_light_is_no_plug():
+    (device,) = hear(TasmotaCollector(), {"so": {"30": 1}})
+    assert (device.role, device.driver) == ("", "tasmota")
+
+
+def test_one_that_measures_several_channels_says_so():
+    sensors = {"sn": {"ENERGY": {"Total": [1.5, 2.5], "Power": [0, 7]}}}
+    (device,) = hear(TasmotaCollector(), sensors=sensors)
+    assert device.skipped == (("power, energy", "It measures several channels, and sends lists."),)
+
+
 @pytest.mark.parametrize(
     ("config", "words"),
     [
         ({"ft": "home/%topic%/%prefix%/"}, "FullTopic"),
         ({"tp": ["c", "s", "t"]}, "prefixes"),
         ({"onln": "up"}, "last will"),
+        ({"state": ["AUS", "EIN", "UM", "HALT"]}, "StateText"),
+        ({"state": "OFF"}, "StateText"),
+        ({"mac": "AABBCC001123"}, "not its own"),
+        ({"rl": [True]}, "without a relay"),
         ({"t": "a/b"}, "topic that can be used"),
         ({"t": None}, "topic that can be used"),
         ({"rl": []}, "without a relay"),
@@ -92,6 +113,7 @@ def test_a_message_that_is_none_is_counted(topic):
 def test_there_are_not_too_many():
     collector = TasmotaCollector()
     for number in range(600):
-        collector.take(f"tasmota/discovery/{number:012X}/config", json.dumps(CONFIG | {"t": f"t{number}"}).encode())
+        config = CONFIG | {"t": f"t{number}", "mac": f"{number:012X}"}
+        collector.take(f"tasmota/discovery/{number:012X}/config", json.dumps(config).encode())
         collector.take(f"tasmota/discovery/{number + 5000:012X}/sensors", json.dumps(SENSORS).encode())
     assert len(collector.devices()) == 500
