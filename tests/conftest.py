@@ -63,6 +63,7 @@ _TOGETHER = {
     "tests/drills/test_kill.py::test_a_killed_broker": "drills 2",
     "tests/drills/test_kill.py": "drills 3",
     "tests/drills/test_two_vtns.py": "two VTNs",
+    "tests/drills/test_zigbee2mqtt.py": "zigbee2mqtt",
     "tests/demo/test_demo_faults.py": "faults",
     "tests/fuzz/test_guided.py": "guided fuzzing",
 }

@@ -163,7 +163,8 @@ def test_the_page_on_others_names_the_versions_that_tests_run() -> None:
     page = (ROOT / "docs" / "reference" / "interop.md").read_text("utf-8")
     named = dict(
         re.findall(
-            r"^\| (openleadr's VEN|openleadr's VTN|pyOADR-VEN|openapi-python-client|HATasmota)[^|]*\| ([\d.]+) \|",
+            r"^\| (openleadr's VEN|openleadr's VTN|pyOADR-VEN|openapi-python-client|HATasmota|zigbee2mqtt)"
+            r"[^|]*\| ([\d.]+) \|",
             page,
             re.MULTILINE,
         )
@@ -174,6 +175,8 @@ def test_the_page_on_others_names_the_versions_that_tests_run() -> None:
     (hatasmota,) = (name.partition("==")[2] for name in dependencies if name.startswith("hatasmota=="))
     generators = (ROOT / "tests" / "support" / "generated_clients.py").read_text("utf-8")
     (client,) = re.findall(r'"openapi-python-client==([\d.]+)"', generators)
+    radio = (ROOT / "tests" / "support" / "zigbee2mqtt.py").read_text("utf-8")
+    (zigbee2mqtt,) = re.findall(r'"zigbee2mqtt@([\d.]+)"', radio)
     agent = (ROOT / "tests" / "interop" / "test_pyoadr_ven.py").read_text("utf-8")
     (pyoadr,) = re.findall(r'"pyOADR-VEN==([\d.]+)"', agent)
     assert named == {
@@ -182,6 +185,7 @@ def test_the_page_on_others_names_the_versions_that_tests_run() -> None:
         "pyOADR-VEN": pyoadr,
         "openapi-python-client": client,
         "HATasmota": hatasmota,
+        "zigbee2mqtt": zigbee2mqtt,
     }
 
 

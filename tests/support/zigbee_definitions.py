@@ -1,13 +1,11 @@
 """What the devices of the real converter list expose, as zigbee2mqtt publishes it; Node.js works it out."""
 
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
+from support.npm import install
 
 PACKAGE = "zigbee-herdsman-converters@26.112.0"
 _SCRIPT = """\
@@ -31,13 +29,8 @@ console.log(JSON.stringify(list));
 
 def definitions(directory: Path) -> list[dict[str, Any]]:
     """Return vendor, model, description and exposes of every device; skips, or on a build server fails, without npm."""
-    if shutil.which("npm") is None:
-        hint = "The list of Zigbee devices needs Node.js and npm; install them with your package manager."
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(hint)
-    (directory / "package.json").write_text('{"private": true, "type": "module"}')
+    install(directory, PACKAGE)
     (directory / "dump.mjs").write_text(_SCRIPT)
-    install = ("npm", "install", "--silent", "--no-fund", "--no-audit", "--ignore-scripts", PACKAGE)
-    subprocess.run(install, cwd=directory, check=True, timeout=300)
     done = subprocess.run(("node", "dump.mjs"), cwd=directory, check=True, timeout=300, stdout=subprocess.PIPE)
     listed: list[dict[str, Any]] = json.loads(done.stdout)
     return listed
