@@ -363,9 +363,19 @@ class Presence(StateTemplate):
 
 
 class Start(StateTemplate):
-    """A message by which a device announces its start: any, or only those that say `equals`."""
+    """A message by which a device announces its start: any, or only those that say `equals`.
+
+    With `offline` it is said by what stands before the device: while that is away, nobody reaches the device.
+    """
 
     equals: Word | None = None
+    offline: Annotated[tuple[Word, ...], BeforeValidator(_as_texts), Field(max_length=20)] = ()
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if self.offline and (self.equals is None or self.equals in self.offline):
+            raise ValueError("offline needs equals, the word for being there, which is another one")
+        return self
 
 
 class Ask(_Part):

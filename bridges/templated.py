@@ -101,6 +101,8 @@ class TemplatedDevice(ConnectedDevice):
         self._names = {id(source): name for name, source in body.points.items()}
         self._units = {point.id.removeprefix(f"{spec.id}."): UNITS[point.quantity] for point in points}
         self._present: bool | None = None
+        self._missing: set[int] = set()
+        """What stands before the device and is away, by the number of its `starts`."""
         self._back_s = -math.inf
         self._heard: timedelta | None = None
         self._silence = None if body.silence_s is None else timedelta(seconds=body.silence_s)
@@ -118,7 +120,7 @@ class TemplatedDevice(ConnectedDevice):
     @property
     def online(self) -> bool:
         """Whether the device is believed to be reachable: our link is up and its last will has not spoken."""
-        return self.connection.connected and self._present is not False
+        return self.connection.connected and self._present is not False and not self._missing
 
     def subscriptions(self) -> tuple[tuple[str, Handler, int], ...]:
         """Return topics, handlers and QoS."""
@@ -272,7 +274,7 @@ class TemplatedDevice(ConnectedDevice):
             case _, Presence():
                 return partial(self._take_presence, source)
             case _, Start():
-                return partial(self._take_start, source)
+                return partial(self._take_start, int(place[1]), source)
             case _:
                 raise AssertionError(f"a source of no use: {place}")
 
@@ -398,9 +400,18 @@ class TemplatedDevice(ConnectedDevice):
         else:
             self._note_return()
 
-    def _take_start(self, start: Start, word: _Word, retained: bool) -> None:
-        meant = (start.equals is None or _spelled(word) == start.equals) and not retained
-        if meant and time.monotonic() - self._back_s > _ONE_START_S:
+    def _take_start(self, number: int, start: Start, word: _Word, retained: bool) -> None:
+        spelled = _spelled(word)
+        if spelled in start.offline:
+            if number not in self._missing:
+                self._missing.add(number)
+                self.announce(Contact.LOST)
+            return
+        if start.equals is not None and spelled != start.equals:
+            return
+        missed = number in self._missing
+        self._missing.discard(number)
+        if missed or (not retained and time.monotonic() - self._back_s > _ONE_START_S):
             self._note_return()
 
     def _note_life(self) -> None:

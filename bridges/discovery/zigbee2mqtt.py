@@ -4,8 +4,9 @@ Source: zigbee2mqtt.io, "MQTT topics and messages" and "Exposes" (2.14): feature
 published, 2 settable, 4 can be asked for), `unit`, `value_on` and `value_off`; a device with several channels has
 properties such as `state_l1`. Each of its switches is a device here; what is measured belongs to the first.
 
-After its own start zigbee2mqtt repeats old states, so its `bridge/state` counts as a start of its devices. Values are
-not asked for: many plugs cannot be asked for power and energy (TS011F).
+After its own start zigbee2mqtt repeats old states, so its `bridge/state` counts as a start of its devices; when it ends
+it leaves their availability as it was, so its own counts, too. Values are not asked for: many plugs cannot be asked for
+power and energy (TS011F).
 """
 
 import json
@@ -181,7 +182,8 @@ def _template(
             "online": "online",
             "offline": "offline",
         }
-        template["starts"] = [{"topic": f"{base}/bridge/state", "path": "state", "equals": "online"}]
+        bridge = {"topic": f"{base}/bridge/state", "path": "state", "equals": "online", "offline": "offline"}
+        template["starts"] = [bridge]
         template["capabilities"] = {"switch": dict(switch)}
     if points:
         template["points"] = {name: dict(source) for name, source in points.items()}

@@ -156,3 +156,7 @@ def _presence(body: DeviceBody) -> Iterator[str]:
             yield f"It is there when {_place(body.presence)} says {there}, and away when it says {away}.\n"
         else:
             yield f"It is away when {_place(body.presence)} says {away}, and there when it says anything else.\n"
+    for start in body.starts:
+        if start.offline:
+            words = " or ".join(f"`{word}`" for word in start.offline)
+            yield f"It counts as away, too, while {_place(start)} says {words}.\n"

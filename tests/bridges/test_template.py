@@ -155,6 +155,11 @@ MODE = (
             ),
             "is not retained",
         ),
+        ("title: A\nstarts: [{topic: t, offline: a}]\npoints: {power: {topic: t}}\n", "offline needs equals"),
+        (
+            "title: A\nstarts: [{topic: t, equals: a, offline: a}]\npoints: {power: {topic: t}}\n",
+            "offline needs equals",
+        ),
         ("- 1\n", "is a mapping"),
         (
             MODE.replace("set: {topic: s, words: {a: 1, b: 0}}", "set: {topic: s, words: {a: 1}}"),

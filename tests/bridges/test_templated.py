@@ -394,6 +394,35 @@ async def test_several_words_mean_that_a_device_is_there(tmp_path: Path) -> None
     assert house.contacts == [Contact.LOST, Contact.RESTARTED]
 
 
+BEHIND = CHARGER.replace("{topic: box/boot}", "{topic: hub/state, equals: up, offline: [down, gone]}")
+
+
+async def test_a_device_behind_a_gateway_that_is_away_is_away(tmp_path: Path) -> None:
+    house = await House(tmp_path, BEHIND).start()
+    house.hear("box/all", {"alive": True})
+    house.contacts.clear()
+    for word in (b"down", b"gone"):
+        house.hear("hub/state", word)
+    assert not house.device.online
+    house.hear("box/all", {"alive": True})  # as it was left
+    assert not house.device.online
+    house.hear("hub/state", b"starting")
+    assert not house.device.online
+    house.hear("hub/state", b"up")
+    assert house.device.online
+    assert (house.contacts[0], house.contacts[-1]) == (Contact.LOST, Contact.RESTARTED)
+
+
+async def test_a_gateway_that_came_back_while_our_link_was_down_has_restarted(tmp_path: Path) -> None:
+    house = await House(tmp_path, BEHIND).start()
+    house.hear("hub/state", b"down", retained=True)
+    assert not house.device.online
+    house.hear("hub/state", b"up", retained=True)
+    assert house.device.online
+    house.hear("hub/state", b"up", retained=True)  # told once more
+    assert house.contacts == [Contact.LOST, Contact.RESTARTED]
+
+
 async def test_a_device_that_falls_silent_is_reminded(tmp_path: Path) -> None:
     house = await House(tmp_path, RELAY.replace("every_s: 30", "every_s: 5")).start()
     house.wire.sent.clear()

@@ -127,6 +127,7 @@ async def test_its_own_start_counts_as_that_of_its_devices(zigbee: Zigbee2Mqtt, 
     async with watched(zigbee, plug, tmp_path) as seen:
         await switch(zigbee, seen, "off", f"{PLUG}/1")
         await asyncio.to_thread(zigbee.stop)
+        await until(lambda: not seen.driver.online, "its absence")
         await asyncio.to_thread(zigbee.start, STARTED)
         await until(lambda: Contact.RESTARTED in seen.contacts, "its start", 60)
         await switch(zigbee, seen, "on", f"{PLUG}/1")
