@@ -139,12 +139,15 @@ class Search:
     async def _look(self, drafts: Path) -> None:
         while True:
             await asyncio.sleep(_LOOK_S)
-            await self._ask()
-            for device in self._found():
-                if device.key in self._sights:
-                    self._sights[device.key].renew(device)
-                elif not self._is_known(device):
-                    await self._use(device, drafts)
+            await self._look_once(drafts)
+
+    async def _look_once(self, drafts: Path) -> None:
+        await self._ask()
+        for device in self._found():
+            if device.key in self._sights:
+                self._sights[device.key].renew(device)
+            elif not self._is_known(device):
+                await self._use(device, drafts)
 
     async def _ask(self) -> None:
         """Ask what was not asked yet. What cannot be sent now is asked later."""
