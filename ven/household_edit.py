@@ -119,7 +119,7 @@ def row(device: NewDevice, nominal_w: float | None = None) -> str:
         entry["nominal_w"] = int(nominal_w) if nominal_w.is_integer() else nominal_w
     if device.options:
         entry["with"] = dict(device.options)
-    return yaml_text(entry, flow=True, width=100_000).strip()
+    return yaml_text(entry, flow=True).strip()
 
 
 def _replace(path: Path, text: str) -> None:

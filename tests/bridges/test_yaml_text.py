@@ -28,10 +28,18 @@ def test_odd_texts(text, flow):
     assert YAML(typ="safe").load(written) == {"a": {"b": text}, "c": [text]}
 
 
+@pytest.mark.parametrize("text", ["name\tin the kitchen", "back\\slash and more", "\x1f\x1f0 0"])
+@pytest.mark.parametrize("flow", [None, True])
+def test_long_lines_are_not_broken_behind_an_escape(text, flow):
+    values = {"k" * width: [text] for width in range(90, 130)}
+    for name, value in values.items():
+        assert YAML(typ="safe").load(yaml_text({name: value}, flow=flow)) == {name: value}
+
+
 @given(st.dictionaries(NAMES, VALUES, max_size=5), st.sampled_from([None, True]))
 def test_whatever_is_written_is_read_back(values, flow):
     assert YAML(typ="safe").load(yaml_text(values, flow=flow)) == values
 
 
 def test_an_entry_is_one_line():
-    assert yaml_text({"id": "a", "with": {"x": "b" * 5000}}, flow=True, width=100_000).count("\n") == 1
+    assert yaml_text({"id": "a", "with": {"x": "b" * 5000}}, flow=True).count("\n") == 1
