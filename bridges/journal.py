@@ -198,13 +198,21 @@ class Journal:
             raise UnavailableError(f"{self._path}: the command journal cannot be read: {error}") from error
 
     def accept(self, command: Command, at: datetime, detail: str = "") -> Entry:
-        """Open a command and hold its device. The id must be new."""
+        """Open a command and hold its device. The id must be new.
+
+        What was marked for commands of which none is open (a crash may leave that) is nothing to be restored.
+        """
         with self.transaction():
             entry = self._insert(command, closed=False)
             self._db.execute(
                 "INSERT INTO slot (device, capability, held) VALUES (?, ?, 1)"
                 " ON CONFLICT (device, capability) DO UPDATE SET held = 1",
                 (command.device, command.capability),
+            )
+            self._db.execute(
+                "UPDATE slot SET touched = 0, previous = NULL WHERE device = ?1 AND capability = ?2 AND NOT EXISTS"
+                " (SELECT 1 FROM command WHERE device = ?1 AND capability = ?2 AND closed = 0 AND id != ?3)",
+                (command.device, command.capability, command.id),
             )
             self.step(command.id, State.JOURNALLED, at, detail)
         return entry

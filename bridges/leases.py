@@ -156,7 +156,7 @@ class LeaseManager:
         to it (the returned command says what holds). REFUSED says why. Raises UnavailableError if the journal cannot
         be written; then nothing was taken.
         """
-        self._backlog.flush()
+        self._catch_up()
         if (known := self._journal.latest(command.id)) is not None:
             return known
         now = self._clock.now()
@@ -481,11 +481,20 @@ class LeaseManager:
         self._journal.before_write(slot.device, slot.capability.name, previous, value, at)
         return ()
 
+    def _catch_up(self) -> None:
+        """Have on disk what came before: the end of an earlier lease, written late, would end the next one there.
+
+        Raises UnavailableError.
+        """
+        if not self._backlog.flush():
+            raise UnavailableError("The command journal cannot be written: what came before waits for it, too.")
+
     def _mark(self, slot: CapabilityState) -> bool:
         """Have on disk what the device does before us; False while that is not known, or cannot be written."""
         if not self._learn_previous(slot):
             return False
         try:
+            self._catch_up()
             self._note_write(slot, slot.before, slot.goal, self._clock.now())
         except UnavailableError as error:
             _log.error("a device is not told: the journal cannot be written", device=slot.device, reason=str(error))

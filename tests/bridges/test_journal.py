@@ -136,3 +136,20 @@ def test_what_a_newer_version_wrote_does_not_hide_the_rest(tmp_path: Path) -> No
     assert [outcome.command.id for outcome in journal.outcomes()] == ["c2"]
     assert [lease.command.id for lease in read_open(path)] == ["c2"]
     journal.close()
+
+
+def test_what_a_crash_left_marked_without_a_command_is_not_the_next_ones_previous_state(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "leases.db")
+    where = ("heater", CapabilityKind.SWITCH)
+    commands = [
+        Command(f"c{number}", *where, "off", NOW + timedelta(hours=1), f"event-{number}") for number in (1, 2, 3)
+    ]
+    journal.accept(commands[0], NOW)
+    journal.before_write(*where, "on", "off", NOW)
+    journal.finish("c1", State.REFUSED, NOW)  # and killed before `free`
+    journal.accept(commands[1], NOW)
+    assert not journal.held(*where).touched
+    journal.before_write(*where, "off", "off", NOW)
+    journal.accept(commands[2], NOW)
+    assert (journal.held(*where).touched, journal.held(*where).previous) == (True, "off")
+    journal.close()

@@ -757,6 +757,31 @@ async def test_a_full_disk_is_waited_out(path: Path, clock: ManualClock) -> None
         assert not gateway.keeper.unrecorded
 
 
+async def test_the_end_of_a_lease_that_waits_for_the_disk_does_not_end_the_next_one_there(
+    path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with living(Gateway(path, clock, Scripted())) as gateway:
+        journal, keeper = gateway.journal, gateway.keeper
+        await keeper.command(order())
+        await gateway.reach(State.CONFIRMED)
+        full = True
+
+        def lacks_room(*_: object) -> None:
+            if full:
+                raise UnavailableError("no room")
+
+        finish = journal.finish
+        monkeypatch.setattr(journal, "finish", lambda *what: lacks_room() or finish(*what))
+        await keeper.release("c1")
+        await until(lambda: gateway.driver.value == "on" and keeper.unrecorded, "the device back, and no record of it")
+        with pytest.raises(UnavailableError, match="what came before"):
+            await keeper.command(order("c2", by="event-2"))
+        full = False
+        await keeper.command(order("c2", by="event-2"))
+        await gateway.reach(State.CONFIRMED, "c2")
+        assert journal.held("heater", "switch").previous == "on"
+
+
 async def test_a_device_that_left_the_household_keeps_its_lease(path: Path, clock: ManualClock) -> None:
     plug = Scripted()
     async with living(Gateway(path, clock, plug)) as first:
