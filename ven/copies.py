@@ -186,22 +186,22 @@ class Copier:
         until, readings = self._queue.next(copy.id, copy.batch)
         if not readings:
             return False
+        connection = self._connections[self._household.broker_name(copy.connection, copy.id)]
         try:
-            await self._publish(copy, readings)
+            await self._publish(copy, connection, readings)
         except InvalidError:
             for reading in readings:  # one that cannot be written must not cost the others
-                await self._publish_alone(copy, reading)
+                await self._publish_alone(copy, connection, reading)
         self._queue.done(copy.id, until)
         return True
 
-    async def _publish(self, copy: Copy, readings: Sequence[Reading]) -> None:
+    async def _publish(self, copy: Copy, connection: Connection, readings: Sequence[Reading]) -> None:
         labels = Labels(self._household.name, copy.hardware_id or self._household.name, copy.names, self._units)
-        connection = self._connections[self._household.broker_name(copy.connection, copy.id)]
         for topic, payload in written(copy.format, copy.place(), readings, labels):
             await connection.publish(topic, payload, qos=1)
 
-    async def _publish_alone(self, copy: Copy, reading: Reading) -> None:
+    async def _publish_alone(self, copy: Copy, connection: Connection, reading: Reading) -> None:
         try:
-            await self._publish(copy, [reading])
+            await self._publish(copy, connection, [reading])
         except InvalidError as error:
             _log.error("a reading cannot be copied", copy=copy.id, point=reading.point, reason=str(error))
