@@ -94,3 +94,9 @@ print("went on", flush=True)
         gone.stderr.close()
         assert gone.stdout.read() == b"went on\n"
         assert gone.wait(20) == 0
+
+
+def test_logs_need_no_rich():
+    """It is there for tables; a gateway has none, and its memory is small."""
+    look = "import sys, evenload.logs; assert 'rich' not in sys.modules; import rich.table, structlog; print('fine')"
+    assert subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout == "fine\n"
