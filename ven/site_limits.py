@@ -18,6 +18,7 @@ from core.clock import Clock
 from core.direction import Direction
 from core.errors import UnavailableError
 from core.points import Flow, Kind, Phase, Quality, Quantity, Reading
+from core.spans import EARLIEST
 from ven.household import Household
 from ven.levers import Lever, Setting, best, is_storage, levers
 from ven.planning import Planned, SiteLimit
@@ -31,6 +32,8 @@ _SETTLE: Final = timedelta(seconds=15)
 _STAY: Final = timedelta(minutes=5)
 """How long devices are held back at least, before any is given back for want of need."""
 _SILENT: Final = timedelta(minutes=2)
+_LOOK: Final = timedelta(seconds=30)
+"""How often it is looked whether there is room for a device."""
 _LEAST_SPAN: Final = timedelta(seconds=10)
 """A power out of two readings of a register that lie closer together says little."""
 _UNKEPT: Final = timedelta(minutes=5)
@@ -60,9 +63,12 @@ class _Flow:
     register: tuple[datetime, float] | None = None
     has_power: bool = False
 
-    def take_power(self, since: datetime, at: datetime, power_w: float) -> None:
-        """Take a power, of a moment or the mean of a span; one that was overtaken says nothing."""
-        if self.at is None or at >= self.at or not self.has_power:
+    def take_power(self, since: datetime, at: datetime, power_w: float, now: datetime) -> None:
+        """Take a power, of a moment or the mean of a span; one that was overtaken says nothing.
+
+        What lies ahead was said before the clock was set back.
+        """
+        if self.at is None or at >= self.at or self.at > now + _SETTLE or not self.has_power:
             self.power_w, self.since, self.at, self.has_power = power_w, since, at, True
 
     def take_register(self, at: datetime, energy_wh: float) -> None:
@@ -110,16 +116,22 @@ class _State:
     count: int = 0
     """How many orders there were."""
     numbers: dict[tuple[str, CapabilityKind], int] = field(default_factory=dict)
+    most_w: float = math.inf
+    """How far they can be held back at most."""
+
+    def has_stayed(self, now: datetime) -> bool:
+        """Tell whether they were held back for so long that some may be given back."""
+        return self.changed is None or now - self.changed >= _STAY
 
 
 class SiteLimiter:
     """Keeps the limits that events set to the site."""
 
     def __init__(self, household: Household, devices: Mapping[str, Device], store: Store, clock: Clock) -> None:
-        self._household = household
         self._devices = devices
         self._store = store
         self._clock = clock
+        self._looked = EARLIEST
         wanted = {programme.site.meter for programme in household.programmes if programme.site is not None}
         self._meters = {name: _Meter() for name in wanted}
         self._points = {
@@ -130,22 +142,40 @@ class SiteLimiter:
         }
         self._states: dict[str, _State] = {}
         self._kept: dict[str, float] = store.fact(_FACT) or {}
+        self._holding: tuple[SiteLimit, ...] = ()
         self.on_change: Callable[[], None] = lambda: None
         """Called when the meter of a limit that holds has spoken."""
 
     def take(self, reading: Reading) -> None:
         """Take a reading."""
-        where = self._points.get(reading.point)
-        if where is None or reading.quality not in _USABLE or reading.start > self._clock.now() + _SETTLE:
+        where, now = self._points.get(reading.point), self._clock.now()
+        if where is None or reading.quality not in _USABLE or reading.start > now + _SETTLE:
             return
         meter, kind, direction = where
         flow = meter.fed_in if direction is Flow.EXPORT else meter.drawn
         if kind is Kind.REGISTER:
             flow.take_register(reading.start, reading.value)
         else:
-            flow.take_power(reading.start, reading.start + (reading.duration or timedelta()), reading.value)
-        if self._states:
+            flow.take_power(reading.start, reading.start + (reading.duration or timedelta()), reading.value, now)
+        if any(self._matters(limit, now) for limit in self._holding):
             self.on_change()
+
+    def _matters(self, limit: SiteLimit, now: datetime) -> bool:
+        """Tell whether what the meter says now changes how far devices are held back; most of its words do not."""
+        state = self._states[limit.id]
+        over_w = self._over_w(limit, state, now)
+        if over_w is None:
+            return False
+        if over_w > _ENOUGH_W:
+            return state.held_w < state.most_w
+        room = over_w < -limit.margin_w and state.held_w > 0 and state.has_stayed(now)
+        return room and not timedelta() <= now - self._looked < _LOOK
+
+    def _over_w(self, limit: SiteLimit, state: _State, now: datetime) -> float | None:
+        """Return by how much the limit is passed, by what was said since the last change; None: nothing was."""
+        since = None if state.changed is None else state.changed + _SETTLE
+        net_w = self._meters[limit.meter].net_w(since, now)
+        return None if net_w is None else (net_w if limit.direction is Direction.REDUCE else -net_w) - limit.watts
 
     def orders(self, limits: Iterable[SiteLimit], spared: Spared, now: datetime) -> list[Planned]:
         """Return what keeps the limits that hold now."""
@@ -155,8 +185,11 @@ class SiteLimiter:
         }
         taken: set[str] = set()
         planned: list[Planned] = []
+        self._holding, self._looked = tuple(holding), now
         for limit in sorted(holding, key=lambda each: each.at):
             state = self._states[limit.id]
+            if state.changed is not None and state.changed > now:  # the clock was set back
+                state.changed = now
             usable = self._usable(limit, taken, spared)
             self._judge(limit, state, usable, now)
             mine = list(self._orders_of(limit, state, usable, now))
@@ -179,23 +212,24 @@ class SiteLimiter:
         """Hold devices back further where the meter says that it does not suffice, or less where there is room."""
         meter = self._meters[limit.meter]
         most_w = math.fsum(lever.most_w for device in usable if (lever := self._lever(limit, device)) is not None)
+        state.most_w = most_w
         if meter.is_silent(now):
             wanted_w = self._worst_w(usable) - limit.watts if limit.direction is Direction.REDUCE else most_w
             if wanted_w > state.held_w:
                 _log.warning("the meter is silent: devices are held back as if all of them ran", meter=limit.meter)
                 self._hold(state, min(wanted_w, most_w), now)
             return
-        since = None if state.changed is None else state.changed + _SETTLE
-        net_w = meter.net_w(since, now)
-        if net_w is None:
+        over_w = self._over_w(limit, state, now)
+        if over_w is None:
             return
-        over_w = (net_w if limit.direction is Direction.REDUCE else -net_w) - limit.watts
         self._notice(limit, state, over_w, now)
+        held_w = self._held_w(
+            limit, usable, state.held_w
+        )  # a device that is switched off may give more than was wanted
         if over_w > _ENOUGH_W:
             if state.held_w < most_w:
-                self._hold(state, min(state.held_w + over_w, most_w), now)
-        elif -over_w > limit.margin_w and (state.changed is None or now - state.changed >= _STAY):
-            held_w = self._held_w(limit, usable, state.held_w)
+                self._hold(state, min(held_w + over_w, most_w), now)
+        elif -over_w > limit.margin_w and state.has_stayed(now):
             less_w = max(0.0, held_w - (-over_w - limit.margin_w))  # no more is given back than there is room for
             if self._held_w(limit, usable, less_w) < held_w - _ENOUGH_W:
                 self._hold(state, less_w, now)

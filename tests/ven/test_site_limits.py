@@ -255,6 +255,33 @@ async def test_a_limit_that_cannot_be_kept_is_said_once(caplog):
     assert [state.unkept for state in states] == [True]
 
 
+@pytest.mark.parametrize("meter", [POWER, REGISTER])
+async def test_a_clock_that_is_set_back_stops_nothing(meter):
+    devices = DEVICES | {"grid": Device("grid", "grid_meter", (meter,))}
+    site = Site(DRAW, devices=devices, meter=meter)
+    site.know(event(4000, start=NOON - 10 * HOUR, minutes=1200))
+    await site.runs(timedelta(minutes=5))
+    assert site.net_w <= 4001
+    site.clock.set(NOON - 5 * HOUR)
+    site.base_w = 2000.0
+    await site.runs(timedelta(minutes=5))
+    assert site.net_w <= 4001
+
+
+async def test_most_of_what_a_meter_says_makes_no_work():
+    site = Site(DRAW)
+    site.know(event(4500, minutes=240))
+    await site.runs(timedelta(minutes=10))
+    looks = []
+    site.executor.site.on_change = lambda: looks.append(site.clock.now())
+    for second in range(600):
+        site.clock.advance(SECOND)
+        site.executor.site.take(Reading("grid.power", site.clock.now(), 4400.0 + second % 100))
+    assert looks == []
+    site.executor.site.take(Reading("grid.power", site.clock.now(), 4600.0))
+    assert len(looks) == 1
+
+
 @pytest.mark.parametrize(("value", "quality"), [(math.inf, Quality.BAD), (5.0, Quality.BAD), (-9e9, Quality.BAD)])
 async def test_bad_values_move_nothing(value, quality):
     site = Site(DRAW)
