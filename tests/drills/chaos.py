@@ -143,12 +143,13 @@ class Way:
         self._broker_port = 0
         self._ends: set[asyncio.StreamWriter] = set()
         self._deaf: set[asyncio.StreamWriter] = set()
+        self._passing: set[asyncio.Task[None]] = set()
         self._away = False
 
     async def open(self, broker_port: int) -> None:
         """Begin to let connections through."""
         self._broker_port = broker_port
-        self._server = await asyncio.start_server(self._pass, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._let_through, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def forget(self) -> None:
@@ -165,25 +166,39 @@ class Way:
         """Let connections through again."""
         self._away = False
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Be gone."""
         self.go_away()
         if self._server is not None:
             self._server.close()
+        for passing in list(self._passing):
+            passing.cancel()
+        await asyncio.gather(*self._passing, return_exceptions=True)
+
+    def _let_through(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        passing = asyncio.get_running_loop().create_task(self._pass(reader, writer))
+        self._passing.add(passing)
+        passing.add_done_callback(self._passing.discard)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._away:
-            writer.close()
-            return
+        """Carry what both ends of a connection say, until both have hung up."""
+        ends = [writer]
         try:
+            if self._away:
+                return
             there, back = await asyncio.open_connection("127.0.0.1", self._broker_port)
+            ends.append(back)
+            self._ends.update(ends)
+            await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
         except OSError:
-            writer.close()
-            return
-        self._ends |= {writer, back}
-        await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
-        self._ends -= {writer, back}
-        self._deaf -= {writer, back}
+            return  # the broker is away
+        finally:
+            self._ends.difference_update(ends)
+            self._deaf.difference_update(ends)
+            for end in ends:
+                end.close()
+                with contextlib.suppress(OSError):
+                    await end.wait_closed()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -290,7 +305,7 @@ class World:
         self.kinds = homes_of(PLAN.seed, script.kinds, stage.directory)
         self.dispatch_id = ""
         self.unheld: dict[str, datetime] = {}
-        """When a home lost its power while no gateway held its heater: if none takes it later, nobody puts it right."""
+        """When a home lost its power and no gateway had told its heater anything; if none does, nobody mends that."""
         self.log = stage.directory / LOG_NAME
 
     async def sleep(self, world: timedelta) -> None:
@@ -320,14 +335,18 @@ class World:
                 wanted[place] = self.states()[place]
         return wanted
 
-    def open_leases(self, *homes: Home) -> int:
-        """Return how many commands the gateways of some homes, or of all, have not closed."""
-        total = 0
-        for home in homes or self.homes:
-            path = household_dir(home, self.stage.directory) / "state" / "journal.db"
-            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as db:
-                total += db.execute("SELECT COUNT(*) FROM command WHERE closed = 0").fetchone()[0]
-        return total
+    def open_leases(self) -> int:
+        """Return how many commands the gateways have not closed."""
+        return sum(self._count(home, "SELECT COUNT(*) FROM command WHERE closed = 0") for home in self.homes)
+
+    def has_told(self, home: Home) -> bool:
+        """Tell whether a home's gateway has told its heater something that it has to take back."""
+        return bool(self._count(home, "SELECT COUNT(*) FROM slot WHERE touched = 1"))
+
+    def _count(self, home: Home, query: str) -> int:
+        path = household_dir(home, self.stage.directory) / "state" / "journal.db"
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as db:
+            return int(db.execute(query).fetchone()[0])
 
     @contextlib.asynccontextmanager
     async def broker(self) -> Any:
@@ -374,7 +393,7 @@ async def _power_cut(world: World, trouble: Trouble) -> None:
     names = [_GATEWAY, _HOUSES, _BROKER]
     await world.stage.take_away(*names)
     now = world.scene.clock.now()
-    world.unheld = {home.id: now for home in world.homes if not world.open_leases(home)}
+    world.unheld = {home.id: now for home in world.homes if not world.has_told(home)}
     await world.sleep(trouble.lasts)
     if world.script.after_power_cut != "last" and _HOUSES in world.stage.away:
         with HouseLog(world.log) as log:
@@ -567,7 +586,7 @@ async def run(seed: int, directory: Path) -> Outcome:
         stage.check()
     finally:
         await stage.stop()
-        stage.way.close()
+        await stage.way.close()
     return outcome
 
 
