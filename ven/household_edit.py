@@ -32,11 +32,14 @@ def add_devices(path: Path, devices: Sequence[NewDevice]) -> None:
     Nothing is written that `evenload ven check` would refuse. Raises InvalidError for a file that is no good before or
     after, ConflictError for a template of that name with other contents, UnavailableError if it cannot be written.
     """
+    path = path.resolve()  # where a link leads: the link itself stays
+    before = _read(path)
     folder = load_household(path).templates
     written: list[Path] = []
     try:
+        _check_writable(path)
         written = put_templates(folder, devices)
-        _replace(path, _with(path.read_text(encoding="utf-8"), devices))
+        _replace(path, _with(before, devices), before)
     except OSError as error:
         _drop(written)
         raise UnavailableError(f"{path} cannot be changed: {error.strerror}.") from error
@@ -66,6 +69,25 @@ def write_new(path: Path, text: str) -> None:
         raise UnavailableError(f"{path} cannot be written: {error.strerror}.") from error
 
 
+def _read(path: Path) -> str:
+    """Return a file's text with the ends of its lines as they are. Raises InvalidError."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidError(f"{path} is not UTF-8: {error}.") from error
+    except OSError as error:
+        raise InvalidError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _check_writable(path: Path) -> None:
+    """Raise ConflictError where a new file could not take the place of this one as its owner wants it."""
+    there = path.stat()
+    if not there.st_mode & 0o222:
+        raise ConflictError(f"{path} is read-only: `chmod u+w {path}` lets it be changed.")
+    if os.geteuid() not in (0, there.st_uid):
+        raise ConflictError(f"{path} belongs to another user: run this as that one.")
+
+
 def _put(place: Path, text: str) -> list[Path]:
     """Write a template where there is none; return what was written."""
     if place.exists():
@@ -86,12 +108,21 @@ def _drop(written: Sequence[Path]) -> None:
 def _with(text: str, devices: Sequence[NewDevice]) -> str:
     """Return a household file with these devices behind the others; every other line stays as it is."""
     household = YAML().load(text)
+    lines = text.removeprefix("\ufeff").splitlines(keepends=True)
+    if household.fa.flow_style():
+        raise ConflictError("The file stands in braces, {...}: write each of its names on a line of its own.")
+    marks = [number for number, line in enumerate(lines, 1) if line.rstrip() in ("...", "---")]
+    if marks and any(line.strip() and not line.startswith(("#", "%")) for line in lines[: marks[-1] - 1]):
+        raise ConflictError(f"Line {marks[-1]} ends the file for a reader of YAML: take it out.")
+    end_of_line = "\r\n" if lines[0].endswith("\r\n") else "\n"
+    if not lines[-1].endswith(("\n", "\r")):
+        lines[-1] += end_of_line
     entries = household.get("devices")
-    lines = text.splitlines()
-    rows = [row(device) for device in devices]
+    rows = [row(device) + end_of_line for device in devices]
+    bom = "\ufeff" if text.startswith("\ufeff") else ""
     if not entries:
-        kept = lines if "devices" not in household else _without(lines, *household.lc.key("devices"))
-        return "\n".join([*kept, "devices:", *(f"  - {row}" for row in rows), ""])
+        kept = lines if "devices" not in household else _without(lines, household.lc.key("devices")[0])
+        return "".join([bom, *kept, f"devices:{end_of_line}", *(f"  - {row}" for row in rows)])
     if entries.fa.flow_style():
         raise ConflictError("The devices stand in brackets, [...]: write each on a line of its own, after a dash.")
     begin, _ = household.lc.key("devices")
@@ -100,10 +131,10 @@ def _with(text: str, devices: Sequence[NewDevice]) -> str:
     end = min((line for name in household if (line := household.lc.key(name)[0]) > begin), default=len(lines))
     while not lines[end - 1].strip() or lines[end - 1].startswith("#"):
         end -= 1
-    return "\n".join([*lines[:end], *(f"{indent}- {row}" for row in rows), *lines[end:], ""])
+    return "".join([bom, *lines[:end], *(f"{indent}- {row}" for row in rows), *lines[end:]])
 
 
-def _without(lines: Sequence[str], line: int, _column: int) -> list[str]:
+def _without(lines: Sequence[str], line: int) -> list[str]:
     """Return the lines without that of an empty list."""
     if lines[line].split("#")[0].split() != ["devices:", "[]"]:
         raise ConflictError("The empty list of devices cannot be replaced: write it as `devices: []`.")
@@ -122,12 +153,22 @@ def row(device: NewDevice, nominal_w: float | None = None) -> str:
     return yaml_text(entry, flow=True).strip()
 
 
-def _replace(path: Path, text: str) -> None:
-    """Put a text in the place of a household file at once, if it is a good one."""
+def _make_like(draft: Path, there: os.stat_result) -> None:
+    """Give a file the owner and the permissions of another one: the gateway may run as somebody else than us."""
+    with suppress(PermissionError):  # of a group that is not ours; `_check_writable` has looked at the owner
+        os.chown(draft, there.st_uid, there.st_gid)
+    draft.chmod(there.st_mode & 0o777)
+
+
+def _replace(path: Path, text: str, before: str | None = None) -> None:
+    """Put a text in the place of a household file at once, if it is a good one; the owner stays the same.
+
+    Raises ConflictError where the file says no longer what it said `before`.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".yaml")
     draft = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -135,7 +176,11 @@ def _replace(path: Path, text: str) -> None:
             load_household(draft)
         except InvalidError as error:
             raise InvalidError(str(error).replace(str(draft), str(path))) from error
-        draft.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o600)
+        draft.chmod(0o600)
+        if before is not None:
+            _make_like(draft, path.stat())
+            if _read(path) != before:
+                raise ConflictError(f"{path} was changed meanwhile by somebody else: nothing was written; try again.")
         draft.replace(path)
     finally:
         with suppress(FileNotFoundError):

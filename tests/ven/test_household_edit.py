@@ -1,8 +1,12 @@
 """Adding devices to a household file: what its owner wrote stays, and nothing is written that would not be good."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from core.errors import ConflictError, InvalidError
+from ven import household_edit
 from ven.household_edit import NewDevice, add_devices
 from ven.household_file import load_household
 
@@ -105,3 +109,83 @@ def test_somebodys_own_template_is_not_overwritten(path):
 def test_options_are_read_back_as_they_were(path, text):
     add_devices(path, [NewDevice("plug", "shelly1", "plug", {"id": "plug", "prefix": text})])
     assert load_household(path).devices[1].options == {"id": "plug", "prefix": text}
+
+
+def test_a_file_behind_a_link_is_changed_and_the_link_stays(tmp_path):
+    real, link = tmp_path / "etc" / "home.yaml", tmp_path / "household.yaml"
+    real.parent.mkdir()
+    real.write_text(HOUSEHOLD)
+    link.symlink_to(real)
+    add_devices(link, [PLUG])
+    assert link.is_symlink()
+    assert [entry.id for entry in load_household(real).devices] == ["boiler", "plug"]
+
+
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+def test_the_ends_of_lines_stay_as_they_are(path, bom):
+    before = (bom + HOUSEHOLD.replace("\n", "\r\n")).encode()
+    path.write_bytes(before)
+    add_devices(path, [PLUG])
+    added = b"  - {id: plug, driver: shelly1, role: plug, with: {id: shellyplug-s-2, relay: 0}}\r\n"
+    assert path.read_bytes().replace(added, b"") == before
+
+
+def test_the_owner_of_the_file_stays(path, monkeypatch):
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "chown", lambda _, user, group: given.append((user, group)))
+    add_devices(path, [PLUG])
+    assert given == [(path.stat().st_uid, path.stat().st_gid)]
+
+
+def test_what_its_owner_made_read_only_is_not_replaced(path):
+    path.chmod(0o440)
+    with pytest.raises(ConflictError, match="read-only"):
+        add_devices(path, [LAMP])
+    assert path.read_text() == HOUSEHOLD
+    assert not (path.parent / "templates").exists()
+
+
+def test_the_file_of_another_user_is_not_made_ours(path, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    with pytest.raises(ConflictError, match="another user"):
+        add_devices(path, [PLUG])
+    assert path.read_text() == HOUSEHOLD
+
+
+def test_what_somebody_else_writes_meanwhile_is_not_lost(path, monkeypatch):
+    theirs = HOUSEHOLD.replace("2000", "2200")
+
+    def load_and_edit(draft: Path):
+        household = load_household(draft)
+        if draft != path:
+            path.write_text(theirs)
+        return household
+
+    monkeypatch.setattr(household_edit, "load_household", load_and_edit)
+    with pytest.raises(ConflictError, match="changed meanwhile"):
+        add_devices(path, [LAMP])
+    assert path.read_text() == theirs
+    assert [each.name for each in path.parent.rglob("*.yaml")] == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (HOUSEHOLD + "...\n", r"Line 18 ends the file"),
+        (
+            "{version: 1, name: home, identity: identity, state: state, mqtt: {host: localhost}}\n",
+            r"stands in braces",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_added_to_is_refused_with_what_to_do(path, text, reason):
+    path.write_text(text)
+    with pytest.raises(ConflictError, match=reason):
+        add_devices(path, [PLUG])
+    assert path.read_text() == text
+
+
+def test_a_file_with_a_directive_is_added_to(path):
+    path.write_text("%YAML 1.2\n# Ours\n---\n" + HOUSEHOLD)
+    add_devices(path, [PLUG])
+    assert [entry.id for entry in load_household(path).devices] == ["boiler", "plug"]
