@@ -76,13 +76,16 @@ class DailyUse:
 
     # -- how long
 
-    def ends(self, orders: Iterable[Planned]) -> DayEnds:
-        """Return when all orders together have used a device as long as they may, by local day."""
+    def ends(self, orders: Iterable[Planned], held: Iterable[tuple[str, Span]] = ()) -> DayEnds:
+        """Return when all orders together have used a device as long as they may, by local day.
+
+        `held` are spans in which devices were held beside: by what no plan tells any more.
+        """
         found: dict[tuple[str, date], datetime] = {}
-        every = [order for order in orders if order.device in self._longest and not order.dry_run]
+        every = [(order.device, Span(order.at, order.until)) for order in orders if not order.dry_run] + [*held]
         for device, longest in self._longest.items():
             left: dict[date, timedelta] = {}
-            for day, span in _by_day(_joined(order for order in every if order.device == device), self._zone):
+            for day, span in _by_day(_joined(span for name, span in every if name == device), self._zone):
                 rest = left.setdefault(day, longest)
                 length = (span.end or span.start) - span.start
                 if (device, day) not in found and length >= rest:
@@ -105,8 +108,10 @@ class DailyUse:
 
     # -- what is to be expected
 
-    def spent(self, now: datetime, orders: Iterable[Planned]) -> dict[str, datetime]:
-        """Return device -> until when no other event may use it: those that were used enough today, by all orders."""
+    def spent(
+        self, now: datetime, orders: Iterable[Planned], held: Iterable[tuple[str, Span]] = ()
+    ) -> dict[str, datetime]:
+        """Return device -> until when no other event may use it: those that were used enough today, by all of that."""
         today = local_day(now, self._zone)
         users = self._days.get(today.isoformat(), {})
         found = {device: LATEST for device, most in self._most.items() if not most}
@@ -115,11 +120,13 @@ class DailyUse:
             device: midnight for device, most in self._most.items() if most and len(users.get(device, [])) >= most
         }
         return found | {
-            device: midnight for (device, day), end in self.ends(orders).items() if day == today and end <= now
+            device: midnight for (device, day), end in self.ends(orders, held).items() if day == today and end <= now
         }
 
-    def out_of_reach(self, orders: Iterable[Planned], others: Iterable[Planned]) -> frozenset[str]:
-        """Return the devices that an event, by its orders, will not get, since those of others come before it."""
+    def out_of_reach(
+        self, orders: Iterable[Planned], others: Iterable[Planned], held: Iterable[tuple[str, Span]] = ()
+    ) -> frozenset[str]:
+        """Return the devices that an event, by its orders, will not get, since others, or `held`, come before it."""
         mine, theirs = list(orders), list(others)
         days = {order.device: local_day(order.at, self._zone) for order in reversed(mine)}
         gone = set()
@@ -129,7 +136,7 @@ class DailyUse:
                 users |= set(self._days.get(day.isoformat(), {}).get(device, ()))
                 if len(users - {order.event_id for order in mine}) >= self._most[device]:
                     gone.add(device)
-        ends = self.ends([*theirs, *mine])
+        ends = self.ends([*theirs, *mine], held)
         left = {order.device for order in mine if self.cut(order, ends) is not None}
         return frozenset(gone | (days.keys() - left))
 
@@ -137,16 +144,17 @@ class DailyUse:
         return {day for day, _ in _by_day([Span(order.at, order.until)], self._zone)}
 
 
-def _joined(orders: Iterable[Planned]) -> Iterator[Span]:
-    """Yield when any of the orders holds the device, ascending."""
+def _joined(spans: Iterable[Span]) -> Iterator[Span]:
+    """Yield when any of the spans, which have ends, holds the device, ascending."""
     start = end = None
-    for order in sorted(orders, key=lambda order: order.at):
-        if start is None or end is None or order.at > end:
+    for span in sorted(spans, key=lambda span: span.start):
+        until = span.end or span.start
+        if start is None or end is None or span.start > end:
             if start is not None:
                 yield Span(start, end)
-            start, end = order.at, order.until
+            start, end = span.start, until
         else:
-            end = max(end, order.until)
+            end = max(end, until)
     if start is not None:
         yield Span(start, end)
 

@@ -179,11 +179,12 @@ class Executor:
         wanted: list[Planned] = []
         plans = self.plans(now)
         of_site = self._site_orders([made for _, made in plans], now)
-        ends = self._daily.ends([*(order for _, made in plans for order in made.orders), *of_site])
+        orders = [*(order for _, made in plans for order in made.orders), *of_site]
+        ends = self._daily.ends(orders, self.site.held_before())
         for known, made in plans:
             event_id = known.event.event_id
-            orders = [*made.orders, *(order for order in of_site if order.event_id == event_id)]
-            wanted += [order for each in orders if (order := self._left(each, ends, now)) is not None]
+            mine = [*made.orders, *(order for order in of_site if order.event_id == event_id)]
+            wanted += [order for each in mine if (order := self._left(each, ends, now)) is not None]
             if _nothing_left(made, self._gone(event_id)):
                 self._on_override(event_id)
         there = {known.event.event_id for known in self._store.events()}
@@ -235,7 +236,8 @@ class Executor:
         if self._daily.limits_anything:
             mine = event.event.event_id
             others = [order for known, made in self.plans(now) if known.event.event_id != mine for order in made.orders]
-            found |= dict.fromkeys(self._daily.out_of_reach(orders, others), "it is used enough on that day")
+            spent = self._daily.out_of_reach(orders, others, self.site.held_before())
+            found |= dict.fromkeys(spent, "it is used enough on that day")
         return found
 
     async def _tell(self, order: Planned) -> None:
@@ -304,7 +306,8 @@ class Executor:
         """Return device -> until when no other event may use it, since it was used enough today."""
         if not self._daily.limits_anything:
             return {}
-        return self._daily.spent(now, (order for _, made in self.plans(now) for order in made.orders))
+        orders = (order for _, made in self.plans(now) for order in made.orders)
+        return self._daily.spent(now, orders, self.site.held_before())
 
     async def let_go(self, devices: Collection[str]) -> None:
         """Release these devices where an event holds them, so that they are left as they were.

@@ -93,7 +93,8 @@ def _one(
     made = Plan((), ("the event is cancelled: nothing is done",))
     if not event.cancelled:
         made = plan(known, household, devices, ours, now + HORIZON)
-        made = replace(made, notes=(*made.notes, *_reservations(household, {order.device for order in made.orders})))
+        used = {order.device for order in made.orders} | {step.device for each in made.limits for step in each.order}
+        made = replace(made, notes=(*made.notes, *_reservations(household, used)))
     window, start = event.period.start_after, event.period.start
     return Explanation(
         event.event_id,

@@ -18,10 +18,11 @@ from core.clock import Clock
 from core.direction import Direction
 from core.errors import UnavailableError
 from core.points import Flow, Kind, Phase, Quality, Quantity, Reading
-from core.spans import EARLIEST
+from core.spans import EARLIEST, Span
 from ven.household import Household
 from ven.levers import Lever, Setting, best, is_storage, levers
 from ven.planning import Planned, SiteLimit
+from ven.site_use import SiteUse
 from ven.store import Store
 
 _log = structlog.get_logger(__name__)
@@ -143,6 +144,7 @@ class SiteLimiter:
         self._states: dict[str, _State] = {}
         self._kept: dict[str, float] = store.fact(_FACT) or {}
         self._holding: tuple[SiteLimit, ...] = ()
+        self._use = SiteUse(household, store)
         self.on_change: Callable[[], None] = lambda: None
         """Called when the meter of a limit that holds has spoken."""
 
@@ -190,13 +192,17 @@ class SiteLimiter:
             state = self._states[limit.id]
             if state.changed is not None and state.changed > now:  # the clock was set back
                 state.changed = now
-            usable = self._usable(limit, taken, spared)
+            usable = self._usable(limit, taken, spared, now)
             self._judge(limit, state, usable, now)
             mine = list(self._orders_of(limit, state, usable, now))
             taken |= {order.device for order in mine}
             planned += mine
         self._keep()
-        return planned
+        return self._use.note(planned, now)
+
+    def held_before(self) -> list[tuple[str, Span]]:
+        """Return which devices were held for the site when, as far as that is over."""
+        return self._use.before()
 
     def look_again(self, now: datetime) -> datetime | None:
         """Return when to look again though no meter has spoken; None while no limit holds."""
@@ -204,9 +210,18 @@ class SiteLimiter:
 
     # -- how far
 
-    def _usable(self, limit: SiteLimit, taken: set[str], spared: Spared) -> list[Device]:
-        names = (step.device for step in limit.order if step.device not in taken)
-        return [self._devices[name] for name in names if name in self._devices and not spared(limit.event_id, name)]
+    def _usable(self, limit: SiteLimit, taken: set[str], spared: Spared, now: datetime) -> list[Device]:
+        """Return the devices that may be held back now, in their order: none longer than one event may hold it."""
+        names = (step.device for step in limit.order if step.device in self._devices and step.device not in taken)
+        return [
+            self._devices[name]
+            for name in names
+            if not spared(limit.event_id, name) and self._until(limit, name, now) > now
+        ]
+
+    def _until(self, limit: SiteLimit, device: str, now: datetime) -> datetime:
+        end = self._use.end(limit.event_id, device, now)
+        return limit.until if end is None else min(limit.until, end)
 
     def _judge(self, limit: SiteLimit, state: _State, usable: Sequence[Device], now: datetime) -> None:
         """Hold devices back further where the meter says that it does not suffice, or less where there is room."""
@@ -283,12 +298,13 @@ class SiteLimiter:
                 state.count += 1
                 state.numbers[where] = state.count
             state.settings[where] = setting.value, since
-            parts = (limit.id, limit.until.isoformat(), *where, repr(setting.value), str(state.numbers[where]))
+            until = self._until(limit, setting.device, now)
+            parts = (limit.id, until.isoformat(), *where, repr(setting.value), str(state.numbers[where]))
             yield Planned(
                 "cmd_" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24],
                 limit.event_id,
                 since,
-                limit.until,
+                until,
                 setting.device,
                 setting.capability,
                 setting.value,
