@@ -29,7 +29,7 @@ from bridges.device import CapabilityKind, same
 from bridges.value_template import MOST_TEMPLATE, read
 from bridges.yaml_file import FileError, Place, YamlFile
 from core.errors import InvalidError
-from core.fault_words import faults_in_a_line
+from core.fault_words import faults_in_a_line, near_words
 from core.points import UNITS, Flow, Kind, Phase, Quantity, to_unit
 
 VALUE: Final = "{value}"
@@ -128,6 +128,7 @@ class Head(_Part):
 
 
 _HEAD: Final = tuple(Head.model_fields)
+_NO_PATTERN: Final = re.compile(r"^\s*error: (.+)$", re.MULTILINE)
 
 
 class Scaled(_Part):
@@ -442,8 +443,13 @@ class Template:
         self.name = path.stem
         names = (*_HEAD, *DeviceBody.model_fields)
         if unknown := [name for name in file.values if name not in names]:
-            text = f"unknown name; there are {', '.join(names)}"
-            raise FileError([file.fault((name,), f"{name}: {text}") for name in unknown])
+            listed = f"; there are {', '.join(names)}"
+            raise FileError(
+                [
+                    file.fault((name,), f"{name}: unknown name{near_words(str(name), names) or listed}")
+                    for name in unknown
+                ]
+            )
         self.head = _validated(file, Head, {name: file.values[name] for name in _HEAD if name in file.values})
         self._rest = {name: value for name, value in file.values.items() if name not in _HEAD}
         faults = list(_unknown_placeholders(self._rest, frozenset(self.head.parameters)))
@@ -455,7 +461,7 @@ class Template:
             self.example = _body(self._rest, self.options.model_validate(examples))
         except ValidationError as error:
             prefix: Place = ("parameters",) if error.title == self.options.__name__ else ()
-            raise FileError(file.faults(error, prefix)) from error
+            raise FileError(file.faults(error, prefix, None if prefix else DeviceBody)) from error
         faults = list(_contradictions(self.example))
         if faults:
             raise FileError([file.fault(place, text) for place, text in faults])
@@ -472,7 +478,7 @@ def _validated(file: YamlFile, model: type[Head], values: Mapping[str, Any]) -> 
     try:
         return model.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        raise FileError(file.faults(error)) from error
+        raise FileError(file.faults(error, model=model)) from error
 
 
 def _options_model(file: YamlFile, name: str, head: Head) -> type[BaseModel]:
@@ -489,7 +495,10 @@ def _options_model(file: YamlFile, name: str, head: Head) -> type[BaseModel]:
                 {parameter: what.example if what.default is None else what.default}
             )
         except (SchemaError, TypeError) as error:
-            raise FileError([file.fault(("parameters", parameter), f"{parameter}: {error}")]) from error
+            text = f"{parameter}: {error!s:.200}"
+            if (match := _NO_PATTERN.search(str(error))) is not None:
+                text = f"{parameter}.pattern: is no regular expression: {match[1]}"
+            raise FileError([file.fault(("parameters", parameter, "pattern"), text)]) from error
         except ValidationError as error:
             raise FileError(file.faults(error, ("parameters",))) from error
     return create_model(f"{name}_options", __config__=config, __doc__=head.title, **fields)

@@ -1,21 +1,31 @@
 """YAML files that people write: bounded, and every fault is named with file, line and column."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import ConstructorError, DuplicateKeyError, RoundTripConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import Node
 
 from core.errors import InvalidError
-from core.fault_words import fault_words
+from core.fault_words import fault_words, names_at, near_words
 
 _MOST_BYTES: Final = 200_000
 _MOST_NODES: Final = 50_000
 _MOST_NESTED: Final = 50
 _MOST_FAULTS: Final = 20
+_LONGEST_SHOWN: Final = 40
+_TWICE: Final = re.compile(r'found duplicate key "(.{1,80}?)" with value', re.DOTALL)
+_PROBLEMS: Final = {
+    "but found another document": "A second document begins here: take this line, and what follows, out.",
+    r"'\t' that cannot start any token": "A tab stands here: indent with spaces.",
+}
+"""Words of the YAML reader, and ours."""
 
 Place = tuple[str | int, ...]
 """The way from the top of a file to one of its values: names in mappings, positions in lists."""
@@ -31,7 +41,8 @@ class Fault:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}: {self.text}" if self.line else f"{self.file}: {self.text}"
+        text = "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in self.text)
+        return f"{self.file}:{self.line}:{self.column}: {text}" if self.line else f"{self.file}: {text}"
 
 
 class FileError(InvalidError):
@@ -76,15 +87,16 @@ class YamlFile:
             node = node[part]
         return Fault(self.path, line + 1, column + 1, text)
 
-    def faults(self, error: ValidationError, prefix: Place = ()) -> list[Fault]:
-        """Return what a model found wrong with the values at `prefix`."""
-        return [
-            self.fault(
-                place := (*prefix, *fault["loc"]),
-                f"{_named(place)}{fault_words(fault['type'], fault['msg'], fault['input'])}",
-            )
-            for fault in error.errors(include_url=False, include_context=False)
-        ]
+    def faults(self, error: ValidationError, prefix: Place = (), model: type[BaseModel] | None = None) -> list[Fault]:
+        """Return what a model found wrong with the values at `prefix`; `model` tells which names there are."""
+        faults = []
+        for fault in error.errors(include_url=False, include_context=False):
+            place, unknown = (*prefix, *fault["loc"]), "unknown name"
+            if fault["type"] == "extra_forbidden" and model is not None:
+                unknown += near_words(str(place[-1]), names_at(model, fault["loc"][:-1]))
+            text = fault_words(fault["type"], fault["msg"], fault["input"], unknown=unknown)
+            faults.append(self.fault(place, f"{_named(place)}{text}"))
+        return faults
 
     def _parse(self) -> Any:
         path = self.path
@@ -94,7 +106,7 @@ class YamlFile:
                 raise FileError([Fault(path, 0, 0, f"The file is longer than {_MOST_BYTES} bytes.")])
             if _nested(text) > _MOST_NESTED:
                 raise self._unbounded()
-            return YAML(typ="rt").load(text.decode("utf-8"))
+            return _reader().load(text.decode("utf-8"))
         except OSError as error:
             raise FileError([Fault(path, 0, 0, f"The file cannot be read: {error.strerror}.")]) from error
         except UnicodeDecodeError as error:
@@ -102,7 +114,7 @@ class YamlFile:
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-            raise FileError([Fault(path, line, column, str(error.problem or error.context or "not YAML"))]) from error
+            raise FileError([Fault(path, line, column, _problem(error))]) from error
         except (YAMLError, RecursionError, ValueError) as error:
             raise FileError([Fault(path, 0, 0, f"The file is not YAML: {error}.")]) from error
 
@@ -125,6 +137,38 @@ class YamlFile:
             return node
 
         return walk(self._tree, 0)
+
+
+class _Constructor(RoundTripConstructor):
+    """Makes values, and says where one cannot be made: a day that there is not, a number of thousands of digits."""
+
+    def construct_object(self, node: Node, deep: bool = False) -> Any:
+        """Return the value of a node. Raises ConstructorError."""
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, OverflowError) as error:
+            what = str(getattr(node, "value", ""))[:_LONGEST_SHOWN]
+            raise ConstructorError(
+                None, None, f"'{what}' looks like a number or a date, and is none: put it in quotes", node.start_mark
+            ) from error
+
+
+def _reader() -> YAML:
+    reader = YAML(typ="rt")
+    reader.Constructor = _Constructor
+    return reader
+
+
+def _problem(error: MarkedYAMLError) -> str:
+    """Return what is wrong in a file that is not YAML; values, which may be secrets, are not repeated."""
+    problem = str(error.problem or error.context or "not YAML")
+    if isinstance(error, DuplicateKeyError):
+        match = _TWICE.match(problem)
+        return f"{match[1] if match else 'A name'} stands there twice; each name has one place in a section."
+    for theirs, ours in _PROBLEMS.items():
+        if theirs in problem:
+            return ours
+    return problem
 
 
 def _nested(text: bytes) -> int:

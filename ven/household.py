@@ -443,6 +443,11 @@ class Programme(_Part):
             raise ValueError("hold goes with prices")
         return self
 
+    @property
+    def rule(self) -> str:
+        """Which of its rules it has."""
+        return next(name for name in ("levels", "prices", "follow", "site", "shed", "increase") if getattr(self, name))
+
     @field_validator("follow")
     @classmethod
     def _formulas(

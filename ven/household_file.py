@@ -1,6 +1,6 @@
 """Reading `household.yaml`: every fault is named with file, line and column."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -15,12 +15,14 @@ from bridges.yaml_file import Fault, FileError, Place, YamlFile
 from core.clock import system_clock
 from core.direction import Direction
 from core.errors import InvalidError
+from core.fault_words import near_words
 from core.points import Phase, Quantity
 from core.spans import Duration
+from openadr.model.signal import SIGNAL_TABLE
 from ven.devices import make_driver
 from ven.household import CapabilityWords, DeviceEntry, Household, Programme
 from ven.levers import capability_of, levers, shifted_value
-from ven.rules import order_of
+from ven.rules import SITE_SIGNALS, WATT_SIGNALS, order_of
 
 _LONGEST_TEXT: Final = 200
 
@@ -31,7 +33,7 @@ def load_household(path: Path) -> Household:
     try:
         household = Household.model_validate(file.values)
     except ValidationError as error:
-        raise FileError(file.faults(error)) from error
+        raise FileError(file.faults(error, model=Household)) from error
     household = _anchored(household, path.resolve().parent)
     faults = list(_check(file, household))
     if faults:
@@ -59,7 +61,7 @@ def _check(file: YamlFile, household: Household) -> Iterator[Fault]:
             driver.Options.model_validate(entry.options)
             devices[entry.id] = make_driver(entry, driver, NoConnection(), system_clock()).describe()
         except ValidationError as error:
-            yield from file.faults(error, (*where, "with"))
+            yield from file.faults(error, (*where, "with"), driver.Options)
         except InvalidError as error:
             yield file.fault((*where, "capabilities"), str(error))
     known = {entry.id for entry in household.devices}
@@ -83,7 +85,7 @@ def _check_comfort(entry: DeviceEntry, devices: dict[str, Device], names: set[st
         other, point = rule.reading()
         owner = entry.id if other is None else other
         if owner not in names:
-            yield (index, "when"), f"There is no device '{owner}'."
+            yield (index, "when"), _absent(owner, names)
         elif owner in devices and f"{owner}.{point}" not in {each.id for each in devices[owner].points}:
             points = ", ".join(each.id.removeprefix(f"{owner}.") for each in devices[owner].points) or "none"
             yield (index, "when"), f"Device '{owner}' reads no {point}; it reads {points}."
@@ -115,18 +117,40 @@ def _check_resources(file: YamlFile, household: Household, names: set[str]) -> I
             yield file.fault(("resources", index, "id"), f"There are two resources '{resource.id}'.")
         seen.add(resource.id)
         if resource.meter is not None and resource.meter not in names:
-            yield file.fault(("resources", index, "meter"), f"There is no device '{resource.meter}'.")
+            yield file.fault(("resources", index, "meter"), _absent(resource.meter, names))
         for place, name in enumerate(resource.devices):
             if name not in names:
-                yield file.fault(("resources", index, "devices", place), f"There is no device '{name}'.")
+                yield file.fault(("resources", index, "devices", place), _absent(name, names))
+
+
+def _absent(name: str, names: Collection[str]) -> str:
+    return f"There is no device '{name}'{near_words(name, sorted(names)) or '.'}"
+
+
+def _check_match(programme: Programme) -> Iterator[tuple[Place, str]]:
+    """Yield why no event could ever match a programme, or be one that its rule can answer."""
+    match, rule = programme.match, programme.rule
+    types = [kind for name, kind in SIGNAL_TABLE if name == match.signal]
+    if match.type is not None and types and match.type not in types:
+        near = near_words(match.type, types) or f"; there are {', '.join(types)}"
+        yield ("match", "type"), f"{match.signal} has no type {match.type}{near}"
+        return
+    wanted = {"shed": WATT_SIGNALS, "increase": WATT_SIGNALS, "site": SITE_SIGNALS}.get(rule)
+    if wanted is not None and not any(match.signal == name and match.type in (None, kind) for name, kind in wanted):
+        signals = ", ".join(f"{name}/{kind}" for name, kind in sorted(wanted))
+        yield ("match",), f"No event would use this: {rule} answers {signals}."
+    for level in programme.levels or () if match.signal == "SIMPLE" else ():
+        if not SIGNAL_TABLE["SIMPLE", "level"][1](level):
+            yield ("levels", level), f"SIMPLE has the levels 1, 2 and 3, and 0 for none; {level} never comes."
 
 
 def _check_programme(
     programme: Programme, household: Household, names: set[str], devices: dict[str, Device]
 ) -> Iterator[tuple[Place, str]]:
+    yield from _check_match(programme)
     for loc, name, settings in _uses(programme):
         if name not in names:
-            yield loc, f"There is no device '{name}'."
+            yield loc, _absent(name, names)
             continue
         device = devices.get(name)
         if device is None:
@@ -156,7 +180,7 @@ def _direction(programme: Programme, loc: Place) -> Direction:
 
 def _check_meter(meter: str, names: set[str], devices: dict[str, Device]) -> Iterator[tuple[Place, str]]:
     if meter not in names:
-        yield ("site", "meter"), f"There is no device '{meter}'."
+        yield ("site", "meter"), _absent(meter, names)
     elif meter in devices and not any(
         point.quantity in (Quantity.POWER_REAL, Quantity.ENERGY_REAL) and point.phase is Phase.TOTAL
         for point in devices[meter].points
@@ -167,7 +191,7 @@ def _check_meter(meter: str, names: set[str], devices: dict[str, Device]) -> Ite
 def _check_follow(programme: Programme, names: set[str], devices: dict[str, Device]) -> Iterator[tuple[Place, str]]:
     for name, formulas in (programme.follow or {}).items():
         if name not in names:
-            yield ("follow", name), f"There is no device '{name}'."
+            yield ("follow", name), _absent(name, names)
         for kind in formulas if name in devices else ():
             known = capability_of(devices[name], kind)
             if known is None:

@@ -89,7 +89,7 @@ def test_our_own_templates_are_good_and_explain_themselves(path: Path) -> None:
         ("default: 0", "default: 7", 4, "relay: should be less than or equal to 3"),
         ("default: 0", "default: much", 4, "relay"),
         ("type: integer, ", "", 4, "low and high are for numbers"),
-        ("example: p1", "pattern: '(', example: p1", 3, "id: "),
+        ("example: p1", "pattern: '(', example: p1", 3, "id.pattern: is no regular expression"),
         ("example: p1", "pattern: '^[0-9]+$', example: p1", 3, "id: should have the form"),
         ("  relay:", "  value: {title: V, description: V., default: 1}\n  relay:", 4, "cannot be named value"),
         ("  relay:", "  copy: {title: V, description: V., default: 1}\n  relay:", 4, "cannot be named copy"),

@@ -56,3 +56,35 @@ def test_many_faults_are_not_all_told(tmp_path: Path) -> None:
 def test_what_is_without_bounds_or_no_mapping_is_refused(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(FileError, match=words):
         YamlFile(written(tmp_path, text), "device")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: 1\nb: {secret: geheim, secret: other}\n", "2:21: secret stands there twice"),
+        ("a: 1\n---\nb: 1\n", "2:1: A second document begins here"),
+        ("a: 1\nb:\n\t- 1\n", "3:1: A tab stands here: indent with spaces"),
+        ("a: 1\nb: 2026-02-30\n", "2:4: '2026-02-30' looks like a number or a date, and is none"),
+        ("a: 1\nb: [" + "9" * 5000 + "]\n", "2:5: '9999999999999999999999999999999999999999' looks like a number"),
+    ],
+)
+def test_what_is_not_yaml_is_told_with_its_place_and_without_secrets(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(FileError) as caught:
+        YamlFile(written(tmp_path, text), "device")
+    assert f"some.yaml:{said}" in str(caught.value)
+    assert "geheim" not in str(caught.value)
+
+
+def test_an_unknown_name_is_told_with_the_nearest_that_there_is(tmp_path: Path) -> None:
+    file = YamlFile(written(tmp_path, "sizes: [1]\nwrods: {}\n"), "device")
+    with pytest.raises(ValidationError) as caught:
+        Model.model_validate(file.values)
+    (fault,) = file.faults(caught.value, model=Model)
+    assert fault.text == "wrods: unknown name; do you mean words?"
+
+
+def test_names_drive_no_terminal(tmp_path: Path) -> None:
+    file = YamlFile(written(tmp_path, 'sizes: [1]\n"\\e[31mred": 1\n'), "device")
+    with pytest.raises(ValidationError) as caught:
+        Model.model_validate(file.values)
+    assert r"\x1b[31mred: unknown name" in str(FileError(file.faults(caught.value)))

@@ -1,10 +1,12 @@
 """Plain words for what is wrong in a file."""
 
 import re
+from typing import Annotated
 
 import pytest
+from pydantic import BaseModel, Field
 
-from core.fault_words import fault_words, formed
+from core.fault_words import fault_words, formed, names_at, near_words
 
 
 @pytest.mark.parametrize(
@@ -13,7 +15,7 @@ from core.fault_words import fault_words, formed
         ("missing", "Field required", "is missing"),
         ("extra_forbidden", "Extra inputs are not permitted", "unknown name"),
         ("value_error", "Value error, the end is before the start", "the end is before the start"),
-        ("int_type", "Input should be a valid integer", "should be a valid integer"),
+        ("int_type", "Input should be a valid integer", "should be a whole number"),
         ("string_pattern_mismatch", "String should match pattern '^a$'", "should have the form '^a$'"),
         ("too_short", "Tuple should have at least 1 item after validation, not 0", "should have 1 entry at least"),
         ("too_long", "Dictionary should have at most 5 items after validation, not 9", "should have 5 entries at most"),
@@ -33,3 +35,40 @@ def test_what_is_wanted_stands_for_a_regular_expression():
     assert check(5) == 5, "that it is no text is said by the type"
     with pytest.raises(ValueError, match="should be a's"):
         check("b")
+
+
+class Inner(BaseModel):
+    power: int = 0
+    with_: int = Field(0, alias="with")
+
+
+class Outer(BaseModel):
+    lists: tuple[Inner, ...] | None = None
+    tables: dict[int, dict[str, Inner]] = {}
+    either: Annotated[str | Inner, Field(max_length=9)] = ""
+    number: int = 0
+
+
+@pytest.mark.parametrize(
+    ("place", "names"),
+    [
+        ((), ["lists", "tables", "either", "number"]),
+        (("lists", 3), ["power", "with"]),
+        (("tables", 1, "a"), ["power", "with"]),
+        (("either",), ["power", "with"]),
+        (("number",), []),
+        (("number", "more"), []),
+        (("nowhere", 1), []),
+        (("tables", 1), []),
+    ],
+)
+def test_the_names_of_a_section_are_those_of_its_model(place, names):
+    assert names_at(Outer, place) == names
+
+
+def test_the_nearest_names_are_proposed_else_those_that_there_are():
+    known = ["above", "below", "until"]
+    assert near_words("abov", known) == "; do you mean above?"
+    assert near_words("zzz", known) == "; there are above, below, until"
+    assert near_words("zzz", [f"name{number}x" for number in range(50)]) == ""
+    assert near_words("x" * 100_000, ["above"]) == "; there are above"

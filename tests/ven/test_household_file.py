@@ -355,3 +355,52 @@ def test_faults_are_said_in_plain_words(tmp_path, text, words):
     others = "\n".join(line for line in GOOD.splitlines() if not line.startswith(f"{name}:"))
     (fault,) = faults(tmp_path, f"{others}\n{text}\n")
     assert fault[2].startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("programme", "column", "said"),
+    [
+        (
+            "{match: {signal: LOAD_DISPATCH, type: setpiont}, shed: {order: [heater]}}",
+            37,
+            "LOAD_DISPATCH has no type setpiont; do you mean setpoint?",
+        ),
+        (
+            "{match: {signal: SIMPLE}, shed: {order: [heater]}}",
+            6,
+            "No event would use this: shed answers LOAD_CONTROL/",
+        ),
+        (
+            "{match: {signal: LOAD_DISPATCH, type: delta}, site: {meter: heater, order: [heater]}}",
+            6,
+            "No event would use this: site answers LOAD_CONTROL/x-loadControlCapacity, LOAD_DISPATCH/setpoint.",
+        ),
+        (
+            "{match: {signal: SIMPLE}, levels: {7: {heater: {switch: 'off'}}}}",
+            40,
+            "SIMPLE has the levels 1, 2 and 3, and 0 for none; 7 never comes.",
+        ),
+        (
+            "{match: {signal: LOAD_DISPATCH}, shed: {order: [haeter]}}",
+            53,
+            "There is no device 'haeter'; do you mean heater?",
+        ),
+    ],
+)
+def test_a_programme_that_no_event_would_use_is_named(tmp_path, programme, column, said):
+    text = GOOD[: GOOD.index("programmes:")] + f"programmes:\n  - {programme}\n"
+    found = [(where, words) for line, where, words in faults(tmp_path, text) if line == 15]
+    assert any(where == column and words.startswith(said) for where, words in found), found
+
+
+def test_a_signal_of_ones_own_has_types_and_levels_of_ones_own(tmp_path):
+    programme = "{match: {signal: x-mine, type: x-level}, levels: {7: {}}}"
+    text = GOOD[: GOOD.index("programmes:")] + f"programmes:\n  - {programme}\n"
+    assert read(tmp_path, text).programmes[0].match.type == "x-level"
+
+
+def test_unknown_names_within_a_programme_and_a_device_are_told_with_the_nearest(tmp_path):
+    text = GOOD.replace("shed: {order: [heater]}", "shed: {ordr: [heater]}").replace("nominal_w", "nominal")
+    said = [words for _, _, words in faults(tmp_path, text)]
+    assert "devices.0.nominal: unknown name; do you mean nominal_w?" in said
+    assert "programmes.0.shed.ordr: unknown name; do you mean order?" in said
