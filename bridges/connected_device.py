@@ -18,9 +18,12 @@ from core.clock import Clock
 from core.errors import InvalidError, UnavailableError
 from core.fault_words import faults_in_a_line
 from core.points import Flow, Kind, Phase, Point, Quantity, Reading
+from core.spans import EARLIEST
 
 _log = structlog.get_logger(__name__)
 
+_NO_CLOCK: Final = timedelta(days=36_525)
+"""A stamp that lies so far ahead comes from no clock, also from none that is wrong."""
 _QUIET_S: Final = 3.0
 """So long after it, or our link, came back what a device says is no person's doing. Longer than it takes to answer."""
 
@@ -138,20 +141,20 @@ class ConnectedDevice:
             observer(contact)
 
     def reading(self, name: str, at: datetime, value: float, duration: timedelta | None = None) -> None:
-        """Pass on a value; a stored one that claims to come from the future is dropped.
+        """Pass on a value; one that claims to come from the future, or from before the calendar, is dropped.
 
         Raises InvalidError for what is no number in our unit, though it may have been one in the device's.
         """
         finite(value)
-        if at <= self.clock.now() + NEAR:
+        if EARLIEST < at <= self.clock.now() + NEAR:
             self._on_reading(Reading(f"{self.device.id}.{name}", at, value, duration))
 
     def correction(self, stamps: Iterable[datetime], *, retained: bool) -> timedelta:
         """Return what to add to the stamps of one message's readings, where the device's clock is far from ours."""
-        newest = max(stamps, default=None)
+        now = self.clock.now()
+        newest = max((stamp for stamp in stamps if stamp - now < _NO_CLOCK), default=None)
         if newest is None or retained:
             return timedelta()
-        now = self.clock.now()
         off = self._meter_clock.correction(newest, now, self.clock.elapsed())
         if off and not self._distrusted:
             _log.warning(

@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta
 from typing import Final
 
+from core.spans import shifted
+
 NEAR: Final = timedelta(seconds=1)
 """Clocks and a message's way differ by that much; such a stamp means now."""
 _LAG: Final = timedelta(minutes=5)
@@ -36,7 +38,7 @@ class DeviceClock:
             return now
         if last is not None and elapsed - last[1] >= NEAR and abs((stamp - last[0]) - (elapsed - last[1])) <= NEAR:
             self._off = age
-        return min(now, stamp + self._off)
+        return min(now, shifted(stamp, self._off.total_seconds()))
 
     def correction(self, newest: datetime, now: datetime, elapsed: timedelta) -> timedelta:
         """Return what to add to the stamps of a message of readings, the newest of which bears `newest`.
@@ -52,4 +54,6 @@ class DeviceClock:
         steady = last is not None and pace >= NEAR and abs((newest - last[0]) - pace) <= NEAR
         if age < timedelta() or age > _MEMORY or (steady and age > _MOST_LATE * pace):
             self._off = age
+        elif abs(age - self._off) > _MEMORY:  # so old, or new, it would be by what was learnt: the clock was put right
+            self._off = timedelta()
         return min(self._off, age)

@@ -49,6 +49,7 @@ from bridges.value_template import read
 from core.clock import Clock, pause
 from core.errors import InvalidError, UnavailableError
 from core.points import UNITS, Point, Reading, to_unit
+from core.spans import shifted
 
 _log = structlog.get_logger(__name__)
 
@@ -68,6 +69,7 @@ _LATE: Final = timedelta(seconds=20)
 """A device's timer is so exact, and says so within that time; an order may have come to it late."""
 _STATE_PLACE: Final = 3
 """So long is the place of a state in a template; that of a part's is longer."""
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _SEGMENT: Final = re.compile(r"[:/]")
 
 _Word = str | bool | float
@@ -331,7 +333,7 @@ class TemplatedDevice(ConnectedDevice):
         if not retained:
             self._note_life()
         for name, at, number in sorted(values, key=itemgetter(1)):
-            self._pass_on(name, at + off, number, "")
+            self._pass_on(name, shifted(at, off.total_seconds()), number, "")
 
     def _take_records(self, names: dict[str, str], message: Message) -> None:
         """Take a SenML pack: its values carry their own time."""
@@ -342,7 +344,7 @@ class TemplatedDevice(ConnectedDevice):
         for record in records:
             name = names.get(record.label) or names.get(_SEGMENT.split(record.name)[-1])
             if name is not None and not isinstance(record.value, bool | str | None):
-                self._pass_on(name, record.at + off, record.value, record.unit)
+                self._pass_on(name, shifted(record.at, off.total_seconds()), record.value, record.unit)
 
     def _take_value(self, name: str, word: _Word, retained: bool) -> None:
         if not retained:  # an old value without a time says nothing
@@ -354,7 +356,7 @@ class TemplatedDevice(ConnectedDevice):
         source, ours = self._body.points[name], self._units[name]
         converted = to_unit(source.ours(value), unit or source.unit or ours, ours)
         period = None if source.period_s is None else timedelta(seconds=source.period_s)
-        self.reading(name, at if period is None else at - period, converted, period)
+        self.reading(name, at if source.period_s is None else shifted(at, -source.period_s), converted, period)
 
     def _take_state(self, kind: CapabilityKind, source: StateSource, word: _Word, retained: bool) -> None:
         value = _our_words(kind, self._body.capabilities[kind], source, word)
@@ -590,7 +592,6 @@ def _spelled(word: _Word) -> str:
 def _number(word: _Word) -> float:
     if isinstance(word, bool):
         raise InvalidError(f"{_spelled(word)} is not a number.")
-    try:
-        return finite(float(word))
-    except ValueError as error:
-        raise InvalidError(f"{word!r:.80} is not a number.") from error
+    if isinstance(word, str) and not _NUMBER.fullmatch(word.strip()):  # Python's own reads 1_000, and other alphabets
+        raise InvalidError(f"{word!r:.80} is not a number.")
+    return finite(float(word))

@@ -1,10 +1,11 @@
 """YAML files that people write: bounded, and every fault is named with file, line and column."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from types import UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
@@ -13,7 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import Node
 
 from core.errors import InvalidError
-from core.fault_words import fault_words, names_at, near_words
+from core.fault_words import fault_words, near_words
 
 _MOST_BYTES: Final = 200_000
 _MOST_NODES: Final = 50_000
@@ -186,3 +187,33 @@ def _nested(text: bytes) -> int:
 def _named(place: Place) -> str:
     names = [str(part) for part in place if part != "[key]"]  # pydantic's word for a fault in a mapping's key
     return f"{'.'.join(names)}: " if names else ""
+
+
+def names_at(model: type[BaseModel], place: Iterable[str | int]) -> list[str]:
+    """Return the names that a section has, by the way from the top of a model; none where that is not known."""
+    kinds: list[Any] = [model]
+    for part in place:
+        kinds = [inner for kind in kinds for inner in _inside(kind, part)]
+    return [field.alias or name for kind in kinds if _is_model(kind) for name, field in kind.model_fields.items()]
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _inside(kind: Any, part: str | int) -> list[Any]:
+    """Return the kinds of value that stand under a name, or at a place, of a value of some kind."""
+    if _is_model(kind):
+        fields = {field.alias or name: field for name, field in kind.model_fields.items()}
+        return _plain(fields[part].annotation) if part in fields else []
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is dict:
+        return _plain(inner[1])
+    return _plain(inner[0]) if origin in (list, tuple) and inner else []
+
+
+def _plain(kind: Any) -> list[Any]:
+    """Return the kinds that a union, or what is annotated, stands for."""
+    if get_origin(kind) in (UnionType, Union):
+        return [each for member in get_args(kind) for each in _plain(member)]
+    return _plain(get_args(kind)[0]) if get_origin(kind) is Annotated else [kind]

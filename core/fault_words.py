@@ -3,10 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
-from types import UnionType
-from typing import Annotated, Any, Final, Union, get_args, get_origin
-
-from pydantic import BaseModel
+from typing import Any, Final
 
 _WORDS: Final = {
     "missing": "is missing",
@@ -52,36 +49,6 @@ def near_words(name: str, names: Collection[str]) -> str:
     if near:
         return f"; do you mean {' or '.join(near)}?"
     return f"; there are {', '.join(names)}" if 0 < len(names) <= _FEW else ""
-
-
-def names_at(model: type[BaseModel], place: Iterable[str | int]) -> list[str]:
-    """Return the names that a section has, by the way from the top of a model; none where that is not known."""
-    kinds: list[Any] = [model]
-    for part in place:
-        kinds = [inner for kind in kinds for inner in _inside(kind, part)]
-    return [field.alias or name for kind in kinds if _is_model(kind) for name, field in kind.model_fields.items()]
-
-
-def _is_model(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def _inside(kind: Any, part: str | int) -> list[Any]:
-    """Return the kinds of value that stand under a name, or at a place, of a value of some kind."""
-    if _is_model(kind):
-        fields = {field.alias or name: field for name, field in kind.model_fields.items()}
-        return _plain(fields[part].annotation) if part in fields else []
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin is dict:
-        return _plain(inner[1])
-    return _plain(inner[0]) if origin in (list, tuple) and inner else []
-
-
-def _plain(kind: Any) -> list[Any]:
-    """Return the kinds that a union, or what is annotated, stands for."""
-    if get_origin(kind) in (UnionType, Union):
-        return [each for member in get_args(kind) for each in _plain(member)]
-    return _plain(get_args(kind)[0]) if get_origin(kind) is Annotated else [kind]
 
 
 def faults_in_a_line(errors: Iterable[Mapping[str, Any]]) -> str:

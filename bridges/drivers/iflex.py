@@ -16,6 +16,7 @@ from bridges.device_clock import DeviceClock
 from core.clock import Clock
 from core.errors import InvalidError
 from core.points import UNITS, to_unit
+from core.spans import shifted
 
 _log = structlog.get_logger(__name__)
 
@@ -149,7 +150,7 @@ class HemsDevice(ConnectedDevice):
             if name is None:
                 continue
             unit = UNITS[POINTS[name][0]]
-            self.reading(name, one.at + off, to_unit(one.value, one.unit or unit, unit))
+            self.reading(name, shifted(one.at, off.total_seconds()), to_unit(one.value, one.unit or unit, unit))
 
     def _take_state(self, message: Message) -> None:
         for state in iflex.read_state(message.payload):

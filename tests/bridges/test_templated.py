@@ -170,6 +170,36 @@ async def test_a_batch_is_read_element_by_element_with_the_times_in_it(tmp_path:
     ]
 
 
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", -6e10, 2.5e11])
+async def test_a_time_at_the_end_of_the_calendar_spoils_no_other_value_now_or_later(tmp_path: Path, at: object) -> None:
+    house = await House(tmp_path, BATCHES, {"id": "M7"}).start()
+    good = {"hardwareId": "M7", "kind": "measured", "values": {"energy.active.total": 1}, "at": "2026-03-02T16:59:30Z"}
+    house.hear("site/batch", [good | {"at": at}, good])
+    assert house.readings[-1].start == NOW - timedelta(seconds=30)
+    house.clock.advance(HOUR)
+    house.hear("site/batch", [good | {"at": at}])
+    house.readings.clear()
+    house.hear("site/batch", [good])
+    assert [one.start for one in house.readings] == [NOW - timedelta(seconds=30)]
+
+
+async def test_a_clock_that_is_put_right_leaves_old_readings_their_age(tmp_path: Path) -> None:
+    house = await House(tmp_path, BATCHES, {"id": "M7"}).start()
+    one = {"hardwareId": "M7", "kind": "measured", "values": {"energy.active.total": 1}}
+    house.hear("site/batch", [one | {"at": "2090-01-01T00:00:00Z"}])
+    assert [each.start for each in house.readings] == [NOW]
+    house.hear("site/batch", [one | {"at": "2026-03-02T16:30:00Z"}])
+    assert [each.start for each in house.readings][1:] == [NOW - 30 * MINUTE]
+
+
+@pytest.mark.parametrize("payload", [b"1_000", "\u0661\u0662".encode(), "\uff11".encode(), b"0x10", b"nan", b"1 2"])
+async def test_a_word_that_other_programs_take_for_no_number_is_none(tmp_path: Path, payload: bytes) -> None:
+    house = await House(tmp_path, "title: T\npoints:\n  power: {topic: box/w, unit: W}\n").start()
+    with pytest.raises(InvalidError, match="not a number"):
+        house.hear("box/w", payload)
+    assert house.readings == []
+
+
 @pytest.mark.parametrize("at", [None, True, "soon", 1e300, "9999-99-99", [1]])
 async def test_a_value_whose_time_is_none_is_refused_and_its_neighbours_count(tmp_path: Path, at: object) -> None:
     house = await House(tmp_path, BATCHES, {"id": "M7"}).start()

@@ -1,11 +1,12 @@
 """Files that people write: what they may hold, and where a fault is said to be."""
 
 from pathlib import Path
+from typing import Annotated
 
 import pytest
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bridges.yaml_file import FileError, YamlFile
+from bridges.yaml_file import FileError, Place, YamlFile, names_at
 
 
 class Model(BaseModel):
@@ -88,3 +89,32 @@ def test_names_drive_no_terminal(tmp_path: Path) -> None:
     with pytest.raises(ValidationError) as caught:
         Model.model_validate(file.values)
     assert r"\x1b[31mred: unknown name" in str(FileError(file.faults(caught.value)))
+
+
+class Inner(BaseModel):
+    power: int = 0
+    with_: int = Field(0, alias="with")
+
+
+class Outer(BaseModel):
+    lists: tuple[Inner, ...] | None = None
+    tables: dict[int, dict[str, Inner]] = {}
+    either: Annotated[str | Inner, Field(max_length=9)] = ""
+    number: int = 0
+
+
+@pytest.mark.parametrize(
+    ("place", "names"),
+    [
+        ((), ["lists", "tables", "either", "number"]),
+        (("lists", 3), ["power", "with"]),
+        (("tables", 1, "a"), ["power", "with"]),
+        (("either",), ["power", "with"]),
+        (("number",), []),
+        (("number", "more"), []),
+        (("nowhere", 1), []),
+        (("tables", 1), []),
+    ],
+)
+def test_the_names_of_a_section_are_those_of_its_model(place: Place, names: list[str]) -> None:
+    assert names_at(Outer, place) == names

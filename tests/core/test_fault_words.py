@@ -1,12 +1,10 @@
 """Plain words for what is wrong in a file."""
 
 import re
-from typing import Annotated
 
 import pytest
-from pydantic import BaseModel, Field
 
-from core.fault_words import fault_words, formed, names_at, near_words
+from core.fault_words import fault_words, formed, near_words
 
 
 @pytest.mark.parametrize(
@@ -35,35 +33,6 @@ def test_what_is_wanted_stands_for_a_regular_expression():
     assert check(5) == 5, "that it is no text is said by the type"
     with pytest.raises(ValueError, match="should be a's"):
         check("b")
-
-
-class Inner(BaseModel):
-    power: int = 0
-    with_: int = Field(0, alias="with")
-
-
-class Outer(BaseModel):
-    lists: tuple[Inner, ...] | None = None
-    tables: dict[int, dict[str, Inner]] = {}
-    either: Annotated[str | Inner, Field(max_length=9)] = ""
-    number: int = 0
-
-
-@pytest.mark.parametrize(
-    ("place", "names"),
-    [
-        ((), ["lists", "tables", "either", "number"]),
-        (("lists", 3), ["power", "with"]),
-        (("tables", 1, "a"), ["power", "with"]),
-        (("either",), ["power", "with"]),
-        (("number",), []),
-        (("number", "more"), []),
-        (("nowhere", 1), []),
-        (("tables", 1), []),
-    ],
-)
-def test_the_names_of_a_section_are_those_of_its_model(place, names):
-    assert names_at(Outer, place) == names
 
 
 def test_the_nearest_names_are_proposed_else_those_that_there_are():
