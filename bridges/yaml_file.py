@@ -126,18 +126,20 @@ class YamlFile:
         """Return plain lists and dicts; a file that grows without end through aliases is refused."""
         count = 0
 
-        def walk(node: Any, depth: int) -> Any:
+        def walk(node: Any, place: Place) -> Any:
             nonlocal count
             count += 1
-            if count > _MOST_NODES or depth > _MOST_NESTED:
+            if count > _MOST_NODES or len(place) > _MOST_NESTED:
                 raise self._unbounded()
             if isinstance(node, dict):
-                return {key: walk(value, depth + 1) for key, value in node.items()}
+                return {key: walk(value, (*place, key)) for key, value in node.items()}
             if isinstance(node, list):
-                return [walk(value, depth + 1) for value in node]
+                return [walk(value, (*place, index)) for index, value in enumerate(node)]
+            if isinstance(node, str) and "\0" in node:  # in a path, or a topic, it ends the text for whoever reads it
+                raise FileError([self.fault(place, f"{_named(place)}holds the character NUL (\\0): take it out.")])
             return node
 
-        return walk(self._tree, 0)
+        return walk(self._tree, ())
 
 
 class _Constructor(RoundTripConstructor):

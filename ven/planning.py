@@ -49,7 +49,7 @@ class Planned:
 class SiteLimit:
     """What the whole site may draw (REDUCE), or feed in (INCREASE), in [at, until), by the devices of an order.
 
-    `id` is that of the rule and its event: the same in all intervals.
+    `id` is that of the rule and the event's signal: the same in all intervals.
     """
 
     id: str
@@ -229,7 +229,8 @@ def _site_limits(
     event = known_event.event
     order = tuple(step for step in rule.order if step.device in allowed)
     direction = Direction.INCREASE if rule.feed_in else Direction.REDUCE
-    ident = f"{event.event_id} {signal.name} {rule.meter} {direction}"
+    place = next(index for index, each in enumerate(event.signals) if each is signal)
+    ident = f"{event.event_id} {place} {rule.meter} {direction}"
     dry_run = event.is_test and household.test_events == "dry_run"
     spans = [(span, site_w(signal, value, household.site.connection_w)) for span, value in intervals]
     for index, (span, watts) in enumerate(_until(known_event.span.end, spans)):

@@ -84,6 +84,11 @@ def test_an_unknown_name_is_told_with_the_nearest_that_there_is(tmp_path: Path) 
     assert fault.text == "wrods: unknown name; do you mean words?"
 
 
+def test_a_text_with_a_nul_is_refused_with_its_place(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"some\.yaml:2:10: b\.1: holds the character NUL"):
+        YamlFile(written(tmp_path, 'a: 1\nb: ["x", "y\\0z"]\n'), "device")
+
+
 def test_names_drive_no_terminal(tmp_path: Path) -> None:
     file = YamlFile(written(tmp_path, 'sizes: [1]\n"\\e[31mred": 1\n'), "device")
     with pytest.raises(ValidationError) as caught:

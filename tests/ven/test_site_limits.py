@@ -1,6 +1,7 @@
 """The whole site's limits: a home with devices and a meter is played, and the meter tells what came of it."""
 
 import math
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from core.spans import Duration
 from openadr.model.event import ActivePeriod, Event
 from openadr.model.opt import OptType
 from openadr.model.signal import Interval, Signal
+from openadr.model.target import Target
 from openadr.model.units import POWER_REAL_W
 from ven.executor import Executor
 from ven.explain import explain
@@ -244,6 +246,20 @@ async def test_a_restart_lets_nothing_go_for_a_moment():
     assert site.told == held
     await site.runs(timedelta(minutes=5))
     assert site.net_w <= 3001
+
+
+async def test_two_signals_of_an_event_that_are_for_different_devices_send_no_order_twice():
+    site = Site(DRAW, car={"class": "Thermostat"}, heater={"class": "Water_Heater"})
+    both = [
+        replace(event(1000).signals[0], signal_id=name, target=Target(device_classes=(name,)))
+        for name in ("Thermostat", "Water_Heater")
+    ]
+    site.know(replace(event(1000), signals=tuple(both)))
+    await site.runs(timedelta(minutes=2))
+    orders = set(site.keeper.open)
+    await site.runs(timedelta(minutes=10))
+    assert site.told == {"car": 6.0, "heater": "off"}
+    assert set(site.keeper.open) == orders
 
 
 async def test_a_limit_that_cannot_be_kept_is_said_once(caplog):
