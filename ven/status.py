@@ -1,5 +1,6 @@
 """What a gateway knows, read from its store beside the running process."""
 
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -162,6 +163,7 @@ def _connections(vitals: Vitals | None, *, running: bool) -> dict[str, dict[str,
             "connected": contact.connected if running else None,
             "since": contact.since.isoformat() if running else None,
             "silent_s": contact.silent_s if running else None,
+            "unused": contact.unused if running else {},
         }
         for name, contact in (vitals.connections if vitals else {}).items()
     }
@@ -286,11 +288,17 @@ def _process_lines(status: dict[str, Any]) -> list[str]:
         lines.append(f"  IT CANNOT PUSH to {vtn['listens_at']}: {vtn['deaf_because']}")
     elif vtn and vtn["listens_at"]:
         lines.append(f"  it pushes to {vtn['listens_at']}; last message: {_local(vtn['last_push'])}")
+    return [*lines, *_connection_lines(status["connections"])]
+
+
+def _connection_lines(connections: Mapping[str, dict[str, Any]]) -> Iterator[str]:
     words = {True: "connected since", False: "NOT CONNECTED since", None: "not known while the gateway is down"}
-    for name, contact in status["connections"].items():
+    for name, contact in connections.items():
         since = "" if contact["connected"] is None else f" {_local(contact['since'])}"
-        lines.append(f"  {name} {contact['address']}: {words[contact['connected']]}{since}")
-    return lines
+        yield f"  {name} {contact['address']}: {words[contact['connected']]}{since}"
+        if unused := contact["unused"]:
+            reasons = ", ".join(f"{count:,} {why}" for why, count in sorted(unused.items()))
+            yield f"    {sum(unused.values()):,} messages came to nothing ({reasons}); the log names them"
 
 
 def _vtn_words(vtn: dict[str, Any]) -> str:

@@ -73,6 +73,8 @@ class ConnectionContact:
     connected: bool
     since: datetime
     silent_s: float | None = None
+    unused: dict[str, int] = field(default_factory=dict)
+    """How many messages came to nothing since the start, by why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ class VitalsFile:
 def _without_times(vitals: Vitals) -> Vitals:
     vtn = replace(vitals.vtn, last_answer=vitals.started) if vitals.vtn.last_answer else vitals.vtn
     vtn = replace(vtn, last_push=vitals.started) if vtn.last_push else vtn
-    connections = {name: replace(contact, silent_s=None) for name, contact in vitals.connections.items()}
+    connections = {name: replace(contact, silent_s=None, unused={}) for name, contact in vitals.connections.items()}
     return replace(vitals, seen=vitals.started, vtn=vtn, connections=connections)
 
 

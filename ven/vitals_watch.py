@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
-from bridges.connections import Connection
+from bridges.connections import Connection, Counting
 from bridges.device import Driver
 from bridges.leases import LeaseManager
 from core.errors import UnavailableError
@@ -97,7 +97,8 @@ class VitalsWatch:
         last, up, heard_s = self._reached.get(name), connection.connected, connection.heard_s
         since = now if last is None or last.connected != up else last.since
         silent_s = None if heard_s is None else round(time.monotonic() - heard_s)
-        return ConnectionContact(options.kind, options.address, up, since, silent_s)
+        unused = dict(connection.unused) if isinstance(connection, Counting) else {}
+        return ConnectionContact(options.kind, options.address, up, since, silent_s, unused)
 
 
 def resume(clock: TrustedClock, files: StateFiles) -> None:

@@ -6,7 +6,7 @@ A device's driver says which kind it needs; the household file says how to reach
 
 import asyncio
 import importlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, cast, runtime_checkable
@@ -70,6 +70,15 @@ class Connection(Protocol):
 
     def observe(self, observer: Callable[[bool], None]) -> None:
         """Call `observer` with True and False when the connection comes up and goes down."""
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A connection that counts the messages that came to nothing."""
+
+    @property
+    def unused(self) -> Mapping[str, int]:
+        """How many, by why; the reasons are few."""
 
 
 @runtime_checkable

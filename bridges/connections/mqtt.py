@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import inspect
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
@@ -52,6 +53,7 @@ class MqttConnection:
         self._heard_s: float | None = None
         self._been_connected = False
         self._storing: Storing = _nothing_to_store
+        self._unused: Counter[str] = Counter()
         if options.warning:
             _log.warning(options.warning)
 
@@ -64,6 +66,11 @@ class MqttConnection:
     def heard_s(self) -> float | None:
         """When the broker was last heard, in seconds of `time.monotonic`; None if never."""
         return self._heard_s if self._session is None else self._session.heard_s
+
+    @property
+    def unused(self) -> Mapping[str, int]:
+        """How many messages came to nothing since the start, by why."""
+        return self._unused
 
     def acknowledge_after(self, storing: Storing) -> None:
         """Acknowledge messages only when what came of them is on disk; until now, when they are handled."""
@@ -129,7 +136,7 @@ class MqttConnection:
 
     async def _connection(self) -> None:
         """Live through one session, until the broker is lost."""
-        session = MqttSession(self._options, self._password, self._tls)
+        session = MqttSession(self._options, self._password, self._tls, self._unused)
         try:
             kept = await session.open()
         except BaseException:
@@ -219,8 +226,10 @@ class MqttConnection:
                 if inspect.isawaitable(waiting):
                     await waiting
             except EvenloadError as error:
+                self._unused["cannot be read"] += 1
                 _log.warning("a message is of no use", topic=topic, reason=str(error))
             except Exception:  # noqa: BLE001  a handler's fault must not break the connection
+                self._unused["could not be handled"] += 1
                 _log.exception("a message could not be handled", topic=topic)
         if message.qos > 0:
             session.acknowledge(message, self._storing())

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -44,7 +44,10 @@ class MqttSession:
     dropped. One is acknowledged by `acknowledge` alone, so that the broker sends it again to who died with it in hand.
     """
 
-    def __init__(self, options: MqttOptions, password: str | None, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, options: MqttOptions, password: str | None, tls: ssl.SSLContext | None, dropped: Counter[str]
+    ) -> None:
+        """Take where the messages that are dropped are counted, by why."""
         self._loop = asyncio.get_running_loop()
         self._options = options
         self._client = _paho_client(options, password, tls)
@@ -52,6 +55,7 @@ class MqttSession:
         self._connack: asyncio.Future[bool] = self._loop.create_future()
         self._answers: dict[int, asyncio.Future[list[ReasonCode]]] = {}
         self._messages: asyncio.Queue[paho.MQTTMessage | None] = asyncio.Queue()
+        self._dropped = dropped
         self._overflowing = False
         self._arrived = 0
         self._handled: deque[tuple[paho.MQTTMessage, asyncio.Future[None] | None]] = deque()
@@ -237,13 +241,16 @@ class MqttSession:
     def _on_message(self, client: paho.Client, _: Any, message: paho.MQTTMessage) -> None:
         self._arrived += 1
         if (fault := self._fault(message)) is not None:
+            self._dropped[fault] += 1
             _log.warning(f"a message {fault} and is dropped", topic=_topic(message), bytes=len(message.payload))
             client.ack(message.mid, message.qos)
         elif self._messages.qsize() < _MAX_WAITING:
             self._messages.put_nowait(message)
-        elif not self._overflowing:
-            self._overflowing = True
-            _log.warning("too many messages wait; those on top are dropped", topic=_topic(message))
+        else:
+            self._dropped["came on top of too many"] += 1
+            if not self._overflowing:
+                self._overflowing = True
+                _log.warning("too many messages wait; those on top are dropped", topic=_topic(message))
 
     def _fault(self, message: paho.MQTTMessage) -> str | None:
         if len(message.payload) > self._options.max_payload_bytes:

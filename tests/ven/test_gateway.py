@@ -661,11 +661,13 @@ async def test_the_status_tells_running_killed_without_broker_and_without_vtn_ap
     assert found["process"]["since"] == NOON.isoformat()
     assert found["vtn"]["answers"] is True
     contact = {"kind": "mqtt", "address": "localhost:1883", "connected": True, "since": NOON.isoformat()}
-    assert found["connections"] == {"mqtt": contact | {"silent_s": None}}
+    assert found["connections"] == {"mqtt": contact | {"silent_s": None, "unused": {}}}
 
+    monkeypatch.setattr(world.broker, "unused", {"cannot be read": 1200, "is too long": 1}, raising=False)
     monkeypatch.setattr(world.broker, "connected", False)
     vtn.down = True
     await shows("mqtt localhost:1883: NOT CONNECTED since 2026-03-02")
+    await shows("1,201 messages came to nothing (1,200 cannot be read, 1 is too long); the log names them")
     await world.step(lambda: "NO ANSWER since 2026" in as_lines(read_status(world.household)), "the silence")
     assert "503" in read_status(world.household)["vtn"]["reason"]
 

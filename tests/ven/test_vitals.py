@@ -53,6 +53,14 @@ def test_a_connection_that_is_silent_is_no_news_until_it_is_lost(tmp_path):
     assert read_vitals(tmp_path) == lost
 
 
+def test_messages_that_came_to_nothing_are_no_news_by_themselves(tmp_path):
+    file = VitalsFile(tmp_path)
+    contact = ConnectionContact("mqtt", "localhost:1883", True, NOON, 1.0, {"cannot be read": 1})
+    file.put(first := replace(VITALS, connections={"mqtt": contact}))
+    file.put(replace(VITALS, connections={"mqtt": replace(contact, unused={"cannot be read": 2})}))
+    assert read_vitals(tmp_path) == first
+
+
 def test_silence_counts_from_the_first_message_without_answer():
     contact = VITALS.vtn.unanswered(NOON, "one").unanswered(NOON + timedelta(hours=1), "other")
     assert (contact.silent_since, contact.reason) == (NOON, "other")

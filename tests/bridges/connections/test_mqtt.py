@@ -279,6 +279,7 @@ async def test_handlers_cannot_break_the_link(tmp_path: Path) -> None:
             assert link.connected
     assert [log["event"] for log in logs].count("a message could not be handled") == 2
     assert [log["event"] for log in logs].count("a message is of no use") == 2
+    assert link.unused == {"could not be handled": 2, "cannot be read": 2}
 
 
 async def test_a_message_that_is_too_long_is_dropped(tmp_path: Path) -> None:
@@ -476,6 +477,7 @@ async def test_a_flood_is_bounded_and_what_waits_comes_in_order(
             for number in range(50):
                 await sender.publish("t", str(number))
             await until(lambda: any("too many messages wait" in log["event"] for log in logs))
+            await until(lambda: link.unused["came on top of too many"] >= 40)
             assert link.connected
             going.set()
             await sender.publish("t", "last")
