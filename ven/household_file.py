@@ -1,7 +1,6 @@
 """Reading `household.yaml`: every fault is named with file, line and column."""
 
 from collections.abc import Collection, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,13 +15,13 @@ from core.clock import system_clock
 from core.direction import Direction
 from core.errors import InvalidError
 from core.fault_words import near_words
-from core.points import Phase, Quantity
 from core.spans import Duration
 from openadr.model.signal import SIGNAL_TABLE
 from ven.devices import make_driver
 from ven.household import CapabilityWords, DeviceEntry, Household, Programme
 from ven.levers import capability_of, levers, shifted_value
 from ven.rules import SITE_SIGNALS, WATT_SIGNALS, order_of
+from ven.site_limits import metering_points
 
 _LONGEST_TEXT: Final = 200
 
@@ -181,10 +180,7 @@ def _direction(programme: Programme, loc: Place) -> Direction:
 def _check_meter(meter: str, names: set[str], devices: dict[str, Device]) -> Iterator[tuple[Place, str]]:
     if meter not in names:
         yield ("site", "meter"), _absent(meter, names)
-    elif meter in devices and not any(
-        point.quantity in (Quantity.POWER_REAL, Quantity.ENERGY_REAL) and point.phase is Phase.TOTAL
-        for point in devices[meter].points
-    ):
+    elif meter in devices and not metering_points(devices[meter]):
         yield ("site", "meter"), f"Device '{meter}' measures neither power nor energy of the site."
 
 
@@ -228,12 +224,22 @@ def _unfit(device: Device, name: CapabilityKind, value: float | str) -> Iterator
     elif capability.values:
         if value not in capability.values:
             yield f"{name} of '{device.id}' is {' or '.join(capability.values)}, not {value}."
-    elif isinstance(value, str) and not (value == "floor" and capability.floor is not None):
-        with suppress(InvalidError):
-            shifted_value(capability, value)
+    elif value != "floor" or capability.floor is None:
+        unit = f" {capability.unit}" if capability.unit else ""
+        try:
+            number = shifted_value(capability, value) if isinstance(value, str) else value
+        except InvalidError:
+            yield f"{name} of '{device.id}' is a number{f' of{unit}' if unit else ''}, not '{value}'."
             return
-        unit = f" of {capability.unit}" if capability.unit else ""
-        yield f"{name} of '{device.id}' is a number{unit}, not '{value}'."
+        low, high = capability.low, capability.high  # a floor raises what is asked; bounds are the device's own
+        if (low is not None and number < low) or (high is not None and number > high):
+            yield f"{name} of '{device.id}' is {_span(low, high)}{unit}, not {value}."
+
+
+def _span(low: float | None, high: float | None) -> str:
+    if low is None:
+        return f"{high:g} at most"
+    return f"{low:g} at least" if high is None else f"{low:g} to {high:g}"
 
 
 def _anchored(household: Household, folder: Path) -> Household:

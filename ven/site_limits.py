@@ -17,7 +17,7 @@ from bridges.device import CapabilityKind, Device, Value
 from core.clock import Clock
 from core.direction import Direction
 from core.errors import UnavailableError
-from core.points import Flow, Kind, Phase, Quality, Quantity, Reading
+from core.points import Flow, Kind, Phase, Point, Quality, Quantity, Reading
 from core.spans import EARLIEST, Span
 from ven.household import Household
 from ven.levers import Lever, Setting, best, is_storage, levers
@@ -87,21 +87,32 @@ class _Flow:
 
 @dataclass(slots=True)
 class _Meter:
-    drawn: _Flow = field(default_factory=_Flow)
-    fed_in: _Flow = field(default_factory=_Flow)
+    """What flows, as a whole or by phases: all of what is drawn has to be told."""
+
+    drawn: dict[str, _Flow] = field(default_factory=dict)
+    fed_in: dict[str, _Flow] = field(default_factory=dict)
+
+    def _leading(self) -> list[_Flow]:
+        return list((self.drawn or self.fed_in).values())
 
     def net_w(self, since: datetime | None, now: datetime) -> float | None:
         """Return what is drawn less what is fed in, W, by what was said since a time; None where that is too old."""
-        at = max((flow.at for flow in (self.drawn, self.fed_in) if flow.at is not None), default=None)
-        begins = max((flow.since for flow in (self.drawn, self.fed_in) if flow.since is not None), default=None)
-        if at is None or begins is None or now - at > _SILENT or (since is not None and begins < since):
+        begins = [flow.since for flow in self._leading() if flow.since is not None]
+        if self.is_silent(now) or len(begins) < len(self._leading()) or (since is not None and min(begins) < since):
             return None
-        return self.drawn.power_w - self.fed_in.power_w
+        return math.fsum(flow.power_w for flow in self.drawn.values()) - math.fsum(
+            flow.power_w for flow in self.fed_in.values()
+        )
 
     def is_silent(self, now: datetime) -> bool:
-        """Tell whether it has said nothing for a while."""
-        at = max((flow.at for flow in (self.drawn, self.fed_in) if flow.at is not None), default=None)
-        return at is None or now - at > _SILENT
+        """Tell whether it, or a phase of it, has said nothing for a while."""
+        return any(flow.at is None or now - flow.at > _SILENT for flow in self._leading())
+
+
+def metering_points(device: Device) -> tuple[Point, ...]:
+    """Return by which points a device tells the power of the site: those of the whole, else those of all its phases."""
+    points = [point for point in device.points if (point.quantity, point.kind) in _POINTS]
+    return tuple(point for point in points if point.phase is Phase.TOTAL) or tuple(points)
 
 
 @dataclass(slots=True)
@@ -135,12 +146,11 @@ class SiteLimiter:
         self._looked = EARLIEST
         wanted = {programme.site.meter for programme in household.programmes if programme.site is not None}
         self._meters = {name: _Meter() for name in wanted}
-        self._points = {
-            point.id: (self._meters[name], point.kind, point.flow)
-            for name in wanted
-            for point in devices[name].points
-            if point.phase is Phase.TOTAL and (point.quantity, point.kind) in _POINTS
-        }
+        self._points: dict[str, tuple[Kind, _Flow]] = {}
+        for name, meter in self._meters.items():
+            for point in metering_points(devices[name]):
+                flows = meter.fed_in if point.flow is Flow.EXPORT else meter.drawn
+                self._points[point.id] = point.kind, flows.setdefault(point.phase, _Flow())
         self._states: dict[str, _State] = {}
         self._kept: dict[str, float] = store.fact(_FACT) or {}
         self._holding: tuple[SiteLimit, ...] = ()
@@ -153,8 +163,7 @@ class SiteLimiter:
         where, now = self._points.get(reading.point), self._clock.now()
         if where is None or reading.quality not in _USABLE or reading.start > now + _SETTLE:
             return
-        meter, kind, direction = where
-        flow = meter.fed_in if direction is Flow.EXPORT else meter.drawn
+        kind, flow = where
         if kind is Kind.REGISTER:
             flow.take_register(reading.start, reading.value)
         else:

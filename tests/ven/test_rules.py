@@ -89,6 +89,8 @@ def test_an_increase_switches_devices_on_in_their_order(variant):
         ("shed: {order: [{device: plug, do: {offset: -2K}, changes_w: 5}]}", "has no offset; it has switch"),
         ("shed: {order: [{device: plug, do: {switch: off}}]}", "do and changes_w go together"),
         ("shed: {order: []}", "should name a device at least"),
+        ("shed: {order: [{device: plug, do: {duty: 160}, changes_w: 5}]}", "duty of 'plug' is 0 to 100 %, not 160"),
+        ("shed: {order: [{device: plug, do: {duty: -120%}, changes_w: 5}]}", "duty of 'plug' is 0 to 100 %, not -120%"),
         ("shed: {order: [plug, plug]}", "'plug' stands there twice"),
         ("shed: {order: [{device: plug}, 5]}", "order.1: should be a section"),
         ("increase: {order: [plug]}, levels: {1: {plug: {switch: on}}}", "give exactly one"),

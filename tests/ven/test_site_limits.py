@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bridges.device import Capability, CapabilityKind, Device, Outcome, State
 from core.clock import ManualClock
-from core.points import Flow, Kind, Point, Quality, Quantity, Reading
+from core.points import Flow, Kind, Phase, Point, Quality, Quantity, Reading
 from core.spans import Duration
 from openadr.model.event import ActivePeriod, Event
 from openadr.model.opt import OptType
@@ -202,6 +202,37 @@ async def test_a_register_tells_the_power_too():
     site.know(event(4000))
     await site.runs(timedelta(minutes=5))
     assert site.net_w == pytest.approx(4000, rel=0.001)
+
+
+async def test_a_meter_of_phases_tells_their_sum():
+    phases = tuple(
+        Point(f"grid.power_{phase}", Quantity.POWER_REAL, Kind.INSTANT, Flow.NET, Phase(phase))
+        for phase in ("l1", "l2", "l3")
+    )
+    site = Site(DRAW, devices=DEVICES | {"grid": Device("grid", "grid_meter", phases)})
+    site.know(event(4000))
+    for _ in range(30):
+        site.clock.advance(20 * SECOND)
+        net_w = site.net_w
+        for phase, share in zip(phases, (0.7, 0.5, -0.2), strict=True):
+            site.executor.site.take(Reading(phase.id, site.clock.now(), net_w * share))
+        await site.executor.follow()
+    assert site.net_w == pytest.approx(4000)
+    assert site.told.keys() == {"car"}
+
+
+async def test_a_phase_that_is_not_told_is_not_zero():
+    phases = tuple(
+        Point(f"grid.power_{phase}", Quantity.POWER_REAL, Kind.INSTANT, Flow.NET, Phase(phase))
+        for phase in ("l1", "l2")
+    )
+    site = Site(DRAW, devices=DEVICES | {"grid": Device("grid", "grid_meter", phases)})
+    site.know(event(5000))
+    for _ in range(10):
+        site.clock.advance(20 * SECOND)
+        site.executor.site.take(Reading("grid.power_l1", site.clock.now(), 10.0))
+        await site.executor.follow()
+    assert site.told  # as if the meter were silent
 
 
 async def test_a_capacity_is_a_share_of_the_connection():
